@@ -1,0 +1,73 @@
+"""The data that flows through the suite, as the messages hold it, in plain numpy.
+
+Times are integer nanoseconds; a `stamp` is on the ROS clock. Units are SI, axes REP 103.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+NANOSECONDS = 1_000_000_000
+
+Image = NDArray[np.uint8]  # height x width x 3, rgb8
+
+
+def to_seconds(nanoseconds: int) -> float:
+    return nanoseconds / NANOSECONDS
+
+
+def to_nanoseconds(seconds: float) -> int:
+    return round(seconds * NANOSECONDS)
+
+
+@dataclass(frozen=True)
+class Command:
+    """An accepted instruction. Empty text: no instruction, the robot holds."""
+
+    stamp: int
+    generation: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera image, ready for the policy. `camera` is the camera's name."""
+
+    stamp: int
+    camera: str
+    image: Image
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Images and an instruction that belong together, and the robot's state.
+
+    `stamp` is the oldest image's. `state` holds named numbers: `odom.x`, `odom.y`, `odom.yaw`,
+    `linear.x`, `angular.z` (from odometry) and every joint's position under the joint's name.
+    """
+
+    stamp: int
+    command: Command
+    images: Mapping[str, Image]
+    state: Mapping[str, float] = field(default_factory=dict)
+    skew: int = 0
+
+
+@dataclass(frozen=True)
+class ActionChunk:
+    """What the policy wants: `values` is rows x channels; row i is for `stamp + i * step`.
+
+    The last row holds until the chunk is too old; `stamp` and `generation` are the observation's.
+    """
+
+    stamp: int
+    generation: int
+    channels: tuple[str, ...]
+    values: NDArray[np.float32]
+    step: int
+    sequence: int = 0
+    policy: str = ""
+    latency: int = 0
