@@ -1,0 +1,124 @@
+"""`vla`: the command line. A verb is a line in VERBS; its code is imported only when it is asked for."""
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Callable, Sequence
+
+from vla_ros.core.registry import lookup
+
+# verb -> where its code is, and what it does. The code takes the parsed arguments and returns the exit code.
+VERBS = {
+    "demo": "vla_ros.tools.demo:run",
+    "bench": "vla_ros.tools.main:bench",
+    "say": "vla_ros.tools.say:say",
+    "stop": "vla_ros.tools.say:stop",
+    "arm": "vla_ros.tools.say:arm",
+    "disarm": "vla_ros.tools.say:disarm",
+    "reset": "vla_ros.tools.say:reset",
+}
+BENCHES = {"pipeline": "vla_ros.tools.bench.pipeline"}
+HELP = {
+    "demo": "start a simulated robot and the suite, give it instructions, and film what it does",
+    "bench": "measure: `vla bench` lists what",
+    "say": "tell the robot what to do, in words",
+    "stop": "press the stop: the robot stands still, latched until `vla reset` (--release lets go)",
+    "arm": "let the robot move, from the next instruction on",
+    "disarm": "let the robot move no more",
+    "reset": "clear a latched stop; the gate is disarmed afterwards",
+}
+
+
+def positive(text: str) -> float:
+    """A number of seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds; give one above 0")
+    return value
+
+
+def seed(text: str) -> int:
+    """A whole number from 0 on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is no seed; give a whole number from 0 on")
+    return int(text)
+
+
+def demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("instructions", nargs="*", metavar="INSTRUCTION",
+                        help="what to tell the robot, one after another (default: three that fit the scene)")
+    parser.add_argument("--seed", type=seed, default=1, help="which room (default %(default)s)")
+    parser.add_argument("--policy", default="color_servo", help="which policy drives (default %(default)s)")
+    parser.add_argument("--out", default="demo", metavar="FOLDER",
+                        help="where the video, the pictures and the logs go (default ./%(default)s)")
+    parser.add_argument("--seconds-per-instruction", type=positive, default=40.0, metavar="S",
+                        help="how long an instruction may take (default %(default)g)")
+    parser.add_argument("--no-view", action="store_true", help="plain lines instead of the live view")
+
+
+def say_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="+", help='for example "go to the red block"; "stop" cancels')
+
+
+def stop_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--release", action="store_true", help="let go of the stop; it stays latched until `vla reset`")
+
+
+ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "demo": demo_arguments, "say": say_arguments, "stop": stop_arguments,
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line but `bench`, whose arguments belong to the bench."""
+    parser = argparse.ArgumentParser(
+        prog="vla", description="Runs a vision-language-action policy on a robot, behind a gate.",
+        epilog="`vla VERB --help` says more. All but demo and bench talk to the suite that runs in this ROS domain.")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    for verb, what in HELP.items():
+        sub = verbs.add_parser(verb, help=what, description=what[0].upper() + what[1:] + ".")
+        ARGUMENTS.get(verb, lambda _: None)(sub)
+        if VERBS[verb].startswith("vla_ros.tools.say:"):
+            sub.add_argument("--namespace", default="/vla", help="where the suite's nodes are (default %(default)s)")
+            sub.add_argument("--wait", type=positive, default=5.0, metavar="S",
+                             help="how long to look for the suite (default %(default)g seconds)")
+    return parser
+
+
+def bench(argv: Sequence[str]) -> int:
+    """`vla bench NAME ...`: the bench has its own arguments."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: vla bench NAME [...]\n\nWhat can be measured: " + ", ".join(sorted(BENCHES)))
+        return 0
+    module = lookup({name: f"{path}:run" for name, path in BENCHES.items()}, argv[0], "bench")
+    return int(module(list(argv[1:])))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0 done, 1 not done, 2 bad arguments, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = make_parser()
+    if not words:
+        parser.print_help()
+        return 2
+    if not words[0].startswith("-") and words[0] not in VERBS:
+        print(f"vla: unknown verb '{words[0]}'; known are: {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    try:
+        if words[0] == "bench":
+            return bench(words[1:])
+        arguments = parser.parse_args(words)
+        return int(lookup(VERBS, arguments.verb, "verb")(arguments))
+    except ValueError as problem:
+        print(f"vla: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("vla: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
