@@ -1,0 +1,111 @@
+"""Camera images: is the message what it says, and how does it become the picture a policy wants?"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from vla_ros.core.types import NANOSECONDS, Image
+
+cv2.setNumThreads(1)  # a small resize gains nothing from a pool that fights the other nodes for cores
+
+# bytes a pixel of the encodings in sensor_msgs/image_encodings.hpp that can hold a colour or grey picture
+BYTES_PER_PIXEL = {
+    "mono8": 1, "mono16": 2, "rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4,
+    "rgb16": 6, "bgr16": 6, "rgba16": 8, "bgra16": 8, "yuv422": 2, "yuv422_yuy2": 2, "uyvy": 2, "yuyv": 2,
+    "bayer_rggb8": 1, "bayer_bggr8": 1, "bayer_gbrg8": 1, "bayer_grbg8": 1,
+    "bayer_rggb16": 2, "bayer_bggr16": 2, "bayer_gbrg16": 2, "bayer_grbg16": 2,
+    "8UC1": 1, "8UC3": 3, "8UC4": 4, "16UC1": 2, "32FC1": 4,
+}
+RESIZE_MODES = ("pad", "crop", "stretch")
+
+
+def check_layout(encoding: str, height: int, width: int, step: int, length: int, max_bytes: int) -> int:
+    """Bytes in a row without its padding. Raises ValueError where the fields do not fit together."""
+    if encoding not in BYTES_PER_PIXEL:
+        known = ", ".join(BYTES_PER_PIXEL)
+        raise ValueError(f"encoding '{encoding[:40]}' is not known; use one of {known}")
+    if height == 0 or width == 0:
+        raise ValueError(f"the image is empty: {width}x{height} pixels")
+    if length > max_bytes:
+        raise ValueError(f"the image has {length} bytes; at most {max_bytes} are accepted (max_bytes)")
+    row = width * BYTES_PER_PIXEL[encoding]
+    if step < row:
+        raise ValueError(f"step is {step}, but {width} pixels of {encoding} need {row} bytes a row")
+    if length != step * height:
+        raise ValueError(f"data has {length} bytes, but step {step} x height {height} is {step * height}")
+    return row
+
+
+def check_stamp(stamp: int, now: int, max_future: int, max_age: int) -> None:
+    """Raises ValueError for a stamp (ns) that is zero, ahead of the clock or too old to act on."""
+    if stamp <= 0:
+        raise ValueError(f"the stamp is {stamp}; the camera driver must stamp its images")
+    if stamp - now > max_future:
+        raise ValueError(f"the stamp is {(stamp - now) / NANOSECONDS:.3f} s in the future; "
+                         "synchronise the camera's clock with this machine's")
+    if now - stamp > max_age:
+        raise ValueError(f"the image is {(now - stamp) / NANOSECONDS:.3f} s old; "
+                         "synchronise the camera's clock or look for a slow driver")
+
+
+def without_padding(data: Sequence[int], height: int, step: int, row: int) -> np.ndarray:
+    """The bytes of `data` (height x step) less each row's padding: height x row."""
+    return np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(height, step)[:, :row])
+
+
+def resize(image: Image, size: tuple[int, int], mode: str = "pad") -> Image:
+    """`image` (H x W x 3) at `size` (height, width): `pad` (letterbox), `crop` (centre) or `stretch`."""
+    height, width = size
+    source_height, source_width = image.shape[:2]
+    if (source_height, source_width) == (height, width):
+        return np.ascontiguousarray(image)
+    scales = (height / source_height, width / source_width)
+    if mode == "stretch":
+        return _scaled(image, height, width)
+    if mode == "crop":
+        scale = max(scales)
+        keep_height, keep_width = round(height / scale), round(width / scale)
+        top, left = (source_height - keep_height) // 2, (source_width - keep_width) // 2
+        return _scaled(image[top:top + keep_height, left:left + keep_width], height, width)
+    if mode != "pad":
+        raise ValueError(f"resize is '{mode}'; use one of {', '.join(RESIZE_MODES)}")
+    scale = min(scales)
+    inner_height, inner_width = max(1, round(source_height * scale)), max(1, round(source_width * scale))
+    inner = _scaled(image, inner_height, inner_width)
+    if (inner_height, inner_width) == (height, width):
+        return inner
+    out = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - inner_height) // 2, (width - inner_width) // 2
+    out[top:top + inner_height, left:left + inner_width] = inner
+    return out
+
+
+def _scaled(image: Image, height: int, width: int) -> Image:
+    # INTER_AREA averages when it shrinks: a thin coloured edge does not flicker from frame to frame.
+    shrinks = height <= image.shape[0] and width <= image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+class CameraHealth:
+    """Notices a camera that is frozen (the same picture for `frozen_after` ns) or black."""
+
+    def __init__(self, frozen_after: int, black_below: float) -> None:
+        self._frozen_after = frozen_after
+        self._black_below = black_below
+        self._last: bytes = b""
+        self._changed = 0
+
+    def look(self, image: Image, stamp: int) -> str:
+        """A sentence about what is wrong with the picture, or an empty string."""
+        sample = image[::8, ::8]
+        content = sample.tobytes()
+        if content != self._last or not self._changed:
+            self._last, self._changed = content, stamp
+        if sample.mean() < self._black_below:
+            return f"the picture is black (mean {sample.mean():.1f} of 255)"
+        still = stamp - self._changed
+        if still >= self._frozen_after:
+            return f"the picture has not changed for {still / NANOSECONDS:.1f} s; is the camera frozen?"
+        return ""

@@ -1,0 +1,51 @@
+"""An operator's words: cleaned, checked, and told apart from a wish to stop."""
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection
+
+from vla_ros.core.types import NANOSECONDS
+
+STOP_WORDS = ("stop", "halt", "freeze", "cancel", "abort")
+
+
+def clean(text: str, max_length: int) -> str:
+    """`text` in Unicode NFC with single spaces. Raises ValueError with what is wrong with it."""
+    if len(text) > 20 * max_length:  # do not even normalise a megabyte
+        raise ValueError(f"the instruction has {len(text)} characters; at most {max_length} are accepted")
+    if "\ufffd" in text or any(unicodedata.category(c) == "Cs" for c in text):
+        raise ValueError("the instruction is not valid Unicode; send it as UTF-8")
+    text = " ".join(unicodedata.normalize("NFC", text).split())
+    if not text:
+        raise ValueError("the instruction is blank; say what to do, or 'stop'")
+    bad = next((c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Co", "Cn")), None)
+    if bad is not None:
+        raise ValueError(f"the instruction holds the control character U+{ord(bad):04X}; send plain text")
+    if len(text) > max_length:
+        raise ValueError(f"the instruction has {len(text)} characters; at most {max_length} are accepted")
+    return text
+
+
+def is_stop(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
+    """Whether any word of `text` is a stop word. Doubt means stop: "don't stop" stops as well."""
+    return not set(re.findall(r"\w+", text.casefold())).isdisjoint(stop_words)
+
+
+class RateLimit:
+    """A token bucket: `rate` a second, bursts of as many. Times in ns on any one clock."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._tokens = max(1.0, rate)
+        self._then: int | None = None
+
+    def allow(self, now: int) -> bool:
+        if self._then is not None:
+            passed = max(0, now - self._then) / NANOSECONDS
+            self._tokens = min(max(1.0, self._rate), self._tokens + passed * self._rate)
+        self._then = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True

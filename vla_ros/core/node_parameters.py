@@ -1,0 +1,75 @@
+"""Every parameter of every node. config/vla.yaml repeats the defaults; a test holds it to this table."""
+from __future__ import annotations
+
+from vla_ros.core.images import RESIZE_MODES
+from vla_ros.core.instructions import STOP_WORDS
+from vla_ros.core.pairing import MODES
+from vla_ros.core.parameters import Parameter as P
+
+COMMON = (
+    P("diagnostics_period", 1.0, "time between two reports on /diagnostics", "s", 0.1, 60.0),
+)
+POLICY = (
+    P("policy", "color_servo", "the policy's name; the nodes fit themselves to what it wants"),
+    P("policy_options", "{}", "the policy's options, a JSON object"),
+)
+ROBOT = P("robot_file", "", "the robot's channels and limits, a path to a file like config/robots/sim.yaml")
+
+NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
+    "camera_ingest": (
+        *COMMON, *POLICY,
+        P("camera", "camera", "the camera's name, as the policy knows it"),
+        P("transport", "raw", "which topic to read: image or image/compressed", choices=("raw", "compressed")),
+        P("resize", "policy", "how a picture of another shape fits", choices=("policy", *RESIZE_MODES)),
+        P("max_bytes", 34_000_000, "a larger image message is refused", "byte", 1, 2**31),
+        P("max_future", 0.1, "an image stamped further ahead of the clock is refused", "s", 0.0, 10.0, live=True),
+        P("max_age", 1.0, "an older image is refused", "s", 0.01, 60.0, live=True),
+        P("frozen_after", 5.0, "the same picture for so long is reported", "s", 0.1, 3600.0),
+        P("black_below", 2.0, "a darker mean is reported as black", "of 255", 0.0, 255.0),
+    ),
+    "command_ingest": (
+        *COMMON,
+        P("max_length", 200, "a longer instruction is refused", "characters", 1, 10_000, live=True),
+        P("max_rate", 5.0, "more instructions are refused; a stop word never is", "Hz", 0.1, 1000.0),
+        P("stop_words", list(STOP_WORDS), "an instruction that holds one of these words cancels"),
+    ),
+    "synchronizer": (
+        *COMMON,
+        P("mode", "latched", "latched: an instruction holds until replaced; strict: stamps within max_skew",
+          choices=MODES),
+        P("max_skew", 0.1, "the largest difference between stamps that are paired", "s", 0.0, 10.0, live=True),
+        P("command_ttl", 120.0, "an instruction older than this no longer holds (latched)", "s", 0.1, 86400.0,
+          live=True),
+        P("cameras", ["camera"], "the cameras' names, in the policy's order"),
+        P("frame_topics", ["frame"], "each camera's frame topic, in the same order"),
+        P("use_joint_states", True, "put /joint_states' positions into the state"),
+        P("use_odometry", True, "put /odom's pose and speed into the state"),
+        P("buffer", 10, "frames and instructions kept; the oldest is dropped", "", 1, 1000),
+    ),
+    "inference": (
+        *COMMON, *POLICY, ROBOT,
+        P("warm_up", 3, "predictions made before the node is ready", "", 0, 100),
+    ),
+    "safety_validator": (
+        *COMMON, ROBOT,
+        P("rate", 50.0, "commands a second", "Hz", 5.0, 500.0),
+        P("max_age", 0.4, "an action whose picture is older is held", "s", 0.02, 10.0, live=True),
+        P("max_future", 0.05, "an action whose picture is further ahead of the clock is held", "s", 0.0, 1.0),
+        P("required_nodes", ["camera_ingest", "command_ingest", "synchronizer", "inference", "supervisor"],
+          "nodes whose heartbeat must be fresh for the robot to move"),
+        P("heartbeat_timeout", 0.25, "a heartbeat older than this is a lost node", "s", 0.15, 10.0),
+        P("required_topics", ["joint_states", "odom"], "topics of the robot that must be fresh for it to move; "
+          "of joint_states, odom, scan"),
+        P("topic_timeout", 0.3, "a topic silent for longer is lost", "s", 0.02, 10.0),
+        P("clock_jump", 0.5, "a step of the ROS clock against the steady clock that stops", "s", 0.05, 60.0),
+    ),
+    "supervisor": (
+        *COMMON,
+        P("nodes", ["safety_validator", "camera_ingest", "command_ingest", "synchronizer", "inference"],
+          "the nodes to bring up, in this order"),
+        P("heartbeat_timeout", 0.5, "a node silent for longer is lost", "s", 0.15, 60.0),
+        P("transition_timeout", 30.0, "a transition that takes longer has failed", "s", 0.5, 3600.0),
+        P("retry_period", 1.0, "wait after a failed transition; doubles each time", "s", 0.1, 60.0),
+        P("retry_period_max", 30.0, "the longest such wait", "s", 0.1, 3600.0),
+    ),
+}

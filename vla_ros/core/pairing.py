@@ -1,0 +1,127 @@
+"""Pairs images, an instruction and the robot's state by their stamps. No clock: `now` is passed in."""
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+
+from vla_ros.core.types import Command, Frame, Observation, to_seconds
+
+MODES = ("latched", "strict")
+
+
+class Synchronizer:
+    """Bounded buffers of frames and commands; `read` gives the newest pair, once.
+
+    `latched`: an instruction holds until it is replaced, cancelled or older than `command_ttl`.
+    `strict`: image and command stamps lie within `max_skew`. Cameras pair within `max_skew` of each
+    other in both. A clock that steps back, or a stamp more than `max_future` ahead, flushes. Times in ns.
+    """
+
+    def __init__(self, cameras: Sequence[str], mode: str, max_skew: int, command_ttl: int,
+                 size: int = 10, max_future: int = 100_000_000) -> None:
+        if mode not in MODES:
+            raise ValueError(f"mode is '{mode}'; use one of {', '.join(MODES)}")
+        self._frames: dict[str, deque[Frame]] = {camera: deque(maxlen=size) for camera in cameras}
+        self._commands: deque[Command] = deque(maxlen=size)
+        self._strict = mode == "strict"
+        self.max_skew = max_skew
+        self.command_ttl = command_ttl
+        self._max_future = max_future
+        self._state: dict[str, tuple[int, Mapping[str, float]]] = {}
+        self._now = 0
+        self._done = 0
+        self.drops: Counter[str] = Counter()
+        self.waiting_for = "no image yet"
+
+    def add_frame(self, frame: Frame) -> None:
+        frames = self._frames[frame.camera]
+        if frames and frame.stamp <= frames[-1].stamp:
+            self.drops["image out of order"] += 1
+            return
+        frames.append(frame)  # a full buffer drops its oldest
+
+    def add_command(self, command: Command) -> None:
+        self._commands.append(command)
+
+    def add_state(self, source: str, stamp: int, values: Mapping[str, float]) -> None:
+        """The newest numbers of one source (`odom`, `joint_states`); each source replaces its own."""
+        self._state[source] = (stamp, values)
+
+    def flush(self, reason: str) -> None:
+        for frames in self._frames.values():
+            frames.clear()
+        self._commands.clear()
+        self._state.clear()
+        self._done = 0
+        self.drops[reason] += 1
+        self.waiting_for = reason
+
+    def read(self, now: int) -> Observation | None:
+        """The newest pair that was not read before, or None; then `waiting_for` says why."""
+        if now < self._now:
+            self._now = now
+            self.flush("clock stepped back")
+            return None
+        self._now = now
+        chosen = self._newest_frames(now)
+        if chosen is None:
+            return None
+        stamps = [frame.stamp for frame in chosen]
+        command = self._command_for(min(stamps), now)
+        if command is None:
+            return None
+        self._forget(chosen)
+        skews = stamps + [command.stamp] if self._strict else stamps
+        return Observation(
+            stamp=min(stamps), command=command, images={frame.camera: frame.image for frame in chosen},
+            state={name: value for _, values in self._state.values() for name, value in values.items()},
+            skew=max(skews) - min(skews))
+
+    def _newest_frames(self, now: int) -> list[Frame] | None:
+        """One frame a camera, all near the newest stamp that every camera has reached."""
+        for camera, frames in self._frames.items():
+            if not frames:
+                self.waiting_for = f"no image from '{camera}'"
+                return None
+        if max(frames[-1].stamp for frames in self._frames.values()) - now > self._max_future:
+            self.flush("image from the future")
+            return None
+        target = min(frames[-1].stamp for frames in self._frames.values())
+        chosen = [min(frames, key=lambda frame: abs(frame.stamp - target)) for frames in self._frames.values()]
+        stamps = [frame.stamp for frame in chosen]
+        if min(stamps) <= self._done:
+            self.waiting_for = "no newer image"
+            return None
+        if max(stamps) - min(stamps) > self.max_skew:
+            self.drops["cameras too far apart"] += 1
+            self.waiting_for = (f"the cameras' stamps are {to_seconds(max(stamps) - min(stamps)):.3f} s apart; "
+                                f"at most {to_seconds(self.max_skew):.3f} s (max_skew)")
+            return None
+        return chosen
+
+    def _command_for(self, stamp: int, now: int) -> Command | None:
+        newest = self._commands[-1] if self._commands else None
+        if newest is None or not newest.text:
+            self.waiting_for = "no instruction"
+            return None
+        if self._strict:
+            apart = abs(newest.stamp - stamp)
+            if apart > self.max_skew:
+                self.drops["instruction and image too far apart"] += 1
+                self.waiting_for = (f"instruction and image are {to_seconds(apart):.3f} s apart; "
+                                    f"at most {to_seconds(self.max_skew):.3f} s (max_skew)")
+                return None
+        elif now - newest.stamp > self.command_ttl:
+            self.drops["instruction too old"] += 1
+            self.waiting_for = (f"the instruction is {to_seconds(now - newest.stamp):.1f} s old; "
+                                f"it holds for {to_seconds(self.command_ttl):.1f} s (command_ttl)")
+            return None
+        return newest
+
+    def _forget(self, chosen: Sequence[Frame]) -> None:
+        """Frames up to the ones read are done with; newer ones of a faster camera stay."""
+        self._done = min(frame.stamp for frame in chosen)
+        for frame in chosen:
+            frames = self._frames[frame.camera]
+            while frames and frames[0].stamp <= frame.stamp:
+                frames.popleft()

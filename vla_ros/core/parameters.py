@@ -1,0 +1,53 @@
+"""A node's parameter, declared once: type, default, unit, bounds, meaning. No ROS here."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Union
+
+Value = Union[bool, int, float, str, list[str]]
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list of texts"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """`low` and `high` bound a number, `choices` a text. `live`: may change while the node is active."""
+
+    name: str
+    default: Value
+    description: str
+    unit: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[str, ...] = ()
+    live: bool = False
+
+    def check(self, value: Any) -> Value:
+        """`value` as this parameter's type. Raises ValueError with the name, the value and what is wanted."""
+        kind = type(self.default)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)  # `rate: 50` in YAML is an integer
+        if kind is list and isinstance(value, (tuple, list)):
+            value = [*value]
+        right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        if not right or (kind is list and not all(isinstance(item, str) for item in value)):
+            raise ValueError(f"parameter '{self.name}' is {value!r}; give {_KINDS[kind]}{self._range()}")
+        if kind in (int, float) and not (math.isfinite(value) and self.low <= value <= self.high):
+            raise ValueError(f"parameter '{self.name}' is {value!r}; give {_KINDS[kind]}{self._range()}")
+        if self.choices and value not in self.choices:
+            raise ValueError(f"parameter '{self.name}' is {value!r}; use one of {', '.join(self.choices)}")
+        checked: Value = value
+        return checked
+
+    def _range(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        if math.isinf(self.low) and math.isinf(self.high):
+            return unit and f" in{unit}"
+        return f" from {self.low:g} to {self.high:g}{unit}"
+
+
+def check_all(table: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str, Value]:
+    """Every parameter of `table`, checked, from `values` or its default. Raises ValueError."""
+    return {parameter.name: parameter.check(values.get(parameter.name, parameter.default)) for parameter in table}

@@ -1,0 +1,155 @@
+"""The robot file: which channels the robot obeys, within which limits, and where the commands go."""
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+STOPS = ("zero", "hold", "keep")
+OUTPUT_TYPES = {
+    "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped",
+    "std_msgs/msg/Float64MultiArray", "trajectory_msgs/msg/JointTrajectory",
+}
+TWIST_CHANNELS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One number the robot obeys, in `unit`; `rate` and `brake` are in unit/s.
+
+    `stop`: what stopping means: `zero` (velocities), `hold` (positions: the last measured, or the
+    last emitted where nothing measures) or `keep` (a gripper that must not let go: the last emitted).
+    `joint` names what measures it in /joint_states; value x `scale` is the joint's position and what
+    is sent.
+    """
+
+    name: str
+    unit: str
+    bounds: tuple[float, float]
+    limits: tuple[float, float]
+    rate: float
+    brake: float
+    deadband: float = 0.0
+    stop: str = "zero"
+    joint: str = ""
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Output:
+    """A topic that carries some channels to the robot."""
+
+    topic: str
+    type: str
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Robot:
+    name: str
+    base_frame: str
+    channels: tuple[Channel, ...]
+    outputs: tuple[Output, ...]
+
+    def channel(self, name: str) -> Channel:
+        return next(channel for channel in self.channels if channel.name == name)
+
+
+def load_robot(path: str | Path) -> Robot:
+    """Reads a robot file. Raises ValueError with the file, what is wrong in it and its value."""
+    import yaml  # not needed by a core that is handed a Robot
+
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"robot file '{path}' does not exist; set robot_file to one like config/robots/sim.yaml")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse_robot(data)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"robot file '{path}': {error}") from error
+
+
+def parse_robot(data: Any) -> Robot:
+    """A Robot from the mapping in a robot file. Raises ValueError."""
+    _keys(data, "the file", {"name", "channels", "outputs"}, {"base_frame"})
+    channels = tuple(_channel(name, fields) for name, fields in _mapping(data["channels"], "channels").items())
+    if not channels:
+        raise ValueError("channels is empty; a robot obeys at least one")
+    if not isinstance(data["outputs"], list):
+        raise ValueError(f"outputs is {data['outputs']!r}; give a list of topics")
+    outputs = tuple(_output(fields, {channel.name for channel in channels}) for fields in data["outputs"])
+    sent = [name for output in outputs for name in output.channels]
+    for channel in channels:
+        if sent.count(channel.name) != 1:
+            raise ValueError(f"channel '{channel.name}' is sent by {sent.count(channel.name)} outputs; one is right")
+    return Robot(str(data["name"]), str(data.get("base_frame", "base_link")), channels, outputs)
+
+
+def _channel(name: str, fields: Any) -> Channel:
+    where = f"channel '{name}'"
+    _keys(fields, where, {"unit", "bounds", "limits", "rate", "stop"}, {"brake", "deadband", "joint", "scale"})
+    bounds, limits = _pair(fields["bounds"], f"{where}: bounds"), _pair(fields["limits"], f"{where}: limits")
+    if not (bounds[0] <= limits[0] and limits[1] <= bounds[1]):
+        raise ValueError(f"{where}: limits {list(limits)} reach outside bounds {list(bounds)}")
+    rate = _number(fields["rate"], f"{where}: rate", above=0.0)
+    stop = fields["stop"]
+    if stop not in STOPS:
+        raise ValueError(f"{where}: stop is {stop!r}; use one of {', '.join(STOPS)}")
+    if stop == "zero" and not limits[0] <= 0.0 <= limits[1]:
+        raise ValueError(f"{where}: stop is 'zero', but zero is outside limits {list(limits)}")
+    return Channel(
+        name=name, unit=str(fields["unit"]), bounds=bounds, limits=limits, rate=rate,
+        brake=_number(fields.get("brake", rate), f"{where}: brake", above=0.0),
+        deadband=_number(fields.get("deadband", 0.0), f"{where}: deadband", at_least=0.0), stop=stop,
+        joint=str(fields.get("joint", "")), scale=_number(fields.get("scale", 1.0), f"{where}: scale", above=0.0))
+
+
+def _output(fields: Any, known: set[str]) -> Output:
+    _keys(fields, "an output", {"topic", "type", "channels"}, set())
+    topic, kind, names = str(fields["topic"]), fields["type"], fields["channels"]
+    if kind not in OUTPUT_TYPES:
+        raise ValueError(f"output '{topic}': type is {kind!r}; use one of {', '.join(sorted(OUTPUT_TYPES))}")
+    if not isinstance(names, list) or not names:
+        raise ValueError(f"output '{topic}': channels is {names!r}; give a list of channel names")
+    for name in names:
+        if name not in known:
+            raise ValueError(f"output '{topic}': channel '{name}' is not one of {', '.join(sorted(known))}")
+        if "Twist" in kind and name not in TWIST_CHANNELS:
+            raise ValueError(f"output '{topic}': a Twist cannot carry '{name}', only {', '.join(TWIST_CHANNELS)}")
+    return Output(topic, kind, tuple(names))
+
+
+def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} is {value!r}; give a mapping")
+    return value
+
+
+def _keys(value: Any, what: str, needed: set[str], optional: set[str]) -> None:
+    found = set(_mapping(value, what))
+    if needed - found:
+        raise ValueError(f"{what} lacks {', '.join(sorted(needed - found))}")
+    if found - needed - optional:
+        unknown = ", ".join(sorted(map(str, found - needed - optional)))
+        raise ValueError(f"{what} has unknown {unknown}; known are {', '.join(sorted(needed | optional))}")
+
+
+def _number(value: Any, what: str, above: float = -math.inf, at_least: float = -math.inf) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{what} is {value!r}; give a finite number")
+    if value <= above:
+        raise ValueError(f"{what} is {value}; it must be more than {above:g}")
+    if value < at_least:
+        raise ValueError(f"{what} is {value}; it must be at least {at_least:g}")
+    return float(value)
+
+
+def _pair(value: Any, what: str) -> tuple[float, float]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueError(f"{what} is {value!r}; give [lowest, highest]")
+    low, high = _number(value[0], what), _number(value[1], what)
+    if low >= high:
+        raise ValueError(f"{what} is {value!r}; the lowest must be below the highest")
+    return low, high
