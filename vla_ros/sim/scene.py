@@ -1,0 +1,235 @@
+"""The room as MuJoCo sees it, and how a seed becomes a scene.
+
+The model is compiled once and holds a pool of objects; a scene recolours and places some of them and
+parks the rest outside the walls, so a reset needs no new model and no new renderer.
+"""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+ROOM = 3.6  # m, side of the square room; the origin is its centre
+WALL_HEIGHT = 0.5  # m
+TIMESTEP = 0.004  # s
+OPENING_MAX = 0.10  # m, between the fingers' inner faces
+WHEEL_RADIUS = 0.05  # m
+WHEEL_TRACK = 0.26  # m
+LIDAR_HEIGHT = 0.35  # m: above every object, below the walls' top
+CAMERA_FORWARD, CAMERA_HEIGHT = -0.05, 0.40  # m from base_link, which lies on the floor between the wheels
+CAMERA_TILT = math.radians(26.0)  # below the horizon: an object between the fingers stays in view
+CAMERA_HFOV = math.radians(75.0)
+TOP_HEIGHT = 5.2  # m
+TOP_VIEW = ROOM + 0.3  # m of floor across the view from above
+
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "red": (0.86, 0.08, 0.08),
+    "orange": (0.98, 0.42, 0.02),
+    "yellow": (0.95, 0.83, 0.05),
+    "green": (0.08, 0.62, 0.16),
+    "blue": (0.06, 0.22, 0.85),
+    "purple": (0.52, 0.10, 0.68),
+}
+SHAPES = ("block", "ball", "cylinder")
+
+# Pool: per shape, (width or diameter, height) in metres. A block's diagonal must fit the open gripper.
+POOL: dict[str, tuple[tuple[float, float], ...]] = {
+    "block": ((0.060, 0.060), (0.063, 0.063), (0.066, 0.066)),
+    "ball": ((0.070, 0.070), (0.074, 0.074), (0.078, 0.078)),
+    "cylinder": ((0.060, 0.080), (0.062, 0.085), (0.064, 0.080)),
+}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One object of a scene: which of the pool (`slot`), its colour and where it stands (m, rad)."""
+
+    slot: int
+    shape: str
+    colour: str
+    x: float
+    y: float
+    yaw: float
+    size: float
+    height: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.colour} {self.shape}"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where everything starts: the robot (m, m, rad) and the objects."""
+
+    robot: tuple[float, float, float]
+    objects: tuple[Placement, ...]
+
+
+def slots() -> list[tuple[str, float, float]]:
+    """The pool as a list of (shape, size, height); a slot is an index into it."""
+    return [(shape, size, height) for shape in SHAPES for size, height in POOL[shape]]
+
+
+def sample_scene(seed: int, count: int | None = None, reach: float = 1.1) -> Scene:
+    """A random scene: the same seed gives the same scene.
+
+    `count` objects (default: 4 to 6) of different colour-shape pairs, at most `reach` metres from the
+    middle along each axis, 0.6 m apart and 0.75 m from the robot.
+    """
+    rng = np.random.default_rng(seed)
+    pool = slots()
+    wanted = int(rng.integers(4, 7)) if count is None else count
+    if not 1 <= wanted <= len(pool):
+        raise ValueError(f"a scene of {wanted} objects cannot be built; ask for 1 to {len(pool)}")
+    chosen = rng.permutation(len(pool))[:wanted]
+    robot = (*(float(value) for value in rng.uniform(-1.0, 1.0, 2)), float(rng.uniform(-math.pi, math.pi)))
+    spots = _spots(rng, wanted, reach, robot[:2])
+    taken: set[tuple[str, str]] = set()
+    objects = []
+    for slot, (x, y) in zip(chosen, spots):
+        shape, size, height = pool[slot]
+        free = [colour for colour in COLOURS if (colour, shape) not in taken]
+        colour = free[int(rng.integers(len(free)))]
+        taken.add((colour, shape))
+        yaw = float(rng.uniform(-math.pi, math.pi))
+        objects.append(Placement(int(slot), shape, colour, x, y, yaw, size, height))
+    return Scene(robot, tuple(objects))
+
+
+def _spots(rng: np.random.Generator, count: int, reach: float,
+           robot: tuple[float, float]) -> list[tuple[float, float]]:
+    """`count` points that keep their distance; starts over when the room is full."""
+    for attempt in range(200):
+        spots: list[tuple[float, float]] = []
+        apart = 0.6 - 0.001 * attempt
+        for _ in range(200):
+            x, y = (float(value) for value in rng.uniform(-reach, reach, 2))
+            if math.dist((x, y), robot) < 0.75:
+                continue
+            if all(math.dist((x, y), other) >= apart for other in spots):
+                spots.append((x, y))
+                if len(spots) == count:
+                    return spots
+    raise ValueError(f"{count} objects do not fit within {reach} m; use fewer or a larger reach")
+
+
+def model_xml(width: int, height: int) -> str:
+    """The MuJoCo model; `width` x `height` is the camera's picture in pixels."""
+    fovy = math.degrees(2 * math.atan(math.tan(CAMERA_HFOV / 2) * height / width))
+    top = math.degrees(2 * math.atan(TOP_VIEW / 2 / TOP_HEIGHT))
+    return f"""
+<mujoco model="vla_room">
+  <option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="10" iterations="30"/>
+  <visual>
+    <global offwidth="{max(width, 640)}" offheight="{max(height, 640)}" fovy="{fovy:.4f}"/>
+    <quality shadowsize="0" offsamples="0"/>
+    <headlight ambient="0.42 0.42 0.42" diffuse="0.25 0.25 0.25" specular="0.05 0.05 0.05"/>
+    <map znear="0.02" zfar="20"/>
+  </visual>
+  <asset>
+    <texture name="sky" type="skybox" builtin="gradient" rgb1="0.80 0.85 0.90" rgb2="0.95 0.96 0.97"
+             width="64" height="384"/>
+    <texture name="checker" type="2d" builtin="checker" rgb1="0.60 0.61 0.62" rgb2="0.55 0.56 0.57"
+             width="128" height="128"/>
+    <material name="floor" texture="checker" texrepeat="2 2" texuniform="true" specular="0.05"/>
+    <material name="wall" rgba="0.82 0.82 0.80 1" specular="0.05"/>
+    <material name="dark" rgba="0.16 0.17 0.18 1" specular="0.3" shininess="0.4"/>
+    <material name="body" rgba="0.74 0.75 0.77 1" specular="0.3" shininess="0.4"/>
+    <material name="pad" rgba="0.26 0.27 0.28 1" specular="0.1"/>
+  </asset>
+  <default>
+    <default class="robot"><geom contype="1" conaffinity="2" friction="0.5 0.005 0.0001"/></default>
+    <default class="shell"><geom contype="0" conaffinity="0" group="1" mass="0.02"/></default>
+    <default class="room"><geom contype="4" conaffinity="3" friction="0.8 0.005 0.0003" condim="6"/></default>
+  </default>
+  <worldbody>
+    <light directional="true" pos="1 -1 3" dir="-0.35 0.45 -1" diffuse="0.55 0.55 0.53"
+           specular="0.15 0.15 0.15" castshadow="false"/>
+    <light directional="true" pos="-1 1 3" dir="0.5 -0.25 -1" diffuse="0.18 0.18 0.20"
+           specular="0 0 0" castshadow="false"/>
+    <geom name="floor" class="room" type="plane" size="0 0 0.5" material="floor"
+          conaffinity="2"/>
+    {_walls()}
+    <camera name="top" pos="0 0 {TOP_HEIGHT}" xyaxes="1 0 0 0 1 0" fovy="{top:.4f}"/>
+    {_robot(fovy)}
+    {_pool()}
+  </worldbody>
+  <equality>
+    <joint joint1="finger_left" joint2="finger_right" polycoef="0 1 0 0 0" solref="0.008 1"/>
+  </equality>
+  <actuator>
+    <velocity name="drive_x" joint="base_x" kv="400" forcerange="-120 120"/>
+    <velocity name="drive_y" joint="base_y" kv="400" forcerange="-120 120"/>
+    <velocity name="drive_yaw" joint="base_yaw" kv="30" forcerange="-15 15"/>
+    <position name="grip_left" joint="finger_left" kp="800" kv="40" forcerange="-10 10"/>
+    <position name="grip_right" joint="finger_right" kp="800" kv="40" forcerange="-10 10"/>
+  </actuator>
+</mujoco>
+"""
+
+
+def _walls() -> str:
+    half, thick, z = ROOM / 2, 0.04, WALL_HEIGHT / 2
+    rows = []
+    for name, x, y in (("east", 1, 0), ("west", -1, 0), ("north", 0, 1), ("south", 0, -1)):
+        size = (thick, half + 2 * thick) if x else (half + 2 * thick, thick)
+        rows.append(f'<geom name="{name}" class="room" type="box" size="{size[0]} {size[1]} {z}" '
+                    f'pos="{x * (half + thick)} {y * (half + thick)} {z}" material="wall"/>')
+    return "\n    ".join(rows)
+
+
+def _robot(fovy: float) -> str:
+    pitch = math.pi / 2 - CAMERA_TILT  # MuJoCo cameras look along -z with y up
+    up = f"{math.cos(pitch):.6f} 0 {math.sin(pitch):.6f}"
+    half_track = WHEEL_TRACK / 2
+    return f"""
+    <body name="base_link" pos="0 0 0">
+      <joint name="base_x" type="slide" axis="1 0 0"/>
+      <joint name="base_y" type="slide" axis="0 1 0"/>
+      <joint name="base_yaw" type="hinge" axis="0 0 1"/>
+      <geom class="robot" type="box" size="0.14 0.11 0.045" pos="0 0 0.075" mass="6" material="body"/>
+      <geom class="shell" type="box" size="0.115 0.085 0.006" pos="-0.01 0 0.124" material="dark"/>
+      <geom class="robot" type="cylinder" size="{WHEEL_RADIUS} 0.015" pos="0 {half_track} {WHEEL_RADIUS}"
+            euler="90 0 0" mass="0.3" material="dark"/>
+      <geom class="robot" type="cylinder" size="{WHEEL_RADIUS} 0.015" pos="0 -{half_track} {WHEEL_RADIUS}"
+            euler="90 0 0" mass="0.3" material="dark"/>
+      <geom class="shell" type="cylinder" size="0.012 0.115" pos="-0.08 0 0.24" material="dark"/>
+      <geom class="shell" type="cylinder" size="0.035 0.02" pos="-0.08 0 {LIDAR_HEIGHT}" material="pad"/>
+      <geom class="shell" type="box" size="0.012 0.035 0.015" pos="-0.075 0 0.40" material="pad"/>
+      <geom class="robot" type="box" size="0.012 0.085 0.02" pos="0.15 0 0.05" mass="0.2" material="dark"/>
+      <site name="laser" pos="0 0 {LIDAR_HEIGHT}"/>
+      <camera name="front" pos="{CAMERA_FORWARD} 0 {CAMERA_HEIGHT}" xyaxes="0 -1 0 {up}" fovy="{fovy:.4f}"/>
+      {_finger("left", 1)}
+      {_finger("right", -1)}
+    </body>"""
+
+
+def _finger(side: str, sign: int) -> str:
+    """A finger; its joint is the distance of its inner face from the middle. The tip flares outwards."""
+    return f"""
+      <body name="{side}_finger" pos="0.215 {sign * 0.006} 0.036">
+        <joint name="finger_{side}" type="slide" axis="0 {sign} 0" range="0 {OPENING_MAX / 2}" damping="2"/>
+        <geom name="{side}_pad" class="robot" type="box" size="0.055 0.006 0.026" mass="0.08" material="pad"
+              friction="1.5 0.02 0.001" condim="6"/>
+        <geom class="robot" type="box" size="0.018 0.005 0.026" pos="0.069 {sign * 0.0085} 0"
+              euler="0 0 {sign * 32}" mass="0.02" material="pad"/>
+      </body>"""
+
+
+def _pool() -> str:
+    rows = []
+    for slot, (shape, size, height) in enumerate(slots()):
+        half = size / 2
+        kind, dims = {
+            "block": ("box", f"{half} {half} {height / 2}"),
+            "ball": ("sphere", f"{half}"),
+            "cylinder": ("cylinder", f"{half} {height / 2}"),
+        }[shape]
+        rows.append(
+            f'<body name="object{slot}" pos="{6 + slot} 6 {height / 2}">'
+            f'<joint name="object{slot}" type="free" damping="0.002"/>'
+            f'<geom name="object{slot}" type="{kind}" size="{dims}" mass="0.12" contype="2" conaffinity="3" '
+            f'condim="6" friction="0.8 0.005 0.002" rgba="0.5 0.5 0.5 1"/></body>')
+    return "\n    ".join(rows)
