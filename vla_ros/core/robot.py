@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 STOPS = ("zero", "hold", "keep")
 OUTPUT_TYPES = {
     "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped",
@@ -149,7 +151,7 @@ def _number(value: Any, what: str, above: float = -math.inf, at_least: float = -
 def _pair(value: Any, what: str) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
         raise ValueError(f"{what} is {value!r}; give [lowest, highest]")
-    low, high = _number(value[0], what), _number(value[1], what)
+    low, high = (float(np.float32(_number(end, what))) for end in value)  # actions travel as float32
     if low >= high:
         raise ValueError(f"{what} is {value!r}; the lowest must be below the highest")
     return low, high
