@@ -1,0 +1,157 @@
+"""Draws one picture of the demo's video: the camera, and around it the words, the action and the verdict."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+WIDTH, CAMERA_HEIGHT, HEADER, PANEL = 640, 480, 40, 120
+SIZE = (WIDTH, HEADER + CAMERA_HEIGHT + PANEL)  # width, height in pixels; both multiples of 16, for the codec
+Colour = tuple[int, int, int]
+INK, PAPER, FAINT, RULE = (240, 240, 245), (24, 26, 31), (150, 155, 165), (70, 74, 84)
+STATE_COLOURS = {"DISARMED": (120, 124, 134), "HOLDING": (70, 130, 220), "ACTIVE": (46, 160, 67),
+                 "STOPPED": (218, 54, 51)}
+VERDICT_COLOURS = {"PASSED": (46, 160, 67), "LIMITED": (201, 138, 4), "HELD": (70, 130, 220),
+                   "STOPPED": (218, 54, 51)}
+UNITS = {"linear.x": "m/s", "linear.y": "m/s", "angular.z": "rad/s", "gripper": ""}  # a joint: rad
+RANGES = {"linear.x": (-1.0, 1.0), "linear.y": (-1.0, 1.0), "angular.z": (-1.0, 1.0), "gripper": (0.0, 1.0)}
+BARS = 3  # that fit
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What was true when a camera picture arrived. `requested` and `emitted` are in the channels' units."""
+
+    seconds: float = 0.0
+    caption: str = ""
+    instruction: str = ""
+    state: str = "DISARMED"
+    verdict: str = "HELD"
+    rule: str = ""
+    reason: str = ""
+    channels: tuple[str, ...] = ()
+    requested: tuple[float, ...] = ()
+    emitted: tuple[float, ...] = ()
+    target_distance: float | None = None  # metres, to the thing that the words name
+
+
+@lru_cache(maxsize=None)
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """DejaVu Sans, which comes with matplotlib; Pillow's own where it does not."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    try:
+        import matplotlib
+        return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
+    except (ImportError, OSError):
+        return ImageFont.load_default()
+
+
+@lru_cache(maxsize=256)
+def _mask(text: str, size: int, bold: bool) -> Image.Image:
+    """The letters as a grey picture, kept: most words stay the same from picture to picture."""
+    _, _, width, height = font(size, bold).getbbox(text or " ")
+    mask = Image.new("L", (int(width) + 2, int(height) + 2))
+    ImageDraw.Draw(mask).text((0, 0), text, 255, font(size, bold))
+    return mask
+
+
+def _text(picture: Image.Image, x: float, y: float, text: str, colour: Colour, size: int,
+          bold: bool = False) -> float:
+    """Write at `x`, `y` (left, top; pixels); returns the width."""
+    mask = _mask(text, size, bold)
+    picture.paste(colour, (int(x), int(y)), mask)
+    return float(mask.width)
+
+
+@lru_cache(maxsize=256)
+def wrap(text: str, size: int, width: int, lines: int) -> list[str]:
+    """`text` in at most `lines` lines that are `width` pixels wide; what does not fit ends in an ellipsis."""
+    letters = font(size)
+    out: list[str] = []
+    words = text.split()
+    while words and len(out) < lines:
+        line = words.pop(0)
+        while words and letters.getlength(f"{line} {words[0]}") <= width:
+            line += f" {words.pop(0)}"
+        out.append(line)
+    if words:
+        out[-1] += " …"
+    for index, line in enumerate(out):
+        while len(line) > 1 and letters.getlength(line) > width:
+            line = line[:-2].rstrip(" …") + "…"
+        out[index] = line
+    return out
+
+
+def draw(camera: NDArray[np.uint8], moment: Moment) -> NDArray[np.uint8]:
+    """`camera` (480 x 640 x 3, rgb8) -> a picture (640 x 640 x 3, rgb8)."""
+    if camera.shape != (CAMERA_HEIGHT, WIDTH, 3):
+        raise ValueError(f"the camera's picture is {camera.shape}; the video wants {(CAMERA_HEIGHT, WIDTH, 3)}")
+    picture = Image.new("RGB", SIZE, PAPER)
+    picture.paste(Image.fromarray(camera), (0, HEADER))
+    _header(picture, moment)
+    _verdict(picture, moment)
+    _bars(picture, moment)
+    return np.asarray(picture)
+
+
+def _header(picture: Image.Image, moment: Moment) -> None:
+    right = f"{moment.caption}   {moment.seconds:5.1f} s"
+    width = font(14).getlength(right)
+    _text(picture, WIDTH - 12 - width, 12, right, FAINT, 14)
+    words = f"“{moment.instruction}”" if moment.instruction else "no instruction"
+    words = wrap(words, 20, int(WIDTH - width - 80), 1)[0]
+    _text(picture, 12, 7, words, INK if moment.instruction else FAINT, 20, bool(moment.instruction))
+
+
+def _chip(picture: Image.Image, x: int, y: int, text: str, colour: Colour) -> int:
+    """A coloured label; returns where it ends."""
+    end = x + _mask(text, 14, True).width + 18
+    ImageDraw.Draw(picture).rounded_rectangle((x, y, end, y + 25), 6, colour)
+    _text(picture, x + 10, y + 4, text, (255, 255, 255), 14, True)
+    return end
+
+
+def _verdict(picture: Image.Image, moment: Moment) -> None:
+    top = HEADER + CAMERA_HEIGHT
+    x = _chip(picture, 12, top + 10, moment.state, STATE_COLOURS.get(moment.state, RULE))
+    _text(picture, x + 8, top + 13, "›", FAINT, 16, True)
+    _chip(picture, x + 24, top + 10, moment.verdict, VERDICT_COLOURS.get(moment.verdict, RULE))
+    reason = f"{moment.rule}: {moment.reason}" if moment.rule and moment.reason else moment.reason or moment.rule
+    for row, line in enumerate(wrap(reason, 13, 290, 4)):
+        _text(picture, 12, top + 42 + 18 * row, line, INK, 13)
+
+
+def _bars(picture: Image.Image, moment: Moment) -> None:
+    """A bar a channel: the frame is what the policy asked for, the filled bar what the robot got."""
+    pen = ImageDraw.Draw(picture)
+    top, left, right = HEADER + CAMERA_HEIGHT, 404, 544
+    pen.line((316, top + 12, 316, top + PANEL - 12), RULE)
+    colour = VERDICT_COLOURS.get(moment.verdict, RULE)
+    rows = list(zip(moment.channels, moment.requested, moment.emitted))[:BARS]
+    for row, (channel, asked, got) in enumerate(rows):
+        y = top + 10 + 29 * row
+        low, high = RANGES.get(channel, (-2.0, 2.0))
+
+        def place(value: float) -> float:
+            return left + (min(max(value, low), high) - low) / (high - low) * (right - left)
+
+        _text(picture, 328, y + 3, channel, INK, 13)
+        pen.rectangle((left, y + 3, right, y + 19), (40, 43, 50))
+        zero = place(0.0)
+        if np.isfinite(got):
+            pen.rectangle((min(zero, place(got)), y + 6, max(zero, place(got)), y + 16), colour)
+        if np.isfinite(asked):
+            pen.rectangle((min(zero, place(asked)), y + 3, max(zero, place(asked)), y + 19), None, INK)
+        pen.line((zero, y, zero, y + 22), FAINT)
+        unit = UNITS.get(channel, "rad")
+        _text(picture, right + 10, y + 3, f"{round(got, 2) + 0.0:+.2f} {unit}" if unit else f"{got:.2f}", INK, 13)
+    if rows:
+        pen.rectangle((328, top + 102, 340, top + 110), None, INK)
+        _text(picture, 346, top + 98, "asked for", FAINT, 12)
+        pen.rectangle((418, top + 102, 430, top + 110), colour)
+        _text(picture, 436, top + 98, "given to the robot", FAINT, 12)
