@@ -1,0 +1,38 @@
+"""Which requirements a sourced ROS 2 lacks (standard output), and the versions to leave alone (standard error).
+
+Whatever the distribution's Python can import is kept: its numpy, OpenCV and cv_bridge were built for each other, and a
+second copy from PyPI in front of them would break them.
+"""
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+MODULES = {"opencv-python-headless": "cv2", "pyyaml": "yaml", "scikit-image": "skimage", "types-pyyaml": "yaml-stubs"}
+BUILD = ("colcon-common-extensions",)  # a machine may have ROS 2 without what builds packages for it
+KEPT = ("numpy", "opencv-python-headless", "opencv-python", "PyYAML", "empy", "lark", "catkin-pkg", "pytest")
+
+
+def importable(module: str) -> bool:
+    if module.endswith("-stubs"):
+        return any((Path(folder) / module).is_dir() for folder in sys.path)
+    return importlib.util.find_spec(module) is not None
+
+
+def main(path: str) -> None:
+    lines = (line.split("#")[0].strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
+    for requirement in (*filter(None, lines), *BUILD):
+        name = re.split(r"[<>=~; ]", requirement)[0].lower()
+        module = "colcon_ros" if name in BUILD else MODULES.get(name, name.replace("-", "_"))
+        if not importable(module):
+            print(requirement)
+    for name in KEPT:
+        try:
+            print(f"{name}=={importlib.metadata.version(name)}", file=sys.stderr)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,44 @@
+"""Points the CMake files of the ROS wheels in an environment at this machine's include folders.
+
+The wheels name the folders of the machine that built them: /opt/python/cp311-cp311/include/python3.11 and its numpy's.
+"""
+import re
+import sys
+import sysconfig
+from pathlib import Path
+
+import numpy
+
+FOLDERS = (
+    (re.compile(r"/opt/[^\";\s]*/include/python3\.\d+(?=[\";\s]|$)"), sysconfig.get_path("include")),
+    (re.compile(r"/opt/[^\";\s]*/numpy/(?:_core|core)/include(?=[\";\s]|$)"), numpy.get_include()),
+)
+
+
+def rewrite(text: str) -> str:
+    for pattern, here in FOLDERS:
+        text = pattern.sub(lambda _: here, text)
+    return text
+
+
+def main(prefix: Path) -> int:
+    changed, left = 0, []
+    for path in sorted(prefix.glob("share/*/cmake/*.cmake")):
+        before = path.read_text(encoding="utf-8")
+        after = rewrite(before)
+        if after != before:
+            # A new file, not the old one written over: pip may have hard-linked it from its cache.
+            path.unlink()
+            path.write_text(after, encoding="utf-8")
+            changed += 1
+        if "/opt/python/" in after:
+            left.append(str(path))
+    if left:
+        print("setup: these still name folders of the machine that built the wheels:", *left, file=sys.stderr)
+        return 1
+    print(f"            {changed} CMake files of the wheels now name this machine's include folders")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,48 @@
+# One command sets all up, builds and does its job. See README.md.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+
+ARGS ?=
+# What a build copies or compiles. Python files are linked, so a change in one needs no build.
+SOURCES := setup.py setup.cfg package.xml $(shell find $(wildcard msg launch config resource) ! -path '*/__pycache__*')
+IN_ROS := set +u; . .venv/ros.sh; set -u;
+
+.PHONY: help setup build demo test check bench clean distclean FORCE
+
+help: ## this list
+	@echo "make WHAT [ARGS=...]"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1: \2/p' Makefile
+
+demo: build ## the simulated robot follows three instructions; ARGS are vla demo's
+	@$(IN_ROS) exec vla demo $(ARGS)
+
+test: build ## all tests; ARGS are pytest's, as in ARGS="-k gate"
+	@.ci/test $(ARGS)
+
+check: .venv/.ready ## ruff and mypy
+	@.ci/check
+
+bench: build ## latency, loss and memory of the nodes; ARGS are vla bench pipeline's
+	@$(IN_ROS) exec vla bench pipeline $(ARGS)
+
+build: build/.built ## nodes and messages, with colcon, into install/
+
+setup: .venv/.ready ## the environment, .venv; a shell of your own gets it with ". .venv/ros.sh"
+
+clean: ## removes what was built and what runs left behind; .venv stays
+	rm -rf build install log demo bench .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+
+distclean: clean ## removes .venv as well
+	rm -rf .venv
+
+# Asked every time, answered in a tenth of a second; its time changes only when the environment did.
+.venv/.ready: FORCE
+	@.ci/setup
+
+build/.built: .venv/.ready $(SOURCES)
+	@set +u; . .venv/local_setup.sh; set -u; colcon build --symlink-install --event-handlers console_direct-
+	@touch $@
