@@ -86,7 +86,8 @@ def draw_path(track: Track, instructions: Sequence[str], done: Sequence[bool], r
              xlim=(-half - 0.15, half + 0.15), ylim=(-half - 0.15, half + 0.15))
     axes.grid(True, color="#dddddd", linewidth=0.6, zorder=0.5)
     axes.set_axisbelow(True)
-    made.legend(loc="outside right upper", frameon=False, fontsize=9, labelspacing=0.9)
+    if axes.get_legend_handles_labels()[0]:
+        made.legend(loc="outside right upper", frameon=False, fontsize=9, labelspacing=0.9)
     made.savefig(path)
 
 
