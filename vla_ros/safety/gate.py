@@ -5,6 +5,7 @@ while the cause lasts) -> DISARMED. Nothing here arms by itself. No ROS and no c
 """
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -131,6 +132,7 @@ class Gate:
             if self.state is State.ACTIVE:
                 self.state = State.HOLDING
             action = self._hold(finding.verdict, inputs, elapsed)
+        action = self._only_finite(action)
         self._last = dict(action)
         return action, self._report(finding, requested, action, now_steady, now_stamp)
 
@@ -225,9 +227,19 @@ class Gate:
             elif last is not None:
                 if channel.name not in self._held:
                     measured = inputs.measured.get(channel.name, last) if channel.stop == "hold" else last
+                    measured = measured if math.isfinite(measured) else last
                     self._held[channel.name] = min(max(measured, channel.limits[0]), channel.limits[1])
                 action[channel.name] = self._held[channel.name]
         return action
+
+    def _only_finite(self, action: Action) -> Action:
+        """The last line: whatever went wrong above, nothing non-finite leaves, and the gate stops."""
+        if all(map(math.isfinite, action.values())):
+            return action
+        self.latch("the gate made a value that is not finite")
+        zero = {channel.name for channel in self.robot.channels if channel.stop == "zero"}
+        return {name: 0.0 if name in zero else value for name, value in action.items()
+                if name in zero or math.isfinite(value)}
 
     def _report(self, finding: Finding | None, requested: Mapping[str, float] | None, action: Action,
                 now_steady: int, now_stamp: int) -> Report:

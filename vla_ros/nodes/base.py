@@ -1,0 +1,237 @@
+"""What all six nodes share: parameters from the table, transitions that speak, heartbeat, diagnostics."""
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Header, String
+
+from vla_ros.core.node_parameters import NODE_PARAMETERS
+from vla_ros.core.parameters import check_all
+from vla_ros.core.stats import Stats
+from vla_ros.nodes.qos import EVENTS
+
+HEARTBEAT_PERIOD = 0.1  # s; the gate's and the supervisor's time-outs are multiples of it
+# One file may hold parameters for all nodes; only what none of them knows is a mistake.
+ANYBODYS = {"use_sim_time", "start_type_description_service"} | {
+    parameter.name for table in NODE_PARAMETERS.values() for parameter in table}
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node. Subclasses fill in `configure`, `activate`, `deactivate` and `release`.
+
+    `configure` raises ValueError for what a user can mend; the sentence goes to the log, to
+    /diagnostics and nowhere near the robot. Callbacks made with `listen` and `every` cannot end the
+    process: an exception is logged with its traceback and counted. `self.p` holds the checked parameters.
+    """
+
+    def __init__(self, kind: str, **options: Any) -> None:
+        super().__init__(kind, allow_undeclared_parameters=True,
+                         automatically_declare_parameters_from_overrides=True, **options)
+        self.table = {parameter.name: parameter for parameter in NODE_PARAMETERS[kind]}
+        for parameter in self.table.values():
+            # Dynamic: a value of the wrong type is to fail in configure, with a sentence, not here.
+            descriptor = ParameterDescriptor(description=parameter.description, dynamic_typing=True)
+            if self.has_parameter(parameter.name):
+                self.set_descriptor(parameter.name, descriptor)
+            else:
+                self.declare_parameter(parameter.name, parameter.default, descriptor)
+        self.p: dict[str, Any] = {}
+        self.stage = "unconfigured"
+        self.stats = Stats()
+        self.trouble = ""  # a sentence for /diagnostics; empty when all is well
+        self._entities: list[tuple[Callable[[Any], Any], Any]] = []
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self._feedback = self.create_publisher(String, "feedback", EVENTS)
+        self._heartbeat = self.create_publisher(Header, "heartbeat", EVENTS)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", EVENTS)
+        self.create_timer(HEARTBEAT_PERIOD, self._beat)
+        self._report_timer = self.create_timer(1.0, self._report)
+
+    # -- what subclasses fill in -----------------------------------------------------------------------
+    def configure(self) -> None:
+        """Make publishers, subscriptions and whatever takes long. ValueError: the user can mend it."""
+
+    def activate(self) -> None: ...
+
+    def deactivate(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    def diagnose(self) -> dict[str, str]:
+        """More keys and values for /diagnostics."""
+        return {}
+
+    # -- what subclasses use ---------------------------------------------------------------------------
+    def now(self) -> int:
+        """ns on the ROS clock."""
+        nanoseconds: int = self.get_clock().now().nanoseconds
+        return nanoseconds
+
+    @property
+    def active(self) -> bool:
+        return self.stage == "active"
+
+    def listen(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> None:
+        """A subscription whose callback runs only while active, and cannot raise."""
+        def guarded(message: Any) -> None:
+            if self.active:
+                self.guard(callback, message)
+        subscription = self.create_subscription(kind, topic, guarded, qos)
+        self._entities.append((self.destroy_subscription, subscription))
+
+    def speak(self, kind: type, topic: str, qos: QoSProfile) -> Any:
+        publisher = self.create_publisher(kind, topic, qos)
+        self._entities.append((self.destroy_publisher, publisher))
+        return publisher
+
+    def every(self, seconds: float, callback: Callable[[], None]) -> None:
+        timer = self.create_timer(seconds, lambda: self.guard(callback))
+        self._entities.append((self.destroy_timer, timer))
+
+    def serve(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:
+        service = self.create_service(kind, name, callback)
+        self._entities.append((self.destroy_service, service))
+
+    def guard(self, callback: Callable[..., None], *arguments: Any) -> None:
+        try:
+            callback(*arguments)
+        except Exception as error:
+            self.stats.drop(f"exception {type(error).__name__}")
+            self.get_logger().error(f"{callback.__name__} failed: {error}\n{traceback.format_exc()}",
+                                    throttle_duration_sec=1.0)
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """A callback raised `error`. The gate stops here; the others go on."""
+
+    def refuse(self, reason: str, sentence: object) -> None:
+        """Bad input: counted under `reason`, said once a second in full."""
+        self.stats.drop(reason)
+        self.get_logger().warning(f"{reason}: {sentence}", throttle_duration_sec=1.0)
+
+    def tell(self, sentence: str) -> None:
+        """To the operator, on `feedback`."""
+        self._feedback.publish(String(data=sentence))
+
+    # -- parameters ------------------------------------------------------------------------------------
+    def _read_parameters(self) -> dict[str, Any]:
+        given = {name: parameter.value for name, parameter in self._parameters.items()}
+        unknown = sorted(name for name in given if name not in ANYBODYS and "." not in name)
+        if unknown:
+            raise ValueError(f"parameter '{unknown[0]}' is not known; known are {', '.join(sorted(self.table))}")
+        return check_all(self.table.values(), given)
+
+    def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        """All or none: a bad value, or one that cannot change now, refuses the whole set."""
+        changed: dict[str, Any] = {}
+        for parameter in parameters:
+            ours = self.table.get(parameter.name)
+            if ours is None:
+                continue
+            try:
+                changed[ours.name] = ours.check(parameter.value)
+            except ValueError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+            if self.stage != "unconfigured" and not ours.live:
+                return SetParametersResult(successful=False, reason=(
+                    f"parameter '{ours.name}' cannot change while the node is {self.stage}; clean it up first"))
+        if self.stage != "unconfigured" and changed:
+            merged = {**self.p, **changed}
+            try:
+                self.apply(merged)
+            except ValueError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+            self.p = merged
+        return SetParametersResult(successful=True)
+
+    def apply(self, parameters: dict[str, Any]) -> None:
+        """Live parameters are about to change to `parameters`. ValueError keeps the old ones."""
+
+    # -- transitions -----------------------------------------------------------------------------------
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            self.p = self._read_parameters()
+            self._report_timer.timer_period_ns = int(self.p["diagnostics_period"] * 1e9)
+            self.configure()
+        except Exception as error:
+            self._failed("configured", error)
+            self._drop_entities()
+            return FAILURE
+        self.stage, self.trouble = "inactive", ""
+        return SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("activated", self.activate, "active")
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("deactivated", self.deactivate, "inactive")
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("cleaned up", self._clean, "unconfigured")
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.leave()
+        return self._transition("shut down", self._clean, "finalized")
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.leave()
+        return self._transition("recovered", self._clean, "unconfigured")
+
+    def leave(self) -> None:
+        """The process is about to end, or went wrong: what must be seen on the wire goes out first."""
+        if self.active:
+            self.stage = "inactive"
+            self.guard(self.deactivate)
+
+    def _transition(self, verb: str, work: Callable[[], None], stage: str) -> TransitionCallbackReturn:
+        try:
+            work()
+        except Exception as error:  # rclpy would swallow it
+            self._failed(verb, error)
+            return FAILURE
+        self.stage = stage
+        return SUCCESS
+
+    def _failed(self, verb: str, error: Exception) -> None:
+        self.trouble = f"{self.get_name()} could not be {verb}: {error}"
+        self.get_logger().error(self.trouble)
+        if not isinstance(error, ValueError):
+            self.get_logger().error(traceback.format_exc())
+        self.tell(self.trouble)
+        self._report()
+
+    def _clean(self) -> None:
+        self.release()
+        self._drop_entities()
+
+    def _drop_entities(self) -> None:
+        for destroy, entity in reversed(self._entities):
+            destroy(entity)
+        self._entities.clear()
+
+    # -- heartbeat and diagnostics ---------------------------------------------------------------------
+    def _beat(self) -> None:
+        header = Header(frame_id=f"{self.get_name()}/{self.stage}")
+        header.stamp = self.get_clock().now().to_msg()
+        self._heartbeat.publish(header)
+
+    def _report(self) -> None:
+        status = DiagnosticStatus(name=f"{self.get_namespace()}/{self.get_name()}", hardware_id="vla_ros")
+        bad = self.trouble and self.stage == "unconfigured"
+        status.level = (DiagnosticStatus.ERROR if bad else DiagnosticStatus.WARN if self.trouble
+                        else DiagnosticStatus.OK)
+        status.message = self.trouble or self.stage
+        values = {**self.stats.values(time.monotonic_ns()), **self.diagnose()}
+        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)

@@ -1,0 +1,116 @@
+"""camera_ingest: checks a camera's images and hands on the newest, at the size the policy wants."""
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+from cv_bridge import CvBridge
+from sensor_msgs.msg import CompressedImage, Image
+
+from vla_ros.core.images import CameraHealth, check_layout, check_stamp, resize, without_padding
+from vla_ros.core.types import to_nanoseconds
+from vla_ros.nodes.base import ManagedNode
+from vla_ros.nodes.convert import byte_array, image_message, stamp_ns
+from vla_ros.nodes.options import policy_options
+from vla_ros.nodes.qos import LATEST, SENSOR
+from vla_ros.nodes.run import run
+from vla_ros.policies import policy_spec
+
+
+class CameraIngest(ManagedNode):
+    def __init__(self, **options: Any) -> None:
+        super().__init__("camera_ingest", **options)
+        self._bridge = CvBridge()
+        self._newest = 0
+
+    def configure(self) -> None:
+        spec = policy_spec(self.p["policy"], policy_options(self.p))
+        self._size = spec.image_size
+        self._resize = spec.resize if self.p["resize"] == "policy" else self.p["resize"]
+        self._health = CameraHealth(to_nanoseconds(self.p["frozen_after"]), self.p["black_below"])
+        self._newest = 0
+        self._frame = self.speak(Image, "frame", LATEST)
+        if self.p["transport"] == "compressed":
+            self.listen(CompressedImage, "image/compressed", self._on_compressed, SENSOR)
+        else:
+            self.listen(Image, "image", self._on_image, SENSOR)
+
+    def _on_image(self, message: Image) -> None:
+        start = time.monotonic_ns()
+        self.stats.tick("image", start)
+        try:
+            row = check_layout(message.encoding, message.height, message.width, message.step,
+                               len(message.data), self.p["max_bytes"])
+            stamp = self._check_order(message)
+            if message.step != row:  # cv_bridge from PyPI does not know padded rows
+                message.data = byte_array(without_padding(message.data, message.height, message.step, row))
+                message.step = row
+            picture = self._to_rgb(message)
+        except ValueError as error:
+            self.refuse("bad image", error)
+            return
+        self._hand_on(picture, stamp, message.header.frame_id, start)
+
+    def _on_compressed(self, message: CompressedImage) -> None:
+        start = time.monotonic_ns()
+        self.stats.tick("image", start)
+        try:
+            if not 0 < len(message.data) <= self.p["max_bytes"]:
+                raise ValueError(f"the compressed image has {len(message.data)} bytes; "
+                                 f"1 to {self.p['max_bytes']} are accepted (max_bytes)")
+            stamp = self._check_order(message)
+            picture = self._decode(message)
+        except ValueError as error:
+            self.refuse("bad image", error)
+            return
+        self._hand_on(picture, stamp, message.header.frame_id, start)
+
+    def _check_order(self, message: Any) -> int:
+        stamp = stamp_ns(message.header.stamp)
+        now = self.now()
+        check_stamp(stamp, now, to_nanoseconds(self.p["max_future"]), to_nanoseconds(self.p["max_age"]))
+        if self._newest > now + to_nanoseconds(self.p["max_future"]):
+            self._newest = 0  # the clock went back, so the camera may too
+        if stamp <= self._newest:
+            raise ValueError(f"the stamp went back by {(self._newest - stamp) / 1e9:.3f} s; "
+                             "images must come in order")
+        return stamp
+
+    def _to_rgb(self, message: Image) -> np.ndarray:
+        """Whatever cv_bridge can turn into rgb8. Raises ValueError for the rest."""
+        try:
+            return self._bridge.imgmsg_to_cv2(message, "rgb8")
+        except Exception as error:  # cv_bridge raises its own, KeyError or cv2.error, by version
+            raise ValueError(f"cv_bridge cannot turn encoding '{message.encoding}' into rgb8: {error}") from error
+
+    def _decode(self, message: CompressedImage) -> np.ndarray:
+        data = np.frombuffer(message.data, np.uint8)
+        try:
+            picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        except cv2.error as error:
+            raise ValueError(f"the compressed image ({message.format[:40]}) is corrupt: {error}") from error
+        if picture is None:
+            raise ValueError(f"the compressed image ({message.format[:40]}, {len(data)} bytes) is corrupt "
+                             "or of an unknown format")
+        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+    def _hand_on(self, picture: np.ndarray, stamp: int, frame_id: str, start: int) -> None:
+        self._newest = stamp
+        small = resize(picture, self._size, self._resize)
+        self._frame.publish(image_message(small, stamp, frame_id))
+        trouble = self._health.look(small, stamp)
+        if trouble and trouble != self.trouble:
+            self.get_logger().warning(trouble, throttle_duration_sec=5.0)
+        self.trouble = trouble
+        self.stats.tick("frame", start)
+        self.stats.latency(time.monotonic_ns() - start)
+
+
+def main() -> None:
+    run(CameraIngest)
+
+
+if __name__ == "__main__":
+    main()

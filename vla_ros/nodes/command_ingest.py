@@ -1,0 +1,85 @@
+"""command_ingest: turns what an operator says into a Command, or says why not. Words change nothing else."""
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from std_msgs.msg import String
+from vla_ros_msgs.msg import Command as CommandMessage
+
+from vla_ros.core.instructions import RateLimit, clean, is_stop
+from vla_ros.core.types import Command
+from vla_ros.nodes.base import ManagedNode
+from vla_ros.nodes.convert import command_message
+from vla_ros.nodes.qos import EVENTS, LATCHED
+from vla_ros.nodes.run import run
+
+
+class CommandIngest(ManagedNode):
+    def __init__(self, **options: Any) -> None:
+        super().__init__("command_ingest", **options)
+        # From the wall clock in ms, so that a respawned node never repeats a generation.
+        self._generation = time.time_ns() // 1_000_000
+        self._text = ""
+
+    def configure(self) -> None:
+        self._stop_words = {word.casefold() for word in self.p["stop_words"]}
+        self._limit = RateLimit(self.p["max_rate"])
+        self._answers = RateLimit(1.0)
+        self._command = self.speak(CommandMessage, "command", LATCHED)
+        self.listen(String, "instruction", self._on_instruction, EVENTS)
+
+    def activate(self) -> None:
+        self._accept("")  # late joiners learn that nothing holds
+
+    def deactivate(self) -> None:
+        self._accept("")  # nobody would hear a stop word from now on
+
+    def _on_instruction(self, message: String) -> None:
+        start = time.monotonic_ns()
+        self.stats.tick("instruction", start)
+        text = message.data
+        stops = len(text) <= 20 * self.p["max_length"] and is_stop(text, self._stop_words)
+        if stops:
+            self._cancel(start)
+        else:
+            self._consider(text, start)
+        self.stats.latency(time.monotonic_ns() - start)
+
+    def _cancel(self, now: int) -> None:
+        """At once, whatever the rate; but once, however often it is said."""
+        if self._text:
+            self._accept("")
+            self.tell("stopped: the instruction is cancelled")
+        elif self._answers.allow(now):
+            self.tell("stopped: there was no instruction to cancel")
+
+    def _consider(self, text: str, now: int) -> None:
+        if not self._limit.allow(now):
+            self.stats.drop("too many instructions")
+            if self._answers.allow(now):
+                self.tell(f"not accepted: more than {self.p['max_rate']:g} instructions a second")
+            return
+        try:
+            self._accept(clean(text, self.p["max_length"]))
+        except ValueError as error:
+            self.refuse("bad instruction", error)
+            self.tell(f"not accepted: {error}")
+            return
+        self.tell(f"accepted: {self._text}")
+
+    def _accept(self, text: str) -> None:
+        self._text = text
+        self._generation += 1
+        self._command.publish(command_message(Command(self.now(), self._generation, text)))
+
+    def diagnose(self) -> dict[str, str]:
+        return {"instruction": self._text, "generation": str(self._generation)}
+
+
+def main() -> None:
+    run(CommandIngest)
+
+
+if __name__ == "__main__":
+    main()

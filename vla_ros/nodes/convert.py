@@ -1,0 +1,122 @@
+"""Messages to core types and back. Data fields travel as array.array: rclpy checks a list item by item."""
+from __future__ import annotations
+
+import math
+from array import array
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from sensor_msgs.msg import Image as ImageMessage
+from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
+from vla_ros_msgs.msg import Command as CommandMessage
+from vla_ros_msgs.msg import Observation as ObservationMessage
+
+from vla_ros.core.types import NANOSECONDS, ActionChunk, Command, Image, Observation
+
+
+def stamp_ns(stamp: Any) -> int:
+    """A Time or Duration message in ns."""
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def time_message(nanoseconds: int) -> Time:
+    seconds, rest = divmod(max(0, nanoseconds), NANOSECONDS)
+    return Time(sec=seconds, nanosec=rest)
+
+
+def duration_message(nanoseconds: int) -> Duration:
+    """Saturates at what the message can hold (68 years)."""
+    seconds, rest = divmod(nanoseconds, NANOSECONDS)
+    return Duration(sec=min(max(seconds, -2**31), 2**31 - 1), nanosec=rest)
+
+
+def byte_array(values: np.ndarray) -> array:
+    data = array("B")
+    data.frombytes(memoryview(np.ascontiguousarray(values)).cast("B"))
+    return data
+
+
+def float_array(values: Any) -> array:
+    data = array("f")
+    data.frombytes(np.ascontiguousarray(values, np.float32).tobytes())
+    return data
+
+
+def image_message(image: Image, stamp: int, frame_id: str) -> ImageMessage:
+    """rgb8 (H x W x 3) as a message."""
+    height, width = image.shape[:2]
+    message = ImageMessage(height=height, width=width, encoding="rgb8", step=3 * width)
+    message.header.stamp = time_message(stamp)
+    message.header.frame_id = frame_id
+    message.data = byte_array(image)
+    return message
+
+
+def rgb_image(message: ImageMessage) -> Image:
+    """The pixels of one of our own rgb8 frames, H x W x 3, without a copy. Raises ValueError."""
+    if message.encoding != "rgb8":
+        raise ValueError(f"a frame is rgb8, not '{message.encoding[:40]}'")
+    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
+
+
+def command_message(command: Command) -> CommandMessage:
+    message = CommandMessage(generation=command.generation, text=command.text)
+    message.header.stamp = time_message(command.stamp)
+    return message
+
+
+def command(message: CommandMessage) -> Command:
+    return Command(stamp_ns(message.header.stamp), message.generation, message.text)
+
+
+def observation_message(observation: Observation) -> ObservationMessage:
+    message = ObservationMessage(
+        command=command_message(observation.command), cameras=list(observation.images),
+        state_names=list(observation.state), skew=duration_message(observation.skew))
+    message.header.stamp = time_message(observation.stamp)
+    message.images = [image_message(image, observation.stamp, "") for image in observation.images.values()]
+    message.state = float_array(list(observation.state.values()))
+    return message
+
+
+def observation(message: ObservationMessage) -> Observation:
+    """Raises ValueError where the lists do not match."""
+    if len(message.cameras) != len(message.images) or len(message.state_names) != len(message.state):
+        raise ValueError(f"the observation has {len(message.cameras)} cameras and {len(message.images)} images, "
+                         f"{len(message.state_names)} state names and {len(message.state)} values")
+    return Observation(
+        stamp=stamp_ns(message.header.stamp), command=command(message.command),
+        images={name: rgb_image(image) for name, image in zip(message.cameras, message.images)},
+        state=dict(zip(message.state_names, message.state.tolist())), skew=stamp_ns(message.skew))
+
+
+def chunk_message(chunk: ActionChunk) -> ActionChunkMessage:
+    message = ActionChunkMessage(
+        generation=chunk.generation, sequence=chunk.sequence, policy=chunk.policy,
+        step=duration_message(chunk.step), latency=duration_message(chunk.latency), channels=list(chunk.channels))
+    message.header.stamp = time_message(chunk.stamp)
+    message.values = float_array(chunk.values)
+    return message
+
+
+def chunk(message: ActionChunkMessage) -> ActionChunk:
+    """As it came: the gate's rules judge it. Values that do not fill rows keep one dimension."""
+    values = np.array(message.values, np.float32)
+    columns = len(message.channels)
+    if columns and len(values) and len(values) % columns == 0:
+        values = values.reshape(-1, columns)
+    return ActionChunk(
+        stamp=stamp_ns(message.header.stamp), generation=message.generation, channels=tuple(message.channels),
+        values=values, step=stamp_ns(message.step), sequence=message.sequence, policy=message.policy,
+        latency=stamp_ns(message.latency))
+
+
+def odometry_state(message: Any) -> dict[str, float]:
+    """The numbers of a nav_msgs/Odometry: pose in its frame (m, rad) and speed in the base's (m/s, rad/s)."""
+    pose, twist, q = message.pose.pose, message.twist.twist, message.pose.pose.orientation
+    return {
+        "odom.x": pose.position.x, "odom.y": pose.position.y,
+        "odom.yaw": math.atan2(2.0 * (q.w * q.z + q.x * q.y), 1.0 - 2.0 * (q.y * q.y + q.z * q.z)),
+        "linear.x": twist.linear.x, "angular.z": twist.angular.z,
+    }

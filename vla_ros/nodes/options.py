@@ -1,0 +1,18 @@
+"""Parameters that hold more than one value."""
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def policy_options(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameter `policy_options`, a JSON object. Raises ValueError."""
+    text = parameters["policy_options"]
+    try:
+        options = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"parameter 'policy_options' is {text!r}, not a JSON object: {error}") from error
+    if not isinstance(options, dict):
+        raise ValueError(f"parameter 'policy_options' is {text!r}; give a JSON object like {{\"size\": 1}}")
+    return options

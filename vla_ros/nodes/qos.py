@@ -1,0 +1,11 @@
+"""The four kinds of connection in the suite. Both ends of a topic take theirs from here."""
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+# A camera or lidar: the newest, and never wait for a lost one.
+SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# Between our own nodes: the newest wins, none is lost on the way.
+LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+# What a late joiner must know as well: the instruction that holds.
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# Each one counts: words, requests, reports.
+EVENTS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)

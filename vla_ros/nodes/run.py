@@ -1,0 +1,65 @@
+"""Runs one node as a process: the executor, and an end that SIGINT and SIGTERM cannot make untidy."""
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, Executor, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from vla_ros.nodes.base import ManagedNode
+
+
+def make_executor() -> Executor:
+    """The events executor where this rclpy has one (Jazzy): a hop costs half; else the usual one (Humble)."""
+    if not os.environ.get('VLA_EVENTS'):
+        return SingleThreadedExecutor()
+    try:
+        from rclpy.experimental.events_executor import EventsExecutor
+    except ImportError:
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
+def run(node_class: type[ManagedNode], start: bool = False) -> None:
+    """Spins a node until SIGINT or SIGTERM. `start`: it configures and activates itself."""
+    sys.setswitchinterval(0.001)  # the gate's thread must not wait 5 ms for the executor's
+    signals = {signal.SIGINT, signal.SIGTERM}
+    # Blocked before any thread starts, so that only sigwait below takes them: a Python handler would
+    # run only after the executor's wait in C returns.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = node_class()
+    executor = make_executor()
+    executor.add_node(node)
+    if start:
+        node.trigger_configure()
+        node.trigger_activate()
+    failed: list[BaseException] = []
+    spinner = threading.Thread(target=_spin, args=(executor, failed), name="executor", daemon=True)
+    spinner.start()
+    signal.sigwait(signals)
+    node.leave()
+    # Lets DDS say goodbye, but a callback that hangs must not keep the process alive.
+    rclpy.try_shutdown()
+    spinner.join(timeout=0.5)
+    if not spinner.is_alive():
+        node.destroy_node()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1 if failed else 0)
+
+
+def _spin(executor: Executor, failed: list[BaseException]) -> None:
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        pass
+    except BaseException as error:
+        failed.append(error)
+        traceback.print_exc()
+        os.kill(os.getpid(), signal.SIGTERM)  # a node that no longer spins must not look alive

@@ -1,0 +1,115 @@
+"""synchronizer: pairs frames, the instruction and the robot's state by stamp, newest pair first."""
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import Image, JointState
+from vla_ros_msgs.msg import Command as CommandMessage
+from vla_ros_msgs.msg import Observation as ObservationMessage
+
+from vla_ros.core.pairing import Synchronizer as Pairing
+from vla_ros.core.types import Frame, to_nanoseconds
+from vla_ros.nodes import convert
+from vla_ros.nodes.base import ManagedNode
+from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST
+from vla_ros.nodes.run import run
+
+
+class Synchronizer(ManagedNode):
+    def __init__(self, **options: Any) -> None:
+        super().__init__("synchronizer", **options)
+        self._pairing: Pairing | None = None
+        self._told = 0
+
+    def configure(self) -> None:
+        cameras, topics = self.p["cameras"], self.p["frame_topics"]
+        if not cameras or len(cameras) != len(topics) or len(set(cameras)) != len(cameras):
+            raise ValueError(f"parameter 'frame_topics' is {topics}; give one topic for each of cameras {cameras}")
+        self._pairing = Pairing(cameras, self.p["mode"], to_nanoseconds(self.p["max_skew"]),
+                                to_nanoseconds(self.p["command_ttl"]), self.p["buffer"])
+        self._observation = self.speak(ObservationMessage, "observation", LATEST)
+        for camera, topic in zip(cameras, topics):
+            self.listen(Image, topic, self._frame_of(camera), LATEST)
+        # The instruction that holds is kept also while inactive: it is published once, not again.
+        self._keep(CommandMessage, "command", self._on_command)
+        if self.p["use_joint_states"]:
+            self.listen(JointState, "/joint_states", self._on_joint_states, EVENTS)
+        if self.p["use_odometry"]:
+            self.listen(Odometry, "/odom", self._on_odometry, EVENTS)
+
+    def _keep(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
+        subscription = self.create_subscription(kind, topic, lambda m: self.guard(callback, m), LATCHED)
+        self._entities.append((self.destroy_subscription, subscription))
+
+    def apply(self, parameters: dict[str, Any]) -> None:
+        assert self._pairing is not None
+        self._pairing.max_skew = to_nanoseconds(parameters["max_skew"])
+        self._pairing.command_ttl = to_nanoseconds(parameters["command_ttl"])
+
+    def _frame_of(self, camera: str) -> Callable[[Image], None]:
+        def on_frame(message: Image) -> None:
+            assert self._pairing is not None
+            start = time.monotonic_ns()
+            self.stats.tick(f"frame {camera}", start)
+            try:
+                image = convert.rgb_image(message)
+            except ValueError as error:
+                self.refuse("bad frame", error)
+                return
+            self._pairing.add_frame(Frame(convert.stamp_ns(message.header.stamp), camera, image))
+            self._pair(start)
+        return on_frame
+
+    def _on_command(self, message: CommandMessage) -> None:
+        assert self._pairing is not None
+        self._pairing.add_command(convert.command(message))
+        if self.active:
+            self._pair(time.monotonic_ns())
+
+    def _on_joint_states(self, message: JointState) -> None:
+        assert self._pairing is not None
+        values = {name: value for name, value in zip(message.name, message.position) if math.isfinite(value)}
+        self._pairing.add_state("joint_states", convert.stamp_ns(message.header.stamp), values)
+
+    def _on_odometry(self, message: Odometry) -> None:
+        assert self._pairing is not None
+        values = convert.odometry_state(message)
+        if all(map(math.isfinite, values.values())):
+            self._pairing.add_state("odom", convert.stamp_ns(message.header.stamp), values)
+        else:
+            self.refuse("bad odometry", f"not finite: {values}")
+
+    def _pair(self, start: int) -> None:
+        assert self._pairing is not None
+        observation = self._pairing.read(self.now())
+        if observation is None:
+            self._tell_expiry()
+            return
+        self._observation.publish(convert.observation_message(observation))
+        self.stats.tick("observation", start)
+        self.stats.latency(time.monotonic_ns() - start)
+
+    def _tell_expiry(self) -> None:
+        assert self._pairing is not None
+        expired = self._pairing.drops["instruction too old"]
+        if expired == 1 != self._told:
+            self.tell(f"the robot holds: {self._pairing.waiting_for}")
+        self._told = expired
+
+    def diagnose(self) -> dict[str, str]:
+        if self._pairing is None:
+            return {}
+        drops = {f"dropped: {reason}": str(count) for reason, count in self._pairing.drops.items()}
+        return {"waiting for": self._pairing.waiting_for, **drops}
+
+
+def main() -> None:
+    run(Synchronizer)
+
+
+if __name__ == "__main__":
+    main()
