@@ -1,0 +1,167 @@
+"""Coloured objects on a floor, as one camera sees them: segmentation, ground position, shape.
+
+Shapes are told apart by drawing the outline that each would have at the same place and measuring which
+one covers the patch best.
+"""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.core.types import Image
+
+# Hue ranges in OpenCV's half degrees, both ends included; red wraps around.
+HUES: dict[str, tuple[tuple[int, int], ...]] = {
+    "red": ((0, 6), (172, 179)),
+    "orange": ((8, 18),),
+    "yellow": ((21, 36),),
+    "green": ((42, 85),),
+    "blue": ((98, 126),),
+    "purple": ((130, 165),),
+}
+SHAPES = ("block", "ball", "cylinder")
+MIN_SATURATION, MIN_VALUE = 90, 30  # of 255; greyer or darker is floor, wall or robot
+MIN_PIXELS = 6
+FIT_WEIGHT = 30.0  # how much a better overlap of outlines counts, for a patch 16 pixels wide or more
+CENTRE_HEIGHT = 0.035  # m, of an object's middle above the floor
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera on the robot: metres ahead of and above base_link, tilt below the horizon (rad)."""
+
+    width: int
+    height: int
+    forward: float
+    up: float
+    tilt: float
+    hfov: float
+
+    @property
+    def focal(self) -> float:
+        """Pixels."""
+        return self.width / 2 / math.tan(self.hfov / 2)
+
+    def on_floor(self, u: float, v: float, z: float = CENTRE_HEIGHT) -> tuple[float, float] | None:
+        """Where the ray through pixel (u, v) reaches height `z`: (x, y) ahead and left; None if never."""
+        right = (u - (self.width - 1) / 2) / self.focal
+        down = (v - (self.height - 1) / 2) / self.focal
+        forward = math.cos(self.tilt) - down * math.sin(self.tilt)
+        fall = math.sin(self.tilt) + down * math.cos(self.tilt)
+        if fall < 1e-3:
+            return None
+        reach = (self.up - z) / fall
+        return self.forward + reach * forward, -reach * right
+
+
+    def project(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Pixels (n x 2) of points (n x 3, m, in base_link) in front of the camera."""
+        ahead, left, above = (points - (self.forward, 0.0, self.up)).T
+        depth = ahead * math.cos(self.tilt) - above * math.sin(self.tilt)
+        down = -ahead * math.sin(self.tilt) - above * math.cos(self.tilt)
+        pixels = np.stack([-left, down], axis=1) * (self.focal / depth)[:, None]
+        return (pixels + ((self.width - 1) / 2, (self.height - 1) / 2)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Blob:
+    """One coloured patch: bounding box (px), pixels in it, ground position (m, ahead and left)."""
+
+    colour: str
+    left: int
+    top: int
+    mask: NDArray[np.uint8]  # height x width of the bounding box, 255 where the colour is
+    pixels: int
+    x: float
+    y: float
+    clipped: bool  # touches the picture's edge: its outline says nothing about its shape
+
+
+def _hue_table() -> NDArray[np.uint8]:
+    table = np.zeros(256, np.uint8)
+    for index, ranges in enumerate(HUES.values(), start=1):
+        for low, high in ranges:
+            table[low:high + 1] = index
+    return table
+
+
+_TABLE = _hue_table()
+
+
+def find_blobs(image: Image, camera: Camera) -> list[Blob]:
+    """Every coloured patch of an rgb8 picture that stands on the floor, largest first."""
+    import cv2
+
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    labels = cv2.LUT(np.ascontiguousarray(hsv[..., 0]), _TABLE)
+    vivid = cv2.inRange(hsv, np.array((0, MIN_SATURATION, MIN_VALUE)), np.array((180, 255, 255)))
+    labels = cv2.bitwise_and(labels, vivid)
+    blobs = []
+    counts = np.bincount(labels.ravel(), minlength=len(HUES) + 1)
+    for index, colour in enumerate(HUES, start=1):
+        if counts[index] >= MIN_PIXELS:
+            mask = cv2.inRange(labels, index, index)
+            _, parts, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
+            for part in range(1, len(stats)):
+                blob = _blob(colour, part, parts, stats[part], centres[part], camera)
+                if blob is not None:
+                    blobs.append(blob)
+    return sorted(blobs, key=lambda blob: -blob.pixels)
+
+
+def _blob(colour: str, part: int, parts: Any, row: Any, centre: Any, camera: Camera) -> Blob | None:
+    left, top, width, height, pixels = (int(value) for value in row)
+    if pixels < MIN_PIXELS:
+        return None
+    point = camera.on_floor(float(centre[0]), float(centre[1]))
+    if point is None or math.hypot(*point) > 6.0:
+        return None
+    clipped = left <= 0 or top <= 0 or left + width >= camera.width or top + height >= camera.height
+    mask = (parts[top:top + height, left:left + width] == part).astype(np.uint8)
+    return Blob(colour, left, top, mask, pixels, *point, clipped)
+
+
+def shape_likelihoods(blob: Blob, camera: Camera) -> NDArray[np.float64]:
+    """Log-likelihood of each of SHAPES: how well its outline, drawn where the patch is, covers the patch."""
+    import cv2
+
+    if blob.clipped:
+        return np.zeros(len(SHAPES))
+    height, width = blob.mask.shape
+    border = 4
+    seen = cv2.copyMakeBorder(blob.mask, border, border, border, border, cv2.BORDER_CONSTANT)
+    centre = np.array([border + (width - 1) / 2, border + (height - 1) / 2])
+    fits = np.zeros(len(SHAPES))
+    for index, shape in enumerate(SHAPES):
+        for solid in _SOLIDS[shape]:
+            outline = cv2.convexHull(camera.project(solid + (blob.x, blob.y, 0.0)))[:, 0]
+            outline += centre - (outline.min(axis=0) + outline.max(axis=0)) / 2
+            drawn = np.zeros_like(seen)
+            cv2.fillConvexPoly(drawn, np.round(outline * 16).astype(np.int32), 1, shift=4)
+            both = cv2.countNonZero(cv2.bitwise_and(seen, drawn))
+            fits[index] = max(fits[index], both / (blob.pixels + cv2.countNonZero(drawn) - both))
+    return FIT_WEIGHT * min(1.0, width / 16) * fits
+
+
+def _solids() -> dict[str, list[NDArray[np.float64]]]:
+    """Points (n x 3, metres) whose hull is each shape's; a block is tried at several yaws."""
+    turn = np.linspace(0, 2 * math.pi, 24, endpoint=False)
+    ring = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    radius = 0.031
+    cylinder = np.concatenate([np.column_stack([radius * ring, np.full(24, z)]) for z in (0.0, 0.082)])
+    levels = np.linspace(-1, 1, 9)
+    ball = 0.037 * np.concatenate([np.column_stack([ring * math.sqrt(1 - level ** 2), np.full(24, level)])
+                                   for level in levels]) + (0, 0, 0.037)
+    corners = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (0, 2)]) * 0.0315
+    blocks = []
+    for yaw in np.radians([0, 15, 30, 45, 60, 75]):
+        rotation = np.array([[math.cos(yaw), -math.sin(yaw), 0], [math.sin(yaw), math.cos(yaw), 0], [0, 0, 1]])
+        blocks.append(corners @ rotation.T)
+    return {"block": blocks, "ball": [ball], "cylinder": [cylinder]}
+
+
+_SOLIDS = _solids()

@@ -1,0 +1,102 @@
+"""One instruction, one policy, one world: the closed loop without ROS."""
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Callable
+
+from vla_ros.core.images import resize
+from vla_ros.core.types import ActionChunk, Command, Image, Observation, to_nanoseconds
+from vla_ros.policies.base import Policy, PolicySpec
+from vla_ros.policies.intent import parse
+from vla_ros.sim.scene import OPENING_MAX
+from vla_ros.sim.tasks import Verdict, judge
+from vla_ros.sim.world import World, WorldState
+
+OBEY_PERIOD = 0.02  # s between commands to the driver, like the gate's
+SETTLE = 0.6  # s that a done verdict must last before the episode ends early
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an episode ended: verdict, simulated seconds, policy times (s), and the way driven."""
+
+    instruction: str
+    seed: int
+    verdict: Verdict
+    seconds: float
+    predict_seconds: tuple[float, ...]
+    path: tuple[WorldState, ...] = field(repr=False, default=())
+
+    @property
+    def done(self) -> bool:
+        return self.verdict.done
+
+
+Watch = Callable[[WorldState, Image, ActionChunk], None]
+
+
+def observe(world: World, spec: PolicySpec, command: Command) -> Observation:
+    """What the nodes would hand to the policy: the camera's picture at its size, odometry and joints."""
+    odometry = world.odometry()
+    state = {"odom.x": odometry.x, "odom.y": odometry.y, "odom.yaw": odometry.yaw,
+             "linear.x": odometry.linear, "angular.z": odometry.angular, **world.joint_states()}
+    image = resize(world.render(), spec.image_size, spec.resize)
+    return Observation(to_nanoseconds(world.time), command, {"front": image}, state)
+
+
+def obey(world: World, chunk: ActionChunk, age: float) -> None:
+    """Send the row of `chunk` that is due `age` seconds after its stamp to the driver."""
+    row = min(max(int(to_nanoseconds(age) // chunk.step), 0), len(chunk.values) - 1)
+    values = {channel: float(value) for channel, value in zip(chunk.channels, chunk.values[row])}
+    world.command(values.get("linear.x", 0.0), values.get("angular.z", 0.0))
+    if "gripper" in values:
+        world.command_gripper(values["gripper"] * OPENING_MAX)
+
+
+def run_episode(policy: Policy, world: World, instruction: str, seconds: float = 30.0, *,
+                spec: PolicySpec, rate: float = 12.5, delay: float = 0.08, generation: int = 1,
+                watch: Watch | None = None) -> Outcome:
+    """Run `policy` in `world` until the instruction is done and stays done, or `seconds` are over.
+
+    The policy sees `rate` pictures a second and its chunk arrives `delay` seconds after the picture.
+    """
+    intent = parse(instruction)
+    command = Command(to_nanoseconds(world.time), generation, instruction)
+    start, began = world.state(), world.time
+    path, spent = [start], []
+    chunk: ActionChunk | None = None
+    verdict, done_since = judge(intent, start, start), None
+    while world.time - began < seconds:
+        observation = observe(world, spec, command)
+        clock = time.perf_counter()
+        try:
+            newest = policy.predict(observation)
+        except ValueError as problem:
+            verdict = Verdict(False, verdict.distance, f"the policy gave up: {problem}")
+            break
+        spent.append(time.perf_counter() - clock)
+        if watch is not None:
+            watch(world.state(), next(iter(observation.images.values())), newest)
+        _between_pictures(world, chunk, newest, 1 / rate, delay)
+        chunk = newest
+        now = world.state()
+        path.append(now)
+        verdict = judge(intent, start, now)
+        idle = not newest.values[:, :2].any()
+        done_since = None if not (verdict.done and idle) else done_since if done_since is not None else world.time
+        if done_since is not None and world.time - done_since >= SETTLE:
+            break
+    return Outcome(instruction, world.seed, verdict, world.time - began, tuple(spent), tuple(path))
+
+
+def _between_pictures(world: World, chunk: ActionChunk | None, newest: ActionChunk, period: float,
+                      delay: float) -> None:
+    """Obey the older chunk until the newest has arrived, then that one."""
+    seen = world.time
+    while world.time - seen < period - 1e-6:
+        if world.time - seen >= delay - 1e-6:
+            chunk = newest
+        if chunk is not None:
+            obey(world, chunk, world.time - chunk.stamp / 1e9)
+        world.step(OBEY_PERIOD)
