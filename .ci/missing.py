@@ -1,7 +1,7 @@
-"""Which requirements a sourced ROS 2 lacks (standard output), and the versions to leave alone (standard error).
+"""What a sourced ROS 2 lacks (standard output), and which versions to leave alone (standard error).
 
-Whatever the distribution's Python can import is kept: its numpy, OpenCV and cv_bridge were built for each other, and a
-second copy from PyPI in front of them would break them.
+Whatever the distribution's Python can import is kept: its numpy, OpenCV and cv_bridge were built for
+each other, and a second copy from PyPI in front of them would break them.
 """
 import importlib.metadata
 import importlib.util
@@ -9,7 +9,12 @@ import re
 import sys
 from pathlib import Path
 
-MODULES = {"opencv-python-headless": "cv2", "pyyaml": "yaml", "scikit-image": "skimage", "types-pyyaml": "yaml-stubs"}
+MODULES = {  # where a package's module has another name
+    "opencv-python-headless": "cv2",
+    "pyyaml": "yaml",
+    "scikit-image": "skimage",
+    "types-pyyaml": "yaml-stubs",
+}
 BUILD = ("colcon-common-extensions",)  # a machine may have ROS 2 without what builds packages for it
 KEPT = ("numpy", "opencv-python-headless", "opencv-python", "PyYAML", "empy", "lark", "catkin-pkg", "pytest")
 

@@ -1,6 +1,7 @@
 """Points the CMake files of the ROS wheels in an environment at this machine's include folders.
 
-The wheels name the folders of the machine that built them: /opt/python/cp311-cp311/include/python3.11 and its numpy's.
+The wheels name those of the machine that built them: /opt/python/cp311-cp311/include/python3.11 and
+the ones of the numpy there.
 """
 import re
 import sys
@@ -17,7 +18,7 @@ FOLDERS = (
 
 def rewrite(text: str) -> str:
     for pattern, here in FOLDERS:
-        text = pattern.sub(lambda _: here, text)
+        text = pattern.sub(here.replace("\\", r"\\"), text)
     return text
 
 

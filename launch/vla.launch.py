@@ -1,0 +1,79 @@
+"""The six nodes of vla_ros on a robot.
+
+    ros2 launch vla_ros vla.launch.py robot_file:=/path/to/robot.yaml camera_topic:=/front/image_raw
+
+The supervisor walks the nodes through their lifecycle; launch starts the processes, and again when one ends.
+"""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+CONFIG = Path(get_package_share_directory("vla_ros")) / "config"
+# The older and the newer name of the variable that holds Fast DDS' profile.
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+# Which arguments are parameters of which node; all else comes from the parameter file.
+NODES: dict[str, tuple[str, ...]] = {
+    "safety_validator": ("robot_file",),
+    "camera_ingest": ("policy",),
+    "command_ingest": (),
+    "synchronizer": (),
+    "inference": ("policy", "robot_file"),
+    "supervisor": (),
+}
+RESPAWN_DELAY = 1.0  # s
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    return [
+        DeclareLaunchArgument("robot_file",
+                              description="the robot's channels and limits, like config/robots/*.yaml"),
+        DeclareLaunchArgument("camera_topic", default_value="/camera/image_raw",
+                              description="the camera's images; compressed ones are at its /compressed"),
+        DeclareLaunchArgument("policy", default_value="color_servo", description="the policy that drives"),
+        DeclareLaunchArgument("namespace", default_value="vla", description="the nodes' namespace"),
+        DeclareLaunchArgument("params_file", default_value=str(CONFIG / "vla.yaml"),
+                              description="the nodes' parameters"),
+    ]
+
+
+def profile() -> list[SetEnvironmentVariable]:
+    """Fast DDS with room for camera images, unless the user has a profile."""
+    if any(os.environ.get(name) for name in PROFILE_VARIABLES):
+        return []
+    return [SetEnvironmentVariable(name, str(CONFIG / "fastdds.xml")) for name in PROFILE_VARIABLES]
+
+
+def node(name: str, from_arguments: tuple[str, ...]) -> Node:
+    camera = LaunchConfiguration("camera_topic")
+    to_camera = [("image", camera), ("image/compressed", [camera, "/compressed"])]
+    return Node(
+        package="vla_ros",
+        executable=name,
+        name=name,
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[
+            LaunchConfiguration("params_file"),
+            # As text: a policy called "7" is a name, not a number.
+            {key: ParameterValue(LaunchConfiguration(key), value_type=str) for key in from_arguments},
+        ],
+        remappings=to_camera if name == "camera_ingest" else [],
+        output="screen",
+        respawn=True,
+        respawn_delay=RESPAWN_DELAY,
+    )
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription([
+        *arguments(),
+        *profile(),
+        *(node(name, from_arguments) for name, from_arguments in NODES.items()),
+    ])
