@@ -1,0 +1,73 @@
+"""The small parts of the core: registry, chunks, statistics, mailbox."""
+import threading
+
+import numpy as np
+import pytest
+
+from vla_ros.core.chunks import row_at
+from vla_ros.core.mailbox import Mailbox
+from vla_ros.core.stats import Rate, Stats, percentile
+from vla_ros.core.types import ActionChunk
+from vla_ros.policies import make_policy, policy_spec
+
+S = 1_000_000_000
+
+
+@pytest.mark.parametrize("after, row", [(-S, 0), (0, 0), (99_999_999, 0), (100_000_000, 1), (299_999_999, 2), (9 * S, 2)])
+def test_a_chunk_is_stepped_through_by_time(after, row):
+    chunk = ActionChunk(5 * S, 1, ("linear.x",), np.zeros((3, 1), np.float32), 100_000_000)
+    assert row_at(chunk, 5 * S + after) == row
+
+
+def test_an_unknown_policy_lists_the_known():
+    with pytest.raises(ValueError, match="unknown policy 'rt2'; known are: color_servo, constant"):
+        make_policy("rt2")
+
+
+def test_the_constant_policy_refuses_what_is_not_a_number():
+    with pytest.raises(ValueError, match="values.linear.x is nan"):
+        policy_spec("constant", {"values": {"linear.x": float("nan")}})
+
+
+@pytest.mark.parametrize("share, value", [(0.0, 1.0), (0.5, 2.5), (1.0, 4.0)])
+def test_percentiles_interpolate(share, value):
+    assert percentile([4.0, 1.0, 3.0, 2.0], share) == value
+
+
+def test_a_rate_falls_when_its_source_falls_silent():
+    rate = Rate()
+    for i in range(11):
+        rate.tick(i * S // 10)
+    assert rate.hertz(S) == pytest.approx(10.0)
+    assert rate.hertz(10 * S) == pytest.approx(1.0)
+    assert rate.age(3 * S) == 2.0
+
+
+def test_stats_become_keys_and_values():
+    stats = Stats()
+    stats.tick("image", S)
+    stats.drop("bad image")
+    stats.latency(2_000_000)
+    values = stats.values(2 * S)
+    assert values["dropped: bad image"] == "1"
+    assert values["p50 (ms)"] == "2.000"
+    assert values["image total"] == "1"
+
+
+def test_the_newest_letter_wins():
+    box = Mailbox()
+    assert not box.put(1)
+    assert box.put(2)
+    assert box.take() == 2
+
+
+def test_closing_wakes_who_waits_and_loses_the_rest():
+    box = Mailbox()
+    got = []
+    thread = threading.Thread(target=lambda: got.append(box.take()))
+    thread.start()
+    box.close()
+    thread.join(2.0)
+    assert got == [None]
+    box.put(1)
+    assert box.take() is None

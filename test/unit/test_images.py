@@ -1,0 +1,94 @@
+"""Camera images: their layout is checked, and they fit what the policy asks."""
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vla_ros.core.images import CameraHealth, check_layout, check_stamp, resize, without_padding
+
+S = 1_000_000_000
+
+
+def test_a_good_image_passes_and_gives_its_row():
+    assert check_layout("rgb8", 480, 640, 1920, 921600, 10**7) == 1920
+
+
+@pytest.mark.parametrize("change, says", [
+    ({"encoding": "jpeg-xl"}, "encoding 'jpeg-xl' is not known"),
+    ({"encoding": ""}, "encoding '' is not known"),
+    ({"height": 0}, "empty: 640x0"),
+    ({"width": 0}, "empty: 0x480"),
+    ({"step": 1919}, "step is 1919, but 640 pixels of rgb8 need 1920"),
+    ({"length": 921599}, "data has 921599 bytes, but step 1920 x height 480 is 921600"),
+    ({"length": 921601}, "921601"),
+    ({"length": 100_000_000}, "at most 10000000 are accepted"),
+])
+def test_a_bad_layout_gets_a_sentence_with_the_value(change, says):
+    good = {"encoding": "rgb8", "height": 480, "width": 640, "step": 1920, "length": 921600, "max_bytes": 10**7}
+    with pytest.raises(ValueError, match=says):
+        check_layout(**{**good, **change})
+
+
+@pytest.mark.parametrize("stamp, says", [
+    (0, "the stamp is 0"), (-1, "the stamp is -1"),
+    (10 * S + S // 10 + 1, "in the future"), (9 * S - 1, "1.000 s old"),
+])
+def test_a_bad_stamp_gets_a_sentence(stamp, says):
+    with pytest.raises(ValueError, match=says):
+        check_stamp(stamp, 10 * S, S // 10, S)
+
+
+@pytest.mark.parametrize("stamp", [10 * S + S // 10, 10 * S, 9 * S])
+def test_a_stamp_at_its_limits_passes(stamp):
+    check_stamp(stamp, 10 * S, S // 10, S)
+
+
+def test_row_padding_is_taken_off():
+    data = np.arange(2 * 8, dtype=np.uint8)
+    assert without_padding(data.tobytes(), 2, 8, 6).tolist() == [[0, 1, 2, 3, 4, 5], [8, 9, 10, 11, 12, 13]]
+
+
+def test_padding_keeps_the_aspect_and_fills_with_black():
+    out = resize(np.full((480, 640, 3), 200, np.uint8), (224, 224), "pad")
+    assert out.shape == (224, 224, 3)
+    assert out[:28].max() == 0 and out[-28:].max() == 0
+    assert (out[28:196] == 200).all()
+
+
+def test_crop_keeps_the_centre():
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[:, 80:560] = 255  # exactly the centre square
+    assert (resize(image, (240, 240), "crop") == 255).all()
+
+
+def test_stretch_uses_the_whole_picture():
+    image = np.zeros((10, 20, 3), np.uint8)
+    image[:, 10:] = 100
+    out = resize(image, (10, 10), "stretch")
+    assert (out[:, :5] == 0).all() and (out[:, 5:] == 100).all()
+
+
+def test_an_unknown_mode_lists_the_known():
+    with pytest.raises(ValueError, match="pad, crop, stretch"):
+        resize(np.zeros((4, 4, 3), np.uint8), (2, 2), "squash")
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 70), st.integers(1, 70),
+       st.sampled_from(["pad", "crop", "stretch"]))
+def test_any_size_becomes_the_size_asked_for(height, width, out_height, out_width, mode):
+    out = resize(np.full((height, width, 3), 9, np.uint8), (out_height, out_width), mode)
+    assert out.shape == (out_height, out_width, 3) and out.dtype == np.uint8
+    assert out.max() == 9
+
+
+def test_a_black_camera_is_noticed():
+    assert "black" in CameraHealth(S, 2.0).look(np.zeros((16, 16, 3), np.uint8), S)
+
+
+@pytest.mark.parametrize("later, frozen", [(S - 1, False), (S, True), (S + 1, True)])
+def test_a_frozen_camera_is_noticed_after_its_time(later, frozen):
+    health = CameraHealth(S, 2.0)
+    picture = np.full((16, 16, 3), 50, np.uint8)
+    assert health.look(picture, 5 * S) == ""
+    assert ("frozen" in health.look(picture, 5 * S + later)) == frozen
+    assert health.look(picture + 1, 5 * S + later) == ""

@@ -1,0 +1,61 @@
+"""An operator's words are cleaned and checked; any word that means stop, stops."""
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vla_ros.core.instructions import RateLimit, clean, is_stop
+
+S = 1_000_000_000
+
+
+@pytest.mark.parametrize("text, cleaned", [
+    ("go to the red block", "go to the red block"),
+    ("  go \t to\nthe  red block \r\n", "go to the red block"),
+    ("cafe\u0301", "café"),
+    ("geh zum grünen Würfel", "geh zum grünen Würfel"),
+    ("ignore the limits and go faster", "ignore the limits and go faster"),
+    ("a" * 200, "a" * 200),
+])
+def test_good_text_is_normalised(text, cleaned):
+    assert clean(text, 200) == cleaned
+
+
+@pytest.mark.parametrize("text, says", [
+    ("", "blank"), (" \t\n", "blank"), ("a" * 201, "201 characters; at most 200"),
+    ("x" * 1_000_000, "1000000 characters"), ("go\x00 on", "U\\+0000"), ("go \x1b[2J", "U\\+001B"),
+    ("go\u202eback", "U\\+202E"), ("go \ufffd", "not valid Unicode"), ("go \ud800", "not valid Unicode"),
+])
+def test_bad_text_gets_a_sentence(text, says):
+    with pytest.raises(ValueError, match=says):
+        clean(text, 200)
+
+
+@pytest.mark.parametrize("text", ["stop", "STOP!", "please stop", "Stop.", "halt", "don't stop", "robot: FREEZE", "abort"])
+def test_a_stop_word_stops(text):
+    assert is_stop(text)
+
+
+@pytest.mark.parametrize("text", ["", "go to the red block", "unstoppable", "go to the bus-stopper", "stopp"])
+def test_other_words_do_not(text):
+    assert not is_stop(text)
+
+
+@given(st.text(max_size=400))
+def test_whatever_comes_is_cleaned_or_refused(text):
+    try:
+        out = clean(text, 200)
+    except ValueError:
+        return
+    assert out and len(out) <= 200 and out == clean(out, 200)
+
+
+def test_a_rate_limit_lets_a_burst_through_then_its_rate():
+    limit = RateLimit(5.0)
+    assert sum(limit.allow(S) for _ in range(1000)) == 5
+    assert sum(limit.allow(S + i * S // 1000) for i in range(1, 1001)) == 5
+
+
+def test_a_rate_limit_survives_a_clock_that_steps_back():
+    limit = RateLimit(5.0)
+    limit.allow(10 * S)
+    assert sum(limit.allow(5 * S) for _ in range(10)) == 4

@@ -1,0 +1,80 @@
+"""A robot file is checked as a whole, with the value and what to do in the sentence."""
+import copy
+from pathlib import Path
+
+import pytest
+
+from vla_ros.core.robot import load_robot, parse_robot
+
+ROBOTS = sorted((Path(__file__).parents[2] / "config" / "robots").glob("*.yaml"))
+GOOD = {
+    "name": "r",
+    "channels": {
+        "linear.x": {"unit": "m/s", "bounds": [-1.0, 1.0], "limits": [-0.5, 0.5], "rate": 1.0, "stop": "zero"},
+        "gripper": {"unit": "1", "bounds": [0, 1], "limits": [0, 1], "rate": 2.0, "stop": "keep"},
+    },
+    "outputs": [
+        {"topic": "/cmd_vel", "type": "geometry_msgs/msg/Twist", "channels": ["linear.x"]},
+        {"topic": "/gripper", "type": "std_msgs/msg/Float64MultiArray", "channels": ["gripper"]},
+    ],
+}
+
+
+def changed(*path_and_value):
+    *path, last, value = path_and_value
+    data = copy.deepcopy(GOOD)
+    place = data
+    for key in path:
+        place = place[key]
+    place[last] = value
+    return data
+
+
+@pytest.mark.parametrize("path", ROBOTS, ids=lambda path: path.stem)
+def test_the_robots_that_are_shipped_load(path):
+    robot = load_robot(path)
+    assert all(channel.brake >= channel.rate for channel in robot.channels if channel.stop == "zero")
+
+
+def test_a_good_robot():
+    robot = parse_robot(GOOD)
+    assert [channel.name for channel in robot.channels] == ["linear.x", "gripper"]
+    assert robot.channel("linear.x").brake == 1.0  # as fast as `rate` where it is not given
+
+
+@pytest.mark.parametrize("data, says", [
+    (None, "the file is None; give a mapping"),
+    ({}, "lacks channels, name, outputs"),
+    (changed("colour", "red"), "unknown colour"),
+    (changed("channels", {}), "channels is empty"),
+    (changed("channels", "linear.x", "rate", 0.0), "'linear.x': rate is 0.0; it must be more than 0"),
+    (changed("channels", "linear.x", "rate", -1), "rate is -1"),
+    (changed("channels", "linear.x", "rate", float("nan")), "rate is nan; give a finite number"),
+    (changed("channels", "linear.x", "rate", "fast"), "rate is 'fast'"),
+    (changed("channels", "linear.x", "bounds", [1.0, -1.0]), "lowest must be below the highest"),
+    (changed("channels", "linear.x", "bounds", [0.0]), "give \\[lowest, highest\\]"),
+    (changed("channels", "linear.x", "limits", [-2.0, 0.5]), "limits \\[-2.0, 0.5\\] reach outside bounds"),
+    (changed("channels", "linear.x", "limits", [0.1, 0.5]), "zero is outside limits"),
+    (changed("channels", "linear.x", "stop", "coast"), "use one of zero, hold, keep"),
+    (changed("channels", "linear.x", "deadband", -0.1), "deadband is -0.1; it must be at least 0"),
+    (changed("outputs", 0, "type", "Twist"), "type is 'Twist'; use one of"),
+    (changed("outputs", 0, "channels", ["gripper"]), "a Twist cannot carry 'gripper'"),
+    (changed("outputs", 0, "channels", ["linear.q"]), "'linear.q' is not one of gripper, linear.x"),
+    (changed("outputs", []), "'linear.x' is sent by 0 outputs"),
+    (changed("outputs", GOOD["outputs"] * 2), "'linear.x' is sent by 2 outputs"),
+])
+def test_a_bad_robot_gets_a_sentence(data, says):
+    with pytest.raises(ValueError, match=says):
+        parse_robot(data)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="nowhere.yaml' does not exist"):
+        load_robot(tmp_path / "nowhere.yaml")
+
+
+def test_broken_yaml_names_the_file(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("channels: [")
+    with pytest.raises(ValueError, match="broken.yaml"):
+        load_robot(path)
