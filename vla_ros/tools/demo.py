@@ -171,7 +171,7 @@ class Demo:
         why = self.give(words)
         if not why:
             end = began + self.arguments.seconds_per_instruction
-            if stop and self.wait(lambda: self._moving_for(STOP_AFTER), end - time.monotonic()):
+            if stop and self.wait(self._on_the_move, end - time.monotonic()):
                 paused = time.monotonic()
                 self.stop(stop, index)
                 start = self.watch.world()  # the words count from where they are said again
@@ -183,7 +183,8 @@ class Demo:
         driven = sum(math.hypot(b.x - a.x, b.y - a.y) for a, b in zip(way, way[1:]))
         self.results.append({"text": words, "done": judged.done, "seconds": round(seconds, 2),
                              "driven_m": round(driven, 3), "distance_m": self._distance(words), "why": judged.sentence})
-        self._view.say("  " + summary_lines(self.results)[-1], "green" if judged.done else "red")
+        self._view.say(f"  {'done' if judged.done else 'NOT DONE'} after {seconds:.1f} s: {judged.sentence}",
+                       "green" if judged.done else "red")
 
     def give(self, words: str) -> str:
         """Say it, and see it become a command; otherwise what came back instead."""
@@ -242,11 +243,12 @@ class Demo:
             self._view.say(f"  reset: {sentence}")
             self.arm()
 
-    def _moving_for(self, seconds: float) -> bool:
-        """Whether the robot has been on the move for the last `seconds`."""
-        since = time.monotonic() - seconds
-        recent = [speed for speed in self.watch.speeds() if speed[0] >= since]
-        return len(recent) > 10 * seconds and all(abs(v) > 0.05 or abs(w) > 0.1 for _, v, w in recent)
+    def _on_the_move(self) -> bool:
+        """Whether the robot has driven for a while, or turned for a longer one."""
+        now, speeds = time.monotonic(), self.watch.speeds()
+        driven = [abs(v) > 0.05 for seconds, v, _ in speeds if seconds >= now - STOP_AFTER]
+        turned = [abs(w) > 0.1 for seconds, _, w in speeds if seconds >= now - 2 * STOP_AFTER]
+        return len(driven) > 10 * STOP_AFTER and (all(driven) or all(turned))
 
     # What is left
 

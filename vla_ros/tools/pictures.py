@@ -144,8 +144,9 @@ def _draw_ways(axes: Any, track: Track, instructions: Sequence[str], done: Seque
         label = f"{index + 1}. “{words}”: {verdict}"
         axes.plot([p.x for p in way], [p.y for p in way], color=colour, linewidth=2.4, label=label, zorder=5)
         _arrows(axes, way, colour)
-        if way:  # turning on the spot leaves no line: say where it happened
-            axes.annotate(str(index + 1), (way[-1].x, way[-1].y), (9, 9), textcoords="offset points", fontsize=8,
+        if way:  # turning on the spot leaves no line: the number says where it happened
+            middle = way[len(way) // 2]
+            axes.annotate(str(index + 1), (middle.x, middle.y), (10, 10), textcoords="offset points", fontsize=8,
                           color="white", ha="center", va="center", zorder=8,
                           bbox={"boxstyle": "circle,pad=0.2", "facecolor": colour, "linewidth": 0})
     first, last = points[0], points[-1]

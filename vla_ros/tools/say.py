@@ -137,12 +137,12 @@ def say(arguments: argparse.Namespace) -> int:
 def stop(arguments: argparse.Namespace) -> int:
     """`vla stop`: press the stop, or let go of it."""
     with spinning("vla_stop") as node:
-        operator = Operator(node, arguments.namespace)
-        if not wait_for(operator.stop_heard, arguments.wait):
-            print(f"nobody listens to {arguments.namespace.rstrip('/')}/stop; does the suite run in this domain?")
-            return 1
+        operator, base = Operator(node, arguments.namespace), arguments.namespace.rstrip("/")
         reports: list[SafetyReport] = []
-        node.create_subscription(SafetyReport, f"{arguments.namespace.rstrip('/')}/safety_report", reports.append, 1)
+        node.create_subscription(SafetyReport, f"{base}/safety_report", reports.append, 1)
+        if not wait_for(operator.stop_heard, arguments.wait):
+            print(f"nobody listens to {base}/stop; does the suite run in this domain?")
+            return 1
         operator.press_stop(not arguments.release)
         if arguments.release:
             time.sleep(0.2)  # a publisher that leaves at once takes its message along

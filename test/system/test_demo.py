@@ -1,0 +1,185 @@
+"""`vla demo` and the operator's verbs as processes: against a robot without physics, and for real."""
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("vla_ros_msgs")
+cv2 = pytest.importorskip("cv2")
+
+from vla_ros.tools.stage import own_domain  # noqa: E402  (needs what is checked above)
+
+FAKE = Path(__file__).with_name("fake_suite.py")
+# The demo with one process that plays all of the others.
+WITH_FAKE = f"""
+import sys
+from vla_ros.tools import demo, main
+demo.node_command = lambda *words, **more: [sys.executable, {str(FAKE)!r}, sys.argv.pop(1)]
+demo.suite_nodes = lambda *words, **more: {{}}
+sys.exit(main.main(sys.argv[2:]))
+"""
+
+
+def environment(**more: str) -> dict[str, str]:
+    """As a newcomer has it: no domain chosen."""
+    environ = {name: value for name, value in os.environ.items()
+               if name not in ("ROS_DOMAIN_ID", "ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE")}
+    return {**environ, "PYTHONUNBUFFERED": "1", **more}
+
+
+def start(*argv: str, **more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, *argv], env=environment(**more), text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def start_fake(mode: str, *words: str) -> subprocess.Popen[str]:
+    return start("-c", WITH_FAKE, mode, "demo", "--no-view", *words)
+
+
+def start_real(*words: str) -> subprocess.Popen[str]:
+    pytest.importorskip("mujoco")
+    return start("-m", "vla_ros.tools.main", "demo", "--no-view", *words)
+
+
+def finish(process: subprocess.Popen[str], seconds: float) -> tuple[int, str]:
+    """Exit code and what was said; kills its own when it takes too long."""
+    try:
+        said, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.kill()
+        pytest.fail(f"the demo took more than {seconds} s: {process.communicate()[0]}")
+    return process.returncode, said
+
+
+def family(process: subprocess.Popen[str], least: int, seconds: float = 30.0) -> list[psutil.Process]:
+    """The processes that the demo started, once there are `least` of them."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        found = psutil.Process(process.pid).children(recursive=True)
+        if len(found) >= least:
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"fewer than {least} processes were started: {process.communicate()[0]}")
+
+
+def assert_gone(processes: list[psutil.Process]) -> None:
+    left = [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not left, f"still running: {left}"
+
+
+def assert_pictures(out: Path) -> None:
+    for name in ("path.png", "latency.png", "picture.png"):
+        picture = cv2.imread(str(out / name))
+        assert picture is not None and picture.std() > 5, f"{name} is missing or blank"
+    video = cv2.VideoCapture(str(out / "demo.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) > 30
+    assert video.read()[0]
+
+
+def test_three_instructions_and_two_stops_with_a_good_robot(tmp_path):
+    code, said = finish(start_fake("good", "--out", str(tmp_path)), 60)
+    assert code == 0, said
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["ok"] and [result["done"] for result in summary["instructions"]] == [True] * 3
+    assert [stop["kind"] for stop in summary["stops"]] == ["the word", "the button"]
+    assert "chosen at random" in said and "no process is left" in said and said.count("done    ") == 3
+    assert summary["latency_camera_to_command"]["p50_ms"] == 7.0
+    assert_pictures(tmp_path)
+
+
+def test_a_robot_that_does_not_stop_fails_the_demo(tmp_path):
+    code, said = finish(start_fake("deaf", "--out", str(tmp_path), "go to the red block"), 60)
+    assert code == 1, said
+    assert "NOT stand still" in said
+    assert not json.loads((tmp_path / "summary.json").read_text())["ok"]
+
+
+def test_a_robot_that_does_nothing_fails_the_demo(tmp_path):
+    code, said = finish(start_fake("lazy", "--seconds-per-instruction", "2", "--out", str(tmp_path), "turn left"), 60)
+    assert code == 1, said
+    assert "NOT DONE  1. “turn left”" in said and "never given" in said
+
+
+def test_words_that_are_refused_fail_the_demo_and_say_why(tmp_path):
+    code, said = finish(start_fake("good", "--out", str(tmp_path), "nonsense"), 60)
+    assert code == 1, said
+    assert "'nonsense' is not understood" in said
+
+
+@pytest.mark.parametrize("number, after", [(signal.SIGINT, 0.0), (signal.SIGINT, 3.0), (signal.SIGTERM, 5.0)])
+def test_a_signal_leaves_nothing_behind(tmp_path, number, after):
+    demo = start_fake("good", "--out", str(tmp_path))
+    processes = family(demo, 1)
+    time.sleep(after)
+    demo.send_signal(number)
+    code, said = finish(demo, 20)
+    assert code == 130, said
+    assert number.name in said and "no process is left" in said
+    assert_gone(processes)
+
+
+def test_the_operators_verbs():
+    domain: dict[str, str] = {}
+    own_domain(domain)
+
+    def vla(*words: str) -> tuple[int, str]:
+        done = subprocess.run([sys.executable, "-m", "vla_ros.tools.main", *words], text=True, timeout=30,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(**domain))
+        return done.returncode, done.stdout
+
+    suite = subprocess.Popen([sys.executable, str(FAKE), "good"], env=environment(**domain))
+    try:
+        code, said = vla("say", "go to the red block")
+        assert code == 0 and "accepted: 'go to the red block'" in said and "DISARMED" in said
+        code, said = vla("say", "nonsense")
+        assert code == 1 and "not understood" in said
+        assert [vla("arm")[0], vla("arm")[0]] == [0, 1]
+        code, said = vla("stop")
+        assert code == 0 and "stopped" in said
+        code, said = vla("reset")
+        assert code == 1 and "still pressed" in said
+        assert [vla(*words)[0] for words in (["stop", "--release"], ["reset"], ["arm"], ["disarm"])] == [0] * 4
+    finally:
+        suite.kill()
+        suite.wait()
+    for words in (["say", "--wait", "0.5", "hello"], ["stop", "--wait", "0.5"], ["arm", "--wait", "0.5"]):
+        code, said = vla(*words)
+        assert code == 1 and "domain" in said
+
+
+def test_the_whole_demo_for_real(tmp_path):
+    demo = start_real("--out", str(tmp_path))
+    processes = family(demo, 7)
+    code, said = finish(demo, 150)
+    logs = {path.name: path.read_text()[-2000:] for path in (tmp_path / "logs").glob("*.log")}
+    assert code == 0, f"{said}\n{logs}"
+    assert_gone(processes)
+    assert_pictures(tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["ok"] and len(summary["instructions"]) == 3 and len(summary["stops"]) == 2
+    assert not summary["respawned"]
+    assert summary["rates_hz"]["camera"] > 15 and summary["rates_hz"]["command"] > 30
+
+
+@pytest.mark.parametrize("after", [0.5, 8.0])
+def test_ctrl_c_of_the_real_demo_leaves_nothing_behind(tmp_path, after):
+    demo = start_real("--out", str(tmp_path))
+    processes = family(demo, 7 if after > 2 else 2)
+    time.sleep(after)
+    processes = {*processes, *psutil.Process(demo.pid).children(recursive=True)}
+    demo.send_signal(signal.SIGINT)
+    code, said = finish(demo, 30)
+    assert code == 130, said
+    assert "no process is left" in said
+    assert_gone(list(processes))
