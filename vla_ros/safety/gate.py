@@ -209,7 +209,10 @@ class Gate:
     @staticmethod
     def _rest(channel: Channel, inputs: Inputs) -> float | None:
         """Where a channel stands that was not commanded yet."""
-        return 0.0 if channel.stop == "zero" else inputs.measured.get(channel.name)
+        if channel.stop == "zero":
+            return 0.0
+        measured = inputs.measured.get(channel.name, math.nan)
+        return min(max(measured, channel.limits[0]), channel.limits[1]) if math.isfinite(measured) else None
 
     def _keep(self, action: dict[str, float]) -> Action:
         """Positions that this action does not name stay where they were put."""

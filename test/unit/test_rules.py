@@ -1,0 +1,138 @@
+"""Each rule of the gate: below, at and above its threshold, and with values that are not numbers."""
+import math
+
+import numpy as np
+import pytest
+
+from vla_ros.core.robot import Channel
+from vla_ros.core.types import ActionChunk, Command
+from vla_ros.safety import rules
+from vla_ros.safety.rules import Settings, Verdict
+
+MS = 1_000_000
+SPEED = Channel("linear.x", "m/s", (-1.0, 1.0), (-0.5, 0.5), rate=1.0, brake=3.0, deadband=0.01)
+GRIPPER = Channel("gripper", "1", (0.0, 1.0), (0.0, 1.0), rate=2.0, brake=2.0, stop="keep", joint="finger")
+BOTH = (SPEED, GRIPPER)
+EVIL = [math.nan, math.inf, -math.inf, 1e308, -1e308]
+
+
+def chunk(values=((0.1, 1.0),), channels=("linear.x", "gripper"), step=100 * MS, generation=5, stamp=0):
+    return ActionChunk(stamp, generation, channels, np.array(values, np.float32), step)
+
+
+@pytest.mark.parametrize("quiet, held", [(0, False), (299 * MS, False), (300 * MS, False), (300 * MS + 1, True), (None, True)])
+def test_sources(quiet, held):
+    finding = rules.sources(silence={"odom": quiet}, settings=Settings(sources={"odom": 300 * MS}))
+    assert (finding is not None) == held
+    if held:
+        assert "odom" in finding.reason
+
+
+@pytest.mark.parametrize("command, armed, answered, says", [
+    (None, 0, 5, "no instruction"),
+    (Command(0, 5, ""), 0, 5, "no instruction"),
+    (Command(0, 5, "go"), 5, 5, "given before the arming"),
+    (Command(0, 5, "go"), 6, 5, "given before the arming"),
+    (Command(0, 5, "go"), 4, 4, "answers instruction 4, but 5"),
+    (Command(0, 5, "go"), 4, 6, "answers instruction 6, but 5"),
+    (Command(0, 5, "go"), 4, 5, None),
+])
+def test_generation(command, armed, answered, says):
+    finding = rules.generation(chunk=chunk(generation=answered), command=command, armed_generation=armed)
+    assert (finding.reason if finding else "").count(says or "\0") == (1 if says else 0)
+    assert (finding is None) == (says is None)
+
+
+def test_generation_without_a_chunk():
+    assert "no action yet" in rules.generation(chunk=None, command=Command(0, 5, "go"), armed_generation=4).reason
+
+
+@pytest.mark.parametrize("bad, says", [
+    (chunk(values=[[0.1]]), "shape"), (chunk(values=np.zeros((0, 2))), "shape"), (chunk(values=[0.1, 0.2]), "shape"),
+    (chunk(values=[[[0.1, 0.1]]]), "shape"), (chunk(values=[[0, 0], [0, 0]], step=0), "step is 0 s"),
+    (chunk(values=[[0, 0], [0, 0]], step=-1), "must be positive"),
+    (chunk(channels=("linear.x", "wings")), "no channel 'wings'; it has gripper, linear.x"),
+    (chunk(channels=("linear.x", "linear.x")), "twice"), (chunk(values=np.zeros((1, 0)), channels=("gripper",)), "shape"),
+])
+def test_a_bad_shape_is_held(bad, says):
+    finding = rules.shape(chunk=bad, robot=BOTH)
+    assert finding.verdict is Verdict.HELD and says in finding.reason
+
+
+def test_a_good_shape_passes():
+    assert rules.shape(chunk=chunk(), robot=BOTH) is None
+    assert rules.shape(chunk=chunk(values=[[0.0]], channels=("gripper",)), robot=BOTH) is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("row", [0, 1])
+def test_one_value_that_is_not_finite_holds_the_whole_chunk(value, row):
+    values = [[0.1, 1.0], [0.1, 1.0]]
+    values[row][1] = value
+    finding = rules.finite(chunk=chunk(values=values))
+    assert finding.verdict is Verdict.HELD and f"in row {row}" in finding.reason
+
+
+@pytest.mark.parametrize("age, held", [(399 * MS, False), (400 * MS, False), (400 * MS + 1, True),
+                                       (-50 * MS, False), (-50 * MS - 1, True)])
+def test_age(age, held):
+    assert (rules.age(age=age, settings=Settings(max_age=400 * MS, max_future=50 * MS)) is not None) == held
+
+
+@pytest.mark.parametrize("value, held", [(0.999, False), (1.0, False), (1.001, True), (-1.0, False), (-1.001, True),
+                                         (-0.0, False), (5e-324, False), *((evil, True) for evil in EVIL)])
+def test_outside_a_bound_the_whole_row_is_refused(value, held):
+    finding = rules.bounds(row=(value, 0.5), channels=BOTH)
+    assert (finding is not None) == held
+    if held:
+        assert finding.verdict is Verdict.HELD and "-1 to 1 m/s" in finding.reason
+
+
+@pytest.mark.parametrize("value, limited", [(0.499, None), (0.5, None), (0.501, 0.5), (-0.5, None), (-0.9, -0.5)])
+def test_over_a_limit_a_value_is_clamped(value, limited):
+    finding = rules.limits(row=(value, 0.5), channels=BOTH)
+    assert (finding.row if finding else None) == (None if limited is None else (limited, 0.5))
+
+
+@pytest.mark.parametrize("value, zeroed", [(0.0099, True), (0.01, False), (0.011, False), (-0.0099, True), (0.0, False)])
+def test_a_velocity_inside_the_deadband_is_zero(value, zeroed):
+    finding = rules.deadband(row=(value, 0.001), channels=BOTH)
+    assert (finding is not None) == zeroed
+    if zeroed:
+        assert finding.row == (0.0, 0.001)  # a position has no deadband
+
+
+@pytest.mark.parametrize("before, target, after", [
+    (0.0, 0.5, 0.02),       # speeds up with rate 1.0 for 20 ms
+    (0.0, 0.02, 0.02),
+    (0.3, 0.0, 0.24),       # slows down with brake 3.0
+    (0.3, 0.2, 0.24),
+    (0.05, -0.5, 0.0),      # turns round only through zero
+    (0.3, -0.5, 0.24),
+    (-0.3, 0.0, -0.24),
+    (-0.3, -0.5, -0.32),
+])
+def test_a_velocity_changes_no_faster_than_it_may(before, target, after):
+    assert rules.approach(before, target, SPEED, 20 * MS) == pytest.approx(after)
+
+
+@pytest.mark.parametrize("before, target, after", [(1.0, 0.0, 0.96), (0.0, 1.0, 0.04), (0.5, 0.53, 0.53)])
+def test_a_position_moves_no_faster_than_it_may(before, target, after):
+    assert rules.approach(before, target, GRIPPER, 20 * MS) == pytest.approx(after)
+
+
+def test_a_position_that_nobody_measures_is_not_moved():
+    finding = rules.rate(row=(0.1, 0.5), last=(0.0, None), channels=BOTH, elapsed=20 * MS)
+    assert finding.verdict is Verdict.HELD and "finger" in finding.reason
+
+
+@pytest.mark.parametrize("generation, stamp, late", [(5, 100, False), (5, 99, True), (5, 101, False), (4, 200, True), (6, 50, False)])
+def test_order(generation, stamp, late):
+    finding = rules.order(chunk=chunk(generation=generation, stamp=stamp), previous=chunk(stamp=100),
+                          command=Command(0, 5, "go"))
+    assert (finding is not None) == late
+
+
+def test_every_rule_names_itself():
+    for rule in rules.RULES:
+        assert f'"{rule.__name__}"' in __import__("inspect").getsource(rule)
