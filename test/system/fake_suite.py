@@ -20,6 +20,7 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
+
 from vla_ros_msgs.msg import Command, SafetyReport
 
 NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "safety_validator")

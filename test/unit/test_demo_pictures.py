@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 
 from vla_ros.tools.overlay import SIZE, Moment, draw, font, wrap
-from vla_ros.tools.pictures import (PathPoint, Stop, Thing, Track, draw_latency, draw_path, latency_summary,
-                                    stood_still, summary_lines)
+from vla_ros.tools.pictures import (
+    PathPoint,
+    Stop,
+    Thing,
+    Track,
+    draw_latency,
+    draw_path,
+    latency_summary,
+    stood_still,
+    summary_lines,
+)
 from vla_ros.tools.recording import FPS, Film, image_pixels, still_score
 
 CHANNELS = ("linear.x", "angular.z", "gripper")
@@ -198,7 +207,8 @@ def test_silence_is_no_proof_of_standing_still():
 
 def test_summary_lines_say_done_or_not_with_distance_and_time():
     lines = summary_lines([
-        {"text": "go to the red block", "done": True, "seconds": 7.25, "driven_m": 1.0, "distance_m": 0.21, "why": "near"},
-        {"text": "turn left", "done": False, "seconds": 40.0, "driven_m": 0.0, "distance_m": None, "why": "12 degrees"}])
+        {"text": "go to the red block", "done": True, "seconds": 7.25, "driven_m": 1.0, "distance_m": 0.21,
+         "why": "near"},
+        {"text": "turn left", "done": False, "seconds": 40.0, "driven_m": 0.0, "distance_m": None, "why": "far off"}])
     assert lines[0] == "done      1. “go to the red block” in 7.2 s, drove 1.00 m, 0.21 m from it: near"
     assert lines[1].startswith("NOT DONE  2. “turn left” in 40.0 s")

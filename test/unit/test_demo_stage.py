@@ -12,7 +12,7 @@ import pytest
 from vla_ros.tools import main as command_line
 from vla_ros.tools.overlay import Moment
 from vla_ros.tools.pictures import PathPoint, Thing
-from vla_ros.tools.stage import (Interrupt, alive, children, choose_instructions, domain_is_free, own_domain)
+from vla_ros.tools.stage import Interrupt, alive, children, choose_instructions, domain_is_free, own_domain
 from vla_ros.tools.view import LiveView, PlainView, Status, make_view, plain_line, table
 
 ORIGIN = PathPoint(0.0, 0.0, 0.0, 0.0, 0)
@@ -40,7 +40,8 @@ def test_the_demo_takes_all_its_arguments():
 @pytest.mark.parametrize("words", [("demo", "--seed", "-1"), ("demo", "--seed", "one"), ("demo", "--seed", "1.5"),
                                    ("demo", "--seconds-per-instruction", "0"),
                                    ("demo", "--seconds-per-instruction", "nan"),
-                                   ("demo", "--seconds-per-instruction", "soon"), ("say",), ("say", "--wait", "-1", "x")])
+                                   ("demo", "--seconds-per-instruction", "soon"), ("say",),
+                                   ("say", "--wait", "-1", "x")])
 def test_bad_arguments_are_refused_with_their_value(words, capsys):
     with pytest.raises(SystemExit) as ended:
         parse(*words)

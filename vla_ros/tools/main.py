@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from vla_ros.core.registry import lookup
 
@@ -80,7 +80,8 @@ def make_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb, what in HELP.items():
         sub = verbs.add_parser(verb, help=what, description=what[0].upper() + what[1:] + ".")
-        ARGUMENTS.get(verb, lambda _: None)(sub)
+        if verb in ARGUMENTS:
+            ARGUMENTS[verb](sub)
         if VERBS[verb].startswith("vla_ros.tools.say:"):
             sub.add_argument("--namespace", default="/vla", help="where the suite's nodes are (default %(default)s)")
             sub.add_argument("--wait", type=positive, default=5.0, metavar="S",

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ class Moment:
     target_distance: float | None = None  # metres, to the thing that the words name
 
 
-@lru_cache(maxsize=None)
+@cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """DejaVu Sans, which comes with matplotlib; Pillow's own where it does not."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
@@ -126,6 +126,12 @@ def _verdict(picture: Image.Image, moment: Moment) -> None:
         _text(picture, 12, top + 42 + 18 * row, line, INK, 13)
 
 
+def _share(channel: str, value: float) -> float:
+    """Where `value` lies in the channel's range, 0 … 1."""
+    low, high = RANGES.get(channel, (-2.0, 2.0))
+    return (min(max(value, low), high) - low) / (high - low) if np.isfinite(value) else 0.0
+
+
 def _bars(picture: Image.Image, moment: Moment) -> None:
     """A bar a channel: the frame is what the policy asked for, the filled bar what the robot got."""
     pen = ImageDraw.Draw(picture)
@@ -135,18 +141,13 @@ def _bars(picture: Image.Image, moment: Moment) -> None:
     rows = list(zip(moment.channels, moment.requested, moment.emitted))[:BARS]
     for row, (channel, asked, got) in enumerate(rows):
         y = top + 10 + 29 * row
-        low, high = RANGES.get(channel, (-2.0, 2.0))
-
-        def place(value: float) -> float:
-            return left + (min(max(value, low), high) - low) / (high - low) * (right - left)
-
         _text(picture, 328, y + 3, channel, INK, 13)
         pen.rectangle((left, y + 3, right, y + 19), (40, 43, 50))
-        zero = place(0.0)
+        zero, end, wish = (left + _share(channel, value) * (right - left) for value in (0.0, got, asked))
         if np.isfinite(got):
-            pen.rectangle((min(zero, place(got)), y + 6, max(zero, place(got)), y + 16), colour)
+            pen.rectangle((min(zero, end), y + 6, max(zero, end), y + 16), colour)
         if np.isfinite(asked):
-            pen.rectangle((min(zero, place(asked)), y + 3, max(zero, place(asked)), y + 19), None, INK)
+            pen.rectangle((min(zero, wish), y + 3, max(zero, wish), y + 19), None, INK)
         pen.line((zero, y, zero, y + 22), FAINT)
         unit = UNITS.get(channel, "rad")
         _text(picture, right + 10, y + 3, f"{round(got, 2) + 0.0:+.2f} {unit}" if unit else f"{got:.2f}", INK, 13)

@@ -1,9 +1,10 @@
 """The demo's pictures: the path from above, and the latency. Pure: data in, files out."""
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -111,7 +112,8 @@ def _free_side(thing: Thing, track: Track) -> tuple[float, float]:
     others += [(stop.x, stop.y) for stop in track.stops]
     others += [(other.x, other.y) for other in track.end.values() if other.name != thing.name]
     others += [(other.x, other.y) for other in track.start.values() if other.name != thing.name or other != thing]
-    places = [(thing.x, thing.y - 0.12), (thing.x, thing.y + 0.12), (thing.x + 0.30, thing.y), (thing.x - 0.30, thing.y)]
+    sides = ((0.0, -0.12), (0.0, 0.12), (0.30, 0.0), (-0.30, 0.0))
+    places = [(thing.x + dx, thing.y + dy) for dx, dy in sides]
 
     def room(place: tuple[float, float]) -> float:  # a name is about three times as wide as it is high
         return min((float(np.hypot((place[0] - x) / 3, place[1] - y)) for x, y in others), default=1.0)
@@ -155,8 +157,9 @@ def _draw_ways(axes: Any, track: Track, instructions: Sequence[str], done: Seque
     axes.plot(last.x, last.y, marker="X", color="black", markeredgecolor="white", markersize=11, linestyle="none",
               label="end", zorder=6)
     for point in (first, last):
-        axes.annotate("", (point.x + 0.22 * np.cos(point.yaw), point.y + 0.22 * np.sin(point.yaw)),
-                      (point.x, point.y), arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 1.2}, zorder=5)
+        ahead = (point.x + 0.22 * np.cos(point.yaw), point.y + 0.22 * np.sin(point.yaw))
+        axes.annotate("", ahead, (point.x, point.y), zorder=5,
+                      arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 1.2})
 
 
 def _arrows(axes: Any, way: Sequence[PathPoint], colour: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 import argparse
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Callable, Iterator
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -14,6 +14,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
+
 from vla_ros_msgs.msg import Command, SafetyReport
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -89,7 +90,8 @@ class Operator:
         """Call arm, disarm or reset: success and the gate's sentence."""
         client = self._services[name]
         if not wait(client.service_is_ready, seconds):
-            return False, f"no gate answers at {client.srv_name} within {seconds:g} s; does the suite run in this domain?"
+            return False, (f"no gate answers at {client.srv_name} within {seconds:g} s; "
+                           "does the suite run in this domain?")
         future = client.call_async(Trigger.Request())
         if not wait(future.done, seconds):
             client.remove_pending_request(future)

@@ -6,7 +6,8 @@ import os
 import random
 import signal
 import socket
-from typing import Any, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
+from typing import Any
 
 import psutil
 
@@ -80,7 +81,7 @@ def own_domain(environ: MutableMapping[str, str]) -> str:
 
 def children() -> list[psutil.Process]:
     """Every process below this one."""
-    return psutil.Process(os.getpid()).children(recursive=True)
+    return list(psutil.Process(os.getpid()).children(recursive=True))
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:

@@ -21,7 +21,6 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from visualization_msgs.msg import Marker, MarkerArray
-from vla_ros_msgs.msg import ActionChunk, Command, Observation, SafetyReport
 
 from vla_ros.core.stats import Rate
 from vla_ros.sim.world import WorldState
@@ -30,6 +29,7 @@ from vla_ros.tools.overlay import Moment
 from vla_ros.tools.pictures import PathPoint, Thing, Track
 from vla_ros.tools.recording import Film, image_pixels
 from vla_ros.tools.say import LATCHED, STATES, VERDICTS
+from vla_ros_msgs.msg import ActionChunk, Command, Observation, SafetyReport
 
 LOOSE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # a slow reader costs the writer nothing
 
