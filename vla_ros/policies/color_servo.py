@@ -22,12 +22,13 @@ CHANNELS = ("linear.x", "angular.z", "gripper")
 STEPS, STEP = 5, 0.1  # rows of a chunk and the time between them, s
 SPEED_MAX, TURN_MAX = 0.45, 0.5  # m/s, rad/s
 SEARCH_TURN = 0.45  # rad/s
+CLEARANCE = 0.27  # m from the path's middle to that of an object beside it
 OPENING_MAX = 0.10  # m; the gripper's joint position at 1.0
 DEFAULTS: dict[str, Any] = {
     "image_size": (240, 320),  # height, width in pixels
     "camera_forward": -0.05,  # m ahead of base_link
     "camera_height": 0.40,  # m above the floor
-    "camera_tilt": 26.0,  # degrees below the horizon
+    "camera_tilt": 30.0,  # degrees below the horizon
     "camera_hfov": 75.0,  # degrees
     "stop_distance": 0.35,  # m from base_link to the object's middle
     "grab_distance": 0.24,  # m from base_link to the middle of the fingers
@@ -95,6 +96,7 @@ class ColorServo:
         self._heading = 0.0  # rad, to hold while driving straight
         self._since = 0  # ns, when the phase began
         self._tries = 0
+        self._looked = False  # all around, for this instruction
         self._last_pose: Pose | None = None
         self._side = 1.0  # which way to search: +1 left
 
@@ -177,8 +179,8 @@ class ColorServo:
         """The likeliest track; a doubtful shape is only taken once the whole room was looked at."""
         fits = [track for track in self._tracks.tracks if track.colour == self._intent.colour and track.seen > 1]
         fits.sort(key=lambda track: -track.chance(self._intent.shape))
-        looked = self._phase != "search" or abs(self._turned) > 2 * math.pi
-        floor = 0.15 if looked else 0.5
+        self._looked |= self._phase == "search" and abs(self._turned) > 2 * math.pi
+        floor = 0.5 if not self._looked and self._phase == "search" else 0.02 if len(fits) == 1 else 0.15
         best = fits[0] if fits and fits[0].chance(self._intent.shape) > floor else None
         if best is not None:
             if self._phase == "search":
@@ -212,7 +214,8 @@ class ColorServo:
         return abs(self._polar(pose)[1]) < 0.025
 
     def _between_fingers(self, pose: Pose) -> bool:
-        return self._polar(pose)[0] < self._grab_distance + 0.01
+        pressed = self._travelled > self._standoff() - self._grab_distance + 0.08  # it slides along in front
+        return self._polar(pose)[0] < self._grab_distance + 0.01 or pressed
 
     def _check_grip(self, stamp: int, pose: Pose) -> None:
         """An empty gripper closes all the way: back up and try again, three times at most."""
@@ -267,6 +270,8 @@ class ColorServo:
         if self._phase == "reach":
             slow = _limit(1.5 * (distance - self._grab_distance), 0.05, 0.12)
             return slow, _limit(2.0 * bearing, 0.0, 0.3)
+        if self._phase == "approach" and self._intent.kind != "face":
+            bearing = self._around_obstacles(pose, distance, bearing)
         steer = _limit(1.8 * bearing, 0.06, TURN_MAX) if abs(bearing) > 0.015 else 0.0
         if self._phase == "align" or self._intent.kind == "face":
             return 0.0, steer
@@ -275,6 +280,19 @@ class ColorServo:
         if abs(short) < 0.02:
             return 0.0, steer
         return (_limit(1.0 * short, 0.05, SPEED_MAX) if short > 0 else _limit(short, 0.05, 0.15)) * facing, steer
+
+    def _around_obstacles(self, pose: Pose, distance: float, bearing: float) -> float:
+        """The bearing to drive (rad): the target's, or past the first object that stands in between."""
+        blocking = []
+        for track in self._tracks.tracks:
+            ahead, left = to_robot((pose[0], pose[1], pose[2] + bearing), track.x, track.y)
+            if track is not self._target and abs(left) < CLEARANCE and -0.1 < ahead < distance - 0.15:
+                blocking.append((ahead, left))
+        if not blocking:
+            return bearing
+        ahead, left = min(blocking)
+        aside = left - math.copysign(CLEARANCE + 0.06, left)
+        return bearing + math.atan2(aside, max(ahead, 0.15))
 
 
 _FIRST_PHASE = {

@@ -12,6 +12,7 @@ from vla_ros.policies.blobs import SHAPES, Blob, Camera, shape_likelihoods
 Pose = tuple[float, float, float]  # x, y (m), yaw (rad)
 
 SHAPE_MEMORY = 0.85  # how much of the older evidence about a shape stays with each picture
+SHAPE_WEIGHT = 0.3  # of one picture; below 1 because pictures in a row look alike
 FORGET_AFTER = 6  # pictures in which a track should have been seen and was not
 SHAPE_RANGE = (0.33, 3.0)  # m: nearer, the fingers cover parts of the object
 
@@ -75,7 +76,8 @@ class Tracks:
                 track = Track(blob.colour, x, y)
                 self.tracks.append(track)
             if blob.colour == colour and SHAPE_RANGE[0] < reach < SHAPE_RANGE[1] and not blob.clipped:
-                track.evidence = SHAPE_MEMORY * track.evidence + 0.5 * shape_likelihoods(blob, camera)
+                track.evidence = (SHAPE_MEMORY * track.evidence
+                                  + SHAPE_WEIGHT * shape_likelihoods(blob, camera))
         for track in free:
             track.missed += _should_be_seen(to_robot(pose, track.x, track.y), camera)
         self.tracks = [track for track in self.tracks if track.missed < FORGET_AFTER]

@@ -1,0 +1,272 @@
+"""The simulated robot as a ROS node: `simulator` publishes what a robot's drivers would, and obeys them.
+
+Three threads: this process's main thread serves ROS, one steps physics on the steady clock and publishes
+the state, one draws and publishes pictures. A slow picture never holds up physics.
+"""
+from __future__ import annotations
+
+import array
+import math
+import signal
+import sys
+import threading
+import time
+from typing import Any, Callable
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Twist, TwistStamped
+from nav_msgs.msg import Odometry
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState, LaserScan
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import Marker, MarkerArray
+
+from vla_ros.sim.scene import COLOURS
+from vla_ros.sim.world import World
+
+TICK = 0.02  # s: odometry and joints at 50 Hz
+SCAN_EVERY = 5  # ticks: scan and objects at 10 Hz
+MARKERS = {"block": Marker.CUBE, "ball": Marker.SPHERE, "cylinder": Marker.CYLINDER}
+
+# name: (default, least, most, meaning); the node refuses anything else before it starts
+PARAMETERS: dict[str, tuple[Any, float, float, str]] = {
+    "seed": (0, 0, 2**31 - 1, "which scene"),
+    "width": (640, 64, 1920, "of the camera's picture, pixels"),
+    "height": (480, 48, 1080, "of the camera's picture, pixels"),
+    "camera_rate": (30.0, 1.0, 120.0, "pictures a second"),
+    "real_time_factor": (1.0, 0.1, 10.0, "simulated seconds in a real one"),
+    "publish_clock": (False, 0, 1, "publish /clock with simulated time and stamp with it"),
+    "stamped": (False, 0, 1, "take TwistStamped on cmd_vel"),
+}
+
+
+def _sensor_qos(depth: int) -> QoSProfile:
+    return QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class Simulator(Node):
+    """The node. `start` begins physics and drawing, `stop` ends both and waits for them."""
+
+    def __init__(self) -> None:
+        super().__init__("simulator")
+        self._options = {name: self._option(name) for name in PARAMETERS}
+        self._world = World(self._options["seed"], self._options["width"], self._options["height"])
+        self._ending = threading.Event()
+        self._failure: BaseException | None = None
+        self._reset_to: int | None = None
+        self._threads: list[threading.Thread] = []
+        self._image = self.create_publisher(Image, "/camera/image_raw", _sensor_qos(1))
+        self._scan = self.create_publisher(LaserScan, "/scan", _sensor_qos(5))
+        self._odom = self.create_publisher(Odometry, "/odom", 10)
+        self._joints = self.create_publisher(JointState, "/joint_states", 10)
+        self._objects = self.create_publisher(MarkerArray, "/sim/objects", 1)
+        self._clock_out = self.create_publisher(Clock, "/clock", 1) if self._options["publish_clock"] else None
+        kind, taken = (TwistStamped, self._on_stamped) if self._options["stamped"] else (Twist, self._on_twist)
+        self.create_subscription(kind, "/cmd_vel", taken, 1)
+        self.create_subscription(Float64MultiArray, "/gripper_controller/commands", self._on_gripper, 1)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+
+    def _option(self, name: str) -> Any:
+        default, least, most, meaning = PARAMETERS[name]
+        try:
+            value = self.declare_parameter(name, default).value
+        except rclpy.exceptions.InvalidParameterTypeException as problem:
+            raise ValueError(f"parameter {name} ({meaning}) has the wrong type; "
+                             f"give a {type(default).__name__}") from problem
+        if not math.isfinite(value) or not least <= value <= most:
+            raise ValueError(f"parameter {name} ({meaning}) is {value}; give {least:g} to {most:g}")
+        return value
+
+    # Commands
+
+    def _on_twist(self, twist: Twist) -> None:
+        others = (twist.linear.y, twist.linear.z, twist.angular.x, twist.angular.y)
+        wild = next((value for value in others if not math.isfinite(value)), 0.0)
+        self._obey(self._world.command, twist.linear.x + wild, twist.angular.z)
+
+    def _on_stamped(self, twist: TwistStamped) -> None:
+        self._on_twist(twist.twist)
+
+    def _on_gripper(self, message: Float64MultiArray) -> None:
+        if len(message.data) != 1:
+            self.get_logger().error(f"the gripper holds: its command has {len(message.data)} values; send one, "
+                                    "the opening in metres", throttle_duration_sec=1.0)
+            return
+        self._obey(self._world.command_gripper, message.data[0])
+
+    def _obey(self, command: Callable[..., None], *values: float) -> None:
+        try:
+            command(*values)
+        except ValueError as problem:
+            self.get_logger().error(str(problem), throttle_duration_sec=1.0)
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        seed = self._world.seed + 1
+        self._world.reset(seed)
+        names = ", ".join(placed.name for placed in self._world.scene.objects)
+        response.success, response.message = True, f"scene {seed}: {names}"
+        return response
+
+    # Threads
+
+    def start(self) -> None:
+        for name, body in (("physics", self._physics), ("camera", self._camera)):
+            thread = threading.Thread(target=self._guarded, args=(body,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join(timeout=3.0)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended a thread before its time."""
+        return self._failure
+
+    def _guarded(self, body: Callable[[], None]) -> None:
+        try:
+            body()
+        except BaseException as problem:  # a dead thread must end the process, not leave half a robot
+            if not self._ending.is_set():
+                self._failure = problem
+                self._ending.set()
+                rclpy.try_shutdown()
+
+    def _physics(self) -> None:
+        next_tick, ticks = time.monotonic(), 0
+        period = TICK / self._options["real_time_factor"]
+        while not self._ending.is_set():
+            self._world.step(TICK)
+            ticks += 1
+            self._publish_state(ticks)
+            next_tick += period
+            late = time.monotonic() - next_tick
+            if late > 0.5:  # the machine was asleep or starved: do not race to catch up
+                next_tick += late
+            self._ending.wait(max(0.0, -late))
+
+    def _camera(self) -> None:
+        message = Image(height=self._world.height, width=self._world.width, encoding="rgb8",
+                        step=3 * self._world.width)
+        message.header.frame_id = "camera_optical_frame"
+        period, due = 1.0 / self._options["camera_rate"], time.monotonic()
+        try:
+            while not self._ending.is_set():
+                message.header.stamp = self._stamp()
+                pixels = array.array("B")
+                pixels.frombytes(self._world.render().tobytes())
+                message.data = pixels
+                if not self._ending.is_set():
+                    self._image.publish(message)
+                due = max(due + period, time.monotonic() - period)
+                self._ending.wait(max(0.0, due - time.monotonic()))
+        finally:
+            self._world.close()
+
+    # Messages
+
+    def _stamp(self) -> Time:
+        if self._clock_out is not None:
+            nanoseconds = round(self._world.time * 1e9)
+            return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+        stamp: Time = self.get_clock().now().to_msg()
+        return stamp
+
+    def _publish_state(self, ticks: int) -> None:
+        stamp = self._stamp()
+        if self._clock_out is not None:
+            self._clock_out.publish(Clock(clock=stamp))
+        self._publish_odometry(stamp)
+        joints = self._world.joint_states()
+        message = JointState(name=list(joints), position=array.array("d", joints.values()))
+        message.header.stamp = stamp
+        self._joints.publish(message)
+        if ticks % SCAN_EVERY == 0:
+            self._publish_scan(stamp)
+            self._publish_objects(stamp)
+
+    def _publish_odometry(self, stamp: Time) -> None:
+        odometry = self._world.odometry()
+        message = Odometry(child_frame_id="base_link")
+        message.header.stamp, message.header.frame_id = stamp, "odom"
+        message.pose.pose.position.x, message.pose.pose.position.y = odometry.x, odometry.y
+        message.pose.pose.orientation.z = math.sin(odometry.yaw / 2)
+        message.pose.pose.orientation.w = math.cos(odometry.yaw / 2)
+        message.twist.twist.linear.x, message.twist.twist.angular.z = odometry.linear, odometry.angular
+        self._odom.publish(message)
+
+    def _publish_scan(self, stamp: Time) -> None:
+        scan = self._world.scan()
+        ranges = array.array("f")
+        ranges.frombytes(np.ascontiguousarray(scan.ranges).tobytes())
+        message = LaserScan(angle_min=scan.angle_min, angle_increment=scan.angle_increment,
+                            angle_max=scan.angle_min + scan.angle_increment * (len(scan.ranges) - 1),
+                            scan_time=TICK * SCAN_EVERY, range_min=scan.range_min, range_max=scan.range_max,
+                            ranges=ranges)
+        message.header.stamp, message.header.frame_id = stamp, "laser"
+        self._scan.publish(message)
+
+    def _publish_objects(self, stamp: Time) -> None:
+        state = self._world.state()
+        markers = MarkerArray()
+        for index, thing in enumerate(state.objects):
+            marker = self._marker(stamp, thing.name, index, thing.x, thing.y, thing.yaw)
+            marker.type, marker.pose.position.z = MARKERS[thing.shape], thing.z
+            marker.scale.x, marker.scale.y, marker.scale.z = thing.size, thing.size, thing.height
+            marker.color.r, marker.color.g, marker.color.b = COLOURS[thing.colour]
+            markers.markers.append(marker)
+        robot = self._marker(stamp, "robot", len(state.objects), state.x, state.y, state.yaw)
+        robot.type, robot.scale.x, robot.scale.y, robot.scale.z = Marker.ARROW, 0.3, 0.05, 0.05
+        robot.text = state.held or ""
+        markers.markers.append(robot)
+        self._objects.publish(markers)
+
+    def _marker(self, stamp: Time, name: str, index: int, x: float, y: float, yaw: float) -> Marker:
+        marker = Marker(ns=name, id=index)
+        marker.header.stamp, marker.header.frame_id = stamp, "odom"
+        marker.pose.position.x, marker.pose.position.y = x, y
+        marker.pose.orientation.z, marker.pose.orientation.w = math.sin(yaw / 2), math.cos(yaw / 2)
+        marker.color.a, marker.lifetime.sec = 1.0, 1
+        return marker
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run until SIGINT or SIGTERM (exit code 0); a bad parameter or a failure exits with 1 and a sentence."""
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: rclpy.try_shutdown())
+    code, node = 0, None
+    try:
+        node = Simulator()
+        node.start()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=0.2)
+    except ExternalShutdownException:
+        pass
+    except (ValueError, RuntimeError) as problem:
+        if rclpy.ok():
+            print(f"simulator: {problem}", file=sys.stderr)
+            code = 1
+    finally:
+        if node is not None:
+            node.stop()
+    if node is not None and node.failure is not None:
+        print(f"simulator: {type(node.failure).__name__}: {node.failure}", file=sys.stderr)
+        code = 1
+    rclpy.try_shutdown()
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()
