@@ -1,0 +1,198 @@
+"""The package as a whole: its manifests, versions, commands, and who may import whom."""
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "vla_ros"
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts
+)
+RUNTIME = ("core", "safety", "policies", "nodes", "models", "engines")
+ABOVE = ("training", "evaluation", "optimization", "sim", "tools")
+ROS_CODE = ("vla_ros.nodes", "vla_ros.sim.node", "vla_ros.tools")
+
+# Packages that Humble's and Jazzy's distribution.yaml both release, and keys of rosdep's python.yaml.
+ROSDEP_KEYS = {
+    "ament_cmake", "ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "geometry_msgs",
+    "launch", "launch_ros", "lifecycle_msgs", "nav_msgs", "rcl_interfaces", "rclpy", "rosgraph_msgs",
+    "rosidl_default_generators", "rosidl_default_runtime", "sensor_msgs", "std_msgs", "std_srvs",
+    "trajectory_msgs", "visualization_msgs",
+    "python3-hypothesis", "python3-matplotlib", "python3-numpy", "python3-opencv", "python3-psutil",
+    "python3-pytest", "python3-yaml",
+}
+
+
+# -- manifests and versions --------------------------------------------------------------------------------
+@pytest.mark.parametrize("manifest", ["package.xml", "msg/package.xml"])
+def test_manifest_validates_without_a_warning(manifest: str) -> None:
+    catkin_pkg = pytest.importorskip("catkin_pkg.package", reason="catkin_pkg is not installed")
+    warnings: list[str] = []
+    package = catkin_pkg.parse_package(str(ROOT / manifest), warnings=warnings)
+    assert not warnings
+    depends = (package.buildtool_depends + package.build_depends + package.exec_depends + package.test_depends)
+    assert {depend.name for depend in depends} <= ROSDEP_KEYS
+    assert package.licenses == ["Apache-2.0"]
+
+
+def test_versions_agree() -> None:
+    found = {
+        name: re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M)
+        for name, pattern in {
+            "package.xml": r"<version>(.*)</version>",
+            "msg/package.xml": r"<version>(.*)</version>",
+            "setup.py": r'version="(.*)"',
+            "vla_ros/__init__.py": r'^__version__ = "(.*)"',
+        }.items()
+    }
+    assert len({tuple(versions) for versions in found.values()}) == 1, found
+    assert all(len(versions) == 1 for versions in found.values()), found
+
+
+def test_every_message_is_built() -> None:
+    named = set(re.findall(r"msg/(\w+)\.msg", (ROOT / "msg" / "CMakeLists.txt").read_text(encoding="utf-8")))
+    assert named == {path.stem for path in (ROOT / "msg").glob("*.msg")}
+
+
+def test_every_ros_package_imported_is_in_the_manifest() -> None:
+    manifest = (ROOT / "package.xml").read_text(encoding="utf-8")
+    depends = set(re.findall(r"depend>([^<]+)</", manifest)) | {"vla_ros", "vla_ros_msgs"}
+    ros = re.compile(r"\w+_(msgs|interfaces|srvs)|rclpy|cv_bridge|launch\w*|ament_\w+")
+    files = [*PACKAGE.rglob("*.py"), *(ROOT / "launch").glob("*.py")]
+    used = {name.split(".")[0] for path in files for name in imports(path)}
+    assert {name for name in used if ros.fullmatch(name)} <= depends
+
+
+def console_scripts() -> list[tuple[str, str, str]]:
+    """Command, module and function, as setup.py gives them when run with a `setup` that only listens."""
+    code = (
+        "import setuptools, runpy\n"
+        "setuptools.setup = lambda **k: print(*k['entry_points']['console_scripts'], sep='\\n')\n"
+        "runpy.run_path('setup.py', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    entries = [re.fullmatch(r"(\w+) = ([\w.]+):(\w+)", line) for line in done.stdout.splitlines()]
+    assert entries and all(entries)
+    return [(entry[1], entry[2], entry[3]) for entry in entries if entry]
+
+
+def test_every_command_has_its_function() -> None:
+    for command, module, function in console_scripts():
+        path = ROOT / (module.replace(".", "/") + ".py")
+        assert path.is_file(), f"{command}: there is no {path.relative_to(ROOT)}"
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        assert function in names, f"{command}: {module} has no {function}()"
+
+
+# -- who may import whom ------------------------------------------------------------------------------------
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file names in an import, at its top or deeper."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide who imports whom"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def files(folders: tuple[str, ...]) -> list[Path]:
+    return [path for folder in folders for path in sorted((PACKAGE / folder).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", files(RUNTIME), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_runtime_imports_nothing_from_above(path: Path) -> None:
+    above = tuple(f"vla_ros.{folder}" for folder in ABOVE)
+    found = [name for name in imports(path) if name.startswith(above)]
+    assert not found
+
+
+def allowed(folder: str) -> tuple[str, ...]:
+    return {
+        "core": ("core",),
+        "safety": ("core", "safety"),
+        "policies": ("core", "policies", "engines", "models"),
+        "models": ("core", "models"),
+        "engines": ("core", "engines", "models"),
+        "nodes": ("core", "safety", "policies", "nodes"),
+    }[folder]
+
+
+@pytest.mark.parametrize("path", files(RUNTIME), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_runtime_imports_only_downwards(path: Path) -> None:
+    below = allowed(path.relative_to(PACKAGE).parts[0])
+    ours = {name.split(".")[1] for name in imports(path) if name.startswith("vla_ros.")}
+    assert ours <= {*below, "__version__"}
+
+
+def test_rclpy_is_imported_only_by_nodes_the_simulator_and_tools() -> None:
+    for module in MODULES:
+        if not module.startswith(ROS_CODE):
+            names = {name.split(".")[0] for name in imports(path_of(module))}
+            assert not names & {"rclpy", "vla_ros_msgs", "cv_bridge"}, module
+
+
+def path_of(module: str) -> Path:
+    path = ROOT / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def import_with_blocked(modules: list[str], blocked: tuple[str, ...]) -> None:
+    code = (
+        "import importlib, sys\n"
+        f"for name in {blocked!r}: sys.modules[name] = None\n"  # any import of it raises
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+ROS = ("rclpy", "vla_ros_msgs", "std_msgs", "sensor_msgs", "cv_bridge", "launch", "launch_ros")
+HEAVY = ("torch", "transformers", "mujoco", "matplotlib", "rich", "yaml", "psutil")
+
+
+def below(*folders: str) -> list[str]:
+    return [name for name in MODULES if name.startswith(tuple(f"vla_ros.{folder}" for folder in folders))]
+
+
+def test_core_and_safety_need_numpy_alone() -> None:
+    names = [name for name in below("core", "safety") if name != "vla_ros.core.images"]
+    assert len(names) > 5
+    # core/images brings OpenCV; whoever imports it does so where pictures are at hand
+    free = [name for name in names if "vla_ros.core.images" not in set(imports(path_of(name)))]
+    import_with_blocked(free, (*ROS, *HEAVY, "cv2"))
+
+
+def test_core_images_needs_opencv_and_nothing_more() -> None:
+    import_with_blocked(below("core", "safety"), (*ROS, *HEAVY))
+
+
+def test_policies_need_neither_ros_nor_torch() -> None:
+    import_with_blocked(below("policies"), (*ROS, *HEAVY))
+
+
+def test_the_simulated_world_needs_no_ros() -> None:
+    if importlib.util.find_spec("mujoco") is None:
+        pytest.skip("mujoco is not installed")
+    import_with_blocked([name for name in below("sim") if name != "vla_ros.sim.node"], (*ROS, "torch"))
+
+
+# -- ruff and mypy ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("tool", ["ruff", "mypy"])
+def test_check_is_clean(tool: str) -> None:
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed; `make check` runs where it is")
+    done = subprocess.run([str(ROOT / ".ci" / "check"), tool], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
