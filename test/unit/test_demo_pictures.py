@@ -2,6 +2,7 @@
 import json
 import math
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ from vla_ros.tools.recording import FPS, Film, image_pixels, still_score
 
 CHANNELS = ("linear.x", "angular.z", "gripper")
 MOMENT = Moment(3.0, "instruction 1 of 3", "go to the red block", "ACTIVE", "LIMITED", "limits",
-                "linear.x 0.80 m/s is over the limit of 0.50 m/s", CHANNELS, (0.8, -0.2, 1.0), (0.5, -0.2, 0.9), 0.8)
+                "linear.x 0.80 m/s is over the limit of 0.50 m/s", CHANNELS, (0.8, -0.2, 1.0), (0.5, -0.2, 0.9), (0.7, 0.0))
 
 
 def grey() -> np.ndarray:
@@ -132,8 +133,10 @@ def test_no_film_where_nothing_can_be_written(tmp_path):
 
 
 def test_a_still_on_the_way_beats_one_that_stands():
-    standing = Moment(state="HOLDING", channels=CHANNELS, requested=(0, 0, 0), emitted=(0, 0, 0), target_distance=0.8)
-    assert still_score(MOMENT) > still_score(standing)
+    standing = replace(MOMENT, state="HOLDING", emitted=(0, 0, 0))
+    aside = replace(MOMENT, target=(0.7, 0.5))
+    nothing = replace(MOMENT, target=None)
+    assert still_score(MOMENT) > still_score(aside) > still_score(nothing) > still_score(standing)
 
 
 def test_image_pixels_drops_the_padding_of_rows():

@@ -173,6 +173,11 @@ def test_a_thing_behind_another_is_avoided():
     assert choose_instructions(room, ORIGIN)[0] == "go to the blue block"
 
 
+def test_a_longer_way_is_preferred():
+    room = things(("red block", 0.8, 0), ("blue block", -1.3, 0), ("green ball", 0, 1))
+    assert choose_instructions(room, ORIGIN)[0] == "go to the blue block"
+
+
 def test_rooms_with_little_in_them():
     assert choose_instructions({}, ORIGIN) == ["turn left", "back up", "turn right"]
     assert choose_instructions(things(("red ball", 1, 0)), ORIGIN) == ["go to the red ball", "back up", "turn left"]

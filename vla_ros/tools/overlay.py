@@ -36,7 +36,7 @@ class Moment:
     channels: tuple[str, ...] = ()
     requested: tuple[float, ...] = ()
     emitted: tuple[float, ...] = ()
-    target_distance: float | None = None  # metres, to the thing that the words name
+    target: tuple[float, float] | None = None  # metres and radians, to the thing that the words name
 
 
 @cache
@@ -122,8 +122,8 @@ def _verdict(picture: Image.Image, moment: Moment) -> None:
     _text(picture, x + 8, top + 13, "›", FAINT, 16, True)
     _chip(picture, x + 24, top + 10, moment.verdict, VERDICT_COLOURS.get(moment.verdict, RULE))
     reason = f"{moment.rule}: {moment.reason}" if moment.rule and moment.reason else moment.reason or moment.rule
-    for row, line in enumerate(wrap(reason, 13, 290, 4)):
-        _text(picture, 12, top + 42 + 18 * row, line, INK, 13)
+    for row, line in enumerate(wrap(reason or "as asked for", 13, 290, 4)):
+        _text(picture, 12, top + 42 + 18 * row, line, INK if reason else FAINT, 13)
 
 
 def _share(channel: str, value: float) -> float:

@@ -12,7 +12,7 @@ from vla_ros.core.stats import percentile
 
 # For the paths; colours that stay apart for the colour-blind, and from the objects (Okabe and Ito's).
 PATH_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#6b4e16")
-OFF_COLOUR = "#9a9a9a"
+CORNERS = ((12, 12), (-12, 12), (12, -12), (-12, -12))  # where a path's number stands, in points
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def draw_path(track: Track, instructions: Sequence[str], done: Sequence[bool], r
     _draw_things(axes, track)
     _draw_ways(axes, track, instructions, done)
     for stop in track.stops:
-        axes.plot(stop.x, stop.y, marker="8", markersize=13, color="#c62828", markeredgecolor="white", zorder=6,
+        axes.plot(stop.x, stop.y, marker="8", markersize=11, color="#c62828", markeredgecolor="white", zorder=6,
                   linestyle="none", label=f"stop ({stop.kind}): still after {stop.seconds:.2f} s")
     axes.set(xlabel="x (m)", ylabel="y (m)", title="Where the robot went, seen from above", aspect="equal",
              xlim=(-half - 0.15, half + 0.15), ylim=(-half - 0.15, half + 0.15))
@@ -148,8 +148,8 @@ def _draw_ways(axes: Any, track: Track, instructions: Sequence[str], done: Seque
         _arrows(axes, way, colour)
         if way:  # turning on the spot leaves no line: the number says where it happened
             middle = way[len(way) // 2]
-            axes.annotate(str(index + 1), (middle.x, middle.y), (10, 10), textcoords="offset points", fontsize=8,
-                          color="white", ha="center", va="center", zorder=8,
+            axes.annotate(str(index + 1), (middle.x, middle.y), CORNERS[index % 4], textcoords="offset points",
+                          color="white", ha="center", va="center", zorder=8, fontsize=8,
                           bbox={"boxstyle": "circle,pad=0.2", "facecolor": colour, "linewidth": 0})
     first, last = points[0], points[-1]
     axes.plot(first.x, first.y, marker="o", color="white", markeredgecolor="black", markersize=10, markeredgewidth=2,
@@ -185,7 +185,7 @@ def draw_latency(latencies: Sequence[float], path: Path) -> None:
     """Histogram of milliseconds from the camera's stamp to the command, with its percentiles."""
     made, axes = figure(9.0, 4.4)
     axes.set(xlabel="from the camera's stamp to the command on the wire (ms)", ylabel="actions",
-             title=f"Latency of {len(latencies)} actions")
+             title=f"Latency, {len(latencies)} actions")
     if latencies:
         top = percentile(latencies, 0.995) * 1.25 + 1.0
         shown = np.clip(latencies, 0.0, top)

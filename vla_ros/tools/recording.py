@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vla_ros.tools.overlay import CAMERA_HEIGHT, SIZE, WIDTH, Moment, draw
 
 FPS = 15.0
-STILL_DISTANCE = 0.8  # metres to the thing named: near enough to see it well, far enough to see the room
+STILL_DISTANCE = 0.7  # metres to the thing named: near enough to see it well, far enough to see the room
 
 
 class Film:
@@ -95,8 +95,10 @@ def still_score(moment: Moment) -> float:
     """Higher for a better still: on the way, at a good distance from what the words name."""
     speed = moment.emitted[moment.channels.index("linear.x")] if "linear.x" in moment.channels else 0.0
     score = 10.0 if moment.state == "ACTIVE" and speed > 0.1 else 0.0
-    far = 3.0 if moment.target_distance is None else abs(moment.target_distance - STILL_DISTANCE)
-    return score - far
+    if moment.target is None:
+        return score - 5.0
+    distance, bearing = moment.target
+    return score - abs(distance - STILL_DISTANCE) - 2.0 * abs(bearing)
 
 
 def image_pixels(message: Any) -> NDArray[np.uint8]:

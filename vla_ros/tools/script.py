@@ -29,7 +29,7 @@ NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "safety
 START_SECONDS = 60.0  # until everything runs; the first start of a slow machine compiles and warms up
 STILL_WITHIN = 0.5  # s from a stop until the robot stands still
 SETTLE = 0.5  # s that an instruction must stay done
-STOP_AFTER = 1.0  # s on the move, until the unexpected stop
+STOP_AFTER = 0.7  # s on the move, until the unexpected stop
 View = LiveView | PlainView
 
 
@@ -161,7 +161,7 @@ class Demo:
         why = self.give(words)
         if not why:
             end = began + self.arguments.seconds_per_instruction
-            if stop and self.wait(self._on_the_move, end - time.monotonic()):
+            if stop and self.wait(lambda: self._on_the_move(words), end - time.monotonic()):
                 paused = time.monotonic()
                 self.stop(stop, index)
                 start = self.watch.world()  # the words count from where they are said again
@@ -205,8 +205,8 @@ class Demo:
         return judged
 
     def _distance(self, words: str) -> float | None:
-        far = self.watch.distance(words)
-        return None if far is None else round(far, 3)
+        target = self.watch.target(words)
+        return None if target is None else round(target[0], 3)
 
     def stop(self, kind: str, index: int) -> None:
         """An unexpected stop: say "stop", or press the stop; see on the wire that the robot stands still."""
@@ -233,12 +233,13 @@ class Demo:
             self._view.say(f"  reset: {sentence}")
             self.arm()
 
-    def _on_the_move(self) -> bool:
-        """Whether the robot has driven for a while, or turned for a longer one."""
-        now, speeds = time.monotonic(), self.watch.speeds()
-        driven = [abs(v) > 0.05 for seconds, v, _ in speeds if seconds >= now - STOP_AFTER]
-        turned = [abs(w) > 0.1 for seconds, _, w in speeds if seconds >= now - 2 * STOP_AFTER]
-        return len(driven) > 10 * STOP_AFTER and (all(driven) or all(turned))
+    def _on_the_move(self, words: str) -> bool:
+        """Whether the robot has been on its way for a while: driving, where the words name a thing."""
+        since = time.monotonic() - STOP_AFTER
+        recent = [speed for speed in self.watch.speeds() if speed[0] >= since]
+        turning_counts = self.watch.target(words) is None
+        return len(recent) > 10 * STOP_AFTER and all(abs(v) > 0.05 or (turning_counts and abs(w) > 0.1)
+                                                     for _, v, w in recent)
 
     def ok(self) -> bool:
         """Every instruction done, every stop obeyed, and at least one given."""

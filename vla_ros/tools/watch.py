@@ -58,8 +58,7 @@ class Watch:
         self._emitted: deque[tuple[float, float, float]] = deque(maxlen=3000)
         self._lock = threading.Lock()
         self._seen = (-1, -1)
-        self._since = time.monotonic()
-        self._counted: tuple[float, dict[str, int]] = (self._since, {})
+        self._counted: tuple[float, dict[str, int]] = (time.monotonic(), {})
         subscribe = node.create_subscription
         subscribe(Image, camera_topic, self._on_image, LOOSE, raw=True)
         subscribe(Observation, f"{namespace}/observation", lambda _: self._tick("observation"), LOOSE, raw=True)
@@ -116,8 +115,8 @@ class Watch:
         return {name: thing(marker) for name, marker in dict(self.markers).items() if name != "robot"}
 
     def seconds(self) -> float:
-        """Since the watch began."""
-        return time.monotonic() - self._since
+        """Since the watch began, or since `count_from_now`."""
+        return time.monotonic() - self._counted[0]
 
     def moment(self) -> Moment:
         """What is true now, for the film and the view."""
@@ -127,14 +126,15 @@ class Watch:
             return Moment(self.seconds(), self.caption, words)
         return Moment(self.seconds(), self.caption, words, STATES[report.state], VERDICTS[report.verdict],
                       report.rule, report.reason, tuple(report.channels), tuple(report.requested),
-                      tuple(report.emitted), self.distance(words))
+                      tuple(report.emitted), self.target(words))
 
-    def distance(self, words: str) -> float | None:
-        """Metres from the robot to what the words name."""
+    def target(self, words: str) -> tuple[float, float] | None:
+        """Metres and radians (left positive) from the robot to what the words name; None where they name nothing."""
         pose = self.pose
         for name, marker in dict(self.markers).items():
             if pose and name in words:
-                return math.hypot(marker.pose.position.x - pose.x, marker.pose.position.y - pose.y)
+                dx, dy = marker.pose.position.x - pose.x, marker.pose.position.y - pose.y
+                return math.hypot(dx, dy), math.remainder(math.atan2(dy, dx) - pose.yaw, 2 * math.pi)
         return None
 
     # Callbacks
