@@ -1,0 +1,100 @@
+"""One process, one ROS domain: a node under test, and a node that plays everything around it."""
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="the node tests need ROS 2 (rclpy)")
+pytest.importorskip("vla_ros_msgs", reason="the node tests need the messages: colcon build, then source install/setup.bash")
+
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.qos import QoSProfile  # noqa: E402
+from std_msgs.msg import String  # noqa: E402
+
+from vla_ros.nodes.base import ManagedNode  # noqa: E402
+from vla_ros.nodes.qos import EVENTS  # noqa: E402
+
+
+class Around:
+    """Publishes to the node under test and keeps what it says; spins both in one thread."""
+
+    def __init__(self) -> None:
+        self.node = rclpy.create_node("around")
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.under_test: list[ManagedNode] = []
+        self._thread: threading.Thread | None = None
+        self.feedback = self.hear(String, "feedback", EVENTS)
+
+    def make(self, node_class: type[ManagedNode], **parameters: Any) -> ManagedNode:
+        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+        node = node_class(parameter_overrides=overrides)
+        self.under_test.append(node)
+        self.executor.add_node(node)
+        return node
+
+    def start(self, node_class: type[ManagedNode], **parameters: Any) -> ManagedNode:
+        """Configured and active, and connected."""
+        node = self.make(node_class, **parameters)
+        node.trigger_configure()
+        assert node.stage == "inactive", node.trouble
+        node.trigger_activate()
+        self.spin()
+        time.sleep(0.3)
+        return node
+
+    def spin(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._spin, daemon=True)
+            self._thread.start()
+
+    def _spin(self) -> None:
+        try:
+            self.executor.spin()
+        except Exception as error:
+            if rclpy.ok():
+                raise error
+
+    def hear(self, kind: type, topic: str, qos: QoSProfile) -> list[Any]:
+        heard: list[Any] = []
+        self.node.create_subscription(kind, topic, heard.append, qos)
+        return heard
+
+    def speaker(self, kind: type, topic: str, qos: QoSProfile) -> Any:
+        return self.node.create_publisher(kind, topic, qos)
+
+    def said(self, part: str) -> bool:
+        return any(part in message.data for message in self.feedback)
+
+    @staticmethod
+    def wait(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
+        """What `condition` gives as soon as it is true; fails after `seconds`."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if value := condition():
+                return value
+            time.sleep(0.005)
+        raise AssertionError(f"not within {seconds} s: {condition}")
+
+    def close(self) -> None:
+        for node in self.under_test:
+            node.leave()
+        self.executor.shutdown(timeout_sec=1.0)
+        if self._thread:
+            self._thread.join(timeout=1.0)
+        for node in [*self.under_test, self.node]:
+            node.destroy_node()
+
+
+@pytest.fixture
+def around() -> Iterator[Around]:
+    rclpy.init()
+    world = Around()
+    yield world
+    world.close()
+    rclpy.try_shutdown()

@@ -1,0 +1,191 @@
+"""camera_ingest: real photographs arrive as they are; a bad image costs a sentence and nothing else."""
+import time
+from array import array
+
+import cv2
+import numpy as np
+import pytest
+from sensor_msgs.msg import CompressedImage, Image
+
+from vla_ros.nodes.camera_ingest import CameraIngest
+from vla_ros.nodes.convert import byte_array, rgb_image, time_message
+from vla_ros.nodes.qos import LATEST, SENSOR
+
+data = pytest.importorskip("skimage.data", reason="real photographs come with scikit-image")
+PHOTOGRAPHS = {"astronaut": data.astronaut, "coffee": data.coffee, "chelsea": data.chelsea}
+TO = {
+    "rgb8": lambda p: p, "bgr8": lambda p: p[..., ::-1],
+    "rgba8": lambda p: cv2.cvtColor(p, cv2.COLOR_RGB2RGBA), "bgra8": lambda p: cv2.cvtColor(p, cv2.COLOR_RGB2BGRA),
+    "mono8": lambda p: cv2.cvtColor(p, cv2.COLOR_RGB2GRAY),
+}
+
+
+def message(pixels, encoding="rgb8", padding=0, stamp=None):
+    pixels = np.ascontiguousarray(pixels)
+    height, width = pixels.shape[:2]
+    rows = pixels.reshape(height, -1)
+    if padding:
+        rows = np.hstack([rows, np.full((height, padding), 123, np.uint8)])
+    image = Image(height=height, width=width, encoding=encoding, step=rows.shape[1], data=byte_array(rows))
+    image.header.stamp = time_message(time.time_ns() if stamp is None else stamp)
+    image.header.frame_id = "camera_optical_frame"
+    return image
+
+
+def compressed(data_bytes, kind="jpeg"):
+    image = CompressedImage(format=kind, data=array("B", data_bytes))
+    image.header.stamp = time_message(time.time_ns())
+    return image
+
+
+def camera(around, transport="raw", **parameters):
+    """A publisher that sends until it was taken, and what comes out of the node."""
+    node = around.start(CameraIngest, policy="constant", transport=transport, **parameters)
+    kind, topic = (Image, "image") if transport == "raw" else (CompressedImage, "image/compressed")
+    return node, around.speaker(kind, topic, SENSOR), around.hear(Image, "frame", LATEST)
+
+
+def expected(photograph):
+    """224 x 224, letterboxed, as a policy asks for it."""
+    height, width = photograph.shape[:2]
+    scale = 224 / max(height, width)
+    inner = cv2.resize(photograph, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+    out = np.zeros((224, 224, 3), np.uint8)
+    top, left = (224 - inner.shape[0]) // 2, (224 - inner.shape[1]) // 2
+    out[top:top + inner.shape[0], left:left + inner.shape[1]] = inner
+    return out
+
+
+@pytest.mark.parametrize("encoding", TO)
+def test_photographs_reach_the_policy_in_every_encoding(around, encoding):
+    _, speaker, frames = camera(around)
+    around.wait(lambda: speaker.get_subscription_count())
+    for photograph in (load() for load in PHOTOGRAPHS.values()):
+        for padding in (0, 7):
+            frames.clear()
+            sent = message(TO[encoding](photograph), encoding, padding)
+            speaker.publish(sent)
+            frame = around.wait(lambda: frames and frames[-1])
+            seen = rgb_image(frame).astype(int)
+            want = photograph if encoding != "mono8" else cv2.cvtColor(TO["mono8"](photograph), cv2.COLOR_GRAY2RGB)
+            assert np.abs(seen - expected(want)).max() <= 1
+            assert frame.header.stamp == sent.header.stamp
+            assert frame.header.frame_id == "camera_optical_frame"
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_photographs_reach_the_policy_compressed(around, kind):
+    _, speaker, frames = camera(around, "compressed")
+    around.wait(lambda: speaker.get_subscription_count())
+    for photograph in (load() for load in PHOTOGRAPHS.values()):
+        frames.clear()
+        encoded = cv2.imencode(f".{kind}", cv2.cvtColor(photograph, cv2.COLOR_RGB2BGR))[1]
+        speaker.publish(compressed(encoded.tobytes(), kind))
+        frame = around.wait(lambda: frames and frames[-1])
+        difference = np.abs(rgb_image(frame).astype(int) - expected(photograph))
+        assert difference.mean() < (2.0 if kind == "jpeg" else 0.1)
+
+
+GOOD = np.full((48, 64, 3), 90, np.uint8)
+
+
+def broken(**changes):
+    image = message(GOOD)
+    for name, value in changes.items():
+        setattr(image, name, value)
+    return image
+
+
+@pytest.mark.parametrize("make", [
+    pytest.param(lambda: broken(encoding="jpeg-xl"), id="unknown encoding"),
+    pytest.param(lambda: message(GOOD[..., :2], "16UC1"), id="encoding that is no picture"),
+    pytest.param(lambda: broken(width=0), id="zero width"),
+    pytest.param(lambda: broken(height=0), id="zero height"),
+    pytest.param(lambda: broken(step=10), id="step too small"),
+    pytest.param(lambda: broken(step=193), id="step that does not fit"),
+    pytest.param(lambda: broken(data=array("B", bytes(100))), id="data too short"),
+    pytest.param(lambda: broken(data=array("B")), id="no data"),
+    pytest.param(lambda: message(GOOD, stamp=0), id="stamp zero"),
+    pytest.param(lambda: message(GOOD, stamp=time.time_ns() + 10**9), id="stamp in the future"),
+    pytest.param(lambda: message(GOOD, stamp=time.time_ns() - 10 * 10**9), id="stamp too old"),
+    pytest.param(lambda: broken(encoding="rgb8", height=5774, width=5774, step=17322,
+                                data=byte_array(np.zeros(5774 * 17322, np.uint8))), id="100 MB"),
+])
+def test_a_bad_image_costs_a_sentence_and_the_next_good_one_passes(around, make):
+    node, speaker, frames = camera(around)
+    around.wait(lambda: speaker.get_subscription_count())
+    speaker.publish(make())
+    around.wait(lambda: node.stats.drops["bad image"] == 1, 10.0)
+    assert not frames
+    speaker.publish(message(GOOD))
+    around.wait(lambda: frames)
+
+
+def test_a_stamp_that_goes_back_is_dropped(around):
+    node, speaker, frames = camera(around)
+    around.wait(lambda: speaker.get_subscription_count())
+    now = time.time_ns()
+    speaker.publish(message(GOOD, stamp=now))
+    around.wait(lambda: frames)
+    speaker.publish(message(GOOD, stamp=now - 10**7))
+    around.wait(lambda: node.stats.drops["bad image"] == 1)
+    assert len(frames) == 1
+
+
+@pytest.mark.parametrize("bad", [b"", b"\xff\xd8\xff\xe0not a jpeg", b"\x89PNG\r\n\x1a\n", bytes(1000)])
+def test_a_corrupt_compressed_image_costs_a_sentence(around, bad):
+    node, speaker, frames = camera(around, "compressed")
+    around.wait(lambda: speaker.get_subscription_count())
+    speaker.publish(compressed(bad))
+    around.wait(lambda: node.stats.drops["bad image"] == 1)
+    assert not frames
+    speaker.publish(compressed(cv2.imencode(".jpg", GOOD)[1].tobytes()))
+    around.wait(lambda: frames)
+
+
+def test_half_a_jpeg_is_refused_or_shown_but_never_fatal(around):
+    node, speaker, frames = camera(around, "compressed")
+    around.wait(lambda: speaker.get_subscription_count())
+    whole = cv2.imencode(".jpg", cv2.cvtColor(data.coffee(), cv2.COLOR_RGB2BGR))[1].tobytes()
+    speaker.publish(compressed(whole[:len(whole) // 2]))
+    around.wait(lambda: frames or node.stats.drops["bad image"])
+    speaker.publish(compressed(whole))
+    around.wait(lambda: node.stats.rates["image"].total == 2)
+
+
+def test_a_black_camera_is_reported(around):
+    node, speaker, frames = camera(around)
+    around.wait(lambda: speaker.get_subscription_count())
+    speaker.publish(message(np.zeros_like(GOOD)))
+    around.wait(lambda: "black" in node.trouble)
+
+
+@pytest.mark.parametrize("parameters, says", [
+    ({"policy": "rt2"}, "unknown policy 'rt2'; known are: color_servo, constant"),
+    ({"transport": "theora"}, "parameter 'transport' is 'theora'; use one of raw, compressed"),
+    ({"max_age": float("nan")}, "parameter 'max_age' is nan; give a number from 0.01 to 60 s"),
+    ({"max_age": -1.0}, "parameter 'max_age' is -1.0"),
+    ({"max_bytes": "many"}, "parameter 'max_bytes' is 'many'; give a whole number"),
+    ({"policy_options": "{"}, "parameter 'policy_options' is '{', not a JSON object"),
+    ({"policy_options": "[]"}, "give a JSON object"),
+    ({"max_agee": 1.0}, "parameter 'max_agee' is not known"),
+])
+def test_a_bad_parameter_fails_configure_with_a_sentence(around, parameters, says):
+    node = around.make(CameraIngest, **{"policy": "constant", **parameters})
+    around.spin()
+    time.sleep(0.2)
+    node.trigger_configure()
+    assert node.stage == "unconfigured"
+    assert says in node.trouble
+    around.wait(lambda: around.said(says))
+
+
+def test_a_live_parameter_changes_at_once_and_a_bad_one_is_refused(around):
+    from rclpy.parameter import Parameter
+    node = around.start(CameraIngest, policy="constant")
+    good, bad, fixed = Parameter("max_age", value=2.0), Parameter("max_age", value=-2.0), Parameter("camera", value="c")
+    assert node.set_parameters_atomically([good]).successful and node.p["max_age"] == 2.0
+    answer = node.set_parameters_atomically([Parameter("max_future", value=0.2), bad])
+    assert not answer.successful and "'max_age' is -2.0" in answer.reason
+    assert node.p["max_future"] == 0.1 and node.p["max_age"] == 2.0
+    assert "cannot change while the node is active" in node.set_parameters_atomically([fixed]).reason
