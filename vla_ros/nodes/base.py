@@ -53,7 +53,7 @@ class ManagedNode(LifecycleNode):
         self._feedback = self.create_publisher(String, "feedback", EVENTS)
         self._heartbeat = self.create_publisher(Header, "heartbeat", EVENTS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", EVENTS)
-        self.create_timer(HEARTBEAT_PERIOD, self._beat)
+        self._beat_timer = self.create_timer(HEARTBEAT_PERIOD, self._beat)
         self._report_timer = self.create_timer(1.0, self._report)
 
     # -- what subclasses fill in -----------------------------------------------------------------------

@@ -1,0 +1,133 @@
+"""inference: the newest observation wins, and a policy that fails moves nothing."""
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vla_ros_msgs.msg import ActionChunk, Observation
+
+from vla_ros.core.types import Command
+from vla_ros.core.types import ActionChunk as CoreChunk
+from vla_ros.core.types import Observation as CoreObservation
+from vla_ros.nodes import convert
+from vla_ros.nodes.inference import Inference
+from vla_ros.nodes.qos import LATEST
+from vla_ros.policies import POLICIES
+from vla_ros.policies.base import PolicySpec
+
+SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
+
+
+class Slow:
+    """Takes 0.1 s, remembers what it saw; "fail" raises, "refuse" does not understand, "nan" lies."""
+
+    name = "slow@test"
+    seen: list = []
+    resets = 0
+
+    @classmethod
+    def spec(cls, options):
+        return PolicySpec(("linear.x",), 1, 100_000_000, (8, 8))
+
+    def __init__(self, options):
+        Slow.seen, Slow.resets = [], 0
+
+    def predict(self, observation):
+        if observation.command.text == "refuse":
+            raise ValueError("the word 'frobnicate' is not known")
+        if observation.command.text == "fail":
+            raise RuntimeError("out of memory")
+        time.sleep(0.1)
+        Slow.seen.append(observation.stamp)
+        return CoreChunk(0, 0, ("linear.x",), np.array([[0.2]], np.float32), 100_000_000)
+
+    def reset(self):
+        Slow.resets += 1
+
+
+@pytest.fixture
+def wires(around, monkeypatch):
+    monkeypatch.setitem(POLICIES, "slow", f"{__name__}:Slow")
+    node = around.start(Inference, policy="slow", robot_file=SIM)
+    chunks = around.hear(ActionChunk, "action_chunk", LATEST)
+    speaker = around.speaker(Observation, "observation", LATEST)
+    around.wait(lambda: speaker.get_subscription_count())
+
+    def show(text="go", generation=1):
+        stamp = time.time_ns()
+        speaker.publish(convert.observation_message(CoreObservation(
+            stamp, Command(stamp, generation, text), {"camera": np.zeros((8, 8, 3), np.uint8)}, {"odom.x": 1.0})))
+        return stamp
+    Slow.seen.clear()
+    return node, chunks, show
+
+
+def test_a_chunk_carries_where_it_comes_from(around, wires):
+    _, chunks, show = wires
+    stamp = show(generation=7)
+    chunk = convert.chunk(around.wait(lambda: chunks and chunks[-1]))
+    assert (chunk.stamp, chunk.generation, chunk.sequence, chunk.policy) == (stamp, 7, 1, "slow@test")
+    assert 0.1 <= chunk.latency / 1e9 < 1.0
+    assert chunk.values.tolist() == [[pytest.approx(0.2)]]
+
+
+def test_the_newest_observation_wins(around, wires):
+    node, chunks, show = wires
+    stamps = []
+    for _ in range(20):
+        stamps.append(show())
+        time.sleep(0.01)
+    around.wait(lambda: Slow.seen and Slow.seen[-1] == stamps[-1])
+    assert len(Slow.seen) < 8
+    assert Slow.seen == sorted(Slow.seen)
+    assert node.stats.drops["observation replaced by a newer one"] > 5
+
+
+def test_a_new_instruction_resets_the_policy(around, wires):
+    _, chunks, show = wires
+    before = Slow.resets
+    for generation in (1, 1, 2):
+        show(generation=generation)
+        time.sleep(0.15)
+    around.wait(lambda: len(chunks) == 3)
+    assert Slow.resets - before == 2
+
+
+def test_words_that_the_policy_does_not_know_reach_the_operator_once(around, wires):
+    _, chunks, show = wires
+    for _ in range(3):
+        show("refuse")
+        time.sleep(0.05)
+    around.wait(lambda: around.said("'frobnicate' is not known"))
+    assert sum("frobnicate" in message.data for message in around.feedback) == 1
+    assert not chunks
+
+
+def test_a_policy_that_fails_speaks_no_action_and_goes_on(around, wires):
+    node, chunks, show = wires
+    show("fail")
+    around.wait(lambda: node.stats.drops["exception RuntimeError"] == 1)
+    assert not chunks
+    show("go", 2)
+    around.wait(lambda: chunks)
+
+
+def test_an_inactive_node_says_nothing(around, wires):
+    node, chunks, show = wires
+    show()
+    time.sleep(0.02)
+    node.trigger_deactivate()  # while the policy is at work
+    time.sleep(0.3)
+    assert not chunks
+
+
+@pytest.mark.parametrize("parameters, says", [
+    ({"policy": "rt2"}, "unknown policy 'rt2'; known are"),
+    ({"robot_file": "/nowhere.yaml"}, "robot file '/nowhere.yaml' does not exist"),
+    ({"policy_options": '{"values": {"wings": 1.0}}'}, "commands 'wings', but robot 'sim' obeys"),
+    ({"warm_up": -1}, "'warm_up' is -1"),
+])
+def test_a_bad_parameter_fails_configure_with_a_sentence(around, parameters, says):
+    node = around.make(Inference, **{"policy": "constant", "robot_file": SIM, **parameters})
+    node.trigger_configure()
+    assert node.stage == "unconfigured" and says in node.trouble

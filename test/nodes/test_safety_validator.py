@@ -1,0 +1,185 @@
+"""safety_validator: what the gate says is what the wire sees."""
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, Float64MultiArray, Header
+from std_srvs.srv import Trigger
+from vla_ros_msgs.msg import ActionChunk, Command, SafetyReport
+
+from vla_ros.core.types import ActionChunk as CoreChunk
+from vla_ros.core.types import Command as CoreCommand
+from vla_ros.nodes import convert
+from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST
+from vla_ros.nodes.safety_validator import SafetyValidator
+
+SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
+
+
+class Robot:
+    """Everything around the gate: sources at 20 Hz, an operator, a policy."""
+
+    def __init__(self, around, **parameters):
+        self.around = around
+        self.node = around.start(SafetyValidator, robot_file=SIM, required_nodes=["inference"], **parameters)
+        self.twists = around.hear(Twist, "/cmd_vel", LATEST)
+        self.grips = around.hear(Float64MultiArray, "/gripper_controller/commands", LATEST)
+        self.reports = around.hear(SafetyReport, "safety_report", EVENTS)
+        self.chunks = around.speaker(ActionChunk, "action_chunk", LATEST)
+        self.commands = around.speaker(Command, "command", LATCHED)
+        self.stops = around.speaker(Bool, "stop", EVENTS)
+        self.joints = around.speaker(JointState, "/joint_states", EVENTS)
+        self.odometry = around.speaker(Odometry, "/odom", EVENTS)
+        self.heartbeats = around.speaker(Header, "heartbeat", EVENTS)
+        self.values, self.generation, self.alive = {"linear.x": 0.3, "gripper": 0.5}, 0, True
+        around.node.create_timer(0.05, self.live)
+        around.wait(lambda: self.reports and "inference" in self.node._inputs.seen
+                    and "odom" in self.node._inputs.seen and "gripper" in self.node._inputs.measured)
+
+    def live(self):
+        if not self.alive:
+            return
+        self.joints.publish(JointState(name=["gripper_joint"], position=[0.1]))
+        self.odometry.publish(Odometry())
+        self.heartbeats.publish(Header(frame_id="inference/active"))
+        if self.generation and self.values:
+            self.chunks.publish(convert.chunk_message(CoreChunk(
+                time.time_ns() - 10_000_000, self.generation, tuple(self.values),
+                np.array([list(self.values.values())], np.float32), 100_000_000, 1)))
+
+    def say(self, text):
+        self.generation += 1
+        self.commands.publish(convert.command_message(CoreCommand(time.time_ns(), self.generation, text)))
+
+    def call(self, name):
+        client = self.around.node.create_client(Trigger, f"safety_validator/{name}")
+        assert client.wait_for_service(5.0)
+        future = client.call_async(Trigger.Request())
+        self.around.wait(future.done)
+        return future.result()
+
+    def moving(self):
+        assert self.call("arm").success
+        self.say("go")
+        self.around.wait(lambda: self.twists[-1].linear.x > 0.29)
+        return self
+
+
+def standing_after(robot, start):
+    """Seconds until the first zero after `start`."""
+    robot.around.wait(lambda: robot.twists[-1].linear.x == 0.0)
+    return time.monotonic() - start
+
+
+def test_disarmed_it_says_zero_at_its_rate(around):
+    robot = Robot(around)
+    robot.say("go")
+    robot.twists.clear()
+    time.sleep(1.0)
+    assert 40 <= len(robot.twists) <= 80
+    assert all(twist.linear.x == 0.0 for twist in robot.twists)
+    assert robot.reports[-1].state == SafetyReport.DISARMED
+    assert not robot.grips  # nobody commanded the gripper
+
+
+def test_armed_and_told_the_robot_moves_within_its_limits(around):
+    robot = Robot(around).moving()
+    around.wait(lambda: robot.grips and robot.grips[-1].data[0] == pytest.approx(0.05))  # 0.5 open is 0.05 m
+    report = robot.reports[-1]
+    assert report.state == SafetyReport.ACTIVE
+    assert report.channels == ["linear.x", "angular.z", "gripper"]
+    assert report.generation == robot.generation
+    speeds = [twist.linear.x for twist in robot.twists]
+    assert max(speeds) == pytest.approx(0.3)
+
+
+def test_the_stop_topic_is_obeyed_at_once(around):
+    robot = Robot(around).moving()
+    start = time.monotonic()
+    robot.stops.publish(Bool(data=True))
+    assert standing_after(robot, start) < 0.2
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
+    assert "pressed" in robot.reports[-1].reason
+    assert not robot.call("arm").success
+    assert "still pressed" in robot.call("reset").message
+    robot.stops.publish(Bool(data=False))
+    around.wait(lambda: not robot.node._inputs.stop_pressed)
+    assert robot.call("reset").success
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.DISARMED)
+
+
+@pytest.mark.parametrize("values", [{"linear.x": float("nan"), "gripper": 0.5}, {"linear.x": 1.5, "gripper": 0.5},
+                                    {"wings": 0.1}, {}])
+def test_a_bad_or_missing_action_stops_the_robot(around, values):
+    robot = Robot(around).moving()
+    robot.values = values
+    around.wait(lambda: robot.twists[-1].linear.x == 0.0)
+    assert robot.reports[-1].verdict == SafetyReport.HELD and robot.reports[-1].reason
+    assert all(np.isfinite(twist.linear.x) for twist in robot.twists)
+
+
+def test_when_everything_falls_silent_it_stands_within_half_a_second(around):
+    robot = Robot(around).moving()
+    robot.alive, start = False, time.monotonic()
+    assert standing_after(robot, start) < 0.7
+    assert robot.reports[-1].rule in ("sources", "age")
+
+
+def test_a_blocked_executor_does_not_block_the_stop(around):
+    """Callbacks hang; the gate's own thread goes on and sees its sources grow old."""
+    robot = Robot(around).moving()
+    sent = []
+    send = robot.node._outputs.send
+    robot.node._outputs.send = lambda action, now: (sent.append((time.monotonic(), action["linear.x"])), send(action, now))
+    start = time.monotonic()
+    around.node.create_timer(0.01, lambda: time.sleep(2.0))
+    time.sleep(1.5)
+    stands = next(when for when, speed in sent if when > start + 0.1 and speed == 0.0)
+    assert stands - start < 0.7
+    assert len([when for when, _ in sent if start < when < start + 1.0]) > 35
+
+
+def test_deactivating_says_zero_first(around):
+    robot = Robot(around).moving()
+    robot.twists.clear()
+    robot.node.trigger_deactivate()
+    around.wait(lambda: robot.twists and robot.twists[-1].linear.x == 0.0)
+    robot.node.trigger_activate()
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.DISARMED)
+
+
+def test_a_callback_that_raises_stops_the_robot(around, monkeypatch):
+    robot = Robot(around).moving()
+    monkeypatch.setattr(convert, "chunk", lambda message: 1 / 0)
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
+    assert "ZeroDivisionError" in robot.reports[-1].reason
+    assert robot.twists[-1].linear.x == 0.0
+
+
+def test_a_flood_of_actions_does_not_make_it_run_faster_than_500_hz(around):
+    robot = Robot(around).moving()
+    before = robot.node.stats.rates["command"].total
+    chunk = convert.chunk_message(CoreChunk(time.time_ns(), robot.generation, ("linear.x", "gripper"),
+                                            np.array([[0.3, 0.5]], np.float32), 100_000_000))
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        robot.chunks.publish(chunk)
+    assert robot.node.stats.rates["command"].total - before < 560
+    assert robot.reports[-1].state == SafetyReport.ACTIVE
+
+
+@pytest.mark.parametrize("parameters, says", [
+    ({"robot_file": "/nowhere.yaml"}, "robot file '/nowhere.yaml' does not exist"),
+    ({"robot_file": ""}, "set robot_file to one like"),
+    ({"rate": 0.0}, "'rate' is 0.0; give a number from 5 to 500 Hz"),
+    ({"max_age": float("inf")}, "'max_age' is inf"),
+    ({"required_topics": ["gps"]}, "'required_topics' holds 'gps'; use some of joint_states, odom, scan"),
+])
+def test_a_bad_parameter_fails_configure_with_a_sentence(around, parameters, says):
+    node = around.make(SafetyValidator, **{"robot_file": SIM, **parameters})
+    node.trigger_configure()
+    assert node.stage == "unconfigured" and says in node.trouble

@@ -1,0 +1,50 @@
+"""supervisor: brings nodes up in order, says who was lost, and never arms."""
+from pathlib import Path
+
+from rclpy.parameter import Parameter
+
+from vla_ros.nodes import supervisor
+from vla_ros.nodes.command_ingest import CommandIngest
+from vla_ros.nodes.inference import Inference
+from vla_ros.nodes.supervisor import Supervisor
+
+SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
+
+
+def test_it_brings_nodes_up_in_order_and_says_when_all_are_ready(around):
+    words, policy = around.make(CommandIngest), around.make(Inference, policy="constant", robot_file=SIM)
+    order = []
+    for node in (words, policy):
+        node.activate = lambda node=node, activate=node.activate: (order.append(node.get_name()), activate())
+    around.start(Supervisor, nodes=["command_ingest", "inference"])
+    around.wait(lambda: words.active and policy.active, 10.0)
+    assert order == ["command_ingest", "inference"]
+    around.wait(lambda: around.said("ready: all nodes are active"))
+
+
+def test_a_node_that_cannot_be_configured_is_told_of_and_tried_again(around):
+    policy = around.make(Inference, policy="constant", robot_file="/nowhere.yaml")
+    around.start(Supervisor, nodes=["inference"], retry_period=0.2)
+    around.wait(lambda: around.said("inference: configure was refused"))
+    around.wait(lambda: around.said("'/nowhere.yaml' does not exist"))
+    policy.set_parameters([Parameter("robot_file", value=SIM)])
+    around.wait(lambda: policy.active, 10.0)
+
+
+def test_a_node_that_falls_silent_is_lost_and_one_that_returns_is_walked_back(around):
+    words = around.make(CommandIngest)
+    watcher = around.start(Supervisor, nodes=["command_ingest"])
+    around.wait(lambda: words.active, 10.0)
+    beat, words._beat = words._beat, lambda: None
+    words._beat_timer.callback = lambda: None
+    around.wait(lambda: around.said("language fault: command_ingest was lost"))
+    assert watcher.diagnose()["command_ingest"] == "lost"
+    words.trigger_deactivate()
+    words._beat_timer.callback = beat
+    around.wait(lambda: words.active, 10.0)
+
+
+def test_it_has_no_way_to_arm():
+    """Not even a client of the gate's services."""
+    source = Path(supervisor.__file__).read_text()
+    assert "Trigger" not in source and "arm\"" not in source
