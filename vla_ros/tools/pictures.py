@@ -12,7 +12,6 @@ from vla_ros.core.stats import percentile
 
 # For the paths; colours that stay apart for the colour-blind, and from the objects (Okabe and Ito's).
 PATH_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#6b4e16")
-CORNERS = ((12, 12), (-12, 12), (12, -12), (-12, -12))  # where a path's number stands, in points
 
 
 @dataclass(frozen=True)
@@ -110,6 +109,8 @@ def _free_side(thing: Thing, track: Track) -> tuple[float, float]:
     """Where the thing's name hides least: above, below, left or right of it."""
     others = [(point.x, point.y) for point in track.path[::5] + track.path[-1:]]
     others += [(stop.x, stop.y) for stop in track.stops]
+    for number in {point.instruction for point in track.path} - {0}:
+        others.append(_number_place([point for point in track.path if point.instruction == number], number - 1))
     others += [(other.x, other.y) for other in track.end.values() if other.name != thing.name]
     others += [(other.x, other.y) for other in track.start.values() if other.name != thing.name or other != thing]
     sides = ((0.0, -0.12), (0.0, 0.12), (0.30, 0.0), (-0.30, 0.0))
@@ -147,9 +148,8 @@ def _draw_ways(axes: Any, track: Track, instructions: Sequence[str], done: Seque
         axes.plot([p.x for p in way], [p.y for p in way], color=colour, linewidth=2.4, label=label, zorder=5)
         _arrows(axes, way, colour)
         if way:  # turning on the spot leaves no line: the number says where it happened
-            middle = way[len(way) // 2]
-            axes.annotate(str(index + 1), (middle.x, middle.y), CORNERS[index % 4], textcoords="offset points",
-                          color="white", ha="center", va="center", zorder=8, fontsize=8,
+            axes.annotate(str(index + 1), _number_place(way, index), color="white", ha="center", va="center",
+                          zorder=8, fontsize=8,
                           bbox={"boxstyle": "circle,pad=0.2", "facecolor": colour, "linewidth": 0})
     first, last = points[0], points[-1]
     axes.plot(first.x, first.y, marker="o", color="white", markeredgecolor="black", markersize=10, markeredgewidth=2,
@@ -160,6 +160,15 @@ def _draw_ways(axes: Any, track: Track, instructions: Sequence[str], done: Seque
         ahead = (point.x + 0.22 * np.cos(point.yaw), point.y + 0.22 * np.sin(point.yaw))
         axes.annotate("", ahead, (point.x, point.y), zorder=5,
                       arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 1.2})
+
+
+def _number_place(way: Sequence[PathPoint], index: int) -> tuple[float, float]:
+    """Beside the first third of the way (stops come in the middle); the second on the other side, for turns happen where ways end."""
+    steps = [float(np.hypot(b.x - a.x, b.y - a.y)) for a, b in zip(way, way[1:])]
+    gone = np.cumsum([0.0, *steps])
+    place = way[int(np.searchsorted(gone, gone[-1] * 0.3))]
+    side = 0.09 if index % 2 == 0 else -0.09
+    return place.x + side, place.y + abs(side)
 
 
 def _arrows(axes: Any, way: Sequence[PathPoint], colour: str) -> None:

@@ -29,7 +29,8 @@ NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "safety
 START_SECONDS = 60.0  # until everything runs; the first start of a slow machine compiles and warms up
 STILL_WITHIN = 0.5  # s from a stop until the robot stands still
 SETTLE = 0.5  # s that an instruction must stay done
-STOP_AFTER = 0.7  # s on the move, until the unexpected stop
+STOP_AFTER = 0.5  # s on the move, until the unexpected stop at the earliest
+REACH = 0.4  # m from which the robot has a thing in front of it
 View = LiveView | PlainView
 
 
@@ -156,12 +157,13 @@ class Demo:
         self.watch.instruction = index + 1
         start = self.watch.world()
         began = time.monotonic()
-        first = len(self.track.path)
+        passed = len(self.track.path)
         self._view.say(f"{self._phase}: “{words}”", "bold")
         why = self.give(words)
         if not why:
             end = began + self.arguments.seconds_per_instruction
-            if stop and self.wait(lambda: self._on_the_move(words), end - time.monotonic()):
+            first = self.watch.target(words)
+            if stop and self.wait(lambda: self._half_way(words, first), end - time.monotonic()):
                 paused = time.monotonic()
                 self.stop(stop, index)
                 start = self.watch.world()  # the words count from where they are said again
@@ -169,7 +171,7 @@ class Demo:
                 end += time.monotonic() - paused
         judged = Verdict(False, math.inf, why) if why else self.follow(words, start, end)
         seconds = time.monotonic() - began
-        way = self.track.path[first:]
+        way = self.track.path[passed:]
         driven = sum(math.hypot(b.x - a.x, b.y - a.y) for a, b in zip(way, way[1:]))
         self.results.append({"text": words, "done": judged.done, "seconds": round(seconds, 2),
                              "driven_m": round(driven, 3), "distance_m": self._distance(words), "why": judged.sentence})
@@ -233,13 +235,15 @@ class Demo:
             self._view.say(f"  reset: {sentence}")
             self.arm()
 
-    def _on_the_move(self, words: str) -> bool:
-        """Whether the robot has been on its way for a while: driving, where the words name a thing."""
+    def _half_way(self, words: str, first: tuple[float, float] | None) -> bool:
+        """Whether the robot moves, and is half way to what the words name; `first`: where that was at first."""
         since = time.monotonic() - STOP_AFTER
         recent = [speed for speed in self.watch.speeds() if speed[0] >= since]
-        turning_counts = self.watch.target(words) is None
-        return len(recent) > 10 * STOP_AFTER and all(abs(v) > 0.05 or (turning_counts and abs(w) > 0.1)
-                                                     for _, v, w in recent)
+        moving = len(recent) > 10 * STOP_AFTER and all(abs(v) > 0.05 or abs(w) > 0.1 for _, v, w in recent)
+        target = self.watch.target(words)
+        if first is None or target is None:
+            return moving
+        return moving and target[0] < (first[0] + REACH) / 2
 
     def ok(self) -> bool:
         """Every instruction done, every stop obeyed, and at least one given."""
