@@ -163,7 +163,7 @@ def _draw_ways(axes: Any, track: Track, instructions: Sequence[str], done: Seque
 
 
 def _number_place(way: Sequence[PathPoint], index: int) -> tuple[float, float]:
-    """Beside the first third of the way (stops come in the middle); the second on the other side, for turns happen where ways end."""
+    """Beside the first third of the way, for stops come in the middle; right of it, left of it, and so on."""
     steps = [float(np.hypot(b.x - a.x, b.y - a.y)) for a, b in zip(way, way[1:])]
     gone = np.cumsum([0.0, *steps])
     place = way[int(np.searchsorted(gone, gone[-1] * 0.3))]

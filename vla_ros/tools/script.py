@@ -5,6 +5,7 @@ import argparse
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "safety
 START_SECONDS = 60.0  # until everything runs; the first start of a slow machine compiles and warms up
 STILL_WITHIN = 0.5  # s from a stop until the robot stands still
 SETTLE = 0.5  # s that an instruction must stay done
+POLL = 0.05  # s between two looks at how it goes
 STOP_AFTER = 0.5  # s on the move, until the unexpected stop at the earliest
 REACH = 0.4  # m from which the robot has a thing in front of it
 View = LiveView | PlainView
@@ -89,8 +91,8 @@ class Demo:
                 return True
             if time.monotonic() >= end:
                 return False
-            self._view.show(self.status())
-            time.sleep(0.02)
+            self._view.show(self.status)
+            time.sleep(POLL)
 
     def status(self) -> Status:
         watch, pose = self.watch, self.watch.pose
@@ -203,8 +205,11 @@ class Demo:
             done_since = min(done_since, time.monotonic()) if judged.done else math.inf
             return time.monotonic() - done_since > SETTLE
 
-        self.wait(over, max(0.0, end - time.monotonic()))
-        return judged
+        if self.wait(over, max(0.0, end - time.monotonic())) or judged.done:
+            return judged
+        moment = self.watch.moment()
+        gate = f"; the gate is {moment.state}" + (f" ({moment.reason})" if moment.reason else "")
+        return replace(judged, sentence=judged.sentence + gate)
 
     def _distance(self, words: str) -> float | None:
         target = self.watch.target(words)

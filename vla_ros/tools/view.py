@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -57,7 +57,7 @@ class PlainView:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
-        self._last = (-PLAIN_EVERY, "")
+        self._last = -PLAIN_EVERY
 
     def __enter__(self) -> PlainView:
         return self
@@ -69,12 +69,12 @@ class PlainView:
         """A line that stays."""
         print(line, file=self._stream, flush=True)
 
-    def show(self, status: Status) -> None:
-        """How it goes; a new phase shows at once, the rest every few seconds."""
+    def show(self, status: Callable[[], Status]) -> None:
+        """How it goes, every few seconds."""
         now = time.monotonic()
-        if now - self._last[0] >= PLAIN_EVERY or status.phase != self._last[1]:
-            self._last = (now, status.phase)
-            print("  " + plain_line(status), file=self._stream, flush=True)
+        if now - self._last >= PLAIN_EVERY:
+            self._last = now
+            print("  " + plain_line(status()), file=self._stream, flush=True)
 
 
 class LiveView:
@@ -100,12 +100,12 @@ class LiveView:
         from rich.text import Text
         self._console.print(Text(line, style=style))
 
-    def show(self, status: Status) -> None:
+    def show(self, status: Callable[[], Status]) -> None:
         """Redraw, at most four times a second: the robot's nodes need the processor more."""
         now = time.monotonic()
         if now - self._last >= 0.25:
             self._last = now
-            self._live.update(table(status), refresh=True)
+            self._live.update(table(status()), refresh=True)
 
 
 def table(status: Status) -> Any:

@@ -54,8 +54,8 @@ class Watch:
         self.opening = 0.0  # m, of the gripper
         self.feedback: deque[str] = deque(maxlen=200)
         self.rates = {name: Rate() for name in ("camera", "observation", "action", "command")}
-        self._speeds: deque[tuple[float, float, float]] = deque(maxlen=3000)  # s, m/s, rad/s
-        self._emitted: deque[tuple[float, float, float]] = deque(maxlen=3000)
+        self._speeds: deque[tuple[float, float, float]] = deque(maxlen=300)  # s, m/s, rad/s
+        self._emitted: deque[tuple[float, float, float]] = deque(maxlen=300)
         self._lock = threading.Lock()
         self._seen = (-1, -1)
         self._counted: tuple[float, dict[str, int]] = (time.monotonic(), {})
