@@ -132,18 +132,20 @@ def shape_likelihoods(blob: Blob, camera: Camera) -> NDArray[np.float64]:
     if blob.clipped:
         return np.zeros(len(SHAPES))
     height, width = blob.mask.shape
-    border = 4
-    seen = cv2.copyMakeBorder(blob.mask, border, border, border, border, cv2.BORDER_CONSTANT)
-    centre = np.array([border + (width - 1) / 2, border + (height - 1) / 2])
+    fine = 4 if width < 24 else 1  # a drawn outline is half a pixel too wide: much of a small patch
+    seen = cv2.resize(blob.mask, None, fx=fine, fy=fine, interpolation=cv2.INTER_NEAREST)
+    border = 4 * fine
+    seen = cv2.copyMakeBorder(seen, border, border, border, border, cv2.BORDER_CONSTANT)
+    centre = np.array([border + (width * fine - 1) / 2, border + (height * fine - 1) / 2])
     fits = np.zeros(len(SHAPES))
     for index, shape in enumerate(SHAPES):
         for solid in _SOLIDS[shape]:
-            outline = cv2.convexHull(camera.project(solid + (blob.x, blob.y, 0.0)))[:, 0]
+            outline = fine * cv2.convexHull(camera.project(solid + (blob.x, blob.y, 0.0)))[:, 0]
             outline += centre - (outline.min(axis=0) + outline.max(axis=0)) / 2
             drawn = np.zeros_like(seen)
             cv2.fillConvexPoly(drawn, np.round(outline * 16).astype(np.int32), 1, shift=4)
             both = cv2.countNonZero(cv2.bitwise_and(seen, drawn))
-            fits[index] = max(fits[index], both / (blob.pixels + cv2.countNonZero(drawn) - both))
+            fits[index] = max(fits[index], both / (cv2.countNonZero(seen) + cv2.countNonZero(drawn) - both))
     return FIT_WEIGHT * min(1.0, width / 16) * fits
 
 

@@ -107,8 +107,8 @@ class ColorServo:
             self._gripper = min(max((self._opening or 0.0) / OPENING_MAX, 0.0), 1.0)
         if observation.command.generation != self._generation:
             self.reset()
-            self._generation = observation.command.generation
             self._intent = parse(observation.command.text) if observation.command.text else Intent("stop")
+            self._generation = observation.command.generation  # only now: bad words are refused every time
             self._enter(_FIRST_PHASE[self._intent.kind], observation.stamp, pose)
         self._measure(pose)
         if self._phase != "done" and self._intent.colour is not None:
@@ -180,7 +180,7 @@ class ColorServo:
         fits = [track for track in self._tracks.tracks if track.colour == self._intent.colour and track.seen > 1]
         fits.sort(key=lambda track: -track.chance(self._intent.shape))
         self._looked |= self._phase == "search" and abs(self._turned) > 2 * math.pi
-        floor = 0.5 if not self._looked and self._phase == "search" else 0.02 if len(fits) == 1 else 0.15
+        floor = 0.02 if self._looked else 0.5 if self._phase == "search" else 0.15
         best = fits[0] if fits and fits[0].chance(self._intent.shape) > floor else None
         if best is not None:
             if self._phase == "search":

@@ -1,9 +1,11 @@
-"""How MuJoCo is imported: which library draws must be settled before the first import."""
+"""How MuJoCo is imported and draws: which library draws must be settled before the first import."""
 from __future__ import annotations
 
-import ctypes.util
+import ctypes
 import os
 from typing import Any
+
+ADVICE = "install libegl1 libegl-mesa0 libgl1-mesa-dri, or libosmesa6 and set MUJOCO_GL=osmesa"
 
 
 def load_mujoco() -> Any:
@@ -11,13 +13,31 @@ def load_mujoco() -> Any:
     # Mesa's software renderer starts a thread for every core and would starve the physics and ROS.
     os.environ.setdefault("LP_NUM_THREADS", "1")
     if "MUJOCO_GL" not in os.environ:
-        if ctypes.util.find_library("EGL"):
-            os.environ["MUJOCO_GL"] = "egl"
-        elif ctypes.util.find_library("OSMesa"):
-            os.environ["MUJOCO_GL"] = "osmesa"
+        for backend, libraries in (("egl", ("libEGL.so.1", "libEGL.so")), ("osmesa", ("libOSMesa.so.8", "libOSMesa.so"))):
+            if any(_loads(library) for library in libraries):
+                os.environ["MUJOCO_GL"] = backend
+                break
         else:
-            raise RuntimeError("the simulator cannot draw: neither EGL nor OSMesa was found; "
-                               "install libegl1 libegl-mesa0 libgl1-mesa-dri")
-    import mujoco
-
+            raise RuntimeError(f"the simulator cannot draw: neither EGL nor OSMesa was found; {ADVICE}")
+    try:
+        import mujoco
+    except ImportError as problem:
+        raise RuntimeError(f"the simulator needs MuJoCo ({problem}); pip install mujoco") from problem
     return mujoco
+
+
+def make_renderer(mujoco: Any, model: Any, width: int, height: int) -> Any:
+    """A renderer that belongs to the calling thread."""
+    try:
+        return mujoco.Renderer(model, height, width)
+    except Exception as problem:  # each library fails in its own way; all mean the same here
+        backend = os.environ.get("MUJOCO_GL", "")
+        raise RuntimeError(f"the simulator cannot draw with MUJOCO_GL={backend!r} ({problem}); {ADVICE}") from problem
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

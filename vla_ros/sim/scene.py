@@ -124,14 +124,15 @@ def model_xml(width: int, height: int) -> str:
     return f"""
 <mujoco model="vla_room">
   <option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="10" iterations="30"/>
+  <size memory="8M"/>
   <visual>
     <global offwidth="{max(width, 640)}" offheight="{max(height, 640)}" fovy="{fovy:.4f}"/>
     <quality numquads="1" numslices="20" numstacks="10" shadowsize="0" offsamples="0"/>
-    <headlight ambient="0.42 0.42 0.42" diffuse="0.25 0.25 0.25" specular="0.05 0.05 0.05"/>
+    <headlight ambient="0.38 0.38 0.39" diffuse="0.14 0.14 0.14" specular="0.05 0.05 0.05"/>
     <map znear="0.02" zfar="20"/>
   </visual>
   <asset>
-    <texture name="checker" type="2d" builtin="checker" rgb1="0.60 0.61 0.62" rgb2="0.55 0.56 0.57"
+    <texture name="checker" type="2d" builtin="checker" rgb1="0.66 0.67 0.68" rgb2="0.59 0.60 0.61"
              width="128" height="128"/>
     <material name="floor" texture="checker" texrepeat="2 2" texuniform="true" specular="0.05"/>
     <material name="wall" rgba="0.82 0.82 0.80 1" specular="0.05"/>
@@ -145,7 +146,7 @@ def model_xml(width: int, height: int) -> str:
     <default class="room"><geom contype="4" conaffinity="3" friction="0.8 0.005 0.0003" condim="6"/></default>
   </default>
   <worldbody>
-    <light directional="true" pos="1 -1 3" dir="-0.35 0.45 -1" diffuse="0.55 0.55 0.53"
+    <light directional="true" pos="1 -1 3" dir="-0.35 0.45 -1" diffuse="0.60 0.59 0.56"
            specular="0.15 0.15 0.15" castshadow="false"/>
     <light directional="true" pos="-1 1 3" dir="0.5 -0.25 -1" diffuse="0.18 0.18 0.20"
            specular="0 0 0" castshadow="false"/>

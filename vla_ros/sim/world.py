@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.sim import scene as scenes
-from vla_ros.sim.render import load_mujoco
+from vla_ros.sim.render import load_mujoco, make_renderer
 
 DRIVER_TIMEOUT = 0.5  # s without a command until the driver stops the wheels
 LINEAR_MAX, ANGULAR_MAX = 1.0, 2.0  # what the motors can do, m/s and rad/s
@@ -114,11 +114,13 @@ class World:
     # Scene
 
     def reset(self, seed: int) -> None:
-        """Build the scene of `seed`; the robot stands still with its gripper open."""
+        """Build the scene of `seed`; the robot stands still with its gripper open. Time goes on."""
         scene = scenes.sample_scene(seed, self._count)
         with self._lock:
             self.seed, self.scene = seed, scene
+            now = self.data.time
             self._mj.mj_resetData(self.model, self.data)
+            self.data.time = now
             for index, value in zip(self._base, scene.robot):
                 self.data.qpos[index] = value
             for index in self._fingers:
@@ -134,6 +136,14 @@ class World:
             self._driven = [0.0, 0.0]  # after the acceleration limit
             self._gripper_target = self._gripper_driven = scenes.OPENING_MAX
             self._wheels = [0.0, 0.0]  # rad
+            self._mj.mj_forward(self.model, self.data)
+
+    def place_robot(self, x: float, y: float, yaw: float) -> None:
+        """Put the robot somewhere else (m, rad), standing still; objects stay where they are."""
+        with self._lock:
+            for index, speed, value in zip(self._base, self._base_v, (x, y, yaw)):
+                self.data.qpos[index], self.data.qvel[speed] = value, 0.0
+            self._target, self._driven = (0.0, 0.0), [0.0, 0.0]
             self._mj.mj_forward(self.model, self.data)
 
     # Driver
@@ -274,7 +284,7 @@ class World:
     def _draw(self, camera: str, width: int, height: int) -> NDArray[np.uint8]:
         key = f"{camera} {width}x{height}"
         if key not in self._renderers:
-            self._renderers[key] = self._mj.Renderer(self.model, height, width)
+            self._renderers[key] = make_renderer(self._mj, self.model, width, height)
         renderer = self._renderers[key]
         with self._lock:  # only the copy of the poses needs the physics to stand still
             renderer.update_scene(self.data, camera)
