@@ -1,0 +1,212 @@
+"""The simulator as a process: topics, rates, commands, the driver's time-out, and how it ends."""
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="the node tests need ROS 2 (rclpy)")
+pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
+
+from geometry_msgs.msg import Twist, TwistStamped  # noqa: E402
+from nav_msgs.msg import Odometry  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
+from sensor_msgs.msg import Image, JointState, LaserScan  # noqa: E402
+from std_msgs.msg import Float64MultiArray  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+from visualization_msgs.msg import MarkerArray  # noqa: E402
+
+from vla_ros.sim.scene import sample_scene  # noqa: E402
+
+BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+TOPICS = {
+    "/camera/image_raw": (Image, BEST_EFFORT), "/scan": (LaserScan, BEST_EFFORT), "/odom": (Odometry, 10),
+    "/joint_states": (JointState, 10), "/sim/objects": (MarkerArray, 1), "/clock": (Clock, 1),
+}
+
+
+class Robot:
+    """A simulator process and a node beside it that hears everything."""
+
+    def __init__(self, context: Any, *parameters: str) -> None:
+        arguments = [argument for parameter in parameters for argument in ("-p", parameter)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "vla_ros.sim.node", "--ros-args", *arguments],
+            env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.node = rclpy.create_node("beside", context=context)
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self.node)
+        self.last: dict[str, Any] = {}
+        self.times: dict[str, list[float]] = {topic: [] for topic in TOPICS}
+        for topic, (kind, qos) in TOPICS.items():
+            self.node.create_subscription(kind, topic, self._keeper(topic), qos)
+
+    def _keeper(self, topic: str) -> Callable[[Any], None]:
+        def keep(message: Any) -> None:
+            self.last[topic] = message
+            self.times[topic].append(time.monotonic())
+        return keep
+
+    def spin(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def wait(self, condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if condition():
+                return True
+            if self.process.poll() is not None:
+                output = self.process.communicate()[0]
+                if "cannot draw" in output:
+                    pytest.skip(f"neither EGL nor OSMesa draws here: {output[-300:]}")
+                pytest.fail(f"the simulator ended with {self.process.returncode}: {output[-2000:]}")
+            self._executor.spin_once(timeout_sec=0.05)
+        return False
+
+    @property
+    def speed(self) -> float:
+        return float(self.last["/odom"].twist.twist.linear.x)
+
+    def end(self, number: int) -> tuple[int, str, float]:
+        """Send a signal; returns the exit code, all output and the seconds it took."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=10)
+        return self.process.returncode, output, time.monotonic() - began
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+
+@pytest.fixture
+def context() -> Iterator[Any]:
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    yield context
+    rclpy.try_shutdown(context=context)
+
+
+@pytest.fixture
+def robot(context: Any, request: pytest.FixtureRequest) -> Iterator[Robot]:
+    robot = Robot(context, *getattr(request, "param", ()))
+    assert robot.wait(lambda: {"/camera/image_raw", "/scan", "/odom", "/sim/objects"} <= set(robot.last))
+    yield robot
+    robot.close()
+
+
+def rate(times: list[float]) -> float:
+    return (len(times) - 1) / (times[-1] - times[0])
+
+
+def test_topics_their_rates_and_their_contents(robot: Robot) -> None:
+    for times in robot.times.values():
+        times.clear()
+    robot.spin(3.0)
+    assert rate(robot.times["/odom"]) == pytest.approx(50, rel=0.1)
+    assert rate(robot.times["/joint_states"]) == pytest.approx(50, rel=0.1)
+    assert rate(robot.times["/scan"]) == pytest.approx(10, rel=0.15)
+    assert rate(robot.times["/sim/objects"]) == pytest.approx(10, rel=0.15)
+    assert 5 < rate(robot.times["/camera/image_raw"]) < 33  # a busy machine draws slower, never faster
+    assert not robot.times["/clock"]
+
+    image, scan, odom = (robot.last[topic] for topic in ("/camera/image_raw", "/scan", "/odom"))
+    assert (image.height, image.width, image.step, image.encoding) == (480, 640, 1920, "rgb8")
+    assert len(image.data) == 480 * 1920 and image.header.frame_id == "camera_optical_frame"
+    now = robot.node.get_clock().now().nanoseconds
+    assert abs(now - image.header.stamp.sec * 10**9 - image.header.stamp.nanosec) < 2 * 10**9
+    assert len(scan.ranges) == 180 and scan.header.frame_id == "laser" and min(scan.ranges) > scan.range_min
+    assert (odom.header.frame_id, odom.child_frame_id) == ("odom", "base_link")
+    assert list(robot.last["/joint_states"].name) == ["left_wheel_joint", "right_wheel_joint", "gripper_joint"]
+    scene = sample_scene(0)
+    names = [marker.ns for marker in robot.last["/sim/objects"].markers]
+    assert names == [*(placed.name for placed in scene.objects), "robot"]
+
+
+def test_it_obeys_and_stops_by_itself_when_commands_stop(robot: Robot) -> None:
+    commands = robot.node.create_publisher(Twist, "/cmd_vel", 1)
+    assert robot.wait(lambda: commands.get_subscription_count() > 0)
+    twist = Twist()
+    twist.angular.z = 0.4
+    commands.publish(twist)
+    assert robot.wait(lambda: robot.last["/odom"].twist.twist.angular.z > 0.35, 0.5)
+    began = time.monotonic()
+    assert robot.wait(lambda: abs(robot.last["/odom"].twist.twist.angular.z) < 0.02, 3.0)
+    assert 0.2 < time.monotonic() - began < 1.2
+
+
+def test_wild_commands_stop_it_with_a_sentence(robot: Robot) -> None:
+    commands = robot.node.create_publisher(Twist, "/cmd_vel", 1)
+    gripper = robot.node.create_publisher(Float64MultiArray, "/gripper_controller/commands", 1)
+    assert robot.wait(lambda: commands.get_subscription_count() > 0 and gripper.get_subscription_count() > 0)
+    twist = Twist()
+    twist.linear.x = 0.3
+    commands.publish(twist)
+    assert robot.wait(lambda: robot.speed > 0.1, 0.5)
+    twist.linear.x = math.nan
+    commands.publish(twist)
+    assert robot.wait(lambda: abs(robot.speed) < 0.02, 0.4)
+    gripper.publish(Float64MultiArray(data=[0.02]))
+    assert robot.wait(lambda: robot.last["/joint_states"].position[2] < 0.03, 3.0)
+    gripper.publish(Float64MultiArray(data=[math.inf]))
+    gripper.publish(Float64MultiArray(data=[]))
+    robot.spin(0.5)
+    assert robot.last["/joint_states"].position[2] == pytest.approx(0.02, abs=0.005)
+    code, output, _ = robot.end(signal.SIGINT)
+    assert code == 0 and "told linear nan m/s" in output and "the gripper holds" in output
+
+
+@pytest.mark.parametrize("robot", [("seed:=3", "stamped:=true", "publish_clock:=true", "width:=320", "height:=240")],
+                         indirect=True)
+def test_other_parameters_and_the_next_scene(robot: Robot) -> None:
+    assert robot.wait(lambda: "/clock" in robot.last)
+    assert (robot.last["/camera/image_raw"].height, robot.last["/camera/image_raw"].width) == (240, 320)
+    assert robot.last["/odom"].header.stamp.sec < 60  # simulated time began at zero
+    commands = robot.node.create_publisher(TwistStamped, "/cmd_vel", 1)
+    assert robot.wait(lambda: commands.get_subscription_count() > 0)
+    twist = TwistStamped()
+    twist.twist.angular.z = 0.4
+    commands.publish(twist)
+    assert robot.wait(lambda: robot.last["/odom"].twist.twist.angular.z > 0.2, 0.5)
+    before = robot.last["/clock"].clock
+    client = robot.node.create_client(Trigger, "/simulator/reset")
+    assert client.wait_for_service(5.0)
+    answer = client.call_async(Trigger.Request())
+    assert robot.wait(answer.done, 5.0) and answer.result().message.startswith("scene 4: ")
+    robot.spin(0.3)
+    names = [marker.ns for marker in robot.last["/sim/objects"].markers][:-1]
+    assert names == [placed.name for placed in sample_scene(4).objects]
+    after = robot.last["/clock"].clock
+    assert (after.sec, after.nanosec) > (before.sec, before.nanosec)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_at_once_and_cleanly(robot: Robot, number: int) -> None:
+    code, output, seconds = robot.end(number)
+    assert code == 0 and "Traceback" not in output and seconds < 3.0
+
+
+@pytest.mark.parametrize("parameter, said", [
+    ("camera_rate:=-3.0", "camera_rate (pictures a second) is -3.0"), ("camera_rate:=.nan", "camera_rate"),
+    ("seed:=abc", "seed (which scene) has the wrong type"), ("width:=5", "width"),
+    ("real_time_factor:=0.0", "real_time_factor"),
+])
+def test_a_bad_parameter_ends_it_with_a_sentence(parameter: str, said: str) -> None:
+    ended = subprocess.run([sys.executable, "-m", "vla_ros.sim.node", "--ros-args", "-p", parameter],
+                           capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert said in ended.stderr and "Traceback" not in ended.stderr
