@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 
-from vla_ros.sim import scene as scenes  # noqa: E402
-from vla_ros.sim.world import ANGULAR_RATE, DRIVER_TIMEOUT, LINEAR_MAX, LINEAR_RATE, World  # noqa: E402
+from vla_ros.sim import scene as scenes
+from vla_ros.sim.world import ANGULAR_RATE, DRIVER_TIMEOUT, LINEAR_MAX, LINEAR_RATE, World
 
 
 @pytest.fixture(scope="module")

@@ -46,10 +46,15 @@ class Camera:
         """Pixels."""
         return self.width / 2 / math.tan(self.hfov / 2)
 
+    @property
+    def middle(self) -> tuple[float, float]:
+        """The pixel (u, v) that the camera points at."""
+        return (self.width - 1) / 2, (self.height - 1) / 2
+
     def on_floor(self, u: float, v: float, z: float = CENTRE_HEIGHT) -> tuple[float, float] | None:
         """Where the ray through pixel (u, v) reaches height `z`: (x, y) ahead and left; None if never."""
-        right = (u - (self.width - 1) / 2) / self.focal
-        down = (v - (self.height - 1) / 2) / self.focal
+        right = (u - self.middle[0]) / self.focal
+        down = (v - self.middle[1]) / self.focal
         forward = math.cos(self.tilt) - down * math.sin(self.tilt)
         fall = math.sin(self.tilt) + down * math.cos(self.tilt)
         if fall < 1e-3:
@@ -64,7 +69,8 @@ class Camera:
         depth = ahead * math.cos(self.tilt) - above * math.sin(self.tilt)
         down = -ahead * math.sin(self.tilt) - above * math.cos(self.tilt)
         pixels = np.stack([-left, down], axis=1) * (self.focal / depth)[:, None]
-        return (pixels + ((self.width - 1) / 2, (self.height - 1) / 2)).astype(np.float32)
+        centred: NDArray[np.float32] = (pixels + self.middle).astype(np.float32)
+        return centred
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,8 @@ def shape_likelihoods(blob: Blob, camera: Camera) -> NDArray[np.float64]:
             cv2.fillConvexPoly(drawn, np.round(outline * 16).astype(np.int32), 1, shift=4)
             both = cv2.countNonZero(cv2.bitwise_and(seen, drawn))
             fits[index] = max(fits[index], both / (cv2.countNonZero(seen) + cv2.countNonZero(drawn) - both))
-    return FIT_WEIGHT * min(1.0, width / 16) * fits
+    likelihoods: NDArray[np.float64] = FIT_WEIGHT * min(1.0, width / 16) * fits
+    return likelihoods
 
 
 def _solids() -> dict[str, list[NDArray[np.float64]]]:
@@ -161,7 +168,8 @@ def _solids() -> dict[str, list[NDArray[np.float64]]]:
     corners = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (0, 2)]) * 0.0315
     blocks = []
     for yaw in np.radians([0, 15, 30, 45, 60, 75]):
-        rotation = np.array([[math.cos(yaw), -math.sin(yaw), 0], [math.sin(yaw), math.cos(yaw), 0], [0, 0, 1]])
+        cos, sin = math.cos(yaw), math.sin(yaw)
+        rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
         blocks.append(corners @ rotation.T)
     return {"block": blocks, "ball": [ball], "cylinder": [cylinder]}
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ STEPS, STEP = 5, 0.1  # rows of a chunk and the time between them, s
 SPEED_MAX, TURN_MAX = 0.45, 0.5  # m/s, rad/s
 SEARCH_TURN = 0.45  # rad/s
 CLEARANCE = 0.27  # m from the path's middle to that of an object beside it
+SHOVE = 0.45  # m that a push drives on from where it lined up
 OPENING_MAX = 0.10  # m; the gripper's joint position at 1.0
 DEFAULTS: dict[str, Any] = {
     "image_size": (240, 320),  # height, width in pixels
@@ -58,7 +60,8 @@ def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(size, (list, tuple)) or len(size) != 2 or min(size) < 48:
         raise ValueError(f"policy 'color_servo': image_size is {size!r}; give [height, width], 48 or more")
     if not 10 <= values["camera_hfov"] <= 150:
-        raise ValueError(f"policy 'color_servo': camera_hfov is {values['camera_hfov']!r}; give 10 to 150 degrees")
+        raise ValueError(f"policy 'color_servo': camera_hfov is {values['camera_hfov']!r}; "
+                         "give 10 to 150 degrees")
     return values
 
 
@@ -134,7 +137,7 @@ class ColorServo:
         return self._reckoned
 
     def _measure(self, pose: Pose) -> None:
-        """How far the robot has turned and driven since the phase began, by the small steps between pictures."""
+        """Sums up how far the robot has turned and driven since the phase began, picture by picture."""
         if self._last_pose is not None:
             self._turned += math.remainder(pose[2] - self._last_pose[2], 2 * math.pi)
             ahead, _ = to_robot(self._last_pose, pose[0], pose[1])
@@ -151,9 +154,7 @@ class ColorServo:
         if self._phase in ("search", "approach", "align", "reach"):
             self._choose_target(stamp, pose)
         waited = (stamp - self._since) / NANOSECONDS
-        if self._phase == "turn" and abs(self._turn_left_to_do()) < 0.025:
-            self._enter("done", stamp, pose)
-        elif self._phase == "drive" and abs(self._drive_left_to_do()) < 0.015:
+        if self._moved_enough() or (self._phase in ("opening", "shutting") and waited > 0.8):
             self._enter("done", stamp, pose)
         elif self._phase == "approach" and self._arrived(pose):
             self._enter("align" if self._intent.kind in ("grab", "push") else "done", stamp, pose)
@@ -161,23 +162,26 @@ class ColorServo:
             self._enter("reach" if self._intent.kind == "grab" else "shove", stamp, pose)
         elif self._phase == "reach" and self._between_fingers(pose):
             self._enter("closing", stamp, pose)
-        elif self._phase == "shove" and self._travelled > 0.45:
-            self._enter("done", stamp, pose)
         elif self._phase == "closing" and waited > 1.2:
             self._check_grip(stamp, pose)
         elif self._phase == "retreat" and self._travelled < -0.2:
             self._enter("search", stamp, pose)
-        elif self._phase in ("opening", "shutting") and waited > 0.8:
-            self._enter("done", stamp, pose)
-        if self._phase in ("opening", "retreat", "approach", "align", "reach", "shove", "search"):
-            if self._intent.kind in ("grab", "push", "open"):
-                self._gripper = 1.0
-        elif self._phase in ("closing", "shutting"):
+        if self._phase in ("closing", "shutting"):
             self._gripper = 0.0
+        elif self._phase != "done" and self._intent.kind in ("grab", "push", "open"):
+            self._gripper = 1.0
+
+    def _moved_enough(self) -> bool:
+        """Whether a phase that only counts radians or metres is over."""
+        if self._phase == "turn":
+            return abs(self._turn_left_to_do()) < 0.025
+        if self._phase == "drive":
+            return abs(self._drive_left_to_do()) < 0.015
+        return self._phase == "shove" and self._travelled > SHOVE
 
     def _choose_target(self, stamp: int, pose: Pose) -> None:
         """The likeliest track; a doubtful shape is only taken once the whole room was looked at."""
-        fits = [track for track in self._tracks.tracks if track.colour == self._intent.colour and track.seen > 1]
+        fits = [one for one in self._tracks.tracks if one.colour == self._intent.colour and one.seen > 1]
         fits.sort(key=lambda track: -track.chance(self._intent.shape))
         self._looked |= self._phase == "search" and abs(self._turned) > 2 * math.pi
         floor = 0.02 if self._looked else 0.5 if self._phase == "search" else 0.15
@@ -279,7 +283,7 @@ class ColorServo:
         facing = max(0.0, 1.0 - abs(bearing) / 0.6)
         if abs(short) < 0.02:
             return 0.0, steer
-        return (_limit(1.0 * short, 0.05, SPEED_MAX) if short > 0 else _limit(short, 0.05, 0.15)) * facing, steer
+        return _limit(short, 0.05, SPEED_MAX if short > 0 else 0.15) * facing, steer
 
     def _around_obstacles(self, pose: Pose, distance: float, bearing: float) -> float:
         """The bearing to drive (rad): the target's, or past the first object that stands in between."""

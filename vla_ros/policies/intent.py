@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 COLOURS = {
-    "red": "red", "crimson": "red", "scarlet": "red", "orange": "orange", "yellow": "yellow", "green": "green",
-    "blue": "blue", "purple": "purple", "violet": "purple",
+    "red": "red", "crimson": "red", "scarlet": "red", "orange": "orange", "yellow": "yellow",
+    "green": "green", "blue": "blue", "purple": "purple", "violet": "purple",
 }
 SHAPES = {
     "block": "block", "cube": "block", "box": "block", "brick": "block",
@@ -18,6 +18,7 @@ ANY_SHAPE = ("object", "thing", "one", "toy", "item")
 
 _GO = r"(?:go|drive|move|travel|roll|run|come|walk|navigate|head)"
 _TURN = r"(?:turn|rotate|spin|pivot)"
+_TO_SIDE = rf"(?:{_TURN}|go|look|face) (?:to )?(?:the |your )?"
 
 # Kind -> pattern; the first that matches wins, so the longer phrases come first.
 _PATTERNS: tuple[tuple[str, str], ...] = (
@@ -25,8 +26,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("close", r"(?:close|shut) (?:the |your )?(?:gripper|hand|claw|fingers|jaws?)\b|squeeze$"),
     ("stop", r"(?:stop|halt|freeze|stand still|stay|wait|hold(?: on| still)?$)"),
     ("turn_around", rf"(?:{_TURN} (?:right )?(?:around|round)\b|make a u-?turn)"),
-    ("turn_left", rf"(?:{_TURN}|go|look|face) (?:to )?(?:the |your )?left\b|{_TURN} (?:counter|anti)-?clockwise\b"),
-    ("turn_right", rf"(?:{_TURN}|go|look|face) (?:to )?(?:the |your )?right\b(?! up| over| to)|{_TURN} clockwise\b"),
+    ("turn_left", rf"{_TO_SIDE}left\b|{_TURN} (?:counter|anti)-?clockwise\b"),
+    ("turn_right", rf"{_TO_SIDE}right\b(?! up| over| to)|{_TURN} clockwise\b"),
     ("back", rf"(?:back (?:up|off|away)|reverse|retreat|{_GO} (?:back(?:wards?)?|in reverse)\b|step back)"),
     ("grab", r"(?:grab|grasp|grip|pick up|pick|take|get(?! to)|fetch|catch|seize|clutch|collect|hold)\b"),
     ("push", r"(?:push|shove|nudge|bump)\b"),
@@ -37,10 +38,11 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("forward", rf"(?:{_GO} (?:straight )?(?:forwards?|ahead|on|straight)\b|advance\b|forwards?\b)"),
 )
 _NEEDS_OBJECT = ("grab", "push", "face", "go_to")
-_POLITE = re.compile(r"^(?:(?:please|now|then|robot|hey|ok(?:ay)?|could you|can you|would you|will you|you should"
-                     r"|i want you to|let'?s)\b[\s,]*)+|[\s,]*(?:please|now|for me|thanks|thank you)$")
+_POLITE = re.compile(r"^(?:(?:please|now|then|robot|hey|ok(?:ay)?|could you|can you|would you|will you"
+                     r"|you should|i want you to|let'?s)\b[\s,]*)+"
+                     r"|[\s,]*(?:please|now|for me|thanks|thank you)$")
 _NEGATION = re.compile(r"\b(?:not|never|without|except|unless)\b|n't\b")
-_SEVERAL = re.compile(r"\b(?:then|after that|and (?:then )?(?:go|turn|drive|move|back|grab|stop|open|close|push))\b")
+_SEVERAL = re.compile(r"\b(?:then|after that|and (?:go|turn|drive|move|back|grab|stop|open|close|push))\b")
 _DISTANCE = re.compile(r"(\d+(?:\.\d+)?)\s*(m|metres?|meters?|cm|centimet(?:re|er)s?)\b")
 _ANGLE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:°|deg|degrees?)")
 
@@ -111,6 +113,7 @@ def _amount(kind: str, text: str, words: str) -> float:
         default = math.pi if kind == "turn_around" else DEFAULT_ANGLE
         radians = math.radians(float(found[1])) if found else default
         if not math.radians(5) <= radians <= 2 * math.pi:
-            raise ValueError(f"the words {text[:80]!r} ask for {math.degrees(radians):g} degrees; ask for 5 to 360")
+            raise ValueError(f"the words {text[:80]!r} ask for {math.degrees(radians):g} degrees; "
+                             "ask for 5 to 360")
         return radians
     return 0.0

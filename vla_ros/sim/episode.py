@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Callable
 
 from vla_ros.core.images import resize
 from vla_ros.core.types import ActionChunk, Command, Image, Observation, to_nanoseconds
@@ -66,7 +66,7 @@ def run_episode(policy: Policy, world: World, instruction: str, seconds: float =
     start, began = world.state(), world.time
     path, spent = [start], []
     chunk: ActionChunk | None = None
-    verdict, done_since = judge(intent, start, start), None
+    verdict, done_since = judge(intent, start, start), began
     while world.time - began < seconds:
         observation = observe(world, spec, command)
         clock = time.perf_counter()
@@ -84,8 +84,9 @@ def run_episode(policy: Policy, world: World, instruction: str, seconds: float =
         path.append(now)
         verdict = judge(intent, start, now)
         idle = not newest.values[:, :2].any()
-        done_since = None if not (verdict.done and idle) else done_since if done_since is not None else world.time
-        if done_since is not None and world.time - done_since >= SETTLE:
+        if not (verdict.done and idle):
+            done_since = world.time
+        elif world.time - done_since >= SETTLE:
             break
     return Outcome(instruction, world.seed, verdict, world.time - began, tuple(spent), tuple(path))
 

@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -60,16 +61,18 @@ class Simulator(Node):
         self._world = World(self._options["seed"], self._options["width"], self._options["height"])
         self._ending = threading.Event()
         self._failure: BaseException | None = None
-        self._reset_to: int | None = None
         self._threads: list[threading.Thread] = []
         self._image = self.create_publisher(Image, "/camera/image_raw", _sensor_qos(1))
         self._scan = self.create_publisher(LaserScan, "/scan", _sensor_qos(5))
         self._odom = self.create_publisher(Odometry, "/odom", 10)
         self._joints = self.create_publisher(JointState, "/joint_states", 10)
         self._objects = self.create_publisher(MarkerArray, "/sim/objects", 1)
-        self._clock_out = self.create_publisher(Clock, "/clock", 1) if self._options["publish_clock"] else None
-        kind, taken = (TwistStamped, self._on_stamped) if self._options["stamped"] else (Twist, self._on_twist)
-        self.create_subscription(kind, "/cmd_vel", taken, 1)
+        timed = self._options["publish_clock"]
+        self._clock_out = self.create_publisher(Clock, "/clock", 1) if timed else None
+        if self._options["stamped"]:
+            self.create_subscription(TwistStamped, "/cmd_vel", self._on_stamped, 1)
+        else:
+            self.create_subscription(Twist, "/cmd_vel", self._on_twist, 1)
         self.create_subscription(Float64MultiArray, "/gripper_controller/commands", self._on_gripper, 1)
         self.create_service(Trigger, "~/reset", self._on_reset)
 
@@ -96,8 +99,8 @@ class Simulator(Node):
 
     def _on_gripper(self, message: Float64MultiArray) -> None:
         if len(message.data) != 1:
-            self.get_logger().error(f"the gripper holds: its command has {len(message.data)} values; send one, "
-                                    "the opening in metres", throttle_duration_sec=1.0)
+            self.get_logger().error(f"the gripper holds: its command has {len(message.data)} values; "
+                                    "send one, the opening in metres", throttle_duration_sec=1.0)
             return
         self._obey(self._world.command_gripper, message.data[0])
 

@@ -5,15 +5,16 @@ import ctypes
 import os
 from typing import Any
 
+LIBRARIES = {"egl": ("libEGL.so.1", "libEGL.so"), "osmesa": ("libOSMesa.so.8", "libOSMesa.so")}
 ADVICE = "install libegl1 libegl-mesa0 libgl1-mesa-dri, or libosmesa6 and set MUJOCO_GL=osmesa"
 
 
 def load_mujoco() -> Any:
-    """The mujoco module, set up to draw with no display: EGL, else OSMesa, unless MUJOCO_GL says otherwise."""
+    """The mujoco module, set up to draw with no display: by MUJOCO_GL if set, else EGL, else OSMesa."""
     # Mesa's software renderer starts a thread for every core and would starve the physics and ROS.
     os.environ.setdefault("LP_NUM_THREADS", "1")
     if "MUJOCO_GL" not in os.environ:
-        for backend, libraries in (("egl", ("libEGL.so.1", "libEGL.so")), ("osmesa", ("libOSMesa.so.8", "libOSMesa.so"))):
+        for backend, libraries in LIBRARIES.items():
             if any(_loads(library) for library in libraries):
                 os.environ["MUJOCO_GL"] = backend
                 break
@@ -32,7 +33,8 @@ def make_renderer(mujoco: Any, model: Any, width: int, height: int) -> Any:
         return mujoco.Renderer(model, height, width)
     except Exception as problem:  # each library fails in its own way; all mean the same here
         backend = os.environ.get("MUJOCO_GL", "")
-        raise RuntimeError(f"the simulator cannot draw with MUJOCO_GL={backend!r} ({problem}); {ADVICE}") from problem
+        raise RuntimeError(f"the simulator cannot draw with MUJOCO_GL={backend!r} ({problem}); "
+                           f"{ADVICE}") from problem
 
 
 def _loads(library: str) -> bool:

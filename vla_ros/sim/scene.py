@@ -86,8 +86,9 @@ def sample_scene(seed: int, count: int | None = None, reach: float = 1.1) -> Sce
     if not 1 <= wanted <= len(pool):
         raise ValueError(f"a scene of {wanted} objects cannot be built; ask for 1 to {len(pool)}")
     chosen = rng.permutation(len(pool))[:wanted]
-    robot = (*(float(value) for value in rng.uniform(-1.0, 1.0, 2)), float(rng.uniform(-math.pi, math.pi)))
-    spots = _spots(rng, wanted, reach, robot[:2])
+    start_x, start_y = (float(value) for value in rng.uniform(-1.0, 1.0, 2))
+    start_yaw = float(rng.uniform(-math.pi, math.pi))
+    spots = _spots(rng, wanted, reach, (start_x, start_y))
     taken: set[tuple[str, str]] = set()
     objects = []
     for slot, (x, y) in zip(chosen, spots):
@@ -97,7 +98,7 @@ def sample_scene(seed: int, count: int | None = None, reach: float = 1.1) -> Sce
         taken.add((colour, shape))
         yaw = float(rng.uniform(-math.pi, math.pi))
         objects.append(Placement(int(slot), shape, colour, x, y, yaw, size, height))
-    return Scene(robot, tuple(objects))
+    return Scene((start_x, start_y, start_yaw), tuple(objects))
 
 
 def _spots(rng: np.random.Generator, count: int, reach: float,

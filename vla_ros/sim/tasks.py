@@ -86,16 +86,16 @@ def _go_to(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
     thing, distance, bearing = _nearest(intent, now)
     before = _at_start(start, thing)
     pushed = math.dist((before.x, before.y), (thing.x, thing.y))
-    return _verdict(f"the {thing.name} is {distance:.2f} m away at {math.degrees(bearing):.0f} degrees and was "
-                    f"moved {pushed:.2f} m", distance - GO_TO_REACH, abs(bearing) - GO_TO_BEARING,
+    return _verdict(f"the {thing.name} is {distance:.2f} m away at {math.degrees(bearing):.0f} degrees "
+                    f"and was moved {pushed:.2f} m", distance - GO_TO_REACH, abs(bearing) - GO_TO_BEARING,
                     pushed - GO_TO_MOVED)
 
 
 def _face(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
     thing = min(targets(intent, now), key=lambda one: abs(polar(now, one)[1]))
     bearing = polar(now, thing)[1]
-    return _verdict(f"the {thing.name} is at {math.degrees(bearing):.0f} degrees", abs(bearing) - FACE_BEARING,
-                    _drift(start, now) - IN_PLACE)
+    return _verdict(f"the {thing.name} is at {math.degrees(bearing):.0f} degrees",
+                    abs(bearing) - FACE_BEARING, _drift(start, now) - IN_PLACE)
 
 
 def _grab(intent: Intent, start: WorldState, now: WorldState) -> Verdict:

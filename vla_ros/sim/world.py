@@ -84,7 +84,8 @@ class World:
     `width` and `height` are the camera's pixels; `objects` fixes how many objects a scene has.
     """
 
-    def __init__(self, seed: int = 0, width: int = 640, height: int = 480, objects: int | None = None) -> None:
+    def __init__(self, seed: int = 0, width: int = 640, height: int = 480,
+                 objects: int | None = None) -> None:
         if width < 16 or height < 16:
             raise ValueError(f"a camera of {width}x{height} pixels is too small; use at least 16x16")
         self._mj: Any = load_mujoco()
@@ -225,7 +226,8 @@ class World:
         """What the lidar sees now: RAYS ranges over the full turn, in the robot's frame."""
         with self._lock:
             x, y, yaw = self._pose()
-            turn = np.array([[math.cos(yaw), math.sin(yaw), 0], [-math.sin(yaw), math.cos(yaw), 0], [0, 0, 1]])
+            cos, sin = math.cos(yaw), math.sin(yaw)
+            turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
             distances = np.zeros(RAYS)
             hit = np.zeros(RAYS, np.int32)
             self._mj.mj_multiRay(self.model, self.data, np.array([x, y, scenes.LIDAR_HEIGHT]),
