@@ -168,7 +168,7 @@ def test_the_whole_demo_for_real(tmp_path):
     assert_pictures(tmp_path)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["ok"] and len(summary["instructions"]) == 3 and len(summary["stops"]) == 2
-    assert not summary["respawned"]
+    assert not summary["deaths"]
     assert summary["rates_hz"]["camera"] > 15 and summary["rates_hz"]["command"] > 30
 
 

@@ -14,7 +14,7 @@ from vla_ros.tools.pictures import draw_latency, draw_path, latency_summary, sum
 from vla_ros.tools.processes import ProcessGroup, node_command, suite_environment, suite_nodes
 from vla_ros.tools.recording import Film
 from vla_ros.tools.say import spinning
-from vla_ros.tools.script import CAMERA_TOPIC, Demo, Failed, View
+from vla_ros.tools.script import CAMERA_TOPIC, NAMESPACE, SIMULATOR, Demo, Failed, View
 from vla_ros.tools.view import make_view
 from vla_ros.tools.watch import decode
 
@@ -39,8 +39,8 @@ def _run(arguments: argparse.Namespace, out: Path, interrupt: stage.Interrupt) -
     print(stage.own_domain(os.environ), flush=True)
     environment = suite_environment()
     os.environ.update(environment)  # this process needs the transport's settings as much as the nodes do
-    commands = {"simulator": node_command("simulator", parameters={"seed": arguments.seed}),
-                **suite_nodes(policy=arguments.policy, camera_topic=CAMERA_TOPIC)}
+    commands = {SIMULATOR: node_command("simulator", parameters={"seed": arguments.seed}),
+                **suite_nodes(policy=arguments.policy, camera_topic=CAMERA_TOPIC, namespace=NAMESPACE)}
     problem = ""
     with make_view(not arguments.no_view) as view, spinning("vla_demo") as node:
         group = ProcessGroup()
@@ -85,7 +85,7 @@ def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None
                "instructions": demo.results, "stops": [asdict(stop) for stop in demo.track.stops],
                "rates_hz": {name: round(rate, 2) for name, rate in rates.items()},
                "latency_camera_to_command": latency_summary(demo.track.latencies),
-               "respawned": demo.respawned,
+               "deaths": demo.deaths,
                "film": {"frames": film.frames, "dropped": film.dropped, "problem": film.problem} if film else None}
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
 

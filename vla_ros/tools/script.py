@@ -26,6 +26,7 @@ from vla_ros.tools.watch import Watch
 
 CAMERA_TOPIC = "/camera/image_raw"
 NAMESPACE = "/vla"
+SIMULATOR = "simulator"
 NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "safety_validator")
 START_SECONDS = 60.0  # until everything runs; the first start of a slow machine compiles and warms up
 STILL_WITHIN = 0.5  # s from a stop until the robot stands still
@@ -69,7 +70,7 @@ class Demo:
         self.track = Track()
         self.results: list[dict[str, Any]] = []
         self.instructions: list[str] = []
-        self.respawned: list[str] = []
+        self.deaths: list[str] = []  # of processes, and their returns
         self.watch = Watch(node, self.track, CAMERA_TOPIC, NAMESPACE)
         self.operator = Operator(node, NAMESPACE)
         self.states = NodeStates(node)
@@ -85,8 +86,10 @@ class Demo:
         while True:
             self._interrupt.check()
             for line in self._group.poll():
-                self.respawned.append(str(line))
+                self.deaths.append(line)
                 self._view.say(f"  {line}", "yellow")
+            if self._group.returncode(SIMULATOR) is not None:
+                raise Failed(f"the simulator ended: {self.deaths[-1]}")  # started again, it is another world
             if condition():
                 return True
             if time.monotonic() >= end:
@@ -110,7 +113,8 @@ class Demo:
         logs.mkdir(parents=True, exist_ok=True)
         for name, command in commands.items():
             self._interrupt.check()
-            self._group.start(name, command, env=environment, log_path=logs / f"{name}.log")
+            self._group.start(name, command, env=environment, log_path=logs / f"{name}.log",
+                              respawn=name != SIMULATOR)
         self._view.say(f"started {len(commands)} processes; what they say is in {logs}")
 
         def up() -> bool:

@@ -66,16 +66,12 @@ def own_domain(environ: MutableMapping[str, str]) -> str:
     """Choose a ROS domain unless the user has; says which in a sentence."""
     given = environ.get("ROS_DOMAIN_ID", "")
     if given:
-        return f"ROS domain {given}, as ROS_DOMAIN_ID says: a real robot in this domain would hear the demo too"
+        return f"ROS domain {given}, as ROS_DOMAIN_ID says: keep real robots out of it"
     free = [domain for domain in random.sample(DOMAINS, len(DOMAINS)) if domain_is_free(domain)]
     if not free:
         raise ValueError("every ROS domain from 1 to 100 is in use on this machine; set ROS_DOMAIN_ID yourself")
     environ["ROS_DOMAIN_ID"] = str(free[0])
-    if "ROS_LOCALHOST_ONLY" not in environ:
-        # Humble knows only the older of the two; newer ones warn about it
-        older = environ.get("ROS_DISTRO") == "humble"
-        environ.setdefault(*(("ROS_LOCALHOST_ONLY", "1") if older else ("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")))
-    return (f"ROS domain {free[0]}, chosen at random, on this machine only: no real robot hears the demo "
+    return (f"ROS domain {free[0]}, chosen at random: no real robot hears the demo "
             "(set ROS_DOMAIN_ID to choose another)")
 
 
