@@ -48,3 +48,13 @@ def test_an_object_that_is_not_there_ends_with_the_policy_giving_up(world: World
     policy = ColorServo({})
     with pytest.raises(ValueError, match=f"no {missing} block"):
         run_episode(policy, world, f"go to the {missing} block", 5.0, spec=policy.spec({}))
+
+
+def test_what_was_grabbed_is_carried_to_the_next_object(world: World) -> None:
+    world.reset(21)
+    first, second = (placed.name for placed in world.scene.objects[:2])
+    policy = ColorServo({})
+    for generation, text in enumerate((f"grab the {first}", f"go to the {second}"), start=1):
+        outcome = run_episode(policy, world, text, 40.0, spec=policy.spec({}), generation=generation)
+        assert outcome.done, outcome.verdict.sentence
+    assert world.state().held == first

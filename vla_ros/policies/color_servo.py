@@ -94,6 +94,7 @@ class ColorServo:
         self._phase = "start"
         self._tracks = Tracks()
         self._target: Track | None = None
+        self._obstacles: list[Track] = []
         self._turned = 0.0  # rad, since the instruction or the search began
         self._travelled = 0.0  # m along the heading, likewise
         self._heading = 0.0  # rad, to hold while driving straight
@@ -118,6 +119,8 @@ class ColorServo:
             image = next(iter(observation.images.values()))
             self._tracks.update(pose, find_blobs(image, self._camera), self._camera, self._intent.colour)
         self._advance(observation.stamp, pose)
+        self._obstacles = [track for track in self._tracks.tracks
+                           if track is not self._target and not self._carried(pose, track)]
         rows = self._rollout(pose)
         self._last_row = (float(rows[0, 0]), float(rows[0, 1]))
         return ActionChunk(observation.stamp, observation.command.generation, CHANNELS, rows, self._spec.step,
@@ -221,6 +224,11 @@ class ColorServo:
         pressed = self._travelled > self._standoff() - self._grab_distance + 0.08  # it slides along in front
         return self._polar(pose)[0] < self._grab_distance + 0.01 or pressed
 
+    def _carried(self, pose: Pose, track: Track) -> bool:
+        """Between the fingers: no obstacle, for it comes along."""
+        ahead, left = to_robot(pose, track.x, track.y)
+        return abs(left) < 0.07 and 0.1 < ahead < self._grab_distance + 0.08
+
     def _check_grip(self, stamp: int, pose: Pose) -> None:
         """An empty gripper closes all the way: back up and try again, three times at most."""
         self._tries += 1
@@ -288,9 +296,9 @@ class ColorServo:
     def _around_obstacles(self, pose: Pose, distance: float, bearing: float) -> float:
         """The bearing to drive (rad): the target's, or past the first object that stands in between."""
         blocking = []
-        for track in self._tracks.tracks:
+        for track in self._obstacles:
             ahead, left = to_robot((pose[0], pose[1], pose[2] + bearing), track.x, track.y)
-            if track is not self._target and abs(left) < CLEARANCE and -0.1 < ahead < distance - 0.15:
+            if abs(left) < CLEARANCE and -0.1 < ahead < distance - 0.15:
                 blocking.append((ahead, left))
         if not blocking:
             return bearing

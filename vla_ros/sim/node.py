@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -139,7 +140,7 @@ class Simulator(Node):
         try:
             body()
         except BaseException as problem:  # a dead thread must end the process, not leave half a robot
-            if not self._ending.is_set():
+            if not self._ending.is_set() and rclpy.ok():  # otherwise it only met the shutdown half-way
                 self._failure = problem
                 self._ending.set()
                 rclpy.try_shutdown()
@@ -265,7 +266,10 @@ def main(arguments: list[str] | None = None) -> None:
         if node is not None:
             node.stop()
     if node is not None and node.failure is not None:
-        print(f"simulator: {type(node.failure).__name__}: {node.failure}", file=sys.stderr)
+        if isinstance(node.failure, (ValueError, RuntimeError)):
+            print(f"simulator: {node.failure}", file=sys.stderr)
+        else:
+            traceback.print_exception(node.failure)
         code = 1
     rclpy.try_shutdown()
     raise SystemExit(code)

@@ -133,6 +133,8 @@ def model_xml(width: int, height: int) -> str:
     <map znear="0.02" zfar="20"/>
   </visual>
   <asset>
+    <texture name="sky" type="skybox" builtin="gradient" rgb1="0.93 0.95 0.97" rgb2="0.80 0.85 0.91"
+             width="64" height="384"/>
     <texture name="checker" type="2d" builtin="checker" rgb1="0.66 0.67 0.68" rgb2="0.59 0.60 0.61"
              width="128" height="128"/>
     <material name="floor" texture="checker" texrepeat="2 2" texuniform="true" specular="0.05"/>
@@ -155,6 +157,7 @@ def model_xml(width: int, height: int) -> str:
           size="{ROOM / 2} {ROOM / 2} 0.5"/>
     {_walls()}
     <camera name="top" pos="0 0 {TOP_HEIGHT}" xyaxes="1 0 0 0 1 0" fovy="{top:.4f}"/>
+    <camera name="room" pos="-2.15 -2.15 1.95" xyaxes="1 -1 0 0.40 0.40 0.825" fovy="54"/>
     {_robot(fovy)}
     {_pool()}
   </worldbody>

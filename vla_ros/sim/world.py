@@ -126,6 +126,7 @@ class World:
                 self.data.qpos[index] = value
             for index in self._fingers:
                 self.data.qpos[index] = scenes.OPENING_MAX / 2
+            self.model.geom_rgba[self._object_geom, 3] = 0.0  # those that are parked
             for placed in scene.objects:
                 start = self._object_q[placed.slot]
                 half = placed.yaw / 2
@@ -278,6 +279,10 @@ class World:
         """The room from above, size x size x 3, rgb8; x points right, y up."""
         return self._draw("top", size, size)
 
+    def render_room(self, width: int = 640, height: int = 480) -> NDArray[np.uint8]:
+        """The room and the robot from a corner, height x width x 3, rgb8: for people."""
+        return self._draw("room", width, height)
+
     def top_pixel(self, x: float, y: float, size: int = 480) -> tuple[int, int]:
         """Where a point of the floor (m) lies in `render_top`: (column, row)."""
         scale = size / scenes.TOP_VIEW
@@ -287,6 +292,8 @@ class World:
         key = f"{camera} {width}x{height}"
         if key not in self._renderers:
             self._renderers[key] = make_renderer(self._mj, self.model, width, height)
+            if camera == "front":  # it sees walls and floor only, and a sky costs as much as all the rest
+                self._renderers[key].scene.flags[self._mj.mjtRndFlag.mjRND_SKYBOX] = 0
         renderer = self._renderers[key]
         with self._lock:  # only the copy of the poses needs the physics to stand still
             renderer.update_scene(self.data, camera)
