@@ -14,17 +14,6 @@ from rclpy.signals import SignalHandlerOptions
 from vla_ros.nodes.base import ManagedNode
 
 
-def make_executor() -> Executor:
-    """The events executor where this rclpy has one (Jazzy): a hop costs half; else the usual one (Humble)."""
-    if not os.environ.get('VLA_EVENTS'):
-        return SingleThreadedExecutor()
-    try:
-        from rclpy.experimental.events_executor import EventsExecutor
-    except ImportError:
-        return SingleThreadedExecutor()
-    return EventsExecutor()
-
-
 def run(node_class: type[ManagedNode], start: bool = False) -> None:
     """Spins a node until SIGINT or SIGTERM. `start`: it configures and activates itself."""
     sys.setswitchinterval(0.001)  # the gate's thread must not wait 5 ms for the executor's
@@ -34,7 +23,8 @@ def run(node_class: type[ManagedNode], start: bool = False) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = node_class()
-    executor = make_executor()
+    # Not rclpy.experimental's EventsExecutor: with rclpy 7.1 its spin kept the GIL and no other thread ran.
+    executor = SingleThreadedExecutor()
     executor.add_node(node)
     if start:
         node.trigger_configure()
