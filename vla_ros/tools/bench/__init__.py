@@ -1,0 +1,1 @@
+"""`vla bench`: measures the suite beside what it is compared with. Numbers come from runs, never from files."""

@@ -1,0 +1,108 @@
+"""The pure part of the bench: matching what was seen on the wire, and percentiles. Times in ns."""
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from vla_ros.core.stats import percentile
+
+ACTIVE = 2  # SafetyReport.ACTIVE
+ON_THE_WIRE = (0, 1)  # SafetyReport.PASSED and LIMITED: the action itself was sent
+
+
+class Seen(NamedTuple):
+    """A command: when its publisher wrote it and when it reached the robot's machine; `stamp` is the
+    picture's where the command carries one, else 0."""
+
+    written: int
+    received: int
+    stamp: int = 0
+
+
+class Judged(NamedTuple):
+    """A SafetyReport; the gate writes it right after the command it reports on."""
+
+    written: int
+    generation: int
+    sequence: int
+    state: int
+    verdict: int
+
+
+class Inferred(NamedTuple):
+    """An ActionChunk: the picture's stamp, and the time from observation to chunk."""
+
+    generation: int
+    sequence: int
+    stamp: int
+    latency: int
+
+
+class Sample(NamedTuple):
+    """One picture that became a command. `policy` is the chunk's own latency, 0 where there is none."""
+
+    stamp: int
+    total: int
+    policy: int
+
+
+def stamped_samples(commands: Iterable[Seen]) -> list[Sample]:
+    """From commands that carry the picture's stamp; the first command of a picture counts."""
+    first: dict[int, Seen] = {}
+    for command in commands:
+        if command.stamp:
+            first.setdefault(command.stamp, command)
+    return [Sample(stamp, seen.received - stamp, 0) for stamp, seen in sorted(first.items())]
+
+
+def matched_samples(commands: Sequence[Seen], reports: Iterable[Judged],
+                    chunks: Iterable[Inferred]) -> tuple[list[Sample], int]:
+    """From commands without a stamp, and how many reports found no chunk or no command.
+
+    The first report that lets a chunk pass names it; the command that this report is on is the last
+    one written before it; the chunk holds the picture's stamp.
+    """
+    ordered = sorted(commands)
+    written = [command.written for command in ordered]
+    by_name = {(chunk.generation, chunk.sequence): chunk for chunk in chunks}
+    samples: list[Sample] = []
+    done: set[tuple[int, int]] = set()
+    unmatched = 0
+    for report in sorted(reports):
+        name = (report.generation, report.sequence)
+        if report.state != ACTIVE or report.verdict not in ON_THE_WIRE or name in done:
+            continue
+        done.add(name)
+        chunk, place = by_name.get(name), bisect_right(written, report.written) - 1
+        if chunk is None or place < 0:
+            unmatched += 1
+            continue
+        samples.append(Sample(chunk.stamp, ordered[place].received - chunk.stamp, chunk.latency))
+    return samples, unmatched
+
+
+def milliseconds(values: Iterable[int]) -> dict[str, float]:
+    """p50, p95, p99 and max of some ns, in ms; empty where there are none."""
+    ordered = sorted(value / 1e6 for value in values)
+    if not ordered:
+        return {}
+    shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    return {name: round(percentile(ordered, share), 3) for name, share in shares.items()}
+
+
+def lateness(written: Iterable[int], period: int) -> list[int]:
+    """How much longer than `period` each gap between commands was. The gate also speaks in between, at
+    once when something arrives, so a shorter gap is not jitter."""
+    ordered = sorted(written)
+    return [max(0, later - earlier - period) for earlier, later in zip(ordered, ordered[1:])]
+
+
+def ratio(ours: float | None, theirs: float | None) -> float | None:
+    """None where either was not measured."""
+    return round(ours / theirs, 3) if ours and theirs else None
+
+
+def growth(before: float, after: float) -> float:
+    """In percent of `before`."""
+    return round(100.0 * (after - before) / before, 2)

@@ -1,0 +1,61 @@
+"""What is run side by side: ours, plain with two transports, and the floor."""
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vla_ros.policies import policy_spec
+from vla_ros.tools.bench.floor import ROLES as FLOOR
+from vla_ros.tools.bench.plain import ROLES as PLAIN
+from vla_ros.tools.processes import PROFILES, THRIFT, suite_environment, suite_nodes
+
+# Never the default of zero: a command that differs from standing still shows that it was the policy's.
+OPTIONS = {"values": {"linear.x": 0.1, "angular.z": 0.0}}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """`commands`: process -> argv. `default_qos`: the camera speaks reliably, depth 10."""
+
+    title: str
+    commands: Callable[[], dict[str, list[str]]]
+    namespace: str
+    default_qos: bool = False
+    own_profile: bool = True
+    suite: bool = False
+
+    def environment(self) -> dict[str, str]:
+        """Ours; without `own_profile`, as a tutorial leaves it: neither our transport nor our memory settings."""
+        environment = suite_environment()
+        if not self.own_profile:
+            for name in (*PROFILES, *THRIFT):
+                environment.pop(name, None)
+        return environment
+
+
+def module(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", f"vla_ros.tools.bench.{name}", *arguments]
+
+
+def _ours() -> dict[str, list[str]]:
+    options = {"policy_options": json.dumps(OPTIONS)}
+    return suite_nodes("constant", overrides={"camera_ingest": options, "inference": options})
+
+
+def _plain() -> dict[str, list[str]]:
+    return {role: module("plain", role) for role in PLAIN}
+
+
+def _floor() -> dict[str, list[str]]:
+    height, width = policy_spec("constant", OPTIONS).image_size
+    return {role: module("floor", role, "--height", str(height), "--width", str(width)) for role in FLOOR}
+
+
+VARIANTS = {
+    "ours": Variant("ours", _ours, "/vla", suite=True),
+    "plain": Variant("plain, defaults everywhere", _plain, "/plain", default_qos=True, own_profile=False),
+    "plain_profile": Variant("plain, our profile and environment", _plain, "/plain", default_qos=True),
+    "floor": Variant("the floor: bare hops", _floor, "/floor"),
+}
