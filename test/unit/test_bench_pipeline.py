@@ -1,0 +1,75 @@
+"""The bench's summary and command line, without processes."""
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("rclpy", reason="the bench's variants need ROS 2 (rclpy)")
+pytest.importorskip("vla_ros_msgs", reason="needs the messages: colcon build, then source install/setup.bash")
+pytest.importorskip("cv_bridge", reason="the plain pipeline needs cv_bridge")
+
+from vla_ros.tools.bench.measure import Sample
+from vla_ros.tools.bench.pipeline import arguments_of, ratios, soak_growth, summary
+from vla_ros.tools.bench.source import pictures
+from vla_ros.tools.bench.table import show
+from vla_ros.tools.bench.trial import Trial, Usage
+from vla_ros.tools.bench.variants import VARIANTS
+from vla_ros.tools.processes import PROFILES, THRIFT
+
+MS = 1_000_000
+
+
+def trial(latency: int) -> Trial:
+    return Trial(sent=4, sent_in_window=3, samples=[Sample(i, latency * MS, MS) for i in range(3)],
+                 commands=[0, 20 * MS, 45 * MS], inferred=4,
+                 diagnostics={"camera_ingest": {"image total": "4", "dropped: bad image": "1"}},
+                 usage={"gate": Usage(90.0, 60.0, 50.0, 7.0)})
+
+
+def test_rounds_are_put_together() -> None:
+    out = summary("ours", [trial(6), trial(8)])
+    assert out["sent"] == 8 and out["received"] == 8 and out["commanded_in_window"] == 6
+    assert out["latency_ms"]["p50"] == 7.0 and out["latency_less_policy_ms"]["p50"] == 6.0
+    assert out["rounds_p50_ms"] == [6.0, 8.0] and out["gate_late_ms"]["max"] == 5.0
+    assert out["drops"] == {"camera_ingest: bad image": 2}
+    assert "paired" not in out  # nobody said, so nobody claims
+
+
+def test_without_samples_there_are_no_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    results = {"ours": summary("ours", [trial(5)]), "floor": summary("floor", [Trial(problem="it did not start")])}
+    assert results["floor"]["latency_ms"] == {} and ratios(results)["ours/floor p50"] is None
+    show({"variants": results, "ratios": ratios(results)})
+    said = capsys.readouterr().out
+    assert "it did not start" in said and "ours/floor" not in said
+
+
+def test_ratios() -> None:
+    results = {"ours": summary("ours", [trial(5)]), "plain": summary("plain", [trial(20)])}
+    assert ratios(results)["ours/plain p50"] == 0.25
+
+
+def test_growth_needs_two_looks() -> None:
+    assert soak_growth([{"gate": 50.0}]) == {}
+    assert soak_growth([{"gate": 50.0}, {"gate": 70.0}, {"gate": 51.0}])["gate"]["percent"] == 2.0
+
+
+@pytest.mark.parametrize(("words", "sentence"), [
+    (["--only", "ours,mine"], "unknown variant 'mine'; known are: ours"), (["--seconds", "0"], "--seconds is 0"),
+    (["--rate", "-1"], "--rate is -1"), (["--soak", "0"], "--soak is 0"), (["--rounds", "0"], "--rounds is 0"),
+    (["--seconds", "nan"], "--seconds is nan")])
+def test_bad_arguments_are_a_sentence(words: list[str], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        arguments_of(words)
+
+
+def test_the_variants_differ_in_what_they_claim() -> None:
+    plain, same = VARIANTS["plain"].environment(), VARIANTS["plain_profile"].environment()
+    assert not any(name in plain for name in (*PROFILES, *THRIFT))
+    assert any(name in same for name in PROFILES) and same == VARIANTS["ours"].environment()
+    assert len(VARIANTS["plain"].commands()) == 5 and len(VARIANTS["ours"].commands()) == 6
+    assert len(VARIANTS["floor"].commands()) == 4
+
+
+def test_pictures_differ_and_fit() -> None:
+    messages = pictures(480, 640)
+    assert len({bytes(message.data) for message in messages}) == len(messages)
+    assert all(len(message.data) == 640 * 480 * 3 == message.step * message.height for message in messages)
