@@ -87,6 +87,17 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path, capsys):
     assert "--out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("missing, hint", [("rclpy", "source"), ("vla_ros_msgs", "source"), ("mujoco", "install")])
+def test_a_missing_module_is_a_sentence(missing, hint, monkeypatch, capsys):
+    def fail(*_):
+        raise ModuleNotFoundError(name=missing)
+
+    monkeypatch.setattr(command_line, "lookup", fail)
+    assert command_line.main(["demo"]) == 2
+    said = capsys.readouterr().err
+    assert missing in said and hint in said and "'demo'" in said
+
+
 def test_help_loads_neither_ros_nor_matplotlib():
     code = ("import sys; from vla_ros.tools.main import make_parser; make_parser().format_help(); "
             "print([name for name in ('rclpy', 'matplotlib', 'cv2', 'mujoco') if name in sys.modules])")

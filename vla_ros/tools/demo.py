@@ -5,6 +5,7 @@ import argparse
 import json
 import os
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 from vla_ros.policies import policy_spec
@@ -22,6 +23,9 @@ from vla_ros.tools.watch import decode
 def run(arguments: argparse.Namespace) -> int:
     """0: every instruction done and every stop obeyed; 1: not; 130: interrupted."""
     policy_spec(arguments.policy)  # an unknown one is a sentence now, not a log file later
+    for module in ("matplotlib", "mujoco"):  # so is what would be missed only later
+        if find_spec(module) is None:
+            raise ModuleNotFoundError(name=module)
     out = Path(arguments.out)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from vla_ros.core.registry import lookup
 
+NAME = "vla_ros"
 # verb -> where its code is, and what it does. The code takes the parsed arguments and returns the exit code.
 VERBS = {
     "demo": "vla_ros.tools.demo:run",
@@ -115,6 +116,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(lookup(VERBS, arguments.verb, "verb")(arguments))
     except ValueError as problem:
         print(f"vla: {problem}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as problem:
+        name = (problem.name or "").partition(".")[0]
+        if name == NAME:
+            raise  # a fault of ours, not of the environment
+        hint = "source the workspace's setup file" if name in ("rclpy", f"{NAME}_msgs") else "install it"
+        print(f"vla: '{words[0]}' needs the Python module {name}, which is not here; {hint}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("vla: interrupted", file=sys.stderr)

@@ -89,7 +89,7 @@ class Demo:
                 self.deaths.append(line)
                 self._view.say(f"  {line}", "yellow")
             if self._group.returncode(SIMULATOR) is not None:
-                raise Failed(f"the simulator ended: {self.deaths[-1]}")  # started again, it is another world
+                raise Failed(f"the {self.deaths[-1]}; see its log")  # started again, it is another world
             if condition():
                 return True
             if time.monotonic() >= end:
