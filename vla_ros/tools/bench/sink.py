@@ -26,6 +26,7 @@ from vla_ros.tools.bench.measure import Inferred, Judged, Seen
 from vla_ros_msgs.msg import ActionChunk, SafetyReport
 
 DEEP = 200  # nothing that this process is late for may be lost
+RENEWAL = 45.0  # s; the suite drops an instruction that is older than its command_ttl (120 s)
 
 
 def nanoseconds(stamp: Any) -> int:
@@ -82,14 +83,20 @@ class Sink(Node):
                 self._say_ready()
             return
         if self._ready:
+            if time.monotonic() - self._asked > RENEWAL:
+                self._instruct()
             return
         if self._state_of_gate == SafetyReport.DISARMED:
             if self._arm.service_is_ready() and time.monotonic() - self._asked > 0.9:
                 self._asked = time.monotonic()
                 self._arm.call_async(Trigger.Request())
         elif self._words.get_subscription_count():
-            self._words.publish(String(data="go forward"))
+            self._instruct()
             self._say_ready()
+
+    def _instruct(self) -> None:
+        self._asked = time.monotonic()
+        self._words.publish(String(data="go forward"))
 
     def _say_ready(self) -> None:
         if not self._ready:

@@ -11,6 +11,8 @@ from vla_ros.tools.bench.variants import VARIANTS
 
 def show(report: dict[str, Any]) -> None:
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)  # a log file has room
     console.print(_latency(report))
     ours = report["variants"].get("ours")
     if ours:

@@ -89,8 +89,8 @@ def _watch(group: ProcessGroup, names: list[str], seconds: float, memory_every: 
     begin = time.monotonic()
     used = {name: _cpu(process) for name, process in processes.items()}
     while memory_every and time.monotonic() - begin + memory_every < seconds:
+        _pause(group, memory_every)  # first: buffers and percentile windows fill up
         trial.memory.append({name: _memory(process).pss for name, process in processes.items()})
-        _pause(group, memory_every)
     _pause(group, max(0.0, seconds - (time.monotonic() - begin) - 0.5))
     spent = time.monotonic() - begin
     for name, process in processes.items():
