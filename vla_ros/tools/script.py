@@ -161,6 +161,8 @@ class Demo:
         """Give an instruction, stop in the middle of it if `stop` says how, and judge by the simulator's truth."""
         self._phase = self.watch.caption = f"instruction {index + 1} of {len(self.instructions)}"
         self.watch.instruction = index + 1
+        if self.watch.moment().state == "DISARMED":  # the gate was started again: an operator looks, then arms
+            self.arm()
         start = self.watch.world()
         began = time.monotonic()
         passed = len(self.track.path)
