@@ -16,6 +16,7 @@ from vla_ros.nodes.run import run
 
 NEXT = {"unconfigured": ("configure", Transition.TRANSITION_CONFIGURE),
         "inactive": ("activate", Transition.TRANSITION_ACTIVATE)}
+UNHEARD = 1_000_000_000  # ns; a node still in its old stage so long after a request did not hear it
 FAULTS = {"camera_ingest": "vision", "command_ingest": "language", "inference": "action",
           "synchronizer": "communication"}
 
@@ -78,8 +79,10 @@ class Supervisor(ManagedNode):
 
     def _notice_loss(self, node: Managed, now: int) -> None:
         silent = now - node.seen
+        if node.asked:
+            return  # a node at work on a transition has no time for heartbeats; _finish waits for it
         if node.seen and not node.lost and silent > to_nanoseconds(self.p["heartbeat_timeout"]):
-            node.lost, node.asked, node.stage = True, None, "lost"
+            node.lost, node.stage = True, "lost"
             kind = FAULTS.get(node.name, "gate")
             sentence = f"{kind} fault: {node.name} was lost, silent for {silent / 1e9:.2f} s; the robot holds"
             self.stats.drop(f"{kind} fault")
@@ -105,6 +108,10 @@ class Supervisor(ManagedNode):
                 self.get_logger().info(f"{node.name}: {verb} done")
             else:
                 self._failed(node, verb, now, "was refused; its log and /diagnostics say why")
+        elif node.seen - since > UNHEARD and node.stage in NEXT and NEXT[node.stage][0] == verb:
+            node.client.remove_pending_request(future)
+            node.asked = None  # it lives and has not begun: the request was lost; the next turn asks again
+            self.stats.drop("request lost")
         elif now - since > to_nanoseconds(self.p["transition_timeout"]):
             node.client.remove_pending_request(future)
             node.asked = None
