@@ -19,6 +19,8 @@ from vla_ros.tools.script import CAMERA_TOPIC, NAMESPACE, SIMULATOR, Demo, Faile
 from vla_ros.tools.view import make_view
 from vla_ros.tools.watch import decode
 
+LEFT = ("demo.mp4", "path.png", "latency.png", "picture.png", "summary.json")
+
 
 def run(arguments: argparse.Namespace) -> int:
     """0: every instruction done and every stop obeyed; 1: not; 130: interrupted."""
@@ -29,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for name in LEFT:  # nothing of an earlier run passes for one of this
+            (out / name).unlink(missing_ok=True)
     except OSError as problem:
         raise ValueError(f"cannot write to {out}: {problem.strerror}; give another folder with --out") from None
     with stage.Interrupt() as interrupt:
@@ -95,7 +99,8 @@ def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None
 
 
 def _report(demo: Demo, out: Path, problem: str) -> int:
-    print(*summary_lines(demo.results), sep="\n")
+    for line in summary_lines(demo.results):
+        print(line)
     for stop in demo.track.stops:
         print(f"{'stopped ' if stop.still else 'NOT STOPPED'}  {stop.kind}, in instruction {stop.instruction}: "
               f"still after {stop.seconds:.2f} s")
@@ -103,5 +108,5 @@ def _report(demo: Demo, out: Path, problem: str) -> int:
         print("NOT DONE  the unexpected stop was never given: the robot was not on the move long enough")
     if problem:
         print(f"the demo ended early: {problem}")
-    print(f"see {out / 'demo.mp4'}, {out / 'path.png'}, {out / 'latency.png'} and {out / 'summary.json'}")
+    print("see " + ", ".join(str(out / name) for name in LEFT if (out / name).exists()))
     return 0 if demo.ok() and not problem else 1

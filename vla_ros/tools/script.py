@@ -29,6 +29,7 @@ NAMESPACE = "/vla"
 SIMULATOR = "simulator"
 NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "safety_validator")
 START_SECONDS = 60.0  # until everything runs; the first start of a slow machine compiles and warms up
+ANSWER_SECONDS = 2.0  # until a question is asked again
 STILL_WITHIN = 0.5  # s from a stop until the robot stands still
 SETTLE = 0.5  # s that an instruction must stay done
 POLL = 0.05  # s between two looks at how it goes
@@ -47,15 +48,20 @@ class NodeStates:
     def __init__(self, node: Node) -> None:
         self.labels = dict.fromkeys(NODES, "starting")
         self._clients = {name: node.create_client(GetState, f"{NAMESPACE}/{name}/get_state") for name in NODES}
-        self._asked: dict[str, Any] = {}
+        self._asked: dict[str, tuple[float, Any]] = {}  # steady s, and the answer to come
 
     def ask(self) -> None:
+        now = time.monotonic()
         for name, client in self._clients.items():
-            future = self._asked.get(name)
+            at, future = self._asked.get(name, (-math.inf, None))
             if future is not None and future.done():
                 self.labels[name] = future.result().current_state.label
-            if client.service_is_ready() and (future is None or future.done()):
-                self._asked[name] = client.call_async(GetState.Request())
+            elif now - at < ANSWER_SECONDS:
+                continue
+            elif future is not None:  # an answer can be lost: a process died, or had not found us yet
+                client.remove_pending_request(future)
+            if client.service_is_ready():
+                self._asked[name] = now, client.call_async(GetState.Request())
 
     def all_active(self) -> bool:
         return all(label == "active" for label in self.labels.values())
