@@ -21,6 +21,8 @@ def show(report: dict[str, Any]) -> None:
         console.print(f"dropped: {ours['drops'] or 'none'}; reports without their chunk: {ours['unmatched']}")
         if ours["gate_late_ms"]:
             console.print("a command later than the gate's period by (ms): " + _shares(ours["gate_late_ms"]))
+        console.print("in each node's own callback, p50 and p99 (ms): " + ", ".join(
+            f"{node} {stage['p50']:.2f} {stage['p99']:.2f}" for node, stage in ours["stages_ms"].items()))
     console.print(_processes(report))
     for name, value in report["ratios"].items():
         if value is not None and name.endswith(("p50", "p99")):
