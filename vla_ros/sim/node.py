@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import array
 import math
+import os
 import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import rclpy
@@ -132,6 +133,11 @@ class Simulator(Node):
             thread.join(timeout=3.0)
 
     @property
+    def ended(self) -> bool:
+        """Whether a thread failed."""
+        return self._ending.is_set()
+
+    @property
     def failure(self) -> BaseException | None:
         """What ended a thread before its time."""
         return self._failure
@@ -140,10 +146,9 @@ class Simulator(Node):
         try:
             body()
         except BaseException as problem:  # a dead thread must end the process, not leave half a robot
-            if not self._ending.is_set() and rclpy.ok():  # otherwise it only met the shutdown half-way
+            if not self._ending.is_set():
                 self._failure = problem
                 self._ending.set()
-                rclpy.try_shutdown()
 
     def _physics(self) -> None:
         next_tick, ticks = time.monotonic(), 0
@@ -243,25 +248,25 @@ class Simulator(Node):
         return marker
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run until SIGINT or SIGTERM (exit code 0); a bad parameter or a failure exits with 1 and a sentence."""
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    signals: list[int] = []  # only noted: shutting rclpy down in a handler can wait for itself for ever
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: rclpy.try_shutdown())
+        signal.signal(number, lambda received, _: signals.append(received))
     code, node = 0, None
     try:
         node = Simulator()
         node.start()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        while rclpy.ok():
-            executor.spin_once(timeout_sec=0.2)
+        while not signals and not node.ended:
+            executor.spin_once(timeout_sec=0.1)
     except ExternalShutdownException:
         pass
     except (ValueError, RuntimeError) as problem:
-        if rclpy.ok():
-            print(f"simulator: {problem}", file=sys.stderr)
-            code = 1
+        print(f"simulator: {problem}", file=sys.stderr)
+        code = 1
     finally:
         if node is not None:
             node.stop()
@@ -272,7 +277,9 @@ def main(arguments: list[str] | None = None) -> None:
             traceback.print_exception(node.failure)
         code = 1
     rclpy.try_shutdown()
-    raise SystemExit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # at once: freeing the drawing library's threads and the interpreter takes a while
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ def load_mujoco() -> Any:
         import mujoco
     except ImportError as problem:
         raise RuntimeError(f"the simulator needs MuJoCo ({problem}); pip install mujoco") from problem
+    except Exception as problem:
+        raise _cannot_draw(problem) from problem
     return mujoco
 
 
@@ -31,10 +33,14 @@ def make_renderer(mujoco: Any, model: Any, width: int, height: int) -> Any:
     """A renderer that belongs to the calling thread."""
     try:
         return mujoco.Renderer(model, height, width)
-    except Exception as problem:  # each library fails in its own way; all mean the same here
-        backend = os.environ.get("MUJOCO_GL", "")
-        raise RuntimeError(f"the simulator cannot draw with MUJOCO_GL={backend!r} ({problem}); "
-                           f"{ADVICE}") from problem
+    except Exception as problem:
+        raise _cannot_draw(problem) from problem
+
+
+def _cannot_draw(problem: Exception) -> RuntimeError:
+    """Each library fails in its own way, some at import; all mean the same here."""
+    backend = os.environ.get("MUJOCO_GL", "")
+    return RuntimeError(f"the simulator cannot draw with MUJOCO_GL={backend!r} ({problem}); {ADVICE}")
 
 
 def _loads(library: str) -> bool:
