@@ -76,6 +76,7 @@ class Inference(ManagedNode):
         self.stats.tick("observation", now)
         if self._mailbox.put((now, message)):
             self.stats.drop("observation replaced by a newer one")
+        time.sleep(0)  # gives the worker the interpreter now, not after the executor's housekeeping
 
     def _work(self, mailbox: Mailbox[tuple[int, ObservationMessage]]) -> None:
         """The worker: ends when its own mailbox is closed, so that two never speak."""

@@ -28,7 +28,7 @@ from vla_ros.nodes.run import run
 from vla_ros.safety.gate import Gate, Inputs, Report
 from vla_ros.safety.rules import Settings
 
-SHORTEST_WAIT = 2_000_000  # ns; chunks that come faster than this do not make the gate run faster
+SHORTEST_WAIT = 2_000_000  # ns between ticks; chunks that come faster than this do not make the gate run faster
 TOPICS = {"joint_states": (JointState, EVENTS), "odom": (Odometry, EVENTS), "scan": (LaserScan, SENSOR)}
 
 
@@ -39,6 +39,7 @@ class SafetyValidator(ManagedNode):
         self._gate: Gate | None = None
         self._thread: threading.Thread | None = None
         self._asked = False
+        self._ticked = 0
         self._running = False
         self._said: tuple[Any, ...] = ()
 
@@ -96,24 +97,23 @@ class SafetyValidator(ManagedNode):
 
     # -- the watchdog's thread -------------------------------------------------------------------------
     def _watch(self) -> None:
-        """On the steady clock, whatever the executor does."""
+        """On the steady clock, whatever the executor does: every period, and soon where someone asked."""
         due = time.monotonic_ns()
-        while True:
-            with self._lock:
-                while self._running and not self._asked and (left := due - time.monotonic_ns()) > 0:
-                    self._lock.wait(left / 1e9)
-                if not self._running:
-                    return
-                self._asked = False
+        with self._lock:
+            while self._running:
+                now = time.monotonic_ns()
+                then = min(due, self._ticked + SHORTEST_WAIT) if self._asked else due
+                if now < then:
+                    self._lock.wait((then - now) / 1e9)
+                    continue
                 self._tick()
-            now = time.monotonic_ns()
-            if now >= due:
-                due += self._period * (1 + (now - due) // self._period)
-            time.sleep(SHORTEST_WAIT / 1e9)
+                if now >= due:
+                    due += self._period * (1 + (now - due) // self._period)
 
     def _tick(self) -> None:
         assert self._gate is not None
         steady = time.monotonic_ns()
+        self._asked, self._ticked = False, steady
         try:
             stamp = self.now()
             action, report = self._gate.step(steady, stamp, self._inputs)
@@ -121,8 +121,8 @@ class SafetyValidator(ManagedNode):
             self._publish(report, stamp)
             self._say(report)
         except Exception as error:
-            self._outputs.stop(0)
-            self.fail(error)
+            self._gate.latch(f"a tick failed: {type(error).__name__}: {error}")
+            self.guard(self._outputs.stop, 0)
             self.get_logger().error(f"the gate's tick failed: {error}", throttle_duration_sec=1.0)
         self.stats.tick("command", steady)
         self.stats.latency(time.monotonic_ns() - steady)
@@ -149,12 +149,17 @@ class SafetyValidator(ManagedNode):
         with self._lock:
             if self._gate:
                 self._gate.latch(f"a callback failed: {type(error).__name__}: {error}")
-                self._wake()
+                self._asked = True
+                self._lock.notify_all()
 
     # -- what arrives ----------------------------------------------------------------------------------
     def _wake(self) -> None:
-        self._asked = True
-        self._lock.notify_all()
+        """Something arrived: a tick at once, here, or shortly where the last one was just now."""
+        if self._running and time.monotonic_ns() - self._ticked >= SHORTEST_WAIT:
+            self._tick()
+        else:
+            self._asked = True
+            self._lock.notify_all()
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
         chunk = convert.chunk(message)
