@@ -1,6 +1,8 @@
 """supervisor: brings nodes up in order, says who was lost, and never arms."""
 from pathlib import Path
 
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.parameter import Parameter
 
 from vla_ros.nodes import supervisor
@@ -42,6 +44,16 @@ def test_a_node_that_falls_silent_is_lost_and_one_that_returns_is_walked_back(ar
     words.trigger_deactivate()
     words._beat_timer.callback = beat
     around.wait(lambda: words.active, 10.0)
+
+
+def test_a_transition_that_does_not_fit_is_refused_and_the_node_lives(around):
+    words = around.start(CommandIngest)
+    client = around.node.create_client(ChangeState, "command_ingest/change_state")
+    assert client.wait_for_service(5.0)
+    future = client.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE)))
+    around.wait(future.done)
+    assert not future.result().success
+    assert words.active
 
 
 def test_it_has_no_way_to_arm():

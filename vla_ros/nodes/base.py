@@ -50,6 +50,8 @@ class ManagedNode(LifecycleNode):
         self.trouble = ""  # a sentence for /diagnostics; empty when all is well
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self.add_on_set_parameters_callback(self._on_set_parameters)
+        # rclpy raises on a transition that its state does not know, and the process would end.
+        self._service_change_state.callback = self._answer_safely(self._service_change_state.callback)
         self._feedback = self.create_publisher(String, "feedback", EVENTS)
         self._heartbeat = self.create_publisher(Header, "heartbeat", EVENTS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", EVENTS)
@@ -98,8 +100,19 @@ class ManagedNode(LifecycleNode):
         self._entities.append((self.destroy_timer, timer))
 
     def serve(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:
-        service = self.create_service(kind, name, callback)
+        service = self.create_service(kind, name, self._answer_safely(callback))
         self._entities.append((self.destroy_service, service))
+
+    def _answer_safely(self, callback: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """A request that raises is answered with success false, and logged."""
+        def answer(request: Any, response: Any) -> Any:
+            try:
+                return callback(request, response)
+            except Exception as error:
+                self.refuse("bad request", f"{type(request).__name__} failed while {self.stage}: {error}")
+                response.success = False
+                return response
+        return answer
 
     def guard(self, callback: Callable[..., None], *arguments: Any) -> None:
         try:

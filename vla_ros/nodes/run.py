@@ -64,6 +64,8 @@ def _spin(executor: Executor, failed: list[BaseException]) -> None:
     except ExternalShutdownException:
         pass
     except BaseException as error:
+        if not rclpy.ok():
+            return  # a callback that the shutdown overtook
         failed.append(error)
         traceback.print_exc()
         os.kill(os.getpid(), signal.SIGTERM)  # a node that no longer spins must not look alive
