@@ -28,8 +28,8 @@ ROSDEP_KEYS = {
     "launch", "launch_ros", "lifecycle_msgs", "nav_msgs", "rcl_interfaces", "rclpy", "rosgraph_msgs",
     "rosidl_default_generators", "rosidl_default_runtime", "sensor_msgs", "std_msgs", "std_srvs",
     "trajectory_msgs", "visualization_msgs",
-    "python3-hypothesis", "python3-matplotlib", "python3-numpy", "python3-opencv", "python3-psutil",
-    "python3-pytest", "python3-yaml",
+    "python3-hypothesis", "python3-matplotlib", "python3-numpy", "python3-opencv", "python3-pil",
+    "python3-psutil", "python3-pytest", "python3-rich", "python3-yaml",
 }
 
 
