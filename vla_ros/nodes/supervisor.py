@@ -17,6 +17,7 @@ from vla_ros.nodes.run import run
 NEXT = {"unconfigured": ("configure", Transition.TRANSITION_CONFIGURE),
         "inactive": ("activate", Transition.TRANSITION_ACTIVATE)}
 UNHEARD = 1_000_000_000  # ns; a node still in its old stage so long after a request did not hear it
+SETTLED = 300_000_000  # ns; heartbeats from before a transition may still be on their way
 FAULTS = {"camera_ingest": "vision", "command_ingest": "language", "inference": "action",
           "synchronizer": "communication"}
 
@@ -105,6 +106,7 @@ class Supervisor(ManagedNode):
             if future.exception() is None and future.result().success:
                 node.failures = 0
                 node.stage = {"configure": "inactive", "activate": "active"}[verb]
+                node.retry = now + SETTLED if verb == "activate" else 0
                 self.get_logger().info(f"{node.name}: {verb} done")
             else:
                 self._failed(node, verb, now, "was refused; its log and /diagnostics say why")
