@@ -1,4 +1,4 @@
-"""What is run side by side: ours, plain with two transports, and the floor."""
+"""What is run side by side: ours, plain in three environments, and the floor."""
 from __future__ import annotations
 
 import json
@@ -23,15 +23,15 @@ class Variant:
     commands: Callable[[], dict[str, list[str]]]
     namespace: str
     default_qos: bool = False
-    own_profile: bool = True
+    profile: bool = True  # our Fast DDS profile
+    thrift: bool = True  # our memory and thread settings
     suite: bool = False
 
     def environment(self) -> dict[str, str]:
-        """Ours; without `own_profile`, as a tutorial leaves it: neither our transport nor our memory settings."""
+        """Ours, less what the variant goes without."""
         environment = suite_environment()
-        if not self.own_profile:
-            for name in (*PROFILES, *THRIFT):
-                environment.pop(name, None)
+        for name in (*(() if self.profile else PROFILES), *(() if self.thrift else THRIFT)):
+            environment.pop(name, None)
         return environment
 
 
@@ -55,7 +55,8 @@ def _floor() -> dict[str, list[str]]:
 
 VARIANTS = {
     "ours": Variant("ours", _ours, "/vla", suite=True),
-    "plain": Variant("plain, defaults everywhere", _plain, "/plain", default_qos=True, own_profile=False),
-    "plain_profile": Variant("plain, our profile and environment", _plain, "/plain", default_qos=True),
+    "plain": Variant("plain, defaults everywhere", _plain, "/plain", True, profile=False, thrift=False),
+    "plain_profile": Variant("plain, our profile", _plain, "/plain", True, thrift=False),
+    "plain_tuned": Variant("plain, our profile and memory settings", _plain, "/plain", True),
     "floor": Variant("the floor: bare hops", _floor, "/floor"),
 }
