@@ -79,6 +79,7 @@ setup(
         *files_under("config"),
     ],
     install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},  # colcon test picks pytest by this
     zip_safe=False,
     entry_points={
         "console_scripts": [

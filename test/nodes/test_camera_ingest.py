@@ -154,7 +154,7 @@ def test_half_a_jpeg_is_refused_or_shown_but_never_fatal(around):
 
 
 def test_a_black_camera_is_reported(around):
-    node, speaker, frames = camera(around)
+    node, speaker, _frames = camera(around)
     around.wait(lambda: speaker.get_subscription_count())
     speaker.publish(message(np.zeros_like(GOOD)))
     around.wait(lambda: "black" in node.trouble)

@@ -4,10 +4,10 @@ import time
 import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
-from vla_ros_msgs.msg import Command
 
 from vla_ros.nodes.command_ingest import CommandIngest
 from vla_ros.nodes.qos import EVENTS, LATCHED
+from vla_ros_msgs.msg import Command
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def test_words_become_the_next_generation(around, talk):
 def test_the_same_words_again_are_a_new_instruction(around, talk):
     _, commands, say = talk
     say("go")
+    around.wait(lambda: len(commands) == 2)
     say("go")
     around.wait(lambda: len(commands) == 3)
     assert commands[2].generation == commands[1].generation + 1
@@ -72,7 +73,7 @@ def test_bad_words_cost_a_sentence(around, talk, text, says):
 def test_bytes_that_are_not_unicode_cost_a_sentence(around, talk):
     """A C++ or broken client can send any bytes; Python's own cannot, so the bytes go out as they are."""
     from rclpy.serialization import serialize_message
-    node, commands, say = talk
+    _node, commands, say = talk
     raw = serialize_message(String(data="go AB")).replace(b"AB", b"\xc3\x28")
     speaker = around.speaker(String, "instruction", EVENTS)
     around.wait(lambda: speaker.get_subscription_count())

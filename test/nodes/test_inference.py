@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vla_ros_msgs.msg import ActionChunk, Observation
 
-from vla_ros.core.types import Command
 from vla_ros.core.types import ActionChunk as CoreChunk
+from vla_ros.core.types import Command
 from vla_ros.core.types import Observation as CoreObservation
 from vla_ros.nodes import convert
 from vla_ros.nodes.inference import Inference
 from vla_ros.nodes.qos import LATEST
 from vla_ros.policies import POLICIES
 from vla_ros.policies.base import PolicySpec
+from vla_ros_msgs.msg import ActionChunk, Observation
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
 
@@ -72,7 +72,7 @@ def test_a_chunk_carries_where_it_comes_from(around, wires):
 
 
 def test_the_newest_observation_wins(around, wires):
-    node, chunks, show = wires
+    node, _chunks, show = wires
     stamps = []
     for _ in range(20):
         stamps.append(show())

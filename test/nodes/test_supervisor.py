@@ -1,13 +1,18 @@
 """supervisor: brings nodes up in order, says who was lost, and never arms."""
+import time
 from pathlib import Path
+from unittest.mock import Mock
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.parameter import Parameter
+from rclpy.task import Future
+from std_msgs.msg import Header
 
 from vla_ros.nodes import supervisor
 from vla_ros.nodes.command_ingest import CommandIngest
 from vla_ros.nodes.inference import Inference
+from vla_ros.nodes.qos import EVENTS
 from vla_ros.nodes.supervisor import Supervisor
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
@@ -36,14 +41,54 @@ def test_a_node_that_cannot_be_configured_is_told_of_and_tried_again(around):
 def test_a_node_that_falls_silent_is_lost_and_one_that_returns_is_walked_back(around):
     words = around.make(CommandIngest)
     watcher = around.start(Supervisor, nodes=["command_ingest"])
-    around.wait(lambda: words.active, 10.0)
+    around.wait(lambda: around.said("ready"), 10.0)
     beat, words._beat = words._beat, lambda: None
     words._beat_timer.callback = lambda: None
     around.wait(lambda: around.said("language fault: command_ingest was lost"))
     assert watcher.diagnose()["command_ingest"] == "lost"
     words.trigger_deactivate()
+    words._life = "another process"
     words._beat_timer.callback = beat
     around.wait(lambda: words.active, 10.0)
+
+
+def test_a_node_that_a_person_took_down_is_left_there_until_it_is_activated(around):
+    words = around.make(CommandIngest)
+    around.start(Supervisor, nodes=["command_ingest"])
+    around.wait(lambda: around.said("ready"), 10.0)
+    time.sleep(0.5)
+    words.trigger_deactivate()
+    words.trigger_cleanup()
+    around.wait(lambda: around.said("was taken to unconfigured by hand"))
+    time.sleep(0.5)
+    assert words.stage == "unconfigured"
+    words.trigger_configure()
+    words.trigger_activate()
+    around.wait(lambda: [m.data for m in around.feedback].count("ready: all nodes are active; arm the gate, "
+                                                                "then give an instruction") == 2)
+
+
+def test_a_node_that_was_never_started_is_told_of_and_does_not_block_the_others(around, monkeypatch):
+    monkeypatch.setattr(supervisor, "UNSEEN", 500_000_000)
+    words = around.make(CommandIngest)
+    around.start(Supervisor, nodes=["synchronizer", "command_ingest"])
+    around.wait(lambda: around.said("synchronizer has not been heard from; is its process started?"))
+    around.wait(lambda: words.active)
+
+
+def test_a_process_that_ends_during_a_transition_is_tried_again_with_a_sentence(around):
+    watcher = around.start(Supervisor, nodes=["inference"], retry_period=0.2)
+    beats = around.speaker(Header, "heartbeat", EVENTS)
+    watcher._managed["inference"].client = Mock(service_is_ready=lambda: True, call_async=lambda _: Future())
+    around.wait(lambda: beats.get_subscription_count())
+
+    def beat(life):
+        beats.publish(Header(frame_id=f"inference/unconfigured/{life}"))
+        return watcher._managed["inference"].asked
+    around.wait(lambda: beat(1))
+    beat(2)
+    around.wait(lambda: around.said("inference: configure ended with the process"))
+    assert watcher._managed["inference"].failures == 1
 
 
 def test_a_transition_that_does_not_fit_is_refused_and_the_node_lives(around):

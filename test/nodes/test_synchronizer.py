@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
-from vla_ros_msgs.msg import Command, Observation
 
 from vla_ros.core.types import Command as CoreCommand
 from vla_ros.nodes import convert
 from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST
 from vla_ros.nodes.synchronizer import Synchronizer
+from vla_ros_msgs.msg import Command, Observation
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 

@@ -16,10 +16,10 @@ from nav_msgs.msg import Odometry  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
-from vla_ros_msgs.msg import SafetyReport  # noqa: E402
 
 from vla_ros.nodes.qos import EVENTS  # noqa: E402
 from vla_ros.tools.processes import ProcessGroup, node_command, suite_environment, suite_nodes  # noqa: E402
+from vla_ros_msgs.msg import SafetyReport  # noqa: E402
 
 SPIN = '{"values": {"linear.x": 0.0, "angular.z": 0.4}}'
 KILLED = ["camera_ingest", "command_ingest", "synchronizer", "inference", "supervisor", "safety_validator"]

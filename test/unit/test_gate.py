@@ -17,6 +17,7 @@ MS = 1_000_000
 S = 1000 * MS
 EPOCH = 1_700_000_000 * S
 ROBOT = load_robot(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
+JOINTS = [f"joint_{i}" for i in range(1, 7)]
 ARM = load_robot(Path(__file__).parents[2] / "config" / "robots" / "diffdrive_arm.yaml")
 
 
@@ -25,7 +26,8 @@ class World:
 
     def __init__(self, robot=ROBOT):
         self.gate = Gate(robot, Settings(sources={"odom": 300 * MS}))
-        self.inputs = Inputs(measured={"gripper": 1.0})
+        self.inputs = Inputs(seen={}, command=Command(0, 1, ""))
+        self.positions = {"gripper": 1.0}
         self.now, self.offset = 10 * S, EPOCH
         self.values = {"linear.x": 0.3, "gripper": 1.0}
         self.speaks, self.alive = True, True
@@ -36,7 +38,8 @@ class World:
             stamp = self.now + self.offset
             if self.alive:
                 self.inputs.seen["odom"] = self.now
-            if self.speaks and self.inputs.command:
+                self.inputs.measured.update({name: (value, self.now) for name, value in self.positions.items()})
+            if self.speaks:
                 self.inputs.chunk = ActionChunk(stamp - 30 * MS, self.inputs.command.generation, tuple(self.values),
                                                 np.array([list(self.values.values())], np.float32), 100 * MS)
             self.action, self.report = self.gate.step(self.now, stamp, self.inputs)
@@ -45,9 +48,8 @@ class World:
     def arm(self):
         return self.gate.arm(self.now, self.inputs)
 
-    def say(self, text, generation=None):
-        last = self.inputs.command.generation if self.inputs.command else 0
-        self.inputs.command = Command(self.now + self.offset, generation or last + 1, text)
+    def say(self, text):
+        self.inputs.command = Command(self.now + self.offset, self.inputs.command.generation + 1, text)
 
     def moving(self):
         self.tick()
@@ -204,7 +206,7 @@ def test_a_gripper_keeps_its_grip_when_it_stops():
     world = World().moving()
     world.values = {"linear.x": 0.0, "gripper": 0.0}
     world.tick(30)
-    world.inputs.measured["gripper"] = 0.6  # something is between the fingers
+    world.positions["gripper"] = 0.6  # something is between the fingers
     world.inputs.stop_pressed = True
     world.tick(5)
     assert world.action["gripper"] == 0.0
@@ -212,33 +214,119 @@ def test_a_gripper_keeps_its_grip_when_it_stops():
 
 def test_a_joint_holds_where_it_was_measured():
     world = World(ARM)
-    world.inputs.measured = {"joint_1": 0.5}
-    world.values = {"joint_1": 1.5}
+    world.positions = dict.fromkeys(JOINTS, 0.5)
+    world.values = dict.fromkeys(JOINTS, 1.5)
     world.tick()
     world.arm()
     world.say("reach")
     world.tick(20)
     assert 0.5 < world.action["joint_1"] < 1.5
-    assert "joint_2" not in world.action  # nobody commanded it
-    world.inputs.measured["joint_1"] = 0.55
+    assert "gripper" not in world.action  # nobody commanded it
+    world.positions["joint_1"] = world.action["joint_1"] + 0.002
     world.say("")
     world.tick()
-    assert world.action["joint_1"] == 0.55
-    world.inputs.measured["joint_1"] = 0.40
+    held = world.positions["joint_1"]
+    assert world.action["joint_1"] == pytest.approx(held)
+    world.positions["joint_1"] = held - 0.1
     world.tick(5)
-    assert world.action["joint_1"] == 0.55  # it does not sag along
+    assert world.action["joint_1"] == pytest.approx(held)  # it does not sag along
+
+
+def reaching(positions):
+    world = World(ARM)
+    world.positions = {**dict.fromkeys(JOINTS, 0.5), **positions}
+    world.values = dict.fromkeys(JOINTS, 1.5)
+    world.tick()
+    world.arm()
+    world.say("reach")
+    return world
+
+
+def test_a_measurement_that_has_grown_old_does_not_move_a_joint_when_it_holds():
+    world = reaching({})
+    world.tick(5)
+    del world.positions["joint_1"]  # its driver died; the others go on
+    world.tick(30)
+    before = world.action["joint_1"]
+    world.say("")
+    world.tick(5)
+    assert world.action["joint_1"] == before
+
+
+def test_a_hold_moves_a_joint_no_faster_than_its_rate():
+    world = reaching({})
+    world.tick(30)
+    before = world.action["joint_1"]
+    world.positions["joint_1"] = -1.0  # slipped, or a lie
+    world.say("")
+    world.tick()
+    assert abs(world.action["joint_1"] - before) <= 0.5 * 0.02 + 1e-9
+
+
+def test_a_joint_that_stands_outside_its_limits_is_not_moved():
+    world = reaching({"joint_4": -2.36})
+    assert world.tick(5).verdict is Verdict.HELD
+    assert "joint_4 stands at -2.36 rad, outside its limits" in world.report.reason
+    assert not set(JOINTS) & set(world.action)
+
+
+def test_an_action_for_half_an_arm_is_refused():
+    world = reaching({})
+    del world.values["joint_6"]
+    assert world.tick(5).rule == "shape"
+    assert "lacks 'joint_6'" in world.report.reason
+
+
+def test_disarmed_it_leaves_the_arm_to_others_and_forgets_where_it_was():
+    world = reaching({})
+    world.tick(20)
+    world.gate.disarm()
+    world.tick()
+    assert world.action == {"linear.x": 0.0, "angular.z": 0.0}
+    world.positions = dict.fromkeys(JOINTS, -0.5)  # someone moved it by hand
+    world.tick()
+    world.arm()
+    world.say("reach")
+    world.tick()
+    assert world.action["joint_1"] == pytest.approx(-0.5 + 0.5 * 0.02)
+
+
+def test_arming_needs_to_have_heard_from_the_operator_s_node():
+    world = World()
+    world.inputs.command = None
+    world.speaks = False
+    world.tick()
+    assert world.arm() == (False, "nothing was heard from command_ingest yet")
+
+
+def test_the_same_picture_again_is_no_younger():
+    world = World().moving()
+    chunk, world.speaks = world.inputs.chunk, False
+    for _ in range(30):
+        world.offset -= 20 * MS  # the ROS clock stands still, and someone repeats the last action
+        world.inputs.chunk = ActionChunk(chunk.stamp, chunk.generation, chunk.channels, chunk.values, chunk.step)
+        world.tick()
+    assert world.report.rule == "age"
+    assert world.action["linear.x"] == 0.0
+
+
+def test_a_gate_that_stood_still_stops():
+    world = World().moving()
+    world.now += 490 * MS
+    assert world.tick().state is State.STOPPED
+    assert "stood still" in world.report.reason
 
 
 @pytest.mark.parametrize("evil", [math.nan, math.inf])
 def test_a_measurement_that_is_not_finite_is_never_sent(evil):
     world = World(ARM)
-    world.inputs.measured = {"joint_1": 0.5}
-    world.values = {"joint_1": 1.5}
+    world.positions = dict.fromkeys(JOINTS, 0.5)
+    world.values = dict.fromkeys(JOINTS, 1.5)
     world.tick()
     world.arm()
     world.say("reach")
     world.tick(5)
-    world.inputs.measured["joint_1"] = evil
+    world.positions["joint_1"] = evil
     world.say("")
     world.tick()
     assert math.isfinite(world.action["joint_1"])
@@ -300,7 +388,7 @@ def play(world, event):
     elif kind == "pause":
         world.now += values[0]
     elif kind == "measure":
-        world.inputs.measured["gripper"] = values[0]
+        world.positions["gripper"] = values[0]
     return False
 
 

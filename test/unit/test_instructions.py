@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla_ros.core.instructions import RateLimit, clean, is_stop
+from vla_ros.core.instructions import RateLimit, check_stop_words, clean, is_stop
 
 S = 1_000_000_000
 
@@ -33,6 +33,17 @@ def test_bad_text_gets_a_sentence(text, says):
 @pytest.mark.parametrize("text", ["stop", "STOP!", "please stop", "Stop.", "halt", "don't stop", "robot: FREEZE", "abort"])
 def test_a_stop_word_stops(text):
     assert is_stop(text)
+
+
+@pytest.mark.parametrize("text", ["arre\u0302te !", "ARRÊTE", "\uff53\uff54\uff4f\uff50"])
+def test_a_stop_word_stops_however_it_is_typed(text):
+    assert is_stop(text, check_stop_words(["stop", "arrête"]))
+
+
+@pytest.mark.parametrize("words, says", [([], "is empty"), (["hold on"], "single words"), (["stop", ""], "single words")])
+def test_stop_words_that_could_not_match_are_refused(words, says):
+    with pytest.raises(ValueError, match=says):
+        check_stop_words(words)
 
 
 @pytest.mark.parametrize("text", ["", "go to the red block", "unstoppable", "go to the bus-stopper", "stopp"])

@@ -122,17 +122,19 @@ def test_a_clock_that_steps_back_flushes_and_pairing_goes_on():
     sync.add_frame(frame(100 * S + 1))
     assert sync.read(50 * S) is None
     assert sync.drops["clock stepped back"] == 1
-    sync.add_command(Command(50 * S, 2, "go"))
     sync.add_frame(frame(50 * S + MS))
-    assert sync.read(50 * S + MS).command.generation == 2
+    assert sync.read(50 * S + MS).command.generation == 1
 
 
-def test_an_image_from_the_future_flushes():
-    sync = pairing()
+@pytest.mark.parametrize("ahead, dropped", [(10 * S - 1, False), (10 * S, False), (10 * S + 1, True)])
+def test_an_image_from_the_future_is_dropped_and_the_instruction_stays(ahead, dropped):
+    sync = pairing(command_ttl=60 * S)
     sync.add_command(Command(S, 1, "go"))
-    sync.add_frame(frame(S + 101 * MS))
-    assert sync.read(S) is None
-    assert sync.drops["image from the future"] == 1
+    sync.add_frame(frame(S + ahead))
+    assert (sync.read(S) is None) == dropped
+    assert sync.drops["image from the future"] == dropped
+    sync.add_frame(frame(S + ahead + MS))
+    assert sync.read(S + ahead).command.generation == 1
 
 
 def test_the_state_holds_every_source_s_newest_numbers():

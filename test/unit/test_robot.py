@@ -60,6 +60,12 @@ def test_a_good_robot():
     (changed("outputs", 0, "type", "Twist"), "type is 'Twist'; use one of"),
     (changed("outputs", 0, "channels", ["gripper"]), "a Twist cannot carry 'gripper'"),
     (changed("outputs", 0, "channels", ["linear.q"]), "'linear.q' is not one of gripper, linear.x"),
+    (changed("outputs", 0, "channels", ["linear.x", "gripper"]), "a Twist cannot carry 'gripper'"),
+    (changed("channels", "linear.x", "stop", "hold"), "'linear.x' is a velocity, so its stop is zero, not hold"),
+    (changed("outputs", [{**GOOD["outputs"][1], "channels": ["linear.x", "gripper"]}]), "mixes velocities and positions"),
+    (changed("channels", "linear.x", "bounds", [-1e39, 1e39]), "bounds is -inf; give a finite number"),
+    (changed("channels", {name: {**fields, "joint": "j"} for name, fields in GOOD["channels"].items()}),
+     "joint 'j' measures 2 channels"),
     (changed("outputs", []), "'linear.x' is sent by 0 outputs"),
     (changed("outputs", GOOD["outputs"] * 2), "'linear.x' is sent by 2 outputs"),
 ])

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from vla_ros.core.robot import Channel
+from vla_ros.core.robot import Channel, Output, Robot
 from vla_ros.core.types import ActionChunk, Command
 from vla_ros.safety import rules
 from vla_ros.safety.rules import Settings, Verdict
@@ -13,6 +13,7 @@ MS = 1_000_000
 SPEED = Channel("linear.x", "m/s", (-1.0, 1.0), (-0.5, 0.5), rate=1.0, brake=3.0, deadband=0.01)
 GRIPPER = Channel("gripper", "1", (0.0, 1.0), (0.0, 1.0), rate=2.0, brake=2.0, stop="keep", joint="finger")
 BOTH = (SPEED, GRIPPER)
+ROBOT = Robot("r", "base_link", BOTH, (Output("/v", "t", ("linear.x",)), Output("/g", "t", ("gripper",))))
 EVIL = [math.nan, math.inf, -math.inf, 1e308, -1e308]
 
 
@@ -55,13 +56,13 @@ def test_generation_without_a_chunk():
     (chunk(channels=("linear.x", "linear.x")), "twice"), (chunk(values=np.zeros((1, 0)), channels=("gripper",)), "shape"),
 ])
 def test_a_bad_shape_is_held(bad, says):
-    finding = rules.shape(chunk=bad, robot=BOTH)
+    finding = rules.shape(chunk=bad, robot=ROBOT)
     assert finding.verdict is Verdict.HELD and says in finding.reason
 
 
 def test_a_good_shape_passes():
-    assert rules.shape(chunk=chunk(), robot=BOTH) is None
-    assert rules.shape(chunk=chunk(values=[[0.0]], channels=("gripper",)), robot=BOTH) is None
+    assert rules.shape(chunk=chunk(), robot=ROBOT) is None
+    assert rules.shape(chunk=chunk(values=[[0.0]], channels=("gripper",)), robot=ROBOT) is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

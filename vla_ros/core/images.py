@@ -1,8 +1,10 @@
 """Camera images: is the message what it says, and how does it become the picture a policy wants?"""
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from array import array
 
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 25))  # a small file can hold a picture of gigabytes
 import cv2
 import numpy as np
 
@@ -50,7 +52,7 @@ def check_stamp(stamp: int, now: int, max_future: int, max_age: int) -> None:
                          "synchronise the camera's clock or look for a slow driver")
 
 
-def without_padding(data: Sequence[int], height: int, step: int, row: int) -> np.ndarray:
+def without_padding(data: array[int] | bytes, height: int, step: int, row: int) -> np.ndarray:
     """The bytes of `data` (height x step) less each row's padding: height x row."""
     return np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(height, step)[:, :row])
 

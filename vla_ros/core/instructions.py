@@ -27,9 +27,24 @@ def clean(text: str, max_length: int) -> str:
     return text
 
 
+def fold(text: str) -> str:
+    """However it was typed, the same word: case, accents' encoding and full-width letters aside."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
 def is_stop(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
-    """Whether any word of `text` is a stop word. Doubt means stop: "don't stop" stops as well."""
-    return not set(re.findall(r"\w+", text.casefold())).isdisjoint(stop_words)
+    """Whether any word of `text` is one of the folded `stop_words`. Doubt means stop: "don't stop" stops too."""
+    return not set(re.findall(r"\w+", fold(text))).isdisjoint(stop_words)
+
+
+def check_stop_words(words: Collection[str]) -> frozenset[str]:
+    """The words folded. Raises ValueError for a list that could not stop the robot."""
+    if not words:
+        raise ValueError("parameter 'stop_words' is empty; the operator needs at least one")
+    for word in words:
+        if not re.fullmatch(r"\w+", fold(word)):
+            raise ValueError(f"parameter 'stop_words' holds {word!r}; give single words")
+    return frozenset(map(fold, words))
 
 
 class RateLimit:

@@ -14,11 +14,12 @@ class Synchronizer:
 
     `latched`: an instruction holds until it is replaced, cancelled or older than `command_ttl`.
     `strict`: image and command stamps lie within `max_skew`. Cameras pair within `max_skew` of each
-    other in both. A clock that steps back, or a stamp more than `max_future` ahead, flushes. Times in ns.
+    other in both. A clock that steps back flushes images and state; the instruction stays, for its age and
+    the gate to judge. An image stamped more than `max_future` ahead is dropped. Times in ns.
     """
 
     def __init__(self, cameras: Sequence[str], mode: str, max_skew: int, command_ttl: int,
-                 size: int = 10, max_future: int = 100_000_000) -> None:
+                 size: int = 10, max_future: int = 10_000_000_000) -> None:
         if mode not in MODES:
             raise ValueError(f"mode is '{mode}'; use one of {', '.join(MODES)}")
         self._frames: dict[str, deque[Frame]] = {camera: deque(maxlen=size) for camera in cameras}
@@ -32,6 +33,7 @@ class Synchronizer:
         self._done = 0
         self.drops: Counter[str] = Counter()
         self.waiting_for = "no image yet"
+        self.expired = 0  # the generation of an instruction that grew too old
 
     def add_frame(self, frame: Frame) -> None:
         frames = self._frames[frame.camera]
@@ -50,7 +52,6 @@ class Synchronizer:
     def flush(self, reason: str) -> None:
         for frames in self._frames.values():
             frames.clear()
-        self._commands.clear()
         self._state.clear()
         self._done = 0
         self.drops[reason] += 1
@@ -80,12 +81,12 @@ class Synchronizer:
     def _newest_frames(self, now: int) -> list[Frame] | None:
         """One frame a camera, all near the newest stamp that every camera has reached."""
         for camera, frames in self._frames.items():
+            while frames and frames[-1].stamp - now > self._max_future:
+                frames.pop()
+                self.drops["image from the future"] += 1
             if not frames:
                 self.waiting_for = f"no image from '{camera}'"
                 return None
-        if max(frames[-1].stamp for frames in self._frames.values()) - now > self._max_future:
-            self.flush("image from the future")
-            return None
         target = min(frames[-1].stamp for frames in self._frames.values())
         chosen = [min(frames, key=lambda frame: abs(frame.stamp - target)) for frames in self._frames.values()]
         stamps = [frame.stamp for frame in chosen]
@@ -113,6 +114,7 @@ class Synchronizer:
                 return None
         elif now - newest.stamp > self.command_ttl:
             self.drops["instruction too old"] += 1
+            self.expired = newest.generation
             self.waiting_for = (f"the instruction is {to_seconds(now - newest.stamp):.1f} s old; "
                                 f"it holds for {to_seconds(self.command_ttl):.1f} s (command_ttl)")
             return None

@@ -1,8 +1,9 @@
 """Registries: plain dicts of name -> "module:Attribute", imported only when asked for."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Mapping
+from typing import Any
 
 
 def lookup(registry: Mapping[str, str], name: str, kind: str) -> Any:

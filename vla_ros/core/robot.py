@@ -81,11 +81,15 @@ def parse_robot(data: Any) -> Robot:
         raise ValueError("channels is empty; a robot obeys at least one")
     if not isinstance(data["outputs"], list):
         raise ValueError(f"outputs is {data['outputs']!r}; give a list of topics")
-    outputs = tuple(_output(fields, {channel.name for channel in channels}) for fields in data["outputs"])
+    outputs = tuple(_output(fields, {channel.name: channel for channel in channels}) for fields in data["outputs"])
     sent = [name for output in outputs for name in output.channels]
     for channel in channels:
         if sent.count(channel.name) != 1:
             raise ValueError(f"channel '{channel.name}' is sent by {sent.count(channel.name)} outputs; one is right")
+    joints = [channel.joint for channel in channels if channel.joint]
+    for joint in joints:
+        if joints.count(joint) > 1:
+            raise ValueError(f"joint '{joint}' measures {joints.count(joint)} channels; one is right")
     return Robot(str(data["name"]), str(data.get("base_frame", "base_link")), channels, outputs)
 
 
@@ -108,7 +112,7 @@ def _channel(name: str, fields: Any) -> Channel:
         joint=str(fields.get("joint", "")), scale=_number(fields.get("scale", 1.0), f"{where}: scale", above=0.0))
 
 
-def _output(fields: Any, known: set[str]) -> Output:
+def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
     _keys(fields, "an output", {"topic", "type", "channels"}, set())
     topic, kind, names = str(fields["topic"]), fields["type"], fields["channels"]
     if kind not in OUTPUT_TYPES:
@@ -120,6 +124,10 @@ def _output(fields: Any, known: set[str]) -> Output:
             raise ValueError(f"output '{topic}': channel '{name}' is not one of {', '.join(sorted(known))}")
         if "Twist" in kind and name not in TWIST_CHANNELS:
             raise ValueError(f"output '{topic}': a Twist cannot carry '{name}', only {', '.join(TWIST_CHANNELS)}")
+        if "Twist" in kind and known[name].stop != "zero":
+            raise ValueError(f"output '{topic}': '{name}' is a velocity, so its stop is zero, not {known[name].stop}")
+    if len({known[name].stop == "zero" for name in names}) > 1:
+        raise ValueError(f"output '{topic}' mixes velocities and positions; a stop could not be sent on it")
     return Output(topic, kind, tuple(names))
 
 
@@ -151,7 +159,8 @@ def _number(value: Any, what: str, above: float = -math.inf, at_least: float = -
 def _pair(value: Any, what: str) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
         raise ValueError(f"{what} is {value!r}; give [lowest, highest]")
-    low, high = (float(np.float32(_number(end, what))) for end in value)  # actions travel as float32
+    with np.errstate(over="ignore"):  # actions travel as float32
+        low, high = (_number(float(np.float32(_number(end, what))), what) for end in value)
     if low >= high:
         raise ValueError(f"{what} is {value!r}; the lowest must be below the highest")
     return low, high

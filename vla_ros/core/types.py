@@ -4,8 +4,8 @@ Times are integer nanoseconds; a `stamp` is on the ROS clock. Units are SI, axes
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Mapping
 
 import numpy as np
 from numpy.typing import NDArray

@@ -8,6 +8,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
@@ -55,8 +56,9 @@ class ManagedNode(LifecycleNode):
         self._feedback = self.create_publisher(String, "feedback", EVENTS)
         self._heartbeat = self.create_publisher(Header, "heartbeat", EVENTS)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", EVENTS)
-        self._beat_timer = self.create_timer(HEARTBEAT_PERIOD, self._beat)
-        self._report_timer = self.create_timer(1.0, self._report)
+        self._life = f"{time.time_ns():x}"  # tells a respawned process from the one before
+        self._beat_timer = self.steady_timer(HEARTBEAT_PERIOD, self._beat)
+        self._report_timer = self.steady_timer(1.0, self._report)
 
     # -- what subclasses fill in -----------------------------------------------------------------------
     def configure(self) -> None:
@@ -82,10 +84,11 @@ class ManagedNode(LifecycleNode):
     def active(self) -> bool:
         return self.stage == "active"
 
-    def listen(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> None:
-        """A subscription whose callback runs only while active, and cannot raise."""
+    def listen(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile,
+               always: bool = False) -> None:
+        """A subscription whose callback cannot raise, and runs only while active, or `always`."""
         def guarded(message: Any) -> None:
-            if self.active:
+            if always or self.active:
                 self.guard(callback, message)
         subscription = self.create_subscription(kind, topic, guarded, qos)
         self._entities.append((self.destroy_subscription, subscription))
@@ -96,8 +99,12 @@ class ManagedNode(LifecycleNode):
         return publisher
 
     def every(self, seconds: float, callback: Callable[[], None]) -> None:
-        timer = self.create_timer(seconds, lambda: self.guard(callback))
+        timer = self.steady_timer(seconds, lambda: self.guard(callback))
         self._entities.append((self.destroy_timer, timer))
+
+    def steady_timer(self, seconds: float, callback: Callable[[], None]) -> Any:
+        """Whatever becomes of the ROS clock: a paused simulation, or a system clock set back by an hour."""
+        return self.create_timer(seconds, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def serve(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:
         service = self.create_service(kind, name, self._answer_safely(callback))
@@ -176,7 +183,7 @@ class ManagedNode(LifecycleNode):
             self._report_timer.timer_period_ns = int(self.p["diagnostics_period"] * 1e9)
             self.configure()
         except Exception as error:
-            self._failed("configured", error)
+            self._transition_failed("configured", error)
             self._drop_entities()
             return FAILURE
         self.stage, self.trouble = "inactive", ""
@@ -209,12 +216,12 @@ class ManagedNode(LifecycleNode):
         try:
             work()
         except Exception as error:  # rclpy would swallow it
-            self._failed(verb, error)
+            self._transition_failed(verb, error)
             return FAILURE
         self.stage = stage
         return SUCCESS
 
-    def _failed(self, verb: str, error: Exception) -> None:
+    def _transition_failed(self, verb: str, error: Exception) -> None:
         self.trouble = f"{self.get_name()} could not be {verb}: {error}"
         self.get_logger().error(self.trouble)
         if not isinstance(error, ValueError):
@@ -233,7 +240,7 @@ class ManagedNode(LifecycleNode):
 
     # -- heartbeat and diagnostics ---------------------------------------------------------------------
     def _beat(self) -> None:
-        header = Header(frame_id=f"{self.get_name()}/{self.stage}")
+        header = Header(frame_id=f"{self.get_name()}/{self.stage}/{self._life}")
         header.stamp = self.get_clock().now().to_msg()
         self._heartbeat.publish(header)
 

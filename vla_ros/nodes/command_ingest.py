@@ -5,14 +5,14 @@ import time
 from typing import Any
 
 from std_msgs.msg import String
-from vla_ros_msgs.msg import Command as CommandMessage
 
-from vla_ros.core.instructions import RateLimit, clean, is_stop
+from vla_ros.core.instructions import RateLimit, check_stop_words, clean, is_stop
 from vla_ros.core.types import Command
 from vla_ros.nodes.base import ManagedNode
 from vla_ros.nodes.convert import command_message
 from vla_ros.nodes.qos import EVENTS, LATCHED
 from vla_ros.nodes.run import run
+from vla_ros_msgs.msg import Command as CommandMessage
 
 
 class CommandIngest(ManagedNode):
@@ -23,7 +23,7 @@ class CommandIngest(ManagedNode):
         self._text = ""
 
     def configure(self) -> None:
-        self._stop_words = {word.casefold() for word in self.p["stop_words"]}
+        self._stop_words = check_stop_words(self.p["stop_words"])
         self._limit = RateLimit(self.p["max_rate"])
         self._answers = RateLimit(1.0)
         self._command = self.speak(CommandMessage, "command", LATCHED)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import Image as ImageMessage
+
+from vla_ros.core.types import NANOSECONDS, ActionChunk, Command, Image, Observation
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Command as CommandMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
-
-from vla_ros.core.types import NANOSECONDS, ActionChunk, Command, Image, Observation
 
 
 def stamp_ns(stamp: Any) -> int:
@@ -33,7 +33,7 @@ def duration_message(nanoseconds: int) -> Duration:
 
 def byte_array(values: np.ndarray) -> array:
     data = array("B")
-    data.frombytes(memoryview(np.ascontiguousarray(values)).cast("B"))
+    data.frombytes(np.ascontiguousarray(values).data.cast("B"))
     return data
 
 

@@ -7,8 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
-from vla_ros_msgs.msg import Observation as ObservationMessage
 
 from vla_ros.core.mailbox import Mailbox
 from vla_ros.core.robot import load_robot
@@ -20,6 +18,8 @@ from vla_ros.nodes.qos import LATEST
 from vla_ros.nodes.run import run
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import Policy, PolicySpec
+from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
+from vla_ros_msgs.msg import Observation as ObservationMessage
 
 
 class Inference(ManagedNode):
@@ -94,6 +94,9 @@ class Inference(ManagedNode):
                 self._generation, self._said = observation.command.generation, ""
                 self._policy.reset()
             chunk = self._policy.predict(observation)
+            if chunk.values.ndim != 2 or chunk.values.shape[1] != len(chunk.channels):  # flat, it could pass for right
+                raise ValueError(f"policy '{self._policy.name}' gave values of shape {chunk.values.shape} "
+                                 f"for {len(chunk.channels)} channels; rows x channels is right")
         except ValueError as error:
             self._say(error)
             return

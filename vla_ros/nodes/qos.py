@@ -1,8 +1,10 @@
-"""The four kinds of connection in the suite. Both ends of a topic take theirs from here."""
+"""The kinds of connection in the suite. Both ends of a topic take theirs from here."""
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 # A camera or lidar: the newest, and never wait for a lost one.
 SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# What the robot says of itself: matches drivers that publish reliably and those that do not.
+STATE = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 # Between our own nodes: the newest wins, none is lost on the way.
 LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 # What a late joiner must know as well: the instruction that holds.

@@ -7,29 +7,30 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, Executor, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from vla_ros.nodes.base import ManagedNode
+from vla_ros.nodes.base import SUCCESS, ManagedNode
 
 
-def run(node_class: type[ManagedNode], start: bool = False) -> None:
+def run(node_class: Callable[[], ManagedNode], start: bool = False) -> None:
     """Spins a node until SIGINT or SIGTERM. `start`: it configures and activates itself."""
     _keep_memory()
     sys.setswitchinterval(0.001)  # the gate's thread must not wait 5 ms for the executor's
     signals = {signal.SIGINT, signal.SIGTERM}
     # Blocked before any thread starts, so that only sigwait below takes them: a Python handler would
     # run only after the executor's wait in C returns.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job comes with it ignored
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = node_class()
     # Not rclpy.experimental's EventsExecutor: with rclpy 7.1 its spin kept the GIL and no other thread ran.
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    if start:
-        node.trigger_configure()
+    if start and node.trigger_configure() == SUCCESS:
         node.trigger_activate()
     failed: list[BaseException] = []
     spinner = threading.Thread(target=_spin, args=(executor, failed), name="executor", daemon=True)

@@ -8,28 +8,29 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from typing import Any
 
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import JointState, LaserScan
 from std_msgs.msg import Bool, Header
 from std_srvs.srv import Trigger
-from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
-from vla_ros_msgs.msg import Command as CommandMessage
-from vla_ros_msgs.msg import SafetyReport
 
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
 from vla_ros.nodes.outputs import Outputs
-from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, SENSOR
+from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, STATE
 from vla_ros.nodes.run import run
-from vla_ros.safety.gate import Gate, Inputs, Report
+from vla_ros.safety.gate import Gate, Inputs, Report, State
 from vla_ros.safety.rules import Settings
+from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
+from vla_ros_msgs.msg import Command as CommandMessage
+from vla_ros_msgs.msg import SafetyReport
 
 SHORTEST_WAIT = 2_000_000  # ns between ticks; chunks that come faster than this do not make the gate run faster
-TOPICS = {"joint_states": (JointState, EVENTS), "odom": (Odometry, EVENTS), "scan": (LaserScan, SENSOR)}
+TOPICS = {"joint_states": JointState, "odom": Odometry, "scan": LaserScan}
 
 
 class SafetyValidator(ManagedNode):
@@ -37,11 +38,17 @@ class SafetyValidator(ManagedNode):
         super().__init__("safety_validator", **options)
         self._lock = threading.Condition()  # guards the gate, its inputs and the wire
         self._gate: Gate | None = None
+        self._inputs = Inputs()
         self._thread: threading.Thread | None = None
         self._asked = False
         self._ticked = 0
         self._running = False
         self._said: tuple[Any, ...] = ()
+        self._to_say: deque[str] = deque(maxlen=50)
+        self._stop_pressed = False
+        # Heard in every state of the node, reliable or not: a pressed button must not be missed.
+        for qos in (EVENTS, STATE):
+            self.create_subscription(Bool, "stop", lambda message: self.guard(self._on_stop, message), qos)
 
     def configure(self) -> None:
         robot = load_robot(self.p["robot_file"])
@@ -49,31 +56,40 @@ class SafetyValidator(ManagedNode):
             if topic not in TOPICS:
                 raise ValueError(f"parameter 'required_topics' holds '{topic}'; use some of {', '.join(TOPICS)}")
         self._period = to_nanoseconds(1.0 / self.p["rate"])
-        self._gate = Gate(robot, self._settings(self.p))
-        self._inputs = Inputs()
+        self._robot = robot
+        self._renew()
         self._joints = {channel.joint: channel for channel in robot.channels if channel.joint}
         self._names = [channel.name for channel in robot.channels]
         self._outputs = Outputs(self, robot, self._period)
         self._reports = self.speak(SafetyReport, "safety_report", EVENTS)
         self.listen(ActionChunkMessage, "action_chunk", self._on_chunk, LATEST)
-        self.listen(Bool, "stop", self._on_stop, EVENTS)
         self.listen(Header, "heartbeat", self._on_heartbeat, EVENTS)
         for topic in {"joint_states", *self.p["required_topics"]}:
-            kind, qos = TOPICS[topic]
-            self.listen(kind, f"/{topic}", self._on_joint_states if topic == "joint_states" else self._seen(topic), qos)
-        subscription = self.create_subscription(
-            CommandMessage, "command", lambda message: self.guard(self._on_command, message), LATCHED)
-        self._entities.append((self.destroy_subscription, subscription))  # latched: heard also while inactive
+            callback = self._on_joint_states if topic == "joint_states" else self._seen(topic)
+            self.listen(TOPICS[topic], f"/{topic}", callback, STATE)
+        self.listen(CommandMessage, "command", self._on_command, LATCHED, always=True)
+        self.every(0.1, self._say)
         for name in ("arm", "disarm", "reset"):
             self.serve(Trigger, f"~/{name}", getattr(self, f"_on_{name}"))
 
+    def _renew(self) -> None:
+        """A gate that remembers nothing of what was emitted, seen or measured, but stays stopped if it was."""
+        with self._lock:
+            before = self._gate
+            self._gate = Gate(self._robot, self._settings(self.p))
+            if before and before.state is State.STOPPED:
+                self._gate.latch(before.cause)
+            command = self._inputs.command if before else None
+            self._inputs = Inputs(command=command, stop_pressed=self._stop_pressed)
+
     def _settings(self, parameters: dict[str, Any]) -> Settings:
-        sources = {name: to_nanoseconds(parameters["heartbeat_timeout"]) for name in parameters["required_nodes"]}
-        sources |= {name: to_nanoseconds(parameters["topic_timeout"]) for name in parameters["required_topics"]}
+        nodes, topics = to_nanoseconds(parameters["heartbeat_timeout"]), to_nanoseconds(parameters["topic_timeout"])
+        sources = {f"node {name}": nodes for name in parameters["required_nodes"]}
+        sources |= {f"/{name}": topics for name in parameters["required_topics"]}
         return Settings(
             max_age=to_nanoseconds(parameters["max_age"]), max_future=to_nanoseconds(parameters["max_future"]),
             clock_jump=to_nanoseconds(parameters["clock_jump"]), period=to_nanoseconds(1.0 / parameters["rate"]),
-            sources=sources)
+            measured_age=topics, sources=sources)
 
     def apply(self, parameters: dict[str, Any]) -> None:
         assert self._gate is not None
@@ -81,17 +97,22 @@ class SafetyValidator(ManagedNode):
             self._gate.settings = self._settings(parameters)
 
     def activate(self) -> None:
+        self._renew()
         self._running = True
         self._thread = threading.Thread(target=self._watch, name="gate", daemon=True)
         self._thread.start()
 
     def deactivate(self) -> None:
         assert self._gate is not None
-        with self._lock:
+        held = self._lock.acquire(timeout=0.2)  # the stop goes out even where a tick hangs
+        try:
             self._running = False
             self._outputs.stop(self.now())  # before anything else
+        finally:
             self._gate.disarm()
-            self._lock.notify_all()
+            if held:
+                self._lock.notify_all()
+                self._lock.release()
         if self._thread:
             self._thread.join(timeout=1.0)
 
@@ -107,8 +128,10 @@ class SafetyValidator(ManagedNode):
                     self._lock.wait((then - now) / 1e9)
                     continue
                 self._tick()
+                now = time.monotonic_ns()
                 if now >= due:
                     due += self._period * (1 + (now - due) // self._period)
+                self._lock.wait(0.0005)  # whatever a tick takes: the others get the lock in between
 
     def _tick(self) -> None:
         assert self._gate is not None
@@ -119,7 +142,7 @@ class SafetyValidator(ManagedNode):
             action, report = self._gate.step(steady, stamp, self._inputs)
             self._outputs.send(action, stamp)
             self._publish(report, stamp)
-            self._say(report)
+            self._note(report)
         except Exception as error:
             self._gate.latch(f"a tick failed: {type(error).__name__}: {error}")
             self.guard(self._outputs.stop, 0)
@@ -137,13 +160,17 @@ class SafetyValidator(ManagedNode):
         message.emitted = convert.float_array(report.emitted)
         self._reports.publish(message)
 
-    def _say(self, report: Report) -> None:
-        """A change of state, verdict or rule goes to the log once, not fifty times a second."""
+    def _note(self, report: Report) -> None:
+        """A change of state, verdict or rule is worth a line in the log, not fifty a second."""
         now = (report.state, report.verdict, report.rule)
         if now != self._said:
             self._said = now
-            self.get_logger().info(f"{report.state.name} {report.verdict.name} {report.rule}: {report.reason}",
-                                   throttle_duration_sec=0.1)
+            self._to_say.append(f"{report.state.name} {report.verdict.name} {report.rule}: {report.reason}")
+
+    def _say(self) -> None:
+        """Outside the lock and the watchdog's thread: a log that blocks must not block the gate."""
+        while self._to_say:
+            self.get_logger().info(self._to_say.popleft())
 
     def fail(self, error: Exception) -> None:
         with self._lock:
@@ -175,30 +202,34 @@ class SafetyValidator(ManagedNode):
 
     def _on_stop(self, message: Bool) -> None:
         with self._lock:
+            self._stop_pressed = message.data
+            if self._gate is None:
+                return
             self._inputs.stop_pressed = message.data
-            if message.data and self._gate:
+            if message.data:
                 self._gate.latch("the stop is pressed")  # also if it is released before the next tick
             self._wake()
 
     def _on_heartbeat(self, message: Header) -> None:
-        name, _, stage = message.frame_id.partition("/")
-        if stage == "active":
+        name, stage = [*message.frame_id.split("/"), ""][:2]
+        if stage == "active" and name in self.p["required_nodes"]:
             with self._lock:
-                self._inputs.seen[name] = time.monotonic_ns()
+                self._inputs.seen[f"node {name}"] = time.monotonic_ns()
 
     def _seen(self, topic: str) -> Any:
         def on_message(message: Any) -> None:
             with self._lock:
-                self._inputs.seen[topic] = time.monotonic_ns()
+                self._inputs.seen[f"/{topic}"] = time.monotonic_ns()
         return on_message
 
     def _on_joint_states(self, message: JointState) -> None:
+        now = time.monotonic_ns()
         with self._lock:
-            self._inputs.seen["joint_states"] = time.monotonic_ns()
+            self._inputs.seen["/joint_states"] = now
             for joint, position in zip(message.name, message.position):
                 channel = self._joints.get(joint)
                 if channel and math.isfinite(position):
-                    self._inputs.measured[channel.name] = position / channel.scale
+                    self._inputs.measured[channel.name] = (position / channel.scale, now)
 
     # -- services --------------------------------------------------------------------------------------
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

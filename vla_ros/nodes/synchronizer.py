@@ -8,15 +8,15 @@ from typing import Any
 
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
-from vla_ros_msgs.msg import Command as CommandMessage
-from vla_ros_msgs.msg import Observation as ObservationMessage
 
 from vla_ros.core.pairing import Synchronizer as Pairing
 from vla_ros.core.types import Frame, to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
-from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST
+from vla_ros.nodes.qos import LATCHED, LATEST, STATE
 from vla_ros.nodes.run import run
+from vla_ros_msgs.msg import Command as CommandMessage
+from vla_ros_msgs.msg import Observation as ObservationMessage
 
 
 class Synchronizer(ManagedNode):
@@ -35,15 +35,11 @@ class Synchronizer(ManagedNode):
         for camera, topic in zip(cameras, topics):
             self.listen(Image, topic, self._frame_of(camera), LATEST)
         # The instruction that holds is kept also while inactive: it is published once, not again.
-        self._keep(CommandMessage, "command", self._on_command)
+        self.listen(CommandMessage, "command", self._on_command, LATCHED, always=True)
         if self.p["use_joint_states"]:
-            self.listen(JointState, "/joint_states", self._on_joint_states, EVENTS)
+            self.listen(JointState, "/joint_states", self._on_joint_states, STATE)
         if self.p["use_odometry"]:
-            self.listen(Odometry, "/odom", self._on_odometry, EVENTS)
-
-    def _keep(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
-        subscription = self.create_subscription(kind, topic, lambda m: self.guard(callback, m), LATCHED)
-        self._entities.append((self.destroy_subscription, subscription))
+            self.listen(Odometry, "/odom", self._on_odometry, STATE)
 
     def apply(self, parameters: dict[str, Any]) -> None:
         assert self._pairing is not None
@@ -95,8 +91,8 @@ class Synchronizer(ManagedNode):
 
     def _tell_expiry(self) -> None:
         assert self._pairing is not None
-        expired = self._pairing.drops["instruction too old"]
-        if expired == 1 != self._told:
+        expired = self._pairing.expired
+        if expired and expired != self._told:
             self.tell(f"the robot holds: {self._pairing.waiting_for}")
         self._told = expired
 

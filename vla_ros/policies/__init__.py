@@ -1,7 +1,8 @@
 """One file a policy. A policy turns an observation into an action chunk; add yours as one line here."""
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from vla_ros.core.registry import lookup
 from vla_ros.policies.base import Policy, PolicySpec

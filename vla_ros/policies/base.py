@@ -1,8 +1,9 @@
 """What a policy is, and what it asks of the nodes around it."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Mapping, Protocol
+from typing import Any, Protocol
 
 from vla_ros.core.types import ActionChunk, Observation
 

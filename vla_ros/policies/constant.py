@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class Constant:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._spec = self.spec(options)
-        values = options.get("values", {channel: 0.0 for channel in self._spec.channels})
+        values = options.get("values", dict.fromkeys(self._spec.channels, 0.0))
         self._row = np.array([[values[channel] for channel in self._spec.channels]], np.float32)
 
     def predict(self, observation: Observation) -> ActionChunk:

@@ -14,7 +14,19 @@ from enum import IntEnum
 from vla_ros.core.chunks import row_at
 from vla_ros.core.robot import Channel, Robot
 from vla_ros.core.types import ActionChunk, Command, to_seconds
-from vla_ros.safety.rules import NEEDS, RULES, Finding, Row, Settings, Situation, Verdict, approach, order
+from vla_ros.safety.rules import (
+    NEEDS,
+    RULES,
+    Finding,
+    Row,
+    Settings,
+    Situation,
+    Verdict,
+    approach,
+    order,
+    shape,
+    sources,
+)
 
 
 class State(IntEnum):
@@ -28,11 +40,11 @@ class State(IntEnum):
 
 @dataclass
 class Inputs:
-    """What arrived, newest only. `seen` and `measured` hold steady times (ns) and channel values."""
+    """What arrived, newest only. `seen`: source -> steady time (ns). `measured`: channel -> (value, steady time)."""
 
     chunk: ActionChunk | None = None
     command: Command | None = None
-    measured: dict[str, float] = field(default_factory=dict)
+    measured: dict[str, tuple[float, int]] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
     stop_pressed: bool = False
 
@@ -80,10 +92,12 @@ class Gate:
             return True, "already armed"
         if inputs.stop_pressed:
             return False, "the stop is pressed; release it first"
-        finding = self._ask(RULES[0], self._situation(now_steady, 0, inputs, ()))
+        finding = self._ask(sources, self._situation(now_steady, 0, inputs))
         if finding:
             return False, finding.reason
-        self._armed_generation = inputs.command.generation if inputs.command else 0
+        if inputs.command is None:  # one from before the arming may still be on its way
+            return False, "nothing was heard from command_ingest yet"
+        self._armed_generation = inputs.command.generation
         self.state = State.HOLDING
         return True, "armed; give an instruction"
 
@@ -112,8 +126,8 @@ class Gate:
         elapsed = min(now_steady - self._then[0], 2 * self.settings.period) if self._then else 0
         finding, requested = None, None
         try:
-            self._watch_clock(now_steady, now_stamp)
             self._admit(now_steady, now_stamp, inputs)
+            self._watch_clock(now_steady, now_stamp)
             if inputs.stop_pressed:
                 self.latch("the stop is pressed")
             if self.state in (State.HOLDING, State.ACTIVE):
@@ -131,7 +145,7 @@ class Gate:
         else:
             if self.state is State.ACTIVE:
                 self.state = State.HOLDING
-            action = self._hold(finding.verdict, inputs, elapsed)
+            action = self._hold(finding.verdict, now_steady, inputs, elapsed)
         action = self._only_finite(action)
         self._last = dict(action)
         return action, self._report(finding, requested, action, now_steady, now_stamp)
@@ -140,9 +154,12 @@ class Gate:
         then, self._then = self._then, (now_steady, now_stamp)
         if then is None:
             return
+        pause = now_steady - then[0]
+        if pause > self.settings.clock_jump:
+            self.latch(f"the gate itself stood still for {to_seconds(pause):.2f} s")
         jump = (now_stamp - then[1]) - (now_steady - then[0])
         if abs(jump) > self.settings.clock_jump:
-            self._chunk = self._offered = None
+            self._chunk = None
             self.latch(f"the ROS clock jumped by {to_seconds(jump):+.2f} s")
 
     def _admit(self, now_steady: int, now_stamp: int, inputs: Inputs) -> None:
@@ -155,8 +172,10 @@ class Gate:
         if late:
             self.counters[late.rule] += 1
             return
+        repeated = self._chunk is not None and chunk.stamp == self._chunk.stamp
         self._chunk = chunk
-        self._admitted = (now_steady, now_stamp - chunk.stamp)
+        if not repeated:  # the same picture again is no younger for it, whatever the ROS clock says
+            self._admitted = (now_steady, now_stamp - chunk.stamp)
 
     def _age(self, now_steady: int, now_stamp: int) -> int:
         """Of the picture behind the action: the larger by the ROS clock and by the steady one."""
@@ -165,10 +184,10 @@ class Gate:
         by_stamp = now_stamp - self._chunk.stamp
         return max(by_stamp, self._admitted[1] + now_steady - self._admitted[0])
 
-    def _situation(self, now_steady: int, age: int, inputs: Inputs, channels: tuple[Channel, ...]) -> Situation:
+    def _situation(self, now_steady: int, age: int, inputs: Inputs) -> Situation:
         silence = {name: now_steady - inputs.seen[name] if name in inputs.seen else None
                    for name in self.settings.sources}
-        return Situation(self.robot.channels, channels, self.settings, self._chunk, inputs.command,
+        return Situation(self.robot, (), self.settings, self._chunk, inputs.command,
                          self._armed_generation, age, silence, (), (), 0)
 
     def _ask(self, rule: object, situation: Situation) -> Finding | None:
@@ -180,7 +199,7 @@ class Gate:
     def _judge(self, now_steady: int, now_stamp: int, inputs: Inputs,
                elapsed: int) -> tuple[Finding | None, dict[str, float] | None, Row, tuple[Channel, ...]]:
         """The rules in their order: the finding that decides, what was requested, and the row that is left."""
-        situation = self._situation(now_steady, self._age(now_steady, now_stamp), inputs, ())
+        situation = self._situation(now_steady, self._age(now_steady, now_stamp), inputs)
         situation.elapsed = elapsed
         decided: Finding | None = None
         requested: dict[str, float] | None = None
@@ -191,49 +210,57 @@ class Gate:
             if finding and finding.row is not None:
                 situation.row = finding.row
                 decided = decided or finding
-            if rule is RULES[2]:  # the shape is known to be right
-                requested = self._take_row(situation, now_stamp, inputs)
+            if rule is shape:
+                requested = self._take_row(situation, now_steady, now_stamp, inputs)
         return decided, requested, situation.row, tuple(situation.channels)
 
-    def _take_row(self, situation: Situation, now_stamp: int, inputs: Inputs) -> dict[str, float]:
+    def _take_row(self, situation: Situation, now_steady: int, now_stamp: int, inputs: Inputs) -> dict[str, float]:
         assert self._chunk is not None
         values = self._chunk.values[row_at(self._chunk, now_stamp)].tolist()
         requested = dict(zip(self._chunk.channels, values))
         situation.channels = tuple(channel for channel in self.robot.channels
                                    if channel.name in requested or channel.stop == "zero")
         situation.row = tuple(requested.get(channel.name, 0.0) for channel in situation.channels)
-        situation.last = tuple(self._last.get(channel.name, self._rest(channel, inputs))
+        situation.last = tuple(self._last.get(channel.name, self._rest(channel, now_steady, inputs))
                                for channel in situation.channels)
         return requested
 
-    @staticmethod
-    def _rest(channel: Channel, inputs: Inputs) -> float | None:
-        """Where a channel stands that was not commanded yet."""
+    def _rest(self, channel: Channel, now_steady: int, inputs: Inputs) -> float | None:
+        """Where a channel stands that was not commanded yet: measured lately, or unknown."""
         if channel.stop == "zero":
             return 0.0
-        measured = inputs.measured.get(channel.name, math.nan)
-        return min(max(measured, channel.limits[0]), channel.limits[1]) if math.isfinite(measured) else None
+        value, when = inputs.measured.get(channel.name, (math.nan, 0))
+        return value if math.isfinite(value) and now_steady - when <= self.settings.measured_age else None
 
     def _keep(self, action: dict[str, float]) -> Action:
         """Positions that this action does not name stay where they were put."""
         return {channel.name: action.get(channel.name, self._last.get(channel.name, 0.0))
                 for channel in self.robot.channels if channel.name in action or channel.name in self._last}
 
-    def _hold(self, verdict: Verdict, inputs: Inputs, elapsed: int) -> Action:
-        """Velocities go to zero, through the brake when HELD and at once when STOPPED; positions stay."""
+    def _hold(self, verdict: Verdict, now_steady: int, inputs: Inputs, elapsed: int) -> Action:
+        """Velocities go to zero, through the brake when HELD and at once when STOPPED; positions stay.
+
+        Disarmed, positions are nobody's business: they are not commanded, and what they were is forgotten.
+        """
         action: dict[str, float] = {}
-        at_once = verdict is Verdict.STOPPED or self.state is State.DISARMED
+        disarmed = self.state is State.DISARMED
         for channel in self.robot.channels:
             last = self._last.get(channel.name)
             if channel.stop == "zero":
+                at_once = disarmed or verdict is Verdict.STOPPED
                 action[channel.name] = 0.0 if at_once else approach(last or 0.0, 0.0, channel, elapsed)
-            elif last is not None:
-                if channel.name not in self._held:
-                    measured = inputs.measured.get(channel.name, last) if channel.stop == "hold" else last
-                    measured = measured if math.isfinite(measured) else last
-                    self._held[channel.name] = min(max(measured, channel.limits[0]), channel.limits[1])
-                action[channel.name] = self._held[channel.name]
+            elif last is not None and not disarmed:
+                target = self._held.setdefault(channel.name, self._stand(channel, last, now_steady, inputs))
+                action[channel.name] = approach(last, target, channel, elapsed)
+        if disarmed:
+            self._held = {}
         return action
+
+    def _stand(self, channel: Channel, last: float, now_steady: int, inputs: Inputs) -> float:
+        """Where a position is to stay: as measured lately and within its limits, or as commanded."""
+        measured = self._rest(channel, now_steady, inputs) if channel.stop == "hold" else None
+        inside = measured is not None and channel.limits[0] <= measured <= channel.limits[1]
+        return measured if measured is not None and inside else last
 
     def _only_finite(self, action: Action) -> Action:
         """The last line: whatever went wrong above, nothing non-finite leaves, and the gate stops."""

@@ -14,7 +14,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from vla_ros.core.robot import Channel
+from vla_ros.core.robot import Channel, Robot
 from vla_ros.core.types import ActionChunk, Command, to_seconds
 
 
@@ -46,6 +46,7 @@ class Settings:
     max_future: int = 50_000_000
     clock_jump: int = 500_000_000
     period: int = 20_000_000
+    measured_age: int = 300_000_000  # a measured position older than this is unknown
     sources: Mapping[str, int] = field(default_factory=dict)  # name -> the longest silence
 
 
@@ -53,11 +54,11 @@ class Settings:
 class Situation:
     """All that a rule may look at in one tick.
 
-    `robot` holds every channel; `channels` those that this action moves (and all velocities), in the
-    order of `row` and `last` (emitted before). `row` is empty until `shape` has passed.
+    `channels` are those that this action moves (and all velocities), in the order of `row` and of `last`
+    (emitted before, or else measured). `row` is empty until `shape` has passed.
     """
 
-    robot: Sequence[Channel]
+    robot: Robot
     channels: Sequence[Channel]
     settings: Settings
     chunk: ActionChunk | None
@@ -100,19 +101,23 @@ def generation(*, chunk: ActionChunk | None, command: Command | None, armed_gene
     return None
 
 
-def shape(*, chunk: ActionChunk, robot: Sequence[Channel]) -> Finding | None:
-    """Rows x channels, a positive step, and only channels that this robot has."""
+def shape(*, chunk: ActionChunk, robot: Robot) -> Finding | None:
+    """Rows x channels, a positive step, only channels that this robot has, and all of an output's positions."""
     values = chunk.values
     if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] != len(chunk.channels):
         return _held("shape", f"the action's values have shape {values.shape} for {len(chunk.channels)} channels")
     if chunk.step <= 0 and values.shape[0] > 1:
         return _held("shape", f"the action's step is {to_seconds(chunk.step):g} s; it must be positive")
-    known = {channel.name for channel in robot}
+    known = {channel.name for channel in robot.channels}
     if len(set(chunk.channels)) != len(chunk.channels):
         return _held("shape", f"the action names a channel twice: {', '.join(chunk.channels)}")
     for name in chunk.channels:
         if name not in known:
             return _held("shape", f"the robot has no channel '{name}'; it has {', '.join(sorted(known))}")
+    for output in robot.outputs:
+        lacking = [name for name in output.channels if name not in chunk.channels]
+        if 0 < len(lacking) < len(output.channels) and robot.channel(lacking[0]).stop != "zero":
+            return _held("shape", f"the action lacks '{lacking[0]}'; {output.topic} takes all of its positions or none")
     return None
 
 
@@ -169,10 +174,13 @@ def deadband(*, row: Row, channels: Sequence[Channel]) -> Finding | None:
 
 def rate(*, row: Row, last: Sequence[float | None], channels: Sequence[Channel], elapsed: int) -> Finding | None:
     """No channel changes faster than it may, from what was emitted last."""
-    for value, before, channel in zip(row, last, channels):
+    for before, channel in zip(last, channels):
         if before is None:
             return _held("rate", f"where {channel.name} stands is unknown; is {channel.joint or 'its joint'} "
                                  "in /joint_states?")
+        if not channel.limits[0] <= before <= channel.limits[1]:
+            return _held("rate", f"{channel.name} stands at {before:.3g} {channel.unit}, outside its limits "
+                                 f"{channel.limits[0]:g} to {channel.limits[1]:g}; move it inside by hand")
     slowed = tuple(approach(before or 0.0, value, channel, elapsed)
                    for value, before, channel in zip(row, last, channels))
     if slowed == row:
