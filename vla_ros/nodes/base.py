@@ -17,7 +17,8 @@ from std_msgs.msg import Header, String
 from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.core.parameters import check_all
 from vla_ros.core.stats import Stats
-from vla_ros.nodes.qos import EVENTS
+from vla_ros.nodes.events import PublisherEventCallbacks, SubscriptionEventCallbacks
+from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE
 
 HEARTBEAT_PERIOD = 0.1  # s; the gate's and the supervisor's time-outs are multiples of it
 # One file may hold parameters for all nodes; only what none of them knows is a mistake.
@@ -53,9 +54,9 @@ class ManagedNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         # rclpy raises on a transition that its state does not know, and the process would end.
         self._service_change_state.callback = self._answer_safely(self._service_change_state.callback)
-        self._feedback = self.create_publisher(String, "feedback", EVENTS)
-        self._heartbeat = self.create_publisher(Header, "heartbeat", EVENTS)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", EVENTS)
+        self._feedback = self._quiet_publisher(String, "feedback", EVENTS)
+        self._heartbeat = self._quiet_publisher(Header, "heartbeat", PULSE)
+        self._diagnostics = self._quiet_publisher(DiagnosticArray, "/diagnostics", EVENTS)
         self._life = f"{time.time_ns():x}"  # tells a respawned process from the one before
         self._beat_timer = self.steady_timer(HEARTBEAT_PERIOD, self._beat)
         self._report_timer = self.steady_timer(1.0, self._report)
@@ -90,13 +91,22 @@ class ManagedNode(LifecycleNode):
         def guarded(message: Any) -> None:
             if always or self.active:
                 self.guard(callback, message)
-        subscription = self.create_subscription(kind, topic, guarded, qos)
+        # Between our own nodes both ends agree on the QoS; rclpy's watch for mismatches would cost a share of
+        # every wake-up.
+        ours = qos in (LATEST, LATCHED, PULSE)
+        events = SubscriptionEventCallbacks(use_default_callbacks=False) if ours else None
+        subscription = self.create_subscription(kind, topic, guarded, qos, event_callbacks=events)
         self._entities.append((self.destroy_subscription, subscription))
 
     def speak(self, kind: type, topic: str, qos: QoSProfile) -> Any:
-        publisher = self.create_publisher(kind, topic, qos)
+        publisher = self._quiet_publisher(kind, topic, qos)
         self._entities.append((self.destroy_publisher, publisher))
         return publisher
+
+    def _quiet_publisher(self, kind: type, topic: str, qos: QoSProfile) -> Any:
+        """Without rclpy's watch for mismatched QoS: a subscriber that does not match is told at its own end."""
+        return self.create_publisher(kind, topic, qos, event_callbacks=PublisherEventCallbacks(
+            use_default_callbacks=False))
 
     def every(self, seconds: float, callback: Callable[[], None]) -> None:
         timer = self.steady_timer(seconds, lambda: self.guard(callback))

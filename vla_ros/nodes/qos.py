@@ -9,5 +9,7 @@ STATE = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 # What a late joiner must know as well: the instruction that holds.
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# Heartbeats of all nodes on one topic: none may push out another's.
+PULSE = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
 # Each one counts: words, requests, reports.
 EVENTS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)

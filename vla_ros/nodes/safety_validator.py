@@ -21,7 +21,7 @@ from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
 from vla_ros.nodes.outputs import Outputs
-from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, STATE
+from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE, STATE
 from vla_ros.nodes.run import run
 from vla_ros.safety.gate import Gate, Inputs, Report, State
 from vla_ros.safety.rules import Settings
@@ -63,7 +63,7 @@ class SafetyValidator(ManagedNode):
         self._outputs = Outputs(self, robot, self._period)
         self._reports = self.speak(SafetyReport, "safety_report", EVENTS)
         self.listen(ActionChunkMessage, "action_chunk", self._on_chunk, LATEST)
-        self.listen(Header, "heartbeat", self._on_heartbeat, EVENTS)
+        self.listen(Header, "heartbeat", self._on_heartbeat, PULSE)
         for topic in {"joint_states", *self.p["required_topics"]}:
             callback = self._on_joint_states if topic == "joint_states" else self._seen(topic)
             self.listen(TOPICS[topic], f"/{topic}", callback, STATE)

@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.base import ManagedNode
-from vla_ros.nodes.qos import EVENTS
+from vla_ros.nodes.qos import PULSE
 from vla_ros.nodes.run import run
 
 # stage -> the transition that brings a node further, its number, and the stage it ends in
@@ -59,7 +59,7 @@ class Supervisor(ManagedNode):
             client = self.create_client(ChangeState, f"{name}/change_state")
             self._entities.append((self.destroy_client, client))
             self._managed[name] = Managed(name, client)
-        self.listen(Header, "heartbeat", self._on_heartbeat, EVENTS)
+        self.listen(Header, "heartbeat", self._on_heartbeat, PULSE)
         self.every(0.05, self._look_after)
 
     def _on_heartbeat(self, message: Header) -> None:
