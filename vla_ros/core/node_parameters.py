@@ -67,7 +67,7 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         *COMMON,
         P("nodes", ["safety_validator", "camera_ingest", "command_ingest", "synchronizer", "inference"],
           "the nodes to bring up, in this order"),
-        P("heartbeat_timeout", 0.5, "a node silent for longer is lost", "s", 0.15, 60.0),
+        P("heartbeat_timeout", 1.0, "a node silent for longer is lost; the gate holds long before", "s", 0.15, 60.0),
         P("transition_timeout", 30.0, "a transition that takes longer has failed", "s", 0.5, 3600.0),
         P("retry_period", 1.0, "wait after a failed transition; doubles each time", "s", 0.1, 60.0),
         P("retry_period_max", 30.0, "the longest such wait", "s", 0.1, 3600.0),

@@ -1,6 +1,7 @@
 """What all six nodes share: parameters from the table, transitions that speak, heartbeat, diagnostics."""
 from __future__ import annotations
 
+import gc
 import time
 import traceback
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from vla_ros.core.parameters import check_all
 from vla_ros.core.stats import Stats
 from vla_ros.nodes.events import PublisherEventCallbacks, SubscriptionEventCallbacks
 from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE
+from vla_ros.nodes.reader import Reader
 
 HEARTBEAT_PERIOD = 0.1  # s; the gate's and the supervisor's time-outs are multiples of it
 # One file may hold parameters for all nodes; only what none of them knows is a mistake.
@@ -93,10 +95,16 @@ class ManagedNode(LifecycleNode):
                 self.guard(callback, message)
         # Between our own nodes both ends agree on the QoS; rclpy's watch for mismatches would cost a share of
         # every wake-up.
-        ours = qos in (LATEST, LATCHED, PULSE)
+        ours = qos in (LATEST, LATCHED)
         events = SubscriptionEventCallbacks(use_default_callbacks=False) if ours else None
         subscription = self.create_subscription(kind, topic, guarded, qos, event_callbacks=events)
         self._entities.append((self.destroy_subscription, subscription))
+
+    def read(self, kind: type, topic: str, qos: QoSProfile, raw: bool = False) -> Reader:
+        """A topic to be read when it is needed."""
+        reader = Reader(self, kind, topic, qos, raw)
+        self._entities.append((self.destroy_subscription, reader.subscription))
+        return reader
 
     def speak(self, kind: type, topic: str, qos: QoSProfile) -> Any:
         publisher = self._quiet_publisher(kind, topic, qos)
@@ -200,6 +208,8 @@ class ManagedNode(LifecycleNode):
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        gc.collect()
+        gc.freeze()  # what is there now stays: later collections need not look at it
         return self._transition("activated", self.activate, "active")
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:

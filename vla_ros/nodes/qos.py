@@ -4,7 +4,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 # A camera or lidar: the newest, and never wait for a lost one.
 SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 # What the robot says of itself: matches drivers that publish reliably and those that do not.
-STATE = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+STATE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 # Between our own nodes: the newest wins, none is lost on the way.
 LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 # What a late joiner must know as well: the instruction that holds.

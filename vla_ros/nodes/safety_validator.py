@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from nav_msgs.msg import Odometry
@@ -63,10 +64,11 @@ class SafetyValidator(ManagedNode):
         self._outputs = Outputs(self, robot, self._period)
         self._reports = self.speak(SafetyReport, "safety_report", EVENTS)
         self.listen(ActionChunkMessage, "action_chunk", self._on_chunk, LATEST)
-        self.listen(Header, "heartbeat", self._on_heartbeat, PULSE)
-        for topic in {"joint_states", *self.p["required_topics"]}:
-            callback = self._on_joint_states if topic == "joint_states" else self._seen(topic)
-            self.listen(TOPICS[topic], f"/{topic}", callback, STATE)
+        # What the robot's motion rests on: read by the watchdog's own thread, before each of its ticks.
+        self._readers = {self.read(Header, "heartbeat", PULSE): self._on_heartbeat,
+                         self.read(JointState, "/joint_states", STATE): self._on_joint_states}
+        for topic in set(self.p["required_topics"]) - {"joint_states"}:
+            self._readers[self.read(TOPICS[topic], f"/{topic}", STATE, raw=True)] = self._seen(topic)
         self.listen(CommandMessage, "command", self._on_command, LATCHED, always=True)
         self.every(0.1, self._say)
         for name in ("arm", "disarm", "reset"):
@@ -97,6 +99,8 @@ class SafetyValidator(ManagedNode):
             self._gate.settings = self._settings(parameters)
 
     def activate(self) -> None:
+        for reader in self._readers:
+            reader.take()  # what came while nobody looked is old
         self._renew()
         self._running = True
         self._thread = threading.Thread(target=self._watch, name="gate", daemon=True)
@@ -127,6 +131,7 @@ class SafetyValidator(ManagedNode):
                 if now < then:
                     self._lock.wait((then - now) / 1e9)
                     continue
+                self.guard(self._read, now)
                 self._tick()
                 now = time.monotonic_ns()
                 if now >= due:
@@ -149,6 +154,11 @@ class SafetyValidator(ManagedNode):
             self.get_logger().error(f"the gate's tick failed: {error}", throttle_duration_sec=1.0)
         self.stats.tick("command", steady)
         self.stats.latency(time.monotonic_ns() - steady)
+
+    def _read(self, now: int) -> None:
+        for reader, callback in self._readers.items():
+            for message in reader.take():
+                callback(message, now)
 
     def _publish(self, report: Report, stamp: int) -> None:
         message = SafetyReport(
@@ -210,26 +220,22 @@ class SafetyValidator(ManagedNode):
                 self._gate.latch("the stop is pressed")  # also if it is released before the next tick
             self._wake()
 
-    def _on_heartbeat(self, message: Header) -> None:
+    def _on_heartbeat(self, message: Header, now: int) -> None:
         name, stage = [*message.frame_id.split("/"), ""][:2]
         if stage == "active" and name in self.p["required_nodes"]:
-            with self._lock:
-                self._inputs.seen[f"node {name}"] = time.monotonic_ns()
+            self._inputs.seen[f"node {name}"] = now
 
-    def _seen(self, topic: str) -> Any:
-        def on_message(message: Any) -> None:
-            with self._lock:
-                self._inputs.seen[f"/{topic}"] = time.monotonic_ns()
+    def _seen(self, topic: str) -> Callable[[Any, int], None]:
+        def on_message(message: Any, now: int) -> None:
+            self._inputs.seen[f"/{topic}"] = now
         return on_message
 
-    def _on_joint_states(self, message: JointState) -> None:
-        now = time.monotonic_ns()
-        with self._lock:
-            self._inputs.seen["/joint_states"] = now
-            for joint, position in zip(message.name, message.position):
-                channel = self._joints.get(joint)
-                if channel and math.isfinite(position):
-                    self._inputs.measured[channel.name] = (position / channel.scale, now)
+    def _on_joint_states(self, message: JointState, now: int) -> None:
+        self._inputs.seen["/joint_states"] = now
+        for joint, position in zip(message.name, message.position):
+            channel = self._joints.get(joint)
+            if channel and math.isfinite(position):
+                self._inputs.measured[channel.name] = (position / channel.scale, now)
 
     # -- services --------------------------------------------------------------------------------------
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -14,9 +14,13 @@ from vla_ros.core.types import Frame, to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
 from vla_ros.nodes.qos import LATCHED, LATEST, STATE
+from vla_ros.nodes.reader import Reader
 from vla_ros.nodes.run import run
 from vla_ros_msgs.msg import Command as CommandMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
+
+
+STATE_PERIOD = 0.02  # s; not when a frame comes: the picture would wait for it
 
 
 class Synchronizer(ManagedNode):
@@ -36,10 +40,12 @@ class Synchronizer(ManagedNode):
             self.listen(Image, topic, self._frame_of(camera), LATEST)
         # The instruction that holds is kept also while inactive: it is published once, not again.
         self.listen(CommandMessage, "command", self._on_command, LATCHED, always=True)
+        self._state: dict[Reader, Callable[[Any], None]] = {}
+        self.every(STATE_PERIOD, self._read_state)
         if self.p["use_joint_states"]:
-            self.listen(JointState, "/joint_states", self._on_joint_states, STATE)
+            self._state[self.read(JointState, "/joint_states", STATE)] = self._on_joint_states
         if self.p["use_odometry"]:
-            self.listen(Odometry, "/odom", self._on_odometry, STATE)
+            self._state[self.read(Odometry, "/odom", STATE)] = self._on_odometry
 
     def apply(self, parameters: dict[str, Any]) -> None:
         assert self._pairing is not None
@@ -78,6 +84,11 @@ class Synchronizer(ManagedNode):
             self._pairing.add_state("odom", convert.stamp_ns(message.header.stamp), values)
         else:
             self.refuse("bad odometry", f"not finite: {values}")
+
+    def _read_state(self) -> None:
+        for reader, callback in self._state.items():
+            for message in reader.take():
+                callback(message)
 
     def _pair(self, start: int) -> None:
         assert self._pairing is not None

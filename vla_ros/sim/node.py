@@ -6,6 +6,7 @@ the state, one draws and publishes pictures. A slow picture never holds up physi
 from __future__ import annotations
 
 import array
+import itertools
 import math
 import os
 import signal
@@ -16,6 +17,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import cv2
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
@@ -168,11 +170,14 @@ class Simulator(Node):
                         step=3 * self._world.width)
         message.header.frame_id = "camera_optical_frame"
         period, due = 1.0 / self._options["camera_rate"], time.monotonic()
+        # A sensor's noise: two pictures are never the same, or a robot that stands looks like a frozen camera.
+        random = np.random.default_rng(self._options["seed"])
+        noise = itertools.cycle(random.integers(0, 3, (8, self._world.height, self._world.width, 3), np.uint8))
         try:
             while not self._ending.is_set():
                 message.header.stamp = self._stamp()
                 pixels = array.array("B")
-                pixels.frombytes(self._world.render().tobytes())
+                pixels.frombytes(cv2.add(self._world.render(), next(noise)).tobytes())
                 message.data = pixels
                 if not self._ending.is_set():
                     self._image.publish(message)

@@ -57,6 +57,8 @@ def demo_arguments(parser: argparse.ArgumentParser) -> None:
                         help="where the video, the pictures and the logs go (default ./%(default)s)")
     parser.add_argument("--seconds-per-instruction", type=positive, default=40.0, metavar="S",
                         help="how long an instruction may take (default %(default)g)")
+    parser.add_argument("--stay", action="store_true",
+                        help="start everything, then leave the robot to you: vla arm, vla say, until Ctrl-C")
     parser.add_argument("--no-view", action="store_true", help="plain lines instead of the live view")
 
 

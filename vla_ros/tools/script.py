@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -153,6 +154,8 @@ class Demo:
         self.instructions = list(self.arguments.instructions) or stage.choose_instructions(
             self.watch.things(), self.watch.pose or PathPoint(0.0, 0.0, 0.0, 0.0, 0))
         self.track.start = self.watch.things()
+        if self.arguments.stay:
+            self.stay()
         self.arm()
         self.watch.film = film()
         self.watch.count_from_now()
@@ -162,6 +165,15 @@ class Demo:
             self.instruct(index, words, kind)
         self.watch.instruction = 0
         self.track.end = self.watch.things()
+
+    def stay(self) -> None:
+        """Nothing happens by itself; ends by a signal."""
+        self._phase = "it is yours"
+        self._view.say("now it is yours; in another shell:  . .venv/ros.sh; export ROS_DOMAIN_ID="
+                       f"{os.environ['ROS_DOMAIN_ID']}\n  vla arm; vla say \"{self.instructions[0]}\"; "
+                       "vla say stop; vla stop; vla stop --release; vla reset        Ctrl-C here ends it", "bold")
+        while True:
+            self.wait(lambda: False, 60.0)
 
     def instruct(self, index: int, words: str, stop: str) -> None:
         """Give an instruction, stop in the middle of it if `stop` says how, and judge by the simulator's truth."""
