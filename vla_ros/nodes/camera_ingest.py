@@ -12,7 +12,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from vla_ros.core.images import CameraHealth, check_layout, check_stamp, resize, without_padding
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.base import ManagedNode
-from vla_ros.nodes.convert import byte_array, image_message, stamp_ns
+from vla_ros.nodes.convert import byte_array, image_message, rgb_image, stamp_ns, time_message
 from vla_ros.nodes.options import policy_options
 from vla_ros.nodes.qos import LATEST, SENSOR
 from vla_ros.nodes.run import run
@@ -31,6 +31,9 @@ class CameraIngest(ManagedNode):
         self._resize = spec.resize if self.p["resize"] == "policy" else self.p["resize"]
         self._health = CameraHealth(to_nanoseconds(self.p["frozen_after"]), self.p["black_below"])
         self._newest = 0
+        # One message for all frames: publishing copies it, and the resized picture is written right into it.
+        self._message = image_message(np.zeros((*self._size, 3), np.uint8), 0, "")
+        self._picture = rgb_image(self._message)
         self._frame = self.speak(Image, "frame", LATEST)
         if self.p["transport"] == "compressed":
             self.listen(CompressedImage, "image/compressed", self._on_compressed, SENSOR)
@@ -80,6 +83,8 @@ class CameraIngest(ManagedNode):
 
     def _to_rgb(self, message: Image) -> np.ndarray:
         """Whatever cv_bridge can turn into rgb8. Raises ValueError for the rest."""
+        if message.encoding == "rgb8":
+            return rgb_image(message)
         try:
             return self._bridge.imgmsg_to_cv2(message, "rgb8")
         except Exception as error:  # cv_bridge raises its own, KeyError or cv2.error, by version
@@ -98,9 +103,11 @@ class CameraIngest(ManagedNode):
 
     def _hand_on(self, picture: np.ndarray, stamp: int, frame_id: str, start: int) -> None:
         self._newest = stamp
-        small = resize(picture, self._size, self._resize)
-        self._frame.publish(image_message(small, stamp, frame_id))
-        trouble = self._health.look(small, stamp)
+        resize(picture, self._size, self._resize, out=self._picture)
+        self._message.header.stamp = time_message(stamp)
+        self._message.header.frame_id = frame_id
+        self._frame.publish(self._message)
+        trouble = self._health.look(self._picture, stamp)
         if trouble and trouble != self.trouble:
             self.get_logger().warning(trouble, throttle_duration_sec=5.0)
         self.trouble = trouble

@@ -19,7 +19,6 @@ from vla_ros.nodes.run import run
 from vla_ros_msgs.msg import Command as CommandMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
-
 STATE_PERIOD = 0.02  # s; not when a frame comes: the picture would wait for it
 
 
