@@ -23,6 +23,7 @@ from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
 from vla_ros.nodes.outputs import Outputs
 from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE, STATE
+from vla_ros.nodes.reader import Reader
 from vla_ros.nodes.run import run
 from vla_ros.safety.gate import Gate, Inputs, Report, State
 from vla_ros.safety.rules import Settings
@@ -65,8 +66,9 @@ class SafetyValidator(ManagedNode):
         self._reports = self.speak(SafetyReport, "safety_report", EVENTS)
         self.listen(ActionChunkMessage, "action_chunk", self._on_chunk, LATEST)
         # What the robot's motion rests on: read by the watchdog's own thread, before each of its ticks.
-        self._readers = {self.read(Header, "heartbeat", PULSE): self._on_heartbeat,
-                         self.read(JointState, "/joint_states", STATE): self._on_joint_states}
+        self._readers: dict[Reader, Callable[[Any, int], None]] = {
+            self.read(Header, "heartbeat", PULSE): self._on_heartbeat,
+            self.read(JointState, "/joint_states", STATE): self._on_joint_states}
         for topic in set(self.p["required_topics"]) - {"joint_states"}:
             self._readers[self.read(TOPICS[topic], f"/{topic}", STATE, raw=True)] = self._seen(topic)
         self.listen(CommandMessage, "command", self._on_command, LATCHED, always=True)
