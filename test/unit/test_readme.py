@@ -1,0 +1,37 @@
+"""The README leads to every file, every topic and every verb, and names none that is not there."""
+import re
+from pathlib import Path
+
+import pytest
+
+from vla_ros.safety.rules import RULES
+from vla_ros.tools.main import VERBS
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODULES = sorted(path for path in (ROOT / "vla_ros").rglob("*.py") if path.name != "__init__.py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_is_in_the_tree(path: Path) -> None:
+    assert re.search(rf"\b{path.stem}\b", README.split("## What is where")[1])
+
+
+def test_every_rule_is_in_the_table_in_its_order() -> None:
+    rows = re.findall(r"^\| ([a-z]+) \|", README.split("## The gate")[1].split("## Policies")[0], re.M)
+    assert rows[1:] == [rule.__name__ for rule in RULES]
+
+
+def test_every_verb_is_named() -> None:
+    for verb in VERBS:
+        assert f"vla {verb}" in README or f"make {verb}" in README
+
+
+def test_every_picture_and_link_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_make_knows_what_the_readme_tells_to_make() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    assert set(re.findall(r"[`\n]make ([a-z]+)", README)) <= targets
