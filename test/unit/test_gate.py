@@ -212,13 +212,18 @@ def test_a_gripper_keeps_its_grip_when_it_stops():
     assert world.action["gripper"] == 0.0
 
 
-def test_a_joint_holds_where_it_was_measured():
+def reaching(positions):
     world = World(ARM)
-    world.positions = dict.fromkeys(JOINTS, 0.5)
+    world.positions = {**dict.fromkeys(JOINTS, 0.5), **positions}
     world.values = dict.fromkeys(JOINTS, 1.5)
     world.tick()
     world.arm()
     world.say("reach")
+    return world
+
+
+def test_a_joint_holds_where_it_was_measured():
+    world = reaching({})
     world.tick(20)
     assert 0.5 < world.action["joint_1"] < 1.5
     assert "gripper" not in world.action  # nobody commanded it
@@ -230,16 +235,6 @@ def test_a_joint_holds_where_it_was_measured():
     world.positions["joint_1"] = held - 0.1
     world.tick(5)
     assert world.action["joint_1"] == pytest.approx(held)  # it does not sag along
-
-
-def reaching(positions):
-    world = World(ARM)
-    world.positions = {**dict.fromkeys(JOINTS, 0.5), **positions}
-    world.values = dict.fromkeys(JOINTS, 1.5)
-    world.tick()
-    world.arm()
-    world.say("reach")
-    return world
 
 
 def test_a_measurement_that_has_grown_old_does_not_move_a_joint_when_it_holds():
@@ -319,12 +314,7 @@ def test_a_gate_that_stood_still_stops():
 
 @pytest.mark.parametrize("evil", [math.nan, math.inf])
 def test_a_measurement_that_is_not_finite_is_never_sent(evil):
-    world = World(ARM)
-    world.positions = dict.fromkeys(JOINTS, 0.5)
-    world.values = dict.fromkeys(JOINTS, 1.5)
-    world.tick()
-    world.arm()
-    world.say("reach")
+    world = reaching({})
     world.tick(5)
     world.positions["joint_1"] = evil
     world.say("")

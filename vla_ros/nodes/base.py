@@ -144,7 +144,7 @@ class ManagedNode(LifecycleNode):
             callback(*arguments)
         except Exception as error:
             self.stats.drop(f"exception {type(error).__name__}")
-            self.get_logger().error(f"{callback.__name__} failed: {error}\n{traceback.format_exc()}",
+            self.get_logger().error(f"a callback failed: {error}\n{traceback.format_exc()}",
                                     throttle_duration_sec=1.0)
             self.fail(error)
 

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -36,35 +38,16 @@ class CameraIngest(ManagedNode):
         self._picture = rgb_image(self._message)
         self._frame = self.speak(Image, "frame", LATEST)
         if self.p["transport"] == "compressed":
-            self.listen(CompressedImage, "image/compressed", self._on_compressed, SENSOR)
+            self.listen(CompressedImage, "image/compressed", partial(self._take, to_picture=self._decode), SENSOR)
         else:
-            self.listen(Image, "image", self._on_image, SENSOR)
+            self.listen(Image, "image", partial(self._take, to_picture=self._to_rgb), SENSOR)
 
-    def _on_image(self, message: Image) -> None:
+    def _take(self, message: Any, to_picture: Callable[[Any], np.ndarray]) -> None:
         start = time.monotonic_ns()
         self.stats.tick("image", start)
         try:
-            row = check_layout(message.encoding, message.height, message.width, message.step,
-                               len(message.data), self.p["max_bytes"])
             stamp = self._check_order(message)
-            if message.step != row:  # cv_bridge from PyPI does not know padded rows
-                message.data = byte_array(without_padding(message.data, message.height, message.step, row))
-                message.step = row
-            picture = self._to_rgb(message)
-        except ValueError as error:
-            self.refuse("bad image", error)
-            return
-        self._hand_on(picture, stamp, message.header.frame_id, start)
-
-    def _on_compressed(self, message: CompressedImage) -> None:
-        start = time.monotonic_ns()
-        self.stats.tick("image", start)
-        try:
-            if not 0 < len(message.data) <= self.p["max_bytes"]:
-                raise ValueError(f"the compressed image has {len(message.data)} bytes; "
-                                 f"1 to {self.p['max_bytes']} are accepted (max_bytes)")
-            stamp = self._check_order(message)
-            picture = self._decode(message)
+            picture = to_picture(message)
         except ValueError as error:
             self.refuse("bad image", error)
             return
@@ -83,6 +66,11 @@ class CameraIngest(ManagedNode):
 
     def _to_rgb(self, message: Image) -> np.ndarray:
         """Whatever cv_bridge can turn into rgb8. Raises ValueError for the rest."""
+        row = check_layout(message.encoding, message.height, message.width, message.step,
+                           len(message.data), self.p["max_bytes"])
+        if message.step != row:  # cv_bridge from PyPI does not know padded rows
+            message.data = byte_array(without_padding(message.data, message.height, message.step, row))
+            message.step = row
         if message.encoding == "rgb8":
             return rgb_image(message)
         try:
@@ -91,6 +79,10 @@ class CameraIngest(ManagedNode):
             raise ValueError(f"cv_bridge cannot turn encoding '{message.encoding}' into rgb8: {error}") from error
 
     def _decode(self, message: CompressedImage) -> np.ndarray:
+        """rgb8 from JPEG, PNG or what else OpenCV reads. Raises ValueError."""
+        if not 0 < len(message.data) <= self.p["max_bytes"]:
+            raise ValueError(f"the compressed image has {len(message.data)} bytes; "
+                             f"1 to {self.p['max_bytes']} are accepted (max_bytes)")
         data = np.frombuffer(message.data, np.uint8)
         try:
             picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
