@@ -11,7 +11,7 @@ from vla_ros.core.robot import load_robot
 from vla_ros.core.types import ActionChunk, Command
 from vla_ros.safety import gate as gate_module
 from vla_ros.safety.gate import Gate, Inputs, State
-from vla_ros.safety.rules import Settings, Verdict
+from vla_ros.safety.rules import Finding, Settings, Verdict
 
 MS = 1_000_000
 S = 1000 * MS
@@ -320,6 +320,18 @@ def test_a_measurement_that_is_not_finite_is_never_sent(evil):
     world.say("")
     world.tick()
     assert math.isfinite(world.action["joint_1"])
+
+
+def test_a_rule_that_stops_latches(monkeypatch):
+    def tilt(*, age):
+        return Finding("tilt", Verdict.STOPPED, "the base tilts by 0.40 rad")
+    world = World().moving()
+    monkeypatch.setattr(gate_module, "RULES", (tilt, *gate_module.RULES))
+    monkeypatch.setitem(gate_module.NEEDS, tilt, ("age",))
+    assert (world.tick().state, world.report.rule) == (State.STOPPED, "tilt")
+    monkeypatch.undo()
+    assert (world.tick().state, world.report.reason) == (State.STOPPED, "the base tilts by 0.40 rad")
+    assert world.action["linear.x"] == 0.0
 
 
 def test_an_exception_in_a_rule_is_a_stop(monkeypatch):

@@ -132,10 +132,13 @@ class Gate:
                 self.latch("the stop is pressed")
             if self.state in (State.HOLDING, State.ACTIVE):
                 finding, requested, row, channels = self._judge(now_steady, now_stamp, inputs, elapsed)
+            if finding and finding.verdict is Verdict.STOPPED:
+                self.latch(finding.reason)
         except Exception as error:  # whatever it is, it must not become motion
             self.latch(f"the gate failed: {type(error).__name__}: {error}")
         if self.state is State.STOPPED:
-            finding = Finding("stop", Verdict.STOPPED, self.cause)
+            rule = finding.rule if finding and finding.verdict is Verdict.STOPPED else "stop"
+            finding = Finding(rule, Verdict.STOPPED, self.cause)
         elif self.state is State.DISARMED:
             finding = Finding("disarmed", Verdict.HELD, "the gate is disarmed; arm it")
         if finding is None or finding.verdict is Verdict.LIMITED:
