@@ -1,7 +1,6 @@
 """What all six nodes share: parameters from the table, transitions that speak, heartbeat, diagnostics."""
 from __future__ import annotations
 
-import gc
 import time
 import traceback
 from collections.abc import Callable
@@ -208,8 +207,6 @@ class ManagedNode(LifecycleNode):
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        gc.collect()
-        gc.freeze()  # what is there now stays: later collections need not look at it
         return self._transition("activated", self.activate, "active")
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
