@@ -9,7 +9,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.convert import byte_array, rgb_image, time_message
-from vla_ros.nodes.qos import LATEST, SENSOR
+from vla_ros.nodes.qos import PICTURES, SENSOR
 
 data = pytest.importorskip("skimage.data", reason="real photographs come with scikit-image")
 PHOTOGRAPHS = {"astronaut": data.astronaut, "coffee": data.coffee, "chelsea": data.chelsea}
@@ -42,7 +42,7 @@ def camera(around, transport="raw", **parameters):
     """A publisher that sends until it was taken, and what comes out of the node."""
     node = around.start(CameraIngest, policy="constant", transport=transport, **parameters)
     kind, topic = (Image, "image") if transport == "raw" else (CompressedImage, "image/compressed")
-    return node, around.speaker(kind, topic, SENSOR), around.hear(Image, "frame", LATEST)
+    return node, around.speaker(kind, topic, SENSOR), around.hear(Image, "frame", PICTURES)
 
 
 def expected(photograph):

@@ -10,7 +10,7 @@ from vla_ros.core.types import Command
 from vla_ros.core.types import Observation as CoreObservation
 from vla_ros.nodes import convert
 from vla_ros.nodes.inference import Inference
-from vla_ros.nodes.qos import LATEST
+from vla_ros.nodes.qos import LATEST, PICTURES
 from vla_ros.policies import POLICIES
 from vla_ros.policies.base import PolicySpec
 from vla_ros_msgs.msg import ActionChunk, Observation
@@ -50,7 +50,7 @@ def wires(around, monkeypatch):
     monkeypatch.setitem(POLICIES, "slow", f"{__name__}:Slow")
     node = around.start(Inference, policy="slow", robot_file=SIM)
     chunks = around.hear(ActionChunk, "action_chunk", LATEST)
-    speaker = around.speaker(Observation, "observation", LATEST)
+    speaker = around.speaker(Observation, "observation", PICTURES)
     around.wait(lambda: speaker.get_subscription_count())
 
     def show(text="go", generation=1):

@@ -8,7 +8,7 @@ from sensor_msgs.msg import Image, JointState
 
 from vla_ros.core.types import Command as CoreCommand
 from vla_ros.nodes import convert
-from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST
+from vla_ros.nodes.qos import EVENTS, LATCHED, PICTURES
 from vla_ros.nodes.synchronizer import Synchronizer
 from vla_ros_msgs.msg import Command, Observation
 
@@ -17,8 +17,8 @@ PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 class Wires:
     def __init__(self, around, topics=("frame",)):
-        self.observations = around.hear(Observation, "observation", LATEST)
-        self.frames = [around.speaker(Image, topic, LATEST) for topic in topics]
+        self.observations = around.hear(Observation, "observation", PICTURES)
+        self.frames = [around.speaker(Image, topic, PICTURES) for topic in topics]
         self.commands = around.speaker(Command, "command", LATCHED)
         self.odometry = around.speaker(Odometry, "/odom", EVENTS)
         self.joints = around.speaker(JointState, "/joint_states", EVENTS)

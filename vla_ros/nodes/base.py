@@ -18,7 +18,7 @@ from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.core.parameters import check_all
 from vla_ros.core.stats import Stats
 from vla_ros.nodes.events import PublisherEventCallbacks, SubscriptionEventCallbacks
-from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE
+from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PICTURES, PULSE
 from vla_ros.nodes.reader import Reader
 
 HEARTBEAT_PERIOD = 0.1  # s; the gate's and the supervisor's time-outs are multiples of it
@@ -94,7 +94,7 @@ class ManagedNode(LifecycleNode):
                 self.guard(callback, message)
         # Between our own nodes both ends agree on the QoS; rclpy's watch for mismatches would cost a share of
         # every wake-up.
-        ours = qos in (LATEST, LATCHED)
+        ours = any(qos is own for own in (PICTURES, LATEST, LATCHED))
         events = SubscriptionEventCallbacks(use_default_callbacks=False) if ours else None
         subscription = self.create_subscription(kind, topic, guarded, qos, event_callbacks=events)
         self._entities.append((self.destroy_subscription, subscription))

@@ -16,7 +16,7 @@ from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.base import ManagedNode
 from vla_ros.nodes.convert import byte_array, image_message, rgb_image, stamp_ns, time_message
 from vla_ros.nodes.options import policy_options
-from vla_ros.nodes.qos import LATEST, SENSOR
+from vla_ros.nodes.qos import PICTURES, SENSOR
 from vla_ros.nodes.run import run
 from vla_ros.policies import policy_spec
 
@@ -36,7 +36,7 @@ class CameraIngest(ManagedNode):
         # One message for all frames: publishing copies it, and the resized picture is written right into it.
         self._message = image_message(np.zeros((*self._size, 3), np.uint8), 0, "")
         self._picture = rgb_image(self._message)
-        self._frame = self.speak(Image, "frame", LATEST)
+        self._frame = self.speak(Image, "frame", PICTURES)
         if self.p["transport"] == "compressed":
             self.listen(CompressedImage, "image/compressed", partial(self._take, to_picture=self._decode), SENSOR)
         else:

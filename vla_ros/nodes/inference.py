@@ -14,7 +14,7 @@ from vla_ros.core.types import Command, Observation
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
 from vla_ros.nodes.options import policy_options
-from vla_ros.nodes.qos import LATEST
+from vla_ros.nodes.qos import LATEST, PICTURES
 from vla_ros.nodes.run import run
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import Policy, PolicySpec
@@ -41,7 +41,7 @@ class Inference(ManagedNode):
             self._warm_up(self._policy)
         self._policy.reset()
         self._chunks = self.speak(ActionChunkMessage, "action_chunk", LATEST)
-        self.listen(ObservationMessage, "observation", self._on_observation, LATEST)
+        self.listen(ObservationMessage, "observation", self._on_observation, PICTURES)
 
     def activate(self) -> None:
         self._mailbox = Mailbox()

@@ -5,7 +5,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 # What the robot says of itself: matches drivers that publish reliably and those that do not.
 STATE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-# Between our own nodes: the newest wins, none is lost on the way.
+# Pictures between our own nodes: the newest wins as well, and no acknowledgement is worth waiting for.
+PICTURES = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# Actions and robot commands: the newest wins, none is lost on the way.
 LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 # What a late joiner must know as well: the instruction that holds.
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -13,7 +13,7 @@ from vla_ros.core.pairing import Synchronizer as Pairing
 from vla_ros.core.types import Frame, to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
-from vla_ros.nodes.qos import LATCHED, LATEST, STATE
+from vla_ros.nodes.qos import LATCHED, PICTURES, STATE
 from vla_ros.nodes.reader import Reader
 from vla_ros.nodes.run import run
 from vla_ros_msgs.msg import Command as CommandMessage
@@ -34,9 +34,9 @@ class Synchronizer(ManagedNode):
             raise ValueError(f"parameter 'frame_topics' is {topics}; give one topic for each of cameras {cameras}")
         self._pairing = Pairing(cameras, self.p["mode"], to_nanoseconds(self.p["max_skew"]),
                                 to_nanoseconds(self.p["command_ttl"]), self.p["buffer"])
-        self._observation = self.speak(ObservationMessage, "observation", LATEST)
+        self._observation = self.speak(ObservationMessage, "observation", PICTURES)
         for camera, topic in zip(cameras, topics):
-            self.listen(Image, topic, self._frame_of(camera), LATEST)
+            self.listen(Image, topic, self._frame_of(camera), PICTURES)
         # The instruction that holds is kept also while inactive: it is published once, not again.
         self.listen(CommandMessage, "command", self._on_command, LATCHED, always=True)
         self._state: dict[Reader, Callable[[Any], None]] = {}

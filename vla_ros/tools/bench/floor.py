@@ -20,7 +20,7 @@ from sensor_msgs.msg import Image
 
 from vla_ros.core.types import ActionChunk, Command, Observation
 from vla_ros.nodes.convert import chunk_message, image_message, observation_message
-from vla_ros.nodes.qos import LATEST, SENSOR
+from vla_ros.nodes.qos import LATEST, PICTURES, SENSOR
 from vla_ros.tools.bench.common import CAMERA, COMMANDS, spin
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
@@ -54,14 +54,16 @@ ROLES: dict[str, Hop] = {
     "gate": (ActionChunkMessage, "/floor/chunk", command, COMMANDS),
 }
 
+QOS = {CAMERA: SENSOR, "/floor/frame": PICTURES, "/floor/observation": PICTURES}
+
 
 class Relay(Node):
     def __init__(self, role: str, height: int, width: int) -> None:
         super().__init__(f"floor_{role}")
         kind, source, make, target = ROLES[role]
         self._message = make(height, width)
-        self._publisher = self.create_publisher(type(self._message), target, LATEST)
-        self.create_subscription(kind, source, self._on_message, SENSOR if role == "ingest" else LATEST)
+        self._publisher = self.create_publisher(type(self._message), target, QOS.get(target, LATEST))
+        self.create_subscription(kind, source, self._on_message, QOS.get(source, LATEST))
 
     def _on_message(self, message: Any) -> None:
         self._message.header.stamp = message.header.stamp
