@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
@@ -36,15 +36,15 @@ def spinning(name: str) -> Iterator[Node]:
     def spin() -> None:
         try:
             executor.spin()
-        except ExternalShutdownException:
-            pass  # the way out below
+        except Exception:
+            if context.ok():  # otherwise the way out below overtook a callback
+                raise
 
     thread = threading.Thread(target=spin, name="spin", daemon=True)
     thread.start()
     try:
         yield node
     finally:
-        executor.shutdown(timeout_sec=1.0)
         context.try_shutdown()
         thread.join(timeout=2.0)
         node.destroy_node()
