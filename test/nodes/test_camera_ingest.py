@@ -74,6 +74,20 @@ def test_photographs_reach_the_policy_in_every_encoding(around, encoding):
             assert frame.header.frame_id == "camera_optical_frame"
 
 
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg"])
+def test_photographs_reach_the_policy_as_a_raw_sensor_sees_them(around, pattern):
+    _, speaker, frames = camera(around)
+    around.wait(lambda: speaker.get_subscription_count())
+    photograph = data.astronaut()
+    mosaic = np.empty(photograph.shape[:2], np.uint8)
+    for place, colour in enumerate(pattern):
+        row, column = divmod(place, 2)
+        mosaic[row::2, column::2] = photograph[row::2, column::2, "rgb".index(colour)]
+    speaker.publish(message(mosaic, f"bayer_{pattern}8"))
+    frame = around.wait(lambda: frames and frames[-1])
+    assert np.abs(rgb_image(frame).astype(int) - expected(photograph)).mean() < 4.0
+
+
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
 def test_photographs_reach_the_policy_compressed(around, kind):
     _, speaker, frames = camera(around, "compressed")
