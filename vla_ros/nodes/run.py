@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
@@ -18,6 +21,7 @@ from vla_ros.nodes.base import SUCCESS, ManagedNode
 
 def run(node_class: Callable[[], ManagedNode], start: bool = False) -> None:
     """Spins a node until SIGINT or SIGTERM. `start`: it configures and activates itself."""
+    _clear_left_segments()
     _keep_memory()
     sys.setswitchinterval(0.001)  # the gate's thread must not wait 5 ms for the executor's
     signals = {signal.SIGINT, signal.SIGTERM}
@@ -37,14 +41,33 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False) -> None:
     spinner.start()
     signal.sigwait(signals)
     node.leave()
-    # Lets DDS say goodbye, but a callback that hangs must not keep the process alive.
+    # DDS says goodbye and gives its shared memory back as the interpreter ends; but whatever hangs from here on
+    # (a callback, most likely) must not keep the process alive.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(2)
     rclpy.try_shutdown()
     spinner.join(timeout=0.5)
     if not spinner.is_alive():
         node.destroy_node()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1 if failed else 0)
+    sys.exit(1 if failed else 0)
+
+
+def _clear_left_segments(folder: str = "/dev/shm") -> None:
+    """Removes Fast DDS' shared memory of processes that were killed: 34 MB each, for good.
+
+    Its owner holds a lock on the segment's `_el` file from shortly after it was made, as long as it lives.
+    """
+    for lock in Path(folder).glob("fastrtps_" + "[0-9a-f]" * 16 + "_el"):
+        try:
+            if time.time() - lock.stat().st_mtime < 10.0:
+                continue  # just made, perhaps not locked yet
+            with open(lock, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock.with_name(lock.name.removesuffix("_el")).unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
+        except OSError:
+            continue  # in use, another user's, or gone already
 
 
 def _keep_memory() -> None:
