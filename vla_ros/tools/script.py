@@ -83,7 +83,6 @@ class Demo:
         self.states = NodeStates(node)
         self._group, self._view, self._interrupt = group, view, interrupt
         self._phase = "starting"
-        self._heard = 0
 
     # Waiting
 
