@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import JointState, LaserScan
 from std_msgs.msg import Bool, Float64MultiArray, Header
 from std_srvs.srv import Trigger
 
@@ -34,18 +34,24 @@ class Robot:
         self.stops = around.speaker(Bool, "stop", EVENTS)
         self.joints = around.speaker(JointState, "/joint_states", EVENTS)
         self.odometry = around.speaker(Odometry, "/odom", EVENTS)
+        self.scans = around.speaker(LaserScan, "/scan", SENSOR)
+        self.ranges = [float("inf")] * 36
         self.heartbeats = around.speaker(Header, "heartbeat", EVENTS)
         self.values, self.generation, self.alive = {"linear.x": 0.3, "gripper": 0.5}, 0, True
         around.node.create_timer(0.05, self.live)
         self.commands.publish(convert.command_message(CoreCommand(time.time_ns(), 0, "")))
         around.wait(lambda: self.reports and "node inference" in self.node._inputs.seen
-                    and "/odom" in self.node._inputs.seen and "gripper" in self.node._inputs.measured)
+                    and "/odom" in self.node._inputs.seen and "gripper" in self.node._inputs.measured
+                    and "/scan" in self.node._inputs.readings)
 
     def live(self):
         if not self.alive:
             return
         self.joints.publish(JointState(name=["gripper_joint"], position=[0.1]))
         self.odometry.publish(Odometry())
+        scan = LaserScan(angle_min=-3.1, angle_increment=0.17, range_min=0.05, range_max=10.0, ranges=self.ranges)
+        scan.header.stamp = convert.time_message(time.time_ns())
+        self.scans.publish(scan)
         self.heartbeats.publish(Header(frame_id="inference/active/1"))
         if self.generation and self.values:
             self.chunks.publish(convert.chunk_message(CoreChunk(
@@ -106,7 +112,7 @@ def test_the_stop_topic_is_obeyed_at_once(around):
     around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
     assert "pressed" in robot.reports[-1].reason
     assert not robot.call("arm").success
-    assert "still pressed" in robot.call("reset").message
+    assert "release it first" in robot.call("reset").message
     robot.stops.publish(Bool(data=False))
     around.wait(lambda: not robot.node._inputs.stop_pressed)
     assert robot.call("reset").success

@@ -7,7 +7,7 @@ import pytest
 from vla_ros.core.robot import Channel, Output, Robot
 from vla_ros.core.types import ActionChunk, Command
 from vla_ros.safety import rules
-from vla_ros.safety.rules import Settings, Verdict
+from vla_ros.safety.situation import Settings, Verdict
 
 MS = 1_000_000
 SPEED = Channel("linear.x", "m/s", (-1.0, 1.0), (-0.5, 0.5), rate=1.0, brake=3.0, deadband=0.01)
@@ -114,17 +114,17 @@ def test_a_velocity_inside_the_deadband_is_zero(value, zeroed):
     (-0.3, -0.5, -0.32),
 ])
 def test_a_velocity_changes_no_faster_than_it_may(before, target, after):
-    assert rules.approach(before, target, SPEED, 20 * MS) == pytest.approx(after)
+    assert rules.towards(before, target, SPEED, 20 * MS) == pytest.approx(after)
 
 
 @pytest.mark.parametrize("before, target, after", [(1.0, 0.0, 0.96), (0.0, 1.0, 0.04), (0.5, 0.53, 0.53)])
 def test_a_position_moves_no_faster_than_it_may(before, target, after):
-    assert rules.approach(before, target, GRIPPER, 20 * MS) == pytest.approx(after)
+    assert rules.towards(before, target, GRIPPER, 20 * MS) == pytest.approx(after)
 
 
 def test_a_position_that_nobody_measures_is_not_moved():
     finding = rules.rate(row=(0.1, 0.5), last=(0.0, None), channels=BOTH, elapsed=20 * MS)
-    assert finding.verdict is Verdict.HELD and "finger" in finding.reason
+    assert finding.verdict is Verdict.HELD and "gripper" in finding.reason
 
 
 @pytest.mark.parametrize("generation, stamp, late", [(5, 100, False), (5, 99, True), (5, 101, False), (4, 200, True), (6, 50, False)])

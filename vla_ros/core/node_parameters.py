@@ -1,6 +1,8 @@
 """Every parameter of every node. config/vla.yaml repeats the defaults; a test holds it to this table."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vla_ros.core.images import RESIZE_MODES
 from vla_ros.core.instructions import STOP_WORDS
 from vla_ros.core.pairing import MODES
@@ -51,17 +53,25 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("warm_up", 3, "predictions made before the node is ready", "", 0, 100),
     ),
     "safety_validator": (
-        *COMMON, ROBOT,
+        *COMMON, replace(ROBOT, live=True),
         P("rate", 50.0, "commands a second", "Hz", 5.0, 500.0),
         P("max_age", 0.4, "an action whose picture is older is held", "s", 0.02, 10.0, live=True),
-        P("max_future", 0.05, "an action whose picture is further ahead of the clock is held", "s", 0.0, 1.0),
+        P("max_future", 0.05, "an action whose picture is further ahead of the clock is held", "s", 0.0, 1.0,
+          live=True),
         P("required_nodes", ["camera_ingest", "command_ingest", "synchronizer", "inference", "supervisor"],
           "nodes whose heartbeat must be fresh for the robot to move"),
-        P("heartbeat_timeout", 0.25, "a heartbeat older than this is a lost node", "s", 0.15, 10.0),
+        P("heartbeat_timeout", 0.25, "a heartbeat older than this is a lost node", "s", 0.15, 10.0, live=True),
         P("required_topics", ["joint_states", "odom"], "topics of the robot that must be fresh for it to move; "
-          "of joint_states, odom, scan"),
-        P("topic_timeout", 0.3, "a topic silent for longer is lost", "s", 0.02, 10.0),
-        P("clock_jump", 0.5, "a step of the ROS clock against the steady clock that stops", "s", 0.05, 60.0),
+          "of joint_states, odom, scan; the robot file's range sensors are always required"),
+        P("topic_timeout", 0.3, "a topic silent for longer is lost", "s", 0.02, 10.0, live=True),
+        P("clock_jump", 0.5, "a step of the ROS clock against the steady clock that stops", "s", 0.05, 60.0, live=True),
+        P("clock_stall", 0.3, "a ROS clock that stands still for longer is held", "s", 0.02, 60.0, live=True),
+        P("instruction_limit", 120.0, "an older instruction is held", "s", 0.1, 86400.0, live=True),
+        P("repeat_limit", 10.0, "the same moving action for changing pictures for longer is held; 0: never", "s", 0.0,
+          3600.0, live=True),
+        P("saturation_limit", 10.0, "actions over a limit for longer are held; 0: never", "s", 0.0, 3600.0, live=True),
+        P("seam_pause", 0.3, "the hold after two chunks that do not fit together", "s", 0.0, 10.0, live=True),
+        P("auto_arm", False, "arms once by itself, for simulation only: the robot file must say simulated: true"),
     ),
     "supervisor": (
         *COMMON,

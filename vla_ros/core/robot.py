@@ -14,6 +14,7 @@ OUTPUT_TYPES = {
     "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped",
     "std_msgs/msg/Float64MultiArray", "trajectory_msgs/msg/JointTrajectory",
 }
+SENSOR_TYPES = {"sensor_msgs/msg/LaserScan", "sensor_msgs/msg/Range"}
 TWIST_CHANNELS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 
 
@@ -24,7 +25,8 @@ class Channel:
     `stop`: what stopping means: `zero` (velocities), `hold` (positions: the last measured, or the
     last emitted where nothing measures) or `keep` (a gripper that must not let go: the last emitted).
     `joint` names what measures it in /joint_states; value x `scale` is the joint's position and what
-    is sent.
+    is sent. Measured outside `soft`, a position may only move inward. Two actions that follow each
+    other may differ by `jump`.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Channel:
     stop: str = "zero"
     joint: str = ""
     scale: float = 1.0
+    soft: tuple[float, float] = (-math.inf, math.inf)
+    jump: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,55 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Footprint:
+    """How far the robot reaches from its base frame, in m; x points forward, y left."""
+
+    front: float
+    back: float
+    left: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A range sensor and where it sits in the base frame (m, rad). What is nearer than `near` is the robot itself."""
+
+    topic: str
+    type: str
+    x: float = 0.0
+    y: float = 0.0
+    yaw: float = 0.0
+    near: float = 0.0
+
+
+@dataclass(frozen=True)
+class Obstacles:
+    """Distances in m from the footprint, times in s, speeds in m/s.
+
+    Nothing nearer than `stop` is approached; from `slow` on the speed falls. After a stop the way must be free
+    for `hysteresis` more. `blind_speed` is what is allowed where no sensor looks.
+    """
+
+    sensors: tuple[Sensor, ...]
+    stop: float = 0.3
+    slow: float = 0.6
+    hysteresis: float = 0.05
+    time_to_collision: float = 1.0
+    blind_speed: float = 0.0
+    max_age: float = 0.3
+
+
+@dataclass(frozen=True)
 class Robot:
+    """`obstacles` is None for a robot that has nothing to see them with."""
+
     name: str
     base_frame: str
     channels: tuple[Channel, ...]
     outputs: tuple[Output, ...]
+    footprint: Footprint = Footprint(0.0, 0.0, 0.0, 0.0)
+    obstacles: Obstacles | None = None
+    simulated: bool = False
 
     def channel(self, name: str) -> Channel:
         return next(channel for channel in self.channels if channel.name == name)
@@ -75,7 +123,7 @@ def load_robot(path: str | Path) -> Robot:
 
 def parse_robot(data: Any) -> Robot:
     """A Robot from the mapping in a robot file. Raises ValueError."""
-    _keys(data, "the file", {"name", "channels", "outputs"}, {"base_frame"})
+    _keys(data, "the file", {"name", "channels", "outputs"}, {"base_frame", "footprint", "obstacles", "simulated"})
     channels = tuple(_channel(name, fields) for name, fields in _mapping(data["channels"], "channels").items())
     if not channels:
         raise ValueError("channels is empty; a robot obeys at least one")
@@ -90,12 +138,53 @@ def parse_robot(data: Any) -> Robot:
     for joint in joints:
         if joints.count(joint) > 1:
             raise ValueError(f"joint '{joint}' measures {joints.count(joint)} channels; one is right")
-    return Robot(str(data["name"]), str(data.get("base_frame", "base_link")), channels, outputs)
+    if not isinstance(data.get("simulated", False), bool):
+        raise ValueError(f"simulated is {data['simulated']!r}; give true or false")
+    obstacles = _obstacles(data["obstacles"]) if "obstacles" in data else None
+    if obstacles and "footprint" not in data:
+        raise ValueError("obstacles needs a footprint: how far the robot reaches to its front, back, left and right")
+    footprint = _footprint(data["footprint"]) if "footprint" in data else Footprint(0.0, 0.0, 0.0, 0.0)
+    return Robot(str(data["name"]), str(data.get("base_frame", "base_link")), channels, outputs, footprint, obstacles,
+                 data.get("simulated", False))
+
+
+def _footprint(fields: Any) -> Footprint:
+    sides = ("front", "back", "left", "right")
+    _keys(fields, "footprint", set(sides), set())
+    return Footprint(*(_number(fields[side], f"footprint: {side}", at_least=0.0) for side in sides))
+
+
+def _obstacles(fields: Any) -> Obstacles:
+    numbers = ("stop", "slow", "hysteresis", "time_to_collision", "blind_speed", "max_age")
+    _keys(fields, "obstacles", {"sensors"}, set(numbers))
+    if not isinstance(fields["sensors"], list) or not fields["sensors"]:
+        raise ValueError(f"obstacles: sensors is {fields['sensors']!r}; give a list of sensors")
+    given = {name: _number(fields[name], f"obstacles: {name}", at_least=0.0) for name in numbers if name in fields}
+    obstacles = Obstacles(tuple(map(_sensor, fields["sensors"])), **given)
+    if not obstacles.stop < obstacles.slow:
+        raise ValueError(f"obstacles: slow is {obstacles.slow:g} m; it must be more than stop, {obstacles.stop:g} m")
+    for name in ("time_to_collision", "max_age"):
+        _number(getattr(obstacles, name), f"obstacles: {name}", above=0.0)
+    topics = [sensor.topic for sensor in obstacles.sensors]
+    for topic in topics:
+        if topics.count(topic) > 1:
+            raise ValueError(f"obstacles: '{topic}' is listed {topics.count(topic)} times; once is right")
+    return obstacles
+
+
+def _sensor(fields: Any) -> Sensor:
+    _keys(fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "near"})
+    topic, kind = str(fields["topic"]), fields["type"]
+    if kind not in SENSOR_TYPES:
+        raise ValueError(f"sensor '{topic}': type is {kind!r}; use one of {', '.join(sorted(SENSOR_TYPES))}")
+    place = {name: _number(fields.get(name, 0.0), f"sensor '{topic}': {name}") for name in ("x", "y", "yaw")}
+    return Sensor(topic, kind, near=_number(fields.get("near", 0.0), f"sensor '{topic}': near", at_least=0.0), **place)
 
 
 def _channel(name: str, fields: Any) -> Channel:
     where = f"channel '{name}'"
-    _keys(fields, where, {"unit", "bounds", "limits", "rate", "stop"}, {"brake", "deadband", "joint", "scale"})
+    _keys(fields, where, {"unit", "bounds", "limits", "rate", "stop"},
+          {"brake", "deadband", "joint", "scale", "soft", "jump"})
     bounds, limits = _pair(fields["bounds"], f"{where}: bounds"), _pair(fields["limits"], f"{where}: limits")
     if not (bounds[0] <= limits[0] and limits[1] <= bounds[1]):
         raise ValueError(f"{where}: limits {list(limits)} reach outside bounds {list(bounds)}")
@@ -105,11 +194,19 @@ def _channel(name: str, fields: Any) -> Channel:
         raise ValueError(f"{where}: stop is {stop!r}; use one of {', '.join(STOPS)}")
     if stop == "zero" and not limits[0] <= 0.0 <= limits[1]:
         raise ValueError(f"{where}: stop is 'zero', but zero is outside limits {list(limits)}")
+    soft = _pair(fields["soft"], f"{where}: soft") if "soft" in fields else limits
+    if "soft" in fields and (stop == "zero" or not fields.get("joint")):
+        raise ValueError(f"{where}: soft limits are for a position that a joint measures; this has "
+                         f"{'stop zero' if stop == 'zero' else 'no joint'}")
+    if not (limits[0] <= soft[0] and soft[1] <= limits[1]):
+        raise ValueError(f"{where}: soft limits {list(soft)} reach outside limits {list(limits)}")
     return Channel(
         name=name, unit=str(fields["unit"]), bounds=bounds, limits=limits, rate=rate,
         brake=_number(fields.get("brake", rate), f"{where}: brake", above=0.0),
         deadband=_number(fields.get("deadband", 0.0), f"{where}: deadband", at_least=0.0), stop=stop,
-        joint=str(fields.get("joint", "")), scale=_number(fields.get("scale", 1.0), f"{where}: scale", above=0.0))
+        joint=str(fields.get("joint", "")), scale=_number(fields.get("scale", 1.0), f"{where}: scale", above=0.0),
+        soft=soft,
+        jump=_number(fields["jump"], f"{where}: jump", above=0.0) if "jump" in fields else math.inf)
 
 
 def _output(fields: Any, known: Mapping[str, Channel]) -> Output:

@@ -112,6 +112,25 @@ def chunk(message: ActionChunkMessage) -> ActionChunk:
         latency=stamp_ns(message.latency))
 
 
+MOST_BEAMS = 20_000
+
+
+def scan(message: Any) -> tuple[int, np.ndarray, np.ndarray, float, float]:
+    """A sensor_msgs/LaserScan: stamp, M ranges (m), their angles (rad), range_min, range_max. Raises ValueError."""
+    count = len(message.ranges)
+    if count > MOST_BEAMS:
+        raise ValueError(f"a scan of {count} beams is refused; at most {MOST_BEAMS}")
+    angles = message.angle_min + message.angle_increment * np.arange(count)
+    return stamp_ns(message.header.stamp), np.array(message.ranges, float), angles, message.range_min, message.range_max
+
+
+def beam(message: Any) -> tuple[int, np.ndarray, np.ndarray, float, float]:
+    """A sensor_msgs/Range as beams over its field of view: what it measured may be anywhere in it."""
+    half = min(max(message.field_of_view, 0.0), 2.0 * math.pi) / 2.0
+    angles = np.linspace(-half, half, 9)
+    return stamp_ns(message.header.stamp), np.full(9, message.range), angles, message.min_range, message.max_range
+
+
 def odometry_state(message: Any) -> dict[str, float]:
     """The numbers of a nav_msgs/Odometry: pose in its frame (m, rad) and speed in the base's (m/s, rad/s)."""
     pose, twist, q = message.pose.pose, message.twist.twist, message.pose.pose.orientation

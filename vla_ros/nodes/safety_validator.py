@@ -10,14 +10,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import JointState, LaserScan
-from std_msgs.msg import Bool, Header
+from sensor_msgs.msg import JointState, LaserScan, Range
+from std_msgs.msg import Bool, Header, String
 from std_srvs.srv import Trigger
 
-from vla_ros.core.robot import load_robot
+from vla_ros.core.robot import Robot, Sensor, load_robot
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
@@ -26,13 +27,18 @@ from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE, STATE
 from vla_ros.nodes.reader import Reader
 from vla_ros.nodes.run import run
 from vla_ros.safety.gate import Gate, Inputs, Report, State
-from vla_ros.safety.rules import Settings
+from vla_ros.safety.obstacles import look
+from vla_ros.safety.situation import Settings
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Command as CommandMessage
 from vla_ros_msgs.msg import SafetyReport
 
+TWIN_HEARD = 1_000_000_000  # ns
 SHORTEST_WAIT = 2_000_000  # ns between ticks; chunks that come faster than this do not make the gate run faster
 TOPICS = {"joint_states": JointState, "odom": Odometry, "scan": LaserScan}
+SENSORS = {"sensor_msgs/msg/LaserScan": (LaserScan, convert.scan), "sensor_msgs/msg/Range": (Range, convert.beam)}
+LIMITS = ("max_age", "max_future", "clock_jump", "clock_stall", "instruction_limit", "repeat_limit",
+          "saturation_limit", "seam_pause")  # s, of the same names in Settings
 
 
 class SafetyValidator(ManagedNode):
@@ -48,17 +54,21 @@ class SafetyValidator(ManagedNode):
         self._said: tuple[Any, ...] = ()
         self._to_say: deque[str] = deque(maxlen=50)
         self._stop_pressed = False
+        self._twin = 0  # when another gate of the same name was heard (steady ns)
+        self._may_auto_arm = False
         # Heard in every state of the node, reliable or not: a pressed button must not be missed.
         for qos in (EVENTS, STATE):
             self.create_subscription(Bool, "stop", lambda message: self.guard(self._on_stop, message), qos)
 
     def configure(self) -> None:
-        robot = load_robot(self.p["robot_file"])
+        self._robot = robot = load_robot(self.p["robot_file"])
+        if self.p["auto_arm"] and not robot.simulated:
+            raise ValueError(f"parameter 'auto_arm' is true, but robot '{robot.name}' is not simulated; "
+                             "arm it yourself")
         for topic in self.p["required_topics"]:
             if topic not in TOPICS:
                 raise ValueError(f"parameter 'required_topics' holds '{topic}'; use some of {', '.join(TOPICS)}")
         self._period = to_nanoseconds(1.0 / self.p["rate"])
-        self._robot = robot
         self._renew()
         self._joints = {channel.joint: channel for channel in robot.channels if channel.joint}
         self._names = [channel.name for channel in robot.channels]
@@ -71,8 +81,17 @@ class SafetyValidator(ManagedNode):
             self.read(JointState, "/joint_states", STATE): self._on_joint_states}
         for topic in set(self.p["required_topics"]) - {"joint_states"}:
             self._readers[self.read(TOPICS[topic], f"/{topic}", STATE, raw=True)] = self._seen(topic)
+        for sensor in robot.obstacles.sensors if robot.obstacles else ():
+            kind, to_beams = SENSORS[sensor.type]
+            self._readers[self.read(kind, sensor.topic, STATE)] = partial(self._on_ranges, sensor, to_beams)
         self.listen(CommandMessage, "command", self._on_command, LATCHED, always=True)
+        self.listen(String, "halt", self._on_halt, LATCHED, always=True)
         self.every(0.1, self._say)
+        self.every(0.5, self._look_for_rivals)
+        if robot.obstacles is None:
+            self.get_logger().warning(f"robot '{robot.name}' has no range sensors; the gate does not see obstacles")
+        if self.p["auto_arm"]:
+            self.get_logger().warning("AUTO_ARM IS ON: the gate arms by itself, once. Never use this on a real robot.")
         for name in ("arm", "disarm", "reset"):
             self.serve(Trigger, f"~/{name}", getattr(self, f"_on_{name}"))
 
@@ -81,24 +100,26 @@ class SafetyValidator(ManagedNode):
         with self._lock:
             before = self._gate
             self._gate = Gate(self._robot, self._settings(self.p))
+            self._may_auto_arm = self.p["auto_arm"]
             if before and before.state is State.STOPPED:
                 self._gate.latch(before.cause)
-            command = self._inputs.command if before else None
-            self._inputs = Inputs(command=command, stop_pressed=self._stop_pressed)
+            then = self._inputs if before else Inputs()
+            self._inputs = Inputs(command=then.command, halt=then.halt, stop_pressed=self._stop_pressed)
 
     def _settings(self, parameters: dict[str, Any]) -> Settings:
         nodes, topics = to_nanoseconds(parameters["heartbeat_timeout"]), to_nanoseconds(parameters["topic_timeout"])
         sources = {f"node {name}": nodes for name in parameters["required_nodes"]}
         sources |= {f"/{name}": topics for name in parameters["required_topics"]}
-        return Settings(
-            max_age=to_nanoseconds(parameters["max_age"]), max_future=to_nanoseconds(parameters["max_future"]),
-            clock_jump=to_nanoseconds(parameters["clock_jump"]), period=to_nanoseconds(1.0 / parameters["rate"]),
-            measured_age=topics, sources=sources)
+        return Settings(period=to_nanoseconds(1.0 / parameters["rate"]), measured_age=topics, sources=sources,
+                        **{name: to_nanoseconds(parameters[name]) for name in LIMITS})
 
     def apply(self, parameters: dict[str, Any]) -> None:
+        """Other limits, all or none: refused where one is looser and the gate is armed."""
         assert self._gate is not None
+        robot: Robot = load_robot(parameters["robot_file"])
         with self._lock:
-            self._gate.settings = self._settings(parameters)
+            self._gate.change(robot, self._settings(parameters))
+            self._robot = robot
 
     def activate(self) -> None:
         for reader in self._readers:
@@ -146,6 +167,8 @@ class SafetyValidator(ManagedNode):
         self._asked, self._ticked = False, steady
         try:
             stamp = self.now()
+            if self._may_auto_arm and self._gate.state is State.DISARMED:
+                self._auto_arm(steady, stamp)
             action, report = self._gate.step(steady, stamp, self._inputs)
             self._outputs.send(action, stamp)
             self._publish(report, stamp)
@@ -156,6 +179,24 @@ class SafetyValidator(ManagedNode):
             self.get_logger().error(f"the gate's tick failed: {error}", throttle_duration_sec=1.0)
         self.stats.tick("command", steady)
         self.stats.latency(time.monotonic_ns() - steady)
+
+    def _auto_arm(self, steady: int, stamp: int) -> None:
+        assert self._gate is not None
+        armed, _ = self._gate.arm(steady, stamp, self._inputs)
+        if armed:
+            self._may_auto_arm = False  # once: what a person or a fault ends stays ended
+            self._to_say.append("AUTO_ARM: the gate armed by itself")
+
+    def _look_for_rivals(self) -> None:
+        """Other publishers of robot commands. One of our own name is a gate that died, unless its heart still beats."""
+        ours = (self.get_name(), self.get_namespace())
+        found = [f"{output.topic} from {info.node_namespace.rstrip('/')}/{info.node_name}"
+                 for output in self._robot.outputs for info in self.get_publishers_info_by_topic(output.topic)
+                 if (info.node_name, info.node_namespace) != ours]
+        if time.monotonic_ns() - self._twin < TWIN_HEARD and self._twin:
+            found.append(f"a second {self.get_name()}")
+        with self._lock:
+            self._inputs.rivals = tuple(found[:5])
 
     def _read(self, now: int) -> None:
         for reader, callback in self._readers.items():
@@ -222,8 +263,15 @@ class SafetyValidator(ManagedNode):
                 self._gate.latch("the stop is pressed")  # also if it is released before the next tick
             self._wake()
 
+    def _on_halt(self, message: String) -> None:
+        with self._lock:
+            self._inputs.halt = message.data[:500]
+            self._wake()
+
     def _on_heartbeat(self, message: Header, now: int) -> None:
-        name, stage = [*message.frame_id.split("/"), ""][:2]
+        name, stage, life = [*message.frame_id.split("/"), "", ""][:3]
+        if name == self.get_name() and life != self._life:
+            self._twin = now
         if stage == "active" and name in self.p["required_nodes"]:
             self._inputs.seen[f"node {name}"] = now
 
@@ -231,6 +279,12 @@ class SafetyValidator(ManagedNode):
         def on_message(message: Any, now: int) -> None:
             self._inputs.seen[f"/{topic}"] = now
         return on_message
+
+    def _on_ranges(self, sensor: Sensor, to_beams: Callable[[Any], tuple], message: Any, now: int) -> None:
+        try:
+            self._inputs.readings[sensor.topic] = (look(sensor, *to_beams(message)), now)
+        except ValueError as error:  # the one before grows old
+            self.refuse("bad ranges", f"{sensor.topic}: {error}")
 
     def _on_joint_states(self, message: JointState, now: int) -> None:
         self._inputs.seen["/joint_states"] = now
@@ -241,13 +295,13 @@ class SafetyValidator(ManagedNode):
 
     # -- services --------------------------------------------------------------------------------------
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        return self._answer("arm", response, lambda gate: gate.arm(time.monotonic_ns(), self._inputs))
+        return self._answer("arm", response, lambda gate: gate.arm(time.monotonic_ns(), self.now(), self._inputs))
 
     def _on_disarm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._answer("disarm", response, lambda gate: gate.disarm())
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        return self._answer("reset", response, lambda gate: gate.reset(self._inputs))
+        return self._answer("reset", response, lambda gate: gate.reset(time.monotonic_ns(), self._inputs))
 
     def _answer(self, verb: str, response: Trigger.Response, ask: Any) -> Trigger.Response:
         if not self.active or self._gate is None:

@@ -13,20 +13,12 @@ from enum import IntEnum
 
 from vla_ros.core.chunks import row_at
 from vla_ros.core.robot import Channel, Robot
-from vla_ros.core.types import ActionChunk, Command, to_seconds
-from vla_ros.safety.rules import (
-    NEEDS,
-    RULES,
-    Finding,
-    Row,
-    Settings,
-    Situation,
-    Verdict,
-    approach,
-    order,
-    shape,
-    sources,
-)
+from vla_ros.core.types import ActionChunk, Command
+from vla_ros.safety.changes import loosened
+from vla_ros.safety.memory import Clocks, Intake
+from vla_ros.safety.obstacles import Reading
+from vla_ros.safety.rules import NEEDS, RULES, TO_ARM, generation, limits, obstacle, order, shape, towards
+from vla_ros.safety.situation import Finding, Row, Settings, Situation, Verdict
 
 
 class State(IntEnum):
@@ -40,13 +32,29 @@ class State(IntEnum):
 
 @dataclass
 class Inputs:
-    """What arrived, newest only. `seen`: source -> steady time (ns). `measured`: channel -> (value, steady time)."""
+    """What arrived, newest only. Times are steady (ns).
+
+    `seen`: source -> time. `measured`: channel -> (value, time). `readings`: a range sensor's topic ->
+    (reading, time). `rivals`: who else publishes robot commands. `halt`: why the supervisor stops the robot.
+    """
 
     chunk: ActionChunk | None = None
     command: Command | None = None
     measured: dict[str, tuple[float, int]] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
+    readings: dict[str, tuple[Reading, int]] = field(default_factory=dict)
+    rivals: tuple[str, ...] = ()
     stop_pressed: bool = False
+    halt: str = ""
+
+    def cause(self) -> str:
+        """Why the robot must stand still now, whatever the policy wants."""
+        if self.stop_pressed:
+            return "the stop is pressed"
+        return f"the supervisor stops the robot: {self.halt}" if self.halt else ""
+
+    def remedy(self) -> str:
+        return f"{self.cause()}; {'release it' if self.stop_pressed else 'mend that'} first"
 
 
 @dataclass(frozen=True)
@@ -75,26 +83,35 @@ class Gate:
         self.settings = settings
         self.state = State.DISARMED
         self.cause = ""
-        self.counters: Counter[str] = Counter()
-        self._chunk: ActionChunk | None = None
-        self._offered: ActionChunk | None = None
-        self._admitted = (0, 0)  # steady time, age then
+        self.counters: Counter[str] = Counter({rule.__name__: 0 for rule in (order, *RULES)})
+        self._clocks = Clocks()
+        self._intake = Intake()
         self._armed_generation = 0
         self._last: dict[str, float] = {}  # what was emitted
         self._held: dict[str, float] = {}  # where positions stand while nothing moves them
-        self._then: tuple[int, int] | None = None  # steady and stamp of the step before
+        self._over_since: int | None = None  # steady time from which `limits` has clamped
+        self._blocked = False
 
-    def arm(self, now_steady: int, inputs: Inputs) -> tuple[bool, str]:
+    def change(self, robot: Robot, settings: Settings) -> None:
+        """Other limits, as a whole and at once. Raises ValueError where one is looser and the gate is armed."""
+        looser = loosened(self.robot, self.settings, robot, settings)
+        if looser and self.state in (State.HOLDING, State.ACTIVE):
+            raise ValueError(f"{looser} is looser than now; disarm first")
+        self.robot, self.settings = robot, settings
+
+    def arm(self, now_steady: int, now_stamp: int, inputs: Inputs) -> tuple[bool, str]:
         """Allowed, with a sentence. Only an instruction newer than this one moves the robot."""
         if self.state is State.STOPPED:
             return False, f"stopped: {self.cause}; reset first"
         if self.state is not State.DISARMED:
             return True, "already armed"
-        if inputs.stop_pressed:
-            return False, "the stop is pressed; release it first"
-        finding = self._ask(sources, self._situation(now_steady, 0, inputs))
-        if finding:
-            return False, finding.reason
+        if inputs.cause():
+            return False, inputs.remedy()
+        situation = self._situation(now_steady, now_stamp, inputs)
+        for rule in TO_ARM:
+            finding = self._ask(rule, situation)
+            if finding:
+                return False, finding.reason
         if inputs.command is None:  # one from before the arming may still be on its way
             return False, "nothing was heard from command_ingest yet"
         self._armed_generation = inputs.command.generation
@@ -107,12 +124,14 @@ class Gate:
         self.state = State.DISARMED
         return True, "disarmed"
 
-    def reset(self, inputs: Inputs) -> tuple[bool, str]:
-        """Ends DISARMED. Refused while the stop is pressed."""
+    def reset(self, now_steady: int, inputs: Inputs) -> tuple[bool, str]:
+        """Ends DISARMED. Refused while the cause lasts."""
         if self.state is not State.STOPPED:
             return False, f"nothing to reset: the gate is {self.state.name}"
-        if inputs.stop_pressed:
-            return False, "the stop is still pressed; release it first"
+        if inputs.cause():
+            return False, inputs.remedy()
+        if not self._clocks.settled(now_steady):
+            return False, "the ROS clock jumped just now; try again in a second"
         self.state, self.cause = State.DISARMED, ""
         return True, "reset; arm when ready"
 
@@ -123,13 +142,16 @@ class Gate:
 
     def step(self, now_steady: int, now_stamp: int, inputs: Inputs) -> tuple[Action, Report]:
         """What the robot may do at this moment. An exception in a rule is a stop, latched."""
-        elapsed = min(now_steady - self._then[0], 2 * self.settings.period) if self._then else 0
-        finding, requested = None, None
+        elapsed, finding, requested = 0, None, None
         try:
-            self._admit(now_steady, now_stamp, inputs)
-            self._watch_clock(now_steady, now_stamp)
-            if inputs.stop_pressed:
-                self.latch("the stop is pressed")
+            pause, trouble = self._clocks.look(now_steady, now_stamp, self.settings)
+            elapsed = min(pause, 2 * self.settings.period)
+            late = self._intake.take(inputs.chunk, inputs.command, now_steady, now_stamp, self.robot, self.settings)
+            if late:
+                self.counters[late.rule] += 1
+            cause = inputs.cause() or trouble
+            if cause:
+                self.latch(cause)
             if self.state in (State.HOLDING, State.ACTIVE):
                 finding, requested, row, channels = self._judge(now_steady, now_stamp, inputs, elapsed)
             if finding and finding.verdict is Verdict.STOPPED:
@@ -149,49 +171,23 @@ class Gate:
             if self.state is State.ACTIVE:
                 self.state = State.HOLDING
             action = self._hold(finding.verdict, now_steady, inputs, elapsed)
-        action = self._only_finite(action)
+        action = self._last_look(action)
         self._last = dict(action)
         return action, self._report(finding, requested, action, now_steady, now_stamp)
 
-    def _watch_clock(self, now_steady: int, now_stamp: int) -> None:
-        then, self._then = self._then, (now_steady, now_stamp)
-        if then is None:
-            return
-        pause = now_steady - then[0]
-        if pause > self.settings.clock_jump:
-            self.latch(f"the gate itself stood still for {to_seconds(pause):.2f} s")
-        jump = (now_stamp - then[1]) - (now_steady - then[0])
-        if abs(jump) > self.settings.clock_jump:
-            self._chunk = None
-            self.latch(f"the ROS clock jumped by {to_seconds(jump):+.2f} s")
-
-    def _admit(self, now_steady: int, now_stamp: int, inputs: Inputs) -> None:
-        """Takes a newly arrived chunk, once, unless it is late."""
-        chunk = inputs.chunk
-        if chunk is None or chunk is self._offered:
-            return
-        self._offered = chunk
-        late = order(chunk=chunk, previous=self._chunk, command=inputs.command)
-        if late:
-            self.counters[late.rule] += 1
-            return
-        repeated = self._chunk is not None and chunk.stamp == self._chunk.stamp
-        self._chunk = chunk
-        if not repeated:  # the same picture again is no younger for it, whatever the ROS clock says
-            self._admitted = (now_steady, now_stamp - chunk.stamp)
-
-    def _age(self, now_steady: int, now_stamp: int) -> int:
-        """Of the picture behind the action: the larger by the ROS clock and by the steady one."""
-        if self._chunk is None:
-            return 0
-        by_stamp = now_stamp - self._chunk.stamp
-        return max(by_stamp, self._admitted[1] + now_steady - self._admitted[0])
-
-    def _situation(self, now_steady: int, age: int, inputs: Inputs) -> Situation:
-        silence = {name: now_steady - inputs.seen[name] if name in inputs.seen else None
-                   for name in self.settings.sources}
-        return Situation(self.robot, (), self.settings, self._chunk, inputs.command,
-                         self._armed_generation, age, silence, (), (), 0)
+    def _situation(self, now_steady: int, now_stamp: int, inputs: Inputs) -> Situation:
+        intake = self._intake
+        return Situation(
+            robot=self.robot, settings=self.settings, chunk=intake.chunk, command=inputs.command,
+            armed_generation=self._armed_generation, age=intake.age(now_steady, now_stamp),
+            silence={name: now_steady - inputs.seen[name] if name in inputs.seen else None
+                     for name in self.settings.sources},
+            rivals=inputs.rivals, clock_still=self._clocks.still(now_steady),
+            instruction_age=intake.instruction_age(inputs.command, now_steady, now_stamp),
+            readings={topic: (reading, now_steady - arrived, now_stamp - reading.stamp)
+                      for topic, (reading, arrived) in inputs.readings.items()},
+            was_blocked=self._blocked, repeated=intake.repeated(now_steady), seam=intake.seam(now_steady),
+            over_limit=now_steady - self._over_since if self._over_since is not None else 0)
 
     def _ask(self, rule: object, situation: Situation) -> Finding | None:
         finding: Finding | None = rule(**{name: getattr(situation, name) for name in NEEDS[rule]})  # type: ignore
@@ -202,12 +198,13 @@ class Gate:
     def _judge(self, now_steady: int, now_stamp: int, inputs: Inputs,
                elapsed: int) -> tuple[Finding | None, dict[str, float] | None, Row, tuple[Channel, ...]]:
         """The rules in their order: the finding that decides, what was requested, and the row that is left."""
-        situation = self._situation(now_steady, self._age(now_steady, now_stamp), inputs)
+        situation = self._situation(now_steady, now_stamp, inputs)
         situation.elapsed = elapsed
         decided: Finding | None = None
         requested: dict[str, float] | None = None
         for rule in RULES:
             finding = self._ask(rule, situation)
+            self._remember(rule, finding, now_steady)
             if finding and finding.verdict is not Verdict.LIMITED:
                 return finding, requested, (), ()
             if finding and finding.row is not None:
@@ -217,19 +214,29 @@ class Gate:
                 requested = self._take_row(situation, now_steady, now_stamp, inputs)
         return decided, requested, situation.row, tuple(situation.channels)
 
+    def _remember(self, rule: object, finding: Finding | None, now_steady: int) -> None:
+        """What some rules ask of the ticks before."""
+        if rule is obstacle:
+            self._blocked = finding is not None and finding.verdict is Verdict.HELD
+        elif rule is limits and finding:
+            self._over_since = now_steady if self._over_since is None else self._over_since
+        elif rule is limits or (rule is generation and finding):
+            self._over_since = None
+
     def _take_row(self, situation: Situation, now_steady: int, now_stamp: int, inputs: Inputs) -> dict[str, float]:
-        assert self._chunk is not None
-        values = self._chunk.values[row_at(self._chunk, now_stamp)].tolist()
-        requested = dict(zip(self._chunk.channels, values))
+        chunk = situation.chunk
+        assert chunk is not None
+        requested = dict(zip(chunk.channels, chunk.values[row_at(chunk, now_stamp)].tolist()))
         situation.channels = tuple(channel for channel in self.robot.channels
                                    if channel.name in requested or channel.stop == "zero")
         situation.row = tuple(requested.get(channel.name, 0.0) for channel in situation.channels)
-        situation.last = tuple(self._last.get(channel.name, self._rest(channel, now_steady, inputs))
-                               for channel in situation.channels)
+        situation.measured = tuple(self._rest(channel, now_steady, inputs) for channel in situation.channels)
+        situation.last = tuple(self._last.get(channel.name, measured)
+                               for channel, measured in zip(situation.channels, situation.measured))
         return requested
 
     def _rest(self, channel: Channel, now_steady: int, inputs: Inputs) -> float | None:
-        """Where a channel stands that was not commanded yet: measured lately, or unknown."""
+        """Where a channel stands: measured lately, or unknown; a velocity that was not commanded is zero."""
         if channel.stop == "zero":
             return 0.0
         value, when = inputs.measured.get(channel.name, (math.nan, 0))
@@ -251,10 +258,10 @@ class Gate:
             last = self._last.get(channel.name)
             if channel.stop == "zero":
                 at_once = disarmed or verdict is Verdict.STOPPED
-                action[channel.name] = 0.0 if at_once else approach(last or 0.0, 0.0, channel, elapsed)
+                action[channel.name] = 0.0 if at_once else towards(last or 0.0, 0.0, channel, elapsed)
             elif last is not None and not disarmed:
                 target = self._held.setdefault(channel.name, self._stand(channel, last, now_steady, inputs))
-                action[channel.name] = approach(last, target, channel, elapsed)
+                action[channel.name] = towards(last, target, channel, elapsed)
         if disarmed:
             self._held = {}
         return action
@@ -265,22 +272,24 @@ class Gate:
         inside = measured is not None and channel.limits[0] <= measured <= channel.limits[1]
         return measured if measured is not None and inside else last
 
-    def _only_finite(self, action: Action) -> Action:
-        """The last line: whatever went wrong above, nothing non-finite leaves, and the gate stops."""
-        if all(map(math.isfinite, action.values())):
+    def _last_look(self, action: Action) -> Action:
+        """Whatever went wrong above: nothing that is not finite or outside its bounds leaves, and the gate stops."""
+        channels = {channel.name: channel for channel in self.robot.channels}
+        good = {name: value for name, value in action.items()
+                if channels[name].bounds[0] <= value <= channels[name].bounds[1]}  # NaN is outside
+        if len(good) == len(action):
             return action
-        self.latch("the gate made a value that is not finite")
-        zero = {channel.name for channel in self.robot.channels if channel.stop == "zero"}
-        return {name: 0.0 if name in zero else value for name, value in action.items()
-                if name in zero or math.isfinite(value)}
+        bad = next(name for name in action if name not in good)
+        self.latch(f"the gate itself made {bad} {action[bad]}, outside its bounds")
+        return {name: 0.0 if channels[name].stop == "zero" else good[name] for name in action
+                if channels[name].stop == "zero" or name in good}
 
     def _report(self, finding: Finding | None, requested: Mapping[str, float] | None, action: Action,
                 now_steady: int, now_stamp: int) -> Report:
-        nan = float("nan")
+        nan, chunk = float("nan"), self._intake.chunk
         names = [channel.name for channel in self.robot.channels]
         return Report(
             self.state, finding.verdict if finding else Verdict.PASSED, finding.rule if finding else "",
-            finding.reason if finding else "", self._chunk.generation if self._chunk else 0,
-            self._chunk.sequence if self._chunk else 0,
+            finding.reason if finding else "", chunk.generation if chunk else 0, chunk.sequence if chunk else 0,
             tuple((requested or {}).get(name, nan) for name in names),
-            tuple(action.get(name, nan) for name in names), self._age(now_steady, now_stamp))
+            tuple(action.get(name, nan) for name in names), self._intake.age(now_steady, now_stamp))

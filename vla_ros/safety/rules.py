@@ -9,66 +9,15 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
 
 import numpy as np
 
 from vla_ros.core.robot import Channel, Robot
 from vla_ros.core.types import ActionChunk, Command, to_seconds
+from vla_ros.safety.obstacles import Reading, approach, sees
+from vla_ros.safety.situation import Finding, Row, Settings, Verdict
 
-
-class Verdict(IntEnum):
-    """SafetyReport.verdict. HELD stops through the deceleration limit, STOPPED at once."""
-
-    PASSED = 0
-    LIMITED = 1
-    HELD = 2
-    STOPPED = 3
-
-
-Row = tuple[float, ...]  # one value for each of the robot's channels, in their order, in their units
-
-
-@dataclass(frozen=True)
-class Finding:
-    rule: str
-    verdict: Verdict
-    reason: str
-    row: Row | None = None  # LIMITED: what the row becomes
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The gate's own limits; times in ns."""
-
-    max_age: int = 400_000_000
-    max_future: int = 50_000_000
-    clock_jump: int = 500_000_000
-    period: int = 20_000_000
-    measured_age: int = 300_000_000  # a measured position older than this is unknown
-    sources: Mapping[str, int] = field(default_factory=dict)  # name -> the longest silence
-
-
-@dataclass
-class Situation:
-    """All that a rule may look at in one tick.
-
-    `channels` are those that this action moves (and all velocities), in the order of `row` and of `last`
-    (emitted before, or else measured). `row` is empty until `shape` has passed.
-    """
-
-    robot: Robot
-    channels: Sequence[Channel]
-    settings: Settings
-    chunk: ActionChunk | None
-    command: Command | None
-    armed_generation: int
-    age: int
-    silence: Mapping[str, int | None]
-    row: Row
-    last: Sequence[float | None]
-    elapsed: int
+TWIST = ("linear.x", "linear.y", "angular.z")  # what moves the footprint over the floor
 
 
 def _held(rule: str, reason: str) -> Finding:
@@ -87,6 +36,41 @@ def sources(*, silence: Mapping[str, int | None], settings: Settings) -> Finding
     return None
 
 
+def rivals(*, rivals: Sequence[str]) -> Finding | None:
+    """Nobody else publishes where the gate does: a command that it did not check would move the robot as well."""
+    if rivals:
+        return _held("rivals", f"the robot hears somebody else, too: {'; '.join(rivals)}; stop that publisher")
+    return None
+
+
+def clock(*, clock_still: int, settings: Settings) -> Finding | None:
+    """The ROS clock runs: with a clock that stands, no stamp says how old anything is."""
+    if clock_still > settings.clock_stall:
+        return _held("clock", f"the ROS clock has stood still for {to_seconds(clock_still):.2f} s; "
+                              "is /clock published?")
+    return None
+
+
+def sight(*, readings: Mapping[str, tuple[Reading | None, int, int]], robot: Robot,
+          settings: Settings) -> Finding | None:
+    """Every range sensor of the robot file has looked lately, and at least one of its beams measured something."""
+    if robot.obstacles is None:
+        return None
+    for sensor in robot.obstacles.sensors:
+        reading, arrived, age = readings.get(sensor.topic, (None, 0, 0))
+        if reading is None:
+            return _held("sight", f"nothing was seen by {sensor.topic} yet")
+        oldest = max(arrived, age)
+        if not oldest <= robot.obstacles.max_age * 1e9:
+            return _held("sight", f"what {sensor.topic} saw is {to_seconds(oldest):.2f} s old; "
+                                  f"at most {robot.obstacles.max_age:g} s")
+        if age < -settings.max_future:
+            return _held("sight", f"what {sensor.topic} saw is {to_seconds(-age):.2f} s in the future")
+        if not reading.valid.any():
+            return _held("sight", f"{sensor.topic} is blind: none of its {len(reading.valid)} beams measured anything")
+    return None
+
+
 def generation(*, chunk: ActionChunk | None, command: Command | None, armed_generation: int) -> Finding | None:
     """There is an instruction, newer than the arming, and the action answers that very one."""
     if command is None or not command.text:
@@ -98,6 +82,14 @@ def generation(*, chunk: ActionChunk | None, command: Command | None, armed_gene
     if chunk.generation != command.generation:
         return _held("generation", f"the action answers instruction {chunk.generation}, "
                                    f"but {command.generation} holds now")
+    return None
+
+
+def instruction(*, instruction_age: int, settings: Settings) -> Finding | None:
+    """The instruction is not one that everybody has forgotten."""
+    if instruction_age > settings.instruction_limit:
+        return _held("instruction", f"the instruction is {to_seconds(instruction_age):.0f} s old; "
+                                    f"at most {to_seconds(settings.instruction_limit):.0f} s; give it again")
     return None
 
 
@@ -140,6 +132,22 @@ def age(*, age: int, settings: Settings) -> Finding | None:
     return None
 
 
+def seam(*, seam: str) -> Finding | None:
+    """The newest chunk goes on from the one before: what one picture calls left is not right in the next."""
+    return _held("seam", seam) if seam else None
+
+
+def repeat(*, repeated: int, row: Row, last: Sequence[float | None], channels: Sequence[Channel],
+           settings: Settings) -> Finding | None:
+    """The very same action for every new picture, while the robot moves by it, is a policy that no longer looks."""
+    moves = any(value != 0.0 if channel.stop == "zero" else before is not None and abs(value - before) > 1e-3
+                for value, before, channel in zip(row, last, channels))
+    if moves and 0 < settings.repeat_limit < repeated:
+        return _held("repeat", f"the policy has given the same action for {to_seconds(repeated):.1f} s of changing "
+                               f"pictures; at most {to_seconds(settings.repeat_limit):g} s")
+    return None
+
+
 def bounds(*, row: Row, channels: Sequence[Channel]) -> Finding | None:
     """Outside a hard bound the whole action is refused: one absurd value discredits the rest."""
     for value, channel in zip(row, channels):
@@ -161,6 +169,74 @@ def limits(*, row: Row, channels: Sequence[Channel]) -> Finding | None:
                                               f"to {clamped[i]:.3g} {channels[i].unit}", clamped)
 
 
+def saturation(*, over_limit: int, settings: Settings) -> Finding | None:
+    """A policy that is clamped without end does not drive by what it sees."""
+    if 0 < settings.saturation_limit < over_limit:
+        return _held("saturation", f"the action has been over a limit for {to_seconds(over_limit):.1f} s; "
+                                   f"at most {to_seconds(settings.saturation_limit):g} s")
+    return None
+
+
+def obstacle(*, row: Row, channels: Sequence[Channel], robot: Robot, was_blocked: bool,
+             readings: Mapping[str, tuple[Reading, int, int]]) -> Finding | None:
+    """Nothing nearer than `stop` is approached; near things and a near collision slow down. Away is always free."""
+    if robot.obstacles is None:
+        return None
+    by_name = {channel.name: value for channel, value in zip(channels, row)}
+    vx, vy, wz = (by_name.get(name, 0.0) for name in TWIST)
+    if vx == vy == wz == 0.0:
+        return None
+    seen = [reading for reading, _, _ in readings.values()]
+    limits = robot.obstacles
+    if vx or vy:
+        speed, heading = math.hypot(vx, vy), math.atan2(vy, vx)
+        if not any(sees(reading, heading) for reading in seen) and speed > limits.blind_speed:
+            why = f"no sensor sees where the robot goes ({math.degrees(heading):.0f} deg)"
+            return _slowed(row, channels, limits.blind_speed / speed, f"{why}; at most {limits.blind_speed:g} m/s")
+    nearest = [approach(reading.points, robot.footprint, (vx, vy, wz), limits.time_to_collision) for reading in seen]
+    gap, direction, _ = min(nearest)
+    touch = min(touch for _, _, touch in nearest)
+    stop = limits.stop + (limits.hysteresis if was_blocked else 0.0)
+    what = f"an obstacle at {math.degrees(direction):.0f} deg is {gap:.2f} m away"
+    if gap <= stop:
+        return _held("obstacle", f"{what}; nothing nearer than {stop:.2f} m is approached")
+    share = min((gap - limits.stop) / (limits.slow - limits.stop), touch / limits.time_to_collision)
+    return _slowed(row, channels, share, what) if share < 1.0 else None
+
+
+def _slowed(row: Row, channels: Sequence[Channel], share: float, reason: str) -> Finding:
+    """The same path at `share` of its speed; none of it is a hold."""
+    if share <= 0.0:
+        return _held("obstacle", reason)
+    slower = tuple(value * share if channel.name in TWIST else value for value, channel in zip(row, channels))
+    return Finding("obstacle", Verdict.LIMITED, f"{reason}; speed is {share:.0%}", slower)
+
+
+def joints(*, row: Row, measured: Sequence[float | None], last: Sequence[float | None],
+           channels: Sequence[Channel]) -> Finding | None:
+    """A joint is measured while it moves; beyond a soft limit it moves inward only; beyond its bounds not at all."""
+    inward = list(row)
+    reason = ""
+    for i, (value, stands, before, channel) in enumerate(zip(row, measured, last, channels)):
+        if channel.stop == "zero":
+            continue
+        if stands is None and (channel.joint or before is None):
+            return _held("joints", f"where {channel.name} stands is unknown; is {channel.joint or 'its joint'} "
+                                   "in /joint_states?")
+        stands = before if stands is None else stands
+        assert stands is not None
+        low, high = channel.bounds
+        if not low <= stands <= high:
+            return _held("joints", f"{channel.name} stands at {stands:.3g} {channel.unit}, outside its bounds "
+                                   f"{low:g} to {high:g} {channel.unit}; move it inside by hand")
+        low, high = min(channel.soft[0], stands), max(channel.soft[1], stands)
+        inward[i] = min(max(value, low), high)
+        if inward[i] != value:
+            reason = reason or (f"{channel.name} stands at {stands:.3g} {channel.unit}, its soft limits are "
+                                f"{channel.soft[0]:g} to {channel.soft[1]:g}: not to {value:.3g}")
+    return Finding("joints", Verdict.LIMITED, reason, tuple(inward)) if reason else None
+
+
 def deadband(*, row: Row, channels: Sequence[Channel]) -> Finding | None:
     """A velocity too small to mean anything is zero, so that a motor does not hum."""
     kept = tuple(0.0 if channel.stop == "zero" and 0.0 < abs(value) < channel.deadband else value
@@ -176,12 +252,8 @@ def rate(*, row: Row, last: Sequence[float | None], channels: Sequence[Channel],
     """No channel changes faster than it may, from what was emitted last."""
     for before, channel in zip(last, channels):
         if before is None:
-            return _held("rate", f"where {channel.name} stands is unknown; is {channel.joint or 'its joint'} "
-                                 "in /joint_states?")
-        if not channel.limits[0] <= before <= channel.limits[1]:
-            return _held("rate", f"{channel.name} stands at {before:.3g} {channel.unit}, outside its limits "
-                                 f"{channel.limits[0]:g} to {channel.limits[1]:g}; move it inside by hand")
-    slowed = tuple(approach(before or 0.0, value, channel, elapsed)
+            return _held("rate", f"where {channel.name} stands is unknown")
+    slowed = tuple(towards(before or 0.0, value, channel, elapsed)
                    for value, before, channel in zip(row, last, channels))
     if slowed == row:
         return None
@@ -190,7 +262,7 @@ def rate(*, row: Row, last: Sequence[float | None], channels: Sequence[Channel],
                                             f"by way of {slowed[i]:.3g} {channels[i].unit}", slowed)
 
 
-def approach(before: float, target: float, channel: Channel, elapsed: int) -> float:
+def towards(before: float, target: float, channel: Channel, elapsed: int) -> float:
     """The value nearest to `target` that `channel` may have `elapsed` ns after `before`.
 
     A velocity brakes (towards zero) with `brake` and speeds up with `rate`; it turns round only through zero.
@@ -208,8 +280,10 @@ def approach(before: float, target: float, channel: Channel, elapsed: int) -> fl
 
 
 RULES: tuple[Callable[..., Finding | None], ...] = (
-    sources, generation, shape, finite, age, bounds, limits, deadband, rate,
+    sources, rivals, clock, sight, generation, instruction, shape, finite, age, seam, bounds, repeat, limits,
+    saturation, obstacle, joints, deadband, rate,
 )
+TO_ARM = (sources, rivals, clock, sight)
 NEEDS = {rule: tuple(inspect.signature(rule).parameters) for rule in RULES}
 
 

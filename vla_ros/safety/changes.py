@@ -1,0 +1,55 @@
+"""Limits that change while the robot may move: tighter ones are taken at once, looser ones are not."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from vla_ros.core.robot import Robot
+from vla_ros.safety.situation import Settings
+
+LOOSER_WHEN_MORE = ("max_age", "max_future", "clock_jump", "clock_stall", "measured_age", "instruction_limit")
+
+
+def loosened(robot: Robot, settings: Settings, new_robot: Robot, new_settings: Settings) -> str:
+    """The first limit that would allow more than before, with both values, or nothing.
+
+    Raises ValueError where something else than limits differs: that takes a cleanup and a new configure.
+    """
+    if _fixed(robot) != _fixed(new_robot) or settings.period != new_settings.period:
+        raise ValueError(f"robot '{new_robot.name}' differs from '{robot.name}' in more than its limits; "
+                         "clean the gate up and configure it")
+    after = dict(_allowed(new_robot, new_settings))
+    for name, before in _allowed(robot, settings):
+        if after.get(name, math.inf) > before:
+            return f"{name} {abs(after.get(name, math.inf)):g} (now {abs(before):g})"
+    return ""
+
+
+def _fixed(robot: Robot) -> tuple:
+    """What is no limit: the robot itself."""
+    return (robot.name, robot.base_frame, robot.outputs, robot.simulated, robot.obstacles and robot.obstacles.sensors,
+            [(channel.name, channel.unit, channel.stop, channel.joint, channel.scale) for channel in robot.channels])
+
+
+def _allowed(robot: Robot, settings: Settings) -> Iterator[tuple[str, float]]:
+    """Every limit by name, as a number that is larger when it allows more."""
+    for channel in robot.channels:
+        for name in ("bounds", "limits", "soft"):
+            low, high = getattr(channel, name)
+            yield from ((f"{channel.name} {name}, low,", -low), (f"{channel.name} {name}, high,", high))
+        yield from ((f"{channel.name} rate", channel.rate), (f"{channel.name} jump", channel.jump),
+                    (f"{channel.name} brake", -channel.brake))
+    for side in ("front", "back", "left", "right"):
+        yield f"footprint {side}", -getattr(robot.footprint, side)
+    if robot.obstacles is not None:
+        for name in ("stop", "slow", "hysteresis", "time_to_collision"):
+            yield f"obstacles {name}", -getattr(robot.obstacles, name)
+        for name in ("blind_speed", "max_age"):
+            yield f"obstacles {name}", getattr(robot.obstacles, name)
+    for name in LOOSER_WHEN_MORE:
+        yield f"{name} (ns)", getattr(settings, name)
+    for name in ("repeat_limit", "saturation_limit"):
+        yield f"{name} (ns)", getattr(settings, name) or math.inf  # 0 is off
+    yield "seam_pause (ns)", -settings.seam_pause
+    for name, limit in settings.sources.items():
+        yield f"the silence of {name} (ns)", limit

@@ -1,0 +1,119 @@
+"""What the gate remembers from one tick to the next: the clocks, and the actions as they came."""
+from __future__ import annotations
+
+import numpy as np
+
+from vla_ros.core.chunks import row_at
+from vla_ros.core.robot import Robot
+from vla_ros.core.types import ActionChunk, Command, to_seconds
+from vla_ros.safety.rules import order
+from vla_ros.safety.situation import Finding, Settings
+
+SETTLED = 1_000_000_000  # ns after a jump of the clock before a reset is allowed
+
+
+class Clocks:
+    """The steady clock and the ROS clock, held against each other."""
+
+    def __init__(self) -> None:
+        self._then: tuple[int, int] | None = None  # steady and stamp of the step before
+        self._moved = 0  # steady time at which the ROS clock last moved
+        self._jumped: int | None = None
+
+    def look(self, steady: int, stamp: int, settings: Settings) -> tuple[int, str]:
+        """ns since the look before, and what is wrong: a step of either clock stops the robot."""
+        then, self._then = self._then, (steady, stamp)
+        if then is None:
+            self._moved = steady
+            return 0, ""
+        if stamp != then[1]:
+            self._moved = steady
+        pause = steady - then[0]
+        if pause < 0:
+            return 0, f"the steady clock went back by {to_seconds(-pause):.2f} s"
+        if pause > settings.clock_jump:
+            return pause, f"the gate itself stood still for {to_seconds(pause):.2f} s"
+        jump = (stamp - then[1]) - pause
+        if abs(jump) > settings.clock_jump:
+            self._jumped = steady
+            return pause, f"the ROS clock jumped by {to_seconds(jump):+.2f} s"
+        return pause, ""
+
+    def still(self, steady: int) -> int:
+        """ns for which the ROS clock has not moved."""
+        return steady - self._moved if self._then else 0
+
+    def settled(self, steady: int) -> bool:
+        return self._jumped is None or steady - self._jumped > SETTLED
+
+
+class Intake:
+    """The newest chunk that is not late, and what can be told from it and those before it."""
+
+    def __init__(self) -> None:
+        self.chunk: ActionChunk | None = None
+        self._offered: ActionChunk | None = None
+        self._admitted = (0, 0)  # steady time, age then
+        self._same_since = 0
+        self._seam = (0, "")  # until when (steady), and why
+        self._instruction = (-1, 0)  # its generation, and when it was first seen (steady)
+
+    def take(self, chunk: ActionChunk | None, command: Command | None, steady: int, stamp: int,
+             robot: Robot, settings: Settings) -> Finding | None:
+        """Considers a newly arrived chunk, once; a finding where it is late."""
+        if command is not None and command.generation != self._instruction[0]:
+            self._instruction = (command.generation, steady)
+        if chunk is None or chunk is self._offered:
+            return None
+        self._offered, before = chunk, self.chunk
+        late = order(chunk=chunk, previous=before, command=command)
+        if late:
+            return late
+        why = _seam(before, chunk, stamp, robot) if self.age(steady, stamp) <= settings.max_age else ""
+        if why:
+            self._seam = (steady + settings.seam_pause, why)
+        if before is None or not _equal(before, chunk):
+            self._same_since = steady
+        self.chunk = chunk
+        if before is None or chunk.stamp != before.stamp:  # the same picture again is no younger for it
+            self._admitted = (steady, stamp - chunk.stamp)
+        return None
+
+    def age(self, steady: int, stamp: int) -> int:
+        """Of the picture behind the action: the larger by the ROS clock and by the steady one."""
+        if self.chunk is None:
+            return 0
+        return max(stamp - self.chunk.stamp, self._admitted[1] + steady - self._admitted[0])
+
+    def repeated(self, steady: int) -> int:
+        """ns for which every chunk has been the same."""
+        return steady - self._same_since if self.chunk else 0
+
+    def seam(self, steady: int) -> str:
+        """Why the newest chunk is not to be trusted for a moment, or nothing."""
+        return self._seam[1] if steady < self._seam[0] else ""
+
+    def instruction_age(self, command: Command | None, steady: int, stamp: int) -> int:
+        """The larger by the ROS clock and by the steady one."""
+        return max(stamp - command.stamp, steady - self._instruction[1]) if command else 0
+
+
+def _equal(before: ActionChunk, after: ActionChunk) -> bool:
+    return before.channels == after.channels and np.array_equal(before.values, after.values)
+
+
+def _seam(before: ActionChunk | None, after: ActionChunk, stamp: int, robot: Robot) -> str:
+    """Where two chunks that answer the same instruction want things too far apart at this moment."""
+    if before is None or before.generation != after.generation or before.channels != after.channels:
+        return ""
+    if not all(chunk.values.ndim == 2 and chunk.values.shape[1] == len(chunk.channels) and len(chunk.values)
+               for chunk in (before, after)):
+        return ""  # `shape` says so
+    with np.errstate(invalid="ignore", over="ignore"):  # `finite` says so
+        steps = after.values[row_at(after, stamp)] - before.values[row_at(before, stamp)]
+    jumps = {channel.name: channel for channel in robot.channels}
+    for name, step in zip(after.channels, steps.tolist()):
+        if name in jumps and abs(step) > jumps[name].jump:
+            return (f"{name} jumps by {step:+.3g} {jumps[name].unit} between two chunks; "
+                    f"at most {jumps[name].jump:g} {jumps[name].unit}")
+    return ""

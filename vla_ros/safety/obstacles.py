@@ -1,0 +1,95 @@
+"""What range sensors see, as points around the robot, and how near a motion would come to them.
+
+Frames and units: base frame, x forward, y left, m and rad (REP 103). Ranges mean what REP 117 says: NaN is
+no measurement, +inf nothing within reach, -inf something nearer than the sensor can tell.
+"""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.core.robot import Footprint, Sensor
+
+Array = NDArray[np.float64]
+STEPS = 10  # moments along the motion at which distances are taken
+CONE = math.radians(20.0)  # to either side of the way ahead: a sensor that looks there sees where the robot goes
+REACH = 4.0  # m; what is farther away than this concerns no motion
+APPROACH = 1e-3  # m; less than this is no approach, it is noise
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look of one sensor. `points`: N x 2. `angles`, `valid`: M, each beam's direction and whether it measured."""
+
+    stamp: int
+    points: Array
+    angles: Array
+    valid: NDArray[np.bool_]
+
+
+def look(sensor: Sensor, stamp: int, ranges: Array, angles: Array, range_min: float, range_max: float) -> Reading:
+    """A LaserScan's or a Range's beams as a Reading; `ranges` and `angles` (in the sensor's frame) are M.
+
+    Zero is no measurement either: many drivers give it for a beam that did not come back. A value below
+    `range_min` is something very near. A sensor that does not know its own reach measures nothing.
+    """
+    if not 0.0 <= range_min <= range_max:
+        ranges = np.full_like(ranges, np.nan)
+    ranges = np.where(np.isneginf(ranges), max(range_min, 1e-3), ranges)
+    valid = np.isfinite(angles) & (ranges > 0.0)  # NaN is not above zero
+    hit = valid & (ranges <= min(range_max, REACH)) & (ranges >= sensor.near)
+    directions = np.where(np.isfinite(angles), angles, 0.0) + sensor.yaw
+    points = np.stack([sensor.x + ranges[hit] * np.cos(directions[hit]),
+                       sensor.y + ranges[hit] * np.sin(directions[hit])], axis=1)
+    return Reading(stamp, points, directions, valid)
+
+
+def sees(reading: Reading, heading: float) -> bool:
+    """Whether most of the beams around `heading` measured something; False where there are none."""
+    ahead = np.cos(reading.angles - heading) >= math.cos(CONE)
+    return bool(ahead.any()) and bool(reading.valid[ahead].mean() >= 0.5)
+
+
+def distances(points: Array, footprint: Footprint) -> Array:
+    """From the footprint's edge to each point (... x 2), m; zero inside."""
+    x, y = points[..., 0], points[..., 1]
+    beyond_x = np.maximum(np.maximum(x - footprint.front, -footprint.back - x), 0.0)
+    beyond_y = np.maximum(np.maximum(y - footprint.left, -footprint.right - y), 0.0)
+    distance: Array = np.hypot(beyond_x, beyond_y)
+    return distance
+
+
+def approach(points: Array, footprint: Footprint, twist: tuple[float, float, float],
+             horizon: float) -> tuple[float, float, float]:
+    """The nearest point that a motion (m/s, m/s, rad/s) comes nearer to: its distance now (m), its direction (rad),
+    and the time until the footprint would touch any (s, inf beyond `horizon`). inf, 0, inf where there is none."""
+    if not len(points):
+        return math.inf, 0.0, math.inf
+    now = distances(points, footprint)
+    then = distances(_seen_later(points, twist, horizon), footprint)  # STEPS x N
+    nearer = then.min(axis=0) < now - APPROACH
+    nearer |= (now == 0.0) & (then[0] == 0.0)  # inside the footprint, where nothing can be said
+    if not nearer.any():
+        return math.inf, 0.0, math.inf
+    nearest = int(np.argmin(np.where(nearer, now, np.inf)))
+    touch = (then[:, nearer] <= 0.0).any(axis=1)
+    time = horizon * float(np.argmax(touch)) / STEPS if touch.any() else math.inf  # the moment before: rather too early
+    return float(now[nearest]), math.atan2(points[nearest, 1], points[nearest, 0]), time
+
+
+def _seen_later(points: Array, twist: tuple[float, float, float], horizon: float) -> Array:
+    """STEPS x N x 2: the points as the robot will see them while it keeps this motion."""
+    vx, vy, wz = twist
+    t = np.linspace(horizon / STEPS, horizon, STEPS)
+    turned = wz * t
+    if abs(wz) < 1e-6:
+        x, y = vx * t, vy * t
+    else:  # along the arc
+        x = (vx * np.sin(turned) - vy * (1.0 - np.cos(turned))) / wz
+        y = (vx * (1.0 - np.cos(turned)) + vy * np.sin(turned)) / wz
+    cos, sin = np.cos(turned)[:, None], np.sin(turned)[:, None]
+    dx, dy = points[None, :, 0] - x[:, None], points[None, :, 1] - y[:, None]
+    return np.stack([cos * dx + sin * dy, cos * dy - sin * dx], axis=-1)
