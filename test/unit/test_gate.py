@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import ActionChunk, Command
 from vla_ros.safety import gate as gate_module
-from vla_ros.safety.obstacles import Reading
 from vla_ros.safety.gate import Gate, Inputs, State
+from vla_ros.safety.obstacles import Reading
 from vla_ros.safety.situation import Finding, Settings, Verdict
 
 MS = 1_000_000
