@@ -72,6 +72,7 @@ class Report:
     age: int
 
 
+MEASURING_ERROR = 0.02  # of a channel's range
 Action = Mapping[str, float]  # channel -> value; a channel that is not in it is not commanded
 
 
@@ -171,7 +172,9 @@ class Gate:
             if self.state is State.ACTIVE:
                 self.state = State.HOLDING
             action = self._hold(finding.verdict, now_steady, inputs, elapsed)
-        action = self._last_look(action)
+        safe = self._last_look(action)
+        if safe is not action:
+            action, finding = safe, Finding("stop", Verdict.STOPPED, self.cause)
         self._last = dict(action)
         return action, self._report(finding, requested, action, now_steady, now_stamp)
 
@@ -240,7 +243,11 @@ class Gate:
         if channel.stop == "zero":
             return 0.0
         value, when = inputs.measured.get(channel.name, (math.nan, 0))
-        return value if math.isfinite(value) and now_steady - when <= self.settings.measured_age else None
+        if not math.isfinite(value) or now_steady - when > self.settings.measured_age:
+            return None
+        low, high = channel.bounds
+        nearest = min(max(value, low), high)  # an encoder's error is no reason to call a closed gripper outside
+        return nearest if abs(value - nearest) <= MEASURING_ERROR * (high - low) else value
 
     def _keep(self, action: dict[str, float]) -> Action:
         """Positions that this action does not name stay where they were put."""

@@ -62,13 +62,18 @@ def distances(points: Array, footprint: Footprint) -> Array:
     return distance
 
 
-def approach(points: Array, footprint: Footprint, twist: tuple[float, float, float],
-             horizon: float) -> tuple[float, float, float]:
-    """The nearest point that a motion (m/s, m/s, rad/s) comes nearer to: its distance now (m), its direction (rad),
-    and the time until the footprint would touch any (s, inf beyond `horizon`). inf, 0, inf where there is none."""
+def approach(points: Array, footprint: Footprint, twist: tuple[float, float, float], horizon: float,
+             within: float) -> tuple[float, float, float]:
+    """The nearest point that a motion (m/s, m/s, rad/s) comes nearer to, of those nearer than `within` (m) or touched
+    before `horizon` (s): its distance now (m), its direction (rad), and the time until the footprint would touch any
+    (s, inf beyond `horizon`). inf, 0, inf where there is none."""
+    now = distances(points, footprint)
+    radius = math.hypot(max(footprint.front, footprint.back), max(footprint.left, footprint.right))
+    travel = (math.hypot(twist[0], twist[1]) + abs(twist[2]) * radius) * horizon
+    matters = now <= max(within, travel)
+    points, now = points[matters], now[matters]
     if not len(points):
         return math.inf, 0.0, math.inf
-    now = distances(points, footprint)
     then = distances(_seen_later(points, twist, horizon), footprint)  # STEPS x N
     nearer = then.min(axis=0) < now - APPROACH
     nearer |= (now == 0.0) & (then[0] == 0.0)  # inside the footprint, where nothing can be said
@@ -76,7 +81,8 @@ def approach(points: Array, footprint: Footprint, twist: tuple[float, float, flo
         return math.inf, 0.0, math.inf
     nearest = int(np.argmin(np.where(nearer, now, np.inf)))
     touch = (then[:, nearer] <= 0.0).any(axis=1)
-    time = horizon * float(np.argmax(touch)) / STEPS if touch.any() else math.inf  # the moment before: rather too early
+    # the moment before it touches: rather too early
+    time = horizon * float(np.argmax(touch)) / STEPS if touch.any() else math.inf
     return float(now[nearest]), math.atan2(points[nearest, 1], points[nearest, 0]), time
 
 

@@ -193,7 +193,8 @@ def obstacle(*, row: Row, channels: Sequence[Channel], robot: Robot, was_blocked
         if not any(sees(reading, heading) for reading in seen) and speed > limits.blind_speed:
             why = f"no sensor sees where the robot goes ({math.degrees(heading):.0f} deg)"
             return _slowed(row, channels, limits.blind_speed / speed, f"{why}; at most {limits.blind_speed:g} m/s")
-    nearest = [approach(reading.points, robot.footprint, (vx, vy, wz), limits.time_to_collision) for reading in seen]
+    nearest = [approach(reading.points, robot.footprint, (vx, vy, wz), limits.time_to_collision, limits.slow)
+               for reading in seen]
     gap, direction, _ = min(nearest)
     touch = min(touch for _, _, touch in nearest)
     stop = limits.stop + (limits.hysteresis if was_blocked else 0.0)

@@ -1,0 +1,75 @@
+"""A gate with everything around it, for the tests: clocks, sources, an operator and a policy, all in integer ns."""
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vla_ros.core.robot import load_robot
+from vla_ros.core.types import ActionChunk, Command
+from vla_ros.safety.gate import Gate, Inputs
+from vla_ros.safety.obstacles import Reading
+from vla_ros.safety.situation import Settings
+
+MS = 1_000_000
+S = 1000 * MS
+EPOCH = 1_700_000_000 * S
+ROBOT = load_robot(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
+JOINTS = [f"joint_{i}" for i in range(1, 7)]
+ARM = load_robot(Path(__file__).parents[2] / "config" / "robots" / "diffdrive_arm.yaml")
+
+
+def scan(stamp, points=(), valid=True):
+    """All around, with something at `points` (m)."""
+    angles = np.linspace(-math.pi, math.pi, 36)
+    return Reading(stamp, np.array(points, float).reshape(-1, 2), angles, np.full(36, valid))
+
+
+class World:
+    """A gate with a steady and a ROS clock, 20 ms a tick, a fresh source and a policy that says `values`."""
+
+    def __init__(self, robot=ROBOT):
+        self.gate = Gate(robot, Settings(sources={"odom": 300 * MS}))
+        self.inputs = Inputs(seen={}, command=Command(0, 1, ""))
+        self.positions = {"gripper": 1.0}
+        self.now, self.offset = 10 * S, EPOCH
+        self.values = {"linear.x": 0.3, "gripper": 1.0}
+        self.speaks, self.alive, self.points = True, True, []
+
+    def tick(self, n=1):
+        for _ in range(n):
+            self.now += 20 * MS
+            stamp = self.now + self.offset
+            if self.alive:
+                self.inputs.seen["odom"] = self.now
+                self.inputs.readings["/scan"] = (scan(stamp, self.points), self.now)
+                self.inputs.measured.update({name: (value, self.now) for name, value in self.positions.items()})
+            if self.speaks:
+                self.inputs.chunk = ActionChunk(stamp - 30 * MS, self.inputs.command.generation, tuple(self.values),
+                                                np.array([list(self.values.values())], np.float32), 100 * MS)
+            self.action, self.report = self.gate.step(self.now, stamp, self.inputs)
+        return self.report
+
+    def arm(self):
+        return self.gate.arm(self.now, self.now + self.offset, self.inputs)
+
+    def say(self, text):
+        self.inputs.command = Command(self.now + self.offset, self.inputs.command.generation + 1, text)
+
+    def moving(self):
+        self.tick()
+        assert self.arm() == (True, "armed; give an instruction")
+        self.say("go")
+        self.tick(25)
+        assert self.action["linear.x"] == pytest.approx(0.3)
+        return self
+
+
+def reaching(positions):
+    world = World(ARM)
+    world.positions = {**dict.fromkeys(JOINTS, 0.5), **positions}
+    world.values = dict.fromkeys(JOINTS, 1.5)
+    world.tick()
+    world.arm()
+    world.say("reach")
+    return world

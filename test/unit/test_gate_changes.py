@@ -1,0 +1,65 @@
+"""Limits change as a whole: tighter at once, looser only while nothing may move."""
+from dataclasses import replace
+
+import pytest
+from gate_world import ARM, MS, S, World
+
+
+def looser(robot, **fields):
+    channel = replace(robot.channel("linear.x"), **fields)
+    return replace(robot, channels=(channel, *robot.channels[1:]))
+
+
+@pytest.mark.parametrize("fields, allowed", [
+    ({"limits": (-0.5, 0.5)}, True), ({"limits": (-0.4, 0.5)}, True), ({"limits": (-0.5, 0.51)}, False),
+    ({"bounds": (-1.1, 1.0)}, False), ({"rate": 0.9}, True), ({"rate": 1.1}, False), ({"brake": 2.9}, False),
+    ({"brake": 3.1}, True), ({"jump": 1.0}, False), ({"jump": 0.5}, True),
+])
+def test_while_armed_limits_may_only_be_tightened(fields, allowed):
+    world = World().moving()
+    if allowed:
+        world.gate.change(looser(world.gate.robot, **fields), world.gate.settings)
+        return
+    with pytest.raises(ValueError, match="looser than now; disarm first"):
+        world.gate.change(looser(world.gate.robot, **fields), world.gate.settings)
+    world.gate.disarm()
+    world.gate.change(looser(world.gate.robot, **fields), world.gate.settings)
+
+
+@pytest.mark.parametrize("fields, allowed", [
+    ({"max_age": 399 * MS}, True), ({"max_age": 401 * MS}, False), ({"repeat_limit": 0}, False),
+    ({"saturation_limit": 1 * S}, True), ({"seam_pause": 1}, False), ({"sources": {}}, False),
+    ({"sources": {"odom": 301 * MS}}, False), ({"sources": {"odom": 299 * MS, "scan": S}}, True),
+])
+def test_the_same_holds_for_the_gate_s_own_limits(fields, allowed):
+    world = World().moving()
+    settings = replace(world.gate.settings, **fields)
+    if allowed:
+        world.gate.change(world.gate.robot, settings)
+    else:
+        with pytest.raises(ValueError, match="looser than now"):
+            world.gate.change(world.gate.robot, settings)
+
+
+@pytest.mark.parametrize("fields", [{"stop": 0.2}, {"slow": 0.5}, {"hysteresis": 0.0}, {"time_to_collision": 0.5},
+                                    {"blind_speed": 0.1}, {"max_age": 1.0}])
+def test_and_for_obstacles(fields):
+    world = World().moving()
+    robot = replace(world.gate.robot, obstacles=replace(world.gate.robot.obstacles, **fields))
+    with pytest.raises(ValueError, match=f"obstacles {next(iter(fields))} .* looser than now"):
+        world.gate.change(robot, world.gate.settings)
+
+
+def test_a_tightened_limit_applies_at_once_and_brakes():
+    world = World().moving()
+    world.gate.change(looser(world.gate.robot, limits=(-0.1, 0.1)), world.gate.settings)
+    world.tick()
+    assert world.action["linear.x"] == pytest.approx(0.24)
+    world.tick(5)
+    assert world.action["linear.x"] == pytest.approx(0.1)
+
+
+def test_another_robot_is_no_change_of_limits():
+    world = World()
+    with pytest.raises(ValueError, match="differs from 'sim' in more than its limits"):
+        world.gate.change(ARM, world.gate.settings)
