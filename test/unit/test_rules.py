@@ -137,3 +137,59 @@ def test_order(generation, stamp, late):
 def test_every_rule_names_itself():
     for rule in rules.RULES:
         assert f'"{rule.__name__}"' in __import__("inspect").getsource(rule)
+
+
+@pytest.mark.parametrize("name, field, limit", [
+    ("clock", "clock_still", 300 * MS), ("instruction", "instruction_age", 120_000 * MS),
+    ("saturation", "over_limit", 10_000 * MS)])
+@pytest.mark.parametrize("past, held", [(-1, False), (0, False), (1, True)])
+def test_a_time_that_must_not_pass(name, field, limit, past, held):
+    finding = getattr(rules, name)(settings=Settings(), **{field: limit + past})
+    assert (finding is not None) == held
+    assert finding is None or finding.verdict is Verdict.HELD
+
+
+@pytest.mark.parametrize("repeated, row, limit, held", [
+    (9999 * MS, (0.1, 1.0), 10_000, False), (10_000 * MS, (0.1, 1.0), 10_000, False),
+    (10_000 * MS + 1, (0.1, 1.0), 10_000, True), (10_000 * MS + 1, (0.1, 1.0), 0, False),
+    (10_000 * MS + 1, (0.0, 1.0), 10_000, False), (10_000 * MS + 1, (0.0, 0.5), 10_000, True)])
+def test_repeat(repeated, row, limit, held):
+    """A robot that stands (the gripper is where it was) may be told so for ever."""
+    finding = rules.repeat(repeated=repeated, row=row, last=(0.1, 1.0), channels=BOTH,
+                           settings=Settings(repeat_limit=limit * MS))
+    assert (finding is not None) == held
+
+
+def test_saturation_is_off_at_zero():
+    assert rules.saturation(over_limit=10**15, settings=Settings(saturation_limit=0)) is None
+
+
+def test_seam_and_rivals_say_what_they_were_told():
+    assert rules.seam(seam="") is None
+    assert rules.seam(seam="it jumps").reason == "it jumps"
+    assert rules.rivals(rivals=()) is None
+    assert "/cmd_vel from /teleop" in rules.rivals(rivals=("/cmd_vel from /teleop",)).reason
+
+
+JOINT = Channel("elbow", "rad", (-2.0, 2.0), (-1.9, 1.9), rate=0.5, brake=0.5, stop="hold", joint="elbow_joint",
+                soft=(-1.8, 1.8))
+
+
+@pytest.mark.parametrize("stands, wanted, allowed", [
+    (0.0, 1.8, 1.8), (0.0, 1.81, 1.8), (1.8, 1.81, 1.8), (1.85, 1.9, 1.85), (1.85, 1.84, 1.84), (1.85, -1.9, -1.8),
+    (-1.85, -1.9, -1.85), (-1.85, 0.0, 0.0), (2.0, 1.9, 1.9)])
+def test_beyond_a_soft_limit_a_joint_moves_inward_only(stands, wanted, allowed):
+    finding = rules.joints(row=(wanted,), measured=(stands,), last=(stands,), channels=(JOINT,))
+    assert (finding.row if finding else (wanted,)) == (allowed,)
+
+
+@pytest.mark.parametrize("stands", [2.001, -2.001, None, math.nan])
+def test_a_joint_outside_its_bounds_or_unmeasured_is_not_moved(stands):
+    finding = rules.joints(row=(0.0,), measured=(stands,), last=(0.0,), channels=(JOINT,))
+    assert finding.verdict is Verdict.HELD and "elbow" in finding.reason
+
+
+def test_a_position_that_no_joint_measures_is_taken_from_what_was_emitted():
+    free = Channel("gripper", "1", (0.0, 1.0), (0.0, 1.0), rate=2.0, brake=2.0, stop="keep", soft=(0.0, 1.0))
+    assert rules.joints(row=(0.5,), measured=(None,), last=(0.4,), channels=(free,)) is None
+    assert "unknown" in rules.joints(row=(0.5,), measured=(None,), last=(None,), channels=(free,)).reason

@@ -1,0 +1,170 @@
+"""Range sensors as points, and how near a motion comes to them."""
+import math
+
+import numpy as np
+import pytest
+
+from vla_ros.core.robot import Channel, Footprint, Obstacles, Robot, Sensor
+from vla_ros.safety import rules
+from vla_ros.safety.obstacles import Reading, approach, distances, look, sees
+from vla_ros.safety.situation import Settings, Verdict
+
+MS = 1_000_000
+BOX = Footprint(front=0.3, back=0.2, left=0.15, right=0.15)
+SENSOR = Sensor("/scan", "sensor_msgs/msg/LaserScan")
+LIMITS = Obstacles((SENSOR,), stop=0.3, slow=0.6, hysteresis=0.05, time_to_collision=1.0)
+SPEED = Channel("linear.x", "m/s", (-1.0, 1.0), (-0.5, 0.5), rate=1.0, brake=3.0)
+TURN = Channel("angular.z", "rad/s", (-1.0, 1.0), (-0.5, 0.5), rate=1.0, brake=3.0)
+AROUND = np.linspace(-math.pi, math.pi, 72)
+
+
+def robot(**changes):
+    return Robot("r", "base_link", (SPEED, TURN), (), BOX, Obstacles(**{**LIMITS.__dict__, **changes}))
+
+
+def at(*points, valid=True):
+    return Reading(0, np.array(points, float).reshape(-1, 2), AROUND, np.full(72, valid))
+
+
+def ask(row, *points, was_blocked=False, reading=None, **changes):
+    return rules.obstacle(row=row, channels=(SPEED, TURN), robot=robot(**changes), was_blocked=was_blocked,
+                          readings={"/scan": (reading or at(*points), 0, 0)})
+
+
+@pytest.mark.parametrize("point, distance", [
+    ((0.0, 0.0), 0.0), ((0.3, 0.15), 0.0), ((0.31, 0.0), 0.01), ((-0.25, 0.0), 0.05), ((0.0, 0.25), 0.1),
+    ((0.0, -0.25), 0.1), ((0.33, 0.19), 0.05),
+])
+def test_distance_from_the_footprint(point, distance):
+    assert distances(np.array([point]), BOX)[0] == pytest.approx(distance)
+
+
+@pytest.mark.parametrize("ranges, points, valid", [
+    ([1.0], 1, 1), ([math.inf], 0, 1), ([math.nan], 0, 0), ([-math.inf], 1, 1), ([0.0], 0, 0), ([-0.0], 0, 0),
+    ([-1.0], 0, 0), ([0.02], 1, 1), ([5.0], 0, 1), ([1e308], 0, 1), ([5e-324], 1, 1), ([], 0, 0),
+    ([1.0, math.nan, math.inf], 1, 2),
+])
+def test_what_a_beam_means(ranges, points, valid):
+    """REP 117; the sensor reaches from 0.05 to 10 m, and what is farther than 4 m concerns nobody."""
+    reading = look(SENSOR, 0, np.array(ranges), np.linspace(0, 1, len(ranges)), 0.05, 10.0)
+    assert (len(reading.points), int(reading.valid.sum())) == (points, valid)
+
+
+@pytest.mark.parametrize("low, high", [(math.nan, 10.0), (0.05, math.nan), (0.05, -1.0), (-1.0, 10.0), (2.0, 1.0)])
+def test_a_sensor_that_does_not_know_its_reach_measures_nothing(low, high):
+    assert not look(SENSOR, 0, np.array([1.0]), np.array([0.0]), low, high).valid.any()
+
+
+@pytest.mark.parametrize("angle", [math.nan, math.inf])
+def test_a_beam_without_a_direction_measures_nothing(angle):
+    reading = look(SENSOR, 0, np.array([1.0]), np.array([angle]), 0.05, 10.0)
+    assert not reading.valid.any() and not len(reading.points)
+
+
+def test_a_sensor_is_where_the_robot_file_says():
+    there = Sensor("/range", "sensor_msgs/msg/Range", x=0.2, y=-0.1, yaw=math.pi / 2, near=0.5)
+    reading = look(there, 0, np.array([1.0, 0.4]), np.array([0.0, 0.0]), 0.05, 10.0)
+    assert reading.points.tolist() == [[pytest.approx(0.2), pytest.approx(0.9)]]  # the other is the robot itself
+
+
+@pytest.mark.parametrize("heading, seen", [(0.0, True), (0.5, True), (0.75, False), (math.pi, False), (-6.2, True)])
+def test_a_sensor_sees_where_its_beams_go(heading, seen):
+    forward = Reading(0, np.zeros((0, 2)), np.linspace(-0.4, 0.4, 9), np.full(9, True))
+    assert sees(forward, heading) == seen
+
+
+@pytest.mark.parametrize("good, seen", [(5, True), (4, False)])
+def test_a_sensor_half_of_whose_beams_fail_is_blind_there(good, seen):
+    valid = np.array([True] * good + [False] * (9 - good))
+    assert sees(Reading(0, np.zeros((0, 2)), np.linspace(-0.1, 0.1, 9), valid), 0.0) == seen
+
+
+@pytest.mark.parametrize("twist, point, found", [
+    ((0.3, 0, 0), (0.7, 0.0), True), ((-0.3, 0, 0), (0.7, 0.0), False), ((0.3, 0, 0), (-0.5, 0.0), False),
+    ((-0.3, 0, 0), (-0.5, 0.0), True), ((0.3, 0, 0), (0.0, 0.4), False), ((0, 0.3, 0), (0.0, 0.4), True),
+    ((0, -0.3, 0), (0.0, 0.4), False), ((0, 0, 0.5), (0.29, 0.2), True), ((0, 0, -0.5), (0.29, 0.2), False),
+    ((0.3, 0, 0), (1.5, 0.0), False),  # far away
+])
+def test_only_what_a_motion_comes_nearer_to_counts(twist, point, found):
+    gap, direction, _ = approach(np.array([point]), BOX, twist, 1.0, 0.6)
+    assert math.isfinite(gap) == found
+    if found:
+        assert direction == pytest.approx(math.atan2(point[1], point[0]))
+
+
+def test_the_time_until_it_touches():
+    _, _, time = approach(np.array([[0.55, 0.0]]), BOX, (0.5, 0.0, 0.0), 1.0, 0.6)
+    assert 0.4 <= time <= 0.5  # 0.25 m at 0.5 m/s, rather too early than too late
+    assert approach(np.array([[0.85, 0.0]]), BOX, (0.5, 0.0, 0.0), 1.0, 0.6)[2] == math.inf
+
+
+def test_along_an_arc():
+    """0.5 m/s and 1 rad/s lead 0.4 m to the left in a second: to something that straight on would be passed."""
+    point = np.array([[0.6, 0.45]])
+    assert approach(point, BOX, (0.5, 0.0, 1.0), 1.0, 0.6)[2] < 1.0
+    assert approach(point, BOX, (0.5, 0.0, 0.0), 1.0, 0.6)[2] == math.inf
+
+
+@pytest.mark.parametrize("gap, verdict", [(0.299, Verdict.HELD), (0.3, Verdict.HELD), (0.301, Verdict.LIMITED),
+                                          (0.599, Verdict.LIMITED), (0.601, None)])
+def test_the_stop_distance_and_the_slow_zone(gap, verdict):
+    finding = ask((0.1, 0.0), (0.3 + gap, 0.0))
+    assert (finding.verdict if finding else None) == verdict
+
+
+def test_in_the_slow_zone_the_whole_motion_slows_down_on_its_path():
+    finding = ask((0.2, 0.1), (0.3 + 0.45, 0.0))
+    assert finding.row == (pytest.approx(0.1), pytest.approx(0.05))
+    assert "0.45 m away; speed is 50%" in finding.reason
+
+
+@pytest.mark.parametrize("gap, held", [(0.34, True), (0.349, True), (0.351, False)])
+def test_after_a_stop_the_way_must_be_free_for_more(gap, held):
+    finding = ask((0.1, 0.0), (0.3 + gap, 0.0), was_blocked=True)
+    assert (finding.verdict is Verdict.HELD) == held
+    assert ask((0.1, 0.0), (0.3 + gap, 0.0)).verdict is Verdict.LIMITED
+
+
+def test_a_near_collision_slows_a_fast_robot_outside_the_slow_zone():
+    finding = ask((0.5, 0.0), (0.3 + 0.35, 0.0), stop=0.1, slow=0.2)
+    assert finding.verdict is Verdict.LIMITED
+    assert 0.25 <= finding.row[0] <= 0.35  # 0.35 m in a second
+
+
+def test_away_from_it_and_standing_are_free():
+    assert ask((-0.1, 0.0), (0.5, 0.0)) is None
+    assert ask((0.0, 0.0), (0.35, 0.0)) is None
+
+
+def test_a_robot_without_sensors_is_not_asked():
+    blind = Robot("r", "base_link", (SPEED, TURN), (), BOX)
+    assert rules.obstacle(row=(0.5, 0.0), channels=(SPEED, TURN), robot=blind, was_blocked=False, readings={}) is None
+    assert rules.sight(readings={}, robot=blind, settings=Settings()) is None
+
+
+@pytest.mark.parametrize("blind_speed, speed, verdict, row", [
+    (0.0, 0.1, Verdict.HELD, None), (0.05, 0.1, Verdict.LIMITED, (0.05, 0.0)), (0.1, 0.1, None, None)])
+def test_where_no_sensor_looks(blind_speed, speed, verdict, row):
+    backward = Reading(0, np.zeros((0, 2)), np.linspace(3.0, 3.3, 9), np.full(9, True))
+    finding = ask((speed, 0.0), reading=backward, blind_speed=blind_speed)
+    assert (finding.verdict if finding else None) == verdict
+    assert (finding.row if finding else None) == (row and pytest.approx(row))
+
+
+def test_turning_needs_no_sensor_that_looks_anywhere_in_particular():
+    backward = Reading(0, np.zeros((0, 2)), np.linspace(3.0, 3.3, 9), np.full(9, True))
+    assert ask((0.0, 0.5), reading=backward) is None
+
+
+@pytest.mark.parametrize("reading, arrived, age, says", [
+    (None, 0, 0, "nothing was seen by /scan yet"), (at(), 0, 0, None), (at(), 300 * MS, 0, None),
+    (at(), 300 * MS + 1, 0, "0.30 s old"), (at(), 0, 300 * MS, None), (at(), 0, 300 * MS + 1, "0.30 s old"),
+    (at(), 0, -50 * MS, None), (at(), 0, -50 * MS - 1, "in the future"), (at(valid=False), 0, 0, "is blind"),
+    (Reading(0, np.zeros((0, 2)), np.zeros(0), np.zeros(0, bool)), 0, 0, "none of its 0 beams"),
+])
+def test_a_sensor_that_is_missing_stale_early_or_blind_is_an_obstacle(reading, arrived, age, says):
+    finding = rules.sight(readings={"/scan": (reading, arrived, age)} if reading else {}, robot=robot(max_age=0.3),
+                          settings=Settings())
+    assert (finding is None) == (says is None)
+    if says:
+        assert finding.verdict is Verdict.HELD and says in finding.reason
