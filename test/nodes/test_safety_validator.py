@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import JointState, LaserScan
-from std_msgs.msg import Bool, Float64MultiArray, Header
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import JointState, LaserScan, Range
+from std_msgs.msg import Bool, Float64MultiArray, Header, String
 from std_srvs.srv import Trigger
 
 from vla_ros.core.types import ActionChunk as CoreChunk
@@ -15,6 +16,7 @@ from vla_ros.core.types import Command as CoreCommand
 from vla_ros.nodes import convert
 from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, SENSOR
 from vla_ros.nodes.safety_validator import SafetyValidator
+from vla_ros.safety.rules import RULES
 from vla_ros_msgs.msg import ActionChunk, Command, SafetyReport
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
@@ -23,9 +25,9 @@ SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
 class Robot:
     """Everything around the gate: sources at 20 Hz, an operator, a policy."""
 
-    def __init__(self, around, **parameters):
+    def __init__(self, around, robot_file=SIM, sensor="/scan", **parameters):
         self.around = around
-        self.node = around.start(SafetyValidator, robot_file=SIM, required_nodes=["inference"], **parameters)
+        self.node = around.start(SafetyValidator, robot_file=robot_file, required_nodes=["inference"], **parameters)
         self.twists = around.hear(Twist, "/cmd_vel", LATEST)
         self.grips = around.hear(Float64MultiArray, "/gripper_controller/commands", LATEST)
         self.reports = around.hear(SafetyReport, "safety_report", EVENTS)
@@ -42,7 +44,7 @@ class Robot:
         self.commands.publish(convert.command_message(CoreCommand(time.time_ns(), 0, "")))
         around.wait(lambda: self.reports and "node inference" in self.node._inputs.seen
                     and "/odom" in self.node._inputs.seen and "gripper" in self.node._inputs.measured
-                    and "/scan" in self.node._inputs.readings)
+                    and sensor in self.node._inputs.readings)
 
     def live(self):
         if not self.alive:
@@ -232,6 +234,117 @@ def test_a_flood_of_actions_does_not_make_it_run_faster_than_500_hz(around):
         robot.chunks.publish(chunk)
     assert robot.node.stats.rates["command"].total - before < 560
     assert robot.reports[-1].state == SafetyReport.ACTIVE
+
+
+def test_the_supervisor_s_halt_latches_and_outlasts_a_reset(around):
+    robot = Robot(around).moving()
+    halt = around.speaker(String, "halt", LATCHED)
+    halt.publish(String(data="inference failed three times"))
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
+    assert "inference failed three times" in robot.call("reset").message
+    halt.publish(String(data=""))
+    around.wait(lambda: not robot.node._inputs.halt)
+    assert robot.call("reset").success
+
+
+def test_another_publisher_of_robot_commands_is_told_and_holds(around):
+    robot = Robot(around).moving()
+    rival = around.speaker(Twist, "/cmd_vel", LATEST)
+    around.wait(lambda: robot.reports[-1].rule == "rivals")
+    assert "/cmd_vel from /around" in robot.reports[-1].reason
+    robot.call("disarm")
+    assert "/cmd_vel from /around" in robot.call("arm").message
+    around.node.destroy_publisher(rival)
+    around.wait(lambda: not robot.node._inputs.rivals)
+    assert robot.call("arm").success
+
+
+def test_a_second_gate_of_the_same_name_is_noticed_by_its_heartbeat(around):
+    robot = Robot(around).moving()
+    robot.heartbeats.publish(Header(frame_id="safety_validator/active/another"))
+    around.wait(lambda: robot.reports[-1].rule == "rivals")
+    around.wait(lambda: robot.reports[-1].rule != "rivals")  # it died; its name in the graph is no rival
+
+
+def test_what_the_lidar_sees_stops_the_robot(around):
+    robot = Robot(around).moving()
+    robot.ranges = [0.5] * 36  # 0.19 m in front of the gripper
+    around.wait(lambda: robot.reports[-1].rule == "obstacle" and robot.twists[-1].linear.x == 0.0)
+    robot.ranges = [float("nan")] * 36
+    around.wait(lambda: robot.reports[-1].rule == "sight")
+    robot.ranges = [float("inf")] * 36
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
+
+
+def test_a_scan_too_large_to_read_in_time_is_refused_and_the_old_one_grows_stale(around):
+    robot = Robot(around).moving()
+    robot.ranges = [1.0] * 20_001
+    around.wait(lambda: robot.reports[-1].rule == "sight")
+    assert robot.node.stats.drops["bad ranges"]
+    assert robot.reports[-1].state == SafetyReport.HOLDING
+
+
+def test_a_range_sensor_is_a_cone(around, tmp_path):
+    text = Path(SIM).read_text().replace("sensor_msgs/msg/LaserScan, x: 0.0", "sensor_msgs/msg/Range, x: 0.3")
+    (tmp_path / "robot.yaml").write_text(text.replace("topic: /scan", "topic: /sonar"))
+    sonar = around.speaker(Range, "/sonar", SENSOR)
+    message = Range(field_of_view=0.5, min_range=0.02, max_range=4.0, range=2.0)
+
+    def ping():
+        message.header.stamp = convert.time_message(time.time_ns())
+        sonar.publish(message)
+    around.node.create_timer(0.05, ping)
+    robot = Robot(around, str(tmp_path / "robot.yaml"), sensor="/sonar").moving()
+    message.range = 0.25
+    around.wait(lambda: robot.reports[-1].rule == "obstacle")
+
+
+def set_parameter(robot, name, value):
+    return robot.node.set_parameters([Parameter(name, value=value)])[0]
+
+
+def test_limits_tighten_at_once_and_loosen_only_disarmed(around, tmp_path):
+    robot = Robot(around).moving()
+    for name, limit in (("tight", 0.1), ("loose", 0.6)):
+        text = Path(SIM).read_text().replace("limits: [-0.5, 0.5]", f"limits: [-{limit}, {limit}]", 1)
+        (tmp_path / f"{name}.yaml").write_text(text)
+    assert set_parameter(robot, "robot_file", str(tmp_path / "tight.yaml")).successful
+    around.wait(lambda: robot.twists[-1].linear.x == pytest.approx(0.1))
+    refused = set_parameter(robot, "robot_file", str(tmp_path / "loose.yaml"))
+    assert not refused.successful and "looser than now; disarm first" in refused.reason
+    assert not set_parameter(robot, "max_age", 0.5).successful
+    assert set_parameter(robot, "max_age", 0.3).successful
+    broken = set_parameter(robot, "robot_file", "/nowhere.yaml")
+    assert "does not exist" in broken.reason
+    assert robot.call("disarm").success
+    assert set_parameter(robot, "robot_file", str(tmp_path / "loose.yaml")).successful
+
+
+def test_auto_arm_arms_once_and_says_so(around):
+    robot = Robot(around, auto_arm=True)
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.HOLDING)
+    robot.call("disarm")
+    time.sleep(0.3)
+    assert robot.reports[-1].state == SafetyReport.DISARMED
+
+
+def test_every_rule_is_counted_in_diagnostics(around):
+    robot = Robot(around).moving()
+    values = robot.node.diagnose()
+    assert {f"rule {rule.__name__}" for rule in RULES} <= set(values)
+    assert int(values["rule rate"]) > 0 and values["rule bounds"] == "0"
+
+
+def on_a_real_robot(tmp_path):
+    path = tmp_path / "real.yaml"
+    path.write_text(Path(SIM).read_text().replace("simulated: true", "simulated: false"))
+    return str(path)
+
+
+def test_auto_arm_is_refused_on_a_real_robot(around, tmp_path):
+    node = around.make(SafetyValidator, robot_file=on_a_real_robot(tmp_path), auto_arm=True)
+    node.trigger_configure()
+    assert node.stage == "unconfigured" and "is not simulated; arm it yourself" in node.trouble
 
 
 @pytest.mark.parametrize("parameters, says", [
