@@ -4,6 +4,8 @@ from dataclasses import replace
 import pytest
 from gate_world import ARM, MS, S, World
 
+from vla_ros.safety.gate import State
+
 
 def looser(robot, **fields):
     channel = replace(robot.channel("linear.x"), **fields)
@@ -57,6 +59,17 @@ def test_a_tightened_limit_applies_at_once_and_brakes():
     assert world.action["linear.x"] == pytest.approx(0.24)
     world.tick(5)
     assert world.action["linear.x"] == pytest.approx(0.1)
+
+
+def test_bounds_that_are_tightened_below_the_speed_brake_as_well():
+    world = World().moving()
+    tight = looser(world.gate.robot, bounds=(-0.1, 0.1), limits=(-0.1, 0.1))
+    world.gate.change(tight, world.gate.settings)
+    world.values["linear.x"] = 0.05
+    world.tick()
+    assert world.action["linear.x"] == pytest.approx(0.24)
+    assert world.tick(5).state is State.ACTIVE
+    assert world.action["linear.x"] == pytest.approx(0.05)
 
 
 def test_another_robot_is_no_change_of_limits():

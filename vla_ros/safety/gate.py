@@ -280,10 +280,14 @@ class Gate:
         return measured if measured is not None and inside else last
 
     def _last_look(self, action: Action) -> Action:
-        """Whatever went wrong above: nothing that is not finite or outside its bounds leaves, and the gate stops."""
+        """Whatever went wrong above: nothing that is not finite or outside its bounds leaves, and the gate stops.
+
+        What was emitted before may lie outside where the bounds were tightened meanwhile: it may only come inward.
+        """
         channels = {channel.name: channel for channel in self.robot.channels}
-        good = {name: value for name, value in action.items()
-                if channels[name].bounds[0] <= value <= channels[name].bounds[1]}  # NaN is outside
+        good = {name: value for name, value in action.items()  # NaN is outside
+                if min(channels[name].bounds[0], self._last.get(name, math.inf)) <= value
+                <= max(channels[name].bounds[1], self._last.get(name, -math.inf))}
         if len(good) == len(action):
             return action
         bad = next(name for name in action if name not in good)

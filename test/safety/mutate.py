@@ -1,0 +1,178 @@
+"""Breaks the gate on purpose, one small way after another, and shows that the tests catch each.
+
+    python3 test/safety/mutate.py            # all; `make check-safety` calls this
+    python3 test/safety/mutate.py clock      # those whose line holds the word
+
+Each mutation is made in a copy of the project. One that no test catches, or that no longer fits the code, is an
+error. Properties are asked of fewer examples here than in the tests.
+"""
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES, GATE, MEMORY = "vla_ros/safety/rules.py", "vla_ros/safety/gate.py", "vla_ros/safety/memory.py"
+RANGES, CHANGES = "vla_ros/safety/obstacles.py", "vla_ros/safety/changes.py"
+NODE, OUTPUTS, CONVERT = "vla_ros/nodes/safety_validator.py", "vla_ros/nodes/outputs.py", "vla_ros/nodes/convert.py"
+PURE = ["test/unit/test_rules.py", "test/unit/test_obstacles.py", "test/unit/test_gate.py", "test/unit/test_gate_joints.py",
+        "test/unit/test_gate_anomalies.py", "test/unit/test_gate_changes.py", "test/unit/test_gate_properties.py"]
+WIRE = ["test/nodes/test_safety_validator.py"]
+EXAMPLES = "300"
+
+# (file, what stands there, what is put in its place)
+MUTATIONS = [
+    # comparisons turned
+    (RULES, "if quiet > limit:", "if quiet < limit:"),
+    (RULES, "if quiet > limit:", "if quiet >= limit:"),
+    (RULES, "command.generation <= armed_generation", "command.generation < armed_generation"),
+    (RULES, "chunk.generation != command.generation", "chunk.generation > command.generation"),
+    (RULES, "if age > settings.max_age:", "if age > 2 * settings.max_age:"),
+    (RULES, "if age < -settings.max_future:", "if age < -settings.max_age:"),
+    (RULES, "if clock_still > settings.clock_stall:", "if clock_still < 0:"),
+    (RULES, "if not oldest <= robot.obstacles.max_age * 1e9:", "if oldest > robot.obstacles.max_age * 1e10:"),
+    (RULES, "if gap <= stop:", "if gap < 0.0:"),
+    (RULES, "speed > limits.blind_speed:", "speed < limits.blind_speed:"),
+    (RULES, "return _held(\"order\", f\"a late action", "return None and _held(\"order\", f\"a late action"),
+    # a clamp, a check or a sum that lets NaN, or too much, pass
+    (RULES, "if not low <= value <= high:", "if value < low or value > high:"),
+    (RULES, "np.argwhere(~np.isfinite(chunk.values))", "np.argwhere(np.isinf(chunk.values))"),
+    (RULES, "np.argwhere(~np.isfinite(chunk.values))", "np.argwhere(~np.isfinite(chunk.values[:1]))"),
+    (RULES, "min(max(value, channel.limits[0]), channel.limits[1])", "max(value, channel.limits[0])"),
+    (RULES, "min(max(value, channel.limits[0]), channel.limits[1])",
+            "min(max(value, channel.bounds[0]), channel.bounds[1])"),
+    (RULES, "return min(max(target, before - reach), before + reach)\n    if before", "return target\n    if before"),
+    (RULES, "reach = (channel.rate if away else channel.brake) * seconds", "reach = channel.brake * seconds"),
+    (RULES, "0.0 < abs(value) < channel.deadband", "0.0 < abs(value) <= 10 * channel.deadband"),
+    (RULES, "low, high = min(channel.soft[0], stands), max(channel.soft[1], stands)", "low, high = channel.bounds"),
+    (RULES, "if before is None:\n            return _held(\"rate\"", "if before == 1e9:\n            return _held(\"rate\""),
+    # a rule dropped
+    *((RULES, f"{rule}, ", "") for rule in ("rivals", "generation", "shape", "finite", "bounds", "limits", "age")),
+    (RULES, "saturation, obstacle, joints,", "saturation, joints,"),
+    (RULES, "obstacle, joints, deadband", "obstacle, deadband"),
+    (RULES, "joints, deadband, rate,", "joints, deadband,"),
+    (RULES, "TO_ARM = (sources, rivals, clock, sight)", "TO_ARM = (sources, rivals, clock)"),
+    (RULES, "TO_ARM = (sources, rivals, clock, sight)", "TO_ARM = (rivals, clock, sight)"),
+    # the state machine
+    (GATE, "self.state = State.DISARMED\n        self.cause", "self.state = State.HOLDING\n        self.cause"),
+    (GATE, "self.state, self.cause = State.DISARMED, \"\"", "self.state, self.cause = State.HOLDING, \"\""),
+    (GATE, "self._armed_generation = inputs.command.generation", "self._armed_generation = 0"),
+    (GATE, "if self.state in (State.HOLDING, State.ACTIVE):\n                finding,",
+           "if self.state is not State.STOPPED:\n                finding,"),
+    (GATE, "cause = inputs.cause() or trouble", "cause = trouble"),
+    (GATE, "cause = inputs.cause() or trouble", "cause = inputs.cause()"),
+    (GATE, "at_once = disarmed or verdict is Verdict.STOPPED", "at_once = disarmed"),
+    (GATE, "        if inputs.cause():\n            return False, inputs.remedy()\n        if not self._clocks",
+           "        if not self._clocks"),
+    (GATE, "if not self._clocks.settled(now_steady):", "if False:"),
+    (GATE, "except Exception as error:  #", "except KeyError as error:  #"),
+    (GATE, "self._last = dict(action)", "self._last = dict(requested or action)"),
+    (GATE, "elapsed = min(pause, 2 * self.settings.period)", "elapsed = pause"),
+    (GATE, "<= max(channels[name].bounds[1], self._last.get(name, -math.inf))}", "}"),
+    (GATE, "or now_steady - when > self.settings.measured_age:", "or False:"),
+    (GATE, "if looser and self.state in (State.HOLDING, State.ACTIVE):", "if looser and self.state is State.ACTIVE and 0:"),
+    (GATE, "self._held.setdefault(channel.name, self._stand(channel, last, now_steady, inputs))",
+           "self._stand(channel, last, now_steady, inputs)"),
+    # what it remembers
+    (MEMORY, "max(stamp - self.chunk.stamp, self._admitted[1] + steady - self._admitted[0])", "stamp - self.chunk.stamp"),
+    (MEMORY, "max(stamp - self.chunk.stamp, self._admitted[1] + steady - self._admitted[0])",
+             "self._admitted[1] + steady - self._admitted[0]"),
+    (MEMORY, "if abs(jump) > settings.clock_jump:", "if jump > settings.clock_jump:"),
+    (MEMORY, "if pause > settings.clock_jump:", "if pause > 100 * settings.clock_jump:"),
+    (MEMORY, "if late:\n            return late", "if late:\n            self.chunk = chunk\n            return late"),
+    (MEMORY, "if before is None or chunk.stamp != before.stamp:", "if True:"),
+    (MEMORY, "if before is None or not _equal(before, chunk):", "if True:"),
+    (MEMORY, "abs(step) > jumps[name].jump", "step > jumps[name].jump"),
+    # what it sees
+    (RANGES, "(ranges > 0.0)  # NaN is not above zero", "~(ranges < 0.0)"),
+    (RANGES, "ranges = np.where(np.isneginf(ranges), max(range_min, 1e-3), ranges)", "pass"),
+    (RANGES, "if not 0.0 <= range_min <= range_max:", "if range_max < range_min:"),
+    (RANGES, "nearer = then.min(axis=0) < now - APPROACH", "nearer = then.min(axis=0) > now + APPROACH"),
+    (RANGES, "return np.stack([cos * dx + sin * dy, cos * dy - sin * dx], axis=-1)",
+             "return np.stack([cos * dx - sin * dy, cos * dy + sin * dx], axis=-1)"),
+    (RANGES, "x - footprint.front, -footprint.back - x", "x - footprint.back, -footprint.front - x"),
+    (CHANGES, "(f\"{channel.name} brake\", -channel.brake)", "(f\"{channel.name} brake\", channel.brake)"),
+    (CHANGES, "getattr(settings, name) or math.inf", "getattr(settings, name)"),
+    # the node and the wire
+    (NODE, "steady = time.monotonic_ns()\n        self._asked, self._ticked", "steady = self.now()\n        self._asked, self._ticked"),
+    (NODE, "            self._outputs.stop(self.now())  # before anything else\n", "            pass\n"),
+    (NODE, "self._gate.latch(\"the stop is pressed\")", "pass"),
+    (NODE, "self._gate.latch(f\"a callback failed: {type(error).__name__}: {error}\")", "pass"),
+    (NODE, "self._gate.latch(f\"a tick failed: {type(error).__name__}: {error}\")", "raise"),
+    (NODE, "if before and before.state is State.STOPPED:", "if False:"),
+    (NODE, "stop_pressed=self._stop_pressed)", "stop_pressed=False)"),
+    (NODE, "if stage == \"active\" and name in", "if name in"),
+    (NODE, "self._thread.start()", "pass"),
+    (NODE, "if self._running and time.monotonic_ns() - self._ticked >= SHORTEST_WAIT:", "if self._running:"),
+    (NODE, "if self.p[\"auto_arm\"] and not robot.simulated:", "if False:"),
+    (OUTPUTS, "if all(name in action for name in output.channels):", "if True:"),
+    (OUTPUTS, "action[name] * self._channels[name].scale", "action[name]"),
+    (CONVERT, "if count > MOST_BEAMS:", "if False:"),
+]
+
+
+def copy(folder: Path) -> None:
+    for name in ("vla_ros", "config", "test", "setup.cfg"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+
+
+def tests_fail(folder: Path, tests: list[str], domain: int) -> tuple[bool, str]:
+    """Whether the tests of the copy fail (not: cannot be run), and which first."""
+    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+                   "VLA_PROPERTY_EXAMPLES": EXAMPLES, "ROS_DOMAIN_ID": str(domain), "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no", *tests],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    if run.returncode not in (0, 1):
+        raise RuntimeError(f"the tests did not run: {run.stdout[-2000:]}{run.stderr[-2000:]}")
+    failed = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return run.returncode == 1, failed[0].split(" - ")[0].partition("::")[2] if failed else ""
+
+
+def attempt(number: int, file: str, old: str, new: str) -> tuple[bool, str]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy(folder)
+        path = folder / file
+        text = path.read_text(encoding="utf-8")
+        if old not in text:
+            return False, "does not fit the code any more"
+        place = text.rindex(old) if new == "" else text.index(old)  # a rule is dropped from its table, at the end
+        path.write_text(text[:place] + new + text[place + len(old):], encoding="utf-8")
+        compile(path.read_text(encoding="utf-8"), str(path), "exec")
+        caught, by = tests_fail(folder, WIRE if "/nodes/" in file else PURE, 60 + number % 40)
+        return caught, f"caught by {by}" if caught else "NOT CAUGHT"
+
+
+def main(words: list[str]) -> int:
+    chosen = [mutation for mutation in MUTATIONS if all(word in " ".join(mutation) for word in words)]
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        copy(Path(name))
+        if tests_fail(Path(name), PURE + WIRE, 59)[0]:
+            print("the tests fail without any mutation; mend that first")
+            return 1
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        outcomes = list(pool.map(lambda mutation, number: attempt(number, *mutation), chosen, count()))
+    width = max(len(mutation[0]) for mutation in chosen)
+    for (file, old, new), (_, what) in zip(chosen, outcomes):
+        shown = " ".join(old.split())[:60], " ".join(new.split())[:60] or "nothing"
+        print(f"{file:{width}}  {shown[0]}  ->  {shown[1]}\n{'':{width}}  {what}")
+    caught = sum(good for good, _ in outcomes)
+    print(f"{caught} of {len(chosen)} mutations were caught, in {time.monotonic() - start:.0f} s")
+    return 0 if caught == len(chosen) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
