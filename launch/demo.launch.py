@@ -33,6 +33,7 @@ def generate_launch_description() -> LaunchDescription:
         executable="simulator",
         name="simulator",
         parameters=[{"seed": ParameterValue(LaunchConfiguration("seed"), value_type=int)}],
+        ros_arguments=["--enclave", "/robot/simulator"],  # idle without ROS_SECURITY_ENABLE
         output="screen",
         on_exit=Shutdown(reason="the simulated robot ended"),  # started again, it would be another room
     )

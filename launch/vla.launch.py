@@ -41,6 +41,8 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument("namespace", default_value="vla", description="the nodes' namespace"),
         DeclareLaunchArgument("params_file", default_value=str(CONFIG / "vla.yaml"),
                               description="the nodes' parameters"),
+        DeclareLaunchArgument("enclaves", default_value="/vla",
+                              description="where the nodes' SROS 2 enclaves are; without ROS_SECURITY_ENABLE it is idle"),
     ]
 
 
@@ -65,6 +67,7 @@ def node(name: str, from_arguments: tuple[str, ...]) -> Node:
             {key: ParameterValue(LaunchConfiguration(key), value_type=str) for key in from_arguments},
         ],
         remappings=to_camera if name == "camera_ingest" else [],
+        ros_arguments=["--enclave", [LaunchConfiguration("enclaves"), f"/{name}"]],
         output="screen",
         respawn=True,
         respawn_delay=RESPAWN_DELAY,

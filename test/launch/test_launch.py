@@ -50,7 +50,7 @@ def evaluate(description: LaunchDescription, **arguments: str) -> dict[str, Any]
 
 def test_vla_asks_only_for_what_differs_between_sites() -> None:
     arguments = {argument.name: argument for argument in load("vla.launch.py").get_launch_arguments()}
-    assert set(arguments) == {"camera_topic", "robot_file", "policy", "namespace", "params_file"}
+    assert set(arguments) == {"camera_topic", "robot_file", "policy", "namespace", "params_file", "enclaves"}
     assert all(argument.description for argument in arguments.values())
     # Another robot's limits would be worse than none: this one has to be named.
     assert [name for name, argument in arguments.items() if argument.default_value is None] == ["robot_file"]
@@ -127,6 +127,8 @@ def test_a_launched_demo_comes_up_and_ends(tmp_path: Path, monkeypatch: pytest.M
         assert len(children) == len(NODES) + 1
         profile = str(SHARE / "config" / "fastdds.xml")
         assert {child.environ().get(PROFILES[0]) for child in children} == {profile}
+        enclaves = {words[words.index("--enclave") + 1] for words in map(psutil.Process.cmdline, children)}
+        assert enclaves == {f"/vla/{name}" for name in NODES} | {"/robot/simulator"}
         process.send_signal(signal.SIGINT)
         assert process.wait(20.0) == 0
         assert not [child for child in children if child.is_running()]

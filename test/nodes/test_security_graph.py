@@ -1,0 +1,126 @@
+"""config/security against the real graph: what a node makes is allowed to it, and no more is allowed."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="the node tests need ROS 2 (rclpy)")
+
+from rclpy.parameter import Parameter  # noqa: E402
+from sros_policy import POLICY, RIGHTS, SECURITY, SIMULATOR, Enclave, read_policy  # noqa: E402
+
+from vla_ros.core.robot import load_robot  # noqa: E402
+from vla_ros.nodes.camera_ingest import CameraIngest  # noqa: E402
+from vla_ros.nodes.command_ingest import CommandIngest  # noqa: E402
+from vla_ros.nodes.inference import Inference  # noqa: E402
+from vla_ros.nodes.safety_validator import SafetyValidator  # noqa: E402
+from vla_ros.nodes.supervisor import Supervisor  # noqa: E402
+from vla_ros.nodes.synchronizer import Synchronizer  # noqa: E402
+from vla_ros.tools.say import Operator, spinning  # noqa: E402
+
+ENCLAVES = read_policy(POLICY)
+ROBOTS = sorted((SECURITY.parent / "robots").glob("*.yaml"))
+CLASSES = {"camera_ingest": CameraIngest, "command_ingest": CommandIngest, "synchronizer": Synchronizer,
+           "inference": Inference, "safety_validator": SafetyValidator, "supervisor": Supervisor}
+ASK_GRAPH = {"publish": "get_publisher_names_and_types_by_node", "subscribe": "get_subscriber_names_and_types_by_node",
+             "reply": "get_service_names_and_types_by_node", "request": "get_client_names_and_types_by_node"}
+IMAGES = {"/vla/image": "/camera/image_raw", "/vla/image/compressed": "/camera/image_raw/compressed"}  # launch remaps
+
+# Allowed, and not made by a node as it is started here; each with the reason.
+EVERYWHERE = {
+    "/clock",  # only with use_sim_time
+    "get_type_description",  # since Jazzy
+    "/vla/fault",  # made once there is a fault to report
+}
+ALSO: dict[str, set[str]] = {
+    "camera_ingest": set(IMAGES.values()),  # one of the two, by the parameter `transport`
+    "command_ingest": set(),
+    "synchronizer": set(),
+    "inference": {"/vla/inference/reset_policy", "/vla/inference/fall_back"},
+    "safety_validator": {"/scan", "/vla/halt"},  # /scan: where the robot file or required_topics names it
+    "supervisor": {"/vla/halt", "/vla/inference/reset_policy", "/vla/inference/fall_back"},
+}
+
+
+def made_by(node: Any, name: str, namespace: str) -> Enclave:
+    """What a node has made, as DDS' graph knows it."""
+    graph = {right: {IMAGES.get(topic, topic) for topic, _ in getattr(node, ask)(name, namespace)}
+             for right, ask in ASK_GRAPH.items()}
+    assert graph["publish"], f"{name} is not in the graph"
+    return graph
+
+
+def parameters_of(name: str, robot: str) -> dict[str, Any]:
+    return {"inference": {"policy": "constant", "robot_file": robot}, "safety_validator": {"robot_file": robot}}.get(
+        name, {})
+
+
+def graph_of(name: str, **parameters: Any) -> Enclave:
+    """Of a node that was configured and activated in the suite's namespace."""
+    rclpy.init()
+    try:
+        node = CLASSES[name](namespace="/vla", parameter_overrides=[
+            Parameter(key, value=value) for key, value in parameters.items()])
+        try:
+            node.trigger_configure()
+            node.trigger_activate()
+            assert node.stage == "active", node.trouble
+            return made_by(node, name, "/vla")
+        finally:
+            node.leave()
+            node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+
+
+def test_every_node_is_compared() -> None:
+    assert {f"/vla/{name}" for name in CLASSES} == {path for path in ENCLAVES if path.startswith("/vla/")} - {
+        "/vla/operator"}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_node_is_allowed_what_it_makes_and_nothing_more(name: str) -> None:
+    graphs = [graph_of(name, **parameters_of(name, str(robot))) for robot in ROBOTS]
+    outputs = {output.topic for robot in ROBOTS for output in load_robot(str(robot)).outputs}
+    optional = {f"/vla/{name}/{extra}" for extra in EVERYWHERE} | EVERYWHERE | ALSO[name]
+    for right in RIGHTS:
+        made = set().union(*(graph[right] for graph in graphs))
+        allowed = ENCLAVES[f"/vla/{name}"][right]
+        assert not made - allowed, f"{name} could not start: {right} is not in config/security"
+        assert not allowed - made - optional, f"{name} does not {right} this, yet it is allowed in config/security"
+    if name == "safety_validator":
+        assert set().union(*(graph["publish"] for graph in graphs)) >= outputs
+
+
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
+def test_the_camera_is_heard_either_way(transport: str) -> None:
+    made = graph_of("camera_ingest", transport=transport)
+    assert made["subscribe"] < ENCLAVES["/vla/camera_ingest"]["subscribe"]
+
+
+@pytest.mark.parametrize("verb", ["say", "stop", "arm", "disarm", "reset"])
+def test_the_operators_commands_are_allowed_what_they_make(verb: str) -> None:
+    with spinning(f"vla_{verb}") as node:
+        Operator(node)
+        made = made_by(node, f"vla_{verb}", "/")
+    for right, names in made.items():
+        assert names <= ENCLAVES["/vla/operator"][right], right
+    assert made["publish"] >= {"/vla/instruction", "/vla/stop"}
+
+
+def test_the_simulator_is_allowed_what_it_makes_and_nothing_more() -> None:
+    pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
+    from vla_ros.sim.node import Simulator
+
+    rclpy.init()
+    try:
+        node = Simulator()
+        made = made_by(node, "simulator", "/")
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    allowed = read_policy(SIMULATOR)["/robot/simulator"]
+    for right in RIGHTS:
+        assert made[right] <= allowed[right], right
+        assert allowed[right] - made[right] <= {"/clock", "/simulator/get_type_description"}, right

@@ -1,0 +1,64 @@
+"""Reads an SROS 2 policy file with nothing but the standard library: who may do what, by full names."""
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+SECURITY = Path(__file__).resolve().parents[1] / "config" / "security"
+POLICY, SIMULATOR = SECURITY / "policy.xml", SECURITY / "simulator.xml"
+INCLUDE = "{http://www.w3.org/2001/XInclude}include"
+# attribute -> the element that may carry it, and its children's tag
+RIGHTS = {"publish": ("topics", "topic"), "subscribe": ("topics", "topic"),
+          "reply": ("services", "service"), "request": ("services", "service")}
+Enclave = dict[str, set[str]]  # right -> full names
+
+
+def included(parent: ET.Element, folder: Path) -> Iterator[ET.Element]:
+    """The children of `parent`, those of files that it includes in their place."""
+    for child in parent:
+        if child.tag != INCLUDE:
+            yield child
+            continue
+        assert child.get("xpointer") == "xpointer(/profile/*)", child.attrib
+        path = folder / child.attrib["href"]
+        yield from included(ET.parse(path).getroot(), path.parent)
+
+
+def full_name(name: str, namespace: str, node: str) -> str:
+    """As sros2's permissions.xsl makes it."""
+    within = namespace.rstrip("/") + "/"
+    if name.startswith("~"):
+        return within + node + name[1:]
+    return name if name.startswith("/") else within + name
+
+
+def read_policy(*paths: Path) -> dict[str, Enclave]:
+    """enclave's path -> what it may do. Anything that sros2 would read in another way fails an assertion."""
+    enclaves: dict[str, Enclave] = {}
+    for path in paths:
+        for enclave in ET.parse(path).getroot().iterfind("enclaves/enclave"):
+            rights: Enclave = {right: set() for right in RIGHTS}
+            assert enclave.attrib["path"] not in enclaves, f"{enclave.attrib['path']} is there twice"
+            enclaves[enclave.attrib["path"]] = rights
+            for profile in enclave.iterfind("profiles/profile"):
+                for group in included(profile, path.parent):
+                    _add(rights, group, profile.attrib["ns"], profile.attrib["node"])
+    return enclaves
+
+
+def _add(rights: Enclave, group: ET.Element, namespace: str, node: str) -> None:
+    assert group.attrib and set(group.attrib) <= set(RIGHTS), (group.tag, group.attrib)
+    for right, value in group.attrib.items():
+        tag, child = RIGHTS[right]
+        assert group.tag == tag and value == "ALLOW", (group.tag, group.attrib)
+        for element in group:
+            assert element.tag == child, element.tag
+            name = full_name((element.text or "").strip(), namespace, node)
+            assert name not in rights[right], f"{node}: {right} {name} is there twice"
+            rights[right].add(name)
+
+
+def who(enclaves: dict[str, Enclave], right: str, name: str) -> set[str]:
+    """The enclaves that have `right` on `name`."""
+    return {path for path, rights in enclaves.items() if name in rights[right]}

@@ -1,0 +1,135 @@
+"""config/security: who may say and hear what. Read as text: sros2 is not needed, except for its own schema."""
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from sros_policy import INCLUDE, POLICY, RIGHTS, SECURITY, SIMULATOR, read_policy, who
+
+from vla_ros.core.node_parameters import NODE_PARAMETERS
+
+yaml = pytest.importorskip("yaml", reason="the robot files need PyYAML")
+
+ENCLAVES = read_policy(POLICY)
+ROBOTS = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
+          for path in sorted((SECURITY.parent / "robots").glob("*.yaml"))}
+OUTPUTS = {output["topic"] for robot in ROBOTS.values() for output in robot["outputs"]}
+GATE, OPERATOR, SUPERVISOR = "/vla/safety_validator", "/vla/operator", "/vla/supervisor"
+FILES = sorted(SECURITY.rglob("*.xml"))
+
+
+def test_every_node_and_everyone_around_them_has_an_enclave() -> None:
+    nodes = {f"/vla/{name}" for name in NODE_PARAMETERS}
+    assert len(nodes) == 6
+    assert set(ENCLAVES) == nodes | {OPERATOR, "/robot/driver", "/robot/camera"}
+    assert set(read_policy(SIMULATOR)) == {"/robot/simulator"}
+
+
+@pytest.mark.parametrize("path", [POLICY, SIMULATOR], ids=lambda path: path.name)
+def test_the_file_is_what_sros2_reads(path: Path) -> None:
+    root = ET.parse(path, ET.XMLParser(target=ET.TreeBuilder(insert_comments=True))).getroot()
+    assert (root.tag, root.get("version")) == ("policy", "0.2.0")
+    enclaves = root.find("enclaves")
+    assert enclaves is not None
+    for child in enclaves:  # sros2 takes a comment here for an enclave, and stops
+        assert child.tag == "enclave", f"between two enclaves: {child.text}"
+        name = child.attrib["path"]
+        assert re.fullmatch(r"(/[a-z][a-z0-9_]*)+", name)
+        profiles = child.findall("profiles/profile")
+        assert [profile.attrib["node"] for profile in profiles] == [name.rsplit("/", 1)[1]], "~ would be another node"
+        assert profiles[0].attrib["ns"] == ("/vla" if name.startswith("/vla/") else "/")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_only_exact_names_are_allowed(path: Path) -> None:
+    for element in ET.parse(path).getroot().iter():
+        if element.tag in ("topic", "service"):
+            assert re.fullmatch(r"(~/|/)?[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*", (element.text or "").strip()), element.text
+        assert element.tag != "actions"
+        assert "DENY" not in element.attrib.values(), "what is not allowed is denied; a DENY hides who is allowed"
+        if element.tag == INCLUDE:
+            assert SECURITY in (path.parent / element.attrib["href"]).resolve().parents
+
+
+@pytest.mark.parametrize("name", ROBOTS)
+def test_only_the_gate_commands_the_robot(name: str) -> None:
+    for output in ROBOTS[name]["outputs"]:
+        assert who(ENCLAVES, "publish", output["topic"]) == {GATE}
+        assert who(ENCLAVES, "subscribe", output["topic"]) == {"/robot/driver"}
+
+
+@pytest.mark.parametrize("name", ROBOTS)
+def test_the_gate_hears_the_robots_sensors_from_its_driver(name: str) -> None:
+    sensors = {sensor["topic"] for sensor in ROBOTS[name].get("obstacles", {}).get("sensors", [])}
+    for topic in {"/joint_states", "/odom", *sensors}:
+        assert GATE in who(ENCLAVES, "subscribe", topic)
+        assert who(ENCLAVES, "publish", topic) == {"/robot/driver"}
+
+
+def test_the_gate_speaks_to_the_robot_on_nothing_else() -> None:
+    beyond = {topic for topic in ENCLAVES[GATE]["publish"] if not topic.startswith("/vla/")}
+    assert beyond == OUTPUTS | {"/diagnostics", "/parameter_events", "/rosout"}
+
+
+@pytest.mark.parametrize(("topic", "speaker"), [
+    ("stop", OPERATOR), ("instruction", OPERATOR), ("halt", SUPERVISOR), ("command", "/vla/command_ingest"),
+    ("frame", "/vla/camera_ingest"), ("observation", "/vla/synchronizer"), ("action_chunk", "/vla/inference"),
+    ("safety_report", GATE)])
+def test_only_one_may_say_it(topic: str, speaker: str) -> None:
+    assert who(ENCLAVES, "publish", f"/vla/{topic}") == {speaker}
+
+
+@pytest.mark.parametrize("service", ["arm", "disarm", "reset"])
+def test_only_the_operator_arms(service: str) -> None:
+    assert who(ENCLAVES, "request", f"{GATE}/{service}") == {OPERATOR}
+    assert who(ENCLAVES, "reply", f"{GATE}/{service}") == {GATE}
+
+
+def test_only_the_supervisor_leads_the_nodes() -> None:
+    led = {f"/vla/{name}/change_state" for name in NODE_PARAMETERS if name != "supervisor"}
+    asked = ENCLAVES[SUPERVISOR]["request"]
+    assert asked == led | {"/vla/inference/reset_policy", "/vla/inference/fall_back"}
+    others = {name for path, rights in ENCLAVES.items() if path != SUPERVISOR for name in rights["request"]}
+    assert not asked & others
+
+
+def test_nobody_sets_parameters_at_run_time() -> None:
+    asked = {name for rights in ENCLAVES.values() for name in rights["request"]}
+    assert not [name for name in asked if "parameter" in name]
+
+
+def test_a_service_has_one_who_answers() -> None:
+    for name in {name for rights in ENCLAVES.values() for name in (*rights["request"], *rights["reply"])}:
+        assert len(who(ENCLAVES, "reply", name)) == 1, name
+
+
+def test_nobody_listens_to_a_topic_that_nobody_may_speak_on() -> None:
+    spoken, heard = ({name for rights in ENCLAVES.values() for name in rights[right]} for right in RIGHTS if
+                     right in ("publish", "subscribe"))
+    assert heard - spoken == {"/clock"}, "only a simulation moves the clock"
+    assert who(read_policy(SIMULATOR), "publish", "/clock") == {"/robot/simulator"}
+
+
+def test_the_simulator_may_do_what_driver_and_camera_may_and_nothing_of_the_suites() -> None:
+    simulator = read_policy(SIMULATOR)["/robot/simulator"]
+    both = ENCLAVES["/robot/driver"], ENCLAVES["/robot/camera"]
+    more = simulator["publish"] - both[0]["publish"] - both[1]["publish"]
+    assert more == {"/clock", "/sim/objects"}
+    assert simulator["subscribe"] <= both[0]["subscribe"]
+    assert not simulator["request"]
+
+
+@pytest.mark.parametrize("path", [POLICY, SIMULATOR], ids=lambda path: path.name)
+def test_it_is_valid_by_sros2s_own_schema(path: Path) -> None:
+    pytest.importorskip("lxml", reason="lxml is not installed: it comes with sros2")
+    policy = pytest.importorskip("sros2.policy", reason="sros2 is not installed: it comes with ROS 2, not from PyPI")
+    tree = policy.load_policy(path)  # raises RuntimeError with what is wrong
+    names = [element.get("path") for element in tree.iterfind("enclaves/enclave")]
+    assert names == list(read_policy(path))
+    ours = {path: {right: len(found) for right, found in rights.items()} for path, rights in read_policy(path).items()}
+    theirs = {enclave.get("path"): {right: len(enclave.findall(f".//{tag}[@{right}='ALLOW']/{child}"))
+                                    for right, (tag, child) in RIGHTS.items()}
+              for enclave in tree.iterfind("enclaves/enclave")}
+    assert theirs == ours, "the includes say something else to sros2 than to these tests"
