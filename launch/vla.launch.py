@@ -42,7 +42,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument("params_file", default_value=str(CONFIG / "vla.yaml"),
                               description="the nodes' parameters"),
         DeclareLaunchArgument("enclaves", default_value="/vla",
-                              description="where the nodes' SROS 2 enclaves are; without ROS_SECURITY_ENABLE it is idle"),
+                              description="where the nodes' SROS 2 enclaves are (if ROS_SECURITY_ENABLE)"),
     ]
 
 

@@ -2,27 +2,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from pathlib import Path
 
 SECURITY = Path(__file__).resolve().parents[1] / "config" / "security"
 POLICY, SIMULATOR = SECURITY / "policy.xml", SECURITY / "simulator.xml"
-INCLUDE = "{http://www.w3.org/2001/XInclude}include"
 # attribute -> the element that may carry it, and its children's tag
 RIGHTS = {"publish": ("topics", "topic"), "subscribe": ("topics", "topic"),
           "reply": ("services", "service"), "request": ("services", "service")}
 Enclave = dict[str, set[str]]  # right -> full names
-
-
-def included(parent: ET.Element, folder: Path) -> Iterator[ET.Element]:
-    """The children of `parent`, those of files that it includes in their place."""
-    for child in parent:
-        if child.tag != INCLUDE:
-            yield child
-            continue
-        assert child.get("xpointer") == "xpointer(/profile/*)", child.attrib
-        path = folder / child.attrib["href"]
-        yield from included(ET.parse(path).getroot(), path.parent)
 
 
 def full_name(name: str, namespace: str, node: str) -> str:
@@ -42,7 +29,7 @@ def read_policy(*paths: Path) -> dict[str, Enclave]:
             assert enclave.attrib["path"] not in enclaves, f"{enclave.attrib['path']} is there twice"
             enclaves[enclave.attrib["path"]] = rights
             for profile in enclave.iterfind("profiles/profile"):
-                for group in included(profile, path.parent):
+                for group in profile:
                     _add(rights, group, profile.attrib["ns"], profile.attrib["node"])
     return enclaves
 

@@ -1,6 +1,7 @@
 """config/security against the real graph: what a node makes is allowed to it, and no more is allowed."""
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -44,7 +45,12 @@ ALSO: dict[str, set[str]] = {
 
 
 def made_by(node: Any, name: str, namespace: str) -> Enclave:
-    """What a node has made, as DDS' graph knows it."""
+    """What a node has made, as DDS' graph knows it; it learns of it a moment later."""
+    ours = {item.topic_name for item in (*node.publishers, *node.subscriptions)}
+    end = time.monotonic() + 5.0
+    while ours - {topic for right in ("publish", "subscribe") for topic, _ in getattr(node, ASK_GRAPH[right])(
+            name, namespace)} and time.monotonic() < end:
+        time.sleep(0.02)
     graph = {right: {IMAGES.get(topic, topic) for topic, _ in getattr(node, ask)(name, namespace)}
              for right, ask in ASK_GRAPH.items()}
     assert graph["publish"], f"{name} is not in the graph"

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from sros_policy import INCLUDE, POLICY, RIGHTS, SECURITY, SIMULATOR, read_policy, who
+from sros_policy import POLICY, RIGHTS, SECURITY, SIMULATOR, read_policy, who
 
 from vla_ros.core.node_parameters import NODE_PARAMETERS
 
@@ -17,7 +17,7 @@ ROBOTS = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
           for path in sorted((SECURITY.parent / "robots").glob("*.yaml"))}
 OUTPUTS = {output["topic"] for robot in ROBOTS.values() for output in robot["outputs"]}
 GATE, OPERATOR, SUPERVISOR = "/vla/safety_validator", "/vla/operator", "/vla/supervisor"
-FILES = sorted(SECURITY.rglob("*.xml"))
+FILES = sorted(SECURITY.glob("*.xml"))
 
 
 def test_every_node_and_everyone_around_them_has_an_enclave() -> None:
@@ -33,6 +33,8 @@ def test_the_file_is_what_sros2_reads(path: Path) -> None:
     assert (root.tag, root.get("version")) == ("policy", "0.2.0")
     enclaves = root.find("enclaves")
     assert enclaves is not None
+    assert "XInclude" not in {element.tag.split("}")[0].rsplit("/")[-1] for element in root.iter()
+                              if isinstance(element.tag, str)}, "with included parts sros2 crashes now and then"
     for child in enclaves:  # sros2 takes a comment here for an enclave, and stops
         assert child.tag == "enclave", f"between two enclaves: {child.text}"
         name = child.attrib["path"]
@@ -49,8 +51,6 @@ def test_only_exact_names_are_allowed(path: Path) -> None:
             assert re.fullmatch(r"(~/|/)?[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*", (element.text or "").strip()), element.text
         assert element.tag != "actions"
         assert "DENY" not in element.attrib.values(), "what is not allowed is denied; a DENY hides who is allowed"
-        if element.tag == INCLUDE:
-            assert SECURITY in (path.parent / element.attrib["href"]).resolve().parents
 
 
 @pytest.mark.parametrize("name", ROBOTS)
@@ -132,4 +132,4 @@ def test_it_is_valid_by_sros2s_own_schema(path: Path) -> None:
     theirs = {enclave.get("path"): {right: len(enclave.findall(f".//{tag}[@{right}='ALLOW']/{child}"))
                                     for right, (tag, child) in RIGHTS.items()}
               for enclave in tree.iterfind("enclaves/enclave")}
-    assert theirs == ours, "the includes say something else to sros2 than to these tests"
+    assert theirs == ours, "the file says something else to sros2 than to these tests"
