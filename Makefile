@@ -10,7 +10,7 @@ ARGS ?=
 SOURCES := setup.py setup.cfg package.xml $(shell find $(wildcard msg launch config resource) ! -path '*/__pycache__*')
 IN_ROS := set +u; . .venv/ros.sh; set -u;
 
-.PHONY: help setup build demo test check bench clean distclean FORCE
+.PHONY: help setup build demo test check check-safety bench clean distclean FORCE
 
 help: ## this list
 	@echo "make WHAT [ARGS=...]"
@@ -28,6 +28,10 @@ check: .venv/.ready ## ruff and mypy
 
 bench: build ## latency, loss and memory of the nodes; ARGS are vla bench pipeline's
 	@$(IN_ROS) exec vla bench pipeline $(ARGS)
+
+check-safety: build ## the gate's tests, faults with real processes, and each of many small ways to break it
+	@.ci/test -k "gate or rules or obstacles or safety or faults"
+	@$(IN_ROS) exec python test/safety/mutate.py
 
 build: build/.built ## nodes and messages, with colcon, into install/
 

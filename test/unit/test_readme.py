@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.safety.rules import RULES
 from vla_ros.tools.main import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GATE = (ROOT / "doc" / "gate.md").read_text(encoding="utf-8")
 MODULES = sorted(path for path in (ROOT / "vla_ros").rglob("*.py") if path.name != "__init__.py")
 
 
@@ -22,16 +24,25 @@ def test_every_rule_is_in_the_table_in_its_order() -> None:
     assert rows[1:] == [rule.__name__ for rule in RULES]
 
 
+def test_the_gate_s_page_has_every_rule_in_its_order_and_the_defaults_as_they_are() -> None:
+    assert re.findall(r"^\| `([a-z]+)` \|", GATE.split("## Rules")[1].split("## What stopping")[0], re.M) == [
+        rule.__name__ for rule in RULES]
+    table = {parameter.name: parameter.default for parameter in NODE_PARAMETERS["safety_validator"]}
+    said = {name: float(value) for name, value in re.findall(r"`(\w+)` ([\d.]+) s\b", GATE) if name in table}
+    assert len(said) >= 9 and said == {name: table[name] for name in said}
+
+
 def test_every_verb_is_named() -> None:
     for verb in VERBS:
         assert f"vla {verb}" in README or f"make {verb}" in README
 
 
 def test_every_picture_and_link_is_there() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for page in (ROOT / "README.md", *(ROOT / "doc").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_make_knows_what_the_readme_tells_to_make() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
-    assert set(re.findall(r"[`\n]make ([a-z]+)", README)) <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    assert set(re.findall(r"[`\n]make ([a-z-]+)", README)) <= targets
