@@ -10,12 +10,12 @@ ARGS ?=
 SOURCES := setup.py setup.cfg package.xml $(shell find $(wildcard msg launch config resource) ! -path '*/__pycache__*')
 IN_ROS := set +u; . .venv/ros.sh; set -u;
 
-.PHONY: help setup build demo test check check-safety bench clean distclean FORCE
+.PHONY: help setup build demo test check check-safety bench bench-gate clean distclean FORCE
 
 help: ## this list
 	@echo "make WHAT [ARGS=...]"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
-	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1: \2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1: \2/p' Makefile
 
 demo: build ## the simulated robot follows three instructions; ARGS are vla demo's
 	@$(IN_ROS) exec vla demo $(ARGS)
@@ -28,6 +28,9 @@ check: .venv/.ready ## ruff and mypy
 
 bench: build ## latency, loss and memory of the nodes; ARGS are vla bench pipeline's
 	@$(IN_ROS) exec vla bench pipeline $(ARGS)
+
+bench-gate: build ## the gate beside a plain one: a step, the jitter, stop to zero; ARGS are vla bench gate's
+	@$(IN_ROS) exec vla bench gate $(ARGS)
 
 check-safety: build ## the gate's tests, faults with real processes, and each of many small ways to break it
 	@.ci/test -k "gate or rules or obstacles or safety or faults"

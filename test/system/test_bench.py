@@ -1,4 +1,4 @@
-"""`vla bench pipeline` for real, in short: every figure comes from samples, and no process is left."""
+"""`vla bench` for real, in short: every figure comes from samples, and no process is left."""
 from __future__ import annotations
 
 import json
@@ -30,6 +30,28 @@ def test_ours_and_the_floor_are_measured(tmp_path: Path) -> None:
     assert len(ours["processes"]) == 6 and all(usage["pss"] > 0 for usage in ours["processes"].values())
     assert ours["sent"] >= ours["received"] >= ours["handed_on"] > 0 and ours["inferred"] > 0
     assert report["ratios"]["ours/floor p50"] > 0
+    mine = [process for process in psutil.process_iter(["cmdline", "pid"])
+            if str(tmp_path) in " ".join(process.info["cmdline"] or ())]
+    assert not mine
+
+
+def test_the_gate_is_measured_beside_a_plain_one(tmp_path: Path) -> None:
+    """All figures are there and positive; how good they are says a long run on a quiet machine."""
+    file, page = tmp_path / "result.json", tmp_path / "page.md"
+    done = subprocess.run([sys.executable, "-m", "vla_ros.tools.main", "bench", "gate", "--quick", "--json", str(file),
+                           "--out", str(page), "--logs", str(tmp_path / "logs")],
+                          capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(file.read_text())
+    step, busy = report["figures"][""]["step"], report["figures"]["busy"]
+    for figure in (step, busy["late_written"], busy["late_received"], busy["stop"]):
+        for name in ("ours", "plain"):
+            assert 0 <= figure[name]["p50"] <= figure[name]["p99"] <= figure[name]["max"] < 2000
+    for name in ("ours", "plain"):
+        assert busy["stop"][name]["count"] == 3 and busy["stop"][name]["p50"] > 0
+        assert busy["late_written"][name]["count"] >= 60  # 1.5 s at 50 Hz, less the edges
+    assert report["ratios"]["busy stop p50"] > 0 and len(report["aims"]) >= 3
+    assert page.read_text().count("\n| ") == 8
     mine = [process for process in psutil.process_iter(["cmdline", "pid"])
             if str(tmp_path) in " ".join(process.info["cmdline"] or ())]
     assert not mine

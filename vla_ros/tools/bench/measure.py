@@ -82,13 +82,13 @@ def matched_samples(commands: Sequence[Seen], reports: Iterable[Judged],
     return samples, unmatched
 
 
-def milliseconds(values: Iterable[int]) -> dict[str, float]:
+def milliseconds(values: Iterable[int], digits: int = 3) -> dict[str, float]:
     """p50, p95, p99 and max of some ns, in ms; empty where there are none."""
     ordered = sorted(value / 1e6 for value in values)
     if not ordered:
         return {}
     shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-    return {name: round(percentile(ordered, share), 3) for name, share in shares.items()}
+    return {name: round(percentile(ordered, share), digits) for name, share in shares.items()}
 
 
 def lateness(written: Iterable[int], period: int) -> list[int]:

@@ -1,0 +1,117 @@
+"""The gate bench's figures: on the terminal, and as a page of the docs."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+FIGURES = {
+    "step": "a step",
+    "late_written": "command later than the grid",
+    "late_written_calm": "the same, while the machine ran",
+    "late_received": "the same, in the robot's process",
+    "stop": "`stop` to zero",
+    "stop_calm": "the same, while the machine ran",
+}
+LOADS = {"": "", "busy": ", two busy processes", "quiet": ", nothing busy"}
+NAMES = {"ours": "ours", "fifo": "ours, SCHED_FIFO", "plain": "plain", "floor": "bare loop"}
+
+PAGE = """# The gate, measured
+
+`vla bench gate --out doc/bench_gate.md` wrote this page.
+
+{machine}
+{how}
+
+{table}
+{problems}
+
+What is measured, and how:
+
+- **A step** is one `Gate.step` (ours) or the body of the action's callback (plain), Python included, in one process
+  with nothing around it. Ten channels: two velocities, a gripper, seven joints; a new action of 8 rows every 100 ms.
+  Our gate is ACTIVE all the time, and limits {limited:.0%} of the rows.
+- **Later than the grid**: a gate sends at 50 Hz. The grid is laid through its most punctual commands; each of the
+  grid's times counts, and a command that did not come counts as late until the next one. Commands that a new action
+  caused in between are left out. Two processes that never rest run beside it, on the same cores. The time is the
+  publisher's (DDS' source timestamp); "in the robot's process": the time at which DDS had it there.
+- **While the machine ran**: a witness on each core, with real-time priority and nothing to do, notes when it could not
+  run. That is the machine standing still (a virtual machine's host takes its cores away), and what was waited for then
+  is left out in these rows. Without the right to SCHED_FIFO there is no witness, and no such row.
+- **Bare loop**: `time.sleep` until the grid's next time, in a process without ROS beside each of the gates: what an
+  ordinary process gets here at best. **SCHED_FIFO**: our gate's process with real-time priority 10 (`--fifo`).
+- **`stop` to zero**: the robot moves at full speed, `true` is published on `stop` at a random phase of the period,
+  and the first command of zero reaches the robot's process. Then release, reset, arm, instruct, and again.
+
+What runs:
+
+- Both gates: a real process, the package's Fast DDS profile, 30 actions a second, commands as `Twist`,
+  `Float64MultiArray` and `JointTrajectory`. A process beside them plays everything else.
+- **Ours**: `safety_validator` with its default parameters, so it wants the heartbeats of five nodes (10 Hz each),
+  `/joint_states` and `/odom` (50 Hz each), all of which are played, and publishes a `SafetyReport` with each command.
+- **Plain**: one rclpy node, default QoS, `rclpy.spin`. The action's callback clamps with `np.clip` and publishes at
+  once; a 50 Hz timer of the executor sends the last action again, and zero where no action came for 0.5 s; `stop`
+  sets a flag, and what is published next is zero. No camera in that process (many have one), no heartbeats, no
+  joint states, no rate limit, no report, no latch.
+"""
+
+
+def title(load: str, figure: str) -> str:
+    return FIGURES[figure] + ("" if figure.endswith(("_calm", "received")) else LOADS[load])
+
+
+def cells(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the one table."""
+    rows = {(load, figure): gates for load, table in report["figures"].items() for figure, gates in table.items()}
+    names = [name for name in NAMES if any(name in gates for gates in rows.values())]
+    aims = {(aim["load"], aim["figure"]): f"{aim['p99']:g}, {'met' if aim['met'] else 'missed'}"
+            for aim in report["aims"]}
+    lines = []
+    for (load, figure), gates in rows.items():
+        shown = [" / ".join(f"{gates[name][share]:.3g}" for share in ("p50", "p99", "max")) if gates.get(name) else "-"
+                 for name in names]
+        ratios = [report["ratios"].get(f"{load} {figure} {share}".strip()) for share in ("p50", "p99")]
+        beside = " / ".join("-" if value is None else f"{value:.2g}" for value in ratios)
+        lines.append([title(load, figure), *shown, beside, aims.get((load, figure), "")])
+    return ["ms: p50 / p99 / max", *(NAMES[name] for name in names), "ours : plain, p50 / p99", "aim: p99 under"], lines
+
+
+def show(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # a log file has room
+    header, rows = cells(report)
+    table = Table(title="our gate beside a plain one")
+    for column in header:
+        table.add_column(column, justify="left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    console.print(how(report), highlight=False)
+    for problem in report["problems"]:
+        console.print(f"[red]{problem}")
+
+
+def how(report: dict[str, Any]) -> str:
+    load = ", ".join(f"{value:.2f}" for value in report["load_before"])
+    return (f"{report['steps']} steps; {report['seconds']:g} s of motion and {report['stops']} stops for each gate and "
+            f"load, in turns ({report['rounds']}). Load average before: {load}; the machine's host kept "
+            f"{report['stolen']:.1%} of its processor time for others meanwhile.")
+
+
+def markdown(report: dict[str, Any]) -> str:
+    header, rows = cells(report)
+    lines = [header, ["---"] * len(header), *rows]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    machine = report["machine"]
+    problems = "".join(f"\nNot measured: {problem}.\n" for problem in report["problems"])
+    return PAGE.format(
+        machine=f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, {machine['ros']}.",
+        how=" ".join(filter(None, (how(report), report["note"]))), table=table,
+        problems=problems, limited=report["figures"][""]["step"]["ours"]["limited"])
+
+
+def write(report: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(markdown(report), encoding="utf-8")
