@@ -106,9 +106,9 @@ def test_the_plain_gate_clamps_the_first_row() -> None:
 
 def test_the_step_is_measured_with_the_gate_active() -> None:
     out = measure(300)
-    for name in ("ours", "plain"):
-        assert 0.0 < out[name]["p50"] <= out[name]["p99"] <= out[name]["max"]
-    assert 0.0 < out["ours"]["limited"] < 1.0  # some rows pass, some are limited
+    for figure in (out["step"]["ours"], out["step"]["plain"], out["look"]["ours"]):
+        assert 0.0 < figure["p50"] <= figure["p99"] <= figure["max"]
+    assert 0.0 < out["step"]["ours"]["limited"] < 1.0  # some rows pass, some are limited
 
 
 def test_what_the_player_saw_becomes_figures(tmp_path: Path) -> None:
@@ -132,10 +132,10 @@ def test_the_page_holds_ratios_aims_and_problems() -> None:
     good = Trial({"late_written": [(0, 2 * MS)], "stop": [(0, 5 * MS)]})
     plain = Trial({"late_written": [(0, 8 * MS)], "stop": [(0, 10 * MS)]}, missed=2)
     step = {"ours": {"p50": 0.1, "p99": 0.6, "max": 0.7, "limited": 0.5}, "plain": {"p50": 0.01, "p99": 0.02, "max": 1.0}}
-    report = report_of(arguments, step, {"busy": {"ours": [good], "plain": [plain]}})
+    report = report_of(arguments, {"step": step}, {"busy": {"ours": [good], "plain": [plain]}})
     assert report["ratios"]["busy late_written p99"] == 0.25 and report["ratios"]["step p50"] == 10.0
     assert report["problems"] == ["plain, busy: 2 stops without a zero"]
-    report |= {"machine": {"cpu": "a machine", "cores": 2, "python": "3.10", "ros": "jazzy"}, "load_before": [0.1, 0.2, 0.3],
+    report |= {"machine": {"cpu": "a machine", "cores": 2, "python": "3.10", "ros": "jazzy"}, "load_before": [0.1, 0.2, 0.3], "load_after": [0.4],
                "stolen": 0.25}
     rows = {row[0]: row for row in cells(report)[1]}
     assert rows["a step"][-1] == "0.5, missed"

@@ -20,7 +20,7 @@ LOADS = {"busy": 2, "quiet": 0}  # processes beside the gate that never rest
 FIGURES = ("late_written", "late_written_calm", "late_received", "stop", "stop_calm")
 FLOORS = {"late_written": "floor", "late_written_calm": "floor_calm"}
 # (load, figure) -> p99 in ms
-AIMS = {("", "step"): 0.5, ("busy", "late_written"): 3.0, ("busy", "late_written_calm"): 3.0,
+AIMS = {("", "step"): 0.5, ("", "step_calm"): 0.5, ("busy", "late_written"): 3.0, ("busy", "late_written_calm"): 3.0,
         **{(load, figure): 25.0 for load in LOADS for figure in ("stop", "stop_calm")}}
 QUICK = {"seconds": 1.5, "stops": 3, "steps": 500, "rounds": 1}
 
@@ -53,12 +53,13 @@ def run(argv: Sequence[str]) -> int:
     arguments = arguments_of(argv)
     load, (kept, ticks) = list(os.getloadavg()), stolen()
     print("the step", flush=True)
-    step = measure(arguments.steps)
+    steps = measure(arguments.steps)
     with tempfile.TemporaryDirectory(prefix="vla_bench_") as temporary:
         trials = _rounds(arguments, Path(arguments.logs or temporary))
     now_kept, now_ticks = stolen()
     share = (now_kept - kept) / (now_ticks - ticks) if now_ticks > ticks else 0.0
-    report = report_of(arguments, step, trials) | {"machine": machine(), "load_before": load, "stolen": round(share, 4)}
+    report = report_of(arguments, steps, trials) | {
+        "machine": machine(), "load_before": load, "load_after": list(os.getloadavg()), "stolen": round(share, 4)}
     show(report)
     if arguments.out:
         write(report, Path(arguments.out))
@@ -82,10 +83,10 @@ def _rounds(arguments: argparse.Namespace, folder: Path) -> dict[str, dict[str, 
     return trials
 
 
-def report_of(arguments: argparse.Namespace, step: dict[str, dict[str, float]],
+def report_of(arguments: argparse.Namespace, steps: dict[str, dict[str, dict[str, float]]],
               trials: dict[str, dict[str, list[Trial]]]) -> dict[str, Any]:
     """`figures`: load -> figure -> gate -> percentiles in ms, and how many. What was not measured is not there."""
-    figures: dict[str, Any] = {"": {"step": step}}
+    figures: dict[str, Any] = {"": steps}
     for load, gates in trials.items():
         figures[load] = {figure: {name: _milliseconds(done, figure) for name, done in gates.items()}
                          for figure in FIGURES}
@@ -98,7 +99,8 @@ def report_of(arguments: argparse.Namespace, step: dict[str, dict[str, float]],
     problems += [f"{name}, {load}: {trial.missed} stops without a zero" for load, name, trial in named if trial.missed]
     return {
         "bench": "gate", "figures": figures, "problems": problems,
-        "ratios": {f"{load} {figure} {share}".strip(): ratio(gates["ours"].get(share), gates["plain"].get(share))
+        "ratios": {f"{load} {figure} {share}".strip():
+                   ratio(gates["ours"].get(share), gates.get("plain", {}).get(share))
                    for (load, figure), gates in rows.items() for share in ("p50", "p99", "max")},
         "aims": [{"load": load, "figure": figure, "p99": aim, "met": rows[load, figure]["ours"]["p99"] < aim}
                  for (load, figure), aim in AIMS.items() if rows.get((load, figure), {}).get("ours")],

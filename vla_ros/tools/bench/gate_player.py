@@ -22,22 +22,22 @@ from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import JointState, LaserScan
 from std_msgs.msg import Bool, Header
 from std_srvs.srv import Trigger
 
 from vla_ros.core.types import Command
-from vla_ros.nodes.convert import chunk_message, command_message
+from vla_ros.nodes.convert import chunk_message, command_message, float_array
 from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE
 from vla_ros.tools.bench.common import COMMANDS, write_json
 from vla_ros.tools.bench.gate_measure import Sent
-from vla_ros.tools.bench.gate_robot import FULL, JOINTS, chunk
+from vla_ros.tools.bench.gate_robot import FULL, JOINTS, SCAN, chunk, room
 from vla_ros.tools.bench.gate_step import NODES
 from vla_ros.tools.bench.sink import DEEP, with_times
 from vla_ros_msgs.msg import ActionChunk
 from vla_ros_msgs.msg import Command as CommandMessage
 
-CHUNK, STATE, HEARTBEAT = 1 / 30, 0.02, 0.1  # s between actions, between states of the robot, between heartbeats
+CHUNK, STATE, BEAT = 1 / 30, 0.02, 0.1  # s between actions, between states of the robot, between heartbeats and scans
 PERIOD = 0.02  # s; of both gates
 SETTLE = 2.0  # s of motion that no figure contains
 
@@ -53,12 +53,14 @@ class Player(Node):
         self._heartbeat = self.create_publisher(Header, "heartbeat", PULSE)
         self._joints = self.create_publisher(JointState, "/joint_states", 10)
         self._odometry = self.create_publisher(Odometry, "/odom", 10)
+        self._scans = self.create_publisher(LaserScan, SCAN, 10)
+        self._scan = self._seen()
         self.create_subscription(Twist, COMMANDS, with_times(self._on_command), DEEP)
 
     # -- streams, in a thread of their own -------------------------------------------------------------
     def stream(self) -> None:
         now = time.monotonic()
-        periods = {self._act: CHUNK, self._state: STATE, self._beat: HEARTBEAT}
+        periods = {self._act: CHUNK, self._state: STATE, self._beat: BEAT, self._look: BEAT}
         due = dict.fromkeys(periods, now)
         while rclpy.ok():
             job = min(due, key=due.__getitem__)
@@ -89,6 +91,17 @@ class Player(Node):
             header = Header(frame_id=f"{name}/active/bench")
             header.stamp = self.get_clock().now().to_msg()
             self._heartbeat.publish(header)
+
+    @staticmethod
+    def _seen() -> LaserScan:
+        ranges, angles = room()
+        scan = LaserScan(angle_min=angles[0], angle_increment=angles[1] - angles[0], range_min=0.05, range_max=10.0)
+        scan.header.frame_id, scan.ranges = "laser", float_array(ranges)
+        return scan
+
+    def _look(self) -> None:
+        self._scan.header.stamp = self.get_clock().now().to_msg()
+        self._scans.publish(self._scan)
 
     def _on_command(self, message: Twist, written: int, received: int) -> None:
         begin, wall, end = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()

@@ -1,10 +1,11 @@
-"""The gate bench's robot and what its policy says: 10 channels, 8 rows, a smooth wave that some limits cut."""
+"""The gate bench's robot, what it sees and what its policy says: 10 channels, 720 beams, 8 rows of a smooth wave."""
 from __future__ import annotations
 
 import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vla_ros.core.robot import parse_robot
 from vla_ros.core.types import ActionChunk
@@ -15,28 +16,39 @@ ROWS, STEP = 8, 100_000_000  # ns between rows
 FULL = 0.4  # m/s; the robot moves at full speed from here on
 MARK, MARKS = 1e-5, 9000  # each chunk has a speed of its own, by which its commands are known on the wire
 BEAMS = 720
+SCAN = "/scan"
 
 
 def robot_file() -> dict[str, Any]:
     """What a robot file holds, for load_robot and for parse_robot."""
     velocity = {"bounds": [-1.0, 1.0], "limits": [-0.5, 0.5], "rate": 2.5, "brake": 5.0, "deadband": 0.01,
-                "stop": "zero"}
-    joint = {"unit": "rad", "bounds": [-2.0, 2.0], "limits": [-1.9, 1.9], "rate": 2.0, "stop": "hold"}
+                "jump": 0.9, "stop": "zero"}
+    joint = {"unit": "rad", "bounds": [-2.0, 2.0], "limits": [-1.9, 1.9], "rate": 2.0, "soft": [-1.8, 1.8],
+             "jump": 0.5, "stop": "hold"}
     channels: dict[str, Any] = {
         "linear.x": {"unit": "m/s", **velocity}, "angular.z": {"unit": "rad/s", **velocity},
         "gripper": {"unit": "1", "bounds": [0.0, 1.0], "limits": [0.0, 1.0], "rate": 2.0, "stop": "keep",
-                    "joint": "finger_joint"},
+                    "jump": 0.5, "joint": "finger_joint"},
         **{name: {**joint, "joint": name} for name in JOINTS}}
     outputs = [
         {"topic": COMMANDS, "type": "geometry_msgs/msg/Twist", "channels": ["linear.x", "angular.z"]},
         {"topic": "/gripper_controller/commands", "type": "std_msgs/msg/Float64MultiArray", "channels": ["gripper"]},
         {"topic": "/arm_controller/joint_trajectory", "type": "trajectory_msgs/msg/JointTrajectory",
          "channels": list(JOINTS)}]
-    return {"name": "bench", "channels": channels, "outputs": outputs}
+    sensors = [{"topic": SCAN, "type": "sensor_msgs/msg/LaserScan", "x": 0.1}]
+    return {"name": "bench", "channels": channels, "outputs": outputs,
+            "footprint": {"front": 0.35, "back": 0.25, "left": 0.25, "right": 0.25},
+            "obstacles": {"stop": 0.3, "slow": 0.8, "sensors": sensors}}
 
 
 ROBOT = parse_robot(robot_file())
 CHANNELS = tuple(channel.name for channel in ROBOT.channels)
+
+
+def room() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A lidar's ranges (m) and angles (rad): walls all around, near enough to be thought about, too far to slow."""
+    angles = np.linspace(-math.pi, math.pi, BEAMS, endpoint=False)
+    return 2.75 + 0.5 * np.sin(5.0 * angles), angles
 
 
 def chunk(sequence: int, stamp: int, generation: int, period: float) -> ActionChunk:

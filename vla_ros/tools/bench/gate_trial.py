@@ -35,7 +35,7 @@ class Variant:
 
 
 def _ours(robot: Path) -> list[str]:
-    return node_command("safety_validator", "/vla", parameters={"robot_file": str(robot)})
+    return node_command("safety_validator", "/vla", parameters={"robot_file": str(robot), "instruction_limit": 3600.0})
 
 
 def _ours_at_once(robot: Path) -> list[str]:
