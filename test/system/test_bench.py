@@ -51,7 +51,7 @@ def test_the_gate_is_measured_beside_a_plain_one(tmp_path: Path) -> None:
         assert busy["stop"][name]["count"] == 3 and busy["stop"][name]["p50"] > 0
         assert busy["late_written"][name]["count"] >= 60  # 1.5 s at 50 Hz, less the edges
     assert report["ratios"]["busy stop p50"] > 0 and len(report["aims"]) >= 3
-    assert page.read_text().count("\n| ") == 10
+    assert page.read_text().count("\n| ") == 12
     mine = [process for process in psutil.process_iter(["cmdline", "pid"])
             if str(tmp_path) in " ".join(process.info["cmdline"] or ())]
     assert not mine

@@ -106,7 +106,8 @@ def test_the_plain_gate_clamps_the_first_row() -> None:
 
 def test_the_step_is_measured_with_the_gate_active() -> None:
     out = measure(300)
-    for figure in (out["step"]["ours"], out["step"]["plain"], out["look"]["ours"]):
+    for figure in (out["step"]["ours"], out["step"]["plain"], out["look"]["ours"],
+                   out["narrow_calm"]["ours"]):
         assert 0.0 < figure["p50"] <= figure["p99"] <= figure["max"]
     assert 0.0 < out["step"]["ours"]["limited"] < 1.0  # some rows pass, some are limited
 

@@ -20,7 +20,8 @@ LOADS = {"busy": 2, "quiet": 0}  # processes beside the gate that never rest
 FIGURES = ("late_written", "late_written_calm", "late_received", "stop", "stop_calm")
 FLOORS = {"late_written": "floor", "late_written_calm": "floor_calm"}
 # (load, figure) -> p99 in ms
-AIMS = {("", "step"): 0.5, ("", "step_calm"): 0.5, ("busy", "late_written"): 3.0, ("busy", "late_written_calm"): 3.0,
+AIMS = {**{("", figure): 0.5 for figure in ("step", "step_calm", "narrow", "narrow_calm")},
+        ("busy", "late_written"): 3.0, ("busy", "late_written_calm"): 3.0,
         **{(load, figure): 25.0 for load in LOADS for figure in ("stop", "stop_calm")}}
 QUICK = {"seconds": 1.5, "stops": 3, "steps": 500, "rounds": 1}
 

@@ -31,7 +31,7 @@ from vla_ros.nodes.convert import chunk_message, command_message, float_array
 from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE
 from vla_ros.tools.bench.common import COMMANDS, write_json
 from vla_ros.tools.bench.gate_measure import Sent
-from vla_ros.tools.bench.gate_robot import FULL, JOINTS, SCAN, chunk, room
+from vla_ros.tools.bench.gate_robot import FULL, JOINTS, SCAN, WIDE, chunk, room
 from vla_ros.tools.bench.gate_step import NODES
 from vla_ros.tools.bench.sink import DEEP, with_times
 from vla_ros_msgs.msg import ActionChunk
@@ -94,7 +94,7 @@ class Player(Node):
 
     @staticmethod
     def _seen() -> LaserScan:
-        ranges, angles = room()
+        ranges, angles = room(WIDE)
         scan = LaserScan(angle_min=angles[0], angle_increment=angles[1] - angles[0], range_min=0.05, range_max=10.0)
         scan.header.frame_id, scan.ranges = "laser", float_array(ranges)
         return scan

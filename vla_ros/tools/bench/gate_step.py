@@ -11,7 +11,7 @@ from vla_ros.safety.gate import Gate, Inputs, State
 from vla_ros.safety.obstacles import look
 from vla_ros.safety.situation import Settings, Verdict
 from vla_ros.tools.bench.gate_plain import clamp
-from vla_ros.tools.bench.gate_robot import CHANNELS, ROBOT, SCAN, chunk, room
+from vla_ros.tools.bench.gate_robot import CHANNELS, NARROW, ROBOT, SCAN, WIDE, chunk, room
 from vla_ros.tools.bench.measure import milliseconds
 
 PERIOD, CHUNKS, HOUR = 20_000_000, 100_000_000, 3_600_000_000_000  # ns
@@ -37,7 +37,8 @@ def since(begin: Took) -> Took:
 class Ours:
     """An armed gate, and a robot around it that follows."""
 
-    def __init__(self) -> None:
+    def __init__(self, distance: float) -> None:
+        self._distance = distance  # m, of the walls around it
         self._gate = Gate(ROBOT, Settings(sources=SOURCES, instruction_limit=1000 * HOUR))
         self._inputs = Inputs(command=Command(0, 1, ""))
         self._steady, self.limited = 0, 0
@@ -54,7 +55,7 @@ class Ours:
         self._inputs.seen.update(dict.fromkeys(SOURCES, now))
         self._inputs.measured.update({name: (action.get(name, 0.5), now) for name in CHANNELS[2:]})
         if now % CHUNKS == 0:
-            ranges, angles = room()
+            ranges, angles = room(self._distance)
             begin = clocks()
             self._inputs.readings[SCAN] = (look(SENSOR, EPOCH + now, ranges, angles, 0.05, 10.0), now)
             self.looks.append(since(begin)[1])
@@ -91,17 +92,20 @@ class Plain:
 
 def measure(steps: int) -> dict[str, dict[str, dict[str, float]]]:
     """Figure -> gate -> percentiles in ms; in turns of 1000 steps. The plain gate looks at no scan."""
-    ours, plain = Ours(), Plain()
-    taken: dict[str, list[Took]] = {"ours": [], "plain": []}
-    asked: dict[str, Callable[[], Took]] = {"ours": ours.step, "plain": plain.step}
+    wide, narrow, plain = Ours(WIDE), Ours(NARROW), Plain()
+    asked: dict[str, Callable[[], Took]] = {"wide": wide.step, "narrow": narrow.step, "plain": plain.step}
+    taken: dict[str, list[Took]] = {name: [] for name in asked}
     for ask in asked.values():
         for _ in range(WARM_UP):
             ask()
-    ours.limited = 0
+    wide.limited = 0
     for begin in range(0, steps, 1000):
         for name, ask in asked.items():
             taken[name] += [ask() for _ in range(min(1000, steps - begin))]
-    wall, processor = ({name: milliseconds((took[clock] for took in values), digits=4)
-                        for name, values in taken.items()} for clock in (0, 1))
-    wall["ours"]["limited"] = round(ours.limited / steps, 3)
-    return {"step": wall, "step_calm": processor, "look": {"ours": milliseconds(ours.looks, digits=4)}}
+    walls, processors = ({name: milliseconds((took[clock] for took in values), digits=4)
+                          for name, values in taken.items()} for clock in (0, 1))
+    walls["wide"]["limited"] = round(wide.limited / steps, 3)
+    return {"step": {"ours": walls["wide"], "plain": walls["plain"]},
+            "step_calm": {"ours": processors["wide"], "plain": processors["plain"]},
+            "narrow": {"ours": walls["narrow"]}, "narrow_calm": {"ours": processors["narrow"]},
+            "look": {"ours": milliseconds(wide.looks, digits=4)}}

@@ -7,6 +7,8 @@ from typing import Any
 FIGURES = {
     "step": "a step",
     "step_calm": "the same, processor time",
+    "narrow": "a step, walls all around near",
+    "narrow_calm": "the same, processor time",
     "look": "a scan read, processor time",
     "late_written": "command later than the grid",
     "late_written_calm": "the same, while the machine ran",
@@ -31,9 +33,10 @@ What is measured, and how:
 
 - **A step** is one `Gate.step` (ours) or the body of the action's callback (plain), Python included, in one process
   with nothing around it. Ten channels: two velocities, a gripper, seven joints; a new action of 8 rows every 100 ms; a
-  lidar of 720 beams, all of them near enough to count. Our gate is ACTIVE all the time, and limits {limited:.0%} of the
-  rows. **Processor time** leaves out what other processes took meanwhile. **A scan read**: what each new scan (10 Hz)
-  costs on top of that. The plain gate looks at no scan.
+  lidar of 720 beams, in a wide room (2.5 m) or with walls all around so near (0.95 m) that every beam counts. Our gate
+  is ACTIVE all the time, and limits {limited:.0%} of the rows in the wide room. **Processor time** leaves out what
+  other processes took meanwhile. **A scan read**: what each new scan (10 Hz) costs on top of that. The plain gate
+  looks at no scan.
 - **Later than the grid**: a gate sends at 50 Hz. The grid is laid through its most punctual commands; each of the
   grid's times counts, and a command that did not come counts as late until the next one. Commands that a new action
   caused in between are left out. Two processes that never rest run beside it, on the same cores. The time is the
