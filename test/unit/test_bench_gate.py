@@ -144,7 +144,7 @@ def test_the_page_holds_ratios_aims_and_problems() -> None:
                                                                            "3, met"]
     assert rows["the same, in the robot's process"][1:] == ["-", "-", "-", "- / -", ""]  # not measured, not claimed
     page = markdown(report)
-    assert "Others worked beside it." in page and "Not measured: plain, busy: 2 stops" in page and "25.0%" in page
+    assert "Others worked beside it." in page and "Cut short: plain, busy: 2 stops" in page and "25.0%" in page
 
 
 @pytest.mark.parametrize(("words", "sentence"), [

@@ -113,7 +113,7 @@ def markdown(report: dict[str, Any]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     machine = report["machine"]
-    problems = "".join(f"\nNot measured: {problem}.\n" for problem in report["problems"])
+    problems = "".join(f"\nCut short: {problem}.\n" for problem in report["problems"])
     return PAGE.format(
         machine=f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, {machine['ros']}.",
         how=" ".join(filter(None, (how(report), report["note"]))), table=table,

@@ -105,7 +105,9 @@ def judged(folder: Path, problem: str = "") -> Trial:
     if stalls:  # without the right to SCHED_FIFO there is no witness
         long = [wait for waits in stalls for wait in waits if wait[1] > STALL]
         figures |= {f"{key}_calm": undisturbed(figures[key], long) for key in ("late_written", "stop", "floor")}
-    return Trial(figures, missed, problem or seen["problem"])
+    if seen["problem"]:
+        problem = problem or f"after {len(seen['presses'])} stops: {seen['problem']}"
+    return Trial(figures, missed, problem)
 
 
 def _waits(file: Path) -> list[Wait]:
