@@ -105,11 +105,15 @@ class CameraHealth:
         self._last: bytes = b""
         self._changed = 0
 
+    def remember(self, before: CameraHealth) -> None:
+        """What `before` saw last: a camera that was frozen before its node was restarted is still frozen."""
+        self._last, self._changed = before._last, before._changed
+
     def look(self, image: Image, stamp: int) -> str:
         """A sentence about what is wrong with the picture, or an empty string."""
         sample = image[::8, ::8]
         content = sample.tobytes()
-        if content != self._last or not self._changed:
+        if content != self._last or not 0 < self._changed <= stamp:  # a clock that went back starts it anew
             self._last, self._changed = content, stamp
         if sample.mean() < self._black_below:
             return f"the picture is black (mean {sample.mean():.1f} of 255)"

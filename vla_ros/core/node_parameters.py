@@ -3,10 +3,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from vla_ros.core.faults import STRATEGIES
 from vla_ros.core.images import RESIZE_MODES
 from vla_ros.core.instructions import STOP_WORDS
 from vla_ros.core.pairing import MODES
 from vla_ros.core.parameters import Parameter as P
+from vla_ros.core.types import to_seconds
 
 COMMON = (
     P("diagnostics_period", 1.0, "time between two reports on /diagnostics", "s", 0.1, 60.0),
@@ -28,6 +30,8 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("max_age", 1.0, "an older image is refused", "s", 0.01, 60.0, live=True),
         P("frozen_after", 5.0, "the same picture for so long is reported", "s", 0.1, 3600.0),
         P("black_below", 2.0, "a darker mean is reported as black", "of 255", 0.0, 255.0),
+        P("fault_after", 3.0, "no image, only bad or only black ones for so long is a vision fault", "s", 0.1, 3600.0,
+          live=True),
     ),
     "command_ingest": (
         *COMMON,
@@ -47,10 +51,15 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("use_joint_states", True, "put /joint_states' positions into the state"),
         P("use_odometry", True, "put /odom's pose and speed into the state"),
         P("buffer", 10, "frames and instructions kept; the oldest is dropped", "", 1, 1000),
+        P("fault_after", 1.0, "frames and an instruction, but no pair for so long is a communication fault; and so are "
+          "frames that a camera_ingest hands on and that do not arrive", "s", 0.1, 3600.0, live=True),
     ),
     "inference": (
         *COMMON, *POLICY, ROBOT,
         P("warm_up", 3, "predictions made before the node is ready", "", 0, 100),
+        P("fallback_policy", "", "the policy that takes over where the first one fails; empty: none"),
+        P("fallback_options", "{}", "the fallback policy's options, a JSON object"),
+        P("predict_timeout", 3.0, "a prediction that takes longer hangs: an action fault", "s", 0.05, 600.0, live=True),
     ),
     "safety_validator": (
         *COMMON, replace(ROBOT, live=True),
@@ -81,5 +90,16 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("transition_timeout", 30.0, "a transition that takes longer has failed", "s", 0.5, 3600.0),
         P("retry_period", 1.0, "wait after a failed transition; doubles each time", "s", 0.1, 60.0),
         P("retry_period_max", 30.0, "the longest such wait", "s", 0.1, 3600.0),
+        P("kinds", ["camera=vision", "command_ingest=language", "inference=action", "synchronizer=communication"],
+          "the kind of fault of a node: the first entry that the node's name begins with"),
+        P("hung_after", 3.0, "a node whose process lives, but is silent for longer, is ended with SIGKILL to be started "
+          "again; 0: never", "s", 0.0, 3600.0),
+        P("return_timeout", 15.0, "a lost node that is not back by then has failed to come back", "s", 0.5, 3600.0),
+        P("respawns_a_minute", 5, "a node whose process starts more often is left down, and halts the robot", "",
+          1, 1000),
+        P("vision_cycles", len(STRATEGIES["vision"].steps), "a camera node is restarted so often in a row, then the "
+          "robot is halted", "", 1, 100),
+        *(P(f"{kind}_recovery", to_seconds(strategy.recovery), f"a {kind} fault that comes again within this calls "
+            "for the next step", "s", 0.1, 3600.0) for kind, strategy in STRATEGIES.items()),
     ),
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from vla_ros.core.types import Command, Frame, Observation, to_seconds
 
 MODES = ("latched", "strict")
+REPORT_DELAY = 1_200_000_000  # ns; /diagnostics comes once a second
 
 
 class Synchronizer:
@@ -78,6 +79,12 @@ class Synchronizer:
             state={name: value for _, values in self._state.values() for name, value in values.items()},
             skew=max(skews) - min(skews))
 
+    def instructed(self, now: int) -> bool:
+        """Whether each frame ought to give a pair: an instruction holds (latched; a strict one is soon over)."""
+        newest = self._commands[-1] if self._commands else None
+        return (not self._strict and newest is not None and bool(newest.text)
+                and now - newest.stamp <= self.command_ttl)
+
     def _newest_frames(self, now: int) -> list[Frame] | None:
         """One frame a camera, all near the newest stamp that every camera has reached."""
         for camera, frames in self._frames.items():
@@ -127,3 +134,48 @@ class Synchronizer:
             frames = self._frames[frame.camera]
             while frames and frames[0].stamp <= frame.stamp:
                 frames.popleft()
+
+
+class Watch:
+    """Notices on the steady clock (ns) that frames are lost on the way, or come and give no pair."""
+
+    def __init__(self, cameras: Sequence[str]) -> None:
+        self._frames = dict.fromkeys(cameras, 0)
+        self._totals: dict[str, tuple[int, int]] = {}  # camera -> frames handed on, when that number grew
+        self._paired = 0
+
+    def begin(self, now: int) -> None:
+        """What came before is of no account."""
+        self._frames = dict.fromkeys(self._frames, now)
+        self._totals.clear()
+        self._paired = now
+
+    def frame(self, camera: str, now: int) -> None:
+        self._frames[camera] = now
+
+    def pair(self, now: int) -> None:
+        self._paired = now
+
+    def handed_on(self, camera: str, total: int, now: int) -> None:
+        """A camera_ingest says how many frames it has published."""
+        before = self._totals.get(camera)
+        if before is None or total != before[0]:
+            self._totals[camera] = (total, now if before and total > before[0] else 0)
+
+    def look(self, now: int, patience: int, waiting_for: str) -> str:
+        """A sentence about what is wrong, or an empty one. `waiting_for`: why there is no pair though an
+        instruction holds; empty where none does."""
+        for camera, last in self._frames.items():
+            grew = self._totals.get(camera, (0, 0))[1]
+            # A report may speak of frames that came before `last`: only one from well after it counts.
+            if now - last > patience and grew - last > REPORT_DELAY and now - grew < 3 * REPORT_DELAY:
+                return (f"no frame of '{camera}' has come for {to_seconds(now - last):.1f} s, "
+                        "though its camera_ingest hands them on")
+        if any(now - last > patience for last in self._frames.values()):
+            self._paired = now  # nothing to pair: the camera's business
+            return ""
+        if not waiting_for:
+            self._paired = now
+        if now - self._paired > patience:
+            return f"frames and an instruction, but no pair for {to_seconds(now - self._paired):.1f} s: {waiting_for}"
+        return ""

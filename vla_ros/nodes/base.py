@@ -17,10 +17,12 @@ from std_msgs.msg import Header, String
 from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.core.parameters import check_all
 from vla_ros.core.stats import Stats
+from vla_ros.nodes import life
 from vla_ros.nodes.events import PublisherEventCallbacks, SubscriptionEventCallbacks
 from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PICTURES, PULSE
 from vla_ros.nodes.reader import Reader
 
+REPORT_PERIOD = 1_000_000_000  # ns; between two reports of one kind of fault
 HEARTBEAT_PERIOD = 0.1  # s; the gate's and the supervisor's time-outs are multiples of it
 # One file may hold parameters for all nodes; only what none of them knows is a mistake.
 ANYBODYS = {"use_sim_time", "start_type_description_service"} | {
@@ -58,7 +60,9 @@ class ManagedNode(LifecycleNode):
         self._feedback = self._quiet_publisher(String, "feedback", EVENTS)
         self._heartbeat = self._quiet_publisher(Header, "heartbeat", PULSE)
         self._diagnostics = self._quiet_publisher(DiagnosticArray, "/diagnostics", EVENTS)
-        self._life = f"{time.time_ns():x}"  # tells a respawned process from the one before
+        self._faults = self._quiet_publisher(DiagnosticStatus, "fault", EVENTS)
+        self._reported: dict[str, int] = {}  # kind of fault -> when last, steady ns
+        self._life = life.own()  # tells a respawned process from the one before, and which one it is
         self._beat_timer = self.steady_timer(HEARTBEAT_PERIOD, self._beat)
         self._report_timer = self.steady_timer(1.0, self._report)
 
@@ -158,6 +162,19 @@ class ManagedNode(LifecycleNode):
     def tell(self, sentence: str) -> None:
         """To the operator, on `feedback`."""
         self._feedback.publish(String(data=sentence))
+
+    def report_fault(self, kind: str, sentence: str) -> None:
+        """To the supervisor, on `fault`, at most once a second a kind: say it as long as the fault lasts.
+
+        `kind`: vision, language, action or communication. May be called from any thread.
+        """
+        now = time.monotonic_ns()
+        if now - self._reported.get(kind, -REPORT_PERIOD) < REPORT_PERIOD:
+            return
+        self._reported[kind] = now
+        self.stats.tick(f"{kind} fault", now)
+        self._faults.publish(DiagnosticStatus(
+            level=DiagnosticStatus.ERROR, name=self.get_name(), hardware_id=kind, message=sentence))
 
     # -- parameters ------------------------------------------------------------------------------------
     def _read_parameters(self) -> dict[str, Any]:

@@ -26,21 +26,48 @@ class CameraIngest(ManagedNode):
         super().__init__("camera_ingest", **options)
         self._bridge = CvBridge()
         self._newest = 0
+        self._health: CameraHealth | None = None
+        self._good = self._bad = self._dark = 0  # steady ns: the last good image, the last bad one, black since
+        self._badness = ""  # what was wrong with the last bad one
 
     def configure(self) -> None:
         spec = policy_spec(self.p["policy"], policy_options(self.p))
         self._size = spec.image_size
         self._resize = spec.resize if self.p["resize"] == "policy" else self.p["resize"]
-        self._health = CameraHealth(to_nanoseconds(self.p["frozen_after"]), self.p["black_below"])
+        before, self._health = self._health, CameraHealth(
+            to_nanoseconds(self.p["frozen_after"]), self.p["black_below"])
+        if before:
+            self._health.remember(before)
         self._newest = 0
         # One message for all frames: publishing copies it, and the resized picture is written right into it.
         self._message = image_message(np.zeros((*self._size, 3), np.uint8), 0, "")
         self._picture = rgb_image(self._message)
         self._frame = self.speak(Image, "frame", PICTURES)
         if self.p["transport"] == "compressed":
-            self.listen(CompressedImage, "image/compressed", partial(self._take, to_picture=self._decode), SENSOR)
+            kind, topic, to_picture = CompressedImage, "image/compressed", self._decode
         else:
-            self.listen(Image, "image", partial(self._take, to_picture=self._to_rgb), SENSOR)
+            kind, topic, to_picture = Image, "image", self._to_rgb
+        self._topic = self.resolve_topic_name(topic)
+        self.listen(kind, topic, partial(self._take, to_picture=to_picture), SENSOR)
+        self.every(0.2, self._watch)
+
+    def activate(self) -> None:
+        self._good, self._bad, self._dark = time.monotonic_ns(), 0, 0
+        self.trouble = ""
+
+    def _watch(self) -> None:
+        """Reports a camera of which nothing good comes, as long as that lasts."""
+        now, patience = time.monotonic_ns(), to_nanoseconds(self.p["fault_after"])
+        silent = now - self._good
+        if not self.active:
+            return
+        if silent > patience and self._bad > self._good:
+            self.trouble = f"only bad images for {silent / 1e9:.1f} s: {self._badness}"
+        elif silent > patience:
+            self.trouble = f"no image for {silent / 1e9:.1f} s on {self._topic}; is the camera's driver running?"
+        elif not self.trouble or (self._dark and now - self._dark <= patience):
+            return  # all is well, or a black picture that does not last yet
+        self.report_fault("vision", self.trouble)
 
     def _take(self, message: Any, to_picture: Callable[[Any], np.ndarray]) -> None:
         start = time.monotonic_ns()
@@ -49,6 +76,7 @@ class CameraIngest(ManagedNode):
             stamp = self._check_order(message)
             picture = to_picture(message)
         except ValueError as error:
+            self._bad, self._badness = start, str(error)[:200]
             self.refuse("bad image", error)
             return
         self._hand_on(picture, stamp, message.header.frame_id, start)
@@ -99,7 +127,10 @@ class CameraIngest(ManagedNode):
         self._message.header.stamp = time_message(stamp)
         self._message.header.frame_id = frame_id
         self._frame.publish(self._message)
+        assert self._health is not None
         trouble = self._health.look(self._picture, stamp)
+        self._good = time.monotonic_ns()
+        self._dark = (self._dark or self._good) if "black" in trouble else 0
         if trouble and trouble != self.trouble:
             self.get_logger().warning(trouble, throttle_duration_sec=5.0)
         self.trouble = trouble

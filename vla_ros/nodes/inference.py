@@ -1,127 +1,276 @@
 """inference: one worker thread runs the policy on the newest observation; the executor never waits for it."""
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
+import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from std_srvs.srv import SetBool, Trigger
 
-from vla_ros.core.mailbox import Mailbox
+from vla_ros.core.chunks import check_chunk
 from vla_ros.core.robot import load_robot
-from vla_ros.core.types import Command, Observation
+from vla_ros.core.types import Command, Observation, to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
 from vla_ros.nodes.options import policy_options
 from vla_ros.nodes.qos import LATEST, PICTURES
 from vla_ros.nodes.run import run
+from vla_ros.nodes.worker import Worker
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import Policy, PolicySpec
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
+POLICY, FALLBACK = "policy", "fallback policy"  # the roles; a second engine for the same policy would be another
+LEFT_MOST = 3  # hung workers: each keeps its policy's memory, and maybe a core, for good; only the process' end helps
+Letter = tuple[int, ObservationMessage]  # when it arrived (steady ns)
+
 
 class Inference(ManagedNode):
     def __init__(self, **options: Any) -> None:
         super().__init__("inference", **options)
-        self._mailbox: Mailbox[tuple[int, ObservationMessage]] = Mailbox()
-        self._worker: threading.Thread | None = None
+        self._voice = threading.RLock()  # held while a worker speaks, and while it is silenced
+        self._worker: Worker[Letter] | None = None
+        self._left: list[Worker[Letter]] = []  # silenced, maybe still at work
+        self._idle: dict[str, Policy] = {}  # role -> loaded, and nobody's
+        self._choices: dict[str, tuple[str, dict[str, Any]]] = {}  # role -> the policy's name and options
+        self._role = POLICY
         self._sequence = 0
-        self._generation = 0
         self._said = ""
-        self._policy: Policy | None = None
 
+    # -- transitions -----------------------------------------------------------------------------------
     def configure(self) -> None:
-        options = policy_options(self.p)
-        self._spec = policy_spec(self.p["policy"], options)
-        self._check_channels(self._spec)
-        self._policy = make_policy(self.p["policy"], options)
-        for _ in range(self.p["warm_up"]):
-            self._warm_up(self._policy)
-        self._policy.reset()
+        self._role, self._idle = POLICY, {}
+        self._choices = {POLICY: (self.p["policy"], policy_options(self.p))}
+        spec = self._fit(POLICY)
+        if self.p["fallback_policy"]:
+            self._choices[FALLBACK] = (self.p["fallback_policy"], policy_options(self.p, "fallback_options"))
+            self._compare(spec, self._fit(FALLBACK))
+        for role in self._choices:
+            self._idle[role] = self._make(role)
         self._chunks = self.speak(ActionChunkMessage, "action_chunk", LATEST)
         self.listen(ObservationMessage, "observation", self._on_observation, PICTURES)
+        self.serve(Trigger, "~/reset_policy", self._on_reset_policy)
+        self.serve(SetBool, "~/fall_back", self._on_fall_back)
+        self.every(0.1, self._watch)
 
     def activate(self) -> None:
-        self._mailbox = Mailbox()
-        self._worker = threading.Thread(target=self._work, args=(self._mailbox,), name="policy", daemon=True)
-        self._worker.start()
+        self._start(self._role)
 
     def deactivate(self) -> None:
-        self._mailbox.close()
         if self._worker:
-            self._worker.join(timeout=1.0)  # a policy that hangs is left behind, and speaks to nobody
+            thread = self._worker.thread
+            self._leave_behind()
+            thread.join(timeout=0.3)  # one that ends now gives its policy to the next, and no fresh one is needed
 
     def release(self) -> None:
-        self._policy = None
+        self._idle.clear()
+        for worker in self._left:
+            worker.role = ""  # its policy is nobody's choice any more
 
-    def _check_channels(self, spec: PolicySpec) -> None:
-        robot = load_robot(self.p["robot_file"])
+    def _fit(self, role: str) -> PolicySpec:
+        """What the policy wants, where the robot can do it."""
+        name, options = self._choices[role]
+        spec, robot = policy_spec(name, options), load_robot(self.p["robot_file"])
         known = {channel.name for channel in robot.channels}
-        for name in spec.channels:
-            if name not in known:
-                raise ValueError(f"policy '{self.p['policy']}' commands '{name}', but robot '{robot.name}' "
+        for channel in spec.channels:
+            if channel not in known:
+                raise ValueError(f"{role} '{name}' commands '{channel}', but robot '{robot.name}' "
                                  f"obeys {', '.join(sorted(known))}")
+        return spec
 
-    def _warm_up(self, policy: Policy) -> None:
-        picture = np.zeros((*self._spec.image_size, 3), np.uint8)
-        try:
-            policy.predict(Observation(0, Command(0, 0, "go forward"), {"camera": picture}))
-        except ValueError:
-            pass  # it does not know these words or lacks the state; it ran
+    def _compare(self, spec: PolicySpec, other: PolicySpec) -> None:
+        """Both see the same frames."""
+        ours, its = ((*s.image_size, s.resize) for s in (spec, other))
+        if ours != its:
+            raise ValueError(
+                f"parameter 'fallback_policy' is '{self.p['fallback_policy']}', which wants pictures of {its[0]} x "
+                f"{its[1]} ({its[2]}), but policy '{self.p['policy']}' gets {ours[0]} x {ours[1]} ({ours[2]}); "
+                "give a fallback that wants the same (fallback_options)")
 
+    def _make(self, role: str) -> Policy:
+        """Loaded and warm."""
+        name, options = self._choices[role]
+        policy = make_policy(name, options)
+        picture = np.zeros((*policy_spec(name, options).image_size, 3), np.uint8)
+        for _ in range(self.p["warm_up"]):
+            try:
+                policy.predict(Observation(0, Command(0, 0, "go forward"), {"camera": picture}))
+            except ValueError:
+                pass  # it does not know these words or lacks the state; it ran
+        policy.reset()
+        return policy
+
+    # -- workers ---------------------------------------------------------------------------------------
+    def _start(self, role: str) -> None:
+        self._worker = Worker(role, self._obtain, self._answer, self._failed)
+
+    def _obtain(self, worker: Worker[Letter]) -> Policy:
+        """In the worker's thread: the policy that nobody uses, or that a worker is about to give back, or a fresh
+        one. Never one that hangs."""
+        if policy := self._idle.pop(worker.role, None):
+            return policy
+        with self._voice:
+            before = [left for left in self._left if left.role == worker.role and not left.hung]
+        for left in before:
+            left.thread.join(timeout=self.p["predict_timeout"])
+            if not left.thread.is_alive() and left.policy:
+                policy, left.policy = left.policy, None
+                return policy
+        return self._make(worker.role)
+
+    def _leave_behind(self) -> None:
+        """Silences the worker; whatever it does from now on, nobody hears it."""
+        with self._voice:
+            worker, self._worker = self._worker, None
+            assert worker is not None
+            worker.close()
+            worker.hung = worker.overdue(time.monotonic_ns(), to_nanoseconds(self.p["predict_timeout"])) > 0
+            self._left.append(worker)
+        if self._hung() >= LEFT_MOST:
+            sentence = (f"{self._hung()} workers hang in their policies and hold on to its memory; "
+                        "the process ends, to be started again")
+            self.get_logger().fatal(sentence)
+            self.tell(f"inference: {sentence}")
+            self._end_process()
+
+    def _forget(self) -> None:
+        """Workers that ended, unless their policy is good for the next."""
+        with self._voice:
+            self._left = [left for left in self._left
+                          if left.thread.is_alive() or (left.policy and left.role and not left.hung)]
+
+    def _hung(self) -> int:
+        return sum(worker.hung and worker.thread.is_alive() for worker in self._left)
+
+    @staticmethod
+    def _end_process() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)  # run() ends it within 2 s, whatever the threads do
+
+    def _replace(self, role: str) -> None:
+        self._role = role
+        if self._worker:
+            self._leave_behind()
+            self._start(role)
+
+    def _watch(self) -> None:
+        self._forget()
+        worker, now = self._worker, time.monotonic_ns()
+        spent = worker.overdue(now, to_nanoseconds(self.p["predict_timeout"])) if worker else 0
+        if worker and spent:
+            self.trouble = (f"{worker.role} '{worker.name}' has been at work for {spent / 1e9:.1f} s; "
+                            f"{self.p['predict_timeout']:g} s are allowed (predict_timeout)")
+            self.report_fault("action", self.trouble)
+
+    # -- services --------------------------------------------------------------------------------------
+    def _on_reset_policy(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        worker = self._worker
+        if not self.active or worker is None:
+            response.success, response.message = False, f"inference is {self.stage}, not active"
+        elif self._works(worker):
+            worker.reset_wanted = True  # by the thread that predicts: a policy is nobody else's
+            response.success, response.message = True, f"{worker.role} '{worker.name}' is reset before it goes on"
+        else:
+            self._replace(worker.role)
+            response.success, response.message = True, f"{worker.role} hung; a fresh one is made"
+        self.get_logger().info(f"reset_policy: {response.message}")
+        return response
+
+    def _on_fall_back(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        role = FALLBACK if request.data else POLICY
+        response.success = False
+        if role not in self._choices:
+            response.message = "no fallback policy is configured (parameter 'fallback_policy')"
+        elif role == self._role:
+            response.message = f"{role} '{self._choices[role][0]}' runs already"
+        else:
+            self._replace(role)
+            response.success, response.message = True, f"{role} '{self._choices[role][0]}' runs from now on"
+            self.tell(f"inference: {response.message}")
+        self.get_logger().info(f"fall_back: {response.message}")
+        return response
+
+    def _works(self, worker: Worker[Letter]) -> bool:
+        overdue = worker.overdue(time.monotonic_ns(), to_nanoseconds(self.p["predict_timeout"]))
+        return worker.policy is not None and worker.thread.is_alive() and not overdue
+
+    # -- an observation comes, a chunk goes ------------------------------------------------------------
     def _on_observation(self, message: ObservationMessage) -> None:
         now = time.monotonic_ns()
         self.stats.tick("observation", now)
-        if self._mailbox.put((now, message)):
+        if self._worker and self._worker.put((now, message)):
             self.stats.drop("observation replaced by a newer one")
         time.sleep(0)  # gives the worker the interpreter now, not after the executor's housekeeping
 
-    def _work(self, mailbox: Mailbox[tuple[int, ObservationMessage]]) -> None:
-        """The worker: ends when its own mailbox is closed, so that two never speak."""
-        while True:
-            letter = mailbox.take()
-            if letter is None:
-                return
-            self.guard(self._answer, mailbox, *letter)
-
-    def _answer(self, mailbox: Mailbox[Any], arrived: int, message: ObservationMessage) -> None:
-        assert self._policy is not None
+    def _answer(self, worker: Worker[Letter], letter: Letter) -> None:
+        """In the worker's thread. What raises here is the policy's fault."""
+        arrived, message = letter
+        policy = worker.policy
+        if policy is None:
+            return  # it could not be loaded, and that was reported
         try:
             observation = convert.observation(message)
-            if observation.command.generation != self._generation:
-                self._generation, self._said = observation.command.generation, ""
-                self._policy.reset()
-            chunk = self._policy.predict(observation)
-            if chunk.values.ndim != 2 or chunk.values.shape[1] != len(chunk.channels):  # flat, it could pass for right
-                raise ValueError(f"policy '{self._policy.name}' gave values of shape {chunk.values.shape} "
-                                 f"for {len(chunk.channels)} channels; rows x channels is right")
         except ValueError as error:
-            self._say(error)
+            self.refuse("bad observation", error)
             return
-        if mailbox.closed:
+        if worker.reset_wanted or observation.command.generation != worker.generation:
+            new_words = observation.command.generation != worker.generation
+            worker.generation, worker.reset_wanted = observation.command.generation, False
+            self._said = "" if new_words else self._said
+            policy.reset()
+        try:
+            chunk = policy.predict(observation)
+        except ValueError as error:
+            self._while_heard(worker, lambda: self._say(error))
             return
-        self._sequence += 1
-        done = time.monotonic_ns()
+        check_chunk(chunk)
         # Whatever the policy says of itself, the action belongs to the observation it was given.
-        self._chunks.publish(convert.chunk_message(replace(
-            chunk, stamp=observation.stamp, generation=observation.command.generation,
-            sequence=self._sequence, policy=self._policy.name, latency=done - arrived)))
+        chunk = replace(chunk, stamp=observation.stamp, generation=observation.command.generation, policy=policy.name)
+        self._while_heard(worker, lambda: self._speak(chunk, arrived))
+
+    def _while_heard(self, worker: Worker[Letter], speak: Callable[[], None]) -> None:
+        with self._voice:
+            if not worker.closed:
+                speak()
+
+    def _speak(self, chunk: Any, arrived: int) -> None:
+        done = time.monotonic_ns()
+        self._chunks.publish(convert.chunk_message(
+            replace(chunk, sequence=self._sequence + 1, latency=done - arrived)))
+        self._sequence += 1
         self.trouble = ""
         self.stats.tick("action_chunk", done)
         self.stats.latency(done - arrived)
 
     def _say(self, error: ValueError) -> None:
-        """To the operator, once an instruction."""
+        """To the operator, once an instruction. Words that are not known are no fault: nothing is to be mended."""
         self.trouble = str(error)
         self.stats.drop("the policy refused")
         if self.trouble != self._said:
             self._said = self.trouble
             self.tell(f"not understood: {error}")
 
+    def _failed(self, worker: Worker[Letter], error: BaseException) -> None:
+        """The policy raised, or gave what is no chunk."""
+        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+        def report() -> None:
+            self.trouble = f"{worker.role} '{worker.name}' failed: {type(error).__name__}: {error}"
+            self.stats.drop(f"exception {type(error).__name__}")
+            self.get_logger().error(f"{self.trouble}\n{trace}", throttle_duration_sec=1.0)
+            self.report_fault("action", self.trouble[:500])
+        self._while_heard(worker, report)
+
     def diagnose(self) -> dict[str, str]:
-        return {"policy": self._policy.name if self._policy else "none"}
+        worker = self._worker
+        return {"policy": worker.name if worker else "none", "role": self._role,
+                "hung workers left": str(self._hung())}
 
 
 def main() -> None:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def policy_options(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameter `policy_options`, a JSON object. Raises ValueError."""
-    text = parameters["policy_options"]
+def policy_options(parameters: Mapping[str, Any], name: str = "policy_options") -> dict[str, Any]:
+    """The parameter `name`, a JSON object. Raises ValueError."""
+    text = parameters[name]
     try:
         options = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"parameter 'policy_options' is {text!r}, not a JSON object: {error}") from error
+        raise ValueError(f"parameter '{name}' is {text!r}, not a JSON object: {error}") from error
     if not isinstance(options, dict):
-        raise ValueError(f"parameter 'policy_options' is {text!r}; give a JSON object like {{\"size\": 1}}")
+        raise ValueError(f"parameter '{name}' is {text!r}; give a JSON object like {{\"size\": 1}}")
     return options

@@ -6,20 +6,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
 
 from vla_ros.core.pairing import Synchronizer as Pairing
+from vla_ros.core.pairing import Watch
 from vla_ros.core.types import Frame, to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
-from vla_ros.nodes.qos import LATCHED, PICTURES, STATE
+from vla_ros.nodes.qos import LATCHED, PICTURES, REPORTS, STATE
 from vla_ros.nodes.reader import Reader
 from vla_ros.nodes.run import run
 from vla_ros_msgs.msg import Command as CommandMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
 STATE_PERIOD = 0.02  # s; not when a frame comes: the picture would wait for it
+WATCH_PERIOD = 0.25  # s
 
 
 class Synchronizer(ManagedNode):
@@ -45,6 +48,13 @@ class Synchronizer(ManagedNode):
             self._state[self.read(JointState, "/joint_states", STATE)] = self._on_joint_states
         if self.p["use_odometry"]:
             self._state[self.read(Odometry, "/odom", STATE)] = self._on_odometry
+        self._watch = Watch(cameras)
+        self._topics = {camera: self.resolve_topic_name(topic) for camera, topic in zip(cameras, topics)}
+        self._reports = self.read(DiagnosticArray, "/diagnostics", REPORTS)
+        self.every(WATCH_PERIOD, self._look)
+
+    def activate(self) -> None:
+        self._watch.begin(time.monotonic_ns())
 
     def apply(self, parameters: dict[str, Any]) -> None:
         assert self._pairing is not None
@@ -61,6 +71,7 @@ class Synchronizer(ManagedNode):
             except ValueError as error:
                 self.refuse("bad frame", error)
                 return
+            self._watch.frame(camera, start)
             self._pairing.add_frame(Frame(convert.stamp_ns(message.header.stamp), camera, image))
             self._pair(start)
         return on_frame
@@ -96,8 +107,32 @@ class Synchronizer(ManagedNode):
             self._tell_expiry()
             return
         self._observation.publish(convert.observation_message(observation))
+        self._watch.pair(start)
         self.stats.tick("observation", start)
         self.stats.latency(time.monotonic_ns() - start)
+
+    def _look(self) -> None:
+        """Reports frames that are lost on the way, and frames and words that give no pair."""
+        assert self._pairing is not None
+        self._count_handed_on()
+        if self.active:
+            waiting_for = self._pairing.waiting_for if self._pairing.instructed(self.now()) else ""
+            self.trouble = self._watch.look(time.monotonic_ns(), to_nanoseconds(self.p["fault_after"]), waiting_for)
+            if self.trouble:
+                self.report_fault("communication", self.trouble)
+
+    def _count_handed_on(self) -> None:
+        """How many frames each camera_ingest says that it published, in its /diagnostics."""
+        totals = {status.name: pair.value for message in self._reports.take() for status in message.status
+                  for pair in status.values if pair.key == "frame total"}
+        if not totals:
+            return
+        now = time.monotonic_ns()
+        for camera, topic in self._topics.items():
+            for publisher in self.get_publishers_info_by_topic(topic):
+                total = totals.get(f"{publisher.node_namespace}/{publisher.node_name}", "")
+                if total.isdecimal():
+                    self._watch.handed_on(camera, int(total), now)
 
     def _tell_expiry(self) -> None:
         assert self._pairing is not None

@@ -1,0 +1,217 @@
+"""What is done about a fault: the table of the four kinds, and who decides which step comes next.
+
+No ROS and no clock: integer nanoseconds of one steady clock are passed in. One step at a time, whatever arrives.
+"""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from vla_ros.core.types import to_nanoseconds, to_seconds
+
+QUIET = 6  # recovery times without a fault, after which a strategy starts from its first step again
+REPEATS = 3  # a step that helps only for a while is taken so often in a row, then the next one comes
+SETTLE = to_nanoseconds(0.5)  # reports from before a step ended may still be on their way
+LASTING = to_nanoseconds(2.0)  # a fault that lasts is reported once a second; one silent for longer is over
+FOREVER = 1 << 62
+
+
+@dataclass(frozen=True)
+class Step:
+    """`action`: cycle (deactivate, clean up, configure, activate the node), tell, reset or fall_back (the policy).
+
+    A step of a node that was lost begins with waiting until it is back. `says` reaches the operator.
+    """
+
+    action: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """`steps` in their order, then a halt. `recovery` (ns): how long a step has to work; a fault that comes again
+    within it calls for the next step. `growth` over 1: the next step waits until that time is over (a back-off),
+    and each time is so much longer than the one before."""
+
+    recovery: int
+    steps: tuple[Step, ...]
+    growth: float = 1.0
+
+    def recovery_of(self, step: int) -> int:
+        return round(self.recovery * self.growth ** max(0, step))
+
+    def cycles(self, count: int) -> Strategy:
+        """This strategy with its one step `count` times."""
+        return replace(self, steps=self.steps[:1] * count)
+
+
+CYCLE_CAMERA = Step("cycle", "{target} is taken down and brought up again; the robot holds")
+REPEAT = Step("tell", "say the instruction again")
+RESET = Step("reset", "the policy is reset")
+FALL_BACK = Step("fall_back", "the fallback policy takes over, where one is configured")
+CYCLE = Step("cycle", "{target} is taken down and brought up again")
+
+STRATEGIES: dict[str, Strategy] = {
+    "vision": Strategy(to_nanoseconds(5.0), (CYCLE_CAMERA,) * 3, growth=2.0),
+    "language": Strategy(to_nanoseconds(3.0), (REPEAT, CYCLE)),
+    "action": Strategy(to_nanoseconds(10.0), (RESET, FALL_BACK)),
+    "communication": Strategy(to_nanoseconds(2.0), (FALL_BACK, CYCLE)),
+}
+# A node of no kind (the gate) has no strategy: it is walked back, and halts the robot only where that is given up.
+NO_STRATEGY = Strategy(to_nanoseconds(2.0), ())
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to do now, and the words for the operator. `halt` and `clear` are done as soon as they are said; any
+    other is under way until `done` or `failed` is called."""
+
+    action: str
+    kind: str
+    target: str
+    says: str
+
+
+@dataclass
+class Case:
+    """One kind of fault of one node. Times in steady ns; `step` is the last one carried out, -1 none."""
+
+    kind: str
+    target: str
+    strategy: Strategy
+    step: int = -1
+    repeats: int = 0
+    ended: int = -FOREVER  # when the last step ended
+    last: int = -FOREVER  # when the fault was last reported
+    reason: str = ""
+    wanted: int | None = None  # the step that the pending fault calls for
+    sure: bool = False  # the pending step is taken even where the fault is silent by now
+    halted: bool = False
+
+    def after(self, now: int) -> int:
+        """The step that a fault at `now` calls for."""
+        recovery = self.strategy.recovery_of(self.step)
+        if now - max(self.ended, self.last) >= QUIET * recovery:
+            self.step, self.repeats = -1, 0
+        again = self.step >= 0 and now - self.ended > recovery and self.repeats + 1 < REPEATS
+        return self.step if again else self.step + 1
+
+    def due(self) -> int:
+        """When the pending step may be taken."""
+        backs_off = self.strategy.growth > 1.0 and self.step >= 0
+        return self.ended + self.strategy.recovery_of(self.step) if backs_off else -FOREVER
+
+
+@dataclass
+class Faults:
+    """`report` what happens, ask `next` what to do, and say `done` or `failed`. `nodes`: name -> kind ("" for none)."""
+
+    nodes: Mapping[str, str]
+    strategies: Mapping[str, Strategy] = field(default_factory=lambda: STRATEGIES)
+
+    def __post_init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.under_way: Case | None = None
+        self._cases = {name: Case(kind, name, self.strategies.get(kind, NO_STRATEGY))
+                       for name, kind in self.nodes.items()}
+
+    @property
+    def cases(self) -> Iterable[Case]:
+        return self._cases.values()
+
+    def target(self, kind: str, reporter: str) -> str:
+        """The node that a fault is mended at: the reporter, or the first of that kind. Raises ValueError."""
+        if kind not in self.strategies:
+            raise ValueError(f"fault kind '{kind[:40]}' is not known; use one of {', '.join(self.strategies)}")
+        if self.nodes.get(reporter) == kind:
+            return reporter
+        for name, known in self.nodes.items():
+            if known == kind:
+                return name
+        raise ValueError(f"'{reporter[:40]}' reports a fault of kind '{kind}', but no node here is of that kind")
+
+    def report(self, target: str, sentence: str, now: int) -> None:
+        """A fault of `target`'s kind. As often as it likes: it changes nothing while something is done about it."""
+        case = self._cases[target]
+        if case is not self.under_way and not case.halted and case.wanted is None and now >= case.ended + SETTLE:
+            case.wanted, case.sure, case.reason = case.after(now), False, sentence
+            self.counts[case.kind] += 1
+        case.last = now
+
+    def still(self, target: str, now: int) -> None:
+        """The cause of a halt lasts, though nobody reports it: its node is not active."""
+        case = self._cases[target]
+        if case.halted:
+            case.last = now
+
+    def give_up(self, target: str, sentence: str, now: int) -> None:
+        """Straight to the halt, whatever is under way for this node."""
+        case = self._cases[target]
+        if case.halted:
+            case.last = now
+            return
+        if case is self.under_way:
+            self.under_way = None
+        case.wanted, case.sure, case.reason, case.last = len(case.strategy.steps), True, sentence, now
+
+    def next(self, now: int) -> Order | None:
+        """What to do now; None: nothing. Call it often."""
+        for case in self.cases:
+            if case.halted and now - case.last >= case.strategy.recovery:
+                return self._clear(case)
+        for case in self.cases:
+            if case.wanted is not None and case.wanted >= len(case.strategy.steps) and self._ripe(case, now):
+                return self._halt(case, now)
+        if self.under_way:
+            return None
+        ripe = [case for case in self.cases if case.wanted is not None and self._ripe(case, now)]
+        return self._begin(min(ripe, key=lambda case: case.ended)) if ripe else None
+
+    def done(self, now: int) -> None:
+        """The step under way was carried out."""
+        if self.under_way:
+            self.under_way.ended, self.under_way = now, None
+
+    def failed(self, why: str, now: int) -> None:
+        """The step under way could not be carried out: the next one, without another fault."""
+        if self.under_way:
+            case, self.under_way = self.under_way, None
+            case.ended = case.last = now
+            case.wanted, case.sure, case.reason = case.step + 1, True, why
+
+    @property
+    def halt(self) -> str:
+        """Why the robot is halted, in words; empty where it is not."""
+        return "; ".join(self._words(case) for case in self.cases if case.halted)
+
+    def _ripe(self, case: Case, now: int) -> bool:
+        if now < case.due():
+            return False
+        if case.due() > -FOREVER and not case.sure and now - case.last > LASTING:
+            case.wanted = None  # it went away while the back-off lasted
+            return False
+        return True
+
+    def _begin(self, case: Case) -> Order:
+        assert case.wanted is not None
+        case.repeats = case.repeats + 1 if case.wanted == case.step else 0
+        case.step, case.wanted, self.under_way = case.wanted, None, case
+        step, count = case.strategy.steps[case.step], len(case.strategy.steps)
+        return Order(step.action, case.kind, case.target, f"{self._words(case)}. Step {case.step + 1} of {count}: "
+                     f"{step.says.format(target=case.target)}")
+
+    def _halt(self, case: Case, now: int) -> Order:
+        if case is self.under_way:
+            self.under_way = None
+        case.halted, case.wanted, case.last = True, None, max(case.last, now)
+        return Order("halt", case.kind, case.target, f"the robot is halted: {self._words(case)}")
+
+    def _clear(self, case: Case) -> Order:
+        case.halted, case.step, case.repeats, case.wanted = False, -1, 0, None
+        return Order("clear", case.kind, case.target, f"{case.target} has been well for "
+                     f"{to_seconds(case.strategy.recovery):g} s; the gate may be reset, by a person")
+
+    @staticmethod
+    def _words(case: Case) -> str:
+        return f"{case.kind} fault: {case.reason}" if case.kind else case.reason
