@@ -84,7 +84,8 @@ class Case:
     repeats: int = 0
     ended: int = -FOREVER  # when the last step ended
     last: int = -FOREVER  # when the fault was last reported
-    reason: str = ""
+    fault: str = ""  # what was reported
+    reason: str = ""  # that, and why the last step could not be carried out
     wanted: int | None = None  # the step that the pending fault calls for
     sure: bool = False  # the pending step is taken even where the fault is silent by now
     halted: bool = False
@@ -135,7 +136,7 @@ class Faults:
         """A fault of `target`'s kind. As often as it likes: it changes nothing while something is done about it."""
         case = self._cases[target]
         if case is not self.under_way and not case.halted and case.wanted is None and now >= case.ended + SETTLE:
-            case.wanted, case.sure, case.reason = case.after(now), False, sentence
+            case.wanted, case.sure, case.fault, case.reason = case.after(now), False, sentence, sentence
             self.counts[case.kind] += 1
         case.last = now
 
@@ -153,7 +154,9 @@ class Faults:
             return
         if case is self.under_way:
             self.under_way = None
-        case.wanted, case.sure, case.reason, case.last = len(case.strategy.steps), True, sentence, now
+        case.wanted, case.sure, case.last = len(case.strategy.steps), True, now
+        case.fault = case.reason = sentence
+        case.ended = -FOREVER  # at once: no back-off
 
     def next(self, now: int) -> Order | None:
         """What to do now; None: nothing. Call it often."""
@@ -178,7 +181,7 @@ class Faults:
         if self.under_way:
             case, self.under_way = self.under_way, None
             case.ended = case.last = now
-            case.wanted, case.sure, case.reason = case.step + 1, True, why
+            case.wanted, case.sure, case.reason = case.step + 1, True, f"{case.fault}; {why}"
 
     @property
     def halt(self) -> str:

@@ -92,8 +92,8 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("retry_period_max", 30.0, "the longest such wait", "s", 0.1, 3600.0),
         P("kinds", ["camera=vision", "command_ingest=language", "inference=action", "synchronizer=communication"],
           "the kind of fault of a node: the first entry that the node's name begins with"),
-        P("hung_after", 3.0, "a node whose process lives, but is silent for longer, is ended with SIGKILL to be started "
-          "again; 0: never", "s", 0.0, 3600.0),
+        P("hung_after", 3.0, "a node whose process lives, but is silent for longer, is ended (SIGKILL), to be "
+          "started again; 0: never", "s", 0.0, 3600.0),
         P("return_timeout", 15.0, "a lost node that is not back by then has failed to come back", "s", 0.5, 3600.0),
         P("respawns_a_minute", 5, "a node whose process starts more often is left down, and halts the robot", "",
           1, 1000),

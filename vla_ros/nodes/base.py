@@ -131,6 +131,12 @@ class ManagedNode(LifecycleNode):
         service = self.create_service(kind, name, self._answer_safely(callback))
         self._entities.append((self.destroy_service, service))
 
+    def ask_of(self, kind: type, name: str) -> Any:
+        """A client of another node's service."""
+        client = self.create_client(kind, name)
+        self._entities.append((self.destroy_client, client))
+        return client
+
     def _answer_safely(self, callback: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """A request that raises is answered with success false, and logged."""
         def answer(request: Any, response: Any) -> Any:

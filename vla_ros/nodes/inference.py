@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -227,12 +228,12 @@ class Inference(ManagedNode):
         try:
             chunk = policy.predict(observation)
         except ValueError as error:
-            self._while_heard(worker, lambda: self._say(error))
+            self._while_heard(worker, partial(self._say, error))
             return
         check_chunk(chunk)
         # Whatever the policy says of itself, the action belongs to the observation it was given.
         chunk = replace(chunk, stamp=observation.stamp, generation=observation.command.generation, policy=policy.name)
-        self._while_heard(worker, lambda: self._speak(chunk, arrived))
+        self._while_heard(worker, partial(self._speak, chunk, arrived))
 
     def _while_heard(self, worker: Worker[Letter], speak: Callable[[], None]) -> None:
         with self._voice:

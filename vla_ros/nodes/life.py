@@ -13,7 +13,7 @@ import time
 from functools import cache
 from pathlib import Path
 
-GONE, STOPPED, ALIVE, UNKNOWN = "gone", "stopped", "alive", "unknown"
+GONE, STOPPED, TRACED, ALIVE, UNKNOWN = "gone", "stopped", "traced", "alive", "unknown"
 
 
 def own() -> str:
@@ -33,14 +33,15 @@ def host() -> str:
 
 
 def state(life: str) -> str:
-    """Whether the process is there: gone, stopped (SIGSTOP, a debugger), alive, or unknown (another machine)."""
+    """Whether the process is there: gone, stopped (SIGSTOP), traced (a debugger holds it), alive, or unknown
+    (on another machine)."""
     pid, start = _parse(life)
     if not pid:
         return UNKNOWN
     letter, started = _stat(pid)
     if started != start or letter in "ZX":
         return GONE
-    return STOPPED if letter in "Tt" else ALIVE
+    return {"T": STOPPED, "t": TRACED}.get(letter, ALIVE)
 
 
 def end(life: str, name: str) -> str:

@@ -1,67 +1,72 @@
-"""supervisor: brings the nodes up in order, notices the lost ones, walks them back, and says so. Never arms."""
+"""supervisor: brings the nodes up in order, notices the lost ones, walks them back, and says so. Never arms.
+
+What is done about a fault is decided in core/faults.py and carried out in recovery.py.
+"""
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from std_msgs.msg import Header
 
+from vla_ros.core.faults import STRATEGIES
 from vla_ros.core.types import to_nanoseconds
+from vla_ros.nodes import life as process
 from vla_ros.nodes.base import ManagedNode
+from vla_ros.nodes.managed import UP, Asked, Managed
 from vla_ros.nodes.qos import PULSE
+from vla_ros.nodes.recovery import Recovery
 from vla_ros.nodes.run import run
 
-# stage -> the transition that brings a node further, its number, and the stage it ends in
-NEXT = {"unconfigured": ("configure", Transition.TRANSITION_CONFIGURE, "inactive"),
-        "inactive": ("activate", Transition.TRANSITION_ACTIVATE, "active")}
 UNHEARD = 1_000_000_000  # ns; a node still in its old stage so long after a request did not hear it
 SETTLED = 300_000_000  # ns; heartbeats from before a transition may still be on their way
 UNSEEN = 10_000_000_000  # ns; a node that has not been heard from so long after the start is told of
-FAULTS = {"camera_ingest": "vision", "command_ingest": "language", "inference": "action",
-          "synchronizer": "communication"}
+AWAY = 500_000_000  # ns; the supervisor looks twenty times a second: after a longer pause it was away itself
 
 
-@dataclass
-class Managed:
-    """What the supervisor knows of one node; times are steady ns."""
-
-    name: str
-    client: Any
-    stage: str = "unseen"
-    life: str = ""  # which process it is
-    seen: int = 0
-    asked: tuple[str, str, int, Any] | None = None  # verb, the stage it ends in, when, the answer's future
-    failures: int = 0
-    retry: int = 0
-    left_alone: bool = False  # someone took it down by hand
-    told: str = ""
-
-    @property
-    def hopeless(self) -> bool:
-        """The nodes after it need not wait for it."""
-        return self.failures > 0 or self.left_alone or self.stage in ("lost", "missing", "finalized")
+def kind_of(name: str, entries: list[str]) -> str:
+    """The kind of fault of node `name`: the first entry `beginning=kind` that fits; empty: none. Raises ValueError."""
+    for entry in entries:
+        beginning, _, kind = entry.partition("=")
+        if not beginning or kind not in STRATEGIES:
+            raise ValueError(f"parameter 'kinds' holds '{entry}'; give entries like camera=vision, with one of "
+                             f"{', '.join(STRATEGIES)}")
+        if name.startswith(beginning):
+            return kind
+    return ""
 
 
 class Supervisor(ManagedNode):
     def __init__(self, **options: Any) -> None:
         super().__init__("supervisor", **options)
         self._managed: dict[str, Managed] = {}
+        self._recovery: Recovery | None = None
         self._ready = False
-        self._started = 0
+        self._started = self._looked = 0
 
     def configure(self) -> None:
-        self._managed = {}
+        self._managed, self._ready = {}, False
         self._started = time.monotonic_ns()
         for name in self.p["nodes"]:
-            client = self.create_client(ChangeState, f"{name}/change_state")
-            self._entities.append((self.destroy_client, client))
-            self._managed[name] = Managed(name, client)
+            client = self.ask_of(ChangeState, f"{name}/change_state")
+            self._managed[name] = Managed(name, kind_of(name, self.p["kinds"]), client)
+        self._recovery = Recovery(self, self._managed)
         self.listen(Header, "heartbeat", self._on_heartbeat, PULSE)
         self.every(0.05, self._look_after)
 
+    def activate(self) -> None:
+        self._looked = self._looked or time.monotonic_ns()
+
+    def deactivate(self) -> None:
+        assert self._recovery is not None
+        self._recovery.abandon()
+
+    def release(self) -> None:
+        self._looked = 0
+
+    # -- what is heard ---------------------------------------------------------------------------------
     def _on_heartbeat(self, message: Header) -> None:
         name, stage, life = [*message.frame_id.split("/"), "", ""][:3]
         node = self._managed.get(name)
@@ -70,42 +75,64 @@ class Supervisor(ManagedNode):
         now = time.monotonic_ns()
         if life != node.life:
             self._greet(node, life, now)
-        elif node.stage == "active" and stage in NEXT and now >= node.retry and not node.asked:
+        elif node.active and stage in UP and now >= node.settled and not node.asked:
             node.left_alone = True
             self._tell_once(node, f"{name} was taken to {stage} by hand; it stays there until it is activated again")
         if stage == "active":
-            node.left_alone, node.failures = False, 0
-        if node.stage == "active" and now < node.retry:
-            stage = "active"  # a heartbeat from before the transition
-        node.seen, node.stage = now, stage
+            node.left_alone, node.given_up, node.failures = False, False, 0
+        node.beat(stage, now)
         if stage == "finalized":
             self._tell_once(node, f"{name} was shut down; start its process again")
 
     def _greet(self, node: Managed, life: str, now: int) -> None:
         """Another process than before, or the first."""
+        assert self._recovery is not None
+        if not node.life:
+            node.life = life
+            return
         if node.asked:
-            self._failed(node, node.asked[0], now, "ended with the process, which was started again")
-        elif node.life:
+            self._failed(node, node.asked.verb, now, "ended with the process, which was started again")
+        else:
             node.retry = 0
             self.get_logger().info(f"{node.name} was started again")
-        node.life, node.asked, node.left_alone, node.told = life, None, False, ""
+        if node.stage != "lost":
+            self._recovery.report(node, f"{node.name}'s process ended and was started again", now)
+        times = node.come_back(life, now)
+        node.stage, node.settled = "unconfigured", 0  # the heartbeat says which in a moment
+        node.given_up = times > self.p["respawns_a_minute"]
+        if node.given_up:
+            sentence = f"{node.name} was started again {times} times within a minute; it is left down"
+            self._recovery.give_up(node, sentence, now)
+            self._tell_once(node, sentence)
 
+    # -- what is done ----------------------------------------------------------------------------------
     def _look_after(self) -> None:
         if not self.active:
             return
+        assert self._recovery is not None
         now = time.monotonic_ns()
+        if now - self._looked > AWAY:
+            for node in self._managed.values():
+                node.forgive(now - self._looked, now)
+        self._looked = now
         turn = True  # a node's turn comes when all before it are active, or hopeless for now
         for node in self._managed.values():
             self._notice_loss(node, now)
             self._finish(node, now)
-            if turn and node.stage in NEXT and not node.left_alone and node.asked is None and now >= node.retry:
-                self._ask(node, now)
+            if node.way and (turn or node.down) and node.asked is None and now >= node.retry:
+                self._ask(node, node.way, now)
             turn = turn and (node.stage == "active" or node.hopeless)
-        ready = all(node.stage == "active" for node in self._managed.values())
+        self._notice_ready()
+        self._recovery.look(now)
+        self.trouble = self._recovery.faults.halt or ("" if self._ready else "not all nodes are active")
+
+    def _notice_ready(self) -> None:
+        assert self._recovery is not None
+        ready = all(node.active for node in self._managed.values())
         if ready and not self._ready:
             self.tell("ready: all nodes are active; arm the gate, then give an instruction")
+            self._recovery.awake = True
         self._ready = ready
-        self.trouble = "" if ready else "not all nodes are active"
 
     def _notice_loss(self, node: Managed, now: int) -> None:
         silent = now - (node.seen or self._started)
@@ -114,30 +141,50 @@ class Supervisor(ManagedNode):
                 node.stage = "missing"
                 self._tell_once(node, f"{node.name} has not been heard from; is its process started?")
             return
-        busy = node.asked is not None and node.asked[0] == "configure"  # loading takes its time; _finish waits
-        if busy or node.stage == "lost" or silent <= to_nanoseconds(self.p["heartbeat_timeout"]):
+        if node.stage == "lost":
+            self._end_hung(node, silent)
             return
-        node.stage, node.asked = "lost", None
-        kind = FAULTS.get(node.name, "gate")
-        sentence = f"{kind} fault: {node.name} was lost, silent for {silent / 1e9:.2f} s; the robot holds"
-        self.stats.drop(f"{kind} fault")
+        busy = node.asked is not None and node.asked.verb == "configure"  # loading takes its time; _finish waits
+        if busy or silent <= to_nanoseconds(self.p["heartbeat_timeout"]):
+            return
+        sentence = (f"{node.kind or 'gate'} fault: {node.name} was lost, silent for {silent / 1e9:.2f} s"
+                    f"{node.lose()}; the robot holds")
+        self.stats.drop(f"{node.kind or 'gate'} fault")
         self.get_logger().error(sentence)
         self.tell(sentence)
 
-    def _ask(self, node: Managed, now: int) -> None:
-        verb, transition, target = NEXT[node.stage]
+    def _end_hung(self, node: Managed, silent: int) -> None:
+        """A process that lives but does not answer is ended, so that it is started again. Once a process."""
+        patience = self.p["hung_after"]
+        if node.stage_before not in ("active", "inactive"):
+            patience = max(patience, self.p["transition_timeout"])  # someone may be configuring it
+        if self.p["hung_after"] == 0.0 or silent <= to_nanoseconds(patience) or node.left_alone:
+            return
+        if node.ended == node.life or process.state(node.life) not in (process.ALIVE, process.STOPPED):
+            return
+        node.ended = node.life
+        why_not = process.end(node.life, node.name)
+        what = f"but it was not ended: {why_not}" if why_not else "it was ended (SIGKILL), to be started again"
+        sentence = f"{node.name} hangs: its process lives and has been silent for {silent / 1e9:.1f} s; {what}"
+        self.get_logger().error(sentence)
+        self.tell(sentence)
+
+    def _ask(self, node: Managed, way: tuple[str, int, str], now: int) -> None:
+        verb, transition, target = way
         if not node.client.service_is_ready():
             return
         request = ChangeState.Request(transition=Transition(id=transition))
-        node.asked = (verb, target, now, node.client.call_async(request))
+        node.asked = Asked(verb, target, now, node.client.call_async(request))
 
     def _finish(self, node: Managed, now: int) -> None:
         if node.asked is None:
             return
-        verb, target, since, future = node.asked
+        verb, target, since, future = node.asked.verb, node.asked.target, node.asked.since, node.asked.future
         answered = future.done() and future.exception() is None
-        if (answered and future.result().success) or (node.seen > since and node.stage in (target, "active")):
-            node.asked, node.stage, node.retry = None, target, now + SETTLED if target == "active" else 0
+        there = node.stage == target or (node.stage == "active" and not node.down)
+        if (answered and future.result().success) or (node.seen > since and there):
+            node.reach(target, now + SETTLED)
+            node.retry = 0
             self.get_logger().info(f"{node.name}: {verb} done")
             return
         if future.done():
@@ -151,8 +198,9 @@ class Supervisor(ManagedNode):
 
     def _failed(self, node: Managed, verb: str, now: int, why: str) -> None:
         wait = min(self.p["retry_period"] * 2.0 ** node.failures, self.p["retry_period_max"])
-        node.asked = None
+        node.asked, node.down = None, False
         node.failures += 1
+        node.broken += 1
         node.retry = now + to_nanoseconds(wait)
         sentence = f"{node.name}: {verb} {why}; next try in {wait:g} s"
         self.get_logger().error(sentence)
@@ -165,7 +213,8 @@ class Supervisor(ManagedNode):
             self.tell(sentence)
 
     def diagnose(self) -> dict[str, str]:
-        return {name: node.stage for name, node in self._managed.items()}
+        stages = {name: node.stage for name, node in self._managed.items()}
+        return {**stages, **(self._recovery.diagnose() if self._recovery else {})}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The thread that runs a policy. One that hangs is left behind: it shares nothing with the next, and is heard no more."""
+"""The thread that runs a policy. One that hangs is left behind: it shares nothing with the next, and is not heard."""
 from __future__ import annotations
 
 import threading
