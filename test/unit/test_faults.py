@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -228,7 +229,7 @@ def test_any_sequence(events: list[tuple[str, str, int]]) -> None:
         elif what == "failed":
             faults.failed("in vain", now)
             busy = False
-        for order in iter(lambda: faults.next(now), None):
+        for order in iter(partial(faults.next, now), None):
             if order.action == "halt":
                 assert order.target not in halted
                 halted.add(order.target)

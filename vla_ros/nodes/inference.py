@@ -168,6 +168,8 @@ class Inference(ManagedNode):
             self.trouble = (f"{worker.role} '{worker.name}' has been at work for {spent / 1e9:.1f} s; "
                             f"{self.p['predict_timeout']:g} s are allowed (predict_timeout)")
             self.report_fault("action", self.trouble)
+        elif worker and worker.useless:
+            self.report_fault("action", self.trouble or f"{worker.role} could not be loaded")
 
     # -- services --------------------------------------------------------------------------------------
     def _on_reset_policy(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

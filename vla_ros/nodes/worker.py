@@ -42,6 +42,11 @@ class Worker(Generic[T]):
     def name(self) -> str:
         return self.policy.name if self.policy else self.role
 
+    @property
+    def useless(self) -> bool:
+        """Its policy could not be loaded."""
+        return self.policy is None and not self._loading
+
     def put(self, letter: T) -> bool:
         """Whether an unread letter was replaced."""
         return self._mailbox.put(letter)
