@@ -1,4 +1,5 @@
 """supervisor: brings nodes up in order, says who was lost, and never arms."""
+import re
 import time
 from pathlib import Path
 from unittest.mock import Mock
@@ -9,7 +10,8 @@ from rclpy.parameter import Parameter
 from rclpy.task import Future
 from std_msgs.msg import Header
 
-from vla_ros.nodes import supervisor
+from vla_ros.core import faults
+from vla_ros.nodes import recovery, supervisor
 from vla_ros.nodes.command_ingest import CommandIngest
 from vla_ros.nodes.inference import Inference
 from vla_ros.nodes.qos import EVENTS
@@ -101,7 +103,11 @@ def test_a_transition_that_does_not_fit_is_refused_and_the_node_lives(around):
     assert words.active
 
 
-def test_it_has_no_way_to_arm():
-    """Not even a client of the gate's services."""
-    source = Path(supervisor.__file__).read_text()
-    assert "Trigger" not in source and "arm\"" not in source
+def test_it_has_no_way_to_arm(around):
+    """Not even a client of the gate's services, nor of any parameter: only these."""
+    watcher = around.start(Supervisor)
+    called = {client.srv_name.split("/", 2)[-1] for client in watcher.clients}
+    assert called == {"change_state", "reset_policy", "fall_back"}
+    for module in (supervisor, recovery, faults):
+        source = Path(module.__file__).read_text()
+        assert not re.search(r"/(dis)?arm|/reset\b|set_parameters|\"(dis)?arm", source)

@@ -86,6 +86,8 @@ class Recovery:
                 self.report(node, f"{node.name} was lost", now)
         if self._step:
             self._go_on(self._step, now)
+        elif self.faults.under_way:  # an exception came between the order and its beginning
+            self.faults.failed("the step was not begun", now)
         while order := self.faults.next(now):
             self._say(order)
             if order.action not in ("halt", "clear"):
@@ -93,8 +95,10 @@ class Recovery:
         self._publish()
 
     def _say(self, order: Order) -> None:
-        log = self._node.get_logger()
-        (log.info if order.action == "clear" else log.error)(order.says)
+        if order.action == "clear":
+            self._node.get_logger().info(order.says)
+        else:
+            self._node.get_logger().error(order.says)  # rclpy wants one severity for each place that logs
         self._node.tell(order.says)
         self._node.stats.tick(f"{order.kind} {order.action}".strip(), time.monotonic_ns())
 

@@ -73,13 +73,14 @@ class Supervisor(ManagedNode):
         if node is None:
             return
         now = time.monotonic_ns()
-        if life != node.life:
+        known = life == node.life
+        if not known:
             self._greet(node, life, now)
         elif node.active and stage in UP and now >= node.settled and not node.asked:
             node.left_alone = True
             self._tell_once(node, f"{name} was taken to {stage} by hand; it stays there until it is activated again")
         if stage == "active":
-            node.left_alone, node.given_up, node.failures = False, False, 0
+            node.left_alone, node.given_up, node.failures = False, node.given_up and not known, 0
         node.beat(stage, now)
         if stage == "finalized":
             self._tell_once(node, f"{name} was shut down; start its process again")
