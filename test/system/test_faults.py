@@ -48,7 +48,8 @@ class Suite:
         self.thread.start()
         self.group = ProcessGroup(respawn_delay=0.5, respawns_a_minute=20)
         options = {"policy_options": SPIN}
-        commands = suite_nodes("constant", overrides={"camera_ingest": options, "inference": options})
+        commands = suite_nodes("constant", overrides={
+            "camera_ingest": options, "inference": options, "safety_validator": {"repeat_limit": 0.0}})
         commands["simulator"] = node_command("simulator", parameters={"seed": 3})
         for name, command in commands.items():
             self.group.start(name, command, suite_environment(), logs / f"{name}.log")
