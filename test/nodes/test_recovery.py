@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from std_msgs.msg import Header, String
+from std_srvs.srv import Trigger
 
 from vla_ros.nodes import life
 from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.command_ingest import CommandIngest
 from vla_ros.nodes.inference import Inference
 from vla_ros.nodes.qos import EVENTS, LATCHED, PULSE
+from vla_ros.nodes.safety_validator import SafetyValidator
 from vla_ros.nodes.supervisor import Supervisor
 from vla_ros.nodes.synchronizer import Synchronizer
 
@@ -150,6 +152,25 @@ def test_language_the_operator_is_asked_to_repeat_when_the_node_is_back(around):
     node._beat_timer.callback = beat
     around.wait(lambda: around.said("command_ingest is back: say the instruction again"))
     assert patient.stages["command_ingest"] == []
+
+
+def test_a_halt_stops_the_gate_and_only_a_person_resets_it(around):
+    patient = Patient(around, (SafetyValidator, {"robot_file": SIM}), (CommandIngest, {}))
+    reset = around.node.create_client(Trigger, "safety_validator/reset")
+    assert reset.wait_for_service(5.0)
+    gate = patient.nodes[0]
+
+    def answer():
+        future = reset.call_async(Trigger.Request())
+        around.wait(future.done)
+        return future.result().success
+    patient.until(lambda: patient.halt, "command_ingest", "language")
+    around.wait(lambda: gate.diagnose()["state"] == "STOPPED")
+    assert "language fault" in gate.diagnose()["cause"] and not answer()
+    around.wait(lambda: patient.halt == "", 5.0)
+    time.sleep(0.3)
+    assert gate.diagnose()["state"] == "STOPPED"  # the supervisor resets nothing
+    assert answer() and gate.diagnose()["state"] == "DISARMED"
 
 
 def test_a_node_that_does_not_come_back_halts_the_robot_until_it_does(around):
@@ -353,6 +374,14 @@ def test_a_node_that_is_started_again_too_often_is_left_down_and_halts_the_robot
     heart.stage = "active"  # a person did
     heart.beat(1.5)
     assert heart.halts[-1].data == "" and not heart.node.given_up
+
+
+def test_a_process_that_is_back_before_it_was_missed_is_a_fault_too(around):
+    heart = Heart(around)
+    heart.beat()
+    heart.life = "2.2.here"
+    heart.beat(0.2)
+    around.wait(lambda: around.said("vision fault: camera_left's process ended and was started again. Step 1 of 3"))
 
 
 def test_two_processes_under_one_name_halt_the_robot(around):

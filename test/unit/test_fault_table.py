@@ -52,7 +52,7 @@ class Story:
             self.report(SETTLE)
             self.faults.failed("in vain", self.now)
             self.now += QUIET * self.strategy.recovery_of(9)
-        assert self.next() == "halt"
+        assert self.next() == "halt" and self.next() == ""
 
 
 @pytest.mark.parametrize("kind", STRATEGIES)
@@ -186,9 +186,17 @@ def test_giving_up_halts_at_once_whatever_is_under_way(target: str) -> None:
         faults.report(target, "it is broken", START)
         assert faults.next(START) is not None
     faults.give_up(target, f"{target} was started again 6 times within a minute", START)
+    faults.failed("in vain", START)  # too late: nothing is under way any more
     order = faults.next(START)
     assert order and order.action == "halt" and faults.under_way is None
     assert faults.halt.endswith(f"{target} was started again 6 times within a minute")
+
+
+def test_giving_up_does_not_wait_for_a_back_off() -> None:
+    story = Story("vision")
+    story.take()
+    story.faults.give_up("camera_ingest", "it ended too often", story.now)
+    assert story.next() == "halt"
 
 
 def test_a_fault_is_mended_at_the_node_that_reports_it_or_at_the_first_of_its_kind() -> None:
