@@ -3,9 +3,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.task import Future
 from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
@@ -332,6 +334,15 @@ class TestHung:
         heart.life, heart.stage = child.life, "unconfigured"
         heart.beat()
         assert child.wait(4.0) == -9
+
+    def test_one_that_speaks_but_never_hears_is_ended(self, around, child):
+        heart = Heart(around, retry_period=0.1)
+        heart.node.client = Mock(service_is_ready=lambda: True, call_async=lambda _: Future())
+        heart.life, heart.stage = child.life, "unconfigured"
+        heart.beat(2.3)
+        assert child.poll() is None  # two requests
+        heart.beat(2.5)
+        assert child.poll() == -9 and around.said("camera_left speaks, but did not hear 3 requests; it was ended")
 
     def test_nobody_is_ended_because_the_supervisor_itself_was_away(self, around, child):
         heart = Heart(around, **HANGS)

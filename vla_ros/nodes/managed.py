@@ -45,6 +45,7 @@ class Managed:
     settled: int = 0  # until then heartbeats may still speak of the stage before a transition
     asked: Asked | None = None
     failures: int = 0  # since it was last active
+    unheard: int = 0  # requests that it did not hear, since it last did or came back
     broken: int = 0  # transitions that ever failed
     retry: int = 0
     reported: int = 0  # when its loss was last reported as a fault
@@ -79,12 +80,13 @@ class Managed:
 
     def reach(self, stage: str, settled: int) -> None:
         """A transition was answered."""
-        self.asked, self.stage, self.settled = None, stage, settled
+        self.asked, self.stage, self.settled, self.unheard = None, stage, settled, 0
         self.down = self.down and stage != "unconfigured"
 
     def come_back(self, life: str, now: int) -> int:
         """Another process than before; how often that was within the last minute."""
         self.life, self.asked, self.left_alone, self.down, self.told = life, None, False, False, ""
+        self.unheard = 0
         self.lives.append(now)
         while now - self.lives[0] > MINUTE:
             self.lives.popleft()

@@ -21,6 +21,7 @@ from vla_ros.nodes.recovery import Recovery
 from vla_ros.nodes.run import run
 
 UNHEARD = 1_000_000_000  # ns; a node still in its old stage so long after a request did not hear it
+DEAF = 3  # requests in a row that a node did not hear; then its process is ended
 SETTLED = 300_000_000  # ns; heartbeats from before a transition may still be on their way
 UNSEEN = 10_000_000_000  # ns; a node that has not been heard from so long after the start is told of
 AWAY = 500_000_000  # ns; the supervisor looks twenty times a second: after a longer pause it was away itself
@@ -163,12 +164,20 @@ class Supervisor(ManagedNode):
             return
         if node.ended == node.life or process.state(node.life) not in (process.ALIVE, process.STOPPED):
             return
+        self._end(node, f"hangs: its process lives and has been silent for {silent / 1e9:.1f} s")
+
+    def _end_deaf(self, node: Managed) -> None:
+        """A process that was killed can leave DDS' shared memory such that its successor speaks and never hears."""
+        node.unheard += 1
+        if node.unheard >= DEAF and self.p["hung_after"] > 0.0 and node.ended != node.life:
+            self._end(node, f"speaks, but did not hear {node.unheard} requests")
+
+    def _end(self, node: Managed, why: str) -> None:
         node.ended = node.life
         why_not = process.end(node.life, node.name)
         what = f"but it was not ended: {why_not}" if why_not else "it was ended (SIGKILL), to be started again"
-        sentence = f"{node.name} hangs: its process lives and has been silent for {silent / 1e9:.1f} s; {what}"
-        self.get_logger().error(sentence)
-        self.tell(sentence)
+        self.get_logger().error(f"{node.name} {why}; {what}")
+        self.tell(f"{node.name} {why}; {what}")
 
     def _ask(self, node: Managed, way: tuple[str, int, str], now: int) -> None:
         verb, transition, target = way
@@ -193,6 +202,7 @@ class Supervisor(ManagedNode):
         elif node.seen - since > UNHEARD:
             node.client.remove_pending_request(future)
             self._failed(node, verb, now, "was not heard")
+            self._end_deaf(node)
         elif now - since > to_nanoseconds(self.p["transition_timeout"]):
             node.client.remove_pending_request(future)
             self._failed(node, verb, now, f"did not end within {self.p['transition_timeout']:g} s")
