@@ -38,7 +38,7 @@ MUTATIONS = [
     (RULES, "if age < -settings.max_future:", "if age < -settings.max_age:"),
     (RULES, "if clock_still > settings.clock_stall:", "if clock_still < 0:"),
     (RULES, "if not oldest <= robot.obstacles.max_age * 1e9:", "if oldest > robot.obstacles.max_age * 1e10:"),
-    (RULES, "if gap <= stop:", "if gap < 0.0:"),
+    (RULES, "if gap <= stop + 1e-6:", "if gap < 0.0:"),
     (RULES, "speed > limits.blind_speed:", "speed < limits.blind_speed:"),
     (RULES, "return _held(\"order\", f\"a late action", "return None and _held(\"order\", f\"a late action"),
     # a clamp, a check or a sum that lets NaN, or too much, pass
@@ -94,10 +94,9 @@ MUTATIONS = [
     (RANGES, "(ranges > 0.0)  # NaN is not above zero", "~(ranges < 0.0)"),
     (RANGES, "ranges = np.where(np.isneginf(ranges), max(range_min, 1e-3), ranges)", "pass"),
     (RANGES, "if not 0.0 <= range_min <= range_max:", "if range_max < range_min:"),
-    (RANGES, "nearer = then.min(axis=0) < now - APPROACH", "nearer = then.min(axis=0) > now + APPROACH"),
-    (RANGES, "return np.stack([cos * dx + sin * dy, cos * dy - sin * dx], axis=-1)",
-             "return np.stack([cos * dx - sin * dy, cos * dy + sin * dx], axis=-1)"),
-    (RANGES, "x - footprint.front, -footprint.back - x", "x - footprint.back, -footprint.front - x"),
+    (RANGES, "nearer = then.min(axis=0) < ", "nearer = then.min(axis=0) > "),
+    (RANGES, "np.hstack([cos, sin]) @ points.T", "np.hstack([cos, -sin]) @ points.T"),
+    (RANGES, "x - (footprint.front - footprint.back) / 2.0", "x - (footprint.back - footprint.front) / 2.0"),
     (CHANGES, "(f\"{channel.name} brake\", -channel.brake)", "(f\"{channel.name} brake\", channel.brake)"),
     (CHANGES, "getattr(settings, name) or math.inf", "getattr(settings, name)"),
     # the node and the wire

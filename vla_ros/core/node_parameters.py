@@ -80,6 +80,8 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
           3600.0, live=True),
         P("saturation_limit", 10.0, "actions over a limit for longer are held; 0: never", "s", 0.0, 3600.0, live=True),
         P("seam_pause", 0.3, "the hold after two chunks that do not fit together", "s", 0.0, 10.0, live=True),
+        P("realtime_priority", 10, "SCHED_FIFO for the gate's process where the system allows it; 0: ordinary", "", 0,
+          99),
         P("auto_arm", False, "arms once by itself, for simulation only: the robot file must say simulated: true"),
     ),
     "supervisor": (

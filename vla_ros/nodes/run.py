@@ -19,8 +19,9 @@ from rclpy.signals import SignalHandlerOptions
 from vla_ros.nodes.base import SUCCESS, ManagedNode
 
 
-def run(node_class: Callable[[], ManagedNode], start: bool = False) -> None:
-    """Spins a node until SIGINT or SIGTERM. `start`: it configures and activates itself."""
+def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bool = False) -> None:
+    """Spins a node until SIGINT or SIGTERM. `start`: it configures and activates itself. `realtime`: it has a
+    parameter realtime_priority, and gets that where the system allows it."""
     _clear_left_segments()
     _keep_memory()
     sys.setswitchinterval(0.001)  # the gate's thread must not wait 5 ms for the executor's
@@ -31,6 +32,8 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = node_class()
+    if realtime:
+        _go_first(node)
     # Not rclpy.experimental's EventsExecutor: with rclpy 7.1 its spin kept the GIL and no other thread ran.
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -80,6 +83,19 @@ def _keep_memory() -> None:
         return
     mallopt(mmap_threshold, 32 << 20)
     mallopt(trim_threshold, 64 << 20)
+
+
+def _go_first(node: ManagedNode) -> None:
+    """Real-time priority for every thread there is, DDS' too: one alone would wait for the others' locks."""
+    priority = node.get_parameter("realtime_priority").value
+    if not isinstance(priority, int) or not 0 < priority < 100:
+        return  # switched off, or refused by configure with a sentence
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(priority))
+    except (AttributeError, OSError):
+        node.get_logger().info("no right to real-time priority (rtprio in /etc/security/limits.conf, or CAP_SYS_NICE): "
+                               "on a busy machine commands may be late")
 
 
 def _spin(executor: Executor, failed: list[BaseException]) -> None:

@@ -56,6 +56,7 @@ class SafetyValidator(ManagedNode):
         self._stop_pressed = False
         self._twin = 0  # when another gate of the same name was heard (steady ns)
         self._may_auto_arm = False
+        self._unknown: set[str] = set()  # publishers of robot commands whose node is not known yet
         # Heard in every state of the node, reliable or not: a pressed button must not be missed.
         for qos in (EVENTS, STATE):
             self.create_subscription(Bool, "stop", lambda message: self.guard(self._on_stop, message), qos)
@@ -193,6 +194,9 @@ class SafetyValidator(ManagedNode):
         found = [f"{output.topic} from {info.node_namespace.rstrip('/')}/{info.node_name}"
                  for output in self._robot.outputs for info in self.get_publishers_info_by_topic(output.topic)
                  if (info.node_name, info.node_namespace) != ours]
+        # A name that is still on its way is a rival when it stays unknown.
+        unknown, self._unknown = self._unknown, {rival for rival in found if "UNKNOWN" in rival}
+        found = [rival for rival in found if rival not in self._unknown or rival in unknown]
         if time.monotonic_ns() - self._twin < TWIN_HEARD and self._twin:
             found.append(f"a second {self.get_name()}")
         with self._lock:
@@ -322,7 +326,7 @@ class SafetyValidator(ManagedNode):
 
 
 def main() -> None:
-    run(SafetyValidator)
+    run(SafetyValidator, realtime=True)
 
 
 if __name__ == "__main__":

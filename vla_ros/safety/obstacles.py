@@ -54,12 +54,16 @@ def sees(reading: Reading, heading: float) -> bool:
 
 
 def distances(points: Array, footprint: Footprint) -> Array:
-    """From the footprint's edge to each point (... x 2), m; zero inside."""
-    x, y = points[..., 0], points[..., 1]
-    beyond_x = np.maximum(np.maximum(x - footprint.front, -footprint.back - x), 0.0)
-    beyond_y = np.maximum(np.maximum(y - footprint.left, -footprint.right - y), 0.0)
-    distance: Array = np.hypot(beyond_x, beyond_y)
-    return distance
+    """From the footprint's edge to each of N x 2 points, m; zero inside."""
+    return np.sqrt(_beyond(points[:, 0], points[:, 1], footprint))
+
+
+def _beyond(x: Array, y: Array, footprint: Footprint) -> Array:
+    """The same distance, squared, for x and y of any one shape."""
+    along = np.abs(x - (footprint.front - footprint.back) / 2.0) - (footprint.front + footprint.back) / 2.0
+    across = np.abs(y - (footprint.left - footprint.right) / 2.0) - (footprint.left + footprint.right) / 2.0
+    squared: Array = np.square(np.maximum(along, 0.0)) + np.square(np.maximum(across, 0.0))
+    return squared
 
 
 def approach(points: Array, footprint: Footprint, twist: tuple[float, float, float], horizon: float,
@@ -74,8 +78,8 @@ def approach(points: Array, footprint: Footprint, twist: tuple[float, float, flo
     points, now = points[matters], now[matters]
     if not len(points):
         return math.inf, 0.0, math.inf
-    then = distances(_seen_later(points, twist, horizon), footprint)  # STEPS x N
-    nearer = then.min(axis=0) < now - APPROACH
+    then = _beyond(*_seen_later(points, twist, horizon), footprint)  # STEPS x N, squared
+    nearer = then.min(axis=0) < np.square(np.maximum(now - APPROACH, 0.0))
     nearer |= (now == 0.0) & (then[0] == 0.0)  # inside the footprint, where nothing can be said
     if not nearer.any():
         return math.inf, 0.0, math.inf
@@ -86,16 +90,14 @@ def approach(points: Array, footprint: Footprint, twist: tuple[float, float, flo
     return float(now[nearest]), math.atan2(points[nearest, 1], points[nearest, 0]), time
 
 
-def _seen_later(points: Array, twist: tuple[float, float, float], horizon: float) -> Array:
-    """STEPS x N x 2: the points as the robot will see them while it keeps this motion."""
+def _seen_later(points: Array, twist: tuple[float, float, float], horizon: float) -> tuple[Array, Array]:
+    """x and y of the points, STEPS x N, as the robot will see them while it keeps this motion."""
     vx, vy, wz = twist
-    t = np.linspace(horizon / STEPS, horizon, STEPS)
-    turned = wz * t
+    t = np.linspace(horizon / STEPS, horizon, STEPS)[:, None]
+    cos, sin = np.cos(wz * t), np.sin(wz * t)
     if abs(wz) < 1e-6:
         x, y = vx * t, vy * t
     else:  # along the arc
-        x = (vx * np.sin(turned) - vy * (1.0 - np.cos(turned))) / wz
-        y = (vx * (1.0 - np.cos(turned)) + vy * np.sin(turned)) / wz
-    cos, sin = np.cos(turned)[:, None], np.sin(turned)[:, None]
-    dx, dy = points[None, :, 0] - x[:, None], points[None, :, 1] - y[:, None]
-    return np.stack([cos * dx + sin * dy, cos * dy - sin * dx], axis=-1)
+        x, y = (vx * sin - vy * (1.0 - cos)) / wz, (vx * (1.0 - cos) + vy * sin) / wz
+    return (np.hstack([cos, sin]) @ points.T - (cos * x + sin * y),
+            np.hstack([-sin, cos]) @ points.T - (cos * y - sin * x))

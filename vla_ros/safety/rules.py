@@ -199,7 +199,7 @@ def obstacle(*, row: Row, channels: Sequence[Channel], robot: Robot, was_blocked
     touch = min(touch for _, _, touch in nearest)
     stop = limits.stop + (limits.hysteresis if was_blocked else 0.0)
     what = f"an obstacle at {math.degrees(direction):.0f} deg is {gap:.2f} m away"
-    if gap <= stop:
+    if gap <= stop + 1e-6:  # a rounding error is no free way
         return _held("obstacle", f"{what}; nothing nearer than {stop:.2f} m is approached")
     share = min((gap - limits.stop) / (limits.slow - limits.stop), touch / limits.time_to_collision)
     return _slowed(row, channels, share, what) if share < 1.0 else None
