@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
@@ -125,9 +126,14 @@ def test_the_stop_topic_is_obeyed_at_once(around):
                                     {"wings": 0.1}, {}])
 def test_a_bad_or_missing_action_stops_the_robot(around, values):
     robot = Robot(around).moving()
+    faults = around.hear(DiagnosticStatus, "fault", EVENTS)
     robot.values = values
     around.wait(lambda: robot.twists[-1].linear.x == 0.0)
     assert robot.reports[-1].verdict == SafetyReport.HELD and robot.reports[-1].reason
+    if values:
+        around.wait(lambda: faults)
+        assert (faults[0].hardware_id, faults[0].name) == ("action", "safety_validator")
+        assert "the gate refuses what the policy wants" in faults[0].message
     assert all(np.isfinite(twist.linear.x) for twist in robot.twists)
 
 

@@ -32,15 +32,14 @@ IMAGES = {"/vla/image": "/camera/image_raw", "/vla/image/compressed": "/camera/i
 EVERYWHERE = {
     "/clock",  # only with use_sim_time
     "get_type_description",  # since Jazzy
-    "/vla/fault",  # made once there is a fault to report
 }
 ALSO: dict[str, set[str]] = {
     "camera_ingest": set(IMAGES.values()),  # one of the two, by the parameter `transport`
     "command_ingest": set(),
     "synchronizer": set(),
-    "inference": {"/vla/inference/reset_policy", "/vla/inference/fall_back"},
-    "safety_validator": {"/scan", "/vla/halt"},  # /scan: where the robot file or required_topics names it
-    "supervisor": {"/vla/halt", "/vla/inference/reset_policy", "/vla/inference/fall_back"},
+    "inference": set(),
+    "safety_validator": {"/scan"},  # where the robot file or required_topics names it
+    "supervisor": set(),
 }
 
 

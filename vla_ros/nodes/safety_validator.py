@@ -37,6 +37,7 @@ TWIN_HEARD = 1_000_000_000  # ns
 SHORTEST_WAIT = 2_000_000  # ns between ticks; chunks that come faster than this do not make the gate run faster
 TOPICS = {"joint_states": JointState, "odom": Odometry, "scan": LaserScan}
 SENSORS = {"sensor_msgs/msg/LaserScan": (LaserScan, convert.scan), "sensor_msgs/msg/Range": (Range, convert.beam)}
+POLICY_FAULTS = {"shape", "finite", "seam", "bounds", "repeat", "saturation"}  # held by them, it is the policy's fault
 LIMITS = ("max_age", "max_future", "clock_jump", "clock_stall", "instruction_limit", "repeat_limit",
           "saturation_limit", "seam_pause")  # s, of the same names in Settings
 
@@ -52,6 +53,7 @@ class SafetyValidator(ManagedNode):
         self._ticked = 0
         self._running = False
         self._said: tuple[Any, ...] = ()
+        self._reason = ""
         self._to_say: deque[str] = deque(maxlen=50)
         self._stop_pressed = False
         self._twin = 0  # when another gate of the same name was heard (steady ns)
@@ -219,6 +221,7 @@ class SafetyValidator(ManagedNode):
 
     def _note(self, report: Report) -> None:
         """A change of state, verdict or rule is worth a line in the log, not fifty a second."""
+        self._reason = report.reason
         now = (report.state, report.verdict, report.rule)
         if now != self._said:
             self._said = now
@@ -228,6 +231,8 @@ class SafetyValidator(ManagedNode):
         """Outside the lock and the watchdog's thread: a log that blocks must not block the gate."""
         while self._to_say:
             self.get_logger().info(self._to_say.popleft())
+        if self._said[2:3] and self._said[2] in POLICY_FAULTS:
+            self.report_fault("action", f"the gate refuses what the policy wants: {self._reason}")
 
     def fail(self, error: Exception) -> None:
         with self._lock:
