@@ -18,7 +18,8 @@ VERBS = {
     "disarm": "vla_ros.tools.say:disarm",
     "reset": "vla_ros.tools.say:reset",
 }
-BENCHES = {"pipeline": "vla_ros.tools.bench.pipeline", "gate": "vla_ros.tools.bench.gate"}
+BENCHES = {"pipeline": "vla_ros.tools.bench.pipeline", "gate": "vla_ros.tools.bench.gate",
+           "faults": "vla_ros.tools.faults.bench"}
 HELP = {
     "demo": "start a simulated robot and the suite, give it instructions, and film what it does",
     "bench": "measure: `vla bench` lists what",

@@ -1,0 +1,103 @@
+"""`vla bench faults`: every fault of the table at full speed, and how soon the simulated robot stands."""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from vla_ros.tools.faults import network
+from vla_ros.tools.faults.report import page
+from vla_ros.tools.faults.table import WORK, Fault, all_faults
+from vla_ros.tools.faults.trial import Result
+from vla_ros.tools.faults.trial import run as run_fault
+from vla_ros.tools.faults.worlds import WORLDS, suite_in
+
+MINUTE = 60.0
+
+
+def in_world(world: str, faults: Sequence[Fault], repeat: int = 1) -> list[Result]:
+    """All of one world's faults, `repeat` times, on one running suite (another, where it does not get up again)."""
+    todo = [fault for _ in range(repeat) for fault in faults if fault.world == world]
+    results: list[Result] = []
+    while todo:
+        with suite_in(world) as suite:
+            while todo:
+                fault = todo.pop(0)
+                try:
+                    results.append(run_fault(suite, fault))
+                except TimeoutError as error:
+                    results.append(Result(fault.name, problems=[str(error)]))
+                    break
+                finally:
+                    _say(results[-1:])
+    return results
+
+
+def _say(results: Sequence[Result]) -> None:
+    for result in results:
+        print(result.sentence(), flush=True)
+
+
+def behind_a_cable(names: Sequence[str], repeat: int = 1) -> list[Result]:
+    """The world `network`, in a process and a network namespace of its own."""
+    if why := network.why_not():
+        return [Result(name, not_run=why) for name in names]
+    with tempfile.TemporaryDirectory(prefix="vla_faults_") as folder:
+        out = Path(folder) / "results.json"
+        subprocess.run(["unshare", "--net", sys.executable, "-m", "vla_ros.tools.main", "bench", "faults", "--inside",
+                        "--json", str(out), "--repeat", str(repeat), *names], check=True, timeout=600.0 * repeat)
+        return [Result(**found) for found in json.loads(out.read_text(encoding="utf-8"))]
+
+
+def chosen(words: Sequence[str], faults: Sequence[Fault]) -> list[Fault]:
+    """Those whose name holds one of `words`; all where there are none. ValueError: a word that fits none."""
+    for word in words:
+        if not any(word in fault.name for fault in faults):
+            raise ValueError(f"no fault is called '{word}'; `vla bench faults --list` names them")
+    return [fault for fault in faults if not words or any(word in fault.name for word in words)]
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="vla bench faults", description=(
+        "Makes each fault at full speed of the simulated robot and measures the time to standstill."))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only faults whose name holds one of these")
+    parser.add_argument("--list", action="store_true", help="name the faults, and end")
+    parser.add_argument("--repeat", type=int, default=3, metavar="N", help="how often each (default %(default)s)")
+    parser.add_argument("--long", action="store_true", help="a whole minute of good work before the NaN")
+    parser.add_argument("--out", metavar="FILE", help="the table as a page in Markdown")
+    parser.add_argument("--json", metavar="FILE", help="every single result")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # in the namespace already
+    return parser.parse_args(list(argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    """0: all held; 1: something did not, or did not run."""
+    given = arguments(argv)
+    faults = chosen(given.names, all_faults(MINUTE if given.long else WORK))
+    if given.list:
+        print("\n".join(f"{fault.name} ({fault.world})" for fault in faults))
+        return 0
+    began = time.monotonic()
+    results: list[Result] = []
+    for world in WORLDS:
+        there = [fault for fault in faults if fault.world == world]
+        if there and world == "network" and not given.inside:
+            results += behind_a_cable([fault.name for fault in there], given.repeat)
+        elif there:
+            results += in_world(world, there, given.repeat)
+    if given.json:
+        Path(given.json).write_text(json.dumps([dataclasses.asdict(result) for result in results]), encoding="utf-8")
+    if given.out:
+        Path(given.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(given.out).write_text(page(faults, results, given.repeat), encoding="utf-8")
+    bad = [result for result in results if result.problems]
+    print(f"{len(results)} runs in {time.monotonic() - began:.0f} s on {os.cpu_count()} cores: "
+          f"{len(bad)} with problems, {sum(bool(result.not_run) for result in results)} not run")
+    return 1 if bad and not given.inside else 0
