@@ -35,6 +35,7 @@ class World:
         self.now, self.offset = 10 * S, EPOCH
         self.values = {"linear.x": 0.3, "gripper": 1.0}
         self.speaks, self.alive, self.points = True, True, []
+        self.also = {}  # more range sensors: topic -> what it sees at a stamp
 
     def tick(self, n=1):
         for _ in range(n):
@@ -43,6 +44,7 @@ class World:
             if self.alive:
                 self.inputs.seen["odom"] = self.now
                 self.inputs.readings["/scan"] = (scan(stamp, self.points), self.now)
+                self.inputs.readings.update({topic: (see(stamp), self.now) for topic, see in self.also.items()})
                 self.inputs.measured.update({name: (value, self.now) for name, value in self.positions.items()})
             if self.speaks:
                 self.inputs.chunk = ActionChunk(stamp - 30 * MS, self.inputs.command.generation, tuple(self.values),

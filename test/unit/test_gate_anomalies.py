@@ -1,7 +1,10 @@
 """What the gate makes of obstacles, and of a policy that has gone odd."""
-import pytest
-from gate_world import MS, S, World
+from dataclasses import replace
 
+import pytest
+from gate_world import MS, ROBOT, S, World, scan
+
+from vla_ros.core.robot import Sensor
 from vla_ros.safety.gate import State
 from vla_ros.safety.situation import Verdict
 
@@ -100,9 +103,93 @@ def test_a_new_instruction_may_jump():
 
 def test_an_instruction_that_everybody_has_forgotten_holds():
     world = World().moving()
-    command = world.inputs.command
-    world.inputs.command = type(command)(command.stamp - 119 * S, command.generation, command.text)
-    world.tick(20)
+    world.gate.change(world.gate.robot, replace(world.gate.settings, instruction_limit=1 * S))
+    wiggle(world, 24)  # after the 25 ticks until it moved: 0.98 s
     assert world.report.state is State.ACTIVE
-    wiggle(world, 20)
+    wiggle(world, 3)
     assert world.report.rule == "instruction"
+
+
+def test_an_older_instruction_that_comes_again_does_not_move_it():
+    world = World().moving()
+    old = world.inputs.command
+    world.say("")
+    world.tick(10)
+    world.inputs.command = old  # a process that hung comes back, and its latched word is delivered again
+    assert world.tick(5).rule == "generation"
+    assert "came again after" in world.report.reason
+    assert world.action["linear.x"] == 0.0
+
+
+def test_an_instruction_said_before_the_arming_and_heard_after_it_does_not_move_it():
+    world = World()
+    world.tick(10)
+    said = world.now + world.offset - 100 * MS
+    world.arm()
+    world.inputs.command = type(world.inputs.command)(said, world.inputs.command.generation + 1, "go")
+    assert world.tick(5).rule == "generation"
+    assert "before the arming" in world.report.reason
+
+
+def test_a_new_instruction_starts_the_count_of_repeated_actions_again():
+    world = World().moving()
+    world.tick(470)
+    world.say("go on")
+    world.tick(100)
+    assert world.report.state is State.ACTIVE
+
+
+def test_a_picture_from_the_future_does_not_lock_out_those_that_follow():
+    world = World().moving()
+    chunk = world.inputs.chunk
+    world.speaks = False
+    world.inputs.chunk = replace(chunk, stamp=chunk.stamp + 3600 * S)
+    assert world.tick().rule == "age"
+    world.speaks = True
+    assert world.tick().state is State.ACTIVE
+
+
+def test_saturation_counts_only_while_nothing_else_holds():
+    world = World().moving()
+    world.values["linear.x"] = 0.8
+    wiggle(world, 20)
+    world.inputs.rivals = ("/cmd_vel from /teleop",)
+    wiggle(world, 600)
+    world.inputs.rivals = ()
+    wiggle(world, 2)
+    assert world.report.state is State.ACTIVE
+
+
+def test_a_clock_that_jumps_before_the_arming_only_delays_it():
+    world = World()
+    world.offset = 0  # before /clock is heard
+    world.tick(2)
+    world.offset = 1_700_000_000 * S
+    assert world.tick().state is State.DISARMED
+    assert world.arm() == (False, "the ROS clock jumped just now; try again in a second")
+    world.tick(51)
+    assert world.arm()[0]
+
+
+def test_a_robot_that_is_too_near_to_a_wall_may_drive_along_it_and_away():
+    wall = [[x / 10.0, 0.16 + 0.05] for x in range(-20, 21)]
+    for speed, turn, state in ((0.3, 0.0, State.ACTIVE), (-0.3, 0.0, State.ACTIVE), (0.3, 0.3, State.HOLDING)):
+        world = World().moving()
+        world.points = wall
+        world.values = {"linear.x": speed, "angular.z": turn}
+        world.tick(30)
+        assert world.report.state is state, (speed, turn)
+
+
+def test_the_second_sensor_counts_as_much_as_the_first():
+    two = replace(ROBOT, obstacles=replace(ROBOT.obstacles, sensors=(
+        *ROBOT.obstacles.sensors, Sensor("/sonar", "sensor_msgs/msg/Range"))))
+    for spoil, rule in ((lambda stamp: scan(stamp, [[0.4, 0.0]]), "obstacle"), (lambda stamp: scan(stamp, valid=False), "sight")):
+        world = World(two)
+        world.also = {"/sonar": scan}
+        world.moving()
+        world.also = {"/sonar": spoil}
+        assert world.tick().rule == rule
+        world.also = {}
+        del world.inputs.readings["/sonar"]
+        assert world.tick().rule == "sight"

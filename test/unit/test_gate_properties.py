@@ -129,11 +129,14 @@ def no_value_changes_faster_than_it_may(story):
     for name, value in story.world.action.items():
         channel = story.world.gate.robot.channel(name)
         if name in story.before:
-            most = max(channel.rate, channel.brake) * max(0, min(story.elapsed, 40 * MS)) / S
-            assert abs(value - story.before[name]) <= most + 1e-9
-            faster = abs(value) > abs(story.before[name])
-            if channel.stop == "zero" and faster:
-                assert abs(value) - abs(story.before[name]) <= channel.rate * 40 * MS / S + 1e-9
+            before, elapsed = story.before[name], max(0, story.elapsed)
+            speeding_up = channel.rate * min(elapsed, 40 * MS) / S + 1e-9
+            if channel.stop != "zero":
+                assert abs(value - before) <= speeding_up
+            else:
+                assert value * before >= 0.0  # it turns round only through zero
+                assert abs(value) - abs(before) <= speeding_up
+                assert abs(before) - abs(value) <= channel.brake * elapsed / S + 1e-9
 
 
 def stopped_or_disarmed_it_stands(story):
@@ -194,7 +197,7 @@ def nothing_near_is_approached(story):
     wanted = dict(zip((channel.name for channel in world.gate.robot.channels), world.report.requested))
     twist = [0.0 if math.isnan(value) else min(max(value, -0.5), 0.5)
              for value in (wanted.get("linear.x", 0.0), 0.0, wanted.get("angular.z", 0.0))]
-    gap, _, _ = approach(reading.points, world.gate.robot.footprint, tuple(twist), 1.0, 0.6)
+    gap, _, _ = approach(reading.points, world.gate.robot.footprint, tuple(twist), world.gate.robot.obstacles)
     assert gap > 0.3 or not any(twist)
 
 

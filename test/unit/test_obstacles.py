@@ -41,16 +41,16 @@ def test_distance_from_the_footprint(point, distance):
 
 @pytest.mark.parametrize("ranges, points, valid", [
     ([1.0], 1, 1), ([math.inf], 0, 1), ([math.nan], 0, 0), ([-math.inf], 1, 1), ([0.0], 0, 0), ([-0.0], 0, 0),
-    ([-1.0], 0, 0), ([0.02], 1, 1), ([5.0], 0, 1), ([1e308], 0, 1), ([5e-324], 1, 1), ([], 0, 0),
+    ([-1.0], 0, 0), ([0.02], 1, 1), ([5.0], 1, 1), ([10.1], 0, 1), ([1e308], 0, 1), ([5e-324], 1, 1), ([], 0, 0),
     ([1.0, math.nan, math.inf], 1, 2),
 ])
 def test_what_a_beam_means(ranges, points, valid):
-    """REP 117; the sensor reaches from 0.05 to 10 m, and what is farther than 4 m concerns nobody."""
+    """REP 117; the sensor reaches from 0.05 to 10 m, an end that it does not know is none."""
     reading = look(SENSOR, 0, np.array(ranges), np.linspace(0, 1, len(ranges)), 0.05, 10.0)
     assert (len(reading.points), int(reading.valid.sum())) == (points, valid)
 
 
-@pytest.mark.parametrize("low, high", [(math.nan, 10.0), (0.05, math.nan), (0.05, -1.0), (-1.0, 10.0), (2.0, 1.0)])
+@pytest.mark.parametrize("low, high", [(math.nan, 10.0), (0.05, math.nan), (0.05, -1.0), (-1.0, 10.0), (2.0, 1.0), (0.0, 0.0)])
 def test_a_sensor_that_does_not_know_its_reach_measures_nothing(low, high):
     assert not look(SENSOR, 0, np.array([1.0]), np.array([0.0]), low, high).valid.any()
 
@@ -65,6 +65,17 @@ def test_a_sensor_is_where_the_robot_file_says():
     there = Sensor("/range", "sensor_msgs/msg/Range", x=0.2, y=-0.1, yaw=math.pi / 2, near=0.5)
     reading = look(there, 0, np.array([1.0, 0.4]), np.array([0.0, 0.0]), 0.05, 10.0)
     assert reading.points.tolist() == [[pytest.approx(0.2), pytest.approx(0.9)]]  # the other is the robot itself
+
+
+def test_what_is_nearer_than_the_sensor_can_tell_is_at_the_sensor():
+    there = Sensor("/range", "sensor_msgs/msg/Range", x=0.2, near=0.5)
+    reading = look(there, 0, np.array([-math.inf]), np.array([0.0]), 0.8, 10.0)
+    assert reading.points.tolist() == [[pytest.approx(0.201), 0.0]]
+
+
+def test_a_sensor_that_hangs_upside_down_turns_the_other_way():
+    reading = look(Sensor("/scan", "x", yaw=0.1, flipped=True), 0, np.array([1.0]), np.array([0.5]), 0.05, 10.0)
+    assert reading.angles[0] == pytest.approx(-0.4)
 
 
 @pytest.mark.parametrize("heading, seen", [(0.0, True), (0.5, True), (0.75, False), (math.pi, False), (-6.2, True)])
@@ -86,23 +97,23 @@ def test_a_sensor_half_of_whose_beams_fail_is_blind_there(good, seen):
     ((0.3, 0, 0), (1.5, 0.0), False),  # far away
 ])
 def test_only_what_a_motion_comes_nearer_to_counts(twist, point, found):
-    gap, direction, _ = approach(np.array([point]), BOX, twist, 1.0, 0.6)
+    gap, direction, _ = approach(np.array([point], float), BOX, twist, LIMITS)
     assert math.isfinite(gap) == found
     if found:
         assert direction == pytest.approx(math.atan2(point[1], point[0]))
 
 
 def test_the_time_until_it_touches():
-    _, _, time = approach(np.array([[0.55, 0.0]]), BOX, (0.5, 0.0, 0.0), 1.0, 0.6)
+    _, _, time = approach(np.array([[0.55, 0.0]]), BOX, (0.5, 0.0, 0.0), LIMITS)
     assert 0.4 <= time <= 0.5  # 0.25 m at 0.5 m/s, rather too early than too late
-    assert approach(np.array([[0.85, 0.0]]), BOX, (0.5, 0.0, 0.0), 1.0, 0.6)[2] == math.inf
+    assert approach(np.array([[0.85, 0.0]]), BOX, (0.5, 0.0, 0.0), LIMITS)[2] == math.inf
 
 
 def test_along_an_arc():
     """0.5 m/s and 1 rad/s lead 0.4 m to the left in a second: to something that straight on would be passed."""
     point = np.array([[0.6, 0.45]])
-    assert approach(point, BOX, (0.5, 0.0, 1.0), 1.0, 0.6)[2] < 1.0
-    assert approach(point, BOX, (0.5, 0.0, 0.0), 1.0, 0.6)[2] == math.inf
+    assert approach(point, BOX, (0.5, 0.0, 1.0), LIMITS)[2] < 1.0
+    assert approach(point, BOX, (0.5, 0.0, 0.0), LIMITS)[2] == math.inf
 
 
 @pytest.mark.parametrize("gap, verdict", [(0.299, Verdict.HELD), (0.3, Verdict.HELD), (0.301, Verdict.LIMITED),
@@ -168,3 +179,45 @@ def test_a_sensor_that_is_missing_stale_early_or_blind_is_an_obstacle(reading, a
     assert (finding is None) == (says is None)
     if says:
         assert finding.verdict is Verdict.HELD and says in finding.reason
+
+
+@pytest.mark.parametrize("horizon", [0.001, 0.05, 1.0, 10.0])
+@pytest.mark.parametrize("speed", [0.01, 0.5, 2.0])
+def test_whatever_the_horizon_what_is_in_the_way_is_not_driven_at(horizon, speed):
+    for gap in (0.0, 0.01, 0.05, 0.29):
+        assert ask((speed, 0.0), (0.3 + gap, 0.0), time_to_collision=horizon).verdict is Verdict.HELD
+
+
+@pytest.mark.parametrize("lateral, verdict", [(0.15 + 0.09, Verdict.LIMITED), (0.15 + 0.11, None)])
+def test_what_is_passed_at_a_distance_is_no_obstacle(lateral, verdict):
+    finding = ask((0.1, 0.0), (0.7, lateral), beside=0.1)
+    assert (finding.verdict if finding else None) == verdict
+
+
+def test_a_fast_and_blind_motion_is_asked_for_obstacles_as_well():
+    half_blind = Reading(0, np.array([[0.32, 0.0]]), np.linspace(-0.1, 0.1, 9), np.array([True] * 4 + [False] * 5))
+    for speed in (0.04, 0.2):
+        assert ask((speed, 0.0), reading=half_blind, blind_speed=0.05).verdict is Verdict.HELD
+
+
+def test_a_robot_that_backs_up_needs_to_see_behind_itself():
+    forward = Reading(0, np.zeros((0, 2)), np.linspace(-0.4, 0.4, 9), np.full(9, True))
+    assert ask((-0.1, 0.0), reading=forward).verdict is Verdict.HELD
+    assert ask((0.1, 0.0), reading=forward) is None
+
+
+def test_something_inside_the_footprint_is_not_driven_over():
+    assert ask((0.1, 0.0), (0.1, 0.0)).verdict is Verdict.HELD
+
+
+def test_the_nearest_and_the_soonest_of_all_sensors_count():
+    near, far = at((0.3 + 0.4, 0.0)), at((0.3 + 0.55, 0.0))
+    for readings in ((near, far), (far, near)):
+        finding = rules.obstacle(row=(0.1, 0.0), channels=(SPEED, TURN), robot=robot(), was_blocked=False,
+                                 readings={str(i): (reading, 0, 0) for i, reading in enumerate(readings)})
+        assert finding.row[0] == pytest.approx(0.1 * (0.4 - 0.3) / 0.3)
+    beside_the_way = at((0.25, 0.35))  # touched first while it turns, though not nearest
+    for readings in ((at((0.3 + 0.19, 0.0)), beside_the_way), (beside_the_way, at((0.3 + 0.19, 0.0)))):
+        finding = rules.obstacle(row=(0.0, 0.5), channels=(SPEED, TURN), robot=robot(stop=0.01, slow=0.02), was_blocked=False,
+                                 readings={str(i): (reading, 0, 0) for i, reading in enumerate(readings)})
+        assert finding is None or finding.row[1] < 0.5

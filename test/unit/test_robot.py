@@ -84,3 +84,62 @@ def test_broken_yaml_names_the_file(tmp_path):
     path.write_text("channels: [")
     with pytest.raises(ValueError, match="broken.yaml"):
         load_robot(path)
+
+
+SEES = {"sensors": [{"topic": "/scan", "type": "sensor_msgs/msg/LaserScan"}]}
+FOOT = {"front": 0.3, "back": 0.1, "left": 0.2, "right": 0.2}
+
+
+def seeing(channel=None, footprint=FOOT, **fields):
+    data = {**copy.deepcopy(GOOD), "footprint": footprint, "obstacles": {**SEES, **fields}}
+    data["channels"]["linear.x"].update({"brake": 2.0, **(channel or {})})
+    return data
+
+
+def test_a_robot_that_sees():
+    robot = parse_robot(seeing(stop=0.2))
+    assert (robot.footprint.front, robot.obstacles.stop, robot.obstacles.slow) == (0.3, 0.2, 0.6)
+    assert not robot.simulated
+
+
+@pytest.mark.parametrize("data, says", [
+    ({**GOOD, "obstacles": SEES}, "obstacles needs a footprint"),
+    (seeing(footprint={"front": 0.3}), "footprint lacks back, left, right"),
+    (seeing(footprint={**FOOT, "front": -0.1}), "front is -0.1; it must be at least 0"),
+    (seeing(sensors=[]), "give a list of sensors"), (seeing(slow=0.3), "it must be more than stop"),
+    (seeing(time_to_collision=0.0), "time_to_collision is 0.0; it must be more than 0"),
+    (seeing(time_to_collision=10.5), "give at most 10 s"), (seeing(max_age=float("nan")), "give a finite number"),
+    (seeing(sensors=SEES["sensors"] * 2), "'/scan' is listed 2 times"),
+    (seeing(sensors=[{"topic": "/scan", "type": "sonar"}]), "use one of sensor_msgs/msg/LaserScan"),
+    (seeing(sensors=[{**SEES["sensors"][0], "flipped": 1}]), "flipped is 1; give true or false"),
+    (seeing({"brake": 0.8}), "it must be at least 0.83"),
+    ({**GOOD, "simulated": "yes"}, "simulated is 'yes'; give true or false"),
+    (changed("channels", "linear.x", "soft", [-0.1, 0.1]), "this has stop zero"),
+    (changed("channels", "gripper", "soft", [0.1, 0.2]), "this has no joint"),
+    (changed("channels", "linear.x", "scale", 3.0), "a Twist is in SI units"),
+    (changed("channels", "gripper", "scale", 1.7976931348623157e308), None),
+    (changed("channels", "gripper", {**GOOD["channels"]["gripper"], "bounds": [0, 10], "scale": 1e308}), "is not finite"),
+    (changed("channels", "linear.x", "rate", 10**400), "robot file"),
+])
+def test_what_would_defeat_a_limit_is_refused(tmp_path, data, says):
+    import yaml
+    path = tmp_path / "robot.yaml"
+    path.write_text(yaml.safe_dump(data))
+    if says is None:
+        load_robot(path)
+        return
+    with pytest.raises(ValueError, match=says):
+        load_robot(path)
+
+
+def test_wheels_that_are_no_twist_cannot_be_stopped_for_obstacles():
+    data = seeing()
+    data["outputs"][0].update({"type": "std_msgs/msg/Float64MultiArray"})
+    with pytest.raises(ValueError, match="obstacles are for a base whose Twist"):
+        parse_robot(data)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "."])
+def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path, name):
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_robot(tmp_path / name)

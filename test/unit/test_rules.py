@@ -39,13 +39,28 @@ def test_sources(quiet, held):
     (Command(0, 5, "go"), 4, 5, None),
 ])
 def test_generation(command, armed, answered, says):
-    finding = rules.generation(chunk=chunk(generation=answered), command=command, armed_generation=armed)
+    finding = rules.generation(chunk=chunk(generation=answered), command=command, armed=(armed, -1), newest_generation=5)
     assert (finding.reason if finding else "").count(says or "\0") == (1 if says else 0)
     assert (finding is None) == (says is None)
 
 
+@pytest.mark.parametrize("stamp, armed, newest, says", [
+    (100, 99, 5, None), (100, 100, 5, None), (100, 101, 5, "given before the arming"),
+    (100, 0, 6, "instruction 5 came again after 6")])
+def test_an_instruction_from_before_the_arming_or_before_another_does_not_move_it(stamp, armed, newest, says):
+    finding = rules.generation(chunk=chunk(), command=Command(stamp, 5, "go"), armed=(4, armed), newest_generation=newest)
+    assert (finding is None) == (says is None)
+    assert finding is None or says in finding.reason
+
+
+def test_braking_takes_no_longer_for_a_late_gate():
+    assert rules.towards(0.5, 0.0, SPEED, 40 * MS, 100 * MS) == pytest.approx(0.2)
+    assert rules.towards(0.5, -0.5, SPEED, 40 * MS, 400 * MS) == 0.0  # and never through zero
+    assert rules.towards(0.1, 0.5, SPEED, 40 * MS, 400 * MS) == pytest.approx(0.14)  # speeding up is
+
+
 def test_generation_without_a_chunk():
-    assert "no action yet" in rules.generation(chunk=None, command=Command(0, 5, "go"), armed_generation=4).reason
+    assert "no action yet" in rules.generation(chunk=None, command=Command(0, 5, "go"), armed=(4, -1), newest_generation=5).reason
 
 
 @pytest.mark.parametrize("bad, says", [
@@ -114,16 +129,16 @@ def test_a_velocity_inside_the_deadband_is_zero(value, zeroed):
     (-0.3, -0.5, -0.32),
 ])
 def test_a_velocity_changes_no_faster_than_it_may(before, target, after):
-    assert rules.towards(before, target, SPEED, 20 * MS) == pytest.approx(after)
+    assert rules.towards(before, target, SPEED, 20 * MS, 20 * MS) == pytest.approx(after)
 
 
 @pytest.mark.parametrize("before, target, after", [(1.0, 0.0, 0.96), (0.0, 1.0, 0.04), (0.5, 0.53, 0.53)])
 def test_a_position_moves_no_faster_than_it_may(before, target, after):
-    assert rules.towards(before, target, GRIPPER, 20 * MS) == pytest.approx(after)
+    assert rules.towards(before, target, GRIPPER, 20 * MS, 20 * MS) == pytest.approx(after)
 
 
 def test_a_position_that_nobody_measures_is_not_moved():
-    finding = rules.rate(row=(0.1, 0.5), last=(0.0, None), channels=BOTH, elapsed=20 * MS)
+    finding = rules.rate(row=(0.1, 0.5), last=(0.0, None), channels=BOTH, elapsed=20 * MS, pause=20 * MS)
     assert finding.verdict is Verdict.HELD and "gripper" in finding.reason
 
 

@@ -15,6 +15,7 @@ OUTPUT_TYPES = {
     "std_msgs/msg/Float64MultiArray", "trajectory_msgs/msg/JointTrajectory",
 }
 SENSOR_TYPES = {"sensor_msgs/msg/LaserScan", "sensor_msgs/msg/Range"}
+FLOOR_CHANNELS = ("linear.x", "linear.y", "angular.z")  # what moves a footprint over the floor
 TWIST_CHANNELS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 
 
@@ -64,7 +65,8 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Sensor:
-    """A range sensor and where it sits in the base frame (m, rad). What is nearer than `near` is the robot itself."""
+    """A range sensor and where it sits in the base frame (m, rad). What is nearer than `near` is the robot itself.
+    `flipped`: it hangs upside down."""
 
     topic: str
     type: str
@@ -72,19 +74,22 @@ class Sensor:
     y: float = 0.0
     yaw: float = 0.0
     near: float = 0.0
+    flipped: bool = False
 
 
 @dataclass(frozen=True)
 class Obstacles:
     """Distances in m from the footprint, times in s, speeds in m/s.
 
-    Nothing nearer than `stop` is approached; from `slow` on the speed falls. After a stop the way must be free
-    for `hysteresis` more. `blind_speed` is what is allowed where no sensor looks.
+    Nothing nearer than `stop` is approached; from `slow` on the speed falls. What the footprint passes at `beside`
+    or more is no obstacle. After a stop the way must be free for `hysteresis` more. `blind_speed` is what is
+    allowed where no sensor looks.
     """
 
     sensors: tuple[Sensor, ...]
     stop: float = 0.3
     slow: float = 0.6
+    beside: float = 0.1
     hysteresis: float = 0.05
     time_to_collision: float = 1.0
     blind_speed: float = 0.0
@@ -111,13 +116,17 @@ def load_robot(path: str | Path) -> Robot:
     """Reads a robot file. Raises ValueError with the file, what is wrong in it and its value."""
     import yaml  # not needed by a core that is handed a Robot
 
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"robot file '{path}' does not exist; set robot_file to one like config/robots/sim.yaml")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return parse_robot(data)
-    except (ValueError, yaml.YAMLError) as error:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ValueError(f"robot file '{path}' does not exist; "
+                         "set robot_file to one like config/robots/sim.yaml") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"robot file '{str(path)[:200]}' cannot be read ({error.__class__.__name__}); "
+                         "set robot_file to one like config/robots/sim.yaml") from error
+    try:
+        return parse_robot(yaml.safe_load(text))
+    except (ValueError, TypeError, OverflowError, RecursionError, yaml.YAMLError) as error:
         raise ValueError(f"robot file '{path}': {error}") from error
 
 
@@ -134,6 +143,10 @@ def parse_robot(data: Any) -> Robot:
     for channel in channels:
         if sent.count(channel.name) != 1:
             raise ValueError(f"channel '{channel.name}' is sent by {sent.count(channel.name)} outputs; one is right")
+    topics = [output.topic for output in outputs]
+    for topic in topics:
+        if topics.count(topic) > 1:
+            raise ValueError(f"output '{topic}' is listed {topics.count(topic)} times; once is right")
     joints = [channel.joint for channel in channels if channel.joint]
     for joint in joints:
         if joints.count(joint) > 1:
@@ -143,9 +156,25 @@ def parse_robot(data: Any) -> Robot:
     obstacles = _obstacles(data["obstacles"]) if "obstacles" in data else None
     if obstacles and "footprint" not in data:
         raise ValueError("obstacles needs a footprint: how far the robot reaches to its front, back, left and right")
+    if obstacles:
+        _check_braking(obstacles, channels, outputs)
     footprint = _footprint(data["footprint"]) if "footprint" in data else Footprint(0.0, 0.0, 0.0, 0.0)
     return Robot(str(data["name"]), str(data.get("base_frame", "base_link")), channels, outputs, footprint, obstacles,
                  data.get("simulated", False))
+
+
+def _check_braking(obstacles: Obstacles, channels: tuple[Channel, ...], outputs: tuple[Output, ...]) -> None:
+    """Obstacles can stop this robot: a base that drives on the floor, and brakes within the slow zone."""
+    driven = {name for output in outputs if "Twist" in output.type for name in output.channels}
+    if not driven & set(FLOOR_CHANNELS) or driven - set(FLOOR_CHANNELS):
+        raise ValueError(f"obstacles are for a base whose Twist carries some of {', '.join(FLOOR_CHANNELS)}; this one "
+                         f"carries {', '.join(sorted(driven)) or 'nothing'}")
+    for channel in channels:
+        speed = max(map(abs, channel.limits))
+        needed = speed ** 2 / (obstacles.slow - obstacles.stop)
+        if channel.name in driven and channel.name.startswith("linear") and channel.brake < needed:
+            raise ValueError(f"channel '{channel.name}': brake is {channel.brake:g}; to stop from {speed:g} "
+                             f"{channel.unit} between obstacles' slow and stop it must be at least {needed:.2g}")
 
 
 def _footprint(fields: Any) -> Footprint:
@@ -155,7 +184,7 @@ def _footprint(fields: Any) -> Footprint:
 
 
 def _obstacles(fields: Any) -> Obstacles:
-    numbers = ("stop", "slow", "hysteresis", "time_to_collision", "blind_speed", "max_age")
+    numbers = ("stop", "slow", "beside", "hysteresis", "time_to_collision", "blind_speed", "max_age")
     _keys(fields, "obstacles", {"sensors"}, set(numbers))
     if not isinstance(fields["sensors"], list) or not fields["sensors"]:
         raise ValueError(f"obstacles: sensors is {fields['sensors']!r}; give a list of sensors")
@@ -165,6 +194,8 @@ def _obstacles(fields: Any) -> Obstacles:
         raise ValueError(f"obstacles: slow is {obstacles.slow:g} m; it must be more than stop, {obstacles.stop:g} m")
     for name in ("time_to_collision", "max_age"):
         _number(getattr(obstacles, name), f"obstacles: {name}", above=0.0)
+    if obstacles.time_to_collision > 10.0:
+        raise ValueError(f"obstacles: time_to_collision is {obstacles.time_to_collision:g} s; give at most 10 s")
     topics = [sensor.topic for sensor in obstacles.sensors]
     for topic in topics:
         if topics.count(topic) > 1:
@@ -173,12 +204,15 @@ def _obstacles(fields: Any) -> Obstacles:
 
 
 def _sensor(fields: Any) -> Sensor:
-    _keys(fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "near"})
+    _keys(fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "near", "flipped"})
     topic, kind = str(fields["topic"]), fields["type"]
     if kind not in SENSOR_TYPES:
         raise ValueError(f"sensor '{topic}': type is {kind!r}; use one of {', '.join(sorted(SENSOR_TYPES))}")
     place = {name: _number(fields.get(name, 0.0), f"sensor '{topic}': {name}") for name in ("x", "y", "yaw")}
-    return Sensor(topic, kind, near=_number(fields.get("near", 0.0), f"sensor '{topic}': near", at_least=0.0), **place)
+    if not isinstance(fields.get("flipped", False), bool):
+        raise ValueError(f"sensor '{topic}': flipped is {fields['flipped']!r}; give true or false")
+    return Sensor(topic, kind, flipped=fields.get("flipped", False), **place,
+                  near=_number(fields.get("near", 0.0), f"sensor '{topic}': near", at_least=0.0))
 
 
 def _channel(name: str, fields: Any) -> Channel:
@@ -221,6 +255,10 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
             raise ValueError(f"output '{topic}': channel '{name}' is not one of {', '.join(sorted(known))}")
         if "Twist" in kind and name not in TWIST_CHANNELS:
             raise ValueError(f"output '{topic}': a Twist cannot carry '{name}', only {', '.join(TWIST_CHANNELS)}")
+        if "Twist" in kind and known[name].scale != 1.0:
+            raise ValueError(f"output '{topic}': '{name}' has scale {known[name].scale:g}; a Twist is in SI units: 1")
+        if not math.isfinite(max(map(abs, known[name].bounds)) * known[name].scale):
+            raise ValueError(f"channel '{name}': bounds times scale {known[name].scale:g} is not finite")
         if "Twist" in kind and known[name].stop != "zero":
             raise ValueError(f"output '{topic}': '{name}' is a velocity, so its stop is zero, not {known[name].stop}")
     if len({known[name].stop == "zero" for name in names}) > 1:

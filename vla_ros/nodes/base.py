@@ -208,7 +208,7 @@ class ManagedNode(LifecycleNode):
             merged = {**self.p, **changed}
             try:
                 self.apply(merged)
-            except ValueError as error:
+            except Exception as error:  # one that left here would end the node
                 return SetParametersResult(successful=False, reason=str(error))
             self.p = merged
         return SetParametersResult(successful=True)

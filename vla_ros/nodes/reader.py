@@ -30,13 +30,16 @@ class Reader:
     """
 
     def __init__(self, node: Node, kind: type, topic: str, qos: QoSProfile, raw: bool = False) -> None:
-        self._kind, self._raw = kind, raw
+        self._kind, self._raw, self._most = kind, raw, qos.depth
         self.subscription = node.create_subscription(
             kind, topic, lambda message: None, qos, callback_group=Unattended(), raw=raw)
 
     def take(self) -> list[Any]:
         taken = []
         with self.subscription.handle:
-            while (found := self.subscription.handle.take_message(self._kind, self._raw)) is not None:
+            for _ in range(self._most):  # they may come faster than they are taken
+                found = self.subscription.handle.take_message(self._kind, self._raw)
+                if found is None:
+                    break
                 taken.append(found[0])
         return taken

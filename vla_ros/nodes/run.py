@@ -26,6 +26,8 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
     _keep_memory()
     sys.setswitchinterval(0.001)  # the gate's thread must not wait 5 ms for the executor's
     signals = {signal.SIGINT, signal.SIGTERM}
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # a terminal that is gone; with nohup it is ignored
+        signals.add(signal.SIGHUP)
     # Blocked before any thread starts, so that only sigwait below takes them: a Python handler would
     # run only after the executor's wait in C returns.
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job comes with it ignored

@@ -22,17 +22,19 @@ from vla_ros.core.robot import Robot, Sensor, load_robot
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
+from vla_ros.nodes.events import SubscriptionEventCallbacks
 from vla_ros.nodes.outputs import Outputs
 from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE, STATE
 from vla_ros.nodes.reader import Reader
 from vla_ros.nodes.run import run
 from vla_ros.safety.gate import Gate, Inputs, Report, State
 from vla_ros.safety.obstacles import look
-from vla_ros.safety.situation import Settings
+from vla_ros.safety.situation import Settings, Verdict
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Command as CommandMessage
 from vla_ros_msgs.msg import SafetyReport
 
+MOST_CHANNELS, MOST_VALUES = 64, 100_000  # of a chunk; more is no action, and would cost the gate its period
 TWIN_HEARD = 1_000_000_000  # ns
 SHORTEST_WAIT = 2_000_000  # ns between ticks; chunks that come faster than this do not make the gate run faster
 TOPICS = {"joint_states": JointState, "odom": Odometry, "scan": LaserScan}
@@ -51,7 +53,7 @@ class SafetyValidator(ManagedNode):
         self._thread: threading.Thread | None = None
         self._asked = False
         self._ticked = 0
-        self._running = False
+        self._running: object = None  # the watchdog's thread that may speak
         self._said: tuple[Any, ...] = ()
         self._reason = ""
         self._to_say: deque[str] = deque(maxlen=50)
@@ -60,8 +62,11 @@ class SafetyValidator(ManagedNode):
         self._may_auto_arm = False
         self._unknown: set[str] = set()  # publishers of robot commands whose node is not known yet
         # Heard in every state of the node, reliable or not: a pressed button must not be missed.
-        for qos in (EVENTS, STATE):
-            self.create_subscription(Bool, "stop", lambda message: self.guard(self._on_stop, message), qos)
+        # LATCHED as well, for a button that was pressed before this process began.
+        quiet = SubscriptionEventCallbacks(use_default_callbacks=False)  # no button matches all three
+        for qos in (EVENTS, STATE, LATCHED):
+            self.create_subscription(Bool, "stop", lambda message: self.guard(self._on_stop, message), qos,
+                                     event_callbacks=quiet)
 
     def configure(self) -> None:
         self._robot = robot = load_robot(self.p["robot_file"])
@@ -110,6 +115,9 @@ class SafetyValidator(ManagedNode):
             self._inputs = Inputs(command=then.command, halt=then.halt, stop_pressed=self._stop_pressed)
 
     def _settings(self, parameters: dict[str, Any]) -> Settings:
+        if parameters["clock_jump"] < 2.0 / parameters["rate"]:
+            raise ValueError(f"parameter 'clock_jump' is {parameters['clock_jump']} s; give at least two periods of "
+                             f"'rate', {2.0 / parameters['rate']:g} s")
         nodes, topics = to_nanoseconds(parameters["heartbeat_timeout"]), to_nanoseconds(parameters["topic_timeout"])
         sources = {f"node {name}": nodes for name in parameters["required_nodes"]}
         sources |= {f"/{name}": topics for name in parameters["required_topics"]}
@@ -128,15 +136,15 @@ class SafetyValidator(ManagedNode):
         for reader in self._readers:
             reader.take()  # what came while nobody looked is old
         self._renew()
-        self._running = True
-        self._thread = threading.Thread(target=self._watch, name="gate", daemon=True)
+        self._running = token = object()  # a thread that was left behind is not this one
+        self._thread = threading.Thread(target=self._watch, args=(token,), name="gate", daemon=True)
         self._thread.start()
 
     def deactivate(self) -> None:
         assert self._gate is not None
         held = self._lock.acquire(timeout=0.2)  # the stop goes out even where a tick hangs
         try:
-            self._running = False
+            self._running = None
             self._outputs.stop(self.now())  # before anything else
         finally:
             self._gate.disarm()
@@ -147,17 +155,17 @@ class SafetyValidator(ManagedNode):
             self._thread.join(timeout=1.0)
 
     # -- the watchdog's thread -------------------------------------------------------------------------
-    def _watch(self) -> None:
+    def _watch(self, token: object) -> None:
         """On the steady clock, whatever the executor does: every period, and soon where someone asked."""
         due = time.monotonic_ns()
         with self._lock:
-            while self._running:
+            while self._running is token:
                 now = time.monotonic_ns()
                 then = min(due, self._ticked + SHORTEST_WAIT) if self._asked else due
                 if now < then:
                     self._lock.wait((then - now) / 1e9)
                     continue
-                self.guard(self._read, now)
+                self._read(now)
                 self._tick()
                 now = time.monotonic_ns()
                 if now >= due:
@@ -177,11 +185,25 @@ class SafetyValidator(ManagedNode):
             self._publish(report, stamp)
             self._note(report)
         except Exception as error:
-            self._gate.latch(f"a tick failed: {type(error).__name__}: {error}")
-            self.guard(self._outputs.stop, 0)
-            self.get_logger().error(f"the gate's tick failed: {error}", throttle_duration_sec=1.0)
+            self._latch(f"a tick failed: {type(error).__name__}: {error}")
+            self._stop_now(0)
+        if not self._running:  # deactivated while this tick hung: its stop must be the last word
+            self._stop_now(self.now())
         self.stats.tick("command", steady)
         self.stats.latency(time.monotonic_ns() - steady)
+
+    def _latch(self, cause: str) -> None:
+        """In the watchdog's thread nothing is logged at once: a log that blocks must not block the gate."""
+        assert self._gate is not None
+        if self._gate.state is not State.STOPPED:
+            self._to_say.append(cause)
+        self._gate.latch(cause)
+
+    def _stop_now(self, stamp: int) -> None:
+        try:
+            self._outputs.stop(stamp)
+        except Exception as error:
+            self._latch(f"a stop could not be sent: {type(error).__name__}: {error}")
 
     def _auto_arm(self, steady: int, stamp: int) -> None:
         assert self._gate is not None
@@ -205,13 +227,16 @@ class SafetyValidator(ManagedNode):
             self._inputs.rivals = tuple(found[:5])
 
     def _read(self, now: int) -> None:
-        for reader, callback in self._readers.items():
-            for message in reader.take():
-                callback(message, now)
+        try:
+            for reader, callback in self._readers.items():
+                for message in reader.take():
+                    callback(message, now)
+        except Exception as error:
+            self._latch(f"a topic could not be read: {type(error).__name__}: {error}")
 
     def _publish(self, report: Report, stamp: int) -> None:
         message = SafetyReport(
-            state=int(report.state), verdict=int(report.verdict), rule=report.rule, reason=report.reason,
+            state=int(report.state), verdict=int(report.verdict), rule=report.rule, reason=report.reason[:300],
             generation=report.generation, sequence=report.sequence, channels=self._names,
             age=convert.duration_message(report.age))
         message.header.stamp = convert.time_message(stamp)
@@ -220,18 +245,18 @@ class SafetyValidator(ManagedNode):
         self._reports.publish(message)
 
     def _note(self, report: Report) -> None:
-        """A change of state, verdict or rule is worth a line in the log, not fifty a second."""
-        self._reason = report.reason
-        now = (report.state, report.verdict, report.rule)
+        """A change of state, or of the rule that holds, is worth a line in the log, not fifty a second."""
+        self._reason = report.reason[:300]
+        now = (report.state, report.rule if report.verdict >= Verdict.HELD else "")
         if now != self._said:
             self._said = now
-            self._to_say.append(f"{report.state.name} {report.verdict.name} {report.rule}: {report.reason}")
+            self._to_say.append(f"{report.state.name} {report.verdict.name} {report.rule}: {self._reason}")
 
     def _say(self) -> None:
         """Outside the lock and the watchdog's thread: a log that blocks must not block the gate."""
         while self._to_say:
             self.get_logger().info(self._to_say.popleft())
-        if self._said[2:3] and self._said[2] in POLICY_FAULTS:
+        if self._said and self._said[1] in POLICY_FAULTS:
             self.report_fault("action", f"the gate refuses what the policy wants: {self._reason}")
 
     def fail(self, error: Exception) -> None:
@@ -251,6 +276,10 @@ class SafetyValidator(ManagedNode):
             self._lock.notify_all()
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
+        if len(message.channels) > MOST_CHANNELS or len(message.values) > MOST_VALUES:
+            self.refuse("huge action", f"{len(message.channels)} channels and {len(message.values)} values; "
+                                       f"at most {MOST_CHANNELS} and {MOST_VALUES}")
+            return
         chunk = convert.chunk(message)
         self.stats.tick("action_chunk", time.monotonic_ns())
         with self._lock:
@@ -265,6 +294,7 @@ class SafetyValidator(ManagedNode):
     def _on_stop(self, message: Bool) -> None:
         with self._lock:
             self._stop_pressed = message.data
+            self._may_auto_arm = self._may_auto_arm and not message.data
             if self._gate is None:
                 return
             self._inputs.stop_pressed = message.data
@@ -293,7 +323,8 @@ class SafetyValidator(ManagedNode):
         try:
             self._inputs.readings[sensor.topic] = (look(sensor, *to_beams(message)), now)
         except ValueError as error:  # the one before grows old
-            self.refuse("bad ranges", f"{sensor.topic}: {error}")
+            self.stats.drop("bad ranges")
+            self.trouble = f"{sensor.topic}: {error}"
 
     def _on_joint_states(self, message: JointState, now: int) -> None:
         self._inputs.seen["/joint_states"] = now
@@ -317,6 +348,7 @@ class SafetyValidator(ManagedNode):
             response.success, response.message = False, f"the gate is {self.stage}, not active"
             return response
         with self._lock:
+            self._may_auto_arm = False  # a person has taken over
             response.success, response.message = ask(self._gate)
             self._wake()
         self.get_logger().info(f"{verb}: {response.message}", throttle_duration_sec=0.1)

@@ -42,7 +42,7 @@ def _allowed(robot: Robot, settings: Settings) -> Iterator[tuple[str, float]]:
     for side in ("front", "back", "left", "right"):
         yield f"footprint {side}", -getattr(robot.footprint, side)
     if robot.obstacles is not None:
-        for name in ("stop", "slow", "hysteresis", "time_to_collision"):
+        for name in ("stop", "slow", "beside", "hysteresis", "time_to_collision"):
             yield f"obstacles {name}", -getattr(robot.obstacles, name)
         for name in ("blind_speed", "max_age"):
             yield f"obstacles {name}", getattr(robot.obstacles, name)

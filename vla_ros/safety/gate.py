@@ -17,7 +17,7 @@ from vla_ros.core.types import ActionChunk, Command
 from vla_ros.safety.changes import loosened
 from vla_ros.safety.memory import Clocks, Intake
 from vla_ros.safety.obstacles import Reading
-from vla_ros.safety.rules import NEEDS, RULES, TO_ARM, generation, limits, obstacle, order, shape, towards
+from vla_ros.safety.rules import NEEDS, RULES, TO_ARM, limits, obstacle, order, shape, towards
 from vla_ros.safety.situation import Finding, Row, Settings, Situation, Verdict
 
 
@@ -72,7 +72,8 @@ class Report:
     age: int
 
 
-MEASURING_ERROR = 0.02  # of a channel's range
+MEASURING_ERROR = 0.01  # of a channel's range
+CLOCK_JUMPED = "the ROS clock jumped just now; try again in a second"
 Action = Mapping[str, float]  # channel -> value; a channel that is not in it is not commanded
 
 
@@ -87,7 +88,7 @@ class Gate:
         self.counters: Counter[str] = Counter({rule.__name__: 0 for rule in (order, *RULES)})
         self._clocks = Clocks()
         self._intake = Intake()
-        self._armed_generation = 0
+        self._armed = (0, 0)  # the generation and the ROS time then
         self._last: dict[str, float] = {}  # what was emitted
         self._held: dict[str, float] = {}  # where positions stand while nothing moves them
         self._over_since: int | None = None  # steady time from which `limits` has clamped
@@ -113,9 +114,12 @@ class Gate:
             finding = self._ask(rule, situation)
             if finding:
                 return False, finding.reason
+        if not self._clocks.settled(now_steady):
+            return False, CLOCK_JUMPED
         if inputs.command is None:  # one from before the arming may still be on its way
             return False, "nothing was heard from command_ingest yet"
-        self._armed_generation = inputs.command.generation
+        self._armed = inputs.command.generation, now_stamp
+        self._intake.newest_generation = inputs.command.generation
         self.state = State.HOLDING
         return True, "armed; give an instruction"
 
@@ -132,7 +136,7 @@ class Gate:
         if inputs.cause():
             return False, inputs.remedy()
         if not self._clocks.settled(now_steady):
-            return False, "the ROS clock jumped just now; try again in a second"
+            return False, CLOCK_JUMPED
         self.state, self.cause = State.DISARMED, ""
         return True, "reset; arm when ready"
 
@@ -143,18 +147,19 @@ class Gate:
 
     def step(self, now_steady: int, now_stamp: int, inputs: Inputs) -> tuple[Action, Report]:
         """What the robot may do at this moment. An exception in a rule is a stop, latched."""
-        elapsed, finding, requested = 0, None, None
+        elapsed, pause, finding, requested = 0, 0, None, None
+        armed = self.state in (State.HOLDING, State.ACTIVE)
         try:
             pause, trouble = self._clocks.look(now_steady, now_stamp, self.settings)
             elapsed = min(pause, 2 * self.settings.period)
             late = self._intake.take(inputs.chunk, inputs.command, now_steady, now_stamp, self.robot, self.settings)
             if late:
                 self.counters[late.rule] += 1
-            cause = inputs.cause() or trouble
+            cause = inputs.cause() or (trouble if armed else "")
             if cause:
                 self.latch(cause)
             if self.state in (State.HOLDING, State.ACTIVE):
-                finding, requested, row, channels = self._judge(now_steady, now_stamp, inputs, elapsed)
+                finding, requested, row, channels = self._judge(now_steady, now_stamp, inputs, elapsed, pause)
             if finding and finding.verdict is Verdict.STOPPED:
                 self.latch(finding.reason)
         except Exception as error:  # whatever it is, it must not become motion
@@ -171,7 +176,7 @@ class Gate:
         else:
             if self.state is State.ACTIVE:
                 self.state = State.HOLDING
-            action = self._hold(finding.verdict, now_steady, inputs, elapsed)
+            action = self._hold(finding.verdict, now_steady, inputs, elapsed, pause)
         safe = self._last_look(action)
         if safe is not action:
             action, finding = safe, Finding("stop", Verdict.STOPPED, self.cause)
@@ -182,7 +187,7 @@ class Gate:
         intake = self._intake
         return Situation(
             robot=self.robot, settings=self.settings, chunk=intake.chunk, command=inputs.command,
-            armed_generation=self._armed_generation, age=intake.age(now_steady, now_stamp),
+            armed=self._armed, newest_generation=intake.newest_generation, age=intake.age(now_steady, now_stamp),
             silence={name: now_steady - inputs.seen[name] if name in inputs.seen else None
                      for name in self.settings.sources},
             rivals=inputs.rivals, clock_still=self._clocks.still(now_steady),
@@ -198,16 +203,20 @@ class Gate:
             self.counters[finding.rule] += 1
         return finding
 
-    def _judge(self, now_steady: int, now_stamp: int, inputs: Inputs,
-               elapsed: int) -> tuple[Finding | None, dict[str, float] | None, Row, tuple[Channel, ...]]:
+    def _judge(self, now_steady: int, now_stamp: int, inputs: Inputs, elapsed: int,
+               pause: int) -> tuple[Finding | None, dict[str, float] | None, Row, tuple[Channel, ...]]:
         """The rules in their order: the finding that decides, what was requested, and the row that is left."""
         situation = self._situation(now_steady, now_stamp, inputs)
-        situation.elapsed = elapsed
+        situation.elapsed, situation.pause = elapsed, pause
+        since, self._over_since = self._over_since, None
         decided: Finding | None = None
         requested: dict[str, float] | None = None
         for rule in RULES:
             finding = self._ask(rule, situation)
-            self._remember(rule, finding, now_steady)
+            if rule is obstacle:
+                self._blocked = finding is not None and finding.verdict is Verdict.HELD
+            elif rule is limits and finding:
+                self._over_since = now_steady if since is None else since
             if finding and finding.verdict is not Verdict.LIMITED:
                 return finding, requested, (), ()
             if finding and finding.row is not None:
@@ -216,15 +225,6 @@ class Gate:
             if rule is shape:
                 requested = self._take_row(situation, now_steady, now_stamp, inputs)
         return decided, requested, situation.row, tuple(situation.channels)
-
-    def _remember(self, rule: object, finding: Finding | None, now_steady: int) -> None:
-        """What some rules ask of the ticks before."""
-        if rule is obstacle:
-            self._blocked = finding is not None and finding.verdict is Verdict.HELD
-        elif rule is limits and finding:
-            self._over_since = now_steady if self._over_since is None else self._over_since
-        elif rule is limits or (rule is generation and finding):
-            self._over_since = None
 
     def _take_row(self, situation: Situation, now_steady: int, now_stamp: int, inputs: Inputs) -> dict[str, float]:
         chunk = situation.chunk
@@ -254,7 +254,8 @@ class Gate:
         return {channel.name: action.get(channel.name, self._last.get(channel.name, 0.0))
                 for channel in self.robot.channels if channel.name in action or channel.name in self._last}
 
-    def _hold(self, verdict: Verdict, now_steady: int, inputs: Inputs, elapsed: int) -> Action:
+    def _hold(self, verdict: Verdict, now_steady: int, inputs: Inputs, elapsed: int,
+              pause: int) -> Action:
         """Velocities go to zero, through the brake when HELD and at once when STOPPED; positions stay.
 
         Disarmed, positions are nobody's business: they are not commanded, and what they were is forgotten.
@@ -265,12 +266,10 @@ class Gate:
             last = self._last.get(channel.name)
             if channel.stop == "zero":
                 at_once = disarmed or verdict is Verdict.STOPPED
-                action[channel.name] = 0.0 if at_once else towards(last or 0.0, 0.0, channel, elapsed)
+                action[channel.name] = 0.0 if at_once else towards(last or 0.0, 0.0, channel, elapsed, pause)
             elif last is not None and not disarmed:
                 target = self._held.setdefault(channel.name, self._stand(channel, last, now_steady, inputs))
-                action[channel.name] = towards(last, target, channel, elapsed)
-        if disarmed:
-            self._held = {}
+                action[channel.name] = towards(last, target, channel, elapsed, pause)
         return action
 
     def _stand(self, channel: Channel, last: float, now_steady: int, inputs: Inputs) -> float:

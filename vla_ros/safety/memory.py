@@ -57,22 +57,26 @@ class Intake:
         self._same_since = 0
         self._seam = (0, "")  # until when (steady), and why
         self._instruction = (-1, 0)  # its generation, and when it was first seen (steady)
+        self.newest_generation = 0
 
     def take(self, chunk: ActionChunk | None, command: Command | None, steady: int, stamp: int,
              robot: Robot, settings: Settings) -> Finding | None:
         """Considers a newly arrived chunk, once; a finding where it is late."""
         if command is not None and command.generation != self._instruction[0]:
             self._instruction = (command.generation, steady)
+            self.newest_generation = max(self.newest_generation, command.generation)
         if chunk is None or chunk is self._offered:
             return None
         self._offered, before = chunk, self.chunk
+        if before is not None and before.stamp > stamp + settings.max_future:
+            before = None  # one from the future is no reason to call the next one late
         late = order(chunk=chunk, previous=before, command=command)
         if late:
             return late
         why = _seam(before, chunk, stamp, robot) if self.age(steady, stamp) <= settings.max_age else ""
         if why:
             self._seam = (steady + settings.seam_pause, why)
-        if before is None or not _equal(before, chunk):
+        if before is None or before.generation != chunk.generation or not _equal(before, chunk):
             self._same_since = steady
         self.chunk = chunk
         if before is None or chunk.stamp != before.stamp:  # the same picture again is no younger for it

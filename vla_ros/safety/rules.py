@@ -12,12 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from vla_ros.core.robot import Channel, Robot
+from vla_ros.core.robot import FLOOR_CHANNELS, Channel, Robot
 from vla_ros.core.types import ActionChunk, Command, to_seconds
 from vla_ros.safety.obstacles import Reading, approach, sees
 from vla_ros.safety.situation import Finding, Row, Settings, Verdict
-
-TWIST = ("linear.x", "linear.y", "angular.z")  # what moves the footprint over the floor
 
 
 def _held(rule: str, reason: str) -> Finding:
@@ -71,11 +69,15 @@ def sight(*, readings: Mapping[str, tuple[Reading | None, int, int]], robot: Rob
     return None
 
 
-def generation(*, chunk: ActionChunk | None, command: Command | None, armed_generation: int) -> Finding | None:
-    """There is an instruction, newer than the arming, and the action answers that very one."""
+def generation(*, chunk: ActionChunk | None, command: Command | None, armed: tuple[int, int],
+               newest_generation: int) -> Finding | None:
+    """There is an instruction, newer than the arming and than any other, and the action answers that very one."""
     if command is None or not command.text:
         return _held("generation", "no instruction")
-    if command.generation <= armed_generation:
+    if command.generation < newest_generation:
+        return _held("generation", f"instruction {command.generation} came again after {newest_generation}; "
+                                   "give a new one")
+    if command.generation <= armed[0] or command.stamp < armed[1]:
         return _held("generation", f"instruction {command.generation} was given before the arming; give a new one")
     if chunk is None:
         return _held("generation", f"no action yet for instruction {command.generation}")
@@ -183,34 +185,29 @@ def obstacle(*, row: Row, channels: Sequence[Channel], robot: Robot, was_blocked
     if robot.obstacles is None:
         return None
     by_name = {channel.name: value for channel, value in zip(channels, row)}
-    vx, vy, wz = (by_name.get(name, 0.0) for name in TWIST)
+    vx, vy, wz = (by_name.get(name, 0.0) for name in FLOOR_CHANNELS)
     if vx == vy == wz == 0.0:
         return None
-    seen = [reading for reading, _, _ in readings.values()]
     limits = robot.obstacles
-    if vx or vy:
-        speed, heading = math.hypot(vx, vy), math.atan2(vy, vx)
-        if not any(sees(reading, heading) for reading in seen) and speed > limits.blind_speed:
-            why = f"no sensor sees where the robot goes ({math.degrees(heading):.0f} deg)"
-            return _slowed(row, channels, limits.blind_speed / speed, f"{why}; at most {limits.blind_speed:g} m/s")
-    nearest = [approach(reading.points, robot.footprint, (vx, vy, wz), limits.time_to_collision, limits.slow)
-               for reading in seen]
-    gap, direction, _ = min(nearest)
-    touch = min(touch for _, _, touch in nearest)
-    stop = limits.stop + (limits.hysteresis if was_blocked else 0.0)
+    readings_now = [reading for reading, _, _ in readings.values()]
+    found = [approach(reading.points, robot.footprint, (vx, vy, wz), limits) for reading in readings_now]
+    gap, direction, _ = min(found, default=(math.inf, 0.0, math.inf))
+    touch = min((touch for _, _, touch in found), default=math.inf)
     what = f"an obstacle at {math.degrees(direction):.0f} deg is {gap:.2f} m away"
+    stop = limits.stop + (limits.hysteresis if was_blocked else 0.0)
     if gap <= stop + 1e-6:  # a rounding error is no free way
         return _held("obstacle", f"{what}; nothing nearer than {stop:.2f} m is approached")
     share = min((gap - limits.stop) / (limits.slow - limits.stop), touch / limits.time_to_collision)
-    return _slowed(row, channels, share, what) if share < 1.0 else None
-
-
-def _slowed(row: Row, channels: Sequence[Channel], share: float, reason: str) -> Finding:
-    """The same path at `share` of its speed; none of it is a hold."""
+    speed, heading = math.hypot(vx, vy), math.atan2(vy, vx)
+    if speed * min(share, 1.0) > limits.blind_speed and not any(sees(reading, heading) for reading in readings_now):
+        share = limits.blind_speed / speed
+        what = f"no sensor sees where the robot goes ({math.degrees(heading):.0f} deg)"
+    if share >= 1.0:
+        return None
     if share <= 0.0:
-        return _held("obstacle", reason)
-    slower = tuple(value * share if channel.name in TWIST else value for value, channel in zip(row, channels))
-    return Finding("obstacle", Verdict.LIMITED, f"{reason}; speed is {share:.0%}", slower)
+        return _held("obstacle", what)
+    slower = tuple(value * share if channel.name in FLOOR_CHANNELS else value for value, channel in zip(row, channels))
+    return Finding("obstacle", Verdict.LIMITED, f"{what}; speed is {share:.0%}", slower)
 
 
 def joints(*, row: Row, measured: Sequence[float | None], last: Sequence[float | None],
@@ -249,12 +246,13 @@ def deadband(*, row: Row, channels: Sequence[Channel]) -> Finding | None:
                    f"{channels[i].name} {row[i]:.3g} {channels[i].unit} is inside the deadband", kept)
 
 
-def rate(*, row: Row, last: Sequence[float | None], channels: Sequence[Channel], elapsed: int) -> Finding | None:
+def rate(*, row: Row, last: Sequence[float | None], channels: Sequence[Channel], elapsed: int,
+         pause: int) -> Finding | None:
     """No channel changes faster than it may, from what was emitted last."""
     for before, channel in zip(last, channels):
         if before is None:
             return _held("rate", f"where {channel.name} stands is unknown")
-    slowed = tuple(towards(before or 0.0, value, channel, elapsed)
+    slowed = tuple(towards(before or 0.0, value, channel, elapsed, pause)
                    for value, before, channel in zip(row, last, channels))
     if slowed == row:
         return None
@@ -263,21 +261,20 @@ def rate(*, row: Row, last: Sequence[float | None], channels: Sequence[Channel],
                                             f"by way of {slowed[i]:.3g} {channels[i].unit}", slowed)
 
 
-def towards(before: float, target: float, channel: Channel, elapsed: int) -> float:
+def towards(before: float, target: float, channel: Channel, elapsed: int, pause: int) -> float:
     """The value nearest to `target` that `channel` may have `elapsed` ns after `before`.
 
-    A velocity brakes (towards zero) with `brake` and speeds up with `rate`; it turns round only through zero.
+    A velocity brakes (towards zero) with `brake` and speeds up with `rate`; it turns round only through zero. `pause`
+    is the same time, uncapped: however late the gate is, braking takes no longer for it.
     """
-    seconds = elapsed / 1e9
     if channel.stop != "zero":
-        reach = channel.rate * seconds
+        reach = channel.rate * elapsed / 1e9
         return min(max(target, before - reach), before + reach)
+    braking = channel.brake * max(elapsed, pause) / 1e9
     if before == 0.0 or math.copysign(1.0, before) == math.copysign(1.0, target):
-        away = abs(target) > abs(before)
-        reach = (channel.rate if away else channel.brake) * seconds
+        reach = channel.rate * elapsed / 1e9 if abs(target) > abs(before) else braking
         return min(max(target, before - reach), before + reach)
-    reach = channel.brake * seconds
-    return before - math.copysign(min(reach, abs(before)), before)
+    return before - math.copysign(min(braking, abs(before)), before)
 
 
 RULES: tuple[Callable[..., Finding | None], ...] = (

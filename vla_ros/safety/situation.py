@@ -60,7 +60,8 @@ class Situation:
     settings: Settings
     chunk: ActionChunk | None
     command: Command | None
-    armed_generation: int
+    armed: tuple[int, int]  # the generation and the ROS time of the arming
+    newest_generation: int
     age: int
     silence: Mapping[str, int | None]
     rivals: Sequence[str]
@@ -71,7 +72,8 @@ class Situation:
     repeated: int = 0
     over_limit: int = 0
     seam: str = ""  # why the newest chunk does not go on from the one before
-    elapsed: int = 0
+    elapsed: int = 0  # since the tick before, at most two periods
+    pause: int = 0  # the same, whatever it was
     channels: Sequence[Channel] = ()
     row: Row = ()
     last: Sequence[float | None] = ()
