@@ -1,6 +1,8 @@
 """safety_validator: what the gate says is what the wire sees."""
+import threading
 import time
 from pathlib import Path
+from unittest.mock import MagicMock, Mock
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from std_srvs.srv import Trigger
 from vla_ros.core.types import ActionChunk as CoreChunk
 from vla_ros.core.types import Command as CoreCommand
 from vla_ros.nodes import convert
-from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, SENSOR
+from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE, SENSOR
 from vla_ros.nodes.safety_validator import SafetyValidator
 from vla_ros.safety.rules import RULES
 from vla_ros_msgs.msg import ActionChunk, Command, SafetyReport
@@ -339,6 +341,85 @@ def test_every_rule_is_counted_in_diagnostics(around):
     values = robot.node.diagnose()
     assert {f"rule {rule.__name__}" for rule in RULES} <= set(values)
     assert int(values["rule rate"]) > 0 and values["rule bounds"] == "0"
+
+
+def test_a_tick_that_hangs_through_a_deactivation_does_not_have_the_last_word(around):
+    robot = Robot(around).moving()
+    send, started, once = robot.node._outputs.send, threading.Event(), iter([True])
+
+    def slow(action, now):
+        if action["linear.x"] > 0.2 and next(once, False):
+            started.set()
+            time.sleep(0.35)
+        send(action, now)
+    robot.node._outputs.send = slow
+    assert started.wait(5.0)
+    robot.node.leave()
+    time.sleep(0.5)
+    assert robot.twists[-1].linear.x == 0.0
+
+
+def test_a_stop_button_that_was_pressed_before_the_gate_began_is_heard(around):
+    button = around.speaker(Bool, "stop", LATCHED)
+    button.publish(Bool(data=True))
+    robot = Robot(around)
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
+
+
+def test_auto_arm_leaves_it_to_people_after_a_stop(around):
+    robot = Robot(around, auto_arm=True)
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.HOLDING)
+    for name in ("deactivate", "activate"):
+        getattr(robot.node, f"trigger_{name}")()
+    for pressed in (True, False):
+        robot.stops.publish(Bool(data=pressed))
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED and not robot.node._stop_pressed)
+    assert robot.call("reset").success
+    time.sleep(0.3)
+    assert robot.reports[-1].state == SafetyReport.DISARMED
+
+
+@pytest.mark.parametrize("name, value", [("robot_file", "x" * 300), ("robot_file", "/"), ("clock_jump", 0.03), ("rate", 5.0)])
+def test_a_parameter_that_cannot_be_is_refused_and_the_gate_lives(around, name, value):
+    robot = Robot(around).moving()
+    refused = set_parameter(robot, name, value)
+    assert not refused.successful and refused.reason
+    robot.reports.clear()
+    around.wait(lambda: robot.reports and robot.reports[-1].state == SafetyReport.ACTIVE)
+
+
+def test_a_log_that_blocks_does_not_block_the_watchdog(around, monkeypatch):
+    robot = Robot(around).moving()
+    monkeypatch.setattr(robot.node, "get_logger", lambda: time.sleep(3.0))
+    robot.ranges = [1.0] * 20_001  # refused in the watchdog's thread
+    sent = []
+    send = robot.node._outputs.send
+    robot.node._outputs.send = lambda action, now: (sent.append(time.monotonic()), send(action, now))
+    time.sleep(1.0)
+    assert len(sent) > 35
+    monkeypatch.undo()
+
+
+def test_a_huge_action_is_refused(around):
+    robot = Robot(around).moving()
+    robot.values = {f"channel_{i}": 0.0 for i in range(65)}
+    around.wait(lambda: robot.node.stats.drops["huge action"])
+    around.wait(lambda: robot.reports[-1].rule == "age")
+
+
+def test_a_long_reason_is_cut(around):
+    robot = Robot(around).moving()
+    robot.values = {"x" * 100_000: 0.0}
+    around.wait(lambda: robot.reports[-1].rule == "shape")
+    assert len(robot.reports[-1].reason) == 300
+
+
+def test_a_flood_on_a_topic_that_is_read_does_not_hold_the_watchdog(around):
+    robot = Robot(around).moving()
+    reader = next(iter(robot.node._readers))
+    endless = MagicMock(take_message=lambda kind, raw: (Header(frame_id="inference/active/1"), None))
+    reader.subscription = Mock(handle=endless)
+    assert len(reader.take()) == PULSE.depth
 
 
 def on_a_real_robot(tmp_path):
