@@ -264,10 +264,10 @@ def people() -> list[Fault]:
 
 
 def policies(good: float = WORK) -> list[Fault]:
-    """`good`: s of good work before a NaN; a minute with --long."""
+    """`good`: s of good work before a NaN; a minute with --long. Rule `stop`: the supervisor may be quicker."""
     broken = partial(Fault, world="robot", mend=cancel, after=rules("holding", "stopped"))
     out = [
-        broken(f"the policy {what}", inject=partial(spoil, kind, WORK), limit=limit + STOP, rules=rules(*by))
+        broken(f"the policy {what}", inject=partial(spoil, kind, WORK), limit=limit + STOP, rules=rules(*by, "stop"))
         for what, kind, limit, by in (
             ("raises an exception", "error", AGE, ("age",)),
             ("gives nothing", "nothing", AGE, ("age",)),
@@ -282,9 +282,9 @@ def policies(good: float = WORK) -> list[Fault]:
     out.append(broken(f"the policy gives NaN after {good:g} s of good work",
                       inject=partial(spoil, "nan", good), limit=STOP, rules=rules("finite")))
     out.append(broken("the policy's process has no memory left", inject=partial(spoil, "memory", WORK),
-                      limit=AGE + STOP, rules=QUIET, itself=MAY))
-    out.append(broken("the policy hangs", inject=partial(spoil, "hang", WORK), limit=AGE + STOP, rules=QUIET,
-                      mend=replace_policy))
+                      limit=AGE + STOP, rules=QUIET | rules("stop"), itself=MAY))
+    out.append(broken("the policy hangs", inject=partial(spoil, "hang", WORK), limit=AGE + STOP,
+                      rules=QUIET | rules("stop"), mend=replace_policy))
     return out
 
 
