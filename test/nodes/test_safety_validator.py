@@ -359,13 +359,6 @@ def test_a_tick_that_hangs_through_a_deactivation_does_not_have_the_last_word(ar
     assert robot.twists[-1].linear.x == 0.0
 
 
-def test_a_stop_button_that_was_pressed_before_the_gate_began_is_heard(around):
-    button = around.speaker(Bool, "stop", LATCHED)
-    button.publish(Bool(data=True))
-    robot = Robot(around)
-    around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
-
-
 def test_auto_arm_leaves_it_to_people_after_a_stop(around):
     robot = Robot(around, auto_arm=True)
     around.wait(lambda: robot.reports[-1].state == SafetyReport.HOLDING)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from geometry_msgs.msg import Twist, TwistStamped
+from rclpy.duration import Duration
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -40,6 +41,11 @@ class Outputs:
     def stop(self, now: int) -> None:
         """Zero for everything that stops at zero; needs nothing else to work."""
         self.send({channel.name: 0.0 for channel in self._robot.channels if channel.stop == "zero"}, now)
+
+    def settle(self, seconds: float) -> None:
+        """Waits until the robot has what was sent, at most so long: what is on its way dies with the process."""
+        for _, publisher in self._publishers:
+            publisher.wait_for_all_acked(Duration(seconds=seconds / len(self._publishers)))
 
     def _message(self, output: Output, values: Mapping[str, float], now: int) -> Any:
         if output.type == "std_msgs/msg/Float64MultiArray":

@@ -22,7 +22,6 @@ from vla_ros.core.robot import Robot, Sensor, load_robot
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
-from vla_ros.nodes.events import SubscriptionEventCallbacks
 from vla_ros.nodes.outputs import Outputs
 from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE, STATE
 from vla_ros.nodes.reader import Reader
@@ -62,11 +61,8 @@ class SafetyValidator(ManagedNode):
         self._may_auto_arm = False
         self._unknown: set[str] = set()  # publishers of robot commands whose node is not known yet
         # Heard in every state of the node, reliable or not: a pressed button must not be missed.
-        # LATCHED as well, for a button that was pressed before this process began.
-        quiet = SubscriptionEventCallbacks(use_default_callbacks=False)  # no button matches all three
-        for qos in (EVENTS, STATE, LATCHED):
-            self.create_subscription(Bool, "stop", lambda message: self.guard(self._on_stop, message), qos,
-                                     event_callbacks=quiet)
+        for qos in (EVENTS, STATE):
+            self.create_subscription(Bool, "stop", lambda message: self.guard(self._on_stop, message), qos)
 
     def configure(self) -> None:
         self._robot = robot = load_robot(self.p["robot_file"])
@@ -153,6 +149,8 @@ class SafetyValidator(ManagedNode):
                 self._lock.release()
         if self._thread:
             self._thread.join(timeout=1.0)
+        self._stop_now(self.now())  # again: the first may be lost where DDS waits for a reader that died
+        self._outputs.settle(0.3)
 
     # -- the watchdog's thread -------------------------------------------------------------------------
     def _watch(self, token: object) -> None:
