@@ -79,6 +79,22 @@ def test_a_black_picture_is_reported_where_it_lasts(around):
     assert "black" in camera.film(2.0, lambda: np.zeros((48, 64, 3), np.uint8))
 
 
+@pytest.mark.parametrize("still", [picture(), np.zeros((48, 64, 3), np.uint8)], ids=["frozen", "black"])
+def test_a_frozen_or_lasting_black_picture_is_not_handed_on(around, still):
+    """With a new stamp it would be a new picture to everybody after; without it, the gate holds by its age."""
+    camera = Camera(around, frozen_after=0.6)
+    frames = around.hear(Image, "frame", PICTURES)
+    assert camera.film(3.0, lambda: still)
+    time.sleep(0.2)
+    del frames[:]
+    for _ in range(5):
+        camera.speaker.publish(convert.image_message(still, time.time_ns(), "optical"))
+        time.sleep(0.05)
+    assert not frames
+    camera.speaker.publish(convert.image_message(picture(), time.time_ns(), "optical"))
+    around.wait(lambda: frames)
+
+
 def test_only_bad_images_are_reported_with_the_reason(around):
     camera = Camera(around)
     said = camera.film(2.0, picture, stamp=lambda: time.time_ns() - 10 * SECOND)

@@ -28,8 +28,9 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("max_bytes", 34_000_000, "a larger image message is refused", "byte", 1, 2**31),
         P("max_future", 0.1, "an image stamped further ahead of the clock is refused", "s", 0.0, 10.0, live=True),
         P("max_age", 1.0, "an older image is refused", "s", 0.01, 60.0, live=True),
-        P("frozen_after", 5.0, "the same picture for so long is reported", "s", 0.1, 3600.0),
-        P("black_below", 2.0, "a darker mean is reported as black", "of 255", 0.0, 255.0),
+        P("frozen_after", 5.0, "the same picture for so long is a frozen camera, and not handed on; a simulated "
+          "camera without noise needs more", "s", 0.1, 3600.0),
+        P("black_below", 2.0, "a darker mean is black; where it lasts, not handed on", "of 255", 0.0, 255.0),
         P("fault_after", 3.0, "no image, only bad or only black ones for so long is a vision fault", "s", 0.1, 3600.0,
           live=True),
     ),
@@ -80,8 +81,8 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
           3600.0, live=True),
         P("saturation_limit", 10.0, "actions over a limit for longer are held; 0: never", "s", 0.0, 3600.0, live=True),
         P("seam_pause", 0.3, "the hold after two chunks that do not fit together", "s", 0.0, 10.0, live=True),
-        P("realtime_priority", 10, "SCHED_FIFO for the gate's process where the system allows it; 0: ordinary", "", 0,
-          99),
+        P("realtime_priority", 0, "SCHED_FIFO for the gate's process where the system allows it; 0: ordinary (see "
+          "doc/gate.md)", "", 0, 99),
         P("auto_arm", False, "arms once by itself, for simulation only: the robot file must say simulated: true"),
     ),
     "supervisor": (

@@ -65,9 +65,14 @@ class CameraIngest(ManagedNode):
             self.trouble = f"only bad images for {silent / 1e9:.1f} s: {self._badness}"
         elif silent > patience:
             self.trouble = f"no image for {silent / 1e9:.1f} s on {self._topic}; is the camera's driver running?"
-        elif not self.trouble or (self._dark and now - self._dark <= patience):
-            return  # all is well, or a black picture that does not last yet
+        elif not self._lasts(self.trouble):
+            return
         self.report_fault("vision", self.trouble)
+
+    def _lasts(self, trouble: str) -> bool:
+        """A frozen picture has lasted already; a black one may be a moment's."""
+        dark = time.monotonic_ns() - self._dark if self._dark else None
+        return bool(trouble) and (dark is None or dark > to_nanoseconds(self.p["fault_after"]))
 
     def _take(self, message: Any, to_picture: Callable[[Any], np.ndarray]) -> None:
         start = time.monotonic_ns()
@@ -126,11 +131,14 @@ class CameraIngest(ManagedNode):
         resize(picture, self._size, self._resize, out=self._picture)
         self._message.header.stamp = time_message(stamp)
         self._message.header.frame_id = frame_id
-        self._frame.publish(self._message)
         assert self._health is not None
         trouble = self._health.look(self._picture, stamp)
         self._good = time.monotonic_ns()
         self._dark = (self._dark or self._good) if "black" in trouble else 0
+        if self._lasts(trouble):
+            self.stats.drop("frozen or black")  # handed on, an old picture with a new stamp would be a new one to all
+        else:
+            self._frame.publish(self._message)
         if trouble and trouble != self.trouble:
             self.get_logger().warning(trouble, throttle_duration_sec=5.0)
         self.trouble = trouble

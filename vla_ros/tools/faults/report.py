@@ -33,7 +33,7 @@ def page(faults: Sequence[Fault], results: Sequence[Result], repeat: int) -> str
     for fault in faults:
         out += "| " + " | ".join(_row(fault, ran[fault.name])) + " |\n"
     notes = [f"* {fault.name}: {note}." for fault in faults for note in _notes(ran[fault.name])]
-    bad = [f"* {fault.name}: {fault.hole or problem.partition(': not within')[0]}." for fault in faults
+    bad = [f"* {fault.name}: {problem.partition(': not within')[0]}." for fault in faults
            for problem in dict.fromkeys(text for result in ran[fault.name] for text in result.problems)]
     return out + _section("What else was measured", notes) + _section("What did not hold", list(dict.fromkeys(bad)))
 

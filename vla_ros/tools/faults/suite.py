@@ -193,6 +193,7 @@ class Suite:
         """To one of the stand-ins that can fail; returns when it did."""
         note = self.folder / what
         note.unlink(missing_ok=True)
+        self.wait(self._faults[what].get_subscription_count, 5.0, f"{what} hears of its fault")
         self._faults[what].publish(String(data=verb))
         return self.noted(what, 5.0)
 
