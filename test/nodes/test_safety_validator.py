@@ -284,6 +284,16 @@ def test_what_the_lidar_sees_stops_the_robot(around):
     around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
 
 
+def test_what_is_on_the_left_of_the_lidar_is_on_the_left_of_the_robot(around):
+    robot = Robot(around).moving()
+    ranges = [float("inf")] * 36
+    ranges[26] = 0.4  # -3.1 + 26 x 0.17 = 1.32 rad
+    robot.ranges = ranges
+    around.wait(lambda: len(robot.node._inputs.readings["/scan"][0].points))
+    x, y = robot.node._inputs.readings["/scan"][0].points[0]
+    assert (x, y) == (pytest.approx(0.4 * np.cos(1.32), abs=1e-3), pytest.approx(0.4 * np.sin(1.32), abs=1e-3))
+
+
 def test_a_scan_too_large_to_read_in_time_is_refused_and_the_old_one_grows_stale(around):
     robot = Robot(around).moving()
     robot.ranges = [1.0] * 20_001
@@ -303,6 +313,8 @@ def test_a_range_sensor_is_a_cone(around, tmp_path):
         sonar.publish(message)
     around.node.create_timer(0.05, ping)
     robot = Robot(around, str(tmp_path / "robot.yaml"), sensor="/sonar").moving()
+    angles = robot.node._inputs.readings["/sonar"][0].angles
+    assert (angles[0], angles[-1]) == (pytest.approx(-0.25), pytest.approx(0.25))
     message.range = 0.25
     around.wait(lambda: robot.reports[-1].rule == "obstacle")
 

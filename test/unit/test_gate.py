@@ -1,11 +1,12 @@
 """The gate: its states, what it lets through, and that nothing but `arm` ever arms it."""
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from gate_world import JOINTS, MS, S, World, reaching
 
-from vla_ros.core.types import ActionChunk
+from vla_ros.core.types import ActionChunk, Command
 from vla_ros.safety import gate as gate_module
 from vla_ros.safety.gate import State
 from vla_ros.safety.situation import Finding, Verdict
@@ -328,3 +329,43 @@ def test_every_rule_has_its_counter_from_the_start():
     counters = World().gate.counters
     assert {rule.__name__ for rule in gate_module.RULES} | {"order"} == set(counters)
     assert set(counters.values()) == {0}
+
+
+def test_arming_again_changes_nothing():
+    world = World().moving()
+    assert world.arm() == (True, "already armed")
+    world.tick()
+    assert world.report.state is State.ACTIVE  # the instruction from before is not older than this
+
+
+@pytest.mark.parametrize("value", [3.0, -3.0])
+def test_neither_end_of_the_bounds_is_left(monkeypatch, value):
+    world = World().moving()
+    monkeypatch.setattr(gate_module, "RULES", tuple(rule for rule in gate_module.RULES
+                                                    if rule.__name__ not in ("seam", "bounds", "limits", "rate")))
+    world.values["linear.x"] = value
+    assert world.tick().state is State.STOPPED
+    assert world.action["linear.x"] == 0.0
+
+
+def test_a_picture_that_was_old_when_its_action_came_is_that_old_by_the_steady_clock_too():
+    world = World().moving()
+    chunk, world.speaks = world.inputs.chunk, False
+    world.inputs.chunk = replace(chunk, stamp=world.now + world.offset - 350 * MS)
+    world.gate._intake.chunk = None  # the first one after a pause
+    for _ in range(4):
+        world.offset -= 19 * MS  # the ROS clock hardly moves
+        world.tick()
+    assert world.report.rule == "age"
+
+
+def test_after_another_arming_an_instruction_with_a_smaller_number_counts():
+    """Numbers come from a wall clock; where that was set back, arming again mends it."""
+    world = World().moving()
+    world.gate.disarm()
+    world.inputs.command = Command(world.now + world.offset, 0, "")
+    world.tick()
+    assert world.arm()[0]
+    world.say("go")
+    world.tick(2)
+    assert world.report.state is State.ACTIVE

@@ -2,7 +2,7 @@
 from dataclasses import replace
 
 import pytest
-from gate_world import ARM, MS, S, World
+from gate_world import ARM, MS, ROBOT, S, World, reaching
 
 from vla_ros.safety.gate import State
 
@@ -43,7 +43,45 @@ def test_the_same_holds_for_the_gate_s_own_limits(fields, allowed):
             world.gate.change(world.gate.robot, settings)
 
 
-@pytest.mark.parametrize("fields", [{"stop": 0.2}, {"slow": 0.5}, {"hysteresis": 0.0}, {"time_to_collision": 0.5},
+@pytest.mark.parametrize("name", ["max_age", "max_future", "clock_jump", "clock_stall", "measured_age",
+                                  "instruction_limit", "repeat_limit", "saturation_limit"])
+def test_each_of_its_times_is_looser_when_it_is_longer(name):
+    world = World().moving()
+    settings = world.gate.settings
+    with pytest.raises(ValueError, match=f"{name} .* looser than now"):
+        world.gate.change(world.gate.robot, replace(settings, **{name: getattr(settings, name) + 1}))
+    world.gate.change(world.gate.robot, replace(settings, **{name: getattr(settings, name) - 1}))
+
+
+@pytest.mark.parametrize("side", ["front", "back", "left", "right"])
+def test_a_smaller_footprint_is_looser(side):
+    world = World().moving()
+    robot = world.gate.robot
+    with pytest.raises(ValueError, match=f"footprint {side} .* looser than now"):
+        world.gate.change(replace(robot, footprint=replace(robot.footprint, **{side: 0.01})), world.gate.settings)
+    world.gate.change(replace(robot, footprint=replace(robot.footprint, **{side: 1.0})), world.gate.settings)
+
+
+def test_wider_soft_limits_are_looser():
+    world = reaching({})
+    joint = replace(ARM.channel("joint_1"), soft=(-1.81, 1.8))
+    robot = replace(ARM, channels=tuple(joint if channel.name == "joint_1" else channel for channel in ARM.channels))
+    with pytest.raises(ValueError, match="joint_1 soft, low, .* looser than now"):
+        world.gate.change(robot, world.gate.settings)
+
+
+@pytest.mark.parametrize("change", [
+    lambda robot: replace(robot, channels=(replace(robot.channels[0], scale=2.0), *robot.channels[1:])),
+    lambda robot: replace(robot, outputs=robot.outputs[:1]),
+    lambda robot: replace(robot, obstacles=replace(robot.obstacles, sensors=())),
+    lambda robot: replace(robot, obstacles=None), lambda robot: replace(robot, simulated=False),
+])
+def test_what_is_no_limit_does_not_change_without_a_cleanup(change):
+    with pytest.raises(ValueError, match="in more than its limits; clean the gate up"):
+        World().gate.change(change(ROBOT), World().gate.settings)
+
+
+@pytest.mark.parametrize("fields", [{"beside": 0.05}, {"stop": 0.2}, {"slow": 0.5}, {"hysteresis": 0.0}, {"time_to_collision": 0.5},
                                     {"blind_speed": 0.1}, {"max_age": 1.0}])
 def test_and_for_obstacles(fields):
     world = World().moving()

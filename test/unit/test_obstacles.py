@@ -221,3 +221,27 @@ def test_the_nearest_and_the_soonest_of_all_sensors_count():
         finding = rules.obstacle(row=(0.0, 0.5), channels=(SPEED, TURN), robot=robot(stop=0.01, slow=0.02), was_blocked=False,
                                  readings={str(i): (reading, 0, 0) for i, reading in enumerate(readings)})
         assert finding is None or finding.row[1] < 0.5
+
+
+@pytest.mark.parametrize("gap", [0.31, 0.45, 0.59])
+def test_a_slow_robot_sees_as_far_as_a_fast_one(gap):
+    assert ask((0.02, 0.0), (0.3 + gap, 0.0)).verdict is Verdict.LIMITED
+
+
+def test_a_turn_reaches_as_far_as_the_corners_do():
+    """0.5 rad/s for 10 s sweep a circle of 0.34 m; something at its edge is met, though the base does not move."""
+    assert approach(np.array([[0.0, 0.32]]), BOX, (0.0, 0.0, 0.5), LIMITS)[0] == pytest.approx(0.17)
+
+
+def test_one_sensor_that_sees_the_way_is_enough():
+    forward = Reading(0, np.zeros((0, 2)), np.linspace(-0.4, 0.4, 9), np.full(9, True))
+    backward = Reading(0, np.zeros((0, 2)), np.linspace(2.8, 3.5, 9), np.full(9, True))
+    for speed in (0.2, -0.2):
+        assert rules.obstacle(row=(speed, 0.0), channels=(SPEED, TURN), robot=robot(), was_blocked=False,
+                              readings={"a": (forward, 0, 0), "b": (backward, 0, 0)}) is None
+
+
+def test_the_time_until_it_touches_is_rather_too_early():
+    for distance in np.arange(0.02, 0.48, 0.01):
+        _, _, time = approach(np.array([[0.3 + distance, 0.0]]), BOX, (0.5, 0.0, 0.0), LIMITS)
+        assert distance / 0.5 - 0.11 <= time <= distance / 0.5 + 1e-9
