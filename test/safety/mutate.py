@@ -24,7 +24,8 @@ RANGES, CHANGES = "vla_ros/safety/obstacles.py", "vla_ros/safety/changes.py"
 NODE, OUTPUTS, CONVERT = "vla_ros/nodes/safety_validator.py", "vla_ros/nodes/outputs.py", "vla_ros/nodes/convert.py"
 PURE = ["test/unit/test_rules.py", "test/unit/test_obstacles.py", "test/unit/test_gate.py", "test/unit/test_gate_joints.py",
         "test/unit/test_gate_anomalies.py", "test/unit/test_gate_changes.py", "test/unit/test_gate_properties.py"]
-WIRE = ["test/nodes/test_safety_validator.py"]
+WIRE = ["test/nodes/test_safety_validator.py", "test/nodes/test_gate_sources.py", "test/nodes/test_gate_parameters.py",
+        "test/nodes/test_gate_watchdog.py"]
 EXAMPLES = "300"  # and always the same ones
 
 # (file, what stands there, what is put in its place)
@@ -63,7 +64,8 @@ MUTATIONS = [
     (RULES, "low, high = min(channel.soft[0], stands), max(channel.soft[1], stands)", "low, high = channel.bounds"),
     (RULES, "if before is None:\n            return _held(\"rate\"", "if before == 1e9:\n            return _held(\"rate\""),
     # a rule dropped
-    *((RULES, f"{rule}, ", "") for rule in ("rivals", "generation", "shape", "finite", "bounds", "limits", "age")),
+    *((RULES, f"{rule}, ", "") for rule in ("rivals", "generation", "shape", "finite", "bounds", "age")),
+    (RULES, "repeat, limits,\n", "repeat,\n"),
     (RULES, "saturation, obstacle, joints,", "saturation, joints,"),
     (RULES, "obstacle, joints, deadband", "obstacle, deadband"),
     (RULES, "joints, deadband, rate,", "joints, deadband,"),
@@ -75,8 +77,7 @@ MUTATIONS = [
     (GATE, "self._armed = inputs.command.generation, now_stamp", "self._armed = 0, now_stamp"),
     (GATE, "self._armed = inputs.command.generation, now_stamp", "self._armed = inputs.command.generation, 0"),
     (GATE, "self._intake.newest_generation = inputs.command.generation", "pass"),
-    (GATE, "if self.state in (State.HOLDING, State.ACTIVE):\n                finding,",
-           "if self.state is not State.STOPPED:\n                finding,"),
+    (GATE, "elif self.state is State.DISARMED:\n            finding", "elif False:\n            finding"),
     (GATE, "cause = inputs.cause() or (trouble if armed else \"\")", "cause = trouble if armed else \"\""),
     (GATE, "cause = inputs.cause() or (trouble if armed else \"\")", "cause = inputs.cause()"),
     (GATE, "at_once = disarmed or verdict is Verdict.STOPPED", "at_once = disarmed"),
@@ -140,7 +141,6 @@ MUTATIONS = [
     (NODE, "if not self._running:  #", "if False:  #"),
     (NODE, "while self._running is token:", "while True:"),
     (NODE, "self._may_auto_arm = False  # a person has taken over", "pass"),
-    (NODE, "self._may_auto_arm = self._may_auto_arm and not message.data", "pass"),
     (NODE, "len(message.channels) > MOST_CHANNELS or", "len(message.channels) > 10**9 or"),
     (NODE, "if name == self.get_name() and life != self._life:", "if False:"),
     (NODE, "self._gate.latch(\"the stop is pressed\")", "pass"),

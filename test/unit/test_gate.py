@@ -369,3 +369,26 @@ def test_after_another_arming_an_instruction_with_a_smaller_number_counts():
     world.say("go")
     world.tick(2)
     assert world.report.state is State.ACTIVE
+
+
+def test_a_value_that_is_not_finite_in_a_later_row_holds_now():
+    world = World().moving()
+    world.speaks = False
+    values = np.array([[0.3, 1.0], [math.nan, 1.0]], np.float32)
+    world.inputs.chunk = replace(world.inputs.chunk, stamp=world.inputs.chunk.stamp + 1, values=values)
+    assert world.tick().rule == "finite"
+
+
+def test_an_instruction_of_the_arming_s_own_number_does_not_move_it_however_new_it_looks():
+    world = World()
+    world.tick()
+    world.arm()
+    world.inputs.command = Command(world.now + world.offset + S, world.inputs.command.generation, "go")
+    assert world.tick(5).rule == "generation"
+
+
+def test_a_picture_grows_old_by_the_ros_clock_as_well():
+    world = World().moving()
+    world.speaks = False
+    world.offset += 370 * MS  # too little for a jump
+    assert world.tick().rule == "age"

@@ -6,7 +6,7 @@ import pytest
 
 from vla_ros.core.robot import Channel, Footprint, Obstacles, Robot, Sensor
 from vla_ros.safety import rules
-from vla_ros.safety.obstacles import Reading, approach, distances, look, sees
+from vla_ros.safety.obstacles import Reading, _seen_later, approach, distances, look, sees
 from vla_ros.safety.situation import Settings, Verdict
 
 MS = 1_000_000
@@ -216,11 +216,11 @@ def test_the_nearest_and_the_soonest_of_all_sensors_count():
         finding = rules.obstacle(row=(0.1, 0.0), channels=(SPEED, TURN), robot=robot(), was_blocked=False,
                                  readings={str(i): (reading, 0, 0) for i, reading in enumerate(readings)})
         assert finding.row[0] == pytest.approx(0.1 * (0.4 - 0.3) / 0.3)
-    beside_the_way = at((0.25, 0.35))  # touched first while it turns, though not nearest
-    for readings in ((at((0.3 + 0.19, 0.0)), beside_the_way), (beside_the_way, at((0.3 + 0.19, 0.0)))):
-        finding = rules.obstacle(row=(0.0, 0.5), channels=(SPEED, TURN), robot=robot(stop=0.01, slow=0.02), was_blocked=False,
-                                 readings={str(i): (reading, 0, 0) for i, reading in enumerate(readings)})
-        assert finding is None or finding.row[1] < 0.5
+    near, far = at((0.3 + 0.2, 0.0)), at((0.3 + 0.45, 0.0))  # touched after 0.4 and 0.9 s
+    for readings in ((near, far), (far, near)):
+        finding = rules.obstacle(row=(0.5, 0.0), channels=(SPEED, TURN), robot=robot(stop=0.01, slow=0.02),
+                                 was_blocked=False, readings={str(i): (reading, 0, 0) for i, reading in enumerate(readings)})
+        assert finding.row[0] <= 0.5 * 0.4 + 1e-9
 
 
 @pytest.mark.parametrize("gap", [0.31, 0.45, 0.59])
@@ -245,3 +245,15 @@ def test_the_time_until_it_touches_is_rather_too_early():
     for distance in np.arange(0.02, 0.48, 0.01):
         _, _, time = approach(np.array([[0.3 + distance, 0.0]]), BOX, (0.5, 0.0, 0.0), LIMITS)
         assert distance / 0.5 - 0.11 <= time <= distance / 0.5 + 1e-9
+
+
+@pytest.mark.parametrize("twist, point, seen", [
+    ((1.0, 0.0, 0.0), (3.0, 1.0), (2.0, 1.0)), ((0.0, 1.0, 0.0), (3.0, 1.0), (3.0, 0.0)),
+    ((0.0, 0.0, math.pi / 2), (1.0, 0.0), (0.0, -1.0)), ((0.0, 0.0, math.pi / 2), (0.0, 1.0), (1.0, 0.0)),
+    ((0.0, 0.0, -math.pi / 2), (1.0, 0.0), (0.0, 1.0)),
+    ((1.0, 0.0, math.pi / 2), (2 / math.pi, 1 + 2 / math.pi), (1.0, 0.0)),  # a quarter of a circle to the left
+    ((0.0, 1.0, math.pi / 2), (-2 / math.pi, 1 + 2 / math.pi), (1.0, 0.0)),
+])
+def test_where_a_point_is_seen_a_second_later(twist, point, seen):
+    x, y = _seen_later(np.array([point]), twist, np.array([[1.0]]))
+    assert (x[0, 0], y[0, 0]) == (pytest.approx(seen[0]), pytest.approx(seen[1]))

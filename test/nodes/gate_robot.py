@@ -1,0 +1,82 @@
+"""Everything around the gate, for the tests of its node: sources, an operator and a policy."""
+import time
+from pathlib import Path
+
+import numpy as np
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import JointState, LaserScan
+from std_msgs.msg import Bool, Float64MultiArray, Header
+from std_srvs.srv import Trigger
+
+from vla_ros.core.types import ActionChunk as CoreChunk
+from vla_ros.core.types import Command as CoreCommand
+from vla_ros.nodes import convert
+from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, SENSOR
+from vla_ros.nodes.safety_validator import SafetyValidator
+from vla_ros_msgs.msg import ActionChunk, Command, SafetyReport
+
+SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
+
+
+class Robot:
+    """Everything around the gate: sources at 20 Hz, an operator, a policy."""
+
+    def __init__(self, around, robot_file=SIM, sensor="/scan", **parameters):
+        self.around = around
+        self.node = around.start(SafetyValidator, robot_file=robot_file, required_nodes=["inference"], **parameters)
+        self.twists = around.hear(Twist, "/cmd_vel", LATEST)
+        self.grips = around.hear(Float64MultiArray, "/gripper_controller/commands", LATEST)
+        self.reports = around.hear(SafetyReport, "safety_report", EVENTS)
+        self.chunks = around.speaker(ActionChunk, "action_chunk", LATEST)
+        self.commands = around.speaker(Command, "command", LATCHED)
+        self.stops = around.speaker(Bool, "stop", EVENTS)
+        self.joints = around.speaker(JointState, "/joint_states", EVENTS)
+        self.odometry = around.speaker(Odometry, "/odom", EVENTS)
+        self.scans = around.speaker(LaserScan, "/scan", SENSOR)
+        self.ranges = [float("inf")] * 36
+        self.heartbeats = around.speaker(Header, "heartbeat", EVENTS)
+        self.values, self.generation, self.alive = {"linear.x": 0.3, "gripper": 0.5}, 0, True
+        self.stage = "active"
+        around.node.create_timer(0.05, self.live)
+        self.commands.publish(convert.command_message(CoreCommand(time.time_ns(), 0, "")))
+        around.wait(lambda: self.reports and "node inference" in self.node._inputs.seen
+                    and "/odom" in self.node._inputs.seen and "gripper" in self.node._inputs.measured
+                    and sensor in self.node._inputs.readings)
+
+    def live(self):
+        if not self.alive:
+            return
+        self.joints.publish(JointState(name=["gripper_joint"], position=[0.1]))
+        self.odometry.publish(Odometry())
+        scan = LaserScan(angle_min=-3.1, angle_increment=0.17, range_min=0.05, range_max=10.0, ranges=self.ranges)
+        scan.header.stamp = convert.time_message(time.time_ns())
+        self.scans.publish(scan)
+        self.heartbeats.publish(Header(frame_id=f"inference/{self.stage}/1"))
+        if self.generation and self.values:
+            self.chunks.publish(convert.chunk_message(CoreChunk(
+                time.time_ns() - 10_000_000, self.generation, tuple(self.values),
+                np.array([list(self.values.values())], np.float32), 100_000_000, 1)))
+
+    def say(self, text):
+        self.generation += 1
+        self.commands.publish(convert.command_message(CoreCommand(time.time_ns(), self.generation, text)))
+
+    def call(self, name):
+        client = self.around.node.create_client(Trigger, f"safety_validator/{name}")
+        assert client.wait_for_service(5.0)
+        future = client.call_async(Trigger.Request())
+        self.around.wait(future.done)
+        return future.result()
+
+    def moving(self):
+        assert self.call("arm").success
+        self.say("go")
+        self.around.wait(lambda: self.twists[-1].linear.x > 0.29)
+        return self
+
+
+def standing_after(robot, start):
+    """Seconds until the first zero after `start`."""
+    robot.around.wait(lambda: robot.twists[-1].linear.x == 0.0)
+    return time.monotonic() - start

@@ -1,0 +1,162 @@
+"""safety_validator: whatever hangs, fails or floods, the gate speaks at its rate and the stop gets through."""
+import threading
+import time
+from unittest.mock import MagicMock, Mock
+
+import numpy as np
+from gate_robot import Robot, standing_after
+from std_msgs.msg import Bool, Header
+
+from vla_ros.core.types import ActionChunk as CoreChunk
+from vla_ros.nodes import convert, safety_validator
+from vla_ros.nodes.qos import PULSE
+from vla_ros_msgs.msg import SafetyReport
+
+
+def test_when_everything_falls_silent_it_stands_within_half_a_second(around):
+    robot = Robot(around).moving()
+    robot.alive, start = False, time.monotonic()
+    assert standing_after(robot, start) < 0.7
+    assert robot.reports[-1].rule in ("sources", "age")
+
+
+def test_a_blocked_executor_does_not_block_the_stop(around):
+    """Callbacks hang; the gate's own thread goes on and sees its sources grow old."""
+    robot = Robot(around).moving()
+    sent = []
+    send = robot.node._outputs.send
+    robot.node._outputs.send = lambda action, now: (sent.append((time.monotonic(), action["linear.x"])), send(action, now))
+    start = time.monotonic()
+    around.node.create_timer(0.01, lambda: time.sleep(2.0))
+    time.sleep(1.5)
+    stands = next(when for when, speed in sent if when > start + 0.1 and speed == 0.0)
+    assert stands - start < 0.7
+    assert len([when for when, _ in sent if start < when < start + 1.0]) > 35
+
+
+def test_a_tick_as_slow_as_its_period_does_not_lock_out_the_stop(around):
+    robot = Robot(around).moving()
+    send = robot.node._outputs.send
+    robot.node._outputs.send = lambda action, now: (time.sleep(0.025), send(action, now))
+    robot.stops.publish(Bool(data=True))
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED, 2.0)
+    start = time.monotonic()
+    robot.node.leave()
+    assert time.monotonic() - start < 1.5
+
+
+def test_deactivating_says_zero_first(around):
+    robot = Robot(around).moving()
+    robot.twists.clear()
+    sent, send, thread = [], robot.node._outputs.send, robot.node._thread
+    robot.node._outputs.send = lambda action, now: (sent.append((time.monotonic(), action["linear.x"])), send(action, now))
+    robot.node._thread = Mock(join=lambda timeout: time.sleep(0.5))  # whatever else takes long
+    start = time.monotonic()
+    robot.node.trigger_deactivate()
+    assert next(when for when, speed in sent if speed == 0.0) - start < 0.3
+    around.wait(lambda: robot.twists and robot.twists[-1].linear.x == 0.0)
+    around.wait(lambda: not thread.is_alive())
+    robot.node.trigger_activate()
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.DISARMED)
+
+
+def test_a_callback_that_raises_stops_the_robot(around, monkeypatch):
+    robot = Robot(around).moving()
+    monkeypatch.setattr(convert, "chunk", lambda message: 1 / 0)
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
+    assert "ZeroDivisionError" in robot.reports[-1].reason
+    assert robot.twists[-1].linear.x == 0.0
+
+
+def test_a_wire_that_fails_does_not_end_the_watchdog(around, monkeypatch):
+    robot = Robot(around).moving()
+    send = robot.node._outputs.send
+    monkeypatch.setattr(robot.node._outputs, "send", lambda *arguments: 1 / 0)
+    time.sleep(0.2)
+    monkeypatch.setattr(robot.node._outputs, "send", send)
+    robot.reports.clear()
+    around.wait(lambda: robot.reports and robot.reports[-1].state == SafetyReport.STOPPED)
+    assert robot.twists[-1].linear.x == 0.0
+    assert robot.node._thread.is_alive()
+
+
+def test_actions_that_come_faster_than_500_hz_do_not_make_it_run_faster(around):
+    robot = Robot(around).moving()
+    chunk = convert.chunk_message(CoreChunk(time.time_ns(), robot.generation, ("linear.x", "gripper"),
+                                            np.array([[0.3, 0.5]], np.float32), 100_000_000))
+    before, start = robot.node.stats.rates["command"].total, time.monotonic()
+    for _ in range(1000):
+        robot.node._on_chunk(chunk)
+    assert robot.node.stats.rates["command"].total - before < (time.monotonic() - start) * 500 + 60
+
+
+def test_a_stop_that_is_released_at_once_is_not_missed(around, monkeypatch):
+    robot = Robot(around).moving()
+    monkeypatch.setattr(safety_validator, "SHORTEST_WAIT", 10**10)  # no tick in between
+    with robot.node._lock:
+        for pressed in (True, False):
+            robot.node._on_stop(Bool(data=pressed))
+    monkeypatch.undo()
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
+
+
+def test_a_flood_of_actions_does_not_make_it_run_faster_than_500_hz(around):
+    robot = Robot(around).moving()
+    before = robot.node.stats.rates["command"].total
+    chunk = convert.chunk_message(CoreChunk(time.time_ns(), robot.generation, ("linear.x", "gripper"),
+                                            np.array([[0.3, 0.5]], np.float32), 100_000_000))
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        robot.chunks.publish(chunk)
+    assert robot.node.stats.rates["command"].total - before < 560
+    assert robot.reports[-1].state == SafetyReport.ACTIVE
+
+
+def test_a_tick_that_hangs_through_a_deactivation_does_not_have_the_last_word(around):
+    robot = Robot(around).moving()
+    send, started, once = robot.node._outputs.send, threading.Event(), iter([True])
+
+    def slow(action, now):
+        if action["linear.x"] > 0.2 and next(once, False):
+            started.set()
+            time.sleep(0.35)
+        send(action, now)
+    robot.node._outputs.send = slow
+    assert started.wait(5.0)
+    robot.node.leave()
+    time.sleep(0.5)
+    assert robot.twists[-1].linear.x == 0.0
+
+
+def test_a_log_that_blocks_does_not_block_the_watchdog(around, monkeypatch):
+    robot = Robot(around).moving()
+    monkeypatch.setattr(robot.node, "get_logger", lambda: time.sleep(3.0))
+    robot.ranges = [1.0] * 20_001  # refused in the watchdog's thread
+    sent = []
+    send = robot.node._outputs.send
+    robot.node._outputs.send = lambda action, now: (sent.append(time.monotonic()), send(action, now))
+    time.sleep(1.0)
+    assert len(sent) > 35
+    monkeypatch.undo()
+
+
+def test_a_huge_action_is_refused(around):
+    robot = Robot(around).moving()
+    robot.values = {f"channel_{i}": 0.0 for i in range(65)}
+    around.wait(lambda: robot.node.stats.drops["huge action"])
+    around.wait(lambda: robot.reports[-1].rule == "age")
+
+
+def test_a_long_reason_is_cut(around):
+    robot = Robot(around).moving()
+    robot.values = {"x" * 100_000: 0.0}
+    around.wait(lambda: robot.reports[-1].rule == "shape")
+    assert len(robot.reports[-1].reason) == 300
+
+
+def test_a_flood_on_a_topic_that_is_read_does_not_hold_the_watchdog(around):
+    robot = Robot(around).moving()
+    reader = next(iter(robot.node._readers))
+    endless = MagicMock(take_message=lambda kind, raw: (Header(frame_id="inference/active/1"), None))
+    reader.subscription = Mock(handle=endless)
+    assert len(reader.take()) == PULSE.depth
