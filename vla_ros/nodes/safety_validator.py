@@ -108,7 +108,8 @@ class SafetyValidator(ManagedNode):
             if before and before.state is State.STOPPED:
                 self._gate.latch(before.cause)
             then = self._inputs if before else Inputs()
-            self._inputs = Inputs(command=then.command, halt=then.halt, stop_pressed=self._stop_pressed)
+            self._inputs = Inputs(command=then.command, halt=then.halt, rivals=then.rivals,
+                                  stop_pressed=self._stop_pressed)
 
     def _settings(self, parameters: dict[str, Any]) -> Settings:
         if parameters["clock_jump"] < 2.0 / parameters["rate"]:
