@@ -10,11 +10,14 @@ import pytest
 pytest.importorskip("rclpy", reason="the system tests need ROS 2 (rclpy)")
 pytest.importorskip("mujoco", reason="the simulated robot needs MuJoCo")
 
-from std_msgs.msg import String
-from test_faults import SPIN, Suite
+pytest.importorskip("vla_ros_msgs", reason="the system tests need the messages: colcon build, then source install/setup.bash")
 
 from vla_ros.nodes import life
-from vla_ros.tools.processes import suite_environment, suite_nodes
+from vla_ros.tools.faults.suite import Suite
+from vla_ros.tools.faults.worlds import stand_in
+from vla_ros.tools.processes import node_command, suite_environment, suite_nodes
+
+SPIN = '{"values": {"linear.x": 0.0, "angular.z": 0.48}}'
 
 POLICY = """
 import time
@@ -42,7 +45,12 @@ main()
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory):
-    running = Suite(tmp_path_factory.mktemp("logs"))
+    folder, options = tmp_path_factory.mktemp("hung"), {"policy_options": SPIN}
+    commands = suite_nodes("constant", overrides={
+        "camera_ingest": options, "inference": options, "safety_validator": {"repeat_limit": 0.0},
+        "supervisor": {"diagnostics_period": 0.1}})
+    commands["simulator"] = stand_in(node_command("simulator", parameters={"seed": 3}), "vla_ros.tools.faults.robot")
+    running = Suite(folder, commands, suite_environment(), folder)
     yield running
     running.close()
 
@@ -96,7 +104,7 @@ def test_a_policy_that_hangs_soon_after_its_node_was_lost_hands_over_to_the_fall
     suite.spin()
     del suite.feedback[:]
     since = time.monotonic()
-    suite.words.publish(String(data="please hang"))
+    suite.utter("please hang")
     print(f"\npolicy hangs: standstill after {suite.standstill(since):.3f} s")
     # Step 1 was the process that came back a moment ago.
     suite.wait(lambda: heard(suite, "Step 2 of 2: the fallback policy takes over"), 5.0, "the second step")
