@@ -17,7 +17,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import JointState, LaserScan
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -50,7 +50,9 @@ class Sink(Node):
         self.diagnostics: dict[str, dict[str, str]] = {}
         self._odometry = self.create_publisher(Odometry, "/odom", 10)
         self._joints = self.create_publisher(JointState, "/joint_states", 10)
+        self._scan = self.create_publisher(LaserScan, "/scan", 10)
         self._words = self.create_publisher(String, f"{namespace}/instruction", 10)
+        self.create_timer(0.1, self._look)
         self.create_timer(0.02, self._state)
         self.create_timer(0.5, self._step)
         if not suite:
@@ -74,6 +76,13 @@ class Sink(Node):
                             position=[0.0, 0.0, 0.05])
         joints.header.stamp = now
         self._joints.publish(joints)
+
+    def _look(self) -> None:
+        """An empty room, all around."""
+        scan = LaserScan(angle_min=-math.pi, angle_increment=math.pi / 90.0, range_min=0.05, range_max=10.0,
+                         ranges=[math.inf] * 180)
+        scan.header.stamp = self.get_clock().now().to_msg()
+        self._scan.publish(scan)
 
     def _step(self) -> None:
         """Towards ready: the gate armed and the words given; the plain ones need only the words."""

@@ -41,7 +41,8 @@ def module(name: str, *arguments: str) -> list[str]:
 
 def _ours() -> dict[str, list[str]]:
     options = {"policy_options": json.dumps(OPTIONS)}
-    return suite_nodes("constant", overrides={"camera_ingest": options, "inference": options})
+    return suite_nodes("constant", overrides={
+        "camera_ingest": options, "inference": options, "safety_validator": {"repeat_limit": 0.0}})
 
 
 def _plain() -> dict[str, list[str]]:
