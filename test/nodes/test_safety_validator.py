@@ -74,6 +74,7 @@ def test_a_stop_pressed_while_it_was_down_is_not_missed(around):
     robot.node.trigger_activate()
     around.wait(lambda: {"node inference", "/odom"} <= set(robot.node._inputs.seen) and robot.node._inputs.readings)
     assert "the stop is pressed" in robot.call("arm").message
+    assert "release it first" in robot.call("reset").message
 
 
 def test_stopped_it_stays_stopped_through_cleanup_and_configure(around):

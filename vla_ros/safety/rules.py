@@ -76,7 +76,7 @@ def generation(*, chunk: ActionChunk | None, command: Command | None, armed: tup
         return _held("generation", "no instruction")
     if command.generation < newest_generation:
         return _held("generation", f"instruction {command.generation} came again after {newest_generation}; "
-                                   "give a new one")
+                                   "give a new one, or where that was no real one, disarm and arm again")
     if command.generation <= armed[0] or command.stamp < armed[1]:
         return _held("generation", f"instruction {command.generation} was given before the arming; give a new one")
     if chunk is None:
