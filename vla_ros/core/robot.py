@@ -143,16 +143,12 @@ def parse_robot(data: Any) -> Robot:
     for channel in channels:
         if sent.count(channel.name) != 1:
             raise ValueError(f"channel '{channel.name}' is sent by {sent.count(channel.name)} outputs; one is right")
-    topics = [output.topic for output in outputs]
-    for topic in topics:
-        if topics.count(topic) > 1:
-            raise ValueError(f"output '{topic}' is listed {topics.count(topic)} times; once is right")
+    _once([output.topic for output in outputs], "output ")
     joints = [channel.joint for channel in channels if channel.joint]
     for joint in joints:
         if joints.count(joint) > 1:
             raise ValueError(f"joint '{joint}' measures {joints.count(joint)} channels; one is right")
-    if not isinstance(data.get("simulated", False), bool):
-        raise ValueError(f"simulated is {data['simulated']!r}; give true or false")
+    simulated = _flag(data.get("simulated", False), "simulated")
     obstacles = _obstacles(data["obstacles"]) if "obstacles" in data else None
     if obstacles and "footprint" not in data:
         raise ValueError("obstacles needs a footprint: how far the robot reaches to its front, back, left and right")
@@ -160,7 +156,7 @@ def parse_robot(data: Any) -> Robot:
         _check_braking(obstacles, channels, outputs)
     footprint = _footprint(data["footprint"]) if "footprint" in data else Footprint(0.0, 0.0, 0.0, 0.0)
     return Robot(str(data["name"]), str(data.get("base_frame", "base_link")), channels, outputs, footprint, obstacles,
-                 data.get("simulated", False))
+                 simulated)
 
 
 def _check_braking(obstacles: Obstacles, channels: tuple[Channel, ...], outputs: tuple[Output, ...]) -> None:
@@ -196,10 +192,7 @@ def _obstacles(fields: Any) -> Obstacles:
         _number(getattr(obstacles, name), f"obstacles: {name}", above=0.0)
     if obstacles.time_to_collision > 10.0:
         raise ValueError(f"obstacles: time_to_collision is {obstacles.time_to_collision:g} s; give at most 10 s")
-    topics = [sensor.topic for sensor in obstacles.sensors]
-    for topic in topics:
-        if topics.count(topic) > 1:
-            raise ValueError(f"obstacles: '{topic}' is listed {topics.count(topic)} times; once is right")
+    _once([sensor.topic for sensor in obstacles.sensors], "obstacles: ")
     return obstacles
 
 
@@ -209,9 +202,7 @@ def _sensor(fields: Any) -> Sensor:
     if kind not in SENSOR_TYPES:
         raise ValueError(f"sensor '{topic}': type is {kind!r}; use one of {', '.join(sorted(SENSOR_TYPES))}")
     place = {name: _number(fields.get(name, 0.0), f"sensor '{topic}': {name}") for name in ("x", "y", "yaw")}
-    if not isinstance(fields.get("flipped", False), bool):
-        raise ValueError(f"sensor '{topic}': flipped is {fields['flipped']!r}; give true or false")
-    return Sensor(topic, kind, flipped=fields.get("flipped", False), **place,
+    return Sensor(topic, kind, flipped=_flag(fields.get("flipped", False), f"sensor '{topic}': flipped"), **place,
                   near=_number(fields.get("near", 0.0), f"sensor '{topic}': near", at_least=0.0))
 
 
@@ -279,6 +270,18 @@ def _keys(value: Any, what: str, needed: set[str], optional: set[str]) -> None:
     if found - needed - optional:
         unknown = ", ".join(sorted(map(str, found - needed - optional)))
         raise ValueError(f"{what} has unknown {unknown}; known are {', '.join(sorted(needed | optional))}")
+
+
+def _once(topics: list[str], where: str) -> None:
+    for topic in topics:
+        if topics.count(topic) > 1:
+            raise ValueError(f"{where}'{topic}' is listed {topics.count(topic)} times; once is right")
+
+
+def _flag(value: Any, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{what} is {value!r}; give true or false")
+    return value
 
 
 def _number(value: Any, what: str, above: float = -math.inf, at_least: float = -math.inf) -> float:
