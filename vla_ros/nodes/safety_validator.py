@@ -293,7 +293,6 @@ class SafetyValidator(ManagedNode):
     def _on_stop(self, message: Bool) -> None:
         with self._lock:
             self._stop_pressed = message.data
-            self._may_auto_arm = self._may_auto_arm and not message.data
             if self._gate is None:
                 return
             self._inputs.stop_pressed = message.data

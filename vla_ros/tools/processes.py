@@ -209,6 +209,7 @@ def _sweep(child: Child) -> None:
 
 # -- our own nodes -----------------------------------------------------------------------------------------
 NODES = ("safety_validator", "camera_ingest", "command_ingest", "synchronizer", "inference", "supervisor")
+BESIDE_GATE = NODES[1:]
 MODULES = {name: f"vla_ros.nodes.{name}" for name in NODES} | {"simulator": "vla_ros.sim.node"}
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 # One node is one thread's work, and the machine has few cores for six. glibc would return each image's

@@ -32,8 +32,8 @@ from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE
 from vla_ros.tools.bench.common import COMMANDS, write_json
 from vla_ros.tools.bench.gate_measure import Sent
 from vla_ros.tools.bench.gate_robot import FULL, JOINTS, SCAN, WIDE, chunk, room
-from vla_ros.tools.bench.gate_step import NODES
 from vla_ros.tools.bench.sink import DEEP, with_times
+from vla_ros.tools.processes import BESIDE_GATE
 from vla_ros_msgs.msg import ActionChunk
 from vla_ros_msgs.msg import Command as CommandMessage
 
@@ -87,7 +87,7 @@ class Player(Node):
         self._odometry.publish(odometry)
 
     def _beat(self) -> None:
-        for name in NODES:
+        for name in BESIDE_GATE:
             header = Header(frame_id=f"{name}/active/bench")
             header.stamp = self.get_clock().now().to_msg()
             self._heartbeat.publish(header)

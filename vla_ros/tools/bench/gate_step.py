@@ -13,12 +13,12 @@ from vla_ros.safety.situation import Settings, Verdict
 from vla_ros.tools.bench.gate_plain import clamp
 from vla_ros.tools.bench.gate_robot import CHANNELS, NARROW, ROBOT, SCAN, WIDE, chunk, room
 from vla_ros.tools.bench.measure import milliseconds
+from vla_ros.tools.processes import BESIDE_GATE
 
 PERIOD, CHUNKS, HOUR = 20_000_000, 100_000_000, 3_600_000_000_000  # ns
 EPOCH = 1_700_000_000_000_000_000
-NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "supervisor")
 SENSOR = next(iter(ROBOT.obstacles.sensors if ROBOT.obstacles else ()))
-SOURCES = {**{f"node {name}": 250_000_000 for name in NODES}, "/joint_states": 300_000_000, "/odom": 300_000_000}
+SOURCES = {**{f"node {name}": 250_000_000 for name in BESIDE_GATE}, "/joint_states": 300_000_000, "/odom": 300_000_000}
 WARM_UP = 100  # steps that are not counted
 
 

@@ -18,6 +18,7 @@ import psutil
 from lifecycle_msgs.msg import Transition
 
 from vla_ros.tools.faults.suite import GATE, Suite
+from vla_ros.tools.processes import BESIDE_GATE
 
 HEARTBEAT, TOPIC, AGE, DRIVER = 0.25, 0.3, 0.4, 0.5  # s: the gate's parameters, and the simulated driver
 FROZEN = 1.0  # s, camera_ingest's frozen_after in these runs; its default is 5 s
@@ -219,7 +220,6 @@ def rules(*names: str) -> frozenset[str]:
 
 QUIET = rules("sources", "age", "generation")  # a node gone: its heartbeat, or what no longer comes from it
 GATE_GONE = frozenset({"disarmed", "stopped"})
-NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "supervisor")
 TOPICS = ("command", "action_chunk", "instruction", "stop")
 GOOD, BAD = tuple(f"good {topic}" for topic in TOPICS), tuple(f"bad {topic}" for topic in TOPICS)
 SERVICES = ("services",)
@@ -227,11 +227,11 @@ SERVICES = ("services",)
 
 def processes() -> list[Fault]:
     out = []
-    for name in NODES:
+    for name in BESIDE_GATE:
         itself = NEVER if name == "command_ingest" else MAY  # the words died with it
         out.append(Fault(f"SIGKILL of {name}", "robot", partial(send, name, signal.SIGKILL), AGE + STOP, QUIET, nothing,
                          itself=itself, patience=15.0, tells="" if name == "supervisor" else f"{name} was lost"))
-    for name in NODES:
+    for name in BESIDE_GATE:
         out.append(Fault(f"SIGSTOP of {name}, SIGCONT 1 s later", "robot", partial(send, name, signal.SIGSTOP),
                          AGE + STOP, QUIET, partial(resume, name, 0.5), itself=MAY, patience=10.0))
     gate = partial(Fault, world="robot", after=GATE_GONE, mend=nothing)
