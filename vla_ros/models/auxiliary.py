@@ -1,0 +1,40 @@
+"""What only training and evaluation ask of the features: it teaches the parts what to look for and shows what they found."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from vla_ros.models.config import VLAConfig
+
+TASKS = 13  # kinds of instruction, and one for words that are none
+COLOURS, SHAPES = 6, 3
+
+
+class AuxiliaryOutput(NamedTuple):
+    """Logits: cell_colour B x N x 7 and cell_shape B x N x 4 (last: no object), task B x 13, colour B x 7 and shape B x 4 of the
+    words (last: none named), contact B (the target is at the fingers); target B x 2 (m: ahead, left)."""
+
+    cell_colour: Tensor
+    cell_shape: Tensor
+    task: Tensor
+    colour: Tensor
+    shape: Tensor
+    contact: Tensor
+    target: Tensor
+
+
+class Auxiliary(nn.Module):
+    """vision B x N x D, fused B x D, pooled B x D -> AuxiliaryOutput."""
+
+    def __init__(self, config: VLAConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.cells = nn.Linear(width, COLOURS + SHAPES + 2)
+        self.words = nn.Linear(width, TASKS + COLOURS + SHAPES + 2)
+        self.found = nn.Linear(width, 3)
+
+    def forward(self, vision: Tensor, fused: Tensor, pooled: Tensor) -> AuxiliaryOutput:
+        cells, words, found = self.cells(vision).float(), self.words(pooled).float(), self.found(fused).float()
+        task, colour, shape = words.split((TASKS, COLOURS + 1, SHAPES + 1), -1)
+        return AuxiliaryOutput(cells[..., : COLOURS + 1], cells[..., COLOURS + 1 :], task, colour, shape, found[:, 2], found[:, :2])

@@ -1,0 +1,45 @@
+"""The grounded fusion: the words look for their object in the picture, and the place that they find is named in cells."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vla_ros.models.config import VLAConfig
+
+
+class GroundedFusion(nn.Module):
+    """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D and attention logits B x (N + 1).
+
+    One softmax over the cells and "nowhere": what the words ask for adds up in a cell, its colour *and* its shape.
+    Option: `map` (channels of the coarse map of everything else in the room).
+    """
+
+    place: Tensor
+
+    def __init__(self, config: VLAConfig, grid: tuple[int, int] | None) -> None:
+        super().__init__()
+        options = dict(config.fusion_options)
+        depth = options.pop("map", 6)
+        if options:
+            raise ValueError(f"grounded fusion has no option {sorted(options)[0]!r}; it has map")
+        if grid is None:
+            raise ValueError(f"grounded fusion needs cells of a picture, and vision {config.vision!r} gives none")
+        width, cells = config.width, grid[0] * grid[1]
+        rows, columns = torch.meshgrid(torch.linspace(-1, 1, grid[0]), torch.linspace(-1, 1, grid[1]), indexing="ij")
+        self.register_buffer("place", torch.stack([columns, rows], -1).flatten(0, 1), persistent=False)
+        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.nowhere = nn.Linear(width, 1)
+        self.thin = nn.Linear(width, depth)
+        self.room = nn.Linear(depth * cells, width)
+        self.merge = nn.Sequential(nn.Linear(3 * width + 3, 2 * width), nn.ReLU(), nn.Linear(2 * width, width), nn.LayerNorm(width))
+
+    def forward(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        logits = torch.einsum("bnd,bd->bn", self.key(vision), self.query(pooled)) * vision.shape[-1] ** -0.5
+        logits = torch.cat([logits, self.nowhere(pooled)], -1).float()
+        attention = logits.softmax(-1)
+        found = attention[:, :-1]
+        target = torch.einsum("bn,bnd->bd", found.to(vision.dtype), self.value(vision))
+        at = torch.cat([found @ self.place, attention[:, -1:]], -1)  # B x 3
+        room = torch.relu(self.room(torch.relu(self.thin(vision)).flatten(1)))
+        return self.merge(torch.cat([target, at.to(target.dtype), room, pooled], -1)), logits
