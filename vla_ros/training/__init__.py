@@ -1,0 +1,1 @@
+"""Demonstrations, and how policies learn from them. The runtime never imports this package."""

@@ -1,0 +1,85 @@
+"""Where LeRobotDataset v3.0 keeps what: paths, features, and what of ours goes in.
+
+A dataset is a folder of parquet, mp4 and json. Rows of the parquet under data/ are frames, in order; an episode is a
+run of rows and a run of video frames, and its row under meta/episodes/ says which. One file holds many episodes, until
+it is as large as info.json allows; a chunk is a folder of at most `chunks_size` files.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vla_ros.core.types import Observation
+
+VERSION = "v3.0"
+INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
+CHUNK_FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
+EPISODES = f"meta/episodes/{CHUNK_FILE}.parquet"
+DATA = f"data/{CHUNK_FILE}.parquet"
+VIDEO = f"videos/{{video_key}}/{CHUNK_FILE}.mp4"
+CHUNKS_SIZE, DATA_MB, VIDEO_MB = 1000, 100, 200  # files a chunk, MiB a file: LeRobot's own defaults
+
+IMAGES, STATE, ACTION = "observation.images.", "observation.state", "action"
+TASK_COLUMN = "__index_level_0__"  # where pandas keeps an index that has no name: LeRobot's tasks are one
+# Every frame has these; LeRobot finds its way by them.
+COUNTERS = {"timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64",
+            "task_index": "int64"}
+SUCCESS, GENERATION, LOST = "vla_ros/success", "vla_ros/generation", "vla_ros/lost_frames"  # our columns of an episode
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What a frame holds. `cameras`: name -> (height, width) in pixels, even; `state`, `action`: the names of their
+    numbers (SI units). `extra`: further vectors, feature -> names; LeRobot's policies do not look at those, so
+    that is where a robot's place in its room goes. Raises ValueError.
+    """
+
+    fps: int
+    cameras: Mapping[str, tuple[int, int]]
+    state: tuple[str, ...]
+    action: tuple[str, ...]
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    robot_type: str = "unknown"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.fps, bool) or not isinstance(self.fps, int) or not 1 <= self.fps <= 240:
+            raise ValueError(f"fps is {self.fps!r}; LeRobot's layout wants a whole number of frames a second, 1 to 240")
+        for name, size in self.cameras.items():
+            if not name or "/" in name or len(size) != 2 or min(size) < 16 or any(side % 2 for side in size):
+                raise ValueError(f"camera {name!r} has {size[0]}x{size[1]} pixels (height x width); video wants even "
+                                 "sides of 16 or more, and a name without '/'")
+        for feature, names in self.vectors().items():
+            if not names or len(set(names)) < len(names):
+                raise ValueError(f"'{feature}' has the names {list(names)}; give at least one, and each once")
+            if "/" in feature or feature in COUNTERS or feature.startswith(IMAGES):
+                raise ValueError(f"a feature of ours cannot be called '{feature}'; choose another name")
+
+    @classmethod
+    def of(cls, observation: Observation, channels: Iterable[str], fps: int, robot_type: str) -> DatasetSpec:
+        """For frames like this one. `odom.x`, `odom.y`, ... become the feature `odom`."""
+        pose = tuple(name for name in observation.state if name.startswith("odom."))
+        state = tuple(name for name in observation.state if name not in pose)
+        return cls(fps, {name: (image.shape[0], image.shape[1]) for name, image in observation.images.items()},
+                   state, tuple(channels), {"odom": pose} if pose else {}, robot_type)
+
+    def vectors(self) -> dict[str, tuple[str, ...]]:
+        """Every float feature and the names of its numbers."""
+        return {STATE: tuple(self.state), ACTION: tuple(self.action), **{k: tuple(v) for k, v in self.extra.items()}}
+
+    def features(self) -> dict[str, dict[str, Any]]:
+        """As info.json lists them."""
+        found: dict[str, dict[str, Any]] = {
+            IMAGES + name: {"dtype": "video", "shape": [height, width, 3], "names": ["height", "width", "channels"]}
+            for name, (height, width) in self.cameras.items()}
+        for feature, names in self.vectors().items():
+            found[feature] = {"dtype": "float32", "shape": [len(names)], "names": list(names)}
+        for counter, dtype in COUNTERS.items():
+            found[counter] = {"dtype": dtype, "shape": [1], "names": None}
+        return found
+
+
+def next_place(place: tuple[int, int], chunks_size: int) -> tuple[int, int]:
+    """(chunk, file) after `place`."""
+    chunk, file = place
+    return (chunk + 1, 0) if file + 1 >= chunks_size else (chunk, file + 1)
