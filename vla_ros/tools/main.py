@@ -11,6 +11,7 @@ NAME = "vla_ros"
 # verb -> where its code is, and what it does. The code takes the parsed arguments and returns the exit code.
 VERBS = {
     "demo": "vla_ros.tools.demo:run",
+    "record": "vla_ros.tools.record:run",
     "bench": "vla_ros.tools.main:bench",
     "say": "vla_ros.tools.say:say",
     "stop": "vla_ros.tools.say:stop",
@@ -22,6 +23,7 @@ BENCHES = {"pipeline": "vla_ros.tools.bench.pipeline", "gate": "vla_ros.tools.be
            "faults": "vla_ros.tools.faults.bench"}
 HELP = {
     "demo": "start a simulated robot and the suite, give it instructions, and film what it does",
+    "record": "record demonstrations, from the simulator or from a robot that runs",
     "bench": "measure: `vla bench` lists what",
     "say": "tell the robot what to do, in words",
     "stop": "press the stop: the robot stands still, latched until `vla reset` (--release lets go)",
@@ -63,6 +65,20 @@ def demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-view", action="store_true", help="plain lines instead of the live view")
 
 
+def record_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("instructions", nargs="*", metavar="INSTRUCTION",
+                        help="with --sim: what to do, in turn (default: what each room allows)")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the dataset goes; a new folder")
+    parser.add_argument("--sim", action="store_true", help="in the bare simulator, with a policy as the expert")
+    parser.add_argument("--episodes", type=seed, default=0, metavar="N",
+                        help="how many (default: 10 with --sim; from a robot, until Ctrl-C)")
+    parser.add_argument("--fps", type=seed, default=10, help="frames a second (default %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="with --sim: the first room (default %(default)s)")
+    parser.add_argument("--policy", default="color_servo", help="with --sim: the expert (default %(default)s)")
+    parser.add_argument("--failures", action="store_true", help="with --sim: keep the expert's failures, marked")
+    parser.add_argument("--robot", default="unknown", metavar="NAME", help="what kind of robot it is, for the dataset")
+
+
 def say_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs="+", help='for example "go to the red block"; "stop" cancels')
 
@@ -72,7 +88,7 @@ def stop_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
-    "demo": demo_arguments, "say": say_arguments, "stop": stop_arguments,
+    "demo": demo_arguments, "record": record_arguments, "say": say_arguments, "stop": stop_arguments,
 }
 
 
@@ -80,13 +96,14 @@ def make_parser() -> argparse.ArgumentParser:
     """The whole command line but `bench`, whose arguments belong to the bench."""
     parser = argparse.ArgumentParser(
         prog="vla", description="Runs a vision-language-action policy on a robot, behind a gate.",
-        epilog="`vla VERB --help` says more. All but demo and bench talk to the suite that runs in this ROS domain.")
+        epilog="`vla VERB --help` says more. All but demo, bench and record --sim talk to the suite that runs in this "
+               "ROS domain.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb, what in HELP.items():
         sub = verbs.add_parser(verb, help=what, description=what[0].upper() + what[1:] + ".")
         if verb in ARGUMENTS:
             ARGUMENTS[verb](sub)
-        if VERBS[verb].startswith("vla_ros.tools.say:"):
+        if VERBS[verb].startswith("vla_ros.tools.say:") or verb == "record":
             sub.add_argument("--namespace", default="/vla", help="where the suite's nodes are (default %(default)s)")
             sub.add_argument("--wait", type=positive, default=5.0, metavar="S",
                              help="how long to look for the suite (default %(default)g seconds)")

@@ -50,6 +50,7 @@ class VideoSeries:
         """Encode one more frame (height x width x 3, rgb8) of this episode."""
         import av
         if self._encoder is None:
+            os.environ.setdefault("SVT_LOG", "1")  # errors only: it has twenty lines to say about every episode
             self._episode.parent.mkdir(parents=True, exist_ok=True)
             self._encoder = av.open(str(self._episode), "w", format="mp4")
             self._stream = self._encoder.add_stream(self._codec, self._fps, options=dict(CODECS[self._codec]))
