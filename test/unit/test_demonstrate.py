@@ -50,7 +50,7 @@ def test_two_episodes_are_what_the_robot_saw_and_did(world, tmp_path, capsys):
 def test_the_words_decide_which_rooms_are_shown(world, tmp_path):
     rooms = []
     demonstrator = Demonstrator(tmp_path / "set", episodes=1, seed=0, instructions=["go to the purple ball"], say=rooms.append)
-    room, words = demonstrator._next(world, 0)
+    room, _ = demonstrator._next(world, 0)
     assert any((thing.colour, thing.shape) == ("purple", "ball") for thing in world.state().objects)
     for earlier in range(room):
         world.reset(earlier)
