@@ -10,6 +10,8 @@ from vla_ros.models.config import VLAConfig
 class GroundedFusion(nn.Module):
     """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D and attention logits B x (N + 1).
 
+    There may be several instructions a picture: words, pooled and mask then have a whole multiple of B rows, picture by picture.
+
     One softmax over the cells and "nowhere": what the words ask for adds up in a cell, its colour *and* its shape.
     Option: `map` (channels of the coarse map of everything else in the room).
     """
@@ -35,11 +37,14 @@ class GroundedFusion(nn.Module):
         self.merge = nn.Sequential(nn.Linear(3 * width + 3, 2 * width), nn.ReLU(), nn.Linear(2 * width, width), nn.LayerNorm(width))
 
     def forward(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        logits = torch.einsum("bnd,bd->bn", self.key(vision), self.query(pooled)) * vision.shape[-1] ** -0.5
-        logits = torch.cat([logits, self.nowhere(pooled)], -1).float()
-        attention = logits.softmax(-1)
-        found = attention[:, :-1]
-        target = torch.einsum("bn,bnd->bd", found.to(vision.dtype), self.value(vision))
-        at = torch.cat([found @ self.place, attention[:, -1:]], -1)  # B x 3
+        keys, values = self.key(vision), self.value(vision)
         room = torch.relu(self.room(torch.relu(self.thin(vision)).flatten(1)))
-        return self.merge(torch.cat([target, at.to(target.dtype), room, pooled], -1)), logits
+        asked = pooled.unflatten(0, (len(vision), -1))  # B x instructions a picture x D
+        logits = self.query(asked) @ keys.transpose(1, 2) * vision.shape[-1] ** -0.5
+        logits = torch.cat([logits, self.nowhere(asked)], -1).float()
+        attention = logits.softmax(-1)
+        found = attention[..., :-1]
+        target = found.to(values.dtype) @ values
+        at = torch.cat([found @ self.place, attention[..., -1:]], -1)
+        everything = torch.cat([target, at.to(target.dtype), room[:, None].expand_as(asked), asked], -1)
+        return self.merge(everything).flatten(0, 1), logits.flatten(0, 1)

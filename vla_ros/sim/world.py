@@ -148,6 +148,24 @@ class World:
             self._target, self._driven = (0.0, 0.0), [0.0, 0.0]
             self._mj.mj_forward(self.model, self.data)
 
+    def place_object(self, name: str, x: float, y: float, yaw: float = 0.0) -> None:
+        """Put the object `name` on the floor there (m, rad), standing still. Raises ValueError for a name not in the scene."""
+        placed = next((one for one in self.scene.objects if one.name == name), None)
+        if placed is None:
+            raise ValueError(f"the scene has no {name!r}; it has {', '.join(one.name for one in self.scene.objects)}")
+        with self._lock:
+            start = self._object_q[placed.slot]
+            self.data.qpos[start:start + 7] = (x, y, placed.height / 2, math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2))
+            self._mj.mj_forward(self.model, self.data)
+
+    def place_gripper(self, opening: float) -> None:
+        """Put the fingers `opening` metres apart, at once."""
+        with self._lock:
+            for index in self._fingers:
+                self.data.qpos[index] = opening / 2
+            self._gripper_target = self._gripper_driven = opening
+            self._mj.mj_forward(self.model, self.data)
+
     # Driver
 
     def command(self, linear: float, angular: float) -> None:

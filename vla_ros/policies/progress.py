@@ -1,0 +1,63 @@
+"""How far the robot has come since it was told: what a policy without memory needs to know beside the picture."""
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+OPENING_MAX = 0.10  # m, the gripper's joint position at 1.0
+# Name -> what one unit of the model's input is: rad, m, or nothing.
+SCALES = {"gripper": 1.0, "gripper_command": 1.0, "turned": math.pi, "travelled": 0.5, "carried": 0.3, "side": 1.0}
+
+
+class Progress:
+    """Follows odometry from one instruction to the next; all that it needs is that `move` sees every picture's pose.
+
+    `turned` (rad, full turns counted), `travelled` (m along the heading), `carried` (m driven with the target at the fingers), `side`
+    (+1: the target was last seen left, or never), `command` (of the gripper, 0 … 1), `opening` (likewise, measured).
+    """
+
+    def __init__(self) -> None:
+        self.command: float | None = None  # kept over instructions, or a grip would be lost
+        self.opening = 1.0
+        self.start()
+
+    def start(self) -> None:
+        """A new instruction."""
+        self.turned = self.travelled = self.carried = 0.0
+        self.side = 1.0
+        self.contact = False
+        self._pose: tuple[float, float, float] | None = None
+
+    def move(self, state: Mapping[str, float]) -> None:
+        """Take in odometry (`odom.x`, `odom.y`, `odom.yaw`) and `gripper_joint`. Raises ValueError where odometry is missing."""
+        try:
+            pose = state["odom.x"], state["odom.y"], state["odom.yaw"]
+        except KeyError as missing:
+            raise ValueError(f"the observation has no {missing}; this policy needs odometry: publish /odom") from None
+        if self._pose is not None:
+            self.turned += math.remainder(pose[2] - self._pose[2], 2 * math.pi)
+            dx, dy = pose[0] - self._pose[0], pose[1] - self._pose[1]
+            middle = (pose[2] + self._pose[2]) / 2 if abs(pose[2] - self._pose[2]) < math.pi else pose[2]
+            ahead = dx * math.cos(middle) + dy * math.sin(middle)
+            self.travelled += ahead
+            if self.contact:
+                self.carried += max(ahead, 0.0)
+        self._pose = pose
+        self.opening = min(max(state.get("gripper_joint", OPENING_MAX) / OPENING_MAX, 0.0), 1.0)
+        if self.command is None:
+            self.command = float(self.opening > 0.5)
+
+    def found(self, left: float, contact: bool) -> None:
+        """What the picture showed: whether the target is at the fingers, and on which side (m) it was seen."""
+        self.side = 1.0 if left >= 0 else -1.0
+        self.contact = contact
+
+    def lost(self) -> None:
+        """The picture did not show the target."""
+        self.contact = False
+
+    def features(self) -> dict[str, float]:
+        """What the model is told, by name, each over its scale."""
+        values = {"gripper": self.opening, "gripper_command": self.command or 0.0, "turned": self.turned, "travelled": self.travelled,
+                  "carried": self.carried, "side": self.side}
+        return {name: value / SCALES[name] for name, value in values.items()}

@@ -1,0 +1,201 @@
+"""The expert that demonstrates: what to do now, from the truth, for many robots and instructions at once.
+
+It sees only what the camera sees: a target out of view is searched for by turning. What it does depends on the moment alone (and
+on how far the robot came since the instruction), so that any moment can be labelled for any instruction.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.sim.phrases import AMOUNTS, KINDS
+from vla_ros.sim.view import in_view
+
+Array = NDArray[np.float64]
+SPEED, TURN = 0.45, 0.47  # m/s, rad/s
+STAND_OFF, LINE_UP = 0.36, 0.43  # m from base_link to the target's middle
+CLEARANCE = 0.27  # m from the path's middle to an object beside it
+CONTACT_AHEAD, CONTACT_LEFT = 0.34, 0.06  # m: nearer than this the target is at the fingers
+CARRY = 0.30  # m that a push drives on from there
+ID = {kind: index for index, kind in enumerate(KINDS)}
+AMOUNT = np.array([{"turn_right": -1.0, "back": -1.0}.get(kind, 1.0) * AMOUNTS.get(kind, 0.0) for kind in KINDS])
+
+
+@dataclass(frozen=True)
+class Situation:
+    """B moments. `ahead`, `left` (m) place the target from base_link, `others` B x K x 2 the other objects (NaN: none).
+
+    `opening` is the gripper's (0 … 1), `command` what it was last told; since the instruction the robot `turned` (rad),
+    `travelled` (m along its heading) and `carried` (m driven with the target at its fingers); `side` (+1 left) is where to search.
+    """
+
+    kind: NDArray[np.int64]
+    ahead: Array
+    left: Array
+    others: Array
+    opening: Array
+    command: Array
+    turned: Array
+    travelled: Array
+    carried: Array
+    side: Array
+
+    def __getitem__(self, rows: object) -> Situation:
+        return Situation(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
+
+
+def at_fingers(ahead: Array, left: Array) -> NDArray[np.bool_]:
+    """Whether the target is where a push begins."""
+    return (ahead < CONTACT_AHEAD) & (ahead > 0.1) & (np.abs(left) < CONTACT_LEFT)
+
+
+def decide(now: Situation) -> Array:
+    """Linear (m/s), angular (rad/s) and gripper (0 … 1) for each moment: B x 3."""
+    kind = now.kind
+    action = np.zeros((len(kind), 3))
+    action[:, 2] = now.command
+    bearing, distance = np.arctan2(now.left, now.ahead), np.hypot(now.ahead, now.left)
+    seen = in_view(now.ahead, now.left)
+    for name, rule in (("go_to", _go_to), ("face", _face), ("grab", _grab), ("push", _push)):
+        rows = kind == ID[name]
+        if rows.any():
+            action[rows] = rule(now[rows], distance[rows], bearing[rows])
+            lost = rows & ~seen
+            if name == "push":
+                lost &= now.carried < CARRY
+            action[lost, 0], action[lost, 1] = 0.0, now.side[lost] * TURN
+            if name in ("grab", "push"):
+                action[lost, 2] = 1.0
+    to_turn = AMOUNT[kind] - now.turned
+    turning = np.isin(kind, [ID[name] for name in ("turn_left", "turn_right", "turn_around")]) & (np.abs(to_turn) > 0.03)
+    action[turning, 1] = _clip(2.0 * to_turn[turning], 0.08, TURN)
+    to_drive = AMOUNT[kind] - now.travelled
+    driving = np.isin(kind, [ID["forward"], ID["back"]])
+    moving = driving & (np.abs(to_drive) > 0.015)
+    action[moving, 0] = _clip(1.2 * to_drive[moving], 0.05, 0.35)
+    action[moving, 1] = _clip(-1.5 * now.turned[moving], 0.0, 0.3)
+    action[kind == ID["open"], 2] = 1.0
+    action[kind == ID["close"], 2] = 0.0
+    return action
+
+
+def _clip(value: Array, least: float, most: float) -> Array:
+    """The value with its size kept between `least`, so that it moves the robot at all, and `most`."""
+    return np.copysign(np.clip(np.abs(value), least, most), value)
+
+
+def _around(now: Situation, distance: Array, bearing: Array) -> Array:
+    """The bearing to drive (rad): the target's, or past the nearest object that stands in between and is in view."""
+    cos, sin = np.cos(bearing)[:, None], np.sin(bearing)[:, None]
+    x, y = now.others[..., 0], now.others[..., 1]
+    with np.errstate(invalid="ignore"):
+        ahead, left = x * cos + y * sin, y * cos - x * sin
+        blocking = in_view(x, y) & (np.abs(left) < CLEARANCE) & (ahead > -0.1) & (ahead < distance[:, None] - 0.15) & (ahead > 0.12)
+    ahead = np.where(blocking, ahead, np.inf)
+    first = ahead.argmin(1)
+    rows = np.arange(len(first))
+    near, beside = ahead[rows, first], left[rows, first]
+    aside = beside - np.copysign(CLEARANCE + 0.06, beside)
+    return np.where(blocking.any(1), bearing + np.arctan2(aside, np.maximum(near, 0.15)), bearing)
+
+
+def _approach(now: Situation, distance: Array, bearing: Array, stop: float) -> Array:
+    bearing = _around(now, distance, bearing)
+    action = np.zeros((len(distance), 3))
+    short = distance - stop
+    facing = np.maximum(0.0, 1.0 - np.abs(bearing) / 0.6)
+    action[:, 0] = np.where(short > 0, np.clip(1.2 * short, 0.05, SPEED) * facing, np.clip(1.2 * short, -0.15, -0.05))
+    action[:, 1] = np.clip(1.8 * bearing, -TURN, TURN)
+    return action
+
+
+def _go_to(now: Situation, distance: Array, bearing: Array) -> Array:
+    action = _approach(now, distance, bearing, STAND_OFF)
+    near = np.abs(distance - STAND_OFF) < 0.035
+    action[near, 0] = 0.0
+    action[near, 1] = np.where(np.abs(bearing) < 0.06, 0.0, _clip(1.8 * bearing, 0.06, TURN))[near]
+    action[:, 2] = now.command
+    return action
+
+
+def _face(now: Situation, distance: Array, bearing: Array) -> Array:
+    action = np.zeros((len(distance), 3))
+    action[:, 1] = np.where(np.abs(bearing) < 0.04, 0.0, _clip(1.8 * bearing, 0.06, TURN))
+    action[:, 2] = now.command
+    return action
+
+
+def _line_up(now: Situation, distance: Array, bearing: Array) -> Array:
+    """Up to the target with open fingers, squarely: shared by grab and push."""
+    action = _approach(now, distance, bearing, LINE_UP - 0.04)
+    close = distance < LINE_UP + 0.03
+    creep = np.clip(1.5 * (now.ahead - 0.235), 0.05, 0.12)
+    action[close, 0] = creep[close]
+    action[close, 1] = np.clip(2.0 * bearing, -0.3, 0.3)[close]
+    askew = close & (np.abs(bearing) > 0.07)
+    action[askew, 0] = 0.0
+    action[askew, 1] = _clip(1.8 * bearing, 0.06, 0.4)[askew]
+    beside = (now.ahead < 0.36) & (np.abs(now.left) > 0.03)
+    action[beside, 0] = -0.12
+    unready = (distance < LINE_UP + 0.03) & (now.opening < 0.85)
+    action[unready, 0] = np.where(now.ahead < LINE_UP - 0.03, -0.12, 0.0)[unready]
+    action[unready, 1] = 0.0
+    action[:, 2] = 1.0
+    return action
+
+
+def _grab(now: Situation, distance: Array, bearing: Array) -> Array:
+    action = _line_up(now, distance, bearing)
+    reach = np.where(now.opening < 0.85, 0.29, 0.25)  # a grip is kept where it slipped a little
+    between = (now.ahead < reach) & (now.ahead > 0.16) & (np.abs(now.left) < 0.03)
+    action[between] = 0.0
+    return action
+
+
+def _push(now: Situation, distance: Array, bearing: Array) -> Array:
+    action = _line_up(now, distance, bearing)
+    pushing = at_fingers(now.ahead, now.left) & (now.opening > 0.5)
+    action[pushing, 0] = 0.2
+    action[pushing, 1] = np.clip(1.5 * bearing, -0.3, 0.3)[pushing]
+    action[now.carried >= CARRY, :2] = 0.0
+    return action
+
+
+def finished(now: Situation, action: Array) -> NDArray[np.bool_]:
+    """Whether the expert is done with its instruction, by what it does now."""
+    still = ~action[:, :2].any(1)
+    gripper = np.abs(now.opening - action[:, 2])
+    settled = np.where(np.isin(now.kind, [ID["open"], ID["close"]]), gripper < 0.15, True)
+    gripped = np.where(now.kind == ID["grab"], now.opening < 0.85, True)
+    waiting = np.isin(now.kind, [ID["grab"], ID["push"]]) & (action[:, 2] > 0.5) & (now.carried < CARRY)
+    return still & settled & gripped & ~waiting
+
+
+def rollout(now: Situation, steps: int, step: float) -> Array:
+    """B x steps x 3: what the expert would do in each of the coming steps, if the world moved as planned."""
+    chunk = np.zeros((len(now.kind), steps, 3))
+    for index in range(steps):
+        chunk[:, index] = action = decide(now)
+        now = _move(now, action, step)
+    return chunk
+
+
+def _move(now: Situation, action: Array, step: float) -> Situation:
+    """The moment one step later: the robot on its arc, the target pushed along by the palm, the gripper at its speed."""
+    drive, turn = action[:, 0] * step, action[:, 1] * step
+    contact = at_fingers(now.ahead, now.left)
+    ahead, left = _seen_from(now.ahead, now.left, drive, turn)
+    pushed = (ahead < 0.20) & (np.abs(left) < 0.05) & (drive > 0)
+    others = np.stack(_seen_from(now.others[..., 0], now.others[..., 1], drive[:, None], turn[:, None]), -1)
+    reach = np.where(contact & (np.abs(now.left) < 0.04) & (now.ahead < 0.26), 0.65, 0.0)  # fingers close on an object, not on nothing
+    opening = np.clip(now.opening + np.clip(action[:, 2] - now.opening, -1.5 * step, 1.5 * step), np.minimum(reach, now.opening), 1.0)
+    return replace(now, ahead=np.where(pushed, 0.20, ahead), left=left, others=others, opening=opening, command=action[:, 2],
+                   turned=now.turned + turn, travelled=now.travelled + drive, carried=now.carried + np.where(contact, np.maximum(drive, 0), 0))
+
+
+def _seen_from(ahead: Array, left: Array, drive: Array, turn: Array) -> tuple[Array, Array]:
+    cos, sin = np.cos(turn), np.sin(turn)
+    x, y = ahead - drive * np.cos(turn / 2), left - drive * np.sin(turn / 2)
+    return x * cos + y * sin, y * cos - x * sin

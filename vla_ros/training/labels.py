@@ -1,0 +1,219 @@
+"""Every picture is labelled for several instructions at once: what the words are, what the expert would do, where to look."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vla_ros.models.lexicon import LENGTH, WORDS, encode
+from vla_ros.policies.progress import SCALES
+from vla_ros.sim.expert import AMOUNT, CARRY, ID, Situation, at_fingers, decide, finished, rollout
+from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, UNSEEN_PAIRS, intent_of, say
+from vla_ros.sim.view import in_view, project
+from vla_ros.training.frames import COLOURS, SHAPES, Frames
+
+STATE = tuple(SCALES)
+UNCLEAR = len(KINDS)  # the task of words that are no instruction
+KIND_SHARES = {"go_to": 0.17, "face": 0.16, "grab": 0.23, "push": 0.18, "turn_left": 0.04, "turn_right": 0.04, "turn_around": 0.03,
+               "forward": 0.04, "back": 0.04, "open": 0.02, "close": 0.02, "stop": 0.03}
+_KIND_STEPS = np.cumsum(list(KIND_SHARES.values())) / sum(KIND_SHARES.values())
+_UNSEEN = {(COLOURS.index(colour), SHAPES.index(shape)) for colour, shape in UNSEEN_PAIRS}
+PHRASES = 300  # ways to say one thing
+NO_COLOUR, NO_SHAPE = len(COLOURS), len(SHAPES)
+HALF = 0.036  # m, half an object's width
+
+
+@dataclass
+class Batch:
+    """B pictures with M instructions each, as tensors; the order is picture by picture."""
+
+    pixels: Tensor  # B x 3 x H x W, 0 … 1
+    ids: Tensor  # BM x L
+    mask: Tensor  # BM x L
+    state: Tensor  # BM x S
+    actions: Tensor  # BM x T x 3
+    done: Tensor  # BM
+    where: Tensor  # BM x (N + 1), how likely each cell, or nowhere, is the target's
+    target: Tensor  # BM x 2 (m), and
+    seen: Tensor  # BM, whether it is in the picture
+    contact: Tensor  # BM
+    words: Tensor  # BM x 3: task, colour, shape
+    cells: Tensor  # B x N x 2: colour, shape
+
+
+def choose(rng: np.random.Generator, objects: NDArray[np.float32], seen: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """An instruction that training may give here: kind, colour, shape (-1: any) and the row of its target (-1: none there).
+
+    `seen` says which of the objects are in view.
+    """
+    kind = int(np.searchsorted(_KIND_STEPS, rng.random()))
+    if kind >= len(OBJECT_KINDS):
+        return kind, -1, -1, -1
+    # Those in view and near ones more often: near is where it is decided whether a grip holds.
+    steps = np.cumsum(np.nan_to_num((0.25 + seen) / (0.3 + np.hypot(objects[:, 2], objects[:, 3]))))
+    for _ in range(20):
+        if rng.random() < 0.06:
+            colour, shape = int(rng.integers(len(COLOURS))), int(rng.integers(len(SHAPES)))
+        else:
+            colour, shape = (int(value) for value in objects[np.searchsorted(steps, rng.random() * steps[-1]), :2])
+        if (colour, shape) in _UNSEEN:
+            continue
+        if rng.random() < 0.12 and not any((colour, other) in _UNSEEN for other in range(len(SHAPES))):
+            shape = -1
+        return kind, colour, shape, find(objects, seen, colour, shape)
+    return ID["stop"], -1, -1, -1
+
+
+def find(objects: NDArray[np.float32], seen: NDArray[np.bool_], colour: int, shape: int) -> int:
+    """The row of the object that is meant: of several the nearest in view, else the nearest. -1: there is none."""
+    rows = np.flatnonzero((objects[:, 0] == colour) & ((objects[:, 1] == shape) | (shape < 0)))
+    if not len(rows):
+        return -1
+    if len(rows) == 1:
+        return int(rows[0])
+    return int(rows[np.argmin(np.hypot(objects[rows, 2], objects[rows, 3]) + 10.0 * ~seen[rows])])
+
+
+@lru_cache(maxsize=None)
+def phrases(kind: int, colour: int, shape: int) -> tuple[str, ...]:
+    """Ways to say it, as training does."""
+    rng = np.random.default_rng((kind, colour + 1, shape + 1))
+    intent = intent_of(KINDS[kind], COLOURS[colour] if colour >= 0 else None, SHAPES[shape] if shape >= 0 else None)
+    return tuple(say(rng, intent, "known") for _ in range(PHRASES))
+
+
+def phrase(rng: np.random.Generator, kind: int, colour: int, shape: int) -> str:
+    return phrases(kind, colour, shape)[rng.integers(PHRASES)]
+
+
+def nonsense(rng: np.random.Generator) -> str:
+    """Words that it knows and that say nothing: an object without a verb, a verb without an object, two objects, any words."""
+    kind = OBJECT_KINDS[rng.integers(len(OBJECT_KINDS))]
+    one, two = (intent_of(kind, COLOURS[rng.integers(6)], SHAPES[rng.integers(3)]) for _ in range(2))
+    way = rng.integers(5)
+    if way == 0:
+        return f"the {one.colour} {one.shape}"
+    if way == 1:
+        return say(rng, one).replace(one.colour or "", "").replace("  ", " ")
+    if way == 2 and one.colour != two.colour:
+        return f"{say(rng, one)} and the {two.colour} {two.shape}"
+    if way == 3:
+        return say(rng, one).split(" the ")[0]
+    return " ".join(WORDS[index] for index in rng.integers(1, len(WORDS), rng.integers(3, 8)))
+
+
+def imagined(rng: np.random.Generator, kind: NDArray[np.int64], contact: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """How far the robot might have come since each instruction: turned, travelled, carried, side."""
+    count = len(kind)
+    progress = np.zeros((count, 4), np.float32)
+    amount = AMOUNT[kind]
+    counted = amount != 0.0
+    turns = counted & (np.abs(amount) > 1.0)
+    drives = counted & ~turns
+    late = rng.random(count) < 0.7
+    progress[:, 0] = np.where(late, rng.normal(0, 1.5, count), 0.0)
+    progress[:, 1] = np.where(late, rng.normal(0.3, 0.6, count), 0.0)
+    share = rng.uniform(-0.1, 1.15, count) * late
+    progress[turns, 0] = (share * amount)[turns]
+    progress[turns, 1] = rng.normal(0, 0.02, turns.sum())
+    progress[drives, 1] = (share * amount)[drives]
+    progress[drives, 0] = rng.normal(0, 0.05, drives.sum())
+    carried = np.where(rng.random(count) < 0.3, rng.uniform(0, 1.5 * CARRY, count), 0.0)
+    progress[:, 2] = np.where(contact & (rng.random(count) < 0.8), rng.uniform(0, 1.5 * CARRY, count), carried)
+    progress[:, 3] = np.where(rng.random(count) < 0.7, 1.0, -1.0)
+    return progress
+
+
+def label(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], many: int, grid: tuple[int, int], steps: int,
+          step: float, pixels: NDArray[np.uint8]) -> tuple[Batch, list[str]]:
+    """A batch of the pictures `rows` with `many` instructions each; `pixels` are theirs, as they shall be seen."""
+    told, texts = [], []
+    visible = in_view(frames.objects[rows, :, 2], frames.objects[rows, :, 3])
+    for row, seen in zip(rows, visible):
+        for index in range(many):
+            kind, colour, shape = (int(value) for value in frames.intent[row])
+            if index or kind < 0:
+                kind, colour, shape, target = choose(rng, frames.objects[row], seen)
+            else:
+                target = find(frames.objects[row], seen, colour, shape) if colour >= 0 else -1
+            told.append((kind, colour, shape, target))
+            texts.append(phrase(rng, kind, colour, shape))
+    kinds, colours, shapes, targets = np.array(told).T
+    objects = np.repeat(frames.objects[rows], many, 0)
+    each = np.arange(len(kinds))
+    target = np.where((targets >= 0)[:, None], objects[each, targets, 2:].astype(float), 9.0)
+    others = objects[..., 2:].astype(float).copy()
+    others[each[targets >= 0], targets[targets >= 0]] = np.nan
+    contact = at_fingers(target[:, 0], target[:, 1])
+    progress = imagined(rng, kinds, contact)
+    real = np.zeros(len(kinds), bool)
+    real[::many] = frames.intent[rows, 0] >= 0
+    progress[real] = frames.progress[rows][real[::many]]
+    opening, command = np.repeat(frames.gripper[rows], many, 0).astype(float).T
+    now = Situation(kinds, target[:, 0], target[:, 1], others, opening, command, *progress.astype(float).T)
+    chunk = rollout(now, steps, step)
+    chunk[..., 2] = chunk[..., 2] > 0.5
+    seen = in_view(target[:, 0], target[:, 1])
+    state = np.column_stack([opening, command, progress]).astype(np.float32) / np.array([SCALES[name] for name in STATE], np.float32)
+    ids, mask = padded(texts)
+    return Batch(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255, ids, mask, torch.from_numpy(state),
+                 torch.from_numpy(chunk.astype(np.float32)), torch.from_numpy(finished(now, decide(now)).astype(np.float32)),
+                 torch.from_numpy(where(target, seen, grid)), torch.from_numpy(target.astype(np.float32)), torch.from_numpy(seen),
+                 torch.from_numpy((contact & seen).astype(np.float32)),
+                 torch.from_numpy(np.column_stack([kinds, np.where(colours < 0, NO_COLOUR, colours), np.where(shapes < 0, NO_SHAPE, shapes)])),
+                 torch.from_numpy(cells(frames.objects[rows], grid))), texts
+
+
+def padded(texts: list[str]) -> tuple[Tensor, Tensor]:
+    """Word ids of the texts, filled up to the longest, and which of them are words."""
+    rows = [_encoded(text) for text in texts]
+    longest = min(max(len(row) for row in rows), LENGTH)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row)
+    return ids, ids > 0
+
+
+@lru_cache(maxsize=100_000)
+def _encoded(text: str) -> tuple[int, ...]:
+    return tuple(encode(text))
+
+
+def where(target: NDArray[np.float64], seen: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.float32]:
+    """Shares of the four cells around each target's middle, so that their mean place is exactly there; the last is nowhere."""
+    rows, columns = grid
+    column, row, _ = project(target[:, 0], target[:, 1])
+    u = np.clip((column + 1) / 2 * columns - 0.5, 0, columns - 1)
+    v = np.clip((row + 1) / 2 * rows - 0.5, 0, rows - 1)
+    shares = np.zeros((len(target), rows * columns + 1), np.float32)
+    each = np.arange(len(target))
+    left, top = np.floor(u).astype(int), np.floor(v).astype(int)
+    for dx in (0, 1):
+        for dy in (0, 1):
+            weight = np.abs(1 - dx - (u - left)) * np.abs(1 - dy - (v - top))
+            cell = np.minimum(top + dy, rows - 1) * columns + np.minimum(left + dx, columns - 1)
+            np.add.at(shares, (each, cell), weight)
+    shares[~seen] = 0.0
+    shares[~seen, -1] = 1.0
+    return shares
+
+
+def cells(objects: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.int64]:
+    """For each picture and cell the colour and shape of the object there, of the nearest where there are two: B x N x 2."""
+    rows, columns = grid
+    found = np.tile(np.array([NO_COLOUR, NO_SHAPE]), (len(objects), rows, columns, 1))
+    column, row, depth = project(objects[..., 2].astype(float), objects[..., 3].astype(float))
+    for picture in range(len(objects)):
+        order = [index for index in np.argsort(-depth[picture]) if depth[picture, index] > 0.1]
+        for index in order:
+            size = HALF / (depth[picture, index] * 0.767)  # in halves of the picture's width
+            u, v = (column[picture, index] + 1) / 2 * columns, (row[picture, index] + 1) / 2 * rows
+            wide = max(size / 2 * columns, 0.3)
+            left, right = int(max(np.floor(u - wide), 0)), int(min(np.ceil(u + wide), columns))
+            top, bottom = int(max(np.floor(v - wide), 0)), int(min(np.ceil(v + wide), rows))
+            found[picture, top:bottom, left:right] = objects[picture, index, :2].astype(int)
+    return found.reshape(len(objects), rows * columns, 2)

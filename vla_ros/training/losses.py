@@ -1,0 +1,52 @@
+"""What the model is taught at once: the expert's actions, when it is done, where the words point, what stands where."""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vla_ros.models.vla import VLA, VLAOutput
+from vla_ros.training.labels import UNCLEAR, Batch
+
+WEIGHTS = {"action": 1.0, "done": 0.1, "where": 0.1, "target": 0.2, "contact": 0.1, "words": 0.1, "cells": 0.2}
+
+
+def act(model: VLA, batch: Batch) -> tuple[VLAOutput, Tensor]:
+    """One look at each picture for all of its instructions."""
+    vision = model.see(batch.pixels)
+    words, pooled = model.read(batch.ids, batch.mask)
+    return model.act(vision, words, pooled, batch.mask, batch.state), vision
+
+
+def losses(model: VLA, batch: Batch) -> dict[str, Tensor]:
+    """Each part by name, before its weight."""
+    output, vision = act(model, batch)
+    extra = output.auxiliary
+    assert extra is not None and output.attention is not None
+    scale = model.head.scale
+    parts = {
+        "action": F.smooth_l1_loss(output.actions / scale, batch.actions / scale, beta=0.1),
+        "done": F.binary_cross_entropy_with_logits(output.completion, batch.done),
+        "where": -(batch.where * output.attention.float().log_softmax(-1)).sum(-1).mean(),
+        "target": (F.smooth_l1_loss(extra.target, batch.target, reduction="none", beta=0.05).sum(-1) * batch.seen).mean(),
+        "contact": F.binary_cross_entropy_with_logits(extra.contact, batch.contact),
+        "words": sum(F.cross_entropy(logits, batch.words[:, index])
+                     for index, logits in enumerate((extra.task, extra.colour, extra.shape))),
+    }
+    for index, logits in enumerate((extra.cell_colour, extra.cell_shape)):
+        truth = batch.cells[..., index]
+        weight = torch.ones(logits.shape[-1])
+        weight[-1] = 0.1
+        parts["cells"] = parts.get("cells", 0) + F.cross_entropy(logits.flatten(0, 1), truth.flatten(), weight)
+    return parts
+
+
+def unclear(model: VLA, ids: Tensor, mask: Tensor) -> Tensor:
+    """Words that say nothing must be told from instructions."""
+    _, pooled = model.read(ids, mask)
+    task = model.auxiliary.words(pooled).float()[:, : UNCLEAR + 1]
+    return F.cross_entropy(task, torch.full((len(ids),), UNCLEAR))
+
+
+def total(parts: dict[str, Tensor]) -> Tensor:
+    return sum(WEIGHTS[name] * part for name, part in parts.items())
