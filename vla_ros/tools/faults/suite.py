@@ -255,9 +255,15 @@ class Suite:
         return list(dict.fromkeys(done))
 
     def watch_for_spin(self, seconds: float) -> None:
+        """For `seconds`, as long as there is hope: a gate that is stopped or disarmed waits for a person."""
         end = time.monotonic() + seconds
-        while not self.spinning() and time.monotonic() < end:
+        while not self.spinning() and time.monotonic() < end and not self.latched():
             self.watch(0.05)
+
+    def latched(self) -> bool:
+        """Whether the gate says so now; what it said before it fell silent counts no more."""
+        last = self.reports[-1] if self.reports else None
+        return last is not None and time.monotonic() - last.when < 0.15 and last.state in ("stopped", "disarmed")
 
     def close(self) -> None:
         self.group.stop()

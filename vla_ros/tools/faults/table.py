@@ -303,8 +303,9 @@ def sensors() -> list[Fault]:
 
 
 def floods() -> list[Fault]:
-    # A flood that keeps a node's heartbeat away holds the robot as well.
-    flooded = partial(Fault, world="robot", limit=STOP, rules=rules("stop", "sources"), after=rules("stopped"))
+    # A flood that keeps a node's heartbeat away holds the robot as well, and may do so before the stop.
+    flooded = partial(Fault, world="robot", limit=STOP, rules=rules("stop", "sources", "stood"),
+                      after=rules("stopped"))
     return [
         flooded("a flood of repeated words, actions and stop(false), then the stop", inject=partial(flood, GOOD, 2.0),
                 mend=partial(ebb, GOOD)),

@@ -111,10 +111,10 @@ def _measure(suite: Suite, fault: Fault, since: float, result: Result) -> None:
     if result.seconds > fault.limit + BUSY:
         result.problems.append(f"standstill after {result.seconds:.3f} s; {fault.limit:.2f} s are allowed, and "
                                f"{BUSY:g} s more on a busy machine; the robot's step came {result.starved:.3f} s late")
-    if result.seconds == 0.0:  # a flood held it long before
+    if result.seconds == 0.0:  # a flood held it long before; before any other fault it has no reason to
         last = suite.stopped_by(since - 1.0, since)
         result.rule, result.stopped_by = "stood", f"it stood already: {last.reason if last else 'nobody says why'}"
-    elif result.rule not in fault.rules:
+    if result.rule not in fault.rules:
         result.problems.append(f"stopped by {result.rule} ({result.stopped_by}), not by "
                                f"{' or '.join(sorted(fault.rules))}")
 
