@@ -27,6 +27,7 @@ NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "safety
 OBJECTS = {"red block": (1.0, 0.4), "green ball": (0.9, -0.9)}
 COLOURS = {"red": (0.9, 0.1, 0.1), "green": (0.1, 0.6, 0.2)}
 PERIOD = 0.02
+DRIVE, TURN = 0.4, 1.5  # m/s, rad/s
 
 
 class Fake(Node):
@@ -60,9 +61,10 @@ class Fake(Node):
         return answer
 
     def on_arm(self, _, answer):
-        answer.success = not self.pressed and self.state == SafetyReport.DISARMED
+        answer.success = not self.pressed and self.state != SafetyReport.STOPPED
         answer.message = "armed" if answer.success else "refused"
-        self.state = SafetyReport.HOLDING if answer.success else self.state
+        if self.state == SafetyReport.DISARMED and answer.success:  # twice is as good as once, as with the real gate
+            self.state = SafetyReport.HOLDING
         return answer
 
     def on_reset(self, _, answer):
@@ -104,15 +106,15 @@ class Fake(Node):
 
     def move(self):
         if self.left_to_turn > 0:
-            self.w = 1.0
+            self.w = TURN
             self.left_to_turn = max(0.0, self.left_to_turn - self.w * PERIOD)
         elif self.target:
             x, y = OBJECTS[self.target]
             bearing = math.remainder(math.atan2(y - self.y, x - self.x) - self.yaw, 2 * math.pi)
             if abs(bearing) > 0.05:
-                self.w = math.copysign(1.0, bearing)
+                self.w = math.copysign(TURN, bearing)
             elif math.hypot(x - self.x, y - self.y) > 0.35:
-                self.v = 0.25
+                self.v = DRIVE
             elif "grab" in self.command.text:
                 self.held = self.target
 

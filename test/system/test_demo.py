@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -16,7 +17,9 @@ pytest.importorskip("rclpy")
 pytest.importorskip("vla_ros_msgs")
 cv2 = pytest.importorskip("cv2")
 
-from vla_ros.tools.stage import own_domain  # noqa: E402  (needs what is checked above)
+from vla_ros.tools import main  # noqa: E402  (these need what is checked above)
+from vla_ros.tools.script import Demo, Failed  # noqa: E402
+from vla_ros.tools.stage import own_domain  # noqa: E402
 
 FAKE = Path(__file__).with_name("fake_suite.py")
 # The demo with one process that plays all of the others.
@@ -73,6 +76,15 @@ def family(process: subprocess.Popen[str], least: int, seconds: float = 30.0) ->
     pytest.fail(f"fewer than {least} processes were started: {process.communicate()[0]}")
 
 
+def until_said(process: subprocess.Popen[str], words: str) -> None:
+    """Reads as far as the line with `words`."""
+    while words:
+        line = process.stdout.readline()
+        assert line, f"the demo ended before it said '{words}'"
+        if words in line:
+            return
+
+
 def assert_gone(processes: list[psutil.Process]) -> None:
     left = [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
     assert not left, f"still running: {left}"
@@ -117,11 +129,12 @@ def test_words_that_are_refused_fail_the_demo_and_say_why(tmp_path):
     assert "'nonsense' is not understood" in said
 
 
-@pytest.mark.parametrize("number, after", [(signal.SIGINT, 0.0), (signal.SIGINT, 3.0), (signal.SIGTERM, 5.0)])
-def test_a_signal_leaves_nothing_behind(tmp_path, number, after):
+@pytest.mark.parametrize("number, moment", [
+    (signal.SIGINT, ""), (signal.SIGINT, "instruction 1"), (signal.SIGTERM, "unexpected stop")])
+def test_a_signal_leaves_nothing_behind(tmp_path, number, moment):
     demo = start_fake("good", "--out", str(tmp_path))
+    until_said(demo, moment)
     processes = family(demo, 1)
-    time.sleep(after)
     demo.send_signal(number)
     code, said = finish(demo, 20)
     assert code == 130, said
@@ -131,11 +144,11 @@ def test_a_signal_leaves_nothing_behind(tmp_path, number, after):
 
 def test_a_killed_demo_leaves_nothing_behind(tmp_path):
     demo = start_fake("good", "--out", str(tmp_path))
+    until_said(demo, "instruction 1")
     processes = family(demo, 1)
-    time.sleep(2.0)
     demo.kill()
     demo.communicate()
-    time.sleep(0.5)
+    psutil.wait_procs(processes, timeout=5.0)
     assert_gone(processes)
 
 
@@ -146,24 +159,26 @@ def test_a_simulator_that_dies_ends_the_demo_with_a_sentence(tmp_path):
     assert code == 1 and "ended early: the simulator was ended by SIGKILL" in said, said
 
 
-def test_the_operators_verbs():
+def test_the_operators_verbs(capsys, monkeypatch):
     domain: dict[str, str] = {}
     own_domain(domain)
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain["ROS_DOMAIN_ID"])
 
     def vla(*words: str) -> tuple[int, str]:
-        done = subprocess.run([sys.executable, "-m", "vla_ros.tools.main", *words], text=True, timeout=30,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(**domain))
-        return done.returncode, done.stdout
+        code = main.main(words)
+        return code, capsys.readouterr().out
 
-    suite = subprocess.Popen([sys.executable, str(FAKE), "good"], env=environment(**domain))
+    suite = subprocess.Popen([sys.executable, str(FAKE), "good"])
     try:
-        code, said = vla("say", "go to the red block")
-        assert code == 0 and "accepted: 'go to the red block'" in said and "DISARMED" in said
+        done = subprocess.run([sys.executable, "-m", "vla_ros.tools.main", "say", "--wait", "20", "go to the red block"],
+                              text=True, timeout=30, capture_output=True)
+        assert done.returncode == 0 and "accepted: 'go to the red block'" in done.stdout and "DISARMED" in done.stdout
         code, said = vla("say", "nonsense")
         assert code == 1 and "not understood" in said
-        assert [vla("arm")[0], vla("arm")[0]] == [0, 1]
+        assert [vla("arm")[0], vla("arm")[0]] == [0, 0]
         code, said = vla("stop")
         assert code == 0 and "stopped" in said
+        assert vla("arm")[0] == 1
         code, said = vla("reset")
         assert code == 1 and "still pressed" in said
         assert [vla(*words)[0] for words in (["stop", "--release"], ["reset"], ["arm"], ["disarm"])] == [0] * 4
@@ -175,8 +190,26 @@ def test_the_operators_verbs():
         assert code == 1 and "domain" in said
 
 
+@pytest.mark.parametrize("verb, answers, state, gives", [
+    ("arm", [(False, "no /odom"), (True, "armed")], "DISARMED", "armed"),
+    ("reset", [(False, "no answer")], "DISARMED", "no answer"),  # it was heard, but the answer was lost
+    ("reset", [(False, "the stop is pressed")] * 99, "STOPPED", None),
+])
+def test_the_demo_asks_the_gate_again_until_it_is_done(verb, answers, state, gives):
+    demo = Demo.__new__(Demo)
+    demo.operator = Mock(call=Mock(side_effect=answers))
+    demo.watch = Mock(moment=lambda: Mock(state=state))
+    demo.wait = lambda condition, seconds: any(condition() for _ in range(3))
+    there = {"arm": ("HOLDING", "ACTIVE"), "reset": ("DISARMED",)}[verb]
+    if gives:
+        assert demo._ask(verb, 1.0, there) == gives
+    else:
+        with pytest.raises(Failed, match="the gate does not reset: the stop is pressed"):
+            demo._ask(verb, 1.0, there)
+
+
 def test_the_whole_demo_for_real(tmp_path):
-    demo = start_real("--out", str(tmp_path))
+    demo = start_real("--seed", "449", "--out", str(tmp_path))  # a room with short ways
     processes = family(demo, 7)
     code, said = finish(demo, 180)
     logs = {path.name: path.read_text()[-2000:] for path in (tmp_path / "logs").glob("*.log")}
@@ -189,12 +222,11 @@ def test_the_whole_demo_for_real(tmp_path):
     assert summary["rates_hz"]["camera"] > 5 and summary["rates_hz"]["command"] > 20  # on a busy machine too
 
 
-@pytest.mark.parametrize("after", [0.5, 8.0])
-def test_ctrl_c_of_the_real_demo_leaves_nothing_behind(tmp_path, after):
+@pytest.mark.parametrize("least, moment", [(2, ""), (7, "instruction 1")])
+def test_ctrl_c_of_the_real_demo_leaves_nothing_behind(tmp_path, least, moment):
     demo = start_real("--out", str(tmp_path))
-    processes = family(demo, 7 if after > 2 else 2)
-    time.sleep(after)
-    processes = {*processes, *psutil.Process(demo.pid).children(recursive=True)}
+    until_said(demo, moment)
+    processes = {*family(demo, least), *psutil.Process(demo.pid).children(recursive=True)}
     demo.send_signal(signal.SIGINT)
     code, said = finish(demo, 30)
     assert code == 130, said
