@@ -33,7 +33,7 @@ bench-gate: build ## the gate beside a plain one: a step, the jitter, stop to ze
 	@$(IN_ROS) exec vla bench gate $(ARGS)
 
 check-safety: build ## the gate's tests, faults with real processes, and each of many small ways to break it
-	@.ci/test -k "gate or rules or obstacles or safety or faults"
+	@.ci/test --full -k "gate or rules or obstacles or safety or faults"
 	@$(IN_ROS) exec python test/safety/mutate.py
 
 build: build/.built ## nodes and messages, with colcon, into install/

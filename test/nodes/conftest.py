@@ -45,8 +45,18 @@ class Around:
         assert node.stage == "inactive", node.trouble
         node.trigger_activate()
         self.spin()
-        time.sleep(0.3)
+        end = time.monotonic() + 0.3
+        while not self.connected(node) and time.monotonic() < end:
+            time.sleep(0.005)
         return node
+
+    def connected(self, node: ManagedNode) -> bool:
+        """Whether each hears what the other says."""
+        for speaker, hearer in ((self.node, node), (node, self.node)):
+            heard = {subscription.topic_name for subscription in hearer.subscriptions}
+            if any(each.topic_name in heard and not each.get_subscription_count() for each in speaker.publishers):
+                return False
+        return True
 
     def spin(self) -> None:
         if self._thread is None:

@@ -187,9 +187,8 @@ def test_other_parameters_and_the_next_scene(robot: Robot) -> None:
     assert client.wait_for_service(5.0)
     answer = client.call_async(Trigger.Request())
     assert robot.wait(answer.done, 5.0) and answer.result().message.startswith("scene 4: ")
-    robot.spin(0.3)
-    names = [marker.ns for marker in robot.last["/sim/objects"].markers][:-1]
-    assert names == [placed.name for placed in sample_scene(4).objects]
+    names = [placed.name for placed in sample_scene(4).objects]
+    assert robot.wait(lambda: [marker.ns for marker in robot.last["/sim/objects"].markers][:-1] == names)
     after = robot.last["/clock"].clock
     assert (after.sec, after.nanosec) > (before.sec, before.nanosec)
 

@@ -75,7 +75,7 @@ def test_a_node_that_was_never_started_is_told_of_and_does_not_block_the_others(
     words = around.make(CommandIngest)
     around.start(Supervisor, nodes=["synchronizer", "command_ingest"])
     around.wait(lambda: around.said("synchronizer has not been heard from; is its process started?"))
-    around.wait(lambda: words.active)
+    around.wait(lambda: words.active, 10.0)
 
 
 def test_a_process_that_ends_during_a_transition_is_tried_again_with_a_sentence(around):
