@@ -139,8 +139,8 @@ class Demo:
         self._view.say(f"armed: {self._ask('arm', 15.0, ('HOLDING', 'ACTIVE'))}")
 
     def _ask(self, verb: str, seconds: float, there: tuple[str, ...]) -> str:
-        """What the gate says to arm or reset. An answer can be lost, and a second question be answered with no ("nothing
-        to reset"): so its report counts as well, once it is in one of the states `there`."""
+        """What the gate says to arm or reset. An answer can be lost, and the second one be no ("nothing to reset"): so
+        its report counts as well, once it is in one of the states `there`."""
         sentence = ""
 
         def done() -> bool:
