@@ -18,8 +18,8 @@ log: median and worst of {repeat} runs each, on {cores} cores ({machine}, Python
 
 "Limit" is what the design promises: how long the rule that catches the fault waits, a period of the gate (20 ms),
 braking from full speed, and the way to the wheels (60 ms). `make check-safety` runs the same table once each,
-`make test` one fault of each kind; both allow {busy:g} s more, for a busy machine, and a second attempt. Driving straight
-at 0.5 m/s, braking takes 0.08 s longer than turning.
+`make test` one fault of each kind; both allow {busy:g} s more, for a busy machine, and a second attempt. Driving
+straight at 0.5 m/s, braking takes 0.08 s longer than turning.
 A fault that the driver's own time-out has to catch is one in which the gate is gone: keep that time-out switched on.
 
 | fault | stopped by | median s | worst s | limit s | the gate afterwards | a person has to |
