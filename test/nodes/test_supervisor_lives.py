@@ -1,0 +1,153 @@
+"""supervisor: the processes behind the nodes: one that died, one that hangs, one that is started again too often."""
+import subprocess
+import sys
+import time
+from unittest.mock import Mock
+
+import pytest
+from rclpy.task import Future
+from std_msgs.msg import Header, String
+
+from vla_ros.nodes import life
+from vla_ros.nodes.qos import LATCHED, PULSE
+from vla_ros.nodes.supervisor import Supervisor
+
+SHORT = {f"{kind}_recovery": 1.0 for kind in ("vision", "language", "action", "communication")}
+
+
+class Heart:
+    """Beats for a node that is not there, and whose services no other test has."""
+
+    def __init__(self, around, name="camera_left", **parameters):
+        self.around, self.name, self.life, self.stage = around, name, "1.1.here", "active"
+        self.beats = around.speaker(Header, "heartbeat", PULSE)
+        self.halts = around.hear(String, "halt", LATCHED)
+        self.watcher = around.start(Supervisor, nodes=[name], **{**SHORT, **parameters})
+        around.wait(lambda: self.beats.get_subscription_count())
+        self.node = self.watcher._managed[name]
+
+    def beat(self, seconds=0.3):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.beats.publish(Header(frame_id=f"{self.name}/{self.stage}/{self.life}"))
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def child():
+    """A process that looks like the camera's node."""
+    code = "import time; print('up', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code, "vla_ros/camera_left"], stdout=subprocess.PIPE)
+    assert process.stdout.readline()
+    process.life = f"{process.pid}.{life._stat(process.pid)[1]:x}.{life.host()}"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+HANGS = {"heartbeat_timeout": 0.3, "hung_after": 1.0, "transition_timeout": 2.0}
+
+
+@pytest.mark.skipif(not life.host(), reason="/proc is needed to know of processes")
+class TestHung:
+    def test_a_process_that_lives_and_is_silent_is_ended_and_the_operator_hears_it(self, around, child):
+        heart = Heart(around, **HANGS)
+        heart.life = child.life
+        heart.beat()
+        around.wait(lambda: around.said("camera_left was lost, silent for 0."), 1.0)
+        assert around.said("its process lives, but hangs")
+        assert child.poll() is None
+        assert child.wait(2.0) == -9
+        around.wait(lambda: around.said("it was ended (SIGKILL), to be started again"))
+
+    def test_a_dead_one_is_told_apart(self, around, child):
+        heart = Heart(around, **HANGS)
+        heart.life = child.life
+        heart.beat()
+        child.kill()
+        child.wait()
+        around.wait(lambda: around.said("its process has ended"), 2.0)
+        time.sleep(1.2)
+        assert not around.said("SIGKILL")
+
+    @pytest.mark.parametrize("changes, stage", [({"hung_after": 0.0}, "active"), ({}, "unconfigured")])
+    def test_it_is_not_ended_where_that_is_off_or_while_someone_may_be_configuring_it(self, around, child, changes, stage):
+        heart = Heart(around, **{**HANGS, **changes})
+        heart.life, heart.stage = child.life, stage
+        heart.beat()
+        time.sleep(1.5)
+        assert child.poll() is None and heart.node.stage == "lost"
+
+    def test_silent_in_configure_for_longer_than_a_transition_may_take_it_is_ended(self, around, child):
+        heart = Heart(around, **HANGS)
+        heart.life, heart.stage = child.life, "unconfigured"
+        heart.beat()
+        assert child.wait(4.0) == -9
+
+    def test_one_that_speaks_but_never_hears_is_ended(self, around, child):
+        heart = Heart(around, retry_period=0.1)
+        heart.node.client = Mock(service_is_ready=lambda: True, call_async=lambda _: Future())
+        heart.life, heart.stage = child.life, "unconfigured"
+        heart.beat(2.3)
+        assert child.poll() is None  # two requests
+        heart.beat(2.5)
+        assert child.poll() == -9 and around.said("camera_left speaks, but did not hear 3 requests; it was ended")
+
+    def test_nobody_is_ended_because_the_supervisor_itself_was_away(self, around, child):
+        heart = Heart(around, **HANGS)
+        heart.life = child.life
+        heart.beat()
+        look, heart.watcher._look_after = heart.watcher._look_after, lambda: None
+        blocked = around.node.create_timer(0.01, lambda: (blocked.cancel(), time.sleep(2.5)))
+        time.sleep(2.4)
+        heart.watcher._look_after = look
+        heart.beat(0.5)
+        assert child.poll() is None and heart.node.stage == "active"
+        assert not around.said("was lost")
+
+
+def test_a_node_of_another_machine_is_only_lost(around):
+    heart = Heart(around, **HANGS)
+    heart.beat()
+    around.wait(lambda: heart.node.stage == "lost", 2.0)
+    time.sleep(1.0)
+    assert not around.said("SIGKILL") and not around.said("process")
+
+
+def test_a_node_that_is_started_again_too_often_is_left_down_and_halts_the_robot(around):
+    heart = Heart(around, respawns_a_minute=3)
+    heart.beat(0.2)
+    asked = []
+    heart.node.client = type("Client", (), {"service_is_ready": lambda self: bool(asked.append(1))})()
+    heart.stage = "unconfigured"
+    for count in range(1, 5):
+        heart.life = f"{100 + count}.1.here"
+        heart.beat(0.12)
+        assert heart.node.given_up == (count == 4)
+    sentence = "camera_left was started again 4 times within a minute; it is left down"
+    around.wait(lambda: heart.halts[-1].data == f"vision fault: {sentence}")
+    assert around.said(sentence)
+    heart.beat(0.2)
+    del asked[:]
+    heart.beat(1.5)
+    assert not asked and heart.halts[-1].data  # nobody brings it up, and the halt lasts
+    heart.stage = "active"  # a person did
+    heart.beat(1.5)
+    assert heart.halts[-1].data == "" and not heart.node.given_up
+
+
+def test_a_process_that_is_back_before_it_was_missed_is_a_fault_too(around):
+    heart = Heart(around)
+    heart.beat()
+    heart.life = "2.2.here"
+    heart.beat(0.2)
+    around.wait(lambda: around.said("vision fault: camera_left's process ended and was started again. Step 1 of 3"))
+
+
+def test_two_processes_under_one_name_halt_the_robot(around):
+    heart = Heart(around, respawns_a_minute=3)
+    for count in range(8):
+        heart.life = f"{count % 2}.1.here"
+        heart.beat(0.04)
+    around.wait(lambda: "was started again 4 times within a minute" in heart.halts[-1].data)
