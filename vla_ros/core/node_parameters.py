@@ -19,6 +19,8 @@ POLICY = (
 )
 ROBOT = P("robot_file", "", "the robot's channels and limits, a path to a file like config/robots/sim.yaml")
 
+# The gate comes first: it is up before anything that could move the robot.
+NODES = ("safety_validator", "camera_ingest", "command_ingest", "synchronizer", "inference", "supervisor")
 NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
     "camera_ingest": (
         *COMMON, *POLICY,
@@ -68,8 +70,7 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("max_age", 0.4, "an action whose picture is older is held", "s", 0.02, 10.0, live=True),
         P("max_future", 0.05, "an action whose picture is further ahead of the clock is held", "s", 0.0, 1.0,
           live=True),
-        P("required_nodes", ["camera_ingest", "command_ingest", "synchronizer", "inference", "supervisor"],
-          "nodes whose heartbeat must be fresh for the robot to move"),
+        P("required_nodes", list(NODES[1:]), "nodes whose heartbeat must be fresh for the robot to move"),
         P("heartbeat_timeout", 0.25, "a heartbeat older than this is a lost node", "s", 0.15, 10.0, live=True),
         P("required_topics", ["joint_states", "odom"], "topics of the robot that must be fresh for it to move; "
           "of joint_states, odom, scan; the robot file's range sensors are always required"),
@@ -87,8 +88,7 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
     ),
     "supervisor": (
         *COMMON,
-        P("nodes", ["safety_validator", "camera_ingest", "command_ingest", "synchronizer", "inference"],
-          "the nodes to bring up, in this order"),
+        P("nodes", list(NODES[:-1]), "the nodes to bring up, in this order"),
         P("heartbeat_timeout", 1.0, "a node silent for longer is lost; the gate holds long before", "s", 0.15, 60.0),
         P("transition_timeout", 30.0, "a transition that takes longer has failed", "s", 0.5, 3600.0),
         P("retry_period", 1.0, "wait after a failed transition; doubles each time", "s", 0.1, 60.0),

@@ -323,6 +323,9 @@ class SafetyValidator(ManagedNode):
         except ValueError as error:  # the one before grows old
             self.stats.drop("bad ranges")
             self.trouble = f"{sensor.topic}: {error}"
+            return
+        if self.trouble.startswith(f"{sensor.topic}: "):
+            self.trouble = ""
 
     def _on_joint_states(self, message: JointState, now: int) -> None:
         self._inputs.seen["/joint_states"] = now

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from vla_ros.core import node_parameters
+
 # Runs first in every child and becomes the command. In the child and not as a `preexec_fn`: that runs
 # Python between fork and exec, which can hang where the parent has threads (rclpy has). The parent may have
 # died before prctl, hence the question after it. A shell's background job ignores SIGINT; a child must not.
@@ -208,7 +210,7 @@ def _sweep(child: Child) -> None:
 
 
 # -- our own nodes -----------------------------------------------------------------------------------------
-NODES = ("safety_validator", "camera_ingest", "command_ingest", "synchronizer", "inference", "supervisor")
+NODES = node_parameters.NODES
 BESIDE_GATE = NODES[1:]
 MODULES = {name: f"vla_ros.nodes.{name}" for name in NODES} | {"simulator": "vla_ros.sim.node"}
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
