@@ -25,6 +25,7 @@ WIRED = [fault.name for fault in FAULTS if fault.world == "network"]
 STANDS_FOR = {
     "the policy gives nothing": "the policy raises an exception",
     "the policy gives flat values": "the policy gives no rows",
+    "the policy gives a column too many": "the policy gives no rows",
     "the policy names a channel twice": "the policy names a channel that is not there",
     "the policy gives infinity": "the policy gives NaN after 0.7 s of good work",
     "SIGKILL of camera_ingest": "SIGKILL of inference",
@@ -34,6 +35,8 @@ STANDS_FOR = {
     "SIGSTOP of inference, SIGCONT 1 s later": "SIGSTOP of synchronizer, SIGCONT 1 s later",
     "SIGINT of the gate": "SIGTERM of the gate",
     "deactivate of the gate": "deactivate and cleanup of the gate",
+    "a flood of garbage on the same topics, then the stop":
+        "a flood of repeated words, actions and stop(false), then the stop",
     "/clock jumps ahead by a minute": "/clock jumps back by a minute",
 }
 
