@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from vla_ros.core.images import resize
 from vla_ros.core.types import ActionChunk, Command, Image, Observation, to_nanoseconds
 from vla_ros.policies.base import Policy, PolicySpec
-from vla_ros.policies.intent import parse
+from vla_ros.policies.intent import Intent, parse
 from vla_ros.sim.scene import OPENING_MAX
-from vla_ros.sim.tasks import Verdict, judge
+from vla_ros.sim.tasks import STILL_ANGULAR, STILL_LINEAR, Verdict, judge
 from vla_ros.sim.world import World, WorldState
 
 OBEY_PERIOD = 0.02  # s between commands to the driver, like the gate's
@@ -34,14 +36,16 @@ class Outcome:
 
 
 Watch = Callable[[WorldState, Image, ActionChunk], None]
+Lens = Callable[[Image], Image]
 
 
-def observe(world: World, spec: PolicySpec, command: Command) -> Observation:
+def observe(world: World, spec: PolicySpec, command: Command, lens: Lens | None = None) -> Observation:
     """What the nodes would hand to the policy: the camera's picture at its size, odometry and joints."""
     odometry = world.odometry()
     state = {"odom.x": odometry.x, "odom.y": odometry.y, "odom.yaw": odometry.yaw,
              "linear.x": odometry.linear, "angular.z": odometry.angular, **world.joint_states()}
-    image = resize(world.render(), spec.image_size, spec.resize)
+    picture = world.render() if lens is None else lens(world.render())
+    image = resize(picture, spec.image_size, spec.resize)
     return Observation(to_nanoseconds(world.time), command, {"front": image}, state)
 
 
@@ -56,34 +60,38 @@ def obey(world: World, chunk: ActionChunk, age: float) -> None:
 
 def run_episode(policy: Policy, world: World, instruction: str, seconds: float = 30.0, *,
                 spec: PolicySpec, rate: float = 12.5, delay: float = 0.08, generation: int = 1,
-                watch: Watch | None = None) -> Outcome:
+                watch: Watch | None = None, intent: Intent | None = None, lens: Lens | None = None,
+                drop: Callable[[], bool] | None = None) -> Outcome:
     """Run `policy` in `world` until the instruction is done and stays done, or `seconds` are over.
 
-    The policy sees `rate` pictures a second and its chunk arrives `delay` seconds after the picture.
+    The policy sees `rate` pictures a second and its chunk arrives `delay` seconds after the picture. Judged is `intent`:
+    what the words mean to the grammar unless it is given. `lens` changes the camera's picture before the policy sees it;
+    a picture for which `drop` is true never reaches the policy.
     """
-    intent = parse(instruction)
+    intent = parse(instruction) if intent is None else intent
     command = Command(to_nanoseconds(world.time), generation, instruction)
     start, began = world.state(), world.time
     path, spent = [start], []
-    chunk: ActionChunk | None = None
+    coming: list[tuple[float, ActionChunk]] = []  # by when they arrive; the first has arrived
     verdict, done_since = judge(intent, start, start), began
     while world.time - began < seconds:
-        observation = observe(world, spec, command)
-        clock = time.perf_counter()
-        try:
-            newest = policy.predict(observation)
-        except ValueError as problem:
-            verdict = Verdict(False, verdict.distance, f"the policy gave up: {problem}")
-            break
-        spent.append(time.perf_counter() - clock)
-        if watch is not None:
-            watch(world.state(), next(iter(observation.images.values())), newest)
-        _between_pictures(world, chunk, newest, 1 / rate, delay)
-        chunk = newest
+        if drop is None or not drop():
+            observation = observe(world, spec, command, lens)
+            clock = time.perf_counter()
+            try:
+                newest = policy.predict(observation)
+            except ValueError as problem:
+                verdict = Verdict(False, verdict.distance, f"the policy gave up: {problem}")
+                break
+            spent.append(time.perf_counter() - clock)
+            coming.append((world.time + delay, newest))
+            if watch is not None:
+                watch(world.state(), next(iter(observation.images.values())), newest)
+        _between_pictures(world, coming, 1 / rate)
         now = world.state()
         path.append(now)
         verdict = judge(intent, start, now)
-        idle = not newest.values[:, :2].any()
+        idle = bool(coming) and _stands(coming[-1][1])
         if not (verdict.done and idle):
             done_since = world.time
         elif world.time - done_since >= SETTLE:
@@ -91,13 +99,19 @@ def run_episode(policy: Policy, world: World, instruction: str, seconds: float =
     return Outcome(instruction, world.seed, verdict, world.time - began, tuple(spent), tuple(path))
 
 
-def _between_pictures(world: World, chunk: ActionChunk | None, newest: ActionChunk, period: float,
-                      delay: float) -> None:
-    """Obey the older chunk until the newest has arrived, then that one."""
+def _stands(chunk: ActionChunk) -> bool:
+    """Does no row of it ask for a speed at which the robot counts as moving?"""
+    most = {"linear.x": STILL_LINEAR, "angular.z": STILL_ANGULAR}
+    return all(np.abs(chunk.values[:, column]).max() < most[channel]
+               for column, channel in enumerate(chunk.channels) if channel in most)
+
+
+def _between_pictures(world: World, coming: list[tuple[float, ActionChunk]], period: float) -> None:
+    """Obey, of the chunks that have arrived, the newest, until the next picture is due."""
     seen = world.time
     while world.time - seen < period - 1e-6:
-        if world.time - seen >= delay - 1e-6:
-            chunk = newest
-        if chunk is not None:
-            obey(world, chunk, world.time - chunk.stamp / 1e9)
+        while len(coming) > 1 and world.time >= coming[1][0] - 1e-6:
+            del coming[0]
+        if coming and world.time >= coming[0][0] - 1e-6:
+            obey(world, coming[0][1], world.time - coming[0][1].stamp / 1e9)
         world.step(OBEY_PERIOD)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from vla_ros.core.registry import lookup
+from vla_ros.tools import evaluate
 
 NAME = "vla_ros"
 # verb -> where its code is, and what it does. The code takes the parsed arguments and returns the exit code.
@@ -13,6 +14,7 @@ VERBS = {
     "demo": "vla_ros.tools.demo:run",
     "record": "vla_ros.tools.record:run",
     "bench": "vla_ros.tools.main:bench",
+    "evaluate": "vla_ros.tools.evaluate:run",
     "say": "vla_ros.tools.say:say",
     "stop": "vla_ros.tools.say:stop",
     "arm": "vla_ros.tools.say:arm",
@@ -25,6 +27,7 @@ HELP = {
     "demo": "start a simulated robot and the suite, give it instructions, and film what it does",
     "record": "record demonstrations, from the simulator or from a robot that runs",
     "bench": "measure: `vla bench` lists what",
+    "evaluate": "run a policy in hundreds of simulated episodes and write a report: success, words, robustness",
     "say": "tell the robot what to do, in words",
     "stop": "press the stop: the robot stands still, latched until `vla reset` (--release lets go)",
     "arm": "let the robot move, from the next instruction on",
@@ -89,6 +92,7 @@ def stop_arguments(parser: argparse.ArgumentParser) -> None:
 
 ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "demo": demo_arguments, "record": record_arguments, "say": say_arguments, "stop": stop_arguments,
+    "evaluate": evaluate.arguments,
 }
 
 
@@ -96,8 +100,8 @@ def make_parser() -> argparse.ArgumentParser:
     """The whole command line but `bench`, whose arguments belong to the bench."""
     parser = argparse.ArgumentParser(
         prog="vla", description="Runs a vision-language-action policy on a robot, behind a gate.",
-        epilog="`vla VERB --help` says more. All but demo, bench and record --sim talk to the suite that runs in this "
-               "ROS domain.")
+        epilog="`vla VERB --help` says more. All but demo, bench, evaluate and record --sim talk to the suite that runs "
+               "in this ROS domain.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb, what in HELP.items():
         sub = verbs.add_parser(verb, help=what, description=what[0].upper() + what[1:] + ".")

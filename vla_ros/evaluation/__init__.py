@@ -1,0 +1,1 @@
+"""How good a policy is, and by which numbers: metrics, episodes, reports."""

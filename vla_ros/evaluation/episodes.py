@@ -1,0 +1,205 @@
+"""Runs a plan in worker processes. Each has a world of its own; every episode gets a fresh policy and a world set back to its
+seed and to time 0, so that no result depends on how many workers there are or on what ran before."""
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vla_ros.core.types import ActionChunk, Image
+from vla_ros.evaluation.plan import Episode
+from vla_ros.evaluation.scenarios import SCENARIOS
+from vla_ros.policies import make_policy, policy_spec
+from vla_ros.policies.intent import Intent
+from vla_ros.sim.episode import Outcome, run_episode
+from vla_ros.sim.phrases import OBJECT_KINDS
+from vla_ros.sim.tasks import judge
+from vla_ros.sim.world import World, WorldState
+
+BOUNDS = {"linear.x": (-1.0, 1.0), "angular.z": (-1.0, 1.0), "gripper": (0.0, 1.0)}  # outside, the gate refuses (design)
+LIMITS = {"linear.x": (-0.5, 0.5), "angular.z": (-0.5, 0.5), "gripper": (0.0, 1.0)}  # outside, it clamps
+PATH_STEP = 4  # of the poses on the way, every so many are kept
+
+
+@dataclass(frozen=True)
+class Player:
+    """A policy by its registered name, with options, and the camera (width, height) through which it looks."""
+
+    policy: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    camera: tuple[int, int] = (320, 240)
+
+
+@dataclass
+class Record:
+    """What came of an episode. `reached`: the objects with which the robot has done what was asked for with one of them.
+    `refused`: the policy did not act on the words. `chunks`: how many, how many valid, how many within limits."""
+
+    episode: Episode
+    done: bool
+    distance: float
+    seconds: float
+    sentence: str
+    reached: list[str]
+    refused: bool
+    chunks: tuple[int, int, int]
+    predict: list[float] = field(repr=False)
+    path: list[tuple[float, float, float]] = field(repr=False)
+    start: WorldState = field(repr=False)
+    end: WorldState = field(repr=False)
+    picture: Image | None = field(repr=False, default=None)  # the last that the policy saw, where it failed
+    attention: dict[str, Any] | None = field(repr=False, default=None)  # what it said of that picture
+    policy: str = ""
+
+
+def check(player: Player) -> None:
+    """Raises ValueError for a policy that cannot be made. Makes it once, which also shows that its weights load."""
+    policy = make_policy(player.policy, player.options)
+    channels = policy_spec(player.policy, player.options).channels
+    if not set(channels) & set(BOUNDS):
+        raise ValueError(f"policy '{player.policy}' drives {', '.join(channels)}, and the simulated robot has none of these; "
+                         f"it has {', '.join(BOUNDS)}")
+    policy.reset()
+
+
+class Worker:
+    """One policy and its worlds (one for each number of objects)."""
+
+    def __init__(self, player: Player) -> None:
+        self.player = player
+        self.spec = policy_spec(player.policy, player.options)
+        self._worlds: dict[int | None, World] = {}
+
+    def world(self, objects: int | None) -> World:
+        if objects not in self._worlds:
+            width, height = self.player.camera
+            self._worlds[objects] = World(0, width, height, objects)
+        return self._worlds[objects]
+
+    def run(self, episode: Episode) -> Record:
+        conditions = SCENARIOS[episode.scenario]
+        world = self.world(conditions.objects)
+        world.data.time = 0.0
+        world.reset(episode.seed)
+        conditions.prepare(world, episode.seed)
+        prelude(world, episode)
+        start = world.state()
+        if judge(episode.meant, start, start).done:
+            raise RuntimeError(f"episode {episode.number} (seed {episode.seed}, '{episode.text}') is done before it begins")
+        policy = make_policy(self.player.policy, self.player.options)
+        chunks, last = [0, 0, 0], []
+
+        def watch(state: WorldState, image: Image, chunk: ActionChunk) -> None:
+            chunks[0] += 1
+            chunks[1] += within(chunk, BOUNDS)
+            chunks[2] += within(chunk, LIMITS)
+            last[:] = [image]
+
+        outcome = run_episode(policy, world, episode.text, episode.seconds, spec=self.spec, intent=episode.meant,
+                              delay=conditions.delay, lens=conditions.lens(episode.seed),
+                              drop=conditions.dropper(episode.seed), watch=watch)
+        end = world.state()
+        return Record(episode, outcome.done, outcome.verdict.distance, outcome.seconds, outcome.verdict.sentence,
+                      reached(episode.meant, start, end), refused(outcome), (chunks[0], chunks[1], chunks[2]),
+                      list(outcome.predict_seconds), [(one.x, one.y, one.yaw) for one in outcome.path[::PATH_STEP]],
+                      start, end, None if outcome.done or not last else last[0].copy(), None, policy.name)
+
+    def close(self) -> None:
+        for world in self._worlds.values():
+            world.close()
+        self._worlds.clear()
+
+
+def prelude(world: World, episode: Episode) -> None:
+    """What was before the words: "stop" is said to a robot that drives, "open" to one whose gripper is closed."""
+    if episode.meant.kind == "stop":
+        turn = float(np.random.default_rng((episode.seed, 4)).uniform(-0.5, 0.5))
+        for _ in range(3):
+            world.command(0.3, turn)
+            world.step(0.2)
+    elif episode.meant.kind == "open":
+        world.command_gripper(0.0)
+        world.step(1.0)
+
+
+def reached(meant: Intent, start: WorldState, end: WorldState) -> list[str]:
+    """Of the room's objects, those with which the asked-for kind of thing is done at the end."""
+    if meant.kind not in OBJECT_KINDS:
+        return []
+    return [thing.name for thing in end.objects if judge(Intent(meant.kind, thing.colour, thing.shape), start, end).done]
+
+
+def refused(outcome: Outcome) -> bool:
+    return "the policy gave up" in outcome.verdict.sentence
+
+
+def within(chunk: ActionChunk, ranges: Mapping[str, tuple[float, float]]) -> bool:
+    """Is every value of the chunk finite and in its channel's range (1e-6 allowed for float32)?"""
+    values = np.asarray(chunk.values, np.float64)
+    lows = np.array([ranges.get(channel, (-2.0, 2.0))[0] for channel in chunk.channels]) - 1e-6
+    highs = np.array([ranges.get(channel, (-2.0, 2.0))[1] for channel in chunk.channels]) + 1e-6
+    return bool(((values >= lows) & (values <= highs)).all())  # NaN is in no range
+
+
+_worker: Worker | None = None
+
+
+def _begin(player: Player) -> None:
+    """A worker process: Ctrl-C is the parent's to handle; one thread each."""
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _worker = Worker(player)
+
+
+def _work(episode: Episode) -> Record:
+    assert _worker is not None
+    return _worker.run(episode)
+
+
+Told = Callable[[Record], None]
+
+
+def run(plan: Sequence[Episode], player: Player, jobs: int | None = None, told: Told | None = None) -> list[Record]:
+    """The records, in the plan's order. `told` hears of each as it ends. One job runs in this process."""
+    jobs = min(jobs or os.cpu_count() or 1, len(plan))
+    if jobs <= 1:
+        return _run_here(plan, player, told)
+    before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    os.environ.update(dict.fromkeys(before, "1"))  # the workers' threads would fight each other for the cores
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (player,))
+    try:
+        futures = {pool.submit(_work, episode): index for index, episode in enumerate(plan)}
+        records: list[Record | None] = [None] * len(plan)
+        for future in as_completed(futures):
+            record = records[futures[future]] = future.result()
+            if told is not None:
+                told(record)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    pool.shutdown()
+    return [record for record in records if record is not None]
+
+
+def _run_here(plan: Sequence[Episode], player: Player, told: Told | None) -> list[Record]:
+    worker, records = Worker(player), []
+    try:
+        for episode in plan:
+            records.append(worker.run(episode))
+            if "torch" in sys.modules:
+                sys.modules["torch"].set_num_threads(1)
+            if told is not None:
+                told(records[-1])
+    finally:
+        worker.close()
+    return records

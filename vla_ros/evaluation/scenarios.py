@@ -1,0 +1,106 @@
+"""What can make it harder to see and to act: named conditions with their amounts, each changing what it says and nothing else."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from vla_ros.core.types import Image
+from vla_ros.sim.look import Look, apply, random_look
+from vla_ros.sim.world import World
+
+REFERENCE_WIDTH = 320  # pixels of a picture in which `blur` is given
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Conditions of an episode; the defaults are the plain ones.
+
+    `noise`: standard deviation of Gaussian noise on the camera's picture (of 255). `blur`: standard deviation (pixels of a
+    picture 320 wide). `delay`: s from a picture to its chunk. `drop`: share of pictures lost. `look`: the room's light and
+    colours and the camera's place; `varied` draws one at random on top of that, of this many times what training varies.
+    `objects`: how many there are, instead of 4 to 6.
+    """
+
+    what: str
+    noise: float = 0.0
+    blur: float = 0.0
+    delay: float = 0.08
+    drop: float = 0.0
+    look: Look = field(default_factory=Look)
+    varied: float = 0.0
+    objects: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("noise", "blur", "delay", "drop", "varied"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"a scenario's {name} is {getattr(self, name)}; give a finite number from 0 on")
+        if self.drop >= 1.0:
+            raise ValueError(f"a scenario's drop is {self.drop}; with every picture lost nothing happens, give less than 1")
+
+    def prepare(self, world: World, seed: int) -> None:
+        """Give the world its look. The plain scenario gives it the plain one."""
+        apply(world, random_look(np.random.default_rng((seed, 11)), self.varied) if self.varied else self.look)
+
+    def lens(self, seed: int) -> Callable[[Image], Image] | None:
+        """What happens to the camera's pictures, the same for the same seed; None: nothing."""
+        if not self.noise and not self.blur:
+            return None
+        rng = np.random.default_rng((seed, 12))
+
+        def change(image: Image) -> Image:
+            return noised(blurred(image, self.blur), self.noise, rng)
+
+        return change
+
+    def dropper(self, seed: int) -> Callable[[], bool] | None:
+        """Says for each picture whether it is lost; None: none is."""
+        if not self.drop:
+            return None
+        rng = np.random.default_rng((seed, 13))
+        return lambda: bool(rng.random() < self.drop)
+
+
+def noised(image: Image, amount: float, rng: np.random.Generator) -> Image:
+    """Gaussian noise of this standard deviation (of 255) on every pixel and colour."""
+    if not amount:
+        return image
+    return np.clip(image + rng.normal(0.0, amount, image.shape) + 0.5, 0, 255).astype(np.uint8)
+
+
+def blurred(image: Image, amount: float) -> Image:
+    """Out of focus: a Gaussian of this standard deviation, in pixels of a picture 320 wide."""
+    if not amount:
+        return image
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), amount * image.shape[1] / REFERENCE_WIDTH), np.uint8)
+
+
+PLAIN = "plain"
+SCENARIOS: dict[str, Scenario] = {
+    PLAIN: Scenario("the room as it is built, a chunk 0.08 s after its picture"),
+    "dim": Scenario("half the light", look=Look(light=0.5)),
+    "bright": Scenario("half as much light again, from the other side", look=Look(light=1.5, sun=np.pi)),
+    "noise": Scenario("camera noise of 20 of 255", noise=20.0),
+    "blur": Scenario("a blur of 2 pixels in 320", blur=2.0),
+    "latency": Scenario("a chunk comes 0.24 s after its picture, not 0.08 s", delay=0.24),
+    "dropped_frames": Scenario("half the pictures are lost", drop=0.5),
+    "moved_camera": Scenario("the camera 2 cm higher and to the left, 2 degrees further down",
+                             look=Look(camera=(0.0, 0.02, 0.02), tilt=float(np.radians(2.0)))),
+    "distractors": Scenario("9 objects in the room, not 4 to 6", objects=9),
+    "new_scenes": Scenario("another light, floor, wall, colours and camera mount for each scene, of training's range", varied=1.0),
+    "stranger_scenes": Scenario("the same, of half as much again as training's range", varied=1.5),
+}
+
+
+def choose(names: Sequence[str]) -> list[str]:
+    """The names, `all` for all but the plain one, `none` for none. Raises ValueError for one that there is not."""
+    if list(names) == ["none"]:
+        return []
+    if list(names) == ["all"]:
+        return [name for name in SCENARIOS if name != PLAIN]
+    for name in names:
+        if name not in SCENARIOS or name == PLAIN:
+            raise ValueError(f"unknown scenario '{name}'; known are: {', '.join(one for one in SCENARIOS if one != PLAIN)}, all, none")
+    return list(names)
