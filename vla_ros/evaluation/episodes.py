@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from vla_ros.core.types import ActionChunk, Image
+from vla_ros.core.types import ActionChunk, Image, Observation
+from vla_ros.evaluation import frames
 from vla_ros.evaluation.plan import Episode
 from vla_ros.evaluation.scenarios import SCENARIOS
+from vla_ros.evaluation.truth import Truth
 from vla_ros.policies import make_policy, policy_spec
+from vla_ros.policies.base import Policy, PolicySpec
 from vla_ros.policies.intent import Intent
 from vla_ros.sim.episode import Outcome, run_episode
 from vla_ros.sim.phrases import OBJECT_KINDS
@@ -49,13 +52,14 @@ class Record:
     sentence: str
     reached: list[str]
     refused: bool
-    chunks: tuple[int, int, int]
+    chunks: tuple[int, ...]
     predict: list[float] = field(repr=False)
     path: list[tuple[float, float, float]] = field(repr=False)
     start: WorldState = field(repr=False)
     end: WorldState = field(repr=False)
     picture: Image | None = field(repr=False, default=None)  # the last that the policy saw, where it failed
-    attention: dict[str, Any] | None = field(repr=False, default=None)  # what it said of that picture
+    explained: dict[str, Any] | None = field(repr=False, default=None)  # what it said of that picture
+    looks: list[dict[str, Any]] = field(repr=False, default_factory=list)  # frames.py
     policy: str = ""
 
 
@@ -76,6 +80,7 @@ class Worker:
         self.player = player
         self.spec = policy_spec(player.policy, player.options)
         self._worlds: dict[int | None, World] = {}
+        self._truth: Truth | None = None  # of the plain world
 
     def world(self, objects: int | None) -> World:
         if objects not in self._worlds:
@@ -84,6 +89,7 @@ class Worker:
         return self._worlds[objects]
 
     def run(self, episode: Episode) -> Record:
+        """Raises RuntimeError for an episode that is done before it begins: the plan would be at fault."""
         conditions = SCENARIOS[episode.scenario]
         world = self.world(conditions.objects)
         world.data.time = 0.0
@@ -94,27 +100,56 @@ class Worker:
         if judge(episode.meant, start, start).done:
             raise RuntimeError(f"episode {episode.number} (seed {episode.seed}, '{episode.text}') is done before it begins")
         policy = make_policy(self.player.policy, self.player.options)
-        chunks, last = [0, 0, 0], []
-
-        def watch(state: WorldState, image: Image, chunk: ActionChunk) -> None:
-            chunks[0] += 1
-            chunks[1] += within(chunk, BOUNDS)
-            chunks[2] += within(chunk, LIMITS)
-            last[:] = [image]
-
+        witness = self._witness(policy, world, episode)
         outcome = run_episode(policy, world, episode.text, episode.seconds, spec=self.spec, intent=episode.meant,
                               delay=conditions.delay, lens=conditions.lens(episode.seed),
-                              drop=conditions.dropper(episode.seed), watch=watch)
+                              drop=conditions.dropper(episode.seed), watch=witness)
         end = world.state()
+        picture, explained = (None, None) if outcome.done else witness.last()
         return Record(episode, outcome.done, outcome.verdict.distance, outcome.seconds, outcome.verdict.sentence,
-                      reached(episode.meant, start, end), refused(outcome), (chunks[0], chunks[1], chunks[2]),
-                      list(outcome.predict_seconds), [(one.x, one.y, one.yaw) for one in outcome.path[::PATH_STEP]],
-                      start, end, None if outcome.done or not last else last[0].copy(), None, policy.name)
+                      reached(episode.meant, start, end), refused(outcome), tuple(witness.chunks), list(outcome.predict_seconds),
+                      [(one.x, one.y, one.yaw) for one in outcome.path[::PATH_STEP]], start, end, picture, explained,
+                      witness.looks, policy.name)
+
+    def _witness(self, policy: Policy, world: World, episode: Episode) -> Witness:
+        looks = episode.part == "success" and hasattr(policy, "explain")
+        if looks and self._truth is None:
+            self._truth = Truth(world)
+        return Witness(policy, self.spec, episode, self._truth if looks else None)
 
     def close(self) -> None:
+        if self._truth is not None:
+            self._truth.close()
         for world in self._worlds.values():
             world.close()
         self._worlds.clear()
+
+
+class Witness:
+    """Looks on during an episode: counts valid actions, and asks now and then what the policy sees."""
+
+    def __init__(self, policy: Any, spec: PolicySpec, episode: Episode, truth: Truth | None) -> None:
+        self._policy, self._spec, self._episode, self._truth = policy, spec, episode, truth
+        self.chunks = [0, 0, 0]
+        self.looks: list[dict[str, Any]] = []
+        self._seen: Observation | None = None
+
+    def __call__(self, state: WorldState, observation: Observation, chunk: ActionChunk) -> None:
+        if self._truth is not None and self.chunks[0] % frames.EVERY == 0:
+            self.looks.append(frames.look(self._policy, observation, self._truth, self._spec, self._episode.meant))
+        self.chunks[0] += 1
+        self.chunks[1] += within(chunk, BOUNDS)
+        self.chunks[2] += within(chunk, LIMITS)
+        self._seen = observation
+
+    def last(self) -> tuple[Image | None, dict[str, Any] | None]:
+        """The last picture, and what the policy says of it."""
+        if self._seen is None:
+            return None, None
+        picture = next(iter(self._seen.images.values())).copy()
+        if not hasattr(self._policy, "explain") or not self._episode.text:
+            return picture, None
+        return picture, {name: self._policy.explain(self._seen)[name] for name in ("attention", "nowhere")}
 
 
 def prelude(world: World, episode: Episode) -> None:

@@ -1,11 +1,173 @@
-"""report.html."""
+"""report.html: one file without scripts and without anything from elsewhere."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import Any
 
+from vla_ros.evaluation import plots
+from vla_ros.evaluation.advice import share
 from vla_ros.evaluation.episodes import Record
+
+FAILURES = 12  # pictures of, spread over the kinds
+STYLE = """
+:root { color-scheme: light; } body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #1c1c1c; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; } img { max-width: 100%; }
+table { border-collapse: collapse; margin: .6rem 0; } th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #eee; }
+.yes { color: #00704a; } .no { color: #b3400a; } code { background: #f3f3f1; padding: 0 .25rem; overflow-wrap: anywhere; }
+.failures { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1rem; }
+figure { margin: 0; border: 1px solid #e2e2e0; padding: .6rem; } figcaption { font-size: .85rem; } .wide { overflow-x: auto; }
+"""
 
 
 def page(numbers: Mapping[str, Any], records: Sequence[Record]) -> str:
-    return "<html></html>"
+    """The whole page from the report's numbers and the episodes."""
+    parts = [
+        f"<h1>How good is {escape(str(numbers['policy']['name']))}?</h1>", _facts(numbers), "<h2>Aims</h2>", _aims(numbers["aims"]),
+        "<h2>What to do</h2>", _advice(numbers["recommendations"]), "<h2>Done or not</h2>", _success(numbers["task_completion"]),
+        "<h2>Words</h2>", _words(numbers), "<h2>Other conditions</h2>", _robustness(numbers)]
+    if "comparison" in numbers:
+        parts += ["<h2>Beside another policy</h2>", _comparison(numbers)]
+    parts += ["<h2>What it sees and where it looks</h2>", _frames(numbers.get("frames")), "<h2>Actions and time</h2>",
+              _actions(numbers, records), "<h2>Failures</h2>", _failures(records)]
+    body = "\n".join(parts)
+    return ('<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+            f"<title>Evaluation</title><style>{STYLE}</style></head><body>\n{body}\n</body></html>\n")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Cells are escaped."""
+    def line(cells: Sequence[Any], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape(text(cell))}</{tag}>" for cell in cells) + "</tr>"
+
+    return f'<div class="wide"><table>{line(head, "th")}{"".join(line(row, "td") for row in rows)}</table></div>'
+
+
+def text(cell: Any) -> str:
+    """A number with three digits, a share with its interval; – for what was not measured."""
+    if cell is None:
+        return "–"
+    if isinstance(cell, Mapping):
+        return share(cell)
+    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+
+
+def image(uri: str, what: str) -> str:
+    return f'<img src="{uri}" alt="{escape(what)}">'
+
+
+def _facts(numbers: Mapping[str, Any]) -> str:
+    seeds, said = numbers["seeds"], numbers["versions"]
+    return (f"<p>{numbers['episodes_run']} episodes in the simulator, seeds {seeds['first']} to {seeds['last']}, which training never "
+            f"uses; {numbers['wall_seconds']:.0f} s. <code>{escape(numbers['command'])}</code><br>"
+            + escape(", ".join(f"{name} {version}" for name, version in said.items())) + "</p>")
+
+
+def _aims(aims: Sequence[Mapping[str, Any]]) -> str:
+    marks = {True: '<span class="yes">yes</span>', False: '<span class="no">no</span>', None: "–"}
+    rows = "".join(f"<tr><td>{escape(one['what'])}</td><td>{escape(one['wanted'])}</td><td>{escape(one['measured'])}</td>"
+                   f"<td>{marks[one['met']]}</td></tr>" for one in aims)
+    return f"<table><tr><th></th><th>wanted</th><th>measured (95 % interval)</th><th>met</th></tr>{rows}</table>"
+
+
+def _advice(advice: Sequence[str]) -> str:
+    if not advice:
+        return "<p>No measured number is below its threshold.</p>"
+    return "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in advice) + "</ul>"
+
+
+def _success(found: Mapping[str, Any]) -> str:
+    def rows(named: Mapping[str, Mapping[str, Any]]) -> Iterable[Sequence[Any]]:
+        for name, one in named.items():
+            yield name, one, one["distance"]["mean"], one["distance"]["median"], one["distance"]["near"]["rate"], one["seconds"], one["refused"]
+
+    if not found["all"]["trials"]:
+        return "<p>Not measured.</p>"
+    head = ("", "done", "distance, mean", "median", "below 0.1", "seconds when done", "words refused")
+    return (table(head, [*rows({"all": found["all"]}), *rows(found["by_split"]), *rows(found["by_kind"])])
+            + "<p>Distance: metres or radians from done, 0 when done.</p>"
+            + image(plots.shares("Done, by phrasing", found["by_split"]), "success by split")
+            + image(plots.shares("Done, by kind of instruction", found["by_kind"]), "success by kind"))
+
+
+def _words(numbers: Mapping[str, Any]) -> str:
+    said, against = numbers["language"], numbers["counterfactuals"]
+    groups, cover = said["paraphrases"], said["coverage"]
+    lines = [("paraphrases followed", f"{text(groups['accuracy'])} ({text(groups['low'])} to {text(groups['high'])}) of "
+                                      f"{groups['paraphrases']} in {groups['groups']} scenes"),
+             ("scenes with every paraphrase followed", groups["all"]),
+             ("distinct commands done", f"{cover['done']} of {cover['commands']} ({cover['given']} given, {cover['always']} always done)"),
+             ("the right object, where it acted on one", said["right_object"]), ("words refused", said["refused"])]
+    swaps = [(f"{what}: the first meaning is still done", against[name]) for name, what in
+             (("swapped", "another colour said"), ("blank", "nothing said"))]
+    pairs = {name: one for name, one in against.items() if one["trials"]}
+    picture = image(plots.shares("What was meant first, done with other words (and with the right ones)", pairs,
+                                 {name: one["with_the_words"] for name, one in pairs.items()}, ("other words", "right words")),
+                    "counterfactuals") if pairs else ""
+    return table(("", ""), [*lines, *swaps]) + picture
+
+
+def _robustness(numbers: Mapping[str, Any]) -> str:
+    found = numbers["robustness"]
+    if not found["count"]:
+        return "<p>Not measured.</p>"
+    rows = [(name, numbers["scenarios"].get(name, ""), one, one["against_plain"]["difference"]) for name, one in found["scenarios"].items()]
+    return (table(("scenario", "what it is", "done", "against the plain room"), rows)
+            + f"<p>Mean {text(found['mean'])}, spread {text(found['spread'])}; {text(found['passed'])} of the scenarios over 0.5.</p>"
+            + image(plots.shares("Done, by scenario", found["scenarios"]), "success by scenario"))
+
+
+def _comparison(numbers: Mapping[str, Any]) -> str:
+    found, out = numbers["comparison"], ""
+    for name, title in (("all_words", "All episodes"), ("understood", "Where neither refused the words")):
+        tables = {"all": found[name]["all"], **found[name]["by_kind"]}
+        rows = [(kind, one["ours"], one["theirs"], f"{one['difference']:+.3f} ({one['low']:+.2f} to {one['high']:+.2f})")
+                for kind, one in tables.items() if one["trials"]]
+        out += f"<h3>{title}</h3>" + table(("", "this policy", str(found["policy"]), "difference, paired"), rows)
+    kinds = found["all_words"]["by_kind"]
+    return out + image(plots.shares("Done, on the same episodes", {name: one["ours"] for name, one in kinds.items()},
+                                    {name: one["theirs"] for name, one in kinds.items()}, ("this policy", str(found["policy"]))), "comparison")
+
+
+def _frames(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return "<p>Not measured: this policy does not say what it sees (<code>explain</code>).</p>"
+    seen, at, pairs = found["vision"], found["grounding"], found["alignment"]
+    rows = [("objects recognised (colour and shape)", seen["objects"]),
+            ("IoU of each object's cells", f"{text(seen['iou']['mean'])}, spread {text(seen['iou']['spread'])}, n = {seen['iou']['count']}"),
+            ("cells right, colour", seen["cell_accuracy"]["colour"]), ("cells right, shape", seen["cell_accuracy"]["shape"]),
+            ("attention on the target in view", at["in_view"]), ("its mass there", at["in_view"]["mass"]["mean"]),
+            ("attention nowhere with the target out of view", at["out_of_view"]),
+            ("instruction to object", pairs["text_to_object"]), ("object to instruction", pairs["object_to_text"]), ("by chance", pairs["chance"])]
+    counts = seen["confusion"]
+    return (table((f"{found['pictures']} pictures", ""), rows) + image(plots.confusion("Colour of cells", counts["colour"], counts["colours"]), "colours")
+            + image(plots.confusion("Shape of cells", counts["shape"], counts["shapes"]), "shapes"))
+
+
+def _actions(numbers: Mapping[str, Any], records: Sequence[Record]) -> str:
+    found, spent = numbers["actions"], numbers["timing"]
+    rows = [("chunks that the gate would not refuse", found["valid"]), ("chunks that it would not clamp", found["within_limits"]),
+            *((f"predict, {name} (ms)", spent[f"{name}_ms"]) for name in ("p50", "p95", "p99", "max"))]
+    seconds = [value for one in records for value in one.predict[1:]]
+    return table((f"{found['chunks']} chunks", ""), rows) + (image(plots.times(seconds), "times") if seconds else "")
+
+
+def _failures(records: Sequence[Record]) -> str:
+    failed = [one for one in records if not one.done and one.episode.part == "success"]
+    by_kind: dict[str, list[Record]] = {}
+    for one in failed:
+        by_kind.setdefault(one.episode.meant.kind, []).append(one)
+    mixed = [ones[index] for index in range(len(failed)) for ones in by_kind.values() if index < len(ones)]
+    if not mixed:
+        return "<p>None.</p>"
+    shown = "".join(_failure(one) for one in mixed[:FAILURES])
+    return f"<p>{len(failed)} episodes; {min(len(failed), FAILURES)} of them:</p><div class=\"failures\">{shown}</div>"
+
+
+def _failure(record: Record) -> str:
+    episode = record.episode
+    pictures = image(plots.from_above(record), "from above")
+    if record.picture is not None:
+        pictures += image(plots.last_picture(record.picture, record.explained), "the last picture")
+    return (f"<figure>{pictures}<figcaption>“{escape(episode.text)}” ({episode.split}, {episode.meant.kind}, seed {episode.seed}): "
+            f"{escape(record.sentence)}, {record.seconds:.1f} s</figcaption></figure>")

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from vla_ros.evaluation import metrics
+from vla_ros.evaluation import frames, metrics
 from vla_ros.evaluation.episodes import Record
 from vla_ros.evaluation.plan import COMMANDS
 from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, SPLITS
@@ -118,7 +118,8 @@ def summarise(records: Sequence[Record], theirs: Sequence[Record] = ()) -> dict[
     """Every number of the report, as JSON can hold it."""
     out: dict[str, Any] = {
         "task_completion": task_completion(records), "language": language(records), "counterfactuals": counterfactuals(records),
-        "robustness": robustness(records), "actions": actions(records), "timing": timing(records)}
+        "robustness": robustness(records), "actions": actions(records), "timing": timing(records),
+        "frames": frames.summarise([one for record in records for one in record.looks])}
     if theirs:
         out["comparison"] = comparison(records, theirs)
     return out

@@ -35,7 +35,7 @@ class Outcome:
         return self.verdict.done
 
 
-Watch = Callable[[WorldState, Image, ActionChunk], None]
+Watch = Callable[[WorldState, Observation, ActionChunk], None]
 Lens = Callable[[Image], Image]
 
 
@@ -86,7 +86,7 @@ def run_episode(policy: Policy, world: World, instruction: str, seconds: float =
             spent.append(time.perf_counter() - clock)
             coming.append((world.time + delay, newest))
             if watch is not None:
-                watch(world.state(), next(iter(observation.images.values())), newest)
+                watch(world.state(), observation, newest)
         _between_pictures(world, coming, 1 / rate)
         now = world.state()
         path.append(now)
