@@ -1,19 +1,51 @@
 """torch: the parts of a Vision-Language-Action model and whole models. Adding a part is a class and a line here.
 
-Every part is built from a `VLAConfig` alone and usable alone. Shapes: B batch, H x W pixels, N vision tokens, L words,
-D `config.width`, S state features, T rows of a chunk, C channels.
-"""
+Every part is built from a `VLAConfig` alone and usable alone; its options are a line each in options.py. Shapes: B
+batch, H x W pixels, N vision tokens, L words, D `config.width`, S state features, T rows of a chunk, C channels, F
+features. Masks are true at words; words come first, padding behind them. """
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vla_ros.core.registry import lookup
+
+if TYPE_CHECKING:
+    from vla_ros.models.config import VLAConfig
+    from vla_ros.models.vla import VLA
 
 VISION = {
     "small": "vla_ros.models.vision_small:SmallVision",
+    "clip": "vla_ros.models.vision_clip:ClipVision",
+    "resnet18": "vla_ros.models.vision_resnet:ResNetVision",
+    "resnet50": "vla_ros.models.vision_resnet:ResNetVision",
 }
 LANGUAGE = {
     "small": "vla_ros.models.language_small:SmallLanguage",
+    "lstm": "vla_ros.models.language_lstm:LSTMLanguage",
+    "llama": "vla_ros.models.language_llama:LlamaLanguage",
 }
 FUSION = {
     "grounded": "vla_ros.models.fusion_grounded:GroundedFusion",
+    "early": "vla_ros.models.fusion_early:EarlyFusion",
+    "late": "vla_ros.models.fusion_late:LateFusion",
+    "cross_attention": "vla_ros.models.fusion_cross:CrossAttentionFusion",
+    "transformer": "vla_ros.models.fusion_transformer:TransformerFusion",
 }
 HEADS = {
     "decoder": "vla_ros.models.decoder:ActionDecoder",
+    "planner": "vla_ros.models.planner:Planner",
 }
+MODELS = {
+    "end_to_end": "vla_ros.models.vla:VLA",
+    "modular": "vla_ros.models.modular:ModularVLA",
+}
+TOKENIZERS = {  # by language encoder
+    "small": "vla_ros.models.tokenizers:LexiconTokenizer",
+    "lstm": "vla_ros.models.tokenizers:WordTokenizer",
+    "llama": "vla_ros.models.tokenizers:LlamaTokenizer",
+}
+
+
+def build(config: VLAConfig) -> VLA:
+    """The whole model that the config describes, with random weights but for the parts that name a folder of them."""
+    return lookup(MODELS, config.model, "model")(config)

@@ -1,4 +1,4 @@
-"""What a model is made of: one dataclass that rejects what does not fit together."""
+"""What a model is made of: one dataclass that rejects what does not fit together. No torch here."""
 from __future__ import annotations
 
 import dataclasses
@@ -7,17 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vla_ros.models import FUSION, HEADS, LANGUAGE, VISION
+from vla_ros.models import FUSION, HEADS, LANGUAGE, MODELS, VISION
+from vla_ros.models.options import checked, decoder_layers, whole
+from vla_ros.models.sizes import sizes_of
+
+KINDS = {"vision": VISION, "language": LANGUAGE, "fusion": FUSION, "head": HEADS, "model": MODELS}
+NUMBERS = (int, float)
 
 
 @dataclass(frozen=True)
 class VLAConfig:
     """The parts by name, their options, and what the model sees, is told and drives.
 
-    `width` is D, the width at which vision and language meet. `low` and `high` bound each channel (SI units); rows of a
-    chunk are `step` seconds apart. `state` names the numbers beside the picture, in order. `auxiliary` adds the heads that
-    only training asks (objects in cells, where the target is, which task).
-    """
+    `width` is D, the width at which vision and language meet. `low` and `high` bound each channel (SI units); rows of
+    a chunk are `step` seconds apart. `state` names the numbers beside the picture, in order. `auxiliary` adds the
+    heads that only training asks (objects in cells, where the target is, which task). `model` is the whole that the
+    parts make up. """
 
     vision: str = "small"
     language: str = "small"
@@ -36,22 +41,50 @@ class VLAConfig:
     language_options: Mapping[str, Any] = field(default_factory=dict)
     fusion_options: Mapping[str, Any] = field(default_factory=dict)
     head_options: Mapping[str, Any] = field(default_factory=dict)
+    model: str = "end_to_end"
+    model_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, registry in (("vision", VISION), ("language", LANGUAGE), ("fusion", FUSION), ("head", HEADS)):
+        self._freeze()
+        for name, registry in KINDS.items():
             if getattr(self, name) not in registry:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; known are: {', '.join(sorted(registry))}")
-        if not len(self.channels) == len(self.low) == len(self.high) or not self.channels:
-            raise ValueError(f"{len(self.channels)} channels, {len(self.low)} lows and {len(self.high)} highs do not fit; "
-                             "give one low and one high for each channel, at least one")
-        for channel, low, high in zip(self.channels, self.low, self.high):
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise ValueError(f"channel {channel} has low {low} and high {high}; give finite bounds, low below high")
-        for name in ("width", "steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
-        if not 0 < self.step <= 10:
-            raise ValueError(f"step is {self.step} s; give more than 0 and at most 10")
+        self._check_numbers()
+        self._check_channels()
+        for kind in KINDS:
+            self.options(kind)
+        self._check_vision()
+        self._check_language()
+        self._check_rest()
+
+    def options(self, kind: str) -> dict[str, Any]:
+        """Every option of the vision, language, fusion, head or model: what is given, over the defaults."""
+        return checked(kind, getattr(self, kind), getattr(self, f"{kind}_options"))
+
+    @property
+    def cells(self) -> bool:
+        """Does the vision encoder give a grid of cells, not one pooled token?"""
+        return not self.options("vision").get("pooled", False)
+
+    def resolved(self) -> VLAConfig:
+        """The sizes of pretrained weights read from their folders (`config.json` there) and written into the options.
+
+        Raises ValueError where a folder is none, holds another kind of model, or contradicts an option that is given.
+        """
+        changes: dict[str, Any] = {}
+        for kind in ("vision", "language"):
+            folder = self.options(kind).get("weights")
+            if folder:
+                name, given = getattr(self, kind), getattr(self, f"{kind}_options")
+                changes[f"{kind}_options"] = sizes_of(kind, name, folder, given)
+        return dataclasses.replace(self, **changes) if changes else self
+
+    def standalone(self) -> VLAConfig:
+        """As a checkpoint holds it: without folders of pretrained weights, which it has itself."""
+        parts: dict[str, Any] = {part: dict(getattr(self, part)) for part in ("vision_options", "language_options")}
+        for options in parts.values():
+            options.pop("weights", None)
+        return dataclasses.replace(self, **parts)
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -62,5 +95,110 @@ class VLAConfig:
         known = {one.name for one in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise ValueError(f"the config has {unknown[0]!r}, which is no field; fields are: {', '.join(sorted(known))}")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+            raise ValueError(f"the config has {unknown[0]!r}, which is no field; fields are: "
+                             f"{', '.join(sorted(known))}")
+        return cls(**values)
+
+    # -- what must hold --------------------------------------------------------------------------------------
+    def _freeze(self) -> None:
+        """Lists as tuples, also those in options, so that a config from JSON equals the one it was written from."""
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, list):
+                value = tuple(value)
+            elif one.name.endswith("_options") and isinstance(value, Mapping):
+                value = {name: tuple(it) if isinstance(it, list) else it for name, it in value.items()}
+            object.__setattr__(self, one.name, value)
+
+    def _check_numbers(self) -> None:
+        for name in ("width", "steps"):
+            value = getattr(self, name)
+            if not whole(value):
+                raise ValueError(f"{name} is {value!r}; give a whole number from 1 up")
+        if not isinstance(self.step, NUMBERS) or not 0 < self.step <= 10:
+            raise ValueError(f"step is {self.step!r} s; give more than 0 and at most 10")
+        size = self.image_size
+        if not isinstance(size, tuple) or len(size) != 2 or not all(map(whole, size)):
+            raise ValueError(f"image_size is {size!r}; give height and width in pixels, like (120, 160)")
+        if not isinstance(self.auxiliary, bool):
+            raise ValueError(f"auxiliary is {self.auxiliary!r}; give true or false")
+
+    def _check_channels(self) -> None:
+        for name in ("channels", "state"):
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or not all(isinstance(one, str) and one for one in value):
+                raise ValueError(f"{name} is {value!r}; give a list of names")
+            twice = [one for one in value if value.count(one) > 1]
+            if twice:
+                raise ValueError(f"{name} has {twice[0]!r} twice; give each name once")
+        if not len(self.channels) == len(self.low) == len(self.high) or not self.channels:
+            raise ValueError(f"{len(self.channels)} channels, {len(self.low)} lows and {len(self.high)} highs do not "
+                             "fit; "
+                             "give one low and one high for each channel, at least one")
+        for channel, low, high in zip(self.channels, self.low, self.high):
+            fine = isinstance(low, NUMBERS) and isinstance(high, NUMBERS) and math.isfinite(low) and math.isfinite(high)
+            if not fine or low >= high:
+                raise ValueError(f"channel {channel} has low {low!r} and high {high!r}; give finite bounds, low "
+                                 "below high")
+
+    def _check_vision(self) -> None:
+        options, (height, width) = self.options("vision"), self.image_size
+        patch = options.get("patch")
+        if patch and (height % patch or width % patch):
+            raise ValueError(f"clip vision cuts the picture into patches of {patch} pixels, and {height} x {width} "
+                             "is no whole "
+                             f"number of them; give multiples of {patch}")
+        if patch and options["native_size"] % patch:
+            raise ValueError(f"clip vision has native_size {options['native_size']} and patch {patch}; give a "
+                             "multiple of it")
+        _divides("clip vision", options)
+        for wants, why in ((self.fusion == "grounded", "fusion 'grounded'"), (self.auxiliary, "auxiliary true")):
+            if wants and not self.cells:
+                raise ValueError(f"{why} needs cells of a picture, and vision '{self.vision}' with pooled true gives "
+                                 "one "
+                                 "feature for all of it; leave pooled false, or choose another fusion without "
+                                 "auxiliary")
+
+    def _check_language(self) -> None:
+        options = self.options("language")
+        if self.language == "small" and self.width % 4:
+            raise ValueError(f"width is {self.width}, and small language has 4 heads; give a multiple of 4")
+        if self.language == "llama":
+            _divides("llama language", options)
+            if options["kv_heads"] and options["heads"] % options["kv_heads"]:
+                raise ValueError(f"llama language has heads {options['heads']} and kv_heads {options['kv_heads']}; "
+                                 "give kv_heads that divide heads")
+            head = options["hidden"] // options["heads"]
+            if head % 2 and "head_dim" not in options["details"]:
+                raise ValueError(f"llama language has {head} numbers a head (hidden {options['hidden']} / heads "
+                                 f"{options['heads']}); "
+                                 "its rotary positions want an even number")
+            if options["begin"] >= options["vocabulary"]:
+                raise ValueError(f"llama language begins with token {options['begin']}, and its vocabulary is "
+                                 f"{options['vocabulary']}; give a token of it")
+
+    def _check_rest(self) -> None:
+        fusion, head, model = self.options("fusion"), self.options("head"), self.options("model")
+        if "heads" in fusion and self.width % fusion["heads"]:
+            raise ValueError(f"fusion '{self.fusion}' has heads {fusion['heads']}, which do not divide width "
+                             f"{self.width}")
+        if self.head == "decoder":
+            decoder_layers(head)
+        if self.head == "planner" and self.steps > head["longest"]:
+            raise ValueError(f"steps is {self.steps}, and the planner's longest plan has {head['longest']}; give at "
+                             "most that, "
+                             "or a larger longest")
+        if self.model == "modular":
+            if self.head != "decoder":
+                raise ValueError(f"head is '{self.head}', and the modular model mixes the actions of decoders; use "
+                                 "head 'decoder'")
+            mapping, tasks, skills = model["mapping"], model["tasks"], model["skills"]
+            if mapping and (len(mapping) != tasks or max(mapping) >= skills):
+                raise ValueError(f"mapping is {mapping}, which does not name one of {skills} skills (0 to "
+                                 f"{skills - 1}) for each of "
+                                 f"{tasks} tasks; give {tasks} such numbers")
+
+
+def _divides(title: str, options: Mapping[str, Any]) -> None:
+    if "heads" in options and options["hidden"] % options["heads"]:
+        raise ValueError(f"{title} has heads {options['heads']}, which do not divide its hidden {options['hidden']}")

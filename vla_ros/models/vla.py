@@ -1,19 +1,26 @@
 """The end-to-end VLA: pixels, words and state in; actions, task completion, value and features out."""
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from vla_ros.core.registry import lookup
-from vla_ros.models import FUSION, HEADS, LANGUAGE, VISION
+from vla_ros.models import FUSION, HEADS, LANGUAGE, TOKENIZERS, VISION
 from vla_ros.models.auxiliary import Auxiliary, AuxiliaryOutput
 from vla_ros.models.config import VLAConfig
+from vla_ros.models.pixels import unit_pixels
+from vla_ros.models.planner import Plan
+from vla_ros.models.tokenizers import Tokenizer
 
 
 class VLAOutput(NamedTuple):
-    """actions B x T x C (SI units), completion B (logit: is the task done?), value B, features B x F, attention B x (N + 1)."""
+    """actions B x T x C (SI units), completion B (logit: is the task done?), value B, features B x F, attention
+    logits B x (N + 1) over cells and "nowhere"; a planner's plan; the modular model's task logits B x tasks and skill
+    weights B x skills. None: this model has no such part."""
 
     actions: Tensor
     completion: Tensor
@@ -21,40 +28,95 @@ class VLAOutput(NamedTuple):
     features: Tensor
     attention: Tensor | None
     auxiliary: AuxiliaryOutput | None
+    plan: Plan | None = None
+    tasks: Tensor | None = None
+    skills: Tensor | None = None
 
 
 class VLA(nn.Module):
-    """Put together from a config. `see`, `read` and `act` are its three stages: words need reading only once."""
+    """Put together from a config. `see`, `read` and `act` are its three stages: words need reading only once, unless
+    the language encoder reads the picture as well (`reads_vision`)."""
 
     def __init__(self, config: VLAConfig) -> None:
         super().__init__()
+        config = config.resolved()
         self.config = config
+        self.tokenizer: Tokenizer | None = lookup(TOKENIZERS, config.language, "tokenizer").default(config)
+        self.statistics: Mapping[str, Any] = {}  # of the data behind the weights, by name: mean, std, min, max, …
         self.vision = lookup(VISION, config.vision, "vision encoder")(config)
         self.language = lookup(LANGUAGE, config.language, "language encoder")(config)
         self.fusion = lookup(FUSION, config.fusion, "fusion")(config, getattr(self.vision, "grid", None))
         features = config.width + len(config.state)
         self.trunk = nn.Sequential(nn.Linear(2 * config.width + len(config.state), features), nn.ReLU())
-        self.head = lookup(HEADS, config.head, "head")(config, features)
+        self.head = self._head(features)
         self.completion, self.value = nn.Linear(features, 1), nn.Linear(features, 1)
         self.auxiliary = Auxiliary(config) if config.auxiliary else None
 
+    def _head(self, features: int) -> nn.Module:
+        return lookup(HEADS, self.config.head, "head")(self.config, features)
+
+    @property
+    def reads_vision(self) -> bool:
+        """Must `read` have what `see` gave, for each picture anew?"""
+        return getattr(self.language, "reads_vision", False)
+
     def see(self, pixels: Tensor) -> Tensor:
-        """pixels B x 3 x H x W in 0 … 1 -> vision tokens B x N x D."""
-        return self.vision(pixels)
+        """pixels B x 3 x H x W, uint8 or in 0 … 1 -> vision tokens B x N x D."""
+        return self.vision(unit_pixels(pixels, self.config.image_size))
 
-    def read(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """ids, mask B x L -> words B x L x D, pooled B x D."""
-        return self.language(ids, mask)
+    def read(self, ids: Tensor, mask: Tensor, vision: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """ids, mask B x L, and what `see` gave where `reads_vision` -> words B x L x D, pooled B x D."""
+        if not self.reads_vision:
+            return self.language(ids, mask)
+        if vision is None:
+            raise ValueError(f"language '{self.config.language}' reads the picture too; give read() what see() gave")
+        return self.language(ids, mask, vision)
 
-    def act(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor, state: Tensor | None = None) -> VLAOutput:
+    def act(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor, state: Tensor | None = None
+            ) -> VLAOutput:
         """What `see` and `read` gave, and the state B x S -> the output."""
-        fused, attention = self.fusion(vision, words, pooled, mask)
-        parts = [fused, pooled] if state is None else [fused, pooled, state.to(fused.dtype)]
-        features = self.trunk(torch.cat(parts, -1))
-        extra = None if self.auxiliary is None else self.auxiliary(vision, fused, pooled)
-        return VLAOutput(self.head(features), self.completion(features).squeeze(-1).float(), self.value(features).squeeze(-1).float(),
-                         features, attention, extra)
+        features, fused, attention = self._meet(vision, words, pooled, mask, state)
+        said = self.head(features)
+        plan = said if isinstance(said, Plan) else None
+        actions = said if plan is None else plan.steps
+        return self._output(actions, features, fused, attention, vision, pooled)._replace(plan=plan)
 
     def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor, state: Tensor | None = None) -> VLAOutput:
-        words, pooled = self.read(ids, mask)
-        return self.act(self.see(pixels), words, pooled, mask, state)
+        vision = self.see(pixels)
+        words, pooled = self.read(ids, mask, vision)
+        return self.act(vision, words, pooled, mask, state)
+
+    def _meet(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor, state: Tensor | None
+              ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """-> features B x F, fused B x D, attention."""
+        given, wanted = 0 if state is None else state.shape[-1], len(self.config.state)
+        if given != wanted:
+            raise ValueError(f"the state has {given} numbers; this model wants {wanted}: "
+                             f"{', '.join(self.config.state) or 'none'}")
+        fused, attention = self.fusion(vision, words, pooled, mask)
+        parts = [fused, pooled] if state is None else [fused, pooled, state.to(fused.dtype)]
+        return self.trunk(torch.cat(parts, -1)), fused, attention
+
+    def _output(self, actions: Tensor, features: Tensor, fused: Tensor, attention: Tensor | None, vision: Tensor,
+                pooled: Tensor) -> VLAOutput:
+        completion, value = (head(features).squeeze(-1).float() for head in (self.completion, self.value))
+        extra = None if self.auxiliary is None else self.auxiliary(vision, fused, pooled)
+        return VLAOutput(actions, completion, value, features, attention, extra)
+
+    # -- folders ---------------------------------------------------------------------------------------------
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Config, weights, tokenizer and statistics, as checkpoint.py says."""
+        from vla_ros.models import checkpoint
+
+        checkpoint.save_pretrained(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str = "cpu") -> VLA:
+        """The model of a checkpoint's folder, in evaluation mode. Raises ValueError where it is none, or one of
+        another kind."""
+        from vla_ros.models import checkpoint
+
+        model = checkpoint.from_pretrained(folder, device)
+        if not isinstance(model, cls):
+            raise ValueError(f"{folder} holds a {type(model).__name__}, not a {cls.__name__}")
+        return model

@@ -1,0 +1,198 @@
+"""A checkpoint is a folder: config.json, model.safetensors, statistics.json, tokenizer/. Nothing in it can run code.
+
+It is written beside its place and renamed into it, so a folder is either whole or not there.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vla_ros.core.registry import lookup
+from vla_ros.models import TOKENIZERS, build
+from vla_ros.models.config import VLAConfig
+from vla_ros.models.pretrained import RandomWeights
+from vla_ros.models.tokenizers import Tokenizer, check_tokenizer
+from vla_ros.models.vla import VLA
+
+CONFIG, WEIGHTS, STATISTICS, TOKENIZER = "config.json", "model.safetensors", "statistics.json", "tokenizer"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+def save_pretrained(model: VLA, folder: str | Path) -> None:
+    """Writes the folder, or replaces the checkpoint in it. Raises ValueError where that would lose other files, or
+    where the model has no tokenizer that fits it, or adapters that are not merged."""
+    folder = Path(folder)
+    check_tokenizer(model.config, model.tokenizer)
+    assert model.tokenizer is not None
+    adapters = [name for name in model.state_dict() if ".lora_" in name]
+    if adapters:
+        raise ValueError(f"the model has adapters ({adapters[0]}); merge_lora(model) first, then save")
+    others = sorted(set(os.listdir(folder)) - {CONFIG, WEIGHTS, STATISTICS, TOKENIZER}) if folder.is_dir() else []
+    if others or folder.is_file():
+        raise ValueError(f"{folder} {'is a file' if folder.is_file() else f'also holds {others[0]}'}; "
+                         "give a checkpoint a folder of its own")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        _write(model, model.tokenizer, aside / "new")
+        if folder.exists():
+            os.rename(folder, aside / "old")
+        os.rename(aside / "new", folder)
+    finally:
+        if not folder.exists() and (aside / "old").exists():
+            os.rename(aside / "old", folder)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write(model: VLA, tokenizer: Tokenizer, folder: Path) -> None:
+    (folder / TOKENIZER).mkdir(parents=True)
+    tokenizer.save(folder / TOKENIZER)
+    about = {"config": model.config.standalone().to_dict(), "tokenizer": _tokenizer_hash(folder)}
+    _write_json(folder / CONFIG, about)
+    _write_json(folder / STATISTICS, model.statistics)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    for path in folder.rglob("*"):  # on the disk before the name is
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _write_json(path: Path, values: Any) -> None:
+    try:
+        text = json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False, default=lambda array: array.tolist())
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path.name} cannot hold these values ({error}); give finite numbers, lists and "
+                         "names") from error
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def from_pretrained(folder: str | Path, device: str = "cpu") -> VLA:
+    """The model with its tokenizer and statistics, in evaluation mode. Raises ValueError with what is wrong in the
+    folder."""
+    folder = Path(folder)
+    config = read_config(folder)
+    tokenizer = _load_tokenizer(folder, config)
+    statistics = _read_json(folder / STATISTICS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RandomWeights)  # they are replaced below
+        model = build(config)
+    _check_weights(model, folder / WEIGHTS)
+    weights = load_file(folder / WEIGHTS)
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{folder / WEIGHTS} has {name} with values that are no finite numbers; use an earlier "
+                             "checkpoint")
+    _check_bounds(model, weights, folder)
+    model.load_state_dict(weights, assign=True)
+    model.tokenizer, model.statistics = tokenizer, statistics
+    return model.to(device).eval()
+
+
+def read_config(folder: str | Path) -> VLAConfig:
+    """The config alone, without building anything. Raises ValueError where the folder is no whole checkpoint."""
+    folder = Path(folder)
+    _check_files(folder)
+    about = _read_json(folder / CONFIG)
+    try:
+        return VLAConfig.from_dict(about["config"])
+    except KeyError as error:
+        raise ValueError(f"{folder / CONFIG} has no {error}; it is not of a checkpoint of this package") from error
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{folder / CONFIG}: {error}") from error
+
+
+def content_hash(folder: str | Path) -> str:
+    """8 hex digits of config (which names the tokenizer's hash) and weights: the same for the same policy, whatever
+    its name."""
+    folder = Path(folder)
+    _check_files(folder)
+    found = hashlib.sha256()
+    for name in (CONFIG, WEIGHTS):
+        data = (folder / name).read_bytes()
+        found.update(len(data).to_bytes(8, "big") + data)
+    return found.hexdigest()[:8]
+
+
+def _check_files(folder: Path) -> None:
+    if folder.is_file():
+        what = "a pickle, which can run code when it is read" if folder.suffix in PICKLES else "a file"
+        raise ValueError(f"{folder} is {what}; give a folder with {CONFIG} and {WEIGHTS}")
+    if not folder.is_dir():
+        raise ValueError(f"there is no checkpoint {folder}; give a folder with {CONFIG} and {WEIGHTS}")
+    for name in (CONFIG, WEIGHTS, STATISTICS, TOKENIZER):
+        if not (folder / name).exists():
+            pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+            also = f" ({pickles[0]} is a pickle, and those are never loaded)" if pickles and name == WEIGHTS else ""
+            raise ValueError(f"the checkpoint {folder} has no {name}{also}; copy the whole folder again")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is no JSON ({error}); copy the checkpoint again") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds a {type(found).__name__}, not a table of names; copy the checkpoint again")
+    return found
+
+
+def _tokenizer_hash(folder: Path) -> str:
+    found = hashlib.sha256()
+    for path in sorted(path for path in (folder / TOKENIZER).rglob("*") if path.is_file()):
+        found.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()[:8]
+
+
+def _load_tokenizer(folder: Path, config: VLAConfig) -> Tokenizer:
+    wants, has = _read_json(folder / CONFIG).get("tokenizer"), _tokenizer_hash(folder)
+    tokenizer: Tokenizer = lookup(TOKENIZERS, config.language, "tokenizer").load(folder / TOKENIZER)
+    check_tokenizer(config, tokenizer)
+    if wants != has:
+        raise ValueError(f"the tokenizer in {folder} has hash {has}, and its weights were trained with {wants}; "
+                         "copy the whole folder again")
+    return tokenizer
+
+
+def _check_weights(model: VLA, path: Path) -> None:
+    """The names and shapes of the file against the model's, by its header alone."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            has = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not whole ({error}); copy the checkpoint again") from error
+    wants = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name in [*wants, *(name for name in has if name not in wants)]:
+        if has.get(name) != wants.get(name):
+            there, here = (_shape(shapes.get(name)) for shapes in (has, wants))
+            raise ValueError(f"{path} is of another config: {name} has {there} in the file and {here} in the model "
+                             "that "
+                             f"{CONFIG} describes")
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "no such tensor" if shape is None else f"shape {' x '.join(map(str, shape)) or 'of one number'}"
+
+
+def _check_bounds(model: VLA, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Scale and bias are both in the file and in the config: an edited config must not be obeyed by halves."""
+    for name, built in model.named_buffers():
+        if name.split(".")[-1] in ("scale", "bias") and name.startswith("head."):
+            for there, here in zip(weights[name].flatten().tolist(), built.flatten().tolist()):
+                if not math.isclose(there, here, rel_tol=1e-2, abs_tol=1e-4):
+                    raise ValueError(f"{folder / CONFIG} bounds the channels otherwise than {WEIGHTS} ({name} {here} "
+                                     f"and {there}); "
+                                     "do not edit the bounds of trained weights, limit them in the robot file")

@@ -1,0 +1,24 @@
+"""What a padding mask asks for: means, last words and attention over true words alone. A row without a word gives
+zeros."""
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
+    """tokens B x L x D, mask B x L -> B x D."""
+    kept = mask[..., None].to(tokens.dtype)
+    return (tokens * kept).sum(1) / kept.sum(1).clamp(min=1.0)
+
+
+def last_word(tokens: Tensor, mask: Tensor) -> Tensor:
+    """tokens B x L x D, mask B x L -> B x D, the token of the last true word."""
+    count = mask.sum(1)
+    found = tokens.gather(1, (count - 1).clamp(min=0)[:, None, None].expand(-1, 1, tokens.shape[-1])).squeeze(1)
+    return found * (count > 0)[:, None].to(found.dtype)
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """scores … x L, mask that spreads over them -> weights … x L in float32; finite where all is masked."""
+    scores = scores.float().masked_fill(~mask, -1e9)
+    return scores.softmax(-1) * mask
