@@ -16,7 +16,8 @@ def add_lora(model: VLA, part: str = "language", rank: int = 16, alpha: int = 32
     """Freezes the pretrained model inside the part ("language", "vision") and adds adapters to its projections.
 
     Everything around it (the projections to width D, fusion, heads) goes on learning. Gives the names of the adapted
-    layers. Raises ValueError where the part has no such layers. """
+    layers. Raises ValueError where the part has no such layers.
+    """
     from peft import LoraConfig, inject_adapter_in_model
 
     base = _backbone(model, part)

@@ -10,7 +10,8 @@ class CrossModalAttention(nn.Module):
     """query B x Lq x D, keys B x Lk x D, mask B x Lk -> B x Lq x D and weights B x `heads` x Lq x Lk.
 
     Norms before; a head's scores are scaled by its width^-0.5; output projection, residual, LayerNorm. A row whose
-    keys are all masked hears nothing. """
+    keys are all masked hears nothing.
+    """
 
     def __init__(self, width: int, heads: int = 1, dropout: float = 0.0) -> None:
         super().__init__()

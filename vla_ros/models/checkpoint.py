@@ -1,4 +1,4 @@
-"""A checkpoint is a folder: config.json, model.safetensors, statistics.json, tokenizer/. Nothing in it can run code.
+"""A checkpoint is a folder: config.json, model.safetensors, statistics.json, tokenizer. Nothing in it can run code.
 
 It is written beside its place and renamed into it, so a folder is either whole or not there.
 """
@@ -24,10 +24,11 @@ from vla_ros.core.registry import lookup
 from vla_ros.models import TOKENIZERS, build
 from vla_ros.models.config import VLAConfig
 from vla_ros.models.pretrained import RandomWeights
-from vla_ros.models.tokenizers import Tokenizer, check_tokenizer
+from vla_ros.models.tokenizers import OWN_TOKENIZERS, Tokenizer, check_tokenizer
 from vla_ros.models.vla import VLA
 
-CONFIG, WEIGHTS, STATISTICS, TOKENIZER = "config.json", "model.safetensors", "statistics.json", "tokenizer"
+CONFIG, WEIGHTS, STATISTICS = "config.json", "model.safetensors", "statistics.json"
+TOKENIZER_HASH = "tokenizer"  # in the weights' metadata: what they were trained with
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -40,7 +41,7 @@ def save_pretrained(model: VLA, folder: str | Path) -> None:
     adapters = [name for name in model.state_dict() if ".lora_" in name]
     if adapters:
         raise ValueError(f"the model has adapters ({adapters[0]}); merge_lora(model) first, then save")
-    others = sorted(set(os.listdir(folder)) - {CONFIG, WEIGHTS, STATISTICS, TOKENIZER}) if folder.is_dir() else []
+    others = sorted(set(os.listdir(folder)) - {CONFIG, WEIGHTS, STATISTICS, *OWN_TOKENIZERS}) if folder.is_dir() else []
     if others or folder.is_file():
         raise ValueError(f"{folder} {'is a file' if folder.is_file() else f'also holds {others[0]}'}; "
                          "give a checkpoint a folder of its own")
@@ -58,13 +59,13 @@ def save_pretrained(model: VLA, folder: str | Path) -> None:
 
 
 def _write(model: VLA, tokenizer: Tokenizer, folder: Path) -> None:
-    (folder / TOKENIZER).mkdir(parents=True)
-    tokenizer.save(folder / TOKENIZER)
-    about = {"config": model.config.standalone().to_dict(), "tokenizer": _tokenizer_hash(folder)}
-    _write_json(folder / CONFIG, about)
+    folder.mkdir()
+    tokenizer.save(folder / tokenizer.place)
+    _write_json(folder / CONFIG, model.config.standalone().to_dict())
     _write_json(folder / STATISTICS, model.statistics)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    # One entry alone: the library writes several in any order, and the same weights must give the same bytes.
+    save_file(weights, folder / WEIGHTS, metadata={TOKENIZER_HASH: _hash_of(folder / tokenizer.place)})
     for path in folder.rglob("*"):  # on the disk before the name is
         if path.is_file():
             with path.open("rb") as file:
@@ -106,18 +107,14 @@ def read_config(folder: str | Path) -> VLAConfig:
     """The config alone, without building anything. Raises ValueError where the folder is no whole checkpoint."""
     folder = Path(folder)
     _check_files(folder)
-    about = _read_json(folder / CONFIG)
     try:
-        return VLAConfig.from_dict(about["config"])
-    except KeyError as error:
-        raise ValueError(f"{folder / CONFIG} has no {error}; it is not of a checkpoint of this package") from error
+        return VLAConfig.from_dict(_read_json(folder / CONFIG))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{folder / CONFIG}: {error}") from error
 
 
 def content_hash(folder: str | Path) -> str:
-    """8 hex digits of config (which names the tokenizer's hash) and weights: the same for the same policy, whatever
-    its name."""
+    """8 hex digits of config and weights (which name the tokenizer's hash): the policy's, wherever it lies."""
     folder = Path(folder)
     _check_files(folder)
     found = hashlib.sha256()
@@ -133,7 +130,7 @@ def _check_files(folder: Path) -> None:
         raise ValueError(f"{folder} is {what}; give a folder with {CONFIG} and {WEIGHTS}")
     if not folder.is_dir():
         raise ValueError(f"there is no checkpoint {folder}; give a folder with {CONFIG} and {WEIGHTS}")
-    for name in (CONFIG, WEIGHTS, STATISTICS, TOKENIZER):
+    for name in (CONFIG, WEIGHTS, STATISTICS):
         if not (folder / name).exists():
             pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
             also = f" ({pickles[0]} is a pickle, and those are never loaded)" if pickles and name == WEIGHTS else ""
@@ -150,30 +147,40 @@ def _read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _tokenizer_hash(folder: Path) -> str:
+def _hash_of(place: Path) -> str:
     found = hashlib.sha256()
-    for path in sorted(path for path in (folder / TOKENIZER).rglob("*") if path.is_file()):
+    for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
         found.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()[:8]
 
 
 def _load_tokenizer(folder: Path, config: VLAConfig) -> Tokenizer:
-    wants, has = _read_json(folder / CONFIG).get("tokenizer"), _tokenizer_hash(folder)
-    tokenizer: Tokenizer = lookup(TOKENIZERS, config.language, "tokenizer").load(folder / TOKENIZER)
+    kind = lookup(TOKENIZERS, config.language, "tokenizer")
+    place = folder / kind.place
+    if not place.exists():
+        raise ValueError(f"the checkpoint {folder} has no {kind.place}; copy the whole folder again")
+    tokenizer: Tokenizer = kind.load(place)
     check_tokenizer(config, tokenizer)
+    with _opened(folder / WEIGHTS) as file:
+        wants = (file.metadata() or {}).get(TOKENIZER_HASH)
+    has = _hash_of(place)
     if wants != has:
         raise ValueError(f"the tokenizer in {folder} has hash {has}, and its weights were trained with {wants}; "
                          "copy the whole folder again")
     return tokenizer
 
 
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not whole ({error}); copy the checkpoint again") from error
+
+
 def _check_weights(model: VLA, path: Path) -> None:
     """The names and shapes of the file against the model's, by its header alone."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            has = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not whole ({error}); copy the checkpoint again") from error
+    with _opened(path) as file:
+        has = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     wants = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name in [*wants, *(name for name in has if name not in wants)]:
         if has.get(name) != wants.get(name):

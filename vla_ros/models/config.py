@@ -22,7 +22,8 @@ class VLAConfig:
     `width` is D, the width at which vision and language meet. `low` and `high` bound each channel (SI units); rows of
     a chunk are `step` seconds apart. `state` names the numbers beside the picture, in order. `auxiliary` adds the
     heads that only training asks (objects in cells, where the target is, which task). `model` is the whole that the
-    parts make up. """
+    parts make up.
+    """
 
     vision: str = "small"
     language: str = "small"

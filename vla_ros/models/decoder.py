@@ -33,7 +33,8 @@ class ActionDecoder(Bounded):
 
     Any number of channels; a single step where T is 1. Options: `preset` ("small": 256-256; "7d": 1024-512-256,
     dropout 0.1; "6d": 1024-512, dropout 0.3 and 0.2: layers as the literature sizes them for so many channels);
-    `hidden` (widths) and `dropout` (one for all, or one a layer) instead of the preset's. """
+    `hidden` (widths) and `dropout` (one for all, or one a layer) instead of the preset's.
+    """
 
     def __init__(self, config: VLAConfig, inputs: int) -> None:
         super().__init__(config)

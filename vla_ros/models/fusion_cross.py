@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from vla_ros.models.attention import CrossModalAttention
 from vla_ros.models.config import VLAConfig
-from vla_ros.models.masks import masked_mean
+from vla_ros.models.masks import masked_mean, spread
 
 
 class CrossAttentionFusion(nn.Module):
@@ -14,7 +14,8 @@ class CrossAttentionFusion(nn.Module):
 
     `both` gives the fused tokens of the two. Their means side by side (2D) go through 4D to D. The logits are those
     of the cells that the words look at, all heads and words together, for evaluation; the last, "nowhere", is never
-    looked at. Options: `heads`, `dropout`. """
+    looked at. Options: `heads`, `dropout`.
+    """
 
     def __init__(self, config: VLAConfig, grid: tuple[int, int] | None) -> None:
         super().__init__()
@@ -32,7 +33,7 @@ class CrossAttentionFusion(nn.Module):
         return told, asked, weights
 
     def forward(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        told, asked, weights = self.both(vision, words, mask)
+        told, asked, weights = self.both(spread(vision, words), words, mask)
         looked = masked_mean(weights.mean(1), mask).clamp(min=1e-9).log()  # B x N
         logits = torch.cat([looked, torch.full_like(looked[:, :1], -1e4)], -1)
         return self.merge(torch.cat([told.mean(1), masked_mean(asked, mask)], -1)), logits

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from vla_ros.models.config import VLAConfig
+from vla_ros.models.masks import spread
 
 
 class EarlyFusion(nn.Module):
@@ -23,4 +24,4 @@ class EarlyFusion(nn.Module):
                                    nn.Linear(hidden, width), nn.LayerNorm(width))
 
     def forward(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor) -> tuple[Tensor, None]:
-        return self.merge(torch.cat([self.vision(vision.mean(1)), self.language(pooled)], -1)), None
+        return self.merge(torch.cat([self.vision(spread(vision.mean(1), pooled)), self.language(pooled)], -1)), None

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from vla_ros.models.config import VLAConfig
+from vla_ros.models.masks import spread
 
 
 class LateFusion(nn.Module):
@@ -25,7 +26,7 @@ class LateFusion(nn.Module):
         self.merge = nn.Sequential(nn.Linear(2 * size, width), nn.LayerNorm(width))
 
     def forward(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor) -> tuple[Tensor, None]:
-        both = torch.stack([self.eyes(vision.mean(1)), self.ears(pooled)], 1)  # B x 2 x size
+        both = torch.stack([self.eyes(spread(vision.mean(1), pooled)), self.ears(pooled)], 1)  # B x 2 x size
         scores = self.query(both) @ self.key(both).transpose(1, 2) * both.shape[-1] ** -0.5
         heard = both + scores.softmax(-1) @ self.value(both)
         return self.merge(heard.flatten(1)), None

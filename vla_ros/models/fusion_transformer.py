@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vla_ros.models.config import VLAConfig
-from vla_ros.models.masks import masked_mean
+from vla_ros.models.masks import masked_mean, spread
 
 
 class TransformerFusion(nn.Module):
@@ -14,7 +14,8 @@ class TransformerFusion(nn.Module):
 
     Transformer layers over the N + L tokens, each with a sign of its modality; the mean of those that are no padding.
     Options: `layers`, `heads`, `feed_forward`, `dropout`. `checkpointing` true recomputes layers in the backward
-    pass. """
+    pass.
+    """
 
     def __init__(self, config: VLAConfig, grid: tuple[int, int] | None) -> None:
         super().__init__()
@@ -27,6 +28,7 @@ class TransformerFusion(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor) -> tuple[Tensor, None]:
+        vision = spread(vision, words)
         tokens = torch.cat([vision + self.modality[0], words + self.modality[1]], 1)
         true = torch.cat([mask.new_ones(vision.shape[:2]), mask], 1)
         for layer in self.layers:

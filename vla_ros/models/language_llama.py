@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaModel
 
 from vla_ros.models.config import VLAConfig
+from vla_ros.models.masks import spread
 from vla_ros.models.pretrained import backbone
 
 
@@ -16,7 +17,8 @@ class LlamaLanguage(nn.Module):
     vision: begin, the words. ids hold the words alone. (Adding projected vision to hidden states, as some sketches
     do, would need as many words as vision tokens; as tokens of their own, both keep their length.) Options:
     `vocabulary`, `hidden`, `layers`, `heads`, `kv_heads`, `feed_forward` (defaults: Llama-2-7B), `begin` (its first
-    token), `dtype`, `weights` (a folder; its sizes are taken), `details` (of LlamaConfig). """
+    token), `dtype`, `weights` (a folder; its sizes are taken), `details` (of LlamaConfig).
+    """
 
     reads_vision = True
 
@@ -43,7 +45,7 @@ class LlamaLanguage(nn.Module):
         before = [table(ids.new_full((batch, 1), self.begin))]
         if vision is not None:
             opening, closing = self.marks.to(table.weight.dtype)[:, None].expand(2, batch, -1).unsqueeze(2)
-            before += [opening, self.look(vision).to(table.weight.dtype), closing]
+            before += [opening, self.look(spread(vision, ids)).to(table.weight.dtype), closing]
         prefix = torch.cat(before, 1)
         first = prefix.shape[1]
         true = torch.cat([mask.new_ones(batch, first), mask], 1)

@@ -12,7 +12,8 @@ class LSTMLanguage(nn.Module):
     word.
 
     It reads forwards, so padding behind the words changes none of them. Options: `vocabulary` (ids, padding among
-    them), `embedding`, `hidden`, `layers`, `dropout` (between layers). """
+    them), `embedding`, `hidden`, `layers`, `dropout` (between layers).
+    """
 
     def __init__(self, config: VLAConfig) -> None:
         super().__init__()

@@ -5,6 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 
 
+def spread(vision: Tensor, asked: Tensor) -> Tensor:
+    """vision B x …, asked (a whole multiple of B) x … -> vision with as many rows, for several instructions a picture."""
+    times = len(asked) // len(vision)
+    return vision if times == 1 else vision.repeat_interleave(times, 0)
+
+
 def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
     """tokens B x L x D, mask B x L -> B x D."""
     kept = mask[..., None].to(tokens.dtype)

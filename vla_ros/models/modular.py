@@ -28,7 +28,8 @@ class SkillMixture(Bounded):
     some sketches, would hold the same words ten times. Skill weights come from a selector and from the tasks through
     a learned table. A mean of actions within the bounds lies within them. Options (`model_options`): `tasks`,
     `skills`, `selector` (its hidden width), `light` (width of a task's layer), `mapping` (the skill that each task
-    starts with). """
+    starts with).
+    """
 
     def __init__(self, config: VLAConfig, inputs: int) -> None:
         super().__init__(config)

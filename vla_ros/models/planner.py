@@ -25,7 +25,8 @@ class Planner(Bounded):
     """features B x `inputs` -> Plan of T steps at most.
 
     An LSTM reads the features and the step it said last. Options: `hidden`, `layers`, `dropout` (between layers),
-    `longest` (the most steps that a config may ask for). """
+    `longest` (the most steps that a config may ask for).
+    """
 
     def __init__(self, config: VLAConfig, inputs: int) -> None:
         super().__init__(config)

@@ -1,7 +1,8 @@
 """Words as numbers: the lexicon, a list of words, or Llama's own pieces of words. No torch here.
 
 All give `encode(text) -> ids`, `size` (ids are below it), and are saved beside the weights. 0 is padding for the
-first two; Llama is told by the mask alone. """
+first two; Llama is told by the mask alone.
+"""
 from __future__ import annotations
 
 import json
@@ -18,42 +19,45 @@ if TYPE_CHECKING:
 
     from vla_ros.models.config import VLAConfig
 
-FILE = "tokenizer.json"
+FILE, FOLDER = "tokenizer.json", "tokenizer"
+OWN_TOKENIZERS = (FILE, FOLDER)  # names in a checkpoint
 MARKS = ("<VISION>", "</VISION>")
 
 
 class Tokenizer(Protocol):
     size: int
+    place: str  # in a checkpoint
 
     def encode(self, text: str) -> list[int]:
         """Raises ValueError that names the words it has no number for."""
         ...
 
-    def save(self, folder: Path) -> None: ...
+    def save(self, path: Path) -> None: ...
 
 
 class LexiconTokenizer:
     """The words of lexicon.py, which the small language encoder is built around."""
 
     size = len(lexicon.WORDS)
+    place = FILE
 
     @classmethod
     def default(cls, config: VLAConfig) -> LexiconTokenizer:
         return cls()
 
     @classmethod
-    def load(cls, folder: Path) -> LexiconTokenizer:
-        words = _words(folder, "lexicon")
+    def load(cls, path: Path) -> LexiconTokenizer:
+        words = _words(path, "lexicon")
         if words != list(lexicon.WORDS[1:]):
             pairs = enumerate(zip_longest(words, lexicon.WORDS[1:], fillvalue="none"))
             at, was, now = next((at, was, now) for at, (was, now) in pairs if was != now)
-            raise ValueError(f"{folder / FILE} has {len(words)} words, and the lexicon here {cls.size - 1}: word "
+            raise ValueError(f"{path} has {len(words)} words, and the lexicon here {cls.size - 1}: word "
                              f"{at + 1} is "
                              f"'{was}' there and '{now}' here; use the version that trained it, or train again")
         return cls()
 
-    def save(self, folder: Path) -> None:
-        _save_words(folder, "lexicon", lexicon.WORDS[1:])
+    def save(self, path: Path) -> None:
+        _save_words(path, "lexicon", lexicon.WORDS[1:])
 
     def encode(self, text: str) -> list[int]:
         return lexicon.encode(text)
@@ -61,6 +65,8 @@ class LexiconTokenizer:
 
 class WordTokenizer:
     """A list of words, numbered from 1."""
+
+    place = FILE
 
     def __init__(self, words: Iterable[str]) -> None:
         self.words = tuple(words)
@@ -81,11 +87,11 @@ class WordTokenizer:
         return None  # only the texts of the training data can tell
 
     @classmethod
-    def load(cls, folder: Path) -> WordTokenizer:
-        return cls(_words(folder, "words"))
+    def load(cls, path: Path) -> WordTokenizer:
+        return cls(_words(path, "words"))
 
-    def save(self, folder: Path) -> None:
-        _save_words(folder, "words", self.words)
+    def save(self, path: Path) -> None:
+        _save_words(path, "words", self.words)
 
     def encode(self, text: str) -> list[int]:
         words = lexicon.words_of(text)
@@ -97,7 +103,10 @@ class LlamaTokenizer:
     """A tokenizer that transformers reads from a local folder, with `<VISION>` and `</VISION>` added.
 
     The ids are of the words alone: the encoder puts begin, the marks and what was seen before them. `size` counts
-    neither. """
+    neither.
+    """
+
+    place = FOLDER
 
     def __init__(self, folder: str | Path) -> None:
         from transformers import AddedToken, AutoTokenizer
@@ -122,11 +131,11 @@ class LlamaTokenizer:
         return cls(folder) if folder and any(Path(folder).glob("tokenizer*")) else None
 
     @classmethod
-    def load(cls, folder: Path) -> LlamaTokenizer:
-        return cls(folder)
+    def load(cls, path: Path) -> LlamaTokenizer:
+        return cls(path)
 
-    def save(self, folder: Path) -> None:
-        self._tokenizer.save_pretrained(str(folder))
+    def save(self, path: Path) -> None:
+        self._tokenizer.save_pretrained(str(path))
 
     def encode(self, text: str) -> list[int]:
         ids = self._pieces(text)
@@ -185,8 +194,7 @@ def _refuse(unknown: Sequence[str]) -> None:
         raise ValueError(f"the policy does not know {'the word' if len(set(unknown)) == 1 else 'the words'} {names}")
 
 
-def _words(folder: Path, kind: str) -> list[str]:
-    path = folder / FILE
+def _words(path: Path, kind: str) -> list[str]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -198,6 +206,6 @@ def _words(folder: Path, kind: str) -> list[str]:
     return words
 
 
-def _save_words(folder: Path, kind: str, words: Sequence[str]) -> None:
+def _save_words(path: Path, kind: str, words: Sequence[str]) -> None:
     text = json.dumps({"kind": kind, "words": list(words)}, ensure_ascii=False, indent=0)
-    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+    path.write_text(text + "\n", encoding="utf-8")

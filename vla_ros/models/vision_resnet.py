@@ -19,7 +19,8 @@ class ResNetVision(nn.Module):
 
     A cell is 32 x 32 pixels (the last of a row or column may reach over the edge) and knows where it lies. `grid` is
     (rows, columns), None with `pooled`. Options: `stem`, `sizes`, `depths` (defaults: those of the name), `pooled`,
-    `weights` (a folder), `details` (of ResNetConfig). """
+    `weights` (a folder), `details` (of ResNetConfig).
+    """
 
     place: Tensor
 
