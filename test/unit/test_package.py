@@ -183,6 +183,18 @@ def test_policies_need_neither_ros_nor_torch() -> None:
     import_with_blocked(below("policies"), (*ROS, *HEAVY))
 
 
+def test_a_model_s_config_and_words_need_no_torch() -> None:
+    names = ["", ".config", ".options", ".sizes", ".lexicon", ".tokenizers"]
+    import_with_blocked([f"vla_ros.models{name}" for name in names], (*ROS, *HEAVY, "safetensors"))
+
+
+def test_only_chosen_parts_need_transformers() -> None:
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed")
+    import_with_blocked(["vla_ros.models.vla", "vla_ros.models.modular", "vla_ros.models.vision_small",
+                         "vla_ros.models.checkpoint", "vla_ros.models.adapt"], (*ROS, "transformers", "peft"))
+
+
 def test_the_simulated_world_needs_no_ros() -> None:
     if importlib.util.find_spec("mujoco") is None:
         pytest.skip("mujoco is not installed")

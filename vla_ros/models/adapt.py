@@ -49,7 +49,9 @@ def checkpoint_gradients(model: VLA) -> list[str]:
     for part in ("vision", "language"):
         base = _backbone(model, part)
         if isinstance(base, PreTrainedModel) and base.supports_gradient_checkpointing:
-            base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            # transformers 6 drops the older name, 4 has no other
+            newer = getattr(base, "activation_checkpointing_enable", None)
+            (newer or base.gradient_checkpointing_enable)({"use_reentrant": False})
             found.append(part)
     if hasattr(model.fusion, "checkpointing"):
         model.fusion.checkpointing = True

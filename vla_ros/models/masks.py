@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def spread(vision: Tensor, asked: Tensor) -> Tensor:
-    """vision B x …, asked (a whole multiple of B) x … -> vision with as many rows, for several instructions a picture."""
+    """vision B x …, asked (a whole multiple of B) x … -> vision with as many rows: several instructions a picture."""
     times = len(asked) // len(vision)
     return vision if times == 1 else vision.repeat_interleave(times, 0)
 

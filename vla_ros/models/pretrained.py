@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 
 class RandomWeights(UserWarning):
@@ -21,7 +22,7 @@ def backbone(kind: Any, config: Any, folder: str, part: str, dtype: torch.dtype 
     try:
         model, found = kind.from_pretrained(folder, config=config, dtype=dtype, local_files_only=True,
                                             use_safetensors=True, output_loading_info=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{part}'s weights {folder} do not load: {' '.join(str(error).split())[:300]}") from error
     missing = sorted(found["missing_keys"])
     if missing:  # the library would leave them random

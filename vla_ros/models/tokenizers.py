@@ -123,7 +123,7 @@ class LlamaTokenizer:
         if self.marks != (self.size, self.size + 1):
             raise ValueError(f"{folder} numbers {' and '.join(MARKS)} {self.marks}; they must come last, as "
                              f"{self.size} and {self.size + 1}: give the tokenizer without them, it gets them here")
-        self._special = set(self._tokenizer.all_special_ids) - {self._tokenizer.unk_token_id}
+        self._special = {*self._tokenizer.all_special_ids, *self.marks} - {self._tokenizer.unk_token_id}
 
     @classmethod
     def default(cls, config: VLAConfig) -> LlamaTokenizer | None:

@@ -1,0 +1,72 @@
+"""Words as numbers: what is not known is named."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vla_ros.models import lexicon
+from vla_ros.models.config import VLAConfig
+from vla_ros.models.tokenizers import LexiconTokenizer, WordTokenizer, check_tokenizer, padded
+
+
+def test_words_are_numbered_by_how_common_they_are(tmp_path: Path) -> None:
+    words = WordTokenizer.of(["Go to the red block!", "go to the ball", "push the ball"], most=6)
+    assert words.words == ("the", "ball", "go", "to", "block", "push") and words.size == 7
+    assert words.encode("Push the BALL.") == [6, 1, 2] and words.encode("") == []
+    words.save(tmp_path / words.place)
+    assert WordTokenizer.load(tmp_path / words.place).words == words.words
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("go to the zebra", "does not know the word 'zebra'"),
+    ("seek the zebra near the zebra", "does not know the words 'seek', 'zebra', 'near'"),
+    ("go " + "x" * 50, f"the word '{'x' * 20}'"),
+])
+def test_unknown_words_are_named(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        WordTokenizer(["go", "to", "the"]).encode(text)
+
+
+@pytest.mark.parametrize("words", [["go", "go"], ["go", ""]])
+def test_a_list_with_a_word_twice_or_empty_is_refused(words: list[str]) -> None:
+    with pytest.raises(ValueError, match="2 words are given, "):
+        WordTokenizer(words)
+
+
+def test_the_lexicon_is_saved_to_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = LexiconTokenizer()
+    assert own.encode("go to the red block") == lexicon.encode("go to the red block") and max(own.encode("in")) < own.size
+    own.save(tmp_path / own.place)
+    LexiconTokenizer.load(tmp_path / own.place)
+    other = ("", "ruby", *lexicon.WORDS[2:])
+    monkeypatch.setattr(lexicon, "WORDS", other)
+    with pytest.raises(ValueError, match=f"word 1 is '{own_first(tmp_path)}' there and 'ruby' here"):
+        LexiconTokenizer.load(tmp_path / own.place)
+
+
+def own_first(folder: Path) -> str:
+    import json
+
+    return json.loads((folder / "tokenizer.json").read_text())["words"][0]
+
+
+def test_a_tokenizer_must_be_its_language_s_and_fit_its_vocabulary() -> None:
+    lstm = VLAConfig(language="lstm", language_options={"vocabulary": 4})
+    check_tokenizer(lstm, WordTokenizer(["go", "to", "the"]))
+    with pytest.raises(ValueError, match="numbers 5 words, and language 'lstm' has vocabulary 4; give a vocabulary of at least 5"):
+        check_tokenizer(lstm, WordTokenizer(["go", "to", "the", "red"]))
+    with pytest.raises(ValueError, match="language 'small' reads ids of a LexiconTokenizer, and the model's tokenizer is WordTokenizer"):
+        check_tokenizer(VLAConfig(), WordTokenizer(["go"]))
+    with pytest.raises(ValueError, match="tokenizer is none; set"):
+        check_tokenizer(lstm, None)
+
+
+def test_rows_of_ids_are_padded_behind() -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    ids, mask = padded([[3, 4, 5], [6], []])
+    assert ids.tolist() == [[3, 4, 5], [6, 0, 0], [0, 0, 0]]
+    assert mask.tolist() == [[True] * 3, [True, False, False], [False] * 3]
+    assert padded([[3]], 4)[1].tolist() == [[True, False, False, False]]
+    with pytest.raises(ValueError, match="an instruction has 3 ids; there is room for 2"):
+        padded([[1, 2, 3]], 2)
