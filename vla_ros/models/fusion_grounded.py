@@ -39,7 +39,7 @@ class GroundedFusion(nn.Module):
     def forward(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         keys, values = self.key(vision), self.value(vision)
         room = torch.relu(self.room(torch.relu(self.thin(vision)).flatten(1)))
-        asked = pooled.unflatten(0, (len(vision), -1))  # B x instructions a picture x D
+        asked = pooled.unflatten(0, (vision.shape[0], -1))  # B x instructions a picture x D
         logits = self.query(asked) @ keys.transpose(1, 2) * vision.shape[-1] ** -0.5
         logits = torch.cat([logits, self.nowhere(asked)], -1).float()
         attention = logits.softmax(-1)

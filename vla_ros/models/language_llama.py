@@ -41,7 +41,7 @@ class LlamaLanguage(nn.Module):
         self.norm = nn.LayerNorm(config.width)
 
     def forward(self, ids: Tensor, mask: Tensor, vision: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        table, batch = self.model.embed_tokens, len(ids)
+        table, batch = self.model.embed_tokens, ids.shape[0]
         before = [table(ids.new_full((batch, 1), self.begin))]
         if vision is not None:
             opening, closing = self.marks.to(table.weight.dtype)[:, None].expand(2, batch, -1).unsqueeze(2)

@@ -40,7 +40,7 @@ class Planner(Bounded):
         self.length = nn.Linear(hidden, self.steps)
 
     def forward(self, features: Tensor) -> Plan:
-        said, state, steps = self.begin.expand(len(features), -1), None, []
+        said, state, steps = self.begin.expand(features.shape[0], -1), None, []
         for _ in range(self.steps):
             heard = torch.cat([features, said.to(features.dtype)], -1)[:, None]
             hidden, state = self.lstm(heard, state)
