@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from vla_ros.models.config import VLAConfig
 
 TASKS = 13  # kinds of instruction, and one for words that are none
+OBJECT_TASKS = 4  # the first ones name an object
 COLOURS, SHAPES = 6, 3
 
 

@@ -46,8 +46,11 @@ class VLA(nn.Module):
         self.vision = lookup(VISION, config.vision, "vision encoder")(config)
         self.language = lookup(LANGUAGE, config.language, "language encoder")(config)
         self.fusion = lookup(FUSION, config.fusion, "fusion")(config, getattr(self.vision, "grid", None))
-        features = config.width + len(config.state)
-        self.trunk = nn.Sequential(nn.Linear(2 * config.width + len(config.state), features), nn.ReLU())
+        features = 2 * config.width
+        # The words gate what the robot did so far: how far it turned says when a turn is over, not how to grip.
+        self.state = nn.Sequential(nn.Linear(len(config.state), config.width), nn.ReLU()) if config.state else None
+        self.gate = nn.Linear(config.width, config.width) if config.state else None
+        self.trunk = nn.Sequential(nn.Linear((3 if config.state else 2) * config.width, features), nn.ReLU())
         self.head = self._head(features)
         self.completion, self.value = nn.Linear(features, 1), nn.Linear(features, 1)
         self.auxiliary = Auxiliary(config) if config.auxiliary else None
@@ -94,7 +97,9 @@ class VLA(nn.Module):
             raise ValueError(f"the state has {given} numbers; this model wants {wanted}: "
                              f"{', '.join(self.config.state) or 'none'}")
         fused, attention = self.fusion(vision, words, pooled, mask)
-        parts = [fused, pooled] if state is None else [fused, pooled, state.to(fused.dtype)]
+        parts = [fused, pooled]
+        if self.state is not None and self.gate is not None and state is not None:
+            parts.append(self.state(state) * self.gate(pooled))
         return self.trunk(torch.cat(parts, -1)), fused, attention
 
     def _output(self, actions: Tensor, features: Tensor, fused: Tensor, attention: Tensor | None, vision: Tensor,

@@ -100,9 +100,10 @@ class Inference(ManagedNode):
         name, options = self._choices[role]
         policy = make_policy(name, options)
         picture = np.zeros((*policy_spec(name, options).image_size, 3), np.uint8)
+        state = {"odom.x": 0.0, "odom.y": 0.0, "odom.yaw": 0.0}  # and no gripper: what it holds is measured later
         for _ in range(self.p["warm_up"]):
             try:
-                policy.predict(Observation(0, Command(0, 0, "go forward"), {"camera": picture}))
+                policy.predict(Observation(0, Command(0, 0, "go forward"), {"camera": picture}, state))
             except ValueError:
                 pass  # it does not know these words or lacks the state; it ran
         policy.reset()

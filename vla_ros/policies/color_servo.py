@@ -107,8 +107,8 @@ class ColorServo:
     def predict(self, observation: Observation) -> ActionChunk:
         pose = self._pose(observation)
         self._opening = observation.state.get("gripper_joint")
-        if self._gripper is None:
-            self._gripper = min(max((self._opening or 0.0) / OPENING_MAX, 0.0), 1.0)
+        if self._gripper is None and self._opening is not None:
+            self._gripper = min(max(self._opening / OPENING_MAX, 0.0), 1.0)
         if observation.command.generation != self._generation:
             self.reset()
             self._intent = parse(observation.command.text) if observation.command.text else Intent("stop")
@@ -256,7 +256,7 @@ class ColorServo:
             turned = math.remainder(here[2] - pose[2], 2 * math.pi)
             travelled = to_robot(pose, here[0], here[1])[0]
             linear, angular = self._speeds(here, turned, travelled)
-            row[:] = linear, angular, self._gripper
+            row[:] = linear, angular, self._gripper or 0.0
             here = _moved(here, linear, angular, STEP)
         return rows
 

@@ -5,8 +5,10 @@ import math
 from collections.abc import Mapping
 
 OPENING_MAX = 0.10  # m, the gripper's joint position at 1.0
+OPEN = 0.85  # from here on the gripper counts as open; less, and it may hold something
 # Name -> what one unit of the model's input is: rad, m, or nothing.
-SCALES = {"gripper": 1.0, "gripper_command": 1.0, "turned": math.pi, "travelled": 0.5, "carried": 0.3, "side": 1.0}
+SCALES = {"gripper": 0.5, "gripper_command": 0.5, "turned": 0.5, "travelled": 0.2, "carried": 0.15, "side": 1.0}
+MOST = 8.0  # units
 
 
 class Progress:
@@ -43,9 +45,10 @@ class Progress:
             if self.contact:
                 self.carried += max(ahead, 0.0)
         self._pose = pose
-        self.opening = min(max(state.get("gripper_joint", OPENING_MAX) / OPENING_MAX, 0.0), 1.0)
-        if self.command is None:
-            self.command = float(self.opening > 0.5)
+        if "gripper_joint" in state:
+            self.opening = min(max(state["gripper_joint"] / OPENING_MAX, 0.0), 1.0)
+            if self.command is None:
+                self.command = float(self.opening > OPEN)
 
     def found(self, left: float, contact: bool) -> None:
         """What the picture showed: whether the target is at the fingers, and on which side (m) it was seen."""
@@ -60,4 +63,4 @@ class Progress:
         """What the model is told, by name, each over its scale."""
         values = {"gripper": self.opening, "gripper_command": self.command or 0.0, "turned": self.turned, "travelled": self.travelled,
                   "carried": self.carried, "side": self.side}
-        return {name: value / SCALES[name] for name, value in values.items()}
+        return {name: min(max(value / SCALES[name], -MOST), MOST) for name, value in values.items()}

@@ -84,6 +84,10 @@ class Vla:
         self.reset()
 
     def reset(self) -> None:
+        self._begin()
+        self._progress.command = None  # to be measured again
+
+    def _begin(self) -> None:
         self._generation: int | None = None
         self._read: tuple[Tensor, Tensor, Tensor] | None = None
         self._lost = 0.0  # rad turned since the target was last seen
@@ -91,14 +95,14 @@ class Vla:
 
     def predict(self, observation: Observation) -> ActionChunk:
         if observation.command.generation != self._generation:
-            self.reset()
+            self._begin()
             self._read = self._understood(observation.command.text) if observation.command.text.strip() else None
             self._generation = observation.command.generation  # only now: bad words are refused every time
         turned = self._progress.turned
         self._progress.move(observation.state)
         if self._read is None:  # no instruction: hold
             rows = np.zeros((self._spec.steps, len(self._spec.channels)), np.float32)
-            rows[:, -1] = self._progress.command
+            rows[:, -1] = self._progress.command or 0.0
         else:
             image = next(iter(observation.images.values()))
             output = look(self._model, [image], self._read, [self._progress])
@@ -128,6 +132,7 @@ class Vla:
         """The words as the model reads them. Raises ValueError for words that it does not know or that say nothing to it."""
         import torch
 
+        from vla_ros.models.auxiliary import OBJECT_TASKS, TASKS
         from vla_ros.models.lexicon import encode
 
         ids = torch.tensor([encode(text)])
@@ -136,6 +141,7 @@ class Vla:
             words, pooled = self._model.read(ids, mask)
             if self._model.auxiliary is not None:
                 task = self._model.auxiliary.words(pooled)[0, :TASKS].softmax(-1)
+                self._wants_object = int(task.argmax()) < OBJECT_TASKS
                 if float(task[:-1].max()) < SURE:
                     raise ValueError(f"the words {text[:80]!r} say nothing that this policy can do; {EXAMPLES}")
         return words, pooled, mask
@@ -144,14 +150,10 @@ class Vla:
         """Counts how far it turned without seeing what it looks for. Raises ValueError after a full circle."""
         assert output.attention is not None
         searching = float(output.attention.softmax(-1)[0, -1]) > 0.5 and not rows[:, 0].any() and bool(rows[:, 1].any())
-        self._lost = self._lost + abs(turned) if searching and self._wants_object() else 0.0
+        self._lost = self._lost + abs(turned) if searching and self._wants_object else 0.0
         if self._lost > SEARCH_MOST:
             self._lost = 0.0
             raise ValueError("the policy turned a full circle and did not see what the words name; bring it into view or name another object")
-
-    def _wants_object(self) -> bool:
-        return True
-
 
 def _folder(options: Mapping[str, Any]) -> Path:
     unknown = sorted(set(options) - set(OPTIONS))

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.models.lexicon import LENGTH, WORDS, encode
-from vla_ros.policies.progress import SCALES
+from vla_ros.policies.progress import MOST, SCALES
 from vla_ros.sim.expert import AMOUNT, CARRY, ID, Situation, at_fingers, decide, finished, rollout
 from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, UNSEEN_PAIRS, intent_of, say
-from vla_ros.sim.view import in_view, project
+from vla_ros.sim.view import HALF_WIDTH, in_view, project
 from vla_ros.training.frames import COLOURS, SHAPES, Frames
 
 STATE = tuple(SCALES)
 UNCLEAR = len(KINDS)  # the task of words that are no instruction
-KIND_SHARES = {"go_to": 0.17, "face": 0.16, "grab": 0.23, "push": 0.18, "turn_left": 0.04, "turn_right": 0.04, "turn_around": 0.03,
+KIND_SHARES = {"go_to": 0.17, "face": 0.16, "grab": 0.23, "push": 0.17, "turn_left": 0.05, "turn_right": 0.05, "turn_around": 0.05,
                "forward": 0.04, "back": 0.04, "open": 0.02, "close": 0.02, "stop": 0.03}
 _KIND_STEPS = np.cumsum(list(KIND_SHARES.values())) / sum(KIND_SHARES.values())
 _UNSEEN = {(COLOURS.index(colour), SHAPES.index(shape)) for colour, shape in UNSEEN_PAIRS}
@@ -132,18 +132,19 @@ def label(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], man
           step: float, pixels: NDArray[np.uint8]) -> tuple[Batch, list[str]]:
     """A batch of the pictures `rows` with `many` instructions each; `pixels` are theirs, as they shall be seen."""
     told, texts = [], []
-    visible = in_view(frames.objects[rows, :, 2], frames.objects[rows, :, 3])
-    for row, seen in zip(rows, visible):
+    shown, intents, before, pixels = _flipped(rng, frames, rows, pixels)
+    visible = in_view(shown[..., 2], shown[..., 3])
+    for row, seen in enumerate(visible):
         for index in range(many):
-            kind, colour, shape = (int(value) for value in frames.intent[row])
+            kind, colour, shape = (int(value) for value in intents[row])
             if index or kind < 0:
-                kind, colour, shape, target = choose(rng, frames.objects[row], seen)
+                kind, colour, shape, target = choose(rng, shown[row], seen)
             else:
-                target = find(frames.objects[row], seen, colour, shape) if colour >= 0 else -1
+                target = find(shown[row], seen, colour, shape) if colour >= 0 else -1
             told.append((kind, colour, shape, target))
             texts.append(phrase(rng, kind, colour, shape))
     kinds, colours, shapes, targets = np.array(told).T
-    objects = np.repeat(frames.objects[rows], many, 0)
+    objects = np.repeat(shown, many, 0)
     each = np.arange(len(kinds))
     target = np.where((targets >= 0)[:, None], objects[each, targets, 2:].astype(float), 9.0)
     others = objects[..., 2:].astype(float).copy()
@@ -151,21 +152,36 @@ def label(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], man
     contact = at_fingers(target[:, 0], target[:, 1])
     progress = imagined(rng, kinds, contact)
     real = np.zeros(len(kinds), bool)
-    real[::many] = frames.intent[rows, 0] >= 0
-    progress[real] = frames.progress[rows][real[::many]]
+    real[::many] = intents[:, 0] >= 0
+    progress[real] = before[real[::many]]
     opening, command = np.repeat(frames.gripper[rows], many, 0).astype(float).T
     now = Situation(kinds, target[:, 0], target[:, 1], others, opening, command, *progress.astype(float).T)
     chunk = rollout(now, steps, step)
     chunk[..., 2] = chunk[..., 2] > 0.5
     seen = in_view(target[:, 0], target[:, 1])
-    state = np.column_stack([opening, command, progress]).astype(np.float32) / np.array([SCALES[name] for name in STATE], np.float32)
+    state = np.column_stack([opening, command, progress]).astype(np.float32) / np.array(list(SCALES.values()), np.float32)
+    state = np.clip(state, -MOST, MOST)
     ids, mask = padded(texts)
     return Batch(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255, ids, mask, torch.from_numpy(state),
                  torch.from_numpy(chunk.astype(np.float32)), torch.from_numpy(finished(now, decide(now)).astype(np.float32)),
                  torch.from_numpy(where(target, seen, grid)), torch.from_numpy(target.astype(np.float32)), torch.from_numpy(seen),
                  torch.from_numpy((contact & seen).astype(np.float32)),
                  torch.from_numpy(np.column_stack([kinds, np.where(colours < 0, NO_COLOUR, colours), np.where(shapes < 0, NO_SHAPE, shapes)])),
-                 torch.from_numpy(cells(frames.objects[rows], grid))), texts
+                 torch.from_numpy(cells(shown, grid))), texts
+
+
+def _flipped(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], pixels: NDArray[np.uint8]) -> tuple[
+        NDArray[np.float32], NDArray[np.int8], NDArray[np.float32], NDArray[np.uint8]]:
+    """Objects, intents, progress and pixels, every other picture as in a mirror: left becomes right, also in what was asked."""
+    objects, intents, progress = frames.objects[rows].copy(), frames.intent[rows].copy(), frames.progress[rows].copy()
+    mirrored = rng.random(len(rows)) < 0.5
+    objects[mirrored, :, 3] *= -1
+    progress[mirrored, 0] *= -1
+    progress[mirrored, 3] *= -1
+    left, right = (intents[:, 0] == ID[name] for name in ("turn_left", "turn_right"))
+    intents[mirrored & left, 0], intents[mirrored & right, 0] = ID["turn_right"], ID["turn_left"]
+    pixels = np.where(mirrored[:, None, None, None], pixels[:, :, ::-1], pixels)
+    return objects, intents, progress, pixels
 
 
 def padded(texts: list[str]) -> tuple[Tensor, Tensor]:
@@ -203,17 +219,20 @@ def where(target: NDArray[np.float64], seen: NDArray[np.bool_], grid: tuple[int,
 
 
 def cells(objects: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.int64]:
-    """For each picture and cell the colour and shape of the object there, of the nearest where there are two: B x N x 2."""
+    """For each picture and cell the colour and shape of the object there, of the nearest where there are two: B x N x 2.
+
+    -100, which losses ignore, where an object only grazes the cell.
+    """
     rows, columns = grid
     found = np.tile(np.array([NO_COLOUR, NO_SHAPE]), (len(objects), rows, columns, 1))
     column, row, depth = project(objects[..., 2].astype(float), objects[..., 3].astype(float))
-    for picture in range(len(objects)):
-        order = [index for index in np.argsort(-depth[picture]) if depth[picture, index] > 0.1]
-        for index in order:
-            size = HALF / (depth[picture, index] * 0.767)  # in halves of the picture's width
-            u, v = (column[picture, index] + 1) / 2 * columns, (row[picture, index] + 1) / 2 * rows
-            wide = max(size / 2 * columns, 0.3)
-            left, right = int(max(np.floor(u - wide), 0)), int(min(np.ceil(u + wide), columns))
-            top, bottom = int(max(np.floor(v - wide), 0)), int(min(np.ceil(v + wide), rows))
-            found[picture, top:bottom, left:right] = objects[picture, index, :2].astype(int)
+    u, v = (column + 1) / 2 * columns - 0.5, (row + 1) / 2 * rows - 0.5  # in cells, from the first one's middle
+    size = HALF / (np.maximum(depth, 0.1) * HALF_WIDTH) / 2 * columns
+    there = (depth > 0.1) & (np.abs(column) < 1.2) & (np.abs(row) < 1.2)
+    for picture, index in sorted(zip(*np.nonzero(there)), key=lambda one: -depth[one]):
+        middle = u[picture, index], v[picture, index]
+        for reach, value in ((size[picture, index] + 0.7, np.array([-100, -100])), (max(size[picture, index], 0.5), objects[picture, index, :2])):
+            left, right = (int(np.ceil(middle[0] - reach)), int(np.floor(middle[0] + reach)) + 1)
+            top, bottom = (int(np.ceil(middle[1] - reach)), int(np.floor(middle[1] + reach)) + 1)
+            found[picture, max(top, 0):max(bottom, 0), max(left, 0):max(right, 0)] = value
     return found.reshape(len(objects), rows * columns, 2)

@@ -8,7 +8,7 @@ from torch import Tensor
 from vla_ros.models.vla import VLA, VLAOutput
 from vla_ros.training.labels import UNCLEAR, Batch
 
-WEIGHTS = {"action": 1.0, "done": 0.1, "where": 0.1, "target": 0.2, "contact": 0.1, "words": 0.1, "cells": 0.2}
+WEIGHTS = {"action": 1.0, "done": 0.1, "where": 0.15, "target": 0.3, "contact": 0.1, "words": 0.1, "cells": 0.3}
 
 
 def act(model: VLA, batch: Batch) -> tuple[VLAOutput, Tensor]:
