@@ -1,0 +1,39 @@
+"""The moving average of the weights while they are trained (Polyak & Juditsky 1992): steadier than the last step's."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+class Averages:
+    """`values`: the average of every trained weight, by name. The decay grows from 0.1 to `decay`, so that the random
+    beginning is soon forgotten."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.values = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """After step 0, 1, …"""
+        decay = min(self.decay, (step + 1) / (step + 10))
+        for name, value in model.named_parameters():
+            if name in self.values:
+                self.values[name].lerp_(value, 1 - decay)
+
+    @contextmanager
+    def inside(self, model: nn.Module) -> Iterator[None]:
+        """The model with the averages for its weights. Nothing may be trained meanwhile."""
+        self._swap(model)
+        try:
+            yield
+        finally:
+            self._swap(model)
+
+    def _swap(self, model: nn.Module) -> None:
+        for name, value in model.named_parameters():
+            if name in self.values:
+                value.data, self.values[name] = self.values[name], value.data

@@ -1,0 +1,121 @@
+"""What a training says while it runs: a progress bar, metrics.csv, TensorBoard where it is installed, curves.png."""
+from __future__ import annotations
+
+import csv
+import importlib.util
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CSV, PICTURE, BOARD = "metrics.csv", "curves.png", "tensorboard"
+
+
+class Log:
+    """Of a training of `steps` steps; rows by step, in `folder`. Where `show` is false it writes and says nothing."""
+
+    def __init__(self, folder: Path, steps: int, show: bool = True, board: bool = True) -> None:
+        self.folder, self.steps, self.show = Path(folder), steps, show
+        self.rows: list[dict[str, float]] = []
+        self.columns: list[str] = []
+        self._before, self._began = 0.0, time.perf_counter()
+        self._board = board and show and importlib.util.find_spec("tensorboard") is not None
+        self._writer: Any = None
+        self._bar: Any = None
+
+    @property
+    def last(self) -> dict[str, float]:
+        return self.rows[-1] if self.rows else {}
+
+    @property
+    def seconds(self) -> float:
+        """Spent so far, also before a resume."""
+        return self._before + time.perf_counter() - self._began
+
+    def go_on(self, step: int, seconds: float) -> None:
+        """After a resume: rows beyond the checkpoint are forgotten."""
+        self._before, self._began = seconds, time.perf_counter()
+        path = self.folder / CSV
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+            self.rows = [row for row in rows if row["step"] <= step]
+            self._rewrite()
+
+    @contextmanager
+    def running(self, step: int) -> Iterator[None]:
+        """The progress bar, on a terminal; elsewhere a line each time that something is logged."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console()
+        if self.show and console.is_terminal:
+            with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                          console=console) as self._bar:
+                self._bar.add_task("training", total=self.steps, completed=step)
+                yield
+            self._bar = None
+        else:
+            yield
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Metrics of a step: loss, its parts, success, …"""
+        if not self.show:
+            return
+        row = {"step": float(step), "seconds": round(self.seconds, 2), **values}
+        self.rows.append(row)
+        if set(row) <= set(self.columns):
+            with (self.folder / CSV).open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, self.columns).writerow(row)
+        else:
+            self._rewrite()
+        self._tell(step, row)
+        self._to_board(step, row)
+
+    def _rewrite(self) -> None:
+        """With every column that a row has."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        aside = self.folder / f".{CSV}"
+        with aside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(self.rows)
+        os.replace(aside, self.folder / CSV)
+
+    def _tell(self, step: int, row: Mapping[str, float]) -> None:
+        success = f", success {row['success']:.2f}" if "success" in row else ""
+        text = f"loss {row['loss']:.4f}{success}" if "loss" in row else success
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=step, description=text)
+        else:
+            left = (self.steps - step) / row["steps_per_second"] if row.get("steps_per_second") else 0.0
+            print(f"step {step} of {self.steps}: {text}, {_span(left)} left", flush=True)
+
+    def _to_board(self, step: int, row: Mapping[str, float]) -> None:
+        if not self._board:
+            return
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.folder / BOARD), purge_step=step)
+        for name, value in row.items():
+            if name != "step":
+                self._writer.add_scalar(name, value, step)
+
+    def draw(self) -> None:
+        """curves.png: the loss and its parts, success, the learning rate over steps."""
+        if self.show and len(self.rows) > 1:
+            from vla_ros.training.curves import draw
+
+            draw(self.rows, self.folder / PICTURE)
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

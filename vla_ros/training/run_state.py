@@ -1,0 +1,107 @@
+"""Where a training stands, as a folder: state.safetensors (weights, averages, the optimizer's) and state.json.
+
+Nothing in it is a pickle. It is written beside its place and renamed, so that it is whole or not there.
+"""
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+CHECKPOINTS, TENSORS, FACTS = "checkpoints", "state.safetensors", "state.json"
+_NAME = re.compile(r"step-(\d+)")
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint with the highest step, if there is one."""
+    place = Path(folder) / CHECKPOINTS
+    found = [path for path in place.iterdir() if _NAME.fullmatch(path.name)] if place.is_dir() else []
+    return max(found, key=step_of, default=None)
+
+
+def step_of(checkpoint: Path) -> int:
+    found = _NAME.fullmatch(checkpoint.name)
+    assert found is not None
+    return int(found[1])
+
+
+def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write the checkpoint of `step`, then remove the older ones."""
+    place = Path(folder) / CHECKPOINTS
+    new, aside = place / f"step-{step:07d}", place / f".step-{step:07d}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, aside / TENSORS)
+    (aside / FACTS).write_text(json.dumps({"step": step, **facts}, indent=1) + "\n", encoding="utf-8")
+    for path in (aside / TENSORS, aside / FACTS):  # on the disk before the name is
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    shutil.rmtree(new, ignore_errors=True)
+    os.rename(aside, new)
+    for path in place.iterdir():
+        if path != new and (_NAME.fullmatch(path.name) or path.name.startswith(".step-")):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def load(checkpoint: Path, settings: Mapping[str, Any], frozen: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and facts. Raises ValueError where it is not whole, or was made with other settings or frozen weights."""
+    try:
+        facts = json.loads((checkpoint / FACTS).read_text(encoding="utf-8"))
+        tensors = load_file(checkpoint / TENSORS)
+    except (OSError, ValueError, SafetensorError) as problem:
+        raise ValueError(f"the checkpoint {checkpoint} is not whole ({problem}); remove it, and the one before or a "
+                         "new run is used") from problem
+    for name, value in settings.items():
+        if facts["settings"].get(name) != value:
+            raise ValueError(f"the training in {checkpoint.parent.parent} has {name} {facts['settings'].get(name)}, "
+                             f"and now it is {value}; give the same, or another folder")
+    if facts["frozen"] != frozen:
+        raise ValueError(f"the training in {checkpoint.parent.parent} began with other frozen weights; give the same "
+                         "model, or another folder")
+    return tensors, facts
+
+
+def fill(into: Mapping[str, Tensor], tensors: Mapping[str, Tensor], checkpoint: Path) -> None:
+    """Copy by name. Raises ValueError where a tensor is missing or has another shape."""
+    with torch.no_grad():
+        for name, value in into.items():
+            found = tensors.get(name)
+            if found is None or found.shape != value.shape:
+                shape = "no such tensor" if found is None else f"shape {tuple(found.shape)}"
+                raise ValueError(f"the checkpoint {checkpoint} is of another model: {name} has {shape} there and "
+                                 f"{tuple(value.shape)} here; give the same model, or another folder")
+            value.copy_(found)
+
+
+def optimizer_tensors(optimizer: Any, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """AdamW's state by the names of its weights."""
+    return {f"optimizer.{moment}.{name}": torch.as_tensor(optimizer.state[value][moment])
+            for name, value in trained.items() for moment in _MOMENTS if optimizer.state.get(value)}
+
+
+def restore_optimizer(optimizer: Any, trained: Mapping[str, Tensor], tensors: Mapping[str, Tensor], checkpoint: Path
+                      ) -> None:
+    """As `optimizer_tensors` gave it; a weight that had no gradient yet has no state."""
+    for name, value in trained.items():
+        if f"optimizer.step.{name}" not in tensors:
+            continue
+        # Moments keep their weight's layout in memory: the arithmetic is then the same to the bit.
+        state = {moment: torch.zeros_like(value) for moment in _MOMENTS[:2]} | {"step": torch.tensor(0.0)}
+        fill({f"optimizer.{moment}.{name}": state[moment] for moment in state}, tensors, checkpoint)
+        optimizer.state[value] = state
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Tells other frozen weights apart: their number and sum. Empty where none is frozen."""
+    frozen = [value for value in model.parameters() if not value.requires_grad]
+    return f"{len(frozen)}:{sum(float(value.double().sum()) for value in frozen)!r}" if frozen else ""

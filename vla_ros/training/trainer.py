@@ -1,0 +1,301 @@
+"""The loop of every training here, on Hugging Face accelerate: several GPUs or machines are accelerate's configuration.
+
+A step depends on the settings, the weights and its own number alone: batches are asked for by number, and every step
+begins its own random stream. So a run that was killed goes on from its last checkpoint to the bit (on the same machine
+with as many threads and processes).
+"""
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor, nn
+
+from vla_ros.training import run_state
+from vla_ros.training.averages import Averages
+from vla_ros.training.log import Log
+
+PRECISIONS = ("no", "bf16", "fp16")
+AHEAD = 3  # batches made before they are needed
+Loss = Callable[[Any, Any], Mapping[str, Tensor]]
+Evaluate = Callable[[Any], Mapping[str, float]]
+
+
+class Source(Protocol):
+    """Where batches come from. `batch(index)` gives the same for the same index, whatever was asked before."""
+
+    def batch(self, index: int) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """AdamW with warm-up (`warmup` steps) and cosine from `learning_rate` down to `floor` times it at `steps`.
+
+    Gradients are clipped to a norm of `clip`; `average` is the decay of the weights' moving average (0: none);
+    `accumulate` batches make a step; `ahead` batches are made in a thread before they are needed (0: none, for batches
+    that depend on the weights)."""
+
+    steps: int
+    learning_rate: float = 1e-4
+    warmup: int = 100
+    floor: float = 0.02
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    precision: str = "no"
+    accumulate: int = 1
+    average: float = 0.0
+    seed: int = 0
+    log_every: int = 100
+    checkpoint_every: int = 500
+    evaluate_every: int = 0  # 0: never
+    ahead: int = AHEAD
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("accumulate", 1), ("log_every", 1), ("checkpoint_every", 1), ("warmup", 0),
+                            ("evaluate_every", 0), ("ahead", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} is {value!r}; give a whole number from {least} up")
+        for name, low, high in (("learning_rate", 0.0, 1.0), ("clip", 0.0, math.inf)):
+            if not low < getattr(self, name) <= high:
+                raise ValueError(f"{name} is {getattr(self, name)}; give more than {low:g} and at most {high:g}")
+        for name in ("floor", "weight_decay", "average"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}; give 0 or more, below 1")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}; it is one of {', '.join(PRECISIONS)}")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step 0, 1, …"""
+        warm = min(1.0, (step + 1) / max(1, self.warmup))
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
+        return self.learning_rate * warm * (cosine * (1 - self.floor) + self.floor)
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on."""
+        return {name: value for name, value in asdict(self).items()
+                if name not in ("log_every", "checkpoint_every", "evaluate_every", "ahead")}
+
+
+class Step(nn.Module):
+    """The loss as the forward pass of one module: accelerate's wrappers (autocast, gradients summed over processes) see
+    `forward` alone, and a VLA is asked stage by stage."""
+
+    def __init__(self, model: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        return dict(self.loss(self.model, batch))
+
+
+class Trainer:
+    """Trains `model` by `loss(model, batch)`, parts by name, each times its weight (1 where `weights` has none;
+    0 for what is only logged).
+
+    Leaves in `folder`: checkpoints/, metrics.csv, curves.png, tensorboard/ where that is installed. `factors` multiply
+    the learning rate of parameters by the beginning of their names. `evaluate(model)` gives numbers by name, "success"
+    among them; it is asked with the averaged weights. With `resume` the last checkpoint is gone on from; without, a
+    folder that holds one is refused. Raises ValueError for what does not fit, before any time is spent.
+    """
+
+    def __init__(self, model: nn.Module, loss: Loss, source: Source, settings: Settings, folder: Path, *,
+                 weights: Mapping[str, float] | None = None, factors: Mapping[str, float] | None = None,
+                 evaluate: Evaluate | None = None, resume: bool = False, log: Log | None = None) -> None:
+        checkpoint = run_state.newest(folder)
+        if checkpoint is not None and not resume:
+            raise ValueError(f"{folder} holds a training at step {run_state.step_of(checkpoint)}; resume it, or give "
+                             "another folder")
+        if settings.precision == "fp16" and not torch.cuda.is_available():
+            raise ValueError("precision is fp16, which needs a GPU; use bf16 or no on a CPU")
+        self.settings, self.folder, self.source = settings, Path(folder), source
+        self.weights, self.evaluate = dict(weights or {}), evaluate
+        self.accelerator = Accelerator(
+            mixed_precision=settings.precision, cpu=not torch.cuda.is_available(),
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+        trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
+        if not trained:
+            raise ValueError("every weight of the model is frozen; nothing can be trained")
+        optimizer = torch.optim.AdamW(_groups(trained, factors or {}), lr=settings.learning_rate,
+                                      weight_decay=settings.weight_decay)
+        self.model, self.step = model, 0
+        self._step, self._optimizer = self.accelerator.prepare(Step(model, loss), optimizer)
+        self.trained = {name: one for name, one in model.named_parameters() if one.requires_grad}  # on their device
+        self.average = Averages(model, settings.average) if settings.average else None
+        self._log = log or Log(self.folder, settings.steps, show=self.accelerator.is_main_process)
+        if checkpoint is not None:
+            self._restore(checkpoint)
+
+    # -- steps -----------------------------------------------------------------------------------------------
+    def run(self, until: int | None = None) -> dict[str, float]:
+        """Train up to step `until` (default: the last) and leave a checkpoint there. Gives the last metrics logged.
+
+        Raises ValueError where the loss is no finite number; the last checkpoint is then still good.
+        """
+        last = min(self.settings.steps if until is None else until, self.settings.steps)
+        if self.step >= last:
+            return self._log.last
+        with ExitStack() as stack:
+            stack.enter_context(self._log.running(self.step))
+            batches = stack.enter_context(_ahead(self._batch, range(self._index(self.step), self._index(last)),
+                                                 self.settings.ahead))
+            self.model.train()
+            sums: dict[str, Tensor] = {}
+            count, since = 0, time.perf_counter()
+            while self.step < last:
+                for name, value in self._advance(batches).items():
+                    sums[name] = sums.get(name, torch.zeros_like(value)) + value
+                count += 1
+                self.step += 1
+                if self.step % self.settings.log_every == 0 or self.step == last:
+                    self._report(sums, count, time.perf_counter() - since)
+                    sums, count, since = {}, 0, time.perf_counter()
+                if self.step % self.settings.checkpoint_every == 0 or self.step == last:
+                    self.save()
+        self._log.draw()
+        return self._log.last
+
+    def _index(self, step: int) -> int:
+        """Of the first batch of a step: every process has its own."""
+        return step * self.settings.accumulate
+
+    def _batch(self, index: int) -> Any:
+        return self.source.batch(index * self.accelerator.num_processes + self.accelerator.process_index)
+
+    def _advance(self, batches: Iterator[Any]) -> dict[str, Tensor]:
+        """One step of the optimizer."""
+        many, rate = self.settings.accumulate, self.settings.rate(self.step)
+        found: dict[str, Tensor] = {}
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+        # Dropout and the like draw from here, so that a step is the same after a resume.
+        torch.manual_seed(self.settings.seed * 1_000_003 + self.step * 1009 + self.accelerator.process_index)
+        for turn in range(many):
+            batch = to_device(next(batches), self.accelerator.device)
+            with ExitStack() as stack:
+                if turn < many - 1:
+                    stack.enter_context(self.accelerator.no_sync(self._step))
+                parts = self._step(batch)
+                total = torch.stack([self.weights.get(name, 1.0) * part for name, part in parts.items()]).sum() / many
+                self.accelerator.backward(total)
+            for name, part in {**parts, "loss": total * many}.items():
+                found[name] = found.get(name, torch.zeros_like(part.detach())) + part.detach() / many
+        norm = self.accelerator.clip_grad_norm_(self.trained.values(), self.settings.clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update(self.model, self.step)
+        if norm is not None:
+            found["gradient"] = norm.detach()
+        return found
+
+    def _report(self, sums: Mapping[str, Tensor], count: int, seconds: float) -> None:
+        values = {name: float(self.accelerator.reduce(value / count, "mean")) for name, value in sums.items()}
+        if not math.isfinite(values["loss"]):
+            raise ValueError(f"the loss is {values['loss']} at step {self.step}; go on from the last checkpoint with a "
+                             "smaller learning rate")
+        values |= {"learning_rate": self.settings.rate(self.step - 1), "steps_per_second": count / seconds}
+        every = self.settings.evaluate_every
+        if self.evaluate is not None and every and (self.step % every == 0 or self.step == self.settings.steps):
+            values |= self._evaluated()
+        self._log.add(self.step, values)
+
+    def _evaluated(self) -> dict[str, float]:
+        assert self.evaluate is not None
+        with self.averaged() as model:
+            return {name: float(value) for name, value in self.evaluate(model).items()}
+
+    @contextmanager
+    def averaged(self) -> Iterator[nn.Module]:
+        """The model in evaluation mode, with the averaged weights where there are any; training's come back after."""
+        was = self.model.training
+        with self.average.inside(self.model) if self.average is not None else ExitStack():
+            try:
+                yield self.model.eval()
+            finally:
+                self.model.train(was)
+
+    # -- checkpoints -----------------------------------------------------------------------------------------
+    def save(self) -> None:
+        """A checkpoint of this step; the older ones go."""
+        if self.accelerator.is_main_process:
+            tensors = {f"model.{name}": value for name, value in self._own().items()}
+            tensors |= run_state.optimizer_tensors(self._optimizer, self.trained)
+            if self.average is not None:
+                tensors |= {f"average.{name}": value for name, value in self.average.values.items()}
+            scaler = getattr(self.accelerator, "scaler", None)
+            run_state.save(self.folder, self.step, tensors, {
+                "settings": self.settings.identity(), "frozen": run_state.fingerprint(self.model),
+                "seconds": self._log.seconds, "scaler": scaler.state_dict() if scaler is not None else {}})
+        self.accelerator.wait_for_everyone()
+
+    def _own(self) -> dict[str, Tensor]:
+        """What training changes: trained weights and buffers. Frozen weights come from where they came from."""
+        return {**self.trained, **dict(self.model.named_buffers())}
+
+    def _restore(self, folder: Path) -> None:
+        tensors, facts = run_state.load(folder, self.settings.identity(), run_state.fingerprint(self.model))
+        run_state.fill({f"model.{name}": value for name, value in self._own().items()}, tensors, folder)
+        run_state.restore_optimizer(self._optimizer, self.trained, tensors, folder)
+        if self.average is not None:
+            run_state.fill({f"average.{name}": value for name, value in self.average.values.items()}, tensors, folder)
+        scaler = getattr(self.accelerator, "scaler", None)
+        if scaler is not None and facts["scaler"]:
+            scaler.load_state_dict(facts["scaler"])
+        self.step = int(facts["step"])
+        self._log.go_on(self.step, float(facts["seconds"]))
+
+
+def _groups(trained: Mapping[str, Tensor], factors: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Parameters by the factor of their learning rate."""
+    groups: dict[float, list[Tensor]] = {}
+    for name, value in trained.items():
+        factor = next((factor for start, factor in factors.items() if name.startswith(start)), 1.0)
+        groups.setdefault(factor, []).append(value)
+    return [{"params": values, "factor": factor} for factor, values in groups.items()]
+
+
+@contextmanager
+def _ahead(make: Callable[[int], Any], indices: range, ahead: int) -> Iterator[Iterator[Any]]:
+    """`make` of each index in their order, `ahead` of them made by one thread before they are asked for."""
+    if not ahead:
+        yield map(make, indices)
+        return
+    with ThreadPoolExecutor(1, "batches") as pool:
+        waiting: deque[Future[Any]] = deque()
+
+        def batches() -> Iterator[Any]:
+            for index in indices:
+                waiting.append(pool.submit(make, index))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+        try:
+            yield batches()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A tensor, or a dataclass, dict, list or tuple of them, there."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if is_dataclass(batch) and not isinstance(batch, type):
+        return replace(batch, **{one.name: to_device(getattr(batch, one.name), device) for one in fields(batch)})
+    if isinstance(batch, Mapping):
+        return {name: to_device(value, device) for name, value in batch.items()}
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(to_device(value, device) for value in batch)
+    return batch
