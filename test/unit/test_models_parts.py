@@ -46,7 +46,7 @@ def test_shapes_padding_and_gradients(vision: str, language: str, fusion: str) -
     output = model(pixels, ids, mask, state)
     rows, columns = model.vision.grid
     assert output.actions.shape == (4, 4, 3) and output.completion.shape == output.value.shape == (4,)
-    assert output.features.shape == (4, 18) and model.see(pixels).shape == (4, rows * columns, 16)
+    assert output.features.shape == (4, 32) and model.see(pixels).shape == (4, rows * columns, 16)
     assert output.attention is None or output.attention.shape == (4, rows * columns + 1)
     assert not any(close(output.features[0], output.features[row]) for row in (1, 2, 3))
 
