@@ -82,7 +82,7 @@ def say(rng: np.random.Generator, intent: Intent, split: str = "known") -> str:
     while True:
         text, new = _fill(rng, intent, 0.5 if split == "synonyms" else 0.0)
         held_out = zlib.crc32(f"{SALT}{text}".encode()) % 100 < 100 * RECOMBINED_SHARE
-        if split == "synonyms" and not new or split != "synonyms" and held_out != (split == "recombined"):
+        if (split == "synonyms" and not new) or (split != "synonyms" and held_out != (split == "recombined")):
             continue
         if rng.random() < POLITE_SHARE:
             if rng.random() < 0.7:

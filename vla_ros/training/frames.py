@@ -108,7 +108,7 @@ def _place(world: World, rng: np.random.Generator, frames: Frames, index: int) -
         x = thing.x - distance * math.cos(heading + bearing)
         y = thing.y - distance * math.sin(heading + bearing)
         world.place_robot(x, y, heading)
-    gripped = mode >= 0.8 and rng.random() < 0.6 or mode < 0.8 and rng.random() < 0.12
+    gripped = (mode >= 0.8 and rng.random() < 0.6) or (mode < 0.8 and rng.random() < 0.12)
     if gripped:  # the object, or another one while this is looked for
         held = thing if mode >= 0.8 else world.scene.objects[rng.integers(len(world.scene.objects))]
         state, ahead, left = world.state(), rng.uniform(0.18, 0.28), rng.normal(0, 0.006)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -78,7 +78,7 @@ def find(objects: NDArray[np.float32], seen: NDArray[np.bool_], colour: int, sha
     return int(rows[np.argmin(np.hypot(objects[rows, 2], objects[rows, 3]) + 10.0 * ~seen[rows])])
 
 
-@lru_cache(maxsize=None)
+@cache
 def phrases(kind: int, colour: int, shape: int) -> tuple[str, ...]:
     """Ways to say it, as training does."""
     rng = np.random.default_rng((kind, colour + 1, shape + 1))

@@ -11,16 +11,16 @@ from vla_ros.training.labels import UNCLEAR, Batch
 WEIGHTS = {"action": 1.0, "done": 0.1, "where": 0.15, "target": 0.3, "contact": 0.1, "words": 0.1, "cells": 0.3}
 
 
-def act(model: VLA, batch: Batch) -> tuple[VLAOutput, Tensor]:
+def act(model: VLA, batch: Batch) -> VLAOutput:
     """One look at each picture for all of its instructions."""
     vision = model.see(batch.pixels)
     words, pooled = model.read(batch.ids, batch.mask)
-    return model.act(vision, words, pooled, batch.mask, batch.state), vision
+    return model.act(vision, words, pooled, batch.mask, batch.state)
 
 
 def losses(model: VLA, batch: Batch) -> dict[str, Tensor]:
     """Each part by name, before its weight."""
-    output, vision = act(model, batch)
+    output = act(model, batch)
     extra = output.auxiliary
     assert extra is not None and output.attention is not None
     scale = model.head.scale
