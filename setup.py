@@ -68,7 +68,7 @@ setup(
     maintainer_email="maintainers@vla-ros.dev",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"]},
+    package_data={NAME: ["py.typed", "models/box/*"]},
     ext_modules=[Extension("vla_ros_msgs", sources=[])],
     cmdclass={"build_ext": BuildMessages},
     data_files=[

@@ -16,6 +16,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from vla_ros.policies import demo_policy
+
 SHARE = Path(get_package_share_directory("vla_ros"))
 
 
@@ -25,7 +27,7 @@ def generate_launch_description() -> LaunchDescription:
         launch_arguments={
             "robot_file": str(SHARE / "config" / "robots" / "sim.yaml"),
             "camera_topic": "/camera/image_raw",
-            "policy": "color_servo",
+            "policy": LaunchConfiguration("policy"),
         }.items(),
     )
     simulator = Node(
@@ -38,6 +40,7 @@ def generate_launch_description() -> LaunchDescription:
         on_exit=Shutdown(reason="the simulated robot ended"),  # started again, it would be another room
     )
     return LaunchDescription([
+        DeclareLaunchArgument("policy", default_value=demo_policy()[0], description="the policy that drives"),
         DeclareLaunchArgument("seed", default_value="0",
                               description="which room: the same seed, the same things in it"),
         nodes,  # first: it also sets the environment that the simulator needs

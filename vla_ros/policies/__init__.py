@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from vla_ros.core.registry import lookup
@@ -10,7 +11,9 @@ from vla_ros.policies.base import Policy, PolicySpec
 POLICIES = {
     "constant": "vla_ros.policies.constant:Constant",
     "color_servo": "vla_ros.policies.color_servo:ColorServo",
+    "vla": "vla_ros.policies.vla:Vla",
 }
+LEARNED, PLAIN = "vla", "color_servo"
 
 
 def policy_spec(name: str, options: Mapping[str, Any] | None = None) -> PolicySpec:
@@ -23,3 +26,14 @@ def make_policy(name: str, options: Mapping[str, Any] | None = None) -> Policy:
     """The policy itself, ready to predict. Raises ValueError for a bad name or option."""
     policy: Policy = lookup(POLICIES, name, "policy")(dict(options or {}))
     return policy
+
+
+def demo_policy() -> tuple[str, str]:
+    """The policy that a demo takes when nobody chose one, and why where it is not the learned one."""
+    if find_spec("torch") is None:
+        return PLAIN, f"torch is not installed, so {PLAIN} drives and not the learned policy: see README.md, \"Setup\""
+    try:
+        policy_spec(LEARNED)
+    except ValueError as problem:
+        return PLAIN, f"{PLAIN} drives and not the learned policy: {problem}"
+    return LEARNED, ""

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
-from vla_ros.policies import policy_spec
+from vla_ros.policies import demo_policy, policy_spec
 from vla_ros.sim.scene import ROOM
 from vla_ros.tools import stage
 from vla_ros.tools.pictures import draw_latency, draw_path, latency_summary, summary_lines
@@ -24,6 +24,10 @@ LEFT = ("demo.mp4", "path.png", "latency.png", "picture.png", "summary.json")
 
 def run(arguments: argparse.Namespace) -> int:
     """0: every instruction done and every stop obeyed; 1: not; 130: interrupted."""
+    if arguments.policy is None:
+        arguments.policy, why = demo_policy()
+        if why:
+            print(why, flush=True)
     policy_spec(arguments.policy)  # an unknown one is a sentence now, not a log file later
     for module in ("matplotlib", "mujoco"):  # so is what would be missed only later
         if find_spec(module) is None:
