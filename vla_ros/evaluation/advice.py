@@ -20,25 +20,38 @@ class Rule:
 
 
 RULES = (
-    Rule("task_completion.all.rate", SERIOUS, "The policy fails more often than it succeeds: do not let it drive a robot. Look at the failures "
-                                              "below first; then train longer, on more scenes."),
-    Rule("task_completion.all.rate", TRUST, "Success is low: add demonstrations of the kinds that fail most, or rounds of DAgger."),
-    Rule("language.paraphrases.accuracy", SERIOUS, "The policy hardly follows words: check that instructions and pictures are paired in training, "
-                                                   "and label each picture for several instructions."),
-    Rule("language.paraphrases.accuracy", TRUST, "Paraphrases are lost: train with more phrasings, or with a lexicon that groups words by meaning."),
-    Rule("language.coverage.rate", TRUST, "Many distinct commands were never done: run more episodes, and if it stays so, train on those commands."),
-    Rule("language.right_object.rate", TRUST, "The robot acts on the wrong object: add counterfactual pairs (one scene, another colour) to training."),
-    Rule("robustness.mean", PARTS, "Success falls under other conditions: vary light, noise, camera mount and delay in training."),
-    Rule("robustness.passed", PARTS, "Some conditions break the policy: the table of scenarios says which; vary those in training."),
-    Rule("actions.valid", PARTS, "The gate would refuse many actions: bound the action decoder by the robot's channels."),
-    Rule("actions.within_limits", PARTS, "The gate would clamp many actions: train within the operating limits."),
-    Rule("frames.vision.object_accuracy", PARTS, "Objects in the picture are taken for others: weigh the auxiliary losses on cells more, or use "
-                                                 "larger pictures."),
-    Rule("frames.vision.iou.mean", PARTS, "Objects are found in the wrong cells or in too few: use larger pictures or a finer grid."),
-    Rule("frames.grounding.in_view.rate", PARTS, "Attention is not on the object that the words mean: supervise it with the target's place."),
-    Rule("frames.grounding.out_of_view.rate", PARTS, "The policy believes to see what is not in the picture: train on pictures without the target."),
-    Rule("frames.alignment.text_to_object.rate", PARTS, "Instructions for different objects lead to the same place: train several instructions "
-                                                        "on each picture."),
+    Rule("task_completion.all.rate", SERIOUS,
+         "The policy fails more often than it succeeds: do not let it drive a robot; look at the failures, then train longer, "
+         "on more scenes."),
+    Rule("task_completion.all.rate", TRUST,
+         "Success is low: add demonstrations of the kinds that fail most, or rounds of DAgger."),
+    Rule("language.paraphrases.accuracy", SERIOUS,
+         "The policy hardly follows words: check that training pairs words and pictures rightly, and label each picture for "
+         "several instructions."),
+    Rule("language.paraphrases.accuracy", TRUST,
+         "Paraphrases are lost: train with more phrasings, or with a lexicon that groups words by meaning."),
+    Rule("language.coverage.done_of_given", TRUST,
+         "Some commands were never done: the episodes say which; train on those."),
+    Rule("language.right_object.rate", TRUST,
+         "The robot acts on the wrong object: train on pairs of instructions for one scene that differ in the colour alone."),
+    Rule("robustness.mean", PARTS,
+         "Success falls under other conditions: vary light, noise, camera mount and delay in training."),
+    Rule("robustness.passed", PARTS,
+         "Some conditions break the policy: the table of scenarios says which; vary those in training."),
+    Rule("actions.valid", PARTS,
+         "The gate would refuse many actions: bound the action decoder by the robot's channels."),
+    Rule("actions.within_limits", PARTS,
+         "The gate would clamp many actions: train within the operating limits."),
+    Rule("frames.vision.object_accuracy", PARTS,
+         "Objects in the picture are taken for others: give the losses on cells more weight, or use larger pictures."),
+    Rule("frames.vision.iou.mean", PARTS,
+         "Objects are found in the wrong cells or in too few: use larger pictures or a finer grid."),
+    Rule("frames.grounding.in_view.rate", PARTS,
+         "Attention is not on the object that the words mean: supervise it with the target's place."),
+    Rule("frames.grounding.out_of_view.rate", PARTS,
+         "The policy believes to see what is not in the picture: train on pictures without the target."),
+    Rule("frames.alignment.text_to_object.rate", PARTS,
+         "Instructions for different objects lead to the same place: train several instructions on each picture."),
 )
 SWAP_MOST = 0.05  # success that may remain when the words are others or none
 
@@ -60,18 +73,19 @@ def recommendations(numbers: Mapping[str, Any]) -> list[str]:
         found = value(numbers, rule.path)
         if found is not None and found < rule.least and rule.path not in told:
             told.add(rule.path)
-            out.append(f"{rule.say} ({rule.path.replace('_', ' ').replace('.', ', ')}: {found:.2f}, wanted {rule.least:g} or more)")
+            name = rule.path.replace("_", " ").replace(".", ", ")
+            out.append(f"{rule.say} ({name}: {found:.2f}, wanted {rule.least:g} or more)")
     for name, what in (("swapped", "with the colour swapped"), ("blank", "without words")):
         found = value(numbers, f"counterfactuals.{name}.rate")
         if found is not None and found > SWAP_MOST:
-            out.append(f"The policy does not need the words: {what} it still does what was meant first in {found:.2f} of the episodes "
-                       f"(wanted {SWAP_MOST:g} or less).")
+            out.append(f"The policy does not need the words: {what} it still does what was meant first in {found:.2f} of "
+                       f"the episodes (wanted {SWAP_MOST:g} or less).")
     return out
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What is wanted, beside what was measured: `met` is about the measured share itself; the interval says how sure that is."""
+    """What is wanted, beside what was measured: `met` is about the measured share; the interval says how sure it is."""
 
     what: str
     wanted: str
@@ -96,7 +110,8 @@ def aims(numbers: Mapping[str, Any]) -> list[Aim]:
                               ("pairs", "… colour-shape pairs never instructed in training", 0.85)):
         found = splits.get(name)
         out.append(Aim(what, f"at least {least:g}", share(found), None if not found else found["rate"] >= least))
-    for name, what in (("swapped", "success on object tasks with the colour swapped"), ("blank", "… with the words blank")):
+    for name, what in (("swapped", "success on object tasks with the colour swapped"),
+                       ("blank", "… with the words blank")):
         found = numbers.get("counterfactuals", {}).get(name)
         known = bool(found) and found["rate"] is not None
         out.append(Aim(what, f"at most {SWAP_MOST:g}", share(found), found["rate"] <= SWAP_MOST if known else None))
@@ -109,7 +124,7 @@ def _against(found: Mapping[str, Any] | None) -> list[Aim]:
     tasks = found["all_words"]["by_kind"]
     ahead = [name for name in KINDS if name in tasks and tasks[name]["difference"] > 0]
     behind = [f"{name} {tasks[name]['difference']:+.2f}" for name in KINDS if name in tasks and name not in ahead]
-    all_tasks = found["all_words"]["all"]
+    whole = found["all_words"]["all"]
     text = (f"ahead on {len(ahead)} of {len(tasks)}{' (not: ' + ', '.join(behind) + ')' if behind else ''}; in all "
-            f"{all_tasks['difference']:+.3f} ({all_tasks['low']:+.2f} to {all_tasks['high']:+.2f}, n = {all_tasks['trials']})")
+            f"{whole['difference']:+.3f} ({whole['low']:+.2f} to {whole['high']:+.2f}, n = {whole['trials']})")
     return [Aim(f"against {found['policy']} on the same episodes", "ahead on every task", text, not behind)]

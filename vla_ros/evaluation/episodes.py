@@ -1,5 +1,8 @@
-"""Runs a plan in worker processes. Each has a world of its own; every episode gets a fresh policy and a world set back to its
-seed and to time 0, so that no result depends on how many workers there are or on what ran before."""
+"""Runs a plan in worker processes, each with a world of its own.
+
+Every episode gets a fresh policy and a world set back to its seed and to time 0, so that no result depends on how many
+workers there are or on what ran before.
+"""
 from __future__ import annotations
 
 import multiprocessing
@@ -26,8 +29,10 @@ from vla_ros.sim.phrases import OBJECT_KINDS
 from vla_ros.sim.tasks import judge
 from vla_ros.sim.world import World, WorldState
 
-BOUNDS = {"linear.x": (-1.0, 1.0), "angular.z": (-1.0, 1.0), "gripper": (0.0, 1.0)}  # outside, the gate refuses (design)
-LIMITS = {"linear.x": (-0.5, 0.5), "angular.z": (-0.5, 0.5), "gripper": (0.0, 1.0)}  # outside, it clamps
+# The gate's defaults: outside the bounds it refuses, outside the limits it clamps.
+BOUNDS = {"linear.x": (-1.0, 1.0), "angular.z": (-1.0, 1.0), "gripper": (0.0, 1.0)}
+LIMITS = {"linear.x": (-0.5, 0.5), "angular.z": (-0.5, 0.5), "gripper": (0.0, 1.0)}
+OTHER_JOINT = (-2.0, 2.0)  # rad
 PATH_STEP = 4  # of the poses on the way, every so many are kept
 
 
@@ -43,7 +48,7 @@ class Player:
 @dataclass
 class Record:
     """What came of an episode. `reached`: the objects with which the robot has done what was asked for with one of them.
-    `refused`: the policy did not act on the words. `chunks`: how many, how many valid, how many within limits."""
+    `refused`: the policy gave up on the words. `chunks`: how many, how many valid, how many within limits."""
 
     episode: Episode
     done: bool
@@ -178,9 +183,8 @@ def refused(outcome: Outcome) -> bool:
 def within(chunk: ActionChunk, ranges: Mapping[str, tuple[float, float]]) -> bool:
     """Is every value of the chunk finite and in its channel's range (1e-6 allowed for float32)?"""
     values = np.asarray(chunk.values, np.float64)
-    lows = np.array([ranges.get(channel, (-2.0, 2.0))[0] for channel in chunk.channels]) - 1e-6
-    highs = np.array([ranges.get(channel, (-2.0, 2.0))[1] for channel in chunk.channels]) + 1e-6
-    return bool(((values >= lows) & (values <= highs)).all())  # NaN is in no range
+    low, high = np.array([ranges.get(channel, OTHER_JOINT) for channel in chunk.channels]).T
+    return bool(((values >= low - 1e-6) & (values <= high + 1e-6)).all())  # NaN is in no range
 
 
 _worker: Worker | None = None

@@ -1,4 +1,4 @@
-"""What is counted: shares with their intervals, distances, times. Pure numpy; a number that nothing supports is None, never 0."""
+"""What is counted: shares with their intervals, distances, times. Pure numpy; what nothing supports is None, never 0."""
 from __future__ import annotations
 
 import math
@@ -30,7 +30,8 @@ def rate(flags: Iterable[bool]) -> dict[str, Any]:
     if not values:
         return {"successes": 0, "trials": 0, "rate": None, "low": None, "high": None}
     low, high = wilson(sum(values), len(values))
-    return {"successes": sum(values), "trials": len(values), "rate": sum(values) / len(values), "low": low, "high": high}
+    done, trials = sum(values), len(values)
+    return {"successes": done, "trials": trials, "rate": done / trials, "low": low, "high": high}
 
 
 def distances(values: Sequence[float]) -> dict[str, Any]:
@@ -42,9 +43,9 @@ def distances(values: Sequence[float]) -> dict[str, Any]:
 
 def paired(ours: Sequence[bool], theirs: Sequence[bool], z: float = Z95) -> dict[str, Any]:
     """How much more often ours succeeds than theirs on the same trials, with the interval of Agresti and Min (2005): the
-    plain one with half a trial more in each of the four cells. Raises ValueError for lists of different lengths."""
+    plain one with half a trial more in each of the four cells. Raises ValueError for different lengths."""
     if len(ours) != len(theirs):
-        raise ValueError(f"{len(ours)} results and {len(theirs)} results are no pairs; give one of each for every episode")
+        raise ValueError(f"{len(ours)} and {len(theirs)} results are no pairs; give one of each for every episode")
     only_ours = sum(a and not b for a, b in zip(ours, theirs))
     only_theirs = sum(b and not a for a, b in zip(ours, theirs))
     out: dict[str, Any] = {"trials": len(ours), "only_ours": only_ours, "only_theirs": only_theirs}
@@ -82,18 +83,19 @@ def percentiles(seconds: Sequence[float]) -> dict[str, Any]:
 
 
 def coverage(results: Iterable[tuple[Hashable, bool]], commands: int) -> dict[str, Any]:
-    """Of `commands` distinct commands: how many were given, and how many of those were ever and always done."""
+    """Of `commands` distinct commands: how many were given, and how many ever (`rate` of all) and always done."""
     by_command: dict[Hashable, list[bool]] = {}
     for command, done in results:
         by_command.setdefault(command, []).append(bool(done))
     ever = sum(any(found) for found in by_command.values())
     return {"commands": commands, "given": len(by_command), "done": ever, "rate": ever / commands if commands else None,
+            "done_of_given": ever / len(by_command) if by_command else None,
             "always": sum(all(found) for found in by_command.values())}
 
 
 def groups(results: Iterable[tuple[Hashable, bool]]) -> dict[str, Any]:
-    """Paraphrases of one command in one scene are a group: the share of paraphrases followed, with the groups' own interval
-    (they are not independent), and the share of groups in which every one was."""
+    """Paraphrases of one command in one scene are a group: the mean of the groups' shares, its interval from their spread
+    (paraphrases of a group are not independent), and the share of groups in which every one was followed."""
     by_group: dict[Hashable, list[bool]] = {}
     for group, done in results:
         by_group.setdefault(group, []).append(bool(done))
@@ -110,7 +112,7 @@ def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float | None:
     """Share of labels that agree."""
     true, said = np.asarray(truth), np.asarray(predicted)
     if true.shape != said.shape:
-        raise ValueError(f"labels of shape {true.shape} and predictions of shape {said.shape} do not fit; give one for each")
+        raise ValueError(f"labels {true.shape} and predictions {said.shape} do not fit; give one for each")
     return float((true == said).mean()) if true.size else None
 
 
@@ -136,15 +138,15 @@ def iou(truth: np.ndarray, predicted: np.ndarray) -> float | None:
 def retrieval(similarity: np.ndarray) -> tuple[list[bool], list[bool]]:
     """similarity[i, j] of instruction i and object j, which belong together where i = j: is the right object each
     instruction's best, and the right instruction each object's best? A tie is a miss."""
-    rows = [bool((row > value).sum() == 0 and (row == value).sum() == 1) for row, value in zip(similarity, np.diag(similarity))]
-    columns = [bool((row > value).sum() == 0 and (row == value).sum() == 1)
-               for row, value in zip(similarity.T, np.diag(similarity))]
+    right = np.diag(similarity)
+    rows = [int((row >= value).sum()) == 1 for row, value in zip(similarity, right)]  # itself alone
+    columns = [int((column >= value).sum()) == 1 for column, value in zip(similarity.T, right)]
     return rows, columns
 
 
 def grounding(attention: np.ndarray, nowhere: float, cells: np.ndarray) -> tuple[bool, float]:
-    """attention and cells (bool), rows x columns: is the largest attention of all in one of the target's cells, and the mass
-    in them? Where the target has no cell (out of view), the right place is nowhere."""
+    """attention and cells (bool), rows x columns: is the largest attention of all in one of the target's cells, and how
+    much is in them? Where the target has no cell (out of view), the right place is nowhere."""
     if not cells.any():
         return bool(nowhere > attention.max()), float(nowhere)
     best = float(attention.max())

@@ -1,7 +1,7 @@
 """Which episodes are run: drawn from seeds that training never uses, before anything is simulated.
 
-A plan is data. Which scene a seed gives is known without physics, so a target is chosen that only one object fits and that is
-not yet done when the instruction is given.
+A plan is data. Which scene a seed gives is known without physics, so a target is chosen that only one object fits and
+that is not yet done when the instruction is given.
 """
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ ANY_SHAPE_SHARE = 0.1  # of object instructions that name a colour only, where o
 AWAY = 2 * FACE_BEARING + math.radians(9)  # rad between two bearings that facing one is not facing the other
 COMMANDS = len(OBJECT_KINDS) * len(COLOURS) * len(SHAPES) + len(KINDS) - len(OBJECT_KINDS)  # with one target each
 PARAPHRASES = 4
+OF_KNOWN_WORDS = ("known", "recombined", "pairs")  # splits
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def success(episodes: int, splits: Sequence[str] = SPLITS, kinds: Sequence[str] 
 
 
 def paraphrases(plan: Sequence[Episode], groups: int) -> list[Episode]:
-    """The scene and meaning of `groups` episodes of known words, said in PARAPHRASES other ways, of every phrasing in turn."""
+    """The scene and meaning of `groups` known episodes, each said in PARAPHRASES other ways: of three splits in turn."""
     out: list[Episode] = []
     for chosen in _spread([one for one in plan if one.split == "known"], groups):
         rng = np.random.default_rng((chosen.seed, 2))
@@ -91,17 +92,17 @@ def paraphrases(plan: Sequence[Episode], groups: int) -> list[Episode]:
 
 
 def counterfactuals(plan: Sequence[Episode], each: int) -> list[Episode]:
-    """Object tasks of known words with the colour, and only the colour, another one; and with no words at all. Judged is
-    what was meant first, so success must vanish."""
-    usable = [one for one in plan if one.split == "known" and one.meant.kind in OBJECT_KINDS]
+    """Object tasks of known words with the colour, and only the colour, another one; and with no words at all. Judged
+    is what was meant first, so success must vanish."""
+    usable = [one for one in plan if one.split in OF_KNOWN_WORDS and one.meant.kind in OBJECT_KINDS]
     chosen = _spread(usable, each)
     swapped = [replace(one, part="swapped", text=swap_colour(one), group=one.number) for one in chosen]
     return swapped + [replace(one, part="blank", text="", group=one.number) for one in chosen]
 
 
 def scenario(plan: Sequence[Episode], name: str, objects: int | None, each: int) -> list[Episode]:
-    """`each` episodes of known words under the conditions `name`; where those change the number of objects, the scenes are
-    others of that number."""
+    """`each` known episodes under the conditions `name`; where those change the number of objects, the scenes are others,
+    of that number."""
     chosen = _spread([one for one in plan if one.split == "known"], each)
     if objects is None:
         return [replace(one, part="scenarios", scenario=name, group=one.number) for one in chosen]
@@ -109,18 +110,20 @@ def scenario(plan: Sequence[Episode], name: str, objects: int | None, each: int)
                     group=one.number) for one in chosen]
 
 
-def swap_colour(episode: Episode, objects: int | None = None) -> str:
-    """The same words with another colour: one of an object of the room if any, but not of one that lies in the same direction."""
-    scene = sample_scene(episode.seed, objects)
+def swap_colour(episode: Episode) -> str:
+    """The same words with another colour. Best that of an object of the same shape, else of none that is there; never
+    that of an object in the same direction, because who faces that one faces the target too. ValueError: no colour."""
+    scene = sample_scene(episode.seed)
     rng = np.random.default_rng((episode.seed, 3))
     colour = episode.meant.colour
     target = _target(scene, episode.meant)
     others = [thing for thing in scene.objects if thing.colour != colour]
     near = {thing.colour for thing in others if _apart(scene, thing, target) < AWAY}
-    same_shape = [thing.colour for thing in others if thing.shape == target.shape]
     free = [name for name in COLOURS if name not in (colour, *near)]
-    ordered = [name for name in same_shape if name in free] or free or [name for name in COLOURS if name != colour]
-    new = ordered[int(rng.integers(len(ordered)))]
+    there = [name for name in free if any((thing.colour, thing.shape) == (name, target.shape) for thing in others)]
+    if not free:
+        raise ValueError(f"no colour can be swapped in for '{episode.text}' (seed {episode.seed}); leave that episode out")
+    new = (there or free)[int(rng.integers(len(there or free)))]
     words = episode.text.split()
     spoken = {word for held in SLOTS[str(colour)] for word in held.split()}
     places = [index for index, word in enumerate(words) if word in spoken]
@@ -145,18 +148,20 @@ def _meaning(rng: np.random.Generator, scene: Scene, split: str, kind: str) -> I
     """What to ask for in that scene; None where it has nothing fitting."""
     if kind not in OBJECT_KINDS:
         return intent_of(kind)
-    fitting = [thing for thing in scene.objects if ((thing.colour, thing.shape) in UNSEEN_PAIRS) == (split == "pairs")
+    pairs = split == "pairs"
+    fitting = [thing for thing in scene.objects if ((thing.colour, thing.shape) in UNSEEN_PAIRS) == pairs
                and (kind != "face" or abs(_bearing(scene, thing)) >= AWAY)]
     if not fitting:
         return None
     thing = fitting[int(rng.integers(len(fitting)))]
     alone = sum(other.colour == thing.colour for other in scene.objects) == 1
-    any_shape = alone and split != "pairs" and rng.random() < ANY_SHAPE_SHARE
+    any_shape = alone and not pairs and rng.random() < ANY_SHAPE_SHARE
     return intent_of(kind, thing.colour, None if any_shape else thing.shape)
 
 
 def _target(scene: Scene, meant: Intent) -> Placement:
-    return next(thing for thing in scene.objects if thing.colour == meant.colour and meant.shape in (None, thing.shape))
+    return next(thing for thing in scene.objects
+                if thing.colour == meant.colour and meant.shape in (None, thing.shape))
 
 
 def _bearing(scene: Scene, thing: Placement) -> float:

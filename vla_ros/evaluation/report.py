@@ -1,4 +1,4 @@
-"""One folder with everything: report.json (all numbers), report.html (to look at), table.md (the aims, for the docs)."""
+"""One folder with everything: report.json (all numbers), report.html (to look at), table.md (the aims, for docs)."""
 from __future__ import annotations
 
 import json
@@ -24,9 +24,9 @@ def facts(player: Player, records: Sequence[Record], command: str, jobs: int, se
     seeds = [one.episode.seed for one in records]
     return {
         "format": FORMAT, "command": command,
-        "policy": {"name": records[0].policy if records else "", "registered": player.policy, "options": dict(player.options)},
-        "camera": list(player.camera), "seeds": {"first": min(seeds, default=None), "last": max(seeds, default=None)},
-        "episodes_run": len(records), "jobs": jobs, "wall_seconds": round(seconds, 1), "versions": versions(),
+        "policy": {"name": records[0].policy, "registered": player.policy, "options": dict(player.options)},
+        "camera": list(player.camera), "seeds": {"first": min(seeds), "last": max(seeds)}, "episodes_run": len(records),
+        "jobs": jobs, "wall_seconds": round(seconds, 1), "versions": versions(),
         "scenarios": {name: scenario.what for name, scenario in SCENARIOS.items()}}
 
 
@@ -41,14 +41,16 @@ def versions() -> dict[str, str]:
     return out
 
 
-def write(folder: Path, said: Mapping[str, Any], numbers: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
-    """Write the three files; returns what report.json holds."""
+def write(folder: Path, said: Mapping[str, Any], numbers: Mapping[str, Any],
+          records: Sequence[Record]) -> dict[str, Any]:
+    """Write the three files, the JSON first; returns what it holds."""
     from vla_ros.evaluation.page import page  # matplotlib is asked for only now
 
     table = aims(numbers)
     whole = {**said, **numbers, "aims": [vars(one) for one in table], "recommendations": recommendations(numbers),
              "episodes": [row(one) for one in records]}
-    (folder / "report.json").write_text(json.dumps(clean(whole), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(clean(whole), indent=1, allow_nan=False)
+    (folder / "report.json").write_text(f"{text}\n", encoding="utf-8")
     (folder / "table.md").write_text(markdown(table, said), encoding="utf-8")
     (folder / "report.html").write_text(page(whole, records), encoding="utf-8")
     return whole
@@ -90,17 +92,20 @@ def lines(numbers: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name:<12}   {share(found)}; with the words {share(found['with_the_words'])}"
     said = numbers["language"]["paraphrases"]
     if said["groups"]:
-        yield f"paraphrases    {said['accuracy']:.3f} of {said['paraphrases']} in {said['groups']} scenes; all of a scene: {share(said['all'])}"
+        yield (f"paraphrases    {said['accuracy']:.3f} of {said['paraphrases']} in {said['groups']} scenes; all of a scene: "
+               f"{share(said['all'])}")
     robust = numbers["robustness"]
     for name, found in robust["scenarios"].items():
         yield f"  {name:<16} {share(found)}"
     if robust["count"]:
-        yield f"scenarios      mean {robust['mean']:.3f}, spread {robust['spread']:.3f}, {robust['passed']:.2f} of them over 0.5"
+        yield (f"scenarios      mean {robust['mean']:.3f}, spread {robust['spread']:.3f}, "
+               f"{robust['passed']:.2f} of them over 0.5")
     if "comparison" in numbers:
         for name, found in numbers["comparison"]["all_words"]["by_kind"].items():
             yield f"  {name:<12} {found['ours']['rate']:.2f} against {found['theirs']['rate']:.2f}"
     if numbers["timing"]["count"]:
-        yield "predict        " + ", ".join(f"{name} {numbers['timing'][f'{name}_ms']:.2f} ms" for name in ("p50", "p95", "p99"))
+        times = ", ".join(f"{name} {numbers['timing'][f'{name}_ms']:.2f} ms" for name in ("p50", "p95", "p99"))
+        yield f"predict        {times}"
     yield from (f"* {one}" for one in numbers["recommendations"])
 
 

@@ -1,4 +1,4 @@
-"""What can make it harder to see and to act: named conditions with their amounts, each changing what it says and nothing else."""
+"""What makes it harder to see and to act: named conditions with amounts; each changes what it says and nothing else."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ REFERENCE_WIDTH = 320  # pixels of a picture in which `blur` is given
 class Scenario:
     """Conditions of an episode; the defaults are the plain ones.
 
-    `noise`: standard deviation of Gaussian noise on the camera's picture (of 255). `blur`: standard deviation (pixels of a
-    picture 320 wide). `delay`: s from a picture to its chunk. `drop`: share of pictures lost. `look`: the room's light and
-    colours and the camera's place; `varied` draws one at random on top of that, of this many times what training varies.
+    `noise`: standard deviation of Gaussian noise on the camera's picture (of 255). `blur`: standard deviation (pixels of
+    a picture 320 wide). `delay`: s from a picture to its chunk. `drop`: share of pictures lost. `look`: the room's light
+    and colours and the camera's place; `varied` draws one at random instead, of this many times what training varies.
     `objects`: how many there are, instead of 4 to 6.
     """
 
@@ -38,11 +38,12 @@ class Scenario:
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"a scenario's {name} is {getattr(self, name)}; give a finite number from 0 on")
         if self.drop >= 1.0:
-            raise ValueError(f"a scenario's drop is {self.drop}; with every picture lost nothing happens, give less than 1")
+            raise ValueError(f"a scenario's drop is {self.drop}; with every picture lost nothing happens; give less than 1")
 
     def prepare(self, world: World, seed: int) -> None:
         """Give the world its look. The plain scenario gives it the plain one."""
-        apply(world, random_look(np.random.default_rng((seed, 11)), self.varied) if self.varied else self.look)
+        rng = np.random.default_rng((seed, 11))
+        apply(world, random_look(rng, self.varied) if self.varied else self.look)
 
     def lens(self, seed: int) -> Callable[[Image], Image] | None:
         """What happens to the camera's pictures, the same for the same seed; None: nothing."""
@@ -89,8 +90,9 @@ SCENARIOS: dict[str, Scenario] = {
     "moved_camera": Scenario("the camera 2 cm higher and to the left, 2 degrees further down",
                              look=Look(camera=(0.0, 0.02, 0.02), tilt=float(np.radians(2.0)))),
     "distractors": Scenario("9 objects in the room, not 4 to 6", objects=9),
-    "new_scenes": Scenario("another light, floor, wall, colours and camera mount for each scene, of training's range", varied=1.0),
-    "stranger_scenes": Scenario("the same, of half as much again as training's range", varied=1.5),
+    "new_scenes": Scenario("light, floor, wall, colours and camera mount drawn for each scene, from training's range",
+                           varied=1.0),
+    "stranger_scenes": Scenario("the same, from half as much again as training's range", varied=1.5),
 }
 
 
@@ -102,5 +104,6 @@ def choose(names: Sequence[str]) -> list[str]:
         return [name for name in SCENARIOS if name != PLAIN]
     for name in names:
         if name not in SCENARIOS or name == PLAIN:
-            raise ValueError(f"unknown scenario '{name}'; known are: {', '.join(one for one in SCENARIOS if one != PLAIN)}, all, none")
+            known = ", ".join(one for one in SCENARIOS if one != PLAIN)
+            raise ValueError(f"unknown scenario '{name}'; known are: {known}, all, none")
     return list(names)

@@ -40,10 +40,13 @@ def success(records: Sequence[Record]) -> dict[str, Any]:
 
 def task_completion(records: Sequence[Record]) -> dict[str, Any]:
     found = part(records, "success")
-    return {"all": success(found), "by_split": {name: success(ones) for name, ones in by(found, split, SPLITS).items()},
-            "by_kind": {name: success(ones) for name, ones in by(found, kind, KINDS).items()},
-            "by_split_and_kind": {name: {one: success(inner) for one, inner in by(ones, kind, KINDS).items()}
-                                  for name, ones in by(found, split, SPLITS).items()}}
+    splits = by(found, split, SPLITS)
+
+    def kinds(some: Sequence[Record]) -> dict[str, Any]:
+        return {name: success(ones) for name, ones in by(some, kind, KINDS).items()}
+
+    return {"all": success(found), "by_split": {name: success(ones) for name, ones in splits.items()},
+            "by_kind": kinds(found), "by_split_and_kind": {name: kinds(ones) for name, ones in splits.items()}}
 
 
 def language(records: Sequence[Record]) -> dict[str, Any]:
@@ -72,12 +75,13 @@ def counterfactuals(records: Sequence[Record]) -> dict[str, Any]:
         found = part(records, name)
         out[name] = {**metrics.rate(one.done for one in found),
                      "with_the_words": metrics.rate(right[one.episode.group] for one in found if one.episode.group in right),
-                     "by_kind": {each: metrics.rate(one.done for one in ones) for each, ones in by(found, kind, KINDS).items()}}
+                     "by_kind": {each: metrics.rate(one.done for one in ones)
+                                 for each, ones in by(found, kind, KINDS).items()}}
     return out
 
 
 def robustness(records: Sequence[Record]) -> dict[str, Any]:
-    """Each scenario beside the plain room (the same episodes, where the scenes are the same), and all scenarios together."""
+    """Each scenario beside the plain room on the same episodes, and all scenarios together."""
     right = {one.episode.number: one.done for one in part(records, "success")}
     scenarios = {}
     for name, found in by(part(records, "scenarios"), lambda one: one.episode.scenario).items():
@@ -89,7 +93,8 @@ def robustness(records: Sequence[Record]) -> dict[str, Any]:
 def actions(records: Sequence[Record]) -> dict[str, Any]:
     """Of the chunks: how many the gate would not refuse (finite, within hard bounds) and would not clamp (within limits)."""
     chunks, valid, limited = (sum(one.chunks[index] for one in records) for index in range(3))
-    return {"chunks": chunks, "valid": valid / chunks if chunks else None, "within_limits": limited / chunks if chunks else None}
+    return {"chunks": chunks, "valid": valid / chunks if chunks else None,
+            "within_limits": limited / chunks if chunks else None}
 
 
 def timing(records: Sequence[Record]) -> dict[str, Any]:
@@ -108,17 +113,18 @@ def comparison(ours: Sequence[Record], theirs: Sequence[Record]) -> dict[str, An
                 **metrics.paired([a.done for a, _ in found], [b.done for _, b in found])}
 
     out: dict[str, Any] = {"policy": theirs[0].policy if theirs else ""}
-    for name, kept in (("all_words", pairs), ("understood", [one for one in pairs if not (one[0].refused or one[1].refused)])):
-        out[name] = {"all": both(kept), "by_kind": {each: both([one for one in kept if kind(one[0]) == each])
-                                                    for each in KINDS if any(kind(one[0]) == each for one in kept)}}
+    understood = [(a, b) for a, b in pairs if not (a.refused or b.refused)]
+    for name, kept in (("all_words", pairs), ("understood", understood)):
+        kinds = {each: [pair for pair in kept if kind(pair[0]) == each] for each in KINDS}
+        out[name] = {"all": both(kept), "by_kind": {each: both(found) for each, found in kinds.items() if found}}
     return out
 
 
 def summarise(records: Sequence[Record], theirs: Sequence[Record] = ()) -> dict[str, Any]:
     """Every number of the report, as JSON can hold it."""
     out: dict[str, Any] = {
-        "task_completion": task_completion(records), "language": language(records), "counterfactuals": counterfactuals(records),
-        "robustness": robustness(records), "actions": actions(records), "timing": timing(records),
+        "task_completion": task_completion(records), "language": language(records),
+        "counterfactuals": counterfactuals(records), "robustness": robustness(records), "actions": actions(records), "timing": timing(records),
         "frames": frames.summarise([one for record in records for one in record.looks])}
     if theirs:
         out["comparison"] = comparison(records, theirs)

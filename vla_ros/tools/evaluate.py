@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vla_ros.evaluation.episodes import Record
+    from vla_ros.evaluation.episodes import Player, Record
     from vla_ros.evaluation.plan import Episode
 
 PARTS = ("success", "paraphrases", "counterfactuals", "scenarios")
@@ -23,79 +24,86 @@ QUICK = 48  # episodes
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """No import of what is heavy: `vla --help` comes by here."""
-    parser.add_argument("--policy", default="vla", help="which policy (default %(default)s)")
-    parser.add_argument("--checkpoint", metavar="FOLDER", help="its checkpoint, for a policy that has one")
-    parser.add_argument("--episodes", type=int, metavar="N",
-                        help="how many for the success rates (default 600); counterfactuals, paraphrases and scenarios come on top, in proportion")
-    parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="of the phrasings: known recombined synonyms pairs (default all)")
-    parser.add_argument("--kinds", nargs="+", metavar="KIND", help="of instruction: go_to face grab … (default all)")
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, metavar="PART",
-                        help=f"what to run: {' '.join(PARTS)} (default all; counterfactuals and scenarios need success)")
-    parser.add_argument("--scenarios", nargs="+", default=["all"], metavar="NAME", help="conditions, all or none (default all)")
-    parser.add_argument("--against", metavar="POLICY", help="a second policy on the same episodes")
-    parser.add_argument("--seed", type=int, help="of the first scene (default 1000000, where training's seeds end)")
-    parser.add_argument("--camera", default="320x240", metavar="WxH", help="the camera's pixels (default %(default)s)")
-    parser.add_argument("--out", default="evaluation", metavar="FOLDER", help="where the report goes (default ./%(default)s)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default %(default)s)")
-    parser.add_argument("--quick", action="store_true", help=f"a first impression: {QUICK} episodes and less of the rest")
+    add = parser.add_argument
+    add("--policy", default="vla", help="which policy (default %(default)s)")
+    add("--checkpoint", metavar="FOLDER", help="its checkpoint, for a policy that has one")
+    add("--episodes", type=int, metavar="N",
+        help="how many for the success rates (default 600); the other parts come on top, in proportion")
+    add("--splits", nargs="+", metavar="SPLIT", help="of the phrasings: known recombined synonyms pairs (default all)")
+    add("--kinds", nargs="+", metavar="KIND", help="of instruction: go_to face grab … (default all)")
+    add("--parts", nargs="+", default=list(PARTS), metavar="PART", help=f"{' '.join(PARTS)} (default all)")
+    add("--scenarios", nargs="+", metavar="NAME", help="conditions, or all, or none (default all; with --quick none)")
+    add("--against", metavar="POLICY", help="a second policy on the same episodes")
+    add("--seed", type=int, help="of the first scene (default 1000000, where training's seeds end)")
+    add("--camera", default="320x240", metavar="WxH", help="the camera's pixels (default %(default)s)")
+    add("--out", default="evaluation", metavar="FOLDER", help="where the report goes (default ./%(default)s)")
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default %(default)s)")
+    add("--quick", action="store_true", help=f"a first impression: {QUICK} episodes, no scenarios")
 
 
 def run(options: argparse.Namespace) -> int:
-    """The exit code: 0 when the report is written. Raises ValueError, before any time is spent, for what cannot be run."""
+    """The exit code: 0 when the report is written. Raises ValueError, before any time is spent, for what cannot be."""
     from vla_ros.evaluation import episodes, report, summary
-    from vla_ros.evaluation.episodes import Player
 
-    plan = make_plan(options)
-    ours = Player(options.policy, {"checkpoint": options.checkpoint} if options.checkpoint else {}, camera(options.camera))
-    theirs = Player(options.against, {}, ours.camera) if options.against else None
-    for player in (ours, theirs):
-        if player is not None:
-            episodes.check(player)
-    if options.jobs < 1:
-        raise ValueError(f"jobs is {options.jobs}; give at least 1")
-    folder = Path(options.out)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"out is '{folder}', which is a file; name a folder")
+    plan, players, folder = prepare(options)
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    with progress(f"{options.policy}", len(plan)) as told:
-        records = episodes.run(plan, ours, options.jobs, told)
-    others: list[Record] = []
-    if theirs is not None:
-        same = [one for one in plan if one.part == "success"]
-        with progress(f"{options.against}", len(same)) as told:
-            others = episodes.run(same, theirs, options.jobs, told)
-    facts = report.facts(ours, records, command_line(), jobs=options.jobs, seconds=time.monotonic() - began)
-    numbers = report.write(folder, facts, summary.summarise(records, others), records)
+    records: list[list[Record]] = []
+    for index, player in enumerate(players):
+        wanted = plan if index == 0 else [one for one in plan if one.part == "success"]
+        with progress(player.policy, len(wanted)) as told:
+            records.append(episodes.run(wanted, player, options.jobs, told))
+    facts = report.facts(players[0], records[0], command_line(), options.jobs, time.monotonic() - began)
+    numbers = report.write(folder, facts, summary.summarise(records[0], records[1] if records[1:] else ()), records[0])
     print("\n".join(report.lines(numbers)))
     print(f"report: {folder / 'report.html'}")
     return 0
 
 
+def prepare(options: argparse.Namespace) -> tuple[list[Episode], list[Player], Path]:
+    """What to run, who plays (the second one to compare with), and where the report goes. Raises ValueError."""
+    from vla_ros.evaluation import episodes
+    from vla_ros.evaluation.episodes import Player
+
+    plan = make_plan(options)
+    given = {"checkpoint": options.checkpoint} if options.checkpoint else {}
+    players = [Player(options.policy, given, camera(options.camera))]
+    if options.against:
+        players.append(Player(options.against, {}, players[0].camera))
+    if options.jobs < 1:
+        raise ValueError(f"jobs is {options.jobs}; give at least 1")
+    folder = Path(options.out)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"out is '{folder}', which is a file; name a folder")
+    for player in players:
+        episodes.check(player)
+    return plan, players, folder
+
+
 def make_plan(options: argparse.Namespace) -> list[Episode]:
     """All parts that were asked for, numbered through. Raises ValueError."""
-    from dataclasses import replace
-
     from vla_ros.evaluation import plan as plans
     from vla_ros.evaluation.scenarios import SCENARIOS, choose
     from vla_ros.sim.phrases import KINDS, SPLITS
 
+    for name in options.parts:
+        if name not in PARTS:
+            raise ValueError(f"unknown part '{name}'; known are: {', '.join(PARTS)}")
     count = options.episodes if options.episodes is not None else QUICK if options.quick else 600
-    names = choose(options.scenarios) if "scenarios" in options.parts else []
-    parts = plans.success(count, options.splits or SPLITS, options.kinds or KINDS,
+    names = choose(options.scenarios or (["none"] if options.quick else ["all"]))
+    whole = plans.success(count, options.splits or SPLITS, options.kinds or KINDS,
                           plans.FIRST_SEED if options.seed is None else options.seed)
-    if "known" not in {one.split for one in parts} and set(options.parts) != {"success"}:
-        raise ValueError("paraphrases, counterfactuals and scenarios are made from episodes of the split 'known', and the plan "
-                         "has none; add it to --splits, or ask for --parts success")
-    out = list(parts) if "success" in options.parts else []
+    if set(options.parts) != {"success"} and all(one.split != "known" for one in whole):
+        raise ValueError("paraphrases, counterfactuals and scenarios are made from episodes of the split 'known', and the "
+                         "plan has none; add it to --splits, or ask for --parts success")
+    out = list(whole) if "success" in options.parts else []
     if "paraphrases" in options.parts:
-        out += plans.paraphrases(parts, max(1, count // 10))
+        out += plans.paraphrases(whole, max(1, count // 10))
     if "counterfactuals" in options.parts:
-        out += plans.counterfactuals(parts, max(1, count // 5))
-    for name in names:
-        out += plans.scenario(parts, name, SCENARIOS[name].objects, max(1, count // 20))
-    extra = max((one.number for one in parts), default=0) + 1
-    return [one if one.part == "success" else replace(one, number=extra + index) for index, one in enumerate(out)]
+        out += plans.counterfactuals(whole, max(1, count // 5))
+    for name in names if "scenarios" in options.parts else ():
+        out += plans.scenario(whole, name, SCENARIOS[name].objects, max(1, count // 20))
+    return [one if one.part == "success" else replace(one, number=count + index) for index, one in enumerate(out)]
 
 
 def camera(text: str) -> tuple[int, int]:
@@ -119,7 +127,8 @@ def progress(what: str, total: int) -> Iterator[Callable[[Any], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[done]}"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[done]}"),
+               TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total, done="")
         seen = [0, 0]

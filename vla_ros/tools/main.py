@@ -27,7 +27,7 @@ HELP = {
     "demo": "start a simulated robot and the suite, give it instructions, and film what it does",
     "record": "record demonstrations, from the simulator or from a robot that runs",
     "bench": "measure: `vla bench` lists what",
-    "evaluate": "run a policy in hundreds of simulated episodes and write a report: success, words, robustness",
+    "evaluate": "run a policy in hundreds of simulated episodes and write a report",
     "say": "tell the robot what to do, in words",
     "stop": "press the stop: the robot stands still, latched until `vla reset` (--release lets go)",
     "arm": "let the robot move, from the next instruction on",
