@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,8 @@ def test_a_scenario_changes_what_it_says_and_nothing_else(world: World, name: st
     scenario.prepare(world, 3)
     after = world.render().copy()
     assert world.state() == state  # nothing in the room has moved
-    looks = name in ("dim", "bright", "moved_camera", "new_scenes", "stranger_scenes")
-    assert ((after != before).mean() > 0.3) == looks
+    looks = name in ("dim", "bright", "other_sun", "moved_camera", "new_scenes", "stranger_scenes")
+    assert ((after != before).mean() > 0.1) == looks
     assert (scenario.lens(3) is not None) == (name in ("noise", "blur"))
     assert (scenario.dropper(3) is not None) == (name == "dropped_frames")
     assert (scenario.delay != plain.delay) == (name == "latency")
@@ -120,7 +121,7 @@ def test_light_is_brighter_and_darker(world: World) -> None:
         SCENARIOS[name].prepare(world, 3)
         means.append(world.render().mean())
     SCENARIOS[PLAIN].prepare(world, 3)
-    assert means[0] < 0.7 * means[1] and means[2] > 1.1 * means[1]
+    assert means[0] < 0.7 * means[1] and means[2] > 1.05 * means[1]
 
 
 def test_noise_and_blur_have_their_amounts() -> None:
@@ -251,7 +252,7 @@ def test_a_chunk_is_valid_within_the_bounds(value: float, bounds: bool, limits: 
 
 def test_results_depend_neither_on_the_number_of_workers_nor_on_the_order() -> None:
     plan = plans.success(4, ("known",), ("close", "go_to", "turn_left", "open"))
-    plan = [one if one.meant.kind != "go_to" else plans.replace(one, text=f"go to the {one.meant.target}") for one in plan]  # type: ignore[attr-defined]
+    plan = [one if one.meant.kind != "go_to" else replace(one, text=f"go to the {one.meant.target}") for one in plan]
     told: list[int] = []
 
     def essence(records: list[episodes.Record]) -> list[Any]:
@@ -265,10 +266,10 @@ def test_results_depend_neither_on_the_number_of_workers_nor_on_the_order() -> N
 
 def test_open_and_stop_are_not_done_before_they_begin() -> None:
     worker = Worker(SMALL)
-    opened, stopped = (worker.run(plans.replace(one, text=text)) for one, text in  # type: ignore[attr-defined]
+    opened, stopped = (worker.run(replace(one, text=text)) for one, text in
                        zip(plans.success(2, ("known",), ("open", "stop")), ("open the gripper", "stop")))
     with pytest.raises(RuntimeError, match="done before it begins"):
-        worker.run(plans.replace(stopped.episode, meant=Intent("open")))  # type: ignore[attr-defined]
+        worker.run(replace(stopped.episode, meant=Intent("forward", amount=0.0)))
     worker.close()
     assert opened.start.opening < 0.02 and opened.end.opening > 0.08 and opened.done
     assert stopped.start.linear > 0.2 and stopped.done
@@ -277,14 +278,13 @@ def test_open_and_stop_are_not_done_before_they_begin() -> None:
 # -- the whole
 def test_four_episodes_end_to_end_write_the_three_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "deep" / "report"
-    code = main(["evaluate", "--policy", "color_servo", "--episodes", "4", "--splits", "known", "--kinds", "grab", "turn_left",
-                 "--scenarios", "blur", "--against", "constant", "--camera", "160x120", "--jobs", "1", "--out", str(out)])
+    code = main(["evaluate", "--policy", "color_servo", "--episodes", "4", "--splits", "known", "--kinds", "face", "turn_left",
+                 "--parts", "success", "counterfactuals", "scenarios", "--scenarios", "blur", "--camera", "160x120", "--jobs", "1", "--out", str(out)])
     assert code == 0 and "report.html" in capsys.readouterr().out
     numbers = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert numbers["task_completion"]["all"]["trials"] == 4 and len(numbers["episodes"]) == numbers["episodes_run"]
     assert numbers["policy"]["name"].startswith("color_servo@") and numbers["seeds"]["first"] >= 1_000_000
     assert numbers["counterfactuals"]["blank"]["rate"] == 0.0 and numbers["robustness"]["count"] == 1
-    assert numbers["comparison"]["policy"] == "constant" and numbers["comparison"]["all_words"]["all"]["theirs"]["rate"] == 0.0
     assert numbers["actions"]["valid"] == 1.0 and numbers["frames"] is None
     done = [one["done"] for one in numbers["episodes"] if one["part"] == "success"]
     assert sum(done) == numbers["task_completion"]["all"]["successes"]

@@ -21,19 +21,19 @@ class Rule:
 
 RULES = (
     Rule("task_completion.all.rate", SERIOUS,
-         "The policy fails more often than it succeeds: do not let it drive a robot; look at the failures, then train longer, "
-         "on more scenes."),
+         "The policy fails more often than it succeeds: do not let it drive a robot; look at the failures, then train "
+         "longer, on more scenes."),
     Rule("task_completion.all.rate", TRUST,
          "Success is low: add demonstrations of the kinds that fail most, or rounds of DAgger."),
     Rule("language.paraphrases.accuracy", SERIOUS,
-         "The policy hardly follows words: check that training pairs words and pictures rightly, and label each picture for "
-         "several instructions."),
+         "The policy hardly follows words: check that training pairs words and pictures rightly, and label each "
+         "picture for several instructions."),
     Rule("language.paraphrases.accuracy", TRUST,
          "Paraphrases are lost: train with more phrasings, or with a lexicon that groups words by meaning."),
     Rule("language.coverage.done_of_given", TRUST,
          "Some commands were never done: the episodes say which; train on those."),
     Rule("language.right_object.rate", TRUST,
-         "The robot acts on the wrong object: train on pairs of instructions for one scene that differ in the colour alone."),
+         "The robot acts on the wrong object: train on instructions for one scene that differ in the colour alone."),
     Rule("robustness.mean", PARTS,
          "Success falls under other conditions: vary light, noise, camera mount and delay in training."),
     Rule("robustness.passed", PARTS,
@@ -78,8 +78,8 @@ def recommendations(numbers: Mapping[str, Any]) -> list[str]:
     for name, what in (("swapped", "with the colour swapped"), ("blank", "without words")):
         found = value(numbers, f"counterfactuals.{name}.rate")
         if found is not None and found > SWAP_MOST:
-            out.append(f"The policy does not need the words: {what} it still does what was meant first in {found:.2f} of "
-                       f"the episodes (wanted {SWAP_MOST:g} or less).")
+            out.append(f"The policy does not need the words: {what} it still does what was meant first in {found:.2f} "
+                       f"of the episodes (wanted {SWAP_MOST:g} or less).")
     return out
 
 

@@ -47,7 +47,7 @@ class Player:
 
 @dataclass
 class Record:
-    """What came of an episode. `reached`: the objects with which the robot has done what was asked for with one of them.
+    """What came of an episode. `reached`: the objects with which the robot has done what was asked for with one.
     `refused`: the policy gave up on the words. `chunks`: how many, how many valid, how many within limits."""
 
     episode: Episode
@@ -73,8 +73,8 @@ def check(player: Player) -> None:
     policy = make_policy(player.policy, player.options)
     channels = policy_spec(player.policy, player.options).channels
     if not set(channels) & set(BOUNDS):
-        raise ValueError(f"policy '{player.policy}' drives {', '.join(channels)}, and the simulated robot has none of these; "
-                         f"it has {', '.join(BOUNDS)}")
+        raise ValueError(f"policy '{player.policy}' drives {', '.join(channels)}, and the simulated robot has none of "
+                         f"these; it has {', '.join(BOUNDS)}")
     policy.reset()
 
 
@@ -103,7 +103,8 @@ class Worker:
         prelude(world, episode)
         start = world.state()
         if judge(episode.meant, start, start).done:
-            raise RuntimeError(f"episode {episode.number} (seed {episode.seed}, '{episode.text}') is done before it begins")
+            raise RuntimeError(f"episode {episode.number} (seed {episode.seed}, '{episode.text}') is done before it "
+                               "begins: its plan is wrong")
         policy = make_policy(self.player.policy, self.player.options)
         witness = self._witness(policy, world, episode)
         outcome = run_episode(policy, world, episode.text, episode.seconds, spec=self.spec, intent=episode.meant,
@@ -111,10 +112,10 @@ class Worker:
                               drop=conditions.dropper(episode.seed), watch=witness)
         end = world.state()
         picture, explained = (None, None) if outcome.done else witness.last()
+        way = [(one.x, one.y, one.yaw) for one in outcome.path[::PATH_STEP]]
         return Record(episode, outcome.done, outcome.verdict.distance, outcome.seconds, outcome.verdict.sentence,
-                      reached(episode.meant, start, end), refused(outcome), tuple(witness.chunks), list(outcome.predict_seconds),
-                      [(one.x, one.y, one.yaw) for one in outcome.path[::PATH_STEP]], start, end, picture, explained,
-                      witness.looks, policy.name)
+                      reached(episode.meant, start, end), refused(outcome), tuple(witness.chunks),
+                      list(outcome.predict_seconds), way, start, end, picture, explained, witness.looks, policy.name)
 
     def _witness(self, policy: Policy, world: World, episode: Episode) -> Witness:
         looks = episode.part == "success" and hasattr(policy, "explain")
@@ -173,7 +174,8 @@ def reached(meant: Intent, start: WorldState, end: WorldState) -> list[str]:
     """Of the room's objects, those with which the asked-for kind of thing is done at the end."""
     if meant.kind not in OBJECT_KINDS:
         return []
-    return [thing.name for thing in end.objects if judge(Intent(meant.kind, thing.colour, thing.shape), start, end).done]
+    return [thing.name for thing in end.objects
+            if judge(Intent(meant.kind, thing.colour, thing.shape), start, end).done]
 
 
 def refused(outcome: Outcome) -> bool:

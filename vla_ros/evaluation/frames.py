@@ -1,7 +1,7 @@
 """What a policy sees and where it looks, against the truth, on pictures met in episodes.
 
-For policies with `explain(observation)`: attention (rows x columns) and nowhere, cell_colour and cell_shape (class of each
-cell, the last class: no object).
+For policies with `explain(observation)`: attention (rows x columns) and nowhere, cell_colour and cell_shape (class of
+each cell, the last class: no object).
 """
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def classes(name: str) -> tuple[int, int]:
 
 
 def grounding(said: dict[str, Any], masks: Masks, where: Masks, targets: Sequence[str]) -> dict[str, Any]:
-    """Where the attention is against where the target is. A target that is cut off, or too small for a cell, is not counted."""
+    """Where the attention is, and where the target. A target that is cut off or too small for a cell is not counted."""
     if any(cut_off(masks[name]) or not where[name].any() for name in targets):
         return {"grounding": "unclear"}
     attention = np.asarray(said["attention"], np.float64)
@@ -105,13 +105,15 @@ def summarise(looks: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     grounded: dict[str, Any] = {}
     for name in ("in_view", "out_of_view"):
         chosen = [one for one in looks if one.get("grounding") == name]
-        grounded[name] = {**metrics.rate(one["hit"] for one in chosen), "mass": metrics.spread([one["mass"] for one in chosen])}
+        grounded[name] = {**metrics.rate(one["hit"] for one in chosen),
+                          "mass": metrics.spread([one["mass"] for one in chosen])}
     aligned = [one for one in looks if "chance" in one]
     return {
         "pictures": len(looks),
         "vision": {"object_accuracy": named["rate"], "objects": named, "iou": metrics.spread(overlaps),
                    "cell_accuracy": {"colour": _trace(colour), "shape": _trace(shape)},
-                   "balanced_cell_accuracy": {"colour": metrics.balanced_accuracy(colour), "shape": metrics.balanced_accuracy(shape)},
+                   "balanced_cell_accuracy": {"colour": metrics.balanced_accuracy(colour),
+                                              "shape": metrics.balanced_accuracy(shape)},
                    "confusion": {"colour": colour.tolist(), "shape": shape.tolist(),
                                  "colours": [*COLOUR_NAMES, "none"], "shapes": [*SHAPES, "none"]}},
         "grounding": {**grounded, "unclear": sum(one.get("grounding") == "unclear" for one in looks),

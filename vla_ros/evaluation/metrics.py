@@ -1,4 +1,4 @@
-"""What is counted: shares with their intervals, distances, times. Pure numpy; what nothing supports is None, never 0."""
+"""What is counted: shares with their intervals, distances, times. Pure numpy; what nothing supports is None, not 0."""
 from __future__ import annotations
 
 import math
@@ -42,7 +42,7 @@ def distances(values: Sequence[float]) -> dict[str, Any]:
 
 
 def paired(ours: Sequence[bool], theirs: Sequence[bool], z: float = Z95) -> dict[str, Any]:
-    """How much more often ours succeeds than theirs on the same trials, with the interval of Agresti and Min (2005): the
+    """How much more often ours succeeds than theirs on the same trials, with Agresti and Min's interval (2005): the
     plain one with half a trial more in each of the four cells. Raises ValueError for different lengths."""
     if len(ours) != len(theirs):
         raise ValueError(f"{len(ours)} and {len(theirs)} results are no pairs; give one of each for every episode")
@@ -94,8 +94,8 @@ def coverage(results: Iterable[tuple[Hashable, bool]], commands: int) -> dict[st
 
 
 def groups(results: Iterable[tuple[Hashable, bool]]) -> dict[str, Any]:
-    """Paraphrases of one command in one scene are a group: the mean of the groups' shares, its interval from their spread
-    (paraphrases of a group are not independent), and the share of groups in which every one was followed."""
+    """Paraphrases of one command in one scene are a group: the mean of the groups' shares, its interval from their
+    spread (paraphrases of a group are not independent), and the share of groups in which every one was followed."""
     by_group: dict[Hashable, list[bool]] = {}
     for group, done in results:
         by_group.setdefault(group, []).append(bool(done))

@@ -11,28 +11,35 @@ from vla_ros.evaluation.episodes import Record
 
 FAILURES = 12  # pictures of, spread over the kinds
 STYLE = """
-:root { color-scheme: light; } body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #1c1c1c; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; } img { max-width: 100%; }
-table { border-collapse: collapse; margin: .6rem 0; } th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #eee; }
-.yes { color: #00704a; } .no { color: #b3400a; } code { background: #f3f3f1; padding: 0 .25rem; overflow-wrap: anywhere; }
+:root { color-scheme: light; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #1c1c1c; }
+h1 { font-size: 1.6rem; }
+h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
+img { max-width: 100%; }
+table { border-collapse: collapse; margin: .6rem 0; }
+th, td { text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #eee; }
+.yes { color: #00704a; } .no { color: #b3400a; }
+code { background: #f3f3f1; padding: 0 .25rem; overflow-wrap: anywhere; }
 .failures { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1rem; }
-figure { margin: 0; border: 1px solid #e2e2e0; padding: .6rem; } figcaption { font-size: .85rem; } .wide { overflow-x: auto; }
+figure { margin: 0; border: 1px solid #e2e2e0; padding: .6rem; }
+figcaption { font-size: .85rem; }
+.wide { overflow-x: auto; }
 """
 
 
 def page(numbers: Mapping[str, Any], records: Sequence[Record]) -> str:
     """The whole page from the report's numbers and the episodes."""
-    parts = [
-        f"<h1>How good is {escape(str(numbers['policy']['name']))}?</h1>", _facts(numbers), "<h2>Aims</h2>", _aims(numbers["aims"]),
-        "<h2>What to do</h2>", _advice(numbers["recommendations"]), "<h2>Done or not</h2>", _success(numbers["task_completion"]),
-        "<h2>Words</h2>", _words(numbers), "<h2>Other conditions</h2>", _robustness(numbers)]
-    if "comparison" in numbers:
-        parts += ["<h2>Beside another policy</h2>", _comparison(numbers)]
-    parts += ["<h2>What it sees and where it looks</h2>", _frames(numbers.get("frames")), "<h2>Actions and time</h2>",
-              _actions(numbers, records), "<h2>Failures</h2>", _failures(records)]
-    body = "\n".join(parts)
-    return ('<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            f"<title>Evaluation</title><style>{STYLE}</style></head><body>\n{body}\n</body></html>\n")
+    parts = {"Aims": _aims(numbers["aims"]), "What to do": _advice(numbers["recommendations"]),
+             "Done or not": _success(numbers["task_completion"]), "Words": _words(numbers),
+             "Other conditions": _robustness(numbers),
+             "Beside another policy": _comparison(numbers["comparison"]) if "comparison" in numbers else "",
+             "What it sees and where it looks": _frames(numbers.get("frames")),
+             "Actions and time": _actions(numbers, records), "Failures": _failures(records)}
+    body = "\n".join(f"<h2>{title}</h2>\n{part}" for title, part in parts.items() if part)
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Evaluation</title>'
+    title = f"<h1>How good is {escape(str(numbers['policy']['name']))}?</h1>"
+    return (f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n'
+            f"<body>\n{title}\n{_facts(numbers)}\n{body}\n</body></html>\n")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -58,15 +65,17 @@ def image(uri: str, what: str) -> str:
 
 def _facts(numbers: Mapping[str, Any]) -> str:
     seeds, said = numbers["seeds"], numbers["versions"]
-    return (f"<p>{numbers['episodes_run']} episodes in the simulator, seeds {seeds['first']} to {seeds['last']}, which training never "
-            f"uses; {numbers['wall_seconds']:.0f} s. <code>{escape(numbers['command'])}</code><br>"
+    return (f"<p>{numbers['episodes_run']} episodes in the simulator, seeds {seeds['first']} to {seeds['last']}, which "
+            f"training never uses; {numbers['wall_seconds']:.0f} s. <code>{escape(numbers['command'])}</code><br>"
             + escape(", ".join(f"{name} {version}" for name, version in said.items())) + "</p>")
 
 
 def _aims(aims: Sequence[Mapping[str, Any]]) -> str:
     marks = {True: '<span class="yes">yes</span>', False: '<span class="no">no</span>', None: "–"}
-    rows = "".join(f"<tr><td>{escape(one['what'])}</td><td>{escape(one['wanted'])}</td><td>{escape(one['measured'])}</td>"
-                   f"<td>{marks[one['met']]}</td></tr>" for one in aims)
+    rows = ""
+    for one in aims:
+        cells = "".join(f"<td>{escape(one[name])}</td>" for name in ("what", "wanted", "measured"))
+        rows += f"<tr>{cells}<td>{marks[one['met']]}</td></tr>"
     return f"<table><tr><th></th><th>wanted</th><th>measured (95 % interval)</th><th>met</th></tr>{rows}</table>"
 
 
@@ -79,7 +88,8 @@ def _advice(advice: Sequence[str]) -> str:
 def _success(found: Mapping[str, Any]) -> str:
     def rows(named: Mapping[str, Mapping[str, Any]]) -> Iterable[Sequence[Any]]:
         for name, one in named.items():
-            yield name, one, one["distance"]["mean"], one["distance"]["median"], one["distance"]["near"]["rate"], one["seconds"], one["refused"]
+            away = one["distance"]
+            yield name, one, away["mean"], away["median"], away["near"]["rate"], one["seconds"], one["refused"]
 
     if not found["all"]["trials"]:
         return "<p>Not measured.</p>"
@@ -93,63 +103,73 @@ def _success(found: Mapping[str, Any]) -> str:
 def _words(numbers: Mapping[str, Any]) -> str:
     said, against = numbers["language"], numbers["counterfactuals"]
     groups, cover = said["paraphrases"], said["coverage"]
-    lines = [("paraphrases followed", f"{text(groups['accuracy'])} ({text(groups['low'])} to {text(groups['high'])}) of "
-                                      f"{groups['paraphrases']} in {groups['groups']} scenes"),
-             ("scenes with every paraphrase followed", groups["all"]),
-             ("distinct commands done", f"{cover['done']} of {cover['commands']} ({cover['given']} given, {cover['always']} always done)"),
-             ("the right object, where it acted on one", said["right_object"]), ("words refused", said["refused"])]
-    swaps = [(f"{what}: the first meaning is still done", against[name]) for name, what in
-             (("swapped", "another colour said"), ("blank", "nothing said"))]
+    followed = (f"{text(groups['accuracy'])} ({text(groups['low'])} to {text(groups['high'])}) of "
+                f"{groups['paraphrases']} in {groups['groups']} scenes")
+    covered = f"{cover['done']} of {cover['commands']} ({cover['given']} given, {cover['always']} always done)"
+    lines = [("paraphrases followed", followed), ("scenes with every paraphrase followed", groups["all"]),
+             ("distinct commands done", covered), ("the right object, where it acted on one", said["right_object"]),
+             ("words refused", said["refused"])]
+    swaps = [(f"{what}: what was meant first is still done", against[name])
+             for name, what in (("swapped", "another colour said"), ("blank", "nothing said"))]
     pairs = {name: one for name, one in against.items() if one["trials"]}
-    picture = image(plots.shares("What was meant first, done with other words (and with the right ones)", pairs,
-                                 {name: one["with_the_words"] for name, one in pairs.items()}, ("other words", "right words")),
-                    "counterfactuals") if pairs else ""
-    return table(("", ""), [*lines, *swaps]) + picture
+    if not pairs:
+        return table(("", ""), [*lines, *swaps])
+    beside = {name: one["with_the_words"] for name, one in pairs.items()}
+    picture = plots.shares("What was meant first, done", pairs, beside, ("with other words", "with the right words"))
+    return table(("", ""), [*lines, *swaps]) + image(picture, "counterfactuals")
 
 
 def _robustness(numbers: Mapping[str, Any]) -> str:
     found = numbers["robustness"]
     if not found["count"]:
         return "<p>Not measured.</p>"
-    rows = [(name, numbers["scenarios"].get(name, ""), one, one["against_plain"]["difference"]) for name, one in found["scenarios"].items()]
+    rows = [(name, numbers["scenarios"].get(name, ""), one, one["against_plain"]["difference"])
+            for name, one in found["scenarios"].items()]
     return (table(("scenario", "what it is", "done", "against the plain room"), rows)
-            + f"<p>Mean {text(found['mean'])}, spread {text(found['spread'])}; {text(found['passed'])} of the scenarios over 0.5.</p>"
+            + f"<p>Mean {text(found['mean'])}, spread {text(found['spread'])}; {text(found['passed'])} of the "
+            "scenarios over 0.5.</p>"
             + image(plots.shares("Done, by scenario", found["scenarios"]), "success by scenario"))
 
 
-def _comparison(numbers: Mapping[str, Any]) -> str:
-    found, out = numbers["comparison"], ""
+def _comparison(found: Mapping[str, Any]) -> str:
+    out, other = "", str(found["policy"])
     for name, title in (("all_words", "All episodes"), ("understood", "Where neither refused the words")):
         tables = {"all": found[name]["all"], **found[name]["by_kind"]}
-        rows = [(kind, one["ours"], one["theirs"], f"{one['difference']:+.3f} ({one['low']:+.2f} to {one['high']:+.2f})")
+        rows = [(kind, one["ours"], one["theirs"],
+                 f"{one['difference']:+.3f} ({one['low']:+.2f} to {one['high']:+.2f})")
                 for kind, one in tables.items() if one["trials"]]
-        out += f"<h3>{title}</h3>" + table(("", "this policy", str(found["policy"]), "difference, paired"), rows)
+        out += f"<h3>{title}</h3>" + table(("", "this policy", other, "difference, paired"), rows)
     kinds = found["all_words"]["by_kind"]
-    return out + image(plots.shares("Done, on the same episodes", {name: one["ours"] for name, one in kinds.items()},
-                                    {name: one["theirs"] for name, one in kinds.items()}, ("this policy", str(found["policy"]))), "comparison")
+    ours, theirs = ({name: one[who] for name, one in kinds.items()} for who in ("ours", "theirs"))
+    return out + image(plots.shares("Done, on the same episodes", ours, theirs, ("this policy", other)), "comparison")
 
 
 def _frames(found: Mapping[str, Any] | None) -> str:
     if not found:
         return "<p>Not measured: this policy does not say what it sees (<code>explain</code>).</p>"
     seen, at, pairs = found["vision"], found["grounding"], found["alignment"]
-    rows = [("objects recognised (colour and shape)", seen["objects"]),
-            ("IoU of each object's cells", f"{text(seen['iou']['mean'])}, spread {text(seen['iou']['spread'])}, n = {seen['iou']['count']}"),
-            ("cells right, colour", seen["cell_accuracy"]["colour"]), ("cells right, shape", seen["cell_accuracy"]["shape"]),
+    overlap = f"{text(seen['iou']['mean'])}, spread {text(seen['iou']['spread'])}, n = {seen['iou']['count']}"
+    rows = [("objects recognised (colour and shape)", seen["objects"]), ("IoU of each object's cells", overlap),
+            ("cells right, colour", seen["cell_accuracy"]["colour"]),
+            ("cells right, shape", seen["cell_accuracy"]["shape"]),
             ("attention on the target in view", at["in_view"]), ("its mass there", at["in_view"]["mass"]["mean"]),
             ("attention nowhere with the target out of view", at["out_of_view"]),
-            ("instruction to object", pairs["text_to_object"]), ("object to instruction", pairs["object_to_text"]), ("by chance", pairs["chance"])]
+            ("instruction to object", pairs["text_to_object"]), ("object to instruction", pairs["object_to_text"]),
+            ("by chance", pairs["chance"])]
     counts = seen["confusion"]
-    return (table((f"{found['pictures']} pictures", ""), rows) + image(plots.confusion("Colour of cells", counts["colour"], counts["colours"]), "colours")
+    return (table((f"{found['pictures']} pictures", ""), rows)
+            + image(plots.confusion("Colour of cells", counts["colour"], counts["colours"]), "colours")
             + image(plots.confusion("Shape of cells", counts["shape"], counts["shapes"]), "shapes"))
 
 
 def _actions(numbers: Mapping[str, Any], records: Sequence[Record]) -> str:
     found, spent = numbers["actions"], numbers["timing"]
-    rows = [("chunks that the gate would not refuse", found["valid"]), ("chunks that it would not clamp", found["within_limits"]),
+    rows = [("chunks that the gate would not refuse", found["valid"]),
+            ("chunks that it would not clamp", found["within_limits"]),
             *((f"predict, {name} (ms)", spent[f"{name}_ms"]) for name in ("p50", "p95", "p99", "max"))]
     seconds = [value for one in records for value in one.predict[1:]]
-    return table((f"{found['chunks']} chunks", ""), rows) + (image(plots.times(seconds), "times") if seconds else "")
+    picture = image(plots.times(seconds), "times") if seconds else ""
+    return table((f"{found['chunks']} chunks", ""), rows) + picture
 
 
 def _failures(records: Sequence[Record]) -> str:
@@ -169,5 +189,6 @@ def _failure(record: Record) -> str:
     pictures = image(plots.from_above(record), "from above")
     if record.picture is not None:
         pictures += image(plots.last_picture(record.picture, record.explained), "the last picture")
-    return (f"<figure>{pictures}<figcaption>“{escape(episode.text)}” ({episode.split}, {episode.meant.kind}, seed {episode.seed}): "
-            f"{escape(record.sentence)}, {record.seconds:.1f} s</figcaption></figure>")
+    said = f"“{episode.text}” ({episode.split}, {episode.meant.kind}, seed {episode.seed})"
+    return (f"<figure>{pictures}<figcaption>{escape(said)}: {escape(record.sentence)}, {record.seconds:.1f} s"
+            "</figcaption></figure>")

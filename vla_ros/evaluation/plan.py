@@ -77,7 +77,7 @@ def success(episodes: int, splits: Sequence[str] = SPLITS, kinds: Sequence[str] 
 
 
 def paraphrases(plan: Sequence[Episode], groups: int) -> list[Episode]:
-    """The scene and meaning of `groups` known episodes, each said in PARAPHRASES other ways: of three splits in turn."""
+    """The scene and meaning of `groups` known episodes, each said in PARAPHRASES other ways, of three splits."""
     out: list[Episode] = []
     for chosen in _spread([one for one in plan if one.split == "known"], groups):
         rng = np.random.default_rng((chosen.seed, 2))
@@ -101,8 +101,8 @@ def counterfactuals(plan: Sequence[Episode], each: int) -> list[Episode]:
 
 
 def scenario(plan: Sequence[Episode], name: str, objects: int | None, each: int) -> list[Episode]:
-    """`each` known episodes under the conditions `name`; where those change the number of objects, the scenes are others,
-    of that number."""
+    """`each` known episodes under the conditions `name`; where those change the number of objects, the scenes are
+    others, of that number."""
     chosen = _spread([one for one in plan if one.split == "known"], each)
     if objects is None:
         return [replace(one, part="scenarios", scenario=name, group=one.number) for one in chosen]
@@ -122,7 +122,7 @@ def swap_colour(episode: Episode) -> str:
     free = [name for name in COLOURS if name not in (colour, *near)]
     there = [name for name in free if any((thing.colour, thing.shape) == (name, target.shape) for thing in others)]
     if not free:
-        raise ValueError(f"no colour can be swapped in for '{episode.text}' (seed {episode.seed}); leave that episode out")
+        raise ValueError(f"no colour can be swapped into '{episode.text}' (seed {episode.seed}); leave it out")
     new = (there or free)[int(rng.integers(len(there or free)))]
     words = episode.text.split()
     spoken = {word for held in SLOTS[str(colour)] for word in held.split()}

@@ -1,4 +1,4 @@
-"""The report's pictures, as PNG data URIs: shares with their intervals, times, confusions, and how an episode failed."""
+"""The report's pictures, as PNG data URIs: shares with intervals, times, confusions, and how an episode failed."""
 from __future__ import annotations
 
 import base64
@@ -41,11 +41,14 @@ def shares(title: str, rates: Mapping[str, Mapping[str, Any]], beside: Mapping[s
     made, axes = figure(7.4, 1.0 + 0.34 * max(len(names), 1))
     for offset, colour, label, table in ((0.0 if beside is None else -0.14, BLUE, labels[0], rates),
                                          (0.14, ORANGE, labels[1], beside or {})):
-        places = [(index + offset, table[name]) for index, name in enumerate(names) if table.get(name, {}).get("rate") is not None]
-        for place, one in places:
+        rows = [(index + offset, table.get(name, {})) for index, name in enumerate(names)]
+        measured = [(place, one) for place, one in rows if one.get("rate") is not None]
+        for place, one in measured:
             axes.plot((one["low"], one["high"]), (place, place), color=colour, linewidth=2.2, alpha=0.6)
-        axes.plot([one["rate"] for _, one in places], [place for place, _ in places], "o", color=colour, label=label or None)
-    axes.set(title=title, xlim=(-0.02, 1.02), yticks=range(len(names)), ylim=(len(names) - 0.4, -0.6), xlabel="share, with its 95 % interval")
+        axes.plot([one["rate"] for _, one in measured], [place for place, _ in measured], "o", color=colour,
+                  label=label or None)
+    axes.set(title=title, xlabel="share, with its 95 % interval", xlim=(-0.02, 1.02), ylim=(len(names) - 0.4, -0.6),
+             yticks=range(len(names)))
     axes.set_yticklabels(names)
     axes.grid(True, axis="x", color="#dddddd")
     if labels[0]:
@@ -96,7 +99,8 @@ def from_above(record: Record) -> str:
         if math.dist((before[thing.name].x, before[thing.name].y), (thing.x, thing.y)) > 0.03:
             _thing(axes, before[thing.name], hollow=True)
         _thing(axes, thing, hollow=False)
-        axes.annotate(thing.name, (thing.x, thing.y - 0.12), fontsize=7, ha="center", va="center", weight="bold" if asked else "normal")
+        axes.annotate(thing.name, (thing.x, thing.y - 0.12), fontsize=7, ha="center", va="center",
+                      weight="bold" if asked else "normal")
     way = np.array([*record.path, (record.end.x, record.end.y, record.end.yaw)])
     axes.plot(way[:, 0], way[:, 1], color=BLUE, linewidth=1.6)
     for (x, y, yaw), colour in ((way[0], GREY), (way[-1], "black")):
@@ -114,14 +118,14 @@ def _thing(axes: Any, thing: ObjectState, hollow: bool) -> None:
     style: dict[str, Any] = {"edgecolor": colour if hollow else "#222222", "facecolor": "none" if hollow else colour}
     if thing.shape == "block":
         half = thing.size / 2
-        axes.add_patch(Rectangle((thing.x - half, thing.y - half), thing.size, thing.size, angle=math.degrees(thing.yaw),
-                                 rotation_point="center", **style))
+        axes.add_patch(Rectangle((thing.x - half, thing.y - half), thing.size, thing.size,
+                                 angle=math.degrees(thing.yaw), rotation_point="center", **style))
     else:
         axes.add_patch(Circle((thing.x, thing.y), thing.size / 2, **style))
 
 
 def last_picture(picture: Image, explained: Mapping[str, Any] | None) -> str:
-    """The camera's last picture; with attention, everything else is darkened and "nowhere" has its share written."""
+    """The camera's last picture; with attention, brighter is more, and the cross is where it is largest."""
     made, axes = figure(3.4, 3.4 * picture.shape[0] / picture.shape[1] + 0.3)
     axes.imshow(picture, interpolation="nearest")
     if explained is not None:
@@ -129,10 +133,12 @@ def last_picture(picture: Image, explained: Mapping[str, Any] | None) -> str:
         rows, columns = attention.shape
         height, width = picture.shape[:2]
         strength = attention / max(float(attention.max()), 1e-9)
-        axes.imshow(strength, cmap="inferno", alpha=0.55 * strength ** 0.5, extent=(-0.5, width - 0.5, height - 0.5, -0.5),
-                    interpolation="nearest", vmin=0, vmax=1)
+        axes.imshow(strength, cmap="inferno", alpha=0.55 * strength ** 0.5, interpolation="nearest", vmin=0, vmax=1,
+                    extent=(-0.5, width - 0.5, height - 0.5, -0.5))
         row, column = np.unravel_index(int(attention.argmax()), attention.shape)
-        axes.plot((column + 0.5) * width / columns - 0.5, (row + 0.5) * height / rows - 0.5, "+", color="white", markersize=12)
-        axes.set_title(f"attention on the cross {attention.max():.2f}, nowhere {float(explained['nowhere']):.2f}", fontsize=8)
+        at = (column + 0.5) * width / columns - 0.5, (row + 0.5) * height / rows - 0.5
+        axes.plot(*at, "+", color="white", markersize=12)
+        axes.set_title(f"attention on the cross {attention.max():.2f}, nowhere {float(explained['nowhere']):.2f}",
+                       fontsize=8)
     axes.set(xticks=(), yticks=())
     return uri(made)

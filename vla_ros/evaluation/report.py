@@ -92,8 +92,8 @@ def lines(numbers: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name:<12}   {share(found)}; with the words {share(found['with_the_words'])}"
     said = numbers["language"]["paraphrases"]
     if said["groups"]:
-        yield (f"paraphrases    {said['accuracy']:.3f} of {said['paraphrases']} in {said['groups']} scenes; all of a scene: "
-               f"{share(said['all'])}")
+        yield (f"paraphrases    {said['accuracy']:.3f} of {said['paraphrases']} in {said['groups']} scenes; all of a "
+               f"scene: {share(said['all'])}")
     robust = numbers["robustness"]
     for name, found in robust["scenarios"].items():
         yield f"  {name:<16} {share(found)}"

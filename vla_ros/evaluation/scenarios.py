@@ -9,6 +9,7 @@ import numpy as np
 
 from vla_ros.core.types import Image
 from vla_ros.sim.look import Look, apply, random_look
+from vla_ros.sim.render import load_mujoco
 from vla_ros.sim.world import World
 
 REFERENCE_WIDTH = 320  # pixels of a picture in which `blur` is given
@@ -18,9 +19,9 @@ REFERENCE_WIDTH = 320  # pixels of a picture in which `blur` is given
 class Scenario:
     """Conditions of an episode; the defaults are the plain ones.
 
-    `noise`: standard deviation of Gaussian noise on the camera's picture (of 255). `blur`: standard deviation (pixels of
-    a picture 320 wide). `delay`: s from a picture to its chunk. `drop`: share of pictures lost. `look`: the room's light
-    and colours and the camera's place; `varied` draws one at random instead, of this many times what training varies.
+    `noise`: standard deviation of Gaussian noise on the camera's picture (of 255). `blur`: standard deviation (pixels
+    of a picture 320 wide). `delay`: s from a picture to its chunk. `drop`: share of pictures lost. `look`: the room's
+    light and colours and the camera's place; `varied` draws one at random instead, of so many times training's range.
     `objects`: how many there are, instead of 4 to 6.
     """
 
@@ -38,12 +39,13 @@ class Scenario:
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"a scenario's {name} is {getattr(self, name)}; give a finite number from 0 on")
         if self.drop >= 1.0:
-            raise ValueError(f"a scenario's drop is {self.drop}; with every picture lost nothing happens; give less than 1")
+            raise ValueError(f"a scenario's drop is {self.drop}; no picture would arrive; give less than 1")
 
     def prepare(self, world: World, seed: int) -> None:
         """Give the world its look. The plain scenario gives it the plain one."""
         rng = np.random.default_rng((seed, 11))
         apply(world, random_look(rng, self.varied) if self.varied else self.look)
+        load_mujoco().mj_forward(world.model, world.data)  # or the first picture would be from where the camera was
 
     def lens(self, seed: int) -> Callable[[Image], Image] | None:
         """What happens to the camera's pictures, the same for the same seed; None: nothing."""
@@ -82,7 +84,8 @@ PLAIN = "plain"
 SCENARIOS: dict[str, Scenario] = {
     PLAIN: Scenario("the room as it is built, a chunk 0.08 s after its picture"),
     "dim": Scenario("half the light", look=Look(light=0.5)),
-    "bright": Scenario("half as much light again, from the other side", look=Look(light=1.5, sun=np.pi)),
+    "bright": Scenario("half as much light again", look=Look(light=1.5)),
+    "other_sun": Scenario("the light comes from the other side", look=Look(sun=np.pi)),
     "noise": Scenario("camera noise of 20 of 255", noise=20.0),
     "blur": Scenario("a blur of 2 pixels in 320", blur=2.0),
     "latency": Scenario("a chunk comes 0.24 s after its picture, not 0.08 s", delay=0.24),

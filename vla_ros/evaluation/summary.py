@@ -33,7 +33,8 @@ def split(record: Record) -> str:
 
 def success(records: Sequence[Record]) -> dict[str, Any]:
     """Success rate with its interval, and how far from done the episodes ended."""
-    return {**metrics.rate(one.done for one in records), "distance": metrics.distances([one.distance for one in records]),
+    return {**metrics.rate(one.done for one in records),
+            "distance": metrics.distances([one.distance for one in records]),
             "refused": sum(one.refused for one in records),
             "seconds": metrics.spread([one.seconds for one in records if one.done])["mean"]}
 
@@ -55,7 +56,8 @@ def language(records: Sequence[Record]) -> dict[str, Any]:
     acted = [one for one in said if kind(one) in OBJECT_KINDS and one.reached]
     return {"paraphrases": metrics.groups((one.episode.group, one.done) for one in part(records, "paraphrases")),
             "coverage": metrics.coverage(((command(one), one.done) for one in said), COMMANDS),
-            "right_object": metrics.rate(one.done for one in acted), "refused": metrics.rate(one.refused for one in said)}
+            "right_object": metrics.rate(one.done for one in acted),
+            "refused": metrics.rate(one.refused for one in said)}
 
 
 def command(record: Record) -> Hashable:
@@ -73,8 +75,8 @@ def counterfactuals(records: Sequence[Record]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name in ("swapped", "blank"):
         found = part(records, name)
-        out[name] = {**metrics.rate(one.done for one in found),
-                     "with_the_words": metrics.rate(right[one.episode.group] for one in found if one.episode.group in right),
+        beside = [right[one.episode.group] for one in found if one.episode.group in right]
+        out[name] = {**metrics.rate(one.done for one in found), "with_the_words": metrics.rate(beside),
                      "by_kind": {each: metrics.rate(one.done for one in ones)
                                  for each, ones in by(found, kind, KINDS).items()}}
     return out
@@ -86,12 +88,13 @@ def robustness(records: Sequence[Record]) -> dict[str, Any]:
     scenarios = {}
     for name, found in by(part(records, "scenarios"), lambda one: one.episode.scenario).items():
         pairs = [(one.done, right[one.episode.group]) for one in found if one.episode.group in right]
-        scenarios[name] = {**success(found), "against_plain": metrics.paired([a for a, _ in pairs], [b for _, b in pairs])}
+        scenarios[name] = {**success(found),
+                           "against_plain": metrics.paired([a for a, _ in pairs], [b for _, b in pairs])}
     return {"scenarios": scenarios, **metrics.robustness({name: one["rate"] for name, one in scenarios.items()})}
 
 
 def actions(records: Sequence[Record]) -> dict[str, Any]:
-    """Of the chunks: how many the gate would not refuse (finite, within hard bounds) and would not clamp (within limits)."""
+    """Of the chunks: how many the gate would not refuse (finite, within bounds) and not clamp (within limits)."""
     chunks, valid, limited = (sum(one.chunks[index] for one in records) for index in range(3))
     return {"chunks": chunks, "valid": valid / chunks if chunks else None,
             "within_limits": limited / chunks if chunks else None}
@@ -124,7 +127,8 @@ def summarise(records: Sequence[Record], theirs: Sequence[Record] = ()) -> dict[
     """Every number of the report, as JSON can hold it."""
     out: dict[str, Any] = {
         "task_completion": task_completion(records), "language": language(records),
-        "counterfactuals": counterfactuals(records), "robustness": robustness(records), "actions": actions(records), "timing": timing(records),
+        "counterfactuals": counterfactuals(records), "robustness": robustness(records),
+        "actions": actions(records), "timing": timing(records),
         "frames": frames.summarise([one for record in records for one in record.looks])}
     if theirs:
         out["comparison"] = comparison(records, theirs)

@@ -1,4 +1,4 @@
-"""Which objects are where in the camera's picture: drawn by the simulator in one colour an object, so occlusion is right."""
+"""Which objects are where in the camera's picture: drawn by the simulator, so what is hidden is hidden."""
 from __future__ import annotations
 
 from typing import Any
@@ -46,8 +46,8 @@ def cut_off(mask: NDArray[np.bool_]) -> bool:
 
 
 def cells(masks: Masks, grid: tuple[int, int], size: tuple[int, int], mode: str) -> Masks:
-    """Name -> which cells (rows x columns of the policy's picture, `size` pixels, brought there by `mode`) are the object's:
-    those of which it has at least CELL_LEAST, and more than any other object."""
+    """Name -> which cells (rows x columns of the policy's picture, `size` pixels, brought there by `mode`) are the
+    object's: those of which it has at least CELL_LEAST, and more than any other object."""
     rows, columns = grid
     names = list(masks)
     shares = np.zeros((len(names), rows, columns), np.float32)

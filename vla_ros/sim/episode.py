@@ -64,9 +64,9 @@ def run_episode(policy: Policy, world: World, instruction: str, seconds: float =
                 drop: Callable[[], bool] | None = None) -> Outcome:
     """Run `policy` in `world` until the instruction is done and stays done, or `seconds` are over.
 
-    The policy sees `rate` pictures a second and its chunk arrives `delay` seconds after the picture. Judged is `intent`,
-    by default what the grammar understands. `lens` changes the camera's picture before the policy sees it; a picture for
-    which `drop` is true never reaches it.
+    The policy sees `rate` pictures a second and its chunk arrives `delay` seconds after the picture. Judged is
+    `intent`, by default what the grammar understands. `lens` changes the camera's picture before the policy sees it; a
+    picture for which `drop` is true never reaches it.
     """
     intent = parse(instruction) if intent is None else intent
     command = Command(to_nanoseconds(world.time), generation, instruction)

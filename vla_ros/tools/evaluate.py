@@ -94,8 +94,8 @@ def make_plan(options: argparse.Namespace) -> list[Episode]:
     whole = plans.success(count, options.splits or SPLITS, options.kinds or KINDS,
                           plans.FIRST_SEED if options.seed is None else options.seed)
     if set(options.parts) != {"success"} and all(one.split != "known" for one in whole):
-        raise ValueError("paraphrases, counterfactuals and scenarios are made from episodes of the split 'known', and the "
-                         "plan has none; add it to --splits, or ask for --parts success")
+        raise ValueError("paraphrases, counterfactuals and scenarios are made from episodes of the split 'known', and "
+                         "the plan has none; add it to --splits, or ask for --parts success")
     out = list(whole) if "success" in options.parts else []
     if "paraphrases" in options.parts:
         out += plans.paraphrases(whole, max(1, count // 10))

@@ -100,8 +100,8 @@ def make_parser() -> argparse.ArgumentParser:
     """The whole command line but `bench`, whose arguments belong to the bench."""
     parser = argparse.ArgumentParser(
         prog="vla", description="Runs a vision-language-action policy on a robot, behind a gate.",
-        epilog="`vla VERB --help` says more. All but demo, bench, evaluate and record --sim talk to the suite that runs "
-               "in this ROS domain.")
+        epilog="`vla VERB --help` says more. All but demo, bench, evaluate and record --sim talk to the suite that "
+               "runs in this ROS domain.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb, what in HELP.items():
         sub = verbs.add_parser(verb, help=what, description=what[0].upper() + what[1:] + ".")
