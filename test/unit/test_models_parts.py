@@ -252,6 +252,19 @@ def test_actions_stay_within_the_bounds_whatever_comes(head: str, low: tuple[flo
     assert torch.allclose(reached[1], torch.tensor(high, dtype=torch.float64), atol=float(1e-5 * wide.max()))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_the_bounds_outlive_a_cast(dtype: torch.dtype) -> None:
+    low, high = (-0.1, 0.3, -2.0), (0.3, 0.7, 1e-3)
+    model = make(low=low, high=high, fusion="early").to(dtype)
+    pixels, ids, mask = inputs(batch=8)
+    for weight in model.head.parameters():
+        weight.data *= 1000
+    actions = model(pixels.to(dtype), ids, mask).actions
+    assert actions.dtype == torch.float32 and len(actions.unique()) > 3
+    assert not ((actions.double() < torch.tensor(low).double()) | (actions.double() > torch.tensor(high).double())).any()
+    assert torch.equal(model.to(torch.float32).head.scale, make(low=low, high=high).head.scale)
+
+
 @pytest.mark.parametrize(("preset", "channels", "widths", "drops"), [
     ("7d", 7, [1024, 512, 256, 7], [0.1, 0.1, 0.1]), ("6d", 6, [1024, 512, 6], [0.3, 0.2]), ("small", 2, [256, 256, 2], []),
 ])

@@ -1,6 +1,8 @@
 """The action decoder: features in, a chunk of actions in SI units out, inside the bounds by construction."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +13,10 @@ ROUNDING = 2.0**-22  # of the larger bound: more than float32 can lose in one pr
 
 
 class Bounded(nn.Module):
-    """What ends in actions: `bounded` puts -1 … 1 between each channel's bounds (SI units)."""
+    """What ends in actions: `bounded` puts -1 … 1 between each channel's bounds (SI units).
+
+    The bounds stay in float32 when the model is cast to fewer bits: rounded, they would be others.
+    """
 
     scale: Tensor
     bias: Tensor
@@ -24,7 +29,15 @@ class Bounded(nn.Module):
         self.register_buffer("bias", ((high + low) / 2).float())
 
     def bounded(self, unit: Tensor) -> Tensor:
-        return unit * self.scale + self.bias
+        return unit.float() * self.scale + self.bias
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Bounded:
+        exact = {name: getattr(self, name) for name in ("scale", "bias")}
+        super()._apply(fn, recurse)
+        for name, kept in exact.items():
+            if not kept.is_meta:
+                setattr(self, name, kept.to(getattr(self, name).device))
+        return self
 
 
 class ActionDecoder(Bounded):

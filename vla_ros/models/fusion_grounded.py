@@ -45,6 +45,6 @@ class GroundedFusion(nn.Module):
         attention = logits.softmax(-1)
         found = attention[..., :-1]
         target = found.to(values.dtype) @ values
-        at = torch.cat([found @ self.place, attention[..., -1:]], -1)
+        at = torch.cat([found @ self.place.float(), attention[..., -1:]], -1)
         everything = torch.cat([target, at.to(target.dtype), room[:, None].expand_as(asked), asked], -1)
         return self.merge(everything).flatten(0, 1), logits.flatten(0, 1)
