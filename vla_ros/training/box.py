@@ -28,7 +28,8 @@ from vla_ros.training.augment import Augment
 from vla_ros.training.frames import Frames, make_world, place_at_random
 from vla_ros.training.labels import STATE, Batch, label, nonsense, padded
 from vla_ros.training.losses import WEIGHTS, losses, unclear
-from vla_ros.training.trainer import Settings, Trainer
+from vla_ros.training.settings import Settings
+from vla_ros.training.trainer import Trainer
 
 WORK, POLICY = "work", "policy"  # folders in the out folder
 UNCLEAR_WEIGHT = 0.05
@@ -162,16 +163,14 @@ def train_box(recipe: Recipe, out: Path, *, resume: bool = False, workers: int =
     for round_ in range(recipe.rounds):
         until, policy = recipe.first_steps + round_ * recipe.round_steps, work / f"policy-{round_}"
         trainer.run(until)
+        if trainer.step == until:  # beyond it, all that the policy drove is there
+            trainer.export(policy)
         with trainer.accelerator.main_process_first():
-            if main and trainer.step == until:  # beyond it, all that the policy drove is there
-                _save(trainer, policy)
             numbers = range(round_ * ROUND_SEEDS, round_ * ROUND_SEEDS + recipe.driven_parts)
             source.add(_parts(partial(_driven, recipe.driven // recipe.driven_parts, size, recipe.seed, policy), work,
                               "driven", numbers, workers if main else 0, say))
     trainer.run()
-    if main:
-        _save(trainer, out / POLICY)
-    trainer.accelerator.wait_for_everyone()
+    trainer.export(out / POLICY)
     return trainer
 
 
@@ -194,14 +193,6 @@ def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
         raise ValueError(f"{out} is not empty and holds no training; give another folder with --out")
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
-
-
-def _save(trainer: Trainer, folder: Path) -> None:
-    from vla_ros.models.checkpoint import save_pretrained
-
-    with trainer.averaged() as model:
-        assert isinstance(model, VLA)
-        save_pretrained(model, folder)
 
 
 def _parts(make: Callable[[Path, int], None], work: Path, name: str, numbers: range, workers: int,
@@ -245,7 +236,7 @@ def _driven(count: int, size: tuple[int, int], seed: int, policy: Path, folder: 
 
 def _fast(model: VLA) -> VLA:
     """Convolutions on a CPU like the channels last."""
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _seed(seed: int, number: int) -> int:

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -23,68 +20,12 @@ from torch import Tensor, nn
 
 from vla_ros.training import run_state
 from vla_ros.training.averages import Averages
+from vla_ros.training.batches import Source, ahead_of, to_device
 from vla_ros.training.log import Log
+from vla_ros.training.settings import Settings
 
-PRECISIONS = ("no", "bf16", "fp16")
-AHEAD = 3  # batches made before they are needed
 Loss = Callable[[Any, Any], Mapping[str, Tensor]]
 Evaluate = Callable[[Any], Mapping[str, float]]
-
-
-class Source(Protocol):
-    """Where batches come from. `batch(index)` gives the same for the same index, whatever was asked before."""
-
-    def batch(self, index: int) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Settings:
-    """AdamW with warm-up (`warmup` steps) and cosine from `learning_rate` down to `floor` times it at `steps`.
-
-    Gradients are clipped to a norm of `clip`; `average` is the decay of the weights' moving average (0: none);
-    `accumulate` batches make a step; `ahead` batches are made in a thread before they are needed (0: none, for batches
-    that depend on the weights)."""
-
-    steps: int
-    learning_rate: float = 1e-4
-    warmup: int = 100
-    floor: float = 0.02
-    weight_decay: float = 1e-4
-    clip: float = 1.0
-    precision: str = "no"
-    accumulate: int = 1
-    average: float = 0.0
-    seed: int = 0
-    log_every: int = 100
-    checkpoint_every: int = 500
-    evaluate_every: int = 0  # 0: never
-    ahead: int = AHEAD
-
-    def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("accumulate", 1), ("log_every", 1), ("checkpoint_every", 1), ("warmup", 0),
-                            ("evaluate_every", 0), ("ahead", 0), ("seed", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is {value!r}; give a whole number from {least} up")
-        for name, low, high in (("learning_rate", 0.0, 1.0), ("clip", 0.0, math.inf)):
-            if not low < getattr(self, name) <= high:
-                raise ValueError(f"{name} is {getattr(self, name)}; give more than {low:g} and at most {high:g}")
-        for name in ("floor", "weight_decay", "average"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"{name} is {getattr(self, name)}; give 0 or more, below 1")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision is {self.precision!r}; it is one of {', '.join(PRECISIONS)}")
-
-    def rate(self, step: int) -> float:
-        """The learning rate of step 0, 1, …"""
-        warm = min(1.0, (step + 1) / max(1, self.warmup))
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
-        return self.learning_rate * warm * (cosine * (1 - self.floor) + self.floor)
-
-    def identity(self) -> dict[str, Any]:
-        """What must be the same for a run to go on."""
-        return {name: value for name, value in asdict(self).items()
-                if name not in ("log_every", "checkpoint_every", "evaluate_every", "ahead")}
 
 
 class Step(nn.Module):
@@ -147,7 +88,7 @@ class Trainer:
             return self._log.last
         with ExitStack() as stack:
             stack.enter_context(self._log.running(self.step))
-            batches = stack.enter_context(_ahead(self._batch, range(self._index(self.step), self._index(last)),
+            batches = stack.enter_context(ahead_of(self._batch, range(self._index(self.step), self._index(last)),
                                                  self.settings.ahead))
             self.model.train()
             sums: dict[str, Tensor] = {}
@@ -164,6 +105,16 @@ class Trainer:
                     self.save()
         self._log.draw()
         return self._log.last
+
+    @property
+    def metrics(self) -> list[dict[str, float]]:
+        """What was logged, a row a time; `step`, `loss` and its parts, …"""
+        return self._log.rows
+
+    @property
+    def seconds(self) -> float:
+        """Spent so far, also before a resume."""
+        return self._log.seconds
 
     def _index(self, step: int) -> int:
         """Of the first batch of a step: every process has its own."""
@@ -225,6 +176,21 @@ class Trainer:
             finally:
                 self.model.train(was)
 
+    def export(self, folder: Path) -> None:
+        """The averaged model as a checkpoint that a policy runs. Adapters are merged: train no more after that."""
+        from vla_ros.models.adapt import merge_lora
+        from vla_ros.models.checkpoint import save_pretrained
+        from vla_ros.models.vla import VLA
+
+        if self.accelerator.is_main_process:
+            with self.averaged() as model:
+                whole = model if isinstance(model, VLA) else model.vla
+                assert isinstance(whole, VLA)
+                if any(".lora_" in name for name, _ in whole.named_parameters()):
+                    merge_lora(whole)
+                save_pretrained(whole, folder)
+        self.accelerator.wait_for_everyone()
+
     # -- checkpoints -----------------------------------------------------------------------------------------
     def save(self) -> None:
         """A checkpoint of this step; the older ones go."""
@@ -263,39 +229,3 @@ def _groups(trained: Mapping[str, Tensor], factors: Mapping[str, float]) -> list
         factor = next((factor for start, factor in factors.items() if name.startswith(start)), 1.0)
         groups.setdefault(factor, []).append(value)
     return [{"params": values, "factor": factor} for factor, values in groups.items()]
-
-
-@contextmanager
-def _ahead(make: Callable[[int], Any], indices: range, ahead: int) -> Iterator[Iterator[Any]]:
-    """`make` of each index in their order, `ahead` of them made by one thread before they are asked for."""
-    if not ahead:
-        yield map(make, indices)
-        return
-    with ThreadPoolExecutor(1, "batches") as pool:
-        waiting: deque[Future[Any]] = deque()
-
-        def batches() -> Iterator[Any]:
-            for index in indices:
-                waiting.append(pool.submit(make, index))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-
-        try:
-            yield batches()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """A tensor, or a dataclass, dict, list or tuple of them, there."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if is_dataclass(batch) and not isinstance(batch, type):
-        return replace(batch, **{one.name: to_device(getattr(batch, one.name), device) for one in fields(batch)})
-    if isinstance(batch, Mapping):
-        return {name: to_device(value, device) for name, value in batch.items()}
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(to_device(value, device) for value in batch)
-    return batch

@@ -1,0 +1,220 @@
+"""Behaviour cloning: any VLA learns the actions of a folder of demonstrations in LeRobot's layout."""
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vla_ros.core.images import resize
+from vla_ros.models import build
+from vla_ros.models.config import VLAConfig
+from vla_ros.models.tokenizers import WordTokenizer, check_tokenizer
+from vla_ros.models.vla import VLA
+from vla_ros.training import lerobot_layout as layout
+from vla_ros.training.batches import to_device
+from vla_ros.training.lerobot_read import Dataset, Episode
+from vla_ros.training.settings import Settings
+from vla_ros.training.statistics import Normaliser
+from vla_ros.training.trainer import Trainer
+
+WEIGHTS = {"action": 1.0, "task": 0.1, "plan": 0.1}
+DONE_SECONDS = 0.5  # the end of an episode in which its task counts as done
+HELD_OUT, CHECKS = 0.1, 8  # share of the episodes that are not learnt, batches of them at an evaluation
+MARGIN = 0.05  # of a channel's range, beyond what was demonstrated, in a config made for a dataset
+
+
+@dataclass
+class CloneBatch:
+    """B frames: what was seen, said and measured (`state` normalised), what was done next, and whether it was done."""
+
+    pixels: Tensor  # B x 3 x H x W uint8
+    ids: Tensor  # B x L
+    mask: Tensor  # B x L, true at words
+    state: Tensor  # B x S
+    actions: Tensor  # B x T x C, SI units
+    valid: Tensor  # B x T, false beyond the episode's end
+    done: Tensor  # B
+
+
+def config_for(dataset: Dataset) -> VLAConfig:
+    """The small model with the dataset's channels, bounds a little wider than its actions, state and rate."""
+    low, high = dataset.action.min(0), dataset.action.max(0)
+    room = MARGIN * np.maximum(high - low, 0.1)
+    return VLAConfig(channels=dataset.names[layout.ACTION], low=tuple(map(float, low - room)),
+                     high=tuple(map(float, high + room)), step=1.0 / dataset.fps, state=dataset.names[layout.STATE])
+
+
+def check_fit(dataset: Dataset, config: VLAConfig, camera: str | None) -> tuple[str, int]:
+    """The camera's name and how many frames a row of a chunk takes. Raises ValueError where they do not fit."""
+    folder, cameras, actions = dataset.folder, list(dataset.cameras), dataset.names[layout.ACTION]
+    if camera is None and len(cameras) != 1:
+        raise ValueError(f"{folder} has {len(cameras)} cameras ({', '.join(cameras) or 'none'}), and the model looks "
+                         "through one; name it with --camera")
+    if camera is not None and camera not in cameras:
+        raise ValueError(f"{folder} has no camera '{camera}'; it has {', '.join(cameras) or 'none'}")
+    for channel, low, high in zip(config.channels, config.low, config.high):
+        if channel not in actions:
+            raise ValueError(f"the config drives {channel}, and the actions in {folder} are {', '.join(actions)}; give "
+                             "a config with those channels")
+        values = dataset.action[:, actions.index(channel)]
+        if values.min() < low - 1e-3 * (high - low) or values.max() > high + 1e-3 * (high - low):
+            raise ValueError(f"{channel} goes from {values.min():.4g} to {values.max():.4g} in {folder}, and the "
+                             f"config bounds it by {low:g} and {high:g}; widen the bounds")
+    known = {name for key, names in dataset.names.items() if key != layout.ACTION for name in names}
+    for name in config.state:
+        if name not in known:
+            raise ValueError(f"the config's state has {name}, and {folder} has {', '.join(sorted(known))}; leave it "
+                             "out of the config, or record it")
+    stride = config.step * dataset.fps
+    if round(stride) < 1 or abs(stride - round(stride)) > 0.01 * stride:
+        raise ValueError(f"rows of the config's chunks are {config.step:g} s apart, and {folder} has {dataset.fps:g} "
+                         f"frames a second; give a step that is a multiple of {1 / dataset.fps:.4g} s")
+    return camera or cameras[0], round(stride)
+
+
+class Demonstrations:
+    """Batches of a dataset for a model, drawn anew for each index. Episodes known to have failed are left out, and with
+    `held_out` a share of the others is for `checks`. Raises ValueError where dataset, model and words do not fit."""
+
+    def __init__(self, dataset: Dataset, model: VLA, size: int, seed: int = 0, camera: str | None = None,
+                 held_out: float = 0.0) -> None:
+        self.dataset, self.config, self.size, self.seed = dataset, model.config, size, seed
+        self.camera, self.stride = check_fit(dataset, model.config, camera)
+        check_tokenizer(model.config, model.tokenizer)
+        assert model.tokenizer is not None
+        self._words = {text: model.tokenizer.encode(text) for text in dict.fromkeys(dataset.tasks)}
+        self._columns = [dataset.names[layout.ACTION].index(channel) for channel in self.config.channels]
+        normalise, self.statistics = state_statistics(dataset, self.config)
+        self._state = normalise.apply(_state(dataset, self.config))  # N x S
+        self._ends = np.repeat([one.end for one in dataset.episodes], [one.end - one.start for one in dataset.episodes])
+        kept = [episode for episode in dataset.episodes if episode.success is not False]
+        if not kept:
+            raise ValueError(f"all {len(dataset.episodes)} episodes of {dataset.folder} failed; record some that do "
+                             "what they are told")
+        order = np.random.default_rng((seed, 0)).permutation(len(kept))
+        aside = int(held_out * len(kept))
+        self.checked = _frames([kept[index] for index in order[:aside]])
+        self.learnt = _frames([kept[index] for index in order[aside:]])
+        self._lock = threading.Lock()  # a dataset is for one thread at a time
+
+    def batch(self, index: int) -> CloneBatch:
+        rng = np.random.default_rng((self.seed, 1, index))
+        return self.of(rng.choice(self.learnt, self.size, replace=len(self.learnt) < self.size))
+
+    def checks(self) -> list[CloneBatch]:
+        """Batches of episodes that are not learnt, always the same."""
+        if not len(self.checked):
+            return []
+        rng = np.random.default_rng((self.seed, 2))
+        return [self.of(rng.choice(self.checked, self.size)) for _ in range(CHECKS)]
+
+    def of(self, frames: NDArray[np.int64]) -> CloneBatch:
+        """The batch of these frames of the dataset."""
+        data, steps = self.dataset, self.config.steps
+        with self._lock:
+            seen = np.stack([resize(data.image(int(one), self.camera), self.config.image_size) for one in frames])
+            chunks = [data.actions(int(one), (steps - 1) * self.stride + 1) for one in frames]
+        ids, mask = padded([self._words[data.task(int(one))] for one in frames])
+        done = (self._ends[frames] - frames <= math.ceil(DONE_SECONDS * data.fps)).astype(np.float32)
+        return CloneBatch(
+            torch.from_numpy(seen).permute(0, 3, 1, 2), ids, mask, torch.from_numpy(self._state[frames]),
+            torch.from_numpy(np.stack([rows[:: self.stride, self._columns] for rows, _ in chunks])),
+            torch.from_numpy(~np.stack([padding[:: self.stride] for _, padding in chunks])), torch.from_numpy(done))
+
+
+def _frames(episodes: list[Episode]) -> NDArray[np.int64]:
+    return np.concatenate([np.arange(one.start, one.end) for one in episodes] or [np.zeros(0, np.int64)])
+
+
+def _state(dataset: Dataset, config: VLAConfig) -> NDArray[np.float32]:
+    """The config's state of every frame: N x S."""
+    places = {name: (key, column) for key, names in dataset.names.items() if key != layout.ACTION
+              for column, name in enumerate(names)}
+    columns = [dataset.vector(places[name][0])[:, places[name][1]] for name in config.state]
+    return np.stack(columns, 1) if columns else np.zeros((len(dataset), 0), np.float32)
+
+
+def state_statistics(dataset: Dataset, config: VLAConfig) -> tuple[Normaliser, dict[str, Any]]:
+    """How the state is normalised, and the same as a checkpoint keeps it: name -> mean, std, min, max."""
+    found: dict[str, dict[str, float]] = {}
+    for key, names in dataset.names.items():
+        for column, name in enumerate(names):
+            if key != layout.ACTION and name in config.state:
+                found[name] = {one: float(np.asarray(dataset.stats[key][one]).reshape(-1)[column])
+                               for one in ("mean", "std", "min", "max")}
+    stats = {one: np.array([found[name][one] for name in config.state]) for one in ("mean", "std")}
+    return Normaliser.of(stats), {"state": {name: found[name] for name in config.state}}
+
+
+def padded(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Ids filled up to the longest, B x L, and which of them are words."""
+    lengths = torch.tensor([len(row) for row in rows])
+    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row)
+    return ids, torch.arange(ids.shape[1]) < lengths[:, None]
+
+
+def clone_loss(model: VLA, batch: CloneBatch) -> dict[str, Tensor]:
+    """Mean squared error of the actions, in halves of each channel's range so that m/s and rad weigh alike; task
+    completion; of a planner also how many steps are left."""
+    output = model(batch.pixels, batch.ids, batch.mask, batch.state if model.config.state else None)
+    scale: Any = (torch.tensor(model.config.high) - torch.tensor(model.config.low)) / 2
+    error = ((output.actions - batch.actions) / scale.to(output.actions.device)).square()
+    valid = batch.valid[..., None].to(error.dtype).expand_as(error)
+    parts = {"action": (error * valid).sum() / valid.sum(),
+             "task": F.binary_cross_entropy_with_logits(output.completion, batch.done)}
+    if output.plan is not None:
+        parts["plan"] = F.cross_entropy(output.plan.logits, batch.valid.sum(1) - 1)
+    return parts
+
+
+def clone(data: Path, out: Path, settings: Settings, *, config: VLAConfig | None = None, batch: int = 64,
+          camera: str | None = None, lora: str | None = None, recompute: bool = False, resume: bool = False,
+          held_out: float = HELD_OUT) -> Trainer:
+    """Train a VLA on the dataset in `data`; leaves `out`/policy and what the trainer leaves. `lora` names the part
+    ("language", "vision") that gets adapters; `recompute` saves memory in the backward pass. Raises ValueError."""
+    dataset = Dataset(data)
+    config = config or config_for(dataset)
+    check_fit(dataset, config, camera)  # before a large model is built
+    torch.manual_seed(settings.seed)
+    model = build(config)
+    if config.language == "lstm":
+        model.tokenizer = WordTokenizer.of(dataset.tasks, config.options("language")["vocabulary"] - 1)
+    source = Demonstrations(dataset, model, batch, settings.seed, camera, held_out)
+    model.statistics = source.statistics
+    if lora is not None:
+        from vla_ros.models.adapt import add_lora
+
+        add_lora(model, lora)
+    if recompute:
+        from vla_ros.models.adapt import checkpoint_gradients
+
+        checkpoint_gradients(model)
+    trainer = Trainer(model, clone_loss, source, settings, out, weights=WEIGHTS, resume=resume,
+                      evaluate=_checker(source) if len(source.checked) else None)
+    trainer.run()
+    trainer.export(out / "policy")
+    return trainer
+
+
+def _checker(source: Demonstrations) -> Any:
+    """What the loss is on episodes that are not learnt."""
+    batches = source.checks()
+
+    def check(model: VLA) -> Mapping[str, float]:
+        device = next(model.parameters()).device
+        with torch.inference_mode():
+            losses = [clone_loss(model, to_device(one, device))["action"] for one in batches]
+        return {"held_out": float(torch.stack(losses).mean())}
+
+    return check

@@ -1,0 +1,58 @@
+"""The numbers of a training."""
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+PRECISIONS = ("no", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """AdamW with warm-up (`warmup` steps) and cosine from `learning_rate` down to `floor` times it at `steps`.
+
+    Gradients are clipped to a norm of `clip`; `average` is the decay of the weights' moving average (0: none);
+    `accumulate` batches make a step; `ahead` batches are made in a thread before they are needed (0: none, for batches
+    that depend on the weights)."""
+
+    steps: int
+    learning_rate: float = 1e-4
+    warmup: int = 100
+    floor: float = 0.02
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    precision: str = "no"
+    accumulate: int = 1
+    average: float = 0.0
+    seed: int = 0
+    log_every: int = 100
+    checkpoint_every: int = 500
+    evaluate_every: int = 0  # 0: never
+    ahead: int = 3
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("accumulate", 1), ("log_every", 1), ("checkpoint_every", 1), ("warmup", 0),
+                            ("evaluate_every", 0), ("ahead", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} is {value!r}; give a whole number from {least} up")
+        for name, low, high in (("learning_rate", 0.0, 1.0), ("clip", 0.0, math.inf)):
+            if not low < getattr(self, name) <= high:
+                raise ValueError(f"{name} is {getattr(self, name)}; give more than {low:g} and at most {high:g}")
+        for name in ("floor", "weight_decay", "average"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}; give 0 or more, below 1")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}; it is one of {', '.join(PRECISIONS)}")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step 0, 1, …"""
+        warm = min(1.0, (step + 1) / max(1, self.warmup))
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
+        return self.learning_rate * warm * (cosine * (1 - self.floor) + self.floor)
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on."""
+        return {name: value for name, value in asdict(self).items()
+                if name not in ("log_every", "checkpoint_every", "evaluate_every", "ahead")}
