@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from vla_ros.core.registry import lookup
-from vla_ros.tools import evaluate
+from vla_ros.tools import evaluate, train
 
 NAME = "vla_ros"
 # verb -> where its code is, and what it does. The code takes the parsed arguments and returns the exit code.
@@ -94,7 +94,7 @@ def stop_arguments(parser: argparse.ArgumentParser) -> None:
 
 ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "demo": demo_arguments, "record": record_arguments, "say": say_arguments, "stop": stop_arguments,
-    "evaluate": evaluate.arguments,
+    "evaluate": evaluate.arguments, "train": train.arguments,
 }
 
 
@@ -102,8 +102,8 @@ def make_parser() -> argparse.ArgumentParser:
     """The whole command line but `bench`, whose arguments belong to the bench."""
     parser = argparse.ArgumentParser(
         prog="vla", description="Runs a vision-language-action policy on a robot, behind a gate.",
-        epilog="`vla VERB --help` says more. All but demo, bench, evaluate and record --sim talk to the suite that "
-               "runs in this ROS domain.")
+        epilog="`vla VERB --help` says more. All but demo, bench, train, evaluate and record --sim talk to the suite "
+               "that runs in this ROS domain.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb, what in HELP.items():
         sub = verbs.add_parser(verb, help=what, description=what[0].upper() + what[1:] + ".")

@@ -4,7 +4,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-ASIDE = ("step", "seconds", "learning_rate", "steps_per_second", "gradient", "success", "reward", "length")  # no losses
+ASIDE = ("step", "seconds", "learning_rate", "steps_per_second", "gradient", "success",
+         "without_noise", "reward", "length")  # no losses
 
 
 def draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -15,7 +16,7 @@ def draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     found = [name for name in ("success", "reward", "length") if name in names]
     panels = [("loss", ["loss", *(name for name in names if name not in (*ASIDE, "loss"))])]
-    panels += [(name, [name]) for name in found]
+    panels += [(name, [name, *(["without_noise"] if name == "success" else [])]) for name in found]
     panels += [("learning rate", ["learning_rate"]), ("gradient's norm", ["gradient"])]
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     for axes, (title, lines) in zip(figure.subplots(len(panels), 1, sharex=True), panels):

@@ -46,13 +46,15 @@ class Trainer:
 
     Leaves in `folder`: checkpoints/, metrics.csv, curves.png, tensorboard/ where that is installed. `factors` multiply
     the learning rate of parameters by the beginning of their names. `evaluate(model)` gives numbers by name, "success"
-    among them; it is asked with the averaged weights. With `resume` the last checkpoint is gone on from; without, a
-    folder that holds one is refused. Raises ValueError for what does not fit, before any time is spent.
+    among them; it is asked with the averaged weights. `cpu`: there, also where a GPU is. With `resume` the last
+    checkpoint is gone on from; without, a folder that holds one is refused. Raises ValueError for what does not fit,
+    before any time is spent.
     """
 
     def __init__(self, model: nn.Module, loss: Loss, source: Source, settings: Settings, folder: Path, *,
                  weights: Mapping[str, float] | None = None, factors: Mapping[str, float] | None = None,
-                 evaluate: Evaluate | None = None, resume: bool = False, log: Log | None = None) -> None:
+                 evaluate: Evaluate | None = None, resume: bool = False, cpu: bool = False, log: Log | None = None
+                 ) -> None:
         checkpoint = run_state.newest(folder)
         if checkpoint is not None and not resume:
             raise ValueError(f"{folder} holds a training at step {run_state.step_of(checkpoint)}; resume it, or give "
@@ -62,14 +64,14 @@ class Trainer:
         self.settings, self.folder, self.source = settings, Path(folder), source
         self.weights, self.evaluate = dict(weights or {}), evaluate
         self.accelerator = Accelerator(
-            mixed_precision=settings.precision, cpu=not torch.cuda.is_available(),
+            mixed_precision=settings.precision, cpu=cpu or not torch.cuda.is_available(),
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
         trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
         if not trained:
             raise ValueError("every weight of the model is frozen; nothing can be trained")
         optimizer = torch.optim.AdamW(_groups(trained, factors or {}), lr=settings.learning_rate,
                                       weight_decay=settings.weight_decay)
-        self.model, self.step = model, 0
+        self.model, self.step, self._frozen = model, 0, run_state.fingerprint(model)
         self._step, self._optimizer = self.accelerator.prepare(Step(model, loss), optimizer)
         self.trained = {name: one for name, one in model.named_parameters() if one.requires_grad}  # on their device
         self.average = Averages(model, settings.average) if settings.average else None
@@ -201,7 +203,7 @@ class Trainer:
                 tensors |= {f"average.{name}": value for name, value in self.average.values.items()}
             scaler = getattr(self.accelerator, "scaler", None)
             run_state.save(self.folder, self.step, tensors, {
-                "settings": self.settings.identity(), "frozen": run_state.fingerprint(self.model),
+                "settings": self.settings.identity(), "frozen": self._frozen,
                 "seconds": self._log.seconds, "scaler": scaler.state_dict() if scaler is not None else {}})
         self.accelerator.wait_for_everyone()
 
@@ -210,7 +212,7 @@ class Trainer:
         return {**self.trained, **dict(self.model.named_buffers())}
 
     def _restore(self, folder: Path) -> None:
-        tensors, facts = run_state.load(folder, self.settings.identity(), run_state.fingerprint(self.model))
+        tensors, facts = run_state.load(folder, self.settings.identity(), self._frozen)
         run_state.fill({f"model.{name}": value for name, value in self._own().items()}, tensors, folder)
         run_state.restore_optimizer(self._optimizer, self.trained, tensors, folder)
         if self.average is not None:

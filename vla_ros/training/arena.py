@@ -1,0 +1,177 @@
+"""Simulated robots in lockstep that try one kind of instruction and are told by the simulator's truth how well."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vla_ros.core.images import resize
+from vla_ros.core.types import ActionChunk, to_nanoseconds
+from vla_ros.models.vla import VLA
+from vla_ros.policies.intent import Intent
+from vla_ros.policies.progress import Progress
+from vla_ros.policies.vla import STILL, actions, look
+from vla_ros.sim.episode import obey
+from vla_ros.sim.expert import ID
+from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, UNSEEN_PAIRS, intent_of
+from vla_ros.sim.tasks import judge
+from vla_ros.sim.world import World, WorldState
+from vla_ros.training.drive import PERIOD, TICK, read
+from vla_ros.training.frames import COLOURS, SHAPES, make_world, scene_for
+from vla_ros.training.labels import phrase
+
+SETTLED, IDLE = 4, 18  # pictures: done for so many in a row ends an episode, and so does standing still undone
+LATEST = 5  # ticks until a chunk is obeyed, at most
+Choose = Callable[[Tensor, np.random.Generator], Tensor]  # trunk's inputs A x F -> chunks A x T x C
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A picture's reward: metres or radians come nearer, minus `time` a second; `done` more at the end, when it is."""
+
+    time: float = 0.05
+    done: float = 1.0
+
+
+@dataclass
+class Episode:
+    """What was met (the trunk's inputs, F each), done (chunks, T x C) and gained, picture by picture."""
+
+    inputs: list[Tensor] = field(default_factory=list)
+    chunks: list[Tensor] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    success: bool = False
+
+
+@dataclass
+class Try:
+    """One world with its instruction."""
+
+    world: World
+    intent: Intent
+    text: str
+    start: WorldState
+    distance: float
+    progress: Progress
+    episode: Episode = field(default_factory=Episode)
+    chunk: ActionChunk | None = None
+    settled: int = 0
+    idle: int = 0
+    over: bool = False
+
+
+class Arena:
+    """`count` worlds. `play` gives episodes of instructions of the kind `task` (training's scenes and phrases).
+
+    Raises ValueError for a kind that there is not, and a model that this loop cannot drive.
+    """
+
+    def __init__(self, vla: VLA, task: str, count: int = 8, longest: float = 16.0, reward: Reward | None = None
+                 ) -> None:
+        if task not in KINDS:
+            raise ValueError(f"the task is {task!r}; it is one of {', '.join(KINDS)}")
+        if vla.auxiliary is None or vla.config.fusion != "grounded" or vla.config.model != "end_to_end":
+            raise ValueError("reinforcement drives models like the one in the box: end_to_end, fusion grounded, "
+                             f"auxiliary true; this is {vla.config.model}, {vla.config.fusion}, "
+                             f"auxiliary {str(vla.auxiliary is not None).lower()}")
+        self.vla, self.task, self.longest, self.reward = vla, task, longest, reward or Reward()
+        self._worlds = [make_world(vla.config.image_size) for _ in range(count)]
+
+    def play(self, episodes: int, rng: np.random.Generator, choose: Choose) -> list[Episode]:
+        found: list[Episode] = []
+        while len(found) < episodes:
+            fleet = [_begin(world, self.task, rng) for world in self._worlds[: episodes - len(found)]]
+            for _ in range(round(self.longest / PERIOD)):
+                active = [one for one in fleet if not one.over]
+                if not active:
+                    break
+                self._picture(active, rng, choose)
+            found += [one.episode for one in fleet]
+        return found
+
+    def close(self) -> None:
+        for world in self._worlds:
+            world.close()
+
+    def _picture(self, fleet: list[Try], rng: np.random.Generator, choose: Choose) -> None:
+        """One picture of each world, what it does about it, and what came of that."""
+        for one in fleet:
+            odometry = one.world.odometry()
+            one.progress.move({"odom.x": odometry.x, "odom.y": odometry.y, "odom.yaw": odometry.yaw,
+                               **one.world.joint_states()})
+        progress, pictures = [one.progress for one in fleet], [_seen(one.world, self.vla) for one in fleet]
+        with inputs_of(self.vla.trunk) as inputs:
+            output = look(self.vla, pictures, read(self.vla, [one.text for one in fleet]), progress)
+        met = inputs[0].clone()  # outside of inference mode: these can be learnt from
+        with torch.no_grad():
+            chunks = choose(met, rng)
+        values = actions(output._replace(actions=chunks), progress)
+        still = (output.actions[:, 0, :2].abs() < torch.tensor(STILL)).all(-1)
+        for index, one in enumerate(fleet):
+            self._move(one, values[index], rng)
+            one.episode.inputs.append(met[index])
+            one.episode.chunks.append(chunks[index])
+            self._judge(one, bool(still[index]))
+
+    def _move(self, one: Try, rows: NDArray[np.float32], rng: np.random.Generator) -> None:
+        """Until the next picture; the chunk arrives a little late, as on a real robot."""
+        world, config = one.world, self.vla.config
+        seen, late = world.time, int(rng.integers(1, LATEST + 1)) * TICK
+        newest = ActionChunk(to_nanoseconds(seen), 1, config.channels, rows, to_nanoseconds(config.step))
+        while world.time - seen < PERIOD - 1e-6:
+            chunk = newest if world.time - seen >= late - 1e-6 else one.chunk
+            if chunk is not None:
+                obey(world, chunk, world.time - chunk.stamp / 1e9)
+            world.step(TICK)
+        one.chunk = newest
+
+    def _judge(self, one: Try, still: bool) -> None:
+        verdict = judge(one.intent, one.start, one.world.state())
+        gained = one.distance - verdict.distance - self.reward.time * PERIOD
+        one.distance = verdict.distance
+        one.settled = one.settled + 1 if verdict.done else 0
+        one.idle = one.idle + 1 if still and not verdict.done else 0
+        one.episode.success = one.settled >= SETTLED
+        one.over = one.episode.success or one.idle >= IDLE
+        one.episode.rewards.append(gained + self.reward.done * one.episode.success)
+
+
+@contextmanager
+def inputs_of(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """What the layer is given inside, call by call."""
+    found: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _, given: found.append(given[0].detach()))
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def _seen(world: World, vla: VLA) -> NDArray[np.uint8]:
+    return resize(world.render(), vla.config.image_size)
+
+
+def _begin(world: World, task: str, rng: np.random.Generator) -> Try:
+    """A scene, an instruction that it allows, and the robot standing in it."""
+    scene_for(world, rng)
+    colour, shape = None, None
+    if task in OBJECT_KINDS:
+        allowed = [one for one in world.scene.objects if (one.colour, one.shape) not in UNSEEN_PAIRS]
+        if not allowed:
+            return _begin(world, task, rng)
+        thing = allowed[int(rng.integers(len(allowed)))]
+        colour, shape = thing.colour, thing.shape
+    intent = intent_of(task, colour, shape)
+    text = phrase(rng, ID[task], COLOURS.index(colour) if colour else -1, SHAPES.index(shape) if shape else -1)
+    progress = Progress()
+    progress.command = 1.0
+    if task == "open":
+        world.place_gripper(0.0)
+        progress.command = 0.0
+    start = world.state()
+    return Try(world, intent, text, start, judge(intent, start, start).distance, progress)
