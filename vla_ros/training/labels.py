@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vla_ros.models.lexicon import LENGTH, WORDS, encode
+from vla_ros.models.lexicon import LENGTH, encode
 from vla_ros.policies.progress import MOST, SCALES
 from vla_ros.sim.expert import AMOUNT, CARRY, ID, Situation, at_fingers, decide, finished, rollout
-from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, UNSEEN_PAIRS, intent_of, say
+from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, SLOTS, UNSEEN_PAIRS, intent_of, say
 from vla_ros.sim.view import HALF_WIDTH, in_view, project
 from vla_ros.training.frames import COLOURS, SHAPES, Frames
 
@@ -23,6 +23,9 @@ KIND_SHARES = {"go_to": 0.17, "face": 0.16, "grab": 0.23, "push": 0.17, "turn_le
 _KIND_STEPS = np.cumsum(list(KIND_SHARES.values())) / sum(KIND_SHARES.values())
 _UNSEEN = {(COLOURS.index(colour), SHAPES.index(shape)) for colour, shape in UNSEEN_PAIRS}
 PHRASES = 300  # ways to say one thing
+_PAIRS = [(colour, shape) for colour in range(len(COLOURS)) for shape in range(len(SHAPES)) if (colour, shape) not in _UNSEEN]
+_COLOUR_WORDS = {word for colour in COLOURS for word in SLOTS[colour][0].split()}
+_OBJECT_WORDS = _COLOUR_WORDS | {word for shape in SHAPES for word in SLOTS[shape][0].split()} | {"the"}
 NO_COLOUR, NO_SHAPE = len(COLOURS), len(SHAPES)
 HALF = 0.036  # m, half an object's width
 
@@ -91,19 +94,31 @@ def phrase(rng: np.random.Generator, kind: int, colour: int, shape: int) -> str:
 
 
 def nonsense(rng: np.random.Generator) -> str:
-    """Words that it knows and that say nothing: an object without a verb, a verb without an object, two objects, any words."""
-    kind = OBJECT_KINDS[rng.integers(len(OBJECT_KINDS))]
-    one, two = (intent_of(kind, COLOURS[rng.integers(6)], SHAPES[rng.integers(3)]) for _ in range(2))
+    """Words that say nothing: an object without a verb, a verb without an object or with two, an object without a
+    colour, any words. All are words of training in its pairs: what is new must not look like nonsense."""
+    colour, shape = _PAIRS[rng.integers(len(_PAIRS))]
+    text = phrase(rng, int(rng.integers(len(OBJECT_KINDS))), colour, shape)
     way = rng.integers(5)
     if way == 0:
-        return f"the {one.colour} {one.shape}"
+        return f"the {COLOURS[colour]} {SHAPES[shape]}"
     if way == 1:
-        return say(rng, one).replace(one.colour or "", "").replace("  ", " ")
-    if way == 2 and one.colour != two.colour:
-        return f"{say(rng, one)} and the {two.colour} {two.shape}"
+        return " ".join(word for word in text.split() if word not in _COLOUR_WORDS)
+    if way == 2:
+        other, another = next(pair for pair in (_PAIRS[index] for index in rng.permutation(len(_PAIRS)))
+                              if pair[0] != colour)
+        return f"{text} and the {COLOURS[other]} {SHAPES[another]}"
     if way == 3:
-        return say(rng, one).split(" the ")[0]
-    return " ".join(WORDS[index] for index in rng.integers(1, len(WORDS), rng.integers(3, 8)))
+        return " ".join(word for word in text.split() if word not in _OBJECT_WORDS)
+    words = _trained_words()
+    return " ".join(words[index] for index in rng.integers(len(words), size=rng.integers(3, 8)))
+
+
+@cache
+def _trained_words() -> tuple[str, ...]:
+    """Every word of training's phrases of things that need no object, and of those that do."""
+    texts = [text for kind in range(len(KINDS)) for colour, shape in (_PAIRS if kind < len(OBJECT_KINDS) else [(-1, -1)])
+             for text in phrases(kind, colour, shape)]
+    return tuple(sorted({word for text in texts for word in text.split()}))
 
 
 def imagined(rng: np.random.Generator, kind: NDArray[np.int64], contact: NDArray[np.bool_]) -> NDArray[np.float32]:
