@@ -43,12 +43,12 @@ class Recipe:
     meets, in `driven_parts`, and `round_steps` steps on all. A batch is `pictures` with `instructions` each and
     `nonsense` texts that are none. `model` changes fields of the config."""
 
-    placed: int = 24_000
-    parts: int = 12
+    placed: int = 36_000
+    parts: int = 18
     rounds: int = 3
     driven: int = 8_000
     driven_parts: int = 8
-    first_steps: int = 2_500
+    first_steps: int = 3_000
     round_steps: int = 1_200
     pictures: int = 64
     instructions: int = 6

@@ -59,10 +59,12 @@ def choose(rng: np.random.Generator, objects: NDArray[np.float32], seen: NDArray
     # Those in view and near ones more often: near is where it is decided whether a grip holds.
     steps = np.cumsum(np.nan_to_num((0.25 + seen) / (0.3 + np.hypot(objects[:, 2], objects[:, 3]))))
     for _ in range(20):
-        if rng.random() < 0.06:
+        colour, shape = (int(value) for value in objects[np.searchsorted(steps, rng.random() * steps[-1]), :2])
+        chance = rng.random()
+        if chance < 0.06:  # something that is not there, perhaps: another shape of a colour that is, or anything
+            shape = int(rng.integers(len(SHAPES)))
+        elif chance < 0.12:
             colour, shape = int(rng.integers(len(COLOURS))), int(rng.integers(len(SHAPES)))
-        else:
-            colour, shape = (int(value) for value in objects[np.searchsorted(steps, rng.random() * steps[-1]), :2])
         if (colour, shape) in _UNSEEN:
             continue
         if rng.random() < 0.12 and not any((colour, other) in _UNSEEN for other in range(len(SHAPES))):
