@@ -24,7 +24,7 @@ STATE = WorldState(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.10, (RED, BALL))
 
 def record(number: int, done: bool, kind: str = "go_to", part: str = "success", split: str = "known", **more: Any) -> Record:
     meant = Intent(kind, "red", "block") if kind in ("go_to", "face", "grab", "push") else Intent(kind)
-    fields: dict[str, Any] = {"distance": 0.0 if done else 0.5, "seconds": 4.0, "sentence": "as it was", "reached": [], "refused": False,
+    fields: dict[str, Any] = {"distance": 0.0 if done else 0.5, "seconds": 4.0, "sentence": "as it was", "reached": [], "refused": False, "gave_up": False,
                               "chunks": (10, 10, 8), "predict": [0.1, 0.001, 0.002], "path": [(0.0, 0.0, 0.0), (0.5, 0.0, 0.1)],
                               "start": STATE, "end": STATE, "policy": "hand@1"}
     told = {name: more.pop(name) for name in ("group", "scenario") if name in more}

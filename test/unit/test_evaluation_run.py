@@ -264,6 +264,19 @@ def test_results_depend_neither_on_the_number_of_workers_nor_on_the_order() -> N
     assert turned[::-1] == one
 
 
+@pytest.mark.parametrize("calls, refused, gave_up", [(0, True, False), (2, False, True)])
+def test_words_refused_are_not_a_search_given_up(world: World, calls: int, refused: bool, gave_up: bool) -> None:
+    class Quitter(Recorder):
+        def predict(self, observation: Observation) -> ActionChunk:
+            if len(self.seen) == calls:
+                raise ValueError("enough")
+            return super().predict(observation)
+
+    world.reset(5)
+    outcome = run_episode(Quitter(), world, "turn left", 0.8, spec=SPEC)  # type: ignore[arg-type]
+    assert not outcome.done and (episodes.refused(outcome), episodes.gave_up(outcome)) == (refused, gave_up)
+
+
 def test_open_and_stop_are_not_done_before_they_begin() -> None:
     worker = Worker(SMALL)
     opened, stopped = (worker.run(replace(one, text=text)) for one, text in

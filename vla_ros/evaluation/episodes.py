@@ -24,7 +24,7 @@ from vla_ros.evaluation.truth import Truth
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import Policy, PolicySpec
 from vla_ros.policies.intent import Intent
-from vla_ros.sim.episode import Outcome, run_episode
+from vla_ros.sim.episode import GAVE_UP, Outcome, run_episode
 from vla_ros.sim.phrases import OBJECT_KINDS
 from vla_ros.sim.tasks import judge
 from vla_ros.sim.world import World, WorldState
@@ -48,7 +48,8 @@ class Player:
 @dataclass
 class Record:
     """What came of an episode. `reached`: the objects with which the robot has done what was asked for with one.
-    `refused`: the policy gave up on the words. `chunks`: how many, how many valid, how many within limits."""
+    `refused`: the policy did not take the words; `gave_up`: it took them and gave up later. `chunks`: how many, how
+    many valid, how many within limits."""
 
     episode: Episode
     done: bool
@@ -57,6 +58,7 @@ class Record:
     sentence: str
     reached: list[str]
     refused: bool
+    gave_up: bool
     chunks: tuple[int, ...]
     predict: list[float] = field(repr=False)
     path: list[tuple[float, float, float]] = field(repr=False)
@@ -114,8 +116,8 @@ class Worker:
         picture, explained = (None, None) if outcome.done else witness.last()
         way = [(one.x, one.y, one.yaw) for one in outcome.path[::PATH_STEP]]
         return Record(episode, outcome.done, outcome.verdict.distance, outcome.seconds, outcome.verdict.sentence,
-                      reached(episode.meant, start, end), refused(outcome), tuple(witness.chunks),
-                      list(outcome.predict_seconds), way, start, end, picture, explained, witness.looks, policy.name)
+                      reached(episode.meant, start, end), refused(outcome), gave_up(outcome),
+                      tuple(witness.chunks), list(outcome.predict_seconds), way, start, end, picture, explained, witness.looks, policy.name)
 
     def _witness(self, policy: Policy, world: World, episode: Episode) -> Witness:
         looks = episode.part == "success" and hasattr(policy, "explain")
@@ -179,7 +181,13 @@ def reached(meant: Intent, start: WorldState, end: WorldState) -> list[str]:
 
 
 def refused(outcome: Outcome) -> bool:
-    return "the policy gave up" in outcome.verdict.sentence
+    """Did the policy not take the words: no action at all?"""
+    return outcome.verdict.sentence.startswith(GAVE_UP) and not outcome.predict_seconds
+
+
+def gave_up(outcome: Outcome) -> bool:
+    """Did it act, and give up then?"""
+    return outcome.verdict.sentence.startswith(GAVE_UP) and bool(outcome.predict_seconds)
 
 
 def within(chunk: ActionChunk, ranges: Mapping[str, tuple[float, float]]) -> bool:

@@ -89,11 +89,12 @@ def _success(found: Mapping[str, Any]) -> str:
     def rows(named: Mapping[str, Mapping[str, Any]]) -> Iterable[Sequence[Any]]:
         for name, one in named.items():
             away = one["distance"]
-            yield name, one, away["mean"], away["median"], away["near"]["rate"], one["seconds"], one["refused"]
+            near = away["near"]["rate"]
+            yield name, one, away["mean"], away["median"], near, one["seconds"], one["refused"], one["gave_up"]
 
     if not found["all"]["trials"]:
         return "<p>Not measured.</p>"
-    head = ("", "done", "distance, mean", "median", "below 0.1", "seconds when done", "words refused")
+    head = ("", "done", "distance, mean", "median", "below 0.1", "seconds when done", "words refused", "gave up")
     return (table(head, [*rows({"all": found["all"]}), *rows(found["by_split"]), *rows(found["by_kind"])])
             + "<p>Distance: metres or radians from done, 0 when done.</p>"
             + image(plots.shares("Done, by phrasing", found["by_split"]), "success by split")

@@ -85,7 +85,8 @@ def lines(numbers: Mapping[str, Any]) -> Iterator[str]:
         if title:
             yield f"{title}:"
         for name, found in table.items():
-            more = f", {found['refused']} refused" if found.get("refused") else ""
+            more = f", {found['refused']} refused" if found["refused"] else ""
+            more += f", gave up {found['gave_up']} times" if found["gave_up"] else ""
             yield f"  {name:<12} {share(found)}{more}"
     for name, found in numbers["counterfactuals"].items():
         if found["trials"]:

@@ -35,7 +35,7 @@ def success(records: Sequence[Record]) -> dict[str, Any]:
     """Success rate with its interval, and how far from done the episodes ended."""
     return {**metrics.rate(one.done for one in records),
             "distance": metrics.distances([one.distance for one in records]),
-            "refused": sum(one.refused for one in records),
+            "refused": sum(one.refused for one in records), "gave_up": sum(one.gave_up for one in records),
             "seconds": metrics.spread([one.seconds for one in records if one.done])["mean"]}
 
 
@@ -142,5 +142,5 @@ def row(record: Record) -> dict[str, Any]:
             "kind": episode.meant.kind, "colour": episode.meant.colour, "shape": episode.meant.shape,
             "instruction": episode.text, "scenario": episode.scenario, "group": episode.group, "done": record.done,
             "distance": round(record.distance, 4), "seconds": round(record.seconds, 3), "verdict": record.sentence,
-            "reached": record.reached, "refused": record.refused, "policy": record.policy,
+            "reached": record.reached, "refused": record.refused, "gave_up": record.gave_up, "policy": record.policy,
             "predict_ms": {name: times[f"{name}_ms"] for name in ("p50", "p95", "p99", "max")}}

@@ -15,6 +15,7 @@ from vla_ros.sim.scene import OPENING_MAX
 from vla_ros.sim.tasks import STILL_ANGULAR, STILL_LINEAR, Verdict, judge
 from vla_ros.sim.world import World, WorldState
 
+GAVE_UP = "the policy gave up"
 OBEY_PERIOD = 0.02  # s between commands to the driver, like the gate's
 SETTLE = 0.6  # s that a done verdict must last before the episode ends early
 
@@ -81,7 +82,7 @@ def run_episode(policy: Policy, world: World, instruction: str, seconds: float =
             try:
                 newest = policy.predict(observation)
             except ValueError as problem:
-                verdict = Verdict(False, verdict.distance, f"the policy gave up: {problem}")
+                verdict = Verdict(False, verdict.distance, f"{GAVE_UP}: {problem}")
                 break
             spent.append(time.perf_counter() - clock)
             coming.append((world.time + delay, newest))
