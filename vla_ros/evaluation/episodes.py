@@ -116,8 +116,8 @@ class Worker:
         picture, explained = (None, None) if outcome.done else witness.last()
         way = [(one.x, one.y, one.yaw) for one in outcome.path[::PATH_STEP]]
         return Record(episode, outcome.done, outcome.verdict.distance, outcome.seconds, outcome.verdict.sentence,
-                      reached(episode.meant, start, end), refused(outcome), gave_up(outcome),
-                      tuple(witness.chunks), list(outcome.predict_seconds), way, start, end, picture, explained, witness.looks, policy.name)
+                      reached(episode.meant, start, end), refused(outcome), gave_up(outcome), tuple(witness.chunks),
+                      list(outcome.predict_seconds), way, start, end, picture, explained, witness.looks, policy.name)
 
     def _witness(self, policy: Policy, world: World, episode: Episode) -> Witness:
         looks = episode.part == "success" and hasattr(policy, "explain")
