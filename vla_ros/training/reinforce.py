@@ -89,7 +89,7 @@ class Actor(nn.Module):
 
     def __init__(self, vla: Any, deviation: float, learned: bool = False) -> None:
         super().__init__()
-        self.vla = vla
+        self.vla = vla.eval()
         for name, value in vla.named_parameters():
             value.requires_grad_(name.split(".")[0] in TRAINED)
         channels = vla.head.scale.shape[0]

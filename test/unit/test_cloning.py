@@ -1,0 +1,152 @@
+"""Behaviour cloning from demonstrations, with tiny models."""
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+for module in ("accelerate", "av", "pyarrow", "transformers", "peft"):
+    pytest.importorskip(module)
+
+import demonstrations  # noqa: E402
+import tiny_models  # noqa: E402
+
+from vla_ros.models.adapt import add_lora  # noqa: E402
+from vla_ros.models.checkpoint import from_pretrained  # noqa: E402
+from vla_ros.training import cloning  # noqa: E402
+from vla_ros.training.lerobot_read import Dataset  # noqa: E402
+from vla_ros.training.log import Log  # noqa: E402
+from vla_ros.training.settings import Settings  # noqa: E402
+from vla_ros.training.trainer import Trainer  # noqa: E402
+
+FIT = {"channels": ("angular.z", "linear.x"), "low": (-2.0, -0.2), "high": (1.0, 0.2), "state": ("linear.x", "odom.y")}
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    from accelerate.state import AcceleratorState
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return demonstrations.write(tmp_path_factory.mktemp("data") / "set")
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    return Dataset(folder)
+
+
+def source(data, size=4, **changes):
+    return cloning.Demonstrations(data, tiny_models.make(**FIT, **changes), size, camera="front")
+
+
+def test_a_batch_by_hand(data):
+    batch = source(data).of(np.array([0, 5, 10]))  # episodes are of 7, 4 and 9 frames
+    assert batch.pixels.shape == (3, 3, *tiny_models.SIZE) and batch.pixels.dtype == torch.uint8
+    for row, frame in enumerate((0, 5, 3)):  # actions of demonstrations.action: 0.01 x frame, 0.5 - episode
+        episode = 0 if row < 2 else 1
+        last = 6 if row < 2 else 3
+        steps = [min(frame + step, last) for step in range(4)]
+        torch.testing.assert_close(batch.actions[row, :, 1], torch.tensor([0.01 * step for step in steps]))
+        assert batch.actions[row, :, 0].tolist() == [0.5 - episode] * 4
+        assert batch.valid[row].tolist() == [frame + step <= last for step in range(4)]
+    assert batch.done.tolist() == [0.0, 1.0, 1.0]  # the last half second, at 10 frames a second
+    assert batch.mask.sum(1).tolist() == [5, 5, 2]
+    every = data.vector("observation.state")[:, 0]
+    assert batch.state[1, 0].item() == pytest.approx((0.5 - every.mean()) / every.std(), rel=1e-4)
+
+
+def test_padding_teaches_nothing(data):
+    model = tiny_models.make(**FIT)
+    batch = source(data).of(np.array([5, 6]))
+    before = cloning.clone_loss(model, batch)["action"]
+    batch.actions[~batch.valid] = 0.123
+    assert torch.equal(before, cloning.clone_loss(model, batch)["action"])
+    batch.actions[0, 0] += 0.1
+    assert not torch.equal(before, cloning.clone_loss(model, batch)["action"])
+
+
+def test_the_loss_by_hand(data):
+    model = tiny_models.make(**FIT)
+    batch = source(data).of(np.array([0, 6]))
+    output = model(batch.pixels, batch.ids, batch.mask, batch.state)
+    errors = (output.actions - batch.actions) / torch.tensor([1.5, 0.2])  # halves of the ranges
+    kept = torch.cat([errors[0], errors[1, :1]])  # the last frame has one row that is no padding
+    parts = cloning.clone_loss(model, batch)
+    torch.testing.assert_close(parts["action"], kept.square().mean())
+    chance = torch.sigmoid(output.completion)
+    torch.testing.assert_close(parts["task"], -((1 - chance[0]).log() + chance[1].log()) / 2)
+    assert cloning.WEIGHTS["task"] == 0.1
+
+
+@pytest.mark.parametrize("head", ["decoder", "planner"])
+def test_one_batch_is_learnt_by_heart(data, tmp_path, head):
+    made = source(data, head=head)
+    one = made.of(np.array([0, 5, 9, 15]))
+    made.batch = lambda index: one
+    model = tiny_models.make(**FIT, head=head)
+    settings = Settings(120, learning_rate=2e-2, warmup=5, log_every=10, checkpoint_every=1000)
+    trainer = Trainer(model, cloning.clone_loss, made, settings, tmp_path, weights=cloning.WEIGHTS,
+                      log=Log(tmp_path, 120, board=False))
+    trainer.run()
+    assert trainer.metrics[-1]["action"] < 0.1 * trainer.metrics[0]["action"]
+    assert trainer.metrics[-1]["task"] < 0.2
+
+
+def test_a_clone_with_adapters_leaves_the_base_as_it_was(data, tmp_path):
+    model = tiny_models.make(**FIT, vision="clip")
+    add_lora(model, "vision", rank=2, dropout=0.0)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    made = cloning.Demonstrations(data, model, 4, camera="front")
+    trainer = Trainer(model, cloning.clone_loss, made, Settings(4, learning_rate=1e-2, warmup=1, log_every=2), tmp_path,
+                      weights=cloning.WEIGHTS, log=Log(tmp_path, 4, board=False))
+    trainer.run()
+    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    base = {name for name in before if name.startswith("vision.model.") and ".lora_" not in name}
+    assert base and not changed & base
+    assert any(".lora_B" in name for name in changed) and any(name.startswith("trunk") for name in changed)
+    batch = made.batch(0)
+    model.eval()
+    wanted = model(batch.pixels, batch.ids, batch.mask, batch.state).actions
+    trainer.export(tmp_path / "policy")
+    whole = from_pretrained(tmp_path / "policy")
+    torch.testing.assert_close(whole(batch.pixels, batch.ids, batch.mask, batch.state).actions, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_clone_leaves_a_policy_with_the_statistics_of_its_state(folder, tmp_path, monkeypatch):
+    from vla_ros.training import log
+    monkeypatch.setattr(log.importlib.util, "find_spec", lambda name: None)  # no TensorBoard: it takes seconds
+    settings = Settings(2, warmup=1, log_every=1, evaluate_every=1, average=0.9)
+    config = tiny_models.tiny(**FIT, language="lstm")  # its words are those of the demonstrations
+    trainer = cloning.clone(folder, tmp_path, settings, config=config, batch=2, camera="front", held_out=0.4)
+    assert "held_out" in trainer.metrics[-1]
+    whole = from_pretrained(tmp_path / "policy")
+    state = whole.statistics["state"]["linear.x"]
+    assert state == pytest.approx({"mean": 0.315, "std": 0.2351, "min": 0.0, "max": 0.8}, abs=1e-3)
+    assert whole.tokenizer.encode("turn left") and not (tmp_path / "policy" / "state.json").exists()
+    rows = json.loads((tmp_path / "policy" / "config.json").read_text())
+    assert rows["channels"] == ["angular.z", "linear.x"]
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"camera": "left"}, "no camera 'left'; it has front, wrist"), ({"camera": None}, "has 2 cameras"),
+    ({"channels": ("angular.z", "gripper")}, "drives gripper"), ({"state": ("battery",)}, "state has battery"),
+    ({"step": 0.25}, "0.25 s apart"), ({"step": 0.01}, "0.01 s apart"), ({"low": (-0.1, -0.2)}, "bounds it by -0.1 and 1")])
+def test_data_that_does_not_fit_the_config_is_refused(data, changes, said):
+    config = tiny_models.tiny(**(FIT | {name: value for name, value in changes.items() if name != "camera"}))
+    with pytest.raises(ValueError, match=said):
+        cloning.check_fit(data, config, changes.get("camera", "front"))
+
+
+def test_words_that_the_model_does_not_know_are_refused(data, tmp_path):
+    strange = demonstrations.write(tmp_path / "strange", tasks=("go", "polish the chandelier", "go"))
+    with pytest.raises(ValueError, match="polish"):
+        cloning.Demonstrations(Dataset(strange), tiny_models.make(**FIT), 2, camera="front")
+
+
+def test_a_config_made_for_a_dataset_fits_it(data):
+    assert cloning.check_fit(data, cloning.config_for(data), "front") == ("front", 1)
