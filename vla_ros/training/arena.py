@@ -15,17 +15,17 @@ from vla_ros.core.types import ActionChunk, to_nanoseconds
 from vla_ros.models.vla import VLA
 from vla_ros.policies.intent import Intent
 from vla_ros.policies.progress import Progress
-from vla_ros.policies.vla import STILL, actions, look
+from vla_ros.policies.vla import actions, look
 from vla_ros.sim.episode import obey
 from vla_ros.sim.expert import ID
 from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, UNSEEN_PAIRS, intent_of
-from vla_ros.sim.tasks import judge
+from vla_ros.sim.tasks import STILL_ANGULAR, STILL_LINEAR, judge
 from vla_ros.sim.world import World, WorldState
 from vla_ros.training.drive import PERIOD, TICK, read
 from vla_ros.training.frames import COLOURS, SHAPES, make_world, scene_for
 from vla_ros.training.labels import phrase
 
-SETTLED, IDLE = 4, 18  # pictures: done for so many in a row ends an episode, and so does standing still undone
+SETTLED, IDLE = 4, 18  # pictures: done for so many in a row ends an episode, and so does standing undone for longer
 LATEST = 5  # ticks until a chunk is obeyed, at most
 Choose = Callable[[Tensor, np.random.Generator], Tensor]  # trunk's inputs A x F -> chunks A x T x C
 
@@ -111,12 +111,11 @@ class Arena:
         with torch.no_grad():
             chunks = choose(met, rng)
         values = actions(output._replace(actions=chunks), progress)
-        still = (output.actions[:, 0, :2].abs() < torch.tensor(STILL)).all(-1)
         for index, one in enumerate(fleet):
             self._move(one, values[index], rng)
             one.episode.inputs.append(met[index])
             one.episode.chunks.append(chunks[index])
-            self._judge(one, bool(still[index]))
+            self._judge(one)
 
     def _move(self, one: Try, rows: NDArray[np.float32], rng: np.random.Generator) -> None:
         """Until the next picture; the chunk arrives a little late, as on a real robot."""
@@ -130,12 +129,14 @@ class Arena:
             world.step(TICK)
         one.chunk = newest
 
-    def _judge(self, one: Try, still: bool) -> None:
-        verdict = judge(one.intent, one.start, one.world.state())
+    def _judge(self, one: Try) -> None:
+        now = one.world.state()
+        verdict = judge(one.intent, one.start, now)
         gained = one.distance - verdict.distance - self.reward.time * PERIOD
         one.distance = verdict.distance
         one.settled = one.settled + 1 if verdict.done else 0
-        one.idle = one.idle + 1 if still and not verdict.done else 0
+        still = abs(now.linear) < STILL_LINEAR and abs(now.angular) < STILL_ANGULAR and not verdict.done
+        one.idle = max(0, one.idle + (1 if still else -1))  # noise moves a robot that means to stand, now and then
         one.episode.success = one.settled >= SETTLED
         one.over = one.episode.success or one.idle >= IDLE
         one.episode.rewards.append(gained + self.reward.done * one.episode.success)
