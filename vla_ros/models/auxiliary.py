@@ -32,10 +32,21 @@ class Auxiliary(nn.Module):
         super().__init__()
         width = config.width
         self.cells = nn.Linear(width, COLOURS + SHAPES + 2)
-        self.words = nn.Linear(width, TASKS + COLOURS + SHAPES + 2)
+        quarter = width // 4  # of pooled: the first is to hold the colour, the second the shape, and neither the other
+        self.colour, self.shape = nn.Linear(quarter, COLOURS + 1), nn.Linear(quarter, SHAPES + 1)
+        self.task = nn.Linear(width - 2 * quarter, TASKS)
         self.found = nn.Linear(width, 3)
 
     def forward(self, vision: Tensor, fused: Tensor, pooled: Tensor) -> AuxiliaryOutput:
-        cells, words, found = self.cells(vision).float(), self.words(pooled).float(), self.found(fused).float()
-        task, colour, shape = words.split((TASKS, COLOURS + 1, SHAPES + 1), -1)
-        return AuxiliaryOutput(cells[..., : COLOURS + 1], cells[..., COLOURS + 1 :], task, colour, shape, found[:, 2], found[:, :2])
+        cells, found = self.cells(vision).float(), self.found(fused).float()
+        return AuxiliaryOutput(cells[..., : COLOURS + 1], cells[..., COLOURS + 1 :], self.tasks(pooled),
+                               *self.named(pooled), found[:, 2], found[:, :2])
+
+    def tasks(self, pooled: Tensor) -> Tensor:
+        """Logits B x 13: which kind of instruction the words are, the last for none."""
+        return self.task(pooled[:, 2 * self.colour.in_features :]).float()
+
+    def named(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits B x 7 and B x 4: the colour and the shape that the words name."""
+        quarter = self.colour.in_features
+        return self.colour(pooled[:, :quarter]).float(), self.shape(pooled[:, quarter : 2 * quarter]).float()

@@ -132,7 +132,7 @@ class Vla:
         """The words as the model reads them. Raises ValueError for words that it does not know or that say nothing to it."""
         import torch
 
-        from vla_ros.models.auxiliary import OBJECT_TASKS, TASKS
+        from vla_ros.models.auxiliary import OBJECT_TASKS
         from vla_ros.models.lexicon import encode
 
         ids = torch.tensor([encode(text)])
@@ -140,7 +140,7 @@ class Vla:
         with torch.inference_mode():
             words, pooled = self._model.read(ids, mask)
             if self._model.auxiliary is not None:
-                task = self._model.auxiliary.words(pooled)[0, :TASKS].softmax(-1)
+                task = self._model.auxiliary.tasks(pooled)[0].softmax(-1)
                 self._wants_object = int(task.argmax()) < OBJECT_TASKS
                 if float(task[:-1].max()) < SURE:
                     raise ValueError(f"the words {text[:80]!r} say nothing that this policy can do; {EXAMPLES}")

@@ -44,8 +44,8 @@ def losses(model: VLA, batch: Batch) -> dict[str, Tensor]:
 def unclear(model: VLA, ids: Tensor, mask: Tensor) -> Tensor:
     """Words that say nothing must be told from instructions."""
     _, pooled = model.read(ids, mask)
-    task = model.auxiliary.words(pooled).float()[:, : UNCLEAR + 1]
-    return F.cross_entropy(task, torch.full((len(ids),), UNCLEAR))
+    assert model.auxiliary is not None
+    return F.cross_entropy(model.auxiliary.tasks(pooled), torch.full((len(ids),), UNCLEAR))
 
 
 def total(parts: dict[str, Tensor]) -> Tensor:
