@@ -1,4 +1,4 @@
-"""What only training and evaluation ask of the features: it teaches the parts what to look for and shows what they found."""
+"""What training and evaluation ask of the features: it teaches the parts what to look for and shows what they found."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -13,8 +13,8 @@ COLOURS, SHAPES = 6, 3
 
 
 class AuxiliaryOutput(NamedTuple):
-    """Logits: cell_colour B x N x 7 and cell_shape B x N x 4 (last: no object), task B x 13, colour B x 7 and shape B x 4 of the
-    words (last: none named), contact B (the target is at the fingers); target B x 2 (m: ahead, left)."""
+    """Logits: cell_colour B x N x 7 and cell_shape B x N x 4 (last: no object), task B x 13, colour B x 7 and shape
+    B x 4 of the words (last: none named), contact B (the target is at the fingers); target B x 2 (m: ahead, left)."""
 
     cell_colour: Tensor
     cell_shape: Tensor
@@ -39,8 +39,8 @@ class Auxiliary(nn.Module):
 
     def forward(self, vision: Tensor, fused: Tensor, pooled: Tensor) -> AuxiliaryOutput:
         cells, found = self.cells(vision).float(), self.found(fused).float()
-        return AuxiliaryOutput(cells[..., : COLOURS + 1], cells[..., COLOURS + 1 :], self.tasks(pooled),
-                               *self.named(pooled), found[:, 2], found[:, :2])
+        return AuxiliaryOutput(*cells.split((COLOURS + 1, SHAPES + 1), -1), self.tasks(pooled), *self.named(pooled),
+                               found[:, 2], found[:, :2])
 
     def tasks(self, pooled: Tensor) -> Tensor:
         """Logits B x 13: which kind of instruction the words are, the last for none."""

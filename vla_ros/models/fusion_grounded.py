@@ -1,4 +1,4 @@
-"""The grounded fusion: the words look for their object in the picture, and the place that they find is named in cells."""
+"""The grounded fusion: the words look for their object in the picture, and where they find it is named in cells."""
 from __future__ import annotations
 
 import torch
@@ -10,9 +10,9 @@ from vla_ros.models.config import VLAConfig
 class GroundedFusion(nn.Module):
     """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D and attention logits B x (N + 1).
 
-    There may be several instructions a picture: words, pooled and mask then have a whole multiple of B rows, picture by picture.
-
-    One softmax over the cells and "nowhere": what the words ask for adds up in a cell, its colour *and* its shape.
+    There may be several instructions a picture: words, pooled and mask then have a whole multiple of B rows, picture by
+    picture. One softmax over the cells and "nowhere": what the words ask for adds up in a cell, its colour *and* its
+    shape.
     Option: `map` (channels of the coarse map of everything else in the room).
     """
 
@@ -20,21 +20,18 @@ class GroundedFusion(nn.Module):
 
     def __init__(self, config: VLAConfig, grid: tuple[int, int] | None) -> None:
         super().__init__()
-        options = dict(config.fusion_options)
-        depth = options.pop("map", 6)
-        if options:
-            raise ValueError(f"grounded fusion has no option {sorted(options)[0]!r}; it has map")
         if grid is None:
             raise ValueError(f"grounded fusion needs cells of a picture, and vision {config.vision!r} gives none")
-        width, cells = config.width, grid[0] * grid[1]
-        rows, columns = torch.meshgrid(torch.linspace(-1, 1, grid[0]), torch.linspace(-1, 1, grid[1]), indexing="ij")
-        self.register_buffer("place", torch.stack([columns, rows], -1).flatten(0, 1), persistent=False)
+        width, depth, cells = config.width, config.options("fusion")["map"], grid[0] * grid[1]
+        down, across = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in grid), indexing="ij")
+        self.register_buffer("place", torch.stack([across, down], -1).flatten(0, 1), persistent=False)  # N x 2
         self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
         self.value = nn.Linear(width, width)
         self.nowhere = nn.Linear(width, 1)
         self.thin = nn.Linear(width, depth)
         self.room = nn.Linear(depth * cells, width)
-        self.merge = nn.Sequential(nn.Linear(3 * width + 3, 2 * width), nn.ReLU(), nn.Linear(2 * width, width), nn.LayerNorm(width))
+        self.merge = nn.Sequential(nn.Linear(3 * width + 3, 2 * width), nn.ReLU(), nn.Linear(2 * width, width),
+                                   nn.LayerNorm(width))
 
     def forward(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         keys, values = self.key(vision), self.value(vision)

@@ -11,21 +11,18 @@ from vla_ros.models.lexicon import CONCEPT_OF, CONCEPTS, LENGTH, WORDS
 class SmallLanguage(nn.Module):
     """ids, mask B x L (mask true at words) -> words B x L x D and pooled B x D.
 
-    A word's embedding is that of its meaning in the lexicon plus one of its own, which starts at zero and is dropped at random:
-    a word that no demonstration used is read as its meaning. What is read out is what the words mean alone; their sentence only
-    says which ones to read: "green" beside a word that it was never trained with is still green. Options: `slots` (questions), `word_dropout`.
+    A word's embedding is that of its meaning in the lexicon plus one of its own, which starts at zero and is dropped at
+    random: a word that no demonstration used is read as its meaning. What is read out is what the words mean alone, a
+    part of `pooled` for each question; their sentence only says which ones to read: "green" beside a word that it was
+    never trained with is still green. Options: `slots` (questions), `word_dropout`.
     """
 
     concept_of: Tensor
 
     def __init__(self, config: VLAConfig) -> None:
         super().__init__()
-        options = dict(config.language_options)
-        slots = options.pop("slots", 4)
-        self.word_dropout = options.pop("word_dropout", 0.3)
-        if options:
-            raise ValueError(f"small language has no option {sorted(options)[0]!r}; it has slots, word_dropout")
-        width = config.width
+        options, width = config.options("language"), config.width
+        slots, self.word_dropout = options["slots"], options["word_dropout"]
         self.register_buffer("concept_of", torch.tensor(CONCEPT_OF), persistent=False)
         self.concepts = nn.Embedding(len(CONCEPTS), width)
         self.own = nn.Embedding(len(WORDS), width)

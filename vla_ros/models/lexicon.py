@@ -1,4 +1,4 @@
-"""The words that the small language encoder knows, grouped by meaning. No torch here: the policy asks it about words too.
+"""The words that the small language encoder knows, grouped by meaning. No torch here.
 
 A word that means different things in different places ("can", "close", "right") is a group of its own.
 """
@@ -84,6 +84,7 @@ there: there
 """
 
 LENGTH = 20  # words of an instruction, at most
+EXAMPLES = "try 'go to the red block', 'face the blue ball', 'grab the yellow can', 'turn left', 'go back'"
 _GROUPS = [line.split(":") for line in MEANINGS.strip().splitlines()]
 CONCEPTS = ("", *(name for name, _ in _GROUPS))  # the first is padding
 _PAIRS = [(word, index + 1) for index, (_, words) in enumerate(_GROUPS) for word in words.split()]
@@ -99,13 +100,13 @@ def words_of(text: str) -> list[str]:
 
 
 def encode(text: str) -> list[int]:
-    """The ids of the words. Raises ValueError that names the words it does not know, or says that there are too many."""
+    """The ids of the words. Raises ValueError that names the words it does not know, or says that there are too
+    many."""
     words = words_of(text)
     unknown = [word for word in words if word not in _IDS]
     if unknown:
-        names = ", ".join(f"'{word[:20]}'" for word in dict.fromkeys(unknown))
-        raise ValueError(f"the policy does not know {'the word' if len(set(unknown)) == 1 else 'the words'} {names}; "
-                         "try 'go to the red block', 'face the blue ball', 'grab the green can', 'turn left', 'go back'")
+        names = [f"'{word[:20]}'" for word in dict.fromkeys(unknown)]
+        raise ValueError(f"the policy does not know the word{'s'[len(names) == 1:]} {', '.join(names)}; {EXAMPLES}")
     if len(words) > LENGTH:
         raise ValueError(f"the instruction has {len(words)} words; use at most {LENGTH}")
     return [_IDS[word] for word in words]

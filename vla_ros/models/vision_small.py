@@ -19,14 +19,11 @@ class SmallVision(nn.Module):
 
     def __init__(self, config: VLAConfig) -> None:
         super().__init__()
-        options = dict(config.vision_options)
-        first, second = options.pop("channels", (24, 48))
-        if options:
-            raise ValueError(f"small vision has no option {sorted(options)[0]!r}; it has channels")
+        first, second = config.options("vision")["channels"]
         height, width = config.image_size
         if height % STRIDE or width % STRIDE:
-            raise ValueError(f"small vision cuts the picture into cells of {STRIDE} pixels, and {height} x {width} is no whole "
-                             f"number of them; give multiples of {STRIDE}")
+            raise ValueError(f"small vision cuts the picture into cells of {STRIDE} pixels, and {height} x {width} is "
+                             f"no whole number of them; give multiples of {STRIDE}")
         self.grid = (height // STRIDE, width // STRIDE)
         depth = config.width
         self.convolutions = nn.Sequential(
@@ -35,8 +32,8 @@ class SmallVision(nn.Module):
             nn.Conv2d(second, depth, 3, stride=2, padding=1), nn.ReLU(),
             nn.Conv2d(depth, depth, 3, padding=1), nn.ReLU(),
         )
-        rows, columns = torch.meshgrid(torch.linspace(-1, 1, self.grid[0]), torch.linspace(-1, 1, self.grid[1]), indexing="ij")
-        self.register_buffer("place", torch.stack([columns, rows], -1).flatten(0, 1), persistent=False)  # N x 2
+        down, across = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in self.grid), indexing="ij")
+        self.register_buffer("place", torch.stack([across, down], -1).flatten(0, 1), persistent=False)  # N x 2
         self.where = nn.Linear(2, depth)
         self.norm = nn.LayerNorm(depth)
 

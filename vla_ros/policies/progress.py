@@ -14,8 +14,9 @@ MOST = 8.0  # units
 class Progress:
     """Follows odometry from one instruction to the next; all that it needs is that `move` sees every picture's pose.
 
-    `turned` (rad, full turns counted), `travelled` (m along the heading), `carried` (m driven with the target at the fingers), `side`
-    (+1: the target was last seen left, or never), `command` (of the gripper, 0 … 1), `opening` (likewise, measured).
+    `turned` (rad, full turns counted), `travelled` (m along the heading), `carried` (m driven with the target at the
+    fingers), `side` (+1: the target was last seen left, or never), `command` (of the gripper, 0 … 1), `opening`
+    (likewise, measured).
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,8 @@ class Progress:
         self._pose: tuple[float, float, float] | None = None
 
     def move(self, state: Mapping[str, float]) -> None:
-        """Take in odometry (`odom.x`, `odom.y`, `odom.yaw`) and `gripper_joint`. Raises ValueError where odometry is missing."""
+        """Take in odometry (`odom.x`, `odom.y`, `odom.yaw`) and `gripper_joint`. Raises ValueError where odometry is
+        missing."""
         try:
             pose = state["odom.x"], state["odom.y"], state["odom.yaw"]
         except KeyError as missing:
@@ -61,6 +63,6 @@ class Progress:
 
     def features(self) -> dict[str, float]:
         """What the model is told, by name, each over its scale."""
-        values = {"gripper": self.opening, "gripper_command": self.command or 0.0, "turned": self.turned, "travelled": self.travelled,
-                  "carried": self.carried, "side": self.side}
+        values = {"gripper": self.opening, "gripper_command": self.command or 0.0, "turned": self.turned,
+                  "travelled": self.travelled, "carried": self.carried, "side": self.side}
         return {name: min(max(value / SCALES[name], -MOST), MOST) for name, value in values.items()}

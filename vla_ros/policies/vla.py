@@ -12,33 +12,38 @@ from numpy.typing import NDArray
 
 from vla_ros.core.types import ActionChunk, Observation, to_nanoseconds
 from vla_ros.policies.base import PolicySpec
-from vla_ros.policies.progress import Progress
+from vla_ros.policies.progress import SCALES, Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vla_ros.models.config import VLAConfig
     from vla_ros.models.vla import VLA, VLAOutput
 
+BOX = Path(__file__).parents[1] / "models" / "box"  # the checkpoint that comes with the package
+OPTIONS = {"checkpoint": "", "threads": 1}
 STILL = (0.02, 0.03)  # m/s, rad/s: the model never means less than this, and a robot that is done must stand
 SEARCH_MOST = 2 * math.pi + 0.6  # rad turned without seeing the target until the policy gives up
 SURE = 0.5  # of the words being an instruction at all
+NEEDS = {"language": "small", "fusion": "grounded", "auxiliary": True, "channels": ("linear.x", "angular.z", "gripper")}
 
 
 def look(model: VLA, pictures: Sequence[NDArray[np.uint8]], read: tuple[Tensor, Tensor, Tensor],
          progress: Sequence[Progress]) -> VLAOutput:
-    """One step of the model for several robots: pictures B of H x W x 3, what it read (words, pooled, mask) and their progress."""
+    """One step of the model for several robots: B pictures of H x W x 3, what it read (words, pooled, mask) and how far
+    each has come."""
     import torch
 
     pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
-    names = model.config.state
     features = [one.features() for one in progress]
-    state = torch.tensor([[one[name] for name in names] for one in features])
+    state = torch.tensor([[one[name] for name in model.config.state] for one in features])
     with torch.inference_mode():
         return model.act(model.see(pixels), *read, state)
 
 
 def actions(output: VLAOutput, progress: Sequence[Progress]) -> NDArray[np.float32]:
-    """The chunks B x T x C; what the pictures showed goes into `progress`. The gripper is opened or closed, nothing between."""
+    """The chunks B x T x C; what the pictures showed goes into `progress`. The gripper opens or closes, nothing
+    between."""
     values = output.actions.numpy().copy()
     values[..., 2] = values[..., 2] > 0.5
     for channel, least in enumerate(STILL):
@@ -54,20 +59,18 @@ def actions(output: VLAOutput, progress: Sequence[Progress]) -> NDArray[np.float
     return values
 
 
-BOX = Path(__file__).parents[1] / "models" / "box"  # the checkpoint that comes with the package
-OPTIONS = {"checkpoint": "", "threads": 1}
-EXAMPLES = "try 'go to the red block', 'face the blue ball', 'grab the yellow can', 'turn left', 'go back'"
-
-
 class Vla:
-    """The policy. Options: `checkpoint` (a folder; default: the one that comes with the package), `threads` (of torch, 1)."""
+    """The policy. Options: `checkpoint` (a folder; default: the one that comes with the package), `threads` (of torch,
+    1)."""
 
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
-        """Reads the checkpoint's config alone: no torch is loaded."""
+        """Reads the checkpoint's config alone: no torch is loaded. Raises ValueError for a model that it cannot run."""
         from vla_ros.models.config import VLAConfig
 
-        config = VLAConfig.from_dict(json.loads((_folder(options) / "config.json").read_text(encoding="utf-8")))
+        folder = _folder(options)
+        config = VLAConfig.from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        _check(config, folder)
         return PolicySpec(config.channels, config.steps, to_nanoseconds(config.step), config.image_size, "pad")
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -90,13 +93,15 @@ class Vla:
     def _begin(self) -> None:
         self._generation: int | None = None
         self._read: tuple[Tensor, Tensor, Tensor] | None = None
+        self._wants_object = False
         self._lost = 0.0  # rad turned since the target was last seen
         self._progress.start()
 
     def predict(self, observation: Observation) -> ActionChunk:
         if observation.command.generation != self._generation:
             self._begin()
-            self._read = self._understood(observation.command.text) if observation.command.text.strip() else None
+            if observation.command.text.strip():
+                self._read, self._wants_object = self._understood(observation.command.text)
             self._generation = observation.command.generation  # only now: bad words are refused every time
         turned = self._progress.turned
         self._progress.move(observation.state)
@@ -108,18 +113,19 @@ class Vla:
             output = look(self._model, [image], self._read, [self._progress])
             rows = actions(output, [self._progress])[0]
             self._search(output, self._progress.turned - turned, rows)
-        return ActionChunk(observation.stamp, observation.command.generation, self._spec.channels, rows, self._spec.step, policy=self.name)
+        return ActionChunk(observation.stamp, observation.command.generation, self._spec.channels, rows,
+                           self._spec.step, policy=self.name)
 
     def explain(self, observation: Observation) -> dict[str, Any]:
         """What the model sees for the current instruction: where it attends and what it takes each cell for.
 
-        attention (rows x columns) and `nowhere` sum to 1; cell_colour and cell_shape are indices (the last: none); target (m: ahead,
-        left); completion 0 … 1. Moves nothing on.
+        attention (rows x columns) and `nowhere` sum to 1; cell_colour and cell_shape are indices (the last: none);
+        target (m: ahead, left); completion 0 … 1. Moves nothing on.
         """
         import torch
 
-        text = observation.command.text
-        output = look(self._model, [next(iter(observation.images.values()))], self._understood(text), [self._progress])
+        image, (read, _) = next(iter(observation.images.values())), self._understood(observation.command.text)
+        output = look(self._model, [image], read, [self._progress])
         assert output.attention is not None and output.auxiliary is not None
         rows, columns = self._model.vision.grid
         attention, extra = output.attention.softmax(-1)[0], output.auxiliary
@@ -128,32 +134,35 @@ class Vla:
                 "cell_shape": extra.cell_shape[0].argmax(-1).reshape(rows, columns).numpy(),
                 "target": tuple(extra.target[0].tolist()), "completion": float(torch.sigmoid(output.completion[0]))}
 
-    def _understood(self, text: str) -> tuple[Tensor, Tensor, Tensor]:
-        """The words as the model reads them. Raises ValueError for words that it does not know or that say nothing to it."""
+    def _understood(self, text: str) -> tuple[tuple[Tensor, Tensor, Tensor], bool]:
+        """The words as the model reads them, and whether they are about an object. Raises ValueError for words that it
+        does not know or that say nothing to it."""
         import torch
 
         from vla_ros.models.auxiliary import OBJECT_TASKS
-        from vla_ros.models.lexicon import encode
+        from vla_ros.models.lexicon import EXAMPLES, encode
 
         ids = torch.tensor([encode(text)])
         mask = torch.ones_like(ids, dtype=torch.bool)
         with torch.inference_mode():
             words, pooled = self._model.read(ids, mask)
-            if self._model.auxiliary is not None:
-                task = self._model.auxiliary.tasks(pooled)[0].softmax(-1)
-                self._wants_object = int(task.argmax()) < OBJECT_TASKS
-                if float(task[:-1].max()) < SURE:
-                    raise ValueError(f"the words {text[:80]!r} say nothing that this policy can do; {EXAMPLES}")
-        return words, pooled, mask
+            assert self._model.auxiliary is not None
+            task = self._model.auxiliary.tasks(pooled)[0].softmax(-1)
+        if float(task[:-1].max()) < SURE:
+            raise ValueError(f"the words {text[:80]!r} say nothing that this policy can do; {EXAMPLES}")
+        return (words, pooled, mask), int(task.argmax()) < OBJECT_TASKS
 
     def _search(self, output: VLAOutput, turned: float, rows: NDArray[np.float32]) -> None:
         """Counts how far it turned without seeing what it looks for. Raises ValueError after a full circle."""
         assert output.attention is not None
-        searching = float(output.attention.softmax(-1)[0, -1]) > 0.5 and not rows[:, 0].any() and bool(rows[:, 1].any())
+        nowhere = float(output.attention.softmax(-1)[0, -1]) > 0.5
+        searching = nowhere and not rows[:, 0].any() and bool(rows[:, 1].any())
         self._lost = self._lost + abs(turned) if searching and self._wants_object else 0.0
         if self._lost > SEARCH_MOST:
             self._lost = 0.0
-            raise ValueError("the policy turned a full circle and did not see what the words name; bring it into view or name another object")
+            raise ValueError("the policy turned a full circle and did not see what the words name; bring it into view, "
+                             "or name another object")
+
 
 def _folder(options: Mapping[str, Any]) -> Path:
     unknown = sorted(set(options) - set(OPTIONS))
@@ -161,5 +170,18 @@ def _folder(options: Mapping[str, Any]) -> Path:
         raise ValueError(f"policy 'vla' has no option {unknown[0]!r}; it has {', '.join(OPTIONS)}")
     folder = Path(options.get("checkpoint") or BOX).expanduser()
     if not (folder / "config.json").is_file():
-        raise ValueError(f"policy 'vla': checkpoint is {str(folder)!r}, and there is no config.json; give a folder that vla train wrote")
+        raise ValueError(f"policy 'vla': checkpoint is {str(folder)!r}, and there is no config.json; give a folder "
+                         "that vla train wrote")
     return folder
+
+
+def _check(config: VLAConfig, folder: Path) -> None:
+    """Raises ValueError for a model that sees, hears or drives otherwise than the one in the box."""
+    for name, needed in NEEDS.items():
+        if getattr(config, name) != needed:
+            raise ValueError(f"policy 'vla' runs models with {name} {needed!r}, and the one in {str(folder)!r} has "
+                             f"{getattr(config, name)!r}; give a checkpoint of vla train box or reinforce")
+    unknown = [name for name in config.state if name not in SCALES]
+    if unknown:
+        raise ValueError(f"policy 'vla' tells a model {', '.join(SCALES)}, and the one in {str(folder)!r} wants "
+                         f"{unknown[0]!r}; give a checkpoint of vla train box or reinforce")

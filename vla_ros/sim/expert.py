@@ -1,7 +1,7 @@
 """The expert that demonstrates: what to do now, from the truth, for many robots and instructions at once.
 
-It sees only what the camera sees: a target out of view is searched for by turning. What it does depends on the moment alone (and
-on how far the robot came since the instruction), so that any moment can be labelled for any instruction.
+It sees only what the camera sees: a target out of view is searched for by turning. What it does depends on the moment
+alone (and on how far the robot came since the instruction), so that any moment can be labelled for any instruction.
 """
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ CLEARANCE = 0.27  # m from the path's middle to an object beside it
 CONTACT_AHEAD, CONTACT_LEFT = 0.34, 0.06  # m: nearer than this the target is at the fingers
 CARRY = 0.30  # m that a push drives on from there
 ID = {kind: index for index, kind in enumerate(KINDS)}
+TURNS = [ID[kind] for kind in ("turn_left", "turn_right", "turn_around")]
+DRIVES = [ID[kind] for kind in ("forward", "back")]
 AMOUNT = np.array([{"turn_right": -1.0, "back": -1.0}.get(kind, 1.0) * AMOUNTS.get(kind, 0.0) for kind in KINDS])
 
 
@@ -28,7 +30,8 @@ class Situation:
     """B moments. `ahead`, `left` (m) place the target from base_link, `others` B x K x 2 the other objects (NaN: none).
 
     `opening` is the gripper's (0 … 1), `command` what it was last told; since the instruction the robot `turned` (rad),
-    `travelled` (m along its heading) and `carried` (m driven with the target at its fingers); `side` (+1 left) is where to search.
+    `travelled` (m along its heading) and `carried` (m driven with the target at its fingers); `side` (+1 left) is where
+    to search.
     """
 
     kind: NDArray[np.int64]
@@ -69,11 +72,10 @@ def decide(now: Situation) -> Array:
             if name in ("grab", "push"):
                 action[lost, 2] = 1.0
     to_turn = AMOUNT[kind] - now.turned
-    turning = np.isin(kind, [ID[name] for name in ("turn_left", "turn_right", "turn_around")]) & (np.abs(to_turn) > 0.03)
+    turning = np.isin(kind, TURNS) & (np.abs(to_turn) > 0.03)
     action[turning, 1] = _clip(2.0 * to_turn[turning], 0.08, TURN)
     to_drive = AMOUNT[kind] - now.travelled
-    driving = np.isin(kind, [ID["forward"], ID["back"]])
-    moving = driving & (np.abs(to_drive) > 0.015)
+    moving = np.isin(kind, DRIVES) & (np.abs(to_drive) > 0.015)
     action[moving, 0] = _clip(1.2 * to_drive[moving], 0.05, 0.35)
     action[moving, 1] = _clip(-1.5 * now.turned[moving], 0.0, 0.3)
     action[kind == ID["open"], 2] = 1.0
@@ -92,7 +94,8 @@ def _around(now: Situation, distance: Array, bearing: Array) -> Array:
     x, y = now.others[..., 0], now.others[..., 1]
     with np.errstate(invalid="ignore"):
         ahead, left = x * cos + y * sin, y * cos - x * sin
-        blocking = in_view(x, y) & (np.abs(left) < CLEARANCE) & (ahead > -0.1) & (ahead < distance[:, None] - 0.15) & (ahead > 0.12)
+        between = (ahead > 0.12) & (ahead < distance[:, None] - 0.15)
+        blocking = in_view(x, y) & (np.abs(left) < CLEARANCE) & between
     ahead = np.where(blocking, ahead, np.inf)
     first = ahead.argmin(1)
     rows = np.arange(len(first))
@@ -183,16 +186,18 @@ def rollout(now: Situation, steps: int, step: float) -> Array:
 
 
 def _move(now: Situation, action: Array, step: float) -> Situation:
-    """The moment one step later: the robot on its arc, the target pushed along by the palm, the gripper at its speed."""
+    """One step later: the robot on its arc, the target pushed along by the palm, the gripper at its speed."""
     drive, turn = action[:, 0] * step, action[:, 1] * step
     contact = at_fingers(now.ahead, now.left)
     ahead, left = _seen_from(now.ahead, now.left, drive, turn)
     pushed = (ahead < 0.20) & (np.abs(left) < 0.05) & (drive > 0)
     others = np.stack(_seen_from(now.others[..., 0], now.others[..., 1], drive[:, None], turn[:, None]), -1)
-    reach = np.where(contact & (np.abs(now.left) < 0.04) & (now.ahead < 0.26), 0.65, 0.0)  # fingers close on an object, not on nothing
-    opening = np.clip(now.opening + np.clip(action[:, 2] - now.opening, -1.5 * step, 1.5 * step), np.minimum(reach, now.opening), 1.0)
-    return replace(now, ahead=np.where(pushed, 0.20, ahead), left=left, others=others, opening=opening, command=action[:, 2],
-                   turned=now.turned + turn, travelled=now.travelled + drive, carried=now.carried + np.where(contact, np.maximum(drive, 0), 0))
+    # Fingers close on an object as far as it is wide, and on nothing all the way.
+    width = np.where(contact & (np.abs(now.left) < 0.04) & (now.ahead < 0.26), 0.65, 0.0)
+    moved = now.opening + np.clip(action[:, 2] - now.opening, -1.5 * step, 1.5 * step)
+    return replace(now, ahead=np.where(pushed, 0.20, ahead), left=left, others=others, command=action[:, 2],
+                   opening=np.clip(moved, np.minimum(width, now.opening), 1.0), turned=now.turned + turn,
+                   travelled=now.travelled + drive, carried=now.carried + np.where(contact, np.maximum(drive, 0), 0))
 
 
 def _seen_from(ahead: Array, left: Array, drive: Array, turn: Array) -> tuple[Array, Array]:

@@ -1,7 +1,8 @@
 """How people say what they want: instructions with their intent, and which of them training never sees.
 
-Four splits. `known`: phrasings of training. `recombined`: its words and templates in combinations that it never saw. `synonyms`: at
-least one word that no training phrase uses. `pairs`: a colour and a shape that training never names together.
+Four splits. `known`: phrasings of training. `recombined`: its words and templates in combinations that it never saw.
+`synonyms`: at least one word that no training phrase uses. `pairs`: a colour and a shape that training never names
+together.
 """
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ import numpy as np
 from vla_ros.policies.intent import DEFAULT_ANGLE, DEFAULT_DISTANCE, Intent
 
 SPLITS = ("known", "recombined", "synonyms", "pairs")
-KINDS = ("go_to", "face", "grab", "push", "turn_left", "turn_right", "turn_around", "forward", "back", "open", "close", "stop")
+KINDS = ("go_to", "face", "grab", "push", "turn_left", "turn_right", "turn_around", "forward", "back", "open", "close",
+         "stop")
 OBJECT_KINDS = KINDS[:4]
 UNSEEN_PAIRS = (("green", "cylinder"), ("purple", "block"), ("orange", "ball"))
 RECOMBINED_SHARE = 0.2  # of all texts, told by their hash; the salt is one with which every kind gets its share
@@ -22,8 +24,9 @@ SALT = 823
 
 # Slot -> words of training, words that it never sees.
 SLOTS: dict[str, tuple[str, str]] = {
-    "red": ("red crimson", "scarlet ruby"), "orange": ("orange", "tangerine amber"), "yellow": ("yellow", "golden lemon"),
-    "green": ("green", "emerald lime"), "blue": ("blue azure", "navy cobalt"), "purple": ("purple violet", "lilac"),
+    "red": ("red crimson", "scarlet ruby"), "orange": ("orange", "tangerine amber"),
+    "yellow": ("yellow", "golden lemon"), "green": ("green", "emerald lime"),
+    "blue": ("blue azure", "navy cobalt"), "purple": ("purple violet", "lilac"),
     "block": ("block cube box", "brick dice"), "ball": ("ball sphere", "orb globe"),
     "cylinder": ("cylinder can tube", "tin drum barrel"), "object": ("object thing one", "toy item"),
     "GO": ("go drive move travel roll head", "run come walk navigate proceed journey"),
@@ -31,42 +34,46 @@ SLOTS: dict[str, tuple[str, str]] = {
     "TURN": ("turn rotate spin", "pivot swivel"), "LOOK": ("look", "gaze"), "POINT": ("point", "aim"),
     "GRAB": ("grab grasp grip", "seize clutch snatch"), "TAKE": ("take fetch", "collect catch"),
     "PUSH": ("push shove", "nudge bump press"), "FORWARD": ("forward ahead", "forwards onward onwards"),
-    "BACK": ("back backwards", "backward"), "REVERSE": ("reverse", "retreat withdraw"), "ADVANCE": ("advance", "continue"),
-    "ROUND": ("around", "round"), "ANTICLOCKWISE": ("anticlockwise", "counterclockwise"),
+    "BACK": ("back backwards", "backward"), "REVERSE": ("reverse", "retreat withdraw"),
+    "ADVANCE": ("advance", "continue"), "ROUND": ("around", "round"),
+    "ANTICLOCKWISE": ("anticlockwise", "counterclockwise"),
     "OPEN": ("open", "unclench spread"), "RELEASE": ("release", "loosen"), "SHUT": ("close shut", "clench squeeze"),
     "GRIPPER": ("gripper hand", "claw pincers"), "FINGERS": ("fingers", "jaws"), "STOP": ("stop halt", "freeze"),
     "WAIT": ("wait stay", "pause"),
 }
 TEMPLATES: dict[str, tuple[str, ...]] = {
-    "go_to": ("GO TO {it}", "GO over TO {it}", "GO up TO {it}", "GO on TO {it}", "APPROACH {it}", "GO straight to {it}", "GO near {it}",
-              "GO next to {it}", "GO close to {it}", "get to {it}", "make your way TO {it}", "head for {it}"),
-    "face": ("face {it}", "LOOK at {it}", "LOOK TO {it}", "POINT at {it}", "POINT TO {it}", "TURN to {it}", "TURN towards {it}",
-             "TURN to face {it}", "TURN and face {it}", "TURN and LOOK at {it}"),
+    "go_to": ("GO TO {it}", "GO over TO {it}", "GO up TO {it}", "GO on TO {it}", "APPROACH {it}", "GO straight to {it}",
+              "GO near {it}", "GO next to {it}", "GO close to {it}", "get to {it}", "make your way TO {it}",
+              "head for {it}"),
+    "face": ("face {it}", "LOOK at {it}", "LOOK TO {it}", "POINT at {it}", "POINT TO {it}", "TURN to {it}",
+             "TURN towards {it}", "TURN to face {it}", "TURN and face {it}", "TURN and LOOK at {it}"),
     "grab": ("GRAB {it}", "TAKE {it}", "pick up {it}", "pick {it} up", "get {it}", "take hold {it}", "GRAB hold {it}",
              "GO and GRAB {it}", "GO and TAKE {it}", "GO and pick up {it}"),
-    "push": ("PUSH {it}", "PUSH {it} away", "PUSH {it} FORWARD", "PUSH on {it}", "PUSH at {it}", "GO and PUSH {it}", "PUSH {it} over",
-             "PUSH against {it}", "make {it} move", "PUSH {it} on"),
-    "turn_left": ("TURN left", "TURN to the left", "TURN to your left", "go left", "LOOK left", "LOOK to the left", "TURN ANTICLOCKWISE",
-                  "face left", "move to the left", "TURN on your left"),
-    "turn_right": ("TURN right", "TURN to the right", "TURN to your right", "go right", "LOOK right", "LOOK to the right", "TURN clockwise",
-                   "face right", "move to the right", "TURN on your right"),
-    "turn_around": ("TURN ROUND", "TURN back ROUND", "TURN right ROUND", "LOOK ROUND", "go ROUND", "TURN straight ROUND", "face ROUND",
-                    "TURN the way ROUND", "TURN your way ROUND", "TURN it ROUND"),
-    "forward": ("GO FORWARD", "GO straight", "GO straight FORWARD", "GO straight on", "GO on", "ADVANCE", "step FORWARD", "FORWARD",
-                "GO a step FORWARD", "straight FORWARD"),
-    "back": ("GO BACK", "back up", "back off", "REVERSE", "back away", "GO straight BACK", "step BACK", "GO a step BACK", "GO in reverse",
-             "step away"),
-    "open": ("OPEN the GRIPPER", "OPEN your GRIPPER", "OPEN the FINGERS", "RELEASE it", "let go", "let it go", "drop it", "RELEASE the object",
-             "OPEN up", "drop the object", "RELEASE"),
-    "close": ("SHUT the GRIPPER", "SHUT your GRIPPER", "SHUT the FINGERS", "SHUT your FINGERS", "SHUT it", "GRIPPER shut", "SHUT the open GRIPPER",
-              "let the GRIPPER SHUT", "make the GRIPPER close", "FINGERS close"),
-    "stop": ("STOP", "STOP now", "STOP there", "WAIT", "hold on", "hold still", "stay still", "STOP it", "STOP and WAIT", "WAIT a step", "STOP moving"),
+    "push": ("PUSH {it}", "PUSH {it} away", "PUSH {it} FORWARD", "PUSH on {it}", "PUSH at {it}", "GO and PUSH {it}",
+             "PUSH {it} over", "PUSH against {it}", "make {it} move", "PUSH {it} on"),
+    "turn_left": ("TURN left", "TURN to the left", "TURN to your left", "go left", "LOOK left", "LOOK to the left",
+                  "TURN ANTICLOCKWISE", "face left", "move to the left", "TURN on your left"),
+    "turn_right": ("TURN right", "TURN to the right", "TURN to your right", "go right", "LOOK right",
+                   "LOOK to the right", "TURN clockwise", "face right", "move to the right", "TURN on your right"),
+    "turn_around": ("TURN ROUND", "TURN back ROUND", "TURN right ROUND", "LOOK ROUND", "go ROUND",
+                    "TURN straight ROUND", "face ROUND", "TURN the way ROUND", "TURN your way ROUND", "TURN it ROUND"),
+    "forward": ("GO FORWARD", "GO straight", "GO straight FORWARD", "GO straight on", "GO on", "ADVANCE",
+                "step FORWARD", "FORWARD", "GO a step FORWARD", "straight FORWARD"),
+    "back": ("GO BACK", "back up", "back off", "REVERSE", "back away", "GO straight BACK", "step BACK",
+             "GO a step BACK", "GO in reverse", "step away"),
+    "open": ("OPEN the GRIPPER", "OPEN your GRIPPER", "OPEN the FINGERS", "RELEASE it", "let go", "let it go",
+             "drop it", "RELEASE the object", "OPEN up", "drop the object", "RELEASE"),
+    "close": ("SHUT the GRIPPER", "SHUT your GRIPPER", "SHUT the FINGERS", "SHUT your FINGERS", "SHUT it",
+              "GRIPPER shut", "SHUT the open GRIPPER", "let the GRIPPER SHUT", "make the GRIPPER close",
+              "FINGERS close"),
+    "stop": ("STOP", "STOP now", "STOP there", "WAIT", "hold on", "hold still", "stay still", "STOP it",
+             "STOP and WAIT", "WAIT a step", "STOP moving"),
 }
 POLITE_BEFORE = ("please", "now", "robot", "hey robot", "could you", "would you", "can you", "ok", "please robot")
 POLITE_AFTER = ("please", "now", "for me")
 POLITE_SHARE = 0.3
-AMOUNTS = {"turn_left": DEFAULT_ANGLE, "turn_right": DEFAULT_ANGLE, "turn_around": math.pi, "forward": DEFAULT_DISTANCE,
-           "back": DEFAULT_DISTANCE}
+AMOUNTS = {"turn_left": DEFAULT_ANGLE, "turn_right": DEFAULT_ANGLE, "turn_around": math.pi,
+           "forward": DEFAULT_DISTANCE, "back": DEFAULT_DISTANCE}
 _SLOT = re.compile(r"[A-Z]+")
 
 

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from vla_ros.sim import scene as scenes
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 HALF_WIDTH = math.tan(scenes.CAMERA_HFOV / 2)
 MIDDLE = 0.035  # m, of an object above the floor
 
 
-def project(ahead: Array, left: Array, height: float | Array = MIDDLE, aspect: float = 0.75) -> tuple[Array, Array, Array]:
-    """Points in metres from base_link -> column and row (-1 … 1 across the picture, right and down) and depth (m).
+def project(ahead: Array, left: Array, height: float | Array = MIDDLE, aspect: float = 0.75
+            ) -> tuple[Array, Array, Array]:
+    """Points in metres from base_link -> column, row (-1 … 1 across the picture, right and down) and depth (m).
 
     `aspect` is the picture's height over its width.
     """

@@ -149,14 +149,25 @@ class World:
             self._mj.mj_forward(self.model, self.data)
 
     def place_object(self, name: str, x: float, y: float, yaw: float = 0.0) -> None:
-        """Put the object `name` on the floor there (m, rad), standing still. Raises ValueError for a name not in the scene."""
-        placed = next((one for one in self.scene.objects if one.name == name), None)
-        if placed is None:
-            raise ValueError(f"the scene has no {name!r}; it has {', '.join(one.name for one in self.scene.objects)}")
+        """Put the object `name` on the floor there (m, rad). Raises ValueError for a name not in the scene."""
+        placed = self._placed(name)
         with self._lock:
             start = self._object_q[placed.slot]
-            self.data.qpos[start:start + 7] = (x, y, placed.height / 2, math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2))
+            self.data.qpos[start:start + 7] = (x, y, placed.height / 2,
+                                               math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2))
             self._mj.mj_forward(self.model, self.data)
+
+    def paint(self, name: str, colour: tuple[float, float, float]) -> None:
+        """Give the object `name` this colour (rgb, 0 … 1) until the next reset. Raises ValueError for a name not in
+        the scene."""
+        with self._lock:
+            self.model.geom_rgba[self._object_geom[self._placed(name).slot], :3] = colour
+
+    def _placed(self, name: str) -> scenes.Placement:
+        for placed in self.scene.objects:
+            if placed.name == name:
+                return placed
+        raise ValueError(f"the scene has no {name!r}; it has {', '.join(one.name for one in self.scene.objects)}")
 
     def place_gripper(self, opening: float) -> None:
         """Put the fingers `opening` metres apart, at once."""
