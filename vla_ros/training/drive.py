@@ -1,4 +1,4 @@
-"""A policy drives many simulated robots at once and its pictures are kept: the expert then labels what *it* met (DAgger).
+"""A policy drives many simulated robots at once and its pictures are kept: the expert labels what *it* met (DAgger).
 
 Ross et al., "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", 2011.
 """
@@ -44,32 +44,37 @@ def drive(model: VLA, size: tuple[int, int], count: int, seed: int, robots: int 
     rng = np.random.default_rng(seed)
     frames = Frames.empty(count, size)
     fleet = [Robot(make_world(size)) for _ in range(robots)]
+    progress = [robot.progress for robot in fleet]
     index = 0
     while index < count:
         pictures = []
         for robot in fleet:
             if robot.world.time - robot.began > LONGEST or robot.still > SETTLE or not robot.text:
                 _instruct(robot, rng)
-            odometry = robot.world.odometry()
-            robot.progress.move({"odom.x": odometry.x, "odom.y": odometry.y, "odom.yaw": odometry.yaw, **robot.world.joint_states()})
-            place = min(index, count - 1)
-            shoot(robot.world, frames, place)
+            place = min(index, count - 1)  # one that is not kept is written over
+            _meet(robot, frames, place)
             pictures.append(frames.images[place].copy())
-            one = robot.progress
-            frames.gripper[place] = one.opening, one.command or 0.0
-            frames.intent[place] = robot.intent
-            frames.progress[place] = one.turned, one.travelled, one.carried, one.side
             index += rng.random() < keep
-        values = actions(look(model, pictures, read(model, [robot.text for robot in fleet]), [robot.progress for robot in fleet]),
-                         [robot.progress for robot in fleet])
-        for robot, rows in zip(fleet, values):
+        output = look(model, pictures, read(model, [robot.text for robot in fleet]), progress)
+        for robot, rows in zip(fleet, actions(output, progress)):
             _go(robot, rows, model, rng)
     for robot in fleet:
         robot.world.close()
     return frames
 
 
+def _meet(robot: Robot, frames: Frames, place: int) -> None:
+    """Put down what the robot sees, was told and has done by now."""
+    odometry, one = robot.world.odometry(), robot.progress
+    one.move({"odom.x": odometry.x, "odom.y": odometry.y, "odom.yaw": odometry.yaw, **robot.world.joint_states()})
+    shoot(robot.world, frames, place)
+    frames.gripper[place] = one.opening, one.command or 0.0
+    frames.intent[place] = robot.intent
+    frames.progress[place] = one.turned, one.travelled, one.carried, one.side
+
+
 def read(model: VLA, texts: list[str]) -> tuple[Tensor, Tensor, Tensor]:
+    """Texts -> words, pooled and mask, as `look` wants them."""
     ids, mask = padded(texts)
     with torch.inference_mode():
         return (*model.read(ids, mask), mask)
@@ -85,7 +90,8 @@ def _instruct(robot: Robot, rng: np.random.Generator) -> None:
             robot.world.place_gripper(0.0)
             robot.progress.command = 0.0
     elif rng.random() < 0.3:
-        robot.world.place_robot(*rng.uniform(-1.2, 1.2, 2), rng.uniform(-3.14, 3.14))
+        x, y = (float(value) for value in rng.uniform(-1.2, 1.2, 2))
+        robot.world.place_robot(x, y, rng.uniform(-3.14, 3.14))
     objects = table(robot.world)
     kind, colour, shape, _ = choose(rng, objects, in_view(objects[:, 2], objects[:, 3]))
     robot.intent, robot.text = (kind, colour, shape), phrase(rng, kind, colour, shape)
@@ -96,9 +102,9 @@ def _instruct(robot: Robot, rng: np.random.Generator) -> None:
 
 def _go(robot: Robot, rows: np.ndarray, model: VLA, rng: np.random.Generator) -> None:
     """Obey the chunk until the next picture; it arrives a little late, as on a real robot."""
-    newest = ActionChunk(to_nanoseconds(robot.world.time), 1, model.config.channels, rows, to_nanoseconds(model.config.step))
+    seen, config = robot.world.time, model.config
+    newest = ActionChunk(to_nanoseconds(seen), 1, config.channels, rows, to_nanoseconds(config.step))
     late = rng.integers(1, 6) * TICK
-    seen = robot.world.time
     while robot.world.time - seen < PERIOD - 1e-6:
         if robot.world.time - seen >= late - 1e-6:
             robot.chunk = newest

@@ -1,8 +1,10 @@
-"""Every picture is labelled for several instructions at once: what the words are, what the expert would do, where to look."""
+"""Every picture is labelled for several instructions at once: the words, what the expert would do, where to look."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import product
 
 import numpy as np
 import torch
@@ -18,16 +20,18 @@ from vla_ros.training.frames import COLOURS, SHAPES, Frames
 
 STATE = tuple(SCALES)
 UNCLEAR = len(KINDS)  # the task of words that are no instruction
-KIND_SHARES = {"go_to": 0.17, "face": 0.16, "grab": 0.23, "push": 0.17, "turn_left": 0.05, "turn_right": 0.05, "turn_around": 0.05,
-               "forward": 0.04, "back": 0.04, "open": 0.02, "close": 0.02, "stop": 0.03}
+KIND_SHARES = {"go_to": 0.17, "face": 0.16, "grab": 0.23, "push": 0.17, "turn_left": 0.05, "turn_right": 0.05,
+               "turn_around": 0.05, "forward": 0.04, "back": 0.04, "open": 0.02, "close": 0.02, "stop": 0.03}
 _KIND_STEPS = np.cumsum(list(KIND_SHARES.values())) / sum(KIND_SHARES.values())
 _UNSEEN = {(COLOURS.index(colour), SHAPES.index(shape)) for colour, shape in UNSEEN_PAIRS}
 PHRASES = 300  # ways to say one thing
-_PAIRS = [(colour, shape) for colour in range(len(COLOURS)) for shape in range(len(SHAPES)) if (colour, shape) not in _UNSEEN]
+_PAIRS = [pair for pair in product(range(len(COLOURS)), range(len(SHAPES))) if pair not in _UNSEEN]
 _COLOUR_WORDS = {word for colour in COLOURS for word in SLOTS[colour][0].split()}
 _OBJECT_WORDS = _COLOUR_WORDS | {word for shape in SHAPES for word in SLOTS[shape][0].split()} | {"the"}
 NO_COLOUR, NO_SHAPE = len(COLOURS), len(SHAPES)
 HALF = 0.036  # m, half an object's width
+AWAY = 9.0  # m ahead and left of the robot, so out of view: where a target is that is not there
+IGNORED = -100  # the class that cross entropy leaves out
 
 
 @dataclass
@@ -48,8 +52,9 @@ class Batch:
     cells: Tensor  # B x N x 2: colour, shape
 
 
-def choose(rng: np.random.Generator, objects: NDArray[np.float32], seen: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """An instruction that training may give here: kind, colour, shape (-1: any) and the row of its target (-1: none there).
+def choose(rng: np.random.Generator, objects: NDArray[np.float32], seen: NDArray[np.bool_]
+           ) -> tuple[int, int, int, int]:
+    """An instruction that training may give here: kind, colour, shape (-1: any) and its target's row (-1: none there).
 
     `seen` says which of the objects are in view.
     """
@@ -118,8 +123,9 @@ def nonsense(rng: np.random.Generator) -> str:
 @cache
 def _trained_words() -> tuple[str, ...]:
     """Every word of training's phrases of things that need no object, and of those that do."""
-    texts = [text for kind in range(len(KINDS)) for colour, shape in (_PAIRS if kind < len(OBJECT_KINDS) else [(-1, -1)])
-             for text in phrases(kind, colour, shape)]
+    things = len(OBJECT_KINDS)
+    meant = [*product(range(things), _PAIRS), *product(range(things, len(KINDS)), [(-1, -1)])]
+    texts = [text for kind, pair in meant for text in phrases(kind, *pair)]
     return tuple(sorted({word for text in texts for word in text.split()}))
 
 
@@ -145,13 +151,36 @@ def imagined(rng: np.random.Generator, kind: NDArray[np.int64], contact: NDArray
     return progress
 
 
-def label(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], many: int, grid: tuple[int, int], steps: int,
-          step: float, pixels: NDArray[np.uint8]) -> tuple[Batch, list[str]]:
-    """A batch of the pictures `rows` with `many` instructions each; `pixels` are theirs, as they shall be seen."""
-    told, texts = [], []
+def label(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], many: int, grid: tuple[int, int],
+          steps: int, step: float, pixels: NDArray[np.uint8]) -> tuple[Batch, list[str]]:
+    """A batch of the pictures `rows` with `many` instructions each, and their words; `pixels` are the pictures, as they
+    shall be seen."""
     shown, intents, before, pixels = _flipped(rng, frames, rows, pixels)
-    visible = in_view(shown[..., 2], shown[..., 3])
-    for row, seen in enumerate(visible):
+    told, texts = _told(rng, shown, intents, many)
+    now = _situation(rng, told, shown, frames.gripper[rows], intents, before)
+    chunk = rollout(now, steps, step)
+    chunk[..., 2] = chunk[..., 2] > 0.5
+    target = np.column_stack([now.ahead, now.left])
+    seen = in_view(now.ahead, now.left)
+    words = np.where(told[:, :3] < 0, [UNCLEAR, NO_COLOUR, NO_SHAPE], told[:, :3])
+    ids, mask = padded(texts)
+    return Batch(
+        torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255, ids, mask, torch.from_numpy(_state(now)),
+        _floats(chunk), _floats(finished(now, decide(now))), torch.from_numpy(where(target, seen, grid)),
+        _floats(target), torch.from_numpy(seen), _floats(at_fingers(now.ahead, now.left) & seen),
+        torch.from_numpy(words), torch.from_numpy(cells(shown, grid))), texts
+
+
+def _floats(values: NDArray) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def _told(rng: np.random.Generator, shown: NDArray[np.float32], intents: NDArray[np.int8], many: int
+          ) -> tuple[NDArray[np.int64], list[str]]:
+    """BM x 4, kind, colour, shape and target's row, as `choose` gives them; and their words. A picture's first
+    instruction is the one that the robot followed there, if there was one."""
+    told, texts = [], []
+    for row, seen in enumerate(in_view(shown[..., 2], shown[..., 3])):
         for index in range(many):
             kind, colour, shape = (int(value) for value in intents[row])
             if index or kind < 0:
@@ -160,45 +189,49 @@ def label(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], man
                 target = find(shown[row], seen, colour, shape) if colour >= 0 else -1
             told.append((kind, colour, shape, target))
             texts.append(phrase(rng, kind, colour, shape))
-    kinds, colours, shapes, targets = np.array(told).T
-    objects = np.repeat(shown, many, 0)
-    each = np.arange(len(kinds))
-    target = np.where((targets >= 0)[:, None], objects[each, targets, 2:].astype(float), 9.0)
-    others = objects[..., 2:].astype(float).copy()
-    others[each[targets >= 0], targets[targets >= 0]] = np.nan
-    contact = at_fingers(target[:, 0], target[:, 1])
-    progress = imagined(rng, kinds, contact)
-    real = np.zeros(len(kinds), bool)
-    real[::many] = intents[:, 0] >= 0
-    progress[real] = before[real[::many]]
-    opening, command = np.repeat(frames.gripper[rows], many, 0).astype(float).T
-    now = Situation(kinds, target[:, 0], target[:, 1], others, opening, command, *progress.astype(float).T)
-    chunk = rollout(now, steps, step)
-    chunk[..., 2] = chunk[..., 2] > 0.5
-    seen = in_view(target[:, 0], target[:, 1])
-    state = np.column_stack([opening, command, progress]).astype(np.float32) / np.array(list(SCALES.values()), np.float32)
-    state = np.clip(state, -MOST, MOST)
-    ids, mask = padded(texts)
-    return Batch(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255, ids, mask, torch.from_numpy(state),
-                 torch.from_numpy(chunk.astype(np.float32)), torch.from_numpy(finished(now, decide(now)).astype(np.float32)),
-                 torch.from_numpy(where(target, seen, grid)), torch.from_numpy(target.astype(np.float32)), torch.from_numpy(seen),
-                 torch.from_numpy((contact & seen).astype(np.float32)),
-                 torch.from_numpy(np.column_stack([kinds, np.where(colours < 0, NO_COLOUR, colours), np.where(shapes < 0, NO_SHAPE, shapes)])),
-                 torch.from_numpy(cells(shown, grid))), texts
+    return np.array(told), texts
 
 
-def _flipped(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], pixels: NDArray[np.uint8]) -> tuple[
-        NDArray[np.float32], NDArray[np.int8], NDArray[np.float32], NDArray[np.uint8]]:
-    """Objects, intents, progress and pixels, every other picture as in a mirror: left becomes right, also in what was asked."""
-    objects, intents, progress = frames.objects[rows].copy(), frames.intent[rows].copy(), frames.progress[rows].copy()
+def _situation(rng: np.random.Generator, told: NDArray[np.int64], shown: NDArray[np.float32],
+               gripper: NDArray[np.float32], intents: NDArray[np.int8], before: NDArray[np.float32]) -> Situation:
+    """The moment as each instruction has it: BM. How far the robot came is imagined, but where it followed one."""
+    kinds, targets = told[:, 0], told[:, 3]
+    many, each, there = len(told) // len(shown), np.arange(len(told)), targets >= 0
+    others = np.repeat(shown[..., 2:], many, 0).astype(float)
+    target = np.where(there[:, None], others[each, targets], AWAY)
+    others[each[there], targets[there]] = np.nan
+    progress = imagined(rng, kinds, at_fingers(target[:, 0], target[:, 1]))
+    followed = intents[:, 0] >= 0
+    progress[::many][followed] = before[followed]
+    opening, command = np.repeat(gripper, many, 0).astype(float).T
+    return Situation(kinds, target[:, 0], target[:, 1], others, opening, command, *progress.astype(float).T)
+
+
+def _state(now: Situation) -> NDArray[np.float32]:
+    """What the model is told, each over its scale, in the order of STATE: BM x S."""
+    values = [now.opening, now.command, now.turned, now.travelled, now.carried, now.side]
+    scaled = np.column_stack(values).astype(np.float32) / np.array(list(SCALES.values()), np.float32)
+    return np.clip(scaled, -MOST, MOST)
+
+
+def _flipped(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], pixels: NDArray[np.uint8]
+             ) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32], NDArray[np.uint8]]:
+    """Objects, intents, progress and pixels, half of them as in a mirror."""
     mirrored = rng.random(len(rows)) < 0.5
+    return mirror(mirrored, frames.objects[rows], frames.intent[rows], frames.progress[rows], pixels)
+
+
+def mirror(mirrored: NDArray[np.bool_], objects: NDArray[np.float32], intents: NDArray[np.int8],
+           progress: NDArray[np.float32], pixels: NDArray[np.uint8]
+           ) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32], NDArray[np.uint8]]:
+    """All of them anew, those `mirrored` as in a mirror: left becomes right, also in what was asked."""
+    objects, intents, progress = objects.copy(), intents.copy(), progress.copy()
     objects[mirrored, :, 3] *= -1
     progress[mirrored, 0] *= -1
     progress[mirrored, 3] *= -1
     left, right = (intents[:, 0] == ID[name] for name in ("turn_left", "turn_right"))
     intents[mirrored & left, 0], intents[mirrored & right, 0] = ID["turn_right"], ID["turn_left"]
-    pixels = np.where(mirrored[:, None, None, None], pixels[:, :, ::-1], pixels)
-    return objects, intents, progress, pixels
+    return objects, intents, progress, np.where(mirrored[:, None, None, None], pixels[:, :, ::-1], pixels)
 
 
 def padded(texts: list[str]) -> tuple[Tensor, Tensor]:
@@ -217,7 +250,7 @@ def _encoded(text: str) -> tuple[int, ...]:
 
 
 def where(target: NDArray[np.float64], seen: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.float32]:
-    """Shares of the four cells around each target's middle, so that their mean place is exactly there; the last is nowhere."""
+    """Shares of the four cells around each target's middle, whose mean place is exactly there; the last is nowhere."""
     rows, columns = grid
     column, row, _ = project(target[:, 0], target[:, 1])
     u = np.clip((column + 1) / 2 * columns - 0.5, 0, columns - 1)
@@ -236,9 +269,9 @@ def where(target: NDArray[np.float64], seen: NDArray[np.bool_], grid: tuple[int,
 
 
 def cells(objects: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.int64]:
-    """For each picture and cell the colour and shape of the object there, of the nearest where there are two: B x N x 2.
+    """Shares of the four cells around each target, whose mean place is exactly there; the last cell is nowhere."""
 
-    -100, which losses ignore, where an object only grazes the cell.
+    IGNORED where an object only grazes the cell.
     """
     rows, columns = grid
     found = np.tile(np.array([NO_COLOUR, NO_SHAPE]), (len(objects), rows, columns, 1))
@@ -247,9 +280,13 @@ def cells(objects: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.int
     size = HALF / (np.maximum(depth, 0.1) * HALF_WIDTH) / 2 * columns
     there = (depth > 0.1) & (np.abs(column) < 1.2) & (np.abs(row) < 1.2)
     for picture, index in sorted(zip(*np.nonzero(there)), key=lambda one: -depth[one]):
-        middle = u[picture, index], v[picture, index]
-        for reach, value in ((size[picture, index] + 0.7, np.array([-100, -100])), (max(size[picture, index], 0.5), objects[picture, index, :2])):
-            left, right = (int(np.ceil(middle[0] - reach)), int(np.floor(middle[0] + reach)) + 1)
-            top, bottom = (int(np.ceil(middle[1] - reach)), int(np.floor(middle[1] + reach)) + 1)
-            found[picture, max(top, 0):max(bottom, 0), max(left, 0):max(right, 0)] = value
+        half, across, down = size[picture, index], u[picture, index], v[picture, index]
+        found[picture, _span(down, half + 0.7), _span(across, half + 0.7)] = IGNORED
+        half = max(half, 0.5)
+        found[picture, _span(down, half), _span(across, half)] = objects[picture, index, :2]
     return found.reshape(len(objects), rows * columns, 2)
+
+
+def _span(middle: float, reach: float) -> slice:
+    """The cells whose middles lie within `reach` of a place, both in cells."""
+    return slice(max(math.ceil(middle - reach), 0), max(math.floor(middle + reach) + 1, 0))

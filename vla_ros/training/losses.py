@@ -21,32 +21,31 @@ def act(model: VLA, batch: Batch) -> VLAOutput:
 def losses(model: VLA, batch: Batch) -> dict[str, Tensor]:
     """Each part by name, before its weight."""
     output = act(model, batch)
-    extra = output.auxiliary
-    assert extra is not None and output.attention is not None
-    scale = model.head.scale
-    parts = {
+    extra, scale = output.auxiliary, model.head.scale
+    assert extra is not None and output.attention is not None and isinstance(scale, Tensor)
+    words = [F.cross_entropy(logits, batch.words[:, index])
+             for index, logits in enumerate((extra.task, extra.colour, extra.shape))]
+    return {
         "action": F.smooth_l1_loss(output.actions / scale, batch.actions / scale, beta=0.1),
         "done": F.binary_cross_entropy_with_logits(output.completion, batch.done),
         "where": -(batch.where * output.attention.float().log_softmax(-1)).sum(-1).mean(),
-        "target": (F.smooth_l1_loss(extra.target, batch.target, reduction="none", beta=0.05).sum(-1) * batch.seen).mean(),
+        "target": (F.smooth_l1_loss(extra.target, batch.target, reduction="none", beta=0.05).sum(-1)
+                   * batch.seen).mean(),
         "contact": F.binary_cross_entropy_with_logits(extra.contact, batch.contact),
-        "words": sum(F.cross_entropy(logits, batch.words[:, index])
-                     for index, logits in enumerate((extra.task, extra.colour, extra.shape))),
+        "words": words[0] + words[1] + words[2],
+        "cells": _cells(extra.cell_colour, batch.cells[..., 0]) + _cells(extra.cell_shape, batch.cells[..., 1]),
     }
-    for index, logits in enumerate((extra.cell_colour, extra.cell_shape)):
-        truth = batch.cells[..., index]
-        weight = torch.ones(logits.shape[-1])
-        weight[-1] = 0.1
-        parts["cells"] = parts.get("cells", 0) + F.cross_entropy(logits.flatten(0, 1), truth.flatten(), weight)
-    return parts
+
+
+def _cells(logits: Tensor, truth: Tensor) -> Tensor:
+    """Most cells show no object: the last class counts a tenth."""
+    weight = torch.ones(logits.shape[-1], device=logits.device)
+    weight[-1] = 0.1
+    return F.cross_entropy(logits.flatten(0, 1), truth.flatten(), weight)
 
 
 def unclear(model: VLA, ids: Tensor, mask: Tensor) -> Tensor:
     """Words that say nothing must be told from instructions."""
-    _, pooled = model.read(ids, mask)
     assert model.auxiliary is not None
-    return F.cross_entropy(model.auxiliary.tasks(pooled), torch.full((len(ids),), UNCLEAR))
-
-
-def total(parts: dict[str, Tensor]) -> Tensor:
-    return sum(WEIGHTS[name] * part for name, part in parts.items())
+    _, pooled = model.read(ids, mask)
+    return F.cross_entropy(model.auxiliary.tasks(pooled), torch.full((len(ids),), UNCLEAR, device=ids.device))
