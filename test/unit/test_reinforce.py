@@ -47,7 +47,8 @@ class Tiny(torch.nn.Module):
 class Bandit:
     """One picture an episode; the reward is how near the first channel of the two rows comes to the first input."""
 
-    def play(self, episodes, rng, choose):
+    def play(self, tasks, rng, choose):
+        episodes = len(tasks)
         inputs = torch.from_numpy(rng.uniform(-0.4, 0.4, (episodes, 2)).astype(np.float32))
         with torch.no_grad():
             chunks = choose(inputs, rng)
@@ -146,7 +147,7 @@ def test_robots_in_lockstep_are_judged_by_the_truth():
     from vla_ros.training.box import Recipe
     torch.manual_seed(0)
     vla = build(Recipe(model={"image_size": (24, 32), "width": 16, "vision_options": {"channels": (8, 8)}}).config()).eval()
-    arena = Arena(vla, "turn_left", count=2, longest=6.0)
+    arena = Arena(vla, count=2, longest=6.0)
     try:
         def turn(speed, pictures):
             """A quarter at 0.4 rad/s is 49 pictures, 0.08 s apart."""
@@ -159,12 +160,12 @@ def test_robots_in_lockstep_are_judged_by_the_truth():
                 return chunks
             return choose
 
-        good = arena.play(2, np.random.default_rng(0), turn(0.4, 49))
-        wrong = arena.play(2, np.random.default_rng(0), turn(-0.4, 49))
+        good = arena.play(["turn_left"] * 2, np.random.default_rng(0), turn(0.4, 49))
+        wrong = arena.play(["turn_left"] * 2, np.random.default_rng(0), turn(-0.4, 49))
     finally:
         arena.close()
     assert [one.success for one in good] == [True] * 2 and [one.success for one in wrong] == [False] * 2
     assert all(len(one.inputs) == len(one.chunks) == len(one.rewards) for one in good + wrong)
     assert min(sum(one.rewards) for one in good) > 1.5 > 0 > max(sum(one.rewards) for one in wrong)
     with pytest.raises(ValueError, match="the task is 'dance'"):
-        Arena(vla, "dance")
+        rl.Reinforcement("dance")

@@ -11,7 +11,7 @@ from vla_ros.models.checkpoint import from_pretrained  # noqa: E402
 from vla_ros.training import box  # noqa: E402
 
 RECIPE = box.Recipe(placed=24, parts=2, rounds=1, driven=6, driven_parts=1, first_steps=24, round_steps=8, pictures=8,
-                    instructions=3, nonsense=4, learning_rate=5e-3, warmup=2, precision="no", log_every=4, average=0.9,
+                    instructions=3, nonsense=4, learning_rate=5e-3, warmup=2, precision="no", log_every=4, average=0.9, checked=0,
                     model={"image_size": (24, 32), "width": 16, "vision_options": {"channels": (8, 8)}})
 
 

@@ -1,7 +1,8 @@
-"""Simulated robots in lockstep that try one kind of instruction and are told by the simulator's truth how well."""
+"""Simulated robots in lockstep that follow instructions and are told by the simulator's truth how well they did."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -66,26 +67,24 @@ class Try:
 
 
 class Arena:
-    """`count` worlds. `play` gives episodes of instructions of the kind `task` (training's scenes and phrases).
+    """`count` worlds, with training's scenes and phrases; an episode lasts `longest` s at most.
 
-    Raises ValueError for a kind that there is not, and a model that this loop cannot drive.
+    Raises ValueError for a model that this loop cannot drive.
     """
 
-    def __init__(self, vla: VLA, task: str, count: int = 8, longest: float = 16.0, reward: Reward | None = None
-                 ) -> None:
-        if task not in KINDS:
-            raise ValueError(f"the task is {task!r}; it is one of {', '.join(KINDS)}")
+    def __init__(self, vla: VLA, count: int = 8, longest: float = 16.0, reward: Reward | None = None) -> None:
         if vla.auxiliary is None or vla.config.fusion != "grounded" or vla.config.model != "end_to_end":
-            raise ValueError("reinforcement drives models like the one in the box: end_to_end, fusion grounded, "
+            raise ValueError("the arena drives models like the one in the box: end_to_end, fusion grounded, "
                              f"auxiliary true; this is {vla.config.model}, {vla.config.fusion}, "
                              f"auxiliary {str(vla.auxiliary is not None).lower()}")
-        self.vla, self.task, self.longest, self.reward = vla, task, longest, reward or Reward()
+        self.vla, self.longest, self.reward = vla, longest, reward or Reward()
         self._worlds = [make_world(vla.config.image_size) for _ in range(count)]
 
-    def play(self, episodes: int, rng: np.random.Generator, choose: Choose) -> list[Episode]:
+    def play(self, tasks: Sequence[str], rng: np.random.Generator, choose: Choose) -> list[Episode]:
+        """An episode for each of the kinds of instruction."""
         found: list[Episode] = []
-        while len(found) < episodes:
-            fleet = [_begin(world, self.task, rng) for world in self._worlds[: episodes - len(found)]]
+        while len(found) < len(tasks):
+            fleet = [_begin(world, task, rng) for world, task in zip(self._worlds, tasks[len(found):])]
             for _ in range(round(self.longest / PERIOD)):
                 active = [one for one in fleet if not one.over]
                 if not active:
@@ -176,3 +175,14 @@ def _begin(world: World, task: str, rng: np.random.Generator) -> Try:
         progress.command = 0.0
     start = world.state()
     return Try(world, intent, text, start, judge(intent, start, start).distance, progress)
+
+
+def success(model: VLA, episodes: int, seed: int) -> float:
+    """The share of episodes done, of every kind of instruction in turn, by the model as it is."""
+    vla = model if next(model.parameters()).device.type == "cpu" else copy.deepcopy(model).cpu()
+    arena, tasks = Arena(vla), [KINDS[index % len(KINDS)] for index in range(episodes)]
+    try:
+        played = arena.play(tasks, np.random.default_rng(seed), lambda inputs, _: vla.head(vla.trunk(inputs)))
+    finally:
+        arena.close()
+    return float(np.mean([one.success for one in played]))

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from torch import Tensor
 from vla_ros.models import build
 from vla_ros.models.config import VLAConfig
 from vla_ros.models.vla import VLA
+from vla_ros.training.arena import success
 from vla_ros.training.augment import Augment
 from vla_ros.training.frames import Frames, make_world, place_at_random
 from vla_ros.training.labels import STATE, Batch, label, nonsense, padded
@@ -35,6 +37,7 @@ WORK, POLICY = "work", "policy"  # folders in the out folder
 UNCLEAR_WEIGHT = 0.05
 DRIVEN_SEED = 10_000  # placed parts have seeds below, driven ones from here on
 ROUND_SEEDS = 100  # apart
+CHECK_SEED = 90_000
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Recipe:
     average: float = 0.998
     precision: str = "bf16"
     log_every: int = 100
+    checked: int = 24  # episodes before each round and at the end, for the success that is shown
     seed: int = 0
     model: Mapping[str, Any] = field(default_factory=dict)
 
@@ -92,7 +96,7 @@ class Recipe:
 
 
 SMOKE = Recipe(placed=600, parts=2, rounds=1, driven=200, driven_parts=2, first_steps=60, round_steps=20, pictures=16,
-               instructions=4, nonsense=8, warmup=10, log_every=5)
+               instructions=4, nonsense=8, warmup=10, log_every=5, checked=0)
 
 
 class Album:
@@ -155,7 +159,7 @@ def train_box(recipe: Recipe, out: Path, *, resume: bool = False, workers: int =
     model = _fast(build(config))
     source = Pictures(recipe, model.vision.grid, config)
     trainer = Trainer(model, loss, source, recipe.settings(), out, weights=WEIGHTS | {"unclear": UNCLEAR_WEIGHT},
-                      resume=True)
+                      evaluate=partial(_check, recipe) if recipe.checked else None, resume=True)
     main, size = trainer.accelerator.is_main_process, config.image_size
     with trainer.accelerator.main_process_first():
         source.add(_parts(partial(_placed, recipe.placed // recipe.parts, size, recipe.seed), work, "placed",
@@ -172,6 +176,10 @@ def train_box(recipe: Recipe, out: Path, *, resume: bool = False, workers: int =
     trainer.run()
     trainer.export(out / POLICY)
     return trainer
+
+
+def _check(recipe: Recipe, model: VLA) -> dict[str, float]:
+    return {"success": success(model, recipe.checked, _seed(recipe.seed, CHECK_SEED))}
 
 
 def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
@@ -202,20 +210,25 @@ def _parts(make: Callable[[Path, int], None], work: Path, name: str, numbers: ra
     missing = [number for number, folder in folders.items() if not folder.is_dir()]
     if missing:
         say(f"{name} pictures: {len(missing)} parts by {max(1, workers)} processes")
-    if missing and workers < 2:
+    if workers < 2:
         for number in missing:
             make(folders[number], number)
     elif missing:
-        with multiprocessing.get_context("spawn").Pool(min(workers, len(missing))) as pool:
-            for _ in pool.imap_unordered(partial(_made, make, folders), missing):
-                pass
+        with ProcessPoolExecutor(min(workers, len(missing)), multiprocessing.get_context("spawn")) as pool:  # a dead worker is an error
+            made = [pool.submit(_made, make, folders[number], number) for number in missing]
+            try:
+                for one in as_completed(made):
+                    one.result()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
     return [Frames.load(folder) for folder in folders.values()]
 
 
-def _made(make: Callable[[Path, int], None], folders: Mapping[int, Path], number: int) -> None:
+def _made(make: Callable[[Path, int], None], folder: Path, number: int) -> None:
     """In a worker, which has a core of its own."""
     torch.set_num_threads(1)
-    make(folders[number], number)
+    make(folder, number)
 
 
 def _placed(count: int, size: tuple[int, int], seed: int, folder: Path, number: int) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from vla_ros.models.vla import VLA
+from vla_ros.sim.phrases import KINDS
 from vla_ros.training.arena import Arena, Episode, inputs_of
 from vla_ros.training.settings import Settings
 from vla_ros.training.trainer import Trainer
@@ -47,6 +48,8 @@ class Reinforcement:
     checked: int = 50  # episodes of an evaluation, without noise
 
     def __post_init__(self) -> None:
+        if self.task not in KINDS:
+            raise ValueError(f"the task is {self.task!r}; it is one of {', '.join(KINDS)}")
         if not 0.0 < self.gamma <= 1.0:
             raise ValueError(f"gamma is {self.gamma}; give more than 0 and at most 1")
         if not 0.0 < self.deviation <= 1.0:
@@ -138,7 +141,7 @@ def policy_loss(actor: Actor, batch: RolloutBatch) -> dict[str, Tensor]:
 
 
 class Player(Protocol):
-    def play(self, episodes: int, rng: np.random.Generator, choose: Any) -> list[Episode]: ...
+    def play(self, tasks: Sequence[str], rng: np.random.Generator, choose: Any) -> list[Episode]: ...
 
 
 class Rollouts:
@@ -151,7 +154,7 @@ class Rollouts:
     def batch(self, index: int) -> RolloutBatch:
         rng = np.random.default_rng((self.seed, index))
         self.actor.eval()
-        episodes = self.player.play(self.plan.episodes, rng, self.actor.choose)
+        episodes = self.player.play([self.plan.task] * self.plan.episodes, rng, self.actor.choose)
         self.actor.train()
         return gathered(episodes, self.plan.gamma, self._kept(rng))
 
@@ -209,7 +212,7 @@ def reinforce(checkpoint: Path, out: Path, plan: Reinforcement, settings: Settin
     from vla_ros.models.checkpoint import from_pretrained
 
     vla = from_pretrained(checkpoint)
-    arena = Arena(vla, plan.task, plan.worlds, plan.longest)
+    arena = Arena(vla, plan.worlds, plan.longest)
     try:
         actor = Actor(vla, plan.deviation, plan.learned)
         kept = other_tasks(vla, plan.task, plan.keep_pictures, settings.seed) if plan.keep else None
@@ -217,7 +220,7 @@ def reinforce(checkpoint: Path, out: Path, plan: Reinforcement, settings: Settin
         def check(_: Any) -> dict[str, float]:
             """Without noise, on scenes that no step drives in."""
             rng = np.random.default_rng((settings.seed, 1 << 20))
-            played = arena.play(plan.checked, rng, lambda inputs, _: actor(inputs)[0])
+            played = arena.play([plan.task] * plan.checked, rng, lambda inputs, _: actor(inputs)[0])
             return {"without_noise": float(np.mean([one.success for one in played]))}
 
         trainer = Trainer(actor, policy_loss, Rollouts(actor, arena, plan, settings.seed, kept), settings, out,

@@ -28,7 +28,7 @@ class Settings:
     seed: int = 0
     log_every: int = 100
     checkpoint_every: int = 500
-    evaluate_every: int = 0  # 0: never
+    evaluate_every: int = 0  # 0: at the end alone
     ahead: int = 3
 
     def __post_init__(self) -> None:

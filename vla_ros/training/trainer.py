@@ -101,7 +101,7 @@ class Trainer:
                 count += 1
                 self.step += 1
                 if self.step % self.settings.log_every == 0 or self.step == last:
-                    self._report(sums, count, time.perf_counter() - since)
+                    self._report(sums, count, time.perf_counter() - since, self.step == last)
                     sums, count, since = {}, 0, time.perf_counter()
                 if self.step % self.settings.checkpoint_every == 0 or self.step == last:
                     self.save()
@@ -152,14 +152,14 @@ class Trainer:
             found["gradient"] = norm.detach()
         return found
 
-    def _report(self, sums: Mapping[str, Tensor], count: int, seconds: float) -> None:
+    def _report(self, sums: Mapping[str, Tensor], count: int, seconds: float, last: bool) -> None:
         values = {name: float(self.accelerator.reduce(value / count, "mean")) for name, value in sums.items()}
         if not math.isfinite(values["loss"]):
             raise ValueError(f"the loss is {values['loss']} at step {self.step}; go on from the last checkpoint with a "
                              "smaller learning rate")
         values |= {"learning_rate": self.settings.rate(self.step - 1), "steps_per_second": count / seconds}
         every = self.settings.evaluate_every
-        if self.evaluate is not None and every and (self.step % every == 0 or self.step == self.settings.steps):
+        if self.evaluate is not None and (last or (every and self.step % every == 0)):
             values |= self._evaluated()
         self._log.add(self.step, values)
 
