@@ -214,7 +214,8 @@ def _parts(make: Callable[[Path, int], None], work: Path, name: str, numbers: ra
         for number in missing:
             make(folders[number], number)
     elif missing:
-        with ProcessPoolExecutor(min(workers, len(missing)), multiprocessing.get_context("spawn")) as pool:  # a dead worker is an error
+        count, context = min(workers, len(missing)), multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(count, context) as pool:  # which notices a worker that dies
             made = [pool.submit(_made, make, folders[number], number) for number in missing]
             try:
                 for one in as_completed(made):
