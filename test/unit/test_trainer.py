@@ -165,7 +165,7 @@ def test_batches_come_in_order_and_an_error_comes_through():
 
 @pytest.mark.parametrize(("changes", "said"), [
     ({"steps": 0}, "steps is 0"), ({"learning_rate": 0.0}, "learning_rate is 0"), ({"precision": "fp8"}, "fp8"),
-    ({"average": 1.0}, "average is 1"), ({"log_every": 0}, "log_every is 0"), ({"learning_rate": math.nan}, "learning_rate is nan")])
+    ({"average": 1.0}, "average is 1"), ({"log_every": 0}, "log_every is 0"), ({"checkpoint_every": 3}, "checkpoint_every is 3, and log_every 2"), ({"learning_rate": math.nan}, "learning_rate is nan")])
 def test_settings_that_make_no_sense_are_refused(changes, said):
     with pytest.raises(ValueError, match=said):
         settings(**changes)

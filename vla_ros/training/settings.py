@@ -43,6 +43,9 @@ class Settings:
         for name in ("floor", "weight_decay", "average"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 0 or more, below 1")
+        if self.checkpoint_every % self.log_every:  # what is kept has been looked at
+            raise ValueError(f"checkpoint_every is {self.checkpoint_every}, and log_every {self.log_every}; give a "
+                             "multiple of it")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision is {self.precision!r}; it is one of {', '.join(PRECISIONS)}")
 
