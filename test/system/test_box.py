@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("torch", reason="the learned policy needs torch")
 pytest.importorskip("mujoco", reason="the simulated robot needs MuJoCo")
 
-from vla_ros.evaluation import episodes, plan  # noqa: E402
-from vla_ros.policies.vla import BOX  # noqa: E402
+from vla_ros.evaluation import episodes, plan
+from vla_ros.policies.vla import BOX
 
 pytestmark = pytest.mark.timeout(280)
 SWAPPED = 12

@@ -39,8 +39,9 @@ class Auxiliary(nn.Module):
 
     def forward(self, vision: Tensor, fused: Tensor, pooled: Tensor) -> AuxiliaryOutput:
         cells, found = self.cells(vision).float(), self.found(fused).float()
-        return AuxiliaryOutput(*cells.split((COLOURS + 1, SHAPES + 1), -1), self.tasks(pooled), *self.named(pooled),
-                               found[:, 2], found[:, :2])
+        cell_colour, cell_shape = cells.split((COLOURS + 1, SHAPES + 1), -1)
+        colour, shape = self.named(pooled)
+        return AuxiliaryOutput(cell_colour, cell_shape, self.tasks(pooled), colour, shape, found[:, 2], found[:, :2])
 
     def tasks(self, pooled: Tensor) -> Tensor:
         """Logits B x 13: which kind of instruction the words are, the last for none."""

@@ -23,9 +23,9 @@ UNCLEAR = len(KINDS)  # the task of words that are no instruction
 KIND_SHARES = {"go_to": 0.17, "face": 0.16, "grab": 0.23, "push": 0.17, "turn_left": 0.05, "turn_right": 0.05,
                "turn_around": 0.05, "forward": 0.04, "back": 0.04, "open": 0.02, "close": 0.02, "stop": 0.03}
 _KIND_STEPS = np.cumsum(list(KIND_SHARES.values())) / sum(KIND_SHARES.values())
-_UNSEEN = {(COLOURS.index(colour), SHAPES.index(shape)) for colour, shape in UNSEEN_PAIRS}
+UNSEEN = {(COLOURS.index(colour), SHAPES.index(shape)) for colour, shape in UNSEEN_PAIRS}
 PHRASES = 300  # ways to say one thing
-_PAIRS = [pair for pair in product(range(len(COLOURS)), range(len(SHAPES))) if pair not in _UNSEEN]
+_PAIRS = [pair for pair in product(range(len(COLOURS)), range(len(SHAPES))) if pair not in UNSEEN]
 _COLOUR_WORDS = {word for colour in COLOURS for word in SLOTS[colour][0].split()}
 _OBJECT_WORDS = _COLOUR_WORDS | {word for shape in SHAPES for word in SLOTS[shape][0].split()} | {"the"}
 NO_COLOUR, NO_SHAPE = len(COLOURS), len(SHAPES)
@@ -70,9 +70,9 @@ def choose(rng: np.random.Generator, objects: NDArray[np.float32], seen: NDArray
             shape = int(rng.integers(len(SHAPES)))
         elif chance < 0.12:
             colour, shape = int(rng.integers(len(COLOURS))), int(rng.integers(len(SHAPES)))
-        if (colour, shape) in _UNSEEN:
+        if (colour, shape) in UNSEEN:
             continue
-        if rng.random() < 0.12 and not any((colour, other) in _UNSEEN for other in range(len(SHAPES))):
+        if rng.random() < 0.12 and not any((colour, one[1]) in UNSEEN for one in objects if one[0] == colour):
             shape = -1
         return kind, colour, shape, find(objects, seen, colour, shape)
     return ID["stop"], -1, -1, -1
@@ -269,7 +269,7 @@ def where(target: NDArray[np.float64], seen: NDArray[np.bool_], grid: tuple[int,
 
 
 def cells(objects: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.int64]:
-    """Shares of the four cells around each target, whose mean place is exactly there; the last cell is nowhere."""
+    """For each picture and cell the colour and shape of the object there, of the nearest where there are two: B x N x 2.
 
     IGNORED where an object only grazes the cell.
     """

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vla_ros.models.vla import VLA, VLAOutput
-from vla_ros.training.labels import UNCLEAR, Batch
+from vla_ros.training.labels import UNCLEAR, UNSEEN, Batch
 
 WEIGHTS = {"action": 1.0, "done": 0.1, "where": 0.15, "target": 0.3, "contact": 0.1, "words": 0.1, "cells": 0.3}
 
@@ -28,13 +28,24 @@ def losses(model: VLA, batch: Batch) -> dict[str, Tensor]:
     return {
         "action": F.smooth_l1_loss(output.actions / scale, batch.actions / scale, beta=0.1),
         "done": F.binary_cross_entropy_with_logits(output.completion, batch.done),
-        "where": -(batch.where * output.attention.float().log_softmax(-1)).sum(-1).mean(),
+        "where": _where(output.attention, batch),
         "target": (F.smooth_l1_loss(extra.target, batch.target, reduction="none", beta=0.05).sum(-1)
                    * batch.seen).mean(),
         "contact": F.binary_cross_entropy_with_logits(extra.contact, batch.contact),
         "words": words[0] + words[1] + words[2],
         "cells": _cells(extra.cell_colour, batch.cells[..., 0]) + _cells(extra.cell_shape, batch.cells[..., 1]),
     }
+
+
+def _where(logits: Tensor, batch: Batch) -> Tensor:
+    """Cells with an object that is never asked for are no wrong answer: else the model learns never to look there."""
+    colour, shape = batch.cells.unbind(-1)
+    never = torch.zeros_like(colour, dtype=torch.bool)
+    for one, other in UNSEEN:
+        never |= (colour == one) & (shape == other)
+    many = len(logits) // len(never)
+    hidden = F.pad(never, (0, 1)).repeat_interleave(many, 0) & (batch.where == 0)  # "nowhere" is always an answer
+    return -(batch.where * logits.float().masked_fill(hidden, -1e4).log_softmax(-1)).sum(-1).mean()
 
 
 def _cells(logits: Tensor, truth: Tensor) -> Tensor:
