@@ -269,8 +269,7 @@ def where(target: NDArray[np.float64], seen: NDArray[np.bool_], grid: tuple[int,
 
 
 def cells(objects: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.int64]:
-    """For each picture and cell the colour and shape of the object there, of the nearest where there are two: B x N x 2.
-
+    """For each picture and cell the colour and shape of the (nearest) object there, B x N x 2;
     IGNORED where an object only grazes the cell.
     """
     rows, columns = grid
