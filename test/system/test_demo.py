@@ -17,8 +17,9 @@ pytest.importorskip("rclpy")
 pytest.importorskip("vla_ros_msgs")
 cv2 = pytest.importorskip("cv2")
 
-from vla_ros.tools.script import Demo, Failed  # noqa: E402  (these need what is checked above)
+from vla_ros.tools.script import Demo  # noqa: E402  (these need what is checked above)
 from vla_ros.tools.stage import own_domain  # noqa: E402
+from vla_ros.tools.suite import Failed  # noqa: E402
 
 FAKE = Path(__file__).with_name("fake_suite.py")
 # The demo with one process that plays all of the others.

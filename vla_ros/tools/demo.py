@@ -15,7 +15,8 @@ from vla_ros.tools.pictures import draw_latency, draw_path, latency_summary, sum
 from vla_ros.tools.processes import ProcessGroup, node_command, suite_environment, suite_nodes
 from vla_ros.tools.recording import Film
 from vla_ros.tools.say import spinning
-from vla_ros.tools.script import CAMERA_TOPIC, NAMESPACE, SIMULATOR, Demo, Failed, View
+from vla_ros.tools.script import Demo
+from vla_ros.tools.suite import CAMERA_TOPIC, NAMESPACE, SIMULATOR, Failed, View
 from vla_ros.tools.view import make_view
 from vla_ros.tools.watch import decode
 

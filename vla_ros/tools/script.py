@@ -5,15 +5,12 @@ import argparse
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
 
-from vla_ros.core.stats import percentile
 from vla_ros.sim.tasks import Verdict
 from vla_ros.sim.world import WorldState
 from vla_ros.tools import stage
@@ -21,136 +18,24 @@ from vla_ros.tools.judging import verdict
 from vla_ros.tools.pictures import PathPoint, Stop, Track, stood_still
 from vla_ros.tools.processes import ProcessGroup
 from vla_ros.tools.recording import Film
-from vla_ros.tools.say import Operator
-from vla_ros.tools.view import LiveView, PlainView, Status
+from vla_ros.tools.suite import CAMERA_TOPIC, NAMESPACE, Suite, View
 from vla_ros.tools.watch import Watch
 
-CAMERA_TOPIC = "/camera/image_raw"
-NAMESPACE = "/vla"
-SIMULATOR = "simulator"
-NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "safety_validator")
-START_SECONDS = 60.0  # until everything runs; the first start of a slow machine compiles and warms up
-ANSWER_SECONDS = 2.0  # until a question is asked again
 STILL_WITHIN = 0.5  # s from a stop until the robot stands still
 SETTLE = 0.5  # s that an instruction must stay done
-POLL = 0.05  # s between two looks at how it goes
 STOP_AFTER = 0.5  # s on the move, until the unexpected stop at the earliest
 REACH = 0.4  # m from which the robot has a thing in front of it
-View = LiveView | PlainView
 
 
-class Failed(Exception):
-    """The demo cannot go on; the message says why."""
-
-
-class NodeStates:
-    """Asks the five nodes for their lifecycle state, without waiting for answers."""
-
-    def __init__(self, node: Node) -> None:
-        self.labels = dict.fromkeys(NODES, "starting")
-        self._clients = {name: node.create_client(GetState, f"{NAMESPACE}/{name}/get_state") for name in NODES}
-        self._asked: dict[str, tuple[float, Any]] = {}  # steady s, and the answer to come
-
-    def ask(self) -> None:
-        now = time.monotonic()
-        for name, client in self._clients.items():
-            at, future = self._asked.get(name, (-math.inf, None))
-            if future is not None and future.done():
-                self.labels[name] = future.result().current_state.label
-            elif now - at < ANSWER_SECONDS:
-                continue
-            elif future is not None:  # an answer can be lost: a process died, or had not found us yet
-                client.remove_pending_request(future)
-            if client.service_is_ready():
-                self._asked[name] = now, client.call_async(GetState.Request())
-
-    def all_active(self) -> bool:
-        return all(label == "active" for label in self.labels.values())
-
-
-class Demo:
-    """One run. Everything that waits goes through `wait`: it keeps the view alive and the processes running."""
+class Demo(Suite):
+    """One run."""
 
     def __init__(self, arguments: argparse.Namespace, group: ProcessGroup, node: Node, view: View,
                  interrupt: stage.Interrupt) -> None:
+        super().__init__(group, node, Watch(node, Track(), CAMERA_TOPIC, NAMESPACE), view, interrupt)
         self.arguments = arguments
-        self.track = Track()
         self.results: list[dict[str, Any]] = []
         self.instructions: list[str] = []
-        self.deaths: list[str] = []  # of processes, and their returns
-        self.watch = Watch(node, self.track, CAMERA_TOPIC, NAMESPACE)
-        self.operator = Operator(node, NAMESPACE)
-        self.states = NodeStates(node)
-        self._group, self._view, self._interrupt = group, view, interrupt
-        self._phase = "starting"
-
-    # Waiting
-
-    def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Whether `condition` came true within `seconds`."""
-        end = time.monotonic() + seconds
-        while True:
-            self._interrupt.check()
-            for line in self._group.poll():
-                self.deaths.append(line)
-                self._view.say(f"  {line}", "yellow")
-            if self._group.returncode(SIMULATOR) is not None:
-                raise Failed(f"the {self.deaths[-1]}; see its log")  # started again, it is another world
-            if condition():
-                return True
-            if time.monotonic() >= end:
-                return False
-            self._view.show(self.status)
-            time.sleep(POLL)
-
-    def status(self) -> Status:
-        watch, pose = self.watch, self.watch.pose
-        recent = self.track.latencies[-300:]
-        latency = (percentile(recent, 0.5), percentile(recent, 0.95)) if recent else None
-        where = (pose.x, pose.y, math.degrees(pose.yaw)) if pose else None
-        nodes = self.states.labels if self._phase == "starting" else {}
-        return Status(self._phase, watch.moment(), {name: watch.hertz(name) for name in watch.rates}, latency, where,
-                      dict(nodes))
-
-    # The parts of a run
-
-    def start(self, commands: Mapping[str, Sequence[str]], environment: Mapping[str, str], logs: Path) -> None:
-        """Start the processes (name -> argv) and wait until the five nodes are active and the robot is seen."""
-        logs.mkdir(parents=True, exist_ok=True)
-        for name, command in commands.items():
-            self._interrupt.check()
-            self._group.start(name, command, env=environment, log_path=logs / f"{name}.log",
-                              respawn=name != SIMULATOR)
-        self._view.say(f"started {len(commands)} processes; what they say is in {logs}")
-
-        def up() -> bool:
-            self.states.ask()
-            return self.states.all_active() and self.watch.pose is not None and self.operator.heard()
-
-        if not self.wait(up, START_SECONDS):
-            missing = [f"{name} is {label}" for name, label in self.states.labels.items() if label != "active"]
-            missing += [] if self.watch.pose else ["the simulator publishes nothing on /sim/objects"]
-            raise Failed(f"the suite was not up after {START_SECONDS:g} s: {', '.join(missing) or 'no one listens'}; "
-                         f"see {logs}")
-        self._view.say("all nodes are active", "green")
-
-    def arm(self) -> None:
-        """Arm the gate; it refuses as long as a source is missing."""
-        self._view.say(f"armed: {self._ask('arm', 15.0, ('HOLDING', 'ACTIVE'))}")
-
-    def _ask(self, verb: str, seconds: float, there: tuple[str, ...]) -> str:
-        """What the gate says to arm or reset. An answer can be lost, and the second one be no ("nothing to reset"): so
-        its report counts as well, once it is in one of the states `there`."""
-        sentence = ""
-
-        def done() -> bool:
-            nonlocal sentence
-            success, sentence = self.operator.call(verb, 2.0, self.wait)
-            return success or self.watch.moment().state in there or self.wait(lambda: False, 0.3)
-
-        if not self.wait(done, seconds):
-            raise Failed(f"the gate does not {verb}: {sentence}")
-        return sentence
 
     def play(self, film: Callable[[], Film]) -> None:
         """Everything from arming to the last instruction. The film begins when the gate is armed."""
@@ -207,20 +92,6 @@ class Demo:
                              "driven_m": round(driven, 3), "distance_m": self._distance(words), "why": judged.sentence})
         self._view.say(f"  {'done' if judged.done else 'NOT DONE'} after {seconds:.1f} s: {judged.sentence}",
                        "green" if judged.done else "red")
-
-    def give(self, words: str) -> str:
-        """Say it, and see it become a command; otherwise what came back instead."""
-        before = self.watch.command.generation if self.watch.command else 0
-        self.watch.feedback.clear()
-        self.operator.say(words)
-
-        def accepted() -> bool:
-            command = self.watch.command
-            return command is not None and command.generation > before
-
-        if self.wait(accepted, 3.0):
-            return ""
-        return "the words did not become a command: " + ("; ".join(self.watch.feedback) or "nobody said why")
 
     def follow(self, words: str, start: WorldState | None, end: float) -> Verdict:
         """Until the simulator says for half a second that it is done, or the time is over."""
