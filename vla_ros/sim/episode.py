@@ -92,7 +92,7 @@ def run_episode(policy: Policy, world: World, instruction: str, seconds: float =
         now = world.state()
         path.append(now)
         verdict = judge(intent, start, now)
-        idle = bool(coming) and _stands(coming[-1][1])
+        idle = bool(coming) and stands(coming[-1][1])
         if not (verdict.done and idle):
             done_since = world.time
         elif world.time - done_since >= SETTLE:
@@ -100,7 +100,7 @@ def run_episode(policy: Policy, world: World, instruction: str, seconds: float =
     return Outcome(instruction, world.seed, verdict, world.time - began, tuple(spent), tuple(path))
 
 
-def _stands(chunk: ActionChunk) -> bool:
+def stands(chunk: ActionChunk) -> bool:
     """Does no row of it ask for a speed at which the robot counts as moving?"""
     most = {"linear.x": STILL_LINEAR, "angular.z": STILL_ANGULAR}
     return all(np.abs(chunk.values[:, column]).max() < most[channel]

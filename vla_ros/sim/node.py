@@ -23,8 +23,10 @@ import rclpy
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
@@ -40,7 +42,8 @@ TICK = 0.02  # s: odometry and joints at 50 Hz
 SCAN_EVERY = 5  # ticks: scan and objects at 10 Hz
 MARKERS = {"block": Marker.CUBE, "ball": Marker.SPHERE, "cylinder": Marker.CYLINDER}
 
-# name: (default, least, most, meaning); the node refuses anything else before it starts
+# name: (default, least, most, meaning); the node refuses anything else before it starts. `seed` may be set while it
+# runs: the next reset takes it.
 PARAMETERS: dict[str, tuple[Any, float, float, str]] = {
     "seed": (0, 0, 2**31 - 1, "which scene"),
     "width": (640, 64, 1920, "of the camera's picture, pixels"),
@@ -79,17 +82,38 @@ class Simulator(Node):
             self.create_subscription(Twist, "/cmd_vel", self._on_twist, 1)
         self.create_subscription(Float64MultiArray, "/gripper_controller/commands", self._on_gripper, 1)
         self.create_service(Trigger, "~/reset", self._on_reset)
+        self._next_seed: int | None = None  # set and not yet taken
+        self.add_on_set_parameters_callback(self._on_parameters)
 
     def _option(self, name: str) -> Any:
-        default, least, most, meaning = PARAMETERS[name]
+        default, _, _, meaning = PARAMETERS[name]
         try:
             value = self.declare_parameter(name, default).value
         except rclpy.exceptions.InvalidParameterTypeException as problem:
             raise ValueError(f"parameter {name} ({meaning}) has the wrong type; "
                              f"give a {type(default).__name__}") from problem
+        self._check(name, value)
+        return value
+
+    @staticmethod
+    def _check(name: str, value: Any) -> None:
+        _, least, most, meaning = PARAMETERS[name]
         if not math.isfinite(value) or not least <= value <= most:
             raise ValueError(f"parameter {name} ({meaning}) is {value}; give {least:g} to {most:g}")
-        return value
+
+    def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            if parameter.name in PARAMETERS and parameter.name != "seed":
+                return SetParametersResult(successful=False, reason=f"parameter {parameter.name} holds from the start "
+                                                                    "on; start the simulator again with another")
+        seed = next((parameter.value for parameter in parameters if parameter.name == "seed"), None)
+        if seed is not None:
+            try:
+                self._check("seed", seed)
+            except ValueError as problem:
+                return SetParametersResult(successful=False, reason=str(problem))
+            self._next_seed = seed
+        return SetParametersResult(successful=True)
 
     # Commands
 
@@ -115,7 +139,8 @@ class Simulator(Node):
             self.get_logger().error(str(problem), throttle_duration_sec=1.0)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        seed = self._world.seed + 1
+        seed = self._world.seed + 1 if self._next_seed is None else self._next_seed
+        self._next_seed = None
         self._world.reset(seed)
         names = ", ".join(placed.name for placed in self._world.scene.objects)
         response.success, response.message = True, f"scene {seed}: {names}"

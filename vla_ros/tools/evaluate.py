@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vla_ros.evaluation.episodes import Player, Record
+    from vla_ros.evaluation.nodes import Driven
     from vla_ros.evaluation.plan import Episode
 
 PARTS = ("success", "paraphrases", "counterfactuals", "scenarios")
@@ -34,6 +36,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--parts", nargs="+", default=list(PARTS), metavar="PART", help=f"{' '.join(PARTS)} (default all)")
     add("--scenarios", nargs="+", metavar="NAME", help="conditions, or all, or none (default all; with --quick none)")
     add("--against", metavar="POLICY", help="a second policy on the same episodes")
+    add("--nodes", type=int, nargs="?", const=-1, metavar="N",
+        help="the success episodes (or the first N) also through the ROS nodes, in real time, behind the gate")
     add("--seed", type=int, help="of the first scene (default 1000000, where training's seeds end)")
     add("--camera", default="320x240", metavar="WxH", help="the camera's pixels (default %(default)s)")
     add("--out", default="evaluation", metavar="FOLDER", help="where the report goes (default ./%(default)s)")
@@ -43,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The exit code: 0 when the report is written. Raises ValueError, before any time is spent, for what cannot be."""
-    from vla_ros.evaluation import episodes, report, summary
+    from vla_ros.evaluation import episodes, nodes, report, summary
 
     plan, players, folder = prepare(options)
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,11 +57,24 @@ def run(options: argparse.Namespace) -> int:
         wanted = plan if index == 0 else [one for one in plan if one.part == "success"]
         with progress(player.policy, len(wanted)) as told:
             records.append(episodes.run(wanted, player, options.jobs, told))
+    said = summary.summarise(records[0], records[1] if records[1:] else ())
+    problem = ""
+    if options.nodes is not None:
+        driven, problem = through_nodes(through(options, plan), players[0], folder / "logs")
+        said["nodes"] = {**nodes.summarise(records[0], driven), "problem": problem}
     facts = report.facts(players[0], records[0], command_line(), options.jobs, time.monotonic() - began)
-    numbers = report.write(folder, facts, summary.summarise(records[0], records[1] if records[1:] else ()), records[0])
+    numbers = report.write(folder, facts, said, records[0])
     print("\n".join(report.lines(numbers)))
     print(f"report: {folder / 'report.html'}")
-    return 0
+    return 1 if problem else 0
+
+
+def through_nodes(plan: Sequence[Episode], player: Player, logs: Path) -> tuple[list[Driven], str]:
+    """The records, and why it ended early, if it did."""
+    from vla_ros.tools import evaluate_nodes
+
+    with progress(f"{player.policy}, through the nodes", len(plan)) as told:
+        return evaluate_nodes.run(plan, player, logs, told)
 
 
 def prepare(options: argparse.Namespace) -> tuple[list[Episode], list[Player], Path]:
@@ -75,9 +92,28 @@ def prepare(options: argparse.Namespace) -> tuple[list[Episode], list[Player], P
     folder = Path(options.out)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"out is '{folder}', which is a file; name a folder")
+    through(options, plan)
     for player in players:
         episodes.check(player)
     return plan, players, folder
+
+
+def through(options: argparse.Namespace, plan: Sequence[Episode]) -> list[Episode]:
+    """What the nodes shall run. Raises ValueError for what they cannot, ModuleNotFoundError without ROS."""
+    if options.nodes is None:
+        return []
+    if options.nodes == 0 or options.nodes < -1:
+        raise ValueError(f"nodes is {options.nodes}; give at least 1, or no number for all success episodes")
+    chosen = [one for one in plan if one.part == "success"]
+    if not chosen:
+        raise ValueError("the nodes run the success episodes, and the plan has none; add success to --parts")
+    width, height = camera(options.camera)
+    if width < 64 or height < 48:
+        raise ValueError(f"camera is {width}x{height}; the simulator's node takes 64x48 and more")
+    for module in ("rclpy", "vla_ros_msgs"):
+        if find_spec(module) is None:
+            raise ModuleNotFoundError(name=module)
+    return chosen[:options.nodes] if options.nodes > 0 else chosen
 
 
 def make_plan(options: argparse.Namespace) -> list[Episode]:

@@ -1,4 +1,4 @@
-"""The simulated robot and the suite as they run: started, armed, spoken to. `vla demo` and `vla evaluate --nodes` are made of it."""
+"""The simulated robot and the suite as they run: started, armed, spoken to. What `vla demo` and `vla evaluate` drive."""
 from __future__ import annotations
 
 import math
