@@ -11,8 +11,6 @@ from vla_ros.evaluation.episodes import Record
 from vla_ros.evaluation.summary import kind, part, row, success
 from vla_ros.sim.phrases import KINDS
 
-WITHIN = 0.02  # of the bare simulator's success, that of the nodes is to be
-
 
 @dataclass
 class Driven(Record):
@@ -63,12 +61,3 @@ def episode(one: Driven) -> dict[str, Any]:
     """As JSON can hold it."""
     answers = {name: round(share, 4) for name, share in shares([one.answers]).items()}
     return {**row(one), "gate": answers, "stopped": one.stopped}
-
-
-def line(found: Mapping[str, Any]) -> str:
-    """ "0.950 against 0.975 bare; -0.025 (-0.10 to +0.04, n = 40)"."""
-    both = found["all"]
-    if not both["trials"]:
-        return "not measured"
-    return (f"{both['nodes']['rate']:.3f} against {both['bare']['rate']:.3f} bare; {both['difference']:+.3f} "
-            f"({both['low']:+.2f} to {both['high']:+.2f}, n = {both['trials']})")

@@ -33,6 +33,7 @@ def page(numbers: Mapping[str, Any], records: Sequence[Record]) -> str:
              "Done or not": _success(numbers["task_completion"]), "Words": _words(numbers),
              "Other conditions": _robustness(numbers),
              "Beside another policy": _comparison(numbers["comparison"]) if "comparison" in numbers else "",
+             "Through the ROS nodes": _nodes(numbers["nodes"]) if "nodes" in numbers else "",
              "What it sees and where it looks": _frames(numbers.get("frames")),
              "Actions and time": _actions(numbers, records), "Failures": _failures(records)}
     body = "\n".join(f"<h2>{title}</h2>\n{part}" for title, part in parts.items() if part)
@@ -143,6 +144,21 @@ def _comparison(found: Mapping[str, Any]) -> str:
     kinds = found["all_words"]["by_kind"]
     ours, theirs = ({name: one[who] for name, one in kinds.items()} for who in ("ours", "theirs"))
     return out + image(plots.shares("Done, on the same episodes", ours, theirs, ("this policy", other)), "comparison")
+
+
+def _nodes(found: Mapping[str, Any]) -> str:
+    tables = {"all": (found["all"], found["gate"]),
+              **{kind: (one, found["gate_by_kind"][kind]) for kind, one in found["by_kind"].items()}}
+    rows = [(kind, one["nodes"], one["bare"], one["difference"],
+             ", ".join(f"{name} {share:.2f}" for name, share in gate.items() if share >= 0.005))
+            for kind, (one, gate) in tables.items() if one["trials"]]
+    differ = [(f"“{one['instruction']}” ({one['kind']}, seed {one['seed']})", one["verdict"], one["bare"]["verdict"])
+              for one in found["differ"]]
+    spent, ended = found["latency"], f" Ended early: {found['problem']}." if found["problem"] else ""
+    return (table(("", "through the nodes", "bare", "difference", "what the gate answered, shares"), rows)
+            + f"<p>From the camera's stamp to the command: p50 {text(spent['p50_ms'])} ms, p99 {text(spent['p99_ms'])} "
+              f"ms. The gate stopped for good in {found['stopped']} episodes.{escape(ended)}</p>"
+            + (table(("done one way only", "through the nodes", "bare"), differ) if differ else ""))
 
 
 def _frames(found: Mapping[str, Any] | None) -> str:

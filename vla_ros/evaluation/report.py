@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_ros import __version__
-from vla_ros.evaluation import nodes
-from vla_ros.evaluation.advice import Aim, aims, recommendations, share
+from vla_ros.evaluation.advice import Aim, aims, beside_bare, recommendations, share
 from vla_ros.evaluation.episodes import Player, Record
 from vla_ros.evaluation.scenarios import SCENARIOS
 from vla_ros.evaluation.summary import row
@@ -107,7 +106,8 @@ def lines(numbers: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {name:<12} {found['ours']['rate']:.2f} against {found['theirs']['rate']:.2f}"
     if "nodes" in numbers:
         found = numbers["nodes"]
-        yield f"through nodes  {nodes.line(found)}" + (f"; ended early: {found['problem']}" if found["problem"] else "")
+        ended = f"; ended early: {found['problem']}" if found["problem"] else ""
+        yield f"through nodes  {beside_bare(found)}{ended}"
         yield "the gate       " + ", ".join(f"{name} {one:.3f}" for name, one in found["gate"].items())
     if numbers["timing"]["count"]:
         times = ", ".join(f"{name} {numbers['timing'][f'{name}_ms']:.2f} ms" for name in ("p50", "p95", "p99"))

@@ -1,4 +1,4 @@
-"""The simulated robot and the suite as they run: started, armed, spoken to. What `vla demo` and `vla evaluate` drive."""
+"""The simulated robot and the suite as they run: started, armed, spoken to: for `vla demo` and `vla evaluate`."""
 from __future__ import annotations
 
 import math
