@@ -17,7 +17,9 @@ pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 
 from geometry_msgs.msg import Twist, TwistStamped  # noqa: E402
 from nav_msgs.msg import Odometry  # noqa: E402
+from rcl_interfaces.srv import SetParameters  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import Image, JointState, LaserScan  # noqa: E402
@@ -191,6 +193,20 @@ def test_other_parameters_and_the_next_scene(robot: Robot) -> None:
     assert robot.wait(lambda: [marker.ns for marker in robot.last["/sim/objects"].markers][:-1] == names)
     after = robot.last["/clock"].clock
     assert (after.sec, after.nanosec) > (before.sec, before.nanosec)
+
+    # A scene of one's choice, once; what cannot be is refused, and changes nothing.
+    settable = robot.node.create_client(SetParameters, "/simulator/set_parameters")
+    assert settable.wait_for_service(5.0)
+    for name, value, sentence in (("seed", 41, ""), ("seed", -1, "parameter seed (which scene) is -1; give 0"),
+                                  ("width", 640, "parameter width holds from the start on")):
+        wanted = Parameter(name, value=value).to_parameter_msg()
+        said = settable.call_async(SetParameters.Request(parameters=[wanted]))
+        assert robot.wait(said.done, 5.0)
+        assert said.result().results[0].successful == (not sentence)
+        assert said.result().results[0].reason.startswith(sentence)
+    for seed in (41, 42):
+        answer = client.call_async(Trigger.Request())
+        assert robot.wait(answer.done, 5.0) and answer.result().message.startswith(f"scene {seed}: ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -130,5 +130,5 @@ def test_the_report_is_json_without_nan_and_html_that_is_escaped(tmp_path: Path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "go to &lt;b&gt;it&lt;/b&gt;" in page and "<b>" not in page and "a &amp; b" in page and "<script" not in page
     table = (tmp_path / "table.md").read_text(encoding="utf-8")
-    assert table.count("\n| ") == 7 and "written by `vla evaluate`" in table
+    assert table.count("\n| ") == 8 and "written by `vla evaluate`" in table
     assert any(line.startswith("policy hand@1: 3 episodes") for line in report.lines(whole))
