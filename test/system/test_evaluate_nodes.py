@@ -20,12 +20,12 @@ pytest.importorskip("rclpy")
 pytest.importorskip("vla_ros_msgs")
 pytest.importorskip("mujoco")
 
-from vla_ros.core.types import ActionChunk  # noqa: E402
-from vla_ros.evaluation.plan import Episode  # noqa: E402
-from vla_ros.policies.intent import Intent  # noqa: E402
-from vla_ros.sim.world import WorldState  # noqa: E402
-from vla_ros.tools import evaluate_nodes  # noqa: E402
-from vla_ros.tools.evaluate_nodes import Trials, Witness  # noqa: E402
+from vla_ros.core.types import ActionChunk
+from vla_ros.evaluation.plan import Episode
+from vla_ros.policies.intent import Intent
+from vla_ros.sim.world import WorldState
+from vla_ros.tools import evaluate_nodes
+from vla_ros.tools.evaluate_nodes import Trials, Witness
 
 START = WorldState(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.10, ())
 TURNED = replace(START, yaw=1.57)
