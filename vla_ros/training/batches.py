@@ -1,6 +1,7 @@
 """Batches: asked for by number, made ahead, moved to a device."""
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,8 @@ def ahead_of(make: Callable[[int], Any], indices: range, ahead: int) -> Iterator
     if not ahead:
         yield map(make, indices)
         return
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)  # else each of a step's operations may wait 5 ms for this thread's Python
     with ThreadPoolExecutor(1, "batches") as pool:
         waiting: deque[Future[Any]] = deque()
 
@@ -39,6 +42,7 @@ def ahead_of(make: Callable[[int], Any], indices: range, ahead: int) -> Iterator
             yield batches()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            sys.setswitchinterval(interval)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
