@@ -26,7 +26,7 @@ def parse(*words: str):
 
 def test_the_demo_needs_no_arguments():
     arguments = parse("demo")
-    assert (arguments.policy, arguments.out, arguments.instructions, arguments.no_view) == ("color_servo", "demo", [],
+    assert (arguments.policy, arguments.out, arguments.instructions, arguments.no_view) == (None, "demo", [],
                                                                                             False)
 
 
