@@ -31,7 +31,8 @@ def make_policy(name: str, options: Mapping[str, Any] | None = None) -> Policy:
 def demo_policy() -> tuple[str, str]:
     """The policy that a demo takes when nobody chose one, and why where it is not the learned one."""
     if find_spec("torch") is None:
-        return PLAIN, f"torch is not installed, so {PLAIN} drives and not the learned policy: see README.md, \"Setup\""
+        return PLAIN, (f"torch is not installed, so {PLAIN} drives and not the learned policy, which pip install torch "
+                       "safetensors makes run")
     try:
         policy_spec(LEARNED)
     except ValueError as problem:
