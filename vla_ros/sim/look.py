@@ -80,7 +80,7 @@ _PLAIN: WeakKeyDictionary[World, _Plain] = WeakKeyDictionary()
 
 def apply(world: World, look: Look) -> None:
     """Give the world this look until the next `reset`, which keeps light, room and camera and gives objects plain
-    colours."""
+    colours. The sun and the camera move with the next step, or when something is placed."""
     plain = _PLAIN.get(world) or _PLAIN.setdefault(world, _Plain.of(world.model))
     _light(world.model, plain, look)
     _mount(world.model, plain, look)

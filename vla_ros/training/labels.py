@@ -269,9 +269,8 @@ def where(target: NDArray[np.float64], seen: NDArray[np.bool_], grid: tuple[int,
 
 
 def cells(objects: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.int64]:
-    """For each picture and cell the colour and shape of the (nearest) object there, B x N x 2;
-    IGNORED where an object only grazes the cell.
-    """
+    """For each picture and cell the colour and shape of the (nearest) object there, B x N x 2; IGNORED where an object
+    only grazes the cell."""
     rows, columns = grid
     found = np.tile(np.array([NO_COLOUR, NO_SHAPE]), (len(objects), rows, columns, 1))
     column, row, depth = project(objects[..., 2].astype(float), objects[..., 3].astype(float))

@@ -1,0 +1,106 @@
+"""How people say it: four splits that keep apart what training may see, and words that the model can read."""
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from vla_ros.models.lexicon import CONCEPT_OF, CONCEPTS, LENGTH, WORDS, encode, words_of
+from vla_ros.policies.intent import Intent
+from vla_ros.sim.phrases import (KINDS, OBJECT_KINDS, POLITE_AFTER, POLITE_BEFORE, SLOTS, SPLITS, TEMPLATES,
+                                 UNSEEN_PAIRS, intent_of, say)
+from vla_ros.sim.scene import COLOURS, SHAPES
+
+MANY = 150  # ways asked for, of each kind and split
+TRAINED = {word for trained, _ in SLOTS.values() for word in trained.split()}
+TRAINED |= {word for texts in TEMPLATES.values() for text in texts for word in re.findall(r"\b[a-z]+\b", text)}
+TRAINED |= {word for text in (*POLITE_BEFORE, *POLITE_AFTER) for word in text.split()}
+HELD_OUT = {word for _, held in SLOTS.values() for word in held.split()}
+MEANING = {word: CONCEPTS[concept] for word, concept in zip(WORDS, CONCEPT_OF)}
+
+
+def meant(kind: str, rng: np.random.Generator) -> Intent:
+    if kind not in OBJECT_KINDS:
+        return intent_of(kind)
+    return intent_of(kind, list(COLOURS)[rng.integers(len(COLOURS))], SHAPES[rng.integers(len(SHAPES))])
+
+
+@pytest.fixture(scope="module")
+def said() -> dict[tuple[str, str], list[str]]:
+    """(kind, split) -> texts."""
+    rng = np.random.default_rng(0)
+    return {(kind, split): [say(rng, meant(kind, rng), split) for _ in range(MANY)]
+            for kind in KINDS for split in SPLITS}
+
+
+def test_no_held_out_word_is_in_a_template_or_another_slot() -> None:
+    assert len(HELD_OUT) > 50 and not HELD_OUT & TRAINED
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_known_words_are_training_s_and_synonyms_are_not(said: dict, kind: str) -> None:
+    for split in ("known", "recombined", "pairs"):
+        assert not {word for text in said[kind, split] for word in text.split()} - TRAINED
+    assert all(set(text.split()) & HELD_OUT for text in said[kind, "synonyms"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_known_and_recombined_have_no_text_in_common(said: dict, kind: str) -> None:
+    known, recombined = (set(said[kind, split]) for split in ("known", "recombined"))
+    assert known and recombined and not known & recombined
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_there_are_ten_ways_and_more(said: dict, kind: str) -> None:
+    assert len(set(TEMPLATES[kind])) == len(TEMPLATES[kind]) >= 10
+    assert len(set(said[kind, "known"])) >= 10 and len(set(said[kind, "synonyms"])) >= 10
+    assert all(("{it}" in text) == (kind in OBJECT_KINDS) for text in TEMPLATES[kind])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_model_can_read_them_all(said: dict, kind: str) -> None:
+    for split in SPLITS:
+        for text in said[kind, split]:
+            assert 0 < len(encode(text)) <= LENGTH and "  " not in text and not re.search("[A-Z{}]", text)
+
+
+def test_a_held_out_word_means_what_a_trained_one_means() -> None:
+    for slot, (trained, held) in SLOTS.items():
+        assert {MEANING[word] for word in held.split()} <= {MEANING[word] for word in trained.split()}, slot
+
+
+@pytest.mark.parametrize("kind", OBJECT_KINDS)
+def test_an_object_is_named_by_its_colour_and_its_shape(kind: str) -> None:
+    rng = np.random.default_rng(1)
+    colours, shapes = SLOTS["blue"][0].split(), SLOTS["cylinder"][0].split()
+    for _ in range(30):
+        words = say(rng, intent_of(kind, "blue", "cylinder")).split()
+        assert set(colours) & set(words) and set(shapes) & set(words)
+        assert set(SLOTS["object"][0].split()) & set(say(rng, intent_of(kind, "blue")).split())
+
+
+def test_the_pairs_that_training_never_names_are_three_colours_and_all_shapes() -> None:
+    assert {colour for colour, _ in UNSEEN_PAIRS} <= set(COLOURS) and {shape for _, shape in UNSEEN_PAIRS} == set(SHAPES)
+    assert len({colour for colour, _ in UNSEEN_PAIRS}) == 3
+
+
+def test_a_split_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="split is 'new'; use one of known, recombined, synonyms, pairs"):
+        say(np.random.default_rng(0), intent_of("stop"), "new")
+
+
+# -- the lexicon ---------------------------------------------------------------------------------------------
+def test_words_are_read_whatever_their_case_and_marks() -> None:
+    assert words_of("Go, to the RED block!") == ["go", "to", "the", "red", "block"]
+    assert encode("Turn counter-clockwise.") == encode("turn counterclockwise")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("fly to the red block", "does not know the word 'fly'; try"),
+    ("fly to the Moon, fly", "does not know the words 'fly', 'moon'; try"),
+    ("go " * 21, "has 21 words; use at most 20"),
+])
+def test_words_that_it_does_not_know_are_named(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        encode(text)
