@@ -111,5 +111,6 @@ def test_two_episodes_through_the_nodes(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "report.json").read_text())["nodes"]
     assert [(one["kind"], one["done"]) for one in found["episodes"]] == [("stop", True), ("open", True)], f"{said}\n{logs}"
     assert found["all"]["difference"] == 0.0 and found["all"]["trials"] == 2 and found["stopped"] == 0
+    assert not found["problem"] and not found["deaths"] and found["rates_hz"]["camera"] > 5
     assert sum(found["gate"].values()) == pytest.approx(1.0) and found["latency"]["count"] > 5
     assert all(sum(one["gate"].values()) == pytest.approx(1.0, abs=0.01) for one in found["episodes"])

@@ -43,8 +43,8 @@ def test_both_are_paired_and_the_gate_s_answers_are_shares() -> None:
     assert found["latency"]["p50_ms"] == pytest.approx(20.0) and found["seconds_longer"]["mean"] == 1.0
     assert [(one["number"], one["done"], one["bare"]["done"]) for one in found["differ"]] == [(1, False, True), (2, True, False)]
     json.dumps(report.clean(found), allow_nan=False)
-    shown = page._nodes({**found, "problem": "the <simulator> ended"})
-    assert "the &lt;words&gt;" in shown and "the &lt;simulator&gt; ended" in shown and "LIMITED rate 0.20" in shown
+    shown = page._nodes({**found, "problem": "the <simulator> ended", "rates_hz": {"camera": 29.96}})
+    assert "the &lt;words&gt;" in shown and "the &lt;simulator&gt; ended" in shown and "LIMITED rate 0.20" in shown and "camera 30." in shown
     assert "0.667 against 0.667 bare; +0.000" in advice.beside_bare(found)
 
 

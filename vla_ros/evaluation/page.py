@@ -155,9 +155,11 @@ def _nodes(found: Mapping[str, Any]) -> str:
     differ = [(f"“{one['instruction']}” ({one['kind']}, seed {one['seed']})", one["verdict"], one["bare"]["verdict"])
               for one in found["differ"]]
     spent, ended = found["latency"], f" Ended early: {found['problem']}." if found["problem"] else ""
+    rates = ", ".join(f"{name} {value:.0f}" for name, value in found["rates_hz"].items())
     return (table(("", "through the nodes", "bare", "difference", "what the gate answered, shares"), rows)
             + f"<p>From the camera's stamp to the command: p50 {text(spent['p50_ms'])} ms, p99 {text(spent['p99_ms'])} "
-              f"ms. The gate stopped for good in {found['stopped']} episodes.{escape(ended)}</p>"
+              f"ms. Rates (Hz): {escape(rates)}. The gate stopped for good in {found['stopped']} episodes."
+              f"{escape(ended)}</p>"
             + (table(("done one way only", "through the nodes", "bare"), differ) if differ else ""))
 
 

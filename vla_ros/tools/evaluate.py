@@ -58,19 +58,18 @@ def run(options: argparse.Namespace) -> int:
         with progress(player.policy, len(wanted)) as told:
             records.append(episodes.run(wanted, player, options.jobs, told))
     said = summary.summarise(records[0], records[1] if records[1:] else ())
-    problem = ""
     if options.nodes is not None:
-        driven, problem = through_nodes(through(options, plan), players[0], folder / "logs")
-        said["nodes"] = {**nodes.summarise(records[0], driven), "problem": problem}
+        driven, how = through_nodes(through(options, plan), players[0], folder / "logs")
+        said["nodes"] = {**nodes.summarise(records[0], driven), **how}
     facts = report.facts(players[0], records[0], command_line(), options.jobs, time.monotonic() - began)
     numbers = report.write(folder, facts, said, records[0])
     print("\n".join(report.lines(numbers)))
     print(f"report: {folder / 'report.html'}")
-    return 1 if problem else 0
+    return 1 if "nodes" in said and said["nodes"]["problem"] else 0
 
 
-def through_nodes(plan: Sequence[Episode], player: Player, logs: Path) -> tuple[list[Driven], str]:
-    """The records, and why it ended early, if it did."""
+def through_nodes(plan: Sequence[Episode], player: Player, logs: Path) -> tuple[list[Driven], dict[str, Any]]:
+    """The records, and how it went: whether it ended early, and what the machine reached."""
     from vla_ros.tools import evaluate_nodes
 
     with progress(f"{player.policy}, through the nodes", len(plan)) as told:

@@ -223,9 +223,11 @@ class Trials(Suite):
 
 
 def run(plan: Sequence[Episode], player: Player, logs: Path,
-        told: Callable[[Driven], None]) -> tuple[list[Driven], str]:
-    """The records, and why there are fewer than episodes, if there are. Ctrl-C raises KeyboardInterrupt, with every
-    process ended."""
+        told: Callable[[Driven], None]) -> tuple[list[Driven], dict[str, Any]]:
+    """The records; and the `problem` that ended it early, if there was one, and what the machine reached (`rates_hz`).
+
+    Ctrl-C raises KeyboardInterrupt, with every process ended.
+    """
     print(stage.own_domain(os.environ), file=sys.stderr, flush=True)
     environment = suite_environment()
     os.environ.update(environment)  # this process needs the transport's settings as much as the nodes do
@@ -236,13 +238,16 @@ def run(plan: Sequence[Episode], player: Player, logs: Path,
                 **suite_nodes(player.policy, camera_topic=CAMERA_TOPIC, namespace=NAMESPACE,
                               overrides={"camera_ingest": options, "inference": options})}
     records: list[Driven] = []
+    problem = ""
     with stage.Interrupt() as interrupt, spinning("vla_evaluate") as node, ProcessGroup() as group:
         trials = Trials(group, node, interrupt)
         try:
             trials.start(commands, environment, logs)
+            trials.watch.count_from_now()
             for episode in plan:
                 records.append(trials.run(episode))
                 told(records[-1])
         except Failed as failed:
-            return records, str(failed)
-    return records, ""
+            problem = str(failed)
+        rates = {name: round(rate, 2) for name, rate in trials.watch.average_rates().items()}
+    return records, {"problem": problem, "rates_hz": rates, "deaths": trials.deaths}
