@@ -17,12 +17,15 @@ class Driven(Record):
     """A record of the nodes: `seconds` are real ones, `predict` is from observation to chunk.
 
     `answers`: how often the gate said what ("PASSED", "LIMITED rate", "HELD obstacle", …); `latency` (s): from the
-    camera's stamp to the command; `stopped`: why the gate stopped for good, if it did.
+    camera's stamp to the command; `stopped`: why the gate stopped for good, if it did. `paused` (s): the longest time
+    for which the machine stood still in it; `attempts`: how often it was run, because of that.
     """
 
     answers: Counter[str] = field(default_factory=Counter)
     latency: list[float] = field(repr=False, default_factory=list)
     stopped: str = ""
+    paused: float = 0.0
+    attempts: int = 1
 
 
 def shares(counts: Iterable[Mapping[str, int]]) -> dict[str, float]:
@@ -47,6 +50,7 @@ def summarise(bare: Sequence[Record], driven: Sequence[Driven]) -> dict[str, Any
     return {
         "all": both(pairs), "by_kind": {name: both([one for one in pairs if kind(one[0]) == name]) for name in kinds},
         "stopped": sum(bool(one.stopped) for one in driven),
+        "run_again": sum(one.attempts - 1 for one in driven), "paused": metrics.spread([one.paused for one in driven]),
         "gate": shares(one.answers for one in driven),
         "gate_by_kind": {name: shares(one.answers for one in driven if kind(one) == name) for name in kinds},
         "latency": metrics.percentiles([value for one in driven for value in one.latency]),
@@ -60,4 +64,5 @@ def summarise(bare: Sequence[Record], driven: Sequence[Driven]) -> dict[str, Any
 def episode(one: Driven) -> dict[str, Any]:
     """As JSON can hold it."""
     answers = {name: round(share, 4) for name, share in shares([one.answers]).items()}
-    return {**row(one), "gate": answers, "stopped": one.stopped}
+    return {**row(one), "gate": answers, "stopped": one.stopped, "paused": round(one.paused, 3),
+            "attempts": one.attempts}

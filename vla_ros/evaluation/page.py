@@ -158,8 +158,8 @@ def _nodes(found: Mapping[str, Any]) -> str:
     rates = ", ".join(f"{name} {value:.0f}" for name, value in found["rates_hz"].items())
     return (table(("", "through the nodes", "bare", "difference", "what the gate answered, shares"), rows)
             + f"<p>From the camera's stamp to the command: p50 {text(spent['p50_ms'])} ms, p99 {text(spent['p99_ms'])} "
-              f"ms. Rates (Hz): {escape(rates)}. The gate stopped for good in {found['stopped']} episodes."
-              f"{escape(ended)}</p>"
+              f"ms. Rates (Hz): {escape(rates)}. The gate stopped for good in {found['stopped']} episodes. "
+              f"{found['run_again']} were run again because the machine stood still.{escape(ended)}</p>"
             + (table(("done one way only", "through the nodes", "bare"), differ) if differ else ""))
 
 

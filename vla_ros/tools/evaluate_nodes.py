@@ -44,6 +44,8 @@ from vla_ros_msgs.msg import SafetyReport
 
 SCENE_SECONDS = 10.0  # until the simulator shows the scene that was asked for
 BEFORE_SECONDS = 4.0  # for what comes before the words
+PAUSE, ATTEMPTS = 0.25, 3  # s between two looks 0.05 s apart: by then a heartbeat is old and the gate holds
+STARTS_AGAIN = 3  # of the suite, where it cannot go on
 FLUSH = 0.2  # s: what was on its way to the robot has arrived, and pictures of the scene before are gone
 # What comes before the words (episodes.prelude), said instead of done: nobody but the gate may speak to the robot.
 BEFORE = {"stop": ("move forward", "turn left"), "open": ("close the gripper",)}
@@ -88,14 +90,26 @@ class Witness(Watch):
 
 
 class Quiet(PlainView):
-    """Says what is wrong, and nothing else."""
+    """Says what is wrong, and nothing else; and notices where the machine gave this process no time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paused = 0.0  # s, the longest time between two looks at how it goes
+        self._looked = time.monotonic()
 
     def say(self, line: str, style: str = "") -> None:
         if style in ("yellow", "red"):
             print(line, file=sys.stderr, flush=True)
 
     def show(self, status: Callable[[], Status]) -> None:
-        pass
+        self.look()
+
+    def look(self) -> None:
+        now = time.monotonic()
+        self.paused, self._looked = max(self.paused, now - self._looked), now
+
+    def count_from_now(self) -> None:
+        self.paused, self._looked = 0.0, time.monotonic()
 
 
 class Trials(Suite):
@@ -104,9 +118,19 @@ class Trials(Suite):
     watch: Witness
 
     def __init__(self, group: ProcessGroup, node: Node, interrupt: stage.Interrupt) -> None:
-        super().__init__(group, node, Witness(node, Track()), Quiet(), interrupt)
+        self.quiet = Quiet()
+        super().__init__(group, node, Witness(node, Track()), self.quiet, interrupt)
         self._reset = node.create_client(Trigger, f"/{SIMULATOR}/reset")
         self._set = node.create_client(SetParameters, f"/{SIMULATOR}/set_parameters")
+
+    def undisturbed(self, episode: Episode) -> Driven:
+        """An episode in which the machine stood still is run again, whatever came of it, a few times."""
+        for attempt in range(ATTEMPTS):
+            found = self.run(episode)
+            found.attempts = attempt + 1
+            if found.paused < PAUSE:
+                break
+        return found
 
     def run(self, episode: Episode) -> Driven:
         """Raises Failed where the suite cannot go on."""
@@ -115,11 +139,13 @@ class Trials(Suite):
         self.arm()
         why = self.before(episode.meant.kind)
         self.watch.begin()
+        self.quiet.count_from_now()
         start = self.truth()
         why = why or self.give(episode.text)
         began = time.monotonic()
         path = [start]
         found = Verdict(False, math.inf, why) if why else self.follow(episode, start, path)
+        self.quiet.look()
         seconds, end, watch = time.monotonic() - began, self.truth(), self.watch
         moment = watch.moment()
         stopped = moment.reason if moment.state == "STOPPED" else ""
@@ -130,7 +156,8 @@ class Trials(Suite):
             episode, found.done, found.distance, seconds, found.sentence, reached(episode.meant, start, end),
             gave_up and not watch.chunks[0], gave_up and watch.chunks[0] > 0, tuple(watch.chunks), list(watch.predict),
             [(one.x, one.y, one.yaw) for one in path], start, end, policy=watch.chunk.policy if watch.chunk else "",
-            answers=Counter(watch.answers), latency=[value / 1e3 for value in watch.track.latencies], stopped=stopped)
+            answers=Counter(watch.answers), latency=[value / 1e3 for value in watch.track.latencies], stopped=stopped,
+            paused=self.quiet.paused)
 
     # The parts of an episode
 
@@ -224,7 +251,8 @@ class Trials(Suite):
 
 def run(plan: Sequence[Episode], player: Player, logs: Path,
         told: Callable[[Driven], None]) -> tuple[list[Driven], dict[str, Any]]:
-    """The records; and the `problem` that ended it early, if there was one, and what the machine reached (`rates_hz`).
+    """The records; and the `problem` that ended it early, if there was one, what made the suite start again, and the
+    rates that the machine reached.
 
     Ctrl-C raises KeyboardInterrupt, with every process ended.
     """
@@ -238,16 +266,21 @@ def run(plan: Sequence[Episode], player: Player, logs: Path,
                 **suite_nodes(player.policy, camera_topic=CAMERA_TOPIC, namespace=NAMESPACE,
                               overrides={"camera_ingest": options, "inference": options})}
     records: list[Driven] = []
-    problem = ""
-    with stage.Interrupt() as interrupt, spinning("vla_evaluate") as node, ProcessGroup() as group:
-        trials = Trials(group, node, interrupt)
-        try:
-            trials.start(commands, environment, logs)
-            trials.watch.count_from_now()
-            for episode in plan:
-                records.append(trials.run(episode))
-                told(records[-1])
-        except Failed as failed:
-            problem = str(failed)
-        rates = {name: round(rate, 2) for name, rate in trials.watch.average_rates().items()}
-    return records, {"problem": problem, "rates_hz": rates, "deaths": trials.deaths}
+    ended: list[str] = []
+    rates: dict[str, float] = {}
+    with stage.Interrupt() as interrupt:
+        while len(records) < len(plan) and len(ended) <= STARTS_AGAIN:
+            with spinning("vla_evaluate") as node, ProcessGroup() as group:
+                trials = Trials(group, node, interrupt)
+                try:
+                    trials.start(commands, environment, logs / str(len(ended)))
+                    trials.watch.count_from_now()
+                    for episode in plan[len(records):]:
+                        records.append(trials.undisturbed(episode))
+                        told(records[-1])
+                except Failed as failed:
+                    ended.append(f"{failed}{''.join(f'; {death}' for death in trials.deaths)}")
+                    print(ended[-1], file=sys.stderr, flush=True)
+                rates = {name: round(rate, 2) for name, rate in trials.watch.average_rates().items()}
+    problem = ended[-1] if len(records) < len(plan) else ""
+    return records, {"problem": problem, "started_again": ended, "rates_hz": rates}
