@@ -8,8 +8,18 @@ import pytest
 
 from vla_ros.models.lexicon import CONCEPT_OF, CONCEPTS, LENGTH, WORDS, encode, words_of
 from vla_ros.policies.intent import Intent
-from vla_ros.sim.phrases import (KINDS, OBJECT_KINDS, POLITE_AFTER, POLITE_BEFORE, SLOTS, SPLITS, TEMPLATES,
-                                 UNSEEN_PAIRS, intent_of, say)
+from vla_ros.sim.phrases import (
+    KINDS,
+    OBJECT_KINDS,
+    POLITE_AFTER,
+    POLITE_BEFORE,
+    SLOTS,
+    SPLITS,
+    TEMPLATES,
+    UNSEEN_PAIRS,
+    intent_of,
+    say,
+)
 from vla_ros.sim.scene import COLOURS, SHAPES
 
 MANY = 150  # ways asked for, of each kind and split
