@@ -78,10 +78,9 @@ class Vla:
 
         from vla_ros.models.checkpoint import content_hash, from_pretrained
 
-        folder = _folder(options)
+        self._spec, folder = self.spec(options), _folder(options)  # a model that it cannot run is refused unread
         torch.set_num_threads(int(options.get("threads", OPTIONS["threads"])))
         self._model: VLA = from_pretrained(folder).eval()
-        self._spec = self.spec(options)
         self.name = f"vla@{content_hash(folder)}"
         self._progress = Progress()
         self.reset()

@@ -1,0 +1,249 @@
+"""The policy that runs a VLA: what it refuses, when it holds, when it gives up, and what it says about itself."""
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("safetensors", reason="safetensors is not installed")
+
+from tiny_models import make, tiny  # noqa: E402
+
+from vla_ros.core.types import ActionChunk, Command, Observation  # noqa: E402
+from vla_ros.models.auxiliary import TASKS  # noqa: E402
+from vla_ros.models.checkpoint import save_pretrained  # noqa: E402
+from vla_ros.models.vla import VLA  # noqa: E402
+from vla_ros.policies import make_policy, policy_spec, vla  # noqa: E402
+from vla_ros.policies.progress import SCALES, Progress  # noqa: E402
+from vla_ros.policies.vla import Vla  # noqa: E402
+
+GO_TO, STOP, NONE = 0, 11, TASKS - 1
+STEP = 80_000_000  # ns between pictures
+
+
+def untrained(task: int = GO_TO, nowhere: float = 0.0, actions: tuple[float, ...] = ()) -> VLA:
+    """A tiny model that takes all words for `task`; `nowhere` is the logit of the target being out of view, beside
+    those of the cells, which are 0; `actions`: what it always does, in the decoder's units."""
+    model = make(state=tuple(SCALES), auxiliary=True)
+    with torch.no_grad():
+        model.auxiliary.task.bias[task] = 20.0
+        model.fusion.query.weight.zero_(), model.fusion.query.bias.zero_()
+        model.fusion.nowhere.weight.zero_()
+        model.fusion.nowhere.bias.fill_(nowhere)
+        if actions:
+            last = [part for part in model.head.modules() if isinstance(part, torch.nn.Linear)][-1]
+            last.weight.zero_()
+            last.bias.copy_(torch.tensor(actions).repeat(model.config.steps))
+    return model
+
+
+def policy_of(folder: Path, **options: Any) -> Vla:
+    save_pretrained(untrained(**options), folder / "model")
+    return Vla({"checkpoint": str(folder / "model")})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("policy") / "model"
+    save_pretrained(untrained(), path)
+    return path
+
+
+@pytest.fixture
+def policy(folder: Path) -> Vla:
+    return Vla({"checkpoint": str(folder)})
+
+
+def seen(text: str = "go to the red block", generation: int = 1, count: int = 0, **state: float) -> Observation:
+    picture = np.random.default_rng(count).integers(0, 255, (32, 64, 3)).astype(np.uint8)
+    given = {"odom.x": 0.0, "odom.y": 0.0, "odom.yaw": 0.0, "gripper_joint": 0.1, **state}
+    return Observation(count * STEP, Command(0, generation, text), {"front": picture}, given)
+
+
+def told(policy: Vla, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
+    """What the model is told about the robot's progress, picture by picture, from now on."""
+    features: list[dict[str, float]] = []
+    look = vla.look
+
+    def listen(model: Any, pictures: Any, read: Any, progress: list[Progress]) -> Any:
+        features.append(progress[0].features())
+        return look(model, pictures, read, progress)
+
+    monkeypatch.setattr(vla, "look", listen)
+    return features
+
+
+# -- what it gives -------------------------------------------------------------------------------------------
+def test_a_chunk_is_as_the_spec_says(policy: Vla, folder: Path) -> None:
+    spec = policy_spec("vla", {"checkpoint": str(folder)})
+    assert (spec.channels, spec.steps, spec.step, spec.image_size) == (
+        ("linear.x", "angular.z", "gripper"), 4, 100_000_000, (32, 64))
+    chunk = policy.predict(seen(count=5, generation=7))
+    assert isinstance(chunk, ActionChunk) and chunk.values.shape == (4, 3) and chunk.values.dtype == np.float32
+    assert (chunk.stamp, chunk.generation, chunk.channels, chunk.step) == (5 * STEP, 7, spec.channels, spec.step)
+    assert chunk.policy == policy.name == make_policy("vla", {"checkpoint": str(folder)}).name
+    assert policy.name.startswith("vla@") and len(policy.name) > 8
+
+
+def test_the_same_pictures_and_words_give_the_same_chunks(folder: Path) -> None:
+    first, second = (Vla({"checkpoint": str(folder)}) for _ in range(2))
+    for count in range(3):
+        observation = seen(count=count, **{"odom.yaw": 0.2 * count})
+        assert np.array_equal(first.predict(observation).values, second.predict(observation).values)
+
+
+@pytest.mark.parametrize(("linear", "angular", "gripper", "wanted"), [
+    (0.0199, 0.0299, 0.51, [0.0, 0.0, 1.0]), (-0.0199, -0.0299, 0.49, [0.0, 0.0, 0.0]),
+    (0.021, -0.031, 0.9, [0.021, -0.031, 1.0]), (-0.021, 0.031, 0.1, [-0.021, 0.031, 0.0]),
+])
+def test_what_is_too_slow_to_be_meant_is_nothing_and_the_gripper_opens_or_closes(
+        linear: float, angular: float, gripper: float, wanted: list[float]) -> None:
+    output = untrained()(torch.rand(1, 3, 32, 64), torch.ones(1, 3, dtype=torch.long), torch.ones(1, 3, dtype=torch.bool),
+                         torch.zeros(1, 6))
+    progress = Progress()
+    with torch.no_grad():
+        rows = vla.actions(output._replace(actions=torch.tensor([[[linear, angular, gripper]] * 4])), [progress])
+    np.testing.assert_allclose(rows, [[wanted] * 4], rtol=1e-6)
+    assert progress.command == wanted[2]
+
+
+def test_what_it_saw_goes_into_its_progress() -> None:
+    model = untrained()
+    with torch.no_grad():
+        output = model(torch.rand(2, 3, 32, 64), torch.ones(2, 3, dtype=torch.long), torch.ones(2, 3, dtype=torch.bool),
+                       torch.zeros(2, 6))
+        attention = torch.zeros_like(output.attention)
+        attention[1, -1] = 9.0  # the second does not see it
+        extra = output.auxiliary._replace(target=torch.tensor([[0.5, -0.1]] * 2), contact=torch.tensor([1.0, 1.0]))
+        both = [Progress(), Progress()]
+        both[1].contact = True
+        vla.actions(output._replace(attention=attention, auxiliary=extra), both)
+    assert [one.side for one in both] == [-1.0, 1.0] and [one.contact for one in both] == [True, False]
+
+
+# -- words ---------------------------------------------------------------------------------------------------
+def test_an_unknown_word_is_refused_by_name_every_time(policy: Vla) -> None:
+    for _ in range(2):
+        with pytest.raises(ValueError, match="does not know the word 'flange'; try"):
+            policy.predict(seen("go to the flange"))
+    assert policy.predict(seen("go to the red block", 2)).generation == 2
+
+
+def test_words_that_say_nothing_are_refused_with_examples(tmp_path: Path) -> None:
+    policy = policy_of(tmp_path, task=NONE)
+    with pytest.raises(ValueError, match="'block near red' say nothing that this policy can do; try"):
+        policy.predict(seen("block near red"))
+
+
+@pytest.mark.parametrize(("joint", "gripper"), [(0.1, 1.0), (0.02, 0.0)])
+@pytest.mark.parametrize("text", ["", "   "])
+def test_without_words_it_stands_and_holds_the_gripper(policy: Vla, text: str, joint: float, gripper: float) -> None:
+    rows = policy.predict(seen(text, gripper_joint=joint)).values
+    assert not rows[:, :2].any() and (rows[:, 2] == gripper).all()
+
+
+def test_a_grip_outlasts_the_instruction(tmp_path: Path) -> None:
+    policy = policy_of(tmp_path, actions=(0.0, 0.0, -3.0))
+    assert (policy.predict(seen(gripper_joint=0.1)).values[:, 2] == 0.0).all()  # it closes
+    assert (policy.predict(seen("", 2, gripper_joint=0.095)).values[:, 2] == 0.0).all()  # held wide open by an object
+    policy.reset()
+    assert (policy.predict(seen("", 3, gripper_joint=0.095)).values[:, 2] == 1.0).all()  # measured anew
+
+
+# -- progress ------------------------------------------------------------------------------------------------
+def test_a_new_instruction_starts_its_progress_anew(policy: Vla, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = told(policy, monkeypatch)
+    for count, generation in enumerate((1, 1, 1, 2, 2)):
+        policy.predict(seen("turn left", generation, count, **{"odom.yaw": 0.1 * count}))
+    turned = [one["turned"] * SCALES["turned"] for one in features]
+    assert turned == pytest.approx([0.0, 0.1, 0.2, 0.0, 0.1])
+    policy.reset()
+    policy.predict(seen("turn left", 2, **{"odom.yaw": 1.0}))
+    assert features[-1]["turned"] == 0.0
+
+
+def test_odometry_that_is_missing_is_a_sentence(policy: Vla) -> None:
+    blind = seen()
+    with pytest.raises(ValueError, match="no 'odom.x'; this policy needs odometry"):
+        policy.predict(Observation(0, blind.command, blind.images, {"gripper_joint": 0.1}))
+
+
+def search(policy: Vla, pictures: int, step: float = 0.8) -> int:
+    """Pictures until it gives up, the robot turning by `step` (rad) from one to the next."""
+    for count in range(pictures):
+        try:
+            policy.predict(seen(count=count, **{"odom.yaw": math.remainder(step * count, 2 * math.pi)}))
+        except ValueError as problem:
+            assert "turned a full circle and did not see what the words name" in str(problem)
+            return count
+    return pictures
+
+
+def test_it_gives_up_after_a_full_circle_without_the_target(tmp_path: Path) -> None:
+    turning = policy_of(tmp_path / "turning", nowhere=9.0, actions=(0.0, 1.0, 3.0))
+    assert search(turning, 12) == math.ceil(vla.SEARCH_MOST / 0.8) == 9
+    assert search(turning, 8) == 8  # and it begins again
+    assert search(policy_of(tmp_path / "sees", nowhere=-9.0, actions=(0.0, 1.0, 3.0)), 12) == 12
+    assert search(policy_of(tmp_path / "drives", nowhere=9.0, actions=(1.0, 1.0, 3.0)), 12) == 12
+    assert search(policy_of(tmp_path / "turns", task=STOP, nowhere=9.0, actions=(0.0, 1.0, 3.0)), 12) == 12
+
+
+# -- explain -------------------------------------------------------------------------------------------------
+def test_it_explains_itself_and_moves_nothing_on(folder: Path) -> None:
+    quiet, asked = (Vla({"checkpoint": str(folder)}) for _ in range(2))
+    for count in range(3):
+        observation = seen(count=count, **{"odom.x": 0.1 * count})
+        said = asked.explain(observation)
+        assert said["attention"].shape == said["cell_colour"].shape == said["cell_shape"].shape == (4, 8)
+        assert said["attention"].sum() + said["nowhere"] == pytest.approx(1.0, abs=1e-5)
+        assert 0 <= said["cell_colour"].min() and said["cell_colour"].max() <= 6 and said["cell_shape"].max() <= 3
+        assert len(said["target"]) == 2 and 0.0 <= said["completion"] <= 1.0
+        asked.explain(seen("turn left", 99))
+        assert np.array_equal(asked.predict(observation).values, quiet.predict(observation).values)
+
+
+# -- options and checkpoints ---------------------------------------------------------------------------------
+def test_the_spec_reads_no_torch(folder: Path) -> None:
+    code = ("import sys; sys.modules['torch'] = None\n"
+            "from vla_ros.policies import policy_spec\n"
+            f"print(policy_spec('vla', {{'checkpoint': {str(folder)!r}}}).image_size)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "(32, 64)", done.stderr
+
+
+@pytest.mark.parametrize("make_it", [Vla, Vla.spec])
+def test_an_unknown_option_and_a_missing_checkpoint_are_named(make_it: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no option 'chekpoint'; it has checkpoint, threads"):
+        make_it({"chekpoint": "x"})
+    with pytest.raises(ValueError, match=r"nowhere', and there is no config.json; give a folder that vla train wrote"):
+        make_it({"checkpoint": str(tmp_path / "nowhere")})
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"auxiliary": False}, "with auxiliary True, and the one in .* has False"),
+    ({"fusion": "early"}, "with fusion 'grounded', and the one in .* has 'early'"),
+    ({"language": "lstm"}, "with language 'small', and the one in .* has 'lstm'"),
+    ({"channels": ("joint1",), "low": (-1.0,), "high": (1.0,)}, r"with channels \('linear.x', .* has \('joint1',\)"),
+    ({"state": ("turned", "battery")}, "tells a model gripper, .* wants 'battery'"),
+])
+def test_a_model_that_it_cannot_run_is_refused_before_it_is_loaded(tmp_path: Path, changes: dict, said: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(tiny(**{"auxiliary": True, **changes}).to_dict()))
+    for make_it in (Vla.spec, Vla):
+        with pytest.raises(ValueError, match=said):
+            make_it({"checkpoint": str(tmp_path)})
+
+
+def test_threads_are_torch_s(folder: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        Vla({"checkpoint": str(folder), "threads": 2})
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
