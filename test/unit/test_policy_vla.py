@@ -203,7 +203,7 @@ def test_it_explains_itself_and_moves_nothing_on(folder: Path) -> None:
         said = asked.explain(observation)
         assert said["attention"].shape == said["cell_colour"].shape == said["cell_shape"].shape == (4, 8)
         assert said["attention"].sum() + said["nowhere"] == pytest.approx(1.0, abs=1e-5)
-        assert 0 <= said["cell_colour"].min() and said["cell_colour"].max() <= 6 and said["cell_shape"].max() <= 3
+        assert said["cell_colour"].min() >= 0 and said["cell_colour"].max() <= 6 and said["cell_shape"].max() <= 3
         assert len(said["target"]) == 2 and 0.0 <= said["completion"] <= 1.0
         asked.explain(seen("turn left", 99))
         assert np.array_equal(asked.predict(observation).values, quiet.predict(observation).values)

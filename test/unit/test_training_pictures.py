@@ -1,0 +1,197 @@
+"""Pictures for training: placed at random, met by a policy that drives; and a model that learns what they are labelled."""
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("mujoco", reason="the pictures come from the simulator")
+
+from tiny_models import make  # noqa: E402
+
+from vla_ros.policies.vla import look  # noqa: E402
+from vla_ros.sim import scene as scenes  # noqa: E402
+from vla_ros.sim.phrases import KINDS, OBJECT_KINDS  # noqa: E402
+from vla_ros.sim.world import World  # noqa: E402
+from vla_ros.training import drive as driving  # noqa: E402
+from vla_ros.training.frames import COLOURS, SHAPES, Frames, make_world, place_at_random, shoot, table  # noqa: E402
+from vla_ros.training.labels import STATE, UNCLEAR, UNSEEN, Batch, label, nonsense, padded  # noqa: E402
+from vla_ros.training.losses import WEIGHTS, _where, losses, unclear  # noqa: E402
+
+SIZE = (24, 32)
+MODEL: dict[str, Any] = {"state": STATE, "auxiliary": True, "image_size": SIZE, "low": (-0.5, -0.5, -0.02),
+                         "high": (0.5, 0.5, 1.02)}
+
+
+@pytest.fixture(scope="module")
+def placed() -> Frames:
+    try:
+        return place_at_random(make_world(SIZE), SIZE, 48, 1)
+    except RuntimeError as problem:
+        pytest.skip(f"neither EGL nor OSMesa draws here: {problem}")
+
+
+@pytest.fixture(scope="module")
+def driven(placed: Frames) -> Frames:
+    return driving.drive(make(**MODEL), SIZE, 6, 3, robots=2)
+
+
+# -- placed at random ----------------------------------------------------------------------------------------
+def test_placed_pictures_show_what_training_needs(placed: Frames) -> None:
+    assert placed.images.shape == (48, *SIZE, 3) and (placed.images.reshape(48, -1).std(1) > 5).all()
+    there = ~np.isnan(placed.objects[..., 0])
+    assert (there.sum(1) >= 4).all() and np.array_equal(np.isnan(placed.objects).any(-1), ~there)
+    ahead, left = placed.objects[..., 2], placed.objects[..., 3]
+    held = (ahead > 0.17) & (ahead < 0.29) & (np.abs(left) < 0.02)
+    assert 3 < held.any(1).sum() < 30 and (np.hypot(ahead, left)[there] > 0.1).all()
+    opening, told = placed.gripper.T
+    assert set(told.tolist()) == {0.0, 1.0} and 0.0 <= opening.min() < 0.1 and opening.max() == pytest.approx(1.0)
+    grip = opening[held.any(1)]
+    assert ((grip > 0.55) & (grip < 0.8)).any()  # as wide as the object
+    assert (placed.intent == -1).all() and not placed.progress.any()
+
+
+def test_the_same_seed_places_the_same(placed: Frames) -> None:
+    again, other = (place_at_random(make_world(SIZE), SIZE, 5, seed) for seed in (1, 2))
+    for one in fields(Frames):
+        assert np.array_equal(getattr(again, one.name), getattr(placed, one.name)[:5], equal_nan=True), one.name
+    assert not np.array_equal(other.objects, again.objects, equal_nan=True)
+
+
+def test_the_table_and_the_picture_are_those_of_the_moment(placed: Frames) -> None:
+    world = World(5, 2 * SIZE[1], 2 * SIZE[0])
+    world.place_robot(0.2, -0.1, 0.5 * np.pi)
+    thing = world.scene.objects[0]
+    world.place_object(thing.name, 0.1, 0.7)
+    world.place_gripper(0.04)
+    rows = table(world)
+    assert rows[0].tolist() == pytest.approx([COLOURS.index(thing.colour), SHAPES.index(thing.shape), 0.8, 0.1], abs=1e-6)
+    assert np.isnan(rows[len(world.scene.objects):]).all()
+    frames = Frames.empty(2, SIZE)
+    shoot(world, frames, 1)
+    assert np.array_equal(frames.objects[1], rows, equal_nan=True) and np.isnan(frames.objects[0]).all()
+    assert frames.gripper[1].tolist() == pytest.approx([0.04 / scenes.OPENING_MAX, 1.0]) and not frames.images[0].any()
+    halves = world.render().reshape(SIZE[0], 2, SIZE[1], 2, 3).mean((1, 3))
+    assert np.abs(frames.images[1] - halves).max() <= 1.0
+
+
+def test_frames_are_saved_loaded_and_joined(placed: Frames, driven: Frames, tmp_path: Path) -> None:
+    placed.save(tmp_path / "a")
+    back = Frames.load(tmp_path / "a")
+    assert isinstance(back.images, np.memmap) and len(back) == 48
+    both = Frames.joined([back, driven])
+    assert len(both) == 54
+    for one in fields(Frames):
+        assert np.array_equal(getattr(back, one.name), getattr(placed, one.name), equal_nan=True)
+        assert np.array_equal(getattr(both, one.name)[48:], getattr(driven, one.name), equal_nan=True)
+
+
+# -- met by a policy -----------------------------------------------------------------------------------------
+def test_driven_pictures_have_their_instruction_and_how_far_it_came(driven: Frames) -> None:
+    assert len(driven) == 6 and (driven.images.reshape(6, -1).std(1) > 5).all()
+    kind, colour, shape = driven.intent.T
+    assert ((kind >= 0) & (kind < len(KINDS))).all()
+    assert (((colour >= 0) == (kind < len(OBJECT_KINDS))) & (shape < len(SHAPES))).all()
+    assert set(driven.progress[:, 3].tolist()) <= {-1.0, 1.0} and (driven.progress[:, 2] >= 0).all()
+    assert np.abs(driven.progress[:, :2]).max() > 1e-3 and set(driven.gripper[:, 1].tolist()) <= {0.0, 1.0}
+
+
+def test_the_same_seed_drives_the_same(driven: Frames) -> None:
+    again = driving.drive(make(**MODEL), SIZE, 6, 3, robots=2)
+    for one in fields(Frames):
+        assert np.array_equal(getattr(again, one.name), getattr(driven, one.name), equal_nan=True), one.name
+
+
+def test_the_policy_sees_the_picture_and_the_progress_that_are_kept(monkeypatch: pytest.MonkeyPatch, placed: Frames
+                                                                    ) -> None:
+    seen: list[tuple[Any, Any]] = []
+
+    def listen(model: Any, pictures: Any, read: Any, progress: Any) -> Any:
+        seen.extend((picture, one.features()["turned"]) for picture, one in zip(pictures, progress))
+        return look(model, pictures, read, progress)
+
+    monkeypatch.setattr(driving, "look", listen)
+    frames = driving.drive(make(**MODEL), SIZE, 6, 4, robots=2, keep=1.0)
+    assert len(seen) == 6
+    for index, (picture, turned) in enumerate(seen):
+        assert np.array_equal(picture, frames.images[index])
+        assert turned == pytest.approx(frames.progress[index, 0] / 0.5, abs=1e-6)
+
+
+def test_a_robot_that_stands_is_told_something_else(monkeypatch: pytest.MonkeyPatch, placed: Frames) -> None:
+    """Never moving: SETTLE seconds later the next instruction, after a few the next scene."""
+    monkeypatch.setattr(driving, "actions", lambda output, progress: np.zeros((len(progress), 4, 3), np.float32))
+    told: list[str] = []
+    phrase = driving.phrase
+    monkeypatch.setattr(driving, "phrase", lambda *given: told.append(phrase(*given)) or told[-1])
+    pictures = 60
+    driving.drive(make(**MODEL), SIZE, pictures, 5, robots=1, keep=1.0)
+    assert len(told) == pytest.approx(pictures * driving.PERIOD / (driving.SETTLE + driving.PERIOD), abs=1.0)
+
+
+# -- learning ------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def batch(placed: Frames) -> Batch:
+    rows = np.arange(0, 48, 4)
+    made, _ = label(np.random.default_rng(0), placed, rows, 3, (3, 4), 4, 0.1, placed.images[rows])
+    return made
+
+
+def test_every_loss_falls_on_a_batch_that_is_learnt_by_heart(batch: Batch) -> None:
+    model = make(**MODEL, vision_options={"channels": (8, 16)}).train()
+    words = padded([nonsense(np.random.default_rng(seed)) for seed in range(16)])
+    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+    history = []
+    for _ in range(40):
+        parts = {**losses(model, batch), "unclear": unclear(model, *words)}
+        assert set(parts) == {*WEIGHTS, "unclear"} and all(part.ndim == 0 for part in parts.values())
+        history.append({name: part.item() for name, part in parts.items()})
+        loss = sum(WEIGHTS.get(name, 0.1) * part for name, part in parts.items())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for name, first in history[0].items():
+        assert np.mean([row[name] for row in history[-3:]]) < 0.9 * first, name
+
+
+def test_each_loss_looks_at_its_own_label(batch: Batch) -> None:
+    model = make(**MODEL)
+    with torch.no_grad():
+        before = losses(model, batch)
+        changed = {
+            "action": replace(batch, actions=batch.actions + 0.1), "done": replace(batch, done=1 - batch.done),
+            "where": replace(batch, where=batch.where.roll(1, 0)), "contact": replace(batch, contact=1 - batch.contact),
+            "target": replace(batch, target=batch.target + 0.3), "words": replace(batch, words=(batch.words + 1) % 4)}
+        for name, other in changed.items():
+            after = losses(model, other)
+            assert [part for part in before if not torch.equal(before[part], after[part])] == [name]
+        hidden = replace(batch, target=torch.where(batch.seen[:, None], batch.target, 100.0))
+        assert torch.equal(losses(model, hidden)["target"], before["target"])  # out of view, its place is no lesson
+
+
+def test_where_never_asked_for_objects_are_costs_nothing() -> None:
+    """Attention on a cell with a held-out pair is not punished; on any other cell it is."""
+    colour, shape = next(iter(UNSEEN))
+    logits = torch.zeros(2, 4)
+    batch = Batch(*[torch.empty(0)] * 12)
+    batch.where = torch.tensor([[1.0, 0, 0, 0]] * 2)
+    batch.cells = torch.tensor([[[0, 0], [colour, shape], [6, 3]]])  # one picture, two instructions
+    base = _where(logits, batch)
+    for cell, same in ((1, True), (2, False), (3, False)):
+        pulled = logits.clone()
+        pulled[:, cell] = 3.0
+        assert torch.isclose(_where(pulled, batch), base, atol=1e-4) == same
+
+
+def test_unclear_wants_the_last_task() -> None:
+    model = make(**MODEL)
+    ids, mask = padded(["red block", "the"])
+    with torch.no_grad():
+        model.auxiliary.task.bias[UNCLEAR] = 20.0
+        assert unclear(model, ids, mask) < 1e-4
+        model.auxiliary.task.bias[0] = 40.0
+        assert unclear(model, ids, mask) > 10.0
