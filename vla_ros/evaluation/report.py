@@ -107,7 +107,8 @@ def lines(numbers: Mapping[str, Any]) -> Iterator[str]:
     if "nodes" in numbers:
         found = numbers["nodes"]
         ended = f"; ended early: {found['problem']}" if found["problem"] else ""
-        yield f"through nodes  {beside_bare(found)}; {found['run_again']} run again, the machine stood still{ended}"
+        again = f"; the machine stood still: {found['run_again']} run again" if found["run_again"] else ""
+        yield f"through nodes  {beside_bare(found)}{again}{ended}"
         yield "the gate       " + ", ".join(f"{name} {one:.3f}" for name, one in found["gate"].items())
     if numbers["timing"]["count"]:
         times = ", ".join(f"{name} {numbers['timing'][f'{name}_ms']:.2f} ms" for name in ("p50", "p95", "p99"))
