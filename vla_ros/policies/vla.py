@@ -24,7 +24,7 @@ BOX = Path(__file__).parents[1] / "models" / "box"  # the checkpoint that comes 
 OPTIONS = {"checkpoint": "", "threads": 1}
 STILL = (0.02, 0.03)  # m/s, rad/s: the model never means less than this, and a robot that is done must stand
 SEARCH_MOST = 2 * math.pi + 0.6  # rad turned without seeing the target until the policy gives up
-SURE = 0.5  # of the words being an instruction at all
+NONSENSE = 0.9  # how sure the model must be that words say nothing until they are refused
 NEEDS = {"language": "small", "fusion": "grounded", "auxiliary": True, "channels": ("linear.x", "angular.z", "gripper")}
 
 
@@ -147,9 +147,9 @@ class Vla:
             words, pooled = self._model.read(ids, mask)
             assert self._model.auxiliary is not None
             task = self._model.auxiliary.tasks(pooled)[0].softmax(-1)
-        if float(task[:-1].max()) < SURE:
+        if float(task[-1]) > NONSENSE:
             raise ValueError(f"the words {text[:80]!r} say nothing that this policy can do; {EXAMPLES}")
-        return (words, pooled, mask), int(task.argmax()) < OBJECT_TASKS
+        return (words, pooled, mask), int(task[:-1].argmax()) < OBJECT_TASKS
 
     def _search(self, output: VLAOutput, turned: float, rows: NDArray[np.float32]) -> None:
         """Counts how far it turned without seeing what it looks for. Raises ValueError after a full circle."""
