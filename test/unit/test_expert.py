@@ -140,6 +140,7 @@ def test_a_grip_needs_the_target_between_open_fingers() -> None:
     assert does("grab", 0.249, 0.029)[2] == 0.0 and does("grab", 0.249, 0.031)[2] == 1.0
     assert does("grab", 0.249, 0.031)[0] < 0  # back, to line up
     assert does("grab", 0.42, opening=0.8)[:2] == [0.0, 0.0]  # it waits for its fingers
+    assert does("grab", 0.161, opening=0.8, command=0.0)[2] == 1.0  # too near to be seen: nothing is held
 
 
 def test_a_push_drives_on_for_as_long_as_it_said() -> None:

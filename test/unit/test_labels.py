@@ -149,7 +149,9 @@ def test_a_mirrored_picture_has_mirrored_labels() -> None:
 
 
 # -- what the expert would do --------------------------------------------------------------------------------
-def test_the_expert_s_action_is_the_label() -> None:
+def test_the_expert_s_action_is_the_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Situation] = []
+    monkeypatch.setattr(labels, "rollout", lambda now, *given: asked.append(now) or rollout(now, *given))
     frames = Frames.empty(1, (48, 64))
     frames.objects[0] = table((BLUE, BLOCK, 1.4, 0.5), (RED, BALL, 0.7, 0.2))
     frames.gripper[0], frames.intent[0], frames.progress[0] = (0.9, 1.0), (ID["grab"], RED, BALL), (0.3, 0.1, 0.0, -1.0)
@@ -160,6 +162,8 @@ def test_the_expert_s_action_is_the_label() -> None:
     at = np.float32([0.7, 0.2]).astype(float)
     now = Situation(np.array([ID["grab"]]), at[:1], at[1:], others, *np.float32([[0.9], [1.0]]).astype(float),
                     *np.float32([[0.3], [0.1], [0.0], [-1.0]]).astype(float))
+    for one in fields(Situation):
+        np.testing.assert_array_equal(getattr(asked[0], one.name), getattr(now, one.name), one.name)
     wanted = rollout(now, 8, 0.1)
     assert wanted[0, 0, 0] > 0 and wanted[0, 0, 1] > 0
     np.testing.assert_allclose(batch.actions.numpy(), wanted.astype(np.float32))

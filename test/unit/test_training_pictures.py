@@ -13,14 +13,16 @@ pytest.importorskip("mujoco", reason="the pictures come from the simulator")
 
 from tiny_models import make  # noqa: E402
 
+from vla_ros.models.auxiliary import AuxiliaryOutput  # noqa: E402
 from vla_ros.policies.vla import look  # noqa: E402
 from vla_ros.sim import scene as scenes  # noqa: E402
 from vla_ros.sim.phrases import KINDS, OBJECT_KINDS  # noqa: E402
 from vla_ros.sim.world import World  # noqa: E402
 from vla_ros.training import drive as driving  # noqa: E402
+from vla_ros.training import losses as taught  # noqa: E402
 from vla_ros.training.frames import COLOURS, SHAPES, Frames, make_world, place_at_random, shoot, table  # noqa: E402
 from vla_ros.training.labels import STATE, UNCLEAR, UNSEEN, Batch, label, nonsense, padded  # noqa: E402
-from vla_ros.training.losses import WEIGHTS, _where, losses, unclear  # noqa: E402
+from vla_ros.training.losses import WEIGHTS, _where, act, losses, unclear  # noqa: E402
 
 SIZE = (24, 32)
 MODEL: dict[str, Any] = {"state": STATE, "auxiliary": True, "image_size": SIZE, "low": (-0.5, -0.5, -0.02),
@@ -129,7 +131,8 @@ def test_a_robot_that_stands_is_told_something_else(monkeypatch: pytest.MonkeyPa
     phrase = driving.phrase
     monkeypatch.setattr(driving, "phrase", lambda *given: told.append(phrase(*given)) or told[-1])
     pictures = 60
-    driving.drive(make(**MODEL), SIZE, pictures, 5, robots=1, keep=1.0)
+    frames = driving.drive(make(**MODEL), SIZE, pictures, 5, robots=1, keep=1.0)
+    assert np.abs(frames.progress[:, :2]).max() < 1e-3  # also where it was put somewhere else
     assert len(told) == pytest.approx(pictures * driving.PERIOD / (driving.SETTLE + driving.PERIOD), abs=1.0)
 
 
@@ -156,6 +159,26 @@ def test_every_loss_falls_on_a_batch_that_is_learnt_by_heart(batch: Batch) -> No
         optimizer.step()
     for name, first in history[0].items():
         assert np.mean([row[name] for row in history[-3:]]) < 0.9 * first, name
+
+
+def test_a_model_that_is_right_loses_nothing(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make(**MODEL)
+    sure = 30.0
+
+    def right(*_: Any) -> Any:
+        output = act(model, batch)
+        classes = [20.0 * torch.nn.functional.one_hot(truth.clamp(min=0), count).float() for truth, count in (
+            (batch.cells[..., 0], 7), (batch.cells[..., 1], 4), (batch.words[:, 0], 13), (batch.words[:, 1], 7),
+            (batch.words[:, 2], 4))]
+        extra = AuxiliaryOutput(*classes, sure * (2 * batch.contact - 1), batch.target)
+        return output._replace(actions=batch.actions, completion=sure * (2 * batch.done - 1), auxiliary=extra,
+                               attention=batch.where.clamp(min=1e-9).log())
+
+    monkeypatch.setattr(taught, "act", right)
+    parts = losses(model, batch)
+    entropy = -(batch.where * batch.where.clamp(min=1e-9).log()).sum(-1).mean()
+    assert parts.pop("where").item() == pytest.approx(entropy.item(), abs=1e-4)
+    assert {name: round(part.item(), 4) for name, part in parts.items()} == dict.fromkeys(parts, 0.0)
 
 
 def test_each_loss_looks_at_its_own_label(batch: Batch) -> None:

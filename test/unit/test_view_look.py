@@ -168,6 +168,13 @@ def test_the_camera_moves_and_tilts_the_way_it_says(world: World) -> None:
     assert middle(Look(camera=(0.05, 0.0, 0.0)))[0] > row + 1  # ahead: it comes nearer, so down
 
 
+def test_the_sun_goes_round(world: World) -> None:
+    plain = world.model.light_dir.copy()
+    wear(world, Look(sun=math.pi / 2))
+    turned = world.model.light_dir
+    np.testing.assert_allclose(turned, np.column_stack([-plain[:, 1], plain[:, 0], plain[:, 2]]), atol=1e-12)
+
+
 def test_random_looks_are_their_seed_s_and_as_strong_as_asked_for() -> None:
     one, same, other = (random_look(np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert one == same != other and len(one.shift) == len(scenes.slots())
