@@ -155,7 +155,7 @@ class Vla:
         """Counts how far it turned without seeing what it looks for. Raises ValueError after a full circle."""
         assert output.attention is not None
         nowhere = float(output.attention.softmax(-1)[0, -1]) > 0.5
-        searching = nowhere and not rows[:, 0].any() and bool(rows[:, 1].any())
+        searching = nowhere and not rows[0, 0] and bool(rows[0, 1])
         self._lost = self._lost + abs(turned) if searching and self._wants_object else 0.0
         if self._lost > SEARCH_MOST:
             self._lost = 0.0
