@@ -15,7 +15,5 @@ LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability
 PULSE = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
 # Each one counts: words, requests, reports.
 EVENTS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-# The stop button: a press must not be pushed out by a flood of releases while the gate is starved.
-BUTTON = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 # /diagnostics of a whole robot, read now and then.
 REPORTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)

@@ -23,7 +23,7 @@ from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
 from vla_ros.nodes.outputs import Outputs
-from vla_ros.nodes.qos import BUTTON, EVENTS, LATCHED, LATEST, PULSE, STATE
+from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE, STATE
 from vla_ros.nodes.reader import Reader
 from vla_ros.nodes.run import run
 from vla_ros.safety.gate import Gate, Inputs, Report, State
@@ -61,7 +61,7 @@ class SafetyValidator(ManagedNode):
         self._may_auto_arm = False
         self._unknown: set[str] = set()  # publishers of robot commands whose node is not known yet
         # Heard in every state of the node, reliable or not: a pressed button must not be missed.
-        for qos in (BUTTON, STATE):
+        for qos in (EVENTS, STATE):
             self.create_subscription(Bool, "stop", lambda message: self.guard(self._on_stop, message), qos)
 
     def configure(self) -> None:
