@@ -15,5 +15,7 @@ LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability
 PULSE = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
 # Each one counts: words, requests, reports.
 EVENTS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+# The stop button: what comes in while the gate is busy is read at once, a press among it.
+BUTTON = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 # /diagnostics of a whole robot, read now and then.
 REPORTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)

@@ -23,7 +23,7 @@ from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
 from vla_ros.nodes.outputs import Outputs
-from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE, STATE
+from vla_ros.nodes.qos import BUTTON, EVENTS, LATCHED, LATEST, PULSE, STATE
 from vla_ros.nodes.reader import Reader
 from vla_ros.nodes.run import run
 from vla_ros.safety.gate import Gate, Inputs, Report, State
@@ -61,8 +61,8 @@ class SafetyValidator(ManagedNode):
         self._may_auto_arm = False
         self._unknown: set[str] = set()  # publishers of robot commands whose node is not known yet
         # Heard in every state of the node, reliable or not: a pressed button must not be missed.
-        for qos in (EVENTS, STATE):
-            self.create_subscription(Bool, "stop", lambda message: self.guard(self._on_stop, message), qos)
+        self._buttons = [self.create_subscription(Bool, "stop", lambda message: self.guard(self._on_stop, message), qos)
+                         for qos in (BUTTON, STATE)]
 
     def configure(self) -> None:
         self._robot = robot = load_robot(self.p["robot_file"])
@@ -291,12 +291,21 @@ class SafetyValidator(ManagedNode):
             self._wake()
 
     def _on_stop(self, message: Bool) -> None:
+        pressed = last = message.data
+        for button in self._buttons:  # at once: a press among a flood of releases must not be pushed out of the queue
+            for _ in range(BUTTON.depth):
+                with button.handle:
+                    taken = button.handle.take_message(Bool, False)
+                if taken is None:
+                    break
+                last = taken[0].data
+                pressed |= last
         with self._lock:
-            self._stop_pressed = message.data
+            self._stop_pressed = last
             if self._gate is None:
                 return
-            self._inputs.stop_pressed = message.data
-            if message.data:
+            self._inputs.stop_pressed = last
+            if pressed:
                 self._gate.latch("the stop is pressed")  # also if it is released before the next tick
             self._wake()
 
