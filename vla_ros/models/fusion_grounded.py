@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from vla_ros.models.config import VLAConfig
+from vla_ros.models.pixels import places
 
 
 class GroundedFusion(nn.Module):
@@ -23,8 +24,7 @@ class GroundedFusion(nn.Module):
         if grid is None:
             raise ValueError(f"grounded fusion needs cells of a picture, and vision {config.vision!r} gives none")
         width, depth, cells = config.width, config.options("fusion")["map"], grid[0] * grid[1]
-        down, across = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in grid), indexing="ij")
-        self.register_buffer("place", torch.stack([across, down], -1).flatten(0, 1), persistent=False)  # N x 2
+        self.register_buffer("place", places(grid), persistent=False)
         self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
         self.value = nn.Linear(width, width)
         self.nowhere = nn.Linear(width, 1)

@@ -16,6 +16,12 @@ def unit_pixels(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return pixels
 
 
+def places(grid: tuple[int, int]) -> Tensor:
+    """Where each of rows x columns cells lies, row by row: N x 2, -1 … 1 across and down."""
+    down, across = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in grid), indexing="ij")
+    return torch.stack([across, down], -1).flatten(0, 1)
+
+
 class Normalise(nn.Module):
     """pixels B x 3 x H x W in 0 … 1 -> the same less `mean`, over `std` (each a number a colour)."""
 

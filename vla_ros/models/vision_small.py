@@ -1,10 +1,10 @@
 """The small vision encoder: four convolutions and where each cell lies in the picture."""
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from vla_ros.models.config import VLAConfig
+from vla_ros.models.pixels import places
 
 STRIDE = 8  # pixels of a cell's side
 
@@ -32,8 +32,7 @@ class SmallVision(nn.Module):
             nn.Conv2d(second, depth, 3, stride=2, padding=1), nn.ReLU(),
             nn.Conv2d(depth, depth, 3, padding=1), nn.ReLU(),
         )
-        down, across = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in self.grid), indexing="ij")
-        self.register_buffer("place", torch.stack([across, down], -1).flatten(0, 1), persistent=False)  # N x 2
+        self.register_buffer("place", places(self.grid), persistent=False)
         self.where = nn.Linear(2, depth)
         self.norm = nn.LayerNorm(depth)
 

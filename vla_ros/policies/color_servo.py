@@ -17,6 +17,7 @@ from vla_ros.core.types import NANOSECONDS, ActionChunk, Observation, to_nanosec
 from vla_ros.policies.base import PolicySpec
 from vla_ros.policies.blobs import Camera, find_blobs
 from vla_ros.policies.intent import Intent, parse
+from vla_ros.policies.progress import OPENING_MAX
 from vla_ros.policies.tracks import Pose, Track, Tracks, to_odom, to_robot
 
 CHANNELS = ("linear.x", "angular.z", "gripper")
@@ -25,7 +26,6 @@ SPEED_MAX, TURN_MAX = 0.45, 0.5  # m/s, rad/s
 SEARCH_TURN = 0.45  # rad/s
 CLEARANCE = 0.27  # m from the path's middle to that of an object beside it
 SHOVE = 0.45  # m that a push drives on from where it lined up
-OPENING_MAX = 0.10  # m; the gripper's joint position at 1.0
 DEFAULTS: dict[str, Any] = {
     "image_size": (240, 320),  # height, width in pixels
     "camera_forward": -0.05,  # m ahead of base_link

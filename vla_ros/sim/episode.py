@@ -40,14 +40,18 @@ Watch = Callable[[WorldState, Observation, ActionChunk], None]
 Lens = Callable[[Image], Image]
 
 
+def robot_state(world: World) -> dict[str, float]:
+    """What the nodes would know of the robot beside the picture: odometry and joints."""
+    odometry = world.odometry()
+    return {"odom.x": odometry.x, "odom.y": odometry.y, "odom.yaw": odometry.yaw,
+            "linear.x": odometry.linear, "angular.z": odometry.angular, **world.joint_states()}
+
+
 def observe(world: World, spec: PolicySpec, command: Command, lens: Lens | None = None) -> Observation:
     """What the nodes would hand to the policy: the camera's picture at its size, odometry and joints."""
-    odometry = world.odometry()
-    state = {"odom.x": odometry.x, "odom.y": odometry.y, "odom.yaw": odometry.yaw,
-             "linear.x": odometry.linear, "angular.z": odometry.angular, **world.joint_states()}
     picture = world.render() if lens is None else lens(world.render())
     image = resize(picture, spec.image_size, spec.resize)
-    return Observation(to_nanoseconds(world.time), command, {"front": image}, state)
+    return Observation(to_nanoseconds(world.time), command, {"front": image}, robot_state(world))
 
 
 def obey(world: World, chunk: ActionChunk, age: float) -> None:
@@ -88,7 +92,7 @@ def run_episode(policy: Policy, world: World, instruction: str, seconds: float =
             coming.append((world.time + delay, newest))
             if watch is not None:
                 watch(world.state(), observation, newest)
-        _between_pictures(world, coming, 1 / rate)
+        between_pictures(world, coming, 1 / rate)
         now = world.state()
         path.append(now)
         verdict = judge(intent, start, now)
@@ -107,8 +111,9 @@ def stands(chunk: ActionChunk) -> bool:
                for column, channel in enumerate(chunk.channels) if channel in most)
 
 
-def _between_pictures(world: World, coming: list[tuple[float, ActionChunk]], period: float) -> None:
-    """Obey, of the chunks that have arrived, the newest, until the next picture is due."""
+def between_pictures(world: World, coming: list[tuple[float, ActionChunk]], period: float) -> None:
+    """Until the next picture is due, obey the newest of the chunks that have arrived. `coming` holds when each arrives
+    (s); those that a newer one replaced are taken out."""
     seen = world.time
     while world.time - seen < period - 1e-6:
         while len(coming) > 1 and world.time >= coming[1][0] - 1e-6:

@@ -12,22 +12,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vla_ros.core.images import resize
-from vla_ros.core.types import ActionChunk, to_nanoseconds
+from vla_ros.core.types import ActionChunk
 from vla_ros.models.vla import VLA
 from vla_ros.policies.intent import Intent
 from vla_ros.policies.progress import Progress
 from vla_ros.policies.vla import actions, look
-from vla_ros.sim.episode import obey
+from vla_ros.sim.episode import robot_state
 from vla_ros.sim.expert import ID
 from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, UNSEEN_PAIRS, intent_of
 from vla_ros.sim.tasks import STILL_ANGULAR, STILL_LINEAR, judge
 from vla_ros.sim.world import World, WorldState
-from vla_ros.training.drive import PERIOD, TICK, read
+from vla_ros.training.drive import PERIOD, go_on, read
 from vla_ros.training.frames import COLOURS, SHAPES, make_world, scene_for
 from vla_ros.training.labels import phrase
 
 SETTLED, IDLE = 4, 18  # pictures: done for so many in a row ends an episode, and so does standing undone for longer
-LATEST = 5  # ticks until a chunk is obeyed, at most
 Choose = Callable[[Tensor, np.random.Generator], Tensor]  # trunk's inputs A x F -> chunks A x T x C
 
 
@@ -100,9 +99,7 @@ class Arena:
     def _picture(self, fleet: list[Try], rng: np.random.Generator, choose: Choose) -> None:
         """One picture of each world, what it does about it, and what came of that."""
         for one in fleet:
-            odometry = one.world.odometry()
-            one.progress.move({"odom.x": odometry.x, "odom.y": odometry.y, "odom.yaw": odometry.yaw,
-                               **one.world.joint_states()})
+            one.progress.move(robot_state(one.world))
         progress, pictures = [one.progress for one in fleet], [_seen(one.world, self.vla) for one in fleet]
         with inputs_of(self.vla.trunk) as inputs:
             output = look(self.vla, pictures, read(self.vla, [one.text for one in fleet]), progress)
@@ -111,22 +108,10 @@ class Arena:
             chunks = choose(met, rng)
         values = actions(output._replace(actions=chunks), progress)
         for index, one in enumerate(fleet):
-            self._move(one, values[index], rng)
+            one.chunk = go_on(one.world, one.chunk, values[index], self.vla.config, rng)
             one.episode.inputs.append(met[index])
             one.episode.chunks.append(chunks[index])
             self._judge(one)
-
-    def _move(self, one: Try, rows: NDArray[np.float32], rng: np.random.Generator) -> None:
-        """Until the next picture; the chunk arrives a little late, as on a real robot."""
-        world, config = one.world, self.vla.config
-        seen, late = world.time, int(rng.integers(1, LATEST + 1)) * TICK
-        newest = ActionChunk(to_nanoseconds(seen), 1, config.channels, rows, to_nanoseconds(config.step))
-        while world.time - seen < PERIOD - 1e-6:
-            chunk = newest if world.time - seen >= late - 1e-6 else one.chunk
-            if chunk is not None:
-                obey(world, chunk, world.time - chunk.stamp / 1e9)
-            world.step(TICK)
-        one.chunk = newest
 
     def _judge(self, one: Try) -> None:
         now = one.world.state()

@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from vla_ros.core.types import ActionChunk, to_nanoseconds
+from vla_ros.models.config import VLAConfig
 from vla_ros.models.vla import VLA
 from vla_ros.policies.progress import Progress
 from vla_ros.policies.vla import actions, look
-from vla_ros.sim.episode import obey
+from vla_ros.sim.episode import OBEY_PERIOD, between_pictures, robot_state
 from vla_ros.sim.view import in_view
 from vla_ros.sim.world import World
 from vla_ros.training.frames import Frames, make_world, scene_for, shoot, table
 from vla_ros.training.labels import choose, padded, phrase
 
 PERIOD = 0.08  # s between pictures
-TICK = 0.02  # s between commands to the driver
+LATEST = 5  # commands to the driver until a chunk is obeyed, at most
 LONGEST, SETTLE = 22.0, 0.8  # s of an instruction, and of standing still until the next
 
 
@@ -65,8 +66,8 @@ def drive(model: VLA, size: tuple[int, int], count: int, seed: int, robots: int 
 
 def _meet(robot: Robot, frames: Frames, place: int) -> None:
     """Put down what the robot sees, was told and has done by now."""
-    odometry, one = robot.world.odometry(), robot.progress
-    one.move({"odom.x": odometry.x, "odom.y": odometry.y, "odom.yaw": odometry.yaw, **robot.world.joint_states()})
+    one = robot.progress
+    one.move(robot_state(robot.world))
     shoot(robot.world, frames, place)
     frames.gripper[place] = one.opening, one.command or 0.0
     frames.intent[place] = robot.intent
@@ -101,15 +102,15 @@ def _instruct(robot: Robot, rng: np.random.Generator) -> None:
 
 
 def _go(robot: Robot, rows: np.ndarray, model: VLA, rng: np.random.Generator) -> None:
-    """Obey the chunk until the next picture; it arrives a little late, as on a real robot."""
-    seen, config = robot.world.time, model.config
-    newest = ActionChunk(to_nanoseconds(seen), 1, config.channels, rows, to_nanoseconds(config.step))
-    late = rng.integers(1, 6) * TICK
-    while robot.world.time - seen < PERIOD - 1e-6:
-        if robot.world.time - seen >= late - 1e-6:
-            robot.chunk = newest
-        if robot.chunk is not None:
-            obey(robot.world, robot.chunk, robot.world.time - robot.chunk.stamp / 1e9)
-        robot.world.step(TICK)
-    robot.chunk = newest
+    robot.chunk = go_on(robot.world, robot.chunk, rows, model.config, rng)
     robot.still = robot.still + PERIOD if not rows[:, :2].any() else 0.0
+
+
+def go_on(world: World, before: ActionChunk | None, rows: np.ndarray, config: VLAConfig, rng: np.random.Generator
+          ) -> ActionChunk:
+    """The chunk of `rows` (T x C), obeyed until the next picture; it arrives a little late, as on a real robot; until
+    then the one before is obeyed."""
+    seen, late = world.time, int(rng.integers(1, LATEST + 1)) * OBEY_PERIOD
+    newest = ActionChunk(to_nanoseconds(seen), 1, config.channels, rows, to_nanoseconds(config.step))
+    between_pictures(world, [*([(seen, before)] if before else []), (seen + late, newest)], PERIOD)
+    return newest

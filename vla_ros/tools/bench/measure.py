@@ -28,6 +28,8 @@ class Judged(NamedTuple):
     sequence: int
     state: int
     verdict: int
+    rule: str = ""
+    reason: str = ""
 
 
 class Inferred(NamedTuple):

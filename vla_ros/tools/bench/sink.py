@@ -123,7 +123,8 @@ class Sink(Node):
 
     def _on_report(self, message: SafetyReport, written: int, received: int) -> None:
         self._state_of_gate = message.state
-        self.judged.append(Judged(written, message.generation, message.sequence, message.state, message.verdict))
+        self.judged.append(Judged(written, message.generation, message.sequence, message.state, message.verdict,
+                                  message.rule, message.reason))
 
     def _on_chunk(self, message: ActionChunk) -> None:
         self.inferred.append(Inferred(message.generation, message.sequence, nanoseconds(message.header.stamp),

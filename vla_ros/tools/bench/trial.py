@@ -151,7 +151,8 @@ def _read(trial: Trial, folder: Path, variant: Variant) -> None:
     if variant.suite:
         chunks = [Inferred(*row) for row in seen["inferred"]]
         trial.inferred = len(chunks)
-        samples, trial.unmatched = matched_samples(commands, [Judged(*row) for row in seen["judged"]], chunks)
+        judged = [Judged(*row) for row in seen["judged"]]
+        samples, trial.unmatched = matched_samples(commands, judged, chunks)
     else:
         samples = stamped_samples(commands)
     begin = stamps[0] + int(WARM_UP * 1e9)
@@ -160,4 +161,6 @@ def _read(trial: Trial, folder: Path, variant: Variant) -> None:
     trial.commands = [command.written for command in commands if begin <= command.written <= stamps[-1]]
     trial.diagnostics = seen["diagnostics"]
     if not trial.samples:
-        trial.problem = trial.problem or "no picture became a command"
+        said = [report for report in judged if report.written <= stamps[-1]] if variant.suite else []
+        why = f"; the gate said last: {said[-1].rule}: {said[-1].reason}" if said else ""
+        trial.problem = trial.problem or f"no picture became a command{why}"
