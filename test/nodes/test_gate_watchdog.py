@@ -45,6 +45,22 @@ def test_a_tick_as_slow_as_its_period_does_not_lock_out_the_stop(around):
     assert time.monotonic() - start < 1.5
 
 
+def test_a_tick_that_stood_still_does_not_send_what_was_right_before(around):
+    robot = Robot(around).moving()
+    sent, send, step = [], robot.node._outputs.send, robot.node._gate.step
+    robot.node._outputs.send = lambda action, now: (sent.append((time.monotonic(), action["linear.x"])), send(action, now))
+
+    def slow(*arguments):
+        robot.node._gate.step = step
+        judged = step(*arguments)
+        time.sleep(1.0)
+        return judged
+    robot.node._gate.step, start = slow, time.monotonic()
+    around.wait(lambda: sent and sent[-1][0] > start + 1.1)
+    assert not any(speed for when, speed in sent if when > start + 0.9)
+    assert robot.reports[-1].state == SafetyReport.STOPPED and "stood still" in robot.reports[-1].reason
+
+
 def test_deactivating_says_zero_first(around):
     robot = Robot(around).moving()
     robot.twists.clear()

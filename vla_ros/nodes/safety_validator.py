@@ -180,6 +180,9 @@ class SafetyValidator(ManagedNode):
             if self._may_auto_arm and self._gate.state is State.DISARMED:
                 self._auto_arm(steady, stamp)
             action, report = self._gate.step(steady, stamp, self._inputs)
+            if time.monotonic_ns() - steady > self._gate.settings.clock_jump:  # what was right then may be wrong now:
+                stamp = self.now()  # look again, and see that the gate itself stood still
+                action, report = self._gate.step(time.monotonic_ns(), stamp, self._inputs)
             self._outputs.send(action, stamp)
             self._publish(report, stamp)
             self._note(report)
