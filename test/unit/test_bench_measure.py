@@ -14,6 +14,7 @@ from vla_ros.tools.bench.measure import (
     milliseconds,
     ratio,
     stamped_samples,
+    stops,
 )
 
 MS = 1_000_000
@@ -50,6 +51,13 @@ def test_a_lost_chunk_or_command_is_counted_and_not_guessed() -> None:
     reports = [Judged(5, 7, 1, ACTIVE, PASSED), Judged(20, 7, 2, ACTIVE, PASSED), Judged(21, 8, 2, ACTIVE, PASSED)]
     samples, unmatched = matched_samples([Seen(10, 11)], reports, [Inferred(7, 1, 0, 0), Inferred(7, 2, 4, 0)])
     assert samples == [Sample(4, 7, 0)] and unmatched == 2
+
+
+def test_a_stop_is_told_once_with_its_reason() -> None:
+    held = Judged(1, 7, 1, HOLDING, HELD, "sources", "silent")
+    stopped = [Judged(when, 7, 1, 3, 3, "stop", reason) for when, reason in ((2, "slow"), (3, "slow"), (5, "again"))]
+    assert stops([held, *stopped[:2], held._replace(written=4), stopped[2]]) == ["slow", "again"]
+    assert stops(stopped[1:2]) == ["slow"] and stops([held]) == stops([]) == []
 
 
 def test_milliseconds() -> None:

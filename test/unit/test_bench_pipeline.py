@@ -20,7 +20,7 @@ MS = 1_000_000
 
 def trial(latency: int) -> Trial:
     return Trial(sent=4, sent_in_window=3, samples=[Sample(i, latency * MS, MS) for i in range(3)],
-                 commands=[0, 20 * MS, 45 * MS], inferred=4,
+                 commands=[0, 20 * MS, 45 * MS], inferred=4, stops=["slow"],
                  diagnostics={"camera_ingest": {"image total": "4", "dropped: bad image": "1"}},
                  usage={"gate": Usage(90.0, 60.0, 50.0, 7.0)})
 
@@ -30,7 +30,7 @@ def test_rounds_are_put_together() -> None:
     assert out["sent"] == 8 and out["received"] == 8 and out["commanded_in_window"] == 6
     assert out["latency_ms"]["p50"] == 7.0 and out["latency_less_policy_ms"]["p50"] == 6.0
     assert out["rounds_p50_ms"] == [6.0, 8.0] and out["gate_late_ms"]["max"] == 5.0
-    assert out["drops"] == {"camera_ingest: bad image": 2}
+    assert out["drops"] == {"camera_ingest: bad image": 2} and out["stops"] == ["slow", "slow"]
     assert "paired" not in out  # nobody said, so nobody claims
 
 
@@ -39,7 +39,7 @@ def test_without_samples_there_are_no_figures(capsys: pytest.CaptureFixture[str]
     assert results["floor"]["latency_ms"] == {} and ratios(results)["ours/floor p50"] is None
     show({"variants": results, "ratios": ratios(results)})
     said = capsys.readouterr().out
-    assert "it did not start" in said and "ours/floor" not in said
+    assert "it did not start" in said and "ours/floor" not in said and "the gate stopped, and was armed anew: slow" in said
 
 
 def test_ratios() -> None:

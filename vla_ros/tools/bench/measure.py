@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from vla_ros.core.stats import percentile
 
-ACTIVE = 2  # SafetyReport.ACTIVE
+ACTIVE, STOPPED = 2, 3  # of SafetyReport
 ON_THE_WIRE = (0, 1)  # SafetyReport.PASSED and LIMITED: the action itself was sent
 
 
@@ -82,6 +82,13 @@ def matched_samples(commands: Sequence[Seen], reports: Iterable[Judged],
             continue
         samples.append(Sample(chunk.stamp, ordered[place].received - chunk.stamp, chunk.latency))
     return samples, unmatched
+
+
+def stops(reports: Iterable[Judged]) -> list[str]:
+    """Why the gate stopped for good, once for each time that it did."""
+    ordered = sorted(reports)
+    return [report.reason for before, report in zip([None, *ordered], ordered)
+            if report.state == STOPPED and (before is None or before.state != STOPPED)]
 
 
 def milliseconds(values: Iterable[int], digits: int = 3) -> dict[str, float]:

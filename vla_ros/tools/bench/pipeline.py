@@ -45,6 +45,7 @@ def summary(name: str, trials: Sequence[Trial]) -> dict[str, Any]:
             "inferred": sum(trial.inferred for trial in trials),
             "unmatched": sum(trial.unmatched for trial in trials),
             "drops": _drops(trials),
+            "stops": [reason for trial in trials for reason in trial.stops],
             "stages_ms": _stages(trials[-1]) if trials else {},
         }
         for key, (node, counter) in COUNTS.items():

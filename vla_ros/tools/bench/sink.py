@@ -43,7 +43,7 @@ def with_times(callback: Callable[[Any, int, int], None]) -> Callable[..., None]
 class Sink(Node):
     def __init__(self, suite: bool, namespace: str) -> None:
         super().__init__("bench_robot")
-        self._suite, self._ready, self._asked = suite, False, 0.0
+        self._suite, self._ready, self._told, self._asked = suite, False, False, 0.0
         self.seen: list[Seen] = []
         self.judged: list[Judged] = []
         self.inferred: list[Inferred] = []
@@ -59,7 +59,8 @@ class Sink(Node):
             self.create_subscription(TwistStamped, COMMANDS, with_times(self._on_stamped), DEEP)
             return
         self._state_of_gate = SafetyReport.DISARMED
-        self._arm = self.create_client(Trigger, f"{namespace}/safety_validator/arm")
+        self._arm, self._reset = (self.create_client(Trigger, f"{namespace}/safety_validator/{name}")
+                                  for name in ("arm", "reset"))
         self.create_subscription(Twist, COMMANDS, with_times(self._on_twist), DEEP)
         self.create_subscription(SafetyReport, f"{namespace}/safety_report", with_times(self._on_report), DEEP)
         self.create_subscription(ActionChunk, f"{namespace}/action_chunk", self._on_chunk, DEEP)
@@ -85,21 +86,22 @@ class Sink(Node):
         self._scan.publish(scan)
 
     def _step(self) -> None:
-        """Towards ready: the gate armed and the words given; the plain ones need only the words."""
+        """Towards ready: the gate armed and the words given; the plain ones need only the words. A gate that a machine
+        without time for it stopped is armed anew, as an operator would; the trial counts how often."""
         if not self._suite:
             self._words.publish(String(data="go forward"))
             if self.count_publishers(COMMANDS):
                 self._say_ready()
             return
-        if self._ready:
-            if time.monotonic() - self._asked > RENEWAL:
-                self._instruct()
-            return
-        if self._state_of_gate == SafetyReport.DISARMED:
-            if self._arm.service_is_ready() and time.monotonic() - self._asked > 0.9:
+        waited = time.monotonic() - self._asked
+        if self._state_of_gate in (SafetyReport.DISARMED, SafetyReport.STOPPED):
+            self._told = False
+            ask = self._arm if self._state_of_gate == SafetyReport.DISARMED else self._reset
+            if ask.service_is_ready() and waited > 0.9:
                 self._asked = time.monotonic()
-                self._arm.call_async(Trigger.Request())
-        elif self._words.get_subscription_count():
+                ask.call_async(Trigger.Request())
+        elif self._words.get_subscription_count() and (waited > RENEWAL or not self._told):
+            self._told = True
             self._instruct()
             self._say_ready()
 

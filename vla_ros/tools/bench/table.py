@@ -19,6 +19,8 @@ def show(report: dict[str, Any]) -> None:
         counts = ("sent", "received", "handed_on", "paired", "inferred", "commanded_in_window", "sent_in_window")
         console.print("pictures: " + ", ".join(f"{key.replace('_', ' ')} {ours[key]}" for key in counts if key in ours))
         console.print(f"dropped: {ours['drops'] or 'none'}; reports without their chunk: {ours['unmatched']}")
+        for reason in ours["stops"]:
+            console.print(f"[yellow]the gate stopped, and was armed anew: {reason}")
         if ours["gate_late_ms"]:
             console.print("a command later than the gate's period by (ms): " + _shares(ours["gate_late_ms"]))
         console.print("in each node's own callback, p50 and p99 (ms): " + ", ".join(

@@ -16,6 +16,7 @@ from vla_ros.tools.bench.measure import (
     Seen,
     matched_samples,
     stamped_samples,
+    stops,
 )
 from vla_ros.tools.bench.variants import Variant, module
 from vla_ros.tools.processes import ProcessGroup
@@ -47,6 +48,7 @@ class Trial:
     diagnostics: dict[str, dict[str, str]] = field(default_factory=dict)
     usage: dict[str, Usage] = field(default_factory=dict)
     memory: list[dict[str, float]] = field(default_factory=list)  # PSS in MB, every so often
+    stops: list[str] = field(default_factory=list)  # why the gate stopped, each time
     problem: str = ""
 
 
@@ -153,6 +155,7 @@ def _read(trial: Trial, folder: Path, variant: Variant) -> None:
         trial.inferred = len(chunks)
         judged = [Judged(*row) for row in seen["judged"]]
         samples, trial.unmatched = matched_samples(commands, judged, chunks)
+        trial.stops = stops(judged)
     else:
         samples = stamped_samples(commands)
     begin = stamps[0] + int(WARM_UP * 1e9)
