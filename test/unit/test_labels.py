@@ -17,7 +17,7 @@ from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, SLOTS, UNSEEN_PAIRS  # noqa
 from vla_ros.sim.view import in_view, project  # noqa: E402
 from vla_ros.training import labels  # noqa: E402
 from vla_ros.training.frames import COLOURS, SHAPES, Frames  # noqa: E402
-from vla_ros.training.labels import IGNORED, NO_COLOUR, NO_SHAPE, cells, choose, find, label, mirror, where  # noqa: E402
+from vla_ros.training.labels import IGNORED, NO_COLOUR, NO_SHAPE, UNSEEN, cells, choose, find, label, mirror, where  # noqa: E402
 
 GRID = (6, 8)
 RED, BLUE = COLOURS.index("red"), COLOURS.index("blue")
@@ -83,19 +83,27 @@ def test_cells_name_the_object_where_it_is_projected() -> None:
     rng = np.random.default_rng(1)
     for _ in range(50):
         ahead, left = rng.uniform(0.3, 1.5), rng.normal(0, 0.15)
-        found = cells(table((RED, BALL, ahead, left))[None], GRID)[0]
+        found, unasked = (one[0] for one in cells(table((RED, BALL, ahead, left))[None], GRID))
         assert found[cell_at(ahead, left)].tolist() == [RED, BALL]
         others = found[(found[:, 0] != RED)]
         assert {tuple(one) for one in others.tolist()} <= {(NO_COLOUR, NO_SHAPE), (IGNORED, IGNORED)}
-        assert len(others) > 20 and (others[:, 0] == NO_COLOUR).sum() > 20
+        assert len(others) > 20 and (others[:, 0] == NO_COLOUR).sum() > 20 and not unasked.any()
+
+
+def test_cells_that_an_object_of_a_pair_never_named_fills_or_grazes_are_marked() -> None:
+    colour, shape = min(UNSEEN)
+    found, unasked = cells(table((colour, shape, 0.6, 0.0))[None], GRID)
+    assert np.array_equal(unasked, found[..., 0] != NO_COLOUR) and 2 < unasked.sum() < 40
+    nearer = cells(table((colour, shape, 0.6, 0.0), (RED, BALL, 0.35, 0.0))[None], GRID)[1]
+    assert not nearer[0, cell_at(0.35, 0.0)]
 
 
 def test_cells_show_the_nearer_object_and_none_that_is_out_of_the_picture() -> None:
     hidden = cells(np.stack([table((BLUE, BLOCK, 0.5, 0.0), (RED, BALL, 0.42, 0.0)),
-                             table((RED, BALL, 0.42, 0.0), (BLUE, BLOCK, 0.5, 0.0))]), GRID)
+                             table((RED, BALL, 0.42, 0.0), (BLUE, BLOCK, 0.5, 0.0))]), GRID)[0]
     assert (hidden[:, cell_at(0.42, 0.0)] == [RED, BALL]).all()
     assert np.array_equal(hidden[0], hidden[1])
-    assert (cells(table((RED, BALL, -0.8, 0.0), (RED, BALL, 0.5, 1.5))[None], GRID) == [NO_COLOUR, NO_SHAPE]).all()
+    assert (cells(table((RED, BALL, -0.8, 0.0), (RED, BALL, 0.5, 1.5))[None], GRID)[0] == [NO_COLOUR, NO_SHAPE]).all()
 
 
 # -- the mirror ----------------------------------------------------------------------------------------------

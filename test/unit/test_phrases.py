@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from vla_ros.sim.phrases import (
     SPLITS,
     TEMPLATES,
     UNSEEN_PAIRS,
+    held_out,
     intent_of,
     say,
 )
@@ -59,6 +61,31 @@ def test_known_words_are_training_s_and_synonyms_are_not(said: dict, kind: str) 
 def test_known_and_recombined_have_no_text_in_common(said: dict, kind: str) -> None:
     known, recombined = (set(said[kind, split]) for split in ("known", "recombined"))
     assert known and recombined and not known & recombined
+
+
+def all_texts(intent: Intent) -> list[tuple[str, str]]:
+    """Every (template, text) of training's words, without what is polite."""
+    things = [f"{article}{colour} {shape}" for article in ("the ", "")
+              for colour in SLOTS[intent.colour or "red"][0].split()
+              for shape in SLOTS[intent.shape or "object"][0].split()]
+    found = []
+    for template in TEMPLATES[intent.kind]:
+        gaps = re.findall("[A-Z]+|{it}", template)
+        found += [(template, re.sub("[A-Z]+|{it}", "{}", template).format(*words))
+                  for words in product(*(things if gap == "{it}" else SLOTS[gap][0].split() for gap in gaps))]
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_is_recombined_training_knows_its_words_and_its_template(kind: str) -> None:
+    meant = [intent_of(kind, colour, shape) for colour in COLOURS for shape in (*SHAPES, None)]
+    for intent in meant if kind in OBJECT_KINDS else [intent_of(kind)]:
+        texts = all_texts(intent)
+        held, known = ([one for one in texts if held_out(*one) == out] for out in (True, False))
+        assert 0.1 * len(texts) <= len(held) <= 0.3 * len(texts) and len(held) >= 3
+        assert {template for template, _ in held} <= {template for template, _ in known}
+        words, others = ({word for _, text in some for word in text.split()} for some in (held, known))
+        assert words <= others
 
 
 @pytest.mark.parametrize("kind", KINDS)

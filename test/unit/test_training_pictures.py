@@ -21,7 +21,7 @@ from vla_ros.sim.world import World  # noqa: E402
 from vla_ros.training import drive as driving  # noqa: E402
 from vla_ros.training import losses as taught  # noqa: E402
 from vla_ros.training.frames import COLOURS, SHAPES, Frames, make_world, place_at_random, shoot, table  # noqa: E402
-from vla_ros.training.labels import STATE, UNCLEAR, UNSEEN, Batch, label, nonsense, padded  # noqa: E402
+from vla_ros.training.labels import STATE, UNCLEAR, Batch, label, nonsense, padded  # noqa: E402
 from vla_ros.training.losses import WEIGHTS, _where, act, losses, unclear  # noqa: E402
 
 SIZE = (24, 32)
@@ -198,11 +198,10 @@ def test_each_loss_looks_at_its_own_label(batch: Batch) -> None:
 
 def test_where_never_asked_for_objects_are_costs_nothing() -> None:
     """Attention on a cell with a held-out pair is not punished; on any other cell it is."""
-    colour, shape = next(iter(UNSEEN))
     logits = torch.zeros(2, 4)
-    batch = Batch(*[torch.empty(0)] * 12)
+    batch = Batch(*[torch.empty(0)] * 13)
     batch.where = torch.tensor([[1.0, 0, 0, 0]] * 2)
-    batch.cells = torch.tensor([[[0, 0], [colour, shape], [6, 3]]])  # one picture, two instructions
+    batch.unasked = torch.tensor([[False, True, False]])  # one picture, two instructions
     base = _where(logits, batch)
     for cell, same in ((1, True), (2, False), (3, False)):
         pulled = logits.clone()

@@ -38,10 +38,20 @@ class Auxiliary(nn.Module):
         self.found = nn.Linear(width, 3)
 
     def forward(self, vision: Tensor, fused: Tensor, pooled: Tensor) -> AuxiliaryOutput:
-        cells, found = self.cells(vision).float(), self.found(fused).float()
-        cell_colour, cell_shape = cells.split((COLOURS + 1, SHAPES + 1), -1)
-        colour, shape = self.named(pooled)
-        return AuxiliaryOutput(cell_colour, cell_shape, self.tasks(pooled), colour, shape, found[:, 2], found[:, :2])
+        found = self.found(fused).float()
+        return AuxiliaryOutput(*self.stands(vision), self.tasks(pooled), *self.named(pooled), found[:, 2], found[:, :2])
+
+    def stands(self, vision: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits B x N x 7 and B x N x 4: the colour and the shape of what stands in each cell."""
+        colour, shape = self.cells(vision).float().split((COLOURS + 1, SHAPES + 1), -1)
+        return colour, shape
+
+    def match(self, vision: Tensor, pooled: Tensor) -> Tensor:
+        """How well each cell is what the words name, BM x N for M instructions a picture: the logarithm of how likely
+        it has their colour and their shape; 0 where they name none."""
+        colour, shape = (word.softmax(-1)[:, :-1].unflatten(0, (len(vision), -1)) @ cell.log_softmax(-1)[..., :-1].mT
+                         for cell, word in zip(self.stands(vision), self.named(pooled)))
+        return (colour + shape).flatten(0, 1)
 
     def tasks(self, pooled: Tensor) -> Tensor:
         """Logits B x 13: which kind of instruction the words are, the last for none."""

@@ -12,6 +12,7 @@ from vla_ros.core.registry import lookup
 from vla_ros.models import FUSION, HEADS, LANGUAGE, TOKENIZERS, VISION
 from vla_ros.models.auxiliary import Auxiliary, AuxiliaryOutput
 from vla_ros.models.config import VLAConfig
+from vla_ros.models.fusion_grounded import GroundedFusion
 from vla_ros.models.pixels import unit_pixels
 from vla_ros.models.planner import Plan
 from vla_ros.models.tokenizers import Tokenizer
@@ -96,7 +97,10 @@ class VLA(nn.Module):
         if given != wanted:
             raise ValueError(f"the state has {given} numbers; this model wants {wanted}: "
                              f"{', '.join(self.config.state) or 'none'}")
-        fused, attention = self.fusion(vision, words, pooled, mask)
+        told = {}
+        if self.auxiliary is not None and isinstance(self.fusion, GroundedFusion):
+            told["match"] = self.auxiliary.match(vision, pooled)
+        fused, attention = self.fusion(vision, words, pooled, mask, **told)
         parts = [fused, pooled]
         if self.state is not None and self.gate is not None and state is not None:
             parts.append(self.state(state) * self.gate(pooled))

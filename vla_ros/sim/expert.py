@@ -171,7 +171,7 @@ def finished(now: Situation, action: Array) -> NDArray[np.bool_]:
     still = ~action[:, :2].any(1)
     gripper = np.abs(now.opening - action[:, 2])
     settled = np.where(np.isin(now.kind, [ID["open"], ID["close"]]), gripper < 0.15, True)
-    gripped = np.where(now.kind == ID["grab"], now.opening < 0.85, True)
+    gripped = np.where(now.kind == ID["grab"], now.opening < 0.9, True)  # a block across its corners: 0.87
     waiting = np.isin(now.kind, [ID["grab"], ID["push"]]) & (action[:, 2] > 0.5) & (now.carried < CARRY)
     return still & settled & gripped & ~waiting
 

@@ -80,7 +80,7 @@ _PLAIN: WeakKeyDictionary[World, _Plain] = WeakKeyDictionary()
 
 def apply(world: World, look: Look) -> None:
     """Give the world this look until the next `reset`, which keeps light, room and camera and gives objects plain
-    colours. The sun and the camera move with the next step, or when something is placed."""
+    colours."""
     plain = _PLAIN.get(world) or _PLAIN.setdefault(world, _Plain.of(world.model))
     _light(world.model, plain, look)
     _mount(world.model, plain, look)
@@ -89,6 +89,7 @@ def apply(world: World, look: Look) -> None:
     for placed in world.scene.objects:
         shift = look.shift[placed.slot] if look.shift else (0.0, 0.0, 0.0)
         world.paint(placed.name, _colour(np.array(scenes.COLOURS[placed.colour]) + shift))
+    world.settle()
 
 
 def _light(model: Any, plain: _Plain, look: Look) -> None:

@@ -19,8 +19,8 @@ KINDS = ("go_to", "face", "grab", "push", "turn_left", "turn_right", "turn_aroun
          "stop")
 OBJECT_KINDS = KINDS[:4]
 UNSEEN_PAIRS = (("green", "cylinder"), ("purple", "block"), ("orange", "ball"))
-RECOMBINED_SHARE = 0.2  # of all texts, told by their hash; the salt is one with which every kind gets its share
-SALT = 823
+RECOMBINED_SHARE = 0.2  # of the texts of templates that can be filled in several ways, told by their hash
+SALT = 385  # one with which every kind gets its share, and every word and template stays in a known text of the kind
 
 # Slot -> words of training, words that it never sees.
 SLOTS: dict[str, tuple[str, str]] = {
@@ -62,7 +62,8 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     "back": ("GO BACK", "back up", "back off", "REVERSE", "back away", "GO straight BACK", "step BACK",
              "GO a step BACK", "GO in reverse", "step away"),
     "open": ("OPEN the GRIPPER", "OPEN your GRIPPER", "OPEN the FINGERS", "RELEASE it", "let go", "let it go",
-             "drop it", "RELEASE the object", "OPEN up", "drop the object", "RELEASE"),
+             "drop it", "RELEASE the object", "OPEN up", "drop the object", "RELEASE", "OPEN up the GRIPPER",
+             "OPEN up your GRIPPER", "let the GRIPPER OPEN", "make the GRIPPER OPEN"),
     "close": ("SHUT the GRIPPER", "SHUT your GRIPPER", "SHUT the FINGERS", "SHUT your FINGERS", "SHUT it",
               "GRIPPER shut", "SHUT the open GRIPPER", "let the GRIPPER SHUT", "make the GRIPPER close",
               "FINGERS close"),
@@ -87,9 +88,10 @@ def say(rng: np.random.Generator, intent: Intent, split: str = "known") -> str:
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; use one of {', '.join(SPLITS)}")
     while True:
-        text, new = _fill(rng, intent, 0.5 if split == "synonyms" else 0.0)
-        held_out = zlib.crc32(f"{SALT}{text}".encode()) % 100 < 100 * RECOMBINED_SHARE
-        if (split == "synonyms" and not new) or (split != "synonyms" and held_out != (split == "recombined")):
+        template = TEMPLATES[intent.kind][rng.integers(len(TEMPLATES[intent.kind]))]
+        text, new = _fill(rng, template, intent, 0.5 if split == "synonyms" else 0.0)
+        if (split == "synonyms" and not new) or (split != "synonyms" and
+                                                 held_out(template, text) != (split == "recombined")):
             continue
         if rng.random() < POLITE_SHARE:
             if rng.random() < 0.7:
@@ -98,9 +100,14 @@ def say(rng: np.random.Generator, intent: Intent, split: str = "known") -> str:
         return text
 
 
-def _fill(rng: np.random.Generator, intent: Intent, new_share: float) -> tuple[str, bool]:
-    """A template with words in its slots, and whether one of them is held out."""
-    template = TEMPLATES[intent.kind][rng.integers(len(TEMPLATES[intent.kind]))]
+def held_out(template: str, text: str) -> bool:
+    """Whether training never sees this filling of the template; one that can be filled in one way only it does see."""
+    several = "{it}" in template or any(" " in SLOTS[slot][0] for slot in _SLOT.findall(template))
+    return several and zlib.crc32(f"{SALT}{text}".encode()) % 100 < 100 * RECOMBINED_SHARE
+
+
+def _fill(rng: np.random.Generator, template: str, intent: Intent, new_share: float) -> tuple[str, bool]:
+    """The template with words in its slots, and whether one of them is held out."""
     new = False
 
     def word(slot: str) -> str:

@@ -109,6 +109,7 @@ class World:
         self._robot_body = int(model.body("base_link").id)
         slots = range(len(scenes.slots()))
         self._object_q = [int(model.joint(f"object{slot}").qposadr[0]) for slot in slots]
+        self._object_v = [int(model.joint(f"object{slot}").dofadr[0]) for slot in slots]
         self._object_geom = [int(model.geom(f"object{slot}").id) for slot in slots]
         self._object_body = [int(model.body(f"object{slot}").id) for slot in slots]
 
@@ -149,12 +150,15 @@ class World:
             self._mj.mj_forward(self.model, self.data)
 
     def place_object(self, name: str, x: float, y: float, yaw: float = 0.0) -> None:
-        """Put the object `name` on the floor there (m, rad). Raises ValueError for a name not in the scene."""
+        """Put the object `name` on the floor there (m, rad), at rest. Raises ValueError for a name not in the
+        scene."""
         placed = self._placed(name)
         with self._lock:
             start = self._object_q[placed.slot]
             self.data.qpos[start:start + 7] = (x, y, placed.height / 2,
                                                math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2))
+            speed = self._object_v[placed.slot]
+            self.data.qvel[speed:speed + 6] = 0.0
             self._mj.mj_forward(self.model, self.data)
 
     def paint(self, name: str, colour: tuple[float, float, float]) -> None:
@@ -168,6 +172,11 @@ class World:
             if placed.name == name:
                 return placed
         raise ValueError(f"the scene has no {name!r}; it has {', '.join(one.name for one in self.scene.objects)}")
+
+    def settle(self) -> None:
+        """See light and camera where the model has them now; nothing moves."""
+        with self._lock:
+            self._mj.mj_forward(self.model, self.data)
 
     def place_gripper(self, opening: float) -> None:
         """Put the fingers `opening` metres apart, at once."""

@@ -30,7 +30,7 @@ _COLOUR_WORDS = {word for colour in COLOURS for word in SLOTS[colour][0].split()
 _OBJECT_WORDS = _COLOUR_WORDS | {word for shape in SHAPES for word in SLOTS[shape][0].split()} | {"the"}
 NO_COLOUR, NO_SHAPE = len(COLOURS), len(SHAPES)
 HALF = 0.036  # m, half an object's width
-AWAY = 9.0  # m ahead and left of the robot, so out of view: where a target is that is not there
+AWAY = (-9.0, 0.0)  # m ahead and left of the robot, far behind it: where a target is that is not there
 IGNORED = -100  # the class that cross entropy leaves out
 
 
@@ -50,6 +50,7 @@ class Batch:
     contact: Tensor  # BM
     words: Tensor  # BM x 3: task, colour, shape
     cells: Tensor  # B x N x 2: colour, shape
+    unasked: Tensor  # B x N, whether an object is there that training never asks for
 
 
 def choose(rng: np.random.Generator, objects: NDArray[np.float32], seen: NDArray[np.bool_]
@@ -164,11 +165,12 @@ def label(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], man
     seen = in_view(now.ahead, now.left)
     words = np.where(told[:, :3] < 0, [UNCLEAR, NO_COLOUR, NO_SHAPE], told[:, :3])
     ids, mask = padded(texts)
+    stands, unasked = cells(shown, grid)
     return Batch(
         torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255, ids, mask, torch.from_numpy(_state(now)),
         _floats(chunk), _floats(finished(now, decide(now))), torch.from_numpy(where(target, seen, grid)),
         _floats(target), torch.from_numpy(seen), _floats(at_fingers(now.ahead, now.left) & seen),
-        torch.from_numpy(words), torch.from_numpy(cells(shown, grid))), texts
+        torch.from_numpy(words), torch.from_numpy(stands), torch.from_numpy(unasked)), texts
 
 
 def _floats(values: NDArray) -> Tensor:
@@ -216,8 +218,8 @@ def _state(now: Situation) -> NDArray[np.float32]:
 
 def _flipped(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], pixels: NDArray[np.uint8]
              ) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32], NDArray[np.uint8]]:
-    """Objects, intents, progress and pixels, half of them as in a mirror."""
-    mirrored = rng.random(len(rows)) < 0.5
+    """Objects, intents, progress and pixels, half of them as in a mirror; but who turns around turns left."""
+    mirrored = (rng.random(len(rows)) < 0.5) & (frames.intent[rows, 0] != ID["turn_around"])
     return mirror(mirrored, frames.objects[rows], frames.intent[rows], frames.progress[rows], pixels)
 
 
@@ -268,10 +270,11 @@ def where(target: NDArray[np.float64], seen: NDArray[np.bool_], grid: tuple[int,
     return shares
 
 
-def cells(objects: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.int64]:
-    """For each picture and cell the colour and shape of the (nearest) object there, B x N x 2; IGNORED where an object
-    only grazes the cell."""
+def cells(objects: NDArray[np.float32], grid: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """For each picture and cell the colour and shape of the (nearest) object there, B x N x 2, IGNORED where an object
+    only grazes the cell; and whether it is, or grazes, one of a pair that training never asks for, B x N."""
     rows, columns = grid
+    unasked = np.zeros((len(objects), rows, columns), bool)
     found = np.tile(np.array([NO_COLOUR, NO_SHAPE]), (len(objects), rows, columns, 1))
     column, row, depth = project(objects[..., 2].astype(float), objects[..., 3].astype(float))
     u, v = (column + 1) / 2 * columns - 0.5, (row + 1) / 2 * rows - 0.5  # in cells, from the first one's middle
@@ -279,10 +282,11 @@ def cells(objects: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.int
     there = (depth > 0.1) & (np.abs(column) < 1.2) & (np.abs(row) < 1.2)
     for picture, index in sorted(zip(*np.nonzero(there)), key=lambda one: -depth[one]):
         half, across, down = size[picture, index], u[picture, index], v[picture, index]
-        found[picture, _span(down, half + 0.7), _span(across, half + 0.7)] = IGNORED
+        around = picture, _span(down, half + 0.7), _span(across, half + 0.7)
+        found[around], unasked[around] = IGNORED, tuple(objects[picture, index, :2]) in UNSEEN
         half = max(half, 0.5)
         found[picture, _span(down, half), _span(across, half)] = objects[picture, index, :2]
-    return found.reshape(len(objects), rows * columns, 2)
+    return found.reshape(len(objects), rows * columns, 2), unasked.reshape(len(objects), rows * columns)
 
 
 def _span(middle: float, reach: float) -> slice:

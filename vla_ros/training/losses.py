@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vla_ros.models.vla import VLA, VLAOutput
-from vla_ros.training.labels import UNCLEAR, UNSEEN, Batch
+from vla_ros.training.labels import UNCLEAR, Batch
 
-WEIGHTS = {"action": 1.0, "done": 0.1, "where": 0.15, "target": 0.3, "contact": 0.1, "words": 0.1, "cells": 0.3}
+WEIGHTS = {"action": 1.0, "done": 0.1, "where": 0.25, "target": 0.3, "contact": 0.1, "words": 0.1, "cells": 0.3}
 
 
 def act(model: VLA, batch: Batch) -> VLAOutput:
@@ -39,12 +39,8 @@ def losses(model: VLA, batch: Batch) -> dict[str, Tensor]:
 
 def _where(logits: Tensor, batch: Batch) -> Tensor:
     """Cells with an object that is never asked for are no wrong answer: else the model learns never to look there."""
-    colour, shape = batch.cells.unbind(-1)
-    never = torch.zeros_like(colour, dtype=torch.bool)
-    for one, other in UNSEEN:
-        never |= (colour == one) & (shape == other)
-    many = len(logits) // len(never)
-    hidden = F.pad(never, (0, 1)).repeat_interleave(many, 0) & (batch.where == 0)  # "nowhere" is always an answer
+    many = len(logits) // len(batch.unasked)
+    hidden = F.pad(batch.unasked, (0, 1)).repeat_interleave(many, 0) & (batch.where == 0)  # "nowhere" always counts
     return -(batch.where * logits.float().masked_fill(hidden, -1e4).log_softmax(-1)).sum(-1).mean()
 
 
