@@ -4,13 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from std_msgs.msg import Header
 
 from vla_ros.core.types import ActionChunk as CoreChunk
 from vla_ros.core.types import Command
 from vla_ros.core.types import Observation as CoreObservation
-from vla_ros.nodes import convert
+from vla_ros.nodes import convert, inference
 from vla_ros.nodes.inference import Inference
-from vla_ros.nodes.qos import LATEST, PICTURES
+from vla_ros.nodes.qos import EVENTS, LATEST, PICTURES
 from vla_ros.policies import POLICIES
 from vla_ros.policies.base import PolicySpec
 from vla_ros_msgs.msg import ActionChunk, Observation
@@ -69,6 +71,24 @@ def test_a_chunk_carries_where_it_comes_from(around, wires):
     assert (chunk.stamp, chunk.generation, chunk.sequence, chunk.policy) == (stamp, 7, 1, "slow@test")
     assert 0.1 <= chunk.latency / 1e9 < 1.0
     assert chunk.values.tolist() == [[pytest.approx(0.2)]]
+
+
+def test_while_an_engine_is_built_it_says_so_and_its_heart_beats(around, monkeypatch):
+    def make(name, options, engine, say):
+        say("building engine x")
+        time.sleep(1.0)
+        return Slow(engine)
+    monkeypatch.setitem(POLICIES, "slow", f"{__name__}:Slow")
+    monkeypatch.setattr(inference, "make_policy", make)
+    node = around.make(Inference, policy="slow", robot_file=SIM, precision="bf16")
+    beats, reports = around.hear(Header, "heartbeat", EVENTS), around.hear(DiagnosticArray, "/diagnostics", EVENTS)
+    node._beat_timer.cancel(), node._report_timer.cancel()  # as while configure holds the executor
+    around.spin()
+    around.wait(lambda: node._heartbeat.get_subscription_count())
+    node.trigger_configure()
+    around.wait(lambda: sum("/building/" in beat.frame_id for beat in beats) >= 6)
+    assert any(report.status[0].message == "building engine x" for report in reports)
+    assert around.said("inference: building engine x") and (node.stage, node.trouble) == ("inactive", "")
 
 
 def test_the_newest_observation_wins(around, wires):

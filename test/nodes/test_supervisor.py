@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from unittest.mock import Mock
 
+import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.parameter import Parameter
@@ -91,6 +92,25 @@ def test_a_process_that_ends_during_a_transition_is_tried_again_with_a_sentence(
     beat(2)
     around.wait(lambda: around.said("inference: configure ended with the process"))
     assert watcher._managed["inference"].failures == 1
+
+
+@pytest.mark.parametrize(("stage", "failures"), [("building", 0), ("configuring", 1), ("unconfigured", 1)])
+def test_a_node_that_builds_an_engine_is_waited_for_and_no_other(around, stage, failures):
+    watcher = around.start(Supervisor, nodes=["inference"], transition_timeout=0.6, retry_period=60.0)
+    beats = around.speaker(Header, "heartbeat", EVENTS)
+    node = watcher._managed["inference"]
+    node.client = Mock(service_is_ready=lambda: True, call_async=lambda _: Future())
+    around.wait(lambda: beats.get_subscription_count())
+
+    def beat(stage):
+        beats.publish(Header(frame_id=f"inference/{stage}/1"))
+        time.sleep(0.05)
+        return node.asked
+    around.wait(lambda: beat("unconfigured"))
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        beat(stage)
+    assert node.failures == failures and bool(node.asked) == (failures == 0)
 
 
 def test_a_transition_that_does_not_fit_is_refused_and_the_node_lives(around):

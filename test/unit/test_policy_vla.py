@@ -17,6 +17,7 @@ pytest.importorskip("safetensors", reason="safetensors is not installed")
 from tiny_models import make, tiny  # noqa: E402
 
 from vla_ros.core.types import ActionChunk, Command, Observation  # noqa: E402
+from vla_ros.models import stages  # noqa: E402
 from vla_ros.models.auxiliary import TASKS  # noqa: E402
 from vla_ros.models.checkpoint import save_pretrained  # noqa: E402
 from vla_ros.models.vla import VLA  # noqa: E402
@@ -34,7 +35,10 @@ def untrained(task: int = GO_TO, nowhere: float = 0.0, actions: tuple[float, ...
     model = make(state=tuple(SCALES), auxiliary=True)
     with torch.no_grad():
         model.auxiliary.task.bias[task] = 20.0
-        model.fusion.query.weight.zero_(), model.fusion.query.bias.zero_()
+        for named in (model.auxiliary.colour, model.auxiliary.shape):  # the words name neither, so all cells match alike
+            named.weight.zero_()
+            named.bias.copy_(torch.tensor([-99.0] * (named.out_features - 1) + [99.0]))
+        model.fusion.middle.weight.zero_(), model.fusion.middle.bias.zero_()
         model.fusion.nowhere.weight.zero_()
         model.fusion.nowhere.bias.fill_(nowhere)
         if actions:
@@ -46,7 +50,11 @@ def untrained(task: int = GO_TO, nowhere: float = 0.0, actions: tuple[float, ...
 
 def policy_of(folder: Path, **options: Any) -> Vla:
     save_pretrained(untrained(**options), folder / "model")
-    return Vla({"checkpoint": str(folder / "model")})
+    return made(folder / "model")
+
+
+def made(folder: Path) -> Vla:
+    return Vla({"checkpoint": str(folder), "engine": "eager", "engine_cache": "none"})
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def policy(folder: Path) -> Vla:
-    return Vla({"checkpoint": str(folder)})
+    return made(folder)
 
 
 def seen(text: str = "go to the red block", generation: int = 1, count: int = 0, **state: float) -> Observation:
@@ -70,13 +78,13 @@ def seen(text: str = "go to the red block", generation: int = 1, count: int = 0,
 def told(policy: Vla, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
     """What the model is told about the robot's progress, picture by picture, from now on."""
     features: list[dict[str, float]] = []
-    look = vla.look
+    act = policy._compiled.act
 
-    def listen(model: Any, pictures: Any, read: Any, progress: list[Progress]) -> Any:
-        features.append(progress[0].features())
-        return look(model, pictures, read, progress)
+    def listen(picture: Any, read: Any, state: list[float]) -> Any:
+        features.append(dict(zip(SCALES, state)))
+        return act(picture, read, state)
 
-    monkeypatch.setattr(vla, "look", listen)
+    monkeypatch.setattr(policy._compiled, "act", listen)
     return features
 
 
@@ -93,7 +101,7 @@ def test_a_chunk_is_as_the_spec_says(policy: Vla, folder: Path) -> None:
 
 
 def test_the_same_pictures_and_words_give_the_same_chunks(folder: Path) -> None:
-    first, second = (Vla({"checkpoint": str(folder)}) for _ in range(2))
+    first, second = (made(folder) for _ in range(2))
     for count in range(3):
         observation = seen(count=count, **{"odom.yaw": 0.2 * count})
         assert np.array_equal(first.predict(observation).values, second.predict(observation).values)
@@ -109,7 +117,8 @@ def test_what_is_too_slow_to_be_meant_is_nothing_and_the_gripper_opens_or_closes
                          torch.zeros(1, 6))
     progress = Progress()
     with torch.no_grad():
-        rows = vla.actions(output._replace(actions=torch.tensor([[[linear, angular, gripper]] * 4])), [progress])
+        rows = vla.actions(stages.told(output._replace(actions=torch.tensor([[[linear, angular, gripper]] * 4]))),
+                           [progress])
     np.testing.assert_allclose(rows, [[wanted] * 4], rtol=1e-6)
     assert progress.command == wanted[2]
 
@@ -124,7 +133,7 @@ def test_what_it_saw_goes_into_its_progress() -> None:
         extra = output.auxiliary._replace(target=torch.tensor([[0.5, -0.1]] * 2), contact=torch.tensor([1.0, 1.0]))
         both = [Progress(), Progress()]
         both[1].contact = True
-        vla.actions(output._replace(attention=attention, auxiliary=extra), both)
+        vla.actions(stages.told(output._replace(attention=attention, auxiliary=extra)), both)
     assert [one.side for one in both] == [-1.0, 1.0] and [one.contact for one in both] == [True, False]
 
 
@@ -197,7 +206,7 @@ def test_it_gives_up_after_a_full_circle_without_the_target(tmp_path: Path) -> N
 
 # -- explain -------------------------------------------------------------------------------------------------
 def test_it_explains_itself_and_moves_nothing_on(folder: Path) -> None:
-    quiet, asked = (Vla({"checkpoint": str(folder)}) for _ in range(2))
+    quiet, asked = (made(folder) for _ in range(2))
     for count in range(3):
         observation = seen(count=count, **{"odom.x": 0.1 * count})
         said = asked.explain(observation)

@@ -60,6 +60,11 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
     "inference": (
         *COMMON, *POLICY, ROBOT,
         P("warm_up", 3, "predictions made before the node is ready", "", 0, 100),
+        P("engine", "auto", "what a learned policy runs on; auto: the best that is here",
+          choices=("auto", "tensorrt", "inductor", "onnxruntime", "eager")),
+        P("precision", "fp32", "the engine's arithmetic", choices=("fp32", "fp16", "bf16", "int8", "fp8")),
+        P("engine_fallbacks", ["eager"], "the engines that take over, in this order, where that one cannot be had"),
+        P("engine_cache", "", "where built engines are kept; empty: ~/.cache/vla_ros/engines; none: nowhere"),
         P("fallback_policy", "", "the policy that takes over where the first one fails; empty: none"),
         P("fallback_options", "{}", "the fallback policy's options, a JSON object"),
         P("predict_timeout", 3.0, "a prediction that takes longer hangs: an action fault", "s", 0.05, 600.0, live=True),

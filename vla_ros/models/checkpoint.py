@@ -28,6 +28,7 @@ from vla_ros.models.tokenizers import OWN_TOKENIZERS, Tokenizer, check_tokenizer
 from vla_ros.models.vla import VLA
 
 CONFIG, WEIGHTS, STATISTICS = "config.json", "model.safetensors", "statistics.json"
+EXAMPLES = "examples.safetensors"  # models/examples.py writes and reads them
 TOKENIZER_HASH = "tokenizer"  # in the weights' metadata: what they were trained with
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
@@ -41,7 +42,8 @@ def save_pretrained(model: VLA, folder: str | Path) -> None:
     adapters = [name for name in model.state_dict() if ".lora_" in name]
     if adapters:
         raise ValueError(f"the model has adapters ({adapters[0]}); merge_lora(model) first, then save")
-    others = sorted(set(os.listdir(folder)) - {CONFIG, WEIGHTS, STATISTICS, *OWN_TOKENIZERS}) if folder.is_dir() else []
+    ours = {CONFIG, WEIGHTS, STATISTICS, EXAMPLES, *OWN_TOKENIZERS}
+    others = sorted(set(os.listdir(folder)) - ours) if folder.is_dir() else []
     if others or folder.is_file():
         raise ValueError(f"{folder} {'is a file' if folder.is_file() else f'also holds {others[0]}'}; "
                          "give a checkpoint a folder of its own")

@@ -1,9 +1,12 @@
 """What all six nodes share: parameters from the table, transitions that speak, heartbeat, diagnostics."""
 from __future__ import annotations
 
+import itertools
+import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -24,6 +27,7 @@ from vla_ros.nodes.reader import Reader
 
 REPORT_PERIOD = 1_000_000_000  # ns; between two reports of one kind of fault
 HEARTBEAT_PERIOD = 0.1  # s; the gate's and the supervisor's time-outs are multiples of it
+CONFIGURING, BUILDING = "configuring", "building"  # stages on the way to inactive that may last
 # One file may hold parameters for all nodes; only what none of them knows is a mistake.
 ANYBODYS = {"use_sim_time", "start_type_description_service"} | {
     parameter.name for table in NODE_PARAMETERS.values() for parameter in table}
@@ -181,6 +185,34 @@ class ManagedNode(LifecycleNode):
         self.stats.tick(f"{kind} fault", now)
         self._faults.publish(DiagnosticStatus(
             level=DiagnosticStatus.ERROR, name=self.get_name(), hardware_id=kind, message=sentence))
+
+    @contextmanager
+    def speaking(self) -> Iterator[Callable[[str], None]]:
+        """For a configure that may take minutes: heartbeat and /diagnostics go on, "configuring" and, from the first
+        sentence about the work that is told to what this gives, "building"."""
+        before, trouble, over = self.stage, self.trouble, threading.Event()
+        self.stage = CONFIGURING
+
+        def say(text: str) -> None:
+            self.get_logger().info(text)
+            self.tell(f"{self.get_name()}: {text}")
+            self.stage, self.trouble = BUILDING, text
+
+        def speak() -> None:
+            for beat in itertools.count():
+                if over.wait(HEARTBEAT_PERIOD):
+                    return
+                self._beat()
+                if beat % 10 == 0:
+                    self._report()
+        thread = threading.Thread(target=speak, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield say
+        finally:
+            over.set()
+            thread.join()
+            self.stage, self.trouble = before, trouble
 
     # -- parameters ------------------------------------------------------------------------------------
     def _read_parameters(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from vla_ros.policies.base import Policy, PolicySpec
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
+ENGINE = ("engine", "precision", "engine_fallbacks", "engine_cache")
 POLICY, FALLBACK = "policy", "fallback policy"  # the roles; a second engine for the same policy would be another
 LEFT_MOST = 3  # hung workers: each keeps its policy's memory, and maybe a core, for good; only the process' end helps
 Letter = tuple[int, ObservationMessage]  # when it arrived (steady ns)
@@ -53,8 +54,9 @@ class Inference(ManagedNode):
         if self.p["fallback_policy"]:
             self._choices[FALLBACK] = (self.p["fallback_policy"], policy_options(self.p, "fallback_options"))
             self._compare(spec, self._fit(FALLBACK))
-        for role in self._choices:
-            self._idle[role] = self._make(role)
+        with self.speaking() as say:
+            for role in self._choices:
+                self._idle[role] = self._make(role, say)
         self._chunks = self.speak(ActionChunkMessage, "action_chunk", LATEST)
         self.listen(ObservationMessage, "observation", self._on_observation, PICTURES)
         self.serve(Trigger, "~/reset_policy", self._on_reset_policy)
@@ -95,10 +97,12 @@ class Inference(ManagedNode):
                 f"{its[1]} ({its[2]}), but policy '{self.p['policy']}' gets {ours[0]} x {ours[1]} ({ours[2]}); "
                 "give a fallback that wants the same (fallback_options)")
 
-    def _make(self, role: str) -> Policy:
-        """Loaded and warm."""
+    def _make(self, role: str, say: Callable[[str], None]) -> Policy:
+        """Loaded and warm. `say` hears what takes long."""
         name, options = self._choices[role]
-        policy = make_policy(name, options)
+        policy = make_policy(name, options, {key: self.p[key] for key in ENGINE}, say)
+        for note in getattr(policy, "notes", ()):
+            self.get_logger().warning(note)
         picture = np.zeros((*policy_spec(name, options).image_size, 3), np.uint8)
         state = {"odom.x": 0.0, "odom.y": 0.0, "odom.yaw": 0.0}  # and no gripper: what it holds is measured later
         for _ in range(self.p["warm_up"]):
@@ -125,7 +129,7 @@ class Inference(ManagedNode):
             if not left.thread.is_alive() and left.policy:
                 policy, left.policy = left.policy, None
                 return policy
-        return self._make(worker.role)
+        return self._make(worker.role, self.get_logger().info)
 
     def _leave_behind(self) -> None:
         """Silences the worker; whatever it does from now on, nobody hears it."""
@@ -273,8 +277,9 @@ class Inference(ManagedNode):
 
     def diagnose(self) -> dict[str, str]:
         worker = self._worker
+        engine: dict[str, str] = getattr(worker.policy, "describe", dict)() if worker else {}
         return {"policy": worker.name if worker else "none", "role": self._role,
-                "hung workers left": str(self._hung())}
+                "hung workers left": str(self._hung()), **engine}
 
 
 def main() -> None:

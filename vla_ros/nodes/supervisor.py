@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 from vla_ros.core.faults import STRATEGIES
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes import life as process
-from vla_ros.nodes.base import ManagedNode
+from vla_ros.nodes.base import BUILDING, CONFIGURING, ManagedNode
 from vla_ros.nodes.managed import UP, Asked, Managed
 from vla_ros.nodes.qos import PULSE
 from vla_ros.nodes.recovery import Recovery
@@ -199,11 +199,11 @@ class Supervisor(ManagedNode):
             return
         if future.done():
             self._failed(node, verb, now, "was refused; its log and /diagnostics say why")
-        elif node.seen - since > UNHEARD:
+        elif node.seen - since > UNHEARD and node.stage not in (CONFIGURING, BUILDING):
             node.client.remove_pending_request(future)
             self._failed(node, verb, now, "was not heard")
             self._end_deaf(node)
-        elif now - since > to_nanoseconds(self.p["transition_timeout"]):
+        elif node.stage != BUILDING and now - since > to_nanoseconds(self.p["transition_timeout"]):
             node.client.remove_pending_request(future)
             self._failed(node, verb, now, f"did not end within {self.p['transition_timeout']:g} s")
 

@@ -1,7 +1,7 @@
 """One file a policy. A policy turns an observation into an action chunk; add yours as one line here."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -22,9 +22,12 @@ def policy_spec(name: str, options: Mapping[str, Any] | None = None) -> PolicySp
     return spec
 
 
-def make_policy(name: str, options: Mapping[str, Any] | None = None) -> Policy:
-    """The policy itself, ready to predict. Raises ValueError for a bad name or option."""
-    policy: Policy = lookup(POLICIES, name, "policy")(dict(options or {}))
+def make_policy(name: str, options: Mapping[str, Any] | None = None, engine: Mapping[str, Any] | None = None,
+                say: Callable[[str], None] = lambda text: None) -> Policy:
+    """The policy itself, ready to predict. One that runs on engines is also given `engine`, the options of that name,
+    and `say`, which hears what takes long. Raises ValueError for a bad name or option."""
+    kind, given = lookup(POLICIES, name, "policy"), dict(options or {})
+    policy: Policy = kind({**(engine or {}), **given}, say) if name == LEARNED else kind(given)
     return policy
 
 

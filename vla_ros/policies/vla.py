@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from vla_ros.models.vla import VLA, VLAOutput
 
 BOX = Path(__file__).parents[1] / "models" / "box"  # the checkpoint that comes with the package
-OPTIONS = {"checkpoint": "", "threads": 1}
+OPTIONS: dict[str, Any] = {"checkpoint": "", "threads": 1, "engine": "auto", "precision": "fp32",
+                           "engine_fallbacks": ("eager",), "engine_cache": ""}
 STILL = (0.02, 0.03)  # m/s, rad/s: the model never means less than this, and a robot that is done must stand
 SEARCH_MOST = 2 * math.pi + 0.6  # rad turned without seeing the target until the policy gives up
 NONSENSE = 0.9  # how sure the model must be that words say nothing until they are refused
@@ -41,18 +42,16 @@ def look(model: VLA, pictures: Sequence[NDArray[np.uint8]], read: tuple[Tensor, 
         return model.act(model.see(pixels), *read, state)
 
 
-def actions(output: VLAOutput, progress: Sequence[Progress]) -> NDArray[np.float32]:
-    """The chunks B x T x C; what the pictures showed goes into `progress`. The gripper opens or closes, nothing
-    between."""
-    values = output.actions.numpy().copy()
+def actions(told: Mapping[str, Tensor], progress: Sequence[Progress]) -> NDArray[np.float32]:
+    """The chunks B x T x C, of what the model told; what the pictures showed goes into `progress`. The gripper opens or
+    closes, nothing between."""
+    values = told["actions"].numpy().copy()
     values[..., 2] = values[..., 2] > 0.5
     for channel, least in enumerate(STILL):
         values[..., channel][np.abs(values[..., channel]) < least] = 0.0
-    assert output.attention is not None and output.auxiliary is not None
-    nowhere = output.attention.softmax(-1)[:, -1].tolist()
     for row, one in enumerate(progress):
-        if nowhere[row] < 0.5:
-            one.found(float(output.auxiliary.target[row, 1]), float(output.auxiliary.contact[row]) > 0)
+        if told["nowhere"][row] < 0.5:
+            one.found(float(told["target"][row, 1]), bool(told["contact"][row] > 0.5))
         else:
             one.lost()
         one.command = float(values[row, 0, 2])
@@ -60,8 +59,8 @@ def actions(output: VLAOutput, progress: Sequence[Progress]) -> NDArray[np.float
 
 
 class Vla:
-    """The policy. Options: `checkpoint` (a folder; default: the one that comes with the package), `threads` (of torch,
-    1)."""
+    """The policy. Options: `checkpoint` (a folder; default: the one that comes with the package), `threads` (1), and
+    how it runs: `engine`, `precision`, `engine_fallbacks`, `engine_cache` (doc/engines.md)."""
 
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
@@ -73,14 +72,18 @@ class Vla:
         _check(config, folder)
         return PolicySpec(config.channels, config.steps, to_nanoseconds(config.step), config.image_size, "pad")
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], say: Callable[[str], None] = lambda text: None) -> None:
+        """`say` hears what takes long, as the building of an engine does, and which engine runs."""
         import torch
 
+        from vla_ros.engines.compiled import Compiled
         from vla_ros.models.checkpoint import content_hash, from_pretrained
 
-        self._spec, folder = self.spec(options), _folder(options)  # a model that it cannot run is refused unread
+        self._spec, folder, wish = self.spec(options), _folder(options), _wish(options)  # refused before it is read
         torch.set_num_threads(int(options.get("threads", OPTIONS["threads"])))
         self._model: VLA = from_pretrained(folder).eval()
+        self._compiled = Compiled(self._model, folder, wish, say)
+        self.describe, self.notes = self._compiled.describe, self._compiled.notes
         self.name = f"vla@{content_hash(folder)}"
         self._progress = Progress()
         self.reset()
@@ -91,7 +94,7 @@ class Vla:
 
     def _begin(self) -> None:
         self._generation: int | None = None
-        self._read: tuple[Tensor, Tensor, Tensor] | None = None
+        self._read: dict[str, Tensor] | None = None
         self._wants_object = False
         self._lost = 0.0  # rad turned since the target was last seen
         self._progress.start()
@@ -109,9 +112,10 @@ class Vla:
             rows[:, -1] = self._progress.command or 0.0
         else:
             image = next(iter(observation.images.values()))
-            output = look(self._model, [image], self._read, [self._progress])
-            rows = actions(output, [self._progress])[0]
-            self._search(output, self._progress.turned - turned, rows)
+            features = self._progress.features()
+            told = self._compiled.act(image, self._read, [features[name] for name in self._model.config.state])
+            rows = actions(told, [self._progress])[0]
+            self._search(float(told["nowhere"]) > 0.5, self._progress.turned - turned, rows)
         return ActionChunk(observation.stamp, observation.command.generation, self._spec.channels, rows,
                            self._spec.step, policy=self.name)
 
@@ -124,7 +128,7 @@ class Vla:
         import torch
 
         image, (read, _) = next(iter(observation.images.values())), self._understood(observation.command.text)
-        output = look(self._model, [image], read, [self._progress])
+        output = look(self._model, [image], (read["words"], read["pooled"], read["mask"]), [self._progress])
         assert output.attention is not None and output.auxiliary is not None
         rows, columns = self._model.vision.grid
         attention, extra = output.attention.softmax(-1)[0], output.auxiliary
@@ -133,28 +137,20 @@ class Vla:
                 "cell_shape": extra.cell_shape[0].argmax(-1).reshape(rows, columns).numpy(),
                 "target": tuple(extra.target[0].tolist()), "completion": float(torch.sigmoid(output.completion[0]))}
 
-    def _understood(self, text: str) -> tuple[tuple[Tensor, Tensor, Tensor], bool]:
+    def _understood(self, text: str) -> tuple[dict[str, Tensor], bool]:
         """The words as the model reads them, and whether they are about an object. Raises ValueError for words that it
         does not know or that say nothing to it."""
-        import torch
-
         from vla_ros.models.auxiliary import OBJECT_TASKS
-        from vla_ros.models.lexicon import EXAMPLES, encode
+        from vla_ros.models.lexicon import EXAMPLES
 
-        ids = torch.tensor([encode(text)])
-        mask = torch.ones_like(ids, dtype=torch.bool)
-        with torch.inference_mode():
-            words, pooled = self._model.read(ids, mask)
-            assert self._model.auxiliary is not None
-            task = self._model.auxiliary.tasks(pooled)[0].softmax(-1)
+        read = self._compiled.read(text)
+        task = read["task"][0]
         if float(task[-1]) > NONSENSE:
             raise ValueError(f"the words {text[:80]!r} say nothing that this policy can do; {EXAMPLES}")
-        return (words, pooled, mask), int(task[:-1].argmax()) < OBJECT_TASKS
+        return read, int(task[:-1].argmax()) < OBJECT_TASKS
 
-    def _search(self, output: VLAOutput, turned: float, rows: NDArray[np.float32]) -> None:
+    def _search(self, nowhere: bool, turned: float, rows: NDArray[np.float32]) -> None:
         """Counts how far it turned without seeing what it looks for. Raises ValueError after a full circle."""
-        assert output.attention is not None
-        nowhere = float(output.attention.softmax(-1)[0, -1]) > 0.5
         searching = nowhere and not rows[0, 0] and bool(rows[0, 1])
         self._lost = self._lost + abs(turned) if searching and self._wants_object else 0.0
         if self._lost > SEARCH_MOST:
@@ -172,6 +168,13 @@ def _folder(options: Mapping[str, Any]) -> Path:
         raise ValueError(f"policy 'vla': checkpoint is {str(folder)!r}, and there is no config.json; give a folder "
                          "that vla train wrote")
     return folder
+
+
+def _wish(options: Mapping[str, Any]) -> Any:
+    from vla_ros.engines.prepare import Wish
+
+    given = OPTIONS | dict(options)
+    return Wish(given["engine"], given["precision"], tuple(given["engine_fallbacks"]), cache=given["engine_cache"])
 
 
 def _check(config: VLAConfig, folder: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vla_ros.core.images import resize
 from vla_ros.core.types import ActionChunk
+from vla_ros.models.stages import told
 from vla_ros.models.vla import VLA
 from vla_ros.policies.intent import Intent
 from vla_ros.policies.progress import Progress
@@ -106,7 +107,7 @@ class Arena:
         met = inputs[0].clone()  # outside of inference mode: these can be learnt from
         with torch.no_grad():
             chunks = choose(met, rng)
-        values = actions(output._replace(actions=chunks), progress)
+        values = actions(told(output._replace(actions=chunks)), progress)
         for index, one in enumerate(fleet):
             one.chunk = go_on(one.world, one.chunk, values[index], self.vla.config, rng)
             one.episode.inputs.append(met[index])

@@ -22,7 +22,7 @@ from accelerate import PartialState
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vla_ros.models import build
+from vla_ros.models import build, examples
 from vla_ros.models.config import VLAConfig
 from vla_ros.models.vla import VLA
 from vla_ros.training.arena import success
@@ -34,10 +34,11 @@ from vla_ros.training.settings import Settings
 from vla_ros.training.trainer import Trainer
 
 WORK, POLICY = "work", "policy"  # folders in the out folder
-UNCLEAR_WEIGHT = 0.05
+UNCLEAR_WEIGHT = 0.03
 DRIVEN_SEED = 10_000  # placed parts have seeds below, driven ones from here on
 ROUND_SEEDS = 100  # apart
 CHECK_SEED = 90_000
+EXAMPLES = 8  # pictures beside the policy
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Recipe:
     driven: int = 8_000
     driven_parts: int = 8
     first_steps: int = 3_000
-    round_steps: int = 1_200
+    round_steps: int = 1_000
     pictures: int = 64
     instructions: int = 6
     nonsense: int = 24
@@ -175,7 +176,18 @@ def train_box(recipe: Recipe, out: Path, *, resume: bool = False, workers: int =
                               "driven", numbers, workers if main else 0, say))
     trainer.run()
     trainer.export(out / POLICY)
+    if main:
+        _keep_examples(source, out / POLICY)
     return trainer
+
+
+def _keep_examples(source: Pictures, policy: Path) -> None:
+    """A few of the pictures that the policy met, with words: engines are compared on them."""
+    album, config = source.album, source.config
+    rows = np.linspace(0, len(album) - 1, EXAMPLES).astype(np.int64)
+    batch, _ = label(np.random.default_rng(0), album.tables, rows, 1, source.grid, config.steps, config.step,
+                     album.pictures(rows))
+    examples.save(policy, (batch.pixels * 255).round().byte().permute(0, 2, 3, 1), batch.ids, batch.state)
 
 
 def _check(recipe: Recipe, model: VLA) -> dict[str, float]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vla_ros.core.types import ActionChunk, to_nanoseconds
 from vla_ros.models.config import VLAConfig
+from vla_ros.models.stages import told
 from vla_ros.models.vla import VLA
 from vla_ros.policies.progress import Progress
 from vla_ros.policies.vla import actions, look
@@ -57,7 +58,7 @@ def drive(model: VLA, size: tuple[int, int], count: int, seed: int, robots: int 
             pictures.append(frames.images[place].copy())
             index += rng.random() < keep
         output = look(model, pictures, read(model, [robot.text for robot in fleet]), progress)
-        for robot, rows in zip(fleet, actions(output, progress)):
+        for robot, rows in zip(fleet, actions(told(output), progress)):
             _go(robot, rows, model, rng)
     for robot in fleet:
         robot.world.close()

@@ -1,0 +1,78 @@
+"""Engines that are not to be trusted, and one that is."""
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from vla_ros.engines.base import Part
+
+
+class Good:
+    """Computes as the model does; counts how often it was built and loaded."""
+
+    built: ClassVar[list[str]] = []
+    loaded: ClassVar[list[str]] = []
+    version = "1"
+
+    @classmethod
+    def missing(cls, device: str, precision: str) -> str:
+        return "" if precision == "fp32" else f"it runs fp32, not {precision}"
+
+    @classmethod
+    def versions(cls) -> dict[str, str]:
+        return {"fake": cls.version}
+
+    @classmethod
+    def build(cls, part: Part, device: str, precision: str, folder: Path) -> None:
+        cls.built.append(part.name)
+        (folder / "engine.bin").write_bytes(b"engine" * 100)
+
+    def __init__(self, part: Part, device: str, precision: str, folder: Path) -> None:
+        if (folder / "engine.bin").read_bytes() != b"engine" * 100:
+            raise ValueError("these are not the bytes that were built")
+        self.loaded.append(part.name)
+        self.part = part
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(one.detach() for one in self.part.module(*inputs))
+
+
+class Missing(Good):
+    @classmethod
+    def missing(cls, device: str, precision: str) -> str:
+        return "its library is not installed"
+
+
+class Broken(Good):
+    @classmethod
+    def build(cls, part: Part, device: str, precision: str, folder: Path) -> None:
+        (folder / "half").write_bytes(b"written")
+        raise RuntimeError("the compiler does not know this operator")
+
+
+class Off(Good):
+    """Adds `error` of the largest value to its last output."""
+
+    error = 0.0
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        *others, last = super().__call__(*inputs)
+        return *others, last + self.error * last.abs().max()
+
+
+class Wrong(Off):
+    error = 0.5
+
+
+class NotANumber(Off):
+    error = float("nan")
+
+
+class Slow(Good):
+    @classmethod
+    def build(cls, *arguments: Any) -> None:
+        time.sleep(1.0)
+        super().build(*arguments)

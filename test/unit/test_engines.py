@@ -1,0 +1,263 @@
+"""The engine that was wished for, or the next one: built once, compared, kept, and rebuilt when anything changed."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="engines run torch's models")
+
+import fake_engines as fake  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+from vla_ros.engines import ENGINES, PRECISIONS  # noqa: E402
+from vla_ros.engines.base import Part  # noqa: E402
+from vla_ros.engines.cache import ENTRY, Cache, default_folder, key_of  # noqa: E402
+from vla_ros.engines.parity import TOLERANCE, Differs, compare  # noqa: E402
+from vla_ros.engines.prepare import Wish, prepare  # noqa: E402
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+
+    def forward(self, one: Tensor, other: Tensor) -> tuple[Tensor, ...]:
+        return self.linear(one), torch.relu(one) + other
+
+
+@pytest.fixture
+def part() -> Part:
+    generator = torch.Generator().manual_seed(0)
+    examples = tuple((torch.randn(1, 4, generator=generator), torch.randn(1, 4, generator=generator)) for _ in range(5))
+    torch.manual_seed(0)
+    return Part("twice", Twice().eval(), ("one", "other"), ("linear", "sum"), examples, "weights-1")
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    for name in ("Good", "Missing", "Broken", "Off", "Wrong", "NotANumber", "Slow"):
+        monkeypatch.setitem(ENGINES, name.lower(), f"fake_engines:{name}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    fake.Good.built.clear()
+    fake.Good.loaded.clear()
+    yield
+
+
+def wish(engine: str, *fallbacks: str, **more: object) -> Wish:
+    return Wish(engine, fallbacks=fallbacks, device="cpu", **more)  # type: ignore[arg-type]
+
+
+# -- the cache -----------------------------------------------------------------------------------------------
+def test_the_second_time_it_comes_from_the_cache(part: Part) -> None:
+    first, again = prepare(part, wish("good")), prepare(part, wish("good"))
+    assert (first.cached, again.cached) == (False, True) and fake.Good.built == ["twice"]
+    assert all(torch.equal(one, other) for one, other in zip(again.engine(*part.examples[0]), part.module(*part.examples[0])))
+    assert str(again).startswith("good fp32, from the cache in 0.0") and first.notes == again.notes == []
+
+
+@pytest.mark.parametrize("change", ["key", "name", "shape", "outputs", "version", "engine"])
+def test_whatever_it_depends_on_changed_it_is_built_anew(part: Part, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    prepare(part, wish("good"))
+    if change == "version":
+        monkeypatch.setattr(fake.Good, "version", "2")
+    shorter = tuple((one[:, :4].repeat(2, 1), other.repeat(2, 1)) for one, other in part.examples)
+    other = {"key": replace(part, key="weights-2"), "name": replace(part, name="thrice"),
+             "shape": replace(part, examples=shorter), "outputs": replace(part, outputs=("a", "b"))}.get(change, part)
+    assert not prepare(other, wish("off" if change == "engine" else "good")).cached
+    assert len(fake.Good.built) == 2
+
+
+def entry_of(name: str = ENTRY) -> Path:
+    return next(default_folder().glob(f"[!.]*/{name}"))
+
+
+@pytest.mark.parametrize("damage", ["shorter", "other", "gone", "no entry", "entry cut", "entry of another kind"])
+def test_an_entry_that_is_not_as_it_was_written_is_built_anew(part: Part, damage: str) -> None:
+    prepare(part, wish("good"))
+    file, entry = entry_of("engine.bin"), entry_of()
+    if damage == "gone":
+        file.unlink()
+    elif damage == "no entry":
+        entry.unlink()
+    elif damage == "entry cut":
+        entry.write_bytes(entry.read_bytes()[:40])
+    elif damage == "entry of another kind":
+        entry.write_text("[]")
+    else:
+        file.write_bytes(b"engine" * 99 + (b"" if damage == "shorter" else b"enginf"))
+    assert not prepare(part, wish("good")).cached and prepare(part, wish("good")).cached
+
+
+def test_a_whole_entry_that_does_not_load_is_built_anew(part: Part) -> None:
+    prepare(part, wish("good"))
+    file, entry, said = entry_of("engine.bin"), entry_of(), []
+    file.write_bytes(b"of another library")
+    known = json.loads(entry.read_text())
+    from vla_ros.engines.cache import _hash
+    entry.write_text(json.dumps(known | {"files": {"engine.bin": _hash(file)}}))
+    assert not prepare(part, wish("good"), said.append).cached
+    assert "does not load (ValueError: these are not the bytes" in said[0] and len(fake.Good.built) == 2
+
+
+def test_what_a_killed_builder_left_goes_with_the_next_build(part: Part) -> None:
+    prepare(part, wish("good"))
+    entry_of().unlink()
+    left = default_folder() / f".{next(default_folder().glob('[!.]*')).name}.abcd"
+    left.mkdir()
+    prepare(part, wish("good"))
+    assert not left.exists() and len(list(default_folder().glob("[!.]*"))) == 1
+
+
+def test_two_that_start_at_once_build_once(part: Part) -> None:
+    said: list[str] = []
+    both = [threading.Thread(target=prepare, args=(part, wish("slow"), said.append)) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert fake.Good.built == ["twice"]
+    assert sorted(said) == ["another process builds this engine; waiting for it", "building engine slow (fp32) for twice"]
+
+
+def test_a_lock_of_a_process_that_was_killed_holds_nobody_up(tmp_path: Path) -> None:
+    holder = ("import sys, time; from pathlib import Path; from vla_ros.engines.cache import Cache\n"
+              "with Cache(Path(sys.argv[1]), 1).lock('k', print): print('held', flush=True); time.sleep(60)")
+    with subprocess.Popen([sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        threading.Timer(0.5, process.kill).start()
+        waited: list[bool] = []
+        with Cache(tmp_path, 1).lock("k", lambda: waited.append(True)):
+            assert waited == [True]
+
+
+@pytest.mark.parametrize(("limit", "left"), [(3000, {"b", "c"}), (4500, {"a", "b", "c"}), (10, {"c"})])
+def test_past_its_limit_the_longest_unused_go_and_the_newest_stays(tmp_path: Path, limit: int, left: set[str]) -> None:
+    cache = Cache(tmp_path, limit)
+
+    def build(folder: Path) -> dict[str, str]:
+        (folder / "file").write_bytes(b"0" * 1000)
+        return {}
+    for age, key in ((300, "b"), (200, "a"), (0, "c")):
+        folder, _ = Cache(tmp_path, 1 << 30).put(key, build)
+        when = os.stat(folder).st_mtime - age
+        os.utime(folder / ENTRY, (when, when))
+    assert cache.find("b")  # used just now
+    cache._shrink("c")
+    assert {path.name for path in tmp_path.glob("[!.]*")} == left
+
+
+def test_a_key_names_every_value() -> None:
+    assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1}) != key_of({"a": 1, "b": 3})
+
+
+@pytest.mark.parametrize("kind", ["file", "full"])
+def test_a_cache_that_cannot_be_written_is_told_and_done_without(part: Part, tmp_path: Path, kind: str,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "place"
+    if kind == "file":
+        place.write_text("no folder")
+    else:
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+        monkeypatch.setattr(Cache, "put", full)
+    ready = prepare(part, wish("good", cache=str(place)))
+    assert not ready.cached and ready.notes[0].endswith("; the engine is built at every start")
+    assert ("cannot be written" if kind == "file" else "No space left") in ready.notes[0]
+
+
+def test_none_is_no_cache(part: Part) -> None:
+    assert prepare(part, wish("good", cache="none")).notes == [] and not default_folder().exists()
+
+
+# -- the next engine -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(("engine", "why"), [
+    ("missing", "its library is not installed"), ("broken", "RuntimeError: the compiler does not know this operator"),
+    ("wrong", "Differs: its sum differs from the model's by 0.5 of the largest value; at fp32 at most 0.001 is allowed"),
+    ("notanumber", "Differs: its sum has values that are no finite numbers")])
+def test_one_that_cannot_be_had_is_told_and_the_next_takes_over(part: Part, engine: str, why: str) -> None:
+    said: list[str] = []
+    ready = prepare(part, wish(engine, "good"), said.append)
+    assert ready.name == "good" and ready.notes == [f"engine {engine} (fp32) is not used for twice: {why}"]
+    assert ready.notes[0] in said
+
+
+def test_one_that_was_refused_is_not_built_again(part: Part) -> None:
+    for _ in range(2):
+        assert prepare(part, wish("wrong", "good")).name == "good"
+    assert fake.Good.built == ["twice", "twice"]  # wrong once, good once
+
+
+def test_where_none_is_left_every_reason_is_told(part: Part) -> None:
+    with pytest.raises(ValueError, match="no engine runs twice: .*missing .*not installed; .*broken .*operator"):
+        prepare(part, wish("missing", "broken"))
+
+
+def test_a_fallback_that_lacks_the_precision_runs_at_fp32(part: Part) -> None:
+    assert wish("missing", "good", precision="int8").order == (("missing", "int8"), ("good", "fp32"))
+    assert prepare(part, wish("missing", "good", precision="int8")).precision == "fp32"
+
+
+@pytest.mark.parametrize(("given", "sentence"), [
+    ({"engine": "fast"}, "unknown engine 'fast'; known are: auto, eager"), ({"precision": "fp7"}, "precision is 'fp7'"),
+    ({"fallbacks": ("slower",)}, "unknown engine 'slower'")])
+def test_a_bad_wish_is_a_sentence(given: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Wish(**given)
+
+
+# -- parity --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("share", "passes"), [(0.9, True), (1.1, False)])
+def test_the_tolerance_is_the_precision_s(part: Part, precision: str, share: float, passes: bool) -> None:
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+        linear, total = part.module(*inputs)
+        return linear, total + largest * TOLERANCE[precision] * share
+    with torch.no_grad():
+        largest = max(float(part.module(*example)[1].abs().max()) for example in part.examples)
+    if passes:
+        assert compare(part, run, precision)["sum"] == pytest.approx(TOLERANCE[precision] * share, rel=1e-2)
+    else:
+        with pytest.raises(Differs, match=r"its sum differs from the model's by .* at most"):
+            compare(part, run, precision)
+
+
+def test_another_shape_is_refused(part: Part) -> None:
+    with pytest.raises(Differs, match=r"its linear has shape \(5, 2\), the model's \(5, 3\)"):
+        compare(part, lambda *inputs: tuple(one[:, :2] for one in part.module(*inputs)), "fp32")
+
+
+# -- the engines that are there ------------------------------------------------------------------------------
+@pytest.mark.parametrize(("engine", "precision"), [("eager", "fp32"), ("eager", "bf16"), ("onnxruntime", "fp32")])
+def test_a_real_engine_computes_what_the_model_does(part: Part, engine: str, precision: str) -> None:
+    if engine == "onnxruntime":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    ready = prepare(part, wish(engine, precision=precision))
+    assert (ready.name, ready.precision, ready.notes) == (engine, precision, [])
+    for example in part.examples:
+        for one, other in zip(ready.engine(*example), part.module(*example)):
+            assert torch.allclose(one, other, atol=TOLERANCE[precision] * 3)
+    assert prepare(part, wish(engine, precision=precision)).cached
+
+
+@pytest.mark.parametrize(("engine", "precision", "why"), [
+    ("tensorrt", "fp32", "torch_tensorrt and tensorrt not installed; which belong together is in doc/engines.md"),
+    ("eager", "int8", "eager runs fp32, fp16, bf16, not int8"), ("eager", "fp16", "fp16 is for a GPU"),
+    ("onnxruntime", "fp16", "onnxruntime runs fp32 and int8 here, not fp16")])
+def test_why_one_cannot_run_here(part: Part, engine: str, precision: str, why: str) -> None:
+    from importlib.util import find_spec
+
+    if engine == "tensorrt" and find_spec("tensorrt") is not None:
+        pytest.skip("TensorRT is installed here")
+    if engine == "onnxruntime":
+        pytest.importorskip("onnxruntime")
+    ready = prepare(part, wish(engine, "good", precision=precision))
+    assert why in ready.notes[0] and ready.name == "good"

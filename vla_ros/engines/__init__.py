@@ -1,0 +1,10 @@
+"""How a part of a model runs: one file an engine, chosen by name. The policy never knows which one runs it."""
+from __future__ import annotations
+
+ENGINES = {
+    "eager": "vla_ros.engines.eager:Eager",
+    "inductor": "vla_ros.engines.inductor:Inductor",
+    "onnxruntime": "vla_ros.engines.onnxruntime:OnnxRuntime",
+    "tensorrt": "vla_ros.engines.tensorrt:TensorRT",
+}
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")

@@ -1,0 +1,90 @@
+"""A VLA on engines: the words are read once an instruction, each picture is acted on; the policy asks nothing more."""
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vla_ros import models
+from vla_ros.engines.base import Part
+from vla_ros.engines.prepare import Wish, prepare
+from vla_ros.models import examples
+from vla_ros.models.checkpoint import content_hash
+from vla_ros.models.lexicon import LENGTH, encode
+from vla_ros.models.stages import Acting, Reading
+from vla_ros.models.vla import VLA
+
+REMEMBERED = 100  # instructions
+
+
+class Compiled:
+    """`vla` with both of its stages on the engine that was wished for, warm. `notes` is what a user should know."""
+
+    def __init__(self, vla: VLA, folder: Path, wish: Wish, say: Callable[[str], None]) -> None:
+        reading, acting = Reading(vla), Acting(vla)
+        given, real = examples.load(folder, vla)
+        key = f"{content_hash(folder)} {code_hash()}"
+        rows = range(len(given["ids"]))
+        with torch.inference_mode():
+            given |= dict(zip(reading.outputs, reading(given["ids"], given["mask"])))
+
+        def part(name: str, module: Reading | Acting, inputs: tuple[str, ...]) -> Part:
+            return Part(name, module.eval(), inputs, module.outputs,
+                        tuple(tuple(given[one][row: row + 1].clone() for one in inputs) for row in rows), key)
+
+        self._reading = prepare(part("language", reading, ("ids", "mask")), wish, say)
+        self._acting = prepare(part("vision and action", acting, acting.inputs), wish, say)
+        self._told, self._asks, self._heard = reading.outputs, acting.inputs, acting.outputs
+        self.notes = [] if real else ["the checkpoint has no examples; its engines were compared on noise"]
+        self.notes += self._acting.notes
+        self._known: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
+        self._hits, self._misses, self._reading_time = 0, 0, 0.0  # s
+
+    def read(self, text: str) -> dict[str, Tensor]:
+        """What the language stage says of the words, by name; remembered. Raises ValueError for words that the model
+        does not know."""
+        if text in self._known:
+            self._hits += 1
+            self._known.move_to_end(text)
+            return self._known[text]
+        began = time.perf_counter()
+        ids = torch.zeros(1, LENGTH, dtype=torch.long)
+        words = encode(text)
+        ids[0, : len(words)] = torch.tensor(words)
+        found = dict(zip(self._told, self._reading.engine(ids, ids > 0))) | {"mask": ids > 0}
+        self._misses += 1
+        self._reading_time += time.perf_counter() - began
+        self._known[text] = found
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+    def act(self, picture: NDArray[np.uint8], read: dict[str, Tensor], state: list[float]) -> dict[str, Tensor]:
+        """One picture H x W x 3, what `read` gave and the state -> what the model has to say, by name."""
+        pixels = torch.from_numpy(np.ascontiguousarray(picture))[None]
+        given = read | {"picture": pixels, "state": torch.tensor([state])}
+        return dict(zip(self._heard, self._acting.engine(*(given[name] for name in self._asks))))
+
+    def describe(self) -> dict[str, str]:
+        """For diagnostics."""
+        saved = self._hits * self._reading_time / max(1, self._misses)
+        return {"engine": str(self._acting), "language engine": str(self._reading),
+                "instructions known": f"{self._hits} of {self._hits + self._misses}",
+                "reading saved (ms)": f"{1e3 * saved:.1f}"}
+
+
+@cache
+def code_hash() -> str:
+    """Of the models' code: an engine computes what the code did when it was built."""
+    found = hashlib.sha256()
+    for path in sorted(Path(models.__file__).parent.glob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:8]

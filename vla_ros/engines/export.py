@@ -1,0 +1,29 @@
+"""A part as a graph: torch.export, the way into every compiled engine."""
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from vla_ros.engines.base import Part
+
+
+class Cast(nn.Module):
+    """The module with weights of one type, fp32 outside."""
+
+    def __init__(self, module: nn.Module, kind: torch.dtype) -> None:
+        super().__init__()
+        self.module, self.kind = copy.deepcopy(module).to(kind), kind
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        given = (one.to(self.kind) if one.is_floating_point() else one for one in inputs)
+        return tuple(one.float() for one in self.module(*given))
+
+
+def exported(part: Part, device: str = "cpu", kind: torch.dtype = torch.float32) -> ExportedProgram:
+    """The part's graph for the shapes of its examples. Raises what torch.export does where it is none."""
+    module = part.module if kind == torch.float32 and device == "cpu" else Cast(part.module, kind).to(device)
+    with torch.no_grad():
+        return torch.export.export(module.eval(), tuple(one.to(device) for one in part.examples[0]))

@@ -1,0 +1,76 @@
+"""ONNX Runtime on a CPU: torch.export, then ONNX; int8 is calibrated on the part's examples."""
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vla_ros.engines.base import Part
+from vla_ros.engines.export import exported
+
+FILE = "part.onnx"
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+
+
+class OnnxRuntime:
+    @staticmethod
+    def missing(device: str, precision: str) -> str:
+        lacks = [name for name in NEEDED if find_spec(name) is None]
+        if lacks:
+            return f"{' and '.join(lacks)} not installed: pip install {' '.join(lacks)}"
+        if device != "cpu":
+            return f"onnxruntime runs on the CPU here, not on {device}"
+        return "" if precision in ("fp32", "int8") else f"onnxruntime runs fp32 and int8 here, not {precision}"
+
+    @staticmethod
+    def versions() -> Mapping[str, str]:
+        return {"torch": torch.__version__} | {name: importlib.metadata.version(name) for name in NEEDED}
+
+    @staticmethod
+    def build(part: Part, device: str, precision: str, folder: Path) -> None:
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of a vision library that nobody asked for
+        path = folder / FILE
+        torch.onnx.export(exported(part), part.examples[0], str(path), dynamo=True, input_names=list(part.inputs),
+                          output_names=list(part.outputs), external_data=False, verbose=False)
+        if precision == "int8":
+            _quantize(part, path)
+
+    def __init__(self, part: Part, device: str, precision: str, folder: Path) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        self._inputs = part.inputs
+        self._session = onnxruntime.InferenceSession(str(folder / FILE), options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        given = {name: one.numpy() for name, one in zip(self._inputs, inputs)}
+        return tuple(map(torch.from_numpy, self._session.run(None, given)))
+
+
+def _quantize(part: Part, path: Path) -> None:
+    """In place: weights and activations of convolutions and products in 8 bits, with the ranges of the examples."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Examples(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._left: Iterator[dict[str, np.ndarray[Any, Any]]] = (
+                {name: one.numpy() for name, one in zip(part.inputs, example)} for example in part.examples)
+
+        def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
+            return next(self._left, None)
+
+    whole = path.with_suffix(".fp32.onnx")
+    quant_pre_process(str(path), str(whole), skip_symbolic_shape=True)
+    quantize_static(str(whole), str(path), Examples(), quant_format=QuantFormat.QDQ, per_channel=True,
+                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                    op_types_to_quantize=["Conv", "MatMul", "Gemm"])
+    whole.unlink()

@@ -1,0 +1,54 @@
+"""A VLA's two stages as modules of tensors alone, for engines: what the words say, once an instruction; what to do
+about a picture, each time."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vla_ros.models.fusion_grounded import GroundedFusion
+from vla_ros.models.vla import VLA, VLAOutput
+
+
+def told(output: VLAOutput) -> dict[str, Tensor]:
+    """What a policy asks of an output, by name, fp32: actions B x T x C, completion B (0 … 1); of a model that says
+    where it looks also nowhere B (0 … 1: the target is out of view), target B x 2 (m) and contact B (0 … 1)."""
+    found = {"actions": output.actions.float(), "completion": output.completion.sigmoid()}
+    if output.attention is not None and output.auxiliary is not None:
+        found |= {"nowhere": output.attention.softmax(-1)[:, -1], "target": output.auxiliary.target,
+                  "contact": output.auxiliary.contact.sigmoid()}
+    return found
+
+
+class Reading(nn.Module):
+    """ids, mask B x L -> words B x L x D, pooled B x D, and of a model with auxiliary heads task B x 13 (0 … 1)."""
+
+    def __init__(self, vla: VLA) -> None:
+        super().__init__()
+        if vla.reads_vision:
+            raise ValueError(f"language '{vla.config.language}' reads the picture too, so words cannot be read alone")
+        self.vla = vla
+        self.outputs = ("words", "pooled", *(("task",) if vla.auxiliary else ()))
+
+    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        words, pooled = self.vla.read(ids, mask)
+        return words, pooled, *((self.vla.auxiliary.tasks(pooled).softmax(-1),) if self.vla.auxiliary else ())
+
+
+class Acting(nn.Module):
+    """picture B x H x W x 3 (uint8), pooled B x D, state B x S (where the model wants one), words B x L x D and mask
+    B x L (where the fusion looks at words one by one) -> `told`, in its order."""
+
+    def __init__(self, vla: VLA) -> None:
+        super().__init__()
+        self.vla = vla
+        grounded = isinstance(vla.fusion, GroundedFusion)
+        self.inputs = ("picture", "pooled", *(["state"] if vla.state else []), *([] if grounded else ["words", "mask"]))
+        looks = grounded and vla.auxiliary is not None
+        self.outputs = ("actions", "completion", *(["nowhere", "target", "contact"] if looks else []))
+
+    def forward(self, picture: Tensor, pooled: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
+        given = dict(zip(self.inputs[2:], more))
+        words = given.get("words", pooled[:, None])
+        mask = given.get("mask", torch.ones_like(words[..., 0], dtype=torch.bool))
+        vision = self.vla.see(picture.permute(0, 3, 1, 2).float() / 255)
+        return tuple(told(self.vla.act(vision, words, pooled, mask, given.get("state"))).values())
