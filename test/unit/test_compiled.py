@@ -11,10 +11,7 @@ pytest.importorskip("safetensors", reason="safetensors is not installed")
 
 from tiny_models import make  # noqa: E402
 
-from vla_ros.engines import (
-    ENGINES,
-    compiled,
-)
+from vla_ros.engines import ENGINES, compiled  # noqa: E402
 from vla_ros.engines.compiled import Compiled  # noqa: E402
 from vla_ros.engines.prepare import Wish  # noqa: E402
 from vla_ros.models import examples  # noqa: E402

@@ -4,7 +4,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -29,19 +29,9 @@ class Compiled:
     """`vla` with both of its stages on the engine that was wished for, warm. `notes` is what a user should know."""
 
     def __init__(self, vla: VLA, folder: Path, wish: Wish, say: Callable[[str], None]) -> None:
-        reading, acting = Reading(vla), Acting(vla)
         given, real = examples.load(folder, vla)
-        key = f"{content_hash(folder)} {code_hash()}"
-        rows = range(len(given["ids"]))
-        with torch.inference_mode():
-            given |= dict(zip(reading.outputs, reading(given["ids"], given["mask"])))
-
-        def part(name: str, module: Reading | Acting, inputs: tuple[str, ...]) -> Part:
-            return Part(name, module.eval(), inputs, module.outputs,
-                        tuple(tuple(given[one][row: row + 1].clone() for one in inputs) for row in rows), key)
-
-        self._reading = prepare(part("language", reading, ("ids", "mask")), wish, say)
-        self._acting = prepare(part("vision and action", acting, acting.inputs), wish, say)
+        reading, acting = parts_of(vla, given, f"{content_hash(folder)} {code_hash()}")
+        self._reading, self._acting = prepare(reading, wish, say), prepare(acting, wish, say)
         self._told, self._asks, self._heard = reading.outputs, acting.inputs, acting.outputs
         self.notes = [] if real else ["the checkpoint has no examples; its engines were compared on noise"]
         self.notes += self._acting.notes
@@ -79,6 +69,18 @@ class Compiled:
         return {"engine": str(self._acting), "language engine": str(self._reading),
                 "instructions known": f"{self._hits} of {self._hits + self._misses}",
                 "reading saved (ms)": f"{1e3 * saved:.1f}"}
+
+
+def parts_of(vla: VLA, given: Mapping[str, Tensor], key: str) -> tuple[Part, Part]:
+    """The language stage, and vision and action, with the rows of `given` (picture, ids, mask, state) as examples."""
+    reading, acting = Reading(vla), Acting(vla)
+    with torch.inference_mode():
+        given = dict(given) | dict(zip(reading.outputs, reading(given["ids"], given["mask"])))
+
+    def part(name: str, module: Reading | Acting, inputs: tuple[str, ...]) -> Part:
+        rows = tuple(tuple(given[one][row: row + 1].clone() for one in inputs) for row in range(len(given["ids"])))
+        return Part(name, module.eval(), inputs, module.outputs, rows, key)
+    return part("language", reading, ("ids", "mask")), part("vision and action", acting, acting.inputs)
 
 
 @cache

@@ -46,9 +46,14 @@ class Acting(nn.Module):
         looks = grounded and vla.auxiliary is not None
         self.outputs = ("actions", "completion", *(["nowhere", "target", "contact"] if looks else []))
 
-    def forward(self, picture: Tensor, pooled: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, picture: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
+        return self.decide(self.see(picture), *more)
+
+    def see(self, picture: Tensor) -> Tensor:
+        return self.vla.see(picture.permute(0, 3, 1, 2).float() / 255)
+
+    def decide(self, vision: Tensor, pooled: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip(self.inputs[2:], more))
         words = given.get("words", pooled[:, None])
         mask = given.get("mask", torch.ones_like(words[..., 0], dtype=torch.bool))
-        vision = self.vla.see(picture.permute(0, 3, 1, 2).float() / 255)
         return tuple(told(self.vla.act(vision, words, pooled, mask, given.get("state"))).values())

@@ -24,7 +24,7 @@ VERBS = {
     "reset": "vla_ros.tools.say:reset",
 }
 BENCHES = {"pipeline": "vla_ros.tools.bench.pipeline", "gate": "vla_ros.tools.bench.gate",
-           "faults": "vla_ros.tools.faults.bench"}
+           "faults": "vla_ros.tools.faults.bench", "policy": "vla_ros.tools.bench.policy"}
 HELP = {
     "demo": "start a simulated robot and the suite, give it instructions, and film what it does",
     "record": "record demonstrations, from the simulator or from a robot that runs",

@@ -1,0 +1,122 @@
+"""`vla bench policy`: what a model takes on each engine of this machine, beside the plain ways of today.
+
+Every way runs in processes of its own, in turns, backwards every other round, one thread each. A picture of 640 x 480
+goes in and an action chunk comes out; the words are known, but in the plain ways, which read them with each picture.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vla_ros.tools.bench.policy_trial import CONFIGS, PLAIN, model_of
+
+DEFAULT = ("box", "clip", "resnet50")
+AIMS = {("clip", "fp32"): 0.4, ("clip", "int8"): 0.2}  # of eager's time, on a CPU
+
+
+def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="vla bench policy", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--configs", nargs="+", choices=tuple(CONFIGS), default=DEFAULT,
+                        help="which models (default: %(default)s; clip_l_llama is large, its weights random)")
+    parser.add_argument("--engines", nargs="+", help="which (default: all that this machine can run)")
+    parser.add_argument("--runs", type=int, default=60, help="measured in each round (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="the ways take turns so often (default %(default)s)")
+    parser.add_argument("--json", metavar="FILE", help="write the result there too")
+    parser.add_argument("--out", metavar="PAGE", help="write the tables there, as Markdown, and a picture beside it")
+    given = parser.parse_args(list(argv))
+    for name in ("runs", "rounds"):
+        if getattr(given, name) < 1:
+            raise ValueError(f"--{name} is {getattr(given, name)}; give 1 or more")
+    return given
+
+
+def ways_of(config: str, engines: Sequence[str] | None) -> list[tuple[str, str]]:
+    """(way, precision) of all that this machine can run for a config."""
+    from vla_ros.core.registry import lookup
+    from vla_ros.engines import ENGINES, PRECISIONS
+    from vla_ros.engines.prepare import Wish
+
+    found = [(way, "fp32") for way in PLAIN]
+    if config == "clip_l_llama":
+        return found  # it reads the picture with the words: its language cannot be kept, nor run by itself
+    for engine in engines or ENGINES:
+        found += [(engine, precision) for precision in PRECISIONS
+                  if not lookup(ENGINES, engine, "engine").missing(Wish().place, precision)]
+    return found
+
+
+def run(argv: Sequence[str]) -> int:
+    """0: every way ran; 1: not all."""
+    given = arguments_of(argv)
+    report: dict[str, Any] = {"bench": "policy", "cores": os.cpu_count(), "load_before": list(os.getloadavg()),
+                              "runs": given.runs, "rounds": given.rounds, "configs": {}, "problems": []}
+    with tempfile.TemporaryDirectory(prefix="vla_bench_engines_") as cache:
+        for config in given.configs:
+            ways = ways_of(config, given.engines)
+            rounds: dict[tuple[str, str], list[dict[str, Any]]] = {way: [] for way in ways}
+            for number in range(given.rounds + 1):  # the first round builds, and gives only the time that this takes
+                for way in ways[::-1 if number % 2 else 1]:
+                    print(f"{config}: {' '.join(way)}, {'first start' if not number else f'round {number}'}",
+                          file=sys.stderr, flush=True)
+                    one = _trial(config, *way, given.runs if number else 1, cache, report["problems"])
+                    if one:
+                        rounds[way].append(one)
+            found = {" ".join(way): _together(done) for way, done in rounds.items() if len(done) > 1}
+            _compare(found)
+            report["configs"][config] = found
+    report["load_after"] = list(os.getloadavg())
+    from vla_ros.tools.bench.policy_table import show, write  # rich and matplotlib are only needed here
+    show(report)
+    line = json.dumps(report)
+    if given.json:
+        Path(given.json).write_text(line + "\n", encoding="utf-8")
+    if given.out:
+        write(report, Path(given.out), ["vla", "bench", "policy", *argv])
+    print(line, flush=True)
+    return 1 if report["problems"] else 0
+
+
+def _trial(config: str, way: str, precision: str, runs: int, cache: str, problems: list[str]) -> dict[str, Any] | None:
+    done = subprocess.run([sys.executable, "-m", "vla_ros.tools.bench.policy_trial", config, way, precision, str(runs),
+                           cache], capture_output=True, text=True)
+    if done.returncode:
+        problems.append(f"{config} {way} {precision}: {(done.stderr.strip().splitlines() or ['it ended'])[-1][:300]}")
+        return None
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _together(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The median over the rounds of each figure; the first round's start is the cold one, the others' the warm one."""
+    first, *others = rounds
+    stages = {stage: {share: statistics.median(one["stages"][stage][share] for one in others) for share in values}
+              for stage, values in others[0]["stages"].items()}
+    return {"stages": stages, "spread": [one["stages"]["whole"]["p50"] for one in others], "cold": first["start"],
+            "warm": statistics.median(one["start"] for one in others), "peak": max(one["peak"] for one in others),
+            "difference": others[0].get("difference")}
+
+
+def _compare(ways: dict[str, dict[str, Any]]) -> None:
+    """Each way's whole over eager's and over torch.compile's, and a warm start over a cold one."""
+    for name, base in (("eager", "plain fp32"), ("torch.compile", "torch.compile fp32")):
+        if base in ways:
+            for one in ways.values():
+                one[f"of {name}"] = one["stages"]["whole"]["p50"] / ways[base]["stages"]["whole"]["p50"]
+    for one in ways.values():
+        one["warm of cold"] = one["warm"] / one["cold"]
+
+
+def title(config: str) -> str:
+    """With the number of parameters, and a word about random weights."""
+    words, options = CONFIGS[config]
+    vla = model_of(config)[0]
+    count = sum(one.numel() for one in vla.parameters()) / 1e6
+    return f"{words} ({count:.1f} M parameters{', random weights' if options else ''})"

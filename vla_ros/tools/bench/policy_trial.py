@@ -1,0 +1,145 @@
+"""One way to run one model, in a process of its own: how long each stage takes, the memory, the start.
+
+`python -m vla_ros.tools.bench.policy_trial CONFIG WAY PRECISION RUNS CACHE` prints one line of JSON.
+"""
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vla_ros.core.images import resize
+from vla_ros.core.stats import percentile
+from vla_ros.engines.base import Part
+from vla_ros.engines.compiled import parts_of
+from vla_ros.engines.prepare import Wish, prepare
+from vla_ros.models import build, examples
+from vla_ros.models.checkpoint import from_pretrained
+from vla_ros.models.config import VLAConfig
+from vla_ros.models.lexicon import LENGTH, encode
+from vla_ros.models.stages import Acting
+from vla_ros.models.vla import VLA
+from vla_ros.policies.vla import BOX
+
+WARM_UP = 5  # runs that no figure contains
+TEXT = "go to the red block"
+SEEN = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)  # what a camera gives
+# name -> what a user would call it, and the config; None: the checkpoint in the box
+CONFIGS: dict[str, tuple[str, dict[str, Any] | None]] = {
+    "box": ("the policy in the box", None),
+    "clip": ("CLIP ViT-B/32, LSTM, cross-attention", {
+        "vision": "clip", "language": "lstm", "fusion": "cross_attention", "image_size": (224, 224)}),
+    "resnet50": ("ResNet-50, LSTM, late fusion", {
+        "vision": "resnet50", "language": "lstm", "fusion": "late", "image_size": (224, 224)}),
+    "clip_l_llama": ("CLIP ViT-L/14 and a Llama of 1B", {
+        "vision": "clip", "language": "llama", "fusion": "late", "image_size": (224, 224),
+        "vision_options": {"hidden": 1024, "layers": 24, "heads": 16, "feed_forward": 4096, "patch": 14},
+        "language_options": {"hidden": 2048, "layers": 16, "heads": 32, "kv_heads": 8, "feed_forward": 8192}}),
+}
+PLAIN = ("plain", "torch.compile")  # model(**inputs) on each picture, words and all; the same behind torch.compile
+
+
+def model_of(name: str) -> tuple[VLA, dict[str, Tensor], str]:
+    """The model, example inputs, and a key. Random weights, but for the box, are the same each time."""
+    config = CONFIGS[name][1]
+    if config is None:
+        vla = from_pretrained(BOX)
+        return vla, examples.load(BOX, vla)[0], "box"
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        vla = build(VLAConfig(**config)).eval()
+    size, generator = vla.config.image_size, torch.Generator().manual_seed(0)
+    ids = torch.randint(1, 50, (2, LENGTH), generator=generator)
+    return vla, {"picture": torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8, generator=generator), "ids": ids,
+                 "mask": ids > 0, "state": torch.rand(2, len(vla.config.state))}, f"random {config}"
+
+
+def timed(run: Callable[[], Any], runs: int) -> dict[str, float]:
+    """ms at p50, p95 and p99."""
+    found = []
+    for index in range(WARM_UP + runs):
+        began = time.perf_counter_ns()
+        run()
+        if index >= WARM_UP:
+            found.append((time.perf_counter_ns() - began) / 1e6)
+    return {name: percentile(sorted(found), share) for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+
+
+class Seeing(nn.Module):
+    def __init__(self, acting: Acting) -> None:
+        super().__init__()
+        self.acting = acting
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        return (self.acting.see(picture),)
+
+
+class Deciding(Seeing):
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        return self.acting.decide(*given)
+
+
+def on_engine(vla: VLA, given: dict[str, Tensor], key: str, wish: Wish, runs: int) -> dict[str, Any]:
+    """Each stage by itself, and the whole of a picture whose words are known."""
+    reading, acting = parts_of(vla, given, key)
+    began = time.monotonic()
+    language, both = prepare(reading, wish), prepare(acting, wish)
+    started = time.monotonic() - began
+    seeing, deciding = Seeing(acting.module).eval(), Deciding(acting.module).eval()  # type: ignore[arg-type]
+    pictures = tuple(example[:1] for example in acting.examples)
+    with torch.inference_mode():
+        seen = tuple((seeing(*picture)[0].clone(), *example[1:]) for picture, example in zip(pictures, acting.examples))
+    vision = prepare(Part("vision", seeing, ("picture",), ("vision",), pictures, key), wish)
+    action = prepare(Part("action", deciding, ("vision", *acting.inputs[1:]), acting.outputs, seen, key), wish)
+    size, known, others = vla.config.image_size, {TEXT: reading.examples[0]}, acting.examples[0][1:]
+    stages = {
+        "preprocess": timed(lambda: resize(SEEN, size, "pad"), runs),
+        "language, miss": timed(lambda: language.engine(*reading.examples[0]), runs),
+        "language, hit": timed(lambda: known[TEXT], runs),
+        "vision": timed(lambda: vision.engine(*pictures[0]), runs),
+        "fusion and action": timed(lambda: action.engine(*seen[0]), runs),
+        "whole": timed(lambda: both.engine(torch.from_numpy(resize(SEEN, size, "pad"))[None], *others), runs),
+    }
+    return {"stages": stages, "start": started, "cached": both.cached and language.cached,
+            "difference": max(language.difference, both.difference)}
+
+
+def plainly(vla: VLA, compiled: bool, runs: int) -> dict[str, Any]:
+    """The way of today: pixels made on the CPU and words read anew for each picture, then model(...)."""
+    began, size = time.monotonic(), vla.config.image_size
+    model = torch.compile(vla) if compiled else vla
+    state = torch.zeros(1, len(vla.config.state)) if vla.config.state else None
+
+    def once() -> None:
+        pixels = torch.from_numpy(resize(SEEN, size, "pad")).permute(2, 0, 1)[None].float() / 255
+        ids = torch.tensor([encode(TEXT)])
+        with torch.inference_mode():
+            model(pixels, ids, ids > 0, state)
+    once()
+    started = time.monotonic() - began
+    return {"stages": {"whole": timed(once, runs)}, "start": started, "cached": False}
+
+
+def main(argv: list[str]) -> None:
+    name, way, precision, runs, cache = argv
+    torch.set_num_threads(1)
+    vla, given, key = model_of(name)
+    if way in PLAIN:
+        found = plainly(vla, way != "plain", int(runs))
+    else:
+        found = on_engine(vla, given, key, Wish(way, precision, (), cache=cache), int(runs))
+    found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
