@@ -19,6 +19,7 @@ from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Command, Observation, to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
+from vla_ros.nodes.jetson import board_values
 from vla_ros.nodes.options import policy_options
 from vla_ros.nodes.qos import LATEST, PICTURES
 from vla_ros.nodes.run import run
@@ -279,7 +280,7 @@ class Inference(ManagedNode):
         worker = self._worker
         engine: dict[str, str] = getattr(worker.policy, "describe", dict)() if worker else {}
         return {"policy": worker.name if worker else "none", "role": self._role,
-                "hung workers left": str(self._hung()), **engine}
+                "hung workers left": str(self._hung()), **engine, **board_values()}
 
 
 def main() -> None:
