@@ -64,10 +64,11 @@ def write(report: dict[str, Any], page: Path, command: Sequence[str]) -> None:
     """A Markdown page, and a picture of the same name."""
     from vla_ros.engines.prepare import Wish, chip
 
+    before, after = (report[f"load_{when}"][0] for when in ("before", "after"))
     lines = ["# What a policy takes on each engine", "",
              f"`{' '.join(command)}` wrote this page, on {report['cores']} cores ({chip(Wish().place)}), one thread "
-             f"each; load average {report['load_before'][0]:.1f} before and {report['load_after'][0]:.1f} after. Medians "
-             f"of {report['rounds']} rounds of {report['runs']} runs, the ways in turns. Units: {UNITS}.",
+             f"each; load average {before:.1f} before and {after:.1f} after. Medians of {report['rounds']} rounds of "
+             f"{report['runs']} runs, the ways in turns. Units: {UNITS}.",
              "", f"![the same as a picture]({page.with_suffix('.png').name})"]
     rule = "|---|" + "---:|" * (len(COLUMNS) - 1)
     for config, ways in report["configs"].items():
