@@ -112,6 +112,8 @@ class Inference(ManagedNode):
             except ValueError:
                 pass  # it does not know these words or lacks the state; it ran
         policy.reset()
+        if engine := _described(policy).get("engine"):
+            self.tell(f"inference: {policy.name} runs on {engine}")
         return policy
 
     # -- workers ---------------------------------------------------------------------------------------
@@ -278,9 +280,15 @@ class Inference(ManagedNode):
 
     def diagnose(self) -> dict[str, str]:
         worker = self._worker
-        engine: dict[str, str] = getattr(worker.policy, "describe", dict)() if worker else {}
+        engine = _described(worker.policy) if worker else {}
         return {"policy": worker.name if worker else "none", "role": self._role,
                 "hung workers left": str(self._hung()), **engine, **board_values()}
+
+
+def _described(policy: Policy | None) -> dict[str, str]:
+    """What a policy has to say of itself, as the engine that it runs on."""
+    found: dict[str, str] = getattr(policy, "describe", dict)()
+    return found
 
 
 def main() -> None:
