@@ -1,0 +1,157 @@
+"""What `vla memory` says, held to what loading and running really take."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from torch import Tensor  # noqa: E402
+from torch.profiler import ProfilerActivity, profile  # noqa: E402
+from torch.utils._pytree import tree_leaves  # noqa: E402
+
+from vla_ros.models import build  # noqa: E402
+from vla_ros.models.checkpoint import from_pretrained, read_config  # noqa: E402
+from vla_ros.models.config import VLAConfig  # noqa: E402
+from vla_ros.models.vla import VLA  # noqa: E402
+from vla_ros.optimization import memory  # noqa: E402
+from vla_ros.policies.vla import BOX  # noqa: E402
+from vla_ros.tools.main import main  # noqa: E402
+from vla_ros.tools.memory import read  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore::vla_ros.models.pretrained.RandomWeights")
+CLIP = {"hidden": 192, "layers": 3, "heads": 4, "feed_forward": 768, "patch": 16, "native_size": 112}
+LLAMA = {"vocabulary": 100, "hidden": 128, "layers": 3, "heads": 4, "kv_heads": 2, "feed_forward": 384}
+MIXED: dict[str, dict[str, Any]] = {
+    "clip, llama": {"vision": "clip", "vision_options": CLIP, "language": "llama", "language_options": LLAMA,
+                    "fusion": "cross_attention"},
+    "resnet18, lstm, planner": {"vision": "resnet18", "language": "lstm", "fusion": "transformer", "head": "planner"},
+    "pooled, modular": {"vision": "clip", "vision_options": {**CLIP, "pooled": True}, "fusion": "late",
+                        "model": "modular", "state": ("turned",)},
+}
+NAMES = ["box", *MIXED]
+
+
+def config(which: str) -> VLAConfig:
+    return read_config(BOX) if which == "box" else VLAConfig(width=128, image_size=(112, 112), **MIXED[which])
+
+
+def loaded(which: str) -> VLA:
+    return from_pretrained(BOX) if which == "box" else build(config(which)).eval()
+
+
+def allocated(model: VLA, batch: int, length: int, training: bool, mixed: bool) -> int:
+    """The most bytes at once that torch's CPU allocator gave out while the model ran, by torch.profiler."""
+    given = memory.inputs(model, batch, length)
+    for one in model.parameters():
+        one.grad = torch.zeros_like(one) if training else None
+
+    def run() -> None:
+        with torch.set_grad_enabled(training):
+            with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+                output = model(*given)
+            if training:
+                parts = [one for one in tree_leaves(output) if isinstance(one, Tensor) and one.requires_grad]
+                loss = torch.stack([one.float().square().mean() for one in parts]).sum()
+                del output, parts
+                loss.backward()
+
+    run()  # what is made once, and kept
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        run()
+    assert seen.profiler is not None and seen.profiler.kineto_results is not None
+    events = [one for one in seen.profiler.kineto_results.events() if one.name() == "[memory]"]
+    now = most = 0
+    for one in sorted(events, key=lambda one: one.start_ns()):
+        now += one.nbytes()
+        most = max(most, now)
+    return most
+
+
+@pytest.mark.parametrize("which", NAMES)
+def test_weights_are_what_loading_takes(which: str) -> None:
+    model = loaded(which)
+    for precision, dtype in (("loaded", None), ("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        cast = model.to(dtype) if dtype else model
+        real = sum(one.untyped_storage().nbytes() for one in (*cast.parameters(), *cast.buffers()))
+        assert memory.weights(config(which), precision) == pytest.approx(real, rel=0.01), precision
+
+
+def test_the_file_in_the_box_is_as_large_as_its_weights() -> None:
+    assert memory.weights(read_config(BOX), "loaded") == pytest.approx((BOX / "model.safetensors").stat().st_size,
+                                                                       rel=0.01)
+
+
+def test_a_config_s_own_precision_is_what_loads() -> None:
+    values = {**MIXED["clip, llama"], "language_options": {**LLAMA, "dtype": "bfloat16"}}
+    half = memory.weights(VLAConfig(width=128, image_size=(112, 112), **values), "loaded")
+    assert memory.weights(config("clip, llama"), "bf16") < half < memory.weights(config("clip, llama"), "fp32")
+
+
+@pytest.mark.parametrize(("training", "mixed"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("which", NAMES)
+def test_activations_are_what_running_takes(which: str, training: bool, mixed: bool) -> None:
+    real = allocated(loaded(which).train(training), 3, 16, training, mixed)
+    said = memory.activations(memory.meta(config(which)).train(training), 3, 16, training, mixed)
+    print("ratio", which, training, mixed, said / real)
+    assert said == pytest.approx(real, rel=0.2)
+
+
+def test_the_optimizer_s_states_are_those_of_a_real_one() -> None:
+    model = loaded("clip, llama")
+    optimizer = torch.optim.AdamW(model.parameters())
+    for one in model.parameters():
+        one.grad = torch.zeros_like(one)
+    optimizer.step()
+    real = sum(one.nbytes for state in optimizer.state.values() for one in state.values())
+    assert memory.adamw(memory.meta(config("clip, llama")))[0] == pytest.approx(real, rel=0.01)
+
+
+def test_the_kv_cache_is_the_one_that_llama_fills() -> None:
+    model = loaded("clip, llama").to(torch.bfloat16)
+    tokens = 16 + 49 + 3  # words, 7 x 7 patches, begin and two marks
+    with torch.inference_mode():
+        cache = model.language.model(input_ids=torch.ones(2, tokens, dtype=torch.long), use_cache=True).past_key_values
+    real = sum(one.nbytes for layer in cache.layers for one in (layer.keys, layer.values))
+    assert memory.kv_cache(config("clip, llama"), memory.meta(config("clip, llama")), 2, 16) == real
+
+
+@pytest.mark.parametrize(("words", "billions"), [
+    (["clip-b32"], 0.0876), (["clip-l14"], 0.3032), (["llama-1b"], 1.236), (["llama-7b"], 6.607),
+    (["llama-13b"], 12.852)])  # of the published towers; Llama without the layer that writes words
+def test_presets_have_the_published_sizes(words: list[str], billions: float) -> None:
+    model = memory.meta(read(words))
+    part = model.vision if words[0].startswith("clip") else model.language
+    assert sum(one.numel() for one in part.model.parameters()) / 1e9 == pytest.approx(billions, rel=0.002)
+
+
+def test_more_bits_take_more_and_a_larger_board_holds_more(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["memory", "clip-b32", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    totals = [said["uses"][name]["weights"] for name in ("4-bit", "int8", "bf16", "fp32")]
+    assert totals == sorted(totals) and totals[0] < totals[3] / 5
+    assert all(said["fits"]["Orin Nano 8"].values())
+    seven, nano = memory.weights(read(["llama-7b"]), "fp32"), memory.GPUS["Orin Nano 8"]
+    assert memory.usable(nano) < memory.usable(memory.GPUS["RTX 4090 24"]) < seven < memory.usable(memory.GPUS["A100 40"])
+
+
+def test_the_table_names_every_board_and_use(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    assert main(["memory"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in (*memory.GPUS, *memory.PRECISIONS, "train fp32", "2.8 MiB"))
+
+
+@pytest.mark.parametrize(("words", "why"), [
+    (["nowhere"], "no such file or folder"), (["clip-b32", "clip-l14"], "two of them are vision"),
+    (["clip-b32", "built-in"], "cannot be put together"), (["--batch", "0"], "batch is 0"),
+    (["--length", "21"], "reads 20 tokens at most"), (["{tmp}/config.json"], "which is no field")])
+def test_bad_input_is_one_sentence(words: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+                                   ) -> None:
+    (tmp_path / "config.json").write_text('{"colour": 1}', encoding="utf-8")
+    assert main(["memory", *(word.format(tmp=tmp_path) for word in words)]) == 2
+    error = capsys.readouterr().err
+    assert why in error and error.count("\n") == 1

@@ -1,0 +1,1 @@
+"""Models in less memory and time. Above the runtime, which never imports it."""
