@@ -84,7 +84,7 @@ def show(name: str, found: Estimate, uses: dict[str, Use], fits: dict[str, dict[
     console.print(f"{name}: {_short(count['all'], 1000)} parameters (vision {_short(count['vision'], 1000)}, language "
                   f"{_short(count['language'], 1000)}, rest {_short(rest, 1000)}), batch {found.batch}, "
                   f"{found.length} tokens")
-    table = Table("", *(column for column in ("weights", "gradients", "AdamW", "activations", "its step", "total")))
+    table = Table("", *(column for column in ("weights", "gradients", "AdamW", "activations", "AdamW's step", "total")))
     for use, one in uses.items():
         table.add_row(use, *(_short(value) if value else "" for value in (
             one.weights, one.gradients, one.optimizer, one.activations, one.step, one.total)))
