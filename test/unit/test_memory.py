@@ -32,7 +32,7 @@ MIXED: dict[str, dict[str, Any]] = {
     "pooled, modular": {"vision": "clip", "vision_options": {**CLIP, "pooled": True}, "fusion": "late",
                         "model": "modular", "state": ("turned",)},
 }
-NAMES = ["box", *MIXED]
+NAMES = ["box", *MIXED]  # what training takes is looked at in the first one always, in the others with --full
 
 
 def config(which: str) -> VLAConfig:
@@ -91,8 +91,9 @@ def test_a_config_s_own_precision_is_what_loads() -> None:
     assert memory.weights(config("clip, llama"), "bf16") < half < memory.weights(config("clip, llama"), "fp32")
 
 
-@pytest.mark.parametrize(("training", "mixed"), [(False, False), (True, False), (True, True)])
-@pytest.mark.parametrize("which", NAMES)
+@pytest.mark.parametrize(("which", "training", "mixed"), [
+    pytest.param(which, training, mixed, marks=pytest.mark.full if which != NAMES[0] and training else ())
+    for which in NAMES for training, mixed in ((False, False), (True, False), (True, True))])
 def test_activations_are_what_running_takes(which: str, training: bool, mixed: bool) -> None:
     real = allocated(loaded(which).train(training), 3, 16, training, mixed)
     said = memory.activations(memory.meta(config(which)).train(training), 3, 16, training, mixed)
