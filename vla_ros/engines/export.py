@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import torch
 from torch import Tensor, nn
@@ -25,5 +26,6 @@ class Cast(nn.Module):
 def exported(part: Part, device: str = "cpu", kind: torch.dtype = torch.float32) -> ExportedProgram:
     """The part's graph for the shapes of its examples. Raises what torch.export does where it is none."""
     module = part.module if kind == torch.float32 and device == "cpu" else Cast(part.module, kind).to(device)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
         return torch.export.export(module.eval(), tuple(one.to(device) for one in part.examples[0]))

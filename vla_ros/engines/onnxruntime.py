@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,8 +38,11 @@ class OnnxRuntime:
     def build(part: Part, device: str, precision: str, folder: Path) -> None:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of a vision library that nobody asked for
         path = folder / FILE
-        torch.onnx.export(exported(part), part.examples[0], str(path), dynamo=True, input_names=list(part.inputs),
-                          output_names=list(part.outputs), external_data=False, verbose=False)
+        graph = exported(part)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
+            torch.onnx.export(graph, part.examples[0], str(path), dynamo=True, input_names=list(part.inputs),
+                              output_names=list(part.outputs), external_data=False, verbose=False)
         if precision == "int8":
             _quantize(part, path)
 
