@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
 from vla_ros.core.types import ActionChunk as CoreChunk
 from vla_ros.core.types import Command
@@ -45,6 +46,23 @@ class Slow:
 
     def reset(self):
         Slow.resets += 1
+
+
+class Steps:
+    """Eight rows of 0.1 for its first picture, of 0.3 for its second, and so on."""
+
+    name = "steps@test"
+    spec = Slow.spec
+
+    def __init__(self, options):
+        self.count = 0
+
+    def predict(self, observation):
+        self.count += 1
+        return CoreChunk(0, 0, ("linear.x",), np.full((8, 1), 0.2 * self.count - 0.1, np.float32), 100_000_000)
+
+    def reset(self):
+        self.count = 0
 
 
 @pytest.fixture
@@ -103,6 +121,36 @@ def test_the_newest_observation_wins(around, wires):
     assert node.stats.drops["observation replaced by a newer one"] > 5
 
 
+@pytest.mark.parametrize("seam", ["newest", "ramp", "ensemble"])
+def test_chunks_of_one_instruction_are_blended_as_the_parameter_says(around, monkeypatch, seam):
+    monkeypatch.setitem(POLICIES, "steps", f"{__name__}:Steps")
+    node = around.start(Inference, policy="steps", robot_file=SIM, seam=seam, seam_time=0.5)
+    chunks = around.hear(ActionChunk, "action_chunk", LATEST)
+    speaker = around.speaker(Observation, "observation", PICTURES)
+    around.wait(lambda: speaker.get_subscription_count())
+
+    def tell(generation):
+        stamp, before = time.time_ns(), len(chunks)
+        speaker.publish(convert.observation_message(CoreObservation(
+            stamp, Command(stamp, generation, "go"), {"camera": np.zeros((8, 8, 3), np.uint8)}, {})))
+        around.wait(lambda: len(chunks) > before)
+        chunk = convert.chunk(chunks[-1])
+        assert (chunk.stamp, chunk.generation) == (stamp, generation)
+        return chunk.values[:, 0]
+    assert tell(1) == pytest.approx([0.1] * 8)
+    second = tell(1)
+    if seam == "newest":
+        assert second == pytest.approx([0.3] * 8)
+    elif seam == "ramp":
+        assert 0.1 <= second[0] < second[12] < 0.3 and second[39] == pytest.approx(0.3)
+    else:
+        assert second[0] == pytest.approx(0.2, abs=0.001)
+    assert tell(2) == pytest.approx([0.1] * 8), "a new instruction begins afresh"
+    tell(2)
+    node._on_reset_policy(Trigger.Request(), Trigger.Response())
+    assert tell(2) == pytest.approx([0.1] * 8), "and so does a policy that was reset"
+
+
 def test_a_new_instruction_resets_the_policy(around, wires):
     _, chunks, show = wires
     before = Slow.resets
@@ -146,6 +194,7 @@ def test_an_inactive_node_says_nothing(around, wires):
     ({"robot_file": "/nowhere.yaml"}, "robot file '/nowhere.yaml' does not exist"),
     ({"policy_options": '{"values": {"wings": 1.0}}'}, "commands 'wings', but robot 'sim' obeys"),
     ({"warm_up": -1}, "'warm_up' is -1"),
+    ({"seam": "soft"}, "'seam' is 'soft'; use one of newest, ramp, ensemble"),
 ])
 def test_a_bad_parameter_fails_configure_with_a_sentence(around, parameters, says):
     node = around.make(Inference, **{"policy": "constant", "robot_file": SIM, **parameters})

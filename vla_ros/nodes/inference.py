@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from std_srvs.srv import SetBool, Trigger
 
+from vla_ros.core.blending import Blender
 from vla_ros.core.chunks import check_chunk
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Command, Observation, to_nanoseconds
@@ -82,6 +83,7 @@ class Inference(ManagedNode):
         """What the policy wants, where the robot can do it."""
         name, options = self._choices[role]
         spec, robot = policy_spec(name, options), load_robot(self.p["robot_file"])
+        self._channels = robot.channels
         known = {channel.name for channel in robot.channels}
         for channel in spec.channels:
             if channel not in known:
@@ -118,7 +120,9 @@ class Inference(ManagedNode):
 
     # -- workers ---------------------------------------------------------------------------------------
     def _start(self, role: str) -> None:
-        self._worker = Worker(role, self._obtain, self._answer, self._failed)
+        # The worker's own: what one that is left behind meant never mixes with what the next one wants.
+        blender = Blender(self.p["seam"], to_nanoseconds(self.p["seam_time"]), self._channels)
+        self._worker = Worker(role, self._obtain, partial(self._answer, blender), self._failed)
 
     def _obtain(self, worker: Worker[Letter]) -> Policy:
         """In the worker's thread: the policy that nobody uses, or that a worker is about to give back, or a fresh
@@ -219,7 +223,7 @@ class Inference(ManagedNode):
             self.stats.drop("observation replaced by a newer one")
         time.sleep(0)  # gives the worker the interpreter now, not after the executor's housekeeping
 
-    def _answer(self, worker: Worker[Letter], letter: Letter) -> None:
+    def _answer(self, blender: Blender, worker: Worker[Letter], letter: Letter) -> None:
         """In the worker's thread. What raises here is the policy's fault."""
         arrived, message = letter
         policy = worker.policy
@@ -235,6 +239,7 @@ class Inference(ManagedNode):
             worker.generation, worker.reset_wanted = observation.command.generation, False
             self._said = "" if new_words else self._said
             policy.reset()
+            blender.reset()
         try:
             chunk = policy.predict(observation)
         except ValueError as error:
@@ -243,6 +248,7 @@ class Inference(ManagedNode):
         check_chunk(chunk)
         # Whatever the policy says of itself, the action belongs to the observation it was given.
         chunk = replace(chunk, stamp=observation.stamp, generation=observation.command.generation, policy=policy.name)
+        chunk = blender.blend(chunk, self.now())
         self._while_heard(worker, partial(self._speak, chunk, arrived))
 
     def _while_heard(self, worker: Worker[Letter], speak: Callable[[], None]) -> None:

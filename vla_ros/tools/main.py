@@ -26,7 +26,8 @@ VERBS = {
     "reset": "vla_ros.tools.say:reset",
 }
 BENCHES = {"pipeline": "vla_ros.tools.bench.pipeline", "gate": "vla_ros.tools.bench.gate",
-           "faults": "vla_ros.tools.faults.bench", "policy": "vla_ros.tools.bench.policy"}
+           "faults": "vla_ros.tools.faults.bench", "policy": "vla_ros.tools.bench.policy",
+           "seams": "vla_ros.tools.bench.seams"}
 HELP = {
     "demo": "start a simulated robot and the suite, give it instructions, and film what it does",
     "record": "record demonstrations, from the simulator or from a robot that runs",
