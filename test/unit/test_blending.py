@@ -186,6 +186,13 @@ def test_an_ensemble_weighs_the_oldest_most_and_forgets_those_that_have_ended():
     assert at(told, 600 * MS)[0] == at(told, 5 * S)[0] == pytest.approx(0.4)
 
 
+def test_a_chunk_that_is_over_holds_its_own_last_row_whatever_older_ones_had_planned():
+    one = blender("ensemble")
+    one.blend(flat(0, 0.4, 0.0, 1.0), EPOCH)
+    told = one.blend(flat(0, 0.2, 0.0, 1.0, rows=3), EPOCH)
+    assert at(told, 299 * MS)[0] > 0.29 and at(told, 300 * MS)[0] == at(told, 2 * S)[0] == pytest.approx(0.2)
+
+
 def test_in_an_ensemble_older_chunks_have_no_say_where_the_newest_stops():
     one = blender("ensemble")
     for number in range(5):
@@ -201,7 +208,7 @@ def test_in_an_ensemble_older_chunks_have_no_say_where_the_newest_stops():
     (flat(80 * MS, 0.1, 0.0, 0.0, generation=2), 160),
     (chunk(80 * MS, [[0.1, 0.0]] * 8, channels=("linear.x", "angular.z")), 160),
     (flat(750 * MS, 0.1, 0.0, 0.0), 800),  # the chunk before is over
-    (flat(700 * MS, 0.1, 0.0, 0.0, rows=1), 800),  # it is over itself
+    (flat(600 * MS, 0.1, 0.0, 0.0, rows=1), 750),  # it is over itself
     (flat(-1, 0.1, 0.0, 0.0), 160),  # an older picture: the clock went back
     (flat(200 * MS, 0.1, 0.0, 0.0), 199),  # a picture from the future
     (flat(80 * MS, 0.1, -0.96, 0.0), 160),  # jumps by 1.91 rad/s
@@ -209,9 +216,9 @@ def test_in_an_ensemble_older_chunks_have_no_say_where_the_newest_stops():
 def test_what_does_not_go_on_from_the_chunk_before_begins_afresh(seam, newest, now):
     one = blender(seam)
     one.blend(flat(0, 0.4, 0.95, 1.0), EPOCH + 80 * MS)
-    assert one.blend(newest, EPOCH + now).values.tolist() == newest.values.tolist()
+    assert one.blend(newest, EPOCH + now * MS).values.tolist() == newest.values.tolist()
     after = replace(newest, stamp=newest.stamp + MS)
-    assert (one.blend(after, EPOCH + now + MS).values[:, 0] == np.float32(0.1)).all(), "and leaves nothing behind"
+    assert (one.blend(after, EPOCH + (now + 1) * MS).values[:, 0] == np.float32(0.1)).all(), "and leaves nothing behind"
 
 
 @pytest.mark.parametrize("seam", BLENDED)

@@ -91,7 +91,7 @@ def drive(world: Listened, episode: Episode, policy_name: str, seam: str, option
     prelude(world, episode)
     robot = load_robot(config_folder() / "robots" / "sim.yaml")
     blender = Blender(seam, to_nanoseconds(options.seam_time), robot.channels)
-    driver = make_policy(policy_name, engine={"engine": "eager"})  # the same numbers on every machine that has it
+    driver = make_policy(policy_name, engine={"engine": "eager"})  # nothing is built, nothing rounded anew
     policy = Blended(driver, blender, to_nanoseconds(options.delay))
     world.told = []
     outcome = run_episode(policy, world, episode.text, episode.seconds, spec=policy_spec(policy_name),  # type: ignore
