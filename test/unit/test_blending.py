@@ -284,7 +284,7 @@ def test_a_policy_that_changes_its_array_afterwards_changes_no_blend():
 
 @pytest.mark.parametrize("seam", BLENDED)
 def test_a_policy_that_repeats_itself_looks_so_to_the_gate_a_second_later(seam):
-    """Its rule `repeats` compares the chunks as they come."""
+    """Its rule `repeat` compares the chunks as they come."""
     one = blender(seam)
     rows = np.linspace(0.1, 0.4, 24).reshape(8, 3)
     told = [one.blend(chunk(number * 83 * MS, rows), EPOCH + number * 83 * MS + (30 + number % 5) * MS)
