@@ -163,7 +163,7 @@ SPOILED: list[tuple[str, Any, str]] = [
      r"is of another config: vision.convolutions.4.weight has shape 16 x 4 x 3 x 3 in the file and shape 20 x 4 x 3 x 3 in the model"),
     ("config.json", lambda path: edit(path, vision="resnet18", vision_options={"stem": 4, "sizes": [4] * 4, "depths": [1] * 4}),
      "vision.place has no such tensor|vision.normalise.mean has no such tensor in the file and shape 3 x 1 x 1 in the model"),
-    ("config.json", lambda path: edit(path, auxiliary=True), "auxiliary.cells.weight has no such tensor in the file and shape"),
+    ("config.json", lambda path: edit(path, auxiliary=True), "fusion.middle.weight has no such tensor in the file and shape"),
     ("config.json", lambda path: edit(path, high=[0.5, 0.8, 1.0]), "bounds the channels otherwise than model.safetensors"),
     ("model.safetensors", cut, "model.safetensors is not whole"),
     ("model.safetensors", lambda path: path.write_bytes(b""), "model.safetensors is not whole"),
