@@ -115,6 +115,7 @@ class Inference(ManagedNode):
                 pass  # it does not know these words or lacks the state; it ran
         policy.reset()
         if engine := _described(policy).get("engine"):
+            self.get_logger().info(f"{policy.name} runs on {engine}")
             self.tell(f"inference: {policy.name} runs on {engine}")
         return policy
 
