@@ -1,11 +1,14 @@
 """What an engine runs, and what it is asked."""
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 
@@ -49,3 +52,13 @@ class Engine(Protocol):
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Tensors on the CPU in, tensors on the CPU out."""
         ...
+
+
+def lacking(*names: str) -> list[str]:
+    """Which of an engine's libraries are not here."""
+    return [name for name in names if find_spec(name) is None]
+
+
+def versions_of(*names: str) -> Mapping[str, str]:
+    """Of torch, and of an engine's libraries."""
+    return {"torch": torch.__version__} | {name: importlib.metadata.version(name) for name in names}

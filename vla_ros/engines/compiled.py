@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,11 +27,13 @@ REMEMBERED = 100  # instructions
 
 
 class Compiled:
-    """`vla` with both of its stages on the engine that was wished for, warm. `notes` is what a user should know."""
+    """`vla` with both of its stages on the engine that was wished for, warm. `notes` is what a user should know,
+    `content` the checkpoint's hash."""
 
     def __init__(self, vla: VLA, folder: Path, wish: Wish, say: Callable[[str], None]) -> None:
+        self.content = content_hash(folder)
         given, real = examples.load(folder, vla)
-        reading, acting = parts_of(vla, given, f"{content_hash(folder)} {code_hash()}")
+        reading, acting = parts_of(vla, given, f"{self.content} {code_hash()}")
         self._reading, self._acting = prepare(reading, wish, say), prepare(acting, wish, say)
         self._told, self._asks, self._heard = reading.outputs, acting.inputs, acting.outputs
         self.notes = [] if real else ["the checkpoint has no examples; its engines were compared on noise"]
@@ -46,9 +49,8 @@ class Compiled:
             self._known.move_to_end(text)
             return self._known[text]
         began = time.perf_counter()
-        ids = torch.zeros(1, LENGTH, dtype=torch.long)
-        words = encode(text)
-        ids[0, : len(words)] = torch.tensor(words)
+        words = torch.tensor([encode(text)])
+        ids = F.pad(words, (0, LENGTH - words.shape[1]))
         found = dict(zip(self._told, self._reading.engine(ids, ids > 0))) | {"mask": ids > 0}
         self._misses += 1
         self._reading_time += time.perf_counter() - began

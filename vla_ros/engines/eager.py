@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vla_ros.engines.base import Part
+from vla_ros.engines.base import Part, versions_of
 
 TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -22,7 +22,7 @@ class Eager:
 
     @staticmethod
     def versions() -> Mapping[str, str]:
-        return {"torch": torch.__version__}
+        return versions_of()
 
     @staticmethod
     def build(part: Part, device: str, precision: str, folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vla_ros.engines.base import Part
+from vla_ros.engines.base import Part, versions_of
 from vla_ros.engines.eager import TYPES, Eager
 from vla_ros.engines.export import exported
 
@@ -24,7 +24,7 @@ class Inductor:
 
     @staticmethod
     def versions() -> Mapping[str, str]:
-        return {"torch": torch.__version__}
+        return versions_of()
 
     @staticmethod
     def build(part: Part, device: str, precision: str, folder: Path) -> None:

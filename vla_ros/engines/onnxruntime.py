@@ -1,11 +1,9 @@
 """ONNX Runtime on a CPU: torch.export, then ONNX; int8 is calibrated on the part's examples."""
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vla_ros.engines.base import Part
+from vla_ros.engines.base import Part, lacking, versions_of
 from vla_ros.engines.export import exported
 
 FILE = "part.onnx"
@@ -23,8 +21,7 @@ NEEDED = ("onnx", "onnxscript", "onnxruntime")
 class OnnxRuntime:
     @staticmethod
     def missing(device: str, precision: str) -> str:
-        lacks = [name for name in NEEDED if find_spec(name) is None]
-        if lacks:
+        if lacks := lacking(*NEEDED):
             return f"{' and '.join(lacks)} not installed: pip install {' '.join(lacks)}"
         if device != "cpu":
             return f"onnxruntime runs on the CPU here, not on {device}"
@@ -32,7 +29,7 @@ class OnnxRuntime:
 
     @staticmethod
     def versions() -> Mapping[str, str]:
-        return {"torch": torch.__version__} | {name: importlib.metadata.version(name) for name in NEEDED}
+        return versions_of(*NEEDED)
 
     @staticmethod
     def build(part: Part, device: str, precision: str, folder: Path) -> None:

@@ -5,15 +5,13 @@ CUDA graph. NOT YET RUN: no machine with torch_tensorrt has been at hand.
 """
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vla_ros.engines.base import Part
+from vla_ros.engines.base import Part, lacking, versions_of
 from vla_ros.engines.eager import TYPES
 from vla_ros.engines.export import exported
 
@@ -25,8 +23,7 @@ WORKSPACE = 1 << 30  # bytes
 class TensorRT:
     @staticmethod
     def missing(device: str, precision: str) -> str:
-        lacks = [name for name in NEEDED if find_spec(name) is None]
-        if lacks:
+        if lacks := lacking(*NEEDED):
             return f"{' and '.join(lacks)} not installed; which belong together is in doc/engines.md"
         if torch.device(device).type != "cuda":
             return f"tensorrt needs an NVIDIA GPU; torch sees {device}"
@@ -34,7 +31,7 @@ class TensorRT:
 
     @staticmethod
     def versions() -> Mapping[str, str]:
-        return {"torch": torch.__version__} | {name: importlib.metadata.version(name) for name in NEEDED}
+        return versions_of(*NEEDED)
 
     @staticmethod
     def build(part: Part, device: str, precision: str, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -29,8 +30,7 @@ def load(folder: Path, vla: VLA) -> tuple[dict[str, Tensor], bool]:
     for name, shape in wants.items():
         if name not in found or tuple(found[name].shape[1:]) != shape:
             raise ValueError(f"{path} has no {name} of shape {' x '.join(map(str, shape))}; copy the checkpoint again")
-    ids = torch.zeros(len(found["ids"]), LENGTH, dtype=torch.long)
-    ids[:, : found["ids"].shape[1]] = found["ids"]
+    ids = F.pad(found["ids"], (0, LENGTH - found["ids"].shape[1]))
     return found | {"ids": ids, "mask": ids > 0}, path.is_file()
 
 

@@ -50,7 +50,7 @@ class Acting(nn.Module):
         return self.decide(self.see(picture), *more)
 
     def see(self, picture: Tensor) -> Tensor:
-        return self.vla.see(picture.permute(0, 3, 1, 2).float() / 255)
+        return self.vla.see(picture.permute(0, 3, 1, 2))
 
     def decide(self, vision: Tensor, pooled: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip(self.inputs[2:], more))

@@ -24,10 +24,10 @@ def policy_spec(name: str, options: Mapping[str, Any] | None = None) -> PolicySp
 
 def make_policy(name: str, options: Mapping[str, Any] | None = None, engine: Mapping[str, Any] | None = None,
                 say: Callable[[str], None] = lambda text: None) -> Policy:
-    """The policy itself, ready to predict. One that runs on engines is also given `engine`, the options of that name,
-    and `say`, which hears what takes long. Raises ValueError for a bad name or option."""
+    """The policy itself, ready to predict. One that runs on engines (ON_ENGINES) is also given `engine`, the options of
+    that name, and `say`, which hears what takes long. Raises ValueError for a bad name or option."""
     kind, given = lookup(POLICIES, name, "policy"), dict(options or {})
-    policy: Policy = kind({**(engine or {}), **given}, say) if name == LEARNED else kind(given)
+    policy: Policy = kind({**(engine or {}), **given}, say) if getattr(kind, "ON_ENGINES", False) else kind(given)
     return policy
 
 

@@ -35,7 +35,7 @@ def look(model: VLA, pictures: Sequence[NDArray[np.uint8]], read: tuple[Tensor, 
     each has come."""
     import torch
 
-    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     features = [one.features() for one in progress]
     state = torch.tensor([[one[name] for name in model.config.state] for one in features])
     with torch.inference_mode():
@@ -62,6 +62,8 @@ class Vla:
     """The policy. Options: `checkpoint` (a folder; default: the one that comes with the package), `threads` (1), and
     how it runs: `engine`, `precision`, `engine_fallbacks`, `engine_cache` (doc/engines.md)."""
 
+    ON_ENGINES = True
+
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
         """Reads the checkpoint's config alone: no torch is loaded. Raises ValueError for a model that it cannot run."""
@@ -77,14 +79,14 @@ class Vla:
         import torch
 
         from vla_ros.engines.compiled import Compiled
-        from vla_ros.models.checkpoint import content_hash, from_pretrained
+        from vla_ros.models.checkpoint import from_pretrained
 
         self._spec, folder, wish = self.spec(options), _folder(options), _wish(options)  # refused before it is read
         torch.set_num_threads(int(options.get("threads", OPTIONS["threads"])))
         self._model: VLA = from_pretrained(folder).eval()
         self._compiled = Compiled(self._model, folder, wish, say)
         self.describe, self.notes = self._compiled.describe, self._compiled.notes
-        self.name = f"vla@{content_hash(folder)}"
+        self.name = f"vla@{self._compiled.content}"
         self._progress = Progress()
         self.reset()
 
