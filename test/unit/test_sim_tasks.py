@@ -61,6 +61,13 @@ def test_face(degrees: float, expected: bool) -> None:
     assert done("face the blue ball", at(0.0, degrees=degrees)) is expected
 
 
+def test_what_all_conditions_lack_is_their_sum() -> None:
+    turned, drifted = judge("face the blue ball", START, at(0.0)), judge("face the blue ball", START, at(0.0, y=-0.35))
+    assert turned.lacking == turned.distance == pytest.approx(math.radians(82))
+    assert drifted.distance == pytest.approx(math.radians(82)) and drifted.lacking == pytest.approx(drifted.distance + 0.10)
+    assert judge("face the blue ball", START, at(0.0, degrees=90)).lacking == 0.0
+
+
 def test_grab_needs_the_named_object_in_the_gripper() -> None:
     assert done("grab the red block", at(0.75, held="red block"))
     assert not done("grab the red block", at(0.75, held="red ball"))

@@ -26,11 +26,13 @@ IN_PLACE = 0.25  # m that a robot may drift while it only turns or moves its gri
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether it is done, how far from done (m or rad, 0 when done), and why in a sentence."""
+    """Whether it is done, how far from done (m or rad, 0 when done), and why in a sentence. `distance` is what the worst
+    condition lacks, `lacking` what all of them lack together."""
 
     done: bool
     distance: float
     sentence: str
+    lacking: float = 0.0
 
 
 def polar(state: WorldState, thing: ObjectState) -> tuple[float, float]:
@@ -78,8 +80,8 @@ def _drift(start: WorldState, now: WorldState) -> float:
 
 def _verdict(sentence: str, *excesses: float) -> Verdict:
     """Done when no excess over its tolerance is positive; the distance is the largest."""
-    worst = max(0.0, *excesses)
-    return Verdict(worst == 0.0, worst, sentence)
+    over = [max(0.0, excess) for excess in excesses]
+    return Verdict(max(over) == 0.0, max(over), sentence, sum(over))
 
 
 def _go_to(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
@@ -103,7 +105,7 @@ def _grab(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
     if now.held in [one.name for one in targets(intent, now)]:
         return Verdict(True, 0.0, f"the gripper holds the {now.held}")
     held = f"the {now.held}" if now.held else "nothing"
-    return Verdict(False, distance, f"the gripper holds {held}; the {thing.name} is {distance:.2f} m away")
+    return Verdict(False, distance, f"the gripper holds {held}; the {thing.name} is {distance:.2f} m away", distance)
 
 
 def _push(intent: Intent, start: WorldState, now: WorldState) -> Verdict:

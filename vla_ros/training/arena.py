@@ -33,7 +33,7 @@ Choose = Callable[[Tensor, np.random.Generator], Tensor]  # trunk's inputs A x F
 
 @dataclass(frozen=True)
 class Reward:
-    """A picture's reward: metres or radians come nearer, minus `time` a second; `done` more at the end, when it is."""
+    """A picture's reward: metres and radians come nearer, minus `time` a second; `done` more at the end, when it is."""
 
     time: float = 0.05
     done: float = 1.0
@@ -57,7 +57,7 @@ class Try:
     intent: Intent
     text: str
     start: WorldState
-    distance: float
+    lacking: float
     progress: Progress
     episode: Episode = field(default_factory=Episode)
     chunk: ActionChunk | None = None
@@ -117,8 +117,9 @@ class Arena:
     def _judge(self, one: Try) -> None:
         now = one.world.state()
         verdict = judge(one.intent, one.start, now)
-        gained = one.distance - verdict.distance - self.reward.time * PERIOD
-        one.distance = verdict.distance
+        # Of all conditions together: the worst alone would let a robot that still has to turn drive where it likes.
+        gained = one.lacking - verdict.lacking - self.reward.time * PERIOD
+        one.lacking = verdict.lacking
         one.settled = one.settled + 1 if verdict.done else 0
         still = abs(now.linear) < STILL_LINEAR and abs(now.angular) < STILL_ANGULAR and not verdict.done
         one.idle = max(0, one.idle + (1 if still else -1))  # noise moves a robot that means to stand, now and then
@@ -160,7 +161,7 @@ def _begin(world: World, task: str, rng: np.random.Generator) -> Try:
         world.place_gripper(0.0)
         progress.command = 0.0
     start = world.state()
-    return Try(world, intent, text, start, judge(intent, start, start).distance, progress)
+    return Try(world, intent, text, start, judge(intent, start, start).lacking, progress)
 
 
 def success(model: VLA, episodes: int, seed: int) -> float:

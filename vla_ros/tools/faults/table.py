@@ -303,8 +303,9 @@ def sensors() -> list[Fault]:
 
 
 def floods() -> list[Fault]:
-    # A flood that keeps a node's heartbeat away holds the robot as well, and may do so before the stop.
-    flooded = partial(Fault, world="robot", limit=STOP, rules=rules("stop", "sources", "stood"),
+    # A flood that takes the cores from the camera or from inference keeps heartbeats and pictures away: that holds the
+    # robot as well, and may do so before the stop.
+    flooded = partial(Fault, world="robot", limit=STOP, rules=rules("stop", "sources", "age", "sight", "stood"),
                       after=rules("stopped"))
     return [
         flooded("a flood of repeated words, actions and stop(false), then the stop", inject=partial(flood, GOOD, 2.0),
