@@ -129,7 +129,7 @@ def test_presets_have_the_published_sizes(words: list[str], billions: float) -> 
 
 
 def test_more_bits_take_more_and_a_larger_board_holds_more() -> None:
-    four, eight, half, full = (memory.weights(read(["clip-b32"]), name) for name in ("4-bit", "int8", "bf16", "fp32"))
+    four, eight, half, full = (memory.weights(read(["clip-b32"]), name) for name in ("int4", "int8", "bf16", "fp32"))
     assert full / 8 < four < eight < half < full
     seven, nano = memory.weights(read(["llama-7b"]), "fp32"), memory.GPUS["Orin Nano 8"]
     assert memory.usable(nano) < memory.usable(memory.GPUS["RTX 4090 24"]) < seven < memory.usable(memory.GPUS["A100 40"])

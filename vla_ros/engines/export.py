@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from vla_ros.engines.base import Part
+from vla_ros.models.quantized import is_packed, unpack
 
 
 class Cast(nn.Module):
@@ -16,7 +17,7 @@ class Cast(nn.Module):
 
     def __init__(self, module: nn.Module, kind: torch.dtype) -> None:
         super().__init__()
-        self.module, self.kind = copy.deepcopy(module).to(kind), kind
+        self.module, self.kind = module.to(kind), kind
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         given = (one.to(self.kind) if one.is_floating_point() else one for one in inputs)
@@ -24,8 +25,11 @@ class Cast(nn.Module):
 
 
 def exported(part: Part, device: str = "cpu", kind: torch.dtype = torch.float32) -> ExportedProgram:
-    """The part's graph for the shapes of its examples. Raises what torch.export does where it is none."""
-    module = part.module if kind == torch.float32 and device == "cpu" else Cast(part.module, kind).to(device)
+    """The part's graph for the shapes of its examples; packed weights are plain ones in it. Raises what torch.export
+    does where it is none."""
+    module = part.module
+    if kind != torch.float32 or device != "cpu" or is_packed(module):
+        module = Cast(unpack(copy.deepcopy(module)), kind).to(device)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
         return torch.export.export(module.eval(), tuple(one.to(device) for one in part.examples[0]))

@@ -61,7 +61,7 @@ class Wish:
 @dataclass
 class Ready:
     """An engine that runs, and how it came about. `notes` says why others do not; `difference` is the largest from the
-    model, in its largest value."""
+    model, in its largest value; `size` is of its files, in bytes."""
 
     engine: Engine
     name: str
@@ -69,6 +69,7 @@ class Ready:
     cached: bool
     seconds: float
     difference: float
+    size: int
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -116,7 +117,8 @@ def _obtain(part: Part, name: str, kind: Any, precision: str, wish: Wish, say: C
         engine = kind(part, place, precision, folder)
         for _ in range(WARM):
             engine(*part.examples[0])
-        return Ready(engine, name, precision, cached, time.monotonic() - began, max(entry["difference"].values()))
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        return Ready(engine, name, precision, cached, time.monotonic() - began, max(entry["difference"].values()), size)
 
     cache = Cache(Path(wish.cache).expanduser() if wish.cache else default_folder(), wish.limit)
     why = "no cache is wanted" if wish.cache == "none" else cache.unusable()

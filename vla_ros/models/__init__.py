@@ -41,6 +41,8 @@ MODELS = {
     "end_to_end": "vla_ros.models.vla:VLA",
     "modular": "vla_ros.models.modular:ModularVLA",
 }
+PACKED = ("int8", "int4")  # how weights may be kept
+QUANTIZATIONS = ("none", *PACKED, "static")  # static: as they are, to be run at int8 by an engine that was calibrated
 TOKENIZERS = {  # by language encoder
     "small": "vla_ros.models.tokenizers:LexiconTokenizer",
     "lstm": "vla_ros.models.tokenizers:WordTokenizer",
@@ -50,4 +52,8 @@ TOKENIZERS = {  # by language encoder
 
 def build(config: VLAConfig) -> VLA:
     """The whole model that the config describes, with random weights but for the parts that name a folder of them."""
-    return lookup(MODELS, config.model, "model")(config)
+    model: VLA = lookup(MODELS, config.model, "model")(config)
+    if config.quantization in PACKED:
+        from vla_ros.models.quantized import quantize_weights
+        quantize_weights(model, config.quantization)
+    return model

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vla_ros.models import FUSION, HEADS, LANGUAGE, MODELS, VISION
+from vla_ros.models import FUSION, HEADS, LANGUAGE, MODELS, QUANTIZATIONS, VISION
 from vla_ros.models.options import checked, decoder_layers, whole
 from vla_ros.models.sizes import sizes_of
 
@@ -22,7 +22,7 @@ class VLAConfig:
     `width` is D, the width at which vision and language meet. `low` and `high` bound each channel (SI units); rows of
     a chunk are `step` seconds apart. `state` names the numbers beside the picture, in order. `auxiliary` adds the
     heads that only training asks (objects in cells, where the target is, which task). `model` is the whole that the
-    parts make up.
+    parts make up. `quantization` is what `vla quantize` did to the weights.
     """
 
     vision: str = "small"
@@ -44,6 +44,7 @@ class VLAConfig:
     head_options: Mapping[str, Any] = field(default_factory=dict)
     model: str = "end_to_end"
     model_options: Mapping[str, Any] = field(default_factory=dict)
+    quantization: str = "none"
 
     def __post_init__(self) -> None:
         self._freeze()
@@ -121,6 +122,8 @@ class VLAConfig:
         size = self.image_size
         if not isinstance(size, tuple) or len(size) != 2 or not all(map(whole, size)):
             raise ValueError(f"image_size is {size!r}; give height and width in pixels, like (120, 160)")
+        if self.quantization not in QUANTIZATIONS:
+            raise ValueError(f"quantization is {self.quantization!r}; give one of {', '.join(QUANTIZATIONS)}")
         if not isinstance(self.auxiliary, bool):
             raise ValueError(f"auxiliary is {self.auxiliary!r}; give true or false")
 

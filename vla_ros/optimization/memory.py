@@ -12,7 +12,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -21,17 +21,17 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from vla_ros.models import build
+from vla_ros.models import PACKED, build
 from vla_ros.models.config import VLAConfig
 from vla_ros.models.lexicon import LENGTH
+from vla_ros.models.quantized import quantize_weights
 from vla_ros.models.vla import VLA
 
 GIB = 2**30
 PRECISIONS = {"loaded": None, "fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16,
-              "4-bit": torch.bfloat16}  # as the config says; fp16 takes what bf16 takes; the last two: of what is left
+              "int4": torch.bfloat16}  # as the config says; fp16 takes what bf16 takes; PACKED: of what is not packed
 COPYING = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default,
            torch.ops.aten.mkldnn_rnn_layer.default, torch.ops.aten.mkldnn_rnn_layer_backward.default)
-GROUP = 64  # weights that share a scale at 4 bits (QLoRA, Dettmers et al. 2023); at 8 bits an output row shares one
 _FULL: dict[str, Any] = {"width": 512, "fusion": "cross_attention"}
 _CLIP: dict[str, Any] = {**_FULL, "vision": "clip", "image_size": (224, 224)}
 _LLAMA: dict[str, Any] = {**_FULL, "language": "llama"}
@@ -101,8 +101,8 @@ def estimate(config: VLAConfig, batch: int = 1, length: int = 20) -> Estimate:
     model = meta(config)
     parameters = {name: sum(one.numel() for one in part.parameters()) for name, part in (
         ("vision", model.vision), ("language", model.language), ("all", model))}
-    moving = {dtype: activations(meta(config, dtype), batch, length) for dtype in (None, torch.float32, torch.bfloat16)}
-    inference = {name: Use(weights(config, name), moving[dtype]) for name, dtype in PRECISIONS.items()}
+    inference = {name: Use(weights(config, name), activations(packed(config, name), batch, length))
+                 for name in PRECISIONS}
     learning = meta(config, torch.float32).train()
     optimizer, step = adamw(learning)
     gradients = sum(one.nbytes for one in learning.parameters())
@@ -117,21 +117,21 @@ def meta(config: VLAConfig, dtype: torch.dtype | None = None) -> VLA:
 
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")  # that weights are random
-        model = build(config.resolved().standalone())
+        model = build(replace(config.resolved().standalone(), quantization="none"))
     return model.to(dtype).eval() if dtype else model.eval()
 
 
-def weights(config: VLAConfig, precision: str) -> int:
-    """Bytes of parameters and buffers. int8 and 4-bit: of linear layers, with a float32 scale a row or group; by that
-    layout, not by a library's."""
+def packed(config: VLAConfig, precision: str) -> VLA:
+    """The config's model as `precision` keeps it: int8 and int4 as `vla quantize` does."""
     model = meta(config, PRECISIONS[precision])
-    found = held(tensor for _, tensor in _state(model))
-    if precision in ("int8", "4-bit"):
-        for layer in (one for one in model.modules() if isinstance(one, nn.Linear)):
-            count, rows = layer.weight.numel(), layer.weight.shape[0]
-            small = count + 4 * rows if precision == "int8" else -(-count // 2) + 4 * -(-count // GROUP)
-            found += small - layer.weight.nbytes
-    return found
+    if precision in PACKED:
+        quantize_weights(model, precision)
+    return model
+
+
+def weights(config: VLAConfig, precision: str) -> int:
+    """Bytes of parameters and buffers."""
+    return held(tensor for _, tensor in _state(packed(config, precision)))
 
 
 def held(tensors: Iterable[Tensor]) -> int:

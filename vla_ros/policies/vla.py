@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vla_ros.models.vla import VLA, VLAOutput
 
 BOX = Path(__file__).parents[1] / "models" / "box"  # the checkpoint that comes with the package
-OPTIONS: dict[str, Any] = {"checkpoint": "", "threads": 1, "engine": "auto", "precision": "fp32",
+OPTIONS: dict[str, Any] = {"checkpoint": "", "threads": 1, "engine": "auto", "precision": "auto",
                            "engine_fallbacks": ("eager",), "engine_cache": ""}
 STILL = (0.02, 0.03)  # m/s, rad/s: the model never means less than this, and a robot that is done must stand
 SEARCH_MOST = 2 * math.pi + 0.6  # rad turned without seeing the target until the policy gives up
@@ -79,9 +79,10 @@ class Vla:
         import torch
 
         from vla_ros.engines.compiled import Compiled
-        from vla_ros.models.checkpoint import from_pretrained
+        from vla_ros.models.checkpoint import from_pretrained, read_config
 
-        self._spec, folder, wish = self.spec(options), _folder(options), _wish(options)  # refused before it is read
+        self._spec, folder = self.spec(options), _folder(options)
+        wish = _wish(options, read_config(folder))  # refused before the weights are read
         torch.set_num_threads(int(options.get("threads", OPTIONS["threads"])))
         self._model: VLA = from_pretrained(folder).eval()
         self._compiled = Compiled(self._model, folder, wish, say)
@@ -172,11 +173,19 @@ def _folder(options: Mapping[str, Any]) -> Path:
     return folder
 
 
-def _wish(options: Mapping[str, Any]) -> Any:
+def _wish(options: Mapping[str, Any], config: VLAConfig) -> Any:
     from vla_ros.engines.prepare import Wish
 
     given = OPTIONS | dict(options)
-    return Wish(given["engine"], given["precision"], tuple(given["engine_fallbacks"]), cache=given["engine_cache"])
+    precision = precision_of(config) if given["precision"] == "auto" else given["precision"]
+    return Wish(given["engine"], precision, tuple(given["engine_fallbacks"]), cache=given["engine_cache"])
+
+
+def precision_of(config: VLAConfig) -> str:
+    """At which a model runs when nobody says: int8 on a CPU where `vla quantize` has calibrated it, else fp32."""
+    from vla_ros.engines.prepare import Wish
+
+    return "int8" if config.quantization == "static" and Wish().place == "cpu" else "fp32"
 
 
 def _check(config: VLAConfig, folder: Path) -> None:

@@ -26,8 +26,8 @@ IN_PLACE = 0.25  # m that a robot may drift while it only turns or moves its gri
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether it is done, how far from done (m or rad, 0 when done), and why in a sentence. `distance` is what the worst
-    condition lacks, `lacking` what all of them lack together."""
+    """Whether it is done, how far from done (m or rad, 0 when done), and why in a sentence. `distance` is what the
+    worst condition lacks, `lacking` what all of them lack together."""
 
     done: bool
     distance: float

@@ -10,7 +10,8 @@ from vla_ros.engines import ENGINES, PRECISIONS
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", default="", metavar="FOLDER", help="the policy (default: the one in the box)")
     parser.add_argument("--engine", default="auto", choices=("auto", *ENGINES), help="default: the best that is here")
-    parser.add_argument("--precision", nargs="+", default=["fp32"], choices=PRECISIONS, help="one or several")
+    parser.add_argument("--precision", nargs="+", default=["auto"], choices=("auto", *PRECISIONS),
+                        help="one or several (default: what the checkpoint was made for)")
     parser.add_argument("--fallbacks", nargs="*", default=[], metavar="ENGINE",
                         help="what may take over (default: nothing; what cannot be had is an error)")
     parser.add_argument("--cache", default="", metavar="FOLDER", help="default: ~/.cache/vla_ros/engines")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from vla_ros.core.registry import lookup
-from vla_ros.tools import compile, doctor, evaluate, memory, train
+from vla_ros.tools import compile, doctor, evaluate, memory, quantize, train
 
 NAME = "vla_ros"
 # verb -> where its code is, and what it does. The code takes the parsed arguments and returns the exit code.
@@ -17,6 +17,7 @@ VERBS = {
     "train": "vla_ros.tools.train:run",
     "evaluate": "vla_ros.tools.evaluate:run",
     "compile": "vla_ros.tools.compile:run",
+    "quantize": "vla_ros.tools.quantize:run",
     "doctor": "vla_ros.tools.doctor:run",
     "memory": "vla_ros.tools.memory:run",
     "say": "vla_ros.tools.say:say",
@@ -35,6 +36,7 @@ HELP = {
     "train": "train a policy: the one in the box, from demonstrations, or by reinforcement",
     "evaluate": "run a policy in hundreds of simulated episodes and write a report",
     "compile": "build a policy's engines ahead of time, so that it starts warm",
+    "quantize": "write a checkpoint in fewer bits, and say what that saves and costs",
     "doctor": "what this machine has for the suite, and what to change",
     "memory": "say what a model takes in memory, to run and to train, and which boards it fits",
     "say": "tell the robot what to do, in words",
@@ -102,7 +104,7 @@ def stop_arguments(parser: argparse.ArgumentParser) -> None:
 ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "demo": demo_arguments, "record": record_arguments, "say": say_arguments, "stop": stop_arguments,
     "evaluate": evaluate.arguments, "train": train.arguments, "compile": compile.arguments,
-    "doctor": doctor.arguments, "memory": memory.arguments,
+    "quantize": quantize.arguments, "doctor": doctor.arguments, "memory": memory.arguments,
 }
 
 
@@ -110,8 +112,8 @@ def make_parser() -> argparse.ArgumentParser:
     """The whole command line but `bench`, whose arguments belong to the bench."""
     parser = argparse.ArgumentParser(
         prog="vla", description="Runs a vision-language-action policy on a robot, behind a gate.",
-        epilog="`vla VERB --help` says more. All but demo, bench, train, evaluate, compile, doctor, memory and record "
-               "--sim talk to the suite that runs in this ROS domain.")
+        epilog="`vla VERB --help` says more. All but demo, bench, train, evaluate, compile, quantize, doctor, memory "
+               "and record --sim talk to the suite that runs in this ROS domain.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb, what in HELP.items():
         sub = verbs.add_parser(verb, help=what, description=what[0].upper() + what[1:] + ".")

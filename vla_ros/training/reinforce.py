@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from vla_ros.models.quantized import is_packed
 from vla_ros.models.vla import VLA
 from vla_ros.sim.phrases import KINDS
 from vla_ros.training.arena import Arena, Episode, inputs_of
@@ -212,6 +213,9 @@ def reinforce(checkpoint: Path, out: Path, plan: Reinforcement, settings: Settin
     from vla_ros.models.checkpoint import from_pretrained
 
     vla = from_pretrained(checkpoint)
+    if is_packed(vla):
+        raise ValueError(f"{checkpoint} has packed weights ({vla.config.quantization}), which cannot be trained; give "
+                         "the checkpoint that it was made from")
     arena = Arena(vla, plan.worlds, plan.longest)
     try:
         actor = Actor(vla, plan.deviation, plan.learned)

@@ -1,0 +1,222 @@
+"""Fewer bits: what packed weights are worth, that a quantized checkpoint comes back and runs, and what is measured."""
+from __future__ import annotations
+
+import copy
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("safetensors", reason="safetensors is not installed")
+
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from tiny_models import inputs, make  # noqa: E402
+
+from vla_ros.engines.compiled import Compiled, parts_of  # noqa: E402
+from vla_ros.engines.export import exported  # noqa: E402
+from vla_ros.models import PACKED, examples  # noqa: E402
+from vla_ros.models.checkpoint import from_pretrained, save_pretrained  # noqa: E402
+from vla_ros.models.lexicon import encode  # noqa: E402
+from vla_ros.models.quantized import GROUP, SMALLEST, Int4, Int8, is_packed, quantize_weights, unpack  # noqa: E402
+from vla_ros.models.tokenizers import WordTokenizer  # noqa: E402
+from vla_ros.optimization import memory, quantize  # noqa: E402
+from vla_ros.policies.progress import SCALES  # noqa: E402
+from vla_ros.policies.vla import BOX, Vla, precision_of  # noqa: E402
+from vla_ros.tools.main import main  # noqa: E402
+
+WIDE: dict[str, Any] = {"state": tuple(SCALES), "auxiliary": True, "width": 48}  # wide enough for weights worth packing
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model, path = make(**WIDE), tmp_path_factory.mktemp("quantize") / "model"
+    save_pretrained(model, path)
+    rng = torch.Generator().manual_seed(1)
+    pictures = torch.randint(0, 255, (4, *model.config.image_size, 3), dtype=torch.uint8, generator=rng)
+    examples.save(path, pictures, torch.tensor([encode("turn left")] * 4), torch.rand(4, len(SCALES), generator=rng))
+    return path
+
+
+# -- weights ---------------------------------------------------------------------------------------------
+@given(rows=st.integers(1, 5), columns=st.integers(1, 3 * GROUP + 1), seed=st.integers(0, 99),
+       size=st.sampled_from([1e-20, 1e-3, 1.0, 1e4]), dtype=st.sampled_from([torch.float32, torch.bfloat16]))
+@settings(deadline=None)
+def test_no_weight_is_off_by_more_than_half_a_step(rows: int, columns: int, seed: int, size: float, dtype: Any) -> None:
+    weight = (torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)) * size).to(dtype)
+    for way, steps, group in ((Int8(), 127, columns), (Int4(weight.shape), 7, GROUP)):
+        values, scale = way.right_inverse(weight)
+        back = way(values, scale)
+        assert back.shape == weight.shape and back.dtype == dtype
+        largest = torch.stack([one.abs().amax(1) for one in weight.float().split(group, 1)], 1)
+        half = (largest / steps / 2).repeat_interleave(group, 1)[:, :columns]
+        slack = 0.02 * largest.max() if dtype == torch.bfloat16 else 1e-5 * largest.max()
+        assert ((back.float() - weight.float()).abs() <= half + slack + 1e-11).all()
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_nothing_but_zeros_stays_so(kind: str) -> None:
+    layer = torch.nn.Sequential(torch.nn.Linear(40, 32))
+    torch.nn.init.zeros_(layer[0].weight)
+    quantize_weights(layer, kind)
+    assert not layer[0].weight.any()
+
+
+def test_a_convolution_s_weight_keeps_its_shape() -> None:
+    layer = torch.nn.Sequential(torch.nn.Conv2d(8, 16, 3))
+    before = layer[0].weight.clone()
+    quantize_weights(layer, "int4")
+    assert layer[0].weight.shape == before.shape and (layer[0].weight - before).abs().max() < before.abs().max() / 7
+
+
+@pytest.mark.parametrize("columns, packed", [(SMALLEST // 32 - 1, False), (SMALLEST // 32, True)])
+def test_small_weights_stay_as_they_are(columns: int, packed: bool) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(columns, 32), torch.nn.Linear(64, 64))
+    assert quantize_weights(model, "int8") == (["0", "1"] if packed else ["1"])
+
+
+def test_a_model_without_large_weights_and_another_kind_are_refused() -> None:
+    with pytest.raises(ValueError, match="nothing to gain"):
+        quantize_weights(torch.nn.Linear(4, 4), "int8")
+    with pytest.raises(ValueError, match="int8 or int4, not in 'int3'"):
+        quantize_weights(torch.nn.Linear(64, 64), "int3")
+
+
+def test_unpacking_a_copy_leaves_the_original_packed() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(64, 64))
+    quantize_weights(model, "int4")
+    plain = unpack(copy.deepcopy(model))
+    assert is_packed(model) and not is_packed(plain) and type(plain[0]) is torch.nn.Linear
+    assert torch.equal(plain[0].weight, model[0].weight)
+
+
+# -- checkpoints -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", PACKED)
+@pytest.mark.parametrize("changes", [{}, {"vision": "clip", "language": "lstm", "fusion": "transformer"},
+                                     {"vision": "resnet18", "fusion": "late", "head": "planner"}, {"model": "modular"}],
+                         ids=str)
+def test_a_packed_checkpoint_comes_back_to_the_bit(tmp_path: Path, kind: str, changes: dict[str, Any]) -> None:
+    model = make(width=64, **changes)
+    model.tokenizer = model.tokenizer or WordTokenizer(["go", "to"])
+    save_pretrained(model, tmp_path / "one")
+    assert quantize.quantize(tmp_path / "one", tmp_path / "two", kind)
+    back, again = from_pretrained(tmp_path / "two"), from_pretrained(tmp_path / "two")
+    assert back.config.quantization == kind and is_packed(back)
+    save_pretrained(back, tmp_path / "three")
+    assert (tmp_path / "two/model.safetensors").read_bytes() == (tmp_path / "three/model.safetensors").read_bytes()
+    given = inputs()
+    with torch.inference_mode():
+        assert torch.equal(back(*given).actions, again(*given).actions)
+        assert torch.allclose(back(*given).actions, model.eval()(*given).actions, atol=0.1)
+    held = sum(one.nbytes for one in back.state_dict().values())
+    assert held < sum(one.nbytes for one in model.state_dict().values())
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_the_estimate_is_what_the_box_takes(tmp_path: Path, kind: str) -> None:
+    quantize.quantize(BOX, tmp_path / kind, kind)
+    back = from_pretrained(tmp_path / kind).to(torch.bfloat16)  # the estimate's type for what is not packed
+    held = memory.held([*back.parameters(), *back.buffers()])
+    assert memory.weights(back.config, kind) == pytest.approx(held, rel=0.001)
+
+
+@pytest.mark.parametrize("kind", quantize.KINDS)
+def test_the_same_policy_runs_it(folder: Path, tmp_path: Path, kind: str) -> None:
+    quantize.quantize(folder, tmp_path / kind, kind)
+    policy = Vla({"checkpoint": str(tmp_path / kind), "engine_cache": "none", "engine": "eager"})
+    assert policy.name != Vla({"checkpoint": str(folder), "engine_cache": "none", "engine": "eager"}).name
+    assert policy.describe()["engine"].startswith("eager fp32")  # which has no int8
+
+
+def test_static_runs_at_int8_on_an_engine_that_can(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    quantize.quantize(folder, tmp_path / "static", "static")
+    assert precision_of(from_pretrained(tmp_path / "static").config) == ("fp32" if torch.cuda.is_available() else "int8")
+    policy = Vla({"checkpoint": str(tmp_path / "static"), "engine_cache": "none", "engine": "onnxruntime"})
+    assert "onnxruntime int8" in policy.describe()["engine"]
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_an_engine_holds_plain_weights(folder: Path, tmp_path: Path, kind: str) -> None:
+    quantize.quantize(folder, tmp_path / kind, kind)
+    vla = from_pretrained(tmp_path / kind)
+    _, acting = parts_of(vla, examples.load(tmp_path / kind, vla)[0], "key")
+    program = exported(acting)
+    assert not any("__and__" in str(node.target) or "shift" in str(node.target) for node in program.graph.nodes)
+    assert all(one.is_floating_point() for one in program.state_dict.values()) and is_packed(vla)
+    for one, wanted in zip(program.module()(*acting.examples[0]), acting.module(*acting.examples[0])):
+        assert torch.allclose(one, wanted, atol=1e-5)
+
+
+def test_what_is_quantized_already_or_cannot_be_trained_is_a_sentence(folder: Path, tmp_path: Path) -> None:
+    quantize.quantize(folder, tmp_path / "one", "int8")
+    with pytest.raises(ValueError, match="quantized already \\(int8\\); give what it was made from"):
+        quantize.quantize(tmp_path / "one", tmp_path / "two", "int4")
+    pytest.importorskip("mujoco")
+    pytest.importorskip("accelerate")
+    from vla_ros.training.reinforce import Reinforcement, reinforce
+    from vla_ros.training.settings import Settings
+    with pytest.raises(ValueError, match="packed weights \\(int8\\), which cannot be trained"):
+        reinforce(tmp_path / "one", tmp_path / "out", Reinforcement("face"), Settings(1))
+
+
+def test_static_wants_observations(tmp_path: Path) -> None:
+    save_pretrained(make(**WIDE), tmp_path / "bare")
+    with pytest.raises(ValueError, match="no observations to calibrate on; record some"):
+        quantize.quantize(tmp_path / "bare", tmp_path / "static", "static")
+
+
+# -- calibration -----------------------------------------------------------------------------------------
+def test_a_recording_gives_what_the_policy_would_see(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                     ) -> None:
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("av")
+    import demonstrations
+
+    from vla_ros.core.images import resize
+    from vla_ros.core.types import Command, Observation
+    from vla_ros.training.lerobot_read import Dataset
+    monkeypatch.setattr(demonstrations, "state", lambda episode, frame: {  # one that drives, and turns
+        "linear.x": 0.0, "angular.z": 0.0, "gripper_joint": 0.05, "odom.x": 0.1 * frame, "odom.y": 0.0,
+        "odom.yaw": 0.2 * frame * episode})
+    dataset = Dataset(demonstrations.write(tmp_path / "recorded", lengths=(6, 6), tasks=("face the blue ball", "turn left")))
+    vla = from_pretrained(folder)
+    found = quantize.calibration(vla, folder, dataset, rows=12)
+    told: list[list[float]] = []
+    act = Compiled.act
+    monkeypatch.setattr(Compiled, "act", lambda self, picture, read, state: (
+        told.append(state), act(self, picture, read, state))[1])
+    policy = Vla({"checkpoint": str(folder), "engine": "eager", "engine_cache": "none"})
+    for episode in dataset.episodes:
+        policy.reset()
+        for index in range(episode.start, episode.end):
+            frame = dataset.frame(index)
+            picture = resize(frame.images["front"], vla.config.image_size)
+            policy.predict(Observation(index, Command(0, episode.index, frame.task), {"front": picture}, frame.state))
+            assert torch.equal(found["picture"][index], torch.from_numpy(picture))
+    assert torch.allclose(found["state"], torch.tensor(told)) and len({tuple(one) for one in told}) == 11
+    assert found["ids"][0].tolist() == encode("face the blue ball") and found["ids"][-1].tolist() == [*encode("turn left"), 0, 0]
+
+
+# -- the verb --------------------------------------------------------------------------------------------
+def test_the_verb_says_before_and_after(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["quantize", "--checkpoint", str(folder), "--to", "int8", "--out", str(tmp_path / "out"), "--engine", "eager"]
+    assert main([*argv, "--episodes", "0", "--runs", "3", "--json", str(tmp_path / "it.json")]) == 0
+    before, after = json.loads((tmp_path / "it.json").read_text())["figures"].values()
+    assert after["file"] < before["file"] and after["memory"] < before["memory"]
+    assert all(math.isfinite(value) and value > 0 for one in (before, after) for value in one["eager"])
+    assert "in 8 bits" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more, said", [
+    (["--runs", "0"], "--runs is 0"), (["--episodes", "-1"], "--episodes -1"), (["--out", "."], "there already"),
+    (["--recorded", "/nowhere"], "/nowhere")])
+def test_bad_arguments_are_sentences(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str],
+                                     said: str) -> None:
+    argv = ["quantize", "--checkpoint", str(folder), "--to", "int8", "--out", str(tmp_path / "out")]
+    assert main([*argv, *more]) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()

@@ -1,0 +1,85 @@
+"""Weights in 8 or 4 bits, kept so in the file and in memory, unpacked where a layer computes.
+
+int8: a scale for each row. int4: two to a byte, a scale for each GROUP along the row. Both are symmetric and rounded to
+the nearest; scales have the type that the weight had. Biases, norms, recurrent layers and small weights stay as they
+are.
+"""
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)
+SMALLEST = 1024  # numbers in a weight that is worth it
+GROUP = 32  # weights of a row that share a scale at 4 bits
+TINY = 1e-12  # nothing is divided by 0
+
+
+class Int8(nn.Module):
+    """Rows x the rest as int8, and a scale a row."""
+
+    def forward(self, values: Tensor, scale: Tensor) -> Tensor:
+        return values * scale.view(-1, *[1] * (values.dim() - 1))
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        rows = weight.flatten(1)
+        scale = (rows.abs().amax(1) / 127).clamp_min(TINY)
+        return (rows / scale[:, None]).round().clamp(-127, 127).to(torch.int8).view(weight.shape), scale
+
+
+class Int4(nn.Module):
+    """Rows x half of the rest as bytes, and rows x groups scales. The last group is filled up."""
+
+    def __init__(self, shape: torch.Size) -> None:
+        super().__init__()
+        self.shape, self.columns = tuple(shape), math.prod(shape[1:])
+
+    def forward(self, packed: Tensor, scale: Tensor) -> Tensor:
+        values = torch.stack((packed & 15, packed >> 4), -1).flatten(1).to(scale.dtype) - 8
+        rows = (values.view(len(packed), -1, GROUP) * scale[..., None]).flatten(1)
+        return rows[:, :self.columns].view(self.shape)
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        rows = F.pad(weight.flatten(1), (0, -self.columns % GROUP)).view(len(weight), -1, GROUP)
+        scale = (rows.abs().amax(2) / 7).clamp_min(TINY)
+        values = ((rows / scale[..., None]).round().clamp(-7, 7) + 8).to(torch.uint8).flatten(1)
+        return values[:, ::2] | values[:, 1::2] << 4, scale
+
+
+def quantize_weights(model: nn.Module, kind: str) -> list[str]:
+    """Packs the weights of every layer that has many, in place; they can be trained no more. Gives the layers' names.
+
+    `kind` is int8 or int4. Raises ValueError for another, or where no layer has many.
+    """
+    if kind not in ("int8", "int4"):
+        raise ValueError(f"weights are kept in int8 or int4, not in {kind!r}")
+    found = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, LAYERS)
+             and layer.weight.numel() >= SMALLEST and not parametrize.is_parametrized(layer)]
+    if not found:
+        raise ValueError(f"no layer has a weight of {SMALLEST} numbers or more; there is nothing to gain")
+    model.requires_grad_(False)
+    for _, layer in found:
+        # What comes out differs a little from what went in, which is the point, and not checked ("unsafe").
+        parametrize.register_parametrization(
+            layer, "weight", Int8() if kind == "int8" else Int4(layer.weight.shape), unsafe=True)
+    return [name for name, _ in found]
+
+
+def is_packed(model: nn.Module) -> bool:
+    return any(parametrize.is_parametrized(layer, "weight") for layer in model.modules())
+
+
+def unpack(model: nn.Module) -> nn.Module:
+    """In place: plain layers with the values that the packed ones compute with."""
+    for layer in model.modules():
+        if parametrize.is_parametrized(layer, "weight"):
+            weight: Tensor = layer.weight  # type: ignore[assignment]
+            # Not by remove_parametrizations: it changes the class, which a copy shares with what it was copied from.
+            layer.__class__ = type(layer).__bases__[0]
+            del layer.parametrizations
+            layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+    return model
