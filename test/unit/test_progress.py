@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from vla_ros.policies.progress import MOST, SCALES, Progress
+from vla_ros.policies.progress import MOST, SCALES, SURE, Progress
 
 
 def at(x: float = 0.0, y: float = 0.0, yaw: float = 0.0, **more: float) -> dict[str, float]:
@@ -58,10 +58,21 @@ def test_what_is_carried_is_driven_ahead_with_the_target_at_the_fingers() -> Non
 def test_the_side_is_where_the_target_was_seen_last() -> None:
     progress = Progress()
     for left, side in ((-0.2, -1.0), (0.3, 1.0), (-0.01, -1.0)):
-        progress.found(left, False)
+        for _ in range(SURE):
+            progress.found(left, False)
         assert progress.side == side
     progress.lost()
     assert progress.side == -1.0
+
+
+@pytest.mark.parametrize("pictures, side", [(SURE - 1, 1.0), (SURE, -1.0), (SURE + 1, -1.0)])
+def test_a_glimpse_does_not_turn_a_search_around(pictures: int, side: float) -> None:
+    progress = Progress()
+    for _ in range(3):  # what is lost in between does not add up
+        progress.lost()
+        for _ in range(pictures):
+            progress.found(-0.2, False)
+    assert progress.side == side
 
 
 def test_a_new_instruction_begins_anew_and_keeps_the_grip() -> None:

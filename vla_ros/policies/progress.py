@@ -9,6 +9,7 @@ OPEN = 0.85  # from here on the gripper counts as open; less, and it may hold so
 # Name -> what one unit of the model's input is: rad, m, or nothing.
 SCALES = {"gripper": 0.5, "gripper_command": 0.5, "turned": 0.5, "travelled": 0.2, "carried": 0.15, "side": 1.0}
 MOST = 8.0  # units
+SURE = 3  # pictures in a row must show the target until its side counts: a wrong glimpse would turn a search around
 
 
 class Progress:
@@ -28,6 +29,7 @@ class Progress:
         """A new instruction."""
         self.turned = self.travelled = self.carried = 0.0
         self.side = 1.0
+        self.seen = 0
         self.contact = False
         self._pose: tuple[float, float, float] | None = None
 
@@ -54,11 +56,14 @@ class Progress:
 
     def found(self, left: float, contact: bool) -> None:
         """What the picture showed: whether the target is at the fingers, and on which side (m) it was seen."""
-        self.side = 1.0 if left >= 0 else -1.0
+        self.seen += 1
+        if self.seen >= SURE:
+            self.side = 1.0 if left >= 0 else -1.0
         self.contact = contact
 
     def lost(self) -> None:
         """The picture did not show the target."""
+        self.seen = 0
         self.contact = False
 
     def features(self) -> dict[str, float]:
