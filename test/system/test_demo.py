@@ -217,6 +217,7 @@ def test_the_whole_demo_for_real(tmp_path):
     assert_pictures(tmp_path)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["ok"] and len(summary["instructions"]) == 3 and len(summary["stops"]) == 2
+    assert "drives, on " + summary["engine"][:5] in said
     assert not summary["deaths"]
     assert summary["rates_hz"]["camera"] > 5 and summary["rates_hz"]["command"] > 20  # on a busy machine too
 

@@ -1,11 +1,73 @@
-"""The small default as a graph: what an engine compiles is what the model says."""
+"""Every configuration as a graph: what engines compile is what the model says, and nothing that TensorRT cannot take."""
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from tiny_models import inputs, make  # noqa: E402
+from tiny_models import OPTIONS, inputs, make  # noqa: E402
+
+from vla_ros.engines.base import Part  # noqa: E402
+from vla_ros.engines.compiled import parts_of  # noqa: E402
+from vla_ros.engines.export import exported  # noqa: E402
+from vla_ros.models.lexicon import LENGTH  # noqa: E402
+
+TAKEN = {name.lstrip("+") for line in (Path(__file__).parent / "tensorrt_operators.txt").read_text().splitlines()
+         if not line.startswith("#") for name in line.split()}
+WHOLE = ("linear.default", "matmul.default", "_softmax.default", "scaled_dot_product_attention.default")  # left so by it
+EACH = [{kind: name} for kind in ("vision", "language", "fusion") for name in OPTIONS[kind]]
+OTHERS: list[dict[str, Any]] = [
+    {"auxiliary": True, "state": ("turned",)}, {"head": "planner"}, {"model": "modular"},
+    {"vision": "clip", "fusion": "early", "vision_options": {"pooled": True}},
+    {"vision": "clip", "language": "lstm", "fusion": "cross_attention"},
+    {"vision": "clip", "language": "llama", "fusion": "late"},
+]
+
+
+def parts(**changes: Any) -> list[Part]:
+    vla = make(**changes).eval()
+    pixels, ids, mask = inputs(batch=2)
+    more = LENGTH - ids.shape[1]
+    given = {"picture": (pixels * 255).byte().permute(0, 2, 3, 1), "ids": torch.nn.functional.pad(ids, (0, more)),
+             "mask": torch.nn.functional.pad(mask, (0, more)), "state": torch.rand(2, len(vla.config.state))}
+    return [part for part in parts_of(vla, given, "key") if part]
+
+
+def refused(part: Part) -> set[str]:
+    """Operators of its graph, broken down as far as torch_tensorrt does, that it would have to leave to torch. At half
+    precision: all that it has at fp32, and casts."""
+    table = {operator: how for operator, how in torch.export.default_decompositions().items()
+             if str(operator).removeprefix("aten.") not in WHOLE}
+    graph = exported(part, kind=torch.float16).run_decompositions(table).graph
+    return {str(node.target) for node in graph.nodes if node.op == "call_function"
+            and str(node.target).removeprefix("aten.") not in TAKEN and "getitem" not in str(node.target)}
+
+
+@pytest.mark.parametrize("changes", [*EACH, *OTHERS], ids=str)
+def test_every_configuration_is_a_graph_that_tensorrt_takes_whole(changes: dict[str, Any]) -> None:
+    for part in parts(**changes):
+        program = exported(part)
+        for one, wanted in zip(program.module()(*part.examples[1]), part.module(*part.examples[1])):
+            assert torch.allclose(one, wanted, atol=1e-5)
+        assert refused(part) == set()
+
+
+def test_an_operator_that_tensorrt_cannot_take_is_found() -> None:
+    class Odd(torch.nn.Module):
+        def forward(self, given: Any) -> Any:
+            return (torch.linalg.qr(given)[0],)
+    assert refused(Part("odd", Odd(), ("given",), ("q",), ((torch.rand(3, 3),),), ""))
+
+
+def test_the_picture_is_cast_before_anything_else() -> None:
+    for part in parts():
+        if "picture" in part.inputs:
+            program = exported(part)
+            picture = next(node for node in program.graph.nodes if node.name.endswith("picture"))
+            assert all("to" in str(user.target) or "assert" in str(user.target) for user in picture.users)
 
 
 def test_the_small_vla_exports_for_any_number_of_pictures() -> None:

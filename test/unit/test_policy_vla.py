@@ -20,6 +20,7 @@ from vla_ros.core.types import ActionChunk, Command, Observation  # noqa: E402
 from vla_ros.models import stages  # noqa: E402
 from vla_ros.models.auxiliary import TASKS  # noqa: E402
 from vla_ros.models.checkpoint import save_pretrained  # noqa: E402
+from vla_ros.models.tokenizers import WordTokenizer  # noqa: E402
 from vla_ros.models.vla import VLA  # noqa: E402
 from vla_ros.policies import make_policy, policy_spec, vla  # noqa: E402
 from vla_ros.policies.progress import SCALES, SURE, Progress  # noqa: E402
@@ -236,17 +237,58 @@ def test_an_unknown_option_and_a_missing_checkpoint_are_named(make_it: Any, tmp_
         make_it({"checkpoint": str(tmp_path / "nowhere")})
 
 
-@pytest.mark.parametrize(("changes", "said"), [
-    ({"auxiliary": False}, "with auxiliary True, and the one in .* has False"),
-    ({"fusion": "early"}, "with fusion 'grounded', and the one in .* has 'early'"),
-    ({"language": "lstm"}, "with language 'small', and the one in .* has 'lstm'"),
-    ({"channels": ("joint1",), "low": (-1.0,), "high": (1.0,)}, r"with channels \('linear.x', .* has \('joint1',\)"),
-    ({"state": ("turned", "battery")}, "tells a model gripper, .* wants 'battery'"),
-])
-def test_a_model_that_it_cannot_run_is_refused_before_it_is_loaded(tmp_path: Path, changes: dict, said: str) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(tiny(**{"auxiliary": True, **changes}).to_dict()))
+# -- models that do not say where they look ------------------------------------------------------------------
+OTHERS: list[dict[str, Any]] = [
+    {}, {"fusion": "early", "state": ("linear.x", "turned")}, {"language": "lstm", "fusion": "late", "head": "planner"},
+    {"vision": "resnet18", "fusion": "transformer", "model": "modular"},
+    {"channels": ("joint1", "linear.x"), "low": (-1.0, -0.2), "high": (1.0, 0.2), "state": ("joint1",)},
+]
+MEASURED = {"linear.x": 0.3, "joint1": -0.4}
+SPREAD = {"state": {"linear.x": {"mean": 0.1, "std": 0.4}, "joint1": {"mean": -0.5, "std": 0.0}}}
+
+
+def other(folder: Path, changes: dict[str, Any]) -> VLA:
+    model = make(**changes)
+    model.statistics = SPREAD
+    model.tokenizer = model.tokenizer or WordTokenizer(["turn", "left"])
+    save_pretrained(model, folder)
+    return model.eval()
+
+
+@pytest.mark.parametrize("changes", OTHERS, ids=str)
+def test_what_any_other_model_says_is_obeyed_as_it_is(tmp_path: Path, changes: dict[str, Any]) -> None:
+    model = other(tmp_path / "other", changes)
+    policy = made(tmp_path / "other")
+    now = seen("turn left", **MEASURED)
+    chunk = policy.predict(now)
+    told = {"linear.x": (0.3 - 0.1) / 0.4, "turned": 0.0, "joint1": -0.4 + 0.5}  # one that never changed keeps its unit
+    ids = torch.tensor([model.tokenizer.encode("turn left")])
+    state = torch.tensor([[told[name] for name in model.config.state]]) if model.config.state else None
+    with torch.inference_mode():
+        wanted = model(torch.from_numpy(now.images["front"]).permute(2, 0, 1)[None], ids, ids > 0, state).actions[0]
+    assert chunk.channels == model.config.channels and chunk.values.shape == (model.config.steps, len(chunk.channels))
+    assert np.allclose(chunk.values, wanted.numpy(), atol=1e-5) and policy.explain is None
+
+
+def test_without_words_it_holds_what_is_measured(tmp_path: Path) -> None:
+    other(tmp_path / "other", OTHERS[-1])
+    assert (made(tmp_path / "other").predict(seen("", **MEASURED)).values == np.array([-0.4, 0.0], np.float32)).all()
+
+
+def test_words_and_numbers_that_another_model_does_not_have_are_sentences(tmp_path: Path) -> None:
+    other(tmp_path / "words", OTHERS[2])
+    with pytest.raises(ValueError, match="jump"):
+        made(tmp_path / "words").predict(seen("jump"))
+    other(tmp_path / "state", OTHERS[-1])
+    with pytest.raises(ValueError, match="the robot's joint1, which is not measured; there are .*odom.x"):
+        made(tmp_path / "state").predict(seen("turn left"))
+
+
+def test_a_number_that_nobody_knows_is_refused_before_the_weights_are_loaded(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(tiny(state=("turned", "battery")).to_dict()))
+    (tmp_path / "statistics.json").write_text("{}")
     for make_it in (Vla.spec, Vla):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match="wants 'battery' beside the picture, of which its statistics say nothing"):
             make_it({"checkpoint": str(tmp_path)})
 
 

@@ -20,7 +20,7 @@ from vla_ros.engines.compiled import Compiled, parts_of  # noqa: E402
 from vla_ros.engines.export import exported  # noqa: E402
 from vla_ros.models import PACKED, examples  # noqa: E402
 from vla_ros.models.checkpoint import from_pretrained, save_pretrained  # noqa: E402
-from vla_ros.models.lexicon import encode  # noqa: E402
+from vla_ros.models.lexicon import LENGTH, encode  # noqa: E402
 from vla_ros.models.quantized import GROUP, SMALLEST, Int4, Int8, is_packed, quantize_weights, unpack  # noqa: E402
 from vla_ros.models.tokenizers import WordTokenizer  # noqa: E402
 from vla_ros.optimization import memory, quantize  # noqa: E402
@@ -199,7 +199,8 @@ def test_a_recording_gives_what_the_policy_would_see(folder: Path, tmp_path: Pat
             policy.predict(Observation(index, Command(0, episode.index, frame.task), {"front": picture}, frame.state))
             assert torch.equal(found["picture"][index], torch.from_numpy(picture))
     assert torch.allclose(found["state"], torch.tensor(told)) and len({tuple(one) for one in told}) == 11
-    assert found["ids"][0].tolist() == encode("face the blue ball") and found["ids"][-1].tolist() == [*encode("turn left"), 0, 0]
+    for row, words in ((0, "face the blue ball"), (-1, "turn left")):
+        assert found["ids"][row].tolist() == encode(words) + [0] * (LENGTH - len(encode(words)))
 
 
 # -- the verb --------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from vla_ros.engines.base import Part
 from vla_ros.engines.prepare import Wish, prepare
 from vla_ros.models import examples
 from vla_ros.models.checkpoint import content_hash
-from vla_ros.models.lexicon import LENGTH, encode
+from vla_ros.models.lexicon import LENGTH
 from vla_ros.models.stages import Acting, Reading
 from vla_ros.models.vla import VLA
 
@@ -33,25 +33,31 @@ class Compiled:
     def __init__(self, vla: VLA, folder: Path, wish: Wish, say: Callable[[str], None]) -> None:
         self.content = content_hash(folder)
         given, real = examples.load(folder, vla)
+        assert vla.tokenizer is not None  # a checkpoint has one
+        self._encode = vla.tokenizer.encode
         reading, acting = parts_of(vla, given, f"{self.content} {code_hash()}")
-        self._reading, self._acting = prepare(reading, wish, say), prepare(acting, wish, say)
-        self._told, self._asks, self._heard = reading.outputs, acting.inputs, acting.outputs
+        self._reading = prepare(reading, wish, say) if reading else None
+        self._acting = prepare(acting, wish, say)
+        self._told, self._asks, self._heard = reading.outputs if reading else (), acting.inputs, acting.outputs
         self.notes = [] if real else ["the checkpoint has no examples; its engines were compared on noise"]
         self.notes += self._acting.notes
         self._known: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
         self._hits, self._misses, self._reading_time = 0, 0, 0.0  # s
 
     def read(self, text: str) -> dict[str, Tensor]:
-        """What the language stage says of the words, by name; remembered. Raises ValueError for words that the model
-        does not know."""
+        """What the language stage says of the words, by name, and their ids and mask; remembered. Raises ValueError for
+        words that the model does not know, and for too many."""
         if text in self._known:
             self._hits += 1
             self._known.move_to_end(text)
             return self._known[text]
         began = time.perf_counter()
-        words = torch.tensor([encode(text)])
-        ids = F.pad(words, (0, LENGTH - words.shape[1]))
-        found = dict(zip(self._told, self._reading.engine(ids, ids > 0))) | {"mask": ids > 0}
+        words = self._encode(text)
+        if len(words) > LENGTH:
+            raise ValueError(f"the instruction has {len(words)} words or pieces of words; use at most {LENGTH}")
+        ids, mask = F.pad(torch.tensor([words]), (0, LENGTH - len(words))), torch.arange(LENGTH)[None] < len(words)
+        read = self._reading.engine(ids, mask) if self._reading else ()
+        found = dict(zip(self._told, read)) | {"ids": ids, "mask": mask}
         self._misses += 1
         self._reading_time += time.perf_counter() - began
         self._known[text] = found
@@ -68,21 +74,25 @@ class Compiled:
     def describe(self) -> dict[str, str]:
         """For diagnostics."""
         saved = self._hits * self._reading_time / max(1, self._misses)
-        return {"engine": str(self._acting), "language engine": str(self._reading),
+        language = str(self._reading) if self._reading else "none: it reads the picture too, each time"
+        return {"engine": str(self._acting), "language engine": language,
                 "instructions known": f"{self._hits} of {self._hits + self._misses}",
                 "reading saved (ms)": f"{1e3 * saved:.1f}"}
 
 
-def parts_of(vla: VLA, given: Mapping[str, Tensor], key: str) -> tuple[Part, Part]:
-    """The language stage, and vision and action, with the rows of `given` (picture, ids, mask, state) as examples."""
-    reading, acting = Reading(vla), Acting(vla)
-    with torch.inference_mode():
-        given = dict(given) | dict(zip(reading.outputs, reading(given["ids"], given["mask"])))
+def parts_of(vla: VLA, given: Mapping[str, Tensor], key: str) -> tuple[Part | None, Part]:
+    """The language stage (None where words cannot be read without the picture), and vision and action, with the rows of
+    `given` (picture, ids, mask, state) as examples."""
+    reading, acting = None if vla.reads_vision else Reading(vla), Acting(vla)
+    if reading:
+        with torch.inference_mode():
+            given = dict(given) | dict(zip(reading.outputs, reading(given["ids"], given["mask"])))
 
     def part(name: str, module: Reading | Acting, inputs: tuple[str, ...]) -> Part:
         rows = tuple(tuple(given[one][row: row + 1].clone() for one in inputs) for row in range(len(given["ids"])))
         return Part(name, module.eval(), inputs, module.outputs, rows, key)
-    return part("language", reading, ("ids", "mask")), part("vision and action", acting, acting.inputs)
+    words = part("language", reading, ("ids", "mask")) if reading else None
+    return words, part("vision and action", acting, acting.inputs)
 
 
 @cache

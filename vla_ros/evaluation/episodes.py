@@ -120,7 +120,7 @@ class Worker:
                       list(outcome.predict_seconds), way, start, end, picture, explained, witness.looks, policy.name)
 
     def _witness(self, policy: Policy, world: World, episode: Episode) -> Witness:
-        looks = episode.part == "success" and hasattr(policy, "explain")
+        looks = episode.part == "success" and getattr(policy, "explain", None) is not None
         if looks and self._truth is None:
             self._truth = Truth(world)
         return Witness(policy, self.spec, episode, self._truth if looks else None)
@@ -155,7 +155,7 @@ class Witness:
         if self._seen is None:
             return None, None
         picture = next(iter(self._seen.images.values())).copy()
-        if not hasattr(self._policy, "explain") or not self._episode.text:
+        if getattr(self._policy, "explain", None) is None or not self._episode.text:
             return picture, None
         return picture, {name: self._policy.explain(self._seen)[name] for name in ("attention", "nowhere")}
 

@@ -38,5 +38,5 @@ def _noise(vla: VLA) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     height, width = vla.config.image_size
     return {"picture": torch.randint(0, 256, (NOISE, height, width, 3), dtype=torch.uint8, generator=generator),
-            "ids": torch.randint(1, 50, (NOISE, 6), generator=generator),
+            "ids": torch.randint(1, vla.tokenizer.size if vla.tokenizer else 2, (NOISE, 6), generator=generator),
             "state": torch.rand(NOISE, len(vla.config.state), generator=generator)}

@@ -35,14 +35,16 @@ class Reading(nn.Module):
 
 
 class Acting(nn.Module):
-    """picture B x H x W x 3 (uint8), pooled B x D, state B x S (where the model wants one), words B x L x D and mask
-    B x L (where the fusion looks at words one by one) -> `told`, in its order."""
+    """picture B x H x W x 3 (uint8) and what `inputs` names -> `told`, in its order: pooled B x D, words B x L x D and
+    mask B x L (where the fusion looks at words one by one), state B x S (where the model wants one). Of a model whose
+    language reads the picture too: ids and mask B x L, and it reads them here."""
 
     def __init__(self, vla: VLA) -> None:
         super().__init__()
         self.vla = vla
         grounded = isinstance(vla.fusion, GroundedFusion)
-        self.inputs = ("picture", "pooled", *(["state"] if vla.state else []), *([] if grounded else ["words", "mask"]))
+        words = ["ids", "mask"] if vla.reads_vision else ["pooled"] if grounded else ["pooled", "words", "mask"]
+        self.inputs = ("picture", *words, *(["state"] if vla.state else []))
         looks = grounded and vla.auxiliary is not None
         self.outputs = ("actions", "completion", *(["nowhere", "target", "contact"] if looks else []))
 
@@ -50,10 +52,14 @@ class Acting(nn.Module):
         return self.decide(self.see(picture), *more)
 
     def see(self, picture: Tensor) -> Tensor:
-        return self.vla.see(picture.permute(0, 3, 1, 2))
+        pixels = picture.float() / 255  # before anything else: TensorRT takes bytes for a cast alone
+        return self.vla.see(pixels.permute(0, 3, 1, 2))
 
-    def decide(self, vision: Tensor, pooled: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
-        given = dict(zip(self.inputs[2:], more))
+    def decide(self, vision: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
+        given = dict(zip(self.inputs[1:], more))
+        if self.vla.reads_vision:
+            given["words"], given["pooled"] = self.vla.read(given["ids"], given["mask"], vision)
+        pooled = given["pooled"]
         words = given.get("words", pooled[:, None])
         mask = given.get("mask", torch.ones_like(words[..., 0], dtype=torch.bool))
         return tuple(told(self.vla.act(vision, words, pooled, mask, given.get("state"))).values())

@@ -16,11 +16,10 @@ from vla_ros.engines.compiled import Compiled, parts_of
 from vla_ros.engines.prepare import Ready, Wish, prepare
 from vla_ros.models import PACKED, examples
 from vla_ros.models.checkpoint import WEIGHTS, content_hash, from_pretrained, save_pretrained
-from vla_ros.models.lexicon import encode
 from vla_ros.models.quantized import quantize_weights
 from vla_ros.models.vla import VLA
 from vla_ros.policies.progress import Progress
-from vla_ros.policies.vla import actions, precision_of
+from vla_ros.policies.vla import actions, follows, looks, precision_of, state_of
 
 if TYPE_CHECKING:
     from vla_ros.training.lerobot_read import Dataset
@@ -67,16 +66,18 @@ def calibration(vla: VLA, folder: Path, recorded: Dataset, rows: int = ROWS) -> 
         keep = np.linspace(episode.start, episode.end - 1, wanted).round().astype(int).tolist()
         for index in range(episode.start, episode.end):  # all: how far it has come depends on what was seen before
             frame = recorded.frame(index)
-            progress.move(frame.state)
-            picture, features = resize(frame.images[camera], vla.config.image_size), progress.features()
-            state = [features[name] for name in vla.config.state]
+            if follows(vla.config):
+                progress.move(frame.state)
+            picture = resize(frame.images[camera], vla.config.image_size)
+            state = state_of(vla.config, vla.statistics, progress, frame.state)
             if index in keep:
                 pictures.append(torch.from_numpy(picture))
-                texts.append(torch.tensor(encode(episode.task)))
+                texts.append(words["ids"][0])
                 states.append(state)
-            actions(model.act(picture, words, state), [progress])
-    ids = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True)
-    return {"picture": torch.stack(pictures), "ids": ids, "state": torch.tensor(states)}
+            told = model.act(picture, words, state)
+            if looks(vla.config):
+                actions(told, [progress])
+    return {"picture": torch.stack(pictures), "ids": torch.stack(texts), "state": torch.tensor(states)}
 
 
 @dataclass(frozen=True)

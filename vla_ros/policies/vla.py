@@ -1,4 +1,9 @@
-"""`vla`: runs a checkpoint of the built-in VLA. It looks, listens, and says so when it does not know a word."""
+"""`vla`: runs a checkpoint of a VLA. It looks, listens, and says so when it does not know a word.
+
+A model that says where it looks (`auxiliary`, `grounded`: those of `vla train box`) drives the simulated robot's three
+channels, is told how far it has come, and gives up a search after a full circle. What any other model says is obeyed as
+it is; its state is the robot's, normalised as in its training.
+"""
 from __future__ import annotations
 
 import json
@@ -26,7 +31,8 @@ OPTIONS: dict[str, Any] = {"checkpoint": "", "threads": 1, "engine": "auto", "pr
 STILL = (0.02, 0.03)  # m/s, rad/s: the model never means less than this, and a robot that is done must stand
 SEARCH_MOST = 2 * math.pi + 0.6  # rad turned without seeing the target until the policy gives up
 NONSENSE = 0.9  # how sure the model must be that words say nothing until they are refused
-NEEDS = {"language": "small", "fusion": "grounded", "auxiliary": True, "channels": ("linear.x", "angular.z", "gripper")}
+BOX_CHANNELS = ("linear.x", "angular.z", "gripper")
+VELOCITIES = ("linear.", "angular.")  # channels that stand at 0; another one holds where it is
 
 
 def look(model: VLA, pictures: Sequence[NDArray[np.uint8]], read: tuple[Tensor, Tensor, Tensor],
@@ -40,6 +46,31 @@ def look(model: VLA, pictures: Sequence[NDArray[np.uint8]], read: tuple[Tensor, 
     state = torch.tensor([[one[name] for name in model.config.state] for one in features])
     with torch.inference_mode():
         return model.act(model.see(pixels), *read, state)
+
+
+def looks(config: VLAConfig) -> bool:
+    """Does the model say where it looks, and so drive as the one in the box?"""
+    return config.auxiliary and config.fusion == "grounded" and config.channels == BOX_CHANNELS
+
+
+def follows(config: VLAConfig) -> bool:
+    """Must `Progress` follow the robot for it?"""
+    return looks(config) or not set(config.state).isdisjoint(SCALES)
+
+
+def state_of(config: VLAConfig, statistics: Mapping[str, Any], progress: Progress, measured: Mapping[str, float]
+             ) -> list[float]:
+    """The numbers that the model is told beside the picture: those of the robot that its training knew, normalised as
+    there; the others from `progress`. Raises ValueError for one that the robot does not measure."""
+    known, found = statistics.get("state", {}), progress.features()
+    for name in config.state:
+        if name in known:
+            if name not in measured:
+                raise ValueError(f"the policy wants the robot's {name}, which is not measured; there are "
+                                 f"{', '.join(measured) or 'none'}")
+            spread = known[name]["std"]
+            found[name] = (measured[name] - known[name]["mean"]) / (spread if spread > 1e-6 else 1.0)
+    return [found[name] for name in config.state]
 
 
 def actions(told: Mapping[str, Tensor], progress: Sequence[Progress]) -> NDArray[np.float32]:
@@ -66,12 +97,17 @@ class Vla:
 
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
-        """Reads the checkpoint's config alone: no torch is loaded. Raises ValueError for a model that it cannot run."""
+        """Reads the checkpoint's config and statistics alone: no torch is loaded. Raises ValueError for a model that it
+        cannot run."""
         from vla_ros.models.config import VLAConfig
 
         folder = _folder(options)
         config = VLAConfig.from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-        _check(config, folder)
+        statistics = json.loads((folder / "statistics.json").read_text(encoding="utf-8"))
+        for name in config.state:
+            if name not in SCALES and name not in statistics.get("state", {}):
+                raise ValueError(f"the model in {str(folder)!r} wants {name!r} beside the picture, of which its "
+                                 f"statistics say nothing; known without them are {', '.join(SCALES)}")
         return PolicySpec(config.channels, config.steps, to_nanoseconds(config.step), config.image_size, "pad")
 
     def __init__(self, options: Mapping[str, Any], say: Callable[[str], None] = lambda text: None) -> None:
@@ -85,6 +121,8 @@ class Vla:
         wish = _wish(options, read_config(folder))  # refused before the weights are read
         torch.set_num_threads(int(options.get("threads", OPTIONS["threads"])))
         self._model: VLA = from_pretrained(folder).eval()
+        self._looks = looks(self._model.config)
+        self.explain = self._explain if self._looks else None
         self._compiled = Compiled(self._model, folder, wish, say)
         self.describe, self.notes = self._compiled.describe, self._compiled.notes
         self.name = f"vla@{self._compiled.content}"
@@ -108,21 +146,31 @@ class Vla:
             if observation.command.text.strip():
                 self._read, self._wants_object = self._understood(observation.command.text)
             self._generation = observation.command.generation  # only now: bad words are refused every time
-        turned = self._progress.turned
-        self._progress.move(observation.state)
-        if self._read is None:  # no instruction: hold
-            rows = np.zeros((self._spec.steps, len(self._spec.channels)), np.float32)
-            rows[:, -1] = self._progress.command or 0.0
+        turned, config = self._progress.turned, self._model.config
+        if follows(config):
+            self._progress.move(observation.state)
+        if self._read is None:
+            rows = np.tile(self._held(observation.state), (self._spec.steps, 1))
         else:
             image = next(iter(observation.images.values()))
-            features = self._progress.features()
-            told = self._compiled.act(image, self._read, [features[name] for name in self._model.config.state])
-            rows = actions(told, [self._progress])[0]
-            self._search(float(told["nowhere"]) > 0.5, self._progress.turned - turned, rows)
+            state = state_of(config, self._model.statistics, self._progress, observation.state)
+            told = self._compiled.act(image, self._read, state)
+            if self._looks:
+                rows = actions(told, [self._progress])[0]
+                self._search(float(told["nowhere"]) > 0.5, self._progress.turned - turned, rows)
+            else:
+                rows = told["actions"][0].numpy()
         return ActionChunk(observation.stamp, observation.command.generation, self._spec.channels, rows,
                            self._spec.step, policy=self.name)
 
-    def explain(self, observation: Observation) -> dict[str, Any]:
+    def _held(self, measured: Mapping[str, float]) -> NDArray[np.float32]:
+        """A row without an instruction, which the gate obeys in nothing: no velocity, and positions as they are."""
+        if self._looks:
+            return np.array([0.0, 0.0, self._progress.command or 0.0], np.float32)
+        return np.array([0.0 if channel.startswith(VELOCITIES) else measured.get(channel, 0.0)
+                         for channel in self._spec.channels], np.float32)
+
+    def _explain(self, observation: Observation) -> dict[str, Any]:
         """What the model sees for the current instruction: where it attends and what it takes each cell for.
 
         attention (rows x columns) and `nowhere` sum to 1; cell_colour and cell_shape are indices (the last: none);
@@ -147,6 +195,8 @@ class Vla:
         from vla_ros.models.lexicon import EXAMPLES
 
         read = self._compiled.read(text)
+        if "task" not in read:
+            return read, False
         task = read["task"][0]
         if float(task[-1]) > NONSENSE:
             raise ValueError(f"the words {text[:80]!r} say nothing that this policy can do; {EXAMPLES}")
@@ -186,15 +236,3 @@ def precision_of(config: VLAConfig) -> str:
     from vla_ros.engines.prepare import Wish
 
     return "int8" if config.quantization == "static" and Wish().place == "cpu" else "fp32"
-
-
-def _check(config: VLAConfig, folder: Path) -> None:
-    """Raises ValueError for a model that sees, hears or drives otherwise than the one in the box."""
-    for name, needed in NEEDS.items():
-        if getattr(config, name) != needed:
-            raise ValueError(f"policy 'vla' runs models with {name} {needed!r}, and the one in {str(folder)!r} has "
-                             f"{getattr(config, name)!r}; give a checkpoint of vla train box or reinforce")
-    unknown = [name for name in config.state if name not in SCALES]
-    if unknown:
-        raise ValueError(f"policy 'vla' tells a model {', '.join(SCALES)}, and the one in {str(folder)!r} wants "
-                         f"{unknown[0]!r}; give a checkpoint of vla train box or reinforce")

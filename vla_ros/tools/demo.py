@@ -94,7 +94,8 @@ def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None
     if film is not None:
         film.save_still(out / "picture.png")
     summary = {"ok": demo.ok() and not problem, "problem": problem, "seed": demo.arguments.seed,
-               "policy": demo.arguments.policy, "domain": int(os.environ.get("ROS_DOMAIN_ID", "0")),
+               "policy": demo.arguments.policy, "engine": demo.inference().get("engine"),
+               "domain": int(os.environ.get("ROS_DOMAIN_ID", "0")),
                "instructions": demo.results, "stops": [asdict(stop) for stop in demo.track.stops],
                "rates_hz": {name: round(rate, 2) for name, rate in rates.items()},
                "latency_camera_to_command": latency_summary(demo.track.latencies),

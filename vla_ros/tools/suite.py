@@ -112,6 +112,13 @@ class Suite:
             raise Failed(f"the suite was not up after {START_SECONDS:g} s: {', '.join(missing) or 'no one listens'}; "
                          f"see {logs}")
         self._view.say("all nodes are active", "green")
+        if self.wait(lambda: bool(self.inference().get("policy")), 3.0):  # it says so every second
+            engine = self.inference().get("engine")
+            self._view.say(f"{self.inference()['policy']} drives{f', on {engine}' if engine else ''}")
+
+    def inference(self) -> dict[str, str]:
+        """What inference last said of itself: `policy`, and the `engine` that it runs on where it has one."""
+        return self.watch.diagnostics.get("inference", {})
 
     def arm(self) -> None:
         """Arm the gate; it refuses as long as a source is missing."""

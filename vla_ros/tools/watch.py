@@ -13,6 +13,7 @@ from collections import deque
 from typing import Any
 
 import rclpy.serialization
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
@@ -53,6 +54,7 @@ class Watch:
         self.markers: dict[str, Marker] = {}
         self.opening = 0.0  # m, of the gripper
         self.feedback: deque[str] = deque(maxlen=200)
+        self.diagnostics: dict[str, dict[str, str]] = {}  # node -> what it said last of itself
         self.rates = {name: Rate() for name in ("camera", "observation", "action", "command")}
         self._speeds: deque[tuple[float, float, float]] = deque(maxlen=300)  # s, m/s, rad/s
         self._emitted: deque[tuple[float, float, float]] = deque(maxlen=300)
@@ -66,6 +68,7 @@ class Watch:
         subscribe(Command, f"{namespace}/command", self._on_command, LATCHED)
         subscribe(SafetyReport, f"{namespace}/safety_report", self._on_report, 10)
         subscribe(String, f"{namespace}/feedback", lambda message: self.feedback.append(message.data), 10)
+        subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         subscribe(Twist, "/cmd_vel", self._on_twist, 10)
         subscribe(Odometry, "/odom", self._on_odometry, 10)
         subscribe(JointState, "/joint_states", self._on_joints, 1)
@@ -159,6 +162,10 @@ class Watch:
             self._seen = action
             with self._lock:
                 self.track.latencies.append((report.age.sec + report.age.nanosec * 1e-9) * 1e3)
+
+    def _on_diagnostics(self, array: DiagnosticArray) -> None:
+        for status in array.status:
+            self.diagnostics[status.name.rpartition("/")[2]] = {one.key: one.value for one in status.values}
 
     def _on_twist(self, twist: Twist) -> None:
         self._tick("command")
