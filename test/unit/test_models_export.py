@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from tiny_models import OPTIONS, inputs, make  # noqa: E402
+from tiny_models import OPTIONS, inputs, make, tiny  # noqa: E402
 
 from vla_ros.engines.base import Part  # noqa: E402
 from vla_ros.engines.compiled import parts_of  # noqa: E402
@@ -18,12 +18,13 @@ from vla_ros.models.lexicon import LENGTH  # noqa: E402
 TAKEN = {name.lstrip("+") for line in (Path(__file__).parent / "tensorrt_operators.txt").read_text().splitlines()
          if not line.startswith("#") for name in line.split()}
 WHOLE = ("linear.default", "matmul.default", "_softmax.default", "scaled_dot_product_attention.default")  # left so by it
-EACH = [{kind: name} for kind in ("vision", "language", "fusion") for name in OPTIONS[kind]]
-OTHERS: list[dict[str, Any]] = [
-    {"auxiliary": True, "state": ("turned",)}, {"head": "planner"}, {"model": "modular"},
-    {"vision": "clip", "fusion": "early", "vision_options": {"pooled": True}},
+CONFIGS: list[dict[str, Any]] = [  # each part is in one
+    {"auxiliary": True, "state": ("turned",)},
     {"vision": "clip", "language": "lstm", "fusion": "cross_attention"},
     {"vision": "clip", "language": "llama", "fusion": "late"},
+    {"vision": "clip", "fusion": "early", "vision_options": {"pooled": True}},
+    {"vision": "resnet18", "fusion": "transformer", "head": "planner"},
+    {"vision": "resnet50", "model": "modular"},
 ]
 
 
@@ -46,13 +47,18 @@ def refused(part: Part) -> set[str]:
             and str(node.target).removeprefix("aten.") not in TAKEN and "getitem" not in str(node.target)}
 
 
-@pytest.mark.parametrize("changes", [*EACH, *OTHERS], ids=str)
+@pytest.mark.parametrize("changes", CONFIGS, ids=str)
 def test_every_configuration_is_a_graph_that_tensorrt_takes_whole(changes: dict[str, Any]) -> None:
     for part in parts(**changes):
         program = exported(part)
         for one, wanted in zip(program.module()(*part.examples[1]), part.module(*part.examples[1])):
             assert torch.allclose(one, wanted, atol=1e-5)
         assert refused(part) == set()
+
+
+def test_no_part_is_left_out() -> None:
+    for kind, names in OPTIONS.items():
+        assert {getattr(tiny(**changes), kind) for changes in CONFIGS} == set(names), kind
 
 
 def test_an_operator_that_tensorrt_cannot_take_is_found() -> None:

@@ -16,6 +16,7 @@ from vla_ros.engines.export import exported
 
 FILE = "part.onnx"
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
+LARGE = 1_500_000_000  # bytes of weights; from here on they lie beside the graph, whose file holds 2 GB at most
 
 
 class OnnxRuntime:
@@ -36,10 +37,13 @@ class OnnxRuntime:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of a vision library that nobody asked for
         path = folder / FILE
         graph = exported(part)
+        large = sum(one.nbytes for one in graph.state_dict.values()) > LARGE
+        if large and precision == "int8":
+            raise ValueError(f"int8 is for models of less than {LARGE / 1e9:.2g} GB of weights")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
             torch.onnx.export(graph, part.examples[0], str(path), dynamo=True, input_names=list(part.inputs),
-                              output_names=list(part.outputs), external_data=False, verbose=False)
+                              output_names=list(part.outputs), external_data=large, verbose=False)
         if precision == "int8":
             _quantize(part, path)
 

@@ -25,7 +25,7 @@ AIMS = {("clip", "fp32"): 0.4, ("clip", "int8"): 0.2}  # of eager's time, on a C
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="vla bench policy", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--configs", nargs="+", choices=tuple(CONFIGS), default=DEFAULT,
-                        help="which models (default: %(default)s; clip_l_llama is large, its weights random)")
+                        help="which models (default: %(default)s; clip_l_llama wants 20 GB and minutes: --runs 3)")
     parser.add_argument("--engines", nargs="+", help="which (default: all that this machine can run)")
     parser.add_argument("--runs", type=int, default=60, help="measured in each round (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="the ways take turns so often (default %(default)s)")
@@ -45,8 +45,6 @@ def ways_of(config: str, engines: Sequence[str] | None) -> list[tuple[str, str]]
     from vla_ros.engines.prepare import Wish
 
     found = [(way, "fp32") for way in PLAIN]
-    if config == "clip_l_llama":
-        return found  # it reads the picture with the words: its language cannot be kept, nor run by itself
     for engine in engines or ENGINES:
         found += [(engine, precision) for precision in PRECISIONS
                   if not lookup(ENGINES, engine, "engine").missing(Wish().place, precision)]
@@ -99,19 +97,25 @@ def _together(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     first, *others = rounds
     stages = {stage: {share: statistics.median(one["stages"][stage][share] for one in others) for share in values}
               for stage, values in others[0]["stages"].items()}
-    return {"stages": stages, "spread": [one["stages"]["whole"]["p50"] for one in others], "cold": first["start"],
-            "warm": statistics.median(one["start"] for one in others), "peak": max(one["peak"] for one in others),
-            "difference": others[0].get("difference")}
+    found = {"stages": stages, "spread": [one["stages"]["whole"]["p50"] for one in others], "cold": first["start"],
+             "warm": statistics.median(one["start"] for one in others), "peak": max(one["peak"] for one in others),
+             "difference": others[0].get("difference")}
+    if "first" in first:
+        found["first"] = statistics.median(one["first"] for one in others)
+    return found
 
 
 def _compare(ways: dict[str, dict[str, Any]]) -> None:
-    """Each way's whole over eager's and over torch.compile's, and a warm start over a cold one."""
+    """Each way's whole over eager's and over torch.compile's, a warm start over a cold one, and the first picture after
+    it over the median."""
     for name, base in (("eager", "plain fp32"), ("torch.compile", "torch.compile fp32")):
         if base in ways:
             for one in ways.values():
                 one[f"of {name}"] = one["stages"]["whole"]["p50"] / ways[base]["stages"]["whole"]["p50"]
     for one in ways.values():
         one["warm of cold"] = one["warm"] / one["cold"]
+        if "first" in one:
+            one["first of median"] = one["first"] / one["stages"]["whole"]["p50"]
 
 
 def title(config: str) -> str:
