@@ -53,7 +53,7 @@ class Bandit:
         with torch.no_grad():
             chunks = choose(inputs, rng)
         errors = (chunks[:, :2, 0] - inputs[:, :1]).abs().sum(1)
-        return [Episode([inputs[row]], [chunks[row]], [-float(errors[row])], bool(errors[row] < 0.3)) for row in range(episodes)]
+        return [Episode([inputs[row]], [chunks[row]], [-float(errors[row])], bool(errors[row] < 0.3), [0.0, 0.0]) for row in range(episodes)]
 
 
 def test_returns_by_hand():
@@ -64,12 +64,21 @@ def test_returns_by_hand():
 
 
 def test_episodes_become_one_batch():
-    episodes = [Episode([torch.zeros(2)] * 2, [torch.zeros(3, 2)] * 2, [0.0, 1.0], True),
-                Episode([torch.ones(2)], [torch.ones(3, 2)], [-1.0], False)]
+    episodes = [Episode([torch.zeros(2)] * 2, [torch.zeros(3, 2)] * 2, [0.0, 1.0], True, [0.0] * 3),
+                Episode([torch.ones(2)], [torch.ones(3, 2)], [-1.0], False, [0.0] * 2)]
     batch = rl.gathered(episodes, 0.5)
     torch.testing.assert_close(batch.returns, rl.normalised(torch.tensor([0.5, 1.0, -1.0])))
     assert (batch.reward, batch.success, batch.length) == (0.0, 0.5, 1.5)
     assert batch.inputs.shape == (3, 2) and not len(batch.keep_inputs)
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.9])
+def test_how_far_away_a_task_begins_is_no_merit(gamma):
+    far, near = (Episode(rewards=[start - 0.5, 0.5 + 1.0], lacking=[start, 0.5, 0.0]) for start in (2.0, 0.7))  # both done
+    for one in (far, near):
+        assert rl.shaped(one, gamma) == pytest.approx([gamma, 1.0])  # the bonus alone, a step later
+    stands = Episode(rewards=[0.0, 0.0], lacking=[0.4] * 3)
+    assert rl.shaped(stands, gamma) == pytest.approx([-0.4 * gamma**2, -0.4 * gamma])
 
 
 def test_log_probability_and_its_gradient_by_hand():

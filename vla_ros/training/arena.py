@@ -41,12 +41,14 @@ class Reward:
 
 @dataclass
 class Episode:
-    """What was met (the trunk's inputs, F each), done (chunks, T x C) and gained, picture by picture."""
+    """What was met (the trunk's inputs, F each), done (chunks, T x C) and gained, picture by picture; and how much was
+    lacking (m and rad, by the truth) before the first picture and after each."""
 
     inputs: list[Tensor] = field(default_factory=list)
     chunks: list[Tensor] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     success: bool = False
+    lacking: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -120,6 +122,7 @@ class Arena:
         # Of all conditions together: the worst alone would let a robot that still has to turn drive where it likes.
         gained = one.lacking - verdict.lacking - self.reward.time * PERIOD
         one.lacking = verdict.lacking
+        one.episode.lacking.append(one.lacking)
         one.settled = one.settled + 1 if verdict.done else 0
         still = abs(now.linear) < STILL_LINEAR and abs(now.angular) < STILL_ANGULAR and not verdict.done
         one.idle = max(0, one.idle + (1 if still else -1))  # noise moves a robot that means to stand, now and then
@@ -161,7 +164,8 @@ def _begin(world: World, task: str, rng: np.random.Generator) -> Try:
         world.place_gripper(0.0)
         progress.command = 0.0
     start = world.state()
-    return Try(world, intent, text, start, judge(intent, start, start).lacking, progress)
+    lacking = judge(intent, start, start).lacking
+    return Try(world, intent, text, start, lacking, progress, Episode(lacking=[lacking]))
 
 
 def success(model: VLA, episodes: int, seed: int) -> float:

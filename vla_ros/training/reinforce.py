@@ -83,6 +83,14 @@ def discounted(rewards: Sequence[float], gamma: float) -> list[float]:
     return returns[::-1]
 
 
+def shaped(episode: Episode, gamma: float) -> list[float]:
+    """The returns of an episode, less what was lacking when each began: how far away a task was would drown what was
+    done about it, and no action changes it. What is lacking is a potential (Ng, Harada & Russell 1999): the best policy
+    is the same with it, whatever the discount."""
+    rewards = [reward + (1 - gamma) * lacking for reward, lacking in zip(episode.rewards, episode.lacking[1:])]
+    return [value - lacking for value, lacking in zip(discounted(rewards, gamma), episode.lacking)]
+
+
 def normalised(returns: Tensor) -> Tensor:
     """Mean 0 and deviation 1; all zero where they are all alike."""
     return (returns - returns.mean()) / (returns.std(unbiased=False) + 1e-6)
@@ -170,7 +178,7 @@ def gathered(episodes: Sequence[Episode], gamma: float, kept: tuple[Tensor, Tens
     """The pictures of all episodes as one batch."""
     inputs = torch.stack([one for episode in episodes for one in episode.inputs])
     chunks = torch.stack([one for episode in episodes for one in episode.chunks])
-    returns = torch.tensor([value for episode in episodes for value in discounted(episode.rewards, gamma)])
+    returns = torch.tensor([value for episode in episodes for value in shaped(episode, gamma)])
     keep_inputs, keep_actions = kept or (inputs[:0], chunks[:0])
     return RolloutBatch(inputs, chunks, normalised(returns), keep_inputs, keep_actions,
                         torch.tensor(float(np.mean([sum(one.rewards) for one in episodes]))),
