@@ -16,6 +16,7 @@ class Good:
     built: ClassVar[list[str]] = []
     loaded: ClassVar[list[str]] = []
     version = "1"
+    COPIES = 2
 
     @classmethod
     def missing(cls, device: str, precision: str) -> str:

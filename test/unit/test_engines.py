@@ -205,6 +205,15 @@ def test_a_fallback_that_lacks_the_precision_runs_at_fp32(part: Part) -> None:
     assert prepare(part, wish("missing", "good", precision="int8")).precision == "fp32"
 
 
+@pytest.mark.parametrize("free, name", [(119.0, "eager"), (120.0, "good"), (121.0, "good")])
+def test_where_its_memory_is_not_free_the_next_takes_over(part: Part, monkeypatch: pytest.MonkeyPatch, free: float,
+                                                         name: str) -> None:
+    monkeypatch.setattr("vla_ros.engines.prepare.free_memory", lambda: free)  # 4 x 3 weights and 3, of 4 bytes, twice
+    ready = prepare(part, wish("good", "eager"))
+    assert ready.name == name
+    assert not ready.notes or "needs 0.00 GB of memory, and 0.00 GB are free; end what else runs" in ready.notes[0]
+
+
 @pytest.mark.parametrize(("given", "sentence"), [
     ({"engine": "fast"}, "unknown engine 'fast'; known are: auto, eager"), ({"precision": "fp7"}, "precision is 'fp7'"),
     ({"fallbacks": ("slower",)}, "unknown engine 'slower'")])

@@ -35,6 +35,13 @@ def saved(folder: Path, **changes: Any) -> VLA:
     return model
 
 
+def test_one_that_there_is_no_memory_for_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path / "one")
+    monkeypatch.setattr(checkpoint, "free_memory", lambda: 1000.0)
+    with pytest.raises(ValueError, match="the checkpoint .*one needs .* GB of memory, and 0.00 GB are free"):
+        from_pretrained(tmp_path / "one")
+
+
 @pytest.mark.parametrize("changes", [
     {}, {"auxiliary": True, "state": ("turned",)}, {"model": "modular"}, {"head": "planner"},
     {"vision": "clip", "language": "lstm", "fusion": "transformer"}, {"vision": "resnet18", "fusion": "late"},

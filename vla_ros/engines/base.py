@@ -29,10 +29,13 @@ class Part:
 
 
 class Engine(Protocol):
-    """`build` leaves files in an empty folder, which `__init__` loads, in this process or a later one.
+    """`build` leaves files in an empty folder, which `__init__` loads, in this process or a later one. `COPIES` is how
+    often either takes the weights in memory, beside the model itself.
 
     Both raise what they like: whoever asked takes the next engine and says why.
     """
+
+    COPIES: int
 
     @staticmethod
     def missing(device: str, precision: str) -> str:

@@ -14,6 +14,8 @@ TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Eager:
+    COPIES = 0
+
     @staticmethod
     def missing(device: str, precision: str) -> str:
         if precision not in TYPES:

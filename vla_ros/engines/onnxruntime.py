@@ -20,6 +20,8 @@ LARGE = 1_500_000_000  # bytes of weights; from here on they lie beside the grap
 
 
 class OnnxRuntime:
+    COPIES = 2
+
     @staticmethod
     def missing(device: str, precision: str) -> str:
         if lacks := lacking(*NEEDED):

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from vla_ros.core.machine import free_memory, room
 from vla_ros.core.registry import lookup
 from vla_ros.engines import ENGINES, PRECISIONS
 from vla_ros.engines.base import Engine, Part
@@ -100,6 +101,10 @@ def prepare(part: Part, wish: Wish, say: Callable[[str], None] = lambda text: No
 def _obtain(part: Part, name: str, kind: Any, precision: str, wish: Wish, say: Callable[[str], None],
             notes: list[str]) -> Ready:
     began, place = time.monotonic(), wish.place
+    weights = sum(one.nbytes for one in part.module.state_dict().values())
+    room(f"{part.name} on {name}", kind.COPIES * weights, free_memory())
+    if torch.device(place).type == "cuda":
+        room(f"{part.name} on {name}", weights, torch.cuda.mem_get_info(place)[0])
 
     def build(folder: Path) -> Mapping[str, Any]:
         say(f"building engine {name} ({precision}) for {part.name}")

@@ -21,6 +21,8 @@ WORKSPACE = 1 << 30  # bytes
 
 
 class TensorRT:
+    COPIES = 2
+
     @staticmethod
     def missing(device: str, precision: str) -> str:
         if lacks := lacking(*NEEDED):

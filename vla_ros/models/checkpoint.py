@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vla_ros.core.machine import free_memory, room
 from vla_ros.core.registry import lookup
 from vla_ros.models import TOKENIZERS, build
 from vla_ros.models.config import VLAConfig
@@ -29,6 +30,8 @@ from vla_ros.models.vla import VLA
 
 CONFIG, WEIGHTS, STATISTICS = "config.json", "model.safetensors", "statistics.json"
 EXAMPLES = "examples.safetensors"  # models/examples.py writes and reads them
+# How often the file's size is taken while it is loaded: by the weights that it has, and by those that it is built with.
+TAKES = {"none": 2, "static": 2, "int8": 6, "int4": 8}
 TOKENIZER_HASH = "tokenizer"  # in the weights' metadata: what they were trained with
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
@@ -88,6 +91,7 @@ def from_pretrained(folder: str | Path, device: str = "cpu") -> VLA:
     folder."""
     folder = Path(folder)
     config = read_config(folder)
+    room(f"the checkpoint {folder}", TAKES[config.quantization] * (folder / WEIGHTS).stat().st_size, free_memory())
     tokenizer = _load_tokenizer(folder, config)
     statistics = _read_json(folder / STATISTICS)
     with warnings.catch_warnings():
