@@ -1,7 +1,7 @@
 """`vla bench policy`: what a model takes on each engine of this machine, beside the plain ways of today.
 
-Every way runs in processes of its own, in turns, backwards every other round, one thread each. A picture of 640 x 480
-goes in and an action chunk comes out; the words are known, but in the plain ways, which read them with each picture.
+Every way runs in processes of its own, in turns, backwards every other round, on as many threads. A picture of 640 x
+480 goes in and an action chunk comes out; the words are known, but in the plain ways, which read them each time.
 """
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--engines", nargs="+", help="which (default: all that this machine can run)")
     parser.add_argument("--runs", type=int, default=60, help="measured in each round (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="the ways take turns so often (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of each way (default %(default)s, as the policy's)")
     parser.add_argument("--json", metavar="FILE", help="write the result there too")
     parser.add_argument("--out", metavar="PAGE", help="write the tables there, as Markdown, and a picture beside it")
     given = parser.parse_args(list(argv))
-    for name in ("runs", "rounds"):
+    for name in ("runs", "rounds", "threads"):
         if getattr(given, name) < 1:
             raise ValueError(f"--{name} is {getattr(given, name)}; give 1 or more")
     return given
@@ -55,7 +56,8 @@ def run(argv: Sequence[str]) -> int:
     """0: every way ran; 1: not all."""
     given = arguments_of(argv)
     report: dict[str, Any] = {"bench": "policy", "cores": os.cpu_count(), "load_before": list(os.getloadavg()),
-                              "runs": given.runs, "rounds": given.rounds, "configs": {}, "problems": []}
+                              "threads": given.threads, "runs": given.runs, "rounds": given.rounds, "configs": {},
+                              "problems": []}
     with tempfile.TemporaryDirectory(prefix="vla_bench_engines_") as cache:
         for config in given.configs:
             ways = ways_of(config, given.engines)
@@ -64,7 +66,8 @@ def run(argv: Sequence[str]) -> int:
                 for way in ways[::-1 if number % 2 else 1]:
                     print(f"{config}: {' '.join(way)}, {'first start' if not number else f'round {number}'}",
                           file=sys.stderr, flush=True)
-                    one = _trial(config, *way, given.runs if number else 1, cache, report["problems"])
+                    arguments = [config, *way, str(given.runs if number else 1), cache, str(given.threads)]
+                    one = _trial(arguments, report["problems"])
                     if one:
                         rounds[way].append(one)
             found = {" ".join(way): _together(done) for way, done in rounds.items() if len(done) > 1}
@@ -82,11 +85,11 @@ def run(argv: Sequence[str]) -> int:
     return 1 if report["problems"] else 0
 
 
-def _trial(config: str, way: str, precision: str, runs: int, cache: str, problems: list[str]) -> dict[str, Any] | None:
-    done = subprocess.run([sys.executable, "-m", "vla_ros.tools.bench.policy_trial", config, way, precision, str(runs),
-                           cache], capture_output=True, text=True)
+def _trial(arguments: Sequence[str], problems: list[str]) -> dict[str, Any] | None:
+    done = subprocess.run([sys.executable, "-m", "vla_ros.tools.bench.policy_trial", *arguments], capture_output=True,
+                          text=True)
     if done.returncode:
-        problems.append(f"{config} {way} {precision}: {(done.stderr.strip().splitlines() or ['it ended'])[-1][:300]}")
+        problems.append(f"{' '.join(arguments[:3])}: {done.stderr.strip()[-300:] or 'it ended'}")
         return None
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -81,9 +81,9 @@ def write(report: dict[str, Any], page: Path, command: Sequence[str]) -> None:
 
     before, after = (report[f"load_{when}"][0] for when in ("before", "after"))
     lines = ["# What a policy takes on each engine", "",
-             f"`{' '.join(command)}` wrote this page, on {report['cores']} cores ({chip(Wish().place)}), one thread "
-             f"each; load average {before:.1f} before and {after:.1f} after. Medians of {report['rounds']} rounds of "
-             f"{report['runs']} runs, the ways in turns. Units: {UNITS}.",
+             f"`{' '.join(command)}` wrote this page, on {report['cores']} cores ({chip(Wish().place)}), "
+             f"{report['threads']} thread(s) each; load average {before:.1f} before and {after:.1f} after. Medians of "
+             f"{report['rounds']} rounds of {report['runs']} runs, the ways in turns. Units: {UNITS}.",
              "", f"![the same as a picture]({page.with_suffix('.png').name})"]
     rule = "|---|" + "---:|" * (len(COLUMNS) - 1)
     for config, ways in report["configs"].items():
