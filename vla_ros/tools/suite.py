@@ -112,7 +112,7 @@ class Suite:
             raise Failed(f"the suite was not up after {START_SECONDS:g} s: {', '.join(missing) or 'no one listens'}; "
                          f"see {logs}")
         self._view.say("all nodes are active", "green")
-        if self.wait(lambda: bool(self.inference().get("policy")), 3.0):  # it says so every second
+        if self.wait(lambda: self.inference().get("policy", "none") != "none", 3.0):  # it says so every second
             engine = self.inference().get("engine")
             self._view.say(f"{self.inference()['policy']} drives{f', on {engine}' if engine else ''}")
 
