@@ -66,6 +66,7 @@ class Suite:
         self.states = NodeStates(node)
         self._group, self._view, self._interrupt = group, view, interrupt
         self._phase = "starting"
+        self._introduced = False
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Whether `condition` came true within `seconds`."""
@@ -75,6 +76,7 @@ class Suite:
             for line in self._group.poll():
                 self.deaths.append(line)
                 self._view.say(f"  {line}", "yellow")
+            self._introduce()
             if self._group.returncode(SIMULATOR) is not None:
                 raise Failed(f"the {self.deaths[-1]}; see its log")  # started again, it is another world
             if condition():
@@ -112,9 +114,13 @@ class Suite:
             raise Failed(f"the suite was not up after {START_SECONDS:g} s: {', '.join(missing) or 'no one listens'}; "
                          f"see {logs}")
         self._view.say("all nodes are active", "green")
-        if self.wait(lambda: self.inference().get("policy", "none") != "none", 3.0):  # it says so every second
-            engine = self.inference().get("engine")
-            self._view.say(f"{self.inference()['policy']} drives{f', on {engine}' if engine else ''}")
+
+    def _introduce(self) -> None:
+        """Say which policy drives, and on what, as soon as inference does."""
+        policy, engine = (self.inference().get(name, "") for name in ("policy", "engine"))
+        if policy not in ("", "none") and not self._introduced:
+            self._introduced = True
+            self._view.say(f"{policy} drives{f', on {engine}' if engine else ''}")
 
     def inference(self) -> dict[str, str]:
         """What inference last said of itself: `policy`, and the `engine` that it runs on where it has one."""
