@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 NANOSECONDS = 1_000_000_000
 
+VELOCITIES = ("linear.", "angular.")  # how the names of velocities begin
+
 Image = NDArray[np.uint8]  # height x width x 3, rgb8
 
 

@@ -12,6 +12,7 @@ from vla_ros.models.checkpoint import EXAMPLES
 from vla_ros.models.lexicon import LENGTH
 from vla_ros.models.vla import VLA
 
+KEPT = 8  # by a training
 NOISE = 4  # made up where a checkpoint has none
 
 

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from vla_ros.models import PACKED
+
 LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)
 SMALLEST = 1024  # numbers in a weight that is worth it
 GROUP = 32  # weights of a row that share a scale at 4 bits
@@ -55,8 +57,8 @@ def quantize_weights(model: nn.Module, kind: str) -> list[str]:
 
     `kind` is int8 or int4. Raises ValueError for another, or where no layer has many.
     """
-    if kind not in ("int8", "int4"):
-        raise ValueError(f"weights are kept in int8 or int4, not in {kind!r}")
+    if kind not in PACKED:
+        raise ValueError(f"weights are kept in {' or '.join(PACKED)}, not in {kind!r}")
     found = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, LAYERS)
              and layer.weight.numel() >= SMALLEST and not parametrize.is_parametrized(layer)]
     if not found:

@@ -101,8 +101,10 @@ def estimate(config: VLAConfig, batch: int = 1, length: int = 20) -> Estimate:
     model = meta(config)
     parameters = {name: sum(one.numel() for one in part.parameters()) for name, part in (
         ("vision", model.vision), ("language", model.language), ("all", model))}
-    inference = {name: Use(weights(config, name), activations(packed(config, name), batch, length))
-                 for name in PRECISIONS}
+    inference = {}
+    for name in PRECISIONS:
+        kept = packed(config, name)
+        inference[name] = Use(_bytes(kept), activations(kept, batch, length))
     learning = meta(config, torch.float32).train()
     optimizer, step = adamw(learning)
     gradients = sum(one.nbytes for one in learning.parameters())
@@ -131,7 +133,11 @@ def packed(config: VLAConfig, precision: str) -> VLA:
 
 def weights(config: VLAConfig, precision: str) -> int:
     """Bytes of parameters and buffers."""
-    return held(tensor for _, tensor in _state(packed(config, precision)))
+    return _bytes(packed(config, precision))
+
+
+def _bytes(model: nn.Module) -> int:
+    return held(tensor for _, tensor in _state(model))
 
 
 def held(tensors: Iterable[Tensor]) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.types import ActionChunk, Observation, to_nanoseconds
+from vla_ros.core.types import VELOCITIES, ActionChunk, Observation, to_nanoseconds
 from vla_ros.policies.base import PolicySpec
 from vla_ros.policies.progress import SCALES, Progress
 
@@ -32,7 +32,6 @@ STILL = (0.02, 0.03)  # m/s, rad/s: the model never means less than this, and a 
 SEARCH_MOST = 2 * math.pi + 0.6  # rad turned without seeing the target until the policy gives up
 NONSENSE = 0.9  # how sure the model must be that words say nothing until they are refused
 BOX_CHANNELS = ("linear.x", "angular.z", "gripper")
-VELOCITIES = ("linear.", "angular.")  # channels that stand at 0; another one holds where it is
 
 
 def look(model: VLA, pictures: Sequence[NDArray[np.uint8]], read: tuple[Tensor, Tensor, Tensor],

@@ -79,8 +79,8 @@ def show(report: dict[str, Any], what: str) -> None:
         table.add_column(column, justify="right" if column else "left")
     for name, text in ROWS.items():
         table.add_row(name, *(text(one) for one in report["figures"].values()))
-    for one in [report["success"]] if report["success"] else []:
-        table.add_row("episodes done", *(_rate(found) for found in one.values()))
+    if report["success"]:
+        table.add_row("episodes done", *map(_rate, report["success"].values()))
     console = Console(width=None if Console().is_terminal else 120)
     console.print(table)
     for name, found in report["success"].items():

@@ -59,9 +59,8 @@ class Try:
     intent: Intent
     text: str
     start: WorldState
-    lacking: float
     progress: Progress
-    episode: Episode = field(default_factory=Episode)
+    episode: Episode
     chunk: ActionChunk | None = None
     settled: int = 0
     idle: int = 0
@@ -120,9 +119,8 @@ class Arena:
         now = one.world.state()
         verdict = judge(one.intent, one.start, now)
         # Of all conditions together: the worst alone would let a robot that still has to turn drive where it likes.
-        gained = one.lacking - verdict.lacking - self.reward.time * PERIOD
-        one.lacking = verdict.lacking
-        one.episode.lacking.append(one.lacking)
+        gained = one.episode.lacking[-1] - verdict.lacking - self.reward.time * PERIOD
+        one.episode.lacking.append(verdict.lacking)
         one.settled = one.settled + 1 if verdict.done else 0
         still = abs(now.linear) < STILL_LINEAR and abs(now.angular) < STILL_ANGULAR and not verdict.done
         one.idle = max(0, one.idle + (1 if still else -1))  # noise moves a robot that means to stand, now and then
@@ -164,8 +162,7 @@ def _begin(world: World, task: str, rng: np.random.Generator) -> Try:
         world.place_gripper(0.0)
         progress.command = 0.0
     start = world.state()
-    lacking = judge(intent, start, start).lacking
-    return Try(world, intent, text, start, lacking, progress, Episode(lacking=[lacking]))
+    return Try(world, intent, text, start, progress, Episode(lacking=[judge(intent, start, start).lacking]))
 
 
 def success(model: VLA, episodes: int, seed: int) -> float:

@@ -38,7 +38,6 @@ UNCLEAR_WEIGHT = 0.03
 DRIVEN_SEED = 10_000  # placed parts have seeds below, driven ones from here on
 ROUND_SEEDS = 100  # apart
 CHECK_SEED = 90_000
-EXAMPLES = 8  # pictures beside the policy
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ def train_box(recipe: Recipe, out: Path, *, resume: bool = False, workers: int =
 def _keep_examples(source: Pictures, policy: Path) -> None:
     """A few of the pictures that the policy met, with words: engines are compared on them."""
     album, config = source.album, source.config
-    rows = np.linspace(0, len(album) - 1, EXAMPLES).astype(np.int64)
+    rows = np.linspace(0, len(album) - 1, examples.KEPT).astype(np.int64)
     batch, _ = label(np.random.default_rng(0), album.tables, rows, 1, source.grid, config.steps, config.step,
                      album.pictures(rows))
     examples.save(policy, (batch.pixels * 255).round().byte().permute(0, 2, 3, 1), batch.ids, batch.state)

@@ -27,7 +27,6 @@ from vla_ros.training.statistics import Normaliser
 from vla_ros.training.trainer import Trainer
 
 WEIGHTS = {"action": 1.0, "task": 0.1, "plan": 0.1}
-EXAMPLES = 8  # observations kept with the policy: its engines are compared on them
 DONE_SECONDS = 0.5  # the end of an episode in which its task counts as done
 HELD_OUT, CHECKS = 0.1, 8  # share of the episodes that are not learnt, batches of them at an evaluation
 MARGIN = 0.05  # of a channel's range, beyond what was demonstrated, in a config made for a dataset
@@ -205,7 +204,7 @@ def clone(data: Path, out: Path, settings: Settings, *, config: VLAConfig | None
                       evaluate=_checker(source) if len(source.checked) else None)
     trainer.run()
     trainer.export(out / "policy")
-    seen = source.of(source.learnt[np.linspace(0, len(source.learnt) - 1, EXAMPLES).astype(np.int64)])
+    seen = source.of(source.learnt[np.linspace(0, len(source.learnt) - 1, examples.KEPT).astype(np.int64)])
     examples.save(out / "policy", seen.pixels.permute(0, 2, 3, 1), seen.ids, seen.state)
     return trainer
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vla_ros.core.types import NANOSECONDS, Observation
+from vla_ros.core.types import NANOSECONDS, VELOCITIES, Observation
 from vla_ros.training.lerobot_layout import DatasetSpec
 from vla_ros.training.lerobot_write import DatasetWriter, new_folder
 
@@ -115,7 +115,7 @@ class LiveRecorder:
 
     def _moves(self, values: Mapping[str, float]) -> bool:
         """Velocities that are not zero, positions that are not where they were."""
-        return any(abs(value if name.startswith(("linear.", "angular.")) else value - self._before.get(name, math.inf))
+        return any(abs(value if name.startswith(VELOCITIES) else value - self._before.get(name, math.inf))
                    > STILL for name, value in values.items())
 
     def _write(self, times: int) -> None:

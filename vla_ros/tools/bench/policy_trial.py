@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -106,8 +107,7 @@ def on_engine(vla: VLA, given: dict[str, Tensor], key: str, wish: Wish, runs: in
     for name, part in (("vision", Part("vision", seeing, ("picture",), ("vision",), pictures, key)), (
             "fusion and action", Part("action", deciding, ("vision", *acting.inputs[1:]), acting.outputs, seen, key))):
         with suppress(ValueError):  # a half may differ by more than the whole, which is what runs
-            half = prepare(part, wish)
-            stages[name] = timed(lambda: half.engine(*part.examples[0]), runs)  # noqa: B023
+            stages[name] = timed(partial(prepare(part, wish).engine, *part.examples[0]), runs)
     if language and reading:
         known = {TEXT: language.engine(*reading.examples[0])}
         stages |= {"language, miss": timed(lambda: language.engine(*reading.examples[0]), runs),
