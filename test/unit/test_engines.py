@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch", reason="engines run torch's models")
 import fake_engines as fake  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from vla_ros.core.registry import lookup  # noqa: E402
 from vla_ros.engines import ENGINES, PRECISIONS  # noqa: E402
 from vla_ros.engines.base import Part  # noqa: E402
 from vla_ros.engines.cache import ENTRY, Cache, default_folder, key_of  # noqa: E402
@@ -63,14 +64,15 @@ def test_the_second_time_it_comes_from_the_cache(part: Part) -> None:
     assert str(again).startswith("good fp32, from the cache in 0.0") and first.notes == again.notes == []
 
 
-@pytest.mark.parametrize("change", ["key", "name", "shape", "outputs", "version", "engine"])
+@pytest.mark.parametrize("change", ["key", "name", "shape", "batch", "outputs", "version", "engine"])
 def test_whatever_it_depends_on_changed_it_is_built_anew(part: Part, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     prepare(part, wish("good"))
     if change == "version":
         monkeypatch.setattr(fake.Good, "version", "2")
     shorter = tuple((one[:, :4].repeat(2, 1), other.repeat(2, 1)) for one, other in part.examples)
     other = {"key": replace(part, key="weights-2"), "name": replace(part, name="thrice"),
-             "shape": replace(part, examples=shorter), "outputs": replace(part, outputs=("a", "b"))}.get(change, part)
+             "shape": replace(part, examples=shorter),
+             "batch": replace(part, batch=(1, 2)), "outputs": replace(part, outputs=("a", "b"))}.get(change, part)
     assert not prepare(other, wish("off" if change == "engine" else "good")).cached
     assert len(fake.Good.built) == 2
 
@@ -243,18 +245,49 @@ def test_another_shape_is_refused(part: Part) -> None:
         compare(part, lambda *inputs: tuple(one[:, :2] for one in part.module(*inputs)), "fp32")
 
 
+def test_one_that_is_right_about_single_rows_alone_is_refused(part: Part) -> None:
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(one * (1 if len(one) == 1 else 2) for one in part.module(*inputs))
+    assert compare(part, run, "fp32") == {"linear": 0.0, "sum": 0.0}
+    with pytest.raises(Differs, match="its .* differs"):
+        compare(replace(part, batch=(2, 3)), run, "fp32")
+
+
+@pytest.mark.parametrize("batch", [(0, 1), (2, 1), (-1, -1)])
+def test_a_batch_that_is_none_is_a_sentence(part: Part, batch: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"batch is \(.*\); give the rows that it is to be quickest with"):
+        replace(part, batch=batch)
+
+
+def test_examples_are_stacked_from_the_first_again(part: Part) -> None:
+    assert torch.equal(part.stacked(6)[1], torch.cat([example[1] for example in (*part.examples, part.examples[0])]))
+
+
 # -- the engines that are there ------------------------------------------------------------------------------
-@pytest.mark.parametrize(("engine", "precision"), [("eager", "fp32"), ("eager", "bf16"), ("onnxruntime", "fp32")])
-def test_a_real_engine_computes_what_the_model_does(part: Part, engine: str, precision: str) -> None:
-    if engine == "onnxruntime":
-        pytest.importorskip("onnxruntime")
-        pytest.importorskip("onnxscript")
+@pytest.mark.parametrize(("engine", "precision", "batch"), [
+    ("eager", "fp32", (1, 1)), ("eager", "bf16", (2, 3)), ("onnxruntime", "fp32", (1, 1)), ("onnxruntime", "fp32", (2, 3)),
+    ("onnxruntime", "int8", (1, 1)), ("inductor", "fp32", (2, 3))])
+def test_a_real_engine_computes_what_the_model_does(part: Part, engine: str, precision: str, batch: tuple[int, int]) -> None:
+    if why := lookup(ENGINES, engine, "engine").missing("cpu", precision):
+        pytest.skip(why)
+    part = replace(part, batch=batch)
     ready = prepare(part, wish(engine, precision=precision))
     assert (ready.name, ready.precision, ready.notes) == (engine, precision, [])
-    for example in part.examples:
-        for one, other in zip(ready.engine(*example), part.module(*example)):
-            assert torch.allclose(one, other, atol=TOLERANCE[precision] * 3)
+    for rows in range(1, batch[1] + 1):
+        given = part.stacked(rows)
+        for one, other in zip(ready.engine(*given), part.module(*given)):
+            assert one.shape == other.shape and torch.allclose(one, other, atol=TOLERANCE[precision] * 3)
     assert prepare(part, wish(engine, precision=precision)).cached
+    if engine == "inductor":
+        starts_without_the_compiler(next(default_folder().glob("*/part.pt2")).parent)
+
+
+def starts_without_the_compiler(folder: Path) -> None:
+    """Importing it takes seconds."""
+    start = ("import sys; from pathlib import Path; import torch; from vla_ros.engines.inductor import Inductor\n"
+             "Inductor(None, 'cpu', 'fp32', Path(sys.argv[1]))(torch.zeros(1, 4), torch.zeros(1, 4))\n"
+             "sys.exit('torch._inductor' in sys.modules)")
+    assert subprocess.run([sys.executable, "-c", start, str(folder)]).returncode == 0
 
 
 @pytest.mark.parametrize(("engine", "precision", "why"), [

@@ -17,7 +17,8 @@ class Part:
     """A piece of a model: `module` takes tensors named `inputs` and gives a tuple named `outputs`.
 
     `examples` are real inputs, one tuple each, all of the same shapes: engines are compiled for those, calibrated and
-    compared on them. `key` stands for the config and the weights.
+    compared on them. `key` stands for the config and the weights. With a `batch` of (8, 16) it takes 1 to 16 examples
+    at once, stacked, and is quickest with 8; with one of (1, 1), what an example has.
     """
 
     name: str
@@ -26,6 +27,18 @@ class Part:
     outputs: tuple[str, ...]
     examples: tuple[tuple[Tensor, ...], ...]
     key: str
+    batch: tuple[int, int] = (1, 1)
+
+    def __post_init__(self) -> None:
+        best, most = self.batch
+        if not 1 <= best <= most:
+            raise ValueError(f"batch is {self.batch}; give the rows that it is to be quickest with, 1 or more, and the "
+                             "most rows, no fewer")
+
+    def stacked(self, rows: int) -> tuple[Tensor, ...]:
+        """So many of the examples as one input, from the first again where there are fewer."""
+        chosen = [self.examples[row % len(self.examples)] for row in range(rows)]
+        return tuple(torch.cat(column) for column in zip(*chosen))
 
 
 class Engine(Protocol):

@@ -80,9 +80,10 @@ class Compiled:
                 "reading saved (ms)": f"{1e3 * saved:.1f}"}
 
 
-def parts_of(vla: VLA, given: Mapping[str, Tensor], key: str) -> tuple[Part | None, Part]:
+def parts_of(vla: VLA, given: Mapping[str, Tensor], key: str, batch: tuple[int, int] = (1, 1)
+             ) -> tuple[Part | None, Part]:
     """The language stage (None where words cannot be read without the picture), and vision and action, with the rows of
-    `given` (picture, ids, mask, state) as examples."""
+    `given` (picture, ids, mask, state) as examples. `batch` as a Part's."""
     reading, acting = None if vla.reads_vision else Reading(vla), Acting(vla)
     if reading:
         with torch.inference_mode():
@@ -90,7 +91,7 @@ def parts_of(vla: VLA, given: Mapping[str, Tensor], key: str) -> tuple[Part | No
 
     def part(name: str, module: Reading | Acting, inputs: tuple[str, ...]) -> Part:
         rows = tuple(tuple(given[one][row: row + 1].clone() for one in inputs) for row in range(len(given["ids"])))
-        return Part(name, module.eval(), inputs, module.outputs, rows, key)
+        return Part(name, module.eval(), inputs, module.outputs, rows, key, batch)
     words = part("language", reading, ("ids", "mask")) if reading else None
     return words, part("vision and action", acting, acting.inputs)
 

@@ -13,7 +13,7 @@ from vla_ros.models.quantized import is_packed, unpack
 
 
 class Cast(nn.Module):
-    """The module with weights of one type, fp32 outside."""
+    """The module with weights of one type, fp32 outside; any number of inputs."""
 
     def __init__(self, module: nn.Module, kind: torch.dtype) -> None:
         super().__init__()
@@ -25,11 +25,35 @@ class Cast(nn.Module):
 
 
 def exported(part: Part, device: str = "cpu", kind: torch.dtype = torch.float32) -> ExportedProgram:
-    """The part's graph for the shapes of its examples; packed weights are plain ones in it. Raises what torch.export
-    does where it is none."""
+    """The part's graph for the shapes of its examples, and its batch; packed weights are plain ones in it. Raises what
+    torch.export does where it is none."""
     module = part.module
     if kind != torch.float32 or device != "cpu" or is_packed(module):
-        module = Cast(unpack(copy.deepcopy(module)), kind).to(device)
+        module = unpack(copy.deepcopy(module))
+    return _graph(Cast(module, kind), part, device)
+
+
+def calibrated(part: Part, device: str, precision: str) -> ExportedProgram:
+    """The same in int8 or fp8: layers' weights and inputs are rounded as ModelOpt does, to the ranges that the part's
+    examples have."""
+    import modelopt.torch.quantization as ptq
+    from modelopt.torch.quantization.utils import export_torch_mode
+
+    def run(module: nn.Module) -> None:
+        for example in part.examples:
+            module(*(one.to(device) for one in example))
+
+    module = Cast(unpack(copy.deepcopy(part.module)), torch.float32).to(device)
+    with torch.no_grad():
+        ptq.quantize(module, {"int8": ptq.INT8_DEFAULT_CFG, "fp8": ptq.FP8_DEFAULT_CFG}[precision], forward_loop=run)
+    with export_torch_mode():
+        return _graph(module, part, device)
+
+
+def _graph(module: nn.Module, part: Part, device: str) -> ExportedProgram:
+    most = part.batch[1]
+    given = tuple(one.to(device) for one in part.stacked(min(most, 2)))  # of one row, its graph would be for one alone
+    rows = {0: torch.export.Dim("batch", min=1, max=most)} if most > 1 else None
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
-        return torch.export.export(module.eval(), tuple(one.to(device) for one in part.examples[0]))
+        return torch.export.export(module.to(device).eval(), given, dynamic_shapes=(tuple(rows for _ in given),))

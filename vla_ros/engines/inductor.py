@@ -35,10 +35,10 @@ class Inductor:
         aoti_compile_and_package(exported(part, device, TYPES[precision]), package_path=str(folder / FILE))
 
     def __init__(self, part: Part, device: str, precision: str, folder: Path) -> None:
-        from torch._inductor import aoti_load_package
-
-        self._device, self._run = device, aoti_load_package(str(folder / FILE))
+        # What aoti_load_package comes to. That one imports the compiler first, which takes seconds at every start.
+        self._device, self._loaded = device, torch._C._aoti.AOTIModelPackageLoader(
+            str(folder / FILE), "model", False, 1, -1)  # its defaults: one runner, on the current device
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         with torch.inference_mode():
-            return tuple(one.float().cpu() for one in self._run(*(one.to(self._device) for one in inputs)))
+            return tuple(one.float().cpu() for one in self._loaded.run([one.to(self._device) for one in inputs]))

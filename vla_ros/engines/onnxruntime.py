@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from torch import Tensor
 from vla_ros.engines.base import Part, lacking, versions_of
 from vla_ros.engines.export import exported
 
-FILE = "part.onnx"
+FILE = "part.onnx"  # as ONNX Runtime wants it on this processor
+WEIGHTS = "part.weights"  # its weights, which a start maps into memory and need not read
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
-LARGE = 1_500_000_000  # bytes of weights; from here on they lie beside the graph, whose file holds 2 GB at most
+LARGE = 1_500_000_000  # bytes of weights; from here on they lie beside an exported graph, whose file holds 2 GB at most
 
 
 class OnnxRuntime:
@@ -37,29 +39,40 @@ class OnnxRuntime:
     @staticmethod
     def build(part: Part, device: str, precision: str, folder: Path) -> None:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of a vision library that nobody asked for
-        path = folder / FILE
         graph = exported(part)
         large = sum(one.nbytes for one in graph.state_dict.values()) > LARGE
         if large and precision == "int8":
             raise ValueError(f"int8 is for models of less than {LARGE / 1e9:.2g} GB of weights")
-        with warnings.catch_warnings():
+        with TemporaryDirectory(dir=folder) as place, warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
-            torch.onnx.export(graph, part.examples[0], str(path), dynamo=True, input_names=list(part.inputs),
+            path = Path(place) / FILE
+            torch.onnx.export(graph, graph.example_inputs[0], str(path), dynamo=True, input_names=list(part.inputs),
                               output_names=list(part.outputs), external_data=large, verbose=False)
-        if precision == "int8":
-            _quantize(part, path)
+            if precision == "int8":
+                _quantize(part, path)
+            _session(path, folder / FILE)
 
     def __init__(self, part: Part, device: str, precision: str, folder: Path) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        self._inputs = part.inputs
-        self._session = onnxruntime.InferenceSession(str(folder / FILE), options, providers=["CPUExecutionProvider"])
+        self._inputs, self._session = part.inputs, _session(folder / FILE)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         given = {name: one.numpy() for name, one in zip(self._inputs, inputs)}
         return tuple(map(torch.from_numpy, self._session.run(None, given)))
+
+
+def _session(path: Path, out: Path | None = None) -> Any:
+    """Of a graph that was optimized before; or of one that is optimized now and written to `out`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    if out:
+        options.optimized_model_filepath = str(out)
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
+        options.log_severity_level = 3  # it warns that the file is for this kind of processor, as the cache's key says
+    else:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _without_weights(path: Path) -> list[str]:

@@ -34,7 +34,8 @@ def compare(part: Part, run: Callable[..., Sequence[Tensor]], precision: str) ->
 
 
 def _gathered(part: Part, run: Callable[..., Sequence[Tensor]]) -> list[Tensor]:
-    """Each output, over all examples."""
+    """Each output, over all examples, one by one; where more go at once, so many as well."""
     with torch.inference_mode():
         outputs = [run(*example) for example in part.examples]
+        outputs += [run(*part.stacked(part.batch[1]))] if part.batch[1] > 1 else []
     return [torch.cat([one.float() for one in each]) for each in zip(*outputs)]

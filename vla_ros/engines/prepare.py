@@ -20,9 +20,9 @@ from vla_ros.engines.cache import Cache, default_folder, key_of
 from vla_ros.engines.parity import Differs, compare
 
 AUTO = {"cpu": ("onnxruntime",), "cuda": ("tensorrt", "inductor")}  # what is best where it is there; then the fallbacks
-LAYOUT = 1  # of an entry; another number and old ones are built anew
+LAYOUT = 2  # of an entry; another number and old ones are built anew
 MANY = 4_000_000_000  # bytes
-WARM = 3  # runs before it is ready
+WARM = 2  # runs before it is ready
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,9 @@ def _obtain(part: Part, name: str, kind: Any, precision: str, wish: Wish, say: C
         if "refused" in entry:
             raise Differs(entry["refused"])
         engine = kind(part, place, precision, folder)
-        for _ in range(WARM):
-            engine(*part.examples[0])
+        for rows in dict.fromkeys((1, *part.batch)):
+            for _ in range(WARM):
+                engine(*part.stacked(rows))
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         return Ready(engine, name, precision, cached, time.monotonic() - began, max(entry["difference"].values()), size)
 
@@ -156,7 +157,8 @@ def _depends(part: Part, name: str, kind: Any, precision: str, device: str) -> d
     shapes = [(str(one.dtype), *one.shape) for one in part.examples[0]]
     return {"layout": LAYOUT, "part": part.name, "key": part.key, "engine": name, "precision": precision,
             "versions": dict(kind.versions()), "device": device, "chip": chip(device),
-            "threads": torch.get_num_threads(), "shapes": shapes, "outputs": part.outputs}
+            "threads": torch.get_num_threads(), "shapes": shapes, "batch": part.batch,
+            "outputs": part.outputs}
 
 
 def chip(device: str) -> str:

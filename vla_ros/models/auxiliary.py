@@ -49,7 +49,8 @@ class Auxiliary(nn.Module):
     def match(self, vision: Tensor, pooled: Tensor) -> Tensor:
         """How well each cell is what the words name, BM x N for M instructions a picture: the logarithm of how likely
         it has their colour and their shape; 0 where they name none."""
-        colour, shape = (word.softmax(-1)[:, :-1].unflatten(0, (len(vision), -1)) @ cell.log_softmax(-1)[..., :-1].mT
+        pictures = vision.shape[0]  # len() would fix the batch of an exported graph
+        colour, shape = (word.softmax(-1)[:, :-1].unflatten(0, (pictures, -1)) @ cell.log_softmax(-1)[..., :-1].mT
                          for cell, word in zip(self.stands(vision), self.named(pooled)))
         return (colour + shape).flatten(0, 1)
 

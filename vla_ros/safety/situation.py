@@ -41,7 +41,7 @@ class Settings:
     period: int = 20_000_000
     measured_age: int = 300_000_000  # a measured position older than this is unknown
     instruction_limit: int = 120_000_000_000
-    repeat_limit: int = 10_000_000_000
+    repeat_limit: int = 20_000_000_000  # longer than a search takes that turns once around
     saturation_limit: int = 10_000_000_000
     seam_pause: int = 300_000_000
     sources: Mapping[str, int] = field(default_factory=dict)  # name -> the longest silence

@@ -30,10 +30,12 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=60, help="measured in each round (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="the ways take turns so often (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of each way (default %(default)s, as the policy's)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N",
+                        help="also N pictures at once, on an engine for 1 to 2 N (default: not)")
     parser.add_argument("--json", metavar="FILE", help="write the result there too")
     parser.add_argument("--out", metavar="PAGE", help="write the tables there, as Markdown, and a picture beside it")
     given = parser.parse_args(list(argv))
-    for name in ("runs", "rounds", "threads"):
+    for name in ("runs", "rounds", "threads", "batch"):
         if getattr(given, name) < 1:
             raise ValueError(f"--{name} is {getattr(given, name)}; give 1 or more")
     return given
@@ -66,7 +68,8 @@ def run(argv: Sequence[str]) -> int:
                 for way in ways[::-1 if number % 2 else 1]:
                     print(f"{config}: {' '.join(way)}, {'first start' if not number else f'round {number}'}",
                           file=sys.stderr, flush=True)
-                    arguments = [config, *way, str(given.runs if number else 1), cache, str(given.threads)]
+                    arguments = [config, *way, str(given.runs if number else 1), cache, str(given.threads),
+                                 str(given.batch)]
                     one = _trial(arguments, report["problems"])
                     if one:
                         rounds[way].append(one)

@@ -11,8 +11,8 @@ from rich.table import Table
 from vla_ros.tools.bench.policy import AIMS, title
 
 COLUMNS = ("way", "whole p50", "p95", "p99", "Hz", "preprocess", "vision", "fusion and action", "language, miss",
-           "language, hit", "copy in and out", "of plain", "of torch.compile", "first start", "next start",
-           "first picture", "peak", "difference")
+           "language, hit", "copy in and out", "one of a batch", "of plain", "of torch.compile", "first start",
+           "next start", "first picture", "peak", "difference")
 UNITS = ("ms; starts in s; the first picture after a start as a multiple of p50; the process' peak memory in MB (10^6 "
          "bytes); difference from the model, of its largest value")
 
@@ -28,7 +28,7 @@ def rows_of(ways: dict[str, dict[str, Any]]) -> list[list[str]]:
         difference = "–" if one["difference"] is None else f"{one['difference']:.1e}"
         rows.append([name, *(stage(one, "whole", share) for share in ("p50", "p95", "p99")),
                      f"{1e3 / one['stages']['whole']['p50']:.1f}",
-                     *(stage(one, name) for name in COLUMNS[5:11]), *shares, f"{one['cold']:.2f}", f"{one['warm']:.2f}",
+                     *(stage(one, name) for name in COLUMNS[5:12]), *shares, f"{one['cold']:.2f}", f"{one['warm']:.2f}",
                      *first, f"{one['peak'] / 1e6:.0f}", difference])
     return rows
 

@@ -1,6 +1,6 @@
 """One way to run one model, in a process of its own: how long each stage takes, the memory, the start.
 
-`python -m vla_ros.tools.bench.policy_trial CONFIG WAY PRECISION RUNS CACHE THREADS` prints one line of JSON.
+`python -m vla_ros.tools.bench.policy_trial CONFIG WAY PRECISION RUNS CACHE THREADS BATCH` prints one line of JSON.
 """
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ class Deciding(Seeing):
         return self.acting.decide(*given)
 
 
-def on_engine(vla: VLA, given: dict[str, Tensor], key: str, wish: Wish, runs: int) -> dict[str, Any]:
-    """Each stage by itself, and the whole of a picture whose words are known."""
+def on_engine(vla: VLA, given: dict[str, Tensor], key: str, wish: Wish, runs: int, batch: int) -> dict[str, Any]:
+    """Each stage by itself, and the whole of a picture whose words are known; and, of several at once, one's share."""
     reading, acting = parts_of(vla, given, key)
     began = time.monotonic()
     language, both = prepare(reading, wish) if reading else None, prepare(acting, wish)
@@ -112,6 +112,10 @@ def on_engine(vla: VLA, given: dict[str, Tensor], key: str, wish: Wish, runs: in
         known = {TEXT: language.engine(*reading.examples[0])}
         stages |= {"language, miss": timed(lambda: language.engine(*reading.examples[0]), runs),
                    "language, hit": timed(lambda: known[TEXT], runs)}
+    if batch > 1:
+        many = prepare(parts_of(vla, given, key, (batch, 2 * batch))[1], wish)
+        at_once = timed(partial(many.engine, *acting.stacked(batch)), runs)
+        stages["one of a batch"] = {share: taken / batch for share, taken in at_once.items()}
     if wish.place != "cpu":
         stages["copy in and out"] = timed(lambda: [one.to(wish.place).cpu() for one in (*pictures[0], *others)], runs)
     return {"stages": stages, "start": started, "cached": both.cached and (language is None or language.cached),
@@ -135,13 +139,13 @@ def plainly(vla: VLA, compiled: bool, runs: int) -> dict[str, Any]:
 
 
 def main(argv: list[str]) -> None:
-    name, way, precision, runs, cache, threads = argv
+    name, way, precision, runs, cache, threads, batch = argv
     torch.set_num_threads(int(threads))
     vla, given, key = model_of(name)
     if way in PLAIN:
         found = plainly(vla, way != "plain", int(runs))
     else:
-        found = on_engine(vla, given, key, Wish(way, precision, (), cache=cache), int(runs))
+        found = on_engine(vla, given, key, Wish(way, precision, (), cache=cache), int(runs), int(batch))
     found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps(found))
 
