@@ -282,6 +282,31 @@ def test_a_real_engine_computes_what_the_model_does(part: Part, engine: str, pre
         starts_without_the_compiler(next(default_folder().glob("*/part.pt2")).parent)
 
 
+class Small(nn.Module):
+    """A convolution of 1,843,200 multiply-adds, and a head with a 31st, a 32nd or a 33rd of that."""
+
+    def __init__(self, share: int) -> None:
+        super().__init__()
+        self.look, self.head = nn.Conv2d(8, 16, 4, 4), nn.Linear(16, 1_843_200 // 16 // share)
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        seen = self.look(picture)
+        return self.head(seen.mean((2, 3))), seen.flatten(2) @ seen.flatten(2).mT
+
+
+@pytest.mark.parametrize(("share", "packed"), [(31, ["conv", "linear"]), (32, ["conv", "linear"]), (33, ["conv"])])
+def test_int8_leaves_small_layers_and_products_without_weights_alone(tmp_path: Path, share: int, packed: list[str]) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    part = Part("small", Small(share).eval(), ("picture",), ("head", "product"), ((torch.rand(1, 8, 120, 120),),), "")
+    lookup(ENGINES, "onnxruntime", "engine").build(part, "cpu", "int8", tmp_path)  # type: ignore[attr-defined]
+    graph = onnx.load(str(tmp_path / "part.onnx"), load_external_data=False).graph
+    found = {"conv" for node in graph.node if node.op_type == "QLinearConv"}
+    found |= {"linear" for node in graph.node if node.op_type == "QGemm"}
+    assert sorted(found) == packed
+
+
 def starts_without_the_compiler(folder: Path) -> None:
     """Importing it takes seconds."""
     start = ("import sys; from pathlib import Path; import torch; from vla_ros.engines.inductor import Inductor\n"

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ FILE = "part.onnx"  # as ONNX Runtime wants it on this processor
 WEIGHTS = "part.weights"  # its weights, which a start maps into memory and need not read
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 LARGE = 1_500_000_000  # bytes of weights; from here on they lie beside an exported graph, whose file holds 2 GB at most
+QUANTIZED = ("Conv", "MatMul", "Gemm")
+SMALL = 32  # a layer with less than such a part of the largest one's arithmetic
 
 
 class OnnxRuntime:
@@ -75,13 +78,22 @@ def _session(path: Path, out: Path | None = None) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _without_weights(path: Path) -> list[str]:
-    """Products of two activations, as attention's: they lose more by 8 bits than they gain."""
+def _left_alone(path: Path) -> list[str]:
+    """Layers that stay as they are: small ones, as a head of one row, make most of the error and take none of the time.
+    So do products of two activations, as attention's, which have no weights at all."""
     import onnx
 
     graph = onnx.load(str(path)).graph
-    weights = {one.name for one in graph.initializer}
-    return [node.name for node in graph.node if node.op_type == "MatMul" and not weights.intersection(node.input)]
+    weights = {one.name: math.prod(one.dims) for one in graph.initializer if len(one.dims) > 1}
+    shapes = {one.name: [max(1, size.dim_value) for size in one.type.tensor_type.shape.dim]  # 0: the batch
+              for one in (*graph.value_info, *graph.output)}
+    work = {}  # multiply-adds
+    for node in graph.node:
+        if node.op_type in QUANTIZED:
+            shape = shapes[node.output[0]]
+            channels = shape[1 if node.op_type == "Conv" else -1]
+            work[node.name] = math.prod(shape) * max(weights.get(name, 0) for name in node.input) // channels
+    return [name for name, one in work.items() if one * SMALL < max(work.values())]
 
 
 def _quantize(part: Part, path: Path) -> None:
@@ -101,5 +113,5 @@ def _quantize(part: Part, path: Path) -> None:
     quant_pre_process(str(path), str(whole), skip_symbolic_shape=True)
     quantize_static(str(whole), str(path), Examples(), quant_format=QuantFormat.QDQ, per_channel=True,
                     activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                    op_types_to_quantize=["Conv", "MatMul", "Gemm"], nodes_to_exclude=_without_weights(whole))
+                    op_types_to_quantize=list(QUANTIZED), nodes_to_exclude=_left_alone(whole))
     whole.unlink()

@@ -20,7 +20,7 @@ from vla_ros.engines.cache import Cache, default_folder, key_of
 from vla_ros.engines.parity import Differs, compare
 
 AUTO = {"cpu": ("onnxruntime",), "cuda": ("tensorrt", "inductor")}  # what is best where it is there; then the fallbacks
-LAYOUT = 2  # of an entry; another number and old ones are built anew
+LAYOUT = 3  # of an entry; another number and old ones are built anew
 MANY = 4_000_000_000  # bytes
 WARM = 2  # runs before it is ready
 
