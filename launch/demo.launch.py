@@ -41,7 +41,7 @@ def generate_launch_description() -> LaunchDescription:
     )
     return LaunchDescription([
         DeclareLaunchArgument("policy", default_value=demo_policy()[0], description="the policy that drives"),
-        DeclareLaunchArgument("seed", default_value="0",
+        DeclareLaunchArgument("seed", default_value="3",  # a room with a red block
                               description="which room: the same seed, the same things in it"),
         nodes,  # first: it also sets the environment that the simulator needs
         simulator,

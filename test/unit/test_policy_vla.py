@@ -1,6 +1,7 @@
 """The policy that runs a VLA: what it refuses, when it holds, when it gives up, and what it says about itself."""
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import subprocess
@@ -186,11 +187,12 @@ def test_odometry_that_is_missing_is_a_sentence(policy: Vla) -> None:
         policy.predict(Observation(0, blind.command, blind.images, {"gripper_joint": 0.1}))
 
 
-def search(policy: Vla, pictures: int, step: float = 0.8) -> int:
+def search(policy: Vla, pictures: int, step: float = 0.8, generation: int = 1) -> int:
     """Pictures until it gives up, the robot turning by `step` (rad) from one to the next."""
     for count in range(pictures):
+        yaw = math.remainder(step * count, 2 * math.pi)
         try:
-            policy.predict(seen(count=count, **{"odom.yaw": math.remainder(step * count, 2 * math.pi)}))
+            policy.predict(seen(count=count, generation=generation, **{"odom.yaw": yaw}))
         except ValueError as problem:
             assert "turned a full circle and did not see what the words name" in str(problem)
             return count
@@ -200,10 +202,24 @@ def search(policy: Vla, pictures: int, step: float = 0.8) -> int:
 def test_it_gives_up_after_a_full_circle_without_the_target(tmp_path: Path) -> None:
     turning = policy_of(tmp_path / "turning", nowhere=9.0, actions=(0.0, 1.0, 3.0))
     assert search(turning, 12) == math.ceil(vla.SEARCH_MOST / 0.8) == 9
-    assert search(turning, 8) == 8  # and it begins again
+    assert search(turning, 8) == 0  # and stays with it
+    assert search(turning, 8, generation=2) == 8  # until it is told again
     assert search(policy_of(tmp_path / "sees", nowhere=-9.0, actions=(0.0, 1.0, 3.0)), 12) == 12
     assert search(policy_of(tmp_path / "drives", nowhere=9.0, actions=(1.0, 1.0, 3.0)), 12) == 12
     assert search(policy_of(tmp_path / "turns", task=STOP, nowhere=9.0, actions=(0.0, 1.0, 3.0)), 12) == 12
+
+
+@pytest.mark.parametrize(("running", "pictures"), [(SURE - 1, 9), (SURE, 30)])
+def test_a_glimpse_of_something_like_the_target_does_not_prolong_the_search(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: int, pictures: int) -> None:
+    policy = policy_of(tmp_path / "turning", nowhere=9.0, actions=(0.0, 1.0, 3.0))
+    act, count = policy._compiled.act, itertools.count()
+
+    def glimpse(*given: Any) -> Any:
+        here = torch.zeros(1) if next(count) % 5 < running else torch.ones(1)
+        return act(*given) | {"nowhere": here}
+    monkeypatch.setattr(policy._compiled, "act", glimpse)
+    assert search(policy, 30) == pictures
 
 
 # -- explain -------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from torch.export import ExportedProgram
 from vla_ros.engines.base import Part
 from vla_ros.models.quantized import is_packed, unpack
 
+SMALLEST = 1e-6  # range of an input or a weight that is always 0: a scale must not be
+
 
 class Cast(nn.Module):
     """The module with weights of one type, fp32 outside; any number of inputs."""
@@ -37,6 +39,7 @@ def calibrated(part: Part, device: str, precision: str) -> ExportedProgram:
     """The same in int8 or fp8: layers' weights and inputs are rounded as ModelOpt does, to the ranges that the part's
     examples have."""
     import modelopt.torch.quantization as ptq
+    from modelopt.torch.quantization.nn import TensorQuantizer
     from modelopt.torch.quantization.utils import export_torch_mode
 
     def run(module: nn.Module) -> None:
@@ -44,10 +47,22 @@ def calibrated(part: Part, device: str, precision: str) -> ExportedProgram:
             module(*(one.to(device) for one in example))
 
     module = Cast(unpack(copy.deepcopy(part.module)), torch.float32).to(device)
-    with torch.no_grad():
-        ptq.quantize(module, {"int8": ptq.INT8_DEFAULT_CFG, "fp8": ptq.FP8_DEFAULT_CFG}[precision], forward_loop=run)
-    with export_torch_mode():
-        return _graph(module, part, device)
+    quick = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # it would pass a transformer's layers by, and their ranges
+    try:
+        with torch.no_grad():
+            ptq.quantize(module, {"int8": ptq.INT8_DEFAULT_CFG, "fp8": ptq.FP8_DEFAULT_CFG}[precision],
+                         forward_loop=run)
+        for one in module.modules():
+            if isinstance(one, TensorQuantizer) and one.is_enabled:
+                if one.amax is None:
+                    one.disable()  # no example went through it, and TensorRT wants its scales beforehand
+                else:
+                    one.amax.clamp_(min=SMALLEST)
+        with export_torch_mode():
+            return _graph(module, part, device)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(quick)
 
 
 def _graph(module: nn.Module, part: Part, device: str) -> ExportedProgram:

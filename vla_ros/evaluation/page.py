@@ -165,7 +165,7 @@ def _nodes(found: Mapping[str, Any]) -> str:
 
 def _frames(found: Mapping[str, Any] | None) -> str:
     if not found:
-        return "<p>Not measured: this policy does not say what it sees (<code>explain</code>).</p>"
+        return "<p>Not measured: a policy is asked what it sees (<code>explain</code>) in the success episodes.</p>"
     seen, at, pairs = found["vision"], found["grounding"], found["alignment"]
     overlap = f"{text(seen['iou']['mean'])}, spread {text(seen['iou']['spread'])}, n = {seen['iou']['count']}"
     rows = [("objects recognised (colour and shape)", seen["objects"]), ("IoU of each object's cells", overlap),

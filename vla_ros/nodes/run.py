@@ -28,8 +28,8 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
     signals = {signal.SIGINT, signal.SIGTERM}
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # a terminal that is gone; with nohup it is ignored
         signals.add(signal.SIGHUP)
-    # Blocked before any thread starts, so that only sigwait below takes them: a Python handler would
-    # run only after the executor's wait in C returns.
+    # Blocked, so that only sigwait below takes them: a Python handler would run only after the executor's wait in C
+    # returns.
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job comes with it ignored
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
@@ -45,11 +45,14 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
     spinner = threading.Thread(target=_spin, args=(executor, failed), name="executor", daemon=True)
     spinner.start()
     signal.sigwait(signals)
-    node.leave()
+    for one in signals:  # a second one would find a library's thread, older than the block, and end us before we left
+        signal.signal(one, signal.SIG_IGN)
     # DDS says goodbye and gives its shared memory back as the interpreter ends; but whatever hangs from here on
     # (a callback, most likely) must not keep the process alive.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(5)
+    node.leave()
     signal.alarm(2)
     rclpy.try_shutdown()
     spinner.join(timeout=0.5)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vla_ros.core.types import VELOCITIES, ActionChunk, Observation, to_nanoseconds
 from vla_ros.policies.base import PolicySpec
-from vla_ros.policies.progress import SCALES, Progress
+from vla_ros.policies.progress import SCALES, SURE, Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -145,6 +145,7 @@ class Vla:
             if observation.command.text.strip():
                 self._read, self._wants_object = self._understood(observation.command.text)
             self._generation = observation.command.generation  # only now: bad words are refused every time
+        self._look_on()
         turned, config = self._progress.turned, self._model.config
         if follows(config):
             self._progress.move(observation.state)
@@ -156,7 +157,7 @@ class Vla:
             told = self._compiled.act(image, self._read, state)
             if self._looks:
                 rows = actions(told, [self._progress])[0]
-                self._search(float(told["nowhere"]) > 0.5, self._progress.turned - turned, rows)
+                self._search(self._progress.turned - turned, rows)
             else:
                 rows = told["actions"][0].numpy()
         return ActionChunk(observation.stamp, observation.command.generation, self._spec.channels, rows,
@@ -201,14 +202,19 @@ class Vla:
             raise ValueError(f"the words {text[:80]!r} say nothing that this policy can do; {EXAMPLES}")
         return read, int(task[:-1].argmax()) < OBJECT_TASKS
 
-    def _search(self, nowhere: bool, turned: float, rows: NDArray[np.float32]) -> None:
-        """Counts how far it turned without seeing what it looks for. Raises ValueError after a full circle."""
-        searching = nowhere and not rows[0, 0] and bool(rows[0, 1])
-        self._lost = self._lost + abs(turned) if searching and self._wants_object else 0.0
-        if self._lost > SEARCH_MOST:
+    def _search(self, turned: float, rows: NDArray[np.float32]) -> None:
+        """Counts how far it turned without seeing what it looks for; a glimpse is not seeing."""
+        if self._progress.seen >= SURE or rows[0, 0]:
             self._lost = 0.0
-            raise ValueError("the policy turned a full circle and did not see what the words name; bring it into view, "
-                             "or name another object")
+        elif self._wants_object and rows[0, 1]:
+            self._lost += abs(turned)
+        self._look_on()
+
+    def _look_on(self) -> None:
+        """Raises ValueError after a full circle, and then for every picture until it is told anew."""
+        if self._lost > SEARCH_MOST:
+            raise ValueError("the policy turned a full circle and did not see what the words name; bring it into view "
+                             "and say it again, or name another object")
 
 
 def _folder(options: Mapping[str, Any]) -> Path:

@@ -219,7 +219,8 @@ def torch_tensorrt(facts: Facts) -> Finding:
 
 def tensorrt(facts: Facts) -> Finding:
     how = ("Install JetPack's, and let the environment see the system's packages: sudo apt install nvidia-jetpack && "
-           "python3 -m venv --system-site-packages .venv" if jetson(facts) else "Install it: pip install tensorrt")
+           "python3 -m venv --system-site-packages .venv" if jetson(facts) else
+           "It comes with torch_tensorrt: pip install torch_tensorrt")
     return _part(facts, "tensorrt", nvidia(facts), how, "TensorRT")
 
 
