@@ -9,12 +9,12 @@ import pytest
 
 cv2 = pytest.importorskip("cv2", reason="color_servo needs OpenCV")
 
+from vla_ros.core.node_parameters import NODE_PARAMETERS  # noqa: E402
 from vla_ros.core.types import Command, Observation, to_nanoseconds  # noqa: E402
 from vla_ros.policies import make_policy, policy_spec  # noqa: E402
 from vla_ros.policies.blobs import _SOLIDS, SHAPES, Camera, find_blobs, shape_likelihoods  # noqa: E402
 from vla_ros.policies.color_servo import SPEED_MAX, TURN_MAX, ColorServo  # noqa: E402
 from vla_ros.policies.intent import parse  # noqa: E402
-from vla_ros.safety.situation import Settings  # noqa: E402
 
 CAMERA = Camera(320, 240, -0.05, 0.40, math.radians(30), math.radians(75))
 RGB = {"red": (200, 20, 20), "orange": (240, 110, 10), "yellow": (230, 200, 20), "green": (20, 150, 40),
@@ -159,7 +159,8 @@ def test_the_gate_lets_a_search_turn_all_around() -> None:
     with pytest.raises(ValueError, match="full circle"):
         for _ in range(300):
             yaw += float(drive.see(picture(), yaw=yaw)[0, 1]) * 0.08
-    assert 2 * math.pi < yaw and drive.stamp < Settings().repeat_limit
+    limit, = (one.default for one in NODE_PARAMETERS["safety_validator"] if one.name == "repeat_limit")
+    assert 2 * math.pi < yaw and drive.stamp < to_nanoseconds(limit)
 
 
 def test_it_stops_in_front_of_the_target_and_stays() -> None:

@@ -88,7 +88,7 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("clock_jump", 0.5, "a step of the ROS clock against the steady clock that stops", "s", 0.05, 60.0, live=True),
         P("clock_stall", 0.3, "a ROS clock that stands still for longer is held", "s", 0.02, 60.0, live=True),
         P("instruction_limit", 120.0, "an older instruction is held", "s", 0.1, 86400.0, live=True),
-        P("repeat_limit", 10.0, "the same moving action for changing pictures for longer is held; 0: never", "s", 0.0,
+        P("repeat_limit", 20.0, "the same moving action for changing pictures for longer is held; 0: never", "s", 0.0,
           3600.0, live=True),
         P("saturation_limit", 10.0, "actions over a limit for longer are held; 0: never", "s", 0.0, 3600.0, live=True),
         P("seam_pause", 0.3, "the hold after two chunks that do not fit together", "s", 0.0, 10.0, live=True),

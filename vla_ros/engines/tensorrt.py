@@ -45,7 +45,7 @@ class TensorRT:
         import tensorrt  # whose distribution is called after CUDA's version
 
         quantizes = () if lacking("modelopt") else ("nvidia-modelopt",)
-        return versions_of("torch_tensorrt", *quantizes) | {"tensorrt": tensorrt.__version__}
+        return dict(versions_of("torch_tensorrt", *quantizes)) | {"tensorrt": tensorrt.__version__}
 
     @staticmethod
     def build(part: Part, device: str, precision: str, folder: Path) -> None:
