@@ -1,5 +1,6 @@
 """Policy gradient: returns, advantages and gradients by hand, and a toy on which the return rises."""
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,15 +100,17 @@ def test_the_loss_pushes_towards_what_was_better_than_expected():
     actor = rl.Actor(Tiny(), 0.1).train()
     inputs = torch.tensor([[0.1, -0.3], [0.2, 0.2]])
     mean, value = actor(inputs)
-    chunks = mean.detach() + 0.03
+    chunks = mean.detach() + torch.tensor([0.03, 0.05])[:, None, None]
     batch = rl.RolloutBatch(inputs, chunks, torch.tensor([1.0, -1.0]), inputs[:0], chunks[:0], *torch.zeros(3))
     parts = rl.policy_loss(actor, batch)
-    advantage = batch.returns - value.detach()
+    advantage = rl.normalised(batch.returns - value.detach())
     torch.testing.assert_close(parts["policy"], -(actor.log_probability(mean, chunks) * advantage).mean())
     torch.testing.assert_close(parts["value"], (value - batch.returns).square().mean())
     mean_gradient, = torch.autograd.grad(-(actor.log_probability(mean, chunks) * advantage).mean(), mean)
     pull = -mean_gradient[:, 0, 0]  # where the mean would go
     assert torch.equal(pull.sign(), advantage.sign())  # towards the action done where it was better
+    off = replace(batch, returns=batch.returns + 3.0)
+    torch.testing.assert_close(rl.policy_loss(actor, off)["policy"], parts["policy"])  # all alike better says nothing
 
 
 def test_only_trunk_and_heads_learn_and_values_do_not_pull_at_the_trunk():

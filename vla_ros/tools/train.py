@@ -15,7 +15,8 @@ RECIPES = ("box", "clone", "reinforce")
 # What belongs to one recipe only: option -> recipes, so that a wrong one is refused instead of ignored.
 ONLY = {"data": ("clone",), "config": ("clone",), "camera": ("clone",), "lora": ("clone",), "recompute": ("clone",),
         "batch": ("clone",), "accumulate": ("clone",), "checkpoint": ("reinforce",), "task": ("reinforce",),
-        "episodes": ("reinforce",), "smoke": ("box",), "workers": ("box",), "learning_rate": ("clone", "reinforce")}
+        "episodes": ("reinforce",), "discount": ("reinforce",), "smoke": ("box",), "workers": ("box",),
+        "learning_rate": ("clone", "reinforce")}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     reinforce.add_argument("--checkpoint", metavar="FOLDER", help="the policy to improve")
     reinforce.add_argument("--task", metavar="KIND", help="the kind of instruction to improve, such as face")
     reinforce.add_argument("--episodes", type=whole, metavar="N", help="of a step (default 16)")
+    reinforce.add_argument("--discount", type=float, metavar="X", help="of a reward, each picture later (default 0.99)")
     parser.add_argument("--learning-rate", type=float, metavar="X", help="of clone and reinforce (default 1e-4)")
 
 
@@ -117,7 +119,8 @@ def _reinforce(given: argparse.Namespace) -> Any:
     if given.checkpoint is None or given.task is None:
         raise ValueError("vla train reinforce needs --checkpoint FOLDER and --task KIND, such as face")
     settings = _settings(given, 200, log_every=1, checkpoint_every=5, evaluate_every=50, ahead=0)
-    plan = Reinforcement(task=given.task, **({"episodes": given.episodes} if given.episodes else {}))
+    chosen = {"episodes": given.episodes, "gamma": given.discount}
+    plan = Reinforcement(given.task, **{name: value for name, value in chosen.items() if value is not None})
     return reinforce(Path(given.checkpoint), Path(given.out), plan, settings, resume=given.resume)
 
 

@@ -138,8 +138,9 @@ def policy_loss(actor: Actor, batch: RolloutBatch) -> dict[str, Tensor]:
     """The parts by name: what was better than expected becomes likelier; the value head learns what to expect."""
     mean, value = actor(batch.inputs)
     scale = actor.vla.head.scale
+    better = normalised(batch.returns - value.detach())  # a value head that is off by a constant would add but noise
     parts = {
-        "policy": -(actor.log_probability(mean, batch.chunks) * (batch.returns - value.detach())).mean(),
+        "policy": -(actor.log_probability(mean, batch.chunks) * better).mean(),
         "value": F.mse_loss(value, batch.returns),
         "entropy": Normal(0.0, actor.spread()).entropy().sum(),
     }
