@@ -51,7 +51,7 @@ def wiggle(world, n, names=("linear.x",)):
 
 def test_the_same_action_over_changing_pictures_is_held_and_a_changed_one_goes_on():
     world = World().moving()
-    world.tick(470)
+    world.tick(970)  # of 20 ms; for a while it has been moving
     assert world.report.state is State.ACTIVE
     world.tick(20)
     assert world.report.rule == "repeat"
