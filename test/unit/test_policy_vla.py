@@ -169,6 +169,19 @@ def test_a_grip_outlasts_the_instruction(tmp_path: Path) -> None:
     assert (policy.predict(seen("", 3, gripper_joint=0.095)).values[:, 2] == 1.0).all()  # measured anew
 
 
+@pytest.mark.parametrize(("speed", "closes"), [(0.0, True), (0.3, False)])
+def test_a_robot_that_stands_does_not_put_off_its_grip(policy: Vla, monkeypatch: pytest.MonkeyPatch, speed: float,
+                                                       closes: bool) -> None:
+    act = policy._compiled.act
+
+    def later(*given: Any) -> Any:
+        chunk = torch.tensor([[[speed, 0.0, 0.55], *[[0.0, 0.0, 0.1]] * 3]])
+        return act(*given) | {"actions": chunk}
+    monkeypatch.setattr(policy._compiled, "act", later)
+    assert policy.predict(seen()).values[0, 2] == (0.0 if closes else 1.0)
+    assert policy._progress.command == (0.0 if closes else 1.0)
+
+
 # -- progress ------------------------------------------------------------------------------------------------
 def test_a_new_instruction_starts_its_progress_anew(policy: Vla, monkeypatch: pytest.MonkeyPatch) -> None:
     features = told(policy, monkeypatch)

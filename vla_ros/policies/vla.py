@@ -157,6 +157,8 @@ class Vla:
             told = self._compiled.act(image, self._read, state)
             if self._looks:
                 rows = actions(told, [self._progress])[0]
+                if not rows[0, :2].any():  # standing, it would wait for ever for a grip that is always a step away
+                    rows[0, 2] = self._progress.command = rows[min(1, len(rows) - 1), 2]
                 self._search(self._progress.turned - turned, rows)
             else:
                 rows = told["actions"][0].numpy()
