@@ -273,8 +273,7 @@ def test_a_real_engine_computes_what_the_model_does(part: Part, engine: str, pre
     part = replace(part, batch=batch)
     ready = prepare(part, wish(engine, precision=precision))
     assert (ready.name, ready.precision, ready.notes) == (engine, precision, [])
-    for rows in range(1, batch[1] + 1):
-        given = part.stacked(rows)
+    for given in (*part.examples, *map(part.stacked, range(2, batch[1] + 1))):
         for one, other in zip(ready.engine(*given), part.module(*given)):
             assert one.shape == other.shape and torch.allclose(one, other, atol=TOLERANCE[precision] * 3)
     assert prepare(part, wish(engine, precision=precision)).cached

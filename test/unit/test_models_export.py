@@ -84,3 +84,15 @@ def test_every_configuration_is_a_graph_for_any_number_of_pictures(changes: dict
             given = part.stacked(rows)
             for one, wanted in zip(graph(*given), part.module(*given)):
                 assert one.shape == wanted.shape and torch.allclose(one, wanted, atol=1e-5)
+
+
+def test_the_small_vla_exports_for_any_number_of_pictures() -> None:
+    model = make(state=("turned",))
+    given = (*inputs(batch=3), torch.rand(3, 1))
+    batch = torch.export.Dim("batch", min=1, max=16)
+    program = torch.export.export(model, given, dynamic_shapes=tuple({0: batch} for _ in given))
+    for size in (2, 5):
+        other = (*inputs(batch=size, seed=size), torch.rand(size, 1))
+        ours, theirs = model(*other), program.module()(*other)
+        assert torch.allclose(theirs.actions, ours.actions, atol=1e-6)
+        assert torch.allclose(theirs.attention, ours.attention, atol=1e-5)

@@ -157,8 +157,7 @@ def _depends(part: Part, name: str, kind: Any, precision: str, device: str) -> d
     shapes = [(str(one.dtype), *one.shape) for one in part.examples[0]]
     return {"layout": LAYOUT, "part": part.name, "key": part.key, "engine": name, "precision": precision,
             "versions": dict(kind.versions()), "device": device, "chip": chip(device),
-            "threads": torch.get_num_threads(), "shapes": shapes, "batch": part.batch,
-            "outputs": part.outputs}
+            "threads": torch.get_num_threads(), "shapes": shapes, "batch": part.batch, "outputs": part.outputs}
 
 
 def chip(device: str) -> str:
