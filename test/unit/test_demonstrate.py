@@ -43,7 +43,7 @@ def test_two_episodes_are_what_the_robot_saw_and_did(world, tmp_path, capsys):
     assert turned[-1] - turned[0] == pytest.approx(np.pi / 2, abs=0.3)
     assert np.hypot(*(way[ahead.end - 1] - way[ahead.start])[:2]) == pytest.approx(0.3, abs=0.12)
     world.reset(4)
-    first = dataset.image(0, "front")
+    first = dataset.image(0, "camera")
     assert first.shape == (240, 320, 3) and first.std() > 10
 
 

@@ -6,6 +6,8 @@ import yaml
 
 from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.core.parameters import Parameter, check_all
+from vla_ros.core.types import to_nanoseconds
+from vla_ros.safety.situation import Settings
 from vla_ros.tools.parameters import render
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +22,16 @@ def test_the_yaml_loads_to_the_defaults():
     for node, table in NODE_PARAMETERS.items():
         values = loaded[f"/**/{node}"]["ros__parameters"]
         assert values == {parameter.name: parameter.default for parameter in table}
+
+
+def test_the_gate_alone_has_the_defaults_of_its_node():
+    table = {one.name: one.default for one in NODE_PARAMETERS["safety_validator"]}
+    alone = vars(Settings())
+    shared = alone.keys() & table.keys()
+    assert len(shared) == 8
+    assert {name: alone[name] for name in shared} == {name: to_nanoseconds(table[name]) for name in shared}
+    assert alone["period"] == to_nanoseconds(1 / table["rate"])
+    assert alone["measured_age"] == to_nanoseconds(table["topic_timeout"])
 
 
 @pytest.mark.parametrize("node", NODE_PARAMETERS)

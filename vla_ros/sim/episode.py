@@ -51,7 +51,7 @@ def observe(world: World, spec: PolicySpec, command: Command, lens: Lens | None 
     """What the nodes would hand to the policy: the camera's picture at its size, odometry and joints."""
     picture = world.render() if lens is None else lens(world.render())
     image = resize(picture, spec.image_size, spec.resize)
-    return Observation(to_nanoseconds(world.time), command, {"front": image}, robot_state(world))
+    return Observation(to_nanoseconds(world.time), command, {"camera": image}, robot_state(world))
 
 
 def obey(world: World, chunk: ActionChunk, age: float) -> None:
