@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 pytest.importorskip("mujoco")
 
+from vla_ros.policies.vla import STILL  # noqa: E402
 from vla_ros.training import reinforce as rl  # noqa: E402
 from vla_ros.training.arena import Arena, Episode  # noqa: E402
 from vla_ros.training.log import Log  # noqa: E402
@@ -111,6 +112,11 @@ def test_the_loss_pushes_towards_what_was_better_than_expected():
     assert torch.equal(pull.sign(), advantage.sign())  # towards the action done where it was better
     off = replace(batch, returns=batch.returns + 3.0)
     torch.testing.assert_close(rl.policy_loss(actor, off)["policy"], parts["policy"])  # all alike better says nothing
+
+
+def test_the_noise_moves_a_robot_that_means_to_stand():
+    speed = 0.5  # m/s and rad/s, half the range of the box's speeds
+    assert rl.Reinforcement("grab").deviation * speed > max(STILL)
 
 
 def test_only_trunk_and_heads_learn_and_values_do_not_pull_at_the_trunk():

@@ -44,8 +44,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     reinforce.add_argument("--checkpoint", metavar="FOLDER", help="the policy to improve")
     reinforce.add_argument("--task", metavar="KIND", help="the kind of instruction to improve, such as face")
     reinforce.add_argument("--episodes", type=whole, metavar="N", help="of a step (default 16)")
-    reinforce.add_argument("--discount", type=float, metavar="X", help="of a reward, each picture later (default 0.99)")
-    parser.add_argument("--learning-rate", type=float, metavar="X", help="of clone and reinforce (default 1e-4)")
+    reinforce.add_argument("--discount", type=float, metavar="X", help="of a reward, each picture later (default 0.95)")
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="of clone (default 1e-4) and reinforce (2e-4)")
 
 
 def whole(text: str) -> int:
@@ -87,11 +87,11 @@ def _box(given: argparse.Namespace) -> Any:
     return train_box(recipe, Path(given.out), resume=given.resume, workers=given.workers or 2)
 
 
-def _settings(given: argparse.Namespace, steps: int, **more: Any) -> Any:
+def _settings(given: argparse.Namespace, steps: int, learning_rate: float, **more: Any) -> Any:
     from vla_ros.training.settings import Settings
 
     steps = given.steps or steps
-    return Settings(steps, learning_rate=given.learning_rate or 1e-4, warmup=min(100, steps // 10),
+    return Settings(steps, learning_rate=given.learning_rate or learning_rate, warmup=min(100, steps // 10),
                     precision=given.precision or "no", seed=given.seed, **more)
 
 
@@ -107,7 +107,7 @@ def _clone(given: argparse.Namespace) -> Any:
             config = VLAConfig.from_dict(json.loads(Path(given.config).read_text(encoding="utf-8")))
         except (OSError, json.JSONDecodeError) as problem:
             raise ValueError(f"the config {given.config} cannot be read ({problem}); give a config.json") from problem
-    settings = _settings(given, 5_000, accumulate=given.accumulate or 1, average=0.998, log_every=50,
+    settings = _settings(given, 5_000, 1e-4, accumulate=given.accumulate or 1, average=0.998, log_every=50,
                          evaluate_every=250)
     return clone(Path(given.data), Path(given.out), settings, config=config, batch=given.batch or 64,
                  camera=given.camera, lora=given.lora, recompute=given.recompute, resume=given.resume)
@@ -118,7 +118,7 @@ def _reinforce(given: argparse.Namespace) -> Any:
 
     if given.checkpoint is None or given.task is None:
         raise ValueError("vla train reinforce needs --checkpoint FOLDER and --task KIND, such as face")
-    settings = _settings(given, 200, log_every=1, checkpoint_every=5, evaluate_every=50, ahead=0)
+    settings = _settings(given, 200, 2e-4, log_every=1, checkpoint_every=5, evaluate_every=50, ahead=0)
     chosen = {"episodes": given.episodes, "gamma": given.discount}
     plan = Reinforcement(given.task, **{name: value for name, value in chosen.items() if value is not None})
     return reinforce(Path(given.checkpoint), Path(given.out), plan, settings, resume=given.resume)

@@ -32,19 +32,20 @@ ROWS = 2  # of a chunk that a robot may obey before the next one arrives
 @dataclass(frozen=True)
 class Reinforcement:
     """`episodes` of `task` a step in `worlds`, each at most `longest` s. `deviation` of the Gaussian is in halves of a
-    channel's range, fixed or `learned`. `keep` weighs holding to the expert on `keep_pictures` of other tasks."""
+    channel's range, fixed or `learned`; it must move a robot that means to stand (more than `policies.vla.STILL`), or
+    what moving is worth is never found out. `keep` weighs holding to the expert on `keep_pictures` of other tasks."""
 
     task: str
     episodes: int = 16
     worlds: int = 8
     longest: float = 16.0
-    gamma: float = 0.99
-    deviation: float = 0.04
+    gamma: float = 0.95
+    deviation: float = 0.07
     learned: bool = False
     entropy: float = 1e-3
     value: float = 0.5
     value_factor: float = 30.0  # of the learning rate: the value head begins from nothing
-    keep: float = 1.0
+    keep: float = 20.0
     keep_pictures: int = 256
     checked: int = 50  # episodes of an evaluation, without noise
 
