@@ -81,7 +81,7 @@ def test_dropped_pictures_never_reach_the_policy(world: World) -> None:
 
 def test_the_lens_is_before_the_policy_and_the_intent_is_judged_and_not_the_words(world: World) -> None:
     policy, outcome = drive(world, lens=lambda image: np.full_like(image, 7))
-    assert all((one.images["front"] == 7).all() for one in policy.seen)
+    assert all((one.images["camera"] == 7).all() for one in policy.seen)
     assert "turned" in outcome.verdict.sentence and not outcome.done
 
 
