@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     clone.add_argument("--recompute", action="store_true", help="gradient checkpointing: less memory, more time")
     reinforce = parser.add_argument_group("reinforce")
     reinforce.add_argument("--checkpoint", metavar="FOLDER", help="the policy to improve")
-    reinforce.add_argument("--task", metavar="KIND", help="the kind of instruction to improve, such as face")
+    reinforce.add_argument("--task", metavar="KIND", help="the kind of instruction to improve, such as grab")
     reinforce.add_argument("--episodes", type=whole, metavar="N", help="of a step (default 16)")
     reinforce.add_argument("--discount", type=float, metavar="X", help="of a reward, each picture later (default 0.95)")
     parser.add_argument("--learning-rate", type=float, metavar="X", help="of clone (default 1e-4) and reinforce (2e-4)")
@@ -117,7 +117,7 @@ def _reinforce(given: argparse.Namespace) -> Any:
     from vla_ros.training.reinforce import Reinforcement, reinforce
 
     if given.checkpoint is None or given.task is None:
-        raise ValueError("vla train reinforce needs --checkpoint FOLDER and --task KIND, such as face")
+        raise ValueError("vla train reinforce needs --checkpoint FOLDER and --task KIND, such as grab")
     settings = _settings(given, 200, 2e-4, log_every=1, checkpoint_every=5, evaluate_every=50, ahead=0)
     chosen = {"episodes": given.episodes, "gamma": given.discount}
     plan = Reinforcement(given.task, **{name: value for name, value in chosen.items() if value is not None})
