@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,7 @@ def clone(data: Path, out: Path, settings: Settings, *, config: VLAConfig | None
     ("language", "vision") that gets adapters; `recompute` saves memory in the backward pass. Raises ValueError."""
     dataset = Dataset(data)
     config = config or config_for(dataset)
-    check_fit(dataset, config, camera)  # before a large model is built
+    config = replace(config, camera=check_fit(dataset, config, camera)[0])  # before a large model is built
     torch.manual_seed(settings.seed)
     model = build(config)
     if config.language == "lstm":

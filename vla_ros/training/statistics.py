@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.core.normalisation import deviation
+
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 SAMPLE = 1 << 16  # rows kept for quantiles: their rank is then within 0.002 (3 sigma, at the median)
 MODES = ("mean_std", "min_max", "quantiles")
@@ -136,8 +138,8 @@ class Normaliser:
 
     @classmethod
     def of(cls, stats: Mapping[str, Any], mode: str = "mean_std") -> Normaliser:
-        """`mean_std`: mean 0, deviation 1; `min_max` and `quantiles` (1 % to 99 %): -1 to 1. A number that never
-        changes stays in its units, around 0. Raises ValueError."""
+        """`mean_std`: mean 0, deviation 1; `min_max` and `quantiles` (1 % to 99 %): -1 to 1. A number that hardly
+        changes (core/normalisation.py) stays in its units, around 0. Raises ValueError."""
         if mode not in MODES:
             raise ValueError(f"normalisation is '{mode}'; use one of {', '.join(MODES)}")
         if mode == "mean_std":
@@ -146,8 +148,7 @@ class Normaliser:
             ends = ("min", "max") if mode == "min_max" else ("q01", "q99")
             low, high = (np.asarray(stats[end], float) for end in ends)
             offset, scale = (low + high) / 2, (high - low) / 2
-        scale = np.where(scale > 1e-6, scale, 1.0)
-        return cls(offset.astype(np.float32), scale.astype(np.float32))
+        return cls(offset.astype(np.float32), deviation(scale).astype(np.float32))
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
         return ((values - self.offset) / self.scale).astype(np.float32)
