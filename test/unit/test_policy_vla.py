@@ -413,6 +413,12 @@ def test_a_checkpoint_that_names_no_camera_looks_through_the_only_one(policy: Vl
         policy.predict(Observation(0, now.command, {**now.images, "wrist": now.images["front"]}, now.state))
 
 
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "two", True, None])
+def test_threads_that_are_none_are_a_sentence(folder: Path, threads: Any) -> None:
+    with pytest.raises(ValueError, match="policy 'vla': threads is .*; give a whole number from 1 up"):
+        Vla({"checkpoint": str(folder), "threads": threads})
+
+
 def test_threads_are_torch_s(folder: Path) -> None:
     before = torch.get_num_threads()
     try:

@@ -128,8 +128,11 @@ class Vla:
         from vla_ros.models.checkpoint import from_pretrained, read_config
 
         self._spec, folder = self.spec(options), _folder(options)
+        threads = options.get("threads", OPTIONS["threads"])
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise ValueError(f"policy 'vla': threads is {threads!r}; give a whole number from 1 up")
         wish = _wish(options, read_config(folder))  # refused before the weights are read
-        torch.set_num_threads(int(options.get("threads", OPTIONS["threads"])))
+        torch.set_num_threads(threads)
         self._model: VLA = from_pretrained(folder).eval()
         self._seen = seen_in_training(self._model.config, self._model.statistics)
         self._looks = looks(self._model.config)
