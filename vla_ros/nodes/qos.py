@@ -5,6 +5,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 # What the robot says of itself: matches drivers that publish reliably and those that do not.
 STATE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# Joint states: several publishers share the topic, and none may push out another's before it is read. Two drivers at
+# 1 kHz fill 40 places in a period of the gate; a reader that is held up loses the oldest.
+JOINTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 # Pictures between our own nodes: the newest wins as well, and no acknowledgement is worth waiting for.
 PICTURES = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 # Actions and robot commands: the newest wins, none is lost on the way.
