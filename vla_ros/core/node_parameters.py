@@ -54,7 +54,11 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("frame_topics", ["frame"], "each camera's frame topic, in the same order"),
         P("use_joint_states", True, "put /joint_states' positions into the state"),
         P("use_odometry", True, "put /odom's pose and speed into the state"),
-        P("buffer", 10, "frames and instructions kept; the oldest is dropped", "", 1, 1000),
+        P("state_timeout", 0.5, "a joint or the odometry that was not heard of for longer is left out of the state",
+          "s", 0.02, 60.0, live=True),
+        P("max_future", 0.5, "an image stamped further ahead of the clock is dropped", "s", 0.0, 10.0, live=True),
+        P("buffer_time", 0.5, "how much later than another camera's the images of one may arrive", "s", 0.01, 10.0),
+        P("buffer", 60, "images of a camera kept for that at most; the oldest is dropped", "", 1, 1000),
         P("fault_after", 1.0, "frames and an instruction, but no pair for so long is a communication fault; and so are "
           "frames that a camera_ingest hands on and that do not arrive", "s", 0.1, 3600.0, live=True),
     ),

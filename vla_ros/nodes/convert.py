@@ -131,11 +131,44 @@ def beam(message: Any) -> tuple[int, np.ndarray, np.ndarray, float, float]:
     return stamp_ns(message.header.stamp), np.full(9, message.range), angles, message.min_range, message.max_range
 
 
+WORLD = ("odom", "map", "world")  # frames that stand still, by the names of REP 105 and of simulators
+
+
 def odometry_state(message: Any) -> dict[str, float]:
-    """The numbers of a nav_msgs/Odometry: pose in its frame (m, rad) and speed in the base's (m/s, rad/s)."""
-    pose, twist, q = message.pose.pose, message.twist.twist, message.pose.pose.orientation
-    return {
-        "odom.x": pose.position.x, "odom.y": pose.position.y,
-        "odom.yaw": math.atan2(2.0 * (q.w * q.z + q.x * q.y), 1.0 - 2.0 * (q.y * q.y + q.z * q.z)),
-        "linear.x": twist.linear.x, "angular.z": twist.angular.z,
-    }
+    """The numbers of a nav_msgs/Odometry: pose in its frame (m, rad) and speed in the base's (m/s, rad/s).
+
+    The twist is in `child_frame_id`, as the message's definition says; empty: the base. A twist in the pose's own
+    frame, as some drivers publish it, is turned into the base's. Raises ValueError for a twist in another frame that
+    stands still, for what is not finite, and for a quaternion whose squared length is not 1 within 0.01 (tf2's
+    tolerance).
+    """
+    pose, twist = message.pose.pose, message.twist.twist
+    x, y, z, w = _unit_quaternion(pose.orientation)
+    values = {"odom.x": pose.position.x, "odom.y": pose.position.y,
+              "odom.yaw": math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)),
+              "linear.x": twist.linear.x, "angular.z": twist.angular.z}
+    frame, child = message.header.frame_id.lstrip("/"), message.child_frame_id.lstrip("/")
+    if child and (child == frame or child.rpartition("/")[2] in WORLD):
+        if frame not in ("", child):
+            raise ValueError(f"odometry's twist is in '{child[:40]}', its pose in '{frame[:40]}'; give the twist in "
+                             "the robot's base (child_frame_id), as nav_msgs/Odometry is defined")
+        ahead = 1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y)  # the base's x axis
+        up = 2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)  # its z axis
+        values["linear.x"] = _along(ahead, twist.linear)
+        values["angular.z"] = _along(up, twist.angular)
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise ValueError(f"odometry says {value} for {name}; a number is right")
+    return values
+
+
+def _unit_quaternion(q: Any) -> tuple[float, float, float, float]:
+    length = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
+    if not abs(length * length - 1.0) <= 0.01:
+        raise ValueError(f"odometry's orientation x={q.x:g}, y={q.y:g}, z={q.z:g}, w={q.w:g} has length {length:g}; a "
+                         "quaternion's is 1 (w left out, or a yaw in its place?)")
+    return q.x / length, q.y / length, q.z / length, q.w / length
+
+
+def _along(axis: tuple[float, float, float], vector: Any) -> float:
+    return float(axis[0] * vector.x + axis[1] * vector.y + axis[2] * vector.z)
