@@ -5,6 +5,7 @@ from unittest.mock import MagicMock, Mock
 
 import numpy as np
 from gate_robot import Robot, standing_after
+from rclpy.serialization import serialize_message
 from std_msgs.msg import Bool, Header
 
 from vla_ros.core.types import ActionChunk as CoreChunk
@@ -173,6 +174,6 @@ def test_a_long_reason_is_cut(around):
 def test_a_flood_on_a_topic_that_is_read_does_not_hold_the_watchdog(around):
     robot = Robot(around).moving()
     reader = next(iter(robot.node._readers))
-    endless = MagicMock(take_message=lambda kind, raw: (Header(frame_id="inference/active/1"), None))
+    endless = MagicMock(take_message=lambda kind, raw: (serialize_message(Header(frame_id="inference/active/1")), None))
     reader.subscription = Mock(handle=endless)
     assert len(reader.take()) == PULSE.depth
