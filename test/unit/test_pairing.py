@@ -158,6 +158,17 @@ def test_cameras_that_once_paired_askew_find_each_other_again():
     assert len(skews) >= 27 and not any(skews[4:])
 
 
+def test_a_camera_whose_clock_is_behind_is_named_by_the_difference():
+    sync = pairing(cameras=("left", "right"))
+    sync.add_command(Command(S, 1, "go"))
+    for i in range(20):
+        for camera, behind in (("left", 0), ("right", S)):
+            show(sync, 5 * S + i * 33 * MS - behind, camera, now=5 * S + i * 33 * MS)
+            assert sync.read(5 * S + i * 33 * MS) is None
+    assert "s apart; at most 0.100 s (max_skew)" in sync.waiting_for
+    assert sync.drops["cameras too far apart"]
+
+
 @pytest.mark.parametrize("phase", [1, 8, 16, 17, 25, 32])
 def test_cameras_out_of_phase_pair_with_the_nearest_at_their_full_rate(phase):
     sync = pairing(cameras=("left", "right"))

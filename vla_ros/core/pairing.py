@@ -118,13 +118,13 @@ class Synchronizer:
         if min(stamps) <= self._done:
             self.waiting_for = "no newer image"
             return None
-        if max(stamps) - target > self._period(behind) / 2:
-            self.waiting_for = f"an image from '{behind}' that is nearer to the other cameras'"
-            return None
         if max(stamps) - min(stamps) > self.max_skew:
             self.drops["cameras too far apart"] += 1
             self.waiting_for = (f"the cameras' stamps are {to_seconds(max(stamps) - min(stamps)):.3f} s apart; "
                                 f"at most {to_seconds(self.max_skew):.3f} s (max_skew)")
+            return None
+        if max(stamps) - target > self._period(behind) / 2:
+            self.waiting_for = f"an image from '{behind}' that is nearer to the other cameras'"
             return None
         return chosen
 
