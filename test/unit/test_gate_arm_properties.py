@@ -34,9 +34,8 @@ class Arm:
         self.offset, self.hand, self.blocked, self.lie, self.lies = 0.0, 0.0, False, 0.0, 0
         self.goal, self.base_only = 0.5, False
         self.sent = [{}, {}, {}]
-        self.drives = True  # the base's values, too
         self.before = {}
-        self.behind = dict.fromkeys(self.names, 0)
+        self.behind, self.apart = dict.fromkeys(self.names, 0), dict.fromkeys(self.names, 0)
 
     def play(self, kind, *values):
         world = self.world
@@ -96,7 +95,11 @@ class Arm:
             # Measuring takes two ticks more, and what is compared with the limit is 1 % of the range off at most.
             assert self.behind[name] * 20 * MS <= 0.5 * S + 100 * MS, f"{name} was pushed for too long"
             if report.state not in (State.HOLDING, State.STOPPED) or sent is None:
+                self.apart[name] = 0
                 continue
+            # Blocked or moved by hand, it is not left to spring back: what is sent follows within a few ticks.
+            self.apart[name] = self.apart[name] + 1 if abs(sent - stands) > TOLERANCE + 0.04 else 0
+            assert self.apart[name] <= 6, f"{name} stands at {stands} and is told to be at {sent}"
             away = abs(sent - stands)
             before = abs(self.before[name] - stands) if name in self.before else 0.0
             assert away <= max(before, TOLERANCE + 0.04) + FREE, f"{name} was sent away: {sent} from {stands}"
