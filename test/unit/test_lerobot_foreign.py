@@ -137,6 +137,42 @@ def test_several_files_of_several_episodes_each(tmp_path, options):
     assert_whole(Dataset(write(tmp_path / "set", **options)))
 
 
+JUNK = [None, 0, -1, 3, 2.5, 1e300, float("nan"), True, "", "x", "{", "{a}", [], [1], [[1]], [None], ["a"], {}, {"a": 1},
+        {"a": {"b": None}}, [-3], [2, 2], "video", "image", "string", "int64", "observation.state", "v2.1", 10 ** 30]
+
+
+def spots(content, spot=()):
+    """Where something stands in JSON."""
+    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in inner:
+        yield (*spot, key)
+        yield from spots(value, (*spot, key))
+
+
+@pytest.mark.parametrize("name", ["meta/info.json", "meta/tasks.jsonl", "meta/episodes.jsonl"])
+def test_whatever_stands_in_a_file_is_read_or_a_sentence(whole, tmp_path, name):
+    old = as_v2(whole, tmp_path / "old")
+    path, random = old / name, np.random.default_rng(2)
+    before = [json.loads(line) for line in path.read_text().splitlines()]
+    read = 0
+    for _ in range(60):
+        content = json.loads(json.dumps(before))
+        places = list(spots(content))
+        *way, last = places[random.integers(len(places))]
+        inner = content
+        for key in way:
+            inner = inner[key]
+        inner[last] = JUNK[random.integers(len(JUNK))]
+        path.write_text("\n".join(map(json.dumps, content)))
+        try:
+            dataset = Dataset(old)
+            dataset.frame(0)
+            read += 1
+        except ValueError as problem:
+            assert type(problem) is ValueError and "\n" not in str(problem), (way, last)
+    assert 0 < read < 60
+
+
 # -- names ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("given", "right"), [
     ([["a", "b", "c"]], ("a", "b", "c")), ({"motors": ["a", "b", "c"]}, ("a", "b", "c")),

@@ -171,7 +171,7 @@ def _state(dataset: Dataset, config: VLAConfig, statistics: Mapping[str, Mapping
         return np.zeros((len(dataset), 0), np.float32)
     places = [dataset.inputs[name] for name in config.state]
     normalise = Normaliser.of({one: np.array([statistics[name][one] for name in config.state])
-                               for one in ("mean", "std")}, least=0.0)  # the deviations have their floor
+                               for one in ("mean", "std")})
     return normalise.apply(np.stack([dataset.vector(key)[:, column] for key, column in places], 1))
 
 

@@ -25,7 +25,7 @@ def column(table: Any, name: str, width: int, where: str) -> NDArray[Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
     values = table[name]
-    if pa.types.is_nested(values.type):
+    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type):
         lengths = pc.list_value_length(values).fill_null(0).to_numpy()
         wrong = np.flatnonzero(lengths != width)
         if len(wrong):

@@ -75,16 +75,17 @@ def read_tasks(folder: Path, info: Mapping[str, Any]) -> list[str]:
     """Task index -> words."""
     if one_file_an_episode(info):
         path = folder / layout.TASKS_V2
-        tasks = {row.get("task_index"): row.get("task") for row in _json_lines(path)}
+        rows = [(row.get("task_index"), row.get("task")) for row in _json_lines(path)]
     else:
         path = folder / layout.TASKS
         column = "task" if "task" in column_names(path) else layout.TASK_COLUMN
         table = read_table(path, ["task_index", column])
-        tasks = dict(zip(table["task_index"].to_pylist(), table[column].to_pylist()))
-    words = [task for index in range(len(tasks)) if isinstance(task := tasks.get(index), str)]
-    if len(words) < len(tasks):
-        raise ValueError(f"{path}: the task indices are {list(tasks)[:10]}; 0, 1, 2, ... with words each is right")
-    return words
+        rows = list(zip(table["task_index"].to_pylist(), table[column].to_pylist()))
+    tasks = {index: task for index, task in rows if isinstance(index, int) and isinstance(task, str)}
+    if set(tasks) != set(range(len(rows))):
+        found = str([index for index, _ in rows[:10]])[:80]
+        raise ValueError(f"{path}: the task indices are {found}; 0, 1, 2, ... with words each is right")
+    return [tasks[index] for index in range(len(tasks))]
 
 
 def read_episodes(folder: Path, info: Mapping[str, Any]) -> list[EpisodeRow]:
@@ -134,7 +135,7 @@ def _v3_places(folder: Path, info: Mapping[str, Any], row: Mapping[str, Any]) ->
     for key in info["features"]:
         place = {name: row.get(f"videos/{key}/{name}") for name in PLACE}
         start = row.get(f"videos/{key}/from_timestamp")
-        if start is not None and None not in place.values():
+        if isinstance(start, (int, float)) and all(isinstance(number, int) for number in place.values()):
             video = _filled(info.get("video_path") or layout.VIDEO, "video_path", video_key=key, **place)
             clips[key] = Clip(folder / video, start)
     return folder / _filled(info["data_path"], "data_path", **{name: row[f"data/{name}"] for name in PLACE}), clips

@@ -148,7 +148,7 @@ def _vector(key: str, name: str, feature: Mapping[str, Any], schema: Any, width:
     if size < 1:
         raise Unfit("is empty")
     names, problem = names_of(key, feature.get("names"), size)
-    if problem:
+    if problem and (key == layout.ACTION or measured(key)):
         notes.append(problem)
     return Vector(name, names)
 
@@ -176,7 +176,8 @@ def names_of(key: str, given: Any, size: int) -> tuple[tuple[str, ...], str]:
     if names is None or len(names) != size or not all(name.strip() for name in names):
         numbered = tuple(f"{key}.{place}" for place in range(size))
         what = "no names" if given is None else f"names that do not fit {size} numbers ({str(given)[:80]})"
-        return numbered, f"'{key}' has {what}; they are called {numbered[0]} to {numbered[-1]}, which no robot knows"
+        called = " to ".join(dict.fromkeys((numbered[0], numbered[-1])))
+        return numbered, f"'{key}' has {what}; they are called {called}, which no robot knows"
     counts = Counter(names)
     twice = [name for name in counts if counts[name] > 1]
     if not twice:

@@ -14,12 +14,6 @@ from numpy.typing import NDArray
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 SAMPLE = 1 << 16  # rows kept for quantiles: their rank is then within 0.002 (3 sigma, at the median)
 MODES = ("mean_std", "min_max", "quantiles")
-# The least that a number is taken to vary: less is play of a joint, noise of an encoder or drift of an estimate, not
-# motion that a policy could have learnt from. 0.01 rad is half a degree, the play of a hobby servo; 0.01 m how well a
-# base knows its place; 0.01 m/s and rad/s what drives report of a robot that stands; 0.01 of a gripper's way from
-# closed (0) to open (1) is a grip's play.
-LEAST_DEVIATION = 0.01
-TURN = 2 * np.pi
 Stats = dict[str, NDArray[Any]]
 
 
@@ -133,11 +127,22 @@ def _quantile(counts: NDArray[np.int64], share: float) -> float:
     return float(below + (above - below) * (rank - np.floor(rank)))
 
 
+# The least that a number is taken to vary: less is play of a joint, noise of an encoder or drift of an estimate, not
+# motion that a policy could have learnt from. 0.01 rad is half a degree, the play of a hobby servo; 0.01 m how well a
+# base knows its place; 0.01 m/s and rad/s what drives report of a robot that stands; 0.01 of a gripper's way from
+# closed (0) to open (1) is a grip's play.
+LEAST_DEVIATION = 0.01
+TURN = 2 * np.pi
+
+
 def least_deviation(stats: Mapping[str, Any]) -> float:
     """What the deviation of a feature's numbers is at least taken for, from its `min` and `max` (D numbers each):
     LEAST_DEVIATION in SI units, in which joints, speeds and grippers stay within a turn, or so. Where its numbers go
     further they are degrees, per cents or ticks of an encoder, or metres of a large room, and the least grows with
-    them: 0.29 for 180 degrees."""
+    them: 0.29 for 180 degrees.
+
+    A joint that stood still (a deviation of 1.6e-6) and is met 0.02 rad off is then told as 2, not as 12,266. What is
+    told at most, of a joint that stands 2 rad off, is for the one who runs the policy to clip."""
     largest = max(float(np.abs(np.asarray(stats[end], float)).max()) for end in ("min", "max"))
     return LEAST_DEVIATION * max(1.0, largest / TURN)
 
@@ -150,11 +155,9 @@ class Normaliser:
     scale: NDArray[np.float32]  # D
 
     @classmethod
-    def of(cls, stats: Mapping[str, Any], mode: str = "mean_std", least: float = LEAST_DEVIATION) -> Normaliser:
-        """`mean_std`: mean 0, deviation 1; `min_max` and `quantiles` (1 % to 99 %): -1 to 1. Never by less than `least`
-        (`least_deviation`), however still a joint stood: met 0.02 rad off, it is then told as 2, not as 12,266. What
-        is told at most, of a joint that stands 2 rad off, is for the one who runs the policy to clip. Raises
-        ValueError."""
+    def of(cls, stats: Mapping[str, Any], mode: str = "mean_std") -> Normaliser:
+        """`mean_std`: mean 0, deviation 1; `min_max` and `quantiles` (1 % to 99 %): -1 to 1. A number that never
+        changes stays in its units, around 0. Raises ValueError."""
         if mode not in MODES:
             raise ValueError(f"normalisation is '{mode}'; use one of {', '.join(MODES)}")
         if mode == "mean_std":
@@ -163,7 +166,7 @@ class Normaliser:
             ends = ("min", "max") if mode == "min_max" else ("q01", "q99")
             low, high = (np.asarray(stats[end], float) for end in ends)
             offset, scale = (low + high) / 2, (high - low) / 2
-        scale = np.maximum(scale, least)
+        scale = np.where(scale > 1e-6, scale, 1.0)
         return cls(offset.astype(np.float32), scale.astype(np.float32))
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
