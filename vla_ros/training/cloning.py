@@ -90,6 +90,7 @@ def check_fit(dataset: Dataset, config: VLAConfig, camera: str | None) -> tuple[
     if round(stride) < 1 or abs(stride - round(stride)) > 0.01 * stride:
         raise ValueError(f"rows of the config's chunks are {config.step:g} s apart, and {folder} has {dataset.fps:g} "
                          f"frames a second; give a step that is a multiple of {1 / dataset.fps:.4g} s")
+    told(dataset)
     return camera or cameras[0], round(stride)
 
 
@@ -218,7 +219,6 @@ def clone(data: Path, out: Path, settings: Settings, *, config: VLAConfig | None
     dataset = Dataset(data, None if camera is None else (camera,))
     config = config or config_for(dataset)
     check_fit(dataset, config, camera)  # before a large model is built
-    told(dataset)
     torch.manual_seed(settings.seed)
     model = build(config)
     if config.language == "lstm":
