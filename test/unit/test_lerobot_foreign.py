@@ -273,6 +273,8 @@ UNUSED = {
     "empty": ("observation.touch", [None] * TOTAL, {"dtype": "float32", "shape": [1], "names": None}, "holds null"),
     "depth video": ("observation.images.depth", [0] * TOTAL,
                     {"dtype": "video", "shape": [64, 96, 3], "info": {"video.is_depth_map": True}}, "holds depth"),
+    "grey video": ("observation.images.depth", [0] * TOTAL,
+                   {"dtype": "video", "shape": [64, 96, 3], "info": {"video.pix_fmt": "gray16le"}}, "holds depth"),
     "depth": ("observation.images.depth", [0] * TOTAL, {"dtype": "image", "shape": [64, 96, 1], "names": None},
               r"\[64, 96, 1\]"),
     "not there": ("observation.images.top", [0] * TOTAL, {"dtype": "image", "shape": [64, 96, 3]}, "is int64, and a picture"),
@@ -371,6 +373,14 @@ def test_pictures_in_the_parquet_of_v2_1(folder, tmp_path):
                 for frame in range(length)])
     change_info(old, lambda info: info.update(video_path=None))
     assert_whole(Dataset(old))
+
+
+def test_of_two_cameras_of_the_same_name_the_second_is_left_out(folder):
+    cells = [{"bytes": cv2.imencode(".png", np.full((16, 16, 3), 9, np.uint8))[1].tobytes()}] * TOTAL
+    add_feature(folder, "front", cells, dtype="image", shape=[16, 16, 3])
+    dataset = Dataset(folder)
+    assert_whole(dataset)
+    assert dataset.notes == ["'front' is left out: it has the name of the camera in 'observation.images.front'"]
 
 
 @pytest.mark.parametrize(("cell", "said"), [

@@ -60,7 +60,10 @@ def sort_out(given: Mapping[str, Any], schema: Any, has_video: Callable[[str], b
         try:
             kind = feature.get("dtype") or _kind(name, schema, has_video)
             if kind in ("video", "image"):
-                found.cameras[name.removeprefix(layout.IMAGES)] = _camera(name, feature, kind, schema)
+                short = name.removeprefix(layout.IMAGES)
+                if short in found.cameras:
+                    raise Unfit(f"has the name of the camera in '{found.cameras[short].key}'")
+                found.cameras[short] = _camera(name, feature, kind, schema)
             else:
                 key = needed.get(name, name)
                 found.vectors[key] = _vector(key, name, feature, schema, width, found.notes)
@@ -111,7 +114,8 @@ def _camera(name: str, feature: Mapping[str, Any], kind: str, schema: Any) -> Ca
 
     about = {**_mapping(feature, "info"), **_mapping(feature, "video_info")}
     shape = _shape(feature)
-    if about.get("is_depth_map") or about.get("video.is_depth_map"):
+    grey = str(about.get("video.pix_fmt")).startswith("gray1")  # of 10 bits and more
+    if grey or about.get("is_depth_map") or about.get("video.is_depth_map"):
         raise Unfit("holds depth, and the model looks at colours")
     if shape is not None and (len(shape) != 3 or 3 not in (shape[0], shape[2])):
         raise Unfit(f"has the shape {shape}, and a picture in colour is height x width x 3")
