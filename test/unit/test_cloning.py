@@ -238,6 +238,7 @@ def test_a_dataset_of_a_lab_is_cloned_as_it_is(tmp_path, capsys, old):
     assert "no camera 'top'; it has front, wrist" in capsys.readouterr().err
     assert main([*argv, "--camera", "wrist"]) == 0
     said = capsys.readouterr().out
+    assert "learns the 5 words of its tasks" in said
     assert "there is no 'observation.state'" in said and "next.reward: not observed" in said
     assert "'observation.pose' is left out: it has the shape [4, 4]" in said
     whole = from_pretrained(tmp_path / "out" / "policy")

@@ -223,6 +223,7 @@ def clone(data: Path, out: Path, settings: Settings, *, config: VLAConfig | None
     model = build(config)
     if config.language == "lstm":
         model.tokenizer = WordTokenizer.of(dataset.tasks, config.options("language")["vocabulary"] - 1)
+        say(f"{data}: the model learns the {model.tokenizer.size - 1} words of its tasks, and refuses all others")
     source = Demonstrations(dataset, model, batch, settings.seed, camera, held_out)
     model.statistics = source.statistics
     for note in (*dataset.notes, *source.notes):
