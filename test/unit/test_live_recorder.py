@@ -66,7 +66,7 @@ def test_an_episode_ends_with_its_instruction(tmp_path):
     suite = Suite(tmp_path).run(1.0)
     suite.generation, suite.text = 2, "go forward"
     suite.run(1.5)
-    suite.generation, suite.text = 3, ""  # cancelled
+    suite.generation, suite.text = 3, " "  # cancelled
     dataset = suite.run(1.0).dataset()
     assert [(one.task, one.generation) for one in dataset.episodes] == [("turn left", 1), ("go forward", 2)]
     assert [one.end - one.start for one in dataset.episodes] == pytest.approx([10, 15], abs=1)

@@ -104,7 +104,7 @@ class LiveRecorder:
                 and abs(observation.stamp - sent.stamp) <= SILENCE * NANOSECONDS)
 
     def _begin(self, observation: Observation) -> None:
-        if not observation.command.text or not self._heard(observation):
+        if not observation.command.text.strip() or not self._heard(observation):
             return
         assert self._sent is not None
         if observation.command.generation == self._rested and not self._moves(self._sent.values):
