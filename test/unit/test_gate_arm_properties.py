@@ -30,7 +30,7 @@ class Arm:
     def __init__(self, robot):
         self.world = World(robot)
         self.names = [channel.name for channel in robot.channels if not channel.is_velocity]
-        self.stands = {name: 0.5 for name in self.names}
+        self.stands = dict.fromkeys(self.names, 0.5)
         self.offset, self.hand, self.blocked, self.lie, self.lies = 0.0, 0.0, False, 0.0, 0
         self.goal, self.base_only = 0.5, False
         self.sent = [{}, {}, {}]

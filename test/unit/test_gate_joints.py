@@ -37,10 +37,11 @@ def test_a_measurement_that_has_grown_old_does_not_move_a_joint_when_it_holds():
     assert world.action["joint_1"] == before
 
 
-def test_a_joint_that_stands_outside_its_limits_is_not_moved():
-    world = reaching({"joint_4": -2.36})
+@pytest.mark.parametrize("stands", [-2.05, -2.36])
+def test_a_joint_that_stands_outside_its_limits_is_not_moved(stands):
+    world = reaching({"joint_4": stands})
     assert world.tick(5).verdict is Verdict.HELD
-    assert "joint_4 stands at -2.36 rad, outside its bounds" in world.report.reason
+    assert f"joint_4 stands at {stands} rad, outside its bounds" in world.report.reason
     assert not set(JOINTS) & set(world.action)
 
 

@@ -92,6 +92,19 @@ def test_a_robot_does_not_creep_up_to_an_obstacle_that_flickers(every, period):
     assert world.action["linear.x"] == 0.0
 
 
+def test_what_was_seen_comes_nearer_while_the_robot_drives():
+    world, at = World().moving(), FRONT + 0.56
+    world.points = [[at, 0.0]]
+    world.tick()
+    world.points = []
+    for _ in range(40):
+        at -= world.action["linear.x"] * 0.02
+        world.tick()
+    gap = at - FRONT
+    assert 0.3 < gap < 0.45
+    assert world.action["linear.x"] == pytest.approx(0.3 * (gap - 0.3) / 0.3, abs=0.02)
+
+
 def test_less_hold_off_is_looser():
     world = World().moving()
     with pytest.raises(ValueError, match="hold_off"):

@@ -235,7 +235,7 @@ class Gate:
             instruction_age=intake.instruction_age(inputs.command, now_steady, now_stamp),
             readings={topic: (reading, now_steady - arrived, now_stamp - reading.stamp)
                       for topic, (reading, arrived) in inputs.readings.items()},
-            points=self._obstacles.points(), was_blocked=self._blocked, spent=self._spent,
+            points=self._obstacles.points, was_blocked=self._blocked, spent=self._spent,
             behind={name: now_steady - since for name, since in self._behind.items()},
             ended=intake.ended(now_stamp), repeated=intake.repeated(now_steady), seam=intake.seam(now_steady),
             over_limit=now_steady - self._over_since if self._over_since is not None else 0)

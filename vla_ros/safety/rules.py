@@ -210,7 +210,7 @@ def saturation(*, over_limit: int, settings: Settings) -> Finding | None:
     return None
 
 
-def obstacle(*, row: Row, channels: Sequence[Channel], robot: Robot, was_blocked: bool, points: Array,
+def obstacle(*, row: Row, channels: Sequence[Channel], robot: Robot, was_blocked: bool, points: Callable[[], Array],
              readings: Mapping[str, tuple[Reading, int, int]]) -> Finding | None:
     """Nothing nearer than `stop` is approached; near things and a near collision slow down, and so does the edge of
     what the sensors see. Away is always free."""
@@ -221,7 +221,7 @@ def obstacle(*, row: Row, channels: Sequence[Channel], robot: Robot, was_blocked
     if vx == vy == wz == 0.0:
         return None
     limits = robot.obstacles
-    gap, direction, touch, share = approach(points, robot.footprint, (vx, vy, wz), limits)
+    gap, direction, touch, share = approach(points(), robot.footprint, (vx, vy, wz), limits)
     what = f"an obstacle at {math.degrees(direction):.0f} deg is {gap:.2f} m away"
     stop = limits.stop + (limits.hysteresis if was_blocked else 0.0)
     if gap <= stop + 1e-6:  # a rounding error is no free way

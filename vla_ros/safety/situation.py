@@ -1,7 +1,7 @@
 """What a rule of the gate may look at, and what it may say."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -57,7 +57,7 @@ class Situation:
 
     `channels` are those that this action moves (and all velocities), in the order of `row`, of `last`
     (emitted before, or else measured) and of `measured` (lately, or None). `row` is empty until `shape` has
-    passed. `readings`: topic -> the newest reading, its age by the steady and by the ROS clock. `points`: all that
+    passed. `readings`: topic -> the newest reading, its age by the steady and by the ROS clock. `points` gives all that
     range sensors saw lately, N x 2. `spent`: the last instruction that a person has to give again, and why.
     `behind`: channel -> how long it has been too far from what was sent.
     """
@@ -76,7 +76,7 @@ class Situation:
     clock_still: int
     instruction_age: int
     readings: Mapping[str, tuple[Reading, int, int]]
-    points: NDArray[np.float64]
+    points: Callable[[], NDArray[np.float64]]
     was_blocked: bool
     spent: tuple[int, str]
     behind: Mapping[str, int]
