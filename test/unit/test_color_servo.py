@@ -219,6 +219,19 @@ def test_without_odometry_it_reckons_from_its_own_commands() -> None:
     assert sum(values) * 0.1 == pytest.approx(math.pi / 2, abs=0.1) and values[-1] == 0.0
 
 
+def test_odometry_that_is_missing_for_a_while_turns_the_robot_no_less() -> None:
+    """In the middle of a turn; the gate holds, and odometry comes back where it was."""
+    policy, command = ColorServo({}), Command(0, 1, "turn left")
+    pose, values = {"odom.x": 3.0, "odom.y": -2.0, "odom.yaw": -1.5}, []
+    for step in range(60):
+        state = {} if 10 <= step < 15 else pose
+        chunk = policy.predict(Observation(to_nanoseconds(0.1 * step), command, {"front": picture()}, state))
+        values.append(float(chunk.values[0, 1]))
+        if state:
+            pose["odom.yaw"] += 0.1 * values[-1]
+    assert pose["odom.yaw"] + 1.5 == pytest.approx(math.pi / 2, abs=0.1) and values[-1] == 0.0
+
+
 def test_the_grip_is_kept_over_instructions() -> None:
     policy = ColorServo({})
     near = picture(("red", "ball", 0.24, 0.0))

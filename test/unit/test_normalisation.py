@@ -73,10 +73,14 @@ def test_statistics_that_are_none_are_one_sentence(broken: Any) -> None:
         Seen.of("joint1", broken)
 
 
-def test_training_divides_by_the_same() -> None:
-    from vla_ros.training.statistics import Normaliser
+def test_of_degrees_far_is_farther() -> None:
+    still = Seen("joint", 180.0, 0.29, 180.0, 180.0)
+    assert not still.far(181.4) and still.far(181.5)
 
-    spreads = np.array([0.0, 1.6e-6, STILL * 0.99, STILL, 0.3])
-    values = np.full(5, 0.02)
-    told = [Seen("x", 0.0, spread, 0.0, 0.02).told(0.02) for spread in spreads]
-    assert np.allclose(Normaliser.of({"mean": np.zeros(5), "std": spreads}).apply(values), told, rtol=1e-5)
+
+def test_what_training_divides_by_the_robot_does() -> None:
+    from vla_ros.training.statistics import LEAST_DEVIATION, Normaliser
+
+    spreads = np.array([LEAST_DEVIATION, 0.3, 4.0])  # no checkpoint that is made now has less
+    told = [Seen("x", 0.1, spread, 0.0, 0.2).told(0.12) for spread in spreads]
+    assert np.allclose(Normaliser.of({"mean": np.full(3, 0.1), "std": spreads}).apply(np.full(3, 0.12)), told, rtol=1e-5)

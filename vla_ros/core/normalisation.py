@@ -1,4 +1,4 @@
-"""How a measured number is told to a network: in deviations from its mean in training, there and on the robot alike."""
+"""How a measured number is told to a network that learned it in deviations from its mean."""
 from __future__ import annotations
 
 import math
@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 # rad, m, m/s, …: what spreads less in training stood still, and its spread is a sensor's noise. It stays in its unit,
-# or 0.02 rad beside a noise of 1.6e-6 rad would be told as 12,000 deviations.
+# or 0.02 rad beside a noise of 1.6e-6 rad would be told as 12,000 deviations. Training takes 0.01 at least by now
+# (training/statistics.py), so this is for older checkpoints, and
+# more would change what they are told of a small gripper's finger.
 STILL = 1e-3
 MOST = 8.0  # deviations; a network that saw 3 of them says anything about 100. What training did see is told as it was
 FAR = 0.05  # rad, m, …: so much beyond the range of training is said, even of what never moved there
+TURN = 2 * math.pi  # what goes beyond is no rad, but degrees or ticks: FAR is as much more
 
 
 def deviation(std: Any) -> NDArray[np.float64]:
@@ -56,7 +59,8 @@ class Seen:
 
     def far(self, value: float) -> str:
         """A sentence where the value lies outside the range of training by more than half of it and FAR; else ""."""
-        margin = max((self.high - self.low) / 2, FAR)
+        largest = max(abs(self.low), abs(self.high))
+        margin = max((self.high - self.low) / 2, FAR * max(1.0, largest / TURN))
         if self.low - margin <= value <= self.high + margin:
             return ""
         return (f"the robot's {self.name} is {value:.4g}, far outside what the policy saw in training ("

@@ -269,7 +269,7 @@ class Inference(ManagedNode):
     def _speak(self, chunk: Any, arrived: int) -> None:
         done = time.monotonic_ns()
         self._chunks.publish(convert.chunk_message(
-            replace(chunk, sequence=self._sequence + 1, latency=done - arrived)))
+            replace(chunk, sequence=self._sequence + 1, latency=done - arrived, process=self._life)))
         self._sequence += 1
         self.trouble = ""
         self.stats.tick("action_chunk", done)

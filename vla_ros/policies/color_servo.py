@@ -135,7 +135,8 @@ class ColorServo:
             elapsed = min(max((observation.stamp - self._last_stamp) / NANOSECONDS, 0.0), 0.5)
         self._last_stamp = observation.stamp
         if all(name in state for name in ("odom.x", "odom.y", "odom.yaw")):
-            return state["odom.x"], state["odom.y"], state["odom.yaw"]
+            self._reckoned = state["odom.x"], state["odom.y"], state["odom.yaw"]
+            return self._reckoned
         self._reckoned = _moved(self._reckoned, *self._last_row, elapsed)
         return self._reckoned
 

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.normalisation import deviation
-
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 SAMPLE = 1 << 16  # rows kept for quantiles: their rank is then within 0.002 (3 sigma, at the median)
 MODES = ("mean_std", "min_max", "quantiles")
@@ -129,6 +127,26 @@ def _quantile(counts: NDArray[np.int64], share: float) -> float:
     return float(below + (above - below) * (rank - np.floor(rank)))
 
 
+# The least that a number is taken to vary: less is play of a joint, noise of an encoder or drift of an estimate, not
+# motion that a policy could have learnt from. 0.01 rad is half a degree, the play of a hobby servo; 0.01 m how well a
+# base knows its place; 0.01 m/s and rad/s what drives report of a robot that stands; 0.01 of a gripper's way from
+# closed (0) to open (1) is a grip's play.
+LEAST_DEVIATION = 0.01
+TURN = 2 * np.pi
+
+
+def least_deviation(stats: Mapping[str, Any]) -> float:
+    """What the deviation of a feature's numbers is at least taken for, from its `min` and `max` (D numbers each):
+    LEAST_DEVIATION in SI units, in which joints, speeds and grippers stay within a turn, or so. Where its numbers go
+    further they are degrees, per cents or ticks of an encoder, or metres of a large room, and the least grows with
+    them: 0.29 for 180 degrees.
+
+    A joint that stood still (a deviation of 1.6e-6) and is met 0.02 rad off is then told as 2, not as 12,266. What is
+    told at most, of a joint that stands 2 rad off, is for the one who runs the policy to clip."""
+    largest = max(float(np.abs(np.asarray(stats[end], float)).max()) for end in ("min", "max"))
+    return LEAST_DEVIATION * max(1.0, largest / TURN)
+
+
 @dataclass(frozen=True)
 class Normaliser:
     """`apply`: SI units to about one; `undo`: back. Both take any array whose last axis is D long."""
@@ -138,8 +156,8 @@ class Normaliser:
 
     @classmethod
     def of(cls, stats: Mapping[str, Any], mode: str = "mean_std") -> Normaliser:
-        """`mean_std`: mean 0, deviation 1; `min_max` and `quantiles` (1 % to 99 %): -1 to 1. A number that hardly
-        changes (core/normalisation.py) stays in its units, around 0. Raises ValueError."""
+        """`mean_std`: mean 0, deviation 1; `min_max` and `quantiles` (1 % to 99 %): -1 to 1. A number that never
+        changes stays in its units, around 0. Raises ValueError."""
         if mode not in MODES:
             raise ValueError(f"normalisation is '{mode}'; use one of {', '.join(MODES)}")
         if mode == "mean_std":
@@ -148,7 +166,8 @@ class Normaliser:
             ends = ("min", "max") if mode == "min_max" else ("q01", "q99")
             low, high = (np.asarray(stats[end], float) for end in ends)
             offset, scale = (low + high) / 2, (high - low) / 2
-        return cls(offset.astype(np.float32), deviation(scale).astype(np.float32))
+        scale = np.where(scale > 1e-6, scale, 1.0)
+        return cls(offset.astype(np.float32), scale.astype(np.float32))
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
         return ((values - self.offset) / self.scale).astype(np.float32)
