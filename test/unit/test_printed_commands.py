@@ -216,9 +216,9 @@ def runs() -> list[Any]:
             kind = kind_of(one)
         except (SystemExit, ValueError):
             continue  # which the test above says
-        marks = [pytest.mark.full] if kind in seen else []
-        if not why_not(one, kind):
-            seen.add(kind)
+        of_its_kind = kind, bool(why_not(one, kind))
+        marks = [pytest.mark.full] if of_its_kind in seen else []
+        seen.add(of_its_kind)
         found.append(pytest.param(one, kind, id=str(one), marks=marks))
     return found
 
