@@ -10,6 +10,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.convert import byte_array, rgb_image, time_message
 from vla_ros.nodes.qos import PICTURES, SENSOR
+from vla_ros.policies import POLICIES
+from vla_ros.policies.base import PolicySpec
 
 data = pytest.importorskip("skimage.data", reason="real photographs come with scikit-image")
 PHOTOGRAPHS = {"astronaut": data.astronaut, "coffee": data.coffee, "chelsea": data.chelsea}
@@ -251,3 +253,21 @@ def test_a_live_parameter_changes_at_once_and_a_bad_one_is_refused(around):
     assert not answer.successful and "'max_age' is -2.0" in answer.reason
     assert node.p["max_future"] == 0.1 and node.p["max_age"] == 2.0
     assert "cannot change while the node is active" in node.set_parameters_atomically([fixed]).reason
+
+
+class TwoEyed:
+    @classmethod
+    def spec(cls, options):
+        return PolicySpec(("linear.x",), 1, 100_000_000, (8, 8), images={"front": (8, 12), "wrist": (4, 6)})
+
+
+def test_each_camera_gets_its_own_size_and_a_stranger_is_refused_with_the_list(around, monkeypatch):
+    from rclpy.parameter import Parameter
+    monkeypatch.setitem(POLICIES, "two_eyed", f"{__name__}:TwoEyed")
+    node = around.make(CameraIngest, policy="two_eyed")  # its camera is called "camera"
+    node.trigger_configure()
+    assert node.stage == "unconfigured" and (
+        "looks through front of 8 x 12, wrist of 4 x 6, and this camera is 'camera'" in node.trouble)
+    node.set_parameters([Parameter("camera", value="wrist")])
+    node.trigger_configure()
+    assert node.stage == "inactive" and (node._message.height, node._message.width) == (4, 6)

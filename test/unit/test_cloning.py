@@ -129,7 +129,7 @@ def test_clone_leaves_a_policy_with_the_statistics_of_its_state(folder, tmp_path
     assert state == pytest.approx({"mean": 0.315, "std": 0.2351, "min": 0.0, "max": 0.8}, abs=1e-3)
     assert whole.tokenizer.encode("turn left") and not (tmp_path / "policy" / "state.json").exists()
     rows = json.loads((tmp_path / "policy" / "config.json").read_text())
-    assert rows["channels"] == ["angular.z", "linear.x"]
+    assert rows["channels"] == ["angular.z", "linear.x"] and rows["camera"] == "front"
 
 
 @pytest.mark.parametrize(("changes", "said"), [

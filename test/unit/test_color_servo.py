@@ -6,6 +6,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 cv2 = pytest.importorskip("cv2", reason="color_servo needs OpenCV")
 
@@ -95,6 +97,17 @@ def test_a_long_text_is_quoted_only_in_part() -> None:
     with pytest.raises(ValueError) as caught:
         parse("x" * 100_000)
     assert len(str(caught.value)) < 400
+
+
+VERBS = ["go", "forward", "turn", "left", "back", "up", "grab", "the", "red", "object", "1", "m", "90", "°", "and", "-", ".", ","]
+
+
+@given(st.text() | st.text(st.characters()) | st.lists(st.sampled_from(VERBS)).map(" ".join))
+def test_any_text_is_an_intent_or_one_sentence(text: str) -> None:
+    try:
+        assert math.isfinite(parse(text).amount)
+    except ValueError as problem:
+        assert "the words" in str(problem)
 
 
 @pytest.mark.parametrize("colour", RGB)

@@ -31,7 +31,7 @@ class CameraIngest(ManagedNode):
 
     def configure(self) -> None:
         spec = policy_spec(self.p["policy"], policy_options(self.p))
-        self._size = spec.image_size
+        self._size = spec.size_of(self.p["camera"])
         self._resize = spec.resize if self.p["resize"] == "policy" else self.p["resize"]
         before, self._health = self._health, CameraHealth(
             to_nanoseconds(self.p["frozen_after"]), self.p["black_below"])

@@ -116,7 +116,7 @@ class ColorServo:
             self._enter(_FIRST_PHASE[self._intent.kind], observation.stamp, pose)
         self._measure(pose)
         if self._phase != "done" and self._intent.colour is not None:
-            image = next(iter(observation.images.values()))
+            image = self._spec.only(observation.images)
             self._tracks.update(pose, find_blobs(image, self._camera), self._camera, self._intent.colour)
         self._advance(observation.stamp, pose)
         self._obstacles = [track for track in self._tracks.tracks

@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +218,7 @@ def clone(data: Path, out: Path, settings: Settings, *, config: VLAConfig | None
     dataset is left out, or read otherwise than it stands there. Raises ValueError."""
     dataset = Dataset(data, None if camera is None else (camera,))
     config = config or config_for(dataset)
-    check_fit(dataset, config, camera)  # before a large model is built
+    config = replace(config, camera=check_fit(dataset, config, camera)[0])  # before a large model is built
     torch.manual_seed(settings.seed)
     model = build(config)
     if config.language == "lstm":
