@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Collection
 
+from vla_ros.core.shown import shown
 from vla_ros.core.types import NANOSECONDS
 
 STOP_WORDS = ("stop", "halt", "freeze", "cancel", "abort")
@@ -43,7 +44,7 @@ def check_stop_words(words: Collection[str]) -> frozenset[str]:
         raise ValueError("parameter 'stop_words' is empty; the operator needs at least one")
     for word in words:
         if not re.fullmatch(r"\w+", fold(word)):
-            raise ValueError(f"parameter 'stop_words' holds {word!r}; give single words")
+            raise ValueError(f"parameter 'stop_words' holds {shown(word)}; give single words")
     return frozenset(map(fold, words))
 
 
