@@ -45,13 +45,12 @@ def test_a_node_that_falls_silent_is_lost_and_one_that_returns_is_walked_back(ar
     words = around.make(CommandIngest)
     watcher = around.start(Supervisor, nodes=["command_ingest"])
     around.wait(lambda: around.said("ready"), 10.0)
-    beat, words._beat = words._beat, lambda: None
-    words._beat_timer.callback = lambda: None
+    turn, words._turn_timer.callback = words._turn_timer.callback, lambda: None  # as where a callback hangs
     around.wait(lambda: around.said("language fault: command_ingest was lost"))
     assert watcher.diagnose()["command_ingest"] == "lost"
     words.trigger_deactivate()
     words._life = "another process"
-    words._beat_timer.callback = beat
+    words._turn_timer.callback = turn
     around.wait(lambda: words.active, 10.0)
 
 
