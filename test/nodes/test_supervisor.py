@@ -128,7 +128,7 @@ def test_a_report_from_before_the_gate_was_lost_is_not_believed(around):
     suite.state = SafetyReport.ACTIVE
     suite.live(0.2)
     suite.state, suite.stages["safety_validator"] = None, ""
-    suite.live(0.6)
+    suite.live(1.5)
     suite.stages["safety_validator"] = "active"
     suite.live(0.3)
     assert len(suite.ready()) == 1
