@@ -170,7 +170,7 @@ def test_while_an_engine_is_built_it_says_so_and_its_heart_beats(around, monkeyp
     monkeypatch.setattr(inference, "make_policy", make)
     node = around.make(Inference, policy="slow", robot_file=SIM, precision="bf16")
     beats, reports = around.hear(Header, "heartbeat", EVENTS), around.hear(DiagnosticArray, "/diagnostics", EVENTS)
-    node._beat_timer.cancel(), node._report_timer.cancel()  # as while configure holds the executor
+    node._turn_timer.cancel(), node._report_timer.cancel()  # as while configure holds the executor
     around.spin()
     around.wait(lambda: node._heartbeat.get_subscription_count())
     node.trigger_configure()

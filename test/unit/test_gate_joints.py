@@ -195,6 +195,30 @@ def test_stopped_a_blocked_joint_is_sent_to_where_it_stands_and_stays_when_it_is
     assert world.action["joint_1"] == pytest.approx(0.7)
 
 
+def test_stopped_a_joint_stays_where_it_is_measured_and_goes_there_no_faster_than_it_may():
+    world = reaching({}, lag=0)
+    world.tick(20)
+    sent = world.action["joint_1"]
+    world.lag, world.positions["joint_1"] = None, sent - 0.05  # its drive lags behind
+    world.inputs.stop_pressed = True
+    world.tick()
+    assert world.action["joint_1"] == pytest.approx(sent - 0.5 * 0.02)
+    world.tick(10)
+    assert world.action["joint_1"] == pytest.approx(sent - 0.05)
+
+
+def test_a_joint_that_was_held_stays_where_it_is_measured_when_it_is_stopped_then():
+    world = reaching({}, lag=0)
+    world.tick(20)
+    world.lag, world.positions["joint_1"] = None, world.action["joint_1"] - 0.05
+    world.say("")
+    world.tick(10)
+    assert world.action["joint_1"] == pytest.approx(world.positions["joint_1"] + 0.05)
+    world.inputs.stop_pressed = True
+    world.tick(10)
+    assert world.action["joint_1"] == pytest.approx(world.positions["joint_1"])
+
+
 @pytest.mark.parametrize("stop", [False, True])
 def test_a_joint_that_is_moved_by_hand_is_where_it_was_moved_to(stop):
     world = reaching({}, lag=0)

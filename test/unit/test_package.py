@@ -163,8 +163,12 @@ ROS = ("rclpy", "vla_ros_msgs", "std_msgs", "sensor_msgs", "cv_bridge", "launch"
 HEAVY = ("torch", "transformers", "mujoco", "matplotlib", "rich", "yaml", "psutil")
 
 
+YAML = "vla_ros.core.yaml_file"  # brings PyYAML; robot.py imports it where it reads a file
+
+
 def below(*folders: str) -> list[str]:
-    return [name for name in MODULES if name.startswith(tuple(f"vla_ros.{folder}" for folder in folders))]
+    wanted = tuple(f"vla_ros.{folder}" for folder in folders)
+    return [name for name in MODULES if name.startswith(wanted) and name != YAML]
 
 
 def test_core_and_safety_need_numpy_alone() -> None:

@@ -109,7 +109,7 @@ def test_a_robot_that_sees():
     (seeing(sensors=[]), "give a list of sensors"), (seeing(slow=0.3), "it must be more than stop"),
     (seeing(time_to_collision=0.0), "time_to_collision is 0.0; it must be more than 0"),
     (seeing(time_to_collision=10.5), "give at most 10 s"), (seeing(max_age=float("nan")), "give a finite number"),
-    (seeing(sensors=SEES["sensors"] * 2), "'/scan' is listed 2 times"),
+    (seeing(sensors=[{**SEES["sensors"][0]} for _ in range(2)]), "'/scan' is listed 2 times"),
     (seeing(sensors=[{"topic": "/scan", "type": "sonar"}]), "use one of sensor_msgs/msg/LaserScan"),
     (seeing(sensors=[{**SEES["sensors"][0], "flipped": 1}]), "flipped is 1; give true or false"),
     (seeing({"brake": 0.8}), "it must be at least 0.83"),
@@ -141,7 +141,7 @@ def test_wheels_that_are_no_twist_cannot_be_stopped_for_obstacles():
 
 @pytest.mark.parametrize("name", ["x" * 300, "."])
 def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path, name):
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="cannot be read|is a folder"):
         load_robot(tmp_path / name)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from vla_ros.core.shown import shown
+
 STOPS = ("zero", "hold", "keep")
 OUTPUT_TYPES = {
     "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped",
@@ -137,20 +139,13 @@ class Robot:
 
 def load_robot(path: str | Path) -> Robot:
     """Reads a robot file. Raises ValueError with the file, what is wrong in it and its value."""
-    import yaml  # not needed by a core that is handed a Robot
+    from vla_ros.core.yaml_file import read_yaml  # PyYAML: not needed by a core that is handed a Robot
 
+    data = read_yaml(path, "robot file", "set robot_file to one like config/robots/sim.yaml")
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise ValueError(f"robot file '{path}' does not exist; "
-                         "set robot_file to one like config/robots/sim.yaml") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"robot file '{str(path)[:200]}' cannot be read ({error.__class__.__name__}); "
-                         "set robot_file to one like config/robots/sim.yaml") from error
-    try:
-        return parse_robot(yaml.safe_load(text))
-    except (ValueError, TypeError, OverflowError, RecursionError, yaml.YAMLError) as error:
-        raise ValueError(f"robot file '{path}': {error}") from error
+        return parse_robot(data)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"robot file {shown(str(path), 200)}: {str(error)[:400]}") from error
 
 
 def parse_robot(data: Any) -> Robot:
@@ -160,7 +155,7 @@ def parse_robot(data: Any) -> Robot:
     if not 0 < len(channels) <= MAX_CHANNELS:
         raise ValueError(f"channels has {len(channels)} entries; a robot obeys 1 to {MAX_CHANNELS}")
     if not isinstance(data["outputs"], list):
-        raise ValueError(f"outputs is {data['outputs']!r}; give a list of topics")
+        raise ValueError(f"outputs is {shown(data['outputs'])}; give a list of topics")
     outputs = tuple(_output(fields, {channel.name: channel for channel in channels}) for fields in data["outputs"])
     sent = [name for output in outputs for name in output.channels]
     for channel in channels:
@@ -216,7 +211,7 @@ def _footprint(fields: Any) -> Footprint:
 def _mask(fields: Any, where: str) -> tuple[tuple[float, float, float, float], ...]:
     """Boxes, each as (front, back, left, right) from the base frame's origin; beyond the origin a side is negative."""
     if not isinstance(fields, list):
-        raise ValueError(f"{where} is {fields!r}; give a list of boxes, each with front, back, left and right")
+        raise ValueError(f"{where} is {shown(fields)}; give a list of boxes, each with front, back, left and right")
     boxes = []
     for box in fields:
         _keys(box, where, set(SIDES), set())
@@ -233,7 +228,7 @@ def _obstacles(fields: Any) -> Obstacles:
                "hold_off")
     _keys(fields, "obstacles", {"sensors"}, set(numbers))
     if not isinstance(fields["sensors"], list) or not fields["sensors"]:
-        raise ValueError(f"obstacles: sensors is {fields['sensors']!r}; give a list of sensors")
+        raise ValueError(f"obstacles: sensors is {shown(fields['sensors'])}; give a list of sensors")
     given = {name: _number(fields[name], f"obstacles: {name}", at_least=0.0) for name in numbers if name in fields}
     obstacles = Obstacles(tuple(map(_sensor, fields["sensors"])), **given)
     if not obstacles.stop < obstacles.slow:
@@ -251,7 +246,7 @@ def _sensor(fields: Any) -> Sensor:
     _keys(fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "near", "flipped", "mask"})
     topic, kind = str(fields["topic"]), fields["type"]
     if kind not in SENSOR_TYPES:
-        raise ValueError(f"sensor '{topic}': type is {kind!r}; use one of {', '.join(sorted(SENSOR_TYPES))}")
+        raise ValueError(f"sensor '{topic}': type is {shown(kind)}; use one of {', '.join(sorted(SENSOR_TYPES))}")
     place = {name: _number(fields.get(name, 0.0), f"sensor '{topic}': {name}") for name in ("x", "y", "yaw")}
     return Sensor(topic, kind, flipped=_flag(fields.get("flipped", False), f"sensor '{topic}': flipped"), **place,
                   near=_number(fields.get("near", 0.0), f"sensor '{topic}': near", at_least=0.0),
@@ -269,7 +264,7 @@ def _channel(name: str, fields: Any) -> Channel:
     rate = _number(fields["rate"], f"{where}: rate", above=0.0)
     stop = fields["stop"]
     if stop not in STOPS:
-        raise ValueError(f"{where}: stop is {stop!r}; use one of {', '.join(STOPS)}")
+        raise ValueError(f"{where}: stop is {shown(stop)}; use one of {', '.join(STOPS)}")
     if stop == "zero" and not limits[0] <= 0.0 <= limits[1]:
         raise ValueError(f"{where}: stop is 'zero', but zero is outside limits {list(limits)}")
     soft = _pair(fields["soft"], f"{where}: soft") if "soft" in fields else limits
@@ -315,9 +310,9 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
     _keys(fields, "an output", {"topic", "type", "channels"}, set())
     topic, kind, names = str(fields["topic"]), fields["type"], fields["channels"]
     if kind not in OUTPUT_TYPES:
-        raise ValueError(f"output '{topic}': type is {kind!r}; use one of {', '.join(sorted(OUTPUT_TYPES))}")
+        raise ValueError(f"output '{topic}': type is {shown(kind)}; use one of {', '.join(sorted(OUTPUT_TYPES))}")
     if not isinstance(names, list) or not names:
-        raise ValueError(f"output '{topic}': channels is {names!r}; give a list of channel names")
+        raise ValueError(f"output '{topic}': channels is {shown(names)}; give a list of channel names")
     for name in names:
         if name not in known:
             raise ValueError(f"output '{topic}': channel '{name}' is not one of {', '.join(sorted(known))}")
@@ -342,7 +337,7 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
 
 def _mapping(value: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{what} is {value!r}; give a mapping")
+        raise ValueError(f"{what} is {shown(value)}; give a mapping")
     return value
 
 
@@ -363,13 +358,13 @@ def _once(topics: list[str], where: str) -> None:
 
 def _flag(value: Any, what: str) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"{what} is {value!r}; give true or false")
+        raise ValueError(f"{what} is {shown(value)}; give true or false")
     return value
 
 
 def _number(value: Any, what: str, above: float = -math.inf, at_least: float = -math.inf) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{what} is {value!r}; give a finite number")
+        raise ValueError(f"{what} is {shown(value)}; give a finite number")
     if value <= above:
         raise ValueError(f"{what} is {value}; it must be more than {above:g}")
     if value < at_least:
@@ -379,9 +374,9 @@ def _number(value: Any, what: str, above: float = -math.inf, at_least: float = -
 
 def _pair(value: Any, what: str) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"{what} is {value!r}; give [lowest, highest]")
+        raise ValueError(f"{what} is {shown(value)}; give [lowest, highest]")
     with np.errstate(over="ignore"):  # actions travel as float32
         low, high = (_number(float(np.float32(_number(end, what))), what) for end in value)
     if low >= high:
-        raise ValueError(f"{what} is {value!r}; the lowest must be below the highest")
+        raise ValueError(f"{what} is {shown(value)}; the lowest must be below the highest")
     return low, high

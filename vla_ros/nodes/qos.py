@@ -22,6 +22,12 @@ PULSE = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
 HEARD = QoSProfile(depth=500, reliability=ReliabilityPolicy.BEST_EFFORT)
 # Each one counts: words, requests, reports.
 EVENTS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+# An operator's words, from publishers that are reliable and from those that are not: the first are heard by both
+# (core/instructions.py: Echoes).
+WORDS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+WORDS_LOOSE = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+# What is said to the operator: who joins late and asks for it (transient local) hears the last ones too.
+FEEDBACK = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # The stop button: what comes in while the gate is busy is read at once, a press among it.
 BUTTON = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 # /diagnostics of a whole robot, read now and then.
