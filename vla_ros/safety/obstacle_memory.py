@@ -37,17 +37,18 @@ class ObstacleMemory:
         """Takes each sensor's reading that is new, and forgets what is too old."""
         assert robot.obstacles is not None
         keep = round(robot.obstacles.hold_off * 1e9)
-        within = robot.obstacles.slow + robot.obstacles.hold_off * _fastest(robot)  # farther, it is forgotten in time
         for topic, (reading, arrived) in readings.items():
             before = self._newest.get(topic)
             if before and before[0] == arrived:
                 continue
-            if before:
-                arrived_before, points = before
-                self._keep(arrived_before, points[distances(self._inward(points), robot.footprint) <= within])
+            if before and len(before[1]):
+                # What is farther away is forgotten before the robot comes near.
+                within = robot.obstacles.slow + robot.obstacles.hold_off * _fastest(robot)
+                near = distances(self._inward(before[1]), robot.footprint) <= within
+                self._keep(before[0], before[1][near])
             self._newest[topic] = arrived, self._outward(reading.points)
-        young = now - self._seen <= keep
-        if not young.all():
+        if len(self._seen) and now - int(self._seen.min()) > keep:
+            young = now - self._seen <= keep
             self._older, self._seen = self._older[young], self._seen[young]
         if len(self._older) > MOST_POINTS:
             near = np.argsort(distances(self._inward(self._older), robot.footprint), kind="stable")[:MOST_POINTS]

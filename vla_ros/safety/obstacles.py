@@ -142,7 +142,7 @@ def _beyond(x: Array, y: Array, footprint: Footprint) -> Array:
     """The same for x and y of any one shape."""
     along = np.abs(x - (footprint.front - footprint.back) / 2.0) - (footprint.front + footprint.back) / 2.0
     across = np.abs(y - (footprint.left - footprint.right) / 2.0) - (footprint.left + footprint.right) / 2.0
-    outside: Array = np.sqrt(np.square(np.maximum(along, 0.0)) + np.square(np.maximum(across, 0.0)))
+    outside: Array = np.hypot(np.maximum(along, 0.0), np.maximum(across, 0.0))
     return outside + np.minimum(np.maximum(along, across), 0.0)
 
 
