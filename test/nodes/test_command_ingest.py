@@ -116,3 +116,37 @@ def test_deactivating_cancels(around, talk):
     node.trigger_deactivate()
     around.wait(lambda: len(commands) == 3)
     assert commands[2].text == ""
+
+
+LOOSE = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def test_a_publisher_that_is_not_reliable_is_heard_too_and_its_stop(around, talk):
+    _, commands, _ = talk
+    speaker = around.speaker(String, "instruction", LOOSE)
+    around.wait(lambda: speaker.get_subscription_count())
+    for text in ("go", "go", "please stop"):
+        before = len(commands)
+        speaker.publish(String(data=text))
+        around.wait(lambda before=before: len(commands) > before)
+    assert [command.text for command in commands] == ["", "go", "go", ""]
+    assert around.said("stopped: the instruction is cancelled")
+
+
+def test_what_arrives_twice_is_done_once(around, talk):
+    """A reliable publisher is heard by both of the node's subscriptions."""
+    node, commands, say = talk
+    for text in ("go", "stop", "turn left"):
+        say(text)
+        time.sleep(0.05)
+    around.wait(lambda: len(commands) == 4)
+    time.sleep(0.5)
+    assert [command.text for command in commands] == ["", "go", "", "turn left"]
+    assert node.stats.drops["too many instructions"] == 0
+    assert not around.said("there was no instruction to cancel")
+
+
+def test_nobody_is_warned_that_such_words_are_not_heard(around, talk, capfd):
+    around.speaker(String, "instruction", LOOSE)
+    time.sleep(0.5)
+    assert "offering incompatible QoS" not in capfd.readouterr().err

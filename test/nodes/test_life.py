@@ -11,15 +11,24 @@ from vla_ros.nodes import life
 
 pytestmark = pytest.mark.skipif(not life.host(), reason="/proc is needed to know of processes")
 CODE = "import time; print('up', flush=True); time.sleep(60)"
-NODE = ("-c", CODE, "vla_ros/camera_ingest")
+NODE = ("-m", "vla_ros.nodes.camera_ingest", "--ros-args", "-p", "policy:=constant")
+SCRIPT = "{here}/lib/vla_ros/camera_ingest"
 
 
 @pytest.fixture
-def child():
+def child(tmp_path):
+    """Processes with the command lines of nodes, in a folder that has programs of their names."""
     children = []
+    for program in ("vla_ros/nodes/camera_ingest.py", "vla_ros/tools/faults/policy.py", "lib/vla_ros/camera_ingest",
+                    "other/lib/camera_ingest", "vla_ros_too/nodes/camera_ingest.py", "clone/vla_ros/look.py"):
+        (tmp_path / program).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / program).write_text(CODE)
+    for package in ("vla_ros", "vla_ros/nodes", "vla_ros/tools", "vla_ros/tools/faults"):
+        (tmp_path / package / "__init__.py").touch()  # or the real package would be found before it
 
     def start(*arguments):
-        process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE)
+        words = [word.format(here=tmp_path) for word in arguments]
+        process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, cwd=tmp_path)
         children.append(process)
         assert process.stdout.readline()  # it runs its own command line by now
         return process, f"{process.pid}.{life._stat(process.pid)[1]:x}.{life.host()}"
@@ -63,6 +72,19 @@ def test_a_node_that_hangs_is_ended(child, number):
     assert process.wait(5.0) == -signal.SIGKILL
 
 
+@pytest.mark.parametrize("name, arguments", [
+    ("camera_ingest", ("-m", "vla_ros.nodes.camera_ingest")),
+    ("camera_ingest", (SCRIPT,)),
+    ("camera_ingest", (SCRIPT, "--ros-args", "-r", "__node:=camera_ingest", "-r", "__ns:=/vla", "--params-file", "x")),
+    ("camera_left", (SCRIPT, "--ros-args", "--remap", "__node:=camera_left")),
+    ("inference", ("-m", "vla_ros.tools.faults.policy", "--ros-args", "-r", "__node:=inference")),
+])
+def test_every_way_to_start_a_node_is_known(child, name, arguments):
+    process, its = child(*arguments)
+    assert life.end(its, name) == ""
+    assert process.wait(5.0) == -signal.SIGKILL
+
+
 def test_a_reused_pid_is_gone_and_is_not_ended(child):
     process, its = child(*NODE)
     pid, start, host = its.split(".")
@@ -73,12 +95,36 @@ def test_a_reused_pid_is_gone_and_is_not_ended(child):
 
 
 @pytest.mark.parametrize("arguments, name", [
-    (("-c", CODE, "someone/else"), "camera_ingest"), (NODE, "inference"), (("-c", CODE, "other/camera_ingest"), "camera_ingest"),
+    (NODE, "inference"),
+    ((SCRIPT,), "vla_ros"),
+    ((SCRIPT, "--ros-args", "-r", "__node:=camera_left"), "camera_ingest"),
+    ((SCRIPT, "--ros-args", "-p", "__node:=camera_left"), "camera_left"),
+    (("-c", CODE, "vla_ros/camera_ingest"), "camera_ingest"),
+    (("-c", CODE, "-m", "vla_ros.nodes.camera_ingest"), "camera_ingest"),
+    (("-c", CODE, SCRIPT), "camera_ingest"),
+    (("{here}/clone/vla_ros/look.py", "camera_ingest"), "camera_ingest"),  # README's own folder
+    (("{here}/clone/vla_ros/look.py", "-r", "__node:=camera_ingest"), "camera_ingest"),
+    (("{here}/vla_ros/nodes/camera_ingest.py",), "camera_ingest"),
+    (("{here}/other/lib/camera_ingest",), "camera_ingest"),
+    (("lib/vla_ros/camera_ingest",), "camera_ingest"),
+    (("-m", "vla_ros_too.nodes.camera_ingest"), "camera_ingest"),
 ])
 def test_a_process_that_is_not_the_node_is_not_ended(child, arguments, name):
     process, its = child(*arguments)
     assert "does not look like a node of vla_ros" in life.end(its, name)
     assert process.poll() is None
+
+
+def test_another_program_with_a_nodes_arguments_is_not_ended(child, tmp_path):
+    """`tail -f .../lib/vla_ros/camera_ingest`, an editor, a debugger."""
+    process = subprocess.Popen(["sh", "-c", "echo up; read line", "-m", "vla_ros.nodes.camera_ingest"],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout.readline()
+        its = f"{process.pid}.{life._stat(process.pid)[1]:x}.{life.host()}"
+        assert "does not look like a node of vla_ros" in life.end(its, "camera_ingest")
+        assert process.poll() is None
+        process.kill()
 
 
 @pytest.mark.parametrize("its", [

@@ -141,12 +141,12 @@ def test_communication_cycles_the_synchronizer_where_there_is_none_then_halts(ar
 def test_language_the_operator_is_asked_to_repeat_when_the_node_is_back(around):
     patient = Patient(around, (CommandIngest, {}))
     node = patient.nodes[0]
-    beat, node._beat_timer.callback = node._beat_timer.callback, lambda: None
+    turn, node._turn_timer.callback = node._turn_timer.callback, lambda: None  # as where a callback hangs
     around.wait(lambda: patient.steps)
     assert around.said("language fault: command_ingest was lost. Step 1 of 2: say the instruction again")
     time.sleep(0.3)
     assert not around.said("is back")
-    node._beat_timer.callback = beat
+    node._turn_timer.callback = turn
     around.wait(lambda: around.said("command_ingest is back: say the instruction again"))
     assert patient.stages["command_ingest"] == []
 
@@ -173,12 +173,12 @@ def test_a_halt_stops_the_gate_and_only_a_person_resets_it(around):
 def test_a_node_that_does_not_come_back_halts_the_robot_until_it_does(around):
     patient = Patient(around, (CommandIngest, {}), return_timeout=0.5)
     node = patient.nodes[0]
-    beat, node._beat_timer.callback = node._beat_timer.callback, lambda: None
+    turn, node._turn_timer.callback = node._turn_timer.callback, lambda: None  # as where a callback hangs
     around.wait(lambda: patient.halt)
     assert patient.halt.endswith("command_ingest did not come back within 0.5 s")
     time.sleep(1.5)
     assert patient.halt  # longer than its recovery time: it is still lost
-    node._beat_timer.callback = beat
+    node._turn_timer.callback = turn
     around.wait(lambda: patient.halt == "", 3.0)
 
 

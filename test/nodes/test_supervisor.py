@@ -15,8 +15,9 @@ from vla_ros.core import faults
 from vla_ros.nodes import recovery, supervisor
 from vla_ros.nodes.command_ingest import CommandIngest
 from vla_ros.nodes.inference import Inference
-from vla_ros.nodes.qos import EVENTS
+from vla_ros.nodes.qos import EVENTS, PULSE
 from vla_ros.nodes.supervisor import Supervisor
+from vla_ros_msgs.msg import SafetyReport
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
 
@@ -45,13 +46,12 @@ def test_a_node_that_falls_silent_is_lost_and_one_that_returns_is_walked_back(ar
     words = around.make(CommandIngest)
     watcher = around.start(Supervisor, nodes=["command_ingest"])
     around.wait(lambda: around.said("ready"), 10.0)
-    beat, words._beat = words._beat, lambda: None
-    words._beat_timer.callback = lambda: None
+    turn, words._turn_timer.callback = words._turn_timer.callback, lambda: None  # as where a callback hangs
     around.wait(lambda: around.said("language fault: command_ingest was lost"))
     assert watcher.diagnose()["command_ingest"] == "lost"
     words.trigger_deactivate()
     words._life = "another process"
-    words._beat_timer.callback = beat
+    words._turn_timer.callback = turn
     around.wait(lambda: words.active, 10.0)
 
 
@@ -67,8 +67,79 @@ def test_a_node_that_a_person_took_down_is_left_there_until_it_is_activated(arou
     assert words.stage == "unconfigured"
     words.trigger_configure()
     words.trigger_activate()
-    around.wait(lambda: [m.data for m in around.feedback].count("ready: all nodes are active; arm the gate, "
-                                                                "then give an instruction") == 2)
+    around.wait(lambda: around.said("ready again: command_ingest came back; "))
+
+
+class Suite:
+    """The hearts of a gate and of two nodes whose faults are of no kind, and the gate's reports."""
+
+    def __init__(self, around):
+        self.around, self.stages = around, dict.fromkeys(("safety_validator", "left", "right"), "active")
+        self.state = SafetyReport.DISARMED
+        self.beats = around.speaker(Header, "heartbeat", PULSE)
+        self.reports = around.speaker(SafetyReport, "safety_report", EVENTS)
+        self.watcher = around.start(Supervisor, nodes=list(self.stages), hung_after=0.0)
+        around.wait(lambda: self.beats.get_subscription_count() and self.reports.get_subscription_count())
+
+    def live(self, seconds, until=lambda: False):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not until():
+            for name, stage in self.stages.items():
+                if stage:
+                    self.beats.publish(Header(frame_id=f"{name}/{stage}/1.1.here"))
+            if self.state is not None:
+                self.reports.publish(SafetyReport(state=self.state))
+            time.sleep(0.02)
+
+    def lose(self, *names):
+        self.stages.update(dict.fromkeys(names, ""))
+        self.live(10.0, lambda: all(self.watcher._managed[name].stage == "lost" for name in names))
+
+    def ready(self, count):
+        """What it said, once that is `count` sentences."""
+        def said():
+            return [message.data for message in self.around.feedback if message.data.startswith("ready")]
+        self.live(10.0, lambda: len(said()) >= count)
+        self.live(0.2)
+        return said()
+
+
+FIRST = "ready: all nodes are active; arm the gate, then give an instruction"
+
+
+@pytest.mark.parametrize("state, says", [
+    (SafetyReport.DISARMED, "arm the gate, then give an instruction"),
+    (SafetyReport.HOLDING, "the gate is armed and HOLDING; give the instruction again"),
+    (SafetyReport.ACTIVE, "the gate is ACTIVE, the robot may move"),
+    (SafetyReport.STOPPED, "the gate is STOPPED; reset it, arm it, then give an instruction"),
+    (None, "arm the gate where it is disarmed, then give an instruction"),
+])
+def test_what_it_says_of_the_gate_when_nodes_came_back_is_true(around, state, says):
+    suite = Suite(around)
+    assert suite.ready(1) == [FIRST]
+    suite.state = SafetyReport.ACTIVE
+    suite.lose("left", "right")
+    suite.stages["left"] = "active"
+    suite.state = state
+    suite.live(0.3)
+    assert suite.ready(1) == [FIRST]
+    suite.stages["right"] = "active"
+    (sentence,) = suite.ready(2)[1:]
+    assert sentence.startswith("ready again: ") and sentence.endswith(f"left, right came back; {says}")
+
+
+def test_a_report_from_before_the_gate_was_lost_is_not_believed(around):
+    suite = Suite(around)
+    assert suite.ready(1) == [FIRST]
+    suite.state = SafetyReport.ACTIVE
+    suite.live(0.2)
+    suite.state = None
+    suite.lose("safety_validator")
+    suite.stages["safety_validator"] = "active"
+    suite.live(0.3)
+    suite.state = SafetyReport.DISARMED
+    (sentence,) = suite.ready(2)[1:]
+    assert "safety_validator" in sentence and sentence.endswith(" came back; arm the gate, then give an instruction")
 
 
 def test_a_node_that_was_never_started_is_told_of_and_does_not_block_the_others(around, monkeypatch):

@@ -34,10 +34,13 @@ class Heart:
 
 
 @pytest.fixture
-def child():
+def child(tmp_path):
     """A process that looks like the camera's node."""
-    code = "import time; print('up', flush=True); time.sleep(60)"
-    process = subprocess.Popen([sys.executable, "-c", code, "vla_ros/camera_left"], stdout=subprocess.PIPE)
+    script = tmp_path / "lib" / "vla_ros" / "camera_ingest"
+    script.parent.mkdir(parents=True)
+    script.write_text("import time; print('up', flush=True); time.sleep(60)")
+    command = [sys.executable, str(script), "--ros-args", "-r", "__node:=camera_left"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout.readline()
     process.life = f"{process.pid}.{life._stat(process.pid)[1]:x}.{life.host()}"
     yield process

@@ -14,7 +14,7 @@ from vla_ros.tools.doctor import CHANGE, MISSING, OK, Finding, examine
 from vla_ros.tools.doctor_facts import Facts
 
 PROFILE, NEW_PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
-LIBRARIES = {"numpy": "1.26.4", "yaml": "6.0", "cv2": "4.8.0", "cv_bridge": ""}
+LIBRARIES = {"numpy": "1.26.4", "yaml": "6.0", "cv2": "4.8.0"}
 ORIN = Facts(
     "3.10.12", "Ubuntu 22.04.5 LTS",
     {"ROS_DISTRO": "humble", "ROS_DOMAIN_ID": "7", "ROS_LOCALHOST_ONLY": "1", PROFILE: "/ours.xml"},

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla_ros.core.instructions import RateLimit, check_stop_words, clean, is_stop
+from vla_ros.core.instructions import Echoes, RateLimit, check_stop_words, clean, is_stop
 
 S = 1_000_000_000
 
@@ -70,3 +70,31 @@ def test_a_rate_limit_survives_a_clock_that_steps_back():
     limit = RateLimit(5.0)
     limit.allow(10 * S)
     assert sum(limit.allow(5 * S) for _ in range(10)) == 4
+
+
+def arrivals(*heard):
+    """Which of (text, subscription, ns) count."""
+    echoes = Echoes()
+    return [text for text, subscription, when in heard if not echoes.is_one(text, subscription, when)]
+
+
+@pytest.mark.parametrize("heard, counts", [
+    ([("go", 0, 0), ("go", 1, 1)], ["go"]),  # a reliable publisher
+    ([("go", 1, 0), ("go", 0, 1)], ["go"]),
+    ([("go", 1, 0), ("go", 1, 1)], ["go", "go"]),  # one that is not, twice
+    ([("go", 0, 0), ("go", 0, 1), ("go", 1, 2), ("go", 1, 3)], ["go", "go"]),  # a reliable one, twice
+    ([("go", 0, 0), ("go", 1, 1), ("go", 0, 2), ("go", 1, 3)], ["go", "go"]),
+    ([("go", 0, 0), ("stop", 0, 1), ("go", 1, 2), ("stop", 1, 3)], ["go", "stop"]),
+    ([("stop", 0, 0), ("go", 0, 1), ("stop", 1, 2), ("go", 1, 3)], ["stop", "go"]),  # the go is not cancelled
+    ([("go", 0, 0), ("go", 0, 1), ("go", 1, 2)], ["go", "go"]),  # one was lost on the way that loses
+    ([("go", 0, 0), ("go", 1, S + 1)], ["go", "go"]),  # too late to be the same message
+])
+def test_each_message_counts_once(heard, counts):
+    assert arrivals(*heard) == counts
+
+
+def test_a_flood_of_messages_is_not_remembered():
+    echoes = Echoes()
+    for number in range(10_000):
+        echoes.is_one(f"{number}" * 1000, 0, number)
+    assert len(echoes._single) <= 100

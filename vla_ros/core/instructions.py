@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Collection
 
+from vla_ros.core.shown import shown
 from vla_ros.core.types import NANOSECONDS
 
 STOP_WORDS = ("stop", "halt", "freeze", "cancel", "abort")
@@ -43,8 +45,31 @@ def check_stop_words(words: Collection[str]) -> frozenset[str]:
         raise ValueError("parameter 'stop_words' is empty; the operator needs at least one")
     for word in words:
         if not re.fullmatch(r"\w+", fold(word)):
-            raise ValueError(f"parameter 'stop_words' holds {word!r}; give single words")
+            raise ValueError(f"parameter 'stop_words' holds {shown(word)}; give single words")
     return frozenset(map(fold, words))
+
+
+ECHO = NANOSECONDS  # ns; the two arrivals of one message are never so far apart
+
+
+class Echoes:
+    """Tells which messages came already: what a reliable publisher says arrives twice, at a reliable subscription and
+    at one that is not. Times in ns on any one clock."""
+
+    def __init__(self) -> None:
+        # The text's hash, which subscription, when: those that arrived once so far.
+        self._single: deque[tuple[int, int, int]] = deque(maxlen=100)
+
+    def is_one(self, text: str, subscription: int, now: int) -> bool:
+        while self._single and now - self._single[0][2] > ECHO:
+            self._single.popleft()
+        mark = hash(text)
+        for one in self._single:
+            if one[0] == mark and one[1] != subscription:
+                self._single.remove(one)
+                return True
+        self._single.append((mark, subscription, now))
+        return False
 
 
 class RateLimit:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vla_ros.core.shown import shown
+
 Value = bool | int | float | str | list[str]
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list of texts"}
@@ -33,11 +35,11 @@ class Parameter:
             value = [*value]
         right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         if not right or (kind is list and not all(isinstance(item, str) for item in value)):
-            raise ValueError(f"parameter '{self.name}' is {value!r}; give {_KINDS[kind]}{self._range()}")
+            raise ValueError(f"parameter '{self.name}' is {shown(value)}; give {_KINDS[kind]}{self._range()}")
         if kind in (int, float) and not (math.isfinite(value) and self.low <= value <= self.high):
-            raise ValueError(f"parameter '{self.name}' is {value!r}; give {_KINDS[kind]}{self._range()}")
+            raise ValueError(f"parameter '{self.name}' is {shown(value)}; give {_KINDS[kind]}{self._range()}")
         if self.choices and value not in self.choices:
-            raise ValueError(f"parameter '{self.name}' is {value!r}; use one of {', '.join(self.choices)}")
+            raise ValueError(f"parameter '{self.name}' is {shown(value)}; use one of {', '.join(self.choices)}")
         checked: Value = value
         return checked
 

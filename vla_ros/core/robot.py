@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from vla_ros.core.shown import shown
+
 STOPS = ("zero", "hold", "keep")
 OUTPUT_TYPES = {
     "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped",
@@ -17,6 +19,9 @@ OUTPUT_TYPES = {
 SENSOR_TYPES = {"sensor_msgs/msg/LaserScan", "sensor_msgs/msg/Range"}
 FLOOR_CHANNELS = ("linear.x", "linear.y", "angular.z")  # what moves a footprint over the floor
 TWIST_CHANNELS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
+MAX_CHANNELS = 64  # the gate looks at every one of them fifty times a second
+TURN = 2.0 * math.pi
+SIDES = ("front", "back", "left", "right")
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,10 @@ class Channel:
     `stop`: what stopping means: `zero` (velocities), `hold` (positions: the last measured, or the
     last emitted where nothing measures) or `keep` (a gripper that must not let go: the last emitted).
     `joint` names what measures it in /joint_states; value x `scale` is the joint's position and what
-    is sent. Measured outside `soft`, a position may only move inward. Two actions that follow each
-    other may differ by `jump`.
+    is sent. `continuous`: that position wraps after a turn (rad). `start` is where a position that
+    nothing measures is taken to stand at first. Outside `soft`, a position may only move inward. Two
+    actions that follow each other may differ by `jump`. What is measured may differ from what is sent
+    by `max_tracking_error` for `tracking_time` s.
     """
 
     name: str
@@ -42,6 +49,19 @@ class Channel:
     scale: float = 1.0
     soft: tuple[float, float] = (-math.inf, math.inf)
     jump: float = math.inf
+    continuous: bool = False
+    start: float | None = None
+    max_tracking_error: float = math.inf
+    tracking_time: float = 0.5
+
+    @property
+    def is_velocity(self) -> bool:
+        return self.stop == "zero"
+
+    @property
+    def turn(self) -> float:
+        """What a whole turn of the joint is in this channel's unit; 0: it does not wrap."""
+        return TURN / self.scale if self.continuous else 0.0
 
 
 @dataclass(frozen=True)
@@ -65,8 +85,11 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Sensor:
-    """A range sensor and where it sits in the base frame (m, rad). What is nearer than `near` is the robot itself.
-    `flipped`: it hangs upside down."""
+    """A range sensor and where it sits in the base frame (m, rad). `flipped`: it hangs upside down.
+
+    What is nearer to it than `near`, or inside a box of `mask` (front, back, left, right in the base frame, within
+    the footprint), is the robot itself.
+    """
 
     topic: str
     type: str
@@ -75,6 +98,7 @@ class Sensor:
     yaw: float = 0.0
     near: float = 0.0
     flipped: bool = False
+    mask: tuple[tuple[float, float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,8 +106,8 @@ class Obstacles:
     """Distances in m from the footprint, times in s, speeds in m/s.
 
     Nothing nearer than `stop` is approached; from `slow` on the speed falls. What the footprint passes at `beside`
-    or more is no obstacle. After a stop the way must be free for `hysteresis` more. `blind_speed` is what is
-    allowed where no sensor looks.
+    or more is no obstacle; nearer than that it passes more slowly. After a stop the way must be free for `hysteresis`
+    more. `blind_speed` is what is allowed where no sensor looks. What was seen counts for `hold_off` s more.
     """
 
     sensors: tuple[Sensor, ...]
@@ -94,6 +118,7 @@ class Obstacles:
     time_to_collision: float = 1.0
     blind_speed: float = 0.0
     max_age: float = 0.3
+    hold_off: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -114,30 +139,23 @@ class Robot:
 
 def load_robot(path: str | Path) -> Robot:
     """Reads a robot file. Raises ValueError with the file, what is wrong in it and its value."""
-    import yaml  # not needed by a core that is handed a Robot
+    from vla_ros.core.yaml_file import read_yaml  # PyYAML: not needed by a core that is handed a Robot
 
+    data = read_yaml(path, "robot file", "set robot_file to one like config/robots/sim.yaml")
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise ValueError(f"robot file '{path}' does not exist; "
-                         "set robot_file to one like config/robots/sim.yaml") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"robot file '{str(path)[:200]}' cannot be read ({error.__class__.__name__}); "
-                         "set robot_file to one like config/robots/sim.yaml") from error
-    try:
-        return parse_robot(yaml.safe_load(text))
-    except (ValueError, TypeError, OverflowError, RecursionError, yaml.YAMLError) as error:
-        raise ValueError(f"robot file '{path}': {error}") from error
+        return parse_robot(data)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"robot file {shown(str(path), 200)}: {str(error)[:400]}") from error
 
 
 def parse_robot(data: Any) -> Robot:
     """A Robot from the mapping in a robot file. Raises ValueError."""
     _keys(data, "the file", {"name", "channels", "outputs"}, {"base_frame", "footprint", "obstacles", "simulated"})
     channels = tuple(_channel(name, fields) for name, fields in _mapping(data["channels"], "channels").items())
-    if not channels:
-        raise ValueError("channels is empty; a robot obeys at least one")
+    if not 0 < len(channels) <= MAX_CHANNELS:
+        raise ValueError(f"channels has {len(channels)} entries; a robot obeys 1 to {MAX_CHANNELS}")
     if not isinstance(data["outputs"], list):
-        raise ValueError(f"outputs is {data['outputs']!r}; give a list of topics")
+        raise ValueError(f"outputs is {shown(data['outputs'])}; give a list of topics")
     outputs = tuple(_output(fields, {channel.name: channel for channel in channels}) for fields in data["outputs"])
     sent = [name for output in outputs for name in output.channels]
     for channel in channels:
@@ -155,6 +173,7 @@ def parse_robot(data: Any) -> Robot:
     if obstacles:
         _check_braking(obstacles, channels, outputs)
     footprint = _footprint(data["footprint"]) if "footprint" in data else Footprint(0.0, 0.0, 0.0, 0.0)
+    _check_masks(obstacles, footprint)
     return Robot(str(data["name"]), str(data.get("base_frame", "base_link")), channels, outputs, footprint, obstacles,
                  simulated)
 
@@ -173,50 +192,79 @@ def _check_braking(obstacles: Obstacles, channels: tuple[Channel, ...], outputs:
                              f"{channel.unit} between obstacles' slow and stop it must be at least {needed:.2g}")
 
 
+def _check_masks(obstacles: Obstacles | None, footprint: Footprint) -> None:
+    """A mask hides the robot, never what is beside it."""
+    outline = (footprint.front, footprint.back, footprint.left, footprint.right)
+    for sensor in obstacles.sensors if obstacles else ():
+        for box in sensor.mask:
+            for side, value, most in zip(SIDES, box, outline):
+                if value > most:
+                    raise ValueError(f"sensor '{sensor.topic}': mask: {side} is {value:g} m; the footprint reaches "
+                                     f"only {most:g} m, and what is outside it is no part of the robot")
+
+
 def _footprint(fields: Any) -> Footprint:
-    sides = ("front", "back", "left", "right")
-    _keys(fields, "footprint", set(sides), set())
-    return Footprint(*(_number(fields[side], f"footprint: {side}", at_least=0.0) for side in sides))
+    _keys(fields, "footprint", set(SIDES), set())
+    return Footprint(*(_number(fields[side], f"footprint: {side}", at_least=0.0) for side in SIDES))
+
+
+def _mask(fields: Any, where: str) -> tuple[tuple[float, float, float, float], ...]:
+    """Boxes, each as (front, back, left, right) from the base frame's origin; beyond the origin a side is negative."""
+    if not isinstance(fields, list):
+        raise ValueError(f"{where} is {shown(fields)}; give a list of boxes, each with front, back, left and right")
+    boxes = []
+    for box in fields:
+        _keys(box, where, set(SIDES), set())
+        front, back, left, right = (_number(box[side], f"{where}: {side}") for side in SIDES)
+        if not (-back < front and -right < left):
+            raise ValueError(f"{where}: front + back is {front + back:g} m and left + right {left + right:g} m; "
+                             "both must be more than 0")
+        boxes.append((front, back, left, right))
+    return tuple(boxes)
 
 
 def _obstacles(fields: Any) -> Obstacles:
-    numbers = ("stop", "slow", "beside", "hysteresis", "time_to_collision", "blind_speed", "max_age")
+    numbers = ("stop", "slow", "beside", "hysteresis", "time_to_collision", "blind_speed", "max_age",
+               "hold_off")
     _keys(fields, "obstacles", {"sensors"}, set(numbers))
     if not isinstance(fields["sensors"], list) or not fields["sensors"]:
-        raise ValueError(f"obstacles: sensors is {fields['sensors']!r}; give a list of sensors")
+        raise ValueError(f"obstacles: sensors is {shown(fields['sensors'])}; give a list of sensors")
     given = {name: _number(fields[name], f"obstacles: {name}", at_least=0.0) for name in numbers if name in fields}
     obstacles = Obstacles(tuple(map(_sensor, fields["sensors"])), **given)
     if not obstacles.stop < obstacles.slow:
         raise ValueError(f"obstacles: slow is {obstacles.slow:g} m; it must be more than stop, {obstacles.stop:g} m")
     for name in ("time_to_collision", "max_age"):
         _number(getattr(obstacles, name), f"obstacles: {name}", above=0.0)
-    if obstacles.time_to_collision > 10.0:
-        raise ValueError(f"obstacles: time_to_collision is {obstacles.time_to_collision:g} s; give at most 10 s")
+    for name in ("time_to_collision", "hold_off"):
+        if getattr(obstacles, name) > 10.0:
+            raise ValueError(f"obstacles: {name} is {getattr(obstacles, name):g} s; give at most 10 s")
     _once([sensor.topic for sensor in obstacles.sensors], "obstacles: ")
     return obstacles
 
 
 def _sensor(fields: Any) -> Sensor:
-    _keys(fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "near", "flipped"})
+    _keys(fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "near", "flipped", "mask"})
     topic, kind = str(fields["topic"]), fields["type"]
     if kind not in SENSOR_TYPES:
-        raise ValueError(f"sensor '{topic}': type is {kind!r}; use one of {', '.join(sorted(SENSOR_TYPES))}")
+        raise ValueError(f"sensor '{topic}': type is {shown(kind)}; use one of {', '.join(sorted(SENSOR_TYPES))}")
     place = {name: _number(fields.get(name, 0.0), f"sensor '{topic}': {name}") for name in ("x", "y", "yaw")}
     return Sensor(topic, kind, flipped=_flag(fields.get("flipped", False), f"sensor '{topic}': flipped"), **place,
-                  near=_number(fields.get("near", 0.0), f"sensor '{topic}': near", at_least=0.0))
+                  near=_number(fields.get("near", 0.0), f"sensor '{topic}': near", at_least=0.0),
+                  mask=_mask(fields.get("mask", []), f"sensor '{topic}': mask"))
 
 
 def _channel(name: str, fields: Any) -> Channel:
     where = f"channel '{name}'"
     _keys(fields, where, {"unit", "bounds", "limits", "rate", "stop"},
-          {"brake", "deadband", "joint", "scale", "soft", "jump"})
+          {"brake", "deadband", "joint", "scale", "soft", "jump", "continuous", "start", "max_tracking_error",
+           "tracking_time"})
     bounds, limits = _pair(fields["bounds"], f"{where}: bounds"), _pair(fields["limits"], f"{where}: limits")
     if not (bounds[0] <= limits[0] and limits[1] <= bounds[1]):
         raise ValueError(f"{where}: limits {list(limits)} reach outside bounds {list(bounds)}")
     rate = _number(fields["rate"], f"{where}: rate", above=0.0)
     stop = fields["stop"]
     if stop not in STOPS:
-        raise ValueError(f"{where}: stop is {stop!r}; use one of {', '.join(STOPS)}")
+        raise ValueError(f"{where}: stop is {shown(stop)}; use one of {', '.join(STOPS)}")
     if stop == "zero" and not limits[0] <= 0.0 <= limits[1]:
         raise ValueError(f"{where}: stop is 'zero', but zero is outside limits {list(limits)}")
     soft = _pair(fields["soft"], f"{where}: soft") if "soft" in fields else limits
@@ -225,11 +273,35 @@ def _channel(name: str, fields: Any) -> Channel:
                          f"{'stop zero' if stop == 'zero' else 'no joint'}")
     if not (limits[0] <= soft[0] and soft[1] <= limits[1]):
         raise ValueError(f"{where}: soft limits {list(soft)} reach outside limits {list(limits)}")
+    unit, joint = str(fields["unit"]), str(fields.get("joint", ""))
+    if (stop == "zero") != unit.endswith("/s"):
+        raise ValueError(f"{where}: stop is '{stop}', but its unit is '{unit}'; zero is for velocities (in .../s), "
+                         "hold and keep for positions")
+    continuous = _flag(fields.get("continuous", False), f"{where}: continuous")
+    if continuous and (stop == "zero" or not joint):
+        raise ValueError(f"{where}: continuous is for a position that a joint measures")
+    start = None
+    if "start" in fields:
+        start = _number(fields["start"], f"{where}: start")
+        if stop == "zero" or joint:
+            raise ValueError(f"{where}: start is for a position that nothing measures; this has "
+                             f"{'stop zero' if stop == 'zero' else f'joint {joint}'}")
+        if not limits[0] <= start <= limits[1]:
+            raise ValueError(f"{where}: start is {start:g}, outside limits {list(limits)}")
+    # What a drive may lag behind by: a third of a second at full speed, or a twentieth of its range. A gripper that
+    # holds something never reaches what it is told to.
+    lag = max(0.05 * (bounds[1] - bounds[0]), 0.3 * rate) if stop == "hold" and joint else math.inf
+    if "max_tracking_error" in fields:
+        if stop == "zero" or not joint:
+            raise ValueError(f"{where}: max_tracking_error is for a position that a joint measures")
+        lag = _number(fields["max_tracking_error"], f"{where}: max_tracking_error", above=0.0)
     return Channel(
-        name=name, unit=str(fields["unit"]), bounds=bounds, limits=limits, rate=rate,
+        name=name, unit=unit, bounds=bounds, limits=limits, rate=rate,
         brake=_number(fields.get("brake", rate), f"{where}: brake", above=0.0),
         deadband=_number(fields.get("deadband", 0.0), f"{where}: deadband", at_least=0.0), stop=stop,
-        joint=str(fields.get("joint", "")), scale=_number(fields.get("scale", 1.0), f"{where}: scale", above=0.0),
+        joint=joint, continuous=continuous, start=start, max_tracking_error=lag,
+        tracking_time=_number(fields.get("tracking_time", 0.5), f"{where}: tracking_time", at_least=0.0),
+        scale=_number(fields.get("scale", 1.0), f"{where}: scale", above=0.0),
         soft=soft,
         jump=_number(fields["jump"], f"{where}: jump", above=0.0) if "jump" in fields else math.inf)
 
@@ -238,9 +310,9 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
     _keys(fields, "an output", {"topic", "type", "channels"}, set())
     topic, kind, names = str(fields["topic"]), fields["type"], fields["channels"]
     if kind not in OUTPUT_TYPES:
-        raise ValueError(f"output '{topic}': type is {kind!r}; use one of {', '.join(sorted(OUTPUT_TYPES))}")
+        raise ValueError(f"output '{topic}': type is {shown(kind)}; use one of {', '.join(sorted(OUTPUT_TYPES))}")
     if not isinstance(names, list) or not names:
-        raise ValueError(f"output '{topic}': channels is {names!r}; give a list of channel names")
+        raise ValueError(f"output '{topic}': channels is {shown(names)}; give a list of channel names")
     for name in names:
         if name not in known:
             raise ValueError(f"output '{topic}': channel '{name}' is not one of {', '.join(sorted(known))}")
@@ -252,6 +324,12 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
             raise ValueError(f"channel '{name}': bounds times scale {known[name].scale:g} is not finite")
         if "Twist" in kind and known[name].stop != "zero":
             raise ValueError(f"output '{topic}': '{name}' is a velocity, so its stop is zero, not {known[name].stop}")
+        right = "m/s" if name.startswith("linear") else "rad/s"
+        if "Twist" in kind and known[name].unit != right:
+            raise ValueError(f"output '{topic}': '{name}' is in {known[name].unit}; a Twist's is in {right}")
+        if "Trajectory" in kind and known[name].stop == "zero":
+            raise ValueError(f"output '{topic}': a JointTrajectory carries positions, and '{name}' is a velocity (stop "
+                             "zero); sent to zero, an arm would go there")
     if len({known[name].stop == "zero" for name in names}) > 1:
         raise ValueError(f"output '{topic}' mixes velocities and positions; a stop could not be sent on it")
     return Output(topic, kind, tuple(names))
@@ -259,7 +337,7 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
 
 def _mapping(value: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{what} is {value!r}; give a mapping")
+        raise ValueError(f"{what} is {shown(value)}; give a mapping")
     return value
 
 
@@ -280,13 +358,13 @@ def _once(topics: list[str], where: str) -> None:
 
 def _flag(value: Any, what: str) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"{what} is {value!r}; give true or false")
+        raise ValueError(f"{what} is {shown(value)}; give true or false")
     return value
 
 
 def _number(value: Any, what: str, above: float = -math.inf, at_least: float = -math.inf) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{what} is {value!r}; give a finite number")
+        raise ValueError(f"{what} is {shown(value)}; give a finite number")
     if value <= above:
         raise ValueError(f"{what} is {value}; it must be more than {above:g}")
     if value < at_least:
@@ -296,9 +374,9 @@ def _number(value: Any, what: str, above: float = -math.inf, at_least: float = -
 
 def _pair(value: Any, what: str) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"{what} is {value!r}; give [lowest, highest]")
+        raise ValueError(f"{what} is {shown(value)}; give [lowest, highest]")
     with np.errstate(over="ignore"):  # actions travel as float32
         low, high = (_number(float(np.float32(_number(end, what))), what) for end in value)
     if low >= high:
-        raise ValueError(f"{what} is {value!r}; the lowest must be below the highest")
+        raise ValueError(f"{what} is {shown(value)}; the lowest must be below the highest")
     return low, high

@@ -1,8 +1,7 @@
 """What all six nodes share: parameters from the table, transitions that speak, heartbeat, diagnostics."""
 from __future__ import annotations
 
-import itertools
-import threading
+import difflib
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -19,18 +18,20 @@ from std_msgs.msg import Header, String
 
 from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.core.parameters import check_all
+from vla_ros.core.shown import shown
 from vla_ros.core.stats import Stats
 from vla_ros.nodes import life
+from vla_ros.nodes.descriptors import descriptor_of
 from vla_ros.nodes.events import PublisherEventCallbacks, SubscriptionEventCallbacks
-from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PICTURES, PULSE
+from vla_ros.nodes.heart import HEARTBEAT_PERIOD, Heart
+from vla_ros.nodes.qos import EVENTS, FEEDBACK, LATCHED, LATEST, PICTURES, PULSE, WORDS, WORDS_LOOSE
 from vla_ros.nodes.reader import Reader
 
 REPORT_PERIOD = 1_000_000_000  # ns; between two reports of one kind of fault
-HEARTBEAT_PERIOD = 0.1  # s; the gate's and the supervisor's time-outs are multiples of it
 CONFIGURING, BUILDING = "configuring", "building"  # stages on the way to inactive that may last
+RCLPYS = {"use_sim_time", "start_type_description_service"}
 # One file may hold parameters for all nodes; only what none of them knows is a mistake.
-ANYBODYS = {"use_sim_time", "start_type_description_service"} | {
-    parameter.name for table in NODE_PARAMETERS.values() for parameter in table}
+ANYBODYS = RCLPYS | {parameter.name for table in NODE_PARAMETERS.values() for parameter in table}
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -43,12 +44,12 @@ class ManagedNode(LifecycleNode):
     """
 
     def __init__(self, kind: str, **options: Any) -> None:
+        self.table = {parameter.name: parameter for parameter in NODE_PARAMETERS[kind]}
+        # Undeclared ones: refused below, with a sentence that rclpy does not have.
         super().__init__(kind, allow_undeclared_parameters=True,
                          automatically_declare_parameters_from_overrides=True, **options)
-        self.table = {parameter.name: parameter for parameter in NODE_PARAMETERS[kind]}
         for parameter in self.table.values():
-            # Dynamic: a value of the wrong type is to fail in configure, with a sentence, not here.
-            descriptor = ParameterDescriptor(description=parameter.description, dynamic_typing=True)
+            descriptor = descriptor_of(parameter)
             if self.has_parameter(parameter.name):
                 self.set_descriptor(parameter.name, descriptor)
             else:
@@ -61,14 +62,15 @@ class ManagedNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         # rclpy raises on a transition that its state does not know, and the process would end.
         self._service_change_state.callback = self._answer_safely(self._service_change_state.callback)
-        self._feedback = self._quiet_publisher(String, "feedback", EVENTS)
+        self._feedback = self._quiet_publisher(String, "feedback", FEEDBACK)
         self._heartbeat = self._quiet_publisher(Header, "heartbeat", PULSE)
         self._diagnostics = self._quiet_publisher(DiagnosticArray, "/diagnostics", EVENTS)
         self._faults = self._quiet_publisher(DiagnosticStatus, "fault", EVENTS)
         self._reported: dict[str, int] = {}  # kind of fault -> when last, steady ns
         self._life = life.own()  # tells a respawned process from the one before, and which one it is
-        self._beat_timer = self.steady_timer(HEARTBEAT_PERIOD, self._beat)
         self._report_timer = self.steady_timer(1.0, self._report)
+        self._heart = Heart(lambda: self.guard(self._beat), lambda: self.guard(self._report))
+        self._turn_timer = self.steady_timer(HEARTBEAT_PERIOD, self._heart.turn)
 
     # -- what subclasses fill in -----------------------------------------------------------------------
     def configure(self) -> None:
@@ -95,21 +97,21 @@ class ManagedNode(LifecycleNode):
         return self.stage == "active"
 
     def listen(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile,
-               always: bool = False) -> None:
-        """A subscription whose callback cannot raise, and runs only while active, or `always`."""
+               always: bool = False, raw: bool = False) -> None:
+        """A subscription whose callback cannot raise, and runs only while active, or `always`. `raw`: with bytes."""
         def guarded(message: Any) -> None:
             if always or self.active:
                 self.guard(callback, message)
-        # Between our own nodes both ends agree on the QoS; rclpy's watch for mismatches would cost a share of
-        # every wake-up.
-        ours = any(qos is own for own in (PICTURES, LATEST, LATCHED))
+        # Between our own nodes both ends agree on the QoS, and words are heard either way; rclpy's watch for
+        # mismatches would cost a share of every wake-up.
+        ours = any(qos is own for own in (PICTURES, LATEST, LATCHED, WORDS, WORDS_LOOSE))
         events = SubscriptionEventCallbacks(use_default_callbacks=False) if ours else None
-        subscription = self.create_subscription(kind, topic, guarded, qos, event_callbacks=events)
+        subscription = self.create_subscription(kind, topic, guarded, qos, event_callbacks=events, raw=raw)
         self._entities.append((self.destroy_subscription, subscription))
 
-    def read(self, kind: type, topic: str, qos: QoSProfile, raw: bool = False) -> Reader:
+    def read(self, kind: type, topic: str, qos: QoSProfile, raw: bool = False, most_bytes: int = 0) -> Reader:
         """A topic to be read when it is needed."""
-        reader = Reader(self, kind, topic, qos, raw)
+        reader = Reader(self, kind, topic, qos, raw, most_bytes)
         self._entities.append((self.destroy_subscription, reader.subscription))
         return reader
 
@@ -156,6 +158,8 @@ class ManagedNode(LifecycleNode):
         try:
             callback(*arguments)
         except Exception as error:
+            if not self.context.ok():
+                return  # the shutdown overtook it
             self.stats.drop(f"exception {type(error).__name__}")
             self.get_logger().error(f"a callback failed: {error}\n{traceback.format_exc()}",
                                     throttle_duration_sec=1.0)
@@ -190,28 +194,17 @@ class ManagedNode(LifecycleNode):
     def speaking(self) -> Iterator[Callable[[str], None]]:
         """For a configure that may take minutes: heartbeat and /diagnostics go on, "configuring" and, from the first
         sentence about the work that is told to what this gives, "building"."""
-        before, trouble, over = self.stage, self.trouble, threading.Event()
+        before, trouble = self.stage, self.trouble
         self.stage = CONFIGURING
 
         def say(text: str) -> None:
             self.get_logger().info(text)
             self.tell(f"{self.get_name()}: {text}")
             self.stage, self.trouble = BUILDING, text
-
-        def speak() -> None:
-            for beat in itertools.count():
-                if over.wait(HEARTBEAT_PERIOD):
-                    return
-                self._beat()
-                if beat % 10 == 0:
-                    self._report()
-        thread = threading.Thread(target=speak, name="heartbeat", daemon=True)
-        thread.start()
         try:
-            yield say
+            with self._heart.excused():
+                yield say
         finally:
-            over.set()
-            thread.join()
             self.stage, self.trouble = before, trouble
 
     # -- parameters ------------------------------------------------------------------------------------
@@ -219,8 +212,23 @@ class ManagedNode(LifecycleNode):
         given = {name: parameter.value for name, parameter in self._parameters.items()}
         unknown = sorted(name for name in given if name not in ANYBODYS and "." not in name)
         if unknown:
-            raise ValueError(f"parameter '{unknown[0]}' is not known; known are {', '.join(sorted(self.table))}")
+            raise ValueError(self._not_known(unknown[0]))
         return check_all(self.table.values(), given)
+
+    def _not_known(self, name: str) -> str:
+        near = difflib.get_close_matches(name[:100], self.table, 1)
+        return (f"parameter {shown(name)} is not known{f'; is it {near[0]!r}?' if near else ''}; known are "
+                f"{', '.join(sorted(self.table))}")
+
+    def describe_parameter(self, name: str) -> ParameterDescriptor:
+        """With the range. rclpy is not to know it: it would refuse with a sentence that names no unit, let pass what is
+        nearly inside, and end the node where a file's value is outside."""
+        described = super().describe_parameter(name)
+        if name not in self.table:
+            return described
+        told = descriptor_of(self.table[name], ranged=True)
+        told.name, told.type = name, described.type
+        return told
 
     def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         """All or none: a bad value, or one that cannot change now, refuses the whole set."""
@@ -228,7 +236,10 @@ class ManagedNode(LifecycleNode):
         for parameter in parameters:
             ours = self.table.get(parameter.name)
             if ours is None:
-                continue
+                # rclpy declares the latter where a connection is made whose QoS may be overridden
+                if parameter.name in RCLPYS or parameter.name.startswith("qos_overrides."):
+                    continue
+                return SetParametersResult(successful=False, reason=self._not_known(parameter.name))
             try:
                 changed[ours.name] = ours.check(parameter.value)
             except ValueError as error:
@@ -304,6 +315,10 @@ class ManagedNode(LifecycleNode):
     def _clean(self) -> None:
         self.release()
         self._drop_entities()
+
+    def destroy_node(self) -> None:
+        self._heart.stop()
+        super().destroy_node()
 
     def _drop_entities(self) -> None:
         for destroy, entity in reversed(self._entities):

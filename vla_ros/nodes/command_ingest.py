@@ -2,15 +2,16 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from std_msgs.msg import String
 
-from vla_ros.core.instructions import RateLimit, check_stop_words, clean, is_stop
+from vla_ros.core.instructions import Echoes, RateLimit, check_stop_words, clean, is_stop
 from vla_ros.core.types import Command
 from vla_ros.nodes.base import ManagedNode
 from vla_ros.nodes.convert import command_message
-from vla_ros.nodes.qos import EVENTS, LATCHED
+from vla_ros.nodes.qos import LATCHED, WORDS, WORDS_LOOSE
 from vla_ros.nodes.run import run
 from vla_ros_msgs.msg import Command as CommandMessage
 
@@ -27,7 +28,9 @@ class CommandIngest(ManagedNode):
         self._limit = RateLimit(self.p["max_rate"])
         self._answers = RateLimit(1.0)
         self._command = self.speak(CommandMessage, "command", LATCHED)
-        self.listen(String, "instruction", self._on_instruction, EVENTS)
+        self._echoes = Echoes()
+        for number, qos in enumerate((WORDS, WORDS_LOOSE)):
+            self.listen(String, "instruction", partial(self._on_instruction, number), qos)
 
     def activate(self) -> None:
         self._accept("")  # late joiners learn that nothing holds
@@ -35,8 +38,10 @@ class CommandIngest(ManagedNode):
     def deactivate(self) -> None:
         self._accept("")  # nobody would hear a stop word from now on
 
-    def _on_instruction(self, message: String) -> None:
+    def _on_instruction(self, subscription: int, message: String) -> None:
         start = time.monotonic_ns()
+        if self._echoes.is_one(message.data, subscription, start):
+            return
         self.stats.tick("instruction", start)
         text = message.data
         stops = len(text) <= 20 * self.p["max_length"] and is_stop(text, self._stop_words)

@@ -89,9 +89,24 @@ def _stat(pid: int) -> tuple[str, int]:
 
 
 def _is_node(pid: int, name: str) -> bool:
-    """Whether the command line is one of ours: a heartbeat can be forged, a process' arguments cannot."""
+    """Whether it is one of our programs under that node name: a heartbeat can be forged, a process' arguments cannot.
+
+    As launch, `ros2 run` and tools/processes.py start them, word for word: this Python, then `-m` and a module of
+    ours, or an installed script; its node is called as the program, or as `-r __node:=` says. What else stands in the
+    arguments, or in the folder's name, proves nothing.
+    """
     try:
-        line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+        executables = {os.readlink(f"/proc/{one}/exe").removesuffix(" (deleted)") for one in (pid, "self")}
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[1:]
     except OSError:
         return False
-    return "vla_ros" in line and name in line
+    if len(executables) > 1 or len(words) < 2:
+        return False
+    if words[0] == "-m":
+        ours, program = words[1].startswith("vla_ros."), words[1].rpartition(".")[2]
+    else:
+        script = Path(words[0])
+        ours, program = script.is_absolute() and script.parts[-3:-1] == ("lib", "vla_ros"), script.name
+    remaps = [after for before, after in zip(words, words[1:]) if before in ("-r", "--remap")]
+    named = [remap.partition(":=")[2] for remap in remaps if remap.startswith(("__node:=", "__name:="))]
+    return ours and name == (named or [program])[0]

@@ -12,19 +12,31 @@ from lifecycle_msgs.srv import ChangeState
 from std_msgs.msg import Header
 
 from vla_ros.core.faults import STRATEGIES
+from vla_ros.core.node_parameters import NODES
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes import life as process
 from vla_ros.nodes.base import BUILDING, CONFIGURING, ManagedNode
 from vla_ros.nodes.managed import UP, Asked, Managed
-from vla_ros.nodes.qos import PULSE
+from vla_ros.nodes.qos import PULSE, STATE
 from vla_ros.nodes.recovery import Recovery
 from vla_ros.nodes.run import run
+from vla_ros_msgs.msg import SafetyReport
 
 UNHEARD = 1_000_000_000  # ns; a node still in its old stage so long after a request did not hear it
 DEAF = 3  # requests in a row that a node did not hear; then its process is ended
 SETTLED = 300_000_000  # ns; heartbeats from before a transition may still be on their way
 UNSEEN = 10_000_000_000  # ns; a node that has not been heard from so long after the start is told of
+UNREPORTED = 1_000_000_000  # ns; how long the gate's report is waited for before it is said that all are ready
 AWAY = 500_000_000  # ns; the supervisor looks twenty times a second: after a longer pause it was away itself
+
+GATE = NODES[0]
+NEXT = {  # what a person does next, by the gate's state
+    None: "; arm the gate where it is disarmed, then give an instruction",
+    SafetyReport.DISARMED: "; arm the gate, then give an instruction",
+    SafetyReport.HOLDING: "; the gate is armed and HOLDING; {give}",
+    SafetyReport.ACTIVE: "; the gate is ACTIVE, the robot may move",
+    SafetyReport.STOPPED: "; the gate is STOPPED; reset it, arm it, then give an instruction",
+}
 
 
 def kind_of(name: str, entries: list[str]) -> str:
@@ -45,15 +57,18 @@ class Supervisor(ManagedNode):
         self._managed: dict[str, Managed] = {}
         self._recovery: Recovery | None = None
         self._ready = False
+        self._away: set[str] = set()  # nodes that were not active since all were
+        self._complete = 0  # since when all are active
         self._started = self._looked = 0
 
     def configure(self) -> None:
-        self._managed, self._ready = {}, False
+        self._managed, self._ready, self._away = {}, False, set()
         self._started = time.monotonic_ns()
         for name in self.p["nodes"]:
             client = self.ask_of(ChangeState, f"{name}/change_state")
             self._managed[name] = Managed(name, kind_of(name, self.p["kinds"]), client)
         self._recovery = Recovery(self, self._managed)
+        self._reports = self.read(SafetyReport, "safety_report", STATE)
         self.listen(Header, "heartbeat", self._on_heartbeat, PULSE)
         self.every(0.05, self._look_after)
 
@@ -124,17 +139,32 @@ class Supervisor(ManagedNode):
             if node.way and (turn or node.down) and node.asked is None and now >= node.retry:
                 self._ask(node, node.way, now)
             turn = turn and (node.stage == "active" or node.hopeless)
-        self._notice_ready()
+        self._notice_ready(now)
         self._recovery.look(now)
         self.trouble = self._recovery.faults.halt or ("" if self._ready else "not all nodes are active")
 
-    def _notice_ready(self) -> None:
+    def _notice_ready(self, now: int) -> None:
         assert self._recovery is not None
-        ready = all(node.active for node in self._managed.values())
-        if ready and not self._ready:
-            self.tell("ready: all nodes are active; arm the gate, then give an instruction")
-            self._recovery.awake = True
-        self._ready = ready
+        away = {name for name, node in self._managed.items() if not node.active}
+        if away:
+            self._ready = False
+            self._away |= away
+        if self._ready:
+            return
+        reports = self._reports.take()  # none is left from before
+        if away:
+            self._complete = 0
+            return
+        self._complete = self._complete or now
+        if not reports and GATE in self._managed and now - self._complete < UNREPORTED:
+            return
+        self._ready = True
+        again, names = self._recovery.awake, ", ".join(name for name in self._managed if name in self._away)
+        who = f"ready again: {names} came back" if again else "ready: all nodes are active"
+        what = NEXT.get(reports[-1].state if reports else None, NEXT[None])
+        self.tell(f"{who}{what.format(give='give the instruction again' if again else 'give an instruction')}")
+        self._recovery.awake = True
+        self._away = set()
 
     def _notice_loss(self, node: Managed, now: int) -> None:
         silent = now - (node.seen or self._started)

@@ -25,7 +25,7 @@ from vla_ros.engines.cache import default_folder
 
 ENVIRONMENT = ("ROS_DISTRO", "RMW_IMPLEMENTATION", "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE",
                "ROS_LOCALHOST_ONLY", *PROFILES)
-LIBRARIES = ("numpy", "yaml", "cv2", "cv_bridge")  # what the nodes cannot do without
+LIBRARIES = ("numpy", "yaml", "cv2")  # what the nodes cannot do without
 TOGETHER = (("rclpy", "vla_ros_msgs", *LIBRARIES, "rmw"), ("SCHED_FIFO", "power mode"),  # one process each
             ("torch", "cuda", "tensorrt", "torch_tensorrt"), ("onnxruntime",))
 PATIENCE = 120.0  # s; torch_tensorrt from a slow card takes its time

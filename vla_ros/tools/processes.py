@@ -21,6 +21,7 @@ from types import TracebackType
 
 from vla_ros.core import node_parameters
 from vla_ros.core.fastdds import PROFILES, profile_variables
+from vla_ros.core.shown import shown
 
 # Runs first in every child and becomes the command. In the child and not as a `preexec_fn`: that runs
 # Python between fork and exec, which can hang where the parent has threads (rclpy has). The parent may have
@@ -280,7 +281,7 @@ def yaml_text(value: object) -> str:
     if isinstance(value, (str, os.PathLike)):
         text = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'"{text}"'
-    raise ValueError(f"a parameter cannot be {value!r}; give a bool, a number, a text or a list of these")
+    raise ValueError(f"a parameter cannot be {shown(value)}; give a bool, a number, a text or a list of these")
 
 
 def suite_nodes(policy: str = "color_servo", robot_file: str | os.PathLike[str] | None = None,

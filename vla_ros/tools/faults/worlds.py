@@ -19,7 +19,7 @@ from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.tools.faults.network import PROFILE, Cable
 from vla_ros.tools.faults.suite import Suite
 from vla_ros.tools.faults.table import FROZEN
-from vla_ros.tools.processes import MODULES, node_command, suite_environment, suite_nodes
+from vla_ros.tools.processes import MODULES, NODES, node_command, suite_environment, suite_nodes
 
 HERE = "vla_ros.tools.faults"
 WORLDS = ("robot", "clock", "network")
@@ -31,8 +31,12 @@ SEED = 3  # a room in which the robot can turn on the spot
 
 
 def stand_in(command: list[str], module: str) -> list[str]:
-    """The same command line for another module."""
-    return [module if word in MODULES.values() else word for word in command]
+    """The same command line for another module. One of our nodes says its name there: by that, and the module, the
+    supervisor knows the process that it may end."""
+    name = next(name for name, one in MODULES.items() if one in command)
+    remap = ["-r", f"__node:={name}"] if name in NODES else []
+    words = [module if word in MODULES.values() else word for word in command]
+    return [part for word in words for part in ([word, *remap] if word == "--ros-args" else [word])]
 
 
 def commands(world: str) -> dict[str, list[str]]:

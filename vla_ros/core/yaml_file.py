@@ -1,0 +1,102 @@
+"""Reads a user's YAML file within bounds: whatever the path names, an answer comes soon and takes little memory, and
+nothing is printed of a file that was not meant."""
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vla_ros.core.shown import shown
+
+MOST_BYTES = 256 << 10  # a robot of 64 channels has 20 kB; without libyaml, a megabyte takes PyYAML 20 s
+MOST_NODES = 10_000
+DEEPEST = 20
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast, where PyYAML has it
+
+
+def read_yaml(path: str | Path, what: str, instead: str = "") -> dict[Any, Any]:
+    """The mapping in a file. Raises ValueError: a sentence that begins with `what` and the path.
+
+    `instead` ends a sentence about a file that is none: what to give instead. No aliases, no tags, no key twice.
+    """
+    name = f"{what} {shown(str(path), 200)}"
+    text = _text(path, name, f"; {instead}" if instead else "")
+    try:
+        _check(text)
+        data = yaml.load(text, Loader=_OnceLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{name}: {line}{error.problem}") from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name}: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{name} holds no mapping (name: value), but a {type(data).__name__}")
+    return data
+
+
+def _text(path: str | Path, name: str, instead: str) -> str:
+    try:
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ValueError(f"{name} is no ordinary file{instead}")
+            data = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise ValueError(f"{name} does not exist{instead}") from None
+    except IsADirectoryError:
+        raise ValueError(f"{name} is a folder{instead}") from None
+    except OSError as error:
+        raise ValueError(f"{name} cannot be read ({error.strerror}){instead}") from None
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"{name} has more than {MOST_BYTES} bytes, the most that is read{instead}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not UTF-8 text (byte {error.start}){instead}") from None
+
+
+def _at_once(path: str, flags: int) -> int:
+    """A pipe that nobody writes to would keep us waiting for ever."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _check(text: str) -> None:
+    """Before anything is built of it: a few hundred bytes of aliases can mean gigabytes."""
+    depth = count = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise _error("aliases and anchors (* and &) are not read; write the value out", event)
+        if isinstance(event, yaml.NodeEvent):
+            count += 1
+            tag = getattr(event, "tag", None)  # an alias has none
+            if tag is not None:
+                raise _error(f"the tag {shown(tag)} is not read; write plain values", event)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEEPEST:
+            raise _error(f"nested deeper than {DEEPEST} levels", event)
+        if count > MOST_NODES:
+            raise _error(f"more than {MOST_NODES} values", event)
+
+
+def _error(problem: str, event: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+
+class _OnceLoader(_Loader):
+    """YAML's own loader takes the last of two equal keys, and says nothing."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key_node, _ in node.value:
+            if isinstance(key_node, yaml.ScalarNode):
+                key = self.construct_object(key_node)
+                if key in seen:
+                    raise yaml.MarkedYAMLError(problem=f"{shown(key)} is given twice; once is right",
+                                               problem_mark=key_node.start_mark)
+                seen.add(key)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,57 @@
+"""A node's heartbeat: from a thread of its own, for as long as the executor turns."""
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+HEARTBEAT_PERIOD = 0.1  # s; the gate's and the supervisor's time-outs are multiples of it
+# s; an executor that turns less often than this hangs. Longer than a busy machine keeps one waiting (0.3 s while a
+# `ros2` command starts on two cores); short, because until then a node that hears nothing looks well.
+STALLED = 0.5
+
+
+class Heart:
+    """Calls `beat` ten times a second while `turn` is called by the executor, or while it is excused; then `report`,
+    once a second, as well. Neither may raise.
+
+    Python runs one thread at a time: code that keeps the GIL silences this one too, and SIGSTOP all of them.
+    """
+
+    def __init__(self, beat: Callable[[], None], report: Callable[[], None]) -> None:
+        self._beat, self._report = beat, report
+        self._turned = -STALLED
+        self._excused = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def turn(self) -> None:
+        """The executor is alive."""
+        self._turned = time.monotonic()
+
+    @contextmanager
+    def excused(self) -> Iterator[None]:
+        """The executor is kept busy, by work that may take minutes and that others wait for."""
+        self._excused = True
+        try:
+            yield
+        finally:
+            self._excused = False
+            self.turn()
+
+    def stop(self) -> None:
+        self._over.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout=1.0)
+
+    def _run(self) -> None:
+        for count in itertools.count():
+            if self._over.wait(HEARTBEAT_PERIOD):
+                return
+            if self._excused or time.monotonic() - self._turned < STALLED:
+                self._beat()
+            if self._excused and count % 10 == 0:
+                self._report()
