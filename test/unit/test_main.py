@@ -22,6 +22,8 @@ def test_every_verb_has_a_parser_of_its_own(verb: str, capsys: pytest.CaptureFix
 
 
 def test_a_bench_s_arguments_are_its_own() -> None:
+    pytest.importorskip("rclpy", reason="the bench's module needs ROS 2 (rclpy)")
+    pytest.importorskip("lifecycle_msgs", reason="the bench's module needs ROS 2's messages")
     assert parse(["bench", "faults", "--list"]).list
     with pytest.raises(ValueError, match="unknown bench 'nope'"):
         parse(["bench", "nope"])

@@ -27,6 +27,7 @@ from vla_ros.tools.main import BENCHES, VERBS, add_arguments, parse
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "doc").glob("*.md")))
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+MATRIX = (ROOT / ".ci" / "matrix").read_text(encoding="utf-8")
 SHELLS = ("", "sh", "bash", "shell", "console")  # kinds of code
 MAIN = "vla_ros.tools.main"
 ENDS = ("&&", "||", ";", "|", "&")
@@ -130,6 +131,10 @@ def understand(words: list[str], one: Printed, capsys: pytest.CaptureFixture[str
             parser.parse_args(words[1:])
         else:
             parse(words)
+    except ModuleNotFoundError as missing:  # a bench's arguments are in its module
+        if str(missing.name).startswith("vla_ros."):
+            raise
+        pytest.skip(f"{missing.name} is not installed")
     except SystemExit as end:
         pytest.fail(f"{one}: {capsys.readouterr().err}" if end.code else "it only prints help")
 
@@ -144,6 +149,8 @@ def test_make_can_make_it(one: Printed, pytestconfig: pytest.Config, capsys: pyt
         for given in (shlex.split(text) for text in arguments):
             if verb := re.search(r"vla (\w+(?: \w+)?) \$\(ARGS\)", rule[1]):
                 understand([*verb[1].split(), *given], one, capsys)
+            elif ".ci/matrix $(ARGS)" in rule[1]:
+                assert all(f"    [{name}]=" in MATRIX for name in given), f"{one}: .ci/matrix has no such environment"
             elif ".ci/test $(ARGS)" in rule[1]:
                 assert not pytestconfig._parser.parse_known_and_unknown_args(given)[1]
             else:
