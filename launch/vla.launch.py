@@ -16,6 +16,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from vla_ros.nodes import life
+
 CONFIG = Path(get_package_share_directory("vla_ros")) / "config"
 # The older and the newer name of the variable that holds Fast DDS' profile.
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
@@ -78,5 +80,6 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *arguments(),
         *profile(),
+        SetEnvironmentVariable(life.PARENT, life.own()),  # the nodes end where launch does, even by SIGTERM or SIGKILL
         *(node(name, from_arguments) for name, from_arguments in NODES.items()),
     ])

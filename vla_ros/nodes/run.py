@@ -16,12 +16,15 @@ import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from vla_ros.nodes import life
 from vla_ros.nodes.base import SUCCESS, ManagedNode
+
+LOOK_FOR_PARENT = 0.5  # s
 
 
 def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bool = False) -> None:
-    """Spins a node until SIGINT or SIGTERM. `start`: it configures and activates itself. `realtime`: it has a
-    parameter realtime_priority, and gets that where the system allows it."""
+    """Spins a node until SIGINT or SIGTERM, or until whoever started it is gone. `start`: it configures and activates
+    itself. `realtime`: it has a parameter realtime_priority, and gets that where the system allows it."""
     _clear_left_segments()
     _keep_memory()
     sys.setswitchinterval(0.001)  # the gate's thread must not wait 5 ms for the executor's
@@ -44,7 +47,7 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
     failed: list[BaseException] = []
     spinner = threading.Thread(target=_spin, args=(executor, failed), name="executor", daemon=True)
     spinner.start()
-    signal.sigwait(signals)
+    _wait(node, signals)
     for one in signals:  # a second one would find a library's thread, older than the block, and end us before we left
         signal.signal(one, signal.SIG_IGN)
     # DDS says goodbye and gives its shared memory back as the interpreter ends; but whatever hangs from here on
@@ -59,6 +62,18 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
     if not spinner.is_alive():
         node.destroy_node()
     sys.exit(1 if failed else 0)
+
+
+def _wait(node: ManagedNode, signals: set[signal.Signals]) -> None:
+    """For a signal, or for the end of the process that looks after this one: `ros2 launch` ends on SIGTERM without a
+    word to its nodes, and they would drive the robot on where no Ctrl-C reaches them."""
+    if life.PARENT not in os.environ or not hasattr(signal, "sigtimedwait"):
+        signal.sigwait(signals)
+        return
+    while signal.sigtimedwait(signals, LOOK_FOR_PARENT) is None:
+        if life.orphaned():
+            node.get_logger().error("the process that started this node has ended; the node ends too")
+            return
 
 
 def _clear_left_segments(folder: str = "/dev/shm") -> None:
