@@ -47,7 +47,9 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
     failed: list[BaseException] = []
     spinner = threading.Thread(target=_spin, args=(executor, failed), name="executor", daemon=True)
     spinner.start()
-    _wait(node, signals)
+    if life.PARENT in os.environ:
+        threading.Thread(target=_end_with_parent, args=(node,), name="parent", daemon=True).start()
+    signal.sigwait(signals)
     for one in signals:  # a second one would find a library's thread, older than the block, and end us before we left
         signal.signal(one, signal.SIG_IGN)
     # DDS says goodbye and gives its shared memory back as the interpreter ends; but whatever hangs from here on
@@ -64,16 +66,13 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
     sys.exit(1 if failed else 0)
 
 
-def _wait(node: ManagedNode, signals: set[signal.Signals]) -> None:
-    """For a signal, or for the end of the process that looks after this one: `ros2 launch` ends on SIGTERM without a
-    word to its nodes, and they would drive the robot on where no Ctrl-C reaches them."""
-    if life.PARENT not in os.environ or not hasattr(signal, "sigtimedwait"):
-        signal.sigwait(signals)
-        return
-    while signal.sigtimedwait(signals, LOOK_FOR_PARENT) is None:
-        if life.orphaned():
-            node.get_logger().error("the process that started this node has ended; the node ends too")
-            return
+def _end_with_parent(node: ManagedNode) -> None:
+    """`ros2 launch` ends on SIGTERM without a word to its nodes: they would drive the robot on where no Ctrl-C reaches
+    them. (Not with sigtimedwait: CPython takes its end after a SIGSTOP for a signal.)"""
+    while not life.orphaned():
+        time.sleep(LOOK_FOR_PARENT)
+    node.get_logger().error("the process that started this node has ended; the node ends too")
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
 def _clear_left_segments(folder: str = "/dev/shm") -> None:

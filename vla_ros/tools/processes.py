@@ -1,8 +1,8 @@
 """Start, watch and stop a group of processes, and the command lines of our own nodes.
 
-No child outlives its parent: `stop` ends them in order, and where the parent cannot call it any more
-(SIGKILL), the kernel kills them (Linux: PR_SET_PDEATHSIG). Each child leads a session of its own, so that a
-terminal's Ctrl-C reaches the parent alone.
+No child outlives its parent: `stop` ends them in order, and where the parent cannot call it any more (SIGKILL), the
+kernel kills them (Linux: PR_SET_PDEATHSIG), for the robot that they drive is simulated and ends with them. Each child
+leads a session of its own, so that a terminal's Ctrl-C reaches the parent alone.
 """
 from __future__ import annotations
 
