@@ -10,7 +10,7 @@ ARGS ?=
 SOURCES := setup.py setup.cfg package.xml $(shell find $(wildcard msg launch config resource) ! -path '*/__pycache__*')
 IN_ROS := set +u; . .venv/ros.sh; set -u;
 
-.PHONY: help setup build demo test check check-safety bench bench-gate clean distclean FORCE
+.PHONY: help setup build demo test matrix check check-safety bench bench-gate clean distclean FORCE
 
 help: ## this list
 	@echo "make WHAT [ARGS=...]"
@@ -22,6 +22,9 @@ demo: build ## the simulated robot follows three instructions; ARGS are vla demo
 
 test: build ## all tests; ARGS are pytest's, as in ARGS="-k gate"
 	@.ci/test $(ARGS)
+
+matrix: build ## the tests with other systems' versions, in build/matrix; ARGS choose, as in ARGS="jammy kilted"
+	@.ci/matrix $(ARGS)
 
 check: .venv/.ready ## ruff and mypy
 	@.ci/check

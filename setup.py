@@ -4,6 +4,7 @@ An ament_python package generates no messages, so `build_ext` runs msg/'s own CM
 into a staging folder and adds what it finds there to `data_files`.
 """
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,14 +35,21 @@ class BuildMessages(build_ext):
     def run(self) -> None:
         build = Path(self.build_temp).resolve() / "vla_ros_msgs"
         stage = build / "stage"
+        install = self.get_finalized_command("install")
+        # Beside vla_ros itself: where ament puts Python files by default differs between releases and package builds.
+        python_folder = os.path.relpath(install.install_lib, install.install_data)
         commands = (
             ["cmake", "-S", str(ROOT / "msg"), "-B", str(build), f"-DCMAKE_INSTALL_PREFIX={stage}",
              "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF",
-             f"-DPython3_EXECUTABLE={sys.executable}", f"-DPYTHON_EXECUTABLE={sys.executable}"],
+             f"-DPython3_EXECUTABLE={sys.executable}", f"-DPYTHON_EXECUTABLE={sys.executable}",
+             f"-DPYTHON_INSTALL_DIR={python_folder}"],
             ["cmake", "--build", str(build), "--parallel", str(os.cpu_count() or 1)],
             ["cmake", "--install", str(build)],
         )
         for command in commands:
+            if "--install" in command:
+                # What an earlier build left there would be installed again: a message that is gone since, say.
+                shutil.rmtree(stage, ignore_errors=True)
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             if done.returncode:
                 sys.stderr.write(done.stdout[-8000:])

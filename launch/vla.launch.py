@@ -16,11 +16,10 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.nodes import life
 
 CONFIG = Path(get_package_share_directory("vla_ros")) / "config"
-# The older and the newer name of the variable that holds Fast DDS' profile.
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 # Which arguments are parameters of which node; all else comes from the parameter file.
 NODES: dict[str, tuple[str, ...]] = {
     "safety_validator": ("robot_file",),
@@ -50,9 +49,9 @@ def arguments() -> list[DeclareLaunchArgument]:
 
 def profile() -> list[SetEnvironmentVariable]:
     """Fast DDS with room for camera images, unless the user has a profile."""
-    if any(os.environ.get(name) for name in PROFILE_VARIABLES):
+    if any(os.environ.get(name) for name in PROFILES):
         return []
-    return [SetEnvironmentVariable(name, str(CONFIG / "fastdds.xml")) for name in PROFILE_VARIABLES]
+    return [SetEnvironmentVariable(name, str(CONFIG / "fastdds.xml")) for name in profile_variables()]
 
 
 def node(name: str, from_arguments: tuple[str, ...]) -> Node:

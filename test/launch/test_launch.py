@@ -24,13 +24,14 @@ from launch.launch_description_sources import get_launch_description_from_python
 from launch.utilities import perform_substitutions
 from launch_ros.actions import Node
 
+from vla_ros.core.fastdds import PROFILES, profile_variables
+
 try:
     SHARE = Path(get_package_share_directory("vla_ros"))
 except PackageNotFoundError:
     pytest.skip("vla_ros is not built: run make build", allow_module_level=True)
 
 NODES = {"safety_validator", "camera_ingest", "command_ingest", "synchronizer", "inference", "supervisor"}
-PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
 def load(name: str) -> LaunchDescription:
@@ -148,7 +149,7 @@ def test_fast_dds_profile_is_ours_unless_the_user_has_one(given: str | None, mon
     if given:
         monkeypatch.setenv(given, "/mine.xml")
     after = evaluate(load("vla.launch.py"), robot_file="robot.yaml")
-    expected = {given: "/mine.xml"} if given else dict.fromkeys(PROFILES, str(SHARE / "config" / "fastdds.xml"))
+    expected = {given: "/mine.xml"} if given else dict.fromkeys(profile_variables(), str(SHARE / "config" / "fastdds.xml"))
     assert {name: after[name] for name in PROFILES if name in after} == expected
 
 
@@ -199,7 +200,7 @@ def test_a_launched_demo_comes_up_and_ends(tmp_path: Path, monkeypatch: pytest.M
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) == len(NODES) + 1
         profile = str(SHARE / "config" / "fastdds.xml")
-        assert {child.environ().get(PROFILES[0]) for child in children} == {profile}
+        assert {child.environ().get(profile_variables()[0]) for child in children} == {profile}
         enclaves = {words[words.index("--enclave") + 1] for words in map(psutil.Process.cmdline, children)}
         assert enclaves == {f"/vla/{name}" for name in NODES} | {"/robot/simulator"}
         process.send_signal(signal.SIGINT)

@@ -36,27 +36,35 @@ class Robot:
         self.scans = around.speaker(LaserScan, "/scan", SENSOR)
         self.ranges = [float("inf")] * 36
         self.heartbeats = around.speaker(Header, "heartbeat", EVENTS)
-        self.values, self.generation, self.alive = {"linear.x": 0.3, "gripper": 0.5}, 0, True
+        self.values, self.generation, self.alive = {"linear.x": 0.3, "angular.z": 0.0, "gripper": 0.5}, 0, True
+        self.sequence, self.also, self.increment, self.joint_names = 0, "", None, ["gripper_joint"]
         self.stage = "active"
         around.node.create_timer(0.05, self.live)
         self.commands.publish(convert.command_message(CoreCommand(time.time_ns(), 0, "")))
         around.wait(lambda: self.reports and "node inference" in self.node._inputs.seen
-                    and "/odom" in self.node._inputs.seen and "gripper" in self.node._inputs.measured
+                    and "/odom" in self.node._inputs.seen and (robot_file != SIM or "gripper" in self.node._inputs.measured)
                     and sensor in self.node._inputs.readings)
 
     def live(self):
         if not self.alive:
             return
-        self.joints.publish(JointState(name=["gripper_joint"], position=[0.1]))
+        self.joints.publish(JointState(name=self.joint_names, position=[0.05] * len(self.joint_names)))
         self.odometry.publish(Odometry())
-        scan = LaserScan(angle_min=-3.1, angle_increment=0.17, range_min=0.05, range_max=10.0, ranges=self.ranges)
+        step = self.increment if self.increment is not None else 6.12 / len(self.ranges)  # 0.17 rad with 36 of them
+        scan = LaserScan(angle_min=-3.1, angle_max=3.02 - step, angle_increment=step, range_min=0.05, range_max=10.0,
+                         ranges=self.ranges)
         scan.header.stamp = convert.time_message(time.time_ns())
         self.scans.publish(scan)
         self.heartbeats.publish(Header(frame_id=f"inference/{self.stage}/1"))
         if self.generation and self.values:
+            self.sequence += 1
             self.chunks.publish(convert.chunk_message(CoreChunk(
                 time.time_ns() - 10_000_000, self.generation, tuple(self.values),
-                np.array([list(self.values.values())], np.float32), 100_000_000, 1)))
+                np.array([list(self.values.values())], np.float32), 100_000_000, self.sequence)))
+            if self.also:  # another process says the opposite
+                self.chunks.publish(convert.chunk_message(CoreChunk(
+                    time.time_ns() - 10_000_000, self.generation, ("linear.x", "angular.z"),
+                    np.array([[-0.3, 0.0]], np.float32), 100_000_000, 1, process=self.also)))
 
     def say(self, text):
         self.generation += 1

@@ -10,23 +10,66 @@ from sensor_msgs.msg import CompressedImage, Image
 from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.convert import byte_array, rgb_image, time_message
 from vla_ros.nodes.qos import PICTURES, SENSOR
+from vla_ros.policies import POLICIES
+from vla_ros.policies.base import PolicySpec
 
 data = pytest.importorskip("skimage.data", reason="real photographs come with scikit-image")
 PHOTOGRAPHS = {"astronaut": data.astronaut, "coffee": data.coffee, "chelsea": data.chelsea}
+
+
+def planes(photograph):
+    """Y, U and V; four pixels share a U and a V."""
+    height, width = photograph.shape[:2]
+    whole = cv2.cvtColor(photograph, cv2.COLOR_RGB2YUV_I420)
+    u, v = whole[height:].reshape(2, height // 2, width // 2)
+    return whole[:height], u, v
+
+
+def packed(photograph, order):
+    """YUV 4:2:2, two bytes a pixel."""
+    y, u, v = planes(photograph)
+    parts = {"y": [y[:, 1::2], y[:, 0::2]], "u": [u.repeat(2, 0)], "v": [v.repeat(2, 0)]}
+    return np.stack([parts[name].pop() for name in order], -1).reshape(*y.shape, 2)
+
+
+def planar(photograph, order):
+    y, u, v = planes(photograph)
+    pairs = np.stack([{"u": u, "v": v}[name] for name in order], -1)
+    return np.vstack([y, pairs.reshape(-1, y.shape[1])])
+
+
+def mosaic(photograph, pattern):
+    out = np.empty(photograph.shape[:2], photograph.dtype)
+    for place, colour in enumerate(pattern):
+        row, column = divmod(place, 2)
+        out[row::2, column::2] = photograph[row::2, column::2, "rgb".index(colour)]
+    return out
+
+
 TO = {
     "rgb8": lambda p: p, "bgr8": lambda p: p[..., ::-1],
     "rgba8": lambda p: cv2.cvtColor(p, cv2.COLOR_RGB2RGBA), "bgra8": lambda p: cv2.cvtColor(p, cv2.COLOR_RGB2BGRA),
     "mono8": lambda p: cv2.cvtColor(p, cv2.COLOR_RGB2GRAY),
+    "rgb16": lambda p: p * np.uint16(257), "bgra16": lambda p: TO["bgra8"](p) * np.uint16(257),
+    "mono16": lambda p: TO["mono8"](p) * np.uint16(257),
+    "uyvy": lambda p: packed(p, "uyvy"), "yuv422": lambda p: packed(p, "uyvy"),
+    "yuyv": lambda p: packed(p, "yuyv"), "yuv422_yuy2": lambda p: packed(p, "yuyv"),
+    "nv12": lambda p: planar(p, "uv"), "nv21": lambda p: planar(p, "vu"),
 }
 
 
-def message(pixels, encoding="rgb8", padding=0, stamp=None):
+def message(pixels, encoding="rgb8", padding=0, stamp=None, big_endian=False):
+    """Pixels of 16 bits are sent in the order asked for; those of 8 bits are the same either way."""
     pixels = np.ascontiguousarray(pixels)
-    height, width = pixels.shape[:2]
-    rows = pixels.reshape(height, -1)
+    if pixels.dtype == np.uint16:
+        pixels = pixels.astype(">u2" if big_endian else "<u2")
+    width = pixels.shape[1]
+    rows = pixels.view(np.uint8).reshape(len(pixels), -1)
     if padding:
-        rows = np.hstack([rows, np.full((height, padding), 123, np.uint8)])
-    image = Image(height=height, width=width, encoding=encoding, step=rows.shape[1], data=byte_array(rows))
+        rows = np.hstack([rows, np.full((len(rows), padding), 123, np.uint8)])
+    height = len(rows) * 2 // 3 if encoding.startswith("nv") else len(rows)
+    image = Image(height=height, width=width, encoding=encoding, step=rows.shape[1], data=byte_array(rows),
+                  is_bigendian=big_endian)
     image.header.stamp = time_message(time.time_ns() if stamp is None else stamp)
     image.header.frame_id = "camera_optical_frame"
     return image
@@ -56,34 +99,36 @@ def expected(photograph):
     return out
 
 
+@pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize("encoding", TO)
-def test_photographs_reach_the_policy_in_every_encoding(around, encoding):
+def test_photographs_reach_the_policy_in_every_encoding(around, encoding, big_endian):
     _, speaker, frames = camera(around)
     around.wait(lambda: speaker.get_subscription_count())
     for photograph in (load() for load in PHOTOGRAPHS.values()):
+        if encoding.startswith(("yu", "uy", "nv")):
+            photograph = np.ascontiguousarray(photograph[:, :photograph.shape[1] // 2 * 2])
         for padding in (0, 7):
             frames.clear()
-            sent = message(TO[encoding](photograph), encoding, padding)
+            sent = message(TO[encoding](photograph), encoding, padding, big_endian=big_endian)
             speaker.publish(sent)
             frame = around.wait(lambda: frames and frames[-1])
             seen = rgb_image(frame).astype(int)
-            want = photograph if encoding != "mono8" else cv2.cvtColor(TO["mono8"](photograph), cv2.COLOR_GRAY2RGB)
+            grey = encoding.startswith("mono")
+            want = cv2.cvtColor(TO["mono8"](photograph), cv2.COLOR_GRAY2RGB) if grey else photograph
             difference = np.abs(seen - expected(want))
             assert difference.mean() < 2.0 and difference.max() < 60  # the node averages by halves
             assert frame.header.stamp == sent.header.stamp
             assert frame.header.frame_id == "camera_optical_frame"
 
 
-@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg"])
-def test_photographs_reach_the_policy_as_a_raw_sensor_sees_them(around, pattern):
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_photographs_reach_the_policy_as_a_raw_sensor_sees_them(around, pattern, bits):
     _, speaker, frames = camera(around)
     around.wait(lambda: speaker.get_subscription_count())
     photograph = data.astronaut()
-    mosaic = np.empty(photograph.shape[:2], np.uint8)
-    for place, colour in enumerate(pattern):
-        row, column = divmod(place, 2)
-        mosaic[row::2, column::2] = photograph[row::2, column::2, "rgb".index(colour)]
-    speaker.publish(message(mosaic, f"bayer_{pattern}8"))
+    raw = mosaic(photograph, pattern) if bits == 8 else mosaic(photograph, pattern) * np.uint16(257)
+    speaker.publish(message(raw, f"bayer_{pattern}{bits}"))
     frame = around.wait(lambda: frames and frames[-1])
     assert np.abs(rgb_image(frame).astype(int) - expected(photograph)).mean() < 4.0
 
@@ -95,7 +140,7 @@ def test_photographs_reach_the_policy_compressed(around, kind):
     for photograph in (load() for load in PHOTOGRAPHS.values()):
         frames.clear()
         encoded = cv2.imencode(f".{kind}", cv2.cvtColor(photograph, cv2.COLOR_RGB2BGR))[1]
-        speaker.publish(compressed(encoded.tobytes(), kind))
+        speaker.publish(compressed(encoded.tobytes(), f"rgb8; {kind} compressed bgr8"))
         frame = around.wait(lambda: frames and frames[-1])
         difference = np.abs(rgb_image(frame).astype(int) - expected(photograph))
         assert difference.mean() < (4.0 if kind == "jpeg" else 2.0)
@@ -113,7 +158,8 @@ def broken(**changes):
 
 @pytest.mark.parametrize("make", [
     pytest.param(lambda: broken(encoding="jpeg-xl"), id="unknown encoding"),
-    pytest.param(lambda: message(GOOD[..., :2], "16UC1"), id="encoding that is no picture"),
+    pytest.param(lambda: message(GOOD[..., 0].astype(np.uint16), "16UC1"), id="depth"),
+    pytest.param(lambda: message(GOOD[:-1, :, 0], "nv12"), id="planes that do not fit"),
     pytest.param(lambda: broken(width=0), id="zero width"),
     pytest.param(lambda: broken(height=0), id="zero height"),
     pytest.param(lambda: broken(step=10), id="step too small"),
@@ -147,7 +193,10 @@ def test_a_stamp_that_goes_back_is_dropped(around):
     assert len(frames) == 1
 
 
-@pytest.mark.parametrize("bad", [b"", b"\xff\xd8\xff\xe0not a jpeg", b"\x89PNG\r\n\x1a\n", bytes(1000)])
+DEPTH = cv2.imencode(".png", GOOD[..., 0].astype(np.uint16))[1].tobytes()
+
+
+@pytest.mark.parametrize("bad", [b"", b"\xff\xd8\xff\xe0not a jpeg", b"\x89PNG\r\n\x1a\n", bytes(1000), DEPTH])
 def test_a_corrupt_compressed_image_costs_a_sentence(around, bad):
     node, speaker, frames = camera(around, "compressed")
     around.wait(lambda: speaker.get_subscription_count())
@@ -204,3 +253,21 @@ def test_a_live_parameter_changes_at_once_and_a_bad_one_is_refused(around):
     assert not answer.successful and "'max_age' is -2.0" in answer.reason
     assert node.p["max_future"] == 0.1 and node.p["max_age"] == 2.0
     assert "cannot change while the node is active" in node.set_parameters_atomically([fixed]).reason
+
+
+class TwoEyed:
+    @classmethod
+    def spec(cls, options):
+        return PolicySpec(("linear.x",), 1, 100_000_000, (8, 8), images={"front": (8, 12), "wrist": (4, 6)})
+
+
+def test_each_camera_gets_its_own_size_and_a_stranger_is_refused_with_the_list(around, monkeypatch):
+    from rclpy.parameter import Parameter
+    monkeypatch.setitem(POLICIES, "two_eyed", f"{__name__}:TwoEyed")
+    node = around.make(CameraIngest, policy="two_eyed")  # its camera is called "camera"
+    node.trigger_configure()
+    assert node.stage == "unconfigured" and (
+        "looks through front of 8 x 12, wrist of 4 x 6, and this camera is 'camera'" in node.trouble)
+    node.set_parameters([Parameter("camera", value="wrist")])
+    node.trigger_configure()
+    assert node.stage == "inactive" and (node._message.height, node._message.width) == (4, 6)

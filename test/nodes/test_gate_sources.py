@@ -5,13 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gate_robot import SIM, Robot
-from geometry_msgs.msg import Twist
-from sensor_msgs.msg import Range
+from geometry_msgs.msg import Twist, TwistStamped
+from sensor_msgs.msg import JointState, Range
 from std_msgs.msg import Header
+from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.nodes import convert
-from vla_ros.nodes.qos import LATEST, SENSOR
+from vla_ros.nodes.qos import EVENTS, LATEST, SENSOR
 from vla_ros_msgs.msg import SafetyReport
+
+ARM = str(Path(SIM).with_name("diffdrive_arm.yaml"))
+JOINTS = [f"joint_{i}" for i in range(1, 7)]
 
 
 def test_a_node_that_beats_but_is_not_active_is_lost(around):
@@ -61,11 +65,11 @@ def test_what_is_on_the_left_of_the_lidar_is_on_the_left_of_the_robot(around):
     assert (x, y) == (pytest.approx(0.4 * np.cos(1.32), abs=1e-3), pytest.approx(0.4 * np.sin(1.32), abs=1e-3))
 
 
-def test_a_scan_too_large_to_read_in_time_is_refused_and_the_old_one_grows_stale(around):
+def test_a_scan_too_large_to_read_in_time_is_no_sight(around):
     robot = Robot(around).moving()
     robot.ranges = [1.0] * 20_001
     around.wait(lambda: robot.reports[-1].rule == "sight")
-    assert robot.node.stats.drops["bad ranges"] and robot.node.trouble.startswith("/scan: ")
+    assert robot.node.stats.drops["bad ranges"] and robot.node.trouble == robot.reports[-1].reason.replace(" is blind", "")
     assert robot.reports[-1].state == SafetyReport.HOLDING
     robot.ranges = [1.0] * 360
     around.wait(lambda: not robot.node.trouble)
@@ -86,3 +90,70 @@ def test_a_range_sensor_is_a_cone(around, tmp_path):
     assert (angles[0], angles[-1]) == (pytest.approx(-0.25), pytest.approx(0.25))
     message.range = 0.25
     around.wait(lambda: robot.reports[-1].rule == "obstacle")
+
+
+def test_joint_states_of_two_publishers_are_one_state(around):
+    """One for the arm, one for the gripper, neither names the other's: nothing is ever unknown."""
+    for kind, topic in ((TwistStamped, "/diff_drive_controller/cmd_vel"), (JointTrajectory, "/arm_controller/joint_trajectory")):
+        around.hear(kind, topic, LATEST)
+    arm = around.speaker(JointState, "/joint_states", EVENTS)
+    robot = Robot(around, ARM)
+    robot.joint_names = ["finger_joint"]
+    around.node.create_timer(0.002, lambda: arm.publish(JointState(name=JOINTS, position=[0.5] * 6)))
+    robot.values = {"linear.x": 0.0, "angular.z": 0.0, "gripper": 0.6}
+    around.wait(lambda: len(robot.node._inputs.measured) == 7)
+    assert robot.call("arm").success
+    robot.say("go")
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
+    before = len(robot.reports)
+    around.wait(lambda: len(robot.reports) > before + 100)
+    assert not [report.reason for report in robot.reports[before:] if "unknown" in report.reason]
+
+
+@pytest.mark.parametrize("names, positions", [
+    (["gripper_joint", "wheel"], [0.05]), (["gripper_joint", "gripper_joint"], [0.05, 0.06]),
+    (["gripper_joint"], [float("nan")]), ([f"joint_{i}" for i in range(300)], [0.0] * 300)])
+def test_joint_states_that_contradict_themselves_are_refused_whole(around, names, positions):
+    robot = Robot(around)
+    before = robot.node._inputs.measured["gripper"][0]
+    robot.joints.publish(JointState(name=names, position=positions))
+    around.wait(lambda: robot.node.stats.drops["bad joint states"])
+    assert robot.node._inputs.measured["gripper"][0] == before
+
+
+def test_joint_states_that_name_none_of_ours_are_no_sign_of_life(around):
+    robot = Robot(around).moving()
+    others = around.speaker(JointState, "/joint_states", EVENTS)
+    around.node.create_timer(0.02, lambda: others.publish(JointState(name=["wheel"], position=[0.0])))
+    robot.joint_names = []
+    around.wait(lambda: robot.reports[-1].rule == "sources")
+    assert "/joint_states has been silent" in robot.reports[-1].reason
+
+
+def test_a_scan_that_contradicts_itself_is_blindness(around):
+    robot = Robot(around).moving()
+    robot.increment = 0.0
+    around.wait(lambda: robot.reports[-1].rule == "sight")
+    assert "angle_increment is 0" in robot.reports[-1].reason
+    robot.increment = None
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
+
+
+def test_actions_of_two_processes_hold_and_name_both(around):
+    robot = Robot(around).moving()
+    robot.also = "2.b.host"
+    around.wait(lambda: robot.reports[-1].rule == "chunk_source")
+    assert "2.b.host, one without a name" in robot.reports[-1].reason or "one without a name, 2.b.host" in robot.reports[-1].reason
+    robot.also = ""
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
+
+
+def test_a_node_that_was_lost_takes_a_person(around):
+    robot = Robot(around, node_lost_after=0.6).moving()
+    robot.stage = "inactive"
+    around.wait(lambda: robot.reports[-1].rule == "sources" and "0.7" in robot.reports[-1].reason)
+    robot.stage = "active"
+    around.wait(lambda: robot.reports[-1].rule == "generation")
+    assert robot.reports[-1].reason == "node inference was lost; give the instruction again"
+    robot.say("go on")
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)

@@ -1,16 +1,23 @@
 """safety_validator: whatever hangs, fails or floods, the gate speaks at its rate and the stop gets through."""
+import resource
 import threading
 import time
 from unittest.mock import MagicMock, Mock
 
 import numpy as np
+import pytest
+import rclpy
 from gate_robot import Robot, standing_after
-from std_msgs.msg import Bool, Header
+from nav_msgs.msg import Odometry
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import JointState, LaserScan
+from std_msgs.msg import Bool, Header, String
 
 from vla_ros.core.types import ActionChunk as CoreChunk
 from vla_ros.nodes import convert, safety_validator
-from vla_ros.nodes.qos import PULSE
-from vla_ros_msgs.msg import SafetyReport
+from vla_ros.nodes.qos import EVENTS, LATCHED, PULSE, SENSOR
+from vla_ros.safety.gate import State
+from vla_ros_msgs.msg import ActionChunk, Command, SafetyReport
 
 
 def test_when_everything_falls_silent_it_stands_within_half_a_second(around):
@@ -173,6 +180,67 @@ def test_a_long_reason_is_cut(around):
 def test_a_flood_on_a_topic_that_is_read_does_not_hold_the_watchdog(around):
     robot = Robot(around).moving()
     reader = next(iter(robot.node._readers))
-    endless = MagicMock(take_message=lambda kind, raw: (Header(frame_id="inference/active/1"), None))
+    endless = MagicMock(take_message=lambda kind, raw: (serialize_message(Header(frame_id="inference/active/1")), None))
     reader.subscription = Mock(handle=endless)
     assert len(reader.take()) == PULSE.depth
+
+
+def test_a_halt_that_is_taken_back_at_once_latches(around, monkeypatch):
+    robot = Robot(around).moving()
+    monkeypatch.setattr(robot.node, "_wake", lambda: None)  # no tick in between
+    halts = around.speaker(String, "halt", LATCHED)
+    around.wait(halts.get_subscription_count)
+    for attempt in range(5):
+        with robot.node._lock:
+            halts.publish(String(data=f"camera fault {attempt}"))
+            halts.publish(String(data=""))
+            time.sleep(0.05)  # both have arrived when the first is read
+        around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
+        assert f"camera fault {attempt}" in robot.reports[-1].reason
+        around.wait(lambda: robot.call("reset").success)
+        robot.moving()
+
+
+def test_a_halt_whose_reason_is_too_long_to_be_read_latches_all_the_same(around):
+    robot = Robot(around).moving()
+    around.speaker(String, "halt", LATCHED).publish(String(data="x" * 10_000_000))
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
+    assert "too long" in robot.reports[-1].reason
+
+
+def test_an_executor_that_is_busy_does_not_keep_a_stop_from_the_gate(around):
+    """The button is read by the watchdog's own thread as well."""
+    robot = Robot(around).moving()
+    busy, over = threading.Event(), threading.Event()
+    robot.node.create_timer(0.001, lambda: (busy.set(), over.wait(2.0)))
+    around.wait(busy.is_set)
+    start = time.monotonic()
+    presser = rclpy.create_node("presser")
+    button = presser.create_publisher(Bool, "stop", EVENTS)
+    around.wait(lambda: button.get_subscription_count() >= 2)
+    pressed = time.monotonic()
+    button.publish(Bool(data=True))
+    around.wait(lambda: robot.node._gate.state is State.STOPPED)
+    assert time.monotonic() - pressed < 0.3 and time.monotonic() - start < 1.9
+    over.set()
+    presser.destroy_node()
+
+
+HUGE = "x" * 10_000_000
+
+
+@pytest.mark.parametrize("kind, topic, message", [
+    (Header, "heartbeat", Header(frame_id=HUGE)), (JointState, "/joint_states", JointState(name=[HUGE], position=[0.0])),
+    (LaserScan, "/scan", LaserScan(ranges=[1.0] * 2_000_000)), (Odometry, "/odom", Odometry(child_frame_id=HUGE)),
+    (ActionChunk, "action_chunk", ActionChunk(channels=[HUGE])), (Command, "command", Command(text=HUGE))],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 20 else "")
+def test_ten_megabytes_on_any_topic_are_not_made_into_a_message(around, kind, topic, message):
+    robot = Robot(around).moving()
+    robot.values = {} if topic == "action_chunk" else robot.values  # a newer one would take its place in the queue
+    speaker = around.speaker(kind, topic, SENSOR if topic == "/scan" else LATCHED if topic == "command" else EVENTS)
+    around.wait(speaker.get_subscription_count)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    speaker.publish(message)
+    around.wait(lambda: any("large" in reason or "huge" in reason for reason in robot.node.stats.drops), 10.0)
+    assert robot.node._gate.state is not State.STOPPED
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000  # KiB; ours is the publisher, too

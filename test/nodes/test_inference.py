@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
@@ -63,6 +63,76 @@ class Steps:
 
     def reset(self):
         self.count = 0
+
+
+class TwoEyed:
+    """Looks through two cameras of different sizes and is told a joint."""
+
+    name = "two_eyed@test"
+    shapes: list = []
+
+    @classmethod
+    def spec(cls, options):
+        return PolicySpec(("linear.x",), 1, 100_000_000, (8, 8), images={"front": (8, 8), "wrist": (4, 6)},
+                          state=("joint1",))
+
+    def __init__(self, options):
+        TwoEyed.shapes, self.warnings = [], []
+
+    def predict(self, observation):
+        TwoEyed.shapes.append((observation.images["front"].shape, observation.images["wrist"].shape))
+        self.warnings = ["joint1 is far"] if observation.state["joint1"] > 1.0 else []
+        return CoreChunk(0, 0, ("linear.x",), np.array([[0.2]], np.float32), 100_000_000)
+
+    def reset(self):
+        pass
+
+
+@pytest.fixture
+def two_eyed(around, monkeypatch):
+    monkeypatch.setitem(POLICIES, "two_eyed", f"{__name__}:TwoEyed")
+    chunks = around.hear(ActionChunk, "action_chunk", LATEST)
+    faults = around.hear(DiagnosticStatus, "fault", EVENTS)
+    speaker = around.speaker(Observation, "observation", PICTURES)
+    node = around.start(Inference, policy="two_eyed", robot_file=SIM)
+    around.wait(lambda: speaker.get_subscription_count())
+
+    def show(generation=1, joint=0.0, **sizes):
+        images = {name: np.zeros((*size, 3), np.uint8) for name, size in sizes.items()}
+        speaker.publish(convert.observation_message(CoreObservation(
+            time.time_ns(), Command(1, generation, "go"), images, {"joint1": joint})))
+    return node, chunks, faults, show
+
+
+def test_a_policy_with_two_cameras_is_warmed_up_and_runs(around, two_eyed):
+    _, chunks, _, show = two_eyed
+    assert TwoEyed.shapes and set(TwoEyed.shapes) == {((8, 8, 3), (4, 6, 3))}
+    show(front=(8, 8), wrist=(4, 6))
+    around.wait(lambda: chunks)
+
+
+def test_cameras_that_the_policy_does_not_look_through_are_named_and_are_no_fault(around, two_eyed):
+    node, chunks, faults, show = two_eyed
+    for _ in range(5):
+        show(camera=(8, 8))
+        time.sleep(0.02)
+    sentence = ("inference: the policy looks through front of 8 x 8, wrist of 4 x 6, and the observation has "
+                "camera of 8 x 8; name the cameras as the policy does")
+    around.wait(lambda: around.said(sentence))
+    assert node.trouble and sum("looks through" in message.data for message in around.feedback) == 1
+    assert not chunks and not faults
+    show(front=(8, 8), wrist=(4, 6))
+    around.wait(lambda: chunks)
+    assert node.trouble == ""
+
+
+def test_what_a_policy_warns_of_is_told_once_an_instruction(around, two_eyed):
+    _, chunks, _, show = two_eyed
+    for generation in (1, 1, 1, 2):
+        del chunks[:]
+        show(generation, joint=2.0, front=(8, 8), wrist=(4, 6))
+        around.wait(lambda: chunks)
+    around.wait(lambda: sum("inference: joint1 is far" in message.data for message in around.feedback) == 2)
 
 
 @pytest.fixture

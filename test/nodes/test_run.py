@@ -1,11 +1,13 @@
 """How a node's process ends."""
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +91,21 @@ def test_a_node_that_nobody_looks_after_goes_on(its: str) -> None:
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=10)[0] == "leaving\nleft\n" and process.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["fastrtps_", "fastdds_"])  # Fast DDS 2's, and 3's
+def test_what_killed_processes_left_in_shared_memory_is_removed_and_nothing_else(name: str, tmp_path: Path) -> None:
+    from vla_ros.nodes.run import _clear_left_segments
+
+    left, used, young, port = (tmp_path / f"{name}{end}" for end in ("0123456789abcdef", "1" * 16, "2" * 16, "port7411"))
+    for segment in (left, used, young, port):
+        segment.write_bytes(b"32 MB")
+        lock = segment.with_name(f"{segment.name}_el")
+        lock.write_bytes(b"")
+        if segment != young:
+            os.utime(lock, (0, 0))
+    with open(f"{used}_el", "rb") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        _clear_left_segments(str(tmp_path))
+    there = {path.name.removesuffix("_el") for path in tmp_path.iterdir()}
+    assert there == {used.name, young.name, port.name} and len(list(tmp_path.iterdir())) == 6

@@ -1,4 +1,5 @@
 """synchronizer: what the policy sees belongs together."""
+import math
 import time
 
 import numpy as np
@@ -54,6 +55,133 @@ def test_an_observation_holds_image_words_and_state(around):
     assert "broken" not in seen.state
 
 
+class Robot:
+    """Two publishers of joint states, as an arm and its gripper often have, and the frames that ask for the state."""
+
+    def __init__(self, around, **parameters):
+        self.around, self.node = around, around.start(Synchronizer, **parameters)
+        self.wires = Wires(around)
+        self.gripper = around.speaker(JointState, "/joint_states", EVENTS)
+        around.wait(lambda: self.gripper.get_subscription_count())
+        self.wires.say("go")
+
+    def state(self):
+        """Of an observation from after what was published so far was read."""
+        time.sleep(0.1)
+        stamp = self.wires.show()
+        seen = self.around.wait(lambda: [convert.observation(one) for one in self.wires.observations
+                                         if convert.stamp_ns(one.header.stamp) == stamp])
+        return seen[-1].state
+
+
+def test_joint_states_of_two_publishers_are_one_state(around):
+    robot = Robot(around, state_timeout=5.0)
+    robot.gripper.publish(JointState(name=["finger"], position=[0.04]))
+    for i in range(30):
+        robot.wires.joints.publish(JointState(name=["elbow", "wrist"], position=[0.5, 0.01 * i]))
+    robot.wires.joints.publish(JointState())
+    robot.wires.joints.publish(JointState(name=["elbow", "wrist"], velocity=[1.0, 2.0]))
+    state = robot.state()
+    assert list(state) == ["elbow", "finger", "wrist"]
+    assert list(state.values()) == pytest.approx([0.5, 0.04, 0.29])
+
+
+def test_a_joint_state_that_contradicts_itself_changes_nothing_and_is_counted(around):
+    robot = Robot(around, state_timeout=5.0)
+    robot.wires.joints.publish(JointState(name=["elbow", "wrist"], position=[0.5, 0.6]))
+    robot.wires.joints.publish(JointState(name=["base", "elbow", "wrist"], position=[0.1, 0.2]))
+    robot.wires.joints.publish(JointState(name=["elbow", "elbow"], position=[0.1, 0.2]))
+    assert robot.state() == pytest.approx({"elbow": 0.5, "wrist": 0.6})
+    assert robot.node.stats.drops["bad joint state"] == 2
+
+
+def test_what_was_not_heard_of_for_long_leaves_the_state_and_diagnostics_say_so(around):
+    robot = Robot(around, state_timeout=0.4, fault_after=60.0)
+    robot.gripper.publish(JointState(name=["finger"], position=[0.04]))
+    robot.wires.odometry.publish(Odometry())
+    assert "finger" in robot.state() and "odom.x" in robot.state()
+    end = time.monotonic() + 0.8
+    while time.monotonic() < end:
+        robot.wires.joints.publish(JointState(name=["elbow"], position=[0.5]))
+        time.sleep(0.02)
+    assert robot.state() == {"elbow": 0.5}
+    said = around.wait(lambda: robot.node.trouble)
+    assert "without 'finger' (" in said and "odometry (" in said and "0.4 s (state_timeout)" in said
+    robot.gripper.publish(JointState(name=["finger"], position=[0.05]))
+    robot.wires.odometry.publish(Odometry())
+    robot.wires.joints.publish(JointState(name=["elbow"], position=[0.5]))
+    assert set(robot.state()) >= {"elbow", "finger", "odom.x"}
+
+
+def test_odometry_that_cannot_be_true_is_refused_and_the_last_good_one_stays(around):
+    robot = Robot(around, state_timeout=5.0)
+    for message in (odometry(x=1.0), odometry(x=2.0, quaternion=(0.0, 0.0, 0.0, 0.0)), odometry(x=math.nan)):
+        robot.wires.odometry.publish(message)
+        time.sleep(0.1)  # the newest is read, fifty times a second
+    assert robot.state()["odom.x"] == 1.0
+    assert robot.node.stats.drops["bad odometry"] == 2
+
+
+def odometry(x=0.0, yaw=0.0, quaternion=None, twist=(0.0, 0.0, 0.0), frame="odom", child="base_link"):
+    message = Odometry(child_frame_id=child)
+    message.header.frame_id = frame
+    message.pose.pose.position.x = x
+    q = message.pose.pose.orientation
+    q.x, q.y, q.z, q.w = quaternion or (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2))
+    message.twist.twist.linear.x, message.twist.twist.linear.y, message.twist.twist.angular.z = twist
+    return message
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.5, math.pi / 2, 3.0, -2.0])
+@pytest.mark.parametrize("frame, child, turned", [
+    ("odom", "base_link", False), ("odom", "", False), ("", "", False), ("map", "robot/base_footprint", False),
+    ("odom", "odom", True), ("/odom", "odom", True), ("world", "world", True), ("lab", "lab", True),
+    ("", "odom", True), ("", "r2/odom", True),
+])
+def test_the_speed_is_the_base_s_whichever_frame_it_comes_in(yaw, frame, child, turned):
+    """0.3 m/s ahead, as the base or as the world sees it."""
+    twist = (0.3 * math.cos(yaw), 0.3 * math.sin(yaw), 0.2) if turned else (0.3, 0.0, 0.2)
+    state = convert.odometry_state(odometry(yaw=yaw, twist=twist, frame=frame, child=child))
+    assert state == pytest.approx(
+        {"odom.x": 0.0, "odom.y": 0.0, "odom.yaw": yaw, "linear.x": 0.3, "angular.z": 0.2}, abs=1e-9)
+
+
+def test_a_robot_on_a_slope_drives_along_its_own_axis():
+    """Pitched 0.5 rad, yawed 90 degrees: ahead is (0, cos, -sin) in the world."""
+    half, quarter = 0.25, math.pi / 4
+    q = (-math.sin(quarter) * math.sin(half), math.cos(quarter) * math.sin(half), math.sin(quarter) * math.cos(half),
+         math.cos(quarter) * math.cos(half))
+    message = odometry(quaternion=q, frame="odom", child="odom")
+    message.twist.twist.linear.y, message.twist.twist.linear.z = 0.3 * math.cos(0.5), -0.3 * math.sin(0.5)
+    assert convert.odometry_state(message)["linear.x"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("message, says", [
+    (odometry(frame="odom", child="map"), "twist is in 'map', its pose in 'odom'"),
+    (odometry(frame="map", child="robot/odom"), "twist is in 'robot/odom', its pose in 'map'"),
+    (odometry(quaternion=(0.0, 0.0, 0.0, 0.0)), "w=0 has length 0"),
+    (odometry(quaternion=(0.0, 0.0, 0.7, 0.0)), "has length 0.7"),
+    (odometry(quaternion=(0.0, 0.0, 0.3, 1.0)), "has length 1.04403"),
+    (odometry(quaternion=(0.0, 0.0, 2.0, 2.0)), "has length 2.8"),
+    (odometry(quaternion=(math.nan, 0.0, 0.0, 1.0)), "has length nan"),
+    (odometry(quaternion=(0.0, math.inf, 0.0, 1.0)), "has length inf"),
+    (odometry(x=math.nan), "says nan for odom.x"),
+    (odometry(twist=(math.inf, 0.0, 0.0)), "says inf for linear.x"),
+    (odometry(twist=(0.1, math.nan, 0.0), child="odom"), "says nan for linear.x"),
+])
+def test_odometry_that_nobody_can_read_right_is_refused_in_a_sentence(message, says):
+    with pytest.raises(ValueError) as error:
+        convert.odometry_state(message)
+    assert says in str(error.value)
+
+
+def test_a_quaternion_that_is_rounded_is_normalised():
+    state = convert.odometry_state(odometry(quaternion=(0.0, 0.0, 0.704, 0.704)))
+    assert state["odom.yaw"] == pytest.approx(math.pi / 2)
+    still = convert.odometry_state(odometry(yaw=0.4, quaternion=tuple(1.004 * c for c in (0.0, 0.0, 0.6, 0.8))))
+    assert still["odom.yaw"] == pytest.approx(2 * math.atan2(0.6, 0.8))
+
+
 def test_without_words_there_is_no_observation(around):
     node = around.start(Synchronizer)
     wires = Wires(around)
@@ -89,6 +217,33 @@ def test_two_cameras_pair(around):
     seen = around.wait(lambda: wires.observations and wires.observations[-1])
     assert seen.cameras == ["front", "wrist"]
     assert convert.stamp_ns(seen.skew) == 20_000_000
+
+
+def test_a_slow_camera_whose_images_come_late_is_paired_all_the_same(around):
+    around.start(Synchronizer, cameras=["front", "wrist"], frame_topics=["front/frame", "wrist/frame"])
+    wires = Wires(around, ("front/frame", "wrist/frame"))
+    wires.say("go")
+    stamp = time.time_ns() - 250_000_000
+    for i in range(22):
+        wires.show(stamp + i * 11_000_000, camera=0)
+        time.sleep(0.005)
+    wires.show(stamp + 1_000_000, camera=1)
+    seen = around.wait(lambda: wires.observations and wires.observations[-1])
+    assert convert.stamp_ns(seen.skew) == 1_000_000
+
+
+@pytest.mark.parametrize("ahead, pairs", [(0.3, True), (3.0, False)])
+def test_an_image_far_ahead_of_the_clock_does_not_block_those_that_follow(around, ahead, pairs):
+    node = around.start(Synchronizer)
+    wires = Wires(around)
+    wires.say("go")
+    wires.show(time.time_ns() + round(ahead * 1e9))
+    time.sleep(0.2)
+    assert len(wires.observations) == pairs
+    assert node.diagnose().get("dropped: image from the future", "0") == str(int(not pairs))
+    time.sleep(0.3)
+    stamp = wires.show()
+    around.wait(lambda: any(convert.stamp_ns(one.header.stamp) == stamp for one in wires.observations))
 
 
 def test_strict_needs_words_near_the_image(around):

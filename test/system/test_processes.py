@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.nodes import life
 from vla_ros.tools.processes import (
     NODES,
-    PROFILES,
     ProcessGroup,
     config_folder,
     node_command,
@@ -195,8 +195,9 @@ def test_the_environment_keeps_what_the_user_has_set(monkeypatch: pytest.MonkeyP
     for name in (*PROFILES, "ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_DISTRO"):
         monkeypatch.delenv(name, raising=False)
     environment = suite_environment()
-    assert environment[PROFILES[0]] == environment[PROFILES[1]] == str(config_folder() / "fastdds.xml")
-    assert Path(environment[PROFILES[0]]).is_file()
+    named = {name: environment[name] for name in PROFILES if name in environment}
+    assert named == dict.fromkeys(profile_variables(), str(config_folder() / "fastdds.xml"))
+    assert (config_folder() / "fastdds.xml").is_file()
     assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
     monkeypatch.setenv(PROFILES[1], "/mine.xml")
     monkeypatch.setenv("OMP_NUM_THREADS", "4")

@@ -1,5 +1,6 @@
 """A gate with everything around it, for the tests: clocks, sources, an operator and a policy, all in integer ns."""
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from vla_ros.safety.gate import Gate, Inputs
 from vla_ros.safety.obstacles import Reading
 from vla_ros.safety.situation import Settings
 
+EXAMPLES = int(os.environ.get("VLA_PROPERTY_EXAMPLES", "2000"))  # of each property
 MS = 1_000_000
 S = 1000 * MS
 EPOCH = 1_700_000_000 * S
@@ -33,8 +35,11 @@ class World:
         self.inputs = Inputs(seen={}, command=Command(0, 1, ""))
         self.positions = {"gripper": 1.0}
         self.now, self.offset = 10 * S, EPOCH
-        self.values = {"linear.x": 0.3, "gripper": 1.0}
+        self.values = {"linear.x": 0.3, "angular.z": 0.0, "gripper": 1.0}
         self.speaks, self.alive, self.points = True, True, []
+        self.sequence = 0
+        self.lag = None  # ns by which the joints follow what they are sent; None: they stand where `positions` says
+        self.sent = []
         self.also = {}  # more range sensors: topic -> what it sees at a stamp
 
     def tick(self, n=1):
@@ -47,9 +52,14 @@ class World:
                 self.inputs.readings.update({topic: (see(stamp), self.now) for topic, see in self.also.items()})
                 self.inputs.measured.update({name: (value, self.now) for name, value in self.positions.items()})
             if self.speaks:
+                self.sequence += 1
                 self.inputs.chunk = ActionChunk(stamp - 30 * MS, self.inputs.command.generation, tuple(self.values),
-                                                np.array([list(self.values.values())], np.float32), 100 * MS)
+                                                np.array([list(self.values.values())], np.float32), 100 * MS,
+                                                self.sequence, process="inference")
             self.action, self.report = self.gate.step(self.now, stamp, self.inputs)
+            if self.lag is not None:
+                self.sent.append({name: value for name, value in self.action.items() if name in self.positions})
+                self.positions.update(self.sent[max(0, len(self.sent) - 1 - self.lag // (20 * MS))])
         return self.report
 
     def arm(self):
@@ -59,7 +69,7 @@ class World:
         self.inputs.command = Command(self.now + self.offset, self.inputs.command.generation + 1, text)
 
     def moving(self):
-        self.tick()
+        self.tick(3)  # until where it stands is confirmed
         assert self.arm() == (True, "armed; give an instruction")
         self.say("go")
         self.tick(25)
@@ -67,11 +77,12 @@ class World:
         return self
 
 
-def reaching(positions):
+def reaching(positions, lag=None):
     world = World(ARM)
+    world.lag = lag
     world.positions = {**dict.fromkeys(JOINTS, 0.5), **positions}
     world.values = dict.fromkeys(JOINTS, 1.5)
-    world.tick()
+    world.tick(3)  # until where it stands is confirmed
     world.arm()
     world.say("reach")
     return world

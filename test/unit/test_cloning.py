@@ -129,7 +129,7 @@ def test_clone_leaves_a_policy_with_the_statistics_of_its_state(folder, tmp_path
     assert state == pytest.approx({"mean": 0.315, "std": 0.2351, "min": 0.0, "max": 0.8}, abs=1e-3)
     assert whole.tokenizer.encode("turn left") and not (tmp_path / "policy" / "state.json").exists()
     rows = json.loads((tmp_path / "policy" / "config.json").read_text())
-    assert rows["channels"] == ["angular.z", "linear.x"]
+    assert rows["channels"] == ["angular.z", "linear.x"] and rows["camera"] == "front"
 
 
 @pytest.mark.parametrize(("changes", "said"), [
@@ -150,3 +150,100 @@ def test_words_that_the_model_does_not_know_are_refused(data, tmp_path):
 
 def test_a_config_made_for_a_dataset_fits_it(data):
     assert cloning.check_fit(data, cloning.config_for(data), "front") == ("front", 1)
+
+
+# -- what datasets really hold -------------------------------------------------------------------------------------
+def tasks(folder, texts):
+    """Other words, as no writer of ours would take them."""
+    demonstrations.set_column(folder / "meta/tasks.parquet", "__index_level_0__", texts)
+    return folder
+
+
+@pytest.mark.parametrize("silent", ["", "   ", "!!!", "…", "👍", "_"])
+def test_frames_without_words_are_left_out_and_it_is_said(tmp_path, silent):
+    folder = tasks(demonstrations.write(tmp_path / "set"), [silent, "turn left"])  # episodes 0 and 2 have the first
+    found = source(Dataset(folder))
+    assert found.learnt.tolist() == [7, 8, 9, 10]
+    assert [note for note in found.notes if "16 of 20 frames have a task without words" in note and repr(silent) in note]
+    assert found.batch(0).mask.any(1).all()
+    tasks(folder, [silent, silent])
+    for refused in (source, lambda data: cloning.clone(data.folder, tmp_path / "out", Settings(1), camera="front")):
+        with pytest.raises(ValueError, match="no task in .* has words"):
+            refused(Dataset(folder))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_episode_with_words_does_not_stand_for_those_without(tmp_path):
+    folder = tasks(demonstrations.write(tmp_path / "set"), ["", "turn left"])
+    demonstrations.set_column(folder / "meta/episodes/chunk-000/file-000.parquet", "vla_ros/success", [None, False, True])
+    with pytest.raises(ValueError, match="did not fail has a task with words"):
+        source(Dataset(folder))
+
+
+def with_velocities(folder):
+    """The joints' velocities and efforts, under the joints' names, before the state and after it."""
+    names = ["linear.x", "angular.z", "gripper_joint"]
+    for name, value in (("observation.effort", 500.0), ("observation.velocity", 7.0)):
+        demonstrations.add_feature(folder, name, [[value + frame] * 3 for frame in range(20)], dtype="float32", shape=[3],
+                                   names=names)
+    demonstrations.change_info(folder, lambda info: info.update(features=dict(sorted(info["features"].items()))))
+    return folder
+
+
+def test_the_state_is_the_state_and_no_velocity_of_the_same_name(data, tmp_path):
+    folder = with_velocities(demonstrations.write(tmp_path / "set"))
+    for wanted in (FIT, {**FIT, "state": ("gripper_joint", "linear.x")}):
+        made = [cloning.Demonstrations(one, tiny_models.make(**wanted), 4, camera="front")
+                for one in (data, Dataset(folder))]
+        assert made[0].statistics == made[1].statistics
+        torch.testing.assert_close(made[0].batch(3).state, made[1].batch(3).state)
+    both = {**FIT, "state": ("linear.x", "observation.velocity.linear.x")}
+    found = cloning.Demonstrations(Dataset(folder), tiny_models.make(**both), 4, camera="front")
+    assert found.statistics["state"]["observation.velocity.linear.x"]["mean"] == pytest.approx(7 + 9.5)
+    assert found.statistics["state"]["linear.x"]["mean"] == pytest.approx(0.315)
+
+
+def test_a_joint_that_stood_still_is_normalised_by_the_least_that_counts(data):
+    found = cloning.Demonstrations(data, tiny_models.make(**{**FIT, "state": ("gripper_joint", "linear.x")}), 4, camera="front")
+    kept = found.statistics["state"]["gripper_joint"]  # 0.05 in every frame, but for float32
+    assert kept["std"] == 0.01 and kept["mean"] == pytest.approx(0.05) and kept["min"] == kept["max"]
+    assert (kept["mean"] + 0.02 - kept["mean"]) / kept["std"] == pytest.approx(2.0)  # as a policy is told; not 12,266
+    assert found.batch(0).state[:, 0].abs().max() < 1e-3
+    assert found.notes == ["gripper_joint hardly moved (its deviation is 0); 0.01 is taken instead"]
+
+
+def test_a_state_that_was_left_out_is_refused_with_the_reason(tmp_path):
+    folder = demonstrations.write(tmp_path / "set")
+    demonstrations.add_feature(folder, "observation.effort", [[float("nan")]] * 20, dtype="float32", shape=[1], names=["grip"])
+    dataset = Dataset(folder)
+    cloning.check_fit(dataset, tiny_models.tiny(**FIT), "front")
+    with pytest.raises(ValueError, match="state has grip, .*'observation.effort' is left out: .* is nan"):
+        cloning.check_fit(dataset, tiny_models.tiny(**{**FIT, "state": ("grip",)}), "front")
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_dataset_of_a_lab_is_cloned_as_it_is(tmp_path, capsys, old):
+    """v3.0 and v2.1: two cameras, words that the small model does not know, no state, a reward, a matrix."""
+    from vla_ros.tools.main import main
+    folder = demonstrations.write(tmp_path / "set", tasks=("Pick the cube!", "Sort the screws", "Pick the cube!"))
+    demonstrations.add_feature(folder, "next.reward", np.arange(20.0), dtype="float32", shape=[1], names=None)
+    demonstrations.add_feature(folder, "observation.pose", [[[0.0] * 4] * 4] * 20, dtype="float32", shape=[4, 4])
+    demonstrations.change_info(folder, lambda info: info["features"].pop("observation.state"))
+    if old:
+        folder = demonstrations.as_v2(folder, tmp_path / "old")
+    argv = ["train", "clone", "--data", str(folder), "--out", str(tmp_path / "out"), "--steps", "2", "--batch", "2"]
+    assert main(argv) == 2
+    assert "has 2 cameras (front, wrist)" in capsys.readouterr().err
+    assert main([*argv, "--camera", "top"]) == 2
+    assert "no camera 'top'; it has front, wrist" in capsys.readouterr().err
+    assert main([*argv, "--camera", "wrist"]) == 0
+    said = capsys.readouterr().out
+    assert "learns the 5 words of its tasks" in said
+    assert "there is no 'observation.state'" in said and "next.reward: not observed" in said
+    assert "'observation.pose' is left out: it has the shape [4, 4]" in said
+    whole = from_pretrained(tmp_path / "out" / "policy")
+    assert whole.config.state == () and whole.config.language == "lstm" and whole.tokenizer.encode("sort the cube")
+
+
+def test_words_of_the_lexicon_keep_the_small_model(data):
+    assert cloning.config_for(data).language == "small"

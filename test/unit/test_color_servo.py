@@ -6,6 +6,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 cv2 = pytest.importorskip("cv2", reason="color_servo needs OpenCV")
 
@@ -95,6 +97,17 @@ def test_a_long_text_is_quoted_only_in_part() -> None:
     with pytest.raises(ValueError) as caught:
         parse("x" * 100_000)
     assert len(str(caught.value)) < 400
+
+
+VERBS = ["go", "forward", "turn", "left", "back", "up", "grab", "the", "red", "object", "1", "m", "90", "°", "and", "-", ".", ","]
+
+
+@given(st.text() | st.text(st.characters()) | st.lists(st.sampled_from(VERBS)).map(" ".join))
+def test_any_text_is_an_intent_or_one_sentence(text: str) -> None:
+    try:
+        assert math.isfinite(parse(text).amount)
+    except ValueError as problem:
+        assert "the words" in str(problem)
 
 
 @pytest.mark.parametrize("colour", RGB)
@@ -204,6 +217,19 @@ def test_without_odometry_it_reckons_from_its_own_commands() -> None:
         observation = Observation(to_nanoseconds(0.1 * step), command, {"front": picture()}, {})
         values.append(float(policy.predict(observation).values[0, 1]))
     assert sum(values) * 0.1 == pytest.approx(math.pi / 2, abs=0.1) and values[-1] == 0.0
+
+
+def test_odometry_that_is_missing_for_a_while_turns_the_robot_no_less() -> None:
+    """In the middle of a turn; the gate holds, and odometry comes back where it was."""
+    policy, command = ColorServo({}), Command(0, 1, "turn left")
+    pose, values = {"odom.x": 3.0, "odom.y": -2.0, "odom.yaw": -1.5}, []
+    for step in range(60):
+        state = {} if 10 <= step < 15 else pose
+        chunk = policy.predict(Observation(to_nanoseconds(0.1 * step), command, {"front": picture()}, state))
+        values.append(float(chunk.values[0, 1]))
+        if state:
+            pose["odom.yaw"] += 0.1 * values[-1]
+    assert pose["odom.yaw"] + 1.5 == pytest.approx(math.pi / 2, abs=0.1) and values[-1] == 0.0
 
 
 def test_the_grip_is_kept_over_instructions() -> None:

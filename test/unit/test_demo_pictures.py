@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from vla_ros.core.drawing import drawing
 from vla_ros.tools.overlay import SIZE, Moment, draw, font, wrap
 from vla_ros.tools.pictures import (
     PathPoint,
@@ -178,6 +179,20 @@ def test_pictures_of_a_run_that_never_moved(tmp_path):
 def test_the_latency_is_drawn(tmp_path, latencies):
     draw_latency(latencies, tmp_path / "latency.png")
     read(tmp_path / "latency.png")
+
+
+def test_a_picture_that_fails_is_a_sentence_and_leaves_no_half_of_it(tmp_path, capsys):
+    with drawing(tmp_path / "path.png"):
+        (tmp_path / "path.png").write_bytes(b"half")
+        raise AttributeError("no property 'rotation_point'")
+    assert not (tmp_path / "path.png").exists()
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and "path.png could not be drawn (AttributeError: no property" in said
+
+
+def test_an_interrupt_while_drawing_is_none_of_its_business(tmp_path):
+    with pytest.raises(KeyboardInterrupt), drawing(tmp_path / "path.png"):
+        raise KeyboardInterrupt
 
 
 def test_the_latency_in_numbers():

@@ -1,11 +1,13 @@
 """The command line and the demo's surroundings: arguments, domains, signals, words that fit the room, the view."""
 import io
+import json
 import os
 import random
 import signal
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,6 +87,27 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert command_line.main(["demo", "--out", str(tmp_path / "file" / "demo")]) == 2
     assert "--out" in capsys.readouterr().err
+
+
+def test_the_summary_is_there_and_so_is_every_other_picture_when_one_cannot_be_drawn(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("rclpy")
+    pytest.importorskip("vla_ros_msgs")
+    from vla_ros.tools import demo
+    from vla_ros.tools.pictures import Track
+
+    def fail(*_):
+        raise ValueError("'outside right upper' is not a valid value for loc")
+
+    result = {"text": "go", "done": True, "seconds": 1.0, "driven_m": 0.5, "why": "near"}
+    said = SimpleNamespace(results=[result], track=Track(latencies=[5.0]), instructions=["go"], deaths=[], ok=lambda: True,
+                           inference=dict, watch=SimpleNamespace(film=None),
+                           arguments=SimpleNamespace(seed=1, policy="color_servo"))
+    monkeypatch.setattr(demo, "draw_path", fail)
+    demo._write(said, tmp_path, "", {})
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["ok"] is True and summary["instructions"] == [result]
+    assert (tmp_path / "latency.png").exists() and not (tmp_path / "path.png").exists()
+    assert "path.png could not be drawn" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("missing, hint", [("rclpy", "source"), ("vla_ros_msgs", "source"), ("mujoco", "install")])

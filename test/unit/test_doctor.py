@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from vla_ros.core.fastdds import profile_variables
 from vla_ros.tools import doctor, doctor_facts, main, processes
 from vla_ros.tools.doctor import CHANGE, MISSING, OK, Finding, examine
 from vla_ros.tools.doctor_facts import Facts
 
-PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
-LIBRARIES = {"numpy": "1.26.4", "yaml": "6.0", "cv2": "4.8.0", "cv_bridge": ""}
+PROFILE, NEW_PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
+LIBRARIES = {"numpy": "1.26.4", "yaml": "6.0", "cv2": "4.8.0"}
 ORIN = Facts(
     "3.10.12", "Ubuntu 22.04.5 LTS",
     {"ROS_DISTRO": "humble", "ROS_DOMAIN_ID": "7", "ROS_LOCALHOST_ONLY": "1", PROFILE: "/ours.xml"},
@@ -89,6 +90,9 @@ CASES: list[tuple[str, Facts, str, str, bool]] = [  # what, facts, state, part o
     ("domain", replace(ORIN, environment={}), CHANGE, "ROS_DOMAIN_ID=42", False),
     ("domain", replace(ORIN, environment={"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"}), CHANGE, "=LOCALHOST", True),
     ("shared memory", replace(ORIN, environment={}), CHANGE, f"export {PROFILE}=/ours.xml", False),
+    ("shared memory", replace(ORIN, environment={NEW_PROFILE: "/its.xml"}, profile_variables=(PROFILE,)), CHANGE,
+     f"export {PROFILE}=/its.xml", False),
+    ("shared memory", replace(ORIN, profile_variables=(NEW_PROFILE,)), CHANGE, f"export {NEW_PROFILE}=", False),
     ("shared memory", replace(ORIN, profile=None), CHANGE, "/ours.xml", False),
     ("shared memory", replace(ORIN, profile="<segment_size>4194303</segment_size>"), CHANGE, "4 MB", False),
     ("shared memory", replace(ORIN, profile="<segment_size>4194304</segment_size>"), OK, "", False),
@@ -155,11 +159,10 @@ def test_gathering_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "vla_ros" / "engines" / "one").mkdir(parents=True)
     (tmp_path / "vla_ros" / "engines" / "one" / "engine").write_bytes(b"12345")
-    monkeypatch.setenv(PROFILE, str(processes.config_folder() / "fastdds.xml"))
+    monkeypatch.setenv(profile_variables()[0], str(processes.config_folder() / "fastdds.xml"))
     facts = doctor_facts.gather()
     assert facts.cache_bytes == 5 and facts.cache_writable and facts.cores >= 1 and facts.python
     assert of(with_parts(facts, rmw="rmw_fastrtps_cpp"), "shared memory").state == OK
-    assert doctor_facts.PROFILES == processes.PROFILES
 
 
 def test_asking_survives_what_an_import_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

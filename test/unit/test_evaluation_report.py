@@ -11,11 +11,12 @@ import pytest
 
 pytest.importorskip("mujoco", reason="the records hold the simulator's states")
 
-from vla_ros.evaluation import advice, report, summary
+from vla_ros.evaluation import advice, plots, report, summary
 from vla_ros.evaluation.episodes import Player, Record
 from vla_ros.evaluation.plan import Episode
 from vla_ros.policies.intent import Intent
 from vla_ros.sim.world import ObjectState, WorldState
+from vla_ros.training.curves import draw
 
 RED = ObjectState("red block", "red", "block", 1.0, 0.0, 0.03, 0.2, 0.06, 0.06)
 BALL = ObjectState("blue ball", "blue", "ball", 0.0, 1.0, 0.035, 0.0, 0.07, 0.07)
@@ -132,3 +133,23 @@ def test_the_report_is_json_without_nan_and_html_that_is_escaped(tmp_path: Path)
     table = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert table.count("\n| ") == 8 and "written by `vla evaluate`" in table
     assert any(line.startswith("policy hand@1: 3 episodes") for line in report.lines(whole))
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_sentence_and_the_report_is_whole(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    def fail(*_: Any) -> str:
+        raise ValueError("no loc <outside>")
+
+    monkeypatch.setattr(plots, "shares", fail)
+    records = [record(0, True), record(1, False)]
+    report.write(tmp_path, report.facts(Player("hand", {}), records, "vla evaluate", 2, 1.0), summary.summarise(records), records)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "success by split: the picture could not be drawn (ValueError: no loc &lt;outside&gt;)." in page
+    assert page.count("data:image/png") == 2 and (tmp_path / "table.md").exists()  # the times, and how the failed one went
+    assert capsys.readouterr().out == f"{tmp_path / 'report.html'} says of 2 picture(s) why they could not be drawn\n"
+
+
+def test_trainings_curves_are_drawn(tmp_path: Path) -> None:
+    rows = [{"step": float(step), "loss": 1.0 / (step + 1), "vision": 0.2, "learning_rate": 1e-3, "gradient": 2.0,
+             "success": 0.1 * step, "without_noise": 0.2} for step in range(4)]
+    draw(rows, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"

@@ -89,6 +89,7 @@ def test_a_lost_source_holds_and_it_goes_on_when_it_is_back():
     world.tick(10)
     assert world.action["linear.x"] == 0.0
     world.alive = True
+    assert world.tick(2).rule == "joints"
     assert world.tick(2).state is State.ACTIVE
 
 
@@ -156,7 +157,7 @@ def test_a_late_action_does_not_replace_a_newer_one():
 
 def test_a_gripper_keeps_its_grip_when_it_stops():
     world = World().moving()
-    world.values = {"linear.x": 0.0, "gripper": 0.0}
+    world.values.update({"linear.x": 0.0, "gripper": 0.0})
     world.tick(30)
     world.positions["gripper"] = 0.6  # something is between the fingers
     world.inputs.stop_pressed = True
@@ -165,13 +166,13 @@ def test_a_gripper_keeps_its_grip_when_it_stops():
 
 
 def test_disarmed_it_leaves_the_arm_to_others_and_forgets_where_it_was():
-    world = reaching({})
+    world = reaching({}, lag=0)
     world.tick(20)
     world.gate.disarm()
     world.tick()
     assert world.action == {"linear.x": 0.0, "angular.z": 0.0}
     world.positions = dict.fromkeys(JOINTS, -0.5)  # someone moved it by hand
-    world.tick()
+    world.tick(3)
     world.arm()
     world.say("reach")
     world.tick()
@@ -374,8 +375,9 @@ def test_after_another_arming_an_instruction_with_a_smaller_number_counts():
 def test_a_value_that_is_not_finite_in_a_later_row_holds_now():
     world = World().moving()
     world.speaks = False
-    values = np.array([[0.3, 1.0], [math.nan, 1.0]], np.float32)
-    world.inputs.chunk = replace(world.inputs.chunk, stamp=world.inputs.chunk.stamp + 1, values=values)
+    chunk = world.inputs.chunk
+    values = np.array([[0.3, 0.0, 1.0], [math.nan, 0.0, 1.0]], np.float32)
+    world.inputs.chunk = replace(chunk, stamp=chunk.stamp + 1, sequence=chunk.sequence + 1, values=values)
     assert world.tick().rule == "finite"
 
 

@@ -1,8 +1,9 @@
 """What the gate makes of obstacles, and of a policy that has gone odd."""
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from gate_world import MS, ROBOT, S, World, scan
+from gate_world import MS, ROBOT, S, World, reaching, scan
 
 from vla_ros.core.robot import Sensor
 from vla_ros.safety.gate import State
@@ -16,9 +17,9 @@ def test_it_stops_before_an_obstacle_and_goes_on_with_hysteresis():
     world.tick(10)
     assert world.action["linear.x"] == 0.0
     world.points = [[0.31 + 0.34, 0.0]]
-    assert world.tick().rule == "obstacle"  # 0.3 m is enough to go on, but not to go on again
+    assert world.tick(60).rule == "obstacle"  # 0.3 m is enough to go on, but not to go on again
     world.points = [[0.31 + 0.36, 0.0]]
-    assert world.tick().state is State.ACTIVE
+    assert world.tick(60).state is State.ACTIVE
 
 
 def test_away_from_an_obstacle_it_moves():
@@ -61,7 +62,7 @@ def test_the_same_action_over_changing_pictures_is_held_and_a_changed_one_goes_o
 
 def test_standing_still_is_no_anomaly():
     world = World().moving()
-    world.values = {"linear.x": 0.0, "gripper": 1.0}
+    world.values["linear.x"] = 0.0
     world.tick(600)
     assert world.report.verdict is Verdict.PASSED
 
@@ -143,8 +144,9 @@ def test_a_picture_from_the_future_does_not_lock_out_those_that_follow():
     world = World().moving()
     chunk = world.inputs.chunk
     world.speaks = False
-    world.inputs.chunk = replace(chunk, stamp=chunk.stamp + 3600 * S)
+    world.inputs.chunk = replace(chunk, stamp=chunk.stamp + 3600 * S, sequence=chunk.sequence + 1)
     assert world.tick().rule == "age"
+    world.sequence += 1
     world.speaks = True
     assert world.tick().state is State.ACTIVE
 
@@ -176,7 +178,7 @@ def test_a_robot_that_is_too_near_to_a_wall_may_drive_along_it_and_away():
     for speed, turn, state in ((0.3, 0.0, State.ACTIVE), (-0.3, 0.0, State.ACTIVE), (0.3, 0.3, State.HOLDING)):
         world = World().moving()
         world.points = wall
-        world.values = {"linear.x": speed, "angular.z": turn}
+        world.values.update({"linear.x": speed, "angular.z": turn})
         world.tick(30)
         assert world.report.state is state, (speed, turn)
 
@@ -193,3 +195,82 @@ def test_the_second_sensor_counts_as_much_as_the_first():
         world.also = {}
         del world.inputs.readings["/sonar"]
         assert world.tick().rule == "sight"
+
+
+@pytest.mark.parametrize("silent, rule, state", [
+    (200 * MS, "", State.ACTIVE), (400 * MS, "sources", State.ACTIVE), (900 * MS, "sources", State.ACTIVE),
+    (1600 * MS, "generation", State.HOLDING)])
+def test_after_a_node_was_lost_a_person_speaks_again(silent, rule, state, monkeypatch):
+    """A late heartbeat is no loss; a process that ended is: what it did meanwhile nobody knows."""
+    real = World.tick
+
+    def beating(world, n=1):
+        for _ in range(n):
+            if not getattr(world, "quiet", False):
+                world.inputs.seen["node inference"] = world.now + 20 * MS
+            real(world)
+        return world.report
+    monkeypatch.setattr(World, "tick", beating)
+    world = World()
+    world.gate.settings = replace(world.gate.settings, sources={"node inference": 250 * MS},
+                                  lost={"node inference": 1000 * MS})
+    world.moving()
+    world.quiet = True
+    world.tick(silent // (20 * MS))
+    assert world.report.rule in ("sources", "generation") if rule else world.report.state is State.ACTIVE
+    world.quiet = False
+    world.tick(5)
+    assert world.report.state is state
+    if state is State.HOLDING:
+        assert world.report.reason == "node inference was lost; give the instruction again"
+        world.say("go on")
+        assert world.tick(2).state is State.ACTIVE
+
+
+def test_a_driver_that_no_longer_listens_holds_and_a_person_speaks_again():
+    world = World().moving()
+    world.inputs.unheard = ("nobody listens to /cmd_vel",)
+    assert world.tick().rule == "listeners"
+    world.gate.disarm()
+    assert world.arm() == (False, "nobody listens to /cmd_vel")
+    world.inputs.unheard = ()
+    assert world.arm()[0]
+    world.say("go")
+    assert world.tick(2).state is State.ACTIVE
+    world.inputs.unheard = ("nobody listens to /cmd_vel",)
+    world.tick(10)
+    world.inputs.unheard = ()
+    assert world.tick(5).rule == "generation"
+
+
+def test_two_processes_that_send_actions_hold_the_robot():
+    world = World().moving()
+    world.inputs.chunk_sources = ("1.a.h", "2.b.h")
+    assert world.tick().rule == "chunk_source"
+    world.inputs.chunk_sources = ("2.b.h",)
+    assert world.tick().state is State.ACTIVE
+
+
+def test_a_plan_that_is_over_does_not_go_on():
+    """Where pictures may be seconds old (a slow policy), the last row does not hold as long."""
+    world = World().moving()
+    world.gate.settings = replace(world.gate.settings, max_age=10 * S)
+    world.speaks = False
+    world.tick(18)  # 390 ms after the picture, whose one row holds for 0.4 s
+    assert world.report.state is State.ACTIVE
+    assert world.tick().rule == "chunk_end"
+    chunk = world.inputs.chunk
+    world.inputs.chunk = replace(chunk, stamp=world.now + world.offset, sequence=chunk.sequence + 1, step=100 * MS,
+                                 values=np.repeat(chunk.values, 20, axis=0))
+    world.tick(100)  # 1.9 s to the last row, and 0.4 s of that
+    assert world.report.state is State.ACTIVE
+    world.tick(20)
+    assert world.report.rule == "chunk_end"
+
+
+def test_a_velocity_that_is_repeated_is_held_and_a_position_that_is_not_reached_yet_is_not():
+    world = reaching({}, lag=0)
+    world.gate.settings = replace(world.gate.settings, repeat_limit=1 * S)
+    world.tick(90)
+    assert world.report.state is State.ACTIVE and world.action["joint_1"] < 1.5
+

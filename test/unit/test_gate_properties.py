@@ -4,11 +4,10 @@ Each property is asked after every tick of thousands of made-up stories, once fo
 gripper, a lidar) and once for one with an arm.
 """
 import math
-import os
 
 import numpy as np
 import pytest
-from gate_world import ARM, JOINTS, MS, ROBOT, S, World, scan
+from gate_world import ARM, EXAMPLES, JOINTS, MS, ROBOT, S, World, scan
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +16,6 @@ from vla_ros.safety.gate import State
 from vla_ros.safety.obstacles import approach
 from vla_ros.safety.situation import Verdict
 
-EXAMPLES = int(os.environ.get("VLA_PROPERTY_EXAMPLES", "2000"))
 ENOUGH = 2000  # with fewer, they are always the same: a failure is then the gate's, not chance
 EVIL = [math.nan, math.inf, -math.inf, 1e308, -1e308, -0.0, 5e-324, 1e-40]
 VALUES = st.sampled_from([0.0, 0.3, -0.5, 0.5, 0.51, 1.0, -1.0, 1.9, *EVIL]) | st.floats(width=32)
@@ -198,7 +196,7 @@ def nothing_is_approached_by_a_sensor_that_is_stale_or_too_near(story):
     wanted = dict(zip((channel.name for channel in world.gate.robot.channels), world.report.requested))
     twist = [0.0 if math.isnan(value) else min(max(value, -0.5), 0.5)
              for value in (wanted.get("linear.x", 0.0), 0.0, wanted.get("angular.z", 0.0))]
-    gap, _, _ = approach(reading.points, world.gate.robot.footprint, tuple(twist), world.gate.robot.obstacles)
+    gap, _, _, _ = approach(reading.points, world.gate.robot.footprint, tuple(twist), world.gate.robot.obstacles)
     assert gap > 0.3 or not any(twist)
 
 

@@ -57,7 +57,7 @@ def test_episodes_come_back_with_what_is_known_of_them(whole):
         assert psnr(dataset.image(3, "front"), picture(0, 3, (64, 96))) > 38
         assert psnr(first, picture(1, frame, (64, 96))) > 38 and psnr(second, picture(2, frame, (64, 96))) > 38
     assert len(list(dataset.images(2, "wrist"))) == 9
-    np.testing.assert_allclose(dataset.stats["action"]["mean"], dataset.action.mean(0), atol=1e-6)
+    np.testing.assert_allclose(dataset.statistics("action")["mean"], dataset.action.mean(0), atol=1e-6)
 
 
 def test_a_chunk_ends_with_its_episode(whole):
@@ -135,7 +135,7 @@ BROKEN = {
     "no info": (lambda f: (f / "meta/info.json").unlink(), "recording never ended"),
     "not json": (cut("meta/info.json", 50), "info.json cannot be read as JSON"),
     "a list": (lambda f: (f / "meta/info.json").write_text("[]"), "holds a list"),
-    "old version": (lambda f: change_info(f, lambda i: i.update(codebase_version="v2.1")), "codebase_version is 'v2.1'"),
+    "old version": (lambda f: change_info(f, lambda i: i.update(codebase_version="v1.6")), "codebase_version is 'v1.6'"),
     "no version": (lambda f: change_info(f, lambda i: i.pop("codebase_version")), "codebase_version is None"),
     "no rate": (lambda f: change_info(f, lambda i: i.update(fps=0)), "fps is 0"),
     "no key": (lambda f: change_info(f, lambda i: i.pop("data_path")), "lacks 'data_path'"),
@@ -144,7 +144,6 @@ BROKEN = {
     "frames lost": (lambda f: change_info(f, lambda i: i.update(total_frames=21)), "counts 21 frames, the episodes have 20"),
     "no action": (lambda f: change_info(f, lambda i: i["features"].pop("action")), "lack 'action'"),
     "no counter": (lambda f: change_info(f, lambda i: i["features"].pop("index")), "lack 'index'"),
-    "no stats": (lambda f: (f / "meta/stats.json").unlink(), "stats.json is missing"),
     "no tasks": (lambda f: (f / "meta/tasks.parquet").unlink(), "tasks.parquet is missing"),
     "no episode file": (lambda f: (f / EPISODES).unlink(), "the episodes are missing"),
     "no data": (lambda f: (f / DATA).unlink(), "file-000.parquet is missing"),
@@ -157,11 +156,9 @@ BROKEN = {
     "short video": (shortened, "no picture at 1.7000 s, for episode 2, frame 6: it has 17 pictures"),
     "wrong size": (lambda f: change_info(f, lambda i: i["features"]["observation.images.front"].update(shape=[64, 64, 3])),
                    "pictures of 64x96 .* says 64x64"),
-    "not a picture": (lambda f: change_info(f, lambda i: i["features"]["observation.images.front"].update(shape=[64, 96])),
-                      r"the shape \[64, 96\]"),
     "wrong width": (lambda f: change_info(f, lambda i: i["features"]["action"].update(shape=[3])),
                     "'action' of row 0 has 2 numbers; meta/info.json says 3"),
-    "a matrix": (lambda f: change_info(f, lambda i: i["features"]["action"].update(shape=[2, 2])), r"\[2, 2\]; a vector"),
+    "a matrix": (lambda f: change_info(f, lambda i: i["features"]["action"].update(shape=[2, 2])), r"'action' cannot be learnt: it has the shape \[2, 2\]"),
     "ragged": (lambda f: change_table(f, "data", "action", at(4, [1.0])), "'action' of row 4 has 1 numbers"),
     "empty places": (lambda f: change_table(f, "data", "action", at(4, [1.0, None])), "'action' has 1 empty places"),
     "words": (lambda f: change_table(f, "data", "action", lambda v: [["a", "b"]] * len(v)), "holds string"),
@@ -180,7 +177,10 @@ BROKEN = {
     "no such task": (lambda f: change_table(f, "data", "task_index", at(10, 2)), "task_index is 2; .* has 2 tasks"),
     "task numbers": (lambda f: change_table(f, "tasks", "task_index", lambda v: [0, 5], "meta/tasks.parquet"), r"\[0, 5\]"),
     "lengths": (lambda f: change_table(f, "episodes", "length", at(1, 5), EPISODES), "episode 1, frames 7 to 11, length 5"),
-    "no column": (lambda f: pq.write_table(pq.read_table(f / DATA).drop_columns(["odom"]), f / DATA), "no column 'odom'"),
+    "no column": (lambda f: pq.write_table(pq.read_table(f / DATA).drop_columns(["action"]), f / DATA),
+                  "'action' cannot be learnt: it has no column"),
+    "features are a list": (lambda f: change_info(f, lambda i: i.update(features=[])), "features are a list"),
+    "strange path": (lambda f: change_info(f, lambda i: i.update(data_path="data/{who}.parquet")), "data_path is 'data/{who}"),
 }
 
 

@@ -21,7 +21,7 @@ class Suite:
         self.recorder = LiveRecorder(self.folder, fps, "fake", self.lines.append)
         self.now, self.next_picture, self.pictures = 0.0, 0.0, 0  # s
         self.generation, self.text, self.active, self.names = 1, "turn left", True, ("linear.x", "gripper")
-        self.speed, self.joint = 0.2, "gripper_joint"
+        self.speed, self.joint, self.more = 0.2, "gripper_joint", {}
 
     def run(self, seconds, camera=True, gate=True):
         """Until `seconds` more have passed. linear.x is `speed` plus a millionth of the milliseconds."""
@@ -41,7 +41,7 @@ class Suite:
         self.recorder.on_observation(Observation(
             T0 + round(self.now * SECOND), Command(0, self.generation, self.text),
             {"front": np.full((32, 32, 3), 40 + round(self.now * 20) % 200, np.uint8)},
-            {self.joint: self.now, "odom.x": 0.0}))
+            {self.joint: self.now, "odom.x": 0.0, **self.more}))
 
     def dataset(self):
         self.recorder.close()
@@ -66,7 +66,7 @@ def test_an_episode_ends_with_its_instruction(tmp_path):
     suite = Suite(tmp_path).run(1.0)
     suite.generation, suite.text = 2, "go forward"
     suite.run(1.5)
-    suite.generation, suite.text = 3, ""  # cancelled
+    suite.generation, suite.text = 3, " "  # cancelled
     dataset = suite.run(1.0).dataset()
     assert [(one.task, one.generation) for one in dataset.episodes] == [("turn left", 1), ("go forward", 2)]
     assert [one.end - one.start for one in dataset.episodes] == pytest.approx([10, 15], abs=1)
@@ -135,6 +135,22 @@ def test_what_is_too_short_or_does_not_fit_is_dropped_and_the_next_is_not(tmp_pa
     assert "observation.state lacks 'gripper_joint'" in suite.lines[1]
     assert len(suite.lines) == 4 and suite.recorder.dropped == 2  # once a reason, not once a picture
     assert [one.end - one.start for one in dataset.episodes] == pytest.approx([10], abs=1)
+
+
+def test_names_come_from_what_all_publishers_said(tmp_path):
+    """The arm's publisher is there before the gripper's, and a third one comes when an episode is saved."""
+    suite = Suite(tmp_path).run(0.3)
+    suite.more = {"elbow": 0.5}
+    suite.run(1.0)
+    suite.active = False
+    suite.run(0.1)
+    suite.active, suite.more = True, {"elbow": 0.5, "wheel": 1.0}
+    dataset = suite.run(1.0).dataset()
+    assert dataset.names["observation.state"] == ("gripper_joint", "elbow")
+    assert [one.end - one.start for one in dataset.episodes] == pytest.approx([10, 10], abs=1)
+    assert suite.lines[0] == "'elbow': heard of only now; what was recorded without it is dropped"
+    assert [line for line in suite.lines if "'wheel': not recorded" in line] == [suite.lines[2]]
+    assert suite.recorder.dropped == 1
 
 
 def test_a_clock_that_goes_back_ends_an_episode(tmp_path):

@@ -100,6 +100,13 @@ def test_activations_are_what_running_takes(which: str, training: bool, mixed: b
     assert said == pytest.approx(real, rel=0.2)
 
 
+def test_what_any_width_takes_is_known_at_every_precision() -> None:
+    """From width 512 on the layer that says "done" is packed too; its weight was then asked for its type."""
+    wide = VLAConfig(width=512, image_size=(112, 112), **MIXED["clip, llama"])
+    found = memory.estimate(wide).inference
+    assert set(found) == set(memory.PRECISIONS) and all(one.activations for one in found.values())
+
+
 def test_the_optimizer_s_states_are_those_of_a_real_one() -> None:
     model = loaded("clip, llama")
     optimizer = torch.optim.AdamW(model.parameters())

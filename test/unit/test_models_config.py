@@ -103,7 +103,7 @@ def test_what_fits_survives_json(values: dict[str, Any]) -> None:
 
 
 def test_a_field_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="the config has 'visoin', which is no field; fields are: auxiliary, channels"):
+    with pytest.raises(ValueError, match="the config has 'visoin', which is no field; fields are: auxiliary, camera, channels"):
         VLAConfig.from_dict({**VLAConfig().to_dict(), "visoin": "clip"})
 
 

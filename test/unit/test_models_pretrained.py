@@ -119,6 +119,8 @@ def test_llama_s_tokenizer_gets_its_marks_last(tmp_path: Path) -> None:
     ("go to the zebra", "the policy does not know the word 'zebra'"),
     ("go </VISION> to", "has '</VISION>' in it, a mark of the model's own; leave it out"),
     ("go </s> to", "has '</s>' in it"),
+    ("", "there is no word in ''"), ("!!!", "'!!!'"), ("\u200b", "word"), ("\U0001f44d", "word"), ("\ud83d", "word"),
+    ("a" * 200, f"the word '{'a' * 20}'"), ("\x00\x07", "word"),
 ])
 def test_what_llama_s_tokenizer_refuses(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):

@@ -4,6 +4,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vla_ros.models import lexicon
 from vla_ros.models.config import VLAConfig
@@ -13,7 +15,7 @@ from vla_ros.models.tokenizers import LexiconTokenizer, WordTokenizer, check_tok
 def test_words_are_numbered_by_how_common_they_are(tmp_path: Path) -> None:
     words = WordTokenizer.of(["Go to the red block!", "go to the ball", "push the ball"], most=6)
     assert words.words == ("the", "ball", "go", "to", "block", "push") and words.size == 7
-    assert words.encode("Push the BALL.") == [6, 1, 2] and words.encode("") == []
+    assert words.encode("Push the BALL.") == [6, 1, 2]
     words.save(tmp_path / words.place)
     assert WordTokenizer.load(tmp_path / words.place).words == words.words
 
@@ -26,6 +28,31 @@ def test_words_are_numbered_by_how_common_they_are(tmp_path: Path) -> None:
 def test_unknown_words_are_named(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         WordTokenizer(["go", "to", "the"]).encode(text)
+
+
+BLANK = ["", " ", "!!!", ".", "…", "👍", "-", "_", "'", "\t\n", "\u200b", "\u00a0\u3000", "\x00\x07\x1b[", "\ufeff", "\ud83d",
+         "\U0001f468\u200d\U0001f469"]
+ODD = ["a" * 200, "go " * 200, "иди к красному блоку", "去红色方块", "اذهب", "\u0627\u064b", "ǅ", "İ", "٣", "²", "go\x00to"]
+
+
+@pytest.mark.parametrize("text", BLANK, ids=ascii)
+def test_where_there_is_no_word_that_is_said(text: str) -> None:
+    for own in (LexiconTokenizer(), WordTokenizer(["go"])):
+        with pytest.raises(ValueError, match="there is no word in "):
+            own.encode(text)
+
+
+@pytest.mark.parametrize("own", [LexiconTokenizer(), WordTokenizer(["go", "to", "the", "red", "block"])],
+                         ids=["lexicon", "words"])
+@given(text=st.text() | st.text(st.characters()) | st.sampled_from(ODD)
+       | st.lists(st.sampled_from(["go", "to", "red", "!", "ß"])).map(" ".join))
+def test_any_text_gives_ids_or_one_sentence(own: LexiconTokenizer | WordTokenizer, text: str) -> None:
+    try:
+        ids = own.encode(text)
+    except ValueError as problem:
+        assert str(problem).isprintable()
+    else:
+        assert ids and all(0 < one < own.size for one in ids)
 
 
 @pytest.mark.parametrize("words", [["go", "go"], ["go", ""]])

@@ -3,10 +3,23 @@ import math
 
 import numpy as np
 import pytest
+from gate_world import EXAMPLES
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vla_ros.core.robot import Channel, Footprint, Obstacles, Robot, Sensor
 from vla_ros.safety import rules
-from vla_ros.safety.obstacles import Reading, _seen_later, approach, distances, look, sees
+from vla_ros.safety.obstacles import (
+    Reading,
+    _seen_later,
+    approach,
+    blind,
+    cone_angles,
+    distances,
+    look,
+    scan_angles,
+    seen_ahead,
+)
 from vla_ros.safety.situation import Settings, Verdict
 
 MS = 1_000_000
@@ -27,12 +40,17 @@ def at(*points, valid=True):
 
 
 def ask(row, *points, was_blocked=False, reading=None, **changes):
+    return decide([reading or at(*points)], row, was_blocked, **changes)
+
+
+def decide(readings, row, was_blocked=False, **changes):
     return rules.obstacle(row=row, channels=(SPEED, TURN), robot=robot(**changes), was_blocked=was_blocked,
-                          readings={"/scan": (reading or at(*points), 0, 0)})
+                          points=lambda: np.concatenate([reading.points for reading in readings]),
+                          readings={str(i): (reading, 0, 0) for i, reading in enumerate(readings)})
 
 
 @pytest.mark.parametrize("point, distance", [
-    ((0.0, 0.0), 0.0), ((0.3, 0.15), 0.0), ((0.31, 0.0), 0.01), ((-0.25, 0.0), 0.05), ((0.0, 0.25), 0.1),
+    ((0.05, 0.0), -0.15), ((0.3, 0.15), 0.0), ((0.29, 0.0), -0.01), ((0.31, 0.0), 0.01), ((-0.25, 0.0), 0.05), ((0.0, 0.25), 0.1),
     ((0.0, -0.25), 0.1), ((0.33, 0.19), 0.05),
 ])
 def test_distance_from_the_footprint(point, distance):
@@ -41,7 +59,7 @@ def test_distance_from_the_footprint(point, distance):
 
 @pytest.mark.parametrize("ranges, points, valid", [
     ([1.0], 1, 1), ([math.inf], 0, 1), ([math.nan], 0, 0), ([-math.inf], 1, 1), ([0.0], 0, 0), ([-0.0], 0, 0),
-    ([-1.0], 0, 0), ([0.02], 1, 1), ([5.0], 1, 1), ([10.1], 0, 1), ([1e308], 0, 1), ([5e-324], 1, 1), ([], 0, 0),
+    ([-1.0], 0, 0), ([0.02], 1, 1), ([5.0], 1, 1), ([9.999], 1, 1), ([10.0], 0, 1), ([10.1], 0, 1), ([1e308], 0, 1), ([5e-324], 1, 1), ([], 0, 0),
     ([1.0, math.nan, math.inf], 1, 2),
 ])
 def test_what_a_beam_means(ranges, points, valid):
@@ -78,35 +96,36 @@ def test_a_sensor_that_hangs_upside_down_turns_the_other_way():
     assert reading.angles[0] == pytest.approx(-0.4)
 
 
-@pytest.mark.parametrize("heading, seen", [(0.0, True), (0.5, True), (0.75, False), (math.pi, False), (-6.2, True)])
+@pytest.mark.parametrize("heading, seen", [(0.0, True), (0.35, True), (0.5, False), (math.pi, False), (-6.2, True)])
 def test_a_sensor_sees_where_its_beams_go(heading, seen):
     forward = Reading(0, np.zeros((0, 2)), np.linspace(-0.4, 0.4, 9), np.full(9, True))
-    assert sees(forward, heading) == seen
+    assert (seen_ahead([forward], heading, BOX) > 0.0) == seen
 
 
 @pytest.mark.parametrize("good, seen", [(5, True), (4, False)])
 def test_a_sensor_half_of_whose_beams_fail_is_blind_there(good, seen):
-    valid = np.array([True] * good + [False] * (9 - good))
-    assert sees(Reading(0, np.zeros((0, 2)), np.linspace(-0.1, 0.1, 9), valid), 0.0) == seen
+    valid = np.array(([True] * good + [False] * (9 - good)) * 5)
+    fan = (np.radians(np.arange(-16, 17, 8))[:, None] + np.linspace(-0.06, 0.06, 9)).ravel()
+    assert (seen_ahead([Reading(0, np.zeros((0, 2)), fan, valid)], 0.0, BOX) > 0.0) == seen
 
 
-@pytest.mark.parametrize("twist, point, found", [
+@pytest.mark.parametrize("twist, point, comes", [
     ((0.3, 0, 0), (0.7, 0.0), True), ((-0.3, 0, 0), (0.7, 0.0), False), ((0.3, 0, 0), (-0.5, 0.0), False),
     ((-0.3, 0, 0), (-0.5, 0.0), True), ((0.3, 0, 0), (0.0, 0.4), False), ((0, 0.3, 0), (0.0, 0.4), True),
     ((0, -0.3, 0), (0.0, 0.4), False), ((0, 0, 0.5), (0.29, 0.2), True), ((0, 0, -0.5), (0.29, 0.2), False),
     ((0.3, 0, 0), (1.5, 0.0), False),  # far away
 ])
-def test_only_what_a_motion_comes_nearer_to_counts(twist, point, found):
-    gap, direction, _ = approach(np.array([point], float), BOX, twist, LIMITS)
-    assert math.isfinite(gap) == found
-    if found:
+def test_only_what_a_motion_comes_nearer_to_counts(twist, point, comes):
+    gap, direction, _, _ = approach(np.array([point], float), BOX, twist, LIMITS)
+    assert math.isfinite(gap) == comes
+    if comes:
         assert direction == pytest.approx(math.atan2(point[1], point[0]))
 
 
 def test_the_time_until_it_touches():
-    _, _, time = approach(np.array([[0.55, 0.0]]), BOX, (0.5, 0.0, 0.0), LIMITS)
-    assert 0.4 <= time <= 0.5  # 0.25 m at 0.5 m/s, rather too early than too late
-    assert approach(np.array([[0.85, 0.0]]), BOX, (0.5, 0.0, 0.0), LIMITS)[2] == math.inf
+    time = approach(np.array([[0.55, 0.0]]), BOX, (0.5, 0.0, 0.0), LIMITS).touch
+    assert 0.35 <= time <= 0.5  # 0.25 m at 0.5 m/s, rather too early than too late
+    assert approach(np.array([[0.87, 0.0]]), BOX, (0.5, 0.0, 0.0), LIMITS).touch == math.inf
 
 
 def test_along_an_arc():
@@ -149,7 +168,8 @@ def test_away_from_it_and_standing_are_free():
 
 def test_a_robot_without_sensors_is_not_asked():
     blind = Robot("r", "base_link", (SPEED, TURN), (), BOX)
-    assert rules.obstacle(row=(0.5, 0.0), channels=(SPEED, TURN), robot=blind, was_blocked=False, readings={}) is None
+    assert rules.obstacle(row=(0.5, 0.0), channels=(SPEED, TURN), robot=blind, was_blocked=False,
+                          readings={}, points=list) is None
     assert rules.sight(readings={}, robot=blind, settings=Settings()) is None
 
 
@@ -213,13 +233,11 @@ def test_something_inside_the_footprint_is_not_driven_over():
 def test_the_nearest_and_the_soonest_of_all_sensors_count():
     near, far = at((0.3 + 0.4, 0.0)), at((0.3 + 0.55, 0.0))
     for readings in ((near, far), (far, near)):
-        finding = rules.obstacle(row=(0.1, 0.0), channels=(SPEED, TURN), robot=robot(), was_blocked=False,
-                                 readings={str(i): (reading, 0, 0) for i, reading in enumerate(readings)})
+        finding = decide(readings, (0.1, 0.0))
         assert finding.row[0] == pytest.approx(0.1 * (0.4 - 0.3) / 0.3)
     near, far = at((0.3 + 0.2, 0.0)), at((0.3 + 0.45, 0.0))  # touched after 0.4 and 0.9 s
     for readings in ((near, far), (far, near)):
-        finding = rules.obstacle(row=(0.5, 0.0), channels=(SPEED, TURN), robot=robot(stop=0.01, slow=0.02),
-                                 was_blocked=False, readings={str(i): (reading, 0, 0) for i, reading in enumerate(readings)})
+        finding = decide(readings, (0.5, 0.0), stop=0.01, slow=0.02)
         assert finding.row[0] <= 0.5 * 0.4 + 1e-9
 
 
@@ -237,14 +255,13 @@ def test_one_sensor_that_sees_the_way_is_enough():
     forward = Reading(0, np.zeros((0, 2)), np.linspace(-0.4, 0.4, 9), np.full(9, True))
     backward = Reading(0, np.zeros((0, 2)), np.linspace(2.8, 3.5, 9), np.full(9, True))
     for speed in (0.2, -0.2):
-        assert rules.obstacle(row=(speed, 0.0), channels=(SPEED, TURN), robot=robot(), was_blocked=False,
-                              readings={"a": (forward, 0, 0), "b": (backward, 0, 0)}) is None
+        assert decide((forward, backward), (speed, 0.0)) is None
 
 
 def test_the_time_until_it_touches_is_rather_too_early():
     for distance in np.arange(0.02, 0.48, 0.01):
-        _, _, time = approach(np.array([[0.3 + distance, 0.0]]), BOX, (0.5, 0.0, 0.0), LIMITS)
-        assert distance / 0.5 - 0.11 <= time <= distance / 0.5 + 1e-9
+        time = approach(np.array([[0.3 + distance, 0.0]]), BOX, (0.5, 0.0, 0.0), LIMITS).touch
+        assert distance / 0.5 - 0.15 <= time <= distance / 0.5 + 1e-9
 
 
 @pytest.mark.parametrize("twist, point, seen", [
@@ -257,3 +274,131 @@ def test_the_time_until_it_touches_is_rather_too_early():
 def test_where_a_point_is_seen_a_second_later(twist, point, seen):
     x, y = _seen_later(np.array([point]), twist, np.array([[1.0]]))
     assert (x[0, 0], y[0, 0]) == (pytest.approx(seen[0]), pytest.approx(seen[1]))
+
+
+# -- what touches the robot, and what is the robot ------------------------------------------------------------
+@pytest.mark.parametrize("off", [-0.05, -0.001, 0.0, 1e-6, 1e-4, 0.001, 0.01, 0.0199])
+@pytest.mark.parametrize("place", [(0.3, 0.0), (0.0, 0.15), (0.0, -0.15), (0.3, 0.15)])
+def test_something_in_touch_with_the_footprint_holds_every_motion_that_does_not_leave_it(off, place):
+    x, y = place[0] + off * np.sign(place[0]), place[1] + off * np.sign(place[1])
+    for twist in ((0.3, 0.0), (0.01, 0.0)):
+        assert ask(twist, (x, y)).verdict is Verdict.HELD
+        assert ask(twist, (x, y), (0.75, 0.0)).verdict is Verdict.HELD  # nor does it hide the wall ahead
+    if place == (0.3, 0.0):
+        assert ask((-0.1, 0.0), (x, y)) is None  # away
+
+
+def test_something_nearer_than_a_sensor_at_the_bumper_can_tell_holds():
+    sonar = Sensor("/sonar", "sensor_msgs/msg/Range", x=0.3)
+    reading = look(sonar, 0, np.full(9, -math.inf), cone_angles(0.5), 0.02, 4.0)
+    assert ask((0.1, 0.0), reading=reading).verdict is Verdict.HELD
+
+
+def test_a_mask_hides_the_robot_s_own_parts_and_nothing_else():
+    masked = Sensor("/scan", "sensor_msgs/msg/LaserScan", mask=((0.05, 0.05, 0.05, 0.05), (-0.1, 0.2, 0.1, 0.1)))
+    ranges, angles = np.array([0.04, 0.06, 0.15, 0.25, 0.04]), np.array([0.0, 0.0, math.pi, math.pi, 0.0])
+    reading = look(masked, 0, ranges, angles, 0.01, 10.0)
+    assert reading.points.round(3).tolist() == [[0.06, 0.0], [-0.25, 0.0]]
+    assert reading.valid.all()  # they measured
+
+
+# -- malformed geometry ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("count, first, last, step, says", [
+    (360, -3.14, 3.14, 6.28 / 359, None), (360, -3.14, 3.14, 6.28 / 360, None), (361, -3.14, 3.14, 6.28 / 359, None),
+    (362, -3.14, 3.14, 6.28 / 359, "holds 362 ranges"), (359, -3.14, 3.14, 6.28 / 359, None),
+    (358, -3.14, 3.14, 6.28 / 359, "holds 358 ranges"), (360, 3.14, -3.14, -6.28 / 359, None),
+    (360, 3.14, -3.14, 6.28 / 359, "holds 360 ranges"), (360, -3.14, 3.14, 0.0, "angle_increment is 0"),
+    (2, -3.14, 3.14, math.nan, "must be finite"), (2, math.inf, 3.14, 0.1, "must be finite"),
+    (1000, 0.0, 9.99, 0.01, "more than a turn"), (1, 0.2, 0.2, 0.0, None), (0, 0.0, 0.0, 0.0, None)])
+def test_the_angles_of_a_scan_must_fit_together(count, first, last, step, says):
+    if says:
+        with pytest.raises(ValueError, match=says):
+            scan_angles(count, first, last, step)
+    else:
+        assert len(scan_angles(count, first, last, step)) == count
+
+
+@pytest.mark.parametrize("field", [0.0, -1.0, math.nan, math.inf, 6.3])
+def test_a_cone_without_width_sees_nothing(field):
+    with pytest.raises(ValueError, match="field_of_view"):
+        cone_angles(field)
+
+
+def test_a_blind_sensor_says_why():
+    finding = rules.sight(readings={"/scan": (blind(0, "its angles make no sense"), 0, 0)}, robot=robot(), settings=Settings())
+    assert finding.reason == "/scan is blind: its angles make no sense"
+
+
+@pytest.mark.parametrize("heading", [0.0, 0.07, -2.0])
+def test_a_scan_that_looks_into_one_direction_sees_no_way(heading):
+    one = Reading(0, np.zeros((0, 2)), np.full(360, heading) + np.linspace(-0.01, 0.01, 360), np.full(360, True))
+    assert seen_ahead([one], heading, BOX) == 0.0
+
+
+# -- how far a sensor sees ------------------------------------------------------------------------------------
+def reaching(reach, origin=(0.0, 0.0)):
+    return Reading(0, np.zeros((0, 2)), AROUND, np.full(72, True), reach, origin)
+
+
+@pytest.mark.parametrize("reach, origin, heading, beyond", [
+    (0.35, (0.0, 0.0), 0.0, 0.05), (0.29, (0.0, 0.0), 0.0, 0.0), (0.35, (0.3, 0.0), 0.0, 0.35),
+    (0.35, (0.3, 0.0), math.pi, 0.0), (0.7, (0.1, 0.0), math.pi, 0.4), (1.0, (0.0, 0.0), math.pi / 2, 0.85)])
+def test_how_far_beyond_the_footprint_a_sensor_sees(reach, origin, heading, beyond):
+    assert seen_ahead([reaching(reach, origin)], heading, BOX) == pytest.approx(beyond)
+
+
+@pytest.mark.parametrize("reach, share", [(0.35, 0.0), (0.6, 0.0), (0.75, 0.5), (0.9, 1.0), (10.0, 1.0)])
+def test_a_robot_drives_no_faster_than_it_sees(reach, share):
+    """0.6 m is `stop` beyond the bumper, 0.9 m is `slow`: what lies beyond its reach may be an obstacle."""
+    finding = ask((0.3, 0.0), reading=reaching(reach))
+    if share == 0.0:
+        assert finding.verdict is Verdict.HELD and ("ahead" in finding.reason or "no sensor" in finding.reason)
+    else:
+        assert (finding.row[0] if finding else 0.3) == pytest.approx(0.3 * share)
+    assert ask((0.3, 0.0), reading=reaching(reach), blind_speed=0.1) is None or share > 0.3 or \
+        ask((0.3, 0.0), reading=reaching(reach), blind_speed=0.1).row[0] == pytest.approx(0.1)
+
+
+# -- properties -----------------------------------------------------------------------------------------------
+PLACES = st.tuples(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5))
+NEAR = st.tuples(st.sampled_from([0.3, -0.2, 0.0, 0.1]), st.sampled_from([0.15, -0.15, 0.0])).flatmap(
+    lambda edge: st.tuples(st.floats(-0.03, 0.03), st.floats(-0.03, 0.03)).map(
+        lambda off: (edge[0] + off[0], edge[1] + off[1])))
+POINTS = st.lists(PLACES | NEAR, max_size=5)
+TWISTS = st.tuples(st.floats(-0.5, 0.5) | st.sampled_from([0.3, 1e-300]), st.floats(-0.5, 0.5) | st.just(0.0))
+
+
+def severity(finding):
+    """From free (0) to held (1)."""
+    if finding is None:
+        return 0.0
+    return 1.0 if finding.verdict is Verdict.HELD else 0.5
+
+
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES < 2000, database=None)
+@given(POINTS, PLACES | NEAR, TWISTS, st.booleans())
+def test_another_point_never_makes_it_milder(points, more, twist, blocked):
+    before, after = ask(twist, *points, was_blocked=blocked), ask(twist, *points, more, was_blocked=blocked)
+    assert severity(before) <= severity(after)
+    if after and before and after.row and before.row:
+        assert math.hypot(*after.row) <= math.hypot(*before.row) + 1e-12
+
+
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES < 2000, database=None)
+@given(POINTS, TWISTS)
+def test_what_the_motion_sweeps_within_the_stop_distance_holds(points, twist):
+    """By hand: the footprint, a rectangle, is moved along in steps of a hundredth of a second."""
+    speed = abs(twist[0]) + abs(twist[1]) * 0.34
+    if speed < 1e-6:
+        return
+    for x, y in points:
+        at = [math.hypot(max(abs(x - 0.05) - 0.25, 0.0), max(abs(y) - 0.15, 0.0))]
+        px, py = x, y
+        for _ in range(60):  # 0.6 m along the way
+            dt = 0.01 / speed
+            turned = -twist[1] * dt
+            px, py = px - twist[0] * dt, py
+            px, py = px * math.cos(turned) - py * math.sin(turned), px * math.sin(turned) + py * math.cos(turned)
+            at.append(math.hypot(max(abs(px - 0.05) - 0.25, 0.0), max(abs(py) - 0.15, 0.0)))
+        if 0.03 < at[0] <= 0.29 and min(at) == 0.0:
+            assert ask(twist, *points).verdict is Verdict.HELD

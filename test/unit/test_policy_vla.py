@@ -15,6 +15,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("safetensors", reason="safetensors is not installed")
 
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
 from tiny_models import make, tiny  # noqa: E402
 
 from vla_ros.core.types import ActionChunk, Command, Observation  # noqa: E402
@@ -146,6 +148,25 @@ def test_an_unknown_word_is_refused_by_name_every_time(policy: Vla) -> None:
         with pytest.raises(ValueError, match="does not know the word 'flange'; try"):
             policy.predict(seen("go to the flange"))
     assert policy.predict(seen("go to the red block", 2)).generation == 2
+
+
+@pytest.mark.parametrize("language", ["small", "lstm"])
+@pytest.mark.parametrize("text", ["!!!", ".", "…", "👍", "\u200b", "a" * 200, "turn " * 200, "иди", "\x00\x07", "\ud83d"], ids=ascii)
+def test_whatever_is_said_is_no_fault(tmp_path: Path, language: str, text: str) -> None:
+    other(tmp_path / "other", {"language": language, "fusion": "late"})
+    policy = made(tmp_path / "other")
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"no word|not know|at most 20|200 words"):
+            policy.predict(seen(text))
+    policy.predict(seen("turn left", 2))
+
+
+@given(text=st.text() | st.text("goredblckturnlf! .-"))
+def test_any_text_moves_the_robot_or_is_refused(policy: Vla, text: str) -> None:
+    try:
+        policy.predict(seen(text, generation=hash(text)))
+    except ValueError as problem:
+        assert str(problem)
 
 
 def test_words_that_say_nothing_are_refused_with_examples(tmp_path: Path) -> None:
@@ -319,6 +340,83 @@ def test_a_number_that_nobody_knows_is_refused_before_the_weights_are_loaded(tmp
     for make_it in (Vla.spec, Vla):
         with pytest.raises(ValueError, match="wants 'battery' beside the picture, of which its statistics say nothing"):
             make_it({"checkpoint": str(tmp_path)})
+
+
+# -- a state that training never saw, cameras ----------------------------------------------------------------
+STOOD = {"state": {"linear.x": {"mean": 0.1, "std": 0.4, "min": -0.3, "max": 0.5},
+                   "joint1": {"mean": 0.5, "std": 1.6e-6, "min": 0.499995, "max": 0.500005}}}
+
+
+def cloned(folder: Path, statistics: Any = STOOD, **changes: Any) -> Vla:
+    """Of a model that was told a speed and a joint, which stood still in training."""
+    model = make(channels=("joint1", "linear.x"), low=(-1.0, -0.2), high=(1.0, 0.2), state=("linear.x", "joint1"), **changes)
+    model.statistics = statistics
+    save_pretrained(model, folder)
+    return made(folder)
+
+
+def test_a_joint_that_stood_still_in_training_is_not_told_as_thousands_of_deviations(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, told = cloned(tmp_path / "clone"), []
+    act = policy._compiled.act
+    monkeypatch.setattr(policy._compiled, "act", lambda image, read, state: (told.append(state), act(image, read, state))[1])
+    policy.predict(seen("turn left", **{"linear.x": 0.3, "joint1": 0.52}))
+    policy.predict(seen("turn left", **{"linear.x": 99.0, "joint1": -70.0}))
+    assert told == [[pytest.approx(0.5), pytest.approx(0.02)], [8.0, -8.0]]
+
+
+def test_a_state_far_outside_training_is_warned_of_once_an_instruction(tmp_path: Path) -> None:
+    policy = cloned(tmp_path / "clone")
+    policy.predict(seen("turn left", **{"linear.x": 0.3, "joint1": 0.52}))
+    assert policy.warnings == [] and "far outside training" not in policy.describe()
+    for value in (0.9, 0.95):
+        policy.predict(seen("turn left", **{"linear.x": 0.3, "joint1": value}))
+    assert len(policy.warnings) == 1 and policy.describe()["far outside training"] == "joint1"
+    assert "the robot's joint1 is 0.9, far outside what the policy saw in training (0.5 to 0.5)" in policy.warnings[0]
+    policy.predict(seen("turn left", 2, **{"linear.x": 0.3, "joint1": 0.52}))
+    assert policy.warnings == []
+
+
+def test_statistics_that_are_none_are_refused_before_the_weights_are_loaded(tmp_path: Path) -> None:
+    cloned(tmp_path / "clone")
+    (tmp_path / "clone" / "statistics.json").write_text(json.dumps({"state": {"linear.x": {}, "joint1": {}}}))
+    with pytest.raises(ValueError, match="the statistics of 'linear.x' are"):
+        Vla.spec({"checkpoint": str(tmp_path / "clone")})
+
+
+def test_a_checkpoint_asks_for_the_camera_that_it_learned_from(tmp_path: Path) -> None:
+    policy = cloned(tmp_path / "clone", camera="front")
+    spec = policy_spec("vla", {"checkpoint": str(tmp_path / "clone")})
+    assert spec.images == {"front": (32, 64)} and spec.state == ("linear.x", "joint1")
+    now = seen("turn left", **{"linear.x": 0.3, "joint1": 0.5})
+    wanted, other = policy.predict(now).values, np.zeros((32, 64, 3), np.uint8)
+    both = Observation(0, now.command, {"wrist": other, **now.images}, now.state)
+    assert np.array_equal(policy.predict(both).values, wanted)  # not through whichever comes first
+    with pytest.raises(ValueError, match="looks through front of 32 x 64, and the observation has wrist of 32 x 64"):
+        policy.predict(Observation(0, now.command, {"wrist": now.images["front"]}, now.state))
+
+
+def test_the_camera_may_be_another_where_that_is_said(tmp_path: Path) -> None:
+    cloned(tmp_path / "clone", camera="front")
+    options = {"checkpoint": str(tmp_path / "clone"), "camera": "wrist", "engine": "eager", "engine_cache": "none"}
+    assert policy_spec("vla", options).images == {"wrist": (32, 64)}
+    now = seen("turn left", **{"linear.x": 0.3, "joint1": 0.5})
+    Vla(options).predict(Observation(0, now.command, {"wrist": now.images["front"]}, now.state))
+    with pytest.raises(ValueError, match="camera is 3; give a camera's name"):
+        Vla.spec({**options, "camera": 3})
+
+
+def test_a_checkpoint_that_names_no_camera_looks_through_the_only_one(policy: Vla) -> None:
+    now = seen()
+    policy.predict(now)
+    with pytest.raises(ValueError, match="through one camera and does not say which, and there are front, wrist"):
+        policy.predict(Observation(0, now.command, {**now.images, "wrist": now.images["front"]}, now.state))
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "two", True, None])
+def test_threads_that_are_none_are_a_sentence(folder: Path, threads: Any) -> None:
+    with pytest.raises(ValueError, match="policy 'vla': threads is .*; give a whole number from 1 up"):
+        Vla({"checkpoint": str(folder), "threads": threads})
 
 
 def test_threads_are_torch_s(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,12 @@ def test_a_recording_gives_what_the_policy_would_see(folder: Path, tmp_path: Pat
         "odom.yaw": 0.2 * frame * episode})
     dataset = Dataset(demonstrations.write(tmp_path / "recorded", lengths=(6, 6), tasks=("face the blue ball", "turn left")))
     vla = from_pretrained(folder)
+    with pytest.raises(ValueError, match=r"has 2 cameras \(front, wrist\), and the model looks through one"):
+        quantize.calibration(vla, folder, dataset, rows=12)
+    vla.config = replace(vla.config, camera="top")
+    with pytest.raises(ValueError, match="has front, wrist, and the model learned from the camera top"):
+        quantize.calibration(vla, folder, dataset, rows=12)
+    vla.config = replace(vla.config, camera="front")
     found = quantize.calibration(vla, folder, dataset, rows=12)
     told: list[list[float]] = []
     act = Compiled.act

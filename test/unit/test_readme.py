@@ -20,12 +20,12 @@ def test_every_module_is_in_the_tree(path: Path) -> None:
 
 
 def test_every_rule_is_in_the_table_in_its_order() -> None:
-    rows = re.findall(r"^\| ([a-z]+) \|", README.split("## The gate")[1].split("## Policies")[0], re.M)
+    rows = re.findall(r"^\| ([a-z_]+) \|", README.split("## The gate")[1].split("## Policies")[0], re.M)
     assert rows[1:] == [rule.__name__ for rule in RULES]
 
 
 def test_the_gate_s_page_has_every_rule_in_its_order_and_the_defaults_as_they_are() -> None:
-    assert re.findall(r"^\| `([a-z]+)` \|", GATE.split("## Rules")[1].split("## What stopping")[0], re.M) == [
+    assert re.findall(r"^\| `([a-z_]+)` \|", GATE.split("## Rules")[1].split("## What stopping")[0], re.M) == [
         rule.__name__ for rule in RULES]
     table = {parameter.name: parameter.default for parameter in NODE_PARAMETERS["safety_validator"]}
     said = {name: float(value) for name, value in re.findall(r"`(\w+)` ([\d.]+) s\b", GATE) if name in table}

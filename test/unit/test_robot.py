@@ -46,7 +46,7 @@ def test_a_good_robot():
     (None, "the file is None; give a mapping"),
     ({}, "lacks channels, name, outputs"),
     (changed("colour", "red"), "unknown colour"),
-    (changed("channels", {}), "channels is empty"),
+    (changed("channels", {}), "channels has 0 entries; a robot obeys 1 to 64"),
     (changed("channels", "linear.x", "rate", 0.0), "'linear.x': rate is 0.0; it must be more than 0"),
     (changed("channels", "linear.x", "rate", -1), "rate is -1"),
     (changed("channels", "linear.x", "rate", float("nan")), "rate is nan; give a finite number"),
@@ -61,7 +61,7 @@ def test_a_good_robot():
     (changed("outputs", 0, "channels", ["gripper"]), "a Twist cannot carry 'gripper'"),
     (changed("outputs", 0, "channels", ["linear.q"]), "'linear.q' is not one of gripper, linear.x"),
     (changed("outputs", 0, "channels", ["linear.x", "gripper"]), "a Twist cannot carry 'gripper'"),
-    (changed("channels", "linear.x", "stop", "hold"), "'linear.x' is a velocity, so its stop is zero, not hold"),
+    (changed("channels", "linear.x", "stop", "hold"), "'linear.x': stop is 'hold', but its unit is 'm/s'; zero is for velocities"),
     (changed("outputs", [{**GOOD["outputs"][1], "channels": ["linear.x", "gripper"]}]), "mixes velocities and positions"),
     (changed("channels", "linear.x", "bounds", [-1e39, 1e39]), "bounds is -inf; give a finite number"),
     (changed("channels", {name: {**fields, "joint": "j"} for name, fields in GOOD["channels"].items()}),
@@ -143,3 +143,66 @@ def test_wheels_that_are_no_twist_cannot_be_stopped_for_obstacles():
 def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path, name):
     with pytest.raises(ValueError, match="cannot be read|is a folder"):
         load_robot(tmp_path / name)
+
+
+ELBOW = {"unit": "rad", "bounds": [-2.0, 2.0], "limits": [-1.9, 1.9], "rate": 0.5, "stop": "hold", "joint": "elbow"}
+TO_ARM = {"topic": "/arm", "type": "trajectory_msgs/msg/JointTrajectory", "channels": ["elbow"]}
+
+
+def arm(output=TO_ARM, **fields):
+    """`fields`: None takes one away."""
+    data = copy.deepcopy(GOOD)
+    data["channels"]["elbow"] = {name: value for name, value in {**ELBOW, **fields}.items() if value is not None}
+    data["outputs"].append(output)
+    return data
+
+
+@pytest.mark.parametrize("data, says", [
+    (arm(), None),
+    # sent to zero when it stops, an arm would go there
+    (arm(stop="zero"), "its unit is 'rad'; zero is for velocities"),
+    (arm(stop="zero", unit="rad/s", joint=None), "a JointTrajectory carries positions, and 'elbow' is a velocity"),
+    (arm({**TO_ARM, "type": "std_msgs/msg/Float64MultiArray"}, stop="zero", unit="rad/s", joint=None), None),
+    (arm(stop="hold", unit="rad/s"), "hold and keep for positions"),
+    (changed("channels", "linear.x", "unit", "km/h/s"), "'linear.x' is in km/h/s; a Twist's is in m/s"),
+    (arm(continuous=True), None), (arm(continuous=1), "continuous is 1; give true or false"),
+    (arm(continuous=True, joint=None), "continuous is for a position that a joint measures"),
+    (arm(start=0.5), "start is for a position that nothing measures; this has joint elbow"),
+    (arm(start=0.5, joint=None), None), (arm(start=1.91, joint=None), "start is 1.91, outside limits"),
+    (arm(max_tracking_error=0.0), "max_tracking_error is 0.0; it must be more than 0"),
+    (arm(max_tracking_error=0.1, joint=None), "max_tracking_error is for a position that a joint measures"),
+    (arm(tracking_time=-1), "tracking_time is -1; it must be at least 0"),
+    (seeing(hold_off=10.5), "hold_off is 10.5 s; give at most 10 s"), (seeing(hold_off=-1), "hold_off is -1"),
+    *((seeing(sensors=[{**SEES["sensors"][0], "mask": mask}]), says) for mask, says in (
+        ([{**FOOT}], None), ([{**FOOT, "left": -0.1}], None),
+        ([{**FOOT, "front": 0.31}], "mask: front is 0.31 m; the footprint reaches only 0.3 m"),
+        ([{**FOOT, "right": 0.21}], "mask: right is 0.21 m"), ([{"front": 0.1}], "lacks back, left, right"),
+        ([{**FOOT, "left": -0.2}], "left \\+ right 0 m; both must be more than 0"), ("front", "give a list of boxes"))),
+])
+def test_kinds_of_channel_output_and_unit_fit_together(data, says):
+    if says is None:
+        parse_robot(data)
+        return
+    with pytest.raises(ValueError, match=says):
+        parse_robot(data)
+
+
+@pytest.mark.parametrize("count", [64, 65])
+def test_a_robot_has_as_many_channels_as_the_gate_can_look_at(count):
+    data = copy.deepcopy(GOOD)
+    names = [f"joint_{i}" for i in range(count)]
+    data["channels"] = {name: {**ELBOW, "joint": name} for name in names}
+    data["outputs"] = [{**TO_ARM, "channels": names}]
+    if count == 64:
+        assert len(parse_robot(data).channels) == 64
+    else:
+        with pytest.raises(ValueError, match="channels has 65 entries; a robot obeys 1 to 64"):
+            parse_robot(data)
+
+
+@pytest.mark.parametrize("fields, error", [
+    ({}, 0.2), ({"rate": 2.0}, 0.6), ({"max_tracking_error": 0.05}, 0.05), ({"stop": "keep"}, float("inf")),
+    ({"joint": None}, float("inf"))])
+def test_what_a_drive_may_lag_behind_by(fields, error):
+    """A twentieth of its bounds, or a third of a second at full speed; a gripper that holds something never arrives."""
+    assert parse_robot(arm(**fields)).channel("elbow").max_tracking_error == pytest.approx(error)

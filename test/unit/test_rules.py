@@ -1,5 +1,6 @@
 """Each rule of the gate: below, at and above its threshold, and with values that are not numbers."""
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_sources(quiet, held):
     (Command(0, 5, "go"), 4, 5, None),
 ])
 def test_generation(command, armed, answered, says):
-    finding = rules.generation(chunk=chunk(generation=answered), command=command, armed=(armed, -1), newest_generation=5)
+    finding = rules.generation(chunk=chunk(generation=answered), command=command, armed=(armed, -1), newest_generation=5, spent=(0, ""))
     assert (finding.reason if finding else "").count(says or "\0") == (1 if says else 0)
     assert (finding is None) == (says is None)
 
@@ -48,7 +49,7 @@ def test_generation(command, armed, answered, says):
     (100, 99, 5, None), (100, 100, 5, None), (100, 101, 5, "given before the arming"),
     (100, 0, 6, "instruction 5 came again after 6")])
 def test_an_instruction_from_before_the_arming_or_before_another_does_not_move_it(stamp, armed, newest, says):
-    finding = rules.generation(chunk=chunk(), command=Command(stamp, 5, "go"), armed=(4, armed), newest_generation=newest)
+    finding = rules.generation(chunk=chunk(), command=Command(stamp, 5, "go"), armed=(4, armed), newest_generation=newest, spent=(0, ""))
     assert (finding is None) == (says is None)
     assert finding is None or says in finding.reason
 
@@ -60,13 +61,14 @@ def test_braking_takes_no_longer_for_a_late_gate():
 
 
 def test_generation_without_a_chunk():
-    assert "no action yet" in rules.generation(chunk=None, command=Command(0, 5, "go"), armed=(4, -1), newest_generation=5).reason
+    assert "no action yet" in rules.generation(chunk=None, command=Command(0, 5, "go"), armed=(4, -1), newest_generation=5, spent=(0, "")).reason
 
 
 @pytest.mark.parametrize("bad, says", [
     (chunk(values=[[0.1]]), "shape"), (chunk(values=np.zeros((0, 2))), "shape"), (chunk(values=[0.1, 0.2]), "shape"),
-    (chunk(values=[[[0.1, 0.1]]]), "shape"), (chunk(values=[[0, 0], [0, 0]], step=0), "step is 0 s"),
-    (chunk(values=[[0, 0], [0, 0]], step=-1), "must be positive"),
+    (chunk(values=[[[0.1, 0.1]]]), "shape"), *((chunk(values=rows, step=step), f"step is {says} s; it must be from 0.001 to 10 s")
+      for step, says in ((0, "0"), (-1, "-1e-09"), (999_999, "0.000999999"), (10_000_000_001, "10"))
+      for rows in ([[0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]])),
     (chunk(channels=("linear.x", "wings")), "no channel 'wings'; it has gripper, linear.x"),
     (chunk(channels=("linear.x", "linear.x")), "twice"), (chunk(values=np.zeros((1, 0)), channels=("gripper",)), "shape"),
 ])
@@ -167,11 +169,10 @@ def test_a_time_that_must_not_pass(name, field, limit, past, held):
 @pytest.mark.parametrize("repeated, row, limit, held", [
     (9999 * MS, (0.1, 1.0), 10_000, False), (10_000 * MS, (0.1, 1.0), 10_000, False),
     (10_000 * MS + 1, (0.1, 1.0), 10_000, True), (10_000 * MS + 1, (0.1, 1.0), 0, False),
-    (10_000 * MS + 1, (0.0, 1.0), 10_000, False), (10_000 * MS + 1, (0.0, 0.5), 10_000, True)])
+    (10_000 * MS + 1, (0.0, 1.0), 10_000, False), (10_000 * MS + 1, (0.0, 0.5), 10_000, False)])
 def test_repeat(repeated, row, limit, held):
-    """A robot that stands (the gripper is where it was) may be told so for ever."""
-    finding = rules.repeat(repeated=repeated, row=row, last=(0.1, 1.0), channels=BOTH,
-                           settings=Settings(repeat_limit=limit * MS))
+    """A robot that stands may be told so for ever, and a position that is not reached yet may be asked for as long."""
+    finding = rules.repeat(repeated=repeated, row=row, channels=BOTH, settings=Settings(repeat_limit=limit * MS))
     assert (finding is not None) == held
 
 
@@ -208,3 +209,62 @@ def test_a_position_that_no_joint_measures_is_taken_from_what_was_emitted():
     free = Channel("gripper", "1", (0.0, 1.0), (0.0, 1.0), rate=2.0, brake=2.0, stop="keep", soft=(0.0, 1.0))
     assert rules.joints(row=(0.5,), measured=(None,), last=(0.4,), channels=(free,)) is None
     assert "unknown" in rules.joints(row=(0.5,), measured=(None,), last=(None,), channels=(free,)).reason
+
+
+@pytest.mark.parametrize("sequence, process, late", [
+    (7, "a", True), (6, "a", True), (8, "a", False), (0, "a", False), (3, "b", False), (7, "b", False)])
+def test_a_chunk_that_was_numbered_before_another_of_its_process_is_late(sequence, process, late):
+    finding = rules.order(chunk=replace(chunk(stamp=200), sequence=sequence, process=process), command=Command(0, 5, "go"),
+                          previous=replace(chunk(stamp=100), sequence=7, process="a"))
+    assert (finding is not None) == late
+
+
+def test_one_process_says_what_the_robot_does():
+    assert rules.chunk_source(chunk_sources=()) is None
+    assert rules.chunk_source(chunk_sources=("12.a.b",)) is None
+    reason = rules.chunk_source(chunk_sources=("12.a.b", "")).reason
+    assert reason == "actions come from 2 processes: 12.a.b, one without a name; end all but one"
+
+
+@pytest.mark.parametrize("ended, held", [(-1, False), (0, False), (1, True)])
+def test_a_chunk_ends(ended, held):
+    assert (rules.chunk_end(ended=ended) is not None) == held
+
+
+def test_where_nobody_listens_says_so():
+    assert rules.listeners(unheard=()) is None
+    assert rules.listeners(unheard=("nobody listens to /a", "nobody listens to /b")).reason.count("nobody") == 2
+
+
+@pytest.mark.parametrize("spent, held", [(4, False), (5, True), (6, True)])
+def test_an_instruction_that_is_spent_is_given_again(spent, held):
+    finding = rules.generation(chunk=chunk(), command=Command(0, 5, "go"), armed=(4, -1), newest_generation=5,
+                               spent=(spent, "node inference was lost"))
+    assert (finding.reason if finding else "") == (
+        "node inference was lost; give the instruction again" if held else "")
+
+
+@pytest.mark.parametrize("channels", [("linear.x",), ("angular.z",), ("linear.x", "gripper")])
+def test_half_a_base_is_no_action_and_a_whole_one_or_none_is(channels):
+    turn = replace(SPEED, name="angular.z")
+    base = Robot("r", "base_link", (SPEED, turn, GRIPPER), (
+        Output("/v", "t", ("linear.x", "angular.z")), Output("/g", "t", ("gripper",))))
+    finding = rules.shape(chunk=chunk(values=[[0.1] * len(channels)], channels=channels), robot=base)
+    assert "takes all of its channels or none" in finding.reason
+    assert rules.shape(chunk=chunk(values=[[1.0]], channels=("gripper",)), robot=base) is None
+
+
+TRACKED = replace(JOINT, max_tracking_error=0.2, tracking_time=0.5)
+
+
+@pytest.mark.parametrize("behind, held", [({}, False), ({"elbow": 500 * MS}, False), ({"elbow": 500 * MS + 1}, True)])
+def test_tracking(behind, held):
+    finding = rules.tracking(behind=behind, measured=(0.2,), last=(0.5,), channels=(TRACKED,))
+    assert (finding is not None) == held
+    assert finding is None or "elbow stands at 0.2 rad and was sent 0.5" in finding.reason
+
+
+def test_a_soft_limit_is_measured_from_what_was_sent():
+    finding = rules.joints(row=(1.9,), measured=(1.85,), last=(1.8,), channels=(JOINT,))
+    assert finding.row == (1.8,)
+

@@ -3,7 +3,14 @@ import numpy as np
 import pytest
 
 from vla_ros.training import statistics
-from vla_ros.training.statistics import QUANTILES, Normaliser, PixelStatistics, RunningStatistics, summarise
+from vla_ros.training.statistics import (
+    QUANTILES,
+    Normaliser,
+    PixelStatistics,
+    RunningStatistics,
+    least_deviation,
+    summarise,
+)
 
 
 def assert_same(found, rows, quantile_error=1e-12):
@@ -88,3 +95,10 @@ def test_a_normaliser_undoes_itself_and_spreads_as_it_says(mode, low, high):
 def test_an_unknown_normalisation_is_a_sentence():
     with pytest.raises(ValueError, match="'zscore'; use one of mean_std, min_max, quantiles"):
         Normaliser.of({}, "zscore")
+
+
+@pytest.mark.parametrize(("low", "high", "least"), [
+    (-3.1, 3.1, 0.01), (0.0, 1.0, 0.01), (-0.5, 0.5, 0.01), (0.0, 0.0, 0.01),  # rad, a gripper, m/s
+    (-180.0, 90.0, 0.2865), (0.0, 100.0, 0.1592), (0.0, 4095.0, 6.517)])  # degrees, per cent, ticks
+def test_the_least_deviation_grows_with_the_unit(low, high, least):
+    assert least_deviation({"min": np.array([low, 0.0]), "max": np.array([0.0, high])}) == pytest.approx(least, rel=1e-3)

@@ -1,10 +1,6 @@
-"""Camera images: is the message what it says, and how does it become the picture a policy wants?"""
+"""Camera images: how old, how large, and is the camera well? The bytes are read in encodings.py and compressed.py."""
 from __future__ import annotations
 
-import os
-from array import array
-
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 25))  # a small file can hold a picture of gigabytes
 import cv2
 import numpy as np
 
@@ -12,32 +8,7 @@ from vla_ros.core.types import NANOSECONDS, Image
 
 cv2.setNumThreads(1)  # a small resize gains nothing from a pool that fights the other nodes for cores
 
-# bytes a pixel of the encodings in sensor_msgs/image_encodings.hpp that can hold a colour or grey picture
-BYTES_PER_PIXEL = {
-    "mono8": 1, "mono16": 2, "rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4,
-    "rgb16": 6, "bgr16": 6, "rgba16": 8, "bgra16": 8, "yuv422": 2, "yuv422_yuy2": 2, "uyvy": 2, "yuyv": 2,
-    "bayer_rggb8": 1, "bayer_bggr8": 1, "bayer_gbrg8": 1, "bayer_grbg8": 1,
-    "bayer_rggb16": 2, "bayer_bggr16": 2, "bayer_gbrg16": 2, "bayer_grbg16": 2,
-    "8UC1": 1, "8UC3": 3, "8UC4": 4, "16UC1": 2, "32FC1": 4,
-}
 RESIZE_MODES = ("pad", "crop", "stretch")
-
-
-def check_layout(encoding: str, height: int, width: int, step: int, length: int, max_bytes: int) -> int:
-    """Bytes in a row without its padding. Raises ValueError where the fields do not fit together."""
-    if encoding not in BYTES_PER_PIXEL:
-        known = ", ".join(BYTES_PER_PIXEL)
-        raise ValueError(f"encoding '{encoding[:40]}' is not known; use one of {known}")
-    if height == 0 or width == 0:
-        raise ValueError(f"the image is empty: {width}x{height} pixels")
-    if length > max_bytes:
-        raise ValueError(f"the image has {length} bytes; at most {max_bytes} are accepted (max_bytes)")
-    row = width * BYTES_PER_PIXEL[encoding]
-    if step < row:
-        raise ValueError(f"step is {step}, but {width} pixels of {encoding} need {row} bytes a row")
-    if length != step * height:
-        raise ValueError(f"data has {length} bytes, but step {step} x height {height} is {step * height}")
-    return row
 
 
 def check_stamp(stamp: int, now: int, max_future: int, max_age: int) -> None:
@@ -50,11 +21,6 @@ def check_stamp(stamp: int, now: int, max_future: int, max_age: int) -> None:
     if now - stamp > max_age:
         raise ValueError(f"the image is {(now - stamp) / NANOSECONDS:.3f} s old; "
                          "synchronise the camera's clock or look for a slow driver")
-
-
-def without_padding(data: array[int] | bytes, height: int, step: int, row: int) -> np.ndarray:
-    """The bytes of `data` (height x step) less each row's padding: height x row."""
-    return np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(height, step)[:, :row])
 
 
 def resize(image: Image, size: tuple[int, int], mode: str = "pad", out: Image | None = None) -> Image:
@@ -90,8 +56,10 @@ def _scale(image: Image, out: Image) -> None:
     height, width = out.shape[:2]
     while image.shape[0] > 2 * height and image.shape[1] > 2 * width:
         image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    if image.shape == out.shape:
-        np.copyto(out, image)
+    if image.shape == out.shape or image.size == 3:
+        np.copyto(out, image)  # a single pixel fills all: OpenCV 4.5 cannot read an image of one
+    elif out.size == 3:
+        out[:] = cv2.resize(image, (1, 1), interpolation=cv2.INTER_LINEAR)  # nor write into one
     else:
         cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)  # exactly half: an average too
 

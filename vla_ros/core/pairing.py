@@ -1,101 +1,119 @@
-"""Pairs images, an instruction and the robot's state by their stamps. No clock: `now` is passed in."""
+"""Pairs images and an instruction by their stamps. No clock: `now` is passed in."""
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from vla_ros.core.types import Command, Frame, Observation, to_seconds
 
 MODES = ("latched", "strict")
 REPORT_DELAY = 1_200_000_000  # ns; /diagnostics comes once a second
+LAST = 4  # stamps of a camera that say how far apart its images are
+NO_STATE: Mapping[str, float] = MappingProxyType({})
 
 
 class Synchronizer:
-    """Bounded buffers of frames and commands; `read` gives the newest pair, once.
+    """Buffers of frames, bounded in time and number; `read` gives the newest pair, once. Times in ns.
 
     `latched`: an instruction holds until it is replaced, cancelled or older than `command_ttl`.
-    `strict`: image and command stamps lie within `max_skew`. Cameras pair within `max_skew` of each
-    other in both. A clock that steps back flushes images and state; the instruction stays, for its age and
-    the gate to judge. An image stamped more than `max_future` ahead is dropped. Times in ns.
+    `strict`: image and command stamps lie within `max_skew`. Cameras pair within `max_skew` of each other in both.
+
+    `span`: how much later than another camera's the images of one may arrive. `size`: frames a camera, whatever
+    their stamps. No stamp blocks for longer than `max_future` what comes after it: frames are kept by stamp, not by
+    arrival, one that is further ahead of the clock is dropped, and a clock that steps back flushes them. The
+    instruction stays then, for its age and the gate to judge.
     """
 
-    def __init__(self, cameras: Sequence[str], mode: str, max_skew: int, command_ttl: int,
-                 size: int = 10, max_future: int = 10_000_000_000) -> None:
+    def __init__(self, cameras: Sequence[str], mode: str, max_skew: int, command_ttl: int, size: int = 60,
+                 max_future: int = 500_000_000, span: int = 500_000_000) -> None:
         if mode not in MODES:
             raise ValueError(f"mode is '{mode}'; use one of {', '.join(MODES)}")
-        self._frames: dict[str, deque[Frame]] = {camera: deque(maxlen=size) for camera in cameras}
-        self._commands: deque[Command] = deque(maxlen=size)
+        self._frames: dict[str, list[Frame]] = {camera: [] for camera in cameras}  # by stamp
+        self._last: dict[str, deque[int]] = {camera: deque(maxlen=LAST) for camera in cameras}  # their newest stamps
+        self._command: Command | None = None
         self._strict = mode == "strict"
+        self._size = size
+        self._span = span
         self.max_skew = max_skew
         self.command_ttl = command_ttl
-        self._max_future = max_future
-        self._state: dict[str, tuple[int, Mapping[str, float]]] = {}
+        self.max_future = max_future
         self._now = 0
         self._done = 0
         self.drops: Counter[str] = Counter()
         self.waiting_for = "no image yet"
         self.expired = 0  # the generation of an instruction that grew too old
 
-    def add_frame(self, frame: Frame) -> None:
+    def add_frame(self, frame: Frame, now: int) -> None:
+        self._look_at_clock(now)
         frames = self._frames[frame.camera]
-        if frames and frame.stamp <= frames[-1].stamp:
+        place = bisect_left(frames, frame.stamp, key=_stamp)
+        if frame.stamp - now > self.max_future:
+            self.drops["image from the future"] += 1
+        elif frame.stamp <= self._done or (place < len(frames) and frames[place].stamp == frame.stamp):
             self.drops["image out of order"] += 1
-            return
-        frames.append(frame)  # a full buffer drops its oldest
+        else:
+            frames.insert(place, frame)
+            last = self._last[frame.camera]
+            if not last or frame.stamp > last[-1]:
+                last.append(frame.stamp)
+            newest = min(frames[-1].stamp, now)  # one from ahead of the clock costs none that is in time
+            del frames[:bisect_left(frames, newest - self._span, key=_stamp)]
+            del frames[:-self._size]
 
     def add_command(self, command: Command) -> None:
-        self._commands.append(command)
-
-    def add_state(self, source: str, stamp: int, values: Mapping[str, float]) -> None:
-        """The newest numbers of one source (`odom`, `joint_states`); each source replaces its own."""
-        self._state[source] = (stamp, values)
+        self._command = command
 
     def flush(self, reason: str) -> None:
         for frames in self._frames.values():
             frames.clear()
-        self._state.clear()
+        for last in self._last.values():
+            last.clear()
         self._done = 0
         self.drops[reason] += 1
-        self.waiting_for = reason
 
-    def read(self, now: int) -> Observation | None:
-        """The newest pair that was not read before, or None; then `waiting_for` says why."""
-        if now < self._now:
-            self._now = now
-            self.flush("clock stepped back")
-            return None
-        self._now = now
-        chosen = self._newest_frames(now)
+    def read(self, now: int, state: Mapping[str, float] = NO_STATE) -> Observation | None:
+        """The newest pair that was not read before, with `state`; or None, then `waiting_for` says why."""
+        self._look_at_clock(now)
+        chosen = self._newest_frames()
         if chosen is None:
             return None
         stamps = [frame.stamp for frame in chosen]
         command = self._command_for(min(stamps), now)
         if command is None:
             return None
-        self._forget(chosen)
+        self._done = min(stamps)
+        for frame in chosen:
+            del self._frames[frame.camera][0]
         skews = stamps + [command.stamp] if self._strict else stamps
         return Observation(
             stamp=min(stamps), command=command, images={frame.camera: frame.image for frame in chosen},
-            state={name: value for _, values in self._state.values() for name, value in values.items()},
-            skew=max(skews) - min(skews))
+            state=dict(state), skew=max(skews) - min(skews))
 
     def instructed(self, now: int) -> bool:
         """Whether each frame ought to give a pair: an instruction holds (latched; a strict one is soon over)."""
-        newest = self._commands[-1] if self._commands else None
-        return (not self._strict and newest is not None and bool(newest.text)
-                and now - newest.stamp <= self.command_ttl)
+        command = self._command
+        return (not self._strict and command is not None and bool(command.text)
+                and now - command.stamp <= self.command_ttl)
 
-    def _newest_frames(self, now: int) -> list[Frame] | None:
-        """One frame a camera, all near the newest stamp that every camera has reached."""
+    def _look_at_clock(self, now: int) -> None:
+        if now < self._now:
+            self.flush("clock stepped back")
+        self._now = now
+
+    def _newest_frames(self) -> list[Frame] | None:
+        """One frame a camera, all near the newest stamp that every camera has reached; older ones are forgotten."""
         for camera, frames in self._frames.items():
-            while frames and frames[-1].stamp - now > self._max_future:
-                frames.pop()
-                self.drops["image from the future"] += 1
             if not frames:
                 self.waiting_for = f"no image from '{camera}'"
                 return None
-        target = min(frames[-1].stamp for frames in self._frames.values())
+        target, behind = min((frames[-1].stamp, camera) for camera, frames in self._frames.items())
         chosen = [min(frames, key=lambda frame: abs(frame.stamp - target)) for frames in self._frames.values()]
+        for frame in chosen:  # the target only grows: what is older will never be nearer to it
+            frames = self._frames[frame.camera]
+            del frames[:bisect_left(frames, frame.stamp, key=_stamp)]
         stamps = [frame.stamp for frame in chosen]
         if min(stamps) <= self._done:
             self.waiting_for = "no newer image"
@@ -105,10 +123,18 @@ class Synchronizer:
             self.waiting_for = (f"the cameras' stamps are {to_seconds(max(stamps) - min(stamps)):.3f} s apart; "
                                 f"at most {to_seconds(self.max_skew):.3f} s (max_skew)")
             return None
+        if max(stamps) - target > self._period(behind) / 2:
+            self.waiting_for = f"an image from '{behind}' that is nearer to the other cameras'"
+            return None
         return chosen
 
+    def _period(self, camera: str) -> float:
+        """The longest of the last gaps between a camera's stamps, so that bursts are no period; infinity: not known."""
+        last = self._last[camera]
+        return max(after - before for before, after in zip(last, list(last)[1:])) if len(last) == LAST else math.inf
+
     def _command_for(self, stamp: int, now: int) -> Command | None:
-        newest = self._commands[-1] if self._commands else None
+        newest = self._command
         if newest is None or not newest.text:
             self.waiting_for = "no instruction"
             return None
@@ -127,13 +153,9 @@ class Synchronizer:
             return None
         return newest
 
-    def _forget(self, chosen: Sequence[Frame]) -> None:
-        """Frames up to the ones read are done with; newer ones of a faster camera stay."""
-        self._done = min(frame.stamp for frame in chosen)
-        for frame in chosen:
-            frames = self._frames[frame.camera]
-            while frames and frames[0].stamp <= frame.stamp:
-                frames.popleft()
+
+def _stamp(frame: Frame) -> int:
+    return frame.stamp
 
 
 class Watch:

@@ -19,6 +19,9 @@ OUTPUT_TYPES = {
 SENSOR_TYPES = {"sensor_msgs/msg/LaserScan", "sensor_msgs/msg/Range"}
 FLOOR_CHANNELS = ("linear.x", "linear.y", "angular.z")  # what moves a footprint over the floor
 TWIST_CHANNELS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
+MAX_CHANNELS = 64  # the gate looks at every one of them fifty times a second
+TURN = 2.0 * math.pi
+SIDES = ("front", "back", "left", "right")
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,10 @@ class Channel:
     `stop`: what stopping means: `zero` (velocities), `hold` (positions: the last measured, or the
     last emitted where nothing measures) or `keep` (a gripper that must not let go: the last emitted).
     `joint` names what measures it in /joint_states; value x `scale` is the joint's position and what
-    is sent. Measured outside `soft`, a position may only move inward. Two actions that follow each
-    other may differ by `jump`.
+    is sent. `continuous`: that position wraps after a turn (rad). `start` is where a position that
+    nothing measures is taken to stand at first. Outside `soft`, a position may only move inward. Two
+    actions that follow each other may differ by `jump`. What is measured may differ from what is sent
+    by `max_tracking_error` for `tracking_time` s.
     """
 
     name: str
@@ -44,6 +49,19 @@ class Channel:
     scale: float = 1.0
     soft: tuple[float, float] = (-math.inf, math.inf)
     jump: float = math.inf
+    continuous: bool = False
+    start: float | None = None
+    max_tracking_error: float = math.inf
+    tracking_time: float = 0.5
+
+    @property
+    def is_velocity(self) -> bool:
+        return self.stop == "zero"
+
+    @property
+    def turn(self) -> float:
+        """What a whole turn of the joint is in this channel's unit; 0: it does not wrap."""
+        return TURN / self.scale if self.continuous else 0.0
 
 
 @dataclass(frozen=True)
@@ -67,8 +85,11 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Sensor:
-    """A range sensor and where it sits in the base frame (m, rad). What is nearer than `near` is the robot itself.
-    `flipped`: it hangs upside down."""
+    """A range sensor and where it sits in the base frame (m, rad). `flipped`: it hangs upside down.
+
+    What is nearer to it than `near`, or inside a box of `mask` (front, back, left, right in the base frame, within
+    the footprint), is the robot itself.
+    """
 
     topic: str
     type: str
@@ -77,6 +98,7 @@ class Sensor:
     yaw: float = 0.0
     near: float = 0.0
     flipped: bool = False
+    mask: tuple[tuple[float, float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,8 +106,8 @@ class Obstacles:
     """Distances in m from the footprint, times in s, speeds in m/s.
 
     Nothing nearer than `stop` is approached; from `slow` on the speed falls. What the footprint passes at `beside`
-    or more is no obstacle. After a stop the way must be free for `hysteresis` more. `blind_speed` is what is
-    allowed where no sensor looks.
+    or more is no obstacle; nearer than that it passes more slowly. After a stop the way must be free for `hysteresis`
+    more. `blind_speed` is what is allowed where no sensor looks. What was seen counts for `hold_off` s more.
     """
 
     sensors: tuple[Sensor, ...]
@@ -96,6 +118,7 @@ class Obstacles:
     time_to_collision: float = 1.0
     blind_speed: float = 0.0
     max_age: float = 0.3
+    hold_off: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -129,8 +152,8 @@ def parse_robot(data: Any) -> Robot:
     """A Robot from the mapping in a robot file. Raises ValueError."""
     _keys(data, "the file", {"name", "channels", "outputs"}, {"base_frame", "footprint", "obstacles", "simulated"})
     channels = tuple(_channel(name, fields) for name, fields in _mapping(data["channels"], "channels").items())
-    if not channels:
-        raise ValueError("channels is empty; a robot obeys at least one")
+    if not 0 < len(channels) <= MAX_CHANNELS:
+        raise ValueError(f"channels has {len(channels)} entries; a robot obeys 1 to {MAX_CHANNELS}")
     if not isinstance(data["outputs"], list):
         raise ValueError(f"outputs is {shown(data['outputs'])}; give a list of topics")
     outputs = tuple(_output(fields, {channel.name: channel for channel in channels}) for fields in data["outputs"])
@@ -150,6 +173,7 @@ def parse_robot(data: Any) -> Robot:
     if obstacles:
         _check_braking(obstacles, channels, outputs)
     footprint = _footprint(data["footprint"]) if "footprint" in data else Footprint(0.0, 0.0, 0.0, 0.0)
+    _check_masks(obstacles, footprint)
     return Robot(str(data["name"]), str(data.get("base_frame", "base_link")), channels, outputs, footprint, obstacles,
                  simulated)
 
@@ -168,14 +192,40 @@ def _check_braking(obstacles: Obstacles, channels: tuple[Channel, ...], outputs:
                              f"{channel.unit} between obstacles' slow and stop it must be at least {needed:.2g}")
 
 
+def _check_masks(obstacles: Obstacles | None, footprint: Footprint) -> None:
+    """A mask hides the robot, never what is beside it."""
+    outline = (footprint.front, footprint.back, footprint.left, footprint.right)
+    for sensor in obstacles.sensors if obstacles else ():
+        for box in sensor.mask:
+            for side, value, most in zip(SIDES, box, outline):
+                if value > most:
+                    raise ValueError(f"sensor '{sensor.topic}': mask: {side} is {value:g} m; the footprint reaches "
+                                     f"only {most:g} m, and what is outside it is no part of the robot")
+
+
 def _footprint(fields: Any) -> Footprint:
-    sides = ("front", "back", "left", "right")
-    _keys(fields, "footprint", set(sides), set())
-    return Footprint(*(_number(fields[side], f"footprint: {side}", at_least=0.0) for side in sides))
+    _keys(fields, "footprint", set(SIDES), set())
+    return Footprint(*(_number(fields[side], f"footprint: {side}", at_least=0.0) for side in SIDES))
+
+
+def _mask(fields: Any, where: str) -> tuple[tuple[float, float, float, float], ...]:
+    """Boxes, each as (front, back, left, right) from the base frame's origin; beyond the origin a side is negative."""
+    if not isinstance(fields, list):
+        raise ValueError(f"{where} is {shown(fields)}; give a list of boxes, each with front, back, left and right")
+    boxes = []
+    for box in fields:
+        _keys(box, where, set(SIDES), set())
+        front, back, left, right = (_number(box[side], f"{where}: {side}") for side in SIDES)
+        if not (-back < front and -right < left):
+            raise ValueError(f"{where}: front + back is {front + back:g} m and left + right {left + right:g} m; "
+                             "both must be more than 0")
+        boxes.append((front, back, left, right))
+    return tuple(boxes)
 
 
 def _obstacles(fields: Any) -> Obstacles:
-    numbers = ("stop", "slow", "beside", "hysteresis", "time_to_collision", "blind_speed", "max_age")
+    numbers = ("stop", "slow", "beside", "hysteresis", "time_to_collision", "blind_speed", "max_age",
+               "hold_off")
     _keys(fields, "obstacles", {"sensors"}, set(numbers))
     if not isinstance(fields["sensors"], list) or not fields["sensors"]:
         raise ValueError(f"obstacles: sensors is {shown(fields['sensors'])}; give a list of sensors")
@@ -185,26 +235,29 @@ def _obstacles(fields: Any) -> Obstacles:
         raise ValueError(f"obstacles: slow is {obstacles.slow:g} m; it must be more than stop, {obstacles.stop:g} m")
     for name in ("time_to_collision", "max_age"):
         _number(getattr(obstacles, name), f"obstacles: {name}", above=0.0)
-    if obstacles.time_to_collision > 10.0:
-        raise ValueError(f"obstacles: time_to_collision is {obstacles.time_to_collision:g} s; give at most 10 s")
+    for name in ("time_to_collision", "hold_off"):
+        if getattr(obstacles, name) > 10.0:
+            raise ValueError(f"obstacles: {name} is {getattr(obstacles, name):g} s; give at most 10 s")
     _once([sensor.topic for sensor in obstacles.sensors], "obstacles: ")
     return obstacles
 
 
 def _sensor(fields: Any) -> Sensor:
-    _keys(fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "near", "flipped"})
+    _keys(fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "near", "flipped", "mask"})
     topic, kind = str(fields["topic"]), fields["type"]
     if kind not in SENSOR_TYPES:
         raise ValueError(f"sensor '{topic}': type is {shown(kind)}; use one of {', '.join(sorted(SENSOR_TYPES))}")
     place = {name: _number(fields.get(name, 0.0), f"sensor '{topic}': {name}") for name in ("x", "y", "yaw")}
     return Sensor(topic, kind, flipped=_flag(fields.get("flipped", False), f"sensor '{topic}': flipped"), **place,
-                  near=_number(fields.get("near", 0.0), f"sensor '{topic}': near", at_least=0.0))
+                  near=_number(fields.get("near", 0.0), f"sensor '{topic}': near", at_least=0.0),
+                  mask=_mask(fields.get("mask", []), f"sensor '{topic}': mask"))
 
 
 def _channel(name: str, fields: Any) -> Channel:
     where = f"channel '{name}'"
     _keys(fields, where, {"unit", "bounds", "limits", "rate", "stop"},
-          {"brake", "deadband", "joint", "scale", "soft", "jump"})
+          {"brake", "deadband", "joint", "scale", "soft", "jump", "continuous", "start", "max_tracking_error",
+           "tracking_time"})
     bounds, limits = _pair(fields["bounds"], f"{where}: bounds"), _pair(fields["limits"], f"{where}: limits")
     if not (bounds[0] <= limits[0] and limits[1] <= bounds[1]):
         raise ValueError(f"{where}: limits {list(limits)} reach outside bounds {list(bounds)}")
@@ -220,11 +273,35 @@ def _channel(name: str, fields: Any) -> Channel:
                          f"{'stop zero' if stop == 'zero' else 'no joint'}")
     if not (limits[0] <= soft[0] and soft[1] <= limits[1]):
         raise ValueError(f"{where}: soft limits {list(soft)} reach outside limits {list(limits)}")
+    unit, joint = str(fields["unit"]), str(fields.get("joint", ""))
+    if (stop == "zero") != unit.endswith("/s"):
+        raise ValueError(f"{where}: stop is '{stop}', but its unit is '{unit}'; zero is for velocities (in .../s), "
+                         "hold and keep for positions")
+    continuous = _flag(fields.get("continuous", False), f"{where}: continuous")
+    if continuous and (stop == "zero" or not joint):
+        raise ValueError(f"{where}: continuous is for a position that a joint measures")
+    start = None
+    if "start" in fields:
+        start = _number(fields["start"], f"{where}: start")
+        if stop == "zero" or joint:
+            raise ValueError(f"{where}: start is for a position that nothing measures; this has "
+                             f"{'stop zero' if stop == 'zero' else f'joint {joint}'}")
+        if not limits[0] <= start <= limits[1]:
+            raise ValueError(f"{where}: start is {start:g}, outside limits {list(limits)}")
+    # What a drive may lag behind by: a third of a second at full speed, or a twentieth of its range. A gripper that
+    # holds something never reaches what it is told to.
+    lag = max(0.05 * (bounds[1] - bounds[0]), 0.3 * rate) if stop == "hold" and joint else math.inf
+    if "max_tracking_error" in fields:
+        if stop == "zero" or not joint:
+            raise ValueError(f"{where}: max_tracking_error is for a position that a joint measures")
+        lag = _number(fields["max_tracking_error"], f"{where}: max_tracking_error", above=0.0)
     return Channel(
-        name=name, unit=str(fields["unit"]), bounds=bounds, limits=limits, rate=rate,
+        name=name, unit=unit, bounds=bounds, limits=limits, rate=rate,
         brake=_number(fields.get("brake", rate), f"{where}: brake", above=0.0),
         deadband=_number(fields.get("deadband", 0.0), f"{where}: deadband", at_least=0.0), stop=stop,
-        joint=str(fields.get("joint", "")), scale=_number(fields.get("scale", 1.0), f"{where}: scale", above=0.0),
+        joint=joint, continuous=continuous, start=start, max_tracking_error=lag,
+        tracking_time=_number(fields.get("tracking_time", 0.5), f"{where}: tracking_time", at_least=0.0),
+        scale=_number(fields.get("scale", 1.0), f"{where}: scale", above=0.0),
         soft=soft,
         jump=_number(fields["jump"], f"{where}: jump", above=0.0) if "jump" in fields else math.inf)
 
@@ -247,6 +324,12 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
             raise ValueError(f"channel '{name}': bounds times scale {known[name].scale:g} is not finite")
         if "Twist" in kind and known[name].stop != "zero":
             raise ValueError(f"output '{topic}': '{name}' is a velocity, so its stop is zero, not {known[name].stop}")
+        right = "m/s" if name.startswith("linear") else "rad/s"
+        if "Twist" in kind and known[name].unit != right:
+            raise ValueError(f"output '{topic}': '{name}' is in {known[name].unit}; a Twist's is in {right}")
+        if "Trajectory" in kind and known[name].stop == "zero":
+            raise ValueError(f"output '{topic}': a JointTrajectory carries positions, and '{name}' is a velocity (stop "
+                             "zero); sent to zero, an arm would go there")
     if len({known[name].stop == "zero" for name in names}) > 1:
         raise ValueError(f"output '{topic}' mixes velocities and positions; a stop could not be sent on it")
     return Output(topic, kind, tuple(names))

@@ -62,7 +62,8 @@ class Observation:
 class ActionChunk:
     """What the policy wants: `values` is rows x channels; row i is for `stamp + i * step`.
 
-    The last row holds until the chunk is too old; `stamp` and `generation` are the observation's.
+    The last row holds until the chunk is too old; `stamp` and `generation` are the observation's. `process` made it,
+    and numbers its chunks by `sequence` from 1 on; 0: not numbered.
     """
 
     stamp: int
@@ -73,3 +74,4 @@ class ActionChunk:
     sequence: int = 0
     policy: str = ""
     latency: int = 0
+    process: str = ""

@@ -107,7 +107,7 @@ def aims(numbers: Mapping[str, Any]) -> list[Aim]:
     splits = numbers.get("task_completion", {}).get("by_split", {})
     for name, what, least in (("known", "success, new scenes, known phrasings", 0.97),
                               ("recombined", "… phrasings recombined from known words", 0.95),
-                              ("synonyms", "… phrasings with synonyms never used in training", 0.85),
+                              ("synonyms", "… synonyms of the thesaurus that training left out", 0.85),
                               ("pairs", "… colour-shape pairs never instructed in training", 0.85)):
         found = splits.get(name)
         out.append(Aim(what, f"at least {least:g}", share(found), None if not found else found["rate"] >= least))

@@ -24,7 +24,7 @@ from vla_ros.evaluation.truth import Truth
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import Policy, PolicySpec
 from vla_ros.policies.intent import Intent
-from vla_ros.sim.episode import GAVE_UP, Outcome, run_episode
+from vla_ros.sim.episode import CAMERA, GAVE_UP, Outcome, run_episode
 from vla_ros.sim.phrases import OBJECT_KINDS
 from vla_ros.sim.tasks import judge
 from vla_ros.sim.world import World, WorldState
@@ -73,7 +73,9 @@ class Record:
 def check(player: Player) -> None:
     """Raises ValueError for a policy that cannot be made. Makes it once, which also shows that its weights load."""
     policy = make_policy(player.policy, player.options)
-    channels = policy_spec(player.policy, player.options).channels
+    spec = policy_spec(player.policy, player.options)
+    spec.size_of(CAMERA)
+    channels = spec.channels
     if not set(channels) & set(BOUNDS):
         raise ValueError(f"policy '{player.policy}' drives {', '.join(channels)}, and the simulated robot has none of "
                          f"these; it has {', '.join(BOUNDS)}")

@@ -1,7 +1,7 @@
 """report.html: one file without scripts and without anything from elsewhere."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -10,6 +10,7 @@ from vla_ros.evaluation.advice import share
 from vla_ros.evaluation.episodes import Record
 
 FAILURES = 12  # pictures of, spread over the kinds
+NOT_DRAWN = "the picture could not be drawn"
 STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #1c1c1c; }
@@ -60,8 +61,12 @@ def text(cell: Any) -> str:
     return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
 
 
-def image(uri: str, what: str) -> str:
-    return f'<img src="{uri}" alt="{escape(what)}">'
+def image(what: str, draw: Callable[..., str], *data: Any) -> str:
+    """What `draw` makes of the data, called `what`; a sentence where it cannot, and the page goes on."""
+    try:
+        return f'<img src="{draw(*data)}" alt="{escape(what)}">'
+    except Exception as problem:  # plotting libraries differ between releases in more than can be listed
+        return f"<p>{escape(what)}: {NOT_DRAWN} ({escape(f'{type(problem).__name__}: {problem}')}).</p>"
 
 
 def _facts(numbers: Mapping[str, Any]) -> str:
@@ -98,8 +103,8 @@ def _success(found: Mapping[str, Any]) -> str:
     head = ("", "done", "distance, mean", "median", "below 0.1", "seconds when done", "words refused", "gave up")
     return (table(head, [*rows({"all": found["all"]}), *rows(found["by_split"]), *rows(found["by_kind"])])
             + "<p>Distance: metres or radians from done, 0 when done.</p>"
-            + image(plots.shares("Done, by phrasing", found["by_split"]), "success by split")
-            + image(plots.shares("Done, by kind of instruction", found["by_kind"]), "success by kind"))
+            + image("success by split", plots.shares, "Done, by phrasing", found["by_split"])
+            + image("success by kind", plots.shares, "Done, by kind of instruction", found["by_kind"]))
 
 
 def _words(numbers: Mapping[str, Any]) -> str:
@@ -117,8 +122,9 @@ def _words(numbers: Mapping[str, Any]) -> str:
     if not pairs:
         return table(("", ""), [*lines, *swaps])
     beside = {name: one["with_the_words"] for name, one in pairs.items()}
-    picture = plots.shares("What was meant first, done", pairs, beside, ("with other words", "with the right words"))
-    return table(("", ""), [*lines, *swaps]) + image(picture, "counterfactuals")
+    labels = ("with other words", "with the right words")
+    picture = image("counterfactuals", plots.shares, "What was meant first, done", pairs, beside, labels)
+    return table(("", ""), [*lines, *swaps]) + picture
 
 
 def _robustness(numbers: Mapping[str, Any]) -> str:
@@ -130,7 +136,7 @@ def _robustness(numbers: Mapping[str, Any]) -> str:
     return (table(("scenario", "what it is", "done", "against the plain room"), rows)
             + f"<p>Mean {text(found['mean'])}, spread {text(found['spread'])}; {text(found['passed'])} of the "
             "scenarios over 0.5.</p>"
-            + image(plots.shares("Done, by scenario", found["scenarios"]), "success by scenario"))
+            + image("success by scenario", plots.shares, "Done, by scenario", found["scenarios"]))
 
 
 def _comparison(found: Mapping[str, Any]) -> str:
@@ -143,7 +149,7 @@ def _comparison(found: Mapping[str, Any]) -> str:
         out += f"<h3>{title}</h3>" + table(("", "this policy", other, "difference, paired"), rows)
     kinds = found["all_words"]["by_kind"]
     ours, theirs = ({name: one[who] for name, one in kinds.items()} for who in ("ours", "theirs"))
-    return out + image(plots.shares("Done, on the same episodes", ours, theirs, ("this policy", other)), "comparison")
+    return out + image("comparison", plots.shares, "Done, on the same episodes", ours, theirs, ("this policy", other))
 
 
 def _nodes(found: Mapping[str, Any]) -> str:
@@ -177,8 +183,8 @@ def _frames(found: Mapping[str, Any] | None) -> str:
             ("by chance", pairs["chance"])]
     counts = seen["confusion"]
     return (table((f"{found['pictures']} pictures", ""), rows)
-            + image(plots.confusion("Colour of cells", counts["colour"], counts["colours"]), "colours")
-            + image(plots.confusion("Shape of cells", counts["shape"], counts["shapes"]), "shapes"))
+            + image("colours", plots.confusion, "Colour of cells", counts["colour"], counts["colours"])
+            + image("shapes", plots.confusion, "Shape of cells", counts["shape"], counts["shapes"]))
 
 
 def _actions(numbers: Mapping[str, Any], records: Sequence[Record]) -> str:
@@ -187,7 +193,7 @@ def _actions(numbers: Mapping[str, Any], records: Sequence[Record]) -> str:
             ("chunks that it would not clamp", found["within_limits"]),
             *((f"predict, {name} (ms)", spent[f"{name}_ms"]) for name in ("p50", "p95", "p99", "max"))]
     seconds = [value for one in records for value in one.predict[1:]]
-    picture = image(plots.times(seconds), "times") if seconds else ""
+    picture = image("times", plots.times, seconds) if seconds else ""
     return table((f"{found['chunks']} chunks", ""), rows) + picture
 
 
@@ -205,9 +211,9 @@ def _failures(records: Sequence[Record]) -> str:
 
 def _failure(record: Record) -> str:
     episode = record.episode
-    pictures = image(plots.from_above(record), "from above")
+    pictures = image("from above", plots.from_above, record)
     if record.picture is not None:
-        pictures += image(plots.last_picture(record.picture, record.explained), "the last picture")
+        pictures += image("the last picture", plots.last_picture, record.picture, record.explained)
     said = f"“{episode.text}” ({episode.split}, {episode.meant.kind}, seed {episode.seed})"
     return (f"<figure>{pictures}<figcaption>{escape(said)}: {escape(record.sentence)}, {record.seconds:.1f} s"
             "</figcaption></figure>")

@@ -52,7 +52,8 @@ def shares(title: str, rates: Mapping[str, Mapping[str, Any]], beside: Mapping[s
     axes.set_yticklabels(names)
     axes.grid(True, axis="x", color="#dddddd")
     if labels[0]:
-        made.legend(loc="outside lower center", ncols=2, frameon=False)
+        # a figure's own legend knows "outside" only since matplotlib 3.7
+        axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0, frameon=False)
     return uri(made)
 
 
@@ -112,14 +113,13 @@ def from_above(record: Record) -> str:
 
 
 def _thing(axes: Any, thing: ObjectState, hollow: bool) -> None:
-    from matplotlib.patches import Circle, Rectangle
+    from matplotlib.patches import Circle, RegularPolygon
 
     colour = COLOURS[thing.colour]
     style: dict[str, Any] = {"edgecolor": colour if hollow else "#222222", "facecolor": "none" if hollow else colour}
     if thing.shape == "block":
-        half = thing.size / 2
-        axes.add_patch(Rectangle((thing.x - half, thing.y - half), thing.size, thing.size,
-                                 angle=math.degrees(thing.yaw), rotation_point="center", **style))
+        axes.add_patch(RegularPolygon((thing.x, thing.y), 4, radius=thing.size / math.sqrt(2),
+                                      orientation=thing.yaw + math.pi / 4, **style))
     else:
         axes.add_patch(Circle((thing.x, thing.y), thing.size / 2, **style))
 

@@ -44,7 +44,7 @@ def versions() -> dict[str, str]:
 def write(folder: Path, said: Mapping[str, Any], numbers: Mapping[str, Any],
           records: Sequence[Record]) -> dict[str, Any]:
     """Write the three files, the JSON first; returns what it holds."""
-    from vla_ros.evaluation.page import page  # matplotlib is asked for only now
+    from vla_ros.evaluation.page import NOT_DRAWN, page  # matplotlib is asked for only now
 
     table = aims(numbers)
     whole = {**said, **numbers, "aims": [vars(one) for one in table], "recommendations": recommendations(numbers),
@@ -52,7 +52,10 @@ def write(folder: Path, said: Mapping[str, Any], numbers: Mapping[str, Any],
     text = json.dumps(clean(whole), indent=1, allow_nan=False)
     (folder / "report.json").write_text(f"{text}\n", encoding="utf-8")
     (folder / "table.md").write_text(markdown(table, said), encoding="utf-8")
-    (folder / "report.html").write_text(page(whole, records), encoding="utf-8")
+    html = page(whole, records)
+    (folder / "report.html").write_text(html, encoding="utf-8")
+    if missing := html.count(NOT_DRAWN):
+        print(f"{folder / 'report.html'} says of {missing} picture(s) why they could not be drawn")
     return whole
 
 

@@ -22,7 +22,8 @@ class VLAConfig:
     `width` is D, the width at which vision and language meet. `low` and `high` bound each channel (SI units); rows of
     a chunk are `step` seconds apart. `state` names the numbers beside the picture, in order. `auxiliary` adds the
     heads that only training asks (objects in cells, where the target is, which task). `model` is the whole that the
-    parts make up. `quantization` is what `vla quantize` did to the weights.
+    parts make up. `quantization` is what `vla quantize` did to the weights. `camera` is the name of the one that it
+    learned from; empty: it was not told.
     """
 
     vision: str = "small"
@@ -45,6 +46,7 @@ class VLAConfig:
     model: str = "end_to_end"
     model_options: Mapping[str, Any] = field(default_factory=dict)
     quantization: str = "none"
+    camera: str = ""
 
     def __post_init__(self) -> None:
         self._freeze()
@@ -124,6 +126,8 @@ class VLAConfig:
             raise ValueError(f"image_size is {size!r}; give height and width in pixels, like (120, 160)")
         if self.quantization not in QUANTIZATIONS:
             raise ValueError(f"quantization is {self.quantization!r}; give one of {', '.join(QUANTIZATIONS)}")
+        if not isinstance(self.camera, str):
+            raise ValueError(f"camera is {self.camera!r}; give its name, or nothing")
         if not isinstance(self.auxiliary, bool):
             raise ValueError(f"auxiliary is {self.auxiliary!r}; give true or false")
 

@@ -100,9 +100,11 @@ def words_of(text: str) -> list[str]:
 
 
 def encode(text: str) -> list[int]:
-    """The ids of the words. Raises ValueError that names the words it does not know, or says that there are too
-    many."""
+    """The ids of the words, one at least. Raises ValueError that names the words it does not know, or says that there
+    are none or too many."""
     words = words_of(text)
+    if not words:
+        raise ValueError(f"there is no word in {text[:20]!r}; {EXAMPLES}")
     unknown = [word for word in words if word not in _IDS]
     if unknown:
         names = [f"'{word[:20]}'" for word in dict.fromkeys(unknown)]

@@ -7,6 +7,7 @@ are.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +80,7 @@ def unpack(model: nn.Module) -> nn.Module:
     """In place: plain layers with the values that the packed ones compute with."""
     for layer in model.modules():
         if parametrize.is_parametrized(layer, "weight"):
-            weight: Tensor = layer.weight  # type: ignore[assignment]
+            weight = cast(Tensor, layer.weight)
             # Not by remove_parametrizations: it changes the class, which a copy shares with what it was copied from.
             layer.__class__ = type(layer).__bases__[0]
             del layer.parametrizations

@@ -29,7 +29,8 @@ class Tokenizer(Protocol):
     place: str  # in a checkpoint
 
     def encode(self, text: str) -> list[int]:
-        """Raises ValueError that names the words it has no number for."""
+        """At least one id: a model cannot read nothing. Raises ValueError that names the words it has no number for,
+        or says that there are none."""
         ...
 
     def save(self, path: Path) -> None: ...
@@ -96,7 +97,7 @@ class WordTokenizer:
     def encode(self, text: str) -> list[int]:
         words = lexicon.words_of(text)
         _refuse([word for word in words if word not in self._ids])
-        return [self._ids[word] for word in words]
+        return _some([self._ids[word] for word in words], text)
 
 
 class LlamaTokenizer:
@@ -146,10 +147,11 @@ class LlamaTokenizer:
         if own:
             name = self._tokenizer.convert_ids_to_tokens(own[0])
             raise ValueError(f"the instruction has '{name}' in it, a mark of the model's own; leave it out")
-        return ids
+        return _some(ids, text)
 
     def _pieces(self, text: str) -> list[int]:
-        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        valid = text.encode(errors="replace").decode()  # half a surrogate pair is no text to the library
+        return self._tokenizer(valid, add_special_tokens=False)["input_ids"]
 
 
 def check_tokenizer(config: VLAConfig, tokenizer: Tokenizer | None) -> None:
@@ -188,9 +190,15 @@ def padded(rows: Sequence[Sequence[int]], length: int | None = None) -> tuple[Te
     return ids, torch.arange(ids.shape[1]) < lengths[:, None]
 
 
+def _some(ids: list[int], text: str) -> list[int]:
+    if not ids or not lexicon.words_of(text):  # "!!!" has pieces, and says nothing
+        raise ValueError(f"there is no word in {text[:20]!r}; say what to do")
+    return ids
+
+
 def _refuse(unknown: Sequence[str]) -> None:
     if unknown:
-        names = ", ".join(f"'{word[:20]}'" for word in dict.fromkeys(unknown))
+        names = ", ".join(f"{word[:20]!r}" for word in dict.fromkeys(unknown))
         raise ValueError(f"the policy does not know {'the word' if len(set(unknown)) == 1 else 'the words'} {names}")
 
 

@@ -66,7 +66,7 @@ class VLA(nn.Module):
 
     def see(self, pixels: Tensor) -> Tensor:
         """pixels B x 3 x H x W, uint8 or in 0 … 1 -> vision tokens B x N x D."""
-        return self.vision(unit_pixels(pixels, self.config.image_size).to(self.completion.weight.dtype))
+        return self.vision(unit_pixels(pixels, self.config.image_size).to(self.completion.bias.dtype))
 
     def read(self, ids: Tensor, mask: Tensor, vision: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """ids, mask B x L, and what `see` gave where `reads_vision` -> words B x L x D, pooled B x D."""

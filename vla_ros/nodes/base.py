@@ -97,8 +97,8 @@ class ManagedNode(LifecycleNode):
         return self.stage == "active"
 
     def listen(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile,
-               always: bool = False) -> None:
-        """A subscription whose callback cannot raise, and runs only while active, or `always`."""
+               always: bool = False, raw: bool = False) -> None:
+        """A subscription whose callback cannot raise, and runs only while active, or `always`. `raw`: with bytes."""
         def guarded(message: Any) -> None:
             if always or self.active:
                 self.guard(callback, message)
@@ -106,12 +106,12 @@ class ManagedNode(LifecycleNode):
         # mismatches would cost a share of every wake-up.
         ours = any(qos is own for own in (PICTURES, LATEST, LATCHED, WORDS, WORDS_LOOSE))
         events = SubscriptionEventCallbacks(use_default_callbacks=False) if ours else None
-        subscription = self.create_subscription(kind, topic, guarded, qos, event_callbacks=events)
+        subscription = self.create_subscription(kind, topic, guarded, qos, event_callbacks=events, raw=raw)
         self._entities.append((self.destroy_subscription, subscription))
 
-    def read(self, kind: type, topic: str, qos: QoSProfile, raw: bool = False) -> Reader:
+    def read(self, kind: type, topic: str, qos: QoSProfile, raw: bool = False, most_bytes: int = 0) -> Reader:
         """A topic to be read when it is needed."""
-        reader = Reader(self, kind, topic, qos, raw)
+        reader = Reader(self, kind, topic, qos, raw, most_bytes)
         self._entities.append((self.destroy_subscription, reader.subscription))
         return reader
 

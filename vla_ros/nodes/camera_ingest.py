@@ -6,15 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
-from cv_bridge import CvBridge
 from sensor_msgs.msg import CompressedImage, Image
 
-from vla_ros.core.images import CameraHealth, check_layout, check_stamp, resize, without_padding
+from vla_ros.core.compressed import decode
+from vla_ros.core.encodings import to_rgb8
+from vla_ros.core.images import CameraHealth, check_stamp, resize
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.base import ManagedNode
-from vla_ros.nodes.convert import byte_array, image_message, rgb_image, stamp_ns, time_message
+from vla_ros.nodes.convert import image_message, rgb_image, stamp_ns, time_message
 from vla_ros.nodes.options import policy_options
 from vla_ros.nodes.qos import PICTURES, SENSOR
 from vla_ros.nodes.run import run
@@ -24,7 +24,6 @@ from vla_ros.policies import policy_spec
 class CameraIngest(ManagedNode):
     def __init__(self, **options: Any) -> None:
         super().__init__("camera_ingest", **options)
-        self._bridge = CvBridge()
         self._newest = 0
         self._health: CameraHealth | None = None
         self._good = self._bad = self._dark = 0  # steady ns: the last good image, the last bad one, black since
@@ -32,7 +31,7 @@ class CameraIngest(ManagedNode):
 
     def configure(self) -> None:
         spec = policy_spec(self.p["policy"], policy_options(self.p))
-        self._size = spec.image_size
+        self._size = spec.size_of(self.p["camera"])
         self._resize = spec.resize if self.p["resize"] == "policy" else self.p["resize"]
         before, self._health = self._health, CameraHealth(
             to_nanoseconds(self.p["frozen_after"]), self.p["black_below"])
@@ -98,33 +97,13 @@ class CameraIngest(ManagedNode):
         return stamp
 
     def _to_rgb(self, message: Image) -> np.ndarray:
-        """Whatever cv_bridge can turn into rgb8. Raises ValueError for the rest."""
-        row = check_layout(message.encoding, message.height, message.width, message.step,
-                           len(message.data), self.p["max_bytes"])
-        if message.step != row:  # cv_bridge from PyPI does not know padded rows
-            message.data = byte_array(without_padding(message.data, message.height, message.step, row))
-            message.step = row
-        if message.encoding == "rgb8":
-            return rgb_image(message)
-        try:
-            return self._bridge.imgmsg_to_cv2(message, "rgb8")
-        except Exception as error:  # cv_bridge raises its own, KeyError or cv2.error, by version
-            raise ValueError(f"cv_bridge cannot turn encoding '{message.encoding}' into rgb8: {error}") from error
+        """As rgb8, H x W x 3. Raises ValueError."""
+        return to_rgb8(message.data, message.encoding, message.height, message.width, message.step,
+                       bool(message.is_bigendian), self.p["max_bytes"])
 
     def _decode(self, message: CompressedImage) -> np.ndarray:
-        """rgb8 from JPEG, PNG or what else OpenCV reads. Raises ValueError."""
-        if not 0 < len(message.data) <= self.p["max_bytes"]:
-            raise ValueError(f"the compressed image has {len(message.data)} bytes; "
-                             f"1 to {self.p['max_bytes']} are accepted (max_bytes)")
-        data = np.frombuffer(message.data, np.uint8)
-        try:
-            picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        except cv2.error as error:
-            raise ValueError(f"the compressed image ({message.format[:40]}) is corrupt: {error}") from error
-        if picture is None:
-            raise ValueError(f"the compressed image ({message.format[:40]}, {len(data)} bytes) is corrupt "
-                             "or of an unknown format")
-        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        """As rgb8, H x W x 3. Raises ValueError."""
+        return decode(message.data, message.format, self.p["max_bytes"])
 
     def _hand_on(self, picture: np.ndarray, stamp: int, frame_id: str, start: int) -> None:
         self._newest = stamp

@@ -9,7 +9,9 @@ import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import Image as ImageMessage
 
+from vla_ros.core.robot import Sensor
 from vla_ros.core.types import NANOSECONDS, ActionChunk, Command, Image, Observation
+from vla_ros.safety.obstacles import Reading, blind, cone_angles, look, scan_angles
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Command as CommandMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
@@ -93,7 +95,7 @@ def observation(message: ObservationMessage) -> Observation:
 
 def chunk_message(chunk: ActionChunk) -> ActionChunkMessage:
     message = ActionChunkMessage(
-        generation=chunk.generation, sequence=chunk.sequence, policy=chunk.policy,
+        generation=chunk.generation, sequence=chunk.sequence, policy=chunk.policy, process=chunk.process,
         step=duration_message(chunk.step), latency=duration_message(chunk.latency), channels=list(chunk.channels))
     message.header.stamp = time_message(chunk.stamp)
     message.values = float_array(chunk.values)
@@ -109,33 +111,72 @@ def chunk(message: ActionChunkMessage) -> ActionChunk:
     return ActionChunk(
         stamp=stamp_ns(message.header.stamp), generation=message.generation, channels=tuple(message.channels),
         values=values, step=stamp_ns(message.step), sequence=message.sequence, policy=message.policy,
-        latency=stamp_ns(message.latency))
+        latency=stamp_ns(message.latency), process=message.process[:100])
 
 
 MOST_BEAMS = 20_000
 
 
-def scan(message: Any) -> tuple[int, np.ndarray, np.ndarray, float, float]:
-    """A sensor_msgs/LaserScan: stamp, M ranges (m), their angles (rad), range_min, range_max. Raises ValueError."""
-    count = len(message.ranges)
+def scan(sensor: Sensor, message: Any) -> Reading:
+    """What a sensor_msgs/LaserScan saw; blind, with the reason, where its numbers contradict each other."""
+    count, stamp = len(message.ranges), stamp_ns(message.header.stamp)
     if count > MOST_BEAMS:
-        raise ValueError(f"a scan of {count} beams is refused; at most {MOST_BEAMS}")
-    angles = message.angle_min + message.angle_increment * np.arange(count)
-    return stamp_ns(message.header.stamp), np.array(message.ranges, float), angles, message.range_min, message.range_max
+        return blind(stamp, f"a scan of {count} beams is too large; at most {MOST_BEAMS}")
+    try:
+        angles = scan_angles(count, message.angle_min, message.angle_max, message.angle_increment)
+    except ValueError as error:
+        return blind(stamp, str(error))
+    return look(sensor, stamp, np.array(message.ranges, float), angles, message.range_min, message.range_max)
 
 
-def beam(message: Any) -> tuple[int, np.ndarray, np.ndarray, float, float]:
-    """A sensor_msgs/Range as beams over its field of view: what it measured may be anywhere in it."""
-    half = min(max(message.field_of_view, 0.0), 2.0 * math.pi) / 2.0
-    angles = np.linspace(-half, half, 9)
-    return stamp_ns(message.header.stamp), np.full(9, message.range), angles, message.min_range, message.max_range
+def beam(sensor: Sensor, message: Any) -> Reading:
+    """The same of a sensor_msgs/Range, whose one range may be anywhere in its field of view."""
+    stamp = stamp_ns(message.header.stamp)
+    try:
+        angles = cone_angles(message.field_of_view)
+    except ValueError as error:
+        return blind(stamp, str(error))
+    return look(sensor, stamp, np.full(len(angles), message.range), angles, message.min_range, message.max_range)
+
+
+WORLD = ("odom", "map", "world")  # frames that stand still, by the names of REP 105 and of simulators
 
 
 def odometry_state(message: Any) -> dict[str, float]:
-    """The numbers of a nav_msgs/Odometry: pose in its frame (m, rad) and speed in the base's (m/s, rad/s)."""
-    pose, twist, q = message.pose.pose, message.twist.twist, message.pose.pose.orientation
-    return {
-        "odom.x": pose.position.x, "odom.y": pose.position.y,
-        "odom.yaw": math.atan2(2.0 * (q.w * q.z + q.x * q.y), 1.0 - 2.0 * (q.y * q.y + q.z * q.z)),
-        "linear.x": twist.linear.x, "angular.z": twist.angular.z,
-    }
+    """The numbers of a nav_msgs/Odometry: pose in its frame (m, rad) and speed in the base's (m/s, rad/s).
+
+    The twist is in `child_frame_id`, as the message's definition says; empty: the base. A twist in the pose's own
+    frame, as some drivers publish it, is turned into the base's. Raises ValueError for a twist in another frame that
+    stands still, for what is not finite, and for a quaternion whose squared length is not 1 within 0.01 (tf2's
+    tolerance).
+    """
+    pose, twist = message.pose.pose, message.twist.twist
+    x, y, z, w = _unit_quaternion(pose.orientation)
+    values = {"odom.x": pose.position.x, "odom.y": pose.position.y,
+              "odom.yaw": math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)),
+              "linear.x": twist.linear.x, "angular.z": twist.angular.z}
+    frame, child = message.header.frame_id.lstrip("/"), message.child_frame_id.lstrip("/")
+    if child and (child == frame or child.rpartition("/")[2] in WORLD):
+        if frame not in ("", child):
+            raise ValueError(f"odometry's twist is in '{child[:40]}', its pose in '{frame[:40]}'; give the twist in "
+                             "the robot's base (child_frame_id), as nav_msgs/Odometry is defined")
+        ahead = 1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y)  # the base's x axis
+        up = 2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)  # its z axis
+        values["linear.x"] = _along(ahead, twist.linear)
+        values["angular.z"] = _along(up, twist.angular)
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise ValueError(f"odometry says {value} for {name}; a number is right")
+    return values
+
+
+def _unit_quaternion(q: Any) -> tuple[float, float, float, float]:
+    length = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
+    if not abs(length * length - 1.0) <= 0.01:
+        raise ValueError(f"odometry's orientation x={q.x:g}, y={q.y:g}, z={q.z:g}, w={q.w:g} has length {length:g}; a "
+                         "quaternion's is 1 (w left out, or a yaw in its place?)")
+    return q.x / length, q.y / length, q.z / length, q.w / length
+
+
+def _along(axis: tuple[float, float, float], vector: Any) -> float:
+    return float(axis[0] * vector.x + axis[1] * vector.y + axis[2] * vector.z)

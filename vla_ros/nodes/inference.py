@@ -11,13 +11,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 from std_srvs.srv import SetBool, Trigger
 
 from vla_ros.core.blending import Blender
 from vla_ros.core.chunks import check_chunk
 from vla_ros.core.robot import load_robot
-from vla_ros.core.types import Command, Observation, to_nanoseconds
+from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
 from vla_ros.nodes.jetson import board_values
@@ -44,13 +43,15 @@ class Inference(ManagedNode):
         self._left: list[Worker[Letter]] = []  # silenced, maybe still at work
         self._idle: dict[str, Policy] = {}  # role -> loaded, and nobody's
         self._choices: dict[str, tuple[str, dict[str, Any]]] = {}  # role -> the policy's name and options
+        self._specs: dict[str, PolicySpec] = {}  # role -> what it wants
         self._role = POLICY
         self._sequence = 0
         self._said = ""
+        self._warned: set[str] = set()  # what the policy has warned of since the words came
 
     # -- transitions -----------------------------------------------------------------------------------
     def configure(self) -> None:
-        self._role, self._idle = POLICY, {}
+        self._role, self._idle, self._specs = POLICY, {}, {}
         self._choices = {POLICY: (self.p["policy"], policy_options(self.p))}
         spec = self._fit(POLICY)
         if self.p["fallback_policy"]:
@@ -89,16 +90,16 @@ class Inference(ManagedNode):
             if channel not in known:
                 raise ValueError(f"{role} '{name}' commands '{channel}', but robot '{robot.name}' "
                                  f"obeys {', '.join(sorted(known))}")
+        self._specs[role] = spec
         return spec
 
     def _compare(self, spec: PolicySpec, other: PolicySpec) -> None:
         """Both see the same frames."""
-        ours, its = ((*s.image_size, s.resize) for s in (spec, other))
-        if ours != its:
+        if not other.sees_as(spec):
             raise ValueError(
-                f"parameter 'fallback_policy' is '{self.p['fallback_policy']}', which wants pictures of {its[0]} x "
-                f"{its[1]} ({its[2]}), but policy '{self.p['policy']}' gets {ours[0]} x {ours[1]} ({ours[2]}); "
-                "give a fallback that wants the same (fallback_options)")
+                f"parameter 'fallback_policy' is '{self.p['fallback_policy']}', which wants pictures of {other.looks}, "
+                f"but policy '{self.p['policy']}' gets {spec.looks}; give a fallback that wants the same "
+                "(fallback_options)")
 
     def _make(self, role: str, say: Callable[[str], None]) -> Policy:
         """Loaded and warm. `say` hears what takes long."""
@@ -106,13 +107,12 @@ class Inference(ManagedNode):
         policy = make_policy(name, options, {key: self.p[key] for key in ENGINE}, say)
         for note in getattr(policy, "notes", ()):
             self.get_logger().warning(note)
-        picture = np.zeros((*policy_spec(name, options).image_size, 3), np.uint8)
-        state = {"odom.x": 0.0, "odom.y": 0.0, "odom.yaw": 0.0}  # and no gripper: what it holds is measured later
+        blank = policy_spec(name, options).blank()
         for _ in range(self.p["warm_up"]):
             try:
-                policy.predict(Observation(0, Command(0, 0, "go forward"), {"camera": picture}, state))
+                policy.predict(blank)
             except ValueError:
-                pass  # it does not know these words or lacks the state; it ran
+                pass  # it does not know these words; it ran
         policy.reset()
         if engine := _described(policy).get("engine"):
             self.get_logger().info(f"{policy.name} runs on {engine}")
@@ -235,10 +235,17 @@ class Inference(ManagedNode):
         except ValueError as error:
             self.refuse("bad observation", error)
             return
+        try:
+            self._specs[worker.role].check(observation.images)
+        except ValueError as error:
+            self._while_heard(worker, partial(self._say, error, "inference"))
+            return
         if worker.reset_wanted or observation.command.generation != worker.generation:
             new_words = observation.command.generation != worker.generation
             worker.generation, worker.reset_wanted = observation.command.generation, False
-            self._said = "" if new_words else self._said
+            if new_words:
+                self._said = ""
+                self._warned.clear()
             policy.reset()
             blender.reset()
         try:
@@ -246,6 +253,8 @@ class Inference(ManagedNode):
         except ValueError as error:
             self._while_heard(worker, partial(self._say, error))
             return
+        if warnings := getattr(policy, "warnings", ()):
+            self._while_heard(worker, partial(self._warn, tuple(warnings)))
         check_chunk(chunk)
         # Whatever the policy says of itself, the action belongs to the observation it was given.
         chunk = replace(chunk, stamp=observation.stamp, generation=observation.command.generation, policy=policy.name)
@@ -260,19 +269,28 @@ class Inference(ManagedNode):
     def _speak(self, chunk: Any, arrived: int) -> None:
         done = time.monotonic_ns()
         self._chunks.publish(convert.chunk_message(
-            replace(chunk, sequence=self._sequence + 1, latency=done - arrived)))
+            replace(chunk, sequence=self._sequence + 1, latency=done - arrived, process=self._life)))
         self._sequence += 1
         self.trouble = ""
         self.stats.tick("action_chunk", done)
         self.stats.latency(done - arrived)
 
-    def _say(self, error: ValueError) -> None:
-        """To the operator, once an instruction. Words that are not known are no fault: nothing is to be mended."""
+    def _warn(self, sentences: tuple[str, ...]) -> None:
+        """To the operator, each once an instruction: the policy goes on."""
+        for sentence in sentences:
+            if sentence not in self._warned:
+                self._warned.add(sentence)
+                self.get_logger().warning(sentence)
+                self.tell(f"inference: {sentence}")
+
+    def _say(self, error: ValueError, what: str = "not understood") -> None:
+        """To the operator, once an instruction. Words that are not known are no fault: nothing is to be mended. Nor are
+        cameras that the policy does not look through: the robot holds until they fit."""
         self.trouble = str(error)
         self.stats.drop("the policy refused")
         if self.trouble != self._said:
             self._said = self.trouble
-            self.tell(f"not understood: {error}")
+            self.tell(f"{what}: {error}")
 
     def _failed(self, worker: Worker[Letter], error: BaseException) -> None:
         """The policy raised, or gave what is no chunk."""

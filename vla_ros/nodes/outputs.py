@@ -1,4 +1,4 @@
-"""The topics that reach the robot. Only safety_validator makes one of these."""
+"""The topics that reach the robot, and who else is on them. Only safety_validator makes these."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -6,13 +6,15 @@ from typing import Any
 
 from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.duration import Duration
+from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_ros.core.robot import Output, Robot
 from vla_ros.nodes.base import ManagedNode
 from vla_ros.nodes.convert import duration_message, time_message
-from vla_ros.nodes.qos import LATEST
+from vla_ros.nodes.qos import HEARD, LATEST
+from vla_ros.nodes.reader import Reader
 
 TYPES = {
     "geometry_msgs/msg/Twist": Twist,
@@ -22,6 +24,16 @@ TYPES = {
 }
 
 
+def full_name(namespace: str, name: str) -> str:
+    return f"{namespace.rstrip('/')}/{name}"
+
+
+def publishers(node: Node, topic: str) -> list[tuple[bytes, str]]:
+    """Everybody that the ROS graph shows to publish on `topic`, as its GID and its node's name."""
+    return [(bytes(info.endpoint_gid), full_name(info.node_namespace, info.node_name))
+            for info in node.get_publishers_info_by_topic(topic)]
+
+
 class Outputs:
     """`send` puts an action on the wire. An output some of whose positions are not commanded stays silent."""
 
@@ -29,14 +41,28 @@ class Outputs:
         self._robot = robot
         self._period = period
         self._channels = {channel.name: channel for channel in robot.channels}
-        self._publishers = [(output, node.speak(TYPES[output.type], output.topic, LATEST))
-                            for output in robot.outputs]
+        self.sent = dict.fromkeys((output.topic for output in robot.outputs), 0)  # topic -> messages
+        self.gids: set[bytes] = set()  # of its own publishers
+        self.leftovers: dict[str, set[bytes]] = {}  # topic -> publishers of this node's name that were there before it
+        self._publishers = [(output, self._publisher(node, output)) for output in robot.outputs]
+
+    def _publisher(self, node: ManagedNode, output: Output) -> Any:
+        before = {gid for gid, _ in publishers(node, output.topic)}
+        self.leftovers[output.topic] = {gid for gid, name in publishers(node, output.topic)
+                                        if name == full_name(node.get_namespace(), node.get_name())}
+        publisher = node.speak(TYPES[output.type], output.topic, LATEST)
+        own = {gid for gid, _ in publishers(node, output.topic)} - before
+        if len(own) != 1:  # known by it from now on: which of them is this one?
+            raise ValueError(f"another node began to publish on {output.topic} at this very moment; try again")
+        self.gids |= own
+        return publisher
 
     def send(self, action: Mapping[str, float], now: int) -> None:
         for output, publisher in self._publishers:
             if all(name in action for name in output.channels):
                 values = {name: action[name] * self._channels[name].scale for name in output.channels}
                 publisher.publish(self._message(output, values, now))
+                self.sent[output.topic] += 1
 
     def stop(self, now: int) -> None:
         """Zero for everything that stops at zero; needs nothing else to work."""
@@ -65,3 +91,55 @@ class Outputs:
             part, axis = name.split(".")
             setattr(getattr(twist, part), axis, value)
         return message
+
+
+class Others:
+    """Who else publishes where the gate does, and whether anybody listens. A name proves nothing: GIDs do."""
+
+    def __init__(self, node: ManagedNode, robot: Robot, outputs: Outputs) -> None:
+        self._node, self._robot, self._outputs = node, robot, outputs
+        self._unknown: set[str] = set()  # publishers whose node's name is still on its way
+        self._heard: dict[str, tuple[Reader, int]] = {}  # topic -> what is heard there, and more than was sent
+
+    def publishing(self) -> list[str]:
+        """Other publishers of robot commands, as "topic from node".
+
+        One of this node's name that was there before it is a gate that died, as long as it is silent: DDS forgets it
+        after its lease (20 s).
+        """
+        found = []
+        for output in self._robot.outputs:
+            there = publishers(self._node, output.topic)
+            left = {gid for gid, _ in there} & self._outputs.leftovers[output.topic]
+            speaks = bool(left) and self._speaks(output)
+            found += [f"{output.topic} from {name}" for gid, name in there
+                      if gid not in self._outputs.gids and (gid not in left or speaks)]
+        # A name that is still on its way is a rival when it stays unknown.
+        unknown, self._unknown = self._unknown, {rival for rival in found if "UNKNOWN" in rival}
+        return [rival for rival in found if rival not in self._unknown or rival in unknown]
+
+    def _speaks(self, output: Output) -> bool:
+        """Whether more arrives on an output than this node sent; two may be on their way."""
+        topic = output.topic
+        if topic not in self._heard:
+            reader = self._node.read(TYPES[output.type], topic, HEARD, raw=True)
+            self._heard[topic] = reader, self._outputs.sent[topic]
+        reader, heard = self._heard[topic]
+        heard += len(reader.take())
+        self._heard[topic] = reader, heard
+        return heard - self._outputs.sent[topic] > 2
+
+    def unheard(self) -> list[str]:
+        """Outputs that nobody takes, each as a sentence."""
+        found = []
+        for output in self._robot.outputs:
+            own = full_name(self._node.get_namespace(), self._node.get_name())
+            there = [(full_name(info.node_namespace, info.node_name), info.topic_type)
+                     for info in self._node.get_subscriptions_info_by_topic(output.topic)]
+            others = [(name, kind) for name, kind in there if name != own]
+            if any(kind == output.type for _, kind in others):
+                continue
+            wrong = "".join(f"; {name} listens there for {kind}" for name, kind in others[:3])
+            found.append(f"nobody listens to {output.topic} ({output.type}){wrong}; "
+                         f"{'change its type in the robot file' if wrong else 'is the driver running?'}")
+        return found

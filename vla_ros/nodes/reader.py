@@ -9,6 +9,7 @@ from typing import Any
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
 
 
 class Unattended(CallbackGroup):
@@ -26,11 +27,15 @@ class Unattended(CallbackGroup):
 class Reader:
     """`take` gives all messages that have come since the last time, oldest first, as many as `qos` keeps.
 
-    `raw`: as bytes, for a topic of which only the arrival matters.
+    `raw`: as bytes, for a topic of which only the arrival matters. `most_bytes`: a larger message is left out, and
+    counted in `oversized`, before it is made into a message: ten megabytes of text take as long as ten ticks of the
+    gate.
     """
 
-    def __init__(self, node: Node, kind: type, topic: str, qos: QoSProfile, raw: bool = False) -> None:
-        self._kind, self._raw, self._most = kind, raw, qos.depth
+    def __init__(self, node: Node, kind: type, topic: str, qos: QoSProfile, raw: bool = False,
+                 most_bytes: int = 0) -> None:
+        self._kind, self._raw, self._most, self._most_bytes = kind, raw, qos.depth, most_bytes
+        self.topic, self.oversized = topic, 0
         self.subscription = node.create_subscription(
             kind, topic, lambda message: None, qos, callback_group=Unattended(), raw=raw)
 
@@ -38,8 +43,13 @@ class Reader:
         taken = []
         with self.subscription.handle:
             for _ in range(self._most):  # they may come faster than they are taken
-                found = self.subscription.handle.take_message(self._kind, self._raw)
+                found = self.subscription.handle.take_message(self._kind, self._raw or bool(self._most_bytes))
                 if found is None:
                     break
-                taken.append(found[0])
+                if self._most_bytes and len(found[0]) > self._most_bytes:
+                    self.oversized += 1
+                elif self._most_bytes and not self._raw:
+                    taken.append(deserialize_message(found[0], self._kind))
+                else:
+                    taken.append(found[0])
         return taken

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import rclpy
@@ -20,6 +21,7 @@ from vla_ros.nodes import life
 from vla_ros.nodes.base import SUCCESS, ManagedNode
 
 LOOK_FOR_PARENT = 0.5  # s
+SEGMENTS = ("fastrtps_", "fastdds_")  # Fast DDS 2's names in /dev/shm, and Fast DDS 3's (Kilted)
 
 
 def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bool = False) -> None:
@@ -80,7 +82,8 @@ def _clear_left_segments(folder: str = "/dev/shm") -> None:
 
     Its owner holds a lock on the segment's `_el` file from shortly after it was made, as long as it lives.
     """
-    for lock in Path(folder).glob("fastrtps_" + "[0-9a-f]" * 16 + "_el"):
+    locks = (Path(folder).glob(name + "[0-9a-f]" * 16 + "_el") for name in SEGMENTS)
+    for lock in chain.from_iterable(locks):
         try:
             if time.time() - lock.stat().st_mtime < 10.0:
                 continue  # just made, perhaps not locked yet

@@ -5,7 +5,6 @@ command time-out stays mandatory.
 """
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
@@ -14,26 +13,31 @@ from functools import partial
 from typing import Any
 
 from nav_msgs.msg import Odometry
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState, LaserScan, Range
 from std_msgs.msg import Bool, Header, String
 from std_srvs.srv import Trigger
 
-from vla_ros.core.robot import Robot, Sensor, load_robot
+from vla_ros.core.joint_states import JointTable
+from vla_ros.core.robot import MAX_CHANNELS, Robot, Sensor, load_robot
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
-from vla_ros.nodes.outputs import Outputs
-from vla_ros.nodes.qos import BUTTON, EVENTS, LATCHED, LATEST, PULSE, STATE
+from vla_ros.nodes.outputs import Others, Outputs
+from vla_ros.nodes.qos import BUTTON, EVENTS, HALTS, JOINTS, LATCHED, LATEST, PULSE, STATE
 from vla_ros.nodes.reader import Reader
 from vla_ros.nodes.run import run
 from vla_ros.safety.gate import Gate, Inputs, Report, State
-from vla_ros.safety.obstacles import look
+from vla_ros.safety.obstacles import Reading
 from vla_ros.safety.situation import Settings, Verdict
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Command as CommandMessage
 from vla_ros_msgs.msg import SafetyReport
 
-MOST_CHANNELS, MOST_VALUES = 64, 100_000  # of a chunk; more is no action, and would cost the gate its period
+MOST_VALUES = 100_000  # of a chunk; more is no action, and would cost the gate its period
+# Bytes of a message; a larger one is no heartbeat, no scan, no action. Looked at before it is made into Python objects.
+SMALL, LARGE = 1 << 14, 1 << 19
+ONE_SOURCE = 1_000_000_000  # ns for which a process that sent an action counts as one that sends them
 TWIN_HEARD = 1_000_000_000  # ns
 SHORTEST_WAIT = 2_000_000  # ns between ticks; chunks that come faster than this do not make the gate run faster
 TOPICS = {"joint_states": JointState, "odom": Odometry, "scan": LaserScan}
@@ -59,7 +63,7 @@ class SafetyValidator(ManagedNode):
         self._stop_pressed = False
         self._twin = 0  # when another gate of the same name was heard (steady ns)
         self._may_auto_arm = False
-        self._unknown: set[str] = set()  # publishers of robot commands whose node is not known yet
+        self._sources: dict[str, int] = {}  # process -> when it last sent an action (steady ns)
         # Heard in every state of the node, reliable or not: a pressed button must not be missed.
         self._buttons = [self.create_subscription(Bool, "stop", lambda message: self.guard(self._on_stop, message), qos)
                          for qos in (BUTTON, STATE)]
@@ -74,22 +78,27 @@ class SafetyValidator(ManagedNode):
                 raise ValueError(f"parameter 'required_topics' holds '{topic}'; use some of {', '.join(TOPICS)}")
         self._period = to_nanoseconds(1.0 / self.p["rate"])
         self._renew()
-        self._joints = {channel.joint: channel for channel in robot.channels if channel.joint}
+        self._joints = JointTable([channel.joint for channel in robot.channels if channel.joint])
         self._names = [channel.name for channel in robot.channels]
         self._outputs = Outputs(self, robot, self._period)
+        self._others = Others(self, robot, self._outputs)
         self._reports = self.speak(SafetyReport, "safety_report", EVENTS)
-        self.listen(ActionChunkMessage, "action_chunk", self._on_chunk, LATEST)
+        on_chunk = self._bounded(ActionChunkMessage, LARGE, self._on_chunk)
+        self.listen(ActionChunkMessage, "action_chunk", on_chunk, LATEST, raw=True)
         # What the robot's motion rests on: read by the watchdog's own thread, before each of its ticks.
         self._readers: dict[Reader, Callable[[Any, int], None]] = {
-            self.read(Header, "heartbeat", PULSE): self._on_heartbeat,
-            self.read(JointState, "/joint_states", STATE): self._on_joint_states}
+            self.read(Header, "heartbeat", PULSE, most_bytes=SMALL): self._on_heartbeat,
+            self.read(JointState, "/joint_states", JOINTS, most_bytes=LARGE): self._on_joint_states}
         for topic in set(self.p["required_topics"]) - {"joint_states"}:
-            self._readers[self.read(TOPICS[topic], f"/{topic}", STATE, raw=True)] = self._seen(topic)
+            reader = self.read(TOPICS[topic], f"/{topic}", STATE, raw=True, most_bytes=LARGE)
+            self._readers[reader] = self._seen(topic)
         for sensor in robot.obstacles.sensors if robot.obstacles else ():
-            kind, to_beams = SENSORS[sensor.type]
-            self._readers[self.read(kind, sensor.topic, STATE)] = partial(self._on_ranges, sensor, to_beams)
-        self.listen(CommandMessage, "command", self._on_command, LATCHED, always=True)
-        self.listen(String, "halt", self._on_halt, LATCHED, always=True)
+            kind, to_reading = SENSORS[sensor.type]
+            reader = self.read(kind, sensor.topic, STATE, most_bytes=LARGE)
+            self._readers[reader] = partial(self._on_ranges, sensor, to_reading)
+        self.listen(CommandMessage, "command", self._bounded(CommandMessage, SMALL, self._on_command), LATCHED,
+                    always=True, raw=True)
+        self.listen(String, "halt", self._on_halt, HALTS, always=True, raw=True)
         self.every(0.1, self._say)
         self.every(0.5, self._look_for_rivals)
         if robot.obstacles is None:
@@ -108,7 +117,8 @@ class SafetyValidator(ManagedNode):
             if before and before.state is State.STOPPED:
                 self._gate.latch(before.cause)
             then = self._inputs if before else Inputs()
-            self._inputs = Inputs(command=then.command, halt=then.halt, rivals=then.rivals,
+            self._sources = {}
+            self._inputs = Inputs(command=then.command, halt=then.halt, rivals=then.rivals, unheard=then.unheard,
                                   stop_pressed=self._stop_pressed)
 
     def _settings(self, parameters: dict[str, Any]) -> Settings:
@@ -117,9 +127,10 @@ class SafetyValidator(ManagedNode):
                              f"'rate', {2.0 / parameters['rate']:g} s")
         nodes, topics = to_nanoseconds(parameters["heartbeat_timeout"]), to_nanoseconds(parameters["topic_timeout"])
         sources = {f"node {name}": nodes for name in parameters["required_nodes"]}
+        lost = dict.fromkeys(sources, to_nanoseconds(parameters["node_lost_after"]))
         sources |= {f"/{name}": topics for name in parameters["required_topics"]}
         return Settings(period=to_nanoseconds(1.0 / parameters["rate"]), measured_age=topics, sources=sources,
-                        **{name: to_nanoseconds(parameters[name]) for name in LIMITS})
+                        lost=lost, **{name: to_nanoseconds(parameters[name]) for name in LIMITS})
 
     def apply(self, parameters: dict[str, Any]) -> None:
         """Other limits, all or none: refused where one is looser and the gate is armed."""
@@ -132,6 +143,7 @@ class SafetyValidator(ManagedNode):
     def activate(self) -> None:
         for reader in self._readers:
             reader.take()  # what came while nobody looked is old
+        self._joints.clear()
         self._renew()
         self._running = token = object()  # a thread that was left behind is not this one
         self._thread = threading.Thread(target=self._watch, args=(token,), name="gate", daemon=True)
@@ -215,26 +227,29 @@ class SafetyValidator(ManagedNode):
             self._to_say.append("AUTO_ARM: the gate armed by itself")
 
     def _look_for_rivals(self) -> None:
-        """Other publishers of robot commands. One of our own name is a gate that died, unless its heart still beats."""
-        ours = (self.get_name(), self.get_namespace())
-        found = [f"{output.topic} from {info.node_namespace.rstrip('/')}/{info.node_name}"
-                 for output in self._robot.outputs for info in self.get_publishers_info_by_topic(output.topic)
-                 if (info.node_name, info.node_namespace) != ours]
-        # A name that is still on its way is a rival when it stays unknown.
-        unknown, self._unknown = self._unknown, {rival for rival in found if "UNKNOWN" in rival}
-        found = [rival for rival in found if rival not in self._unknown or rival in unknown]
+        """Who else publishes robot commands, and who does not listen to them."""
+        rivals, unheard = self._others.publishing(), self._others.unheard()
         if time.monotonic_ns() - self._twin < TWIN_HEARD and self._twin:
-            found.append(f"a second {self.get_name()}")
+            rivals.append(f"a second {self.get_name()}")
+        if unheard or self.trouble.startswith("nobody listens"):
+            self.trouble = "; ".join(unheard)
         with self._lock:
-            self._inputs.rivals = tuple(found[:5])
+            self._inputs.rivals, self._inputs.unheard = tuple(rivals[:5]), tuple(unheard[:5])
 
     def _read(self, now: int) -> None:
+        """What the watchdog looks at before each of its ticks, whatever keeps the executor busy."""
+        self._press(self._presses())
         try:
             for reader, callback in self._readers.items():
+                before = reader.oversized
                 for message in reader.take():
                     callback(message, now)
+                for _ in range(reader.oversized - before):
+                    self.stats.drop(f"{reader.topic}: too large")
         except Exception as error:
             self._latch(f"a topic could not be read: {type(error).__name__}: {error}")
+        self._sources = {name: when for name, when in self._sources.items() if now - when <= ONE_SOURCE}
+        self._inputs.chunk_sources = tuple(self._sources)
 
     def _publish(self, report: Report, stamp: int) -> None:
         message = SafetyReport(
@@ -277,15 +292,27 @@ class SafetyValidator(ManagedNode):
             self._asked = True
             self._lock.notify_all()
 
+    def _bounded(self, kind: type, most_bytes: int, callback: Callable[[Any], None]) -> Callable[[bytes], None]:
+        """A callback for raw messages of `kind`: too large a one is refused before anything is made of it."""
+        def on_bytes(data: bytes) -> None:
+            if len(data) > most_bytes:
+                self.refuse(f"huge {kind.__name__}", f"{len(data)} bytes; at most {most_bytes}")
+            else:
+                callback(deserialize_message(data, kind))
+        return on_bytes
+
     def _on_chunk(self, message: ActionChunkMessage) -> None:
-        if len(message.channels) > MOST_CHANNELS or len(message.values) > MOST_VALUES:
+        if len(message.channels) > MAX_CHANNELS or len(message.values) > MOST_VALUES:
             self.refuse("huge action", f"{len(message.channels)} channels and {len(message.values)} values; "
-                                       f"at most {MOST_CHANNELS} and {MOST_VALUES}")
+                                       f"at most {MAX_CHANNELS} and {MOST_VALUES}")
             return
-        chunk = convert.chunk(message)
-        self.stats.tick("action_chunk", time.monotonic_ns())
+        chunk, now = convert.chunk(message), time.monotonic_ns()
+        self.stats.tick("action_chunk", now)
         with self._lock:
             self._inputs.chunk = chunk
+            if chunk.process in self._sources or len(self._sources) < 5:
+                self._sources[chunk.process] = now
+            self._inputs.chunk_sources = tuple(self._sources)
             self._wake()
 
     def _on_command(self, message: CommandMessage) -> None:
@@ -294,27 +321,38 @@ class SafetyValidator(ManagedNode):
             self._wake()
 
     def _on_stop(self, message: Bool) -> None:
-        pressed = last = message.data
-        for button in self._buttons:  # at once: a press among a flood of releases must not be pushed out of the queue
+        presses = [message.data, *self._presses()]
+        with self._lock:
+            self._press(presses)
+            self._wake()
+
+    def _presses(self) -> list[bool]:
+        """What the buttons say, oldest first. At once: a press among a flood of releases must not be pushed out of the
+        queue; and by the watchdog too, for an executor may be busy."""
+        said = []
+        for button in self._buttons:
             for _ in range(BUTTON.depth):
                 with button.handle:
                     taken = button.handle.take_message(Bool, False)
                 if taken is None:
                     break
-                last = taken[0].data
-                pressed |= last
-        with self._lock:
-            self._stop_pressed = last
-            if self._gate is None:
-                return
-            self._inputs.stop_pressed = last
-            if pressed:
-                self._gate.latch("the stop is pressed")  # also if it is released before the next tick
-            self._wake()
+                said.append(taken[0].data)
+        return said
 
-    def _on_halt(self, message: String) -> None:
+    def _press(self, said: list[bool]) -> None:
+        if not said:
+            return
+        self._stop_pressed = self._inputs.stop_pressed = said[-1]
+        if any(said) and self._gate:
+            self._gate.latch("the stop is pressed")  # also if it is released before the next tick
+
+    def _on_halt(self, data: bytes) -> None:
+        """Every halt latches, also one that is taken back before the next tick, or that is too long to be read."""
+        text = deserialize_message(data, String).data[:500] if len(data) <= SMALL else "a reason too long to be read"
         with self._lock:
-            self._inputs.halt = message.data[:500]
+            self._inputs.halt = text
+            if text and self._gate:
+                self._gate.latch(self._inputs.cause())
             self._wake()
 
     def _on_heartbeat(self, message: Header, now: int) -> None:
@@ -329,25 +367,37 @@ class SafetyValidator(ManagedNode):
             self._inputs.seen[f"/{topic}"] = now
         return on_message
 
-    def _on_ranges(self, sensor: Sensor, to_beams: Callable[[Any], tuple], message: Any, now: int) -> None:
-        try:
-            self._inputs.readings[sensor.topic] = (look(sensor, *to_beams(message)), now)
-        except ValueError as error:  # the one before grows old
+    def _on_ranges(self, sensor: Sensor, to_reading: Callable[[Sensor, Any], Reading], message: Any, now: int) -> None:
+        reading = to_reading(sensor, message)
+        self._inputs.readings[sensor.topic] = (reading, now)
+        if reading.fault:
             self.stats.drop("bad ranges")
-            self.trouble = f"{sensor.topic}: {error}"
-            return
-        if self.trouble.startswith(f"{sensor.topic}: "):
+            self.trouble = f"{sensor.topic}: {reading.fault}"
+        elif self.trouble.startswith(f"{sensor.topic}: "):
             self.trouble = ""
 
     def _on_joint_states(self, message: JointState, now: int) -> None:
-        self._inputs.seen["/joint_states"] = now
-        for joint, position in zip(message.name, message.position):
-            channel = self._joints.get(joint)
-            if channel and math.isfinite(position):
-                self._inputs.measured[channel.name] = (position / channel.scale, now)
+        """One of several publishers': what it does not name is as it was, and what names none of ours is no sign of
+        life."""
+        try:
+            brought = self._joints.update(message.name, message.position, convert.stamp_ns(message.header.stamp), now)
+        except ValueError as error:
+            self.stats.drop("bad joint states")
+            self.trouble = f"/joint_states: {error}"
+            return
+        if self.trouble.startswith("/joint_states: "):
+            self.trouble = ""
+        if brought or not any(channel.joint for channel in self._robot.channels):
+            self._inputs.seen["/joint_states"] = now
+        for channel in self._robot.channels if brought else ():
+            reading = self._joints.reading(channel.joint)
+            if reading:
+                self._inputs.measured[channel.name] = (reading.position / channel.scale, reading.came)
 
     # -- services --------------------------------------------------------------------------------------
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self.active:
+            self._look_for_rivals()  # as it is now, not half a second ago
         return self._answer("arm", response, lambda gate: gate.arm(time.monotonic_ns(), self.now(), self._inputs))
 
     def _on_disarm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -372,7 +422,8 @@ class SafetyValidator(ManagedNode):
             return {}
         with self._lock:
             counts = {f"rule {rule}": str(count) for rule, count in self._gate.counters.items()}
-            return {"state": self._gate.state.name, "cause": self._gate.cause, **counts}
+            return {"state": self._gate.state.name, "cause": self._gate.cause,
+                    "not heard": "; ".join(self._inputs.unheard), **counts}
 
 
 def main() -> None:

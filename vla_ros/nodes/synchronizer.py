@@ -1,21 +1,21 @@
 """synchronizer: pairs frames, the instruction and the robot's state by stamp, newest pair first."""
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
 
+from vla_ros.core.joint_states import JointTable
+from vla_ros.core.pairing import NO_STATE, Watch
 from vla_ros.core.pairing import Synchronizer as Pairing
-from vla_ros.core.pairing import Watch
-from vla_ros.core.types import Frame, to_nanoseconds
+from vla_ros.core.types import Frame, to_nanoseconds, to_seconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
-from vla_ros.nodes.qos import LATCHED, PICTURES, REPORTS, STATE
+from vla_ros.nodes.qos import JOINTS, LATCHED, PICTURES, REPORTS, STATE
 from vla_ros.nodes.reader import Reader
 from vla_ros.nodes.run import run
 from vla_ros_msgs.msg import Command as CommandMessage
@@ -36,16 +36,19 @@ class Synchronizer(ManagedNode):
         if not cameras or len(cameras) != len(topics) or len(set(cameras)) != len(cameras):
             raise ValueError(f"parameter 'frame_topics' is {topics}; give one topic for each of cameras {cameras}")
         self._pairing = Pairing(cameras, self.p["mode"], to_nanoseconds(self.p["max_skew"]),
-                                to_nanoseconds(self.p["command_ttl"]), self.p["buffer"])
+                                to_nanoseconds(self.p["command_ttl"]), self.p["buffer"],
+                                to_nanoseconds(self.p["max_future"]), to_nanoseconds(self.p["buffer_time"]))
         self._observation = self.speak(ObservationMessage, "observation", PICTURES)
         for camera, topic in zip(cameras, topics):
             self.listen(Image, topic, self._frame_of(camera), PICTURES)
         # The instruction that holds is kept also while inactive: it is published once, not again.
         self.listen(CommandMessage, "command", self._on_command, LATCHED, always=True)
         self._state: dict[Reader, Callable[[Any], None]] = {}
+        self._joints = JointTable()
+        self._odometry: tuple[Mapping[str, float], int] | None = None  # and when it came, steady ns
         self.every(STATE_PERIOD, self._read_state)
         if self.p["use_joint_states"]:
-            self._state[self.read(JointState, "/joint_states", STATE)] = self._on_joint_states
+            self._state[self.read(JointState, "/joint_states", JOINTS)] = self._on_joint_states
         if self.p["use_odometry"]:
             self._state[self.read(Odometry, "/odom", STATE)] = self._on_odometry
         self._watch = Watch(cameras)
@@ -60,6 +63,7 @@ class Synchronizer(ManagedNode):
         assert self._pairing is not None
         self._pairing.max_skew = to_nanoseconds(parameters["max_skew"])
         self._pairing.command_ttl = to_nanoseconds(parameters["command_ttl"])
+        self._pairing.max_future = to_nanoseconds(parameters["max_future"])
 
     def _frame_of(self, camera: str) -> Callable[[Image], None]:
         def on_frame(message: Image) -> None:
@@ -72,7 +76,7 @@ class Synchronizer(ManagedNode):
                 self.refuse("bad frame", error)
                 return
             self._watch.frame(camera, start)
-            self._pairing.add_frame(Frame(convert.stamp_ns(message.header.stamp), camera, image))
+            self._pairing.add_frame(Frame(convert.stamp_ns(message.header.stamp), camera, image), self.now())
             self._pair(start)
         return on_frame
 
@@ -83,17 +87,36 @@ class Synchronizer(ManagedNode):
             self._pair(time.monotonic_ns())
 
     def _on_joint_states(self, message: JointState) -> None:
-        assert self._pairing is not None
-        values = {name: value for name, value in zip(message.name, message.position) if math.isfinite(value)}
-        self._pairing.add_state("joint_states", convert.stamp_ns(message.header.stamp), values)
+        try:
+            self._joints.update(message.name, message.position, convert.stamp_ns(message.header.stamp),
+                                time.monotonic_ns())
+        except ValueError as error:
+            self.refuse("bad joint state", error)
 
     def _on_odometry(self, message: Odometry) -> None:
-        assert self._pairing is not None
-        values = convert.odometry_state(message)
-        if all(map(math.isfinite, values.values())):
-            self._pairing.add_state("odom", convert.stamp_ns(message.header.stamp), values)
-        else:
-            self.refuse("bad odometry", f"not finite: {values}")
+        try:
+            self._odometry = convert.odometry_state(message), time.monotonic_ns()
+        except ValueError as error:
+            self.refuse("bad odometry", error)
+
+    def _state_now(self, now: int) -> dict[str, float]:
+        """What was heard of the robot within state_timeout of `now` (steady ns): odometry, then joints by name."""
+        timeout = to_nanoseconds(self.p["state_timeout"])
+        values, came = self._odometry or (NO_STATE, now)
+        return {**(values if now - came <= timeout else NO_STATE), **self._joints.positions(now, timeout)}
+
+    def _left_out(self, now: int) -> str:
+        """What is not in the state because it is too old: a sentence, or empty."""
+        timeout = to_nanoseconds(self.p["state_timeout"])
+        ages = {f"'{joint}'": self._joints.age(joint, now) or 0 for joint in self._joints.stale(now, timeout)}
+        if self._odometry and now - self._odometry[1] > timeout:
+            ages["odometry"] = now - self._odometry[1]
+        if not ages:
+            return ""
+        names = [f"{name} ({to_seconds(age):.1f} s)" for name, age in ages.items()]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        return (f"the state goes without {', '.join(names[:5])}{more}: nothing good was heard of it for longer than "
+                f"{self.p['state_timeout']:g} s (state_timeout)")
 
     def _read_state(self) -> None:
         for reader, callback in self._state.items():
@@ -102,7 +125,7 @@ class Synchronizer(ManagedNode):
 
     def _pair(self, start: int) -> None:
         assert self._pairing is not None
-        observation = self._pairing.read(self.now())
+        observation = self._pairing.read(self.now(), self._state_now(start))
         if observation is None:
             self._tell_expiry()
             return
@@ -120,6 +143,8 @@ class Synchronizer(ManagedNode):
             self.trouble = self._watch.look(time.monotonic_ns(), to_nanoseconds(self.p["fault_after"]), waiting_for)
             if self.trouble:
                 self.report_fault("communication", self.trouble)
+            else:  # whether the robot may move without it is the gate's business, and the policy's
+                self.trouble = self._left_out(time.monotonic_ns())
 
     def _count_handed_on(self) -> None:
         """How many frames each camera_ingest says that it published, in its /diagnostics."""

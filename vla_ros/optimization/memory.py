@@ -213,7 +213,7 @@ def activations(model: VLA, batch: int, length: int, training: bool = False, mix
 
 def inputs(model: VLA, batch: int, length: int) -> tuple[Tensor, ...]:
     """pixels, ids, mask and, where the model wants one, the state."""
-    dtype, names = model.completion.weight.dtype, model.config.state
+    dtype, names = model.completion.bias.dtype, model.config.state  # a bias is never packed
     pixels = torch.zeros(batch, 3, *model.config.image_size, dtype=dtype)
     ids, mask = torch.zeros(batch, length, dtype=torch.long), torch.ones(batch, length, dtype=torch.bool)
     return (pixels, ids, mask, *([torch.zeros(batch, len(names), dtype=dtype)] if names else []))

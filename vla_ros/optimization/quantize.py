@@ -19,7 +19,7 @@ from vla_ros.models.checkpoint import WEIGHTS, from_pretrained, save_pretrained
 from vla_ros.models.quantized import quantize_weights
 from vla_ros.models.vla import VLA
 from vla_ros.policies.progress import Progress
-from vla_ros.policies.vla import actions, follows, looks, precision_of, state_of
+from vla_ros.policies.vla import actions, follows, looks, precision_of, seen_in_training, state_of
 
 if TYPE_CHECKING:
     from vla_ros.training.lerobot_read import Dataset
@@ -53,12 +53,11 @@ def quantize(folder: Path, out: Path, kind: str, recorded: Dataset | None = None
 def calibration(vla: VLA, folder: Path, recorded: Dataset, rows: int = ROWS) -> dict[str, Tensor]:
     """picture, ids and state of `rows` frames, evenly out of at most as many episodes, as the policy would give them to
     the model. Raises ValueError for a recording without a camera, or with words that the model does not know."""
-    if not recorded.cameras:
-        raise ValueError(f"{recorded.folder} has no camera; record with one")
-    camera, total = next(iter(recorded.cameras)), len(recorded.episodes)
+    camera, total = _camera(vla.config.camera, recorded), len(recorded.episodes)
     chosen = [recorded.episodes[index] for index in np.linspace(0, total - 1, min(rows, total)).round().astype(int)]
     model = Compiled(vla, folder, Wish("eager", device="cpu", cache="none"), lambda text: None)
     pictures, texts, states = [], [], []
+    known = seen_in_training(vla.config, vla.statistics)
     for place, episode in enumerate(chosen):
         progress, words = Progress(), model.read(episode.task)
         wanted = rows * (place + 1) // len(chosen) - rows * place // len(chosen)
@@ -68,7 +67,7 @@ def calibration(vla: VLA, folder: Path, recorded: Dataset, rows: int = ROWS) -> 
             if follows(vla.config):
                 progress.move(frame.state)
             picture = resize(frame.images[camera], vla.config.image_size)
-            state = state_of(vla.config, vla.statistics, progress, frame.state)
+            state = state_of(vla.config, known, progress, frame.state)
             if index in keep:
                 pictures.append(torch.from_numpy(picture))
                 texts.append(words["ids"][0])
@@ -77,6 +76,18 @@ def calibration(vla: VLA, folder: Path, recorded: Dataset, rows: int = ROWS) -> 
             if looks(vla.config):
                 actions(told, [progress])
     return {"picture": torch.stack(pictures), "ids": torch.stack(texts), "state": torch.tensor(states)}
+
+
+def _camera(wanted: str, recorded: Dataset) -> str:
+    """The recording's camera that the model looks through. Raises ValueError where it is not there, or is open."""
+    cameras = list(recorded.cameras)
+    if wanted and wanted not in cameras:
+        raise ValueError(f"{recorded.folder} has {', '.join(cameras) or 'no camera'}, and the model learned from the "
+                         f"camera {wanted}; record with it")
+    if not wanted and len(cameras) != 1:
+        raise ValueError(f"{recorded.folder} has {len(cameras)} cameras ({', '.join(cameras)}), and the model looks "
+                         "through one and does not say which; record with one")
+    return wanted or cameras[0]
 
 
 @dataclass(frozen=True)

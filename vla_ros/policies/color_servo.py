@@ -116,7 +116,7 @@ class ColorServo:
             self._enter(_FIRST_PHASE[self._intent.kind], observation.stamp, pose)
         self._measure(pose)
         if self._phase != "done" and self._intent.colour is not None:
-            image = next(iter(observation.images.values()))
+            image = self._spec.only(observation.images)
             self._tracks.update(pose, find_blobs(image, self._camera), self._camera, self._intent.colour)
         self._advance(observation.stamp, pose)
         self._obstacles = [track for track in self._tracks.tracks
@@ -135,7 +135,8 @@ class ColorServo:
             elapsed = min(max((observation.stamp - self._last_stamp) / NANOSECONDS, 0.0), 0.5)
         self._last_stamp = observation.stamp
         if all(name in state for name in ("odom.x", "odom.y", "odom.yaw")):
-            return state["odom.x"], state["odom.y"], state["odom.yaw"]
+            self._reckoned = state["odom.x"], state["odom.y"], state["odom.yaw"]
+            return self._reckoned
         self._reckoned = _moved(self._reckoned, *self._last_row, elapsed)
         return self._reckoned
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+POSE = ("odom.x", "odom.y", "odom.yaw")  # what it must be told, m and rad
 OPENING_MAX = 0.10  # m, the gripper's joint position at 1.0
 OPEN = 0.85  # from here on the gripper counts as open; less, and it may hold something
 # Name -> what one unit of the model's input is: rad, m, or nothing.
@@ -37,7 +38,7 @@ class Progress:
         """Take in odometry (`odom.x`, `odom.y`, `odom.yaw`) and `gripper_joint`. Raises ValueError where odometry is
         missing."""
         try:
-            pose = state["odom.x"], state["odom.y"], state["odom.yaw"]
+            pose = state[POSE[0]], state[POSE[1]], state[POSE[2]]
         except KeyError as missing:
             raise ValueError(f"the observation has no {missing}; this policy needs odometry: publish /odom") from None
         if self._pose is not None:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.core.normalisation import Seen
 from vla_ros.core.types import VELOCITIES, ActionChunk, Observation, to_nanoseconds
 from vla_ros.policies.base import PolicySpec
-from vla_ros.policies.progress import SCALES, SURE, Progress
+from vla_ros.policies.progress import POSE, SCALES, SURE, Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from vla_ros.models.vla import VLA, VLAOutput
 
 BOX = Path(__file__).parents[1] / "models" / "box"  # the checkpoint that comes with the package
-OPTIONS: dict[str, Any] = {"checkpoint": "", "threads": 1, "engine": "auto", "precision": "auto",
+OPTIONS: dict[str, Any] = {"checkpoint": "", "threads": 1, "camera": "", "engine": "auto", "precision": "auto",
                            "engine_fallbacks": ("eager",), "engine_cache": ""}
 STILL = (0.02, 0.03)  # m/s, rad/s: the model never means less than this, and a robot that is done must stand
 SEARCH_MOST = 2 * math.pi + 0.6  # rad turned without seeing the target until the policy gives up
@@ -57,18 +58,22 @@ def follows(config: VLAConfig) -> bool:
     return looks(config) or not set(config.state).isdisjoint(SCALES)
 
 
-def state_of(config: VLAConfig, statistics: Mapping[str, Any], progress: Progress, measured: Mapping[str, float]
+def seen_in_training(config: VLAConfig, statistics: Mapping[str, Any]) -> dict[str, Seen]:
+    """The numbers of the model's state that are the robot's own. Raises ValueError for statistics that are none."""
+    known = statistics.get("state", {})
+    return {name: Seen.of(name, known[name]) for name in config.state if name in known}
+
+
+def state_of(config: VLAConfig, known: Mapping[str, Seen], progress: Progress, measured: Mapping[str, float]
              ) -> list[float]:
     """The numbers that the model is told beside the picture: those of the robot that its training knew, normalised as
     there; the others from `progress`. Raises ValueError for one that the robot does not measure."""
-    known, found = statistics.get("state", {}), progress.features()
-    for name in config.state:
-        if name in known:
-            if name not in measured:
-                raise ValueError(f"the policy wants the robot's {name}, which is not measured; there are "
-                                 f"{', '.join(measured) or 'none'}")
-            spread = known[name]["std"]
-            found[name] = (measured[name] - known[name]["mean"]) / (spread if spread > 1e-6 else 1.0)
+    found = progress.features()
+    for name, one in known.items():
+        if name not in measured:
+            raise ValueError(f"the policy wants the robot's {name}, which is not measured; there are "
+                             f"{', '.join(measured) or 'none'}")
+        found[name] = one.told(measured[name])
     return [found[name] for name in config.state]
 
 
@@ -89,8 +94,9 @@ def actions(told: Mapping[str, Tensor], progress: Sequence[Progress]) -> NDArray
 
 
 class Vla:
-    """The policy. Options: `checkpoint` (a folder; default: the one that comes with the package), `threads` (1), and
-    how it runs: `engine`, `precision`, `engine_fallbacks`, `engine_cache` (doc/engines.md)."""
+    """The policy. Options: `checkpoint` (a folder; default: the one that comes with the package), `threads` (1),
+    `camera` (that it looks through, instead of the one that it learned from), and how it runs: `engine`, `precision`,
+    `engine_fallbacks`, `engine_cache` (doc/engines.md)."""
 
     ON_ENGINES = True
 
@@ -107,7 +113,12 @@ class Vla:
             if name not in SCALES and name not in statistics.get("state", {}):
                 raise ValueError(f"the model in {str(folder)!r} wants {name!r} beside the picture, of which its "
                                  f"statistics say nothing; known without them are {', '.join(SCALES)}")
-        return PolicySpec(config.channels, config.steps, to_nanoseconds(config.step), config.image_size, "pad")
+        camera = options.get("camera") or config.camera
+        if not isinstance(camera, str):
+            raise ValueError(f"policy 'vla': camera is {camera!r}; give a camera's name")
+        state = [*(POSE if follows(config) else ()), *seen_in_training(config, statistics)]
+        return PolicySpec(config.channels, config.steps, to_nanoseconds(config.step), config.image_size, "pad",
+                          {camera: config.image_size} if camera else {}, tuple(dict.fromkeys(state)))
 
     def __init__(self, options: Mapping[str, Any], say: Callable[[str], None] = lambda text: None) -> None:
         """`say` hears what takes long, as the building of an engine does, and which engine runs."""
@@ -117,13 +128,17 @@ class Vla:
         from vla_ros.models.checkpoint import from_pretrained, read_config
 
         self._spec, folder = self.spec(options), _folder(options)
+        threads = options.get("threads", OPTIONS["threads"])
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise ValueError(f"policy 'vla': threads is {threads!r}; give a whole number from 1 up")
         wish = _wish(options, read_config(folder))  # refused before the weights are read
-        torch.set_num_threads(int(options.get("threads", OPTIONS["threads"])))
+        torch.set_num_threads(threads)
         self._model: VLA = from_pretrained(folder).eval()
+        self._seen = seen_in_training(self._model.config, self._model.statistics)
         self._looks = looks(self._model.config)
         self.explain = self._explain if self._looks else None
         self._compiled = Compiled(self._model, folder, wish, say)
-        self.describe, self.notes = self._compiled.describe, self._compiled.notes
+        self.notes = self._compiled.notes
         self.name = f"vla@{self._compiled.content}"
         self._progress = Progress()
         self.reset()
@@ -137,7 +152,17 @@ class Vla:
         self._read: dict[str, Tensor] | None = None
         self._wants_object = False
         self._lost = 0.0  # rad turned since the target was last seen
+        self._far: dict[str, str] = {}  # numbers that were far outside what training saw, and how that is said
         self._progress.start()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was far outside training since the instruction came."""
+        return list(self._far.values())
+
+    def describe(self) -> dict[str, str]:
+        """For diagnostics."""
+        return {**self._compiled.describe(), **({"far outside training": ", ".join(self._far)} if self._far else {})}
 
     def predict(self, observation: Observation) -> ActionChunk:
         if observation.command.generation != self._generation:
@@ -152,8 +177,11 @@ class Vla:
         if self._read is None:
             rows = np.tile(self._held(observation.state), (self._spec.steps, 1))
         else:
-            image = next(iter(observation.images.values()))
-            state = state_of(config, self._model.statistics, self._progress, observation.state)
+            image = self._spec.only(observation.images)
+            state = state_of(config, self._seen, self._progress, observation.state)
+            for name, one in self._seen.items():
+                if name not in self._far and (sentence := one.far(observation.state[name])):
+                    self._far[name] = sentence
             told = self._compiled.act(image, self._read, state)
             if self._looks:
                 rows = actions(told, [self._progress])[0]
@@ -180,7 +208,7 @@ class Vla:
         """
         import torch
 
-        image, (read, _) = next(iter(observation.images.values())), self._understood(observation.command.text)
+        image, (read, _) = self._spec.only(observation.images), self._understood(observation.command.text)
         output = look(self._model, [image], (read["words"], read["pooled"], read["mask"]), [self._progress])
         assert output.attention is not None and output.auxiliary is not None
         rows, columns = self._model.vision.grid

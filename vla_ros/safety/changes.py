@@ -28,7 +28,8 @@ def loosened(robot: Robot, settings: Settings, new_robot: Robot, new_settings: S
 def _fixed(robot: Robot) -> tuple:
     """What is no limit: the robot itself."""
     return (robot.name, robot.base_frame, robot.outputs, robot.simulated, robot.obstacles and robot.obstacles.sensors,
-            [(channel.name, channel.unit, channel.stop, channel.joint, channel.scale) for channel in robot.channels])
+            [(channel.name, channel.unit, channel.stop, channel.joint, channel.scale, channel.continuous, channel.start)
+             for channel in robot.channels])
 
 
 def _allowed(robot: Robot, settings: Settings) -> Iterator[tuple[str, float]]:
@@ -38,11 +39,13 @@ def _allowed(robot: Robot, settings: Settings) -> Iterator[tuple[str, float]]:
             low, high = getattr(channel, name)
             yield from ((f"{channel.name} {name}, low,", -low), (f"{channel.name} {name}, high,", high))
         yield from ((f"{channel.name} rate", channel.rate), (f"{channel.name} jump", channel.jump),
-                    (f"{channel.name} brake", -channel.brake))
+                    (f"{channel.name} brake", -channel.brake),
+                    (f"{channel.name} max_tracking_error", channel.max_tracking_error),
+                    (f"{channel.name} tracking_time", channel.tracking_time))
     for side in ("front", "back", "left", "right"):
         yield f"footprint {side}", -getattr(robot.footprint, side)
     if robot.obstacles is not None:
-        for name in ("stop", "slow", "beside", "hysteresis", "time_to_collision"):
+        for name in ("stop", "slow", "beside", "hysteresis", "time_to_collision", "hold_off"):
             yield f"obstacles {name}", -getattr(robot.obstacles, name)
         for name in ("blind_speed", "max_age"):
             yield f"obstacles {name}", getattr(robot.obstacles, name)
@@ -53,3 +56,5 @@ def _allowed(robot: Robot, settings: Settings) -> Iterator[tuple[str, float]]:
     yield "seam_pause (ns)", -settings.seam_pause
     for name, limit in settings.sources.items():
         yield f"the silence of {name} (ns)", limit
+    for name, limit in settings.lost.items():
+        yield f"the silence after which {name} is lost (ns)", limit

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from vla_ros.core.chunks import row_at
-from vla_ros.core.robot import Channel, Robot
+from vla_ros.core.robot import FLOOR_CHANNELS, Channel, Robot
 from vla_ros.core.types import ActionChunk, Command
 from vla_ros.safety.changes import loosened
 from vla_ros.safety.memory import Clocks, Intake
+from vla_ros.safety.obstacle_memory import ObstacleMemory
 from vla_ros.safety.obstacles import Reading
+from vla_ros.safety.positions import Positions
 from vla_ros.safety.rules import NEEDS, RULES, TO_ARM, limits, obstacle, order, shape, towards
 from vla_ros.safety.situation import Finding, Row, Settings, Situation, Verdict
 
@@ -35,7 +37,8 @@ class Inputs:
     """What arrived, newest only. Times are steady (ns).
 
     `seen`: source -> time. `measured`: channel -> (value, time). `readings`: a range sensor's topic ->
-    (reading, time). `rivals`: who else publishes robot commands. `halt`: why the supervisor stops the robot.
+    (reading, time). `rivals`: who else publishes robot commands. `unheard`: outputs that nobody listens to, each as a
+    sentence. `chunk_sources`: the processes that have lately sent actions. `halt`: why the supervisor stops the robot.
     """
 
     chunk: ActionChunk | None = None
@@ -44,6 +47,8 @@ class Inputs:
     seen: dict[str, int] = field(default_factory=dict)
     readings: dict[str, tuple[Reading, int]] = field(default_factory=dict)
     rivals: tuple[str, ...] = ()
+    unheard: tuple[str, ...] = ()
+    chunk_sources: tuple[str, ...] = ()
     stop_pressed: bool = False
     halt: str = ""
 
@@ -72,7 +77,6 @@ class Report:
     age: int
 
 
-MEASURING_ERROR = 0.01  # of a channel's range
 CLOCK_JUMPED = "the ROS clock jumped just now; try again in a second"
 Action = Mapping[str, float]  # channel -> value; a channel that is not in it is not commanded
 
@@ -89,8 +93,12 @@ class Gate:
         self._clocks = Clocks()
         self._intake = Intake()
         self._armed = (0, 0)  # the generation and the ROS time then
+        self._spent = (0, "")  # the last instruction that a person has to give again, and why
         self._last: dict[str, float] = {}  # what was emitted
-        self._held: dict[str, float] = {}  # where positions stand while nothing moves them
+        self._stay: dict[str, float] = {}  # where positions are to stay while no action moves them
+        self._positions = Positions()
+        self._behind: dict[str, int] = {}  # channel -> since when it has been too far from what was sent
+        self._obstacles = ObstacleMemory()
         self._over_since: int | None = None  # steady time from which `limits` has clamped
         self._blocked = False
 
@@ -144,6 +152,7 @@ class Gate:
         """STOPPED until a reset, with the first cause kept."""
         if self.state is not State.STOPPED:
             self.state, self.cause = State.STOPPED, cause
+            self._stay = {}
 
     def step(self, now_steady: int, now_stamp: int, inputs: Inputs) -> tuple[Action, Report]:
         """What the robot may do at this moment. An exception in a rule is a stop, latched."""
@@ -152,6 +161,7 @@ class Gate:
         try:
             pause, trouble = self._clocks.look(now_steady, now_stamp, self.settings)
             elapsed = min(pause, 2 * self.settings.period)
+            trouble = self._look_around(now_steady, pause, inputs) or trouble
             late = self._intake.take(inputs.chunk, inputs.command, now_steady, now_stamp, self.robot, self.settings)
             if late:
                 self.counters[late.rule] += 1
@@ -171,17 +181,47 @@ class Gate:
             finding = Finding("disarmed", Verdict.HELD, "the gate is disarmed; arm it")
         if finding is None or finding.verdict is Verdict.LIMITED:
             self.state = State.ACTIVE
-            self._held = {}
-            action = self._keep({channel.name: value for channel, value in zip(channels, row)})
+            wanted = {channel.name: value for channel, value in zip(channels, row)}
+            action = self._act(wanted, now_steady, elapsed, pause)
         else:
             if self.state is State.ACTIVE:
                 self.state = State.HOLDING
-            action = self._hold(finding.verdict, now_steady, inputs, elapsed, pause)
+            if finding.rule == "tracking" and inputs.command:
+                self._spend(inputs.command.generation, finding.reason)
+            action = self._hold(finding.verdict, now_steady, elapsed, pause)
         safe = self._last_look(action)
         if safe is not action:
             action, finding = safe, Finding("stop", Verdict.STOPPED, self.cause)
         self._last = dict(action)
         return action, self._report(finding, requested, action, now_steady, now_stamp)
+
+    def _look_around(self, now_steady: int, pause: int, inputs: Inputs) -> str:
+        """Takes what was seen and measured since the step before; a sentence where it stops an armed robot."""
+        if self.robot.obstacles is not None:
+            vx, vy, wz = (self._last.get(name, 0.0) for name in FLOOR_CHANNELS)
+            self._obstacles.move((vx, vy, wz), pause)
+            self._obstacles.see(inputs.readings, self.robot, now_steady)
+        jumped = self._positions.look(self.robot, inputs.measured, self.settings.measured_age)
+        moving = [name for name in jumped if self.robot.channel(name).stop == "hold" and name in self._last]
+        for name in moving:  # where it would go from here nobody knows: it is sent nothing more
+            del self._last[name]
+        for channel in self.robot.channels:
+            stands, sent = self._stands(channel, now_steady), self._last.get(channel.name)
+            if stands is not None and sent is not None and abs(stands - sent) > channel.max_tracking_error:
+                self._behind.setdefault(channel.name, now_steady)
+            else:
+                self._behind.pop(channel.name, None)
+        lost = [f"{name} was lost" for name, limit in self.settings.lost.items()
+                if name in inputs.seen and now_steady - inputs.seen[name] > limit]
+        gone = [*lost, *inputs.unheard]
+        if gone and inputs.command:
+            self._spend(inputs.command.generation, gone[0])
+        return jumped[moving[0]] if moving else ""
+
+    def _spend(self, generation: int, why: str) -> None:
+        """What was said until now no longer moves the robot: a person looks, and speaks again."""
+        if generation > self._spent[0]:
+            self._spent = generation, why
 
     def _situation(self, now_steady: int, now_stamp: int, inputs: Inputs) -> Situation:
         intake = self._intake
@@ -190,11 +230,14 @@ class Gate:
             armed=self._armed, newest_generation=intake.newest_generation, age=intake.age(now_steady, now_stamp),
             silence={name: now_steady - inputs.seen[name] if name in inputs.seen else None
                      for name in self.settings.sources},
-            rivals=inputs.rivals, clock_still=self._clocks.still(now_steady),
+            rivals=inputs.rivals, unheard=inputs.unheard, chunk_sources=inputs.chunk_sources,
+            clock_still=self._clocks.still(now_steady),
             instruction_age=intake.instruction_age(inputs.command, now_steady, now_stamp),
             readings={topic: (reading, now_steady - arrived, now_stamp - reading.stamp)
                       for topic, (reading, arrived) in inputs.readings.items()},
-            was_blocked=self._blocked, repeated=intake.repeated(now_steady), seam=intake.seam(now_steady),
+            points=self._obstacles.points, was_blocked=self._blocked, spent=self._spent,
+            behind={name: now_steady - since for name, since in self._behind.items()},
+            ended=intake.ended(now_stamp), repeated=intake.repeated(now_steady), seam=intake.seam(now_steady),
             over_limit=now_steady - self._over_since if self._over_since is not None else 0)
 
     def _ask(self, rule: object, situation: Situation) -> Finding | None:
@@ -233,50 +276,64 @@ class Gate:
         situation.channels = tuple(channel for channel in self.robot.channels
                                    if channel.name in requested or channel.stop == "zero")
         situation.row = tuple(requested.get(channel.name, 0.0) for channel in situation.channels)
-        situation.measured = tuple(self._rest(channel, now_steady, inputs) for channel in situation.channels)
-        situation.last = tuple(self._last.get(channel.name, measured)
+        situation.measured = tuple(0.0 if channel.is_velocity else self._stands(channel, now_steady)
+                                   for channel in situation.channels)
+        situation.last = tuple(self._last.get(channel.name, channel.start if measured is None else measured)
                                for channel, measured in zip(situation.channels, situation.measured))
         return requested
 
-    def _rest(self, channel: Channel, now_steady: int, inputs: Inputs) -> float | None:
-        """Where a channel stands: measured lately, or unknown; a velocity that was not commanded is zero."""
-        if channel.stop == "zero":
-            return 0.0
-        value, when = inputs.measured.get(channel.name, (math.nan, 0))
-        if not math.isfinite(value) or now_steady - when > self.settings.measured_age:
-            return None
-        low, high = channel.bounds
-        nearest = min(max(value, low), high)  # an encoder's error is no reason to call a closed gripper outside
-        return nearest if abs(value - nearest) <= MEASURING_ERROR * (high - low) else value
+    def _stands(self, channel: Channel, now_steady: int) -> float | None:
+        """Where a position verifiably stands; None: that is unknown, or it is a velocity."""
+        return None if channel.is_velocity else self._positions.stands(channel, now_steady, self.settings.measured_age)
 
-    def _keep(self, action: dict[str, float]) -> Action:
-        """Positions that this action does not name stay where they were put."""
-        return {channel.name: action.get(channel.name, self._last.get(channel.name, 0.0))
-                for channel in self.robot.channels if channel.name in action or channel.name in self._last}
+    def _act(self, action: dict[str, float], now_steady: int, elapsed: int, pause: int) -> Action:
+        """What passed; positions that this action does not name stay."""
+        for channel in self.robot.channels:
+            if channel.name in action:
+                self._stay.pop(channel.name, None)
+            else:
+                action.update(self._remain(channel, Verdict.HELD, now_steady, elapsed, pause))
+        return action
 
-    def _hold(self, verdict: Verdict, now_steady: int, inputs: Inputs, elapsed: int,
-              pause: int) -> Action:
+    def _hold(self, verdict: Verdict, now_steady: int, elapsed: int, pause: int) -> Action:
         """Velocities go to zero, through the brake when HELD and at once when STOPPED; positions stay.
 
         Disarmed, positions are nobody's business: they are not commanded, and what they were is forgotten.
         """
         action: dict[str, float] = {}
         disarmed = self.state is State.DISARMED
+        if disarmed:
+            self._stay = {}
         for channel in self.robot.channels:
-            last = self._last.get(channel.name)
-            if channel.stop == "zero":
+            if channel.is_velocity:
                 at_once = disarmed or verdict is Verdict.STOPPED
-                action[channel.name] = 0.0 if at_once else towards(last or 0.0, 0.0, channel, elapsed, pause)
-            elif last is not None and not disarmed:
-                target = self._held.setdefault(channel.name, self._stand(channel, last, now_steady, inputs))
-                action[channel.name] = towards(last, target, channel, elapsed, pause)
+                last = self._last.get(channel.name, 0.0)
+                action[channel.name] = 0.0 if at_once else towards(last, 0.0, channel, elapsed, pause)
+            elif not disarmed:
+                action.update(self._remain(channel, verdict, now_steady, elapsed, pause))
         return action
 
-    def _stand(self, channel: Channel, last: float, now_steady: int, inputs: Inputs) -> float:
-        """Where a position is to stay: as measured lately and within its limits, or as commanded."""
-        measured = self._rest(channel, now_steady, inputs) if channel.stop == "hold" else None
-        inside = measured is not None and channel.limits[0] <= measured <= channel.limits[1]
-        return measured if measured is not None and inside else last
+    def _remain(self, channel: Channel, verdict: Verdict, now_steady: int, elapsed: int, pause: int) -> Action:
+        """A position that is to stay: nothing, where it was never sent or stands where it may not be sent to.
+
+        Held, it stays where it was sent while it stands there: taking what is measured instead would move it by the
+        drive's offset at each hold. Stopped, it stays where it is measured. Away from there by more than a drive lags
+        behind (it was blocked, or moved by hand), what is sent follows at once: that asks for no motion.
+        """
+        last = self._last.get(channel.name)
+        if last is None:
+            return {}
+        stands = self._stands(channel, now_steady) if channel.stop == "hold" else None
+        at_first = stands if verdict is Verdict.STOPPED and stands is not None else last
+        target = self._stay.setdefault(channel.name, at_first)
+        if stands is not None and abs(stands - target) > channel.max_tracking_error:
+            low, high = min(channel.limits[0], last), max(channel.limits[1], last)
+            target = self._stay[channel.name] = min(max(stands, low), high)
+            if abs(stands - target) > channel.max_tracking_error:
+                return {}
+        if stands is not None and abs(stands - last) > channel.max_tracking_error:
+            return {channel.name: target}
+        return {channel.name: towards(last, target, channel, elapsed, pause)}
 
     def _last_look(self, action: Action) -> Action:
         """Whatever went wrong above: nothing that is not finite or outside its bounds leaves, and the gate stops.

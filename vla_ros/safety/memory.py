@@ -9,6 +9,7 @@ from vla_ros.core.types import ActionChunk, Command, to_seconds
 from vla_ros.safety.rules import order
 from vla_ros.safety.situation import Finding, Settings
 
+LAST_ROW = 400_000_000  # ns for which a chunk's last row may hold, where its step is shorter: the next one comes late
 SETTLED = 1_000_000_000  # ns after a jump of the clock before a reset is allowed
 
 
@@ -88,6 +89,13 @@ class Intake:
         if self.chunk is None:
             return 0
         return max(stamp - self.chunk.stamp, self._admitted[1] + steady - self._admitted[0])
+
+    def ended(self, stamp: int) -> int:
+        """ns since the chunk's last row was over; negative while it holds."""
+        if self.chunk is None or self.chunk.values.ndim != 2:  # `shape` says so
+            return 0
+        step = max(self.chunk.step, 0)
+        return stamp - self.chunk.stamp - (len(self.chunk.values) - 1) * step - max(step, LAST_ROW)
 
     def repeated(self, steady: int) -> int:
         """ns for which every chunk has been the same."""

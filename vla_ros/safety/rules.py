@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from vla_ros.core.robot import FLOOR_CHANNELS, Channel, Robot
+from vla_ros.core.robot import FLOOR_CHANNELS, Channel, Obstacles, Robot
 from vla_ros.core.types import ActionChunk, Command, to_seconds
-from vla_ros.safety.obstacles import Reading, approach, sees
+from vla_ros.safety.obstacles import Array, Reading, approach, seen_ahead
 from vla_ros.safety.situation import Finding, Row, Settings, Verdict
+
+SHORTEST_STEP, LONGEST_STEP = 1_000_000, 10_000_000_000  # ns between rows: 1 kHz, and longer than any age is allowed
 
 
 def _held(rule: str, reason: str) -> Finding:
@@ -41,6 +43,11 @@ def rivals(*, rivals: Sequence[str]) -> Finding | None:
     return None
 
 
+def listeners(*, unheard: Sequence[str]) -> Finding | None:
+    """The robot listens where the gate speaks: one that does not would start in the middle of something."""
+    return _held("listeners", "; ".join(unheard)) if unheard else None
+
+
 def clock(*, clock_still: int, settings: Settings) -> Finding | None:
     """The ROS clock runs: with a clock that stands, no stamp says how old anything is."""
     if clock_still > settings.clock_stall:
@@ -64,14 +71,19 @@ def sight(*, readings: Mapping[str, tuple[Reading | None, int, int]], robot: Rob
                                   f"at most {robot.obstacles.max_age:g} s")
         if age < -settings.max_future:
             return _held("sight", f"what {sensor.topic} saw is {to_seconds(-age):.2f} s in the future")
+        if reading.fault:
+            return _held("sight", f"{sensor.topic} is blind: {reading.fault}")
         if not reading.valid.any():
             return _held("sight", f"{sensor.topic} is blind: none of its {len(reading.valid)} beams measured anything")
     return None
 
 
 def generation(*, chunk: ActionChunk | None, command: Command | None, armed: tuple[int, int],
-               newest_generation: int) -> Finding | None:
-    """There is an instruction, newer than the arming and than any other, and the action answers that very one."""
+               newest_generation: int, spent: tuple[int, str]) -> Finding | None:
+    """There is an instruction, newer than the arming and than any other, and the action answers that very one.
+
+    After what a person should look at (a node that was lost, a joint that was blocked) it is given again.
+    """
     if command is None or not command.text:
         return _held("generation", "no instruction")
     if command.generation < newest_generation:
@@ -79,6 +91,8 @@ def generation(*, chunk: ActionChunk | None, command: Command | None, armed: tup
                                    "give a new one, or where that was no real one, disarm and arm again")
     if command.generation <= armed[0] or command.stamp < armed[1]:
         return _held("generation", f"instruction {command.generation} was given before the arming; give a new one")
+    if command.generation <= spent[0]:
+        return _held("generation", f"{spent[1]}; give the instruction again")
     if chunk is None:
         return _held("generation", f"no action yet for instruction {command.generation}")
     if chunk.generation != command.generation:
@@ -95,13 +109,22 @@ def instruction(*, instruction_age: int, settings: Settings) -> Finding | None:
     return None
 
 
+def chunk_source(*, chunk_sources: Sequence[str]) -> Finding | None:
+    """One process says what the robot is to do: two contradict each other sooner or later."""
+    if len(chunk_sources) > 1:
+        names = ", ".join(name or "one without a name" for name in chunk_sources)
+        return _held("chunk_source", f"actions come from {len(chunk_sources)} processes: {names}; end all but one")
+    return None
+
+
 def shape(*, chunk: ActionChunk, robot: Robot) -> Finding | None:
-    """Rows x channels, a positive step, only channels that this robot has, and all of an output's positions."""
+    """Rows x channels, a step that can be one, only channels that this robot has, and all of an output's or none."""
     values = chunk.values
     if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] != len(chunk.channels):
         return _held("shape", f"the action's values have shape {values.shape} for {len(chunk.channels)} channels")
-    if chunk.step <= 0 and values.shape[0] > 1:
-        return _held("shape", f"the action's step is {to_seconds(chunk.step):g} s; it must be positive")
+    if not SHORTEST_STEP <= chunk.step <= LONGEST_STEP:
+        return _held("shape", f"the action's step is {to_seconds(chunk.step):g} s; it must be from "
+                              f"{to_seconds(SHORTEST_STEP):g} to {to_seconds(LONGEST_STEP):g} s")
     known = {channel.name for channel in robot.channels}
     if len(set(chunk.channels)) != len(chunk.channels):
         return _held("shape", f"the action names a channel twice: {', '.join(chunk.channels)}")
@@ -110,8 +133,8 @@ def shape(*, chunk: ActionChunk, robot: Robot) -> Finding | None:
             return _held("shape", f"the robot has no channel '{name}'; it has {', '.join(sorted(known))}")
     for output in robot.outputs:
         lacking = [name for name in output.channels if name not in chunk.channels]
-        if 0 < len(lacking) < len(output.channels) and robot.channel(lacking[0]).stop != "zero":
-            return _held("shape", f"the action lacks '{lacking[0]}'; {output.topic} takes all of its positions or none")
+        if 0 < len(lacking) < len(output.channels):
+            return _held("shape", f"the action lacks '{lacking[0]}'; {output.topic} takes all of its channels or none")
     return None
 
 
@@ -134,16 +157,24 @@ def age(*, age: int, settings: Settings) -> Finding | None:
     return None
 
 
+def chunk_end(*, ended: int) -> Finding | None:
+    """The action has a row for this moment: what was planned for then says nothing about now."""
+    if ended > 0:
+        return _held("chunk_end", f"the action's last row was over {to_seconds(ended):.2f} s ago")
+    return None
+
+
 def seam(*, seam: str) -> Finding | None:
     """The newest chunk goes on from the one before: what one picture calls left is not right in the next."""
     return _held("seam", seam) if seam else None
 
 
-def repeat(*, repeated: int, row: Row, last: Sequence[float | None], channels: Sequence[Channel],
-           settings: Settings) -> Finding | None:
-    """The very same action for every new picture, while the robot moves by it, is a policy that no longer looks."""
-    moves = any(value != 0.0 if channel.stop == "zero" else before is not None and abs(value - before) > 1e-3
-                for value, before, channel in zip(row, last, channels))
+def repeat(*, repeated: int, row: Row, channels: Sequence[Channel], settings: Settings) -> Finding | None:
+    """The very same velocity for every new picture is a policy that no longer looks.
+
+    A position that is asked for again and again is one that is not reached yet; `tracking` sees to it that it is.
+    """
+    moves = any(value != 0.0 for value, channel in zip(row, channels) if channel.is_velocity)
     if moves and 0 < settings.repeat_limit < repeated:
         return _held("repeat", f"the policy has given the same action for {to_seconds(repeated):.1f} s of changing "
                                f"pictures; at most {to_seconds(settings.repeat_limit):g} s")
@@ -179,9 +210,10 @@ def saturation(*, over_limit: int, settings: Settings) -> Finding | None:
     return None
 
 
-def obstacle(*, row: Row, channels: Sequence[Channel], robot: Robot, was_blocked: bool,
+def obstacle(*, row: Row, channels: Sequence[Channel], robot: Robot, was_blocked: bool, points: Callable[[], Array],
              readings: Mapping[str, tuple[Reading, int, int]]) -> Finding | None:
-    """Nothing nearer than `stop` is approached; near things and a near collision slow down. Away is always free."""
+    """Nothing nearer than `stop` is approached; near things and a near collision slow down, and so does the edge of
+    what the sensors see. Away is always free."""
     if robot.obstacles is None:
         return None
     by_name = {channel.name: value for channel, value in zip(channels, row)}
@@ -189,25 +221,33 @@ def obstacle(*, row: Row, channels: Sequence[Channel], robot: Robot, was_blocked
     if vx == vy == wz == 0.0:
         return None
     limits = robot.obstacles
-    readings_now = [reading for reading, _, _ in readings.values()]
-    found = [approach(reading.points, robot.footprint, (vx, vy, wz), limits) for reading in readings_now]
-    gap, direction, _ = min(found, default=(math.inf, 0.0, math.inf))
-    touch = min((touch for _, _, touch in found), default=math.inf)
+    gap, direction, touch, share = approach(points(), robot.footprint, (vx, vy, wz), limits)
     what = f"an obstacle at {math.degrees(direction):.0f} deg is {gap:.2f} m away"
     stop = limits.stop + (limits.hysteresis if was_blocked else 0.0)
     if gap <= stop + 1e-6:  # a rounding error is no free way
         return _held("obstacle", f"{what}; nothing nearer than {stop:.2f} m is approached")
-    share = min((gap - limits.stop) / (limits.slow - limits.stop), touch / limits.time_to_collision)
+    if share < min(1.0, _share(gap, touch, limits)):
+        what = "something is passed closely"
+    share = min(share, _share(gap, touch, limits))
     speed, heading = math.hypot(vx, vy), math.atan2(vy, vx)
-    if speed * min(share, 1.0) > limits.blind_speed and not any(sees(reading, heading) for reading in readings_now):
-        share = limits.blind_speed / speed
-        what = f"no sensor sees where the robot goes ({math.degrees(heading):.0f} deg)"
+    if speed * min(share, 1.0) > limits.blind_speed:
+        seen = seen_ahead([reading for reading, _, _ in readings.values()], heading, robot.footprint)
+        unseen = max(_share(seen, seen / speed, limits), limits.blind_speed / speed)
+        if unseen < min(share, 1.0):
+            share = unseen
+            what = (f"the sensors see {seen:.2f} m ahead" if seen > 0.0 else
+                    f"no sensor sees where the robot goes ({math.degrees(heading):.0f} deg)")
     if share >= 1.0:
         return None
     if share <= 0.0:
         return _held("obstacle", what)
     slower = tuple(value * share if channel.name in FLOOR_CHANNELS else value for value, channel in zip(row, channels))
     return Finding("obstacle", Verdict.LIMITED, f"{what}; speed is {share:.0%}", slower)
+
+
+def _share(gap: float, touch: float, limits: Obstacles) -> float:
+    """Of the speed that is asked for, what a distance (m) and the time (s) until it is covered leave."""
+    return min((gap - limits.stop) / (limits.slow - limits.stop), touch / limits.time_to_collision)
 
 
 def joints(*, row: Row, measured: Sequence[float | None], last: Sequence[float | None],
@@ -227,12 +267,26 @@ def joints(*, row: Row, measured: Sequence[float | None], last: Sequence[float |
         if not low <= stands <= high:
             return _held("joints", f"{channel.name} stands at {stands:.3g} {channel.unit}, outside its bounds "
                                    f"{low:g} to {high:g} {channel.unit}; move it inside by hand")
-        low, high = min(channel.soft[0], stands), max(channel.soft[1], stands)
+        # What was sent, not what is measured: a drive's offset would carry the limit along.
+        at = stands if before is None else before
+        low, high = min(channel.soft[0], at), max(channel.soft[1], at)
         inward[i] = min(max(value, low), high)
         if inward[i] != value:
             reason = reason or (f"{channel.name} stands at {stands:.3g} {channel.unit}, its soft limits are "
                                 f"{channel.soft[0]:g} to {channel.soft[1]:g}: not to {value:.3g}")
     return Finding("joints", Verdict.LIMITED, reason, tuple(inward)) if reason else None
+
+
+def tracking(*, behind: Mapping[str, int], measured: Sequence[float | None], last: Sequence[float | None],
+             channels: Sequence[Channel]) -> Finding | None:
+    """A joint follows what it is sent: one that does not has met something, or its drive has failed."""
+    for stands, before, channel in zip(measured, last, channels):
+        late = behind.get(channel.name, 0)
+        if late > channel.tracking_time * 1e9 and stands is not None and before is not None:
+            return _held("tracking", f"{channel.name} stands at {stands:.3g} {channel.unit} and was sent {before:.3g}: "
+                                     f"more than {channel.max_tracking_error:.3g} apart for {to_seconds(late):.2f} s; "
+                                     "see what is in its way")
+    return None
 
 
 def deadband(*, row: Row, channels: Sequence[Channel]) -> Finding | None:
@@ -278,15 +332,17 @@ def towards(before: float, target: float, channel: Channel, elapsed: int, pause:
 
 
 RULES: tuple[Callable[..., Finding | None], ...] = (
-    sources, rivals, clock, sight, generation, instruction, shape, finite, age, seam, bounds, repeat, limits,
-    saturation, obstacle, joints, deadband, rate,
+    sources, rivals, listeners, clock, sight, generation, instruction, chunk_source, shape, finite, age, chunk_end,
+    seam, bounds, repeat, limits, saturation, obstacle, joints, tracking, deadband, rate,
 )
-TO_ARM = (sources, rivals, clock, sight)
+TO_ARM = (sources, rivals, listeners, clock, sight)
 NEEDS = {rule: tuple(inspect.signature(rule).parameters) for rule in RULES}
 
 
 def order(*, chunk: ActionChunk, previous: ActionChunk | None, command: Command | None) -> Finding | None:
     """Asked once, when a chunk arrives: a late one does not take the place of a newer one."""
+    if previous is not None and chunk.process == previous.process and 0 < chunk.sequence <= previous.sequence:
+        return _held("order", f"action {chunk.sequence} came after {previous.sequence} of the same process; dropped")
     if command is not None and chunk.generation < command.generation:
         return _held("order", f"a late action for instruction {chunk.generation} was dropped; "
                               f"{command.generation} holds now")

@@ -1,9 +1,12 @@
 """What a rule of the gate may look at, and what it may say."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vla_ros.core.robot import Channel, Robot
 from vla_ros.core.types import ActionChunk, Command
@@ -45,6 +48,7 @@ class Settings:
     saturation_limit: int = 10_000_000_000
     seam_pause: int = 300_000_000
     sources: Mapping[str, int] = field(default_factory=dict)  # name -> the longest silence
+    lost: Mapping[str, int] = field(default_factory=dict)  # name -> the silence after which a person speaks again
 
 
 @dataclass
@@ -53,7 +57,9 @@ class Situation:
 
     `channels` are those that this action moves (and all velocities), in the order of `row`, of `last`
     (emitted before, or else measured) and of `measured` (lately, or None). `row` is empty until `shape` has
-    passed. `readings`: topic -> the newest reading, its age by the steady and by the ROS clock.
+    passed. `readings`: topic -> the newest reading, its age by the steady and by the ROS clock. `points` gives all that
+    range sensors saw lately, N x 2. `spent`: the last instruction that a person has to give again, and why.
+    `behind`: channel -> how long it has been too far from what was sent.
     """
 
     robot: Robot
@@ -65,10 +71,16 @@ class Situation:
     age: int
     silence: Mapping[str, int | None]
     rivals: Sequence[str]
+    unheard: Sequence[str]
+    chunk_sources: Sequence[str]
     clock_still: int
     instruction_age: int
     readings: Mapping[str, tuple[Reading, int, int]]
+    points: Callable[[], NDArray[np.float64]]
     was_blocked: bool
+    spent: tuple[int, str]
+    behind: Mapping[str, int]
+    ended: int  # since the last row of the chunk was over
     repeated: int = 0
     over_limit: int = 0
     seam: str = ""  # why the newest chunk does not go on from the one before

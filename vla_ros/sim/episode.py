@@ -15,6 +15,7 @@ from vla_ros.sim.scene import OPENING_MAX
 from vla_ros.sim.tasks import STILL_ANGULAR, STILL_LINEAR, Verdict, judge
 from vla_ros.sim.world import World, WorldState
 
+CAMERA = "camera"  # the simulated robot's
 GAVE_UP = "the policy gave up"
 OBEY_PERIOD = 0.02  # s between commands to the driver, like the gate's
 SETTLE = 0.6  # s that a done verdict must last before the episode ends early
@@ -50,8 +51,8 @@ def robot_state(world: World) -> dict[str, float]:
 def observe(world: World, spec: PolicySpec, command: Command, lens: Lens | None = None) -> Observation:
     """What the nodes would hand to the policy: the camera's picture at its size, odometry and joints."""
     picture = world.render() if lens is None else lens(world.render())
-    image = resize(picture, spec.image_size, spec.resize)
-    return Observation(to_nanoseconds(world.time), command, {"camera": image}, robot_state(world))
+    image = resize(picture, spec.size_of(CAMERA), spec.resize)
+    return Observation(to_nanoseconds(world.time), command, {CAMERA: image}, robot_state(world))
 
 
 def obey(world: World, chunk: ActionChunk, age: float) -> None:

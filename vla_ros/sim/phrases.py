@@ -1,8 +1,8 @@
 """How people say what they want: instructions with their intent, and which of them training never sees.
 
 Four splits. `known`: phrasings of training. `recombined`: its words and templates in combinations that it never saw.
-`synonyms`: at least one word that no training phrase uses. `pairs`: a colour and a shape that training never names
-together.
+`synonyms`: at least one word that no training phrase uses, of those that the models' lexicon has by hand. `pairs`: a
+colour and a shape that training never names together.
 """
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
+from vla_ros.core.drawing import drawing
 from vla_ros.policies import demo_policy, policy_spec
 from vla_ros.sim.scene import ROOM
 from vla_ros.tools import stage
@@ -86,13 +87,8 @@ def _stop_all(group: ProcessGroup, view: View) -> None:
 
 
 def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None:
-    """The pictures and the summary."""
-    done = [bool(result["done"]) for result in demo.results]
-    draw_path(demo.track, demo.instructions, done, ROOM, out / "path.png")
-    draw_latency(demo.track.latencies, out / "latency.png")
+    """The summary, then the pictures: what happened is kept whether or not they can be drawn."""
     film = demo.watch.film
-    if film is not None:
-        film.save_still(out / "picture.png")
     summary = {"ok": demo.ok() and not problem, "problem": problem, "seed": demo.arguments.seed,
                "policy": demo.arguments.policy, "engine": demo.inference().get("engine"),
                "domain": int(os.environ.get("ROS_DOMAIN_ID", "0")),
@@ -102,6 +98,14 @@ def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None
                "deaths": demo.deaths,
                "film": {"frames": film.frames, "dropped": film.dropped, "problem": film.problem} if film else None}
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    done = [bool(result["done"]) for result in demo.results]
+    with drawing(out / "path.png"):
+        draw_path(demo.track, demo.instructions, done, ROOM, out / "path.png")
+    with drawing(out / "latency.png"):
+        draw_latency(demo.track.latencies, out / "latency.png")
+    if film is not None:
+        with drawing(out / "picture.png"):
+            film.save_still(out / "picture.png")
 
 
 def _report(demo: Demo, out: Path, problem: str) -> int:

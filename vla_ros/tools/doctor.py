@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from vla_ros.tools.doctor_facts import LIBRARIES, PROFILES, Facts, gather
+from vla_ros.core.fastdds import PROFILES
+from vla_ros.tools.doctor_facts import LIBRARIES, Facts, gather
 
 OK, CHANGE, MISSING = "ok", "worth changing", "missing"
 PAGE = "doc/jetson.md"
@@ -111,8 +112,13 @@ def profile(facts: Facts) -> Finding:
     if middleware and "fastrtps" not in middleware:
         return Finding(what, CHANGE, f"{middleware}: pictures go through sockets", "The figures of this suite are from "
                        "Fast DDS and its shared memory: export RMW_IMPLEMENTATION=rmw_fastrtps_cpp")
-    ours = " ".join(f"{name}={facts.our_profile}" for name in PROFILES)
-    named = next((facts.environment[name] for name in PROFILES if facts.environment.get(name)), "")
+    wanted = facts.profile_variables
+    ours = " ".join(f"{name}={facts.our_profile}" for name in wanted)
+    named = next((facts.environment[name] for name in wanted if facts.environment.get(name)), "")
+    other = next((name for name in PROFILES if name not in wanted and facts.environment.get(name)), "")
+    if not named and other:
+        return Finding(what, CHANGE, f"{other} is set; the installed Fast DDS wants {wanted[0]}",
+                       f"Give it the name that it is asked for by: export {wanted[0]}={facts.environment[other]}")
     if not named:
         return Finding(what, CHANGE, "Fast DDS' default segment of 512 kB; the launch files and vla demo set ours for "
                        "their own nodes", f"Set it where the camera's driver starts as well: export {ours}")

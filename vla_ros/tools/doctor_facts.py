@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.engines.cache import default_folder
 
-PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 ENVIRONMENT = ("ROS_DISTRO", "RMW_IMPLEMENTATION", "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE",
                "ROS_LOCALHOST_ONLY", *PROFILES)
-LIBRARIES = ("numpy", "yaml", "cv2", "cv_bridge")  # what the nodes cannot do without
+LIBRARIES = ("numpy", "yaml", "cv2")  # what the nodes cannot do without
 TOGETHER = (("rclpy", "vla_ros_msgs", *LIBRARIES, "rmw"), ("SCHED_FIFO", "power mode"),  # one process each
             ("torch", "cuda", "tensorrt", "torch_tensorrt"), ("onnxruntime",))
 PATIENCE = 120.0  # s; torch_tensorrt from a slow card takes its time
@@ -55,6 +55,7 @@ class Facts:
     cache: str = ""  # the engine cache's folder
     cache_bytes: int = 0
     cache_writable: bool | None = None
+    profile_variables: tuple[str, ...] = PROFILES  # by what name the installed Fast DDS wants it
 
 
 def gather() -> Facts:
@@ -81,7 +82,7 @@ def output(*command: str) -> str:
 
 
 def _profile() -> str | None:
-    paths = [os.environ[name] for name in PROFILES if os.environ.get(name)]
+    paths = [os.environ[name] for name in profile_variables() if os.environ.get(name)]
     return text(paths[0]) if paths else None
 
 
@@ -116,6 +117,7 @@ READERS: dict[str, Callable[[], Any]] = {
     "system": lambda: re.search(r'^PRETTY_NAME="?([^"\n]*)', text("/etc/os-release"), re.M)[1],  # type: ignore[index]
     "environment": lambda: {name: os.environ[name] for name in ENVIRONMENT if os.environ.get(name)},
     "profile": _profile,
+    "profile_variables": profile_variables,
     "our_profile": _our_profile,
     "shm": _shm,
     "cpu": _cpu,

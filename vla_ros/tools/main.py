@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from vla_ros.core.registry import lookup
 from vla_ros.tools import compile, doctor, evaluate, memory, quantize, train
@@ -65,6 +67,13 @@ def seed(text: str) -> int:
     return int(text)
 
 
+def namespace(text: str) -> str:
+    """Of ROS names, "/" or empty for the outermost one."""
+    if not re.fullmatch(r"/?|(/?[A-Za-z_][A-Za-z0-9_]*)(/[A-Za-z_][A-Za-z0-9_]*)*/?", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no namespace; give names joined by /, as in /vla or /left/vla")
+    return text
+
+
 def demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("instructions", nargs="*", metavar="INSTRUCTION",
                         help="what to tell the robot, one after another (default: three that fit the scene)")
@@ -108,6 +117,17 @@ ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
 }
 
 
+def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Those of one verb, but bench."""
+    if verb in ARGUMENTS:
+        ARGUMENTS[verb](parser)
+    if VERBS[verb].startswith("vla_ros.tools.say:") or verb == "record":
+        parser.add_argument("--namespace", default="/vla", type=namespace,
+                            help="where the suite's nodes are (default %(default)s)")
+        parser.add_argument("--wait", type=positive, default=5.0, metavar="S",
+                            help="how long to look for the suite (default %(default)g seconds)")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line but `bench`, whose arguments belong to the bench."""
     parser = argparse.ArgumentParser(
@@ -116,13 +136,7 @@ def make_parser() -> argparse.ArgumentParser:
                "and record --sim talk to the suite that runs in this ROS domain.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb, what in HELP.items():
-        sub = verbs.add_parser(verb, help=what, description=what[0].upper() + what[1:] + ".")
-        if verb in ARGUMENTS:
-            ARGUMENTS[verb](sub)
-        if VERBS[verb].startswith("vla_ros.tools.say:") or verb == "record":
-            sub.add_argument("--namespace", default="/vla", help="where the suite's nodes are (default %(default)s)")
-            sub.add_argument("--wait", type=positive, default=5.0, metavar="S",
-                             help="how long to look for the suite (default %(default)g seconds)")
+        add_arguments(verbs.add_parser(verb, help=what, description=what[0].upper() + what[1:] + "."), verb)
     return parser
 
 
@@ -131,8 +145,20 @@ def bench(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: vla bench NAME [...]\n\nWhat can be measured: " + ", ".join(sorted(BENCHES)))
         return 0
-    module = lookup({name: f"{path}:run" for name, path in BENCHES.items()}, argv[0], "bench")
-    return int(module(list(argv[1:])))
+    return int(_of_bench(argv[0], "run")(list(argv[1:])))
+
+
+def _of_bench(name: str, what: str) -> Any:
+    return lookup({name: f"{path}:{what}" for name, path in BENCHES.items()}, name, "bench")
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """What a command line says, after `vla`, by the parser of its verb; nothing is run. Raises SystemExit, as argparse
+    does, or ValueError."""
+    if words[0] == "bench" and len(words) > 1:
+        given: argparse.Namespace = _of_bench(words[1], "arguments_of")(list(words[2:]))
+        return given
+    return make_parser().parse_args(words)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -148,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[0] == "bench":
             return bench(words[1:])
-        arguments = parser.parse_args(words)
+        arguments = parse(words)
         return int(lookup(VERBS, arguments.verb, "verb")(arguments))
     except ValueError as problem:
         print(f"vla: {problem}", file=sys.stderr)
@@ -159,6 +185,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise  # a fault of ours, not of the environment
         hint = "source the workspace's setup file" if name in ("rclpy", f"{NAME}_msgs") else "install it"
         print(f"vla: '{words[0]}' needs the Python module {name}, which is not here; {hint}", file=sys.stderr)
+        return 2
+    except OSError as problem:
+        if problem.filename is None:
+            raise  # a fault of ours, or of a pipe that was closed
+        print(f"vla: {problem.filename}: {problem.strerror}; is the path right, and may you write there?",
+              file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("vla: interrupted", file=sys.stderr)

@@ -12,6 +12,8 @@ from vla_ros.core.stats import percentile
 
 # For the paths; colours that stay apart for the colour-blind, and from the objects (Okabe and Ito's).
 PATH_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#6b4e16")
+# Right of the axes, in every matplotlib from 3.5 on: a figure's own legend knows "outside" only since 3.7.
+BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "borderaxespad": 0.0, "frameon": False}
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def draw_path(track: Track, instructions: Sequence[str], done: Sequence[bool], r
     axes.grid(True, color="#dddddd", linewidth=0.6, zorder=0.5)
     axes.set_axisbelow(True)
     if axes.get_legend_handles_labels()[0]:
-        made.legend(loc="outside right upper", frameon=False, fontsize=9, labelspacing=0.9)
+        axes.legend(**BESIDE, fontsize=9, labelspacing=0.9)
     made.savefig(path)
 
 
@@ -124,13 +126,12 @@ def _free_side(thing: Thing, track: Track) -> tuple[float, float]:
 
 def _shape(axes: Any, thing: Thing, hollow: bool) -> None:
     """Blocks are squares, balls and cylinders discs; hollow: where it was."""
-    from matplotlib.patches import Circle, Rectangle
+    from matplotlib.patches import Circle, RegularPolygon
     style: dict[str, Any] = {"edgecolor": thing.colour if hollow else "#222222", "linewidth": 1.4 if hollow else 0.8,
                              "facecolor": "none" if hollow else thing.colour, "zorder": 4}
     if thing.name.endswith("block"):
-        half = thing.size / 2
-        axes.add_patch(Rectangle((thing.x - half, thing.y - half), thing.size, thing.size,
-                                 angle=float(np.degrees(thing.yaw)), rotation_point="center", **style))
+        axes.add_patch(RegularPolygon((thing.x, thing.y), 4, radius=thing.size / np.sqrt(2),
+                                      orientation=thing.yaw + np.pi / 4, **style))
     else:
         axes.add_patch(Circle((thing.x, thing.y), thing.size / 2, **style))
 
@@ -206,7 +207,7 @@ def draw_latency(latencies: Sequence[float], path: Path) -> None:
         if late:
             axes.plot([], [], " ", label=f"last bar: {late} later\nthan {top:.0f} ms, up\nto {max(latencies):.0f} ms")
         axes.set_xlim(0.0, top)
-        made.legend(loc="outside right upper", frameon=False)
+        axes.legend(**BESIDE)
     else:
         axes.text(0.5, 0.5, "no action reached the robot", transform=axes.transAxes, ha="center")
     for side in ("top", "right"):

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 from vla_ros.core import node_parameters
+from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.core.shown import shown
 from vla_ros.nodes import life
 
@@ -215,7 +216,6 @@ def _sweep(child: Child) -> None:
 NODES = node_parameters.NODES
 BESIDE_GATE = NODES[1:]
 MODULES = {name: f"vla_ros.nodes.{name}" for name in NODES} | {"simulator": "vla_ros.sim.node"}
-PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 # One node is one thread's work, and the machine has few cores for six. glibc would return each image's
 # memory to the kernel and fetch it again, a page fault every 4 KiB: two thirds of the cost of receiving one.
 THRIFT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1",
@@ -238,7 +238,7 @@ def suite_environment() -> dict[str, str]:
     """Our environment with what the nodes need; what the user has set stays. They end with this process."""
     environment = {**os.environ, life.PARENT: life.own()}
     if not any(environment.get(name) for name in PROFILES):
-        environment.update(dict.fromkeys(PROFILES, str(config_folder() / "fastdds.xml")))
+        environment.update(dict.fromkeys(profile_variables(environment), str(config_folder() / "fastdds.xml")))
     if not any(name in environment for name in ("ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE")):
         # Humble knows only the first; later ones warn about it
         if environment.get("ROS_DISTRO") == "humble":

@@ -105,7 +105,7 @@ def _clone(given: argparse.Namespace) -> Any:
     if given.config is not None:
         try:
             config = VLAConfig.from_dict(json.loads(Path(given.config).read_text(encoding="utf-8")))
-        except (OSError, json.JSONDecodeError) as problem:
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as problem:
             raise ValueError(f"the config {given.config} cannot be read ({problem}); give a config.json") from problem
     settings = _settings(given, 5_000, 1e-4, accumulate=given.accumulate or 1, average=0.998, log_every=50,
                          evaluate_every=250)

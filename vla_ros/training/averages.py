@@ -16,13 +16,13 @@ class Averages:
         self.decay = decay
         self.values = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
 
-    @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """After step 0, 1, …"""
         decay = min(self.decay, (step + 1) / (step + 10))
-        for name, value in model.named_parameters():
-            if name in self.values:
-                self.values[name].lerp_(value, 1 - decay)
+        with torch.no_grad():
+            for name, value in model.named_parameters():
+                if name in self.values:
+                    self.values[name].lerp_(value, 1 - decay)
 
     @contextmanager
     def inside(self, model: nn.Module) -> Iterator[None]:

@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -261,7 +261,7 @@ def _driven(count: int, size: tuple[int, int], seed: int, policy: Path, folder: 
 
 def _fast(model: VLA) -> VLA:
     """Convolutions on a CPU like the channels last."""
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return cast(Any, model).to(memory_format=torch.channels_last)
 
 
 def _seed(seed: int, number: int) -> int:

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from torch import Tensor
 from vla_ros.core.images import resize
 from vla_ros.models import build, examples
 from vla_ros.models.config import VLAConfig
-from vla_ros.models.tokenizers import WordTokenizer, check_tokenizer
+from vla_ros.models.lexicon import encode, words_of
+from vla_ros.models.tokenizers import WordTokenizer, check_tokenizer, padded
 from vla_ros.models.vla import VLA
 from vla_ros.training import lerobot_layout as layout
 from vla_ros.training.batches import to_device
 from vla_ros.training.lerobot_read import Dataset, Episode
 from vla_ros.training.settings import Settings
-from vla_ros.training.statistics import Normaliser
+from vla_ros.training.statistics import Normaliser, Stats, least_deviation
 from vla_ros.training.trainer import Trainer
 
 WEIGHTS = {"action": 1.0, "task": 0.1, "plan": 0.1}
@@ -46,11 +47,21 @@ class CloneBatch:
 
 
 def config_for(dataset: Dataset) -> VLAConfig:
-    """The small model with the dataset's channels, bounds a little wider than its actions, state and rate."""
+    """The small model with the dataset's channels, bounds a little wider than its actions, state, rate, and words: the
+    small model's own where they are enough, else those of the dataset."""
     low, high = dataset.action.min(0), dataset.action.max(0)
     room = MARGIN * np.maximum(high - low, 0.1)
     return VLAConfig(channels=dataset.names[layout.ACTION], low=tuple(map(float, low - room)),
-                     high=tuple(map(float, high + room)), step=1.0 / dataset.fps, state=dataset.names[layout.STATE])
+                     high=tuple(map(float, high + room)), step=1.0 / dataset.fps,
+                     state=dataset.names.get(layout.STATE, ()), language="small" if _common(dataset.tasks) else "lstm")
+
+
+def _common(texts: list[str]) -> bool:
+    """Does the lexicon know all of these?"""
+    try:
+        return all(encode(text) for text in texts if words_of(text))
+    except ValueError:
+        return False
 
 
 def check_fit(dataset: Dataset, config: VLAConfig, camera: str | None) -> tuple[str, int]:
@@ -69,21 +80,24 @@ def check_fit(dataset: Dataset, config: VLAConfig, camera: str | None) -> tuple[
         if values.min() < low - 1e-3 * (high - low) or values.max() > high + 1e-3 * (high - low):
             raise ValueError(f"{channel} goes from {values.min():.4g} to {values.max():.4g} in {folder}, and the "
                              f"config bounds it by {low:g} and {high:g}; widen the bounds")
-    known = {name for key, names in dataset.names.items() if key != layout.ACTION for name in names}
     for name in config.state:
-        if name not in known:
-            raise ValueError(f"the config's state has {name}, and {folder} has {', '.join(sorted(known))}; leave it "
-                             "out of the config, or record it")
+        if name not in dataset.inputs:
+            why = "".join(f" ('{key}' is left out: {reason})" for key, reason in dataset.left_out.items())
+            raise ValueError(f"the config's state has {name}, and {folder} has "
+                             f"{', '.join(sorted(dataset.inputs)) or 'none'}{why}; leave it out of the config, or "
+                             "record it")
     stride = config.step * dataset.fps
     if round(stride) < 1 or abs(stride - round(stride)) > 0.01 * stride:
         raise ValueError(f"rows of the config's chunks are {config.step:g} s apart, and {folder} has {dataset.fps:g} "
                          f"frames a second; give a step that is a multiple of {1 / dataset.fps:.4g} s")
+    told(dataset)
     return camera or cameras[0], round(stride)
 
 
 class Demonstrations:
-    """Batches of a dataset for a model, drawn anew for each index. Episodes known to have failed are left out, and with
-    `held_out` a share of the others is for `checks`. Raises ValueError where dataset, model and words do not fit."""
+    """Batches of a dataset for a model, drawn anew for each index. Episodes known to have failed and frames without
+    words are left out, and with `held_out` a share of the other episodes is for `checks`. `notes`: what a user should
+    know of that, a sentence each. Raises ValueError where dataset, model and words do not fit."""
 
     def __init__(self, dataset: Dataset, model: VLA, size: int, seed: int = 0, camera: str | None = None,
                  held_out: float = 0.0) -> None:
@@ -91,19 +105,27 @@ class Demonstrations:
         self.camera, self.stride = check_fit(dataset, model.config, camera)
         check_tokenizer(model.config, model.tokenizer)
         assert model.tokenizer is not None
-        self._words = {text: model.tokenizer.encode(text) for text in dict.fromkeys(dataset.tasks)}
+        spoken = told(dataset)
+        self._words = {text: model.tokenizer.encode(text) for text in dict.fromkeys(dataset.tasks) if words_of(text)}
         self._columns = [dataset.names[layout.ACTION].index(channel) for channel in self.config.channels]
-        normalise, self.statistics = state_statistics(dataset, self.config)
-        self._state = normalise.apply(_state(dataset, self.config))  # N x S
+        self.statistics, self.notes = state_statistics(dataset, self.config)
+        self._state = _state(dataset, self.config, self.statistics["state"])  # N x S
         self._ends = np.repeat([one.end for one in dataset.episodes], [one.end - one.start for one in dataset.episodes])
         kept = [episode for episode in dataset.episodes if episode.success is not False]
         if not kept:
             raise ValueError(f"all {len(dataset.episodes)} episodes of {dataset.folder} failed; record some that do "
                              "what they are told")
+        if not spoken.all():
+            self.notes.append(f"{np.count_nonzero(~spoken)} of {len(dataset)} frames have a task without words "
+                              f"({dataset.task(int(np.argmin(spoken)))!r}); they are left out")
+            kept = [episode for episode in kept if spoken[episode.start:episode.end].any()]
+            if not kept:
+                raise ValueError(f"no episode of {dataset.folder} that did not fail has a task with words; say what "
+                                 "they do")
         order = np.random.default_rng((seed, 0)).permutation(len(kept))
         aside = int(held_out * len(kept))
-        self.checked = _frames([kept[index] for index in order[:aside]])
-        self.learnt = _frames([kept[index] for index in order[aside:]])
+        self.checked, self.learnt = (frames[spoken[frames]] for frames in (
+            _frames([kept[index] for index in part]) for part in (order[:aside], order[aside:])))
         self._lock = threading.Lock()  # a dataset is for one thread at a time
 
     def batch(self, index: int) -> CloneBatch:
@@ -135,33 +157,43 @@ def _frames(episodes: list[Episode]) -> NDArray[np.int64]:
     return np.concatenate([np.arange(one.start, one.end) for one in episodes] or [np.zeros(0, np.int64)])
 
 
-def _state(dataset: Dataset, config: VLAConfig) -> NDArray[np.float32]:
-    """The config's state of every frame: N x S."""
-    places = {name: (key, column) for key, names in dataset.names.items() if key != layout.ACTION
-              for column, name in enumerate(names)}
-    columns = [dataset.vector(places[name][0])[:, places[name][1]] for name in config.state]
-    return np.stack(columns, 1) if columns else np.zeros((len(dataset), 0), np.float32)
+def told(dataset: Dataset) -> NDArray[np.bool_]:
+    """The frames with words that say what is done, N. Raises ValueError where there are none."""
+    says: NDArray[np.bool_] = np.array([bool(words_of(task)) for task in dataset.tasks])
+    if not says.any():
+        raise ValueError(f"no task in {dataset.folder} has words (the first is {dataset.tasks[0][:40]!r}); say in the "
+                         "dataset what its episodes do")
+    return says[dataset.task_index]
 
 
-def state_statistics(dataset: Dataset, config: VLAConfig) -> tuple[Normaliser, dict[str, Any]]:
-    """How the state is normalised, and the same as a checkpoint keeps it: name -> mean, std, min, max."""
+def _state(dataset: Dataset, config: VLAConfig, statistics: Mapping[str, Mapping[str, float]]) -> NDArray[np.float32]:
+    """The config's state of every frame, normalised: N x S."""
+    if not config.state:
+        return np.zeros((len(dataset), 0), np.float32)
+    places = [dataset.inputs[name] for name in config.state]
+    normalise = Normaliser.of({one: np.array([statistics[name][one] for name in config.state])
+                               for one in ("mean", "std")})
+    return normalise.apply(np.stack([dataset.vector(key)[:, column] for key, column in places], 1))
+
+
+def state_statistics(dataset: Dataset, config: VLAConfig) -> tuple[dict[str, Any], list[str]]:
+    """What a checkpoint keeps of the state: name -> mean, std, min, max; and what a user should know of it.
+
+    A `std` is `least_deviation` at least, so that who reads it can divide by it as it is; `min` and `max` are as
+    measured."""
+    every: dict[str, Stats] = {}
     found: dict[str, dict[str, float]] = {}
-    for key, names in dataset.names.items():
-        for column, name in enumerate(names):
-            if key != layout.ACTION and name in config.state:
-                found[name] = {one: float(np.asarray(dataset.stats[key][one]).reshape(-1)[column])
-                               for one in ("mean", "std", "min", "max")}
-    stats = {one: np.array([found[name][one] for name in config.state]) for one in ("mean", "std")}
-    return Normaliser.of(stats), {"state": {name: found[name] for name in config.state}}
-
-
-def padded(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """Ids filled up to the longest, B x L, and which of them are words."""
-    lengths = torch.tensor([len(row) for row in rows])
-    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = torch.tensor(row)
-    return ids, torch.arange(ids.shape[1]) < lengths[:, None]
+    notes = []
+    for name in config.state:
+        key, column = dataset.inputs[name]
+        stats = every[key] = every.get(key) or dataset.statistics(key)
+        found[name] = {one: float(stats[one][column]) for one in ("mean", "std", "min", "max")}
+        least = least_deviation(stats)
+        if found[name]["std"] < least:
+            notes.append(f"{name} hardly moved (its deviation is {found[name]['std']:.2g}); {least:.2g} is taken "
+                         "instead")
+            found[name]["std"] = least
+    return {"state": found}, notes
 
 
 def clone_loss(model: VLA, batch: CloneBatch) -> dict[str, Tensor]:
@@ -180,18 +212,22 @@ def clone_loss(model: VLA, batch: CloneBatch) -> dict[str, Tensor]:
 
 def clone(data: Path, out: Path, settings: Settings, *, config: VLAConfig | None = None, batch: int = 64,
           camera: str | None = None, lora: str | None = None, recompute: bool = False, resume: bool = False,
-          held_out: float = HELD_OUT) -> Trainer:
+          held_out: float = HELD_OUT, say: Callable[[str], None] = print) -> Trainer:
     """Train a VLA on the dataset in `data`; leaves `out`/policy and what the trainer leaves. `lora` names the part
-    ("language", "vision") that gets adapters; `recompute` saves memory in the backward pass. Raises ValueError."""
-    dataset = Dataset(data)
+    ("language", "vision") that gets adapters; `recompute` saves memory in the backward pass; `say` hears what of the
+    dataset is left out, or read otherwise than it stands there. Raises ValueError."""
+    dataset = Dataset(data, None if camera is None else (camera,))
     config = config or config_for(dataset)
-    check_fit(dataset, config, camera)  # before a large model is built
+    config = replace(config, camera=check_fit(dataset, config, camera)[0])  # before a large model is built
     torch.manual_seed(settings.seed)
     model = build(config)
     if config.language == "lstm":
         model.tokenizer = WordTokenizer.of(dataset.tasks, config.options("language")["vocabulary"] - 1)
+        say(f"{data}: the model learns the {model.tokenizer.size - 1} words of its tasks, and refuses all others")
     source = Demonstrations(dataset, model, batch, settings.seed, camera, held_out)
     model.statistics = source.statistics
+    for note in (*dataset.notes, *source.notes):
+        say(f"{data}: {note}")
     if lora is not None:
         from vla_ros.models.adapt import add_lora
 

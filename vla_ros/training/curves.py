@@ -31,6 +31,6 @@ def draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
         if len(lines) > 1:
-            axes.legend(fontsize=7, ncols=2)
+            axes.legend(fontsize=7, ncol=2)
     axes.set_xlabel("step")
     FigureCanvasAgg(figure).print_png(str(path))

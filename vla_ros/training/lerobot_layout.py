@@ -1,8 +1,10 @@
-"""Where LeRobotDataset v3.0 keeps what: paths, features, and what of ours goes in.
+"""Where LeRobotDataset keeps what: paths, features, and what of ours goes in.
 
 A dataset is a folder of parquet, mp4 and json. Rows of the parquet under data/ are frames, in order; an episode is a
-run of rows and a run of video frames, and its row under meta/episodes/ says which. One file holds many episodes, until
-it is as large as info.json allows; a chunk is a folder of at most `chunks_size` files.
+run of rows and a run of video frames. v3.0, which we write: its row under meta/episodes/ says which run; one file holds
+many episodes, until it is as large as info.json allows, and a chunk is a folder of at most `chunks_size` files. v2.1
+and v2.0, which we read as well: a file an episode, `chunks_size` episodes a chunk, and episodes and tasks are lines of
+JSON.
 """
 from __future__ import annotations
 
@@ -13,14 +15,20 @@ from typing import Any
 from vla_ros.core.types import Observation
 
 VERSION = "v3.0"
+READABLE = ("v2.0", "v2.1", VERSION)
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 CHUNK_FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 EPISODES = f"meta/episodes/{CHUNK_FILE}.parquet"
 DATA = f"data/{CHUNK_FILE}.parquet"
 VIDEO = f"videos/{{video_key}}/{CHUNK_FILE}.mp4"
+# v2.0 and v2.1: a file an episode
+EPISODES_V2, TASKS_V2 = "meta/episodes.jsonl", "meta/tasks.jsonl"
+EPISODE_FILE = "episode_{episode_index:06d}"
+VIDEO_V2 = f"videos/chunk-{{episode_chunk:03d}}/{{video_key}}/{EPISODE_FILE}.mp4"
 CHUNKS_SIZE, DATA_MB, VIDEO_MB = 1000, 100, 200  # files a chunk, MiB a file: LeRobot's own defaults
 
 IMAGES, STATE, ACTION = "observation.images.", "observation.state", "action"
+OBSERVATION, ODOM = "observation.", "odom"  # beginnings of what was measured; where a robot of ours stood in its room
 TASK_COLUMN = "__index_level_0__"  # where pandas keeps an index that has no name: LeRobot's tasks are one
 # Every frame has these; LeRobot finds its way by them.
 COUNTERS = {"timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64",
@@ -61,7 +69,7 @@ class DatasetSpec:
         pose = tuple(name for name in observation.state if name.startswith("odom."))
         state = tuple(name for name in observation.state if name not in pose)
         return cls(fps, {name: (image.shape[0], image.shape[1]) for name, image in observation.images.items()},
-                   state, tuple(channels), {"odom": pose} if pose else {}, robot_type)
+                   state, tuple(channels), {ODOM: pose} if pose else {}, robot_type)
 
     def vectors(self) -> dict[str, tuple[str, ...]]:
         """Every float feature and the names of its numbers."""

@@ -1,8 +1,7 @@
-"""Reads a LeRobotDataset v3.0 (our own recordings or LeRobot's) without LeRobot: checked first, then frame by frame."""
+"""Reads a LeRobotDataset, v3.0 or v2.1, ours or LeRobot's, without LeRobot: checked first, then frame by frame."""
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,13 @@ from numpy.typing import NDArray
 
 from vla_ros.core.types import Image
 from vla_ros.training import lerobot_check as check
+from vla_ros.training import lerobot_episodes as tables
+from vla_ros.training import lerobot_features as chosen
 from vla_ros.training import lerobot_layout as layout
-
-OPEN_FILES = 8  # videos kept open
+from vla_ros.training.lerobot_episodes import EpisodeRow
+from vla_ros.training.lerobot_features import Vector
+from vla_ros.training.lerobot_images import pictures
+from vla_ros.training.statistics import Stats, summarise
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class Frame:
-    """`images`: camera -> height x width x 3, rgb8; `state` (and every other vector): name -> SI units; `action`: A."""
+    """`images`: camera -> height x width x 3, rgb8; `state` (all that was measured): name -> SI units; `action`: A."""
 
     images: Mapping[str, Image]
     state: Mapping[str, float]
@@ -44,67 +47,77 @@ class Frame:
 
 class Dataset:
     """`len` frames. Numbers are in memory: `state` (N x S) and `action` (N x A), or any by `vector`; pictures are
-    decoded when asked for. Not for several threads at once; give each worker process its own.
+    decoded when asked for. `names`: feature -> the names of its numbers; `inputs`: what a policy can be told, name ->
+    feature and column; `left_out`: feature -> why it is not read; `notes`: all that a user should know of how the
+    dataset was read, a sentence each. `cameras`: those to read; left out: all that can be.
+    Not for several threads at once; give each worker process its own.
 
-    Raises ValueError, in a sentence, for anything but a whole v3.0 dataset of at least one episode: see lerobot_check.
+    Raises ValueError, in a sentence, for anything but a whole dataset of at least one episode, with actions.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, cameras: Sequence[str] | None = None) -> None:
         self.folder = Path(folder)
-        self.info = check.read_info(self.folder)
+        self.info = tables.read_info(self.folder)
         self.fps = float(self.info["fps"])
         self.robot_type = str(self.info.get("robot_type"))
-        features = self.info["features"]
-        self.cameras = {key.removeprefix(layout.IMAGES): _size(key, feature) for key, feature in features.items()
-                        if feature["dtype"] == "video"}
-        self._keys = {key.removeprefix(layout.IMAGES): key for key in features if features[key]["dtype"] == "video"}
-        self.names = {key: _names(key, feature) for key, feature in features.items()
-                      if key not in layout.COUNTERS and feature["dtype"] in ("float32", "float64")}
-        for key in (layout.STATE, layout.ACTION):
-            if key not in self.names:
-                raise ValueError(f"{self.folder / layout.INFO}: features lack '{key}'; a demonstration has state and "
-                                 "action")
-        self.stats = check.read_stats(self.folder)
-        self.tasks = check.read_tasks(self.folder)
-        self._rows = check.read_episodes(self.folder, self.info, list(self._keys.values()))
-        columns = self._read_columns()
-        check.check_frames(self.folder, self._rows, columns, self.fps, len(self.tasks))
-        self._vectors = {key: columns[key].astype(np.float32).reshape(-1, len(names))
-                         for key, names in self.names.items()}
-        for key, values in self._vectors.items():
-            check.check_finite(self.folder, self._rows, key, values)
-        self._task_index: NDArray[np.int64] = columns["task_index"]
-        self._episode_of: NDArray[np.int64] = columns["episode_index"]
-        self._check_videos()
+        self.tasks = tables.read_tasks(self.folder, self.info)
+        self._rows = tables.read_episodes(self.folder, self.info)
+        features = chosen.sort_out(self.info["features"], tables.read_schema(self._rows[0].data), self._has_video,
+                                   self._width, str(self.folder / layout.INFO))
+        self.left_out, self._vectors = features.left_out, features.vectors
+        self.names = {key: vector.names for key, vector in self._vectors.items()}
+        counters = self._columns({key: Vector(key, (key,)) for key in layout.COUNTERS})
+        off = check.check_frames(self.folder, self._rows, counters, self.fps, len(self.tasks))
+        self.task_index: NDArray[np.int64] = counters["task_index"].astype(np.int64)  # of each frame, N
+        self._episode_of: NDArray[np.int64] = counters["episode_index"].astype(np.int64)
+        self._values: dict[str, NDArray[np.float32]] = {}
+        self._load()
+        self.inputs = chosen.inputs({key: self._vectors[key] for key in self._values if key != layout.ACTION})
+        read = {name: camera for name, camera in features.cameras.items() if cameras is None or name in cameras}
+        for name in cameras or ():
+            if name not in read:
+                why = self.left_out.get(layout.IMAGES + name) or self.left_out.get(name)
+                raise ValueError(f"{self.folder} has no camera '{name}'; it has "
+                                 f"{', '.join(features.cameras) or 'none'}" + (f" ('{name}': {why})" if why else ""))
+        self._pictures = {name: pictures(camera, self._rows, self.fps) for name, camera in read.items()}
+        self.cameras = {name: one.size for name, one in self._pictures.items()}
+        self.notes = self._notes(features.notes, off)
         self.episodes = [self._episode(row) for row in self._rows]
-        self._open: OrderedDict[Path, Any] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._task_index)
+        return len(self.task_index)
 
     @property
     def state(self) -> NDArray[np.float32]:
-        return self._vectors[layout.STATE]
+        """N x S; N x 0 where the dataset has none."""
+        return self._values.get(layout.STATE, np.zeros((len(self), 0), np.float32))
 
     @property
     def action(self) -> NDArray[np.float32]:
-        return self._vectors[layout.ACTION]
+        return self._values[layout.ACTION]
 
     def vector(self, feature: str) -> NDArray[np.float32]:
         """Any vector feature, N x D; `names[feature]` names its columns. Raises ValueError."""
         if feature not in self._vectors:
-            raise ValueError(f"{self.folder} has no '{feature}'; it has {', '.join(self._vectors)}")
-        return self._vectors[feature]
+            why = self.left_out.get(feature)
+            raise ValueError(f"{self.folder} has no '{feature}'; it has {', '.join(self._vectors)}"
+                             + (f" ('{feature}': {why})" if why else ""))
+        if feature not in self._values:
+            self._values[feature] = self._finite(feature)
+        return self._values[feature]
+
+    def statistics(self, feature: str) -> Stats:
+        """Of all frames' numbers in a vector feature, computed from them: what meta/stats.json says is not asked."""
+        return summarise(self.vector(feature))
 
     def task(self, index: int) -> str:
         """The words at frame `index`."""
-        return self.tasks[int(self._task_index[index])]
+        return self.tasks[int(self.task_index[index])]
 
     def frame(self, index: int) -> Frame:
         """Frame `index` of the dataset, 0 to len - 1. Raises IndexError."""
         episode = self._at(index)
-        state = {name: float(value) for key, names in self.names.items() if key != layout.ACTION
-                 for name, value in zip(names, self._vectors[key][index])}
+        state = {name: float(self._values[key][index, column]) for name, (key, column) in self.inputs.items()}
         return Frame({camera: self.image(index, camera) for camera in self.cameras}, state, self.action[index],
                      self.task(index), episode.index, index - episode.start)
 
@@ -120,103 +133,80 @@ class Dataset:
     def image(self, index: int, camera: str) -> Image:
         """One picture, height x width x 3, rgb8: at most two decodings in what we record."""
         episode = self._at(index)
-        path = self._video_path(self._rows[episode.index], self._key(camera))
-        if path not in self._open:
-            self._open[path] = _open_video(path)
-        self._open.move_to_end(path)
-        while len(self._open) > OPEN_FILES:
-            self._open.popitem(last=False)[1].close()
-        return next(self._decode(self._open[path], episode, camera, index - episode.start))
+        return self._camera(camera).one(episode.index, index - episode.start)
 
     def images(self, episode: int, camera: str) -> Iterator[Image]:
         """All pictures of an episode in their order: much faster than one by one."""
-        container = _open_video(self._video_path(self._rows[episode], self._key(camera)))
-        try:
-            yield from self._decode(container, self.episodes[episode], camera, 0)
-        finally:
-            container.close()
+        yield from self._camera(camera).run(episode)
 
     def close(self) -> None:
         """Close the videos that are open; they open again when needed."""
-        while self._open:
-            self._open.popitem()[1].close()
+        for one in self._pictures.values():
+            one.close()
 
     def _at(self, index: int) -> Episode:
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} is not one of {len(self)}")
         return self.episodes[int(self._episode_of[index])]
 
-    def _key(self, camera: str) -> str:
-        if camera not in self._keys:
-            raise ValueError(f"{self.folder} has no camera '{camera}'; it has {', '.join(self._keys) or 'none'}")
-        return self._keys[camera]
+    def _camera(self, name: str) -> Any:
+        if name not in self._pictures:
+            raise ValueError(f"{self.folder} has no camera '{name}'; it has {', '.join(self._pictures) or 'none'}")
+        return self._pictures[name]
 
-    def _decode(self, container: Any, episode: Episode, camera: str, first: int) -> Iterator[Image]:
-        """The pictures of an episode from its frame `first` on."""
-        begin = self._rows[episode.index][f"videos/{self._key(camera)}/from_timestamp"]
-        wanted, left = begin + first / self.fps - check.TOLERANCE, episode.end - episode.start - first
-        stream = container.streams.video[0]
-        container.seek(max(0, round(wanted / stream.time_base)), stream=stream, backward=True)
-        for picture in container.decode(stream):
-            if picture.time >= wanted:
-                yield picture.to_ndarray(format="rgb24")
-                left -= 1
-                if not left:
-                    return
-        raise ValueError(f"{container.name} ends {left} pictures before episode {episode.index} does")
+    # -- reading --------------------------------------------------------------------------------------------------
+    def _load(self) -> None:
+        """Actions, and what a policy can be told. What nobody must have is left out where it cannot be read."""
+        for key in [layout.ACTION, layout.STATE, *self._vectors]:
+            if key in self._values or key not in self._vectors or not (key == layout.ACTION or chosen.measured(key)):
+                continue
+            try:
+                self._values[key] = self._finite(key)
+            except ValueError as problem:
+                if key in (layout.ACTION, layout.STATE):
+                    raise
+                self.left_out[key] = str(problem)
 
-    def _video_path(self, row: Mapping[str, Any], key: str) -> Path:
-        return self.folder / str(self.info["video_path"]).format(
-            video_key=key, chunk_index=row[f"videos/{key}/chunk_index"], file_index=row[f"videos/{key}/file_index"])
+    def _finite(self, key: str) -> NDArray[np.float32]:
+        with np.errstate(over="ignore"):  # too large a number is infinite, and refused
+            values = self._columns({key: self._vectors[key]})[key].astype(np.float32)
+        values = values.reshape(-1, len(self.names[key]))
+        check.check_finite(self.folder, self._rows, key, values)
+        return values
 
-    def _read_columns(self) -> dict[str, NDArray[Any]]:
-        """Every counter and vector of every frame."""
-        widths = dict.fromkeys(layout.COUNTERS, 1) | {key: len(names) for key, names in self.names.items()}
-        places = dict.fromkeys((row["data/chunk_index"], row["data/file_index"]) for row in self._rows)
-        parts: dict[str, list[NDArray[Any]]] = {name: [] for name in widths}
-        for chunk, file in places:
-            path = self.folder / str(self.info["data_path"]).format(chunk_index=chunk, file_index=file)
-            table = check.read_table(path, widths)
-            for name, width in widths.items():
-                parts[name].append(check.column(table, name, width, str(path)))
-        return {name: np.concatenate(part) for name, part in parts.items()}
+    def _columns(self, wanted: Mapping[str, Vector]) -> dict[str, NDArray[Any]]:
+        """These features of every frame."""
+        parts: dict[str, list[NDArray[Any]]] = {key: [] for key in wanted}
+        for path in dict.fromkeys(row.data for row in self._rows):
+            table = tables.read_table(path, [vector.column for vector in wanted.values()])
+            for key, vector in wanted.items():
+                parts[key].append(check.column(table, vector.column, len(vector.names), str(path)))
+        return {key: np.concatenate(part) for key, part in parts.items()}
 
-    def _check_videos(self) -> None:
-        for camera, key in self._keys.items():
-            files: dict[Path, list[Mapping[str, Any]]] = {}
-            for row in self._rows:
-                files.setdefault(self._video_path(row, key), []).append(row)
-            for path, rows in files.items():
-                check.check_video(path, rows, key, self.cameras[camera], self.fps)
+    def _width(self, column: str) -> int:
+        """How many numbers a frame there are in it, as the first frame has them."""
+        first = tables.read_table(self._rows[0].data, [column])[column][0].as_py()
+        return len(first) if isinstance(first, list) else 1
 
-    def _episode(self, row: Mapping[str, Any]) -> Episode:
-        start, end = row["dataset_from_index"], row["dataset_to_index"]
-        return Episode(row["episode_index"], start, end, self.task(start), row.get(layout.SUCCESS),
-                       row.get(layout.GENERATION) or 0, row.get(layout.LOST) or 0)
+    def _has_video(self, key: str) -> bool:
+        clip = self._rows[0].clips.get(key)
+        return clip is not None and clip.path.is_file()
 
+    def _notes(self, notes: list[str], off: float) -> list[str]:
+        """Sentences."""
+        notes = list(notes)
+        renamed = dict.fromkeys(key for name, (key, column) in self.inputs.items() if name != self.names[key][column])
+        notes += [f"'{key}' has names that other features have too, so its numbers are called {key}.NAME"
+                  for key in renamed]
+        outcomes = [key for key in self._vectors if key != layout.ACTION and not chosen.measured(key)]
+        if outcomes:
+            notes.append(f"{', '.join(outcomes)}: not observed, so no model is told of it")
+        notes += [f"'{key}' is left out: {why}" for key, why in self.left_out.items()]
+        if off > check.ON_TIME:
+            notes.append(f"timestamps are up to {1000 * off:.1f} ms off {self.fps:g} frames a second; frames and "
+                         "pictures are taken in their order")
+        return notes
 
-def _open_video(path: Path) -> Any:
-    import av
-    container = av.open(str(path))
-    container.streams.video[0].codec_context.thread_count = 1  # threads for each file would outnumber the cores
-    return container
-
-
-def _size(key: str, feature: Mapping[str, Any]) -> tuple[int, int]:
-    """(height, width): LeRobot's datasets have them first, or after the channels."""
-    shape = [int(side) for side in feature["shape"]]
-    if len(shape) != 3 or 3 not in (shape[0], shape[2]):
-        raise ValueError(f"meta/info.json: '{key}' has the shape {shape}; height x width x 3 is right")
-    return (shape[0], shape[1]) if shape[2] == 3 else (shape[1], shape[2])
-
-
-def _names(key: str, feature: Mapping[str, Any]) -> tuple[str, ...]:
-    """One name a number; where the dataset gives none, `key.0`, `key.1`, ..."""
-    shape, names = [int(side) for side in feature["shape"]], feature.get("names")
-    if len(shape) != 1 or shape[0] < 1:
-        raise ValueError(f"meta/info.json: '{key}' has the shape {shape}; a vector is right")
-    if isinstance(names, Mapping) and len(names) == 1:  # {"motors": [...]}
-        names = next(iter(names.values()))
-    if isinstance(names, list) and len(names) == shape[0]:
-        return tuple(map(str, names))
-    return tuple(f"{key}.{place}" for place in range(shape[0]))
+    def _episode(self, row: EpisodeRow) -> Episode:
+        return Episode(row.index, row.start, row.end, self.task(row.start), row.ours.get(layout.SUCCESS),
+                       row.ours.get(layout.GENERATION) or 0, row.ours.get(layout.LOST) or 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class LiveRecorder:
         new_folder(Path(folder))
         self._folder, self._fps, self._robot_type, self._say = Path(folder), fps, robot_type, say
         self._writer: DatasetWriter | None = None
+        self._names: set[str] = set()  # of the state, heard of so far
         self._sent: Sent | None = None
         self._frame: Observation | None = None  # begun: its action is not known yet
         self._start = self._tick = self._lost = 0
@@ -70,6 +72,7 @@ class LiveRecorder:
 
     def on_observation(self, observation: Observation) -> None:
         """One of the synchronizer's observations."""
+        self._meet(observation.state)
         frame, period = self._frame, NANOSECONDS // self._fps
         if frame and (observation.command.generation != frame.command.generation
                       or not 0 < observation.stamp - frame.stamp <= GAP * NANOSECONDS + period
@@ -101,7 +104,7 @@ class LiveRecorder:
                 and abs(observation.stamp - sent.stamp) <= SILENCE * NANOSECONDS)
 
     def _begin(self, observation: Observation) -> None:
-        if not observation.command.text or not self._heard(observation):
+        if not observation.command.text.strip() or not self._heard(observation):
             return
         assert self._sent is not None
         if observation.command.generation == self._rested and not self._moves(self._sent.values):
@@ -109,9 +112,29 @@ class LiveRecorder:
         if self._writer is None:  # a robot's recording may end anyhow: every episode is safe once it is saved
             spec = DatasetSpec.of(observation, self._sent.values, self._fps, self._robot_type)
             self._writer = DatasetWriter(self._folder, spec, flush_every=1)
+            self._names = set(observation.state)
         self._frame, self._start = observation, observation.stamp
         self._tick = self._lost = self._still = 0
         self._before = self._sent.values
+
+    def _meet(self, state: Mapping[str, float]) -> None:
+        """A publisher that spoke up after the others brings names that the dataset has no place for: it begins anew;
+        once an episode is saved, it goes on without them and says so."""
+        new = sorted(state.keys() - self._names)
+        if not self._writer or not new or not state.keys() >= self._names:
+            return
+        self._names.update(new)
+        listed = ", ".join(f"'{name}'" for name in new[:5]) + f" and {len(new) - 5} more" * (len(new) > 5)
+        if self._writer.episodes:
+            self._say(f"{listed}: not recorded, nobody spoke of it before the first episode was saved; "
+                      "another dataset would have it")
+            return
+        self._drop(f"{listed}: heard of only now; what was recorded without it is dropped")
+        self._writer.finalize()
+        for path in sorted(self._folder.rglob("*"), reverse=True):
+            with suppress(OSError):  # what is no empty folder is not ours: the next writer refuses it in a sentence
+                path.rmdir()
+        self._writer = None
 
     def _moves(self, values: Mapping[str, float]) -> bool:
         """Velocities that are not zero, positions that are not where they were."""

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from vla_ros.core.drawing import drawing
+
 CSV, PICTURE, BOARD = "metrics.csv", "curves.png", "tensorboard"
 
 
@@ -113,7 +115,8 @@ class Log:
         if self.show and len(self.rows) > 1:
             from vla_ros.training.curves import draw
 
-            draw(self.rows, self.folder / PICTURE)
+            with drawing(self.folder / PICTURE):
+                draw(self.rows, self.folder / PICTURE)
 
 
 def _span(seconds: float) -> str:

@@ -127,6 +127,26 @@ def _quantile(counts: NDArray[np.int64], share: float) -> float:
     return float(below + (above - below) * (rank - np.floor(rank)))
 
 
+# The least that a number is taken to vary: less is play of a joint, noise of an encoder or drift of an estimate, not
+# motion that a policy could have learnt from. 0.01 rad is half a degree, the play of a hobby servo; 0.01 m how well a
+# base knows its place; 0.01 m/s and rad/s what drives report of a robot that stands; 0.01 of a gripper's way from
+# closed (0) to open (1) is a grip's play.
+LEAST_DEVIATION = 0.01
+TURN = 2 * np.pi
+
+
+def least_deviation(stats: Mapping[str, Any]) -> float:
+    """What the deviation of a feature's numbers is at least taken for, from its `min` and `max` (D numbers each):
+    LEAST_DEVIATION in SI units, in which joints, speeds and grippers stay within a turn, or so. Where its numbers go
+    further they are degrees, per cents or ticks of an encoder, or metres of a large room, and the least grows with
+    them: 0.29 for 180 degrees.
+
+    A joint that stood still (a deviation of 1.6e-6) and is met 0.02 rad off is then told as 2, not as 12,266. What is
+    told at most, of a joint that stands 2 rad off, is for the one who runs the policy to clip."""
+    largest = max(float(np.abs(np.asarray(stats[end], float)).max()) for end in ("min", "max"))
+    return LEAST_DEVIATION * max(1.0, largest / TURN)
+
+
 @dataclass(frozen=True)
 class Normaliser:
     """`apply`: SI units to about one; `undo`: back. Both take any array whose last axis is D long."""

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from vla_ros.core.drawing import drawing
 from vla_ros.tools.bench.policy import AIMS, title
 
 COLUMNS = ("way", "whole p50", "p95", "p99", "Hz", "preprocess", "vision", "fusion and action", "language, miss",
@@ -91,7 +92,9 @@ def write(report: dict[str, Any], page: Path, command: Sequence[str]) -> None:
         lines += ["| " + " | ".join(row) + " |" for row in rows_of(ways)]
     lines += ["", *(f"* {line}" for line in (*verdicts(report), *report["problems"]))]
     page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
-    _draw(report, page.with_suffix(".png"))
+    picture = page.with_suffix(".png")
+    with drawing(picture):
+        _draw(report, picture)
 
 
 def _draw(report: dict[str, Any], path: Path) -> None:

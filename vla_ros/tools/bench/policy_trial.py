@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -99,7 +99,8 @@ def on_engine(vla: VLA, given: dict[str, Tensor], key: str, wish: Wish, runs: in
     began = time.monotonic()
     whole()  # what a robot's first picture takes
     first = 1e3 * (time.monotonic() - began)
-    seeing, deciding = Seeing(acting.module).eval(), Deciding(acting.module).eval()  # type: ignore[arg-type]
+    trunk = cast(Acting, acting.module)
+    seeing, deciding = Seeing(trunk).eval(), Deciding(trunk).eval()
     pictures = tuple(example[:1] for example in acting.examples)
     with torch.no_grad():
         seen = tuple((seeing(*picture)[0].clone(), *example[1:]) for picture, example in zip(pictures, acting.examples))

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vla_ros.core.fastdds import PROFILES
 from vla_ros.policies import policy_spec
 from vla_ros.tools.bench.floor import ROLES as FLOOR
 from vla_ros.tools.bench.plain import ROLES as PLAIN
-from vla_ros.tools.processes import PROFILES, THRIFT, suite_environment, suite_nodes
+from vla_ros.tools.processes import THRIFT, suite_environment, suite_nodes
 
 # Never the default of zero: a command that differs from standing still shows that it was the policy's.
 OPTIONS = {"values": {"linear.x": 0.1, "angular.z": 0.0}}

@@ -64,7 +64,7 @@ def chosen(words: Sequence[str], faults: Sequence[Fault]) -> list[Fault]:
     return [fault for fault in faults if not words or any(word in fault.name for word in words)]
 
 
-def arguments(argv: Sequence[str]) -> argparse.Namespace:
+def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="vla bench faults", description=(
         "Makes each fault at full speed of the simulated robot and measures the time to standstill."))
     parser.add_argument("names", nargs="*", metavar="NAME", help="only faults whose name holds one of these")
@@ -74,12 +74,15 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", metavar="FILE", help="the table as a page in Markdown")
     parser.add_argument("--json", metavar="FILE", help="every single result")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # in the namespace already
-    return parser.parse_args(list(argv))
+    given = parser.parse_args(list(argv))
+    if given.repeat < 1:
+        raise ValueError(f"--repeat is {given.repeat}; give 1 or more")
+    return given
 
 
 def run(argv: Sequence[str]) -> int:
     """0: all held; 1: something did not, or did not run."""
-    given = arguments(argv)
+    given = arguments_of(argv)
     faults = chosen(given.names, all_faults(MINUTE if given.long else WORK))
     if given.list:
         print("\n".join(f"{fault.name} ({fault.world})" for fault in faults))

@@ -228,9 +228,9 @@ SERVICES = ("services",)
 def processes() -> list[Fault]:
     out = []
     for name in BESIDE_GATE:
-        itself = NEVER if name == "command_ingest" else MAY  # the words died with it
+        # Whatever comes back: a person has seen the robot stand, and speaks again.
         out.append(Fault(f"SIGKILL of {name}", "robot", partial(send, name, signal.SIGKILL), AGE + STOP, QUIET, nothing,
-                         itself=itself, patience=15.0, tells="" if name == "supervisor" else f"{name} was lost"))
+                         itself=NEVER, patience=15.0, tells="" if name == "supervisor" else f"{name} was lost"))
     for name in BESIDE_GATE:
         out.append(Fault(f"SIGSTOP of {name}, SIGCONT 1 s later", "robot", partial(send, name, signal.SIGSTOP),
                          AGE + STOP, QUIET, partial(resume, name, 0.5), itself=MAY, patience=10.0))

@@ -84,7 +84,10 @@ def run(suite: Suite, fault: Fault) -> Result:
     elif result.state not in fault.after:
         result.problems.append(f"the gate was {heard.state} ({heard.reason}) afterwards, not "
                                f"{' or '.join(sorted(fault.after))}")
-    result.back = ", ".join(suite.spin(0.0 if fault.itself == NEVER else fault.patience)) or "nothing"
+    done = suite.spin(0.0 if fault.itself == NEVER else fault.patience)  # waits until all nodes are back
+    result.back = ", ".join(done) or "nothing"
+    if fault.itself == NEVER and not done:
+        result.problems.append("the robot went on when all nodes were back, with nobody's leave")
     result.late = lateness([heard.stamp for heard in list(suite.reports) if began < heard.when < stands_since + 0.3])
     result.took = time.monotonic() - began
     fastest = max((abs(sample.angular) for sample in suite.since(began)), default=0.0)

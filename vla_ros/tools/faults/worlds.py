@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from vla_ros.core.fastdds import profile_variables
 from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.tools.faults.network import PROFILE, Cable
 from vla_ros.tools.faults.suite import Suite
 from vla_ros.tools.faults.table import FROZEN
-from vla_ros.tools.processes import MODULES, NODES, PROFILES, node_command, suite_environment, suite_nodes
+from vla_ros.tools.processes import MODULES, NODES, node_command, suite_environment, suite_nodes
 
 HERE = "vla_ros.tools.faults"
 WORLDS = ("robot", "clock", "network")
@@ -91,7 +92,7 @@ def suite_in(world: str) -> Iterator[Suite]:
             cable = Cable.plugged_in(stack, folder)
             (folder / "udp.xml").write_text(PROFILE, encoding="utf-8")
             environment = {**environment, "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
-                           **dict.fromkeys(PROFILES, str(folder / "udp.xml"))}
+                           **dict.fromkeys(profile_variables(), str(folder / "udp.xml"))}
             started["simulator"] = [*cable.far_side, *started["simulator"]]
             os.environ.update(environment)  # the operator's own node, in this very process
         suite = Suite(folder, started, environment, logs)

@@ -1,0 +1,99 @@
+"""safety_validator: who else speaks where it does, and who listens there."""
+from pathlib import Path
+
+import pytest
+import rclpy
+from gate_robot import SIM, Robot
+from geometry_msgs.msg import Twist, TwistStamped
+from std_msgs.msg import Float64MultiArray
+
+from vla_ros.nodes.qos import LATEST
+
+
+@pytest.fixture
+def twin(around):
+    """A node of the gate's own name, without a heartbeat."""
+    node = rclpy.create_node("safety_validator", namespace=around.node.get_namespace())
+    yield node
+    node.destroy_node()
+
+
+def test_a_publisher_of_the_gate_s_own_name_is_known_by_its_gid(around, twin):
+    robot = Robot(around).moving()
+    publisher = twin.create_publisher(Twist, "/cmd_vel", LATEST)
+    around.wait(lambda: robot.reports[-1].rule == "rivals")
+    robot.call("disarm")
+    assert "/cmd_vel from /safety_validator" in robot.call("arm").message
+    twin.destroy_publisher(publisher)
+    around.wait(lambda: robot.call("arm").success)
+
+
+def test_one_that_was_there_before_is_a_gate_that_died_until_it_speaks(around, twin):
+    publisher = twin.create_publisher(Twist, "/cmd_vel", LATEST)
+    robot = Robot(around).moving()
+    for _ in range(30):
+        publisher.publish(Twist())
+    around.wait(lambda: robot.reports[-1].rule == "rivals")
+    robot.call("disarm")
+    assert not robot.call("arm").success
+
+
+def test_after_a_cleanup_and_a_configure_the_gate_still_knows_itself(around):
+    robot = Robot(around)
+    for transition in ("deactivate", "cleanup", "configure", "activate"):
+        getattr(robot.node, f"trigger_{transition}")()
+    robot.node._look_for_rivals()
+    assert not robot.node._inputs.rivals
+
+
+@pytest.fixture
+def driver():
+    """A process of its own, as DDS sees it: one alone cannot have two types on a topic."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("driver", context=context)
+    yield node
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def deaf(around, driver, kind):
+    """A robot whose base listens for `kind` on /cmd_vel, or (None) not at all."""
+    robot = Robot(around)
+    for subscription in list(around.node.subscriptions):
+        if subscription.topic_name == "/cmd_vel":
+            around.node.destroy_subscription(subscription)
+    if kind:
+        driver.create_subscription(kind, "/cmd_vel", print, LATEST)
+    around.wait(lambda: any("listens" in text for text in robot.node._inputs.unheard))
+    around.wait(lambda: (kind is None) == ("/driver" not in robot.node._inputs.unheard[0]))
+    return robot
+
+
+@pytest.mark.parametrize("kind, says", [
+    (None, "nobody listens to /cmd_vel (geometry_msgs/msg/Twist); is the driver running?"),
+    (TwistStamped, "/driver listens there for geometry_msgs/msg/TwistStamped; change its type in the robot file")])
+def test_a_robot_that_does_not_listen_is_not_armed_and_diagnostics_say_so(around, driver, kind, says):
+    robot = deaf(around, driver, kind)
+    answer = robot.call("arm")
+    assert not answer.success and says in answer.message, answer.message
+    around.wait(lambda: says in robot.node.trouble)
+    around.node.create_subscription(Twist, "/cmd_vel", print, LATEST)
+    around.wait(lambda: robot.call("arm").success)
+    around.wait(lambda: not robot.node.trouble)
+
+
+def test_two_types_on_one_topic_and_one_is_right(around, driver):
+    robot = Robot(around)
+    driver.create_subscription(TwistStamped, "/cmd_vel", print, LATEST)
+    around.wait(lambda: len(robot.node.get_subscriptions_info_by_topic("/cmd_vel")) > 1)
+    assert robot.call("arm").success
+
+
+def test_an_output_whose_type_nobody_takes_is_named_beside_one_that_is_heard(around, tmp_path):
+    path = tmp_path / "robot.yaml"
+    path.write_text(Path(SIM).read_text().replace("/gripper_controller/commands", "/hand/commands"))
+    robot = Robot(around, str(path))
+    assert "nobody listens to /hand/commands" in robot.call("arm").message
+    around.node.create_subscription(Float64MultiArray, "/hand/commands", print, LATEST)
+    around.wait(lambda: robot.call("arm").success)

@@ -1,0 +1,264 @@
+"""Every command that README.md, CONTRIBUTING.md and doc/ print is one: understood as printed, and run where it can be.
+
+They are collected from the pages, so a new one is tried without a word here. A command in a block of code is taken
+exactly as printed; an example in a sentence may leave out what a verb requires ("vla quantize --to static").
+"""
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from vla_ros.core.node_parameters import NODE_PARAMETERS
+from vla_ros.tools.main import BENCHES, VERBS, add_arguments, parse
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "doc").glob("*.md")))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+SHELLS = ("", "sh", "bash", "shell", "console")  # kinds of code
+MAIN = "vla_ros.tools.main"
+ENDS = ("&&", "||", ";", "|", "&")
+# What makes a run small, after all that is printed; and why a verb is not run here. A verb must stand in one of both.
+SMALLER = {
+    "memory": "", "doctor": "", "quantize": "--runs 1 --episodes 1", "record": "--episodes 1",
+    "evaluate": "--episodes 1 --parts success --scenarios none --jobs 1", "train clone": "--steps 1 --batch 1",
+}
+NOT_RUN = {
+    "demo": "a minute of real time and ROS: test/system, make demo", "train box": "minutes: test_training_box.py",
+    "train reinforce": "minutes: test_reinforce.py", "bench": "measures in real time: test_bench_*.py",
+    **dict.fromkeys(("say", "stop", "arm", "disarm", "reset"), "talks to a suite that runs: test/system"),
+}
+
+
+class Printed(NamedTuple):
+    page: str
+    words: tuple[str, ...]
+    block: bool  # of code; else in a sentence
+
+    def __str__(self) -> str:
+        return f"{self.page}: {shlex.join(self.words)}"
+
+
+def commands(line: str) -> list[tuple[str, ...]]:
+    """The commands of a line of shell, without comments, redirections and the variables set before them."""
+    lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    try:
+        words = list(lexer)
+    except ValueError:
+        return []  # something with an apostrophe, and no command
+    found: list[list[str]] = [[]]
+    for word in words:
+        if word in ENDS:
+            found.append([])
+        else:
+            found[-1].append(word)
+    return [tuple(one) for one in map(bare, found) if one]
+
+
+def bare(words: list[str]) -> list[str]:
+    words = words[: words.index(">")] if ">" in words else words
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        words = words[1:]
+    if "-m" in words and MAIN in words:  # the same verbs by another way, as accelerate starts them
+        return ["vla", *words[words.index(MAIN) + 1:]]
+    return words
+
+
+def printed() -> list[Printed]:
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for index, part in enumerate(re.split(r"^( *)```", text, flags=re.M)[::2]):
+            if index % 2 == 0:  # sentences
+                spans = [span for paragraph in part.split("\n\n") for span in re.findall(r"`([^`]+)`", paragraph)]
+                found += [Printed(page.name, one, False) for span in spans for one in commands(span.replace("\n", " "))]
+            elif part.partition("\n")[0].strip() in SHELLS:
+                lines = textwrap.dedent(part.partition("\n")[2]).splitlines()
+                found += [Printed(page.name, one, True) for line in lines if line[:1].strip() for one in commands(line)]
+    return list(dict.fromkeys(found))
+
+
+ALL = printed()
+
+
+def of(program: str, least: int = 2) -> Any:
+    chosen = [one for one in ALL if one.words[0] == program and len(one.words) >= least]
+    return pytest.mark.parametrize("one", chosen, ids=str)
+
+
+def test_the_pages_are_read() -> None:
+    printed_as = {one.words for one in ALL if one.block}
+    assert ("vla", "memory", "clip-l14", "llama-7b") in printed_as and ("make", "demo") in printed_as
+    assert ("vla", "stop", "--release") in printed_as and ("vla", "reset") in printed_as  # both of one line
+    assert ("vla", "arm") in printed_as  # behind a variable, in security.md
+    assert ("vla", "train", "clone", "--data", "demonstrations", "--out", "mine") in printed_as  # accelerate launch
+    assert not any("#" in word for one in ALL if one.block for word in one.words)
+    assert len([one for one in ALL if one.words[0] == "vla" and one.block]) >= 25
+
+
+@of("vla")
+def test_its_verb_understands_it_as_printed(one: Printed, capsys: pytest.CaptureFixture[str]) -> None:
+    if one.block:
+        understand(list(one.words[1:]), one, capsys)
+    else:
+        understand([word for word in one.words[1:] if word not in ("…", "...")], one, capsys, lenient=True)
+
+
+def understand(words: list[str], one: Printed, capsys: pytest.CaptureFixture[str], lenient: bool = False) -> None:
+    verb = words[0]
+    assert verb in VERBS, f"{one}: there is no verb {verb}"
+    try:
+        if lenient and verb != "bench":
+            parser = argparse.ArgumentParser()
+            add_arguments(parser, verb)
+            for action in parser._actions:
+                action.required = False
+                action.nargs = "*" if action.nargs == "+" and not action.option_strings else action.nargs
+            parser.parse_args(words[1:])
+        else:
+            parse(words)
+    except SystemExit as end:
+        pytest.fail(f"{one}: {capsys.readouterr().err}" if end.code else "it only prints help")
+
+
+@of("make")
+def test_make_can_make_it(one: Printed, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]) -> None:
+    targets = [word for word in one.words[1:] if "=" not in word]
+    arguments = [word.partition("=")[2] for word in one.words[1:] if word.startswith("ARGS=")]
+    for target in targets:
+        rule = re.search(rf"^{re.escape(target)}:.*\n((?:\t.*\n)*)", MAKEFILE, re.M)
+        assert rule, f"{one}: make knows no {target}"
+        for given in (shlex.split(text) for text in arguments):
+            if verb := re.search(r"vla (\w+(?: \w+)?) \$\(ARGS\)", rule[1]):
+                understand([*verb[1].split(), *given], one, capsys)
+            else:
+                assert ".ci/test $(ARGS)" in rule[1], f"{one}: {target} takes no ARGS"
+                assert not pytestconfig._parser.parse_known_and_unknown_args(given)[1]
+
+
+@of("python3")
+@pytest.mark.filterwarnings("ignore")
+def test_python_finds_the_module(one: Printed) -> None:
+    if "-m" in one.words and (name := one.words[one.words.index("-m") + 1]).startswith("vla_ros"):
+        assert find_spec(name), one
+    elif "-c" in one.words:
+        compile(one.words[one.words.index("-c") + 1], str(one), "exec")
+
+
+# -- ros2: what it is told about the suite is there; that ros2 itself understands it cannot be seen without it ---------
+def ros2_launch(package: str, file: str, *given: str) -> None:
+    assert package == "vla_ros"
+    text = (ROOT / "launch" / file).read_text(encoding="utf-8")
+    known = set(re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', text))
+    for word in given:
+        name, assigned, _ = word.partition(":=")
+        assert word in ("--show-args", "…") or (assigned and name in known), f"{word}; {file} has {', '.join(known)}"
+
+
+def ros2_service(what: str, name: str, kind: str, *request: str) -> None:
+    _, _, node, service = name.split("/")
+    code = (ROOT / "vla_ros" / "nodes" / f"{node}.py").read_text(encoding="utf-8")
+    assert what == "call" and kind.split("/")[-1] in code and re.search(rf"~/{service}\b|[\"']{service}[\"']", code)
+
+
+def ros2_topic(what: str, *words: str) -> None:
+    name, *rest = [word for word in words if not word.startswith("--")]
+    bare = name.removeprefix("/vla/")
+    assert f"`{bare}`" in ROOT.joinpath("README.md").read_text(encoding="utf-8"), f"README.md has no topic {bare}"
+    if len(rest) == 2 and rest[1] != "…":
+        values = yaml.safe_load(rest[1])
+        package, _, kind = rest[0].split("/")
+        if find_spec(package):
+            fields = getattr(import_module(f"{package}.msg"), kind).get_fields_and_field_types()
+            assert set(values) <= set(fields), f"{kind} has {', '.join(fields)}"
+
+
+def ros2_param(what: str, node: str, name: str, *value: str) -> None:
+    assert name in {one.name for one in NODE_PARAMETERS[node.rpartition("/")[2]]}
+
+
+ROS2 = {"launch": ros2_launch, "service": ros2_service, "topic": ros2_topic, "param": ros2_param}
+NOT_OURS = ("pkg", "security", "run", "lifecycle", "node", "bag", "interface", "doctor", "daemon")
+
+
+@of("ros2", 3)
+def test_what_ros2_is_told_about_is_there(one: Printed) -> None:
+    verb = one.words[1]
+    assert verb in ROS2 or verb in NOT_OURS, one
+    if verb in ROS2:
+        ROS2[verb](*one.words[2:])
+
+
+# -- run ------------------------------------------------------------------------------------------------------------
+def kind_of(one: Printed) -> str:
+    given = parse(one.words[1:])
+    return f"train {given.recipe}" if one.words[1] == "train" else one.words[1]
+
+
+def runs() -> list[Any]:
+    """Of each verb the first one, the others with --full."""
+    found, seen = [], set()
+    for one in (one for one in ALL if one.block and one.words[0] == "vla" and "--help" not in one.words):
+        try:
+            kind = kind_of(one)
+        except SystemExit:
+            continue  # which the test above says
+        marks = [pytest.mark.full] if kind in seen else []
+        seen.add(kind)
+        found.append(pytest.param(one, kind, id=str(one), marks=marks))
+    return found
+
+
+def why_not(one: Printed, kind: str) -> str:
+    if one.words[1] == "record" and "--sim" not in one.words:
+        return "records a suite that runs: test_record.py, test/system"
+    if "--nodes" in one.words:
+        return "through the nodes, in real time: test/system"
+    return NOT_RUN.get(kind, "")
+
+
+@pytest.mark.parametrize(("one", "kind"), runs())
+def test_it_runs_small(one: Printed, kind: str, tmp_path: Path) -> None:
+    if why := why_not(one, kind):
+        pytest.skip(f"not run here: {why}")
+    assert kind in SMALLER, f"{one}: say in SMALLER how it is run small, or in NOT_RUN why it is not run"
+    surroundings(tmp_path, one.words)
+    done = subprocess.run([sys.executable, "-m", "vla_ros.tools.main", *one.words[1:], *SMALLER[kind].split()],
+                          cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    if "needs the Python module" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode in ((0, 1) if kind == "doctor" else (0,)), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and done.stdout
+
+
+def surroundings(folder: Path, words: tuple[str, ...]) -> None:
+    """What the pages' commands find where a reader runs them: checkpoints, demonstrations."""
+    checkpoint = ROOT / "vla_ros" / "models" / "box"
+    for name, following in zip(words, words[1:]):
+        if name == "--checkpoint":
+            (folder / following).parent.mkdir(parents=True, exist_ok=True)
+            (folder / following).symlink_to(checkpoint)
+        if name == "--data":
+            pytest.importorskip("av")
+            pytest.importorskip("pyarrow")
+            import demonstrations
+            spec = demonstrations.SPEC
+            one_camera = type(spec)(spec.fps, {"front": (64, 96)}, *list(vars(spec).values())[2:])
+            demonstrations.write(folder / following, one_camera)
+
+
+def test_every_verb_and_bench_is_in_one_of_both_lists() -> None:
+    known = {kind.split()[0] for kind in (*SMALLER, *NOT_RUN)} | {"compile"}  # test_compiled.py; no page has it in a block
+    assert known == set(VERBS) and not set(SMALLER) & set(NOT_RUN)
+    assert all(find_spec(module) for module in BENCHES.values())

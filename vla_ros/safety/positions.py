@@ -1,0 +1,87 @@
+"""Where joints verifiably stand: one wrong message moves nothing."""
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vla_ros.core.robot import Channel, Robot
+from vla_ros.core.types import to_seconds
+
+MEASURING_ERROR = 0.01  # of a channel's range
+PLAUSIBLE = 4.0  # times its `rate`: by hand, or by gravity, a joint is moved faster than the gate moves it
+CONFIRMATIONS = 3  # measurements in a row that agree: as many wrong ones are no accident
+
+
+@dataclass
+class _Track:
+    value: float = math.nan
+    when: int = 0  # of that value, steady ns
+    seen: int = -1  # when anything was last measured
+    candidate: float = math.nan
+    since: int = 0  # of the candidate's last confirmation
+    confirmed: int = 0
+
+
+class Positions:
+    """What was measured of each position, less what it cannot be."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[str, _Track] = {}
+
+    def look(self, robot: Robot, measured: Mapping[str, tuple[float, int]], forget: int) -> dict[str, str]:
+        """Takes what was measured (channel -> value, steady ns) since the look before.
+
+        A value that the joint cannot have reached since the last one is believed once others agree with it.
+        Returns the channels that jumped so within `forget` ns, each with a sentence: an encoder that was reset,
+        one that wraps, or a lie that lasts.
+        """
+        jumped = {}
+        for channel in robot.channels:
+            value, when = measured.get(channel.name, (math.nan, -1))
+            track = self._tracks.setdefault(channel.name, _Track())
+            if when == track.seen or not math.isfinite(value):
+                continue
+            track.seen = when
+            if sentence := _take(track, channel, value, when, forget):
+                jumped[channel.name] = sentence
+        return jumped
+
+    def stands(self, channel: Channel, now: int, forget: int) -> float | None:
+        """In the channel's unit, or None where that was not known within `forget` ns.
+
+        An encoder's error beyond the bounds is no reason to call a closed gripper outside.
+        """
+        track = self._tracks.get(channel.name)
+        if track is None or math.isnan(track.value) or now - track.when > forget:
+            return None
+        low, high = channel.bounds
+        nearest = min(max(track.value, low), high)
+        return nearest if abs(track.value - nearest) <= MEASURING_ERROR * (high - low) else track.value
+
+
+def _take(track: _Track, channel: Channel, value: float, when: int, forget: int) -> str:
+    known = not math.isnan(track.value)
+    if known and channel.turn:  # the same place, as many turns on as it takes
+        value += channel.turn * round((track.value - value) / channel.turn)
+    recent = known and when - track.when <= forget
+    if recent and abs(value - track.value) <= _reach(channel, when - track.when):
+        track.value, track.when, track.confirmed = value, when, 0
+        return ""
+    agrees = track.confirmed and abs(value - track.candidate) <= _reach(channel, when - track.since)
+    track.confirmed = track.confirmed + 1 if agrees else 1
+    track.candidate, track.since = value, when
+    if track.confirmed < CONFIRMATIONS:
+        return ""
+    before, age = track.value, when - track.when
+    track.value, track.when, track.confirmed = value, when, 0
+    if not recent:
+        return ""
+    return (f"{channel.name} was measured at {before:.3g} {channel.unit} and {to_seconds(age):.2f} s later at "
+            f"{value:.3g}; it cannot move so fast (if it turns on and on, say continuous: true in the robot file)")
+
+
+def _reach(channel: Channel, elapsed: int) -> float:
+    """How far a position may be from where it was measured `elapsed` ns before."""
+    low, high = channel.bounds
+    return MEASURING_ERROR * (high - low) + PLAUSIBLE * channel.rate * min(max(elapsed, 0), 1_000_000_000) / 1e9
