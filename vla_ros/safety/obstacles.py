@@ -82,7 +82,8 @@ def look(sensor: Sensor, stamp: int, ranges: Array, angles: Array, range_min: fl
     too_near = np.isneginf(ranges)
     if too_near.any():
         far_ends = np.full(int(too_near.sum()), max(range_min, 1e-3))
-        ranges, angles = np.concatenate([np.where(too_near, 1e-3, ranges), far_ends]), np.append(angles, angles[too_near])
+        ranges = np.append(np.where(too_near, 1e-3, ranges), far_ends)
+        angles = np.append(angles, angles[too_near])
         too_near = np.append(too_near, np.full(len(far_ends), True))
     valid = np.isfinite(angles) & (ranges > 0.0)  # NaN is not above zero
     counts = np.where(too_near, range_min > sensor.near, (ranges < range_max) & (ranges >= sensor.near))
