@@ -204,11 +204,11 @@ MUTATIONS = [
            "if False:\n            pass\n"),
     (GATE, "            self.state, self.cause = State.STOPPED, cause\n            self._stay = {}",
            "            self.state, self.cause = State.STOPPED, cause"),
-    (GATE, "self._behind.setdefault(channel.name, now_steady)", "self._behind[channel.name] = now_steady"),
+    (GATE, "since = self._behind[channel.name].time if channel.name in self._behind else now_steady", "since = now_steady"),
     (GATE, "if finding.rule == \"tracking\" and inputs.command:", "if False:"),
     (GATE, "action.update(self._remain(channel, Verdict.HELD, now_steady, elapsed, pause))\n        return action\n\n    def _hold",
            "action[channel.name] = self._last.get(channel.name, 0.0)\n        return action\n\n    def _hold"),
-    (RULES, "if late > channel.tracking_time * 1e9 and", "if late > 100 * channel.tracking_time * 1e9 and"),
+    (RULES, "late.time > channel.tracking_time * 1e9:", "late.time > 100 * channel.tracking_time * 1e9:"),
     (RULES, "at = stands if before is None else before", "at = stands"),
     (GATE, "channel.start if measured is None else measured", "measured"),
     # a robot file whose channels and outputs do not fit

@@ -35,7 +35,7 @@ class ObstacleMemory:
         self._yaw += twist[2] * seconds
 
     def see(self, readings: Mapping[str, tuple[Reading, int]], robot: Robot, now: int, stamp: int) -> None:
-        """Takes each sensor's reading that is new, and forgets what is too old. `now`: steady, `stamp`: ROS time, ns."""
+        """Takes each sensor's new reading, and forgets what is too old. `now`: steady, `stamp`: ROS time, ns."""
         assert robot.obstacles is not None
         keep = round(robot.obstacles.hold_off * 1e9)
         for topic, (reading, arrived) in readings.items():

@@ -175,7 +175,8 @@ def approach(points: Array, footprint: Footprint, twist: tuple[float, float, flo
     then = _beyond(*_seen_later(points, (vx, vy, wz), s[:, None]), footprint)  # T x N
     nearest = then.min(axis=0)
     near = now <= CONTACT
-    inside = (now < 0.0) & (points[:, 0] * vx + points[:, 1] * vy > 0.0)  # out on the other side is no way out
+    # What is inside is left only backwards: out on the other side of the robot is no way out.
+    inside = (now < 0.0) & (points[:, 0] * vx + points[:, 1] * vy > -CONTACT * math.hypot(vx, vy))
     touches = np.where(near, (then[0] < now + APPROACH) | (nearest < now) | inside, nearest <= CONTACT)
     share = 1.0
     passed = ~touches & ~near & (nearest < np.minimum(now, limits.beside) - APPROACH)
