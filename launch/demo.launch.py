@@ -22,25 +22,28 @@ SHARE = Path(get_package_share_directory("vla_ros"))
 
 
 def generate_launch_description() -> LaunchDescription:
+    camera = LaunchConfiguration("camera_topic")
     nodes = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "vla.launch.py")),
-        launch_arguments={
-            "robot_file": str(SHARE / "config" / "robots" / "sim.yaml"),
-            "camera_topic": "/camera/image_raw",
-            "policy": LaunchConfiguration("policy"),
-        }.items(),
+        launch_arguments={name: LaunchConfiguration(name) for name in ("robot_file", "camera_topic", "policy")}.items(),
     )
     simulator = Node(
         package="vla_ros",
         executable="simulator",
         name="simulator",
+        remappings=[("/camera/image_raw", camera)],
         parameters=[{"seed": ParameterValue(LaunchConfiguration("seed"), value_type=int)}],
         ros_arguments=["--enclave", "/robot/simulator"],  # idle without ROS_SECURITY_ENABLE
         output="screen",
         on_exit=Shutdown(reason="the simulated robot ended"),  # started again, it would be another room
     )
     return LaunchDescription([
+        # Before the nodes' own of the same names, which for a robot mean something else.
         DeclareLaunchArgument("policy", default_value=demo_policy()[0], description="the policy that drives"),
+        DeclareLaunchArgument("robot_file", default_value=str(SHARE / "config" / "robots" / "sim.yaml"),
+                              description="the simulated robot's limits: this file, or a copy with others"),
+        DeclareLaunchArgument("camera_topic", default_value="/camera/image_raw",
+                              description="where the simulated camera's images are"),
         DeclareLaunchArgument("seed", default_value="3",  # a room with a red block
                               description="which room: the same seed, the same things in it"),
         nodes,  # first: it also sets the environment that the simulator needs

@@ -17,6 +17,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from vla_ros.core.fastdds import PROFILES, profile_variables
+from vla_ros.nodes import life
 
 CONFIG = Path(get_package_share_directory("vla_ros")) / "config"
 # Which arguments are parameters of which node; all else comes from the parameter file.
@@ -78,5 +79,6 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *arguments(),
         *profile(),
+        SetEnvironmentVariable(life.PARENT, life.own()),  # the nodes end where launch does, even by SIGTERM or SIGKILL
         *(node(name, from_arguments) for name, from_arguments in NODES.items()),
     ])

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ if importlib.util.find_spec("launch_ros") is None:
 
 import psutil
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from launch import LaunchContext, LaunchDescription
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import ExecuteLocal
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
+from launch.utilities import perform_substitutions
 from launch_ros.actions import Node
 
 from vla_ros.core.fastdds import PROFILES, profile_variables
@@ -67,6 +70,76 @@ def test_demo_adds_the_simulator_and_a_seed() -> None:
     demo = load("demo.launch.py")
     assert "seed" in {argument.name for argument in demo.get_launch_arguments()}
     assert [node.node_executable for node in launched(demo)] == ["simulator"]
+
+
+@pytest.fixture
+def command_lines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """The words that a launch file's nodes would be started with, by its arguments; a file of parameters by what is in it."""
+    words: list[str] = []
+
+    def execute(self: ExecuteLocal, context: LaunchContext) -> None:
+        words.extend(perform_substitutions(context, word) for word in self.cmd[1:])
+    monkeypatch.setattr(ExecuteLocal, "execute", execute)
+
+    def visit(entity: LaunchDescriptionEntity, context: LaunchContext) -> None:
+        for inner in entity.visit(context) or ():
+            visit(inner, context)
+
+    def lines(name: str, **arguments: str) -> list[str]:
+        words.clear()
+        context = LaunchContext()
+        context.launch_configurations.update(arguments)
+        visit(load(name), context)
+        return [Path(word).read_text() if os.path.isfile(word) else word for word in words]
+    return lines
+
+
+def test_every_argument_that_the_demo_lists_does_something(tmp_path: Path, command_lines: Callable[..., list[str]]) -> None:
+    other = {"policy": "constant", "seed": "7", "robot_file": "/other.yaml", "camera_topic": "/eye/image",
+             "namespace": "other", "params_file": str(tmp_path / "mine.yaml"), "enclaves": "/elsewhere"}
+    (tmp_path / "mine.yaml").write_text("/**:\n  ros__parameters: {diagnostics_period: 2.0}\n")
+    arguments = load("demo.launch.py").get_launch_arguments()
+    assert {argument.name for argument in arguments} == set(other)
+    assert all(argument.default_value for argument in arguments)  # it starts without any
+    usual = command_lines("demo.launch.py")
+    assert len(usual) > 50 and usual == command_lines("demo.launch.py")
+    for name, value in other.items():
+        assert command_lines("demo.launch.py", **{name: value}) != usual, name
+
+
+def test_the_demos_camera_and_the_node_that_hears_it_agree(command_lines: Callable[..., list[str]]) -> None:
+    words = command_lines("demo.launch.py", camera_topic="/eye/image")
+    assert {"/camera/image_raw:=/eye/image", "image:=/eye/image"} <= set(words)
+
+
+def alive(process: psutil.Process) -> bool:
+    """Not one that ended, whether or not somebody has waited for it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_node_outlives_a_launch_that_was_ended_from_outside(tmp_path: Path, number: int) -> None:
+    """`ros2 launch` ends on SIGTERM and tells its nodes nothing."""
+    with (tmp_path / "launch.log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-c", RUN, str(SHARE / "launch" / "demo.launch.py")],
+                                   stdout=log, stderr=subprocess.STDOUT, env=dict(os.environ))
+    children: list[psutil.Process] = []
+    try:
+        wait_for(lambda: len(psutil.Process(process.pid).children()) == len(NODES) + 1, 30.0, "starting the nodes")
+        children = psutil.Process(process.pid).children(recursive=True)
+        time.sleep(2.0)
+        process.send_signal(number)
+        process.wait(20.0)
+        for child in children:
+            wait_for(lambda child=child: not alive(child), 20.0, f"the end of {child}")
+    finally:
+        for left in children:
+            if alive(left):
+                left.kill()
+        process.kill()
 
 
 @pytest.mark.parametrize("given", [None, *PROFILES])

@@ -270,3 +270,27 @@ def test_a_bad_parameter_fails_configure_with_a_sentence(around, parameters, say
     node = around.make(Inference, **{"policy": "constant", "robot_file": SIM, **parameters})
     node.trigger_configure()
     assert node.stage == "unconfigured" and says in node.trouble
+
+
+def test_words_with_nothing_to_read_are_told_to_the_operator_and_are_no_fault(around):
+    pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("safetensors", reason="safetensors is not installed")
+    chunks = around.hear(ActionChunk, "action_chunk", LATEST)
+    faults = around.hear(DiagnosticStatus, "fault", EVENTS)
+    speaker = around.speaker(Observation, "observation", PICTURES)
+    around.start(Inference, policy="vla", engine="eager", engine_cache="none", robot_file=SIM)
+    around.wait(lambda: speaker.get_subscription_count())
+    state = {"odom.x": 0.0, "odom.y": 0.0, "odom.yaw": 0.0}
+
+    def show(text, generation):
+        speaker.publish(convert.observation_message(CoreObservation(
+            time.time_ns(), Command(1, generation, text), {"camera": np.zeros((120, 160, 3), np.uint8)}, state)))
+
+    texts = ("!!!", ".", "\N{HORIZONTAL ELLIPSIS}", "\N{THUMBS UP SIGN}", "a" * 200)
+    for generation, text in enumerate(texts, 1):
+        for _ in range(3):
+            show(text, generation)
+        around.wait(lambda n=generation: sum("not understood: " in each.data for each in around.feedback) == n)
+    assert not faults and not chunks
+    show("turn left", 99)
+    around.wait(lambda: chunks)

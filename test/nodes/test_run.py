@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,13 @@ run(Slow)
 """
 
 
-def start(seconds: float) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", SLOW.format(seconds=seconds)], stdout=subprocess.PIPE, text=True)
+def start(seconds: float, parent: str = "") -> subprocess.Popen[str]:
+    from vla_ros.nodes import life
+
+    process = subprocess.Popen([sys.executable, "-c", SLOW.format(seconds=seconds)], stdout=subprocess.PIPE, text=True,
+                               env={**os.environ, life.PARENT: parent})
+    if parent:
+        return process
     assert process.stdout is not None and process.stdout.readline() == "here\n"
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "leaving\n"
@@ -52,6 +58,39 @@ def test_a_second_signal_does_not_cut_the_end_short(number: int) -> None:
 def test_an_end_that_hangs_ends_all_the_same() -> None:
     process = start(60)
     assert process.communicate(timeout=10)[0] == "" and process.returncode == -signal.SIGALRM
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_node_ends_in_order_when_the_process_that_looks_after_it_is_gone(number: int) -> None:
+    """As `ros2 launch` does on SIGTERM: it tells its nodes nothing."""
+    from vla_ros.nodes import life
+
+    if not life.host():
+        pytest.skip("/proc is needed to know of processes")
+    parent = subprocess.Popen(["sleep", "60"])
+    its = f"{parent.pid}.{life._stat(parent.pid)[1]:x}.{life.host()}"
+    process = start(0.1, its)
+    assert process.stdout is not None and process.stdout.readline() == "here\n"
+    for one in (parent, process):  # stopped is not gone
+        one.send_signal(signal.SIGSTOP)
+        time.sleep(1.2)
+        one.send_signal(signal.SIGCONT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    parent.send_signal(number)  # and nobody waits for it: a zombie is gone, too
+    assert process.communicate(timeout=10)[0] == "leaving\nleft\n" and process.returncode == 0
+    parent.wait()
+
+
+@pytest.mark.parametrize("its", ["", "1.1f.elsewhere", "nonsense"])
+def test_a_node_that_nobody_looks_after_goes_on(its: str) -> None:
+    """By hand, with nohup, by systemd; or started in another container."""
+    process = start(0.1, its or "none")
+    assert process.stdout is not None and process.stdout.readline() == "here\n"
+    time.sleep(1.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=10)[0] == "leaving\nleft\n" and process.returncode == 0
 
 
 @pytest.mark.parametrize("name", ["fastrtps_", "fastdds_"])  # Fast DDS 2's, and 3's

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from vla_ros.core.fastdds import PROFILES, profile_variables
+from vla_ros.nodes import life
 from vla_ros.tools.processes import (
     NODES,
     ProcessGroup,
@@ -203,3 +204,8 @@ def test_the_environment_keeps_what_the_user_has_set(monkeypatch: pytest.MonkeyP
     environment = suite_environment()
     assert environment[PROFILES[1]] == "/mine.xml" and PROFILES[0] not in environment
     assert environment["OMP_NUM_THREADS"] == "4"
+
+
+def test_the_nodes_know_whom_they_end_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(life.PARENT, "somebody else")
+    assert suite_environment()[life.PARENT] == life.own()

@@ -20,7 +20,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("lie"), st.floats(-2.0, 2.0) | st.sampled_from([0.0, 1.9]), st.integers(1, 2)),
     st.tuples(st.just("block"), st.booleans()), st.tuples(st.just("hand"), st.floats(-0.03, 0.03)),
     st.tuples(st.just("offset"), st.floats(-0.03, 0.03)), st.tuples(st.just("stop"), st.booleans()),
-    st.tuples(st.just("reset")), st.tuples(st.just("arm")), st.tuples(st.just("tick"), st.integers(1, 40)),
+    st.tuples(st.just("reset")), st.tuples(st.just("arm")), st.tuples(st.just("tick"), st.integers(1, 30)),
     st.tuples(st.just("base"), st.booleans()))
 
 
@@ -113,7 +113,7 @@ def test_whatever_happens_to_its_joints(robot):
 
     @settings(max_examples=EXAMPLES, deadline=None, print_blob=True, database=None, derandomize=EXAMPLES < 2000,
               suppress_health_check=[HealthCheck.too_slow])
-    @given(st.lists(EVENTS, max_size=15))
+    @given(st.lists(EVENTS, max_size=10))
     def tell(events):
         story = Arm(robot)
         for event in (("tick", 3), ("arm",), ("say", "reach"), ("tick", 2), *events, ("tick", 5)):

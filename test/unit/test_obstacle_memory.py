@@ -12,7 +12,7 @@ FRONT = ROBOT.footprint.front
 
 
 def seen(memory, points, now, topic="/scan", robot=ROBOT):
-    memory.see({topic: (scan(now, points), now)}, robot, now)
+    memory.see({topic: (scan(now, points), now)}, robot, now, now)
     return sorted(map(tuple, memory.points().round(4).tolist()))
 
 
@@ -26,7 +26,7 @@ def test_a_point_counts_for_the_hold_off_time_after_it_was_seen_last():
 
 def test_each_sensor_has_its_own_newest_look():
     memory = ObstacleMemory()
-    memory.see({"/scan": (scan(0, [[0.5, 0.0]]), 0), "/sonar": (scan(0, [[0.4, 0.1]]), 0)}, ROBOT, 0)
+    memory.see({"/scan": (scan(0, [[0.5, 0.0]]), 0), "/sonar": (scan(0, [[0.4, 0.1]]), 0)}, ROBOT, 0, 0)
     assert len(memory.points()) == 2
 
 
@@ -40,6 +40,19 @@ def test_it_stays_where_it_stands_while_the_robot_moves(twist, place):
         memory.move(twist, 20 * MS)
     assert memory.points()[0] == pytest.approx(place, abs=1e-9)
     assert seen(memory, [], 500 * MS) == [pytest.approx(place, abs=1e-4)]
+
+
+def test_it_was_seen_from_where_the_robot_was_then():
+    memory = ObstacleMemory()
+    memory.move((0.5, 0.0, 0.0), 20 * MS)
+    memory.see({"/scan": (scan(0, [[0.5, 0.0]]), 200 * MS)}, ROBOT, 200 * MS, 200 * MS)  # 0.2 s old when it came
+    assert memory.points().tolist() == [[pytest.approx(0.4), 0.0]]
+
+
+def test_a_very_fine_scan_is_one_point_a_cell():
+    memory = ObstacleMemory()
+    fine = np.column_stack([np.full(20_000, 0.6), np.linspace(-0.5, 0.5, 20_000)])
+    assert len(seen(memory, fine, 0)) <= 52
 
 
 def test_a_wall_that_is_seen_again_and_again_is_kept_once():

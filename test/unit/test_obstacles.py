@@ -58,7 +58,7 @@ def test_distance_from_the_footprint(point, distance):
 
 
 @pytest.mark.parametrize("ranges, points, valid", [
-    ([1.0], 1, 1), ([math.inf], 0, 1), ([math.nan], 0, 0), ([-math.inf], 1, 1), ([0.0], 0, 0), ([-0.0], 0, 0),
+    ([1.0], 1, 1), ([math.inf], 0, 1), ([math.nan], 0, 0), ([-math.inf], 2, 2), ([0.0], 0, 0), ([-0.0], 0, 0),
     ([-1.0], 0, 0), ([0.02], 1, 1), ([5.0], 1, 1), ([9.999], 1, 1), ([10.0], 0, 1), ([10.1], 0, 1), ([1e308], 0, 1), ([5e-324], 1, 1), ([], 0, 0),
     ([1.0, math.nan, math.inf], 1, 2),
 ])
@@ -85,10 +85,19 @@ def test_a_sensor_is_where_the_robot_file_says():
     assert reading.points.tolist() == [[pytest.approx(0.2), pytest.approx(0.9)]]  # the other is the robot itself
 
 
-def test_what_is_nearer_than_the_sensor_can_tell_is_at_the_sensor():
-    there = Sensor("/range", "sensor_msgs/msg/Range", x=0.2, near=0.5)
+@pytest.mark.parametrize("near, points", [(0.0, [[0.201, 0.0], [1.0, 0.0]]), (0.5, [[0.201, 0.0], [1.0, 0.0]]), (0.8, [])])
+def test_what_is_nearer_than_the_sensor_can_tell_is_anywhere_up_to_what_it_can(near, points):
+    there = Sensor("/range", "sensor_msgs/msg/Range", x=0.2, near=near)
     reading = look(there, 0, np.array([-math.inf]), np.array([0.0]), 0.8, 10.0)
-    assert reading.points.tolist() == [[pytest.approx(0.201), 0.0]]
+    assert reading.points.tolist() == [[pytest.approx(x), y] for x, y in points]
+    assert reading.valid.all()
+
+
+def test_something_before_the_bumper_that_a_lidar_in_the_middle_is_too_near_to_see_holds():
+    ranges = np.where(np.abs(AROUND) < 0.4, -math.inf, math.inf)
+    for x in (-0.05, 0.0, 0.05):
+        reading = look(Sensor("/scan", "sensor_msgs/msg/LaserScan", x=x), 0, ranges, AROUND, 0.35, 10.0)
+        assert ask((0.3, 0.0), reading=reading).verdict is Verdict.HELD
 
 
 def test_a_sensor_that_hangs_upside_down_turns_the_other_way():

@@ -147,7 +147,7 @@ def test_a_position_that_nobody_measures_is_not_moved():
 @pytest.mark.parametrize("generation, stamp, late", [(5, 100, False), (5, 99, True), (5, 101, False), (4, 200, True), (6, 50, False)])
 def test_order(generation, stamp, late):
     finding = rules.order(chunk=chunk(generation=generation, stamp=stamp), previous=chunk(stamp=100),
-                          command=Command(0, 5, "go"))
+                          command=Command(0, 5, "go"), numbered=True)
     assert (finding is not None) == late
 
 
@@ -213,10 +213,16 @@ def test_a_position_that_no_joint_measures_is_taken_from_what_was_emitted():
 
 @pytest.mark.parametrize("sequence, process, late", [
     (7, "a", True), (6, "a", True), (8, "a", False), (0, "a", False), (3, "b", False), (7, "b", False)])
-def test_a_chunk_that_was_numbered_before_another_of_its_process_is_late(sequence, process, late):
+@pytest.mark.parametrize("numbered", [True, False])
+def test_a_chunk_that_was_numbered_before_another_of_its_process_is_late(sequence, process, late, numbered):
     finding = rules.order(chunk=replace(chunk(stamp=200), sequence=sequence, process=process), command=Command(0, 5, "go"),
-                          previous=replace(chunk(stamp=100), sequence=7, process="a"))
-    assert (finding is not None) == late
+                          previous=replace(chunk(stamp=100), sequence=7, process="a"), numbered=numbered)
+    assert (finding is not None) == (late and numbered)
+
+
+def test_a_process_without_a_name_may_number_as_it_likes():
+    assert rules.order(chunk=replace(chunk(stamp=200), sequence=1), command=Command(0, 5, "go"), numbered=True,
+                       previous=replace(chunk(stamp=100), sequence=7)) is None
 
 
 def test_one_process_says_what_the_robot_does():

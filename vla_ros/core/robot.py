@@ -288,9 +288,9 @@ def _channel(name: str, fields: Any) -> Channel:
                              f"{'stop zero' if stop == 'zero' else f'joint {joint}'}")
         if not limits[0] <= start <= limits[1]:
             raise ValueError(f"{where}: start is {start:g}, outside limits {list(limits)}")
-    # What a drive may lag behind by: a third of a second at full speed, or a twentieth of its range. A gripper that
-    # holds something never reaches what it is told to.
-    lag = max(0.05 * (bounds[1] - bounds[0]), 0.3 * rate) if stop == "hold" and joint else math.inf
+    # What a drive may lag behind by: half a second at full speed (a bus, a controller and the drive each take their
+    # share), or a twentieth of its range. A gripper that holds something never reaches what it is told to.
+    lag = max(0.05 * (bounds[1] - bounds[0]), 0.5 * rate) if stop == "hold" and joint else math.inf
     if "max_tracking_error" in fields:
         if stop == "zero" or not joint:
             raise ValueError(f"{where}: max_tracking_error is for a position that a joint measures")

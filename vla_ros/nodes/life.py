@@ -14,6 +14,9 @@ from functools import cache
 from pathlib import Path
 
 GONE, STOPPED, TRACED, ALIVE, UNKNOWN = "gone", "stopped", "traced", "alive", "unknown"
+# The variable with the life of the process that looks after the nodes: they end where it is gone. Launch and
+# tools/processes.py set it; a node that is started by hand, or by systemd, has none, and belongs to nobody.
+PARENT = "VLA_PARENT"
 
 
 def own() -> str:
@@ -42,6 +45,11 @@ def state(life: str) -> str:
     if started != start or letter in "ZX":
         return GONE
     return {"T": STOPPED, "t": TRACED}.get(letter, ALIVE)
+
+
+def orphaned() -> bool:
+    """Whether the process that looks after this one (PARENT) is gone; False where there is none."""
+    return state(os.environ.get(PARENT, "")) == GONE
 
 
 def end(life: str, name: str) -> str:

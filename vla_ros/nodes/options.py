@@ -13,7 +13,7 @@ def policy_options(parameters: Mapping[str, Any], name: str = "policy_options") 
     text = parameters[name]
     try:
         options = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"parameter '{name}' is {shown(text)}, not a JSON object: {error}") from error
     if not isinstance(options, dict):
         raise ValueError(f"parameter '{name}' is {shown(text)}; give a JSON object like {{\"size\": 1}}")

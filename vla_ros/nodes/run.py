@@ -17,14 +17,16 @@ import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from vla_ros.nodes import life
 from vla_ros.nodes.base import SUCCESS, ManagedNode
 
+LOOK_FOR_PARENT = 0.5  # s
 SEGMENTS = ("fastrtps_", "fastdds_")  # Fast DDS 2's names in /dev/shm, and Fast DDS 3's (Kilted)
 
 
 def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bool = False) -> None:
-    """Spins a node until SIGINT or SIGTERM. `start`: it configures and activates itself. `realtime`: it has a
-    parameter realtime_priority, and gets that where the system allows it."""
+    """Spins a node until SIGINT or SIGTERM, or until whoever started it is gone. `start`: it configures and activates
+    itself. `realtime`: it has a parameter realtime_priority, and gets that where the system allows it."""
     _clear_left_segments()
     _keep_memory()
     sys.setswitchinterval(0.001)  # the gate's thread must not wait 5 ms for the executor's
@@ -47,6 +49,8 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
     failed: list[BaseException] = []
     spinner = threading.Thread(target=_spin, args=(executor, failed), name="executor", daemon=True)
     spinner.start()
+    if life.PARENT in os.environ:
+        threading.Thread(target=_end_with_parent, args=(node,), name="parent", daemon=True).start()
     signal.sigwait(signals)
     for one in signals:  # a second one would find a library's thread, older than the block, and end us before we left
         signal.signal(one, signal.SIG_IGN)
@@ -62,6 +66,15 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
     if not spinner.is_alive():
         node.destroy_node()
     sys.exit(1 if failed else 0)
+
+
+def _end_with_parent(node: ManagedNode) -> None:
+    """`ros2 launch` ends on SIGTERM without a word to its nodes: they would drive the robot on where no Ctrl-C reaches
+    them. (Not with sigtimedwait: CPython takes its end after a SIGSTOP for a signal.)"""
+    while not life.orphaned():
+        time.sleep(LOOK_FOR_PARENT)
+    node.get_logger().error("the process that started this node has ended; the node ends too")
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
 def _clear_left_segments(folder: str = "/dev/shm") -> None:

@@ -179,8 +179,9 @@ class Supervisor(ManagedNode):
         busy = node.asked is not None and node.asked.verb == "configure"  # loading takes its time; _finish waits
         if busy or silent <= to_nanoseconds(self.p["heartbeat_timeout"]):
             return
+        stops = "the driver's own time-out stops the robot" if node.name == GATE else "the robot holds"
         sentence = (f"{node.kind or 'gate'} fault: {node.name} was lost, silent for {silent / 1e9:.2f} s"
-                    f"{node.lose()}; the robot holds")
+                    f"{node.lose()}; {stops}")
         self.stats.drop(f"{node.kind or 'gate'} fault")
         self.get_logger().error(sentence)
         self.tell(sentence)

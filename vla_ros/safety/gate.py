@@ -18,8 +18,8 @@ from vla_ros.safety.changes import loosened
 from vla_ros.safety.memory import Clocks, Intake
 from vla_ros.safety.obstacle_memory import ObstacleMemory
 from vla_ros.safety.obstacles import Reading
-from vla_ros.safety.positions import Positions
-from vla_ros.safety.rules import NEEDS, RULES, TO_ARM, limits, obstacle, order, shape, towards
+from vla_ros.safety.positions import Positions, Stay
+from vla_ros.safety.rules import NEEDS, RULES, TO_ARM, limits, obstacle, order, shape, towards, unwound
 from vla_ros.safety.situation import Finding, Row, Settings, Situation, Verdict
 
 
@@ -95,7 +95,7 @@ class Gate:
         self._armed = (0, 0)  # the generation and the ROS time then
         self._spent = (0, "")  # the last instruction that a person has to give again, and why
         self._last: dict[str, float] = {}  # what was emitted
-        self._stay: dict[str, float] = {}  # where positions are to stay while no action moves them
+        self._stay: dict[str, Stay] = {}  # where positions are to stay while no action moves them
         self._positions = Positions()
         self._behind: dict[str, int] = {}  # channel -> since when it has been too far from what was sent
         self._obstacles = ObstacleMemory()
@@ -126,7 +126,8 @@ class Gate:
             return False, CLOCK_JUMPED
         if inputs.command is None:  # one from before the arming may still be on its way
             return False, "nothing was heard from command_ingest yet"
-        self._armed = inputs.command.generation, now_stamp
+        self._armed, self._spent = (inputs.command.generation, now_stamp), (0, "")
+        self._intake.forget()
         self._intake.newest_generation = inputs.command.generation
         self.state = State.HOLDING
         return True, "armed; give an instruction"
@@ -161,7 +162,7 @@ class Gate:
         try:
             pause, trouble = self._clocks.look(now_steady, now_stamp, self.settings)
             elapsed = min(pause, 2 * self.settings.period)
-            trouble = self._look_around(now_steady, pause, inputs) or trouble
+            trouble = self._look_around(now_steady, now_stamp, pause, inputs) or trouble
             late = self._intake.take(inputs.chunk, inputs.command, now_steady, now_stamp, self.robot, self.settings)
             if late:
                 self.counters[late.rule] += 1
@@ -195,13 +196,13 @@ class Gate:
         self._last = dict(action)
         return action, self._report(finding, requested, action, now_steady, now_stamp)
 
-    def _look_around(self, now_steady: int, pause: int, inputs: Inputs) -> str:
+    def _look_around(self, now_steady: int, now_stamp: int, pause: int, inputs: Inputs) -> str:
         """Takes what was seen and measured since the step before; a sentence where it stops an armed robot."""
         if self.robot.obstacles is not None:
             vx, vy, wz = (self._last.get(name, 0.0) for name in FLOOR_CHANNELS)
             self._obstacles.move((vx, vy, wz), pause)
-            self._obstacles.see(inputs.readings, self.robot, now_steady)
-        jumped = self._positions.look(self.robot, inputs.measured, self.settings.measured_age)
+            self._obstacles.see(inputs.readings, self.robot, now_steady, now_stamp)
+        jumped = self._positions.look(self.robot, inputs.measured, self._last, self.settings.measured_age)
         moving = [name for name in jumped if self.robot.channel(name).stop == "hold" and name in self._last]
         for name in moving:  # where it would go from here nobody knows: it is sent nothing more
             del self._last[name]
@@ -211,8 +212,9 @@ class Gate:
                 self._behind.setdefault(channel.name, now_steady)
             else:
                 self._behind.pop(channel.name, None)
+        heard = {**{topic: arrived for topic, (_, arrived) in inputs.readings.items()}, **inputs.seen}
         lost = [f"{name} was lost" for name, limit in self.settings.lost.items()
-                if name in inputs.seen and now_steady - inputs.seen[name] > limit]
+                if name in heard and now_steady - heard[name] > limit]
         gone = [*lost, *inputs.unheard]
         if gone and inputs.command:
             self._spend(inputs.command.generation, gone[0])
@@ -275,12 +277,21 @@ class Gate:
         requested = dict(zip(chunk.channels, chunk.values[row_at(chunk, now_stamp)].tolist()))
         situation.channels = tuple(channel for channel in self.robot.channels
                                    if channel.name in requested or channel.stop == "zero")
-        situation.row = tuple(requested.get(channel.name, 0.0) for channel in situation.channels)
-        situation.measured = tuple(0.0 if channel.is_velocity else self._stands(channel, now_steady)
+        situation.measured = tuple(0.0 if channel.is_velocity else self._starts(channel, now_steady)
                                    for channel in situation.channels)
         situation.last = tuple(self._last.get(channel.name, channel.start if measured is None else measured)
                                for channel, measured in zip(situation.channels, situation.measured))
+        for channel, last in zip(situation.channels, situation.last):
+            if channel.turn and last is not None:  # the same place, by the shorter way
+                requested[channel.name] = unwound(requested[channel.name], last, channel.turn)
+        situation.row = tuple(requested.get(channel.name, 0.0) for channel in situation.channels)
         return requested
+
+    def _starts(self, channel: Channel, now_steady: int) -> float | None:
+        """Where a position stands; None also where its first action would start from a place in doubt."""
+        if channel.name not in self._last and self._positions.in_doubt(channel):
+            return None
+        return self._stands(channel, now_steady)
 
     def _stands(self, channel: Channel, now_steady: int) -> float | None:
         """Where a position verifiably stands; None: that is unknown, or it is a velocity."""
@@ -325,15 +336,14 @@ class Gate:
             return {}
         stands = self._stands(channel, now_steady) if channel.stop == "hold" else None
         at_first = stands if verdict is Verdict.STOPPED and stands is not None else last
-        target = self._stay.setdefault(channel.name, at_first)
-        if stands is not None and abs(stands - target) > channel.max_tracking_error:
+        stay, limit = self._stay.setdefault(channel.name, Stay(at_first)), channel.max_tracking_error
+        if stands is not None and stay.look(stands, now_steady, limit):
             low, high = min(channel.limits[0], last), max(channel.limits[1], last)
-            target = self._stay[channel.name] = min(max(stands, low), high)
-            if abs(stands - target) > channel.max_tracking_error:
-                return {}
-        if stands is not None and abs(stands - last) > channel.max_tracking_error:
-            return {channel.name: target}
-        return {channel.name: towards(last, target, channel, elapsed, pause)}
+            stay.target = min(max(stands, low), high)
+            return {channel.name: stay.target} if abs(stands - stay.target) <= limit else {}
+        if stands is not None and abs(stands - last) > limit >= abs(stands - stay.target):
+            return {channel.name: stay.target}
+        return {channel.name: towards(last, stay.target, channel, elapsed, pause)}
 
     def _last_look(self, action: Action) -> Action:
         """Whatever went wrong above: nothing that is not finite or outside its bounds leaves, and the gate stops.

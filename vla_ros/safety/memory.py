@@ -1,6 +1,8 @@
 """What the gate remembers from one tick to the next: the clocks, and the actions as they came."""
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from vla_ros.core.chunks import row_at
@@ -9,6 +11,7 @@ from vla_ros.core.types import ActionChunk, Command, to_seconds
 from vla_ros.safety.rules import order
 from vla_ros.safety.situation import Finding, Settings
 
+NUMBERED = 1_000_000_000  # ns for which the number of a chunk says which is older: a process may count anew
 LAST_ROW = 400_000_000  # ns for which a chunk's last row may hold, where its step is shorter: the next one comes late
 SETTLED = 1_000_000_000  # ns after a jump of the clock before a reset is allowed
 
@@ -56,9 +59,14 @@ class Intake:
         self._offered: ActionChunk | None = None
         self._admitted = (0, 0)  # steady time, age then
         self._same_since = 0
+        self._taken = 0  # when `chunk` came, steady
         self._seam = (0, "")  # until when (steady), and why
         self._instruction = (-1, 0)  # its generation, and when it was first seen (steady)
         self.newest_generation = 0
+
+    def forget(self) -> None:
+        """A person begins anew: what was sent before is no measure of what is sent from now on."""
+        self.chunk = None
 
     def take(self, chunk: ActionChunk | None, command: Command | None, steady: int, stamp: int,
              robot: Robot, settings: Settings) -> Finding | None:
@@ -71,7 +79,8 @@ class Intake:
         self._offered, before = chunk, self.chunk
         if before is not None and before.stamp > stamp + settings.max_future:
             before = None  # one from the future is no reason to call the next one late
-        late = order(chunk=chunk, previous=before, command=command)
+        numbered = before is not None and steady - self._taken <= NUMBERED
+        late = order(chunk=chunk, previous=before, command=command, numbered=numbered)
         if late:
             return late
         why = _seam(before, chunk, stamp, robot) if self.age(steady, stamp) <= settings.max_age else ""
@@ -79,7 +88,7 @@ class Intake:
             self._seam = (steady + settings.seam_pause, why)
         if before is None or before.generation != chunk.generation or not _equal(before, chunk):
             self._same_since = steady
-        self.chunk = chunk
+        self.chunk, self._taken = chunk, steady
         if before is None or chunk.stamp != before.stamp:  # the same picture again is no younger for it
             self._admitted = (steady, stamp - chunk.stamp)
         return None
@@ -125,6 +134,9 @@ def _seam(before: ActionChunk | None, after: ActionChunk, stamp: int, robot: Rob
         steps = after.values[row_at(after, stamp)] - before.values[row_at(before, stamp)]
     jumps = {channel.name: channel for channel in robot.channels}
     for name, step in zip(after.channels, steps.tolist()):
+        turn = jumps[name].turn if name in jumps else 0.0
+        if turn and math.isfinite(step):
+            step = math.remainder(step, turn)
         if name in jumps and abs(step) > jumps[name].jump:
             return (f"{name} jumps by {step:+.3g} {jumps[name].unit} between two chunks; "
                     f"at most {jumps[name].jump:g} {jumps[name].unit}")

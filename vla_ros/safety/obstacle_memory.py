@@ -10,7 +10,7 @@ from vla_ros.core.robot import FLOOR_CHANNELS, Robot
 from vla_ros.safety.obstacles import Array, Reading, distances
 
 CELL = 0.02  # m; points in one such square are one: a wall is not kept once for each scan
-MOST_POINTS = 3000  # the nearest are kept: what a step of the gate has time for
+MOST_POINTS = 1000  # the nearest are kept: what a step of the gate has time for
 
 
 class ObstacleMemory:
@@ -21,33 +21,39 @@ class ObstacleMemory:
 
     def __init__(self) -> None:
         self._x = self._y = self._yaw = 0.0
+        self._twist = (0.0, 0.0, 0.0)
         self._newest: dict[str, tuple[int, Array]] = {}  # topic -> when it arrived, and what it saw
         self._older = np.zeros((0, 2))
         self._seen = np.zeros(0, np.int64)  # steady ns, of each of them
 
     def move(self, twist: tuple[float, float, float], elapsed: int) -> None:
         """The robot went on with `twist` (m/s, m/s, rad/s) for `elapsed` ns."""
-        seconds = elapsed / 1e9
+        self._twist, seconds = twist, elapsed / 1e9
         middle = self._yaw + twist[2] * seconds / 2.0
         self._x += (twist[0] * math.cos(middle) - twist[1] * math.sin(middle)) * seconds
         self._y += (twist[0] * math.sin(middle) + twist[1] * math.cos(middle)) * seconds
         self._yaw += twist[2] * seconds
 
-    def see(self, readings: Mapping[str, tuple[Reading, int]], robot: Robot, now: int) -> None:
-        """Takes each sensor's reading that is new, and forgets what is too old."""
+    def see(self, readings: Mapping[str, tuple[Reading, int]], robot: Robot, now: int, stamp: int) -> None:
+        """Takes each sensor's reading that is new, and forgets what is too old. `now` is steady, `stamp` ROS time (ns)."""
         assert robot.obstacles is not None
         keep = round(robot.obstacles.hold_off * 1e9)
-        within = robot.obstacles.slow + robot.obstacles.hold_off * _fastest(robot)  # farther, it is forgotten in time
         for topic, (reading, arrived) in readings.items():
             before = self._newest.get(topic)
             if before and before[0] == arrived:
                 continue
-            if before:
-                arrived_before, points = before
-                self._keep(arrived_before, points[distances(self._inward(points), robot.footprint) <= within])
-            self._newest[topic] = arrived, self._outward(reading.points)
-        young = now - self._seen <= keep
-        if not young.all():
+            if before and len(before[1]):
+                # What is farther away is forgotten before the robot comes near.
+                within = robot.obstacles.slow + robot.obstacles.hold_off * _fastest(robot)
+                near = distances(self._inward(before[1]), robot.footprint) <= within
+                self._keep(before[0], before[1][near])
+            # It was seen from where the robot was then.
+            late = min(max(stamp - reading.stamp, 0), round(robot.obstacles.max_age * 1e9))
+            self.move(self._twist, -late)
+            self._newest[topic] = arrived, self._outward(_thin(reading.points))
+            self.move(self._twist, late)
+        if len(self._seen) and now - int(self._seen.min()) > keep:
+            young = now - self._seen <= keep
             self._older, self._seen = self._older[young], self._seen[young]
         if len(self._older) > MOST_POINTS:
             near = np.argsort(distances(self._inward(self._older), robot.footprint), kind="stable")[:MOST_POINTS]
@@ -77,6 +83,16 @@ class ObstacleMemory:
         cos, sin = math.cos(self._yaw), math.sin(self._yaw)
         turned: Array = (points - (self._x, self._y)) @ np.array([[cos, -sin], [sin, cos]])
         return turned
+
+
+def _thin(points: Array) -> Array:
+    """No more than one look is worth: of a very fine scan, one point a cell."""
+    if len(points) <= MOST_POINTS:
+        return points
+    with np.errstate(invalid="ignore"):
+        cells = np.floor(np.clip(points, -1e6, 1e6) / CELL).astype(np.int64)
+    _, first = np.unique(cells[:, 0] * (1 << 32) + cells[:, 1], return_index=True)
+    return points[np.sort(first)]
 
 
 def _fastest(robot: Robot) -> float:

@@ -73,15 +73,20 @@ def look(sensor: Sensor, stamp: int, ranges: Array, angles: Array, range_min: fl
     """A LaserScan's or a Range's beams as a Reading; `ranges` and `angles` (in the sensor's frame) are M.
 
     Zero is no measurement: many drivers give it for a beam that did not come back. `range_max` and more is nothing
-    within reach: short sensors say so. Something nearer than the sensor can tell is at the sensor. A sensor that does
-    not know its own reach is blind.
+    within reach: short sensors say so. Something nearer than the sensor can tell (-inf) is anywhere from the sensor to
+    `range_min`: at both ends. Where all of that is nearer than `near`, it is the robot. A sensor that does not know
+    its own reach is blind.
     """
     if not (0.0 <= range_min <= range_max and range_max > 0.0):
         return blind(stamp, f"it says that it sees from {range_min:g} to {range_max:g} m")
     too_near = np.isneginf(ranges)
-    ranges = np.where(too_near, 1e-3, ranges)
+    if too_near.any():
+        far_ends = np.full(int(too_near.sum()), max(range_min, 1e-3))
+        ranges, angles = np.concatenate([np.where(too_near, 1e-3, ranges), far_ends]), np.append(angles, angles[too_near])
+        too_near = np.append(too_near, np.full(len(far_ends), True))
     valid = np.isfinite(angles) & (ranges > 0.0)  # NaN is not above zero
-    hit = valid & (ranges < range_max) & np.isfinite(ranges) & (too_near | (ranges >= sensor.near))
+    counts = np.where(too_near, range_min > sensor.near, (ranges < range_max) & (ranges >= sensor.near))
+    hit = valid & np.isfinite(ranges) & counts
     directions = sensor.yaw + (-1.0 if sensor.flipped else 1.0) * np.where(np.isfinite(angles), angles, 0.0)
     points = np.stack([sensor.x + ranges[hit] * np.cos(directions[hit]),
                        sensor.y + ranges[hit] * np.sin(directions[hit])], axis=1)
@@ -142,7 +147,7 @@ def _beyond(x: Array, y: Array, footprint: Footprint) -> Array:
     """The same for x and y of any one shape."""
     along = np.abs(x - (footprint.front - footprint.back) / 2.0) - (footprint.front + footprint.back) / 2.0
     across = np.abs(y - (footprint.left - footprint.right) / 2.0) - (footprint.left + footprint.right) / 2.0
-    outside: Array = np.sqrt(np.square(np.maximum(along, 0.0)) + np.square(np.maximum(across, 0.0)))
+    outside: Array = np.hypot(np.maximum(along, 0.0), np.maximum(across, 0.0))
     return outside + np.minimum(np.maximum(along, across), 0.0)
 
 
@@ -169,7 +174,8 @@ def approach(points: Array, footprint: Footprint, twist: tuple[float, float, flo
     then = _beyond(*_seen_later(points, (vx, vy, wz), s[:, None]), footprint)  # T x N
     nearest = then.min(axis=0)
     near = now <= CONTACT
-    touches = np.where(near, (then[0] < now + APPROACH) | (nearest < now), nearest <= CONTACT)
+    inside = (now < 0.0) & (points[:, 0] * vx + points[:, 1] * vy > 0.0)  # out on the other side is no way out
+    touches = np.where(near, (then[0] < now + APPROACH) | (nearest < now) | inside, nearest <= CONTACT)
     share = 1.0
     passed = ~touches & ~near & (nearest < np.minimum(now, limits.beside) - APPROACH)
     if passed.any():

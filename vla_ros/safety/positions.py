@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from vla_ros.core.robot import Channel, Robot
@@ -11,6 +11,7 @@ from vla_ros.core.types import to_seconds
 MEASURING_ERROR = 0.01  # of a channel's range
 PLAUSIBLE = 4.0  # times its `rate`: by hand, or by gravity, a joint is moved faster than the gate moves it
 CONFIRMATIONS = 3  # measurements in a row that agree: as many wrong ones are no accident
+RESTED = 500_000_000  # ns without motion after which a joint has arrived where it was going
 
 
 @dataclass
@@ -29,8 +30,11 @@ class Positions:
     def __init__(self) -> None:
         self._tracks: dict[str, _Track] = {}
 
-    def look(self, robot: Robot, measured: Mapping[str, tuple[float, int]], forget: int) -> dict[str, str]:
+    def look(self, robot: Robot, measured: Mapping[str, tuple[float, int]], sent: Container[str],
+             forget: int) -> dict[str, str]:
         """Takes what was measured (channel -> value, steady ns) since the look before.
+
+        Of a joint that wraps, turns are counted while it is `sent` anywhere: from where it is sent to.
 
         A value that the joint cannot have reached since the last one is believed once others agree with it.
         Returns the channels that jumped so within `forget` ns, each with a sentence: an encoder that was reset,
@@ -43,9 +47,14 @@ class Positions:
             if when == track.seen or not math.isfinite(value):
                 continue
             track.seen = when
-            if sentence := _take(track, channel, value, when, forget):
+            turn = channel.turn if channel.name in sent else 0.0
+            if sentence := _take(track, channel, value, when, turn, forget):
                 jumped[channel.name] = sentence
         return jumped
+
+    def in_doubt(self, channel: Channel) -> bool:
+        """Whether what was measured last contradicts what is believed: no place to start from."""
+        return self._tracks[channel.name].confirmed > 0 if channel.name in self._tracks else True
 
     def stands(self, channel: Channel, now: int, forget: int) -> float | None:
         """In the channel's unit, or None where that was not known within `forget` ns.
@@ -60,10 +69,39 @@ class Positions:
         return nearest if abs(track.value - nearest) <= MEASURING_ERROR * (high - low) else track.value
 
 
-def _take(track: _Track, channel: Channel, value: float, when: int, forget: int) -> str:
+@dataclass
+class Stay:
+    """Where a position is to stay while no action moves it.
+
+    A joint that is blocked, or moved by hand, is followed: asked to be where it is, it is asked for no motion. A drive
+    that lets it sink by more than `tolerance` looks the same, and would sink once more from wherever it was followed to:
+    what comes to rest just as far beside its new place as it was beside the old one obeys, and is not followed again.
+    """
+
+    target: float
+    jump: float = 0.0  # how far it was followed the last time
+    rest: float = math.nan  # where it has been since `since`, steady ns
+    since: int = 0
+
+    def look(self, stands: float, now: int, tolerance: float) -> bool:
+        """Whether the target is now where the joint `stands`."""
+        if not abs(stands - self.rest) <= tolerance / 10.0:
+            self.rest, self.since = stands, now
+        apart = stands - self.target
+        if abs(apart) <= tolerance:
+            return False
+        obeys = abs(apart - self.jump) <= max(tolerance / 4.0, 0.1 * abs(self.jump))
+        rested = now - self.since >= RESTED and not obeys
+        if self.jump and not rested and abs(apart) <= 2.0 * abs(self.jump) + tolerance:
+            return False
+        self.jump, self.target = apart, stands
+        return True
+
+
+def _take(track: _Track, channel: Channel, value: float, when: int, turn: float, forget: int) -> str:
     known = not math.isnan(track.value)
-    if known and channel.turn:  # the same place, as many turns on as it takes
-        value += channel.turn * round((track.value - value) / channel.turn)
+    if known and turn:  # the same place, as many turns on as it takes
+        value += turn * round((track.value - value) / turn)
     recent = known and when - track.when <= forget
     if recent and abs(value - track.value) <= _reach(channel, when - track.when):
         track.value, track.when, track.confirmed = value, when, 0

@@ -331,6 +331,11 @@ def towards(before: float, target: float, channel: Channel, elapsed: int, pause:
     return before - math.copysign(min(braking, abs(before)), before)
 
 
+def unwound(value: float, near: float, turn: float) -> float:
+    """`value` as many whole turns on as brings it nearest to `near`."""
+    return value + turn * round((near - value) / turn) if math.isfinite(value) else value
+
+
 RULES: tuple[Callable[..., Finding | None], ...] = (
     sources, rivals, listeners, clock, sight, generation, instruction, chunk_source, shape, finite, age, chunk_end,
     seam, bounds, repeat, limits, saturation, obstacle, joints, tracking, deadband, rate,
@@ -339,9 +344,14 @@ TO_ARM = (sources, rivals, listeners, clock, sight)
 NEEDS = {rule: tuple(inspect.signature(rule).parameters) for rule in RULES}
 
 
-def order(*, chunk: ActionChunk, previous: ActionChunk | None, command: Command | None) -> Finding | None:
-    """Asked once, when a chunk arrives: a late one does not take the place of a newer one."""
-    if previous is not None and chunk.process == previous.process and 0 < chunk.sequence <= previous.sequence:
+def order(*, chunk: ActionChunk, previous: ActionChunk | None, command: Command | None,
+          numbered: bool) -> Finding | None:
+    """Asked once, when a chunk arrives: a late one does not take the place of a newer one.
+
+    `numbered`: the one before came just now, so that its number counts where the process says who it is.
+    """
+    if (numbered and previous is not None and chunk.process and chunk.process == previous.process
+            and 0 < chunk.sequence <= previous.sequence):
         return _held("order", f"action {chunk.sequence} came after {previous.sequence} of the same process; dropped")
     if command is not None and chunk.generation < command.generation:
         return _held("order", f"a late action for instruction {chunk.generation} was dropped; "

@@ -1,8 +1,8 @@
 """Start, watch and stop a group of processes, and the command lines of our own nodes.
 
-No child outlives its parent: `stop` ends them in order, and where the parent cannot call it any more
-(SIGKILL), the kernel kills them (Linux: PR_SET_PDEATHSIG). Each child leads a session of its own, so that a
-terminal's Ctrl-C reaches the parent alone.
+No child outlives its parent: `stop` ends them in order, and where the parent cannot call it any more (SIGKILL), the
+kernel kills them (Linux: PR_SET_PDEATHSIG), for the robot that they drive is simulated and ends with them. Each child
+leads a session of its own, so that a terminal's Ctrl-C reaches the parent alone.
 """
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from types import TracebackType
 from vla_ros.core import node_parameters
 from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.core.shown import shown
+from vla_ros.nodes import life
 
 # Runs first in every child and becomes the command. In the child and not as a `preexec_fn`: that runs
 # Python between fork and exec, which can hang where the parent has threads (rclpy has). The parent may have
@@ -234,8 +235,8 @@ def config_folder() -> Path:
 
 
 def suite_environment() -> dict[str, str]:
-    """Our environment with what the nodes need; what the user has set stays."""
-    environment = dict(os.environ)
+    """Our environment with what the nodes need; what the user has set stays. They end with this process."""
+    environment = {**os.environ, life.PARENT: life.own()}
     if not any(environment.get(name) for name in PROFILES):
         environment.update(dict.fromkeys(profile_variables(environment), str(config_folder() / "fastdds.xml")))
     if not any(name in environment for name in ("ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE")):

@@ -9,6 +9,7 @@ from typing import Any
 from vla_ros.core.types import Command
 from vla_ros.safety.gate import Gate, Inputs, State
 from vla_ros.safety.obstacles import look
+from vla_ros.safety.positions import CONFIRMATIONS
 from vla_ros.safety.situation import Settings, Verdict
 from vla_ros.tools.bench.gate_plain import clamp
 from vla_ros.tools.bench.gate_robot import CHANNELS, NARROW, ROBOT, SCAN, WIDE, chunk, room
@@ -43,12 +44,15 @@ class Ours:
         self._inputs = Inputs(command=Command(0, 1, ""))
         self._steady, self.limited = 0, 0
         self.looks = list[int]()  # ns of processor time for each scan
+        for _ in range(CONFIRMATIONS):  # until it is known where the joints stand
+            self._hear({})
+            self._gate.step(self._steady, EPOCH + self._steady, self._inputs)
+            self._steady += PERIOD
         self._hear({})
-        self._gate.step(self._steady, EPOCH, self._inputs)
-        armed, why = self._gate.arm(self._steady, EPOCH, self._inputs)
+        armed, why = self._gate.arm(self._steady, EPOCH + self._steady, self._inputs)
         if not armed:
             raise ValueError(f"the bench's gate cannot be armed: {why}; the bench does not fit the gate any more")
-        self._inputs.command = Command(EPOCH, 2, "go")
+        self._inputs.command = Command(EPOCH + self._steady, 2, "go")
 
     def _hear(self, action: Any) -> None:
         now = self._steady
