@@ -61,11 +61,11 @@ def run(argv: Sequence[str]) -> int:
     share = (now_kept - kept) / (now_ticks - ticks) if now_ticks > ticks else 0.0
     report = report_of(arguments, steps, trials) | {
         "machine": machine(), "load_before": load, "load_after": list(os.getloadavg()), "stolen": round(share, 4)}
+    if arguments.json:  # first: no table is worth the numbers
+        Path(arguments.json).write_text(json.dumps(report) + "\n")
     show(report)
     if arguments.out:
         write(report, Path(arguments.out))
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(report) + "\n")
     return 1 if report["problems"] else 0
 
 

@@ -132,11 +132,11 @@ def run(argv: Sequence[str]) -> int:
         "variants": results, "ratios": ratios(results)}
     if arguments.soak:
         report["soak"] = {"minutes": arguments.soak, "growth": soak_growth(trials["ours"][0].memory)}
+    line = json.dumps(report)
+    if arguments.json:  # first: no table is worth the numbers
+        Path(arguments.json).write_text(line + "\n")
     from vla_ros.tools.bench.table import show  # rich is only needed here
     show(report)
-    line = json.dumps(report)
-    if arguments.json:
-        Path(arguments.json).write_text(line + "\n")
     print(line, flush=True)
     return 0 if all(result["latency_ms"] and not result["problems"] for result in results.values()) else 1
 

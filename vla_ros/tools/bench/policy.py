@@ -77,11 +77,11 @@ def run(argv: Sequence[str]) -> int:
             _compare(found)
             report["configs"][config] = found
     report["load_after"] = list(os.getloadavg())
+    line = json.dumps(report)
+    if given.json:  # first: no table is worth the numbers
+        Path(given.json).write_text(line + "\n", encoding="utf-8")
     from vla_ros.tools.bench.policy_table import show, write  # rich and matplotlib are only needed here
     show(report)
-    line = json.dumps(report)
-    if given.json:
-        Path(given.json).write_text(line + "\n", encoding="utf-8")
     if given.out:
         write(report, Path(given.out), ["vla", "bench", "policy", *argv])
     print(line, flush=True)

@@ -180,7 +180,7 @@ def run(argv: Sequence[str]) -> int:
         world.close()
     report = {"bench": "seams", "policies": policies,
               **{name: getattr(options, name) for name in ("episodes", "kinds", "seam_time", "rate", "delay", "seed")}}
-    print(table(report))
-    if options.json:
+    if options.json:  # first: no table is worth the numbers
         Path(options.json).write_text(json.dumps(report) + "\n", encoding="utf-8")
+    print(table(report))
     return 0
