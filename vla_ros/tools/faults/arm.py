@@ -4,8 +4,9 @@ Commands go to a joint_trajectory_controller and a forward_command_controller. W
 position: that is what the first does by default (cmd_timeout: 0), and for an arm it is right, as one that goes limp
 falls. Its time-out holds, too: what stands still where it was sent needs none.
 
-`/fault/arm` (String): "camera silent", "joints silent", "zeros" (one joint state says zero everywhere), "flicker"
-(every fifth does), "block JOINT", "push JOINT" (its drive is off, and a hand takes it half a radian back), or "well".
+`/fault/arm` (String): "camera silent", "joints silent", "zeros" (one joint state says zero everywhere, and the next is
+left out, as after an error on a bus), "flicker" (every fifth does), "block JOINT", "push JOINT" (its drive is off, and
+a hand takes it half a radian back), or "well".
 The log's speed is the fastest joint's (rad/s), or what a command asks of it within a period of the gate.
 """
 from __future__ import annotations
@@ -44,6 +45,7 @@ class FaultyArm(Node):
         self._told = dict.fromkeys(START, math.inf)  # the last command
         self._then, self._steps = time.monotonic(), 0
         self._flickers = False
+        self._says_again = 0  # the step from which on joint states go out
         loose = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._valves = {"camera": Valve(self.create_publisher(Image, CAMERA, loose)),
                         "joints": Valve(self.create_publisher(JointState, "/joint_states", 10))}
@@ -64,7 +66,7 @@ class FaultyArm(Node):
             joint.hand = joint.position - math.copysign(PUSHED, joint.position) if pushed else None
         self._flickers = what == "flicker"
         if what == "zeros" or self._flickers:
-            self._say(wrong=True)
+            self._say_zero()
         note("arm")
 
     # -- commands ------------------------------------------------------------------------------------------
@@ -96,12 +98,17 @@ class FaultyArm(Node):
         fastest = max(abs(joint.speed) for joint in self._arm.values())
         self._log.write("s", [fastest], [joint.position for joint in self._arm.values()])
         self._steps += 1
-        if self._steps % STATES_EVERY == 0:
-            self._say(wrong=self._flickers and self._steps % (STATES_EVERY * WRONG_EVERY) == 0)
+        if self._flickers and self._steps % (STATES_EVERY * WRONG_EVERY) == 0:
+            self._say_zero()
+        elif self._steps % STATES_EVERY == 0 and self._steps >= self._says_again:
+            self._say([joint.position for joint in self._arm.values()])
 
-    def _say(self, wrong: bool) -> None:
-        message = JointState(name=list(self._arm))
-        message.position = [0.0 if wrong else joint.position for joint in self._arm.values()]
+    def _say_zero(self) -> None:
+        self._say([0.0] * len(self._arm))
+        self._says_again = self._steps + 2 * STATES_EVERY
+
+    def _say(self, positions: list[float]) -> None:
+        message = JointState(name=list(self._arm), position=positions)
         message.header.stamp = self.get_clock().now().to_msg()
         self._valves["joints"].publish(message)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
 
 from vla_ros.tools.faults.joints import FASTEST, LAG
@@ -41,7 +42,8 @@ SETTLE = LAG * math.log(LIMIT / STILL)  # s, until a drive at full speed has cau
 ALONE = CONTROL + SETTLE + WAY  # s, where no command comes any more
 HOLD = PERIOD + ALONE  # s, from a cause that the gate learns at once
 # s: stopped, an arm goes back to where it was measured, by what the drive lags behind and a joint state is old
-STOP = HOLD + CONTROL + LAG + PERIOD
+STATES = 0.02  # s between joint states
+STOP = HOLD + CONTROL + LAG + STATES
 SPRING = TRACKING_ERROR / FASTEST + LAG * math.log(FASTEST / STILL) + WAY  # s, of a joint that is let go
 WELL = partial(set_fault, "arm", "well")
 
@@ -55,9 +57,9 @@ def block(suite: Suite) -> float:
 
 
 def block_then_stop(suite: Suite) -> float:
-    """When the command has run on by about as far as it may."""
+    """When the command is far ahead, and before `tracking` finds it."""
     block(suite)
-    suite.watch(0.4)
+    suite.watch(0.6)
     return press(suite)
 
 
@@ -66,21 +68,17 @@ def free_and_release(suite: Suite) -> None:
     release(suite)
 
 
-def flicker_and_stop(suite: Suite) -> float:
-    """The first wrong joint state comes just before the stop."""
-    suite.fault("arm", "flicker")
-    return press(suite)
+def wrong_then(what: str, stop: Callable[[Suite], float], suite: Suite) -> float:
+    """A wrong joint state, far from where the joints stand, is the last one before the stop."""
+    suite.wait(lambda: suite.spinning() and max(map(abs, suite.motion[-1].positions)) > 0.8, 6.0, "the arm is far out")
+    suite.fault("arm", what)
+    time.sleep(0.015)
+    return stop(suite)
 
 
-def mend_and_release(suite: Suite) -> None:
+def later(mend: Callable[[Suite], object], suite: Suite) -> None:
     suite.watch(0.5)
-    free_and_release(suite)
-
-
-def zeros_while_held(suite: Suite) -> float:
-    words("stop", suite)
-    suite.standstill(time.monotonic())
-    return suite.fault("arm", "zeros")
+    mend(suite)
 
 
 def push(pressed: bool, suite: Suite) -> float:
@@ -116,11 +114,12 @@ def arms() -> list[Fault]:
         arm("arm: a joint is blocked, and later freed", inject=block, mend=WELL, springs=TRACKING_ERROR,
             limit=TRACKING_ERROR / LIMIT + TRACKING_TIME + HOLD, rules=rules("tracking")),
         arm("arm: a joint is blocked, then the stop; then it is freed", inject=block_then_stop, mend=free_and_release,
-            springs=TRACKING_ERROR, limit=STOP, rules=rules("stop"), after=rules("stopped")),
-        arm("arm: the stop is pressed, and every fifth joint state says zero", inject=flicker_and_stop, limit=STOP,
-            rules=rules("stop"), mend=mend_and_release, after=rules("stopped")),
-        arm("arm: it holds, and one joint state says zero", inject=zeros_while_held, limit=HOLD, rules=stands,
-            mend=nothing),
+            lasts=0.0, springs=0.05, limit=STOP, rules=rules("stop"), after=rules("stopped")),
+        arm("arm: the stop is pressed, and every fifth joint state says zero", limit=STOP + 2 * STATES,
+            rules=rules("stop"), inject=partial(wrong_then, "flicker", press),
+            mend=partial(later, free_and_release), after=rules("stopped")),
+        arm("arm: the word stop is said, and one joint state says zero", limit=HOLD, rules=rules("generation"),
+            inject=partial(wrong_then, "zeros", partial(words, "stop")), mend=WELL),
         arm("arm: it is stopped, and a joint is moved by hand and let go", inject=partial(push, True), limit=SPRING,
             springs=TRACKING_ERROR, rules=stands, mend=release, after=rules("stopped")),
         arm("arm: it holds, and a joint is moved by hand and let go", inject=partial(push, False), limit=SPRING,

@@ -28,21 +28,21 @@ ARM = "\n## An arm\n"
 ARM_HEAD = ARM + """
 Written by `vla bench faults --world arm --out doc/standstill.md`. A stand-in plays a six-joint arm with a gripper as
 ros2_control shows it, without physics: each joint follows its controller with a lag of 30 ms. A policy takes all joints
-back and forth, each at its full speed (0.5 rad/s); then the fault. Seconds are from the fault to when the fastest joint
-stands: median and worst of {repeat} runs each, on {cores} cores ({machine}, Python {python}; load average {load:.1f}
-before it began: what is above 0 is other work, and makes the figures larger).
+back and forth at full speed (0.5 rad/s); then the fault. Seconds are from the fault to when the fastest joint stands:
+median and worst of {repeat} runs each, on {cores} cores ({machine}, Python {python}). The machine's load average was
+{load:.1f} before it began: other work, which makes the figures larger.
+"Moved" is how far a joint went from there afterwards, the worst of all runs: while the fault lasted, when it was over,
+and when words were said to a stopped gate. Where the arm stood before the fault, it is counted from there.
 
 "Limit" is how long the rule that catches the fault waits, a period of the gate ({period:.0f} ms), the controller's
 interpolation (`time_from_start`, {control:.0f} ms), 0.12 s until a joint has caught up with it, and the way (60 ms).
-A stop sends the joints back to where they were measured, which takes 0.09 s more; a blocked joint is found when its
+A stop sends the joints back to where they were measured, which takes 0.09 s more. A blocked joint is found when its
 command is {error:g} rad ahead (`max_tracking_error`; 0.4 s at full speed) for 0.5 s (`tracking_time`).
-Where the gate is gone nothing is commanded any more, and the joint_trajectory_controller holds the last position: an
-arm needs no time-out to stand. A driver that goes limp, or goes on, without commands is none for an arm.
+Where the gate is gone nothing is commanded any more, and the joint_trajectory_controller holds the last position: such
+an arm needs no time-out to stand. One whose driver goes limp, or goes on, without commands needs another driver.
 """
-TABLE = """
-| fault | stopped by | median s | worst s | limit s | the gate afterwards | a person has to |
-|---|---|---|---|---|---|---|
-"""
+COLUMNS = ("fault", "stopped by", "median s", "worst s", "limit s", "the gate afterwards", "a person has to")
+MOVED = "moved, rad"
 
 
 def page(faults: Sequence[Fault], results: Sequence[Result], repeat: int, load: float, before: str = "") -> str:
@@ -55,16 +55,16 @@ def page(faults: Sequence[Fault], results: Sequence[Result], repeat: int, load: 
              "error": TRACKING_ERROR}
     if bases:
         base = HEAD.format(**facts) + _tables(bases, results, "##")
-    return base + (ARM_HEAD.format(**facts) + _tables(arms, results, "###") if arms else mark + arm)
+    return (base + (ARM_HEAD.format(**facts) + _tables(arms, results, "###") if arms else mark + arm)).lstrip("\n")
 
 
 def _tables(faults: Sequence[Fault], results: Sequence[Result], level: str) -> str:
-    out = TABLE
     ran = {fault.name: [result for result in results if result.fault == fault.name] for fault in faults}
-    for fault in faults:
-        out += "| " + " | ".join(_row(fault, ran[fault.name])) + " |\n"
-    notes = [f"* {fault.name}: {note}." for fault in faults for note in _notes(ran[fault.name])]
-    bad = [f"* {fault.name}: {problem.partition(': not within')[0]}." for fault in faults
+    columns = (*COLUMNS, MOVED) if faults[0].world == "arm" else COLUMNS
+    lines = [columns, ["---"] * len(columns), *(_row(fault, ran[fault.name])[:len(columns)] for fault in faults)]
+    out = "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    notes = [f"* {_name(fault)}: {note}." for fault in faults for note in _notes(ran[fault.name])]
+    bad = [f"* {_name(fault)}: {problem.partition(': not within')[0]}." for fault in faults
            for problem in dict.fromkeys(text for result in ran[fault.name] for text in result.problems)]
     return out + _section(f"{level} What else was measured", notes) + _section(f"{level} What did not hold", bad)
 
@@ -78,13 +78,18 @@ def _row(fault: Fault, results: Sequence[Result]) -> list[str]:
     why = next((result.not_run for result in results if result.not_run), "")
     if not seconds:
         what = f"not run: {why}" if why else "**nothing**" if results else "not run"
-        return [fault.name, what, "", "", f"{fault.limit:.2f}", "", ""]
+        return [_name(fault), what, "", "", f"{fault.limit:.2f}", "", "", ""]
 
     def each(values: Sequence[str]) -> str:
         return " / ".join(dict.fromkeys(value for value in values if value))
-    return [fault.name, each([_by(result) for result in results]), f"{statistics.median(seconds):.2f}",
+    moved = max((result.moved for result in results if math.isfinite(result.moved)), default=float("nan"))
+    return [_name(fault), each([_by(result) for result in results]), f"{statistics.median(seconds):.2f}",
             f"{max(seconds):.2f}", f"{fault.limit:.2f}", each([result.state for result in results]),
-            each([result.back for result in results])]
+            each([result.back for result in results]), f"{moved:.3f}"]
+
+
+def _name(fault: Fault) -> str:
+    return fault.name.removeprefix("arm: ")  # it stands under a heading that says so
 
 
 def _by(result: Result) -> str:

@@ -37,14 +37,11 @@ GATE = "safety_validator"
 
 @dataclass(frozen=True)
 class Sample:
-    """What the robot did, or a command where it reached it; `when` is steady time (s).
+    """What the robot did, or a command where it reached it."""
 
-    `speeds`: m/s and rad/s of the wheels, or rad/s of an arm's fastest joint. `positions`: rad, m, of an arm's joints.
-    """
-
-    when: float
-    speeds: tuple[float, ...]
-    positions: tuple[float, ...] = ()
+    when: float  # steady s
+    speeds: tuple[float, ...]  # m/s and rad/s of the wheels, or rad/s of an arm's fastest joint
+    positions: tuple[float, ...] = ()  # rad, m, of an arm's joints
 
     @property
     def moving(self) -> bool:
@@ -153,9 +150,6 @@ class Suite:
             return len(late) > 25 * stays and late[-1].when > when + stays - 0.05 and not any(s.moving for s in late)
         self.wait(stands, seconds, "the robot stands")
         return max([sample.when for sample in self.since(when) if sample.moving], default=when) - when
-
-    def moving_at(self, when: float) -> bool:
-        return any(sample.moving for sample in self.since(when - 0.05) if sample.when <= when)
 
     def zero_sent(self, when: float) -> float | None:
         """Seconds from `when` until the first command of zero reached the robot."""

@@ -1,6 +1,7 @@
 """One fault, once: at full speed, measured, judged, mended, and brought back to full speed."""
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ class Result:
     starved: float = 0.0  # s, by which the simulated robot's own control step was late at most
     late: float = 0.0  # s, the longest time between two reports of the gate, less its period
     took: float = 0.0  # s, with all that is around it
-    moved: float = 0.0  # rad, how far a joint went from where it stood, until somebody gave leave
+    moved: float = float("nan")  # rad, how far a joint went from where it stood, until somebody gave leave
 
     def sentence(self) -> str:
         if self.not_run:
@@ -38,6 +39,7 @@ class Result:
         parts = [f"{self.seconds:.3f} s to standstill, {self.wire:.3f} s to a zero at the robot", self.stopped_by,
                  f"then {self.state}", f"a person has to: {self.back}", f"the gate late by {self.late * 1e3:.0f} ms",
                  f"the robot's own step by {self.starved * 1e3:.0f} ms",
+                 *([f"then no joint moved more than {self.moved:.3f} rad"] if math.isfinite(self.moved) else []),
                  f"{self.took:.1f} s in all", *self.notes, *(f"PROBLEM: {text}" for text in self.problems)]
         return f"{self.fault}: {'; '.join(parts)}"
 
@@ -62,7 +64,8 @@ def run(suite: Suite, fault: Fault) -> Result:
         result.took = time.monotonic() - began
         return result
     stands_since = since + result.seconds
-    stood = since if not result.seconds or not suite.moving_at(since) else stands_since
+    moved_then = any(sample.moving for sample in suite.since(since - 0.05) if sample.when <= since)
+    stood = stands_since if moved_then else since
     suite.watch(fault.lasts)
     _check_standing(suite, fault, stood, stands_since, "while the fault lasted", result)
     last = suite.reports[-1]
@@ -78,8 +81,6 @@ def run(suite: Suite, fault: Fault) -> Result:
             suite.utter("spin")  # whatever is said, it stays so
         suite.watch(0.6)
         _check_standing(suite, fault, stood, stands_since, "with nobody's leave", result)
-    if suite.motion[-1].positions:
-        result.notes.append(f"no joint moved more than {result.moved:.3f} rad from where it stood")
     heard = heard or suite.fresh(30.0)
     result.state = heard.state
     if heard.reason.startswith(PAUSED) and "stopped" not in fault.after:
@@ -131,8 +132,10 @@ def _measure(suite: Suite, fault: Fault, since: float, result: Result) -> None:
 
 def _check_standing(suite: Suite, fault: Fault, stood: float, since: float, when: str, result: Result) -> None:
     """It stands from `since` on; a joint that something held may go so far from where it was at `stood`."""
-    places = [sample.positions for sample in suite.since(stood)]
-    result.moved = max((abs(place - first) for there in places for place, first in zip(there, places[0])), default=0.0)
+    before = [sample for sample in suite.since(stood - 0.05) if sample.when <= stood]
+    places = [sample.positions for sample in (*before[-1:], *suite.since(stood))]
+    ways = [abs(place - first) for there in places for place, first in zip(there, places[0])]
+    result.moved = max(ways, default=float("nan"))
     if fault.springs and result.moved > fault.springs:
         result.problems.append(f"a joint moved by {result.moved:.3f} rad {when}; at most {fault.springs:g} rad")
     if not fault.springs and any(sample.moving for sample in suite.since(since + 0.05)):
