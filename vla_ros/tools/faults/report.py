@@ -27,10 +27,10 @@ A fault that the driver's own time-out has to catch is one in which the gate is 
 ARM = "\n## An arm\n"
 ARM_HEAD = ARM + """
 Written by `vla bench faults --world arm --out doc/standstill.md`. A stand-in plays a six-joint arm with a gripper as
-ros2_control shows it, without physics: each joint follows its controller with a lag of 30 ms. A policy takes all joints
-back and forth at full speed (0.5 rad/s); then the fault. Seconds are from the fault to when the fastest joint stands:
-median and worst of {repeat} runs each, on {cores} cores ({machine}, Python {python}). The machine's load average was
-{load:.1f} before it began: other work, which makes the figures larger.
+ros2_control shows it (`interpolate_from_desired_state: true`), without physics: each joint follows its controller with
+a lag of 30 ms. A policy takes all joints back and forth at full speed (0.5 rad/s); then the fault. Seconds are from the
+fault to when the fastest joint stands: median and worst of {repeat} runs each, on {cores} cores ({machine}, Python
+{python}). The machine's load average was {load:.1f} before it began: other work, which makes the figures larger.
 "Moved" is how far a joint went from there afterwards, the worst of all runs: while the fault lasted, when it was over,
 and when words were said to a stopped gate. Where the arm stood before the fault, it is counted from there.
 
@@ -93,7 +93,7 @@ def _name(fault: Fault) -> str:
 
 
 def _by(result: Result) -> str:
-    known = {"zero": "a zero, before all else", "driver": result.stopped_by, "stood": "stood already"}
+    known = {"": "", "zero": "a zero, before all else", "driver": result.stopped_by, "stood": "stood already"}
     return known.get(result.rule, f"rule `{result.rule}`")
 
 
