@@ -58,9 +58,9 @@ def run(suite: Suite, fault: Fault) -> Result:
     try:
         _measure(suite, fault, since, result)
     except TimeoutError as error:  # the worst there is; but the next fault wants to be tried too
-        last = suite.motion[-1]
-        result.problems.append(f"the robot did not stand; {time.monotonic() - last.when:.2f} s before the end its speeds "
-                               f"were {last.speeds}: {error}")
+        sample = suite.motion[-1]
+        result.problems.append(f"the robot did not stand; its speeds were {sample.speeds} "
+                               f"{time.monotonic() - sample.when:.2f} s ago: {error}")
         fault.mend(suite)
         suite.spin(fault.patience)
         result.took = time.monotonic() - began
