@@ -168,5 +168,5 @@ class Others:
             return [f"{next(iter(right))[0]} listens to {topic}, but not with a QoS that takes what the gate sends: "
                     "reliable, volatile"]
         before, self._right[output.topic] = self._right.get(output.topic, right), right
-        again = {name for name, _ in right - before} & {name for name, _ in before}
-        return [f"{name} listens to {topic} anew: it was started again" for name in sorted(again) if "UNKNOWN" not in name]
+        again = {name for name, _ in right - before if "UNKNOWN" not in name} & {name for name, _ in before}
+        return [f"{name} listens to {topic} anew: it was started again" for name in sorted(again)]
