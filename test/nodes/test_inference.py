@@ -30,7 +30,7 @@ class Slow:
 
     @classmethod
     def spec(cls, options):
-        return PolicySpec(("linear.x",), 1, 100_000_000, (8, 8))
+        return PolicySpec(("gripper",), 1, 100_000_000, (8, 8))
 
     def __init__(self, options):
         Slow.seen, Slow.resets = [], 0
@@ -42,7 +42,7 @@ class Slow:
             raise RuntimeError("out of memory")
         time.sleep(0.1)
         Slow.seen.append(observation.stamp)
-        return CoreChunk(0, 0, ("linear.x",), np.array([[0.2]], np.float32), 100_000_000)
+        return CoreChunk(0, 0, ("gripper",), np.array([[0.2]], np.float32), 100_000_000)
 
     def reset(self):
         Slow.resets += 1
@@ -59,7 +59,7 @@ class Steps:
 
     def predict(self, observation):
         self.count += 1
-        return CoreChunk(0, 0, ("linear.x",), np.full((8, 1), 0.2 * self.count - 0.1, np.float32), 100_000_000)
+        return CoreChunk(0, 0, ("gripper",), np.full((8, 1), 0.2 * self.count - 0.1, np.float32), 100_000_000)
 
     def reset(self):
         self.count = 0
@@ -73,7 +73,7 @@ class TwoEyed:
 
     @classmethod
     def spec(cls, options):
-        return PolicySpec(("linear.x",), 1, 100_000_000, (8, 8), images={"front": (8, 8), "wrist": (4, 6)},
+        return PolicySpec(("gripper",), 1, 100_000_000, (8, 8), images={"front": (8, 8), "wrist": (4, 6)},
                           state=("joint1",))
 
     def __init__(self, options):
@@ -82,7 +82,7 @@ class TwoEyed:
     def predict(self, observation):
         TwoEyed.shapes.append((observation.images["front"].shape, observation.images["wrist"].shape))
         self.warnings = ["joint1 is far"] if observation.state["joint1"] > 1.0 else []
-        return CoreChunk(0, 0, ("linear.x",), np.array([[0.2]], np.float32), 100_000_000)
+        return CoreChunk(0, 0, ("gripper",), np.array([[0.2]], np.float32), 100_000_000)
 
     def reset(self):
         pass
@@ -263,6 +263,7 @@ def test_an_inactive_node_says_nothing(around, wires):
     ({"policy": "rt2"}, "unknown policy 'rt2'; known are"),
     ({"robot_file": "/nowhere.yaml"}, "robot file '/nowhere.yaml' does not exist"),
     ({"policy_options": '{"values": {"wings": 1.0}}'}, "commands 'wings', but robot 'sim' obeys"),
+    ({"policy_options": '{"values": {"linear.x": 0.1}}'}, "commands linear.x, but not 'angular.z'; /cmd_vel takes all"),
     ({"warm_up": -1}, "'warm_up' is -1"),
     ({"seam": "soft"}, "'seam' is 'soft'; use one of newest, ramp, ensemble"),
 ])

@@ -20,7 +20,7 @@ from vla_ros_msgs.msg import ActionChunk, Observation
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
 FALLBACK = {"fallback_policy": "constant",
-            "fallback_options": '{"values": {"linear.x": 0.05}, "image_size": [8, 8]}'}
+            "fallback_options": '{"values": {"linear.x": 0.05, "angular.z": 0.0}, "image_size": [8, 8]}'}
 GOOD = np.array([[0.2]], np.float32)
 
 
@@ -33,7 +33,7 @@ class Wild:
 
     @classmethod
     def spec(cls, options):
-        return PolicySpec(("linear.x",), 1, 100_000_000, (8, 8))
+        return PolicySpec(("gripper",), 1, 100_000_000, (8, 8))
 
     def __init__(self, options):
         if Wild.fails_to_load:
@@ -53,7 +53,7 @@ class Wild:
             raise SystemExit(3)
         values = {"flat": GOOD[0], "wide": np.zeros((1, 3), np.float32), "empty": np.zeros((0, 1), np.float32),
                   "words": np.array([["a"]])}.get(text, GOOD)
-        return None if text == "none" else CoreChunk(0, 0, ("linear.x",), values, 100_000_000)
+        return None if text == "none" else CoreChunk(0, 0, ("gripper",), values, 100_000_000)
 
     def reset(self):
         self.resets += 1

@@ -17,7 +17,7 @@ from vla_ros.nodes.synchronizer import Synchronizer
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
 POLICY = {"policy": "constant", "robot_file": SIM, "warm_up": 0}
-FALLBACK = {"fallback_policy": "constant", "fallback_options": '{"values": {"linear.x": 0.05}}'}
+FALLBACK = {"fallback_policy": "constant", "fallback_options": '{"values": {"linear.x": 0.05, "angular.z": 0.0}}'}
 SHORT = {f"{kind}_recovery": 1.0 for kind in ("vision", "language", "action", "communication")}
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,14 @@ class Robot:
 
     def channel(self, name: str) -> Channel:
         return next(channel for channel in self.channels if channel.name == name)
+
+    def halved(self, names: Collection[str]) -> tuple[Output, str] | None:
+        """The first output of whose channels `names` holds some but not all, and one that is lacking."""
+        for output in self.outputs:
+            lacking = [name for name in output.channels if name not in names]
+            if 0 < len(lacking) < len(output.channels):
+                return output, lacking[0]
+        return None
 
 
 def load_robot(path: str | Path) -> Robot:

@@ -90,6 +90,9 @@ class Inference(ManagedNode):
             if channel not in known:
                 raise ValueError(f"{role} '{name}' commands '{channel}', but robot '{robot.name}' "
                                  f"obeys {', '.join(sorted(known))}")
+        if halved := robot.halved(spec.channels):  # the gate would hold each of its actions
+            raise ValueError(f"{role} '{name}' commands {', '.join(spec.channels)}, but not '{halved[1]}'; "
+                             f"{halved[0].topic} takes all of its channels or none")
         self._specs[role] = spec
         return spec
 

@@ -131,10 +131,8 @@ def shape(*, chunk: ActionChunk, robot: Robot) -> Finding | None:
     for name in chunk.channels:
         if name not in known:
             return _held("shape", f"the robot has no channel '{name}'; it has {', '.join(sorted(known))}")
-    for output in robot.outputs:
-        lacking = [name for name in output.channels if name not in chunk.channels]
-        if 0 < len(lacking) < len(output.channels):
-            return _held("shape", f"the action lacks '{lacking[0]}'; {output.topic} takes all of its channels or none")
+    if halved := robot.halved(chunk.channels):
+        return _held("shape", f"the action lacks '{halved[1]}'; {halved[0].topic} takes all of its channels or none")
     return None
 
 
