@@ -88,6 +88,6 @@ def test_a_page_keeps_what_was_not_tried_now() -> None:
     assert "| the stop is pressed | rule `stop` | 0.20 | 0.20 | 0.33 |  |  | 0.012 |" in whole
     later = page([arm], [Result(arm.name, 0.3, rule="stop", problems=["it moved"])], 1, 7.0, whole)
     assert later.startswith(whole[:whole.index("\n## An arm\n")]) and "| 0.30 | 0.30 |" in later
-    assert "0.20 | 0.20" not in later and "load average was\n7.0" in later and "* the stop is pressed: it moved." in later
+    assert "0.20 | 0.20" not in later and "load average was 7.0" in later and "* the stop is pressed: it moved." in later
     again = page([base], [Result(base.name, 0.4, rule="stop")], 1, 0.5, later)
     assert "| 0.40 | 0.40 |" in again and again.endswith(later[later.index("\n## An arm\n"):])
