@@ -36,7 +36,7 @@ from vla_ros.tools.faults.table import (
     words,
 )
 
-TRACKING_ERROR, TRACKING_TIME = 0.2, 0.5  # rad, s: the robot file's
+TRACKING_ERROR, TRACKING_TIME = 0.25, 0.5  # rad, s: the robot file's
 CONTROL = 2 * PERIOD  # s, the time_from_start that the gate gives each command
 SETTLE = LAG * math.log(LIMIT / STILL)  # s, until a drive at full speed has caught up with a set point that stands
 ALONE = CONTROL + SETTLE + WAY  # s, where no command comes any more
