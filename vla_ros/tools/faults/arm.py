@@ -6,13 +6,14 @@ falls. Its time-out holds, too: what stands still where it was sent needs none.
 
 `/fault/arm` (String): "camera silent", "joints silent", "zeros" (one joint state says zero everywhere, and the next is
 left out, as after an error on a bus), "flicker" (every fifth does), "block JOINT", "push JOINT" (its drive is off, and
-a hand takes it half a radian back), or "well".
+a hand takes it back by PUSHED), or "well".
 The log's speed is the fastest joint's (rad/s), or what a command asks of it within a period of the gate.
 """
 from __future__ import annotations
 
 import itertools
 import math
+import threading
 import time
 
 import rclpy
@@ -31,10 +32,10 @@ JOINTS = tuple(f"joint_{number}" for number in range(1, 7))
 FINGER = "finger_joint"
 START = {**dict(zip(JOINTS, (0.4, -0.6, 0.5, -0.3, 0.6, -0.4))), FINGER: 0.04}  # rad, m
 STEP = 0.01  # s, the controllers' and the drives'
-STATES_EVERY = 2  # steps: joint states at 50 Hz
+STATES = 0.02  # s between joint states
 WRONG_EVERY = 5  # joint states
 GATE_PERIOD = 0.02  # s
-PUSHED = 0.5  # rad
+PUSHED = 0.55  # rad, a little more than twice the tracking error: what the gate follows worst
 
 
 class FaultyArm(Node):
@@ -43,9 +44,10 @@ class FaultyArm(Node):
         self._log = MotionLog()
         self._arm = {name: Joint(position) for name, position in START.items()}
         self._told = dict.fromkeys(START, math.inf)  # the last command
-        self._then, self._steps = time.monotonic(), 0
+        self._lock = threading.Lock()  # guards the joints
+        self._said = 0  # joint states
         self._flickers = False
-        self._says_again = 0  # the step from which on joint states go out
+        self._skips = False
         loose = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._valves = {"camera": Valve(self.create_publisher(Image, CAMERA, loose)),
                         "joints": Valve(self.create_publisher(JointState, "/joint_states", 10))}
@@ -53,17 +55,20 @@ class FaultyArm(Node):
         self.create_subscription(JointTrajectory, "/arm_controller/joint_trajectory", self._on_trajectory, 1)
         self.create_subscription(Float64MultiArray, "/gripper_controller/commands", self._on_gripper, 1)
         self.create_subscription(String, "/fault/arm", self._on_fault, 10)
-        self.create_timer(STEP, self._step)
+        self.create_timer(STATES, self._say_state)
         self.create_timer(1.0 / 30.0, self._look)
+        # As in a controller manager: no publisher that waits holds up the control loop.
+        threading.Thread(target=self._control, name="control", daemon=True).start()
 
     def _on_fault(self, message: String) -> None:
         what, _, which = message.data.partition(" ")
         for name, valve in self._valves.items():
             valve.mode = "silent" if name == what else "well"
-        for name, joint in self._arm.items():
-            joint.blocked = what == "block" and name == which
-            pushed = what == "push" and name == which
-            joint.hand = joint.position - math.copysign(PUSHED, joint.position) if pushed else None
+        with self._lock:
+            for name, joint in self._arm.items():
+                joint.blocked = what == "block" and name == which
+                pushed = what == "push" and name == which
+                joint.hand = joint.position - math.copysign(PUSHED, joint.position) if pushed else None
         self._flickers = what == "flicker"
         if what == "zeros" or self._flickers:
             self._say_zero()
@@ -82,30 +87,41 @@ class FaultyArm(Node):
 
     def _obey(self, positions: dict[str, float], takes: float) -> None:
         now = time.monotonic()
-        for name, position in positions.items():
-            self._arm[name].command(position, now, takes)
+        with self._lock:
+            for name, position in positions.items():
+                self._arm[name].command(position, now, takes)
         if FINGER not in positions:
             way = max(abs(position - self._told[name]) for name, position in positions.items())
             self._log.write("c", [way / GATE_PERIOD])
         self._told.update(positions)
 
     # -- what it does and says -----------------------------------------------------------------------------
-    def _step(self) -> None:
-        now = time.monotonic()
-        elapsed, self._then = now - self._then, now
-        for joint in self._arm.values():
-            joint.step(now, max(elapsed, 1e-4))
-        fastest = max(abs(joint.speed) for joint in self._arm.values())
-        self._log.write("s", [fastest], [joint.position for joint in self._arm.values()])
-        self._steps += 1
-        if self._flickers and self._steps % (STATES_EVERY * WRONG_EVERY) == 0:
+    def _control(self) -> None:
+        then = time.monotonic()
+        while True:
+            time.sleep(STEP)
+            now = time.monotonic()
+            with self._lock:
+                for joint in self._arm.values():
+                    joint.step(now, now - then)
+                fastest = max(abs(joint.speed) for joint in self._arm.values())
+                self._log.write("s", [fastest], [joint.position for joint in self._arm.values()])
+            then = now
+
+    def _say_state(self) -> None:
+        self._said += 1
+        if self._flickers and self._said % WRONG_EVERY == 0:
             self._say_zero()
-        elif self._steps % STATES_EVERY == 0 and self._steps >= self._says_again:
-            self._say([joint.position for joint in self._arm.values()])
+        elif self._skips:
+            self._skips = False
+        else:
+            with self._lock:
+                positions = [joint.position for joint in self._arm.values()]
+            self._say(positions)
 
     def _say_zero(self) -> None:
         self._say([0.0] * len(self._arm))
-        self._says_again = self._steps + 2 * STATES_EVERY
+        self._skips = True
 
     def _say(self, positions: list[float]) -> None:
         message = JointState(name=list(self._arm), position=positions)

@@ -7,7 +7,9 @@ import platform
 import statistics
 from collections.abc import Sequence
 
-from vla_ros.tools.faults.arm_table import CONTROL, TRACKING_ERROR
+from vla_ros.tools.faults.arm import PUSHED
+from vla_ros.tools.faults.arm_table import CONTROL, TRACKING_ERROR, UNFOLLOWED
+from vla_ros.tools.faults.suite import LIMIT
 from vla_ros.tools.faults.table import BUSY, PERIOD, Fault
 from vla_ros.tools.faults.trial import Result
 
@@ -32,12 +34,13 @@ a lag of 30 ms. A policy takes all joints back and forth at full speed (0.5 rad/
 fault to when the fastest joint stands: median and worst of {repeat} runs each, on {cores} cores ({machine}, Python
 {python}). The machine's load average was {load:.1f} before it began: other work, which makes the figures larger.
 "Moved" is how far a joint went from there afterwards, the worst of all runs: while the fault lasted, when it was over,
-and when words were said to a stopped gate. Where the arm stood before the fault, it is counted from there.
+and when words were said to a stopped gate. Where the arm stood before the fault, it is counted from there. A joint that
+a hand moves by {pushed:g} rad may spring back by {unfollowed:.2g} rad, whatever else was held by {error:g} rad at most.
 
 "Limit" is how long the rule that catches the fault waits, a period of the gate ({period:.0f} ms), the controller's
 interpolation (`time_from_start`, {control:.0f} ms), 0.12 s until a joint has caught up with it, and the way (60 ms).
 A stop sends the joints back to where they were measured, which takes 0.09 s more. A blocked joint is found when its
-command is {error:g} rad ahead (`max_tracking_error`; 0.4 s at full speed) for 0.5 s (`tracking_time`).
+command is {error:g} rad ahead (`max_tracking_error`; {behind:g} s at full speed) for 0.5 s (`tracking_time`).
 Where the gate is gone nothing is commanded any more, and the joint_trajectory_controller holds the last position: such
 an arm needs no time-out to stand. One whose driver goes limp, or goes on, without commands needs another driver.
 """
@@ -52,7 +55,7 @@ def page(faults: Sequence[Fault], results: Sequence[Result], repeat: int, load: 
     bases = [fault for fault in faults if fault.world != "arm"]
     facts = {"repeat": repeat, "cores": os.cpu_count(), "machine": platform.machine(), "busy": BUSY, "load": load,
              "python": platform.python_version(), "period": 1e3 * PERIOD, "control": 1e3 * CONTROL,
-             "error": TRACKING_ERROR}
+             "error": TRACKING_ERROR, "behind": TRACKING_ERROR / LIMIT, "pushed": PUSHED, "unfollowed": UNFOLLOWED}
     if bases:
         base = HEAD.format(**facts) + _tables(bases, results, "##")
     return (base + (ARM_HEAD.format(**facts) + _tables(arms, results, "###") if arms else mark + arm)).lstrip("\n")
