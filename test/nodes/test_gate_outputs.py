@@ -7,7 +7,8 @@ from gate_robot import SIM, Robot
 from geometry_msgs.msg import Twist, TwistStamped
 from std_msgs.msg import Float64MultiArray
 
-from vla_ros.nodes.qos import LATEST
+from vla_ros.nodes.qos import LATCHED, LATEST
+from vla_ros_msgs.msg import SafetyReport
 
 
 @pytest.fixture
@@ -63,31 +64,64 @@ def deaf(around, driver, kind):
     for subscription in list(around.node.subscriptions):
         if subscription.topic_name == "/cmd_vel":
             around.node.destroy_subscription(subscription)
+    around.wait(lambda: robot.node._inputs.unheard)
     if kind:
         driver.create_subscription(kind, "/cmd_vel", print, LATEST)
-    around.wait(lambda: any("listens" in text for text in robot.node._inputs.unheard))
-    around.wait(lambda: (kind is None) == ("/driver" not in robot.node._inputs.unheard[0]))
+        around.wait(lambda: "nobody" not in "".join(robot.node._inputs.unheard))
     return robot
 
 
 @pytest.mark.parametrize("kind, says", [
     (None, "nobody listens to /cmd_vel (geometry_msgs/msg/Twist); is the driver running?"),
-    (TwistStamped, "/driver listens there for geometry_msgs/msg/TwistStamped; change its type in the robot file")])
+    (TwistStamped, "/driver listens to /cmd_vel for geometry_msgs/msg/TwistStamped, which the gate does not send; change the type")])
 def test_a_robot_that_does_not_listen_is_not_armed_and_diagnostics_say_so(around, driver, kind, says):
     robot = deaf(around, driver, kind)
     answer = robot.call("arm")
     assert not answer.success and says in answer.message, answer.message
     around.wait(lambda: says in robot.node.trouble)
+    for subscription in list(driver.subscriptions):
+        driver.destroy_subscription(subscription)
     around.node.create_subscription(Twist, "/cmd_vel", print, LATEST)
     around.wait(lambda: robot.call("arm").success)
     around.wait(lambda: not robot.node.trouble)
 
 
-def test_two_types_on_one_topic_and_one_is_right(around, driver):
+def test_a_driver_of_another_type_beside_one_that_listens_is_named(around, driver):
+    """A recorder that takes everything must not pass for the robot."""
     robot = Robot(around)
     driver.create_subscription(TwistStamped, "/cmd_vel", print, LATEST)
-    around.wait(lambda: len(robot.node.get_subscriptions_info_by_topic("/cmd_vel")) > 1)
-    assert robot.call("arm").success
+    around.wait(lambda: "/driver listens to /cmd_vel for geometry_msgs/msg/TwistStamped" in "".join(
+        robot.node._inputs.unheard))
+    assert "/driver listens to /cmd_vel for geometry_msgs/msg/TwistStamped" in robot.call("arm").message
+
+
+def test_a_driver_whose_qos_never_takes_a_command_is_named(around, driver):
+    robot = deaf(around, driver, None)
+    driver.create_subscription(Twist, "/cmd_vel", print, LATCHED)
+    around.wait(lambda: "not with a QoS that takes" in robot.call("arm").message)
+
+
+def test_who_only_looks_on_is_no_driver(around):
+    robot = deaf(around, None, None)
+    recorder = rclpy.create_node("rosbag2_recorder")
+    recorder.create_subscription(Twist, "/cmd_vel", print, LATEST)
+    around.wait(lambda: any("recorder" in info.node_name
+                            for info in robot.node.get_subscriptions_info_by_topic("/cmd_vel")))
+    assert "nobody listens to /cmd_vel" in robot.call("arm").message
+    recorder.destroy_node()
+
+
+def test_a_driver_that_was_started_again_takes_a_person(around, driver):
+    robot = deaf(around, driver, Twist)
+    robot.node._look_for_rivals()
+    around.wait(lambda: robot.call("arm").success)
+    robot.say("go")
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
+    driver.create_subscription(Twist, "/cmd_vel", print, LATEST)  # the one before is still in the graph
+    around.wait(lambda: robot.reports[-1].rule == "generation")
+    assert "/driver listens to /cmd_vel (geometry_msgs/msg/Twist) anew" in robot.reports[-1].reason
+    robot.say("go on")
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
 
 
 def test_an_output_whose_type_nobody_takes_is_named_beside_one_that_is_heard(around, tmp_path):

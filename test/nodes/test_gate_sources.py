@@ -149,7 +149,7 @@ def test_actions_of_two_processes_hold_and_name_both(around):
 
 
 def test_a_node_that_was_lost_takes_a_person(around):
-    robot = Robot(around, node_lost_after=0.6).moving()
+    robot = Robot(around, lost_after=0.6).moving()
     robot.stage = "inactive"
     around.wait(lambda: robot.reports[-1].rule == "sources" and "0.7" in robot.reports[-1].reason)
     robot.stage = "active"

@@ -8,11 +8,10 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="the system tests need ROS 2 (rclpy)")
 pytest.importorskip("vla_ros_msgs", reason="the system tests need the messages: colcon build, then source install/setup.bash")
-pytest.importorskip("mujoco", reason="the simulated robot needs MuJoCo")
 
-from vla_ros.tools.faults.bench import behind_a_cable  # noqa: E402
+from vla_ros.tools.faults.bench import all_faults, behind_a_cable  # noqa: E402
 from vla_ros.tools.faults.suite import Suite  # noqa: E402
-from vla_ros.tools.faults.table import Fault, all_faults  # noqa: E402
+from vla_ros.tools.faults.table import Fault  # noqa: E402
 from vla_ros.tools.faults.trial import Result, run  # noqa: E402
 from vla_ros.tools.faults.worlds import suite_in  # noqa: E402
 from vla_ros.tools.processes import NODES  # noqa: E402
@@ -38,6 +37,20 @@ STANDS_FOR = {
     "a flood of garbage on the same topics, then the stop":
         "a flood of repeated words, actions and stop(false), then the stop",
     "/clock jumps ahead by a minute": "/clock jumps back by a minute",
+    # an arm's: what the gate finds is the same on wheels, or at another arm's fault
+    "arm: the stop is pressed": "arm: the stop is pressed, and every fifth joint state says zero",
+    "arm: the word stop is said": "the word stop is said",
+    "arm: the policy gives NaN after 0.7 s of good work": "the policy gives NaN after 0.7 s of good work",
+    "arm: the policy hangs": "the policy hangs",
+    "arm: the camera falls silent": "the camera falls silent",
+    "arm: a joint is blocked, then the stop; then it is freed":
+        "arm: the stop is pressed, and every fifth joint state says zero",
+    "arm: the word stop is said, and one joint state says zero": "the word stop is said",
+    "arm: it holds, and a joint is moved by hand and let go":
+        "arm: it is stopped, and a joint is moved by hand and let go",
+    "arm: SIGKILL of inference": "SIGKILL of inference",
+    "arm: SIGKILL of the gate": "SIGKILL of the gate",
+    "arm: SIGTERM of the gate": "SIGKILL of the gate",
 }
 
 
@@ -99,6 +112,8 @@ def wired(worlds: Worlds) -> Wired:
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("fault", map(once, HERE))
 def test_the_robot_stands_in_time(worlds: Worlds, fault: Fault) -> None:
+    if fault.world != "arm":
+        pytest.importorskip("mujoco", reason="the simulated robot needs MuJoCo")
     with worlds.suite(fault.world) as suite:
         result = run(suite, fault)
         print(f"\n{result.sentence()}")
@@ -110,6 +125,7 @@ def test_the_robot_stands_in_time(worlds: Worlds, fault: Fault) -> None:
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("name", WIRED)
 def test_the_robot_stands_in_time_behind_a_bad_network(wired: Wired, name: str) -> None:
+    pytest.importorskip("mujoco", reason="the simulated robot needs MuJoCo")
     result = wired.take(name)
     print(f"\n{result.sentence()}")
     assert not result.problems
@@ -121,8 +137,9 @@ def test_a_fault_that_is_left_out_has_one_of_its_kind_that_is_not() -> None:
     by_name = {fault.name: fault for fault in FAULTS}
     for name, other in STANDS_FOR.items():
         left, tried = by_name[name], by_name[other]
-        assert other not in STANDS_FOR and left.world == tried.world
-        assert left.rules & tried.rules and left.limit == tried.limit
+        assert other not in STANDS_FOR and left.rules & tried.rules
+        if left.world != "arm":
+            assert left.world == tried.world and left.limit == tried.limit
 
 
 def test_the_table_holds_each_node_and_each_name_once() -> None:

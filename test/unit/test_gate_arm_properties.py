@@ -34,7 +34,7 @@ class Arm:
         self.offset, self.hand, self.blocked, self.lie, self.lies = 0.0, 0.0, False, 0.0, 0
         self.goal, self.base_only = 0.5, False
         self.sent = [{}, {}, {}]
-        self.before = {}
+        self.before, self.stood = {}, {}
         self.behind, self.apart = dict.fromkeys(self.names, 0), dict.fromkeys(self.names, 0)
 
     def play(self, kind, *values):
@@ -97,9 +97,13 @@ class Arm:
             if report.state not in (State.HOLDING, State.STOPPED) or sent is None:
                 self.apart[name] = 0
                 continue
-            # Blocked or moved by hand, it is not left to spring back: what is sent follows within a few ticks.
-            self.apart[name] = self.apart[name] + 1 if abs(sent - stands) > TOLERANCE + 0.04 else 0
-            assert self.apart[name] <= 6, f"{name} stands at {stands} and is told to be at {sent}"
+            # Blocked or moved by hand, it is not left to spring back: what is sent follows, at the latest when it rests.
+            stay = self.world.gate._stay.get(name)
+            sinks = stay is not None and abs(stands - sent - stay.jump) <= max(TOLERANCE / 4.0, 0.1 * abs(stay.jump)) + 0.04
+            rests = abs(stands - self.stood.get(name, 9.0)) < 1e-6
+            self.stood[name] = stands
+            self.apart[name] = self.apart[name] + 1 if rests and not sinks and abs(sent - stands) > TOLERANCE + 0.04 else 0
+            assert self.apart[name] <= 30, f"{name} stands at {stands} and is told to be at {sent}"
             away = abs(sent - stands)
             before = abs(self.before[name] - stands) if name in self.before else 0.0
             assert away <= max(before, TOLERANCE + 0.04) + FREE, f"{name} was sent away: {sent} from {stands}"

@@ -8,7 +8,7 @@ import pytest
 from vla_ros.core.robot import Channel, Output, Robot
 from vla_ros.core.types import ActionChunk, Command
 from vla_ros.safety import rules
-from vla_ros.safety.situation import Settings, Verdict
+from vla_ros.safety.situation import Behind, Settings, Verdict
 
 MS = 1_000_000
 SPEED = Channel("linear.x", "m/s", (-1.0, 1.0), (-0.5, 0.5), rate=1.0, brake=3.0, deadband=0.01)
@@ -263,9 +263,10 @@ def test_half_a_base_is_no_action_and_a_whole_one_or_none_is(channels):
 TRACKED = replace(JOINT, max_tracking_error=0.2, tracking_time=0.5)
 
 
-@pytest.mark.parametrize("behind, held", [({}, False), ({"elbow": 500 * MS}, False), ({"elbow": 500 * MS + 1}, True)])
-def test_tracking(behind, held):
-    finding = rules.tracking(behind=behind, measured=(0.2,), last=(0.5,), channels=(TRACKED,))
+@pytest.mark.parametrize("late, held", [(0, False), (500 * MS, False), (500 * MS + 1, True)])
+def test_tracking(late, held):
+    arm = Robot("r", "base_link", (SPEED, TRACKED), ())
+    finding = rules.tracking(behind={"elbow": Behind(late, 0.2, 0.5)} if late else {}, robot=arm)
     assert (finding is not None) == held
     assert finding is None or "elbow stands at 0.2 rad and was sent 0.5" in finding.reason
 

@@ -87,8 +87,8 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("required_nodes", list(NODES[1:]), "nodes whose heartbeat must be fresh for the robot to move"),
         P("heartbeat_timeout", 0.25, "a node whose heartbeat is older than this holds the robot", "s", 0.15, 10.0,
           live=True),
-        P("node_lost_after", 1.0, "a node silent for longer was lost: the robot goes on when the instruction is given "
-          "again", "s", 0.15, 60.0, live=True),
+        P("lost_after", 1.0, "a node, a topic or a range sensor silent for longer was lost: the robot goes on when the "
+          "instruction is given again", "s", 0.15, 60.0, live=True),
         P("required_topics", ["joint_states", "odom"], "topics of the robot that must be fresh for it to move; "
           "of joint_states, odom, scan; the robot file's range sensors are always required"),
         P("topic_timeout", 0.3, "a topic silent for longer is lost", "s", 0.02, 10.0, live=True),

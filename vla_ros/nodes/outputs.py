@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from geometry_msgs.msg import Twist, TwistStamped
@@ -22,6 +23,7 @@ TYPES = {
     "std_msgs/msg/Float64MultiArray": Float64MultiArray,
     "trajectory_msgs/msg/JointTrajectory": JointTrajectory,
 }
+ONLOOKERS = ("_ros2cli", "rosbag2", "rviz", "foxglove")  # how the nodes of those begin who only look on
 
 
 def full_name(namespace: str, name: str) -> str:
@@ -68,6 +70,11 @@ class Outputs:
         """Zero for everything that stops at zero; needs nothing else to work."""
         self.send({channel.name: 0.0 for channel in self._robot.channels if channel.stop == "zero"}, now)
 
+    def listeners(self, output: Output) -> int:
+        """How many take what is sent there: of the right type, with a QoS that fits."""
+        count: int = dict(self._publishers)[output].get_subscription_count()
+        return count
+
     def settle(self, seconds: float) -> None:
         """Waits until the robot has what was sent, at most so long: what is on its way dies with the process."""
         for _, publisher in self._publishers:
@@ -93,13 +100,23 @@ class Outputs:
         return message
 
 
+@dataclass
+class _Heard:
+    """What arrives on an output: `surplus` more than was sent there."""
+
+    reader: Reader
+    sent: int
+    surplus: int = 0
+
+
 class Others:
     """Who else publishes where the gate does, and whether anybody listens. A name proves nothing: GIDs do."""
 
     def __init__(self, node: ManagedNode, robot: Robot, outputs: Outputs) -> None:
         self._node, self._robot, self._outputs = node, robot, outputs
         self._unknown: set[str] = set()  # publishers whose node's name is still on its way
-        self._heard: dict[str, tuple[Reader, int]] = {}  # topic -> what is heard there, and more than was sent
+        self._heard: dict[str, _Heard] = {}  # topic -> what arrives there
+        self._right: dict[str, set[tuple[str, bytes]]] = {}  # topic -> who listens there as it should, by name and GID
 
     def publishing(self) -> list[str]:
         """Other publishers of robot commands, as "topic from node".
@@ -120,26 +137,36 @@ class Others:
 
     def _speaks(self, output: Output) -> bool:
         """Whether more arrives on an output than this node sent; two may be on their way."""
-        topic = output.topic
+        topic, sent = output.topic, self._outputs.sent[output.topic]
         if topic not in self._heard:
-            reader = self._node.read(TYPES[output.type], topic, HEARD, raw=True)
-            self._heard[topic] = reader, self._outputs.sent[topic]
-        reader, heard = self._heard[topic]
-        heard += len(reader.take())
-        self._heard[topic] = reader, heard
-        return heard - self._outputs.sent[topic] > 2
+            self._heard[topic] = _Heard(self._node.read(TYPES[output.type], topic, HEARD, raw=True), sent)
+        heard = self._heard[topic]
+        # Never below zero: what was lost of its own must not hide what is somebody else's.
+        heard.surplus = max(0, heard.surplus + sum(1 for _ in heard.reader.take()) - (sent - heard.sent))
+        heard.sent = sent
+        return heard.surplus > 2
 
     def unheard(self) -> list[str]:
-        """Outputs that nobody takes, each as a sentence."""
-        found = []
-        for output in self._robot.outputs:
-            own = full_name(self._node.get_namespace(), self._node.get_name())
-            there = [(full_name(info.node_namespace, info.node_name), info.topic_type)
-                     for info in self._node.get_subscriptions_info_by_topic(output.topic)]
-            others = [(name, kind) for name, kind in there if name != own]
-            if any(kind == output.type for _, kind in others):
-                continue
-            wrong = "".join(f"; {name} listens there for {kind}" for name, kind in others[:3])
-            found.append(f"nobody listens to {output.topic} ({output.type}){wrong}; "
-                         f"{'change its type in the robot file' if wrong else 'is the driver running?'}")
-        return found
+        """Outputs that the robot does not take, each as a sentence."""
+        return [sentence for output in self._robot.outputs for sentence in self._deaf(output)]
+
+    def _deaf(self, output: Output) -> list[str]:
+        own = full_name(self._node.get_namespace(), self._node.get_name())
+        there = [(full_name(info.node_namespace, info.node_name), info.topic_type, bytes(info.endpoint_gid))
+                 for info in self._node.get_subscriptions_info_by_topic(output.topic)]
+        others = [each for each in there if each[0] != own and not each[0].rpartition("/")[2].startswith(ONLOOKERS)]
+        right = {(name, gid) for name, kind, gid in others if kind == output.type}
+        wrong = [(name, kind) for name, kind, _ in others if kind != output.type and "UNKNOWN" not in name]
+        topic = f"{output.topic} ({output.type})"
+        if wrong:
+            return [f"{name} listens to {output.topic} for {kind}, which the gate does not send; change the type in "
+                    f"the robot file, {output.type}" for name, kind in wrong[:3]]
+        matched = self._outputs.listeners(output) - (1 if output.topic in self._heard else 0)
+        if not right:
+            return [f"nobody listens to {topic}; is the driver running?"]
+        if matched < 1:
+            return [f"{next(iter(right))[0]} listens to {topic}, but not with a QoS that takes what the gate sends: "
+                    "reliable, volatile"]
+        before, self._right[output.topic] = self._right.get(output.topic, right), right
+        again = {name for name, _ in right - before if "UNKNOWN" not in name} & {name for name, _ in before}
+        return [f"{name} listens to {topic} anew: it was started again" for name in sorted(again)]

@@ -15,7 +15,7 @@ LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 # What a late joiner must know as well: the instruction that holds.
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # Each halt latches, also one that is taken back before the gate looks: more are kept than the supervisor says at once.
-HALTS = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+HALTS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # Heartbeats of all nodes on one topic: none may push out another's.
 PULSE = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
 # What arrives on one of the gate's own outputs, its own commands among it, read twice a second.
@@ -30,5 +30,6 @@ WORDS_LOOSE = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 FEEDBACK = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # The stop button: what comes in while the gate is busy is read at once, a press among it.
 BUTTON = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
+BUTTON_LOOSE = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
 # /diagnostics of a whole robot, read now and then.
 REPORTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)

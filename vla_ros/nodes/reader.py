@@ -4,6 +4,7 @@ A robot's state comes at 50 Hz and more; every wake-up of an rclpy executor cost
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -39,17 +40,21 @@ class Reader:
         self.subscription = node.create_subscription(
             kind, topic, lambda message: None, qos, callback_group=Unattended(), raw=raw)
 
-    def take(self) -> list[Any]:
-        taken = []
-        with self.subscription.handle:
-            for _ in range(self._most):  # they may come faster than they are taken
+    def take(self) -> Iterator[Any]:
+        """One after another, each made into a message when it is asked for: who has no time leaves the rest."""
+        for _ in range(self._most):  # they may come faster than they are taken
+            with self.subscription.handle:
                 found = self.subscription.handle.take_message(self._kind, self._raw or bool(self._most_bytes))
-                if found is None:
-                    break
-                if self._most_bytes and len(found[0]) > self._most_bytes:
-                    self.oversized += 1
-                elif self._most_bytes and not self._raw:
-                    taken.append(deserialize_message(found[0], self._kind))
-                else:
-                    taken.append(found[0])
-        return taken
+            if found is None:
+                return
+            if self._most_bytes and len(found[0]) > self._most_bytes:
+                self.oversized += 1
+            elif self._most_bytes and not self._raw:
+                yield deserialize_message(found[0], self._kind)
+            else:
+                yield found[0]
+
+    def discard(self) -> None:
+        """What came while nobody looked."""
+        for _ in self.take():
+            pass

@@ -14,6 +14,7 @@ from typing import Any
 
 from nav_msgs.msg import Odometry
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState, LaserScan, Range
 from std_msgs.msg import Bool, Header, String
 from std_srvs.srv import Trigger
@@ -24,7 +25,7 @@ from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes import convert
 from vla_ros.nodes.base import ManagedNode
 from vla_ros.nodes.outputs import Others, Outputs
-from vla_ros.nodes.qos import BUTTON, EVENTS, HALTS, JOINTS, LATCHED, LATEST, PULSE, STATE
+from vla_ros.nodes.qos import BUTTON, BUTTON_LOOSE, EVENTS, HALTS, JOINTS, LATCHED, LATEST, PULSE, STATE
 from vla_ros.nodes.reader import Reader
 from vla_ros.nodes.run import run
 from vla_ros.safety.gate import Gate, Inputs, Report, State
@@ -34,9 +35,9 @@ from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Command as CommandMessage
 from vla_ros_msgs.msg import SafetyReport
 
-MOST_VALUES = 100_000  # of a chunk; more is no action, and would cost the gate its period
-# Bytes of a message; a larger one is no heartbeat, no scan, no action. Looked at before it is made into Python objects.
-SMALL, LARGE = 1 << 14, 1 << 19
+MOST_VALUES = 1 << 14  # of a chunk, 256 rows of 64 channels; more is no action, and would cost the gate its period
+# Bytes of a message; a larger one is no heartbeat or action, and no scan. Looked at before anything is made of it.
+SMALL, ACTION, LARGE = 1 << 14, 80 << 10, 1 << 19
 ONE_SOURCE = 1_000_000_000  # ns for which a process that sent an action counts as one that sends them
 TWIN_HEARD = 1_000_000_000  # ns
 SHORTEST_WAIT = 2_000_000  # ns between ticks; chunks that come faster than this do not make the gate run faster
@@ -65,8 +66,9 @@ class SafetyValidator(ManagedNode):
         self._may_auto_arm = False
         self._sources: dict[str, int] = {}  # process -> when it last sent an action (steady ns)
         # Heard in every state of the node, reliable or not: a pressed button must not be missed.
-        self._buttons = [self.create_subscription(Bool, "stop", lambda message: self.guard(self._on_stop, message), qos)
-                         for qos in (BUTTON, STATE)]
+        self._buttons = [self.create_subscription(Bool, "stop", self._button_callback(), qos)
+                         for qos in (BUTTON, BUTTON_LOOSE)]
+        self._button_heard = 0  # when what it says now was received, ns
 
     def configure(self) -> None:
         self._robot = robot = load_robot(self.p["robot_file"])
@@ -83,12 +85,12 @@ class SafetyValidator(ManagedNode):
         self._outputs = Outputs(self, robot, self._period)
         self._others = Others(self, robot, self._outputs)
         self._reports = self.speak(SafetyReport, "safety_report", EVENTS)
-        on_chunk = self._bounded(ActionChunkMessage, LARGE, self._on_chunk)
+        on_chunk = self._bounded(ActionChunkMessage, ACTION, self._on_chunk)
         self.listen(ActionChunkMessage, "action_chunk", on_chunk, LATEST, raw=True)
         # What the robot's motion rests on: read by the watchdog's own thread, before each of its ticks.
         self._readers: dict[Reader, Callable[[Any, int], None]] = {
             self.read(Header, "heartbeat", PULSE, most_bytes=SMALL): self._on_heartbeat,
-            self.read(JointState, "/joint_states", JOINTS, most_bytes=LARGE): self._on_joint_states}
+            self.read(JointState, "/joint_states", JOINTS, most_bytes=ACTION): self._on_joint_states}
         for topic in set(self.p["required_topics"]) - {"joint_states"}:
             reader = self.read(TOPICS[topic], f"/{topic}", STATE, raw=True, most_bytes=LARGE)
             self._readers[reader] = self._seen(topic)
@@ -127,8 +129,9 @@ class SafetyValidator(ManagedNode):
                              f"'rate', {2.0 / parameters['rate']:g} s")
         nodes, topics = to_nanoseconds(parameters["heartbeat_timeout"]), to_nanoseconds(parameters["topic_timeout"])
         sources = {f"node {name}": nodes for name in parameters["required_nodes"]}
-        lost = dict.fromkeys(sources, to_nanoseconds(parameters["node_lost_after"]))
         sources |= {f"/{name}": topics for name in parameters["required_topics"]}
+        sensors = [sensor.topic for sensor in self._robot.obstacles.sensors] if self._robot.obstacles else []
+        lost = dict.fromkeys((*sources, *sensors), to_nanoseconds(parameters["lost_after"]))
         return Settings(period=to_nanoseconds(1.0 / parameters["rate"]), measured_age=topics, sources=sources,
                         lost=lost, **{name: to_nanoseconds(parameters[name]) for name in LIMITS})
 
@@ -142,7 +145,7 @@ class SafetyValidator(ManagedNode):
 
     def activate(self) -> None:
         for reader in self._readers:
-            reader.take()  # what came while nobody looked is old
+            reader.discard()
         self._joints.clear()
         self._renew()
         self._running = token = object()  # a thread that was left behind is not this one
@@ -231,19 +234,28 @@ class SafetyValidator(ManagedNode):
         rivals, unheard = self._others.publishing(), self._others.unheard()
         if time.monotonic_ns() - self._twin < TWIN_HEARD and self._twin:
             rivals.append(f"a second {self.get_name()}")
-        if unheard or self.trouble.startswith("nobody listens"):
+        if not self.active:  # what comes meanwhile is of no use, and would lie in memory
+            for reader in self._readers:
+                reader.discard()
+        if unheard or self.trouble == "; ".join(self._inputs.unheard):
             self.trouble = "; ".join(unheard)
         with self._lock:
             self._inputs.rivals, self._inputs.unheard = tuple(rivals[:5]), tuple(unheard[:5])
 
     def _read(self, now: int) -> None:
-        """What the watchdog looks at before each of its ticks, whatever keeps the executor busy."""
+        """What the watchdog looks at before each of its ticks, whatever keeps the executor busy; the stop first.
+
+        For half a period at most: what is left waits for the next tick, where a flood would keep the gate from its own.
+        """
         self._press(self._presses())
+        end = now + self._period // 2
         try:
             for reader, callback in self._readers.items():
                 before = reader.oversized
                 for message in reader.take():
                     callback(message, now)
+                    if time.monotonic_ns() > end:
+                        break
                 for _ in range(reader.oversized - before):
                     self.stats.drop(f"{reader.topic}: too large")
         except Exception as error:
@@ -316,19 +328,28 @@ class SafetyValidator(ManagedNode):
             self._wake()
 
     def _on_command(self, message: CommandMessage) -> None:
+        if self._inputs.unheard:
+            self._look_for_rivals()  # the driver may be back, and this be what was waited for
         with self._lock:
             self._inputs.command = convert.command(message)
             self._wake()
 
-    def _on_stop(self, message: Bool) -> None:
-        presses = [message.data, *self._presses()]
+    def _button_callback(self) -> Callable[..., None]:
+        """With the time of reception where rclpy tells it (not in Humble): this and the watchdog's thread both take
+        what the buttons say, and the newest counts."""
+        if hasattr(Subscription, "CallbackType"):
+            return lambda message, info: self.guard(self._on_stop, message, info["received_timestamp"])
+        return lambda message: self.guard(self._on_stop, message, time.time_ns())
+
+    def _on_stop(self, message: Bool, received: int) -> None:
+        presses = [(received, message.data), *self._presses()]
         with self._lock:
             self._press(presses)
             self._wake()
 
-    def _presses(self) -> list[bool]:
-        """What the buttons say, oldest first. At once: a press among a flood of releases must not be pushed out of the
-        queue; and by the watchdog too, for an executor may be busy."""
+    def _presses(self) -> list[tuple[int, bool]]:
+        """What the buttons say, and when it was received. At once: a press among a flood of releases must not be pushed
+        out of the queue; and by the watchdog too, for an executor may be busy."""
         said = []
         for button in self._buttons:
             for _ in range(BUTTON.depth):
@@ -336,15 +357,16 @@ class SafetyValidator(ManagedNode):
                     taken = button.handle.take_message(Bool, False)
                 if taken is None:
                     break
-                said.append(taken[0].data)
+                said.append((taken[1].get("received_timestamp") or time.time_ns(), taken[0].data))
         return said
 
-    def _press(self, said: list[bool]) -> None:
-        if not said:
-            return
-        self._stop_pressed = self._inputs.stop_pressed = said[-1]
-        if any(said) and self._gate:
-            self._gate.latch("the stop is pressed")  # also if it is released before the next tick
+    def _press(self, said: list[tuple[int, bool]]) -> None:
+        for received, pressed in said:
+            if received >= self._button_heard:
+                self._button_heard, self._stop_pressed = received, pressed
+                self._inputs.stop_pressed = pressed
+            if pressed and self._gate:
+                self._gate.latch("the stop is pressed")  # also if it is released before the next tick
 
     def _on_halt(self, data: bytes) -> None:
         """Every halt latches, also one that is taken back before the next tick, or that is too long to be read."""

@@ -151,7 +151,7 @@ class Supervisor(ManagedNode):
             self._away |= away
         if self._ready:
             return
-        reports = self._reports.take()  # none is left from before
+        reports = [*self._reports.take()]  # none is left from before
         if away:
             self._complete = 0
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from vla_ros.core.chunks import row_at
@@ -20,7 +20,7 @@ from vla_ros.safety.obstacle_memory import ObstacleMemory
 from vla_ros.safety.obstacles import Reading
 from vla_ros.safety.positions import Positions, Stay
 from vla_ros.safety.rules import NEEDS, RULES, TO_ARM, limits, obstacle, order, shape, towards, unwound
-from vla_ros.safety.situation import Finding, Row, Settings, Situation, Verdict
+from vla_ros.safety.situation import Behind, Finding, Row, Settings, Situation, Verdict
 
 
 class State(IntEnum):
@@ -97,7 +97,7 @@ class Gate:
         self._last: dict[str, float] = {}  # what was emitted
         self._stay: dict[str, Stay] = {}  # where positions are to stay while no action moves them
         self._positions = Positions()
-        self._behind: dict[str, int] = {}  # channel -> since when it has been too far from what was sent
+        self._behind: dict[str, Behind] = {}  # channel -> how it is too far from what was sent; since when, steady
         self._obstacles = ObstacleMemory()
         self._over_since: int | None = None  # steady time from which `limits` has clamped
         self._blocked = False
@@ -209,7 +209,8 @@ class Gate:
         for channel in self.robot.channels:
             stands, sent = self._stands(channel, now_steady), self._last.get(channel.name)
             if stands is not None and sent is not None and abs(stands - sent) > channel.max_tracking_error:
-                self._behind.setdefault(channel.name, now_steady)
+                since = self._behind[channel.name].time if channel.name in self._behind else now_steady
+                self._behind[channel.name] = Behind(since, stands, sent)
             else:
                 self._behind.pop(channel.name, None)
         heard = {**{topic: arrived for topic, (_, arrived) in inputs.readings.items()}, **inputs.seen}
@@ -238,7 +239,7 @@ class Gate:
             readings={topic: (reading, now_steady - arrived, now_stamp - reading.stamp)
                       for topic, (reading, arrived) in inputs.readings.items()},
             points=self._obstacles.points, was_blocked=self._blocked, spent=self._spent,
-            behind={name: now_steady - since for name, since in self._behind.items()},
+            behind={name: replace(late, time=now_steady - late.time) for name, late in self._behind.items()},
             ended=intake.ended(now_stamp), repeated=intake.repeated(now_steady), seam=intake.seam(now_steady),
             over_limit=now_steady - self._over_since if self._over_since is not None else 0)
 

@@ -35,7 +35,7 @@ class ObstacleMemory:
         self._yaw += twist[2] * seconds
 
     def see(self, readings: Mapping[str, tuple[Reading, int]], robot: Robot, now: int, stamp: int) -> None:
-        """Takes each sensor's reading that is new, and forgets what is too old. `now` is steady, `stamp` ROS time (ns)."""
+        """Takes each sensor's new reading, and forgets what is too old. `now`: steady, `stamp`: ROS time, ns."""
         assert robot.obstacles is not None
         keep = round(robot.obstacles.hold_off * 1e9)
         for topic, (reading, arrived) in readings.items():
@@ -56,8 +56,8 @@ class ObstacleMemory:
             young = now - self._seen <= keep
             self._older, self._seen = self._older[young], self._seen[young]
         if len(self._older) > MOST_POINTS:
-            near = np.argsort(distances(self._inward(self._older), robot.footprint), kind="stable")[:MOST_POINTS]
-            self._older, self._seen = self._older[near], self._seen[near]
+            nearest = np.argsort(distances(self._inward(self._older), robot.footprint), kind="stable")[:MOST_POINTS]
+            self._older, self._seen = self._older[nearest], self._seen[nearest]
 
     def points(self) -> Array:
         """All of it, N x 2, in the base frame now."""

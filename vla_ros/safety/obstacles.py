@@ -82,7 +82,8 @@ def look(sensor: Sensor, stamp: int, ranges: Array, angles: Array, range_min: fl
     too_near = np.isneginf(ranges)
     if too_near.any():
         far_ends = np.full(int(too_near.sum()), max(range_min, 1e-3))
-        ranges, angles = np.concatenate([np.where(too_near, 1e-3, ranges), far_ends]), np.append(angles, angles[too_near])
+        ranges = np.append(np.where(too_near, 1e-3, ranges), far_ends)
+        angles = np.append(angles, angles[too_near])
         too_near = np.append(too_near, np.full(len(far_ends), True))
     valid = np.isfinite(angles) & (ranges > 0.0)  # NaN is not above zero
     counts = np.where(too_near, range_min > sensor.near, (ranges < range_max) & (ranges >= sensor.near))
@@ -174,7 +175,8 @@ def approach(points: Array, footprint: Footprint, twist: tuple[float, float, flo
     then = _beyond(*_seen_later(points, (vx, vy, wz), s[:, None]), footprint)  # T x N
     nearest = then.min(axis=0)
     near = now <= CONTACT
-    inside = (now < 0.0) & (points[:, 0] * vx + points[:, 1] * vy > 0.0)  # out on the other side is no way out
+    # What is inside is left only backwards: out on the other side of the robot is no way out.
+    inside = (now < 0.0) & (points[:, 0] * vx + points[:, 1] * vy > -CONTACT * math.hypot(vx, vy))
     touches = np.where(near, (then[0] < now + APPROACH) | (nearest < now) | inside, nearest <= CONTACT)
     share = 1.0
     passed = ~touches & ~near & (nearest < np.minimum(now, limits.beside) - APPROACH)

@@ -74,7 +74,7 @@ class Stay:
     """Where a position is to stay while no action moves it.
 
     A joint that is blocked, or moved by hand, is followed: asked to be where it is, it is asked for no motion. A drive
-    that lets it sink by more than `tolerance` looks the same, and would sink once more from wherever it was followed to:
+    that lets it sink by more than `tolerance` looks the same, and would sink once more from where it was followed to:
     what comes to rest just as far beside its new place as it was beside the old one obeys, and is not followed again.
     """
 

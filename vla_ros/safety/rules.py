@@ -15,7 +15,7 @@ import numpy as np
 from vla_ros.core.robot import FLOOR_CHANNELS, Channel, Obstacles, Robot
 from vla_ros.core.types import ActionChunk, Command, to_seconds
 from vla_ros.safety.obstacles import Array, Reading, approach, seen_ahead
-from vla_ros.safety.situation import Finding, Row, Settings, Verdict
+from vla_ros.safety.situation import Behind, Finding, Row, Settings, Verdict
 
 SHORTEST_STEP, LONGEST_STEP = 1_000_000, 10_000_000_000  # ns between rows: 1 kHz, and longer than any age is allowed
 
@@ -277,15 +277,14 @@ def joints(*, row: Row, measured: Sequence[float | None], last: Sequence[float |
     return Finding("joints", Verdict.LIMITED, reason, tuple(inward)) if reason else None
 
 
-def tracking(*, behind: Mapping[str, int], measured: Sequence[float | None], last: Sequence[float | None],
-             channels: Sequence[Channel]) -> Finding | None:
+def tracking(*, behind: Mapping[str, Behind], robot: Robot) -> Finding | None:
     """A joint follows what it is sent: one that does not has met something, or its drive has failed."""
-    for stands, before, channel in zip(measured, last, channels):
-        late = behind.get(channel.name, 0)
-        if late > channel.tracking_time * 1e9 and stands is not None and before is not None:
-            return _held("tracking", f"{channel.name} stands at {stands:.3g} {channel.unit} and was sent {before:.3g}: "
-                                     f"more than {channel.max_tracking_error:.3g} apart for {to_seconds(late):.2f} s; "
-                                     "see what is in its way")
+    for channel in robot.channels:
+        late = behind.get(channel.name)
+        if late and late.time > channel.tracking_time * 1e9:
+            return _held("tracking", f"{channel.name} stands at {late.stands:.3g} {channel.unit} and was sent "
+                                     f"{late.sent:.3g}: more than {channel.max_tracking_error:.3g} apart for "
+                                     f"{to_seconds(late.time):.2f} s; see what is in its way")
     return None
 
 

@@ -51,6 +51,15 @@ class Settings:
     lost: Mapping[str, int] = field(default_factory=dict)  # name -> the silence after which a person speaks again
 
 
+@dataclass(frozen=True)
+class Behind:
+    """A position that stands away from where it was sent: for how long (ns), where, and where it was sent."""
+
+    time: int
+    stands: float
+    sent: float
+
+
 @dataclass
 class Situation:
     """All that a rule may look at in one tick; times are ns before now, None for never.
@@ -59,7 +68,7 @@ class Situation:
     (emitted before, or else measured) and of `measured` (lately, or None). `row` is empty until `shape` has
     passed. `readings`: topic -> the newest reading, its age by the steady and by the ROS clock. `points` gives all that
     range sensors saw lately, N x 2. `spent`: the last instruction that a person has to give again, and why.
-    `behind`: channel -> how long it has been too far from what was sent.
+    `behind`: channel -> how it is too far from what was sent.
     """
 
     robot: Robot
@@ -79,7 +88,7 @@ class Situation:
     points: Callable[[], NDArray[np.float64]]
     was_blocked: bool
     spent: tuple[int, str]
-    behind: Mapping[str, int]
+    behind: Mapping[str, Behind]
     ended: int  # since the last row of the chunk was over
     repeated: int = 0
     over_limit: int = 0

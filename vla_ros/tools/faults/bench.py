@@ -13,13 +13,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vla_ros.tools.faults import network
+from vla_ros.tools.faults.arm_table import arms
 from vla_ros.tools.faults.report import page
-from vla_ros.tools.faults.table import WORK, Fault, all_faults
+from vla_ros.tools.faults.table import WORK, Fault, bases
 from vla_ros.tools.faults.trial import Result
 from vla_ros.tools.faults.trial import run as run_fault
 from vla_ros.tools.faults.worlds import WORLDS, suite_in
 
 MINUTE = 60.0
+
+
+def all_faults(good: float = WORK) -> list[Fault]:
+    """`good`: s of good work before a driving robot's policy gives NaN."""
+    return [*bases(good), *arms()]
 
 
 def in_world(world: str, faults: Sequence[Fault], repeat: int = 1) -> list[Result]:
@@ -66,12 +72,15 @@ def chosen(words: Sequence[str], faults: Sequence[Fault]) -> list[Fault]:
 
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="vla bench faults", description=(
-        "Makes each fault at full speed of the simulated robot and measures the time to standstill."))
+        "Makes each fault at full speed of the robot's stand-in and measures the time to standstill."))
     parser.add_argument("names", nargs="*", metavar="NAME", help="only faults whose name holds one of these")
+    parser.add_argument("--world", choices=WORLDS, help="only the faults that happen there")
     parser.add_argument("--list", action="store_true", help="name the faults, and end")
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="how often each (default %(default)s)")
     parser.add_argument("--long", action="store_true", help="a whole minute of good work before the NaN")
-    parser.add_argument("--out", metavar="FILE", help="the table as a page in Markdown")
+    parser.add_argument("--out", metavar="FILE", help=(
+        "the table as a page in Markdown; where only a driving robot's or only an arm's faults were tried, what the "
+        "page says of the other stays"))
     parser.add_argument("--json", metavar="FILE", help="every single result")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # in the namespace already
     given = parser.parse_args(list(argv))
@@ -83,11 +92,12 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
 def run(argv: Sequence[str]) -> int:
     """0: all held; 1: something did not, or did not run."""
     given = arguments_of(argv)
-    faults = chosen(given.names, all_faults(MINUTE if given.long else WORK))
+    faults = chosen(given.names, [fault for fault in all_faults(MINUTE if given.long else WORK)
+                                  if given.world in (None, fault.world)])
     if given.list:
         print("\n".join(f"{fault.name} ({fault.world})" for fault in faults))
         return 0
-    began = time.monotonic()
+    began, load = time.monotonic(), os.getloadavg()[0]
     results: list[Result] = []
     for world in WORLDS:
         there = [fault for fault in faults if fault.world == world]
@@ -99,7 +109,8 @@ def run(argv: Sequence[str]) -> int:
         Path(given.json).write_text(json.dumps([dataclasses.asdict(result) for result in results]), encoding="utf-8")
     if given.out:
         Path(given.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(given.out).write_text(page(faults, results, given.repeat), encoding="utf-8")
+        before = Path(given.out).read_text(encoding="utf-8") if Path(given.out).exists() else ""
+        Path(given.out).write_text(page(faults, results, given.repeat, load, before), encoding="utf-8")
     bad = [result for result in results if result.problems]
     print(f"{len(results)} runs in {time.monotonic() - began:.0f} s on {os.cpu_count()} cores: "
           f"{len(bad)} with problems, {sum(bool(result.not_run) for result in results)} not run")

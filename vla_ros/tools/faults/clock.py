@@ -10,7 +10,7 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
 from vla_ros.tools.bench.common import spin
-from vla_ros.tools.faults.robot import note
+from vla_ros.tools.faults.valve import note
 
 
 class FaultyClock(Node):

@@ -11,7 +11,7 @@ from typing import Any
 from std_msgs.msg import String
 
 from vla_ros.nodes import safety_validator
-from vla_ros.tools.faults.robot import note
+from vla_ros.tools.faults.valve import note
 
 PAUSE = 3.0  # s
 

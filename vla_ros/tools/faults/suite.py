@@ -1,4 +1,4 @@
-"""The simulated robot and the six nodes as processes, and an operator who watches the wheels."""
+"""The robot's stand-in and the six nodes as processes, and an operator who watches what moves."""
 from __future__ import annotations
 
 import itertools
@@ -22,13 +22,13 @@ from std_srvs.srv import Trigger
 
 from vla_ros.nodes.qos import EVENTS
 from vla_ros.tools.faults.network import Cable
-from vla_ros.tools.faults.robot import FOLDER
+from vla_ros.tools.faults.valve import FOLDER, MOTION
 from vla_ros.tools.processes import NODES, ProcessGroup
 from vla_ros_msgs.msg import SafetyReport
 
 STILL = 0.01  # m/s and rad/s; below it the robot stands
 FULL = 0.43  # rad/s; faster than this it turns at full speed: the policy asks for 0.465 to 0.495
-LIMIT = 0.5  # rad/s, the robot file's operating limit
+LIMIT = 0.5  # rad/s, the robot files' operating limit
 HELD = 2  # SafetyReport.verdict from which on the gate stops
 STATES = {SafetyReport.DISARMED: "disarmed", SafetyReport.HOLDING: "holding", SafetyReport.ACTIVE: "active",
           SafetyReport.STOPPED: "stopped"}
@@ -37,15 +37,15 @@ GATE = "safety_validator"
 
 @dataclass(frozen=True)
 class Sample:
-    """Steady time (s), m/s, rad/s: of the wheels, or of a command where it reached the robot."""
+    """What the robot did, or a command where it reached it."""
 
-    when: float
-    linear: float
-    angular: float
+    when: float  # steady s
+    speeds: tuple[float, ...]  # m/s and rad/s of the wheels, or rad/s of an arm's fastest joint
+    positions: tuple[float, ...] = ()  # rad, m, of an arm's joints
 
     @property
     def moving(self) -> bool:
-        return max(abs(self.linear), abs(self.angular)) >= STILL
+        return max(map(abs, self.speeds)) >= STILL
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,16 @@ class Suite:
                  logs: Path) -> None:
         self.folder = folder
         self.logs = logs
-        self.wheels: deque[Sample] = deque(maxlen=30_000)
+        self.motion: deque[Sample] = deque(maxlen=30_000)
         self.commands: deque[Sample] = deque(maxlen=30_000)
         self.reports: deque[Heard] = deque(maxlen=30_000)
         self.feedback: list[str] = []
         self.stages: dict[str, str] = {}
-        (folder / "wheels").touch()
-        self._log = open(folder / "wheels", encoding="ascii")  # noqa: SIM115 (until close)
+        (folder / MOTION).touch()
+        self._log = open(folder / MOTION, encoding="ascii")  # noqa: SIM115 (until close)
         self.cannot: dict[str, str] = {}  # what cannot be had on this machine, and why
         self.cable: Cable | None = None
+        self.alone = "the driver's time-out"  # what stops the robot where the gate says nothing more
         self.notes: list[str] = []  # what the fault at hand has to say besides
         self.problems: list[str] = []  # and what was wrong
         rclpy.init()
@@ -86,7 +87,7 @@ class Suite:
         self._words = self.node.create_publisher(String, "/vla/instruction", EVENTS)
         self._stop = self.node.create_publisher(Bool, "/vla/stop", EVENTS)
         self._faults = {what: self.node.create_publisher(String, f"/fault/{what}", EVENTS)
-                        for what in ("robot", "gate", "clock")}
+                        for what in ("robot", "arm", "gate", "clock")}
         self._services = {verb: self.node.create_client(Trigger, f"/vla/{GATE}/{verb}")
                           for verb in ("arm", "disarm", "reset")}
         self._change = self.node.create_client(ChangeState, f"/vla/{GATE}/change_state")
@@ -117,8 +118,9 @@ class Suite:
             if not line.endswith("\n"):  # half a line: the rest comes with the next look
                 self._log.seek(self._log.tell() - len(line))
                 return
-            kind, when, linear, angular = line.split()
-            (self.wheels if kind == "s" else self.commands).append(Sample(float(when), float(linear), float(angular)))
+            (kind, when, *speeds), positions = map(str.split, line.split("/"))
+            sample = Sample(float(when), tuple(map(float, speeds)), tuple(map(float, positions)))
+            (self.motion if kind == "s" else self.commands).append(sample)
 
     def wait(self, condition: Callable[[], Any], seconds: float, what: str) -> None:
         """TimeoutError, with what is known, where `condition` does not become true."""
@@ -137,8 +139,8 @@ class Suite:
         self.wait(lambda: time.monotonic() >= end, seconds + 1.0, "time passes")
 
     def since(self, when: float) -> list[Sample]:
-        """The wheels' samples after `when`."""
-        late = itertools.takewhile(lambda sample: sample.when > when, reversed(self.wheels))
+        """What moved after `when`."""
+        late = itertools.takewhile(lambda sample: sample.when > when, reversed(self.motion))
         return list(late)[::-1]
 
     def standstill(self, when: float, seconds: float = 8.0, stays: float = 0.25) -> float:
@@ -168,7 +170,7 @@ class Suite:
 
     def spinning(self) -> bool:
         late = self.since(time.monotonic() - 0.2)
-        return len(late) > 3 and all(abs(sample.angular) > FULL for sample in late[-3:])
+        return len(late) > 3 and all(abs(sample.speeds[-1]) > FULL for sample in late[-3:])
 
     def all_active(self) -> bool:
         return [self.stages.get(name) for name in NODES if name != "supervisor"] == ["active"] * 5

@@ -1,4 +1,4 @@
-"""The faults: what each does, how soon the robot must stand, and what must hold afterwards. One line a fault.
+"""A driving robot's faults: what each does, how soon it must stand, and what must hold afterwards. One line a fault.
 
 A limit is what the design promises: how long the slowest of the rules that may catch it waits, one period of the gate,
 braking from full speed, and the way to the wheels. The driver's own time-out is the last of them, where the gate
@@ -51,6 +51,7 @@ class Fault:
     needs: str = ""  # what must be possible here: a key of Suite.cannot
     lasts: float = 0.3  # s that it goes on after the standstill; the robot stands so long
     measure: str = "wheels"  # or "gate", where it is the robot itself that fails
+    springs: float = 0.0  # rad that a joint may move from where it stands, where something held it
 
 
 def nothing(suite: Suite) -> None:
@@ -353,5 +354,6 @@ def networks() -> list[Fault]:
     ]
 
 
-def all_faults(good: float = WORK) -> list[Fault]:
+def bases(good: float = WORK) -> list[Fault]:
+    """All of the driving robot's."""
     return [*people(), *policies(good), *sensors(), *processes(), *floods(), *clocks(), *networks()]

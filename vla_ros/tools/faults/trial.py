@@ -1,12 +1,14 @@
 """One fault, once: at full speed, measured, judged, mended, and brought back to full speed."""
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from vla_ros.tools.faults.arm_table import CONTROL
 from vla_ros.tools.faults.suite import LIMIT, Heard, Suite
-from vla_ros.tools.faults.table import BUSY, NEVER, Fault, lateness
+from vla_ros.tools.faults.table import BUSY, NEVER, PERIOD, Fault, lateness
 
 PAUSED = "the gate itself stood still"  # its own finding where the machine gave it no time: safe, and no fault of ours
 TOO_FAST = LIMIT + 0.05  # rad/s; MuJoCo's wheels overshoot a little
@@ -29,6 +31,7 @@ class Result:
     starved: float = 0.0  # s, by which the simulated robot's own control step was late at most
     late: float = 0.0  # s, the longest time between two reports of the gate, less its period
     took: float = 0.0  # s, with all that is around it
+    moved: float = float("nan")  # rad, how far a joint went from where it stood, until somebody gave leave
 
     def sentence(self) -> str:
         if self.not_run:
@@ -36,6 +39,7 @@ class Result:
         parts = [f"{self.seconds:.3f} s to standstill, {self.wire:.3f} s to a zero at the robot", self.stopped_by,
                  f"then {self.state}", f"a person has to: {self.back}", f"the gate late by {self.late * 1e3:.0f} ms",
                  f"the robot's own step by {self.starved * 1e3:.0f} ms",
+                 *([f"then no joint moved more than {self.moved:.3f} rad"] if math.isfinite(self.moved) else []),
                  f"{self.took:.1f} s in all", *self.notes, *(f"PROBLEM: {text}" for text in self.problems)]
         return f"{self.fault}: {'; '.join(parts)}"
 
@@ -54,15 +58,18 @@ def run(suite: Suite, fault: Fault) -> Result:
     try:
         _measure(suite, fault, since, result)
     except TimeoutError as error:  # the worst there is; but the next fault wants to be tried too
-        result.problems.append(f"the robot did not stand: {error}")
+        sample = suite.motion[-1]
+        result.problems.append(f"the robot did not stand; its speeds were {sample.speeds} "
+                               f"{time.monotonic() - sample.when:.2f} s ago: {error}")
         fault.mend(suite)
         suite.spin(fault.patience)
         result.took = time.monotonic() - began
         return result
     stands_since = since + result.seconds
+    moved_then = any(sample.moving for sample in suite.since(since - 0.05) if sample.when <= since)
+    stood = stands_since if moved_then else since
     suite.watch(fault.lasts)
-    if any(sample.moving for sample in suite.since(stands_since + 0.05)):
-        result.problems.append("the robot moved again while the fault lasted")
+    _check_standing(suite, fault, stood, stands_since, "while the fault lasted", result)
     last = suite.reports[-1]
     heard = last if time.monotonic() - last.when < 0.15 else None  # the gate's, while the fault lasts
     if fault.tells:
@@ -75,8 +82,7 @@ def run(suite: Suite, fault: Fault) -> Result:
         if "holding" not in fault.after:
             suite.utter("spin")  # whatever is said, it stays so
         suite.watch(0.6)
-        if any(sample.moving for sample in suite.since(stands_since + 0.05)):
-            result.problems.append("the robot moved again, with nobody's leave")
+        _check_standing(suite, fault, stood, stands_since, "with nobody's leave", result)
     heard = heard or suite.fresh(30.0)
     result.state = heard.state
     if heard.reason.startswith(PAUSED) and "stopped" not in fault.after:
@@ -90,9 +96,13 @@ def run(suite: Suite, fault: Fault) -> Result:
         result.problems.append("the robot went on when all nodes were back, with nobody's leave")
     result.late = lateness([heard.stamp for heard in list(suite.reports) if began < heard.when < stands_since + 0.3])
     result.took = time.monotonic() - began
-    fastest = max((abs(sample.angular) for sample in suite.since(began)), default=0.0)
-    if fastest > TOO_FAST:
-        result.problems.append(f"the robot turned at {fastest:.2f} rad/s; its limit is {LIMIT:g}")
+    samples = suite.since(began)
+    fastest = max((abs(sample.speeds[-1]) for sample in samples), default=0.0)
+    allowed = TOO_FAST
+    if fault.world == "arm":  # a controller that was kept waiting catches up with its commands
+        allowed += LIMIT * (PERIOD + max(0.0, lateness([sample.when for sample in samples]))) / CONTROL
+    if fastest > allowed and not fault.springs:  # what springs is judged by how far
+        result.problems.append(f"the robot moved at {fastest:.2f} rad/s; its limit is {LIMIT:g}")
     return result
 
 
@@ -110,7 +120,7 @@ def _measure(suite: Suite, fault: Fault, since: float, result: Result) -> None:
         steps = [sample.when for sample in suite.since(since - 0.1) if sample.when <= since + result.seconds + 0.1]
         result.starved = lateness(steps)
     result.rule = found.rule if found else "zero" if result.wire == result.wire else "driver"
-    result.stopped_by = _words(found, result.rule)
+    result.stopped_by = _words(found, result.rule, suite.alone)
     if result.seconds > fault.limit + BUSY:
         result.problems.append(f"standstill after {result.seconds:.3f} s; {fault.limit:.2f} s are allowed, and "
                                f"{BUSY:g} s more on a busy machine; the robot's step came {result.starved:.3f} s late")
@@ -122,10 +132,22 @@ def _measure(suite: Suite, fault: Fault, since: float, result: Result) -> None:
                                f"{' or '.join(sorted(fault.rules))}")
 
 
-def _words(found: Heard | None, rule: str) -> str:
+def _check_standing(suite: Suite, fault: Fault, stood: float, since: float, when: str, result: Result) -> None:
+    """It stands from `since` on; a joint that something held may go so far from where it was at `stood`."""
+    before = [sample for sample in suite.since(stood - 0.05) if sample.when <= stood]
+    places = [sample.positions for sample in (*before[-1:], *suite.since(stood))]
+    ways = [abs(place - first) for there in places for place, first in zip(there, places[0])]
+    result.moved = max(ways, default=float("nan"))
+    if fault.springs and result.moved > fault.springs:
+        result.problems.append(f"a joint moved by {result.moved:.3f} rad {when}; at most {fault.springs:g} rad")
+    if not fault.springs and any(sample.moving for sample in suite.since(since + 0.05)):
+        result.problems.append(f"the robot moved again {when}")
+
+
+def _words(found: Heard | None, rule: str, alone: str) -> str:
     if found:
         return f"{found.rule}: {found.reason}"
-    return "the gate's last word, a zero" if rule == "zero" else "the driver's own time-out"
+    return "the gate's last word, a zero" if rule == "zero" else alone
 
 
 def _expect(suite: Suite, condition: Callable[[], bool], seconds: float, what: str, result: Result) -> None:

@@ -2,7 +2,8 @@
 
 `robot`: the real nodes; only the drivers (robot.py) and the policy (policy.py) can be told to fail. Logs lie on a small
 disk of their own where the kernel lets us mount one. `clock`: the nodes run on a /clock that can fail, with a gate
-that can be broken from inside. `network`: the robot is a machine of its own, behind a cable that can be pulled.
+that can be broken from inside. `network`: the robot is a machine of its own, behind a cable that can be pulled. `arm`:
+the robot is an arm, without physics (arm.py).
 """
 from __future__ import annotations
 
@@ -19,10 +20,17 @@ from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.tools.faults.network import PROFILE, Cable
 from vla_ros.tools.faults.suite import Suite
 from vla_ros.tools.faults.table import FROZEN
-from vla_ros.tools.processes import MODULES, NODES, node_command, suite_environment, suite_nodes
+from vla_ros.tools.processes import (
+    MODULES,
+    NODES,
+    config_folder,
+    node_command,
+    suite_environment,
+    suite_nodes,
+)
 
 HERE = "vla_ros.tools.faults"
-WORLDS = ("robot", "clock", "network")
+WORLDS = ("robot", "clock", "network", "arm")
 DISK = 16  # MB
 # Here a fault comes every few seconds: what the supervisor would count as one that comes again and again is a new one.
 OFTEN = {"respawns_a_minute": 1000, "vision_recovery": 0.5, "language_recovery": 0.5, "action_recovery": 0.5,
@@ -47,11 +55,19 @@ def commands(world: str) -> dict[str, list[str]]:
     overrides["supervisor"]["diagnostics_period"] = 0.1  # the operator looks at its report to see who is back
     overrides["supervisor"] |= {name: value for name, value in OFTEN.items() if name in known}
     overrides["camera_ingest"]["frozen_after"] = FROZEN
-    nodes = suite_nodes("constant", overrides=overrides)
+    robot = None
+    if world == "arm":
+        robot = config_folder() / "robots" / "arm.yaml"
+        overrides["inference"]["policy"] = "broken_arm"
+        overrides["safety_validator"]["required_topics"] = ["joint_states"]
+        overrides["synchronizer"]["use_odometry"] = False
+    nodes = suite_nodes("constant", robot, overrides=overrides)
     nodes["inference"] = stand_in(nodes["inference"], f"{HERE}.policy")
     if world == "clock":
         nodes["safety_validator"] = stand_in(nodes["safety_validator"], f"{HERE}.gate")
         nodes["clock"] = [sys.executable, "-m", f"{HERE}.clock"]
+    if world == "arm":
+        return {**nodes, "arm": [sys.executable, "-m", f"{HERE}.arm"]}
     small = {"width": 160, "height": 120} if world == "network" else {}  # a picture in one datagram
     simulator = node_command("simulator", parameters={"seed": SEED, **small, **both})
     nodes["simulator"] = stand_in(simulator, f"{HERE}.robot")
@@ -97,5 +113,7 @@ def suite_in(world: str) -> Iterator[Suite]:
             os.environ.update(environment)  # the operator's own node, in this very process
         suite = Suite(folder, started, environment, logs)
         suite.cannot, suite.cable = cannot, cable
+        if world == "arm":
+            suite.alone = "the controller, which holds its last position"
         stack.callback(suite.close)
         yield suite

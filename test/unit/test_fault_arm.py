@@ -1,0 +1,93 @@
+"""The arm that can be told to fail: its joints, its file, its faults' limits, and its part of the page."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vla_ros.core.robot import load_robot
+from vla_ros.tools.faults.joints import FASTEST, HAND, LAG, Joint, back_and_forth
+
+ROOT = Path(__file__).resolve().parents[2]
+ROBOT = load_robot(ROOT / "config" / "robots" / "arm.yaml")
+STEP = 0.01  # s
+
+
+def follow(joint: Joint, seconds: float, began: float = 0.0) -> float:
+    """Its fastest speed meanwhile."""
+    steps = range(1, round(seconds / STEP) + 1)
+    return max(abs(joint.step(began + STEP * step, STEP) or joint.speed) for step in steps)
+
+
+def test_a_joint_goes_to_its_command_within_its_time_and_a_lag_and_stays_when_commands_cease() -> None:
+    joint = Joint(0.3)
+    joint.command(0.4, 0.0, 0.2)
+    assert follow(joint, 0.2) == pytest.approx(0.5, abs=0.01)
+    assert joint.position == pytest.approx(0.4 - 0.5 * LAG, abs=0.004)
+    follow(joint, 60.0, 0.2)
+    assert joint.position == pytest.approx(0.4, abs=1e-6) and abs(joint.speed) < 1e-6
+
+
+def test_a_drive_is_no_faster_than_its_motor() -> None:
+    joint = Joint(0.0)
+    joint.command(1.5, 0.0, 0.0)
+    assert follow(joint, 0.5) == pytest.approx(FASTEST)
+
+
+def test_a_blocked_joint_springs_to_its_command_when_it_is_freed() -> None:
+    joint = Joint(0.2)
+    joint.blocked = True
+    joint.command(1.0, 0.0, 0.1)
+    assert follow(joint, 2.0) == 0.0 and joint.position == 0.2
+    joint.blocked = False
+    follow(joint, 2.0, 2.0)
+    assert joint.position == pytest.approx(1.0)
+
+
+def test_a_hand_moves_a_joint_slowly_and_the_drive_takes_it_back() -> None:
+    joint = Joint(0.2)
+    joint.command(0.2, 0.0, 0.0)
+    joint.hand = -0.3
+    assert follow(joint, 2.0) == pytest.approx(HAND)
+    assert joint.position == pytest.approx(-0.3)
+    joint.hand = None
+    follow(joint, 2.0, 2.0)
+    assert joint.position == pytest.approx(0.2)
+
+
+def test_back_and_forth_turns_round_at_its_reach() -> None:
+    assert [back_and_forth(way, 1.5) for way in (0.0, 1.5, 2.0, 4.5, 5.0, 6.0)] == [0.0, 1.5, 1.0, -1.5, -1.0, 0.0]
+
+
+def test_the_limits_of_the_faults_are_the_robot_file_s() -> None:
+    pytest.importorskip("rclpy", reason="the table needs ROS 2 (rclpy)")
+    from vla_ros.tools.faults.arm import FINGER, JOINTS, START, STATES_EVERY
+    from vla_ros.tools.faults.arm import STEP as ITS_STEP
+    from vla_ros.tools.faults.arm_table import STATES, TRACKING_ERROR, TRACKING_TIME
+    from vla_ros.tools.faults.policy import REACH
+    from vla_ros.tools.faults.suite import LIMIT
+    assert [channel.joint for channel in ROBOT.channels] == [*JOINTS, FINGER]
+    for name in JOINTS:
+        channel = ROBOT.channel(name)
+        assert (channel.rate, channel.max_tracking_error, channel.tracking_time) == (
+            LIMIT, pytest.approx(TRACKING_ERROR), TRACKING_TIME)
+        assert abs(START[name]) < REACH[name] < channel.soft[1] == -channel.soft[0]
+    assert pytest.approx(STATES_EVERY * ITS_STEP) == STATES
+
+
+def test_a_page_keeps_what_was_not_tried_now() -> None:
+    pytest.importorskip("rclpy", reason="the table needs ROS 2 (rclpy)")
+    from vla_ros.tools.faults.bench import all_faults
+    from vla_ros.tools.faults.report import page
+    from vla_ros.tools.faults.trial import Result
+    base = next(fault for fault in all_faults() if fault.world == "robot")
+    arm = next(fault for fault in all_faults() if fault.world == "arm")
+    whole = page([base, arm], [Result(base.name, 0.1, rule="stop"), Result(arm.name, 0.2, rule="stop", moved=0.0123)],
+                 1, 0.5)
+    assert "| the stop is pressed | rule `stop` | 0.10 | 0.10 |" in whole and whole.count("\n## An arm\n") == 1
+    assert "| the stop is pressed | rule `stop` | 0.20 | 0.20 | 0.33 |  |  | 0.012 |" in whole
+    later = page([arm], [Result(arm.name, 0.3, rule="stop", problems=["it moved"])], 1, 7.0, whole)
+    assert later.startswith(whole[:whole.index("\n## An arm\n")]) and "| 0.30 | 0.30 |" in later
+    assert "0.20 | 0.20" not in later and "load average was\n7.0" in later and "* the stop is pressed: it moved." in later
+    again = page([base], [Result(base.name, 0.4, rule="stop")], 1, 0.5, later)
+    assert "| 0.40 | 0.40 |" in again and again.endswith(later[later.index("\n## An arm\n"):])

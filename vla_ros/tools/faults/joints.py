@@ -1,0 +1,52 @@
+"""The joints of the arm that can fail: a controller's interpolation, a drive that lags, and what happens to them."""
+from __future__ import annotations
+
+import math
+
+LAG = 0.03  # s, of a drive behind its set point
+FASTEST = 2.0  # rad/s, a drive's; four times what the robot file allows: the gate keeps it slow, not the motor
+HAND = 0.45  # rad/s, by which a joint is moved by hand
+
+
+class Joint:
+    """One joint; positions in rad (m), times in steady s.
+
+    The set point goes straight to the last command within the time that the command gives it, and stays there
+    whatever happens: as ros2_control's joint_trajectory_controller does (interpolate_from_desired_state).
+    """
+
+    def __init__(self, position: float) -> None:
+        self.position = position
+        self.speed = 0.0
+        self.blocked = False
+        self.hand: float | None = None  # where somebody takes it to; the drive is off meanwhile
+        self._from = self._to = position
+        self._began = self._takes = 0.0
+
+    def command(self, position: float, now: float, takes: float) -> None:
+        self._from, self._to, self._began, self._takes = self._set_point(now), position, now, takes
+
+    def step(self, now: float, elapsed: float) -> None:
+        if self.blocked:
+            way = 0.0
+        elif self.hand is not None:
+            way = _at_most(self.hand - self.position, HAND * elapsed)
+        else:
+            gap = self._set_point(now) - self.position
+            way = _at_most(gap * -math.expm1(-elapsed / LAG), FASTEST * elapsed)
+        self.position += way
+        self.speed = way / elapsed
+
+    def _set_point(self, now: float) -> float:
+        share = min((now - self._began) / self._takes, 1.0) if self._takes > 0.0 else 1.0
+        return self._from + share * (self._to - self._from)
+
+
+def _at_most(way: float, most: float) -> float:
+    return min(max(way, -most), most)
+
+
+def back_and_forth(way: float, reach: float) -> float:
+    """Where something is that has gone `way` from 0, turning round at `reach` and -`reach`."""
+    folded = (way + reach) % (4.0 * reach)
+    return folded - reach if folded < 2.0 * reach else 3.0 * reach - folded
