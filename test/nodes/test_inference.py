@@ -19,6 +19,7 @@ from vla_ros.policies.base import PolicySpec
 from vla_ros_msgs.msg import ActionChunk, Observation
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
+WHEELS = ("linear.x", "angular.z")
 
 
 class Slow:
@@ -52,14 +53,17 @@ class Steps:
     """Eight rows of 0.1 for its first picture, of 0.3 for its second, and so on."""
 
     name = "steps@test"
-    spec = Slow.spec
+
+    @classmethod
+    def spec(cls, options):
+        return PolicySpec(WHEELS, 1, 100_000_000, (8, 8))
 
     def __init__(self, options):
         self.count = 0
 
     def predict(self, observation):
         self.count += 1
-        return CoreChunk(0, 0, ("gripper",), np.full((8, 1), 0.2 * self.count - 0.1, np.float32), 100_000_000)
+        return CoreChunk(0, 0, WHEELS, np.full((8, 2), 0.2 * self.count - 0.1, np.float32), 100_000_000)
 
     def reset(self):
         self.count = 0

@@ -307,9 +307,9 @@ def test_the_gate_begins_a_late_chunk_at_the_row_that_is_due(late, speed):
     world = GateWorld().moving()
     world.speaks = False
     stamp = world.now + 20 * MS + world.offset - late * MS
-    rows = np.array([[0.1, 1.0], [0.2, 1.0], [0.3, 1.0], [0.4, 1.0]], np.float32)
+    rows = np.array([[speed, 0.0, 1.0] for speed in (0.1, 0.2, 0.3, 0.4)], np.float32)
     world.gate._intake.chunk = None  # or its picture would be older than that of the chunk before
-    world.inputs.chunk = ActionChunk(stamp, world.inputs.command.generation, ("linear.x", "gripper"), rows, 100 * MS)
+    world.inputs.chunk = ActionChunk(stamp, world.inputs.command.generation, CHANNELS, rows, 100 * MS)
     requested = dict(zip((channel.name for channel in ROBOT.channels), world.tick().requested))
     assert requested["linear.x"] == pytest.approx(speed)
 
