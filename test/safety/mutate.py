@@ -24,13 +24,20 @@ RANGES, CHANGES = "vla_ros/safety/obstacles.py", "vla_ros/safety/changes.py"
 SEEN, STANDS = "vla_ros/safety/obstacle_memory.py", "vla_ros/safety/positions.py"
 ROBOT, JOINTS = "vla_ros/core/robot.py", "vla_ros/core/joint_states.py"
 NODE, OUTPUTS, CONVERT = "vla_ros/nodes/safety_validator.py", "vla_ros/nodes/outputs.py", "vla_ros/nodes/convert.py"
-READER = "vla_ros/nodes/reader.py"
+READER, LIFE, SUPERVISOR = "vla_ros/nodes/reader.py", "vla_ros/nodes/life.py", "vla_ros/nodes/supervisor.py"
+INGEST, SYNCHRONIZER, YAML = ("vla_ros/nodes/command_ingest.py", "vla_ros/nodes/synchronizer.py",
+                              "vla_ros/core/yaml_file.py")
 PURE = ["test/unit/test_rules.py", "test/unit/test_obstacles.py", "test/unit/test_obstacle_memory.py", "test/unit/test_gate.py",
         "test/unit/test_gate_joints.py", "test/unit/test_gate_anomalies.py", "test/unit/test_gate_changes.py",
         "test/unit/test_gate_properties.py", "test/unit/test_gate_arm_properties.py"]
 WIRE = ["test/nodes/test_safety_validator.py", "test/nodes/test_gate_sources.py", "test/nodes/test_gate_parameters.py",
         "test/nodes/test_gate_outputs.py", "test/nodes/test_gate_watchdog.py"]
-TESTS = {"vla_ros/safety/": PURE, "vla_ros/core/": ["test/unit/test_robot.py", "test/unit/test_joint_states.py"],
+TESTS = {"vla_ros/safety/": PURE,  # what the file's name begins with -> the tests; the first that fits
+         YAML: ["test/unit/test_yaml_file.py"],
+         "vla_ros/core/": ["test/unit/test_robot.py", "test/unit/test_joint_states.py"],
+         LIFE: ["test/nodes/test_life.py"], SUPERVISOR: ["test/nodes/test_supervisor.py"],
+         INGEST: ["test/nodes/test_command_ingest.py"], SYNCHRONIZER: ["test/nodes/test_synchronizer.py"],
+         CONVERT: ["test/nodes/test_synchronizer.py", "test/nodes/test_gate_sources.py"],
          "vla_ros/nodes/": WIRE}
 EXAMPLES = "300"  # and always the same ones
 
@@ -260,6 +267,20 @@ MUTATIONS = [
     (JOINTS, "if len(names) != len(positions):", "if False:"),
     (JOINTS, "if len(set(names)) < len(names):", "if False:"),
     (NODE, "if brought or not any(", "if True or not any("),
+    # processes, files, words and odometry
+    (LIFE, "if len(executables) > 1 or len(words) < 2:", "if len(words) < 2:"),
+    (LIFE, "words[1].startswith(\"vla_ros.\")", "\"vla_ros\" in \" \".join(words)"),
+    (SUPERVISOR, "again, names = self._recovery.awake,", "again, names = False,"),
+    (SUPERVISOR, "NEXT.get(reports[-1].state if reports else None, NEXT[None])", "NEXT[None]"),
+    (YAML, "if isinstance(event, yaml.AliasEvent) or getattr(event, \"anchor\", None):", "if False:"),
+    (YAML, "if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):", "if False:"),
+    (YAML, "if len(data) > MOST_BYTES:", "if False:"),
+    (YAML, "not event.style and len(event.value) > LONGEST_PLAIN:", "False:"),
+    (INGEST, "enumerate((WORDS, WORDS_LOOSE)):", "enumerate((WORDS,)):"),
+    (SYNCHRONIZER, "self._joints.positions(now, timeout)}", "self._joints.positions(now, 10**18)}"),
+    (SYNCHRONIZER, "            self._joints.update(", "            self._joints.clear()\n            self._joints.update("),
+    (CONVERT, "if child and (child == frame or", "if False and (child == frame or"),
+    (CONVERT, "if not abs(length * length - 1.0) <= 0.01:", "if False:"),
 ]
 
 

@@ -22,6 +22,10 @@ def test_a_point_counts_for_the_hold_off_time_after_it_was_seen_last():
     for now in (100 * MS, 500 * MS, S):
         assert seen(memory, [], now) == [(0.5, 0.0)]
     assert seen(memory, [], S + 1) == []
+    seen(memory, [[0.5, 0.0]], 2 * S)
+    seen(memory, [[0.4, 0.1]], 2 * S + 500 * MS)
+    seen(memory, [], 2 * S + 600 * MS)
+    assert seen(memory, [], 3 * S + 1) == [(0.4, 0.1)]
 
 
 def test_each_sensor_has_its_own_newest_look():

@@ -14,6 +14,7 @@ from vla_ros.core.shown import shown
 MOST_BYTES = 256 << 10  # a robot of 64 channels has 20 kB; without libyaml, a megabyte takes PyYAML 20 s
 MOST_NODES = 10_000
 DEEPEST = 20
+LONGEST_PLAIN = 200  # characters of a value without quotes: YAML 1.1 reads 1:1:1:... as a number, in quadratic time
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast, where PyYAML has it
 
 
@@ -73,6 +74,8 @@ def _check(text: str) -> None:
             tag = getattr(event, "tag", None)  # an alias has none
             if tag is not None:
                 raise _error(f"the tag {shown(tag)} is not read; write plain values", event)
+        if isinstance(event, yaml.ScalarEvent) and not event.style and len(event.value) > LONGEST_PLAIN:
+            raise _error(f"a value of {len(event.value)} characters without quotes; at most {LONGEST_PLAIN}", event)
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
