@@ -275,7 +275,7 @@ MUTATIONS = [
     (YAML, "if isinstance(event, yaml.AliasEvent) or getattr(event, \"anchor\", None):", "if False:"),
     (YAML, "if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):", "if False:"),
     (YAML, "if len(data) > MOST_BYTES:", "if False:"),
-    (YAML, "not event.style and len(event.value) > LONGEST_PLAIN:", "False:"),
+    (YAML, "if len(value) > LONGEST_NUMBER and not value.strip(\"+-_.:0123456789\"):", "if False:"),
     (INGEST, "enumerate((WORDS, WORDS_LOOSE)):", "enumerate((WORDS,)):"),
     (SYNCHRONIZER, "self._joints.positions(now, timeout)}", "self._joints.positions(now, 10**18)}"),
     (SYNCHRONIZER, "            self._joints.update(", "            self._joints.clear()\n            self._joints.update("),

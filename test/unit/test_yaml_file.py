@@ -55,7 +55,7 @@ def test_a_good_file_is_a_mapping(read):
     ("a: !!python/object/apply:os.system [true]", "the tag 'tag:yaml.org,2002:python/object/apply:os.system'"),
     ("a: !!int ''", "the tag"), ("a: [", "line "), ("a: b: c", "line 1: mapping values are not allowed"),
     ("a: 1\n---\nb: 2", "another document"), ("a: \0", "not allowed"),
-    ("a: " + "1:" * 60_000 + "1", "line 1: a value of 120001 characters without quotes; at most 200"),
+    ("a: " + "1:" * 60_000 + "1", "line 1: a number of 120001 characters; at most 200"),
     ("a: 2026-13-45", "month must be in 1..12"), ("? [1]\n: 2", "unhashable"), ("", "no mapping"), ("- 1", "but a list"),
     ("root:x:0:0:root:/root:/bin/bash\nme:x:1:1::/:/bin/sh", "holds no mapping (name: value), but a str"),
 ], ids=short)

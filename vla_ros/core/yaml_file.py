@@ -14,7 +14,7 @@ from vla_ros.core.shown import shown
 MOST_BYTES = 256 << 10  # a robot of 64 channels has 20 kB; without libyaml, a megabyte takes PyYAML 20 s
 MOST_NODES = 10_000
 DEEPEST = 20
-LONGEST_PLAIN = 200  # characters of a value without quotes: YAML 1.1 reads 1:1:1:... as a number, in quadratic time
+LONGEST_NUMBER = 200  # characters: YAML 1.1 reads 1:1:1:... as a number to the base 60, in quadratic time
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast, where PyYAML has it
 
 
@@ -74,8 +74,9 @@ def _check(text: str) -> None:
             tag = getattr(event, "tag", None)  # an alias has none
             if tag is not None:
                 raise _error(f"the tag {shown(tag)} is not read; write plain values", event)
-        if isinstance(event, yaml.ScalarEvent) and not event.style and len(event.value) > LONGEST_PLAIN:
-            raise _error(f"a value of {len(event.value)} characters without quotes; at most {LONGEST_PLAIN}", event)
+        value = getattr(event, "value", "")
+        if len(value) > LONGEST_NUMBER and not value.strip("+-_.:0123456789"):
+            raise _error(f"a number of {len(value)} characters; at most {LONGEST_NUMBER}", event)
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
