@@ -48,9 +48,10 @@ def test_it_stays_where_it_stands_while_the_robot_moves(twist, place):
 
 def test_it_was_seen_from_where_the_robot_was_then():
     memory = ObstacleMemory()
+    seen(memory, [[0.6, 0.1]], 180 * MS)
     memory.move((0.5, 0.0, 0.0), 20 * MS)
     memory.see({"/scan": (scan(0, [[0.5, 0.0]]), 200 * MS)}, ROBOT, 200 * MS, 200 * MS)  # 0.2 s old when it came
-    assert memory.points().tolist() == [[pytest.approx(0.4), 0.0]]
+    assert memory.points().tolist() == [[pytest.approx(0.59), pytest.approx(0.1)], [pytest.approx(0.4), 0.0]]
 
 
 def test_a_very_fine_scan_is_one_point_a_cell():
