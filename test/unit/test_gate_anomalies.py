@@ -274,3 +274,31 @@ def test_a_velocity_that_is_repeated_is_held_and_a_position_that_is_not_reached_
     world.tick(90)
     assert world.report.state is State.ACTIVE and world.action["joint_1"] < 1.5
 
+
+def test_an_arming_forgets_losses_and_numbers_from_before_it():
+    """Nodes that were started anew count anew: what a large number said before must not hold the robot for ever."""
+    world = World().moving()
+    world.sequence = 2**31
+    world.inputs.command = replace(world.inputs.command, generation=2**32)
+    world.inputs.unheard = ("nobody listens to /cmd_vel",)
+    world.tick(2)
+    world.inputs.unheard = ()
+    world.inputs.command = replace(world.inputs.command, generation=5)
+    world.gate.disarm()
+    world.tick()
+    world.sequence = 0
+    assert world.arm()[0]
+    world.say("go")
+    assert world.tick(3).state is State.ACTIVE
+
+
+def test_a_process_that_numbers_anew_is_heard_after_a_second():
+    world = World().moving()
+    world.sequence = 2**31
+    world.tick()
+    world.sequence = 0
+    world.tick(50)
+    assert world.report.rule == "age"
+    world.tick(2)
+    assert world.report.state is State.ACTIVE
+

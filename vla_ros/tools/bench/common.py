@@ -9,6 +9,11 @@ import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
+from vla_ros.core.robot import Robot
+from vla_ros.nodes.outputs import TYPES
+from vla_ros.nodes.qos import LATEST
+from vla_ros.nodes.reader import Reader
+
 CAMERA, COMMANDS = "/camera/image_raw", "/cmd_vel"
 
 
@@ -20,6 +25,12 @@ def spin(node: Node) -> None:
         pass  # the way out
     node.destroy_node()
     rclpy.try_shutdown()
+
+
+def listen(node: Node, robot: Robot) -> list[Reader]:
+    """Takes what the gate sends, as a robot does, without a wake-up for what is not measured."""
+    return [Reader(node, TYPES[output.type], output.topic, LATEST) for output in robot.outputs
+            if output.topic != COMMANDS]
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -29,9 +29,9 @@ from std_srvs.srv import Trigger
 from vla_ros.core.types import Command
 from vla_ros.nodes.convert import chunk_message, command_message, float_array
 from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, PULSE
-from vla_ros.tools.bench.common import COMMANDS, write_json
+from vla_ros.tools.bench.common import COMMANDS, listen, write_json
 from vla_ros.tools.bench.gate_measure import Sent
-from vla_ros.tools.bench.gate_robot import FULL, JOINTS, SCAN, WIDE, chunk, room
+from vla_ros.tools.bench.gate_robot import FULL, JOINTS, ROBOT, SCAN, WIDE, chunk, room
 from vla_ros.tools.bench.sink import DEEP, with_times
 from vla_ros.tools.processes import BESIDE_GATE
 from vla_ros_msgs.msg import ActionChunk
@@ -56,6 +56,7 @@ class Player(Node):
         self._scans = self.create_publisher(LaserScan, SCAN, 10)
         self._scan = self._seen()
         self.create_subscription(Twist, COMMANDS, with_times(self._on_command), DEEP)
+        self._others = listen(self, ROBOT)
 
     # -- streams, in a thread of their own -------------------------------------------------------------
     def stream(self) -> None:
@@ -95,7 +96,8 @@ class Player(Node):
     @staticmethod
     def _seen() -> LaserScan:
         ranges, angles = room(WIDE)
-        scan = LaserScan(angle_min=angles[0], angle_increment=angles[1] - angles[0], range_min=0.05, range_max=10.0)
+        scan = LaserScan(angle_min=angles[0], angle_max=angles[-1], angle_increment=angles[1] - angles[0],
+                         range_min=0.05, range_max=10.0)
         scan.header.frame_id, scan.ranges = "laser", float_array(ranges)
         return scan
 

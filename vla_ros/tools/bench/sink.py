@@ -21,8 +21,10 @@ from sensor_msgs.msg import JointState, LaserScan
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from vla_ros.tools.bench.common import COMMANDS, spin, write_json
+from vla_ros.core.robot import load_robot
+from vla_ros.tools.bench.common import COMMANDS, listen, spin, write_json
 from vla_ros.tools.bench.measure import Inferred, Judged, Seen
+from vla_ros.tools.processes import config_folder
 from vla_ros_msgs.msg import ActionChunk, SafetyReport
 
 DEEP = 200  # nothing that this process is late for may be lost
@@ -62,6 +64,7 @@ class Sink(Node):
         self._arm, self._reset = (self.create_client(Trigger, f"{namespace}/safety_validator/{name}")
                                   for name in ("arm", "reset"))
         self.create_subscription(Twist, COMMANDS, with_times(self._on_twist), DEEP)
+        self._others = listen(self, load_robot(config_folder() / "robots" / "sim.yaml"))
         self.create_subscription(SafetyReport, f"{namespace}/safety_report", with_times(self._on_report), DEEP)
         self.create_subscription(ActionChunk, f"{namespace}/action_chunk", self._on_chunk, DEEP)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DEEP)
@@ -80,8 +83,9 @@ class Sink(Node):
 
     def _look(self) -> None:
         """An empty room, all around."""
-        scan = LaserScan(angle_min=-math.pi, angle_increment=math.pi / 90.0, range_min=0.05, range_max=10.0,
-                         ranges=[math.inf] * 180)
+        step = math.pi / 90.0
+        scan = LaserScan(angle_min=-math.pi, angle_max=math.pi - step, angle_increment=step, range_min=0.05,
+                         range_max=10.0, ranges=[math.inf] * 180)
         scan.header.stamp = self.get_clock().now().to_msg()
         self._scan.publish(scan)
 
