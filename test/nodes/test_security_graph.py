@@ -1,6 +1,7 @@
 """config/security against the real graph: what a node makes is allowed to it, and no more is allowed."""
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -57,8 +58,9 @@ def made_by(node: Any, name: str, namespace: str) -> Enclave:
 
 
 def parameters_of(name: str, robot: str) -> dict[str, Any]:
-    return {"inference": {"policy": "constant", "robot_file": robot}, "safety_validator": {"robot_file": robot}}.get(
-        name, {})
+    still = json.dumps({"values": dict.fromkeys(load_robot(robot).outputs[0].channels, 0.0)})
+    return {"inference": {"policy": "constant", "policy_options": still, "robot_file": robot},
+            "safety_validator": {"robot_file": robot}}.get(name, {})
 
 
 def graph_of(name: str, **parameters: Any) -> Enclave:

@@ -148,8 +148,10 @@ def _beyond(x: Array, y: Array, footprint: Footprint) -> Array:
     """The same for x and y of any one shape."""
     along = np.abs(x - (footprint.front - footprint.back) / 2.0) - (footprint.front + footprint.back) / 2.0
     across = np.abs(y - (footprint.left - footprint.right) / 2.0) - (footprint.left + footprint.right) / 2.0
-    outside: Array = np.hypot(np.maximum(along, 0.0), np.maximum(across, 0.0))
-    return outside + np.minimum(np.maximum(along, across), 0.0)
+    inside = np.minimum(np.maximum(along, across), 0.0)
+    with np.errstate(over="ignore"):  # what is so far away is infinitely far; np.hypot takes three times as long
+        outside: Array = np.sqrt(np.square(np.maximum(along, 0.0)) + np.square(np.maximum(across, 0.0)))
+    return outside + inside
 
 
 def approach(points: Array, footprint: Footprint, twist: tuple[float, float, float], limits: Obstacles) -> Approach:
@@ -166,12 +168,14 @@ def approach(points: Array, footprint: Footprint, twist: tuple[float, float, flo
         return NOTHING
     now = distances(points, footprint)
     way = max(limits.slow, speed * limits.time_to_collision)
+    s = np.linspace(0.0, way, 1 + min(math.ceil(way / STEP), MOST_STEPS))[1:]  # m; the way, however slow the motion
+    vx, vy, wz = (part / speed for part in twist)
     matters = now <= way
+    points, now = points[matters], now[matters]
+    matters = _along(points, (vx, vy, wz), s, radius + max(limits.beside, CONTACT))
     points, now = points[matters], now[matters]
     if not len(points):
         return NOTHING
-    s = np.linspace(0.0, way, 1 + min(math.ceil(way / STEP), MOST_STEPS))[1:]  # m; the way, however slow the motion
-    vx, vy, wz = (part / speed for part in twist)
     then = _beyond(*_seen_later(points, (vx, vy, wz), s[:, None]), footprint)  # T x N
     nearest = then.min(axis=0)
     near = now <= CONTACT
@@ -197,11 +201,25 @@ def approach(points: Array, footprint: Footprint, twist: tuple[float, float, flo
 
 def _seen_later(points: Array, twist: tuple[float, float, float], t: Array) -> tuple[Array, Array]:
     """x and y of the points, T x N, as the robot will see them after `t` (T x 1) of this motion."""
+    cos, sin, x, y = _poses(twist, t)
+    return (np.hstack([cos, sin]) @ points.T - (cos * x + sin * y),
+            np.hstack([-sin, cos]) @ points.T - (cos * y - sin * x))
+
+
+def _poses(twist: tuple[float, float, float], t: Array) -> tuple[Array, Array, Array, Array]:
+    """The robot after `t` of this motion: cosine and sine of its yaw, and its x and y."""
     vx, vy, wz = twist
     cos, sin = np.cos(wz * t), np.sin(wz * t)
     if abs(wz) < 1e-6:
-        x, y = vx * t, vy * t
-    else:  # along the arc
-        x, y = (vx * sin - vy * (1.0 - cos)) / wz, (vx * (1.0 - cos) + vy * sin) / wz
-    return (np.hstack([cos, sin]) @ points.T - (cos * x + sin * y),
-            np.hstack([-sin, cos]) @ points.T - (cos * y - sin * x))
+        return cos, sin, vx * t, vy * t
+    return cos, sin, (vx * sin - vy * (1.0 - cos)) / wz, (vx * (1.0 - cos) + vy * sin) / wz  # along the arc
+
+
+def _along(points: Array, twist: tuple[float, float, float], t: Array, within: float) -> NDArray[np.bool_]:
+    """Which points are so near to a box around the robot's ways (m) that it may pass them: a cheap look before a close
+    one."""
+    _, _, x, y = _poses(twist, t)
+    low = min(0.0, float(x.min())) - within, min(0.0, float(y.min())) - within
+    high = max(0.0, float(x.max())) + within, max(0.0, float(y.max())) + within
+    along: NDArray[np.bool_] = ((points >= low) & (points <= high)).all(axis=1)
+    return along
