@@ -37,6 +37,7 @@ class Robot:
         self.ranges = [float("inf")] * 36
         self.heartbeats = around.speaker(Header, "heartbeat", EVENTS)
         self.values, self.generation, self.alive = {"linear.x": 0.3, "angular.z": 0.0, "gripper": 0.5}, 0, True
+        self.looks = True
         self.sequence, self.also, self.increment, self.joint_names = 0, "", None, ["gripper_joint"]
         self.stage = "active"
         around.node.create_timer(0.05, self.live)
@@ -54,7 +55,8 @@ class Robot:
         scan = LaserScan(angle_min=-3.1, angle_max=3.02 - step, angle_increment=step, range_min=0.05, range_max=10.0,
                          ranges=self.ranges)
         scan.header.stamp = convert.time_message(time.time_ns())
-        self.scans.publish(scan)
+        if self.looks:
+            self.scans.publish(scan)
         self.heartbeats.publish(Header(frame_id=f"inference/{self.stage}/1"))
         if self.generation and self.values:
             self.sequence += 1

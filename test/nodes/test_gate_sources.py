@@ -157,3 +157,13 @@ def test_a_node_that_was_lost_takes_a_person(around):
     assert robot.reports[-1].reason == "node inference was lost; give the instruction again"
     robot.say("go on")
     around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
+
+
+def test_a_lidar_that_was_lost_takes_a_person(around):
+    robot = Robot(around, lost_after=0.6).moving()
+    robot.looks = False
+    around.wait(lambda: robot.reports[-1].rule == "sight" and "0.7" in robot.reports[-1].reason)
+    robot.looks = True
+    around.wait(lambda: robot.reports[-1].rule == "generation")
+    assert robot.reports[-1].reason == "/scan was lost; give the instruction again"
+

@@ -221,5 +221,5 @@ def _along(points: Array, twist: tuple[float, float, float], t: Array, within: f
     _, _, x, y = _poses(twist, t)
     low = min(0.0, float(x.min())) - within, min(0.0, float(y.min())) - within
     high = max(0.0, float(x.max())) + within, max(0.0, float(y.max())) + within
-    along: NDArray[np.bool_] = ((points >= low) & (points <= high)).all(axis=1)
+    along: NDArray[np.bool_] = np.all((points >= low) & (points <= high), axis=1)
     return along
