@@ -1,4 +1,5 @@
 """safety_validator: whatever hangs, fails or floods, the gate speaks at its rate and the stop gets through."""
+import os
 import resource
 import threading
 import time
@@ -9,6 +10,7 @@ import pytest
 import rclpy
 from gate_robot import Robot, standing_after
 from nav_msgs.msg import Odometry
+from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState, LaserScan
 from std_msgs.msg import Bool, Header, String
@@ -292,4 +294,35 @@ def test_what_comes_while_it_is_inactive_is_not_kept(around):
     for reader in robot.node._readers:
         reader.discard = lambda reader=reader: taken.append(reader)
     around.wait(lambda: len(taken) >= len(robot.node._readers))
+
+
+@pytest.mark.parametrize("kind", ["ten thousand values", "aliases", "endless", "a pipe", "a number of 120,000 digits"])
+def test_no_robot_file_keeps_a_stop_from_the_wire(around, tmp_path, kind):
+    robot, path = Robot(around).moving(), tmp_path / "robot.yaml"
+    if kind == "ten thousand values":
+        path.write_text("name: x\nchannels: [" + ", ".join(f"{{a{i}: {i}}}" for i in range(3300)) + "]\n")
+    elif kind == "aliases":
+        path.write_text("a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)))
+    elif kind == "endless":
+        path = "/dev/zero"
+    elif kind == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("name: " + "1:" * 60_000 + "1\n")
+    results, over = [], threading.Event()
+
+    def ask():
+        while not over.is_set():
+            results.append(robot.node.set_parameters([Parameter("robot_file", value=str(path))])[0])
+    asking = threading.Thread(target=ask)
+    asking.start()
+    around.wait(lambda: results, 20.0)
+    pressed = time.monotonic()
+    robot.node._press([(time.time_ns(), True)])  # as the watchdog takes it from its button
+    around.wait(lambda: robot.twists[-1].linear.x == 0.0)
+    took = time.monotonic() - pressed
+    over.set()
+    asking.join()
+    assert took < 0.25  # this process is also the robot, and its threads share one interpreter
+    assert not any(result.successful for result in results) and "robot file" in results[0].reason
 
