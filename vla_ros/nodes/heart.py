@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 HEARTBEAT_PERIOD = 0.1  # s; the gate's and the supervisor's time-outs are multiples of it
-# s; an executor that turns less often than this hangs. Longer than a busy machine keeps one waiting (0.3 s while a
-# `ros2` command starts on two cores); short, because until then a node that hears nothing looks well.
+# s; an executor that turns less often than this hangs. Longer than a busy machine keeps one waiting, as it does while
+# a `ros2` command starts; short, because until then a node that hears nothing looks well.
 STALLED = 0.5
 
 
