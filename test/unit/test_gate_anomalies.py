@@ -134,7 +134,7 @@ def test_an_instruction_said_before_the_arming_and_heard_after_it_does_not_move_
 
 def test_a_new_instruction_starts_the_count_of_repeated_actions_again():
     world = World().moving()
-    world.tick(470)
+    world.tick(960)  # of 20 s that are allowed
     world.say("go on")
     world.tick(100)
     assert world.report.state is State.ACTIVE

@@ -53,6 +53,31 @@ def test_each_of_its_times_is_looser_when_it_is_longer(name):
     world.gate.change(world.gate.robot, replace(settings, **{name: getattr(settings, name) - 1}))
 
 
+@pytest.mark.parametrize("fields, allowed", [
+    ({"max_tracking_error": 0.3}, False), ({"max_tracking_error": 0.1}, True), ({"tracking_time": 0.6}, False),
+    ({"tracking_time": 0.4}, True)])
+def test_a_joint_that_may_lag_further_behind_is_looser(fields, allowed):
+    world = reaching({})
+    wider = replace(ARM, channels=tuple(replace(channel, **fields) if channel.name == "joint_1" else channel
+                                        for channel in ARM.channels))
+    if allowed:
+        world.gate.change(wider, world.gate.settings)
+    else:
+        with pytest.raises(ValueError, match="joint_1 .* looser than now"):
+            world.gate.change(wider, world.gate.settings)
+
+
+@pytest.mark.parametrize("lost, allowed", [({"odom": S}, True), ({"odom": S - 1}, True), ({"odom": S + 1}, False), ({}, False)])
+def test_what_is_lost_later_or_never_is_looser(lost, allowed):
+    world = World().moving()
+    world.gate.settings = replace(world.gate.settings, lost={"odom": S})
+    if allowed:
+        world.gate.change(ROBOT, replace(world.gate.settings, lost=lost))
+    else:
+        with pytest.raises(ValueError, match="after which odom is lost .* looser than now"):
+            world.gate.change(ROBOT, replace(world.gate.settings, lost=lost))
+
+
 @pytest.mark.parametrize("side", ["front", "back", "left", "right"])
 def test_a_smaller_footprint_is_looser(side):
     world = World().moving()

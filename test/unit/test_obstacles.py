@@ -311,6 +311,16 @@ def test_a_mask_hides_the_robot_s_own_parts_and_nothing_else():
     assert reading.valid.all()  # they measured
 
 
+def test_what_is_inside_the_outline_is_not_left_through_the_other_side():
+    wide = Footprint(front=0.3, back=0.1, left=0.4, right=0.4)  # the back is the nearest edge of what is in the middle
+    for x, held in ((0.05, True), (0.0, True), (-0.01, True), (-0.05, False)):
+        assert (approach(np.array([[x, 0.0]]), wide, (0.3, 0.0, 0.0), LIMITS).gap == 0.0) == held
+
+
+def test_what_is_beside_the_robot_and_comes_no_nearer_slows_nothing():
+    assert ask((0.1, 0.0), (-0.1, 0.15 + 0.05)) is None
+
+
 # -- malformed geometry ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("count, first, last, step, says", [
     (360, -3.14, 3.14, 6.28 / 359, None), (360, -3.14, 3.14, 6.28 / 360, None), (361, -3.14, 3.14, 6.28 / 359, None),
