@@ -117,8 +117,9 @@ def test_a_process_that_is_not_the_node_is_not_ended(child, arguments, name):
 
 def test_another_program_with_a_nodes_arguments_is_not_ended(child, tmp_path):
     """`tail -f .../lib/vla_ros/camera_ingest`, an editor, a debugger."""
-    process = subprocess.Popen(["sh", "-c", "echo up; read line", "-m", "vla_ros.nodes.camera_ingest"],
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    (tmp_path / "vla_ros.nodes.camera_ingest").write_text("echo up; read line")
+    process = subprocess.Popen(["sh", "-m", "vla_ros.nodes.camera_ingest"], cwd=tmp_path, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
     with process:
         assert process.stdout.readline()
         its = f"{process.pid}.{life._stat(process.pid)[1]:x}.{life.host()}"
