@@ -144,12 +144,17 @@ def test_a_tick_that_hangs_through_a_deactivation_does_not_have_the_last_word(ar
     def slow(action, now):
         if action["linear.x"] > 0.2 and next(once, False):
             started.set()
-            time.sleep(0.35)
+            time.sleep(1.6)  # longer than the deactivation waits for it
+            send(action, now)
+            sent.set()
+            return
         send(action, now)
+    sent = threading.Event()
     robot.node._outputs.send = slow
     assert started.wait(5.0)
     robot.node.leave()
-    time.sleep(0.5)
+    assert sent.wait(5.0)
+    time.sleep(0.3)
     assert robot.twists[-1].linear.x == 0.0
 
 
