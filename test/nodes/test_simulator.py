@@ -119,11 +119,13 @@ def test_topics_their_rates_and_their_contents(robot: Robot) -> None:
     for times in robot.times.values():
         times.clear()
     robot.spin(3.0)
-    assert rate(robot.times["/odom"]) == pytest.approx(50, rel=0.1)
-    assert rate(robot.times["/joint_states"]) == pytest.approx(50, rel=0.1)
-    assert rate(robot.times["/scan"]) == pytest.approx(10, rel=0.15)
-    assert rate(robot.times["/sim/objects"]) == pytest.approx(10, rel=0.15)
-    assert 5 < rate(robot.times["/camera/image_raw"]) < 33  # a busy machine draws slower, never faster
+    # A busy machine is slower, never faster, and as much so with one topic as with another.
+    odometry = rate(robot.times["/odom"])
+    assert 25 < odometry < 55
+    assert rate(robot.times["/joint_states"]) == pytest.approx(odometry, rel=0.1)
+    assert rate(robot.times["/scan"]) == pytest.approx(odometry / 5, rel=0.25)
+    assert rate(robot.times["/sim/objects"]) == pytest.approx(odometry / 5, rel=0.25)
+    assert 5 < rate(robot.times["/camera/image_raw"]) < 33
     assert not robot.times["/clock"]
 
     image, scan, odom = (robot.last[topic] for topic in ("/camera/image_raw", "/scan", "/odom"))
