@@ -337,6 +337,12 @@ def test_the_angles_of_a_scan_must_fit_together(count, first, last, step, says):
         assert len(scan_angles(count, first, last, step)) == count
 
 
+def test_beams_point_where_the_message_says():
+    assert scan_angles(3, -0.5, 0.5, 0.5).tolist() == [-0.5, 0.0, 0.5]
+    assert scan_angles(3, 0.5, -0.5, -0.5).tolist() == [0.5, 0.0, -0.5]
+    assert cone_angles(0.5, 3).tolist() == [-0.25, 0.0, 0.25]
+
+
 @pytest.mark.parametrize("field", [0.0, -1.0, math.nan, math.inf, 6.3])
 def test_a_cone_without_width_sees_nothing(field):
     with pytest.raises(ValueError, match="field_of_view"):
