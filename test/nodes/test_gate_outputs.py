@@ -8,6 +8,7 @@ from geometry_msgs.msg import Twist, TwistStamped
 from std_msgs.msg import Float64MultiArray
 
 from vla_ros.nodes.qos import LATCHED, LATEST
+from vla_ros.nodes.safety_validator import SafetyValidator
 from vla_ros_msgs.msg import SafetyReport
 
 
@@ -37,6 +38,22 @@ def test_one_that_was_there_before_is_a_gate_that_died_until_it_speaks(around, t
     around.wait(lambda: robot.reports[-1].rule == "rivals")
     robot.call("disarm")
     assert not robot.call("arm").success
+
+
+def test_where_the_gate_may_not_listen_one_that_was_there_before_counts_until_dds_forgets_it(around, twin, monkeypatch):
+    read = SafetyValidator.read
+
+    def forbidden(node, kind, topic, *options, **more):
+        if topic == "/cmd_vel":
+            raise RuntimeError("not allowed by the enclave")
+        return read(node, kind, topic, *options, **more)
+    monkeypatch.setattr(SafetyValidator, "read", forbidden)
+    publisher = twin.create_publisher(Twist, "/cmd_vel", LATEST)
+    robot = Robot(around)
+    assert "/cmd_vel from /safety_validator" in robot.call("arm").message
+    assert robot.reports[-1].state == SafetyReport.DISARMED
+    twin.destroy_publisher(publisher)
+    around.wait(lambda: robot.call("arm").success)
 
 
 def test_after_a_cleanup_and_a_configure_the_gate_still_knows_itself(around):

@@ -139,7 +139,10 @@ class Others:
         """Whether more arrives on an output than this node sent; two may be on their way."""
         topic, sent = output.topic, self._outputs.sent[output.topic]
         if topic not in self._heard:
-            self._heard[topic] = _Heard(self._node.read(TYPES[output.type], topic, HEARD, raw=True), sent)
+            try:
+                self._heard[topic] = _Heard(self._node.read(TYPES[output.type], topic, HEARD, raw=True), sent)
+            except Exception:  # SROS 2 does not let the gate hear it: then nobody knows that it is silent
+                return True
         heard = self._heard[topic]
         # Never below zero: what was lost of its own must not hide what is somebody else's.
         heard.surplus = max(0, heard.surplus + sum(1 for _ in heard.reader.take()) - (sent - heard.sent))
