@@ -75,6 +75,7 @@ def test_a_joint_beyond_its_soft_limit_is_not_sent_farther_out():
     assert world.action["joint_4"] < 1.84
 
 
+WRAPPING = replace(ARM.channel("joint_6"), continuous=True, bounds=(-7.0, 7.0), limits=(-6.5, 6.5), soft=(-6.5, 6.5))
 LIMIT = ARM.channel("joint_1").max_tracking_error
 OFFSET = 0.03  # rad, by which a drive stands beside what it is sent
 
@@ -138,8 +139,7 @@ def test_what_is_measured_before_it_was_confirmed_is_unknown():
 
 def test_a_joint_that_turns_on_and_on_says_so_and_is_not_turned_back():
     """From 3.13 rad it goes on to -3.13, a hundredth of a turn: it must not be sent 6.27 rad."""
-    wrapping = replace(ARM.channel("joint_6"), continuous=True, bounds=(-7.0, 7.0), limits=(-6.5, 6.5), soft=(-6.5, 6.5))
-    for channel in (wrapping, replace(wrapping, continuous=False)):
+    for channel in (WRAPPING, replace(WRAPPING, continuous=False)):
         world = reaching({"joint_6": 3.0})
         world.gate.robot = replace(ARM, channels=(*ARM.channels[:-1], channel))
         world.values = {**dict.fromkeys(JOINTS, 0.5), "joint_6": 3.2}
@@ -303,9 +303,8 @@ def test_it_does_not_start_from_a_lie_that_is_already_contradicted():
 
 
 def test_a_continuous_joint_goes_the_shorter_way_and_counts_turns_only_while_it_is_sent_somewhere():
-    channel = replace(ARM.channel("joint_6"), continuous=True, bounds=(-7.0, 7.0), limits=(-6.5, 6.5), soft=(-6.5, 6.5))
     world = reaching({"joint_6": 3.1}, lag=None)
-    world.gate.robot = replace(ARM, channels=(*ARM.channels[:-1], channel))
+    world.gate.robot = replace(ARM, channels=(*ARM.channels[:-1], WRAPPING))
     world.values = {**dict.fromkeys(JOINTS, 0.5), "joint_6": -3.13}
     world.tick(20)
     assert world.report.state is State.ACTIVE
