@@ -50,12 +50,13 @@ class Log:
     def running(self, step: int) -> Iterator[None]:
         """The progress bar, on a terminal; elsewhere a line each time that something is logged."""
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console()
         if self.show and console.is_terminal:
-            with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                          console=console) as self._bar:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:g}/{task.total:g}"),
+                       TimeRemainingColumn())
+            with Progress(*columns, console=console) as self._bar:
                 self._bar.add_task("training", total=self.steps, completed=step)
                 yield
             self._bar = None
