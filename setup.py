@@ -76,7 +76,7 @@ setup(
     maintainer_email="maintainers@vla-ros.dev",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "models/box/*"]},
+    package_data={NAME: ["py.typed", "models/pretrained/*"]},
     ext_modules=[Extension("vla_ros_msgs", sources=[])],
     cmdclass={"build_ext": BuildMessages},
     data_files=[
@@ -93,7 +93,7 @@ setup(
         "console_scripts": [
             *(f"{node} = {NAME}.nodes.{node}:main" for node in NODES),
             f"simulator = {NAME}.sim.node:main",
-            f"vla = {NAME}.tools.main:main",
+            f"vla = {NAME}.cli.main:main",
         ]
     },
 )

@@ -16,8 +16,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from vla_ros.core import process_identity
 from vla_ros.core.fastdds import PROFILES, profile_variables
-from vla_ros.nodes import life
 
 CONFIG = Path(get_package_share_directory("vla_ros")) / "config"
 # Which arguments are parameters of which node; all else comes from the parameter file.
@@ -79,6 +79,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *arguments(),
         *profile(),
-        SetEnvironmentVariable(life.PARENT, life.own()),  # the nodes end where launch does, even by SIGTERM or SIGKILL
+        # The nodes end where launch does, even by SIGTERM or SIGKILL.
+        SetEnvironmentVariable(process_identity.PARENT, process_identity.own()),
         *(node(name, from_arguments) for name, from_arguments in NODES.items()),
     ])

@@ -11,13 +11,13 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="the node tests need ROS 2 (rclpy)")
 pytest.importorskip("vla_ros_msgs", reason="the node tests need the messages: colcon build, then source install/setup.bash")
 
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from rclpy.qos import QoSProfile  # noqa: E402
-from std_msgs.msg import String  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from std_msgs.msg import String
 
-from vla_ros.nodes.base import ManagedNode  # noqa: E402
-from vla_ros.nodes.qos import EVENTS  # noqa: E402
+from vla_ros.nodes.common.base import ManagedNode
+from vla_ros.nodes.common.qos import EVENTS
 
 
 class Around:

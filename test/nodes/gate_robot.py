@@ -11,8 +11,8 @@ from std_srvs.srv import Trigger
 
 from vla_ros.core.types import ActionChunk as CoreChunk
 from vla_ros.core.types import Command as CoreCommand
-from vla_ros.nodes import convert
-from vla_ros.nodes.qos import EVENTS, LATCHED, LATEST, SENSOR
+from vla_ros.nodes.common import convert
+from vla_ros.nodes.common.qos import EVENTS, LATCHED, LATEST, SENSOR
 from vla_ros.nodes.safety_validator import SafetyValidator
 from vla_ros_msgs.msg import ActionChunk, Command, SafetyReport
 

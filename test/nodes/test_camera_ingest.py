@@ -8,8 +8,8 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
 from vla_ros.nodes.camera_ingest import CameraIngest
-from vla_ros.nodes.convert import byte_array, rgb_image, time_message
-from vla_ros.nodes.qos import PICTURES, SENSOR
+from vla_ros.nodes.common.convert import byte_array, rgb_image, time_message
+from vla_ros.nodes.common.qos import PICTURES, SENSOR
 from vla_ros.policies import POLICIES
 from vla_ros.policies.base import PolicySpec
 

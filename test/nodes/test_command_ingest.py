@@ -6,7 +6,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
 
 from vla_ros.nodes.command_ingest import CommandIngest
-from vla_ros.nodes.qos import EVENTS, LATCHED
+from vla_ros.nodes.common.qos import EVENTS, LATCHED
 from vla_ros_msgs.msg import Command
 
 

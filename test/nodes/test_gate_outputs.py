@@ -7,7 +7,7 @@ from gate_robot import SIM, Robot
 from geometry_msgs.msg import Twist, TwistStamped
 from std_msgs.msg import Float64MultiArray
 
-from vla_ros.nodes.qos import LATCHED, LATEST
+from vla_ros.nodes.common.qos import LATCHED, LATEST
 from vla_ros.nodes.safety_validator import SafetyValidator
 from vla_ros_msgs.msg import SafetyReport
 

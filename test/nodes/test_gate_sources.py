@@ -10,8 +10,8 @@ from sensor_msgs.msg import JointState, Range
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.nodes import convert
-from vla_ros.nodes.qos import EVENTS, LATEST, SENSOR
+from vla_ros.nodes.common import convert
+from vla_ros.nodes.common.qos import EVENTS, LATEST, SENSOR
 from vla_ros_msgs.msg import SafetyReport
 
 ARM = str(Path(SIM).with_name("diffdrive_arm.yaml"))

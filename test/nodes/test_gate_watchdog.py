@@ -16,8 +16,9 @@ from sensor_msgs.msg import JointState, LaserScan
 from std_msgs.msg import Bool, Header, String
 
 from vla_ros.core.types import ActionChunk as CoreChunk
-from vla_ros.nodes import convert, safety_validator
-from vla_ros.nodes.qos import EVENTS, LATCHED, PULSE, SENSOR
+from vla_ros.nodes import safety_validator
+from vla_ros.nodes.common import convert
+from vla_ros.nodes.common.qos import EVENTS, LATCHED, PULSE, SENSOR
 from vla_ros.safety.gate import State
 from vla_ros_msgs.msg import ActionChunk, Command, SafetyReport
 

@@ -6,10 +6,10 @@ import time
 import pytest
 from std_msgs.msg import Header, String
 
-from vla_ros.nodes import heart
 from vla_ros.nodes.command_ingest import CommandIngest
-from vla_ros.nodes.heart import STALLED, Heart
-from vla_ros.nodes.qos import EVENTS, FEEDBACK, PULSE
+from vla_ros.nodes.common import heart
+from vla_ros.nodes.common.heart import STALLED, Heart
+from vla_ros.nodes.common.qos import EVENTS, FEEDBACK, PULSE
 
 
 class Clocked:

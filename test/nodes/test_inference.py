@@ -11,9 +11,10 @@ from std_srvs.srv import Trigger
 from vla_ros.core.types import ActionChunk as CoreChunk
 from vla_ros.core.types import Command
 from vla_ros.core.types import Observation as CoreObservation
-from vla_ros.nodes import convert, inference
+from vla_ros.nodes import inference
+from vla_ros.nodes.common import convert
+from vla_ros.nodes.common.qos import EVENTS, LATEST, PICTURES
 from vla_ros.nodes.inference import Inference
-from vla_ros.nodes.qos import EVENTS, LATEST, PICTURES
 from vla_ros.policies import POLICIES
 from vla_ros.policies.base import PolicySpec
 from vla_ros_msgs.msg import ActionChunk, Observation

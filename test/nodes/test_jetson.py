@@ -6,7 +6,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from vla_ros.nodes import inference, jetson
+from vla_ros.nodes import inference
+from vla_ros.nodes.common import jetson
 
 HEAT = {"cpu": {"temp": 48.25, "online": True}, "tj": {"temp": 51.5, "online": True}, "cv0": {"temp": -256, "online": False}}
 

@@ -10,10 +10,10 @@ pytest.importorskip("pyarrow", reason="datasets need pyarrow")
 pytest.importorskip("av", reason="datasets need PyAV")
 
 from vla_ros.core.types import Command, Observation
-from vla_ros.nodes import convert
-from vla_ros.nodes.qos import EVENTS, PICTURES
-from vla_ros.tools.record_live import live
-from vla_ros.training.lerobot_read import Dataset
+from vla_ros.datasets.lerobot.read import Dataset
+from vla_ros.nodes.common import convert
+from vla_ros.nodes.common.qos import EVENTS, PICTURES
+from vla_ros.operator.record_live import live
 from vla_ros_msgs.msg import Observation as ObservationMessage
 from vla_ros_msgs.msg import SafetyReport
 

@@ -9,8 +9,8 @@ from std_srvs.srv import Trigger
 
 from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.command_ingest import CommandIngest
+from vla_ros.nodes.common.qos import EVENTS, LATCHED
 from vla_ros.nodes.inference import Inference
-from vla_ros.nodes.qos import EVENTS, LATCHED
 from vla_ros.nodes.safety_validator import SafetyValidator
 from vla_ros.nodes.supervisor import Supervisor
 from vla_ros.nodes.synchronizer import Synchronizer

@@ -18,7 +18,7 @@ pytest.importorskip("vla_ros_msgs", reason="the node tests need the messages: co
 SLOW = """
 import threading, time
 threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-from vla_ros.nodes.run import run
+from vla_ros.nodes.common.run_node import run
 from vla_ros.nodes.synchronizer import Synchronizer
 
 class Slow(Synchronizer):
@@ -36,10 +36,10 @@ run(Slow)
 
 
 def start(seconds: float, parent: str = "") -> subprocess.Popen[str]:
-    from vla_ros.nodes import life
+    from vla_ros.core import process_identity
 
     process = subprocess.Popen([sys.executable, "-c", SLOW.format(seconds=seconds)], stdout=subprocess.PIPE, text=True,
-                               env={**os.environ, life.PARENT: parent})
+                               env={**os.environ, process_identity.PARENT: parent})
     if parent:
         return process
     assert process.stdout is not None and process.stdout.readline() == "here\n"
@@ -63,12 +63,12 @@ def test_an_end_that_hangs_ends_all_the_same() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_node_ends_in_order_when_the_process_that_looks_after_it_is_gone(number: int) -> None:
     """As `ros2 launch` does on SIGTERM: it tells its nodes nothing."""
-    from vla_ros.nodes import life
+    from vla_ros.core import process_identity
 
-    if not life.host():
+    if not process_identity.host():
         pytest.skip("/proc is needed to know of processes")
     parent = subprocess.Popen(["sleep", "60"])
-    its = f"{parent.pid}.{life._stat(parent.pid)[1]:x}.{life.host()}"
+    its = f"{parent.pid}.{process_identity._stat(parent.pid)[1]:x}.{process_identity.host()}"
     process = start(0.1, its)
     assert process.stdout is not None and process.stdout.readline() == "here\n"
     for one in (parent, process):  # stopped is not gone
@@ -95,7 +95,7 @@ def test_a_node_that_nobody_looks_after_goes_on(its: str) -> None:
 
 @pytest.mark.parametrize("name", ["fastrtps_", "fastdds_"])  # Fast DDS 2's, and 3's
 def test_what_killed_processes_left_in_shared_memory_is_removed_and_nothing_else(name: str, tmp_path: Path) -> None:
-    from vla_ros.nodes.run import _clear_left_segments
+    from vla_ros.nodes.common.run_node import _clear_left_segments
 
     left, used, young, port = (tmp_path / f"{name}{end}" for end in ("0123456789abcdef", "1" * 16, "2" * 16, "port7411"))
     for segment in (left, used, young, port):

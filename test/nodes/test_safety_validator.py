@@ -7,7 +7,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from gate_robot import Robot, standing_after
 from std_msgs.msg import Bool, String
 
-from vla_ros.nodes.qos import EVENTS, LATCHED, SENSOR
+from vla_ros.nodes.common.qos import EVENTS, LATCHED, SENSOR
 from vla_ros.safety.rules import RULES
 from vla_ros_msgs.msg import SafetyReport
 

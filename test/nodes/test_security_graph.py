@@ -9,17 +9,17 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="the node tests need ROS 2 (rclpy)")
 
-from rclpy.parameter import Parameter  # noqa: E402
-from sros_policy import POLICY, RIGHTS, SECURITY, SIMULATOR, Enclave, read_policy  # noqa: E402
+from rclpy.parameter import Parameter
+from sros_policy import POLICY, RIGHTS, SECURITY, SIMULATOR, Enclave, read_policy
 
-from vla_ros.core.robot import load_robot  # noqa: E402
-from vla_ros.nodes.camera_ingest import CameraIngest  # noqa: E402
-from vla_ros.nodes.command_ingest import CommandIngest  # noqa: E402
-from vla_ros.nodes.inference import Inference  # noqa: E402
-from vla_ros.nodes.safety_validator import SafetyValidator  # noqa: E402
-from vla_ros.nodes.supervisor import Supervisor  # noqa: E402
-from vla_ros.nodes.synchronizer import Synchronizer  # noqa: E402
-from vla_ros.tools.say import Operator, spinning  # noqa: E402
+from vla_ros.core.robot import load_robot
+from vla_ros.nodes.camera_ingest import CameraIngest
+from vla_ros.nodes.command_ingest import CommandIngest
+from vla_ros.nodes.inference import Inference
+from vla_ros.nodes.safety_validator import SafetyValidator
+from vla_ros.nodes.supervisor import Supervisor
+from vla_ros.nodes.synchronizer import Synchronizer
+from vla_ros.operator.client import Operator, spinning
 
 ENCLAVES = read_policy(POLICY)
 ROBOTS = sorted((SECURITY.parent / "robots").glob("*.yaml"))

@@ -12,10 +12,11 @@ from rclpy.task import Future
 from std_msgs.msg import Header
 
 from vla_ros.core import faults
-from vla_ros.nodes import recovery, supervisor
+from vla_ros.nodes import supervisor
 from vla_ros.nodes.command_ingest import CommandIngest
+from vla_ros.nodes.common.qos import EVENTS, PULSE
 from vla_ros.nodes.inference import Inference
-from vla_ros.nodes.qos import EVENTS, PULSE
+from vla_ros.nodes.supervision import recovery
 from vla_ros.nodes.supervisor import Supervisor
 from vla_ros_msgs.msg import SafetyReport
 

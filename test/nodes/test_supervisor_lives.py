@@ -8,8 +8,8 @@ import pytest
 from rclpy.task import Future
 from std_msgs.msg import Header, String
 
-from vla_ros.nodes import life
-from vla_ros.nodes.qos import LATCHED, PULSE
+from vla_ros.core import process_identity
+from vla_ros.nodes.common.qos import LATCHED, PULSE
 from vla_ros.nodes.supervisor import Supervisor
 
 SHORT = {f"{kind}_recovery": 1.0 for kind in ("vision", "language", "action", "communication")}
@@ -42,7 +42,7 @@ def child(tmp_path):
     command = [sys.executable, str(script), "--ros-args", "-r", "__node:=camera_left"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout.readline()
-    process.life = f"{process.pid}.{life._stat(process.pid)[1]:x}.{life.host()}"
+    process.life = f"{process.pid}.{process_identity._stat(process.pid)[1]:x}.{process_identity.host()}"
     yield process
     process.kill()
     process.wait()
@@ -52,7 +52,7 @@ def child(tmp_path):
 HANGS = {"heartbeat_timeout": 0.3, "hung_after": 1.0, "transition_timeout": 2.0}
 
 
-@pytest.mark.skipif(not life.host(), reason="/proc is needed to know of processes")
+@pytest.mark.skipif(not process_identity.host(), reason="/proc is needed to know of processes")
 class TestHung:
     def test_a_process_that_lives_and_is_silent_is_ended_and_the_operator_hears_it(self, around, child):
         heart = Heart(around, **HANGS)

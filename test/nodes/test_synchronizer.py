@@ -8,8 +8,8 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
 
 from vla_ros.core.types import Command as CoreCommand
-from vla_ros.nodes import convert
-from vla_ros.nodes.qos import EVENTS, LATCHED, PICTURES
+from vla_ros.nodes.common import convert
+from vla_ros.nodes.common.qos import EVENTS, LATCHED, PICTURES
 from vla_ros.nodes.synchronizer import Synchronizer
 from vla_ros_msgs.msg import Command, Observation
 

@@ -9,9 +9,9 @@ from sensor_msgs.msg import Image
 from vla_ros.core.pairing import REPORT_DELAY, Watch
 from vla_ros.core.types import Command as CoreCommand
 from vla_ros.core.types import to_nanoseconds
-from vla_ros.nodes import convert
 from vla_ros.nodes.camera_ingest import CameraIngest
-from vla_ros.nodes.qos import EVENTS, LATCHED, PICTURES, SENSOR
+from vla_ros.nodes.common import convert
+from vla_ros.nodes.common.qos import EVENTS, LATCHED, PICTURES, SENSOR
 from vla_ros.nodes.synchronizer import Synchronizer
 from vla_ros_msgs.msg import Command
 

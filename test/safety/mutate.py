@@ -23,8 +23,8 @@ RULES, GATE, MEMORY = "vla_ros/safety/rules.py", "vla_ros/safety/gate.py", "vla_
 RANGES, CHANGES = "vla_ros/safety/obstacles.py", "vla_ros/safety/changes.py"
 SEEN, STANDS = "vla_ros/safety/obstacle_memory.py", "vla_ros/safety/positions.py"
 ROBOT, JOINTS = "vla_ros/core/robot.py", "vla_ros/core/joint_states.py"
-NODE, OUTPUTS, CONVERT = "vla_ros/nodes/safety_validator.py", "vla_ros/nodes/outputs.py", "vla_ros/nodes/convert.py"
-READER, LIFE, SUPERVISOR = "vla_ros/nodes/reader.py", "vla_ros/nodes/life.py", "vla_ros/nodes/supervisor.py"
+NODE, OUTPUTS, CONVERT = "vla_ros/nodes/safety_validator.py", "vla_ros/nodes/gate/outputs.py", "vla_ros/nodes/common/convert.py"
+READER, LIFE, SUPERVISOR = "vla_ros/nodes/common/reader.py", "vla_ros/core/process_identity.py", "vla_ros/nodes/supervisor.py"
 INGEST, SYNCHRONIZER, YAML = ("vla_ros/nodes/command_ingest.py", "vla_ros/nodes/synchronizer.py",
                               "vla_ros/core/yaml_file.py")
 PURE = ["test/unit/test_rules.py", "test/unit/test_obstacles.py", "test/unit/test_obstacle_memory.py", "test/unit/test_gate.py",

@@ -17,7 +17,7 @@ pytest.importorskip("cv_bridge", reason="the plain pipeline needs cv_bridge")
 IN_SHORT = """
 import sys
 from vla_ros.tools import main
-from vla_ros.tools.bench import trial
+from vla_ros.bench import trial
 trial.WARM_UP = 0.5
 sys.exit(main.main(sys.argv[1:]))
 """
@@ -47,7 +47,7 @@ def test_ours_and_the_floor_are_measured(tmp_path: Path) -> None:
 def test_the_gate_is_measured_beside_a_plain_one(tmp_path: Path) -> None:
     """All figures are there and positive; how good they are says a long run on a quiet machine."""
     file, page = tmp_path / "result.json", tmp_path / "page.md"
-    done = subprocess.run([sys.executable, "-m", "vla_ros.tools.main", "bench", "gate", "--quick", "--json", str(file),
+    done = subprocess.run([sys.executable, "-m", "vla_ros.cli.main", "bench", "gate", "--quick", "--json", str(file),
                            "--out", str(page), "--logs", str(tmp_path / "logs")],
                           capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr

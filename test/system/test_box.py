@@ -8,29 +8,29 @@ import pytest
 pytest.importorskip("torch", reason="the learned policy needs torch")
 pytest.importorskip("mujoco", reason="the simulated robot needs MuJoCo")
 
-from vla_ros.evaluation import episodes, plan
-from vla_ros.policies.vla import BOX
+from vla_ros.evaluation import plan, runner
+from vla_ros.policies.builtin import BOX
 
 pytestmark = pytest.mark.timeout(280)
 SWAPPED = 12
 
 
 @pytest.fixture(scope="module")
-def records() -> list[episodes.Record]:
+def records() -> list[runner.Record]:
     """50 episodes of known phrasings, every kind in turn, and 12 of object tasks with another colour named."""
     success = plan.success(50, ["known"])
     swapped = [one for one in plan.counterfactuals(success, SWAPPED) if one.part == "swapped"]
-    return episodes.run([*success, *(replace(one, number=100 + index, seconds=15.0) for index, one in enumerate(swapped))],
-                        episodes.Player("vla", {}, (320, 240)), 2)
+    return runner.run([*success, *(replace(one, number=100 + index, seconds=15.0) for index, one in enumerate(swapped))],
+                        runner.Player("vla", {}, (320, 240)), 2)
 
 
-def test_it_does_what_known_words_say(records: list[episodes.Record]) -> None:
+def test_it_does_what_known_words_say(records: list[runner.Record]) -> None:
     known = [one for one in records if one.episode.part == "success"]
     failed = [f"{one.episode.seed} '{one.episode.text}': {one.sentence}" for one in known if not one.done]
     assert len(known) == 50 and len(failed) < 5, failed
 
 
-def test_another_colour_is_another_object(records: list[episodes.Record]) -> None:
+def test_another_colour_is_another_object(records: list[runner.Record]) -> None:
     swapped = [one for one in records if one.episode.part == "swapped"]
     done = [f"{one.episode.seed} '{one.episode.text}': {one.sentence}" for one in swapped if one.done]
     assert len(swapped) == SWAPPED and len(done) <= 1, done

@@ -17,9 +17,9 @@ pytest.importorskip("rclpy")
 pytest.importorskip("vla_ros_msgs")
 cv2 = pytest.importorskip("cv2")
 
-from vla_ros.tools.script import Demo  # noqa: E402  (these need what is checked above)
-from vla_ros.tools.stage import own_domain  # noqa: E402
-from vla_ros.tools.suite import Failed  # noqa: E402
+from vla_ros.demo.scenario import Demo
+from vla_ros.demo.stack import Failed
+from vla_ros.operator.session import own_domain
 
 FAKE = Path(__file__).with_name("fake_suite.py")
 # The demo with one process that plays all of the others.
@@ -50,7 +50,7 @@ def start_fake(mode: str, *words: str) -> subprocess.Popen[str]:
 
 def start_real(*words: str) -> subprocess.Popen[str]:
     pytest.importorskip("mujoco")
-    return start("-m", "vla_ros.tools.main", "demo", "--no-view", *words)
+    return start("-m", "vla_ros.cli.main", "demo", "--no-view", *words)
 
 
 def finish(process: subprocess.Popen[str], seconds: float) -> tuple[int, str]:
@@ -164,7 +164,7 @@ def test_the_operators_verbs():
     own_domain(domain)
 
     def vla(*words: str) -> tuple[int, str]:
-        done = subprocess.run([sys.executable, "-m", "vla_ros.tools.main", *words], text=True, timeout=30,
+        done = subprocess.run([sys.executable, "-m", "vla_ros.cli.main", *words], text=True, timeout=30,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(**domain))
         return done.returncode, done.stdout
 

@@ -21,12 +21,12 @@ pytest.importorskip("rclpy")
 pytest.importorskip("vla_ros_msgs")
 pytest.importorskip("mujoco")
 
+from vla_ros.bench import evaluate_nodes
+from vla_ros.bench.evaluate_nodes import Trials, Witness
 from vla_ros.core.types import ActionChunk
 from vla_ros.evaluation.plan import Episode
-from vla_ros.policies.intent import Intent
-from vla_ros.sim.world import WorldState
-from vla_ros.tools import evaluate_nodes
-from vla_ros.tools.evaluate_nodes import Trials, Witness
+from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.world_state import WorldState
 
 START = WorldState(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.10, ())
 TURNED = replace(START, yaw=1.57)
@@ -103,7 +103,7 @@ def test_idle_is_no_words_or_an_action_for_them_that_stands(words: str, generati
 
 def test_two_episodes_through_the_nodes(tmp_path: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
-    command = [sys.executable, "-m", "vla_ros.tools.main", "evaluate", "--policy", "color_servo", "--parts", "success",
+    command = [sys.executable, "-m", "vla_ros.cli.main", "evaluate", "--policy", "color_servo", "--parts", "success",
                "--episodes", "2", "--splits", "known", "--kinds", "stop", "open", "--nodes", "--jobs", "1",
                "--out", str(tmp_path)]
     started = subprocess.Popen(command, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -9,12 +9,12 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="the system tests need ROS 2 (rclpy)")
 pytest.importorskip("vla_ros_msgs", reason="the system tests need the messages: colcon build, then source install/setup.bash")
 
-from vla_ros.tools.faults.bench import all_faults, behind_a_cable  # noqa: E402
-from vla_ros.tools.faults.suite import Suite  # noqa: E402
-from vla_ros.tools.faults.table import Fault  # noqa: E402
-from vla_ros.tools.faults.trial import Result, run  # noqa: E402
-from vla_ros.tools.faults.worlds import suite_in  # noqa: E402
-from vla_ros.tools.processes import NODES  # noqa: E402
+from vla_ros.bench.bench_faults import all_faults, behind_a_cable
+from vla_ros.bench.faults.fault_table import Fault
+from vla_ros.bench.faults.fault_trial import Result, run
+from vla_ros.bench.faults.stack import Suite
+from vla_ros.bench.faults.worlds import suite_in
+from vla_ros.operator.processes import NODES
 
 FAULTS = all_faults()
 HERE = [fault for fault in FAULTS if fault.world != "network"]

@@ -12,10 +12,10 @@ pytest.importorskip("mujoco", reason="the simulated robot needs MuJoCo")
 
 pytest.importorskip("vla_ros_msgs", reason="the system tests need the messages: colcon build, then source install/setup.bash")
 
-from vla_ros.nodes import life
-from vla_ros.tools.faults.suite import Suite
-from vla_ros.tools.faults.worlds import stand_in
-from vla_ros.tools.processes import node_command, suite_environment, suite_nodes
+from vla_ros.bench.faults.stack import Suite
+from vla_ros.bench.faults.worlds import stand_in
+from vla_ros.core import process_identity
+from vla_ros.operator.processes import node_command, suite_environment, suite_nodes
 
 SPIN = '{"values": {"linear.x": 0.0, "angular.z": 0.48}}'
 
@@ -49,7 +49,7 @@ def suite(tmp_path_factory):
     commands = suite_nodes("constant", overrides={
         "camera_ingest": options, "inference": options, "safety_validator": {"repeat_limit": 0.0},
         "supervisor": {"diagnostics_period": 0.1}})
-    commands["simulator"] = stand_in(node_command("simulator", parameters={"seed": 3}), "vla_ros.tools.faults.robot")
+    commands["simulator"] = stand_in(node_command("simulator", parameters={"seed": 3}), "vla_ros.bench.faults.faulty_robot")
     running = Suite(folder, commands, suite_environment(), folder)
     yield running
     running.close()
@@ -59,7 +59,7 @@ def heard(suite, part):
     return any(part in sentence for sentence in suite.feedback)
 
 
-@pytest.mark.skipif(not life.host(), reason="/proc is needed to know of processes")
+@pytest.mark.skipif(not process_identity.host(), reason="/proc is needed to know of processes")
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", ["inference", "safety_validator"])
 def test_any_process_that_hangs_at_full_speed_is_ended_and_brought_back(suite, name):

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from vla_ros.core import process_identity
 from vla_ros.core.fastdds import PROFILES, profile_variables
-from vla_ros.nodes import life
-from vla_ros.tools.processes import (
+from vla_ros.operator.processes import (
     NODES,
     ProcessGroup,
     config_folder,
@@ -35,7 +35,7 @@ DEAF = [sys.executable, "-S", "-c", textwrap.dedent("""
 """)]
 PARENT = textwrap.dedent("""
     import sys, time
-    from vla_ros.tools.processes import ProcessGroup
+    from vla_ros.operator.processes import ProcessGroup
     sleep = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
     with ProcessGroup() as group:
         print(*(group.start(f"child{i}", sleep) for i in range(3)), flush=True)
@@ -92,7 +92,7 @@ def test_a_child_leads_its_own_session() -> None:
 
 
 def test_a_child_that_ignores_everything_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vla_ros.tools.processes.ESCALATION",
+    monkeypatch.setattr("vla_ros.operator.processes.ESCALATION",
                         ((signal.SIGINT, 0.2), (signal.SIGTERM, 0.2), (signal.SIGKILL, 2.0)))
     group = ProcessGroup()
     pid = group.start("deaf", DEAF, log_path=tmp_path / "logs" / "deaf.log")
@@ -207,5 +207,5 @@ def test_the_environment_keeps_what_the_user_has_set(monkeypatch: pytest.MonkeyP
 
 
 def test_the_nodes_know_whom_they_end_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(life.PARENT, "somebody else")
-    assert suite_environment()[life.PARENT] == life.own()
+    monkeypatch.setenv(process_identity.PARENT, "somebody else")
+    assert suite_environment()[process_identity.PARENT] == process_identity.own()

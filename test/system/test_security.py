@@ -25,16 +25,16 @@ try:
 except (ImportError, LookupError) as error:  # LookupError: it is there, but its share folder is not
     pytest.skip(f"sros2 is not installed: it comes with ROS 2, not from PyPI ({error})", allow_module_level=True)
 
-from geometry_msgs.msg import Twist  # noqa: E402
-from nav_msgs.msg import Odometry  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.signals import SignalHandlerOptions  # noqa: E402
-from sros_policy import POLICY, SIMULATOR, read_policy  # noqa: E402
-from std_msgs.msg import Bool, String  # noqa: E402
-from std_srvs.srv import Trigger  # noqa: E402
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from sros_policy import POLICY, SIMULATOR, read_policy
+from std_msgs.msg import Bool, String
+from std_srvs.srv import Trigger
 
-from vla_ros.tools.processes import ProcessGroup, node_command, suite_environment, suite_nodes  # noqa: E402
-from vla_ros_msgs.msg import SafetyReport  # noqa: E402
+from vla_ros.operator.processes import ProcessGroup, node_command, suite_environment, suite_nodes
+from vla_ros_msgs.msg import SafetyReport
 
 NODE = re.search(r"<!ENTITY node '(.*?)'>", POLICY.read_text(encoding="utf-8"), re.S).group(1)
 OURS = f"""<policy version="0.2.0"><enclaves>
@@ -166,7 +166,7 @@ def suite(secured: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 def vla(environment: dict[str, str], *words: str, enclave: str = "/vla/operator") -> subprocess.CompletedProcess[str]:
     """A verb of the vla command, from an enclave."""
-    return subprocess.run([sys.executable, "-m", "vla_ros.tools.main", *words], capture_output=True, text=True,
+    return subprocess.run([sys.executable, "-m", "vla_ros.cli.main", *words], capture_output=True, text=True,
                           timeout=60, env={**environment, "ROS_SECURITY_ENCLAVE_OVERRIDE": enclave})
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vla_ros.training.lerobot_layout import DatasetSpec
-from vla_ros.training.lerobot_write import DatasetWriter
+from vla_ros.datasets.lerobot.layout import DatasetSpec
+from vla_ros.datasets.lerobot.write import DatasetWriter
 
 SPEC = DatasetSpec(10, {"front": (64, 96), "wrist": (48, 48)}, ("linear.x", "angular.z", "gripper_joint"),
                    ("linear.x", "angular.z"), {"odom": ("odom.x", "odom.y", "odom.yaw")}, "sim")

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from vla_ros.tools.bench.measure import (
+from vla_ros.bench.pipeline_measure import (
     Inferred,
     Judged,
     Sample,

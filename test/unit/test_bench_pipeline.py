@@ -7,14 +7,14 @@ pytest.importorskip("rclpy", reason="the bench's variants need ROS 2 (rclpy)")
 pytest.importorskip("vla_ros_msgs", reason="needs the messages: colcon build, then source install/setup.bash")
 pytest.importorskip("cv_bridge", reason="the plain pipeline needs cv_bridge")
 
+from vla_ros.bench.bench_pipeline import arguments_of, ratios, soak_growth, summary
+from vla_ros.bench.pipeline_measure import Sample
+from vla_ros.bench.pipeline_table import show
+from vla_ros.bench.pipeline_trial import Trial, Usage
+from vla_ros.bench.source import pictures
+from vla_ros.bench.variants import VARIANTS
 from vla_ros.core.fastdds import PROFILES
-from vla_ros.tools.bench.measure import Sample
-from vla_ros.tools.bench.pipeline import arguments_of, ratios, soak_growth, summary
-from vla_ros.tools.bench.source import pictures
-from vla_ros.tools.bench.table import show
-from vla_ros.tools.bench.trial import Trial, Usage
-from vla_ros.tools.bench.variants import VARIANTS
-from vla_ros.tools.processes import THRIFT
+from vla_ros.operator.processes import THRIFT
 
 MS = 1_000_000
 

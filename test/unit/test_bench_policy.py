@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("safetensors", reason="safetensors is not installed")
 
-from vla_ros.tools.bench import policy, policy_table, policy_trial  # noqa: E402
+from vla_ros.bench import bench_policy, policy_table, policy_trial
 
 
 def trial(whole: float, start: float, first: float | None = None, **stages: float) -> dict[str, Any]:
@@ -21,8 +21,8 @@ def trial(whole: float, start: float, first: float | None = None, **stages: floa
 
 
 def report(**ways: list[dict[str, Any]]) -> dict[str, Any]:
-    found = {name.replace("_", " "): policy._together(rounds) for name, rounds in ways.items()}
-    policy._compare(found)
+    found = {name.replace("_", " "): bench_policy._together(rounds) for name, rounds in ways.items()}
+    bench_policy._compare(found)
     return {"configs": {"clip": found}, "problems": []}
 
 

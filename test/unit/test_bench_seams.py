@@ -9,9 +9,9 @@ import pytest
 pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 pytest.importorskip("cv2", reason="color_servo needs OpenCV")
 
+from vla_ros.bench.bench_chunk_blending import Trial, arguments_of, jerks, summary
+from vla_ros.cli.main import main
 from vla_ros.sim.world import World
-from vla_ros.tools.bench.seams import Trial, arguments_of, jerks, summary
-from vla_ros.tools.main import main
 
 
 def test_a_step_is_a_jerk_of_its_seam_or_of_the_chunk_within() -> None:

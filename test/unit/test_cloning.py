@@ -8,16 +8,16 @@ torch = pytest.importorskip("torch")
 for module in ("accelerate", "av", "pyarrow", "transformers", "peft"):
     pytest.importorskip(module)
 
-import demonstrations  # noqa: E402
-import tiny_models  # noqa: E402
+import demonstrations
+import tiny_models
 
-from vla_ros.models.adapt import add_lora  # noqa: E402
-from vla_ros.models.checkpoint import from_pretrained  # noqa: E402
-from vla_ros.training import cloning  # noqa: E402
-from vla_ros.training.lerobot_read import Dataset  # noqa: E402
-from vla_ros.training.log import Log  # noqa: E402
-from vla_ros.training.settings import Settings  # noqa: E402
-from vla_ros.training.trainer import Trainer  # noqa: E402
+from vla_ros.datasets.lerobot.read import Dataset
+from vla_ros.models.checkpoint import from_pretrained
+from vla_ros.models.lora import add_lora
+from vla_ros.training.log import Log
+from vla_ros.training.recipes import behaviour_cloning
+from vla_ros.training.settings import Settings
+from vla_ros.training.trainer import Trainer
 
 FIT = {"channels": ("angular.z", "linear.x"), "low": (-2.0, -0.2), "high": (1.0, 0.2), "state": ("linear.x", "odom.y")}
 
@@ -41,7 +41,7 @@ def data(folder):
 
 
 def source(data, size=4, **changes):
-    return cloning.Demonstrations(data, tiny_models.make(**FIT, **changes), size, camera="front")
+    return behaviour_cloning.Demonstrations(data, tiny_models.make(**FIT, **changes), size, camera="front")
 
 
 def test_a_batch_by_hand(data):
@@ -63,11 +63,11 @@ def test_a_batch_by_hand(data):
 def test_padding_teaches_nothing(data):
     model = tiny_models.make(**FIT)
     batch = source(data).of(np.array([5, 6]))
-    before = cloning.clone_loss(model, batch)["action"]
+    before = behaviour_cloning.clone_loss(model, batch)["action"]
     batch.actions[~batch.valid] = 0.123
-    assert torch.equal(before, cloning.clone_loss(model, batch)["action"])
+    assert torch.equal(before, behaviour_cloning.clone_loss(model, batch)["action"])
     batch.actions[0, 0] += 0.1
-    assert not torch.equal(before, cloning.clone_loss(model, batch)["action"])
+    assert not torch.equal(before, behaviour_cloning.clone_loss(model, batch)["action"])
 
 
 def test_the_loss_by_hand(data):
@@ -76,11 +76,11 @@ def test_the_loss_by_hand(data):
     output = model(batch.pixels, batch.ids, batch.mask, batch.state)
     errors = (output.actions - batch.actions) / torch.tensor([1.5, 0.2])  # halves of the ranges
     kept = torch.cat([errors[0], errors[1, :1]])  # the last frame has one row that is no padding
-    parts = cloning.clone_loss(model, batch)
+    parts = behaviour_cloning.clone_loss(model, batch)
     torch.testing.assert_close(parts["action"], kept.square().mean())
     chance = torch.sigmoid(output.completion)
     torch.testing.assert_close(parts["task"], -((1 - chance[0]).log() + chance[1].log()) / 2)
-    assert cloning.WEIGHTS["task"] == 0.1
+    assert behaviour_cloning.WEIGHTS["task"] == 0.1
 
 
 @pytest.mark.parametrize("head", ["decoder", "planner"])
@@ -90,7 +90,7 @@ def test_one_batch_is_learnt_by_heart(data, tmp_path, head):
     made.batch = lambda index: one
     model = tiny_models.make(**FIT, head=head)
     settings = Settings(120, learning_rate=2e-2, warmup=5, log_every=10, checkpoint_every=1000)
-    trainer = Trainer(model, cloning.clone_loss, made, settings, tmp_path, weights=cloning.WEIGHTS,
+    trainer = Trainer(model, behaviour_cloning.clone_loss, made, settings, tmp_path, weights=behaviour_cloning.WEIGHTS,
                       log=Log(tmp_path, 120, board=False))
     trainer.run()
     assert trainer.metrics[-1]["action"] < 0.1 * trainer.metrics[0]["action"]
@@ -101,9 +101,9 @@ def test_a_clone_with_adapters_leaves_the_base_as_it_was(data, tmp_path):
     model = tiny_models.make(**FIT, vision="clip")
     add_lora(model, "vision", rank=2, dropout=0.0)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
-    made = cloning.Demonstrations(data, model, 4, camera="front")
-    trainer = Trainer(model, cloning.clone_loss, made, Settings(4, learning_rate=1e-2, warmup=1, log_every=2), tmp_path,
-                      weights=cloning.WEIGHTS, log=Log(tmp_path, 4, board=False))
+    made = behaviour_cloning.Demonstrations(data, model, 4, camera="front")
+    trainer = Trainer(model, behaviour_cloning.clone_loss, made, Settings(4, learning_rate=1e-2, warmup=1, log_every=2), tmp_path,
+                      weights=behaviour_cloning.WEIGHTS, log=Log(tmp_path, 4, board=False))
     trainer.run()
     changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     base = {name for name in before if name.startswith("vision.model.") and ".lora_" not in name}
@@ -122,7 +122,7 @@ def test_clone_leaves_a_policy_with_the_statistics_of_its_state(folder, tmp_path
     monkeypatch.setattr(log.importlib.util, "find_spec", lambda name: None)  # no TensorBoard: it takes seconds
     settings = Settings(2, warmup=1, log_every=1, evaluate_every=1, average=0.9)
     config = tiny_models.tiny(**FIT, language="lstm")  # its words are those of the demonstrations
-    trainer = cloning.clone(folder, tmp_path, settings, config=config, batch=2, camera="front", held_out=0.4)
+    trainer = behaviour_cloning.clone(folder, tmp_path, settings, config=config, batch=2, camera="front", held_out=0.4)
     assert "held_out" in trainer.metrics[-1]
     whole = from_pretrained(tmp_path / "policy")
     state = whole.statistics["state"]["linear.x"]
@@ -139,17 +139,17 @@ def test_clone_leaves_a_policy_with_the_statistics_of_its_state(folder, tmp_path
 def test_data_that_does_not_fit_the_config_is_refused(data, changes, said):
     config = tiny_models.tiny(**(FIT | {name: value for name, value in changes.items() if name != "camera"}))
     with pytest.raises(ValueError, match=said):
-        cloning.check_fit(data, config, changes.get("camera", "front"))
+        behaviour_cloning.check_fit(data, config, changes.get("camera", "front"))
 
 
 def test_words_that_the_model_does_not_know_are_refused(data, tmp_path):
     strange = demonstrations.write(tmp_path / "strange", tasks=("go", "polish the chandelier", "go"))
     with pytest.raises(ValueError, match="polish"):
-        cloning.Demonstrations(Dataset(strange), tiny_models.make(**FIT), 2, camera="front")
+        behaviour_cloning.Demonstrations(Dataset(strange), tiny_models.make(**FIT), 2, camera="front")
 
 
 def test_a_config_made_for_a_dataset_fits_it(data):
-    assert cloning.check_fit(data, cloning.config_for(data), "front") == ("front", 1)
+    assert behaviour_cloning.check_fit(data, behaviour_cloning.config_for(data), "front") == ("front", 1)
 
 
 # -- what datasets really hold -------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_frames_without_words_are_left_out_and_it_is_said(tmp_path, silent):
     assert [note for note in found.notes if "16 of 20 frames have a task without words" in note and repr(silent) in note]
     assert found.batch(0).mask.any(1).all()
     tasks(folder, [silent, silent])
-    for refused in (source, lambda data: cloning.clone(data.folder, tmp_path / "out", Settings(1), camera="front")):
+    for refused in (source, lambda data: behaviour_cloning.clone(data.folder, tmp_path / "out", Settings(1), camera="front")):
         with pytest.raises(ValueError, match="no task in .* has words"):
             refused(Dataset(folder))
     assert not (tmp_path / "out").exists()
@@ -193,18 +193,18 @@ def with_velocities(folder):
 def test_the_state_is_the_state_and_no_velocity_of_the_same_name(data, tmp_path):
     folder = with_velocities(demonstrations.write(tmp_path / "set"))
     for wanted in (FIT, {**FIT, "state": ("gripper_joint", "linear.x")}):
-        made = [cloning.Demonstrations(one, tiny_models.make(**wanted), 4, camera="front")
+        made = [behaviour_cloning.Demonstrations(one, tiny_models.make(**wanted), 4, camera="front")
                 for one in (data, Dataset(folder))]
         assert made[0].statistics == made[1].statistics
         torch.testing.assert_close(made[0].batch(3).state, made[1].batch(3).state)
     both = {**FIT, "state": ("linear.x", "observation.velocity.linear.x")}
-    found = cloning.Demonstrations(Dataset(folder), tiny_models.make(**both), 4, camera="front")
+    found = behaviour_cloning.Demonstrations(Dataset(folder), tiny_models.make(**both), 4, camera="front")
     assert found.statistics["state"]["observation.velocity.linear.x"]["mean"] == pytest.approx(7 + 9.5)
     assert found.statistics["state"]["linear.x"]["mean"] == pytest.approx(0.315)
 
 
 def test_a_joint_that_stood_still_is_normalised_by_the_least_that_counts(data):
-    found = cloning.Demonstrations(data, tiny_models.make(**{**FIT, "state": ("gripper_joint", "linear.x")}), 4, camera="front")
+    found = behaviour_cloning.Demonstrations(data, tiny_models.make(**{**FIT, "state": ("gripper_joint", "linear.x")}), 4, camera="front")
     kept = found.statistics["state"]["gripper_joint"]  # 0.05 in every frame, but for float32
     assert kept["std"] == 0.01 and kept["mean"] == pytest.approx(0.05) and kept["min"] == kept["max"]
     assert (kept["mean"] + 0.02 - kept["mean"]) / kept["std"] == pytest.approx(2.0)  # as a policy is told; not 12,266
@@ -216,15 +216,15 @@ def test_a_state_that_was_left_out_is_refused_with_the_reason(tmp_path):
     folder = demonstrations.write(tmp_path / "set")
     demonstrations.add_feature(folder, "observation.effort", [[float("nan")]] * 20, dtype="float32", shape=[1], names=["grip"])
     dataset = Dataset(folder)
-    cloning.check_fit(dataset, tiny_models.tiny(**FIT), "front")
+    behaviour_cloning.check_fit(dataset, tiny_models.tiny(**FIT), "front")
     with pytest.raises(ValueError, match="state has grip, .*'observation.effort' is left out: .* is nan"):
-        cloning.check_fit(dataset, tiny_models.tiny(**{**FIT, "state": ("grip",)}), "front")
+        behaviour_cloning.check_fit(dataset, tiny_models.tiny(**{**FIT, "state": ("grip",)}), "front")
 
 
 @pytest.mark.parametrize("old", [False, True])
 def test_a_dataset_of_a_lab_is_cloned_as_it_is(tmp_path, capsys, old):
     """v3.0 and v2.1: two cameras, words that the small model does not know, no state, a reward, a matrix."""
-    from vla_ros.tools.main import main
+    from vla_ros.cli.main import main
     folder = demonstrations.write(tmp_path / "set", tasks=("Pick the cube!", "Sort the screws", "Pick the cube!"))
     demonstrations.add_feature(folder, "next.reward", np.arange(20.0), dtype="float32", shape=[1], names=None)
     demonstrations.add_feature(folder, "observation.pose", [[[0.0] * 4] * 4] * 20, dtype="float32", shape=[4, 4])
@@ -246,4 +246,4 @@ def test_a_dataset_of_a_lab_is_cloned_as_it_is(tmp_path, capsys, old):
 
 
 def test_words_of_the_lexicon_keep_the_small_model(data):
-    assert cloning.config_for(data).language == "small"
+    assert behaviour_cloning.config_for(data).language == "small"

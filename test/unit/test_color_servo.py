@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 cv2 = pytest.importorskip("cv2", reason="color_servo needs OpenCV")
 
-from vla_ros.core.node_parameters import NODE_PARAMETERS  # noqa: E402
-from vla_ros.core.types import Command, Observation, to_nanoseconds  # noqa: E402
-from vla_ros.policies import make_policy, policy_spec  # noqa: E402
-from vla_ros.policies.blobs import _SOLIDS, SHAPES, Camera, find_blobs, shape_likelihoods  # noqa: E402
-from vla_ros.policies.color_servo import SPEED_MAX, TURN_MAX, ColorServo  # noqa: E402
-from vla_ros.policies.intent import parse  # noqa: E402
+from vla_ros.core.node_parameters import NODE_PARAMETERS
+from vla_ros.core.types import Command, Observation, to_nanoseconds
+from vla_ros.policies import make_policy, policy_spec
+from vla_ros.policies.color_servo.blobs import _SOLIDS, SHAPES, Camera, find_blobs, shape_likelihoods
+from vla_ros.policies.color_servo.policy import SPEED_MAX, TURN_MAX, ColorServo
+from vla_ros.tasks.intent import parse
 
 CAMERA = Camera(320, 240, -0.05, 0.40, math.radians(30), math.radians(75))
 RGB = {"red": (200, 20, 20), "orange": (240, 110, 10), "yellow": (230, 200, 20), "green": (20, 150, 40),

@@ -9,16 +9,19 @@ import pytest
 torch = pytest.importorskip("torch", reason="engines run torch's models")
 pytest.importorskip("safetensors", reason="safetensors is not installed")
 
-from tiny_models import make  # noqa: E402
+from tiny_models import make
 
-from vla_ros.engines import ENGINES, compiled  # noqa: E402
-from vla_ros.engines.compiled import Compiled  # noqa: E402
-from vla_ros.engines.prepare import Wish  # noqa: E402
-from vla_ros.models import examples  # noqa: E402
-from vla_ros.models.checkpoint import EXAMPLES, save_pretrained  # noqa: E402
-from vla_ros.models.lexicon import encode  # noqa: E402
-from vla_ros.models.stages import told  # noqa: E402
-from vla_ros.models.vla import VLA  # noqa: E402
+from vla_ros.engines import (
+    ENGINES,
+    compiled_vla,
+)
+from vla_ros.engines.compiled_vla import Compiled
+from vla_ros.engines.select import Wish
+from vla_ros.models import examples
+from vla_ros.models.checkpoint import EXAMPLES, save_pretrained
+from vla_ros.models.language.lexicon import encode
+from vla_ros.models.stages import told
+from vla_ros.models.vla import VLA
 
 STATE = ("gripper", "turned")
 WISH = Wish("eager", device="cpu", cache="none")
@@ -60,7 +63,7 @@ def test_it_says_what_the_model_says(model: VLA, folder: Path) -> None:
 
 def test_words_are_read_once_and_the_longest_unused_are_forgotten(model: VLA, folder: Path,
                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "REMEMBERED", 2)
+    monkeypatch.setattr(compiled_vla, "REMEMBERED", 2)
     both, _ = make_compiled(model, folder)
     asked: list[int] = []
     engine = both._reading.engine
@@ -111,5 +114,5 @@ def test_other_code_is_another_engine(model: VLA, folder: Path, tmp_path: Path, 
     wish = Wish("good", device="cpu", cache=str(tmp_path / "cache"))
     make_compiled(model, folder, wish)
     assert "from the cache" in make_compiled(model, folder, wish)[0].describe()["engine"]
-    monkeypatch.setattr(compiled, "code_hash", lambda: "another")
+    monkeypatch.setattr(compiled_vla, "code_hash", lambda: "another")
     assert "built" in make_compiled(model, folder, wish)[0].describe()["engine"]

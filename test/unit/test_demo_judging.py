@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("visualization_msgs")
 from visualization_msgs.msg import Marker
 
-from vla_ros.tools.judging import verdict, world_state
+from vla_ros.demo.scoring import verdict, world_state
 
 
 def marker(name: str, x: float, y: float, yaw: float = 0.0, text: str = "") -> Marker:
@@ -61,7 +61,7 @@ def test_words_without_meaning_say_so():
 
 
 def test_where_the_named_thing_is():
-    from vla_ros.tools.watch import Watch
+    from vla_ros.demo.monitor import Watch
     watch = SimpleNamespace(pose=SimpleNamespace(x=0.0, y=0.0, yaw=math.pi / 2),
                             markers={"red block": marker("red block", 1.0, 0.0)})
     assert Watch.target(watch, "go to the red block") == pytest.approx((1.0, -math.pi / 2))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from vla_ros.core.drawing import drawing
-from vla_ros.tools.overlay import SIZE, Moment, draw, font, wrap
-from vla_ros.tools.pictures import (
+from vla_ros.demo.film import FPS, Film, image_pixels, still_score
+from vla_ros.demo.overlay import SIZE, Moment, draw, font, wrap
+from vla_ros.demo.plots import (
     PathPoint,
     Stop,
     Thing,
@@ -21,7 +22,6 @@ from vla_ros.tools.pictures import (
     stood_still,
     summary_lines,
 )
-from vla_ros.tools.recording import FPS, Film, image_pixels, still_score
 
 CHANNELS = ("linear.x", "angular.z", "gripper")
 MOMENT = Moment(3.0, "instruction 1 of 3", "go to the red block", "ACTIVE", "LIMITED", "limits",

@@ -7,15 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from vla_ros.tools import main as command_line
-from vla_ros.tools.overlay import Moment
-from vla_ros.tools.pictures import PathPoint, Thing
-from vla_ros.tools.stage import Interrupt, alive, children, choose_instructions, domain_is_free, own_domain
-from vla_ros.tools.view import LiveView, PlainView, Status, make_view, plain_line, table
+from vla_ros.cli import main as command_line
+from vla_ros.demo.overlay import Moment
+from vla_ros.demo.plots import PathPoint, Thing
+from vla_ros.demo.suggestions import choose_instructions
+from vla_ros.demo.view import LiveView, PlainView, Status, make_view, plain_line, table
+from vla_ros.operator.session import Interrupt, alive, children, domain_is_free, own_domain
 
 ORIGIN = PathPoint(0.0, 0.0, 0.0, 0.0, 0)
 
@@ -68,7 +70,8 @@ def test_no_verb_and_bench_alone_tell_what_there_is(capsys):
 
 
 def test_every_verb_has_its_help():
-    assert set(command_line.HELP) == set(command_line.VERBS)
+    modules = {path.stem for path in Path(command_line.__file__).parent.glob("*.py")}
+    assert modules - {"__init__", "main", "argument_types"} == set(command_line.VERBS)
     for verb in command_line.VERBS:
         with pytest.raises(SystemExit) as ended:
             parse(verb, "--help")
@@ -92,8 +95,8 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path, capsys):
 def test_the_summary_is_there_and_so_is_every_other_picture_when_one_cannot_be_drawn(tmp_path, monkeypatch, capsys):
     pytest.importorskip("rclpy")
     pytest.importorskip("vla_ros_msgs")
-    from vla_ros.tools import demo
-    from vla_ros.tools.pictures import Track
+    from vla_ros.demo import run
+    from vla_ros.demo.plots import Track
 
     def fail(*_):
         raise ValueError("'outside right upper' is not a valid value for loc")
@@ -102,8 +105,8 @@ def test_the_summary_is_there_and_so_is_every_other_picture_when_one_cannot_be_d
     said = SimpleNamespace(results=[result], track=Track(latencies=[5.0]), instructions=["go"], deaths=[], ok=lambda: True,
                            inference=dict, watch=SimpleNamespace(film=None),
                            arguments=SimpleNamespace(seed=1, policy="color_servo"))
-    monkeypatch.setattr(demo, "draw_path", fail)
-    demo._write(said, tmp_path, "", {})
+    monkeypatch.setattr(run, "draw_path", fail)
+    run._write(said, tmp_path, "", {})
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["ok"] is True and summary["instructions"] == [result]
     assert (tmp_path / "latency.png").exists() and not (tmp_path / "path.png").exists()
@@ -122,7 +125,7 @@ def test_a_missing_module_is_a_sentence(missing, hint, monkeypatch, capsys):
 
 
 def test_help_loads_neither_ros_nor_matplotlib():
-    code = ("import sys; from vla_ros.tools.main import make_parser; make_parser().format_help(); "
+    code = ("import sys; from vla_ros.cli.main import make_parser; make_parser().format_help(); "
             "print([name for name in ('rclpy', 'matplotlib', 'cv2', 'mujoco') if name in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

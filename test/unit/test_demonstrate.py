@@ -9,10 +9,10 @@ pytest.importorskip("cv2", reason="color_servo needs OpenCV")
 pytest.importorskip("pyarrow", reason="datasets need pyarrow")
 pytest.importorskip("av", reason="datasets need PyAV")
 
-from vla_ros.sim.demonstrate import OBJECT_TASKS, OTHER_TASKS, Demonstrator, possible
+from vla_ros.cli.main import main
+from vla_ros.datasets.lerobot.read import Dataset
 from vla_ros.sim.world import World
-from vla_ros.tools.main import main
-from vla_ros.training.lerobot_read import Dataset
+from vla_ros.training.demonstrate import OBJECT_TASKS, OTHER_TASKS, Demonstrator, possible
 
 
 @pytest.fixture(scope="module")

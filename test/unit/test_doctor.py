@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from vla_ros.bench import system_facts
+from vla_ros.bench.system_facts import Facts
+from vla_ros.cli import doctor, main
+from vla_ros.cli.doctor import CHANGE, MISSING, OK, Finding, examine
 from vla_ros.core.fastdds import profile_variables
-from vla_ros.tools import doctor, doctor_facts, main, processes
-from vla_ros.tools.doctor import CHANGE, MISSING, OK, Finding, examine
-from vla_ros.tools.doctor_facts import Facts
+from vla_ros.operator import processes
 
 PROFILE, NEW_PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
 LIBRARIES = {"numpy": "1.26.4", "yaml": "6.0", "cv2": "4.8.0"}
@@ -147,20 +149,20 @@ def fail() -> None:
 
 
 def test_gathering_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_facts, "READERS", dict.fromkeys(doctor_facts.READERS, fail))
-    monkeypatch.setattr(doctor_facts, "TOGETHER", (("no_module_of_this_name",),))
-    assert doctor_facts.gather() == Facts()
-    monkeypatch.setattr(doctor_facts.sys, "executable", "/no/such/python")
-    assert doctor_facts.gather() == Facts()
+    monkeypatch.setattr(system_facts, "READERS", dict.fromkeys(system_facts.READERS, fail))
+    monkeypatch.setattr(system_facts, "TOGETHER", (("no_module_of_this_name",),))
+    assert system_facts.gather() == Facts()
+    monkeypatch.setattr(system_facts.sys, "executable", "/no/such/python")
+    assert system_facts.gather() == Facts()
 
 
 def test_gathering_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(doctor_facts, "TOGETHER", ())
+    monkeypatch.setattr(system_facts, "TOGETHER", ())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "vla_ros" / "engines" / "one").mkdir(parents=True)
     (tmp_path / "vla_ros" / "engines" / "one" / "engine").write_bytes(b"12345")
     monkeypatch.setenv(profile_variables()[0], str(processes.config_folder() / "fastdds.xml"))
-    facts = doctor_facts.gather()
+    facts = system_facts.gather()
     assert facts.cache_bytes == 5 and facts.cache_writable and facts.cores >= 1 and facts.python
     assert of(with_parts(facts, rmw="rmw_fastrtps_cpp"), "shared memory").state == OK
 
@@ -173,7 +175,7 @@ def test_asking_survives_what_an_import_does(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", f"{Path(doctor.__file__).parents[2]}:{tmp_path}")
     names = ("good", "noisy", "raises", "needs", "absent", "ends", "after")
-    answers = doctor_facts.ask(tuple(f"doctor_{name}" for name in names))
+    answers = system_facts.ask(tuple(f"doctor_{name}" for name in names))
     assert {name.removeprefix("doctor_"): answer for name, answer in answers.items()} == {
         "good": (True, "1.2"), "noisy": (True, ""), "raises": (False, "OSError: no libx.so"),
         "needs": (False, "it needs not_there_at_all"), "ends": (False, "it is over")}
@@ -182,5 +184,5 @@ def test_asking_survives_what_an_import_does(monkeypatch: pytest.MonkeyPatch, tm
 def test_an_import_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "doctor_hangs.py").write_text("import time\ntime.sleep(60)")
     monkeypatch.setenv("PYTHONPATH", f"{Path(doctor.__file__).parents[2]}:{tmp_path}")
-    monkeypatch.setattr(doctor_facts, "PATIENCE", 1.5)
-    assert doctor_facts.ask(("doctor_hangs",)) in ({"doctor_hangs": (False, "no answer within 1.5 s")}, {})  # {}: too slow to begin
+    monkeypatch.setattr(system_facts, "PATIENCE", 1.5)
+    assert system_facts.ask(("doctor_hangs",)) in ({"doctor_hangs": (False, "no answer within 1.5 s")}, {})  # {}: too slow to begin

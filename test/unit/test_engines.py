@@ -14,15 +14,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="engines run torch's models")
 
-import fake_engines as fake  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+import fake_engines as fake
+from torch import Tensor, nn
 
-from vla_ros.core.registry import lookup  # noqa: E402
-from vla_ros.engines import ENGINES, PRECISIONS  # noqa: E402
-from vla_ros.engines.base import Part  # noqa: E402
-from vla_ros.engines.cache import ENTRY, Cache, default_folder, key_of  # noqa: E402
-from vla_ros.engines.parity import TOLERANCE, Differs, compare  # noqa: E402
-from vla_ros.engines.prepare import Wish, prepare  # noqa: E402
+from vla_ros.core.registry import lookup
+from vla_ros.engines import ENGINES, PRECISIONS
+from vla_ros.engines.accuracy_check import TOLERANCE, Differs, compare
+from vla_ros.engines.base import Part
+from vla_ros.engines.cache import ENTRY, Cache, default_folder, key_of
+from vla_ros.engines.select import Wish, prepare
 
 
 class Twice(nn.Module):
@@ -210,7 +210,7 @@ def test_a_fallback_that_lacks_the_precision_runs_at_fp32(part: Part) -> None:
 @pytest.mark.parametrize("free, name", [(119.0, "eager"), (120.0, "good"), (121.0, "good")])
 def test_where_its_memory_is_not_free_the_next_takes_over(part: Part, monkeypatch: pytest.MonkeyPatch, free: float,
                                                          name: str) -> None:
-    monkeypatch.setattr("vla_ros.engines.prepare.free_memory", lambda: free)  # 4 x 3 weights and 3, of 4 bytes, twice
+    monkeypatch.setattr("vla_ros.engines.select.free_memory", lambda: free)  # 4 x 3 weights and 3, of 4 bytes, twice
     ready = prepare(part, wish("good", "eager"))
     assert ready.name == name
     assert not ready.notes or "needs 0.00 GB of memory, and 0.00 GB are free; end what else runs" in ready.notes[0]

@@ -9,12 +9,12 @@ import pytest
 
 pytest.importorskip("mujoco", reason="the records hold the simulator's states")
 
-from vla_ros.evaluation import advice, nodes, page, report
-from vla_ros.evaluation.episodes import Record
-from vla_ros.evaluation.nodes import Driven
+from vla_ros.evaluation import advice, page, report, through_nodes
 from vla_ros.evaluation.plan import Episode
-from vla_ros.policies.intent import Intent
-from vla_ros.sim.world import WorldState
+from vla_ros.evaluation.runner import Record
+from vla_ros.evaluation.through_nodes import Driven
+from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.world_state import WorldState
 
 STATE = WorldState(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.10, ())
 
@@ -34,7 +34,7 @@ def test_both_are_paired_and_the_gate_s_answers_are_shares() -> None:
     bare = [Record(**fields(0, True)), Record(**fields(1, True)), Record(**fields(2, False, "stop")), Record(**fields(9, True))]
     through = [driven(0, True, PASSED=60, LIMITED_rate=20), driven(1, False, stopped="the stop is pressed", PASSED=10),
                driven(2, True, "stop", HELD_generation=10)]
-    found = nodes.summarise(bare, through)
+    found = through_nodes.summarise(bare, through)
     assert (found["all"]["trials"], found["all"]["only_ours"], found["all"]["only_theirs"]) == (3, 1, 1)  # not the ninth
     assert found["all"]["difference"] == 0.0 and found["all"]["low"] < -0.3 < 0.3 < found["all"]["high"]
     assert found["by_kind"]["turn_left"]["difference"] == -0.5 and found["by_kind"]["stop"]["bare"]["rate"] == 0.0
@@ -52,10 +52,10 @@ def test_both_are_paired_and_the_gate_s_answers_are_shares() -> None:
 def test_the_aim_is_what_may_be_lost(lost: int, met: bool) -> None:
     bare = [Record(**fields(number, True)) for number in range(100)]
     through = [driven(number, number >= lost) for number in range(100)]
-    aim = next(one for one in advice.aims({"nodes": nodes.summarise(bare, through)}) if "nodes" in one.what)
+    aim = next(one for one in advice.aims({"nodes": through_nodes.summarise(bare, through)}) if "nodes" in one.what)
     assert aim.met is met and f"{1 - lost / 100:.3f} against 1.000 bare" in aim.measured
 
 
 def test_nothing_driven_is_nothing_measured() -> None:
-    found = nodes.summarise([Record(**fields(0, True))], [])
+    found = through_nodes.summarise([Record(**fields(0, True))], [])
     assert found["gate"] == {} and found["episodes"] == [] and advice.beside_bare(found) == "not measured"

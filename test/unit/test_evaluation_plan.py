@@ -7,9 +7,9 @@ import pytest
 
 from vla_ros.evaluation import plan as plans
 from vla_ros.evaluation.plan import FIRST_SEED, Episode
-from vla_ros.policies.intent import Intent
-from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, SLOTS, SPLITS, UNSEEN_PAIRS
 from vla_ros.sim.scene import sample_scene
+from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, SPLITS, UNSEEN_PAIRS
 
 PLAN = plans.success(240)
 WORDS = {colour: {word for held in SLOTS[colour] for word in held.split()}

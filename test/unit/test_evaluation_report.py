@@ -12,11 +12,11 @@ import pytest
 pytest.importorskip("mujoco", reason="the records hold the simulator's states")
 
 from vla_ros.evaluation import advice, plots, report, summary
-from vla_ros.evaluation.episodes import Player, Record
 from vla_ros.evaluation.plan import Episode
-from vla_ros.policies.intent import Intent
-from vla_ros.sim.world import ObjectState, WorldState
-from vla_ros.training.curves import draw
+from vla_ros.evaluation.runner import Player, Record
+from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.world_state import ObjectState, WorldState
+from vla_ros.training.plots import draw
 
 RED = ObjectState("red block", "red", "block", 1.0, 0.0, 0.03, 0.2, 0.06, 0.06)
 BALL = ObjectState("blue ball", "blue", "ball", 0.0, 1.0, 0.035, 0.0, 0.07, 0.07)

@@ -13,19 +13,19 @@ import pytest
 pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 pytest.importorskip("cv2", reason="color_servo needs OpenCV")
 
+from vla_ros.cli import evaluate
+from vla_ros.cli.main import main
 from vla_ros.core.types import ActionChunk, Command, Observation
-from vla_ros.evaluation import episodes, frames
+from vla_ros.evaluation import perception, runner
 from vla_ros.evaluation import plan as plans
-from vla_ros.evaluation.episodes import Player, Worker, within
+from vla_ros.evaluation.runner import Player, Worker, within
 from vla_ros.evaluation.scenarios import PLAIN, SCENARIOS, Scenario, blurred, choose, noised
 from vla_ros.evaluation.truth import Truth, cells, cut_off
 from vla_ros.policies.base import PolicySpec
-from vla_ros.policies.intent import Intent
 from vla_ros.sim.episode import run_episode
 from vla_ros.sim.scene import COLOURS, SHAPES
 from vla_ros.sim.world import World
-from vla_ros.tools import evaluate
-from vla_ros.tools.main import main
+from vla_ros.tasks.intent import Intent
 
 SMALL = Player("color_servo", {"image_size": [120, 160]}, (160, 120))
 SPEC = PolicySpec(("linear.x", "angular.z"), 1, 100_000_000, (120, 160))
@@ -214,7 +214,7 @@ def looked(world: World, mode: str, target: str | None) -> dict[str, Any]:
     name = target or next(iter(where))
     colour, shape = name.split()
     observation = Observation(0, Command(0, 1, f"go to the {name}"), {"front": world.render()})
-    found = frames.look(Seer(where, mode), observation, truth, SPEC, Intent("go_to", colour, shape))
+    found = perception.look(Seer(where, mode), observation, truth, SPEC, Intent("go_to", colour, shape))
     truth.close()
     return found
 
@@ -223,7 +223,7 @@ def test_who_sees_all_is_right_and_who_sees_nothing_is_not(world: World) -> None
     world.reset(8)
     SCENARIOS[PLAIN].prepare(world, 8)
     world.place_robot(-1.5, -1.5, 0.78)  # most of the room in view
-    found = {mode: frames.summarise([looked(world, mode, None), looked(world, mode, "red robot")]) for mode in ("", "blind", "fixed")}
+    found = {mode: perception.summarise([looked(world, mode, None), looked(world, mode, "red robot")]) for mode in ("", "blind", "fixed")}
     best, blind, fixed = found[""], found["blind"], found["fixed"]
     assert best is not None and blind is not None and fixed is not None
     assert best["vision"]["objects"]["trials"] >= 4 and best["vision"]["object_accuracy"] == 1.0 and best["vision"]["iou"]["mean"] == 1.0
@@ -237,7 +237,7 @@ def test_who_sees_all_is_right_and_who_sees_nothing_is_not(world: World) -> None
     assert blind["alignment"]["text_to_object"]["rate"] == 0.0
     assert fixed["alignment"]["text_to_object"]["rate"] == pytest.approx(fixed["alignment"]["chance"])
     assert fixed["alignment"]["object_to_text"]["rate"] == 0.0  # a tie is a miss
-    assert frames.summarise([]) is None
+    assert perception.summarise([]) is None
 
 
 # -- episodes
@@ -247,7 +247,7 @@ def test_who_sees_all_is_right_and_who_sees_nothing_is_not(world: World) -> None
 ])
 def test_a_chunk_is_valid_within_the_bounds(value: float, bounds: bool, limits: bool) -> None:
     chunk = ActionChunk(0, 1, ("linear.x", "gripper"), np.array([[0.0, 0.5], [value, 0.5]], np.float32), 1)
-    assert (within(chunk, episodes.BOUNDS), within(chunk, episodes.LIMITS)) == (bounds, limits)
+    assert (within(chunk, runner.BOUNDS), within(chunk, runner.LIMITS)) == (bounds, limits)
 
 
 def test_results_depend_neither_on_the_number_of_workers_nor_on_the_order() -> None:
@@ -255,12 +255,12 @@ def test_results_depend_neither_on_the_number_of_workers_nor_on_the_order() -> N
     plan = [one if one.meant.kind != "go_to" else replace(one, text=f"go to the {one.meant.target}") for one in plan]
     told: list[int] = []
 
-    def essence(records: list[episodes.Record]) -> list[Any]:
+    def essence(records: list[runner.Record]) -> list[Any]:
         return [(one.episode.number, one.done, one.distance, one.seconds, one.sentence, one.path, one.end) for one in records]
 
-    one, two = (essence(episodes.run(plan, SMALL, jobs, lambda record: told.append(record.episode.number))) for jobs in (1, 2))
+    one, two = (essence(runner.run(plan, SMALL, jobs, lambda record: told.append(record.episode.number))) for jobs in (1, 2))
     assert one == two and sorted(told) == [0, 0, 1, 1, 2, 2, 3, 3]
-    turned = essence(episodes.run(plan[::-1], SMALL, 1))
+    turned = essence(runner.run(plan[::-1], SMALL, 1))
     assert turned[::-1] == one
 
 
@@ -274,7 +274,7 @@ def test_words_refused_are_not_a_search_given_up(world: World, calls: int, refus
 
     world.reset(5)
     outcome = run_episode(Quitter(), world, "turn left", 0.8, spec=SPEC)  # type: ignore[arg-type]
-    assert not outcome.done and (episodes.refused(outcome), episodes.gave_up(outcome)) == (refused, gave_up)
+    assert not outcome.done and (runner.refused(outcome), runner.gave_up(outcome)) == (refused, gave_up)
 
 
 def test_open_and_stop_are_not_done_before_they_begin() -> None:
@@ -326,10 +326,10 @@ def test_four_episodes_end_to_end_write_the_three_files(tmp_path: Path, capsys: 
 ])
 def test_bad_arguments_are_refused_with_a_sentence_before_anything_runs(
         words: list[str], sentence: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def run(*rest: Any) -> list[episodes.Record]:
+    def run(*rest: Any) -> list[runner.Record]:
         raise AssertionError("an episode was run")
 
-    monkeypatch.setattr(episodes, "run", run)
+    monkeypatch.setattr(runner, "run", run)
     monkeypatch.chdir(tmp_path)
     assert main(["evaluate", *(["--policy", "color_servo"] if "--policy" not in words else []), *words]) == 2
     assert sentence in capsys.readouterr().err

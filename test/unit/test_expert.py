@@ -12,8 +12,8 @@ from vla_ros.core.types import ActionChunk, to_nanoseconds
 from vla_ros.policies.progress import Progress
 from vla_ros.sim import expert
 from vla_ros.sim.expert import AMOUNT, CARRY, ID, STAND_OFF, TURN, Situation, decide, finished, rollout
-from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, intent_of
-from vla_ros.sim.view import in_view
+from vla_ros.sim.projection import in_view
+from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, intent_of
 
 ALL = {"turn_left", "turn_right", "turn_around", "forward", "back", "open", "close", "stop"} | set(OBJECT_KINDS)
 AWAY = (9.0, 9.0)
@@ -49,7 +49,7 @@ def seen_by(world: Any, intent: Any, progress: Progress) -> Situation:
 def follow(world: Any, intent: Any, seconds: float = 25.0) -> tuple[Any, bool]:
     """The verdict when the expert is done with it, or time is over; and whether it says that it is done."""
     from vla_ros.sim.episode import obey
-    from vla_ros.sim.tasks import judge
+    from vla_ros.tasks.success import judge
 
     progress, start, began = Progress(), world.state(), world.time
     settled = 0

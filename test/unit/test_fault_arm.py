@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from vla_ros.bench.faults.faulty_joints import FASTEST, HAND, LAG, Joint, back_and_forth
 from vla_ros.core.robot import load_robot
-from vla_ros.tools.faults.joints import FASTEST, HAND, LAG, Joint, back_and_forth
 
 ROOT = Path(__file__).resolve().parents[2]
 ROBOT = load_robot(ROOT / "config" / "robots" / "arm.yaml")
@@ -61,10 +61,10 @@ def test_back_and_forth_turns_round_at_its_reach() -> None:
 
 def test_the_limits_of_the_faults_are_the_robot_file_s() -> None:
     pytest.importorskip("rclpy", reason="the table needs ROS 2 (rclpy)")
-    from vla_ros.tools.faults.arm import FINGER, JOINTS, START
-    from vla_ros.tools.faults.arm_table import TRACKING_ERROR, TRACKING_TIME
-    from vla_ros.tools.faults.policy import REACH
-    from vla_ros.tools.faults.suite import LIMIT
+    from vla_ros.bench.faults.arm_table import TRACKING_ERROR, TRACKING_TIME
+    from vla_ros.bench.faults.faulty_arm import FINGER, JOINTS, START
+    from vla_ros.bench.faults.faulty_policies import REACH
+    from vla_ros.bench.faults.stack import LIMIT
     assert [channel.joint for channel in ROBOT.channels] == [*JOINTS, FINGER]
     for name in JOINTS:
         channel = ROBOT.channel(name)
@@ -75,9 +75,9 @@ def test_the_limits_of_the_faults_are_the_robot_file_s() -> None:
 
 def test_a_page_keeps_what_was_not_tried_now() -> None:
     pytest.importorskip("rclpy", reason="the table needs ROS 2 (rclpy)")
-    from vla_ros.tools.faults.bench import all_faults
-    from vla_ros.tools.faults.report import page
-    from vla_ros.tools.faults.trial import Result
+    from vla_ros.bench.bench_faults import all_faults
+    from vla_ros.bench.faults.fault_page import page
+    from vla_ros.bench.faults.fault_trial import Result
     base = next(fault for fault in all_faults() if fault.world == "robot")
     arm = next(fault for fault in all_faults() if fault.world == "arm")
     whole = page([base, arm], [Result(base.name, 0.1, rule="stop"), Result(arm.name, 0.2, rule="stop", moved=0.0123)],

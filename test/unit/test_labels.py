@@ -10,14 +10,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("mujoco", reason="training's frames need the simulator")
 
-from vla_ros.models.lexicon import CONCEPT_OF, CONCEPTS, LENGTH, WORDS, encode  # noqa: E402
-from vla_ros.policies.progress import SCALES  # noqa: E402
-from vla_ros.sim.expert import AMOUNT, CARRY, ID, Situation, rollout  # noqa: E402
-from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, SLOTS, UNSEEN_PAIRS  # noqa: E402
-from vla_ros.sim.view import in_view, project  # noqa: E402
-from vla_ros.training import labels  # noqa: E402
-from vla_ros.training.frames import COLOURS, SHAPES, Frames  # noqa: E402
-from vla_ros.training.labels import IGNORED, NO_COLOUR, NO_SHAPE, UNSEEN, cells, choose, find, label, mirror, where  # noqa: E402
+from vla_ros.models.language.lexicon import CONCEPT_OF, CONCEPTS, LENGTH, WORDS, encode
+from vla_ros.policies.progress import SCALES
+from vla_ros.sim.expert import AMOUNT, CARRY, ID, Situation, rollout
+from vla_ros.sim.projection import in_view, project
+from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, UNSEEN_PAIRS
+from vla_ros.training import labels
+from vla_ros.training.image_dataset import COLOURS, SHAPES, Frames
+from vla_ros.training.labels import IGNORED, NO_COLOUR, NO_SHAPE, UNSEEN, cells, choose, find, label, mirror, where
 
 GRID = (6, 8)
 RED, BLUE = COLOURS.index("red"), COLOURS.index("blue")

@@ -8,9 +8,9 @@ import pytest
 
 pa = pytest.importorskip("pyarrow", reason="datasets need pyarrow")
 av = pytest.importorskip("av", reason="datasets need PyAV")
-import cv2  # noqa: E402
-import pyarrow.parquet as pq  # noqa: E402
-from demonstrations import (  # noqa: E402
+import cv2
+import pyarrow.parquet as pq
+from demonstrations import (
     DATA,
     LENGTHS,
     SPEC,
@@ -26,7 +26,7 @@ from demonstrations import (  # noqa: E402
     write,
 )
 
-from vla_ros.training.lerobot_read import Dataset  # noqa: E402
+from vla_ros.datasets.lerobot.read import Dataset
 
 TOTAL = sum(LENGTHS)
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"

@@ -7,11 +7,11 @@ import pytest
 
 pa = pytest.importorskip("pyarrow", reason="datasets need pyarrow")
 av = pytest.importorskip("av", reason="datasets need PyAV")
-import pyarrow.parquet as pq  # noqa: E402
-from demonstrations import LENGTHS, SPEC, TASKS, action, picture, state, write  # noqa: E402
+import pyarrow.parquet as pq
+from demonstrations import LENGTHS, SPEC, TASKS, action, picture, state, write
 
-from vla_ros.training.lerobot_layout import DatasetSpec  # noqa: E402
-from vla_ros.training.lerobot_read import Dataset  # noqa: E402
+from vla_ros.datasets.lerobot.layout import DatasetSpec
+from vla_ros.datasets.lerobot.read import Dataset
 
 DATA, EPISODES = "data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet"
 VIDEO = "videos/observation.images.front/chunk-000/file-000.mp4"

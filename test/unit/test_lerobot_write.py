@@ -6,13 +6,13 @@ import pytest
 
 pa = pytest.importorskip("pyarrow", reason="datasets need pyarrow")
 av = pytest.importorskip("av", reason="datasets need PyAV")
-import pyarrow.parquet as pq  # noqa: E402
-from demonstrations import LENGTHS, SPEC, TASKS, action, picture, pictures, state, write  # noqa: E402
+import pyarrow.parquet as pq
+from demonstrations import LENGTHS, SPEC, TASKS, action, picture, pictures, state, write
 
-from vla_ros.core.types import Command, Observation  # noqa: E402
-from vla_ros.training.lerobot_layout import DatasetSpec  # noqa: E402
-from vla_ros.training.lerobot_write import DatasetWriter  # noqa: E402
-from vla_ros.training.statistics import QUANTILES  # noqa: E402
+from vla_ros.core.types import Command, Observation
+from vla_ros.datasets.lerobot.layout import DatasetSpec
+from vla_ros.datasets.lerobot.write import DatasetWriter
+from vla_ros.datasets.statistics import QUANTILES
 
 TOTAL = sum(LENGTHS)
 CAMERAS = ("observation.images.front", "observation.images.wrist")

@@ -6,8 +6,8 @@ pytest.importorskip("pyarrow", reason="datasets need pyarrow")
 pytest.importorskip("av", reason="datasets need PyAV")
 
 from vla_ros.core.types import Command, Observation
-from vla_ros.training.lerobot_read import Dataset
-from vla_ros.training.live_recorder import LiveRecorder, Sent
+from vla_ros.datasets.lerobot.read import Dataset
+from vla_ros.datasets.recorder import LiveRecorder, Sent
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND

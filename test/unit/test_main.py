@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vla_ros.tools import main as command
-from vla_ros.tools.main import VERBS, main, parse
+from vla_ros.cli import main as command
+from vla_ros.cli.main import VERBS, main, parse
 
 
 def test_no_verb_and_an_unknown_one(capsys: pytest.CaptureFixture[str]) -> None:

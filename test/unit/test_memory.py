@@ -9,20 +9,22 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from torch import Tensor  # noqa: E402
-from torch.profiler import ProfilerActivity, profile  # noqa: E402
-from torch.utils._pytree import tree_leaves  # noqa: E402
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._pytree import tree_leaves
 
-from vla_ros.models import build  # noqa: E402
-from vla_ros.models.checkpoint import from_pretrained, read_config  # noqa: E402
-from vla_ros.models.config import VLAConfig  # noqa: E402
-from vla_ros.models.vla import VLA  # noqa: E402
-from vla_ros.optimization import memory  # noqa: E402
-from vla_ros.policies.vla import BOX  # noqa: E402
-from vla_ros.tools.main import main  # noqa: E402
-from vla_ros.tools.memory import read  # noqa: E402
+from vla_ros.cli.main import main
+from vla_ros.cli.memory import read
+from vla_ros.models import (
+    build,
+    memory,
+)
+from vla_ros.models.checkpoint import from_pretrained, read_config
+from vla_ros.models.config import VLAConfig
+from vla_ros.models.vla import VLA
+from vla_ros.policies.builtin import BOX
 
-pytestmark = pytest.mark.filterwarnings("ignore::vla_ros.models.pretrained.RandomWeights")
+pytestmark = pytest.mark.filterwarnings("ignore::vla_ros.models.backbones.RandomWeights")
 CLIP = {"hidden": 192, "layers": 3, "heads": 4, "feed_forward": 768, "patch": 16, "native_size": 112}
 LLAMA = {"vocabulary": 100, "hidden": 128, "layers": 3, "heads": 4, "kv_heads": 2, "feed_forward": 384}
 MIXED: dict[str, dict[str, Any]] = {

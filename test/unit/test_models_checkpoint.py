@@ -13,14 +13,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("safetensors", reason="safetensors is not installed")
 
-from safetensors.torch import load_file, save_file  # noqa: E402
-from tiny_models import inputs, make  # noqa: E402
+from safetensors.torch import load_file, save_file
+from tiny_models import inputs, make
 
-from vla_ros.models import checkpoint, lexicon  # noqa: E402
-from vla_ros.models.checkpoint import content_hash, from_pretrained, read_config, save_pretrained  # noqa: E402
-from vla_ros.models.modular import ModularVLA  # noqa: E402
-from vla_ros.models.tokenizers import WordTokenizer  # noqa: E402
-from vla_ros.models.vla import VLA  # noqa: E402
+from vla_ros.models import checkpoint
+from vla_ros.models.checkpoint import content_hash, from_pretrained, read_config, save_pretrained
+from vla_ros.models.language import lexicon
+from vla_ros.models.language.tokenizers import WordTokenizer
+from vla_ros.models.modular import ModularVLA
+from vla_ros.models.vla import VLA
 
 STATISTICS = {"action": {"mean": [0.1, 0.0], "std": [0.3, 0.2], "quantiles": {"0.01": [-0.5, -0.4]}}}
 WORDS = WordTokenizer(["go", "to", "the", "red", "block"])

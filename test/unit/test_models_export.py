@@ -8,12 +8,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from tiny_models import OPTIONS, inputs, make, tiny  # noqa: E402
+from tiny_models import OPTIONS, inputs, make, tiny
 
-from vla_ros.engines.base import Part  # noqa: E402
-from vla_ros.engines.compiled import parts_of  # noqa: E402
-from vla_ros.engines.export import exported  # noqa: E402
-from vla_ros.models.lexicon import LENGTH  # noqa: E402
+from vla_ros.engines.base import Part
+from vla_ros.engines.compiled_vla import parts_of
+from vla_ros.engines.export import exported
+from vla_ros.models.language.lexicon import LENGTH
 
 TAKEN = {name.lstrip("+") for line in (Path(__file__).parent / "tensorrt_operators.txt").read_text().splitlines()
          if not line.startswith("#") for name in line.split()}

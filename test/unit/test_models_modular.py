@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from tiny_models import inputs, make, tiny  # noqa: E402
+from tiny_models import inputs, make, tiny
 
-from vla_ros.models.modular import ModularVLA, SkillMixture  # noqa: E402
+from vla_ros.models.modular import ModularVLA, SkillMixture
 
 
 def modular(**changes: Any) -> Any:

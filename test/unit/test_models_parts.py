@@ -10,16 +10,16 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 
-from tiny_models import OPTIONS, inputs, make, tiny  # noqa: E402
+from tiny_models import OPTIONS, inputs, make, tiny
 
-from vla_ros.core.registry import lookup  # noqa: E402
-from vla_ros.models import FUSION, HEADS, LANGUAGE, VISION  # noqa: E402
-from vla_ros.models.attention import CrossModalAttention  # noqa: E402
-from vla_ros.models.config import VLAConfig  # noqa: E402
-from vla_ros.models.decoder import ActionDecoder  # noqa: E402
-from vla_ros.models.planner import Plan, Planner  # noqa: E402
-from vla_ros.models.pretrained import RandomWeights  # noqa: E402
-from vla_ros.models.vision_clip import ClipVision  # noqa: E402
+from vla_ros.core.registry import lookup
+from vla_ros.models import FUSION, HEADS, LANGUAGE, VISION
+from vla_ros.models.backbones import RandomWeights
+from vla_ros.models.config import VLAConfig
+from vla_ros.models.fusion.attention import CrossModalAttention
+from vla_ros.models.heads.action_decoder import ActionDecoder
+from vla_ros.models.heads.planner import Plan, Planner
+from vla_ros.models.vision.clip import ClipVision
 
 COMBINATIONS = list(itertools.product(VISION, LANGUAGE, FUSION))
 LEARNED = ("clip", "resnet18", "resnet50")

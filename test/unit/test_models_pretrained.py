@@ -11,13 +11,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
-from tiny_models import OPTIONS, inputs, make  # noqa: E402
+from tiny_models import OPTIONS, inputs, make
 
-from vla_ros.models.adapt import add_lora, checkpoint_gradients, merge_lora  # noqa: E402
-from vla_ros.models.checkpoint import from_pretrained  # noqa: E402
-from vla_ros.models.config import VLAConfig  # noqa: E402
-from vla_ros.models.tokenizers import LlamaTokenizer, check_tokenizer  # noqa: E402
-from vla_ros.models.vla import VLA  # noqa: E402
+from vla_ros.models.checkpoint import from_pretrained
+from vla_ros.models.config import VLAConfig
+from vla_ros.models.language.tokenizers import LlamaTokenizer, check_tokenizer
+from vla_ros.models.lora import add_lora, checkpoint_gradients, merge_lora
+from vla_ros.models.vla import VLA
 
 WORDS = ["<s>", "</s>", "<unk>", "go", "to", "the", "red", "block"]
 

@@ -79,7 +79,7 @@ def test_of_degrees_far_is_farther() -> None:
 
 
 def test_what_training_divides_by_the_robot_does() -> None:
-    from vla_ros.training.statistics import LEAST_DEVIATION, Normaliser
+    from vla_ros.datasets.statistics import LEAST_DEVIATION, Normaliser
 
     spreads = np.array([LEAST_DEVIATION, 0.3, 4.0])  # no checkpoint that is made now has less
     told = [Seen("x", 0.1, spread, 0.0, 0.2).told(0.12) for spread in spreads]

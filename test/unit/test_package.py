@@ -4,10 +4,12 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,8 @@ MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts
 )
-RUNTIME = ("core", "safety", "policies", "nodes", "models", "engines")
-ABOVE = ("training", "evaluation", "optimization", "sim", "tools")
-ROS_CODE = ("vla_ros.nodes", "vla_ros.sim.node", "vla_ros.tools")
+ROS_CODE = ("vla_ros.nodes", "vla_ros.sim.node", "vla_ros.operator", "vla_ros.demo", "vla_ros.bench", "vla_ros.cli.say",
+            "vla_ros.cli.stop")
 
 # Packages that Humble's and Jazzy's distribution.yaml both release, and keys of rosdep's python.yaml.
 ROSDEP_KEYS = {
@@ -108,36 +109,42 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def files(folders: tuple[str, ...]) -> list[Path]:
-    return [path for folder in folders for path in sorted((PACKAGE / folder).rglob("*.py"))]
+def top_imports(path: Path) -> Iterator[str]:
+    """Those that run when the module is imported: not in a function, and not for the types alone."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in MODULES else node.module or ""
 
 
-@pytest.mark.parametrize("path", files(RUNTIME), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_the_runtime_imports_nothing_from_above(path: Path) -> None:
-    above = tuple(f"vla_ros.{folder}" for folder in ABOVE)
-    found = [name for name in imports(path) if name.startswith(above)]
-    assert not found
+LAYERS: dict[str, tuple[str, ...]] = runpy.run_path(str(ROOT / "doc" / "generate.py"))["LAYERS"]
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
 
 
-def allowed(folder: str) -> tuple[str, ...]:
-    return {
-        "core": ("core",),
-        "safety": ("core", "safety"),
-        "policies": ("core", "policies", "engines", "models"),
-        "models": ("core", "models"),
-        "engines": ("core", "engines", "models"),
-        "nodes": ("core", "safety", "policies", "nodes"),
-    }[folder]
+def test_every_folder_has_its_place_and_no_two_import_each_other() -> None:
+    assert set(LAYERS) == {path.relative_to(PACKAGE).parts[0] for path in FILES}
+    order = list(LAYERS)
+    for folder, below in LAYERS.items():
+        assert all(order.index(other) < order.index(folder) for other in below), folder
 
 
-@pytest.mark.parametrize("path", files(RUNTIME), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_the_runtime_imports_only_downwards(path: Path) -> None:
-    below = allowed(path.relative_to(PACKAGE).parts[0])
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_only_from_its_own_folder_and_those_below(path: Path) -> None:
+    folder = path.relative_to(PACKAGE).parts[0]
     ours = {name.split(".")[1] for name in imports(path) if name.startswith("vla_ros.")}
-    assert ours <= {*below, "__version__"}
+    assert ours <= {folder, *LAYERS[folder], "__version__"}
 
 
-def test_rclpy_is_imported_only_by_nodes_the_simulator_and_tools() -> None:
+def test_no_two_files_import_each_other_at_their_top() -> None:
+    graph = {module: {name for name in top_imports(path_of(module)) if name in MODULES} for module in MODULES}
+    sorter = TopologicalSorter(graph)
+    sorter.prepare()  # raises CycleError, with the modules of the circle
+
+
+def test_rclpy_is_imported_only_where_ros_is_meant() -> None:
     for module in MODULES:
         if not module.startswith(ROS_CODE):
             names = {name.split(".")[0] for name in imports(path_of(module))}
@@ -189,15 +196,15 @@ def test_policies_need_neither_ros_nor_torch() -> None:
 
 
 def test_a_model_s_config_and_words_need_no_torch() -> None:
-    names = ["", ".config", ".options", ".sizes", ".lexicon", ".tokenizers"]
+    names = ["", ".config", ".options", ".sizes", ".language.lexicon", ".language.tokenizers"]
     import_with_blocked([f"vla_ros.models{name}" for name in names], (*ROS, *HEAVY, "safetensors"))
 
 
 def test_only_chosen_parts_need_transformers() -> None:
     if importlib.util.find_spec("torch") is None:
         pytest.skip("torch is not installed")
-    import_with_blocked(["vla_ros.models.vla", "vla_ros.models.modular", "vla_ros.models.vision_small",
-                         "vla_ros.models.checkpoint", "vla_ros.models.adapt"], (*ROS, "transformers", "peft"))
+    import_with_blocked(["vla_ros.models.vla", "vla_ros.models.modular", "vla_ros.models.vision.small",
+                         "vla_ros.models.checkpoint", "vla_ros.models.lora"], (*ROS, "transformers", "peft"))
 
 
 def test_the_simulated_world_needs_no_ros() -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vla_ros.cli.parameters import render
 from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.core.parameters import Parameter, check_all
 from vla_ros.core.types import to_nanoseconds
-from vla_ros.nodes.options import policy_options
+from vla_ros.nodes.common.options import policy_options
 from vla_ros.safety.situation import Settings
-from vla_ros.tools.parameters import render
 
 ROOT = Path(__file__).parents[2]
 

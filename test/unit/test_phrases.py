@@ -7,9 +7,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from vla_ros.models.lexicon import CONCEPT_OF, CONCEPTS, LENGTH, WORDS, encode, words_of
-from vla_ros.policies.intent import Intent
-from vla_ros.sim.phrases import (
+from vla_ros.models.language.lexicon import CONCEPT_OF, CONCEPTS, LENGTH, WORDS, encode, words_of
+from vla_ros.sim.scene import COLOURS, SHAPES
+from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.phrases import (
     KINDS,
     OBJECT_KINDS,
     POLITE_AFTER,
@@ -22,7 +23,6 @@ from vla_ros.sim.phrases import (
     intent_of,
     say,
 )
-from vla_ros.sim.scene import COLOURS, SHAPES
 
 MANY = 150  # ways asked for, of each kind and split
 TRAINED = {word for trained, _ in SLOTS.values() for word in trained.split()}

@@ -15,19 +15,23 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("safetensors", reason="safetensors is not installed")
 
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from tiny_models import make, tiny  # noqa: E402
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_models import make, tiny
 
-from vla_ros.core.types import ActionChunk, Command, Observation  # noqa: E402
-from vla_ros.models import stages  # noqa: E402
-from vla_ros.models.auxiliary import TASKS  # noqa: E402
-from vla_ros.models.checkpoint import save_pretrained  # noqa: E402
-from vla_ros.models.tokenizers import WordTokenizer  # noqa: E402
-from vla_ros.models.vla import VLA  # noqa: E402
-from vla_ros.policies import make_policy, policy_spec, vla  # noqa: E402
-from vla_ros.policies.progress import SCALES, SURE, Progress  # noqa: E402
-from vla_ros.policies.vla import Vla  # noqa: E402
+from vla_ros.core.types import ActionChunk, Command, Observation
+from vla_ros.models import stages
+from vla_ros.models.checkpoint import save_pretrained
+from vla_ros.models.heads.auxiliary import TASKS
+from vla_ros.models.language.tokenizers import WordTokenizer
+from vla_ros.models.vla import VLA
+from vla_ros.policies import (
+    builtin,
+    make_policy,
+    policy_spec,
+)
+from vla_ros.policies.builtin import Vla
+from vla_ros.policies.progress import SCALES, SURE, Progress
 
 GO_TO, STOP, NONE = 0, 11, TASKS - 1
 STEP = 80_000_000  # ns between pictures
@@ -121,7 +125,7 @@ def test_what_is_too_slow_to_be_meant_is_nothing_and_the_gripper_opens_or_closes
                          torch.zeros(1, 6))
     progress = Progress()
     with torch.no_grad():
-        rows = vla.actions(stages.told(output._replace(actions=torch.tensor([[[linear, angular, gripper]] * 4]))),
+        rows = builtin.actions(stages.told(output._replace(actions=torch.tensor([[[linear, angular, gripper]] * 4]))),
                            [progress])
     np.testing.assert_allclose(rows, [[wanted] * 4], rtol=1e-6)
     assert progress.command == wanted[2]
@@ -138,7 +142,7 @@ def test_what_it_saw_goes_into_its_progress() -> None:
         both = [Progress(), Progress()]
         both[1].contact = True
         for _ in range(SURE):
-            vla.actions(stages.told(output._replace(attention=attention, auxiliary=extra)), both)
+            builtin.actions(stages.told(output._replace(attention=attention, auxiliary=extra)), both)
     assert [one.side for one in both] == [-1.0, 1.0] and [one.contact for one in both] == [True, False]
 
 
@@ -235,7 +239,7 @@ def search(policy: Vla, pictures: int, step: float = 0.8, generation: int = 1) -
 
 def test_it_gives_up_after_a_full_circle_without_the_target(tmp_path: Path) -> None:
     turning = policy_of(tmp_path / "turning", nowhere=9.0, actions=(0.0, 1.0, 3.0))
-    assert search(turning, 12) == math.ceil(vla.SEARCH_MOST / 0.8) == 9
+    assert search(turning, 12) == math.ceil(builtin.SEARCH_MOST / 0.8) == 9
     assert search(turning, 8) == 0  # and stays with it
     assert search(turning, 8, generation=2) == 8  # until it is told again
     assert search(policy_of(tmp_path / "sees", nowhere=-9.0, actions=(0.0, 1.0, 3.0)), 12) == 12

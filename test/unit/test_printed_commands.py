@@ -21,19 +21,20 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from vla_ros.cli.bench import BENCHES
+from vla_ros.cli.main import VERBS, add_arguments, parse
 from vla_ros.core.node_parameters import NODE_PARAMETERS
-from vla_ros.tools.main import BENCHES, VERBS, add_arguments, parse
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "doc").glob("*.md")))
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 MATRIX = (ROOT / ".ci" / "matrix").read_text(encoding="utf-8")
 SHELLS = ("", "sh", "bash", "shell", "console")  # kinds of code
-MAIN = "vla_ros.tools.main"
+MAIN = "vla_ros.cli.main"
 ENDS = ("&&", "||", ";", "|", "&")
 # What makes a run small, after all that is printed; and why a verb is not run here. A verb must stand in one of both.
 SMALLER = {
-    "memory": "", "doctor": "", "quantize": "--runs 1 --episodes 1", "record": "--episodes 1",
+    "memory": "", "doctor": "", "parameters": "", "quantize": "--runs 1 --episodes 1", "record": "--episodes 1",
     "evaluate": "--episodes 1 --parts success --scenarios none --jobs 1", "train clone": "--steps 1 --batch 1",
 }
 NOT_RUN = {
@@ -257,7 +258,7 @@ def test_it_runs_small(one: Printed, kind: str, tmp_path: Path) -> None:
 
 def surroundings(folder: Path, words: tuple[str, ...]) -> None:
     """What the pages' commands find where a reader runs them: checkpoints, demonstrations."""
-    checkpoint = ROOT / "vla_ros" / "models" / "box"
+    checkpoint = ROOT / "vla_ros" / "models" / "pretrained"
     for name, following in zip(words, words[1:]):
         if name == "--checkpoint":
             (folder / following).parent.mkdir(parents=True, exist_ok=True)

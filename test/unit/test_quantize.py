@@ -13,21 +13,21 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("safetensors", reason="safetensors is not installed")
 
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from tiny_models import inputs, make  # noqa: E402
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_models import inputs, make
 
-from vla_ros.engines.compiled import Compiled, parts_of  # noqa: E402
-from vla_ros.engines.export import exported  # noqa: E402
-from vla_ros.models import PACKED, QUANTIZATIONS, examples  # noqa: E402
-from vla_ros.models.checkpoint import from_pretrained, save_pretrained  # noqa: E402
-from vla_ros.models.lexicon import LENGTH, encode  # noqa: E402
-from vla_ros.models.quantized import GROUP, SMALLEST, Int4, Int8, is_packed, quantize_weights, unpack  # noqa: E402
-from vla_ros.models.tokenizers import WordTokenizer  # noqa: E402
-from vla_ros.optimization import memory, quantize  # noqa: E402
-from vla_ros.policies.progress import SCALES  # noqa: E402
-from vla_ros.policies.vla import BOX, Vla, precision_of  # noqa: E402
-from vla_ros.tools.main import main  # noqa: E402
+from vla_ros.cli.main import main
+from vla_ros.engines.compiled_vla import Compiled, parts_of
+from vla_ros.engines.export import exported
+from vla_ros.models import PACKED, QUANTIZATIONS, examples, memory
+from vla_ros.models.checkpoint import from_pretrained, save_pretrained
+from vla_ros.models.language.lexicon import LENGTH, encode
+from vla_ros.models.language.tokenizers import WordTokenizer
+from vla_ros.models.quantized import GROUP, SMALLEST, Int4, Int8, is_packed, quantize_weights, unpack
+from vla_ros.policies.builtin import BOX, Vla, precision_of
+from vla_ros.policies.progress import SCALES
+from vla_ros.training import quantization
 
 WIDE: dict[str, Any] = {"state": tuple(SCALES), "auxiliary": True, "width": 48}  # wide enough for weights worth packing
 
@@ -103,7 +103,7 @@ def test_a_packed_checkpoint_comes_back_to_the_bit(tmp_path: Path, kind: str, ch
     model = make(width=64, **changes)
     model.tokenizer = model.tokenizer or WordTokenizer(["go", "to"])
     save_pretrained(model, tmp_path / "one")
-    assert quantize.quantize(tmp_path / "one", tmp_path / "two", kind)
+    assert quantization.quantize(tmp_path / "one", tmp_path / "two", kind)
     back, again = from_pretrained(tmp_path / "two"), from_pretrained(tmp_path / "two")
     assert back.config.quantization == kind and is_packed(back)
     save_pretrained(back, tmp_path / "three")
@@ -118,7 +118,7 @@ def test_a_packed_checkpoint_comes_back_to_the_bit(tmp_path: Path, kind: str, ch
 
 @pytest.mark.parametrize("kind", PACKED)
 def test_the_estimate_is_what_the_box_takes(tmp_path: Path, kind: str) -> None:
-    quantize.quantize(BOX, tmp_path / kind, kind)
+    quantization.quantize(BOX, tmp_path / kind, kind)
     back = from_pretrained(tmp_path / kind).to(torch.bfloat16)  # the estimate's type for what is not packed
     held = memory.held([*back.parameters(), *back.buffers()])
     assert memory.weights(back.config, kind) == pytest.approx(held, rel=0.001)
@@ -126,7 +126,7 @@ def test_the_estimate_is_what_the_box_takes(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", QUANTIZATIONS[1:])
 def test_the_same_policy_runs_it(folder: Path, tmp_path: Path, kind: str) -> None:
-    quantize.quantize(folder, tmp_path / kind, kind)
+    quantization.quantize(folder, tmp_path / kind, kind)
     policy = Vla({"checkpoint": str(tmp_path / kind), "engine_cache": "none", "engine": "eager"})
     assert policy.name != Vla({"checkpoint": str(folder), "engine_cache": "none", "engine": "eager"}).name
     assert policy.describe()["engine"].startswith("eager fp32")  # which has no int8
@@ -135,7 +135,7 @@ def test_the_same_policy_runs_it(folder: Path, tmp_path: Path, kind: str) -> Non
 def test_static_runs_at_int8_on_an_engine_that_can(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    quantize.quantize(folder, tmp_path / "static", "static")
+    quantization.quantize(folder, tmp_path / "static", "static")
     assert precision_of(from_pretrained(tmp_path / "static").config) == ("fp32" if torch.cuda.is_available() else "int8")
     policy = Vla({"checkpoint": str(tmp_path / "static"), "engine_cache": "none", "engine": "onnxruntime"})
     assert "onnxruntime int8" in policy.describe()["engine"]
@@ -143,7 +143,7 @@ def test_static_runs_at_int8_on_an_engine_that_can(folder: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("kind", PACKED)
 def test_an_engine_holds_plain_weights(folder: Path, tmp_path: Path, kind: str) -> None:
-    quantize.quantize(folder, tmp_path / kind, kind)
+    quantization.quantize(folder, tmp_path / kind, kind)
     vla = from_pretrained(tmp_path / kind)
     _, acting = parts_of(vla, examples.load(tmp_path / kind, vla)[0], "key")
     program = exported(acting)
@@ -154,12 +154,12 @@ def test_an_engine_holds_plain_weights(folder: Path, tmp_path: Path, kind: str) 
 
 
 def test_what_is_quantized_already_or_cannot_be_trained_is_a_sentence(folder: Path, tmp_path: Path) -> None:
-    quantize.quantize(folder, tmp_path / "one", "int8")
+    quantization.quantize(folder, tmp_path / "one", "int8")
     with pytest.raises(ValueError, match="quantized already \\(int8\\); give what it was made from"):
-        quantize.quantize(tmp_path / "one", tmp_path / "two", "int4")
+        quantization.quantize(tmp_path / "one", tmp_path / "two", "int4")
     pytest.importorskip("mujoco")
     pytest.importorskip("accelerate")
-    from vla_ros.training.reinforce import Reinforcement, reinforce
+    from vla_ros.training.recipes.reinforce import Reinforcement, reinforce
     from vla_ros.training.settings import Settings
     with pytest.raises(ValueError, match="packed weights \\(int8\\), which cannot be trained"):
         reinforce(tmp_path / "one", tmp_path / "out", Reinforcement("face"), Settings(1))
@@ -168,7 +168,7 @@ def test_what_is_quantized_already_or_cannot_be_trained_is_a_sentence(folder: Pa
 def test_static_wants_observations(tmp_path: Path) -> None:
     save_pretrained(make(**WIDE), tmp_path / "bare")
     with pytest.raises(ValueError, match="no observations to calibrate on; record some"):
-        quantize.quantize(tmp_path / "bare", tmp_path / "static", "static")
+        quantization.quantize(tmp_path / "bare", tmp_path / "static", "static")
 
 
 # -- calibration -----------------------------------------------------------------------------------------
@@ -180,19 +180,19 @@ def test_a_recording_gives_what_the_policy_would_see(folder: Path, tmp_path: Pat
 
     from vla_ros.core.images import resize
     from vla_ros.core.types import Command, Observation
-    from vla_ros.training.lerobot_read import Dataset
+    from vla_ros.datasets.lerobot.read import Dataset
     monkeypatch.setattr(demonstrations, "state", lambda episode, frame: {  # one that drives, and turns
         "linear.x": 0.0, "angular.z": 0.0, "gripper_joint": 0.05, "odom.x": 0.1 * frame, "odom.y": 0.0,
         "odom.yaw": 0.2 * frame * episode})
     dataset = Dataset(demonstrations.write(tmp_path / "recorded", lengths=(6, 6), tasks=("face the blue ball", "turn left")))
     vla = from_pretrained(folder)
     with pytest.raises(ValueError, match=r"has 2 cameras \(front, wrist\), and the model looks through one"):
-        quantize.calibration(vla, folder, dataset, rows=12)
+        quantization.calibration(vla, folder, dataset, rows=12)
     vla.config = replace(vla.config, camera="top")
     with pytest.raises(ValueError, match="has front, wrist, and the model learned from the camera top"):
-        quantize.calibration(vla, folder, dataset, rows=12)
+        quantization.calibration(vla, folder, dataset, rows=12)
     vla.config = replace(vla.config, camera="front")
-    found = quantize.calibration(vla, folder, dataset, rows=12)
+    found = quantization.calibration(vla, folder, dataset, rows=12)
     told: list[list[float]] = []
     act = Compiled.act
     monkeypatch.setattr(Compiled, "act", lambda self, picture, read, state: (

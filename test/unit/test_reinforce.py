@@ -9,12 +9,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 pytest.importorskip("mujoco")
 
-from vla_ros.policies.vla import STILL  # noqa: E402
-from vla_ros.training import reinforce as rl  # noqa: E402
-from vla_ros.training.arena import Arena, Episode  # noqa: E402
-from vla_ros.training.log import Log  # noqa: E402
-from vla_ros.training.settings import Settings  # noqa: E402
-from vla_ros.training.trainer import Trainer  # noqa: E402
+from vla_ros.policies.builtin import STILL
+from vla_ros.training.log import Log
+from vla_ros.training.recipes import reinforce as rl
+from vla_ros.training.settings import Settings
+from vla_ros.training.trainer import Trainer
+from vla_ros.training.vector_env import Arena, Episode
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +162,7 @@ def test_the_expert_s_actions_for_other_tasks_are_kept():
 
 def test_robots_in_lockstep_are_judged_by_the_truth():
     from vla_ros.models import build
-    from vla_ros.training.box import Recipe
+    from vla_ros.training.recipes.dagger import Recipe
     torch.manual_seed(0)
     vla = build(Recipe(model={"image_size": (24, 32), "width": 16, "vision_options": {"channels": (8, 8)}}).config()).eval()
     arena = Arena(vla, count=2, longest=6.0)

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 pytest.importorskip("cv2", reason="color_servo needs OpenCV")
 
-from vla_ros.policies.color_servo import ColorServo
+from vla_ros.policies.color_servo.policy import ColorServo
 from vla_ros.sim.episode import run_episode
 from vla_ros.sim.world import World
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from vla_ros.sim import tasks
-from vla_ros.sim.tasks import judge
-from vla_ros.sim.world import ObjectState, WorldState
+from vla_ros.tasks import success
+from vla_ros.tasks.success import judge
+from vla_ros.tasks.world_state import ObjectState, WorldState
 
 RED = ObjectState("red block", "red", "block", 1.0, 0.0, 0.03, 0.0, 0.06, 0.06)
 BALL = ObjectState("red ball", "red", "ball", -1.0, 0.0, 0.035, 0.0, 0.07, 0.07)
@@ -119,6 +119,6 @@ def test_words_without_meaning_and_objects_that_are_not_there() -> None:
 
 
 def test_every_kind_has_a_criterion() -> None:
-    from vla_ros.policies.color_servo import _FIRST_PHASE
+    from vla_ros.policies.color_servo.policy import _FIRST_PHASE
 
-    assert set(tasks._CRITERIA) == set(_FIRST_PHASE)
+    assert set(success._CRITERIA) == set(_FIRST_PHASE)

@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from vla_ros.training import statistics
-from vla_ros.training.statistics import (
+from vla_ros.datasets import statistics
+from vla_ros.datasets.statistics import (
     QUANTILES,
     Normaliser,
     PixelStatistics,

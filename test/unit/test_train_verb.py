@@ -1,7 +1,7 @@
 """`vla train`: what does not fit is said in a sentence, before any time is spent."""
 import pytest
 
-from vla_ros.tools.main import main
+from vla_ros.cli.main import main
 
 for module in ("torch", "accelerate", "av", "pyarrow", "mujoco"):
     pytest.importorskip(module)

@@ -13,11 +13,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
-from vla_ros.training import run_state  # noqa: E402
-from vla_ros.training.batches import ahead_of  # noqa: E402
-from vla_ros.training.log import Log  # noqa: E402
-from vla_ros.training.settings import Settings  # noqa: E402
-from vla_ros.training.trainer import Trainer  # noqa: E402
+from vla_ros.training import checkpointing
+from vla_ros.training.log import Log
+from vla_ros.training.prefetch import ahead_of
+from vla_ros.training.settings import Settings
+from vla_ros.training.trainer import Trainer
 
 
 class Noise:
@@ -183,7 +183,7 @@ def test_what_does_not_fit_is_refused_before_any_step(tmp_path):
     frozen[0].weight.requires_grad_(False)
     with pytest.raises(ValueError, match="other frozen weights"):
         trainer(tmp_path, frozen, resume=True)
-    (run_state.newest(tmp_path) / "state.safetensors").write_bytes(b"half")
+    (checkpointing.newest(tmp_path) / "state.safetensors").write_bytes(b"half")
     with pytest.raises(ValueError, match="not whole"):
         trainer(tmp_path, resume=True)
     if not torch.cuda.is_available():
@@ -197,4 +197,4 @@ def test_a_loss_that_is_no_number_ends_the_training_and_leaves_the_last_checkpoi
     one.source.batch = lambda index: {"x": torch.full((4, 3), math.nan), "y": torch.zeros(4)}
     with pytest.raises(ValueError, match="the loss is nan at step 4"):
         one.run()
-    assert json.loads((run_state.newest(tmp_path) / "state.json").read_text())["step"] == 2
+    assert json.loads((checkpointing.newest(tmp_path) / "state.json").read_text())["step"] == 2

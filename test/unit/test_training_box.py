@@ -7,10 +7,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 pytest.importorskip("mujoco")
 
-from vla_ros.models.checkpoint import from_pretrained  # noqa: E402
-from vla_ros.training import box  # noqa: E402
+from vla_ros.models.checkpoint import from_pretrained
+from vla_ros.training.recipes import dagger
 
-RECIPE = box.Recipe(placed=24, parts=2, rounds=1, driven=6, driven_parts=1, first_steps=24, round_steps=8, pictures=8,
+RECIPE = dagger.Recipe(placed=24, parts=2, rounds=1, driven=6, driven_parts=1, first_steps=24, round_steps=8, pictures=8,
                     instructions=3, nonsense=4, learning_rate=5e-3, warmup=2, precision="no", log_every=4, average=0.9, checked=0,
                     model={"image_size": (24, 32), "width": 16, "vision_options": {"channels": (8, 8)}})
 
@@ -27,7 +27,7 @@ def fresh_accelerate(monkeypatch):
 
 
 def test_the_loss_falls_and_a_killed_run_goes_on_to_the_same_policy(tmp_path, monkeypatch):
-    straight = box.train_box(RECIPE, tmp_path / "straight", workers=1, say=lambda _: None)
+    straight = dagger.train_box(RECIPE, tmp_path / "straight", workers=1, say=lambda _: None)
     losses = [row["loss"] for row in straight.metrics]
     assert straight.step == RECIPE.steps == 32 and losses[-1] < 0.9 * losses[0]
 
@@ -35,23 +35,23 @@ def test_the_loss_falls_and_a_killed_run_goes_on_to_the_same_policy(tmp_path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(box, "_driven", dies)  # in the middle: pictures placed, trained, nothing driven yet
-        box.train_box(RECIPE, tmp_path / "killed", workers=1, say=lambda _: None)
-    again = box.train_box(RECIPE, tmp_path / "killed", workers=1, resume=True, say=lambda _: None)
+        patch.setattr(dagger, "_driven", dies)  # in the middle: pictures placed, trained, nothing driven yet
+        dagger.train_box(RECIPE, tmp_path / "killed", workers=1, say=lambda _: None)
+    again = dagger.train_box(RECIPE, tmp_path / "killed", workers=1, resume=True, say=lambda _: None)
     assert [row["step"] for row in again.metrics] == [4, 8, 12, 16, 20, 24, 28, 32]
     one, other = (from_pretrained(tmp_path / name / "policy") for name in ("straight", "killed"))
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
     with pytest.raises(ValueError, match="add --resume"):
-        box.train_box(RECIPE, tmp_path / "killed")
+        dagger.train_box(RECIPE, tmp_path / "killed")
     with pytest.raises(ValueError, match="has seed 0, and now it is 1"):
-        box.train_box(replace(RECIPE, seed=1), tmp_path / "killed", resume=True)
+        dagger.train_box(replace(RECIPE, seed=1), tmp_path / "killed", resume=True)
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="not empty"):
-        box.train_box(RECIPE, tmp_path)
+        dagger.train_box(RECIPE, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 

@@ -11,18 +11,18 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("mujoco", reason="the pictures come from the simulator")
 
-from tiny_models import make  # noqa: E402
+from tiny_models import make
 
-from vla_ros.models.auxiliary import AuxiliaryOutput  # noqa: E402
-from vla_ros.policies.vla import look  # noqa: E402
-from vla_ros.sim import scene as scenes  # noqa: E402
-from vla_ros.sim.phrases import KINDS, OBJECT_KINDS  # noqa: E402
-from vla_ros.sim.world import World  # noqa: E402
-from vla_ros.training import drive as driving  # noqa: E402
-from vla_ros.training import losses as taught  # noqa: E402
-from vla_ros.training.frames import COLOURS, SHAPES, Frames, make_world, place_at_random, shoot, table  # noqa: E402
-from vla_ros.training.labels import STATE, UNCLEAR, Batch, label, nonsense, padded  # noqa: E402
-from vla_ros.training.losses import WEIGHTS, _where, act, losses, unclear  # noqa: E402
+from vla_ros.models.heads.auxiliary import AuxiliaryOutput
+from vla_ros.policies.builtin import look
+from vla_ros.sim import scene as scenes
+from vla_ros.sim.world import World
+from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS
+from vla_ros.training import losses as taught
+from vla_ros.training import rollout as driving
+from vla_ros.training.image_dataset import COLOURS, SHAPES, Frames, make_world, place_at_random, shoot, table
+from vla_ros.training.labels import STATE, UNCLEAR, Batch, label, nonsense, padded
+from vla_ros.training.losses import WEIGHTS, _where, act, losses, unclear
 
 SIZE = (24, 32)
 MODEL: dict[str, Any] = {"state": STATE, "auxiliary": True, "image_size": SIZE, "low": (-0.5, -0.5, -0.02),

@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 
 from vla_ros.sim import scene as scenes
-from vla_ros.sim.look import Look, apply, random_look
-from vla_ros.sim.view import in_view, project
+from vla_ros.sim.domain_randomization import Look, apply, random_look
+from vla_ros.sim.projection import in_view, project
 from vla_ros.sim.world import World
 
 WIDTH, HEIGHT = 160, 120

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from vla_ros.models import build
+from vla_ros.models.backbones import RandomWeights
 from vla_ros.models.config import VLAConfig
-from vla_ros.models.pretrained import RandomWeights
 from vla_ros.models.vla import VLA
 
 torch.set_num_threads(1)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vla_ros.sim.phrases import KINDS
+from vla_ros.tasks.phrases import KINDS
 
 TRUST, SERIOUS, PARTS = 0.8, 0.5, 0.7  # success and language; the same, badly; vision, grounding, robustness, actions
 

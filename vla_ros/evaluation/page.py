@@ -7,7 +7,7 @@ from typing import Any
 
 from vla_ros.evaluation import plots
 from vla_ros.evaluation.advice import share
-from vla_ros.evaluation.episodes import Record
+from vla_ros.evaluation.runner import Record
 
 FAILURES = 12  # pictures of, spread over the kinds
 NOT_DRAWN = "the picture could not be drawn"

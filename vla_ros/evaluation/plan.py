@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vla_ros.policies.intent import Intent
-from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, SLOTS, SPLITS, UNSEEN_PAIRS, intent_of, say
 from vla_ros.sim.scene import COLOURS, SHAPES, Placement, Scene, sample_scene
-from vla_ros.sim.tasks import FACE_BEARING
+from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, SPLITS, UNSEEN_PAIRS, intent_of, say
+from vla_ros.tasks.success import FACE_BEARING
 
 FIRST_SEED = 1_000_000  # training stays below
 SECONDS_OBJECT, SECONDS_OTHER = 30.0, 15.0  # simulated, that an instruction may take

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from vla_ros.core.types import Image
-from vla_ros.evaluation.episodes import Record
+from vla_ros.evaluation.runner import Record
 from vla_ros.sim.scene import COLOURS, ROOM
-from vla_ros.sim.world import ObjectState
+from vla_ros.tasks.world_state import ObjectState
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#888888"  # Okabe and Ito's: they stay apart for the colour-blind
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from vla_ros import __version__
 from vla_ros.evaluation.advice import Aim, aims, beside_bare, recommendations, share
-from vla_ros.evaluation.episodes import Player, Record
+from vla_ros.evaluation.runner import Player, Record
 from vla_ros.evaluation.scenarios import SCENARIOS
 from vla_ros.evaluation.summary import row
 

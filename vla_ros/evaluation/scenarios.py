@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from vla_ros.core.types import Image
-from vla_ros.sim.look import Look, apply, random_look
+from vla_ros.sim.domain_randomization import Look, apply, random_look
 from vla_ros.sim.render import load_mujoco
 from vla_ros.sim.world import World
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from vla_ros.evaluation import frames, metrics
-from vla_ros.evaluation.episodes import Record
+from vla_ros.evaluation import metrics, perception
 from vla_ros.evaluation.plan import COMMANDS
-from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, SPLITS
+from vla_ros.evaluation.runner import Record
+from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SPLITS
 
 
 def part(records: Iterable[Record], *names: str) -> list[Record]:
@@ -129,7 +129,7 @@ def summarise(records: Sequence[Record], theirs: Sequence[Record] = ()) -> dict[
         "task_completion": task_completion(records), "language": language(records),
         "counterfactuals": counterfactuals(records), "robustness": robustness(records),
         "actions": actions(records), "timing": timing(records),
-        "frames": frames.summarise([one for record in records for one in record.looks])}
+        "frames": perception.summarise([one for record in records for one in record.looks])}
     if theirs:
         out["comparison"] = comparison(records, theirs)
     return out

@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from vla_ros.models.vla import VLA
 
 VISION = {
-    "small": "vla_ros.models.vision_small:SmallVision",
-    "clip": "vla_ros.models.vision_clip:ClipVision",
-    "resnet18": "vla_ros.models.vision_resnet:ResNetVision",
-    "resnet50": "vla_ros.models.vision_resnet:ResNetVision",
+    "small": "vla_ros.models.vision.small:SmallVision",
+    "clip": "vla_ros.models.vision.clip:ClipVision",
+    "resnet18": "vla_ros.models.vision.resnet:ResNetVision",
+    "resnet50": "vla_ros.models.vision.resnet:ResNetVision",
 }
 LANGUAGE = {
-    "small": "vla_ros.models.language_small:SmallLanguage",
-    "lstm": "vla_ros.models.language_lstm:LSTMLanguage",
-    "llama": "vla_ros.models.language_llama:LlamaLanguage",
+    "small": "vla_ros.models.language.small:SmallLanguage",
+    "lstm": "vla_ros.models.language.lstm:LSTMLanguage",
+    "llama": "vla_ros.models.language.llama:LlamaLanguage",
 }
 FUSION = {
-    "grounded": "vla_ros.models.fusion_grounded:GroundedFusion",
-    "early": "vla_ros.models.fusion_early:EarlyFusion",
-    "late": "vla_ros.models.fusion_late:LateFusion",
-    "cross_attention": "vla_ros.models.fusion_cross:CrossAttentionFusion",
-    "transformer": "vla_ros.models.fusion_transformer:TransformerFusion",
+    "grounded": "vla_ros.models.fusion.grounded:GroundedFusion",
+    "early": "vla_ros.models.fusion.early:EarlyFusion",
+    "late": "vla_ros.models.fusion.late:LateFusion",
+    "cross_attention": "vla_ros.models.fusion.cross:CrossAttentionFusion",
+    "transformer": "vla_ros.models.fusion.transformer:TransformerFusion",
 }
 HEADS = {
-    "decoder": "vla_ros.models.decoder:ActionDecoder",
-    "planner": "vla_ros.models.planner:Planner",
+    "decoder": "vla_ros.models.heads.action_decoder:ActionDecoder",
+    "planner": "vla_ros.models.heads.planner:Planner",
 }
 MODELS = {
     "end_to_end": "vla_ros.models.vla:VLA",
@@ -44,9 +44,9 @@ MODELS = {
 PACKED = ("int8", "int4")  # how weights may be kept
 QUANTIZATIONS = ("none", *PACKED, "static")  # static: as they are, to be run at int8 by an engine that was calibrated
 TOKENIZERS = {  # by language encoder
-    "small": "vla_ros.models.tokenizers:LexiconTokenizer",
-    "lstm": "vla_ros.models.tokenizers:WordTokenizer",
-    "llama": "vla_ros.models.tokenizers:LlamaTokenizer",
+    "small": "vla_ros.models.language.tokenizers:LexiconTokenizer",
+    "lstm": "vla_ros.models.language.tokenizers:WordTokenizer",
+    "llama": "vla_ros.models.language.tokenizers:LlamaTokenizer",
 }
 
 

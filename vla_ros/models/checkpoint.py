@@ -23,9 +23,9 @@ from torch import Tensor
 from vla_ros.core.machine import free_memory, room
 from vla_ros.core.registry import lookup
 from vla_ros.models import TOKENIZERS, build
+from vla_ros.models.backbones import RandomWeights
 from vla_ros.models.config import VLAConfig
-from vla_ros.models.pretrained import RandomWeights
-from vla_ros.models.tokenizers import OWN_TOKENIZERS, Tokenizer, check_tokenizer
+from vla_ros.models.language.tokenizers import OWN_TOKENIZERS, Tokenizer, check_tokenizer
 from vla_ros.models.vla import VLA
 
 CONFIG, WEIGHTS, STATISTICS = "config.json", "model.safetensors", "statistics.json"

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vla_ros.models.checkpoint import EXAMPLES
-from vla_ros.models.lexicon import LENGTH
+from vla_ros.models.language.lexicon import LENGTH
 from vla_ros.models.vla import VLA
 
 KEPT = 8  # by a training

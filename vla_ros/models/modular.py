@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vla_ros.models.config import VLAConfig
-from vla_ros.models.decoder import ActionDecoder, Bounded
+from vla_ros.models.heads.action_decoder import ActionDecoder, Bounded
 from vla_ros.models.vla import VLA, VLAOutput
 
 CERTAIN = 4.0  # logit that a given task-to-skill mapping starts with

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vla_ros.models.fusion_grounded import GroundedFusion
+from vla_ros.models.fusion.grounded import GroundedFusion
 from vla_ros.models.vla import VLA, VLAOutput
 
 

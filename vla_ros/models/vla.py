@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from vla_ros.core.registry import lookup
 from vla_ros.models import FUSION, HEADS, LANGUAGE, TOKENIZERS, VISION
-from vla_ros.models.auxiliary import Auxiliary, AuxiliaryOutput
 from vla_ros.models.config import VLAConfig
-from vla_ros.models.fusion_grounded import GroundedFusion
-from vla_ros.models.pixels import unit_pixels
-from vla_ros.models.planner import Plan
-from vla_ros.models.tokenizers import Tokenizer
+from vla_ros.models.fusion.grounded import GroundedFusion
+from vla_ros.models.heads.auxiliary import Auxiliary, AuxiliaryOutput
+from vla_ros.models.heads.planner import Plan
+from vla_ros.models.language.tokenizers import Tokenizer
+from vla_ros.models.vision.pixels import unit_pixels
 
 
 class VLAOutput(NamedTuple):

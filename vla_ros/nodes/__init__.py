@@ -1,1 +1,1 @@
-"""The only code that imports rclpy: thin lifecycle nodes over core/, safety/ and policies/."""
+"""The six lifecycle nodes: thin ROS around core/, safety/ and policies/."""

@@ -13,11 +13,11 @@ from vla_ros.core.compressed import decode
 from vla_ros.core.encodings import to_rgb8
 from vla_ros.core.images import CameraHealth, check_stamp, resize
 from vla_ros.core.types import to_nanoseconds
-from vla_ros.nodes.base import ManagedNode
-from vla_ros.nodes.convert import image_message, rgb_image, stamp_ns, time_message
-from vla_ros.nodes.options import policy_options
-from vla_ros.nodes.qos import PICTURES, SENSOR
-from vla_ros.nodes.run import run
+from vla_ros.nodes.common.base import ManagedNode
+from vla_ros.nodes.common.convert import image_message, rgb_image, stamp_ns, time_message
+from vla_ros.nodes.common.options import policy_options
+from vla_ros.nodes.common.qos import PICTURES, SENSOR
+from vla_ros.nodes.common.run_node import run
 from vla_ros.policies import policy_spec
 
 

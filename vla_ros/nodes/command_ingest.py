@@ -9,10 +9,10 @@ from std_msgs.msg import String
 
 from vla_ros.core.instructions import Echoes, RateLimit, check_stop_words, clean, is_stop
 from vla_ros.core.types import Command
-from vla_ros.nodes.base import ManagedNode
-from vla_ros.nodes.convert import command_message
-from vla_ros.nodes.qos import LATCHED, WORDS, WORDS_LOOSE
-from vla_ros.nodes.run import run
+from vla_ros.nodes.common.base import ManagedNode
+from vla_ros.nodes.common.convert import command_message
+from vla_ros.nodes.common.qos import LATCHED, WORDS, WORDS_LOOSE
+from vla_ros.nodes.common.run_node import run
 from vla_ros_msgs.msg import Command as CommandMessage
 
 

@@ -17,13 +17,13 @@ from vla_ros.core.blending import Blender
 from vla_ros.core.chunks import check_chunk
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import to_nanoseconds
-from vla_ros.nodes import convert
-from vla_ros.nodes.base import ManagedNode
-from vla_ros.nodes.jetson import board_values
-from vla_ros.nodes.options import policy_options
-from vla_ros.nodes.qos import LATEST, PICTURES
-from vla_ros.nodes.run import run
-from vla_ros.nodes.worker import Worker
+from vla_ros.nodes.common import convert
+from vla_ros.nodes.common.base import ManagedNode
+from vla_ros.nodes.common.jetson import board_values
+from vla_ros.nodes.common.options import policy_options
+from vla_ros.nodes.common.qos import LATEST, PICTURES
+from vla_ros.nodes.common.run_node import run
+from vla_ros.nodes.common.worker import Worker
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import Policy, PolicySpec
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage

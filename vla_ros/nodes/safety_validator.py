@@ -22,12 +22,12 @@ from std_srvs.srv import Trigger
 from vla_ros.core.joint_states import JointTable
 from vla_ros.core.robot import MAX_CHANNELS, Robot, Sensor, load_robot
 from vla_ros.core.types import to_nanoseconds
-from vla_ros.nodes import convert
-from vla_ros.nodes.base import ManagedNode
-from vla_ros.nodes.outputs import Others, Outputs
-from vla_ros.nodes.qos import BUTTON, BUTTON_LOOSE, EVENTS, HALTS, JOINTS, LATCHED, LATEST, PULSE, STATE
-from vla_ros.nodes.reader import Reader
-from vla_ros.nodes.run import run
+from vla_ros.nodes.common import convert
+from vla_ros.nodes.common.base import ManagedNode
+from vla_ros.nodes.common.qos import BUTTON, BUTTON_LOOSE, EVENTS, HALTS, JOINTS, LATCHED, LATEST, PULSE, STATE
+from vla_ros.nodes.common.reader import Reader
+from vla_ros.nodes.common.run_node import run
+from vla_ros.nodes.gate.outputs import Others, Outputs
 from vla_ros.safety.gate import Gate, Inputs, Report, State
 from vla_ros.safety.obstacles import Reading
 from vla_ros.safety.situation import Settings, Verdict

@@ -11,15 +11,15 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from std_msgs.msg import Header
 
+from vla_ros.core import process_identity as process
 from vla_ros.core.faults import STRATEGIES
 from vla_ros.core.node_parameters import NODES
 from vla_ros.core.types import to_nanoseconds
-from vla_ros.nodes import life as process
-from vla_ros.nodes.base import BUILDING, CONFIGURING, ManagedNode
-from vla_ros.nodes.managed import UP, Asked, Managed
-from vla_ros.nodes.qos import PULSE, STATE
-from vla_ros.nodes.recovery import Recovery
-from vla_ros.nodes.run import run
+from vla_ros.nodes.common.base import BUILDING, CONFIGURING, ManagedNode
+from vla_ros.nodes.common.qos import PULSE, STATE
+from vla_ros.nodes.common.run_node import run
+from vla_ros.nodes.supervision.recovery import Recovery
+from vla_ros.nodes.supervision.supervised_node import UP, Asked, Managed
 from vla_ros_msgs.msg import SafetyReport
 
 UNHEARD = 1_000_000_000  # ns; a node still in its old stage so long after a request did not hear it

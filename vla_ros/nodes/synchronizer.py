@@ -13,11 +13,11 @@ from vla_ros.core.joint_states import JointTable
 from vla_ros.core.pairing import NO_STATE, Watch
 from vla_ros.core.pairing import Synchronizer as Pairing
 from vla_ros.core.types import Frame, to_nanoseconds, to_seconds
-from vla_ros.nodes import convert
-from vla_ros.nodes.base import ManagedNode
-from vla_ros.nodes.qos import JOINTS, LATCHED, PICTURES, REPORTS, STATE
-from vla_ros.nodes.reader import Reader
-from vla_ros.nodes.run import run
+from vla_ros.nodes.common import convert
+from vla_ros.nodes.common.base import ManagedNode
+from vla_ros.nodes.common.qos import JOINTS, LATCHED, PICTURES, REPORTS, STATE
+from vla_ros.nodes.common.reader import Reader
+from vla_ros.nodes.common.run_node import run
 from vla_ros_msgs.msg import Command as CommandMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 

@@ -10,8 +10,8 @@ from vla_ros.policies.base import Policy, PolicySpec
 
 POLICIES = {
     "constant": "vla_ros.policies.constant:Constant",
-    "color_servo": "vla_ros.policies.color_servo:ColorServo",
-    "vla": "vla_ros.policies.vla:Vla",
+    "color_servo": "vla_ros.policies.color_servo.policy:ColorServo",
+    "vla": "vla_ros.policies.builtin:Vla",
 }
 LEARNED, PLAIN = "vla", "color_servo"
 

@@ -1,0 +1,1 @@
+"""The simulated robot, its room, and what happens there. Without ROS, but for node.py."""

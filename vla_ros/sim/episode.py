@@ -10,10 +10,11 @@ import numpy as np
 from vla_ros.core.images import resize
 from vla_ros.core.types import ActionChunk, Command, Image, Observation, to_nanoseconds
 from vla_ros.policies.base import Policy, PolicySpec
-from vla_ros.policies.intent import Intent, parse
 from vla_ros.sim.scene import OPENING_MAX
-from vla_ros.sim.tasks import STILL_ANGULAR, STILL_LINEAR, Verdict, judge
-from vla_ros.sim.world import World, WorldState
+from vla_ros.sim.world import World
+from vla_ros.tasks.intent import Intent, parse
+from vla_ros.tasks.success import STILL_ANGULAR, STILL_LINEAR, Verdict, judge
+from vla_ros.tasks.world_state import WorldState
 
 CAMERA = "camera"  # the simulated robot's
 GAVE_UP = "the policy gave up"

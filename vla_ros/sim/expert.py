@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.sim.phrases import AMOUNTS, KINDS
-from vla_ros.sim.view import in_view
+from vla_ros.sim.projection import in_view
+from vla_ros.tasks.phrases import AMOUNTS, KINDS
 
 Array = NDArray[np.float64]
 SPEED, TURN = 0.45, 0.47  # m/s, rad/s

@@ -35,7 +35,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
-from vla_ros.nodes import life
+from vla_ros.core import process_identity
 from vla_ros.sim.scene import COLOURS
 from vla_ros.sim.world import World
 
@@ -291,7 +291,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         node.start()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        while not signals and not node.ended and not life.orphaned():
+        while not signals and not node.ended and not process_identity.orphaned():
             executor.spin_once(timeout_sec=0.1)
     except ExternalShutdownException:
         pass

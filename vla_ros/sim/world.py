@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vla_ros.sim import scene as scenes
 from vla_ros.sim.render import load_mujoco, make_renderer
+from vla_ros.tasks.world_state import ObjectState, WorldState
 
 DRIVER_TIMEOUT = 0.5  # s without a command until the driver stops the wheels
 LINEAR_MAX, ANGULAR_MAX = 1.0, 2.0  # what the motors can do, m/s and rad/s
@@ -23,36 +24,6 @@ LINEAR_RATE, ANGULAR_RATE = 3.0, 6.0  # m/s2, rad/s2
 GRIPPER_RATE = 0.15  # m/s
 RAYS, RANGE_MIN, RANGE_MAX = 180, 0.05, 10.0
 GRIP_FORCE = 0.5  # N on each finger from which an object counts as held
-
-
-@dataclass(frozen=True)
-class ObjectState:
-    """An object of the scene, in metres and radians; `size` is its width, `colour` a word."""
-
-    name: str
-    colour: str
-    shape: str
-    x: float
-    y: float
-    z: float
-    yaw: float
-    size: float
-    height: float
-
-
-@dataclass(frozen=True)
-class WorldState:
-    """The truth about the world now: pose (m, rad), speeds, gripper opening (m), objects."""
-
-    time: float
-    x: float
-    y: float
-    yaw: float
-    linear: float
-    angular: float
-    opening: float
-    objects: tuple[ObjectState, ...]
-    held: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vla_ros.models.lexicon import LENGTH, encode
+from vla_ros.models.language.lexicon import LENGTH, encode
 from vla_ros.policies.progress import MOST, SCALES
 from vla_ros.sim.expert import AMOUNT, CARRY, ID, Situation, at_fingers, decide, finished, rollout
-from vla_ros.sim.phrases import KINDS, OBJECT_KINDS, SLOTS, UNSEEN_PAIRS, intent_of, say
-from vla_ros.sim.view import HALF_WIDTH, in_view, project
-from vla_ros.training.frames import COLOURS, SHAPES, Frames
+from vla_ros.sim.projection import HALF_WIDTH, in_view, project
+from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, UNSEEN_PAIRS, intent_of, say
+from vla_ros.training.image_dataset import COLOURS, SHAPES, Frames
 
 STATE = tuple(SCALES)
 UNCLEAR = len(KINDS)  # the task of words that are no instruction

@@ -114,7 +114,7 @@ class Log:
     def draw(self) -> None:
         """curves.png: the loss and its parts, success, the learning rate over steps."""
         if self.show and len(self.rows) > 1:
-            from vla_ros.training.curves import draw
+            from vla_ros.training.plots import draw
 
             with drawing(self.folder / PICTURE):
                 draw(self.rows, self.folder / PICTURE)

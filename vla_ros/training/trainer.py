@@ -18,10 +18,10 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
-from vla_ros.training import run_state
-from vla_ros.training.averages import Averages
-from vla_ros.training.batches import Source, ahead_of, to_device
+from vla_ros.training import checkpointing
+from vla_ros.training.ema import Averages
 from vla_ros.training.log import Log
+from vla_ros.training.prefetch import Source, ahead_of, to_device
 from vla_ros.training.settings import Settings
 
 Loss = Callable[[Any, Any], Mapping[str, Tensor]]
@@ -55,10 +55,10 @@ class Trainer:
                  weights: Mapping[str, float] | None = None, factors: Mapping[str, float] | None = None,
                  evaluate: Evaluate | None = None, resume: bool = False, cpu: bool = False, log: Log | None = None
                  ) -> None:
-        checkpoint = run_state.newest(folder)
+        checkpoint = checkpointing.newest(folder)
         if checkpoint is not None and not resume:
-            raise ValueError(f"{folder} holds a training at step {run_state.step_of(checkpoint)}; resume it, or give "
-                             "another folder")
+            raise ValueError(f"{folder} holds a training at step {checkpointing.step_of(checkpoint)}; resume it, or "
+                             "give another folder")
         if settings.precision == "fp16" and not torch.cuda.is_available():
             raise ValueError("precision is fp16, which needs a GPU; use bf16 or no on a CPU")
         self.settings, self.folder, self.source = settings, Path(folder), source
@@ -71,7 +71,7 @@ class Trainer:
             raise ValueError("every weight of the model is frozen; nothing can be trained")
         optimizer = torch.optim.AdamW(_groups(trained, factors or {}), lr=settings.learning_rate,
                                       weight_decay=settings.weight_decay)
-        self.model, self.step, self._frozen = model, 0, run_state.fingerprint(model)
+        self.model, self.step, self._frozen = model, 0, checkpointing.fingerprint(model)
         self._step, self._optimizer = self.accelerator.prepare(Step(model, loss), optimizer)
         self.trained = {name: one for name, one in model.named_parameters() if one.requires_grad}  # on their device
         self.average = Averages(model, settings.average) if settings.average else None
@@ -180,8 +180,8 @@ class Trainer:
 
     def export(self, folder: Path) -> None:
         """The averaged model as a checkpoint that a policy runs. Adapters are merged: train no more after that."""
-        from vla_ros.models.adapt import merge_lora
         from vla_ros.models.checkpoint import save_pretrained
+        from vla_ros.models.lora import merge_lora
         from vla_ros.models.vla import VLA
 
         if self.accelerator.is_main_process:
@@ -198,11 +198,11 @@ class Trainer:
         """A checkpoint of this step; the older ones go."""
         if self.accelerator.is_main_process:
             tensors = {f"model.{name}": value for name, value in self._own().items()}
-            tensors |= run_state.optimizer_tensors(self._optimizer, self.trained)
+            tensors |= checkpointing.optimizer_tensors(self._optimizer, self.trained)
             if self.average is not None:
                 tensors |= {f"average.{name}": value for name, value in self.average.values.items()}
             scaler = getattr(self.accelerator, "scaler", None)
-            run_state.save(self.folder, self.step, tensors, {
+            checkpointing.save(self.folder, self.step, tensors, {
                 "settings": self.settings.identity(), "frozen": self._frozen,
                 "seconds": self._log.seconds, "scaler": scaler.state_dict() if scaler is not None else {}})
         self.accelerator.wait_for_everyone()
@@ -212,11 +212,12 @@ class Trainer:
         return {**self.trained, **dict(self.model.named_buffers())}
 
     def _restore(self, folder: Path) -> None:
-        tensors, facts = run_state.load(folder, self.settings.identity(), self._frozen)
-        run_state.fill({f"model.{name}": value for name, value in self._own().items()}, tensors, folder)
-        run_state.restore_optimizer(self._optimizer, self.trained, tensors, folder)
+        tensors, facts = checkpointing.load(folder, self.settings.identity(), self._frozen)
+        checkpointing.fill({f"model.{name}": value for name, value in self._own().items()}, tensors, folder)
+        checkpointing.restore_optimizer(self._optimizer, self.trained, tensors, folder)
         if self.average is not None:
-            run_state.fill({f"average.{name}": value for name, value in self.average.values.items()}, tensors, folder)
+            averages = {f"average.{name}": value for name, value in self.average.values.items()}
+            checkpointing.fill(averages, tensors, folder)
         scaler = getattr(self.accelerator, "scaler", None)
         if scaler is not None and facts["scaler"]:
             scaler.load_state_dict(facts["scaler"])

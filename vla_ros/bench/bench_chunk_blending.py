@@ -1,0 +1,186 @@
+"""`vla bench seams`: how the seam between two chunks is passed (newest, ramp, ensemble), in the simulator without ROS.
+
+The same episodes for each: a policy drives, its chunks go through `core/blending.py` as in the node, and what the
+driver is told every 20 ms is kept; no gate in between. The jerk is the change of acceleration from one command to the
+next, |v[k+1] - 2 v[k] + v[k-1]| / 20 ms, in m/s² (linear.x) and rad/s² (angular.z); where all three commands stand, it
+is left out. It is one of a seam where v[k] or v[k+1] is the first command of a newer chunk; all others are elsewhere,
+within a chunk. The time to done is simulated. The same command gives the same numbers.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.core.blending import SEAMS, Blender
+from vla_ros.core.robot import load_robot
+from vla_ros.core.types import NANOSECONDS, ActionChunk, Observation, to_nanoseconds
+from vla_ros.evaluation.plan import FIRST_SEED, Episode, success
+from vla_ros.evaluation.runner import prelude
+from vla_ros.evaluation.scenarios import PLAIN, SCENARIOS
+from vla_ros.operator.processes import config_folder
+from vla_ros.policies import make_policy, policy_spec
+from vla_ros.policies.base import Policy
+from vla_ros.sim.episode import OBEY_PERIOD, run_episode
+from vla_ros.sim.world import World
+from vla_ros.tasks.phrases import KINDS
+
+POLICIES = ("color_servo", "vla")
+CHANNELS = ("linear.x", "angular.z")
+Numbers = NDArray[np.float64]
+
+
+class Listened(World):
+    """A world that keeps what its driver is told: rows of time (s), m/s, rad/s."""
+
+    told: list[tuple[float, float, float]] | None = None
+
+    def command(self, linear: float, angular: float) -> None:
+        if self.told is not None:
+            self.told.append((float(self.data.time), linear, angular))
+        super().command(linear, angular)
+
+
+class Blended:
+    """A policy whose chunks are blended for the moment of their arrival, `delay` ns after their picture."""
+
+    def __init__(self, policy: Policy, blender: Blender, delay: int) -> None:
+        self._policy, self._blender, self._delay = policy, blender, delay
+        self.name = policy.name
+        self.arrived: list[float] = []  # s
+
+    def predict(self, observation: Observation) -> ActionChunk:
+        chunk, now = self._policy.predict(observation), observation.stamp + self._delay
+        self.arrived.append(now / NANOSECONDS)
+        return self._blender.blend(chunk, now)
+
+
+@dataclass
+class Trial:
+    """One episode. `jerks`: (channel, whether of a seam) -> values."""
+
+    done: bool
+    seconds: float
+    jerks: dict[tuple[str, bool], Numbers] = field(repr=False)
+
+
+def jerks(told: Sequence[tuple[float, float, float]], arrived: Sequence[float]) -> dict[tuple[str, bool], Numbers]:
+    """`told`: rows of time, linear, angular, OBEY_PERIOD apart; `arrived`: when each chunk took over (s)."""
+    rows = np.array(told, np.float64).reshape(-1, 3)
+    chunk = np.searchsorted(np.array(arrived) - 1e-6, rows[:, 0], "right")
+    changes = np.diff(chunk) != 0
+    seam = changes[:-1] | changes[1:]
+    moving = (rows[:, 1:] != 0.0).any(axis=1)
+    moves: NDArray[np.bool_] = np.logical_or.reduce([moving[:-2], moving[1:-1], moving[2:]])
+    values = np.abs(np.diff(rows[:, 1:], n=2, axis=0)) / OBEY_PERIOD
+    return {(name, at): values[moves & (seam == at), column]
+            for column, name in enumerate(CHANNELS) for at in (True, False)}
+
+
+def drive(world: Listened, episode: Episode, policy_name: str, seam: str, options: argparse.Namespace) -> Trial:
+    """From the same start each time; a fresh policy."""
+    world.told, world.data.time = None, 0.0
+    world.reset(episode.seed)
+    SCENARIOS[PLAIN].prepare(world, episode.seed)
+    prelude(world, episode)
+    robot = load_robot(config_folder() / "robots" / "sim.yaml")
+    blender = Blender(seam, to_nanoseconds(options.seam_time), robot.channels)
+    driver = make_policy(policy_name, engine={"engine": "eager"})  # nothing is built, nothing rounded anew
+    policy = Blended(driver, blender, to_nanoseconds(options.delay))
+    world.told = []
+    outcome = run_episode(policy, world, episode.text, episode.seconds, spec=policy_spec(policy_name),  # type: ignore
+                          intent=episode.meant, rate=options.rate, delay=options.delay)
+    return Trial(outcome.done, outcome.seconds, jerks(world.told, policy.arrived))
+
+
+def summary(trials: dict[str, list[Trial]]) -> dict[str, dict[str, Any]]:
+    """Seam -> its figures. Times are the mean over the episodes that were done with every seam."""
+    everywhere = [all(trial.done for trial in row) for row in zip(*trials.values())]
+    out: dict[str, dict[str, Any]] = {}
+    for seam, ones in trials.items():
+        times = [trial.seconds for trial, counts in zip(ones, everywhere) if counts]
+        out[seam] = {"done": sum(trial.done for trial in ones), "episodes": len(ones),
+                     "seconds": round(float(np.mean(times)), 3) if times else None, "timed": len(times)}
+        for channel in CHANNELS:
+            at, elsewhere = (np.concatenate([trial.jerks[channel, where] for trial in ones]) for where in (True, False))
+            out[seam][channel] = {"seam": shares(at), "elsewhere": shares(elsewhere),
+                                  "mean": shares(np.concatenate([at, elsewhere]))["mean"]}
+    return out
+
+
+def shares(values: Numbers) -> dict[str, float | None]:
+    if not len(values):
+        return {"p50": None, "p95": None, "mean": None}
+    return {"p50": round(float(np.percentile(values, 50)), 3), "p95": round(float(np.percentile(values, 95)), 3),
+            "mean": round(float(values.mean()), 3)}
+
+
+def table(report: dict[str, Any]) -> str:
+    """As Markdown."""
+    head = ["policy", "seam", "done", "time to done, s"]
+    for channel, unit in zip(CHANNELS, ("m/s²", "rad/s²")):
+        head += [f"{channel}, {unit}: at seams", "elsewhere", "mean"]
+    lines = [head, ["---"] * len(head)]
+    for policy, seams in report["policies"].items():
+        for seam, one in seams.items():
+            line = [policy, seam, f"{one['done']} of {one['episodes']}", shown(one["seconds"], ".2f")]
+            for channel in CHANNELS:
+                for where in ("seam", "elsewhere"):
+                    line.append(" / ".join(shown(one[channel][where][share], ".2f") for share in ("p50", "p95")))
+                line.append(shown(one[channel]["mean"], ".2f"))
+            lines.append(line)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def shown(value: float | None, how: str) -> str:
+    return "-" if value is None else format(value, how)
+
+
+def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="vla bench seams", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--episodes", type=int, default=24, help="for each seam and policy (default 24)")
+    parser.add_argument("--policies", nargs="+", default=list(POLICIES), metavar="POLICY",
+                        help=f"which (default {' '.join(POLICIES)})")
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND", help="of instruction (default all)")
+    parser.add_argument("--seam-time", type=float, default=0.2, help="s that a ramp takes (default 0.2)")
+    parser.add_argument("--rate", type=float, default=12.5, help="pictures a second (default 12.5)")
+    parser.add_argument("--delay", type=float, default=0.08, help="s from a picture to its chunk (default 0.08)")
+    parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the first scene (default %(default)s)")
+    parser.add_argument("--json", metavar="FILE", help="write the result there too")
+    options = parser.parse_args(list(argv))
+    for name, least, most in (("seam_time", 0.0, 5.0), ("rate", 0.1, 50.0), ("delay", 0.0, 5.0)):
+        if not least <= getattr(options, name) <= most:
+            raise ValueError(f"--{name.replace('_', '-')} is {getattr(options, name):g}; "
+                             f"give a number from {least:g} to {most:g}")
+    for name in options.policies:
+        policy_spec(name)
+    return options
+
+
+def run(argv: Sequence[str]) -> int:
+    """0: the table is printed."""
+    options = arguments_of(argv)
+    plan = success(options.episodes, ("known",), options.kinds, options.seed)  # it is not about words
+    world, policies = Listened(0, 320, 240), {}
+    try:
+        for policy in options.policies:
+            trials: dict[str, list[Trial]] = {seam: [] for seam in SEAMS}
+            for episode in plan:
+                print(f"{policy}: episode {episode.number + 1} of {len(plan)}", flush=True)
+                for seam in SEAMS:
+                    trials[seam].append(drive(world, episode, policy, seam, options))
+            policies[policy] = summary(trials)
+    finally:
+        world.close()
+    report = {"bench": "seams", "policies": policies,
+              **{name: getattr(options, name) for name in ("episodes", "kinds", "seam_time", "rate", "delay", "seed")}}
+    if options.json:  # first: no table is worth the numbers
+        Path(options.json).write_text(json.dumps(report) + "\n", encoding="utf-8")
+    print(table(report))
+    return 0

@@ -1,0 +1,40 @@
+"""What the bench's own processes share."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+
+from vla_ros.core.robot import Robot
+from vla_ros.nodes.common.qos import LATEST
+from vla_ros.nodes.common.reader import Reader
+from vla_ros.nodes.gate.outputs import TYPES
+
+CAMERA, COMMANDS = "/camera/image_raw", "/cmd_vel"
+
+
+def spin(node: Node) -> None:
+    """As a tutorial ends: until SIGINT or SIGTERM."""
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass  # the way out
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def listen(node: Node, robot: Robot) -> list[Reader]:
+    """Takes what the gate sends, as a robot does, without a wake-up for what is not measured."""
+    return [Reader(node, TYPES[output.type], output.topic, LATEST) for output in robot.outputs
+            if output.topic != COMMANDS]
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(data))
+    part.replace(path)

@@ -1,0 +1,286 @@
+"""`vla evaluate --nodes`: episodes through the simulator's process and the six nodes, in real time, the gate armed.
+
+The evaluation is the person here: it arms, speaks and disarms, as an operator would. Judged is the simulator's truth on
+the wire, by the criterion of the bare simulator (sim/episode.py): done, and the policy wants to stand, for a while;
+else the time is over.
+"""
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from vla_ros.core.types import ActionChunk, to_seconds
+from vla_ros.demo.monitor import LOOSE, Watch
+from vla_ros.demo.plots import Track
+from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, SIMULATOR, Failed, Suite
+from vla_ros.demo.view import PlainView, Status
+from vla_ros.evaluation.plan import Episode
+from vla_ros.evaluation.runner import BOUNDS, LIMITS, Player, reached, within
+from vla_ros.evaluation.through_nodes import Driven
+from vla_ros.nodes.common import convert
+from vla_ros.operator import session
+from vla_ros.operator.client import VERDICTS, spinning
+from vla_ros.operator.processes import ProcessGroup, node_command, suite_environment, suite_nodes
+from vla_ros.sim.episode import GAVE_UP, SETTLE, stands
+from vla_ros.sim.scene import OPENING_MAX, sample_scene
+from vla_ros.tasks.success import CLOSED_MOST, Verdict, judge
+from vla_ros.tasks.world_state import WorldState
+from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
+from vla_ros_msgs.msg import SafetyReport
+
+SCENE_SECONDS = 10.0  # until the simulator shows the scene that was asked for
+BEFORE_SECONDS = 4.0  # for what comes before the words
+PAUSE, ATTEMPTS = 0.25, 3  # s between two looks 0.05 s apart: by then a heartbeat is old and the gate holds
+STARTS_AGAIN = 3  # of the suite, where it cannot go on
+FLUSH = 0.2  # s: what was on its way to the robot has arrived, and pictures of the scene before are gone
+# What comes before the words (episodes.prelude), said instead of done: nobody but the gate may speak to the robot.
+BEFORE = {"stop": ("move forward", "turn left"), "open": ("close the gripper",)}
+REFUSED = "not understood: "  # what inference says where the policy does not act on the words
+MOVES = 0.15, 0.2  # m/s, rad/s: from either on, the robot is on the move
+
+
+class Witness(Watch):
+    """A watch that also counts what the gate answers, and keeps what the policy wants."""
+
+    def __init__(self, node: Node, track: Track) -> None:
+        super().__init__(node, track, CAMERA_TOPIC, NAMESPACE)
+        self.answers: Counter[str] = Counter()
+        self.chunk: ActionChunk | None = None
+        self.chunks = [0, 0, 0]  # all, within bounds, within limits
+        self.predict: list[float] = []  # s
+        node.create_subscription(ActionChunkMessage, f"{NAMESPACE}/action_chunk", self._on_chunk, LOOSE)
+
+    def begin(self) -> None:
+        """Counts from now."""
+        self.answers, self.chunks, self.predict = Counter(), [0, 0, 0], []
+        self.track.latencies.clear()
+
+    def idle(self) -> bool:
+        """Does nothing want the robot to move: no instruction, or an action for it that stands?"""
+        command, chunk = self.command, self.chunk
+        if command is None or not command.text:
+            return True
+        return chunk is not None and chunk.generation == command.generation and stands(chunk)
+
+    def _on_chunk(self, message: ActionChunkMessage) -> None:
+        chunk = convert.chunk(message)
+        if self.command is not None and chunk.generation == self.command.generation:
+            self.chunk = chunk
+            for index, good in enumerate((True, within(chunk, BOUNDS), within(chunk, LIMITS))):
+                self.chunks[index] += good
+            self.predict.append(to_seconds(chunk.latency))
+
+    def _on_report(self, report: SafetyReport) -> None:
+        super()._on_report(report)
+        self.answers[f"{VERDICTS[report.verdict]} {report.rule}".strip()] += 1
+
+
+class Quiet(PlainView):
+    """Says what is wrong, and nothing else; and notices where the machine gave this process no time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paused = 0.0  # s, the longest time between two looks at how it goes
+        self._looked = time.monotonic()
+
+    def say(self, line: str, style: str = "") -> None:
+        if style in ("yellow", "red"):
+            print(line, file=sys.stderr, flush=True)
+
+    def show(self, status: Callable[[], Status]) -> None:
+        self.look()
+
+    def look(self) -> None:
+        now = time.monotonic()
+        self.paused, self._looked = max(self.paused, now - self._looked), now
+
+    def count_from_now(self) -> None:
+        self.paused, self._looked = 0.0, time.monotonic()
+
+
+class Trials(Suite):
+    """Episodes, one after another, in a suite that goes on running."""
+
+    watch: Witness
+
+    def __init__(self, group: ProcessGroup, node: Node, interrupt: session.Interrupt) -> None:
+        self.quiet = Quiet()
+        super().__init__(group, node, Witness(node, Track()), self.quiet, interrupt)
+        self._reset = node.create_client(Trigger, f"/{SIMULATOR}/reset")
+        self._set = node.create_client(SetParameters, f"/{SIMULATOR}/set_parameters")
+
+    def undisturbed(self, episode: Episode) -> Driven:
+        """An episode in which the machine stood still is run again, whatever came of it, a few times."""
+        for attempt in range(ATTEMPTS):
+            found = self.run(episode)
+            found.attempts = attempt + 1
+            if found.paused < PAUSE:
+                break
+        return found
+
+    def run(self, episode: Episode) -> Driven:
+        """Raises Failed where the suite cannot go on."""
+        self.disarm()
+        self.scene(episode.seed)
+        self.arm()
+        why = self.before(episode.meant.kind)
+        self.watch.begin()
+        self.quiet.count_from_now()
+        start = self.truth()
+        why = why or self.give(episode.text)
+        began = time.monotonic()
+        path = [start]
+        found = Verdict(False, math.inf, why) if why else self.follow(episode, start, path)
+        self.quiet.look()
+        seconds, end, watch = time.monotonic() - began, self.truth(), self.watch
+        moment = watch.moment()
+        stopped = moment.reason if moment.state == "STOPPED" else ""
+        gave_up = found.sentence.startswith(GAVE_UP)
+        if not found.done and moment.reason:
+            found = replace(found, sentence=f"{found.sentence}; the gate is {moment.state} ({moment.reason})")
+        return Driven(
+            episode, found.done, found.distance, seconds, found.sentence, reached(episode.meant, start, end),
+            gave_up and not watch.chunks[0], gave_up and watch.chunks[0] > 0, tuple(watch.chunks), list(watch.predict),
+            [(one.x, one.y, one.yaw) for one in path], start, end, policy=watch.chunk.policy if watch.chunk else "",
+            answers=Counter(watch.answers), latency=[value / 1e3 for value in watch.track.latencies], stopped=stopped,
+            paused=self.quiet.paused)
+
+    # The parts of an episode
+
+    def disarm(self) -> None:
+        """Whatever holds is cancelled, and nothing commands the robot any more."""
+        self.operator.say("stop")
+        stopped = self.watch.moment().state == "STOPPED"
+        self._ask("reset" if stopped else "disarm", 10.0, ("DISARMED",))
+        if not self.wait(lambda: self.watch.moment().state == "DISARMED" and self._cancelled(), 5.0):
+            raise Failed(f"the gate is {self.watch.moment().state}, and was to be disarmed")
+        self.wait(lambda: False, FLUSH)
+
+    def _cancelled(self) -> bool:
+        return self.watch.command is not None and not self.watch.command.text
+
+    def scene(self, seed: int) -> None:
+        """The simulator's scene of `seed`, as it was when the episode was planned."""
+        wanted = sample_scene(seed)
+        names = {placed.name for placed in wanted.objects}
+
+        def shown() -> bool:
+            now = self.watch.world()
+            return (now is not None and {thing.name for thing in now.objects} == names
+                    and self.watch.opening > 0.9 * OPENING_MAX and math.dist((now.x, now.y), wanted.robot[:2]) < 0.01)
+
+        def asked() -> bool:
+            value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=seed)
+            request = SetParameters.Request(parameters=[ParameterMessage(name="seed", value=value)])
+            answer = self._call(self._set, request)
+            if answer is not None and not answer.results[0].successful:
+                raise Failed(f"the simulator refuses seed {seed}: {answer.results[0].reason}")
+            return bool(answer and self._call(self._reset, Trigger.Request())) and self.wait(shown, 2.0)
+
+        if not self.wait(asked, SCENE_SECONDS):
+            raise Failed(f"the simulator did not show the scene of seed {seed} within {SCENE_SECONDS:g} s")
+        self.wait(lambda: False, FLUSH)
+
+    def _call(self, client: Any, request: Any) -> Any:
+        """The answer; None where there is none for 2 s."""
+        if not self.wait(client.service_is_ready, 2.0):
+            return None
+        future = client.call_async(request)
+        if not self.wait(future.done, 2.0):
+            client.remove_pending_request(future)
+            return None
+        return future.result()
+
+    def before(self, kind: str) -> str:
+        """ "stop" is said to a robot that drives, "open" to one whose gripper is closed; else why not."""
+        if kind not in BEFORE:
+            return ""
+        for words in BEFORE[kind]:
+            if not self.give(words) and self.wait(self.moves if kind == "stop" else self.closed, BEFORE_SECONDS):
+                return ""
+        return f"what comes before '{kind}' was not done ({', '.join(BEFORE[kind])})"
+
+    def moves(self) -> bool:
+        speeds = self.watch.speeds()
+        return bool(speeds) and (abs(speeds[-1][1]) > MOVES[0] or abs(speeds[-1][2]) > MOVES[1])
+
+    def closed(self) -> bool:
+        return self.watch.opening < CLOSED_MOST
+
+    def truth(self) -> WorldState:
+        now = self.watch.world()
+        if now is None:
+            raise Failed("the simulator publishes nothing on /sim/objects")
+        return now
+
+    def follow(self, episode: Episode, start: WorldState, path: list[WorldState]) -> Verdict:
+        """Until it is done and stays done, nothing can follow any more, or the time is over."""
+        found, settled_since = judge(episode.meant, start, start), math.inf
+
+        def over() -> bool:
+            nonlocal found, settled_since
+            refused = [said for said in list(self.watch.feedback) if said.startswith(REFUSED)]
+            if refused:
+                found = Verdict(False, found.distance, f"{GAVE_UP}: {refused[0].removeprefix(REFUSED)}")
+                return True
+            now = self.truth()
+            if (now.x, now.y, now.yaw) != (path[-1].x, path[-1].y, path[-1].yaw):
+                path.append(now)
+            found = judge(episode.meant, start, now)
+            settled = self.watch.moment().state == "STOPPED" or (found.done and self.watch.idle())
+            settled_since = min(settled_since, time.monotonic()) if settled else math.inf
+            return time.monotonic() - settled_since >= SETTLE
+
+        self.wait(over, episode.seconds)
+        return found
+
+
+def run(plan: Sequence[Episode], player: Player, logs: Path,
+        told: Callable[[Driven], None]) -> tuple[list[Driven], dict[str, Any]]:
+    """The records; and the `problem` that ended it early, if there was one, what made the suite start again, and the
+    rates that the machine reached.
+
+    Ctrl-C raises KeyboardInterrupt, with every process ended.
+    """
+    print(session.own_domain(os.environ), file=sys.stderr, flush=True)
+    environment = suite_environment()
+    os.environ.update(environment)  # this process needs the transport's settings as much as the nodes do
+    options = {"policy_options": json.dumps(dict(player.options))}
+    width, height = player.camera
+    simulator = {"seed": plan[0].seed, "width": width, "height": height}
+    commands = {SIMULATOR: node_command("simulator", parameters=simulator),
+                **suite_nodes(player.policy, camera_topic=CAMERA_TOPIC, namespace=NAMESPACE,
+                              overrides={"camera_ingest": options, "inference": options})}
+    records: list[Driven] = []
+    ended: list[str] = []
+    rates: dict[str, float] = {}
+    with session.Interrupt() as interrupt:
+        while len(records) < len(plan) and len(ended) <= STARTS_AGAIN:
+            with spinning("vla_evaluate") as node, ProcessGroup() as group:
+                trials = Trials(group, node, interrupt)
+                try:
+                    trials.start(commands, environment, logs / str(len(ended)))
+                    trials.watch.count_from_now()
+                    for episode in plan[len(records):]:
+                        records.append(trials.undisturbed(episode))
+                        told(records[-1])
+                except Failed as failed:
+                    ended.append(f"{failed}{''.join(f'; {death}' for death in trials.deaths)}")
+                    print(ended[-1], file=sys.stderr, flush=True)
+                rates = {name: round(rate, 2) for name, rate in trials.watch.average_rates().items()}
+    problem = ended[-1] if len(records) < len(plan) else ""
+    return records, {"problem": problem, "started_again": ended, "rates_hz": rates}

@@ -1,0 +1,156 @@
+"""Policies that move the robot well until they are told to break, and the inference node that runs them.
+
+Run as a module in place of vla_ros.nodes.inference; the runtime's own registry does not know them. "spin" is good work:
+`broken` turns a base on the spot, `broken_arm` takes an arm's joints back and forth. "break KIND after S" is S seconds
+of good work, then the fault; KIND is a line in BREAKS.
+"""
+from __future__ import annotations
+
+import math
+import re
+import resource
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_ros.bench.faults.faulty_joints import back_and_forth
+from vla_ros.bench.faults.valve import note
+from vla_ros.core.types import ActionChunk, Observation, to_nanoseconds
+from vla_ros.nodes import inference
+from vla_ros.policies import POLICIES
+from vla_ros.policies.base import PolicySpec
+
+CHANNELS = ("linear.x", "angular.z")
+# rad: where each joint turns round. No two do so at once for long: one of them always moves at full speed.
+REACH = {"joint_1": 1.5, "joint_2": 1.4, "joint_3": 1.3, "joint_4": 1.2, "joint_5": 1.1, "joint_6": 1.0}
+SPEED = 0.55  # rad/s, a little more than the robot file allows
+ROOM = 256 << 20  # bytes that the process may still take when its memory "is full"
+
+
+def hang(good: ActionChunk) -> ActionChunk:
+    while True:
+        time.sleep(3600.0)
+
+
+def error(good: ActionChunk) -> ActionChunk:
+    raise RuntimeError("the policy broke on purpose")
+
+
+def memory(good: ActionChunk) -> ActionChunk:
+    """As a model does that leaks: takes all there is. The limit protects the machine, not the process."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    limit = pages * resource.getpagesize() + ROOM
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    hoard = []
+    while True:
+        hoard.append(np.ones(1 << 20, np.uint8))
+
+
+def values(row: Any, channels: tuple[str, ...] = CHANNELS) -> Callable[[ActionChunk], ActionChunk]:
+    return lambda good: replace(good, values=np.array(row, np.float32), channels=channels)
+
+
+def last_column(value: float) -> Callable[[ActionChunk], ActionChunk]:
+    def spoil(good: ActionChunk) -> ActionChunk:
+        spoilt = good.values.copy()
+        spoilt[:, -1] = value
+        return replace(good, values=spoilt)
+    return spoil
+
+
+BREAKS: dict[str, Callable[[ActionChunk], Any]] = {
+    "hang": hang,
+    "error": error,
+    "memory": memory,
+    "nothing": lambda good: None,
+    "flat": values([0.0, 0.5]),
+    "columns": values([[0.0, 0.5, 0.5]]),
+    "rows": values(np.zeros((0, 2))),
+    "channels": values([[0.0, 0.5]], ("linear.x", "wings")),
+    "twice": values([[0.0, 0.5]], ("angular.z", "angular.z")),
+    "nan": last_column(math.nan),
+    "infinity": last_column(math.inf),
+    "huge": last_column(1e30),
+}
+
+
+class Broken:
+    name = "broken"
+
+    @classmethod
+    def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
+        return PolicySpec(CHANNELS, 1, to_nanoseconds(0.1), (224, 224))
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._generation = -1
+        self._since = 0.0
+        self._noted = False
+
+    def reset(self) -> None:
+        """Helps nothing: what is broken stays broken until the next instruction."""
+
+    def predict(self, observation: Observation) -> Any:
+        if observation.command.generation != self._generation:
+            self._begin(observation)
+            self._generation, self._since, self._noted = observation.command.generation, time.monotonic(), False
+        spec = self.spec({})
+        good = ActionChunk(observation.stamp, observation.command.generation, spec.channels,
+                           np.array(self._rows(observation.stamp), np.float32), spec.step)
+        found = re.fullmatch(r"break (\w+) after ([\d.]+)", observation.command.text)
+        if found is None or time.monotonic() - self._since < float(found[2]):
+            if found is None and observation.command.text != "spin":
+                raise ValueError(f"'{observation.command.text}' is not known; say 'spin'")
+            return good
+        if not self._noted:
+            self._noted = True
+            note("policy")
+        return BREAKS[found[1]](good)
+
+    def _begin(self, observation: Observation) -> None:
+        """A new instruction. ValueError where the robot's state says too little to begin."""
+
+    def _rows(self, stamp: int) -> list[list[float]]:
+        # Just under the operating limit of 0.5 rad/s, and never the same twice
+        return [[0.0, 0.48 + 0.015 * math.sin(stamp / 1e9)]]
+
+
+class BrokenArm(Broken):
+    """Each joint goes from where it stands the longer way first, and on and on, whatever is measured meanwhile."""
+
+    name = "broken_arm"
+
+    @classmethod
+    def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
+        return PolicySpec(("gripper", *REACH), 16, to_nanoseconds(0.1), (224, 224))
+
+    def _begin(self, observation: Observation) -> None:
+        lacking = [name for name in REACH if name not in observation.state]
+        if lacking:
+            raise ValueError(f"where {lacking[0]} stands is unknown")
+        self._began = observation.stamp
+        self._ways = {name: min(max(observation.state[name], -reach), reach) for name, reach in REACH.items()}
+        for name, stands in self._ways.items():
+            if stands > 0.0:  # down first
+                self._ways[name] = 2.0 * REACH[name] - stands
+
+    def _rows(self, stamp: int) -> list[list[float]]:
+        spec, out = self.spec({}), []
+        for row in range(spec.steps):
+            gone = (stamp - self._began + row * spec.step) / 1e9
+            joints = [back_and_forth(self._ways[name] + SPEED * gone, reach) for name, reach in REACH.items()]
+            out.append([0.5 + back_and_forth(0.2 * gone, 0.4), *joints])
+        return out
+
+
+def main() -> None:
+    POLICIES["broken"] = "vla_ros.bench.faults.faulty_policies:Broken"
+    POLICIES["broken_arm"] = "vla_ros.bench.faults.faulty_policies:BrokenArm"
+    inference.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""A cable between two network namespaces that can be pulled, and that delays and loses packets when told to.
+
+Linux' own netem is not in every kernel; this relay of Ethernet frames between two TAP devices is in Python, and needs
+only /dev/net/tun and the right to make namespaces. Run as a module in the operator's namespace, it makes the robot's.
+"""
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import heapq
+import os
+import random
+import select
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from vla_ros.operator.processes import ProcessGroup
+
+NEW_NETWORK = 0x40000000  # CLONE_NEWNET
+TUNSETIFF, TAP, NO_INFORMATION = 0x400454CA, 0x0002, 0x1000
+OPERATOR, ROBOT = "10.77.0.1/24", "10.77.0.2/24"
+# /dev/shm belongs to the machine and not to the namespace: without this the two would talk through it.
+PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
+<dds xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles"><profiles>
+  <transport_descriptors><transport_descriptor><transport_id>udp</transport_id><type>UDPv4</type>
+  </transport_descriptor></transport_descriptors>
+  <participant profile_name="vla_ros_udp" is_default_profile="true"><rtps>
+    <userTransports><transport_id>udp</transport_id></userTransports>
+    <useBuiltinTransports>false</useBuiltinTransports></rtps></participant>
+</profiles></dds>
+"""
+
+
+def why_not() -> str:
+    """Why there can be no cable here; empty where there can."""
+    for tool in ("unshare", "nsenter", "ip"):
+        if shutil.which(tool) is None:
+            return f"the program {tool} is not here"
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return "/dev/net/tun cannot be opened; TAP devices need it"
+    done = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True)
+    return f"no network namespace can be made here: {done.stderr.strip()}" if done.returncode else ""
+
+
+def run(*words: str) -> None:
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"'{' '.join(words)}' failed: {done.stderr.strip()}")
+
+
+@dataclass
+class Cable:
+    """The operator's end, in a process that is in a namespace of its own already (`unshare --net`)."""
+
+    far_side: list[str]  # put before a command line that is to run on the robot's machine
+    _control: Path
+
+    @staticmethod
+    def plugged_in(stack: ExitStack, folder: Path) -> Cable:
+        control = folder / "cable"
+        os.mkfifo(control)
+        group = stack.enter_context(ProcessGroup())
+        pid = group.start("cable", [sys.executable, "-m", "vla_ros.bench.faults.network", str(control)],
+                          respawn=False, log_path=folder / "cable.log")
+        end = time.monotonic() + 10.0
+        while not (folder / "cable.ready").exists():
+            if time.monotonic() > end or group.returncode("cable") is not None:
+                raise RuntimeError(f"no cable: {(folder / 'cable.log').read_text(encoding='utf-8')}")
+            time.sleep(0.02)
+        return Cable(["nsenter", f"--net=/proc/{pid}/ns/net", "--"], control)
+
+    def pull(self) -> None:
+        run("ip", "link", "set", "robot0", "down")
+
+    def plug(self) -> None:
+        run("ip", "link", "set", "robot0", "up")
+
+    def behave(self, delay: float = 0.0, loss: float = 0.0) -> None:
+        """Seconds each way; the share of frames lost."""
+        with open(self._control, "w", encoding="ascii") as control:
+            control.write(f"{delay} {loss}\n")
+
+
+def _tap(name: str, address: str) -> int:
+    """A TAP device in this thread's namespace."""
+    device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH", name.encode(), TAP | NO_INFORMATION))
+    run("ip", "link", "set", "lo", "up")
+    run("ip", "address", "add", address, "dev", name)
+    run("ip", "link", "set", name, "mtu", "9000", "up")
+    run("ip", "route", "add", "224.0.0.0/4", "dev", name)  # DDS' discovery is multicast
+    return device
+
+
+def relay(control: int, ends: tuple[int, int]) -> None:
+    delay, loss, number = 0.0, 0.0, 0
+    waiting: list[tuple[float, int, int, bytes]] = []  # when, order, to which end, the frame
+    dice = random.Random(1)
+    while True:
+        pause = max(0.0, waiting[0][0] - time.monotonic()) if waiting else 1.0
+        ready, _, _ = select.select((control, *ends), (), (), pause)
+        now = time.monotonic()
+        if control in ready:
+            delay, loss = (float(word) for word in os.read(control, 200).decode().splitlines()[-1].split())
+        for end in set(ready) - {control}:
+            frame = _try(os.read, end, 20_000)
+            if frame and dice.random() >= loss:
+                number += 1
+                heapq.heappush(waiting, (now + delay, number, ends[1 - ends.index(end)], frame))
+        while waiting and waiting[0][0] <= now:
+            _, _, to, frame = heapq.heappop(waiting)
+            _try(os.write, to, frame)
+
+
+def _try(call, *arguments):  # type: ignore[no-untyped-def]
+    try:
+        return call(*arguments)
+    except OSError:
+        return None  # that end is down: what went there is lost
+
+
+def main() -> None:
+    control = Path(sys.argv[1])
+    near = _tap("robot0", OPERATOR)
+    if ctypes.CDLL(None, use_errno=True).unshare(NEW_NETWORK):
+        raise OSError(ctypes.get_errno(), "unshare")
+    far = _tap("operator0", ROBOT)
+    fifo = os.open(control, os.O_RDWR | os.O_NONBLOCK)
+    control.with_suffix(".ready").touch()
+    relay(fifo, (near, far))
+
+
+if __name__ == "__main__":
+    main()

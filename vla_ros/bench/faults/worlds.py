@@ -1,0 +1,119 @@
+"""The places that faults happen in: which processes, with which stand-ins, on which clock and network.
+
+`robot`: the real nodes; only the drivers (robot.py) and the policy (policy.py) can be told to fail. Logs lie on a small
+disk of their own where the kernel lets us mount one. `clock`: the nodes run on a /clock that can fail, with a gate
+that can be broken from inside. `network`: the robot is a machine of its own, behind a cable that can be pulled. `arm`:
+the robot is an arm, without physics (arm.py).
+"""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from vla_ros.bench.faults.fault_table import FROZEN
+from vla_ros.bench.faults.network import PROFILE, Cable
+from vla_ros.bench.faults.stack import Suite
+from vla_ros.core.fastdds import profile_variables
+from vla_ros.core.node_parameters import NODE_PARAMETERS
+from vla_ros.operator.processes import (
+    MODULES,
+    NODES,
+    config_folder,
+    node_command,
+    suite_environment,
+    suite_nodes,
+)
+
+HERE = "vla_ros.bench.faults"
+WORLDS = ("robot", "clock", "network", "arm")
+DISK = 16  # MB
+# Here a fault comes every few seconds: what the supervisor would count as one that comes again and again is a new one.
+OFTEN = {"respawns_a_minute": 1000, "vision_recovery": 0.5, "language_recovery": 0.5, "action_recovery": 0.5,
+         "communication_recovery": 0.5}
+SEED = 3  # a room in which the robot can turn on the spot
+
+
+def stand_in(command: list[str], module: str) -> list[str]:
+    """The same command line for another module. One of our nodes says its name there: by that, and the module, the
+    supervisor knows the process that it may end."""
+    name = next(name for name, one in MODULES.items() if one in command)
+    remap = ["-r", f"__node:={name}"] if name in NODES else []
+    words = [module if word in MODULES.values() else word for word in command]
+    return [part for word in words for part in ([word, *remap] if word == "--ros-args" else [word])]
+
+
+def commands(world: str) -> dict[str, list[str]]:
+    known = {parameter.name for parameter in NODE_PARAMETERS["supervisor"]}
+    both = {"use_sim_time": True} if world == "clock" else {}
+    overrides: dict[str, dict[str, object]] = {name: dict(both) for name in MODULES if name != "simulator"}
+    overrides["inference"]["policy"] = "broken"
+    overrides["supervisor"]["diagnostics_period"] = 0.1  # the operator looks at its report to see who is back
+    overrides["supervisor"] |= {name: value for name, value in OFTEN.items() if name in known}
+    overrides["camera_ingest"]["frozen_after"] = FROZEN
+    robot = None
+    if world == "arm":
+        robot = config_folder() / "robots" / "arm.yaml"
+        overrides["inference"]["policy"] = "broken_arm"
+        overrides["safety_validator"]["required_topics"] = ["joint_states"]
+        overrides["synchronizer"]["use_odometry"] = False
+    nodes = suite_nodes("constant", robot, overrides=overrides)
+    nodes["inference"] = stand_in(nodes["inference"], f"{HERE}.policy")
+    if world == "clock":
+        nodes["safety_validator"] = stand_in(nodes["safety_validator"], f"{HERE}.gate")
+        nodes["clock"] = [sys.executable, "-m", f"{HERE}.clock"]
+    if world == "arm":
+        return {**nodes, "arm": [sys.executable, "-m", f"{HERE}.arm"]}
+    small = {"width": 160, "height": 120} if world == "network" else {}  # a picture in one datagram
+    simulator = node_command("simulator", parameters={"seed": SEED, **small, **both})
+    nodes["simulator"] = stand_in(simulator, f"{HERE}.robot")
+    return nodes
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[str]:
+    """A tmpfs in `folder`; gives why not, where it cannot be."""
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "vla_faults", str(folder)],
+                          capture_output=True, text=True)
+    if done.returncode:
+        yield f"no disk of its own can be mounted here: {done.stderr.strip()}"
+        return
+    try:
+        yield ""
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], capture_output=True)
+
+
+@contextmanager
+def suite_in(world: str) -> Iterator[Suite]:
+    """Up and running, at rest. `suite.cannot` holds what cannot be had here: name -> why."""
+    if world not in WORLDS:
+        raise ValueError(f"unknown world '{world}'; known are: {', '.join(WORLDS)}")
+    with ExitStack() as stack:
+        temporary = tempfile.TemporaryDirectory(prefix="vla_faults_", ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(temporary))
+        logs = folder / "logs"
+        logs.mkdir()
+        environment: Mapping[str, str] = {**suite_environment(), "ROS_LOG_DIR": str(logs / "ros")}
+        started = commands(world)
+        cannot: dict[str, str] = {}
+        cable = None
+        if world == "robot":
+            cannot["disk"] = stack.enter_context(small_disk(logs))
+        if world == "network":
+            cable = Cable.plugged_in(stack, folder)
+            (folder / "udp.xml").write_text(PROFILE, encoding="utf-8")
+            environment = {**environment, "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
+                           **dict.fromkeys(profile_variables(), str(folder / "udp.xml"))}
+            started["simulator"] = [*cable.far_side, *started["simulator"]]
+            os.environ.update(environment)  # the operator's own node, in this very process
+        suite = Suite(folder, started, environment, logs)
+        suite.cannot, suite.cable = cannot, cable
+        if world == "arm":
+            suite.alone = "the controller, which holds its last position"
+        stack.callback(suite.close)
+        yield suite

@@ -1,0 +1,215 @@
+"""Everything around the gate under test: the robot, the policy, the operator, and the stop-watch.
+
+`python -m vla_ros.bench.gate_player --namespace /vla --seconds 20 --stops 100 --out FILE [--suite]` gets the
+gate to move the robot, watches for `seconds`, presses the stop `stops` times, and writes what it saw. Times of
+commands are DDS' own (written by the gate, received by this process), so this process may be late to look.
+"""
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from geometry_msgs.msg import Twist
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from nav_msgs.msg import Odometry
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from sensor_msgs.msg import JointState, LaserScan
+from std_msgs.msg import Bool, Header
+from std_srvs.srv import Trigger
+
+from vla_ros.bench.common import COMMANDS, listen, write_json
+from vla_ros.bench.gate_measure import Sent
+from vla_ros.bench.gate_robot import FULL, JOINTS, ROBOT, SCAN, WIDE, chunk, room
+from vla_ros.bench.sink import DEEP, with_times
+from vla_ros.core.types import Command
+from vla_ros.nodes.common.convert import chunk_message, command_message, float_array
+from vla_ros.nodes.common.qos import EVENTS, LATCHED, LATEST, PULSE
+from vla_ros.operator.processes import BESIDE_GATE
+from vla_ros_msgs.msg import ActionChunk
+from vla_ros_msgs.msg import Command as CommandMessage
+
+CHUNK, STATE, BEAT = 1 / 30, 0.02, 0.1  # s between actions, between states of the robot, between heartbeats and scans
+PERIOD = 0.02  # s; of both gates
+SETTLE = 2.0  # s of motion that no figure contains
+
+
+class Player(Node):
+    def __init__(self, suite: bool, namespace: str) -> None:
+        super().__init__("bench_player", namespace=namespace)
+        self.suite, self.commands, self.presses = suite, list[Sent](), list[int]()
+        self._offset, self._generation, self._sequence = time.time_ns() - time.monotonic_ns(), 1, 0
+        self._chunks = self.create_publisher(ActionChunk, "action_chunk", LATEST)
+        self._stop = self.create_publisher(Bool, "stop", EVENTS)
+        self._words = self.create_publisher(CommandMessage, "command", LATCHED)
+        self._heartbeat = self.create_publisher(Header, "heartbeat", PULSE)
+        self._joints = self.create_publisher(JointState, "/joint_states", 10)
+        self._odometry = self.create_publisher(Odometry, "/odom", 10)
+        self._scans = self.create_publisher(LaserScan, SCAN, 10)
+        self._scan = self._seen()
+        self.create_subscription(Twist, COMMANDS, with_times(self._on_command), DEEP)
+        self._others = listen(self, ROBOT)
+
+    # -- streams, in a thread of their own -------------------------------------------------------------
+    def stream(self) -> None:
+        now = time.monotonic()
+        periods = {self._act: CHUNK, self._state: STATE, self._beat: BEAT, self._look: BEAT}
+        due = dict.fromkeys(periods, now)
+        while rclpy.ok():
+            job = min(due, key=due.__getitem__)
+            time.sleep(max(0.0, due[job] - time.monotonic()))
+            try:
+                job()
+            except Exception:
+                if rclpy.ok():  # else the shutdown overtook it
+                    raise
+            due[job] = max(due[job] + periods[job], time.monotonic() - periods[job])  # at most one is made up for
+
+    def _act(self) -> None:
+        self._sequence += 1
+        stamp = time.time_ns() - 30_000_000  # a policy takes its time
+        self._chunks.publish(chunk_message(chunk(self._sequence, stamp, self._generation, CHUNK)))
+
+    def _state(self) -> None:
+        now = self.get_clock().now().to_msg()
+        joints = JointState(name=["finger_joint", *JOINTS], position=[0.5] * (1 + len(JOINTS)))
+        odometry = Odometry(child_frame_id="base_link")
+        odometry.pose.pose.orientation.w = 1.0
+        joints.header.stamp = odometry.header.stamp = now
+        self._joints.publish(joints)
+        self._odometry.publish(odometry)
+
+    def _beat(self) -> None:
+        for name in BESIDE_GATE:
+            header = Header(frame_id=f"{name}/active/bench")
+            header.stamp = self.get_clock().now().to_msg()
+            self._heartbeat.publish(header)
+
+    @staticmethod
+    def _seen() -> LaserScan:
+        ranges, angles = room(WIDE)
+        scan = LaserScan(angle_min=angles[0], angle_max=angles[-1], angle_increment=angles[1] - angles[0],
+                         range_min=0.05, range_max=10.0)
+        scan.header.frame_id, scan.ranges = "laser", float_array(ranges)
+        return scan
+
+    def _look(self) -> None:
+        self._scan.header.stamp = self.get_clock().now().to_msg()
+        self._scans.publish(self._scan)
+
+    def _on_command(self, message: Twist, written: int, received: int) -> None:
+        begin, wall, end = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        if end - begin < 20_000:  # else this thread was interrupted in between
+            self._offset = wall - (begin + end) // 2
+        speed, turn = message.linear.x, message.angular.z
+        self.commands.append(Sent(written - self._offset, received - self._offset, speed, speed == turn == 0.0))
+
+    # -- the operator ----------------------------------------------------------------------------------
+    def ask(self, kind: type, service: str, request: Any) -> Any:
+        client = self.create_client(kind, service)
+        wait(f"the service {service}", client.service_is_ready, 20.0)
+        future = client.call_async(request)
+        wait(f"an answer of {service}", future.done, 10.0)
+        self.destroy_client(client)
+        return future.result()
+
+    def bring_up(self) -> None:
+        if self.suite:
+            for number in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+                request = ChangeState.Request(transition=Transition(id=number))
+                if not self.ask(ChangeState, "safety_validator/change_state", request).success:
+                    raise TimeoutError(f"the gate refused transition {number}; its log says why")
+        wait("the gate's first command", lambda: self.commands, 20.0)
+        wait("the gate to listen", self._stop.get_subscription_count, 10.0)
+        self._instruct("")
+
+    def _instruct(self, text: str) -> None:
+        self._generation += 1
+        self._words.publish(command_message(Command(time.time_ns(), self._generation, text)))
+
+    def go(self) -> None:
+        """Armed, told to go, at full speed."""
+        if self.suite:
+            wait("the arming", lambda: self._asked("arm"), 20.0)
+            self._instruct("go")
+        wait("full speed", lambda: self.commands[-1].speed >= FULL, 10.0)
+
+    def _asked(self, verb: str) -> bool:
+        return bool(self.ask(Trigger, f"safety_validator/{verb}", Trigger.Request()).success)
+
+    def stop(self) -> None:
+        """Pressed at a random phase of the period, watched, let go, reset."""
+        time.sleep(0.1 + random.uniform(0.0, PERIOD))
+        before = len(self.commands)
+        self.presses.append(time.monotonic_ns())
+        self._stop.publish(Bool(data=True))
+        wait("zero after a stop", lambda: any(command.still for command in self.commands[before:]), 3.0)
+        time.sleep(0.05)
+        self._stop.publish(Bool(data=False))
+        if self.suite:
+            wait("the reset", lambda: self._asked("reset"), 5.0)
+
+
+def wait(what: str, condition: Callable[[], Any], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end or not rclpy.ok():
+            raise TimeoutError(f"waited for {what}, in vain")
+        time.sleep(0.005)
+
+
+def play(player: Player, arguments: argparse.Namespace) -> dict[str, Any]:
+    problem, window = "", (0, 0)
+    try:
+        player.bring_up()
+        player.go()
+        time.sleep(SETTLE)
+        begin = time.monotonic_ns()
+        time.sleep(arguments.seconds)
+        window = (begin, time.monotonic_ns())
+        for _ in range(arguments.stops):
+            player.go()
+            player.stop()
+    except TimeoutError as error:
+        problem = str(error)
+    time.sleep(0.2)
+    return {"commands": list(player.commands), "presses": player.presses, "window": window, "problem": problem}
+
+
+def _spin(node: Node) -> None:
+    try:
+        rclpy.spin(node)
+    except ExternalShutdownException:
+        pass  # the way out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--namespace", required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--stops", type=int, required=True)
+    parser.add_argument("--suite", action="store_true", help="the gate under test is ours")
+    parser.add_argument("--out", required=True)
+    arguments = parser.parse_args()
+    sys.setswitchinterval(0.001)
+    rclpy.init()
+    player = Player(arguments.suite, arguments.namespace)
+    threads = [threading.Thread(target=_spin, args=(player,)), threading.Thread(target=player.stream)]
+    for thread in threads:
+        thread.start()
+    write_json(Path(arguments.out), play(player, arguments))
+    rclpy.try_shutdown()
+    for thread in threads:
+        thread.join(timeout=2.0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The plain pipeline, as one would write it from a tutorial: what the suite is compared with.
+
+Five rclpy nodes in five processes, full-size images at every hop, the default QoS (reliable, depth 10),
+rclpy.spin, and callbacks that do the work. Nothing here is slow on purpose. It is even kinder than most
+tutorials: image bytes are set as array.array, which rclpy takes as it is; `msg.data = image.tobytes()` is
+checked byte by byte and would cost tens of milliseconds more at every hop. The command is a TwistStamped with
+the picture's stamp, so that it can be measured.
+
+`python -m vla_ros.bench.naive ROLE`
+"""
+from __future__ import annotations
+
+import sys
+from array import array
+
+import numpy as np
+import rclpy
+from cv_bridge import CvBridge
+from geometry_msgs.msg import TwistStamped
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from vla_ros.bench.common import CAMERA, COMMANDS, spin
+from vla_ros_msgs.msg import Observation
+
+DEPTH = 10
+
+
+class CameraRelay(Node):
+    def __init__(self) -> None:
+        super().__init__("plain_camera")
+        self._bridge = CvBridge()
+        self._publisher = self.create_publisher(Image, "/plain/image", DEPTH)
+        self.create_subscription(Image, CAMERA, self._on_image, DEPTH)
+
+    def _on_image(self, message: Image) -> None:
+        picture = self._bridge.imgmsg_to_cv2(message, "rgb8")
+        height, width = picture.shape[:2]
+        out = Image(header=message.header, height=height, width=width, encoding="rgb8", step=3 * width)
+        data = array("B")
+        data.frombytes(np.ascontiguousarray(picture).tobytes())
+        out.data = data
+        self._publisher.publish(out)
+
+
+class TextRelay(Node):
+    def __init__(self) -> None:
+        super().__init__("plain_text")
+        self._publisher = self.create_publisher(String, "/plain/text", DEPTH)
+        self.create_subscription(String, "/plain/instruction", self._on_text, DEPTH)
+
+    def _on_text(self, message: String) -> None:
+        self._publisher.publish(String(data=message.data.strip().lower()))
+
+
+class Synchronizer(Node):
+    """The latest text goes with every image."""
+
+    def __init__(self) -> None:
+        super().__init__("plain_synchronizer")
+        self._text = ""
+        self._publisher = self.create_publisher(Observation, "/plain/observation", DEPTH)
+        self.create_subscription(Image, "/plain/image", self._on_image, DEPTH)
+        self.create_subscription(String, "/plain/text", self._on_text, DEPTH)
+
+    def _on_text(self, message: String) -> None:
+        self._text = message.data
+
+    def _on_image(self, message: Image) -> None:
+        if self._text:
+            out = Observation(header=message.header, cameras=["camera"], images=[message])
+            out.command.text = self._text
+            self._publisher.publish(out)
+
+
+class Policy(Node):
+    """The same command for every observation; it looks at the picture as an array, as any policy must."""
+
+    def __init__(self) -> None:
+        super().__init__("plain_policy")
+        self._publisher = self.create_publisher(TwistStamped, "/plain/action", DEPTH)
+        self.create_subscription(Observation, "/plain/observation", self._on_observation, DEPTH)
+
+    def _on_observation(self, message: Observation) -> None:
+        image = message.images[0]
+        picture = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+        out = TwistStamped(header=message.header)
+        out.twist.linear.x = 0.1 if picture.shape[2] == 3 else 0.0
+        self._publisher.publish(out)
+
+
+class Safety(Node):
+    """Clamps, and sends on."""
+
+    def __init__(self) -> None:
+        super().__init__("plain_safety")
+        self._publisher = self.create_publisher(TwistStamped, COMMANDS, DEPTH)
+        self.create_subscription(TwistStamped, "/plain/action", self._on_action, DEPTH)
+
+    def _on_action(self, message: TwistStamped) -> None:
+        message.twist.linear.x = min(max(message.twist.linear.x, -0.5), 0.5)
+        message.twist.angular.z = min(max(message.twist.angular.z, -0.5), 0.5)
+        self._publisher.publish(message)
+
+
+ROLES: dict[str, type[Node]] = {"camera": CameraRelay, "text": TextRelay, "synchronizer": Synchronizer,
+                                "policy": Policy, "safety": Safety}
+
+
+def main() -> None:
+    rclpy.init()
+    spin(ROLES[sys.argv[1]]())
+
+
+if __name__ == "__main__":
+    main()

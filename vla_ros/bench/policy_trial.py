@@ -1,0 +1,160 @@
+"""One way to run one model, in a process of its own: how long each stage takes, the memory, the start.
+
+`python -m vla_ros.bench.policy_trial CONFIG WAY PRECISION RUNS CACHE THREADS BATCH` prints one line of JSON.
+"""
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vla_ros.core.images import resize
+from vla_ros.core.stats import percentile
+from vla_ros.engines.base import Part
+from vla_ros.engines.compiled_vla import parts_of
+from vla_ros.engines.select import Wish, prepare
+from vla_ros.models import build, examples
+from vla_ros.models.checkpoint import from_pretrained
+from vla_ros.models.config import VLAConfig
+from vla_ros.models.language.lexicon import LENGTH, encode
+from vla_ros.models.memory import PRESETS
+from vla_ros.models.stages import Acting
+from vla_ros.models.vla import VLA
+from vla_ros.policies.builtin import BOX
+
+WARM_UP = 5  # runs that no figure contains
+TEXT = "go to the red block"
+SEEN = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)  # what a camera gives
+# name -> what a user would call it, and the config; None: the checkpoint in the box
+CONFIGS: dict[str, tuple[str, dict[str, Any] | None]] = {
+    "box": ("the policy in the box", None),
+    "clip": ("CLIP ViT-B/32, LSTM, cross-attention", {**PRESETS["clip-b32"], "language": "lstm"}),
+    "resnet50": ("ResNet-50, LSTM, late fusion", {
+        "vision": "resnet50", "language": "lstm", "fusion": "late", "image_size": (224, 224), "width": 512}),
+    "clip_l_llama": ("CLIP ViT-L/14, Llama of 1B, cross-attention", {**PRESETS["clip-l14"], **PRESETS["llama-1b"]}),
+}
+PLAIN = ("plain", "torch.compile")  # model(**inputs) on each picture, words and all; the same behind torch.compile
+
+
+def model_of(name: str) -> tuple[VLA, dict[str, Tensor], str]:
+    """The model, example inputs, and a key. Random weights, but for the box, are the same each time."""
+    config = CONFIGS[name][1]
+    if config is None:
+        vla = from_pretrained(BOX)
+        return vla, examples.load(BOX, vla)[0], "box"
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        vla = build(VLAConfig(**config)).eval()
+    size, generator = vla.config.image_size, torch.Generator().manual_seed(0)
+    ids = torch.randint(1, 50, (2, LENGTH), generator=generator)
+    return vla, {"picture": torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8, generator=generator), "ids": ids,
+                 "mask": ids > 0, "state": torch.rand(2, len(vla.config.state))}, f"random {config}"
+
+
+def timed(run: Callable[[], Any], runs: int) -> dict[str, float]:
+    """ms at p50, p95 and p99."""
+    found, warm_up = [], min(WARM_UP, runs)
+    for index in range(warm_up + runs):
+        began = time.perf_counter_ns()
+        run()
+        if index >= warm_up:
+            found.append((time.perf_counter_ns() - began) / 1e6)
+    return {name: percentile(sorted(found), share) for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+
+
+class Seeing(nn.Module):
+    def __init__(self, acting: Acting) -> None:
+        super().__init__()
+        self.acting = acting
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        return (self.acting.see(picture),)
+
+
+class Deciding(Seeing):
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        return self.acting.decide(*given)
+
+
+def on_engine(vla: VLA, given: dict[str, Tensor], key: str, wish: Wish, runs: int, batch: int) -> dict[str, Any]:
+    """Each stage by itself, and the whole of a picture whose words are known; and, of several at once, one's share."""
+    reading, acting = parts_of(vla, given, key)
+    began = time.monotonic()
+    language, both = prepare(reading, wish) if reading else None, prepare(acting, wish)
+    started, size, others = time.monotonic() - began, vla.config.image_size, acting.examples[0][1:]
+
+    def whole() -> None:
+        both.engine(torch.from_numpy(resize(SEEN, size, "pad"))[None], *others)
+    began = time.monotonic()
+    whole()  # what a robot's first picture takes
+    first = 1e3 * (time.monotonic() - began)
+    trunk = cast(Acting, acting.module)
+    seeing, deciding = Seeing(trunk).eval(), Deciding(trunk).eval()
+    pictures = tuple(example[:1] for example in acting.examples)
+    with torch.no_grad():
+        seen = tuple((seeing(*picture)[0].clone(), *example[1:]) for picture, example in zip(pictures, acting.examples))
+    stages = {"preprocess": timed(lambda: resize(SEEN, size, "pad"), runs), "whole": timed(whole, runs)}
+    for name, part in (("vision", Part("vision", seeing, ("picture",), ("vision",), pictures, key)), (
+            "fusion and action", Part("action", deciding, ("vision", *acting.inputs[1:]), acting.outputs, seen, key))):
+        with suppress(ValueError):  # a half may differ by more than the whole, which is what runs
+            stages[name] = timed(partial(prepare(part, wish).engine, *part.examples[0]), runs)
+    if language and reading:
+        known = {TEXT: language.engine(*reading.examples[0])}
+        stages |= {"language, miss": timed(lambda: language.engine(*reading.examples[0]), runs),
+                   "language, hit": timed(lambda: known[TEXT], runs)}
+    if batch > 1:
+        many = prepare(parts_of(vla, given, key, (batch, 2 * batch))[1], wish)
+        at_once = timed(partial(many.engine, *acting.stacked(batch)), runs)
+        stages["one of a batch"] = {share: taken / batch for share, taken in at_once.items()}
+    if wish.place != "cpu":
+        stages["copy in and out"] = timed(lambda: [one.to(wish.place).cpu() for one in (*pictures[0], *others)], runs)
+    return {"stages": stages, "start": started, "cached": both.cached and (language is None or language.cached),
+            "first": first, "difference": max(one.difference for one in (language, both) if one)}
+
+
+def plainly(vla: VLA, compiled: bool, runs: int) -> dict[str, Any]:
+    """The way of today: words read anew for each picture, then model(...) on the GPU where there is one."""
+    began = time.monotonic()
+    size = vla.config.image_size
+    place = Wish().place
+    vla = vla.to(place)
+    model = torch.compile(vla) if compiled else vla
+    state = torch.zeros(1, len(vla.config.state), device=place) if vla.config.state else None
+
+    def once() -> None:
+        picture = torch.from_numpy(resize(SEEN, size, "pad")).to(place)
+        pixels = picture.permute(2, 0, 1)[None].float() / 255
+        ids = torch.tensor([encode(TEXT)], device=place)
+        with torch.inference_mode():
+            actions = model(pixels, ids, ids > 0, state).actions
+        actions.cpu()  # a GPU is done when its answer is here
+    once()
+    started = time.monotonic() - began
+    return {"stages": {"whole": timed(once, runs)}, "start": started, "cached": False}
+
+
+def main(argv: list[str]) -> None:
+    name, way, precision, runs, cache, threads, batch = argv
+    torch.set_num_threads(int(threads))
+    vla, given, key = model_of(name)
+    if way in PLAIN:
+        found = plainly(vla, way != "plain", int(runs))
+    else:
+        found = on_engine(vla, given, key, Wish(way, precision, (), cache=cache), int(runs), int(batch))
+    found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

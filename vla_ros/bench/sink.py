@@ -1,0 +1,161 @@
+"""The bench's robot: publishes its state, gives the one instruction, and notes what reaches it.
+
+`python -m vla_ros.bench.sink --out FILE [--suite]` says "ready" when pictures may come, and writes
+what it saw on SIGINT. The time of a command is when DDS took it in, not when this process got round to it.
+"""
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist, TwistStamped
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from sensor_msgs.msg import JointState, LaserScan
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from vla_ros.bench.common import COMMANDS, listen, spin, write_json
+from vla_ros.bench.pipeline_measure import Inferred, Judged, Seen
+from vla_ros.core.robot import load_robot
+from vla_ros.operator.processes import config_folder
+from vla_ros_msgs.msg import ActionChunk, SafetyReport
+
+DEEP = 200  # nothing that this process is late for may be lost
+RENEWAL = 45.0  # s; the suite drops an instruction that is older than its command_ttl (120 s)
+
+
+def nanoseconds(stamp: Any) -> int:
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def with_times(callback: Callable[[Any, int, int], None]) -> Callable[..., None]:
+    """A callback that is told (message, written, received)."""
+    def timed(message: Any, info: Any) -> None:
+        callback(message, info["source_timestamp"], info["received_timestamp"])
+    return timed
+
+
+class Sink(Node):
+    def __init__(self, suite: bool, namespace: str) -> None:
+        super().__init__("bench_robot")
+        self._suite, self._ready, self._told, self._asked = suite, False, False, 0.0
+        self.seen: list[Seen] = []
+        self.judged: list[Judged] = []
+        self.inferred: list[Inferred] = []
+        self.diagnostics: dict[str, dict[str, str]] = {}
+        self._odometry = self.create_publisher(Odometry, "/odom", 10)
+        self._joints = self.create_publisher(JointState, "/joint_states", 10)
+        self._scan = self.create_publisher(LaserScan, "/scan", 10)
+        self._words = self.create_publisher(String, f"{namespace}/instruction", 10)
+        self.create_timer(0.1, self._look)
+        self.create_timer(0.02, self._state)
+        self.create_timer(0.5, self._step)
+        if not suite:
+            self.create_subscription(TwistStamped, COMMANDS, with_times(self._on_stamped), DEEP)
+            return
+        self._state_of_gate = SafetyReport.DISARMED
+        self._arm, self._reset = (self.create_client(Trigger, f"{namespace}/safety_validator/{name}")
+                                  for name in ("arm", "reset"))
+        self.create_subscription(Twist, COMMANDS, with_times(self._on_twist), DEEP)
+        self._others = listen(self, load_robot(config_folder() / "robots" / "sim.yaml"))
+        self.create_subscription(SafetyReport, f"{namespace}/safety_report", with_times(self._on_report), DEEP)
+        self.create_subscription(ActionChunk, f"{namespace}/action_chunk", self._on_chunk, DEEP)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DEEP)
+
+    # -- what a robot says -----------------------------------------------------------------------------
+    def _state(self) -> None:
+        now = self.get_clock().now().to_msg()
+        odometry = Odometry(child_frame_id="base_link")
+        odometry.header.stamp, odometry.header.frame_id = now, "odom"
+        odometry.pose.pose.orientation.w = 1.0
+        self._odometry.publish(odometry)
+        joints = JointState(name=["left_wheel_joint", "right_wheel_joint", "gripper_joint"],
+                            position=[0.0, 0.0, 0.05])
+        joints.header.stamp = now
+        self._joints.publish(joints)
+
+    def _look(self) -> None:
+        """An empty room, all around."""
+        step = math.pi / 90.0
+        scan = LaserScan(angle_min=-math.pi, angle_max=math.pi - step, angle_increment=step, range_min=0.05,
+                         range_max=10.0, ranges=[math.inf] * 180)
+        scan.header.stamp = self.get_clock().now().to_msg()
+        self._scan.publish(scan)
+
+    def _step(self) -> None:
+        """Towards ready: the gate armed and the words given; the plain ones need only the words. A gate that a machine
+        without time for it stopped is armed anew, as an operator would; the trial counts how often."""
+        if not self._suite:
+            self._words.publish(String(data="go forward"))
+            if self.count_publishers(COMMANDS):
+                self._say_ready()
+            return
+        waited = time.monotonic() - self._asked
+        if self._state_of_gate in (SafetyReport.DISARMED, SafetyReport.STOPPED):
+            self._told = False
+            ask = self._arm if self._state_of_gate == SafetyReport.DISARMED else self._reset
+            if ask.service_is_ready() and waited > 0.9:
+                self._asked = time.monotonic()
+                ask.call_async(Trigger.Request())
+        elif self._words.get_subscription_count() and (waited > RENEWAL or not self._told):
+            self._told = True
+            self._instruct()
+            self._say_ready()
+
+    def _instruct(self) -> None:
+        self._asked = time.monotonic()
+        self._words.publish(String(data="go forward"))
+
+    def _say_ready(self) -> None:
+        if not self._ready:
+            self._ready = True
+            print("ready", flush=True)
+
+    # -- what it hears ---------------------------------------------------------------------------------
+    def _on_stamped(self, message: TwistStamped, written: int, received: int) -> None:
+        self.seen.append(Seen(written, received, nanoseconds(message.header.stamp)))
+
+    def _on_twist(self, message: Twist, written: int, received: int) -> None:
+        if not math.isfinite(message.linear.x):
+            raise ValueError(f"linear.x is {message.linear.x} on {COMMANDS}")
+        self.seen.append(Seen(written, received))
+
+    def _on_report(self, message: SafetyReport, written: int, received: int) -> None:
+        self._state_of_gate = message.state
+        self.judged.append(Judged(written, message.generation, message.sequence, message.state, message.verdict,
+                                  message.rule, message.reason))
+
+    def _on_chunk(self, message: ActionChunk) -> None:
+        self.inferred.append(Inferred(message.generation, message.sequence, nanoseconds(message.header.stamp),
+                                      nanoseconds(message.latency)))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            name = status.name.rsplit("/", 1)[-1]
+            self.diagnostics[name] = {pair.key: pair.value for pair in status.values}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--suite", action="store_true", help="the commands are our gate's")
+    parser.add_argument("--namespace", default="/vla")
+    parser.add_argument("--out", required=True)
+    arguments = parser.parse_args()
+    rclpy.init()
+    sink = Sink(arguments.suite, arguments.namespace)
+    try:
+        spin(sink)
+    finally:
+        write_json(Path(arguments.out), {"seen": sink.seen, "judged": sink.judged, "inferred": sink.inferred,
+                                         "diagnostics": sink.diagnostics})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""What is run side by side: ours, plain in three environments, and the floor."""
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vla_ros.bench.lower_bound import ROLES as FLOOR
+from vla_ros.bench.naive import ROLES as PLAIN
+from vla_ros.core.fastdds import PROFILES
+from vla_ros.operator.processes import THRIFT, suite_environment, suite_nodes
+from vla_ros.policies import policy_spec
+
+# Never the default of zero: a command that differs from standing still shows that it was the policy's.
+OPTIONS = {"values": {"linear.x": 0.1, "angular.z": 0.0}}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """`commands`: process -> argv. `default_qos`: the camera speaks reliably, depth 10."""
+
+    title: str
+    commands: Callable[[], dict[str, list[str]]]
+    namespace: str
+    default_qos: bool = False
+    profile: bool = True  # our Fast DDS profile
+    thrift: bool = True  # our memory and thread settings
+    suite: bool = False
+
+    def environment(self) -> dict[str, str]:
+        """Ours, less what the variant goes without."""
+        environment = suite_environment()
+        for name in (*(() if self.profile else PROFILES), *(() if self.thrift else THRIFT)):
+            environment.pop(name, None)
+        return environment
+
+
+def module(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", f"vla_ros.bench.{name}", *arguments]
+
+
+def _ours() -> dict[str, list[str]]:
+    options = {"policy_options": json.dumps(OPTIONS)}
+    return suite_nodes("constant", overrides={
+        "camera_ingest": options, "inference": options, "safety_validator": {"repeat_limit": 0.0}})
+
+
+def _plain() -> dict[str, list[str]]:
+    return {role: module("plain", role) for role in PLAIN}
+
+
+def _floor() -> dict[str, list[str]]:
+    height, width = policy_spec("constant", OPTIONS).image_size
+    return {role: module("floor", role, "--height", str(height), "--width", str(width)) for role in FLOOR}
+
+
+VARIANTS = {
+    "ours": Variant("ours", _ours, "/vla", suite=True),
+    "plain": Variant("plain, defaults everywhere", _plain, "/plain", True, profile=False, thrift=False),
+    "plain_profile": Variant("plain, our profile", _plain, "/plain", True, thrift=False),
+    "plain_tuned": Variant("plain, our profile and memory settings", _plain, "/plain", True),
+    "floor": Variant("the floor: bare hops", _floor, "/floor"),
+}

@@ -1,0 +1,38 @@
+"""`vla bench`: measures. Each bench has arguments of its own."""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from vla_ros.core.registry import lookup
+
+BENCHES = {
+    "pipeline": "vla_ros.bench.bench_pipeline",
+    "gate": "vla_ros.bench.bench_gate",
+    "faults": "vla_ros.bench.bench_faults",
+    "policy": "vla_ros.bench.bench_policy",
+    "seams": "vla_ros.bench.bench_chunk_blending",
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """None: `vla bench NAME --help` shows a bench's own."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """`vla bench NAME ...`"""
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: vla bench NAME [...]\n\nWhat can be measured: " + ", ".join(sorted(BENCHES)))
+        return 0
+    return int(_of_bench(argv[0], "run")(list(argv[1:])))
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of one bench; nothing is run."""
+    options: argparse.Namespace = _of_bench(argv[0], "arguments_of")(list(argv[1:]))
+    return options
+
+
+def _of_bench(name: str, what: str) -> Any:
+    return lookup({name: f"{path}:{what}" for name, path in BENCHES.items()}, name, "bench")

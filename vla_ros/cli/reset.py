@@ -1,0 +1,15 @@
+"""`vla reset`: clear a latched stop; the gate is disarmed afterwards."""
+from __future__ import annotations
+
+import argparse
+
+from vla_ros.cli.argument_types import of_running_nodes as arguments
+
+__all__ = ["arguments", "run"]
+
+
+def run(options: argparse.Namespace) -> int:
+    """0: done; 1: refused, and why."""
+    from vla_ros.operator.client import ask_gate
+
+    return ask_gate("reset", options.namespace, options.wait)

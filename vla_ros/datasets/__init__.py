@@ -1,0 +1,1 @@
+"""Demonstrations on disk: written, read, checked. No ROS, no torch."""

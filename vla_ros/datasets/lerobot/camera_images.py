@@ -1,0 +1,214 @@
+"""One camera's pictures of a LeRobot dataset: from videos, or from PNG or JPEG files that lie in the parquet."""
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.core.types import Image
+from vla_ros.datasets.lerobot import check
+from vla_ros.datasets.lerobot.episodes import Clip, EpisodeRow
+from vla_ros.datasets.lerobot.features import Camera
+
+OPEN_VIDEOS = 8  # kept open
+KEPT_GROUPS = 4  # row groups of the parquet, of up to some hundred pictures each, kept as they are encoded
+
+
+class Pictures(Protocol):
+    """`size`: (height, width). Pictures are height x width x 3, rgb8."""
+
+    size: tuple[int, int]
+
+    def one(self, episode: int, frame: int) -> Image: ...
+
+    def run(self, episode: int) -> Iterator[Image]: ...
+
+    def close(self) -> None: ...
+
+
+def pictures(camera: Camera, episodes: Sequence[EpisodeRow], fps: float) -> Pictures:
+    """Checked as a whole. Raises ValueError, in a sentence."""
+    return VideoPictures(camera, episodes, fps) if camera.video else StoredPictures(camera, episodes)
+
+
+@dataclass(frozen=True)
+class _Track:
+    """A video's file: the times of its pictures, as they are shown, in units of `base` s."""
+
+    path: Path
+    size: tuple[int, int]
+    base: float
+    times: NDArray[np.int64]
+
+
+class VideoPictures:
+    """Frame k of an episode is the k-th picture from its beginning on: at most two decodings in what we record."""
+
+    def __init__(self, camera: Camera, episodes: Sequence[EpisodeRow], fps: float) -> None:
+        """Reads the packets of all videos, and decodes nothing."""
+        self._open: OrderedDict[Path, Any] = OrderedDict()
+        self._rows = episodes
+        files: dict[Path, list[tuple[EpisodeRow, Clip]]] = {}
+        for row in episodes:
+            if camera.key not in row.clips:
+                raise ValueError(f"meta/episodes has no place for '{camera.key}' of episode {row.index}; leave that "
+                                 "camera out, or record it again")
+            files.setdefault(row.clips[camera.key].path, []).append((row, row.clips[camera.key]))
+        tracks = [_track(path, rows[0][0]) for path, rows in files.items()]
+        self.size = camera.size or tracks[0].size
+        self._first: dict[int, tuple[_Track, int]] = {}  # episode -> its video, and the number of its first picture
+        for track in tracks:
+            if track.size != self.size:
+                raise ValueError(f"{track.path} has pictures of {track.size[0]}x{track.size[1]} (height x width); "
+                                 f"meta/info.json says {self.size[0]}x{self.size[1]}")
+            for row, place in _places(track, files[track.path], fps):
+                self._first[row.index] = track, place
+
+    def one(self, episode: int, frame: int) -> Image:
+        track, _ = self._first[episode]
+        if track.path not in self._open:
+            self._open[track.path] = _open_video(track.path)
+        self._open.move_to_end(track.path)
+        while len(self._open) > OPEN_VIDEOS:
+            self._open.popitem(last=False)[1].close()
+        return next(self._decode(self._open[track.path], episode, frame))
+
+    def run(self, episode: int) -> Iterator[Image]:
+        container = _open_video(self._first[episode][0].path)
+        try:
+            yield from self._decode(container, episode, 0)
+        finally:
+            container.close()
+
+    def close(self) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _decode(self, container: Any, episode: int, frame: int) -> Iterator[Image]:
+        """The pictures of an episode from `frame` on."""
+        track, first = self._first[episode]
+        wanted, left = int(track.times[first + frame]), self._rows[episode].length - frame
+        stream = container.streams.video[0]
+        container.seek(wanted, stream=stream, backward=True)
+        for picture in container.decode(stream):
+            if picture.pts >= wanted:
+                yield picture.to_ndarray(format="rgb24")
+                left -= 1
+                if not left:
+                    return
+        raise ValueError(f"{track.path} ends {left} pictures before episode {episode} does")
+
+
+def _open_video(path: Path) -> Any:
+    import av
+    container = av.open(str(path))
+    container.streams.video[0].codec_context.thread_count = 1  # threads for each file would outnumber the cores
+    return container
+
+
+def _track(path: Path, row: EpisodeRow) -> _Track:
+    import av
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; episode {row.index} needs it")
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            times = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None and packet.size)
+            return _Track(path, (stream.height, stream.width), float(stream.time_base or 0), np.array(times, np.int64))
+    except (av.FFmpegError, IndexError, OSError) as problem:
+        raise ValueError(f"{path} cannot be read as a video: {str(problem)[:200]}") from None
+
+
+def _places(track: _Track, rows: Sequence[tuple[EpisodeRow, Clip]], fps: float) -> Iterator[tuple[EpisodeRow, int]]:
+    """Each episode, and the number of its first picture. Where the file has just the pictures of its episodes they are
+    counted off: the seconds at which episodes are said to begin are sums of many, and drift by whole pictures."""
+    rows = sorted(rows, key=lambda one: (one[1].start or 0.0, one[0].index))
+    counted = len(track.times) == sum(row.length for row, _ in rows)
+    times = (track.times - track.times[0] if counted else track.times) * track.base
+    before = 0
+    for number, (row, clip) in enumerate(rows):
+        first = before
+        if clip.start is not None and not counted and len(times):
+            first = int(np.abs(times - clip.start).argmin())
+        shown = times[first:first + row.length]
+        begin = clip.start if clip.start is not None else shown[0] if len(shown) else 0.0
+        fine = check.on_rate(shown - shown[:1], np.arange(len(shown)), fps)
+        slack = check.SLACK * (1 + number) + check.DRIFT * first if counted else check.SLACK
+        fine[:1] &= np.abs(shown[:1] - begin) * fps <= slack
+        wrong = np.flatnonzero(~fine)
+        if len(wrong) or len(shown) < row.length:
+            at = int(wrong[0]) if len(wrong) else len(shown)
+            raise ValueError(f"{track.path} has no picture at {begin + at / fps:.4f} s, for episode {row.index}, frame "
+                             f"{at}: it has {len(times)} pictures and is cut short, or of another rate")
+        yield row, first
+        before += row.length
+
+
+class StoredPictures:
+    """Features of the dtype `image`. One by one they cost the reading of a row group each: convert them to video, with
+    LeRobot, where training waits for them."""
+
+    def __init__(self, camera: Camera, episodes: Sequence[EpisodeRow]) -> None:
+        self._key, self._rows = camera.key, episodes
+        self._groups: OrderedDict[tuple[Path, int], Any] = OrderedDict()
+        self._begin: dict[Path, int] = {}  # file -> the number of its first frame
+        for row in episodes:
+            self._begin.setdefault(row.data, row.start)
+        self._ends = {path: _group_ends(path) for path in self._begin}
+        first = self.one(0, 0)
+        self.size = (first.shape[0], first.shape[1])
+        if camera.size not in (None, self.size):
+            raise ValueError(f"'{camera.key}' has pictures of {self.size[0]}x{self.size[1]} (height x width); "
+                             f"meta/info.json says {camera.size}")
+
+    def one(self, episode: int, frame: int) -> Image:
+        row = self._rows[episode]
+        place, ends = row.start + frame - self._begin[row.data], self._ends[row.data]
+        group = int(np.searchsorted(ends, place, side="right"))
+        return self._picture(self._group(row.data, group)[place - (int(ends[group - 1]) if group else 0)],
+                             f"{row.data}: '{self._key}' of episode {episode}, frame {frame},")
+
+    def run(self, episode: int) -> Iterator[Image]:
+        return (self.one(episode, frame) for frame in range(self._rows[episode].length))
+
+    def close(self) -> None:
+        self._groups.clear()
+
+    def _group(self, path: Path, group: int) -> Any:
+        import pyarrow.parquet as pq
+        key = path, group
+        if key not in self._groups:
+            with pq.ParquetFile(path) as file:
+                self._groups[key] = file.read_row_group(group, columns=[self._key])[self._key]
+        self._groups.move_to_end(key)
+        while len(self._groups) > KEPT_GROUPS:
+            self._groups.popitem(last=False)
+        return self._groups[key]
+
+    @staticmethod
+    def _picture(cell: Any, where: str) -> Image:
+        held = cell.as_py()
+        data = held.get("bytes") if isinstance(held, dict) else held
+        if not data:
+            raise ValueError(f"{where} has no bytes; save the dataset again, with its pictures in it")
+        try:
+            picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        except cv2.error:  # more pixels than are allowed
+            picture = None
+        if picture is None or picture.dtype != np.uint8:
+            what = "that are no PNG or JPEG" if picture is None else f"with {picture.dtype} pixels, as depth has"
+            raise ValueError(f"{where} is {len(data)} bytes {what}; pictures in colour of 8 bits are right")
+        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def _group_ends(path: Path) -> NDArray[np.int64]:
+    """After how many rows each row group ends."""
+    import pyarrow.parquet as pq
+    with pq.ParquetFile(path) as file:
+        return np.cumsum([file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)])

@@ -1,0 +1,228 @@
+"""What a LeRobot dataset says about itself under meta/, in v3.0's layout or v2.1's: one table of episodes for both.
+
+Every function raises ValueError: the file, the row where there is one, what was found, what is right.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vla_ros.datasets.lerobot import layout
+
+INFO_KEYS = ("codebase_version", "fps", "features", "total_episodes", "total_frames", "data_path")
+PLACE = ("chunk_index", "file_index")
+OURS = (layout.SUCCESS, layout.GENERATION, layout.LOST)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Where an episode's pictures are: from second `start` of a video on; None: from its first picture."""
+
+    path: Path
+    start: float | None
+
+
+@dataclass(frozen=True)
+class EpisodeRow:
+    """Episode `index` has the frames `start` up to but not including `end`, which lie in the file `data`."""
+
+    index: int
+    start: int
+    end: int
+    data: Path
+    clips: Mapping[str, Clip]  # video feature -> where it is; without those that the table does not know
+    ours: Mapping[str, Any] = field(default_factory=dict)  # the columns that only our recordings have
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """meta/info.json, of a version that is known, with at least one episode."""
+    path = folder / layout.INFO
+    info = _json(path)
+    version = info.get("codebase_version")
+    if version not in layout.READABLE:
+        raise ValueError(f"{path}: codebase_version is {version!r}; this reads {', '.join(layout.READABLE)}; LeRobot "
+                         "converts others")
+    missing = [key for key in INFO_KEYS if key not in info]
+    if missing:
+        raise ValueError(f"{path} lacks '{missing[0]}'; it needs {', '.join(INFO_KEYS)}")
+    fps, features = info["fps"], info["features"]
+    if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not 0 < fps < 1e4:
+        raise ValueError(f"{path}: fps is {fps!r}; give frames a second")
+    if not info["total_episodes"]:
+        raise ValueError(f"{folder} has {info['total_episodes']} episodes; there is nothing to learn from")
+    if not isinstance(features, dict):
+        raise ValueError(f"{path}: features are a {type(features).__name__}; an object, feature by feature, is right")
+    for counter in layout.COUNTERS:
+        if counter not in features:
+            raise ValueError(f"{path}: features lack '{counter}'; every frame has it")
+    return info
+
+
+def one_file_an_episode(info: Mapping[str, Any]) -> bool:
+    """Is the layout v2.1's? Its paths tell, not its version: that may still be the one from which it was converted."""
+    return "{episode_index" in str(info["data_path"])
+
+
+def read_tasks(folder: Path, info: Mapping[str, Any]) -> list[str]:
+    """Task index -> words."""
+    if one_file_an_episode(info):
+        path = folder / layout.TASKS_V2
+        rows = [(row.get("task_index"), row.get("task")) for row in _json_lines(path)]
+    else:
+        path = folder / layout.TASKS
+        column = "task" if "task" in column_names(path) else layout.TASK_COLUMN
+        table = read_table(path, ["task_index", column])
+        rows = list(zip(table["task_index"].to_pylist(), table[column].to_pylist()))
+    tasks = {index: task for index, task in rows if isinstance(index, int) and isinstance(task, str)}
+    if set(tasks) != set(range(len(rows))):
+        found = str([index for index, _ in rows[:10]])[:80]
+        raise ValueError(f"{path}: the task indices are {found}; 0, 1, 2, ... with words each is right")
+    return [tasks[index] for index in range(len(tasks))]
+
+
+def read_episodes(folder: Path, info: Mapping[str, Any]) -> list[EpisodeRow]:
+    """The episodes, 0, 1, 2, ...; their frames follow each other without gaps. The table may have them in any order."""
+    old = one_file_an_episode(info)
+    table = layout.EPISODES_V2 if old else "meta/episodes"
+    raw = _json_lines(folder / table) if old else _v3(folder)
+    if len(raw) != info["total_episodes"]:
+        raise ValueError(f"{folder}: meta/info.json counts {info['total_episodes']} episodes, {table} has {len(raw)}")
+    for row in raw:
+        for name in ("episode_index", "length"):
+            if isinstance(row.get(name), bool) or not isinstance(row.get(name), int):
+                raise ValueError(f"{folder}: a row of {table} has {name} {row.get(name)!r}; a whole number is right")
+    raw.sort(key=lambda row: row["episode_index"])
+    found: list[EpisodeRow] = []
+    start = 0
+    for index, row in enumerate(raw):
+        length = row["length"]
+        given = row["episode_index"], row.get("dataset_from_index", start), row.get("dataset_to_index", start + length)
+        if length < 1 or given != (index, start, start + length):
+            raise ValueError(f"{folder}: {table} has episode {given[0]}, frames {given[1]} to {given[2]}, length "
+                             f"{length}; episode {index} from frame {start} on is right")
+        data, clips = _v2_places(folder, info, index) if old else _v3_places(folder, info, row)
+        found.append(EpisodeRow(index, start, start + length, data, clips, {key: row.get(key) for key in OURS}))
+        start += length
+    if start != info["total_frames"]:
+        raise ValueError(f"{folder}: meta/info.json counts {info['total_frames']} frames, the episodes have {start}")
+    return found
+
+
+def _v3(folder: Path) -> list[dict[str, Any]]:
+    """The rows of meta/episodes, as they are; of the statistics in them nothing is read."""
+    needed = ["episode_index", "length", "dataset_from_index", "dataset_to_index", "data/chunk_index",
+              "data/file_index"]
+    files = sorted((folder / "meta" / "episodes").glob("*/*.parquet"))
+    if not files:
+        raise ValueError(f"{folder / 'meta' / 'episodes'} holds no parquet file; the episodes are missing")
+    rows: list[dict[str, Any]] = []
+    for path in files:
+        also = [name for name in column_names(path) if name in OURS or name.startswith("videos/")]
+        rows += read_table(path, [*needed, *also]).to_pylist()
+    return rows
+
+
+def _v3_places(folder: Path, info: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[Path, dict[str, Clip]]:
+    clips: dict[str, Clip] = {}
+    for key in info["features"]:
+        place = {name: row.get(f"videos/{key}/{name}") for name in PLACE}
+        start = row.get(f"videos/{key}/from_timestamp")
+        if isinstance(start, (int, float)) and all(isinstance(number, int) for number in place.values()):
+            video = _filled(info.get("video_path") or layout.VIDEO, "video_path", video_key=key, **place)
+            clips[key] = Clip(folder / video, start)
+    return folder / _filled(info["data_path"], "data_path", **{name: row[f"data/{name}"] for name in PLACE}), clips
+
+
+def _v2_places(folder: Path, info: Mapping[str, Any], episode: int) -> tuple[Path, dict[str, Clip]]:
+    size = info.get("chunks_size", layout.CHUNKS_SIZE)
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f"{folder / layout.INFO}: chunks_size is {size!r}; give the episodes a chunk")
+    place = {"episode_chunk": episode // size, "episode_index": episode, "total_episodes": info["total_episodes"]}
+    template = info.get("video_path") or layout.VIDEO_V2
+    clips = {key: Clip(folder / _filled(template, "video_path", video_key=key, **place), None)
+             for key in info["features"]}
+    return folder / _filled(info["data_path"], "data_path", **place), clips
+
+
+def _filled(template: Any, name: str, **place: Any) -> str:
+    try:
+        return str(template).format(**place)
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as problem:
+        raise ValueError(f"meta/info.json: {name} is {str(template)[:100]!r} ({problem!r}); it can name "
+                         f"{', '.join(place)}") from None
+
+
+# -- files ----------------------------------------------------------------------------------------------------
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing: either {path.parents[1]} is no dataset, or its recording never "
+                         "ended") from None
+    except (OSError, ValueError) as problem:
+        raise ValueError(f"{path} cannot be read as text: {problem}") from None
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise ValueError(f"{where} cannot be read as JSON: {problem}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{where} holds a {type(content).__name__}; a JSON object is right")
+    return content
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return _object(_text(path), str(path))
+
+
+def _json_lines(path: Path) -> list[dict[str, Any]]:
+    lines = enumerate(_text(path).split("\n"), 1)
+    return [_object(line, f"{path}, line {number},") for number, line in lines if line.strip()]
+
+
+def column_names(path: Path) -> list[str]:
+    """None where it is no parquet file: `read_table` says that."""
+    import pyarrow.parquet as pq
+    try:
+        return list(pq.read_schema(path).names)
+    except (OSError, ValueError):
+        return []
+
+
+def read_schema(path: Path) -> Any:
+    """The names and types of a parquet file's columns, as a pyarrow Schema."""
+    with _parquet(path) as file:
+        return file.schema_arrow
+
+
+def read_table(path: Path, needed: Iterable[str]) -> Any:
+    """The columns `needed` of a parquet file, as a pyarrow Table."""
+    with _parquet(path) as file:
+        missing = [name for name in needed if name not in file.schema_arrow.names]
+        if missing:
+            found = ", ".join(file.schema_arrow.names[:9])
+            raise ValueError(f"{path} has no column '{missing[0]}'; it has {found}, ...")
+        return file.read(list(needed))
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing") from None
+    except (pa.ArrowException, OSError) as problem:  # ArrowInvalid is a ValueError whose sentence names no file
+        raise ValueError(f"{path} cannot be read as parquet: {str(problem)[:200]}") from None

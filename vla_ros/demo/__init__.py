@@ -1,0 +1,1 @@
+"""`vla demo`: a simulated robot follows instructions, and is filmed."""

@@ -1,0 +1,114 @@
+"""The demo's film: pictures drawn and written in a thread of their own, which waits for nobody and delays nobody."""
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.demo.overlay import CAMERA_HEIGHT, SIZE, WIDTH, Moment, draw
+
+FPS = 15.0
+STILL_DISTANCE = 0.7  # metres to the thing named: near enough to see it well, far enough to see the room
+
+
+class Film:
+    """`add` camera pictures as they arrive; the film keeps real time and drops what it has no time for.
+
+    `decode` turns what `add` got into pixels (480 x 640 x 3, rgb8), in the film's thread. The best still of
+    a robot on its way to what the words name is kept for `save_still`.
+    """
+
+    def __init__(self, path: Path, decode: Callable[[Any], NDArray[np.uint8]] = lambda image: image) -> None:
+        self.path = path
+        self.frames = 0
+        self.dropped = 0
+        self.problem = ""
+        self.still: NDArray[np.uint8] | None = None
+        self._still_score = -1e9
+        self._decode = decode
+        self._queue: queue.Queue[tuple[float, Any, Moment] | None] = queue.Queue(maxsize=4)
+        self._next = 0.0
+        self._start: float | None = None
+        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), FPS, SIZE)
+        if not self._writer.isOpened():
+            raise ValueError(f"cannot write a video to {path}; is the folder writable, and OpenCV built with FFmpeg?")
+        self._thread = threading.Thread(target=self._work, name="film", daemon=True)
+        self._thread.start()
+
+    def wants(self, now: float) -> bool:
+        """Whether it is time for another picture; `now` in seconds, on a steady clock."""
+        return now >= self._next
+
+    def add(self, now: float, image: Any, moment: Moment) -> None:
+        """Never waits: a film that lags loses a picture, the robot loses nothing."""
+        self._next = max(self._next + 1.0 / FPS, now - 1.0 / FPS)
+        try:
+            self._queue.put_nowait((now, image, moment))
+        except queue.Full:
+            self.dropped += 1
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+        self._writer.release()
+
+    def save_still(self, path: Path) -> bool:
+        """The best still as PNG; False where nothing was filmed."""
+        return self.still is not None and bool(cv2.imwrite(str(path), self.still))
+
+    def _work(self) -> None:
+        if hasattr(os, "setpriority"):  # the robot's nodes come first
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        while (item := self._queue.get()) is not None:
+            try:
+                self._write(*item)
+            except ValueError as problem:
+                self.problem = str(problem)
+
+    def _write(self, now: float, image: Any, moment: Moment) -> None:
+        camera = self._decode(image)
+        if camera.shape != (CAMERA_HEIGHT, WIDTH, 3):
+            camera = cv2.resize(camera, (WIDTH, CAMERA_HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)
+        picture = cv2.cvtColor(draw(camera, moment), cv2.COLOR_RGB2BGR)
+        if self._start is None:
+            self._start = now
+        # as often as real time asks: a gap in the camera is a gap in the film, not a leap
+        while self.frames <= (now - self._start) * FPS:
+            self._writer.write(picture)
+            self.frames += 1
+        score = still_score(moment)
+        if self.still is None or score > self._still_score:
+            self.still, self._still_score = picture.astype(np.uint8), score
+
+
+def still_score(moment: Moment) -> float:
+    """Higher for a better still: on the way, at a good distance from what the words name."""
+    speed = moment.emitted[moment.channels.index("linear.x")] if "linear.x" in moment.channels else 0.0
+    score = 10.0 if moment.state == "ACTIVE" and speed > 0.1 else 0.0
+    if moment.target is None:
+        return score - 5.0
+    distance, bearing = moment.target
+    return score - abs(distance - STILL_DISTANCE) - 2.0 * abs(bearing)
+
+
+def image_pixels(message: Any) -> NDArray[np.uint8]:
+    """A sensor_msgs/Image in rgb8 -> height x width x 3."""
+    if message.encoding != "rgb8" or message.step < 3 * message.width:
+        raise ValueError(f"the camera sends '{message.encoding}'; the film takes rgb8")
+    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
+    return rows[:, :3 * message.width].reshape(message.height, message.width, 3)
+
+
+def now() -> float:
+    """Seconds on the steady clock."""
+    return time.monotonic()

@@ -1,0 +1,195 @@
+"""What the demo sees of the suite: every topic that matters, read without slowing anybody down.
+
+Latency is `SafetyReport.age` at the tick where an action (generation, sequence) shows for the first time:
+the gate's own clock against the camera's stamp, at the moment when the command leaves. This process' own
+delays are not in it.
+"""
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from typing import Any
+
+import rclpy.serialization
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+from visualization_msgs.msg import Marker, MarkerArray
+
+from vla_ros.core.stats import Rate
+from vla_ros.demo.film import Film, image_pixels
+from vla_ros.demo.overlay import Moment
+from vla_ros.demo.plots import PathPoint, Thing, Track
+from vla_ros.demo.scoring import world_state, yaw
+from vla_ros.operator.client import LATCHED, STATES, VERDICTS
+from vla_ros.tasks.world_state import WorldState
+from vla_ros_msgs.msg import ActionChunk, Command, Observation, SafetyReport
+
+LOOSE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # a slow reader costs the writer nothing
+
+
+def decode(raw: bytes) -> NDArray[Any]:
+    """A serialized sensor_msgs/Image -> pixels; done in the film's thread, and only for pictures filmed."""
+    return image_pixels(rclpy.serialization.deserialize_message(raw, Image))
+
+
+class Watch:
+    """Subscribes on `node`, which spins in a thread of its own; everybody else reads the attributes."""
+
+    def __init__(self, node: Node, track: Track, camera_topic: str, namespace: str = "/vla") -> None:
+        self.track = track
+        self.film: Film | None = None
+        self.instruction = 0  # which of the demo's instructions is on; 0: none
+        self.caption = ""
+        self.report: SafetyReport | None = None
+        self.command: Command | None = None
+        self.pose: PathPoint | None = None
+        self.markers: dict[str, Marker] = {}
+        self.opening = 0.0  # m, of the gripper
+        self.feedback: deque[str] = deque(maxlen=200)
+        self.diagnostics: dict[str, dict[str, str]] = {}  # node -> what it said last of itself
+        self.rates = {name: Rate() for name in ("camera", "observation", "action", "command")}
+        self._speeds: deque[tuple[float, float, float]] = deque(maxlen=300)  # s, m/s, rad/s
+        self._emitted: deque[tuple[float, float, float]] = deque(maxlen=300)
+        self._lock = threading.Lock()
+        self._seen = (-1, -1)
+        self._counted: tuple[float, dict[str, int]] = (time.monotonic(), {})
+        subscribe = node.create_subscription
+        subscribe(Image, camera_topic, self._on_image, LOOSE, raw=True)
+        subscribe(Observation, f"{namespace}/observation", lambda _: self._tick("observation"), LOOSE, raw=True)
+        subscribe(ActionChunk, f"{namespace}/action_chunk", lambda _: self._tick("action"), LOOSE, raw=True)
+        subscribe(Command, f"{namespace}/command", self._on_command, LATCHED)
+        subscribe(SafetyReport, f"{namespace}/safety_report", self._on_report, 10)
+        subscribe(String, f"{namespace}/feedback", lambda message: self.feedback.append(message.data), 10)
+        subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        subscribe(Twist, "/cmd_vel", self._on_twist, 10)
+        subscribe(Odometry, "/odom", self._on_odometry, 10)
+        subscribe(JointState, "/joint_states", self._on_joints, 1)
+        subscribe(MarkerArray, "/sim/objects", self._on_objects, 1)
+
+    # Asked from other threads
+
+    def speeds(self) -> list[tuple[float, float, float]]:
+        """(seconds, m/s, rad/s) from /odom."""
+        with self._lock:
+            return list(self._speeds)
+
+    def emitted(self) -> list[tuple[float, float, float]]:
+        """(seconds, m/s, rad/s) from /cmd_vel."""
+        with self._lock:
+            return list(self._emitted)
+
+    def moving(self) -> bool:
+        """Whether the robot moves, by its odometry."""
+        with self._lock:
+            return bool(self._speeds) and (abs(self._speeds[-1][1]) > 0.05 or abs(self._speeds[-1][2]) > 0.1)
+
+    def hertz(self, name: str) -> float:
+        with self._lock:
+            return self.rates[name].hertz(time.monotonic_ns())
+
+    def count_from_now(self) -> None:
+        """Where the averages begin."""
+        with self._lock:
+            self._counted = (time.monotonic(), {name: rate.total for name, rate in self.rates.items()})
+
+    def average_rates(self) -> dict[str, float]:
+        """Hz since `count_from_now`."""
+        since, before = self._counted
+        with self._lock:
+            seconds = max(time.monotonic() - since, 1e-3)
+            return {name: (rate.total - before.get(name, 0)) / seconds for name, rate in self.rates.items()}
+
+    def world(self) -> WorldState | None:
+        """The simulator's truth now; None while it is silent."""
+        with self._lock:
+            speeds = self._speeds[-1][1:] if self._speeds else (0.0, 0.0)
+        return world_state(dict(self.markers), (speeds[0], speeds[1]), self.opening, self.seconds())
+
+    def things(self) -> dict[str, Thing]:
+        """The objects in the room, as they are now."""
+        return {name: thing(marker) for name, marker in dict(self.markers).items() if name != "robot"}
+
+    def seconds(self) -> float:
+        """Since the watch began, or since `count_from_now`."""
+        return time.monotonic() - self._counted[0]
+
+    def moment(self) -> Moment:
+        """What is true now, for the film and the view."""
+        report, command = self.report, self.command
+        words = command.text if command else ""
+        if report is None:
+            return Moment(self.seconds(), self.caption, words)
+        return Moment(self.seconds(), self.caption, words, STATES[report.state], VERDICTS[report.verdict],
+                      report.rule, report.reason, tuple(report.channels), tuple(report.requested),
+                      tuple(report.emitted), self.target(words))
+
+    def target(self, words: str) -> tuple[float, float] | None:
+        """Metres and radians (left positive) from the robot to what the words name; None where they name nothing."""
+        pose = self.pose
+        for name, marker in dict(self.markers).items():
+            if pose and name in words:
+                dx, dy = marker.pose.position.x - pose.x, marker.pose.position.y - pose.y
+                return math.hypot(dx, dy), math.remainder(math.atan2(dy, dx) - pose.yaw, 2 * math.pi)
+        return None
+
+    # Callbacks
+
+    def _tick(self, name: str) -> None:
+        with self._lock:
+            self.rates[name].tick(time.monotonic_ns())
+
+    def _on_image(self, raw: bytes) -> None:
+        self._tick("camera")
+        now = time.monotonic()
+        if self.film is not None and self.film.wants(now):
+            self.film.add(now, raw, self.moment())
+
+    def _on_command(self, command: Command) -> None:
+        self.command = command
+
+    def _on_report(self, report: SafetyReport) -> None:
+        self.report = report
+        action = (report.generation, report.sequence)
+        if report.state == SafetyReport.ACTIVE and action != self._seen:
+            self._seen = action
+            with self._lock:
+                self.track.latencies.append((report.age.sec + report.age.nanosec * 1e-9) * 1e3)
+
+    def _on_diagnostics(self, array: DiagnosticArray) -> None:
+        for status in array.status:
+            self.diagnostics[status.name.rpartition("/")[2]] = {one.key: one.value for one in status.values}
+
+    def _on_twist(self, twist: Twist) -> None:
+        self._tick("command")
+        with self._lock:
+            self._emitted.append((time.monotonic(), twist.linear.x, twist.angular.z))
+
+    def _on_odometry(self, odometry: Odometry) -> None:
+        twist = odometry.twist.twist
+        with self._lock:
+            self._speeds.append((time.monotonic(), twist.linear.x, twist.angular.z))
+
+    def _on_joints(self, joints: JointState) -> None:
+        if "gripper_joint" in joints.name:
+            self.opening = float(joints.position[list(joints.name).index("gripper_joint")])
+
+    def _on_objects(self, array: MarkerArray) -> None:
+        self.markers = {marker.ns: marker for marker in array.markers}
+        robot = self.markers.get("robot")
+        if robot is not None:
+            where = robot.pose.position
+            self.pose = PathPoint(self.seconds(), where.x, where.y, yaw(robot), self.instruction)
+            self.track.path.append(self.pose)
+
+
+def thing(marker: Marker) -> Thing:
+    where, colour = marker.pose.position, marker.color
+    return Thing(marker.ns, where.x, where.y, marker.scale.x or 0.06, (colour.r, colour.g, colour.b), yaw(marker))

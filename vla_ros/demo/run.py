@@ -1,0 +1,122 @@
+"""`vla demo`: a simulated robot, the suite, three instructions, an unexpected stop; and what came of it, on film."""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+
+from vla_ros.core.drawing import drawing
+from vla_ros.demo.film import Film
+from vla_ros.demo.monitor import decode
+from vla_ros.demo.plots import draw_latency, draw_path, latency_summary, summary_lines
+from vla_ros.demo.scenario import Demo
+from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, SIMULATOR, Failed, View
+from vla_ros.demo.view import make_view
+from vla_ros.operator import session
+from vla_ros.operator.client import spinning
+from vla_ros.operator.processes import ProcessGroup, node_command, suite_environment, suite_nodes
+from vla_ros.policies import demo_policy, policy_spec
+from vla_ros.sim.scene import ROOM
+
+LEFT = ("demo.mp4", "path.png", "latency.png", "picture.png", "summary.json")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0: every instruction done and every stop obeyed; 1: not; 130: interrupted."""
+    if arguments.policy is None:
+        arguments.policy, why = demo_policy()
+        if why:
+            print(why, flush=True)
+    policy_spec(arguments.policy)  # an unknown one is a sentence now, not a log file later
+    for module in ("matplotlib", "mujoco"):  # so is what would be missed only later
+        if find_spec(module) is None:
+            raise ModuleNotFoundError(name=module)
+    out = Path(arguments.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in LEFT:  # nothing of an earlier run passes for one of this
+            (out / name).unlink(missing_ok=True)
+    except OSError as problem:
+        raise ValueError(f"cannot write to {out}: {problem.strerror}; give another folder with --out") from None
+    with session.Interrupt() as interrupt:
+        try:
+            return _run(arguments, out, interrupt)
+        except KeyboardInterrupt as signal_name:
+            print(f"interrupted ({signal_name})", flush=True)
+            return 130
+
+
+def _run(arguments: argparse.Namespace, out: Path, interrupt: session.Interrupt) -> int:
+    print(session.own_domain(os.environ), flush=True)
+    environment = suite_environment()
+    os.environ.update(environment)  # this process needs the transport's settings as much as the nodes do
+    commands = {SIMULATOR: node_command("simulator", parameters={"seed": arguments.seed}),
+                **suite_nodes(policy=arguments.policy, camera_topic=CAMERA_TOPIC, namespace=NAMESPACE)}
+    problem = ""
+    with make_view(not arguments.no_view) as view, spinning("vla_demo") as node:
+        group = ProcessGroup()
+        demo = Demo(arguments, group, node, view, interrupt)
+        try:
+            demo.start(commands, environment, out / "logs")
+            demo.play(lambda: Film(out / "demo.mp4", decode))
+        except Failed as failed:
+            problem = str(failed)
+        finally:
+            rates = demo.watch.average_rates()
+            _stop_all(group, view)
+            if demo.watch.film is not None:
+                demo.watch.film.close()
+    interrupt.at_once = True  # nothing is left to lose
+    interrupt.check()
+    _write(demo, out, problem, rates)
+    return _report(demo, out, problem)
+
+
+def _stop_all(group: ProcessGroup, view: View) -> None:
+    """Stop every process, and see that none is left."""
+    before = session.children()
+    view.say(f"stopping {len(before)} processes")
+    group.stop()
+    left = session.alive(before)
+    view.say("no process is left" if not left else
+             "STILL RUNNING: " + ", ".join(f"{process.pid} ({process.name()})" for process in left),
+             "" if not left else "red")
+
+
+def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None:
+    """The summary, then the pictures: what happened is kept whether or not they can be drawn."""
+    film = demo.watch.film
+    summary = {"ok": demo.ok() and not problem, "problem": problem, "seed": demo.arguments.seed,
+               "policy": demo.arguments.policy, "engine": demo.inference().get("engine"),
+               "domain": int(os.environ.get("ROS_DOMAIN_ID", "0")),
+               "instructions": demo.results, "stops": [asdict(stop) for stop in demo.track.stops],
+               "rates_hz": {name: round(rate, 2) for name, rate in rates.items()},
+               "latency_camera_to_command": latency_summary(demo.track.latencies),
+               "deaths": demo.deaths,
+               "film": {"frames": film.frames, "dropped": film.dropped, "problem": film.problem} if film else None}
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    done = [bool(result["done"]) for result in demo.results]
+    with drawing(out / "path.png"):
+        draw_path(demo.track, demo.instructions, done, ROOM, out / "path.png")
+    with drawing(out / "latency.png"):
+        draw_latency(demo.track.latencies, out / "latency.png")
+    if film is not None:
+        with drawing(out / "picture.png"):
+            film.save_still(out / "picture.png")
+
+
+def _report(demo: Demo, out: Path, problem: str) -> int:
+    for line in summary_lines(demo.results):
+        print(line)
+    for stop in demo.track.stops:
+        print(f"{'stopped ' if stop.still else 'NOT STOPPED'}  {stop.kind}, in instruction {stop.instruction}: "
+              f"still after {stop.seconds:.2f} s")
+    if not demo.track.stops and not problem:
+        print("NOT DONE  the unexpected stop was never given: the robot was not on the move long enough")
+    if problem:
+        print(f"the demo ended early: {problem}")
+    print("see " + ", ".join(str(out / name) for name in LEFT if (out / name).exists()))
+    return 0 if demo.ok() and not problem else 1

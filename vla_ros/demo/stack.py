@@ -1,0 +1,160 @@
+"""The simulated robot and the suite as they run: started, armed, spoken to: for `vla demo` and `vla evaluate`."""
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lifecycle_msgs.srv import GetState
+from rclpy.node import Node
+
+from vla_ros.core.stats import percentile
+from vla_ros.demo.monitor import Watch
+from vla_ros.demo.view import LiveView, PlainView, Status
+from vla_ros.operator import session
+from vla_ros.operator.client import Operator
+from vla_ros.operator.processes import ProcessGroup
+
+CAMERA_TOPIC = "/camera/image_raw"
+NAMESPACE = "/vla"
+SIMULATOR = "simulator"
+NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "safety_validator")
+START_SECONDS = 60.0  # until everything runs; the first start of a slow machine compiles and warms up
+ANSWER_SECONDS = 2.0  # until a question is asked again
+POLL = 0.05  # s between two looks at how it goes
+View = LiveView | PlainView
+
+
+class Failed(Exception):
+    """It cannot go on; the message says why."""
+
+
+class NodeStates:
+    """Asks the five nodes for their lifecycle state, without waiting for answers."""
+
+    def __init__(self, node: Node) -> None:
+        self.labels = dict.fromkeys(NODES, "starting")
+        self._clients = {name: node.create_client(GetState, f"{NAMESPACE}/{name}/get_state") for name in NODES}
+        self._asked: dict[str, tuple[float, Any]] = {}  # steady s, and the answer to come
+
+    def ask(self) -> None:
+        now = time.monotonic()
+        for name, client in self._clients.items():
+            at, future = self._asked.get(name, (-math.inf, None))
+            if future is not None and future.done():
+                self.labels[name] = future.result().current_state.label
+            elif now - at < ANSWER_SECONDS:
+                continue
+            elif future is not None:  # an answer can be lost: a process died, or had not found us yet
+                client.remove_pending_request(future)
+            if client.service_is_ready():
+                self._asked[name] = now, client.call_async(GetState.Request())
+
+    def all_active(self) -> bool:
+        return all(label == "active" for label in self.labels.values())
+
+
+class Suite:
+    """Everything that waits goes through `wait`: it keeps the view alive and the processes running."""
+
+    def __init__(self, group: ProcessGroup, node: Node, watch: Watch, view: View,
+                 interrupt: session.Interrupt) -> None:
+        self.watch, self.track = watch, watch.track
+        self.deaths: list[str] = []  # of processes, and their returns
+        self.operator = Operator(node, NAMESPACE)
+        self.states = NodeStates(node)
+        self._group, self._view, self._interrupt = group, view, interrupt
+        self._phase = "starting"
+        self._introduced = False
+
+    def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Whether `condition` came true within `seconds`."""
+        end = time.monotonic() + seconds
+        while True:
+            self._interrupt.check()
+            for line in self._group.poll():
+                self.deaths.append(line)
+                self._view.say(f"  {line}", "yellow")
+            self._introduce()
+            if self._group.returncode(SIMULATOR) is not None:
+                raise Failed(f"the {self.deaths[-1]}; see its log")  # started again, it is another world
+            if condition():
+                return True
+            if time.monotonic() >= end:
+                return False
+            self._view.show(self.status)
+            time.sleep(POLL)
+
+    def status(self) -> Status:
+        watch, pose = self.watch, self.watch.pose
+        recent = self.track.latencies[-300:]
+        latency = (percentile(recent, 0.5), percentile(recent, 0.95)) if recent else None
+        where = (pose.x, pose.y, math.degrees(pose.yaw)) if pose else None
+        nodes = self.states.labels if self._phase == "starting" else {}
+        return Status(self._phase, watch.moment(), {name: watch.hertz(name) for name in watch.rates}, latency, where,
+                      dict(nodes))
+
+    def start(self, commands: Mapping[str, Sequence[str]], environment: Mapping[str, str], logs: Path) -> None:
+        """Start the processes (name -> argv) and wait until the five nodes are active and the robot is seen."""
+        logs.mkdir(parents=True, exist_ok=True)
+        for name, command in commands.items():
+            self._interrupt.check()
+            self._group.start(name, command, env=environment, log_path=logs / f"{name}.log",
+                              respawn=name != SIMULATOR)
+        self._view.say(f"started {len(commands)} processes; what they say is in {logs}")
+
+        def up() -> bool:
+            self.states.ask()
+            return self.states.all_active() and self.watch.pose is not None and self.operator.heard()
+
+        if not self.wait(up, START_SECONDS):
+            missing = [f"{name} is {label}" for name, label in self.states.labels.items() if label != "active"]
+            missing += [] if self.watch.pose else ["the simulator publishes nothing on /sim/objects"]
+            raise Failed(f"the suite was not up after {START_SECONDS:g} s: {', '.join(missing) or 'no one listens'}; "
+                         f"see {logs}")
+        self._view.say("all nodes are active", "green")
+
+    def _introduce(self) -> None:
+        """Say which policy drives, and on what, as soon as inference does."""
+        policy, engine = (self.inference().get(name, "") for name in ("policy", "engine"))
+        if policy not in ("", "none") and not self._introduced:
+            self._introduced = True
+            self._view.say(f"{policy} drives{f', on {engine}' if engine else ''}")
+
+    def inference(self) -> dict[str, str]:
+        """What inference last said of itself: `policy`, and the `engine` that it runs on where it has one."""
+        return self.watch.diagnostics.get("inference", {})
+
+    def arm(self) -> None:
+        """Arm the gate; it refuses as long as a source is missing."""
+        self._view.say(f"armed: {self._ask('arm', 15.0, ('HOLDING', 'ACTIVE'))}")
+
+    def _ask(self, verb: str, seconds: float, there: tuple[str, ...]) -> str:
+        """What the gate says to arm or reset. An answer can be lost, and the second one be no ("nothing to reset"): so
+        its report counts as well, once it is in one of the states `there`."""
+        sentence = ""
+
+        def done() -> bool:
+            nonlocal sentence
+            success, sentence = self.operator.call(verb, 2.0, self.wait)
+            return success or self.watch.moment().state in there or self.wait(lambda: False, 0.3)
+
+        if not self.wait(done, seconds):
+            raise Failed(f"the gate does not {verb}: {sentence}")
+        return sentence
+
+    def give(self, words: str) -> str:
+        """Say it, and see it become a command; otherwise what came back instead."""
+        before = self.watch.command.generation if self.watch.command else 0
+        self.watch.feedback.clear()
+        self.operator.say(words)
+
+        def accepted() -> bool:
+            command = self.watch.command
+            return command is not None and command.generation > before
+
+        if self.wait(accepted, 3.0):
+            return ""
+        return "the words did not become a command: " + ("; ".join(self.watch.feedback) or "nobody said why")

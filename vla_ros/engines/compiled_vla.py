@@ -1,0 +1,105 @@
+"""A VLA on engines: the words are read once an instruction, each picture is acted on; the policy asks nothing more."""
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vla_ros import models
+from vla_ros.engines.base import Part
+from vla_ros.engines.select import Wish, prepare
+from vla_ros.models import examples
+from vla_ros.models.checkpoint import content_hash
+from vla_ros.models.language.lexicon import LENGTH
+from vla_ros.models.stages import Acting, Reading
+from vla_ros.models.vla import VLA
+
+REMEMBERED = 100  # instructions
+
+
+class Compiled:
+    """`vla` with both of its stages on the engine that was wished for, warm. `notes` is what a user should know,
+    `content` the checkpoint's hash."""
+
+    def __init__(self, vla: VLA, folder: Path, wish: Wish, say: Callable[[str], None]) -> None:
+        self.content = content_hash(folder)
+        given, real = examples.load(folder, vla)
+        assert vla.tokenizer is not None  # a checkpoint has one
+        self._encode = vla.tokenizer.encode
+        reading, acting = parts_of(vla, given, f"{self.content} {code_hash()}")
+        self._reading = prepare(reading, wish, say) if reading else None
+        self._acting = prepare(acting, wish, say)
+        self._told, self._asks, self._heard = reading.outputs if reading else (), acting.inputs, acting.outputs
+        self.notes = [] if real else ["the checkpoint has no examples; its engines were compared on noise"]
+        self.notes += self._acting.notes
+        self._known: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
+        self._hits, self._misses, self._reading_time = 0, 0, 0.0  # s
+
+    def read(self, text: str) -> dict[str, Tensor]:
+        """What the language stage says of the words, by name, and their ids and mask; remembered. Raises ValueError for
+        words that the model does not know, and for too many."""
+        if text in self._known:
+            self._hits += 1
+            self._known.move_to_end(text)
+            return self._known[text]
+        began = time.perf_counter()
+        words = self._encode(text)
+        if len(words) > LENGTH:
+            raise ValueError(f"the instruction has {len(words)} words or pieces of words; use at most {LENGTH}")
+        ids, mask = F.pad(torch.tensor([words]), (0, LENGTH - len(words))), torch.arange(LENGTH)[None] < len(words)
+        read = self._reading.engine(ids, mask) if self._reading else ()
+        found = dict(zip(self._told, read)) | {"ids": ids, "mask": mask}
+        self._misses += 1
+        self._reading_time += time.perf_counter() - began
+        self._known[text] = found
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+    def act(self, picture: NDArray[np.uint8], read: dict[str, Tensor], state: list[float]) -> dict[str, Tensor]:
+        """One picture H x W x 3, what `read` gave and the state -> what the model has to say, by name."""
+        pixels = torch.from_numpy(np.ascontiguousarray(picture))[None]
+        given = read | {"picture": pixels, "state": torch.tensor([state])}
+        return dict(zip(self._heard, self._acting.engine(*(given[name] for name in self._asks))))
+
+    def describe(self) -> dict[str, str]:
+        """For diagnostics."""
+        saved = self._hits * self._reading_time / max(1, self._misses)
+        language = str(self._reading) if self._reading else "none: it reads the picture too, each time"
+        return {"engine": str(self._acting), "language engine": language,
+                "instructions known": f"{self._hits} of {self._hits + self._misses}",
+                "reading saved (ms)": f"{1e3 * saved:.1f}"}
+
+
+def parts_of(vla: VLA, given: Mapping[str, Tensor], key: str, batch: tuple[int, int] = (1, 1)
+             ) -> tuple[Part | None, Part]:
+    """The language stage (None where words cannot be read without the picture), and vision and action, with the rows of
+    `given` (picture, ids, mask, state) as examples. `batch` as a Part's."""
+    reading, acting = None if vla.reads_vision else Reading(vla), Acting(vla)
+    if reading:
+        with torch.inference_mode():
+            given = dict(given) | dict(zip(reading.outputs, reading(given["ids"], given["mask"])))
+
+    def part(name: str, module: Reading | Acting, inputs: tuple[str, ...]) -> Part:
+        rows = tuple(tuple(given[one][row: row + 1].clone() for one in inputs) for row in range(len(given["ids"])))
+        return Part(name, module.eval(), inputs, module.outputs, rows, key, batch)
+    words = part("language", reading, ("ids", "mask")) if reading else None
+    return words, part("vision and action", acting, acting.inputs)
+
+
+@cache
+def code_hash() -> str:
+    """Of the models' code: an engine computes what the code did when it was built."""
+    found = hashlib.sha256()
+    for path in sorted(Path(models.__file__).parent.rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:8]

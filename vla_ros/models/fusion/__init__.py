@@ -1,0 +1,1 @@
+"""How what was seen and what was said come together."""

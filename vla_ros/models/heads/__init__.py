@@ -1,0 +1,1 @@
+"""What reads the fused features: actions, plans, auxiliary answers."""

@@ -1,0 +1,1 @@
+"""Language encoders, and the words that they know."""

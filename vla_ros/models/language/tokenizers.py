@@ -1,0 +1,219 @@
+"""Words as numbers: the lexicon, a list of words, or Llama's own pieces of words. No torch here.
+
+All give `encode(text) -> ids`, `size` (ids are below it), and are saved beside the weights. 0 is padding for the
+first two; Llama is told by the mask alone.
+"""
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vla_ros.models.language import lexicon
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vla_ros.models.config import VLAConfig
+
+FILE, FOLDER = "tokenizer.json", "tokenizer"
+OWN_TOKENIZERS = (FILE, FOLDER)  # names in a checkpoint
+MARKS = ("<VISION>", "</VISION>")
+
+
+class Tokenizer(Protocol):
+    size: int
+    place: str  # in a checkpoint
+
+    def encode(self, text: str) -> list[int]:
+        """At least one id: a model cannot read nothing. Raises ValueError that names the words it has no number for,
+        or says that there are none."""
+        ...
+
+    def save(self, path: Path) -> None: ...
+
+
+class LexiconTokenizer:
+    """The words of lexicon.py, which the small language encoder is built around."""
+
+    size = len(lexicon.WORDS)
+    place = FILE
+
+    @classmethod
+    def default(cls, config: VLAConfig) -> LexiconTokenizer:
+        return cls()
+
+    @classmethod
+    def load(cls, path: Path) -> LexiconTokenizer:
+        words = _words(path, "lexicon")
+        if words != list(lexicon.WORDS[1:]):
+            pairs = enumerate(zip_longest(words, lexicon.WORDS[1:], fillvalue="none"))
+            at, was, now = next((at, was, now) for at, (was, now) in pairs if was != now)
+            raise ValueError(f"{path} has {len(words)} words, and the lexicon here {cls.size - 1}: word "
+                             f"{at + 1} is "
+                             f"'{was}' there and '{now}' here; use the version that trained it, or train again")
+        return cls()
+
+    def save(self, path: Path) -> None:
+        _save_words(path, "lexicon", lexicon.WORDS[1:])
+
+    def encode(self, text: str) -> list[int]:
+        return lexicon.encode(text)
+
+
+class WordTokenizer:
+    """A list of words, numbered from 1."""
+
+    place = FILE
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self.words = tuple(words)
+        self.size = len(self.words) + 1
+        self._ids = {word: index + 1 for index, word in enumerate(self.words)}
+        if len(self._ids) < len(self.words) or "" in self._ids:
+            raise ValueError(f"{len(self.words)} words are given, {len(self._ids)} different ones; give each once, "
+                             "none empty")
+
+    @classmethod
+    def of(cls, texts: Iterable[str], most: int = 9_999) -> WordTokenizer:
+        """The words of these texts, the commonest first, at most so many."""
+        counts = Counter(word for text in texts for word in lexicon.words_of(text))
+        return cls(sorted(counts, key=lambda word: (-counts[word], word))[:most])
+
+    @classmethod
+    def default(cls, config: VLAConfig) -> None:
+        return None  # only the texts of the training data can tell
+
+    @classmethod
+    def load(cls, path: Path) -> WordTokenizer:
+        return cls(_words(path, "words"))
+
+    def save(self, path: Path) -> None:
+        _save_words(path, "words", self.words)
+
+    def encode(self, text: str) -> list[int]:
+        words = lexicon.words_of(text)
+        _refuse([word for word in words if word not in self._ids])
+        return _some([self._ids[word] for word in words], text)
+
+
+class LlamaTokenizer:
+    """A tokenizer that transformers reads from a local folder, with `<VISION>` and `</VISION>` added.
+
+    The ids are of the words alone: the encoder puts begin, the marks and what was seen before them. `size` counts
+    neither.
+    """
+
+    place = FOLDER
+
+    def __init__(self, folder: str | Path) -> None:
+        from transformers import AddedToken, AutoTokenizer
+
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        except Exception as error:  # the library raises many kinds
+            raise ValueError(f"{folder} holds no tokenizer that loads: "
+                             f"{' '.join(str(error).split())[:200]}") from error
+        marks = [AddedToken(mark, special=True, normalized=False) for mark in MARKS]
+        self._tokenizer.add_tokens(marks, special_tokens=True)
+        self.marks = tuple(self._tokenizer.convert_tokens_to_ids(mark) for mark in MARKS)
+        self.size = len(self._tokenizer) - len(MARKS)
+        if self.marks != (self.size, self.size + 1):
+            raise ValueError(f"{folder} numbers {' and '.join(MARKS)} {self.marks}; they must come last, as "
+                             f"{self.size} and {self.size + 1}: give the tokenizer without them, it gets them here")
+        self._special = {*self._tokenizer.all_special_ids, *self.marks} - {self._tokenizer.unk_token_id}
+
+    @classmethod
+    def default(cls, config: VLAConfig) -> LlamaTokenizer | None:
+        folder = config.options("language")["weights"]
+        return cls(folder) if folder and any(Path(folder).glob("tokenizer*")) else None
+
+    @classmethod
+    def load(cls, path: Path) -> LlamaTokenizer:
+        return cls(path)
+
+    def save(self, path: Path) -> None:
+        self._tokenizer.save_pretrained(str(path))
+
+    def encode(self, text: str) -> list[int]:
+        ids = self._pieces(text)
+        unknown = self._tokenizer.unk_token_id
+        if unknown is not None and unknown in ids:
+            _refuse([word for word in text.split() if unknown in self._pieces(word)] or [text])
+        own = [one for one in ids if one in self._special]
+        if own:
+            name = self._tokenizer.convert_ids_to_tokens(own[0])
+            raise ValueError(f"the instruction has '{name}' in it, a mark of the model's own; leave it out")
+        return _some(ids, text)
+
+    def _pieces(self, text: str) -> list[int]:
+        valid = text.encode(errors="replace").decode()  # half a surrogate pair is no text to the library
+        return self._tokenizer(valid, add_special_tokens=False)["input_ids"]
+
+
+def check_tokenizer(config: VLAConfig, tokenizer: Tokenizer | None) -> None:
+    """Raises ValueError where the tokenizer is none, of another language encoder, or gives ids that the encoder
+    lacks."""
+    from vla_ros.core.registry import lookup
+    from vla_ros.models import TOKENIZERS
+
+    wanted = lookup(TOKENIZERS, config.language, "tokenizer")
+    if not isinstance(tokenizer, wanted):
+        has = "none" if tokenizer is None else type(tokenizer).__name__
+        raise ValueError(f"language '{config.language}' reads ids of a {wanted.__name__}, and the model's tokenizer "
+                         f"is {has}; "
+                         "set model.tokenizer")
+    vocabulary = config.options("language").get("vocabulary")
+    if vocabulary is not None and tokenizer.size > vocabulary:
+        raise ValueError(f"the tokenizer numbers {tokenizer.size} words, and language '{config.language}' has "
+                         "vocabulary "
+                         f"{vocabulary}; give a vocabulary of at least {tokenizer.size}, or fewer words")
+
+
+def padded(rows: Sequence[Sequence[int]], length: int | None = None) -> tuple[Tensor, Tensor]:
+    """Ids of several texts -> ids B x L and mask B x L, words first. L is `length`, or that of the longest.
+
+    Raises ValueError for a row longer than `length`.
+    """
+    import torch
+
+    longest = max((len(row) for row in rows), default=0)
+    if length is not None and longest > length:
+        raise ValueError(f"an instruction has {longest} ids; there is room for {length}")
+    ids = torch.zeros(len(rows), max(1, longest) if length is None else length, dtype=torch.long)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
+    lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+    return ids, torch.arange(ids.shape[1]) < lengths[:, None]
+
+
+def _some(ids: list[int], text: str) -> list[int]:
+    if not ids or not lexicon.words_of(text):  # "!!!" has pieces, and says nothing
+        raise ValueError(f"there is no word in {text[:20]!r}; say what to do")
+    return ids
+
+
+def _refuse(unknown: Sequence[str]) -> None:
+    if unknown:
+        names = ", ".join(f"{word[:20]!r}" for word in dict.fromkeys(unknown))
+        raise ValueError(f"the policy does not know {'the word' if len(set(unknown)) == 1 else 'the words'} {names}")
+
+
+def _words(path: Path, kind: str) -> list[str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is no list of words ({error}); copy the checkpoint again") from error
+    has = found.get("kind") if isinstance(found, dict) else None
+    words = found.get("words") if isinstance(found, dict) else None
+    if has != kind or not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError(f"{path} is of kind {has!r}; this checkpoint's language encoder needs {kind!r}")
+    return words
+
+
+def _save_words(path: Path, kind: str, words: Sequence[str]) -> None:
+    text = json.dumps({"kind": kind, "words": list(words)}, ensure_ascii=False, indent=0)
+    path.write_text(text + "\n", encoding="utf-8")

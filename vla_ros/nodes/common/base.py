@@ -1,0 +1,344 @@
+"""What all six nodes share: parameters from the table, transitions that speak, heartbeat, diagnostics."""
+from __future__ import annotations
+
+import difflib
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Header, String
+
+from vla_ros.core import process_identity
+from vla_ros.core.node_parameters import NODE_PARAMETERS
+from vla_ros.core.parameters import check_all
+from vla_ros.core.shown import shown
+from vla_ros.core.stats import Stats
+from vla_ros.nodes.common.descriptors import descriptor_of
+from vla_ros.nodes.common.events import PublisherEventCallbacks, SubscriptionEventCallbacks
+from vla_ros.nodes.common.heart import HEARTBEAT_PERIOD, Heart
+from vla_ros.nodes.common.qos import EVENTS, FEEDBACK, LATCHED, LATEST, PICTURES, PULSE, WORDS, WORDS_LOOSE
+from vla_ros.nodes.common.reader import Reader
+
+REPORT_PERIOD = 1_000_000_000  # ns; between two reports of one kind of fault
+CONFIGURING, BUILDING = "configuring", "building"  # stages on the way to inactive that may last
+RCLPYS = {"use_sim_time", "start_type_description_service"}
+# One file may hold parameters for all nodes; only what none of them knows is a mistake.
+ANYBODYS = RCLPYS | {parameter.name for table in NODE_PARAMETERS.values() for parameter in table}
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node. Subclasses fill in `configure`, `activate`, `deactivate` and `release`.
+
+    `configure` raises ValueError for what a user can mend; the sentence goes to the log, to
+    /diagnostics and nowhere near the robot. Callbacks made with `listen` and `every` cannot end the
+    process: an exception is logged with its traceback and counted. `self.p` holds the checked parameters.
+    """
+
+    def __init__(self, kind: str, **options: Any) -> None:
+        self.table = {parameter.name: parameter for parameter in NODE_PARAMETERS[kind]}
+        # Undeclared ones: refused below, with a sentence that rclpy does not have.
+        super().__init__(kind, allow_undeclared_parameters=True,
+                         automatically_declare_parameters_from_overrides=True, **options)
+        for parameter in self.table.values():
+            descriptor = descriptor_of(parameter)
+            if self.has_parameter(parameter.name):
+                self.set_descriptor(parameter.name, descriptor)
+            else:
+                self.declare_parameter(parameter.name, parameter.default, descriptor)
+        self.p: dict[str, Any] = {}
+        self.stage = "unconfigured"
+        self.stats = Stats()
+        self.trouble = ""  # a sentence for /diagnostics; empty when all is well
+        self._entities: list[tuple[Callable[[Any], Any], Any]] = []
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        # rclpy raises on a transition that its state does not know, and the process would end.
+        self._service_change_state.callback = self._answer_safely(self._service_change_state.callback)
+        self._feedback = self._quiet_publisher(String, "feedback", FEEDBACK)
+        self._heartbeat = self._quiet_publisher(Header, "heartbeat", PULSE)
+        self._diagnostics = self._quiet_publisher(DiagnosticArray, "/diagnostics", EVENTS)
+        self._faults = self._quiet_publisher(DiagnosticStatus, "fault", EVENTS)
+        self._reported: dict[str, int] = {}  # kind of fault -> when last, steady ns
+        self._life = process_identity.own()  # tells a respawned process from the one before, and which one it is
+        self._report_timer = self.steady_timer(1.0, self._report)
+        self._heart = Heart(lambda: self.guard(self._beat), lambda: self.guard(self._report))
+        self._turn_timer = self.steady_timer(HEARTBEAT_PERIOD, self._heart.turn)
+
+    # -- what subclasses fill in -----------------------------------------------------------------------
+    def configure(self) -> None:
+        """Make publishers, subscriptions and whatever takes long. ValueError: the user can mend it."""
+
+    def activate(self) -> None: ...
+
+    def deactivate(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    def diagnose(self) -> dict[str, str]:
+        """More keys and values for /diagnostics."""
+        return {}
+
+    # -- what subclasses use ---------------------------------------------------------------------------
+    def now(self) -> int:
+        """ns on the ROS clock."""
+        nanoseconds: int = self.get_clock().now().nanoseconds
+        return nanoseconds
+
+    @property
+    def active(self) -> bool:
+        return self.stage == "active"
+
+    def listen(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile,
+               always: bool = False, raw: bool = False) -> None:
+        """A subscription whose callback cannot raise, and runs only while active, or `always`. `raw`: with bytes."""
+        def guarded(message: Any) -> None:
+            if always or self.active:
+                self.guard(callback, message)
+        # Between our own nodes both ends agree on the QoS, and words are heard either way; rclpy's watch for
+        # mismatches would cost a share of every wake-up.
+        ours = any(qos is own for own in (PICTURES, LATEST, LATCHED, WORDS, WORDS_LOOSE))
+        events = SubscriptionEventCallbacks(use_default_callbacks=False) if ours else None
+        subscription = self.create_subscription(kind, topic, guarded, qos, event_callbacks=events, raw=raw)
+        self._entities.append((self.destroy_subscription, subscription))
+
+    def read(self, kind: type, topic: str, qos: QoSProfile, raw: bool = False, most_bytes: int = 0) -> Reader:
+        """A topic to be read when it is needed."""
+        reader = Reader(self, kind, topic, qos, raw, most_bytes)
+        self._entities.append((self.destroy_subscription, reader.subscription))
+        return reader
+
+    def speak(self, kind: type, topic: str, qos: QoSProfile) -> Any:
+        publisher = self._quiet_publisher(kind, topic, qos)
+        self._entities.append((self.destroy_publisher, publisher))
+        return publisher
+
+    def _quiet_publisher(self, kind: type, topic: str, qos: QoSProfile) -> Any:
+        """Without rclpy's watch for mismatched QoS: a subscriber that does not match is told at its own end."""
+        return self.create_publisher(kind, topic, qos, event_callbacks=PublisherEventCallbacks(
+            use_default_callbacks=False))
+
+    def every(self, seconds: float, callback: Callable[[], None]) -> None:
+        timer = self.steady_timer(seconds, lambda: self.guard(callback))
+        self._entities.append((self.destroy_timer, timer))
+
+    def steady_timer(self, seconds: float, callback: Callable[[], None]) -> Any:
+        """Whatever becomes of the ROS clock: a paused simulation, or a system clock set back by an hour."""
+        return self.create_timer(seconds, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def serve(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:
+        service = self.create_service(kind, name, self._answer_safely(callback))
+        self._entities.append((self.destroy_service, service))
+
+    def ask_of(self, kind: type, name: str) -> Any:
+        """A client of another node's service."""
+        client = self.create_client(kind, name)
+        self._entities.append((self.destroy_client, client))
+        return client
+
+    def _answer_safely(self, callback: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """A request that raises is answered with success false, and logged."""
+        def answer(request: Any, response: Any) -> Any:
+            try:
+                return callback(request, response)
+            except Exception as error:
+                self.refuse("bad request", f"{type(request).__name__} failed while {self.stage}: {error}")
+                response.success = False
+                return response
+        return answer
+
+    def guard(self, callback: Callable[..., None], *arguments: Any) -> None:
+        try:
+            callback(*arguments)
+        except Exception as error:
+            if not self.context.ok():
+                return  # the shutdown overtook it
+            self.stats.drop(f"exception {type(error).__name__}")
+            self.get_logger().error(f"a callback failed: {error}\n{traceback.format_exc()}",
+                                    throttle_duration_sec=1.0)
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """A callback raised `error`. The gate stops here; the others go on."""
+
+    def refuse(self, reason: str, sentence: object) -> None:
+        """Bad input: counted under `reason`, said once a second in full."""
+        self.stats.drop(reason)
+        self.get_logger().warning(f"{reason}: {sentence}", throttle_duration_sec=1.0)
+
+    def tell(self, sentence: str) -> None:
+        """To the operator, on `feedback`."""
+        self._feedback.publish(String(data=sentence))
+
+    def report_fault(self, kind: str, sentence: str) -> None:
+        """To the supervisor, on `fault`, at most once a second a kind: say it as long as the fault lasts.
+
+        `kind`: vision, language, action or communication. May be called from any thread.
+        """
+        now = time.monotonic_ns()
+        if now - self._reported.get(kind, -REPORT_PERIOD) < REPORT_PERIOD:
+            return
+        self._reported[kind] = now
+        self.stats.tick(f"{kind} fault", now)
+        self._faults.publish(DiagnosticStatus(
+            level=DiagnosticStatus.ERROR, name=self.get_name(), hardware_id=kind, message=sentence))
+
+    @contextmanager
+    def speaking(self) -> Iterator[Callable[[str], None]]:
+        """For a configure that may take minutes: heartbeat and /diagnostics go on, "configuring" and, from the first
+        sentence about the work that is told to what this gives, "building"."""
+        before, trouble = self.stage, self.trouble
+        self.stage = CONFIGURING
+
+        def say(text: str) -> None:
+            self.get_logger().info(text)
+            self.tell(f"{self.get_name()}: {text}")
+            self.stage, self.trouble = BUILDING, text
+        try:
+            with self._heart.excused():
+                yield say
+        finally:
+            self.stage, self.trouble = before, trouble
+
+    # -- parameters ------------------------------------------------------------------------------------
+    def _read_parameters(self) -> dict[str, Any]:
+        given = {name: parameter.value for name, parameter in self._parameters.items()}
+        unknown = sorted(name for name in given if name not in ANYBODYS and "." not in name)
+        if unknown:
+            raise ValueError(self._not_known(unknown[0]))
+        return check_all(self.table.values(), given)
+
+    def _not_known(self, name: str) -> str:
+        near = difflib.get_close_matches(name[:100], self.table, 1)
+        return (f"parameter {shown(name)} is not known{f'; is it {near[0]!r}?' if near else ''}; known are "
+                f"{', '.join(sorted(self.table))}")
+
+    def describe_parameter(self, name: str) -> ParameterDescriptor:
+        """With the range. rclpy is not to know it: it would refuse with a sentence that names no unit, let pass what is
+        nearly inside, and end the node where a file's value is outside."""
+        described = super().describe_parameter(name)
+        if name not in self.table:
+            return described
+        told = descriptor_of(self.table[name], ranged=True)
+        told.name, told.type = name, described.type
+        return told
+
+    def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        """All or none: a bad value, or one that cannot change now, refuses the whole set."""
+        changed: dict[str, Any] = {}
+        for parameter in parameters:
+            ours = self.table.get(parameter.name)
+            if ours is None:
+                # rclpy declares the latter where a connection is made whose QoS may be overridden
+                if parameter.name in RCLPYS or parameter.name.startswith("qos_overrides."):
+                    continue
+                return SetParametersResult(successful=False, reason=self._not_known(parameter.name))
+            try:
+                changed[ours.name] = ours.check(parameter.value)
+            except ValueError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+            if self.stage != "unconfigured" and not ours.live:
+                return SetParametersResult(successful=False, reason=(
+                    f"parameter '{ours.name}' cannot change while the node is {self.stage}; clean it up first"))
+        if self.stage != "unconfigured" and changed:
+            merged = {**self.p, **changed}
+            try:
+                self.apply(merged)
+            except Exception as error:  # one that left here would end the node
+                return SetParametersResult(successful=False, reason=str(error))
+            self.p = merged
+        return SetParametersResult(successful=True)
+
+    def apply(self, parameters: dict[str, Any]) -> None:
+        """Live parameters are about to change to `parameters`. ValueError keeps the old ones."""
+
+    # -- transitions -----------------------------------------------------------------------------------
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            self.p = self._read_parameters()
+            self._report_timer.timer_period_ns = int(self.p["diagnostics_period"] * 1e9)
+            self.configure()
+        except Exception as error:
+            self._transition_failed("configured", error)
+            self._drop_entities()
+            return FAILURE
+        self.stage, self.trouble = "inactive", ""
+        return SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("activated", self.activate, "active")
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("deactivated", self.deactivate, "inactive")
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._transition("cleaned up", self._clean, "unconfigured")
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.leave()
+        return self._transition("shut down", self._clean, "finalized")
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.leave()
+        return self._transition("recovered", self._clean, "unconfigured")
+
+    def leave(self) -> None:
+        """The process is about to end, or went wrong: what must be seen on the wire goes out first."""
+        if self.active:
+            self.stage = "inactive"
+            self.guard(self.deactivate)
+
+    def _transition(self, verb: str, work: Callable[[], None], stage: str) -> TransitionCallbackReturn:
+        try:
+            work()
+        except Exception as error:  # rclpy would swallow it
+            self._transition_failed(verb, error)
+            return FAILURE
+        self.stage = stage
+        return SUCCESS
+
+    def _transition_failed(self, verb: str, error: Exception) -> None:
+        self.trouble = f"{self.get_name()} could not be {verb}: {error}"
+        self.get_logger().error(self.trouble)
+        if not isinstance(error, ValueError):
+            self.get_logger().error(traceback.format_exc())
+        self.tell(self.trouble)
+        self._report()
+
+    def _clean(self) -> None:
+        self.release()
+        self._drop_entities()
+
+    def destroy_node(self) -> None:
+        self._heart.stop()
+        super().destroy_node()
+
+    def _drop_entities(self) -> None:
+        for destroy, entity in reversed(self._entities):
+            destroy(entity)
+        self._entities.clear()
+
+    # -- heartbeat and diagnostics ---------------------------------------------------------------------
+    def _beat(self) -> None:
+        header = Header(frame_id=f"{self.get_name()}/{self.stage}/{self._life}")
+        header.stamp = self.get_clock().now().to_msg()
+        self._heartbeat.publish(header)
+
+    def _report(self) -> None:
+        status = DiagnosticStatus(name=f"{self.get_namespace()}/{self.get_name()}", hardware_id="vla_ros")
+        bad = self.trouble and self.stage == "unconfigured"
+        status.level = (DiagnosticStatus.ERROR if bad else DiagnosticStatus.WARN if self.trouble
+                        else DiagnosticStatus.OK)
+        status.message = self.trouble or self.stage
+        values = {**self.stats.values(time.monotonic_ns()), **self.diagnose()}
+        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)

@@ -1,0 +1,1 @@
+"""What the supervisor knows of the other nodes, and what it does about them."""

@@ -1,0 +1,108 @@
+"""What the supervisor knows of one node, from its heartbeats and its answers. Times are steady ns."""
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from lifecycle_msgs.msg import Transition
+
+from vla_ros.core import process_identity
+
+# stage -> the transition that brings a node further, its number, and the stage it ends in
+UP = {"unconfigured": ("configure", Transition.TRANSITION_CONFIGURE, "inactive"),
+      "inactive": ("activate", Transition.TRANSITION_ACTIVATE, "active")}
+DOWN = {"active": ("deactivate", Transition.TRANSITION_DEACTIVATE, "inactive"),
+        "inactive": ("cleanup", Transition.TRANSITION_CLEANUP, "unconfigured")}
+MINUTE = 60_000_000_000  # ns
+HOW = {
+    process_identity.GONE: ": its process has ended",
+    process_identity.STOPPED: ": its process is stopped",
+    process_identity.TRACED: ": its process is held by a debugger",
+    process_identity.ALIVE: ": its process lives, but hangs",
+    process_identity.UNKNOWN: "",
+}
+
+
+@dataclass
+class Asked:
+    """A transition that was asked for, and not answered yet."""
+
+    verb: str
+    target: str
+    since: int
+    future: Any
+
+
+@dataclass
+class Managed:
+    """`kind` is of the node's faults; empty: none of the four. `stage`: the heartbeat's, or unseen, missing, lost."""
+
+    name: str
+    kind: str
+    client: Any
+    stage: str = "unseen"
+    stage_before: str = ""  # the stage in which it fell silent
+    life: str = ""  # which process it is
+    lives: deque[int] = field(default_factory=lambda: deque(maxlen=1001))  # when it came back as another process
+    seen: int = 0
+    settled: int = 0  # until then heartbeats may still speak of the stage before a transition
+    asked: Asked | None = None
+    failures: int = 0  # since it was last active
+    unheard: int = 0  # requests that it did not hear, since it last did or came back
+    broken: int = 0  # transitions that ever failed
+    retry: int = 0
+    reported: int = 0  # when its loss was last reported as a fault
+    down: bool = False  # on its way to unconfigured, from where it is brought up again
+    left_alone: bool = False  # someone took it down by hand
+    given_up: bool = False  # its process ended too often
+    ended: str = ""  # the life that was ended because it hung
+    told: str = ""
+
+    @property
+    def active(self) -> bool:
+        return self.stage == "active" and not self.down
+
+    @property
+    def absent(self) -> bool:
+        return self.stage in ("lost", "missing", "finalized")
+
+    @property
+    def hopeless(self) -> bool:
+        """The nodes after it need not wait for it."""
+        return self.failures > 0 or self.left_alone or self.given_up or self.absent
+
+    @property
+    def way(self) -> tuple[str, int, str] | None:
+        """The transition that it needs next."""
+        return None if self.left_alone or self.given_up else (DOWN if self.down else UP).get(self.stage)
+
+    def beat(self, stage: str, now: int) -> None:
+        self.seen = now
+        if now >= self.settled or self.absent:
+            self.stage = stage
+
+    def reach(self, stage: str, settled: int) -> None:
+        """A transition was answered."""
+        self.asked, self.stage, self.settled, self.unheard = None, stage, settled, 0
+        self.down = self.down and stage != "unconfigured"
+
+    def come_back(self, life: str, now: int) -> int:
+        """Another process than before; how often that was within the last minute."""
+        self.life, self.asked, self.left_alone, self.down, self.told = life, None, False, False, ""
+        self.unheard = 0
+        self.lives.append(now)
+        while now - self.lives[0] > MINUTE:
+            self.lives.popleft()
+        return len(self.lives)
+
+    def lose(self) -> str:
+        """It fell silent. How, as far as that can be known."""
+        self.stage_before, self.stage, self.asked, self.down = self.stage, "lost", None, False
+        return HOW[process_identity.state(self.life)]
+
+    def forgive(self, nanoseconds: int, now: int) -> None:
+        """The supervisor itself was away for so long: nobody was silent, it did not listen."""
+        self.seen = min(self.seen + nanoseconds, now) if self.seen else 0
+        if self.asked:
+            self.asked.since += nanoseconds

@@ -1,0 +1,304 @@
+"""Start, watch and stop a group of processes, and the command lines of our own nodes.
+
+No child outlives its parent: `stop` ends them in order, and where the parent cannot call it any more (SIGKILL), the
+kernel kills them (Linux: PR_SET_PDEATHSIG), for the robot that they drive is simulated and ends with them. Each child
+leads a session of its own, so that a terminal's Ctrl-C reaches the parent alone.
+"""
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from vla_ros.core import node_parameters, process_identity
+from vla_ros.core.fastdds import PROFILES, profile_variables
+from vla_ros.core.shown import shown
+
+# Runs first in every child and becomes the command. In the child and not as a `preexec_fn`: that runs
+# Python between fork and exec, which can hang where the parent has threads (rclpy has). The parent may have
+# died before prctl, hence the question after it. A shell's background job ignores SIGINT; a child must not.
+LAUNCHER = """
+import ctypes, os, signal, sys
+parent, command = int(sys.argv[1]), sys.argv[2:]
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+os.execvp(command[0], command)
+"""
+POLL = 0.02  # s
+# How `stop` asks, and how long it then waits (s).
+ESCALATION = ((signal.SIGINT, 3.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
+
+
+@dataclass
+class Child:
+    """One process of a group; `process` is the current one where it was respawned."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] | None
+    log_path: Path | None
+    respawn: bool
+    process: subprocess.Popen[bytes]
+    deaths: deque[float] = field(default_factory=deque)  # steady s, within the last minute
+    due: float | None = None  # steady s, when it is started again
+    given_up: bool = False
+    swept: bool = False  # whether what `process` started and left is ended too
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+
+class ProcessGroup:
+    """Use it as a context manager, from a thread that lives as long as the children: the kernel ends a
+    child when the thread that started it ends. `poll` respawns what died; call it often."""
+
+    def __init__(self, respawn_delay: float = 1.0, respawns_a_minute: int = 5) -> None:
+        self._delay = respawn_delay
+        self._most = respawns_a_minute
+        self._children: dict[str, Child] = {}
+        atexit.register(self.stop)
+
+    def __enter__(self) -> ProcessGroup:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None,
+              log_path: str | os.PathLike[str] | None = None, respawn: bool = True) -> int:
+        """Start `argv`; what it prints goes to `log_path`, else where ours goes. Returns the pid."""
+        if name in self._children and self._children[name].running:
+            raise ValueError(f"process '{name}' runs already (pid {self.pid(name)}); stop it first")
+        path = (os.environ if env is None else env).get("PATH")
+        if not argv or shutil.which(argv[0], path=path) is None:
+            raise ValueError(f"process '{name}': command {list(argv)[:1]} is not there; give one that is")
+        log = Path(log_path) if log_path is not None else None
+        process = _launch(argv, env, log, append=False)
+        self._children[name] = Child(name, tuple(argv), env, log, respawn, process)
+        return process.pid
+
+    def pid(self, name: str) -> int:
+        return self._child(name).process.pid
+
+    def pids(self) -> dict[str, int]:
+        """name -> pid of those that run."""
+        return {name: child.process.pid for name, child in self._children.items() if child.running}
+
+    def returncode(self, name: str) -> int | None:
+        """None while it runs; negative: the signal that ended it."""
+        return self._child(name).process.poll()
+
+    def poll(self) -> list[str]:
+        """Respawn what died; a sentence for each that died, came back or is given up."""
+        now, said = time.monotonic(), []
+        for child in self._children.values():
+            if child.running or child.given_up:
+                continue
+            if child.due is not None:
+                if now >= child.due:
+                    child.due = None
+                    child.process = _launch(child.argv, child.env, child.log_path, append=True)
+                    child.swept = False
+                    said.append(f"{child.name} was started again (pid {child.process.pid})")
+                continue
+            said.append(self._died(child, now))
+        return said
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """Send a signal to one process; nothing where it has ended."""
+        child = self._child(name)
+        if child.running:
+            child.process.send_signal(number)
+
+    def stop(self, names: Sequence[str] | None = None) -> None:
+        """End all (or those named), last started first: SIGINT, then SIGTERM, then SIGKILL.
+
+        A Ctrl-C meanwhile goes straight to SIGKILL, and is raised once all are gone.
+        """
+        chosen = [self._child(name) for name in (self._children if names is None else names)][::-1]
+        for child in chosen:
+            child.respawn, child.due, child.given_up = False, None, True
+        interrupt: BaseException | None = None
+        try:
+            for number, seconds in ESCALATION:
+                if _ask(chosen, number, seconds):
+                    break
+        except BaseException as error:
+            interrupt = error
+        finally:
+            for child in chosen:
+                _sweep(child)
+        for child in chosen:
+            self._children.pop(child.name, None)
+        if not self._children:
+            atexit.unregister(self.stop)
+        if interrupt is not None:
+            raise interrupt
+
+    def _child(self, name: str) -> Child:
+        if name not in self._children:
+            raise ValueError(f"unknown process '{name}'; known are: {', '.join(sorted(self._children))}")
+        return self._children[name]
+
+    def _died(self, child: Child, now: float) -> str:
+        _sweep(child)
+        code = child.process.returncode
+        how = f"exited with {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
+        while child.deaths and now - child.deaths[0] > 60.0:
+            child.deaths.popleft()
+        child.deaths.append(now)
+        if not child.respawn:
+            child.given_up = True
+            return f"{child.name} {how}"
+        if len(child.deaths) > self._most:
+            child.given_up = True
+            return f"{child.name} {how}; given up, it was started again {self._most} times within a minute"
+        child.due = now + self._delay
+        return f"{child.name} {how}; it will be started again in {self._delay:g} s"
+
+
+def _launch(argv: Sequence[str], env: Mapping[str, str] | None, log: Path | None,
+            append: bool) -> subprocess.Popen[bytes]:
+    # -I -S: the launcher needs neither the user's modules nor site-packages, and starts in 15 ms
+    command = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), *argv]
+    if log is None:
+        return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab" if append else "wb") as out:
+        return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out,
+                                stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def _ask(children: Sequence[Child], number: int, seconds: float) -> bool:
+    """Signal those that run and wait; whether all ended."""
+    for child in children:
+        if child.running:
+            child.process.send_signal(number)
+    end = time.monotonic() + seconds
+    while any(child.running for child in children):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(POLL)
+    return True
+
+
+def _sweep(child: Child) -> None:
+    """End what is left of a child's process group: itself, or processes that it started and left. Once:
+    the number may belong to someone else later."""
+    if child.swept:
+        return
+    child.swept = True
+    try:
+        os.killpg(child.process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # the usual case: nobody is left
+    child.process.wait()
+
+
+# -- our own nodes -----------------------------------------------------------------------------------------
+NODES = node_parameters.NODES
+BESIDE_GATE = NODES[1:]
+MODULES = {name: f"vla_ros.nodes.{name}" for name in NODES} | {"simulator": "vla_ros.sim.node"}
+# One node is one thread's work, and the machine has few cores for six. glibc would return each image's
+# memory to the kernel and fetch it again, a page fault every 4 KiB: two thirds of the cost of receiving one.
+THRIFT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1",
+          "MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_ARENA_MAX": "2"}
+
+
+def config_folder() -> Path:
+    """share/vla_ros/config of the installed package, else the source tree's."""
+    try:
+        from ament_index_python.packages import get_package_share_directory
+        found = Path(get_package_share_directory("vla_ros")) / "config"
+        if found.is_dir():
+            return found
+    except (ImportError, LookupError):
+        pass  # no ROS, or not installed: the source tree is there
+    return Path(__file__).resolve().parents[2] / "config"
+
+
+def suite_environment() -> dict[str, str]:
+    """Our environment with what the nodes need; what the user has set stays. They end with this process."""
+    environment = {**os.environ, process_identity.PARENT: process_identity.own()}
+    if not any(environment.get(name) for name in PROFILES):
+        environment.update(dict.fromkeys(profile_variables(environment), str(config_folder() / "fastdds.xml")))
+    if not any(name in environment for name in ("ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE")):
+        # Humble knows only the first; later ones warn about it
+        if environment.get("ROS_DISTRO") == "humble":
+            environment["ROS_LOCALHOST_ONLY"] = "1"
+        else:
+            environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    for name, value in THRIFT.items():
+        environment.setdefault(name, value)
+    return environment
+
+
+def node_command(executable: str, namespace: str = "", params_file: str | os.PathLike[str] | None = None,
+                 parameters: Mapping[str, object] | None = None,
+                 remaps: Mapping[str, str] | None = None) -> list[str]:
+    """The command line of one of our nodes, run by this Python."""
+    if executable not in MODULES:
+        raise ValueError(f"unknown node '{executable}'; known are: {', '.join(sorted(MODULES))}")
+    arguments: list[str] = []
+    if namespace:
+        arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
+    if params_file is not None:
+        arguments += ["--params-file", str(params_file)]
+    for name, value in (parameters or {}).items():
+        arguments += ["-p", f"{name}:={yaml_text(value)}"]
+    for before, after in (remaps or {}).items():
+        arguments += ["-r", f"{before}:={after}"]
+    command = [sys.executable, "-m", MODULES[executable]]
+    return [*command, "--ros-args", *arguments] if arguments else command
+
+
+def yaml_text(value: object) -> str:
+    """A parameter's value as --ros-args reads it: text quoted, so that "7" stays text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(repr(value), repr(value))
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(yaml_text(item) for item in value) + "]"
+    if isinstance(value, (str, os.PathLike)):
+        text = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{text}"'
+    raise ValueError(f"a parameter cannot be {shown(value)}; give a bool, a number, a text or a list of these")
+
+
+def suite_nodes(policy: str = "color_servo", robot_file: str | os.PathLike[str] | None = None,
+                camera_topic: str = "/camera/image_raw", namespace: str = "/vla",
+                params_file: str | os.PathLike[str] | None = None,
+                overrides: Mapping[str, Mapping[str, object]] | None = None) -> dict[str, list[str]]:
+    """name -> command line of the six nodes; the gate first. `overrides`: node -> parameter -> value."""
+    robot = str(robot_file or config_folder() / "robots" / "sim.yaml")
+    parameters: dict[str, dict[str, object]] = {name: {} for name in NODES}
+    for name in ("camera_ingest", "inference"):
+        parameters[name]["policy"] = policy
+    for name in ("inference", "safety_validator"):
+        parameters[name]["robot_file"] = robot
+    for name, values in (overrides or {}).items():
+        if name not in parameters:
+            raise ValueError(f"unknown node '{name}' in overrides; known are: {', '.join(NODES)}")
+        parameters[name].update(values)
+    remaps = {"camera_ingest": {"image": camera_topic, "image/compressed": f"{camera_topic}/compressed"}}
+    return {name: node_command(name, namespace, params_file, parameters[name], remaps.get(name))
+            for name in NODES}

@@ -1,0 +1,273 @@
+"""`vla`: runs a checkpoint of a VLA. It looks, listens, and says so when it does not know a word.
+
+A model that says where it looks (`auxiliary`, `grounded`: those of `vla train box`) drives the simulated robot's three
+channels, is told how far it has come, and gives up a search after a full circle. What any other model says is obeyed as
+it is; its state is the robot's, normalised as in its training.
+"""
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.core.normalisation import Seen
+from vla_ros.core.types import VELOCITIES, ActionChunk, Observation, to_nanoseconds
+from vla_ros.policies.base import PolicySpec
+from vla_ros.policies.progress import POSE, SCALES, SURE, Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vla_ros.models.config import VLAConfig
+    from vla_ros.models.vla import VLA, VLAOutput
+
+BOX = Path(__file__).parents[1] / "models" / "pretrained"  # the checkpoint that comes with the package
+OPTIONS: dict[str, Any] = {"checkpoint": "", "threads": 1, "camera": "", "engine": "auto", "precision": "auto",
+                           "engine_fallbacks": ("eager",), "engine_cache": ""}
+STILL = (0.02, 0.03)  # m/s, rad/s: the model never means less than this, and a robot that is done must stand
+SEARCH_MOST = 2 * math.pi + 0.6  # rad turned without seeing the target until the policy gives up
+NONSENSE = 0.9  # how sure the model must be that words say nothing until they are refused
+BOX_CHANNELS = ("linear.x", "angular.z", "gripper")
+
+
+def look(model: VLA, pictures: Sequence[NDArray[np.uint8]], read: tuple[Tensor, Tensor, Tensor],
+         progress: Sequence[Progress]) -> VLAOutput:
+    """One step of the model for several robots: B pictures of H x W x 3, what it read (words, pooled, mask) and how far
+    each has come."""
+    import torch
+
+    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    features = [one.features() for one in progress]
+    state = torch.tensor([[one[name] for name in model.config.state] for one in features])
+    with torch.inference_mode():
+        return model.act(model.see(pixels), *read, state)
+
+
+def looks(config: VLAConfig) -> bool:
+    """Does the model say where it looks, and so drive as the one in the box?"""
+    return config.auxiliary and config.fusion == "grounded" and config.channels == BOX_CHANNELS
+
+
+def follows(config: VLAConfig) -> bool:
+    """Must `Progress` follow the robot for it?"""
+    return looks(config) or not set(config.state).isdisjoint(SCALES)
+
+
+def seen_in_training(config: VLAConfig, statistics: Mapping[str, Any]) -> dict[str, Seen]:
+    """The numbers of the model's state that are the robot's own. Raises ValueError for statistics that are none."""
+    known = statistics.get("state", {})
+    return {name: Seen.of(name, known[name]) for name in config.state if name in known}
+
+
+def state_of(config: VLAConfig, known: Mapping[str, Seen], progress: Progress, measured: Mapping[str, float]
+             ) -> list[float]:
+    """The numbers that the model is told beside the picture: those of the robot that its training knew, normalised as
+    there; the others from `progress`. Raises ValueError for one that the robot does not measure."""
+    found = progress.features()
+    for name, one in known.items():
+        if name not in measured:
+            raise ValueError(f"the policy wants the robot's {name}, which is not measured; there are "
+                             f"{', '.join(measured) or 'none'}")
+        found[name] = one.told(measured[name])
+    return [found[name] for name in config.state]
+
+
+def actions(told: Mapping[str, Tensor], progress: Sequence[Progress]) -> NDArray[np.float32]:
+    """The chunks B x T x C, of what the model told; what the pictures showed goes into `progress`. The gripper opens or
+    closes, nothing between."""
+    values = told["actions"].numpy().copy()
+    values[..., 2] = values[..., 2] > 0.5
+    for channel, least in enumerate(STILL):
+        values[..., channel][np.abs(values[..., channel]) < least] = 0.0
+    for row, one in enumerate(progress):
+        if told["nowhere"][row] < 0.5:
+            one.found(float(told["target"][row, 1]), bool(told["contact"][row] > 0.5))
+        else:
+            one.lost()
+        one.command = float(values[row, 0, 2])
+    return values
+
+
+class Vla:
+    """The policy. Options: `checkpoint` (a folder; default: the one that comes with the package), `threads` (1),
+    `camera` (that it looks through, instead of the one that it learned from), and how it runs: `engine`, `precision`,
+    `engine_fallbacks`, `engine_cache` (doc/engines.md)."""
+
+    ON_ENGINES = True
+
+    @classmethod
+    def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
+        """Reads the checkpoint's config and statistics alone: no torch is loaded. Raises ValueError for a model that it
+        cannot run."""
+        from vla_ros.models.config import VLAConfig
+
+        folder = _folder(options)
+        config = VLAConfig.from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        statistics = json.loads((folder / "statistics.json").read_text(encoding="utf-8"))
+        for name in config.state:
+            if name not in SCALES and name not in statistics.get("state", {}):
+                raise ValueError(f"the model in {str(folder)!r} wants {name!r} beside the picture, of which its "
+                                 f"statistics say nothing; known without them are {', '.join(SCALES)}")
+        camera = options.get("camera") or config.camera
+        if not isinstance(camera, str):
+            raise ValueError(f"policy 'vla': camera is {camera!r}; give a camera's name")
+        state = [*(POSE if follows(config) else ()), *seen_in_training(config, statistics)]
+        return PolicySpec(config.channels, config.steps, to_nanoseconds(config.step), config.image_size, "pad",
+                          {camera: config.image_size} if camera else {}, tuple(dict.fromkeys(state)))
+
+    def __init__(self, options: Mapping[str, Any], say: Callable[[str], None] = lambda text: None) -> None:
+        """`say` hears what takes long, as the building of an engine does, and which engine runs."""
+        import torch
+
+        from vla_ros.engines.compiled_vla import Compiled
+        from vla_ros.models.checkpoint import from_pretrained, read_config
+
+        self._spec, folder = self.spec(options), _folder(options)
+        threads = options.get("threads", OPTIONS["threads"])
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise ValueError(f"policy 'vla': threads is {threads!r}; give a whole number from 1 up")
+        wish = _wish(options, read_config(folder))  # refused before the weights are read
+        torch.set_num_threads(threads)
+        self._model: VLA = from_pretrained(folder).eval()
+        self._seen = seen_in_training(self._model.config, self._model.statistics)
+        self._looks = looks(self._model.config)
+        self.explain = self._explain if self._looks else None
+        self._compiled = Compiled(self._model, folder, wish, say)
+        self.notes = self._compiled.notes
+        self.name = f"vla@{self._compiled.content}"
+        self._progress = Progress()
+        self.reset()
+
+    def reset(self) -> None:
+        self._begin()
+        self._progress.command = None  # to be measured again
+
+    def _begin(self) -> None:
+        self._generation: int | None = None
+        self._read: dict[str, Tensor] | None = None
+        self._wants_object = False
+        self._lost = 0.0  # rad turned since the target was last seen
+        self._far: dict[str, str] = {}  # numbers that were far outside what training saw, and how that is said
+        self._progress.start()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was far outside training since the instruction came."""
+        return list(self._far.values())
+
+    def describe(self) -> dict[str, str]:
+        """For diagnostics."""
+        return {**self._compiled.describe(), **({"far outside training": ", ".join(self._far)} if self._far else {})}
+
+    def predict(self, observation: Observation) -> ActionChunk:
+        if observation.command.generation != self._generation:
+            self._begin()
+            if observation.command.text.strip():
+                self._read, self._wants_object = self._understood(observation.command.text)
+            self._generation = observation.command.generation  # only now: bad words are refused every time
+        self._look_on()
+        turned, config = self._progress.turned, self._model.config
+        if follows(config):
+            self._progress.move(observation.state)
+        if self._read is None:
+            rows = np.tile(self._held(observation.state), (self._spec.steps, 1))
+        else:
+            image = self._spec.only(observation.images)
+            state = state_of(config, self._seen, self._progress, observation.state)
+            for name, one in self._seen.items():
+                if name not in self._far and (sentence := one.far(observation.state[name])):
+                    self._far[name] = sentence
+            told = self._compiled.act(image, self._read, state)
+            if self._looks:
+                rows = actions(told, [self._progress])[0]
+                if not rows[0, :2].any():  # standing, it would wait for ever for a grip that is always a step away
+                    rows[0, 2] = self._progress.command = rows[min(1, len(rows) - 1), 2]
+                self._search(self._progress.turned - turned, rows)
+            else:
+                rows = told["actions"][0].numpy()
+        return ActionChunk(observation.stamp, observation.command.generation, self._spec.channels, rows,
+                           self._spec.step, policy=self.name)
+
+    def _held(self, measured: Mapping[str, float]) -> NDArray[np.float32]:
+        """A row without an instruction, which the gate obeys in nothing: no velocity, and positions as they are."""
+        if self._looks:
+            return np.array([0.0, 0.0, self._progress.command or 0.0], np.float32)
+        return np.array([0.0 if channel.startswith(VELOCITIES) else measured.get(channel, 0.0)
+                         for channel in self._spec.channels], np.float32)
+
+    def _explain(self, observation: Observation) -> dict[str, Any]:
+        """What the model sees for the current instruction: where it attends and what it takes each cell for.
+
+        attention (rows x columns) and `nowhere` sum to 1; cell_colour and cell_shape are indices (the last: none);
+        target (m: ahead, left); completion 0 … 1. Moves nothing on.
+        """
+        import torch
+
+        image, (read, _) = self._spec.only(observation.images), self._understood(observation.command.text)
+        output = look(self._model, [image], (read["words"], read["pooled"], read["mask"]), [self._progress])
+        assert output.attention is not None and output.auxiliary is not None
+        rows, columns = self._model.vision.grid
+        attention, extra = output.attention.softmax(-1)[0], output.auxiliary
+        return {"attention": attention[:-1].reshape(rows, columns).numpy(), "nowhere": float(attention[-1]),
+                "cell_colour": extra.cell_colour[0].argmax(-1).reshape(rows, columns).numpy(),
+                "cell_shape": extra.cell_shape[0].argmax(-1).reshape(rows, columns).numpy(),
+                "target": tuple(extra.target[0].tolist()), "completion": float(torch.sigmoid(output.completion[0]))}
+
+    def _understood(self, text: str) -> tuple[dict[str, Tensor], bool]:
+        """The words as the model reads them, and whether they are about an object. Raises ValueError for words that it
+        does not know or that say nothing to it."""
+        from vla_ros.models.heads.auxiliary import OBJECT_TASKS
+        from vla_ros.models.language.lexicon import EXAMPLES
+
+        read = self._compiled.read(text)
+        if "task" not in read:
+            return read, False
+        task = read["task"][0]
+        if float(task[-1]) > NONSENSE:
+            raise ValueError(f"the words {text[:80]!r} say nothing that this policy can do; {EXAMPLES}")
+        return read, int(task[:-1].argmax()) < OBJECT_TASKS
+
+    def _search(self, turned: float, rows: NDArray[np.float32]) -> None:
+        """Counts how far it turned without seeing what it looks for; a glimpse is not seeing."""
+        if self._progress.seen >= SURE or rows[0, 0]:
+            self._lost = 0.0
+        elif self._wants_object and rows[0, 1]:
+            self._lost += abs(turned)
+        self._look_on()
+
+    def _look_on(self) -> None:
+        """Raises ValueError after a full circle, and then for every picture until it is told anew."""
+        if self._lost > SEARCH_MOST:
+            raise ValueError("the policy turned a full circle and did not see what the words name; bring it into view "
+                             "and say it again, or name another object")
+
+
+def _folder(options: Mapping[str, Any]) -> Path:
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown:
+        raise ValueError(f"policy 'vla' has no option {unknown[0]!r}; it has {', '.join(OPTIONS)}")
+    folder = Path(options.get("checkpoint") or BOX).expanduser()
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"policy 'vla': checkpoint is {str(folder)!r}, and there is no config.json; give a folder "
+                         "that vla train wrote")
+    return folder
+
+
+def _wish(options: Mapping[str, Any], config: VLAConfig) -> Any:
+    from vla_ros.engines.select import Wish
+
+    given = OPTIONS | dict(options)
+    precision = precision_of(config) if given["precision"] == "auto" else given["precision"]
+    return Wish(given["engine"], precision, tuple(given["engine_fallbacks"]), cache=given["engine_cache"])
+
+
+def precision_of(config: VLAConfig) -> str:
+    """At which a model runs when nobody says: int8 on a CPU where `vla quantize` has calibrated it, else fp32."""
+    from vla_ros.engines.select import Wish
+
+    return "int8" if config.quantization == "static" and Wish().place == "cpu" else "fp32"

@@ -1,0 +1,91 @@
+"""Where the coloured objects are: blobs of many pictures gathered into a small map on the floor."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.policies.color_servo.blobs import SHAPES, Blob, Camera, shape_likelihoods
+
+Pose = tuple[float, float, float]  # x, y (m), yaw (rad)
+
+SHAPE_MEMORY = 0.85  # how much of the older evidence about a shape stays with each picture
+SHAPE_WEIGHT = 0.3  # of one picture; below 1 because pictures in a row look alike
+FORGET_AFTER = 6  # pictures in which a track should have been seen and was not
+SHAPE_RANGE = (0.33, 3.0)  # m: nearer, the fingers cover parts of the object
+
+
+@dataclass
+class Track:
+    """One object: its colour, place in odom (m), evidence for each of SHAPES, pictures it was missed in."""
+
+    colour: str
+    x: float
+    y: float
+    evidence: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(SHAPES)))
+    missed: int = 0
+    seen: int = 1
+
+    def chance(self, shape: str | None) -> float:
+        """How likely the object has this shape (1 when any will do)."""
+        if shape is None:
+            return 1.0
+        odds = np.exp(self.evidence - self.evidence.max())
+        return float(odds[SHAPES.index(shape)] / odds.sum())
+
+
+def to_robot(pose: Pose, x: float, y: float) -> tuple[float, float]:
+    """A point of odom as (ahead, left) of the robot."""
+    dx, dy = x - pose[0], y - pose[1]
+    cos, sin = math.cos(pose[2]), math.sin(pose[2])
+    return dx * cos + dy * sin, -dx * sin + dy * cos
+
+
+def to_odom(pose: Pose, ahead: float, left: float) -> tuple[float, float]:
+    cos, sin = math.cos(pose[2]), math.sin(pose[2])
+    return pose[0] + ahead * cos - left * sin, pose[1] + ahead * sin + left * cos
+
+
+class Tracks:
+    """The map. `update` takes one picture's blobs; shapes are only worked out for the colour asked for."""
+
+    def __init__(self) -> None:
+        self.tracks: list[Track] = []
+
+    def update(self, pose: Pose, blobs: list[Blob], camera: Camera, colour: str | None) -> None:
+        free = list(self.tracks)
+        for blob in blobs:
+            x, y = to_odom(pose, blob.x, blob.y)
+            reach = math.hypot(blob.x, blob.y)
+            near = [track for track in free if track.colour == blob.colour
+                    and math.dist((x, y), (track.x, track.y)) < 0.12 + 0.1 * reach]
+            if near:
+                track = min(near, key=lambda one: math.dist((x, y), (one.x, one.y)))
+                free.remove(track)
+                if not blob.clipped:
+                    weight = 0.6 if reach < 0.8 else 0.35
+                    track.x += weight * (x - track.x)
+                    track.y += weight * (y - track.y)
+                track.missed = 0
+                track.seen += 1
+            elif blob.clipped:
+                continue  # its middle is not where it seems
+            else:
+                track = Track(blob.colour, x, y)
+                self.tracks.append(track)
+            if blob.colour == colour and SHAPE_RANGE[0] < reach < SHAPE_RANGE[1] and not blob.clipped:
+                track.evidence = (SHAPE_MEMORY * track.evidence
+                                  + SHAPE_WEIGHT * shape_likelihoods(blob, camera))
+        for track in free:
+            track.missed += _should_be_seen(to_robot(pose, track.x, track.y), camera)
+        self.tracks = [track for track in self.tracks if track.missed < FORGET_AFTER]
+
+
+def _should_be_seen(point: tuple[float, float], camera: Camera) -> bool:
+    """Well inside the picture, not so near that the gripper hides it."""
+    ahead, left = point
+    if not 0.35 < ahead < 2.0:
+        return False
+    return abs(math.atan2(left, ahead - camera.forward)) < camera.hfov / 2 - math.radians(6)

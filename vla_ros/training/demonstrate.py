@@ -1,0 +1,148 @@
+"""Demonstrations from the simulated robot, with a policy as the expert: what it saw, and what it wanted to be done.
+
+A frame's action is the first row of the chunk that answers its picture: what the expert would have the robot do at
+that moment. Nothing of ROS and no gate: an episode takes a tenth of its time.
+"""
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vla_ros.core.types import ActionChunk, Observation
+from vla_ros.datasets.lerobot.layout import DatasetSpec
+from vla_ros.datasets.lerobot.write import DatasetWriter, new_folder
+from vla_ros.policies import make_policy, policy_spec
+from vla_ros.policies.base import Policy, PolicySpec
+from vla_ros.sim.episode import run_episode
+from vla_ros.sim.world import World
+from vla_ros.tasks.intent import parse
+from vla_ros.tasks.success import targets
+from vla_ros.tasks.world_state import WorldState
+
+OBJECT_TASKS = ("go to the {}", "face the {}", "grab the {}", "push the {}")
+OTHER_TASKS = ("turn left", "turn right", "go forward", "back up", "open the gripper", "close the gripper")
+ROOMS = 200  # tried until one has what the words name
+TRIES = 5  # for each episode wanted, until the expert is given up
+
+
+@dataclass
+class Counts:
+    """What came of it."""
+
+    episodes: int = 0
+    frames: int = 0
+    failed: int = 0
+
+
+class Expert:
+    """A policy that passes on what it sees and says."""
+
+    def __init__(self, policy: Policy, note: Callable[[Observation, ActionChunk], None]) -> None:
+        self.name, self._policy, self._note = policy.name, policy, note
+        self.reset = policy.reset
+
+    @classmethod
+    def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
+        raise NotImplementedError("an expert has its policy's")
+
+    def predict(self, observation: Observation) -> ActionChunk:
+        chunk = self._policy.predict(observation)
+        self._note(observation, chunk)
+        return chunk
+
+
+def possible(state: WorldState) -> list[str]:
+    """The instructions that this room allows."""
+    return [*OTHER_TASKS, *(task.format(thing.name) for thing in state.objects for task in OBJECT_TASKS)]
+
+
+class Demonstrator:
+    """Records `episodes` successful episodes into `folder`; rooms are those of `seed`, `seed` + 1, ...
+
+    `instructions` are taken in turn; without any, one that the room allows is drawn. With `failures`, what the expert
+    did not bring about is kept as well, and marked. `watch` is called at every frame and may raise to end it all:
+    what is saved by then stays. Raises ValueError for words that mean nothing, a folder in use, an unknown policy.
+    """
+
+    def __init__(self, folder: str | Path, *, episodes: int, seed: int = 0, instructions: Sequence[str] = (),
+                 policy: str = "color_servo", fps: int = 10, seconds: float = 30.0, failures: bool = False,
+                 say: Callable[[str], None] = lambda line: None, watch: Callable[[], None] = lambda: None) -> None:
+        for words in instructions:
+            parse(words)
+        self._spec = policy_spec(policy)
+        DatasetSpec(fps, {}, ("x",), ("x",))  # raises for a rate that no dataset has
+        self._folder = Path(folder)
+        new_folder(self._folder)
+        self._policy = make_policy(policy)
+        self._wanted, self._seed, self._words, self._fps = episodes, seed, tuple(instructions), fps
+        self._seconds, self._failures, self._say, self._watch = seconds, failures, say, watch
+        self._writer: DatasetWriter | None = None
+        self._problem: ValueError | None = None
+        self.counts = Counts()
+
+    def run(self) -> Counts:
+        """As said; fewer episodes only where the expert failed TRIES times as often as it was asked to succeed."""
+        world = World(self._seed)
+        room, tries = self._seed, 0
+        try:
+            while self.counts.episodes < self._wanted and tries < TRIES * self._wanted:
+                room, words = self._next(world, room)
+                self._episode(world, words)
+                room, tries = room + 1, tries + 1
+        finally:
+            world.close()
+            if self._writer:
+                self._writer.finalize()
+        return self.counts
+
+    def _next(self, world: World, room: int) -> tuple[int, str]:
+        """The next room from `room` on in which the words mean something, and the words."""
+        for seed in range(room, room + ROOMS):
+            world.reset(seed)
+            if not self._words:
+                return seed, random.Random(seed).choice(possible(world.state()))
+            words = self._words[self.counts.episodes % len(self._words)]
+            try:
+                intent = parse(words)
+                if intent.colour or intent.shape:
+                    targets(intent, world.state())
+                return seed, words
+            except ValueError:
+                continue
+        raise ValueError(f"none of the rooms {room} to {room + ROOMS - 1} has what '{words}' names; give other words")
+
+    def _episode(self, world: World, words: str) -> None:
+        self._policy.reset()
+        outcome = run_episode(Expert(self._policy, self._note), world, words, self._seconds, spec=self._spec,
+                              rate=self._fps)
+        if self._problem:  # run_episode takes every ValueError for words that the policy does not know
+            raise self._problem
+        if self._writer is None or not self._writer.length:  # it gave up at once
+            self.counts.failed += 1
+            self._say(f"failed: '{words}' in room {world.seed}: {outcome.verdict.sentence}")
+            return
+        length = self._writer.length
+        if not outcome.done:
+            self.counts.failed += 1
+        if outcome.done or self._failures:
+            self._writer.save_episode(words, outcome.done)
+            self.counts.episodes, self.counts.frames = self._writer.episodes, self._writer.frames
+        else:
+            self._writer.drop_episode()
+        what = f"episode {self.counts.episodes - 1}" if outcome.done else "failed"
+        self._say(f"{what}: '{words}' in room {world.seed}: {length} frames; {outcome.verdict.sentence}")
+
+    def _note(self, observation: Observation, chunk: ActionChunk) -> None:
+        self._watch()
+        try:
+            if self._writer is None:
+                spec = DatasetSpec.of(observation, chunk.channels, self._fps, "sim")
+                self._writer = DatasetWriter(self._folder, spec, flush_every=100)
+            action = dict(zip(chunk.channels, chunk.values[0].tolist()))
+            self._writer.add_frame(observation.images, observation.state, action)
+        except ValueError as problem:
+            self._problem = problem
+            raise

@@ -1,0 +1,281 @@
+"""The recipe of the policy in the box: pictures placed at random, training, DAgger rounds, training, a checkpoint.
+
+Each stage leaves its result in the work folder and is skipped when that is complete, so a run that was killed goes on.
+Pictures are made by worker processes; what a part holds depends on its number and the seed, not on who makes it.
+"""
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vla_ros.models import build, examples
+from vla_ros.models.config import VLAConfig
+from vla_ros.models.vla import VLA
+from vla_ros.training.augment import Augment
+from vla_ros.training.image_dataset import Frames, make_world, place_at_random
+from vla_ros.training.labels import STATE, Batch, label, nonsense, padded
+from vla_ros.training.losses import WEIGHTS, losses, unclear
+from vla_ros.training.settings import Settings
+from vla_ros.training.trainer import Trainer
+from vla_ros.training.vector_env import success
+
+WORK, POLICY = "work", "policy"  # folders in the out folder
+UNCLEAR_WEIGHT = 0.03
+DRIVEN_SEED = 10_000  # placed parts have seeds below, driven ones from here on
+ROUND_SEEDS = 100  # apart
+CHECK_SEED = 90_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`placed` pictures in `parts` for `first_steps` steps; then `rounds` times: `driven` pictures that the policy
+    meets, in `driven_parts`, and `round_steps` steps on all. A batch is `pictures` with `instructions` each and
+    `nonsense` texts that are none. `model` changes fields of the config."""
+
+    placed: int = 36_000
+    parts: int = 18
+    rounds: int = 3
+    driven: int = 8_000
+    driven_parts: int = 8
+    first_steps: int = 3_000
+    round_steps: int = 1_000
+    pictures: int = 64
+    instructions: int = 6
+    nonsense: int = 24
+    learning_rate: float = 1.5e-3
+    warmup: int = 300
+    weight_decay: float = 1e-4
+    average: float = 0.998
+    precision: str = "bf16"
+    log_every: int = 100
+    checked: int = 24  # episodes before each round and at the end, for the success that is shown
+    seed: int = 0
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("placed", "parts", "driven", "driven_parts", "first_steps", "pictures", "instructions",
+                     "nonsense"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
+        for total, parts in (("placed", "parts"), ("driven", "driven_parts")):
+            if getattr(self, total) % getattr(self, parts):
+                raise ValueError(f"{total} is {getattr(self, total)}, and {parts} is {getattr(self, parts)}; give a "
+                                 "multiple of it")
+        if self.pictures > self.placed:
+            raise ValueError(f"a batch of {self.pictures} pictures is more than the {self.placed} that are placed")
+        if self.driven_parts > ROUND_SEEDS:
+            raise ValueError(f"driven_parts is {self.driven_parts}; give at most {ROUND_SEEDS}")
+
+    @property
+    def steps(self) -> int:
+        return self.first_steps + self.rounds * self.round_steps
+
+    def config(self) -> VLAConfig:
+        given: dict[str, Any] = {"state": STATE, "auxiliary": True,
+                                 "low": (-0.5, -0.5, -0.02), "high": (0.5, 0.5, 1.02)}
+        return VLAConfig(**(given | dict(self.model)))
+
+    def settings(self) -> Settings:
+        return Settings(self.steps, self.learning_rate, self.warmup, weight_decay=self.weight_decay,
+                        precision=self.precision, average=self.average, seed=self.seed, log_every=self.log_every,
+                        checkpoint_every=5 * self.log_every)
+
+
+SMOKE = Recipe(placed=600, parts=2, rounds=1, driven=200, driven_parts=2, first_steps=60, round_steps=20, pictures=16,
+               instructions=4, nonsense=8, warmup=10, log_every=5, checked=0)
+
+
+class Album:
+    """Many pictures in several `Frames`: the tables of all together, the pictures themselves left on the disk."""
+
+    def __init__(self, parts: list[Frames]) -> None:
+        self._images = [part.images for part in parts]
+        self._ends = np.cumsum([len(part) for part in parts])
+        joined = {one.name: np.concatenate([getattr(part, one.name) for part in parts])
+                  for one in fields(Frames) if one.name != "images"}
+        self.tables = Frames(images=np.empty((0,), np.uint8), **joined)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def pictures(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """rows x H x W x 3."""
+        parts = np.searchsorted(self._ends, rows, side="right")
+        starts = np.concatenate([[0], self._ends])
+        return np.stack([self._images[part][row - starts[part]] for part, row in zip(parts, rows)])
+
+
+class Pictures:
+    """Labelled batches from an album that grows: (Batch, (ids, mask) of nonsense)."""
+
+    def __init__(self, recipe: Recipe, grid: tuple[int, int], config: VLAConfig) -> None:
+        self.recipe, self.grid, self.config = recipe, grid, config
+        self.parts: list[Frames] = []
+        self._augment = Augment(config.image_size, recipe.seed)
+
+    def add(self, parts: list[Frames]) -> None:
+        self.parts += parts
+        self.album = Album(self.parts)
+
+    def batch(self, index: int) -> tuple[Batch, tuple[Tensor, Tensor]]:
+        recipe, config = self.recipe, self.config
+        rng = np.random.default_rng((recipe.seed, index))
+        rows = np.sort(rng.choice(len(self.album), recipe.pictures, replace=False))
+        batch, _ = label(rng, self.album.tables, rows, recipe.instructions, self.grid, config.steps, config.step,
+                         self.album.pictures(rows))
+        batch.pixels = self._augment(batch.pixels, rng)
+        return batch, padded([nonsense(rng) for _ in range(recipe.nonsense)])
+
+
+def loss(model: VLA, batch: tuple[Batch, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """The losses of the built-in model by name."""
+    labelled, (ids, mask) = batch
+    return {**losses(model, labelled), "unclear": unclear(model, ids, mask)}
+
+
+def train_box(recipe: Recipe, out: Path, *, resume: bool = False, workers: int = 2,
+              say: Callable[[str], None] = print) -> Trainer:
+    """The whole recipe; leaves `out`/policy (the checkpoint), `out`/work (pictures) and what the trainer leaves.
+
+    Raises ValueError for an out folder that holds another run.
+    """
+    config, work = recipe.config(), out / WORK
+    _claim(recipe, out, resume)
+    torch.manual_seed(recipe.seed)
+    model = _fast(build(config))
+    source = Pictures(recipe, model.vision.grid, config)
+    trainer = Trainer(model, loss, source, recipe.settings(), out, weights=WEIGHTS | {"unclear": UNCLEAR_WEIGHT},
+                      evaluate=partial(_check, recipe) if recipe.checked else None, resume=True)
+    main, size = trainer.accelerator.is_main_process, config.image_size
+    with trainer.accelerator.main_process_first():
+        source.add(_parts(partial(_placed, recipe.placed // recipe.parts, size, recipe.seed), work, "placed",
+                          range(recipe.parts), workers if main else 0, say))
+    for round_ in range(recipe.rounds):
+        until, policy = recipe.first_steps + round_ * recipe.round_steps, work / f"policy-{round_}"
+        trainer.run(until)
+        if trainer.step == until:  # beyond it, all that the policy drove is there
+            trainer.export(policy)
+        with trainer.accelerator.main_process_first():
+            numbers = range(round_ * ROUND_SEEDS, round_ * ROUND_SEEDS + recipe.driven_parts)
+            source.add(_parts(partial(_driven, recipe.driven // recipe.driven_parts, size, recipe.seed, policy), work,
+                              "driven", numbers, workers if main else 0, say))
+    trainer.run()
+    trainer.export(out / POLICY)
+    if main:
+        _keep_examples(source, out / POLICY)
+    return trainer
+
+
+def _keep_examples(source: Pictures, policy: Path) -> None:
+    """A few of the pictures that the policy met, with words: engines are compared on them."""
+    album, config = source.album, source.config
+    rows = np.linspace(0, len(album) - 1, examples.KEPT).astype(np.int64)
+    batch, _ = label(np.random.default_rng(0), album.tables, rows, 1, source.grid, config.steps, config.step,
+                     album.pictures(rows))
+    examples.save(policy, (batch.pixels * 255).round().byte().permute(0, 2, 3, 1), batch.ids, batch.state)
+
+
+def _check(recipe: Recipe, model: VLA) -> dict[str, float]:
+    return {"success": success(model, recipe.checked, _seed(recipe.seed, CHECK_SEED))}
+
+
+def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
+    """The out folder is this recipe's from now on."""
+    if not PartialState().is_main_process:
+        return
+    path, wanted = out / "recipe.json", json.loads(json.dumps(asdict(recipe)))
+    if path.is_file():
+        if not resume:
+            raise ValueError(f"{out} holds a training; add --resume to go on with it, or give another folder with "
+                             "--out")
+        there = json.loads(path.read_text(encoding="utf-8"))
+        for name, value in wanted.items():
+            if there.get(name) != value:
+                raise ValueError(f"the training in {out} has {name} {there.get(name)}, and now it is {value}; give the "
+                                 "same, or another folder with --out")
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty and holds no training; give another folder with --out")
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+
+
+def _parts(make: Callable[[Path, int], None], work: Path, name: str, numbers: range, workers: int,
+           say: Callable[[str], None]) -> list[Frames]:
+    """The parts of these numbers, those made that are missing. A part is whole or not there."""
+    folders = {number: work / f"{name}-{number:03d}" for number in numbers}
+    missing = [number for number, folder in folders.items() if not folder.is_dir()]
+    if missing:
+        say(f"{name} pictures: {len(missing)} parts by {max(1, workers)} processes")
+    if workers < 2:
+        for number in missing:
+            make(folders[number], number)
+    elif missing:
+        count, context = min(workers, len(missing)), multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(count, context) as pool:  # which notices a worker that dies
+            made = [pool.submit(_made, make, folders[number], number) for number in missing]
+            try:
+                for one in as_completed(made):
+                    one.result()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+    return [Frames.load(folder) for folder in folders.values()]
+
+
+def _made(make: Callable[[Path, int], None], folder: Path, number: int) -> None:
+    """In a worker, which has a core of its own."""
+    torch.set_num_threads(1)
+    make(folder, number)
+
+
+def _placed(count: int, size: tuple[int, int], seed: int, folder: Path, number: int) -> None:
+    world = make_world(size)
+    try:
+        _whole(place_at_random(world, size, count, _seed(seed, number)), folder)
+    finally:
+        world.close()
+
+
+def _driven(count: int, size: tuple[int, int], seed: int, policy: Path, folder: Path, number: int) -> None:
+    from vla_ros.models.checkpoint import from_pretrained
+    from vla_ros.training.rollout import drive
+
+    model = _fast(from_pretrained(policy))
+    _whole(drive(model, size, count, _seed(seed, DRIVEN_SEED + number)), folder)
+
+
+def _fast(model: VLA) -> VLA:
+    """Convolutions on a CPU like the channels last."""
+    return cast(Any, model).to(memory_format=torch.channels_last)
+
+
+def _seed(seed: int, number: int) -> int:
+    """Of a part: another training's seed gives other parts."""
+    return number + 1_000_000 * seed
+
+
+def _whole(frames: Frames, folder: Path) -> None:
+    aside = folder.with_name(f".{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    frames.save(aside)
+    os.rename(aside, folder)
+
+
+def smoke(recipe: Recipe = SMOKE, **changes: Any) -> Recipe:
+    """About a minute: enough to see that everything runs and the loss falls."""
+    return replace(recipe, **changes)
