@@ -26,7 +26,7 @@ from vla_ros.cli.main import VERBS, add_arguments, parse
 from vla_ros.core.node_parameters import NODE_PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "doc").glob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(path for path in (ROOT / "doc").glob("*.md") if path.stem != "architecture"))
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 MATRIX = (ROOT / ".ci" / "matrix").read_text(encoding="utf-8")
 SHELLS = ("", "sh", "bash", "shell", "console")  # kinds of code
