@@ -196,10 +196,10 @@ def test_the_newest_observation_wins(around, wires):
     assert node.stats.drops["observation replaced by a newer one"] > 5
 
 
-@pytest.mark.parametrize("seam", ["newest", "ramp", "ensemble"])
-def test_chunks_of_one_instruction_are_blended_as_the_parameter_says(around, monkeypatch, seam):
+@pytest.mark.parametrize("blending", ["latest", "linear", "temporal_ensemble"])
+def test_chunks_of_one_instruction_are_blended_as_the_parameter_says(around, monkeypatch, blending):
     monkeypatch.setitem(POLICIES, "steps", f"{__name__}:Steps")
-    node = around.start(Inference, policy="steps", robot_file=SIM, seam=seam, seam_time=0.5)
+    node = around.start(Inference, policy="steps", robot_file=SIM, blending=blending, blend_time=0.5)
     chunks = around.hear(ActionChunk, "action_chunk", LATEST)
     speaker = around.speaker(Observation, "observation", PICTURES)
     around.wait(lambda: speaker.get_subscription_count())
@@ -214,9 +214,9 @@ def test_chunks_of_one_instruction_are_blended_as_the_parameter_says(around, mon
         return chunk.values[:, 0]
     assert tell(1) == pytest.approx([0.1] * 8)
     second = tell(1)
-    if seam == "newest":
+    if blending == "latest":
         assert second == pytest.approx([0.3] * 8)
-    elif seam == "ramp":
+    elif blending == "linear":
         assert 0.1 <= second[0] < second[12] < 0.3 and second[39] == pytest.approx(0.3)
     else:
         assert second[0] == pytest.approx(0.2, abs=0.001)
@@ -270,7 +270,7 @@ def test_an_inactive_node_says_nothing(around, wires):
     ({"policy_options": '{"values": {"wings": 1.0}}'}, "commands 'wings', but robot 'sim' obeys"),
     ({"policy_options": '{"values": {"linear.x": 0.1}}'}, "commands linear.x, but not 'angular.z'; /cmd_vel takes all"),
     ({"warm_up": -1}, "'warm_up' is -1"),
-    ({"seam": "soft"}, "'seam' is 'soft'; use one of newest, ramp, ensemble"),
+    ({"chunk_blending": "soft"}, "'chunk_blending' is 'soft'; use one of latest, linear, temporal_ensemble"),
 ])
 def test_a_bad_parameter_fails_configure_with_a_sentence(around, parameters, says):
     node = around.make(Inference, **{"policy": "constant", "robot_file": SIM, **parameters})

@@ -1,4 +1,4 @@
-"""The policy in the box, in the bare simulator, in scenes that its training never saw: it does what the words say, and only that."""
+"""The built-in policy, in the bare simulator, in scenes that its training never saw: it does what the words say, and only that."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="the learned policy needs torch")
 pytest.importorskip("mujoco", reason="the simulated robot needs MuJoCo")
 
 from vla_ros.evaluation import plan, runner
-from vla_ros.policies.builtin import BOX
+from vla_ros.policies.builtin import BUILTIN
 
 pytestmark = pytest.mark.timeout(280)
 SWAPPED = 12
@@ -37,6 +37,6 @@ def test_another_colour_is_another_object(records: list[runner.Record]) -> None:
 
 
 def test_the_box_is_small_and_holds_no_pickle() -> None:
-    files = sorted(path.name for path in BOX.iterdir())
+    files = sorted(path.name for path in BUILTIN.iterdir())
     assert "model.safetensors" in files and not [name for name in files if name.endswith((".bin", ".pt", ".pkl"))]
-    assert sum(path.stat().st_size for path in BOX.iterdir()) < 4_000_000
+    assert sum(path.stat().st_size for path in BUILTIN.iterdir()) < 4_000_000

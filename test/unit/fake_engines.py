@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from vla_ros.engines.base import Part
+from vla_ros.engines.base import SubModel
 
 
 class Good:
@@ -27,11 +27,11 @@ class Good:
         return {"fake": cls.version}
 
     @classmethod
-    def build(cls, part: Part, device: str, precision: str, folder: Path) -> None:
+    def build(cls, part: SubModel, device: str, precision: str, folder: Path) -> None:
         cls.built.append(part.name)
         (folder / "engine.bin").write_bytes(b"engine" * 100)
 
-    def __init__(self, part: Part, device: str, precision: str, folder: Path) -> None:
+    def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         if (folder / "engine.bin").read_bytes() != b"engine" * 100:
             raise ValueError("these are not the bytes that were built")
         self.loaded.append(part.name)
@@ -49,7 +49,7 @@ class Missing(Good):
 
 class Broken(Good):
     @classmethod
-    def build(cls, part: Part, device: str, precision: str, folder: Path) -> None:
+    def build(cls, part: SubModel, device: str, precision: str, folder: Path) -> None:
         (folder / "half").write_bytes(b"written")
         raise RuntimeError("the compiler does not know this operator")
 

@@ -62,7 +62,7 @@ def test_the_box_is_measured_stage_by_stage(tmp_path: Path, capsys: pytest.Captu
     before = torch.get_num_threads()
     try:
         for way in ("plain", "eager"):
-            policy_trial.main(["box", way, "fp32", "2", str(tmp_path), "1", "2"])
+            policy_trial.main(["builtin", way, "fp32", "2", str(tmp_path), "1", "2"])
     finally:
         torch.set_num_threads(before)
     plain, eager = map(json.loads, capsys.readouterr().out.splitlines())

@@ -1,4 +1,4 @@
-"""The seam between two chunks: what every blend keeps, and where each mode begins and ends."""
+"""The boundary between two chunks: what every blend keeps, and where each mode begins and ends."""
 from __future__ import annotations
 
 import math
@@ -11,7 +11,7 @@ from gate_world import World as GateWorld
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_ros.core.blending import FORGETTING, GRID, SEAMS, Blender
+from vla_ros.core.blending import BLENDINGS, FORGETTING, GRID, ChunkBlender
 from vla_ros.core.chunks import row_at
 from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.core.types import ActionChunk
@@ -19,7 +19,7 @@ from vla_ros.safety.situation import Verdict
 
 CHANNELS = ("linear.x", "angular.z", "gripper")
 SEAM = 200 * MS
-BLENDED = ("ramp", "ensemble")
+BLENDED = ("linear", "temporal_ensemble")
 
 
 def chunk(stamp: int, rows: object, step: int = 100 * MS, generation: int = 1, channels=CHANNELS) -> ActionChunk:
@@ -40,8 +40,8 @@ def due(one: ActionChunk, moment: int) -> list[list[float]]:
     return [at(one, moment + early) for early in (0, len(one.values))]
 
 
-def blender(seam: str = "ramp", seam_time: int = SEAM, robot=ROBOT) -> Blender:
-    return Blender(seam, seam_time, robot.channels)
+def blender(blending: str = "linear", blend_time: int = SEAM, robot=ROBOT) -> ChunkBlender:
+    return ChunkBlender(blending, blend_time, robot.channels)
 
 
 # -- what holds whatever came before
@@ -63,9 +63,9 @@ def drives(draw):
 
 
 @settings(max_examples=60, deadline=None)
-@given(drive=drives(), seam=st.sampled_from(BLENDED), time=st.integers(0, 500))
-def test_a_blend_lies_between_what_it_is_blended_from(drive, seam, time):
-    one = blender(seam, time * MS)
+@given(drive=drives(), blending=st.sampled_from(BLENDED), time=st.integers(0, 500))
+def test_a_blend_lies_between_what_it_is_blended_from(drive, blending, time):
+    one = blender(blending, time * MS)
     seen: list[np.ndarray] = []
     for newest, now in drive:
         told = one.blend(newest, EPOCH + now)
@@ -77,9 +77,9 @@ def test_a_blend_lies_between_what_it_is_blended_from(drive, seam, time):
 
 
 @settings(max_examples=60, deadline=None)
-@given(drive=drives(), seam=st.sampled_from(BLENDED), time=st.integers(0, 500))
-def test_a_switched_channel_is_the_newest_chunks(drive, seam, time):
-    one = blender(seam, time * MS)
+@given(drive=drives(), blending=st.sampled_from(BLENDED), time=st.integers(0, 500))
+def test_a_switched_channel_is_the_newest_chunks(drive, blending, time):
+    one = blender(blending, time * MS)
     for newest, now in drive:
         told = one.blend(newest, EPOCH + now)
         for moment in range(now, now + 900 * MS, 7 * MS):
@@ -87,11 +87,11 @@ def test_a_switched_channel_is_the_newest_chunks(drive, seam, time):
 
 
 @settings(max_examples=60, deadline=None)
-@given(drive=drives(), seam=st.sampled_from(BLENDED), time=st.integers(0, 500), quiet=st.integers(1, 6),
+@given(drive=drives(), blending=st.sampled_from(BLENDED), time=st.integers(0, 500), quiet=st.integers(1, 6),
        period=st.integers(10, 120), late=st.integers(0, 60))
-def test_a_stop_by_the_policy_is_never_delayed_by_more_than_the_ramp(drive, seam, time, quiet, period, late):
+def test_a_stop_by_the_policy_is_never_delayed_by_more_than_the_ramp(drive, blending, time, quiet, period, late):
     """From the first all-zero chunk on, as long as zeros follow, however often."""
-    one = blender(seam, time * MS)
+    one = blender(blending, time * MS)
     for newest, now in drive:
         one.blend(newest, EPOCH + now)
     stopped = now = now + period * MS
@@ -105,25 +105,25 @@ def test_a_stop_by_the_policy_is_never_delayed_by_more_than_the_ramp(drive, seam
 @settings(max_examples=60, deadline=None)
 @given(drive=drives(), time=st.integers(0, 500))
 def test_after_the_ramp_all_is_as_the_newest_chunk_wants_it(drive, time):
-    one = blender("ramp", time * MS)
+    one = blender("linear", time * MS)
     for newest, now in drive:
         told = one.blend(newest, EPOCH + now)
     for moment in range(now + time * MS, now + 2 * S, 20 * MS):
         assert at(told, moment) in due(newest, moment)
 
 
-@given(row=st.tuples(speeds, speeds, st.sampled_from([0.0, 1.0])), seam=st.sampled_from(SEAMS),
+@given(row=st.tuples(speeds, speeds, st.sampled_from([0.0, 1.0])), blending=st.sampled_from(BLENDINGS),
        rows=st.integers(1, 8), times=st.integers(2, 8))
-def test_chunks_that_agree_stay_what_they_are(row, seam, rows, times):
-    one = blender(seam)
+def test_chunks_that_agree_stay_what_they_are(row, blending, rows, times):
+    one = blender(blending)
     for number in range(times):
         told = one.blend(flat(80 * MS * number, *row, rows=rows), EPOCH + 80 * MS * number + 60 * MS)
         assert (told.values == np.float32(row)).all()
 
 
 # -- the ramp
-def ramp(before: float, after: float, now: int = 160 * MS, seam: str = "ramp") -> ActionChunk:
-    one = blender(seam)
+def ramp(before: float, after: float, now: int = 160 * MS, blending: str = "linear") -> ActionChunk:
+    one = blender(blending)
     one.blend(flat(0, before, 0.0, 1.0), EPOCH + 80 * MS)
     return one.blend(flat(80 * MS, after, 0.0, 0.0), EPOCH + now)
 
@@ -160,7 +160,7 @@ def test_a_chunk_that_ends_before_its_ramp_is_longer_for_it(rows):
 
 
 def test_no_seam_time_is_no_ramp():
-    one = blender(seam_time=0)
+    one = blender(blend_time=0)
     one.blend(flat(0, 0.4, 0.0, 1.0), EPOCH)
     assert at(one.blend(flat(0, 0.1, 0.0, 1.0), EPOCH + 50 * MS), 50 * MS)[0] == pytest.approx(0.1)
 
@@ -175,7 +175,7 @@ def test_positions_are_blended_like_speeds():
 
 # -- the ensemble
 def test_an_ensemble_weighs_the_oldest_most_and_forgets_those_that_have_ended():
-    one = blender("ensemble")
+    one = blender("temporal_ensemble")
     for number, value in enumerate((0.1, 0.2, 0.4)):
         told = one.blend(flat(number * 100 * MS, value, 0.0, 1.0, rows=5), EPOCH + number * 100 * MS)
     first, second, third = (math.exp(-FORGETTING * age) for age in range(3))
@@ -187,14 +187,14 @@ def test_an_ensemble_weighs_the_oldest_most_and_forgets_those_that_have_ended():
 
 
 def test_a_chunk_that_is_over_holds_its_own_last_row_whatever_older_ones_had_planned():
-    one = blender("ensemble")
+    one = blender("temporal_ensemble")
     one.blend(flat(0, 0.4, 0.0, 1.0), EPOCH)
     told = one.blend(flat(0, 0.2, 0.0, 1.0, rows=3), EPOCH)
     assert at(told, 299 * MS)[0] > 0.29 and at(told, 300 * MS)[0] == at(told, 2 * S)[0] == pytest.approx(0.2)
 
 
 def test_in_an_ensemble_older_chunks_have_no_say_where_the_newest_stops():
-    one = blender("ensemble")
+    one = blender("temporal_ensemble")
     for number in range(5):
         one.blend(flat(number * 80 * MS, 0.4, 0.3, 1.0), EPOCH + number * 80 * MS)
     told = one.blend(chunk(400 * MS, [[0.4, 0.3, 1.0]] * 2 + [[0.4, 0.0, 1.0]] * 6), EPOCH + 400 * MS)
@@ -203,7 +203,7 @@ def test_in_an_ensemble_older_chunks_have_no_say_where_the_newest_stops():
 
 
 # -- afresh, and untouched
-@pytest.mark.parametrize("seam", BLENDED)
+@pytest.mark.parametrize("blending", BLENDED)
 @pytest.mark.parametrize("newest, now", [
     (flat(80 * MS, 0.1, 0.0, 0.0, generation=2), 160),
     (chunk(80 * MS, [[0.1, 0.0]] * 8, channels=("linear.x", "angular.z")), 160),
@@ -213,18 +213,18 @@ def test_in_an_ensemble_older_chunks_have_no_say_where_the_newest_stops():
     (flat(200 * MS, 0.1, 0.0, 0.0), 199),  # a picture from the future
     (flat(80 * MS, 0.1, -0.96, 0.0), 160),  # jumps by 1.91 rad/s
 ])
-def test_what_does_not_go_on_from_the_chunk_before_begins_afresh(seam, newest, now):
-    one = blender(seam)
+def test_what_does_not_go_on_from_the_chunk_before_begins_afresh(blending, newest, now):
+    one = blender(blending)
     one.blend(flat(0, 0.4, 0.95, 1.0), EPOCH + 80 * MS)
     assert one.blend(newest, EPOCH + now * MS).values.tolist() == newest.values.tolist()
     after = replace(newest, stamp=newest.stamp + MS)
     assert (one.blend(after, EPOCH + (now + 1) * MS).values[:, 0] == np.float32(0.1)).all(), "and leaves nothing behind"
 
 
-@pytest.mark.parametrize("seam", BLENDED)
+@pytest.mark.parametrize("blending", BLENDED)
 @pytest.mark.parametrize("stamp, now, fresh", [(80, 799, False), (80, 800, True), (80, 801, True)])
-def test_a_chunk_overlaps_until_the_one_before_is_over(seam, stamp, now, fresh):
-    one = blender(seam)
+def test_a_chunk_overlaps_until_the_one_before_is_over(blending, stamp, now, fresh):
+    one = blender(blending)
     one.blend(flat(0, 0.4, 0.0, 1.0), EPOCH + 80 * MS)
     told = one.blend(flat(stamp * MS, 0.2, 0.0, 1.0), EPOCH + now * MS)
     assert (len(told.values) == 8) == fresh
@@ -236,10 +236,10 @@ def test_two_chunks_that_the_gate_would_find_too_far_apart_are_not_blended(jump,
     assert (len(told.values) == 8) == fresh
 
 
-@pytest.mark.parametrize("seam", BLENDED)
+@pytest.mark.parametrize("blending", BLENDED)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e300, 1.001, -1.001])
-def test_a_bad_value_reaches_the_gate_and_spreads_no_further(seam, bad):
-    one = blender(seam)
+def test_a_bad_value_reaches_the_gate_and_spreads_no_further(blending, bad):
+    one = blender(blending)
     one.blend(flat(0, 0.4, 0.0, 1.0), EPOCH)
     wrong = flat(80 * MS, 0.1, 0.0, 1.0)
     wrong = replace(wrong, values=wrong.values.astype(np.float64))
@@ -267,7 +267,7 @@ def test_a_reset_forgets():
 
 
 def test_the_newest_is_handed_on_untouched():
-    one = blender("newest")
+    one = blender("latest")
     for newest in (flat(0, 0.4, 0.0, 1.0), flat(80 * MS, math.nan, 0.0, 1.0)):
         assert one.blend(newest, EPOCH + 100 * MS) is newest
 
@@ -282,10 +282,10 @@ def test_a_policy_that_changes_its_array_afterwards_changes_no_blend():
     assert one.blend(newest, EPOCH + 80 * MS).values.tolist() == other.blend(newest, EPOCH + 80 * MS).values.tolist()
 
 
-@pytest.mark.parametrize("seam", BLENDED)
-def test_a_policy_that_repeats_itself_looks_so_to_the_gate_a_second_later(seam):
+@pytest.mark.parametrize("blending", BLENDED)
+def test_a_policy_that_repeats_itself_looks_so_to_the_gate_a_second_later(blending):
     """Its rule `repeat` compares the chunks as they come."""
-    one = blender(seam)
+    one = blender(blending)
     rows = np.linspace(0.1, 0.4, 24).reshape(8, 3)
     told = [one.blend(chunk(number * 83 * MS, rows), EPOCH + number * 83 * MS + (30 + number % 5) * MS)
             for number in range(20)]
@@ -294,11 +294,11 @@ def test_a_policy_that_repeats_itself_looks_so_to_the_gate_a_second_later(seam):
         assert late.values.tolist() == rows.astype(np.float32).tolist()
 
 
-@pytest.mark.parametrize("seam, time, words", [("soft", 0, "unknown seam 'soft'; use one of newest, ramp, ensemble"),
-                                               ("ramp", -1, "seam_time is -1 ns")])
-def test_a_bad_seam_is_named(seam, time, words):
+@pytest.mark.parametrize("blending, time, words", [("soft", 0, "unknown chunk_blending 'soft'; use one of latest, linear, temporal_ensemble"),
+                                               ("linear", -1, "blend_time is -1 ns")])
+def test_a_bad_seam_is_named(blending, time, words):
     with pytest.raises(ValueError, match=words):
-        blender(seam, time)
+        blender(blending, time)
 
 
 # -- with the gate
@@ -314,9 +314,9 @@ def test_the_gate_begins_a_late_chunk_at_the_row_that_is_due(late, speed):
     assert requested["linear.x"] == pytest.approx(speed)
 
 
-@pytest.mark.parametrize("seam", SEAMS)
-def test_the_gate_sees_a_policy_that_jumps_whatever_the_seam(seam):
-    world, one = GateWorld().moving(), blender(seam)
+@pytest.mark.parametrize("blending", BLENDINGS)
+def test_the_gate_sees_a_policy_that_jumps_whatever_the_blending(blending):
+    world, one = GateWorld().moving(), blender(blending)
     world.speaks = False
     rules = []
     for number in range(12):
@@ -324,7 +324,7 @@ def test_the_gate_sees_a_policy_that_jumps_whatever_the_seam(seam):
         world.inputs.chunk = one.blend(ActionChunk(stamp, world.inputs.command.generation, CHANNELS, np.array(
             [[speed, 0.0, 1.0]] * 8, np.float32), 100 * MS), stamp + 20 * MS)
         rules.append(world.tick().rule)
-    assert set(rules[1:]) == {"seam"} and world.report.verdict is Verdict.HELD
+    assert set(rules[1:]) == {"chunk_blending"} and world.report.verdict is Verdict.HELD
 
 
 def test_a_blended_chunk_is_as_fine_as_the_gate():

@@ -231,7 +231,7 @@ def test_a_dataset_of_a_lab_is_cloned_as_it_is(tmp_path, capsys, old):
     demonstrations.change_info(folder, lambda info: info["features"].pop("observation.state"))
     if old:
         folder = demonstrations.as_v2(folder, tmp_path / "old")
-    argv = ["train", "clone", "--data", str(folder), "--out", str(tmp_path / "out"), "--steps", "2", "--batch", "2"]
+    argv = ["train", "behaviour_cloning", "--data", str(folder), "--out", str(tmp_path / "out"), "--steps", "2", "--batch", "2"]
     assert main(argv) == 2
     assert "has 2 cameras (front, wrist)" in capsys.readouterr().err
     assert main([*argv, "--camera", "top"]) == 2

@@ -15,8 +15,8 @@ from vla_ros.engines import (
     ENGINES,
     compiled_vla,
 )
-from vla_ros.engines.compiled_vla import Compiled
-from vla_ros.engines.select import Wish
+from vla_ros.engines.compiled_vla import CompiledVLA
+from vla_ros.engines.select import EngineRequest
 from vla_ros.models import examples
 from vla_ros.models.checkpoint import EXAMPLES, save_pretrained
 from vla_ros.models.language.lexicon import encode
@@ -24,7 +24,7 @@ from vla_ros.models.stages import told
 from vla_ros.models.vla import VLA
 
 STATE = ("gripper", "turned")
-WISH = Wish("eager", device="cpu", cache="none")
+WISH = EngineRequest("eager", device="cpu", cache="none")
 GO, TURN = "go to the red block", "turn left"
 
 
@@ -42,9 +42,9 @@ def folder(model: VLA, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def make_compiled(model: VLA, folder: Path, wish: Wish = WISH) -> tuple[Compiled, list[str]]:
+def make_compiled(model: VLA, folder: Path, request: EngineRequest = WISH) -> tuple[CompiledVLA, list[str]]:
     said: list[str] = []
-    return Compiled(model, folder, wish, said.append), said
+    return CompiledVLA(model, folder, request, said.append), said
 
 
 def picture(model: VLA, seed: int = 0) -> np.ndarray:
@@ -103,7 +103,7 @@ def test_examples_of_another_model_are_refused(model: VLA, folder: Path, name: s
 def test_an_engine_that_is_wrong_gives_way_and_the_notes_say_why(model: VLA, folder: Path,
                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, "wrong", "fake_engines:Wrong")
-    both, said = make_compiled(model, folder, Wish("wrong", device="cpu", cache="none"))
+    both, said = make_compiled(model, folder, EngineRequest("wrong", device="cpu", cache="none"))
     assert both.describe()["engine"].startswith("eager fp32, built in")
     assert both.notes[0].startswith("engine wrong (fp32) is not used for vision and action: Differs: its contact differs")
     assert both.notes[0] in said
@@ -111,8 +111,8 @@ def test_an_engine_that_is_wrong_gives_way_and_the_notes_say_why(model: VLA, fol
 
 def test_other_code_is_another_engine(model: VLA, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, "good", "fake_engines:Good")
-    wish = Wish("good", device="cpu", cache=str(tmp_path / "cache"))
-    make_compiled(model, folder, wish)
-    assert "from the cache" in make_compiled(model, folder, wish)[0].describe()["engine"]
+    request = EngineRequest("good", device="cpu", cache=str(tmp_path / "cache"))
+    make_compiled(model, folder, request)
+    assert "from the cache" in make_compiled(model, folder, request)[0].describe()["engine"]
     monkeypatch.setattr(compiled_vla, "code_hash", lambda: "another")
-    assert "built" in make_compiled(model, folder, wish)[0].describe()["engine"]
+    assert "built" in make_compiled(model, folder, request)[0].describe()["engine"]

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from vla_ros.core.registry import lookup
 from vla_ros.engines import ENGINES, PRECISIONS
 from vla_ros.engines.accuracy_check import TOLERANCE, Differs, compare
-from vla_ros.engines.base import Part
+from vla_ros.engines.base import SubModel
 from vla_ros.engines.cache import ENTRY, Cache, default_folder, key_of
-from vla_ros.engines.select import Wish, prepare
+from vla_ros.engines.select import EngineRequest, load_engine
 
 
 class Twice(nn.Module):
@@ -35,11 +35,11 @@ class Twice(nn.Module):
 
 
 @pytest.fixture
-def part() -> Part:
+def part() -> SubModel:
     generator = torch.Generator().manual_seed(0)
     examples = tuple((torch.randn(1, 4, generator=generator), torch.randn(1, 4, generator=generator)) for _ in range(5))
     torch.manual_seed(0)
-    return Part("twice", Twice().eval(), ("one", "other"), ("linear", "sum"), examples, "weights-1")
+    return SubModel("twice", Twice().eval(), ("one", "other"), ("linear", "sum"), examples, "weights-1")
 
 
 @pytest.fixture(autouse=True)
@@ -52,28 +52,28 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     yield
 
 
-def wish(engine: str, *fallbacks: str, **more: object) -> Wish:
-    return Wish(engine, fallbacks=fallbacks, device="cpu", **more)  # type: ignore[arg-type]
+def request(engine: str, *fallbacks: str, **more: object) -> EngineRequest:
+    return EngineRequest(engine, fallbacks=fallbacks, device="cpu", **more)  # type: ignore[arg-type]
 
 
 # -- the cache -----------------------------------------------------------------------------------------------
-def test_the_second_time_it_comes_from_the_cache(part: Part) -> None:
-    first, again = prepare(part, wish("good")), prepare(part, wish("good"))
+def test_the_second_time_it_comes_from_the_cache(part: SubModel) -> None:
+    first, again = load_engine(part, request("good")), load_engine(part, request("good"))
     assert (first.cached, again.cached) == (False, True) and fake.Good.built == ["twice"]
     assert all(torch.equal(one, other) for one, other in zip(again.engine(*part.examples[0]), part.module(*part.examples[0])))
     assert str(again).startswith("good fp32, from the cache in 0.0") and first.notes == again.notes == []
 
 
 @pytest.mark.parametrize("change", ["key", "name", "shape", "batch", "outputs", "version", "engine"])
-def test_whatever_it_depends_on_changed_it_is_built_anew(part: Part, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
-    prepare(part, wish("good"))
+def test_whatever_it_depends_on_changed_it_is_built_anew(part: SubModel, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    load_engine(part, request("good"))
     if change == "version":
         monkeypatch.setattr(fake.Good, "version", "2")
     shorter = tuple((one[:, :4].repeat(2, 1), other.repeat(2, 1)) for one, other in part.examples)
     other = {"key": replace(part, key="weights-2"), "name": replace(part, name="thrice"),
              "shape": replace(part, examples=shorter),
              "batch": replace(part, batch=(1, 2)), "outputs": replace(part, outputs=("a", "b"))}.get(change, part)
-    assert not prepare(other, wish("off" if change == "engine" else "good")).cached
+    assert not load_engine(other, request("off" if change == "engine" else "good")).cached
     assert len(fake.Good.built) == 2
 
 
@@ -82,8 +82,8 @@ def entry_of(name: str = ENTRY) -> Path:
 
 
 @pytest.mark.parametrize("damage", ["shorter", "other", "gone", "no entry", "entry cut", "entry of another kind"])
-def test_an_entry_that_is_not_as_it_was_written_is_built_anew(part: Part, damage: str) -> None:
-    prepare(part, wish("good"))
+def test_an_entry_that_is_not_as_it_was_written_is_built_anew(part: SubModel, damage: str) -> None:
+    load_engine(part, request("good"))
     file, entry = entry_of("engine.bin"), entry_of()
     if damage == "gone":
         file.unlink()
@@ -95,32 +95,32 @@ def test_an_entry_that_is_not_as_it_was_written_is_built_anew(part: Part, damage
         entry.write_text("[]")
     else:
         file.write_bytes(b"engine" * 99 + (b"" if damage == "shorter" else b"enginf"))
-    assert not prepare(part, wish("good")).cached and prepare(part, wish("good")).cached
+    assert not load_engine(part, request("good")).cached and load_engine(part, request("good")).cached
 
 
-def test_a_whole_entry_that_does_not_load_is_built_anew(part: Part) -> None:
-    prepare(part, wish("good"))
+def test_a_whole_entry_that_does_not_load_is_built_anew(part: SubModel) -> None:
+    load_engine(part, request("good"))
     file, entry, said = entry_of("engine.bin"), entry_of(), []
     file.write_bytes(b"of another library")
     known = json.loads(entry.read_text())
     from vla_ros.engines.cache import _hash
     entry.write_text(json.dumps(known | {"files": {"engine.bin": _hash(file)}}))
-    assert not prepare(part, wish("good"), said.append).cached
+    assert not load_engine(part, request("good"), said.append).cached
     assert "does not load (ValueError: these are not the bytes" in said[0] and len(fake.Good.built) == 2
 
 
-def test_what_a_killed_builder_left_goes_with_the_next_build(part: Part) -> None:
-    prepare(part, wish("good"))
+def test_what_a_killed_builder_left_goes_with_the_next_build(part: SubModel) -> None:
+    load_engine(part, request("good"))
     entry_of().unlink()
     left = default_folder() / f".{next(default_folder().glob('[!.]*')).name}.abcd"
     left.mkdir()
-    prepare(part, wish("good"))
+    load_engine(part, request("good"))
     assert not left.exists() and len(list(default_folder().glob("[!.]*"))) == 1
 
 
-def test_two_that_start_at_once_build_once(part: Part) -> None:
+def test_two_that_start_at_once_build_once(part: SubModel) -> None:
     said: list[str] = []
-    both = [threading.Thread(target=prepare, args=(part, wish("slow"), said.append)) for _ in range(2)]
+    both = [threading.Thread(target=load_engine, args=(part, request("slow"), said.append)) for _ in range(2)]
     for one in both:
         one.start()
     for one in both:
@@ -161,7 +161,7 @@ def test_a_key_names_every_value() -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "full"])
-def test_a_cache_that_cannot_be_written_is_told_and_done_without(part: Part, tmp_path: Path, kind: str,
+def test_a_cache_that_cannot_be_written_is_told_and_done_without(part: SubModel, tmp_path: Path, kind: str,
                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "place"
     if kind == "file":
@@ -170,13 +170,13 @@ def test_a_cache_that_cannot_be_written_is_told_and_done_without(part: Part, tmp
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
         monkeypatch.setattr(Cache, "put", full)
-    ready = prepare(part, wish("good", cache=str(place)))
+    ready = load_engine(part, request("good", cache=str(place)))
     assert not ready.cached and ready.notes[0].endswith("; the engine is built at every start")
     assert ("cannot be written" if kind == "file" else "No space left") in ready.notes[0]
 
 
-def test_none_is_no_cache(part: Part) -> None:
-    assert prepare(part, wish("good", cache="none")).notes == [] and not default_folder().exists()
+def test_none_is_no_cache(part: SubModel) -> None:
+    assert load_engine(part, request("good", cache="none")).notes == [] and not default_folder().exists()
 
 
 # -- the next engine -----------------------------------------------------------------------------------------
@@ -184,34 +184,34 @@ def test_none_is_no_cache(part: Part) -> None:
     ("missing", "its library is not installed"), ("broken", "RuntimeError: the compiler does not know this operator"),
     ("wrong", "Differs: its sum differs from the model's by 0.5 of the largest value; at fp32 at most 0.001 is allowed"),
     ("notanumber", "Differs: its sum has values that are no finite numbers")])
-def test_one_that_cannot_be_had_is_told_and_the_next_takes_over(part: Part, engine: str, why: str) -> None:
+def test_one_that_cannot_be_had_is_told_and_the_next_takes_over(part: SubModel, engine: str, why: str) -> None:
     said: list[str] = []
-    ready = prepare(part, wish(engine, "good"), said.append)
+    ready = load_engine(part, request(engine, "good"), said.append)
     assert ready.name == "good" and ready.notes == [f"engine {engine} (fp32) is not used for twice: {why}"]
     assert ready.notes[0] in said
 
 
-def test_one_that_was_refused_is_not_built_again(part: Part) -> None:
+def test_one_that_was_refused_is_not_built_again(part: SubModel) -> None:
     for _ in range(2):
-        assert prepare(part, wish("wrong", "good")).name == "good"
+        assert load_engine(part, request("wrong", "good")).name == "good"
     assert fake.Good.built == ["twice", "twice"]  # wrong once, good once
 
 
-def test_where_none_is_left_every_reason_is_told(part: Part) -> None:
+def test_where_none_is_left_every_reason_is_told(part: SubModel) -> None:
     with pytest.raises(ValueError, match="no engine runs twice: .*missing .*not installed; .*broken .*operator"):
-        prepare(part, wish("missing", "broken"))
+        load_engine(part, request("missing", "broken"))
 
 
-def test_a_fallback_that_lacks_the_precision_runs_at_fp32(part: Part) -> None:
-    assert wish("missing", "good", precision="int8").order == (("missing", "int8"), ("good", "fp32"))
-    assert prepare(part, wish("missing", "good", precision="int8")).precision == "fp32"
+def test_a_fallback_that_lacks_the_precision_runs_at_fp32(part: SubModel) -> None:
+    assert request("missing", "good", precision="int8").order == (("missing", "int8"), ("good", "fp32"))
+    assert load_engine(part, request("missing", "good", precision="int8")).precision == "fp32"
 
 
 @pytest.mark.parametrize("free, name", [(119.0, "eager"), (120.0, "good"), (121.0, "good")])
-def test_where_its_memory_is_not_free_the_next_takes_over(part: Part, monkeypatch: pytest.MonkeyPatch, free: float,
+def test_where_its_memory_is_not_free_the_next_takes_over(part: SubModel, monkeypatch: pytest.MonkeyPatch, free: float,
                                                          name: str) -> None:
     monkeypatch.setattr("vla_ros.engines.select.free_memory", lambda: free)  # 4 x 3 weights and 3, of 4 bytes, twice
-    ready = prepare(part, wish("good", "eager"))
+    ready = load_engine(part, request("good", "eager"))
     assert ready.name == name
     assert not ready.notes or "needs 0.00 GB of memory, and 0.00 GB are free; end what else runs" in ready.notes[0]
 
@@ -221,13 +221,13 @@ def test_where_its_memory_is_not_free_the_next_takes_over(part: Part, monkeypatc
     ({"fallbacks": ("slower",)}, "unknown engine 'slower'")])
 def test_a_bad_wish_is_a_sentence(given: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        Wish(**given)
+        EngineRequest(**given)
 
 
 # -- parity --------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("share", "passes"), [(0.9, True), (1.1, False)])
-def test_the_tolerance_is_the_precision_s(part: Part, precision: str, share: float, passes: bool) -> None:
+def test_the_tolerance_is_the_precision_s(part: SubModel, precision: str, share: float, passes: bool) -> None:
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:
         linear, total = part.module(*inputs)
         return linear, total + largest * TOLERANCE[precision] * share
@@ -240,12 +240,12 @@ def test_the_tolerance_is_the_precision_s(part: Part, precision: str, share: flo
             compare(part, run, precision)
 
 
-def test_another_shape_is_refused(part: Part) -> None:
+def test_another_shape_is_refused(part: SubModel) -> None:
     with pytest.raises(Differs, match=r"its linear has shape \(5, 2\), the model's \(5, 3\)"):
         compare(part, lambda *inputs: tuple(one[:, :2] for one in part.module(*inputs)), "fp32")
 
 
-def test_one_that_is_right_about_single_rows_alone_is_refused(part: Part) -> None:
+def test_one_that_is_right_about_single_rows_alone_is_refused(part: SubModel) -> None:
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:
         return tuple(one * (1 if len(one) == 1 else 2) for one in part.module(*inputs))
     assert compare(part, run, "fp32") == {"linear": 0.0, "sum": 0.0}
@@ -254,12 +254,12 @@ def test_one_that_is_right_about_single_rows_alone_is_refused(part: Part) -> Non
 
 
 @pytest.mark.parametrize("batch", [(0, 1), (2, 1), (-1, -1)])
-def test_a_batch_that_is_none_is_a_sentence(part: Part, batch: tuple[int, int]) -> None:
+def test_a_batch_that_is_none_is_a_sentence(part: SubModel, batch: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"batch is \(.*\); give the rows that it is to be quickest with"):
         replace(part, batch=batch)
 
 
-def test_examples_are_stacked_from_the_first_again(part: Part) -> None:
+def test_examples_are_stacked_from_the_first_again(part: SubModel) -> None:
     assert torch.equal(part.stacked(6)[1], torch.cat([example[1] for example in (*part.examples, part.examples[0])]))
 
 
@@ -267,16 +267,16 @@ def test_examples_are_stacked_from_the_first_again(part: Part) -> None:
 @pytest.mark.parametrize(("engine", "precision", "batch"), [
     ("eager", "fp32", (1, 1)), ("eager", "bf16", (2, 3)), ("onnxruntime", "fp32", (1, 1)), ("onnxruntime", "fp32", (2, 3)),
     ("onnxruntime", "int8", (1, 1)), ("inductor", "fp32", (2, 3))])
-def test_a_real_engine_computes_what_the_model_does(part: Part, engine: str, precision: str, batch: tuple[int, int]) -> None:
+def test_a_real_engine_computes_what_the_model_does(part: SubModel, engine: str, precision: str, batch: tuple[int, int]) -> None:
     if why := lookup(ENGINES, engine, "engine").missing("cpu", precision):
         pytest.skip(why)
     part = replace(part, batch=batch)
-    ready = prepare(part, wish(engine, precision=precision))
+    ready = load_engine(part, request(engine, precision=precision))
     assert (ready.name, ready.precision, ready.notes) == (engine, precision, [])
     for given in (*part.examples, *map(part.stacked, range(2, batch[1] + 1))):
         for one, other in zip(ready.engine(*given), part.module(*given)):
             assert one.shape == other.shape and torch.allclose(one, other, atol=TOLERANCE[precision] * 3)
-    assert prepare(part, wish(engine, precision=precision)).cached
+    assert load_engine(part, request(engine, precision=precision)).cached
     if engine == "inductor":
         starts_without_the_compiler(next(default_folder().glob("*/part.pt2")).parent)
 
@@ -298,7 +298,7 @@ def test_int8_leaves_small_layers_and_products_without_weights_alone(tmp_path: P
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
-    part = Part("small", Small(share).eval(), ("picture",), ("head", "product"), ((torch.rand(1, 8, 120, 120),),), "")
+    part = SubModel("small", Small(share).eval(), ("picture",), ("head", "product"), ((torch.rand(1, 8, 120, 120),),), "")
     lookup(ENGINES, "onnxruntime", "engine").build(part, "cpu", "int8", tmp_path)  # type: ignore[attr-defined]
     graph = onnx.load(str(tmp_path / "part.onnx"), load_external_data=False).graph
     found = {"conv" for node in graph.node if node.op_type == "QLinearConv"}
@@ -318,12 +318,12 @@ def starts_without_the_compiler(folder: Path) -> None:
     ("tensorrt", "fp32", "torch_tensorrt and tensorrt not installed; which belong together is in doc/engines.md"),
     ("eager", "int8", "eager runs fp32, fp16, bf16, not int8"), ("eager", "fp16", "fp16 is for a GPU"),
     ("onnxruntime", "fp16", "onnxruntime runs fp32 and int8 here, not fp16")])
-def test_why_one_cannot_run_here(part: Part, engine: str, precision: str, why: str) -> None:
+def test_why_one_cannot_run_here(part: SubModel, engine: str, precision: str, why: str) -> None:
     from importlib.util import find_spec
 
     if engine == "tensorrt" and find_spec("tensorrt") is not None:
         pytest.skip("TensorRT is installed here")
     if engine == "onnxruntime":
         pytest.importorskip("onnxruntime")
-    ready = prepare(part, wish(engine, "good", precision=precision))
+    ready = load_engine(part, request(engine, "good", precision=precision))
     assert why in ready.notes[0] and ready.name == "good"

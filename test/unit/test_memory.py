@@ -22,7 +22,7 @@ from vla_ros.models import (
 from vla_ros.models.checkpoint import from_pretrained, read_config
 from vla_ros.models.config import VLAConfig
 from vla_ros.models.vla import VLA
-from vla_ros.policies.builtin import BOX
+from vla_ros.policies.builtin import BUILTIN
 
 pytestmark = pytest.mark.filterwarnings("ignore::vla_ros.models.backbones.RandomWeights")
 CLIP = {"hidden": 192, "layers": 3, "heads": 4, "feed_forward": 768, "patch": 16, "native_size": 112}
@@ -34,15 +34,15 @@ MIXED: dict[str, dict[str, Any]] = {
     "pooled, modular": {"vision": "clip", "vision_options": {**CLIP, "pooled": True}, "fusion": "late",
                         "model": "modular", "state": ("turned",)},
 }
-NAMES = ["box", *MIXED]  # what training takes is looked at in the first one always, in the others with --full
+NAMES = ["builtin", *MIXED]  # what training takes is looked at in the first one always, in the others with --full
 
 
 def config(which: str) -> VLAConfig:
-    return read_config(BOX) if which == "box" else VLAConfig(width=128, image_size=(112, 112), **MIXED[which])
+    return read_config(BUILTIN) if which == "builtin" else VLAConfig(width=128, image_size=(112, 112), **MIXED[which])
 
 
 def loaded(which: str) -> VLA:
-    return from_pretrained(BOX) if which == "box" else build(config(which)).eval()
+    return from_pretrained(BUILTIN) if which == "builtin" else build(config(which)).eval()
 
 
 def allocated(model: VLA, batch: int, length: int, training: bool, mixed: bool) -> int:
@@ -83,7 +83,7 @@ def test_weights_are_what_loading_takes(which: str) -> None:
 
 
 def test_the_file_in_the_box_is_as_large_as_its_weights() -> None:
-    assert memory.weights(read_config(BOX), "loaded") == pytest.approx((BOX / "model.safetensors").stat().st_size,
+    assert memory.weights(read_config(BUILTIN), "loaded") == pytest.approx((BUILTIN / "model.safetensors").stat().st_size,
                                                                        rel=0.01)
 
 

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from tiny_models import OPTIONS, inputs, make, tiny
 
-from vla_ros.engines.base import Part
-from vla_ros.engines.compiled_vla import parts_of
+from vla_ros.engines.base import SubModel
+from vla_ros.engines.compiled_vla import sub_models_of
 from vla_ros.engines.export import exported
 from vla_ros.models.language.lexicon import LENGTH
 
@@ -28,16 +28,16 @@ CONFIGS: list[dict[str, Any]] = [  # each part is in one
 ]
 
 
-def parts(batch: tuple[int, int] = (1, 1), **changes: Any) -> list[Part]:
+def parts(batch: tuple[int, int] = (1, 1), **changes: Any) -> list[SubModel]:
     vla = make(**changes).eval()
     pixels, ids, mask = inputs(batch=2)
     more = LENGTH - ids.shape[1]
     given = {"picture": (pixels * 255).byte().permute(0, 2, 3, 1), "ids": torch.nn.functional.pad(ids, (0, more)),
              "mask": torch.nn.functional.pad(mask, (0, more)), "state": torch.rand(2, len(vla.config.state))}
-    return [part for part in parts_of(vla, given, "key", batch) if part]
+    return [part for part in sub_models_of(vla, given, "key", batch) if part]
 
 
-def refused(part: Part) -> set[str]:
+def refused(part: SubModel) -> set[str]:
     """Operators of its graph, broken down as far as torch_tensorrt does, that it would have to leave to torch. At half
     precision: all that it has at fp32, and casts."""
     table = {operator: how for operator, how in torch.export.default_decompositions().items()
@@ -65,7 +65,7 @@ def test_an_operator_that_tensorrt_cannot_take_is_found() -> None:
     class Odd(torch.nn.Module):
         def forward(self, given: Any) -> Any:
             return (torch.linalg.qr(given)[0],)
-    assert refused(Part("odd", Odd(), ("given",), ("q",), ((torch.rand(3, 3),),), ""))
+    assert refused(SubModel("odd", Odd(), ("given",), ("q",), ((torch.rand(3, 3),),), ""))
 
 
 def test_the_picture_is_cast_before_anything_else() -> None:

@@ -16,7 +16,7 @@ from tiny_models import OPTIONS, inputs, make
 from vla_ros.models.checkpoint import from_pretrained
 from vla_ros.models.config import VLAConfig
 from vla_ros.models.language.tokenizers import LlamaTokenizer, check_tokenizer
-from vla_ros.models.lora import add_lora, checkpoint_gradients, merge_lora
+from vla_ros.models.lora import add_lora, enable_gradient_checkpointing, merge_lora
 from vla_ros.models.vla import VLA
 
 WORDS = ["<s>", "</s>", "<unk>", "go", "to", "the", "red", "block"]
@@ -182,7 +182,7 @@ def test_recomputed_layers_give_the_same_gradients() -> None:
 
     parts = {"vision": "clip", "language": "llama", "fusion": "transformer", "fusion_options": {"dropout": 0.0}}
     model, plain = make(**parts), make(**parts)
-    assert checkpoint_gradients(model) == ["vision", "language", "fusion"]
+    assert enable_gradient_checkpointing(model) == ["vision", "language", "fusion"]
     calls = []
     for layer in (model.vision.model.encoder.layers[0].layer_norm1, model.language.model.layers[0].input_layernorm,
                   model.fusion.layers[0].norm1):
@@ -190,5 +190,5 @@ def test_recomputed_layers_give_the_same_gradients() -> None:
     found, wanted = gradients(model), gradients(plain)
     assert len(calls) == 6  # each once more, on the way back
     assert list(found) == list(wanted) and all(torch.allclose(found[name], wanted[name], atol=1e-6) for name in wanted)
-    with pytest.raises(ValueError, match="no part of vision 'small', language 'small', fusion 'grounded' can recompute"):
-        checkpoint_gradients(make())
+    with pytest.raises(ValueError, match="no part of vision 'small', language 'small', fusion 'grounded' can checkpoint"):
+        enable_gradient_checkpointing(make())

@@ -23,7 +23,7 @@ from vla_ros.safety.obstacles import (
 from vla_ros.safety.situation import Settings, Verdict
 
 MS = 1_000_000
-BOX = Footprint(front=0.3, back=0.2, left=0.15, right=0.15)
+BUILTIN = Footprint(front=0.3, back=0.2, left=0.15, right=0.15)
 SENSOR = Sensor("/scan", "sensor_msgs/msg/LaserScan")
 LIMITS = Obstacles((SENSOR,), stop=0.3, slow=0.6, hysteresis=0.05, time_to_collision=1.0)
 SPEED = Channel("linear.x", "m/s", (-1.0, 1.0), (-0.5, 0.5), rate=1.0, brake=3.0)
@@ -32,7 +32,7 @@ AROUND = np.linspace(-math.pi, math.pi, 72)
 
 
 def robot(**changes):
-    return Robot("r", "base_link", (SPEED, TURN), (), BOX, Obstacles(**{**LIMITS.__dict__, **changes}))
+    return Robot("r", "base_link", (SPEED, TURN), (), BUILTIN, Obstacles(**{**LIMITS.__dict__, **changes}))
 
 
 def at(*points, valid=True):
@@ -54,7 +54,7 @@ def decide(readings, row, was_blocked=False, **changes):
     ((0.0, -0.25), 0.1), ((0.33, 0.19), 0.05),
 ])
 def test_distance_from_the_footprint(point, distance):
-    assert distances(np.array([point]), BOX)[0] == pytest.approx(distance)
+    assert distances(np.array([point]), BUILTIN)[0] == pytest.approx(distance)
 
 
 @pytest.mark.parametrize("ranges, points, valid", [
@@ -108,14 +108,14 @@ def test_a_sensor_that_hangs_upside_down_turns_the_other_way():
 @pytest.mark.parametrize("heading, seen", [(0.0, True), (0.35, True), (0.5, False), (math.pi, False), (-6.2, True)])
 def test_a_sensor_sees_where_its_beams_go(heading, seen):
     forward = Reading(0, np.zeros((0, 2)), np.linspace(-0.4, 0.4, 9), np.full(9, True))
-    assert (seen_ahead([forward], heading, BOX) > 0.0) == seen
+    assert (seen_ahead([forward], heading, BUILTIN) > 0.0) == seen
 
 
 @pytest.mark.parametrize("good, seen", [(5, True), (4, False)])
 def test_a_sensor_half_of_whose_beams_fail_is_blind_there(good, seen):
     valid = np.array(([True] * good + [False] * (9 - good)) * 5)
     fan = (np.radians(np.arange(-16, 17, 8))[:, None] + np.linspace(-0.06, 0.06, 9)).ravel()
-    assert (seen_ahead([Reading(0, np.zeros((0, 2)), fan, valid)], 0.0, BOX) > 0.0) == seen
+    assert (seen_ahead([Reading(0, np.zeros((0, 2)), fan, valid)], 0.0, BUILTIN) > 0.0) == seen
 
 
 @pytest.mark.parametrize("twist, point, comes", [
@@ -125,23 +125,23 @@ def test_a_sensor_half_of_whose_beams_fail_is_blind_there(good, seen):
     ((0.3, 0, 0), (1.5, 0.0), False),  # far away
 ])
 def test_only_what_a_motion_comes_nearer_to_counts(twist, point, comes):
-    gap, direction, _, _ = approach(np.array([point], float), BOX, twist, LIMITS)
+    gap, direction, _, _ = approach(np.array([point], float), BUILTIN, twist, LIMITS)
     assert math.isfinite(gap) == comes
     if comes:
         assert direction == pytest.approx(math.atan2(point[1], point[0]))
 
 
 def test_the_time_until_it_touches():
-    time = approach(np.array([[0.55, 0.0]]), BOX, (0.5, 0.0, 0.0), LIMITS).touch
+    time = approach(np.array([[0.55, 0.0]]), BUILTIN, (0.5, 0.0, 0.0), LIMITS).touch
     assert 0.35 <= time <= 0.5  # 0.25 m at 0.5 m/s, rather too early than too late
-    assert approach(np.array([[0.87, 0.0]]), BOX, (0.5, 0.0, 0.0), LIMITS).touch == math.inf
+    assert approach(np.array([[0.87, 0.0]]), BUILTIN, (0.5, 0.0, 0.0), LIMITS).touch == math.inf
 
 
 def test_along_an_arc():
     """0.5 m/s and 1 rad/s lead 0.4 m to the left in a second: to something that straight on would be passed."""
     point = np.array([[0.6, 0.45]])
-    assert approach(point, BOX, (0.5, 0.0, 1.0), LIMITS)[2] < 1.0
-    assert approach(point, BOX, (0.5, 0.0, 0.0), LIMITS)[2] == math.inf
+    assert approach(point, BUILTIN, (0.5, 0.0, 1.0), LIMITS)[2] < 1.0
+    assert approach(point, BUILTIN, (0.5, 0.0, 0.0), LIMITS)[2] == math.inf
 
 
 @pytest.mark.parametrize("gap, verdict", [(0.299, Verdict.HELD), (0.3, Verdict.HELD), (0.301, Verdict.LIMITED),
@@ -176,7 +176,7 @@ def test_away_from_it_and_standing_are_free():
 
 
 def test_a_robot_without_sensors_is_not_asked():
-    blind = Robot("r", "base_link", (SPEED, TURN), (), BOX)
+    blind = Robot("r", "base_link", (SPEED, TURN), (), BUILTIN)
     assert rules.obstacle(row=(0.5, 0.0), channels=(SPEED, TURN), robot=blind, was_blocked=False,
                           readings={}, points=list) is None
     assert rules.sight(readings={}, robot=blind, settings=Settings()) is None
@@ -257,7 +257,7 @@ def test_a_slow_robot_sees_as_far_as_a_fast_one(gap):
 
 def test_a_turn_reaches_as_far_as_the_corners_do():
     """0.5 rad/s for 10 s sweep a circle of 0.34 m; something at its edge is met, though the base does not move."""
-    assert approach(np.array([[0.0, 0.32]]), BOX, (0.0, 0.0, 0.5), LIMITS)[0] == pytest.approx(0.17)
+    assert approach(np.array([[0.0, 0.32]]), BUILTIN, (0.0, 0.0, 0.5), LIMITS)[0] == pytest.approx(0.17)
 
 
 def test_one_sensor_that_sees_the_way_is_enough():
@@ -269,7 +269,7 @@ def test_one_sensor_that_sees_the_way_is_enough():
 
 def test_the_time_until_it_touches_is_rather_too_early():
     for distance in np.arange(0.02, 0.48, 0.01):
-        time = approach(np.array([[0.3 + distance, 0.0]]), BOX, (0.5, 0.0, 0.0), LIMITS).touch
+        time = approach(np.array([[0.3 + distance, 0.0]]), BUILTIN, (0.5, 0.0, 0.0), LIMITS).touch
         assert distance / 0.5 - 0.15 <= time <= distance / 0.5 + 1e-9
 
 
@@ -357,7 +357,7 @@ def test_a_blind_sensor_says_why():
 @pytest.mark.parametrize("heading", [0.0, 0.07, -2.0])
 def test_a_scan_that_looks_into_one_direction_sees_no_way(heading):
     one = Reading(0, np.zeros((0, 2)), np.full(360, heading) + np.linspace(-0.01, 0.01, 360), np.full(360, True))
-    assert seen_ahead([one], heading, BOX) == 0.0
+    assert seen_ahead([one], heading, BUILTIN) == 0.0
 
 
 # -- how far a sensor sees ------------------------------------------------------------------------------------
@@ -369,7 +369,7 @@ def reaching(reach, origin=(0.0, 0.0)):
     (0.35, (0.0, 0.0), 0.0, 0.05), (0.29, (0.0, 0.0), 0.0, 0.0), (0.35, (0.3, 0.0), 0.0, 0.35),
     (0.35, (0.3, 0.0), math.pi, 0.0), (0.7, (0.1, 0.0), math.pi, 0.4), (1.0, (0.0, 0.0), math.pi / 2, 0.85)])
 def test_how_far_beyond_the_footprint_a_sensor_sees(reach, origin, heading, beyond):
-    assert seen_ahead([reaching(reach, origin)], heading, BOX) == pytest.approx(beyond)
+    assert seen_ahead([reaching(reach, origin)], heading, BUILTIN) == pytest.approx(beyond)
 
 
 @pytest.mark.parametrize("reach, share", [(0.35, 0.0), (0.6, 0.0), (0.75, 0.5), (0.9, 1.0), (10.0, 1.0)])

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from tiny_models import inputs, make
 
 from vla_ros.cli.main import main
-from vla_ros.engines.compiled_vla import Compiled, parts_of
+from vla_ros.engines.compiled_vla import CompiledVLA, sub_models_of
 from vla_ros.engines.export import exported
 from vla_ros.models import PACKED, QUANTIZATIONS, examples, memory
 from vla_ros.models.checkpoint import from_pretrained, save_pretrained
 from vla_ros.models.language.lexicon import LENGTH, encode
 from vla_ros.models.language.tokenizers import WordTokenizer
 from vla_ros.models.quantized import GROUP, SMALLEST, Int4, Int8, is_packed, quantize_weights, unpack
-from vla_ros.policies.builtin import BOX, Vla, precision_of
+from vla_ros.policies.builtin import BUILTIN, Vla, precision_of
 from vla_ros.policies.progress import SCALES
 from vla_ros.training import quantization
 
@@ -118,7 +118,7 @@ def test_a_packed_checkpoint_comes_back_to_the_bit(tmp_path: Path, kind: str, ch
 
 @pytest.mark.parametrize("kind", PACKED)
 def test_the_estimate_is_what_the_box_takes(tmp_path: Path, kind: str) -> None:
-    quantization.quantize(BOX, tmp_path / kind, kind)
+    quantization.quantize(BUILTIN, tmp_path / kind, kind)
     back = from_pretrained(tmp_path / kind).to(torch.bfloat16)  # the estimate's type for what is not packed
     held = memory.held([*back.parameters(), *back.buffers()])
     assert memory.weights(back.config, kind) == pytest.approx(held, rel=0.001)
@@ -145,7 +145,7 @@ def test_static_runs_at_int8_on_an_engine_that_can(folder: Path, tmp_path: Path)
 def test_an_engine_holds_plain_weights(folder: Path, tmp_path: Path, kind: str) -> None:
     quantization.quantize(folder, tmp_path / kind, kind)
     vla = from_pretrained(tmp_path / kind)
-    _, acting = parts_of(vla, examples.load(tmp_path / kind, vla)[0], "key")
+    _, acting = sub_models_of(vla, examples.load(tmp_path / kind, vla)[0], "key")
     program = exported(acting)
     assert not any("__and__" in str(node.target) or "shift" in str(node.target) for node in program.graph.nodes)
     assert all(one.is_floating_point() for one in program.state_dict.values()) and is_packed(vla)
@@ -194,8 +194,8 @@ def test_a_recording_gives_what_the_policy_would_see(folder: Path, tmp_path: Pat
     vla.config = replace(vla.config, camera="front")
     found = quantization.calibration(vla, folder, dataset, rows=12)
     told: list[list[float]] = []
-    act = Compiled.act
-    monkeypatch.setattr(Compiled, "act", lambda self, picture, read, state: (
+    act = CompiledVLA.act
+    monkeypatch.setattr(CompiledVLA, "act", lambda self, picture, read, state: (
         told.append(state), act(self, picture, read, state))[1])
     policy = Vla({"checkpoint": str(folder), "engine": "eager", "engine_cache": "none"})
     for episode in dataset.episodes:

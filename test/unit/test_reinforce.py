@@ -14,7 +14,7 @@ from vla_ros.training.log import Log
 from vla_ros.training.recipes import reinforce as rl
 from vla_ros.training.settings import Settings
 from vla_ros.training.trainer import Trainer
-from vla_ros.training.vector_env import Arena, Episode
+from vla_ros.training.vector_env import Episode, VectorEnv
 
 
 @pytest.fixture(autouse=True)
@@ -165,7 +165,7 @@ def test_robots_in_lockstep_are_judged_by_the_truth():
     from vla_ros.training.recipes.dagger import Recipe
     torch.manual_seed(0)
     vla = build(Recipe(model={"image_size": (24, 32), "width": 16, "vision_options": {"channels": (8, 8)}}).config()).eval()
-    arena = Arena(vla, count=2, longest=6.0)
+    vector_env = VectorEnv(vla, count=2, longest=6.0)
     try:
         def turn(speed, pictures):
             """A quarter at 0.4 rad/s is 49 pictures, 0.08 s apart."""
@@ -178,10 +178,10 @@ def test_robots_in_lockstep_are_judged_by_the_truth():
                 return chunks
             return choose
 
-        good = arena.play(["turn_left"] * 2, np.random.default_rng(0), turn(0.4, 49))
-        wrong = arena.play(["turn_left"] * 2, np.random.default_rng(0), turn(-0.4, 49))
+        good = vector_env.play(["turn_left"] * 2, np.random.default_rng(0), turn(0.4, 49))
+        wrong = vector_env.play(["turn_left"] * 2, np.random.default_rng(0), turn(-0.4, 49))
     finally:
-        arena.close()
+        vector_env.close()
     assert [one.success for one in good] == [True] * 2 and [one.success for one in wrong] == [False] * 2
     assert all(len(one.inputs) == len(one.chunks) == len(one.rewards) for one in good + wrong)
     assert min(sum(one.rewards) for one in good) > 1.5 > 0 > max(sum(one.rewards) for one in wrong)

@@ -8,11 +8,11 @@ for module in ("torch", "accelerate", "av", "pyarrow", "mujoco"):
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    (["clone"], "needs --data FOLDER"),
-    (["clone", "--data", "nowhere"], "nowhere"),
-    (["clone", "--data", "nowhere", "--smoke"], "--smoke is for vla train box, and this is clone"),
-    (["box", "--data", "here"], "--data is for vla train clone, and this is box"),
-    (["--recompute"], "--recompute is for vla train clone, and this is box"),
+    (["behaviour_cloning"], "needs --data FOLDER"),
+    (["behaviour_cloning", "--data", "nowhere"], "nowhere"),
+    (["behaviour_cloning", "--data", "nowhere", "--smoke"], "--smoke is for vla train dagger, and this is behaviour_cloning"),
+    (["dagger", "--data", "here"], "--data is for vla train behaviour_cloning, and this is dagger"),
+    (["--gradient-checkpointing"], "--gradient-checkpointing is for vla train behaviour_cloning, and this is dagger"),
     (["reinforce", "--task", "face"], "needs --checkpoint FOLDER and --task KIND"),
     (["reinforce", "--task", "dance", "--checkpoint", "x"], "the task is 'dance'; it is one of go_to"),
     (["reinforce", "--task", "face", "--checkpoint", "nowhere"], "there is no checkpoint nowhere"),

@@ -1,9 +1,9 @@
-"""`vla bench seams`: how the seam between two chunks is passed (newest, ramp, ensemble), in the simulator without ROS.
+"""`vla bench chunk-blending`: how smoothly each way of `chunk_blending` passes from chunk to chunk, simulated.
 
 The same episodes for each: a policy drives, its chunks go through `core/blending.py` as in the node, and what the
 driver is told every 20 ms is kept; no gate in between. The jerk is the change of acceleration from one command to the
 next, |v[k+1] - 2 v[k] + v[k-1]| / 20 ms, in m/s² (linear.x) and rad/s² (angular.z); where all three commands stand, it
-is left out. It is one of a seam where v[k] or v[k+1] is the first command of a newer chunk; all others are elsewhere,
+is left out. It is one of a boundary where v[k] or v[k+1] is the first command of a newer chunk; all others are elsewhere,
 within a chunk. The time to done is simulated. The same command gives the same numbers.
 """
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.blending import SEAMS, Blender
+from vla_ros.core.blending import BLENDINGS, ChunkBlender
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import NANOSECONDS, ActionChunk, Observation, to_nanoseconds
 from vla_ros.evaluation.plan import FIRST_SEED, Episode, success
@@ -50,7 +50,7 @@ class Listened(World):
 class Blended:
     """A policy whose chunks are blended for the moment of their arrival, `delay` ns after their picture."""
 
-    def __init__(self, policy: Policy, blender: Blender, delay: int) -> None:
+    def __init__(self, policy: Policy, blender: ChunkBlender, delay: int) -> None:
         self._policy, self._blender, self._delay = policy, blender, delay
         self.name = policy.name
         self.arrived: list[float] = []  # s
@@ -63,7 +63,7 @@ class Blended:
 
 @dataclass
 class Trial:
-    """One episode. `jerks`: (channel, whether of a seam) -> values."""
+    """One episode. `jerks`: (channel, whether of a boundary) -> values."""
 
     done: bool
     seconds: float
@@ -75,22 +75,22 @@ def jerks(told: Sequence[tuple[float, float, float]], arrived: Sequence[float]) 
     rows = np.array(told, np.float64).reshape(-1, 3)
     chunk = np.searchsorted(np.array(arrived) - 1e-6, rows[:, 0], "right")
     changes = np.diff(chunk) != 0
-    seam = changes[:-1] | changes[1:]
+    boundary = changes[:-1] | changes[1:]
     moving = (rows[:, 1:] != 0.0).any(axis=1)
     moves: NDArray[np.bool_] = np.logical_or.reduce([moving[:-2], moving[1:-1], moving[2:]])
     values = np.abs(np.diff(rows[:, 1:], n=2, axis=0)) / OBEY_PERIOD
-    return {(name, at): values[moves & (seam == at), column]
+    return {(name, at): values[moves & (boundary == at), column]
             for column, name in enumerate(CHANNELS) for at in (True, False)}
 
 
-def drive(world: Listened, episode: Episode, policy_name: str, seam: str, options: argparse.Namespace) -> Trial:
+def drive(world: Listened, episode: Episode, policy_name: str, blending: str, options: argparse.Namespace) -> Trial:
     """From the same start each time; a fresh policy."""
     world.told, world.data.time = None, 0.0
     world.reset(episode.seed)
     SCENARIOS[PLAIN].prepare(world, episode.seed)
     prelude(world, episode)
     robot = load_robot(config_folder() / "robots" / "sim.yaml")
-    blender = Blender(seam, to_nanoseconds(options.seam_time), robot.channels)
+    blender = ChunkBlender(blending, to_nanoseconds(options.blend_time), robot.channels)
     driver = make_policy(policy_name, engine={"engine": "eager"})  # nothing is built, nothing rounded anew
     policy = Blended(driver, blender, to_nanoseconds(options.delay))
     world.told = []
@@ -100,16 +100,16 @@ def drive(world: Listened, episode: Episode, policy_name: str, seam: str, option
 
 
 def summary(trials: dict[str, list[Trial]]) -> dict[str, dict[str, Any]]:
-    """Seam -> its figures. Times are the mean over the episodes that were done with every seam."""
+    """Blending -> its figures. Times are the mean over the episodes that were done with every blending."""
     everywhere = [all(trial.done for trial in row) for row in zip(*trials.values())]
     out: dict[str, dict[str, Any]] = {}
-    for seam, ones in trials.items():
+    for blending, ones in trials.items():
         times = [trial.seconds for trial, counts in zip(ones, everywhere) if counts]
-        out[seam] = {"done": sum(trial.done for trial in ones), "episodes": len(ones),
+        out[blending] = {"done": sum(trial.done for trial in ones), "episodes": len(ones),
                      "seconds": round(float(np.mean(times)), 3) if times else None, "timed": len(times)}
         for channel in CHANNELS:
             at, elsewhere = (np.concatenate([trial.jerks[channel, where] for trial in ones]) for where in (True, False))
-            out[seam][channel] = {"seam": shares(at), "elsewhere": shares(elsewhere),
+            out[blending][channel] = {"boundaries": shares(at), "elsewhere": shares(elsewhere),
                                   "mean": shares(np.concatenate([at, elsewhere]))["mean"]}
     return out
 
@@ -123,15 +123,15 @@ def shares(values: Numbers) -> dict[str, float | None]:
 
 def table(report: dict[str, Any]) -> str:
     """As Markdown."""
-    head = ["policy", "seam", "done", "time to done, s"]
+    head = ["policy", "blending", "done", "time to done, s"]
     for channel, unit in zip(CHANNELS, ("m/s²", "rad/s²")):
-        head += [f"{channel}, {unit}: at seams", "elsewhere", "mean"]
+        head += [f"{channel}, {unit}: at boundaries", "elsewhere", "mean"]
     lines = [head, ["---"] * len(head)]
-    for policy, seams in report["policies"].items():
-        for seam, one in seams.items():
-            line = [policy, seam, f"{one['done']} of {one['episodes']}", shown(one["seconds"], ".2f")]
+    for policy, blendings in report["policies"].items():
+        for blending, one in blendings.items():
+            line = [policy, blending, f"{one['done']} of {one['episodes']}", shown(one["seconds"], ".2f")]
             for channel in CHANNELS:
-                for where in ("seam", "elsewhere"):
+                for where in ("boundaries", "elsewhere"):
                     line.append(" / ".join(shown(one[channel][where][share], ".2f") for share in ("p50", "p95")))
                 line.append(shown(one[channel]["mean"], ".2f"))
             lines.append(line)
@@ -143,18 +143,18 @@ def shown(value: float | None, how: str) -> str:
 
 
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="vla bench seams", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--episodes", type=int, default=24, help="for each seam and policy (default 24)")
+    parser = argparse.ArgumentParser(prog="vla bench chunk-blending", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--episodes", type=int, default=24, help="for each blending and policy (default 24)")
     parser.add_argument("--policies", nargs="+", default=list(POLICIES), metavar="POLICY",
                         help=f"which (default {' '.join(POLICIES)})")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND", help="of instruction (default all)")
-    parser.add_argument("--seam-time", type=float, default=0.2, help="s that a ramp takes (default 0.2)")
+    parser.add_argument("--blend-time", type=float, default=0.2, help="s that `linear` takes (default 0.2)")
     parser.add_argument("--rate", type=float, default=12.5, help="pictures a second (default 12.5)")
     parser.add_argument("--delay", type=float, default=0.08, help="s from a picture to its chunk (default 0.08)")
     parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the first scene (default %(default)s)")
     parser.add_argument("--json", metavar="FILE", help="write the result there too")
     options = parser.parse_args(list(argv))
-    for name, least, most in (("seam_time", 0.0, 5.0), ("rate", 0.1, 50.0), ("delay", 0.0, 5.0)):
+    for name, least, most in (("blend_time", 0.0, 5.0), ("rate", 0.1, 50.0), ("delay", 0.0, 5.0)):
         if not least <= getattr(options, name) <= most:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(options, name):g}; "
                              f"give a number from {least:g} to {most:g}")
@@ -170,16 +170,16 @@ def run(argv: Sequence[str]) -> int:
     world, policies = Listened(0, 320, 240), {}
     try:
         for policy in options.policies:
-            trials: dict[str, list[Trial]] = {seam: [] for seam in SEAMS}
+            trials: dict[str, list[Trial]] = {blending: [] for blending in BLENDINGS}
             for episode in plan:
                 print(f"{policy}: episode {episode.number + 1} of {len(plan)}", flush=True)
-                for seam in SEAMS:
-                    trials[seam].append(drive(world, episode, policy, seam, options))
+                for blending in BLENDINGS:
+                    trials[blending].append(drive(world, episode, policy, blending, options))
             policies[policy] = summary(trials)
     finally:
         world.close()
-    report = {"bench": "seams", "policies": policies,
-              **{name: getattr(options, name) for name in ("episodes", "kinds", "seam_time", "rate", "delay", "seed")}}
+    report = {"bench": "chunk-blending", "policies": policies,
+              **{name: getattr(options, name) for name in ("episodes", "kinds", "blend_time", "rate", "delay", "seed")}}
     if options.json:  # first: no table is worth the numbers
         Path(options.json).write_text(json.dumps(report) + "\n", encoding="utf-8")
     print(table(report))

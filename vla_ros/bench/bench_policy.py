@@ -18,7 +18,7 @@ from typing import Any
 
 from vla_ros.bench.policy_trial import CONFIGS, PLAIN, model_of
 
-DEFAULT = ("box", "clip", "resnet50")
+DEFAULT = ("builtin", "clip", "resnet50")
 AIMS = {("clip", "fp32"): 0.4, ("clip", "int8"): 0.2}  # of eager's time, on a CPU
 
 
@@ -45,12 +45,12 @@ def ways_of(config: str, engines: Sequence[str] | None) -> list[tuple[str, str]]
     """(way, precision) of all that this machine can run for a config."""
     from vla_ros.core.registry import lookup
     from vla_ros.engines import ENGINES, PRECISIONS
-    from vla_ros.engines.select import Wish
+    from vla_ros.engines.select import EngineRequest
 
     found = [(way, "fp32") for way in PLAIN]
     for engine in engines or ENGINES:
         found += [(engine, precision) for precision in PRECISIONS
-                  if not lookup(ENGINES, engine, "engine").missing(Wish().place, precision)]
+                  if not lookup(ENGINES, engine, "engine").missing(EngineRequest().place, precision)]
     return found
 
 

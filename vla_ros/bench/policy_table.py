@@ -78,11 +78,11 @@ def show(report: dict[str, Any]) -> None:
 
 def write(report: dict[str, Any], page: Path, command: Sequence[str]) -> None:
     """A Markdown page, and a picture of the same name."""
-    from vla_ros.engines.select import Wish, chip
+    from vla_ros.engines.select import EngineRequest, chip
 
     before, after = (report[f"load_{when}"][0] for when in ("before", "after"))
     lines = ["# What a policy takes on each engine", "",
-             f"`{' '.join(command)}` wrote this page, on {report['cores']} cores ({chip(Wish().place)}), "
+             f"`{' '.join(command)}` wrote this page, on {report['cores']} cores ({chip(EngineRequest().place)}), "
              f"{report['threads']} thread(s) each; load average {before:.1f} before and {after:.1f} after. Medians of "
              f"{report['rounds']} rounds of {report['runs']} runs, the ways in turns. Units: {UNITS}.",
              "", f"![the same as a picture]({page.with_suffix('.png').name})"]

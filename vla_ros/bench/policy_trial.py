@@ -20,24 +20,24 @@ from torch import Tensor, nn
 
 from vla_ros.core.images import resize
 from vla_ros.core.stats import percentile
-from vla_ros.engines.base import Part
-from vla_ros.engines.compiled_vla import parts_of
-from vla_ros.engines.select import Wish, prepare
+from vla_ros.engines.base import SubModel
+from vla_ros.engines.compiled_vla import sub_models_of
+from vla_ros.engines.select import EngineRequest, load_engine
 from vla_ros.models import build, examples
 from vla_ros.models.checkpoint import from_pretrained
 from vla_ros.models.config import VLAConfig
 from vla_ros.models.language.lexicon import LENGTH, encode
 from vla_ros.models.memory import PRESETS
-from vla_ros.models.stages import Acting
+from vla_ros.models.stages import ActionStage
 from vla_ros.models.vla import VLA
-from vla_ros.policies.builtin import BOX
+from vla_ros.policies.builtin import BUILTIN
 
 WARM_UP = 5  # runs that no figure contains
 TEXT = "go to the red block"
 SEEN = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)  # what a camera gives
-# name -> what a user would call it, and the config; None: the checkpoint in the box
+# name -> what a user would call it, and the config; None: the built-in checkpoint
 CONFIGS: dict[str, tuple[str, dict[str, Any] | None]] = {
-    "box": ("the policy in the box", None),
+    "builtin": ("the built-in policy", None),
     "clip": ("CLIP ViT-B/32, LSTM, cross-attention", {**PRESETS["clip-b32"], "language": "lstm"}),
     "resnet50": ("ResNet-50, LSTM, late fusion", {
         "vision": "resnet50", "language": "lstm", "fusion": "late", "image_size": (224, 224), "width": 512}),
@@ -47,11 +47,11 @@ PLAIN = ("plain", "torch.compile")  # model(**inputs) on each picture, words and
 
 
 def model_of(name: str) -> tuple[VLA, dict[str, Tensor], str]:
-    """The model, example inputs, and a key. Random weights, but for the box, are the same each time."""
+    """The model, example inputs, and a key. Random weights, but for the built-in one, are the same each time."""
     config = CONFIGS[name][1]
     if config is None:
-        vla = from_pretrained(BOX)
-        return vla, examples.load(BOX, vla)[0], "box"
+        vla = from_pretrained(BUILTIN)
+        return vla, examples.load(BUILTIN, vla)[0], "builtin"
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -74,7 +74,7 @@ def timed(run: Callable[[], Any], runs: int) -> dict[str, float]:
 
 
 class Seeing(nn.Module):
-    def __init__(self, acting: Acting) -> None:
+    def __init__(self, acting: ActionStage) -> None:
         super().__init__()
         self.acting = acting
 
@@ -87,11 +87,11 @@ class Deciding(Seeing):
         return self.acting.decide(*given)
 
 
-def on_engine(vla: VLA, given: dict[str, Tensor], key: str, wish: Wish, runs: int, batch: int) -> dict[str, Any]:
+def on_engine(vla: VLA, given: dict[str, Tensor], key: str, request: EngineRequest, runs: int, batch: int) -> dict[str, Any]:
     """Each stage by itself, and the whole of a picture whose words are known; and, of several at once, one's share."""
-    reading, acting = parts_of(vla, given, key)
+    reading, acting = sub_models_of(vla, given, key)
     began = time.monotonic()
-    language, both = prepare(reading, wish) if reading else None, prepare(acting, wish)
+    language, both = load_engine(reading, request) if reading else None, load_engine(acting, request)
     started, size, others = time.monotonic() - began, vla.config.image_size, acting.examples[0][1:]
 
     def whole() -> None:
@@ -99,26 +99,26 @@ def on_engine(vla: VLA, given: dict[str, Tensor], key: str, wish: Wish, runs: in
     began = time.monotonic()
     whole()  # what a robot's first picture takes
     first = 1e3 * (time.monotonic() - began)
-    trunk = cast(Acting, acting.module)
+    trunk = cast(ActionStage, acting.module)
     seeing, deciding = Seeing(trunk).eval(), Deciding(trunk).eval()
     pictures = tuple(example[:1] for example in acting.examples)
     with torch.no_grad():
         seen = tuple((seeing(*picture)[0].clone(), *example[1:]) for picture, example in zip(pictures, acting.examples))
     stages = {"preprocess": timed(lambda: resize(SEEN, size, "pad"), runs), "whole": timed(whole, runs)}
-    for name, part in (("vision", Part("vision", seeing, ("picture",), ("vision",), pictures, key)), (
-            "fusion and action", Part("action", deciding, ("vision", *acting.inputs[1:]), acting.outputs, seen, key))):
+    for name, part in (("vision", SubModel("vision", seeing, ("picture",), ("vision",), pictures, key)), (
+            "fusion and action", SubModel("action", deciding, ("vision", *acting.inputs[1:]), acting.outputs, seen, key))):
         with suppress(ValueError):  # a half may differ by more than the whole, which is what runs
-            stages[name] = timed(partial(prepare(part, wish).engine, *part.examples[0]), runs)
+            stages[name] = timed(partial(load_engine(part, request).engine, *part.examples[0]), runs)
     if language and reading:
         known = {TEXT: language.engine(*reading.examples[0])}
         stages |= {"language, miss": timed(lambda: language.engine(*reading.examples[0]), runs),
                    "language, hit": timed(lambda: known[TEXT], runs)}
     if batch > 1:
-        many = prepare(parts_of(vla, given, key, (batch, 2 * batch))[1], wish)
+        many = load_engine(sub_models_of(vla, given, key, (batch, 2 * batch))[1], request)
         at_once = timed(partial(many.engine, *acting.stacked(batch)), runs)
         stages["one of a batch"] = {share: taken / batch for share, taken in at_once.items()}
-    if wish.place != "cpu":
-        stages["copy in and out"] = timed(lambda: [one.to(wish.place).cpu() for one in (*pictures[0], *others)], runs)
+    if request.place != "cpu":
+        stages["copy in and out"] = timed(lambda: [one.to(request.place).cpu() for one in (*pictures[0], *others)], runs)
     return {"stages": stages, "start": started, "cached": both.cached and (language is None or language.cached),
             "first": first, "difference": max(one.difference for one in (language, both) if one)}
 
@@ -127,7 +127,7 @@ def plainly(vla: VLA, compiled: bool, runs: int) -> dict[str, Any]:
     """The way of today: words read anew for each picture, then model(...) on the GPU where there is one."""
     began = time.monotonic()
     size = vla.config.image_size
-    place = Wish().place
+    place = EngineRequest().place
     vla = vla.to(place)
     model = torch.compile(vla) if compiled else vla
     state = torch.zeros(1, len(vla.config.state), device=place) if vla.config.state else None
@@ -151,7 +151,7 @@ def main(argv: list[str]) -> None:
     if way in PLAIN:
         found = plainly(vla, way != "plain", int(runs))
     else:
-        found = on_engine(vla, given, key, Wish(way, precision, (), cache=cache), int(runs), int(batch))
+        found = on_engine(vla, given, key, EngineRequest(way, precision, (), cache=cache), int(runs), int(batch))
     found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps(found))
 

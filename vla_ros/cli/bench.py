@@ -12,7 +12,7 @@ BENCHES = {
     "gate": "vla_ros.bench.bench_gate",
     "faults": "vla_ros.bench.bench_faults",
     "policy": "vla_ros.bench.bench_policy",
-    "seams": "vla_ros.bench.bench_chunk_blending",
+    "chunk-blending": "vla_ros.bench.bench_chunk_blending",
 }
 
 

@@ -8,7 +8,7 @@ from vla_ros.engines import ENGINES, PRECISIONS
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", default="", metavar="FOLDER", help="the policy (default: the one in the box)")
+    parser.add_argument("--checkpoint", default="", metavar="FOLDER", help="the policy (default: the built-in one)")
     parser.add_argument("--engine", default="auto", choices=("auto", *ENGINES), help="default: the best that is here")
     parser.add_argument("--precision", nargs="+", default=["auto"], choices=("auto", *PRECISIONS),
                         help="one or several (default: what the checkpoint was made for)")

@@ -15,7 +15,7 @@ VERBS = {
     "demo": "start a simulated robot and the suite, give it instructions, and film what it does",
     "record": "record demonstrations, from the simulator or from a robot that runs",
     "bench": "measure: `vla bench` lists what",
-    "train": "train a policy: the one in the box, from demonstrations, or by reinforcement",
+    "train": "train a policy: the built-in one, from demonstrations, or by reinforcement",
     "evaluate": "run a policy in hundreds of simulated episodes and write a report",
     "compile": "build a policy's engines ahead of time, so that it starts warm",
     "quantize": "write a checkpoint in fewer bits, and say what that saves and costs",

@@ -46,11 +46,11 @@ def read(words: list[str]) -> VLAConfig:
     from vla_ros.models.checkpoint import read_config
     from vla_ros.models.config import VLAConfig
     from vla_ros.models.memory import PRESETS
-    from vla_ros.policies.builtin import BOX
+    from vla_ros.policies.builtin import BUILTIN
 
     known = f"{BUILT_IN}, {', '.join(PRESETS)}"
     if len(words) == 1 and words[0] not in PRESETS:
-        path = BOX if words[0] == BUILT_IN else Path(words[0])
+        path = BUILTIN if words[0] == BUILT_IN else Path(words[0])
         if not path.exists():
             raise ValueError(f"model is '{words[0]}', and there is no such file or folder; give one, or of {known}")
         return read_config(path) if path.suffix != ".json" else _config(path)

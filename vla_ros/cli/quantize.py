@@ -15,7 +15,7 @@ SAID = {"int8": "weights of linear, convolution and embedding layers in 8 bits, 
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", default="", metavar="FOLDER", help="the policy (default: the one in the box)")
+    parser.add_argument("--checkpoint", default="", metavar="FOLDER", help="the policy (default: the built-in one)")
     parser.add_argument("--to", required=True, choices=tuple(SAID),
                         help="; ".join(f"{name}: {what}" for name, what in SAID.items()))
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where the new checkpoint goes")
@@ -32,13 +32,13 @@ def run(given: argparse.Namespace) -> int:
     """The exit code. Raises ValueError for a checkpoint or a recording that does not fit."""
     import torch
 
-    from vla_ros.policies.builtin import BOX
+    from vla_ros.policies.builtin import BUILTIN
     from vla_ros.training import quantization
 
     if given.runs < 1 or given.episodes < 0:
         raise ValueError(f"--runs is {given.runs} and --episodes {given.episodes}; give 1 and 0, or more")
     torch.set_num_threads(1)  # as the policy has, unless its option says otherwise
-    folder, out = Path(given.checkpoint or BOX), Path(given.out)
+    folder, out = Path(given.checkpoint or BUILTIN), Path(given.out)
     if out.exists():
         raise ValueError(f"--out is {out}, which is there already; give a new folder")
     recorded = None

@@ -1,4 +1,4 @@
-"""`vla train`: the policy in the box, a model cloned from demonstrations, or one improved by reinforcement."""
+"""`vla train`: the built-in policy, a model cloned from demonstrations, or one improved by reinforcement."""
 from __future__ import annotations
 
 import argparse
@@ -11,35 +11,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vla_ros.training.trainer import Trainer
 
-RECIPES = ("box", "clone", "reinforce")
+RECIPES = ("dagger", "behaviour_cloning", "reinforce")
 # What belongs to one recipe only: option -> recipes, so that a wrong one is refused instead of ignored.
-ONLY = {"data": ("clone",), "config": ("clone",), "camera": ("clone",), "lora": ("clone",), "recompute": ("clone",),
-        "batch": ("clone",), "accumulate": ("clone",), "checkpoint": ("reinforce",), "task": ("reinforce",),
-        "episodes": ("reinforce",), "discount": ("reinforce",), "smoke": ("box",), "workers": ("box",),
-        "learning_rate": ("clone", "reinforce")}
+ONLY = {"data": ("behaviour_cloning",), "config": ("behaviour_cloning",), "camera": ("behaviour_cloning",), "lora": ("behaviour_cloning",), "gradient_checkpointing": ("behaviour_cloning",),
+        "batch": ("behaviour_cloning",), "accumulate": ("behaviour_cloning",), "checkpoint": ("reinforce",), "task": ("reinforce",),
+        "episodes": ("reinforce",), "discount": ("reinforce",), "smoke": ("dagger",), "workers": ("dagger",),
+        "learning_rate": ("behaviour_cloning", "reinforce")}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", nargs="?", default="box", choices=RECIPES,
-                        help="box: the policy that comes with the package; clone: from demonstrations; reinforce: "
+    parser.add_argument("recipe", nargs="?", default="dagger", choices=RECIPES,
+                        help="dagger: the built-in policy; behaviour_cloning: from demonstrations; reinforce: "
                              "improve a checkpoint in the simulator (default %(default)s)")
     parser.add_argument("--out", default="training", metavar="FOLDER", help="where all goes (default ./%(default)s)")
     parser.add_argument("--resume", action="store_true", help="go on with the training in the out folder")
-    parser.add_argument("--steps", type=whole, metavar="N", help="steps of the optimizer (box: in proportion)")
+    parser.add_argument("--steps", type=whole, metavar="N", help="steps of the optimizer (dagger: in proportion)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another training (default 0)")
     parser.add_argument("--precision", choices=("no", "bf16", "fp16"), help="of the arithmetic (default: the recipe's)")
     parser.add_argument("--threads", type=whole, metavar="N", help="of torch (default: as many as it takes)")
-    box = parser.add_argument_group("box")
-    box.add_argument("--smoke", action="store_true", help="a minute's training: does it run, and does the loss fall?")
-    box.add_argument("--workers", type=whole, metavar="N", help="processes that make pictures (default 2)")
-    clone = parser.add_argument_group("clone")
+    dagger = parser.add_argument_group("dagger")
+    dagger.add_argument("--smoke", action="store_true", help="a minute's training: does it run, and does the loss fall?")
+    dagger.add_argument("--workers", type=whole, metavar="N", help="processes that make pictures (default 2)")
+    clone = parser.add_argument_group("behaviour_cloning")
     clone.add_argument("--data", metavar="FOLDER", help="demonstrations in LeRobot's layout, as vla record writes them")
     clone.add_argument("--config", metavar="FILE", help="the model's config.json (default: a small one that fits)")
     clone.add_argument("--camera", metavar="NAME", help="which camera, where the demonstrations have several")
     clone.add_argument("--batch", type=whole, metavar="N", help="frames of a batch (default 64)")
     clone.add_argument("--accumulate", type=whole, metavar="N", help="batches of a step (default 1)")
     clone.add_argument("--lora", choices=("language", "vision"), help="adapters there; what is pretrained stays frozen")
-    clone.add_argument("--recompute", action="store_true", help="gradient checkpointing: less memory, more time")
+    clone.add_argument("--gradient-checkpointing", action="store_true", help="gradient checkpointing: less memory, more time")
     reinforce = parser.add_argument_group("reinforce")
     reinforce.add_argument("--checkpoint", metavar="FOLDER", help="the policy to improve")
     reinforce.add_argument("--task", metavar="KIND", help="the kind of instruction to improve, such as grab")
@@ -62,7 +62,7 @@ def run(given: argparse.Namespace) -> int:
                              f"{given.recipe}; leave it out")
     if given.seed < 0:
         raise ValueError(f"the seed is {given.seed}; give a whole number from 0 on")
-    needed = {"box": ("mujoco",), "clone": ("av", "pyarrow"), "reinforce": ("mujoco",)}[given.recipe]
+    needed = {"dagger": ("mujoco",), "behaviour_cloning": ("av", "pyarrow"), "reinforce": ("mujoco",)}[given.recipe]
     for module in ("torch", "accelerate", "safetensors", *needed):  # now, not after the first stage
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
@@ -70,12 +70,12 @@ def run(given: argparse.Namespace) -> int:
 
     if given.threads:
         torch.set_num_threads(given.threads)
-    trainer: Trainer = {"box": _box, "clone": _clone, "reinforce": _reinforce}[given.recipe](given)
+    trainer: Trainer = {"dagger": _dagger, "behaviour_cloning": _behaviour_cloning, "reinforce": _reinforce}[given.recipe](given)
     return _told(trainer, Path(given.out), given.smoke)
 
 
-def _box(given: argparse.Namespace) -> Any:
-    from vla_ros.training.recipes.dagger import SMOKE, Recipe, train_box
+def _dagger(given: argparse.Namespace) -> Any:
+    from vla_ros.training.recipes.dagger import SMOKE, Recipe, train_dagger
 
     recipe = SMOKE if given.smoke else Recipe()
     if given.steps:
@@ -84,7 +84,7 @@ def _box(given: argparse.Namespace) -> Any:
         recipe = replace(recipe, round_steps=later, first_steps=max(1, given.steps - recipe.rounds * later),
                          warmup=round(recipe.warmup * share))
     recipe = replace(recipe, seed=given.seed, precision=given.precision or recipe.precision)
-    return train_box(recipe, Path(given.out), resume=given.resume, workers=given.workers or 2)
+    return train_dagger(recipe, Path(given.out), resume=given.resume, workers=given.workers or 2)
 
 
 def _settings(given: argparse.Namespace, steps: int, learning_rate: float, **more: Any) -> Any:
@@ -95,12 +95,12 @@ def _settings(given: argparse.Namespace, steps: int, learning_rate: float, **mor
                     precision=given.precision or "no", seed=given.seed, **more)
 
 
-def _clone(given: argparse.Namespace) -> Any:
+def _behaviour_cloning(given: argparse.Namespace) -> Any:
     from vla_ros.models.config import VLAConfig
     from vla_ros.training.recipes.behaviour_cloning import clone
 
     if given.data is None:
-        raise ValueError("vla train clone needs --data FOLDER, demonstrations as vla record writes them")
+        raise ValueError("vla train behaviour_cloning needs --data FOLDER, demonstrations as vla record writes them")
     config = None
     if given.config is not None:
         try:
@@ -110,7 +110,7 @@ def _clone(given: argparse.Namespace) -> Any:
     settings = _settings(given, 5_000, 1e-4, accumulate=given.accumulate or 1, average=0.998, log_every=50,
                          evaluate_every=250)
     return clone(Path(given.data), Path(given.out), settings, config=config, batch=given.batch or 64,
-                 camera=given.camera, lora=given.lora, recompute=given.recompute, resume=given.resume)
+                 camera=given.camera, lora=given.lora, gradient_checkpointing=given.gradient_checkpointing, resume=given.resume)
 
 
 def _reinforce(given: argparse.Namespace) -> Any:

@@ -1,14 +1,14 @@
-"""The seam between two action chunks of one instruction: what the robot is told while it passes to the newer one.
+"""The boundary between two action chunks of one instruction: what the robot is told while it passes to the newer one.
 
-`newest` takes the newest chunk at once. `ramp` reaches it over `seam_time` from what was planned before. `ensemble` is
-the mean of all chunks that cover a moment, the i-th oldest with weight exp(-m i) (temporal ensembling: Zhao et al.
-2023, "Learning Fine-Grained Bimanual Manipulation with Low-Cost Hardware", section IV-A).
+`latest` takes the newest chunk at once. `linear` reaches it over `blend_time` from what was planned before.
+`temporal_ensemble` is the mean of all chunks that cover a moment, the i-th oldest with weight exp(-m i) (Zhao et al. 2023,
+"Learning Fine-Grained Bimanual Manipulation with Low-Cost Hardware", section IV-A).
 
 What holds, whatever came before (test/unit/test_blending.py):
 - Every value lies between those that it is blended from. A channel that is switched (the robot file's `stop: keep`) is
   the newest chunk's.
-- A velocity that the newest chunk wants at zero is zero `seam_time` after that chunk took over, in every mode.
-- With `ramp` every channel is the newest chunk's from then on; with `ensemble` older ones count until they end.
+- A velocity that the newest chunk wants at zero is zero `blend_time` after that chunk took over, in every mode.
+- With `linear` every channel is the newest chunk's from then on; with `temporal_ensemble` older ones count until they end.
 - The gate finds what it would have found: a chunk with a value that is not finite or outside its bounds, one that jumps
   away from the chunk before, and a policy that repeats itself are handed on as they are.
 """
@@ -24,9 +24,9 @@ from vla_ros.core.chunks import row_at
 from vla_ros.core.robot import Channel
 from vla_ros.core.types import ActionChunk
 
-SEAMS = ("newest", "ramp", "ensemble")
+BLENDINGS = ("latest", "linear", "temporal_ensemble")
 GRID = 20_000_000  # ns; rows of a blended chunk are at most so far apart: the gate's period
-MOST_ROWS, MOST_CHUNKS = 1000, 64  # of a blended chunk by refining; in an ensemble
+MOST_ROWS, MOST_CHUNKS = 1000, 64  # of a blended chunk by refining; in a temporal ensemble
 FORGETTING = 0.01  # m; the paper's own value
 LONGEST = 3_600_000_000_000  # ns; a longer chunk is handed on as it is
 REPEATING = 1_000_000_000  # ns; the same values for so long are no plan any more
@@ -34,16 +34,16 @@ REPEATING = 1_000_000_000  # ns; the same values for so long are no plan any mor
 Rows = NDArray[np.float32]  # rows x channels
 
 
-class Blender:
+class ChunkBlender:
     """Remembers the chunks of one instruction. Not for two threads at once."""
 
-    def __init__(self, seam: str, seam_time: int, channels: Iterable[Channel]) -> None:
-        """`seam_time` in ns; `channels` are the robot's. Raises ValueError for a seam that there is not."""
-        if seam not in SEAMS:
-            raise ValueError(f"unknown seam '{seam}'; use one of {', '.join(SEAMS)}")
-        if seam_time < 0:
-            raise ValueError(f"seam_time is {seam_time} ns; give 0 or more")
-        self._seam, self._time = seam, seam_time
+    def __init__(self, blending: str, blend_time: int, channels: Iterable[Channel]) -> None:
+        """`blend_time` in ns; `channels` are the robot's. Raises ValueError for a blending that there is not."""
+        if blending not in BLENDINGS:
+            raise ValueError(f"unknown chunk_blending '{blending}'; use one of {', '.join(BLENDINGS)}")
+        if blend_time < 0:
+            raise ValueError(f"blend_time is {blend_time} ns; give 0 or more")
+        self._blending, self._time = blending, blend_time
         self._robot = {channel.name: channel for channel in channels}
         self.reset()
 
@@ -56,7 +56,7 @@ class Blender:
     def blend(self, chunk: ActionChunk, now: int) -> ActionChunk:
         """What to tell the robot from `now` (ns on the ROS clock) on, the moment at which `chunk` takes over. What
         would have been due before `now` does not count: it is too late for it."""
-        if self._seam == "newest":
+        if self._blending == "latest":
             return chunk
         with np.errstate(over="ignore"):
             values = np.array(chunk.values, np.float32)  # as it will travel; a copy: the policy may change its own
@@ -70,7 +70,7 @@ class Blender:
             told = self._blended(newest, self._told, now)
         if not self._raw or not np.array_equal(self._raw[-1].values, values):
             self._same_since = now
-        running = [one for one in self._raw if now < _end(one)] if self._seam == "ensemble" else []
+        running = [one for one in self._raw if now < _end(one)] if self._blending == "temporal_ensemble" else []
         self._raw, self._told = [*running, newest][-MOST_CHUNKS:], told
         return told
 
@@ -108,7 +108,7 @@ class Blender:
         before = _planned(told, ends - 1)
         share = np.clip((ends - now) / max(self._time, 1), 0.0, 1.0)[:, None]
         values = (1.0 - share) * before + share * wanted  # in float64: then equal ones stay equal, to the bit
-        if self._seam == "ensemble":
+        if self._blending == "temporal_ensemble":
             stops = np.array([self._robot[name].stop == "zero" for name in newest.channels])
             alone = (wanted == 0.0) & stops | (ends > _end(newest))[:, None]
             values = np.where(alone, values, self._mean(wanted, ends))

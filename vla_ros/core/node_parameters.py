@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vla_ros.core.blending import SEAMS
+from vla_ros.core.blending import BLENDINGS
 from vla_ros.core.faults import STRATEGIES
 from vla_ros.core.images import RESIZE_MODES
 from vla_ros.core.instructions import STOP_WORDS
@@ -74,9 +74,9 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("fallback_policy", "", "the policy that takes over where the first one fails; empty: none"),
         P("fallback_options", "{}", "the fallback policy's options, a JSON object"),
         P("predict_timeout", 3.0, "a prediction that takes longer hangs: an action fault", "s", 0.05, 600.0, live=True),
-        P("seam", "newest", "how the robot passes to a newer chunk: newest: at once; ramp: over seam_time; ensemble: "
-          "to the mean of all that cover the moment (doc/seams.md)", choices=SEAMS),
-        P("seam_time", 0.2, "how long a ramp takes; a stop by the policy is never delayed by more", "s", 0.0, 0.5),
+        P("chunk_blending", "latest", "how the robot passes to a newer chunk: latest: at once; linear: over blend_time; "
+          "temporal_ensemble: to the mean of all that cover the moment (doc/chunk_blending.md)", choices=BLENDINGS),
+        P("blend_time", 0.2, "how long `linear` takes; a stop by the policy is never delayed by more", "s", 0.0, 0.5),
     ),
     "safety_validator": (
         *COMMON, replace(ROBOT, live=True),

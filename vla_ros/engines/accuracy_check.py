@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from vla_ros.engines.base import Part
+from vla_ros.engines.base import SubModel
 
 # The largest difference, in the largest size that the model itself gives to that output.
 TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 5e-2, "int8": 0.15, "fp8": 0.15}
@@ -16,7 +16,7 @@ class Differs(ValueError):
     """It computes something else."""
 
 
-def compare(part: Part, run: Callable[..., Sequence[Tensor]], precision: str) -> dict[str, float]:
+def compare(part: SubModel, run: Callable[..., Sequence[Tensor]], precision: str) -> dict[str, float]:
     """The difference of each output over all examples. Raises Differs, with the figures, beyond the precision's
     tolerance or where a value is no finite number."""
     found = {}
@@ -33,7 +33,7 @@ def compare(part: Part, run: Callable[..., Sequence[Tensor]], precision: str) ->
     return found
 
 
-def _gathered(part: Part, run: Callable[..., Sequence[Tensor]]) -> list[Tensor]:
+def _gathered(part: SubModel, run: Callable[..., Sequence[Tensor]]) -> list[Tensor]:
     """Each output, over all examples, one by one; where more go at once, so many as well."""
     with torch.inference_mode():
         outputs = [run(*example) for example in part.examples]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Part:
+class SubModel:
     """A piece of a model: `module` takes tensors named `inputs` and gives a tuple named `outputs`.
 
     `examples` are real inputs, one tuple each, all of the same shapes: engines are compiled for those, calibrated and
@@ -61,9 +61,9 @@ class Engine(Protocol):
         ...
 
     @staticmethod
-    def build(part: Part, device: str, precision: str, folder: Path) -> None: ...
+    def build(part: SubModel, device: str, precision: str, folder: Path) -> None: ...
 
-    def __init__(self, part: Part, device: str, precision: str, folder: Path) -> None: ...
+    def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None: ...
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Tensors on the CPU in, tensors on the CPU out."""

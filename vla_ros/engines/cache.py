@@ -1,4 +1,4 @@
-"""Compiled engines in a folder, each under a key of all that it depends on; whole or not there, built once."""
+"""CompiledVLA engines in a folder, each under a key of all that it depends on; whole or not there, built once."""
 from __future__ import annotations
 
 import fcntl

@@ -15,29 +15,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros import models
-from vla_ros.engines.base import Part
-from vla_ros.engines.select import Wish, prepare
+from vla_ros.engines.base import SubModel
+from vla_ros.engines.select import EngineRequest, load_engine
 from vla_ros.models import examples
 from vla_ros.models.checkpoint import content_hash
 from vla_ros.models.language.lexicon import LENGTH
-from vla_ros.models.stages import Acting, Reading
+from vla_ros.models.stages import ActionStage, LanguageStage
 from vla_ros.models.vla import VLA
 
 REMEMBERED = 100  # instructions
 
 
-class Compiled:
+class CompiledVLA:
     """`vla` with both of its stages on the engine that was wished for, warm. `notes` is what a user should know,
     `content` the checkpoint's hash."""
 
-    def __init__(self, vla: VLA, folder: Path, wish: Wish, say: Callable[[str], None]) -> None:
+    def __init__(self, vla: VLA, folder: Path, request: EngineRequest, say: Callable[[str], None]) -> None:
         self.content = content_hash(folder)
         given, real = examples.load(folder, vla)
         assert vla.tokenizer is not None  # a checkpoint has one
         self._encode = vla.tokenizer.encode
-        reading, acting = parts_of(vla, given, f"{self.content} {code_hash()}")
-        self._reading = prepare(reading, wish, say) if reading else None
-        self._acting = prepare(acting, wish, say)
+        reading, acting = sub_models_of(vla, given, f"{self.content} {code_hash()}")
+        self._reading = load_engine(reading, request, say) if reading else None
+        self._acting = load_engine(acting, request, say)
         self._told, self._asks, self._heard = reading.outputs if reading else (), acting.inputs, acting.outputs
         self.notes = [] if real else ["the checkpoint has no examples; its engines were compared on noise"]
         self.notes += self._acting.notes
@@ -80,18 +80,18 @@ class Compiled:
                 "reading saved (ms)": f"{1e3 * saved:.1f}"}
 
 
-def parts_of(vla: VLA, given: Mapping[str, Tensor], key: str, batch: tuple[int, int] = (1, 1)
-             ) -> tuple[Part | None, Part]:
+def sub_models_of(vla: VLA, given: Mapping[str, Tensor], key: str, batch: tuple[int, int] = (1, 1)
+             ) -> tuple[SubModel | None, SubModel]:
     """The language stage (None where words cannot be read without the picture), and vision and action, with the rows of
-    `given` (picture, ids, mask, state) as examples. `batch` as a Part's."""
-    reading, acting = None if vla.reads_vision else Reading(vla), Acting(vla)
+    `given` (picture, ids, mask, state) as examples. `batch` as a SubModel's."""
+    reading, acting = None if vla.reads_vision else LanguageStage(vla), ActionStage(vla)
     if reading:
         with torch.inference_mode():
             given = dict(given) | dict(zip(reading.outputs, reading(given["ids"], given["mask"])))
 
-    def part(name: str, module: Reading | Acting, inputs: tuple[str, ...]) -> Part:
+    def part(name: str, module: LanguageStage | ActionStage, inputs: tuple[str, ...]) -> SubModel:
         rows = tuple(tuple(given[one][row: row + 1].clone() for one in inputs) for row in range(len(given["ids"])))
-        return Part(name, module.eval(), inputs, module.outputs, rows, key, batch)
+        return SubModel(name, module.eval(), inputs, module.outputs, rows, key, batch)
     words = part("language", reading, ("ids", "mask")) if reading else None
     return words, part("vision and action", acting, acting.inputs)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vla_ros.engines.base import Part, versions_of
+from vla_ros.engines.base import SubModel, versions_of
 
 TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -27,10 +27,10 @@ class Eager:
         return versions_of()
 
     @staticmethod
-    def build(part: Part, device: str, precision: str, folder: Path) -> None:
+    def build(part: SubModel, device: str, precision: str, folder: Path) -> None:
         """Nothing is compiled."""
 
-    def __init__(self, part: Part, device: str, precision: str, folder: Path) -> None:
+    def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         self._device, self._type = device, TYPES[precision]
         self._module = part.module if device == "cpu" else copy.deepcopy(part.module).to(device)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from vla_ros.engines.base import Part
+from vla_ros.engines.base import SubModel
 from vla_ros.models.quantized import is_packed, unpack
 
 SMALLEST = 1e-6  # range of an input or a weight that is always 0: a scale must not be
@@ -26,7 +26,7 @@ class Cast(nn.Module):
         return tuple(one.float() for one in self.module(*given))
 
 
-def exported(part: Part, device: str = "cpu", kind: torch.dtype = torch.float32) -> ExportedProgram:
+def exported(part: SubModel, device: str = "cpu", kind: torch.dtype = torch.float32) -> ExportedProgram:
     """The part's graph for the shapes of its examples, and its batch; packed weights are plain ones in it. Raises what
     torch.export does where it is none."""
     module = part.module
@@ -35,7 +35,7 @@ def exported(part: Part, device: str = "cpu", kind: torch.dtype = torch.float32)
     return _graph(Cast(module, kind), part, device)
 
 
-def calibrated(part: Part, device: str, precision: str) -> ExportedProgram:
+def calibrated(part: SubModel, device: str, precision: str) -> ExportedProgram:
     """The same in int8 or fp8: layers' weights and inputs are rounded as ModelOpt does, to the ranges that the part's
     examples have."""
     import modelopt.torch.quantization as ptq
@@ -65,7 +65,7 @@ def calibrated(part: Part, device: str, precision: str) -> ExportedProgram:
         torch.backends.mha.set_fastpath_enabled(quick)
 
 
-def _graph(module: nn.Module, part: Part, device: str) -> ExportedProgram:
+def _graph(module: nn.Module, part: SubModel, device: str) -> ExportedProgram:
     most = part.batch[1]
     given = tuple(one.to(device) for one in part.stacked(min(most, 2)))  # of one row, its graph would be for one alone
     rows = {0: torch.export.Dim("batch", min=1, max=most)} if most > 1 else None

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vla_ros.engines.base import Part, versions_of
+from vla_ros.engines.base import SubModel, versions_of
 from vla_ros.engines.eager import TYPES, Eager
 from vla_ros.engines.export import exported
 
@@ -29,12 +29,12 @@ class Inductor:
         return versions_of()
 
     @staticmethod
-    def build(part: Part, device: str, precision: str, folder: Path) -> None:
+    def build(part: SubModel, device: str, precision: str, folder: Path) -> None:
         from torch._inductor import aoti_compile_and_package
 
         aoti_compile_and_package(exported(part, device, TYPES[precision]), package_path=str(folder / FILE))
 
-    def __init__(self, part: Part, device: str, precision: str, folder: Path) -> None:
+    def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         # What aoti_load_package comes to. That one imports the compiler first, which takes seconds at every start.
         self._device, self._loaded = device, torch._C._aoti.AOTIModelPackageLoader(
             str(folder / FILE), "model", False, 1, -1)  # its defaults: one runner, on the current device

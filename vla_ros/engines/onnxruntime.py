@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vla_ros.engines.base import Part, lacking, versions_of
+from vla_ros.engines.base import SubModel, lacking, versions_of
 from vla_ros.engines.export import exported
 
 FILE = "part.onnx"  # as ONNX Runtime wants it on this processor
@@ -40,7 +40,7 @@ class OnnxRuntime:
         return versions_of(*NEEDED)
 
     @staticmethod
-    def build(part: Part, device: str, precision: str, folder: Path) -> None:
+    def build(part: SubModel, device: str, precision: str, folder: Path) -> None:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of a vision library that nobody asked for
         graph = exported(part)
         large = sum(one.nbytes for one in graph.state_dict.values()) > LARGE
@@ -55,7 +55,7 @@ class OnnxRuntime:
                 _quantize(part, path)
             _session(path, folder / FILE)
 
-    def __init__(self, part: Part, device: str, precision: str, folder: Path) -> None:
+    def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         self._inputs, self._session = part.inputs, _session(folder / FILE)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -96,7 +96,7 @@ def _left_alone(path: Path) -> list[str]:
     return [name for name, one in work.items() if one * SMALL < max(work.values())]
 
 
-def _quantize(part: Part, path: Path) -> None:
+def _quantize(part: SubModel, path: Path) -> None:
     """In place: weights and activations of convolutions and products in 8 bits, with the ranges of the examples."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process

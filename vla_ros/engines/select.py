@@ -16,7 +16,7 @@ from vla_ros.core.machine import free_memory, room
 from vla_ros.core.registry import lookup
 from vla_ros.engines import ENGINES, PRECISIONS
 from vla_ros.engines.accuracy_check import Differs, compare
-from vla_ros.engines.base import Engine, Part
+from vla_ros.engines.base import Engine, SubModel
 from vla_ros.engines.cache import Cache, default_folder, key_of
 
 AUTO = {"cpu": ("onnxruntime",), "cuda": ("tensorrt", "inductor")}  # what is best where it is there; then the fallbacks
@@ -26,7 +26,7 @@ WARM = 2  # runs before it is ready
 
 
 @dataclass(frozen=True)
-class Wish:
+class EngineRequest:
     """What the user asked for. `engine` may be auto; `device` empty is a GPU where there is one; `cache` empty is the
     usual folder, "none" is none at all."""
 
@@ -60,7 +60,7 @@ class Wish:
 
 
 @dataclass
-class Ready:
+class LoadedEngine:
     """An engine that runs, and how it came about. `notes` says why others do not; `difference` is the largest from the
     model, in its largest value; `size` is of its files, in bytes."""
 
@@ -79,16 +79,16 @@ class Ready:
                 f"{self.difference:.1e}")
 
 
-def prepare(part: Part, wish: Wish, say: Callable[[str], None] = lambda text: None) -> Ready:
-    """The first of the wish's engines that can be had. `say` hears what takes time. Raises ValueError, with every
+def load_engine(part: SubModel, request: EngineRequest, say: Callable[[str], None] = lambda text: None) -> LoadedEngine:
+    """The first of the request's engines that can be had. `say` hears what takes time. Raises ValueError, with every
     reason, where none can."""
     notes: list[str] = []
-    for name, precision in wish.order:
+    for name, precision in request.order:
         kind: Any = lookup(ENGINES, name, "engine")
-        why = kind.missing(wish.place, precision)
+        why = kind.missing(request.place, precision)
         if not why:
             try:
-                ready = _obtain(part, name, kind, precision, wish, say, notes)
+                ready = _obtain(part, name, kind, precision, request, say, notes)
                 ready.notes = notes
                 return ready
             except Exception as error:  # a compiler raises what it likes, and the next engine takes over
@@ -98,9 +98,9 @@ def prepare(part: Part, wish: Wish, say: Callable[[str], None] = lambda text: No
     raise ValueError(f"no engine runs {part.name}: {'; '.join(notes)}")
 
 
-def _obtain(part: Part, name: str, kind: Any, precision: str, wish: Wish, say: Callable[[str], None],
-            notes: list[str]) -> Ready:
-    began, place = time.monotonic(), wish.place
+def _obtain(part: SubModel, name: str, kind: Any, precision: str, request: EngineRequest, say: Callable[[str], None],
+            notes: list[str]) -> LoadedEngine:
+    began, place = time.monotonic(), request.place
     weights = sum(one.nbytes for one in part.module.state_dict().values())
     room(f"{part.name} on {name}", kind.COPIES * weights, free_memory())
     if torch.device(place).type == "cuda":
@@ -115,7 +115,7 @@ def _obtain(part: Part, name: str, kind: Any, precision: str, wish: Wish, say: C
         except Differs as error:  # kept as well: it would be built in vain at every start
             return known | {"refused": str(error)}
 
-    def ready(found: tuple[Path, Mapping[str, Any]], cached: bool) -> Ready:
+    def ready(found: tuple[Path, Mapping[str, Any]], cached: bool) -> LoadedEngine:
         folder, entry = found
         if "refused" in entry:
             raise Differs(entry["refused"])
@@ -124,23 +124,23 @@ def _obtain(part: Part, name: str, kind: Any, precision: str, wish: Wish, say: C
             for _ in range(WARM):
                 engine(*part.stacked(rows))
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        return Ready(engine, name, precision, cached, time.monotonic() - began, max(entry["difference"].values()), size)
+        return LoadedEngine(engine, name, precision, cached, time.monotonic() - began, max(entry["difference"].values()), size)
 
-    cache = Cache(Path(wish.cache).expanduser() if wish.cache else default_folder(), wish.limit)
-    why = "no cache is wanted" if wish.cache == "none" else cache.unusable()
+    cache = Cache(Path(request.cache).expanduser() if request.cache else default_folder(), request.limit)
+    why = "no cache is wanted" if request.cache == "none" else cache.unusable()
     if not why:
         try:
             return _cached(cache, key_of(_depends(part, name, kind, precision, place)), build, ready, say)
         except OSError as error:
             why = f"the engine cache {cache.folder} is of no use ({error.strerror})"
-    if wish.cache != "none":
+    if request.cache != "none":
         notes.append(f"{why}; the engine is built at every start")
     with tempfile.TemporaryDirectory(prefix="vla_engine_") as folder:
         return ready((Path(folder), build(Path(folder))), False)
 
 
 def _cached(cache: Cache, key: str, build: Callable[[Path], Mapping[str, Any]],
-            ready: Callable[[tuple[Path, Mapping[str, Any]], bool], Ready], say: Callable[[str], None]) -> Ready:
+            ready: Callable[[tuple[Path, Mapping[str, Any]], bool], LoadedEngine], say: Callable[[str], None]) -> LoadedEngine:
     with cache.lock(key, lambda: say("another process builds this engine; waiting for it")):
         found = cache.find(key)
         if found:
@@ -153,7 +153,7 @@ def _cached(cache: Cache, key: str, build: Callable[[Path], Mapping[str, Any]],
         return ready(cache.put(key, build), False)
 
 
-def _depends(part: Part, name: str, kind: Any, precision: str, device: str) -> dict[str, Any]:
+def _depends(part: SubModel, name: str, kind: Any, precision: str, device: str) -> dict[str, Any]:
     shapes = [(str(one.dtype), *one.shape) for one in part.examples[0]]
     return {"layout": LAYOUT, "part": part.name, "key": part.key, "engine": name, "precision": precision,
             "versions": dict(kind.versions()), "device": device, "chip": chip(device),

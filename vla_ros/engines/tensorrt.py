@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vla_ros.engines.base import Part, lacking, versions_of
+from vla_ros.engines.base import SubModel, lacking, versions_of
 from vla_ros.engines.eager import TYPES
 from vla_ros.engines.export import calibrated, exported
 
@@ -48,7 +48,7 @@ class TensorRT:
         return dict(versions_of("torch_tensorrt", *quantizes)) | {"tensorrt": tensorrt.__version__}
 
     @staticmethod
-    def build(part: Part, device: str, precision: str, folder: Path) -> None:
+    def build(part: SubModel, device: str, precision: str, folder: Path) -> None:
         import torch_tensorrt
 
         best, most = part.batch
@@ -72,7 +72,7 @@ class TensorRT:
                 assume_dynamic_shape_support=most > 1, timing_cache_path=str(Path(place) / "timing"))
         (folder / FILE).write_bytes(engine)
 
-    def __init__(self, part: Part, device: str, precision: str, folder: Path) -> None:
+    def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         import tensorrt
 
         with torch.cuda.device(device):

@@ -41,7 +41,7 @@ def merge_lora(model: VLA) -> None:
             setattr(model.get_submodule(path), child, layer.get_base_layer())
 
 
-def checkpoint_gradients(model: VLA) -> list[str]:
+def enable_gradient_checkpointing(model: VLA) -> list[str]:
     """Switches recomputing on in every part that can. Gives their names. Raises ValueError where none can."""
     from transformers import PreTrainedModel
 
@@ -58,8 +58,8 @@ def checkpoint_gradients(model: VLA) -> list[str]:
         found.append("fusion")
     if not found:
         raise ValueError(f"no part of vision '{model.config.vision}', language '{model.config.language}', fusion "
-                         f"'{model.config.fusion}' can recompute its layers; clip, llama and the transformer fusion "
-                         "can")
+                         f"'{model.config.fusion}' can checkpoint its gradients; clip, llama and the "
+                         "transformer fusion can")
     return found
 
 

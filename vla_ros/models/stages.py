@@ -19,7 +19,7 @@ def told(output: VLAOutput) -> dict[str, Tensor]:
     return found
 
 
-class Reading(nn.Module):
+class LanguageStage(nn.Module):
     """ids, mask B x L -> words B x L x D, pooled B x D, and of a model with auxiliary heads task B x 13 (0 … 1)."""
 
     def __init__(self, vla: VLA) -> None:
@@ -34,7 +34,7 @@ class Reading(nn.Module):
         return words, pooled, *((self.vla.auxiliary.tasks(pooled).softmax(-1),) if self.vla.auxiliary else ())
 
 
-class Acting(nn.Module):
+class ActionStage(nn.Module):
     """picture B x H x W x 3 (uint8) and what `inputs` names -> `told`, in its order: pooled B x D, words B x L x D and
     mask B x L (where the fusion looks at words one by one), state B x S (where the model wants one). Of a model whose
     language reads the picture too: ids and mask B x L, and it reads them here."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from std_srvs.srv import SetBool, Trigger
 
-from vla_ros.core.blending import Blender
+from vla_ros.core.blending import ChunkBlender
 from vla_ros.core.chunks import check_chunk
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import to_nanoseconds
@@ -125,7 +125,7 @@ class Inference(ManagedNode):
     # -- workers ---------------------------------------------------------------------------------------
     def _start(self, role: str) -> None:
         # The worker's own: what one that is left behind meant never mixes with what the next one wants.
-        blender = Blender(self.p["seam"], to_nanoseconds(self.p["seam_time"]), self._channels)
+        blender = ChunkBlender(self.p["chunk_blending"], to_nanoseconds(self.p["blend_time"]), self._channels)
         self._worker = Worker(role, self._obtain, partial(self._answer, blender), self._failed)
 
     def _obtain(self, worker: Worker[Letter]) -> Policy:
@@ -227,7 +227,7 @@ class Inference(ManagedNode):
             self.stats.drop("observation replaced by a newer one")
         time.sleep(0)  # gives the worker the interpreter now, not after the executor's housekeeping
 
-    def _answer(self, blender: Blender, worker: Worker[Letter], letter: Letter) -> None:
+    def _answer(self, blender: ChunkBlender, worker: Worker[Letter], letter: Letter) -> None:
         """In the worker's thread. What raises here is the policy's fault."""
         arrived, message = letter
         policy = worker.policy

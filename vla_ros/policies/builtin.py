@@ -1,6 +1,6 @@
 """`vla`: runs a checkpoint of a VLA. It looks, listens, and says so when it does not know a word.
 
-A model that says where it looks (`auxiliary`, `grounded`: those of `vla train box`) drives the simulated robot's three
+A model that says where it looks (`auxiliary`, `grounded`: those of `vla train dagger`) drives the simulated robot's three
 channels, is told how far it has come, and gives up a search after a full circle. What any other model says is obeyed as
 it is; its state is the robot's, normalised as in its training.
 """
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from vla_ros.models.config import VLAConfig
     from vla_ros.models.vla import VLA, VLAOutput
 
-BOX = Path(__file__).parents[1] / "models" / "pretrained"  # the checkpoint that comes with the package
+BUILTIN = Path(__file__).parents[1] / "models" / "pretrained"  # the checkpoint that comes with the package
 OPTIONS: dict[str, Any] = {"checkpoint": "", "threads": 1, "camera": "", "engine": "auto", "precision": "auto",
                            "engine_fallbacks": ("eager",), "engine_cache": ""}
 STILL = (0.02, 0.03)  # m/s, rad/s: the model never means less than this, and a robot that is done must stand
 SEARCH_MOST = 2 * math.pi + 0.6  # rad turned without seeing the target until the policy gives up
 NONSENSE = 0.9  # how sure the model must be that words say nothing until they are refused
-BOX_CHANNELS = ("linear.x", "angular.z", "gripper")
+BUILTIN_CHANNELS = ("linear.x", "angular.z", "gripper")
 
 
 def look(model: VLA, pictures: Sequence[NDArray[np.uint8]], read: tuple[Tensor, Tensor, Tensor],
@@ -49,8 +49,8 @@ def look(model: VLA, pictures: Sequence[NDArray[np.uint8]], read: tuple[Tensor, 
 
 
 def looks(config: VLAConfig) -> bool:
-    """Does the model say where it looks, and so drive as the one in the box?"""
-    return config.auxiliary and config.fusion == "grounded" and config.channels == BOX_CHANNELS
+    """Does the model say where it looks, and so drive as the built-in one?"""
+    return config.auxiliary and config.fusion == "grounded" and config.channels == BUILTIN_CHANNELS
 
 
 def follows(config: VLAConfig) -> bool:
@@ -124,20 +124,20 @@ class Vla:
         """`say` hears what takes long, as the building of an engine does, and which engine runs."""
         import torch
 
-        from vla_ros.engines.compiled_vla import Compiled
+        from vla_ros.engines.compiled_vla import CompiledVLA
         from vla_ros.models.checkpoint import from_pretrained, read_config
 
         self._spec, folder = self.spec(options), _folder(options)
         threads = options.get("threads", OPTIONS["threads"])
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
             raise ValueError(f"policy 'vla': threads is {threads!r}; give a whole number from 1 up")
-        wish = _wish(options, read_config(folder))  # refused before the weights are read
+        request = _request(options, read_config(folder))  # refused before the weights are read
         torch.set_num_threads(threads)
         self._model: VLA = from_pretrained(folder).eval()
         self._seen = seen_in_training(self._model.config, self._model.statistics)
         self._looks = looks(self._model.config)
         self.explain = self._explain if self._looks else None
-        self._compiled = Compiled(self._model, folder, wish, say)
+        self._compiled = CompiledVLA(self._model, folder, request, say)
         self.notes = self._compiled.notes
         self.name = f"vla@{self._compiled.content}"
         self._progress = Progress()
@@ -251,23 +251,23 @@ def _folder(options: Mapping[str, Any]) -> Path:
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
         raise ValueError(f"policy 'vla' has no option {unknown[0]!r}; it has {', '.join(OPTIONS)}")
-    folder = Path(options.get("checkpoint") or BOX).expanduser()
+    folder = Path(options.get("checkpoint") or BUILTIN).expanduser()
     if not (folder / "config.json").is_file():
         raise ValueError(f"policy 'vla': checkpoint is {str(folder)!r}, and there is no config.json; give a folder "
                          "that vla train wrote")
     return folder
 
 
-def _wish(options: Mapping[str, Any], config: VLAConfig) -> Any:
-    from vla_ros.engines.select import Wish
+def _request(options: Mapping[str, Any], config: VLAConfig) -> Any:
+    from vla_ros.engines.select import EngineRequest
 
     given = OPTIONS | dict(options)
     precision = precision_of(config) if given["precision"] == "auto" else given["precision"]
-    return Wish(given["engine"], precision, tuple(given["engine_fallbacks"]), cache=given["engine_cache"])
+    return EngineRequest(given["engine"], precision, tuple(given["engine_fallbacks"]), cache=given["engine_cache"])
 
 
 def precision_of(config: VLAConfig) -> str:
     """At which a model runs when nobody says: int8 on a CPU where `vla quantize` has calibrated it, else fp32."""
-    from vla_ros.engines.select import Wish
+    from vla_ros.engines.select import EngineRequest
 
-    return "int8" if config.quantization == "static" and Wish().place == "cpu" else "fp32"
+    return "int8" if config.quantization == "static" and EngineRequest().place == "cpu" else "fp32"

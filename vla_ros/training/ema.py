@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 
-class Averages:
+class ExponentialMovingAverage:
     """`values`: the average of every trained weight, by name. The decay grows from 0.1 to `decay`, so that the random
     beginning is soon forgotten."""
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vla_ros.core.images import resize
-from vla_ros.engines.compiled_vla import Compiled, parts_of
-from vla_ros.engines.select import Ready, Wish, prepare
+from vla_ros.engines.compiled_vla import CompiledVLA, sub_models_of
+from vla_ros.engines.select import EngineRequest, LoadedEngine, load_engine
 from vla_ros.models import PACKED, examples
 from vla_ros.models.checkpoint import WEIGHTS, from_pretrained, save_pretrained
 from vla_ros.models.quantized import quantize_weights
@@ -55,7 +55,7 @@ def calibration(vla: VLA, folder: Path, recorded: Dataset, rows: int = ROWS) -> 
     the model. Raises ValueError for a recording without a camera, or with words that the model does not know."""
     camera, total = _camera(vla.config.camera, recorded), len(recorded.episodes)
     chosen = [recorded.episodes[index] for index in np.linspace(0, total - 1, min(rows, total)).round().astype(int)]
-    model = Compiled(vla, folder, Wish("eager", device="cpu", cache="none"), lambda text: None)
+    model = CompiledVLA(vla, folder, EngineRequest("eager", device="cpu", cache="none"), lambda text: None)
     pictures, texts, states = [], [], []
     known = seen_in_training(vla.config, vla.statistics)
     for place, episode in enumerate(chosen):
@@ -108,7 +108,7 @@ def figures(folders: Sequence[Path], engine: str = "auto", runs: int = 100) -> l
     found, ways = [], []
     for folder in folders:
         vla = from_pretrained(folder)
-        _, acting = parts_of(vla, examples.load(folder, vla)[0], str(folder))  # no cache asks for its key
+        _, acting = sub_models_of(vla, examples.load(folder, vla)[0], str(folder))  # no cache asks for its key
         ready = _engine(acting, engine, precision_of(vla.config))
         found.append(((folder / WEIGHTS).stat().st_size, sum(one.nbytes for one in vla.state_dict().values()), ready))
         ways += [_run(acting.module, acting.examples[0]), _run(ready.engine if ready else None, acting.examples[0])]
@@ -118,9 +118,9 @@ def figures(folders: Sequence[Path], engine: str = "auto", runs: int = 100) -> l
             for (file, memory, ready), eager, on_engine in zip(found, times[::2], times[1::2])]
 
 
-def _engine(part: Any, name: str, precision: str) -> Ready | None:
+def _engine(part: Any, name: str, precision: str) -> LoadedEngine | None:
     try:
-        return prepare(part, Wish(name, precision, (), cache="none"))
+        return load_engine(part, EngineRequest(name, precision, (), cache="none"))
     except ValueError:
         return None
 

@@ -19,7 +19,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from vla_ros.training import checkpointing
-from vla_ros.training.ema import Averages
+from vla_ros.training.ema import ExponentialMovingAverage
 from vla_ros.training.log import Log
 from vla_ros.training.prefetch import Source, ahead_of, to_device
 from vla_ros.training.settings import Settings
@@ -74,7 +74,7 @@ class Trainer:
         self.model, self.step, self._frozen = model, 0, checkpointing.fingerprint(model)
         self._step, self._optimizer = self.accelerator.prepare(Step(model, loss), optimizer)
         self.trained = {name: one for name, one in model.named_parameters() if one.requires_grad}  # on their device
-        self.average = Averages(model, settings.average) if settings.average else None
+        self.average = ExponentialMovingAverage(model, settings.average) if settings.average else None
         self._log = log or Log(self.folder, settings.steps, show=self.accelerator.is_main_process)
         if checkpoint is not None:
             self._restore(checkpoint)

@@ -71,7 +71,7 @@ class Try:
     over: bool = False
 
 
-class Arena:
+class VectorEnv:
     """`count` worlds, with training's scenes and phrases; an episode lasts `longest` s at most.
 
     Raises ValueError for a model that this loop cannot drive.
@@ -79,7 +79,7 @@ class Arena:
 
     def __init__(self, vla: VLA, count: int = 8, longest: float = 16.0, reward: Reward | None = None) -> None:
         if vla.auxiliary is None or vla.config.fusion != "grounded" or vla.config.model != "end_to_end":
-            raise ValueError("the arena drives models like the one in the box: end_to_end, fusion grounded, "
+            raise ValueError("the vector_env drives models like the built-in one: end_to_end, fusion grounded, "
                              f"auxiliary true; this is {vla.config.model}, {vla.config.fusion}, "
                              f"auxiliary {str(vla.auxiliary is not None).lower()}")
         self.vla, self.longest, self.reward = vla, longest, reward or Reward()
@@ -172,9 +172,9 @@ def _begin(world: World, task: str, rng: np.random.Generator) -> Try:
 def success(model: VLA, episodes: int, seed: int) -> float:
     """The share of episodes done, of every kind of instruction in turn, by the model as it is."""
     vla = model if next(model.parameters()).device.type == "cpu" else copy.deepcopy(model).cpu()
-    arena, tasks = Arena(vla), [KINDS[index % len(KINDS)] for index in range(episodes)]
+    vector_env, tasks = VectorEnv(vla), [KINDS[index % len(KINDS)] for index in range(episodes)]
     try:
-        played = arena.play(tasks, np.random.default_rng(seed), lambda inputs, _: vla.head(vla.trunk(inputs)))
+        played = vector_env.play(tasks, np.random.default_rng(seed), lambda inputs, _: vla.head(vla.trunk(inputs)))
     finally:
-        arena.close()
+        vector_env.close()
     return float(np.mean([one.success for one in played]))

@@ -275,7 +275,7 @@ def policies(good: float = WORK) -> list[Fault]:
             ("names a channel that is not there", "channels", 0.0, ("shape",)),
             ("names a channel twice", "twice", 0.0, ("shape",)),
             ("gives infinity", "infinity", 0.0, ("finite",)),
-            ("gives 1e30", "huge", 0.0, ("bounds", "seam")),
+            ("gives 1e30", "huge", 0.0, ("bounds", "chunk_blending")),
         )]
     out.append(broken(f"the policy gives NaN after {good:g} s of good work",
                       inject=partial(spoil, "nan", good), limit=STOP, rules=rules("finite")))

@@ -211,10 +211,10 @@ def clone_loss(model: VLA, batch: CloneBatch) -> dict[str, Tensor]:
 
 
 def clone(data: Path, out: Path, settings: Settings, *, config: VLAConfig | None = None, batch: int = 64,
-          camera: str | None = None, lora: str | None = None, recompute: bool = False, resume: bool = False,
+          camera: str | None = None, lora: str | None = None, gradient_checkpointing: bool = False, resume: bool = False,
           held_out: float = HELD_OUT, say: Callable[[str], None] = print) -> Trainer:
     """Train a VLA on the dataset in `data`; leaves `out`/policy and what the trainer leaves. `lora` names the part
-    ("language", "vision") that gets adapters; `recompute` saves memory in the backward pass; `say` hears what of the
+    ("language", "vision") that gets adapters; `gradient_checkpointing` saves memory in the backward pass; `say` hears what of the
     dataset is left out, or read otherwise than it stands there. Raises ValueError."""
     dataset = Dataset(data, None if camera is None else (camera,))
     config = config or config_for(dataset)
@@ -232,10 +232,10 @@ def clone(data: Path, out: Path, settings: Settings, *, config: VLAConfig | None
         from vla_ros.models.lora import add_lora
 
         add_lora(model, lora)
-    if recompute:
-        from vla_ros.models.lora import checkpoint_gradients
+    if gradient_checkpointing:
+        from vla_ros.models.lora import enable_gradient_checkpointing
 
-        checkpoint_gradients(model)
+        enable_gradient_checkpointing(model)
     trainer = Trainer(model, clone_loss, source, settings, out, weights=WEIGHTS, resume=resume,
                       evaluate=_checker(source) if len(source.checked) else None)
     trainer.run()

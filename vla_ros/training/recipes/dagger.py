@@ -1,4 +1,4 @@
-"""The recipe of the policy in the box: pictures placed at random, training, DAgger rounds, training, a checkpoint.
+"""The recipe of the built-in policy: pictures placed at random, training, DAgger rounds, training, a checkpoint.
 
 Each stage leaves its result in the work folder and is skipped when that is complete, so a run that was killed goes on.
 Pictures are made by worker processes; what a part holds depends on its number and the seed, not on who makes it.
@@ -147,7 +147,7 @@ def loss(model: VLA, batch: tuple[Batch, tuple[Tensor, Tensor]]) -> dict[str, Te
     return {**losses(model, labelled), "unclear": unclear(model, ids, mask)}
 
 
-def train_box(recipe: Recipe, out: Path, *, resume: bool = False, workers: int = 2,
+def train_dagger(recipe: Recipe, out: Path, *, resume: bool = False, workers: int = 2,
               say: Callable[[str], None] = print) -> Trainer:
     """The whole recipe; leaves `out`/policy (the checkpoint), `out`/work (pictures) and what the trainer leaves.
 

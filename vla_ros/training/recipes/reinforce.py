@@ -23,7 +23,7 @@ from vla_ros.models.vla import VLA
 from vla_ros.tasks.phrases import KINDS
 from vla_ros.training.settings import Settings
 from vla_ros.training.trainer import Trainer
-from vla_ros.training.vector_env import Arena, Episode, inputs_of
+from vla_ros.training.vector_env import Episode, VectorEnv, inputs_of
 
 TRAINED = ("trunk", "head", "value")
 ROWS = 2  # of a chunk that a robot may obey before the next one arrives
@@ -226,7 +226,7 @@ def reinforce(checkpoint: Path, out: Path, plan: Reinforcement, settings: Settin
     if is_packed(vla):
         raise ValueError(f"{checkpoint} has packed weights ({vla.config.quantization}), which cannot be trained; give "
                          "the checkpoint that it was made from")
-    arena = Arena(vla, plan.worlds, plan.longest)
+    vector_env = VectorEnv(vla, plan.worlds, plan.longest)
     try:
         actor = Actor(vla, plan.deviation, plan.learned)
         kept = other_tasks(vla, plan.task, plan.keep_pictures, settings.seed) if plan.keep else None
@@ -234,14 +234,14 @@ def reinforce(checkpoint: Path, out: Path, plan: Reinforcement, settings: Settin
         def check(_: Any) -> dict[str, float]:
             """Without noise, on scenes that no step drives in."""
             rng = np.random.default_rng((settings.seed, 1 << 20))
-            played = arena.play([plan.task] * plan.checked, rng, lambda inputs, _: actor(inputs)[0])
+            played = vector_env.play([plan.task] * plan.checked, rng, lambda inputs, _: actor(inputs)[0])
             return {"without_noise": float(np.mean([one.success for one in played]))}
 
-        trainer = Trainer(actor, policy_loss, Rollouts(actor, arena, plan, settings.seed, kept), settings, out,
+        trainer = Trainer(actor, policy_loss, Rollouts(actor, vector_env, plan, settings.seed, kept), settings, out,
                           weights=weights_of(plan), factors={"vla.value": plan.value_factor}, evaluate=check,
                           resume=resume, cpu=True)
         trainer.run()
         trainer.export(out / "policy")
     finally:
-        arena.close()
+        vector_env.close()
     return trainer

@@ -1,4 +1,4 @@
-"""The recipe of the policy in the box, in a size of seconds."""
+"""The recipe of the built-in policy, in a size of seconds."""
 from dataclasses import replace
 
 import pytest
@@ -27,7 +27,7 @@ def fresh_accelerate(monkeypatch):
 
 
 def test_the_loss_falls_and_a_killed_run_goes_on_to_the_same_policy(tmp_path, monkeypatch):
-    straight = dagger.train_box(RECIPE, tmp_path / "straight", workers=1, say=lambda _: None)
+    straight = dagger.train_dagger(RECIPE, tmp_path / "straight", workers=1, say=lambda _: None)
     losses = [row["loss"] for row in straight.metrics]
     assert straight.step == RECIPE.steps == 32 and losses[-1] < 0.9 * losses[0]
 
@@ -36,22 +36,22 @@ def test_the_loss_falls_and_a_killed_run_goes_on_to_the_same_policy(tmp_path, mo
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(dagger, "_driven", dies)  # in the middle: pictures placed, trained, nothing driven yet
-        dagger.train_box(RECIPE, tmp_path / "killed", workers=1, say=lambda _: None)
-    again = dagger.train_box(RECIPE, tmp_path / "killed", workers=1, resume=True, say=lambda _: None)
+        dagger.train_dagger(RECIPE, tmp_path / "killed", workers=1, say=lambda _: None)
+    again = dagger.train_dagger(RECIPE, tmp_path / "killed", workers=1, resume=True, say=lambda _: None)
     assert [row["step"] for row in again.metrics] == [4, 8, 12, 16, 20, 24, 28, 32]
     one, other = (from_pretrained(tmp_path / name / "policy") for name in ("straight", "killed"))
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
     with pytest.raises(ValueError, match="add --resume"):
-        dagger.train_box(RECIPE, tmp_path / "killed")
+        dagger.train_dagger(RECIPE, tmp_path / "killed")
     with pytest.raises(ValueError, match="has seed 0, and now it is 1"):
-        dagger.train_box(replace(RECIPE, seed=1), tmp_path / "killed", resume=True)
+        dagger.train_dagger(replace(RECIPE, seed=1), tmp_path / "killed", resume=True)
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="not empty"):
-        dagger.train_box(RECIPE, tmp_path)
+        dagger.train_dagger(RECIPE, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 

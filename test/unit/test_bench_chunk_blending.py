@@ -1,4 +1,4 @@
-"""The seams bench: what counts as a jerk and where, and one small run of it."""
+"""The chunk-blending bench: what counts as a jerk and where, and one small run of it."""
 from __future__ import annotations
 
 import json
@@ -29,14 +29,14 @@ def test_a_steady_acceleration_is_no_jerk() -> None:
     assert max(found["linear.x", False]) == pytest.approx(0.0) and not len(found["linear.x", True])
 
 
-def test_times_are_compared_over_what_was_done_with_every_seam() -> None:
+def test_times_are_compared_over_what_was_done_with_every_blending() -> None:
     nothing = jerks([(0.0, 0.1, 0.0), (0.02, 0.1, 0.0), (0.04, 0.1, 0.0)], [0.0])
-    said = summary({"newest": [Trial(True, 5.0, nothing), Trial(True, 9.0, nothing)],
-                    "ramp": [Trial(True, 6.0, nothing), Trial(False, 30.0, nothing)]})
+    said = summary({"latest": [Trial(True, 5.0, nothing), Trial(True, 9.0, nothing)],
+                    "linear": [Trial(True, 6.0, nothing), Trial(False, 30.0, nothing)]})
     assert [(one["done"], one["seconds"], one["timed"]) for one in said.values()] == [(2, 5.0, 1), (1, 6.0, 1)]
 
 
-@pytest.mark.parametrize("words, says", [(["--rate", "0"], "--rate is 0"), (["--seam-time", "nan"], "--seam-time is nan"),
+@pytest.mark.parametrize("words, says", [(["--rate", "0"], "--rate is 0"), (["--blend-time", "nan"], "--blend-time is nan"),
                                          (["--policies", "rt2"], "unknown policy 'rt2'")])
 def test_a_bad_argument_is_named(words: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
@@ -48,11 +48,11 @@ def test_the_bench_runs_and_says_the_same_again(tmp_path: Path, capsys: pytest.C
         World(0, width=32, height=32).render()
     except RuntimeError as problem:
         pytest.skip(f"neither EGL nor OSMesa draws here: {problem}")
-    words = ["bench", "seams", "--episodes", "1", "--policies", "color_servo", "--kinds", "forward", "--json"]
+    words = ["bench", "chunk-blending", "--episodes", "1", "--policies", "color_servo", "--kinds", "forward", "--json"]
     for name in ("a.json", "b.json"):
         assert main([*words, str(tmp_path / name)]) == 0
     assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
-    seams = json.loads((tmp_path / "a.json").read_text())["policies"]["color_servo"]
-    assert [one["done"] for one in seams.values()] == [1, 1, 1]
-    assert seams["ramp"]["linear.x"]["mean"] < seams["newest"]["linear.x"]["mean"]
-    assert "| color_servo | ensemble | 1 of 1 |" in capsys.readouterr().out
+    blendings = json.loads((tmp_path / "a.json").read_text())["policies"]["color_servo"]
+    assert [one["done"] for one in blendings.values()] == [1, 1, 1]
+    assert blendings["linear"]["linear.x"]["mean"] < blendings["latest"]["linear.x"]["mean"]
+    assert "| color_servo | temporal_ensemble | 1 of 1 |" in capsys.readouterr().out
