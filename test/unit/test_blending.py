@@ -324,7 +324,7 @@ def test_the_gate_sees_a_policy_that_jumps_whatever_the_blending(blending):
         world.inputs.chunk = one.blend(ActionChunk(stamp, world.inputs.command.generation, CHANNELS, np.array(
             [[speed, 0.0, 1.0]] * 8, np.float32), 100 * MS), stamp + 20 * MS)
         rules.append(world.tick().rule)
-    assert set(rules[1:]) == {"chunk_blending"} and world.report.verdict is Verdict.HELD
+    assert set(rules[1:]) == {"seam"} and world.report.verdict is Verdict.HELD
 
 
 def test_a_blended_chunk_is_as_fine_as_the_gate():
