@@ -54,7 +54,7 @@ def picture(model: VLA, seed: int = 0) -> np.ndarray:
 def test_it_says_what_the_model_says(model: VLA, folder: Path) -> None:
     both, _ = make_compiled(model, folder)
     seen, ids = picture(model), torch.tensor([encode(GO)])
-    found = both.act(seen, both.read(GO), [0.5, -0.2])
+    found = both.decode_action(seen, both.encode_text(GO), [0.5, -0.2])
     with torch.inference_mode():
         wanted = told(model(torch.from_numpy(seen).permute(2, 0, 1)[None], ids, ids > 0, torch.tensor([[0.5, -0.2]])))
     assert found.keys() == wanted.keys()
@@ -68,12 +68,12 @@ def test_words_are_read_once_and_the_longest_unused_are_forgotten(model: VLA, fo
     asked: list[int] = []
     engine = both._reading.engine
     both._reading.engine = lambda ids, mask: (asked.append(1), engine(ids, mask))[1]
-    first = both.read(GO)
-    assert both.read(GO) is first and len(asked) == 1
-    both.read(TURN), both.read(GO), both.read("stop")  # "turn left" is the longest unused
-    both.read(GO)
+    first = both.encode_text(GO)
+    assert both.encode_text(GO) is first and len(asked) == 1
+    both.encode_text(TURN), both.encode_text(GO), both.encode_text("stop")  # "turn left" is the longest unused
+    both.encode_text(GO)
     assert len(asked) == 3
-    both.read(TURN)
+    both.encode_text(TURN)
     assert len(asked) == 4 and both.describe()["instructions known"] == "3 of 7"
 
 
@@ -81,7 +81,7 @@ def test_words_that_it_does_not_know_are_not_remembered(model: VLA, folder: Path
     both, _ = make_compiled(model, folder)
     for _ in range(2):
         with pytest.raises(ValueError, match="does not know the word 'flange'"):
-            both.read("go to the flange")
+            both.encode_text("go to the flange")
     assert both.describe()["instructions known"] == "0 of 0"
 
 

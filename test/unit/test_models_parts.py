@@ -46,7 +46,7 @@ def test_shapes_padding_and_gradients(vision: str, language: str, fusion: str) -
     output = model(pixels, ids, mask, state)
     rows, columns = model.vision.grid
     assert output.actions.shape == (4, 4, 3) and output.completion.shape == output.value.shape == (4,)
-    assert output.features.shape == (4, 32) and model.see(pixels).shape == (4, rows * columns, 16)
+    assert output.features.shape == (4, 32) and model.encode_image(pixels).shape == (4, rows * columns, 16)
     assert output.attention is None or output.attention.shape == (4, rows * columns + 1)
     assert not any(close(output.features[0], output.features[row]) for row in (1, 2, 3))
 
@@ -65,7 +65,7 @@ def test_shapes_padding_and_gradients(vision: str, language: str, fusion: str) -
 @pytest.mark.parametrize(("vision", "fusion"), list(itertools.product(LEARNED, NEED_NO_CELLS)))
 def test_a_pooled_picture_is_one_token(vision: str, fusion: str) -> None:
     model = make(vision=vision, fusion=fusion, vision_options={"pooled": True})
-    assert model.vision.grid is None and model.see(inputs()[0]).shape == (2, 1, 16)
+    assert model.vision.grid is None and model.encode_image(inputs()[0]).shape == (2, 1, 16)
     output = model(*inputs())
     output.actions.sum().backward()
     assert output.actions.shape == (2, 4, 3)
@@ -77,9 +77,9 @@ def test_a_pooled_picture_is_one_token(vision: str, fusion: str) -> None:
 def test_several_instructions_a_picture_are_the_picture_said_again(fusion: str, language: str) -> None:
     model = make(fusion=fusion, language=language)
     pixels, ids, mask = inputs(batch=4)
-    vision = model.see(pixels[:2])
-    words, pooled = model.read(ids, mask, vision)
-    shared = model.act(vision, words, pooled, mask)
+    vision = model.encode_image(pixels[:2])
+    words, pooled = model.encode_text(ids, mask, vision)
+    shared = model.decode_action(vision, words, pooled, mask)
     assert close(shared.actions, model(pixels[[0, 0, 1, 1]], ids, mask).actions)
 
 
@@ -117,7 +117,7 @@ def test_bytes_are_the_same_picture() -> None:
 ])
 def test_other_pictures_are_refused(pixels: torch.Tensor, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        make().see(pixels)
+        make().encode_image(pixels)
 
 
 @pytest.mark.parametrize("vision", list(VISION))
@@ -187,10 +187,10 @@ def test_llama_sees_between_its_marks_and_must_be_shown() -> None:
     model, (pixels, ids, mask) = make(language="llama"), inputs()
     assert model.reads_vision and not make().reads_vision
     with pytest.raises(ValueError, match="language 'llama' reads the picture too"):
-        model.read(ids, mask)
-    vision, heard = model.see(pixels), []
+        model.encode_text(ids, mask)
+    vision, heard = model.encode_image(pixels), []
     model.language.model.register_forward_pre_hook(lambda _, __, given: heard.append(given), with_kwargs=True)
-    model.read(ids, mask, vision)
+    model.encode_text(ids, mask, vision)
     embeds, count = heard[0]["inputs_embeds"], vision.shape[1]
     table, (opening, closing) = model.language.model.embed_tokens, model.language.marks
     assert embeds.shape == (2, 1 + 1 + count + 1 + 5, 16)
@@ -199,8 +199,8 @@ def test_llama_sees_between_its_marks_and_must_be_shown() -> None:
     assert torch.equal(embeds[:, 3 + count :], table(ids))
     assert torch.equal(heard[0]["attention_mask"][:, 3 + count :], mask.long())
     # and what it sees changes what it reads
-    assert not close(model.read(ids, mask, vision)[1], model.read(ids, mask, 1 - vision)[1])
-    assert not close(model.read(ids, mask, vision)[1], model.language(ids, mask)[1])
+    assert not close(model.encode_text(ids, mask, vision)[1], model.encode_text(ids, mask, 1 - vision)[1])
+    assert not close(model.encode_text(ids, mask, vision)[1], model.language(ids, mask)[1])
 
 
 # -- attention and fusions ----------------------------------------------------------------------------------
@@ -223,8 +223,8 @@ def test_attention_is_what_torch_computes() -> None:
 
 def test_cross_attention_shows_where_words_look() -> None:
     model, (pixels, ids, mask) = make(fusion="cross_attention"), inputs()
-    vision = model.see(pixels)
-    words, _ = model.read(ids, mask)
+    vision = model.encode_image(pixels)
+    words, _ = model.encode_text(ids, mask)
     told, asked, weights = model.fusion.both(vision, words, mask)
     assert told.shape == vision.shape and asked.shape == words.shape
     shown = model(pixels, ids, mask).attention.softmax(-1)

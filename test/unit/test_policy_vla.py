@@ -86,13 +86,13 @@ def seen(text: str = "go to the red block", generation: int = 1, count: int = 0,
 def told(policy: Vla, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
     """What the model is told about the robot's progress, picture by picture, from now on."""
     features: list[dict[str, float]] = []
-    act = policy._compiled.act
+    act = policy._compiled.decode_action
 
     def listen(picture: Any, read: Any, state: list[float]) -> Any:
         features.append(dict(zip(SCALES, state)))
         return act(picture, read, state)
 
-    monkeypatch.setattr(policy._compiled, "act", listen)
+    monkeypatch.setattr(policy._compiled, "decode_action", listen)
     return features
 
 
@@ -197,12 +197,12 @@ def test_a_grip_outlasts_the_instruction(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("speed", "closes"), [(0.0, True), (0.3, False)])
 def test_a_robot_that_stands_does_not_put_off_its_grip(policy: Vla, monkeypatch: pytest.MonkeyPatch, speed: float,
                                                        closes: bool) -> None:
-    act = policy._compiled.act
+    act = policy._compiled.decode_action
 
     def later(*given: Any) -> Any:
         chunk = torch.tensor([[[speed, 0.0, 0.55], *[[0.0, 0.0, 0.1]] * 3]])
         return act(*given) | {"actions": chunk}
-    monkeypatch.setattr(policy._compiled, "act", later)
+    monkeypatch.setattr(policy._compiled, "decode_action", later)
     assert policy.predict(seen()).values[0, 2] == (0.0 if closes else 1.0)
     assert policy._progress.command == (0.0 if closes else 1.0)
 
@@ -251,12 +251,12 @@ def test_it_gives_up_after_a_full_circle_without_the_target(tmp_path: Path) -> N
 def test_a_glimpse_of_something_like_the_target_does_not_prolong_the_search(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: int, pictures: int) -> None:
     policy = policy_of(tmp_path / "turning", nowhere=9.0, actions=(0.0, 1.0, 3.0))
-    act, count = policy._compiled.act, itertools.count()
+    act, count = policy._compiled.decode_action, itertools.count()
 
     def glimpse(*given: Any) -> Any:
         here = torch.zeros(1) if next(count) % 5 < running else torch.ones(1)
         return act(*given) | {"nowhere": here}
-    monkeypatch.setattr(policy._compiled, "act", glimpse)
+    monkeypatch.setattr(policy._compiled, "decode_action", glimpse)
     assert search(policy, 30) == pictures
 
 
@@ -362,8 +362,8 @@ def cloned(folder: Path, statistics: Any = STOOD, **changes: Any) -> Vla:
 def test_a_joint_that_stood_still_in_training_is_not_told_as_thousands_of_deviations(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy, told = cloned(tmp_path / "clone"), []
-    act = policy._compiled.act
-    monkeypatch.setattr(policy._compiled, "act", lambda image, read, state: (told.append(state), act(image, read, state))[1])
+    act = policy._compiled.decode_action
+    monkeypatch.setattr(policy._compiled, "decode_action", lambda image, read, state: (told.append(state), act(image, read, state))[1])
     policy.predict(seen("turn left", **{"linear.x": 0.3, "joint1": 0.52}))
     policy.predict(seen("turn left", **{"linear.x": 99.0, "joint1": -70.0}))
     assert told == [[pytest.approx(0.5), pytest.approx(0.02)], [8.0, -8.0]]

@@ -79,7 +79,7 @@ class Seeing(nn.Module):
         self.acting = acting
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        return (self.acting.see(picture),)
+        return (self.acting.encode_image(picture),)
 
 
 class Deciding(Seeing):

@@ -44,7 +44,7 @@ class CompiledVLA:
         self._known: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
         self._hits, self._misses, self._reading_time = 0, 0, 0.0  # s
 
-    def read(self, text: str) -> dict[str, Tensor]:
+    def encode_text(self, text: str) -> dict[str, Tensor]:
         """What the language stage says of the words, by name, and their ids and mask; remembered. Raises ValueError for
         words that the model does not know, and for too many."""
         if text in self._known:
@@ -65,8 +65,8 @@ class CompiledVLA:
             self._known.popitem(last=False)
         return found
 
-    def act(self, picture: NDArray[np.uint8], read: dict[str, Tensor], state: list[float]) -> dict[str, Tensor]:
-        """One picture H x W x 3, what `read` gave and the state -> what the model has to say, by name."""
+    def decode_action(self, picture: NDArray[np.uint8], read: dict[str, Tensor], state: list[float]) -> dict[str, Tensor]:
+        """One picture H x W x 3, what `encode_text` gave and the state -> what the model has to say, by name."""
         pixels = torch.from_numpy(np.ascontiguousarray(picture))[None]
         given = read | {"picture": pixels, "state": torch.tensor([state])}
         return dict(zip(self._heard, self._acting.engine(*(given[name] for name in self._asks))))

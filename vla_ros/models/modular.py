@@ -67,9 +67,9 @@ class ModularVLA(VLA):
     def _head(self, features: int) -> nn.Module:
         return SkillMixture(self.config, features)
 
-    def act(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor, state: Tensor | None = None,
+    def decode_action(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor, state: Tensor | None = None,
             task: Tensor | None = None) -> VLAOutput:
-        """What `see` and `read` gave, the state B x S and, where it is known, the task B -> the output."""
+        """What `encode_image` and `encode_text` gave, the state B x S and, where it is known, the task B -> the output."""
         features, fused, attention = self._meet(vision, words, pooled, mask, state)
         mixed = self.head(features, pooled, task)
         output = self._output(mixed.actions, features, fused, attention, vision, pooled)
@@ -77,6 +77,6 @@ class ModularVLA(VLA):
 
     def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor, state: Tensor | None = None,
                 task: Tensor | None = None) -> VLAOutput:
-        vision = self.see(pixels)
-        words, pooled = self.read(ids, mask, vision)
-        return self.act(vision, words, pooled, mask, state, task)
+        vision = self.encode_image(pixels)
+        words, pooled = self.encode_text(ids, mask, vision)
+        return self.decode_action(vision, words, pooled, mask, state, task)

@@ -30,7 +30,7 @@ class LanguageStage(nn.Module):
         self.outputs = ("words", "pooled", *(("task",) if vla.auxiliary else ()))
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-        words, pooled = self.vla.read(ids, mask)
+        words, pooled = self.vla.encode_text(ids, mask)
         return words, pooled, *((self.vla.auxiliary.tasks(pooled).softmax(-1),) if self.vla.auxiliary else ())
 
 
@@ -49,17 +49,17 @@ class ActionStage(nn.Module):
         self.outputs = ("actions", "completion", *(["nowhere", "target", "contact"] if looks else []))
 
     def forward(self, picture: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
-        return self.decide(self.see(picture), *more)
+        return self.decide(self.encode_image(picture), *more)
 
-    def see(self, picture: Tensor) -> Tensor:
+    def encode_image(self, picture: Tensor) -> Tensor:
         pixels = picture.float() / 255  # before anything else: TensorRT takes bytes for a cast alone
-        return self.vla.see(pixels.permute(0, 3, 1, 2))
+        return self.vla.encode_image(pixels.permute(0, 3, 1, 2))
 
     def decide(self, vision: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip(self.inputs[1:], more))
         if self.vla.reads_vision:
-            given["words"], given["pooled"] = self.vla.read(given["ids"], given["mask"], vision)
+            given["words"], given["pooled"] = self.vla.encode_text(given["ids"], given["mask"], vision)
         pooled = given["pooled"]
         words = given.get("words", pooled[:, None])
         mask = given.get("mask", torch.ones_like(words[..., 0], dtype=torch.bool))
-        return tuple(told(self.vla.act(vision, words, pooled, mask, given.get("state"))).values())
+        return tuple(told(self.vla.decode_action(vision, words, pooled, mask, given.get("state"))).values())

@@ -35,7 +35,7 @@ class VLAOutput(NamedTuple):
 
 
 class VLA(nn.Module):
-    """Put together from a config. `see`, `read` and `act` are its three stages: words need reading only once, unless
+    """Put together from a config. `encode_image`, `encode_text` and `decode_action` are its three stages: words need reading only once, unless
     the language encoder reads the picture as well (`reads_vision`)."""
 
     def __init__(self, config: VLAConfig) -> None:
@@ -61,24 +61,24 @@ class VLA(nn.Module):
 
     @property
     def reads_vision(self) -> bool:
-        """Must `read` have what `see` gave, for each picture anew?"""
+        """Must `encode_text` have what `encode_image` gave, for each picture anew?"""
         return getattr(self.language, "reads_vision", False)
 
-    def see(self, pixels: Tensor) -> Tensor:
+    def encode_image(self, pixels: Tensor) -> Tensor:
         """pixels B x 3 x H x W, uint8 or in 0 … 1 -> vision tokens B x N x D."""
         return self.vision(unit_pixels(pixels, self.config.image_size).to(self.completion.bias.dtype))
 
-    def read(self, ids: Tensor, mask: Tensor, vision: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """ids, mask B x L, and what `see` gave where `reads_vision` -> words B x L x D, pooled B x D."""
+    def encode_text(self, ids: Tensor, mask: Tensor, vision: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """ids, mask B x L, and what `encode_image` gave where `reads_vision` -> words B x L x D, pooled B x D."""
         if not self.reads_vision:
             return self.language(ids, mask)
         if vision is None:
             raise ValueError(f"language '{self.config.language}' reads the picture too; give read() what see() gave")
         return self.language(ids, mask, vision)
 
-    def act(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor, state: Tensor | None = None
+    def decode_action(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor, state: Tensor | None = None
             ) -> VLAOutput:
-        """What `see` and `read` gave, and the state B x S -> the output."""
+        """What `encode_image` and `encode_text` gave, and the state B x S -> the output."""
         features, fused, attention = self._meet(vision, words, pooled, mask, state)
         said = self.head(features)
         plan = said if isinstance(said, Plan) else None
@@ -86,9 +86,9 @@ class VLA(nn.Module):
         return self._output(actions, features, fused, attention, vision, pooled)._replace(plan=plan)
 
     def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor, state: Tensor | None = None) -> VLAOutput:
-        vision = self.see(pixels)
-        words, pooled = self.read(ids, mask, vision)
-        return self.act(vision, words, pooled, mask, state)
+        vision = self.encode_image(pixels)
+        words, pooled = self.encode_text(ids, mask, vision)
+        return self.decode_action(vision, words, pooled, mask, state)
 
     def _meet(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor, state: Tensor | None
               ) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -45,7 +45,7 @@ def look(model: VLA, pictures: Sequence[NDArray[np.uint8]], read: tuple[Tensor, 
     features = [one.features() for one in progress]
     state = torch.tensor([[one[name] for name in model.config.state] for one in features])
     with torch.inference_mode():
-        return model.act(model.see(pixels), *read, state)
+        return model.decode_action(model.encode_image(pixels), *read, state)
 
 
 def looks(config: VLAConfig) -> bool:
@@ -182,7 +182,7 @@ class Vla:
             for name, one in self._seen.items():
                 if name not in self._far and (sentence := one.far(observation.state[name])):
                     self._far[name] = sentence
-            told = self._compiled.act(image, self._read, state)
+            told = self._compiled.decode_action(image, self._read, state)
             if self._looks:
                 rows = actions(told, [self._progress])[0]
                 if not rows[0, :2].any():  # standing, it would wait for ever for a grip that is always a step away
@@ -224,7 +224,7 @@ class Vla:
         from vla_ros.models.heads.auxiliary import OBJECT_TASKS
         from vla_ros.models.language.lexicon import EXAMPLES
 
-        read = self._compiled.read(text)
+        read = self._compiled.encode_text(text)
         if "task" not in read:
             return read, False
         task = read["task"][0]

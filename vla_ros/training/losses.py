@@ -13,9 +13,9 @@ WEIGHTS = {"action": 1.0, "done": 0.1, "where": 0.25, "target": 0.3, "contact": 
 
 def act(model: VLA, batch: Batch) -> VLAOutput:
     """One look at each picture for all of its instructions."""
-    vision = model.see(batch.pixels)
-    words, pooled = model.read(batch.ids, batch.mask)
-    return model.act(vision, words, pooled, batch.mask, batch.state)
+    vision = model.encode_image(batch.pixels)
+    words, pooled = model.encode_text(batch.ids, batch.mask)
+    return model.decode_action(vision, words, pooled, batch.mask, batch.state)
 
 
 def losses(model: VLA, batch: Batch) -> dict[str, Tensor]:
@@ -54,5 +54,5 @@ def _cells(logits: Tensor, truth: Tensor) -> Tensor:
 def unclear(model: VLA, ids: Tensor, mask: Tensor) -> Tensor:
     """Words that say nothing must be told from instructions."""
     assert model.auxiliary is not None
-    _, pooled = model.read(ids, mask)
+    _, pooled = model.encode_text(ids, mask)
     return F.cross_entropy(model.auxiliary.tasks(pooled), torch.full((len(ids),), UNCLEAR, device=ids.device))

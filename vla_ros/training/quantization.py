@@ -59,7 +59,7 @@ def calibration(vla: VLA, folder: Path, recorded: Dataset, rows: int = ROWS) -> 
     pictures, texts, states = [], [], []
     known = seen_in_training(vla.config, vla.statistics)
     for place, episode in enumerate(chosen):
-        progress, words = Progress(), model.read(episode.task)
+        progress, words = Progress(), model.encode_text(episode.task)
         wanted = rows * (place + 1) // len(chosen) - rows * place // len(chosen)
         keep = np.linspace(episode.start, episode.end - 1, wanted).round().astype(int).tolist()
         for index in range(episode.start, episode.end):  # all: how far it has come depends on what was seen before
@@ -72,7 +72,7 @@ def calibration(vla: VLA, folder: Path, recorded: Dataset, rows: int = ROWS) -> 
                 pictures.append(torch.from_numpy(picture))
                 texts.append(words["ids"][0])
                 states.append(state)
-            told = model.act(picture, words, state)
+            told = model.decode_action(picture, words, state)
             if looks(vla.config):
                 actions(told, [progress])
     return {"picture": torch.stack(pictures), "ids": torch.stack(texts), "state": torch.tensor(states)}

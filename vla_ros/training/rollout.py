@@ -79,7 +79,7 @@ def read(model: VLA, texts: list[str]) -> tuple[Tensor, Tensor, Tensor]:
     """Texts -> words, pooled and mask, as `look` wants them."""
     ids, mask = padded(texts)
     with torch.inference_mode():
-        return (*model.read(ids, mask), mask)
+        return (*model.encode_text(ids, mask), mask)
 
 
 def _instruct(robot: Robot, rng: np.random.Generator) -> None:
