@@ -194,7 +194,7 @@ def test_a_recording_gives_what_the_policy_would_see(folder: Path, tmp_path: Pat
     vla.config = replace(vla.config, camera="front")
     found = quantization.calibration(vla, folder, dataset, rows=12)
     told: list[list[float]] = []
-    act = CompiledVLA.act
+    act = CompiledVLA.decode_action
     monkeypatch.setattr(CompiledVLA, "decode_action", lambda self, picture, read, state: (
         told.append(state), act(self, picture, read, state))[1])
     policy = Vla({"checkpoint": str(folder), "engine": "eager", "engine_cache": "none"})
