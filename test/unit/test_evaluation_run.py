@@ -23,9 +23,10 @@ from vla_ros.evaluation.scenarios import PLAIN, SCENARIOS, Scenario, blurred, ch
 from vla_ros.evaluation.truth import Truth, cells, cut_off
 from vla_ros.policies.base import PolicySpec
 from vla_ros.sim.episode import run_episode
-from vla_ros.sim.scene import COLOURS, SHAPES
+from vla_ros.sim.scene import RGB
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.objects import COLOURS, SHAPES
 
 SMALL = Player("color_servo", {"image_size": [120, 160]}, (160, 120))
 SPEC = PolicySpec(("linear.x", "angular.z"), 1, 100_000_000, (120, 160))
@@ -171,7 +172,7 @@ def test_the_truth_s_masks_have_the_objects_colours_and_what_hides_hides(world: 
     truth.close()
     assert near.name in masks and masks[near.name].sum() > 30
     for name, mask in masks.items():
-        wanted = np.array(COLOURS[name.split(" ")[0]])
+        wanted = np.array(RGB[name.split(" ")[0]])
         shown = picture[mask].mean(0)
         assert float(shown @ wanted / np.linalg.norm(shown) / np.linalg.norm(wanted)) > 0.93, name
     assert sum(mask.astype(int) for mask in masks.values()).max() == 1  # type: ignore[union-attr]

@@ -14,9 +14,10 @@ from vla_ros.models.language.lexicon import CONCEPT_OF, CONCEPTS, LENGTH, WORDS,
 from vla_ros.policies.progress import SCALES
 from vla_ros.sim.expert import AMOUNT, CARRY, ID, Situation, rollout
 from vla_ros.sim.projection import in_view, project
+from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, UNSEEN_PAIRS
 from vla_ros.training import labels
-from vla_ros.training.image_dataset import COLOURS, SHAPES, Frames
+from vla_ros.training.image_dataset import Frames
 from vla_ros.training.labels import IGNORED, NO_COLOUR, NO_SHAPE, UNSEEN, cells, choose, find, label, mirror, where
 
 GRID = (6, 8)

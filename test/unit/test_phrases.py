@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vla_ros.models.language.lexicon import CONCEPT_OF, CONCEPTS, LENGTH, WORDS, encode, words_of
-from vla_ros.sim.scene import COLOURS, SHAPES
 from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import (
     KINDS,
     OBJECT_KINDS,

@@ -12,6 +12,7 @@ pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 
 from vla_ros.sim import scene as scenes
 from vla_ros.sim.world import ANGULAR_RATE, DRIVER_TIMEOUT, LINEAR_MAX, LINEAR_RATE, World
+from vla_ros.tasks.objects import OPENING_MAX, SHAPES
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_scenes_are_fair(seed: int) -> None:
 def test_every_object_fits_the_open_gripper() -> None:
     for shape, size, _ in scenes.slots():
         widest = size * math.sqrt(2) if shape == "block" else size
-        assert widest < scenes.OPENING_MAX
+        assert widest < OPENING_MAX
 
 
 def test_an_impossible_scene_is_refused_in_a_sentence() -> None:
@@ -167,7 +168,7 @@ def test_a_wall_stops_the_robot(world: World) -> None:
     assert abs(world.odometry().linear) < 0.02
 
 
-@pytest.mark.parametrize("shape", scenes.SHAPES)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_the_gripper_closes_on_an_object_and_drags_it(world: World, shape: str) -> None:
     seed = next(seed for seed in range(50) if any(one.shape == shape for one in scenes.sample_scene(seed).objects))
     world.reset(seed)
@@ -222,7 +223,7 @@ def test_the_camera_sees_an_object_in_its_colour(world: World) -> None:
     assert image.shape == (120, 160, 3) and image.dtype == np.uint8
     patch = image[40:110, 65:95].reshape(-1, 3).astype(int)
     vivid = patch[np.argmax(patch.max(axis=1) - patch.min(axis=1))]
-    wanted = np.array(scenes.COLOURS[thing.colour])
+    wanted = np.array(scenes.RGB[thing.colour])
     assert np.argmax(vivid) == np.argmax(wanted) and vivid.max() - vivid.min() > 80
 
 

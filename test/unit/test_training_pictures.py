@@ -15,12 +15,12 @@ from tiny_models import make
 
 from vla_ros.models.heads.auxiliary import AuxiliaryOutput
 from vla_ros.policies.builtin import look
-from vla_ros.sim import scene as scenes
 from vla_ros.sim.world import World
+from vla_ros.tasks.objects import COLOURS, OPENING_MAX, SHAPES
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS
 from vla_ros.training import losses as taught
 from vla_ros.training import rollout as driving
-from vla_ros.training.image_dataset import COLOURS, SHAPES, Frames, make_world, place_at_random, shoot, table
+from vla_ros.training.image_dataset import Frames, make_world, place_at_random, shoot, table
 from vla_ros.training.labels import STATE, UNCLEAR, Batch, label, nonsense, padded
 from vla_ros.training.losses import WEIGHTS, _where, act, losses, unclear
 
@@ -76,7 +76,7 @@ def test_the_table_and_the_picture_are_those_of_the_moment(placed: Frames) -> No
     frames = Frames.empty(2, SIZE)
     shoot(world, frames, 1)
     assert np.array_equal(frames.objects[1], rows, equal_nan=True) and np.isnan(frames.objects[0]).all()
-    assert frames.gripper[1].tolist() == pytest.approx([0.04 / scenes.OPENING_MAX, 1.0]) and not frames.images[0].any()
+    assert frames.gripper[1].tolist() == pytest.approx([0.04 / OPENING_MAX, 1.0]) and not frames.images[0].any()
     halves = world.render().reshape(SIZE[0], 2, SIZE[1], 2, 3).mean((1, 3))
     assert np.abs(frames.images[1] - halves).max() <= 1.0
 

@@ -149,10 +149,10 @@ def test_a_reset_alone_keeps_the_light_and_gives_objects_plain_colours(world: Wo
     dark = world.model.light_diffuse.copy()
     placed = world.scene.objects[0]
     geom = world.model.geom(f"object{placed.slot}").id
-    assert not np.allclose(world.model.geom_rgba[geom, :3], scenes.COLOURS[placed.colour])
+    assert not np.allclose(world.model.geom_rgba[geom, :3], scenes.RGB[placed.colour])
     world.reset(0)
     assert np.array_equal(world.model.light_diffuse, dark)
-    np.testing.assert_allclose(world.model.geom_rgba[geom], [*scenes.COLOURS[placed.colour], 1.0], rtol=1e-6)
+    np.testing.assert_allclose(world.model.geom_rgba[geom], [*scenes.RGB[placed.colour], 1.0], rtol=1e-6)
 
 
 def test_the_camera_moves_and_tilts_the_way_it_says(world: World) -> None:

@@ -36,7 +36,8 @@ from vla_ros.operator import session
 from vla_ros.operator.client import VERDICTS, spinning
 from vla_ros.operator.processes import ProcessGroup, node_command, suite_environment, suite_nodes
 from vla_ros.sim.episode import GAVE_UP, SETTLE, stands
-from vla_ros.sim.scene import OPENING_MAX, sample_scene
+from vla_ros.sim.scene import sample_scene
+from vla_ros.tasks.objects import OPENING_MAX
 from vla_ros.tasks.success import CLOSED_MOST, Verdict, judge
 from vla_ros.tasks.world_state import WorldState
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage

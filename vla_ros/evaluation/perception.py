@@ -15,8 +15,8 @@ from vla_ros.core.types import Command, Observation
 from vla_ros.evaluation import metrics
 from vla_ros.evaluation.truth import Masks, Truth, cells, cut_off
 from vla_ros.policies.base import PolicySpec
-from vla_ros.sim.scene import COLOURS, SHAPES
 from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.objects import COLOURS, SHAPES
 
 EVERY = 20  # of an episode's pictures, every so many
 COLOUR_NAMES = tuple(COLOURS)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vla_ros.sim.scene import COLOURS, SHAPES, Placement, Scene, sample_scene
+from vla_ros.sim.scene import Placement, Scene, sample_scene
 from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, SPLITS, UNSEEN_PAIRS, intent_of, say
 from vla_ros.tasks.success import FACE_BEARING
 

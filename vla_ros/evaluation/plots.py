@@ -11,7 +11,7 @@ import numpy as np
 
 from vla_ros.core.types import Image
 from vla_ros.evaluation.runner import Record
-from vla_ros.sim.scene import COLOURS, ROOM
+from vla_ros.sim.scene import RGB, ROOM
 from vla_ros.tasks.world_state import ObjectState
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#888888"  # Okabe and Ito's: they stay apart for the colour-blind
@@ -115,7 +115,7 @@ def from_above(record: Record) -> str:
 def _thing(axes: Any, thing: ObjectState, hollow: bool) -> None:
     from matplotlib.patches import Circle, RegularPolygon
 
-    colour = COLOURS[thing.colour]
+    colour = RGB[thing.colour]
     style: dict[str, Any] = {"edgecolor": colour if hollow else "#222222", "facecolor": "none" if hollow else colour}
     if thing.shape == "block":
         axes.add_patch(RegularPolygon((thing.x, thing.y), 4, radius=thing.size / math.sqrt(2),

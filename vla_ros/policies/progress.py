@@ -4,8 +4,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from vla_ros.tasks.objects import OPENING_MAX
+
 POSE = ("odom.x", "odom.y", "odom.yaw")  # what it must be told, m and rad
-OPENING_MAX = 0.10  # m, the gripper's joint position at 1.0
 OPEN = 0.85  # from here on the gripper counts as open; less, and it may hold something
 # Name -> what one unit of the model's input is: rad, m, or nothing.
 SCALES = {"gripper": 0.5, "gripper_command": 0.5, "turned": 0.5, "travelled": 0.2, "carried": 0.15, "side": 1.0}

@@ -88,7 +88,7 @@ def apply(world: World, look: Look) -> None:
     world.model.mat_rgba[world.model.material("wall").id, :3] = look.wall
     for placed in world.scene.objects:
         shift = look.shift[placed.slot] if look.shift else (0.0, 0.0, 0.0)
-        world.paint(placed.name, _colour(np.array(scenes.COLOURS[placed.colour]) + shift))
+        world.paint(placed.name, _colour(np.array(scenes.RGB[placed.colour]) + shift))
     world.settle()
 
 

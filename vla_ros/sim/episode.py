@@ -10,9 +10,9 @@ import numpy as np
 from vla_ros.core.images import resize
 from vla_ros.core.types import ActionChunk, Command, Image, Observation, to_nanoseconds
 from vla_ros.policies.base import Policy, PolicySpec
-from vla_ros.sim.scene import OPENING_MAX
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent, parse
+from vla_ros.tasks.objects import OPENING_MAX
 from vla_ros.tasks.success import STILL_ANGULAR, STILL_LINEAR, Verdict, judge
 from vla_ros.tasks.world_state import WorldState
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.sim.projection import in_view
+from vla_ros.tasks.objects import PASSING_CLEARANCE
 from vla_ros.tasks.phrases import AMOUNTS, KINDS
 
 Array = NDArray[np.float64]
 SPEED, TURN = 0.45, 0.47  # m/s, rad/s
 STAND_OFF, LINE_UP = 0.36, 0.43  # m from base_link to the target's middle
-CLEARANCE = 0.27  # m from the path's middle to an object beside it
 CONTACT_AHEAD, CONTACT_LEFT = 0.34, 0.06  # m: nearer than this the target is at the fingers
 CARRY = 0.30  # m that a push drives on from there
 ID = {kind: index for index, kind in enumerate(KINDS)}
@@ -95,12 +95,12 @@ def _around(now: Situation, distance: Array, bearing: Array) -> Array:
     with np.errstate(invalid="ignore"):
         ahead, left = x * cos + y * sin, y * cos - x * sin
         between = (ahead > 0.12) & (ahead < distance[:, None] - 0.15)
-        blocking = in_view(x, y) & (np.abs(left) < CLEARANCE) & between
+        blocking = in_view(x, y) & (np.abs(left) < PASSING_CLEARANCE) & between
     ahead = np.where(blocking, ahead, np.inf)
     first = ahead.argmin(1)
     rows = np.arange(len(first))
     near, beside = ahead[rows, first], left[rows, first]
-    aside = beside - np.copysign(CLEARANCE + 0.06, beside)
+    aside = beside - np.copysign(PASSING_CLEARANCE + 0.06, beside)
     return np.where(blocking.any(1), bearing + np.arctan2(aside, np.maximum(near, 0.15)), bearing)
 
 

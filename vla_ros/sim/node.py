@@ -36,7 +36,7 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
 from vla_ros.core import process_identity
-from vla_ros.sim.scene import COLOURS
+from vla_ros.sim.scene import RGB
 from vla_ros.sim.world import World
 
 TICK = 0.02  # s: odometry and joints at 50 Hz
@@ -262,7 +262,7 @@ class Simulator(Node):
             marker = self._marker(stamp, thing.name, index, thing.x, thing.y, thing.yaw)
             marker.type, marker.pose.position.z = MARKERS[thing.shape], thing.z
             marker.scale.x, marker.scale.y, marker.scale.z = thing.size, thing.size, thing.height
-            marker.color.r, marker.color.g, marker.color.b = COLOURS[thing.colour]
+            marker.color.r, marker.color.g, marker.color.b = RGB[thing.colour]
             markers.markers.append(marker)
         robot = self._marker(stamp, "robot", len(state.objects), state.x, state.y, state.yaw)
         robot.type, robot.scale.x, robot.scale.y, robot.scale.z = Marker.ARROW, 0.3, 0.05, 0.05

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vla_ros.tasks.objects import OPENING_MAX, SHAPES
+
 ROOM = 3.6  # m, side of the square room; the origin is its centre
 WALL_HEIGHT = 0.5  # m
 TIMESTEP = 0.004  # s
-OPENING_MAX = 0.10  # m, between the fingers' inner faces
 WHEEL_RADIUS = 0.05  # m
 WHEEL_TRACK = 0.26  # m
 LIDAR_HEIGHT = 0.35  # m: above every object, below the walls' top
@@ -25,7 +26,7 @@ CAMERA_HFOV = math.radians(75.0)
 TOP_HEIGHT = 5.2  # m
 TOP_VIEW = ROOM + 0.3  # m of floor across the view from above
 
-COLOURS: dict[str, tuple[float, float, float]] = {
+RGB: dict[str, tuple[float, float, float]] = {
     "red": (0.86, 0.08, 0.08),
     "orange": (0.98, 0.42, 0.02),
     "yellow": (0.95, 0.83, 0.05),
@@ -33,7 +34,6 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "blue": (0.06, 0.22, 0.85),
     "purple": (0.52, 0.10, 0.68),
 }
-SHAPES = ("block", "ball", "cylinder")
 
 # Pool: per shape, (width or diameter, height) in metres. A block's diagonal must fit the open gripper.
 POOL: dict[str, tuple[tuple[float, float], ...]] = {
@@ -93,7 +93,7 @@ def sample_scene(seed: int, count: int | None = None, reach: float = 1.1) -> Sce
     objects = []
     for slot, (x, y) in zip(chosen, spots):
         shape, size, height = pool[slot]
-        free = [colour for colour in COLOURS if (colour, shape) not in taken]
+        free = [colour for colour in RGB if (colour, shape) not in taken]
         colour = free[int(rng.integers(len(free)))]
         taken.add((colour, shape))
         yaw = float(rng.uniform(-math.pi, math.pi))

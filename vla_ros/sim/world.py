@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vla_ros.sim import scene as scenes
 from vla_ros.sim.render import load_mujoco, make_renderer
+from vla_ros.tasks.objects import OPENING_MAX
 from vla_ros.tasks.world_state import ObjectState, WorldState
 
 DRIVER_TIMEOUT = 0.5  # s without a command until the driver stops the wheels
@@ -97,18 +98,18 @@ class World:
             for index, value in zip(self._base, scene.robot):
                 self.data.qpos[index] = value
             for index in self._fingers:
-                self.data.qpos[index] = scenes.OPENING_MAX / 2
+                self.data.qpos[index] = OPENING_MAX / 2
             self.model.geom_rgba[self._object_geom, 3] = 0.0  # those that are parked
             for placed in scene.objects:
                 start = self._object_q[placed.slot]
                 half = placed.yaw / 2
                 self.data.qpos[start:start + 7] = (placed.x, placed.y, placed.height / 2,
                                                    math.cos(half), 0.0, 0.0, math.sin(half))
-                self.model.geom_rgba[self._object_geom[placed.slot]] = (*scenes.COLOURS[placed.colour], 1.0)
+                self.model.geom_rgba[self._object_geom[placed.slot]] = (*scenes.RGB[placed.colour], 1.0)
             self._target = (0.0, 0.0)
             self._commanded_at = -math.inf
             self._driven = [0.0, 0.0]  # after the acceleration limit
-            self._gripper_target = self._gripper_driven = scenes.OPENING_MAX
+            self._gripper_target = self._gripper_driven = OPENING_MAX
             self._wheels = [0.0, 0.0]  # rad
             self._mj.mj_forward(self.model, self.data)
 
@@ -177,7 +178,7 @@ class World:
         if not math.isfinite(opening):
             raise ValueError(f"the gripper holds: it was told to open to {opening} m; send a finite number")
         with self._lock:
-            self._gripper_target = min(max(opening, 0.0), scenes.OPENING_MAX)
+            self._gripper_target = min(max(opening, 0.0), OPENING_MAX)
 
     def step(self, dt: float) -> None:
         """Advance by `dt` seconds, rounded to whole physics steps (0.004 s)."""

@@ -12,9 +12,9 @@ from vla_ros.core.images import resize
 from vla_ros.sim import scene as scenes
 from vla_ros.sim.domain_randomization import Look, apply, random_look
 from vla_ros.sim.world import World
+from vla_ros.tasks.objects import COLOURS, OPENING_MAX, SHAPES
 
 MOST = 6  # objects of a scene
-COLOURS, SHAPES = tuple(scenes.COLOURS), scenes.SHAPES
 SEEDS = 1_000_000  # training's scenes have seeds below, evaluation's from here on
 
 
@@ -75,7 +75,7 @@ def shoot(world: World, frames: Frames, index: int) -> None:
     """Take the picture, the table and the gripper of this moment."""
     frames.images[index] = resize(world.render(), frames.images.shape[1:3])
     frames.objects[index] = table(world)
-    frames.gripper[index, 0] = world.joint_states()["gripper_joint"] / scenes.OPENING_MAX
+    frames.gripper[index, 0] = world.joint_states()["gripper_joint"] / OPENING_MAX
 
 
 def scene_for(world: World, rng: np.random.Generator, plain: float = 0.25) -> None:
@@ -106,10 +106,10 @@ def _place(world: World, rng: np.random.Generator, frames: Frames, index: int) -
     if gripped:  # the object, or another one while this is looked for
         held = thing if mode >= 0.8 else _one(world, rng)
         _hold(world, rng, held)
-        opening = held.size / scenes.OPENING_MAX if rng.random() < 0.7 else 1.0
+        opening = held.size / OPENING_MAX if rng.random() < 0.7 else 1.0
     elif mode >= 0.8:
         opening = 1.0 if rng.random() < 0.8 else rng.uniform(0.8, 1.0)
-    world.place_gripper(opening * scenes.OPENING_MAX)
+    world.place_gripper(opening * OPENING_MAX)
     told = opening > 0.85 if rng.random() < 0.9 else rng.random() < 0.5
     frames.gripper[index, 1] = float(told)
 

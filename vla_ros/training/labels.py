@@ -15,8 +15,9 @@ from vla_ros.models.language.lexicon import LENGTH, encode
 from vla_ros.policies.progress import MOST, SCALES
 from vla_ros.sim.expert import AMOUNT, CARRY, ID, Situation, at_fingers, decide, finished, rollout
 from vla_ros.sim.projection import HALF_WIDTH, in_view, project
+from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, UNSEEN_PAIRS, intent_of, say
-from vla_ros.training.image_dataset import COLOURS, SHAPES, Frames
+from vla_ros.training.image_dataset import Frames
 
 STATE = tuple(SCALES)
 UNCLEAR = len(KINDS)  # the task of words that are no instruction

@@ -21,10 +21,11 @@ from vla_ros.sim.episode import robot_state
 from vla_ros.sim.expert import ID
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, UNSEEN_PAIRS, intent_of
 from vla_ros.tasks.success import STILL_ANGULAR, STILL_LINEAR, judge
 from vla_ros.tasks.world_state import WorldState
-from vla_ros.training.image_dataset import COLOURS, SHAPES, make_world, scene_for
+from vla_ros.training.image_dataset import make_world, scene_for
 from vla_ros.training.labels import phrase
 from vla_ros.training.rollout import PERIOD, go_on, read
 

@@ -6,10 +6,11 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from vla_ros.models.config import VLAConfig
+from vla_ros.tasks.objects import COLOURS, SHAPES
+from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS
 
-TASKS = 13  # kinds of instruction, and one for words that are none
-OBJECT_TASKS = 4  # the first ones name an object
-COLOURS, SHAPES = 6, 3
+TASKS = len(KINDS) + 1  # kinds of instruction, and one for words that are none
+OBJECT_TASKS = len(OBJECT_KINDS)  # the first ones name an object
 
 
 class AuxiliaryOutput(NamedTuple):
@@ -31,9 +32,9 @@ class Auxiliary(nn.Module):
     def __init__(self, config: VLAConfig) -> None:
         super().__init__()
         width = config.width
-        self.cells = nn.Linear(width, COLOURS + SHAPES + 2)
+        self.cells = nn.Linear(width, len(COLOURS) + len(SHAPES) + 2)
         quarter = width // 4  # of pooled: the first is to hold the colour, the second the shape, and neither the other
-        self.colour, self.shape = nn.Linear(quarter, COLOURS + 1), nn.Linear(quarter, SHAPES + 1)
+        self.colour, self.shape = nn.Linear(quarter, len(COLOURS) + 1), nn.Linear(quarter, len(SHAPES) + 1)
         self.task = nn.Linear(width - 2 * quarter, TASKS)
         self.found = nn.Linear(width, 3)
 
@@ -43,7 +44,7 @@ class Auxiliary(nn.Module):
 
     def stands(self, vision: Tensor) -> tuple[Tensor, Tensor]:
         """Logits B x N x 7 and B x N x 4: the colour and the shape of what stands in each cell."""
-        colour, shape = self.cells(vision).float().split((COLOURS + 1, SHAPES + 1), -1)
+        colour, shape = self.cells(vision).float().split((len(COLOURS) + 1, len(SHAPES) + 1), -1)
         return colour, shape
 
     def match(self, vision: Tensor, pooled: Tensor) -> Tensor:

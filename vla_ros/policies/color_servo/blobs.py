@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.types import Image
+from vla_ros.tasks.objects import SHAPES
 
 # Hue ranges in OpenCV's half degrees, both ends included; red wraps around.
 HUES: dict[str, tuple[tuple[int, int], ...]] = {
@@ -23,7 +24,6 @@ HUES: dict[str, tuple[tuple[int, int], ...]] = {
     "blue": ((98, 126),),
     "purple": ((130, 165),),
 }
-SHAPES = ("block", "ball", "cylinder")
 MIN_SATURATION, MIN_VALUE = 90, 30  # of 255; greyer or darker is floor, wall or robot
 MIN_PIXELS = 6
 FIT_WEIGHT = 30.0  # how much a better overlap of outlines counts, for a patch 16 pixels wide or more

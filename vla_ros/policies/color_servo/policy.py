@@ -17,15 +17,14 @@ from vla_ros.core.types import NANOSECONDS, ActionChunk, Observation, to_nanosec
 from vla_ros.policies.base import PolicySpec
 from vla_ros.policies.color_servo.blobs import Camera, find_blobs
 from vla_ros.policies.color_servo.tracks import Pose, Track, Tracks, to_odom, to_robot
-from vla_ros.policies.progress import OPENING_MAX
 from vla_ros.tasks import intent
 from vla_ros.tasks.intent import Intent, parse
+from vla_ros.tasks.objects import OPENING_MAX, PASSING_CLEARANCE
 
 CHANNELS = ("linear.x", "angular.z", "gripper")
 STEPS, STEP = 5, 0.1  # rows of a chunk and the time between them, s
 SPEED_MAX, TURN_MAX = 0.45, 0.5  # m/s, rad/s
 SEARCH_TURN = 0.45  # rad/s
-CLEARANCE = 0.27  # m from the path's middle to that of an object beside it
 SHOVE = 0.45  # m that a push drives on from where it lined up
 DEFAULTS: dict[str, Any] = {
     "image_size": (240, 320),  # height, width in pixels
@@ -299,12 +298,12 @@ class ColorServo:
         blocking = []
         for track in self._obstacles:
             ahead, left = to_robot((pose[0], pose[1], pose[2] + bearing), track.x, track.y)
-            if abs(left) < CLEARANCE and -0.1 < ahead < distance - 0.15:
+            if abs(left) < PASSING_CLEARANCE and -0.1 < ahead < distance - 0.15:
                 blocking.append((ahead, left))
         if not blocking:
             return bearing
         ahead, left = min(blocking)
-        aside = left - math.copysign(CLEARANCE + 0.06, left)
+        aside = left - math.copysign(PASSING_CLEARANCE + 0.06, left)
         return bearing + math.atan2(aside, max(ahead, 0.15))
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.policies.color_servo.blobs import SHAPES, Blob, Camera, shape_likelihoods
+from vla_ros.policies.color_servo.blobs import Blob, Camera, shape_likelihoods
+from vla_ros.tasks.objects import SHAPES
 
 Pose = tuple[float, float, float]  # x, y (m), yaw (rad)
 
