@@ -10,7 +10,7 @@ ARGS ?=
 SOURCES := setup.py setup.cfg package.xml $(shell find $(wildcard msg launch config resource) ! -path '*/__pycache__*')
 IN_ROS := set +u; . .venv/ros.sh; set -u;
 
-.PHONY: help setup build demo test matrix check check-safety bench bench-gate clean distclean FORCE
+.PHONY: help setup build demo test matrix check style check-safety bench bench-gate clean distclean FORCE
 
 help: ## this list
 	@echo "make WHAT [ARGS=...]"
@@ -28,6 +28,9 @@ matrix: build ## the tests with other systems' versions, in build/matrix; ARGS c
 
 check: .venv/.ready ## ruff and mypy
 	@.ci/check
+
+style: ## how densely the code is written, beside well-known packages; ARGS are folders
+	@python3 .ci/style.py $(ARGS)
 
 bench: build ## latency, loss and memory of the nodes; ARGS are vla bench pipeline's
 	@$(IN_ROS) exec vla bench pipeline $(ARGS)

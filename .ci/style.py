@@ -1,0 +1,79 @@
+"""`make style`: how densely the code is written, beside the ranges of well-known packages of the field.
+
+A fused assignment is `a, b = x, y`: two statements in one. A line's length counts what is not empty. A line with a
+comment may hold code as well. The ranges are of launch_ros, mjlab, openpi, rosetta, lerobot and nanochat.
+"""
+from __future__ import annotations
+
+import ast
+import io
+import sys
+import tokenize
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RANGES = {
+    "fused assignments in 1,000 lines": (0.0, 5.9),
+    "comprehensions in 1,000 lines": (4.5, 13.8),
+    "characters of a line, 90th percentile": (70.0, 91.0),
+    "lines with a comment, percent": (5.5, 17.0),
+}
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+def fused(node: ast.AST) -> bool:
+    """`a, b = x, y`, but not a swap: that needs both at once."""
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
+        return False
+    target = node.targets[0]
+    if not isinstance(target, ast.Tuple) or len(target.elts) != len(node.value.elts):
+        return False
+    names = {ast.unparse(element) for element in target.elts}
+    return not any(ast.unparse(part) in names for part in ast.walk(node.value) if isinstance(part, ast.expr))
+
+
+def count(path: Path) -> Counter[str]:
+    """What one file holds."""
+    text = path.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.strip()]
+    found = Counter(lines=len(lines))
+    for node in ast.walk(ast.parse(text)):
+        found["fused"] += fused(node)
+        found["comprehensions"] += isinstance(node, COMPREHENSIONS)
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    found["comments"] = len({token.start[0] for token in tokens if token.type == tokenize.COMMENT})
+    return found
+
+
+def measure(paths: list[Path]) -> dict[str, float]:
+    """The figures of RANGES."""
+    total: Counter[str] = sum((count(path) for path in paths), Counter())
+    lengths = sorted(
+        len(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    lines = total["lines"]
+    figures = (
+        1000 * total["fused"] / lines,
+        1000 * total["comprehensions"] / lines,
+        float(lengths[int(0.9 * (len(lengths) - 1))]),
+        100 * total["comments"] / lines,
+    )
+    return dict(zip(RANGES, figures))
+
+
+def main(folders: list[str]) -> int:
+    """0: all within the ranges; 1: not."""
+    outside = 0
+    for folder in folders or ["vla_ros"]:
+        paths = sorted((ROOT / folder).rglob("*.py"))
+        print(f"{folder}: {len(paths)} files")
+        for name, value in measure(paths).items():
+            low, high = RANGES[name]
+            inside = low <= value <= high
+            outside += not inside
+            print(f"  {'ok     ' if inside else 'outside'} {value:6.1f}  {name} ({low:g} to {high:g})")
+    return int(outside > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,56 @@
+"""A short animated image of a demo's film, for a page: `python3 -m vla_ros.demo.animation demo/demo.mp4 demo.gif`."""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vla_ros.core.types import Image
+
+COLOURS = 128  # of the palette: the room has few, and each bit less saves an eighth of the file
+SPEED = 4  # times as fast as it was: a reader looks for some seconds
+FRAMES_PER_SECOND = 8
+WIDTH = 480  # pixels
+
+
+def frames(film: Path) -> Iterator[Image]:
+    """Every frame that is shown, H x W x 3 (rgb8), `WIDTH` wide. Raises ValueError where it is no film."""
+    video = cv2.VideoCapture(str(film))
+    every = max(1, round(video.get(cv2.CAP_PROP_FPS) * SPEED / FRAMES_PER_SECOND))
+    count = 0
+    while video.grab():
+        if count % every == 0:
+            good, frame = video.retrieve()
+            if good:
+                height = round(frame.shape[0] * WIDTH / frame.shape[1])
+                small = cv2.resize(frame, (WIDTH, height), interpolation=cv2.INTER_AREA)
+                yield cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
+        count += 1
+    video.release()
+    if not count:
+        raise ValueError(f"{film} is no film that OpenCV can read; make one with vla demo")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes the animation; 0."""
+    from PIL import Image as Pillow  # wanted by this alone
+
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split(":")[0])
+    parser.add_argument("film", type=Path, help="demo.mp4, as vla demo leaves it")
+    parser.add_argument("out", type=Path, help="the animation, a .gif")
+    options = parser.parse_args(argv)
+    shown = [Pillow.fromarray(frame) for frame in frames(options.film)]
+    # One palette for all, from all: colours that change from frame to frame flicker, and are stored anew.
+    strip = Pillow.fromarray(np.concatenate([np.asarray(frame)[::4, ::4] for frame in shown]))
+    palette = strip.quantize(COLOURS, method=Pillow.Quantize.MAXCOVERAGE)
+    flat = [frame.quantize(palette=palette, dither=Pillow.Dither.NONE) for frame in shown]
+    flat[0].save(options.out, save_all=True, append_images=flat[1:], duration=1000 // FRAMES_PER_SECOND, loop=0)
+    print(f"{options.out}: {len(flat)} frames, {options.out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
