@@ -6,7 +6,7 @@ import numpy as np
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import JointState, LaserScan
-from std_msgs.msg import Bool, Float64MultiArray, Header
+from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import Trigger
 
 from vla_ros.core.types import ActionChunk as CoreChunk
@@ -14,7 +14,7 @@ from vla_ros.core.types import Command as CoreCommand
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.qos import EVENTS, LATCHED, LATEST, SENSOR
 from vla_ros.nodes.safety_validator import SafetyValidator
-from vla_ros_msgs.msg import ActionChunk, Command, SafetyReport
+from vla_ros_msgs.msg import ActionChunk, Command, Heartbeat, SafetyReport
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
 
@@ -35,11 +35,11 @@ class Robot:
         self.odometry = around.speaker(Odometry, "/odom", EVENTS)
         self.scans = around.speaker(LaserScan, "/scan", SENSOR)
         self.ranges = [float("inf")] * 36
-        self.heartbeats = around.speaker(Header, "heartbeat", EVENTS)
+        self.heartbeats = around.speaker(Heartbeat, "heartbeat", EVENTS)
         self.values, self.generation, self.alive = {"linear.x": 0.3, "angular.z": 0.0, "gripper": 0.5}, 0, True
         self.looks = True
         self.sequence, self.also, self.increment, self.joint_names = 0, "", None, ["gripper_joint"]
-        self.stage = "active"
+        self.stage, self.process = "active", "1"
         around.node.create_timer(0.05, self.live)
         self.commands.publish(convert.command_message(CoreCommand(time.time_ns(), 0, "")))
         around.wait(lambda: self.reports and "node inference" in self.node._inputs.seen
@@ -57,7 +57,7 @@ class Robot:
         scan.header.stamp = convert.time_message(time.time_ns())
         if self.looks:
             self.scans.publish(scan)
-        self.heartbeats.publish(Header(frame_id=f"inference/{self.stage}/1"))
+        self.heartbeats.publish(Heartbeat(node="inference", state=self.stage, process=self.process))
         if self.generation and self.values:
             self.sequence += 1
             self.chunks.publish(convert.chunk_message(CoreChunk(

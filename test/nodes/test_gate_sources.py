@@ -7,12 +7,11 @@ import pytest
 from gate_robot import SIM, Robot
 from geometry_msgs.msg import Twist, TwistStamped
 from sensor_msgs.msg import JointState, Range
-from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.qos import EVENTS, LATEST, SENSOR
-from vla_ros_msgs.msg import SafetyReport
+from vla_ros_msgs.msg import Heartbeat, SafetyReport
 
 ARM = str(Path(SIM).with_name("diffdrive_arm.yaml"))
 JOINTS = [f"joint_{i}" for i in range(1, 7)]
@@ -40,9 +39,37 @@ def test_another_publisher_of_robot_commands_is_told_and_holds(around):
 
 def test_a_second_gate_of_the_same_name_is_noticed_by_its_heartbeat(around):
     robot = Robot(around).moving()
-    robot.heartbeats.publish(Header(frame_id="safety_validator/active/another"))
+    robot.heartbeats.publish(Heartbeat(node="safety_validator", state="active", process="another"))
     around.wait(lambda: robot.reports[-1].rule == "rivals")
     around.wait(lambda: robot.reports[-1].rule != "rivals")  # it died; its name in the graph is no rival
+
+
+@pytest.mark.parametrize("field, value", [("stage", "walking"), ("stage", ""), ("process", "")])
+def test_a_bad_heartbeat_is_counted_and_keeps_no_robot_moving(around, field, value):
+    robot = Robot(around).moving()
+    setattr(robot, field, value)
+    around.wait(lambda: robot.reports[-1].rule == "sources" and robot.twists[-1].linear.x == 0.0)
+    assert robot.reports[-1].reason.startswith("node inference ")
+    assert robot.node.stats.drops["bad heartbeat"]
+
+
+def test_a_bad_heartbeat_in_the_gate_s_own_name_is_no_second_gate(around):
+    robot = Robot(around).moving()
+    robot.heartbeats.publish(Heartbeat(node="safety_validator", state="walking", process="another"))
+    around.wait(lambda: robot.node.stats.drops["bad heartbeat"])
+    assert not robot.node._twin
+
+
+def test_a_flood_of_bad_heartbeats_is_one_sentence_a_second_in_the_log(around):
+    robot = Robot(around)
+    with robot.node._lock:
+        robot.node._to_say.clear()
+        for count in range(1000):
+            robot.node._on_heartbeat(Heartbeat(node=f"n{count}"), 10_000_000_000 + count)
+        assert list(robot.node._to_say) == [
+            "bad heartbeat: a heartbeat of 'n0' has state ''; use one of unconfigured, "
+            "configuring, building, inactive, active, finalized"]
+    assert robot.node.stats.drops["bad heartbeat"] == 1000
 
 
 def test_what_the_lidar_sees_stops_the_robot(around):

@@ -13,14 +13,14 @@ from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState, LaserScan
-from std_msgs.msg import Bool, Header, String
+from std_msgs.msg import Bool
 
 from vla_ros.core.types import ActionChunk as CoreChunk
 from vla_ros.nodes import safety_validator
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.qos import EVENTS, LATCHED, PULSE, SENSOR
 from vla_ros.safety.gate import State
-from vla_ros_msgs.msg import ActionChunk, Command, SafetyReport
+from vla_ros_msgs.msg import ActionChunk, Command, Halt, Heartbeat, SafetyReport
 
 
 def test_when_everything_falls_silent_it_stands_within_half_a_second(around):
@@ -188,7 +188,8 @@ def test_a_long_reason_is_cut(around):
 def test_a_flood_on_a_topic_that_is_read_does_not_hold_the_watchdog(around):
     robot = Robot(around).moving()
     reader = next(iter(robot.node._readers))
-    endless = MagicMock(take_message=lambda kind, raw: (serialize_message(Header(frame_id="inference/active/1")), None))
+    beat = serialize_message(Heartbeat(node="inference"))
+    endless = MagicMock(take_message=lambda kind, raw: (beat, None))
     reader.subscription = Mock(handle=endless)
     assert len([*reader.take()]) == PULSE.depth
 
@@ -196,12 +197,12 @@ def test_a_flood_on_a_topic_that_is_read_does_not_hold_the_watchdog(around):
 def test_a_halt_that_is_taken_back_at_once_latches(around, monkeypatch):
     robot = Robot(around).moving()
     monkeypatch.setattr(robot.node, "_wake", lambda: None)  # no tick in between
-    halts = around.speaker(String, "halt", LATCHED)
+    halts = around.speaker(Halt, "halt", LATCHED)
     around.wait(halts.get_subscription_count)
     for attempt in range(5):
         with robot.node._lock:
-            halts.publish(String(data=f"camera fault {attempt}"))
-            halts.publish(String(data=""))
+            halts.publish(Halt(halted=True, reason=f"camera fault {attempt}"))
+            halts.publish(Halt())
             time.sleep(0.05)  # both have arrived when the first is read
         around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
         assert f"camera fault {attempt}" in robot.reports[-1].reason
@@ -211,7 +212,7 @@ def test_a_halt_that_is_taken_back_at_once_latches(around, monkeypatch):
 
 def test_a_halt_whose_reason_is_too_long_to_be_read_latches_all_the_same(around):
     robot = Robot(around).moving()
-    around.speaker(String, "halt", LATCHED).publish(String(data="x" * 10_000_000))
+    around.speaker(Halt, "halt", LATCHED).publish(Halt(halted=True, reason="x" * 10_000_000))
     around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
     assert "too long" in robot.reports[-1].reason
 
@@ -238,7 +239,8 @@ HUGE = "x" * 10_000_000
 
 
 @pytest.mark.parametrize("kind, topic, message", [
-    (Header, "heartbeat", Header(frame_id=HUGE)), (JointState, "/joint_states", JointState(name=[HUGE], position=[0.0])),
+    (Heartbeat, "heartbeat", Heartbeat(node=HUGE)),
+    (JointState, "/joint_states", JointState(name=[HUGE], position=[0.0])),
     (LaserScan, "/scan", LaserScan(ranges=[1.0] * 2_000_000)), (Odometry, "/odom", Odometry(child_frame_id=HUGE)),
     (ActionChunk, "action_chunk", ActionChunk(channels=[HUGE])), (Command, "command", Command(text=HUGE))],
     ids=lambda value: value if isinstance(value, str) and len(value) < 20 else "")

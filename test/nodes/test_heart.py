@@ -4,12 +4,13 @@ import threading
 import time
 
 import pytest
-from std_msgs.msg import Header, String
+from std_msgs.msg import String
 
 from vla_ros.nodes.command_ingest import CommandIngest
 from vla_ros.nodes.common import heart
 from vla_ros.nodes.common.heart import STALLED, Heart
 from vla_ros.nodes.common.qos import EVENTS, FEEDBACK, PULSE
+from vla_ros_msgs.msg import Heartbeat
 
 
 class Clocked:
@@ -78,10 +79,29 @@ def test_code_that_keeps_the_gil_silences_it_too(alone):
         sys.setswitchinterval(before)
 
 
+@pytest.mark.parametrize("state", heart.STATES)
+def test_a_heartbeat_with_a_node_a_process_and_a_known_state_is_one(state):
+    heart.check_heartbeat(Heartbeat(node="inference", state=state, process="1.1.here"))
+
+
+@pytest.mark.parametrize("beat, says", [
+    (Heartbeat(node="inference", process="1"),
+     "a heartbeat of 'inference' has state ''; use one of unconfigured, "),
+    (Heartbeat(node="inference", state="Active", process="1"), "has state 'Active'; use one of "),
+    (Heartbeat(state="active", process="1"), "a heartbeat has node '' and process '1'; give both"),
+    (Heartbeat(node="inference", state="active"),
+     "a heartbeat has node 'inference' and process ''; give both"),
+    (Heartbeat(node="x" * 9999, state="y" * 9999), "x' has state 'yyy")])
+def test_another_heartbeat_is_refused_with_a_short_sentence(beat, says):
+    with pytest.raises(ValueError, match=says) as refused:
+        heart.check_heartbeat(beat)
+    assert len(str(refused.value)) < 250
+
+
 def test_a_nodes_heart_beats_while_its_executor_is_busy_for_a_while(around):
     """The executor of this test is kept busy; what the node said meanwhile shows in the stamps."""
     node = around.start(CommandIngest)
-    beats = around.hear(Header, "heartbeat", PULSE)
+    beats = around.hear(Heartbeat, "heartbeat", PULSE)
     around.wait(lambda: len(beats) > 3)
     del beats[:-1]
     blocked = around.node.create_timer(0.01, lambda: (blocked.cancel(), time.sleep(0.4)))

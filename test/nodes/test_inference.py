@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from std_msgs.msg import Header
+from diagnostic_msgs.msg import DiagnosticArray
 from std_srvs.srv import Trigger
 
 from vla_ros.core.types import ActionChunk as CoreChunk
@@ -17,7 +16,7 @@ from vla_ros.nodes.common.qos import EVENTS, LATEST, PICTURES
 from vla_ros.nodes.inference import Inference
 from vla_ros.policies import POLICIES
 from vla_ros.policies.base import PolicySpec
-from vla_ros_msgs.msg import ActionChunk, Observation
+from vla_ros_msgs.msg import ActionChunk, Fault, Heartbeat, Observation
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
 WHEELS = ("linear.x", "angular.z")
@@ -97,7 +96,7 @@ class TwoEyed:
 def two_eyed(around, monkeypatch):
     monkeypatch.setitem(POLICIES, "two_eyed", f"{__name__}:TwoEyed")
     chunks = around.hear(ActionChunk, "action_chunk", LATEST)
-    faults = around.hear(DiagnosticStatus, "fault", EVENTS)
+    faults = around.hear(Fault, "fault", EVENTS)
     speaker = around.speaker(Observation, "observation", PICTURES)
     node = around.start(Inference, policy="two_eyed", robot_file=SIM)
     around.wait(lambda: speaker.get_subscription_count())
@@ -174,12 +173,13 @@ def test_while_an_engine_is_built_it_says_so_and_its_heart_beats(around, monkeyp
     monkeypatch.setitem(POLICIES, "slow", f"{__name__}:Slow")
     monkeypatch.setattr(inference, "make_policy", make)
     node = around.make(Inference, policy="slow", robot_file=SIM, precision="bf16")
-    beats, reports = around.hear(Header, "heartbeat", EVENTS), around.hear(DiagnosticArray, "/diagnostics", EVENTS)
+    beats = around.hear(Heartbeat, "heartbeat", EVENTS)
+    reports = around.hear(DiagnosticArray, "/diagnostics", EVENTS)
     node._turn_timer.cancel(), node._report_timer.cancel()  # as while configure holds the executor
     around.spin()
     around.wait(lambda: node._heartbeat.get_subscription_count())
     node.trigger_configure()
-    around.wait(lambda: sum("/building/" in beat.frame_id for beat in beats) >= 6)
+    around.wait(lambda: sum(beat.state == "building" for beat in beats) >= 6)
     assert any(report.status[0].message == "building engine x" for report in reports)
     assert around.said("inference: building engine x") and (node.stage, node.trouble) == ("inactive", "")
 
@@ -282,7 +282,7 @@ def test_words_with_nothing_to_read_are_told_to_the_operator_and_are_no_fault(ar
     pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("safetensors", reason="safetensors is not installed")
     chunks = around.hear(ActionChunk, "action_chunk", LATEST)
-    faults = around.hear(DiagnosticStatus, "fault", EVENTS)
+    faults = around.hear(Fault, "fault", EVENTS)
     speaker = around.speaker(Observation, "observation", PICTURES)
     around.start(Inference, policy="vla", engine="eager", engine_cache="none", robot_file=SIM)
     around.wait(lambda: speaker.get_subscription_count())

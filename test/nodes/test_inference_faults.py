@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticStatus
 from std_srvs.srv import SetBool, Trigger
 
 from vla_ros.core.types import ActionChunk as CoreChunk
@@ -16,7 +15,7 @@ from vla_ros.nodes.common.qos import EVENTS, LATEST, PICTURES
 from vla_ros.nodes.inference import LEFT_MOST, Inference
 from vla_ros.policies import POLICIES
 from vla_ros.policies.base import PolicySpec
-from vla_ros_msgs.msg import ActionChunk, Observation
+from vla_ros_msgs.msg import ActionChunk, Fault, Observation
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
 FALLBACK = {"fallback_policy": "constant",
@@ -72,7 +71,7 @@ class World:
     def __init__(self, around):
         self.around, self.generation = around, 0
         self.chunks = around.hear(ActionChunk, "action_chunk", LATEST)
-        self.faults = around.hear(DiagnosticStatus, "fault", EVENTS)
+        self.faults = around.hear(Fault, "fault", EVENTS)
         self.speaker = around.speaker(Observation, "observation", PICTURES)
         self.reset = around.node.create_client(Trigger, "inference/reset_policy")
         self.fall_back = around.node.create_client(SetBool, "inference/fall_back")
@@ -115,8 +114,8 @@ def test_a_policy_that_raises_or_gives_garbage_is_an_action_fault(world, text, s
         world.show(text)
         time.sleep(0.02)
     fault = world.around.wait(lambda: world.faults and world.faults[0])
-    assert (fault.name, fault.hardware_id, fault.level) == ("inference", "action", DiagnosticStatus.ERROR)
-    assert says in fault.message
+    assert (fault.source, fault.kind) == ("inference", "action") and fault.stamp.sec
+    assert says in fault.text
     time.sleep(0.2)
     assert len(world.faults) == 1 and not world.chunks  # at most one a second
     assert world.acts("wild@1")
@@ -126,7 +125,8 @@ def test_a_prediction_that_takes_too_long_is_an_action_fault_as_long_as_it_lasts
     node = world.start()
     world.show("hang")
     fault = world.around.wait(lambda: world.faults and world.faults[0])
-    assert "policy 'wild@1' has been at work for 0." in fault.message and "predict_timeout" in fault.message
+    assert "policy 'wild@1' has been at work for 0." in fault.text
+    assert "predict_timeout" in fault.text
     world.around.wait(lambda: len(world.faults) == 2, 2.0)
     Wild.release.set()
     time.sleep(0.3)
@@ -204,7 +204,7 @@ def test_a_fresh_policy_that_cannot_be_made_is_an_action_fault(world):
     world.around.wait(lambda: world.faults)
     Wild.fails_to_load = True
     world.call(world.reset)
-    world.around.wait(lambda: "no memory left" in world.faults[-1].message, 3.0)
+    world.around.wait(lambda: "no memory left" in world.faults[-1].text, 3.0)
     Wild.fails_to_load = False
     assert world.call(world.reset).success
     assert world.acts("wild@2")

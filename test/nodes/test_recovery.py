@@ -3,10 +3,9 @@ import time
 from pathlib import Path
 
 import pytest
-from diagnostic_msgs.msg import DiagnosticStatus
-from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from vla_ros.core.faults import STRATEGIES
 from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.command_ingest import CommandIngest
 from vla_ros.nodes.common.qos import EVENTS, LATCHED
@@ -14,6 +13,7 @@ from vla_ros.nodes.inference import Inference
 from vla_ros.nodes.safety_validator import SafetyValidator
 from vla_ros.nodes.supervisor import Supervisor
 from vla_ros.nodes.synchronizer import Synchronizer
+from vla_ros_msgs.msg import Fault, Halt
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
 POLICY = {"policy": "constant", "robot_file": SIM, "warm_up": 0}
@@ -31,8 +31,8 @@ class Patient:
         for node in self.nodes:
             for verb in ("configure", "activate", "deactivate", "release"):
                 self.note(node, verb)
-        self.halts = around.hear(String, "halt", LATCHED)
-        self.speaker = around.speaker(DiagnosticStatus, "fault", EVENTS)
+        self.halts = around.hear(Halt, "halt", LATCHED)
+        self.speaker = around.speaker(Fault, "fault", EVENTS)
         self.watcher = around.start(Supervisor, nodes=list(self.stages), **{**SHORT, **parameters})
         around.wait(lambda: around.said("ready: all nodes are active") and self.speaker.get_subscription_count(), 10.0)
         for said in self.stages.values():
@@ -47,8 +47,7 @@ class Patient:
         setattr(node, verb, noted)
 
     def report(self, name, kind, message="it is broken"):
-        self.speaker.publish(DiagnosticStatus(
-            level=DiagnosticStatus.ERROR, name=name, hardware_id=kind, message=message))
+        self.speaker.publish(Fault(kind=kind, source=name, text=message))
 
     def until(self, condition, name, kind, seconds=10.0):
         """The fault lasts: it is reported ten times a second, until `condition`."""
@@ -63,7 +62,7 @@ class Patient:
 
     @property
     def halt(self):
-        return self.halts[-1].data if self.halts else None
+        return self.halts[-1].reason if self.halts else None
 
     @property
     def steps(self):
@@ -222,12 +221,16 @@ def test_a_long_message_is_cut(around):
     assert max(len(message.data) for message in around.feedback) < 600
 
 
+def test_the_kinds_in_the_message_are_those_that_something_is_done_about():
+    assert {Fault.VISION, Fault.LANGUAGE, Fault.ACTION, Fault.COMMUNICATION} == set(STRATEGIES)
+
+
 def test_before_all_nodes_were_active_once_nothing_is_recovered(around):
     camera = around.make(CameraIngest, policy="constant", fault_after=60.0)
     watcher = around.start(Supervisor, nodes=["camera_ingest", "inference"], **SHORT)
-    speaker = around.speaker(DiagnosticStatus, "fault", EVENTS)
+    speaker = around.speaker(Fault, "fault", EVENTS)
     around.wait(lambda: camera.active and speaker.get_subscription_count())
-    speaker.publish(DiagnosticStatus(level=DiagnosticStatus.ERROR, name="camera_ingest", hardware_id="vision"))
+    speaker.publish(Fault(kind="vision", source="camera_ingest"))
     time.sleep(0.3)
     assert camera.active and watcher.diagnose()["vision faults"] == "0"
 

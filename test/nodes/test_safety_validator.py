@@ -3,13 +3,12 @@ import time
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticStatus
 from gate_robot import Robot, standing_after
-from std_msgs.msg import Bool, String
+from std_msgs.msg import Bool
 
 from vla_ros.nodes.common.qos import EVENTS, LATCHED, SENSOR
 from vla_ros.safety.rules import RULES
-from vla_ros_msgs.msg import SafetyReport
+from vla_ros_msgs.msg import Fault, Halt, SafetyReport
 
 
 def test_disarmed_it_says_zero_at_its_rate(around):
@@ -53,14 +52,14 @@ def test_the_stop_topic_is_obeyed_at_once(around):
                                     {"wings": 0.1}, {}])
 def test_a_bad_or_missing_action_stops_the_robot(around, values):
     robot = Robot(around).moving()
-    faults = around.hear(DiagnosticStatus, "fault", EVENTS)
+    faults = around.hear(Fault, "fault", EVENTS)
     robot.values = values
     around.wait(lambda: robot.twists[-1].linear.x == 0.0)
     assert robot.reports[-1].verdict == SafetyReport.HELD and robot.reports[-1].reason
     if values:
         around.wait(lambda: faults)
-        assert (faults[0].hardware_id, faults[0].name) == ("action", "safety_validator")
-        assert "the gate refuses what the policy wants" in faults[0].message
+        assert (faults[0].kind, faults[0].source) == ("action", "safety_validator")
+        assert "the gate refuses what the policy wants" in faults[0].text
     assert all(np.isfinite(twist.linear.x) for twist in robot.twists)
 
 
@@ -100,13 +99,22 @@ def test_a_stop_button_that_publishes_best_effort_is_heard(around):
 
 def test_the_supervisor_s_halt_latches_and_outlasts_a_reset(around):
     robot = Robot(around).moving()
-    halt = around.speaker(String, "halt", LATCHED)
-    halt.publish(String(data="inference failed three times"))
+    halt = around.speaker(Halt, "halt", LATCHED)
+    halt.publish(Halt(halted=True, reason="inference failed three times"))
     around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
     assert "inference failed three times" in robot.call("reset").message
-    halt.publish(String(data=""))
+    halt.publish(Halt())
     around.wait(lambda: not robot.node._inputs.halt)
     assert robot.call("reset").success
+
+
+@pytest.mark.parametrize("halt", [Halt(halted=True), Halt(reason="no flag")],
+                         ids=["no reason", "no flag"])
+def test_half_a_halt_is_one(around, halt):
+    robot = Robot(around).moving()
+    around.speaker(Halt, "halt", LATCHED).publish(halt)
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
+    assert (halt.reason or "the supervisor gives no reason") in robot.call("reset").message
 
 
 def test_every_rule_is_counted_in_diagnostics(around):

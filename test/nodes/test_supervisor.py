@@ -9,7 +9,6 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.parameter import Parameter
 from rclpy.task import Future
-from std_msgs.msg import Header
 
 from vla_ros.core import faults
 from vla_ros.nodes import supervisor
@@ -18,7 +17,7 @@ from vla_ros.nodes.common.qos import EVENTS, PULSE
 from vla_ros.nodes.inference import Inference
 from vla_ros.nodes.supervision import recovery
 from vla_ros.nodes.supervisor import Supervisor
-from vla_ros_msgs.msg import SafetyReport
+from vla_ros_msgs.msg import Heartbeat, SafetyReport
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
 
@@ -77,7 +76,7 @@ class Suite:
     def __init__(self, around):
         self.around, self.stages = around, dict.fromkeys(("safety_validator", "left", "right"), "active")
         self.state = SafetyReport.DISARMED
-        self.beats = around.speaker(Header, "heartbeat", PULSE)
+        self.beats = around.speaker(Heartbeat, "heartbeat", PULSE)
         self.reports = around.speaker(SafetyReport, "safety_report", EVENTS)
         self.watcher = around.start(Supervisor, nodes=list(self.stages), hung_after=0.0)
         around.wait(lambda: self.beats.get_subscription_count() and self.reports.get_subscription_count())
@@ -87,7 +86,7 @@ class Suite:
         while time.monotonic() < end and not until():
             for name, stage in self.stages.items():
                 if stage:
-                    self.beats.publish(Header(frame_id=f"{name}/{stage}/1.1.here"))
+                    self.beats.publish(Heartbeat(node=name, state=stage, process="1.1.here"))
             if self.state is not None:
                 self.reports.publish(SafetyReport(state=self.state))
             time.sleep(0.02)
@@ -144,6 +143,15 @@ def test_a_report_from_before_the_gate_was_lost_is_not_believed(around):
     assert "safety_validator" in sentence and sentence.endswith(" came back; arm the gate, then give an instruction")
 
 
+def test_a_bad_heartbeat_is_counted_and_no_sign_of_life(around):
+    suite = Suite(around)
+    assert suite.ready(1) == [FIRST]
+    suite.stages["left"] = "walking"
+    suite.live(10.0, lambda: suite.watcher._managed["left"].stage == "lost")
+    assert suite.watcher._managed["left"].stage == "lost"
+    assert suite.watcher.stats.drops["bad heartbeat"]
+
+
 def test_a_node_that_was_never_started_is_told_of_and_does_not_block_the_others(around, monkeypatch):
     monkeypatch.setattr(supervisor, "UNSEEN", 500_000_000)
     words = around.make(CommandIngest)
@@ -154,12 +162,12 @@ def test_a_node_that_was_never_started_is_told_of_and_does_not_block_the_others(
 
 def test_a_process_that_ends_during_a_transition_is_tried_again_with_a_sentence(around):
     watcher = around.start(Supervisor, nodes=["inference"], retry_period=0.2)
-    beats = around.speaker(Header, "heartbeat", EVENTS)
+    beats = around.speaker(Heartbeat, "heartbeat", EVENTS)
     watcher._managed["inference"].client = Mock(service_is_ready=lambda: True, call_async=lambda _: Future())
     around.wait(lambda: beats.get_subscription_count())
 
     def beat(life):
-        beats.publish(Header(frame_id=f"inference/unconfigured/{life}"))
+        beats.publish(Heartbeat(node="inference", state="unconfigured", process=str(life)))
         return watcher._managed["inference"].asked
     around.wait(lambda: beat(1))
     beat(2)
@@ -170,13 +178,13 @@ def test_a_process_that_ends_during_a_transition_is_tried_again_with_a_sentence(
 @pytest.mark.parametrize(("stage", "failures"), [("building", 0), ("configuring", 1), ("unconfigured", 1)])
 def test_a_node_that_builds_an_engine_is_waited_for_and_no_other(around, stage, failures):
     watcher = around.start(Supervisor, nodes=["inference"], transition_timeout=0.6, retry_period=60.0)
-    beats = around.speaker(Header, "heartbeat", EVENTS)
+    beats = around.speaker(Heartbeat, "heartbeat", EVENTS)
     node = watcher._managed["inference"]
     node.client = Mock(service_is_ready=lambda: True, call_async=lambda _: Future())
     around.wait(lambda: beats.get_subscription_count())
 
     def beat(stage):
-        beats.publish(Header(frame_id=f"inference/{stage}/1"))
+        beats.publish(Heartbeat(node="inference", state=stage, process="1"))
         time.sleep(0.05)
         return node.asked
     around.wait(lambda: beat("unconfigured"))

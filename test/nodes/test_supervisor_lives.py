@@ -6,11 +6,11 @@ from unittest.mock import Mock
 
 import pytest
 from rclpy.task import Future
-from std_msgs.msg import Header, String
 
 from vla_ros.core import process_identity
 from vla_ros.nodes.common.qos import LATCHED, PULSE
 from vla_ros.nodes.supervisor import Supervisor
+from vla_ros_msgs.msg import Halt, Heartbeat
 
 SHORT = {f"{kind}_recovery": 1.0 for kind in ("vision", "language", "action", "communication")}
 
@@ -20,8 +20,8 @@ class Heart:
 
     def __init__(self, around, name="camera_left", **parameters):
         self.around, self.name, self.life, self.stage = around, name, "1.1.here", "active"
-        self.beats = around.speaker(Header, "heartbeat", PULSE)
-        self.halts = around.hear(String, "halt", LATCHED)
+        self.beats = around.speaker(Heartbeat, "heartbeat", PULSE)
+        self.halts = around.hear(Halt, "halt", LATCHED)
         self.watcher = around.start(Supervisor, nodes=[name], **{**SHORT, **parameters})
         around.wait(lambda: self.beats.get_subscription_count())
         self.node = self.watcher._managed[name]
@@ -29,7 +29,7 @@ class Heart:
     def beat(self, seconds=0.3):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self.beats.publish(Header(frame_id=f"{self.name}/{self.stage}/{self.life}"))
+            self.beats.publish(Heartbeat(node=self.name, state=self.stage, process=self.life))
             time.sleep(0.05)
 
 
@@ -129,15 +129,15 @@ def test_a_node_that_is_started_again_too_often_is_left_down_and_halts_the_robot
         heart.beat(0.12)
         assert heart.node.given_up == (count == 4)
     sentence = "camera_left was started again 4 times within a minute; it is left down"
-    around.wait(lambda: heart.halts[-1].data == f"vision fault: {sentence}")
+    around.wait(lambda: heart.halts[-1].reason == f"vision fault: {sentence}")
     assert around.said(sentence)
     heart.beat(0.2)
     del asked[:]
     heart.beat(1.5)
-    assert not asked and heart.halts[-1].data  # nobody brings it up, and the halt lasts
+    assert not asked and heart.halts[-1].reason  # nobody brings it up, and the halt lasts
     heart.stage = "active"  # a person did
     heart.beat(1.5)
-    assert heart.halts[-1].data == "" and not heart.node.given_up
+    assert heart.halts[-1].reason == "" and not heart.node.given_up
 
 
 def test_a_process_that_is_back_before_it_was_missed_is_a_fault_too(around):
@@ -153,4 +153,4 @@ def test_two_processes_under_one_name_halt_the_robot(around):
     for count in range(8):
         heart.life = f"{count % 2}.1.here"
         heart.beat(0.04)
-    around.wait(lambda: "was started again 4 times within a minute" in heart.halts[-1].data)
+    around.wait(lambda: "was started again 4 times within a minute" in heart.halts[-1].reason)

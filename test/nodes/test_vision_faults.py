@@ -13,7 +13,7 @@ from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.qos import EVENTS, LATCHED, PICTURES, SENSOR
 from vla_ros.nodes.synchronizer import Synchronizer
-from vla_ros_msgs.msg import Command
+from vla_ros_msgs.msg import Command, Fault
 
 RANDOM = np.random.default_rng(7)
 SECOND = to_nanoseconds(1.0)
@@ -26,7 +26,7 @@ def picture(mean=90):
 class Camera:
     def __init__(self, around, **parameters):
         self.around = around
-        self.faults = around.hear(DiagnosticStatus, "fault", EVENTS)
+        self.faults = around.hear(Fault, "fault", EVENTS)
         self.speaker = around.speaker(Image, "image", SENSOR)
         self.node = around.start(CameraIngest, **{"policy": "constant", "fault_after": 0.5, **parameters})
         around.wait(lambda: self.speaker.get_subscription_count())
@@ -38,14 +38,14 @@ class Camera:
         while time.monotonic() < end and not self.faults:
             self.speaker.publish(convert.image_message(make(), stamp(), "optical"))
             time.sleep(0.05)
-        assert all((fault.name, fault.hardware_id) == ("camera_ingest", "vision") for fault in self.faults)
-        return self.faults[0].message if self.faults else ""
+        assert {(fault.source, fault.kind) for fault in self.faults} <= {("camera_ingest", "vision")}
+        return self.faults[0].text if self.faults else ""
 
 
 def test_a_camera_that_never_spoke_or_falls_silent_is_reported_and_reports_end_when_it_speaks(around):
     camera = Camera(around)
-    around.wait(lambda: camera.faults and "no image for 0." in camera.faults[0].message)
-    assert "on /image; is the camera's driver running?" in camera.faults[0].message
+    around.wait(lambda: camera.faults and "no image for 0." in camera.faults[0].text)
+    assert "on /image; is the camera's driver running?" in camera.faults[0].text
     assert camera.film(1.2, picture) == ""
     around.wait(lambda: camera.faults, 2.0)
     around.wait(lambda: len(camera.faults) == 2, 2.0)  # as long as it lasts
@@ -115,7 +115,7 @@ class Wires:
     def __init__(self, around, cameras=1, **parameters):
         names = ["front", "wrist"][:cameras]
         self.around = around
-        self.faults = around.hear(DiagnosticStatus, "fault", EVENTS)
+        self.faults = around.hear(Fault, "fault", EVENTS)
         self.frames = [around.speaker(Image, f"{name}/frame", PICTURES) for name in names]
         self.commands = around.speaker(Command, "command", LATCHED)
         self.diagnostics = around.speaker(DiagnosticArray, "/diagnostics", EVENTS)
@@ -135,12 +135,13 @@ class Wires:
                 speaker.publish(convert.image_message(np.zeros((4, 4, 3), np.uint8), time.time_ns() + shift, ""))
             if report:
                 self.total += 2
-                status = DiagnosticStatus(name="//around", values=[
-                    KeyValue(key="frame total", value=str(self.total))])
+                status = DiagnosticStatus(name="/around: frame", values=[
+                    KeyValue(key="Events since startup", value=str(self.total))])
                 self.diagnostics.publish(DiagnosticArray(status=[status]))
             time.sleep(0.05)
-        assert all((fault.name, fault.hardware_id) == ("synchronizer", "communication") for fault in self.faults)
-        return self.faults[0].message if self.faults else ""
+        reports = {(fault.source, fault.kind) for fault in self.faults}
+        assert reports <= {("synchronizer", "communication")}
+        return self.faults[0].text if self.faults else ""
 
 
 def test_frames_and_words_that_give_no_pair_are_a_communication_fault(around):

@@ -22,7 +22,10 @@ MS = 1_000_000
 def trial(latency: int) -> Trial:
     return Trial(sent=4, sent_in_window=3, samples=[Sample(i, latency * MS, MS) for i in range(3)],
                  commands=[0, 20 * MS, 45 * MS], inferred=4, stops=["slow"],
-                 diagnostics={"camera_ingest": {"image total": "4", "dropped: bad image": "1"}},
+                 diagnostics={
+                     "camera_ingest: state": {
+                         "dropped: bad image": "1", "p50 (ms)": "0.5", "p99 (ms)": "2"},
+                     "camera_ingest: image": {"Events since startup": "4"}},
                  usage={"gate": Usage(90.0, 60.0, 50.0, 7.0)})
 
 
@@ -32,6 +35,7 @@ def test_rounds_are_put_together() -> None:
     assert out["latency_ms"]["p50"] == 7.0 and out["latency_less_policy_ms"]["p50"] == 6.0
     assert out["rounds_p50_ms"] == [6.0, 8.0] and out["gate_late_ms"]["max"] == 5.0
     assert out["drops"] == {"camera_ingest: bad image": 2} and out["stops"] == ["slow", "slow"]
+    assert out["stages_ms"] == {"camera_ingest": {"p50": 0.5, "p99": 2.0}}
     assert "paired" not in out  # nobody said, so nobody claims
 
 

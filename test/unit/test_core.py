@@ -6,7 +6,7 @@ import pytest
 
 from vla_ros.core.chunks import row_at
 from vla_ros.core.mailbox import Mailbox
-from vla_ros.core.stats import Rate, Stats, percentile
+from vla_ros.core.stats import Rate, Stats
 from vla_ros.core.types import ActionChunk
 from vla_ros.policies import make_policy, policy_spec
 
@@ -29,11 +29,6 @@ def test_the_constant_policy_refuses_what_is_not_a_number():
         policy_spec("constant", {"values": {"linear.x": float("nan")}})
 
 
-@pytest.mark.parametrize("share, value", [(0.0, 1.0), (0.5, 2.5), (1.0, 4.0)])
-def test_percentiles_interpolate(share, value):
-    assert percentile([4.0, 1.0, 3.0, 2.0], share) == value
-
-
 def test_a_rate_falls_when_its_source_falls_silent():
     rate = Rate()
     for i in range(11):
@@ -47,11 +42,14 @@ def test_stats_become_keys_and_values():
     stats = Stats()
     stats.tick("image", S)
     stats.drop("bad image")
-    stats.latency(2_000_000)
-    values = stats.values(2 * S)
-    assert values["dropped: bad image"] == "1"
-    assert values["p50 (ms)"] == "2.000"
-    assert values["image total"] == "1"
+    assert stats.values() == {"dropped: bad image": "1"}  # no percentiles of nothing
+    for milliseconds in (4, 1, 3, 2):
+        stats.latency(milliseconds * 1_000_000)
+    assert stats.values() == {
+        "p50 (ms)": "2.500", "p95 (ms)": "3.850", "p99 (ms)": "3.970", "dropped: bad image": "1"}
+    assert stats.rates["image"].values(2 * S) == {
+        "Events since startup": "1", "Actual frequency (Hz)": "0.0",
+        "Age of the last event (s)": "1.000"}
 
 
 def test_the_newest_letter_wins():

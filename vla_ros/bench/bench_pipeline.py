@@ -19,9 +19,10 @@ from vla_ros.bench.pipeline_trial import Trial, Usage, run_trial
 from vla_ros.bench.variants import VARIANTS
 
 GATE_PERIOD = 20_000_000  # ns; the gate's default of 50 Hz
-# Which node's diagnostics count what: our key -> (node, its counter)
-COUNTS = {"received": ("camera_ingest", "image total"), "handed on": ("camera_ingest", "frame total"),
-          "paired": ("synchronizer", "observation total")}
+# Which status in the diagnostics counts what: our key -> "node: task"
+COUNTS = {"received": "camera_ingest: image", "handed on": "camera_ingest: frame",
+          "paired": "synchronizer: observation"}
+COUNTER = "Events since startup"
 
 
 def summary(name: str, trials: Sequence[Trial]) -> dict[str, Any]:
@@ -48,8 +49,8 @@ def summary(name: str, trials: Sequence[Trial]) -> dict[str, Any]:
             "stops": [reason for trial in trials for reason in trial.stops],
             "stages_ms": _stages(trials[-1]) if trials else {},
         }
-        for key, (node, counter) in COUNTS.items():
-            values = [trial.diagnostics.get(node, {}).get(counter) for trial in trials]
+        for key, status in COUNTS.items():
+            values = [trial.diagnostics.get(status, {}).get(COUNTER) for trial in trials]
             if all(value is not None for value in values):
                 out[key.replace(" ", "_")] = sum(int(value) for value in values if value is not None)
     return out
@@ -65,10 +66,10 @@ def _worst(usages: Sequence[dict[str, Usage]]) -> dict[str, dict[str, float]]:
 def _drops(trials: Sequence[Trial]) -> dict[str, int]:
     out: dict[str, int] = {}
     for trial in trials:
-        for node, values in trial.diagnostics.items():
+        for status, values in trial.diagnostics.items():
             for key, value in values.items():
                 if key.startswith("dropped: ") and value not in ("", "0"):
-                    name = f"{node}: {key.removeprefix('dropped: ')}"
+                    name = f"{_node(status)}: {key.removeprefix('dropped: ')}"
                     out[name] = out.get(name, 0) + int(value)
     return out
 
@@ -76,9 +77,14 @@ def _drops(trials: Sequence[Trial]) -> dict[str, int]:
 def _stages(trial: Trial) -> dict[str, dict[str, float]]:
     """Each node's own time in its callback, as its /diagnostics tells it; of the last round."""
     shares = {"p50": "p50 (ms)", "p99": "p99 (ms)"}
-    return {node: {share: float(values[key]) for share, key in shares.items()}
-            for node, values in trial.diagnostics.items()
-            if all(values.get(key, "nan") != "nan" for key in shares.values())}
+    return {_node(status): {share: float(values[key]) for share, key in shares.items()}
+            for status, values in trial.diagnostics.items()
+            if all(key in values for key in shares.values())}
+
+
+def _node(status: str) -> str:
+    """Of a status' name, "node: task"."""
+    return status.partition(": ")[0]
 
 
 def ratios(results: dict[str, dict[str, Any]]) -> dict[str, float | None]:

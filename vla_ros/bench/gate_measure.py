@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vla_ros.core.stats import percentile
+import numpy as np
 
 EARLY = 2_000_000  # a command this much before its time is on time
 NEAR = 3_000_000
@@ -38,7 +38,7 @@ def grid_start(times: Sequence[int], period: int) -> int:
     ring = [*rests, *(rest + period for rest in rests)]
     densest = max(rests, key=lambda rest: bisect_left(ring, rest + 1_000_000) - bisect_left(ring, rest))
     around = [(time - densest + NEAR) % period - NEAR for time in times]
-    return round(densest + percentile([rest for rest in around if rest <= NEAR], 0.01))
+    return round(densest + float(np.percentile([rest for rest in around if rest <= NEAR], 1)))
 
 
 def late_on_grid(timed: Sequence[int], caused: Sequence[int], period: int) -> list[Wait]:

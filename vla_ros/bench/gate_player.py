@@ -23,7 +23,7 @@ from nav_msgs.msg import Odometry
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import JointState, LaserScan
-from std_msgs.msg import Bool, Header
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from vla_ros.bench.common import COMMANDS, listen, write_json
@@ -34,7 +34,7 @@ from vla_ros.core.types import Command
 from vla_ros.nodes.common.convert import chunk_message, command_message, float_array
 from vla_ros.nodes.common.qos import EVENTS, LATCHED, LATEST, PULSE
 from vla_ros.operator.processes import BESIDE_GATE
-from vla_ros_msgs.msg import ActionChunk
+from vla_ros_msgs.msg import ActionChunk, Heartbeat
 from vla_ros_msgs.msg import Command as CommandMessage
 
 CHUNK, STATE, BEAT = 1 / 30, 0.02, 0.1  # s between actions, between states of the robot, between heartbeats and scans
@@ -50,7 +50,7 @@ class Player(Node):
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", LATEST)
         self._stop = self.create_publisher(Bool, "stop", EVENTS)
         self._words = self.create_publisher(CommandMessage, "command", LATCHED)
-        self._heartbeat = self.create_publisher(Header, "heartbeat", PULSE)
+        self._heartbeat = self.create_publisher(Heartbeat, "heartbeat", PULSE)
         self._joints = self.create_publisher(JointState, "/joint_states", 10)
         self._odometry = self.create_publisher(Odometry, "/odom", 10)
         self._scans = self.create_publisher(LaserScan, SCAN, 10)
@@ -89,9 +89,9 @@ class Player(Node):
 
     def _beat(self) -> None:
         for name in BESIDE_GATE:
-            header = Header(frame_id=f"{name}/active/bench")
-            header.stamp = self.get_clock().now().to_msg()
-            self._heartbeat.publish(header)
+            stamp = self.get_clock().now().to_msg()
+            self._heartbeat.publish(Heartbeat(
+                stamp=stamp, node=name, state=Heartbeat.ACTIVE, process="bench"))
 
     @staticmethod
     def _seen() -> LaserScan:

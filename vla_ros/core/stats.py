@@ -2,20 +2,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+
+import numpy as np
 
 from vla_ros.core.types import NANOSECONDS
-
-
-def percentile(values: Iterable[float], share: float) -> float:
-    """The value below which `share` (0 … 1) of `values` lie, interpolated; NaN where there are none."""
-    ordered = sorted(values)
-    if not ordered:
-        return float("nan")
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
 class Rate:
@@ -40,6 +30,12 @@ class Rate:
         """Seconds since the last event; infinite where there was none."""
         return (now - self._times[-1]) / NANOSECONDS if self._times else float("inf")
 
+    def values(self, now: int) -> dict[str, str]:
+        """Key -> value for a DiagnosticStatus; the first two keys are FrequencyStatus' own."""
+        return {"Events since startup": str(self.total),
+                "Actual frequency (Hz)": f"{self.hertz(now):.1f}",
+                "Age of the last event (s)": f"{self.age(now):.3f}"}
+
 
 class Stats:
     """Named rates, one latency window and drop counters of one node; written by any thread."""
@@ -58,16 +54,13 @@ class Stats:
     def latency(self, nanoseconds: int) -> None:
         self._latencies.append(nanoseconds / 1e6)
 
-    def values(self, now: int) -> dict[str, str]:
-        """Key -> value for a DiagnosticStatus."""
+    def values(self) -> dict[str, str]:
+        """Key -> value for a DiagnosticStatus; no percentiles where no latency was measured."""
         out: dict[str, str] = {}
-        for name, rate in list(self.rates.items()):
-            out[f"{name} rate (Hz)"] = f"{rate.hertz(now):.1f}"
-            out[f"{name} total"] = str(rate.total)
-            out[f"{name} age (s)"] = f"{rate.age(now):.3f}"
-        latencies = list(self._latencies)
-        for share in (50, 95, 99):
-            out[f"p{share} (ms)"] = f"{percentile(latencies, share / 100):.3f}"
+        if latencies := list(self._latencies):
+            shares = (50, 95, 99)
+            for share, value in zip(shares, np.percentile(latencies, shares)):
+                out[f"p{share} (ms)"] = f"{value:.3f}"
         for reason, count in list(self.drops.items()):
             out[f"dropped: {reason}"] = str(count)
         return out

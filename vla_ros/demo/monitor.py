@@ -54,7 +54,7 @@ class Watch:
         self.markers: dict[str, Marker] = {}
         self.opening = 0.0  # m, of the gripper
         self.feedback: deque[str] = deque(maxlen=200)
-        self.diagnostics: dict[str, dict[str, str]] = {}  # node -> what it said last of itself
+        self.diagnostics: dict[str, dict[str, str]] = {}  # "node: task" -> what it said last of it
         self.rates = {name: Rate() for name in ("camera", "observation", "action", "command")}
         self._speeds: deque[tuple[float, float, float]] = deque(maxlen=300)  # s, m/s, rad/s
         self._emitted: deque[tuple[float, float, float]] = deque(maxlen=300)

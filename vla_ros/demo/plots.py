@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from vla_ros.core.stats import percentile
-
 # For the paths; colours that stay apart for the colour-blind, and from the objects (Okabe and Ito's).
 PATH_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#6b4e16")
 # Right of the axes, in every matplotlib from 3.5 on: a figure's own legend knows "outside" only since 3.7.
@@ -187,7 +185,8 @@ def latency_summary(latencies: Sequence[float]) -> dict[str, float]:
     """Count and percentiles (ms) for the summary."""
     out: dict[str, float] = {"count": len(latencies)}
     for share in (50, 95, 99):
-        out[f"p{share}_ms"] = round(percentile(latencies, share / 100), 3) if latencies else -1.0
+        value = float(np.percentile(latencies, share)) if latencies else -1.0
+        out[f"p{share}_ms"] = round(value, 3)
     return out
 
 
@@ -197,11 +196,11 @@ def draw_latency(latencies: Sequence[float], path: Path) -> None:
     axes.set(xlabel="from the camera's stamp to the command on the wire (ms)", ylabel="actions",
              title=f"Latency, {len(latencies)} actions")
     if latencies:
-        top = percentile(latencies, 0.995) * 1.25 + 1.0
+        top = float(np.percentile(latencies, 99.5)) * 1.25 + 1.0
         shown = np.clip(latencies, 0.0, top)
         axes.hist(shown, bins=np.linspace(0.0, top, 61).tolist(), color="#7fa8c9", edgecolor="white", linewidth=0.4)
         for share, colour in ((50, "#009E73"), (95, "#E69F00"), (99, "#D55E00")):
-            value = percentile(latencies, share / 100)
+            value = float(np.percentile(latencies, share))
             axes.axvline(value, color=colour, linewidth=2, label=f"p{share}  {value:.1f} ms")
         late = int(np.sum(np.asarray(latencies) > top))
         if late:

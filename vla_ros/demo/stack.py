@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
 
-from vla_ros.core.stats import percentile
 from vla_ros.demo.monitor import Watch
 from vla_ros.demo.view import LiveView, PlainView, Status
 from vla_ros.operator import session
@@ -90,7 +90,10 @@ class Suite:
     def status(self) -> Status:
         watch, pose = self.watch, self.watch.pose
         recent = self.track.latencies[-300:]
-        latency = (percentile(recent, 0.5), percentile(recent, 0.95)) if recent else None
+        latency = None
+        if recent:
+            p50, p95 = np.percentile(recent, (50, 95))
+            latency = (float(p50), float(p95))
         where = (pose.x, pose.y, math.degrees(pose.yaw)) if pose else None
         nodes = self.states.labels if self._phase == "starting" else {}
         return Status(self._phase, watch.moment(), {name: watch.hertz(name) for name in watch.rates}, latency, where,
@@ -125,7 +128,7 @@ class Suite:
 
     def inference(self) -> dict[str, str]:
         """What inference last said of itself: `policy`, and the `engine` that it runs on where it has one."""
-        return self.watch.diagnostics.get("inference", {})
+        return self.watch.diagnostics.get("inference: state", {})
 
     def arm(self) -> None:
         """Arm the gate; it refuses as long as a source is missing."""

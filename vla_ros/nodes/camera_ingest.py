@@ -22,6 +22,22 @@ from vla_ros.policies import policy_spec
 
 
 class CameraIngest(ManagedNode):
+    """Checks one camera's images and hands on the newest, at the size that the policy wants.
+
+    Subscribed topics:
+        image (sensor_msgs/Image): the camera, where `transport` is raw.
+        image/compressed (sensor_msgs/CompressedImage): the camera, where it is compressed.
+
+    Published topics:
+        frame (sensor_msgs/Image): rgb8, the policy's size, the camera's stamp.
+
+    Parameters:
+        `camera_ingest` in core/node_parameters.py.
+
+    Faults:
+        vision: for `fault_after` no image came, or only bad, frozen or black ones.
+    """
+
     def __init__(self, **options: Any) -> None:
         super().__init__("camera_ingest", **options)
         self._newest = 0

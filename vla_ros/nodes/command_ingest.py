@@ -17,6 +17,21 @@ from vla_ros_msgs.msg import Command as CommandMessage
 
 
 class CommandIngest(ManagedNode):
+    """Turns what an operator says into a Command, or says why not.
+
+    Subscribed topics:
+        instruction (std_msgs/String): the operator's words, reliable or best effort.
+
+    Published topics:
+        command (vla_ros_msgs/Command): the instruction that holds; empty where none does. Latched.
+
+    Parameters:
+        `command_ingest` in core/node_parameters.py.
+
+    Faults:
+        none.
+    """
+
     def __init__(self, **options: Any) -> None:
         super().__init__("command_ingest", **options)
         # From the wall clock in ms, so that a respawned node never repeats a generation.

@@ -36,6 +36,26 @@ Letter = tuple[int, ObservationMessage]  # when it arrived (steady ns)
 
 
 class Inference(ManagedNode):
+    """Runs the policy on the newest observation, in a worker thread.
+
+    Subscribed topics:
+        observation (vla_ros_msgs/Observation): the newest counts.
+
+    Published topics:
+        action_chunk (vla_ros_msgs/ActionChunk): what the policy wants the robot to do next.
+
+    Services:
+        ~/reset_policy (std_srvs/Trigger): the policy forgets; one that hangs is replaced.
+        ~/fall_back (std_srvs/SetBool): true for the fallback policy, false for the policy.
+
+    Parameters:
+        `inference` in core/node_parameters.py.
+
+    Faults:
+        action: the policy raised, gave no valid chunk, hangs (`predict_timeout`), or could not be
+            loaded.
+    """
+
     def __init__(self, **options: Any) -> None:
         super().__init__("inference", **options)
         self._voice = threading.RLock()  # held while a worker speaks, and while it is silenced

@@ -16,7 +16,7 @@ from nav_msgs.msg import Odometry
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState, LaserScan, Range
-from std_msgs.msg import Bool, Header, String
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from vla_ros.core.joint_states import JointTable
@@ -24,6 +24,7 @@ from vla_ros.core.robot import MAX_CHANNELS, Robot, Sensor, load_robot
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
+from vla_ros.nodes.common.heart import check_heartbeat
 from vla_ros.nodes.common.qos import BUTTON, BUTTON_LOOSE, EVENTS, HALTS, JOINTS, LATCHED, LATEST, PULSE, STATE
 from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.common.run_node import run
@@ -33,13 +34,14 @@ from vla_ros.safety.obstacles import Reading
 from vla_ros.safety.situation import Settings, Verdict
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Command as CommandMessage
-from vla_ros_msgs.msg import SafetyReport
+from vla_ros_msgs.msg import Halt, Heartbeat, SafetyReport
 
 MOST_VALUES = 1 << 14  # of a chunk, 256 rows of 64 channels; more is no action, and would cost the gate its period
 # Bytes of a message; a larger one is no heartbeat or action, and no scan. Looked at before anything is made of it.
 SMALL, ACTION, LARGE = 1 << 14, 80 << 10, 1 << 19
 ONE_SOURCE = 1_000_000_000  # ns for which a process that sent an action counts as one that sends them
 TWIN_HEARD = 1_000_000_000  # ns
+COMPLAINT_PERIOD_NS = 1_000_000_000  # between two sentences about bad heartbeats
 SHORTEST_WAIT = 2_000_000  # ns between ticks; chunks that come faster than this do not make the gate run faster
 TOPICS = {"joint_states": JointState, "odom": Odometry, "scan": LaserScan}
 SENSORS = {"sensor_msgs/msg/LaserScan": (LaserScan, convert.scan), "sensor_msgs/msg/Range": (Range, convert.beam)}
@@ -49,6 +51,34 @@ LIMITS = ("max_age", "max_future", "clock_jump", "clock_stall", "instruction_lim
 
 
 class SafetyValidator(ManagedNode):
+    """Asks the gate what the robot may do now, and sends that; nobody else commands the robot.
+
+    Subscribed topics:
+        action_chunk (vla_ros_msgs/ActionChunk): what the policy wants.
+        command (vla_ros_msgs/Command): the instruction that holds.
+        stop (std_msgs/Bool): the stop button, heard in every state, reliable or best effort.
+        halt (vla_ros_msgs/Halt): the supervisor's.
+        heartbeat (vla_ros_msgs/Heartbeat): of `required_nodes`, and of a second gate.
+        /joint_states (sensor_msgs/JointState): where the joints are.
+        /odom (nav_msgs/Odometry): that the robot lives; as `required_topics` says.
+        the robot file's sensors: what is in the way.
+
+    Published topics:
+        safety_report (vla_ros_msgs/SafetyReport): what it did and why, every tick.
+        the robot file's outputs: robot commands.
+
+    Services:
+        ~/arm (std_srvs/Trigger): refused while a source is missing or a cause lasts.
+        ~/disarm (std_srvs/Trigger): the robot stops.
+        ~/reset (std_srvs/Trigger): from STOPPED to DISARMED; refused while the cause lasts.
+
+    Parameters:
+        `safety_validator` in core/node_parameters.py.
+
+    Faults:
+        action: what the policy wants is refused by a rule about the policy (POLICY_FAULTS).
+    """
+
     def __init__(self, **options: Any) -> None:
         super().__init__("safety_validator", **options)
         self._lock = threading.Condition()  # guards the gate, its inputs and the wire
@@ -63,6 +93,7 @@ class SafetyValidator(ManagedNode):
         self._to_say: deque[str] = deque(maxlen=50)
         self._stop_pressed = False
         self._twin = 0  # when another gate of the same name was heard (steady ns)
+        self._complained = -COMPLAINT_PERIOD_NS  # of a bad heartbeat (steady ns)
         self._may_auto_arm = False
         self._sources: dict[str, int] = {}  # process -> when it last sent an action (steady ns)
         # Heard in every state of the node, reliable or not: a pressed button must not be missed.
@@ -89,7 +120,7 @@ class SafetyValidator(ManagedNode):
         self.listen(ActionChunkMessage, "action_chunk", on_chunk, LATEST, raw=True)
         # What the robot's motion rests on: read by the watchdog's own thread, before each of its ticks.
         self._readers: dict[Reader, Callable[[Any, int], None]] = {
-            self.read(Header, "heartbeat", PULSE, most_bytes=SMALL): self._on_heartbeat,
+            self.read(Heartbeat, "heartbeat", PULSE, most_bytes=SMALL): self._on_heartbeat,
             self.read(JointState, "/joint_states", JOINTS, most_bytes=ACTION): self._on_joint_states}
         for topic in set(self.p["required_topics"]) - {"joint_states"}:
             reader = self.read(TOPICS[topic], f"/{topic}", STATE, raw=True, most_bytes=LARGE)
@@ -100,7 +131,7 @@ class SafetyValidator(ManagedNode):
             self._readers[reader] = partial(self._on_ranges, sensor, to_reading)
         self.listen(CommandMessage, "command", self._bounded(CommandMessage, SMALL, self._on_command), LATCHED,
                     always=True, raw=True)
-        self.listen(String, "halt", self._on_halt, HALTS, always=True, raw=True)
+        self.listen(Halt, "halt", self._on_halt, HALTS, always=True, raw=True)
         self.every(0.1, self._say)
         self.every(0.5, self._look_for_rivals)
         if robot.obstacles is None:
@@ -370,19 +401,31 @@ class SafetyValidator(ManagedNode):
 
     def _on_halt(self, data: bytes) -> None:
         """Every halt latches, also one that is taken back before the next tick, or that is too long to be read."""
-        text = deserialize_message(data, String).data[:500] if len(data) <= SMALL else "a reason too long to be read"
+        if len(data) > SMALL:
+            text = "a reason too long to be read"
+        else:
+            message = deserialize_message(data, Halt)
+            without = "the supervisor gives no reason" if message.halted else ""
+            text = message.reason[:500] or without
         with self._lock:
             self._inputs.halt = text
             if text and self._gate:
                 self._gate.latch(self._inputs.cause())
             self._wake()
 
-    def _on_heartbeat(self, message: Header, now: int) -> None:
-        name, stage, life = [*message.frame_id.split("/"), "", ""][:3]
-        if name == self.get_name() and life != self._life:
+    def _on_heartbeat(self, message: Heartbeat, now: int) -> None:
+        try:
+            check_heartbeat(message)
+        except ValueError as error:
+            self.stats.drop("bad heartbeat")
+            if now - self._complained > COMPLAINT_PERIOD_NS:
+                self._complained = now  # a flood of them must not push out other sentences
+                self._to_say.append(f"bad heartbeat: {error}")
+            return
+        if message.node == self.get_name() and message.process != self._life:
             self._twin = now
-        if stage == "active" and name in self.p["required_nodes"]:
-            self._inputs.seen[f"node {name}"] = now
+        if message.state == Heartbeat.ACTIVE and message.node in self.p["required_nodes"]:
+            self._inputs.seen[f"node {message.node}"] = now
 
     def _seen(self, topic: str) -> Callable[[Any, int], None]:
         def on_message(message: Any, now: int) -> None:

@@ -9,18 +9,18 @@ from typing import Any
 
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from std_msgs.msg import Header
 
 from vla_ros.core import process_identity as process
 from vla_ros.core.faults import STRATEGIES
 from vla_ros.core.node_parameters import NODES
 from vla_ros.core.types import to_nanoseconds
-from vla_ros.nodes.common.base import BUILDING, CONFIGURING, ManagedNode
+from vla_ros.nodes.common.base import ManagedNode
+from vla_ros.nodes.common.heart import check_heartbeat
 from vla_ros.nodes.common.qos import PULSE, STATE
 from vla_ros.nodes.common.run_node import run
 from vla_ros.nodes.supervision.recovery import Recovery
 from vla_ros.nodes.supervision.supervised_node import UP, Asked, Managed
-from vla_ros_msgs.msg import SafetyReport
+from vla_ros_msgs.msg import Heartbeat, SafetyReport
 
 UNHEARD = 1_000_000_000  # ns; a node still in its old stage so long after a request did not hear it
 DEAF = 3  # requests in a row that a node did not hear; then its process is ended
@@ -52,6 +52,28 @@ def kind_of(name: str, entries: list[str]) -> str:
 
 
 class Supervisor(ManagedNode):
+    """Brings the nodes up in order, notices the lost ones and recovers faults. Never arms.
+
+    Subscribed topics:
+        heartbeat (vla_ros_msgs/Heartbeat): of each of `nodes`.
+        fault (vla_ros_msgs/Fault): what the nodes report.
+        safety_report (vla_ros_msgs/SafetyReport): the gate's state, to tell the operator.
+
+    Published topics:
+        halt (vla_ros_msgs/Halt): whether the robot is halted, and why. Latched.
+
+    Clients:
+        NODE/change_state (lifecycle_msgs/ChangeState): for each NODE of `nodes`.
+        inference/reset_policy (std_srvs/Trigger): of the node whose faults are of kind action.
+        inference/fall_back (std_srvs/SetBool): likewise.
+
+    Parameters:
+        `supervisor` in core/node_parameters.py.
+
+    Faults:
+        none; it acts on the others' (core/faults.py), and on nodes that are lost.
+    """
+
     def __init__(self, **options: Any) -> None:
         super().__init__("supervisor", **options)
         self._managed: dict[str, Managed] = {}
@@ -69,7 +91,7 @@ class Supervisor(ManagedNode):
             self._managed[name] = Managed(name, kind_of(name, self.p["kinds"]), client)
         self._recovery = Recovery(self, self._managed)
         self._reports = self.read(SafetyReport, "safety_report", STATE)
-        self.listen(Header, "heartbeat", self._on_heartbeat, PULSE)
+        self.listen(Heartbeat, "heartbeat", self._on_heartbeat, PULSE)
         self.every(0.05, self._look_after)
 
     def activate(self) -> None:
@@ -83,8 +105,13 @@ class Supervisor(ManagedNode):
         self._looked = 0
 
     # -- what is heard ---------------------------------------------------------------------------------
-    def _on_heartbeat(self, message: Header) -> None:
-        name, stage, life = [*message.frame_id.split("/"), "", ""][:3]
+    def _on_heartbeat(self, message: Heartbeat) -> None:
+        try:
+            check_heartbeat(message)
+        except ValueError as error:
+            self.refuse("bad heartbeat", error)
+            return
+        name, stage, life = message.node, message.state, message.process
         node = self._managed.get(name)
         if node is None:
             return
@@ -230,11 +257,13 @@ class Supervisor(ManagedNode):
             return
         if future.done():
             self._failed(node, verb, now, "was refused; its log and /diagnostics say why")
-        elif node.seen - since > UNHEARD and node.stage not in (CONFIGURING, BUILDING):
+        elif node.seen - since > UNHEARD and node.stage not in (
+                Heartbeat.CONFIGURING, Heartbeat.BUILDING):
             node.client.remove_pending_request(future)
             self._failed(node, verb, now, "was not heard")
             self._end_deaf(node)
-        elif node.stage != BUILDING and now - since > to_nanoseconds(self.p["transition_timeout"]):
+        elif (node.stage != Heartbeat.BUILDING
+              and now - since > to_nanoseconds(self.p["transition_timeout"])):
             node.client.remove_pending_request(future)
             self._failed(node, verb, now, f"did not end within {self.p['transition_timeout']:g} s")
 

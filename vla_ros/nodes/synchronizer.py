@@ -26,6 +26,26 @@ WATCH_PERIOD = 0.25  # s
 
 
 class Synchronizer(ManagedNode):
+    """Pairs frames, the instruction and the robot's state by their stamps.
+
+    Subscribed topics:
+        frame (sensor_msgs/Image): one topic a camera, as `frame_topics` says.
+        command (vla_ros_msgs/Command): the instruction that holds.
+        /joint_states (sensor_msgs/JointState): positions for the state, with `use_joint_states`.
+        /odom (nav_msgs/Odometry): pose and speed for the state, with `use_odometry`.
+        /diagnostics (diagnostic_msgs/DiagnosticArray): how many frames were handed on.
+
+    Published topics:
+        observation (vla_ros_msgs/Observation): what belongs together, as soon as it is there.
+
+    Parameters:
+        `synchronizer` in core/node_parameters.py.
+
+    Faults:
+        communication: for `fault_after` there were frames and an instruction, but no pair; or
+            frames that were handed on did not arrive.
+    """
+
     def __init__(self, **options: Any) -> None:
         super().__init__("synchronizer", **options)
         self._pairing: Pairing | None = None
@@ -149,13 +169,14 @@ class Synchronizer(ManagedNode):
     def _count_handed_on(self) -> None:
         """How many frames each camera_ingest says that it published, in its /diagnostics."""
         totals = {status.name: pair.value for message in self._reports.take() for status in message.status
-                  for pair in status.values if pair.key == "frame total"}
+                  for pair in status.values if pair.key == "Events since startup"}
         if not totals:
             return
         now = time.monotonic_ns()
         for camera, topic in self._topics.items():
             for publisher in self.get_publishers_info_by_topic(topic):
-                total = totals.get(f"{publisher.node_namespace}/{publisher.node_name}", "")
+                namespace = publisher.node_namespace.rstrip("/")
+                total = totals.get(f"{namespace}/{publisher.node_name}: frame", "")
                 if total.isdecimal():
                     self._watch.handed_on(camera, int(total), now)
 

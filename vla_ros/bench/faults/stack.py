@@ -103,7 +103,7 @@ class Suite:
     # -- what is heard ---------------------------------------------------------------------------------
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name == "/vla/supervisor":
+            if status.name == "/vla/supervisor: state":
                 self.stages = {pair.key: pair.value for pair in status.values}
 
     def _on_report(self, message: SafetyReport) -> None:

@@ -14,7 +14,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
-from std_msgs.msg import Header, String
+from std_msgs.msg import String
 
 from vla_ros.core import process_identity
 from vla_ros.core.node_parameters import NODE_PARAMETERS
@@ -26,9 +26,9 @@ from vla_ros.nodes.common.events import PublisherEventCallbacks, SubscriptionEve
 from vla_ros.nodes.common.heart import HEARTBEAT_PERIOD, Heart
 from vla_ros.nodes.common.qos import EVENTS, FEEDBACK, LATCHED, LATEST, PICTURES, PULSE, WORDS, WORDS_LOOSE
 from vla_ros.nodes.common.reader import Reader
+from vla_ros_msgs.msg import Fault, Heartbeat
 
 REPORT_PERIOD = 1_000_000_000  # ns; between two reports of one kind of fault
-CONFIGURING, BUILDING = "configuring", "building"  # stages on the way to inactive that may last
 RCLPYS = {"use_sim_time", "start_type_description_service"}
 # One file may hold parameters for all nodes; only what none of them knows is a mistake.
 ANYBODYS = RCLPYS | {parameter.name for table in NODE_PARAMETERS.values() for parameter in table}
@@ -40,7 +40,21 @@ class ManagedNode(LifecycleNode):
 
     `configure` raises ValueError for what a user can mend; the sentence goes to the log, to
     /diagnostics and nowhere near the robot. Callbacks made with `listen` and `every` cannot end the
-    process: an exception is logged with its traceback and counted. `self.p` holds the checked parameters.
+    process: an exception is logged with its traceback and counted. `self.p` holds the checked
+    parameters.
+
+    Published topics:
+        feedback (std_msgs/String): sentences for the operator.
+        heartbeat (vla_ros_msgs/Heartbeat): ten times a second, for as long as the executor turns.
+        fault (vla_ros_msgs/Fault): for the supervisor, as long as the fault lasts.
+        /diagnostics (diagnostic_msgs/DiagnosticArray): "node: state", and a status for each rate.
+
+    Services:
+        those of every lifecycle node, and rclpy's for parameters.
+
+    Parameters:
+        `diagnostics_period`, and the node's own table in core/node_parameters.py; one that is not
+        known, or not in its range, is refused with a sentence.
     """
 
     def __init__(self, kind: str, **options: Any) -> None:
@@ -63,9 +77,9 @@ class ManagedNode(LifecycleNode):
         # rclpy raises on a transition that its state does not know, and the process would end.
         self._service_change_state.callback = self._answer_safely(self._service_change_state.callback)
         self._feedback = self._quiet_publisher(String, "feedback", FEEDBACK)
-        self._heartbeat = self._quiet_publisher(Header, "heartbeat", PULSE)
+        self._heartbeat = self._quiet_publisher(Heartbeat, "heartbeat", PULSE)
         self._diagnostics = self._quiet_publisher(DiagnosticArray, "/diagnostics", EVENTS)
-        self._faults = self._quiet_publisher(DiagnosticStatus, "fault", EVENTS)
+        self._faults = self._quiet_publisher(Fault, "fault", EVENTS)
         self._reported: dict[str, int] = {}  # kind of fault -> when last, steady ns
         self._life = process_identity.own()  # tells a respawned process from the one before, and which one it is
         self._report_timer = self.steady_timer(1.0, self._report)
@@ -180,27 +194,27 @@ class ManagedNode(LifecycleNode):
     def report_fault(self, kind: str, sentence: str) -> None:
         """To the supervisor, on `fault`, at most once a second a kind: say it as long as the fault lasts.
 
-        `kind`: vision, language, action or communication. May be called from any thread.
+        `kind` is one of Fault's: vision, language, action, communication. From any thread.
         """
         now = time.monotonic_ns()
         if now - self._reported.get(kind, -REPORT_PERIOD) < REPORT_PERIOD:
             return
         self._reported[kind] = now
         self.stats.tick(f"{kind} fault", now)
-        self._faults.publish(DiagnosticStatus(
-            level=DiagnosticStatus.ERROR, name=self.get_name(), hardware_id=kind, message=sentence))
+        stamp = self.get_clock().now().to_msg()
+        self._faults.publish(Fault(stamp=stamp, kind=kind, source=self.get_name(), text=sentence))
 
     @contextmanager
     def speaking(self) -> Iterator[Callable[[str], None]]:
         """For a configure that may take minutes: heartbeat and /diagnostics go on, "configuring" and, from the first
         sentence about the work that is told to what this gives, "building"."""
         before, trouble = self.stage, self.trouble
-        self.stage = CONFIGURING
+        self.stage = Heartbeat.CONFIGURING
 
         def say(text: str) -> None:
             self.get_logger().info(text)
             self.tell(f"{self.get_name()}: {text}")
-            self.stage, self.trouble = BUILDING, text
+            self.stage, self.trouble = Heartbeat.BUILDING, text
         try:
             with self._heart.excused():
                 yield say
@@ -327,18 +341,33 @@ class ManagedNode(LifecycleNode):
 
     # -- heartbeat and diagnostics ---------------------------------------------------------------------
     def _beat(self) -> None:
-        header = Header(frame_id=f"{self.get_name()}/{self.stage}/{self._life}")
-        header.stamp = self.get_clock().now().to_msg()
-        self._heartbeat.publish(header)
+        stamp = self.get_clock().now().to_msg()
+        self._heartbeat.publish(Heartbeat(
+            stamp=stamp, node=self.get_name(), state=self.stage, process=self._life))
 
     def _report(self) -> None:
-        status = DiagnosticStatus(name=f"{self.get_namespace()}/{self.get_name()}", hardware_id="vla_ros")
-        bad = self.trouble and self.stage == "unconfigured"
-        status.level = (DiagnosticStatus.ERROR if bad else DiagnosticStatus.WARN if self.trouble
-                        else DiagnosticStatus.OK)
-        status.message = self.trouble or self.stage
-        values = {**self.stats.values(time.monotonic_ns()), **self.diagnose()}
-        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
-        message = DiagnosticArray(status=[status])
+        """A status for each task, called "node: task" as by diagnostic_updater with use_fqn.
+
+        "state" says how the node is; each rate has a status of its own. diagnostic_updater itself
+        is not on PyPI beside the ROS 2 wheels, and wants a clock and a parameter of its own.
+        """
+        now = time.monotonic_ns()
+        level = DiagnosticStatus.OK
+        if self.trouble:
+            unconfigured = self.stage == Heartbeat.UNCONFIGURED
+            level = DiagnosticStatus.ERROR if unconfigured else DiagnosticStatus.WARN
+        values = {**self.stats.values(), **self.diagnose()}
+        statuses = [self._status("state", level, self.trouble or self.stage, values)]
+        for name, rate in list(self.stats.rates.items()):
+            hertz = f"{rate.hertz(now):.1f} Hz"
+            statuses.append(self._status(name, DiagnosticStatus.OK, hertz, rate.values(now)))
+        message = DiagnosticArray(status=statuses)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    def _status(self, task: str, level: bytes, sentence: str,
+                values: dict[str, str]) -> DiagnosticStatus:
+        return DiagnosticStatus(
+            name=f"{self.get_fully_qualified_name()}: {task}", level=level, message=sentence,
+            hardware_id="none",  # what diagnostic_updater wants where there is no device
+            values=[KeyValue(key=key, value=value) for key, value in values.items()])

@@ -1,4 +1,7 @@
-"""A node's heartbeat: from a thread of its own, for as long as the executor turns."""
+"""A node's heartbeat: from a thread of its own, for as long as the executor turns.
+
+And which heartbeats of other nodes count.
+"""
 from __future__ import annotations
 
 import itertools
@@ -7,10 +10,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from vla_ros_msgs.msg import Heartbeat
+
 HEARTBEAT_PERIOD = 0.1  # s; the gate's and the supervisor's time-outs are multiples of it
 # s; an executor that turns less often than this hangs. Longer than a busy machine keeps one waiting, as it does while
 # a `ros2` command starts; short, because until then a node that hears nothing looks well.
 STALLED = 0.5
+STATES = (Heartbeat.UNCONFIGURED, Heartbeat.CONFIGURING, Heartbeat.BUILDING, Heartbeat.INACTIVE,
+          Heartbeat.ACTIVE, Heartbeat.FINALIZED)
+
+
+def check_heartbeat(message: Heartbeat) -> None:
+    """Raises ValueError for one without a node, a process or a known state: no sign of life."""
+    node, process, state = message.node[:60], message.process[:60], message.state[:40]
+    if message.state not in STATES:
+        raise ValueError(f"a heartbeat of '{node}' has state '{state}'; use one of "
+                         f"{', '.join(STATES)}")
+    if not node or not process:
+        raise ValueError(f"a heartbeat has node '{node}' and process '{process}'; give both")
 
 
 class Heart:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticStatus
-from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from vla_ros.core.faults import STRATEGIES, Faults, Order
@@ -15,6 +13,7 @@ from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.qos import EVENTS, LATCHED
 from vla_ros.nodes.supervision.supervised_node import Managed
+from vla_ros_msgs.msg import Fault, Halt
 
 ANSWER = 5_000_000_000  # ns; how long an answer to a service call may take
 LOST_PERIOD = 1_000_000_000  # ns; a lost node is a fault that lasts, reported so often
@@ -51,19 +50,20 @@ class Recovery:
         if self._policy:
             self._clients = {"reset": node.ask_of(Trigger, f"{self._policy.name}/reset_policy"),
                              "fall_back": node.ask_of(SetBool, f"{self._policy.name}/fall_back")}
-        self._halt = node.speak(String, "halt", LATCHED)
+        self._halt = node.speak(Halt, "halt", LATCHED)
         self._halted = ""
-        self._halt.publish(String())
-        node.listen(DiagnosticStatus, "fault", self._on_fault, EVENTS)
+        self._send_halt()
+        node.listen(Fault, "fault", self._on_fault, EVENTS)
 
     # -- what happens ----------------------------------------------------------------------------------
-    def _on_fault(self, message: DiagnosticStatus) -> None:
+    def _on_fault(self, message: Fault) -> None:
         try:
-            target = self.faults.target(message.hardware_id, message.name)
+            target = self.faults.target(message.kind, message.source)
         except ValueError as error:
             self._node.refuse("bad fault message", error)
             return
-        self.report(self._managed[target], f"{message.name[:60]}: {message.message[:300]}", time.monotonic_ns())
+        sentence = f"{message.source[:60]}: {message.text[:300]}"
+        self.report(self._managed[target], sentence, time.monotonic_ns())
 
     def report(self, node: Managed, sentence: str, now: int) -> None:
         if node.kind and self.awake and not node.left_alone:
@@ -105,7 +105,11 @@ class Recovery:
     def _publish(self) -> None:
         if self.faults.halt != self._halted:
             self._halted = self.faults.halt
-            self._halt.publish(String(data=self._halted))
+            self._send_halt()
+
+    def _send_halt(self) -> None:
+        stamp = self._node.get_clock().now().to_msg()
+        self._halt.publish(Halt(stamp=stamp, halted=bool(self._halted), reason=self._halted))
 
     def _begin(self, order: Order, now: int) -> None:
         actor = self._policy if order.action in self._clients else self._managed[order.target]
