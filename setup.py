@@ -76,7 +76,7 @@ setup(
     maintainer_email="maintainers@vla-ros.dev",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "models/pretrained/*"]},
+    package_data={NAME: ["py.typed", "models/pretrained/*", "evaluation/*.html"]},
     ext_modules=[Extension("vla_ros_msgs", sources=[])],
     cmdclass={"build_ext": BuildMessages},
     data_files=[
@@ -87,7 +87,11 @@ setup(
         *files_under("config"),
     ],
     install_requires=["setuptools"],
-    extras_require={"test": ["pytest"]},  # colcon test picks pytest by this
+    extras_require={
+        "test": ["pytest"],  # colcon test picks pytest by this
+        "evaluation": ["jinja2", "scikit-learn", "scipy"],  # vla evaluate
+        "gym": ["gymnasium"],  # vla_ros.sim.gym
+    },
     zip_safe=False,
     entry_points={
         "console_scripts": [

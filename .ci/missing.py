@@ -13,6 +13,7 @@ MODULES = {  # where a package's module has another name
     "opencv-python-headless": "cv2",
     "pyyaml": "yaml",
     "scikit-image": "skimage",
+    "scikit-learn": "sklearn",
     "types-pyyaml": "yaml-stubs",
 }
 BUILD = ("colcon-common-extensions",)  # a machine may have ROS 2 without what builds packages for it

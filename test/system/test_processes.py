@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from vla_ros.core import process_identity
+from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.operator.processes import (
     NODES,
     ProcessGroup,
-    config_folder,
     node_command,
     suite_environment,
     suite_nodes,

@@ -12,8 +12,8 @@ from vla_ros.bench import system_facts
 from vla_ros.bench.system_facts import Facts
 from vla_ros.cli import doctor, main
 from vla_ros.cli.doctor import CHANGE, MISSING, OK, Finding, examine
+from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import profile_variables
-from vla_ros.operator import processes
 
 PROFILE, NEW_PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
 LIBRARIES = {"numpy": "1.26.4", "yaml": "6.0", "cv2": "4.8.0"}
@@ -161,7 +161,7 @@ def test_gathering_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "vla_ros" / "engines" / "one").mkdir(parents=True)
     (tmp_path / "vla_ros" / "engines" / "one" / "engine").write_bytes(b"12345")
-    monkeypatch.setenv(profile_variables()[0], str(processes.config_folder() / "fastdds.xml"))
+    monkeypatch.setenv(profile_variables()[0], str(config_folder() / "fastdds.xml"))
     facts = system_facts.gather()
     assert facts.cache_bytes == 5 and facts.cache_writable and facts.cores >= 1 and facts.python
     assert of(with_parts(facts, rmw="rmw_fastrtps_cpp"), "shared memory").state == OK

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("mujoco", reason="the records hold the simulator's states")
+pytest.importorskip("scipy", reason="the intervals are scipy's")
+pytest.importorskip("jinja2", reason="the page is a Jinja2 template")
 
 from vla_ros.evaluation import advice, page, report, through_nodes
 from vla_ros.evaluation.plan import Episode
@@ -43,7 +45,8 @@ def test_both_are_paired_and_the_gate_s_answers_are_shares() -> None:
     assert found["latency"]["p50_ms"] == pytest.approx(20.0) and found["seconds_longer"]["mean"] == 1.0
     assert [(one["number"], one["done"], one["bare"]["done"]) for one in found["differ"]] == [(1, False, True), (2, True, False)]
     json.dumps(report.clean(found), allow_nan=False)
-    shown = page._nodes({**found, "problem": "the <simulator> ended", "rates_hz": {"camera": 29.96}})
+    shown = page.environment().get_template("sections.html").module.nodes(
+        {**found, "problem": "the <simulator> ended", "rates_hz": {"camera": 29.96}})
     assert "the &lt;words&gt;" in shown and "the &lt;simulator&gt; ended" in shown and "LIMITED rate 0.20" in shown and "camera 30." in shown
     assert "0.667 against 0.667 bare; +0.000" in advice.beside_bare(found)
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("mujoco", reason="the records hold the simulator's states")
+pytest.importorskip("scipy", reason="the intervals are scipy's")
+pytest.importorskip("jinja2", reason="the page is a Jinja2 template")
 
 from vla_ros.evaluation import advice, plots, report, summary
 from vla_ros.evaluation.plan import Episode

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import pytest
 
 pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 pytest.importorskip("cv2", reason="color_servo needs OpenCV")
+pytest.importorskip("scipy", reason="the intervals are scipy's")
+pytest.importorskip("sklearn", reason="what compares labels is scikit-learn's")
+pytest.importorskip("jinja2", reason="the page is a Jinja2 template")
 
 from vla_ros.cli import evaluate
 from vla_ros.cli.main import main
@@ -248,7 +252,7 @@ def test_who_sees_all_is_right_and_who_sees_nothing_is_not(world: World) -> None
 ])
 def test_a_chunk_is_valid_within_the_bounds(value: float, bounds: bool, limits: bool) -> None:
     chunk = ActionChunk(0, 1, ("linear.x", "gripper"), np.array([[0.0, 0.5], [value, 0.5]], np.float32), 1)
-    assert (within(chunk, runner.BOUNDS), within(chunk, runner.LIMITS)) == (bounds, limits)
+    assert (within(chunk, runner.bounds()), within(chunk, runner.limits())) == (bounds, limits)
 
 
 def test_results_depend_neither_on_the_number_of_workers_nor_on_the_order() -> None:
@@ -335,6 +339,16 @@ def test_bad_arguments_are_refused_with_a_sentence_before_anything_runs(
     assert main(["evaluate", *(["--policy", "color_servo"] if "--policy" not in words else []), *words]) == 2
     assert sentence in capsys.readouterr().err
     assert not list(tmp_path.iterdir())  # nothing is written either
+
+
+@pytest.mark.parametrize("module", evaluate.NEEDED)
+def test_a_missing_library_is_a_sentence_before_anything_runs(
+        module: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "find_spec", lambda name: None if name == module else find_spec(name))
+    assert main(["evaluate", "--policy", "color_servo", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == (
+        f"vla: 'evaluate' needs the Python module {module}, which is not here; install it\n")
+    assert not (tmp_path / "out").exists()
 
 
 def test_quick_is_short_and_every_part_has_its_number() -> None:

@@ -29,8 +29,8 @@ ROSDEP_KEYS = {
     "launch", "launch_ros", "lifecycle_msgs", "nav_msgs", "rcl_interfaces", "rclpy", "rosgraph_msgs",
     "rosidl_default_generators", "rosidl_default_runtime", "sensor_msgs", "std_msgs", "std_srvs",
     "trajectory_msgs", "visualization_msgs",
-    "python3-hypothesis", "python3-matplotlib", "python3-numpy", "python3-opencv", "python3-pil",
-    "python3-psutil", "python3-pytest", "python3-rich", "python3-yaml",
+    "python3-hypothesis", "python3-jinja2", "python3-matplotlib", "python3-numpy", "python3-opencv", "python3-pil",
+    "python3-psutil", "python3-pytest", "python3-rich", "python3-scipy", "python3-sklearn", "python3-yaml",
 }
 
 
@@ -170,6 +170,7 @@ ROS = ("rclpy", "vla_ros_msgs", "std_msgs", "sensor_msgs", "cv_bridge", "launch"
 HEAVY = ("torch", "transformers", "mujoco", "matplotlib", "rich", "yaml", "psutil")
 
 
+GYM = "vla_ros.sim.gym"  # brings gymnasium
 YAML = "vla_ros.core.yaml_file"  # brings PyYAML; robot.py imports it where it reads a file
 
 
@@ -210,7 +211,21 @@ def test_only_chosen_parts_need_transformers() -> None:
 def test_the_simulated_world_needs_no_ros() -> None:
     if importlib.util.find_spec("mujoco") is None:
         pytest.skip("mujoco is not installed")
-    import_with_blocked([name for name in below("sim") if name != "vla_ros.sim.node"], (*ROS, "torch"))
+    import_with_blocked([name for name in below("sim") if name not in ("vla_ros.sim.node", GYM)], (*ROS, "torch"))
+
+
+def test_the_gymnasium_environment_needs_neither_ros_nor_torch() -> None:
+    for module in ("mujoco", "gymnasium"):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
+    import_with_blocked([GYM], (*ROS, "torch"))
+
+
+def test_without_gymnasium_its_environment_says_what_to_install() -> None:
+    code = f"import sys; sys.modules['gymnasium'] = None; import {GYM}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr.rstrip().endswith(
+        "ModuleNotFoundError: vla_ros.sim.gym needs gymnasium 1.0 or a later one: pip install gymnasium")
 
 
 # -- ruff and mypy ------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Pictures for training: placed at random, met by a policy that drives; and a model that learns what they are labelled."""
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -186,13 +186,13 @@ def test_each_loss_looks_at_its_own_label(batch: Batch) -> None:
     with torch.no_grad():
         before = losses(model, batch)
         changed = {
-            "action": replace(batch, actions=batch.actions + 0.1), "done": replace(batch, done=1 - batch.done),
-            "where": replace(batch, where=batch.where.roll(1, 0)), "contact": replace(batch, contact=1 - batch.contact),
-            "target": replace(batch, target=batch.target + 0.3), "words": replace(batch, words=(batch.words + 1) % 4)}
+            "action": batch._replace(actions=batch.actions + 0.1), "done": batch._replace(done=1 - batch.done),
+            "where": batch._replace(where=batch.where.roll(1, 0)), "contact": batch._replace(contact=1 - batch.contact),
+            "target": batch._replace(target=batch.target + 0.3), "words": batch._replace(words=(batch.words + 1) % 4)}
         for name, other in changed.items():
             after = losses(model, other)
             assert [part for part in before if not torch.equal(before[part], after[part])] == [name]
-        hidden = replace(batch, target=torch.where(batch.seen[:, None], batch.target, 100.0))
+        hidden = batch._replace(target=torch.where(batch.seen[:, None], batch.target, 100.0))
         assert torch.equal(losses(model, hidden)["target"], before["target"])  # out of view, its place is no lesson
 
 
@@ -200,8 +200,8 @@ def test_where_never_asked_for_objects_are_costs_nothing() -> None:
     """Attention on a cell with a held-out pair is not punished; on any other cell it is."""
     logits = torch.zeros(2, 4)
     batch = Batch(*[torch.empty(0)] * 13)
-    batch.where = torch.tensor([[1.0, 0, 0, 0]] * 2)
-    batch.unasked = torch.tensor([[False, True, False]])  # one picture, two instructions
+    batch = batch._replace(where=torch.tensor([[1.0, 0, 0, 0]] * 2),
+                           unasked=torch.tensor([[False, True, False]]))  # one picture, two instructions
     base = _where(logits, batch)
     for cell, same in ((1, True), (2, False), (3, False)):
         pulled = logits.clone()

@@ -19,15 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.blending import BLENDINGS, ChunkBlender
+from vla_ros.core.config_files import config_folder
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import NANOSECONDS, ActionChunk, Observation, to_nanoseconds
 from vla_ros.evaluation.plan import FIRST_SEED, Episode, success
-from vla_ros.evaluation.runner import prelude
 from vla_ros.evaluation.scenarios import PLAIN, SCENARIOS
-from vla_ros.operator.processes import config_folder
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import Policy
-from vla_ros.sim.episode import OBEY_PERIOD, run_episode
+from vla_ros.sim.episode import OBEY_PERIOD, prelude, run_episode
 from vla_ros.sim.world import World
 from vla_ros.tasks.phrases import KINDS
 
@@ -88,7 +87,7 @@ def drive(world: Listened, episode: Episode, policy_name: str, blending: str, op
     world.told, world.data.time = None, 0.0
     world.reset(episode.seed)
     SCENARIOS[PLAIN].prepare(world, episode.seed)
-    prelude(world, episode)
+    prelude(world, episode.meant.kind, episode.seed)
     robot = load_robot(config_folder() / "robots" / "sim.yaml")
     blender = ChunkBlender(blending, to_nanoseconds(options.blend_time), robot.channels)
     driver = make_policy(policy_name, engine={"engine": "eager"})  # nothing is built, nothing rounded anew

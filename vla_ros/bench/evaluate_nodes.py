@@ -29,7 +29,7 @@ from vla_ros.demo.plots import Track
 from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, SIMULATOR, Failed, Suite
 from vla_ros.demo.view import PlainView, Status
 from vla_ros.evaluation.plan import Episode
-from vla_ros.evaluation.runner import BOUNDS, LIMITS, Player, reached, within
+from vla_ros.evaluation.runner import Player, bounds, limits, reached, within
 from vla_ros.evaluation.through_nodes import Driven
 from vla_ros.nodes.common import convert
 from vla_ros.operator import session
@@ -48,7 +48,7 @@ BEFORE_SECONDS = 4.0  # for what comes before the words
 PAUSE, ATTEMPTS = 0.25, 3  # s between two looks 0.05 s apart: by then a heartbeat is old and the gate holds
 STARTS_AGAIN = 3  # of the suite, where it cannot go on
 FLUSH = 0.2  # s: what was on its way to the robot has arrived, and pictures of the scene before are gone
-# What comes before the words (episodes.prelude), said instead of done: nobody but the gate may speak to the robot.
+# What comes before the words (sim.episode.prelude), said instead of done: nobody but the gate may speak to the robot.
 BEFORE = {"stop": ("move forward", "turn left"), "open": ("close the gripper",)}
 REFUSED = "not understood: "  # what inference says where the policy does not act on the words
 MOVES = 0.15, 0.2  # m/s, rad/s: from either on, the robot is on the move
@@ -81,7 +81,7 @@ class Witness(Watch):
         chunk = convert.chunk(message)
         if self.command is not None and chunk.generation == self.command.generation:
             self.chunk = chunk
-            for index, good in enumerate((True, within(chunk, BOUNDS), within(chunk, LIMITS))):
+            for index, good in enumerate((True, within(chunk, bounds()), within(chunk, limits()))):
                 self.chunks[index] += good
             self.predict.append(to_seconds(chunk.latency))
 

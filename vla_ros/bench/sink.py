@@ -23,8 +23,8 @@ from std_srvs.srv import Trigger
 
 from vla_ros.bench.common import COMMANDS, listen, spin, write_json
 from vla_ros.bench.pipeline_measure import Inferred, Judged, Seen
+from vla_ros.core.config_files import config_folder
 from vla_ros.core.robot import load_robot
-from vla_ros.operator.processes import config_folder
 from vla_ros_msgs.msg import ActionChunk, SafetyReport
 
 DEEP = 200  # nothing that this process is late for may be lost

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.engines.cache import default_folder
 
@@ -87,7 +88,6 @@ def _profile() -> str | None:
 
 
 def _our_profile() -> str:
-    from vla_ros.operator.processes import config_folder  # wants numpy, which may be what is missing
     return str(config_folder() / "fastdds.xml")
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PARTS = ("success", "paraphrases", "counterfactuals", "scenarios")
 QUICK = 48  # episodes
+# Asked for before any time is spent: intervals, what compares labels, and the page.
+NEEDED = ("scipy", "sklearn", "jinja2")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,10 +79,14 @@ def run_through_nodes(plan: Sequence[Episode], player: Player, logs: Path) -> tu
 
 
 def prepare(options: argparse.Namespace) -> tuple[list[Episode], list[Player], Path]:
-    """What to run, who plays (the second one to compare with), and where the report goes. Raises ValueError."""
+    """What to run, who plays (the second one to compare with), and where the report goes. Raises ValueError, and
+    ModuleNotFoundError where a module is missing."""
     from vla_ros.evaluation import runner
     from vla_ros.evaluation.runner import Player
 
+    for module in NEEDED:
+        if find_spec(module) is None:
+            raise ModuleNotFoundError(name=module)
     plan = make_plan(options)
     given = {"checkpoint": options.checkpoint} if options.checkpoint else {}
     players = [Player(options.policy, given, camera(options.camera))]

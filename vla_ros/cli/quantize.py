@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ def run(given: argparse.Namespace) -> int:
 
     if given.runs < 1 or given.episodes < 0:
         raise ValueError(f"--runs is {given.runs} and --episodes {given.episodes}; give 1 and 0, or more")
+    for module in ("mujoco", "scipy") if given.episodes else ():  # now, not after the measurements
+        if find_spec(module) is None:
+            raise ModuleNotFoundError(name=module)
     torch.set_num_threads(1)  # as the policy has, unless its option says otherwise
     folder, out = Path(given.checkpoint or BUILTIN), Path(given.out)
     if out.exists():

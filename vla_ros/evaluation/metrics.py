@@ -1,4 +1,7 @@
-"""What is counted: shares with their intervals, distances, times. Pure numpy; what nothing supports is None, not 0."""
+"""What is counted: shares with their intervals, distances, times. What nothing supports is None, not 0.
+
+Intervals of shares are scipy's, what compares labels is scikit-learn's; both are imported where they are used.
+"""
 from __future__ import annotations
 
 import math
@@ -6,32 +9,24 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 Z95 = 1.959963984540054  # of the normal distribution, two-sided 95 %
 NEAR = 0.1  # m or rad that a `Verdict` may be away from done and still count as near
 PASSED = 0.5  # share of successes over which a scenario counts as passed
 
 
-def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
-    """The score interval of a share (Wilson 1927). Raises ValueError for counts that are none."""
-    if not 0 <= successes <= trials or trials == 0:
-        raise ValueError(f"{successes} successes of {trials} trials have no interval; give 0 to n of n > 0")
-    share, extra = successes / trials, z * z / trials
-    middle = (share + extra / 2) / (1 + extra)
-    half = z / (1 + extra) * math.sqrt(share * (1 - share) / trials + extra / (4 * trials))
-    low = 0.0 if successes == 0 else middle - half
-    return low, 1.0 if successes == trials else middle + half
-
-
 def rate(flags: Iterable[bool]) -> dict[str, Any]:
-    """Truths among `flags`: `successes`, `trials`, `rate`, `low`, `high` (95 %; None of nothing)."""
+    """Truths among `flags`: `successes`, `trials`, `rate`, `low`, `high` (Wilson's 95 % interval; None of nothing)."""
+    from scipy.stats import binomtest
+
     values = [bool(flag) for flag in flags]
-    if not values:
+    trials = len(values)
+    if not trials:
         return {"successes": 0, "trials": 0, "rate": None, "low": None, "high": None}
-    low, high = wilson(sum(values), len(values))
-    done, trials = sum(values), len(values)
-    return {"successes": done, "trials": trials, "rate": done / trials, "low": low, "high": high}
+    successes = sum(values)
+    interval = binomtest(successes, trials).proportion_ci(method="wilson")
+    return {"successes": successes, "trials": trials, "rate": successes / trials,
+            "low": float(interval.low), "high": float(interval.high)}
 
 
 def distances(values: Sequence[float]) -> dict[str, Any]:
@@ -108,31 +103,25 @@ def groups(results: Iterable[tuple[Hashable, bool]]) -> dict[str, Any]:
             "all": rate(all(found) for found in by_group.values())}
 
 
-def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float | None:
-    """Share of labels that agree."""
-    true, said = np.asarray(truth), np.asarray(predicted)
-    if true.shape != said.shape:
-        raise ValueError(f"labels {true.shape} and predictions {said.shape} do not fit; give one for each")
-    return float((true == said).mean()) if true.size else None
-
-
-def confusion(truth: ArrayLike, predicted: ArrayLike, classes: int) -> np.ndarray:
-    """Counts, classes x classes: row the truth, column the prediction."""
-    table = np.zeros((classes, classes), np.int64)
-    np.add.at(table, (np.asarray(truth).ravel(), np.asarray(predicted).ravel()), 1)
-    return table
-
-
 def balanced_accuracy(table: np.ndarray) -> float | None:
-    """Mean over the classes that occur of the share of their members that were recognised."""
-    occurs = table.sum(1) > 0
-    return float((np.diag(table)[occurs] / table.sum(1)[occurs]).mean()) if occurs.any() else None
+    """Mean recall over the classes that occur; `table` (classes x classes) counts truths by row, predictions by
+    column. None of nothing."""
+    from sklearn.metrics import recall_score
+
+    truth, predicted = np.nonzero(table)
+    if not len(truth):
+        return None
+    return float(recall_score(truth, predicted, labels=np.unique(truth), average="macro",
+                              sample_weight=table[truth, predicted]))
 
 
 def iou(truth: np.ndarray, predicted: np.ndarray) -> float | None:
     """Intersection over union of two masks; None where both are empty."""
-    union = int(np.logical_or(truth, predicted).sum())
-    return int(np.logical_and(truth, predicted).sum()) / union if union else None
+    from sklearn.metrics import jaccard_score
+
+    if not (truth.any() or predicted.any()):
+        return None
+    return float(jaccard_score(truth.ravel(), predicted.ravel()))
 
 
 def retrieval(similarity: np.ndarray) -> tuple[list[bool], list[bool]]:

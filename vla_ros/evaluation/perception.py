@@ -45,6 +45,8 @@ def fits(meant: Intent, name: str) -> bool:
 
 def vision(said: dict[str, Any], where: Masks) -> dict[str, Any]:
     """Confusion over all cells (colour 7 x 7, shape 4 x 4), each object's majority vote, and each object's IoU."""
+    from sklearn.metrics import confusion_matrix
+
     grid = np.shape(said["attention"])
     colour, shape = np.full(grid, NO_COLOUR), np.full(grid, NO_SHAPE)
     for name, mask in where.items():
@@ -58,8 +60,9 @@ def vision(said: dict[str, Any], where: Masks) -> dict[str, Any]:
         pairs = list(zip(told_colour[mask].tolist(), told_shape[mask].tolist()))
         named.append(max(sorted(set(pairs)), key=pairs.count) == (is_colour, is_shape))
         overlaps.append(metrics.iou(mask, (told_colour == is_colour) & (told_shape == is_shape)))
-    return {"colour": metrics.confusion(colour, told_colour, NO_COLOUR + 1).tolist(),
-            "shape": metrics.confusion(shape, told_shape, NO_SHAPE + 1).tolist(), "named": named, "iou": overlaps}
+    colours = confusion_matrix(colour.ravel(), told_colour.ravel(), labels=range(NO_COLOUR + 1))
+    shapes = confusion_matrix(shape.ravel(), told_shape.ravel(), labels=range(NO_SHAPE + 1))
+    return {"colour": colours.tolist(), "shape": shapes.tolist(), "named": named, "iou": overlaps}
 
 
 def classes(name: str) -> tuple[int, int]:

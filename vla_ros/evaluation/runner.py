@@ -23,17 +23,14 @@ from vla_ros.evaluation.scenarios import SCENARIOS
 from vla_ros.evaluation.truth import Truth
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import Policy, PolicySpec
-from vla_ros.sim.episode import CAMERA, GAVE_UP, Outcome, run_episode
+from vla_ros.sim.episode import CAMERA, GAVE_UP, Outcome, prelude, run_episode, simulated_robot
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.phrases import OBJECT_KINDS
 from vla_ros.tasks.success import judge
 from vla_ros.tasks.world_state import WorldState
 
-# The gate's defaults: outside the bounds it refuses, outside the limits it clamps.
-BOUNDS = {"linear.x": (-1.0, 1.0), "angular.z": (-1.0, 1.0), "gripper": (0.0, 1.0)}
-LIMITS = {"linear.x": (-0.5, 0.5), "angular.z": (-0.5, 0.5), "gripper": (0.0, 1.0)}
-OTHER_JOINT = (-2.0, 2.0)  # rad
+OTHER_JOINT = (-2.0, 2.0)  # rad, of a channel that the simulated robot does not have
 PATH_STEP = 4  # of the poses on the way, every so many are kept
 
 
@@ -77,9 +74,9 @@ def check(player: Player) -> None:
     spec = policy_spec(player.policy, player.options)
     spec.size_of(CAMERA)
     channels = spec.channels
-    if not set(channels) & set(BOUNDS):
+    if not set(channels) & set(bounds()):
         raise ValueError(f"policy '{player.policy}' drives {', '.join(channels)}, and the simulated robot has none of "
-                         f"these; it has {', '.join(BOUNDS)}")
+                         f"these; it has {', '.join(bounds())}")
     policy.reset()
 
 
@@ -105,7 +102,7 @@ class Worker:
         world.data.time = 0.0
         world.reset(episode.seed)
         conditions.prepare(world, episode.seed)
-        prelude(world, episode)
+        prelude(world, episode.meant.kind, episode.seed)
         start = world.state()
         if judge(episode.meant, start, start).done:
             raise RuntimeError(f"episode {episode.number} (seed {episode.seed}, '{episode.text}') is done before it "
@@ -149,8 +146,8 @@ class Witness:
         if self._truth is not None and self.chunks[0] % perception.EVERY == 0:
             self.looks.append(perception.look(self._policy, observation, self._truth, self._spec, self._episode.meant))
         self.chunks[0] += 1
-        self.chunks[1] += within(chunk, BOUNDS)
-        self.chunks[2] += within(chunk, LIMITS)
+        self.chunks[1] += within(chunk, bounds())
+        self.chunks[2] += within(chunk, limits())
         self._seen = observation
 
     def last(self) -> tuple[Image | None, dict[str, Any] | None]:
@@ -161,18 +158,6 @@ class Witness:
         if getattr(self._policy, "explain", None) is None or not self._episode.text:
             return picture, None
         return picture, {name: self._policy.explain(self._seen)[name] for name in ("attention", "nowhere")}
-
-
-def prelude(world: World, episode: Episode) -> None:
-    """What was before the words: "stop" is said to a robot that drives, "open" to one whose gripper is closed."""
-    if episode.meant.kind == "stop":
-        turn = float(np.random.default_rng((episode.seed, 4)).uniform(-0.5, 0.5))
-        for _ in range(3):
-            world.command(0.3, turn)
-            world.step(0.2)
-    elif episode.meant.kind == "open":
-        world.command_gripper(0.0)
-        world.step(1.0)
 
 
 def reached(meant: Intent, start: WorldState, end: WorldState) -> list[str]:
@@ -191,6 +176,16 @@ def refused(outcome: Outcome) -> bool:
 def gave_up(outcome: Outcome) -> bool:
     """Did it act, and give up then?"""
     return outcome.verdict.sentence.startswith(GAVE_UP) and bool(outcome.predict_seconds)
+
+
+def bounds() -> dict[str, tuple[float, float]]:
+    """Outside of these the gate refuses an action of the simulated robot."""
+    return {channel.name: channel.bounds for channel in simulated_robot().channels}
+
+
+def limits() -> dict[str, tuple[float, float]]:
+    """Outside of these the gate clamps."""
+    return {channel.name: channel.limits for channel in simulated_robot().channels}
 
 
 def within(chunk: ActionChunk, ranges: Mapping[str, tuple[float, float]]) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 from vla_ros.core import node_parameters, process_identity
+from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.core.shown import shown
 
@@ -219,18 +220,6 @@ MODULES = {name: f"vla_ros.nodes.{name}" for name in NODES} | {"simulator": "vla
 # memory to the kernel and fetch it again, a page fault every 4 KiB: two thirds of the cost of receiving one.
 THRIFT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1",
           "MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_ARENA_MAX": "2"}
-
-
-def config_folder() -> Path:
-    """share/vla_ros/config of the installed package, else the source tree's."""
-    try:
-        from ament_index_python.packages import get_package_share_directory
-        found = Path(get_package_share_directory("vla_ros")) / "config"
-        if found.is_dir():
-            return found
-    except (ImportError, LookupError):
-        pass  # no ROS, or not installed: the source tree is there
-    return Path(__file__).resolve().parents[2] / "config"
 
 
 def suite_environment() -> dict[str, str]:

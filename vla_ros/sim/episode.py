@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
+from vla_ros.core.config_files import config_folder
 from vla_ros.core.images import resize
+from vla_ros.core.robot import Robot, load_robot
 from vla_ros.core.types import ActionChunk, Command, Image, Observation, to_nanoseconds
 from vla_ros.policies.base import Policy, PolicySpec
 from vla_ros.sim.world import World
@@ -38,8 +41,31 @@ class Outcome:
         return self.verdict.done
 
 
+@dataclass(frozen=True)
+class Reward:
+    """What a moment of learning is worth: the m and rad come nearer to done, minus `time` a second; `done` more at the
+    end, when it is.
+
+    That is much: a search comes nearer and goes away by luck, and would else hide whether a task gets done.
+    """
+
+    time: float = 0.05
+    done: float = 5.0
+
+    def of(self, lacking_before: float, lacking_now: float, seconds: float, done: bool) -> float:
+        """`lacking` is what all of the task's conditions lack together (`Verdict.lacking`): the worst alone would let a
+        robot that still has to turn drive where it likes."""
+        return lacking_before - lacking_now - self.time * seconds + self.done * done
+
+
 Watch = Callable[[WorldState, Observation, ActionChunk], None]
 Lens = Callable[[Image], Image]
+
+
+@cache
+def simulated_robot() -> Robot:
+    """Its robot file, config/robots/sim.yaml."""
+    return load_robot(config_folder() / "robots" / "sim.yaml")
 
 
 def robot_state(world: World) -> dict[str, float]:
@@ -59,7 +85,11 @@ def observe(world: World, spec: PolicySpec, command: Command, lens: Lens | None 
 def obey(world: World, chunk: ActionChunk, age: float) -> None:
     """Send the row of `chunk` that is due `age` seconds after its stamp to the driver."""
     row = min(max(int(to_nanoseconds(age) // chunk.step), 0), len(chunk.values) - 1)
-    values = {channel: float(value) for channel, value in zip(chunk.channels, chunk.values[row])}
+    send(world, {channel: float(value) for channel, value in zip(chunk.channels, chunk.values[row])})
+
+
+def send(world: World, values: Mapping[str, float]) -> None:
+    """Tell the driver what each channel shall be, in SI units: m/s, rad/s, the gripper 0 closed to 1 open."""
     world.command(values.get("linear.x", 0.0), values.get("angular.z", 0.0))
     if "gripper" in values:
         world.command_gripper(values["gripper"] * OPENING_MAX)
@@ -104,6 +134,18 @@ def run_episode(policy: Policy, world: World, instruction: str, seconds: float =
         elif world.time - done_since >= SETTLE:
             break
     return Outcome(instruction, world.seed, verdict, world.time - began, tuple(spent), tuple(path))
+
+
+def prelude(world: World, kind: str, seed: int) -> None:
+    """What was before the words: "stop" is said to a robot that drives, "open" to one whose gripper is closed."""
+    if kind == "stop":
+        turn = float(np.random.default_rng((seed, 4)).uniform(-0.5, 0.5))
+        for _ in range(3):
+            world.command(0.3, turn)
+            world.step(0.2)
+    elif kind == "open":
+        world.command_gripper(0.0)
+        world.step(1.0)
 
 
 def stands(chunk: ActionChunk) -> bool:

@@ -1,6 +1,8 @@
 """Where a training stands, as a folder: state.safetensors (weights, averages, the optimizer's) and state.json.
 
 Nothing in it is a pickle. It is written beside its place and renamed, so that it is whole or not there.
+accelerate's `save_state` is no substitute: it pickles the optimizer, writes frozen weights each time
+(a language model's gigabytes), and with a limit removes the older checkpoint first.
 """
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The moving average of the weights while they are trained (Polyak & Juditsky 1992): steadier than the last step's."""
+"""The moving average of the weights while they are trained (Polyak & Juditsky 1992): steadier than the last step's.
+
+torch's `AveragedModel` is a second model: it would copy and average frozen weights as well. What is
+evaluated often holds the model itself (an vector_env does), so the averages must come into that one.
+"""
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,8 +35,7 @@ AWAY = (-9.0, 0.0)  # m ahead and left of the robot, far behind it: where a targ
 IGNORED = -100  # the class that cross entropy leaves out
 
 
-@dataclass
-class Batch:
+class Batch(NamedTuple):
     """B pictures with M instructions each, as tensors; the order is picture by picture."""
 
     pixels: Tensor  # B x 3 x H x W, 0 … 1

@@ -1,16 +1,12 @@
-"""Batches: asked for by number, made ahead, moved to a device."""
+"""Batches: asked for by number, made ahead. A batch is a tensor, or a (named) tuple, list or dict of them."""
 from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
 from typing import Any, Protocol
-
-import torch
-from torch import Tensor
 
 
 class Source(Protocol):
@@ -21,7 +17,11 @@ class Source(Protocol):
 
 @contextmanager
 def ahead_of(make: Callable[[int], Any], indices: range, ahead: int) -> Iterator[Iterator[Any]]:
-    """`make` of each index in their order, `ahead` of them made by one thread before they are asked for."""
+    """`make` of each index in their order, `ahead` of them made by one thread before they are asked for.
+
+    No DataLoader: its workers are processes, forked beside torch's threads and MuJoCo's renderer, and
+    the sentence of a dataset that does not fit would arrive inside a traceback.
+    """
     if not ahead:
         yield map(make, indices)
         return
@@ -43,16 +43,3 @@ def ahead_of(make: Callable[[int], Any], indices: range, ahead: int) -> Iterator
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             sys.setswitchinterval(interval)
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """A tensor, or a dataclass, dict, list or tuple of them, there."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if is_dataclass(batch) and not isinstance(batch, type):
-        return replace(batch, **{one.name: to_device(getattr(batch, one.name), device) for one in fields(batch)})
-    if isinstance(batch, Mapping):
-        return {name: to_device(value, device) for name, value in batch.items()}
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(to_device(value, device) for value in batch)
-    return batch

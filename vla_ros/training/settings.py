@@ -50,7 +50,10 @@ class Settings:
             raise ValueError(f"precision is {self.precision!r}; it is one of {', '.join(PRECISIONS)}")
 
     def rate(self, step: int) -> float:
-        """The learning rate of step 0, 1, …"""
+        """The learning rate of step 0, 1, …: a function of the step alone, so that no schedule has to be resumed.
+
+        The cosine begins with the first step, not after the warm-up as transformers' schedules have it.
+        """
         warm = min(1.0, (step + 1) / max(1, self.warmup))
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
         return self.learning_rate * warm * (cosine * (1 - self.floor) + self.floor)

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, send_to_device
 from torch import Tensor, nn
 
 from vla_ros.training import checkpointing
 from vla_ros.training.ema import ExponentialMovingAverage
 from vla_ros.training.log import Log
-from vla_ros.training.prefetch import Source, ahead_of, to_device
+from vla_ros.training.prefetch import Source, ahead_of
 from vla_ros.training.settings import Settings
 
 Loss = Callable[[Any, Any], Mapping[str, Tensor]]
@@ -134,7 +134,7 @@ class Trainer:
         # Dropout and the like draw from here, so that a step is the same after a resume.
         torch.manual_seed(self.settings.seed * 1_000_003 + self.step * 1009 + self.accelerator.process_index)
         for turn in range(many):
-            batch = to_device(next(batches), self.accelerator.device)
+            batch = send_to_device(next(batches), self.accelerator.device, non_blocking=True)
             with ExitStack() as stack:
                 if turn < many - 1:
                     stack.enter_context(self.accelerator.no_sync(self._step))

@@ -17,7 +17,7 @@ from vla_ros.models.stages import told
 from vla_ros.models.vla import VLA
 from vla_ros.policies.builtin import actions, look
 from vla_ros.policies.progress import Progress
-from vla_ros.sim.episode import robot_state
+from vla_ros.sim.episode import Reward, robot_state
 from vla_ros.sim.expert import ID
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent
@@ -31,17 +31,6 @@ from vla_ros.training.rollout import PERIOD, go_on, read
 
 SETTLED, IDLE = 4, 18  # pictures: done for so many in a row ends an episode, and so does standing undone for longer
 Choose = Callable[[Tensor, np.random.Generator], Tensor]  # trunk's inputs A x F -> chunks A x T x C
-
-
-@dataclass(frozen=True)
-class Reward:
-    """A picture's reward: metres and radians come nearer, minus `time` a second; `done` more at the end, when it is.
-
-    That is much: a search comes nearer and goes away by luck, and would else hide whether a task gets done.
-    """
-
-    time: float = 0.05
-    done: float = 5.0
 
 
 @dataclass
@@ -123,15 +112,14 @@ class VectorEnv:
     def _judge(self, one: Try) -> None:
         now = one.world.state()
         verdict = judge(one.intent, one.start, now)
-        # Of all conditions together: the worst alone would let a robot that still has to turn drive where it likes.
-        gained = one.episode.lacking[-1] - verdict.lacking - self.reward.time * PERIOD
-        one.episode.lacking.append(verdict.lacking)
         one.settled = one.settled + 1 if verdict.done else 0
         still = abs(now.linear) < STILL_LINEAR and abs(now.angular) < STILL_ANGULAR and not verdict.done
         one.idle = max(0, one.idle + (1 if still else -1))  # noise moves a robot that means to stand, now and then
         one.episode.success = one.settled >= SETTLED
         one.over = one.episode.success or one.idle >= IDLE
-        one.episode.rewards.append(gained + self.reward.done * one.episode.success)
+        before = one.episode.lacking[-1]
+        one.episode.lacking.append(verdict.lacking)
+        one.episode.rewards.append(self.reward.of(before, verdict.lacking, PERIOD, one.episode.success))
 
 
 @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate.utils import send_to_device
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,7 +24,6 @@ from vla_ros.models.config import VLAConfig
 from vla_ros.models.language.lexicon import encode, words_of
 from vla_ros.models.language.tokenizers import WordTokenizer, check_tokenizer, padded
 from vla_ros.models.vla import VLA
-from vla_ros.training.prefetch import to_device
 from vla_ros.training.settings import Settings
 from vla_ros.training.trainer import Trainer
 
@@ -33,8 +33,7 @@ HELD_OUT, CHECKS = 0.1, 8  # share of the episodes that are not learnt, batches 
 MARGIN = 0.05  # of a channel's range, beyond what was demonstrated, in a config made for a dataset
 
 
-@dataclass
-class CloneBatch:
+class CloneBatch(NamedTuple):
     """B frames: what was seen, said and measured (`state` normalised), what was done next, and whether it was done."""
 
     pixels: Tensor  # B x 3 x H x W uint8
@@ -252,7 +251,7 @@ def _checker(source: Demonstrations) -> Any:
     def check(model: VLA) -> Mapping[str, float]:
         device = next(model.parameters()).device
         with torch.inference_mode():
-            losses = [clone_loss(model, to_device(one, device))["action"] for one in batches]
+            losses = [clone_loss(model, send_to_device(one, device))["action"] for one in batches]
         return {"held_out": float(torch.stack(losses).mean())}
 
     return check

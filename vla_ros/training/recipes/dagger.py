@@ -137,7 +137,7 @@ class Pictures:
         rows = np.sort(rng.choice(len(self.album), recipe.pictures, replace=False))
         batch, _ = label(rng, self.album.tables, rows, recipe.instructions, self.grid, config.steps, config.step,
                          self.album.pictures(rows))
-        batch.pixels = self._augment(batch.pixels, rng)
+        batch = batch._replace(pixels=self._augment(batch.pixels, rng))
         return batch, padded([nonsense(rng) for _ in range(recipe.nonsense)])
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -61,8 +61,7 @@ class Reinforcement:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
 
 
-@dataclass
-class RolloutBatch:
+class RolloutBatch(NamedTuple):
     """N pictures of some episodes, and pictures of other tasks (K, may be 0) with what the expert would do."""
 
     inputs: Tensor  # N x F, the trunk's
