@@ -12,20 +12,26 @@ from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
+from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from vla_ros.policies import demo_policy
 
+PASSED_ON = ("robot_file", "camera_topic", "policy", "policy_file")  # to vla.launch.py
 SHARE = Path(get_package_share_directory("vla_ros"))
+
+
+def unless_given(argument: str, default: str) -> PythonExpression:
+    """The default, or nothing where `argument` is given."""
+    return PythonExpression(["'' if r'''", LaunchConfiguration(argument), f"''' else {default!r}"])
 
 
 def generate_launch_description() -> LaunchDescription:
     camera = LaunchConfiguration("camera_topic")
     nodes = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "vla.launch.py")),
-        launch_arguments={name: LaunchConfiguration(name) for name in ("robot_file", "camera_topic", "policy")}.items(),
+        launch_arguments={name: LaunchConfiguration(name) for name in PASSED_ON}.items(),
     )
     simulator = Node(
         package="vla_ros",
@@ -39,7 +45,12 @@ def generate_launch_description() -> LaunchDescription:
     )
     return LaunchDescription([
         # Before the nodes' own of the same names, which for a robot mean something else.
-        DeclareLaunchArgument("policy", default_value=demo_policy()[0], description="the policy that drives"),
+        DeclareLaunchArgument("policy_file", default_value="",
+                              description="the policy that drives, with its options, like "
+                              "config/policies/*.yaml; not beside policy"),
+        DeclareLaunchArgument("policy", default_value=unless_given("policy_file", demo_policy()[0]),
+                              description="the policy that drives, by name or module:Class "
+                              "(default: the learned one; without torch, color_servo)"),
         DeclareLaunchArgument("robot_file", default_value=str(SHARE / "config" / "robots" / "sim.yaml"),
                               description="the simulated robot's limits: this file, or a copy with others"),
         DeclareLaunchArgument("camera_topic", default_value="/camera/image_raw",

@@ -23,10 +23,10 @@ CONFIG = Path(get_package_share_directory("vla_ros")) / "config"
 # Which arguments are parameters of which node; all else comes from the parameter file.
 NODES: dict[str, tuple[str, ...]] = {
     "safety_validator": ("robot_file",),
-    "camera_ingest": ("policy",),
+    "camera_ingest": ("policy", "policy_file"),
     "command_ingest": (),
     "synchronizer": (),
-    "inference": ("policy", "robot_file"),
+    "inference": ("policy", "policy_file", "robot_file"),
     "supervisor": (),
 }
 RESPAWN_DELAY = 1.0  # s
@@ -38,7 +38,12 @@ def arguments() -> list[DeclareLaunchArgument]:
                               description="the robot's channels and limits, like config/robots/*.yaml"),
         DeclareLaunchArgument("camera_topic", default_value="/camera/image_raw",
                               description="the camera's images; compressed ones are at its /compressed"),
-        DeclareLaunchArgument("policy", default_value="color_servo", description="the policy that drives"),
+        DeclareLaunchArgument("policy", default_value="",
+                              description="the policy that drives, by name or module:Class, where "
+                              "it needs no options (default: color_servo)"),
+        DeclareLaunchArgument("policy_file", default_value="",
+                              description="the policy that drives, with its options, like "
+                              "config/policies/*.yaml; not beside policy"),
         DeclareLaunchArgument("namespace", default_value="vla", description="the nodes' namespace"),
         DeclareLaunchArgument("params_file", default_value=str(CONFIG / "vla.yaml"),
                               description="the nodes' parameters"),

@@ -54,7 +54,8 @@ def evaluate(description: LaunchDescription, **arguments: str) -> dict[str, Any]
 
 def test_vla_asks_only_for_what_differs_between_sites() -> None:
     arguments = {argument.name: argument for argument in load("vla.launch.py").get_launch_arguments()}
-    assert set(arguments) == {"camera_topic", "robot_file", "policy", "namespace", "params_file", "enclaves"}
+    assert set(arguments) == {"camera_topic", "robot_file", "policy", "policy_file", "namespace", "params_file",
+                              "enclaves"}
     assert all(argument.description for argument in arguments.values())
     # Another robot's limits would be worse than none: this one has to be named.
     assert [name for name, argument in arguments.items() if argument.default_value is None] == ["robot_file"]
@@ -95,8 +96,8 @@ def command_lines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 
 def test_every_argument_that_the_demo_lists_does_something(tmp_path: Path, command_lines: Callable[..., list[str]]) -> None:
-    other = {"policy": "constant", "seed": "7", "robot_file": "/other.yaml", "camera_topic": "/eye/image",
-             "namespace": "other", "params_file": str(tmp_path / "mine.yaml"), "enclaves": "/elsewhere"}
+    other = {"policy": "constant", "policy_file": "/mine.yaml", "seed": "7", "robot_file": "/other.yaml",
+             "camera_topic": "/eye/image", "namespace": "other", "params_file": str(tmp_path / "mine.yaml"), "enclaves": "/elsewhere"}
     (tmp_path / "mine.yaml").write_text("/**:\n  ros__parameters: {diagnostics_period: 2.0}\n")
     arguments = load("demo.launch.py").get_launch_arguments()
     assert {argument.name for argument in arguments} == set(other)
@@ -105,6 +106,11 @@ def test_every_argument_that_the_demo_lists_does_something(tmp_path: Path, comma
     assert len(usual) > 50 and usual == command_lines("demo.launch.py")
     for name, value in other.items():
         assert command_lines("demo.launch.py", **{name: value}) != usual, name
+
+
+def test_the_demos_own_policy_gives_way_to_a_policy_file(command_lines: Callable[..., list[str]]) -> None:
+    words = "\n".join(command_lines("demo.launch.py", policy_file="/mine.yaml"))
+    assert "policy_file: /mine.yaml" in words and "policy: ''" in words
 
 
 def test_the_demos_camera_and_the_node_that_hears_it_agree(command_lines: Callable[..., list[str]]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
+from vla_ros.core.policy_file import write_policy_file
 from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.common.convert import byte_array, rgb_image, time_message
 from vla_ros.nodes.common.qos import PICTURES, SENSOR
@@ -230,8 +231,9 @@ def test_a_black_camera_is_reported(around):
     ({"max_age": float("nan")}, "parameter 'max_age' is nan; give a number from 0.01 to 60 s"),
     ({"max_age": -1.0}, "parameter 'max_age' is -1.0"),
     ({"max_bytes": "many"}, "parameter 'max_bytes' is 'many'; give a whole number"),
-    ({"policy_options": "{"}, "parameter 'policy_options' is '{', not a JSON object"),
-    ({"policy_options": "[]"}, "give a JSON object"),
+    ({"policy_file": "x.yaml"}, "parameters 'policy' ('constant') and 'policy_file' ('x.yaml') are both given"),
+    ({"policy": "", "policy_file": "/nowhere.yaml"}, "policy file '/nowhere.yaml' does not exist; set policy_file to"),
+    ({"camera": "front"}, "looks through camera of 224 x 224 (pad), and this camera is 'front'; name the camera as"),
     ({"max_agee": 1.0}, "parameter 'max_agee' is not known"),
 ])
 def test_a_bad_parameter_fails_configure_with_a_sentence(around, parameters, says):
@@ -258,7 +260,11 @@ def test_a_live_parameter_changes_at_once_and_a_bad_one_is_refused(around):
 class TwoEyed:
     @classmethod
     def spec(cls, options):
-        return PolicySpec(("linear.x",), 1, 100_000_000, (8, 8), images={"front": (8, 12), "wrist": (4, 6)})
+        return PolicySpec(("linear.x",), 1, 100_000_000, {"front": (8, 12), "wrist": (4, 6)})
+
+    def predict(self, observation): ...
+
+    def reset(self): ...
 
 
 def test_each_camera_gets_its_own_size_and_a_stranger_is_refused_with_the_list(around, monkeypatch):
@@ -267,7 +273,20 @@ def test_each_camera_gets_its_own_size_and_a_stranger_is_refused_with_the_list(a
     node = around.make(CameraIngest, policy="two_eyed")  # its camera is called "camera"
     node.trigger_configure()
     assert node.stage == "unconfigured" and (
-        "looks through front of 8 x 12, wrist of 4 x 6, and this camera is 'camera'" in node.trouble)
+        "looks through front of 8 x 12 (pad), wrist of 4 x 6 (pad), and this camera is 'camera'; name" in node.trouble)
     node.set_parameters([Parameter("camera", value="wrist")])
     node.trigger_configure()
     assert node.stage == "inactive" and (node._message.height, node._message.width) == (4, 6)
+
+
+def test_the_policy_file_says_which_camera_how_large_and_how_it_is_fitted_in(around, tmp_path):
+    path = write_policy_file(tmp_path / "policy.yaml", "constant",
+                             images={"camera": {"camera": "eye", "size": [4, 6], "resize": "crop"}})
+    node = around.start(CameraIngest, policy_file=path, camera="eye")
+    frames = around.hear(Image, "frame", PICTURES)
+    speaker = around.speaker(Image, "image", SENSOR)
+    around.wait(lambda: speaker.get_subscription_count())
+    speaker.publish(message(np.dstack([np.full((8, 24), 200, np.uint8)] * 3)))
+    frame = rgb_image(around.wait(lambda: frames and frames[0]))
+    assert frame.shape == (4, 6, 3) and (frame == 200).all()  # cropped: no black bars
+    assert node.trouble == ""

@@ -7,7 +7,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from std_srvs.srv import Trigger
 
-from vla_ros.core.types import ActionChunk as CoreChunk
+from vla_ros.core.policy_file import KEYS, write_policy_file
 from vla_ros.core.types import Command
 from vla_ros.core.types import Observation as CoreObservation
 from vla_ros.nodes import inference
@@ -15,7 +15,7 @@ from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.qos import EVENTS, LATEST, PICTURES
 from vla_ros.nodes.inference import Inference
 from vla_ros.policies import POLICIES
-from vla_ros.policies.base import PolicySpec
+from vla_ros.policies.base import NotUnderstood, PolicySpec
 from vla_ros_msgs.msg import ActionChunk, Fault, Heartbeat, Observation
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
@@ -23,7 +23,7 @@ WHEELS = ("linear.x", "angular.z")
 
 
 class Slow:
-    """Takes 0.1 s, remembers what it saw; "fail" raises, "refuse" does not understand, "nan" lies."""
+    """Takes 0.1 s, remembers what it saw; "fail" and "bug" raise, "refuse" does not understand."""
 
     name = "slow@test"
     seen: list = []
@@ -31,19 +31,21 @@ class Slow:
 
     @classmethod
     def spec(cls, options):
-        return PolicySpec(("gripper",), 1, 100_000_000, (8, 8))
+        return PolicySpec(("gripper",), 1, 100_000_000, {"camera": (8, 8)})
 
     def __init__(self, options):
         Slow.seen, Slow.resets = [], 0
 
     def predict(self, observation):
         if observation.command.text == "refuse":
-            raise ValueError("the word 'frobnicate' is not known")
+            raise NotUnderstood("the word 'frobnicate' is not known")
+        if observation.command.text == "bug":
+            return np.zeros(3) + np.zeros(2)
         if observation.command.text == "fail":
             raise RuntimeError("out of memory")
         time.sleep(0.1)
         Slow.seen.append(observation.stamp)
-        return CoreChunk(0, 0, ("gripper",), np.array([[0.2]], np.float32), 100_000_000)
+        return np.array([[0.2]], np.float32)
 
     def reset(self):
         Slow.resets += 1
@@ -56,14 +58,14 @@ class Steps:
 
     @classmethod
     def spec(cls, options):
-        return PolicySpec(WHEELS, 1, 100_000_000, (8, 8))
+        return PolicySpec(WHEELS, 1, 100_000_000, {"camera": (8, 8)})
 
     def __init__(self, options):
         self.count = 0
 
     def predict(self, observation):
         self.count += 1
-        return CoreChunk(0, 0, WHEELS, np.full((8, 2), 0.2 * self.count - 0.1, np.float32), 100_000_000)
+        return np.full((8, 2), 0.2 * self.count - 0.1, np.float32)
 
     def reset(self):
         self.count = 0
@@ -77,8 +79,7 @@ class TwoEyed:
 
     @classmethod
     def spec(cls, options):
-        return PolicySpec(("gripper",), 1, 100_000_000, (8, 8), images={"front": (8, 8), "wrist": (4, 6)},
-                          state=("joint1",))
+        return PolicySpec(("gripper",), 1, 100_000_000, {"front": (8, 8), "wrist": (4, 6)}, state=("joint1",))
 
     def __init__(self, options):
         TwoEyed.shapes, self.warnings = [], []
@@ -86,7 +87,7 @@ class TwoEyed:
     def predict(self, observation):
         TwoEyed.shapes.append((observation.images["front"].shape, observation.images["wrist"].shape))
         self.warnings = ["joint1 is far"] if observation.state["joint1"] > 1.0 else []
-        return CoreChunk(0, 0, ("gripper",), np.array([[0.2]], np.float32), 100_000_000)
+        return np.array([[0.2]], np.float32)
 
     def reset(self):
         pass
@@ -98,13 +99,14 @@ def two_eyed(around, monkeypatch):
     chunks = around.hear(ActionChunk, "action_chunk", LATEST)
     faults = around.hear(Fault, "fault", EVENTS)
     speaker = around.speaker(Observation, "observation", PICTURES)
-    node = around.start(Inference, policy="two_eyed", robot_file=SIM)
+    node = around.start(Inference, policy="two_eyed", robot_file=SIM, cameras=["front", "wrist"])
     around.wait(lambda: speaker.get_subscription_count())
 
     def show(generation=1, joint=0.0, **sizes):
         images = {name: np.zeros((*size, 3), np.uint8) for name, size in sizes.items()}
+        state = {} if joint is None else {"joint1": joint}
         speaker.publish(convert.observation_message(CoreObservation(
-            time.time_ns(), Command(1, generation, "go"), images, {"joint1": joint})))
+            time.time_ns(), Command(1, generation, "go"), images, state)))
     return node, chunks, faults, show
 
 
@@ -115,19 +117,44 @@ def test_a_policy_with_two_cameras_is_warmed_up_and_runs(around, two_eyed):
     around.wait(lambda: chunks)
 
 
+def test_a_policy_sees_each_camera_under_its_own_name_for_it(around, monkeypatch, tmp_path):
+    monkeypatch.setitem(POLICIES, "two_eyed", f"{__name__}:TwoEyed")
+    chunks = around.hear(ActionChunk, "action_chunk", LATEST)
+    speaker = around.speaker(Observation, "observation", PICTURES)
+    policy_file = write_policy_file(tmp_path / "policy.yaml", "two_eyed",
+                                    images={"front": {"camera": "left"}, "wrist": {"camera": "hand"}})
+    around.start(Inference, policy_file=policy_file, robot_file=SIM, cameras=["hand", "left"], warm_up=0)
+    around.wait(lambda: speaker.get_subscription_count())
+    images = {"hand": np.zeros((4, 6, 3), np.uint8), "left": np.zeros((8, 8, 3), np.uint8)}
+    speaker.publish(convert.observation_message(CoreObservation(
+        time.time_ns(), Command(1, 1, "go"), images, {"joint1": 0.0})))
+    around.wait(lambda: chunks)
+    assert TwoEyed.shapes == [((8, 8, 3), (4, 6, 3))]
+
+
 def test_cameras_that_the_policy_does_not_look_through_are_named_and_are_no_fault(around, two_eyed):
     node, chunks, faults, show = two_eyed
     for _ in range(5):
         show(camera=(8, 8))
         time.sleep(0.02)
     sentence = ("inference: the policy looks through front of 8 x 8, wrist of 4 x 6, and the observation has "
-                "camera of 8 x 8; name the cameras as the policy does")
+                "camera of 8 x 8; name the camera as the policy does")
     around.wait(lambda: around.said(sentence))
     assert node.trouble and sum("looks through" in message.data for message in around.feedback) == 1
     assert not chunks and not faults
     show(front=(8, 8), wrist=(4, 6))
     around.wait(lambda: chunks)
     assert node.trouble == ""
+
+
+def test_a_number_that_is_not_measured_is_named_and_is_no_fault(around, two_eyed):
+    _, chunks, faults, show = two_eyed
+    show(joint=None, front=(8, 8), wrist=(4, 6))
+    around.wait(lambda: around.said("inference: the policy wants the robot's joint1, which is not measured; there are "
+                                    "none"))
+    assert not chunks and not faults
+    show(front=(8, 8), wrist=(4, 6))
+    around.wait(lambda: chunks)
 
 
 def test_what_a_policy_warns_of_is_told_once_an_instruction(around, two_eyed):
@@ -172,7 +199,7 @@ def test_while_an_engine_is_built_it_says_so_and_its_heart_beats(around, monkeyp
         return Slow(engine)
     monkeypatch.setitem(POLICIES, "slow", f"{__name__}:Slow")
     monkeypatch.setattr(inference, "make_policy", make)
-    node = around.make(Inference, policy="slow", robot_file=SIM, precision="bf16")
+    node = around.make(Inference, policy="slow", robot_file=SIM)
     beats = around.hear(Heartbeat, "heartbeat", EVENTS)
     reports = around.hear(DiagnosticArray, "/diagnostics", EVENTS)
     node._turn_timer.cancel(), node._report_timer.cancel()  # as while configure holds the executor
@@ -255,6 +282,14 @@ def test_a_policy_that_fails_speaks_no_action_and_goes_on(around, wires):
     around.wait(lambda: chunks)
 
 
+def test_a_policy_s_own_value_error_is_a_fault_and_no_word_that_it_does_not_know(around, wires):
+    node, chunks, show = wires
+    show("bug")
+    around.wait(lambda: node.stats.drops["exception ValueError"] == 1)
+    assert "policy 'slow@test' failed: ValueError: operands could not be broadcast" in node.trouble
+    assert not chunks and not around.said("not understood")
+
+
 def test_an_inactive_node_says_nothing(around, wires):
     node, chunks, show = wires
     show()
@@ -267,24 +302,38 @@ def test_an_inactive_node_says_nothing(around, wires):
 @pytest.mark.parametrize("parameters, says", [
     ({"policy": "rt2"}, "unknown policy 'rt2'; known are"),
     ({"robot_file": "/nowhere.yaml"}, "robot file '/nowhere.yaml' does not exist"),
-    ({"policy_options": '{"values": {"wings": 1.0}}'}, "commands 'wings', but robot 'sim' obeys"),
-    ({"policy_options": '{"values": {"linear.x": 0.1}}'}, "commands linear.x, but not 'angular.z'; /cmd_vel takes all"),
+    ({"options": {"values": {"wings": 1.0}}}, "commands 'wings', but robot 'sim' obeys"),
+    ({"options": {"values": {"linear.x": 0.1}}}, "commands linear.x, but not 'angular.z'; /cmd_vel takes all"),
+    ({"engine": "eager"}, "policy 'constant' runs on no engine; take engine and precision out of its policy file"),
+    ({"images": {"eye": {}}}, "the policy file's images name 'eye', and the policy looks at camera of 224 x 224"),
+    ({"images": {"camera": {"camera": "front"}}},
+     "the policy looks through front of 224 x 224 (pad), and the cameras are camera; name the camera as"),
+    ({"cameras": ["left", "right"]}, "looks through camera of 224 x 224 (pad), and the cameras are left, right; name"),
+    ({"policy": "constant", "options": {}}, "'policy' ('constant') and 'policy_file'"),
     ({"warm_up": -1}, "'warm_up' is -1"),
+    ({"predict_timeout": 0.0}, "'predict_timeout' is 0.0"),
     ({"chunk_blending": "soft"}, "'chunk_blending' is 'soft'; use one of latest, linear, temporal_ensemble"),
 ])
-def test_a_bad_parameter_fails_configure_with_a_sentence(around, parameters, says):
-    node = around.make(Inference, **{"policy": "constant", "robot_file": SIM, **parameters})
+def test_a_bad_parameter_fails_configure_with_a_sentence(around, tmp_path, parameters, says):
+    of_file = {key: value for key, value in parameters.items() if key in KEYS and key != "policy"}
+    given = {key: value for key, value in parameters.items() if key not in of_file}
+    if of_file:
+        given["policy_file"] = write_policy_file(tmp_path / "policy.yaml", "constant", **of_file)
+    else:
+        given.setdefault("policy", "constant")
+    node = around.make(Inference, **{"robot_file": SIM, **given})
     node.trigger_configure()
     assert node.stage == "unconfigured" and says in node.trouble
 
 
-def test_words_with_nothing_to_read_are_told_to_the_operator_and_are_no_fault(around):
+def test_words_with_nothing_to_read_are_told_to_the_operator_and_are_no_fault(around, tmp_path):
     pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("safetensors", reason="safetensors is not installed")
     chunks = around.hear(ActionChunk, "action_chunk", LATEST)
     faults = around.hear(Fault, "fault", EVENTS)
     speaker = around.speaker(Observation, "observation", PICTURES)
-    around.start(Inference, policy="vla", engine="eager", engine_cache="none", robot_file=SIM)
+    policy_file = write_policy_file(tmp_path / "policy.yaml", "vla", engine="eager")
+    around.start(Inference, policy_file=policy_file, engine_cache="none", robot_file=SIM)
     around.wait(lambda: speaker.get_subscription_count())
     state = {"odom.x": 0.0, "odom.y": 0.0, "odom.yaw": 0.0}
 

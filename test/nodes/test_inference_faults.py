@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from std_srvs.srv import SetBool, Trigger
 
-from vla_ros.core.types import ActionChunk as CoreChunk
+from vla_ros.core.policy_file import write_policy_file
 from vla_ros.core.types import Command
 from vla_ros.core.types import Observation as CoreObservation
 from vla_ros.nodes.common import convert
@@ -18,8 +18,7 @@ from vla_ros.policies.base import PolicySpec
 from vla_ros_msgs.msg import ActionChunk, Fault, Observation
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
-FALLBACK = {"fallback_policy": "constant",
-            "fallback_options": '{"values": {"linear.x": 0.05, "angular.z": 0.0}, "image_size": [8, 8]}'}
+SLOW = {"options": {"values": {"linear.x": 0.05, "angular.z": 0.0}}}
 GOOD = np.array([[0.2]], np.float32)
 
 
@@ -32,7 +31,7 @@ class Wild:
 
     @classmethod
     def spec(cls, options):
-        return PolicySpec(("gripper",), 1, 100_000_000, (8, 8))
+        return PolicySpec(("gripper",), 1, 100_000_000, {"camera": (8, 8)})
 
     def __init__(self, options):
         if Wild.fails_to_load:
@@ -52,33 +51,37 @@ class Wild:
             raise SystemExit(3)
         values = {"flat": GOOD[0], "wide": np.zeros((1, 3), np.float32), "empty": np.zeros((0, 1), np.float32),
                   "words": np.array([["a"]])}.get(text, GOOD)
-        return None if text == "none" else CoreChunk(0, 0, ("gripper",), values, 100_000_000)
+        return None if text == "none" else values
 
     def reset(self):
         self.resets += 1
 
 
 @pytest.fixture
-def world(around, monkeypatch):
+def world(around, monkeypatch, tmp_path):
     monkeypatch.setitem(POLICIES, "wild", f"{__name__}:Wild")
     Wild.made, Wild.fails_to_load = [], False
     Wild.release.clear()
-    yield World(around)
+    yield World(around, tmp_path)
     Wild.release.set()
 
 
 class World:
-    def __init__(self, around):
-        self.around, self.generation = around, 0
+    def __init__(self, around, folder):
+        self.around, self.folder, self.generation = around, folder, 0
         self.chunks = around.hear(ActionChunk, "action_chunk", LATEST)
         self.faults = around.hear(Fault, "fault", EVENTS)
         self.speaker = around.speaker(Observation, "observation", PICTURES)
         self.reset = around.node.create_client(Trigger, "inference/reset_policy")
         self.fall_back = around.node.create_client(SetBool, "inference/fall_back")
 
+    def with_fallback(self, policy="constant", **keys):
+        write_policy_file(self.folder / "fallback.yaml", policy, **keys)
+        return {"policy_file": write_policy_file(self.folder / "policy.yaml", "wild", fallback="fallback.yaml")}
+
     def start(self, **parameters):
-        defaults = {"policy": "wild", "robot_file": SIM, "predict_timeout": 0.2}
-        node = self.around.start(Inference, **{**defaults, **parameters})
+        which = {} if "policy_file" in parameters else {"policy": "wild"}
+        node = self.around.start(Inference, **{**which, "robot_file": SIM, "predict_timeout": 0.2, **parameters})
         node._end_process = lambda: self.ended.append(True)
         self.ended = []
         self.around.wait(lambda: self.speaker.get_subscription_count() and self.fall_back.service_is_ready())
@@ -104,9 +107,10 @@ class World:
 
 
 @pytest.mark.parametrize("text, says", [
-    ("raise", "RuntimeError: out of memory"), ("exit", "SystemExit: 3"), ("none", "gave a NoneType, not an ActionChunk"),
-    ("flat", "values of shape (1,) for 1 channels"), ("wide", "values of shape (1, 3) for 1 channels"),
-    ("empty", "values of shape (0, 1) for 1 channels"), ("words", "values of <U1; an array of numbers"),
+    ("raise", "RuntimeError: out of memory"), ("exit", "SystemExit: 3"),
+    ("none", "gave a NoneType; predict returns an array of numbers, rows x channels"),
+    ("flat", "rows of shape (1,) for 1 channels"), ("wide", "rows of shape (1, 3) for 1 channels"),
+    ("empty", "rows of shape (0, 1) for 1 channels"), ("words", "gave an array of <U1; predict returns an array of numbers"),
 ])
 def test_a_policy_that_raises_or_gives_garbage_is_an_action_fault(world, text, says):
     world.start()
@@ -171,7 +175,7 @@ def test_resetting_a_policy_that_hangs_gives_a_fresh_one_and_the_old_one_is_not_
 
 
 def test_falling_back_and_forth(world):
-    node = world.start(**FALLBACK)
+    node = world.start(**world.with_fallback(**SLOW))
     assert world.acts("wild@1")
     assert world.call(world.fall_back, data=True).success
     assert world.acts("constant")
@@ -182,7 +186,7 @@ def test_falling_back_and_forth(world):
 
 
 def test_falling_back_from_a_policy_that_hangs(world):
-    world.start(**FALLBACK)
+    world.start(**world.with_fallback(**SLOW))
     world.show("hang")
     world.around.wait(lambda: world.faults)
     assert world.call(world.fall_back, data=True).success
@@ -194,7 +198,7 @@ def test_falling_back_from_a_policy_that_hangs(world):
 def test_without_a_fallback_it_says_so(world):
     world.start()
     answer = world.call(world.fall_back, data=True)
-    assert not answer.success and "no fallback policy is configured (parameter 'fallback_policy')" in answer.message
+    assert not answer.success and "no fallback policy is configured ('fallback' in the policy file)" in answer.message
     assert world.acts("wild@1")
 
 
@@ -245,15 +249,16 @@ def test_too_many_workers_that_hang_end_the_process(world):
     world.around.wait(lambda: world.around.said("3 workers hang in their policies"))
 
 
-@pytest.mark.parametrize("parameters, says", [
-    ({"fallback_policy": "rt2"}, "unknown policy 'rt2'"),
-    ({"fallback_policy": "constant"}, "wants pictures of 224 x 224 (pad), but policy 'wild' gets 8 x 8 (pad)"),
-    ({"fallback_policy": "constant", "fallback_options": "[]"}, "parameter 'fallback_options' is '[]'"),
-    ({"fallback_policy": "constant", "fallback_options": '{"values": {"wings": 1.0}, "image_size": [8, 8]}'},
-     "fallback policy 'constant' commands 'wings', but robot 'sim' obeys"),
-    ({"predict_timeout": 0.0}, "'predict_timeout' is 0.0"),
+@pytest.mark.parametrize("fallback, says", [
+    ({"policy": "rt2"}, "unknown policy 'rt2'"),
+    ({"policy": "color_servo"}, "fallback policy 'color_servo' looks through camera of 240 x 320 (pad), but policy "
+                                "'wild' through camera of 8 x 8 (pad); give a fallback that wants the same"),
+    ({"images": {"camera": {"size": [224, 224]}}}, "'constant' looks through camera of 224 x 224 (pad), but policy"),
+    ({"images": {"camera": {"camera": "other"}}}, "'constant' looks through other of 224 x 224 (pad), but policy"),
+    ({"images": {"camera": {"resize": "crop"}}}, "'constant' looks through camera of 8 x 8 (crop), but policy"),
+    ({"options": {"values": {"wings": 1.0}}}, "fallback policy 'constant' commands 'wings', but robot 'sim' obeys"),
 ])
-def test_a_fallback_that_does_not_fit_fails_configure(world, parameters, says):
-    node = world.around.make(Inference, policy="wild", robot_file=SIM, **parameters)
+def test_a_fallback_that_does_not_fit_fails_configure(world, fallback, says):
+    node = world.around.make(Inference, robot_file=SIM, **world.with_fallback(**fallback))
     node.trigger_configure()
     assert node.stage == "unconfigured" and says in node.trouble

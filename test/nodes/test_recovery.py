@@ -6,6 +6,7 @@ import pytest
 from std_srvs.srv import Trigger
 
 from vla_ros.core.faults import STRATEGIES
+from vla_ros.core.policy_file import write_policy_file
 from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.command_ingest import CommandIngest
 from vla_ros.nodes.common.qos import EVENTS, LATCHED
@@ -17,8 +18,14 @@ from vla_ros_msgs.msg import Fault, Halt
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
 POLICY = {"policy": "constant", "robot_file": SIM, "warm_up": 0}
-FALLBACK = {"fallback_policy": "constant", "fallback_options": '{"values": {"linear.x": 0.05, "angular.z": 0.0}}'}
 SHORT = {f"{kind}_recovery": 1.0 for kind in ("vision", "language", "action", "communication")}
+
+
+@pytest.fixture
+def with_fallback(tmp_path):
+    write_policy_file(tmp_path / "fallback.yaml", "constant", options={"values": {"linear.x": 0.05, "angular.z": 0.0}})
+    policy_file = write_policy_file(tmp_path / "policy.yaml", "constant", fallback="fallback.yaml")
+    return {"policy_file": policy_file, "robot_file": SIM, "warm_up": 0}
 
 
 class Patient:
@@ -103,8 +110,8 @@ def test_a_flood_of_faults_changes_nothing(around):
     assert patient.stages["camera_ingest"] == CYCLE and len(patient.steps) == 1
 
 
-def test_action_the_policy_is_reset_then_the_fallback_takes_over_then_the_robot_is_halted(around):
-    patient = Patient(around, (Inference, {**POLICY, **FALLBACK}), action_recovery=3.0)
+def test_action_the_policy_is_reset_then_the_fallback_takes_over_then_the_robot_is_halted(around, with_fallback):
+    patient = Patient(around, (Inference, with_fallback), action_recovery=3.0)
     node = patient.nodes[0]
     patient.until(lambda: node._worker.reset_wanted, "safety_validator", "action")  # the gate reports it
     assert node.diagnose()["role"] == "policy" and patient.halt == ""
@@ -118,11 +125,11 @@ def test_action_without_a_fallback_says_so_and_halts(around):
     patient = Patient(around, (Inference, POLICY), action_recovery=3.0)
     patient.until(lambda: patient.halt, "inference", "action")
     assert patient.halt == ("action fault: inference: it is broken; "
-                            "no fallback policy is configured (parameter 'fallback_policy')")
+                            "no fallback policy is configured ('fallback' in the policy file)")
 
 
-def test_communication_falls_back_where_there_is_a_fallback(around):
-    patient = Patient(around, (Synchronizer, {}), (Inference, {**POLICY, **FALLBACK}))
+def test_communication_falls_back_where_there_is_a_fallback(around, with_fallback):
+    patient = Patient(around, (Synchronizer, {}), (Inference, with_fallback))
     patient.report("synchronizer", "communication")
     around.wait(lambda: patient.nodes[1].diagnose()["role"] == "fallback policy")
     assert patient.stages["synchronizer"] == []

@@ -1,8 +1,8 @@
 """config/security against the real graph: what a node makes is allowed to it, and no more is allowed."""
 from __future__ import annotations
 
-import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ rclpy = pytest.importorskip("rclpy", reason="the node tests need ROS 2 (rclpy)")
 from rclpy.parameter import Parameter
 from sros_policy import POLICY, RIGHTS, SECURITY, SIMULATOR, Enclave, read_policy
 
+from vla_ros.core.policy_file import write_policy_file
 from vla_ros.core.robot import load_robot
 from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.command_ingest import CommandIngest
@@ -57,9 +58,10 @@ def made_by(node: Any, name: str, namespace: str) -> Enclave:
     return graph
 
 
-def parameters_of(name: str, robot: str) -> dict[str, Any]:
-    still = json.dumps({"values": dict.fromkeys(load_robot(robot).outputs[0].channels, 0.0)})
-    return {"inference": {"policy": "constant", "policy_options": still, "robot_file": robot},
+def parameters_of(name: str, robot: str, folder: Path) -> dict[str, Any]:
+    still = {"values": dict.fromkeys(load_robot(robot).outputs[0].channels, 0.0)}
+    policy_file = write_policy_file(folder / "policy.yaml", "constant", options=still)
+    return {"inference": {"policy_file": policy_file, "robot_file": robot},
             "safety_validator": {"robot_file": robot}}.get(name, {})
 
 
@@ -87,8 +89,8 @@ def test_every_node_is_compared() -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_a_node_is_allowed_what_it_makes_and_nothing_more(name: str) -> None:
-    graphs = [graph_of(name, **parameters_of(name, str(robot))) for robot in ROBOTS]
+def test_a_node_is_allowed_what_it_makes_and_nothing_more(name: str, tmp_path: Path) -> None:
+    graphs = [graph_of(name, **parameters_of(name, str(robot), tmp_path)) for robot in ROBOTS]
     outputs = {output.topic for robot in ROBOTS for output in load_robot(str(robot)).outputs}
     optional = {f"/vla/{name}/{extra}" for extra in EVERYWHERE} | EVERYWHERE | ALSO[name]
     for right in RIGHTS:

@@ -15,13 +15,13 @@ pytest.importorskip("vla_ros_msgs", reason="the system tests need the messages: 
 from vla_ros.bench.faults.stack import Suite
 from vla_ros.bench.faults.worlds import stand_in
 from vla_ros.core import process_identity
+from vla_ros.core.policy_file import write_policy_file
 from vla_ros.operator.processes import node_command, suite_environment, suite_nodes
 
-SPIN = '{"values": {"linear.x": 0.0, "angular.z": 0.48}}'
+SPIN = {"values": {"linear.x": 0.0, "angular.z": 0.48}}
 
 POLICY = """
 import time
-import vla_ros.policies
 from vla_ros.policies.constant import Constant
 
 class Moody(Constant):
@@ -37,7 +37,6 @@ class Moody(Constant):
             raise RuntimeError("out of memory")
         return super().predict(observation)
 
-vla_ros.policies.POLICIES["moody"] = "__main__:Moody"
 from vla_ros.nodes.inference import main
 main()
 """
@@ -45,10 +44,10 @@ main()
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory):
-    folder, options = tmp_path_factory.mktemp("hung"), {"policy_options": SPIN}
-    commands = suite_nodes("constant", overrides={
-        "camera_ingest": options, "inference": options, "safety_validator": {"repeat_limit": 0.0},
-        "supervisor": {"diagnostics_period": 0.1}})
+    folder = tmp_path_factory.mktemp("hung")
+    policy_file = write_policy_file(folder / "spin.yaml", "constant", options=SPIN)
+    commands = suite_nodes(policy_file=policy_file, overrides={
+        "safety_validator": {"repeat_limit": 0.0}, "supervisor": {"diagnostics_period": 0.1}})
     commands["simulator"] = stand_in(node_command("simulator", parameters={"seed": 3}), "vla_ros.bench.faults.faulty_robot")
     running = Suite(folder, commands, suite_environment(), folder)
     yield running
@@ -94,9 +93,10 @@ def test_a_supervisor_that_was_away_ends_nobody(suite):
 @pytest.mark.timeout(180)
 def test_a_policy_that_hangs_soon_after_its_node_was_lost_hands_over_to_the_fallback(suite, tmp_path):
     suite.wait(suite.all_active, 60.0, "all nodes active")
-    options = {"policy": "moody", "policy_options": SPIN, "fallback_policy": "constant", "fallback_options": SPIN,
-               "predict_timeout": 1.0}
-    command = suite_nodes("constant", overrides={"inference": options})["inference"]
+    write_policy_file(tmp_path / "spin.yaml", "constant", options=SPIN)
+    policy_file = tmp_path / "moody.yaml"  # only that process knows it
+    policy_file.write_text(f"{{policy: '__main__:Moody', options: {SPIN}, fallback: spin.yaml}}")
+    command = suite_nodes(policy_file=policy_file, overrides={"inference": {"predict_timeout": 1.0}})["inference"]
     arguments = command[command.index("--ros-args"):]
     suite.group.stop(["inference"])
     suite.group.start("inference", [sys.executable, "-c", POLICY, *arguments], suite_environment(), tmp_path / "log")

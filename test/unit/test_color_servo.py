@@ -14,6 +14,7 @@ cv2 = pytest.importorskip("cv2", reason="color_servo needs OpenCV")
 from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.core.types import Command, Observation, to_nanoseconds
 from vla_ros.policies import make_policy, policy_spec
+from vla_ros.policies.base import NotUnderstood
 from vla_ros.policies.color_servo.blobs import _SOLIDS, SHAPES, Camera, find_blobs, shape_likelihoods
 from vla_ros.policies.color_servo.policy import SPEED_MAX, TURN_MAX, ColorServo
 from vla_ros.tasks.intent import parse
@@ -45,8 +46,8 @@ class Drive:
         state = {"odom.x": x, "odom.y": y, "odom.yaw": yaw, "gripper_joint": opening}
         for _ in range(pictures):
             self.stamp += to_nanoseconds(0.08)
-            chunk = self.policy.predict(Observation(self.stamp, self.command, {"front": image}, state))
-        return chunk.values
+            rows = self.policy.predict(Observation(self.stamp, self.command, {"camera": image}, state))
+        return rows
 
 
 @pytest.mark.parametrize("text, kind, colour, shape", [
@@ -214,8 +215,8 @@ def test_without_odometry_it_reckons_from_its_own_commands() -> None:
     policy, command = ColorServo({}), Command(0, 1, "turn left")
     values = []
     for step in range(80):
-        observation = Observation(to_nanoseconds(0.1 * step), command, {"front": picture()}, {})
-        values.append(float(policy.predict(observation).values[0, 1]))
+        observation = Observation(to_nanoseconds(0.1 * step), command, {"camera": picture()}, {})
+        values.append(float(policy.predict(observation)[0, 1]))
     assert sum(values) * 0.1 == pytest.approx(math.pi / 2, abs=0.1) and values[-1] == 0.0
 
 
@@ -225,8 +226,8 @@ def test_odometry_that_is_missing_for_a_while_turns_the_robot_no_less() -> None:
     pose, values = {"odom.x": 3.0, "odom.y": -2.0, "odom.yaw": -1.5}, []
     for step in range(60):
         state = {} if 10 <= step < 15 else pose
-        chunk = policy.predict(Observation(to_nanoseconds(0.1 * step), command, {"front": picture()}, state))
-        values.append(float(chunk.values[0, 1]))
+        rows = policy.predict(Observation(to_nanoseconds(0.1 * step), command, {"camera": picture()}, state))
+        values.append(float(rows[0, 1]))
         if state:
             pose["odom.yaw"] += 0.1 * values[-1]
     assert pose["odom.yaw"] + 1.5 == pytest.approx(math.pi / 2, abs=0.1) and values[-1] == 0.0
@@ -257,17 +258,16 @@ def test_no_words_and_stop_mean_standing_still() -> None:
 def test_words_not_understood_are_refused_every_time() -> None:
     drive = Drive("dance")
     for _ in range(3):
-        with pytest.raises(ValueError, match="'dance'"):
+        with pytest.raises(NotUnderstood, match="'dance'"):
             drive.see(picture())
 
 
-def test_the_spec_and_the_chunk_agree() -> None:
+def test_the_spec_and_the_rows_agree() -> None:
     spec, policy = policy_spec("color_servo"), make_policy("color_servo")
-    chunk = policy.predict(Observation(5, Command(0, 9, "go forward"), {"front": picture()}, {}))
-    assert chunk.values.shape == (spec.steps, len(spec.channels)) and chunk.values.dtype == np.float32
-    assert (chunk.stamp, chunk.generation, chunk.channels, chunk.step) == (5, 9, spec.channels, spec.step)
-    name, _, digest = chunk.policy.partition("@")
-    assert name == "color_servo" and len(digest) == 8 and chunk.policy == policy.name
+    rows = policy.predict(Observation(5, Command(0, 9, "go forward"), {"camera": picture()}, {}))
+    assert rows.shape == (spec.steps, len(spec.channels)) and rows.dtype == np.float32
+    name, _, digest = policy.name.partition("@")
+    assert name == "color_servo" and len(digest) == 8
 
 
 def test_values_stay_within_what_was_promised() -> None:

@@ -25,7 +25,7 @@ from vla_ros.evaluation import plan as plans
 from vla_ros.evaluation.runner import Player, Worker, within
 from vla_ros.evaluation.scenarios import PLAIN, SCENARIOS, Scenario, blurred, choose, noised
 from vla_ros.evaluation.truth import Truth, cells, cut_off
-from vla_ros.policies.base import PolicySpec
+from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
 from vla_ros.sim.episode import run_episode
 from vla_ros.sim.scene import RGB
 from vla_ros.sim.world import World
@@ -33,7 +33,7 @@ from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.objects import COLOURS, SHAPES
 
 SMALL = Player("color_servo", {"image_size": [120, 160]}, (160, 120))
-SPEC = PolicySpec(("linear.x", "angular.z"), 1, 100_000_000, (120, 160))
+SPEC = PolicySpec(("linear.x", "angular.z"), 1, 100_000_000, {"camera": (120, 160)})
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,9 @@ class Recorder:
         self.seen: list[Observation] = []
         self._speed = speed
 
-    def predict(self, observation: Observation) -> ActionChunk:
+    def predict(self, observation: Observation) -> Rows:
         self.seen.append(observation)
-        return ActionChunk(observation.stamp, 1, SPEC.channels, np.array([[self._speed, 0.0]], np.float32), SPEC.step)
+        return np.array([[self._speed, 0.0]], np.float32)
 
 
 # -- the loop
@@ -272,9 +272,9 @@ def test_results_depend_neither_on_the_number_of_workers_nor_on_the_order() -> N
 @pytest.mark.parametrize("calls, refused, gave_up", [(0, True, False), (2, False, True)])
 def test_words_refused_are_not_a_search_given_up(world: World, calls: int, refused: bool, gave_up: bool) -> None:
     class Quitter(Recorder):
-        def predict(self, observation: Observation) -> ActionChunk:
+        def predict(self, observation: Observation) -> Rows:
             if len(self.seen) == calls:
-                raise ValueError("enough")
+                raise NotUnderstood("enough")
             return super().predict(observation)
 
     world.reset(5)

@@ -8,7 +8,6 @@ from vla_ros.cli.parameters import render
 from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.core.parameters import Parameter, check_all
 from vla_ros.core.types import to_nanoseconds
-from vla_ros.nodes.common.options import policy_options
 from vla_ros.safety.situation import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -67,14 +66,3 @@ def test_a_choice_lists_the_choices():
 def test_a_wrong_type_is_refused(default, bad):
     with pytest.raises(ValueError, match="parameter 'p' is"):
         Parameter("p", default, "some").check(bad)
-
-
-@pytest.mark.parametrize("text", ["{", "7", "[" * 100_000, "x" * 1_000_000, '{"a": NaN', "[]"])
-def test_options_that_are_no_json_object_get_a_short_sentence(text):
-    with pytest.raises(ValueError, match=r"^parameter 'policy_options' is .*JSON object") as caught:
-        policy_options({"policy_options": text})
-    assert len(str(caught.value)) < 300
-
-
-def test_options_are_a_json_object():
-    assert policy_options({"o": '{"a": [1.5]}'}, "o") == {"a": [1.5]}

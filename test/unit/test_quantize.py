@@ -203,7 +203,7 @@ def test_a_recording_gives_what_the_policy_would_see(folder: Path, tmp_path: Pat
         for index in range(episode.start, episode.end):
             frame = dataset.frame(index)
             picture = resize(frame.images["front"], vla.config.image_size)
-            policy.predict(Observation(index, Command(0, episode.index, frame.task), {"front": picture}, frame.state))
+            policy.predict(Observation(index, Command(0, episode.index, frame.task), {"camera": picture}, frame.state))
             assert torch.equal(found["picture"][index], torch.from_numpy(picture))
     assert torch.allclose(found["state"], torch.tensor(told)) and len({tuple(one) for one in told}) == 11
     for row, words in ((0, "face the blue ball"), (-1, "turn left")):

@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 from vla_ros.core.blending import BLENDINGS, ChunkBlender
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.robot import load_robot
-from vla_ros.core.types import NANOSECONDS, ActionChunk, Observation, to_nanoseconds
+from vla_ros.core.types import NANOSECONDS, ActionChunk, to_nanoseconds
 from vla_ros.evaluation.plan import FIRST_SEED, Episode, success
 from vla_ros.evaluation.scenarios import PLAIN, SCENARIOS
 from vla_ros.policies import make_policy, policy_spec
-from vla_ros.policies.base import Policy
 from vla_ros.sim.episode import OBEY_PERIOD, prelude, run_episode
 from vla_ros.sim.world import World
 from vla_ros.tasks.phrases import KINDS
@@ -44,20 +43,6 @@ class Listened(World):
         if self.told is not None:
             self.told.append((float(self.data.time), linear, angular))
         super().command(linear, angular)
-
-
-class Blended:
-    """A policy whose chunks are blended for the moment of their arrival, `delay` ns after their picture."""
-
-    def __init__(self, policy: Policy, blender: ChunkBlender, delay: int) -> None:
-        self._policy, self._blender, self._delay = policy, blender, delay
-        self.name = policy.name
-        self.arrived: list[float] = []  # s
-
-    def predict(self, observation: Observation) -> ActionChunk:
-        chunk, now = self._policy.predict(observation), observation.stamp + self._delay
-        self.arrived.append(now / NANOSECONDS)
-        return self._blender.blend(chunk, now)
 
 
 @dataclass
@@ -90,12 +75,19 @@ def drive(world: Listened, episode: Episode, policy_name: str, blending: str, op
     prelude(world, episode.meant.kind, episode.seed)
     robot = load_robot(config_folder() / "robots" / "sim.yaml")
     blender = ChunkBlender(blending, to_nanoseconds(options.blend_time), robot.channels)
-    driver = make_policy(policy_name, engine={"engine": "eager"})  # nothing is built, nothing rounded anew
-    policy = Blended(driver, blender, to_nanoseconds(options.delay))
+    # eager: nothing is built, nothing rounded anew
+    policy = make_policy(policy_name, engine={"engine": "eager"})
+    arrived: list[float] = []  # s
+
+    def blend(chunk: ActionChunk, arrives: int) -> ActionChunk:
+        arrived.append(arrives / NANOSECONDS)
+        return blender.blend(chunk, arrives)
+
     world.told = []
-    outcome = run_episode(policy, world, episode.text, episode.seconds, spec=policy_spec(policy_name),  # type: ignore
-                          intent=episode.meant, rate=options.rate, delay=options.delay)
-    return Trial(outcome.done, outcome.seconds, jerks(world.told, policy.arrived))
+    outcome = run_episode(policy, world, episode.text, episode.seconds,
+                          spec=policy_spec(policy_name), intent=episode.meant, rate=options.rate,
+                          delay=options.delay, blend=blend)
+    return Trial(outcome.done, outcome.seconds, jerks(world.told, arrived))
 
 
 def summary(trials: dict[str, list[Trial]]) -> dict[str, dict[str, Any]]:

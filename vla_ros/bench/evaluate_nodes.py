@@ -6,7 +6,6 @@ else the time is over.
 """
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -23,6 +22,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from vla_ros.core.policy_file import write_policy_file
 from vla_ros.core.types import ActionChunk, to_seconds
 from vla_ros.demo.monitor import LOOSE, Watch
 from vla_ros.demo.plots import Track
@@ -260,12 +260,14 @@ def run(plan: Sequence[Episode], player: Player, logs: Path,
     print(session.own_domain(os.environ), file=sys.stderr, flush=True)
     environment = suite_environment()
     os.environ.update(environment)  # this process needs the transport's settings as much as the nodes do
-    options = {"policy_options": json.dumps(dict(player.options))}
+    logs.mkdir(parents=True, exist_ok=True)
+    policy_file = write_policy_file(logs / "policy.yaml", player.policy,
+                                    options=dict(player.options))
     width, height = player.camera
     simulator = {"seed": plan[0].seed, "width": width, "height": height}
     commands = {SIMULATOR: node_command("simulator", parameters=simulator),
-                **suite_nodes(player.policy, camera_topic=CAMERA_TOPIC, namespace=NAMESPACE,
-                              overrides={"camera_ingest": options, "inference": options})}
+                **suite_nodes(policy_file=policy_file, camera_topic=CAMERA_TOPIC,
+                              namespace=NAMESPACE)}
     records: list[Driven] = []
     ended: list[str] = []
     rates: dict[str, float] = {}

@@ -1,19 +1,20 @@
 """What is run side by side: ours, plain in three environments, and the floor."""
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from vla_ros.bench.lower_bound import ROLES as FLOOR
 from vla_ros.bench.naive import ROLES as PLAIN
+from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import PROFILES
 from vla_ros.operator.processes import THRIFT, suite_environment, suite_nodes
 from vla_ros.policies import policy_spec
 
-# Never the default of zero: a command that differs from standing still shows that it was the policy's.
-OPTIONS = {"values": {"linear.x": 0.1, "angular.z": 0.0}}
+# Not standing still: a command that differs from it shows that it was the policy's.
+POLICY_FILE = Path("policies") / "constant.yaml"  # in config/
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,8 @@ def module(name: str, *arguments: str) -> list[str]:
 
 
 def _ours() -> dict[str, list[str]]:
-    options = {"policy_options": json.dumps(OPTIONS)}
-    return suite_nodes("constant", overrides={
-        "camera_ingest": options, "inference": options, "safety_validator": {"repeat_limit": 0.0}})
+    return suite_nodes(policy_file=config_folder() / POLICY_FILE,
+                       overrides={"safety_validator": {"repeat_limit": 0.0}})
 
 
 def _plain() -> dict[str, list[str]]:
@@ -51,7 +51,7 @@ def _plain() -> dict[str, list[str]]:
 
 
 def _floor() -> dict[str, list[str]]:
-    height, width = policy_spec("constant", OPTIONS).image_size
+    height, width = policy_spec("constant").images["camera"]
     return {role: module("floor", role, "--height", str(height), "--width", str(width)) for role in FLOOR}
 
 

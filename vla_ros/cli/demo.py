@@ -10,7 +10,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("instructions", nargs="*", metavar="INSTRUCTION",
                         help="what to tell the robot, one after another (default: three that fit the scene)")
     parser.add_argument("--seed", type=seed, default=16, help="which room (default %(default)s)")
-    parser.add_argument("--policy", help="which policy drives (default: vla; without torch, color_servo)")
+    parser.add_argument("--policy", help="which policy drives, by name or module:Class "
+                        "(default: vla; without torch, color_servo)")
+    parser.add_argument("--policy-file", metavar="FILE", default="",
+                        help="which policy drives, with its options, like config/policies/*.yaml; "
+                        "not beside --policy")
     parser.add_argument("--out", default="demo", metavar="FOLDER",
                         help="where the video, the pictures and the logs go (default ./%(default)s)")
     parser.add_argument("--seconds-per-instruction", type=positive, default=40.0, metavar="S",

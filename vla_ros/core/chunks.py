@@ -1,4 +1,4 @@
-"""Action chunks: is one what it should be, and which of its rows is due."""
+"""Action chunks: are rows what they should be, and which row of a chunk is due."""
 from __future__ import annotations
 
 import numpy as np
@@ -13,14 +13,16 @@ def row_at(chunk: ActionChunk, now: int) -> int:
     return min(max(0, (now - chunk.stamp) // chunk.step), len(chunk.values) - 1)
 
 
-def check_chunk(chunk: object) -> None:
-    """Raises TypeError where what a policy gave is no chunk of rows x channels. Its values are the gate's business."""
-    if not isinstance(chunk, ActionChunk):
-        raise TypeError(f"the policy gave a {type(chunk).__name__}, not an ActionChunk")
-    values, columns = chunk.values, len(chunk.channels)
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
-        kind = getattr(values, "dtype", type(values).__name__)
-        raise TypeError(f"the policy gave values of {kind}; an array of numbers is right")
-    if values.ndim != 2 or values.shape[1] != columns or not values.size:  # flat, it could pass for right
-        raise TypeError(f"the policy gave values of shape {values.shape} for {columns} channels; "
+def check_rows(rows: object, columns: int) -> None:
+    """Raises TypeError where what a policy gave is not T x `columns` numbers.
+
+    Their values are the gate's business.
+    """
+    right = "predict returns an array of numbers, rows x channels"
+    if not isinstance(rows, np.ndarray):
+        raise TypeError(f"the policy gave a {type(rows).__name__}; {right}")
+    if rows.dtype.kind not in "fiu":
+        raise TypeError(f"the policy gave an array of {rows.dtype}; {right}")
+    if rows.ndim != 2 or rows.shape[1] != columns or not rows.size:  # flat, it could pass for right
+        raise TypeError(f"the policy gave rows of shape {rows.shape} for {columns} channels; "
                         "rows x channels is right")

@@ -4,11 +4,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vla_ros.core.types import NANOSECONDS, Image
+from vla_ros.core.types import NANOSECONDS, RESIZE_MODES, Image
 
 cv2.setNumThreads(1)  # a small resize gains nothing from a pool that fights the other nodes for cores
-
-RESIZE_MODES = ("pad", "crop", "stretch")
 
 
 def check_stamp(stamp: int, now: int, max_future: int, max_age: int) -> None:

@@ -12,6 +12,14 @@ from vla_ros.core.types import NANOSECONDS
 STOP_WORDS = ("stop", "halt", "freeze", "cancel", "abort")
 
 
+class NotUnderstood(ValueError):
+    """The policy cannot follow the instruction: unknown words, or an object that it cannot find.
+
+    The sentence goes to the operator, once an instruction. The robot holds; nothing is broken, so
+    nothing is mended.
+    """
+
+
 def clean(text: str, max_length: int) -> str:
     """`text` in Unicode NFC with single spaces. Raises ValueError with what is wrong with it."""
     if len(text) > 20 * max_length:  # do not even normalise a megabyte

@@ -5,18 +5,20 @@ from dataclasses import replace
 
 from vla_ros.core.blending import BLENDINGS
 from vla_ros.core.faults import STRATEGIES
-from vla_ros.core.images import RESIZE_MODES
 from vla_ros.core.instructions import STOP_WORDS
 from vla_ros.core.pairing import MODES
 from vla_ros.core.parameters import Parameter as P
+from vla_ros.core.policy_file import DEFAULT_POLICY
 from vla_ros.core.types import to_seconds
 
 COMMON = (
     P("diagnostics_period", 1.0, "time between two reports on /diagnostics", "s", 0.1, 60.0),
 )
 POLICY = (
-    P("policy", "color_servo", "the policy's name; the nodes fit themselves to what it wants"),
-    P("policy_options", "{}", "the policy's options, a JSON object"),
+    P("policy", "", "the policy's name or module:Class, where it needs no options; empty, and "
+      f"policy_file too: {DEFAULT_POLICY}"),
+    P("policy_file", "", "the policy with its options, cameras, engine and fallback, a path to a file "
+      "like config/policies/color_servo.yaml; not beside policy"),
 )
 ROBOT = P("robot_file", "", "the robot's channels and limits, a path to a file like config/robots/sim.yaml")
 
@@ -25,9 +27,8 @@ NODES = ("safety_validator", "camera_ingest", "command_ingest", "synchronizer", 
 NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
     "camera_ingest": (
         *COMMON, *POLICY,
-        P("camera", "camera", "the camera's name, as the policy knows it"),
+        P("camera", "camera", "the camera's name, as the policy or its policy file knows it"),
         P("transport", "raw", "which topic to read: image or image/compressed", choices=("raw", "compressed")),
-        P("resize", "policy", "how a picture of another shape fits", choices=("policy", *RESIZE_MODES)),
         P("max_bytes", 34_000_000, "a larger image message is refused", "byte", 1, 2**31),
         P("max_future", 0.1, "an image stamped further ahead of the clock is refused", "s", 0.0, 10.0, live=True),
         P("max_age", 1.0, "an older image is refused", "s", 0.01, 60.0, live=True),
@@ -65,14 +66,11 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
     "inference": (
         *COMMON, *POLICY, ROBOT,
         P("warm_up", 3, "predictions made before the node is ready", "", 0, 100),
-        P("engine", "auto", "what a learned policy runs on; auto: the best that is here",
-          choices=("auto", "tensorrt", "inductor", "onnxruntime", "eager")),
-        P("precision", "auto", "the engine's arithmetic; auto: as the checkpoint was made for",
-          choices=("auto", "fp32", "fp16", "bf16", "int8", "fp8")),
-        P("engine_fallbacks", ["eager"], "the engines that take over, in this order, where that one cannot be had"),
+        P("cameras", ["camera"], "the cameras' names, as of the synchronizer; a policy that looks "
+          "through another is refused"),
+        P("engine_fallbacks", ["eager"], "the engines that take over, in this order, where the policy "
+          "file's cannot be had"),
         P("engine_cache", "", "where built engines are kept; empty: ~/.cache/vla_ros/engines; none: nowhere"),
-        P("fallback_policy", "", "the policy that takes over where the first one fails; empty: none"),
-        P("fallback_options", "{}", "the fallback policy's options, a JSON object"),
         P("predict_timeout", 3.0, "a prediction that takes longer hangs: an action fault", "s", 0.05, 600.0, live=True),
         P("chunk_blending", "latest", "how the robot passes to a newer chunk: latest: at once; linear: over blend_time; "
           "temporal_ensemble: to the mean of all that cover the moment (doc/chunk_blending.md)", choices=BLENDINGS),

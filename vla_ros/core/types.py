@@ -15,6 +15,15 @@ NANOSECONDS = 1_000_000_000
 VELOCITIES = ("linear.", "angular.")  # how the names of velocities begin
 
 Image = NDArray[np.uint8]  # height x width x 3, rgb8
+Size = tuple[int, int]  # height, width in pixels
+LONGEST_SIDE = 4096  # pixels: 50 MB an image
+RESIZE_MODES = ("pad", "crop", "stretch")  # how an image of another shape is fitted in
+
+
+def is_size(size: object) -> bool:
+    """Is it (height, width) in pixels, as a policy may want its images?"""
+    return (isinstance(size, (tuple, list)) and len(size) == 2
+            and all(type(side) is int and 0 < side <= LONGEST_SIDE for side in size))
 
 
 def to_seconds(nanoseconds: int) -> float:

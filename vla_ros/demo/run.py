@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vla_ros.core.drawing import drawing
+from vla_ros.core.policy_file import chosen_policy
 from vla_ros.demo.film import Film
 from vla_ros.demo.monitor import decode
 from vla_ros.demo.plots import draw_latency, draw_path, latency_summary, summary_lines
@@ -26,11 +27,13 @@ LEFT = ("demo.mp4", "path.png", "latency.png", "picture.png", "summary.json")
 
 def run(arguments: argparse.Namespace) -> int:
     """0: every instruction done and every stop obeyed; 1: not; 130: interrupted."""
-    if arguments.policy is None:
+    if arguments.policy is None and not arguments.policy_file:
         arguments.policy, why = demo_policy()
         if why:
             print(why, flush=True)
-    policy_spec(arguments.policy)  # an unknown one is a sentence now, not a log file later
+    chosen = chosen_policy(arguments.policy or "", arguments.policy_file)
+    # An unknown one is a sentence now, not a log file later.
+    policy_spec(chosen.policy, chosen.options)
     for module in ("matplotlib", "mujoco"):  # so is what would be missed only later
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
@@ -54,7 +57,8 @@ def _run(arguments: argparse.Namespace, out: Path, interrupt: session.Interrupt)
     environment = suite_environment()
     os.environ.update(environment)  # this process needs the transport's settings as much as the nodes do
     commands = {SIMULATOR: node_command("simulator", parameters={"seed": arguments.seed}),
-                **suite_nodes(policy=arguments.policy, camera_topic=CAMERA_TOPIC, namespace=NAMESPACE)}
+                **suite_nodes(arguments.policy or "", camera_topic=CAMERA_TOPIC,
+                              namespace=NAMESPACE, policy_file=arguments.policy_file)}
     problem = ""
     with make_view(not arguments.no_view) as view, spinning("vla_demo") as node:
         group = ProcessGroup()
@@ -90,7 +94,8 @@ def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None
     """The summary, then the pictures: what happened is kept whether or not they can be drawn."""
     film = demo.watch.film
     summary = {"ok": demo.ok() and not problem, "problem": problem, "seed": demo.arguments.seed,
-               "policy": demo.arguments.policy, "engine": demo.inference().get("engine"),
+               "policy": demo.arguments.policy or demo.arguments.policy_file,
+               "engine": demo.inference().get("engine"),
                "domain": int(os.environ.get("ROS_DOMAIN_ID", "0")),
                "instructions": demo.results, "stops": [asdict(stop) for stop in demo.track.stops],
                "rates_hz": {name: round(rate, 2) for name, rate in rates.items()},

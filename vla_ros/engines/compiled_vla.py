@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros import models
+from vla_ros.core.instructions import NotUnderstood
 from vla_ros.engines.base import SubModel
 from vla_ros.engines.select import EngineRequest, load_engine
 from vla_ros.models import examples
@@ -45,8 +46,10 @@ class CompiledVLA:
         self._hits, self._misses, self._reading_time = 0, 0, 0.0  # s
 
     def encode_text(self, text: str) -> dict[str, Tensor]:
-        """What the language stage says of the words, by name, and their ids and mask; remembered. Raises ValueError for
-        words that the model does not know, and for too many."""
+        """What the language stage says of the words, by name, and their ids and mask; remembered.
+
+        Raises NotUnderstood for words that the model does not know, and for too many.
+        """
         if text in self._known:
             self._hits += 1
             self._known.move_to_end(text)
@@ -54,7 +57,8 @@ class CompiledVLA:
         began = time.perf_counter()
         words = self._encode(text)
         if len(words) > LENGTH:
-            raise ValueError(f"the instruction has {len(words)} words or pieces of words; use at most {LENGTH}")
+            raise NotUnderstood(f"the instruction has {len(words)} words or pieces of words; "
+                                f"use at most {LENGTH}")
         ids, mask = F.pad(torch.tensor([words]), (0, LENGTH - len(words))), torch.arange(LENGTH)[None] < len(words)
         read = self._reading.engine(ids, mask) if self._reading else ()
         found = dict(zip(self._told, read)) | {"ids": ids, "mask": mask}

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from vla_ros.core.instructions import NotUnderstood
 from vla_ros.core.types import Command, Observation
 from vla_ros.evaluation import metrics
 from vla_ros.evaluation.truth import Masks, Truth, cells, cut_off
 from vla_ros.policies.base import PolicySpec
+from vla_ros.sim.episode import CAMERA
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.objects import COLOURS, SHAPES
 
@@ -28,7 +30,7 @@ def look(policy: Any, observation: Observation, truth: Truth, spec: PolicySpec, 
     said = policy.explain(observation)
     grid = np.shape(said["attention"])
     masks = truth.masks()
-    where = cells(masks, (grid[0], grid[1]), spec.image_size, spec.resize)
+    where = cells(masks, (grid[0], grid[1]), spec.size_of(CAMERA), spec.resize)
     out: dict[str, Any] = vision(said, where)
     if meant.colour is not None:
         out |= grounding(said, masks, where, [name for name in masks if fits(meant, name)])
@@ -90,7 +92,7 @@ def alignment(policy: Any, observation: Observation, where: Masks, names: Sequen
         command: Command = replace(observation.command, text=f"go to the {name}")
         try:
             said = policy.explain(replace(observation, command=command))
-        except ValueError:  # it does not take these words: attention nowhere, and so a miss
+        except NotUnderstood:  # it does not take these words: attention nowhere, and so a miss
             continue
         attention = np.asarray(said["attention"], np.float64)
         similarity[row] = [attention[where[other]].sum() for other in names]

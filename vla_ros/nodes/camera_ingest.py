@@ -12,13 +12,14 @@ from sensor_msgs.msg import CompressedImage, Image
 from vla_ros.core.compressed import decode
 from vla_ros.core.encodings import to_rgb8
 from vla_ros.core.images import CameraHealth, check_stamp, resize
+from vla_ros.core.policy_file import chosen_policy
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.convert import image_message, rgb_image, stamp_ns, time_message
-from vla_ros.nodes.common.options import policy_options
 from vla_ros.nodes.common.qos import PICTURES, SENSOR
 from vla_ros.nodes.common.run_node import run
 from vla_ros.policies import policy_spec
+from vla_ros.policies.views import Views
 
 
 class CameraIngest(ManagedNode):
@@ -46,16 +47,16 @@ class CameraIngest(ManagedNode):
         self._badness = ""  # what was wrong with the last bad one
 
     def configure(self) -> None:
-        spec = policy_spec(self.p["policy"], policy_options(self.p))
-        self._size = spec.size_of(self.p["camera"])
-        self._resize = spec.resize if self.p["resize"] == "policy" else self.p["resize"]
+        chosen = chosen_policy(self.p["policy"], self.p["policy_file"])
+        views = Views(policy_spec(chosen.policy, chosen.options), chosen.images)
+        self._view = views.of(self.p["camera"])
         before, self._health = self._health, CameraHealth(
             to_nanoseconds(self.p["frozen_after"]), self.p["black_below"])
         if before:
             self._health.remember(before)
         self._newest = 0
         # One message for all frames: publishing copies it, and the resized picture is written right into it.
-        self._message = image_message(np.zeros((*self._size, 3), np.uint8), 0, "")
+        self._message = image_message(np.zeros((*self._view.size, 3), np.uint8), 0, "")
         self._picture = rgb_image(self._message)
         self._frame = self.speak(Image, "frame", PICTURES)
         if self.p["transport"] == "compressed":
@@ -123,7 +124,7 @@ class CameraIngest(ManagedNode):
 
     def _hand_on(self, picture: np.ndarray, stamp: int, frame_id: str, start: int) -> None:
         self._newest = stamp
-        resize(picture, self._size, self._resize, out=self._picture)
+        resize(picture, self._view.size, self._view.resize, out=self._picture)
         self._message.header.stamp = time_message(stamp)
         self._message.header.frame_id = frame_id
         assert self._health is not None

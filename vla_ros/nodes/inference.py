@@ -14,22 +14,21 @@ from typing import Any
 from std_srvs.srv import SetBool, Trigger
 
 from vla_ros.core.blending import ChunkBlender
-from vla_ros.core.chunks import check_chunk
+from vla_ros.core.policy_file import PolicyFile, chosen_policy
 from vla_ros.core.robot import load_robot
-from vla_ros.core.types import to_nanoseconds
+from vla_ros.core.types import ActionChunk, to_nanoseconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.jetson import board_values
-from vla_ros.nodes.common.options import policy_options
 from vla_ros.nodes.common.qos import LATEST, PICTURES
 from vla_ros.nodes.common.run_node import run
 from vla_ros.nodes.common.worker import Worker
-from vla_ros.policies import make_policy, policy_spec
-from vla_ros.policies.base import Policy, PolicySpec
+from vla_ros.policies import make_policy, policy_class, policy_spec
+from vla_ros.policies.base import NotUnderstood, Policy
+from vla_ros.policies.views import Views
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
-ENGINE = ("engine", "precision", "engine_fallbacks", "engine_cache")
 POLICY, FALLBACK = "policy", "fallback policy"  # the roles; a second engine for the same policy would be another
 LEFT_MOST = 3  # hung workers: each keeps its policy's memory, and maybe a core, for good; only the process' end helps
 Letter = tuple[int, ObservationMessage]  # when it arrived (steady ns)
@@ -62,8 +61,8 @@ class Inference(ManagedNode):
         self._worker: Worker[Letter] | None = None
         self._left: list[Worker[Letter]] = []  # silenced, maybe still at work
         self._idle: dict[str, Policy] = {}  # role -> loaded, and nobody's
-        self._choices: dict[str, tuple[str, dict[str, Any]]] = {}  # role -> the policy's name and options
-        self._specs: dict[str, PolicySpec] = {}  # role -> what it wants
+        self._choices: dict[str, PolicyFile] = {}  # role -> which policy, and how
+        self._views: dict[str, Views] = {}  # role -> what it wants, and through which cameras
         self._role = POLICY
         self._sequence = 0
         self._said = ""
@@ -71,12 +70,15 @@ class Inference(ManagedNode):
 
     # -- transitions -----------------------------------------------------------------------------------
     def configure(self) -> None:
-        self._role, self._idle, self._specs = POLICY, {}, {}
-        self._choices = {POLICY: (self.p["policy"], policy_options(self.p))}
-        spec = self._fit(POLICY)
-        if self.p["fallback_policy"]:
-            self._choices[FALLBACK] = (self.p["fallback_policy"], policy_options(self.p, "fallback_options"))
-            self._compare(spec, self._fit(FALLBACK))
+        self._role, self._idle, self._views = POLICY, {}, {}
+        chosen = chosen_policy(self.p["policy"], self.p["policy_file"])
+        self._choices = {POLICY: chosen}
+        self._fit(POLICY)
+        self._views[POLICY].check(self.p["cameras"])
+        if chosen.fallback:
+            self._choices[FALLBACK] = chosen.fallback
+            self._fit(FALLBACK)
+            self._compare()
         with self.speaking() as say:
             for role in self._choices:
                 self._idle[role] = self._make(role, say)
@@ -100,10 +102,16 @@ class Inference(ManagedNode):
         for worker in self._left:
             worker.role = ""  # its policy is nobody's choice any more
 
-    def _fit(self, role: str) -> PolicySpec:
-        """What the policy wants, where the robot can do it."""
-        name, options = self._choices[role]
-        spec, robot = policy_spec(name, options), load_robot(self.p["robot_file"])
+    def _fit(self, role: str) -> None:
+        """The policy to the robot and its cameras. Raises ValueError where they do not fit."""
+        choice = self._choices[role]
+        name = choice.policy
+        spec = policy_spec(name, choice.options)
+        wants_engine = (choice.engine, choice.precision) != ("auto", "auto")
+        if wants_engine and not getattr(policy_class(name), "ON_ENGINES", False):
+            raise ValueError(f"{role} '{name}' runs on no engine; "
+                             "take engine and precision out of its policy file")
+        robot = load_robot(self.p["robot_file"])
         self._channels = robot.channels
         known = {channel.name for channel in robot.channels}
         for channel in spec.channels:
@@ -113,33 +121,35 @@ class Inference(ManagedNode):
         if halved := robot.halved(spec.channels):  # the gate would hold each of its actions
             raise ValueError(f"{role} '{name}' commands {', '.join(spec.channels)}, but not '{halved[1]}'; "
                              f"{halved[0].topic} takes all of its channels or none")
-        self._specs[role] = spec
-        return spec
+        self._views[role] = Views(spec, choice.images, self._views.get(POLICY))
 
-    def _compare(self, spec: PolicySpec, other: PolicySpec) -> None:
-        """Both see the same frames."""
-        if not other.sees_as(spec):
-            raise ValueError(
-                f"parameter 'fallback_policy' is '{self.p['fallback_policy']}', which wants pictures of {other.looks}, "
-                f"but policy '{self.p['policy']}' gets {spec.looks}; give a fallback that wants the same "
-                "(fallback_options)")
+    def _compare(self) -> None:
+        """Both see the same frames. Raises ValueError."""
+        views, others = self._views[POLICY], self._views[FALLBACK]
+        if not others.within(views):
+            policy, fallback = self._choices[POLICY].policy, self._choices[FALLBACK].policy
+            raise ValueError(f"fallback policy '{fallback}' looks through {others}, but policy '{policy}' "
+                             f"through {views}; give a fallback that wants the same (images of its "
+                             "policy file)")
 
     def _make(self, role: str, say: Callable[[str], None]) -> Policy:
         """Loaded and warm. `say` hears what takes long."""
-        name, options = self._choices[role]
-        policy = make_policy(name, options, {key: self.p[key] for key in ENGINE}, say)
+        choice = self._choices[role]
+        engine = {"engine": choice.engine, "precision": choice.precision,
+                  **{name: self.p[name] for name in ("engine_fallbacks", "engine_cache")}}
+        policy = make_policy(choice.policy, choice.options, engine, say)
         for note in getattr(policy, "notes", ()):
             self.get_logger().warning(note)
-        blank = policy_spec(name, options).blank()
+        blank = self._views[role].spec.blank()
         for _ in range(self.p["warm_up"]):
             try:
                 policy.predict(blank)
-            except ValueError:
+            except NotUnderstood:
                 pass  # it does not know these words; it ran
         policy.reset()
-        if engine := _described(policy).get("engine"):
-            self.get_logger().info(f"{policy.name} runs on {engine}")
-            self.tell(f"inference: {policy.name} runs on {engine}")
+        if runs_on := _described(policy).get("engine"):
+            self.get_logger().info(f"{policy.name} runs on {runs_on}")
+            self.tell(f"inference: {policy.name} runs on {runs_on}")
         return policy
 
     # -- workers ---------------------------------------------------------------------------------------
@@ -225,12 +235,13 @@ class Inference(ManagedNode):
         role = FALLBACK if request.data else POLICY
         response.success = False
         if role not in self._choices:
-            response.message = "no fallback policy is configured (parameter 'fallback_policy')"
+            response.message = "no fallback policy is configured ('fallback' in the policy file)"
         elif role == self._role:
-            response.message = f"{role} '{self._choices[role][0]}' runs already"
+            response.message = f"{role} '{self._choices[role].policy}' runs already"
         else:
             self._replace(role)
-            response.success, response.message = True, f"{role} '{self._choices[role][0]}' runs from now on"
+            response.success = True
+            response.message = f"{role} '{self._choices[role].policy}' runs from now on"
             self.tell(f"inference: {response.message}")
         self.get_logger().info(f"fall_back: {response.message}")
         return response
@@ -253,13 +264,14 @@ class Inference(ManagedNode):
         policy = worker.policy
         if policy is None:
             return  # it could not be loaded, and that was reported
+        views = self._views[worker.role]
         try:
             observation = convert.observation(message)
         except ValueError as error:
             self.refuse("bad observation", error)
             return
         try:
-            self._specs[worker.role].check(observation.images)
+            observation = views.fit(observation)
         except ValueError as error:
             self._while_heard(worker, partial(self._say, error, "inference"))
             return
@@ -272,16 +284,13 @@ class Inference(ManagedNode):
             policy.reset()
             blender.reset()
         try:
-            chunk = policy.predict(observation)
-        except ValueError as error:
+            rows = policy.predict(observation)
+        except NotUnderstood as error:
             self._while_heard(worker, partial(self._say, error))
             return
         if warnings := getattr(policy, "warnings", ()):
             self._while_heard(worker, partial(self._warn, tuple(warnings)))
-        check_chunk(chunk)
-        # Whatever the policy says of itself, the action belongs to the observation it was given.
-        chunk = replace(chunk, stamp=observation.stamp, generation=observation.command.generation, policy=policy.name)
-        chunk = blender.blend(chunk, self.now())
+        chunk = blender.blend(views.spec.chunk(rows, observation, policy.name), self.now())
         self._while_heard(worker, partial(self._speak, chunk, arrived))
 
     def _while_heard(self, worker: Worker[Letter], speak: Callable[[], None]) -> None:
@@ -289,7 +298,7 @@ class Inference(ManagedNode):
             if not worker.closed:
                 speak()
 
-    def _speak(self, chunk: Any, arrived: int) -> None:
+    def _speak(self, chunk: ActionChunk, arrived: int) -> None:
         done = time.monotonic_ns()
         self._chunks.publish(convert.chunk_message(
             replace(chunk, sequence=self._sequence + 1, latency=done - arrived, process=self._life)))
@@ -307,8 +316,12 @@ class Inference(ManagedNode):
                 self.tell(f"inference: {sentence}")
 
     def _say(self, error: ValueError, what: str = "not understood") -> None:
-        """To the operator, once an instruction. Words that are not known are no fault: nothing is to be mended. Nor are
-        cameras that the policy does not look through: the robot holds until they fit."""
+        """To the operator, once an instruction.
+
+        Words that are not known are no fault: nothing is to be mended. Nor are cameras that the
+        policy does not look through, or numbers that are not measured: the robot holds until they
+        are there.
+        """
         self.trouble = str(error)
         self.stats.drop("the policy refused")
         if self.trouble != self._said:
@@ -316,7 +329,7 @@ class Inference(ManagedNode):
             self.tell(f"{what}: {error}")
 
     def _failed(self, worker: Worker[Letter], error: BaseException) -> None:
-        """The policy raised, or gave what is no chunk."""
+        """The policy raised, or gave what are no rows."""
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
         def report() -> None:

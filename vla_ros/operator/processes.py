@@ -273,15 +273,20 @@ def yaml_text(value: object) -> str:
     raise ValueError(f"a parameter cannot be {shown(value)}; give a bool, a number, a text or a list of these")
 
 
-def suite_nodes(policy: str = "color_servo", robot_file: str | os.PathLike[str] | None = None,
+def suite_nodes(policy: str = "", robot_file: str | os.PathLike[str] | None = None,
                 camera_topic: str = "/camera/image_raw", namespace: str = "/vla",
                 params_file: str | os.PathLike[str] | None = None,
-                overrides: Mapping[str, Mapping[str, object]] | None = None) -> dict[str, list[str]]:
-    """name -> command line of the six nodes; the gate first. `overrides`: node -> parameter -> value."""
+                overrides: Mapping[str, Mapping[str, object]] | None = None,
+                policy_file: str | os.PathLike[str] = "") -> dict[str, list[str]]:
+    """name -> command line of the six nodes; the gate first.
+
+    The policy is named by `policy` or, with its options, by `policy_file`. `overrides`: node ->
+    parameter -> value.
+    """
     robot = str(robot_file or config_folder() / "robots" / "sim.yaml")
     parameters: dict[str, dict[str, object]] = {name: {} for name in NODES}
     for name in ("camera_ingest", "inference"):
-        parameters[name]["policy"] = policy
+        parameters[name] |= {"policy": policy, "policy_file": policy_file}
     for name in ("inference", "safety_validator"):
         parameters[name]["robot_file"] = robot
     for name, values in (overrides or {}).items():

@@ -2,108 +2,186 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vla_ros.core.types import ActionChunk, Command, Image, Observation
+from vla_ros.core.chunks import check_rows
+from vla_ros.core.instructions import NotUnderstood as NotUnderstood
+from vla_ros.core.shown import shown
+from vla_ros.core.types import (
+    RESIZE_MODES,
+    ActionChunk,
+    Command,
+    Image,
+    Observation,
+    Size,
+    is_size,
+)
 
-Size = tuple[int, int]  # height, width in pixels
+Rows = NDArray[np.floating[Any]]  # T x C
 
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """What a policy wants: the nodes fit themselves to it.
+    """What a policy wants, and what it gives: the nodes fit themselves to it.
 
-    `images` names the cameras that it looks through, each with its size; one that names none looks through the only
-    camera there is, at `image_size`. Sizes are (height, width) in pixels; `resize` is `pad` (letterbox), `crop`
-    (centre) or `stretch`. `state` names the numbers that it must be told beside the images. `steps` rows come `step`
-    nanoseconds apart, one value for each of `channels`.
+    Attributes:
+        channels: What it commands, by the names of the robot file's channels: a row's columns, in
+            this order.
+        steps: Rows that `predict` gives, T.
+        step: Time from one row to the next, ns.
+        images: What it looks at: its own key for each image -> (height, width) in pixels. A key is
+            a camera's name, unless the policy file names another camera for it.
+        resize: How an image of another shape is fitted in: `pad` (letterbox), `crop` (centre) or
+            `stretch`.
+        state: The robot's numbers that it must be told: a joint's name, `odom.x`, `linear.x`, ...
+        any_size: Whether it takes images of other sizes than those in `images`, where the policy
+            file says so.
+
+    Raises ValueError for a spec that is none.
     """
 
     channels: tuple[str, ...]
     steps: int
     step: int
-    image_size: Size
+    images: Mapping[str, Size]
     resize: str = "pad"
-    images: Mapping[str, Size] = field(default_factory=dict)
     state: tuple[str, ...] = ()
+    any_size: bool = False
 
-    @property
-    def looks(self) -> str:
-        """What it looks at, in words."""
-        return f"{_listed(self.images) if self.images else _sized(self.image_size)} ({self.resize})"
+    def __post_init__(self) -> None:
+        for what, names in (("channels", self.channels), ("state", self.state)):
+            if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+                raise ValueError(f"the policy's {what} are {shown(names)}; give a tuple of names")
+        if not isinstance(self.images, Mapping):
+            raise ValueError(f"the policy's images are {shown(self.images)}; "
+                             'give each one\'s size by its name, like {"camera": (224, 224)}')
+        for key, size in self.images.items():
+            if not is_size(size):
+                raise ValueError(f"the policy's image {shown(key)} has the size {shown(size)}; "
+                                 "give (height, width) in pixels")
+        if self.resize not in RESIZE_MODES:
+            raise ValueError(f"the policy's resize is {shown(self.resize)}; "
+                             f"use one of {', '.join(RESIZE_MODES)}")
+        for what, count in (("steps", self.steps), ("step", self.step)):
+            if not isinstance(count, int) or count < 1:
+                raise ValueError(f"the policy's {what} is {shown(count)}; "
+                                 "give a whole number from 1 up")
 
-    def size_of(self, camera: str) -> Size:
-        """Of the camera's images. Raises ValueError for a camera that it does not look through."""
-        if self.images and camera not in self.images:
-            raise ValueError(f"the policy looks through {_listed(self.images)}, and this camera is '{camera}'; give "
-                             "the camera that name, or the policy that camera")
-        return self.images.get(camera, self.image_size)
-
-    def check(self, images: Mapping[str, Image]) -> None:
-        """Raises ValueError, with both lists, where cameras that it names are not there at their sizes."""
-        has = {name: image.shape[:2] for name, image in images.items()}
-        if any(has.get(name) != tuple(size) for name, size in self.images.items()):
-            raise ValueError(f"the policy looks through {_listed(self.images)}, and the observation has "
-                             f"{_listed(has) or 'no image'}; name the cameras as the policy does (camera of "
-                             "camera_ingest, cameras of synchronizer), or give the policy these")
+    def size_of(self, key: str) -> Size:
+        """Of that image. Raises ValueError for one that it does not look at."""
+        if key not in self.images:
+            raise ValueError(f"the policy looks through {sizes_text(self.images) or 'no camera'}, "
+                             f"and this camera is '{key}'; {REMEDY}")
+        return self.images[key]
 
     def only(self, images: Mapping[str, Image]) -> Image:
-        """The image, of a policy with one. Raises ValueError where it is not there, or which of several is open."""
-        self.check(images)
-        name = next(iter(self.images or images), None)
-        if name is None or (len(images) > 1 and not self.images):
-            raise ValueError(f"the policy looks through one camera and does not say which, and there are "
-                             f"{', '.join(images) or 'none'}; start one, or name it to the policy")
-        image = images[name]
-        if image.shape[:2] != tuple(self.size_of(name)):
-            raise ValueError(f"the policy wants images of {_sized(self.size_of(name))}, and {name}'s have "
-                             f"{_sized(image.shape[:2])} pixels; give camera_ingest the same policy and options")
-        return image
+        """The image of a policy that looks at one.
 
-    def sees_as(self, other: PolicySpec) -> bool:
-        """Can it take over from `other`, whose images go on coming?"""
-        if self.resize != other.resize:
-            return False
-        if self.images and other.images:
-            return all(other.images.get(name) == size for name, size in self.images.items())
-        ours, its = ([*(one.images or {"": one.image_size}).values()] for one in (self, other))
-        return ours == its and len(ours) == 1
+        Raises ValueError, with both lists, where it is not there at its size.
+        """
+        key, size = next(iter(self.images.items()))
+        if key not in images or images[key].shape[:2] != tuple(size):
+            raise ValueError(f"the policy looks through {sizes_text(self.images)}, and the "
+                             f"observation has {shapes_text(images)}; {REMEDY}")
+        return images[key]
+
+    def chunk(self, rows: Rows, observation: Observation, policy: str = "") -> ActionChunk:
+        """What `predict` gave for `observation`, as the chunk that goes to the gate.
+
+        float32, and a copy: the policy may use its array again.
+
+        Raises TypeError for what is not rows x channels of numbers.
+        """
+        check_rows(rows, len(self.channels))
+        with np.errstate(over="ignore"):  # too large for float32: infinite, which the gate finds
+            values = np.array(rows, np.float32)
+        return ActionChunk(observation.stamp, observation.command.generation, self.channels, values,
+                           self.step, policy=policy)
 
     def blank(self) -> Observation:
-        """An observation of the shapes that it wants: black images, and a robot that stands where it began."""
-        sizes = self.images or {"camera": self.image_size}
-        images = {name: np.zeros((*size, 3), np.uint8) for name, size in sizes.items()}
+        """An observation of the shapes that it wants: black, and the robot where it began."""
+        images = {key: np.zeros((*size, 3), np.uint8) for key, size in self.images.items()}
         state = dict.fromkeys(("odom.x", "odom.y", "odom.yaw", *self.state), 0.0)
         return Observation(0, Command(0, 0, "go forward"), images, state)
 
 
-def _sized(size: Size) -> str:
+REMEDY = ("name the camera as the policy does (camera of camera_ingest, cameras of synchronizer and "
+          "inference), or name it to the policy in a policy file (images: {KEY: {camera: NAME}})")
+
+
+def size_text(size: Size) -> str:
     return f"{size[0]} x {size[1]}"
 
 
-def _listed(images: Mapping[str, Size]) -> str:
-    return ", ".join(f"{name} of {_sized(size)}" for name, size in images.items())
+def sizes_text(sizes: Mapping[str, Size]) -> str:
+    return ", ".join(f"{name} of {size_text(size)}" for name, size in sizes.items())
+
+
+def shapes_text(images: Mapping[str, Image]) -> str:
+    sizes = {name: (image.shape[0], image.shape[1]) for name, image in images.items()}
+    return sizes_text(sizes) or "no image"
 
 
 class Policy(Protocol):
-    """`predict` and `reset`; plain numpy in and out. `name` is the name and a hash of the content.
+    """A policy: `spec`, `predict`, `reset` and a name; plain numpy in and out.
 
-    One that has `warnings`, sentences about the current instruction, has them told to the operator, each once."""
+    `name` is the policy's name and a hash or version of its content; every chunk carries it. One
+    that has `warnings`, sentences about the current instruction, has them told to the operator,
+    each once.
+    """
 
     name: str
 
     @classmethod
-    def spec(cls, options: Mapping[str, Any]) -> PolicySpec: ...
+    def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
+        """What a policy with these options wants. Quick: it loads no weights.
 
-    def __init__(self, options: Mapping[str, Any]) -> None: ...
+        Raises ValueError for an option that it does not have or take.
+        """
+        ...
 
-    def predict(self, observation: Observation) -> ActionChunk:
-        """The next actions. May raise ValueError for words that it does not understand."""
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        """Ready to predict: loading may take long here. Raises ValueError for a bad option."""
+        ...
+
+    def predict(self, observation: Observation) -> Rows:
+        """What the robot shall do next.
+
+        One thread calls `predict` and `reset`, and no other meanwhile; after a deactivation or a
+        switch of policies it may be another thread. `predict` should take less time than lies
+        between two images: those that come meanwhile are skipped, and the newest is next. Longer
+        than the parameter `predict_timeout` is a fault: that object is left behind, and a fresh one
+        or the fallback goes on.
+
+        Args:
+            observation: `images` has what the spec names, under its keys: height x width x 3,
+                uint8, rgb, of the spec's sizes, only to be read. `state` has at least the names of
+                the spec's state, in SI units. `command.text` is the instruction; empty: there is
+                none, and the robot is to stand. `command.generation` is another one for each
+                instruction. `stamp`: when the oldest of the images was taken, ns.
+
+        Returns:
+            T x C numbers: a column for each of the spec's channels, in its order, in SI units. The
+            first row is for `observation.stamp`, each next one for `step` later; the last one holds
+            until the gate finds it too old. The array is copied; the policy may use it again.
+
+        Raises:
+            NotUnderstood: The instruction cannot be followed; the sentence goes to the operator.
+                Anything else is a fault of the policy, and its traceback goes to the log.
+
+        The node fills in all the rest of an action chunk (stamp, instruction, sequence, the
+        policy's name, step), and joins chunks as its parameter `chunk_blending` says. The gate judges every
+        value.
+        """
         ...
 
     def reset(self) -> None:
-        """Forget everything about the current instruction."""
+        """Forget everything about the current instruction.
+
+        A new one came, or something went wrong.
+        """
         ...

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.normalisation import Seen
-from vla_ros.core.types import VELOCITIES, ActionChunk, Observation, to_nanoseconds
-from vla_ros.policies.base import PolicySpec
+from vla_ros.core.types import VELOCITIES, Observation, to_nanoseconds
+from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
 from vla_ros.policies.progress import POSE, SCALES, SURE, Progress
 
 if TYPE_CHECKING:
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from vla_ros.models.vla import VLA, VLAOutput
 
 BUILTIN = Path(__file__).parents[1] / "models" / "pretrained"  # the checkpoint that comes with the package
-OPTIONS: dict[str, Any] = {"checkpoint": "", "threads": 1, "camera": "", "engine": "auto", "precision": "auto",
+OPTIONS: dict[str, Any] = {"checkpoint": "", "threads": 1, "engine": "auto", "precision": "auto",
                            "engine_fallbacks": ("eager",), "engine_cache": ""}
+CAMERA = "camera"  # of a checkpoint that does not say which it learned from
 STILL = (0.02, 0.03)  # m/s, rad/s: the model never means less than this, and a robot that is done must stand
 SEARCH_MOST = 2 * math.pi + 0.6  # rad turned without seeing the target until the policy gives up
 NONSENSE = 0.9  # how sure the model must be that words say nothing until they are refused
@@ -94,9 +95,11 @@ def actions(told: Mapping[str, Tensor], progress: Sequence[Progress]) -> NDArray
 
 
 class Vla:
-    """The policy. Options: `checkpoint` (a folder; default: the one that comes with the package), `threads` (1),
-    `camera` (that it looks through, instead of the one that it learned from), and how it runs: `engine`, `precision`,
-    `engine_fallbacks`, `engine_cache` (doc/engines.md)."""
+    """The policy. It looks through the camera that it learned from.
+
+    Options: `checkpoint` (a folder; default: the one that comes with the package), `threads` (1),
+    and how it runs: `engine`, `precision`, `engine_fallbacks`, `engine_cache` (doc/engines.md).
+    """
 
     ON_ENGINES = True
 
@@ -113,12 +116,10 @@ class Vla:
             if name not in SCALES and name not in statistics.get("state", {}):
                 raise ValueError(f"the model in {str(folder)!r} wants {name!r} beside the picture, of which its "
                                  f"statistics say nothing; known without them are {', '.join(SCALES)}")
-        camera = options.get("camera") or config.camera
-        if not isinstance(camera, str):
-            raise ValueError(f"policy 'vla': camera is {camera!r}; give a camera's name")
         state = [*(POSE if follows(config) else ()), *seen_in_training(config, statistics)]
-        return PolicySpec(config.channels, config.steps, to_nanoseconds(config.step), config.image_size, "pad",
-                          {camera: config.image_size} if camera else {}, tuple(dict.fromkeys(state)))
+        images = {config.camera or CAMERA: config.image_size}
+        return PolicySpec(config.channels, config.steps, to_nanoseconds(config.step), images, "pad",
+                          tuple(dict.fromkeys(state)))
 
     def __init__(self, options: Mapping[str, Any], say: Callable[[str], None] = lambda text: None) -> None:
         """`say` hears what takes long, as the building of an engine does, and which engine runs."""
@@ -164,7 +165,7 @@ class Vla:
         """For diagnostics."""
         return {**self._compiled.describe(), **({"far outside training": ", ".join(self._far)} if self._far else {})}
 
-    def predict(self, observation: Observation) -> ActionChunk:
+    def predict(self, observation: Observation) -> Rows:
         if observation.command.generation != self._generation:
             self._begin()
             if observation.command.text.strip():
@@ -175,23 +176,22 @@ class Vla:
         if follows(config):
             self._progress.move(observation.state)
         if self._read is None:
-            rows = np.tile(self._held(observation.state), (self._spec.steps, 1))
-        else:
-            image = self._spec.only(observation.images)
-            state = state_of(config, self._seen, self._progress, observation.state)
-            for name, one in self._seen.items():
-                if name not in self._far and (sentence := one.far(observation.state[name])):
-                    self._far[name] = sentence
-            told = self._compiled.decode_action(image, self._read, state)
-            if self._looks:
-                rows = actions(told, [self._progress])[0]
-                if not rows[0, :2].any():  # standing, it would wait for ever for a grip that is always a step away
-                    rows[0, 2] = self._progress.command = rows[min(1, len(rows) - 1), 2]
-                self._search(self._progress.turned - turned, rows)
-            else:
-                rows = told["actions"][0].numpy()
-        return ActionChunk(observation.stamp, observation.command.generation, self._spec.channels, rows,
-                           self._spec.step, policy=self.name)
+            return np.tile(self._held(observation.state), (self._spec.steps, 1))
+        image = self._spec.only(observation.images)
+        state = state_of(config, self._seen, self._progress, observation.state)
+        for name, one in self._seen.items():
+            if name not in self._far and (sentence := one.far(observation.state[name])):
+                self._far[name] = sentence
+        told = self._compiled.decode_action(image, self._read, state)
+        if not self._looks:
+            rows: NDArray[np.float32] = told["actions"][0].numpy()
+            return rows
+        rows = actions(told, [self._progress])[0]
+        if not rows[0, :2].any():
+            # Standing, it would wait for ever for a grip that is always a step away.
+            rows[0, 2] = self._progress.command = rows[min(1, len(rows) - 1), 2]
+        self._search(self._progress.turned - turned, rows)
+        return rows
 
     def _held(self, measured: Mapping[str, float]) -> NDArray[np.float32]:
         """A row without an instruction, which the gate obeys in nothing: no velocity, and positions as they are."""
@@ -219,8 +219,10 @@ class Vla:
                 "target": tuple(extra.target[0].tolist()), "completion": float(torch.sigmoid(output.completion[0]))}
 
     def _understood(self, text: str) -> tuple[dict[str, Tensor], bool]:
-        """The words as the model reads them, and whether they are about an object. Raises ValueError for words that it
-        does not know or that say nothing to it."""
+        """The words as the model reads them, and whether they are about an object.
+
+        Raises NotUnderstood for words that it does not know or that say nothing to it.
+        """
         from vla_ros.models.heads.auxiliary import OBJECT_TASKS
         from vla_ros.models.language.lexicon import EXAMPLES
 
@@ -229,7 +231,8 @@ class Vla:
             return read, False
         task = read["task"][0]
         if float(task[-1]) > NONSENSE:
-            raise ValueError(f"the words {text[:80]!r} say nothing that this policy can do; {EXAMPLES}")
+            raise NotUnderstood(f"the words {text[:80]!r} say nothing that this policy can do; "
+                                f"{EXAMPLES}")
         return read, int(task[:-1].argmax()) < OBJECT_TASKS
 
     def _search(self, turned: float, rows: NDArray[np.float32]) -> None:
@@ -241,10 +244,10 @@ class Vla:
         self._look_on()
 
     def _look_on(self) -> None:
-        """Raises ValueError after a full circle, and then for every picture until it is told anew."""
+        """Raises NotUnderstood after a full circle, for every image until it is told anew."""
         if self._lost > SEARCH_MOST:
-            raise ValueError("the policy turned a full circle and did not see what the words name; bring it into view "
-                             "and say it again, or name another object")
+            raise NotUnderstood("the policy turned a full circle and did not see what the words name; "
+                                "bring it into view and say it again, or name another object")
 
 
 def _folder(options: Mapping[str, Any]) -> Path:

@@ -7,32 +7,42 @@ from typing import Any
 
 import numpy as np
 
-from vla_ros.core.types import ActionChunk, Observation, to_nanoseconds
-from vla_ros.policies.base import PolicySpec
+from vla_ros.core.shown import shown
+from vla_ros.core.types import Observation, to_nanoseconds
+from vla_ros.policies.base import PolicySpec, Rows
 
 
 class Constant:
-    """Options: `values` ({channel: value}, default linear.x and angular.z at 0), `image_size`."""
+    """Options: `values` ({channel: value}, default linear.x and angular.z at 0).
+
+    It looks at nothing: the image that it asks for goes through the pipeline, of whatever size the
+    policy file says.
+    """
 
     name = "constant"
 
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
+        for name in options:
+            if name != "values":
+                raise ValueError(f"policy 'constant' has no option {name!r}; it has values")
         values = options.get("values", {"linear.x": 0.0, "angular.z": 0.0})
+        if not isinstance(values, Mapping):
+            raise ValueError(f"policy 'constant': values is {shown(values)}; "
+                             "give a mapping of channel: value")
         for channel, value in values.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise ValueError(f"policy 'constant': values.{channel} is {value!r}; give a finite number")
-        height, width = options.get("image_size", (224, 224))
-        return PolicySpec(tuple(values), steps=1, step=to_nanoseconds(0.1), image_size=(height, width))
+        return PolicySpec(tuple(values), steps=1, step=to_nanoseconds(0.1),
+                          images={"camera": (224, 224)}, any_size=True)
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._spec = self.spec(options)
         values = options.get("values", dict.fromkeys(self._spec.channels, 0.0))
         self._row = np.array([[values[channel] for channel in self._spec.channels]], np.float32)
 
-    def predict(self, observation: Observation) -> ActionChunk:
-        return ActionChunk(observation.stamp, observation.command.generation, self._spec.channels,
-                           self._row.copy(), self._spec.step, policy=self.name)
+    def predict(self, observation: Observation) -> Rows:
+        return self._row
 
     def reset(self) -> None:
         """Nothing to forget."""

@@ -12,7 +12,7 @@ from vla_ros.core.config_files import config_folder
 from vla_ros.core.images import resize
 from vla_ros.core.robot import Robot, load_robot
 from vla_ros.core.types import ActionChunk, Command, Image, Observation, to_nanoseconds
-from vla_ros.policies.base import Policy, PolicySpec
+from vla_ros.policies.base import NotUnderstood, Policy, PolicySpec
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent, parse
 from vla_ros.tasks.objects import OPENING_MAX
@@ -60,6 +60,7 @@ class Reward:
 
 Watch = Callable[[WorldState, Observation, ActionChunk], None]
 Lens = Callable[[Image], Image]
+Blend = Callable[[ActionChunk, int], ActionChunk]  # the policy's, and when it arrives (ns)
 
 
 @cache
@@ -98,12 +99,13 @@ def send(world: World, values: Mapping[str, float]) -> None:
 def run_episode(policy: Policy, world: World, instruction: str, seconds: float = 30.0, *,
                 spec: PolicySpec, rate: float = 12.5, delay: float = 0.08, generation: int = 1,
                 watch: Watch | None = None, intent: Intent | None = None, lens: Lens | None = None,
-                drop: Callable[[], bool] | None = None) -> Outcome:
+                drop: Callable[[], bool] | None = None, blend: Blend | None = None) -> Outcome:
     """Run `policy` in `world` until the instruction is done and stays done, or `seconds` are over.
 
-    The policy sees `rate` pictures a second and its chunk arrives `delay` seconds after the picture. Judged is
-    `intent`, by default what the grammar understands. `lens` changes the camera's picture before the policy sees it; a
-    picture for which `drop` is true never reaches it.
+    The policy sees `rate` pictures a second and its chunk arrives `delay` seconds after the
+    picture. Judged is `intent`, by default what the grammar understands. `lens` changes the
+    camera's picture before the policy sees it; a picture for which `drop` is true never reaches it.
+    `blend` gives what the robot is told instead of a chunk.
     """
     intent = parse(instruction) if intent is None else intent
     command = Command(to_nanoseconds(world.time), generation, instruction)
@@ -116,14 +118,17 @@ def run_episode(policy: Policy, world: World, instruction: str, seconds: float =
             observation = observe(world, spec, command, lens)
             clock = time.perf_counter()
             try:
-                newest = policy.predict(observation)
-            except ValueError as problem:
+                rows = policy.predict(observation)
+            except NotUnderstood as problem:
                 verdict = Verdict(False, verdict.distance, f"{GAVE_UP}: {problem}")
                 break
             spent.append(time.perf_counter() - clock)
-            coming.append((world.time + delay, newest))
+            newest = spec.chunk(rows, observation)
             if watch is not None:
                 watch(world.state(), observation, newest)
+            if blend is not None:
+                newest = blend(newest, observation.stamp + to_nanoseconds(delay))
+            coming.append((world.time + delay, newest))
         between_pictures(world, coming, 1 / rate)
         now = world.state()
         path.append(now)

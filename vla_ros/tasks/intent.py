@@ -5,6 +5,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from vla_ros.core.instructions import NotUnderstood
+
 COLOURS = {
     "red": "red", "crimson": "red", "scarlet": "red", "orange": "orange", "yellow": "yellow",
     "green": "green", "blue": "blue", "purple": "purple", "violet": "purple",
@@ -68,17 +70,18 @@ class Intent:
 
 
 def parse(text: str) -> Intent:
-    """The intent of an instruction. Raises ValueError, naming the words, if it is not understood."""
+    """The intent of an instruction. Raises NotUnderstood, naming the words, where there is none."""
     words = re.sub(r"[^\w\s.°'-]", " ", text.lower()).strip(" .")
     words = _POLITE.sub("", _POLITE.sub("", re.sub(r"\s+", " ", words))).strip(" .")
     if _NEGATION.search(words):
-        raise ValueError(f"the words {text[:80]!r} say what not to do; say what to do")
+        raise NotUnderstood(f"the words {text[:80]!r} say what not to do; say what to do")
     kind = next((kind for kind, pattern in _PATTERNS if re.match(pattern, words)), None)
     if kind is None:
-        raise ValueError(f"the words {text[:80]!r} are not understood; try 'go to the red block', "
-                         "'grab the green ball', 'turn left', 'back up', 'open the gripper'")
+        raise NotUnderstood(f"the words {text[:80]!r} are not understood; try "
+                            "'go to the red block', 'grab the green ball', 'turn left', 'back up', "
+                            "'open the gripper'")
     if _SEVERAL.search(words):
-        raise ValueError(f"the words {text[:80]!r} name several steps; give them one at a time")
+        raise NotUnderstood(f"the words {text[:80]!r} name several steps; give them one at a time")
     if kind in _NEEDS_OBJECT:
         return _with_object(kind, text, words)
     return Intent(kind, amount=_amount(kind, text, words))
@@ -90,13 +93,15 @@ def _with_object(kind: str, text: str, words: str) -> Intent:
     colours = sorted({COLOURS[token] for token in tokens if token in COLOURS})
     shapes = sorted({SHAPES[token] for token in singular if token in SHAPES})
     if len(colours) > 1 or len(shapes) > 1:
-        raise ValueError(f"the words {text[:80]!r} name more than one object; name one at a time")
+        raise NotUnderstood(f"the words {text[:80]!r} name more than one object; "
+                            "name one at a time")
     if not colours:
-        raise ValueError(f"the words {text[:80]!r} name no colour that this policy knows; "
-                         f"name one of {', '.join(sorted(set(COLOURS.values())))}")
+        raise NotUnderstood(f"the words {text[:80]!r} name no colour that this policy knows; "
+                            f"name one of {', '.join(sorted(set(COLOURS.values())))}")
     if not shapes and not any(token in ANY_SHAPE for token in tokens) and tokens[-1] not in COLOURS:
-        raise ValueError(f"the words {text[:80]!r} name no shape that this policy knows; "
-                         f"name one of {', '.join(sorted(set(SHAPES.values())))}, or 'object' for any")
+        raise NotUnderstood(f"the words {text[:80]!r} name no shape that this policy knows; "
+                            f"name one of {', '.join(sorted(set(SHAPES.values())))}, "
+                            "or 'object' for any")
     return Intent(kind, colours[0], shapes[0] if shapes else None)
 
 
@@ -106,14 +111,15 @@ def _amount(kind: str, text: str, words: str) -> float:
         found = _DISTANCE.search(words)
         metres = DEFAULT_DISTANCE if not found else float(found[1]) * (0.01 if found[2][0] == "c" else 1.0)
         if not 0.05 <= metres <= 3.0:
-            raise ValueError(f"the words {text[:80]!r} ask for {metres:g} m; ask for 0.05 to 3 m")
+            raise NotUnderstood(f"the words {text[:80]!r} ask for {metres:g} m; "
+                                "ask for 0.05 to 3 m")
         return metres
     if kind in ("turn_left", "turn_right", "turn_around"):
         found = _ANGLE.search(words)
         default = math.pi if kind == "turn_around" else DEFAULT_ANGLE
         radians = math.radians(float(found[1])) if found else default
         if not math.radians(5) <= radians <= 2 * math.pi:
-            raise ValueError(f"the words {text[:80]!r} ask for {math.degrees(radians):g} degrees; "
-                             "ask for 5 to 360")
+            raise NotUnderstood(f"the words {text[:80]!r} ask for {math.degrees(radians):g} "
+                                "degrees; ask for 5 to 360")
         return radians
     return 0.0

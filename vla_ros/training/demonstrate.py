@@ -6,16 +6,14 @@ that moment. Nothing of ROS and no gate: an episode takes a tenth of its time.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vla_ros.core.types import ActionChunk, Observation
 from vla_ros.datasets.lerobot.layout import DatasetSpec
 from vla_ros.datasets.lerobot.write import DatasetWriter, new_folder
 from vla_ros.policies import make_policy, policy_spec
-from vla_ros.policies.base import Policy, PolicySpec
 from vla_ros.sim.episode import run_episode
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import parse
@@ -35,23 +33,6 @@ class Counts:
     episodes: int = 0
     frames: int = 0
     failed: int = 0
-
-
-class Expert:
-    """A policy that passes on what it sees and says."""
-
-    def __init__(self, policy: Policy, note: Callable[[Observation, ActionChunk], None]) -> None:
-        self.name, self._policy, self._note = policy.name, policy, note
-        self.reset = policy.reset
-
-    @classmethod
-    def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
-        raise NotImplementedError("an expert has its policy's")
-
-    def predict(self, observation: Observation) -> ActionChunk:
-        chunk = self._policy.predict(observation)
-        self._note(observation, chunk)
-        return chunk
 
 
 def possible(state: WorldState) -> list[str]:
@@ -80,7 +61,6 @@ class Demonstrator:
         self._wanted, self._seed, self._words, self._fps = episodes, seed, tuple(instructions), fps
         self._seconds, self._failures, self._say, self._watch = seconds, failures, say, watch
         self._writer: DatasetWriter | None = None
-        self._problem: ValueError | None = None
         self.counts = Counts()
 
     def run(self) -> Counts:
@@ -116,10 +96,8 @@ class Demonstrator:
 
     def _episode(self, world: World, words: str) -> None:
         self._policy.reset()
-        outcome = run_episode(Expert(self._policy, self._note), world, words, self._seconds, spec=self._spec,
-                              rate=self._fps)
-        if self._problem:  # run_episode takes every ValueError for words that the policy does not know
-            raise self._problem
+        outcome = run_episode(self._policy, world, words, self._seconds, spec=self._spec,
+                              rate=self._fps, watch=self._note)
         if self._writer is None or not self._writer.length:  # it gave up at once
             self.counts.failed += 1
             self._say(f"failed: '{words}' in room {world.seed}: {outcome.verdict.sentence}")
@@ -135,14 +113,10 @@ class Demonstrator:
         what = f"episode {self.counts.episodes - 1}" if outcome.done else "failed"
         self._say(f"{what}: '{words}' in room {world.seed}: {length} frames; {outcome.verdict.sentence}")
 
-    def _note(self, observation: Observation, chunk: ActionChunk) -> None:
+    def _note(self, state: WorldState, observation: Observation, chunk: ActionChunk) -> None:
         self._watch()
-        try:
-            if self._writer is None:
-                spec = DatasetSpec.of(observation, chunk.channels, self._fps, "sim")
-                self._writer = DatasetWriter(self._folder, spec, flush_every=100)
-            action = dict(zip(chunk.channels, chunk.values[0].tolist()))
-            self._writer.add_frame(observation.images, observation.state, action)
-        except ValueError as problem:
-            self._problem = problem
-            raise
+        if self._writer is None:
+            spec = DatasetSpec.of(observation, chunk.channels, self._fps, "sim")
+            self._writer = DatasetWriter(self._folder, spec, flush_every=100)
+        action = dict(zip(chunk.channels, chunk.values[0].tolist()))
+        self._writer.add_frame(observation.images, observation.state, action)

@@ -272,8 +272,6 @@ def policies(good: float = WORK) -> list[Fault]:
             ("gives flat values", "flat", AGE, ("age",)),
             ("gives a column too many", "columns", AGE, ("age",)),
             ("gives no rows", "rows", AGE, ("shape", "age")),
-            ("names a channel that is not there", "channels", 0.0, ("shape",)),
-            ("names a channel twice", "twice", 0.0, ("shape",)),
             ("gives infinity", "infinity", 0.0, ("finite",)),
             ("gives 1e30", "huge", 0.0, ("bounds", "chunk_blending")),
         )]

@@ -11,7 +11,6 @@ import re
 import resource
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ import numpy as np
 
 from vla_ros.bench.faults.faulty_joints import back_and_forth
 from vla_ros.bench.faults.valve import note
-from vla_ros.core.types import ActionChunk, Observation, to_nanoseconds
+from vla_ros.core.types import Observation, to_nanoseconds
 from vla_ros.nodes import inference
 from vla_ros.policies import POLICIES
-from vla_ros.policies.base import PolicySpec
+from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
 
 CHANNELS = ("linear.x", "angular.z")
 # rad: where each joint turns round. No two do so at once for long: one of them always moves at full speed.
@@ -31,16 +30,16 @@ SPEED = 0.55  # rad/s, a little more than the robot file allows
 ROOM = 256 << 20  # bytes that the process may still take when its memory "is full"
 
 
-def hang(good: ActionChunk) -> ActionChunk:
+def hang(good: Rows) -> Rows:
     while True:
         time.sleep(3600.0)
 
 
-def error(good: ActionChunk) -> ActionChunk:
+def error(good: Rows) -> Rows:
     raise RuntimeError("the policy broke on purpose")
 
 
-def memory(good: ActionChunk) -> ActionChunk:
+def memory(good: Rows) -> Rows:
     """As a model does that leaks: takes all there is. The limit protects the machine, not the process."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = pages * resource.getpagesize() + ROOM
@@ -50,28 +49,22 @@ def memory(good: ActionChunk) -> ActionChunk:
         hoard.append(np.ones(1 << 20, np.uint8))
 
 
-def values(row: Any, channels: tuple[str, ...] = CHANNELS) -> Callable[[ActionChunk], ActionChunk]:
-    return lambda good: replace(good, values=np.array(row, np.float32), channels=channels)
-
-
-def last_column(value: float) -> Callable[[ActionChunk], ActionChunk]:
-    def spoil(good: ActionChunk) -> ActionChunk:
-        spoilt = good.values.copy()
+def last_column(value: float) -> Callable[[Rows], Rows]:
+    def spoil(good: Rows) -> Rows:
+        spoilt = good.copy()
         spoilt[:, -1] = value
-        return replace(good, values=spoilt)
+        return spoilt
     return spoil
 
 
-BREAKS: dict[str, Callable[[ActionChunk], Any]] = {
+BREAKS: dict[str, Callable[[Rows], Any]] = {
     "hang": hang,
     "error": error,
     "memory": memory,
     "nothing": lambda good: None,
-    "flat": values([0.0, 0.5]),
-    "columns": values([[0.0, 0.5, 0.5]]),
-    "rows": values(np.zeros((0, 2))),
-    "channels": values([[0.0, 0.5]], ("linear.x", "wings")),
-    "twice": values([[0.0, 0.5]], ("angular.z", "angular.z")),
+    "flat": lambda good: good[0],
+    "columns": lambda good: np.hstack([good, good[:, -1:]]),
+    "rows": lambda good: good[:0],
     "nan": last_column(math.nan),
     "infinity": last_column(math.inf),
     "huge": last_column(1e30),
@@ -83,7 +76,7 @@ class Broken:
 
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
-        return PolicySpec(CHANNELS, 1, to_nanoseconds(0.1), (224, 224))
+        return PolicySpec(CHANNELS, 1, to_nanoseconds(0.1), {"camera": (224, 224)})
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._generation = -1
@@ -97,13 +90,11 @@ class Broken:
         if observation.command.generation != self._generation:
             self._begin(observation)
             self._generation, self._since, self._noted = observation.command.generation, time.monotonic(), False
-        spec = self.spec({})
-        good = ActionChunk(observation.stamp, observation.command.generation, spec.channels,
-                           np.array(self._rows(observation.stamp), np.float32), spec.step)
+        good = np.array(self._rows(observation.stamp), np.float32)
         found = re.fullmatch(r"break (\w+) after ([\d.]+)", observation.command.text)
         if found is None or time.monotonic() - self._since < float(found[2]):
             if found is None and observation.command.text != "spin":
-                raise ValueError(f"'{observation.command.text}' is not known; say 'spin'")
+                raise NotUnderstood(f"'{observation.command.text}' is not known; say 'spin'")
             return good
         if not self._noted:
             self._noted = True
@@ -111,7 +102,7 @@ class Broken:
         return BREAKS[found[1]](good)
 
     def _begin(self, observation: Observation) -> None:
-        """A new instruction. ValueError where the robot's state says too little to begin."""
+        """A new instruction. NotUnderstood where the robot's state says too little to begin."""
 
     def _rows(self, stamp: int) -> list[list[float]]:
         # Just under the operating limit of 0.5 rad/s, and never the same twice
@@ -125,12 +116,12 @@ class BrokenArm(Broken):
 
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
-        return PolicySpec(("gripper", *REACH), 16, to_nanoseconds(0.1), (224, 224))
+        return PolicySpec(("gripper", *REACH), 16, to_nanoseconds(0.1), {"camera": (224, 224)})
 
     def _begin(self, observation: Observation) -> None:
         lacking = [name for name in REACH if name not in observation.state]
         if lacking:
-            raise ValueError(f"where {lacking[0]} stands is unknown")
+            raise NotUnderstood(f"where {lacking[0]} stands is unknown")
         self._began = observation.stamp
         self._ways = {name: min(max(observation.state[name], -reach), reach) for name, reach in REACH.items()}
         for name, stands in self._ways.items():

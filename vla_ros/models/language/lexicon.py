@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import re
 
+from vla_ros.core.instructions import NotUnderstood
+
 MEANINGS = """
 red: red crimson scarlet ruby
 orange: orange tangerine amber
@@ -100,15 +102,19 @@ def words_of(text: str) -> list[str]:
 
 
 def encode(text: str) -> list[int]:
-    """The ids of the words, one at least. Raises ValueError that names the words it does not know, or says that there
-    are none or too many."""
+    """The ids of the words, one at least.
+
+    Raises NotUnderstood that names the words it does not know, or says that there are none or too
+    many.
+    """
     words = words_of(text)
     if not words:
-        raise ValueError(f"there is no word in {text[:20]!r}; {EXAMPLES}")
+        raise NotUnderstood(f"there is no word in {text[:20]!r}; {EXAMPLES}")
     unknown = [word for word in words if word not in _IDS]
     if unknown:
         names = [f"'{word[:20]}'" for word in dict.fromkeys(unknown)]
-        raise ValueError(f"the policy does not know the word{'s'[len(names) == 1:]} {', '.join(names)}; {EXAMPLES}")
+        what = "the word" if len(names) == 1 else "the words"
+        raise NotUnderstood(f"the policy does not know {what} {', '.join(names)}; {EXAMPLES}")
     if len(words) > LENGTH:
-        raise ValueError(f"the instruction has {len(words)} words; use at most {LENGTH}")
+        raise NotUnderstood(f"the instruction has {len(words)} words; use at most {LENGTH}")
     return [_IDS[word] for word in words]

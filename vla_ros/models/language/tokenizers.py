@@ -12,6 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from vla_ros.core.instructions import NotUnderstood
 from vla_ros.models.language import lexicon
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ class Tokenizer(Protocol):
     place: str  # in a checkpoint
 
     def encode(self, text: str) -> list[int]:
-        """At least one id: a model cannot read nothing. Raises ValueError that names the words it has no number for,
-        or says that there are none."""
+        """At least one id: a model cannot read nothing.
+
+        Raises NotUnderstood that names the words it has no number for, or says that there are none.
+        """
         ...
 
     def save(self, path: Path) -> None: ...
@@ -146,7 +149,8 @@ class LlamaTokenizer:
         own = [one for one in ids if one in self._special]
         if own:
             name = self._tokenizer.convert_ids_to_tokens(own[0])
-            raise ValueError(f"the instruction has '{name}' in it, a mark of the model's own; leave it out")
+            raise NotUnderstood(f"the instruction has '{name}' in it, a mark of the model's own; "
+                                "leave it out")
         return _some(ids, text)
 
     def _pieces(self, text: str) -> list[int]:
@@ -192,14 +196,15 @@ def padded(rows: Sequence[Sequence[int]], length: int | None = None) -> tuple[Te
 
 def _some(ids: list[int], text: str) -> list[int]:
     if not ids or not lexicon.words_of(text):  # "!!!" has pieces, and says nothing
-        raise ValueError(f"there is no word in {text[:20]!r}; say what to do")
+        raise NotUnderstood(f"there is no word in {text[:20]!r}; say what to do")
     return ids
 
 
 def _refuse(unknown: Sequence[str]) -> None:
     if unknown:
         names = ", ".join(f"{word[:20]!r}" for word in dict.fromkeys(unknown))
-        raise ValueError(f"the policy does not know {'the word' if len(set(unknown)) == 1 else 'the words'} {names}")
+        what = "the word" if len(set(unknown)) == 1 else "the words"
+        raise NotUnderstood(f"the policy does not know {what} {names}")
 
 
 def _words(path: Path, kind: str) -> list[str]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from vla_ros.core.types import NANOSECONDS, ActionChunk, Observation, to_nanoseconds
-from vla_ros.policies.base import PolicySpec
+from vla_ros.core.types import NANOSECONDS, Observation, to_nanoseconds
+from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
 from vla_ros.policies.color_servo.blobs import Camera, find_blobs
 from vla_ros.policies.color_servo.tracks import Pose, Track, Tracks, to_odom, to_robot
 from vla_ros.tasks import intent
@@ -22,6 +22,7 @@ from vla_ros.tasks.intent import Intent, parse
 from vla_ros.tasks.objects import OPENING_MAX, PASSING_CLEARANCE
 
 CHANNELS = ("linear.x", "angular.z", "gripper")
+CAMERA = "camera"  # the only one that it looks through
 STEPS, STEP = 5, 0.1  # rows of a chunk and the time between them, s
 SPEED_MAX, TURN_MAX = 0.45, 0.5  # m/s, rad/s
 SEARCH_TURN = 0.45  # rad/s
@@ -70,7 +71,8 @@ class ColorServo:
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
         height, width = _checked(options)["image_size"]
-        return PolicySpec(CHANNELS, STEPS, to_nanoseconds(STEP), (int(height), int(width)), "pad")
+        images = {CAMERA: (int(height), int(width))}
+        return PolicySpec(CHANNELS, STEPS, to_nanoseconds(STEP), images, "pad")
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         values = _checked(options)
@@ -103,7 +105,7 @@ class ColorServo:
         self._last_pose: Pose | None = None
         self._side = 1.0  # which way to search: +1 left
 
-    def predict(self, observation: Observation) -> ActionChunk:
+    def predict(self, observation: Observation) -> Rows:
         pose = self._pose(observation)
         self._opening = observation.state.get("gripper_joint")
         if self._gripper is None and self._opening is not None:
@@ -122,8 +124,7 @@ class ColorServo:
                            if track is not self._target and not self._carried(pose, track)]
         rows = self._rollout(pose)
         self._last_row = (float(rows[0, 0]), float(rows[0, 1]))
-        return ActionChunk(observation.stamp, observation.command.generation, CHANNELS, rows, self._spec.step,
-                           policy=self.name)
+        return rows
 
     # Where the robot is
 
@@ -199,8 +200,8 @@ class ColorServo:
             self._target = None
             self._enter("search", stamp, pose)
         elif abs(self._turned) > 2 * math.pi + 0.3:
-            raise ValueError(f"color_servo turned a full circle and saw no {self._intent.target}; "
-                             "bring one into view or name another object")
+            raise NotUnderstood("color_servo turned a full circle and saw no "
+                                f"{self._intent.target}; bring one into view or name another object")
 
     def _polar(self, pose: Pose) -> tuple[float, float]:
         """Distance (m) and bearing (rad) of the target."""
