@@ -1,16 +1,28 @@
 """Writes what the pages say of the code from the code itself: `python3 doc/generate.py`; a test holds them to it.
 
-doc/architecture.md is whole from here; CONTRIBUTING.md has the diagram of the layers between two markers.
+doc/architecture.md and config/vla.yaml are whole from here. Between markers: the layers in CONTRIBUTING.md, the rules in
+README.md and doc/gate.md, and the robot's topics in config/security/policy.xml.
 """
 from __future__ import annotations
 
 import ast
+import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from vla_ros.cli import parameters
+from vla_ros.core.robot import load_robot
+from vla_ros.safety.rule import Rule
+from vla_ros.safety.rules import RULES
+from vla_ros.safety.settings import Limit
+
 PACKAGE = ROOT / "vla_ros"
-MARKERS = ("<!-- layers: doc/generate.py -->", "<!-- end of layers -->")
+LAYER_MARKERS = ("<!-- layers: doc/generate.py -->", "<!-- end of layers -->")
+RULE_MARKERS = ("<!-- rules: doc/generate.py -->", "<!-- end of rules -->")
 
 # Folder -> what it may import, besides itself and Python packages. test/unit/test_package.py holds every file to it.
 LAYERS: dict[str, tuple[str, ...]] = {
@@ -29,8 +41,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "demo": ("operator", "nodes", "sim", "policies", "tasks", "core"),
     "bench": ("demo", "operator", "evaluation", "sim", "nodes", "policies", "engines", "models", "safety", "tasks",
               "core"),
-    "cli": ("bench", "demo", "operator", "training", "evaluation", "sim", "datasets", "policies", "engines", "models",
-            "tasks", "core"),
+    "cli": ("bench", "demo", "operator", "training", "evaluation", "sim", "nodes", "datasets", "policies", "engines",
+            "models", "tasks", "core"),
 }
 
 
@@ -78,19 +90,77 @@ def reachable(folder: str) -> set[str]:
     return {deeper for one in LAYERS[folder] for deeper in (one, *reachable(one))}
 
 
-def between_markers(text: str, content: str) -> str:
-    """`text` with what stands between the markers replaced."""
-    before, _, rest = text.partition(MARKERS[0])
-    _, _, after = rest.partition(MARKERS[1])
-    return f"{before}{MARKERS[0]}\n{content}\n{MARKERS[1]}{after}"
+def between(path: Path, markers: tuple[str, str], content: str) -> str:
+    """The page with what stands between its markers replaced. Raises ValueError where they are not there."""
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(markers[0])
+    _, end, after = rest.partition(markers[1])
+    if not begin or not end:
+        raise ValueError(f"{path} has no '{markers[0]}' with '{markers[1]}' below it; put them where it belongs")
+    return f"{before}{markers[0]}\n{content}\n{markers[1]}{after}"
+
+
+def rules_in_full() -> str:
+    """Every rule with its parameters and their defaults."""
+    return table(
+        ["rule", "holds (or limits) when", "set by, default", "goes on when"],
+        ([f"`{rule.name}`", rule.holds_when, _set_by(rule), rule.goes_on_when] for rule in RULES))
+
+
+def rules_in_short() -> str:
+    """Every rule, and when it holds."""
+    return table(["rule", "holds (or limits) when"], ([rule.name, rule.holds_when] for rule in RULES))
+
+
+def table(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(cell or "–" for cell in row) + " |" for row in rows]
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def _set_by(rule: Rule) -> str:
+    topics = [f"topic `{source.topic}`" for source in rule.sources]
+    limits = ", ".join(_default(limit) for limit in rule.limits)
+    return "; ".join(part for part in (*topics, limits, rule.set_by) if part)
+
+
+def _default(limit: Limit) -> str:
+    never = ", 0: never" if limit.zero_is_off else ""
+    return f"`{limit.name}` {limit.default:g} {limit.unit}".rstrip() + never
+
+
+
+def _with_topics(policy: Path, robot_files: Iterable[Path]) -> str:
+    """The policy, with the topics of the shipped robot files and of the rules in its lists."""
+    robots = [load_robot(path) for path in robot_files]
+    outputs = {output.topic for robot in robots for output in robot.outputs}
+    ranges = {sensor.topic for robot in robots if robot.obstacles
+              for sensor in robot.obstacles.sensors}
+    declared = {source.topic for rule in RULES for source in rule.sources}
+    text = policy.read_text(encoding="utf-8")
+    heard = {"/joint_states", "/odom"} | ranges | declared
+    for comment, topics in (("<!-- robot: the topics of its outputs", outputs),
+                            ("<!-- robot: and the topics of its sensors", heard)):
+        listed = "".join(f"            <topic>{topic}</topic>\n" for topic in sorted(topics))
+        lists = rf"({comment}[^\n]*-->\n)(?:\s*<topic>[^\n]*\n)+"
+        text, count = re.subn(lists, rf"\g<1>{listed}", text)
+        if count != 2:
+            raise ValueError(f"{policy} has {count} lists after '{comment}', not 2: "
+                             "the gate's and the driver's")
+    return text
 
 
 def pages() -> dict[Path, str]:
-    """Each page as it ought to be."""
-    contributing = ROOT / "CONTRIBUTING.md"
+    """Each file as it ought to be."""
+    contributing, gate, readme = (ROOT / name for name in ("CONTRIBUTING.md", "doc/gate.md", "README.md"))
+    policy = ROOT / "config" / "security" / "policy.xml"
     return {
         ROOT / "doc" / "architecture.md": architecture(),
-        contributing: between_markers(contributing.read_text(encoding="utf-8"), diagram()),
+        ROOT / "config" / "vla.yaml": parameters.render(),
+        contributing: between(contributing, LAYER_MARKERS, diagram()),
+        gate: between(gate, RULE_MARKERS, rules_in_full()),
+        readme: between(readme, RULE_MARKERS, rules_in_short()),
+        policy: _with_topics(policy, sorted((ROOT / "config" / "robots").glob("*.yaml"))),
     }
 
 

@@ -7,12 +7,12 @@ import pytest
 from rclpy.lifecycle import LifecycleNode
 
 from vla_ros.core.faults import STRATEGIES
-from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.core.robot import load_robot
 from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.command_ingest import CommandIngest
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.inference import Inference
+from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.nodes.safety_validator import SafetyValidator
 from vla_ros.nodes.supervisor import Supervisor
 from vla_ros.nodes.synchronizer import Synchronizer
@@ -104,6 +104,6 @@ def test_a_node_reports_the_kinds_of_fault_of_its_docstring_and_no_others(node_c
 @pytest.mark.parametrize("node_class", STARTS)
 def test_a_nodes_docstring_names_its_table_of_parameters(node_class):
     (line,) = section(node_class, "Parameters")
-    table = re.match(r"`(\w+)` in core/node_parameters.py", line)
+    table = re.match(r"`(\w+)` in nodes/node_parameters.py", line)
     assert table and table[1] in NODE_PARAMETERS
     assert f'super().__init__("{table[1]}"' in inspect.getsource(node_class)

@@ -27,7 +27,7 @@ def twin(around):
 def test_a_publisher_of_the_gate_s_own_name_is_known_by_its_gid(around, twin):
     robot = Robot(around).moving()
     publisher = twin.create_publisher(Twist, "/cmd_vel", LATEST)
-    around.wait(lambda: robot.reports[-1].rule == "rivals")
+    around.wait(lambda: robot.reports[-1].rule == "exclusive_publisher")
     robot.call("disarm")
     assert "/cmd_vel from /safety_validator" in robot.call("arm").message
     twin.destroy_publisher(publisher)
@@ -39,7 +39,7 @@ def test_one_that_was_there_before_is_a_gate_that_died_until_it_speaks(around, t
     robot = Robot(around).moving()
     for _ in range(30):
         publisher.publish(Twist())
-    around.wait(lambda: robot.reports[-1].rule == "rivals")
+    around.wait(lambda: robot.reports[-1].rule == "exclusive_publisher")
     robot.call("disarm")
     assert not robot.call("arm").success
 
@@ -64,8 +64,8 @@ def test_after_a_cleanup_and_a_configure_the_gate_still_knows_itself(around):
     robot = Robot(around)
     for transition in ("deactivate", "cleanup", "configure", "activate"):
         getattr(robot.node, f"trigger_{transition}")()
-    robot.node._look_for_rivals()
-    assert not robot.node._inputs.rivals
+    robot.node._look_for_others()
+    assert not robot.node._inputs.other_publishers
 
 
 @pytest.fixture
@@ -85,10 +85,10 @@ def deaf(around, driver, kind):
     for subscription in list(around.node.subscriptions):
         if subscription.topic_name == "/cmd_vel":
             around.node.destroy_subscription(subscription)
-    around.wait(lambda: robot.node._inputs.unheard)
+    around.wait(lambda: robot.node._inputs.missing_listeners)
     if kind:
         driver.create_subscription(kind, "/cmd_vel", ignore, LATEST)
-        around.wait(lambda: "nobody" not in "".join(robot.node._inputs.unheard))
+        around.wait(lambda: "nobody" not in "".join(robot.node._inputs.missing_listeners))
     return robot
 
 
@@ -112,7 +112,7 @@ def test_a_driver_of_another_type_beside_one_that_listens_is_named(around, drive
     robot = Robot(around)
     driver.create_subscription(TwistStamped, "/cmd_vel", ignore, LATEST)
     around.wait(lambda: "/driver listens to /cmd_vel for geometry_msgs/msg/TwistStamped" in "".join(
-        robot.node._inputs.unheard))
+        robot.node._inputs.missing_listeners))
     assert "/driver listens to /cmd_vel for geometry_msgs/msg/TwistStamped" in robot.call("arm").message
 
 
@@ -134,12 +134,12 @@ def test_who_only_looks_on_is_no_driver(around):
 
 def test_a_driver_that_was_started_again_takes_a_person(around, driver):
     robot = deaf(around, driver, Twist)
-    robot.node._look_for_rivals()
+    robot.node._look_for_others()
     around.wait(lambda: robot.call("arm").success)
     robot.say("go")
     around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
     driver.create_subscription(Twist, "/cmd_vel", ignore, LATEST)  # the one before is still in the graph
-    around.wait(lambda: robot.reports[-1].rule == "generation")
+    around.wait(lambda: robot.reports[-1].rule == "instruction_match")
     assert "/driver listens to /cmd_vel (geometry_msgs/msg/Twist) anew" in robot.reports[-1].reason
     robot.say("go on")
     around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)

@@ -20,7 +20,7 @@ JOINTS = [f"joint_{i}" for i in range(1, 7)]
 def test_a_node_that_beats_but_is_not_active_is_lost(around):
     robot = Robot(around).moving()
     robot.stage = "inactive"
-    around.wait(lambda: robot.reports[-1].rule == "sources")
+    around.wait(lambda: robot.reports[-1].rule == "source_timeout")
     robot.stage = "active"
     around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
 
@@ -28,20 +28,20 @@ def test_a_node_that_beats_but_is_not_active_is_lost(around):
 def test_another_publisher_of_robot_commands_is_told_and_holds(around):
     robot = Robot(around).moving()
     rival = around.speaker(Twist, "/cmd_vel", LATEST)
-    around.wait(lambda: robot.reports[-1].rule == "rivals")
+    around.wait(lambda: robot.reports[-1].rule == "exclusive_publisher")
     assert "/cmd_vel from /around" in robot.reports[-1].reason
     robot.call("disarm")
     assert "/cmd_vel from /around" in robot.call("arm").message
     around.node.destroy_publisher(rival)
-    around.wait(lambda: not robot.node._inputs.rivals)
+    around.wait(lambda: not robot.node._inputs.other_publishers)
     assert robot.call("arm").success
 
 
 def test_a_second_gate_of_the_same_name_is_noticed_by_its_heartbeat(around):
     robot = Robot(around).moving()
     robot.heartbeats.publish(Heartbeat(node="safety_validator", state="active", process="another"))
-    around.wait(lambda: robot.reports[-1].rule == "rivals")
-    around.wait(lambda: robot.reports[-1].rule != "rivals")  # it died; its name in the graph is no rival
+    around.wait(lambda: robot.reports[-1].rule == "exclusive_publisher")
+    around.wait(lambda: robot.reports[-1].rule != "exclusive_publisher")  # it died; its name in the graph is no rival
 
 
 @pytest.mark.parametrize("field, value", [("stage", "walking"), ("stage", ""), ("process", "")])
@@ -77,7 +77,7 @@ def test_what_the_lidar_sees_stops_the_robot(around):
     robot.ranges = [0.5] * 36  # 0.19 m in front of the gripper
     around.wait(lambda: robot.reports[-1].rule == "obstacle" and robot.twists[-1].linear.x == 0.0)
     robot.ranges = [float("nan")] * 36
-    around.wait(lambda: robot.reports[-1].rule == "sight")
+    around.wait(lambda: robot.reports[-1].rule == "range_sensors")
     robot.ranges = [float("inf")] * 36
     around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
 
@@ -95,7 +95,7 @@ def test_what_is_on_the_left_of_the_lidar_is_on_the_left_of_the_robot(around):
 def test_a_scan_too_large_to_read_in_time_is_no_sight(around):
     robot = Robot(around).moving()
     robot.ranges = [1.0] * 20_001
-    around.wait(lambda: robot.reports[-1].rule == "sight")
+    around.wait(lambda: robot.reports[-1].rule == "range_sensors")
     assert robot.node.stats.drops["bad ranges"] and robot.node.trouble == robot.reports[-1].reason.replace(" is blind", "")
     assert robot.reports[-1].state == SafetyReport.HOLDING
     robot.ranges = [1.0] * 360
@@ -153,14 +153,14 @@ def test_joint_states_that_name_none_of_ours_are_no_sign_of_life(around):
     others = around.speaker(JointState, "/joint_states", EVENTS)
     around.node.create_timer(0.02, lambda: others.publish(JointState(name=["wheel"], position=[0.0])))
     robot.joint_names = []
-    around.wait(lambda: robot.reports[-1].rule == "sources")
+    around.wait(lambda: robot.reports[-1].rule == "source_timeout")
     assert "/joint_states has been silent" in robot.reports[-1].reason
 
 
 def test_a_scan_that_contradicts_itself_is_blindness(around):
     robot = Robot(around).moving()
     robot.increment = 0.0
-    around.wait(lambda: robot.reports[-1].rule == "sight")
+    around.wait(lambda: robot.reports[-1].rule == "range_sensors")
     assert "angle_increment is 0" in robot.reports[-1].reason
     robot.increment = None
     around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
@@ -178,9 +178,9 @@ def test_actions_of_two_processes_hold_and_name_both(around):
 def test_a_node_that_was_lost_takes_a_person(around):
     robot = Robot(around, lost_after=0.6).moving()
     robot.stage = "inactive"
-    around.wait(lambda: robot.reports[-1].rule == "sources" and "0.7" in robot.reports[-1].reason)
+    around.wait(lambda: robot.reports[-1].rule == "source_timeout" and "0.7" in robot.reports[-1].reason)
     robot.stage = "active"
-    around.wait(lambda: robot.reports[-1].rule == "generation")
+    around.wait(lambda: robot.reports[-1].rule == "instruction_match")
     assert robot.reports[-1].reason == "node inference was lost; give the instruction again"
     robot.say("go on")
     around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
@@ -189,8 +189,8 @@ def test_a_node_that_was_lost_takes_a_person(around):
 def test_a_lidar_that_was_lost_takes_a_person(around):
     robot = Robot(around, lost_after=0.6).moving()
     robot.looks = False
-    around.wait(lambda: robot.reports[-1].rule == "sight" and "0.7" in robot.reports[-1].reason)
+    around.wait(lambda: robot.reports[-1].rule == "range_sensors" and "0.7" in robot.reports[-1].reason)
     robot.looks = True
-    around.wait(lambda: robot.reports[-1].rule == "generation")
+    around.wait(lambda: robot.reports[-1].rule == "instruction_match")
     assert robot.reports[-1].reason == "/scan was lost; give the instruction again"
 

@@ -27,7 +27,7 @@ def test_when_everything_falls_silent_it_stands_within_half_a_second(around):
     robot = Robot(around).moving()
     robot.alive, start = False, time.monotonic()
     assert standing_after(robot, start) < 0.7
-    assert robot.reports[-1].rule in ("sources", "age")
+    assert robot.reports[-1].rule in ("source_timeout", "observation_age")
 
 
 def test_a_blocked_executor_does_not_block_the_stop(around):
@@ -121,7 +121,7 @@ def test_a_stop_that_is_released_at_once_is_not_missed(around, monkeypatch):
     monkeypatch.setattr(safety_validator, "SHORTEST_WAIT", 10**10)  # no tick in between
     with robot.node._lock:
         for pressed in (True, False):
-            robot.node._on_stop(Bool(data=pressed), time.time_ns())
+            robot.node._buttons.on_message(Bool(data=pressed), time.time_ns())
     monkeypatch.undo()
     around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
 
@@ -175,13 +175,13 @@ def test_a_huge_action_is_refused(around):
     robot = Robot(around).moving()
     robot.values = {f"channel_{i}": 0.0 for i in range(65)}
     around.wait(lambda: robot.node.stats.drops["huge action"])
-    around.wait(lambda: robot.reports[-1].rule == "age")
+    around.wait(lambda: robot.reports[-1].rule == "observation_age")
 
 
 def test_a_long_reason_is_cut(around):
     robot = Robot(around).moving()
     robot.values = {"x" * 50_000: 0.0}
-    around.wait(lambda: robot.reports[-1].rule == "shape")
+    around.wait(lambda: robot.reports[-1].rule == "chunk_shape")
     assert len(robot.reports[-1].reason) == 300
 
 
@@ -260,9 +260,9 @@ def test_of_what_a_button_says_the_newest_counts_whoever_took_it(around):
     """The watchdog took a press while the executor still held a release from before it."""
     robot = Robot(around)
     robot.node._press([(2, True)])
-    robot.node._on_stop(Bool(data=False), 1)
+    robot.node._buttons.on_message(Bool(data=False), 1)
     assert robot.node._inputs.stop_pressed
-    robot.node._on_stop(Bool(data=False), 3)
+    robot.node._buttons.on_message(Bool(data=False), 3)
     assert not robot.node._inputs.stop_pressed
 
 

@@ -5,9 +5,9 @@ from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.parameter import Parameter
 
-from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.command_ingest import CommandIngest
+from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.nodes.synchronizer import Synchronizer
 
 

@@ -67,7 +67,7 @@ def test_a_stop_pressed_while_it_was_down_is_not_missed(around):
     robot = Robot(around).moving()
     robot.node.trigger_deactivate()
     robot.stops.publish(Bool(data=True))
-    around.wait(lambda: robot.node._stop_pressed)
+    around.wait(lambda: robot.node._buttons.pressed)
     robot.node.trigger_cleanup()
     robot.node.trigger_configure()
     robot.node.trigger_activate()
@@ -80,7 +80,7 @@ def test_stopped_it_stays_stopped_through_cleanup_and_configure(around):
     robot = Robot(around).moving()
     robot.stops.publish(Bool(data=True))
     robot.stops.publish(Bool(data=False))
-    around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED and not robot.node._stop_pressed)
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED and not robot.node._buttons.pressed)
     for transition in ("deactivate", "cleanup", "configure", "activate"):
         getattr(robot.node, f"trigger_{transition}")()
     robot.reports.clear()
@@ -120,5 +120,5 @@ def test_half_a_halt_is_one(around, halt):
 def test_every_rule_is_counted_in_diagnostics(around):
     robot = Robot(around).moving()
     values = robot.node.diagnose()
-    assert {f"rule {rule.__name__}" for rule in RULES} <= set(values)
-    assert int(values["rule rate"]) > 0 and values["rule bounds"] == "0"
+    assert {f"rule {rule.name}" for rule in RULES} <= set(values)
+    assert int(values["rule rate_limit"]) > 0 and values["rule hard_bounds"] == "0"

@@ -47,7 +47,7 @@ def suite(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hung")
     policy_file = write_policy_file(folder / "spin.yaml", "constant", options=SPIN)
     commands = suite_nodes(policy_file=policy_file, overrides={
-        "safety_validator": {"repeat_limit": 0.0}, "supervisor": {"diagnostics_period": 0.1}})
+        "safety_validator": {"stuck_policy_limit": 0.0}, "supervisor": {"diagnostics_period": 0.1}})
     commands["simulator"] = stand_in(node_command("simulator", parameters={"seed": 3}), "vla_ros.bench.faults.faulty_robot")
     running = Suite(folder, commands, suite_environment(), folder)
     yield running

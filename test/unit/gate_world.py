@@ -1,6 +1,7 @@
 """A gate with everything around it, for the tests: clocks, sources, an operator and a policy, all in integer ns."""
 import math
 import os
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import ActionChunk, Command
-from vla_ros.safety.gate import Gate, Inputs
+from vla_ros.safety.gate import Gate, LatestInputs
 from vla_ros.safety.obstacles import Reading
-from vla_ros.safety.situation import Settings
+from vla_ros.safety.rule import Arming, RuleInputs, Spent
+from vla_ros.safety.settings import Settings
 
 EXAMPLES = int(os.environ.get("VLA_PROPERTY_EXAMPLES", "2000"))  # of each property
 MS = 1_000_000
@@ -19,6 +21,24 @@ EPOCH = 1_700_000_000 * S
 ROBOT = load_robot(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
 JOINTS = [f"joint_{i}" for i in range(1, 7)]
 ARM = load_robot(Path(__file__).parents[2] / "config" / "robots" / "diffdrive_arm.yaml")
+
+
+def changed(settings, **values):
+    """`settings` with other fields, or other limits in ns."""
+    own = {name: values.pop(name) for name in [field.name for field in fields(Settings)] if name in values}
+    times = {name: value / S for name, value in values.items()}
+    return replace(settings, limits={**settings.limits, **times}, **own)
+
+
+def rule_inputs(**values):
+    """What a rule looks at where all is well and there is no action, less what `values` say."""
+    well = dict(  # noqa: C408
+        now=10 * S, stamp=EPOCH, robot=ROBOT, settings=Settings(), chunk=None, command=None, armed=Arming(0, 0),
+        newest_generation=0, spent=Spent(0, ""), observation_age=0, instruction_age=0, silence={},
+        other_publishers=(), missing_listeners=(), chunk_sources=(), messages={}, clock_still=0, readings={},
+        points=lambda: np.zeros((0, 2)), was_blocked=False, behind={}, ended=0, repeated=0, clamped=0,
+        discontinuity="", elapsed=20 * MS, pause=20 * MS)
+    return RuleInputs(**{**well, **values})
 
 
 def scan(stamp, points=(), valid=True):
@@ -32,7 +52,7 @@ class World:
 
     def __init__(self, robot=ROBOT):
         self.gate = Gate(robot, Settings(sources={"odom": 300 * MS}))
-        self.inputs = Inputs(seen={}, command=Command(0, 1, ""))
+        self.inputs = LatestInputs(seen={}, command=Command(0, 1, ""))
         self.positions = {"gripper": 1.0}
         self.now, self.offset = 10 * S, EPOCH
         self.values = {"linear.x": 0.3, "angular.z": 0.0, "gripper": 1.0}

@@ -54,7 +54,7 @@ def test_a_lost_chunk_or_command_is_counted_and_not_guessed() -> None:
 
 
 def test_a_stop_is_told_once_with_its_reason() -> None:
-    held = Judged(1, 7, 1, HOLDING, HELD, "sources", "silent")
+    held = Judged(1, 7, 1, HOLDING, HELD, "source_timeout", "silent")
     stopped = [Judged(when, 7, 1, 3, 3, "stop", reason) for when, reason in ((2, "slow"), (3, "slow"), (5, "again"))]
     assert stops([held, *stopped[:2], held._replace(written=4), stopped[2]]) == ["slow", "again"]
     assert stops(stopped[1:2]) == ["slow"] and stops([held]) == stops([]) == []

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from vla_ros.core.blending import BLENDINGS, FORGETTING, GRID, ChunkBlender
 from vla_ros.core.chunks import row_at
-from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.core.types import ActionChunk
-from vla_ros.safety.situation import Verdict
+from vla_ros.nodes.node_parameters import NODE_PARAMETERS
+from vla_ros.safety.rule import Verdict
 
 CHANNELS = ("linear.x", "angular.z", "gripper")
 SEAM = 200 * MS
@@ -284,7 +284,7 @@ def test_a_policy_that_changes_its_array_afterwards_changes_no_blend():
 
 @pytest.mark.parametrize("blending", BLENDED)
 def test_a_policy_that_repeats_itself_looks_so_to_the_gate_a_second_later(blending):
-    """Its rule `repeat` compares the chunks as they come."""
+    """Its rule `stuck_policy` compares the chunks as they come."""
     one = blender(blending)
     rows = np.linspace(0.1, 0.4, 24).reshape(8, 3)
     told = [one.blend(chunk(number * 83 * MS, rows), EPOCH + number * 83 * MS + (30 + number % 5) * MS)
@@ -308,7 +308,7 @@ def test_the_gate_begins_a_late_chunk_at_the_row_that_is_due(late, speed):
     world.speaks = False
     stamp = world.now + 20 * MS + world.offset - late * MS
     rows = np.array([[speed, 0.0, 1.0] for speed in (0.1, 0.2, 0.3, 0.4)], np.float32)
-    world.gate._intake.chunk = None  # or its picture would be older than that of the chunk before
+    world.gate._chunks.chunk = None  # or its picture would be older than that of the chunk before
     world.inputs.chunk = ActionChunk(stamp, world.inputs.command.generation, CHANNELS, rows, 100 * MS)
     requested = dict(zip((channel.name for channel in ROBOT.channels), world.tick().requested))
     assert requested["linear.x"] == pytest.approx(speed)
@@ -324,7 +324,7 @@ def test_the_gate_sees_a_policy_that_jumps_whatever_the_blending(blending):
         world.inputs.chunk = one.blend(ActionChunk(stamp, world.inputs.command.generation, CHANNELS, np.array(
             [[speed, 0.0, 1.0]] * 8, np.float32), 100 * MS), stamp + 20 * MS)
         rules.append(world.tick().rule)
-    assert set(rules[1:]) == {"seam"} and world.report.verdict is Verdict.HELD
+    assert set(rules[1:]) == {"chunk_continuity"} and world.report.verdict is Verdict.HELD
 
 
 def test_a_blended_chunk_is_as_fine_as_the_gate():

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 cv2 = pytest.importorskip("cv2", reason="color_servo needs OpenCV")
 
-from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.core.types import Command, Observation, to_nanoseconds
+from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import NotUnderstood
 from vla_ros.policies.color_servo.blobs import _SOLIDS, SHAPES, Camera, find_blobs, shape_likelihoods
@@ -173,7 +173,7 @@ def test_the_gate_lets_a_search_turn_all_around() -> None:
     with pytest.raises(ValueError, match="full circle"):
         for _ in range(300):
             yaw += float(drive.see(picture(), yaw=yaw)[0, 1]) * 0.08
-    limit, = (one.default for one in NODE_PARAMETERS["safety_validator"] if one.name == "repeat_limit")
+    limit, = (one.default for one in NODE_PARAMETERS["safety_validator"] if one.name == "stuck_policy_limit")
     assert 2 * math.pi < yaw and drive.stamp < to_nanoseconds(limit)
 
 

@@ -8,8 +8,26 @@ from gate_world import JOINTS, MS, S, World, reaching
 
 from vla_ros.core.types import ActionChunk, Command
 from vla_ros.safety import gate as gate_module
-from vla_ros.safety.gate import State
-from vla_ros.safety.situation import Finding, Verdict
+from vla_ros.safety.gate import TRANSITIONS, Event, State
+from vla_ros.safety.rule import Finding, Verdict, rule
+
+
+def test_nothing_but_a_person_leads_out_of_disarmed_and_of_stopped_and_only_a_good_action_to_active():
+    ways = {(state.name, event.name, then.name) for (state, event), then in TRANSITIONS.items()}
+    assert {way for way in ways if way[0] == "DISARMED"} == {
+        ("DISARMED", "ARM", "HOLDING"), ("DISARMED", "STOP", "STOPPED")}
+    assert {way for way in ways if way[0] == "STOPPED"} == {("STOPPED", "RESET", "DISARMED")}
+    assert {way for way in ways if way[2] == "ACTIVE"} == {("HOLDING", "PASSED", "ACTIVE")}
+
+
+@pytest.mark.parametrize("state", [State.DISARMED, State.HOLDING, State.ACTIVE])
+def test_a_cause_to_stop_stops_from_every_state(state):
+    assert TRANSITIONS[state, Event.STOP] is State.STOPPED
+
+
+@pytest.mark.parametrize("state", [State.HOLDING, State.ACTIVE])
+def test_an_armed_gate_can_be_disarmed(state):
+    assert TRANSITIONS[state, Event.DISARM] is State.DISARMED
 
 
 def test_it_starts_disarmed_and_stands():
@@ -31,7 +49,7 @@ def test_an_instruction_from_before_the_arming_does_not_move_it():
     world.say("go")
     world.tick()
     world.arm()
-    assert world.tick(10).rule == "generation"
+    assert world.tick(10).rule == "instruction_match"
     assert world.report.state is State.HOLDING
     world.say("go")
     assert world.tick(10).state is State.ACTIVE
@@ -85,11 +103,11 @@ def test_a_lost_source_holds_and_it_goes_on_when_it_is_back():
     world.alive = False
     world.tick(15)
     assert world.report.state is State.ACTIVE
-    assert world.tick().rule == "sources"
+    assert world.tick().rule == "source_timeout"
     world.tick(10)
     assert world.action["linear.x"] == 0.0
     world.alive = True
-    assert world.tick(2).rule == "joints"
+    assert world.tick(2).rule == "joint_limits"
     assert world.tick(2).state is State.ACTIVE
 
 
@@ -98,7 +116,7 @@ def test_a_silent_policy_is_held_by_the_age_of_its_picture():
     world.speaks = False
     world.tick(18)  # the picture was 30 ms old when its action came: 390 ms
     assert world.report.state is State.ACTIVE
-    assert world.tick().rule == "age"
+    assert world.tick().rule == "observation_age"
     world.tick(10)
     assert world.action["linear.x"] == 0.0
 
@@ -109,7 +127,7 @@ def test_a_stalled_ros_clock_ages_actions_as_well():
     for _ in range(30):
         world.offset -= 19 * MS  # the ROS clock hardly moves
         world.tick()
-    assert world.report.rule == "age"
+    assert world.report.rule == "observation_age"
     assert world.action["linear.x"] == 0.0
 
 
@@ -139,10 +157,10 @@ def test_an_older_action_never_answers_a_newer_instruction():
     world.speaks = False
     world.say("turn left")
     world.tick()
-    assert world.report.rule == "generation"
+    assert world.report.rule == "instruction_match"
     world.inputs.chunk = ActionChunk(late.stamp + 5 * MS, late.generation, late.channels, late.values, late.step)
-    assert world.tick().rule == "generation"
-    assert world.gate.counters["order"] == 1
+    assert world.tick().rule == "instruction_match"
+    assert world.gate.counters["chunk_order"] == 1
 
 
 def test_a_late_action_does_not_replace_a_newer_one():
@@ -194,7 +212,7 @@ def test_the_same_picture_again_is_no_younger():
         world.offset -= 19 * MS  # the ROS clock hardly moves, and someone repeats the last action
         world.inputs.chunk = ActionChunk(chunk.stamp, chunk.generation, chunk.channels, chunk.values, chunk.step)
         world.tick()
-    assert world.report.rule == "age"
+    assert world.report.rule == "observation_age"
     assert world.action["linear.x"] == 0.0
 
 
@@ -216,11 +234,11 @@ def test_a_measurement_that_is_not_finite_is_never_sent(evil):
 
 
 def test_a_rule_that_stops_latches(monkeypatch):
-    def tilt(*, age):
+    @rule(holds_when="the base tilts")
+    def tilt(inputs):
         return Finding("tilt", Verdict.STOPPED, "the base tilts by 0.40 rad")
     world = World().moving()
     monkeypatch.setattr(gate_module, "RULES", (tilt, *gate_module.RULES))
-    monkeypatch.setitem(gate_module.NEEDS, tilt, ("age",))
     assert (world.tick().state, world.report.rule) == (State.STOPPED, "tilt")
     monkeypatch.undo()
     assert (world.tick().state, world.report.reason) == (State.STOPPED, "the base tilts by 0.40 rad")
@@ -272,7 +290,7 @@ def test_after_a_jump_of_the_clock_a_reset_waits_a_second(later, allowed):
 
 
 @pytest.mark.parametrize("spoil, says", [
-    (lambda inputs: setattr(inputs, "rivals", ("/cmd_vel from /teleop",)), "/teleop"),
+    (lambda inputs: setattr(inputs, "other_publishers", ("/cmd_vel from /teleop",)), "/teleop"),
     (lambda inputs: inputs.readings.clear(), "nothing was seen by /scan"),
     (lambda inputs: inputs.seen.clear(), "nothing was heard from odom"),
     (lambda inputs: setattr(inputs, "halt", "the camera is broken"), "the camera is broken"),
@@ -307,18 +325,18 @@ def test_a_stalled_ros_clock_holds_within_its_limit():
 
 def test_another_publisher_of_robot_commands_holds():
     world = World().moving()
-    world.inputs.rivals = ("/cmd_vel from /teleop",)
-    assert world.tick().rule == "rivals"
+    world.inputs.other_publishers = ("/cmd_vel from /teleop",)
+    assert world.tick().rule == "exclusive_publisher"
     world.tick(10)
     assert world.action["linear.x"] == 0.0
-    world.inputs.rivals = ()
+    world.inputs.other_publishers = ()
     assert world.tick().state is State.ACTIVE
 
 
 def test_a_value_outside_its_bounds_that_the_gate_itself_made_never_leaves(monkeypatch):
     world = World().moving()
     monkeypatch.setattr(gate_module, "RULES", tuple(rule for rule in gate_module.RULES
-                                                    if rule.__name__ not in ("seam", "bounds", "limits", "rate")))
+                                                    if rule.name not in ("chunk_continuity", "hard_bounds", "limits", "rate_limit")))
     world.values["linear.x"] = 3.0
     world.tick()
     assert world.report.state is State.STOPPED
@@ -328,7 +346,7 @@ def test_a_value_outside_its_bounds_that_the_gate_itself_made_never_leaves(monke
 
 def test_every_rule_has_its_counter_from_the_start():
     counters = World().gate.counters
-    assert {rule.__name__ for rule in gate_module.RULES} | {"order"} == set(counters)
+    assert {rule.name for rule in gate_module.RULES} | {"chunk_order"} == set(counters)
     assert set(counters.values()) == {0}
 
 
@@ -343,7 +361,7 @@ def test_arming_again_changes_nothing():
 def test_neither_end_of_the_bounds_is_left(monkeypatch, value):
     world = World().moving()
     monkeypatch.setattr(gate_module, "RULES", tuple(rule for rule in gate_module.RULES
-                                                    if rule.__name__ not in ("seam", "bounds", "limits", "rate")))
+                                                    if rule.name not in ("chunk_continuity", "hard_bounds", "limits", "rate_limit")))
     world.values["linear.x"] = value
     assert world.tick().state is State.STOPPED
     assert world.action["linear.x"] == 0.0
@@ -353,11 +371,11 @@ def test_a_picture_that_was_old_when_its_action_came_is_that_old_by_the_steady_c
     world = World().moving()
     chunk, world.speaks = world.inputs.chunk, False
     world.inputs.chunk = replace(chunk, stamp=world.now + world.offset - 350 * MS)
-    world.gate._intake.chunk = None  # the first one after a pause
+    world.gate._chunks.chunk = None  # the first one after a pause
     for _ in range(4):
         world.offset -= 19 * MS  # the ROS clock hardly moves
         world.tick()
-    assert world.report.rule == "age"
+    assert world.report.rule == "observation_age"
 
 
 def test_after_another_arming_an_instruction_with_a_smaller_number_counts():
@@ -378,7 +396,7 @@ def test_a_value_that_is_not_finite_in_a_later_row_holds_now():
     chunk = world.inputs.chunk
     values = np.array([[0.3, 0.0, 1.0], [math.nan, 0.0, 1.0]], np.float32)
     world.inputs.chunk = replace(chunk, stamp=chunk.stamp + 1, sequence=chunk.sequence + 1, values=values)
-    assert world.tick().rule == "finite"
+    assert world.tick().rule == "finite_values"
 
 
 def test_an_instruction_of_the_arming_s_own_number_does_not_move_it_however_new_it_looks():
@@ -386,11 +404,11 @@ def test_an_instruction_of_the_arming_s_own_number_does_not_move_it_however_new_
     world.tick()
     world.arm()
     world.inputs.command = Command(world.now + world.offset + S, world.inputs.command.generation, "go")
-    assert world.tick(5).rule == "generation"
+    assert world.tick(5).rule == "instruction_match"
 
 
 def test_a_picture_grows_old_by_the_ros_clock_as_well():
     world = World().moving()
     world.speaks = False
     world.offset += 370 * MS  # too little for a jump
-    assert world.tick().rule == "age"
+    assert world.tick().rule == "observation_age"

@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gate_world import MS, ROBOT, S, World, reaching, scan
+from gate_world import MS, ROBOT, S, World, changed, reaching, scan
 
 from vla_ros.core.robot import Sensor
 from vla_ros.safety.gate import State
-from vla_ros.safety.situation import Verdict
+from vla_ros.safety.rule import Verdict
 
 
 def test_it_stops_before_an_obstacle_and_goes_on_with_hysteresis():
@@ -39,7 +39,7 @@ def test_a_scan_that_goes_stale_holds():
     assert world.tick().state is State.ACTIVE  # a fresh one
     world.inputs.readings["/scan"] = (reading, world.now)
     world.alive = False
-    assert world.tick().rule == "sight"
+    assert world.tick().rule == "range_sensors"
 
 
 def wiggle(world, n, names=("linear.x",)):
@@ -55,7 +55,7 @@ def test_the_same_action_over_changing_pictures_is_held_and_a_changed_one_goes_o
     world.tick(970)  # of 20 ms; for a while it has been moving
     assert world.report.state is State.ACTIVE
     world.tick(20)
-    assert world.report.rule == "repeat"
+    assert world.report.rule == "stuck_policy"
     wiggle(world, 2)
     assert world.report.state is State.ACTIVE
 
@@ -73,7 +73,7 @@ def test_a_policy_that_is_clamped_for_long_is_held():
     wiggle(world, 500)
     assert world.report.state is State.ACTIVE
     wiggle(world, 3)
-    assert world.report.rule == "saturation"
+    assert world.report.rule == "persistent_clamping"
     world.values["linear.x"] = 0.3
     wiggle(world, 2)
     assert world.report.state is State.ACTIVE
@@ -84,10 +84,10 @@ def test_a_jump_between_two_chunks_holds_for_a_moment():
     world.values["linear.x"] = 0.49
     world.tick(20)
     world.values["linear.x"] = -0.42  # 0.91 apart, 0.9 is allowed
-    assert world.tick().rule == "seam"
+    assert world.tick().rule == "chunk_continuity"
     assert "linear.x jumps by -0.91 m/s" in world.report.reason
     world.tick(14)
-    assert world.report.rule == "seam"
+    assert world.report.rule == "chunk_continuity"
     assert world.action["linear.x"] == 0.0
     assert world.tick().state is State.ACTIVE
     assert world.action["linear.x"] < 0.0
@@ -104,11 +104,11 @@ def test_a_new_instruction_may_jump():
 
 def test_an_instruction_that_everybody_has_forgotten_holds():
     world = World().moving()
-    world.gate.change(world.gate.robot, replace(world.gate.settings, instruction_limit=1 * S))
+    world.gate.change(world.gate.robot, changed(world.gate.settings, instruction_limit=1 * S))
     wiggle(world, 24)  # after the 25 ticks until it moved: 0.98 s
     assert world.report.state is State.ACTIVE
     wiggle(world, 3)
-    assert world.report.rule == "instruction"
+    assert world.report.rule == "instruction_age"
 
 
 def test_an_older_instruction_that_comes_again_does_not_move_it():
@@ -117,7 +117,7 @@ def test_an_older_instruction_that_comes_again_does_not_move_it():
     world.say("")
     world.tick(10)
     world.inputs.command = old  # a process that hung comes back, and its latched word is delivered again
-    assert world.tick(5).rule == "generation"
+    assert world.tick(5).rule == "instruction_match"
     assert "came again after" in world.report.reason
     assert world.action["linear.x"] == 0.0
 
@@ -128,7 +128,7 @@ def test_an_instruction_said_before_the_arming_and_heard_after_it_does_not_move_
     said = world.now + world.offset - 100 * MS
     world.arm()
     world.inputs.command = type(world.inputs.command)(said, world.inputs.command.generation + 1, "go")
-    assert world.tick(5).rule == "generation"
+    assert world.tick(5).rule == "instruction_match"
     assert "before the arming" in world.report.reason
 
 
@@ -145,7 +145,7 @@ def test_a_picture_from_the_future_does_not_lock_out_those_that_follow():
     chunk = world.inputs.chunk
     world.speaks = False
     world.inputs.chunk = replace(chunk, stamp=chunk.stamp + 3600 * S, sequence=chunk.sequence + 1)
-    assert world.tick().rule == "age"
+    assert world.tick().rule == "observation_age"
     world.sequence += 1
     world.speaks = True
     assert world.tick().state is State.ACTIVE
@@ -155,9 +155,9 @@ def test_saturation_counts_only_while_nothing_else_holds():
     world = World().moving()
     world.values["linear.x"] = 0.8
     wiggle(world, 20)
-    world.inputs.rivals = ("/cmd_vel from /teleop",)
+    world.inputs.other_publishers = ("/cmd_vel from /teleop",)
     wiggle(world, 600)
-    world.inputs.rivals = ()
+    world.inputs.other_publishers = ()
     wiggle(world, 2)
     assert world.report.state is State.ACTIVE
 
@@ -186,7 +186,7 @@ def test_a_robot_that_is_too_near_to_a_wall_may_drive_along_it_and_away():
 def test_the_second_sensor_counts_as_much_as_the_first():
     two = replace(ROBOT, obstacles=replace(ROBOT.obstacles, sensors=(
         *ROBOT.obstacles.sensors, Sensor("/sonar", "sensor_msgs/msg/Range"))))
-    for spoil, rule in ((lambda stamp: scan(stamp, [[0.4, 0.0]]), "obstacle"), (lambda stamp: scan(stamp, valid=False), "sight")):
+    for spoil, rule in ((lambda stamp: scan(stamp, [[0.4, 0.0]]), "obstacle"), (lambda stamp: scan(stamp, valid=False), "range_sensors")):
         world = World(two)
         world.also = {"/sonar": scan}
         world.moving()
@@ -194,12 +194,12 @@ def test_the_second_sensor_counts_as_much_as_the_first():
         assert world.tick().rule == rule
         world.also = {}
         del world.inputs.readings["/sonar"]
-        assert world.tick().rule == "sight"
+        assert world.tick().rule == "range_sensors"
 
 
 @pytest.mark.parametrize("silent, rule, state", [
-    (200 * MS, "", State.ACTIVE), (400 * MS, "sources", State.ACTIVE), (900 * MS, "sources", State.ACTIVE),
-    (1600 * MS, "generation", State.HOLDING)])
+    (200 * MS, "", State.ACTIVE), (400 * MS, "source_timeout", State.ACTIVE), (900 * MS, "source_timeout", State.ACTIVE),
+    (1600 * MS, "instruction_match", State.HOLDING)])
 def test_after_a_node_was_lost_a_person_speaks_again(silent, rule, state, monkeypatch):
     """A late heartbeat is no loss; a process that ended is: what it did meanwhile nobody knows."""
     real = World.tick
@@ -217,7 +217,7 @@ def test_after_a_node_was_lost_a_person_speaks_again(silent, rule, state, monkey
     world.moving()
     world.quiet = True
     world.tick(silent // (20 * MS))
-    assert world.report.rule in ("sources", "generation") if rule else world.report.state is State.ACTIVE
+    assert world.report.rule in ("source_timeout", "instruction_match") if rule else world.report.state is State.ACTIVE
     world.quiet = False
     world.tick(5)
     assert world.report.state is state
@@ -229,18 +229,18 @@ def test_after_a_node_was_lost_a_person_speaks_again(silent, rule, state, monkey
 
 def test_a_driver_that_no_longer_listens_holds_and_a_person_speaks_again():
     world = World().moving()
-    world.inputs.unheard = ("nobody listens to /cmd_vel",)
+    world.inputs.missing_listeners = ("nobody listens to /cmd_vel",)
     assert world.tick().rule == "listeners"
     world.gate.disarm()
     assert world.arm() == (False, "nobody listens to /cmd_vel")
-    world.inputs.unheard = ()
+    world.inputs.missing_listeners = ()
     assert world.arm()[0]
     world.say("go")
     assert world.tick(2).state is State.ACTIVE
-    world.inputs.unheard = ("nobody listens to /cmd_vel",)
+    world.inputs.missing_listeners = ("nobody listens to /cmd_vel",)
     world.tick(10)
-    world.inputs.unheard = ()
-    assert world.tick(5).rule == "generation"
+    world.inputs.missing_listeners = ()
+    assert world.tick(5).rule == "instruction_match"
 
 
 def test_two_processes_that_send_actions_hold_the_robot():
@@ -254,7 +254,7 @@ def test_two_processes_that_send_actions_hold_the_robot():
 def test_a_plan_that_is_over_does_not_go_on():
     """Where pictures may be seconds old (a slow policy), the last row does not hold as long."""
     world = World().moving()
-    world.gate.settings = replace(world.gate.settings, max_age=10 * S)
+    world.gate.settings = changed(world.gate.settings, max_age=10 * S)
     world.speaks = False
     world.tick(18)  # 390 ms after the picture, whose one row holds for 0.4 s
     assert world.report.state is State.ACTIVE
@@ -270,7 +270,7 @@ def test_a_plan_that_is_over_does_not_go_on():
 
 def test_a_velocity_that_is_repeated_is_held_and_a_position_that_is_not_reached_yet_is_not():
     world = reaching({}, lag=0)
-    world.gate.settings = replace(world.gate.settings, repeat_limit=1 * S)
+    world.gate.settings = changed(world.gate.settings, stuck_policy_limit=1 * S)
     world.tick(90)
     assert world.report.state is State.ACTIVE and world.action["joint_1"] < 1.5
 
@@ -280,9 +280,9 @@ def test_an_arming_forgets_losses_and_numbers_from_before_it():
     world = World().moving()
     world.sequence = 2**31
     world.inputs.command = replace(world.inputs.command, generation=2**32)
-    world.inputs.unheard = ("nobody listens to /cmd_vel",)
+    world.inputs.missing_listeners = ("nobody listens to /cmd_vel",)
     world.tick(2)
-    world.inputs.unheard = ()
+    world.inputs.missing_listeners = ()
     world.inputs.command = replace(world.inputs.command, generation=5)
     world.gate.disarm()
     world.tick()
@@ -298,7 +298,7 @@ def test_a_process_that_numbers_anew_is_heard_after_a_second():
     world.tick()
     world.sequence = 0
     world.tick(50)
-    assert world.report.rule == "age"
+    assert world.report.rule == "observation_age"
     world.tick(2)
     assert world.report.state is State.ACTIVE
 

@@ -6,7 +6,7 @@ import pytest
 from gate_world import ARM, JOINTS, MS, reaching
 
 from vla_ros.safety.gate import State
-from vla_ros.safety.situation import Verdict
+from vla_ros.safety.rule import Verdict
 
 
 def test_a_joint_holds_where_it_was_sent_while_it_stands_there():
@@ -48,7 +48,7 @@ def test_a_joint_that_stands_outside_its_limits_is_not_moved(stands):
 def test_an_action_for_half_an_arm_is_refused():
     world = reaching({})
     del world.values["joint_6"]
-    assert world.tick(5).rule == "shape"
+    assert world.tick(5).rule == "chunk_shape"
     assert "lacks 'joint_6'" in world.report.reason
 
 
@@ -133,7 +133,7 @@ def test_what_is_measured_before_it_was_confirmed_is_unknown():
     world.tick()
     world.arm()
     world.say("reach")
-    assert world.tick().rule == "joints" and "unknown" in world.report.reason
+    assert world.tick().rule == "joint_limits" and "unknown" in world.report.reason
     assert world.tick().state is State.ACTIVE
 
 
@@ -179,7 +179,7 @@ def test_a_joint_that_does_not_follow_is_held_and_no_longer_pushed():
     assert "joint_1 stands at 0.7 rad and was sent" in world.report.reason
     assert world.action["joint_1"] == pytest.approx(0.7)  # at once: where it stands asks for no motion
     world.tick(100)
-    assert world.report.rule == "generation" and "give the instruction again" in world.report.reason
+    assert world.report.rule == "instruction_match" and "give the instruction again" in world.report.reason
     world.values = dict.fromkeys(JOINTS, 0.6)
     world.say("go back")
     assert world.tick(2).state is State.ACTIVE
@@ -264,7 +264,7 @@ def test_a_gripper_that_nothing_measures_starts_where_the_robot_file_says():
     assert world.action["gripper"] == pytest.approx(0.52)
     world.gate.robot = ARM
     del world.gate._last["gripper"]
-    assert world.tick().rule == "joints"
+    assert world.tick().rule == "joint_limits"
 
 
 @pytest.mark.parametrize("stop", [False, True])
@@ -297,7 +297,7 @@ def test_it_does_not_start_from_a_lie_that_is_already_contradicted():
     world = reaching(dict.fromkeys(JOINTS, 0.0))  # ros2_control, before its first reading
     world.positions = dict.fromkeys(JOINTS, 1.2)
     for _ in range(2):
-        assert world.tick().rule == "joints" and not set(JOINTS) & set(world.action)
+        assert world.tick().rule == "joint_limits" and not set(JOINTS) & set(world.action)
     world.tick(3)
     assert world.action["joint_1"] == pytest.approx(1.2, abs=0.04)
 

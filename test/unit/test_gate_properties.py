@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from vla_ros.core.types import ActionChunk, Command
 from vla_ros.safety.gate import State
 from vla_ros.safety.obstacles import approach
-from vla_ros.safety.situation import Verdict
+from vla_ros.safety.rule import Verdict
 
 ENOUGH = 2000  # with fewer, they are always the same: a failure is then the gate's, not chance
 EVIL = [math.nan, math.inf, -math.inf, 1e308, -1e308, -0.0, 5e-324, 1e-40]
@@ -32,7 +32,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("say"), st.sampled_from(["go", "", "turn"]), STAMPS),
     st.tuples(st.just("arm")), st.tuples(st.just("disarm")), st.tuples(st.just("reset")),
     st.tuples(st.just("stop"), st.booleans()), st.tuples(st.just("halt"), st.sampled_from(["", "it burns"])),
-    st.tuples(st.just("rivals"), st.sampled_from([(), ("/cmd_vel from /teleop",)])),
+    st.tuples(st.just("other_publishers"), st.sampled_from([(), ("/cmd_vel from /teleop",)])),
     st.tuples(st.just("alive"), st.booleans()), st.tuples(st.just("speaks"), st.booleans()),
     st.tuples(st.just("jump"), st.integers(-2 * S, 2 * S)), st.tuples(st.just("pause"), st.integers(-S, 600 * MS)),
     st.tuples(st.just("measure"), VALUES), st.tuples(st.just("points"), st.lists(PLACES, max_size=4)),
@@ -70,7 +70,7 @@ class Story:
             world.gate.reset(world.now, world.inputs)
         elif kind == "stop":
             world.inputs.stop_pressed = values[0]
-        elif kind in ("halt", "rivals"):
+        elif kind in ("halt", "other_publishers"):
             setattr(world.inputs, kind, values[0])
         elif kind in ("alive", "speaks", "points"):
             setattr(world, kind, values[0])
@@ -182,7 +182,7 @@ def nothing_moves_against_a_pressed_stop_a_halt_or_a_rival(story):
     inputs = story.world.inputs
     if inputs.stop_pressed or inputs.halt:
         assert story.world.report.state is State.STOPPED
-    if inputs.rivals:
+    if inputs.other_publishers:
         assert story.world.report.state is not State.ACTIVE
 
 

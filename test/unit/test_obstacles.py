@@ -3,12 +3,11 @@ import math
 
 import numpy as np
 import pytest
-from gate_world import EXAMPLES
+from gate_world import EXAMPLES, rule_inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vla_ros.core.robot import Channel, Footprint, Obstacles, Robot, Sensor
-from vla_ros.safety import rules
 from vla_ros.safety.obstacles import (
     Reading,
     _seen_later,
@@ -20,7 +19,9 @@ from vla_ros.safety.obstacles import (
     scan_angles,
     seen_ahead,
 )
-from vla_ros.safety.situation import Settings, Verdict
+from vla_ros.safety.rule import RangeReading, Verdict
+from vla_ros.safety.rules.obstacle import obstacle
+from vla_ros.safety.rules.range_sensors import range_sensors
 
 MS = 1_000_000
 BUILTIN = Footprint(front=0.3, back=0.2, left=0.15, right=0.15)
@@ -44,9 +45,10 @@ def ask(row, *points, was_blocked=False, reading=None, **changes):
 
 
 def decide(readings, row, was_blocked=False, **changes):
-    return rules.obstacle(row=row, channels=(SPEED, TURN), robot=robot(**changes), was_blocked=was_blocked,
-                          points=lambda: np.concatenate([reading.points for reading in readings]),
-                          readings={str(i): (reading, 0, 0) for i, reading in enumerate(readings)})
+    return obstacle(rule_inputs(
+        row=row, channels=(SPEED, TURN), robot=robot(**changes), was_blocked=was_blocked,
+        points=lambda: np.concatenate([reading.points for reading in readings]),
+        readings={str(i): RangeReading(reading, 0, 0) for i, reading in enumerate(readings)}))
 
 
 @pytest.mark.parametrize("point, distance", [
@@ -177,9 +179,8 @@ def test_away_from_it_and_standing_are_free():
 
 def test_a_robot_without_sensors_is_not_asked():
     blind = Robot("r", "base_link", (SPEED, TURN), (), BUILTIN)
-    assert rules.obstacle(row=(0.5, 0.0), channels=(SPEED, TURN), robot=blind, was_blocked=False,
-                          readings={}, points=list) is None
-    assert rules.sight(readings={}, robot=blind, settings=Settings()) is None
+    assert obstacle(rule_inputs(row=(0.5, 0.0), channels=(SPEED, TURN), robot=blind, points=list)) is None
+    assert range_sensors(rule_inputs(readings={}, robot=blind)) is None
 
 
 @pytest.mark.parametrize("blind_speed, speed, verdict, row", [
@@ -203,8 +204,7 @@ def test_turning_needs_no_sensor_that_looks_anywhere_in_particular():
     (Reading(0, np.zeros((0, 2)), np.zeros(0), np.zeros(0, bool)), 0, 0, "none of its 0 beams"),
 ])
 def test_a_sensor_that_is_missing_stale_early_or_blind_is_an_obstacle(reading, arrived, age, says):
-    finding = rules.sight(readings={"/scan": (reading, arrived, age)} if reading else {}, robot=robot(max_age=0.3),
-                          settings=Settings())
+    finding = range_sensors(rule_inputs(readings={"/scan": RangeReading(reading, arrived, age)} if reading else {}, robot=robot(max_age=0.3)))
     assert (finding is None) == (says is None)
     if says:
         assert finding.verdict is Verdict.HELD and says in finding.reason
@@ -350,7 +350,7 @@ def test_a_cone_without_width_sees_nothing(field):
 
 
 def test_a_blind_sensor_says_why():
-    finding = rules.sight(readings={"/scan": (blind(0, "its angles make no sense"), 0, 0)}, robot=robot(), settings=Settings())
+    finding = range_sensors(rule_inputs(readings={"/scan": RangeReading(blind(0, "its angles make no sense"), 0, 0)}, robot=robot()))
     assert finding.reason == "/scan is blind: its angles make no sense"
 
 

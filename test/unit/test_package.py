@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from vla_ros.safety.rules import RULES
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "vla_ros"
 MODULES = sorted(
@@ -71,6 +73,7 @@ def test_every_ros_package_imported_is_in_the_manifest() -> None:
     ros = re.compile(r"\w+_(msgs|interfaces|srvs)|rclpy|cv_bridge|launch\w*|ament_\w+")
     files = [*PACKAGE.rglob("*.py"), *(ROOT / "launch").glob("*.py")]
     used = {name.split(".")[0] for path in files for name in imports(path)}
+    used |= {source.type.split("/")[0] for rule in RULES for source in rule.sources}
     assert {name for name in used if ros.fullmatch(name)} <= depends
 
 

@@ -5,10 +5,11 @@ import pytest
 import yaml
 
 from vla_ros.cli.parameters import render
-from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.core.parameters import Parameter, check_all
 from vla_ros.core.types import to_nanoseconds
-from vla_ros.safety.situation import Settings
+from vla_ros.nodes.node_parameters import NODE_PARAMETERS
+from vla_ros.safety.rules import PARAMETERS
+from vla_ros.safety.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,13 +26,15 @@ def test_the_yaml_loads_to_the_defaults():
 
 
 def test_the_gate_alone_has_the_defaults_of_its_node():
-    table = {one.name: one.default for one in NODE_PARAMETERS["safety_validator"]}
-    alone = vars(Settings())
-    shared = alone.keys() & table.keys()
-    assert len(shared) == 8
-    assert {name: alone[name] for name in shared} == {name: to_nanoseconds(table[name]) for name in shared}
-    assert alone["period"] == to_nanoseconds(1 / table["rate"])
-    assert alone["measured_age"] == to_nanoseconds(table["topic_timeout"])
+    table = {parameter.name: parameter for parameter in NODE_PARAMETERS["safety_validator"]}
+    assert len(PARAMETERS) >= 11 and all(table[limit.name] is limit for limit in PARAMETERS)
+    assert {limit.name: Settings()[limit] for limit in PARAMETERS} == {limit.name: limit.default for limit in PARAMETERS}
+    assert Settings().period == to_nanoseconds(1 / table["rate"].default)
+
+
+def test_no_node_has_two_parameters_of_one_name():
+    for table in NODE_PARAMETERS.values():
+        assert len({parameter.name for parameter in table}) == len(table)
 
 
 @pytest.mark.parametrize("node", NODE_PARAMETERS)

@@ -23,7 +23,7 @@ import yaml
 
 from vla_ros.cli.bench import BENCHES
 from vla_ros.cli.main import VERBS, add_arguments, parse
-from vla_ros.core.node_parameters import NODE_PARAMETERS
+from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(path for path in (ROOT / "doc").glob("*.md") if path.stem != "architecture"))

@@ -1,14 +1,37 @@
 """Each rule of the gate: below, at and above its threshold, and with values that are not numbers."""
+import inspect
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from gate_world import changed, rule_inputs
 
 from vla_ros.core.robot import Channel, Output, Robot
 from vla_ros.core.types import ActionChunk, Command
-from vla_ros.safety import rules
-from vla_ros.safety.situation import Behind, Settings, Verdict
+from vla_ros.safety.rule import Arming, Behind, Spent, Verdict
+from vla_ros.safety.rules import RULES
+from vla_ros.safety.rules.chunk_continuity import chunk_continuity
+from vla_ros.safety.rules.chunk_end import chunk_end
+from vla_ros.safety.rules.chunk_order import Arrival, chunk_order
+from vla_ros.safety.rules.chunk_shape import chunk_shape
+from vla_ros.safety.rules.chunk_source import chunk_source
+from vla_ros.safety.rules.deadband import deadband
+from vla_ros.safety.rules.exclusive_publisher import exclusive_publisher
+from vla_ros.safety.rules.finite_values import finite_values
+from vla_ros.safety.rules.hard_bounds import hard_bounds
+from vla_ros.safety.rules.instruction_match import instruction_match
+from vla_ros.safety.rules.joint_limits import joint_limits
+from vla_ros.safety.rules.limits import limits
+from vla_ros.safety.rules.listeners import listeners
+from vla_ros.safety.rules.observation_age import observation_age
+from vla_ros.safety.rules.persistent_clamping import persistent_clamping
+from vla_ros.safety.rules.rate_limit import rate_limit, towards
+from vla_ros.safety.rules.source_timeout import source_timeout
+from vla_ros.safety.rules.stuck_policy import stuck_policy
+from vla_ros.safety.rules.tracking import tracking
+from vla_ros.safety.settings import Settings
 
 MS = 1_000_000
 SPEED = Channel("linear.x", "m/s", (-1.0, 1.0), (-0.5, 0.5), rate=1.0, brake=3.0, deadband=0.01)
@@ -24,7 +47,7 @@ def chunk(values=((0.1, 1.0),), channels=("linear.x", "gripper"), step=100 * MS,
 
 @pytest.mark.parametrize("quiet, held", [(0, False), (299 * MS, False), (300 * MS, False), (300 * MS + 1, True), (None, True)])
 def test_sources(quiet, held):
-    finding = rules.sources(silence={"odom": quiet}, settings=Settings(sources={"odom": 300 * MS}))
+    finding = source_timeout(rule_inputs(silence={"odom": quiet}, settings=Settings(sources={"odom": 300 * MS})))
     assert (finding is not None) == held
     if held:
         assert "odom" in finding.reason
@@ -40,7 +63,7 @@ def test_sources(quiet, held):
     (Command(0, 5, "go"), 4, 5, None),
 ])
 def test_generation(command, armed, answered, says):
-    finding = rules.generation(chunk=chunk(generation=answered), command=command, armed=(armed, -1), newest_generation=5, spent=(0, ""))
+    finding = instruction_match(rule_inputs(chunk=chunk(generation=answered), command=command, armed=Arming(armed, -1), newest_generation=5, spent=Spent(0, "")))
     assert (finding.reason if finding else "").count(says or "\0") == (1 if says else 0)
     assert (finding is None) == (says is None)
 
@@ -49,19 +72,19 @@ def test_generation(command, armed, answered, says):
     (100, 99, 5, None), (100, 100, 5, None), (100, 101, 5, "given before the arming"),
     (100, 0, 6, "instruction 5 came again after 6")])
 def test_an_instruction_from_before_the_arming_or_before_another_does_not_move_it(stamp, armed, newest, says):
-    finding = rules.generation(chunk=chunk(), command=Command(stamp, 5, "go"), armed=(4, armed), newest_generation=newest, spent=(0, ""))
+    finding = instruction_match(rule_inputs(chunk=chunk(), command=Command(stamp, 5, "go"), armed=Arming(4, armed), newest_generation=newest, spent=Spent(0, "")))
     assert (finding is None) == (says is None)
     assert finding is None or says in finding.reason
 
 
 def test_braking_takes_no_longer_for_a_late_gate():
-    assert rules.towards(0.5, 0.0, SPEED, 40 * MS, 100 * MS) == pytest.approx(0.2)
-    assert rules.towards(0.5, -0.5, SPEED, 40 * MS, 400 * MS) == 0.0  # and never through zero
-    assert rules.towards(0.1, 0.5, SPEED, 40 * MS, 400 * MS) == pytest.approx(0.14)  # speeding up is
+    assert towards(0.5, 0.0, SPEED, 40 * MS, 100 * MS) == pytest.approx(0.2)
+    assert towards(0.5, -0.5, SPEED, 40 * MS, 400 * MS) == 0.0  # and never through zero
+    assert towards(0.1, 0.5, SPEED, 40 * MS, 400 * MS) == pytest.approx(0.14)  # speeding up is
 
 
 def test_generation_without_a_chunk():
-    assert "no action yet" in rules.generation(chunk=None, command=Command(0, 5, "go"), armed=(4, -1), newest_generation=5, spent=(0, "")).reason
+    assert "no action yet" in instruction_match(rule_inputs(chunk=None, command=Command(0, 5, "go"), armed=Arming(4, -1), newest_generation=5, spent=Spent(0, ""))).reason
 
 
 @pytest.mark.parametrize("bad, says", [
@@ -73,13 +96,13 @@ def test_generation_without_a_chunk():
     (chunk(channels=("linear.x", "linear.x")), "twice"), (chunk(values=np.zeros((1, 0)), channels=("gripper",)), "shape"),
 ])
 def test_a_bad_shape_is_held(bad, says):
-    finding = rules.shape(chunk=bad, robot=ROBOT)
+    finding = chunk_shape(rule_inputs(chunk=bad, robot=ROBOT))
     assert finding.verdict is Verdict.HELD and says in finding.reason
 
 
 def test_a_good_shape_passes():
-    assert rules.shape(chunk=chunk(), robot=ROBOT) is None
-    assert rules.shape(chunk=chunk(values=[[0.0]], channels=("gripper",)), robot=ROBOT) is None
+    assert chunk_shape(rule_inputs(chunk=chunk(), robot=ROBOT)) is None
+    assert chunk_shape(rule_inputs(chunk=chunk(values=[[0.0]], channels=("gripper",)), robot=ROBOT)) is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -87,20 +110,20 @@ def test_a_good_shape_passes():
 def test_one_value_that_is_not_finite_holds_the_whole_chunk(value, row):
     values = [[0.1, 1.0], [0.1, 1.0]]
     values[row][1] = value
-    finding = rules.finite(chunk=chunk(values=values))
+    finding = finite_values(rule_inputs(chunk=chunk(values=values)))
     assert finding.verdict is Verdict.HELD and f"in row {row}" in finding.reason
 
 
 @pytest.mark.parametrize("age, held", [(399 * MS, False), (400 * MS, False), (400 * MS + 1, True),
                                        (-50 * MS, False), (-50 * MS - 1, True)])
 def test_age(age, held):
-    assert (rules.age(age=age, settings=Settings(max_age=400 * MS, max_future=50 * MS)) is not None) == held
+    assert (observation_age(rule_inputs(observation_age=age, settings=changed(Settings(), max_age=400 * MS, max_future=50 * MS))) is not None) == held
 
 
 @pytest.mark.parametrize("value, held", [(0.999, False), (1.0, False), (1.001, True), (-1.0, False), (-1.001, True),
                                          (-0.0, False), (5e-324, False), *((evil, True) for evil in EVIL)])
 def test_outside_a_bound_the_whole_row_is_refused(value, held):
-    finding = rules.bounds(row=(value, 0.5), channels=BOTH)
+    finding = hard_bounds(rule_inputs(row=(value, 0.5), channels=BOTH))
     assert (finding is not None) == held
     if held:
         assert finding.verdict is Verdict.HELD and "-1 to 1 m/s" in finding.reason
@@ -108,13 +131,13 @@ def test_outside_a_bound_the_whole_row_is_refused(value, held):
 
 @pytest.mark.parametrize("value, limited", [(0.499, None), (0.5, None), (0.501, 0.5), (-0.5, None), (-0.9, -0.5)])
 def test_over_a_limit_a_value_is_clamped(value, limited):
-    finding = rules.limits(row=(value, 0.5), channels=BOTH)
+    finding = limits(rule_inputs(row=(value, 0.5), channels=BOTH))
     assert (finding.row if finding else None) == (None if limited is None else (limited, 0.5))
 
 
 @pytest.mark.parametrize("value, zeroed", [(0.0099, True), (0.01, False), (0.011, False), (-0.0099, True), (0.0, False)])
 def test_a_velocity_inside_the_deadband_is_zero(value, zeroed):
-    finding = rules.deadband(row=(value, 0.001), channels=BOTH)
+    finding = deadband(rule_inputs(row=(value, 0.001), channels=BOTH))
     assert (finding is not None) == zeroed
     if zeroed:
         assert finding.row == (0.0, 0.001)  # a position has no deadband
@@ -131,37 +154,43 @@ def test_a_velocity_inside_the_deadband_is_zero(value, zeroed):
     (-0.3, -0.5, -0.32),
 ])
 def test_a_velocity_changes_no_faster_than_it_may(before, target, after):
-    assert rules.towards(before, target, SPEED, 20 * MS, 20 * MS) == pytest.approx(after)
+    assert towards(before, target, SPEED, 20 * MS, 20 * MS) == pytest.approx(after)
 
 
 @pytest.mark.parametrize("before, target, after", [(1.0, 0.0, 0.96), (0.0, 1.0, 0.04), (0.5, 0.53, 0.53)])
 def test_a_position_moves_no_faster_than_it_may(before, target, after):
-    assert rules.towards(before, target, GRIPPER, 20 * MS, 20 * MS) == pytest.approx(after)
+    assert towards(before, target, GRIPPER, 20 * MS, 20 * MS) == pytest.approx(after)
 
 
 def test_a_position_that_nobody_measures_is_not_moved():
-    finding = rules.rate(row=(0.1, 0.5), last=(0.0, None), channels=BOTH, elapsed=20 * MS, pause=20 * MS)
+    finding = rate_limit(rule_inputs(row=(0.1, 0.5), last=(0.0, None), channels=BOTH, elapsed=20 * MS, pause=20 * MS))
     assert finding.verdict is Verdict.HELD and "gripper" in finding.reason
 
 
 @pytest.mark.parametrize("generation, stamp, late", [(5, 100, False), (5, 99, True), (5, 101, False), (4, 200, True), (6, 50, False)])
 def test_order(generation, stamp, late):
-    finding = rules.order(chunk=chunk(generation=generation, stamp=stamp), previous=chunk(stamp=100),
-                          command=Command(0, 5, "go"), numbered=True)
+    finding = chunk_order(Arrival(chunk=chunk(generation=generation, stamp=stamp), previous=chunk(stamp=100),
+                          command=Command(0, 5, "go"), numbered=True))
     assert (finding is not None) == late
 
 
 def test_every_rule_names_itself():
-    for rule in rules.RULES:
-        assert f'"{rule.__name__}"' in __import__("inspect").getsource(rule)
+    for rule in RULES:
+        assert f'"{rule.name}"' in inspect.getsource(rule.check)
+
+
+def test_every_rule_is_a_file_of_its_name_and_every_file_is_asked():
+    files = {path.stem for path in Path(inspect.getfile(chunk_order)).parent.glob("*.py")} - {"__init__"}
+    assert files == {rule.name for rule in RULES} | {"chunk_order"}
 
 
 @pytest.mark.parametrize("name, field, limit", [
-    ("clock", "clock_still", 300 * MS), ("instruction", "instruction_age", 120_000 * MS),
-    ("saturation", "over_limit", 10_000 * MS)])
+    ("clock", "clock_still", 300 * MS), ("instruction_age", "instruction_age", 120_000 * MS),
+    ("persistent_clamping", "clamped", 10_000 * MS)])
 @pytest.mark.parametrize("past, held", [(-1, False), (0, False), (1, True)])
 def test_a_time_that_must_not_pass(name, field, limit, past, held):
-    finding = getattr(rules, name)(settings=Settings(), **{field: limit + past})
+    rule, = (rule for rule in RULES if rule.name == name)
+    finding = rule(rule_inputs(**{field: limit + past}))
     assert (finding is not None) == held
     assert finding is None or finding.verdict is Verdict.HELD
 
@@ -172,19 +201,19 @@ def test_a_time_that_must_not_pass(name, field, limit, past, held):
     (10_000 * MS + 1, (0.0, 1.0), 10_000, False), (10_000 * MS + 1, (0.0, 0.5), 10_000, False)])
 def test_repeat(repeated, row, limit, held):
     """A robot that stands may be told so for ever, and a position that is not reached yet may be asked for as long."""
-    finding = rules.repeat(repeated=repeated, row=row, channels=BOTH, settings=Settings(repeat_limit=limit * MS))
+    finding = stuck_policy(rule_inputs(repeated=repeated, row=row, channels=BOTH, settings=changed(Settings(), stuck_policy_limit=limit * MS)))
     assert (finding is not None) == held
 
 
 def test_saturation_is_off_at_zero():
-    assert rules.saturation(over_limit=10**15, settings=Settings(saturation_limit=0)) is None
+    assert persistent_clamping(rule_inputs(clamped=10**15, settings=changed(Settings(), clamping_limit=0))) is None
 
 
 def test_seam_and_rivals_say_what_they_were_told():
-    assert rules.seam(seam="") is None
-    assert rules.seam(seam="it jumps").reason == "it jumps"
-    assert rules.rivals(rivals=()) is None
-    assert "/cmd_vel from /teleop" in rules.rivals(rivals=("/cmd_vel from /teleop",)).reason
+    assert chunk_continuity(rule_inputs(discontinuity="")) is None
+    assert chunk_continuity(rule_inputs(discontinuity="it jumps")).reason == "it jumps"
+    assert exclusive_publisher(rule_inputs(other_publishers=())) is None
+    assert "/cmd_vel from /teleop" in exclusive_publisher(rule_inputs(other_publishers=("/cmd_vel from /teleop",))).reason
 
 
 JOINT = Channel("elbow", "rad", (-2.0, 2.0), (-1.9, 1.9), rate=0.5, brake=0.5, stop="hold", joint="elbow_joint",
@@ -195,57 +224,57 @@ JOINT = Channel("elbow", "rad", (-2.0, 2.0), (-1.9, 1.9), rate=0.5, brake=0.5, s
     (0.0, 1.8, 1.8), (0.0, 1.81, 1.8), (1.8, 1.81, 1.8), (1.85, 1.9, 1.85), (1.85, 1.84, 1.84), (1.85, -1.9, -1.8),
     (-1.85, -1.9, -1.85), (-1.85, 0.0, 0.0), (2.0, 1.9, 1.9)])
 def test_beyond_a_soft_limit_a_joint_moves_inward_only(stands, wanted, allowed):
-    finding = rules.joints(row=(wanted,), measured=(stands,), last=(stands,), channels=(JOINT,))
+    finding = joint_limits(rule_inputs(row=(wanted,), measured=(stands,), last=(stands,), channels=(JOINT,)))
     assert (finding.row if finding else (wanted,)) == (allowed,)
 
 
 @pytest.mark.parametrize("stands", [2.001, -2.001, None, math.nan])
 def test_a_joint_outside_its_bounds_or_unmeasured_is_not_moved(stands):
-    finding = rules.joints(row=(0.0,), measured=(stands,), last=(0.0,), channels=(JOINT,))
+    finding = joint_limits(rule_inputs(row=(0.0,), measured=(stands,), last=(0.0,), channels=(JOINT,)))
     assert finding.verdict is Verdict.HELD and "elbow" in finding.reason
 
 
 def test_a_position_that_no_joint_measures_is_taken_from_what_was_emitted():
     free = Channel("gripper", "1", (0.0, 1.0), (0.0, 1.0), rate=2.0, brake=2.0, stop="keep", soft=(0.0, 1.0))
-    assert rules.joints(row=(0.5,), measured=(None,), last=(0.4,), channels=(free,)) is None
-    assert "unknown" in rules.joints(row=(0.5,), measured=(None,), last=(None,), channels=(free,)).reason
+    assert joint_limits(rule_inputs(row=(0.5,), measured=(None,), last=(0.4,), channels=(free,))) is None
+    assert "unknown" in joint_limits(rule_inputs(row=(0.5,), measured=(None,), last=(None,), channels=(free,))).reason
 
 
 @pytest.mark.parametrize("sequence, process, late", [
     (7, "a", True), (6, "a", True), (8, "a", False), (0, "a", False), (3, "b", False), (7, "b", False)])
 @pytest.mark.parametrize("numbered", [True, False])
 def test_a_chunk_that_was_numbered_before_another_of_its_process_is_late(sequence, process, late, numbered):
-    finding = rules.order(chunk=replace(chunk(stamp=200), sequence=sequence, process=process), command=Command(0, 5, "go"),
-                          previous=replace(chunk(stamp=100), sequence=7, process="a"), numbered=numbered)
+    finding = chunk_order(Arrival(chunk=replace(chunk(stamp=200), sequence=sequence, process=process), command=Command(0, 5, "go"),
+                          previous=replace(chunk(stamp=100), sequence=7, process="a"), numbered=numbered))
     assert (finding is not None) == (late and numbered)
 
 
 def test_a_process_without_a_name_may_number_as_it_likes():
-    assert rules.order(chunk=replace(chunk(stamp=200), sequence=1), command=Command(0, 5, "go"), numbered=True,
-                       previous=replace(chunk(stamp=100), sequence=7)) is None
+    assert chunk_order(Arrival(chunk=replace(chunk(stamp=200), sequence=1), command=Command(0, 5, "go"), numbered=True,
+                       previous=replace(chunk(stamp=100), sequence=7))) is None
 
 
 def test_one_process_says_what_the_robot_does():
-    assert rules.chunk_source(chunk_sources=()) is None
-    assert rules.chunk_source(chunk_sources=("12.a.b",)) is None
-    reason = rules.chunk_source(chunk_sources=("12.a.b", "")).reason
+    assert chunk_source(rule_inputs(chunk_sources=())) is None
+    assert chunk_source(rule_inputs(chunk_sources=("12.a.b",))) is None
+    reason = chunk_source(rule_inputs(chunk_sources=("12.a.b", ""))).reason
     assert reason == "actions come from 2 processes: 12.a.b, one without a name; end all but one"
 
 
 @pytest.mark.parametrize("ended, held", [(-1, False), (0, False), (1, True)])
 def test_a_chunk_ends(ended, held):
-    assert (rules.chunk_end(ended=ended) is not None) == held
+    assert (chunk_end(rule_inputs(ended=ended)) is not None) == held
 
 
 def test_where_nobody_listens_says_so():
-    assert rules.listeners(unheard=()) is None
-    assert rules.listeners(unheard=("nobody listens to /a", "nobody listens to /b")).reason.count("nobody") == 2
+    assert listeners(rule_inputs(missing_listeners=())) is None
+    assert listeners(rule_inputs(missing_listeners=("nobody listens to /a", "nobody listens to /b"))).reason.count("nobody") == 2
 
 
 @pytest.mark.parametrize("spent, held", [(4, False), (5, True), (6, True)])
 def test_an_instruction_that_is_spent_is_given_again(spent, held):
-    finding = rules.generation(chunk=chunk(), command=Command(0, 5, "go"), armed=(4, -1), newest_generation=5,
-                               spent=(spent, "node inference was lost"))
+    finding = instruction_match(rule_inputs(chunk=chunk(), command=Command(0, 5, "go"), armed=Arming(4, -1), newest_generation=5,
+                               spent=Spent(spent, "node inference was lost")))
     assert (finding.reason if finding else "") == (
         "node inference was lost; give the instruction again" if held else "")
 
@@ -255,9 +284,9 @@ def test_half_a_base_is_no_action_and_a_whole_one_or_none_is(channels):
     turn = replace(SPEED, name="angular.z")
     base = Robot("r", "base_link", (SPEED, turn, GRIPPER), (
         Output("/v", "t", ("linear.x", "angular.z")), Output("/g", "t", ("gripper",))))
-    finding = rules.shape(chunk=chunk(values=[[0.1] * len(channels)], channels=channels), robot=base)
+    finding = chunk_shape(rule_inputs(chunk=chunk(values=[[0.1] * len(channels)], channels=channels), robot=base))
     assert "takes all of its channels or none" in finding.reason
-    assert rules.shape(chunk=chunk(values=[[1.0]], channels=("gripper",)), robot=base) is None
+    assert chunk_shape(rule_inputs(chunk=chunk(values=[[1.0]], channels=("gripper",)), robot=base)) is None
 
 
 TRACKED = replace(JOINT, max_tracking_error=0.2, tracking_time=0.5)
@@ -266,12 +295,12 @@ TRACKED = replace(JOINT, max_tracking_error=0.2, tracking_time=0.5)
 @pytest.mark.parametrize("late, held", [(0, False), (500 * MS, False), (500 * MS + 1, True)])
 def test_tracking(late, held):
     arm = Robot("r", "base_link", (SPEED, TRACKED), ())
-    finding = rules.tracking(behind={"elbow": Behind(late, 0.2, 0.5)} if late else {}, robot=arm)
+    finding = tracking(rule_inputs(behind={"elbow": Behind(late, 0.2, 0.5)} if late else {}, robot=arm))
     assert (finding is not None) == held
     assert finding is None or "elbow stands at 0.2 rad and was sent 0.5" in finding.reason
 
 
 def test_a_soft_limit_is_measured_from_what_was_sent():
-    finding = rules.joints(row=(1.9,), measured=(1.85,), last=(1.8,), channels=(JOINT,))
+    finding = joint_limits(rule_inputs(row=(1.9,), measured=(1.85,), last=(1.8,), channels=(JOINT,)))
     assert finding.row == (1.8,)
 

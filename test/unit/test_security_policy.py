@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sros_policy import POLICY, RIGHTS, SECURITY, SIMULATOR, read_policy, who
 
-from vla_ros.core.node_parameters import NODE_PARAMETERS
+from vla_ros.nodes.node_parameters import NODE_PARAMETERS
+from vla_ros.safety.rules import RULES
 
 yaml = pytest.importorskip("yaml", reason="the robot files need PyYAML")
 
@@ -16,6 +17,7 @@ ENCLAVES = read_policy(POLICY)
 ROBOTS = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
           for path in sorted((SECURITY.parent / "robots").glob("*.yaml"))}
 OUTPUTS = {output["topic"] for robot in ROBOTS.values() for output in robot["outputs"]}
+DECLARED = {source.topic for rule in RULES for source in rule.sources}
 GATE, OPERATOR, SUPERVISOR = "/vla/safety_validator", "/vla/operator", "/vla/supervisor"
 FILES = sorted(SECURITY.glob("*.xml"))
 
@@ -63,9 +65,15 @@ def test_only_the_gate_commands_the_robot(name: str) -> None:
 @pytest.mark.parametrize("name", ROBOTS)
 def test_the_gate_hears_the_robots_sensors_from_its_driver(name: str) -> None:
     sensors = {sensor["topic"] for sensor in ROBOTS[name].get("obstacles", {}).get("sensors", [])}
-    for topic in {"/joint_states", "/odom", *sensors}:
+    for topic in {"/joint_states", "/odom", *sensors, *DECLARED}:
         assert GATE in who(ENCLAVES, "subscribe", topic)
         assert who(ENCLAVES, "publish", topic) == {"/robot/driver"}
+
+
+def test_the_gate_hears_nothing_of_the_robot_but_its_sensors_and_what_its_rules_declare() -> None:
+    ranges = {sensor["topic"] for robot in ROBOTS.values() for sensor in robot.get("obstacles", {}).get("sensors", [])}
+    beyond = {topic for topic in ENCLAVES[GATE]["subscribe"] if not topic.startswith("/vla/")}
+    assert beyond == {"/clock", "/joint_states", "/odom"} | ranges | DECLARED
 
 
 def test_the_gate_speaks_to_the_robot_on_nothing_else() -> None:

@@ -11,12 +11,14 @@ from vla_ros.bench.gate_robot import CHANNELS, NARROW, ROBOT, SCAN, WIDE, chunk,
 from vla_ros.bench.pipeline_measure import milliseconds
 from vla_ros.core.types import Command
 from vla_ros.operator.processes import BESIDE_GATE
-from vla_ros.safety.gate import Gate, Inputs, State
+from vla_ros.safety.gate import Gate, LatestInputs, State
 from vla_ros.safety.obstacles import look
 from vla_ros.safety.positions import CONFIRMATIONS
-from vla_ros.safety.situation import Settings, Verdict
+from vla_ros.safety.rule import Verdict
+from vla_ros.safety.rules.instruction_age import INSTRUCTION_LIMIT
+from vla_ros.safety.settings import Settings
 
-PERIOD, CHUNKS, HOUR = 20_000_000, 100_000_000, 3_600_000_000_000  # ns
+PERIOD, CHUNKS = 20_000_000, 100_000_000  # ns
 EPOCH = 1_700_000_000_000_000_000
 SENSOR = next(iter(ROBOT.obstacles.sensors if ROBOT.obstacles else ()))
 SOURCES = {**{f"node {name}": 250_000_000 for name in BESIDE_GATE}, "/joint_states": 300_000_000, "/odom": 300_000_000}
@@ -40,8 +42,8 @@ class Ours:
 
     def __init__(self, distance: float) -> None:
         self._distance = distance  # m, of the walls around it
-        self._gate = Gate(ROBOT, Settings(sources=SOURCES, instruction_limit=1000 * HOUR))
-        self._inputs = Inputs(command=Command(0, 1, ""))
+        self._gate = Gate(ROBOT, Settings(sources=SOURCES, limits={INSTRUCTION_LIMIT.name: 3_600_000.0}))
+        self._inputs = LatestInputs(command=Command(0, 1, ""))
         self._steady, self.limited = 0, 0
         self.looks = list[int]()  # ns of processor time for each scan
         for _ in range(CONFIRMATIONS):  # until it is known where the joints stand

@@ -43,7 +43,7 @@ def module(name: str, *arguments: str) -> list[str]:
 
 def _ours() -> dict[str, list[str]]:
     return suite_nodes(policy_file=config_folder() / POLICY_FILE,
-                       overrides={"safety_validator": {"repeat_limit": 0.0}})
+                       overrides={"safety_validator": {"stuck_policy_limit": 0.0}})
 
 
 def _plain() -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ import math
 from vla_ros.core.parameters import Parameter
 
 HEAD = """\
-# Every parameter of every node, at its default. Made from vla_ros/core/node_parameters.py by
+# Every parameter of every node, at its default. Made from vla_ros/nodes/node_parameters.py by
 #   vla parameters > config/vla.yaml
 # Copy this file, change what you need, and give it to the launch file as params_file. [live] may change
 # while the node is active (`ros2 param set`); the others need the node to be cleaned up and configured.
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
 
 def render() -> str:
     """The whole file."""
-    from vla_ros.core.node_parameters import NODE_PARAMETERS  # brings OpenCV
+    from vla_ros.nodes.node_parameters import NODE_PARAMETERS  # brings OpenCV
 
     lines = [HEAD]
     for node, table in NODE_PARAMETERS.items():

@@ -33,7 +33,7 @@ class CameraIngest(ManagedNode):
         frame (sensor_msgs/Image): rgb8, the policy's size, the camera's stamp.
 
     Parameters:
-        `camera_ingest` in core/node_parameters.py.
+        `camera_ingest` in nodes/node_parameters.py.
 
     Faults:
         vision: for `fault_after` no image came, or only bad, frozen or black ones.

@@ -26,7 +26,7 @@ class CommandIngest(ManagedNode):
         command (vla_ros_msgs/Command): the instruction that holds; empty where none does. Latched.
 
     Parameters:
-        `command_ingest` in core/node_parameters.py.
+        `command_ingest` in nodes/node_parameters.py.
 
     Faults:
         none.

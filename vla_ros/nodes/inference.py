@@ -48,7 +48,7 @@ class Inference(ManagedNode):
         ~/fall_back (std_srvs/SetBool): true for the fallback policy, false for the policy.
 
     Parameters:
-        `inference` in core/node_parameters.py.
+        `inference` in nodes/node_parameters.py.
 
     Faults:
         action: the policy raised, gave no valid chunk, hangs (`predict_timeout`), or could not be

@@ -14,9 +14,7 @@ from typing import Any
 
 from nav_msgs.msg import Odometry
 from rclpy.serialization import deserialize_message
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import JointState, LaserScan, Range
-from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from vla_ros.core.joint_states import JointTable
@@ -25,13 +23,20 @@ from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.heart import check_heartbeat
-from vla_ros.nodes.common.qos import BUTTON, BUTTON_LOOSE, EVENTS, HALTS, JOINTS, LATCHED, LATEST, PULSE, STATE
+from vla_ros.nodes.common.qos import EVENTS, HALTS, JOINTS, LATCHED, LATEST, PULSE, STATE
 from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.common.run_node import run
 from vla_ros.nodes.gate.outputs import Others, Outputs
-from vla_ros.safety.gate import Gate, Inputs, Report, State
+from vla_ros.nodes.gate.rule_sources import heard, message_class
+from vla_ros.nodes.gate.stop_buttons import Presses, StopButtons
+from vla_ros.safety.gate import Gate, LatestInputs, Report, State
 from vla_ros.safety.obstacles import Reading
-from vla_ros.safety.situation import Settings, Verdict
+from vla_ros.safety.rule import Source, Verdict
+from vla_ros.safety.rules import PARAMETERS, RULES
+from vla_ros.safety.rules.clock import CLOCK_JUMP
+from vla_ros.safety.rules.instruction_match import LOST_AFTER
+from vla_ros.safety.rules.source_timeout import HEARTBEAT_TIMEOUT, TOPIC_TIMEOUT
+from vla_ros.safety.settings import Settings
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Command as CommandMessage
 from vla_ros_msgs.msg import Halt, Heartbeat, SafetyReport
@@ -45,9 +50,7 @@ COMPLAINT_PERIOD_NS = 1_000_000_000  # between two sentences about bad heartbeat
 SHORTEST_WAIT = 2_000_000  # ns between ticks; chunks that come faster than this do not make the gate run faster
 TOPICS = {"joint_states": JointState, "odom": Odometry, "scan": LaserScan}
 SENSORS = {"sensor_msgs/msg/LaserScan": (LaserScan, convert.scan), "sensor_msgs/msg/Range": (Range, convert.beam)}
-POLICY_FAULTS = {"shape", "finite", "seam", "bounds", "repeat", "saturation"}  # held by them, it is the policy's fault
-LIMITS = ("max_age", "max_future", "clock_jump", "clock_stall", "instruction_limit", "repeat_limit",
-          "saturation_limit", "seam_pause")  # s, of the same names in Settings
+POLICY_FAULTS = {rule.name for rule in RULES if rule.policy_fault}  # held by them, it is the policy's fault
 
 
 class SafetyValidator(ManagedNode):
@@ -62,6 +65,7 @@ class SafetyValidator(ManagedNode):
         /joint_states (sensor_msgs/JointState): where the joints are.
         /odom (nav_msgs/Odometry): that the robot lives; as `required_topics` says.
         the robot file's sensors: what is in the way.
+        what a rule declares: its sources.
 
     Published topics:
         safety_report (vla_ros_msgs/SafetyReport): what it did and why, every tick.
@@ -73,17 +77,17 @@ class SafetyValidator(ManagedNode):
         ~/reset (std_srvs/Trigger): from STOPPED to DISARMED; refused while the cause lasts.
 
     Parameters:
-        `safety_validator` in core/node_parameters.py.
+        `safety_validator` in nodes/node_parameters.py, and those that the rules declare.
 
     Faults:
-        action: what the policy wants is refused by a rule about the policy (POLICY_FAULTS).
+        action: what the policy wants is refused by a rule about the policy.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__("safety_validator", **options)
         self._lock = threading.Condition()  # guards the gate, its inputs and the wire
         self._gate: Gate | None = None
-        self._inputs = Inputs()
+        self._inputs = LatestInputs()
         self._thread: threading.Thread | None = None
         self._asked = False
         self._ticked = 0
@@ -91,15 +95,11 @@ class SafetyValidator(ManagedNode):
         self._said: tuple[Any, ...] = ()
         self._reason = ""
         self._to_say: deque[str] = deque(maxlen=50)
-        self._stop_pressed = False
         self._twin = 0  # when another gate of the same name was heard (steady ns)
         self._complained = -COMPLAINT_PERIOD_NS  # of a bad heartbeat (steady ns)
         self._may_auto_arm = False
         self._sources: dict[str, int] = {}  # process -> when it last sent an action (steady ns)
-        # Heard in every state of the node, reliable or not: a pressed button must not be missed.
-        self._buttons = [self.create_subscription(Bool, "stop", self._button_callback(), qos)
-                         for qos in (BUTTON, BUTTON_LOOSE)]
-        self._button_heard = 0  # when what it says now was received, ns
+        self._buttons = StopButtons(self, lambda presses: self.guard(self._on_presses, presses))
 
     def configure(self) -> None:
         self._robot = robot = load_robot(self.p["robot_file"])
@@ -129,11 +129,15 @@ class SafetyValidator(ManagedNode):
             kind, to_reading = SENSORS[sensor.type]
             reader = self.read(kind, sensor.topic, STATE, most_bytes=LARGE)
             self._readers[reader] = partial(self._on_ranges, sensor, to_reading)
+        for rule in RULES:
+            for source in rule.sources:
+                reader = self.read(message_class(rule, source), source.topic, STATE, most_bytes=LARGE)
+                self._readers[reader] = partial(self._on_source, source)
         self.listen(CommandMessage, "command", self._bounded(CommandMessage, SMALL, self._on_command), LATCHED,
                     always=True, raw=True)
         self.listen(Halt, "halt", self._on_halt, HALTS, always=True, raw=True)
         self.every(0.1, self._say)
-        self.every(0.5, self._look_for_rivals)
+        self.every(0.5, self._look_for_others)
         if robot.obstacles is None:
             self.get_logger().warning(f"robot '{robot.name}' has no range sensors; the gate does not see obstacles")
         if self.p["auto_arm"]:
@@ -149,22 +153,25 @@ class SafetyValidator(ManagedNode):
             self._may_auto_arm = self.p["auto_arm"]
             if before and before.state is State.STOPPED:
                 self._gate.latch(before.cause)
-            then = self._inputs if before else Inputs()
+            then = self._inputs if before else LatestInputs()
             self._sources = {}
-            self._inputs = Inputs(command=then.command, halt=then.halt, rivals=then.rivals, unheard=then.unheard,
-                                  stop_pressed=self._stop_pressed)
+            self._inputs = LatestInputs(
+                command=then.command, halt=then.halt, other_publishers=then.other_publishers,
+                missing_listeners=then.missing_listeners, stop_pressed=self._buttons.pressed)
 
     def _settings(self, parameters: dict[str, Any]) -> Settings:
-        if parameters["clock_jump"] < 2.0 / parameters["rate"]:
-            raise ValueError(f"parameter 'clock_jump' is {parameters['clock_jump']} s; give at least two periods of "
-                             f"'rate', {2.0 / parameters['rate']:g} s")
-        nodes, topics = to_nanoseconds(parameters["heartbeat_timeout"]), to_nanoseconds(parameters["topic_timeout"])
+        shortest = 2.0 / parameters["rate"]
+        if parameters[CLOCK_JUMP.name] < shortest:
+            raise ValueError(f"parameter 'clock_jump' is {parameters[CLOCK_JUMP.name]} s; give at least two periods of "
+                             f"'rate', {shortest:g} s")
+        nodes, topics = (to_nanoseconds(parameters[limit.name]) for limit in (HEARTBEAT_TIMEOUT, TOPIC_TIMEOUT))
         sources = {f"node {name}": nodes for name in parameters["required_nodes"]}
         sources |= {f"/{name}": topics for name in parameters["required_topics"]}
         sensors = [sensor.topic for sensor in self._robot.obstacles.sensors] if self._robot.obstacles else []
-        lost = dict.fromkeys((*sources, *sensors), to_nanoseconds(parameters["lost_after"]))
-        return Settings(period=to_nanoseconds(1.0 / parameters["rate"]), measured_age=topics, sources=sources,
-                        lost=lost, **{name: to_nanoseconds(parameters[name]) for name in LIMITS})
+        declared = [source.topic for rule in RULES for source in rule.sources]
+        lost = dict.fromkeys((*sources, *sensors, *declared), to_nanoseconds(parameters[LOST_AFTER.name]))
+        return Settings(period=to_nanoseconds(1.0 / parameters["rate"]), sources=sources, lost=lost,
+                        limits={limit.name: parameters[limit.name] for limit in PARAMETERS})
 
     def apply(self, parameters: dict[str, Any]) -> None:
         """Other limits, all or none: refused where one is looser and the gate is armed."""
@@ -226,8 +233,9 @@ class SafetyValidator(ManagedNode):
             if self._may_auto_arm and self._gate.state is State.DISARMED:
                 self._auto_arm(steady, stamp)
             action, report = self._gate.step(steady, stamp, self._inputs)
-            if time.monotonic_ns() - steady > self._gate.settings.clock_jump:  # what was right then may be wrong now:
-                stamp = self.now()  # look again, and see that the gate itself stood still
+            if time.monotonic_ns() - steady > self._gate.settings.ns(CLOCK_JUMP):
+                # What was right then may be wrong now: look again, and see that the gate itself stood still.
+                stamp = self.now()
                 action, report = self._gate.step(time.monotonic_ns(), stamp, self._inputs)
             self._outputs.send(action, stamp)
             self._publish(report, stamp)
@@ -260,25 +268,26 @@ class SafetyValidator(ManagedNode):
             self._may_auto_arm = False  # once: what a person or a fault ends stays ended
             self._to_say.append("AUTO_ARM: the gate armed by itself")
 
-    def _look_for_rivals(self) -> None:
+    def _look_for_others(self) -> None:
         """Who else publishes robot commands, and who does not listen to them."""
-        rivals, unheard = self._others.publishing(), self._others.unheard()
+        publishers, missing = self._others.publishing(), self._others.unheard()
         if time.monotonic_ns() - self._twin < TWIN_HEARD and self._twin:
-            rivals.append(f"a second {self.get_name()}")
+            publishers.append(f"a second {self.get_name()}")
         if not self.active:  # what comes meanwhile is of no use, and would lie in memory
             for reader in self._readers:
                 reader.discard()
-        if unheard or self.trouble == "; ".join(self._inputs.unheard):
-            self.trouble = "; ".join(unheard)
+        if missing or self.trouble == "; ".join(self._inputs.missing_listeners):
+            self.trouble = "; ".join(missing)
         with self._lock:
-            self._inputs.rivals, self._inputs.unheard = tuple(rivals[:5]), tuple(unheard[:5])
+            self._inputs.other_publishers = tuple(publishers[:5])
+            self._inputs.missing_listeners = tuple(missing[:5])
 
     def _read(self, now: int) -> None:
         """What the watchdog looks at before each of its ticks, whatever keeps the executor busy; the stop first.
 
         For half a period at most: what is left waits for the next tick, where a flood would keep the gate from its own.
         """
-        self._press(self._presses())
+        self._press(self._buttons.take())
         end = now + self._period // 2
         try:
             for reader, callback in self._readers.items():
@@ -359,45 +368,22 @@ class SafetyValidator(ManagedNode):
             self._wake()
 
     def _on_command(self, message: CommandMessage) -> None:
-        if self._inputs.unheard:
-            self._look_for_rivals()  # the driver may be back, and this be what was waited for
+        if self._inputs.missing_listeners:
+            self._look_for_others()  # the driver may be back, and this be what was waited for
         with self._lock:
             self._inputs.command = convert.command(message)
             self._wake()
 
-    def _button_callback(self) -> Callable[..., None]:
-        """With the time of reception where rclpy tells it (not in Humble): this and the watchdog's thread both take
-        what the buttons say, and the newest counts."""
-        if hasattr(Subscription, "CallbackType"):
-            return lambda message, info: self.guard(self._on_stop, message, info["received_timestamp"])
-        return lambda message: self.guard(self._on_stop, message, time.time_ns())
-
-    def _on_stop(self, message: Bool, received: int) -> None:
-        presses = [(received, message.data), *self._presses()]
+    def _on_presses(self, presses: Presses) -> None:
         with self._lock:
             self._press(presses)
             self._wake()
 
-    def _presses(self) -> list[tuple[int, bool]]:
-        """What the buttons say, and when it was received. At once: a press among a flood of releases must not be pushed
-        out of the queue; and by the watchdog too, for an executor may be busy."""
-        said = []
-        for button in self._buttons:
-            for _ in range(BUTTON.depth):
-                with button.handle:
-                    taken = button.handle.take_message(Bool, False)
-                if taken is None:
-                    break
-                said.append((taken[1].get("received_timestamp") or time.time_ns(), taken[0].data))
-        return said
-
-    def _press(self, said: list[tuple[int, bool]]) -> None:
-        for received, pressed in said:
-            if received >= self._button_heard:
-                self._button_heard, self._stop_pressed = received, pressed
-                self._inputs.stop_pressed = pressed
-            if pressed and self._gate:
-                self._gate.latch("the stop is pressed")  # also if it is released before the next tick
+    def _press(self, presses: Presses) -> None:
+        pressed = self._buttons.note(presses)
+        self._inputs.stop_pressed = self._buttons.pressed
+        if pressed and self._gate:
+            self._gate.latch("the stop is pressed")  # also if it is released before the next tick
 
     def _on_halt(self, data: bytes) -> None:
         """Every halt latches, also one that is taken back before the next tick, or that is too long to be read."""
@@ -435,10 +421,19 @@ class SafetyValidator(ManagedNode):
     def _on_ranges(self, sensor: Sensor, to_reading: Callable[[Sensor, Any], Reading], message: Any, now: int) -> None:
         reading = to_reading(sensor, message)
         self._inputs.readings[sensor.topic] = (reading, now)
-        if reading.fault:
-            self.stats.drop("bad ranges")
-            self.trouble = f"{sensor.topic}: {reading.fault}"
-        elif self.trouble.startswith(f"{sensor.topic}: "):
+        self._note_fault(sensor.topic, reading.fault, "bad ranges")
+
+    def _on_source(self, source: Source[Any], message: Any, now: int) -> None:
+        """A topic that a rule declares."""
+        self._inputs.messages[source] = newest = heard(source, message, now)
+        self._note_fault(source.topic, newest.fault, f"bad {source.topic}")
+
+    def _note_fault(self, topic: str, fault: str, count: str) -> None:
+        """What is wrong with a message, or that the last one of its topic is good again."""
+        if fault:
+            self.stats.drop(count)
+            self.trouble = f"{topic}: {fault}"
+        elif self.trouble.startswith(f"{topic}: "):
             self.trouble = ""
 
     def _on_joint_states(self, message: JointState, now: int) -> None:
@@ -447,11 +442,9 @@ class SafetyValidator(ManagedNode):
         try:
             brought = self._joints.update(message.name, message.position, convert.stamp_ns(message.header.stamp), now)
         except ValueError as error:
-            self.stats.drop("bad joint states")
-            self.trouble = f"/joint_states: {error}"
+            self._note_fault("/joint_states", str(error), "bad joint states")
             return
-        if self.trouble.startswith("/joint_states: "):
-            self.trouble = ""
+        self._note_fault("/joint_states", "", "bad joint states")
         if brought or not any(channel.joint for channel in self._robot.channels):
             self._inputs.seen["/joint_states"] = now
         for channel in self._robot.channels if brought else ():
@@ -462,7 +455,7 @@ class SafetyValidator(ManagedNode):
     # -- services --------------------------------------------------------------------------------------
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self.active:
-            self._look_for_rivals()  # as it is now, not half a second ago
+            self._look_for_others()  # as it is now, not half a second ago
         return self._answer("arm", response, lambda gate: gate.arm(time.monotonic_ns(), self.now(), self._inputs))
 
     def _on_disarm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -488,7 +481,7 @@ class SafetyValidator(ManagedNode):
         with self._lock:
             counts = {f"rule {rule}": str(count) for rule, count in self._gate.counters.items()}
             return {"state": self._gate.state.name, "cause": self._gate.cause,
-                    "not heard": "; ".join(self._inputs.unheard), **counts}
+                    "not heard": "; ".join(self._inputs.missing_listeners), **counts}
 
 
 def main() -> None:

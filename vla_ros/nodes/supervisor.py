@@ -12,12 +12,12 @@ from lifecycle_msgs.srv import ChangeState
 
 from vla_ros.core import process_identity as process
 from vla_ros.core.faults import STRATEGIES
-from vla_ros.core.node_parameters import NODES
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.heart import check_heartbeat
 from vla_ros.nodes.common.qos import PULSE, STATE
 from vla_ros.nodes.common.run_node import run
+from vla_ros.nodes.node_parameters import NODES
 from vla_ros.nodes.supervision.recovery import Recovery
 from vla_ros.nodes.supervision.supervised_node import UP, Asked, Managed
 from vla_ros_msgs.msg import Heartbeat, SafetyReport
@@ -68,7 +68,7 @@ class Supervisor(ManagedNode):
         inference/fall_back (std_srvs/SetBool): likewise.
 
     Parameters:
-        `supervisor` in core/node_parameters.py.
+        `supervisor` in nodes/node_parameters.py.
 
     Faults:
         none; it acts on the others' (core/faults.py), and on nodes that are lost.

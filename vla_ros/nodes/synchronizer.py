@@ -39,7 +39,7 @@ class Synchronizer(ManagedNode):
         observation (vla_ros_msgs/Observation): what belongs together, as soon as it is there.
 
     Parameters:
-        `synchronizer` in core/node_parameters.py.
+        `synchronizer` in nodes/node_parameters.py.
 
     Faults:
         communication: for `fault_after` there were frames and an instruction, but no pair; or

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from vla_ros.core import node_parameters, process_identity
+from vla_ros.core import process_identity
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.core.shown import shown
+from vla_ros.nodes import node_parameters
 
 # Runs first in every child and becomes the command. In the child and not as a `preexec_fn`: that runs
 # Python between fork and exec, which can hang where the parent has threads (rclpy has). The parent may have

@@ -5,9 +5,8 @@ import math
 from collections.abc import Iterator
 
 from vla_ros.core.robot import Robot
-from vla_ros.safety.situation import Settings
-
-LOOSER_WHEN_MORE = ("max_age", "max_future", "clock_jump", "clock_stall", "measured_age", "instruction_limit")
+from vla_ros.safety.rules import PARAMETERS
+from vla_ros.safety.settings import Settings
 
 
 def loosened(robot: Robot, settings: Settings, new_robot: Robot, new_settings: Settings) -> str:
@@ -49,11 +48,8 @@ def _allowed(robot: Robot, settings: Settings) -> Iterator[tuple[str, float]]:
             yield f"obstacles {name}", -getattr(robot.obstacles, name)
         for name in ("blind_speed", "max_age"):
             yield f"obstacles {name}", getattr(robot.obstacles, name)
-    for name in LOOSER_WHEN_MORE:
-        yield f"{name} (ns)", getattr(settings, name)
-    for name in ("repeat_limit", "saturation_limit"):
-        yield f"{name} (ns)", getattr(settings, name) or math.inf  # 0 is off
-    yield "seam_pause (ns)", -settings.seam_pause
+    for parameter in PARAMETERS:
+        yield f"{parameter.name} ({parameter.unit})", parameter.looseness(settings[parameter])
     for name, limit in settings.sources.items():
         yield f"the silence of {name} (ns)", limit
     for name, limit in settings.lost.items():

@@ -1,7 +1,7 @@
 """The gate: fifty times a second, what may the robot do now?
 
-DISARMED -> (arm) -> HOLDING <-> ACTIVE; any -> STOPPED by a latched cause; STOPPED -> (reset, refused
-while the cause lasts) -> DISARMED. Nothing here arms by itself. No ROS and no clock: times are passed in.
+`TRANSITIONS` is its state machine, `rules.RULES` what it asks, `Gate.step` the order of a tick.
+Nothing here arms by itself. No ROS and no clock: times are passed in.
 """
 from __future__ import annotations
 
@@ -9,18 +9,39 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
+from typing import Any
 
 from vla_ros.core.chunks import row_at
 from vla_ros.core.robot import FLOOR_CHANNELS, Channel, Robot
 from vla_ros.core.types import ActionChunk, Command
 from vla_ros.safety.changes import loosened
-from vla_ros.safety.memory import Clocks, Intake
+from vla_ros.safety.history import ChunkBuffer, ClockMonitor
 from vla_ros.safety.obstacle_memory import ObstacleMemory
 from vla_ros.safety.obstacles import Reading
-from vla_ros.safety.positions import Positions, Stay
-from vla_ros.safety.rules import NEEDS, RULES, TO_ARM, limits, obstacle, order, shape, towards, unwound
-from vla_ros.safety.situation import Behind, Finding, Row, Settings, Situation, Verdict
+from vla_ros.safety.positions import Positions, Stay, unwound
+from vla_ros.safety.rule import (
+    Arming,
+    Behind,
+    Finding,
+    Heard,
+    RangeReading,
+    Row,
+    Rule,
+    RuleInputs,
+    Source,
+    Spent,
+    Verdict,
+)
+from vla_ros.safety.rules import RULES
+from vla_ros.safety.rules.chunk_order import chunk_order
+from vla_ros.safety.rules.chunk_shape import chunk_shape
+from vla_ros.safety.rules.limits import limits
+from vla_ros.safety.rules.obstacle import obstacle
+from vla_ros.safety.rules.rate_limit import towards
+from vla_ros.safety.rules.source_timeout import TOPIC_TIMEOUT
+from vla_ros.safety.rules.tracking import tracking
+from vla_ros.safety.settings import Settings
 
 
 class State(IntEnum):
@@ -32,13 +53,46 @@ class State(IntEnum):
     STOPPED = 3
 
 
+class Event(Enum):
+    """What may change the state: a person, a cause to stop, or what the rules found in a tick."""
+
+    ARM = auto()
+    DISARM = auto()
+    RESET = auto()
+    STOP = auto()
+    PASSED = auto()
+    HELD = auto()
+
+
+ARMED = (State.HOLDING, State.ACTIVE)
+# What stands here happens; whatever does not changes nothing. Whether a person's event is allowed
+# now, `Gate.arm` and `Gate.reset` say.
+TRANSITIONS: Mapping[tuple[State, Event], State] = {
+    (State.DISARMED, Event.ARM): State.HOLDING,
+    (State.DISARMED, Event.STOP): State.STOPPED,
+    (State.HOLDING, Event.PASSED): State.ACTIVE,
+    (State.HOLDING, Event.DISARM): State.DISARMED,
+    (State.HOLDING, Event.STOP): State.STOPPED,
+    (State.ACTIVE, Event.HELD): State.HOLDING,
+    (State.ACTIVE, Event.DISARM): State.DISARMED,
+    (State.ACTIVE, Event.STOP): State.STOPPED,
+    (State.STOPPED, Event.RESET): State.DISARMED,
+}
+
+
 @dataclass
-class Inputs:
+class LatestInputs:
     """What arrived, newest only. Times are steady (ns).
 
-    `seen`: source -> time. `measured`: channel -> (value, time). `readings`: a range sensor's topic ->
-    (reading, time). `rivals`: who else publishes robot commands. `unheard`: outputs that nobody listens to, each as a
-    sentence. `chunk_sources`: the processes that have lately sent actions. `halt`: why the supervisor stops the robot.
+    Attributes:
+        measured: channel -> (value, time).
+        seen: one of the settings' sources -> time.
+        readings: a range sensor's topic -> (reading, time).
+        messages: a source that a rule declares -> its newest message.
+        other_publishers: who else publishes robot commands.
+        missing_listeners: outputs that nobody listens to, each as a sentence.
+        chunk_sources: the processes that have lately sent actions.
+        halt: why the supervisor stops the robot; empty: it does not.
     """
 
     chunk: ActionChunk | None = None
@@ -46,8 +100,9 @@ class Inputs:
     measured: dict[str, tuple[float, int]] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
     readings: dict[str, tuple[Reading, int]] = field(default_factory=dict)
-    rivals: tuple[str, ...] = ()
-    unheard: tuple[str, ...] = ()
+    messages: dict[Source[Any], Heard] = field(default_factory=dict)
+    other_publishers: tuple[str, ...] = ()
+    missing_listeners: tuple[str, ...] = ()
     chunk_sources: tuple[str, ...] = ()
     stop_pressed: bool = False
     halt: str = ""
@@ -61,10 +116,19 @@ class Inputs:
     def remedy(self) -> str:
         return f"{self.cause()}; {'release it' if self.stop_pressed else 'mend that'} first"
 
+    def heard(self) -> dict[str, int]:
+        """When each node, topic and sensor was heard last; what never was is not in it."""
+        ranges = {topic: arrived for topic, (_, arrived) in self.readings.items()}
+        declared = {source.topic: heard.arrived for source, heard in self.messages.items()}
+        return {**ranges, **declared, **self.seen}
+
 
 @dataclass(frozen=True)
 class Report:
-    """What the gate did and why. `requested` and `emitted` are in the robot's channel order; NaN: nothing."""
+    """What the gate did and why.
+
+    `requested` and `emitted` are in the robot's channel order; NaN: nothing.
+    """
 
     state: State
     verdict: Verdict
@@ -77,39 +141,67 @@ class Report:
     age: int
 
 
-CLOCK_JUMPED = "the ROS clock jumped just now; try again in a second"
 Action = Mapping[str, float]  # channel -> value; a channel that is not in it is not commanded
+CLOCK_JUMPED = "the ROS clock jumped just now; try again in a second"
+
+
+@dataclass
+class Tick:
+    """One step's clocks and inputs, ns.
+
+    `pause`: since the step before; `elapsed`: the same, at most two periods.
+    """
+
+    now: int
+    stamp: int
+    inputs: LatestInputs
+    elapsed: int = 0
+    pause: int = 0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the rules found: what decides, what was requested, and what is left of it."""
+
+    finding: Finding | None = None
+    requested: Action | None = None
+    wanted: Action = field(default_factory=dict)
 
 
 class Gate:
-    """`step` is the one question; `arm`, `disarm`, `reset` and `latch` are the ways to change the state."""
+    """`step` is the one question; `arm`, `disarm`, `reset` and `latch` change the state."""
 
     def __init__(self, robot: Robot, settings: Settings) -> None:
         self.robot = robot
         self.settings = settings
         self.state = State.DISARMED
         self.cause = ""
-        self.counters: Counter[str] = Counter({rule.__name__: 0 for rule in (order, *RULES)})
-        self._clocks = Clocks()
-        self._intake = Intake()
-        self._armed = (0, 0)  # the generation and the ROS time then
-        self._spent = (0, "")  # the last instruction that a person has to give again, and why
+        self.counters: Counter[str] = Counter(
+            dict.fromkeys((chunk_order.__name__, *(rule.name for rule in RULES)), 0))
+        self._clocks = ClockMonitor()
+        self._chunks = ChunkBuffer()
+        self._armed = Arming(0, 0)
+        self._spent = Spent(0, "")
         self._last: dict[str, float] = {}  # what was emitted
         self._stay: dict[str, Stay] = {}  # where positions are to stay while no action moves them
         self._positions = Positions()
-        self._behind: dict[str, Behind] = {}  # channel -> how it is too far from what was sent; since when, steady
+        self._behind: dict[str, Behind] = {}  # `time` is since when, steady
         self._obstacles = ObstacleMemory()
-        self._over_since: int | None = None  # steady time from which `limits` has clamped
+        self._clamped_since: int | None = None  # steady time from which `limits` has clamped
         self._blocked = False
 
+    # -- what a person asks for --------------------------------------------------------------------
     def change(self, robot: Robot, settings: Settings) -> None:
-        """Other limits, as a whole and at once. Raises ValueError where one is looser and the gate is armed."""
+        """Other limits, as a whole and at once.
+
+        Raises ValueError where one is looser and the gate is armed.
+        """
         looser = loosened(self.robot, self.settings, robot, settings)
-        if looser and self.state in (State.HOLDING, State.ACTIVE):
+        if looser and self.state in ARMED:
             raise ValueError(f"{looser} is looser than now; disarm first")
         self.robot, self.settings = robot, settings
 
-    def arm(self, now_steady: int, now_stamp: int, inputs: Inputs) -> tuple[bool, str]:
+    def arm(self, now_steady: int, now_stamp: int, inputs: LatestInputs) -> tuple[bool, str]:
         """Allowed, with a sentence. Only an instruction newer than this one moves the robot."""
         if self.state is State.STOPPED:
             return False, f"stopped: {self.cause}; reset first"
@@ -117,28 +209,29 @@ class Gate:
             return True, "already armed"
         if inputs.cause():
             return False, inputs.remedy()
-        situation = self._situation(now_steady, now_stamp, inputs)
-        for rule in TO_ARM:
-            finding = self._ask(rule, situation)
+        rule_inputs = self._rule_inputs(Tick(now_steady, now_stamp, inputs))
+        for rule in RULES:
+            finding = self._ask(rule, rule_inputs) if rule.arming else None
             if finding:
                 return False, finding.reason
         if not self._clocks.settled(now_steady):
             return False, CLOCK_JUMPED
         if inputs.command is None:  # one from before the arming may still be on its way
             return False, "nothing was heard from command_ingest yet"
-        self._armed, self._spent = (inputs.command.generation, now_stamp), (0, "")
-        self._intake.forget()
-        self._intake.newest_generation = inputs.command.generation
-        self.state = State.HOLDING
+        self._armed = Arming(inputs.command.generation, now_stamp)
+        self._spent = Spent(0, "")
+        self._chunks.forget()
+        self._chunks.newest_generation = inputs.command.generation
+        self._follow(Event.ARM)
         return True, "armed; give an instruction"
 
     def disarm(self) -> tuple[bool, str]:
         if self.state is State.STOPPED:
             return False, f"stopped: {self.cause}; reset first"
-        self.state = State.DISARMED
+        self._follow(Event.DISARM)
         return True, "disarmed"
 
-    def reset(self, now_steady: int, inputs: Inputs) -> tuple[bool, str]:
+    def reset(self, now_steady: int, inputs: LatestInputs) -> tuple[bool, str]:
         """Ends DISARMED. Refused while the cause lasts."""
         if self.state is not State.STOPPED:
             return False, f"nothing to reset: the gate is {self.state.name}"
@@ -146,168 +239,228 @@ class Gate:
             return False, inputs.remedy()
         if not self._clocks.settled(now_steady):
             return False, CLOCK_JUMPED
-        self.state, self.cause = State.DISARMED, ""
+        self._follow(Event.RESET)
+        self.cause = ""
         return True, "reset; arm when ready"
 
     def latch(self, cause: str) -> None:
         """STOPPED until a reset, with the first cause kept."""
         if self.state is not State.STOPPED:
-            self.state, self.cause = State.STOPPED, cause
+            self.cause = cause
             self._stay = {}
+            self._follow(Event.STOP)
 
-    def step(self, now_steady: int, now_stamp: int, inputs: Inputs) -> tuple[Action, Report]:
-        """What the robot may do at this moment. An exception in a rule is a stop, latched."""
-        elapsed, pause, finding, requested = 0, 0, None, None
-        armed = self.state in (State.HOLDING, State.ACTIVE)
+    def _follow(self, event: Event) -> None:
+        self.state = TRANSITIONS.get((self.state, event), self.state)
+
+    # -- a tick ------------------------------------------------------------------------------------
+    def step(self, now_steady: int, now_stamp: int, inputs: LatestInputs) -> tuple[Action, Report]:
+        """What the robot may do at this moment. An exception in a rule is a stop, latched.
+
+        Args:
+            now_steady: the steady clock, ns.
+            now_stamp: the ROS clock, ns.
+            inputs: what arrived, newest only.
+
+        Returns:
+            What is sent to each channel, in its unit, and what is reported of it.
+        """
+        tick, decision = Tick(now_steady, now_stamp, inputs), Decision()
         try:
-            pause, trouble = self._clocks.look(now_steady, now_stamp, self.settings)
-            elapsed = min(pause, 2 * self.settings.period)
-            trouble = self._look_around(now_steady, now_stamp, pause, inputs) or trouble
-            late = self._intake.take(inputs.chunk, inputs.command, now_steady, now_stamp, self.robot, self.settings)
-            if late:
-                self.counters[late.rule] += 1
-            cause = inputs.cause() or (trouble if armed else "")
-            if cause:
-                self.latch(cause)
-            if self.state in (State.HOLDING, State.ACTIVE):
-                finding, requested, row, channels = self._judge(now_steady, now_stamp, inputs, elapsed, pause)
-            if finding and finding.verdict is Verdict.STOPPED:
-                self.latch(finding.reason)
+            self._update(tick)
+            if self.state in ARMED:
+                decision = self._judge(tick)
         except Exception as error:  # whatever it is, it must not become motion
             self.latch(f"the gate failed: {type(error).__name__}: {error}")
-        if self.state is State.STOPPED:
-            rule = finding.rule if finding and finding.verdict is Verdict.STOPPED else "stop"
-            finding = Finding(rule, Verdict.STOPPED, self.cause)
-        elif self.state is State.DISARMED:
-            finding = Finding("disarmed", Verdict.HELD, "the gate is disarmed; arm it")
+        finding = self._change_state(decision.finding)
         if finding is None or finding.verdict is Verdict.LIMITED:
-            self.state = State.ACTIVE
-            wanted = {channel.name: value for channel, value in zip(channels, row)}
-            action = self._act(wanted, now_steady, elapsed, pause)
+            action = self._act(tick, dict(decision.wanted))
         else:
-            if self.state is State.ACTIVE:
-                self.state = State.HOLDING
-            if finding.rule == "tracking" and inputs.command:
-                self._spend(inputs.command.generation, finding.reason)
-            action = self._hold(finding.verdict, now_steady, elapsed, pause)
+            if finding.rule == tracking.name:
+                self._spend(tick, finding.reason)
+            action = self._hold(tick, finding.verdict)
         safe = self._last_look(action)
         if safe is not action:
             action, finding = safe, Finding("stop", Verdict.STOPPED, self.cause)
         self._last = dict(action)
-        return action, self._report(finding, requested, action, now_steady, now_stamp)
+        return action, self._report(tick, finding, decision.requested, action)
 
-    def _look_around(self, now_steady: int, now_stamp: int, pause: int, inputs: Inputs) -> str:
-        """Takes what was seen and measured since the step before; a sentence where it stops an armed robot."""
-        if self.robot.obstacles is not None:
-            vx, vy, wz = (self._last.get(name, 0.0) for name in FLOOR_CHANNELS)
-            self._obstacles.move((vx, vy, wz), pause)
-            self._obstacles.see(inputs.readings, self.robot, now_steady, now_stamp)
-        jumped = self._positions.look(self.robot, inputs.measured, self._last, self.settings.measured_age)
-        moving = [name for name in jumped if self.robot.channel(name).stop == "hold" and name in self._last]
-        for name in moving:  # where it would go from here nobody knows: it is sent nothing more
-            del self._last[name]
-        for channel in self.robot.channels:
-            stands, sent = self._stands(channel, now_steady), self._last.get(channel.name)
-            if stands is not None and sent is not None and abs(stands - sent) > channel.max_tracking_error:
-                since = self._behind[channel.name].time if channel.name in self._behind else now_steady
-                self._behind[channel.name] = Behind(since, stands, sent)
-            else:
-                self._behind.pop(channel.name, None)
-        heard = {**{topic: arrived for topic, (_, arrived) in inputs.readings.items()}, **inputs.seen}
-        lost = [f"{name} was lost" for name, limit in self.settings.lost.items()
-                if name in heard and now_steady - heard[name] > limit]
-        gone = [*lost, *inputs.unheard]
-        if gone and inputs.command:
-            self._spend(inputs.command.generation, gone[0])
-        return jumped[moving[0]] if moving else ""
+    def _update(self, tick: Tick) -> None:
+        """Takes what arrived since the step before, and stops where there is a cause to."""
+        armed = self.state in ARMED
+        tick.pause, trouble = self._clocks.look(tick.now, tick.stamp, self.settings)
+        tick.elapsed = min(tick.pause, 2 * self.settings.period)
+        trouble = self._look_around(tick) or trouble
+        late = self._chunks.take(tick.inputs.chunk, tick.inputs.command, tick.now, tick.stamp,
+                                 self.robot, self.settings)
+        if late:
+            self.counters[late.rule] += 1
+        cause = tick.inputs.cause() or (trouble if armed else "")
+        if cause:
+            self.latch(cause)
 
-    def _spend(self, generation: int, why: str) -> None:
-        """What was said until now no longer moves the robot: a person looks, and speaks again."""
-        if generation > self._spent[0]:
-            self._spent = generation, why
+    def _judge(self, tick: Tick) -> Decision:
+        """The rules in their order: the first that holds or stops decides."""
+        inputs = self._rule_inputs(tick)
+        clamped_since, self._clamped_since = self._clamped_since, None
+        limited: Finding | None = None
+        requested: Action | None = None
+        for rule in RULES:
+            finding = self._ask(rule, inputs)
+            if rule is obstacle:
+                self._blocked = finding is not None and finding.verdict is Verdict.HELD
+            elif rule is limits and finding:
+                self._clamped_since = tick.now if clamped_since is None else clamped_since
+            if finding and finding.verdict is not Verdict.LIMITED:
+                return Decision(finding, requested)
+            if finding:
+                if finding.row is None:
+                    raise ValueError(f"rule '{rule.name}' limits, and gives no row")
+                inputs.row = finding.row
+                limited = limited or finding
+            if rule is chunk_shape:
+                requested = self._take_row(inputs)
+        wanted = {channel.name: value for channel, value in zip(inputs.channels, inputs.row)}
+        return Decision(limited, requested, wanted)
 
-    def _situation(self, now_steady: int, now_stamp: int, inputs: Inputs) -> Situation:
-        intake = self._intake
-        return Situation(
-            robot=self.robot, settings=self.settings, chunk=intake.chunk, command=inputs.command,
-            armed=self._armed, newest_generation=intake.newest_generation, age=intake.age(now_steady, now_stamp),
-            silence={name: now_steady - inputs.seen[name] if name in inputs.seen else None
-                     for name in self.settings.sources},
-            rivals=inputs.rivals, unheard=inputs.unheard, chunk_sources=inputs.chunk_sources,
-            clock_still=self._clocks.still(now_steady),
-            instruction_age=intake.instruction_age(inputs.command, now_steady, now_stamp),
-            readings={topic: (reading, now_steady - arrived, now_stamp - reading.stamp)
-                      for topic, (reading, arrived) in inputs.readings.items()},
-            points=self._obstacles.points, was_blocked=self._blocked, spent=self._spent,
-            behind={name: replace(late, time=now_steady - late.time) for name, late in self._behind.items()},
-            ended=intake.ended(now_stamp), repeated=intake.repeated(now_steady), seam=intake.seam(now_steady),
-            over_limit=now_steady - self._over_since if self._over_since is not None else 0)
-
-    def _ask(self, rule: object, situation: Situation) -> Finding | None:
-        finding: Finding | None = rule(**{name: getattr(situation, name) for name in NEEDS[rule]})  # type: ignore
+    def _ask(self, rule: Rule, inputs: RuleInputs) -> Finding | None:
+        finding = rule(inputs)
         if finding:
             self.counters[finding.rule] += 1
         return finding
 
-    def _judge(self, now_steady: int, now_stamp: int, inputs: Inputs, elapsed: int,
-               pause: int) -> tuple[Finding | None, dict[str, float] | None, Row, tuple[Channel, ...]]:
-        """The rules in their order: the finding that decides, what was requested, and the row that is left."""
-        situation = self._situation(now_steady, now_stamp, inputs)
-        situation.elapsed, situation.pause = elapsed, pause
-        since, self._over_since = self._over_since, None
-        decided: Finding | None = None
-        requested: dict[str, float] | None = None
-        for rule in RULES:
-            finding = self._ask(rule, situation)
-            if rule is obstacle:
-                self._blocked = finding is not None and finding.verdict is Verdict.HELD
-            elif rule is limits and finding:
-                self._over_since = now_steady if since is None else since
-            if finding and finding.verdict is not Verdict.LIMITED:
-                return finding, requested, (), ()
-            if finding and finding.row is not None:
-                situation.row = finding.row
-                decided = decided or finding
-            if rule is shape:
-                requested = self._take_row(situation, now_steady, now_stamp, inputs)
-        return decided, requested, situation.row, tuple(situation.channels)
+    def _change_state(self, finding: Finding | None) -> Finding | None:
+        """Follows what was found; gives what decides then: the state, where nothing may move."""
+        if finding and finding.verdict is Verdict.STOPPED:
+            self.latch(finding.reason)
+        if self.state is State.STOPPED:
+            rule = finding.rule if finding and finding.verdict is Verdict.STOPPED else "stop"
+            return Finding(rule, Verdict.STOPPED, self.cause)
+        if self.state is State.DISARMED:
+            return Finding("disarmed", Verdict.HELD, "the gate is disarmed; arm it")
+        moves = finding is None or finding.verdict is Verdict.LIMITED
+        self._follow(Event.PASSED if moves else Event.HELD)
+        return finding
 
-    def _take_row(self, situation: Situation, now_steady: int, now_stamp: int, inputs: Inputs) -> dict[str, float]:
-        chunk = situation.chunk
-        assert chunk is not None
-        requested = dict(zip(chunk.channels, chunk.values[row_at(chunk, now_stamp)].tolist()))
-        situation.channels = tuple(channel for channel in self.robot.channels
-                                   if channel.name in requested or channel.stop == "zero")
-        situation.measured = tuple(0.0 if channel.is_velocity else self._starts(channel, now_steady)
-                                   for channel in situation.channels)
-        situation.last = tuple(self._last.get(channel.name, channel.start if measured is None else measured)
-                               for channel, measured in zip(situation.channels, situation.measured))
-        for channel, last in zip(situation.channels, situation.last):
+    def _report(self, tick: Tick, finding: Finding | None, requested: Action | None,
+                action: Action) -> Report:
+        finding = finding or Finding("", Verdict.PASSED, "")
+        chunk = self._chunks.chunk
+        names = [channel.name for channel in self.robot.channels]
+        return Report(
+            self.state, finding.verdict, finding.rule, finding.reason,
+            generation=chunk.generation if chunk else 0,
+            sequence=chunk.sequence if chunk else 0,
+            requested=tuple((requested or {}).get(name, math.nan) for name in names),
+            emitted=tuple(action.get(name, math.nan) for name in names),
+            age=self._chunks.age(tick.now, tick.stamp))
+
+    # -- what it knows -----------------------------------------------------------------------------
+    def _look_around(self, tick: Tick) -> str:
+        """Takes what was seen and measured since the step before.
+
+        Returns a sentence where it stops an armed robot.
+        """
+        if self.robot.obstacles is not None:
+            vx, vy, wz = (self._last.get(name, 0.0) for name in FLOOR_CHANNELS)
+            self._obstacles.move((vx, vy, wz), tick.pause)
+            self._obstacles.see(tick.inputs.readings, self.robot, tick.now, tick.stamp)
+        jumped = self._positions.look(self.robot, tick.inputs.measured, self._last,
+                                      self.settings.ns(TOPIC_TIMEOUT))
+        moving = [name for name in jumped
+                  if self.robot.channel(name).stop == "hold" and name in self._last]
+        for name in moving:  # where it would go from here nobody knows: it is sent nothing more
+            del self._last[name]
+        self._follow_joints(tick)
+        heard = tick.inputs.heard()
+        lost = [f"{name} was lost" for name, limit in self.settings.lost.items()
+                if name in heard and tick.now - heard[name] > limit]
+        gone = [*lost, *tick.inputs.missing_listeners]
+        if gone:
+            self._spend(tick, gone[0])
+        return jumped[moving[0]] if moving else ""
+
+    def _follow_joints(self, tick: Tick) -> None:
+        """Which positions stand too far from where they were sent, and since when."""
+        for channel in self.robot.channels:
+            before = self._behind.pop(channel.name, None)
+            stands = self._stands(channel, tick.now)
+            sent = self._last.get(channel.name)
+            if stands is None or sent is None:
+                continue
+            if abs(stands - sent) > channel.max_tracking_error:
+                since = before.time if before else tick.now
+                self._behind[channel.name] = Behind(since, stands, sent)
+
+    def _spend(self, tick: Tick, why: str) -> None:
+        """What was said until now no longer moves the robot: a person looks, and speaks again."""
+        command = tick.inputs.command
+        if command and command.generation > self._spent.generation:
+            self._spent = Spent(command.generation, why)
+
+    def _rule_inputs(self, tick: Tick) -> RuleInputs:
+        inputs, chunks, now, stamp = tick.inputs, self._chunks, tick.now, tick.stamp
+        return RuleInputs(
+            now=now, stamp=stamp, robot=self.robot, settings=self.settings, chunk=chunks.chunk,
+            command=inputs.command, armed=self._armed, newest_generation=chunks.newest_generation,
+            spent=self._spent, observation_age=chunks.age(now, stamp),
+            instruction_age=chunks.instruction_age(inputs.command, now, stamp),
+            silence={name: now - inputs.seen[name] if name in inputs.seen else None
+                     for name in self.settings.sources},
+            other_publishers=inputs.other_publishers, missing_listeners=inputs.missing_listeners,
+            chunk_sources=inputs.chunk_sources, messages=inputs.messages,
+            clock_still=self._clocks.still(now),
+            readings={topic: RangeReading(reading, now - arrived, stamp - reading.stamp)
+                      for topic, (reading, arrived) in inputs.readings.items()},
+            points=self._obstacles.points, was_blocked=self._blocked,
+            behind={name: replace(late, time=now - late.time)
+                    for name, late in self._behind.items()},
+            ended=chunks.ended(stamp), repeated=chunks.repeated(now),
+            clamped=now - self._clamped_since if self._clamped_since is not None else 0,
+            discontinuity=chunks.discontinuity(now), elapsed=tick.elapsed, pause=tick.pause)
+
+    def _take_row(self, inputs: RuleInputs) -> dict[str, float]:
+        """The row of the chunk that is due now, as requested; and what rules on rows look at."""
+        chunk = inputs.chunk
+        if chunk is None:
+            raise ValueError("rule 'chunk_shape' passed, and there is no action")
+        requested = dict(zip(chunk.channels, chunk.values[row_at(chunk, inputs.stamp)].tolist()))
+        inputs.channels = tuple(channel for channel in self.robot.channels
+                                if channel.name in requested or channel.stop == "zero")
+        inputs.measured = tuple(0.0 if channel.is_velocity else self._starts(channel, inputs.now)
+                                for channel in inputs.channels)
+        inputs.last = tuple(
+            self._last.get(channel.name, channel.start if measured is None else measured)
+            for channel, measured in zip(inputs.channels, inputs.measured))
+        for channel, last in zip(inputs.channels, inputs.last):
             if channel.turn and last is not None:  # the same place, by the shorter way
                 requested[channel.name] = unwound(requested[channel.name], last, channel.turn)
-        situation.row = tuple(requested.get(channel.name, 0.0) for channel in situation.channels)
+        inputs.row = tuple(requested.get(channel.name, 0.0) for channel in inputs.channels)
         return requested
 
     def _starts(self, channel: Channel, now_steady: int) -> float | None:
-        """Where a position stands; None also where its first action would start from a place in doubt."""
+        """Where a position stands; None also where its first action would start from a doubt."""
         if channel.name not in self._last and self._positions.in_doubt(channel):
             return None
         return self._stands(channel, now_steady)
 
     def _stands(self, channel: Channel, now_steady: int) -> float | None:
         """Where a position verifiably stands; None: that is unknown, or it is a velocity."""
-        return None if channel.is_velocity else self._positions.stands(channel, now_steady, self.settings.measured_age)
+        if channel.is_velocity:
+            return None
+        return self._positions.stands(channel, now_steady, self.settings.ns(TOPIC_TIMEOUT))
 
-    def _act(self, action: dict[str, float], now_steady: int, elapsed: int, pause: int) -> Action:
+    # -- what it sends -----------------------------------------------------------------------------
+    def _act(self, tick: Tick, action: dict[str, float]) -> Action:
         """What passed; positions that this action does not name stay."""
         for channel in self.robot.channels:
             if channel.name in action:
                 self._stay.pop(channel.name, None)
             else:
-                action.update(self._remain(channel, Verdict.HELD, now_steady, elapsed, pause))
+                action.update(self._remain(tick, channel, Verdict.HELD))
         return action
 
-    def _hold(self, verdict: Verdict, now_steady: int, elapsed: int, pause: int) -> Action:
+    def _hold(self, tick: Tick, verdict: Verdict) -> Action:
         """Velocities go to zero, through the brake when HELD and at once when STOPPED; positions stay.
 
         Disarmed, positions are nobody's business: they are not commanded, and what they were is forgotten.
@@ -320,12 +473,12 @@ class Gate:
             if channel.is_velocity:
                 at_once = disarmed or verdict is Verdict.STOPPED
                 last = self._last.get(channel.name, 0.0)
-                action[channel.name] = 0.0 if at_once else towards(last, 0.0, channel, elapsed, pause)
+                action[channel.name] = 0.0 if at_once else towards(last, 0.0, channel, tick.elapsed, tick.pause)
             elif not disarmed:
-                action.update(self._remain(channel, verdict, now_steady, elapsed, pause))
+                action.update(self._remain(tick, channel, verdict))
         return action
 
-    def _remain(self, channel: Channel, verdict: Verdict, now_steady: int, elapsed: int, pause: int) -> Action:
+    def _remain(self, tick: Tick, channel: Channel, verdict: Verdict) -> Action:
         """A position that is to stay: nothing, where it was never sent or stands where it may not be sent to.
 
         Held, it stays where it was sent while it stands there: taking what is measured instead would move it by the
@@ -335,16 +488,16 @@ class Gate:
         last = self._last.get(channel.name)
         if last is None:
             return {}
-        stands = self._stands(channel, now_steady) if channel.stop == "hold" else None
+        stands = self._stands(channel, tick.now) if channel.stop == "hold" else None
         at_first = stands if verdict is Verdict.STOPPED and stands is not None else last
         stay, limit = self._stay.setdefault(channel.name, Stay(at_first)), channel.max_tracking_error
-        if stands is not None and stay.look(stands, now_steady, limit):
+        if stands is not None and stay.look(stands, tick.now, limit):
             low, high = min(channel.limits[0], last), max(channel.limits[1], last)
             stay.target = min(max(stands, low), high)
             return {channel.name: stay.target} if abs(stands - stay.target) <= limit else {}
         if stands is not None and abs(stands - last) > limit >= abs(stands - stay.target):
             return {channel.name: stay.target}
-        return {channel.name: towards(last, stay.target, channel, elapsed, pause)}
+        return {channel.name: towards(last, stay.target, channel, tick.elapsed, tick.pause)}
 
     def _last_look(self, action: Action) -> Action:
         """Whatever went wrong above: nothing that is not finite or outside its bounds leaves, and the gate stops.
@@ -361,13 +514,3 @@ class Gate:
         self.latch(f"the gate itself made {bad} {action[bad]}, outside its bounds")
         return {name: 0.0 if channels[name].stop == "zero" else good[name] for name in action
                 if channels[name].stop == "zero" or name in good}
-
-    def _report(self, finding: Finding | None, requested: Mapping[str, float] | None, action: Action,
-                now_steady: int, now_stamp: int) -> Report:
-        nan, chunk = float("nan"), self._intake.chunk
-        names = [channel.name for channel in self.robot.channels]
-        return Report(
-            self.state, finding.verdict if finding else Verdict.PASSED, finding.rule if finding else "",
-            finding.reason if finding else "", chunk.generation if chunk else 0, chunk.sequence if chunk else 0,
-            tuple((requested or {}).get(name, nan) for name in names),
-            tuple(action.get(name, nan) for name in names), self._intake.age(now_steady, now_stamp))

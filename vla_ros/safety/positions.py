@@ -123,3 +123,8 @@ def _reach(channel: Channel, elapsed: int) -> float:
     """How far a position may be from where it was measured `elapsed` ns before."""
     low, high = channel.bounds
     return MEASURING_ERROR * (high - low) + PLAUSIBLE * channel.rate * min(max(elapsed, 0), 1_000_000_000) / 1e9
+
+
+def unwound(value: float, near: float, turn: float) -> float:
+    """`value` as many whole turns on as brings it nearest to `near`."""
+    return value + turn * round((near - value) / turn) if math.isfinite(value) else value

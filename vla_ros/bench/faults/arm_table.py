@@ -100,20 +100,20 @@ def push(pressed: bool, suite: Suite) -> float:
 def arms() -> list[Fault]:
     arm = partial(Fault, world="arm")
     broken = partial(arm, mend=cancel, after=rules("holding", "stopped"))
-    stands = rules("stood", "stop", "generation")
+    stands = rules("stood", "stop", "instruction_match")
     return [
         arm("arm: the stop is pressed", inject=press, limit=STOP, rules=rules("stop"), mend=release,
             after=rules("stopped")),
-        arm("arm: the word stop is said", inject=partial(words, "stop"), limit=HOLD, rules=rules("generation"),
+        arm("arm: the word stop is said", inject=partial(words, "stop"), limit=HOLD, rules=rules("instruction_match"),
             mend=nothing),
         broken(f"arm: the policy gives NaN after {WORK:g} s of good work", inject=partial(spoil, "nan", WORK),
-               limit=HOLD, rules=rules("finite")),
+               limit=HOLD, rules=rules("finite_values")),
         broken("arm: the policy hangs", inject=partial(spoil, "hang", WORK), limit=AGE + HOLD,
                rules=QUIET | rules("stop"), mend=replace_policy),
         arm("arm: the camera falls silent", inject=partial(set_fault, "arm", "camera silent"), limit=AGE + HOLD,
-            rules=rules("age"), mend=WELL, itself=MAY),
+            rules=rules("observation_age"), mend=WELL, itself=MAY),
         arm("arm: /joint_states falls silent", inject=partial(set_fault, "arm", "joints silent"), limit=TOPIC + HOLD,
-            rules=rules("sources"), mend=WELL, itself=MAY),
+            rules=rules("source_timeout"), mend=WELL, itself=MAY),
         arm("arm: a joint is blocked, and later freed", inject=block, mend=WELL, springs=TRACKING_ERROR,
             limit=TRACKING_ERROR / LIMIT + TRACKING_TIME + HOLD, rules=rules("tracking")),
         arm("arm: a joint is blocked, then the stop; then it is freed", inject=block_then_stop, mend=free_and_release,
@@ -121,7 +121,7 @@ def arms() -> list[Fault]:
         arm("arm: the stop is pressed, and every fifth joint state says zero", limit=STOP + 2 * STATES,
             rules=rules("stop"), inject=partial(wrong_then, "flicker", press),
             mend=partial(later, free_and_release), after=rules("stopped")),
-        arm("arm: the word stop is said, and one joint state says zero", limit=HOLD, rules=rules("generation"),
+        arm("arm: the word stop is said, and one joint state says zero", limit=HOLD, rules=rules("instruction_match"),
             inject=partial(wrong_then, "zeros", partial(words, "stop")), mend=WELL),
         arm("arm: it is stopped, and a joint is moved by hand and let go", inject=partial(push, True), limit=SPRING,
             springs=UNFOLLOWED, rules=stands, mend=release, after=rules("stopped")),

@@ -220,7 +220,10 @@ def rules(*names: str) -> frozenset[str]:
     return frozenset(names)
 
 
-QUIET = rules("sources", "age", "generation")  # a node gone: its heartbeat, or what no longer comes from it
+# A node gone: its heartbeat, or what no longer comes from it.
+QUIET = rules("source_timeout", "observation_age", "instruction_match")
+# Neither sensors nor images come any more, whichever is missed first.
+SILENT = rules("source_timeout", "observation_age", "range_sensors")
 GATE_GONE = frozenset({"disarmed", "stopped"})
 TOPICS = ("command", "action_chunk", "instruction", "stop")
 GOOD, BAD = tuple(f"good {topic}" for topic in TOPICS), tuple(f"bad {topic}" for topic in TOPICS)
@@ -257,7 +260,7 @@ def processes() -> list[Fault]:
 def people() -> list[Fault]:
     return [
         Fault("the stop is pressed", "robot", press, STOP, rules("stop"), release, rules("stopped")),
-        Fault("the word stop is said", "robot", partial(words, "stop"), STOP, rules("generation"), nothing),
+        Fault("the word stop is said", "robot", partial(words, "stop"), STOP, rules("instruction_match"), nothing),
     ]
 
 
@@ -267,16 +270,16 @@ def policies(good: float = WORK) -> list[Fault]:
     out = [
         broken(f"the policy {what}", inject=partial(spoil, kind, WORK), limit=limit + STOP, rules=rules(*by, "stop"))
         for what, kind, limit, by in (
-            ("raises an exception", "error", AGE, ("age",)),
-            ("gives nothing", "nothing", AGE, ("age",)),
-            ("gives flat values", "flat", AGE, ("age",)),
-            ("gives a column too many", "columns", AGE, ("age",)),
-            ("gives no rows", "rows", AGE, ("shape", "age")),
-            ("gives infinity", "infinity", 0.0, ("finite",)),
-            ("gives 1e30", "huge", 0.0, ("bounds", "chunk_blending")),
+            ("raises an exception", "error", AGE, ("observation_age",)),
+            ("gives nothing", "nothing", AGE, ("observation_age",)),
+            ("gives flat values", "flat", AGE, ("observation_age",)),
+            ("gives a column too many", "columns", AGE, ("observation_age",)),
+            ("gives no rows", "rows", AGE, ("chunk_shape", "observation_age")),
+            ("gives infinity", "infinity", 0.0, ("finite_values",)),
+            ("gives 1e30", "huge", 0.0, ("hard_bounds", "chunk_continuity")),
         )]
     out.append(broken(f"the policy gives NaN after {good:g} s of good work",
-                      inject=partial(spoil, "nan", good), limit=STOP, rules=rules("finite")))
+                      inject=partial(spoil, "nan", good), limit=STOP, rules=rules("finite_values")))
     out.append(broken("the policy's process has no memory left", inject=partial(spoil, "memory", WORK),
                       limit=AGE + STOP, rules=QUIET | rules("stop"), itself=MAY))
     out.append(broken("the policy hangs", inject=partial(spoil, "hang", WORK), limit=AGE + STOP,
@@ -288,16 +291,16 @@ def sensors() -> list[Fault]:
     well = partial(set_fault, "robot", "well")
     out = [Fault(name, "robot", partial(set_fault, "robot", verb), limit + STOP, by, well, itself=MAY)
            for name, verb, limit, by in (
-               ("the camera falls silent", "camera silent", AGE, rules("age")),
-               ("the camera repeats its last message", "camera frozen", AGE, rules("age")),
-               ("/odom falls silent", "odom silent", TOPIC, rules("sources")),
-               ("/joint_states falls silent", "joints silent", TOPIC, rules("sources")),
-               ("/scan falls silent", "scan silent", TOPIC, rules("sight")))]
+               ("the camera falls silent", "camera silent", AGE, rules("observation_age")),
+               ("the camera repeats its last message", "camera frozen", AGE, rules("observation_age")),
+               ("/odom falls silent", "odom silent", TOPIC, rules("source_timeout")),
+               ("/joint_states falls silent", "joints silent", TOPIC, rules("source_timeout")),
+               ("/scan falls silent", "scan silent", TOPIC, rules("range_sensors")))]
     out.append(Fault("the camera gives one picture for ever, with new stamps", "robot",
                      partial(set_fault, "robot", "camera stuck"), FROZEN + AGE + STOP, QUIET, well,
                      after=rules("holding", "stopped"), itself=MAY, patience=10.0, lasts=2.0))
     out.append(Fault("the robot's computer stands still (SIGSTOP of the simulator)", "robot",
-                     partial(send, "simulator", signal.SIGSTOP), TOPIC + PERIOD + WAY, rules("sources", "age", "sight"),
+                     partial(send, "simulator", signal.SIGSTOP), TOPIC + PERIOD + WAY, SILENT,
                      partial(resume, "simulator", 0.5), itself=MAY, measure="gate"))
     return out
 
@@ -305,7 +308,7 @@ def sensors() -> list[Fault]:
 def floods() -> list[Fault]:
     # A flood that takes the cores from the camera or from inference keeps heartbeats and pictures away: that holds the
     # robot as well, and may do so before the stop.
-    flooded = partial(Fault, world="robot", limit=STOP, rules=rules("stop", "sources", "age", "sight", "stood"),
+    flooded = partial(Fault, world="robot", limit=STOP, rules=SILENT | rules("stop", "stood"),
                       after=rules("stopped"))
     return [
         flooded("a flood of repeated words, actions and stop(false), then the stop", inject=partial(flood, GOOD, 2.0),
@@ -324,13 +327,14 @@ def clocks() -> list[Fault]:
     run = partial(set_fault, "clock", "run")
     return [
         timed("/clock stalls", inject=partial(set_fault, "clock", "stall"), limit=AGE + STOP,
-              rules=rules("age", "clock"), mend=run, after=rules("holding", "stopped")),
+              rules=rules("observation_age", "clock"), mend=run, after=rules("holding", "stopped")),
         timed("/clock jumps ahead by a minute", inject=partial(set_fault, "clock", "jump 60"), limit=PERIOD + STOP,
               rules=rules("stop", "clock"), mend=nothing),
         timed("/clock jumps back by a minute", inject=partial(set_fault, "clock", "jump -60"), limit=PERIOD + STOP,
               rules=rules("stop", "clock"), mend=nothing),
         timed("the gate's executor is blocked for 3 s", inject=partial(set_fault, "gate", "executor"), limit=AGE + STOP,
-              rules=rules("age", "sight"), mend=lambda suite: suite.watch(2.5), after=rules("holding"), itself=MAY),
+              rules=rules("observation_age", "range_sensors"), mend=lambda suite: suite.watch(2.5),
+              after=rules("holding"), itself=MAY),
         timed("the gate's own thread is blocked for 3 s", inject=partial(set_fault, "gate", "tick"),
               limit=DRIVER + BRAKE + WAY, rules=rules("driver"), mend=lambda suite: suite.watch(2.5)),
         timed("a callback of the gate raises", inject=partial(set_fault, "gate", "callback"), limit=STOP,
@@ -344,10 +348,10 @@ def networks() -> list[Fault]:
     wired = partial(Fault, world="network")
     return [
         wired("the network to the robot is gone", inject=pull, limit=DRIVER + BRAKE + WAY,
-              rules=rules("sources", "age", "sight"), mend=plug, itself=MAY, patience=8.0),
+              rules=SILENT, mend=plug, itself=MAY, patience=8.0),
         # what was commanded before the gate knew arrives that much later
         wired("the network delays everything by 0.6 s", inject=partial(spoil_cable, 0.6, 0.0), limit=TOPIC + 0.6 + STOP,
-              rules=rules("sources", "age", "sight"), mend=mend_cable, itself=MAY, patience=8.0),
+              rules=SILENT, mend=mend_cable, itself=MAY, patience=8.0),
         wired("the network loses a tenth of all packets, then the stop", inject=partial(lossy_then_stop, 0.1),
               limit=STOP, rules=rules("stop"), mend=mend_cable, after=rules("stopped")),
     ]

@@ -20,7 +20,7 @@ from vla_ros.bench.faults.network import PROFILE, Cable
 from vla_ros.bench.faults.stack import Suite
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import profile_variables
-from vla_ros.core.node_parameters import NODE_PARAMETERS
+from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.operator.processes import (
     MODULES,
     NODES,

@@ -17,7 +17,6 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 
 from vla_ros.core import process_identity
-from vla_ros.core.node_parameters import NODE_PARAMETERS
 from vla_ros.core.parameters import check_all
 from vla_ros.core.shown import shown
 from vla_ros.core.stats import Stats
@@ -26,6 +25,7 @@ from vla_ros.nodes.common.events import PublisherEventCallbacks, SubscriptionEve
 from vla_ros.nodes.common.heart import HEARTBEAT_PERIOD, Heart
 from vla_ros.nodes.common.qos import EVENTS, FEEDBACK, LATCHED, LATEST, PICTURES, PULSE, WORDS, WORDS_LOOSE
 from vla_ros.nodes.common.reader import Reader
+from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros_msgs.msg import Fault, Heartbeat
 
 REPORT_PERIOD = 1_000_000_000  # ns; between two reports of one kind of fault
@@ -53,7 +53,7 @@ class ManagedNode(LifecycleNode):
         those of every lifecycle node, and rclpy's for parameters.
 
     Parameters:
-        `diagnostics_period`, and the node's own table in core/node_parameters.py; one that is not
+        `diagnostics_period`, and the node's own table in nodes/node_parameters.py; one that is not
         known, or not in its range, is refused with a sentence.
     """
 

@@ -8,15 +8,19 @@ import numpy as np
 from vla_ros.core.chunks import row_at
 from vla_ros.core.robot import Robot
 from vla_ros.core.types import ActionChunk, Command, to_seconds
-from vla_ros.safety.rules import order
-from vla_ros.safety.situation import Finding, Settings
+from vla_ros.safety.rule import Finding
+from vla_ros.safety.rules.chunk_continuity import DISCONTINUITY_HOLD
+from vla_ros.safety.rules.chunk_order import Arrival, chunk_order
+from vla_ros.safety.rules.clock import CLOCK_JUMP
+from vla_ros.safety.rules.observation_age import MAX_AGE
+from vla_ros.safety.settings import MAX_FUTURE, Settings
 
-NUMBERED = 1_000_000_000  # ns for which the number of a chunk says which is older: a process may count anew
-LAST_ROW = 400_000_000  # ns for which a chunk's last row may hold, where its step is shorter: the next one comes late
-SETTLED = 1_000_000_000  # ns after a jump of the clock before a reset is allowed
+NUMBERED_NS = 1_000_000_000  # so long a chunk's number says which is older: a process may count anew
+LAST_ROW_NS = 400_000_000  # so long a last row may hold, where its step is shorter: the next comes late
+SETTLED_NS = 1_000_000_000  # after a jump of the clock, before a reset is allowed
 
 
-class Clocks:
+class ClockMonitor:
     """The steady clock and the ROS clock, held against each other."""
 
     def __init__(self) -> None:
@@ -35,10 +39,10 @@ class Clocks:
         pause = steady - then[0]
         if pause < 0:
             return 0, f"the steady clock went back by {to_seconds(-pause):.2f} s"
-        if pause > settings.clock_jump:
+        if pause > settings.ns(CLOCK_JUMP):
             return pause, f"the gate itself stood still for {to_seconds(pause):.2f} s"
         jump = (stamp - then[1]) - pause
-        if abs(jump) > settings.clock_jump:
+        if abs(jump) > settings.ns(CLOCK_JUMP):
             self._jumped = steady
             return pause, f"the ROS clock jumped by {to_seconds(jump):+.2f} s"
         return pause, ""
@@ -48,10 +52,10 @@ class Clocks:
         return steady - self._moved if self._then else 0
 
     def settled(self, steady: int) -> bool:
-        return self._jumped is None or steady - self._jumped > SETTLED
+        return self._jumped is None or steady - self._jumped > SETTLED_NS
 
 
-class Intake:
+class ChunkBuffer:
     """The newest chunk that is not late, and what can be told from it and those before it."""
 
     def __init__(self) -> None:
@@ -60,7 +64,7 @@ class Intake:
         self._admitted = (0, 0)  # steady time, age then
         self._same_since = 0
         self._taken = 0  # when `chunk` came, steady
-        self._seam = (0, "")  # until when (steady), and why
+        self._discontinuity = (0, "")  # until when (steady), and why
         self._instruction = (-1, 0)  # its generation, and when it was first seen (steady)
         self.newest_generation = 0
 
@@ -77,15 +81,16 @@ class Intake:
         if chunk is None or chunk is self._offered:
             return None
         self._offered, before = chunk, self.chunk
-        if before is not None and before.stamp > stamp + settings.max_future:
+        if before is not None and before.stamp > stamp + settings.ns(MAX_FUTURE):
             before = None  # one from the future is no reason to call the next one late
-        numbered = before is not None and steady - self._taken <= NUMBERED
-        late = order(chunk=chunk, previous=before, command=command, numbered=numbered)
+        numbered = before is not None and steady - self._taken <= NUMBERED_NS
+        late = chunk_order(Arrival(chunk, before, command, numbered))
         if late:
             return late
-        why = _seam(before, chunk, stamp, robot) if self.age(steady, stamp) <= settings.max_age else ""
+        recent = self.age(steady, stamp) <= settings.ns(MAX_AGE)
+        why = _discontinuity(before, chunk, stamp, robot) if recent else ""
         if why:
-            self._seam = (steady + settings.seam_pause, why)
+            self._discontinuity = (steady + settings.ns(DISCONTINUITY_HOLD), why)
         if before is None or before.generation != chunk.generation or not _equal(before, chunk):
             self._same_since = steady
         self.chunk, self._taken = chunk, steady
@@ -101,18 +106,19 @@ class Intake:
 
     def ended(self, stamp: int) -> int:
         """ns since the chunk's last row was over; negative while it holds."""
-        if self.chunk is None or self.chunk.values.ndim != 2:  # `shape` says so
+        if self.chunk is None or self.chunk.values.ndim != 2:  # `chunk_shape` says so
             return 0
         step = max(self.chunk.step, 0)
-        return stamp - self.chunk.stamp - (len(self.chunk.values) - 1) * step - max(step, LAST_ROW)
+        return stamp - self.chunk.stamp - (len(self.chunk.values) - 1) * step - max(step, LAST_ROW_NS)
 
     def repeated(self, steady: int) -> int:
         """ns for which every chunk has been the same."""
         return steady - self._same_since if self.chunk else 0
 
-    def seam(self, steady: int) -> str:
+    def discontinuity(self, steady: int) -> str:
         """Why the newest chunk is not to be trusted for a moment, or nothing."""
-        return self._seam[1] if steady < self._seam[0] else ""
+        until, why = self._discontinuity
+        return why if steady < until else ""
 
     def instruction_age(self, command: Command | None, steady: int, stamp: int) -> int:
         """The larger by the ROS clock and by the steady one."""
@@ -123,14 +129,14 @@ def _equal(before: ActionChunk, after: ActionChunk) -> bool:
     return before.channels == after.channels and np.array_equal(before.values, after.values)
 
 
-def _seam(before: ActionChunk | None, after: ActionChunk, stamp: int, robot: Robot) -> str:
+def _discontinuity(before: ActionChunk | None, after: ActionChunk, stamp: int, robot: Robot) -> str:
     """Where two chunks that answer the same instruction want things too far apart at this moment."""
     if before is None or before.generation != after.generation or before.channels != after.channels:
         return ""
     if not all(chunk.values.ndim == 2 and chunk.values.shape[1] == len(chunk.channels) and len(chunk.values)
                for chunk in (before, after)):
-        return ""  # `shape` says so
-    with np.errstate(invalid="ignore", over="ignore"):  # `finite` says so
+        return ""  # `chunk_shape` says so
+    with np.errstate(invalid="ignore", over="ignore"):  # `finite_values` says so
         steps = after.values[row_at(after, stamp)] - before.values[row_at(before, stamp)]
     jumps = {channel.name: channel for channel in robot.channels}
     for name, step in zip(after.channels, steps.tolist()):

@@ -1,4 +1,7 @@
-"""Every parameter of every node. config/vla.yaml repeats the defaults; a test holds it to this table."""
+"""Every parameter of every node; those of a rule of the gate are declared by the rule.
+
+config/vla.yaml repeats the defaults; a test holds it to this table. No ROS here.
+"""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -10,6 +13,7 @@ from vla_ros.core.pairing import MODES
 from vla_ros.core.parameters import Parameter as P
 from vla_ros.core.policy_file import DEFAULT_POLICY
 from vla_ros.core.types import to_seconds
+from vla_ros.safety.rules import PARAMETERS
 
 COMMON = (
     P("diagnostics_period", 1.0, "time between two reports on /diagnostics", "s", 0.1, 60.0),
@@ -79,24 +83,10 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
     "safety_validator": (
         *COMMON, replace(ROBOT, live=True),
         P("rate", 50.0, "commands a second", "Hz", 5.0, 500.0),
-        P("max_age", 0.4, "an action whose picture is older is held", "s", 0.02, 10.0, live=True),
-        P("max_future", 0.05, "an action whose picture is further ahead of the clock is held", "s", 0.0, 1.0,
-          live=True),
         P("required_nodes", list(NODES[1:]), "nodes whose heartbeat must be fresh for the robot to move"),
-        P("heartbeat_timeout", 0.25, "a node whose heartbeat is older than this holds the robot", "s", 0.15, 10.0,
-          live=True),
-        P("lost_after", 1.0, "a node, a topic or a range sensor silent for longer was lost: the robot goes on when the "
-          "instruction is given again", "s", 0.15, 60.0, live=True),
         P("required_topics", ["joint_states", "odom"], "topics of the robot that must be fresh for it to move; "
           "of joint_states, odom, scan; the robot file's range sensors are always required"),
-        P("topic_timeout", 0.3, "a topic silent for longer is lost", "s", 0.02, 10.0, live=True),
-        P("clock_jump", 0.5, "a step of the ROS clock against the steady clock that stops", "s", 0.05, 60.0, live=True),
-        P("clock_stall", 0.3, "a ROS clock that stands still for longer is held", "s", 0.02, 60.0, live=True),
-        P("instruction_limit", 120.0, "an older instruction is held", "s", 0.1, 86400.0, live=True),
-        P("repeat_limit", 20.0, "the same velocities for changing pictures for longer is held; 0: never", "s", 0.0,
-          3600.0, live=True),
-        P("saturation_limit", 10.0, "actions over a limit for longer are held; 0: never", "s", 0.0, 3600.0, live=True),
-        P("seam_pause", 0.3, "the hold after two chunks that do not fit together", "s", 0.0, 10.0, live=True),
+        *PARAMETERS,  # the rules'
         P("realtime_priority", 0, "SCHED_FIFO for the gate's process where the system allows it; 0: ordinary (see "
           "doc/gate.md)", "", 0, 99),
         P("auto_arm", False, "arms once by itself, for simulation only: the robot file must say simulated: true"),

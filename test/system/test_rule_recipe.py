@@ -1,0 +1,105 @@
+"""CONTRIBUTING.md's recipe for a safety rule, followed to the letter in a copy of the project."""
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("### A safety rule")[1].split("\n### ")[0]
+COPIED = ("vla_ros", "config", "test", "doc", "resource", "launch", "msg", ".ci", "setup.cfg", "setup.py", "package.xml",
+          ".ruff.toml", "README.md", "CONTRIBUTING.md", "Makefile")
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+                   "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+
+
+def good(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with the recipe's files, its line and what its command writes."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    files = re.findall(r"^ *```python\n( *)# (\S+)\n(.*?)^ *```", RECIPE, re.M | re.S)
+    assert [path for _, path, _ in files] == ["vla_ros/safety/rules/tilt.py", "test/unit/test_tilt.py"]
+    for _, path, text in files:
+        (folder / path).write_text(textwrap.dedent(text), encoding="utf-8")
+    line, before = re.findall(r'`("\w+",)` after `("\w+",)`', RECIPE)[0]
+    table = folder / "vla_ros" / "safety" / "rules" / "__init__.py"
+    text = table.read_text(encoding="utf-8")
+    assert text.count(f"    {before}\n") == 1
+    table.write_text(text.replace(f"    {before}\n", f"    {before}\n    {line}\n"), encoding="utf-8")
+    command, = re.findall(r"^3\. `python3 (.+?)`", RECIPE, re.M)
+    good(run(folder, sys.executable, *command.split()))
+    return folder
+
+
+def test_the_package_changed_by_one_file_and_one_line(followed: Path) -> None:
+    changed = {}
+    for path in (followed / "vla_ros").rglob("*"):
+        name = path.relative_to(followed)
+        if path.is_file() and "__pycache__" not in path.parts:
+            there = (ROOT / name).read_bytes().splitlines() if (ROOT / name).is_file() else None
+            if there != path.read_bytes().splitlines():
+                changed[str(name)] = None if there is None else len(path.read_bytes().splitlines()) - len(there)
+    assert changed == {"vla_ros/safety/rules/tilt.py": None, "vla_ros/safety/rules/__init__.py": 1}
+
+
+def test_what_the_rule_declares_is_written_down(followed: Path) -> None:
+    assert "    max_tilt: 0.35\n" in (followed / "config" / "vla.yaml").read_text(encoding="utf-8")
+    assert "| `tilt` | the base tilts: it *stops*; or the IMU is silent or says nothing | topic `/imu/data`; `max_tilt` " \
+        "0.35 rad, `imu_timeout` 0.3 s |" in (followed / "doc" / "gate.md").read_text(encoding="utf-8")
+    policy = (followed / "config" / "security" / "policy.xml").read_text(encoding="utf-8")
+    assert policy.count("<topic>/imu/data</topic>") == 2  # the driver publishes it, the gate hears it
+
+
+def test_the_tests_that_the_recipe_names_are_green(followed: Path) -> None:
+    tests, = re.findall(r"`python3 (-m pytest .+?)`", RECIPE)
+    good(run(followed, "bash", "-c", f"{sys.executable} {tests} -q -x -p no:cacheprovider"))
+
+
+def test_ruff_is_clean(followed: Path) -> None:
+    if shutil.which("ruff") is None:
+        pytest.skip("ruff is not installed; `make check` runs where it is")
+    good(run(followed, "ruff", "check", "."))
+
+
+def test_mypy_is_clean_and_sees_a_field_that_is_not_there(followed: Path) -> None:
+    if shutil.which("mypy") is None:
+        pytest.skip("mypy is not installed; `make check` runs where it is")
+    good(run(followed, "mypy", "vla_ros/safety"))
+    path = followed / "vla_ros" / "safety" / "rules" / "tilt.py"
+    text = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(text.replace("inputs.value(IMU)", "inputs.measured_tilt"), encoding="utf-8")
+        done = run(followed, "mypy", str(path))
+    finally:
+        path.write_text(text, encoding="utf-8")
+    assert '"RuleInputs" has no attribute "measured_tilt"' in done.stdout
+
+
+def test_the_gate_subscribes_holds_stops_and_lets_pass(followed: Path) -> None:
+    if not all(map(importlib.util.find_spec, ("rclpy", "vla_ros_msgs"))):
+        pytest.skip("the gate's node needs ROS 2 (rclpy) and the messages")
+    shutil.copy(followed / "test" / "system" / "tilt_gate.py", followed / "test" / "nodes" / "test_tilt_gate.py")
+    try:
+        good(run(followed, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test/nodes/test_tilt_gate.py"))
+    finally:
+        (followed / "test" / "nodes" / "test_tilt_gate.py").unlink()

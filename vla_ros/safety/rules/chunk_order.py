@@ -1,0 +1,46 @@
+"""A late chunk does not take the place of a newer one.
+
+Asked once, when a chunk arrives, and not at every tick: it is no row of RULES.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vla_ros.core.types import ActionChunk, Command, to_seconds
+from vla_ros.safety.rule import Finding, held
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A chunk that arrived, and what it is compared with.
+
+    `numbered`: the one before came just now, so that its number counts where the process says who
+    it is.
+    """
+
+    chunk: ActionChunk
+    previous: ActionChunk | None
+    command: Command | None
+    numbered: bool
+
+
+def chunk_order(arrival: Arrival) -> Finding | None:
+    chunk, previous, command = arrival.chunk, arrival.previous, arrival.command
+    if previous is not None and arrival.numbered and _numbered_before(chunk, previous):
+        return held("chunk_order", f"action {chunk.sequence} came after {previous.sequence} "
+                                   "of the same process; dropped")
+    if command is not None and chunk.generation < command.generation:
+        return held("chunk_order", f"a late action for instruction {chunk.generation} was dropped; "
+                                   f"{command.generation} holds now")
+    if previous is not None and chunk.generation == previous.generation:
+        older = to_seconds(previous.stamp - chunk.stamp)
+        if older > 0.0:
+            return held("chunk_order", f"an action for an older picture ({older:.3f} s) was dropped")
+    return None
+
+
+def _numbered_before(chunk: ActionChunk, previous: ActionChunk) -> bool:
+    """Whether one process made both, `chunk` first."""
+    if not chunk.process or chunk.process != previous.process:
+        return False
+    return 0 < chunk.sequence <= previous.sequence

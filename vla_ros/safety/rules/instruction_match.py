@@ -1,0 +1,38 @@
+"""There is an instruction, newer than the arming and than any other, and the action answers it.
+
+After what a person should look at (a node that was lost, a joint that was blocked) it is given
+again.
+"""
+from __future__ import annotations
+
+from vla_ros.safety.rule import Finding, RuleInputs, held, rule
+from vla_ros.safety.settings import Limit
+
+LOST_AFTER = Limit(
+    "lost_after", 1.0, "a node, a topic or a range sensor silent for longer was lost: the robot goes "
+    "on when the instruction is given again", "s", 0.15, 60.0)
+
+
+@rule(holds_when="there is no instruction, it is older than the arming or than the loss of a node, a "
+                 "topic or a sensor, or the action answers another one",
+      goes_on_when="an action for it", parameters=(LOST_AFTER,))
+def instruction_match(inputs: RuleInputs) -> Finding | None:
+    command, chunk = inputs.command, inputs.chunk
+    if command is None or not command.text:
+        return held("instruction_match", "no instruction")
+    number = command.generation
+    if number < inputs.newest_generation:
+        return held("instruction_match",
+                    f"instruction {number} came again after {inputs.newest_generation}; give a new "
+                    "one, or where that was no real one, disarm and arm again")
+    if number <= inputs.armed.generation or command.stamp < inputs.armed.stamp:
+        return held("instruction_match",
+                    f"instruction {number} was given before the arming; give a new one")
+    if number <= inputs.spent.generation:
+        return held("instruction_match", f"{inputs.spent.why}; give the instruction again")
+    if chunk is None:
+        return held("instruction_match", f"no action yet for instruction {number}")
+    if chunk.generation != number:
+        return held("instruction_match", f"the action answers instruction {chunk.generation}, "
+                                         f"but {number} holds now")
+    return None
