@@ -10,7 +10,7 @@ ARGS ?=
 SOURCES := setup.py setup.cfg package.xml $(shell find $(wildcard msg launch config resource) ! -path '*/__pycache__*')
 IN_ROS := set +u; . .venv/ros.sh; set -u;
 
-.PHONY: help setup build demo test matrix check style check-safety bench bench-gate clean distclean FORCE
+.PHONY: help setup build demo test matrix check style check-safety check-mutations bench bench-gate clean distclean FORCE
 
 help: ## this list
 	@echo "make WHAT [ARGS=...]"
@@ -41,6 +41,9 @@ bench-gate: build ## the gate beside a plain one: a step, the jitter, stop to ze
 check-safety: build ## the gate's tests, faults with real processes, and each of many small ways to break it
 	@.ci/test --full -k "gate or rules or obstacles or safety or faults"
 	@$(IN_ROS) exec python test/safety/mutate.py
+
+check-mutations: build ## many small ways to break all but the gate; ARGS choose, as in ARGS="blending ramp"
+	@$(IN_ROS) exec python test/mutations/package.py $(ARGS)
 
 build: build/.built ## nodes and messages, with colcon, into install/
 

@@ -20,7 +20,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("MUJOCO_GL", "egl")
 
 try:
-    from hypothesis import HealthCheck, settings
+    from hypothesis import HealthCheck, Phase, settings
 except ImportError:
     pass
 else:
@@ -28,7 +28,10 @@ else:
     quiet = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
     settings.register_profile("here", deadline=None, print_blob=True, suppress_health_check=quiet)
     settings.register_profile("ci", settings.get_profile("here"), max_examples=200)
-    settings.load_profile("ci" if os.environ.get("CI") else "here")
+    # Under a mutation: any counterexample will do, and it is the same each time.
+    settings.register_profile("mutation", settings.get_profile("here"), derandomize=True,
+                              phases=[Phase.explicit, Phase.generate])
+    settings.load_profile(os.environ.get("VLA_PROPERTY_PROFILE") or ("ci" if os.environ.get("CI") else "here"))
 
 ROOT = Path(__file__).resolve().parents[1]
 

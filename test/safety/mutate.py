@@ -1,24 +1,17 @@
-"""Breaks the gate on purpose, one small way after another, and shows that the tests catch each.
+"""Small ways to break the gate; test/mutations/harness.py makes each in a copy and shows that the tests catch it.
 
     python3 test/safety/mutate.py            # all; `make check-safety` calls this
     python3 test/safety/mutate.py clock      # those whose line holds the word
-
-Each mutation is made in a copy of the project. One that no test catches, or that no longer fits the code, is an
-error. Properties are asked of fewer examples here than in the tests.
 """
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "mutations"))
+
+from harness import Mutation, main
+
 GATE, HISTORY = "vla_ros/safety/gate.py", "vla_ros/safety/history.py"
 RULE, SETTINGS, TABLE = "vla_ros/safety/rule.py", "vla_ros/safety/settings.py", "vla_ros/safety/rules/__init__.py"
 RANGES, CHANGES = "vla_ros/safety/obstacles.py", "vla_ros/safety/changes.py"
@@ -42,7 +35,6 @@ TESTS = {"vla_ros/safety/": PURE,  # what the file's name begins with -> the tes
          INGEST: ["test/nodes/test_command_ingest.py"], SYNCHRONIZER: ["test/nodes/test_synchronizer.py"],
          CONVERT: ["test/nodes/test_synchronizer.py", "test/nodes/test_gate_sources.py"],
          "vla_ros/nodes/": WIRE}
-EXAMPLES = "300"  # and always the same ones
 
 
 
@@ -51,7 +43,7 @@ def rule(name: str) -> str:
 
 
 # (file, what stands there, once, and what is put in its place)
-MUTATIONS = [
+BREAKS = [
     # comparisons turned
     (rule("source_timeout"), "if silence > limit:", "if silence < limit:"),
     (rule("source_timeout"), "if silence > limit:", "if silence >= limit:"),
@@ -239,6 +231,7 @@ MUTATIONS = [
     (STANDS, "if recent and abs(value - track.value) <= _reach", "if abs(value - track.value) <= 1e9 or _reach"),
     (STANDS, "PLAUSIBLE = 4.0", "PLAUSIBLE = 400.0"),
     (STANDS, "MEASURING_ERROR = 0.01", "MEASURING_ERROR = 0.05"),
+    (STANDS, "return MEASURING_ERROR * (high", "return 5 * MEASURING_ERROR * (high"),
     (STANDS, "if known and turn:", "if False:"),
     (STANDS, "or now - track.when > forget:", "or False:"),
     (STANDS, "if not recent:\n        return \"\"", "if True:\n        return \"\""),
@@ -272,7 +265,7 @@ MUTATIONS = [
     (ROBOT, "if not 0 < len(channels) <= MAX_CHANNELS:", "if not channels:"),
     # halts, chunks, and who speaks and listens
     (NODE, "self._gate.latch(self._inputs.cause())", "pass"),
-    (NODE, "if len(data) <= SMALL else \"a reason too long to be read\"", "if len(data) <= SMALL else \"\""),
+    (NODE, "text = \"a reason too long to be read\"", "text = \"\""),
     (NODE, "        self._press(self._buttons.take())\n        end =", "        end ="),
     (BUTTONS, "if received >= self._received:", "if True:"),
     (NODE, "if time.monotonic_ns() > end:", "if False:"),
@@ -318,63 +311,9 @@ MUTATIONS = [
     (CONVERT, "if child and (child == frame or", "if False and (child == frame or"),
     (CONVERT, "if not abs(length * length - 1.0) <= 0.01:", "if False:"),
 ]
-
-
-def copy(folder: Path) -> None:
-    for name in ("vla_ros", "config", "test", "setup.cfg"):
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / name)
-
-
-def tests_fail(folder: Path, tests: list[str], domain: int) -> tuple[bool, str]:
-    """Whether the tests of the copy fail (not: cannot be run), and which first."""
-    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
-                   "VLA_PROPERTY_EXAMPLES": EXAMPLES, "ROS_DOMAIN_ID": str(domain), "PYTHONDONTWRITEBYTECODE": "1"}
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no", *tests],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    if run.returncode not in (0, 1):
-        raise RuntimeError(f"the tests did not run: {run.stdout[-2000:]}{run.stderr[-2000:]}")
-    failed = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return run.returncode == 1, failed[0].split(" - ")[0].partition("::")[2] if failed else ""
-
-
-def attempt(number: int, file: str, old: str, new: str) -> tuple[bool, str]:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        copy(folder)
-        path = folder / file
-        text = path.read_text(encoding="utf-8")
-        if text.count(old) != 1:
-            return False, f"stands {text.count(old)} times in the code, not once"
-        path.write_text(text.replace(old, new), encoding="utf-8")
-        compile(path.read_text(encoding="utf-8"), str(path), "exec")
-        tests = next(tests for place, tests in TESTS.items() if file.startswith(place))
-        caught, by = tests_fail(folder, tests, 60 + number % 40)
-        return caught, f"caught by {by}" if caught else "NOT CAUGHT"
-
-
-def main(words: list[str]) -> int:
-    chosen = [mutation for mutation in MUTATIONS if all(word in " ".join(mutation) for word in words)]
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as name:
-        copy(Path(name))
-        if tests_fail(Path(name), [test for tests in TESTS.values() for test in tests], 59)[0]:
-            print("the tests fail without any mutation; mend that first")
-            return 1
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        outcomes = list(pool.map(lambda mutation, number: attempt(number, *mutation), chosen, count()))
-    width = max(len(mutation[0]) for mutation in chosen)
-    for (file, old, new), (_, what) in zip(chosen, outcomes):
-        shown = " ".join(old.split())[:60], " ".join(new.split())[:60] or "nothing"
-        print(f"{file:{width}}  {shown[0]}  ->  {shown[1]}\n{'':{width}}  {what}")
-    caught = sum(good for good, _ in outcomes)
-    print(f"{caught} of {len(chosen)} mutations were caught, in {time.monotonic() - start:.0f} s")
-    return 0 if caught == len(chosen) else 1
+MUTATIONS = [Mutation(file, old, new, tuple(next(tests for place, tests in TESTS.items() if file.startswith(place))))
+             for file, old, new in BREAKS]
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main(MUTATIONS))

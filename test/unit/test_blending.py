@@ -330,3 +330,12 @@ def test_the_gate_sees_a_policy_that_jumps_whatever_the_blending(blending):
 def test_a_blended_chunk_is_as_fine_as_the_gate():
     rate = next(one.default for one in NODE_PARAMETERS["safety_validator"] if one.name == "rate")
     assert ramp(0.4, 0.5).step == GRID == S / rate
+
+
+def test_an_ensemble_weighs_as_the_paper_does():
+    """Zhao et al. 2023: the i-th oldest chunk has the weight exp(-m i), with m = 0.01."""
+    one = blender("temporal_ensemble")
+    one.blend(flat(0, 0.1, 0.0, 1.0), EPOCH)
+    told = one.blend(flat(100 * MS, 0.4, 0.0, 1.0), EPOCH + 100 * MS)
+    weight = math.exp(-0.01)
+    assert at(told, 500 * MS)[0] == pytest.approx((0.1 + weight * 0.4) / (1.0 + weight), abs=1e-6)

@@ -15,8 +15,9 @@ from vla_ros.core.types import Command, Observation, to_nanoseconds
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import NotUnderstood
-from vla_ros.policies.color_servo.blobs import _SOLIDS, SHAPES, Camera, find_blobs, shape_likelihoods
+from vla_ros.policies.color_servo.blobs import _SOLIDS, SHAPES, Blob, Camera, find_blobs, shape_likelihoods
 from vla_ros.policies.color_servo.policy import SPEED_MAX, TURN_MAX, ColorServo
+from vla_ros.policies.color_servo.tracks import Tracks
 from vla_ros.tasks.intent import parse
 
 CAMERA = Camera(320, 240, -0.05, 0.40, math.radians(30), math.radians(75))
@@ -302,3 +303,55 @@ def test_predict_is_quick() -> None:
         drive.see(scene)
         spent.append(time.thread_time() - began)
     assert np.median(spent) < 0.005
+
+
+@pytest.mark.parametrize("text, metres", [("go forward 4 cm", None), ("go forward 5 cm", 0.05), ("back up 3 m", 3.0),
+                                          ("back up 3.1 m", None)])
+def test_a_way_is_5_cm_to_3_m(text: str, metres: float | None) -> None:
+    if metres is not None:
+        assert parse(text).amount == pytest.approx(metres)
+        return
+    with pytest.raises(ValueError, match="ask for 0.05 to 3 m"):
+        parse(text)
+
+
+@pytest.mark.parametrize("left, top, clipped", [(1, 1, False), (0, 100, True), (150, 0, True), (309, 100, False),
+                                                (310, 100, True), (150, 229, False), (150, 230, True)])
+def test_a_patch_is_clipped_where_it_touches_an_edge(left: int, top: int, clipped: bool) -> None:
+    level = Camera(320, 240, 0.0, 0.40, math.radians(60), math.radians(75))  # sees nothing but floor
+    image = np.full((240, 320, 3), 150, np.uint8)
+    image[top:top + 10, left:left + 10] = RGB["red"]
+    (blob,) = find_blobs(image, level)
+    assert blob.clipped == clipped
+
+
+def blob_at(ahead: float, shape: str = "block") -> Blob:
+    (blob,) = find_blobs(picture(("red", shape, ahead, 0.0)), CAMERA)
+    return blob
+
+
+@pytest.mark.parametrize("images, there", [(5, True), (6, False)])
+def test_an_object_that_is_not_where_it_should_be_seen_is_forgotten_after_six_images(images: int, there: bool) -> None:
+    tracks = Tracks()
+    tracks.update((0.0, 0.0, 0.0), [blob_at(1.0)], CAMERA, "red")
+    for _ in range(images):
+        tracks.update((0.0, 0.0, 0.0), [], CAMERA, "red")
+    assert bool(tracks.tracks) == there
+
+
+def test_what_many_images_say_of_a_shape_is_not_undone_by_one() -> None:
+    tracks = Tracks()
+    for _ in range(8):
+        tracks.update((0.0, 0.0, 0.0), [blob_at(1.0, "ball")], CAMERA, "red")
+    tracks.update((0.0, 0.0, 0.0), [blob_at(1.0, "cylinder")], CAMERA, "red")
+    (track,) = tracks.tracks
+    assert track.chance("ball") > 0.5
+
+
+@pytest.mark.parametrize("empty, phase", [(1, "retreat"), (2, "retreat"), (3, "done")])
+def test_an_empty_grip_is_tried_three_times(empty: int, phase: str) -> None:
+    policy = ColorServo({})
+    Drive("grab the red ball", policy).see(picture(("red", "ball", 1.0, 0.0)), opening=0.0)
+    for _ in range(empty):
+        policy._check_grip(0, (0.0, 0.0, 0.0))
+    assert policy._phase == phase

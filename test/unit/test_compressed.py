@@ -215,3 +215,10 @@ def test_a_damaged_file_gives_an_image_of_the_size_it_says_or_a_sentence(data, c
         assert str(error)
     else:
         assert image.shape[:2] == read_header(bytes(damaged))[:2]
+
+
+@pytest.mark.parametrize("marker", [0xC4, 0xC8, 0xCC])
+def test_tables_before_a_jpeg_s_frame_are_no_frame(marker):
+    """DHT, JPG and DAC lie among the frames' markers; their bytes are not a size."""
+    table = segment(marker, bytes(range(1, 30)))
+    assert read_header(JPEG[:2] + table + JPEG[2:])[:2] == SCENE.shape[:2]

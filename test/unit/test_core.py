@@ -4,10 +4,10 @@ import threading
 import numpy as np
 import pytest
 
-from vla_ros.core.chunks import row_at
+from vla_ros.core.chunks import check_chunk, row_at
 from vla_ros.core.mailbox import Mailbox
 from vla_ros.core.stats import Rate, Stats
-from vla_ros.core.types import ActionChunk
+from vla_ros.core.types import ActionChunk, to_nanoseconds, to_seconds
 from vla_ros.policies import make_policy, policy_spec
 
 S = 1_000_000_000
@@ -69,3 +69,24 @@ def test_closing_wakes_who_waits_and_loses_the_rest():
     assert got == [None]
     box.put(1)
     assert box.take() is None
+
+
+@pytest.mark.parametrize("nanoseconds", [0, 1, 33_333_333, 290_000_000, 1_001_000_000, -1_001_000_000])
+def test_seconds_become_the_nearest_nanosecond(nanoseconds):
+    """1.001 s is 1000999999.9999999 ns in floating point."""
+    assert to_nanoseconds(to_seconds(nanoseconds)) == nanoseconds
+
+
+@pytest.mark.parametrize("values, says", [
+    (np.zeros((2, 1), np.float32), ""), (np.zeros((2, 1), np.int64), ""),
+    (np.zeros((2, 1), bool), "values of bool"), ([[0.0]], "values of list"),
+    (np.zeros((0, 1), np.float32), r"shape \(0, 1\)"), (np.zeros(1, np.float32), r"shape \(1,\)"),
+    (np.zeros((2, 2), np.float32), "for 1 channels"),
+])
+def test_a_chunk_is_at_least_one_row_of_numbers_for_its_channels(values, says):
+    chunk = ActionChunk(S, 1, ("linear.x",), values, S // 10)
+    if not says:
+        check_chunk(chunk)
+        return
+    with pytest.raises(TypeError, match=says):
+        check_chunk(chunk)

@@ -156,6 +156,30 @@ def test_past_its_limit_the_longest_unused_go_and_the_newest_stays(tmp_path: Pat
     assert {path.name for path in tmp_path.glob("[!.]*")} == left
 
 
+def test_an_entry_with_one_byte_changed_is_not_found(tmp_path: Path) -> None:
+    """It might load all the same, and compute something else."""
+    cache = Cache(tmp_path, 1 << 30)
+
+    def build(folder: Path) -> dict[str, str]:
+        (folder / "file").write_bytes(b"0" * 1000)
+        return {}
+    folder, _ = cache.put("a", build)
+    assert cache.find("a")
+    (folder / "file").write_bytes(b"0" * 999 + b"1")
+    assert cache.find("a") is None
+
+
+def test_what_was_compiled_for_another_processor_is_another_entry(part: SubModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["vla_ros.engines.select"]
+
+    def key() -> str:
+        return key_of(module._depends(part, "eager", lookup(ENGINES, "eager", "engine"), "fp32", "cpu"))
+    here = key()
+    assert here == key()
+    monkeypatch.setattr(module, "chip", lambda device: "another processor")
+    assert key() != here
+
+
 def test_a_key_names_every_value() -> None:
     assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1}) != key_of({"a": 1, "b": 3})
 
@@ -238,6 +262,15 @@ def test_the_tolerance_is_the_precision_s(part: SubModel, precision: str, share:
     else:
         with pytest.raises(Differs, match=r"its sum differs from the model's by .* at most"):
             compare(part, run, precision)
+
+
+@pytest.mark.parametrize("change", [1.0, -1.0, float("nan"), float("-inf")])
+def test_one_number_that_is_too_large_too_small_or_none_is_a_difference(part: SubModel, change: float) -> None:
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+        linear, total = part.module(*inputs)
+        return linear, total.masked_fill(total == total.max(), change * 1e6)
+    with pytest.raises(Differs, match="its sum (differs|has values that are no finite numbers)"):
+        compare(part, run, "fp32")
 
 
 def test_another_shape_is_refused(part: SubModel) -> None:

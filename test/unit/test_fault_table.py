@@ -260,3 +260,21 @@ def test_the_readme_shows_this_table() -> None:
     shown = {kind: (re.findall(r"(\w+):", steps), float(seconds)) for kind, steps, seconds in rows}
     assert shown == {kind: (list(dict.fromkeys(step.action for step in strategy.steps)), to_seconds(strategy.recovery))
                      for kind, strategy in STRATEGIES.items()}
+
+
+@pytest.mark.parametrize("kind, seconds", [("language", 18), ("action", 60), ("communication", 12)])
+@pytest.mark.parametrize("later, first", [(-1, False), (0, True), (1, True)])
+def test_six_recovery_times_without_a_fault_are_quiet(kind: str, seconds: int, later: int, first: bool) -> None:
+    story = Story(kind)
+    story.take()
+    story.take(SETTLE)
+    action = story.take(to_nanoseconds(seconds) + later)
+    assert action == (ACTIONS[kind][0] if first else ACTIONS[kind][1])
+
+
+def test_the_quiet_time_begins_with_the_last_report_not_with_the_end_of_the_step() -> None:
+    story = Story("action")
+    story.take()
+    assert story.take(SETTLE) == "fall_back"
+    assert story.report(SETTLE - 1) == ""  # from before the step ended: no new fault, but not quiet either
+    assert story.take(QUIET * story.strategy.recovery - 1) == "fall_back"

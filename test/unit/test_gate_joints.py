@@ -6,6 +6,7 @@ import pytest
 from gate_world import ARM, JOINTS, MS, reaching
 
 from vla_ros.safety.gate import State
+from vla_ros.safety.positions import Positions
 from vla_ros.safety.rule import Verdict
 
 
@@ -320,3 +321,14 @@ def test_a_continuous_joint_goes_the_shorter_way_and_counts_turns_only_while_it_
     world.tick(5)
     assert world.report.state is State.ACTIVE and abs(world.action["joint_6"]) < math.pi
 
+
+@pytest.mark.parametrize("measured, believed", [(0.079, True), (-0.079, True), (0.081, False), (-0.081, False), (0.2, False)])
+def test_a_measurement_is_believed_as_far_as_the_joint_can_have_come(measured, believed):
+    """In 20 ms at four times its rate of 0.5 rad/s 0.04 rad, and a hundredth of its range of 4 rad for its encoder."""
+    joint = ARM.channel("joint_4")
+    assert (joint.bounds, joint.rate) == ((-2.0, 2.0), 0.5)
+    positions = Positions()
+    for when, value in enumerate((0.0, 0.0, 0.0, measured), 1):  # the first is believed once three agree
+        positions.look(ARM, {"joint_4": (value, 20 * MS * when)}, (), 500 * MS)
+    assert positions.in_doubt(joint) != believed
+    assert positions.stands(joint, 80 * MS, 500 * MS) == (measured if believed else 0.0)

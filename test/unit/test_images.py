@@ -76,3 +76,34 @@ def test_a_frozen_camera_is_noticed_after_its_time(later, frozen):
     assert health.look(picture, 5 * S) == ""
     assert ("frozen" in health.look(picture, 5 * S + later)) == frozen
     assert health.look(picture + 1, 5 * S + later) == ""
+
+
+def test_halving_averages_so_that_no_pixel_is_passed_over():
+    """Nearest or linear interpolation would see every second or fourth pixel: a thin edge would flicker."""
+    board = np.zeros((16, 16, 3), np.uint8)
+    board[::2, ::2] = board[1::2, 1::2] = 200
+    for size in ((8, 8), (4, 4), (2, 2)):  # halved by interpolation, and before it once and twice by averaging
+        assert (resize(board, size, "stretch") == 100).all()
+    column = np.zeros((32, 32, 3), np.uint8)
+    column[:, 5] = 160
+    assert resize(column, (4, 4), "stretch")[0, :, 0].tolist() == [20, 0, 0, 0]  # an eighth of its width
+
+
+def test_between_two_pixels_a_larger_image_has_what_lies_between_them():
+    image = np.zeros((2, 2, 3), np.uint8)
+    image[:, 1] = 100
+    assert resize(image, (4, 4), "stretch")[0, :, 0].tolist() == [0, 25, 75, 100]
+
+
+@pytest.mark.parametrize("mean, black", [(0, True), (1, True), (2, False), (3, False)])
+def test_an_image_is_black_below_the_threshold(mean, black):
+    assert ("black" in CameraHealth(S, 2.0).look(np.full((16, 16, 3), mean, np.uint8), S)) == black
+
+
+def test_a_clock_that_steps_back_starts_the_time_of_a_frozen_camera_anew():
+    health = CameraHealth(S, 2.0)
+    image = np.full((16, 16, 3), 50, np.uint8)
+    assert health.look(image, 9 * S) == ""
+    assert health.look(image, 3 * S) == ""
+    assert health.look(image, 4 * S - 1) == ""
+    assert "frozen" in health.look(image, 4 * S)

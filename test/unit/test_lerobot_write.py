@@ -11,7 +11,7 @@ from demonstrations import LENGTHS, SPEC, TASKS, action, picture, pictures, stat
 
 from vla_ros.core.types import Command, Observation
 from vla_ros.datasets.lerobot.layout import DatasetSpec
-from vla_ros.datasets.lerobot.write import DatasetWriter
+from vla_ros.datasets.lerobot.write import DatasetWriter, ParquetSeries
 from vla_ros.datasets.statistics import QUANTILES
 
 TOTAL = sum(LENGTHS)
@@ -224,3 +224,11 @@ def test_an_empty_episode_an_empty_task_and_a_folder_in_use_are_refused(tmp_path
         with pytest.raises(ValueError, match="the task ' '"):
             writer.save_episode(" ")
     assert not (tmp_path / "set/meta/info.json").exists()  # nothing saved: no dataset
+
+
+@pytest.mark.parametrize("size, place", [(100, (0, 0)), (100_000, (0, 1))])
+def test_a_table_that_would_make_a_file_too_large_begins_another(tmp_path, size, place):
+    series = ParquetSeries(tmp_path, "{chunk_index}/{file_index}.parquet", 50_000, 1000)
+    series.write(pa.table({"index": [1, 2, 3]}))
+    assert series.place(size) == place
+    series.close()

@@ -216,3 +216,13 @@ def test_the_config_is_read_alone_and_the_kind_of_model_is_checked(tmp_path: Pat
     assert read_config(tmp_path / "one") == model.config
     with pytest.raises(ValueError, match="holds a VLA, not a ModularVLA"):
         ModularVLA.from_pretrained(tmp_path / "one")
+
+
+def test_one_number_of_many_that_is_not_finite_spoils_a_checkpoint(tmp_path: Path) -> None:
+    saved(tmp_path / "one")
+    path = tmp_path / "one" / "model.safetensors"
+    weights, metadata = load_file(path), metadata_of(path)
+    weights["value.weight"].view(-1)[1] = float("inf")
+    save_file(weights, path, metadata)
+    with pytest.raises(ValueError, match="has value.weight with values that are no finite numbers"):
+        from_pretrained(tmp_path / "one")

@@ -178,3 +178,13 @@ def test_a_resnet_of_other_layers_is_refused(tmp_path: Any) -> None:
     path = folder(tmp_path, {"model_type": "resnet", "layer_type": "bottleneck"})
     with pytest.raises(ValueError, match="have 'bottleneck' layers; resnet18 has 'basic'"):
         VLAConfig(vision="resnet18", vision_options={"weights": path}).resolved()
+
+
+@pytest.mark.parametrize(("size", "fits"), [((64, 96), True), ((48, 96), False), ((64, 80), False)])
+def test_both_sides_of_an_image_are_whole_numbers_of_clip_s_patches(size: tuple[int, int], fits: bool) -> None:
+    changes = {"vision": "clip", "vision_options": {"patch": 32}, "image_size": size}
+    if fits:
+        assert VLAConfig(**changes).image_size == size
+        return
+    with pytest.raises(ValueError, match=f"patches of 32 pixels, and {size[0]} x {size[1]} is no whole"):
+        VLAConfig(**changes)

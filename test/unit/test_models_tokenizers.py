@@ -97,3 +97,8 @@ def test_rows_of_ids_are_padded_behind() -> None:
     assert padded([[3]], 4)[1].tolist() == [[True, False, False, False]]
     with pytest.raises(ValueError, match="an instruction has 3 ids; there is room for 2"):
         padded([[1, 2, 3]], 2)
+
+
+@pytest.mark.parametrize("length", [3, 4])
+def test_an_instruction_may_fill_all_the_room_that_there_is(length: int) -> None:
+    assert padded([[1, 2, 3]], length)[1].sum() == 3

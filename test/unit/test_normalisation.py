@@ -84,3 +84,8 @@ def test_what_training_divides_by_the_robot_does() -> None:
     spreads = np.array([LEAST_DEVIATION, 0.3, 4.0])  # no checkpoint that is made now has less
     told = [Seen("x", 0.1, spread, 0.0, 0.2).told(0.12) for spread in spreads]
     assert np.allclose(Normaliser.of({"mean": np.full(3, 0.1), "std": spreads}).apply(np.full(3, 0.12)), told, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("std", "divisor"), [(0.0, 1.0), (0.9e-3, 1.0), (1e-3, 1e-3), (2e-3, 2e-3)])
+def test_a_thousandth_of_a_unit_is_motion(std: float, divisor: float) -> None:
+    assert float(deviation(std)) == divisor

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla_ros.core.pairing import Synchronizer
+from vla_ros.core.pairing import Synchronizer, Watch
 from vla_ros.core.types import Command, Frame
 
 MS = 1_000_000
@@ -314,3 +314,13 @@ def test_whatever_stamps_came_before_good_frames_are_paired_again(cameras, event
     settled = start + sync.max_future + 5 * 33 * MS
     assert [stamp for stamp in paired if stamp > settled] == [
         start + i * 33 * MS for i in range(60) if start + i * 33 * MS > settled]
+
+
+@pytest.mark.parametrize("later, lost", [(0, True), (3600 * MS - 1, True), (3600 * MS, False)])
+def test_frames_are_lost_on_the_way_only_while_their_number_grows(later, lost):
+    """The last report that the camera hands frames on counts for three of its periods of 1.2 s."""
+    watch = Watch(["front"])
+    watch.begin(0)
+    watch.handed_on("front", 10, 0)
+    watch.handed_on("front", 20, 3 * S)
+    assert ("no frame of 'front' has come" in watch.look(3 * S + later, S, "")) == lost

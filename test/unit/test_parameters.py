@@ -69,3 +69,9 @@ def test_a_choice_lists_the_choices():
 def test_a_wrong_type_is_refused(default, bad):
     with pytest.raises(ValueError, match="parameter 'p' is"):
         Parameter("p", default, "some").check(bad)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_yes_and_no_are_no_numbers_even_where_0_and_1_are(value):
+    with pytest.raises(ValueError, match="parameter 'share' is .*; give a number from 0 to 1"):
+        Parameter("share", 0.5, "a share", low=0.0, high=1.0).check(value)

@@ -419,3 +419,16 @@ def test_threads_are_torch_s(folder: Path) -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("share", "refused"), [(0.5, False), (0.89, False), (0.9, False), (0.91, True)])
+def test_words_are_refused_where_it_is_nine_tenths_sure_that_they_say_nothing(
+        policy: Vla, monkeypatch: pytest.MonkeyPatch, share: float, refused: bool) -> None:
+    task = torch.full((1, TASKS), (1.0 - share) / (TASKS - 1))
+    task[0, NONE] = share
+    monkeypatch.setattr(policy._compiled, "read", lambda text: {"task": task})
+    if not refused:
+        assert policy._understood("turn left")[0]["task"] is task
+        return
+    with pytest.raises(ValueError, match="the words 'turn left' say nothing that this policy can do"):
+        policy._understood("turn left")

@@ -121,3 +121,11 @@ def test_features_are_scaled_and_bounded() -> None:
     assert list(progress.features()) == list(SCALES)
     progress.turned, progress.command = -100.0, None
     assert progress.features()["turned"] == -MOST and progress.features()["gripper_command"] == 0.0
+
+
+@pytest.mark.parametrize(("images", "side"), [(2, 1.0), (3, -1.0), (4, -1.0)])
+def test_three_images_in_a_row_are_sure(images: int, side: float) -> None:
+    progress = Progress()
+    for _ in range(images):
+        progress.found(-0.2, False)
+    assert progress.side == side

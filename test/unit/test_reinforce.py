@@ -64,6 +64,18 @@ def test_returns_by_hand():
     assert rl.normalised(torch.tensor([2.0, 2.0])).tolist() == [0.0, 0.0]
 
 
+def test_a_reward_of_13_pictures_later_counts_more_than_half_and_of_14_less():
+    """The discount where nobody gives one: about a second of driving."""
+    gamma = rl.Reinforcement("grab").gamma
+    assert gamma**13 > 0.5 > gamma**14
+
+
+def test_trying_more_lowers_the_loss_and_what_is_only_told_does_not_count():
+    weights = rl.weights_of(rl.Reinforcement("grab", entropy=0.01, value=0.3, keep=7.0))
+    assert weights == {"policy": 1.0, "value": 0.3, "entropy": -0.01, "keep": 7.0, "reward": 0.0, "success": 0.0,
+                       "length": 0.0}
+
+
 def test_episodes_become_one_batch():
     episodes = [Episode([torch.zeros(2)] * 2, [torch.zeros(3, 2)] * 2, [0.0, 1.0], True, [0.0] * 3),
                 Episode([torch.ones(2)], [torch.ones(3, 2)], [-1.0], False, [0.0] * 2)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vla_ros.core.robot import load_robot, parse_robot
+from vla_ros.core.robot import TURN, Channel, load_robot, parse_robot
 
 ROBOTS = sorted((Path(__file__).parents[2] / "config" / "robots").glob("*.yaml"))
 GOOD = {
@@ -206,3 +206,21 @@ def test_a_robot_has_as_many_channels_as_the_gate_can_look_at(count):
 def test_what_a_drive_may_lag_behind_by(fields, error):
     """A twentieth of its bounds, or half a second at full speed; a gripper that holds something never arrives."""
     assert parse_robot(arm(**fields)).channel("elbow").max_tracking_error == pytest.approx(error)
+
+
+@pytest.mark.parametrize("low, high, fits", [(-1.0, 1.0, True), (0.5, 0.5, False), (0.6, 0.5, False)])
+def test_the_lowest_bound_lies_below_the_highest(low, high, fits):
+    data = changed("channels", "gripper", {**GOOD["channels"]["gripper"], "bounds": [low, high], "limits": [low, high]})
+    if fits:
+        assert parse_robot(data).channel("gripper").bounds == (low, high)
+        return
+    with pytest.raises(ValueError, match="the lowest must be below the highest"):
+        parse_robot(data)
+
+
+@pytest.mark.parametrize("continuous, scale, turn", [(True, 1.0, TURN), (True, 2.0, TURN / 2), (False, 2.0, 0.0)])
+def test_a_whole_turn_is_told_in_the_channel_s_unit(continuous, scale, turn):
+    """A value times `scale` is the joint's position in rad, so a turn of the joint is so much less of the value."""
+    channel = Channel("wrist", "1", (-9.0, 9.0), (-9.0, 9.0), 1.0, 1.0, stop="hold", joint="wrist", scale=scale,
+                      continuous=continuous)
+    assert channel.turn == pytest.approx(turn)

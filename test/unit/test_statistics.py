@@ -102,3 +102,14 @@ def test_an_unknown_normalisation_is_a_sentence():
     (-180.0, 90.0, 0.2865), (0.0, 100.0, 0.1592), (0.0, 4095.0, 6.517)])  # degrees, per cent, ticks
 def test_the_least_deviation_grows_with_the_unit(low, high, least):
     assert least_deviation({"min": np.array([low, 0.0]), "max": np.array([0.0, high])}) == pytest.approx(least, rel=1e-3)
+
+
+@pytest.mark.parametrize("std, scale", [(0.0, 1.0), (1e-6, 1.0), (2e-6, 2e-6), (5e-4, 5e-4)])
+def test_a_number_that_never_changes_stays_in_its_unit_and_any_other_is_spread(std, scale):
+    assert Normaliser.of({"mean": [0.0], "std": [std]}).scale.tolist() == pytest.approx([scale], rel=1e-6)
+
+
+def test_quantiles_are_named_by_their_per_cents():
+    stats = summarise(np.arange(101.0)[:, None])
+    assert {name: float(stats[name][0]) for name in QUANTILES} == pytest.approx(
+        {"q01": 1.0, "q10": 10.0, "q50": 50.0, "q90": 90.0, "q99": 99.0})

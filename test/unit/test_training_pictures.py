@@ -181,6 +181,19 @@ def test_a_model_that_is_right_loses_nothing(batch: Batch, monkeypatch: pytest.M
     assert {name: round(part.item(), 4) for name, part in parts.items()} == dict.fromkeys(parts, 0.0)
 
 
+def test_a_cell_without_an_object_counts_a_tenth_of_one_with() -> None:
+    logits, truth = torch.tensor([[[0.0, 0.0, 2.0], [1.0, 0.0, 0.0]]]), torch.tensor([[0, 2]])  # 2: nothing is there
+    with_object, without = torch.nn.functional.cross_entropy(logits[0], truth[0], reduction="none").tolist()
+    assert taught._cells(logits, truth).item() == pytest.approx((with_object + 0.1 * without) / 1.1)
+
+
+def test_an_action_s_error_counts_in_halves_of_its_channel_s_range(batch: Batch) -> None:
+    model = make(**{**MODEL, "low": (-0.5, -2.0, -0.02), "high": (0.5, 2.0, 1.02)})
+    with torch.no_grad():
+        off = batch._replace(actions=act(model, batch).actions + torch.tensor([0.5, 2.0, 0.52]))  # a half each
+        assert losses(model, off)["action"].item() == pytest.approx(1.0 - 0.1 / 2, rel=1e-4)  # beyond beta linear
+
+
 def test_each_loss_looks_at_its_own_label(batch: Batch) -> None:
     model = make(**MODEL)
     with torch.no_grad():

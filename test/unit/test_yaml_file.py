@@ -142,3 +142,13 @@ def test_a_parameters_value_is_cut():
     with pytest.raises(ValueError, match=r"parameter 'p' is 'x.*\.\.\.; give a whole number$") as caught:
         Parameter("p", 1, "some").check("x" * 1_000_000)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("levels, fits", [(19, True), (20, True), (21, False)])
+def test_twenty_levels_are_read(read, levels, fits):
+    text = "a: " + "[" * (levels - 1) + "]" * (levels - 1)  # the mapping is the first
+    if fits:
+        assert read(text)
+        return
+    with pytest.raises(ValueError, match="nested deeper than 20 levels"):
+        read(text)
