@@ -16,7 +16,7 @@ SAMPLE = 10
 # Run for longer than a few seconds, so not in the sample.
 SLOW = {
     "test/unit/test_cloning.py", "test/unit/test_engines.py", "test/unit/test_models_parts.py",
-    "test/unit/test_policy_vla.py", "test/unit/test_quantize.py", "test/unit/test_trainer.py",
+    "test/unit/test_policy_builtin.py", "test/unit/test_quantize.py", "test/unit/test_trainer.py",
     "test/unit/test_training_box.py",
 }
 
@@ -52,7 +52,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     "vla_ros/core/pairing.py": (("test/unit/test_pairing.py",), [
         ("if max(stamps) - min(stamps) > self.max_skew:",
          "if max(stamps) - min(stamps) >= self.max_skew:"),
-        ("elif now - newest.stamp > self.command_ttl:", "elif now - stamp > self.command_ttl:"),
+        ("elif now - newest.stamp > self.instruction_ttl:", "elif now - stamp > self.instruction_ttl:"),
         ("if now < self._now:", "if now <= self._now:"),
         ("self._period(behind) / 2", "self._period(behind)"),
         ("self._done = min(stamps)", "self._done = 0"),
@@ -150,7 +150,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("left - math.copysign(PASSING_CLEARANCE", "left + math.copysign(PASSING_CLEARANCE"),
         ("self._tries < 3", "self._tries < 30"),
     ]),
-    "vla_ros/policies/builtin.py": (("test/unit/test_policy_vla.py",), [
+    "vla_ros/policies/builtin.py": (("test/unit/test_policy_builtin.py",), [
         ("values[..., 2] = values[..., 2] > 0.5", "values[..., 2] = values[..., 2] > 0.05"),
         ("STILL = (0.02, 0.03)", "STILL = (0.2, 0.3)"),
         ("SEARCH_MOST = 2 * math.pi + 0.6", "SEARCH_MOST = 4 * math.pi + 0.6"),
@@ -286,7 +286,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("shares[~seen, -1] = 1.0", "shares[~seen, 0] = 1.0"),
         ("+ 10.0 * ~seen[rows]", "+ 0.0 * ~seen[rows]"),
     ]),
-    "vla_ros/training/losses.py": (("test/unit/test_training_pictures.py",), [
+    "vla_ros/training/losses.py": (("test/unit/test_training_images.py",), [
         ("weight[-1] = 0.1", "weight[-1] = 1.0"),
         ("(batch.where == 0)", "(batch.where != 0)"),
         ("* batch.seen).mean()", ").mean()"),

@@ -42,7 +42,7 @@ class Around:
         """Configured and active, and connected."""
         node = self.make(node_class, **parameters)
         node.trigger_configure()
-        assert node.stage == "inactive", node.trouble
+        assert node.state == "inactive", node.problem
         node.trigger_activate()
         self.spin()
         end = time.monotonic() + 0.3

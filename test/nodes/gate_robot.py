@@ -10,11 +10,11 @@ from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import Trigger
 
 from vla_ros.core.types import ActionChunk as CoreChunk
-from vla_ros.core.types import Command as CoreCommand
+from vla_ros.core.types import Instruction as CoreInstruction
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.qos import EVENTS, LATCHED, LATEST, SENSOR
 from vla_ros.nodes.safety_validator import SafetyValidator
-from vla_ros_msgs.msg import ActionChunk, Command, Heartbeat, SafetyReport
+from vla_ros_msgs.msg import ActionChunk, Heartbeat, Instruction, SafetyReport
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
 
@@ -29,19 +29,19 @@ class Robot:
         self.grips = around.hear(Float64MultiArray, "/gripper_controller/commands", LATEST)
         self.reports = around.hear(SafetyReport, "safety_report", EVENTS)
         self.chunks = around.speaker(ActionChunk, "action_chunk", LATEST)
-        self.commands = around.speaker(Command, "command", LATCHED)
+        self.instructions = around.speaker(Instruction, "instruction/accepted", LATCHED)
         self.stops = around.speaker(Bool, "stop", EVENTS)
         self.joints = around.speaker(JointState, "/joint_states", EVENTS)
         self.odometry = around.speaker(Odometry, "/odom", EVENTS)
         self.scans = around.speaker(LaserScan, "/scan", SENSOR)
         self.ranges = [float("inf")] * 36
         self.heartbeats = around.speaker(Heartbeat, "heartbeat", EVENTS)
-        self.values, self.generation, self.alive = {"linear.x": 0.3, "angular.z": 0.0, "gripper": 0.5}, 0, True
+        self.values, self.instruction_id, self.alive = {"linear.x": 0.3, "angular.z": 0.0, "gripper": 0.5}, 0, True
         self.looks = True
         self.sequence, self.also, self.increment, self.joint_names = 0, "", None, ["gripper_joint"]
-        self.stage, self.process = "active", "1"
+        self.state, self.process = "active", "1"
         around.node.create_timer(0.05, self.live)
-        self.commands.publish(convert.command_message(CoreCommand(time.time_ns(), 0, "")))
+        self.instructions.publish(convert.instruction_message(CoreInstruction(time.time_ns(), 0, "")))
         around.wait(lambda: self.reports and "node inference" in self.node._inputs.seen
                     and "/odom" in self.node._inputs.seen and (robot_file != SIM or "gripper" in self.node._inputs.measured)
                     and sensor in self.node._inputs.readings)
@@ -57,20 +57,20 @@ class Robot:
         scan.header.stamp = convert.time_message(time.time_ns())
         if self.looks:
             self.scans.publish(scan)
-        self.heartbeats.publish(Heartbeat(node="inference", state=self.stage, process=self.process))
-        if self.generation and self.values:
+        self.heartbeats.publish(Heartbeat(node="inference", state=self.state, process=self.process))
+        if self.instruction_id and self.values:
             self.sequence += 1
             self.chunks.publish(convert.chunk_message(CoreChunk(
-                time.time_ns() - 10_000_000, self.generation, tuple(self.values),
+                time.time_ns() - 10_000_000, self.instruction_id, tuple(self.values),
                 np.array([list(self.values.values())], np.float32), 100_000_000, self.sequence)))
             if self.also:  # another process says the opposite
                 self.chunks.publish(convert.chunk_message(CoreChunk(
-                    time.time_ns() - 10_000_000, self.generation, ("linear.x", "angular.z"),
+                    time.time_ns() - 10_000_000, self.instruction_id, ("linear.x", "angular.z"),
                     np.array([[-0.3, 0.0]], np.float32), 100_000_000, 1, process=self.also)))
 
     def say(self, text):
-        self.generation += 1
-        self.commands.publish(convert.command_message(CoreCommand(time.time_ns(), self.generation, text)))
+        self.instruction_id += 1
+        self.instructions.publish(convert.instruction_message(CoreInstruction(time.time_ns(), self.instruction_id, text)))
 
     def call(self, name):
         client = self.around.node.create_client(Trigger, f"safety_validator/{name}")

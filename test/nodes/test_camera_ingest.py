@@ -10,7 +10,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from vla_ros.core.policy_file import write_policy_file
 from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.common.convert import byte_array, rgb_image, time_message
-from vla_ros.nodes.common.qos import PICTURES, SENSOR
+from vla_ros.nodes.common.qos import IMAGES, SENSOR
 from vla_ros.policies import POLICIES
 from vla_ros.policies.base import PolicySpec
 
@@ -86,7 +86,7 @@ def camera(around, transport="raw", **parameters):
     """A publisher that sends until it was taken, and what comes out of the node."""
     node = around.start(CameraIngest, policy="constant", transport=transport, **parameters)
     kind, topic = (Image, "image") if transport == "raw" else (CompressedImage, "image/compressed")
-    return node, around.speaker(kind, topic, SENSOR), around.hear(Image, "frame", PICTURES)
+    return node, around.speaker(kind, topic, SENSOR), around.hear(Image, "frame", IMAGES)
 
 
 def expected(photograph):
@@ -222,7 +222,7 @@ def test_a_black_camera_is_reported(around):
     node, speaker, _frames = camera(around)
     around.wait(lambda: speaker.get_subscription_count())
     speaker.publish(message(np.zeros_like(GOOD)))
-    around.wait(lambda: "black" in node.trouble)
+    around.wait(lambda: "black" in node.problem)
 
 
 @pytest.mark.parametrize("parameters, says", [
@@ -241,8 +241,8 @@ def test_a_bad_parameter_fails_configure_with_a_sentence(around, parameters, say
     around.spin()
     time.sleep(0.2)
     node.trigger_configure()
-    assert node.stage == "unconfigured"
-    assert says in node.trouble
+    assert node.state == "unconfigured"
+    assert says in node.problem
     around.wait(lambda: around.said(says))
 
 
@@ -250,10 +250,10 @@ def test_a_live_parameter_changes_at_once_and_a_bad_one_is_refused(around):
     from rclpy.parameter import Parameter
     node = around.start(CameraIngest, policy="constant")
     good, bad, fixed = Parameter("max_age", value=2.0), Parameter("max_age", value=-2.0), Parameter("camera", value="c")
-    assert node.set_parameters_atomically([good]).successful and node.p["max_age"] == 2.0
+    assert node.set_parameters_atomically([good]).successful and node.params["max_age"] == 2.0
     answer = node.set_parameters_atomically([Parameter("max_future", value=0.2), bad])
     assert not answer.successful and "'max_age' is -2.0" in answer.reason
-    assert node.p["max_future"] == 0.1 and node.p["max_age"] == 2.0
+    assert node.params["max_future"] == 0.1 and node.params["max_age"] == 2.0
     assert "cannot change while the node is active" in node.set_parameters_atomically([fixed]).reason
 
 
@@ -272,21 +272,21 @@ def test_each_camera_gets_its_own_size_and_a_stranger_is_refused_with_the_list(a
     monkeypatch.setitem(POLICIES, "two_eyed", f"{__name__}:TwoEyed")
     node = around.make(CameraIngest, policy="two_eyed")  # its camera is called "camera"
     node.trigger_configure()
-    assert node.stage == "unconfigured" and (
-        "looks through front of 8 x 12 (pad), wrist of 4 x 6 (pad), and this camera is 'camera'; name" in node.trouble)
+    assert node.state == "unconfigured" and (
+        "looks through front of 8 x 12 (pad), wrist of 4 x 6 (pad), and this camera is 'camera'; name" in node.problem)
     node.set_parameters([Parameter("camera", value="wrist")])
     node.trigger_configure()
-    assert node.stage == "inactive" and (node._message.height, node._message.width) == (4, 6)
+    assert node.state == "inactive" and (node._message.height, node._message.width) == (4, 6)
 
 
 def test_the_policy_file_says_which_camera_how_large_and_how_it_is_fitted_in(around, tmp_path):
     path = write_policy_file(tmp_path / "policy.yaml", "constant",
                              images={"camera": {"camera": "eye", "size": [4, 6], "resize": "crop"}})
     node = around.start(CameraIngest, policy_file=path, camera="eye")
-    frames = around.hear(Image, "frame", PICTURES)
+    frames = around.hear(Image, "frame", IMAGES)
     speaker = around.speaker(Image, "image", SENSOR)
     around.wait(lambda: speaker.get_subscription_count())
     speaker.publish(message(np.dstack([np.full((8, 24), 200, np.uint8)] * 3)))
     frame = rgb_image(around.wait(lambda: frames and frames[0]))
     assert frame.shape == (4, 6, 3) and (frame == 200).all()  # cropped: no black bars
-    assert node.trouble == ""
+    assert node.problem == ""

@@ -36,10 +36,10 @@ def test_a_node_has_a_status_for_its_state_and_one_for_each_rate(around, newest)
 
 def test_trouble_is_a_warning_with_its_sentence(around, newest):
     node = around.start(CommandIngest, diagnostics_period=0.1)
-    node.trouble = "the operator mumbles"
+    node.problem = "the operator mumbles"
     around.wait(lambda: newest("/command_ingest: state").message == "the operator mumbles")
     assert newest("/command_ingest: state").level == DiagnosticStatus.WARN
-    node.trouble = ""
+    node.problem = ""
     around.wait(lambda: newest("/command_ingest: state").level == DiagnosticStatus.OK)
 
 

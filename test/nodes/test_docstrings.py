@@ -52,7 +52,7 @@ def listed(node, node_class, title):
         if match := re.match(r"(\S+) \((\w+)/(\w+)\):", line):
             names = [match[1]]
             if names[0].startswith("NODE/"):
-                names = [match[1].replace("NODE", each) for each in node.p["nodes"]]
+                names = [match[1].replace("NODE", each) for each in node.params["nodes"]]
             entries |= {(node.resolve_topic_name(each), f"{match[2]}/{match[3]}") for each in names}
         elif name in FROM_ROBOT_FILE:
             pairs = FROM_ROBOT_FILE[name]
@@ -82,7 +82,7 @@ def test_a_node_has_the_topics_and_services_of_its_docstring_and_no_others(aroun
         node = around.make(node_class, **parameters)
         node.trigger_configure()
         node.trigger_activate()
-        assert node.active, node.trouble
+        assert node.active, node.problem
         bare = LifecycleNode(node.get_name())
         for title in SECTIONS:
             own[title] |= made(node, title) - made(bare, title)

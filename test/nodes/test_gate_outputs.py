@@ -99,12 +99,12 @@ def test_a_robot_that_does_not_listen_is_not_armed_and_diagnostics_say_so(around
     robot = deaf(around, driver, kind)
     answer = robot.call("arm")
     assert not answer.success and says in answer.message, answer.message
-    around.wait(lambda: says in robot.node.trouble)
+    around.wait(lambda: says in robot.node.problem)
     for subscription in list(driver.subscriptions):
         driver.destroy_subscription(subscription)
     around.node.create_subscription(Twist, "/cmd_vel", ignore, LATEST)
     around.wait(lambda: robot.call("arm").success)
-    around.wait(lambda: not robot.node.trouble)
+    around.wait(lambda: not robot.node.problem)
 
 
 def test_a_driver_of_another_type_beside_one_that_listens_is_named(around, driver):

@@ -71,7 +71,7 @@ def on_a_real_robot(tmp_path):
 def test_auto_arm_is_refused_on_a_real_robot(around, tmp_path):
     node = around.make(SafetyValidator, robot_file=on_a_real_robot(tmp_path), auto_arm=True)
     node.trigger_configure()
-    assert node.stage == "unconfigured" and "is not simulated; arm it yourself" in node.trouble
+    assert node.state == "unconfigured" and "is not simulated; arm it yourself" in node.problem
 
 
 @pytest.mark.parametrize("parameters, says", [
@@ -84,4 +84,4 @@ def test_auto_arm_is_refused_on_a_real_robot(around, tmp_path):
 def test_a_bad_parameter_fails_configure_with_a_sentence(around, parameters, says):
     node = around.make(SafetyValidator, **{"robot_file": SIM, **parameters})
     node.trigger_configure()
-    assert node.stage == "unconfigured" and says in node.trouble
+    assert node.state == "unconfigured" and says in node.problem

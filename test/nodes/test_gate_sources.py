@@ -19,9 +19,9 @@ JOINTS = [f"joint_{i}" for i in range(1, 7)]
 
 def test_a_node_that_beats_but_is_not_active_is_lost(around):
     robot = Robot(around).moving()
-    robot.stage = "inactive"
+    robot.state = "inactive"
     around.wait(lambda: robot.reports[-1].rule == "source_timeout")
-    robot.stage = "active"
+    robot.state = "active"
     around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
 
 
@@ -96,10 +96,10 @@ def test_a_scan_too_large_to_read_in_time_is_no_sight(around):
     robot = Robot(around).moving()
     robot.ranges = [1.0] * 20_001
     around.wait(lambda: robot.reports[-1].rule == "range_sensors")
-    assert robot.node.stats.drops["bad ranges"] and robot.node.trouble == robot.reports[-1].reason.replace(" is blind", "")
+    assert robot.node.stats.drops["bad ranges"] and robot.node.problem == robot.reports[-1].reason.replace(" is blind", "")
     assert robot.reports[-1].state == SafetyReport.HOLDING
     robot.ranges = [1.0] * 360
-    around.wait(lambda: not robot.node.trouble)
+    around.wait(lambda: not robot.node.problem)
 
 
 def test_a_range_sensor_is_a_cone(around, tmp_path):
@@ -177,9 +177,9 @@ def test_actions_of_two_processes_hold_and_name_both(around):
 
 def test_a_node_that_was_lost_takes_a_person(around):
     robot = Robot(around, lost_after=0.6).moving()
-    robot.stage = "inactive"
+    robot.state = "inactive"
     around.wait(lambda: robot.reports[-1].rule == "source_timeout" and "0.7" in robot.reports[-1].reason)
-    robot.stage = "active"
+    robot.state = "active"
     around.wait(lambda: robot.reports[-1].rule == "instruction_match")
     assert robot.reports[-1].reason == "node inference was lost; give the instruction again"
     robot.say("go on")

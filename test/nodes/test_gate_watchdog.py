@@ -20,7 +20,7 @@ from vla_ros.nodes import safety_validator
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.qos import EVENTS, LATCHED, PULSE, SENSOR
 from vla_ros.safety.gate import State
-from vla_ros_msgs.msg import ActionChunk, Command, Halt, Heartbeat, SafetyReport
+from vla_ros_msgs.msg import ActionChunk, Halt, Heartbeat, Instruction, SafetyReport
 
 
 def test_when_everything_falls_silent_it_stands_within_half_a_second(around):
@@ -108,7 +108,7 @@ def test_a_wire_that_fails_does_not_end_the_watchdog(around, monkeypatch):
 
 def test_actions_that_come_faster_than_500_hz_do_not_make_it_run_faster(around):
     robot = Robot(around).moving()
-    chunk = convert.chunk_message(CoreChunk(time.time_ns(), robot.generation, ("linear.x", "gripper"),
+    chunk = convert.chunk_message(CoreChunk(time.time_ns(), robot.instruction_id, ("linear.x", "gripper"),
                                             np.array([[0.3, 0.5]], np.float32), 100_000_000))
     before, start = robot.node.stats.rates["command"].total, time.monotonic()
     for _ in range(1000):
@@ -129,7 +129,7 @@ def test_a_stop_that_is_released_at_once_is_not_missed(around, monkeypatch):
 def test_a_flood_of_actions_does_not_make_it_run_faster_than_500_hz(around):
     robot = Robot(around).moving()
     before = robot.node.stats.rates["command"].total
-    chunk = convert.chunk_message(CoreChunk(time.time_ns(), robot.generation, ("linear.x", "gripper"),
+    chunk = convert.chunk_message(CoreChunk(time.time_ns(), robot.instruction_id, ("linear.x", "gripper"),
                                             np.array([[0.3, 0.5]], np.float32), 100_000_000))
     end = time.monotonic() + 1.0
     while time.monotonic() < end:
@@ -242,7 +242,7 @@ HUGE = "x" * 10_000_000
     (Heartbeat, "heartbeat", Heartbeat(node=HUGE)),
     (JointState, "/joint_states", JointState(name=[HUGE], position=[0.0])),
     (LaserScan, "/scan", LaserScan(ranges=[1.0] * 2_000_000)), (Odometry, "/odom", Odometry(child_frame_id=HUGE)),
-    (ActionChunk, "action_chunk", ActionChunk(channels=[HUGE])), (Command, "command", Command(text=HUGE))],
+    (ActionChunk, "action_chunk", ActionChunk(channels=[HUGE])), (Instruction, "instruction/accepted", Instruction(text=HUGE))],
     ids=lambda value: value if isinstance(value, str) and len(value) < 20 else "")
 def test_ten_megabytes_on_any_topic_are_not_made_into_a_message(around, kind, topic, message):
     robot = Robot(around).moving()

@@ -141,7 +141,7 @@ def test_a_node_that_is_destroyed_is_silent_and_a_shutdown_is_no_error(around, c
 def test_who_joins_late_hears_what_was_said_last(around):
     node = around.start(CommandIngest)
     for number in range(12):
-        node.tell(f"sentence {number}")
+        node.notify_operator(f"sentence {number}")
     time.sleep(0.2)
     latched, now = around.hear(String, "feedback", FEEDBACK), around.hear(String, "feedback", EVENTS)
     around.wait(lambda: latched and latched[-1].data == "sentence 11")

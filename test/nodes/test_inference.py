@@ -8,11 +8,11 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_srvs.srv import Trigger
 
 from vla_ros.core.policy_file import KEYS, write_policy_file
-from vla_ros.core.types import Command
+from vla_ros.core.types import Instruction
 from vla_ros.core.types import Observation as CoreObservation
 from vla_ros.nodes import inference
 from vla_ros.nodes.common import convert
-from vla_ros.nodes.common.qos import EVENTS, LATEST, PICTURES
+from vla_ros.nodes.common.qos import EVENTS, IMAGES, LATEST
 from vla_ros.nodes.inference import Inference
 from vla_ros.policies import POLICIES
 from vla_ros.policies.base import NotUnderstood, PolicySpec
@@ -37,11 +37,11 @@ class Slow:
         Slow.seen, Slow.resets = [], 0
 
     def predict(self, observation):
-        if observation.command.text == "refuse":
+        if observation.instruction.text == "refuse":
             raise NotUnderstood("the word 'frobnicate' is not known")
-        if observation.command.text == "bug":
+        if observation.instruction.text == "bug":
             return np.zeros(3) + np.zeros(2)
-        if observation.command.text == "fail":
+        if observation.instruction.text == "fail":
             raise RuntimeError("out of memory")
         time.sleep(0.1)
         Slow.seen.append(observation.stamp)
@@ -52,7 +52,7 @@ class Slow:
 
 
 class Steps:
-    """Eight rows of 0.1 for its first picture, of 0.3 for its second, and so on."""
+    """Eight rows of 0.1 for its first image, of 0.3 for its second, and so on."""
 
     name = "steps@test"
 
@@ -98,15 +98,15 @@ def two_eyed(around, monkeypatch):
     monkeypatch.setitem(POLICIES, "two_eyed", f"{__name__}:TwoEyed")
     chunks = around.hear(ActionChunk, "action_chunk", LATEST)
     faults = around.hear(Fault, "fault", EVENTS)
-    speaker = around.speaker(Observation, "observation", PICTURES)
+    speaker = around.speaker(Observation, "observation", IMAGES)
     node = around.start(Inference, policy="two_eyed", robot_file=SIM, cameras=["front", "wrist"])
     around.wait(lambda: speaker.get_subscription_count())
 
-    def show(generation=1, joint=0.0, **sizes):
+    def show(instruction_id=1, joint=0.0, **sizes):
         images = {name: np.zeros((*size, 3), np.uint8) for name, size in sizes.items()}
         state = {} if joint is None else {"joint1": joint}
         speaker.publish(convert.observation_message(CoreObservation(
-            time.time_ns(), Command(1, generation, "go"), images, state)))
+            time.time_ns(), Instruction(1, instruction_id, "go"), images, state)))
     return node, chunks, faults, show
 
 
@@ -120,14 +120,14 @@ def test_a_policy_with_two_cameras_is_warmed_up_and_runs(around, two_eyed):
 def test_a_policy_sees_each_camera_under_its_own_name_for_it(around, monkeypatch, tmp_path):
     monkeypatch.setitem(POLICIES, "two_eyed", f"{__name__}:TwoEyed")
     chunks = around.hear(ActionChunk, "action_chunk", LATEST)
-    speaker = around.speaker(Observation, "observation", PICTURES)
+    speaker = around.speaker(Observation, "observation", IMAGES)
     policy_file = write_policy_file(tmp_path / "policy.yaml", "two_eyed",
                                     images={"front": {"camera": "left"}, "wrist": {"camera": "hand"}})
     around.start(Inference, policy_file=policy_file, robot_file=SIM, cameras=["hand", "left"], warm_up=0)
     around.wait(lambda: speaker.get_subscription_count())
     images = {"hand": np.zeros((4, 6, 3), np.uint8), "left": np.zeros((8, 8, 3), np.uint8)}
     speaker.publish(convert.observation_message(CoreObservation(
-        time.time_ns(), Command(1, 1, "go"), images, {"joint1": 0.0})))
+        time.time_ns(), Instruction(1, 1, "go"), images, {"joint1": 0.0})))
     around.wait(lambda: chunks)
     assert TwoEyed.shapes == [((8, 8, 3), (4, 6, 3))]
 
@@ -140,11 +140,11 @@ def test_cameras_that_the_policy_does_not_look_through_are_named_and_are_no_faul
     sentence = ("inference: the policy looks through front of 8 x 8, wrist of 4 x 6, and the observation has "
                 "camera of 8 x 8; name the camera as the policy does")
     around.wait(lambda: around.said(sentence))
-    assert node.trouble and sum("looks through" in message.data for message in around.feedback) == 1
+    assert node.problem and sum("looks through" in message.data for message in around.feedback) == 1
     assert not chunks and not faults
     show(front=(8, 8), wrist=(4, 6))
     around.wait(lambda: chunks)
-    assert node.trouble == ""
+    assert node.problem == ""
 
 
 def test_a_number_that_is_not_measured_is_named_and_is_no_fault(around, two_eyed):
@@ -159,9 +159,9 @@ def test_a_number_that_is_not_measured_is_named_and_is_no_fault(around, two_eyed
 
 def test_what_a_policy_warns_of_is_told_once_an_instruction(around, two_eyed):
     _, chunks, _, show = two_eyed
-    for generation in (1, 1, 1, 2):
+    for instruction_id in (1, 1, 1, 2):
         del chunks[:]
-        show(generation, joint=2.0, front=(8, 8), wrist=(4, 6))
+        show(instruction_id, joint=2.0, front=(8, 8), wrist=(4, 6))
         around.wait(lambda: chunks)
     around.wait(lambda: sum("inference: joint1 is far" in message.data for message in around.feedback) == 2)
 
@@ -171,13 +171,13 @@ def wires(around, monkeypatch):
     monkeypatch.setitem(POLICIES, "slow", f"{__name__}:Slow")
     node = around.start(Inference, policy="slow", robot_file=SIM)
     chunks = around.hear(ActionChunk, "action_chunk", LATEST)
-    speaker = around.speaker(Observation, "observation", PICTURES)
+    speaker = around.speaker(Observation, "observation", IMAGES)
     around.wait(lambda: speaker.get_subscription_count())
 
-    def show(text="go", generation=1):
+    def show(text="go", instruction_id=1):
         stamp = time.time_ns()
         speaker.publish(convert.observation_message(CoreObservation(
-            stamp, Command(stamp, generation, text), {"camera": np.zeros((8, 8, 3), np.uint8)}, {"odom.x": 1.0})))
+            stamp, Instruction(stamp, instruction_id, text), {"camera": np.zeros((8, 8, 3), np.uint8)}, {"odom.x": 1.0})))
         return stamp
     Slow.seen.clear()
     return node, chunks, show
@@ -185,9 +185,9 @@ def wires(around, monkeypatch):
 
 def test_a_chunk_carries_where_it_comes_from(around, wires):
     _, chunks, show = wires
-    stamp = show(generation=7)
+    stamp = show(instruction_id=7)
     chunk = convert.chunk(around.wait(lambda: chunks and chunks[-1]))
-    assert (chunk.stamp, chunk.generation, chunk.sequence, chunk.policy) == (stamp, 7, 1, "slow@test")
+    assert (chunk.stamp, chunk.instruction_id, chunk.sequence, chunk.policy) == (stamp, 7, 1, "slow@test")
     assert 0.1 <= chunk.latency / 1e9 < 1.0
     assert chunk.values.tolist() == [[pytest.approx(0.2)]]
 
@@ -208,7 +208,7 @@ def test_while_an_engine_is_built_it_says_so_and_its_heart_beats(around, monkeyp
     node.trigger_configure()
     around.wait(lambda: sum(beat.state == "building" for beat in beats) >= 6)
     assert any(report.status[0].message == "building engine x" for report in reports)
-    assert around.said("inference: building engine x") and (node.stage, node.trouble) == ("inactive", "")
+    assert around.said("inference: building engine x") and (node.state, node.problem) == ("inactive", "")
 
 
 def test_the_newest_observation_wins(around, wires):
@@ -228,16 +228,16 @@ def test_chunks_of_one_instruction_are_blended_as_the_parameter_says(around, mon
     monkeypatch.setitem(POLICIES, "steps", f"{__name__}:Steps")
     node = around.start(Inference, policy="steps", robot_file=SIM, blending=blending, blend_time=0.5)
     chunks = around.hear(ActionChunk, "action_chunk", LATEST)
-    speaker = around.speaker(Observation, "observation", PICTURES)
+    speaker = around.speaker(Observation, "observation", IMAGES)
     around.wait(lambda: speaker.get_subscription_count())
 
-    def tell(generation):
+    def tell(instruction_id):
         stamp, before = time.time_ns(), len(chunks)
         speaker.publish(convert.observation_message(CoreObservation(
-            stamp, Command(stamp, generation, "go"), {"camera": np.zeros((8, 8, 3), np.uint8)}, {})))
+            stamp, Instruction(stamp, instruction_id, "go"), {"camera": np.zeros((8, 8, 3), np.uint8)}, {})))
         around.wait(lambda: len(chunks) > before)
         chunk = convert.chunk(chunks[-1])
-        assert (chunk.stamp, chunk.generation) == (stamp, generation)
+        assert (chunk.stamp, chunk.instruction_id) == (stamp, instruction_id)
         return chunk.values[:, 0]
     assert tell(1) == pytest.approx([0.1] * 8)
     second = tell(1)
@@ -256,8 +256,8 @@ def test_chunks_of_one_instruction_are_blended_as_the_parameter_says(around, mon
 def test_a_new_instruction_resets_the_policy(around, wires):
     _, chunks, show = wires
     before = Slow.resets
-    for generation in (1, 1, 2):
-        show(generation=generation)
+    for instruction_id in (1, 1, 2):
+        show(instruction_id=instruction_id)
         time.sleep(0.15)
     around.wait(lambda: len(chunks) == 3)
     assert Slow.resets - before == 2
@@ -286,7 +286,7 @@ def test_a_policy_s_own_value_error_is_a_fault_and_no_word_that_it_does_not_know
     node, chunks, show = wires
     show("bug")
     around.wait(lambda: node.stats.drops["exception ValueError"] == 1)
-    assert "policy 'slow@test' failed: ValueError: operands could not be broadcast" in node.trouble
+    assert "policy 'slow@test' failed: ValueError: operands could not be broadcast" in node.problem
     assert not chunks and not around.said("not understood")
 
 
@@ -323,7 +323,7 @@ def test_a_bad_parameter_fails_configure_with_a_sentence(around, tmp_path, param
         given.setdefault("policy", "constant")
     node = around.make(Inference, **{"robot_file": SIM, **given})
     node.trigger_configure()
-    assert node.stage == "unconfigured" and says in node.trouble
+    assert node.state == "unconfigured" and says in node.problem
 
 
 def test_words_with_nothing_to_read_are_told_to_the_operator_and_are_no_fault(around, tmp_path):
@@ -331,21 +331,21 @@ def test_words_with_nothing_to_read_are_told_to_the_operator_and_are_no_fault(ar
     pytest.importorskip("safetensors", reason="safetensors is not installed")
     chunks = around.hear(ActionChunk, "action_chunk", LATEST)
     faults = around.hear(Fault, "fault", EVENTS)
-    speaker = around.speaker(Observation, "observation", PICTURES)
-    policy_file = write_policy_file(tmp_path / "policy.yaml", "vla", engine="eager")
+    speaker = around.speaker(Observation, "observation", IMAGES)
+    policy_file = write_policy_file(tmp_path / "policy.yaml", "builtin", engine="eager")
     around.start(Inference, policy_file=policy_file, engine_cache="none", robot_file=SIM)
     around.wait(lambda: speaker.get_subscription_count())
     state = {"odom.x": 0.0, "odom.y": 0.0, "odom.yaw": 0.0}
 
-    def show(text, generation):
+    def show(text, instruction_id):
         speaker.publish(convert.observation_message(CoreObservation(
-            time.time_ns(), Command(1, generation, text), {"camera": np.zeros((120, 160, 3), np.uint8)}, state)))
+            time.time_ns(), Instruction(1, instruction_id, text), {"camera": np.zeros((120, 160, 3), np.uint8)}, state)))
 
     texts = ("!!!", ".", "\N{HORIZONTAL ELLIPSIS}", "\N{THUMBS UP SIGN}", "a" * 200)
-    for generation, text in enumerate(texts, 1):
+    for instruction_id, text in enumerate(texts, 1):
         for _ in range(3):
-            show(text, generation)
-        around.wait(lambda n=generation: sum("not understood: " in each.data for each in around.feedback) == n)
+            show(text, instruction_id)
+        around.wait(lambda n=instruction_id: sum("not understood: " in each.data for each in around.feedback) == n)
     assert not faults and not chunks
     show("turn left", 99)
     around.wait(lambda: chunks)

@@ -8,10 +8,10 @@ import pytest
 from std_srvs.srv import SetBool, Trigger
 
 from vla_ros.core.policy_file import write_policy_file
-from vla_ros.core.types import Command
+from vla_ros.core.types import Instruction
 from vla_ros.core.types import Observation as CoreObservation
 from vla_ros.nodes.common import convert
-from vla_ros.nodes.common.qos import EVENTS, LATEST, PICTURES
+from vla_ros.nodes.common.qos import EVENTS, IMAGES, LATEST
 from vla_ros.nodes.inference import LEFT_MOST, Inference
 from vla_ros.policies import POLICIES
 from vla_ros.policies.base import PolicySpec
@@ -41,7 +41,7 @@ class Wild:
         self.name = f"wild@{len(Wild.made)}"
 
     def predict(self, observation):
-        text = observation.command.text
+        text = observation.instruction.text
         if text == "hang" or self.spoiled:
             self.spoiled = True
             Wild.release.wait(20.0)
@@ -68,12 +68,12 @@ def world(around, monkeypatch, tmp_path):
 
 class World:
     def __init__(self, around, folder):
-        self.around, self.folder, self.generation = around, folder, 0
+        self.around, self.folder, self.instruction_id = around, folder, 0
         self.chunks = around.hear(ActionChunk, "action_chunk", LATEST)
         self.faults = around.hear(Fault, "fault", EVENTS)
-        self.speaker = around.speaker(Observation, "observation", PICTURES)
+        self.speaker = around.speaker(Observation, "observation", IMAGES)
         self.reset = around.node.create_client(Trigger, "inference/reset_policy")
-        self.fall_back = around.node.create_client(SetBool, "inference/fall_back")
+        self.switch_to_fallback = around.node.create_client(SetBool, "inference/switch_to_fallback")
 
     def with_fallback(self, policy="constant", **keys):
         write_policy_file(self.folder / "fallback.yaml", policy, **keys)
@@ -84,14 +84,14 @@ class World:
         node = self.around.start(Inference, **{**which, "robot_file": SIM, "predict_timeout": 0.2, **parameters})
         node._end_process = lambda: self.ended.append(True)
         self.ended = []
-        self.around.wait(lambda: self.speaker.get_subscription_count() and self.fall_back.service_is_ready())
+        self.around.wait(lambda: self.speaker.get_subscription_count() and self.switch_to_fallback.service_is_ready())
         return node
 
     def show(self, text="go"):
-        self.generation += 1
-        picture = np.zeros((8, 8, 3), np.uint8)
+        self.instruction_id += 1
+        image = np.zeros((8, 8, 3), np.uint8)
         self.speaker.publish(convert.observation_message(CoreObservation(
-            time.time_ns(), Command(1, self.generation, text), {"camera": picture}, {})))
+            time.time_ns(), Instruction(1, self.instruction_id, text), {"camera": image}, {})))
 
     def call(self, client, **request):
         kind = Trigger.Request if client is self.reset else SetBool.Request
@@ -136,7 +136,7 @@ def test_a_prediction_that_takes_too_long_is_an_action_fault_as_long_as_it_lasts
     time.sleep(0.3)
     del world.faults[:]
     time.sleep(1.2)
-    assert not world.faults and node.trouble == ""
+    assert not world.faults and node.problem == ""
 
 
 def test_a_prediction_just_below_the_limit_is_none(world):
@@ -152,7 +152,7 @@ def test_resetting_a_policy_that_works_resets_it_once_in_its_own_thread(world):
     world.start()
     assert world.acts("wild@1")
     before = Wild.made[0].resets
-    world.generation -= 1  # the same instruction: nothing else resets it
+    world.instruction_id -= 1  # the same instruction: nothing else resets it
     assert world.call(world.reset).success
     world.show()
     world.around.wait(lambda: Wild.made[0].resets == before + 1)
@@ -177,10 +177,10 @@ def test_resetting_a_policy_that_hangs_gives_a_fresh_one_and_the_old_one_is_not_
 def test_falling_back_and_forth(world):
     node = world.start(**world.with_fallback(**SLOW))
     assert world.acts("wild@1")
-    assert world.call(world.fall_back, data=True).success
+    assert world.call(world.switch_to_fallback, data=True).success
     assert world.acts("constant")
-    assert "fallback policy 'constant' runs already" in world.call(world.fall_back, data=True).message
-    assert world.call(world.fall_back, data=False).success
+    assert "fallback policy 'constant' runs already" in world.call(world.switch_to_fallback, data=True).message
+    assert world.call(world.switch_to_fallback, data=False).success
     assert world.acts("wild@1")  # the same object: it never hung
     assert len(Wild.made) == 1 and node.diagnose()["role"] == "policy"
 
@@ -189,15 +189,15 @@ def test_falling_back_from_a_policy_that_hangs(world):
     world.start(**world.with_fallback(**SLOW))
     world.show("hang")
     world.around.wait(lambda: world.faults)
-    assert world.call(world.fall_back, data=True).success
+    assert world.call(world.switch_to_fallback, data=True).success
     assert world.acts("constant")
-    assert world.call(world.fall_back, data=False).success
+    assert world.call(world.switch_to_fallback, data=False).success
     assert world.acts("wild@2")
 
 
 def test_without_a_fallback_it_says_so(world):
     world.start()
-    answer = world.call(world.fall_back, data=True)
+    answer = world.call(world.switch_to_fallback, data=True)
     assert not answer.success and "no fallback policy is configured ('fallback' in the policy file)" in answer.message
     assert world.acts("wild@1")
 
@@ -261,4 +261,4 @@ def test_too_many_workers_that_hang_end_the_process(world):
 def test_a_fallback_that_does_not_fit_fails_configure(world, fallback, says):
     node = world.around.make(Inference, robot_file=SIM, **world.with_fallback(**fallback))
     node.trigger_configure()
-    assert node.stage == "unconfigured" and says in node.trouble
+    assert node.state == "unconfigured" and says in node.problem

@@ -39,7 +39,7 @@ def test_a_misspelt_name_is_refused_when_it_is_set_and_the_node_configures(aroun
         node.trigger_deactivate()
         node.trigger_cleanup()
     node.trigger_configure()
-    assert node.stage == "inactive", node.trouble
+    assert node.state == "inactive", node.problem
     assert "max_skev" not in node._parameters
 
 
@@ -54,7 +54,7 @@ def test_a_file_for_all_nodes_configures_each(around):
     others = {parameter.name: parameter.default for table in NODE_PARAMETERS.values() for parameter in table}
     node = around.make(CommandIngest, **others, **{"qos_overrides./x.subscription.depth": 3})
     node.trigger_configure()
-    assert node.stage == "inactive", node.trouble
+    assert node.state == "inactive", node.problem
 
 
 @pytest.mark.parametrize("name, value", [("use_sim_time", True), ("max_skew", 0.2), ("max_skew", 1)])
@@ -77,7 +77,7 @@ def test_a_value_outside_is_refused_with_our_sentence_and_so_is_one_that_is_near
 def test_a_bad_value_in_a_file_fails_in_configure_with_our_sentence(around, value):
     node = around.make(Synchronizer, max_skew=value)
     node.trigger_configure()
-    assert node.stage == "unconfigured" and "give a number from 0 to 10 s" in node.trouble
+    assert node.state == "unconfigured" and "give a number from 0 to 10 s" in node.problem
 
 
 def describe(around, node, *names):

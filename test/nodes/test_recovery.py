@@ -80,7 +80,7 @@ CYCLE = ["deactivate", "release", "configure", "activate"]
 
 
 def test_vision_the_camera_node_is_cycled_with_growing_waits_then_the_robot_is_halted_until_it_is_well(around):
-    patient = Patient(around, (CameraIngest, {"policy": "constant", "fault_after": 60.0}), vision_cycles=2)
+    patient = Patient(around, (CameraIngest, {"policy": "constant", "fault_after": 60.0}), vision_restarts=2)
     assert around.wait(lambda: patient.halts) and patient.halt == ""
     node, cycles = patient.nodes[0], []
     begin = node.deactivate
@@ -95,7 +95,7 @@ def test_vision_the_camera_node_is_cycled_with_growing_waits_then_the_robot_is_h
     assert around.said("the robot is halted: vision fault: camera_ingest: it is broken")
     assert patient.watcher.diagnose()["vision faults"] == "3"
     assert patient.watcher.diagnose()["camera_ingest: last fault"] == "halted: camera_ingest: it is broken"
-    assert patient.watcher.trouble == patient.halt
+    assert patient.watcher.problem == patient.halt
     around.wait(lambda: patient.halt == "", 3.0)
     assert around.said("camera_ingest has been well for 1 s; the gate may be reset, by a person")
     assert node.active and not patient.count("by hand")
@@ -189,7 +189,7 @@ def test_a_node_that_does_not_come_back_halts_the_robot_until_it_does(around):
 
 
 def test_a_camera_node_that_cannot_be_configured_again_halts_the_robot(around):
-    patient = Patient(around, (CameraIngest, {"policy": "constant", "fault_after": 60.0}), vision_cycles=1)
+    patient = Patient(around, (CameraIngest, {"policy": "constant", "fault_after": 60.0}), vision_restarts=1)
     node = patient.nodes[0]
 
     def broken():
@@ -266,4 +266,4 @@ def test_several_cameras_are_known_by_their_names_and_only_the_faulty_one_is_cyc
 def test_kinds_that_are_none_fail_configure(around, kinds, says):
     watcher = around.make(Supervisor, kinds=kinds)
     watcher.trigger_configure()
-    assert watcher.stage == "unconfigured" and says in watcher.trouble
+    assert watcher.state == "unconfigured" and says in watcher.problem

@@ -65,7 +65,7 @@ def test_the_gate_holds_until_the_topic_was_heard_and_whenever_it_says_nothing(w
         assert (robot.reports[-1].rule, robot.reports[-1].state) == ("load", SafetyReport.HOLDING)
         scales.newtons = 10.0
         robot.around.wait(lambda: robot.reports[-1].state == SafetyReport.ACTIVE)
-    assert robot.node.stats.drops["bad /load"] > 0 and not robot.node.trouble
+    assert robot.node.stats.drops["bad /load"] > 0 and not robot.node.problem
 
 
 def test_what_was_heard_before_it_became_active_does_not_count(weighed):
@@ -101,7 +101,7 @@ def test_a_type_that_is_not_installed_is_refused_with_the_rule_and_the_topic(aro
         monkeypatch.setattr(safety_validator, "RULES", (wrong,))
         node = around.make(SafetyValidator, robot_file=SIM)
         node.trigger_configure()
-        assert f"rule 'load' listens to /load as '{name}', which is not installed" in node.trouble
+        assert f"rule 'load' listens to /load as '{name}', which is not installed" in node.problem
         node.destroy_node()
         around.under_test.remove(node)
     assert message_class(load, LOAD) is Float64

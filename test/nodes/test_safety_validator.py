@@ -28,7 +28,7 @@ def test_armed_and_told_the_robot_moves_within_its_limits(around):
     report = robot.reports[-1]
     assert report.state == SafetyReport.ACTIVE
     assert report.channels == ["linear.x", "angular.z", "gripper"]
-    assert report.generation == robot.generation
+    assert report.instruction_id == robot.instruction_id
     time.sleep(0.2)
     assert max(twist.linear.x for twist in robot.twists) == pytest.approx(0.3)
 

@@ -74,7 +74,7 @@ def graph_of(name: str, **parameters: Any) -> Enclave:
         try:
             node.trigger_configure()
             node.trigger_activate()
-            assert node.stage == "active", node.trouble
+            assert node.state == "active", node.problem
             return made_by(node, name, "/vla")
         finally:
             node.leave()

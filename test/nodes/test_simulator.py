@@ -218,7 +218,7 @@ def test_signals_end_it_at_once_and_cleanly(robot: Robot, number: int) -> None:
 
 
 @pytest.mark.parametrize("parameter, said", [
-    ("camera_rate:=-3.0", "camera_rate (pictures a second) is -3.0"), ("camera_rate:=.nan", "camera_rate"),
+    ("camera_rate:=-3.0", "camera_rate (images a second) is -3.0"), ("camera_rate:=.nan", "camera_rate"),
     ("seed:=abc", "seed (which scene) has the wrong type"), ("width:=5", "width"),
     ("real_time_factor:=0.0", "real_time_factor"),
 ])

@@ -64,7 +64,7 @@ def test_a_node_that_a_person_took_down_is_left_there_until_it_is_activated(arou
     words.trigger_cleanup()
     around.wait(lambda: around.said("was taken to unconfigured by hand"))
     time.sleep(0.5)
-    assert words.stage == "unconfigured"
+    assert words.state == "unconfigured"
     words.trigger_configure()
     words.trigger_activate()
     around.wait(lambda: around.said("ready again: command_ingest came back; "))
@@ -208,7 +208,7 @@ def test_it_has_no_way_to_arm(around):
     """Not even a client of the gate's services, nor of any parameter: only these."""
     watcher = around.start(Supervisor)
     called = {client.srv_name.split("/", 2)[-1] for client in watcher.clients}
-    assert called == {"change_state", "reset_policy", "fall_back"}
+    assert called == {"change_state", "reset_policy", "switch_to_fallback"}
     for module in (supervisor, recovery, faults):
         source = Path(module.__file__).read_text()
         assert not re.search(r"/(dis)?arm|/reset\b|set_parameters|\"(dis)?arm", source)

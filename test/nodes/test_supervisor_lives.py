@@ -19,7 +19,7 @@ class Heart:
     """Beats for a node that is not there, and whose services no other test has."""
 
     def __init__(self, around, name="camera_left", **parameters):
-        self.around, self.name, self.life, self.stage = around, name, "1.1.here", "active"
+        self.around, self.name, self.life, self.state = around, name, "1.1.here", "active"
         self.beats = around.speaker(Heartbeat, "heartbeat", PULSE)
         self.halts = around.hear(Halt, "halt", LATCHED)
         self.watcher = around.start(Supervisor, nodes=[name], **{**SHORT, **parameters})
@@ -29,7 +29,7 @@ class Heart:
     def beat(self, seconds=0.3):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self.beats.publish(Heartbeat(node=self.name, state=self.stage, process=self.life))
+            self.beats.publish(Heartbeat(node=self.name, state=self.state, process=self.life))
             time.sleep(0.05)
 
 
@@ -77,21 +77,21 @@ class TestHung:
     @pytest.mark.parametrize("changes, stage", [({"hung_after": 0.0}, "active"), ({}, "unconfigured")])
     def test_it_is_not_ended_where_that_is_off_or_while_someone_may_be_configuring_it(self, around, child, changes, stage):
         heart = Heart(around, **{**HANGS, **changes})
-        heart.life, heart.stage = child.life, stage
+        heart.life, heart.state = child.life, stage
         heart.beat()
         time.sleep(1.5)
-        assert child.poll() is None and heart.node.stage == "lost"
+        assert child.poll() is None and heart.node.state == "lost"
 
     def test_silent_in_configure_for_longer_than_a_transition_may_take_it_is_ended(self, around, child):
         heart = Heart(around, **HANGS)
-        heart.life, heart.stage = child.life, "unconfigured"
+        heart.life, heart.state = child.life, "unconfigured"
         heart.beat()
         assert child.wait(4.0) == -9
 
     def test_one_that_speaks_but_never_hears_is_ended(self, around, child):
         heart = Heart(around, retry_period=0.1)
         heart.node.client = Mock(service_is_ready=lambda: True, call_async=lambda _: Future())
-        heart.life, heart.stage = child.life, "unconfigured"
+        heart.life, heart.state = child.life, "unconfigured"
         heart.beat(2.3)
         assert child.poll() is None  # two requests
         heart.beat(2.5)
@@ -106,14 +106,14 @@ class TestHung:
         time.sleep(2.4)
         heart.watcher._look_after = look
         heart.beat(0.5)
-        assert child.poll() is None and heart.node.stage == "active"
+        assert child.poll() is None and heart.node.state == "active"
         assert not around.said("was lost")
 
 
 def test_a_node_of_another_machine_is_only_lost(around):
     heart = Heart(around, **HANGS)
     heart.beat()
-    around.wait(lambda: heart.node.stage == "lost", 2.0)
+    around.wait(lambda: heart.node.state == "lost", 2.0)
     time.sleep(1.0)
     assert not around.said("SIGKILL") and not around.said("process")
 
@@ -123,7 +123,7 @@ def test_a_node_that_is_started_again_too_often_is_left_down_and_halts_the_robot
     heart.beat(0.2)
     asked = []
     heart.node.client = type("Client", (), {"service_is_ready": lambda self: bool(asked.append(1))})()
-    heart.stage = "unconfigured"
+    heart.state = "unconfigured"
     for count in range(1, 5):
         heart.life = f"{100 + count}.1.here"
         heart.beat(0.12)
@@ -135,7 +135,7 @@ def test_a_node_that_is_started_again_too_often_is_left_down_and_halts_the_robot
     del asked[:]
     heart.beat(1.5)
     assert not asked and heart.halts[-1].reason  # nobody brings it up, and the halt lasts
-    heart.stage = "active"  # a person did
+    heart.state = "active"  # a person did
     heart.beat(1.5)
     assert heart.halts[-1].reason == "" and not heart.node.given_up
 

@@ -7,31 +7,31 @@ import pytest
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
 
-from vla_ros.core.types import Command as CoreCommand
+from vla_ros.core.types import Instruction as CoreInstruction
 from vla_ros.nodes.common import convert
-from vla_ros.nodes.common.qos import EVENTS, LATCHED, PICTURES
+from vla_ros.nodes.common.qos import EVENTS, IMAGES, LATCHED
 from vla_ros.nodes.synchronizer import Synchronizer
-from vla_ros_msgs.msg import Command, Observation
+from vla_ros_msgs.msg import Instruction, Observation
 
-PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+IMAGE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 
 class Wires:
     def __init__(self, around, topics=("frame",)):
-        self.observations = around.hear(Observation, "observation", PICTURES)
-        self.frames = [around.speaker(Image, topic, PICTURES) for topic in topics]
-        self.commands = around.speaker(Command, "command", LATCHED)
+        self.observations = around.hear(Observation, "observation", IMAGES)
+        self.frames = [around.speaker(Image, topic, IMAGES) for topic in topics]
+        self.instructions = around.speaker(Instruction, "instruction/accepted", LATCHED)
         self.odometry = around.speaker(Odometry, "/odom", EVENTS)
         self.joints = around.speaker(JointState, "/joint_states", EVENTS)
-        around.wait(lambda: all(s.get_subscription_count() for s in [*self.frames, self.commands]))
+        around.wait(lambda: all(s.get_subscription_count() for s in [*self.frames, self.instructions]))
 
     def show(self, stamp=None, camera=0):
         stamp = time.time_ns() if stamp is None else stamp
-        self.frames[camera].publish(convert.image_message(PICTURE, stamp, "optical"))
+        self.frames[camera].publish(convert.image_message(IMAGE, stamp, "optical"))
         return stamp
 
-    def say(self, text, generation=1):
-        self.commands.publish(convert.command_message(CoreCommand(time.time_ns(), generation, text)))
+    def say(self, text, instruction_id=1):
+        self.instructions.publish(convert.instruction_message(CoreInstruction(time.time_ns(), instruction_id, text)))
 
 
 def test_an_observation_holds_image_words_and_state(around):
@@ -47,8 +47,8 @@ def test_an_observation_holds_image_words_and_state(around):
     time.sleep(0.2)
     stamp = wires.show()
     seen = convert.observation(around.wait(lambda: wires.observations and wires.observations[-1]))
-    assert (seen.stamp, seen.command.generation, seen.command.text) == (stamp, 9, "go")
-    assert (seen.images["camera"] == PICTURE).all()
+    assert (seen.stamp, seen.instruction.instruction_id, seen.instruction.text) == (stamp, 9, "go")
+    assert (seen.images["camera"] == IMAGE).all()
     assert seen.state["odom.x"] == 1.5
     assert seen.state["odom.yaw"] == pytest.approx(np.pi / 2)
     assert seen.state["gripper_joint"] == pytest.approx(0.05)
@@ -105,7 +105,7 @@ def test_what_was_not_heard_of_for_long_leaves_the_state_and_diagnostics_say_so(
         robot.wires.joints.publish(JointState(name=["elbow"], position=[0.5]))
         time.sleep(0.02)
     assert robot.state() == {"elbow": 0.5}
-    said = around.wait(lambda: robot.node.trouble)
+    said = around.wait(lambda: robot.node.problem)
     assert "without 'finger' (" in said and "odometry (" in said and "0.4 s (state_timeout)" in said
     robot.gripper.publish(JointState(name=["finger"], position=[0.05]))
     robot.wires.odometry.publish(Odometry())
@@ -260,7 +260,7 @@ def test_strict_needs_words_near_the_image(around):
 
 
 def test_an_instruction_expires_and_the_operator_hears_of_it_once(around):
-    around.start(Synchronizer, command_ttl=0.2)
+    around.start(Synchronizer, instruction_ttl=0.2)
     wires = Wires(around)
     wires.say("go")
     wires.show()
@@ -282,4 +282,4 @@ def test_an_instruction_expires_and_the_operator_hears_of_it_once(around):
 def test_a_bad_parameter_fails_configure_with_a_sentence(around, parameters, says):
     node = around.make(Synchronizer, **parameters)
     node.trigger_configure()
-    assert node.stage == "unconfigured" and says in node.trouble
+    assert node.state == "unconfigured" and says in node.problem

@@ -7,19 +7,19 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import Image
 
 from vla_ros.core.pairing import REPORT_DELAY, Watch
-from vla_ros.core.types import Command as CoreCommand
+from vla_ros.core.types import Instruction as CoreInstruction
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.common import convert
-from vla_ros.nodes.common.qos import EVENTS, LATCHED, PICTURES, SENSOR
+from vla_ros.nodes.common.qos import EVENTS, IMAGES, LATCHED, SENSOR
 from vla_ros.nodes.synchronizer import Synchronizer
-from vla_ros_msgs.msg import Command, Fault
+from vla_ros_msgs.msg import Fault, Instruction
 
 RANDOM = np.random.default_rng(7)
 SECOND = to_nanoseconds(1.0)
 
 
-def picture(mean=90):
+def make_image(mean=90):
     return np.clip(RANDOM.integers(mean - 20, mean + 20, (48, 64, 3)), 0, 255).astype(np.uint8)
 
 
@@ -46,19 +46,19 @@ def test_a_camera_that_never_spoke_or_falls_silent_is_reported_and_reports_end_w
     camera = Camera(around)
     around.wait(lambda: camera.faults and "no image for 0." in camera.faults[0].text)
     assert "on /image; is the camera's driver running?" in camera.faults[0].text
-    assert camera.film(1.2, picture) == ""
+    assert camera.film(1.2, make_image) == ""
     around.wait(lambda: camera.faults, 2.0)
     around.wait(lambda: len(camera.faults) == 2, 2.0)  # as long as it lasts
 
 
 def test_a_good_camera_is_not_reported(around):
     camera = Camera(around, frozen_after=0.5)
-    assert camera.film(1.5, picture) == ""
+    assert camera.film(1.5, make_image) == ""
 
 
 def test_a_frozen_camera_is_reported_and_at_once_after_its_node_was_cycled(around):
     camera = Camera(around, frozen_after=0.6, fault_after=5.0)
-    still = picture()
+    still = make_image()
     assert "has not changed for 0." in camera.film(3.0, lambda: still)
     node = camera.node
     for transition in (node.trigger_deactivate, node.trigger_cleanup, node.trigger_configure, node.trigger_activate):
@@ -69,21 +69,21 @@ def test_a_frozen_camera_is_reported_and_at_once_after_its_node_was_cycled(aroun
     assert time.monotonic() - started < 0.5
     del camera.faults[:]
     time.sleep(0.1)
-    assert camera.film(1.2, picture) == ""
+    assert camera.film(1.2, make_image) == ""
 
 
-def test_a_black_picture_is_reported_where_it_lasts(around):
+def test_a_black_image_is_reported_where_it_lasts(around):
     camera = Camera(around, frozen_after=60.0)
     assert camera.film(0.3, lambda: np.zeros((48, 64, 3), np.uint8)) == ""
-    assert camera.film(0.3, picture) == ""
+    assert camera.film(0.3, make_image) == ""
     assert "black" in camera.film(2.0, lambda: np.zeros((48, 64, 3), np.uint8))
 
 
-@pytest.mark.parametrize("still", [picture(), np.zeros((48, 64, 3), np.uint8)], ids=["frozen", "black"])
-def test_a_frozen_or_lasting_black_picture_is_not_handed_on(around, still):
-    """With a new stamp it would be a new picture to everybody after; without it, the gate holds by its age."""
+@pytest.mark.parametrize("still", [make_image(), np.zeros((48, 64, 3), np.uint8)], ids=["frozen", "black"])
+def test_a_frozen_or_lasting_black_image_is_not_handed_on(around, still):
+    """With a new stamp it would be a new make_image to everybody after; without it, the gate holds by its age."""
     camera = Camera(around, frozen_after=0.6)
-    frames = around.hear(Image, "frame", PICTURES)
+    frames = around.hear(Image, "frame", IMAGES)
     assert camera.film(3.0, lambda: still)
     time.sleep(0.2)
     del frames[:]
@@ -91,15 +91,15 @@ def test_a_frozen_or_lasting_black_picture_is_not_handed_on(around, still):
         camera.speaker.publish(convert.image_message(still, time.time_ns(), "optical"))
         time.sleep(0.05)
     assert not frames
-    camera.speaker.publish(convert.image_message(picture(), time.time_ns(), "optical"))
+    camera.speaker.publish(convert.image_message(make_image(), time.time_ns(), "optical"))
     around.wait(lambda: frames)
 
 
 def test_only_bad_images_are_reported_with_the_reason(around):
     camera = Camera(around)
-    said = camera.film(2.0, picture, stamp=lambda: time.time_ns() - 10 * SECOND)
+    said = camera.film(2.0, make_image, stamp=lambda: time.time_ns() - 10 * SECOND)
     assert "only bad images for 0." in said and "10." in said and "s old" in said
-    assert camera.film(1.5, picture) == ""
+    assert camera.film(1.5, make_image) == ""
 
 
 def test_an_inactive_camera_node_reports_nothing(around):
@@ -116,8 +116,8 @@ class Wires:
         names = ["front", "wrist"][:cameras]
         self.around = around
         self.faults = around.hear(Fault, "fault", EVENTS)
-        self.frames = [around.speaker(Image, f"{name}/frame", PICTURES) for name in names]
-        self.commands = around.speaker(Command, "command", LATCHED)
+        self.frames = [around.speaker(Image, f"{name}/frame", IMAGES) for name in names]
+        self.instructions = around.speaker(Instruction, "instruction/accepted", LATCHED)
         self.diagnostics = around.speaker(DiagnosticArray, "/diagnostics", EVENTS)
         around.start(Synchronizer, cameras=names, frame_topics=[f"{name}/frame" for name in names],
                      **{"fault_after": 0.4, **parameters})
@@ -125,7 +125,7 @@ class Wires:
         self.total = 0
 
     def say(self, text="go"):
-        self.commands.publish(convert.command_message(CoreCommand(time.time_ns(), 1, text)))
+        self.instructions.publish(convert.instruction_message(CoreInstruction(time.time_ns(), 1, text)))
 
     def run(self, seconds, shifts=(0,), report=False):
         """Frames at 20 Hz, each camera's stamps shifted by its `shifts` (ns); `report`: what camera_ingest would."""
@@ -153,7 +153,7 @@ def test_frames_and_words_that_give_no_pair_are_a_communication_fault(around):
 
 
 def test_pairs_that_come_are_no_fault_nor_is_a_silent_camera_or_an_old_instruction(around):
-    wires = Wires(around, command_ttl=0.5)
+    wires = Wires(around, instruction_ttl=0.5)
     wires.say()
     assert wires.run(1.2) == ""
     time.sleep(0.8)

@@ -21,7 +21,7 @@ from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
-from vla_ros_msgs.msg import Command, SafetyReport
+from vla_ros_msgs.msg import Instruction, SafetyReport
 
 NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "safety_validator")
 OBJECTS = {"red block": (1.0, 0.4), "green ball": (0.9, -0.9)}
@@ -36,10 +36,10 @@ class Fake(Node):
         self.mode, self.state, self.pressed = mode, SafetyReport.DISARMED, False
         self.x = self.y = self.yaw = self.v = self.w = self.left_to_turn = 0.0
         self.held, self.target, self.tick = "", "", 0
-        self.command = Command()
+        self.command = Instruction()
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         loose = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self.commands = self.create_publisher(Command, "/vla/command", latched)
+        self.commands = self.create_publisher(Instruction, "/vla/instruction/accepted", latched)
         self.feedback = self.create_publisher(String, "/vla/feedback", 10)
         self.reports = self.create_publisher(SafetyReport, "/vla/safety_report", 10)
         self.twists = self.create_publisher(Twist, "/cmd_vel", 1)
@@ -84,16 +84,16 @@ class Fake(Node):
             self.feedback.publish(String(data=f"'{words}' is not understood"))
             return
         if words == "stop" and self.mode == "deaf":
-            words = self.command.text
-        self.command = Command(generation=max(time.time_ns() // 1_000_000, self.command.generation + 1),
+            words = self.instruction.text
+        self.command = Instruction(instruction_id=max(time.time_ns() // 1_000_000, self.instruction.instruction_id + 1),
                                text="" if words == "stop" else words)
-        self.command.header.stamp = self.get_clock().now().to_msg()
+        self.instruction.header.stamp = self.get_clock().now().to_msg()
         self.commands.publish(self.command)
         self.feedback.publish(String(data=f"heard '{words}'"))
-        self.target = next((name for name in OBJECTS if name in self.command.text), "")
-        self.left_to_turn = math.pi / 2 if "left" in self.command.text and not self.left_to_turn else 0.0
+        self.target = next((name for name in OBJECTS if name in self.instruction.text), "")
+        self.left_to_turn = math.pi / 2 if "left" in self.instruction.text and not self.left_to_turn else 0.0
         if self.state in (SafetyReport.HOLDING, SafetyReport.ACTIVE):
-            self.state = SafetyReport.ACTIVE if self.command.text else SafetyReport.HOLDING
+            self.state = SafetyReport.ACTIVE if self.instruction.text else SafetyReport.HOLDING
 
     def step(self):
         self.v = self.w = 0.0
@@ -115,7 +115,7 @@ class Fake(Node):
                 self.w = math.copysign(TURN, bearing)
             elif math.hypot(x - self.x, y - self.y) > 0.35:
                 self.v = DRIVE
-            elif "grab" in self.command.text:
+            elif "grab" in self.instruction.text:
                 self.held = self.target
 
     def publish(self):
@@ -125,7 +125,7 @@ class Fake(Node):
         odometry = Odometry()
         odometry.header.stamp, odometry.twist.twist = now, self.twist()
         self.odometry.publish(odometry)
-        report = SafetyReport(state=self.state, reason="as told", generation=self.command.generation,
+        report = SafetyReport(state=self.state, reason="as told", instruction_id=self.instruction.instruction_id,
                               sequence=self.tick, channels=["linear.x", "angular.z"],
                               requested=array("f", [self.v, self.w]), emitted=array("f", [self.v, self.w]))
         report.header.stamp, report.age.nanosec = now, 7_000_000

@@ -90,10 +90,10 @@ def assert_gone(processes: list[psutil.Process]) -> None:
     assert not left, f"still running: {left}"
 
 
-def assert_pictures(out: Path) -> None:
-    for name in ("path.png", "latency.png", "picture.png"):
-        picture = cv2.imread(str(out / name))
-        assert picture is not None and picture.std() > 5, f"{name} is missing or blank"
+def assert_images(out: Path) -> None:
+    for name in ("path.png", "latency.png", "still.png"):
+        image = cv2.imread(str(out / name))
+        assert image is not None and image.std() > 5, f"{name} is missing or blank"
     video = cv2.VideoCapture(str(out / "demo.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) > 30
     assert video.read()[0]
@@ -107,7 +107,7 @@ def test_three_instructions_and_two_stops_with_a_good_robot(tmp_path):
     assert [stop["kind"] for stop in summary["stops"]] == ["the word", "the button"]
     assert "chosen at random" in said and "no process is left" in said and said.count("done    ") == 3
     assert summary["latency_camera_to_command"]["p50_ms"] == 7.0
-    assert_pictures(tmp_path)
+    assert_images(tmp_path)
 
 
 def test_a_robot_that_does_not_stop_fails_the_demo(tmp_path):
@@ -214,7 +214,7 @@ def test_the_whole_demo_for_real(tmp_path):
     logs = {path.name: path.read_text()[-2000:] for path in (tmp_path / "logs").glob("*.log")}
     assert code == 0, f"{said}\n{logs}"
     assert_gone(processes)
-    assert_pictures(tmp_path)
+    assert_images(tmp_path)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["ok"] and len(summary["instructions"]) == 3 and len(summary["stops"]) == 2
     assert "drives, on " + summary["engine"][:5] in said

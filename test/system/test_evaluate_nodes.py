@@ -92,12 +92,12 @@ def test_an_episode_is_run_again_where_the_machine_stood_still_and_not_where_it_
         assert (found.number, found.attempts) == (last, last + 1)
 
 
-@pytest.mark.parametrize("words, generation, speed, idle", [
+@pytest.mark.parametrize("words, instruction_id, speed, idle", [
     ("", 7, 0.4, True), ("turn left", 7, 0.0, True), ("turn left", 7, 0.4, False), ("turn left", 6, 0.0, False)])
-def test_idle_is_no_words_or_an_action_for_them_that_stands(words: str, generation: int, speed: float, idle: bool) -> None:
+def test_idle_is_no_words_or_an_action_for_them_that_stands(words: str, instruction_id: int, speed: float, idle: bool) -> None:
     watch = Witness.__new__(Witness)
-    watch.command = SimpleNamespace(text=words, generation=7)  # type: ignore[assignment]
-    watch.chunk = ActionChunk(0, generation, ("linear.x",), np.full((2, 1), speed, np.float32), 100)
+    watch.instruction = SimpleNamespace(text=words, instruction_id=7)  # type: ignore[assignment]
+    watch.chunk = ActionChunk(0, instruction_id, ("linear.x",), np.full((2, 1), speed, np.float32), 100)
     assert watch.idle() is idle
 
 

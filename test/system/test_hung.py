@@ -30,10 +30,10 @@ class Moody(Constant):
     spoiled = False
 
     def predict(self, observation):
-        self.spoiled = self.spoiled or "hang" in observation.command.text
+        self.spoiled = self.spoiled or "hang" in observation.instruction.text
         while self.spoiled:
             time.sleep(1.0)
-        if "raise" in observation.command.text:
+        if "raise" in observation.instruction.text:
             raise RuntimeError("out of memory")
         return super().predict(observation)
 

@@ -61,10 +61,10 @@ def test_it_holds_while_the_imu_is_silent_or_says_nothing_and_goes_on(around):
     active(robot)
     imu.angle = math.nan
     assert says(robot, "/imu/data says nothing: its orientation is no unit quaternion").rule == "tilt"
-    assert robot.node.trouble.startswith("/imu/data: ")
+    assert robot.node.problem.startswith("/imu/data: ")
     imu.angle = 0.34
     active(robot)
-    assert not robot.node.trouble
+    assert not robot.node.problem
 
 
 def test_it_stops_above_the_limit_and_no_looser_one_is_taken_while_it_is_armed(around):

@@ -1,4 +1,4 @@
-"""Small demonstrations to write and to break: pictures that tell episode and frame apart."""
+"""Small demonstrations to write and to break: images that tell episode and frame apart."""
 import json
 from pathlib import Path
 
@@ -13,15 +13,15 @@ LENGTHS = (7, 4, 9)
 TASKS = ("go to the red block", "turn left", "go to the red block")
 
 
-def picture(episode, frame, size):
+def make_image(episode, frame, size):
     """Waves that move on with the frame, of a brightness that says the episode; H x W x 3."""
     rows, columns = np.mgrid[:size[0], :size[1]]
     wave = 50 * np.sin(2 * np.pi * (columns + 8 * frame) / 48) + 40 * np.cos(2 * np.pi * rows / 48)
     return (wave[..., None] + 100 + [10 * episode, 20 * episode, 30 * episode]).astype(np.uint8)
 
 
-def pictures(episode, frame, spec=SPEC):
-    return {name: picture(episode, frame, size) for name, size in spec.cameras.items()}
+def make_images(episode, frame, spec=SPEC):
+    return {name: make_image(episode, frame, size) for name, size in spec.cameras.items()}
 
 
 def state(episode, frame):
@@ -37,8 +37,8 @@ def write(folder: Path, spec=SPEC, lengths=LENGTHS, tasks=TASKS, **options) -> P
     with DatasetWriter(folder, spec, **options) as writer:
         for episode, (length, task) in enumerate(zip(lengths, tasks)):
             for frame in range(length):
-                writer.add_frame(pictures(episode, frame, spec), state(episode, frame), action(episode, frame))
-            writer.save_episode(task, success=True if episode else None, generation=episode + 5)
+                writer.add_frame(make_images(episode, frame, spec), state(episode, frame), action(episode, frame))
+            writer.save_episode(task, success=True if episode else None, instruction_id=episode + 5)
     return folder
 
 
@@ -70,7 +70,7 @@ def add_feature(folder: Path, name: str, values, **described) -> None:
 
 
 def video(path: Path, images, fps: int = 10, times=None) -> None:
-    """`times`: of the pictures, ms; else on the rate."""
+    """`times`: of the images, ms; else on the rate."""
     from fractions import Fraction
 
     import av
@@ -107,7 +107,7 @@ def as_v2(folder: Path, out: Path, chunks_size: int = 2) -> Path:
         pq.write_table(table.slice(start, length), out / "data" / chunk / f"{name}.parquet")
         for key in cameras:
             size = tuple(info["features"][key]["shape"][:2])
-            video(out / "videos" / chunk / key / f"{name}.mp4", [picture(episode, frame, size) for frame in range(length)])
+            video(out / "videos" / chunk / key / f"{name}.mp4", [make_image(episode, frame, size) for frame in range(length)])
         lines.append({"episode_index": episode, "tasks": row["tasks"], "length": length})
         start += length
     (out / "meta/episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

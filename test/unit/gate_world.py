@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vla_ros.core.robot import load_robot
-from vla_ros.core.types import ActionChunk, Command
+from vla_ros.core.types import ActionChunk, Instruction
 from vla_ros.safety.gate import Gate, LatestInputs
 from vla_ros.safety.obstacles import Reading
 from vla_ros.safety.rule import Arming, RuleInputs, Spent
@@ -33,8 +33,8 @@ def changed(settings, **values):
 def rule_inputs(**values):
     """What a rule looks at where all is well and there is no action, less what `values` say."""
     well = dict(  # noqa: C408
-        now=10 * S, stamp=EPOCH, robot=ROBOT, settings=Settings(), chunk=None, command=None, armed=Arming(0, 0),
-        newest_generation=0, spent=Spent(0, ""), observation_age=0, instruction_age=0, silence={},
+        now=10 * S, stamp=EPOCH, robot=ROBOT, settings=Settings(), chunk=None, instruction=None, armed=Arming(0, 0),
+        newest_instruction_id=0, spent=Spent(0, ""), observation_age=0, instruction_age=0, silence={},
         other_publishers=(), missing_listeners=(), chunk_sources=(), messages={}, clock_still=0, readings={},
         points=lambda: np.zeros((0, 2)), was_blocked=False, behind={}, ended=0, repeated=0, clamped=0,
         discontinuity="", elapsed=20 * MS, pause=20 * MS)
@@ -52,7 +52,7 @@ class World:
 
     def __init__(self, robot=ROBOT):
         self.gate = Gate(robot, Settings(sources={"odom": 300 * MS}))
-        self.inputs = LatestInputs(seen={}, command=Command(0, 1, ""))
+        self.inputs = LatestInputs(seen={}, instruction=Instruction(0, 1, ""))
         self.positions = {"gripper": 1.0}
         self.now, self.offset = 10 * S, EPOCH
         self.values = {"linear.x": 0.3, "angular.z": 0.0, "gripper": 1.0}
@@ -73,7 +73,7 @@ class World:
                 self.inputs.measured.update({name: (value, self.now) for name, value in self.positions.items()})
             if self.speaks:
                 self.sequence += 1
-                self.inputs.chunk = ActionChunk(stamp - 30 * MS, self.inputs.command.generation, tuple(self.values),
+                self.inputs.chunk = ActionChunk(stamp - 30 * MS, self.inputs.instruction.instruction_id, tuple(self.values),
                                                 np.array([list(self.values.values())], np.float32), 100 * MS,
                                                 self.sequence, process="inference")
             self.action, self.report = self.gate.step(self.now, stamp, self.inputs)
@@ -86,7 +86,7 @@ class World:
         return self.gate.arm(self.now, self.now + self.offset, self.inputs)
 
     def say(self, text):
-        self.inputs.command = Command(self.now + self.offset, self.inputs.command.generation + 1, text)
+        self.inputs.instruction = Instruction(self.now + self.offset, self.inputs.instruction.instruction_id + 1, text)
 
     def moving(self):
         self.tick(3)  # until where it stands is confirmed

@@ -11,7 +11,7 @@ from vla_ros.bench.bench_pipeline import arguments_of, ratios, soak_growth, summ
 from vla_ros.bench.pipeline_measure import Sample
 from vla_ros.bench.pipeline_table import show
 from vla_ros.bench.pipeline_trial import Trial, Usage
-from vla_ros.bench.source import pictures
+from vla_ros.bench.source import make_images
 from vla_ros.bench.variants import VARIANTS
 from vla_ros.core.fastdds import PROFILES
 from vla_ros.operator.processes import THRIFT
@@ -76,7 +76,7 @@ def test_the_variants_differ_in_what_they_claim() -> None:
     assert len(VARIANTS["floor"].commands()) == 4
 
 
-def test_pictures_differ_and_fit() -> None:
-    messages = pictures(480, 640)
+def test_images_differ_and_fit() -> None:
+    messages = make_images(480, 640)
     assert len({bytes(message.data) for message in messages}) == len(messages)
     assert all(len(message.data) == 640 * 480 * 3 == message.step * message.height for message in messages)

@@ -1,4 +1,4 @@
-"""`vla bench policy`: what it makes of its figures, by hand; and one real way, from picture to figures."""
+"""`vla bench policy`: what it makes of its figures, by hand; and one real way, from image to figures."""
 from __future__ import annotations
 
 import json
@@ -44,7 +44,7 @@ def test_an_aim_is_met_up_to_its_number(whole: float, verdict: str) -> None:
 
 @pytest.mark.parametrize("warm, first, hit, verdicts", [
     (0.05, 20.0, 0.04, ["met", "met", "met"]), (0.051, 20.1, 0.06, ["missed", "missed", "missed"])])
-def test_starts_first_pictures_and_known_words_have_aims(warm: float, first: float, hit: float, verdicts: list[str]) -> None:
+def test_starts_first_images_and_known_words_have_aims(warm: float, first: float, hit: float, verdicts: list[str]) -> None:
     found = report(plain_fp32=[trial(10.0, 1.0)] * 2, onnxruntime_fp32=[trial(10.0, 1.0, 1.0), trial(10.0, warm, first, **{"language, hit": hit})],
                    eager_fp32=[trial(10.0, 1.0, 1.0), trial(10.0, 1.0, 1.0)])  # which builds nothing
     assert [line.rsplit(": ", 1)[1] for line in policy_table.verdicts(found)[1:]] == verdicts

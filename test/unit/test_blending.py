@@ -22,8 +22,8 @@ SEAM = 200 * MS
 BLENDED = ("linear", "temporal_ensemble")
 
 
-def chunk(stamp: int, rows: object, step: int = 100 * MS, generation: int = 1, channels=CHANNELS) -> ActionChunk:
-    return ActionChunk(EPOCH + stamp, generation, channels, np.array(rows, np.float32), step)
+def chunk(stamp: int, rows: object, step: int = 100 * MS, instruction_id: int = 1, channels=CHANNELS) -> ActionChunk:
+    return ActionChunk(EPOCH + stamp, instruction_id, channels, np.array(rows, np.float32), step)
 
 
 def flat(stamp: int, *row: float, rows: int = 8, **more) -> ActionChunk:
@@ -73,7 +73,7 @@ def test_a_blend_lies_between_what_it_is_blended_from(drive, blending, time):
         everything = np.concatenate(seen)
         assert told.values.dtype == np.float32 and np.isfinite(told.values).all()
         assert (told.values >= everything.min(0)).all() and (told.values <= everything.max(0)).all()
-        assert (told.stamp, told.generation, told.channels) == (newest.stamp, newest.generation, newest.channels)
+        assert (told.stamp, told.instruction_id, told.channels) == (newest.stamp, newest.instruction_id, newest.channels)
 
 
 @settings(max_examples=60, deadline=None)
@@ -131,13 +131,13 @@ def ramp(before: float, after: float, now: int = 160 * MS, blending: str = "line
 @pytest.mark.parametrize("moment, value", [(160, 0.42), (179, 0.42), (180, 0.44), (259, 0.5), (260, 0.52), (339, 0.58),
                                            (340, 0.6), (360, 0.6), (2000, 0.6)])
 def test_a_ramp_begins_where_the_chunk_takes_over_and_ends_after_the_seam_time(moment, value):
-    told = ramp(0.4, 0.6)  # rows of 20 ms on from the picture at 80 ms; it takes over at 160 ms
+    told = ramp(0.4, 0.6)  # rows of 20 ms on from the image at 80 ms; it takes over at 160 ms
     assert at(told, moment * MS)[0] == pytest.approx(value)
     assert at(told, moment * MS)[2] == 0.0, "the gripper switches at once"
 
 
 @pytest.mark.parametrize("late", [80, 130, 400])
-def test_a_late_chunk_ramps_from_when_it_takes_over_and_not_from_its_picture(late):
+def test_a_late_chunk_ramps_from_when_it_takes_over_and_not_from_its_image(late):
     told = ramp(0.4, 0.0, (80 + late) * MS)
     values = [at(told, (80 + late + after) * MS)[0] for after in (0, 100, 200)]
     assert values[0] >= 0.36 and 0.15 <= values[1] <= 0.2 + 1e-6 and values[2] == 0.0
@@ -205,12 +205,12 @@ def test_in_an_ensemble_older_chunks_have_no_say_where_the_newest_stops():
 # -- afresh, and untouched
 @pytest.mark.parametrize("blending", BLENDED)
 @pytest.mark.parametrize("newest, now", [
-    (flat(80 * MS, 0.1, 0.0, 0.0, generation=2), 160),
+    (flat(80 * MS, 0.1, 0.0, 0.0, instruction_id=2), 160),
     (chunk(80 * MS, [[0.1, 0.0]] * 8, channels=("linear.x", "angular.z")), 160),
     (flat(750 * MS, 0.1, 0.0, 0.0), 800),  # the chunk before is over
     (flat(600 * MS, 0.1, 0.0, 0.0, rows=1), 750),  # it is over itself
-    (flat(-1, 0.1, 0.0, 0.0), 160),  # an older picture: the clock went back
-    (flat(200 * MS, 0.1, 0.0, 0.0), 199),  # a picture from the future
+    (flat(-1, 0.1, 0.0, 0.0), 160),  # an older image: the clock went back
+    (flat(200 * MS, 0.1, 0.0, 0.0), 199),  # an image from the future
     (flat(80 * MS, 0.1, -0.96, 0.0), 160),  # jumps by 1.91 rad/s
 ])
 def test_what_does_not_go_on_from_the_chunk_before_begins_afresh(blending, newest, now):
@@ -308,8 +308,8 @@ def test_the_gate_begins_a_late_chunk_at_the_row_that_is_due(late, speed):
     world.speaks = False
     stamp = world.now + 20 * MS + world.offset - late * MS
     rows = np.array([[speed, 0.0, 1.0] for speed in (0.1, 0.2, 0.3, 0.4)], np.float32)
-    world.gate._chunks.chunk = None  # or its picture would be older than that of the chunk before
-    world.inputs.chunk = ActionChunk(stamp, world.inputs.command.generation, CHANNELS, rows, 100 * MS)
+    world.gate._chunks.chunk = None  # or its image would be older than that of the chunk before
+    world.inputs.chunk = ActionChunk(stamp, world.inputs.instruction.instruction_id, CHANNELS, rows, 100 * MS)
     requested = dict(zip((channel.name for channel in ROBOT.channels), world.tick().requested))
     assert requested["linear.x"] == pytest.approx(speed)
 
@@ -321,7 +321,7 @@ def test_the_gate_sees_a_policy_that_jumps_whatever_the_blending(blending):
     rules = []
     for number in range(12):
         stamp, speed = world.now + world.offset, 0.47 if number % 2 else -0.47
-        world.inputs.chunk = one.blend(ActionChunk(stamp, world.inputs.command.generation, CHANNELS, np.array(
+        world.inputs.chunk = one.blend(ActionChunk(stamp, world.inputs.instruction.instruction_id, CHANNELS, np.array(
             [[speed, 0.0, 1.0]] * 8, np.float32), 100 * MS), stamp + 20 * MS)
         rules.append(world.tick().rule)
     assert set(rules[1:]) == {"chunk_continuity"} and world.report.verdict is Verdict.HELD

@@ -1,4 +1,4 @@
-"""A VLA on engines: both stages compiled and compared on the checkpoint's own pictures, words read once."""
+"""A VLA on engines: both stages compiled and compared on the checkpoint's own images, words read once."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -37,8 +37,8 @@ def model() -> VLA:
 def folder(model: VLA, tmp_path: Path) -> Path:
     save_pretrained(model, tmp_path / "model")
     rng = torch.Generator().manual_seed(1)
-    pictures = torch.randint(0, 255, (3, *model.config.image_size, 3), dtype=torch.uint8, generator=rng)
-    examples.save(tmp_path / "model", pictures, torch.tensor([encode(GO)[:2], encode(TURN), encode(TURN)]), torch.rand(3, 2))
+    images = torch.randint(0, 255, (3, *model.config.image_size, 3), dtype=torch.uint8, generator=rng)
+    examples.save(tmp_path / "model", images, torch.tensor([encode(GO)[:2], encode(TURN), encode(TURN)]), torch.rand(3, 2))
     return tmp_path / "model"
 
 
@@ -47,13 +47,13 @@ def make_compiled(model: VLA, folder: Path, request: EngineRequest = WISH) -> tu
     return CompiledVLA(model, folder, request, said.append), said
 
 
-def picture(model: VLA, seed: int = 0) -> np.ndarray:
+def make_image(model: VLA, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 255, (*model.config.image_size, 3)).astype(np.uint8)
 
 
 def test_it_says_what_the_model_says(model: VLA, folder: Path) -> None:
     both, _ = make_compiled(model, folder)
-    seen, ids = picture(model), torch.tensor([encode(GO)])
+    seen, ids = make_image(model), torch.tensor([encode(GO)])
     found = both.decode_action(seen, both.encode_text(GO), [0.5, -0.2])
     with torch.inference_mode():
         wanted = told(model(torch.from_numpy(seen).permute(2, 0, 1)[None], ids, ids > 0, torch.tensor([[0.5, -0.2]])))
@@ -91,11 +91,11 @@ def test_a_checkpoint_without_examples_is_compared_on_noise_and_says_so(model: V
     assert make_compiled(model, folder)[0].notes == ["the checkpoint has no examples; its engines were compared on noise"]
 
 
-@pytest.mark.parametrize(("name", "shape"), [("picture", (2, 5, 5, 3)), ("state", (2, 9))])
+@pytest.mark.parametrize(("name", "shape"), [("image", (2, 5, 5, 3)), ("state", (2, 9))])
 def test_examples_of_another_model_are_refused(model: VLA, folder: Path, name: str, shape: tuple[int, ...]) -> None:
-    kept = {"picture": torch.zeros(2, *model.config.image_size, 3, dtype=torch.uint8), "state": torch.zeros(2, 2)}
+    kept = {"image": torch.zeros(2, *model.config.image_size, 3, dtype=torch.uint8), "state": torch.zeros(2, 2)}
     kept[name] = torch.zeros(shape, dtype=kept[name].dtype)
-    examples.save(folder, kept["picture"], torch.ones(2, 3, dtype=torch.long), kept["state"])
+    examples.save(folder, kept["image"], torch.ones(2, 3, dtype=torch.long), kept["state"])
     with pytest.raises(ValueError, match=rf"examples.safetensors has no {name} of shape"):
         make_compiled(model, folder)
 

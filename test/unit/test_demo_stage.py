@@ -92,7 +92,7 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path, capsys):
     assert "--out" in capsys.readouterr().err
 
 
-def test_the_summary_is_there_and_so_is_every_other_picture_when_one_cannot_be_drawn(tmp_path, monkeypatch, capsys):
+def test_the_summary_is_there_and_so_is_every_other_image_when_one_cannot_be_drawn(tmp_path, monkeypatch, capsys):
     pytest.importorskip("rclpy")
     pytest.importorskip("vla_ros_msgs")
     from vla_ros.demo import run

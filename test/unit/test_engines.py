@@ -321,8 +321,8 @@ class Small(nn.Module):
         super().__init__()
         self.look, self.head = nn.Conv2d(8, 16, 4, 4), nn.Linear(16, 1_843_200 // 16 // share)
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        seen = self.look(picture)
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        seen = self.look(image)
         return self.head(seen.mean((2, 3))), seen.flatten(2) @ seen.flatten(2).mT
 
 
@@ -331,7 +331,7 @@ def test_int8_leaves_small_layers_and_products_without_weights_alone(tmp_path: P
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
-    part = SubModel("small", Small(share).eval(), ("picture",), ("head", "product"), ((torch.rand(1, 8, 120, 120),),), "")
+    part = SubModel("small", Small(share).eval(), ("image",), ("head", "product"), ((torch.rand(1, 8, 120, 120),),), "")
     lookup(ENGINES, "onnxruntime", "engine").build(part, "cpu", "int8", tmp_path)  # type: ignore[attr-defined]
     graph = onnx.load(str(tmp_path / "part.onnx"), load_external_data=False).graph
     found = {"conv" for node in graph.node if node.op_type == "QLinearConv"}

@@ -40,8 +40,8 @@ def test_both_are_paired_and_the_gate_s_answers_are_shares() -> None:
     assert (found["all"]["trials"], found["all"]["only_ours"], found["all"]["only_theirs"]) == (3, 1, 1)  # not the ninth
     assert found["all"]["difference"] == 0.0 and found["all"]["low"] < -0.3 < 0.3 < found["all"]["high"]
     assert found["by_kind"]["turn_left"]["difference"] == -0.5 and found["by_kind"]["stop"]["bare"]["rate"] == 0.0
-    assert found["gate"] == {"PASSED": 0.7, "LIMITED rate": 0.2, "HELD generation": 0.1}
-    assert found["gate_by_kind"]["stop"] == {"HELD generation": 1.0} and found["stopped"] == 1
+    assert found["gate"] == {"PASSED": 0.7, "LIMITED rate": 0.2, "HELD instruction_id": 0.1}
+    assert found["gate_by_kind"]["stop"] == {"HELD instruction_id": 1.0} and found["stopped"] == 1
     assert found["latency"]["p50_ms"] == pytest.approx(20.0) and found["seconds_longer"]["mean"] == 1.0
     assert [(one["number"], one["done"], one["bare"]["done"]) for one in found["differ"]] == [(1, False, True), (2, True, False)]
     json.dumps(report.clean(found), allow_nan=False)

@@ -122,7 +122,7 @@ def test_an_aim_is_met_at_its_threshold(successes: int, met: bool) -> None:
 
 
 def test_the_report_is_json_without_nan_and_html_that_is_escaped(tmp_path: Path) -> None:
-    lost = record(1, False, distance=math.inf, text="go to <b>it</b>", sentence="a & b", picture=np.full((12, 16, 3), 90, np.uint8),
+    lost = record(1, False, distance=math.inf, text="go to <b>it</b>", sentence="a & b", image=np.full((12, 16, 3), 90, np.uint8),
                   explained={"attention": np.eye(3, 4) / 4, "nowhere": 0.25})
     records = [record(0, True), lost, record(2, False, part="blank", group=0, text="")]
     facts = report.facts(Player("hand", {"checkpoint": "here"}), records, "vla evaluate", 2, 1.0)
@@ -137,7 +137,7 @@ def test_the_report_is_json_without_nan_and_html_that_is_escaped(tmp_path: Path)
     assert any(line.startswith("policy hand@1: 3 episodes") for line in report.lines(whole))
 
 
-def test_a_picture_that_cannot_be_drawn_is_a_sentence_and_the_report_is_whole(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+def test_a_image_that_cannot_be_drawn_is_a_sentence_and_the_report_is_whole(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     def fail(*_: Any) -> str:
         raise ValueError("no loc <outside>")
 
@@ -145,9 +145,9 @@ def test_a_picture_that_cannot_be_drawn_is_a_sentence_and_the_report_is_whole(tm
     records = [record(0, True), record(1, False)]
     report.write(tmp_path, report.facts(Player("hand", {}), records, "vla evaluate", 2, 1.0), summary.summarise(records), records)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "success by split: the picture could not be drawn (ValueError: no loc &lt;outside&gt;)." in page
+    assert "success by split: the image could not be drawn (ValueError: no loc &lt;outside&gt;)." in page
     assert page.count("data:image/png") == 2 and (tmp_path / "table.md").exists()  # the times, and how the failed one went
-    assert capsys.readouterr().out == f"{tmp_path / 'report.html'} says of 2 picture(s) why they could not be drawn\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'report.html'} says of 2 image(s) why they could not be drawn\n"
 
 
 def test_trainings_curves_are_drawn(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Episodes, scenarios and pictures in the simulator, and the whole of `vla evaluate`."""
+"""Episodes, scenarios and images in the simulator, and the whole of `vla evaluate`."""
 from __future__ import annotations
 
 import json
@@ -19,7 +19,7 @@ pytest.importorskip("jinja2", reason="the page is a Jinja2 template")
 
 from vla_ros.cli import evaluate
 from vla_ros.cli.main import main
-from vla_ros.core.types import ActionChunk, Command, Observation
+from vla_ros.core.types import ActionChunk, Instruction, Observation
 from vla_ros.evaluation import perception, runner
 from vla_ros.evaluation import plan as plans
 from vla_ros.evaluation.runner import Player, Worker, within
@@ -77,7 +77,7 @@ def test_a_late_chunk_moves_the_robot_later(world: World) -> None:
     assert travelled[0.0] - travelled[0.24] == pytest.approx(0.4 * 0.24, abs=0.02)
 
 
-def test_dropped_pictures_never_reach_the_policy(world: World) -> None:
+def test_dropped_images_never_reach_the_policy(world: World) -> None:
     whole, _ = drive(world)
     lost = iter([True, False] * 20)
     half, _ = drive(world, drop=lambda: next(lost))
@@ -141,7 +141,7 @@ def test_noise_and_blur_have_their_amounts() -> None:
     assert np.sqrt((spread.sum(0) * columns**2).sum() / spread.sum()) == pytest.approx(2.0, rel=0.2)
 
 
-def test_what_happens_to_the_pictures_is_the_same_for_the_same_seed() -> None:
+def test_what_happens_to_the_images_is_the_same_for_the_same_seed() -> None:
     scenario = Scenario("both", noise=20.0, drop=0.5)
     grey = np.full((8, 8, 3), 128, np.uint8)
     first, again, other = (scenario.lens(seed) for seed in (1, 1, 2))
@@ -172,12 +172,12 @@ def test_the_truth_s_masks_have_the_objects_colours_and_what_hides_hides(world: 
     world.place_robot(near.x - 0.6, near.y, 0.0)
     truth = Truth(world)
     masks = truth.masks()
-    picture = world.render().astype(float) / 255
+    image = world.render().astype(float) / 255
     truth.close()
     assert near.name in masks and masks[near.name].sum() > 30
     for name, mask in masks.items():
         wanted = np.array(RGB[name.split(" ")[0]])
-        shown = picture[mask].mean(0)
+        shown = image[mask].mean(0)
         assert float(shown @ wanted / np.linalg.norm(shown) / np.linalg.norm(wanted)) > 0.93, name
     assert sum(mask.astype(int) for mask in masks.values()).max() == 1  # type: ignore[union-attr]
     found = cells({near.name: masks[near.name]}, (15, 20), (120, 160), "pad")[near.name]
@@ -196,7 +196,7 @@ def test_cut_off_is_at_the_edge() -> None:
 
 
 class Seer:
-    """Explains a picture by the truth; `blind` attends nowhere and sees nothing, `fixed` always attends to one object."""
+    """Explains an image by the truth; `blind` attends nowhere and sees nothing, `fixed` always attends to one object."""
 
     def __init__(self, where: dict[str, np.ndarray], mode: str = "") -> None:
         self._where, self._mode = where, mode
@@ -207,7 +207,7 @@ class Seer:
             return {"attention": attention, "nowhere": 1.0, "cell_colour": colour, "cell_shape": shape}
         for name, mask in self._where.items():
             colour[mask], shape[mask] = list(COLOURS).index(name.split()[0]), SHAPES.index(name.split()[1])
-        name = next(iter(self._where)) if self._mode == "fixed" else observation.command.text.removeprefix("go to the ")
+        name = next(iter(self._where)) if self._mode == "fixed" else observation.instruction.text.removeprefix("go to the ")
         mask = self._where.get(name, np.zeros((15, 20), bool))
         attention[mask] = 1.0 / max(mask.sum(), 1)
         return {"attention": attention, "nowhere": 0.0 if mask.any() else 1.0, "cell_colour": colour, "cell_shape": shape}
@@ -218,7 +218,7 @@ def looked(world: World, mode: str, target: str | None) -> dict[str, Any]:
     where = {name: mask for name, mask in cells(truth.masks(), (15, 20), (120, 160), "pad").items() if mask.any()}
     name = target or next(iter(where))
     colour, shape = name.split()
-    observation = Observation(0, Command(0, 1, f"go to the {name}"), {"front": world.render()})
+    observation = Observation(0, Instruction(0, 1, f"go to the {name}"), {"front": world.render()})
     found = perception.look(Seer(where, mode), observation, truth, SPEC, Intent("go_to", colour, shape))
     truth.close()
     return found

@@ -16,8 +16,8 @@ NODES = {"safety_validator": "", "camera_ingest": "vision", "camera_rear": "visi
          "synchronizer": "communication", "inference": "action"}
 OF = {"vision": "camera_ingest", "language": "command_ingest", "action": "inference",
       "communication": "synchronizer"}
-ACTIONS = {"vision": ["cycle"] * 3, "language": ["tell", "cycle"], "action": ["reset", "fall_back"],
-           "communication": ["fall_back", "cycle"]}
+ACTIONS = {"vision": ["restart_node"] * 3, "language": ["notify", "restart_node"], "action": ["reset_policy", "switch_to_fallback"],
+           "communication": ["switch_to_fallback", "restart_node"]}
 START = to_nanoseconds(1000.0)
 
 
@@ -74,15 +74,15 @@ def test_a_fault_within_the_recovery_time_takes_the_next_step(kind: str, later: 
 def test_a_kind_that_was_quiet_begins_anew(later: int, first: bool) -> None:
     story = Story("action")
     story.take()
-    assert story.take(SETTLE) == "fall_back"
-    assert story.take(QUIET * story.strategy.recovery + later) == ("reset" if first else "fall_back")
+    assert story.take(SETTLE) == "switch_to_fallback"
+    assert story.take(QUIET * story.strategy.recovery + later) == ("reset_policy" if first else "switch_to_fallback")
 
 
 @pytest.mark.parametrize("after, heard", [(SETTLE - 1, False), (SETTLE, True)])
 def test_a_report_from_before_the_step_ended_does_not_count(after: int, heard: bool) -> None:
     story = Story("action")
     story.take()
-    assert story.report(after) == ("fall_back" if heard else "")
+    assert story.report(after) == ("switch_to_fallback" if heard else "")
 
 
 @pytest.mark.parametrize("kind", ["language", "action", "communication"])
@@ -96,7 +96,7 @@ def test_after_the_last_step_the_robot_is_halted(kind: str) -> None:
 def test_a_step_that_helps_for_a_while_is_repeated_but_not_for_ever() -> None:
     story = Story("action")
     between = story.strategy.recovery + 1
-    assert [story.take(between) for _ in range(2 * REPEATS + 1)] == ["reset"] * 3 + ["fall_back"] * 3 + ["halt"]
+    assert [story.take(between) for _ in range(2 * REPEATS + 1)] == ["reset_policy"] * 3 + ["switch_to_fallback"] * 3 + ["halt"]
 
 
 def test_a_step_that_cannot_be_carried_out_leads_to_the_next_and_the_operator_hears_why() -> None:
@@ -104,7 +104,7 @@ def test_a_step_that_cannot_be_carried_out_leads_to_the_next_and_the_operator_he
     story.report()
     story.faults.failed("no fallback policy is configured", story.now)
     order = story.faults.next(story.now)
-    assert order and order.action == "cycle"
+    assert order and order.action == "restart_node"
     assert order.says == ("communication fault: it is broken; no fallback policy is configured. "
                           "Step 2 of 2: synchronizer is taken down and brought up again")
     story.faults.failed("synchronizer did not come back", story.now)
@@ -114,8 +114,8 @@ def test_a_step_that_cannot_be_carried_out_leads_to_the_next_and_the_operator_he
 
 def test_vision_backs_off_longer_each_time_and_then_halts() -> None:
     story = Story("vision")
-    assert story.take() == "cycle"
-    for seconds, action in ((5, "cycle"), (10, "cycle"), (20, "halt")):
+    assert story.take() == "restart_node"
+    for seconds, action in ((5, "restart_node"), (10, "restart_node"), (20, "halt")):
         back_off = to_nanoseconds(seconds)
         assert story.report(SETTLE) == ""
         story.report(back_off - SETTLE - 1)
@@ -124,7 +124,7 @@ def test_vision_backs_off_longer_each_time_and_then_halts() -> None:
         story.faults.done(story.now)
 
 
-@pytest.mark.parametrize("silent, action", [(LASTING, "cycle"), (LASTING + 1, "")])
+@pytest.mark.parametrize("silent, action", [(LASTING, "restart_node"), (LASTING + 1, "")])
 def test_a_camera_that_mends_itself_during_the_back_off_is_left_in_peace(silent: int, action: str) -> None:
     story = Story("vision")
     story.take()
@@ -147,14 +147,14 @@ def test_a_long_back_off_makes_the_quiet_time_longer_too() -> None:
 
 def test_while_a_step_is_carried_out_nothing_else_begins_and_other_faults_wait() -> None:
     story = Story("action")
-    assert story.report() == "reset"
+    assert story.report() == "reset_policy"
     for _ in range(1000):
         assert story.report(1000) == ""
         story.faults.report("camera_rear", "black", story.now)
         assert story.next() == ""
     story.faults.done(story.now)
     order = story.faults.next(story.now)
-    assert order and (order.action, order.target) == ("cycle", "camera_rear")
+    assert order and (order.action, order.target) == ("restart_node", "camera_rear")
     assert story.faults.counts == {"action": 1, "vision": 1}
 
 
@@ -246,7 +246,7 @@ def test_any_sequence(events: list[tuple[str, str, int]]) -> None:
                 halted.remove(order.target)
             else:
                 assert not busy and order.target not in halted
-                assert order.action in ("tell", "cycle", "reset", "fall_back")
+                assert order.action in ("notify", "restart_node", "reset_policy", "switch_to_fallback")
                 busy = True
             assert order.says
         assert bool(faults.halt) == bool(halted)
@@ -275,6 +275,6 @@ def test_six_recovery_times_without_a_fault_are_quiet(kind: str, seconds: int, l
 def test_the_quiet_time_begins_with_the_last_report_not_with_the_end_of_the_step() -> None:
     story = Story("action")
     story.take()
-    assert story.take(SETTLE) == "fall_back"
+    assert story.take(SETTLE) == "switch_to_fallback"
     assert story.report(SETTLE - 1) == ""  # from before the step ended: no new fault, but not quiet either
-    assert story.take(QUIET * story.strategy.recovery - 1) == "fall_back"
+    assert story.take(QUIET * story.strategy.recovery - 1) == "switch_to_fallback"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gate_world import JOINTS, MS, S, World, reaching
 
-from vla_ros.core.types import ActionChunk, Command
+from vla_ros.core.types import ActionChunk, Instruction
 from vla_ros.safety import gate as gate_module
 from vla_ros.safety.gate import TRANSITIONS, Event, State
 from vla_ros.safety.rule import Finding, Verdict, rule
@@ -111,10 +111,10 @@ def test_a_lost_source_holds_and_it_goes_on_when_it_is_back():
     assert world.tick(2).state is State.ACTIVE
 
 
-def test_a_silent_policy_is_held_by_the_age_of_its_picture():
+def test_a_silent_policy_is_held_by_the_age_of_its_image():
     world = World().moving()
     world.speaks = False
-    world.tick(18)  # the picture was 30 ms old when its action came: 390 ms
+    world.tick(18)  # the image was 30 ms old when its action came: 390 ms
     assert world.report.state is State.ACTIVE
     assert world.tick().rule == "observation_age"
     world.tick(10)
@@ -158,7 +158,7 @@ def test_an_older_action_never_answers_a_newer_instruction():
     world.say("turn left")
     world.tick()
     assert world.report.rule == "instruction_match"
-    world.inputs.chunk = ActionChunk(late.stamp + 5 * MS, late.generation, late.channels, late.values, late.step)
+    world.inputs.chunk = ActionChunk(late.stamp + 5 * MS, late.instruction_id, late.channels, late.values, late.step)
     assert world.tick().rule == "instruction_match"
     assert world.gate.counters["chunk_order"] == 1
 
@@ -167,7 +167,7 @@ def test_a_late_action_does_not_replace_a_newer_one():
     world = World().moving()
     newest = world.inputs.chunk
     world.speaks = False
-    world.inputs.chunk = ActionChunk(newest.stamp - 1, newest.generation, newest.channels,
+    world.inputs.chunk = ActionChunk(newest.stamp - 1, newest.instruction_id, newest.channels,
                                      np.array([[-0.3, 0.0]], np.float32), newest.step)
     world.tick(5)
     assert world.action["linear.x"] == pytest.approx(0.3)
@@ -199,18 +199,18 @@ def test_disarmed_it_leaves_the_arm_to_others_and_forgets_where_it_was():
 
 def test_arming_needs_to_have_heard_from_the_operator_s_node():
     world = World()
-    world.inputs.command = None
+    world.inputs.instruction = None
     world.speaks = False
     world.tick()
     assert world.arm() == (False, "nothing was heard from command_ingest yet")
 
 
-def test_the_same_picture_again_is_no_younger():
+def test_the_same_image_again_is_no_younger():
     world = World().moving()
     chunk, world.speaks = world.inputs.chunk, False
     for _ in range(30):
         world.offset -= 19 * MS  # the ROS clock hardly moves, and someone repeats the last action
-        world.inputs.chunk = ActionChunk(chunk.stamp, chunk.generation, chunk.channels, chunk.values, chunk.step)
+        world.inputs.chunk = ActionChunk(chunk.stamp, chunk.instruction_id, chunk.channels, chunk.values, chunk.step)
         world.tick()
     assert world.report.rule == "observation_age"
     assert world.action["linear.x"] == 0.0
@@ -367,7 +367,7 @@ def test_neither_end_of_the_bounds_is_left(monkeypatch, value):
     assert world.action["linear.x"] == 0.0
 
 
-def test_a_picture_that_was_old_when_its_action_came_is_that_old_by_the_steady_clock_too():
+def test_a_image_that_was_old_when_its_action_came_is_that_old_by_the_steady_clock_too():
     world = World().moving()
     chunk, world.speaks = world.inputs.chunk, False
     world.inputs.chunk = replace(chunk, stamp=world.now + world.offset - 350 * MS)
@@ -382,7 +382,7 @@ def test_after_another_arming_an_instruction_with_a_smaller_number_counts():
     """Numbers come from a wall clock; where that was set back, arming again mends it."""
     world = World().moving()
     world.gate.disarm()
-    world.inputs.command = Command(world.now + world.offset, 0, "")
+    world.inputs.instruction = Instruction(world.now + world.offset, 0, "")
     world.tick()
     assert world.arm()[0]
     world.say("go")
@@ -403,11 +403,11 @@ def test_an_instruction_of_the_arming_s_own_number_does_not_move_it_however_new_
     world = World()
     world.tick()
     world.arm()
-    world.inputs.command = Command(world.now + world.offset + S, world.inputs.command.generation, "go")
+    world.inputs.instruction = Instruction(world.now + world.offset + S, world.inputs.instruction.instruction_id, "go")
     assert world.tick(5).rule == "instruction_match"
 
 
-def test_a_picture_grows_old_by_the_ros_clock_as_well():
+def test_a_image_grows_old_by_the_ros_clock_as_well():
     world = World().moving()
     world.speaks = False
     world.offset += 370 * MS  # too little for a jump

@@ -50,7 +50,7 @@ def wiggle(world, n, names=("linear.x",)):
         world.tick()
 
 
-def test_the_same_action_over_changing_pictures_is_held_and_a_changed_one_goes_on():
+def test_the_same_action_over_changing_images_is_held_and_a_changed_one_goes_on():
     world = World().moving()
     world.tick(970)  # of 20 ms; for a while it has been moving
     assert world.report.state is State.ACTIVE
@@ -113,10 +113,10 @@ def test_an_instruction_that_everybody_has_forgotten_holds():
 
 def test_an_older_instruction_that_comes_again_does_not_move_it():
     world = World().moving()
-    old = world.inputs.command
+    old = world.inputs.instruction
     world.say("")
     world.tick(10)
-    world.inputs.command = old  # a process that hung comes back, and its latched word is delivered again
+    world.inputs.instruction = old  # a process that hung comes back, and its latched word is delivered again
     assert world.tick(5).rule == "instruction_match"
     assert "came again after" in world.report.reason
     assert world.action["linear.x"] == 0.0
@@ -127,7 +127,7 @@ def test_an_instruction_said_before_the_arming_and_heard_after_it_does_not_move_
     world.tick(10)
     said = world.now + world.offset - 100 * MS
     world.arm()
-    world.inputs.command = type(world.inputs.command)(said, world.inputs.command.generation + 1, "go")
+    world.inputs.instruction = type(world.inputs.instruction)(said, world.inputs.instruction.instruction_id + 1, "go")
     assert world.tick(5).rule == "instruction_match"
     assert "before the arming" in world.report.reason
 
@@ -140,7 +140,7 @@ def test_a_new_instruction_starts_the_count_of_repeated_actions_again():
     assert world.report.state is State.ACTIVE
 
 
-def test_a_picture_from_the_future_does_not_lock_out_those_that_follow():
+def test_a_image_from_the_future_does_not_lock_out_those_that_follow():
     world = World().moving()
     chunk = world.inputs.chunk
     world.speaks = False
@@ -252,11 +252,11 @@ def test_two_processes_that_send_actions_hold_the_robot():
 
 
 def test_a_plan_that_is_over_does_not_go_on():
-    """Where pictures may be seconds old (a slow policy), the last row does not hold as long."""
+    """Where images may be seconds old (a slow policy), the last row does not hold as long."""
     world = World().moving()
     world.gate.settings = changed(world.gate.settings, max_age=10 * S)
     world.speaks = False
-    world.tick(18)  # 390 ms after the picture, whose one row holds for 0.4 s
+    world.tick(18)  # 390 ms after the image, whose one row holds for 0.4 s
     assert world.report.state is State.ACTIVE
     assert world.tick().rule == "chunk_end"
     chunk = world.inputs.chunk
@@ -279,11 +279,11 @@ def test_an_arming_forgets_losses_and_numbers_from_before_it():
     """Nodes that were started anew count anew: what a large number said before must not hold the robot for ever."""
     world = World().moving()
     world.sequence = 2**31
-    world.inputs.command = replace(world.inputs.command, generation=2**32)
+    world.inputs.instruction = replace(world.inputs.instruction, instruction_id=2**32)
     world.inputs.missing_listeners = ("nobody listens to /cmd_vel",)
     world.tick(2)
     world.inputs.missing_listeners = ()
-    world.inputs.command = replace(world.inputs.command, generation=5)
+    world.inputs.instruction = replace(world.inputs.instruction, instruction_id=5)
     world.gate.disarm()
     world.tick()
     world.sequence = 0

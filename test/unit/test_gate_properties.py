@@ -11,7 +11,7 @@ from gate_world import ARM, EXAMPLES, JOINTS, MS, ROBOT, S, World, scan
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vla_ros.core.types import ActionChunk, Command
+from vla_ros.core.types import ActionChunk, Instruction
 from vla_ros.safety.gate import State
 from vla_ros.safety.obstacles import approach
 from vla_ros.safety.rule import Verdict
@@ -57,8 +57,8 @@ class Story:
         if kind == "values":
             world.values = {name: values[i % 3] for i, name in enumerate(self.names)}
         elif kind == "say":
-            world.inputs.command = Command(world.now + world.offset + values[1],
-                                           world.inputs.command.generation + 1, values[0])
+            world.inputs.instruction = Instruction(world.now + world.offset + values[1],
+                                           world.inputs.instruction.instruction_id + 1, values[0])
         elif kind in ("arm", "begin"):
             self.armed = world.arm()[0] or self.armed
             if kind == "begin":  # the usual way to move, so that stories often do
@@ -86,11 +86,11 @@ class Story:
         elif kind == "wild":
             self.send_wild(*values[0])
 
-    def send_wild(self, shape, value, channels, stamp, step, generation):
+    def send_wild(self, shape, value, channels, stamp, step, instruction_id):
         world = self.world
         with np.errstate(over="ignore"):
             values = np.full(shape, value, np.float64).astype(np.float32)
-        world.inputs.chunk = ActionChunk(world.now + world.offset + stamp, world.inputs.command.generation + generation,
+        world.inputs.chunk = ActionChunk(world.now + world.offset + stamp, world.inputs.instruction.instruction_id + instruction_id,
                                          channels, values, step)
         world.speaks = False
 
@@ -164,8 +164,8 @@ def every_change_has_a_reason(story):
 
 def an_older_action_never_answers_a_newer_instruction(story):
     if story.world.report.state is State.ACTIVE:
-        assert story.world.report.generation == story.world.inputs.command.generation
-        assert story.world.inputs.command.text
+        assert story.world.report.instruction_id == story.world.inputs.instruction.instruction_id
+        assert story.world.inputs.instruction.text
 
 
 def an_action_is_never_older_than_its_limit(story):

@@ -36,7 +36,7 @@ def test_crop_keeps_the_centre():
     assert (resize(image, (240, 240), "crop") == 255).all()
 
 
-def test_stretch_uses_the_whole_picture():
+def test_stretch_uses_the_whole_image():
     image = np.zeros((10, 20, 3), np.uint8)
     image[:, 10:] = 100
     out = resize(image, (10, 10), "stretch")
@@ -72,10 +72,10 @@ def test_a_black_camera_is_noticed():
 @pytest.mark.parametrize("later, frozen", [(S - 1, False), (S, True), (S + 1, True)])
 def test_a_frozen_camera_is_noticed_after_its_time(later, frozen):
     health = CameraHealth(S, 2.0)
-    picture = np.full((16, 16, 3), 50, np.uint8)
-    assert health.look(picture, 5 * S) == ""
-    assert ("frozen" in health.look(picture, 5 * S + later)) == frozen
-    assert health.look(picture + 1, 5 * S + later) == ""
+    image = np.full((16, 16, 3), 50, np.uint8)
+    assert health.look(image, 5 * S) == ""
+    assert ("frozen" in health.look(image, 5 * S + later)) == frozen
+    assert health.look(image + 1, 5 * S + later) == ""
 
 
 def test_halving_averages_so_that_no_pixel_is_passed_over():

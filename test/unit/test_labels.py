@@ -32,7 +32,7 @@ def table(*objects: tuple[int, int, float, float]) -> Any:
 
 
 def random_frames(count: int, seed: int = 0, driven: bool = True) -> Frames:
-    """Tables at random, with the pictures that nobody looks at; `driven`: each with an instruction and its progress."""
+    """Tables at random, with the images that nobody looks at; `driven`: each with an instruction and its progress."""
     rng = np.random.default_rng(seed)
     frames = Frames.empty(count, (48, 64))
     frames.images[:] = rng.integers(0, 255, frames.images.shape)
@@ -99,7 +99,7 @@ def test_cells_that_an_object_of_a_pair_never_named_fills_or_grazes_are_marked()
     assert not nearer[0, cell_at(0.35, 0.0)]
 
 
-def test_cells_show_the_nearer_object_and_none_that_is_out_of_the_picture() -> None:
+def test_cells_show_the_nearer_object_and_none_that_is_out_of_the_image() -> None:
     hidden = cells(np.stack([table((BLUE, BLOCK, 0.5, 0.0), (RED, BALL, 0.42, 0.0)),
                              table((RED, BALL, 0.42, 0.0), (BLUE, BLOCK, 0.5, 0.0))]), GRID)[0]
     assert (hidden[:, cell_at(0.42, 0.0)] == [RED, BALL]).all()
@@ -137,7 +137,7 @@ def test_only_the_chosen_ones_are_mirrored_and_what_was_given_stays() -> None:
     assert progress[1].tolist() == (frames.progress[1] * [-1, 1, 1, -1]).tolist()
 
 
-def test_a_mirrored_picture_has_mirrored_labels() -> None:
+def test_a_mirrored_image_has_mirrored_labels() -> None:
     """Label a scene and its mirror image with the same draws: everything comes out mirrored."""
     frames = random_frames(120)
     frames.intent[frames.intent[:, 0] == ID["turn_around"], 0] = ID["stop"]  # which is to the left in a mirror too
@@ -187,7 +187,7 @@ def test_the_expert_s_action_is_the_label(monkeypatch: pytest.MonkeyPatch) -> No
     assert set(texts[0].split()) & set(SLOTS["red"][0].split()) and set(texts[0].split()) & set(SLOTS["ball"][0].split())
 
 
-def test_every_picture_has_as_many_instructions_as_asked_for_and_the_first_is_the_one_it_followed() -> None:
+def test_every_image_has_as_many_instructions_as_asked_for_and_the_first_is_the_one_it_followed() -> None:
     frames = random_frames(20)
     frames.intent[::2] = -1  # nobody drove there
     batch, texts = labelled(frames, many=3)

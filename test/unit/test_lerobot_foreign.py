@@ -19,7 +19,7 @@ from demonstrations import (
     add_feature,
     as_v2,
     change_info,
-    picture,
+    make_image,
     set_column,
     state,
     video,
@@ -54,7 +54,7 @@ def psnr(found, right):
 
 
 def assert_whole(dataset, cameras=tuple(SPEC.cameras)):
-    """Every frame has its numbers, words and pictures."""
+    """Every frame has its numbers, words and images."""
     assert [(one.start, one.end, one.task) for one in dataset.episodes] == [
         (0, 7, TASKS[0]), (7, 11, TASKS[1]), (11, 20, TASKS[2])]
     assert set(dataset.cameras) == set(cameras)
@@ -66,7 +66,7 @@ def assert_whole(dataset, cameras=tuple(SPEC.cameras)):
             {name: state(episode, place)[name] for name in JOINTS})
         assert found.action == pytest.approx(list(action(episode, place).values()))
         for camera in cameras:
-            assert psnr(found.images[camera], picture(episode, place, SPEC.cameras[camera])) > 30, (index, camera)
+            assert psnr(found.images[camera], make_image(episode, place, SPEC.cameras[camera])) > 30, (index, camera)
 
 
 # -- layouts --------------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def lines(name, change):
 
 def cut_video(folder):
     path = folder / f"videos/chunk-001/{FRONT}/episode_000002.mp4"
-    video(path, [picture(2, frame, SPEC.cameras["front"]) for frame in range(8)])
+    video(path, [make_image(2, frame, SPEC.cameras["front"]) for frame in range(8)])
 
 
 BROKEN_V2 = {
@@ -105,7 +105,7 @@ BROKEN_V2 = {
     "a file is gone": (lambda f: (f / "data/chunk-001/episode_000002.parquet").unlink(), "episode_000002.parquet is missing"),
     "a video is gone": (lambda f: (f / f"videos/chunk-000/{FRONT}/episode_000001.mp4").unlink(),
                         "episode_000001.mp4 is missing; episode 1 needs it"),
-    "a short video": (cut_video, "no picture at 0.8000 s, for episode 2, frame 8: it has 8 pictures"),
+    "a short video": (cut_video, "no image at 0.8000 s, for episode 2, frame 8: it has 8 images"),
     "another length": (lines("meta/episodes.jsonl", lambda rows: [{**rows[0], "length": 6}, rows[1], {**rows[2], "length": 10}]),
                        "episode 1, frame 0: episode_index is 0"),
     "no chunks": (lambda f: change_info(f, lambda info: info.update(chunks_size=0)), "chunks_size is 0"),
@@ -228,7 +228,7 @@ def test_rewards_ends_and_indices_are_never_inputs(folder):
     assert dataset.vector("next.reward")[3].tolist() == [3.0]
 
 
-def test_without_a_state_there_are_pictures_words_and_actions(folder):
+def test_without_a_state_there_are_images_words_and_actions(folder):
     change_info(folder, lambda info: info["features"].pop("observation.state"))
     dataset = Dataset(folder)
     assert dataset.state.shape == (TOTAL, 0) and dataset.action.shape == (TOTAL, 2)
@@ -277,7 +277,7 @@ UNUSED = {
                    {"dtype": "video", "shape": [64, 96, 3], "info": {"video.pix_fmt": "gray16le"}}, "holds depth"),
     "depth": ("observation.images.depth", [0] * TOTAL, {"dtype": "image", "shape": [64, 96, 1], "names": None},
               r"\[64, 96, 1\]"),
-    "not there": ("observation.images.top", [0] * TOTAL, {"dtype": "image", "shape": [64, 96, 3]}, "is int64, and a picture"),
+    "not there": ("observation.images.top", [0] * TOTAL, {"dtype": "image", "shape": [64, 96, 3]}, "is int64, and an image"),
     "nothing": ("observation.else", [0] * TOTAL, None, ""),
 }
 
@@ -338,17 +338,17 @@ def test_statistics_are_those_of_the_frames_whatever_the_file_says(folder):
     assert Dataset(folder).statistics("action")["mean"][0] < 1
 
 
-# -- pictures -----------------------------------------------------------------------------------------------------
+# -- images -----------------------------------------------------------------------------------------------------
 def stored(suffix=".png", cells=lambda data: {"bytes": data, "path": None}):
-    """The front camera's pictures as files in the parquet."""
-    images = [picture(*place, SPEC.cameras["front"]) for place in PLACES]
+    """The front camera's images as files in the parquet."""
+    images = [make_image(*place, SPEC.cameras["front"]) for place in PLACES]
     return [cells(cv2.imencode(suffix, image[..., ::-1])[1].tobytes()) for image in images]
 
 
 @pytest.mark.parametrize(("suffix", "cells", "group"), [
     (".png", lambda data: {"bytes": data, "path": None}, 100), (".jpg", lambda data: {"bytes": data, "path": "a.jpg"}, 3),
     (".png", lambda data: data, 1)])
-def test_pictures_in_the_parquet_are_read(folder, suffix, cells, group):
+def test_images_in_the_parquet_are_read(folder, suffix, cells, group):
     shutil.rmtree(folder / "videos" / FRONT)
     set_column(folder / DATA, FRONT, stored(suffix, cells))
     feature(folder, FRONT, dtype="image")
@@ -357,11 +357,11 @@ def test_pictures_in_the_parquet_are_read(folder, suffix, cells, group):
     assert_whole(dataset)
     assert dataset.notes == []
     for place, found in enumerate(dataset.images(1, "front")):
-        assert psnr(found, picture(1, place, (64, 96))) > 30
+        assert psnr(found, make_image(1, place, (64, 96))) > 30
     dataset.close()
 
 
-def test_pictures_in_the_parquet_of_v2_1(folder, tmp_path):
+def test_images_in_the_parquet_of_v2_1(folder, tmp_path):
     old = as_v2(folder, tmp_path / "old")
     shutil.rmtree(old / "videos")
     for key, size in SPEC.cameras.items():
@@ -369,7 +369,7 @@ def test_pictures_in_the_parquet_of_v2_1(folder, tmp_path):
         feature(old, key, dtype="image")
         for episode, length in enumerate(LENGTHS):
             set_column(old / f"data/chunk-{episode // 2:03d}/episode_{episode:06d}.parquet", key, [
-                {"bytes": cv2.imencode(".png", picture(episode, frame, size)[..., ::-1])[1].tobytes(), "path": f"{frame}.png"}
+                {"bytes": cv2.imencode(".png", make_image(episode, frame, size)[..., ::-1])[1].tobytes(), "path": f"{frame}.png"}
                 for frame in range(length)])
     change_info(old, lambda info: info.update(video_path=None))
     assert_whole(Dataset(old))
@@ -387,8 +387,8 @@ def test_of_two_cameras_of_the_same_name_the_second_is_left_out(folder):
     ({"bytes": None, "path": "x.png"}, "'observation.images.front' of episode 0, frame 0, has no bytes"),
     ({"bytes": b"film", "path": None}, "4 bytes that are no PNG or JPEG"),
     ({"bytes": cv2.imencode(".png", np.zeros((64, 96), np.uint16))[1].tobytes(), "path": None}, "uint16 pixels, as depth"),
-    ({"bytes": cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes(), "path": None}, "pictures of 8x8")])
-def test_a_stored_picture_that_is_none_is_a_sentence(folder, cell, said):
+    ({"bytes": cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes(), "path": None}, "images of 8x8")])
+def test_a_stored_image_that_is_none_is_a_sentence(folder, cell, said):
     cells = stored()
     cells[0] = cell
     set_column(folder / DATA, FRONT, pa.array(cells, pa.struct([("bytes", pa.binary()), ("path", pa.string())])))
@@ -422,17 +422,17 @@ def test_a_frame_that_is_missing_or_another_rate_is_a_sentence(folder, times, sa
             Dataset(folder)
 
 
-def test_a_video_whose_times_are_rounded_or_drift_keeps_every_picture_at_its_frame(whole, tmp_path):
+def test_a_video_whose_times_are_rounded_or_drift_keeps_every_image_at_its_frame(whole, tmp_path):
     old = as_v2(whole, tmp_path / "old")
     for episode, length in enumerate(LENGTHS):
-        images = [picture(episode, frame, SPEC.cameras["front"]) for frame in range(length)]
+        images = [make_image(episode, frame, SPEC.cameras["front"]) for frame in range(length)]
         times = [(0, 40)[episode % 2] + 101 * frame + (frame % 3) for frame in range(length)]
         video(old / f"videos/chunk-{episode // 2:03d}/{FRONT}/episode_{episode:06d}.mp4", images, times=times)
     assert_whole(Dataset(old))
 
 
-def test_beginnings_that_drift_by_whole_pictures_are_counted_off(folder):
-    """LeRobot adds up durations: hours into a file the sum is a picture or more off."""
+def test_beginnings_that_drift_by_whole_images_are_counted_off(folder):
+    """LeRobot adds up durations: hours into a file the sum is an image or more off."""
     for key in ("front", "wrist"):
         values = pq.read_table(folder / EPISODES)[f"videos/observation.images.{key}/from_timestamp"].to_pylist()
         set_column(folder / EPISODES, f"videos/observation.images.{key}/from_timestamp",
@@ -440,9 +440,9 @@ def test_beginnings_that_drift_by_whole_pictures_are_counted_off(folder):
     assert_whole(Dataset(folder))
 
 
-def test_a_lost_picture_in_the_middle_of_a_video_is_a_sentence(whole, tmp_path):
+def test_a_lost_image_in_the_middle_of_a_video_is_a_sentence(whole, tmp_path):
     old = as_v2(whole, tmp_path / "old")
     times = [100 * frame + 100 * (frame > 3) for frame in range(7)]
-    video(old / f"videos/chunk-000/{FRONT}/episode_000000.mp4", [picture(0, frame, (64, 96)) for frame in range(7)], times=times)
-    with pytest.raises(ValueError, match="no picture at 0.4000 s, for episode 0, frame 4"):
+    video(old / f"videos/chunk-000/{FRONT}/episode_000000.mp4", [make_image(0, frame, (64, 96)) for frame in range(7)], times=times)
+    with pytest.raises(ValueError, match="no image at 0.4000 s, for episode 0, frame 4"):
         Dataset(old)

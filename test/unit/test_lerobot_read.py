@@ -8,7 +8,7 @@ import pytest
 pa = pytest.importorskip("pyarrow", reason="datasets need pyarrow")
 av = pytest.importorskip("av", reason="datasets need PyAV")
 import pyarrow.parquet as pq
-from demonstrations import LENGTHS, SPEC, TASKS, action, picture, state, write
+from demonstrations import LENGTHS, SPEC, TASKS, action, make_image, state, write
 
 from vla_ros.datasets.lerobot.layout import DatasetSpec
 from vla_ros.datasets.lerobot.read import Dataset
@@ -44,18 +44,18 @@ def test_frames_come_back_in_any_order(tmp_path, options):
         assert found.state == pytest.approx(state(episode, frame))
         assert found.action == pytest.approx(list(action(episode, frame).values()))
         for camera, size in SPEC.cameras.items():
-            assert psnr(found.images[camera], picture(episode, frame, size)) > 38
+            assert psnr(found.images[camera], make_image(episode, frame, size)) > 38
     dataset.close()
 
 
 def test_episodes_come_back_with_what_is_known_of_them(whole):
     dataset = Dataset(whole)
-    assert [(one.start, one.end, one.task, one.success, one.generation) for one in dataset.episodes] == [
+    assert [(one.start, one.end, one.task, one.success, one.instruction_id) for one in dataset.episodes] == [
         (0, 7, TASKS[0], None, 5), (7, 11, TASKS[1], True, 6), (11, 20, TASKS[2], True, 7)]
     running = zip(dataset.images(1, "front"), dataset.images(2, "front"))  # side by side, and one by one in between
     for frame, (first, second) in enumerate(running):
-        assert psnr(dataset.image(3, "front"), picture(0, 3, (64, 96))) > 38
-        assert psnr(first, picture(1, frame, (64, 96))) > 38 and psnr(second, picture(2, frame, (64, 96))) > 38
+        assert psnr(dataset.image(3, "front"), make_image(0, 3, (64, 96))) > 38
+        assert psnr(first, make_image(1, frame, (64, 96))) > 38 and psnr(second, make_image(2, frame, (64, 96))) > 38
     assert len(list(dataset.images(2, "wrist"))) == 9
     np.testing.assert_allclose(dataset.statistics("action")["mean"], dataset.action.mean(0), atol=1e-6)
 
@@ -112,7 +112,7 @@ def at(index, value):
 
 
 def shortened(folder):
-    """The last pictures of the file are gone, tidily."""
+    """The last images of the file are gone, tidily."""
     with av.open(str(folder / VIDEO)) as source, av.open(str(folder / "short.mp4"), "w") as out:
         copy = out.add_stream_from_template(source.streams.video[0], opaque=True)
         for packet in list(source.demux(video=0))[:17]:
@@ -151,11 +151,11 @@ BROKEN = {
     "half a table": (cut(DATA, 1000), "cannot be read as parquet"),
     "half a tasks table": (cut("meta/tasks.parquet", 200), "tasks.parquet cannot be read as parquet"),
     "half an episodes table": (cut(EPISODES, 2000), "cannot be read as parquet"),
-    "half a video": (cut(VIDEO, 1500), "file-000.mp4 (has no picture|cannot be read)"),
+    "half a video": (cut(VIDEO, 1500), "file-000.mp4 (has no image|cannot be read)"),
     "no video at all": (lambda f: (f / VIDEO).write_text("film"), "cannot be read as a video"),
-    "short video": (shortened, "no picture at 1.7000 s, for episode 2, frame 6: it has 17 pictures"),
+    "short video": (shortened, "no image at 1.7000 s, for episode 2, frame 6: it has 17 images"),
     "wrong size": (lambda f: change_info(f, lambda i: i["features"]["observation.images.front"].update(shape=[64, 64, 3])),
-                   "pictures of 64x96 .* says 64x64"),
+                   "images of 64x96 .* says 64x64"),
     "wrong width": (lambda f: change_info(f, lambda i: i["features"]["action"].update(shape=[3])),
                     "'action' of row 0 has 2 numbers; meta/info.json says 3"),
     "a matrix": (lambda f: change_info(f, lambda i: i["features"]["action"].update(shape=[2, 2])), r"'action' cannot be learnt: it has the shape \[2, 2\]"),

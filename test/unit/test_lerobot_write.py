@@ -7,9 +7,9 @@ import pytest
 pa = pytest.importorskip("pyarrow", reason="datasets need pyarrow")
 av = pytest.importorskip("av", reason="datasets need PyAV")
 import pyarrow.parquet as pq
-from demonstrations import LENGTHS, SPEC, TASKS, action, picture, pictures, state, write
+from demonstrations import LENGTHS, SPEC, TASKS, action, make_image, make_images, state, write
 
-from vla_ros.core.types import Command, Observation
+from vla_ros.core.types import Instruction, Observation
 from vla_ros.datasets.lerobot.layout import DatasetSpec
 from vla_ros.datasets.lerobot.write import DatasetWriter, ParquetSeries
 from vla_ros.datasets.statistics import QUANTILES
@@ -93,7 +93,7 @@ def test_an_episode_s_row_says_where_its_frames_are(folder):
             assert (row[f"videos/{key}/chunk_index"], row[f"videos/{key}/file_index"]) == (0, 0)
         for part in ("data", "meta/episodes"):
             assert (row[f"{part}/chunk_index"], row[f"{part}/file_index"]) == (0, 0)
-        assert (row["vla_ros/success"], row["vla_ros/generation"]) == ((True if index else None), index + 5)
+        assert (row["vla_ros/success"], row["vla_ros/instruction_id"]) == ((True if index else None), index + 5)
 
 
 def test_the_video_has_every_frame_at_its_time(folder):
@@ -103,7 +103,7 @@ def test_the_video_has_every_frame_at_its_time(folder):
         frames = list(container.decode(stream))
     assert [frame.time for frame in frames] == pytest.approx([index / 10 for index in range(TOTAL)], abs=1e-6)
     assert all(frames[start].key_frame for start in (0, 7, 11))
-    right = [picture(episode, frame, (64, 96)) for episode, length in enumerate(LENGTHS) for frame in range(length)]
+    right = [make_image(episode, frame, (64, 96)) for episode, length in enumerate(LENGTHS) for frame in range(length)]
     for found, image in zip(frames, right):  # lossy: PSNR (dB), of the frame before or after 22
         error = np.square(found.to_ndarray(format="rgb24").astype(float) - image).mean()
         assert 10 * np.log10(255 ** 2 / error) > 38
@@ -124,7 +124,7 @@ def test_statistics_of_the_dataset_and_of_each_episode_are_numpy_s(folder):
         for name, share in QUANTILES.items():
             assert found[name] == pytest.approx(np.quantile(values, share, axis=0), abs=1e-7)
     assert set(stats) == set(json.loads((folder / "meta/info.json").read_text())["features"])
-    images = np.concatenate([picture(episode, frame, (64, 96))[None] for episode, length in enumerate(LENGTHS)
+    images = np.concatenate([make_image(episode, frame, (64, 96))[None] for episode, length in enumerate(LENGTHS)
                              for frame in range(length)]) / 255.0
     front = stats[CAMERAS[0]]
     assert np.shape(front["mean"]) == (3, 1, 1) and front["count"] == [TOTAL]
@@ -145,9 +145,9 @@ def test_full_files_are_followed_by_others_and_full_chunks_too(tmp_path):
 def test_what_was_flushed_is_whole_even_if_the_end_never_comes(tmp_path):
     writer = DatasetWriter(tmp_path / "set", SPEC, flush_every=1)
     for frame in range(3):
-        writer.add_frame(pictures(0, frame), state(0, frame), action(0, frame))
+        writer.add_frame(make_images(0, frame), state(0, frame), action(0, frame))
     writer.save_episode("turn left")
-    writer.add_frame(pictures(1, 0), state(1, 0), action(1, 0))  # and then the power is gone
+    writer.add_frame(make_images(1, 0), state(1, 0), action(1, 0))  # and then the power is gone
     info = json.loads((tmp_path / "set/meta/info.json").read_text())
     assert (info["total_episodes"], info["total_frames"]) == (1, 3)
     assert pq.read_table(tmp_path / "set/data/chunk-000/file-000.parquet").num_rows == 3
@@ -159,7 +159,7 @@ def test_a_dropped_episode_leaves_no_trace(tmp_path):
     with DatasetWriter(tmp_path / "set", SPEC) as writer:
         for episode in range(2):
             for frame in range(2):
-                writer.add_frame(pictures(episode, frame), state(episode, frame), action(episode, frame))
+                writer.add_frame(make_images(episode, frame), state(episode, frame), action(episode, frame))
             if episode == 0:
                 writer.drop_episode()
         writer.save_episode("turn left")
@@ -177,7 +177,7 @@ def test_h264_for_those_who_cannot_decode_av1(tmp_path):
 
 
 def test_a_spec_for_an_observation_puts_the_pose_aside():
-    observation = Observation(0, Command(0, 1, ""), pictures(0, 0), state(0, 0))
+    observation = Observation(0, Instruction(0, 1, ""), make_images(0, 0), state(0, 0))
     assert DatasetSpec.of(observation, ("linear.x", "angular.z"), 10, "sim") == SPEC
 
 
@@ -191,7 +191,7 @@ def test_a_spec_that_cannot_be_is_refused(change, sentence):
 
 
 @pytest.mark.parametrize("images, numbers, wanted, sentence", [
-    ({}, {}, {}, "camera 'front' has no picture"),
+    ({}, {}, {}, "camera 'front' has no image"),
     ({"front": np.zeros((64, 64, 3), np.uint8)}, {}, {}, r"\(64, 64, 3\) of uint8; \(64, 96, 3\) of uint8 is right"),
     ({"front": np.zeros((64, 96, 3))}, {}, {}, "float64"),
     (None, {"gripper_joint": None}, {}, "observation.state lacks 'gripper_joint'"),
@@ -202,9 +202,9 @@ def test_a_frame_that_does_not_fit_is_refused_and_nothing_of_it_kept(tmp_path, i
     with DatasetWriter(tmp_path / "set", SPEC) as writer:
         given = {name: value for name, value in {**state(0, 0), **numbers}.items() if value is not None}
         with pytest.raises(ValueError, match=sentence) as error:
-            writer.add_frame(pictures(0, 0) if images is None else images, given, {**action(0, 0), **wanted})
+            writer.add_frame(make_images(0, 0) if images is None else images, given, {**action(0, 0), **wanted})
         assert "episode 0, frame 0" in str(error.value) and writer.length == 0
-        writer.add_frame(pictures(0, 0), state(0, 0), action(0, 0))
+        writer.add_frame(make_images(0, 0), state(0, 0), action(0, 0))
         writer.save_episode("turn left")
 
 
@@ -220,7 +220,7 @@ def test_an_empty_episode_an_empty_task_and_a_folder_in_use_are_refused(tmp_path
     with DatasetWriter(tmp_path / "set", SPEC) as writer:
         with pytest.raises(ValueError, match="episode 0 has no frames"):
             writer.save_episode("turn left")
-        writer.add_frame(pictures(0, 0), state(0, 0), action(0, 0))
+        writer.add_frame(make_images(0, 0), state(0, 0), action(0, 0))
         with pytest.raises(ValueError, match="the task ' '"):
             writer.save_episode(" ")
     assert not (tmp_path / "set/meta/info.json").exists()  # nothing saved: no dataset

@@ -1,11 +1,11 @@
-"""A suite's words become episodes: where they begin and end, which action goes with which picture, what was lost."""
+"""A suite's words become episodes: where they begin and end, which action goes with which image, what was lost."""
 import numpy as np
 import pytest
 
 pytest.importorskip("pyarrow", reason="datasets need pyarrow")
 pytest.importorskip("av", reason="datasets need PyAV")
 
-from vla_ros.core.types import Command, Observation
+from vla_ros.core.types import Instruction, Observation
 from vla_ros.datasets.lerobot.read import Dataset
 from vla_ros.datasets.recorder import LiveRecorder, Sent
 
@@ -14,13 +14,13 @@ T0 = 1_700_000_000 * SECOND
 
 
 class Suite:
-    """Pictures at `hz`, whose grey is their number, and the gate's reports at 50 Hz, which say when they were sent."""
+    """Images at `hz`, whose grey is their number, and the gate's reports at 50 Hz, which say when they were sent."""
 
     def __init__(self, folder, fps=10, hz=30):
         self.folder, self.hz, self.lines = folder / "set", hz, []
         self.recorder = LiveRecorder(self.folder, fps, "fake", self.lines.append)
-        self.now, self.next_picture, self.pictures = 0.0, 0.0, 0  # s
-        self.generation, self.text, self.active, self.names = 1, "turn left", True, ("linear.x", "gripper")
+        self.now, self.next_image, self.images = 0.0, 0.0, 0  # s
+        self.instruction_id, self.text, self.active, self.names = 1, "turn left", True, ("linear.x", "gripper")
         self.speed, self.joint, self.more = 0.2, "gripper_joint", {}
 
     def run(self, seconds, camera=True, gate=True):
@@ -28,18 +28,18 @@ class Suite:
         for _ in range(round(seconds * 50)):
             if gate:
                 values = {"linear.x": self.speed + self.now * 1e-3 if self.speed else 0.0, "gripper": 1.0}
-                self.recorder.on_report(Sent(T0 + round(self.now * SECOND), self.active, self.generation,
+                self.recorder.on_report(Sent(T0 + round(self.now * SECOND), self.active, self.instruction_id,
                                              {name: values[name] for name in self.names}))
-            if self.now >= self.next_picture - 1e-9:
-                self.next_picture += 1 / self.hz
+            if self.now >= self.next_image - 1e-9:
+                self.next_image += 1 / self.hz
                 if camera:
-                    self.picture()
+                    self.make_image()
             self.now += 0.02
         return self
 
-    def picture(self):
+    def make_image(self):
         self.recorder.on_observation(Observation(
-            T0 + round(self.now * SECOND), Command(0, self.generation, self.text),
+            T0 + round(self.now * SECOND), Instruction(0, self.instruction_id, self.text),
             {"front": np.full((32, 32, 3), 40 + round(self.now * 20) % 200, np.uint8)},
             {self.joint: self.now, "odom.x": 0.0, **self.more}))
 
@@ -48,11 +48,11 @@ class Suite:
         return Dataset(self.folder)
 
 
-def test_frames_are_even_and_have_the_action_that_followed_their_picture(tmp_path):
+def test_frames_are_even_and_have_the_action_that_followed_their_image(tmp_path):
     dataset = Suite(tmp_path).run(3.0).dataset()
-    assert [(one.task, one.generation, one.lost_frames, one.success) for one in dataset.episodes] == [("turn left", 1, 0, None)]
+    assert [(one.task, one.instruction_id, one.lost_frames, one.success) for one in dataset.episodes] == [("turn left", 1, 0, None)]
     assert len(dataset) == 31 or len(dataset) == 30
-    times = dataset.state[:, 0]  # when the picture was taken
+    times = dataset.state[:, 0]  # when the image was taken
     np.testing.assert_allclose(times, np.arange(len(times)) / 10, atol=0.05)
     assert np.abs(np.diff(times) - 0.1).max() <= 0.041
     sent = (dataset.action[:, 0] - 0.2) * 1e3  # when the action was
@@ -64,11 +64,11 @@ def test_frames_are_even_and_have_the_action_that_followed_their_picture(tmp_pat
 
 def test_an_episode_ends_with_its_instruction(tmp_path):
     suite = Suite(tmp_path).run(1.0)
-    suite.generation, suite.text = 2, "go forward"
+    suite.instruction_id, suite.text = 2, "go forward"
     suite.run(1.5)
-    suite.generation, suite.text = 3, " "  # cancelled
+    suite.instruction_id, suite.text = 3, " "  # cancelled
     dataset = suite.run(1.0).dataset()
-    assert [(one.task, one.generation) for one in dataset.episodes] == [("turn left", 1), ("go forward", 2)]
+    assert [(one.task, one.instruction_id) for one in dataset.episodes] == [("turn left", 1), ("go forward", 2)]
     assert [one.end - one.start for one in dataset.episodes] == pytest.approx([10, 15], abs=1)
 
 
@@ -133,7 +133,7 @@ def test_what_is_too_short_or_does_not_fit_is_dropped_and_the_next_is_not(tmp_pa
     suite.joint = "gripper_joint"
     dataset = suite.run(1.0).dataset()
     assert "observation.state lacks 'gripper_joint'" in suite.lines[1]
-    assert len(suite.lines) == 4 and suite.recorder.dropped == 2  # once a reason, not once a picture
+    assert len(suite.lines) == 4 and suite.recorder.dropped == 2  # once a reason, not once an image
     assert [one.end - one.start for one in dataset.episodes] == pytest.approx([10], abs=1)
 
 
@@ -155,13 +155,13 @@ def test_names_come_from_what_all_publishers_said(tmp_path):
 
 def test_a_clock_that_goes_back_ends_an_episode(tmp_path):
     suite = Suite(tmp_path).run(2.0)
-    suite.now, suite.next_picture = 0.5, 0.5
+    suite.now, suite.next_image = 0.5, 0.5
     dataset = suite.run(1.0).dataset()
     assert [one.end - one.start for one in dataset.episodes] == pytest.approx([20, 10], abs=1)
 
 
-def test_a_picture_that_no_video_takes_is_a_sentence(tmp_path):
+def test_a_image_that_no_video_takes_is_a_sentence(tmp_path):
     recorder = LiveRecorder(tmp_path / "set", 10)
     recorder.on_report(Sent(T0, True, 1, {"linear.x": 0.1}))
     with pytest.raises(ValueError, match="camera 'front' has 31x32 pixels"):
-        recorder.on_observation(Observation(T0, Command(0, 1, "go"), {"front": np.zeros((31, 32, 3), np.uint8)}, {"a": 0.0}))
+        recorder.on_observation(Observation(T0, Instruction(0, 1, "go"), {"front": np.zeros((31, 32, 3), np.uint8)}, {"a": 0.0}))

@@ -32,7 +32,7 @@ def parts(batch: tuple[int, int] = (1, 1), **changes: Any) -> list[SubModel]:
     vla = make(**changes).eval()
     pixels, ids, mask = inputs(batch=2)
     more = LENGTH - ids.shape[1]
-    given = {"picture": (pixels * 255).byte().permute(0, 2, 3, 1), "ids": torch.nn.functional.pad(ids, (0, more)),
+    given = {"image": (pixels * 255).byte().permute(0, 2, 3, 1), "ids": torch.nn.functional.pad(ids, (0, more)),
              "mask": torch.nn.functional.pad(mask, (0, more)), "state": torch.rand(2, len(vla.config.state))}
     return [part for part in sub_models_of(vla, given, "key", batch) if part]
 
@@ -68,16 +68,16 @@ def test_an_operator_that_tensorrt_cannot_take_is_found() -> None:
     assert refused(SubModel("odd", Odd(), ("given",), ("q",), ((torch.rand(3, 3),),), ""))
 
 
-def test_the_picture_is_cast_before_anything_else() -> None:
+def test_the_image_is_cast_before_anything_else() -> None:
     for part in parts():
-        if "picture" in part.inputs:
+        if "image" in part.inputs:
             program = exported(part)
-            picture = next(node for node in program.graph.nodes if node.meta["val"].dtype == torch.uint8)
-            assert all("to" in str(user.target) or "assert" in str(user.target) for user in picture.users)
+            image = next(node for node in program.graph.nodes if node.meta["val"].dtype == torch.uint8)
+            assert all("to" in str(user.target) or "assert" in str(user.target) for user in image.users)
 
 
 @pytest.mark.parametrize("changes", CONFIGS, ids=str)
-def test_every_configuration_is_a_graph_for_any_number_of_pictures(changes: dict[str, Any]) -> None:
+def test_every_configuration_is_a_graph_for_any_number_of_images(changes: dict[str, Any]) -> None:
     for part in parts((2, 4), **changes):
         graph = exported(part).module()
         for rows in (1, 3, 4):
@@ -86,7 +86,7 @@ def test_every_configuration_is_a_graph_for_any_number_of_pictures(changes: dict
                 assert one.shape == wanted.shape and torch.allclose(one, wanted, atol=1e-5)
 
 
-def test_the_small_vla_exports_for_any_number_of_pictures() -> None:
+def test_the_small_vla_exports_for_any_number_of_images() -> None:
     model = make(state=("turned",))
     given = (*inputs(batch=3), torch.rand(3, 1))
     batch = torch.export.Dim("batch", min=1, max=16)

@@ -39,9 +39,9 @@ def test_every_part_has_a_tiny_size_here() -> None:
 @pytest.mark.parametrize(("vision", "language", "fusion"), COMBINATIONS)
 def test_shapes_padding_and_gradients(vision: str, language: str, fusion: str) -> None:
     model = make(vision=vision, language=language, fusion=fusion, state=("turned", "gripper"))
-    # A scene, then the same with another picture, with other words (three, not five), with another state.
-    (picture, other), (ids, fewer), mask = (part for part in inputs())
-    pixels, ids = torch.stack([picture, other, picture, picture]), torch.stack([ids, ids, fewer, ids])
+    # A scene, then the same with another image, with other words (three, not five), with another state.
+    (image, other), (ids, fewer), mask = (part for part in inputs())
+    pixels, ids = torch.stack([image, other, image, image]), torch.stack([ids, ids, fewer, ids])
     mask, state = mask[[0, 0, 1, 0]], torch.tensor([[0.2, 0.3]] * 3 + [[0.8, 0.7]])
     output = model(pixels, ids, mask, state)
     rows, columns = model.vision.grid
@@ -63,7 +63,7 @@ def test_shapes_padding_and_gradients(vision: str, language: str, fusion: str) -
 
 
 @pytest.mark.parametrize(("vision", "fusion"), list(itertools.product(LEARNED, NEED_NO_CELLS)))
-def test_a_pooled_picture_is_one_token(vision: str, fusion: str) -> None:
+def test_a_pooled_image_is_one_token(vision: str, fusion: str) -> None:
     model = make(vision=vision, fusion=fusion, vision_options={"pooled": True})
     assert model.vision.grid is None and model.encode_image(inputs()[0]).shape == (2, 1, 16)
     output = model(*inputs())
@@ -74,7 +74,7 @@ def test_a_pooled_picture_is_one_token(vision: str, fusion: str) -> None:
 
 @pytest.mark.parametrize("language", ["small", "llama"])
 @pytest.mark.parametrize("fusion", list(FUSION))
-def test_several_instructions_a_picture_are_the_picture_said_again(fusion: str, language: str) -> None:
+def test_several_instructions_a_image_are_the_image_said_again(fusion: str, language: str) -> None:
     model = make(fusion=fusion, language=language)
     pixels, ids, mask = inputs(batch=4)
     vision = model.encode_image(pixels[:2])
@@ -104,7 +104,7 @@ def test_features_are_normalised(vision: str) -> None:
     assert close(normed.mean(-1), torch.zeros(1, 4)) and close(normed.var(-1, unbiased=False), torch.ones(1, 4))
 
 
-def test_bytes_are_the_same_picture() -> None:
+def test_bytes_are_the_same_image() -> None:
     model, (pixels, ids, mask) = make(), inputs()
     raw = (pixels * 255).to(torch.uint8)
     assert close(model(raw, ids, mask).actions, model(raw.float() / 255, ids, mask).actions)
@@ -115,7 +115,7 @@ def test_bytes_are_the_same_picture() -> None:
     (torch.zeros(3, 32, 64), "3 x 32 x 64; give B x 3 x 32 x 64"),
     (torch.zeros(1, 3, 32, 64, dtype=torch.int32), "torch.int32"),
 ])
-def test_other_pictures_are_refused(pixels: torch.Tensor, said: str) -> None:
+def test_other_images_are_refused(pixels: torch.Tensor, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make().encode_image(pixels)
 
@@ -125,7 +125,7 @@ def test_a_broken_pixel_is_not_hidden(vision: str) -> None:
     pixels, ids, mask = inputs()
     pixels[0, 1, 3, 5] = math.nan
     actions = make(vision=vision)(pixels, ids, mask).actions
-    assert actions[0].isnan().any() and not actions[1].isnan().any()  # for the gate to see, in that picture alone
+    assert actions[0].isnan().any() and not actions[1].isnan().any()  # for the gate to see, in that image alone
 
 
 def test_clip_s_cells_lie_row_by_row() -> None:
@@ -186,7 +186,7 @@ def test_no_words_at_all_are_finite(language: str, fusion: str) -> None:
 def test_llama_sees_between_its_marks_and_must_be_shown() -> None:
     model, (pixels, ids, mask) = make(language="llama"), inputs()
     assert model.reads_vision and not make().reads_vision
-    with pytest.raises(ValueError, match="language 'llama' reads the picture too"):
+    with pytest.raises(ValueError, match="language 'llama' reads the image too"):
         model.encode_text(ids, mask)
     vision, heard = model.encode_image(pixels), []
     model.language.model.register_forward_pre_hook(lambda _, __, given: heard.append(given), with_kwargs=True)

@@ -23,7 +23,7 @@ WORDS = ["<s>", "</s>", "<unk>", "go", "to", "the", "red", "block"]
 
 
 def clip(folder: Path) -> Any:
-    """A whole CLIP, as it is published: words and picture."""
+    """A whole CLIP, as it is published: words and image."""
     text = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     eyes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 10, "patch_size": 8,
             "image_size": 24, "hidden_act": "gelu"}

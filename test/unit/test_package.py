@@ -78,7 +78,7 @@ def test_every_ros_package_imported_is_in_the_manifest() -> None:
 
 
 def console_scripts() -> list[tuple[str, str, str]]:
-    """Command, module and function, as setup.py gives them when run with a `setup` that only listens."""
+    """Instruction, module and function, as setup.py gives them when run with a `setup` that only listens."""
     code = (
         "import setuptools, runpy\n"
         "setuptools.setup = lambda **k: print(*k['entry_points']['console_scripts'], sep='\\n')\n"

@@ -5,19 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vla_ros.core.pairing import Synchronizer, Watch
-from vla_ros.core.types import Command, Frame
+from vla_ros.core.types import Frame, Instruction
 
 MS = 1_000_000
 S = 1000 * MS
-PICTURE = np.zeros((2, 2, 3), np.uint8)
+IMAGE = np.zeros((2, 2, 3), np.uint8)
 
 
-def pairing(mode="latched", cameras=("camera",), max_skew=100 * MS, command_ttl=10 * S, **bounds):
-    return Synchronizer(cameras, mode, max_skew, command_ttl, **bounds)
+def pairing(mode="latched", cameras=("camera",), max_skew=100 * MS, instruction_ttl=10 * S, **bounds):
+    return Synchronizer(cameras, mode, max_skew, instruction_ttl, **bounds)
 
 
 def show(sync, stamp, camera="camera", now=None):
-    sync.add_frame(Frame(stamp, camera, PICTURE), stamp if now is None else now)
+    sync.add_frame(Frame(stamp, camera, IMAGE), stamp if now is None else now)
 
 
 def test_an_image_without_an_instruction_makes_no_observation():
@@ -29,17 +29,17 @@ def test_an_image_without_an_instruction_makes_no_observation():
 
 def test_a_latched_instruction_holds_for_every_later_image():
     sync = pairing()
-    sync.add_command(Command(S, 7, "go"))
+    sync.add_instruction(Instruction(S, 7, "go"))
     for i in range(3):
         show(sync, 2 * S + i * 33 * MS)
         observation = sync.read(2 * S + i * 33 * MS + 5 * MS)
-        assert observation.command.generation == 7
+        assert observation.instruction.instruction_id == 7
         assert observation.stamp == 2 * S + i * 33 * MS
 
 
 def test_an_image_is_read_once():
     sync = pairing()
-    sync.add_command(Command(S, 1, "go"))
+    sync.add_instruction(Instruction(S, 1, "go"))
     show(sync, S)
     assert sync.read(S) is not None
     assert sync.read(S) is None
@@ -47,8 +47,8 @@ def test_an_image_is_read_once():
 
 def test_an_empty_instruction_cancels():
     sync = pairing()
-    sync.add_command(Command(S, 1, "go"))
-    sync.add_command(Command(S, 2, ""))
+    sync.add_instruction(Instruction(S, 1, "go"))
+    sync.add_instruction(Instruction(S, 2, ""))
     show(sync, S)
     assert sync.read(S) is None
 
@@ -56,7 +56,7 @@ def test_an_empty_instruction_cancels():
 @pytest.mark.parametrize("age, holds", [(10 * S - 1, True), (10 * S, True), (10 * S + 1, False)])
 def test_an_instruction_older_than_its_ttl_no_longer_holds(age, holds):
     sync = pairing()
-    sync.add_command(Command(S, 1, "go"))
+    sync.add_instruction(Instruction(S, 1, "go"))
     show(sync, S + age)
     assert (sync.read(S + age) is not None) == holds
 
@@ -66,7 +66,7 @@ def test_an_instruction_older_than_its_ttl_no_longer_holds(age, holds):
 def test_strict_pairs_stamps_within_max_skew_and_says_the_difference(apart, pairs, sign):
     sync = pairing("strict")
     show(sync, 5 * S)
-    sync.add_command(Command(5 * S + sign * apart, 1, "go"))
+    sync.add_instruction(Instruction(5 * S + sign * apart, 1, "go"))
     observation = sync.read(6 * S)
     assert (observation is not None) == pairs
     if pairs:
@@ -79,14 +79,14 @@ def test_strict_pairs_also_when_the_words_come_after_the_image():
     sync = pairing("strict")
     show(sync, 5 * S)
     assert sync.read(5 * S) is None
-    sync.add_command(Command(5 * S + 50 * MS, 1, "go"))
+    sync.add_instruction(Instruction(5 * S + 50 * MS, 1, "go"))
     assert sync.read(5 * S + 60 * MS) is not None
 
 
 @pytest.mark.parametrize("apart, pairs", [(99 * MS, True), (100 * MS, True), (100 * MS + 1, False)])
 def test_two_cameras_pair_within_max_skew(apart, pairs):
     sync = pairing(cameras=("left", "right"))
-    sync.add_command(Command(S, 1, "go"))
+    sync.add_instruction(Instruction(S, 1, "go"))
     show(sync, S, "left")
     assert sync.read(S) is None
     show(sync, S + apart, "right")
@@ -99,7 +99,7 @@ def test_two_cameras_pair_within_max_skew(apart, pairs):
 
 def test_a_fast_camera_is_paired_at_the_slow_one_s_stamp():
     sync = pairing(cameras=("slow", "fast"))
-    sync.add_command(Command(S, 1, "go"))
+    sync.add_instruction(Instruction(S, 1, "go"))
     for i in range(6):
         show(sync, S + i * 10 * MS, "fast")
     show(sync, S + 21 * MS, "slow", now=S + 60 * MS)
@@ -109,7 +109,7 @@ def test_a_fast_camera_is_paired_at_the_slow_one_s_stamp():
 
 def test_an_image_from_before_the_last_pair_is_dropped_and_counted():
     sync = pairing()
-    sync.add_command(Command(S, 1, "go"))
+    sync.add_instruction(Instruction(S, 1, "go"))
     show(sync, 2 * S)
     assert sync.read(2 * S)
     show(sync, 2 * S - 1, now=2 * S)
@@ -120,7 +120,7 @@ def test_an_image_from_before_the_last_pair_is_dropped_and_counted():
 
 def test_images_that_arrive_out_of_order_are_paired_by_stamp():
     sync = pairing(cameras=("left", "right"))
-    sync.add_command(Command(S, 1, "go"))
+    sync.add_instruction(Instruction(S, 1, "go"))
     for stamp in (3 * S, 2 * S + 950 * MS):
         show(sync, stamp, "left", now=3 * S)
     show(sync, 2 * S + 950 * MS, "right", now=3 * S)
@@ -131,7 +131,7 @@ def test_images_that_arrive_out_of_order_are_paired_by_stamp():
 def test_a_camera_whose_images_arrive_late_is_paired_all_the_same(late):
     """90 and 15 Hz, one of them 220 ms late: ten frames of the fast one are only 111 ms."""
     sync = pairing(cameras=("fast", "slow"))
-    sync.add_command(Command(S, 1, "go"))
+    sync.add_instruction(Instruction(S, 1, "go"))
     arrivals = sorted((S + i * S // hz + (220 * MS if camera == late else 0), S + i * S // hz, camera)
                       for camera, hz in (("fast", 90), ("slow", 15)) for i in range(3 * hz))
     skews = []
@@ -146,7 +146,7 @@ def test_a_camera_whose_images_arrive_late_is_paired_all_the_same(late):
 def test_cameras_that_once_paired_askew_find_each_other_again():
     """After a frame that never came, 33 ms apart would be within max_skew for ever."""
     sync = pairing(cameras=("left", "right"))
-    sync.add_command(Command(S, 1, "go"))
+    sync.add_instruction(Instruction(S, 1, "go"))
     show(sync, S, "right")
     skews = []
     for i in range(1, 30):
@@ -160,7 +160,7 @@ def test_cameras_that_once_paired_askew_find_each_other_again():
 
 def test_a_camera_whose_clock_is_behind_is_named_by_the_difference():
     sync = pairing(cameras=("left", "right"))
-    sync.add_command(Command(S, 1, "go"))
+    sync.add_instruction(Instruction(S, 1, "go"))
     for i in range(20):
         for camera, behind in (("left", 0), ("right", S)):
             show(sync, 5 * S + i * 33 * MS - behind, camera, now=5 * S + i * 33 * MS)
@@ -172,7 +172,7 @@ def test_a_camera_whose_clock_is_behind_is_named_by_the_difference():
 @pytest.mark.parametrize("phase", [1, 8, 16, 17, 25, 32])
 def test_cameras_out_of_phase_pair_with_the_nearest_at_their_full_rate(phase):
     sync = pairing(cameras=("left", "right"))
-    sync.add_command(Command(S, 1, "go"))
+    sync.add_instruction(Instruction(S, 1, "go"))
     found = []
     for i in range(60):
         for camera, late in (("left", 0), ("right", phase * MS)):
@@ -206,19 +206,19 @@ def test_frames_that_no_later_pair_can_want_are_not_kept():
 
 def test_a_clock_that_steps_back_flushes_and_pairing_goes_on():
     sync = pairing()
-    sync.add_command(Command(100 * S, 1, "go"))
+    sync.add_instruction(Instruction(100 * S, 1, "go"))
     show(sync, 100 * S)
     assert sync.read(100 * S)
     show(sync, 100 * S + 1)
     assert sync.read(50 * S) is None
     assert sync.drops["clock stepped back"] == 1
     show(sync, 50 * S + MS)
-    assert sync.read(50 * S + MS).command.generation == 1
+    assert sync.read(50 * S + MS).instruction.instruction_id == 1
 
 
 def test_the_image_that_comes_first_after_a_step_back_is_paired():
     sync = pairing()
-    sync.add_command(Command(100 * S, 1, "go"))
+    sync.add_instruction(Instruction(100 * S, 1, "go"))
     show(sync, 100 * S)
     assert sync.read(100 * S)
     show(sync, 50 * S)
@@ -228,7 +228,7 @@ def test_the_image_that_comes_first_after_a_step_back_is_paired():
 @pytest.mark.parametrize("cameras", [("camera",), ("camera", "wrist")])
 def test_a_straggler_from_before_a_bag_began_again_blocks_nothing(cameras):
     sync = pairing(cameras=cameras)
-    sync.add_command(Command(5 * S, 1, "go"))
+    sync.add_instruction(Instruction(5 * S, 1, "go"))
     for camera in cameras:
         show(sync, 10 * S, camera)
     assert sync.read(10 * S)
@@ -243,18 +243,18 @@ def test_a_straggler_from_before_a_bag_began_again_blocks_nothing(cameras):
 
 @pytest.mark.parametrize("ahead, dropped", [(500 * MS - 1, False), (500 * MS, False), (500 * MS + 1, True)])
 def test_an_image_from_the_future_is_dropped_and_the_instruction_stays(ahead, dropped):
-    sync = pairing(command_ttl=60 * S)
-    sync.add_command(Command(S, 1, "go"))
+    sync = pairing(instruction_ttl=60 * S)
+    sync.add_instruction(Instruction(S, 1, "go"))
     show(sync, S + ahead, now=S)
     assert (sync.read(S) is None) == dropped
     assert sync.drops["image from the future"] == dropped
     show(sync, S + ahead + MS)
-    assert sync.read(S + ahead + MS).command.generation == 1
+    assert sync.read(S + ahead + MS).instruction.instruction_id == 1
 
 
 def test_an_image_a_little_ahead_of_the_clock_does_not_push_out_those_that_are_in_time():
     sync = pairing(cameras=("left", "right"))
-    sync.add_command(Command(S, 1, "go"))
+    sync.add_instruction(Instruction(S, 1, "go"))
     show(sync, 2 * S - 20 * MS, "left", now=2 * S)
     show(sync, 2 * S + 490 * MS, "left", now=2 * S)
     show(sync, 2 * S - 10 * MS, "right", now=2 * S)
@@ -263,7 +263,7 @@ def test_an_image_a_little_ahead_of_the_clock_does_not_push_out_those_that_are_i
 
 def test_the_state_goes_with_the_pair():
     sync, state = pairing(), {"odom.x": 2.0, "gripper_joint": 0.1}
-    sync.add_command(Command(S, 1, "go"))
+    sync.add_instruction(Instruction(S, 1, "go"))
     show(sync, S)
     observation = sync.read(S, state)
     state.clear()
@@ -279,7 +279,7 @@ def test_buffers_stay_bounded_and_no_pair_is_given_twice(events, size):
         if is_frame:
             show(sync, stamp, now=now)
         else:
-            sync.add_command(Command(stamp, len(seen) + 1, "go"))
+            sync.add_instruction(Instruction(stamp, len(seen) + 1, "go"))
         observation = sync.read(now)
         if observation:
             seen.append(observation.stamp)
@@ -297,8 +297,8 @@ NEAR = st.sampled_from([0, 1, 400 * MS, 500 * MS, 501 * MS, 5 * S, -5 * S, 2**62
 def test_whatever_stamps_came_before_good_frames_are_paired_again(cameras, events, mode, lates):
     """A clock that does anything, and stamps near and far from it; then 30 frames a second from every camera, late by
     less than the span. What came before costs those within `max_future`, and a few more for their rate to be known."""
-    sync, now = pairing(mode, cameras, command_ttl=10**6 * S), 5000 * S
-    sync.add_command(Command(now, 1, "go"))
+    sync, now = pairing(mode, cameras, instruction_ttl=10**6 * S), 5000 * S
+    sync.add_instruction(Instruction(now, 1, "go"))
     for step, camera, ahead in events:
         now = max(S, now + step)
         show(sync, now + ahead, cameras[camera % len(cameras)], now)
@@ -308,7 +308,7 @@ def test_whatever_stamps_came_before_good_frames_are_paired_again(cameras, event
                       for camera, late in zip(cameras, lates) for i in range(60))
     for now, stamp, camera in arrivals:
         show(sync, stamp, camera, now)
-        sync.add_command(Command(stamp, 1, "go"))
+        sync.add_instruction(Instruction(stamp, 1, "go"))
         if observation := sync.read(now):
             paired.append(observation.stamp)
     settled = start + sync.max_future + 5 * 33 * MS

@@ -20,7 +20,7 @@ from vla_ros.core.policy_file import (
     write_policy_file,
 )
 from vla_ros.core.robot import load_robot
-from vla_ros.core.types import Command, Observation
+from vla_ros.core.types import Instruction, Observation
 from vla_ros.policies import known, policy_spec
 from vla_ros.policies.base import PolicySpec
 from vla_ros.policies.views import View, Views
@@ -59,7 +59,7 @@ def test_every_key_is_read_and_the_fallback_is_seen_from_the_file(tmp_path: Path
 
 
 def test_a_policy_alone_is_enough(tmp_path: Path) -> None:
-    assert load_policy_file(written(tmp_path, "policy: vla")) == PolicyFile("vla")
+    assert load_policy_file(written(tmp_path, "policy: builtin")) == PolicyFile("builtin")
 
 
 @pytest.mark.parametrize(
@@ -182,11 +182,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_one_parameter_chooses_the_policy_or_neither_does_and_both_are_refused(
     tmp_path: Path,
 ) -> None:
-    path = str(written(tmp_path, "policy: vla"))
+    path = str(written(tmp_path, "policy: builtin"))
     assert chosen_policy("", "") == PolicyFile(DEFAULT_POLICY)
     assert chosen_policy("constant", "") == PolicyFile("constant") and chosen_policy(
         "", path
-    ) == PolicyFile("vla")
+    ) == PolicyFile("builtin")
     with pytest.raises(
         ValueError,
         match="'policy' .'constant'. and 'policy_file' .*policy.yaml'. are both given; give one",
@@ -207,7 +207,7 @@ ANY = spec({"camera": (224, 224)}, any_size=True)
 
 def seen(state: dict[str, float] | None = None, **sizes: tuple[int, int]) -> Observation:
     images = {name: np.zeros((*size, 3), np.uint8) for name, size in sizes.items()}
-    return Observation(7, Command(0, 1, "go"), images, {"joint1": 0.0} if state is None else state)
+    return Observation(7, Instruction(0, 1, "go"), images, {"joint1": 0.0} if state is None else state)
 
 
 def test_an_image_that_the_file_does_not_name_comes_from_the_camera_of_its_name() -> None:

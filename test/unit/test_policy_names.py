@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from vla_ros.core.policy_file import load_policy_file
-from vla_ros.core.types import Command, Observation
+from vla_ros.core.types import Instruction, Observation
 from vla_ros.policies import POLICIES, known, make_policy, policy_class, policy_spec
 from vla_ros.policies.base import NotUnderstood
 
@@ -61,7 +61,7 @@ class Vague(Wander):
 def function(options):
     return None
 """
-SEEN = Observation(0, Command(0, 1, "go"), {})
+SEEN = Observation(0, Instruction(0, 1, "go"), {})
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_an_installed_package_s_entry_point_names_a_policy(package: Any) -> None
     assert known() == sorted({*POLICIES, "wander"})
     with pytest.raises(
         ValueError,
-        match="unknown policy 'wonder'; known are: color_servo, constant, vla, wander; one",
+        match="unknown policy 'wonder'; known are: builtin, color_servo, constant, wander; one",
     ):
         policy_class("wonder")
 
@@ -152,7 +152,7 @@ def test_an_entry_point_that_names_no_class_is_a_sentence_with_its_place(
         ("{module}:Wander:Wander", "is none; give module:Class"),
         ("a b:Wander", "is none; give module:Class"),
         ("..x:Wander", "is none; give module:Class"),
-        ("", "unknown policy ''; known are: color_servo, constant, vla"),
+        ("", "unknown policy ''; known are: builtin, color_servo, constant"),
         ("x" * 10_000, "unknown policy 'xxx"),
     ],
 )
@@ -210,9 +210,9 @@ def test_the_recipe_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     exec(trial, {})
     chosen = load_policy_file(tmp_path / "wander.yaml")
     policy = make_policy(chosen.policy, chosen.options)
-    assert policy.predict(Observation(1, Command(0, 2, ""), {})).tolist() == [[0.0, 0.0]]
+    assert policy.predict(Observation(1, Instruction(0, 2, ""), {})).tolist() == [[0.0, 0.0]]
     with pytest.raises(NotUnderstood, match="'dance' is not known; say 'wander'"):
-        policy.predict(Observation(1, Command(0, 3, "dance"), {}))
+        policy.predict(Observation(1, Instruction(0, 3, "dance"), {}))
     with pytest.raises(ValueError, match="policy 'wander' has no option 'sped'; it has speed"):
         policy_spec(chosen.policy, {"sped": 1})
     for command in (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vla_ros.core.types import Command, Observation
+from vla_ros.core.types import Instruction, Observation
 from vla_ros.policies.base import PolicySpec
 
 ONE = PolicySpec(("linear.x",), 1, 100_000_000, {"front": (8, 12)})
@@ -92,14 +92,14 @@ def test_a_spec_that_is_none_is_refused(changes: dict[str, Any], sentence: str) 
         PolicySpec(**{**good, **changes})
 
 
-SEEN = Observation(7, Command(0, 5, "go"), {})
+SEEN = Observation(7, Instruction(0, 5, "go"), {})
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.float16, np.int64])
 def test_rows_become_a_chunk_of_the_observation(kind: type) -> None:
     rows = np.array([[1], [2]], kind)
     chunk = ONE.chunk(rows, SEEN, "wander@1")
-    assert (chunk.stamp, chunk.generation, chunk.channels, chunk.step, chunk.policy) == (
+    assert (chunk.stamp, chunk.instruction_id, chunk.channels, chunk.step, chunk.policy) == (
         7,
         5,
         ("linear.x",),

@@ -106,7 +106,7 @@ def test_the_pages_are_read() -> None:
     assert ("vla", "memory", "clip-l14", "llama-7b") in printed_as and ("make", "demo") in printed_as
     assert ("vla", "stop", "--release") in printed_as and ("vla", "reset") in printed_as  # both of one line
     assert ("vla", "arm") in printed_as  # behind a variable, in security.md
-    assert ("vla", "train", "clone", "--data", "demonstrations", "--out", "mine") in printed_as  # accelerate launch
+    assert ("vla", "train", "behaviour_cloning", "--data", "demonstrations", "--out", "mine") in printed_as  # accelerate launch
     assert not any("#" in word for one in ALL if one.block for word in one.words)
     assert len([one for one in ALL if one.words[0] == "vla" and one.block]) >= 25
 

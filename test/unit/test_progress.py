@@ -1,4 +1,4 @@
-"""How far the robot has come since it was told, from odometry and from what the pictures showed."""
+"""How far the robot has come since it was told, from odometry and from what the images showed."""
 from __future__ import annotations
 
 import math
@@ -65,12 +65,12 @@ def test_the_side_is_where_the_target_was_seen_last() -> None:
     assert progress.side == -1.0
 
 
-@pytest.mark.parametrize("pictures, side", [(SURE - 1, 1.0), (SURE, -1.0), (SURE + 1, -1.0)])
-def test_a_glimpse_does_not_turn_a_search_around(pictures: int, side: float) -> None:
+@pytest.mark.parametrize("images, side", [(SURE - 1, 1.0), (SURE, -1.0), (SURE + 1, -1.0)])
+def test_a_glimpse_does_not_turn_a_search_around(images: int, side: float) -> None:
     progress = Progress()
     for _ in range(3):  # what is lost in between does not add up
         progress.lost()
-        for _ in range(pictures):
+        for _ in range(images):
             progress.found(-0.2, False)
     assert progress.side == side
 

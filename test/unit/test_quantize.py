@@ -25,7 +25,7 @@ from vla_ros.models.checkpoint import from_pretrained, save_pretrained
 from vla_ros.models.language.lexicon import LENGTH, encode
 from vla_ros.models.language.tokenizers import WordTokenizer
 from vla_ros.models.quantized import GROUP, SMALLEST, Int4, Int8, is_packed, quantize_weights, unpack
-from vla_ros.policies.builtin import BUILTIN, Vla, precision_of
+from vla_ros.policies.builtin import BUILTIN, Builtin, precision_of
 from vla_ros.policies.progress import SCALES
 from vla_ros.training import quantization
 
@@ -37,8 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, path = make(**WIDE), tmp_path_factory.mktemp("quantize") / "model"
     save_pretrained(model, path)
     rng = torch.Generator().manual_seed(1)
-    pictures = torch.randint(0, 255, (4, *model.config.image_size, 3), dtype=torch.uint8, generator=rng)
-    examples.save(path, pictures, torch.tensor([encode("turn left")] * 4), torch.rand(4, len(SCALES), generator=rng))
+    images = torch.randint(0, 255, (4, *model.config.image_size, 3), dtype=torch.uint8, generator=rng)
+    examples.save(path, images, torch.tensor([encode("turn left")] * 4), torch.rand(4, len(SCALES), generator=rng))
     return path
 
 
@@ -127,8 +127,8 @@ def test_the_estimate_is_what_the_box_takes(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", QUANTIZATIONS[1:])
 def test_the_same_policy_runs_it(folder: Path, tmp_path: Path, kind: str) -> None:
     quantization.quantize(folder, tmp_path / kind, kind)
-    policy = Vla({"checkpoint": str(tmp_path / kind), "engine_cache": "none", "engine": "eager"})
-    assert policy.name != Vla({"checkpoint": str(folder), "engine_cache": "none", "engine": "eager"}).name
+    policy = Builtin({"checkpoint": str(tmp_path / kind), "engine_cache": "none", "engine": "eager"})
+    assert policy.name != Builtin({"checkpoint": str(folder), "engine_cache": "none", "engine": "eager"}).name
     assert policy.describe()["engine"].startswith("eager fp32")  # which has no int8
 
 
@@ -137,7 +137,7 @@ def test_static_runs_at_int8_on_an_engine_that_can(folder: Path, tmp_path: Path)
     pytest.importorskip("onnxscript")
     quantization.quantize(folder, tmp_path / "static", "static")
     assert precision_of(from_pretrained(tmp_path / "static").config) == ("fp32" if torch.cuda.is_available() else "int8")
-    policy = Vla({"checkpoint": str(tmp_path / "static"), "engine_cache": "none", "engine": "onnxruntime"})
+    policy = Builtin({"checkpoint": str(tmp_path / "static"), "engine_cache": "none", "engine": "onnxruntime"})
     assert "onnxruntime int8" in policy.describe()["engine"]
 
 
@@ -179,7 +179,7 @@ def test_a_recording_gives_what_the_policy_would_see(folder: Path, tmp_path: Pat
     import demonstrations
 
     from vla_ros.core.images import resize
-    from vla_ros.core.types import Command, Observation
+    from vla_ros.core.types import Instruction, Observation
     from vla_ros.datasets.lerobot.read import Dataset
     monkeypatch.setattr(demonstrations, "state", lambda episode, frame: {  # one that drives, and turns
         "linear.x": 0.0, "angular.z": 0.0, "gripper_joint": 0.05, "odom.x": 0.1 * frame, "odom.y": 0.0,
@@ -195,16 +195,16 @@ def test_a_recording_gives_what_the_policy_would_see(folder: Path, tmp_path: Pat
     found = quantization.calibration(vla, folder, dataset, rows=12)
     told: list[list[float]] = []
     act = CompiledVLA.decode_action
-    monkeypatch.setattr(CompiledVLA, "decode_action", lambda self, picture, read, state: (
-        told.append(state), act(self, picture, read, state))[1])
-    policy = Vla({"checkpoint": str(folder), "engine": "eager", "engine_cache": "none"})
+    monkeypatch.setattr(CompiledVLA, "decode_action", lambda self, image, read, state: (
+        told.append(state), act(self, image, read, state))[1])
+    policy = Builtin({"checkpoint": str(folder), "engine": "eager", "engine_cache": "none"})
     for episode in dataset.episodes:
         policy.reset()
         for index in range(episode.start, episode.end):
             frame = dataset.frame(index)
-            picture = resize(frame.images["front"], vla.config.image_size)
-            policy.predict(Observation(index, Command(0, episode.index, frame.task), {"camera": picture}, frame.state))
-            assert torch.equal(found["picture"][index], torch.from_numpy(picture))
+            image = resize(frame.images["front"], vla.config.image_size)
+            policy.predict(Observation(index, Instruction(0, episode.index, frame.task), {"camera": image}, frame.state))
+            assert torch.equal(found["image"][index], torch.from_numpy(image))
     assert torch.allclose(found["state"], torch.tensor(told)) and len({tuple(one) for one in told}) == 11
     for row, words in ((0, "face the blue ball"), (-1, "turn left")):
         assert found["ids"][row].tolist() == encode(words) + [0] * (LENGTH - len(encode(words)))

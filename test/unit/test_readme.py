@@ -42,7 +42,7 @@ def test_every_verb_is_named() -> None:
         assert f"vla {verb}" in README or f"make {verb}" in README
 
 
-def test_every_picture_and_link_is_there() -> None:
+def test_every_image_and_link_is_there() -> None:
     for page in (ROOT / "README.md", *(ROOT / "doc").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

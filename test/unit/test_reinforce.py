@@ -46,7 +46,7 @@ class Tiny(torch.nn.Module):
 
 
 class Bandit:
-    """One picture an episode; the reward is how near the first channel of the two rows comes to the first input."""
+    """One image an episode; the reward is how near the first channel of the two rows comes to the first input."""
 
     def play(self, tasks, rng, choose):
         episodes = len(tasks)
@@ -64,7 +64,7 @@ def test_returns_by_hand():
     assert rl.normalised(torch.tensor([2.0, 2.0])).tolist() == [0.0, 0.0]
 
 
-def test_a_reward_of_13_pictures_later_counts_more_than_half_and_of_14_less():
+def test_a_reward_of_13_images_later_counts_more_than_half_and_of_14_less():
     """The discount where nobody gives one: about a second of driving."""
     gamma = rl.Reinforcement("grab").gamma
     assert gamma**13 > 0.5 > gamma**14
@@ -178,9 +178,9 @@ def test_robots_in_lockstep_are_judged_by_the_truth():
     vla = build(Recipe(model={"image_size": (24, 32), "width": 16, "vision_options": {"channels": (8, 8)}}).config()).eval()
     vector_env = VectorEnv(vla, count=2, longest=6.0)
     try:
-        def turn(speed, pictures):
-            """A quarter at 0.4 rad/s is 49 pictures, 0.08 s apart."""
-            left = [pictures]
+        def turn(speed, images):
+            """A quarter at 0.4 rad/s is 49 images, 0.08 s apart."""
+            left = [images]
 
             def choose(inputs, rng):
                 chunks = torch.zeros(len(inputs), 8, 3)

@@ -9,7 +9,7 @@ import pytest
 from gate_world import changed, rule_inputs
 
 from vla_ros.core.robot import Channel, Output, Robot
-from vla_ros.core.types import ActionChunk, Command
+from vla_ros.core.types import ActionChunk, Instruction
 from vla_ros.safety.rule import Arming, Behind, Spent, Verdict
 from vla_ros.safety.rules import RULES
 from vla_ros.safety.rules.chunk_continuity import chunk_continuity
@@ -41,8 +41,8 @@ ROBOT = Robot("r", "base_link", BOTH, (Output("/v", "t", ("linear.x",)), Output(
 EVIL = [math.nan, math.inf, -math.inf, 1e308, -1e308]
 
 
-def chunk(values=((0.1, 1.0),), channels=("linear.x", "gripper"), step=100 * MS, generation=5, stamp=0):
-    return ActionChunk(stamp, generation, channels, np.array(values, np.float32), step)
+def chunk(values=((0.1, 1.0),), channels=("linear.x", "gripper"), step=100 * MS, instruction_id=5, stamp=0):
+    return ActionChunk(stamp, instruction_id, channels, np.array(values, np.float32), step)
 
 
 @pytest.mark.parametrize("quiet, held", [(0, False), (299 * MS, False), (300 * MS, False), (300 * MS + 1, True), (None, True)])
@@ -53,17 +53,17 @@ def test_sources(quiet, held):
         assert "odom" in finding.reason
 
 
-@pytest.mark.parametrize("command, armed, answered, says", [
+@pytest.mark.parametrize("instruction, armed, answered, says", [
     (None, 0, 5, "no instruction"),
-    (Command(0, 5, ""), 0, 5, "no instruction"),
-    (Command(0, 5, "go"), 5, 5, "given before the arming"),
-    (Command(0, 5, "go"), 6, 5, "given before the arming"),
-    (Command(0, 5, "go"), 4, 4, "answers instruction 4, but 5"),
-    (Command(0, 5, "go"), 4, 6, "answers instruction 6, but 5"),
-    (Command(0, 5, "go"), 4, 5, None),
+    (Instruction(0, 5, ""), 0, 5, "no instruction"),
+    (Instruction(0, 5, "go"), 5, 5, "given before the arming"),
+    (Instruction(0, 5, "go"), 6, 5, "given before the arming"),
+    (Instruction(0, 5, "go"), 4, 4, "answers instruction 4, but 5"),
+    (Instruction(0, 5, "go"), 4, 6, "answers instruction 6, but 5"),
+    (Instruction(0, 5, "go"), 4, 5, None),
 ])
-def test_generation(command, armed, answered, says):
-    finding = instruction_match(rule_inputs(chunk=chunk(generation=answered), command=command, armed=Arming(armed, -1), newest_generation=5, spent=Spent(0, "")))
+def test_generation(instruction, armed, answered, says):
+    finding = instruction_match(rule_inputs(chunk=chunk(instruction_id=answered), instruction=instruction, armed=Arming(armed, -1), newest_instruction_id=5, spent=Spent(0, "")))
     assert (finding.reason if finding else "").count(says or "\0") == (1 if says else 0)
     assert (finding is None) == (says is None)
 
@@ -72,7 +72,7 @@ def test_generation(command, armed, answered, says):
     (100, 99, 5, None), (100, 100, 5, None), (100, 101, 5, "given before the arming"),
     (100, 0, 6, "instruction 5 came again after 6")])
 def test_an_instruction_from_before_the_arming_or_before_another_does_not_move_it(stamp, armed, newest, says):
-    finding = instruction_match(rule_inputs(chunk=chunk(), command=Command(stamp, 5, "go"), armed=Arming(4, armed), newest_generation=newest, spent=Spent(0, "")))
+    finding = instruction_match(rule_inputs(chunk=chunk(), instruction=Instruction(stamp, 5, "go"), armed=Arming(4, armed), newest_instruction_id=newest, spent=Spent(0, "")))
     assert (finding is None) == (says is None)
     assert finding is None or says in finding.reason
 
@@ -84,7 +84,7 @@ def test_braking_takes_no_longer_for_a_late_gate():
 
 
 def test_generation_without_a_chunk():
-    assert "no action yet" in instruction_match(rule_inputs(chunk=None, command=Command(0, 5, "go"), armed=Arming(4, -1), newest_generation=5, spent=Spent(0, ""))).reason
+    assert "no action yet" in instruction_match(rule_inputs(chunk=None, instruction=Instruction(0, 5, "go"), armed=Arming(4, -1), newest_instruction_id=5, spent=Spent(0, ""))).reason
 
 
 @pytest.mark.parametrize("bad, says", [
@@ -167,10 +167,10 @@ def test_a_position_that_nobody_measures_is_not_moved():
     assert finding.verdict is Verdict.HELD and "gripper" in finding.reason
 
 
-@pytest.mark.parametrize("generation, stamp, late", [(5, 100, False), (5, 99, True), (5, 101, False), (4, 200, True), (6, 50, False)])
-def test_order(generation, stamp, late):
-    finding = chunk_order(Arrival(chunk=chunk(generation=generation, stamp=stamp), previous=chunk(stamp=100),
-                          command=Command(0, 5, "go"), numbered=True))
+@pytest.mark.parametrize("instruction_id, stamp, late", [(5, 100, False), (5, 99, True), (5, 101, False), (4, 200, True), (6, 50, False)])
+def test_order(instruction_id, stamp, late):
+    finding = chunk_order(Arrival(chunk=chunk(instruction_id=instruction_id, stamp=stamp), previous=chunk(stamp=100),
+                          instruction=Instruction(0, 5, "go"), numbered=True))
     assert (finding is not None) == late
 
 
@@ -244,13 +244,13 @@ def test_a_position_that_no_joint_measures_is_taken_from_what_was_emitted():
     (7, "a", True), (6, "a", True), (8, "a", False), (0, "a", False), (3, "b", False), (7, "b", False)])
 @pytest.mark.parametrize("numbered", [True, False])
 def test_a_chunk_that_was_numbered_before_another_of_its_process_is_late(sequence, process, late, numbered):
-    finding = chunk_order(Arrival(chunk=replace(chunk(stamp=200), sequence=sequence, process=process), command=Command(0, 5, "go"),
+    finding = chunk_order(Arrival(chunk=replace(chunk(stamp=200), sequence=sequence, process=process), instruction=Instruction(0, 5, "go"),
                           previous=replace(chunk(stamp=100), sequence=7, process="a"), numbered=numbered))
     assert (finding is not None) == (late and numbered)
 
 
 def test_a_process_without_a_name_may_number_as_it_likes():
-    assert chunk_order(Arrival(chunk=replace(chunk(stamp=200), sequence=1), command=Command(0, 5, "go"), numbered=True,
+    assert chunk_order(Arrival(chunk=replace(chunk(stamp=200), sequence=1), instruction=Instruction(0, 5, "go"), numbered=True,
                        previous=replace(chunk(stamp=100), sequence=7))) is None
 
 
@@ -273,7 +273,7 @@ def test_where_nobody_listens_says_so():
 
 @pytest.mark.parametrize("spent, held", [(4, False), (5, True), (6, True)])
 def test_an_instruction_that_is_spent_is_given_again(spent, held):
-    finding = instruction_match(rule_inputs(chunk=chunk(), command=Command(0, 5, "go"), armed=Arming(4, -1), newest_generation=5,
+    finding = instruction_match(rule_inputs(chunk=chunk(), instruction=Instruction(0, 5, "go"), armed=Arming(4, -1), newest_instruction_id=5,
                                spent=Spent(spent, "node inference was lost")))
     assert (finding.reason if finding else "") == (
         "node inference was lost; give the instruction again" if held else "")

@@ -98,7 +98,7 @@ def test_only_the_operator_arms(service: str) -> None:
 def test_only_the_supervisor_leads_the_nodes() -> None:
     led = {f"/vla/{name}/change_state" for name in NODE_PARAMETERS if name != "supervisor"}
     asked = ENCLAVES[SUPERVISOR]["request"]
-    assert asked == led | {"/vla/inference/reset_policy", "/vla/inference/fall_back"}
+    assert asked == led | {"/vla/inference/reset_policy", "/vla/inference/switch_to_fallback"}
     others = {name for path, rights in ENCLAVES.items() if path != SUPERVISOR for name in rights["request"]}
     assert not asked & others
 

@@ -54,7 +54,7 @@ def test_what_was_grabbed_is_carried_to_the_next_object(world: World) -> None:
     world.reset(21)
     first, second = (placed.name for placed in world.scene.objects[:2])
     policy = ColorServo({})
-    for generation, text in enumerate((f"grab the {first}", f"go to the {second}"), start=1):
-        outcome = run_episode(policy, world, text, 40.0, spec=policy.spec({}), generation=generation)
+    for instruction_id, text in enumerate((f"grab the {first}", f"go to the {second}"), start=1):
+        outcome = run_episode(policy, world, text, 40.0, spec=policy.spec({}), instruction_id=instruction_id)
         assert outcome.done, outcome.verdict.sentence
     assert world.state().held == first

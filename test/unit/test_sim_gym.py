@@ -20,7 +20,7 @@ from gymnasium.wrappers import FilterObservation
 from test_expert import seen_by
 
 from vla_ros.core.images import resize
-from vla_ros.core.types import Command, Observation, to_nanoseconds
+from vla_ros.core.types import Instruction, Observation, to_nanoseconds
 from vla_ros.policies.color_servo.policy import ColorServo
 from vla_ros.policies.progress import Progress
 from vla_ros.sim import expert
@@ -142,7 +142,7 @@ def test_a_policy_drives_it_by_the_observations_alone() -> None:
     for step in range(1000):
         image = resize(observation["image"], size, spec.resize)
         stamp = to_nanoseconds(step * STEP_S)
-        command = Command(0, 1, observation["instruction"])
+        command = Instruction(0, 1, observation["instruction"])
         state = dict(zip(STATE, observation["state"].tolist()))
         chunk = policy.predict(Observation(stamp, command, {"camera": image}, state))
         action = dict(zip(spec.channels, chunk.values[0]))

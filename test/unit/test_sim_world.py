@@ -39,7 +39,7 @@ def drive(world: World, linear: float, angular: float, seconds: float) -> None:
         world.step(0.02)
 
 
-def picture(world: World, draw: Callable[[], np.ndarray]) -> np.ndarray:
+def make_image(world: World, draw: Callable[[], np.ndarray]) -> np.ndarray:
     try:
         return draw()
     except RuntimeError as problem:
@@ -219,7 +219,7 @@ def test_the_scan_turns_with_the_robot(world: World) -> None:
 def test_the_camera_sees_an_object_in_its_colour(world: World) -> None:
     thing = world.state().objects[0]
     world.place_robot(thing.x - 0.5, thing.y, 0.0)
-    image = picture(world, world.render)
+    image = make_image(world, world.render)
     assert image.shape == (120, 160, 3) and image.dtype == np.uint8
     patch = image[40:110, 65:95].reshape(-1, 3).astype(int)
     vivid = patch[np.argmax(patch.max(axis=1) - patch.min(axis=1))]
@@ -230,13 +230,13 @@ def test_the_camera_sees_an_object_in_its_colour(world: World) -> None:
 def test_an_object_between_the_fingers_is_in_view(world: World) -> None:
     thing = world.state().objects[0]
     world.place_robot(thing.x - 0.24, thing.y, 0.0)
-    image = picture(world, world.render).astype(int)
+    image = make_image(world, world.render).astype(int)
     vivid = (image.max(axis=2) - image.min(axis=2)) > 80
     assert vivid[60:118, 60:100].sum() > 60
 
 
 def test_the_view_from_above_and_its_pixels_agree(world: World) -> None:
-    image = picture(world, lambda: world.render_top(240)).astype(int)
+    image = make_image(world, lambda: world.render_top(240)).astype(int)
     for thing in world.state().objects:
         column, row = world.top_pixel(thing.x, thing.y, 240)
         near = image[row - 2:row + 3, column - 2:column + 3].reshape(-1, 3)

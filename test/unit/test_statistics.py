@@ -67,7 +67,7 @@ def test_pixels_are_numpy_s_between_0_and_1():
     assert_same(flat, rows)
 
 
-def test_large_pictures_are_thinned_evenly():
+def test_large_images_are_thinned_evenly():
     image = np.zeros((480, 640, 3), np.uint8)
     image[:, 320:] = 200
     pixels = PixelStatistics()

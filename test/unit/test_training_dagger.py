@@ -10,7 +10,7 @@ pytest.importorskip("mujoco")
 from vla_ros.models.checkpoint import from_pretrained
 from vla_ros.training.recipes import dagger
 
-RECIPE = dagger.Recipe(placed=24, parts=2, rounds=1, driven=6, driven_parts=1, first_steps=24, round_steps=8, pictures=8,
+RECIPE = dagger.Recipe(placed=24, parts=2, rounds=1, driven=6, driven_parts=1, first_steps=24, round_steps=8, images=8,
                     instructions=3, nonsense=4, learning_rate=5e-3, warmup=2, precision="no", log_every=4, average=0.9, checked=0,
                     model={"image_size": (24, 32), "width": 16, "vision_options": {"channels": (8, 8)}})
 
@@ -35,7 +35,7 @@ def test_the_loss_falls_and_a_killed_run_goes_on_to_the_same_policy(tmp_path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(dagger, "_driven", dies)  # in the middle: pictures placed, trained, nothing driven yet
+        patch.setattr(dagger, "_driven", dies)  # in the middle: images placed, trained, nothing driven yet
         dagger.train_dagger(RECIPE, tmp_path / "killed", workers=1, say=lambda _: None)
     again = dagger.train_dagger(RECIPE, tmp_path / "killed", workers=1, resume=True, say=lambda _: None)
     assert [row["step"] for row in again.metrics] == [4, 8, 12, 16, 20, 24, 28, 32]
@@ -56,7 +56,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize(("changes", "said"), [
-    ({"parts": 5}, "placed is 24, and parts is 5"), ({"pictures": 25}, "more than the 24"), ({"driven": 0}, "driven is 0")])
+    ({"parts": 5}, "placed is 24, and parts is 5"), ({"images": 25}, "more than the 24"), ({"driven": 0}, "driven is 0")])
 def test_recipes_that_do_not_add_up_are_refused(changes, said):
     with pytest.raises(ValueError, match=said):
         replace(RECIPE, **changes)

@@ -1,4 +1,4 @@
-"""Where a point lies in the picture, against MuJoCo's; and what changes how the room looks, and gives it back."""
+"""Where a point lies in the image, against MuJoCo's; and what changes how the room looks, and gives it back."""
 from __future__ import annotations
 
 import math
@@ -74,11 +74,11 @@ def test_an_object_is_drawn_where_it_is_projected(world: World, ahead: float, le
 
 @pytest.mark.parametrize("ahead", [0.3, 0.8, 1.5])
 @pytest.mark.parametrize("side", [-1, 1])
-def test_in_view_ends_at_the_picture_s_border(world: World, ahead: float, side: int) -> None:
+def test_in_view_ends_at_the_image_s_border(world: World, ahead: float, side: int) -> None:
     lefts = np.arange(0.0, 2.5, 1e-3)
     border = side * float(lefts[in_view(np.full_like(lefts, ahead), side * lefts)].max())
     assert abs(project(np.array(ahead), np.array(border))[0]) == pytest.approx(1.0, abs=0.01)
-    _, columns = pixels_of(world, ahead, border)  # half of it is in the picture
+    _, columns = pixels_of(world, ahead, border)  # half of it is in the image
     assert (columns.min() if side > 0 else WIDTH - 1 - columns.max()) == 0
     assert not len(pixels_of(world, ahead, border + side * 0.06)[1])
 
@@ -121,7 +121,7 @@ CHANGES = {"light": 0.6, "sun": 1.5, "floor": (0.5, 0.5, 0.5), "wall": (0.2, 0.3
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_look_changes_the_picture_and_the_plain_look_gives_it_back(world: World, name: str) -> None:
+def test_a_look_changes_the_image_and_the_plain_look_gives_it_back(world: World, name: str) -> None:
     put(world, 0.6, 0.0)
     plain = world.render()
     wear(world, replace(Look(), **{name: CHANGES[name]}))

@@ -29,7 +29,7 @@ from vla_ros.sim.episode import OBEY_PERIOD, prelude, run_episode
 from vla_ros.sim.world import World
 from vla_ros.tasks.phrases import KINDS
 
-POLICIES = ("color_servo", "vla")
+POLICIES = ("color_servo", "builtin")
 CHANNELS = ("linear.x", "angular.z")
 Numbers = NDArray[np.float64]
 
@@ -140,8 +140,8 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
                         help=f"which (default {' '.join(POLICIES)})")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND", help="of instruction (default all)")
     parser.add_argument("--blend-time", type=float, default=0.2, help="s that `linear` takes (default 0.2)")
-    parser.add_argument("--rate", type=float, default=12.5, help="pictures a second (default 12.5)")
-    parser.add_argument("--delay", type=float, default=0.08, help="s from a picture to its chunk (default 0.08)")
+    parser.add_argument("--rate", type=float, default=12.5, help="images a second (default 12.5)")
+    parser.add_argument("--delay", type=float, default=0.08, help="s from an image to its chunk (default 0.08)")
     parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the first scene (default %(default)s)")
     parser.add_argument("--json", metavar="FILE", help="write the result there too")
     options = parser.parse_args(list(argv))

@@ -2,7 +2,7 @@
 
 Latency is from the camera's stamp (taken right before its publish) to when DDS hands the command to the
 robot's process, for every variant. Ours carries no stamp in its Twist: the gate's report, written right after
-the command, names the chunk, and the chunk holds the picture's stamp.
+the command, names the chunk, and the chunk holds the image's stamp.
 """
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="vla bench pipeline", description=__doc__.split("\n\n")[0])
     parser.add_argument("--seconds", type=float, default=20.0, help="measured for each variant (default 20)")
     parser.add_argument("--rounds", type=int, default=2, help="the variants take turns so often (default 2)")
-    parser.add_argument("--rate", type=float, default=30.0, help="pictures a second (default 30)")
+    parser.add_argument("--rate", type=float, default=30.0, help="images a second (default 30)")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="run ours alone, and watch its memory")
     parser.add_argument("--json", metavar="FILE", help="write the result there too")
     parser.add_argument("--only", help=f"some of {','.join(VARIANTS)}")

@@ -1,6 +1,6 @@
 """`vla bench policy`: what a model takes on each engine of this machine, beside the plain ways of today.
 
-Every way runs in processes of its own, in turns, backwards every other round, on as many threads. A picture of 640 x
+Every way runs in processes of its own, in turns, backwards every other round, on as many threads. An image of 640 x
 480 goes in and an action chunk comes out; the words are known, but in the plain ways, which read them each time.
 """
 from __future__ import annotations
@@ -31,9 +31,9 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="the ways take turns so often (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of each way (default %(default)s, as the policy's)")
     parser.add_argument("--batch", type=int, default=1, metavar="N",
-                        help="also N pictures at once, on an engine for 1 to 2 N (default: not)")
+                        help="also N images at once, on an engine for 1 to 2 N (default: not)")
     parser.add_argument("--json", metavar="FILE", help="write the result there too")
-    parser.add_argument("--out", metavar="PAGE", help="write the tables there, as Markdown, and a picture beside it")
+    parser.add_argument("--out", metavar="PAGE", help="write the tables there, as Markdown, and an image beside it")
     given = parser.parse_args(list(argv))
     for name in ("runs", "rounds", "threads", "batch"):
         if getattr(given, name) < 1:
@@ -112,7 +112,7 @@ def _together(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _compare(ways: dict[str, dict[str, Any]]) -> None:
-    """Each way's whole over eager's and over torch.compile's, a warm start over a cold one, and the first picture after
+    """Each way's whole over eager's and over torch.compile's, a warm start over a cold one, and the first image after
     it over the median."""
     for name, base in (("eager", "plain fp32"), ("torch.compile", "torch.compile fp32")):
         if base in ways:

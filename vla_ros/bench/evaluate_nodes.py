@@ -47,7 +47,7 @@ SCENE_SECONDS = 10.0  # until the simulator shows the scene that was asked for
 BEFORE_SECONDS = 4.0  # for what comes before the words
 PAUSE, ATTEMPTS = 0.25, 3  # s between two looks 0.05 s apart: by then a heartbeat is old and the gate holds
 STARTS_AGAIN = 3  # of the suite, where it cannot go on
-FLUSH = 0.2  # s: what was on its way to the robot has arrived, and pictures of the scene before are gone
+FLUSH = 0.2  # s: what was on its way to the robot has arrived, and images of the scene before are gone
 # What comes before the words (sim.episode.prelude), said instead of done: nobody but the gate may speak to the robot.
 BEFORE = {"stop": ("move forward", "turn left"), "open": ("close the gripper",)}
 REFUSED = "not understood: "  # what inference says where the policy does not act on the words
@@ -72,14 +72,14 @@ class Witness(Watch):
 
     def idle(self) -> bool:
         """Does nothing want the robot to move: no instruction, or an action for it that stands?"""
-        command, chunk = self.command, self.chunk
+        command, chunk = self.instruction, self.chunk
         if command is None or not command.text:
             return True
-        return chunk is not None and chunk.generation == command.generation and stands(chunk)
+        return chunk is not None and chunk.instruction_id == command.instruction_id and stands(chunk)
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
         chunk = convert.chunk(message)
-        if self.command is not None and chunk.generation == self.command.generation:
+        if self.instruction is not None and chunk.instruction_id == self.instruction.instruction_id:
             self.chunk = chunk
             for index, good in enumerate((True, within(chunk, bounds()), within(chunk, limits()))):
                 self.chunks[index] += good
@@ -172,7 +172,7 @@ class Trials(Suite):
         self.wait(lambda: False, FLUSH)
 
     def _cancelled(self) -> bool:
-        return self.watch.command is not None and not self.watch.command.text
+        return self.watch.instruction is not None and not self.watch.instruction.text
 
     def scene(self, seed: int) -> None:
         """The simulator's scene of `seed`, as it was when the episode was planned."""

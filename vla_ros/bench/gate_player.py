@@ -30,12 +30,12 @@ from vla_ros.bench.common import COMMANDS, listen, write_json
 from vla_ros.bench.gate_measure import Sent
 from vla_ros.bench.gate_robot import FULL, JOINTS, ROBOT, SCAN, WIDE, chunk, room
 from vla_ros.bench.sink import DEEP, with_times
-from vla_ros.core.types import Command
-from vla_ros.nodes.common.convert import chunk_message, command_message, float_array
+from vla_ros.core.types import Instruction
+from vla_ros.nodes.common.convert import chunk_message, float_array, instruction_message
 from vla_ros.nodes.common.qos import EVENTS, LATCHED, LATEST, PULSE
 from vla_ros.operator.processes import BESIDE_GATE
 from vla_ros_msgs.msg import ActionChunk, Heartbeat
-from vla_ros_msgs.msg import Command as CommandMessage
+from vla_ros_msgs.msg import Instruction as InstructionMessage
 
 CHUNK, STATE, BEAT = 1 / 30, 0.02, 0.1  # s between actions, between states of the robot, between heartbeats and scans
 PERIOD = 0.02  # s; of both gates
@@ -46,10 +46,10 @@ class Player(Node):
     def __init__(self, suite: bool, namespace: str) -> None:
         super().__init__("bench_player", namespace=namespace)
         self.suite, self.commands, self.presses = suite, list[Sent](), list[int]()
-        self._offset, self._generation, self._sequence = time.time_ns() - time.monotonic_ns(), 1, 0
+        self._offset, self._instruction_id, self._sequence = time.time_ns() - time.monotonic_ns(), 1, 0
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", LATEST)
         self._stop = self.create_publisher(Bool, "stop", EVENTS)
-        self._words = self.create_publisher(CommandMessage, "command", LATCHED)
+        self._words = self.create_publisher(InstructionMessage, "instruction/accepted", LATCHED)
         self._heartbeat = self.create_publisher(Heartbeat, "heartbeat", PULSE)
         self._joints = self.create_publisher(JointState, "/joint_states", 10)
         self._odometry = self.create_publisher(Odometry, "/odom", 10)
@@ -76,7 +76,7 @@ class Player(Node):
     def _act(self) -> None:
         self._sequence += 1
         stamp = time.time_ns() - 30_000_000  # a policy takes its time
-        self._chunks.publish(chunk_message(chunk(self._sequence, stamp, self._generation, CHUNK)))
+        self._chunks.publish(chunk_message(chunk(self._sequence, stamp, self._instruction_id, CHUNK)))
 
     def _state(self) -> None:
         now = self.get_clock().now().to_msg()
@@ -132,8 +132,8 @@ class Player(Node):
         self._instruct("")
 
     def _instruct(self, text: str) -> None:
-        self._generation += 1
-        self._words.publish(command_message(Command(time.time_ns(), self._generation, text)))
+        self._instruction_id += 1
+        self._words.publish(instruction_message(Instruction(time.time_ns(), self._instruction_id, text)))
 
     def go(self) -> None:
         """Armed, told to go, at full speed."""

@@ -54,7 +54,7 @@ def room(distance: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return distance + 0.05 * np.sin(5.0 * angles), angles
 
 
-def chunk(sequence: int, stamp: int, generation: int, period: float) -> ActionChunk:
+def chunk(sequence: int, stamp: int, instruction_id: int, period: float) -> ActionChunk:
     """The policy's `sequence`-th action, one every `period` s. angular.z is over its limit a third of the time;
     the joints' steps from row to row take more than one tick at the allowed rate."""
     time = sequence * period + np.arange(ROWS) * STEP / 1e9
@@ -63,4 +63,4 @@ def chunk(sequence: int, stamp: int, generation: int, period: float) -> ActionCh
     values[:, 1] = 0.6 * np.sin(math.pi * time)
     for column in range(2, len(CHANNELS)):
         values[:, column] = 0.5 + 0.4 * np.sin(math.pi * time + column)
-    return ActionChunk(stamp, generation, CHANNELS, values, STEP, sequence, "wave")
+    return ActionChunk(stamp, instruction_id, CHANNELS, values, STEP, sequence, "wave")

@@ -9,7 +9,7 @@ from typing import Any
 from vla_ros.bench.gate_naive import clamp
 from vla_ros.bench.gate_robot import CHANNELS, NARROW, ROBOT, SCAN, WIDE, chunk, room
 from vla_ros.bench.pipeline_measure import milliseconds
-from vla_ros.core.types import Command
+from vla_ros.core.types import Instruction
 from vla_ros.operator.processes import BESIDE_GATE
 from vla_ros.safety.gate import Gate, LatestInputs, State
 from vla_ros.safety.obstacles import look
@@ -43,7 +43,7 @@ class Ours:
     def __init__(self, distance: float) -> None:
         self._distance = distance  # m, of the walls around it
         self._gate = Gate(ROBOT, Settings(sources=SOURCES, limits={INSTRUCTION_LIMIT.name: 3_600_000.0}))
-        self._inputs = LatestInputs(command=Command(0, 1, ""))
+        self._inputs = LatestInputs(instruction=Instruction(0, 1, ""))
         self._steady, self.limited = 0, 0
         self.looks = list[int]()  # ns of processor time for each scan
         for _ in range(CONFIRMATIONS):  # until it is known where the joints stand
@@ -54,7 +54,7 @@ class Ours:
         armed, why = self._gate.arm(self._steady, EPOCH + self._steady, self._inputs)
         if not armed:
             raise ValueError(f"the bench's gate cannot be armed: {why}; the bench does not fit the gate any more")
-        self._inputs.command = Command(EPOCH + self._steady, 2, "go")
+        self._inputs.instruction = Instruction(EPOCH + self._steady, 2, "go")
 
     def _hear(self, action: Any) -> None:
         now = self._steady

@@ -19,9 +19,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 
 from vla_ros.bench.common import CAMERA, COMMANDS, spin
-from vla_ros.core.types import ActionChunk, Command, Observation
+from vla_ros.core.types import ActionChunk, Instruction, Observation
 from vla_ros.nodes.common.convert import chunk_message, image_message, observation_message
-from vla_ros.nodes.common.qos import LATEST, PICTURES, SENSOR
+from vla_ros.nodes.common.qos import IMAGES, LATEST, SENSOR
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
@@ -33,7 +33,7 @@ def frame(height: int, width: int) -> Any:
 def observation(height: int, width: int) -> Any:
     state = dict.fromkeys(("odom.x", "odom.y", "odom.yaw", "linear.x", "angular.z", "gripper_joint"), 0.0)
     images = {"camera": np.full((height, width, 3), 127, np.uint8)}
-    return observation_message(Observation(0, Command(0, 1, "go forward"), images, state))
+    return observation_message(Observation(0, Instruction(0, 1, "go forward"), images, state))
 
 
 def chunk(height: int, width: int) -> Any:
@@ -54,7 +54,7 @@ ROLES: dict[str, Hop] = {
     "gate": (ActionChunkMessage, "/floor/chunk", command, COMMANDS),
 }
 
-QOS = {CAMERA: SENSOR, "/floor/frame": PICTURES, "/floor/observation": PICTURES}
+QOS = {CAMERA: SENSOR, "/floor/frame": IMAGES, "/floor/observation": IMAGES}
 
 
 class Relay(Node):

@@ -4,7 +4,7 @@ Five rclpy nodes in five processes, full-size images at every hop, the default Q
 rclpy.spin, and callbacks that do the work. Nothing here is slow on purpose. It is even kinder than most
 tutorials: image bytes are set as array.array, which rclpy takes as it is; `msg.data = image.tobytes()` is
 checked byte by byte and would cost tens of milliseconds more at every hop. The command is a TwistStamped with
-the picture's stamp, so that it can be measured.
+the image's stamp, so that it can be measured.
 
 `python -m vla_ros.bench.naive ROLE`
 """
@@ -35,11 +35,11 @@ class CameraRelay(Node):
         self.create_subscription(Image, CAMERA, self._on_image, DEPTH)
 
     def _on_image(self, message: Image) -> None:
-        picture = self._bridge.imgmsg_to_cv2(message, "rgb8")
-        height, width = picture.shape[:2]
+        image = self._bridge.imgmsg_to_cv2(message, "rgb8")
+        height, width = image.shape[:2]
         out = Image(header=message.header, height=height, width=width, encoding="rgb8", step=3 * width)
         data = array("B")
-        data.frombytes(np.ascontiguousarray(picture).tobytes())
+        data.frombytes(np.ascontiguousarray(image).tobytes())
         out.data = data
         self._publisher.publish(out)
 
@@ -70,12 +70,12 @@ class Synchronizer(Node):
     def _on_image(self, message: Image) -> None:
         if self._text:
             out = Observation(header=message.header, cameras=["camera"], images=[message])
-            out.command.text = self._text
+            out.instruction.text = self._text
             self._publisher.publish(out)
 
 
 class Policy(Node):
-    """The same command for every observation; it looks at the picture as an array, as any policy must."""
+    """The same command for every observation; it looks at the image as an array, as any policy must."""
 
     def __init__(self) -> None:
         super().__init__("plain_policy")
@@ -84,9 +84,9 @@ class Policy(Node):
 
     def _on_observation(self, message: Observation) -> None:
         image = message.images[0]
-        picture = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+        image = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
         out = TwistStamped(header=message.header)
-        out.twist.linear.x = 0.1 if picture.shape[2] == 3 else 0.0
+        out.twist.linear.x = 0.1 if image.shape[2] == 3 else 0.0
         self._publisher.publish(out)
 
 

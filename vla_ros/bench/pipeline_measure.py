@@ -13,7 +13,7 @@ ON_THE_WIRE = (0, 1)  # SafetyReport.PASSED and LIMITED: the action itself was s
 
 class Seen(NamedTuple):
     """A command: when its publisher wrote it and when it reached the robot's machine; `stamp` is the
-    picture's where the command carries one, else 0."""
+    image's where the command carries one, else 0."""
 
     written: int
     received: int
@@ -24,7 +24,7 @@ class Judged(NamedTuple):
     """A SafetyReport; the gate writes it right after the command it reports on."""
 
     written: int
-    generation: int
+    instruction_id: int
     sequence: int
     state: int
     verdict: int
@@ -33,16 +33,16 @@ class Judged(NamedTuple):
 
 
 class Inferred(NamedTuple):
-    """An ActionChunk: the picture's stamp, and the time from observation to chunk."""
+    """An ActionChunk: the image's stamp, and the time from observation to chunk."""
 
-    generation: int
+    instruction_id: int
     sequence: int
     stamp: int
     latency: int
 
 
 class Sample(NamedTuple):
-    """One picture that became a command. `policy` is the chunk's own latency, 0 where there is none."""
+    """One image that became a command. `policy` is the chunk's own latency, 0 where there is none."""
 
     stamp: int
     total: int
@@ -50,7 +50,7 @@ class Sample(NamedTuple):
 
 
 def stamped_samples(commands: Iterable[Seen]) -> list[Sample]:
-    """From commands that carry the picture's stamp; the first command of a picture counts."""
+    """From commands that carry the image's stamp; the first command of an image counts."""
     first: dict[int, Seen] = {}
     for command in commands:
         if command.stamp:
@@ -63,16 +63,16 @@ def matched_samples(commands: Sequence[Seen], reports: Iterable[Judged],
     """From commands without a stamp, and how many reports found no chunk or no command.
 
     The first report that lets a chunk pass names it; the command that this report is on is the last
-    one written before it; the chunk holds the picture's stamp.
+    one written before it; the chunk holds the image's stamp.
     """
     ordered = sorted(commands)
     written = [command.written for command in ordered]
-    by_name = {(chunk.generation, chunk.sequence): chunk for chunk in chunks}
+    by_name = {(chunk.instruction_id, chunk.sequence): chunk for chunk in chunks}
     samples: list[Sample] = []
     done: set[tuple[int, int]] = set()
     unmatched = 0
     for report in sorted(reports):
-        name = (report.generation, report.sequence)
+        name = (report.instruction_id, report.sequence)
         if report.state != ACTIVE or report.verdict not in ON_THE_WIRE or name in done:
             continue
         done.add(name)

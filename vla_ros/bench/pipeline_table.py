@@ -17,7 +17,7 @@ def show(report: dict[str, Any]) -> None:
     ours = report["variants"].get("ours")
     if ours:
         counts = ("sent", "received", "handed_on", "paired", "inferred", "commanded_in_window", "sent_in_window")
-        console.print("pictures: " + ", ".join(f"{key.replace('_', ' ')} {ours[key]}" for key in counts if key in ours))
+        console.print("images: " + ", ".join(f"{key.replace('_', ' ')} {ours[key]}" for key in counts if key in ours))
         console.print(f"dropped: {ours['drops'] or 'none'}; reports without their chunk: {ours['unmatched']}")
         for reason in ours["stops"]:
             console.print(f"[yellow]the gate stopped, and was armed anew: {reason}")

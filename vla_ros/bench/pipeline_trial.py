@@ -23,7 +23,7 @@ from vla_ros.operator.processes import ProcessGroup
 
 WARM_UP = 3.0  # s of streaming that no figure but the counts contains
 START_LIMIT = 60.0  # s
-DRAIN = 1.5  # s after the last picture: /diagnostics speaks once a second
+DRAIN = 1.5  # s after the last image: /diagnostics speaks once a second
 MEGABYTE = 1e6
 
 
@@ -84,7 +84,7 @@ def run_trial(variant: Variant, seconds: float, rate: float, folder: Path, memor
 
 def _watch(group: ProcessGroup, names: list[str], seconds: float, memory_every: float, trial: Trial,
            folder: Path) -> None:
-    """The window: from after the warm-up to the last picture."""
+    """The window: from after the warm-up to the last image."""
     pids = group.pids()
     processes = {name: psutil.Process(pids[name]) for name in names if name in pids}
     _pause(group, WARM_UP)
@@ -100,7 +100,7 @@ def _watch(group: ProcessGroup, names: list[str], seconds: float, memory_every: 
         usage.cpu = round(100.0 * (_cpu(process) - used[name]) / spent, 1)
         trial.usage[name] = usage
     trial.memory.append({name: usage.pss for name, usage in trial.usage.items()})
-    _wait(group, "the last picture", 30.0, lambda: _says(folder / "source.log", "done"))
+    _wait(group, "the last image", 30.0, lambda: _says(folder / "source.log", "done"))
     time.sleep(DRAIN)
 
 
@@ -166,4 +166,4 @@ def _read(trial: Trial, folder: Path, variant: Variant) -> None:
     if not trial.samples:
         said = [report for report in judged if report.written <= stamps[-1]] if variant.suite else []
         why = f"; the gate said last: {said[-1].rule}: {said[-1].reason}" if said else ""
-        trial.problem = trial.problem or f"no picture became a command{why}"
+        trial.problem = trial.problem or f"no image became a command{why}"

@@ -1,4 +1,4 @@
-"""`vla bench policy`'s figures as tables, a page and a picture."""
+"""`vla bench policy`'s figures as tables, a page and an image."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from vla_ros.core.drawing import drawing
 
 COLUMNS = ("way", "whole p50", "p95", "p99", "Hz", "preprocess", "vision", "fusion and action", "language, miss",
            "language, hit", "copy in and out", "one of a batch", "of plain", "of torch.compile", "first start",
-           "next start", "first picture", "peak", "difference")
-UNITS = ("ms; starts in s; the first picture after a start as a multiple of p50; the process' peak memory in MB (10^6 "
+           "next start", "first image", "peak", "difference")
+UNITS = ("ms; starts in s; the first image after a start as a multiple of p50; the process' peak memory in MB (10^6 "
          "bytes); difference from the model, of its largest value")
 
 
@@ -47,7 +47,7 @@ def verdicts(report: dict[str, Any]) -> list[str]:
     for config, ways in report["configs"].items():
         ours = {name: one for name, one in ways.items() if "first of median" in one and not name.startswith("eager")}
         for key, most, what in (("warm of cold", 0.05, "a start from the cache over one that builds"),
-                                ("first of median", 2.0, "the first picture over the median")):
+                                ("first of median", 2.0, "the first image over the median")):
             if ours:
                 worst = max(ours, key=lambda name: float(ours[name][key]))
                 found.append(f"{config}: {what} is {ours[worst][key]:.3g} at most ({worst}); wanted: at most {most:g}: "
@@ -77,7 +77,7 @@ def show(report: dict[str, Any]) -> None:
 
 
 def write(report: dict[str, Any], page: Path, command: Sequence[str]) -> None:
-    """A Markdown page, and a picture of the same name."""
+    """A Markdown page, and an image of the same name."""
     from vla_ros.engines.select import EngineRequest, chip
 
     before, after = (report[f"load_{when}"][0] for when in ("before", "after"))
@@ -85,16 +85,16 @@ def write(report: dict[str, Any], page: Path, command: Sequence[str]) -> None:
              f"`{' '.join(command)}` wrote this page, on {report['cores']} cores ({chip(EngineRequest().place)}), "
              f"{report['threads']} thread(s) each; load average {before:.1f} before and {after:.1f} after. Medians of "
              f"{report['rounds']} rounds of {report['runs']} runs, the ways in turns. Units: {UNITS}.",
-             "", f"![the same as a picture]({page.with_suffix('.png').name})"]
+             "", f"![the same as an image]({page.with_suffix('.png').name})"]
     rule = "|---|" + "---:|" * (len(COLUMNS) - 1)
     for config, ways in report["configs"].items():
         lines += ["", f"## {title(config)}", "", "| " + " | ".join(COLUMNS) + " |", rule]
         lines += ["| " + " | ".join(row) + " |" for row in rows_of(ways)]
     lines += ["", *(f"* {line}" for line in (*verdicts(report), *report["problems"]))]
     page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
-    picture = page.with_suffix(".png")
-    with drawing(picture):
-        _draw(report, picture)
+    image = page.with_suffix(".png")
+    with drawing(image):
+        _draw(report, image)
 
 
 def _draw(report: dict[str, Any], path: Path) -> None:
@@ -111,6 +111,6 @@ def _draw(report: dict[str, Any], path: Path) -> None:
         axis.bar_label(bars, fmt="%.3g", padding=3)
         axis.set_title(title(config), loc="left", fontsize=10)
         axis.margins(x=0.12)
-        axis.set_xlabel("ms from picture to chunk (median)")
+        axis.set_xlabel("ms from image to chunk (median)")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

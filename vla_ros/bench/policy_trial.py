@@ -42,7 +42,7 @@ CONFIGS: dict[str, tuple[str, dict[str, Any] | None]] = {
         "vision": "resnet50", "language": "lstm", "fusion": "late", "image_size": (224, 224), "width": 512}),
     "clip_l_llama": ("CLIP ViT-L/14, Llama of 1B, cross-attention", {**PRESETS["clip-l14"], **PRESETS["llama-1b"]}),
 }
-PLAIN = ("plain", "torch.compile")  # model(**inputs) on each picture, words and all; the same behind torch.compile
+PLAIN = ("plain", "torch.compile")  # model(**inputs) on each image, words and all; the same behind torch.compile
 
 
 def model_of(name: str) -> tuple[VLA, dict[str, Tensor], str]:
@@ -57,7 +57,7 @@ def model_of(name: str) -> tuple[VLA, dict[str, Tensor], str]:
         vla = build(VLAConfig(**config)).eval()
     size, generator = vla.config.image_size, torch.Generator().manual_seed(0)
     ids = torch.randint(1, 50, (2, LENGTH), generator=generator)
-    return vla, {"picture": torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8, generator=generator), "ids": ids,
+    return vla, {"image": torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8, generator=generator), "ids": ids,
                  "mask": ids > 0, "state": torch.rand(2, len(vla.config.state))}, f"random {config}"
 
 
@@ -77,8 +77,8 @@ class Seeing(nn.Module):
         super().__init__()
         self.acting = acting
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        return (self.acting.encode_image(picture),)
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return (self.acting.encode_image(image),)
 
 
 class Deciding(Seeing):
@@ -87,7 +87,7 @@ class Deciding(Seeing):
 
 
 def on_engine(vla: VLA, given: dict[str, Tensor], key: str, request: EngineRequest, runs: int, batch: int) -> dict[str, Any]:
-    """Each stage by itself, and the whole of a picture whose words are known; and, of several at once, one's share."""
+    """Each stage by itself, and the whole of an image whose words are known; and, of several at once, one's share."""
     reading, acting = sub_models_of(vla, given, key)
     began = time.monotonic()
     language, both = load_engine(reading, request) if reading else None, load_engine(acting, request)
@@ -96,15 +96,15 @@ def on_engine(vla: VLA, given: dict[str, Tensor], key: str, request: EngineReque
     def whole() -> None:
         both.engine(torch.from_numpy(resize(SEEN, size, "pad"))[None], *others)
     began = time.monotonic()
-    whole()  # what a robot's first picture takes
+    whole()  # what a robot's first image takes
     first = 1e3 * (time.monotonic() - began)
     trunk = cast(ActionStage, acting.module)
     seeing, deciding = Seeing(trunk).eval(), Deciding(trunk).eval()
-    pictures = tuple(example[:1] for example in acting.examples)
+    images = tuple(example[:1] for example in acting.examples)
     with torch.no_grad():
-        seen = tuple((seeing(*picture)[0].clone(), *example[1:]) for picture, example in zip(pictures, acting.examples))
+        seen = tuple((seeing(*image)[0].clone(), *example[1:]) for image, example in zip(images, acting.examples))
     stages = {"preprocess": timed(lambda: resize(SEEN, size, "pad"), runs), "whole": timed(whole, runs)}
-    for name, part in (("vision", SubModel("vision", seeing, ("picture",), ("vision",), pictures, key)), (
+    for name, part in (("vision", SubModel("vision", seeing, ("image",), ("vision",), images, key)), (
             "fusion and action", SubModel("action", deciding, ("vision", *acting.inputs[1:]), acting.outputs, seen, key))):
         with suppress(ValueError):  # a half may differ by more than the whole, which is what runs
             stages[name] = timed(partial(load_engine(part, request).engine, *part.examples[0]), runs)
@@ -117,13 +117,13 @@ def on_engine(vla: VLA, given: dict[str, Tensor], key: str, request: EngineReque
         at_once = timed(partial(many.engine, *acting.stacked(batch)), runs)
         stages["one of a batch"] = {share: taken / batch for share, taken in at_once.items()}
     if request.place != "cpu":
-        stages["copy in and out"] = timed(lambda: [one.to(request.place).cpu() for one in (*pictures[0], *others)], runs)
+        stages["copy in and out"] = timed(lambda: [one.to(request.place).cpu() for one in (*images[0], *others)], runs)
     return {"stages": stages, "start": started, "cached": both.cached and (language is None or language.cached),
             "first": first, "difference": max(one.difference for one in (language, both) if one)}
 
 
 def plainly(vla: VLA, compiled: bool, runs: int) -> dict[str, Any]:
-    """The way of today: words read anew for each picture, then model(...) on the GPU where there is one."""
+    """The way of today: words read anew for each image, then model(...) on the GPU where there is one."""
     began = time.monotonic()
     size = vla.config.image_size
     place = EngineRequest().place
@@ -132,8 +132,8 @@ def plainly(vla: VLA, compiled: bool, runs: int) -> dict[str, Any]:
     state = torch.zeros(1, len(vla.config.state), device=place) if vla.config.state else None
 
     def once() -> None:
-        picture = torch.from_numpy(resize(SEEN, size, "pad")).to(place)
-        pixels = picture.permute(2, 0, 1)[None].float() / 255
+        image = torch.from_numpy(resize(SEEN, size, "pad")).to(place)
+        pixels = image.permute(2, 0, 1)[None].float() / 255
         ids = torch.tensor([encode(TEXT)], device=place)
         with torch.inference_mode():
             actions = model(pixels, ids, ids > 0, state).actions

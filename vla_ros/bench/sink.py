@@ -1,6 +1,6 @@
 """The bench's robot: publishes its state, gives the one instruction, and notes what reaches it.
 
-`python -m vla_ros.bench.sink --out FILE [--suite]` says "ready" when pictures may come, and writes
+`python -m vla_ros.bench.sink --out FILE [--suite]` says "ready" when images may come, and writes
 what it saw on SIGINT. The time of a command is when DDS took it in, not when this process got round to it.
 """
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vla_ros.core.robot import load_robot
 from vla_ros_msgs.msg import ActionChunk, SafetyReport
 
 DEEP = 200  # nothing that this process is late for may be lost
-RENEWAL = 45.0  # s; the suite drops an instruction that is older than its command_ttl (120 s)
+RENEWAL = 45.0  # s; the suite drops an instruction that is older than its instruction_ttl (120 s)
 
 
 def nanoseconds(stamp: Any) -> int:
@@ -129,11 +129,11 @@ class Sink(Node):
 
     def _on_report(self, message: SafetyReport, written: int, received: int) -> None:
         self._state_of_gate = message.state
-        self.judged.append(Judged(written, message.generation, message.sequence, message.state, message.verdict,
+        self.judged.append(Judged(written, message.instruction_id, message.sequence, message.state, message.verdict,
                                   message.rule, message.reason))
 
     def _on_chunk(self, message: ActionChunk) -> None:
-        self.inferred.append(Inferred(message.generation, message.sequence, nanoseconds(message.header.stamp),
+        self.inferred.append(Inferred(message.instruction_id, message.sequence, nanoseconds(message.header.stamp),
                                       nanoseconds(message.latency)))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:

@@ -19,17 +19,17 @@ from sensor_msgs.msg import Image
 
 from vla_ros.bench.common import CAMERA, spin, write_json
 
-PICTURES = 8  # different ones, in turn
+IMAGES = 8  # different ones, in turn
 
 
-def pictures(height: int, width: int) -> list[Image]:
+def make_images(height: int, width: int) -> list[Image]:
     """A gradient with noise and a square that moves."""
     rng = np.random.default_rng(0)
     base = np.linspace(40, 200, width, dtype=np.float32)[None, :, None] + rng.normal(0, 8, (height, width, 3))
     side, out = height // 6, []
-    for index in range(PICTURES):
+    for index in range(IMAGES):
         image = np.clip(base, 0, 255).astype(np.uint8)
-        left = index * (width - side) // PICTURES
+        left = index * (width - side) // IMAGES
         image[height // 2:height // 2 + side, left:left + side] = (220, 30, 30)
         message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
         message.header.frame_id = "camera_optical_frame"
@@ -44,7 +44,7 @@ def stream(node: Node, arguments: argparse.Namespace) -> None:
     """Stamps are taken right before each publish."""
     loose = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     publisher = node.create_publisher(Image, CAMERA, 10 if arguments.default_qos else loose)
-    messages = pictures(arguments.height, arguments.width)
+    messages = make_images(arguments.height, arguments.width)
     while publisher.get_subscription_count() == 0:
         time.sleep(0.05)
     time.sleep(0.5)

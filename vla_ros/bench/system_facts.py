@@ -182,8 +182,8 @@ def _rmw() -> str:
 
 
 def _messages() -> str:
-    from vla_ros_msgs.msg import Command
-    type(Command).__import_type_support__()  # the compiled half
+    from vla_ros_msgs.msg import Instruction
+    type(Instruction).__import_type_support__()  # the compiled half
     return "built"
 
 

@@ -11,12 +11,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
                         help="what to tell the robot, one after another (default: three that fit the scene)")
     parser.add_argument("--seed", type=seed, default=16, help="which room (default %(default)s)")
     parser.add_argument("--policy", help="which policy drives, by name or module:Class "
-                        "(default: vla; without torch, color_servo)")
+                        "(default: builtin; without torch, color_servo)")
     parser.add_argument("--policy-file", metavar="FILE", default="",
                         help="which policy drives, with its options, like config/policies/*.yaml; "
                         "not beside --policy")
     parser.add_argument("--out", default="demo", metavar="FOLDER",
-                        help="where the video, the pictures and the logs go (default ./%(default)s)")
+                        help="where the video, the images and the logs go (default ./%(default)s)")
     parser.add_argument("--seconds-per-instruction", type=positive, default=40.0, metavar="S",
                         help="how long an instruction may take (default %(default)g)")
     parser.add_argument("--stay", action="store_true",

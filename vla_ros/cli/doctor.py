@@ -12,7 +12,7 @@ from vla_ros.core.fastdds import PROFILES
 
 OK, CHANGE, MISSING = "ok", "worth changing", "missing"
 PAGE = "doc/jetson.md"
-PICTURES = 4 << 20  # bytes: four camera pictures of 640 x 480, as a segment or a socket must hold
+IMAGES = 4 << 20  # bytes: four camera images of 640 x 480, as a segment or a socket must hold
 SEGMENTS = 8 * (34 << 20)  # bytes of /dev/shm: six nodes, a camera and a simulator with our profile
 JETPACK_CUDA = {"R36": 12, "R38": 13, "R39": 13}  # Jetson Linux -> CUDA (doc/jetson.md)
 
@@ -110,7 +110,7 @@ def domain(facts: Facts) -> Finding:
 def profile(facts: Facts) -> Finding:
     what, middleware = "shared memory", facts.parts.get("rmw", facts.environment.get("RMW_IMPLEMENTATION", ""))
     if middleware and "fastrtps" not in middleware:
-        return Finding(what, CHANGE, f"{middleware}: pictures go through sockets", "The figures of this suite are from "
+        return Finding(what, CHANGE, f"{middleware}: images go through sockets", "The figures of this suite are from "
                        "Fast DDS and its shared memory: export RMW_IMPLEMENTATION=rmw_fastrtps_cpp")
     wanted = facts.profile_variables
     ours = " ".join(f"{name}={facts.our_profile}" for name in wanted)
@@ -126,8 +126,8 @@ def profile(facts: Facts) -> Finding:
         return Finding(what, CHANGE, f"no file can be read at {named}", f"Name one that is there: export {ours}")
     segment = max((int(size) for size in re.findall(r"<segment_size>\s*(\d+)", facts.profile)), default=0)
     found = f"a segment of {_size(segment)} ({named})" if segment else f"no segment_size in {named}"
-    if segment < PICTURES:
-        return Finding(what, CHANGE, found, f"Camera pictures need 4 MB or more: export {ours}")
+    if segment < IMAGES:
+        return Finding(what, CHANGE, found, f"Camera images need 4 MB or more: export {ours}")
     return Finding(what, OK, found)
 
 
@@ -189,10 +189,10 @@ def real_time(facts: Facts) -> Finding:
 
 
 def sockets(facts: Facts) -> Finding:
-    small = {name: size for name, size in facts.sockets.items() if size < PICTURES}
+    small = {name: size for name, size in facts.sockets.items() if size < IMAGES}
     found = ", ".join(f"{name} {_size(size)}" for name, size in facts.sockets.items()) or "cannot be read"
     if small:
-        return Finding("sockets", CHANGE, found, "Pictures from another machine need more: sudo sysctl -w "
+        return Finding("sockets", CHANGE, found, "Images from another machine need more: sudo sysctl -w "
                        + " ".join(f"net.core.{name}=8388608" for name in small))
     return Finding("sockets", OK, found)
 

@@ -29,7 +29,7 @@ NEEDED = ("scipy", "sklearn", "jinja2")
 def arguments(parser: argparse.ArgumentParser) -> None:
     """No import of what is heavy: `vla --help` comes by here."""
     add = parser.add_argument
-    add("--policy", default="vla", help="which policy (default %(default)s)")
+    add("--policy", default="builtin", help="which policy (default %(default)s)")
     add("--checkpoint", metavar="FOLDER", help="its checkpoint, for a policy that has one")
     add("--episodes", type=int, metavar="N",
         help="how many for the success rates (default 600); the other parts come on top, in proportion")

@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="*", default=[BUILT_IN], metavar="MODEL",
                         help=f"a config.json, a checkpoint's folder, {BUILT_IN}, or parts: clip-b32 clip-l14 llama-1b "
                              f"llama-7b llama-13b, also one of each (default {BUILT_IN})")
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="pictures at once (default %(default)s)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (default %(default)s)")
     parser.add_argument("--length", type=int, default=20, metavar="N",
                         help="tokens of an instruction (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="JSON, all in bytes")

@@ -66,7 +66,7 @@ def success(folder: Path, episodes: int) -> Any:
     from vla_ros.evaluation import metrics, plan
     from vla_ros.evaluation import runner as played
 
-    player = played.Player("vla", {"checkpoint": str(folder)})
+    player = played.Player("builtin", {"checkpoint": str(folder)})
     try:
         played.check(player)
     except ValueError as problem:
@@ -104,8 +104,8 @@ def _rate(found: Any) -> str:
 ROWS = {
     "file of weights": lambda one: f"{one['file'] / 1e6:.2f} MB",
     "weights in memory, by torch": lambda one: f"{one['memory'] / 1e6:.2f} MB",
-    "one picture, by torch": lambda one: _time(one["eager"]),
+    "one image, by torch": lambda one: _time(one["eager"]),
     "engine": lambda one: one["engine"],
     "engine's files": lambda one: f"{one['engine_files'] / 1e6:.2f} MB",
-    "one picture, on the engine": lambda one: _time(one["on_engine"]),
+    "one image, on the engine": lambda one: _time(one["on_engine"]),
 }

@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=whole, metavar="N", help="of torch (default: as many as it takes)")
     dagger = parser.add_argument_group("dagger")
     dagger.add_argument("--smoke", action="store_true", help="a minute's training: does it run, and does the loss fall?")
-    dagger.add_argument("--workers", type=whole, metavar="N", help="processes that make pictures (default 2)")
+    dagger.add_argument("--workers", type=whole, metavar="N", help="processes that make images (default 2)")
     clone = parser.add_argument_group("behaviour_cloning")
     clone.add_argument("--data", metavar="FOLDER", help="demonstrations in LeRobot's layout, as vla record writes them")
     clone.add_argument("--config", metavar="FILE", help="the model's config.json (default: a small one that fits)")
@@ -44,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     reinforce.add_argument("--checkpoint", metavar="FOLDER", help="the policy to improve")
     reinforce.add_argument("--task", metavar="KIND", help="the kind of instruction to improve, such as grab")
     reinforce.add_argument("--episodes", type=whole, metavar="N", help="of a step (default 16)")
-    reinforce.add_argument("--discount", type=float, metavar="X", help="of a reward, each picture later (default 0.95)")
+    reinforce.add_argument("--discount", type=float, metavar="X", help="of a reward, each image later (default 0.95)")
     parser.add_argument("--learning-rate", type=float, metavar="X", help="of clone (default 1e-4) and reinforce (2e-4)")
 
 

@@ -87,7 +87,7 @@ class ChunkBlender:
     def _goes_on(self, newest: ActionChunk, now: int) -> bool:
         """It and the chunk before answer the same instruction, cover this moment, and want nearly the same."""
         before = self._raw[-1]
-        if (before.generation, before.channels) != (newest.generation, newest.channels):
+        if (before.instruction_id, before.channels) != (newest.instruction_id, newest.channels):
             return False
         if not before.stamp <= newest.stamp <= now < min(_end(before), _end(newest)):
             return False

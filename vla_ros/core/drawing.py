@@ -1,4 +1,4 @@
-"""Pictures beside results: one that cannot be drawn costs a sentence, never the results."""
+"""Images beside results: one that cannot be drawn costs a sentence, never the results."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def drawing(path: Path) -> Iterator[None]:
-    """Around what writes the picture `path`. Whatever it raises becomes a sentence, and no half of it stays."""
+    """Around what writes the image `path`. Whatever it raises becomes a sentence, and no half of it stays."""
     try:
         yield
     except Exception as problem:  # plotting libraries differ between releases in more than can be listed

@@ -19,7 +19,7 @@ FOREVER = 1 << 62
 
 @dataclass(frozen=True)
 class Step:
-    """`action`: cycle (deactivate, clean up, configure, activate the node), tell, reset or fall_back (the policy).
+    """`action`: restart_node (deactivate, clean up, configure, activate), notify, reset_policy or switch_to_fallback (the policy).
 
     A step of a node that was lost begins with waiting until it is back. `says` reaches the operator.
     """
@@ -41,16 +41,16 @@ class Strategy:
     def recovery_of(self, step: int) -> int:
         return round(self.recovery * self.growth ** max(0, step))
 
-    def cycles(self, count: int) -> Strategy:
+    def restarts(self, count: int) -> Strategy:
         """This strategy with its one step `count` times."""
         return replace(self, steps=self.steps[:1] * count)
 
 
-CYCLE_CAMERA = Step("cycle", "{target} is taken down and brought up again; the robot holds")
-REPEAT = Step("tell", "say the instruction again")
-RESET = Step("reset", "the policy is reset")
-FALL_BACK = Step("fall_back", "the fallback policy takes over, where one is configured")
-CYCLE = Step("cycle", "{target} is taken down and brought up again")
+CYCLE_CAMERA = Step("restart_node", "{target} is taken down and brought up again; the robot holds")
+REPEAT = Step("notify", "say the instruction again")
+RESET = Step("reset_policy", "the policy is reset")
+FALL_BACK = Step("switch_to_fallback", "the fallback policy takes over, where one is configured")
+CYCLE = Step("restart_node", "{target} is taken down and brought up again")
 
 STRATEGIES: dict[str, Strategy] = {
     "vision": Strategy(to_nanoseconds(5.0), (CYCLE_CAMERA,) * 3, growth=2.0),

@@ -63,7 +63,7 @@ def _scale(image: Image, out: Image) -> None:
 
 
 class CameraHealth:
-    """Notices a camera that is frozen (the same picture for `frozen_after` ns) or black."""
+    """Notices a camera that is frozen (the same image for `frozen_after` ns) or black."""
 
     def __init__(self, frozen_after: int, black_below: float) -> None:
         self._frozen_after = frozen_after
@@ -76,14 +76,14 @@ class CameraHealth:
         self._last, self._changed = before._last, before._changed
 
     def look(self, image: Image, stamp: int) -> str:
-        """A sentence about what is wrong with the picture, or an empty string."""
+        """A sentence about what is wrong with the image, or an empty string."""
         sample = image[::8, ::8]
         content = sample.tobytes()
         if content != self._last or not 0 < self._changed <= stamp:  # a clock that went back starts it anew
             self._last, self._changed = content, stamp
         if sample.mean() < self._black_below:
-            return f"the picture is black (mean {sample.mean():.1f} of 255)"
+            return f"the image is black (mean {sample.mean():.1f} of 255)"
         still = stamp - self._changed
         if still >= self._frozen_after:
-            return f"the picture has not changed for {still / NANOSECONDS:.1f} s; is the camera frozen?"
+            return f"the image has not changed for {still / NANOSECONDS:.1f} s; is the camera frozen?"
         return ""

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from vla_ros.core.types import Command, Frame, Observation, to_seconds
+from vla_ros.core.types import Frame, Instruction, Observation, to_seconds
 
 MODES = ("latched", "strict")
 REPORT_DELAY = 1_200_000_000  # ns; /diagnostics comes once a second
@@ -18,8 +18,8 @@ NO_STATE: Mapping[str, float] = MappingProxyType({})
 class Synchronizer:
     """Buffers of frames, bounded in time and number; `read` gives the newest pair, once. Times in ns.
 
-    `latched`: an instruction holds until it is replaced, cancelled or older than `command_ttl`.
-    `strict`: image and command stamps lie within `max_skew`. Cameras pair within `max_skew` of each other in both.
+    `latched`: an instruction holds until it is replaced, cancelled or older than `instruction_ttl`.
+    `strict`: image and instruction stamps lie within `max_skew`. Cameras pair within `max_skew` of each other in both.
 
     `span`: how much later than another camera's the images of one may arrive. `size`: frames a camera, whatever
     their stamps. No stamp blocks for longer than `max_future` what comes after it: frames are kept by stamp, not by
@@ -27,24 +27,24 @@ class Synchronizer:
     instruction stays then, for its age and the gate to judge.
     """
 
-    def __init__(self, cameras: Sequence[str], mode: str, max_skew: int, command_ttl: int, size: int = 60,
+    def __init__(self, cameras: Sequence[str], mode: str, max_skew: int, instruction_ttl: int, size: int = 60,
                  max_future: int = 500_000_000, span: int = 500_000_000) -> None:
         if mode not in MODES:
             raise ValueError(f"mode is '{mode}'; use one of {', '.join(MODES)}")
         self._frames: dict[str, list[Frame]] = {camera: [] for camera in cameras}  # by stamp
         self._last: dict[str, deque[int]] = {camera: deque(maxlen=LAST) for camera in cameras}  # their newest stamps
-        self._command: Command | None = None
+        self._instruction: Instruction | None = None
         self._strict = mode == "strict"
         self._size = size
         self._span = span
         self.max_skew = max_skew
-        self.command_ttl = command_ttl
+        self.instruction_ttl = instruction_ttl
         self.max_future = max_future
         self._now = 0
         self._done = 0
         self.drops: Counter[str] = Counter()
         self.waiting_for = "no image yet"
-        self.expired = 0  # the generation of an instruction that grew too old
+        self.expired = 0  # the instruction_id of an instruction that grew too old
 
     def add_frame(self, frame: Frame, now: int) -> None:
         self._look_at_clock(now)
@@ -63,8 +63,8 @@ class Synchronizer:
             del frames[:bisect_left(frames, newest - self._span, key=_stamp)]
             del frames[:-self._size]
 
-    def add_command(self, command: Command) -> None:
-        self._command = command
+    def add_instruction(self, instruction: Instruction) -> None:
+        self._instruction = instruction
 
     def flush(self, reason: str) -> None:
         for frames in self._frames.values():
@@ -81,22 +81,22 @@ class Synchronizer:
         if chosen is None:
             return None
         stamps = [frame.stamp for frame in chosen]
-        command = self._command_for(min(stamps), now)
-        if command is None:
+        instruction = self._instruction_for(min(stamps), now)
+        if instruction is None:
             return None
         self._done = min(stamps)
         for frame in chosen:
             del self._frames[frame.camera][0]
-        skews = stamps + [command.stamp] if self._strict else stamps
+        skews = stamps + [instruction.stamp] if self._strict else stamps
         return Observation(
-            stamp=min(stamps), command=command, images={frame.camera: frame.image for frame in chosen},
+            stamp=min(stamps), instruction=instruction, images={frame.camera: frame.image for frame in chosen},
             state=dict(state), skew=max(skews) - min(skews))
 
     def instructed(self, now: int) -> bool:
         """Whether each frame ought to give a pair: an instruction holds (latched; a strict one is soon over)."""
-        command = self._command
-        return (not self._strict and command is not None and bool(command.text)
-                and now - command.stamp <= self.command_ttl)
+        instruction = self._instruction
+        return (not self._strict and instruction is not None and bool(instruction.text)
+                and now - instruction.stamp <= self.instruction_ttl)
 
     def _look_at_clock(self, now: int) -> None:
         if now < self._now:
@@ -133,8 +133,8 @@ class Synchronizer:
         last = self._last[camera]
         return max(after - before for before, after in zip(last, list(last)[1:])) if len(last) == LAST else math.inf
 
-    def _command_for(self, stamp: int, now: int) -> Command | None:
-        newest = self._command
+    def _instruction_for(self, stamp: int, now: int) -> Instruction | None:
+        newest = self._instruction
         if newest is None or not newest.text:
             self.waiting_for = "no instruction"
             return None
@@ -145,11 +145,11 @@ class Synchronizer:
                 self.waiting_for = (f"instruction and image are {to_seconds(apart):.3f} s apart; "
                                     f"at most {to_seconds(self.max_skew):.3f} s (max_skew)")
                 return None
-        elif now - newest.stamp > self.command_ttl:
+        elif now - newest.stamp > self.instruction_ttl:
             self.drops["instruction too old"] += 1
-            self.expired = newest.generation
+            self.expired = newest.instruction_id
             self.waiting_for = (f"the instruction is {to_seconds(now - newest.stamp):.1f} s old; "
-                                f"it holds for {to_seconds(self.command_ttl):.1f} s (command_ttl)")
+                                f"it holds for {to_seconds(self.instruction_ttl):.1f} s (instruction_ttl)")
             return None
         return newest
 

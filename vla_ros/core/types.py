@@ -35,11 +35,11 @@ def to_nanoseconds(seconds: float) -> int:
 
 
 @dataclass(frozen=True)
-class Command:
+class Instruction:
     """An accepted instruction. Empty text: no instruction, the robot holds."""
 
     stamp: int
-    generation: int
+    instruction_id: int
     text: str
 
 
@@ -61,7 +61,7 @@ class Observation:
     """
 
     stamp: int
-    command: Command
+    instruction: Instruction
     images: Mapping[str, Image]
     state: Mapping[str, float] = field(default_factory=dict)
     skew: int = 0
@@ -71,12 +71,12 @@ class Observation:
 class ActionChunk:
     """What the policy wants: `values` is rows x channels; row i is for `stamp + i * step`.
 
-    The last row holds until the chunk is too old; `stamp` and `generation` are the observation's. `process` made it,
+    The last row holds until the chunk is too old; `stamp` and `instruction_id` are the observation's. `process` made it,
     and numbers its chunks by `sequence` from 1 on; 0: not numbered.
     """
 
     stamp: int
-    generation: int
+    instruction_id: int
     channels: tuple[str, ...]
     values: NDArray[np.float32]
     step: int

@@ -2,7 +2,7 @@
 
 An episode is one unbroken stretch in which the gate is ACTIVE for one instruction. Frame k is the observation nearest
 to k / fps after the first; its action is what the gate had sent last when the next frame came: the answer to this
-picture has left by then. It ends with the instruction, when the gate holds or stops, or once nothing moved for REST.
+image has left by then. It ends with the instruction, when the gate holds or stops, or once nothing moved for REST.
 """
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from vla_ros.datasets.lerobot.write import DatasetWriter, new_folder
 
 REST = 2.0  # s that nothing moved: the instruction is done, or given up
 SHORTEST = 0.5  # s: less is no demonstration
-GAP = 1.0  # s without a picture end an episode; what is missing in less is filled with the picture before, and counted
+GAP = 1.0  # s without an image end an episode; what is missing in less is filled with the image before, and counted
 LOST_MOST = 0.2  # of an episode's frames
-SILENCE = 0.5  # s between a picture and the newest report, from which on nobody knows what the gate does
+SILENCE = 0.5  # s between an image and the newest report, from which on nobody knows what the gate does
 STILL = 1e-3  # in SI units
 
 
@@ -30,7 +30,7 @@ class Sent:
 
     stamp: int
     active: bool
-    generation: int
+    instruction_id: int
     values: Mapping[str, float]
 
 
@@ -51,7 +51,7 @@ class LiveRecorder:
         self._start = self._tick = self._lost = 0
         self._still = 0  # frames
         self._before: Mapping[str, float] = {}
-        self._rested: int | None = None  # the generation that came to rest
+        self._rested: int | None = None  # the instruction_id that came to rest
         self.lost = 0  # frames, in all
         self.dropped = 0  # episodes
         self._dropped = ""  # why the last was
@@ -66,7 +66,7 @@ class LiveRecorder:
 
     def on_report(self, sent: Sent) -> None:
         """One of the gate's reports."""
-        if self._frame and not (sent.active and sent.generation == self._frame.command.generation):
+        if self._frame and not (sent.active and sent.instruction_id == self._frame.instruction.instruction_id):
             self._end()
         self._sent = sent
 
@@ -74,7 +74,7 @@ class LiveRecorder:
         """One of the synchronizer's observations."""
         self._meet(observation.state)
         frame, period = self._frame, NANOSECONDS // self._fps
-        if frame and (observation.command.generation != frame.command.generation
+        if frame and (observation.instruction.instruction_id != frame.instruction.instruction_id
                       or not 0 < observation.stamp - frame.stamp <= GAP * NANOSECONDS + period
                       or not self._heard(observation)):
             self._end()
@@ -88,7 +88,7 @@ class LiveRecorder:
                 return
             self._frame, self._tick = observation, tick
             if self._still >= REST * self._fps:
-                self._rested = observation.command.generation
+                self._rested = observation.instruction.instruction_id
                 self._end()
 
     def close(self) -> None:
@@ -100,14 +100,14 @@ class LiveRecorder:
     def _heard(self, observation: Observation) -> bool:
         """Whether the gate was heard of lately, and obeys this observation's instruction."""
         sent = self._sent
-        return (sent is not None and sent.active and sent.generation == observation.command.generation
+        return (sent is not None and sent.active and sent.instruction_id == observation.instruction.instruction_id
                 and abs(observation.stamp - sent.stamp) <= SILENCE * NANOSECONDS)
 
     def _begin(self, observation: Observation) -> None:
-        if not observation.command.text.strip() or not self._heard(observation):
+        if not observation.instruction.text.strip() or not self._heard(observation):
             return
         assert self._sent is not None
-        if observation.command.generation == self._rested and not self._moves(self._sent.values):
+        if observation.instruction.instruction_id == self._rested and not self._moves(self._sent.values):
             return
         if self._writer is None:  # a robot's recording may end anyhow: every episode is safe once it is saved
             spec = DatasetSpec.of(observation, self._sent.values, self._fps, self._robot_type)
@@ -154,12 +154,12 @@ class LiveRecorder:
             for _ in range(times):
                 self._writer.add_frame(self._frame.images, self._frame.state, values)
         except ValueError as problem:
-            self._drop(f"'{self._frame.command.text}': dropped: {problem}")
+            self._drop(f"'{self._frame.instruction.text}': dropped: {problem}")
 
     def _end(self) -> None:
         if not self._frame or not self._writer:
             return
-        task, generation = self._frame.command.text, self._frame.command.generation
+        task, instruction_id = self._frame.instruction.text, self._frame.instruction.instruction_id
         self._write(1)
         if not self._frame:
             return
@@ -168,9 +168,9 @@ class LiveRecorder:
         if length < SHORTEST * self._fps:
             self._drop(f"{line}; too short, dropped")
         elif self._lost > LOST_MOST * length:
-            self._drop(f"{line}; dropped: pictures do not come {self._fps} times a second; ask for fewer (--fps)")
+            self._drop(f"{line}; dropped: images do not come {self._fps} times a second; ask for fewer (--fps)")
         else:
-            self._writer.save_episode(task, None, generation, self._lost)
+            self._writer.save_episode(task, None, instruction_id, self._lost)
             self._say(f"episode {self._writer.episodes - 1}: {line}")
 
     def _drop(self, line: str) -> None:
@@ -178,6 +178,6 @@ class LiveRecorder:
         self.dropped += self._writer.length > 0
         self._writer.drop_episode()
         self._frame = None
-        if line != self._dropped:  # what does not fit comes again with every picture
+        if line != self._dropped:  # what does not fit comes again with every image
             self._dropped = line
             self._say(line)

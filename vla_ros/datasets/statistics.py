@@ -84,11 +84,11 @@ class RunningStatistics:
 
 
 class PixelStatistics:
-    """Of rgb8 pictures, each channel for itself, exactly, from 256 counts; above 160 pixels a side from every
-    second, third, ... pixel. `summary` is in [0, 1] and 3 x 1 x 1; its count is pictures."""
+    """Of rgb8 images, each channel for itself, exactly, from 256 counts; above 160 pixels a side from every
+    second, third, ... pixel. `summary` is in [0, 1] and 3 x 1 x 1; its count is images."""
 
     def __init__(self) -> None:
-        self.pictures = 0
+        self.images = 0
         self.counts = np.zeros((3, 256), np.int64)
 
     def update(self, image: NDArray[np.uint8]) -> None:
@@ -96,16 +96,16 @@ class PixelStatistics:
         thin = image[::stride, ::stride]
         for channel in range(3):
             self.counts[channel] += np.bincount(thin[..., channel].ravel(), minlength=256)
-        self.pictures += 1
+        self.images += 1
 
     def merge(self, other: PixelStatistics) -> None:
-        self.pictures += other.pictures
+        self.images += other.images
         self.counts += other.counts
 
     def summary(self) -> Stats:
-        """Raises ValueError when there were no pictures."""
-        if not self.pictures:
-            raise ValueError("there are no pictures to give statistics of")
+        """Raises ValueError when there were no images."""
+        if not self.images:
+            raise ValueError("there are no images to give statistics of")
         levels, total = np.arange(256) / 255.0, self.counts.sum(1)
         mean = self.counts @ levels / total
         stats: Stats = {
@@ -116,7 +116,7 @@ class PixelStatistics:
         for name, share in QUANTILES.items():
             stats[name] = np.array([_quantile(row, share) for row in self.counts]) / 255.0
         shaped: Stats = {name: value.reshape(3, 1, 1) for name, value in stats.items()}
-        return shaped | {"count": np.array([self.pictures])}
+        return shaped | {"count": np.array([self.images])}
 
 
 def _quantile(counts: NDArray[np.int64], share: float) -> float:

@@ -1,4 +1,4 @@
-"""The demo's film: pictures drawn and written in a thread of their own, which waits for nobody and delays nobody."""
+"""The demo's film: images drawn and written in a thread of their own, which waits for nobody and delays nobody."""
 from __future__ import annotations
 
 import os
@@ -20,7 +20,7 @@ STILL_DISTANCE = 0.7  # metres to the thing named: near enough to see it well, f
 
 
 class Film:
-    """`add` camera pictures as they arrive; the film keeps real time and drops what it has no time for.
+    """`add` camera images as they arrive; the film keeps real time and drops what it has no time for.
 
     `decode` turns what `add` got into pixels (480 x 640 x 3, rgb8), in the film's thread. The best still of
     a robot on its way to what the words name is kept for `save_still`.
@@ -44,11 +44,11 @@ class Film:
         self._thread.start()
 
     def wants(self, now: float) -> bool:
-        """Whether it is time for another picture; `now` in seconds, on a steady clock."""
+        """Whether it is time for another image; `now` in seconds, on a steady clock."""
         return now >= self._next
 
     def add(self, now: float, image: Any, moment: Moment) -> None:
-        """Never waits: a film that lags loses a picture, the robot loses nothing."""
+        """Never waits: a film that lags loses an image, the robot loses nothing."""
         self._next = max(self._next + 1.0 / FPS, now - 1.0 / FPS)
         try:
             self._queue.put_nowait((now, image, moment))
@@ -79,16 +79,16 @@ class Film:
         camera = self._decode(image)
         if camera.shape != (CAMERA_HEIGHT, WIDTH, 3):
             camera = cv2.resize(camera, (WIDTH, CAMERA_HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)
-        picture = cv2.cvtColor(draw(camera, moment), cv2.COLOR_RGB2BGR)
+        image = cv2.cvtColor(draw(camera, moment), cv2.COLOR_RGB2BGR)
         if self._start is None:
             self._start = now
         # as often as real time asks: a gap in the camera is a gap in the film, not a leap
         while self.frames <= (now - self._start) * FPS:
-            self._writer.write(picture)
+            self._writer.write(image)
             self.frames += 1
         score = still_score(moment)
         if self.still is None or score > self._still_score:
-            self.still, self._still_score = picture.astype(np.uint8), score
+            self.still, self._still_score = image.astype(np.uint8), score
 
 
 def still_score(moment: Moment) -> float:

@@ -1,6 +1,6 @@
 """What the demo sees of the suite: every topic that matters, read without slowing anybody down.
 
-Latency is `SafetyReport.age` at the tick where an action (generation, sequence) shows for the first time:
+Latency is `SafetyReport.age` at the tick where an action (instruction_id, sequence) shows for the first time:
 the gate's own clock against the camera's stamp, at the moment when the command leaves. This process' own
 delays are not in it.
 """
@@ -30,13 +30,13 @@ from vla_ros.demo.plots import PathPoint, Thing, Track
 from vla_ros.demo.scoring import world_state, yaw
 from vla_ros.operator.client import LATCHED, STATES, VERDICTS
 from vla_ros.tasks.world_state import WorldState
-from vla_ros_msgs.msg import ActionChunk, Command, Observation, SafetyReport
+from vla_ros_msgs.msg import ActionChunk, Instruction, Observation, SafetyReport
 
 LOOSE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # a slow reader costs the writer nothing
 
 
 def decode(raw: bytes) -> NDArray[Any]:
-    """A serialized sensor_msgs/Image -> pixels; done in the film's thread, and only for pictures filmed."""
+    """A serialized sensor_msgs/Image -> pixels; done in the film's thread, and only for images filmed."""
     return image_pixels(rclpy.serialization.deserialize_message(raw, Image))
 
 
@@ -46,10 +46,10 @@ class Watch:
     def __init__(self, node: Node, track: Track, camera_topic: str, namespace: str = "/vla") -> None:
         self.track = track
         self.film: Film | None = None
-        self.instruction = 0  # which of the demo's instructions is on; 0: none
+        self.instruction_number = 0  # which of the demo's instructions is on; 0: none
         self.caption = ""
         self.report: SafetyReport | None = None
-        self.command: Command | None = None
+        self.instruction: Instruction | None = None
         self.pose: PathPoint | None = None
         self.markers: dict[str, Marker] = {}
         self.opening = 0.0  # m, of the gripper
@@ -65,7 +65,7 @@ class Watch:
         subscribe(Image, camera_topic, self._on_image, LOOSE, raw=True)
         subscribe(Observation, f"{namespace}/observation", lambda _: self._tick("observation"), LOOSE, raw=True)
         subscribe(ActionChunk, f"{namespace}/action_chunk", lambda _: self._tick("action"), LOOSE, raw=True)
-        subscribe(Command, f"{namespace}/command", self._on_command, LATCHED)
+        subscribe(Instruction, f"{namespace}/instruction/accepted", self._on_instruction, LATCHED)
         subscribe(SafetyReport, f"{namespace}/safety_report", self._on_report, 10)
         subscribe(String, f"{namespace}/feedback", lambda message: self.feedback.append(message.data), 10)
         subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
@@ -123,8 +123,8 @@ class Watch:
 
     def moment(self) -> Moment:
         """What is true now, for the film and the view."""
-        report, command = self.report, self.command
-        words = command.text if command else ""
+        report, instruction = self.report, self.instruction
+        words = instruction.text if instruction else ""
         if report is None:
             return Moment(self.seconds(), self.caption, words)
         return Moment(self.seconds(), self.caption, words, STATES[report.state], VERDICTS[report.verdict],
@@ -152,12 +152,12 @@ class Watch:
         if self.film is not None and self.film.wants(now):
             self.film.add(now, raw, self.moment())
 
-    def _on_command(self, command: Command) -> None:
-        self.command = command
+    def _on_instruction(self, instruction: Instruction) -> None:
+        self.instruction = instruction
 
     def _on_report(self, report: SafetyReport) -> None:
         self.report = report
-        action = (report.generation, report.sequence)
+        action = (report.instruction_id, report.sequence)
         if report.state == SafetyReport.ACTIVE and action != self._seen:
             self._seen = action
             with self._lock:
@@ -186,7 +186,7 @@ class Watch:
         robot = self.markers.get("robot")
         if robot is not None:
             where = robot.pose.position
-            self.pose = PathPoint(self.seconds(), where.x, where.y, yaw(robot), self.instruction)
+            self.pose = PathPoint(self.seconds(), where.x, where.y, yaw(robot), self.instruction_number)
             self.track.path.append(self.pose)
 
 

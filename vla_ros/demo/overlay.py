@@ -1,4 +1,4 @@
-"""Draws one picture of the demo's video: the camera, and around it the words, the action and the verdict."""
+"""Draws one image of the demo's video: the camera, and around it the words, the action and the verdict."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ BARS = 3  # that fit
 
 @dataclass(frozen=True)
 class Moment:
-    """What was true when a camera picture arrived. `requested` and `emitted` are in the channels' units."""
+    """What was true when a camera image arrived. `requested` and `emitted` are in the channels' units."""
 
     seconds: float = 0.0
     caption: str = ""
@@ -52,18 +52,18 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.Im
 
 @lru_cache(maxsize=256)
 def _mask(text: str, size: int, bold: bool) -> Image.Image:
-    """The letters as a grey picture, kept: most words stay the same from picture to picture."""
+    """The letters as a grey image, kept: most words stay the same from image to image."""
     _, _, width, height = font(size, bold).getbbox(text or " ")
     mask = Image.new("L", (int(width) + 2, int(height) + 2))
     ImageDraw.Draw(mask).text((0, 0), text, 255, font(size, bold))
     return mask
 
 
-def _text(picture: Image.Image, x: float, y: float, text: str, colour: Colour, size: int,
+def _text(image: Image.Image, x: float, y: float, text: str, colour: Colour, size: int,
           bold: bool = False) -> float:
     """Write at `x`, `y` (left, top; pixels); returns the width."""
     mask = _mask(text, size, bold)
-    picture.paste(colour, (int(x), int(y)), mask)
+    image.paste(colour, (int(x), int(y)), mask)
     return float(mask.width)
 
 
@@ -88,42 +88,42 @@ def wrap(text: str, size: int, width: int, lines: int) -> list[str]:
 
 
 def draw(camera: NDArray[np.uint8], moment: Moment) -> NDArray[np.uint8]:
-    """`camera` (480 x 640 x 3, rgb8) -> a picture (640 x 640 x 3, rgb8)."""
+    """`camera` (480 x 640 x 3, rgb8) -> an image (640 x 640 x 3, rgb8)."""
     if camera.shape != (CAMERA_HEIGHT, WIDTH, 3):
-        raise ValueError(f"the camera's picture is {camera.shape}; the video wants {(CAMERA_HEIGHT, WIDTH, 3)}")
-    picture = Image.new("RGB", SIZE, PAPER)
-    picture.paste(Image.fromarray(camera), (0, HEADER))
-    _header(picture, moment)
-    _verdict(picture, moment)
-    _bars(picture, moment)
-    return np.asarray(picture)
+        raise ValueError(f"the camera's image is {camera.shape}; the video wants {(CAMERA_HEIGHT, WIDTH, 3)}")
+    image = Image.new("RGB", SIZE, PAPER)
+    image.paste(Image.fromarray(camera), (0, HEADER))
+    _header(image, moment)
+    _verdict(image, moment)
+    _bars(image, moment)
+    return np.asarray(image)
 
 
-def _header(picture: Image.Image, moment: Moment) -> None:
+def _header(image: Image.Image, moment: Moment) -> None:
     right = f"{moment.caption}   {moment.seconds:5.1f} s"
     width = font(14).getlength(right)
-    _text(picture, WIDTH - 12 - width, 12, right, FAINT, 14)
+    _text(image, WIDTH - 12 - width, 12, right, FAINT, 14)
     words = f"“{moment.instruction}”" if moment.instruction else "no instruction"
     words = wrap(words, 20, int(WIDTH - width - 80), 1)[0]
-    _text(picture, 12, 7, words, INK if moment.instruction else FAINT, 20, bool(moment.instruction))
+    _text(image, 12, 7, words, INK if moment.instruction else FAINT, 20, bool(moment.instruction))
 
 
-def _chip(picture: Image.Image, x: int, y: int, text: str, colour: Colour) -> int:
+def _chip(image: Image.Image, x: int, y: int, text: str, colour: Colour) -> int:
     """A coloured label; returns where it ends."""
     end = x + _mask(text, 14, True).width + 18
-    ImageDraw.Draw(picture).rounded_rectangle((x, y, end, y + 25), 6, colour)
-    _text(picture, x + 10, y + 4, text, (255, 255, 255), 14, True)
+    ImageDraw.Draw(image).rounded_rectangle((x, y, end, y + 25), 6, colour)
+    _text(image, x + 10, y + 4, text, (255, 255, 255), 14, True)
     return end
 
 
-def _verdict(picture: Image.Image, moment: Moment) -> None:
+def _verdict(image: Image.Image, moment: Moment) -> None:
     top = HEADER + CAMERA_HEIGHT
-    x = _chip(picture, 12, top + 10, moment.state, STATE_COLOURS.get(moment.state, RULE))
-    _text(picture, x + 8, top + 13, "›", FAINT, 16, True)
-    _chip(picture, x + 24, top + 10, moment.verdict, VERDICT_COLOURS.get(moment.verdict, RULE))
+    x = _chip(image, 12, top + 10, moment.state, STATE_COLOURS.get(moment.state, RULE))
+    _text(image, x + 8, top + 13, "›", FAINT, 16, True)
+    _chip(image, x + 24, top + 10, moment.verdict, VERDICT_COLOURS.get(moment.verdict, RULE))
     reason = f"{moment.rule}: {moment.reason}" if moment.rule and moment.reason else moment.reason or moment.rule
     for row, line in enumerate(wrap(reason or "as asked for", 13, 290, 4)):
-        _text(picture, 12, top + 42 + 18 * row, line, INK if reason else FAINT, 13)
+        _text(image, 12, top + 42 + 18 * row, line, INK if reason else FAINT, 13)
 
 
 def _share(channel: str, value: float) -> float:
@@ -132,16 +132,16 @@ def _share(channel: str, value: float) -> float:
     return (min(max(value, low), high) - low) / (high - low) if np.isfinite(value) else 0.0
 
 
-def _bars(picture: Image.Image, moment: Moment) -> None:
+def _bars(image: Image.Image, moment: Moment) -> None:
     """A bar a channel: the frame is what the policy asked for, the filled bar what the robot got."""
-    pen = ImageDraw.Draw(picture)
+    pen = ImageDraw.Draw(image)
     top, left, right = HEADER + CAMERA_HEIGHT, 404, 544
     pen.line((316, top + 12, 316, top + PANEL - 12), RULE)
     colour = VERDICT_COLOURS.get(moment.verdict, RULE)
     rows = list(zip(moment.channels, moment.requested, moment.emitted))[:BARS]
     for row, (channel, asked, got) in enumerate(rows):
         y = top + 10 + 29 * row
-        _text(picture, 328, y + 3, channel, INK, 13)
+        _text(image, 328, y + 3, channel, INK, 13)
         pen.rectangle((left, y + 3, right, y + 19), (40, 43, 50))
         zero, end, wish = (left + _share(channel, value) * (right - left) for value in (0.0, got, asked))
         if np.isfinite(got):
@@ -150,9 +150,9 @@ def _bars(picture: Image.Image, moment: Moment) -> None:
             pen.rectangle((min(zero, wish), y + 3, max(zero, wish), y + 19), None, INK)
         pen.line((zero, y, zero, y + 22), FAINT)
         unit = UNITS.get(channel, "rad")
-        _text(picture, right + 10, y + 3, f"{round(got, 2) + 0.0:+.2f} {unit}" if unit else f"{got:.2f}", INK, 13)
+        _text(image, right + 10, y + 3, f"{round(got, 2) + 0.0:+.2f} {unit}" if unit else f"{got:.2f}", INK, 13)
     if rows:
         pen.rectangle((328, top + 102, 340, top + 110), None, INK)
-        _text(picture, 346, top + 98, "asked for", FAINT, 12)
+        _text(image, 346, top + 98, "asked for", FAINT, 12)
         pen.rectangle((418, top + 102, 430, top + 110), colour)
-        _text(picture, 436, top + 98, "given to the robot", FAINT, 12)
+        _text(image, 436, top + 98, "given to the robot", FAINT, 12)

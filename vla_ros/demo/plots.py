@@ -1,4 +1,4 @@
-"""The demo's pictures: the path from above, and the latency. Pure: data in, files out."""
+"""The demo's images: the path from above, and the latency. Pure: data in, files out."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ class Stop:
 
 @dataclass
 class Track:
-    """What happened, for the pictures."""
+    """What happened, for the images."""
 
     path: list[PathPoint] = field(default_factory=list)
     stops: list[Stop] = field(default_factory=list)

@@ -22,7 +22,7 @@ from vla_ros.operator.processes import ProcessGroup, node_command, suite_environ
 from vla_ros.policies import demo_policy, policy_spec
 from vla_ros.sim.scene import ROOM
 
-LEFT = ("demo.mp4", "path.png", "latency.png", "picture.png", "summary.json")
+LEFT = ("demo.mp4", "path.png", "latency.png", "still.png", "summary.json")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -91,7 +91,7 @@ def _stop_all(group: ProcessGroup, view: View) -> None:
 
 
 def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None:
-    """The summary, then the pictures: what happened is kept whether or not they can be drawn."""
+    """The summary, then the images: what happened is kept whether or not they can be drawn."""
     film = demo.watch.film
     summary = {"ok": demo.ok() and not problem, "problem": problem, "seed": demo.arguments.seed,
                "policy": demo.arguments.policy or demo.arguments.policy_file,
@@ -109,8 +109,8 @@ def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None
     with drawing(out / "latency.png"):
         draw_latency(demo.track.latencies, out / "latency.png")
     if film is not None:
-        with drawing(out / "picture.png"):
-            film.save_still(out / "picture.png")
+        with drawing(out / "still.png"):
+            film.save_still(out / "still.png")
 
 
 def _report(demo: Demo, out: Path, problem: str) -> int:

@@ -150,14 +150,14 @@ class Suite:
 
     def give(self, words: str) -> str:
         """Say it, and see it become a command; otherwise what came back instead."""
-        before = self.watch.command.generation if self.watch.command else 0
+        before = self.watch.instruction.instruction_id if self.watch.instruction else 0
         self.watch.feedback.clear()
         self.operator.say(words)
 
         def accepted() -> bool:
-            command = self.watch.command
-            return command is not None and command.generation > before
+            command = self.watch.instruction
+            return command is not None and command.instruction_id > before
 
         if self.wait(accepted, 3.0):
             return ""
-        return "the words did not become a command: " + ("; ".join(self.watch.feedback) or "nobody said why")
+        return "the words was not accepted: " + ("; ".join(self.watch.feedback) or "nobody said why")

@@ -109,7 +109,7 @@ class LiveView:
 
 
 def table(status: Status) -> Any:
-    """The live view's picture, as rich draws it."""
+    """The live view's image, as rich draws it."""
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""A VLA on engines: the words are read once an instruction, each picture is acted on; the policy asks nothing more."""
+"""A VLA on engines: the words are read once an instruction, each image is acted on; the policy asks nothing more."""
 from __future__ import annotations
 
 import hashlib
@@ -69,16 +69,16 @@ class CompiledVLA:
             self._known.popitem(last=False)
         return found
 
-    def decode_action(self, picture: NDArray[np.uint8], read: dict[str, Tensor], state: list[float]) -> dict[str, Tensor]:
-        """One picture H x W x 3, what `encode_text` gave and the state -> what the model has to say, by name."""
-        pixels = torch.from_numpy(np.ascontiguousarray(picture))[None]
-        given = read | {"picture": pixels, "state": torch.tensor([state])}
+    def decode_action(self, image: NDArray[np.uint8], read: dict[str, Tensor], state: list[float]) -> dict[str, Tensor]:
+        """One image H x W x 3, what `encode_text` gave and the state -> what the model has to say, by name."""
+        pixels = torch.from_numpy(np.ascontiguousarray(image))[None]
+        given = read | {"image": pixels, "state": torch.tensor([state])}
         return dict(zip(self._heard, self._acting.engine(*(given[name] for name in self._asks))))
 
     def describe(self) -> dict[str, str]:
         """For diagnostics."""
         saved = self._hits * self._reading_time / max(1, self._misses)
-        language = str(self._reading) if self._reading else "none: it reads the picture too, each time"
+        language = str(self._reading) if self._reading else "none: it reads the image too, each time"
         return {"engine": str(self._acting), "language engine": language,
                 "instructions known": f"{self._hits} of {self._hits + self._misses}",
                 "reading saved (ms)": f"{1e3 * saved:.1f}"}
@@ -86,8 +86,8 @@ class CompiledVLA:
 
 def sub_models_of(vla: VLA, given: Mapping[str, Tensor], key: str, batch: tuple[int, int] = (1, 1)
              ) -> tuple[SubModel | None, SubModel]:
-    """The language stage (None where words cannot be read without the picture), and vision and action, with the rows of
-    `given` (picture, ids, mask, state) as examples. `batch` as a SubModel's."""
+    """The language stage (None where words cannot be read without the image), and vision and action, with the rows of
+    `given` (image, ids, mask, state) as examples. `batch` as a SubModel's."""
     reading, acting = None if vla.reads_vision else LanguageStage(vla), ActionStage(vla)
     if reading:
         with torch.inference_mode():

@@ -26,8 +26,8 @@ RULES = (
     Rule("task_completion.all.rate", TRUST,
          "Success is low: add demonstrations of the kinds that fail most, or rounds of DAgger."),
     Rule("language.paraphrases.accuracy", SERIOUS,
-         "The policy hardly follows words: check that training pairs words and pictures rightly, and label each "
-         "picture for several instructions."),
+         "The policy hardly follows words: check that training pairs words and images rightly, and label each "
+         "image for several instructions."),
     Rule("language.paraphrases.accuracy", TRUST,
          "Paraphrases are lost: train with more phrasings, or with a lexicon that groups words by meaning."),
     Rule("language.coverage.done_of_given", TRUST,
@@ -43,15 +43,15 @@ RULES = (
     Rule("actions.within_limits", PARTS,
          "The gate would clamp many actions: train within the operating limits."),
     Rule("frames.vision.object_accuracy", PARTS,
-         "Objects in the picture are taken for others: give the losses on cells more weight, or use larger pictures."),
+         "Objects in the image are taken for others: give the losses on cells more weight, or use larger images."),
     Rule("frames.vision.iou.mean", PARTS,
-         "Objects are found in the wrong cells or in too few: use larger pictures or a finer grid."),
+         "Objects are found in the wrong cells or in too few: use larger images or a finer grid."),
     Rule("frames.grounding.in_view.rate", PARTS,
          "Attention is not on the object that the words mean: supervise it with the target's place."),
     Rule("frames.grounding.out_of_view.rate", PARTS,
-         "The policy believes to see what is not in the picture: train on pictures without the target."),
+         "The policy believes to see what is not in the image: train on images without the target."),
     Rule("frames.alignment.text_to_object.rate", PARTS,
-         "Instructions for different objects lead to the same place: train several instructions on each picture."),
+         "Instructions for different objects lead to the same place: train several instructions on each image."),
 )
 BARE_MOST = 0.02  # success that may be lost on the way through the nodes
 SWAP_MOST = 0.05  # success that may remain when the words are others or none

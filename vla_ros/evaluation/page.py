@@ -15,8 +15,8 @@ from vla_ros.evaluation import plots
 from vla_ros.evaluation.advice import share
 from vla_ros.evaluation.runner import Record
 
-FAILURES = 12  # pictures of, spread over the kinds
-NOT_DRAWN = "the picture could not be drawn"
+FAILURES = 12  # images of, spread over the kinds
+NOT_DRAWN = "the image could not be drawn"
 
 
 def page(numbers: Mapping[str, Any], records: Sequence[Record]) -> str:

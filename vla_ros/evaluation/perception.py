@@ -1,4 +1,4 @@
-"""What a policy sees and where it looks, against the truth, on pictures met in episodes.
+"""What a policy sees and where it looks, against the truth, on images met in episodes.
 
 For policies with `explain(observation)`: attention (rows x columns) and nowhere, cell_colour and cell_shape (class of
 each cell, the last class: no object).
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vla_ros.core.instructions import NotUnderstood
-from vla_ros.core.types import Command, Observation
+from vla_ros.core.types import Instruction, Observation
 from vla_ros.evaluation import metrics
 from vla_ros.evaluation.truth import Masks, Truth, cells, cut_off
 from vla_ros.policies.base import PolicySpec
@@ -20,13 +20,13 @@ from vla_ros.sim.episode import CAMERA
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.objects import COLOURS, SHAPES
 
-EVERY = 20  # of an episode's pictures, every so many
+EVERY = 20  # of an episode's images, every so many
 COLOUR_NAMES = tuple(COLOURS)
 NO_COLOUR, NO_SHAPE = len(COLOUR_NAMES), len(SHAPES)
 
 
 def look(policy: Any, observation: Observation, truth: Truth, spec: PolicySpec, meant: Intent) -> dict[str, Any]:
-    """One picture's findings, as JSON can hold them; `summarise` adds them up."""
+    """One image's findings, as JSON can hold them; `summarise` adds them up."""
     said = policy.explain(observation)
     grid = np.shape(said["attention"])
     masks = truth.masks()
@@ -89,9 +89,9 @@ def alignment(policy: Any, observation: Observation, where: Masks, names: Sequen
     """"go to the …" for each object that is wholly in view, against the attention in each one's cells."""
     similarity = np.zeros((len(names), len(names)))
     for row, name in enumerate(names):
-        command: Command = replace(observation.command, text=f"go to the {name}")
+        instruction: Instruction = replace(observation.instruction, text=f"go to the {name}")
         try:
-            said = policy.explain(replace(observation, command=command))
+            said = policy.explain(replace(observation, instruction=instruction))
         except NotUnderstood:  # it does not take these words: attention nowhere, and so a miss
             continue
         attention = np.asarray(said["attention"], np.float64)
@@ -101,7 +101,7 @@ def alignment(policy: Any, observation: Observation, where: Masks, names: Sequen
 
 
 def summarise(looks: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """All pictures' findings together; None without any."""
+    """All images' findings together; None without any."""
     if not looks:
         return None
     colour, shape = (np.sum([one[name] for one in looks], axis=0) for name in ("colour", "shape"))
@@ -114,7 +114,7 @@ def summarise(looks: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
                           "mass": metrics.spread([one["mass"] for one in chosen])}
     aligned = [one for one in looks if "chance" in one]
     return {
-        "pictures": len(looks),
+        "images": len(looks),
         "vision": {"object_accuracy": named["rate"], "objects": named, "iou": metrics.spread(overlaps),
                    "cell_accuracy": {"colour": _trace(colour), "shape": _trace(shape)},
                    "balanced_cell_accuracy": {"colour": metrics.balanced_accuracy(colour),
@@ -123,7 +123,7 @@ def summarise(looks: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
                                  "colours": [*COLOUR_NAMES, "none"], "shapes": [*SHAPES, "none"]}},
         "grounding": {**grounded, "unclear": sum(one.get("grounding") == "unclear" for one in looks),
                       "all": metrics.rate(one["hit"] for one in looks if "hit" in one)},
-        "alignment": {"pictures": len(aligned),
+        "alignment": {"images": len(aligned),
                       "text_to_object": metrics.rate(value for one in aligned for value in one["text_to_object"]),
                       "object_to_text": metrics.rate(value for one in aligned for value in one["object_to_text"]),
                       "chance": metrics.spread([one["chance"] for one in aligned])["mean"]}}

@@ -1,4 +1,4 @@
-"""The report's pictures, as PNG data URIs: shares with intervals, times, confusions, and how an episode failed."""
+"""The report's images, as PNG data URIs: shares with intervals, times, confusions, and how an episode failed."""
 from __future__ import annotations
 
 import base64
@@ -124,14 +124,14 @@ def _thing(axes: Any, thing: ObjectState, hollow: bool) -> None:
         axes.add_patch(Circle((thing.x, thing.y), thing.size / 2, **style))
 
 
-def last_picture(picture: Image, explained: Mapping[str, Any] | None) -> str:
-    """The camera's last picture; with attention, brighter is more, and the cross is where it is largest."""
-    made, axes = figure(3.4, 3.4 * picture.shape[0] / picture.shape[1] + 0.3)
-    axes.imshow(picture, interpolation="nearest")
+def last_image(image: Image, explained: Mapping[str, Any] | None) -> str:
+    """The camera's last image; with attention, brighter is more, and the cross is where it is largest."""
+    made, axes = figure(3.4, 3.4 * image.shape[0] / image.shape[1] + 0.3)
+    axes.imshow(image, interpolation="nearest")
     if explained is not None:
         attention = np.asarray(explained["attention"], np.float64)
         rows, columns = attention.shape
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         strength = attention / max(float(attention.max()), 1e-9)
         axes.imshow(strength, cmap="inferno", alpha=0.55 * strength ** 0.5, interpolation="nearest", vmin=0, vmax=1,
                     extent=(-0.5, width - 0.5, height - 0.5, -0.5))

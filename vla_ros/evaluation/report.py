@@ -55,7 +55,7 @@ def write(folder: Path, said: Mapping[str, Any], numbers: Mapping[str, Any],
     html = page(whole, records)
     (folder / "report.html").write_text(html, encoding="utf-8")
     if missing := html.count(NOT_DRAWN):
-        print(f"{folder / 'report.html'} says of {missing} picture(s) why they could not be drawn")
+        print(f"{folder / 'report.html'} says of {missing} image(s) why they could not be drawn")
     return whole
 
 

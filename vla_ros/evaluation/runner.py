@@ -62,8 +62,8 @@ class Record:
     path: list[tuple[float, float, float]] = field(repr=False)
     start: WorldState = field(repr=False)
     end: WorldState = field(repr=False)
-    picture: Image | None = field(repr=False, default=None)  # the last that the policy saw, where it failed
-    explained: dict[str, Any] | None = field(repr=False, default=None)  # what it said of that picture
+    image: Image | None = field(repr=False, default=None)  # the last that the policy saw, where it failed
+    explained: dict[str, Any] | None = field(repr=False, default=None)  # what it said of that image
     looks: list[dict[str, Any]] = field(repr=False, default_factory=list)  # perception.py
     policy: str = ""
 
@@ -113,11 +113,11 @@ class Worker:
                               delay=conditions.delay, lens=conditions.lens(episode.seed),
                               drop=conditions.dropper(episode.seed), watch=witness)
         end = world.state()
-        picture, explained = (None, None) if outcome.done else witness.last()
+        image, explained = (None, None) if outcome.done else witness.last()
         way = [(one.x, one.y, one.yaw) for one in outcome.path[::PATH_STEP]]
         return Record(episode, outcome.done, outcome.verdict.distance, outcome.seconds, outcome.verdict.sentence,
                       reached(episode.meant, start, end), refused(outcome), gave_up(outcome), tuple(witness.chunks),
-                      list(outcome.predict_seconds), way, start, end, picture, explained, witness.looks, policy.name)
+                      list(outcome.predict_seconds), way, start, end, image, explained, witness.looks, policy.name)
 
     def _witness(self, policy: Policy, world: World, episode: Episode) -> Witness:
         looks = episode.part == "success" and getattr(policy, "explain", None) is not None
@@ -151,13 +151,13 @@ class Witness:
         self._seen = observation
 
     def last(self) -> tuple[Image | None, dict[str, Any] | None]:
-        """The last picture, and what the policy says of it."""
+        """The last image, and what the policy says of it."""
         if self._seen is None:
             return None, None
-        picture = next(iter(self._seen.images.values())).copy()
+        image = next(iter(self._seen.images.values())).copy()
         if getattr(self._policy, "explain", None) is None or not self._episode.text:
-            return picture, None
-        return picture, {name: self._policy.explain(self._seen)[name] for name in ("attention", "nowhere")}
+            return image, None
+        return image, {name: self._policy.explain(self._seen)[name] for name in ("attention", "nowhere")}
 
 
 def reached(meant: Intent, start: WorldState, end: WorldState) -> list[str]:

@@ -12,15 +12,15 @@ from vla_ros.sim.domain_randomization import Look, apply, random_look
 from vla_ros.sim.render import load_mujoco
 from vla_ros.sim.world import World
 
-REFERENCE_WIDTH = 320  # pixels of a picture in which `blur` is given
+REFERENCE_WIDTH = 320  # pixels of an image in which `blur` is given
 
 
 @dataclass(frozen=True)
 class Scenario:
     """Conditions of an episode; the defaults are the plain ones.
 
-    `noise`: standard deviation of Gaussian noise on the camera's picture (of 255). `blur`: standard deviation (pixels
-    of a picture 320 wide). `delay`: s from a picture to its chunk. `drop`: share of pictures lost. `look`: the room's
+    `noise`: standard deviation of Gaussian noise on the camera's image (of 255). `blur`: standard deviation (pixels
+    of an image 320 wide). `delay`: s from an image to its chunk. `drop`: share of images lost. `look`: the room's
     light and colours and the camera's place; `varied` draws one at random instead, of so many times training's range.
     `objects`: how many there are, instead of 4 to 6.
     """
@@ -39,16 +39,16 @@ class Scenario:
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"a scenario's {name} is {getattr(self, name)}; give a finite number from 0 on")
         if self.drop >= 1.0:
-            raise ValueError(f"a scenario's drop is {self.drop}; no picture would arrive; give less than 1")
+            raise ValueError(f"a scenario's drop is {self.drop}; no image would arrive; give less than 1")
 
     def prepare(self, world: World, seed: int) -> None:
         """Give the world its look. The plain scenario gives it the plain one."""
         rng = np.random.default_rng((seed, 11))
         apply(world, random_look(rng, self.varied) if self.varied else self.look)
-        load_mujoco().mj_forward(world.model, world.data)  # or the first picture would be from where the camera was
+        load_mujoco().mj_forward(world.model, world.data)  # or the first image would be from where the camera was
 
     def lens(self, seed: int) -> Callable[[Image], Image] | None:
-        """What happens to the camera's pictures, the same for the same seed; None: nothing."""
+        """What happens to the camera's images, the same for the same seed; None: nothing."""
         if not self.noise and not self.blur:
             return None
         rng = np.random.default_rng((seed, 12))
@@ -59,7 +59,7 @@ class Scenario:
         return change
 
     def dropper(self, seed: int) -> Callable[[], bool] | None:
-        """Says for each picture whether it is lost; None: none is."""
+        """Says for each image whether it is lost; None: none is."""
         if not self.drop:
             return None
         rng = np.random.default_rng((seed, 13))
@@ -74,7 +74,7 @@ def noised(image: Image, amount: float, rng: np.random.Generator) -> Image:
 
 
 def blurred(image: Image, amount: float) -> Image:
-    """Out of focus: a Gaussian of this standard deviation, in pixels of a picture 320 wide."""
+    """Out of focus: a Gaussian of this standard deviation, in pixels of an image 320 wide."""
     if not amount:
         return image
     return np.asarray(cv2.GaussianBlur(image, (0, 0), amount * image.shape[1] / REFERENCE_WIDTH), np.uint8)
@@ -82,14 +82,14 @@ def blurred(image: Image, amount: float) -> Image:
 
 PLAIN = "plain"
 SCENARIOS: dict[str, Scenario] = {
-    PLAIN: Scenario("the room as it is built, a chunk 0.08 s after its picture"),
+    PLAIN: Scenario("the room as it is built, a chunk 0.08 s after its image"),
     "dim": Scenario("half the light", look=Look(light=0.5)),
     "bright": Scenario("half as much light again", look=Look(light=1.5)),
     "other_sun": Scenario("the light comes from the other side", look=Look(sun=np.pi)),
     "noise": Scenario("camera noise of 20 of 255", noise=20.0),
     "blur": Scenario("a blur of 2 pixels in 320", blur=2.0),
-    "latency": Scenario("a chunk comes 0.24 s after its picture, not 0.08 s", delay=0.24),
-    "dropped_frames": Scenario("half the pictures are lost", drop=0.5),
+    "latency": Scenario("a chunk comes 0.24 s after its image, not 0.08 s", delay=0.24),
+    "dropped_frames": Scenario("half the images are lost", drop=0.5),
     "moved_camera": Scenario("the camera 2 cm higher and to the left, 2 degrees further down",
                              look=Look(camera=(0.0, 0.02, 0.02), tilt=float(np.radians(2.0)))),
     "distractors": Scenario("9 objects in the room, not 4 to 6", objects=9),

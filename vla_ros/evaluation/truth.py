@@ -1,4 +1,4 @@
-"""Which objects are where in the camera's picture: drawn by the simulator, so what is hidden is hidden."""
+"""Which objects are where in the camera's image: drawn by the simulator, so what is hidden is hidden."""
 from __future__ import annotations
 
 from typing import Any
@@ -41,19 +41,19 @@ class Truth:
 
 
 def cut_off(mask: NDArray[np.bool_]) -> bool:
-    """Does the picture's edge cut the object off?"""
+    """Does the image's edge cut the object off?"""
     return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
 
 
 def cells(masks: Masks, grid: tuple[int, int], size: tuple[int, int], mode: str) -> Masks:
-    """Name -> which cells (rows x columns of the policy's picture, `size` pixels, brought there by `mode`) are the
+    """Name -> which cells (rows x columns of the policy's image, `size` pixels, brought there by `mode`) are the
     object's: those of which it has at least CELL_LEAST, and more than any other object."""
     rows, columns = grid
     names = list(masks)
     shares = np.zeros((len(names), rows, columns), np.float32)
     for index, name in enumerate(names):
-        picture = np.repeat(masks[name].astype(np.uint8)[..., None] * 255, 3, axis=2)
-        small = resize(picture, size, mode)[..., 0].astype(np.float32) / 255
+        image = np.repeat(masks[name].astype(np.uint8)[..., None] * 255, 3, axis=2)
+        small = resize(image, size, mode)[..., 0].astype(np.float32) / 255
         shares[index] = cv2.resize(small, (columns, rows), interpolation=cv2.INTER_AREA)
     best = shares.argmax(0) if names else np.zeros(grid, np.int64)
     return {name: (best == index) & (shares[index] >= CELL_LEAST) for index, name in enumerate(names)}

@@ -2,8 +2,8 @@
 
 Every part is built from a `VLAConfig` alone and usable alone; its options are a line each in options.py. Shapes: B
 batch, H x W pixels, N vision tokens, L words, D `config.width`, S state features, T rows of a chunk, C channels, F
-features. Masks are true at words; words come first, padding behind them. There may be several instructions a picture:
-what stems from words then has a whole multiple of B rows, picture by picture.
+features. Masks are true at words; words come first, padding behind them. There may be several instructions an image:
+what stems from words then has a whole multiple of B rows, image by image.
 """
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class VLAConfig:
     """The parts by name, their options, and what the model sees, is told and drives.
 
     `width` is D, the width at which vision and language meet. `low` and `high` bound each channel (SI units); rows of
-    a chunk are `step` seconds apart. `state` names the numbers beside the picture, in order. `auxiliary` adds the
+    a chunk are `step` seconds apart. `state` names the numbers beside the image, in order. `auxiliary` adds the
     heads that only training asks (objects in cells, where the target is, which task). `model` is the whole that the
     parts make up. `quantization` is what `vla quantize` did to the weights. `camera` is the name of the one that it
     learned from; empty: it was not told.
@@ -153,7 +153,7 @@ class VLAConfig:
         options, (height, width) = self.options("vision"), self.image_size
         patch = options.get("patch")
         if patch and (height % patch or width % patch):
-            raise ValueError(f"clip vision cuts the picture into patches of {patch} pixels, and {height} x {width} "
+            raise ValueError(f"clip vision cuts the image into patches of {patch} pixels, and {height} x {width} "
                              "is no whole "
                              f"number of them; give multiples of {patch}")
         if patch and options["native_size"] % patch:
@@ -162,7 +162,7 @@ class VLAConfig:
         _divides("clip vision", options)
         for wants, why in ((self.fusion == "grounded", "fusion 'grounded'"), (self.auxiliary, "auxiliary true")):
             if wants and not self.cells:
-                raise ValueError(f"{why} needs cells of a picture, and vision '{self.vision}' with pooled true gives "
+                raise ValueError(f"{why} needs cells of an image, and vision '{self.vision}' with pooled true gives "
                                  "one "
                                  "feature for all of it; leave pooled false, or choose another fusion without "
                                  "auxiliary")

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def spread(vision: Tensor, asked: Tensor) -> Tensor:
-    """vision B x …, asked (a whole multiple of B) x … -> vision with as many rows: several instructions a picture."""
+    """vision B x …, asked (a whole multiple of B) x … -> vision with as many rows: several instructions an image."""
     times = asked.shape[0] // vision.shape[0]  # len() would fix the batch of an exported graph
     return vision if times == 1 else vision.repeat_interleave(times, 0)
 

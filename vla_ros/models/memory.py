@@ -92,7 +92,7 @@ def usable(gpu: Gpu) -> float:
 
 
 def estimate(config: VLAConfig, batch: int = 1, length: int = 20) -> Estimate:
-    """For `batch` pictures, each with an instruction of `length` tokens. Raises ValueError for what cannot run."""
+    """For `batch` images, each with an instruction of `length` tokens. Raises ValueError for what cannot run."""
     for name, value in (("batch", batch), ("length", length)):
         if value < 1:
             raise ValueError(f"{name} is {value}; give a whole number from 1 up")
@@ -166,7 +166,7 @@ class Live(TorchDispatchMode):
             if isinstance(one, Tensor):
                 self._add(one.untyped_storage())
         if func in COPYING:
-            copied = (one.nbytes for one in tree_leaves((args, made)) if isinstance(one, Tensor) and not _picture(one))
+            copied = (one.nbytes for one in tree_leaves((args, made)) if isinstance(one, Tensor) and not _image(one))
             self.most = max(self.most, self.now + sum(copied))
         return made
 
@@ -184,7 +184,7 @@ class Live(TorchDispatchMode):
         self.most = max(self.most, self.now)
 
 
-def _picture(tensor: Tensor) -> bool:
+def _image(tensor: Tensor) -> bool:
     """Three colours are read as they lie."""
     return tensor.ndim == 4 and tensor.shape[1] == 3 and tensor.shape[2] >= 64
 

@@ -1,5 +1,5 @@
 """A VLA's two stages as modules of tensors alone, for engines: what the words say, once an instruction; what to do
-about a picture, each time."""
+about an image, each time."""
 from __future__ import annotations
 
 import torch
@@ -25,7 +25,7 @@ class LanguageStage(nn.Module):
     def __init__(self, vla: VLA) -> None:
         super().__init__()
         if vla.reads_vision:
-            raise ValueError(f"language '{vla.config.language}' reads the picture too, so words cannot be read alone")
+            raise ValueError(f"language '{vla.config.language}' reads the image too, so words cannot be read alone")
         self.vla = vla
         self.outputs = ("words", "pooled", *(("task",) if vla.auxiliary else ()))
 
@@ -35,24 +35,24 @@ class LanguageStage(nn.Module):
 
 
 class ActionStage(nn.Module):
-    """picture B x H x W x 3 (uint8) and what `inputs` names -> `told`, in its order: pooled B x D, words B x L x D and
+    """image B x H x W x 3 (uint8) and what `inputs` names -> `told`, in its order: pooled B x D, words B x L x D and
     mask B x L (where the fusion looks at words one by one), state B x S (where the model wants one). Of a model whose
-    language reads the picture too: ids and mask B x L, and it reads them here."""
+    language reads the image too: ids and mask B x L, and it reads them here."""
 
     def __init__(self, vla: VLA) -> None:
         super().__init__()
         self.vla = vla
         grounded = isinstance(vla.fusion, GroundedFusion)
         words = ["ids", "mask"] if vla.reads_vision else ["pooled"] if grounded else ["pooled", "words", "mask"]
-        self.inputs = ("picture", *words, *(["state"] if vla.state else []))
+        self.inputs = ("image", *words, *(["state"] if vla.state else []))
         looks = grounded and vla.auxiliary is not None
         self.outputs = ("actions", "completion", *(["nowhere", "target", "contact"] if looks else []))
 
-    def forward(self, picture: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
-        return self.decide(self.encode_image(picture), *more)
+    def forward(self, image: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
+        return self.decide(self.encode_image(image), *more)
 
-    def encode_image(self, picture: Tensor) -> Tensor:
-        pixels = picture.float() / 255  # before anything else: TensorRT takes bytes for a cast alone
+    def encode_image(self, image: Tensor) -> Tensor:
+        pixels = image.float() / 255  # before anything else: TensorRT takes bytes for a cast alone
         return self.vla.encode_image(pixels.permute(0, 3, 1, 2))
 
     def decide(self, vision: Tensor, *more: Tensor) -> tuple[Tensor, ...]:

@@ -36,7 +36,7 @@ class VLAOutput(NamedTuple):
 
 class VLA(nn.Module):
     """Put together from a config. `encode_image`, `encode_text` and `decode_action` are its three stages: words need reading only once, unless
-    the language encoder reads the picture as well (`reads_vision`)."""
+    the language encoder reads the image as well (`reads_vision`)."""
 
     def __init__(self, config: VLAConfig) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class VLA(nn.Module):
 
     @property
     def reads_vision(self) -> bool:
-        """Must `encode_text` have what `encode_image` gave, for each picture anew?"""
+        """Must `encode_text` have what `encode_image` gave, for each image anew?"""
         return getattr(self.language, "reads_vision", False)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class VLA(nn.Module):
         if not self.reads_vision:
             return self.language(ids, mask)
         if vision is None:
-            raise ValueError(f"language '{self.config.language}' reads the picture too; give read() what see() gave")
+            raise ValueError(f"language '{self.config.language}' reads the image too; give read() what see() gave")
         return self.language(ids, mask, vision)
 
     def decode_action(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor, state: Tensor | None = None

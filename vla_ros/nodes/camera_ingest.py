@@ -16,7 +16,7 @@ from vla_ros.core.policy_file import chosen_policy
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.convert import image_message, rgb_image, stamp_ns, time_message
-from vla_ros.nodes.common.qos import PICTURES, SENSOR
+from vla_ros.nodes.common.qos import IMAGES, SENSOR
 from vla_ros.nodes.common.run_node import run
 from vla_ros.policies import policy_spec
 from vla_ros.policies.views import Views
@@ -47,66 +47,66 @@ class CameraIngest(ManagedNode):
         self._badness = ""  # what was wrong with the last bad one
 
     def configure(self) -> None:
-        chosen = chosen_policy(self.p["policy"], self.p["policy_file"])
+        chosen = chosen_policy(self.params["policy"], self.params["policy_file"])
         views = Views(policy_spec(chosen.policy, chosen.options), chosen.images)
-        self._view = views.of(self.p["camera"])
+        self._view = views.of(self.params["camera"])
         before, self._health = self._health, CameraHealth(
-            to_nanoseconds(self.p["frozen_after"]), self.p["black_below"])
+            to_nanoseconds(self.params["frozen_after"]), self.params["black_below"])
         if before:
             self._health.remember(before)
         self._newest = 0
-        # One message for all frames: publishing copies it, and the resized picture is written right into it.
+        # One message for all frames: publishing copies it, and the resized image is written right into it.
         self._message = image_message(np.zeros((*self._view.size, 3), np.uint8), 0, "")
-        self._picture = rgb_image(self._message)
-        self._frame = self.speak(Image, "frame", PICTURES)
-        if self.p["transport"] == "compressed":
-            kind, topic, to_picture = CompressedImage, "image/compressed", self._decode
+        self._image = rgb_image(self._message)
+        self._frame = self.add_publisher(Image, "frame", IMAGES)
+        if self.params["transport"] == "compressed":
+            kind, topic, to_image = CompressedImage, "image/compressed", self._decode
         else:
-            kind, topic, to_picture = Image, "image", self._to_rgb
+            kind, topic, to_image = Image, "image", self._to_rgb
         self._topic = self.resolve_topic_name(topic)
-        self.listen(kind, topic, partial(self._take, to_picture=to_picture), SENSOR)
-        self.every(0.2, self._watch)
+        self.add_subscription(kind, topic, partial(self._take, to_image=to_image), SENSOR)
+        self.add_timer(0.2, self._watch)
 
     def activate(self) -> None:
         self._good, self._bad, self._dark = time.monotonic_ns(), 0, 0
-        self.trouble = ""
+        self.problem = ""
 
     def _watch(self) -> None:
         """Reports a camera of which nothing good comes, as long as that lasts."""
-        now, patience = time.monotonic_ns(), to_nanoseconds(self.p["fault_after"])
+        now, patience = time.monotonic_ns(), to_nanoseconds(self.params["fault_after"])
         silent = now - self._good
         if not self.active:
             return
         if silent > patience and self._bad > self._good:
-            self.trouble = f"only bad images for {silent / 1e9:.1f} s: {self._badness}"
+            self.problem = f"only bad images for {silent / 1e9:.1f} s: {self._badness}"
         elif silent > patience:
-            self.trouble = f"no image for {silent / 1e9:.1f} s on {self._topic}; is the camera's driver running?"
-        elif not self._lasts(self.trouble):
+            self.problem = f"no image for {silent / 1e9:.1f} s on {self._topic}; is the camera's driver running?"
+        elif not self._lasts(self.problem):
             return
-        self.report_fault("vision", self.trouble)
+        self.report_fault("vision", self.problem)
 
     def _lasts(self, trouble: str) -> bool:
-        """A frozen picture has lasted already; a black one may be a moment's."""
+        """A frozen image has lasted already; a black one may be a moment's."""
         dark = time.monotonic_ns() - self._dark if self._dark else None
-        return bool(trouble) and (dark is None or dark > to_nanoseconds(self.p["fault_after"]))
+        return bool(trouble) and (dark is None or dark > to_nanoseconds(self.params["fault_after"]))
 
-    def _take(self, message: Any, to_picture: Callable[[Any], np.ndarray]) -> None:
+    def _take(self, message: Any, to_image: Callable[[Any], np.ndarray]) -> None:
         start = time.monotonic_ns()
         self.stats.tick("image", start)
         try:
             stamp = self._check_order(message)
-            picture = to_picture(message)
+            image = to_image(message)
         except ValueError as error:
             self._bad, self._badness = start, str(error)[:200]
-            self.refuse("bad image", error)
+            self.reject("bad image", error)
             return
-        self._hand_on(picture, stamp, message.header.frame_id, start)
+        self._hand_on(image, stamp, message.header.frame_id, start)
 
     def _check_order(self, message: Any) -> int:
         stamp = stamp_ns(message.header.stamp)
         now = self.now()
-        check_stamp(stamp, now, to_nanoseconds(self.p["max_future"]), to_nanoseconds(self.p["max_age"]))
-        if self._newest > now + to_nanoseconds(self.p["max_future"]):
+        check_stamp(stamp, now, to_nanoseconds(self.params["max_future"]), to_nanoseconds(self.params["max_age"]))
+        if self._newest > now + to_nanoseconds(self.params["max_future"]):
             self._newest = 0  # the clock went back, so the camera may too
         if stamp <= self._newest:
             raise ValueError(f"the stamp went back by {(self._newest - stamp) / 1e9:.3f} s; "
@@ -116,28 +116,28 @@ class CameraIngest(ManagedNode):
     def _to_rgb(self, message: Image) -> np.ndarray:
         """As rgb8, H x W x 3. Raises ValueError."""
         return to_rgb8(message.data, message.encoding, message.height, message.width, message.step,
-                       bool(message.is_bigendian), self.p["max_bytes"])
+                       bool(message.is_bigendian), self.params["max_bytes"])
 
     def _decode(self, message: CompressedImage) -> np.ndarray:
         """As rgb8, H x W x 3. Raises ValueError."""
-        return decode(message.data, message.format, self.p["max_bytes"])
+        return decode(message.data, message.format, self.params["max_bytes"])
 
-    def _hand_on(self, picture: np.ndarray, stamp: int, frame_id: str, start: int) -> None:
+    def _hand_on(self, image: np.ndarray, stamp: int, frame_id: str, start: int) -> None:
         self._newest = stamp
-        resize(picture, self._view.size, self._view.resize, out=self._picture)
+        resize(image, self._view.size, self._view.resize, out=self._image)
         self._message.header.stamp = time_message(stamp)
         self._message.header.frame_id = frame_id
         assert self._health is not None
-        trouble = self._health.look(self._picture, stamp)
+        trouble = self._health.look(self._image, stamp)
         self._good = time.monotonic_ns()
         self._dark = (self._dark or self._good) if "black" in trouble else 0
         if self._lasts(trouble):
-            self.stats.drop("frozen or black")  # handed on, an old picture with a new stamp would be a new one to all
+            self.stats.drop("frozen or black")  # handed on, an old image with a new stamp would be a new one to all
         else:
             self._frame.publish(self._message)
-        if trouble and trouble != self.trouble:
+        if trouble and trouble != self.problem:
             self.get_logger().warning(trouble, throttle_duration_sec=5.0)
-        self.trouble = trouble
+        self.problem = trouble
         self.stats.tick("frame", start)
         self.stats.latency(time.monotonic_ns() - start)
 

@@ -20,7 +20,7 @@ from vla_ros.core.types import ActionChunk, to_nanoseconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.jetson import board_values
-from vla_ros.nodes.common.qos import LATEST, PICTURES
+from vla_ros.nodes.common.qos import IMAGES, LATEST
 from vla_ros.nodes.common.run_node import run
 from vla_ros.nodes.common.worker import Worker
 from vla_ros.policies import make_policy, policy_class, policy_spec
@@ -45,7 +45,7 @@ class Inference(ManagedNode):
 
     Services:
         ~/reset_policy (std_srvs/Trigger): the policy forgets; one that hangs is replaced.
-        ~/fall_back (std_srvs/SetBool): true for the fallback policy, false for the policy.
+        ~/switch_to_fallback (std_srvs/SetBool): true for the fallback policy, false for the policy.
 
     Parameters:
         `inference` in nodes/node_parameters.py.
@@ -71,22 +71,22 @@ class Inference(ManagedNode):
     # -- transitions -----------------------------------------------------------------------------------
     def configure(self) -> None:
         self._role, self._idle, self._views = POLICY, {}, {}
-        chosen = chosen_policy(self.p["policy"], self.p["policy_file"])
+        chosen = chosen_policy(self.params["policy"], self.params["policy_file"])
         self._choices = {POLICY: chosen}
         self._fit(POLICY)
-        self._views[POLICY].check(self.p["cameras"])
+        self._views[POLICY].check(self.params["cameras"])
         if chosen.fallback:
             self._choices[FALLBACK] = chosen.fallback
             self._fit(FALLBACK)
             self._compare()
-        with self.speaking() as say:
+        with self.announcing() as say:
             for role in self._choices:
                 self._idle[role] = self._make(role, say)
-        self._chunks = self.speak(ActionChunkMessage, "action_chunk", LATEST)
-        self.listen(ObservationMessage, "observation", self._on_observation, PICTURES)
-        self.serve(Trigger, "~/reset_policy", self._on_reset_policy)
-        self.serve(SetBool, "~/fall_back", self._on_fall_back)
-        self.every(0.1, self._watch)
+        self._chunks = self.add_publisher(ActionChunkMessage, "action_chunk", LATEST)
+        self.add_subscription(ObservationMessage, "observation", self._on_observation, IMAGES)
+        self.add_service(Trigger, "~/reset_policy", self._on_reset_policy)
+        self.add_service(SetBool, "~/switch_to_fallback", self._on_switch_to_fallback)
+        self.add_timer(0.1, self._watch)
 
     def activate(self) -> None:
         self._start(self._role)
@@ -111,7 +111,7 @@ class Inference(ManagedNode):
         if wants_engine and not getattr(policy_class(name), "ON_ENGINES", False):
             raise ValueError(f"{role} '{name}' runs on no engine; "
                              "take engine and precision out of its policy file")
-        robot = load_robot(self.p["robot_file"])
+        robot = load_robot(self.params["robot_file"])
         self._channels = robot.channels
         known = {channel.name for channel in robot.channels}
         for channel in spec.channels:
@@ -136,12 +136,12 @@ class Inference(ManagedNode):
         """Loaded and warm. `say` hears what takes long."""
         choice = self._choices[role]
         engine = {"engine": choice.engine, "precision": choice.precision,
-                  **{name: self.p[name] for name in ("engine_fallbacks", "engine_cache")}}
+                  **{name: self.params[name] for name in ("engine_fallbacks", "engine_cache")}}
         policy = make_policy(choice.policy, choice.options, engine, say)
         for note in getattr(policy, "notes", ()):
             self.get_logger().warning(note)
         blank = self._views[role].spec.blank()
-        for _ in range(self.p["warm_up"]):
+        for _ in range(self.params["warm_up"]):
             try:
                 policy.predict(blank)
             except NotUnderstood:
@@ -149,13 +149,13 @@ class Inference(ManagedNode):
         policy.reset()
         if runs_on := _described(policy).get("engine"):
             self.get_logger().info(f"{policy.name} runs on {runs_on}")
-            self.tell(f"inference: {policy.name} runs on {runs_on}")
+            self.notify_operator(f"inference: {policy.name} runs on {runs_on}")
         return policy
 
     # -- workers ---------------------------------------------------------------------------------------
     def _start(self, role: str) -> None:
         # The worker's own: what one that is left behind meant never mixes with what the next one wants.
-        blender = ChunkBlender(self.p["chunk_blending"], to_nanoseconds(self.p["blend_time"]), self._channels)
+        blender = ChunkBlender(self.params["chunk_blending"], to_nanoseconds(self.params["blend_time"]), self._channels)
         self._worker = Worker(role, self._obtain, partial(self._answer, blender), self._failed)
 
     def _obtain(self, worker: Worker[Letter]) -> Policy:
@@ -166,7 +166,7 @@ class Inference(ManagedNode):
         with self._voice:
             before = [left for left in self._left if left.role == worker.role and not left.hung]
         for left in before:
-            left.thread.join(timeout=self.p["predict_timeout"])
+            left.thread.join(timeout=self.params["predict_timeout"])
             if not left.thread.is_alive() and left.policy:
                 policy, left.policy = left.policy, None
                 return policy
@@ -178,13 +178,13 @@ class Inference(ManagedNode):
             worker, self._worker = self._worker, None
             assert worker is not None
             worker.close()
-            worker.hung = worker.overdue(time.monotonic_ns(), to_nanoseconds(self.p["predict_timeout"])) > 0
+            worker.hung = worker.overdue(time.monotonic_ns(), to_nanoseconds(self.params["predict_timeout"])) > 0
             self._left.append(worker)
         if self._hung() >= LEFT_MOST:
             sentence = (f"{self._hung()} workers hang in their policies and hold on to its memory; "
                         "the process ends, to be started again")
             self.get_logger().fatal(sentence)
-            self.tell(f"inference: {sentence}")
+            self.notify_operator(f"inference: {sentence}")
             self._end_process()
 
     def _forget(self) -> None:
@@ -209,19 +209,19 @@ class Inference(ManagedNode):
     def _watch(self) -> None:
         self._forget()
         worker, now = self._worker, time.monotonic_ns()
-        spent = worker.overdue(now, to_nanoseconds(self.p["predict_timeout"])) if worker else 0
+        spent = worker.overdue(now, to_nanoseconds(self.params["predict_timeout"])) if worker else 0
         if worker and spent:
-            self.trouble = (f"{worker.role} '{worker.name}' has been at work for {spent / 1e9:.1f} s; "
-                            f"{self.p['predict_timeout']:g} s are allowed (predict_timeout)")
-            self.report_fault("action", self.trouble)
+            self.problem = (f"{worker.role} '{worker.name}' has been at work for {spent / 1e9:.1f} s; "
+                            f"{self.params['predict_timeout']:g} s are allowed (predict_timeout)")
+            self.report_fault("action", self.problem)
         elif worker and worker.useless:
-            self.report_fault("action", self.trouble or f"{worker.role} could not be loaded")
+            self.report_fault("action", self.problem or f"{worker.role} could not be loaded")
 
     # -- services --------------------------------------------------------------------------------------
     def _on_reset_policy(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         worker = self._worker
         if not self.active or worker is None:
-            response.success, response.message = False, f"inference is {self.stage}, not active"
+            response.success, response.message = False, f"inference is {self.state}, not active"
         elif self._works(worker):
             worker.reset_wanted = True  # by the thread that predicts: a policy is nobody else's
             response.success, response.message = True, f"{worker.role} '{worker.name}' is reset before it goes on"
@@ -231,7 +231,7 @@ class Inference(ManagedNode):
         self.get_logger().info(f"reset_policy: {response.message}")
         return response
 
-    def _on_fall_back(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+    def _on_switch_to_fallback(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         role = FALLBACK if request.data else POLICY
         response.success = False
         if role not in self._choices:
@@ -242,12 +242,12 @@ class Inference(ManagedNode):
             self._replace(role)
             response.success = True
             response.message = f"{role} '{self._choices[role].policy}' runs from now on"
-            self.tell(f"inference: {response.message}")
-        self.get_logger().info(f"fall_back: {response.message}")
+            self.notify_operator(f"inference: {response.message}")
+        self.get_logger().info(f"switch_to_fallback: {response.message}")
         return response
 
     def _works(self, worker: Worker[Letter]) -> bool:
-        overdue = worker.overdue(time.monotonic_ns(), to_nanoseconds(self.p["predict_timeout"]))
+        overdue = worker.overdue(time.monotonic_ns(), to_nanoseconds(self.params["predict_timeout"]))
         return worker.policy is not None and worker.thread.is_alive() and not overdue
 
     # -- an observation comes, a chunk goes ------------------------------------------------------------
@@ -268,16 +268,16 @@ class Inference(ManagedNode):
         try:
             observation = convert.observation(message)
         except ValueError as error:
-            self.refuse("bad observation", error)
+            self.reject("bad observation", error)
             return
         try:
             observation = views.fit(observation)
         except ValueError as error:
             self._while_heard(worker, partial(self._say, error, "inference"))
             return
-        if worker.reset_wanted or observation.command.generation != worker.generation:
-            new_words = observation.command.generation != worker.generation
-            worker.generation, worker.reset_wanted = observation.command.generation, False
+        if worker.reset_wanted or observation.instruction.instruction_id != worker.instruction_id:
+            new_words = observation.instruction.instruction_id != worker.instruction_id
+            worker.instruction_id, worker.reset_wanted = observation.instruction.instruction_id, False
             if new_words:
                 self._said = ""
                 self._warned.clear()
@@ -303,7 +303,7 @@ class Inference(ManagedNode):
         self._chunks.publish(convert.chunk_message(
             replace(chunk, sequence=self._sequence + 1, latency=done - arrived, process=self._life)))
         self._sequence += 1
-        self.trouble = ""
+        self.problem = ""
         self.stats.tick("action_chunk", done)
         self.stats.latency(done - arrived)
 
@@ -313,7 +313,7 @@ class Inference(ManagedNode):
             if sentence not in self._warned:
                 self._warned.add(sentence)
                 self.get_logger().warning(sentence)
-                self.tell(f"inference: {sentence}")
+                self.notify_operator(f"inference: {sentence}")
 
     def _say(self, error: ValueError, what: str = "not understood") -> None:
         """To the operator, once an instruction.
@@ -322,21 +322,21 @@ class Inference(ManagedNode):
         policy does not look through, or numbers that are not measured: the robot holds until they
         are there.
         """
-        self.trouble = str(error)
+        self.problem = str(error)
         self.stats.drop("the policy refused")
-        if self.trouble != self._said:
-            self._said = self.trouble
-            self.tell(f"{what}: {error}")
+        if self.problem != self._said:
+            self._said = self.problem
+            self.notify_operator(f"{what}: {error}")
 
     def _failed(self, worker: Worker[Letter], error: BaseException) -> None:
         """The policy raised, or gave what are no rows."""
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
         def report() -> None:
-            self.trouble = f"{worker.role} '{worker.name}' failed: {type(error).__name__}: {error}"
+            self.problem = f"{worker.role} '{worker.name}' failed: {type(error).__name__}: {error}"
             self.stats.drop(f"exception {type(error).__name__}")
-            self.get_logger().error(f"{self.trouble}\n{trace}", throttle_duration_sec=1.0)
-            self.report_fault("action", self.trouble[:500])
+            self.get_logger().error(f"{self.problem}\n{trace}", throttle_duration_sec=1.0)
+            self.report_fault("action", self.problem[:500])
         self._while_heard(worker, report)
 
     def diagnose(self) -> dict[str, str]:

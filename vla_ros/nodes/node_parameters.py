@@ -36,7 +36,7 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("max_bytes", 34_000_000, "a larger image message is refused", "byte", 1, 2**31),
         P("max_future", 0.1, "an image stamped further ahead of the clock is refused", "s", 0.0, 10.0, live=True),
         P("max_age", 1.0, "an older image is refused", "s", 0.01, 60.0, live=True),
-        P("frozen_after", 5.0, "the same picture for so long is a frozen camera, and not handed on; a simulated "
+        P("frozen_after", 5.0, "the same image for so long is a frozen camera, and not handed on; a simulated "
           "camera without noise needs more", "s", 0.1, 3600.0),
         P("black_below", 2.0, "a darker mean is black; where it lasts, not handed on", "of 255", 0.0, 255.0),
         P("fault_after", 3.0, "no image, only bad or only black ones for so long is a vision fault", "s", 0.1, 3600.0,
@@ -53,7 +53,7 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("mode", "latched", "latched: an instruction holds until replaced; strict: stamps within max_skew",
           choices=MODES),
         P("max_skew", 0.1, "the largest difference between stamps that are paired", "s", 0.0, 10.0, live=True),
-        P("command_ttl", 120.0, "an instruction older than this no longer holds (latched)", "s", 0.1, 86400.0,
+        P("instruction_ttl", 120.0, "an instruction older than this no longer holds (latched)", "s", 0.1, 86400.0,
           live=True),
         P("cameras", ["camera"], "the cameras' names, in the policy's order"),
         P("frame_topics", ["frame"], "each camera's frame topic, in the same order"),
@@ -105,7 +105,7 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("return_timeout", 15.0, "a lost node that is not back by then has failed to come back", "s", 0.5, 3600.0),
         P("respawns_a_minute", 5, "a node whose process starts more often is left down, and halts the robot", "",
           1, 1000),
-        P("vision_cycles", len(STRATEGIES["vision"].steps), "a camera node is restarted so often in a row, then the "
+        P("vision_restarts", len(STRATEGIES["vision"].steps), "a camera node is restarted so often in a row, then the "
           "robot is halted", "", 1, 100),
         *(P(f"{kind}_recovery", to_seconds(strategy.recovery), f"a {kind} fault that comes again within this calls "
             "for the next step", "s", 0.1, 3600.0) for kind, strategy in STRATEGIES.items()),

@@ -38,8 +38,8 @@ from vla_ros.safety.rules.instruction_match import LOST_AFTER
 from vla_ros.safety.rules.source_timeout import HEARTBEAT_TIMEOUT, TOPIC_TIMEOUT
 from vla_ros.safety.settings import Settings
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
-from vla_ros_msgs.msg import Command as CommandMessage
 from vla_ros_msgs.msg import Halt, Heartbeat, SafetyReport
+from vla_ros_msgs.msg import Instruction as InstructionMessage
 
 MOST_VALUES = 1 << 14  # of a chunk, 256 rows of 64 channels; more is no action, and would cost the gate its period
 # Bytes of a message; a larger one is no heartbeat or action, and no scan. Looked at before anything is made of it.
@@ -58,7 +58,7 @@ class SafetyValidator(ManagedNode):
 
     Subscribed topics:
         action_chunk (vla_ros_msgs/ActionChunk): what the policy wants.
-        command (vla_ros_msgs/Command): the instruction that holds.
+        instruction/accepted (vla_ros_msgs/Instruction): the instruction that holds.
         stop (std_msgs/Bool): the stop button, heard in every state, reliable or best effort.
         halt (vla_ros_msgs/Halt): the supervisor's.
         heartbeat (vla_ros_msgs/Heartbeat): of `required_nodes`, and of a second gate.
@@ -102,28 +102,28 @@ class SafetyValidator(ManagedNode):
         self._buttons = StopButtons(self, lambda presses: self.guard(self._on_presses, presses))
 
     def configure(self) -> None:
-        self._robot = robot = load_robot(self.p["robot_file"])
-        if self.p["auto_arm"] and not robot.simulated:
+        self._robot = robot = load_robot(self.params["robot_file"])
+        if self.params["auto_arm"] and not robot.simulated:
             raise ValueError(f"parameter 'auto_arm' is true, but robot '{robot.name}' is not simulated; "
                              "arm it yourself")
-        for topic in self.p["required_topics"]:
+        for topic in self.params["required_topics"]:
             if topic not in TOPICS:
                 raise ValueError(f"parameter 'required_topics' holds '{topic}'; use some of {', '.join(TOPICS)}")
-        self._period = to_nanoseconds(1.0 / self.p["rate"])
+        self._period = to_nanoseconds(1.0 / self.params["rate"])
         self._renew()
         self._joints = JointTable([channel.joint for channel in robot.channels if channel.joint])
         self._names = [channel.name for channel in robot.channels]
         self._outputs = Outputs(self, robot, self._period)
         self._others = Others(self, robot, self._outputs)
-        self._reports = self.speak(SafetyReport, "safety_report", EVENTS)
+        self._reports = self.add_publisher(SafetyReport, "safety_report", EVENTS)
         on_chunk = self._bounded(ActionChunkMessage, ACTION, self._on_chunk)
-        self.listen(ActionChunkMessage, "action_chunk", on_chunk, LATEST, raw=True)
+        self.add_subscription(ActionChunkMessage, "action_chunk", on_chunk, LATEST, raw=True)
         # What the robot's motion rests on: read by the watchdog's own thread, before each of its ticks.
         self._readers: dict[Reader, Callable[[Any, int], None]] = {
-            self.read(Heartbeat, "heartbeat", PULSE, most_bytes=SMALL): self._on_heartbeat,
-            self.read(JointState, "/joint_states", JOINTS, most_bytes=ACTION): self._on_joint_states}
-        for topic in set(self.p["required_topics"]) - {"joint_states"}:
-            reader = self.read(TOPICS[topic], f"/{topic}", STATE, raw=True, most_bytes=LARGE)
+            self.add_reader(Heartbeat, "heartbeat", PULSE, most_bytes=SMALL): self._on_heartbeat,
+            self.add_reader(JointState, "/joint_states", JOINTS, most_bytes=ACTION): self._on_joint_states}
+        for topic in set(self.params["required_topics"]) - {"joint_states"}:
+            reader = self.add_reader(TOPICS[topic], f"/{topic}", STATE, raw=True, most_bytes=LARGE)
             self._readers[reader] = self._seen(topic)
         for sensor in robot.obstacles.sensors if robot.obstacles else ():
             kind, to_reading = SENSORS[sensor.type]
@@ -133,30 +133,30 @@ class SafetyValidator(ManagedNode):
             for source in rule.sources:
                 reader = self.read(message_class(rule, source), source.topic, STATE, most_bytes=LARGE)
                 self._readers[reader] = partial(self._on_source, source)
-        self.listen(CommandMessage, "command", self._bounded(CommandMessage, SMALL, self._on_command), LATCHED,
+        self.add_subscription(InstructionMessage, "instruction/accepted", self._bounded(InstructionMessage, SMALL, self._on_instruction), LATCHED,
                     always=True, raw=True)
-        self.listen(Halt, "halt", self._on_halt, HALTS, always=True, raw=True)
-        self.every(0.1, self._say)
-        self.every(0.5, self._look_for_others)
+        self.add_subscription(Halt, "halt", self._on_halt, HALTS, always=True, raw=True)
+        self.add_timer(0.1, self._say)
+        self.add_timer(0.5, self._look_for_others)
         if robot.obstacles is None:
             self.get_logger().warning(f"robot '{robot.name}' has no range sensors; the gate does not see obstacles")
-        if self.p["auto_arm"]:
+        if self.params["auto_arm"]:
             self.get_logger().warning("AUTO_ARM IS ON: the gate arms by itself, once. Never use this on a real robot.")
         for name in ("arm", "disarm", "reset"):
-            self.serve(Trigger, f"~/{name}", getattr(self, f"_on_{name}"))
+            self.add_service(Trigger, f"~/{name}", getattr(self, f"_on_{name}"))
 
     def _renew(self) -> None:
         """A gate that remembers nothing of what was emitted, seen or measured, but stays stopped if it was."""
         with self._lock:
             before = self._gate
-            self._gate = Gate(self._robot, self._settings(self.p))
-            self._may_auto_arm = self.p["auto_arm"]
+            self._gate = Gate(self._robot, self._settings(self.params))
+            self._may_auto_arm = self.params["auto_arm"]
             if before and before.state is State.STOPPED:
                 self._gate.latch(before.cause)
             then = self._inputs if before else LatestInputs()
             self._sources = {}
             self._inputs = LatestInputs(
-                command=then.command, halt=then.halt, other_publishers=then.other_publishers,
+                instruction=then.instruction, halt=then.halt, other_publishers=then.other_publishers,
                 missing_listeners=then.missing_listeners, stop_pressed=self._buttons.pressed)
 
     def _settings(self, parameters: dict[str, Any]) -> Settings:
@@ -276,8 +276,8 @@ class SafetyValidator(ManagedNode):
         if not self.active:  # what comes meanwhile is of no use, and would lie in memory
             for reader in self._readers:
                 reader.discard()
-        if missing or self.trouble == "; ".join(self._inputs.missing_listeners):
-            self.trouble = "; ".join(missing)
+        if missing or self.problem == "; ".join(self._inputs.missing_listeners):
+            self.problem = "; ".join(missing)
         with self._lock:
             self._inputs.other_publishers = tuple(publishers[:5])
             self._inputs.missing_listeners = tuple(missing[:5])
@@ -306,7 +306,7 @@ class SafetyValidator(ManagedNode):
     def _publish(self, report: Report, stamp: int) -> None:
         message = SafetyReport(
             state=int(report.state), verdict=int(report.verdict), rule=report.rule, reason=report.reason[:300],
-            generation=report.generation, sequence=report.sequence, channels=self._names,
+            instruction_id=report.instruction_id, sequence=report.sequence, channels=self._names,
             age=convert.duration_message(report.age))
         message.header.stamp = convert.time_message(stamp)
         message.requested = convert.float_array(report.requested)
@@ -348,14 +348,14 @@ class SafetyValidator(ManagedNode):
         """A callback for raw messages of `kind`: too large a one is refused before anything is made of it."""
         def on_bytes(data: bytes) -> None:
             if len(data) > most_bytes:
-                self.refuse(f"huge {kind.__name__}", f"{len(data)} bytes; at most {most_bytes}")
+                self.reject(f"huge {kind.__name__}", f"{len(data)} bytes; at most {most_bytes}")
             else:
                 callback(deserialize_message(data, kind))
         return on_bytes
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
         if len(message.channels) > MAX_CHANNELS or len(message.values) > MOST_VALUES:
-            self.refuse("huge action", f"{len(message.channels)} channels and {len(message.values)} values; "
+            self.reject("huge action", f"{len(message.channels)} channels and {len(message.values)} values; "
                                        f"at most {MAX_CHANNELS} and {MOST_VALUES}")
             return
         chunk, now = convert.chunk(message), time.monotonic_ns()
@@ -367,11 +367,11 @@ class SafetyValidator(ManagedNode):
             self._inputs.chunk_sources = tuple(self._sources)
             self._wake()
 
-    def _on_command(self, message: CommandMessage) -> None:
+    def _on_instruction(self, message: InstructionMessage) -> None:
         if self._inputs.missing_listeners:
             self._look_for_others()  # the driver may be back, and this be what was waited for
         with self._lock:
-            self._inputs.command = convert.command(message)
+            self._inputs.instruction = convert.instruction(message)
             self._wake()
 
     def _on_presses(self, presses: Presses) -> None:
@@ -410,7 +410,7 @@ class SafetyValidator(ManagedNode):
             return
         if message.node == self.get_name() and message.process != self._life:
             self._twin = now
-        if message.state == Heartbeat.ACTIVE and message.node in self.p["required_nodes"]:
+        if message.state == Heartbeat.ACTIVE and message.node in self.params["required_nodes"]:
             self._inputs.seen[f"node {message.node}"] = now
 
     def _seen(self, topic: str) -> Callable[[Any, int], None]:
@@ -432,9 +432,9 @@ class SafetyValidator(ManagedNode):
         """What is wrong with a message, or that the last one of its topic is good again."""
         if fault:
             self.stats.drop(count)
-            self.trouble = f"{topic}: {fault}"
-        elif self.trouble.startswith(f"{topic}: "):
-            self.trouble = ""
+            self.problem = f"{topic}: {fault}"
+        elif self.problem.startswith(f"{topic}: "):
+            self.problem = ""
 
     def _on_joint_states(self, message: JointState, now: int) -> None:
         """One of several publishers': what it does not name is as it was, and what names none of ours is no sign of
@@ -466,7 +466,7 @@ class SafetyValidator(ManagedNode):
 
     def _answer(self, verb: str, response: Trigger.Response, ask: Any) -> Trigger.Response:
         if not self.active or self._gate is None:
-            response.success, response.message = False, f"the gate is {self.stage}, not active"
+            response.success, response.message = False, f"the gate is {self.state}, not active"
             return response
         with self._lock:
             self._may_auto_arm = False  # a person has taken over

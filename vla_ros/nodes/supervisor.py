@@ -19,7 +19,7 @@ from vla_ros.nodes.common.qos import PULSE, STATE
 from vla_ros.nodes.common.run_node import run
 from vla_ros.nodes.node_parameters import NODES
 from vla_ros.nodes.supervision.recovery import Recovery
-from vla_ros.nodes.supervision.supervised_node import UP, Asked, Managed
+from vla_ros.nodes.supervision.supervised_node import UP, Asked, SupervisedNode
 from vla_ros_msgs.msg import Heartbeat, SafetyReport
 
 UNHEARD = 1_000_000_000  # ns; a node still in its old stage so long after a request did not hear it
@@ -65,7 +65,7 @@ class Supervisor(ManagedNode):
     Clients:
         NODE/change_state (lifecycle_msgs/ChangeState): for each NODE of `nodes`.
         inference/reset_policy (std_srvs/Trigger): of the node whose faults are of kind action.
-        inference/fall_back (std_srvs/SetBool): likewise.
+        inference/switch_to_fallback (std_srvs/SetBool): likewise.
 
     Parameters:
         `supervisor` in nodes/node_parameters.py.
@@ -76,7 +76,7 @@ class Supervisor(ManagedNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("supervisor", **options)
-        self._managed: dict[str, Managed] = {}
+        self._managed: dict[str, SupervisedNode] = {}
         self._recovery: Recovery | None = None
         self._ready = False
         self._away: set[str] = set()  # nodes that were not active since all were
@@ -86,13 +86,13 @@ class Supervisor(ManagedNode):
     def configure(self) -> None:
         self._managed, self._ready, self._away = {}, False, set()
         self._started = time.monotonic_ns()
-        for name in self.p["nodes"]:
-            client = self.ask_of(ChangeState, f"{name}/change_state")
-            self._managed[name] = Managed(name, kind_of(name, self.p["kinds"]), client)
+        for name in self.params["nodes"]:
+            client = self.add_client(ChangeState, f"{name}/change_state")
+            self._managed[name] = SupervisedNode(name, kind_of(name, self.params["kinds"]), client)
         self._recovery = Recovery(self, self._managed)
-        self._reports = self.read(SafetyReport, "safety_report", STATE)
-        self.listen(Heartbeat, "heartbeat", self._on_heartbeat, PULSE)
-        self.every(0.05, self._look_after)
+        self._reports = self.add_reader(SafetyReport, "safety_report", STATE)
+        self.add_subscription(Heartbeat, "heartbeat", self._on_heartbeat, PULSE)
+        self.add_timer(0.05, self._look_after)
 
     def activate(self) -> None:
         self._looked = self._looked or time.monotonic_ns()
@@ -109,7 +109,7 @@ class Supervisor(ManagedNode):
         try:
             check_heartbeat(message)
         except ValueError as error:
-            self.refuse("bad heartbeat", error)
+            self.reject("bad heartbeat", error)
             return
         name, stage, life = message.node, message.state, message.process
         node = self._managed.get(name)
@@ -128,7 +128,7 @@ class Supervisor(ManagedNode):
         if stage == "finalized":
             self._tell_once(node, f"{name} was shut down; start its process again")
 
-    def _greet(self, node: Managed, life: str, now: int) -> None:
+    def _greet(self, node: SupervisedNode, life: str, now: int) -> None:
         """Another process than before, or the first."""
         assert self._recovery is not None
         if not node.life:
@@ -139,11 +139,11 @@ class Supervisor(ManagedNode):
         else:
             node.retry = 0
             self.get_logger().info(f"{node.name} was started again")
-        if node.stage != "lost":
+        if node.state != "lost":
             self._recovery.report(node, f"{node.name}'s process ended and was started again", now)
         times = node.come_back(life, now)
-        node.stage, node.settled = "unconfigured", 0  # the heartbeat says which in a moment
-        node.given_up = times > self.p["respawns_a_minute"]
+        node.state, node.settled = "unconfigured", 0  # the heartbeat says which in a moment
+        node.given_up = times > self.params["respawns_a_minute"]
         if node.given_up:
             sentence = f"{node.name} was started again {times} times within a minute; it is left down"
             self._recovery.give_up(node, sentence, now)
@@ -165,10 +165,10 @@ class Supervisor(ManagedNode):
             self._finish(node, now)
             if node.way and (turn or node.down) and node.asked is None and now >= node.retry:
                 self._ask(node, node.way, now)
-            turn = turn and (node.stage == "active" or node.hopeless)
+            turn = turn and (node.state == "active" or node.hopeless)
         self._notice_ready(now)
         self._recovery.look(now)
-        self.trouble = self._recovery.faults.halt or ("" if self._ready else "not all nodes are active")
+        self.problem = self._recovery.faults.halt or ("" if self._ready else "not all nodes are active")
 
     def _notice_ready(self, now: int) -> None:
         assert self._recovery is not None
@@ -189,67 +189,67 @@ class Supervisor(ManagedNode):
         again, names = self._recovery.awake, ", ".join(name for name in self._managed if name in self._away)
         who = f"ready again: {names} came back" if again else "ready: all nodes are active"
         what = NEXT.get(reports[-1].state if reports else None, NEXT[None])
-        self.tell(f"{who}{what.format(give='give the instruction again' if again else 'give an instruction')}")
+        self.notify_operator(f"{who}{what.format(give='give the instruction again' if again else 'give an instruction')}")
         self._recovery.awake = True
         self._away = set()
 
-    def _notice_loss(self, node: Managed, now: int) -> None:
+    def _notice_loss(self, node: SupervisedNode, now: int) -> None:
         silent = now - (node.seen or self._started)
         if not node.seen:
-            if silent > UNSEEN and node.stage == "unseen":
-                node.stage = "missing"
+            if silent > UNSEEN and node.state == "unseen":
+                node.state = "missing"
                 self._tell_once(node, f"{node.name} has not been heard from; is its process started?")
             return
-        if node.stage == "lost":
+        if node.state == "lost":
             self._end_hung(node, silent)
             return
         busy = node.asked is not None and node.asked.verb == "configure"  # loading takes its time; _finish waits
-        if busy or silent <= to_nanoseconds(self.p["heartbeat_timeout"]):
+        if busy or silent <= to_nanoseconds(self.params["heartbeat_timeout"]):
             return
         stops = "the driver's own time-out stops the robot" if node.name == GATE else "the robot holds"
         sentence = (f"{node.kind or 'gate'} fault: {node.name} was lost, silent for {silent / 1e9:.2f} s"
                     f"{node.lose()}; {stops}")
         self.stats.drop(f"{node.kind or 'gate'} fault")
         self.get_logger().error(sentence)
-        self.tell(sentence)
+        self.notify_operator(sentence)
 
-    def _end_hung(self, node: Managed, silent: int) -> None:
+    def _end_hung(self, node: SupervisedNode, silent: int) -> None:
         """A process that lives but does not answer is ended, so that it is started again. Once a process."""
-        patience = self.p["hung_after"]
+        patience = self.params["hung_after"]
         if node.stage_before not in ("active", "inactive"):
-            patience = max(patience, self.p["transition_timeout"])  # someone may be configuring it
-        if self.p["hung_after"] == 0.0 or silent <= to_nanoseconds(patience) or node.left_alone:
+            patience = max(patience, self.params["transition_timeout"])  # someone may be configuring it
+        if self.params["hung_after"] == 0.0 or silent <= to_nanoseconds(patience) or node.left_alone:
             return
         if node.ended == node.life or process.state(node.life) not in (process.ALIVE, process.STOPPED):
             return
         self._end(node, f"hangs: its process lives and has been silent for {silent / 1e9:.1f} s")
 
-    def _end_deaf(self, node: Managed) -> None:
+    def _end_deaf(self, node: SupervisedNode) -> None:
         """A process that was killed can leave DDS' shared memory such that its successor speaks and never hears."""
         node.unheard += 1
-        if node.unheard >= DEAF and self.p["hung_after"] > 0.0 and node.ended != node.life:
+        if node.unheard >= DEAF and self.params["hung_after"] > 0.0 and node.ended != node.life:
             self._end(node, f"speaks, but did not hear {node.unheard} requests")
 
-    def _end(self, node: Managed, why: str) -> None:
+    def _end(self, node: SupervisedNode, why: str) -> None:
         node.ended = node.life
         why_not = process.end(node.life, node.name)
         what = f"but it was not ended: {why_not}" if why_not else "it was ended (SIGKILL), to be started again"
         self.get_logger().error(f"{node.name} {why}; {what}")
-        self.tell(f"{node.name} {why}; {what}")
+        self.notify_operator(f"{node.name} {why}; {what}")
 
-    def _ask(self, node: Managed, way: tuple[str, int, str], now: int) -> None:
+    def _ask(self, node: SupervisedNode, way: tuple[str, int, str], now: int) -> None:
         verb, transition, target = way
         if not node.client.service_is_ready():
             return
         request = ChangeState.Request(transition=Transition(id=transition))
         node.asked = Asked(verb, target, now, node.client.call_async(request))
 
-    def _finish(self, node: Managed, now: int) -> None:
+    def _finish(self, node: SupervisedNode, now: int) -> None:
         if node.asked is None:
             return
         verb, target, since, future = node.asked.verb, node.asked.target, node.asked.since, node.asked.future
         answered = future.done() and future.exception() is None
-        there = node.stage == target or (node.stage == "active" and not node.down)
+        there = node.state == target or (node.state == "active" and not node.down)
         if (answered and future.result().success) or (node.seen > since and there):
             node.reach(target, now + SETTLED)
             node.retry = 0
@@ -257,34 +257,34 @@ class Supervisor(ManagedNode):
             return
         if future.done():
             self._failed(node, verb, now, "was refused; its log and /diagnostics say why")
-        elif node.seen - since > UNHEARD and node.stage not in (
+        elif node.seen - since > UNHEARD and node.state not in (
                 Heartbeat.CONFIGURING, Heartbeat.BUILDING):
             node.client.remove_pending_request(future)
             self._failed(node, verb, now, "was not heard")
             self._end_deaf(node)
-        elif (node.stage != Heartbeat.BUILDING
-              and now - since > to_nanoseconds(self.p["transition_timeout"])):
+        elif (node.state != Heartbeat.BUILDING
+              and now - since > to_nanoseconds(self.params["transition_timeout"])):
             node.client.remove_pending_request(future)
-            self._failed(node, verb, now, f"did not end within {self.p['transition_timeout']:g} s")
+            self._failed(node, verb, now, f"did not end within {self.params['transition_timeout']:g} s")
 
-    def _failed(self, node: Managed, verb: str, now: int, why: str) -> None:
-        wait = min(self.p["retry_period"] * 2.0 ** node.failures, self.p["retry_period_max"])
+    def _failed(self, node: SupervisedNode, verb: str, now: int, why: str) -> None:
+        wait = min(self.params["retry_period"] * 2.0 ** node.failures, self.params["retry_period_max"])
         node.asked, node.down = None, False
         node.failures += 1
         node.broken += 1
         node.retry = now + to_nanoseconds(wait)
         sentence = f"{node.name}: {verb} {why}; next try in {wait:g} s"
         self.get_logger().error(sentence)
-        self.tell(sentence)
+        self.notify_operator(sentence)
 
-    def _tell_once(self, node: Managed, sentence: str) -> None:
+    def _tell_once(self, node: SupervisedNode, sentence: str) -> None:
         if node.told != sentence:
             node.told = sentence
             self.get_logger().warning(sentence)
-            self.tell(sentence)
+            self.notify_operator(sentence)
 
     def diagnose(self) -> dict[str, str]:
-        stages = {name: node.stage for name, node in self._managed.items()}
+        stages = {name: node.state for name, node in self._managed.items()}
         return {**stages, **(self._recovery.diagnose() if self._recovery else {})}
 
 

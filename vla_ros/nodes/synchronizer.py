@@ -15,13 +15,13 @@ from vla_ros.core.pairing import Synchronizer as Pairing
 from vla_ros.core.types import Frame, to_nanoseconds, to_seconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
-from vla_ros.nodes.common.qos import JOINTS, LATCHED, PICTURES, REPORTS, STATE
+from vla_ros.nodes.common.qos import IMAGES, JOINTS, LATCHED, REPORTS, STATE
 from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.common.run_node import run
-from vla_ros_msgs.msg import Command as CommandMessage
+from vla_ros_msgs.msg import Instruction as InstructionMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
-STATE_PERIOD = 0.02  # s; not when a frame comes: the picture would wait for it
+STATE_PERIOD = 0.02  # s; not when a frame comes: the image would wait for it
 WATCH_PERIOD = 0.25  # s
 
 
@@ -30,7 +30,7 @@ class Synchronizer(ManagedNode):
 
     Subscribed topics:
         frame (sensor_msgs/Image): one topic a camera, as `frame_topics` says.
-        command (vla_ros_msgs/Command): the instruction that holds.
+        instruction/accepted (vla_ros_msgs/Instruction): the instruction that holds.
         /joint_states (sensor_msgs/JointState): positions for the state, with `use_joint_states`.
         /odom (nav_msgs/Odometry): pose and speed for the state, with `use_odometry`.
         /diagnostics (diagnostic_msgs/DiagnosticArray): how many frames were handed on.
@@ -52,29 +52,29 @@ class Synchronizer(ManagedNode):
         self._told = 0
 
     def configure(self) -> None:
-        cameras, topics = self.p["cameras"], self.p["frame_topics"]
+        cameras, topics = self.params["cameras"], self.params["frame_topics"]
         if not cameras or len(cameras) != len(topics) or len(set(cameras)) != len(cameras):
             raise ValueError(f"parameter 'frame_topics' is {topics}; give one topic for each of cameras {cameras}")
-        self._pairing = Pairing(cameras, self.p["mode"], to_nanoseconds(self.p["max_skew"]),
-                                to_nanoseconds(self.p["command_ttl"]), self.p["buffer"],
-                                to_nanoseconds(self.p["max_future"]), to_nanoseconds(self.p["buffer_time"]))
-        self._observation = self.speak(ObservationMessage, "observation", PICTURES)
+        self._pairing = Pairing(cameras, self.params["mode"], to_nanoseconds(self.params["max_skew"]),
+                                to_nanoseconds(self.params["instruction_ttl"]), self.params["buffer"],
+                                to_nanoseconds(self.params["max_future"]), to_nanoseconds(self.params["buffer_time"]))
+        self._observation = self.add_publisher(ObservationMessage, "observation", IMAGES)
         for camera, topic in zip(cameras, topics):
-            self.listen(Image, topic, self._frame_of(camera), PICTURES)
+            self.add_subscription(Image, topic, self._frame_of(camera), IMAGES)
         # The instruction that holds is kept also while inactive: it is published once, not again.
-        self.listen(CommandMessage, "command", self._on_command, LATCHED, always=True)
+        self.add_subscription(InstructionMessage, "instruction/accepted", self._on_instruction, LATCHED, always=True)
         self._state: dict[Reader, Callable[[Any], None]] = {}
         self._joints = JointTable()
         self._odometry: tuple[Mapping[str, float], int] | None = None  # and when it came, steady ns
-        self.every(STATE_PERIOD, self._read_state)
-        if self.p["use_joint_states"]:
-            self._state[self.read(JointState, "/joint_states", JOINTS)] = self._on_joint_states
-        if self.p["use_odometry"]:
-            self._state[self.read(Odometry, "/odom", STATE)] = self._on_odometry
+        self.add_timer(STATE_PERIOD, self._read_state)
+        if self.params["use_joint_states"]:
+            self._state[self.add_reader(JointState, "/joint_states", JOINTS)] = self._on_joint_states
+        if self.params["use_odometry"]:
+            self._state[self.add_reader(Odometry, "/odom", STATE)] = self._on_odometry
         self._watch = Watch(cameras)
         self._topics = {camera: self.resolve_topic_name(topic) for camera, topic in zip(cameras, topics)}
-        self._reports = self.read(DiagnosticArray, "/diagnostics", REPORTS)
-        self.every(WATCH_PERIOD, self._look)
+        self._reports = self.add_reader(DiagnosticArray, "/diagnostics", REPORTS)
+        self.add_timer(WATCH_PERIOD, self._look)
 
     def activate(self) -> None:
         self._watch.begin(time.monotonic_ns())
@@ -82,7 +82,7 @@ class Synchronizer(ManagedNode):
     def apply(self, parameters: dict[str, Any]) -> None:
         assert self._pairing is not None
         self._pairing.max_skew = to_nanoseconds(parameters["max_skew"])
-        self._pairing.command_ttl = to_nanoseconds(parameters["command_ttl"])
+        self._pairing.instruction_ttl = to_nanoseconds(parameters["instruction_ttl"])
         self._pairing.max_future = to_nanoseconds(parameters["max_future"])
 
     def _frame_of(self, camera: str) -> Callable[[Image], None]:
@@ -93,16 +93,16 @@ class Synchronizer(ManagedNode):
             try:
                 image = convert.rgb_image(message)
             except ValueError as error:
-                self.refuse("bad frame", error)
+                self.reject("bad frame", error)
                 return
             self._watch.frame(camera, start)
             self._pairing.add_frame(Frame(convert.stamp_ns(message.header.stamp), camera, image), self.now())
             self._pair(start)
         return on_frame
 
-    def _on_command(self, message: CommandMessage) -> None:
+    def _on_instruction(self, message: InstructionMessage) -> None:
         assert self._pairing is not None
-        self._pairing.add_command(convert.command(message))
+        self._pairing.add_instruction(convert.instruction(message))
         if self.active:
             self._pair(time.monotonic_ns())
 
@@ -111,23 +111,23 @@ class Synchronizer(ManagedNode):
             self._joints.update(message.name, message.position, convert.stamp_ns(message.header.stamp),
                                 time.monotonic_ns())
         except ValueError as error:
-            self.refuse("bad joint state", error)
+            self.reject("bad joint state", error)
 
     def _on_odometry(self, message: Odometry) -> None:
         try:
             self._odometry = convert.odometry_state(message), time.monotonic_ns()
         except ValueError as error:
-            self.refuse("bad odometry", error)
+            self.reject("bad odometry", error)
 
     def _state_now(self, now: int) -> dict[str, float]:
         """What was heard of the robot within state_timeout of `now` (steady ns): odometry, then joints by name."""
-        timeout = to_nanoseconds(self.p["state_timeout"])
+        timeout = to_nanoseconds(self.params["state_timeout"])
         values, came = self._odometry or (NO_STATE, now)
         return {**(values if now - came <= timeout else NO_STATE), **self._joints.positions(now, timeout)}
 
     def _left_out(self, now: int) -> str:
         """What is not in the state because it is too old: a sentence, or empty."""
-        timeout = to_nanoseconds(self.p["state_timeout"])
+        timeout = to_nanoseconds(self.params["state_timeout"])
         ages = {f"'{joint}'": self._joints.age(joint, now) or 0 for joint in self._joints.stale(now, timeout)}
         if self._odometry and now - self._odometry[1] > timeout:
             ages["odometry"] = now - self._odometry[1]
@@ -136,7 +136,7 @@ class Synchronizer(ManagedNode):
         names = [f"{name} ({to_seconds(age):.1f} s)" for name, age in ages.items()]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         return (f"the state goes without {', '.join(names[:5])}{more}: nothing good was heard of it for longer than "
-                f"{self.p['state_timeout']:g} s (state_timeout)")
+                f"{self.params['state_timeout']:g} s (state_timeout)")
 
     def _read_state(self) -> None:
         for reader, callback in self._state.items():
@@ -160,11 +160,11 @@ class Synchronizer(ManagedNode):
         self._count_handed_on()
         if self.active:
             waiting_for = self._pairing.waiting_for if self._pairing.instructed(self.now()) else ""
-            self.trouble = self._watch.look(time.monotonic_ns(), to_nanoseconds(self.p["fault_after"]), waiting_for)
-            if self.trouble:
-                self.report_fault("communication", self.trouble)
+            self.problem = self._watch.look(time.monotonic_ns(), to_nanoseconds(self.params["fault_after"]), waiting_for)
+            if self.problem:
+                self.report_fault("communication", self.problem)
             else:  # whether the robot may move without it is the gate's business, and the policy's
-                self.trouble = self._left_out(time.monotonic_ns())
+                self.problem = self._left_out(time.monotonic_ns())
 
     def _count_handed_on(self) -> None:
         """How many frames each camera_ingest says that it published, in its /diagnostics."""
@@ -184,7 +184,7 @@ class Synchronizer(ManagedNode):
         assert self._pairing is not None
         expired = self._pairing.expired
         if expired and expired != self._told:
-            self.tell(f"the robot holds: {self._pairing.waiting_for}")
+            self.notify_operator(f"the robot holds: {self._pairing.waiting_for}")
         self._told = expired
 
     def diagnose(self) -> dict[str, str]:

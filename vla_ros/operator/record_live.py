@@ -16,7 +16,7 @@ from vla_ros.operator.session import Interrupt
 from vla_ros_msgs.msg import Observation, SafetyReport
 
 # deep: a frame that takes longer to encode costs no other one
-PICTURES = QoSProfile(depth=30, reliability=ReliabilityPolicy.BEST_EFFORT)
+IMAGES = QoSProfile(depth=30, reliability=ReliabilityPolicy.BEST_EFFORT)
 REPORTS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -27,7 +27,7 @@ def live(arguments: argparse.Namespace, interrupt: Interrupt) -> int:
     tap = Tap(recorder)
     try:
         with spinning("vla_record") as node:
-            node.create_subscription(Observation, f"{base}/observation", tap.guarded(tap.observation), PICTURES)
+            node.create_subscription(Observation, f"{base}/observation", tap.guarded(tap.observation), IMAGES)
             node.create_subscription(SafetyReport, f"{base}/safety_report", tap.guarded(tap.report), REPORTS)
             if not wait_for(lambda: tap.reports > 0 or _interrupted(interrupt), arguments.wait):
                 print(f"nobody publishes {base}/safety_report; does the suite run in this domain?")
@@ -79,4 +79,4 @@ class Tap:
         self.reports += 1
         values = {name: value for name, value in zip(message.channels, message.emitted) if math.isfinite(value)}
         self._recorder.on_report(Sent(convert.stamp_ns(message.header.stamp), message.state == SafetyReport.ACTIVE,
-                                      message.generation, values))
+                                      message.instruction_id, values))

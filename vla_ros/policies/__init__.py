@@ -17,11 +17,11 @@ from vla_ros.policies.base import Policy, PolicySpec
 POLICIES = {
     "constant": "vla_ros.policies.constant:Constant",
     "color_servo": "vla_ros.policies.color_servo.policy:ColorServo",
-    "vla": "vla_ros.policies.builtin:Vla",
+    "builtin": "vla_ros.policies.builtin:Builtin",
 }
 GROUP = "vla_ros.policies"  # of entry points
 METHODS = ("spec", "predict", "reset")
-LEARNED, PLAIN = "vla", "color_servo"
+LEARNED, PLAIN = "builtin", "color_servo"
 
 
 def known() -> list[str]:

@@ -14,8 +14,8 @@ from vla_ros.core.shown import shown
 from vla_ros.core.types import (
     RESIZE_MODES,
     ActionChunk,
-    Command,
     Image,
+    Instruction,
     Observation,
     Size,
     is_size,
@@ -99,14 +99,14 @@ class PolicySpec:
         check_rows(rows, len(self.channels))
         with np.errstate(over="ignore"):  # too large for float32: infinite, which the gate finds
             values = np.array(rows, np.float32)
-        return ActionChunk(observation.stamp, observation.command.generation, self.channels, values,
+        return ActionChunk(observation.stamp, observation.instruction.instruction_id, self.channels, values,
                            self.step, policy=policy)
 
     def blank(self) -> Observation:
         """An observation of the shapes that it wants: black, and the robot where it began."""
         images = {key: np.zeros((*size, 3), np.uint8) for key, size in self.images.items()}
         state = dict.fromkeys(("odom.x", "odom.y", "odom.yaw", *self.state), 0.0)
-        return Observation(0, Command(0, 0, "go forward"), images, state)
+        return Observation(0, Instruction(0, 0, "go forward"), images, state)
 
 
 REMEDY = ("name the camera as the policy does (camera of camera_ingest, cameras of synchronizer and "
@@ -161,7 +161,7 @@ class Policy(Protocol):
             observation: `images` has what the spec names, under its keys: height x width x 3,
                 uint8, rgb, of the spec's sizes, only to be read. `state` has at least the names of
                 the spec's state, in SI units. `command.text` is the instruction; empty: there is
-                none, and the robot is to stand. `command.generation` is another one for each
+                none, and the robot is to stand. `command.instruction_id` is another one for each
                 instruction. `stamp`: when the oldest of the images was taken, ns.
 
         Returns:

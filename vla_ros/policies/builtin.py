@@ -1,4 +1,4 @@
-"""`vla`: runs a checkpoint of a VLA. It looks, listens, and says so when it does not know a word.
+"""`builtin`: runs a checkpoint of a VLA. It looks, listens, and says so when it does not know a word.
 
 A model that says where it looks (`auxiliary`, `grounded`: those of `vla train dagger`) drives the simulated robot's three
 channels, is told how far it has come, and gives up a search after a full circle. What any other model says is obeyed as
@@ -36,13 +36,13 @@ NONSENSE = 0.9  # how sure the model must be that words say nothing until they a
 BUILTIN_CHANNELS = ("linear.x", "angular.z", "gripper")
 
 
-def look(model: VLA, pictures: Sequence[NDArray[np.uint8]], read: tuple[Tensor, Tensor, Tensor],
+def look(model: VLA, images: Sequence[NDArray[np.uint8]], read: tuple[Tensor, Tensor, Tensor],
          progress: Sequence[Progress]) -> VLAOutput:
-    """One step of the model for several robots: B pictures of H x W x 3, what it read (words, pooled, mask) and how far
+    """One step of the model for several robots: B images of H x W x 3, what it read (words, pooled, mask) and how far
     each has come."""
     import torch
 
-    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     features = [one.features() for one in progress]
     state = torch.tensor([[one[name] for name in model.config.state] for one in features])
     with torch.inference_mode():
@@ -67,7 +67,7 @@ def seen_in_training(config: VLAConfig, statistics: Mapping[str, Any]) -> dict[s
 
 def state_of(config: VLAConfig, known: Mapping[str, Seen], progress: Progress, measured: Mapping[str, float]
              ) -> list[float]:
-    """The numbers that the model is told beside the picture: those of the robot that its training knew, normalised as
+    """The numbers that the model is told beside the image: those of the robot that its training knew, normalised as
     there; the others from `progress`. Raises ValueError for one that the robot does not measure."""
     found = progress.features()
     for name, one in known.items():
@@ -79,7 +79,7 @@ def state_of(config: VLAConfig, known: Mapping[str, Seen], progress: Progress, m
 
 
 def actions(told: Mapping[str, Tensor], progress: Sequence[Progress]) -> NDArray[np.float32]:
-    """The chunks B x T x C, of what the model told; what the pictures showed goes into `progress`. The gripper opens or
+    """The chunks B x T x C, of what the model told; what the images showed goes into `progress`. The gripper opens or
     closes, nothing between."""
     values = told["actions"].numpy().copy()
     values[..., 2] = values[..., 2] > 0.5
@@ -94,7 +94,7 @@ def actions(told: Mapping[str, Tensor], progress: Sequence[Progress]) -> NDArray
     return values
 
 
-class Vla:
+class Builtin:
     """The policy. It looks through the camera that it learned from.
 
     Options: `checkpoint` (a folder; default: the one that comes with the package), `threads` (1),
@@ -114,7 +114,7 @@ class Vla:
         statistics = json.loads((folder / "statistics.json").read_text(encoding="utf-8"))
         for name in config.state:
             if name not in SCALES and name not in statistics.get("state", {}):
-                raise ValueError(f"the model in {str(folder)!r} wants {name!r} beside the picture, of which its "
+                raise ValueError(f"the model in {str(folder)!r} wants {name!r} beside the image, of which its "
                                  f"statistics say nothing; known without them are {', '.join(SCALES)}")
         state = [*(POSE if follows(config) else ()), *seen_in_training(config, statistics)]
         images = {config.camera or CAMERA: config.image_size}
@@ -131,7 +131,7 @@ class Vla:
         self._spec, folder = self.spec(options), _folder(options)
         threads = options.get("threads", OPTIONS["threads"])
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-            raise ValueError(f"policy 'vla': threads is {threads!r}; give a whole number from 1 up")
+            raise ValueError(f"policy 'builtin': threads is {threads!r}; give a whole number from 1 up")
         request = _request(options, read_config(folder))  # refused before the weights are read
         torch.set_num_threads(threads)
         self._model: VLA = from_pretrained(folder).eval()
@@ -140,7 +140,7 @@ class Vla:
         self.explain = self._explain if self._looks else None
         self._compiled = CompiledVLA(self._model, folder, request, say)
         self.notes = self._compiled.notes
-        self.name = f"vla@{self._compiled.content}"
+        self.name = f"builtin@{self._compiled.content}"
         self._progress = Progress()
         self.reset()
 
@@ -149,7 +149,7 @@ class Vla:
         self._progress.command = None  # to be measured again
 
     def _begin(self) -> None:
-        self._generation: int | None = None
+        self._instruction_id: int | None = None
         self._read: dict[str, Tensor] | None = None
         self._wants_object = False
         self._lost = 0.0  # rad turned since the target was last seen
@@ -166,11 +166,11 @@ class Vla:
         return {**self._compiled.describe(), **({"far outside training": ", ".join(self._far)} if self._far else {})}
 
     def predict(self, observation: Observation) -> Rows:
-        if observation.command.generation != self._generation:
+        if observation.instruction.instruction_id != self._instruction_id:
             self._begin()
-            if observation.command.text.strip():
-                self._read, self._wants_object = self._understood(observation.command.text)
-            self._generation = observation.command.generation  # only now: bad words are refused every time
+            if observation.instruction.text.strip():
+                self._read, self._wants_object = self._understood(observation.instruction.text)
+            self._instruction_id = observation.instruction.instruction_id  # only now: bad words are refused every time
         self._look_on()
         turned, config = self._progress.turned, self._model.config
         if follows(config):
@@ -208,7 +208,7 @@ class Vla:
         """
         import torch
 
-        image, (read, _) = self._spec.only(observation.images), self._understood(observation.command.text)
+        image, (read, _) = self._spec.only(observation.images), self._understood(observation.instruction.text)
         output = look(self._model, [image], (read["words"], read["pooled"], read["mask"]), [self._progress])
         assert output.attention is not None and output.auxiliary is not None
         rows, columns = self._model.vision.grid
@@ -253,10 +253,10 @@ class Vla:
 def _folder(options: Mapping[str, Any]) -> Path:
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
-        raise ValueError(f"policy 'vla' has no option {unknown[0]!r}; it has {', '.join(OPTIONS)}")
+        raise ValueError(f"policy 'builtin' has no option {unknown[0]!r}; it has {', '.join(OPTIONS)}")
     folder = Path(options.get("checkpoint") or BUILTIN).expanduser()
     if not (folder / "config.json").is_file():
-        raise ValueError(f"policy 'vla': checkpoint is {str(folder)!r}, and there is no config.json; give a folder "
+        raise ValueError(f"policy 'builtin': checkpoint is {str(folder)!r}, and there is no config.json; give a folder "
                          "that vla train wrote")
     return folder
 

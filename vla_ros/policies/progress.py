@@ -1,4 +1,4 @@
-"""How far the robot has come since it was told: what a policy without memory needs to know beside the picture."""
+"""How far the robot has come since it was told: what a policy without memory needs to know beside the image."""
 from __future__ import annotations
 
 import math
@@ -11,14 +11,14 @@ OPEN = 0.85  # from here on the gripper counts as open; less, and it may hold so
 # Name -> what one unit of the model's input is: rad, m, or nothing.
 SCALES = {"gripper": 0.5, "gripper_command": 0.5, "turned": 0.5, "travelled": 0.2, "carried": 0.15, "side": 1.0}
 MOST = 8.0  # units
-SURE = 3  # pictures in a row must show the target until its side counts: a wrong glimpse would turn a search around
+SURE = 3  # images in a row must show the target until its side counts: a wrong glimpse would turn a search around
 
 
 class Progress:
-    """Follows odometry from one instruction to the next; all that it needs is that `move` sees every picture's pose.
+    """Follows odometry from one instruction to the next; all that it needs is that `move` sees every image's pose.
 
     `turned` (rad, full turns counted), `travelled` (m along the heading), `carried` (m driven with the target at the
-    fingers), `side` (+1: the target was last seen left, or never), `command` (of the gripper, 0 … 1), `opening`
+    fingers), `side` (+1: the target was last seen left, or never), `instruction/accepted` (of the gripper, 0 … 1), `opening`
     (likewise, measured).
     """
 
@@ -57,14 +57,14 @@ class Progress:
                 self.command = float(self.opening > OPEN)
 
     def found(self, left: float, contact: bool) -> None:
-        """What the picture showed: whether the target is at the fingers, and on which side (m) it was seen."""
+        """What the image showed: whether the target is at the fingers, and on which side (m) it was seen."""
         self.seen += 1
         if self.seen >= SURE:
             self.side = 1.0 if left >= 0 else -1.0
         self.contact = contact
 
     def lost(self) -> None:
-        """The picture did not show the target."""
+        """The image did not show the target."""
         self.seen = 0
         self.contact = False
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from vla_ros.core.chunks import row_at
 from vla_ros.core.robot import FLOOR_CHANNELS, Channel, Robot
-from vla_ros.core.types import ActionChunk, Command
+from vla_ros.core.types import ActionChunk, Instruction
 from vla_ros.safety.changes import loosened
 from vla_ros.safety.history import ChunkBuffer, ClockMonitor
 from vla_ros.safety.obstacle_memory import ObstacleMemory
@@ -96,7 +96,7 @@ class LatestInputs:
     """
 
     chunk: ActionChunk | None = None
-    command: Command | None = None
+    instruction: Instruction | None = None
     measured: dict[str, tuple[float, int]] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
     readings: dict[str, tuple[Reading, int]] = field(default_factory=dict)
@@ -134,7 +134,7 @@ class Report:
     verdict: Verdict
     rule: str
     reason: str
-    generation: int
+    instruction_id: int
     sequence: int
     requested: Row
     emitted: Row
@@ -216,12 +216,12 @@ class Gate:
                 return False, finding.reason
         if not self._clocks.settled(now_steady):
             return False, CLOCK_JUMPED
-        if inputs.command is None:  # one from before the arming may still be on its way
+        if inputs.instruction is None:  # one from before the arming may still be on its way
             return False, "nothing was heard from command_ingest yet"
-        self._armed = Arming(inputs.command.generation, now_stamp)
+        self._armed = Arming(inputs.instruction.instruction_id, now_stamp)
         self._spent = Spent(0, "")
         self._chunks.forget()
-        self._chunks.newest_generation = inputs.command.generation
+        self._chunks.newest_instruction_id = inputs.instruction.instruction_id
         self._follow(Event.ARM)
         return True, "armed; give an instruction"
 
@@ -291,7 +291,7 @@ class Gate:
         tick.pause, trouble = self._clocks.look(tick.now, tick.stamp, self.settings)
         tick.elapsed = min(tick.pause, 2 * self.settings.period)
         trouble = self._look_around(tick) or trouble
-        late = self._chunks.take(tick.inputs.chunk, tick.inputs.command, tick.now, tick.stamp,
+        late = self._chunks.take(tick.inputs.chunk, tick.inputs.instruction, tick.now, tick.stamp,
                                  self.robot, self.settings)
         if late:
             self.counters[late.rule] += 1
@@ -349,7 +349,7 @@ class Gate:
         names = [channel.name for channel in self.robot.channels]
         return Report(
             self.state, finding.verdict, finding.rule, finding.reason,
-            generation=chunk.generation if chunk else 0,
+            instruction_id=chunk.instruction_id if chunk else 0,
             sequence=chunk.sequence if chunk else 0,
             requested=tuple((requested or {}).get(name, math.nan) for name in names),
             emitted=tuple(action.get(name, math.nan) for name in names),
@@ -394,17 +394,17 @@ class Gate:
 
     def _spend(self, tick: Tick, why: str) -> None:
         """What was said until now no longer moves the robot: a person looks, and speaks again."""
-        command = tick.inputs.command
-        if command and command.generation > self._spent.generation:
-            self._spent = Spent(command.generation, why)
+        instruction = tick.inputs.instruction
+        if instruction and instruction.instruction_id > self._spent.instruction_id:
+            self._spent = Spent(instruction.instruction_id, why)
 
     def _rule_inputs(self, tick: Tick) -> RuleInputs:
         inputs, chunks, now, stamp = tick.inputs, self._chunks, tick.now, tick.stamp
         return RuleInputs(
             now=now, stamp=stamp, robot=self.robot, settings=self.settings, chunk=chunks.chunk,
-            command=inputs.command, armed=self._armed, newest_generation=chunks.newest_generation,
+            instruction=inputs.instruction, armed=self._armed, newest_instruction_id=chunks.newest_instruction_id,
             spent=self._spent, observation_age=chunks.age(now, stamp),
-            instruction_age=chunks.instruction_age(inputs.command, now, stamp),
+            instruction_age=chunks.instruction_age(inputs.instruction, now, stamp),
             silence={name: now - inputs.seen[name] if name in inputs.seen else None
                      for name in self.settings.sources},
             other_publishers=inputs.other_publishers, missing_listeners=inputs.missing_listeners,

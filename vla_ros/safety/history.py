@@ -7,7 +7,7 @@ import numpy as np
 
 from vla_ros.core.chunks import row_at
 from vla_ros.core.robot import Robot
-from vla_ros.core.types import ActionChunk, Command, to_seconds
+from vla_ros.core.types import ActionChunk, Instruction, to_seconds
 from vla_ros.safety.rule import Finding
 from vla_ros.safety.rules.chunk_continuity import DISCONTINUITY_HOLD
 from vla_ros.safety.rules.chunk_order import Arrival, chunk_order
@@ -65,41 +65,41 @@ class ChunkBuffer:
         self._same_since = 0
         self._taken = 0  # when `chunk` came, steady
         self._discontinuity = (0, "")  # until when (steady), and why
-        self._instruction = (-1, 0)  # its generation, and when it was first seen (steady)
-        self.newest_generation = 0
+        self._instruction = (-1, 0)  # its instruction_id, and when it was first seen (steady)
+        self.newest_instruction_id = 0
 
     def forget(self) -> None:
         """A person begins anew: what was sent before is no measure of what is sent from now on."""
         self.chunk = None
 
-    def take(self, chunk: ActionChunk | None, command: Command | None, steady: int, stamp: int,
+    def take(self, chunk: ActionChunk | None, instruction: Instruction | None, steady: int, stamp: int,
              robot: Robot, settings: Settings) -> Finding | None:
         """Considers a newly arrived chunk, once; a finding where it is late."""
-        if command is not None and command.generation != self._instruction[0]:
-            self._instruction = (command.generation, steady)
-            self.newest_generation = max(self.newest_generation, command.generation)
+        if instruction is not None and instruction.instruction_id != self._instruction[0]:
+            self._instruction = (instruction.instruction_id, steady)
+            self.newest_instruction_id = max(self.newest_instruction_id, instruction.instruction_id)
         if chunk is None or chunk is self._offered:
             return None
         self._offered, before = chunk, self.chunk
         if before is not None and before.stamp > stamp + settings.ns(MAX_FUTURE):
             before = None  # one from the future is no reason to call the next one late
         numbered = before is not None and steady - self._taken <= NUMBERED_NS
-        late = chunk_order(Arrival(chunk, before, command, numbered))
+        late = chunk_order(Arrival(chunk, before, instruction, numbered))
         if late:
             return late
         recent = self.age(steady, stamp) <= settings.ns(MAX_AGE)
         why = _discontinuity(before, chunk, stamp, robot) if recent else ""
         if why:
             self._discontinuity = (steady + settings.ns(DISCONTINUITY_HOLD), why)
-        if before is None or before.generation != chunk.generation or not _equal(before, chunk):
+        if before is None or before.instruction_id != chunk.instruction_id or not _equal(before, chunk):
             self._same_since = steady
         self.chunk, self._taken = chunk, steady
-        if before is None or chunk.stamp != before.stamp:  # the same picture again is no younger for it
+        if before is None or chunk.stamp != before.stamp:  # the same image again is no younger for it
             self._admitted = (steady, stamp - chunk.stamp)
         return None
 
     def age(self, steady: int, stamp: int) -> int:
-        """Of the picture behind the action: the larger by the ROS clock and by the steady one."""
+        """Of the image behind the action: the larger by the ROS clock and by the steady one."""
         if self.chunk is None:
             return 0
         return max(stamp - self.chunk.stamp, self._admitted[1] + steady - self._admitted[0])
@@ -120,9 +120,9 @@ class ChunkBuffer:
         until, why = self._discontinuity
         return why if steady < until else ""
 
-    def instruction_age(self, command: Command | None, steady: int, stamp: int) -> int:
+    def instruction_age(self, instruction: Instruction | None, steady: int, stamp: int) -> int:
         """The larger by the ROS clock and by the steady one."""
-        return max(stamp - command.stamp, steady - self._instruction[1]) if command else 0
+        return max(stamp - instruction.stamp, steady - self._instruction[1]) if instruction else 0
 
 
 def _equal(before: ActionChunk, after: ActionChunk) -> bool:
@@ -131,7 +131,7 @@ def _equal(before: ActionChunk, after: ActionChunk) -> bool:
 
 def _discontinuity(before: ActionChunk | None, after: ActionChunk, stamp: int, robot: Robot) -> str:
     """Where two chunks that answer the same instruction want things too far apart at this moment."""
-    if before is None or before.generation != after.generation or before.channels != after.channels:
+    if before is None or before.instruction_id != after.instruction_id or before.channels != after.channels:
         return ""
     if not all(chunk.values.ndim == 2 and chunk.values.shape[1] == len(chunk.channels) and len(chunk.values)
                for chunk in (before, after)):

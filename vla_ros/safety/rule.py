@@ -12,7 +12,7 @@ from numbers import Real
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from vla_ros.core.robot import Channel, Robot
-from vla_ros.core.types import ActionChunk, Command, to_seconds
+from vla_ros.core.types import ActionChunk, Instruction, to_seconds
 from vla_ros.safety.obstacles import Array, Reading
 from vla_ros.safety.settings import MAX_FUTURE, Limit, Settings
 
@@ -107,14 +107,14 @@ class Behind:
 class Arming(NamedTuple):
     """The newest instruction's number, and the ROS time (ns), when the gate was armed."""
 
-    generation: int
+    instruction_id: int
     stamp: int
 
 
 class Spent(NamedTuple):
     """The last instruction that a person has to give again (0: none), and why."""
 
-    generation: int
+    instruction_id: int
     why: str
 
 
@@ -134,8 +134,8 @@ class RuleInputs:
         now: the steady clock, ns.
         stamp: the ROS clock, ns.
         chunk: the newest action that is not late; None: there is none.
-        command: the newest instruction; None: none was heard.
-        newest_generation: the largest number of an instruction since the arming.
+        instruction: the newest instruction; None: none was heard.
+        newest_instruction_id: the largest number of an instruction since the arming.
         observation_age: of the image behind the action, by the clock that says more.
         silence: for each of the settings' sources, how long it has been silent; None: ever.
         other_publishers: who else publishes robot commands.
@@ -163,9 +163,9 @@ class RuleInputs:
     robot: Robot
     settings: Settings
     chunk: ActionChunk | None
-    command: Command | None
+    instruction: Instruction | None
     armed: Arming
-    newest_generation: int
+    newest_instruction_id: int
     spent: Spent
     observation_age: int
     instruction_age: int

@@ -30,7 +30,7 @@ class Limit(Parameter):
         return value if self.stricter == "less" else -value
 
 
-MAX_FUTURE = Limit("max_future", 0.05, "an action whose picture is further ahead of the clock is "
+MAX_FUTURE = Limit("max_future", 0.05, "an action whose image is further ahead of the clock is "
                    "held, and so is what a sensor says", "s", 0.0, 1.0)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.images import resize
 from vla_ros.core.robot import Robot, load_robot
-from vla_ros.core.types import ActionChunk, Command, Image, Observation, to_nanoseconds
+from vla_ros.core.types import ActionChunk, Image, Instruction, Observation, to_nanoseconds
 from vla_ros.policies.base import NotUnderstood, Policy, PolicySpec
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent, parse
@@ -70,16 +70,16 @@ def simulated_robot() -> Robot:
 
 
 def robot_state(world: World) -> dict[str, float]:
-    """What the nodes would know of the robot beside the picture: odometry and joints."""
+    """What the nodes would know of the robot beside the image: odometry and joints."""
     odometry = world.odometry()
     return {"odom.x": odometry.x, "odom.y": odometry.y, "odom.yaw": odometry.yaw,
             "linear.x": odometry.linear, "angular.z": odometry.angular, **world.joint_states()}
 
 
-def observe(world: World, spec: PolicySpec, command: Command, lens: Lens | None = None) -> Observation:
-    """What the nodes would hand to the policy: the camera's picture at its size, odometry and joints."""
-    picture = world.render() if lens is None else lens(world.render())
-    image = resize(picture, spec.size_of(CAMERA), spec.resize)
+def observe(world: World, spec: PolicySpec, command: Instruction, lens: Lens | None = None) -> Observation:
+    """What the nodes would hand to the policy: the camera's image at its size, odometry and joints."""
+    image = world.render() if lens is None else lens(world.render())
+    image = resize(image, spec.size_of(CAMERA), spec.resize)
     return Observation(to_nanoseconds(world.time), command, {CAMERA: image}, robot_state(world))
 
 
@@ -97,18 +97,18 @@ def send(world: World, values: Mapping[str, float]) -> None:
 
 
 def run_episode(policy: Policy, world: World, instruction: str, seconds: float = 30.0, *,
-                spec: PolicySpec, rate: float = 12.5, delay: float = 0.08, generation: int = 1,
+                spec: PolicySpec, rate: float = 12.5, delay: float = 0.08, instruction_id: int = 1,
                 watch: Watch | None = None, intent: Intent | None = None, lens: Lens | None = None,
                 drop: Callable[[], bool] | None = None, blend: Blend | None = None) -> Outcome:
     """Run `policy` in `world` until the instruction is done and stays done, or `seconds` are over.
 
-    The policy sees `rate` pictures a second and its chunk arrives `delay` seconds after the
-    picture. Judged is `intent`, by default what the grammar understands. `lens` changes the
-    camera's picture before the policy sees it; a picture for which `drop` is true never reaches it.
+    The policy sees `rate` images a second and its chunk arrives `delay` seconds after the
+    image. Judged is `intent`, by default what the grammar understands. `lens` changes the
+    camera's image before the policy sees it; an image for which `drop` is true never reaches it.
     `blend` gives what the robot is told instead of a chunk.
     """
     intent = parse(instruction) if intent is None else intent
-    command = Command(to_nanoseconds(world.time), generation, instruction)
+    command = Instruction(to_nanoseconds(world.time), instruction_id, instruction)
     start, began = world.state(), world.time
     path, spent = [start], []
     coming: list[tuple[float, ActionChunk]] = []  # by when they arrive; the first has arrived
@@ -129,7 +129,7 @@ def run_episode(policy: Policy, world: World, instruction: str, seconds: float =
             if blend is not None:
                 newest = blend(newest, observation.stamp + to_nanoseconds(delay))
             coming.append((world.time + delay, newest))
-        between_pictures(world, coming, 1 / rate)
+        between_images(world, coming, 1 / rate)
         now = world.state()
         path.append(now)
         verdict = judge(intent, start, now)
@@ -160,8 +160,8 @@ def stands(chunk: ActionChunk) -> bool:
                for column, channel in enumerate(chunk.channels) if channel in most)
 
 
-def between_pictures(world: World, coming: list[tuple[float, ActionChunk]], period: float) -> None:
-    """Until the next picture is due, obey the newest of the chunks that have arrived. `coming` holds when each arrives
+def between_images(world: World, coming: list[tuple[float, ActionChunk]], period: float) -> None:
+    """Until the next image is due, obey the newest of the chunks that have arrived. `coming` holds when each arrives
     (s); those that a newer one replaced are taken out."""
     seen = world.time
     while world.time - seen < period - 1e-6:

@@ -1,7 +1,7 @@
 """The simulated robot as a ROS node: `simulator` publishes what a robot's drivers would, and obeys them.
 
 Three threads: this process's main thread serves ROS, one steps physics on the steady clock and publishes
-the state, one draws and publishes pictures. A slow picture never holds up physics.
+the state, one draws and publishes images. A slow image never holds up physics.
 """
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ MARKERS = {"block": Marker.CUBE, "ball": Marker.SPHERE, "cylinder": Marker.CYLIN
 # runs: the next reset takes it.
 PARAMETERS: dict[str, tuple[Any, float, float, str]] = {
     "seed": (0, 0, 2**31 - 1, "which scene"),
-    "width": (640, 64, 1920, "of the camera's picture, pixels"),
-    "height": (480, 48, 1080, "of the camera's picture, pixels"),
-    "camera_rate": (30.0, 1.0, 120.0, "pictures a second"),
+    "width": (640, 64, 1920, "of the camera's image, pixels"),
+    "height": (480, 48, 1080, "of the camera's image, pixels"),
+    "camera_rate": (30.0, 1.0, 120.0, "images a second"),
     "real_time_factor": (1.0, 0.1, 10.0, "simulated seconds in a real one"),
     "publish_clock": (False, 0, 1, "publish /clock with simulated time and stamp with it"),
     "stamped": (False, 0, 1, "take TwistStamped on cmd_vel"),
@@ -196,7 +196,7 @@ class Simulator(Node):
                         step=3 * self._world.width)
         message.header.frame_id = "camera_optical_frame"
         period, due = 1.0 / self._options["camera_rate"], time.monotonic()
-        # A sensor's noise: two pictures are never the same, or a robot that stands looks like a frozen camera.
+        # A sensor's noise: two images are never the same, or a robot that stands looks like a frozen camera.
         random = np.random.default_rng(self._options["seed"])
         noise = itertools.cycle(random.integers(0, 3, (8, self._world.height, self._world.width, 3), np.uint8))
         try:

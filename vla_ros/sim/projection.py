@@ -1,4 +1,4 @@
-"""Where a point of the room lies in the front camera's picture, and whether it is in it. Arrays of any shape."""
+"""Where a point of the room lies in the front camera's image, and whether it is in it. Arrays of any shape."""
 from __future__ import annotations
 
 import math
@@ -15,9 +15,9 @@ MIDDLE = 0.035  # m, of an object above the floor
 
 def project(ahead: Array, left: Array, height: float | Array = MIDDLE, aspect: float = 0.75
             ) -> tuple[Array, Array, Array]:
-    """Points in metres from base_link -> column, row (-1 … 1 across the picture, right and down) and depth (m).
+    """Points in metres from base_link -> column, row (-1 … 1 across the image, right and down) and depth (m).
 
-    `aspect` is the picture's height over its width.
+    `aspect` is the image's height over its width.
     """
     cos, sin = math.cos(scenes.CAMERA_TILT), math.sin(scenes.CAMERA_TILT)
     dx, dz = ahead - scenes.CAMERA_FORWARD, height - scenes.CAMERA_HEIGHT
@@ -27,6 +27,6 @@ def project(ahead: Array, left: Array, height: float | Array = MIDDLE, aspect: f
 
 
 def in_view(ahead: Array, left: Array) -> NDArray[np.bool_]:
-    """Whether most of an object there is in the picture."""
+    """Whether most of an object there is in the image."""
     column, row, depth = project(ahead, left)
     return (np.abs(column) < 1.0) & (np.abs(row) < 1.0) & (depth > 0.1)

@@ -19,7 +19,7 @@ WHEEL_RADIUS = 0.05  # m
 WHEEL_TRACK = 0.26  # m
 LIDAR_HEIGHT = 0.35  # m: above every object, below the walls' top
 CAMERA_FORWARD, CAMERA_HEIGHT = -0.05, 0.40  # m from base_link, which lies on the floor between the wheels
-# Below the horizon: an object between the fingers stays in view, and the walls fill the picture's top, so
+# Below the horizon: an object between the fingers stays in view, and the walls fill the image's top, so
 # that no sky needs drawing.
 CAMERA_TILT = math.radians(30.0)
 CAMERA_HFOV = math.radians(75.0)
@@ -119,7 +119,7 @@ def _spots(rng: np.random.Generator, count: int, reach: float,
 
 
 def model_xml(width: int, height: int) -> str:
-    """The MuJoCo model; `width` x `height` is the camera's picture in pixels."""
+    """The MuJoCo model; `width` x `height` is the camera's image in pixels."""
     fovy = math.degrees(2 * math.atan(math.tan(CAMERA_HFOV / 2) * height / width))
     top = math.degrees(2 * math.atan(TOP_VIEW / 2 / TOP_HEIGHT))
     return f"""

@@ -50,7 +50,7 @@ class Scan:
 
 
 class World:
-    """`step` advances physics; `command` and `command_gripper` are what the robot's driver accepts.
+    """`step` advances physics; `instruction/accepted` and `command_gripper` are what the robot's driver accepts.
 
     Safe to step in one thread and draw in another, as long as one thread does all the drawing.
     `width` and `height` are the camera's pixels; `objects` fixes how many objects a scene has.
@@ -248,7 +248,7 @@ class World:
         return Scan(-math.pi, 2 * math.pi / RAYS, RANGE_MIN, RANGE_MAX, ranges.astype(np.float32))
 
     def state(self) -> WorldState:
-        """The truth, for judging and for pictures; no sensor gives it to a policy."""
+        """The truth, for judging and for images; no sensor gives it to a policy."""
         with self._lock:
             x, y, yaw = self._pose()
             linear, angular = self._speeds()
@@ -279,10 +279,10 @@ class World:
                 return placed.name
         return None
 
-    # Pictures
+    # Images
 
     def render(self) -> NDArray[np.uint8]:
-        """The front camera's picture, height x width x 3, rgb8."""
+        """The front camera's image, height x width x 3, rgb8."""
         return self._draw("front", self.width, self.height)
 
     def render_top(self, size: int = 480) -> NDArray[np.uint8]:
@@ -307,8 +307,8 @@ class World:
         renderer = self._renderers[key]
         with self._lock:  # only the copy of the poses needs the physics to stand still
             renderer.update_scene(self.data, camera)
-        picture: NDArray[np.uint8] = renderer.render()
-        return picture
+        image: NDArray[np.uint8] = renderer.render()
+        return image
 
     def close(self) -> None:
         """Free the renderers; call it in the thread that drew."""

@@ -1,4 +1,4 @@
-"""Pictures as another camera might have taken them: exposure, white balance, offset, noise."""
+"""Images as another camera might have taken them: exposure, white balance, offset, noise."""
 from __future__ import annotations
 
 import numpy as np
@@ -7,7 +7,7 @@ from torch import Tensor
 
 SHEETS = 4  # of noise, made once: drawing it anew would cost more than training's step
 EXPOSURE, BALANCE, OFFSET, NOISE = 0.12, 0.04, 0.03, 0.03  # standard deviations; the largest noise
-NOISY = 0.6  # share of the pictures with noise
+NOISY = 0.6  # share of the images with noise
 
 
 class Augment:

@@ -1,6 +1,6 @@
 """Demonstrations from the simulated robot, with a policy as the expert: what it saw, and what it wanted to be done.
 
-A frame's action is the first row of the chunk that answers its picture: what the expert would have the robot do at
+A frame's action is the first row of the chunk that answers its image: what the expert would have the robot do at
 that moment. Nothing of ROS and no gate: an episode takes a tenth of its time.
 """
 from __future__ import annotations

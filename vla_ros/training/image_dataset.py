@@ -1,4 +1,4 @@
-"""Pictures from the simulator with the truth behind them, for the expert to label: placed at random, or met."""
+"""Images from the simulator with the truth behind them, for the expert to label: placed at random, or met."""
 from __future__ import annotations
 
 import math
@@ -20,7 +20,7 @@ SEEDS = 1_000_000  # training's scenes have seeds below, evaluation's from here 
 
 @dataclass
 class Frames:
-    """n pictures. images n x H x W x 3; objects n x 6 x 4 (colour, shape, ahead m, left m; NaN: none); gripper n x 2
+    """n images. images n x H x W x 3; objects n x 6 x 4 (colour, shape, ahead m, left m; NaN: none); gripper n x 2
     (opening, command, 0 … 1). Where a policy drove: intent n x 3 (kind, colour, shape; -1: none) and progress n x 4
     (turned, travelled, carried, side)."""
 
@@ -32,7 +32,7 @@ class Frames:
 
     @classmethod
     def empty(cls, count: int, size: tuple[int, int]) -> Frames:
-        """Black pictures without objects, to be filled; the gripper open, nobody driving."""
+        """Black images without objects, to be filled; the gripper open, nobody driving."""
         return cls(np.zeros((count, *size, 3), np.uint8), np.full((count, MOST, 4), np.nan, np.float32),
                    np.ones((count, 2), np.float32), np.full((count, 3), -1, np.int8), np.zeros((count, 4), np.float32))
 
@@ -46,7 +46,7 @@ class Frames:
 
     @classmethod
     def load(cls, folder: Path) -> Frames:
-        """Pictures stay on disk until they are read."""
+        """Images stay on disk until they are read."""
         return cls(**{one.name: np.load(folder / f"{one.name}.npy", allow_pickle=False,
                                         mmap_mode="r" if one.name == "images" else None) for one in fields(cls)})
 
@@ -72,7 +72,7 @@ def table(world: World) -> NDArray[np.float32]:
 
 
 def shoot(world: World, frames: Frames, index: int) -> None:
-    """Take the picture, the table and the gripper of this moment."""
+    """Take the image, the table and the gripper of this moment."""
     frames.images[index] = resize(world.render(), frames.images.shape[1:3])
     frames.objects[index] = table(world)
     frames.gripper[index, 0] = world.joint_states()["gripper_joint"] / OPENING_MAX
@@ -85,7 +85,7 @@ def scene_for(world: World, rng: np.random.Generator, plain: float = 0.25) -> No
 
 
 def place_at_random(world: World, size: tuple[int, int], count: int, seed: int) -> Frames:
-    """`count` pictures: far and near, in front of an object, with one between the fingers, gripper open and shut."""
+    """`count` images: far and near, in front of an object, with one between the fingers, gripper open and shut."""
     rng = np.random.default_rng(seed)
     frames = Frames.empty(count, size)
     for index in range(count):

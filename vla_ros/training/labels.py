@@ -1,4 +1,4 @@
-"""Every picture is labelled for several instructions at once: the words, what the expert would do, where to look."""
+"""Every image is labelled for several instructions at once: the words, what the expert would do, where to look."""
 from __future__ import annotations
 
 import math
@@ -36,7 +36,7 @@ IGNORED = -100  # the class that cross entropy leaves out
 
 
 class Batch(NamedTuple):
-    """B pictures with M instructions each, as tensors; the order is picture by picture."""
+    """B images with M instructions each, as tensors; the order is image by image."""
 
     pixels: Tensor  # B x 3 x H x W, 0 … 1
     ids: Tensor  # BM x L
@@ -46,7 +46,7 @@ class Batch(NamedTuple):
     done: Tensor  # BM
     where: Tensor  # BM x (N + 1), how likely each cell, or nowhere, is the target's
     target: Tensor  # BM x 2 (m), and
-    seen: Tensor  # BM, whether it is in the picture
+    seen: Tensor  # BM, whether it is in the image
     contact: Tensor  # BM
     words: Tensor  # BM x 3: task, colour, shape
     cells: Tensor  # B x N x 2: colour, shape
@@ -154,7 +154,7 @@ def imagined(rng: np.random.Generator, kind: NDArray[np.int64], contact: NDArray
 
 def label(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], many: int, grid: tuple[int, int],
           steps: int, step: float, pixels: NDArray[np.uint8]) -> tuple[Batch, list[str]]:
-    """A batch of the pictures `rows` with `many` instructions each, and their words; `pixels` are the pictures, as they
+    """A batch of the images `rows` with `many` instructions each, and their words; `pixels` are the images, as they
     shall be seen."""
     shown, intents, before, pixels = _flipped(rng, frames, rows, pixels)
     told, texts = _told(rng, shown, intents, many)
@@ -179,7 +179,7 @@ def _floats(values: NDArray) -> Tensor:
 
 def _told(rng: np.random.Generator, shown: NDArray[np.float32], intents: NDArray[np.int8], many: int
           ) -> tuple[NDArray[np.int64], list[str]]:
-    """BM x 4, kind, colour, shape and target's row, as `choose` gives them; and their words. A picture's first
+    """BM x 4, kind, colour, shape and target's row, as `choose` gives them; and their words. An image's first
     instruction is the one that the robot followed there, if there was one."""
     told, texts = [], []
     for row, seen in enumerate(in_view(shown[..., 2], shown[..., 3])):
@@ -271,7 +271,7 @@ def where(target: NDArray[np.float64], seen: NDArray[np.bool_], grid: tuple[int,
 
 
 def cells(objects: NDArray[np.float32], grid: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """For each picture and cell the colour and shape of the (nearest) object there, B x N x 2, IGNORED where an object
+    """For each image and cell the colour and shape of the (nearest) object there, B x N x 2, IGNORED where an object
     only grazes the cell; and whether it is, or grazes, one of a pair that training never asks for, B x N."""
     rows, columns = grid
     unasked = np.zeros((len(objects), rows, columns), bool)
@@ -280,12 +280,12 @@ def cells(objects: NDArray[np.float32], grid: tuple[int, int]) -> tuple[NDArray[
     u, v = (column + 1) / 2 * columns - 0.5, (row + 1) / 2 * rows - 0.5  # in cells, from the first one's middle
     size = HALF / (np.maximum(depth, 0.1) * HALF_WIDTH) / 2 * columns
     there = (depth > 0.1) & (np.abs(column) < 1.2) & (np.abs(row) < 1.2)
-    for picture, index in sorted(zip(*np.nonzero(there)), key=lambda one: -depth[one]):
-        half, across, down = size[picture, index], u[picture, index], v[picture, index]
-        around = picture, _span(down, half + 0.7), _span(across, half + 0.7)
-        found[around], unasked[around] = IGNORED, tuple(objects[picture, index, :2]) in UNSEEN
+    for image, index in sorted(zip(*np.nonzero(there)), key=lambda one: -depth[one]):
+        half, across, down = size[image, index], u[image, index], v[image, index]
+        around = image, _span(down, half + 0.7), _span(across, half + 0.7)
+        found[around], unasked[around] = IGNORED, tuple(objects[image, index, :2]) in UNSEEN
         half = max(half, 0.5)
-        found[picture, _span(down, half), _span(across, half)] = objects[picture, index, :2]
+        found[image, _span(down, half), _span(across, half)] = objects[image, index, :2]
     return found.reshape(len(objects), rows * columns, 2), unasked.reshape(len(objects), rows * columns)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from vla_ros.core.drawing import drawing
 
-CSV, PICTURE, BOARD = "metrics.csv", "curves.png", "tensorboard"
+CSV, IMAGE, BOARD = "metrics.csv", "curves.png", "tensorboard"
 
 
 class Log:
@@ -116,8 +116,8 @@ class Log:
         if self.show and len(self.rows) > 1:
             from vla_ros.training.plots import draw
 
-            with drawing(self.folder / PICTURE):
-                draw(self.rows, self.folder / PICTURE)
+            with drawing(self.folder / IMAGE):
+                draw(self.rows, self.folder / IMAGE)
 
 
 def _span(seconds: float) -> str:

@@ -12,7 +12,7 @@ WEIGHTS = {"action": 1.0, "done": 0.1, "where": 0.25, "target": 0.3, "contact": 
 
 
 def act(model: VLA, batch: Batch) -> VLAOutput:
-    """One look at each picture for all of its instructions."""
+    """One look at each image for all of its instructions."""
     vision = model.encode_image(batch.pixels)
     words, pooled = model.encode_text(batch.ids, batch.mask)
     return model.decode_action(vision, words, pooled, batch.mask, batch.state)

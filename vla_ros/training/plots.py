@@ -1,4 +1,4 @@
-"""Training's metrics as a picture."""
+"""Training's metrics as an image."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

@@ -46,17 +46,17 @@ def quantize(folder: Path, out: Path, kind: str, recorded: Dataset | None = None
     vla.config = replace(vla.config, quantization=kind)
     save_pretrained(vla, out)
     if real or recorded:
-        examples.save(out, given["picture"], given["ids"], given["state"])
+        examples.save(out, given["image"], given["ids"], given["state"])
     return names
 
 
 def calibration(vla: VLA, folder: Path, recorded: Dataset, rows: int = ROWS) -> dict[str, Tensor]:
-    """picture, ids and state of `rows` frames, evenly out of at most as many episodes, as the policy would give them to
+    """image, ids and state of `rows` frames, evenly out of at most as many episodes, as the policy would give them to
     the model. Raises ValueError for a recording without a camera, or with words that the model does not know."""
     camera, total = _camera(vla.config.camera, recorded), len(recorded.episodes)
     chosen = [recorded.episodes[index] for index in np.linspace(0, total - 1, min(rows, total)).round().astype(int)]
     model = CompiledVLA(vla, folder, EngineRequest("eager", device="cpu", cache="none"), lambda text: None)
-    pictures, texts, states = [], [], []
+    images, texts, states = [], [], []
     known = seen_in_training(vla.config, vla.statistics)
     for place, episode in enumerate(chosen):
         progress, words = Progress(), model.encode_text(episode.task)
@@ -66,16 +66,16 @@ def calibration(vla: VLA, folder: Path, recorded: Dataset, rows: int = ROWS) -> 
             frame = recorded.frame(index)
             if follows(vla.config):
                 progress.move(frame.state)
-            picture = resize(frame.images[camera], vla.config.image_size)
+            image = resize(frame.images[camera], vla.config.image_size)
             state = state_of(vla.config, known, progress, frame.state)
             if index in keep:
-                pictures.append(torch.from_numpy(picture))
+                images.append(torch.from_numpy(image))
                 texts.append(words["ids"][0])
                 states.append(state)
-            told = model.decode_action(picture, words, state)
+            told = model.decode_action(image, words, state)
             if looks(vla.config):
                 actions(told, [progress])
-    return {"picture": torch.stack(pictures), "ids": torch.stack(texts), "state": torch.tensor(states)}
+    return {"image": torch.stack(images), "ids": torch.stack(texts), "state": torch.tensor(states)}
 
 
 def _camera(wanted: str, recorded: Dataset) -> str:
@@ -93,7 +93,7 @@ def _camera(wanted: str, recorded: Dataset) -> str:
 @dataclass(frozen=True)
 class Figures:
     """Bytes of the file of weights, and of the weights in memory. `eager` and `on_engine` (None: there is none) are the
-    mean and the standard deviation, in ms, of a picture whose words are known; `engine_files` is in bytes."""
+    mean and the standard deviation, in ms, of an image whose words are known; `engine_files` is in bytes."""
 
     file: int
     memory: int

@@ -1,4 +1,4 @@
-"""A policy drives many simulated robots at once and its pictures are kept: the expert labels what *it* met (DAgger).
+"""A policy drives many simulated robots at once and its images are kept: the expert labels what *it* met (DAgger).
 
 Ross et al., "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", 2011.
 """
@@ -16,13 +16,13 @@ from vla_ros.models.stages import told
 from vla_ros.models.vla import VLA
 from vla_ros.policies.builtin import actions, look
 from vla_ros.policies.progress import Progress
-from vla_ros.sim.episode import OBEY_PERIOD, between_pictures, robot_state
+from vla_ros.sim.episode import OBEY_PERIOD, between_images, robot_state
 from vla_ros.sim.projection import in_view
 from vla_ros.sim.world import World
 from vla_ros.training.image_dataset import Frames, make_world, scene_for, shoot, table
 from vla_ros.training.labels import choose, padded, phrase
 
-PERIOD = 0.08  # s between pictures
+PERIOD = 0.08  # s between images
 LATEST = 5  # commands to the driver until a chunk is obeyed, at most
 LONGEST, SETTLE = 22.0, 0.8  # s of an instruction, and of standing still until the next
 
@@ -42,22 +42,22 @@ class Robot:
 
 
 def drive(model: VLA, size: tuple[int, int], count: int, seed: int, robots: int = 8, keep: float = 0.5) -> Frames:
-    """`count` pictures that the policy met while it followed training's instructions; a share `keep` of those met."""
+    """`count` images that the policy met while it followed training's instructions; a share `keep` of those met."""
     rng = np.random.default_rng(seed)
     frames = Frames.empty(count, size)
     fleet = [Robot(make_world(size)) for _ in range(robots)]
     progress = [robot.progress for robot in fleet]
     index = 0
     while index < count:
-        pictures = []
+        images = []
         for robot in fleet:
             if robot.world.time - robot.began > LONGEST or robot.still > SETTLE or not robot.text:
                 _instruct(robot, rng)
             place = min(index, count - 1)  # one that is not kept is written over
             _meet(robot, frames, place)
-            pictures.append(frames.images[place].copy())
+            images.append(frames.images[place].copy())
             index += rng.random() < keep
-        output = look(model, pictures, read(model, [robot.text for robot in fleet]), progress)
+        output = look(model, images, read(model, [robot.text for robot in fleet]), progress)
         for robot, rows in zip(fleet, actions(told(output), progress)):
             _go(robot, rows, model, rng)
     for robot in fleet:
@@ -109,9 +109,9 @@ def _go(robot: Robot, rows: np.ndarray, model: VLA, rng: np.random.Generator) ->
 
 def go_on(world: World, before: ActionChunk | None, rows: np.ndarray, config: VLAConfig, rng: np.random.Generator
           ) -> ActionChunk:
-    """The chunk of `rows` (T x C), obeyed until the next picture; it arrives a little late, as on a real robot; until
+    """The chunk of `rows` (T x C), obeyed until the next image; it arrives a little late, as on a real robot; until
     then the one before is obeyed."""
     seen, late = world.time, int(rng.integers(1, LATEST + 1)) * OBEY_PERIOD
     newest = ActionChunk(to_nanoseconds(seen), 1, config.channels, rows, to_nanoseconds(config.step))
-    between_pictures(world, [*([(seen, before)] if before else []), (seen + late, newest)], PERIOD)
+    between_images(world, [*([(seen, before)] if before else []), (seen + late, newest)], PERIOD)
     return newest

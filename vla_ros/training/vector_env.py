@@ -29,14 +29,14 @@ from vla_ros.training.image_dataset import make_world, scene_for
 from vla_ros.training.labels import phrase
 from vla_ros.training.rollout import PERIOD, go_on, read
 
-SETTLED, IDLE = 4, 18  # pictures: done for so many in a row ends an episode, and so does standing undone for longer
+SETTLED, IDLE = 4, 18  # images: done for so many in a row ends an episode, and so does standing undone for longer
 Choose = Callable[[Tensor, np.random.Generator], Tensor]  # trunk's inputs A x F -> chunks A x T x C
 
 
 @dataclass
 class Episode:
-    """What was met (the trunk's inputs, F each), done (chunks, T x C) and gained, picture by picture; and how much was
-    lacking (m and rad, by the truth) before the first picture and after each."""
+    """What was met (the trunk's inputs, F each), done (chunks, T x C) and gained, image by image; and how much was
+    lacking (m and rad, by the truth) before the first image and after each."""
 
     inputs: list[Tensor] = field(default_factory=list)
     chunks: list[Tensor] = field(default_factory=list)
@@ -84,7 +84,7 @@ class VectorEnv:
                 active = [one for one in fleet if not one.over]
                 if not active:
                     break
-                self._picture(active, rng, choose)
+                self._image(active, rng, choose)
             found += [one.episode for one in fleet]
         return found
 
@@ -92,13 +92,13 @@ class VectorEnv:
         for world in self._worlds:
             world.close()
 
-    def _picture(self, fleet: list[Try], rng: np.random.Generator, choose: Choose) -> None:
-        """One picture of each world, what it does about it, and what came of that."""
+    def _image(self, fleet: list[Try], rng: np.random.Generator, choose: Choose) -> None:
+        """One image of each world, what it does about it, and what came of that."""
         for one in fleet:
             one.progress.move(robot_state(one.world))
-        progress, pictures = [one.progress for one in fleet], [_seen(one.world, self.vla) for one in fleet]
+        progress, images = [one.progress for one in fleet], [_seen(one.world, self.vla) for one in fleet]
         with inputs_of(self.vla.trunk) as inputs:
-            output = look(self.vla, pictures, read(self.vla, [one.text for one in fleet]), progress)
+            output = look(self.vla, images, read(self.vla, [one.text for one in fleet]), progress)
         met = inputs[0].clone()  # outside of inference mode: these can be learnt from
         with torch.no_grad():
             chunks = choose(met, rng)

@@ -24,7 +24,7 @@ HEARTBEAT, TOPIC, AGE, DRIVER = 0.25, 0.3, 0.4, 0.5  # s: the gate's parameters,
 FROZEN = 1.0  # s, camera_ingest's frozen_after in these runs; its default is 5 s
 PERIOD = 0.02  # s, the gate's
 BRAKE = 0.5 / 6.0  # s, from full speed, the gate's brake or the driver's
-WAY = 0.06  # s: a command or a picture on its way, the driver's control step (20 ms), the wheels lagging behind
+WAY = 0.06  # s: a command or an image on its way, the driver's control step (20 ms), the wheels lagging behind
 STOP = PERIOD + BRAKE + WAY  # s, from a cause that the gate learns at once
 BUSY = 0.15  # s, the one allowance for other work on the machine
 FLOOD = 10_000.0  # messages a second
@@ -296,7 +296,7 @@ def sensors() -> list[Fault]:
                ("/odom falls silent", "odom silent", TOPIC, rules("source_timeout")),
                ("/joint_states falls silent", "joints silent", TOPIC, rules("source_timeout")),
                ("/scan falls silent", "scan silent", TOPIC, rules("range_sensors")))]
-    out.append(Fault("the camera gives one picture for ever, with new stamps", "robot",
+    out.append(Fault("the camera gives one image for ever, with new stamps", "robot",
                      partial(set_fault, "robot", "camera stuck"), FROZEN + AGE + STOP, QUIET, well,
                      after=rules("holding", "stopped"), itself=MAY, patience=10.0, lasts=2.0))
     out.append(Fault("the robot's computer stands still (SIGSTOP of the simulator)", "robot",
@@ -306,7 +306,7 @@ def sensors() -> list[Fault]:
 
 
 def floods() -> list[Fault]:
-    # A flood that takes the cores from the camera or from inference keeps heartbeats and pictures away: that holds the
+    # A flood that takes the cores from the camera or from inference keeps heartbeats and images away: that holds the
     # robot as well, and may do so before the stop.
     flooded = partial(Fault, world="robot", limit=STOP, rules=SILENT | rules("stop", "stood"),
                       after=rules("stopped"))

@@ -26,7 +26,7 @@ from trajectory_msgs.msg import JointTrajectory
 from vla_ros.bench.common import CAMERA, spin
 from vla_ros.bench.faults.faulty_joints import Joint
 from vla_ros.bench.faults.valve import MotionLog, Valve, note
-from vla_ros.bench.source import pictures
+from vla_ros.bench.source import make_images
 
 JOINTS = tuple(f"joint_{number}" for number in range(1, 7))
 FINGER = "finger_joint"
@@ -51,7 +51,7 @@ class FaultyArm(Node):
         loose = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._valves = {"camera": Valve(self.create_publisher(Image, CAMERA, loose)),
                         "joints": Valve(self.create_publisher(JointState, "/joint_states", 10))}
-        self._images = itertools.cycle(pictures(120, 160))
+        self._images = itertools.cycle(make_images(120, 160))
         self.create_subscription(JointTrajectory, "/arm_controller/joint_trajectory", self._on_trajectory, 1)
         self.create_subscription(Float64MultiArray, "/gripper_controller/commands", self._on_gripper, 1)
         self.create_subscription(String, "/fault/arm", self._on_fault, 10)

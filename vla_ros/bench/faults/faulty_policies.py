@@ -79,7 +79,7 @@ class Broken:
         return PolicySpec(CHANNELS, 1, to_nanoseconds(0.1), {"camera": (224, 224)})
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._generation = -1
+        self._instruction_id = -1
         self._since = 0.0
         self._noted = False
 
@@ -87,14 +87,14 @@ class Broken:
         """Helps nothing: what is broken stays broken until the next instruction."""
 
     def predict(self, observation: Observation) -> Any:
-        if observation.command.generation != self._generation:
+        if observation.instruction.instruction_id != self._instruction_id:
             self._begin(observation)
-            self._generation, self._since, self._noted = observation.command.generation, time.monotonic(), False
+            self._instruction_id, self._since, self._noted = observation.instruction.instruction_id, time.monotonic(), False
         good = np.array(self._rows(observation.stamp), np.float32)
-        found = re.fullmatch(r"break (\w+) after ([\d.]+)", observation.command.text)
+        found = re.fullmatch(r"break (\w+) after ([\d.]+)", observation.instruction.text)
         if found is None or time.monotonic() - self._since < float(found[2]):
-            if found is None and observation.command.text != "spin":
-                raise NotUnderstood(f"'{observation.command.text}' is not known; say 'spin'")
+            if found is None and observation.instruction.text != "spin":
+                raise NotUnderstood(f"'{observation.instruction.text}' is not known; say 'spin'")
             return good
         if not self._noted:
             self._noted = True

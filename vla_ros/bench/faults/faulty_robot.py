@@ -1,7 +1,7 @@
 """The simulated robot with drivers that can be told to fail, and a log of what its wheels really did.
 
 Run as a module in place of vla_ros.sim.node. `/fault/robot` (String) says which sensor fails and how: "camera
-silent", "camera frozen" (the last message again and again), "camera stuck" (the last picture with new stamps),
+silent", "camera frozen" (the last message again and again), "camera stuck" (the last image with new stamps),
 "odom silent", "joints silent", "scan silent", or "well". The log's speeds are m/s and rad/s.
 """
 from __future__ import annotations

@@ -24,10 +24,10 @@ from std_srvs.srv import Trigger
 
 from vla_ros.bench.common import write_json
 from vla_ros.nodes.common.qos import EVENTS, LATCHED, LATEST
-from vla_ros_msgs.msg import ActionChunk, Command
+from vla_ros_msgs.msg import ActionChunk, Instruction
 
 KINDS: dict[str, tuple[type, str, QoSProfile]] = {
-    "command": (Command, "/vla/command", LATCHED),
+    "command": (Instruction, "/vla/instruction/accepted", LATCHED),
     "action_chunk": (ActionChunk, "/vla/action_chunk", LATEST),
     "instruction": (String, "/vla/instruction", EVENTS),
     "stop": (Bool, "/vla/stop", EVENTS),
@@ -54,9 +54,9 @@ def bad(kind: str, node: Node, dice: random.Random) -> Any:
     stamp = dice.choice((now, type(now)(), type(now)(sec=2**31 - 1)))
     number = dice.choice((0, 1, time.time_ns() // 1_000_000, 2**63, 2**64 - 1))
     if kind == "command":
-        message = Command(generation=number, text=dice.choice(TEXTS))
+        message = Instruction(instruction_id=number, text=dice.choice(TEXTS))
     elif kind == "action_chunk":
-        message = ActionChunk(generation=number, sequence=number, policy="flood",
+        message = ActionChunk(instruction_id=number, sequence=number, policy="flood",
                               channels=dice.choices(CHANNELS, k=dice.randrange(6)),
                               values=array("f", dice.choices(NUMBERS, k=dice.randrange(40))))
         message.step.nanosec = dice.choice((0, 100_000_000))

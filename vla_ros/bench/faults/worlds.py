@@ -68,7 +68,7 @@ def commands(world: str) -> dict[str, list[str]]:
         nodes["clock"] = [sys.executable, "-m", f"{HERE}.clock"]
     if world == "arm":
         return {**nodes, "arm": [sys.executable, "-m", f"{HERE}.arm"]}
-    small = {"width": 160, "height": 120} if world == "network" else {}  # a picture in one datagram
+    small = {"width": 160, "height": 120} if world == "network" else {}  # an image in one datagram
     simulator = node_command("simulator", parameters={"seed": SEED, **small, **both})
     nodes["simulator"] = stand_in(simulator, f"{HERE}.robot")
     return nodes

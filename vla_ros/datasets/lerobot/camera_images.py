@@ -1,4 +1,4 @@
-"""One camera's pictures of a LeRobot dataset: from videos, or from PNG or JPEG files that lie in the parquet."""
+"""One camera's images of a LeRobot dataset: from videos, or from PNG or JPEG files that lie in the parquet."""
 from __future__ import annotations
 
 from collections import OrderedDict
@@ -17,11 +17,11 @@ from vla_ros.datasets.lerobot.episodes import Clip, EpisodeRow
 from vla_ros.datasets.lerobot.features import Camera
 
 OPEN_VIDEOS = 8  # kept open
-KEPT_GROUPS = 4  # row groups of the parquet, of up to some hundred pictures each, kept as they are encoded
+KEPT_GROUPS = 4  # row groups of the parquet, of up to some hundred images each, kept as they are encoded
 
 
-class Pictures(Protocol):
-    """`size`: (height, width). Pictures are height x width x 3, rgb8."""
+class Images(Protocol):
+    """`size`: (height, width). Images are height x width x 3, rgb8."""
 
     size: tuple[int, int]
 
@@ -32,14 +32,14 @@ class Pictures(Protocol):
     def close(self) -> None: ...
 
 
-def pictures(camera: Camera, episodes: Sequence[EpisodeRow], fps: float) -> Pictures:
+def make_images(camera: Camera, episodes: Sequence[EpisodeRow], fps: float) -> Images:
     """Checked as a whole. Raises ValueError, in a sentence."""
-    return VideoPictures(camera, episodes, fps) if camera.video else StoredPictures(camera, episodes)
+    return VideoImages(camera, episodes, fps) if camera.video else StoredImages(camera, episodes)
 
 
 @dataclass(frozen=True)
 class _Track:
-    """A video's file: the times of its pictures, as they are shown, in units of `base` s."""
+    """A video's file: the times of its images, as they are shown, in units of `base` s."""
 
     path: Path
     size: tuple[int, int]
@@ -47,8 +47,8 @@ class _Track:
     times: NDArray[np.int64]
 
 
-class VideoPictures:
-    """Frame k of an episode is the k-th picture from its beginning on: at most two decodings in what we record."""
+class VideoImages:
+    """Frame k of an episode is the k-th image from its beginning on: at most two decodings in what we record."""
 
     def __init__(self, camera: Camera, episodes: Sequence[EpisodeRow], fps: float) -> None:
         """Reads the packets of all videos, and decodes nothing."""
@@ -62,10 +62,10 @@ class VideoPictures:
             files.setdefault(row.clips[camera.key].path, []).append((row, row.clips[camera.key]))
         tracks = [_track(path, rows[0][0]) for path, rows in files.items()]
         self.size = camera.size or tracks[0].size
-        self._first: dict[int, tuple[_Track, int]] = {}  # episode -> its video, and the number of its first picture
+        self._first: dict[int, tuple[_Track, int]] = {}  # episode -> its video, and the number of its first image
         for track in tracks:
             if track.size != self.size:
-                raise ValueError(f"{track.path} has pictures of {track.size[0]}x{track.size[1]} (height x width); "
+                raise ValueError(f"{track.path} has images of {track.size[0]}x{track.size[1]} (height x width); "
                                  f"meta/info.json says {self.size[0]}x{self.size[1]}")
             for row, place in _places(track, files[track.path], fps):
                 self._first[row.index] = track, place
@@ -91,18 +91,18 @@ class VideoPictures:
             self._open.popitem()[1].close()
 
     def _decode(self, container: Any, episode: int, frame: int) -> Iterator[Image]:
-        """The pictures of an episode from `frame` on."""
+        """The images of an episode from `frame` on."""
         track, first = self._first[episode]
         wanted, left = int(track.times[first + frame]), self._rows[episode].length - frame
         stream = container.streams.video[0]
         container.seek(wanted, stream=stream, backward=True)
-        for picture in container.decode(stream):
-            if picture.pts >= wanted:
-                yield picture.to_ndarray(format="rgb24")
+        for image in container.decode(stream):
+            if image.pts >= wanted:
+                yield image.to_ndarray(format="rgb24")
                 left -= 1
                 if not left:
                     return
-        raise ValueError(f"{track.path} ends {left} pictures before episode {episode} does")
+        raise ValueError(f"{track.path} ends {left} images before episode {episode} does")
 
 
 def _open_video(path: Path) -> Any:
@@ -126,8 +126,8 @@ def _track(path: Path, row: EpisodeRow) -> _Track:
 
 
 def _places(track: _Track, rows: Sequence[tuple[EpisodeRow, Clip]], fps: float) -> Iterator[tuple[EpisodeRow, int]]:
-    """Each episode, and the number of its first picture. Where the file has just the pictures of its episodes they are
-    counted off: the seconds at which episodes are said to begin are sums of many, and drift by whole pictures."""
+    """Each episode, and the number of its first image. Where the file has just the images of its episodes they are
+    counted off: the seconds at which episodes are said to begin are sums of many, and drift by whole images."""
     rows = sorted(rows, key=lambda one: (one[1].start or 0.0, one[0].index))
     counted = len(track.times) == sum(row.length for row, _ in rows)
     times = (track.times - track.times[0] if counted else track.times) * track.base
@@ -144,13 +144,13 @@ def _places(track: _Track, rows: Sequence[tuple[EpisodeRow, Clip]], fps: float) 
         wrong = np.flatnonzero(~fine)
         if len(wrong) or len(shown) < row.length:
             at = int(wrong[0]) if len(wrong) else len(shown)
-            raise ValueError(f"{track.path} has no picture at {begin + at / fps:.4f} s, for episode {row.index}, frame "
-                             f"{at}: it has {len(times)} pictures and is cut short, or of another rate")
+            raise ValueError(f"{track.path} has no image at {begin + at / fps:.4f} s, for episode {row.index}, frame "
+                             f"{at}: it has {len(times)} images and is cut short, or of another rate")
         yield row, first
         before += row.length
 
 
-class StoredPictures:
+class StoredImages:
     """Features of the dtype `image`. One by one they cost the reading of a row group each: convert them to video, with
     LeRobot, where training waits for them."""
 
@@ -164,14 +164,14 @@ class StoredPictures:
         first = self.one(0, 0)
         self.size = (first.shape[0], first.shape[1])
         if camera.size not in (None, self.size):
-            raise ValueError(f"'{camera.key}' has pictures of {self.size[0]}x{self.size[1]} (height x width); "
+            raise ValueError(f"'{camera.key}' has images of {self.size[0]}x{self.size[1]} (height x width); "
                              f"meta/info.json says {camera.size}")
 
     def one(self, episode: int, frame: int) -> Image:
         row = self._rows[episode]
         place, ends = row.start + frame - self._begin[row.data], self._ends[row.data]
         group = int(np.searchsorted(ends, place, side="right"))
-        return self._picture(self._group(row.data, group)[place - (int(ends[group - 1]) if group else 0)],
+        return self._image(self._group(row.data, group)[place - (int(ends[group - 1]) if group else 0)],
                              f"{row.data}: '{self._key}' of episode {episode}, frame {frame},")
 
     def run(self, episode: int) -> Iterator[Image]:
@@ -192,19 +192,19 @@ class StoredPictures:
         return self._groups[key]
 
     @staticmethod
-    def _picture(cell: Any, where: str) -> Image:
+    def _image(cell: Any, where: str) -> Image:
         held = cell.as_py()
         data = held.get("bytes") if isinstance(held, dict) else held
         if not data:
-            raise ValueError(f"{where} has no bytes; save the dataset again, with its pictures in it")
+            raise ValueError(f"{where} has no bytes; save the dataset again, with its images in it")
         try:
-            picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         except cv2.error:  # more pixels than are allowed
-            picture = None
-        if picture is None or picture.dtype != np.uint8:
-            what = "that are no PNG or JPEG" if picture is None else f"with {picture.dtype} pixels, as depth has"
-            raise ValueError(f"{where} is {len(data)} bytes {what}; pictures in colour of 8 bits are right")
-        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+            image = None
+        if image is None or image.dtype != np.uint8:
+            what = "that are no PNG or JPEG" if image is None else f"with {image.dtype} pixels, as depth has"
+            raise ValueError(f"{where} is {len(data)} bytes {what}; images in colour of 8 bits are right")
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _group_ends(path: Path) -> NDArray[np.int64]:

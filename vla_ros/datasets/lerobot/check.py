@@ -1,4 +1,4 @@
-"""Are the frames of a LeRobot dataset whole? Asked before any time is spent on it; no picture is decoded for that.
+"""Are the frames of a LeRobot dataset whole? Asked before any time is spent on it; no image is decoded for that.
 
 Every function raises ValueError: the file, the episode and frame where there is one, what was found, what is right.
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vla_ros.datasets.lerobot.episodes import EpisodeRow
 
-# Frames and pictures are taken in their order, so a time only has to say that none is missing: a lost or a doubled one
+# Frames and images are taken in their order, so a time only has to say that none is missing: a lost or a doubled one
 # is a whole period off, one rounded to a millisecond 24 % of a period, at 240 frames a second. And a rate that is 2 %
 # another (0.3 ms a frame, at 60 a second) changes no action by more than its own noise.
 SLACK, DRIFT = 0.25, 0.02  # of a period, anywhere; of the time that passed

@@ -20,7 +20,7 @@ OURS = (layout.SUCCESS, layout.GENERATION, layout.LOST)
 
 @dataclass(frozen=True)
 class Clip:
-    """Where an episode's pictures are: from second `start` of a video on; None: from its first picture."""
+    """Where an episode's images are: from second `start` of a video on; None: from its first image."""
 
     path: Path
     start: float | None

@@ -1,4 +1,4 @@
-"""Which features of a LeRobot dataset are pictures, which are numbers that a policy can be told, what they are called,
+"""Which features of a LeRobot dataset are images, which are numbers that a policy can be told, what they are called,
 and what is left out, with the reason.
 """
 from __future__ import annotations
@@ -12,7 +12,7 @@ from vla_ros.datasets.lerobot import layout
 
 # Other people's words for the same; taken where the dataset has no feature of the right name.
 ALIASES = {layout.ACTION: "actions", layout.STATE: "state"}
-# A policy that is told these learns to read the outcome instead of the picture; on the robot nobody knows them.
+# A policy that is told these learns to read the outcome instead of the image; on the robot nobody knows them.
 OUTCOMES = {"reward", "done", "success", "truncated", "terminated", "index", "timestamp"}
 
 
@@ -22,7 +22,7 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True)
 class Camera:
-    """`key`: the feature; `size`: (height, width), None where the dataset does not say; `video`: else each picture is
+    """`key`: the feature; `size`: (height, width), None where the dataset does not say; `video`: else each image is
     a file's bytes in the parquet."""
 
     key: str
@@ -76,7 +76,7 @@ def sort_out(given: Mapping[str, Any], schema: Any, has_video: Callable[[str], b
                          f"{', '.join(list(given)[:12])}")
     if layout.STATE not in found.vectors:
         others = [key for key in found.vectors if measured(key)]
-        found.notes.append(f"there is no '{layout.STATE}', so a model is told pictures and words alone"
+        found.notes.append(f"there is no '{layout.STATE}', so a model is told images and words alone"
                            + (f"; a config's state can name numbers of {', '.join(others)}" if others else ""))
     return found
 
@@ -118,11 +118,11 @@ def _camera(name: str, feature: Mapping[str, Any], kind: str, schema: Any) -> Ca
     if grey or about.get("is_depth_map") or about.get("video.is_depth_map"):
         raise Unfit("holds depth, and the model looks at colours")
     if shape is not None and (len(shape) != 3 or 3 not in (shape[0], shape[2])):
-        raise Unfit(f"has the shape {shape}, and a picture in colour is height x width x 3")
+        raise Unfit(f"has the shape {shape}, and an image in colour is height x width x 3")
     if kind == "image":
         held = schema.field(name).type if name in schema.names else None
         if held is None or not (pa.types.is_binary(held) or (pa.types.is_struct(held) and _holds_bytes(held))):
-            raise Unfit(f"is {held or 'in no column'}, and a picture is the bytes of a PNG or JPEG")
+            raise Unfit(f"is {held or 'in no column'}, and an image is the bytes of a PNG or JPEG")
     if shape is None:
         return Camera(name, None, kind == "video")
     return Camera(name, (shape[0], shape[1]) if shape[2] == 3 else (shape[1], shape[2]), kind == "video")

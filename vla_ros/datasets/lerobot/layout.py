@@ -33,7 +33,7 @@ TASK_COLUMN = "__index_level_0__"  # where pandas keeps an index that has no nam
 # Every frame has these; LeRobot finds its way by them.
 COUNTERS = {"timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64",
             "task_index": "int64"}
-SUCCESS, GENERATION, LOST = "vla_ros/success", "vla_ros/generation", "vla_ros/lost_frames"  # our columns of an episode
+SUCCESS, GENERATION, LOST = "vla_ros/success", "vla_ros/instruction_id", "vla_ros/lost_frames"  # our columns of an episode
 
 
 @dataclass(frozen=True)

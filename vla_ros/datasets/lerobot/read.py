@@ -13,7 +13,7 @@ from vla_ros.core.types import Image
 from vla_ros.datasets.lerobot import check, layout
 from vla_ros.datasets.lerobot import episodes as tables
 from vla_ros.datasets.lerobot import features as chosen
-from vla_ros.datasets.lerobot.camera_images import pictures
+from vla_ros.datasets.lerobot.camera_images import make_images
 from vla_ros.datasets.lerobot.episodes import EpisodeRow
 from vla_ros.datasets.lerobot.features import Vector
 from vla_ros.datasets.statistics import Stats, summarise
@@ -28,7 +28,7 @@ class Episode:
     end: int
     task: str
     success: bool | None = None
-    generation: int = 0
+    instruction_id: int = 0
     lost_frames: int = 0
 
 
@@ -45,7 +45,7 @@ class Frame:
 
 
 class Dataset:
-    """`len` frames. Numbers are in memory: `state` (N x S) and `action` (N x A), or any by `vector`; pictures are
+    """`len` frames. Numbers are in memory: `state` (N x S) and `action` (N x A), or any by `vector`; images are
     decoded when asked for. `names`: feature -> the names of its numbers; `inputs`: what a policy can be told, name ->
     feature and column; `left_out`: feature -> why it is not read; `notes`: all that a user should know of how the
     dataset was read, a sentence each. `cameras`: those to read; left out: all that can be.
@@ -78,8 +78,8 @@ class Dataset:
                 why = self.left_out.get(layout.IMAGES + name) or self.left_out.get(name)
                 raise ValueError(f"{self.folder} has no camera '{name}'; it has "
                                  f"{', '.join(features.cameras) or 'none'}" + (f" ('{name}': {why})" if why else ""))
-        self._pictures = {name: pictures(camera, self._rows, self.fps) for name, camera in read.items()}
-        self.cameras = {name: one.size for name, one in self._pictures.items()}
+        self._images = {name: make_images(camera, self._rows, self.fps) for name, camera in read.items()}
+        self.cameras = {name: one.size for name, one in self._images.items()}
         self.notes = self._notes(features.notes, off)
         self.episodes = [self._episode(row) for row in self._rows]
 
@@ -130,17 +130,17 @@ class Dataset:
         return self.action[np.minimum(wanted, end - 1)], wanted >= end
 
     def image(self, index: int, camera: str) -> Image:
-        """One picture, height x width x 3, rgb8: at most two decodings in what we record."""
+        """One image, height x width x 3, rgb8: at most two decodings in what we record."""
         episode = self._at(index)
         return self._camera(camera).one(episode.index, index - episode.start)
 
     def images(self, episode: int, camera: str) -> Iterator[Image]:
-        """All pictures of an episode in their order: much faster than one by one."""
+        """All images of an episode in their order: much faster than one by one."""
         yield from self._camera(camera).run(episode)
 
     def close(self) -> None:
         """Close the videos that are open; they open again when needed."""
-        for one in self._pictures.values():
+        for one in self._images.values():
             one.close()
 
     def _at(self, index: int) -> Episode:
@@ -149,9 +149,9 @@ class Dataset:
         return self.episodes[int(self._episode_of[index])]
 
     def _camera(self, name: str) -> Any:
-        if name not in self._pictures:
-            raise ValueError(f"{self.folder} has no camera '{name}'; it has {', '.join(self._pictures) or 'none'}")
-        return self._pictures[name]
+        if name not in self._images:
+            raise ValueError(f"{self.folder} has no camera '{name}'; it has {', '.join(self._images) or 'none'}")
+        return self._images[name]
 
     # -- reading --------------------------------------------------------------------------------------------------
     def _load(self) -> None:
@@ -203,7 +203,7 @@ class Dataset:
         notes += [f"'{key}' is left out: {why}" for key, why in self.left_out.items()]
         if off > check.ON_TIME:
             notes.append(f"timestamps are up to {1000 * off:.1f} ms off {self.fps:g} frames a second; frames and "
-                         "pictures are taken in their order")
+                         "images are taken in their order")
         return notes
 
     def _episode(self, row: EpisodeRow) -> Episode:

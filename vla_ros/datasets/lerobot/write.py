@@ -111,7 +111,7 @@ class DatasetWriter:
         for name, size in self.spec.cameras.items():
             image = images.get(name)
             if image is None or image.dtype != np.uint8 or image.shape != (*size, 3):
-                found = "no picture" if image is None else f"{image.shape} of {image.dtype}"
+                found = "no image" if image is None else f"{image.shape} of {image.dtype}"
                 raise ValueError(f"{where}: camera '{name}' has {found}; {(*size, 3)} of uint8 is right")
         rows = {feature: _row(names, action if feature == layout.ACTION else state, f"{where}: {feature}")
                 for feature, names in self._names.items()}
@@ -129,7 +129,7 @@ class DatasetWriter:
             video.drop()
         self._begin()
 
-    def save_episode(self, task: str, success: bool | None = None, generation: int = 0, lost_frames: int = 0) -> None:
+    def save_episode(self, task: str, success: bool | None = None, instruction_id: int = 0, lost_frames: int = 0) -> None:
         """The frames since the last episode are one that carries out `task`. `success` None: nobody judged it."""
         if not self.length:
             raise ValueError(f"episode {self.episodes} has no frames; add some or drop it")
@@ -141,7 +141,7 @@ class DatasetWriter:
         row: dict[str, Any] = {"episode_index": self.episodes, "tasks": [task], "length": self.length,
                                "dataset_from_index": self.frames, "dataset_to_index": self.frames + self.length}
         row |= self._save_data(columns) | self._save_videos()
-        row |= {layout.SUCCESS: success, layout.GENERATION: generation, layout.LOST: lost_frames}
+        row |= {layout.SUCCESS: success, layout.GENERATION: instruction_id, layout.LOST: lost_frames}
         self._save_row(row, stats)
         for name, values in columns.items():
             self._stats[name].update(values.reshape(self.length, -1))

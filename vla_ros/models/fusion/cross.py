@@ -1,4 +1,4 @@
-"""Cross-attention fusion: words ask the picture and the picture asks the words."""
+"""Cross-attention fusion: words ask the image and the image asks the words."""
 from __future__ import annotations
 
 import torch

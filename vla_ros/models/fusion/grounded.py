@@ -1,4 +1,4 @@
-"""The grounded fusion: the words look for their object in the picture, and where they find it is named in cells."""
+"""The grounded fusion: the words look for their object in the image, and where they find it is named in cells."""
 from __future__ import annotations
 
 import torch
@@ -11,8 +11,8 @@ from vla_ros.models.vision.pixels import places
 class GroundedFusion(nn.Module):
     """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D and attention logits B x (N + 1).
 
-    There may be several instructions a picture: words, pooled and mask then have a whole multiple of B rows, picture by
-    picture. One softmax over the cells and "nowhere". With the auxiliary heads, `match` (rows of `pooled` x N) says how
+    There may be several instructions an image: words, pooled and mask then have a whole multiple of B rows, image by
+    image. One softmax over the cells and "nowhere". With the auxiliary heads, `match` (rows of `pooled` x N) says how
     well each cell is what the words name, and the fusion learns only which cells are an object's middle and how good a
     match must be: a colour and a shape that were never named together are found like any others. Without them it learns
     a question and a key.
@@ -24,7 +24,7 @@ class GroundedFusion(nn.Module):
     def __init__(self, config: VLAConfig, grid: tuple[int, int] | None) -> None:
         super().__init__()
         if grid is None:
-            raise ValueError(f"grounded fusion needs cells of a picture, and vision {config.vision!r} gives none")
+            raise ValueError(f"grounded fusion needs cells of an image, and vision {config.vision!r} gives none")
         width, depth, cells = config.width, config.options("fusion")["map"], grid[0] * grid[1]
         self.register_buffer("place", places(grid), persistent=False)
         self.matches = config.auxiliary
@@ -43,7 +43,7 @@ class GroundedFusion(nn.Module):
                 ) -> tuple[Tensor, Tensor]:
         values = self.value(vision)
         room = torch.relu(self.room(torch.relu(self.thin(vision)).flatten(1)))
-        asked = pooled.unflatten(0, (vision.shape[0], -1))  # B x instructions a picture x D
+        asked = pooled.unflatten(0, (vision.shape[0], -1))  # B x instructions an image x D
         logits = torch.cat([self._found(vision, asked, match).float(), self.nowhere(asked).float()], -1)
         attention = logits.softmax(-1)
         found = attention[..., :-1]

@@ -48,10 +48,10 @@ class Auxiliary(nn.Module):
         return colour, shape
 
     def match(self, vision: Tensor, pooled: Tensor) -> Tensor:
-        """How well each cell is what the words name, BM x N for M instructions a picture: the logarithm of how likely
+        """How well each cell is what the words name, BM x N for M instructions an image: the logarithm of how likely
         it has their colour and their shape; 0 where they name none."""
-        pictures = vision.shape[0]  # len() would fix the batch of an exported graph
-        colour, shape = (word.softmax(-1)[:, :-1].unflatten(0, (pictures, -1)) @ cell.log_softmax(-1)[..., :-1].mT
+        images = vision.shape[0]  # len() would fix the batch of an exported graph
+        colour, shape = (word.softmax(-1)[:, :-1].unflatten(0, (images, -1)) @ cell.log_softmax(-1)[..., :-1].mT
                          for cell, word in zip(self.stands(vision), self.named(pooled)))
         return (colour + shape).flatten(0, 1)
 

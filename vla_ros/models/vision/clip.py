@@ -13,10 +13,10 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 
 class ClipVision(nn.Module):
     """pixels B x 3 x H x W in 0 … 1 -> tokens B x N x D, one a patch, row by row; with `pooled` B x 1 x D of the
-    whole picture.
+    whole image.
 
     `grid` is (rows, columns), None with `pooled`. Options: `hidden`, `layers`, `heads`, `feed_forward`, `patch`
-    (defaults: ViT-B/32), `native_size` (side of the picture in pixels that its places were learned for; they are
+    (defaults: ViT-B/32), `native_size` (side of the image in pixels that its places were learned for; they are
     interpolated for others), `pooled`, `weights` (a folder; its sizes are taken), `details` (of CLIPVisionConfig).
     """
 

@@ -1,4 +1,4 @@
-"""The small vision encoder: four convolutions and where each cell lies in the picture."""
+"""The small vision encoder: four convolutions and where each cell lies in the image."""
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ class SmallVision(nn.Module):
         first, second = config.options("vision")["channels"]
         height, width = config.image_size
         if height % STRIDE or width % STRIDE:
-            raise ValueError(f"small vision cuts the picture into cells of {STRIDE} pixels, and {height} x {width} is "
+            raise ValueError(f"small vision cuts the image into cells of {STRIDE} pixels, and {height} x {width} is "
                              f"no whole number of them; give multiples of {STRIDE}")
         self.grid = (height // STRIDE, width // STRIDE)
         depth = config.width

@@ -23,7 +23,7 @@ from vla_ros.core.stats import Stats
 from vla_ros.nodes.common.descriptors import descriptor_of
 from vla_ros.nodes.common.events import PublisherEventCallbacks, SubscriptionEventCallbacks
 from vla_ros.nodes.common.heart import HEARTBEAT_PERIOD, Heart
-from vla_ros.nodes.common.qos import EVENTS, FEEDBACK, LATCHED, LATEST, PICTURES, PULSE, WORDS, WORDS_LOOSE
+from vla_ros.nodes.common.qos import EVENTS, FEEDBACK, IMAGES, LATCHED, LATEST, PULSE, WORDS, WORDS_LOOSE
 from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros_msgs.msg import Fault, Heartbeat
@@ -39,8 +39,8 @@ class ManagedNode(LifecycleNode):
     """A lifecycle node. Subclasses fill in `configure`, `activate`, `deactivate` and `release`.
 
     `configure` raises ValueError for what a user can mend; the sentence goes to the log, to
-    /diagnostics and nowhere near the robot. Callbacks made with `listen` and `every` cannot end the
-    process: an exception is logged with its traceback and counted. `self.p` holds the checked
+    /diagnostics and nowhere near the robot. Callbacks made with `add_subscription` and `add_timer` cannot end the
+    process: an exception is logged with its traceback and counted. `self.params` holds the checked
     parameters.
 
     Published topics:
@@ -68,10 +68,10 @@ class ManagedNode(LifecycleNode):
                 self.set_descriptor(parameter.name, descriptor)
             else:
                 self.declare_parameter(parameter.name, parameter.default, descriptor)
-        self.p: dict[str, Any] = {}
-        self.stage = "unconfigured"
+        self.params: dict[str, Any] = {}
+        self.state = "unconfigured"
         self.stats = Stats()
-        self.trouble = ""  # a sentence for /diagnostics; empty when all is well
+        self.problem = ""  # a sentence for /diagnostics; empty when all is well
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self.add_on_set_parameters_callback(self._on_set_parameters)
         # rclpy raises on a transition that its state does not know, and the process would end.
@@ -108,9 +108,9 @@ class ManagedNode(LifecycleNode):
 
     @property
     def active(self) -> bool:
-        return self.stage == "active"
+        return self.state == "active"
 
-    def listen(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile,
+    def add_subscription(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile,
                always: bool = False, raw: bool = False) -> None:
         """A subscription whose callback cannot raise, and runs only while active, or `always`. `raw`: with bytes."""
         def guarded(message: Any) -> None:
@@ -118,18 +118,18 @@ class ManagedNode(LifecycleNode):
                 self.guard(callback, message)
         # Between our own nodes both ends agree on the QoS, and words are heard either way; rclpy's watch for
         # mismatches would cost a share of every wake-up.
-        ours = any(qos is own for own in (PICTURES, LATEST, LATCHED, WORDS, WORDS_LOOSE))
+        ours = any(qos is own for own in (IMAGES, LATEST, LATCHED, WORDS, WORDS_LOOSE))
         events = SubscriptionEventCallbacks(use_default_callbacks=False) if ours else None
         subscription = self.create_subscription(kind, topic, guarded, qos, event_callbacks=events, raw=raw)
         self._entities.append((self.destroy_subscription, subscription))
 
-    def read(self, kind: type, topic: str, qos: QoSProfile, raw: bool = False, most_bytes: int = 0) -> Reader:
+    def add_reader(self, kind: type, topic: str, qos: QoSProfile, raw: bool = False, most_bytes: int = 0) -> Reader:
         """A topic to be read when it is needed."""
         reader = Reader(self, kind, topic, qos, raw, most_bytes)
         self._entities.append((self.destroy_subscription, reader.subscription))
         return reader
 
-    def speak(self, kind: type, topic: str, qos: QoSProfile) -> Any:
+    def add_publisher(self, kind: type, topic: str, qos: QoSProfile) -> Any:
         publisher = self._quiet_publisher(kind, topic, qos)
         self._entities.append((self.destroy_publisher, publisher))
         return publisher
@@ -139,7 +139,7 @@ class ManagedNode(LifecycleNode):
         return self.create_publisher(kind, topic, qos, event_callbacks=PublisherEventCallbacks(
             use_default_callbacks=False))
 
-    def every(self, seconds: float, callback: Callable[[], None]) -> None:
+    def add_timer(self, seconds: float, callback: Callable[[], None]) -> None:
         timer = self.steady_timer(seconds, lambda: self.guard(callback))
         self._entities.append((self.destroy_timer, timer))
 
@@ -147,11 +147,11 @@ class ManagedNode(LifecycleNode):
         """Whatever becomes of the ROS clock: a paused simulation, or a system clock set back by an hour."""
         return self.create_timer(seconds, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def serve(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:
+    def add_service(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:
         service = self.create_service(kind, name, self._answer_safely(callback))
         self._entities.append((self.destroy_service, service))
 
-    def ask_of(self, kind: type, name: str) -> Any:
+    def add_client(self, kind: type, name: str) -> Any:
         """A client of another node's service."""
         client = self.create_client(kind, name)
         self._entities.append((self.destroy_client, client))
@@ -163,7 +163,7 @@ class ManagedNode(LifecycleNode):
             try:
                 return callback(request, response)
             except Exception as error:
-                self.refuse("bad request", f"{type(request).__name__} failed while {self.stage}: {error}")
+                self.reject("bad request", f"{type(request).__name__} failed while {self.state}: {error}")
                 response.success = False
                 return response
         return answer
@@ -182,12 +182,12 @@ class ManagedNode(LifecycleNode):
     def fail(self, error: Exception) -> None:
         """A callback raised `error`. The gate stops here; the others go on."""
 
-    def refuse(self, reason: str, sentence: object) -> None:
+    def reject(self, reason: str, sentence: object) -> None:
         """Bad input: counted under `reason`, said once a second in full."""
         self.stats.drop(reason)
         self.get_logger().warning(f"{reason}: {sentence}", throttle_duration_sec=1.0)
 
-    def tell(self, sentence: str) -> None:
+    def notify_operator(self, sentence: str) -> None:
         """To the operator, on `feedback`."""
         self._feedback.publish(String(data=sentence))
 
@@ -205,21 +205,21 @@ class ManagedNode(LifecycleNode):
         self._faults.publish(Fault(stamp=stamp, kind=kind, source=self.get_name(), text=sentence))
 
     @contextmanager
-    def speaking(self) -> Iterator[Callable[[str], None]]:
+    def announcing(self) -> Iterator[Callable[[str], None]]:
         """For a configure that may take minutes: heartbeat and /diagnostics go on, "configuring" and, from the first
         sentence about the work that is told to what this gives, "building"."""
-        before, trouble = self.stage, self.trouble
-        self.stage = Heartbeat.CONFIGURING
+        before, trouble = self.state, self.problem
+        self.state = Heartbeat.CONFIGURING
 
         def say(text: str) -> None:
             self.get_logger().info(text)
-            self.tell(f"{self.get_name()}: {text}")
-            self.stage, self.trouble = Heartbeat.BUILDING, text
+            self.notify_operator(f"{self.get_name()}: {text}")
+            self.state, self.problem = Heartbeat.BUILDING, text
         try:
             with self._heart.excused():
                 yield say
         finally:
-            self.stage, self.trouble = before, trouble
+            self.state, self.problem = before, trouble
 
     # -- parameters ------------------------------------------------------------------------------------
     def _read_parameters(self) -> dict[str, Any]:
@@ -258,16 +258,16 @@ class ManagedNode(LifecycleNode):
                 changed[ours.name] = ours.check(parameter.value)
             except ValueError as error:
                 return SetParametersResult(successful=False, reason=str(error))
-            if self.stage != "unconfigured" and not ours.live:
+            if self.state != "unconfigured" and not ours.live:
                 return SetParametersResult(successful=False, reason=(
-                    f"parameter '{ours.name}' cannot change while the node is {self.stage}; clean it up first"))
-        if self.stage != "unconfigured" and changed:
-            merged = {**self.p, **changed}
+                    f"parameter '{ours.name}' cannot change while the node is {self.state}; clean it up first"))
+        if self.state != "unconfigured" and changed:
+            merged = {**self.params, **changed}
             try:
                 self.apply(merged)
             except Exception as error:  # one that left here would end the node
                 return SetParametersResult(successful=False, reason=str(error))
-            self.p = merged
+            self.params = merged
         return SetParametersResult(successful=True)
 
     def apply(self, parameters: dict[str, Any]) -> None:
@@ -276,14 +276,14 @@ class ManagedNode(LifecycleNode):
     # -- transitions -----------------------------------------------------------------------------------
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
-            self.p = self._read_parameters()
-            self._report_timer.timer_period_ns = int(self.p["diagnostics_period"] * 1e9)
+            self.params = self._read_parameters()
+            self._report_timer.timer_period_ns = int(self.params["diagnostics_period"] * 1e9)
             self.configure()
         except Exception as error:
             self._transition_failed("configured", error)
             self._drop_entities()
             return FAILURE
-        self.stage, self.trouble = "inactive", ""
+        self.state, self.problem = "inactive", ""
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -306,7 +306,7 @@ class ManagedNode(LifecycleNode):
     def leave(self) -> None:
         """The process is about to end, or went wrong: what must be seen on the wire goes out first."""
         if self.active:
-            self.stage = "inactive"
+            self.state = "inactive"
             self.guard(self.deactivate)
 
     def _transition(self, verb: str, work: Callable[[], None], stage: str) -> TransitionCallbackReturn:
@@ -315,15 +315,15 @@ class ManagedNode(LifecycleNode):
         except Exception as error:  # rclpy would swallow it
             self._transition_failed(verb, error)
             return FAILURE
-        self.stage = stage
+        self.state = stage
         return SUCCESS
 
     def _transition_failed(self, verb: str, error: Exception) -> None:
-        self.trouble = f"{self.get_name()} could not be {verb}: {error}"
-        self.get_logger().error(self.trouble)
+        self.problem = f"{self.get_name()} could not be {verb}: {error}"
+        self.get_logger().error(self.problem)
         if not isinstance(error, ValueError):
             self.get_logger().error(traceback.format_exc())
-        self.tell(self.trouble)
+        self.notify_operator(self.problem)
         self._report()
 
     def _clean(self) -> None:
@@ -343,7 +343,7 @@ class ManagedNode(LifecycleNode):
     def _beat(self) -> None:
         stamp = self.get_clock().now().to_msg()
         self._heartbeat.publish(Heartbeat(
-            stamp=stamp, node=self.get_name(), state=self.stage, process=self._life))
+            stamp=stamp, node=self.get_name(), state=self.state, process=self._life))
 
     def _report(self) -> None:
         """A status for each task, called "node: task" as by diagnostic_updater with use_fqn.
@@ -353,11 +353,11 @@ class ManagedNode(LifecycleNode):
         """
         now = time.monotonic_ns()
         level = DiagnosticStatus.OK
-        if self.trouble:
-            unconfigured = self.stage == Heartbeat.UNCONFIGURED
+        if self.problem:
+            unconfigured = self.state == Heartbeat.UNCONFIGURED
             level = DiagnosticStatus.ERROR if unconfigured else DiagnosticStatus.WARN
         values = {**self.stats.values(), **self.diagnose()}
-        statuses = [self._status("state", level, self.trouble or self.stage, values)]
+        statuses = [self._status("state", level, self.problem or self.state, values)]
         for name, rate in list(self.stats.rates.items()):
             hertz = f"{rate.hertz(now):.1f} Hz"
             statuses.append(self._status(name, DiagnosticStatus.OK, hertz, rate.values(now)))

@@ -10,10 +10,10 @@ from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import Image as ImageMessage
 
 from vla_ros.core.robot import Sensor
-from vla_ros.core.types import NANOSECONDS, ActionChunk, Command, Image, Observation
+from vla_ros.core.types import NANOSECONDS, ActionChunk, Image, Instruction, Observation
 from vla_ros.safety.obstacles import Reading, blind, cone_angles, look, scan_angles
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
-from vla_ros_msgs.msg import Command as CommandMessage
+from vla_ros_msgs.msg import Instruction as InstructionMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
 
@@ -62,19 +62,19 @@ def rgb_image(message: ImageMessage) -> Image:
     return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
 
 
-def command_message(command: Command) -> CommandMessage:
-    message = CommandMessage(generation=command.generation, text=command.text)
-    message.header.stamp = time_message(command.stamp)
+def instruction_message(instruction: Instruction) -> InstructionMessage:
+    message = InstructionMessage(instruction_id=instruction.instruction_id, text=instruction.text)
+    message.header.stamp = time_message(instruction.stamp)
     return message
 
 
-def command(message: CommandMessage) -> Command:
-    return Command(stamp_ns(message.header.stamp), message.generation, message.text)
+def instruction(message: InstructionMessage) -> Instruction:
+    return Instruction(stamp_ns(message.header.stamp), message.instruction_id, message.text)
 
 
 def observation_message(observation: Observation) -> ObservationMessage:
     message = ObservationMessage(
-        command=command_message(observation.command), cameras=list(observation.images),
+        instruction=instruction_message(observation.instruction), cameras=list(observation.images),
         state_names=list(observation.state), skew=duration_message(observation.skew))
     message.header.stamp = time_message(observation.stamp)
     message.images = [image_message(image, observation.stamp, "") for image in observation.images.values()]
@@ -88,14 +88,14 @@ def observation(message: ObservationMessage) -> Observation:
         raise ValueError(f"the observation has {len(message.cameras)} cameras and {len(message.images)} images, "
                          f"{len(message.state_names)} state names and {len(message.state)} values")
     return Observation(
-        stamp=stamp_ns(message.header.stamp), command=command(message.command),
+        stamp=stamp_ns(message.header.stamp), instruction=instruction(message.instruction),
         images={name: rgb_image(image) for name, image in zip(message.cameras, message.images)},
         state=dict(zip(message.state_names, message.state.tolist())), skew=stamp_ns(message.skew))
 
 
 def chunk_message(chunk: ActionChunk) -> ActionChunkMessage:
     message = ActionChunkMessage(
-        generation=chunk.generation, sequence=chunk.sequence, policy=chunk.policy, process=chunk.process,
+        instruction_id=chunk.instruction_id, sequence=chunk.sequence, policy=chunk.policy, process=chunk.process,
         step=duration_message(chunk.step), latency=duration_message(chunk.latency), channels=list(chunk.channels))
     message.header.stamp = time_message(chunk.stamp)
     message.values = float_array(chunk.values)
@@ -109,7 +109,7 @@ def chunk(message: ActionChunkMessage) -> ActionChunk:
     if columns and len(values) and len(values) % columns == 0:
         values = values.reshape(-1, columns)
     return ActionChunk(
-        stamp=stamp_ns(message.header.stamp), generation=message.generation, channels=tuple(message.channels),
+        stamp=stamp_ns(message.header.stamp), instruction_id=message.instruction_id, channels=tuple(message.channels),
         values=values, step=stamp_ns(message.step), sequence=message.sequence, policy=message.policy,
         latency=stamp_ns(message.latency), process=message.process[:100])
 

@@ -8,8 +8,8 @@ STATE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 # Joint states: several publishers share the topic, and none may push out another's before it is read. Two drivers at
 # 1 kHz fill 40 places in a period of the gate; a reader that is held up loses the oldest.
 JOINTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-# Pictures between our own nodes: the newest wins as well, and no acknowledgement is worth waiting for.
-PICTURES = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# Images between our own nodes: the newest wins as well, and no acknowledgement is worth waiting for.
+IMAGES = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 # Actions and robot commands: the newest wins, none is lost on the way.
 LATEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 # What a late joiner must know as well: the instruction that holds.

@@ -24,7 +24,7 @@ class Worker(Generic[T]):
                  failed: Callable[[Worker[T], BaseException], None]) -> None:
         self.role = role
         self.policy: Policy | None = None
-        self.generation = 0  # of the instruction that the policy works on
+        self.instruction_id = 0  # of the instruction that the policy works on
         self.reset_wanted = False
         self.hung = False  # left behind at work for too long
         self._obtain, self._answer, self._failed = obtain, answer, failed

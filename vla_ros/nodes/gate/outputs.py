@@ -52,7 +52,7 @@ class Outputs:
         before = {gid for gid, _ in publishers(node, output.topic)}
         self.leftovers[output.topic] = {gid for gid, name in publishers(node, output.topic)
                                         if name == full_name(node.get_namespace(), node.get_name())}
-        publisher = node.speak(TYPES[output.type], output.topic, LATEST)
+        publisher = node.add_publisher(TYPES[output.type], output.topic, LATEST)
         own = {gid for gid, _ in publishers(node, output.topic)} - before
         if len(own) != 1:  # known by it from now on: which of them is this one?
             raise ValueError(f"another node began to publish on {output.topic} at this very moment; try again")
@@ -140,7 +140,7 @@ class Others:
         topic, sent = output.topic, self._outputs.sent[output.topic]
         if topic not in self._heard:
             try:
-                self._heard[topic] = _Heard(self._node.read(TYPES[output.type], topic, HEARD, raw=True), sent)
+                self._heard[topic] = _Heard(self._node.add_reader(TYPES[output.type], topic, HEARD, raw=True), sent)
             except Exception:  # SROS 2 does not let the gate hear it: then nobody knows that it is silent
                 return True
         heard = self._heard[topic]

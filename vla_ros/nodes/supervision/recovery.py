@@ -12,7 +12,7 @@ from vla_ros.core.faults import STRATEGIES, Faults, Order
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.qos import EVENTS, LATCHED
-from vla_ros.nodes.supervision.supervised_node import Managed
+from vla_ros.nodes.supervision.supervised_node import SupervisedNode
 from vla_ros_msgs.msg import Fault, Halt
 
 ANSWER = 5_000_000_000  # ns; how long an answer to a service call may take
@@ -24,7 +24,7 @@ class UnderWay:
     """A step that is being carried out at node `actor`."""
 
     order: Order
-    actor: Managed
+    actor: SupervisedNode
     since: int
     life: str
     broken: int
@@ -37,39 +37,39 @@ class UnderWay:
 class Recovery:
     """`look` often; `report` what happens."""
 
-    def __init__(self, node: ManagedNode, managed: Mapping[str, Managed]) -> None:
+    def __init__(self, node: ManagedNode, managed: Mapping[str, SupervisedNode]) -> None:
         self._node, self._managed = node, managed
-        strategies = {kind: replace(strategy, recovery=to_nanoseconds(node.p[f"{kind}_recovery"]))
+        strategies = {kind: replace(strategy, recovery=to_nanoseconds(node.params[f"{kind}_recovery"]))
                       for kind, strategy in STRATEGIES.items()}
-        strategies["vision"] = strategies["vision"].cycles(node.p["vision_cycles"])
+        strategies["vision"] = strategies["vision"].restarts(node.params["vision_restarts"])
         self.faults = Faults({name: one.kind for name, one in managed.items()}, strategies)
         self.awake = False  # until all nodes were active once, there is nothing to recover, and nothing can move
         self._step: UnderWay | None = None
         self._policy = next((one for one in managed.values() if one.kind == "action"), None)
         self._clients: dict[str, Any] = {}
         if self._policy:
-            self._clients = {"reset": node.ask_of(Trigger, f"{self._policy.name}/reset_policy"),
-                             "fall_back": node.ask_of(SetBool, f"{self._policy.name}/fall_back")}
-        self._halt = node.speak(Halt, "halt", LATCHED)
+            self._clients = {"reset_policy": node.add_client(Trigger, f"{self._policy.name}/reset_policy"),
+                             "switch_to_fallback": node.add_client(SetBool, f"{self._policy.name}/switch_to_fallback")}
+        self._halt = node.add_publisher(Halt, "halt", LATCHED)
         self._halted = ""
         self._send_halt()
-        node.listen(Fault, "fault", self._on_fault, EVENTS)
+        node.add_subscription(Fault, "fault", self._on_fault, EVENTS)
 
     # -- what happens ----------------------------------------------------------------------------------
     def _on_fault(self, message: Fault) -> None:
         try:
             target = self.faults.target(message.kind, message.source)
         except ValueError as error:
-            self._node.refuse("bad fault message", error)
+            self._node.reject("bad fault message", error)
             return
         sentence = f"{message.source[:60]}: {message.text[:300]}"
         self.report(self._managed[target], sentence, time.monotonic_ns())
 
-    def report(self, node: Managed, sentence: str, now: int) -> None:
+    def report(self, node: SupervisedNode, sentence: str, now: int) -> None:
         if node.kind and self.awake and not node.left_alone:
             self.faults.report(node.name, sentence, now)
 
-    def give_up(self, node: Managed, sentence: str, now: int) -> None:
+    def give_up(self, node: SupervisedNode, sentence: str, now: int) -> None:
         self.faults.give_up(node.name, sentence, now)
 
     def abandon(self) -> None:
@@ -81,7 +81,7 @@ class Recovery:
         for node in self._managed.values():
             if not node.active:
                 self.faults.still(node.name, now)
-            if node.stage == "lost" and now - node.reported >= LOST_PERIOD:
+            if node.state == "lost" and now - node.reported >= LOST_PERIOD:
                 node.reported = now
                 self.report(node, f"{node.name} was lost", now)
         if self._step:
@@ -99,7 +99,7 @@ class Recovery:
             self._node.get_logger().info(order.says)
         else:
             self._node.get_logger().error(order.says)  # rclpy wants one severity for each place that logs
-        self._node.tell(order.says)
+        self._node.notify_operator(order.says)
         self._node.stats.tick(f"{order.kind} {order.action}".strip(), time.monotonic_ns())
 
     def _publish(self) -> None:
@@ -139,18 +139,18 @@ class Recovery:
             patience = to_nanoseconds(self._node.p["return_timeout"])
             if actor.asked is None and now - step.since > patience:
                 self._finish(f"{actor.name} did not come back within {patience / 1e9:g} s")
-        elif step.order.action == "tell":
+        elif step.order.action == "notify":
             if step.waited:
-                self._node.tell(f"{actor.name} is back: say the instruction again")
+                self._node.notify_operator(f"{actor.name} is back: say the instruction again")
             self._finish("")
-        elif actor.life != step.life and step.order.action != "fall_back":
+        elif actor.life != step.life and step.order.action != "switch_to_fallback":
             self._finish("")  # a fresh process has forgotten all that was wrong
-        elif step.order.action == "cycle":
-            self._cycle(step)
+        elif step.order.action == "restart_node":
+            self._restart_node(step)
         else:
             self._call(step, now)
 
-    def _cycle(self, step: UnderWay) -> None:
+    def _restart_node(self, step: UnderWay) -> None:
         if step.taken_down:
             self._finish("")  # and active again
         else:
@@ -159,7 +159,7 @@ class Recovery:
     def _call(self, step: UnderWay, now: int) -> None:
         client = self._clients[step.order.action]
         if step.future is None and client.service_is_ready():
-            request = Trigger.Request() if step.order.action == "reset" else SetBool.Request(data=True)
+            request = Trigger.Request() if step.order.action == "reset_policy" else SetBool.Request(data=True)
             step.future, step.asked = client.call_async(request), now
         if step.future is not None and step.future.done():
             answer = step.future.result()

@@ -35,7 +35,7 @@ class Asked:
 
 
 @dataclass
-class Managed:
+class SupervisedNode:
     """`kind` is of the node's faults; empty: none of the four. `stage`: the heartbeat's, or unseen, missing, lost."""
 
     name: str
@@ -61,11 +61,11 @@ class Managed:
 
     @property
     def active(self) -> bool:
-        return self.stage == "active" and not self.down
+        return self.state == "active" and not self.down
 
     @property
     def absent(self) -> bool:
-        return self.stage in ("lost", "missing", "finalized")
+        return self.state in ("lost", "missing", "finalized")
 
     @property
     def hopeless(self) -> bool:
@@ -75,16 +75,16 @@ class Managed:
     @property
     def way(self) -> tuple[str, int, str] | None:
         """The transition that it needs next."""
-        return None if self.left_alone or self.given_up else (DOWN if self.down else UP).get(self.stage)
+        return None if self.left_alone or self.given_up else (DOWN if self.down else UP).get(self.state)
 
     def beat(self, stage: str, now: int) -> None:
         self.seen = now
         if now >= self.settled or self.absent:
-            self.stage = stage
+            self.state = stage
 
     def reach(self, stage: str, settled: int) -> None:
         """A transition was answered."""
-        self.asked, self.stage, self.settled, self.unheard = None, stage, settled, 0
+        self.asked, self.state, self.settled, self.unheard = None, stage, settled, 0
         self.down = self.down and stage != "unconfigured"
 
     def come_back(self, life: str, now: int) -> int:
@@ -98,7 +98,7 @@ class Managed:
 
     def lose(self) -> str:
         """It fell silent. How, as far as that can be known."""
-        self.stage_before, self.stage, self.asked, self.down = self.stage, "lost", None, False
+        self.stage_before, self.state, self.asked, self.down = self.state, "lost", None, False
         return HOW[process_identity.state(self.life)]
 
     def forgive(self, nanoseconds: int, now: int) -> None:

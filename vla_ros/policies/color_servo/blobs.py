@@ -84,7 +84,7 @@ class Blob:
     pixels: int
     x: float
     y: float
-    clipped: bool  # touches the picture's edge: its outline says nothing about its shape
+    clipped: bool  # touches the image's edge: its outline says nothing about its shape
 
 
 def _hue_table() -> NDArray[np.uint8]:
@@ -99,7 +99,7 @@ _TABLE = _hue_table()
 
 
 def find_blobs(image: Image, camera: Camera) -> list[Blob]:
-    """Every coloured patch of an rgb8 picture that stands on the floor, largest first."""
+    """Every coloured patch of an rgb8 image that stands on the floor, largest first."""
     import cv2
 
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)

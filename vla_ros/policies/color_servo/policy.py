@@ -1,6 +1,6 @@
-"""`color_servo`: finds the colour that the words name in the picture, and drives by it. Not learned.
+"""`color_servo`: finds the colour that the words name in the image, and drives by it. Not learned.
 
-Words become an intent (intent.py), pictures a map of coloured objects (blobs.py, tracks.py); this file
+Words become an intent (intent.py), images a map of coloured objects (blobs.py, tracks.py); this file
 turns both into speeds: search by turning, turn to the target, drive up, close or open the gripper.
 """
 from __future__ import annotations
@@ -90,7 +90,7 @@ class ColorServo:
         self.reset()
 
     def reset(self) -> None:
-        self._generation: int | None = None
+        self._instruction_id: int | None = None
         self._intent = Intent("stop")
         self._phase = "start"
         self._tracks = Tracks()
@@ -110,10 +110,10 @@ class ColorServo:
         self._opening = observation.state.get("gripper_joint")
         if self._gripper is None and self._opening is not None:
             self._gripper = min(max(self._opening / OPENING_MAX, 0.0), 1.0)
-        if observation.command.generation != self._generation:
+        if observation.instruction.instruction_id != self._instruction_id:
             self.reset()
-            self._intent = parse(observation.command.text) if observation.command.text else Intent("stop")
-            self._generation = observation.command.generation  # only now: bad words are refused every time
+            self._intent = parse(observation.instruction.text) if observation.instruction.text else Intent("stop")
+            self._instruction_id = observation.instruction.instruction_id  # only now: bad words are refused every time
             self._enter(_FIRST_PHASE[self._intent.kind], observation.stamp, pose)
         self._measure(pose)
         if self._phase != "done" and self._intent.colour is not None:
@@ -141,7 +141,7 @@ class ColorServo:
         return self._reckoned
 
     def _measure(self, pose: Pose) -> None:
-        """Sums up how far the robot has turned and driven since the phase began, picture by picture."""
+        """Sums up how far the robot has turned and driven since the phase began, image by image."""
         if self._last_pose is not None:
             self._turned += math.remainder(pose[2] - self._last_pose[2], 2 * math.pi)
             ahead, _ = to_robot(self._last_pose, pose[0], pose[1])
@@ -152,7 +152,7 @@ class ColorServo:
         self._phase, self._since, self._heading = phase, stamp, pose[2]
         self._turned = self._travelled = 0.0
 
-    # What to do next: phases change here, once a picture
+    # What to do next: phases change here, once an image
 
     def _advance(self, stamp: int, pose: Pose) -> None:
         if self._phase in ("search", "approach", "align", "reach"):

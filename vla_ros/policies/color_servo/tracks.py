@@ -1,4 +1,4 @@
-"""Where the coloured objects are: blobs of many pictures gathered into a small map on the floor."""
+"""Where the coloured objects are: blobs of many images gathered into a small map on the floor."""
 from __future__ import annotations
 
 import math
@@ -12,15 +12,15 @@ from vla_ros.tasks.objects import SHAPES
 
 Pose = tuple[float, float, float]  # x, y (m), yaw (rad)
 
-SHAPE_MEMORY = 0.85  # how much of the older evidence about a shape stays with each picture
-SHAPE_WEIGHT = 0.3  # of one picture; below 1 because pictures in a row look alike
-FORGET_AFTER = 6  # pictures in which a track should have been seen and was not
+SHAPE_MEMORY = 0.85  # how much of the older evidence about a shape stays with each image
+SHAPE_WEIGHT = 0.3  # of one image; below 1 because images in a row look alike
+FORGET_AFTER = 6  # images in which a track should have been seen and was not
 SHAPE_RANGE = (0.33, 3.0)  # m: nearer, the fingers cover parts of the object
 
 
 @dataclass
 class Track:
-    """One object: its colour, place in odom (m), evidence for each of SHAPES, pictures it was missed in."""
+    """One object: its colour, place in odom (m), evidence for each of SHAPES, images it was missed in."""
 
     colour: str
     x: float
@@ -50,7 +50,7 @@ def to_odom(pose: Pose, ahead: float, left: float) -> tuple[float, float]:
 
 
 class Tracks:
-    """The map. `update` takes one picture's blobs; shapes are only worked out for the colour asked for."""
+    """The map. `update` takes one image's blobs; shapes are only worked out for the colour asked for."""
 
     def __init__(self) -> None:
         self.tracks: list[Track] = []
@@ -85,7 +85,7 @@ class Tracks:
 
 
 def _should_be_seen(point: tuple[float, float], camera: Camera) -> bool:
-    """Well inside the picture, not so near that the gripper hides it."""
+    """Well inside the image, not so near that the gripper hides it."""
     ahead, left = point
     if not 0.35 < ahead < 2.0:
         return False

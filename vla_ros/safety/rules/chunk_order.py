@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vla_ros.core.types import ActionChunk, Command, to_seconds
+from vla_ros.core.types import ActionChunk, Instruction, to_seconds
 from vla_ros.safety.rule import Finding, held
 
 
@@ -20,22 +20,22 @@ class Arrival:
 
     chunk: ActionChunk
     previous: ActionChunk | None
-    command: Command | None
+    instruction: Instruction | None
     numbered: bool
 
 
 def chunk_order(arrival: Arrival) -> Finding | None:
-    chunk, previous, command = arrival.chunk, arrival.previous, arrival.command
+    chunk, previous, instruction = arrival.chunk, arrival.previous, arrival.instruction
     if previous is not None and arrival.numbered and _numbered_before(chunk, previous):
         return held("chunk_order", f"action {chunk.sequence} came after {previous.sequence} "
                                    "of the same process; dropped")
-    if command is not None and chunk.generation < command.generation:
-        return held("chunk_order", f"a late action for instruction {chunk.generation} was dropped; "
-                                   f"{command.generation} holds now")
-    if previous is not None and chunk.generation == previous.generation:
+    if instruction is not None and chunk.instruction_id < instruction.instruction_id:
+        return held("chunk_order", f"a late action for instruction {chunk.instruction_id} was dropped; "
+                                   f"{instruction.instruction_id} holds now")
+    if previous is not None and chunk.instruction_id == previous.instruction_id:
         older = to_seconds(previous.stamp - chunk.stamp)
         if older > 0.0:
-            return held("chunk_order", f"an action for an older picture ({older:.3f} s) was dropped")
+            return held("chunk_order", f"an action for an older image ({older:.3f} s) was dropped")
     return None
 
 

@@ -17,22 +17,22 @@ LOST_AFTER = Limit(
                  "topic or a sensor, or the action answers another one",
       goes_on_when="an action for it", parameters=(LOST_AFTER,))
 def instruction_match(inputs: RuleInputs) -> Finding | None:
-    command, chunk = inputs.command, inputs.chunk
-    if command is None or not command.text:
+    instruction, chunk = inputs.instruction, inputs.chunk
+    if instruction is None or not instruction.text:
         return held("instruction_match", "no instruction")
-    number = command.generation
-    if number < inputs.newest_generation:
+    number = instruction.instruction_id
+    if number < inputs.newest_instruction_id:
         return held("instruction_match",
-                    f"instruction {number} came again after {inputs.newest_generation}; give a new "
+                    f"instruction {number} came again after {inputs.newest_instruction_id}; give a new "
                     "one, or where that was no real one, disarm and arm again")
-    if number <= inputs.armed.generation or command.stamp < inputs.armed.stamp:
+    if number <= inputs.armed.instruction_id or instruction.stamp < inputs.armed.stamp:
         return held("instruction_match",
                     f"instruction {number} was given before the arming; give a new one")
-    if number <= inputs.spent.generation:
+    if number <= inputs.spent.instruction_id:
         return held("instruction_match", f"{inputs.spent.why}; give the instruction again")
     if chunk is None:
         return held("instruction_match", f"no action yet for instruction {number}")
-    if chunk.generation != number:
-        return held("instruction_match", f"the action answers instruction {chunk.generation}, "
+    if chunk.instruction_id != number:
+        return held("instruction_match", f"the action answers instruction {chunk.instruction_id}, "
                                          f"but {number} holds now")
     return None

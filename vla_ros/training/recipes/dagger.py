@@ -1,7 +1,7 @@
-"""The recipe of the built-in policy: pictures placed at random, training, DAgger rounds, training, a checkpoint.
+"""The recipe of the built-in policy: images placed at random, training, DAgger rounds, training, a checkpoint.
 
 Each stage leaves its result in the work folder and is skipped when that is complete, so a run that was killed goes on.
-Pictures are made by worker processes; what a part holds depends on its number and the seed, not on who makes it.
+Images are made by worker processes; what a part holds depends on its number and the seed, not on who makes it.
 """
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ CHECK_SEED = 90_000
 
 @dataclass(frozen=True)
 class Recipe:
-    """`placed` pictures in `parts` for `first_steps` steps; then `rounds` times: `driven` pictures that the policy
-    meets, in `driven_parts`, and `round_steps` steps on all. A batch is `pictures` with `instructions` each and
+    """`placed` images in `parts` for `first_steps` steps; then `rounds` times: `driven` images that the policy
+    meets, in `driven_parts`, and `round_steps` steps on all. A batch is `images` with `instructions` each and
     `nonsense` texts that are none. `model` changes fields of the config."""
 
     placed: int = 36_000
@@ -53,7 +53,7 @@ class Recipe:
     driven_parts: int = 8
     first_steps: int = 3_000
     round_steps: int = 1_000
-    pictures: int = 64
+    images: int = 64
     instructions: int = 6
     nonsense: int = 24
     learning_rate: float = 1.5e-3
@@ -67,7 +67,7 @@ class Recipe:
     model: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("placed", "parts", "driven", "driven_parts", "first_steps", "pictures", "instructions",
+        for name in ("placed", "parts", "driven", "driven_parts", "first_steps", "images", "instructions",
                      "nonsense"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
@@ -75,8 +75,8 @@ class Recipe:
             if getattr(self, total) % getattr(self, parts):
                 raise ValueError(f"{total} is {getattr(self, total)}, and {parts} is {getattr(self, parts)}; give a "
                                  "multiple of it")
-        if self.pictures > self.placed:
-            raise ValueError(f"a batch of {self.pictures} pictures is more than the {self.placed} that are placed")
+        if self.images > self.placed:
+            raise ValueError(f"a batch of {self.images} images is more than the {self.placed} that are placed")
         if self.driven_parts > ROUND_SEEDS:
             raise ValueError(f"driven_parts is {self.driven_parts}; give at most {ROUND_SEEDS}")
 
@@ -95,12 +95,12 @@ class Recipe:
                         checkpoint_every=5 * self.log_every)
 
 
-SMOKE = Recipe(placed=600, parts=2, rounds=1, driven=200, driven_parts=2, first_steps=60, round_steps=20, pictures=16,
+SMOKE = Recipe(placed=600, parts=2, rounds=1, driven=200, driven_parts=2, first_steps=60, round_steps=20, images=16,
                instructions=4, nonsense=8, warmup=10, log_every=5, checked=0)
 
 
 class Album:
-    """Many pictures in several `Frames`: the tables of all together, the pictures themselves left on the disk."""
+    """Many images in several `Frames`: the tables of all together, the images themselves left on the disk."""
 
     def __init__(self, parts: list[Frames]) -> None:
         self._images = [part.images for part in parts]
@@ -112,14 +112,14 @@ class Album:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def pictures(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def images(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """rows x H x W x 3."""
         parts = np.searchsorted(self._ends, rows, side="right")
         starts = np.concatenate([[0], self._ends])
         return np.stack([self._images[part][row - starts[part]] for part, row in zip(parts, rows)])
 
 
-class Pictures:
+class Images:
     """Labelled batches from an album that grows: (Batch, (ids, mask) of nonsense)."""
 
     def __init__(self, recipe: Recipe, grid: tuple[int, int], config: VLAConfig) -> None:
@@ -134,9 +134,9 @@ class Pictures:
     def batch(self, index: int) -> tuple[Batch, tuple[Tensor, Tensor]]:
         recipe, config = self.recipe, self.config
         rng = np.random.default_rng((recipe.seed, index))
-        rows = np.sort(rng.choice(len(self.album), recipe.pictures, replace=False))
+        rows = np.sort(rng.choice(len(self.album), recipe.images, replace=False))
         batch, _ = label(rng, self.album.tables, rows, recipe.instructions, self.grid, config.steps, config.step,
-                         self.album.pictures(rows))
+                         self.album.images(rows))
         batch = batch._replace(pixels=self._augment(batch.pixels, rng))
         return batch, padded([nonsense(rng) for _ in range(recipe.nonsense)])
 
@@ -149,7 +149,7 @@ def loss(model: VLA, batch: tuple[Batch, tuple[Tensor, Tensor]]) -> dict[str, Te
 
 def train_dagger(recipe: Recipe, out: Path, *, resume: bool = False, workers: int = 2,
               say: Callable[[str], None] = print) -> Trainer:
-    """The whole recipe; leaves `out`/policy (the checkpoint), `out`/work (pictures) and what the trainer leaves.
+    """The whole recipe; leaves `out`/policy (the checkpoint), `out`/work (images) and what the trainer leaves.
 
     Raises ValueError for an out folder that holds another run.
     """
@@ -157,7 +157,7 @@ def train_dagger(recipe: Recipe, out: Path, *, resume: bool = False, workers: in
     _claim(recipe, out, resume)
     torch.manual_seed(recipe.seed)
     model = _fast(build(config))
-    source = Pictures(recipe, model.vision.grid, config)
+    source = Images(recipe, model.vision.grid, config)
     trainer = Trainer(model, loss, source, recipe.settings(), out, weights=WEIGHTS | {"unclear": UNCLEAR_WEIGHT},
                       evaluate=partial(_check, recipe) if recipe.checked else None, resume=True)
     main, size = trainer.accelerator.is_main_process, config.image_size
@@ -180,12 +180,12 @@ def train_dagger(recipe: Recipe, out: Path, *, resume: bool = False, workers: in
     return trainer
 
 
-def _keep_examples(source: Pictures, policy: Path) -> None:
-    """A few of the pictures that the policy met, with words: engines are compared on them."""
+def _keep_examples(source: Images, policy: Path) -> None:
+    """A few of the images that the policy met, with words: engines are compared on them."""
     album, config = source.album, source.config
     rows = np.linspace(0, len(album) - 1, examples.KEPT).astype(np.int64)
     batch, _ = label(np.random.default_rng(0), album.tables, rows, 1, source.grid, config.steps, config.step,
-                     album.pictures(rows))
+                     album.images(rows))
     examples.save(policy, (batch.pixels * 255).round().byte().permute(0, 2, 3, 1), batch.ids, batch.state)
 
 
@@ -220,7 +220,7 @@ def _parts(make: Callable[[Path, int], None], work: Path, name: str, numbers: ra
     folders = {number: work / f"{name}-{number:03d}" for number in numbers}
     missing = [number for number, folder in folders.items() if not folder.is_dir()]
     if missing:
-        say(f"{name} pictures: {len(missing)} parts by {max(1, workers)} processes")
+        say(f"{name} images: {len(missing)} parts by {max(1, workers)} processes")
     if workers < 2:
         for number in missing:
             make(folders[number], number)

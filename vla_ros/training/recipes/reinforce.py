@@ -2,7 +2,7 @@
 
 Only the trunk and the heads are trained. What is before them is asked once, while the robots drive, and its answers are
 kept: a step of learning costs next to nothing on a CPU. So that other tasks are not forgotten, each step also holds the
-model to the expert on pictures of everything else.
+model to the expert on images of everything else.
 """
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROWS = 2  # of a chunk that a robot may obey before the next one arrives
 class Reinforcement:
     """`episodes` of `task` a step in `worlds`, each at most `longest` s. `deviation` of the Gaussian is in halves of a
     channel's range, fixed or `learned`; it must move a robot that means to stand (more than `policies.vla.STILL`), or
-    what moving is worth is never found out. `keep` weighs holding to the expert on `keep_pictures` of other tasks."""
+    what moving is worth is never found out. `keep` weighs holding to the expert on `keep_images` of other tasks."""
 
     task: str
     episodes: int = 16
@@ -46,7 +46,7 @@ class Reinforcement:
     value: float = 0.5
     value_factor: float = 30.0  # of the learning rate: the value head begins from nothing
     keep: float = 20.0
-    keep_pictures: int = 256
+    keep_images: int = 256
     checked: int = 50  # episodes of an evaluation, without noise
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Reinforcement:
 
 
 class RolloutBatch(NamedTuple):
-    """N pictures of some episodes, and pictures of other tasks (K, may be 0) with what the expert would do."""
+    """N images of some episodes, and images of other tasks (K, may be 0) with what the expert would do."""
 
     inputs: Tensor  # N x F, the trunk's
     chunks: Tensor  # N x T x C
@@ -71,7 +71,7 @@ class RolloutBatch(NamedTuple):
     keep_actions: Tensor  # K x T x C
     reward: Tensor  # mean of the episodes' sums
     success: Tensor  # share of the episodes
-    length: Tensor  # mean, pictures
+    length: Tensor  # mean, images
 
 
 def discounted(rewards: Sequence[float], gamma: float) -> list[float]:
@@ -176,7 +176,7 @@ class Rollouts:
 
 
 def gathered(episodes: Sequence[Episode], gamma: float, kept: tuple[Tensor, Tensor] | None = None) -> RolloutBatch:
-    """The pictures of all episodes as one batch."""
+    """The images of all episodes as one batch."""
     inputs = torch.stack([one for episode in episodes for one in episode.inputs])
     chunks = torch.stack([one for episode in episodes for one in episode.chunks])
     returns = torch.tensor([value for episode in episodes for value in shaped(episode, gamma)])
@@ -193,8 +193,8 @@ def weights_of(plan: Reinforcement) -> Mapping[str, float]:
             "success": 0.0, "length": 0.0}
 
 
-def other_tasks(vla: VLA, task: str, pictures: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The trunk's inputs and the expert's chunks for other instructions, on pictures placed at random."""
+def other_tasks(vla: VLA, task: str, images: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The trunk's inputs and the expert's chunks for other instructions, on images placed at random."""
     from vla_ros.sim.expert import ID
     from vla_ros.training.image_dataset import make_world, place_at_random
     from vla_ros.training.labels import label
@@ -202,10 +202,10 @@ def other_tasks(vla: VLA, task: str, pictures: int, seed: int) -> tuple[Tensor, 
 
     config, rng = vla.config, np.random.default_rng((seed, 7))
     world = make_world(config.image_size)
-    frames = place_at_random(world, config.image_size, pictures, int(rng.integers(1 << 30)))
+    frames = place_at_random(world, config.image_size, images, int(rng.integers(1 << 30)))
     world.close()
     found: list[tuple[Tensor, Tensor]] = []
-    for rows in np.array_split(np.arange(pictures), max(1, pictures // 64)):
+    for rows in np.array_split(np.arange(images), max(1, images // 64)):
         batch, _ = label(rng, frames, rows, 6, vla.vision.grid, config.steps, config.step, frames.images[rows])
         with torch.no_grad(), inputs_of(vla.trunk) as inputs:
             act(vla, batch)
@@ -228,7 +228,7 @@ def reinforce(checkpoint: Path, out: Path, plan: Reinforcement, settings: Settin
     vector_env = VectorEnv(vla, plan.worlds, plan.longest)
     try:
         actor = Actor(vla, plan.deviation, plan.learned)
-        kept = other_tasks(vla, plan.task, plan.keep_pictures, settings.seed) if plan.keep else None
+        kept = other_tasks(vla, plan.task, plan.keep_images, settings.seed) if plan.keep else None
 
         def check(_: Any) -> dict[str, float]:
             """Without noise, on scenes that no step drives in."""

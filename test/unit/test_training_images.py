@@ -1,4 +1,4 @@
-"""Pictures for training: placed at random, met by a policy that drives; and a model that learns what they are labelled."""
+"""Images for training: placed at random, met by a policy that drives; and a model that learns what they are labelled."""
 from __future__ import annotations
 
 from dataclasses import fields
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
-pytest.importorskip("mujoco", reason="the pictures come from the simulator")
+pytest.importorskip("mujoco", reason="the images come from the simulator")
 
 from tiny_models import make
 
@@ -43,7 +43,7 @@ def driven(placed: Frames) -> Frames:
 
 
 # -- placed at random ----------------------------------------------------------------------------------------
-def test_placed_pictures_show_what_training_needs(placed: Frames) -> None:
+def test_placed_images_show_what_training_needs(placed: Frames) -> None:
     assert placed.images.shape == (48, *SIZE, 3) and (placed.images.reshape(48, -1).std(1) > 5).all()
     there = ~np.isnan(placed.objects[..., 0])
     assert (there.sum(1) >= 4).all() and np.array_equal(np.isnan(placed.objects).any(-1), ~there)
@@ -64,7 +64,7 @@ def test_the_same_seed_places_the_same(placed: Frames) -> None:
     assert not np.array_equal(other.objects, again.objects, equal_nan=True)
 
 
-def test_the_table_and_the_picture_are_those_of_the_moment(placed: Frames) -> None:
+def test_the_table_and_the_image_are_those_of_the_moment(placed: Frames) -> None:
     world = World(5, 2 * SIZE[1], 2 * SIZE[0])
     world.place_robot(0.2, -0.1, 0.5 * np.pi)
     thing = world.scene.objects[0]
@@ -93,7 +93,7 @@ def test_frames_are_saved_loaded_and_joined(placed: Frames, driven: Frames, tmp_
 
 
 # -- met by a policy -----------------------------------------------------------------------------------------
-def test_driven_pictures_have_their_instruction_and_how_far_it_came(driven: Frames) -> None:
+def test_driven_images_have_their_instruction_and_how_far_it_came(driven: Frames) -> None:
     assert len(driven) == 6 and (driven.images.reshape(6, -1).std(1) > 5).all()
     kind, colour, shape = driven.intent.T
     assert ((kind >= 0) & (kind < len(KINDS))).all()
@@ -108,19 +108,19 @@ def test_the_same_seed_drives_the_same(driven: Frames) -> None:
         assert np.array_equal(getattr(again, one.name), getattr(driven, one.name), equal_nan=True), one.name
 
 
-def test_the_policy_sees_the_picture_and_the_progress_that_are_kept(monkeypatch: pytest.MonkeyPatch, placed: Frames
+def test_the_policy_sees_the_image_and_the_progress_that_are_kept(monkeypatch: pytest.MonkeyPatch, placed: Frames
                                                                     ) -> None:
     seen: list[tuple[Any, Any]] = []
 
-    def listen(model: Any, pictures: Any, read: Any, progress: Any) -> Any:
-        seen.extend((picture, one.features()["turned"]) for picture, one in zip(pictures, progress))
-        return look(model, pictures, read, progress)
+    def listen(model: Any, images: Any, read: Any, progress: Any) -> Any:
+        seen.extend((image, one.features()["turned"]) for image, one in zip(images, progress))
+        return look(model, images, read, progress)
 
     monkeypatch.setattr(driving, "look", listen)
     frames = driving.drive(make(**MODEL), SIZE, 6, 4, robots=2, keep=1.0)
     assert len(seen) == 6
-    for index, (picture, turned) in enumerate(seen):
-        assert np.array_equal(picture, frames.images[index])
+    for index, (image, turned) in enumerate(seen):
+        assert np.array_equal(image, frames.images[index])
         assert turned == pytest.approx(frames.progress[index, 0] / 0.5, abs=1e-6)
 
 
@@ -130,10 +130,10 @@ def test_a_robot_that_stands_is_told_something_else(monkeypatch: pytest.MonkeyPa
     told: list[str] = []
     phrase = driving.phrase
     monkeypatch.setattr(driving, "phrase", lambda *given: told.append(phrase(*given)) or told[-1])
-    pictures = 60
-    frames = driving.drive(make(**MODEL), SIZE, pictures, 5, robots=1, keep=1.0)
+    images = 60
+    frames = driving.drive(make(**MODEL), SIZE, images, 5, robots=1, keep=1.0)
     assert np.abs(frames.progress[:, :2]).max() < 1e-3  # also where it was put somewhere else
-    assert len(told) == pytest.approx(pictures * driving.PERIOD / (driving.SETTLE + driving.PERIOD), abs=1.0)
+    assert len(told) == pytest.approx(images * driving.PERIOD / (driving.SETTLE + driving.PERIOD), abs=1.0)
 
 
 # -- learning ------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_where_never_asked_for_objects_are_costs_nothing() -> None:
     logits = torch.zeros(2, 4)
     batch = Batch(*[torch.empty(0)] * 13)
     batch = batch._replace(where=torch.tensor([[1.0, 0, 0, 0]] * 2),
-                           unasked=torch.tensor([[False, True, False]]))  # one picture, two instructions
+                           unasked=torch.tensor([[False, True, False]]))  # one image, two instructions
     base = _where(logits, batch)
     for cell, same in ((1, True), (2, False), (3, False)):
         pulled = logits.clone()

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import make, tiny
 
-from vla_ros.core.types import Command, Observation
+from vla_ros.core.types import Instruction, Observation
 from vla_ros.models import stages
 from vla_ros.models.checkpoint import save_pretrained
 from vla_ros.models.heads.auxiliary import TASKS
@@ -28,11 +28,11 @@ from vla_ros.models.language.tokenizers import WordTokenizer
 from vla_ros.models.vla import VLA
 from vla_ros.policies import builtin, make_policy, policy_spec
 from vla_ros.policies.base import NotUnderstood
-from vla_ros.policies.builtin import Vla
+from vla_ros.policies.builtin import Builtin
 from vla_ros.policies.progress import SCALES, SURE, Progress
 
 GO_TO, STOP, NONE = 0, 11, TASKS - 1
-STEP = 80_000_000  # ns between pictures
+STEP = 80_000_000  # ns between images
 
 
 def untrained(task: int = GO_TO, nowhere: float = 0.0, actions: tuple[float, ...] = ()) -> VLA:
@@ -54,13 +54,13 @@ def untrained(task: int = GO_TO, nowhere: float = 0.0, actions: tuple[float, ...
     return model
 
 
-def policy_of(folder: Path, **options: Any) -> Vla:
+def policy_of(folder: Path, **options: Any) -> Builtin:
     save_pretrained(untrained(**options), folder / "model")
     return made(folder / "model")
 
 
-def made(folder: Path) -> Vla:
-    return Vla({"checkpoint": str(folder), "engine": "eager", "engine_cache": "none"})
+def made(folder: Path) -> Builtin:
+    return Builtin({"checkpoint": str(folder), "engine": "eager", "engine_cache": "none"})
 
 
 @pytest.fixture(scope="module")
@@ -71,41 +71,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def policy(folder: Path) -> Vla:
+def policy(folder: Path) -> Builtin:
     return made(folder)
 
 
-def seen(text: str = "go to the red block", generation: int = 1, count: int = 0, **state: float) -> Observation:
-    picture = np.random.default_rng(count).integers(0, 255, (32, 64, 3)).astype(np.uint8)
+def seen(text: str = "go to the red block", instruction_id: int = 1, count: int = 0, **state: float) -> Observation:
+    image = np.random.default_rng(count).integers(0, 255, (32, 64, 3)).astype(np.uint8)
     given = {"odom.x": 0.0, "odom.y": 0.0, "odom.yaw": 0.0, "gripper_joint": 0.1, **state}
-    return Observation(count * STEP, Command(0, generation, text), {"camera": picture}, given)
+    return Observation(count * STEP, Instruction(0, instruction_id, text), {"camera": image}, given)
 
 
-def told(policy: Vla, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
-    """What the model is told about the robot's progress, picture by picture, from now on."""
+def told(policy: Builtin, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
+    """What the model is told about the robot's progress, image by image, from now on."""
     features: list[dict[str, float]] = []
     act = policy._compiled.decode_action
 
-    def listen(picture: Any, read: Any, state: list[float]) -> Any:
+    def listen(image: Any, read: Any, state: list[float]) -> Any:
         features.append(dict(zip(SCALES, state)))
-        return act(picture, read, state)
+        return act(image, read, state)
 
     monkeypatch.setattr(policy._compiled, "decode_action", listen)
     return features
 
 
 # -- what it gives -------------------------------------------------------------------------------------------
-def test_rows_are_as_the_spec_says(policy: Vla, folder: Path) -> None:
-    spec = policy_spec("vla", {"checkpoint": str(folder)})
+def test_rows_are_as_the_spec_says(policy: Builtin, folder: Path) -> None:
+    spec = policy_spec("builtin", {"checkpoint": str(folder)})
     assert (spec.channels, spec.steps, spec.step, spec.images) == (
         ("linear.x", "angular.z", "gripper"), 4, 100_000_000, {"camera": (32, 64)})
-    rows = policy.predict(seen(count=5, generation=7))
+    rows = policy.predict(seen(count=5, instruction_id=7))
     assert isinstance(rows, np.ndarray) and rows.shape == (4, 3) and rows.dtype == np.float32
-    assert policy.name == make_policy("vla", {"checkpoint": str(folder)}).name
-    assert policy.name.startswith("vla@") and len(policy.name) > 8
+    assert policy.name == make_policy("builtin", {"checkpoint": str(folder)}).name
+    assert policy.name.startswith("builtin@") and len(policy.name) > 8
 
 
-def test_the_same_pictures_and_words_give_the_same_chunks(folder: Path) -> None:
+def test_the_same_images_and_words_give_the_same_chunks(folder: Path) -> None:
     first, second = (made(folder) for _ in range(2))
     for count in range(3):
         observation = seen(count=count, **{"odom.yaw": 0.2 * count})
@@ -144,7 +144,7 @@ def test_what_it_saw_goes_into_its_progress() -> None:
 
 
 # -- words ---------------------------------------------------------------------------------------------------
-def test_an_unknown_word_is_refused_by_name_every_time(policy: Vla) -> None:
+def test_an_unknown_word_is_refused_by_name_every_time(policy: Builtin) -> None:
     for _ in range(2):
         with pytest.raises(NotUnderstood, match="does not know the word 'flange'; try"):
             policy.predict(seen("go to the flange"))
@@ -163,9 +163,9 @@ def test_whatever_is_said_is_no_fault(tmp_path: Path, language: str, text: str) 
 
 
 @given(text=st.text() | st.text("goredblckturnlf! .-"))
-def test_any_text_moves_the_robot_or_is_refused(policy: Vla, text: str) -> None:
+def test_any_text_moves_the_robot_or_is_refused(policy: Builtin, text: str) -> None:
     try:
-        policy.predict(seen(text, generation=hash(text)))
+        policy.predict(seen(text, instruction_id=hash(text)))
     except NotUnderstood as problem:
         assert str(problem)
 
@@ -178,7 +178,7 @@ def test_words_that_say_nothing_are_refused_with_examples(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("joint", "gripper"), [(0.1, 1.0), (0.02, 0.0)])
 @pytest.mark.parametrize("text", ["", "   "])
-def test_without_words_it_stands_and_holds_the_gripper(policy: Vla, text: str, joint: float, gripper: float) -> None:
+def test_without_words_it_stands_and_holds_the_gripper(policy: Builtin, text: str, joint: float, gripper: float) -> None:
     rows = policy.predict(seen(text, gripper_joint=joint))
     assert not rows[:, :2].any() and (rows[:, 2] == gripper).all()
 
@@ -192,7 +192,7 @@ def test_a_grip_outlasts_the_instruction(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("speed", "closes"), [(0.0, True), (0.3, False)])
-def test_a_robot_that_stands_does_not_put_off_its_grip(policy: Vla, monkeypatch: pytest.MonkeyPatch, speed: float,
+def test_a_robot_that_stands_does_not_put_off_its_grip(policy: Builtin, monkeypatch: pytest.MonkeyPatch, speed: float,
                                                        closes: bool) -> None:
     act = policy._compiled.decode_action
 
@@ -205,10 +205,10 @@ def test_a_robot_that_stands_does_not_put_off_its_grip(policy: Vla, monkeypatch:
 
 
 # -- progress ------------------------------------------------------------------------------------------------
-def test_a_new_instruction_starts_its_progress_anew(policy: Vla, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_instruction_starts_its_progress_anew(policy: Builtin, monkeypatch: pytest.MonkeyPatch) -> None:
     features = told(policy, monkeypatch)
-    for count, generation in enumerate((1, 1, 1, 2, 2)):
-        policy.predict(seen("turn left", generation, count, **{"odom.yaw": 0.1 * count}))
+    for count, instruction_id in enumerate((1, 1, 1, 2, 2)):
+        policy.predict(seen("turn left", instruction_id, count, **{"odom.yaw": 0.1 * count}))
     turned = [one["turned"] * SCALES["turned"] for one in features]
     assert turned == pytest.approx([0.0, 0.1, 0.2, 0.0, 0.1])
     policy.reset()
@@ -216,37 +216,37 @@ def test_a_new_instruction_starts_its_progress_anew(policy: Vla, monkeypatch: py
     assert features[-1]["turned"] == 0.0
 
 
-def test_odometry_that_is_missing_is_a_sentence(policy: Vla) -> None:
+def test_odometry_that_is_missing_is_a_sentence(policy: Builtin) -> None:
     blind = seen()
     with pytest.raises(ValueError, match="no 'odom.x'; this policy needs odometry"):
-        policy.predict(Observation(0, blind.command, blind.images, {"gripper_joint": 0.1}))
+        policy.predict(Observation(0, blind.instruction, blind.images, {"gripper_joint": 0.1}))
 
 
-def search(policy: Vla, pictures: int, step: float = 0.8, generation: int = 1) -> int:
-    """Pictures until it gives up, the robot turning by `step` (rad) from one to the next."""
-    for count in range(pictures):
+def search(policy: Builtin, images: int, step: float = 0.8, instruction_id: int = 1) -> int:
+    """Images until it gives up, the robot turning by `step` (rad) from one to the next."""
+    for count in range(images):
         yaw = math.remainder(step * count, 2 * math.pi)
         try:
-            policy.predict(seen(count=count, generation=generation, **{"odom.yaw": yaw}))
+            policy.predict(seen(count=count, instruction_id=instruction_id, **{"odom.yaw": yaw}))
         except NotUnderstood as problem:
             assert "turned a full circle and did not see what the words name" in str(problem)
             return count
-    return pictures
+    return images
 
 
 def test_it_gives_up_after_a_full_circle_without_the_target(tmp_path: Path) -> None:
     turning = policy_of(tmp_path / "turning", nowhere=9.0, actions=(0.0, 1.0, 3.0))
     assert search(turning, 12) == math.ceil(builtin.SEARCH_MOST / 0.8) == 9
     assert search(turning, 8) == 0  # and stays with it
-    assert search(turning, 8, generation=2) == 8  # until it is told again
+    assert search(turning, 8, instruction_id=2) == 8  # until it is told again
     assert search(policy_of(tmp_path / "sees", nowhere=-9.0, actions=(0.0, 1.0, 3.0)), 12) == 12
     assert search(policy_of(tmp_path / "drives", nowhere=9.0, actions=(1.0, 1.0, 3.0)), 12) == 12
     assert search(policy_of(tmp_path / "turns", task=STOP, nowhere=9.0, actions=(0.0, 1.0, 3.0)), 12) == 12
 
 
-@pytest.mark.parametrize(("running", "pictures"), [(SURE - 1, 9), (SURE, 30)])
+@pytest.mark.parametrize(("running", "images"), [(SURE - 1, 9), (SURE, 30)])
 def test_a_glimpse_of_something_like_the_target_does_not_prolong_the_search(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: int, pictures: int) -> None:
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: int, images: int) -> None:
     policy = policy_of(tmp_path / "turning", nowhere=9.0, actions=(0.0, 1.0, 3.0))
     act, count = policy._compiled.decode_action, itertools.count()
 
@@ -254,7 +254,7 @@ def test_a_glimpse_of_something_like_the_target_does_not_prolong_the_search(
         here = torch.zeros(1) if next(count) % 5 < running else torch.ones(1)
         return act(*given) | {"nowhere": here}
     monkeypatch.setattr(policy._compiled, "decode_action", glimpse)
-    assert search(policy, 30) == pictures
+    assert search(policy, 30) == images
 
 
 # -- explain -------------------------------------------------------------------------------------------------
@@ -275,12 +275,12 @@ def test_it_explains_itself_and_moves_nothing_on(folder: Path) -> None:
 def test_the_spec_reads_no_torch(folder: Path) -> None:
     code = ("import sys; sys.modules['torch'] = None\n"
             "from vla_ros.policies import policy_spec\n"
-            f"print(policy_spec('vla', {{'checkpoint': {str(folder)!r}}}).images)")
+            f"print(policy_spec('builtin', {{'checkpoint': {str(folder)!r}}}).images)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "{'camera': (32, 64)}", done.stderr
 
 
-@pytest.mark.parametrize("make_it", [Vla, Vla.spec])
+@pytest.mark.parametrize("make_it", [Builtin, Builtin.spec])
 def test_an_unknown_option_and_a_missing_checkpoint_are_named(make_it: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no option 'chekpoint'; it has checkpoint, threads"):
         make_it({"chekpoint": "x"})
@@ -317,7 +317,7 @@ def test_what_any_other_model_says_is_obeyed_as_it_is(tmp_path: Path, changes: d
     state = torch.tensor([[told[name] for name in model.config.state]]) if model.config.state else None
     with torch.inference_mode():
         wanted = model(torch.from_numpy(now.images["camera"]).permute(2, 0, 1)[None], ids, ids > 0, state).actions[0]
-    spec = policy_spec("vla", {"checkpoint": str(tmp_path / "other")})
+    spec = policy_spec("builtin", {"checkpoint": str(tmp_path / "other")})
     assert spec.channels == model.config.channels and rows.shape == (model.config.steps, len(spec.channels))
     assert np.allclose(rows, wanted.numpy(), atol=1e-5) and policy.explain is None
 
@@ -339,8 +339,8 @@ def test_words_and_numbers_that_another_model_does_not_have_are_sentences(tmp_pa
 def test_a_number_that_nobody_knows_is_refused_before_the_weights_are_loaded(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(tiny(state=("turned", "battery")).to_dict()))
     (tmp_path / "statistics.json").write_text("{}")
-    for make_it in (Vla.spec, Vla):
-        with pytest.raises(ValueError, match="wants 'battery' beside the picture, of which its statistics say nothing"):
+    for make_it in (Builtin.spec, Builtin):
+        with pytest.raises(ValueError, match="wants 'battery' beside the image, of which its statistics say nothing"):
             make_it({"checkpoint": str(tmp_path)})
 
 
@@ -349,7 +349,7 @@ STOOD = {"state": {"linear.x": {"mean": 0.1, "std": 0.4, "min": -0.3, "max": 0.5
                    "joint1": {"mean": 0.5, "std": 1.6e-6, "min": 0.499995, "max": 0.500005}}}
 
 
-def cloned(folder: Path, statistics: Any = STOOD, **changes: Any) -> Vla:
+def cloned(folder: Path, statistics: Any = STOOD, **changes: Any) -> Builtin:
     """Of a model that was told a speed and a joint, which stood still in training."""
     model = make(channels=("joint1", "linear.x"), low=(-1.0, -0.2), high=(1.0, 0.2), state=("linear.x", "joint1"), **changes)
     model.statistics = statistics
@@ -383,12 +383,12 @@ def test_statistics_that_are_none_are_refused_before_the_weights_are_loaded(tmp_
     cloned(tmp_path / "clone")
     (tmp_path / "clone" / "statistics.json").write_text(json.dumps({"state": {"linear.x": {}, "joint1": {}}}))
     with pytest.raises(ValueError, match="the statistics of 'linear.x' are"):
-        Vla.spec({"checkpoint": str(tmp_path / "clone")})
+        Builtin.spec({"checkpoint": str(tmp_path / "clone")})
 
 
 def test_a_checkpoint_asks_for_the_camera_that_it_learned_from(tmp_path: Path) -> None:
     policy = cloned(tmp_path / "clone", camera="front")
-    spec = policy_spec("vla", {"checkpoint": str(tmp_path / "clone")})
+    spec = policy_spec("builtin", {"checkpoint": str(tmp_path / "clone")})
     assert spec.images == {"front": (32, 64)} and spec.state == ("linear.x", "joint1")
     now = seen("turn left", **{"linear.x": 0.3, "joint1": 0.5})
     image = now.images["camera"]
@@ -399,8 +399,8 @@ def test_a_checkpoint_asks_for_the_camera_that_it_learned_from(tmp_path: Path) -
         policy.predict(replace(now, images={"wrist": image}))
 
 
-def test_a_checkpoint_that_names_no_camera_looks_through_the_one_called_camera(policy: Vla, folder: Path) -> None:
-    assert policy_spec("vla", {"checkpoint": str(folder)}).images == {"camera": (32, 64)}
+def test_a_checkpoint_that_names_no_camera_looks_through_the_one_called_camera(policy: Builtin, folder: Path) -> None:
+    assert policy_spec("builtin", {"checkpoint": str(folder)}).images == {"camera": (32, 64)}
     now = seen()
     with pytest.raises(ValueError, match="looks through camera of 32 x 64, and the observation has front of 32 x 64"):
         policy.predict(replace(now, images={"front": now.images["camera"]}))
@@ -408,14 +408,14 @@ def test_a_checkpoint_that_names_no_camera_looks_through_the_one_called_camera(p
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, "two", True, None])
 def test_threads_that_are_none_are_a_sentence(folder: Path, threads: Any) -> None:
-    with pytest.raises(ValueError, match="policy 'vla': threads is .*; give a whole number from 1 up"):
-        Vla({"checkpoint": str(folder), "threads": threads})
+    with pytest.raises(ValueError, match="policy 'builtin': threads is .*; give a whole number from 1 up"):
+        Builtin({"checkpoint": str(folder), "threads": threads})
 
 
 def test_threads_are_torch_s(folder: Path) -> None:
     before = torch.get_num_threads()
     try:
-        Vla({"checkpoint": str(folder), "threads": 2})
+        Builtin({"checkpoint": str(folder), "threads": 2})
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -423,7 +423,7 @@ def test_threads_are_torch_s(folder: Path) -> None:
 
 @pytest.mark.parametrize(("share", "refused"), [(0.5, False), (0.89, False), (0.9, False), (0.91, True)])
 def test_words_are_refused_where_it_is_nine_tenths_sure_that_they_say_nothing(
-        policy: Vla, monkeypatch: pytest.MonkeyPatch, share: float, refused: bool) -> None:
+        policy: Builtin, monkeypatch: pytest.MonkeyPatch, share: float, refused: bool) -> None:
     task = torch.full((1, TASKS), (1.0 - share) / (TASKS - 1))
     task[0, NONE] = share
     monkeypatch.setattr(policy._compiled, "read", lambda text: {"task": task})

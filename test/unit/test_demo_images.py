@@ -1,4 +1,4 @@
-"""The demo's film and pictures, drawn from made-up data: right sizes, something on them, nothing lost."""
+"""The demo's film and images, drawn from made-up data: right sizes, something on them, nothing lost."""
 import json
 import math
 import time
@@ -33,18 +33,18 @@ def grey() -> np.ndarray:
 
 
 def read(path) -> np.ndarray:
-    picture = cv2.imread(str(path))
-    assert picture is not None, f"{path} is no picture"
-    assert picture.std() > 5, f"{path} is blank"
-    return picture
+    image = cv2.imread(str(path))
+    assert image is not None, f"{path} is no image"
+    assert image.std() > 5, f"{path} is blank"
+    return image
 
 
-def test_a_picture_of_the_film_holds_the_camera_untouched_between_words_and_verdict():
+def test_a_image_of_the_film_holds_the_camera_untouched_between_words_and_verdict():
     camera = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
-    picture = draw(camera, MOMENT)
-    assert picture.shape == (SIZE[1], SIZE[0], 3) and picture.dtype == np.uint8
-    assert np.array_equal(picture[40:520], camera)
-    assert picture[:40].std() > 5 and picture[520:].std() > 5
+    image = draw(camera, MOMENT)
+    assert image.shape == (SIZE[1], SIZE[0], 3) and image.dtype == np.uint8
+    assert np.array_equal(image[40:520], camera)
+    assert image[:40].std() > 5 and image[520:].std() > 5
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e30])
@@ -54,9 +54,9 @@ def test_values_that_are_no_numbers_are_drawn_without_a_fall(bad):
 
 
 def test_each_verdict_has_a_colour_of_its_own():
-    pictures = [draw(grey(), Moment(verdict=verdict)) for verdict in ("PASSED", "LIMITED", "HELD", "STOPPED")]
-    for index, one in enumerate(pictures):
-        assert all(not np.array_equal(one, other) for other in pictures[:index])
+    images = [draw(grey(), Moment(verdict=verdict)) for verdict in ("PASSED", "LIMITED", "HELD", "STOPPED")]
+    for index, one in enumerate(images):
+        assert all(not np.array_equal(one, other) for other in images[:index])
 
 
 def test_a_camera_of_another_size_is_a_sentence():
@@ -86,11 +86,11 @@ def test_the_film_keeps_real_time_over_a_gap_and_keeps_the_best_still(tmp_path):
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == film.frames
     good, frame = video.read()
     assert good and frame.std() > 5
-    assert film.save_still(tmp_path / "picture.png")
-    assert np.array_equal(read(tmp_path / "picture.png")[..., ::-1], draw(grey(), MOMENT))
+    assert film.save_still(tmp_path / "still.png")
+    assert np.array_equal(read(tmp_path / "still.png")[..., ::-1], draw(grey(), MOMENT))
 
 
-def test_a_film_that_lags_drops_pictures_and_never_waits(tmp_path):
+def test_a_film_that_lags_drops_images_and_never_waits(tmp_path):
     def slow(image):
         time.sleep(0.2)
         return image
@@ -104,7 +104,7 @@ def test_a_film_that_lags_drops_pictures_and_never_waits(tmp_path):
     film.close()
 
 
-def test_the_film_wants_fifteen_pictures_a_second_of_thirty(tmp_path):
+def test_the_film_wants_fifteen_images_a_second_of_thirty(tmp_path):
     film = Film(tmp_path / "demo.mp4")
     wanted = 0
     for index in range(90):
@@ -115,7 +115,7 @@ def test_the_film_wants_fifteen_pictures_a_second_of_thirty(tmp_path):
     assert 43 <= wanted <= 48
 
 
-def test_a_picture_that_cannot_be_decoded_is_told_and_the_film_goes_on(tmp_path):
+def test_a_image_that_cannot_be_decoded_is_told_and_the_film_goes_on(tmp_path):
     def decode(image):
         if image is None:
             raise ValueError("the camera sends '16UC1'; the film takes rgb8")
@@ -163,12 +163,12 @@ def a_track() -> Track:
 
 def test_the_path_is_drawn_in_each_instructions_colour(tmp_path):
     draw_path(a_track(), ["go to the red block", "turn left"], [True, False], 3.6, tmp_path / "path.png")
-    picture = read(tmp_path / "path.png")
+    image = read(tmp_path / "path.png")
     for blue, green, red in ((0xB2, 0x72, 0x00), (0x00, 0x5E, 0xD5)):  # the first two paths' colours
-        assert (np.abs(picture.astype(int) - (blue, green, red)).sum(axis=2) < 30).sum() > 200
+        assert (np.abs(image.astype(int) - (blue, green, red)).sum(axis=2) < 30).sum() > 200
 
 
-def test_pictures_of_a_run_that_never_moved(tmp_path):
+def test_images_of_a_run_that_never_moved(tmp_path):
     draw_path(Track(), ["go to the red block"], [], 3.6, tmp_path / "path.png")
     draw_latency([], tmp_path / "latency.png")
     read(tmp_path / "path.png")
@@ -181,7 +181,7 @@ def test_the_latency_is_drawn(tmp_path, latencies):
     read(tmp_path / "latency.png")
 
 
-def test_a_picture_that_fails_is_a_sentence_and_leaves_no_half_of_it(tmp_path, capsys):
+def test_a_image_that_fails_is_a_sentence_and_leaves_no_half_of_it(tmp_path, capsys):
     with drawing(tmp_path / "path.png"):
         (tmp_path / "path.png").write_bytes(b"half")
         raise AttributeError("no property 'rotation_point'")
