@@ -316,7 +316,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("(step + 1) / max(1, self.warmup)", "step / max(1, self.warmup)"),
         ("(cosine * (1 - self.floor) + self.floor)", "(cosine * (1 - self.floor))"),
     ]),
-    "vla_ros/training/ema.py": (("test/unit/test_averages.py",), [
+    "vla_ros/training/ema.py": (("test/unit/test_ema.py",), [
         ("lerp_(value, 1 - decay)", "lerp_(value, decay)"),
         ("(step + 1) / (step + 10)", "1.0"),
     ]),

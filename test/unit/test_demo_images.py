@@ -39,7 +39,7 @@ def read(path) -> np.ndarray:
     return image
 
 
-def test_a_image_of_the_film_holds_the_camera_untouched_between_words_and_verdict():
+def test_an_image_of_the_film_holds_the_camera_untouched_between_words_and_verdict():
     camera = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
     image = draw(camera, MOMENT)
     assert image.shape == (SIZE[1], SIZE[0], 3) and image.dtype == np.uint8
@@ -115,7 +115,7 @@ def test_the_film_wants_fifteen_images_a_second_of_thirty(tmp_path):
     assert 43 <= wanted <= 48
 
 
-def test_a_image_that_cannot_be_decoded_is_told_and_the_film_goes_on(tmp_path):
+def test_an_image_that_cannot_be_decoded_is_told_and_the_film_goes_on(tmp_path):
     def decode(image):
         if image is None:
             raise ValueError("the camera sends '16UC1'; the film takes rgb8")
@@ -181,7 +181,7 @@ def test_the_latency_is_drawn(tmp_path, latencies):
     read(tmp_path / "latency.png")
 
 
-def test_a_image_that_fails_is_a_sentence_and_leaves_no_half_of_it(tmp_path, capsys):
+def test_an_image_that_fails_is_a_sentence_and_leaves_no_half_of_it(tmp_path, capsys):
     with drawing(tmp_path / "path.png"):
         (tmp_path / "path.png").write_bytes(b"half")
         raise AttributeError("no property 'rotation_point'")

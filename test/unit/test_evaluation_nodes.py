@@ -28,26 +28,26 @@ def fields(number: int, done: bool, kind: str = "turn_left", seconds: float = 4.
 
 
 def driven(number: int, done: bool, kind: str = "turn_left", *, stopped: str = "", **answers: int) -> Driven:
-    counted = Counter({name.replace("_", " "): count for name, count in answers.items()})
+    counted = Counter({name.replace("_", " ", 1): count for name, count in answers.items()})
     return Driven(**fields(number, done, kind, 5.0), answers=counted, latency=[0.01, 0.03], stopped=stopped)
 
 
 def test_both_are_paired_and_the_gate_s_answers_are_shares() -> None:
     bare = [Record(**fields(0, True)), Record(**fields(1, True)), Record(**fields(2, False, "stop")), Record(**fields(9, True))]
-    through = [driven(0, True, PASSED=60, LIMITED_rate=20), driven(1, False, stopped="the stop is pressed", PASSED=10),
-               driven(2, True, "stop", HELD_generation=10)]
+    through = [driven(0, True, PASSED=60, LIMITED_rate_limit=20), driven(1, False, stopped="the stop is pressed", PASSED=10),
+               driven(2, True, "stop", HELD_instruction_match=10)]
     found = through_nodes.summarise(bare, through)
     assert (found["all"]["trials"], found["all"]["only_ours"], found["all"]["only_theirs"]) == (3, 1, 1)  # not the ninth
     assert found["all"]["difference"] == 0.0 and found["all"]["low"] < -0.3 < 0.3 < found["all"]["high"]
     assert found["by_kind"]["turn_left"]["difference"] == -0.5 and found["by_kind"]["stop"]["bare"]["rate"] == 0.0
-    assert found["gate"] == {"PASSED": 0.7, "LIMITED rate": 0.2, "HELD instruction_id": 0.1}
-    assert found["gate_by_kind"]["stop"] == {"HELD instruction_id": 1.0} and found["stopped"] == 1
+    assert found["gate"] == {"PASSED": 0.7, "LIMITED rate_limit": 0.2, "HELD instruction_match": 0.1}
+    assert found["gate_by_kind"]["stop"] == {"HELD instruction_match": 1.0} and found["stopped"] == 1
     assert found["latency"]["p50_ms"] == pytest.approx(20.0) and found["seconds_longer"]["mean"] == 1.0
     assert [(one["number"], one["done"], one["bare"]["done"]) for one in found["differ"]] == [(1, False, True), (2, True, False)]
     json.dumps(report.clean(found), allow_nan=False)
     shown = page.environment().get_template("sections.html").module.nodes(
         {**found, "problem": "the <simulator> ended", "rates_hz": {"camera": 29.96}})
-    assert "the &lt;words&gt;" in shown and "the &lt;simulator&gt; ended" in shown and "LIMITED rate 0.20" in shown and "camera 30." in shown
+    assert "the &lt;words&gt;" in shown and "the &lt;simulator&gt; ended" in shown and "LIMITED rate_limit 0.20" in shown and "camera 30." in shown
     assert "0.667 against 0.667 bare; +0.000" in advice.beside_bare(found)
 
 

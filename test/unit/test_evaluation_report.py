@@ -137,7 +137,7 @@ def test_the_report_is_json_without_nan_and_html_that_is_escaped(tmp_path: Path)
     assert any(line.startswith("policy hand@1: 3 episodes") for line in report.lines(whole))
 
 
-def test_a_image_that_cannot_be_drawn_is_a_sentence_and_the_report_is_whole(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+def test_an_image_that_cannot_be_drawn_is_a_sentence_and_the_report_is_whole(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     def fail(*_: Any) -> str:
         raise ValueError("no loc <outside>")
 

@@ -312,7 +312,7 @@ def test_four_episodes_end_to_end_write_the_three_files(tmp_path: Path, capsys: 
 
 
 @pytest.mark.parametrize("words, sentence", [
-    (["--policy", "tarot"], "unknown policy 'tarot'; known are: color_servo"),
+    (["--policy", "tarot"], "unknown policy 'tarot'; known are: builtin"),
     (["--against", "tarot"], "unknown policy 'tarot'"),
     (["--episodes", "0"], "episodes is 0; run at least 1"),
     (["--splits", "new"], "unknown split 'new'"),

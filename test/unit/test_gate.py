@@ -294,7 +294,7 @@ def test_after_a_jump_of_the_clock_a_reset_waits_a_second(later, allowed):
     (lambda inputs: inputs.readings.clear(), "nothing was seen by /scan"),
     (lambda inputs: inputs.seen.clear(), "nothing was heard from odom"),
     (lambda inputs: setattr(inputs, "halt", "the camera is broken"), "the camera is broken"),
-    (lambda inputs: setattr(inputs, "command", None), "command_ingest"),
+    (lambda inputs: setattr(inputs, "instruction", None), "command_ingest"),
 ])
 def test_arming_is_refused_with_the_reason(spoil, says):
     world = World()
@@ -367,7 +367,7 @@ def test_neither_end_of_the_bounds_is_left(monkeypatch, value):
     assert world.action["linear.x"] == 0.0
 
 
-def test_a_image_that_was_old_when_its_action_came_is_that_old_by_the_steady_clock_too():
+def test_an_image_that_was_old_when_its_action_came_is_that_old_by_the_steady_clock_too():
     world = World().moving()
     chunk, world.speaks = world.inputs.chunk, False
     world.inputs.chunk = replace(chunk, stamp=world.now + world.offset - 350 * MS)
@@ -407,7 +407,7 @@ def test_an_instruction_of_the_arming_s_own_number_does_not_move_it_however_new_
     assert world.tick(5).rule == "instruction_match"
 
 
-def test_a_image_grows_old_by_the_ros_clock_as_well():
+def test_an_image_grows_old_by_the_ros_clock_as_well():
     world = World().moving()
     world.speaks = False
     world.offset += 370 * MS  # too little for a jump

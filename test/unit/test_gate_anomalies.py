@@ -140,7 +140,7 @@ def test_a_new_instruction_starts_the_count_of_repeated_actions_again():
     assert world.report.state is State.ACTIVE
 
 
-def test_a_image_from_the_future_does_not_lock_out_those_that_follow():
+def test_an_image_from_the_future_does_not_lock_out_those_that_follow():
     world = World().moving()
     chunk = world.inputs.chunk
     world.speaks = False

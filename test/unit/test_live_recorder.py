@@ -160,7 +160,7 @@ def test_a_clock_that_goes_back_ends_an_episode(tmp_path):
     assert [one.end - one.start for one in dataset.episodes] == pytest.approx([20, 10], abs=1)
 
 
-def test_a_image_that_no_video_takes_is_a_sentence(tmp_path):
+def test_an_image_that_no_video_takes_is_a_sentence(tmp_path):
     recorder = LiveRecorder(tmp_path / "set", 10)
     recorder.on_report(Sent(T0, True, 1, {"linear.x": 0.1}))
     with pytest.raises(ValueError, match="camera 'front' has 31x32 pixels"):

@@ -74,7 +74,7 @@ def test_a_pooled_image_is_one_token(vision: str, fusion: str) -> None:
 
 @pytest.mark.parametrize("language", ["small", "llama"])
 @pytest.mark.parametrize("fusion", list(FUSION))
-def test_several_instructions_a_image_are_the_image_said_again(fusion: str, language: str) -> None:
+def test_several_instructions_an_image_are_the_image_said_again(fusion: str, language: str) -> None:
     model = make(fusion=fusion, language=language)
     pixels, ids, mask = inputs(batch=4)
     vision = model.encode_image(pixels[:2])

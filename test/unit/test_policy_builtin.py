@@ -426,7 +426,7 @@ def test_words_are_refused_where_it_is_nine_tenths_sure_that_they_say_nothing(
         policy: Builtin, monkeypatch: pytest.MonkeyPatch, share: float, refused: bool) -> None:
     task = torch.full((1, TASKS), (1.0 - share) / (TASKS - 1))
     task[0, NONE] = share
-    monkeypatch.setattr(policy._compiled, "read", lambda text: {"task": task})
+    monkeypatch.setattr(policy._compiled, "encode_text", lambda text: {"task": task})
     if not refused:
         assert policy._understood("turn left")[0]["task"] is task
         return

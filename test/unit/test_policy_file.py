@@ -189,7 +189,7 @@ def test_one_parameter_chooses_the_policy_or_neither_does_and_both_are_refused(
     ) == PolicyFile("builtin")
     with pytest.raises(
         ValueError,
-        match="'policy' .'constant'. and 'policy_file' .*policy.yaml'. are both given; give one",
+        match="'policy' .'constant'. and 'policy_file' .* are both given; give one",
     ):
         chosen_policy("constant", path)
     assert DEFAULT_POLICY in known()

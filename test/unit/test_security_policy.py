@@ -82,7 +82,7 @@ def test_the_gate_speaks_to_the_robot_on_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(("topic", "speaker"), [
-    ("stop", OPERATOR), ("instruction", OPERATOR), ("halt", SUPERVISOR), ("command", "/vla/command_ingest"),
+    ("stop", OPERATOR), ("instruction", OPERATOR), ("halt", SUPERVISOR), ("instruction/accepted", "/vla/command_ingest"),
     ("frame", "/vla/camera_ingest"), ("observation", "/vla/synchronizer"), ("action_chunk", "/vla/inference"),
     ("safety_report", GATE)])
 def test_only_one_may_say_it(topic: str, speaker: str) -> None:

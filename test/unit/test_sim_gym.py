@@ -27,7 +27,7 @@ from vla_ros.sim import expert
 from vla_ros.sim.episode import SETTLE, Reward, robot_state
 from vla_ros.sim.gym import ID, MAX_TRIES, STATE, STEP_S, Room
 from vla_ros.sim.projection import in_view
-from vla_ros.sim.scene import COLOURS
+from vla_ros.tasks.objects import COLOURS
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, UNSEEN_PAIRS
 from vla_ros.tasks.success import judge
 
@@ -144,8 +144,8 @@ def test_a_policy_drives_it_by_the_observations_alone() -> None:
         stamp = to_nanoseconds(step * STEP_S)
         command = Instruction(0, 1, observation["instruction"])
         state = dict(zip(STATE, observation["state"].tolist()))
-        chunk = policy.predict(Observation(stamp, command, {"camera": image}, state))
-        action = dict(zip(spec.channels, chunk.values[0]))
+        rows = policy.predict(Observation(stamp, command, {"camera": image}, state))
+        action = dict(zip(spec.channels, rows[0]))
         observation, _, terminated, truncated, info = env.step(
             np.array([action[name] for name in env.unwrapped.channels], np.float32))
         if terminated or truncated:

@@ -5,14 +5,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from vla_ros.training.ema import Averages
+from vla_ros.training.ema import ExponentialMovingAverage
 
 
 def averaged(step: int, before: float, weight: float, decay: float = 0.9) -> float:
     """The average that was `before`, after a step that left `weight`."""
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(model.weight, before)
-    averages = Averages(model, decay)
+    averages = ExponentialMovingAverage(model, decay)
     torch.nn.init.constant_(model.weight, weight)
     averages.update(model, step)
     return averages.values["weight"].item()
@@ -27,7 +27,7 @@ def test_a_tenth_of_the_average_stays_at_first_and_later_as_much_as_the_decay_sa
 def test_inside_the_model_has_the_averages_and_outside_its_own_weights() -> None:
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(model.weight, 1.0)
-    averages = Averages(model, 0.9)
+    averages = ExponentialMovingAverage(model, 0.9)
     torch.nn.init.constant_(model.weight, 5.0)
     with averages.inside(model):
         assert model.weight.item() == 1.0
