@@ -84,9 +84,9 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("Reading(float(position), stamp, now)", "Reading(float(position), now, stamp)"),
     ]),
     "vla_ros/core/robot.py": (("test/unit/test_robot.py",), [
-        ("channel.brake < needed:", "channel.brake < needed / 2:"),
+        ("channel.deceleration < needed:", "channel.deceleration < needed / 2:"),
         ("return TURN / self.scale", "return TURN * self.scale"),
-        ('fields.get("brake", rate)', 'fields.get("brake", 2 * rate)'),
+        ('fields.get("deceleration", speed)', 'fields.get("deceleration", 2 * speed)'),
         ("lag = max(0.05 *", "lag = min(0.05 *"),
         ("if low >= high:", "if low > high:"),
     ]),

@@ -166,7 +166,7 @@ def test_no_seam_time_is_no_ramp():
 
 
 def test_positions_are_blended_like_speeds():
-    joints = tuple(channel.name for channel in ARM.channels if channel.stop == "hold")
+    joints = tuple(channel.name for channel in ARM.channels if channel.on_stop == "hold_measured")
     one = blender(robot=ARM)
     one.blend(flat(0, *[0.2] * 6, channels=joints), EPOCH)
     told = one.blend(flat(0, *[0.6] * 6, channels=joints), EPOCH)

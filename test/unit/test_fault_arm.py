@@ -68,9 +68,9 @@ def test_the_limits_of_the_faults_are_the_robot_file_s() -> None:
     assert [channel.joint for channel in ROBOT.channels] == [*JOINTS, FINGER]
     for name in JOINTS:
         channel = ROBOT.channel(name)
-        assert (channel.rate, channel.max_tracking_error, channel.tracking_time) == (
+        assert (channel.max_speed, channel.max_tracking_error, channel.tracking_time) == (
             LIMIT, pytest.approx(TRACKING_ERROR), TRACKING_TIME)
-        assert abs(START[name]) < REACH[name] < channel.soft[1] == -channel.soft[0]
+        assert abs(START[name]) < REACH[name] < channel.soft_limits[1] == -channel.soft_limits[0]
 
 
 def test_a_page_keeps_what_was_not_tried_now() -> None:

@@ -15,8 +15,8 @@ def looser(robot, **fields):
 
 @pytest.mark.parametrize("fields, allowed", [
     ({"limits": (-0.5, 0.5)}, True), ({"limits": (-0.4, 0.5)}, True), ({"limits": (-0.5, 0.51)}, False),
-    ({"bounds": (-1.1, 1.0)}, False), ({"rate": 0.9}, True), ({"rate": 1.1}, False), ({"brake": 2.9}, False),
-    ({"brake": 3.1}, True), ({"jump": 1.0}, False), ({"jump": 0.5}, True),
+    ({"bounds": (-1.1, 1.0)}, False), ({"acceleration": 0.9}, True), ({"acceleration": 1.1}, False), ({"deceleration": 2.9}, False),
+    ({"deceleration": 3.1}, True), ({"max_step": 1.0}, False), ({"max_step": 0.5}, True),
 ])
 def test_while_armed_limits_may_only_be_tightened(fields, allowed):
     world = World().moving()
@@ -91,9 +91,9 @@ def test_a_smaller_footprint_is_looser(side):
 
 def test_wider_soft_limits_are_looser():
     world = reaching({})
-    joint = replace(ARM.channel("joint_1"), soft=(-1.81, 1.8))
+    joint = replace(ARM.channel("joint_1"), soft_limits=(-1.81, 1.8))
     robot = replace(ARM, channels=tuple(joint if channel.name == "joint_1" else channel for channel in ARM.channels))
-    with pytest.raises(ValueError, match="joint_1 soft, low, .* looser than now"):
+    with pytest.raises(ValueError, match="joint_1 soft_limits, low, .* looser than now"):
         world.gate.change(robot, world.gate.settings)
 
 
@@ -108,8 +108,8 @@ def test_what_is_no_limit_does_not_change_without_a_cleanup(change):
         World().gate.change(change(ROBOT), World().gate.settings)
 
 
-@pytest.mark.parametrize("fields", [{"beside": 0.05}, {"stop": 0.2}, {"slow": 0.5}, {"hysteresis": 0.0}, {"time_to_collision": 0.5},
-                                    {"blind_speed": 0.1}, {"max_age": 1.0}])
+@pytest.mark.parametrize("fields", [{"side_clearance": 0.05}, {"stop_distance": 0.2}, {"slow_distance": 0.5}, {"hysteresis": 0.0}, {"time_to_collision": 0.5},
+                                    {"max_speed_unobserved": 0.1}, {"max_age": 1.0}])
 def test_and_for_obstacles(fields):
     world = World().moving()
     robot = replace(world.gate.robot, obstacles=replace(world.gate.robot.obstacles, **fields))

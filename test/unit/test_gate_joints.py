@@ -76,7 +76,7 @@ def test_a_joint_beyond_its_soft_limit_is_not_sent_farther_out():
     assert world.action["joint_4"] < 1.84
 
 
-WRAPPING = replace(ARM.channel("joint_6"), continuous=True, bounds=(-7.0, 7.0), limits=(-6.5, 6.5), soft=(-6.5, 6.5))
+WRAPPING = replace(ARM.channel("joint_6"), continuous=True, bounds=(-7.0, 7.0), limits=(-6.5, 6.5), soft_limits=(-6.5, 6.5))
 LIMIT = ARM.channel("joint_1").max_tracking_error
 OFFSET = 0.03  # rad, by which a drive stands beside what it is sent
 
@@ -243,7 +243,7 @@ def test_moved_by_hand_to_where_it_may_not_be_sent_it_is_sent_nothing():
     world.tick(10)
     world.lag = None
     world.gate.robot = replace(ARM, channels=tuple(
-        replace(channel, limits=(0.0, 1.0), soft=(0.0, 1.0)) if channel.name == "joint_1" else channel
+        replace(channel, limits=(0.0, 1.0), soft_limits=(0.0, 1.0)) if channel.name == "joint_1" else channel
         for channel in ARM.channels))
     world.say("")
     for _ in range(50):
@@ -326,7 +326,7 @@ def test_a_continuous_joint_goes_the_shorter_way_and_counts_turns_only_while_it_
 def test_a_measurement_is_believed_as_far_as_the_joint_can_have_come(measured, believed):
     """In 20 ms at four times its rate of 0.5 rad/s 0.04 rad, and a hundredth of its range of 4 rad for its encoder."""
     joint = ARM.channel("joint_4")
-    assert (joint.bounds, joint.rate) == ((-2.0, 2.0), 0.5)
+    assert (joint.bounds, joint.max_speed) == ((-2.0, 2.0), 0.5)
     positions = Positions()
     for when, value in enumerate((0.0, 0.0, 0.0, measured), 1):  # the first is believed once three agree
         positions.look(ARM, {"joint_4": (value, 20 * MS * when)}, (), 500 * MS)

@@ -114,7 +114,7 @@ def outside_its_limits_a_value_only_moves_inward(story):
     for name, value in story.world.action.items():
         channel = story.world.gate.robot.channel(name)
         outside = max(channel.limits[0] - value, value - channel.limits[1], 0.0)
-        if outside and channel.stop == "zero":
+        if outside and channel.on_stop == "zero":
             raise AssertionError(f"{name} {value}")
         if outside and name in story.before:
             before = story.before[name]
@@ -129,26 +129,26 @@ def no_value_changes_faster_than_it_may(story):
         channel = story.world.gate.robot.channel(name)
         if name in story.before:
             before, elapsed = story.before[name], max(0, story.elapsed)
-            speeding_up = channel.rate * min(elapsed, 40 * MS) / S + 1e-9
-            if channel.stop != "zero":
+            speeding_up = (channel.acceleration if channel.is_velocity else channel.max_speed) * min(elapsed, 40 * MS) / S + 1e-9
+            if channel.on_stop != "zero":
                 assert abs(value - before) <= speeding_up
             else:
                 assert value * before >= 0.0  # it turns round only through zero
                 assert abs(value) - abs(before) <= speeding_up
-                assert abs(before) - abs(value) <= channel.brake * elapsed / S + 1e-9
+                assert abs(before) - abs(value) <= channel.deceleration * elapsed / S + 1e-9
 
 
 def stopped_or_disarmed_it_stands(story):
     if story.world.report.state in (State.DISARMED, State.STOPPED):
         for name, value in story.world.action.items():
             channel = story.world.gate.robot.channel(name)
-            assert value == 0.0 if channel.stop == "zero" else story.world.report.state is State.STOPPED
+            assert value == 0.0 if channel.on_stop == "zero" else story.world.report.state is State.STOPPED
 
 
 def held_it_only_brakes(story):
     if story.world.report.state is State.HOLDING:
         for name, value in story.world.action.items():
-            if story.world.gate.robot.channel(name).stop == "zero":
+            if story.world.gate.robot.channel(name).on_stop == "zero":
                 before = story.before.get(name, 0.0)
                 assert abs(value) <= abs(before) and value * before >= 0.0
 

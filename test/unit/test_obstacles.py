@@ -26,9 +26,9 @@ from vla_ros.safety.rules.range_sensors import range_sensors
 MS = 1_000_000
 BUILTIN = Footprint(front=0.3, back=0.2, left=0.15, right=0.15)
 SENSOR = Sensor("/scan", "sensor_msgs/msg/LaserScan")
-LIMITS = Obstacles((SENSOR,), stop=0.3, slow=0.6, hysteresis=0.05, time_to_collision=1.0)
-SPEED = Channel("linear.x", "m/s", (-1.0, 1.0), (-0.5, 0.5), rate=1.0, brake=3.0)
-TURN = Channel("angular.z", "rad/s", (-1.0, 1.0), (-0.5, 0.5), rate=1.0, brake=3.0)
+LIMITS = Obstacles((SENSOR,), stop_distance=0.3, slow_distance=0.6, hysteresis=0.05, time_to_collision=1.0)
+SPEED = Channel("linear.x", "m/s", (-1.0, 1.0), (-0.5, 0.5), acceleration=1.0, deceleration=3.0)
+TURN = Channel("angular.z", "rad/s", (-1.0, 1.0), (-0.5, 0.5), acceleration=1.0, deceleration=3.0)
 AROUND = np.linspace(-math.pi, math.pi, 72)
 
 
@@ -82,14 +82,14 @@ def test_a_beam_without_a_direction_measures_nothing(angle):
 
 
 def test_a_sensor_is_where_the_robot_file_says():
-    there = Sensor("/range", "sensor_msgs/msg/Range", x=0.2, y=-0.1, yaw=math.pi / 2, near=0.5)
+    there = Sensor("/range", "sensor_msgs/msg/Range", x=0.2, y=-0.1, yaw=math.pi / 2, min_range=0.5)
     reading = look(there, 0, np.array([1.0, 0.4]), np.array([0.0, 0.0]), 0.05, 10.0)
     assert reading.points.tolist() == [[pytest.approx(0.2), pytest.approx(0.9)]]  # the other is the robot itself
 
 
 @pytest.mark.parametrize("near, points", [(0.0, [[0.201, 0.0], [1.0, 0.0]]), (0.5, [[0.201, 0.0], [1.0, 0.0]]), (0.8, [])])
 def test_what_is_nearer_than_the_sensor_can_tell_is_anywhere_up_to_what_it_can(near, points):
-    there = Sensor("/range", "sensor_msgs/msg/Range", x=0.2, near=near)
+    there = Sensor("/range", "sensor_msgs/msg/Range", x=0.2, min_range=near)
     reading = look(there, 0, np.array([-math.inf]), np.array([0.0]), 0.8, 10.0)
     assert reading.points.tolist() == [[pytest.approx(x), y] for x, y in points]
     assert reading.valid.all()
@@ -103,7 +103,7 @@ def test_something_before_the_bumper_that_a_lidar_in_the_middle_is_too_near_to_s
 
 
 def test_a_sensor_that_hangs_upside_down_turns_the_other_way():
-    reading = look(Sensor("/scan", "x", yaw=0.1, flipped=True), 0, np.array([1.0]), np.array([0.5]), 0.05, 10.0)
+    reading = look(Sensor("/scan", "x", yaw=0.1, inverted=True), 0, np.array([1.0]), np.array([0.5]), 0.05, 10.0)
     assert reading.angles[0] == pytest.approx(-0.4)
 
 
@@ -167,7 +167,7 @@ def test_after_a_stop_the_way_must_be_free_for_more(gap, held):
 
 
 def test_a_near_collision_slows_a_fast_robot_outside_the_slow_zone():
-    finding = ask((0.5, 0.0), (0.3 + 0.35, 0.0), stop=0.1, slow=0.2)
+    finding = ask((0.5, 0.0), (0.3 + 0.35, 0.0), stop_distance=0.1, slow_distance=0.2)
     assert finding.verdict is Verdict.LIMITED
     assert 0.25 <= finding.row[0] <= 0.35  # 0.35 m in a second
 
@@ -187,7 +187,7 @@ def test_a_robot_without_sensors_is_not_asked():
     (0.0, 0.1, Verdict.HELD, None), (0.05, 0.1, Verdict.LIMITED, (0.05, 0.0)), (0.1, 0.1, None, None)])
 def test_where_no_sensor_looks(blind_speed, speed, verdict, row):
     backward = Reading(0, np.zeros((0, 2)), np.linspace(3.0, 3.3, 9), np.full(9, True))
-    finding = ask((speed, 0.0), reading=backward, blind_speed=blind_speed)
+    finding = ask((speed, 0.0), reading=backward, max_speed_unobserved=blind_speed)
     assert (finding.verdict if finding else None) == verdict
     assert (finding.row if finding else None) == (row and pytest.approx(row))
 
@@ -219,14 +219,14 @@ def test_whatever_the_horizon_what_is_in_the_way_is_not_driven_at(horizon, speed
 
 @pytest.mark.parametrize("lateral, verdict", [(0.15 + 0.09, Verdict.LIMITED), (0.15 + 0.11, None)])
 def test_what_is_passed_at_a_distance_is_no_obstacle(lateral, verdict):
-    finding = ask((0.1, 0.0), (0.7, lateral), beside=0.1)
+    finding = ask((0.1, 0.0), (0.7, lateral), side_clearance=0.1)
     assert (finding.verdict if finding else None) == verdict
 
 
 def test_a_fast_and_blind_motion_is_asked_for_obstacles_as_well():
     half_blind = Reading(0, np.array([[0.32, 0.0]]), np.linspace(-0.1, 0.1, 9), np.array([True] * 4 + [False] * 5))
     for speed in (0.04, 0.2):
-        assert ask((speed, 0.0), reading=half_blind, blind_speed=0.05).verdict is Verdict.HELD
+        assert ask((speed, 0.0), reading=half_blind, max_speed_unobserved=0.05).verdict is Verdict.HELD
 
 
 def test_a_robot_that_backs_up_needs_to_see_behind_itself():
@@ -246,7 +246,7 @@ def test_the_nearest_and_the_soonest_of_all_sensors_count():
         assert finding.row[0] == pytest.approx(0.1 * (0.4 - 0.3) / 0.3)
     near, far = at((0.3 + 0.2, 0.0)), at((0.3 + 0.45, 0.0))  # touched after 0.4 and 0.9 s
     for readings in ((near, far), (far, near)):
-        finding = decide(readings, (0.5, 0.0), stop=0.01, slow=0.02)
+        finding = decide(readings, (0.5, 0.0), stop_distance=0.01, slow_distance=0.02)
         assert finding.row[0] <= 0.5 * 0.4 + 1e-9
 
 
@@ -374,14 +374,14 @@ def test_how_far_beyond_the_footprint_a_sensor_sees(reach, origin, heading, beyo
 
 @pytest.mark.parametrize("reach, share", [(0.35, 0.0), (0.6, 0.0), (0.75, 0.5), (0.9, 1.0), (10.0, 1.0)])
 def test_a_robot_drives_no_faster_than_it_sees(reach, share):
-    """0.6 m is `stop` beyond the bumper, 0.9 m is `slow`: what lies beyond its reach may be an obstacle."""
+    """0.6 m is `stop_distance` beyond the bumper, 0.9 m is `slow_distance`: what lies beyond its reach may be an obstacle."""
     finding = ask((0.3, 0.0), reading=reaching(reach))
     if share == 0.0:
         assert finding.verdict is Verdict.HELD and ("ahead" in finding.reason or "no sensor" in finding.reason)
     else:
         assert (finding.row[0] if finding else 0.3) == pytest.approx(0.3 * share)
-    assert ask((0.3, 0.0), reading=reaching(reach), blind_speed=0.1) is None or share > 0.3 or \
-        ask((0.3, 0.0), reading=reaching(reach), blind_speed=0.1).row[0] == pytest.approx(0.1)
+    assert ask((0.3, 0.0), reading=reaching(reach), max_speed_unobserved=0.1) is None or share > 0.3 or \
+        ask((0.3, 0.0), reading=reaching(reach), max_speed_unobserved=0.1).row[0] == pytest.approx(0.1)
 
 
 # -- properties -----------------------------------------------------------------------------------------------

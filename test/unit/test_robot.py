@@ -10,8 +10,8 @@ ROBOTS = sorted((Path(__file__).parents[2] / "config" / "robots").glob("*.yaml")
 GOOD = {
     "name": "r",
     "channels": {
-        "linear.x": {"unit": "m/s", "bounds": [-1.0, 1.0], "limits": [-0.5, 0.5], "rate": 1.0, "stop": "zero"},
-        "gripper": {"unit": "1", "bounds": [0, 1], "limits": [0, 1], "rate": 2.0, "stop": "keep"},
+        "linear.x": {"unit": "m/s", "bounds": [-1.0, 1.0], "limits": [-0.5, 0.5], "acceleration": 1.0, "on_stop": "zero"},
+        "gripper": {"unit": "1", "bounds": [0, 1], "limits": [0, 1], "max_speed": 2.0, "on_stop": "hold_commanded"},
     },
     "outputs": [
         {"topic": "/cmd_vel", "type": "geometry_msgs/msg/Twist", "channels": ["linear.x"]},
@@ -33,13 +33,13 @@ def changed(*path_and_value):
 @pytest.mark.parametrize("path", ROBOTS, ids=lambda path: path.stem)
 def test_the_robots_that_are_shipped_load(path):
     robot = load_robot(path)
-    assert all(channel.brake >= channel.rate for channel in robot.channels if channel.stop == "zero")
+    assert all(channel.deceleration >= channel.acceleration for channel in robot.channels if channel.on_stop == "zero")
 
 
 def test_a_good_robot():
     robot = parse_robot(GOOD)
     assert [channel.name for channel in robot.channels] == ["linear.x", "gripper"]
-    assert robot.channel("linear.x").brake == 1.0  # as fast as `rate` where it is not given
+    assert robot.channel("linear.x").deceleration == 1.0  # as fast as `acceleration` where it is not given
 
 
 @pytest.mark.parametrize("data, says", [
@@ -47,21 +47,21 @@ def test_a_good_robot():
     ({}, "lacks channels, name, outputs"),
     (changed("colour", "red"), "unknown colour"),
     (changed("channels", {}), "channels has 0 entries; a robot obeys 1 to 64"),
-    (changed("channels", "linear.x", "rate", 0.0), "'linear.x': rate is 0.0; it must be more than 0"),
-    (changed("channels", "linear.x", "rate", -1), "rate is -1"),
-    (changed("channels", "linear.x", "rate", float("nan")), "rate is nan; give a finite number"),
-    (changed("channels", "linear.x", "rate", "fast"), "rate is 'fast'"),
+    (changed("channels", "linear.x", "acceleration", 0.0), "'linear.x': acceleration is 0.0; it must be more than 0"),
+    (changed("channels", "linear.x", "acceleration", -1), "acceleration is -1"),
+    (changed("channels", "linear.x", "acceleration", float("nan")), "acceleration is nan; give a finite number"),
+    (changed("channels", "linear.x", "acceleration", "fast"), "acceleration is 'fast'"),
     (changed("channels", "linear.x", "bounds", [1.0, -1.0]), "lowest must be below the highest"),
     (changed("channels", "linear.x", "bounds", [0.0]), "give \\[lowest, highest\\]"),
     (changed("channels", "linear.x", "limits", [-2.0, 0.5]), "limits \\[-2.0, 0.5\\] reach outside bounds"),
     (changed("channels", "linear.x", "limits", [0.1, 0.5]), "zero is outside limits"),
-    (changed("channels", "linear.x", "stop", "coast"), "use one of zero, hold, keep"),
+    (changed("channels", "linear.x", "on_stop", "coast"), "use one of zero, hold_measured, hold_commanded"),
     (changed("channels", "linear.x", "deadband", -0.1), "deadband is -0.1; it must be at least 0"),
     (changed("outputs", 0, "type", "Twist"), "type is 'Twist'; use one of"),
     (changed("outputs", 0, "channels", ["gripper"]), "a Twist cannot carry 'gripper'"),
     (changed("outputs", 0, "channels", ["linear.q"]), "'linear.q' is not one of gripper, linear.x"),
     (changed("outputs", 0, "channels", ["linear.x", "gripper"]), "a Twist cannot carry 'gripper'"),
-    (changed("channels", "linear.x", "stop", "hold"), "'linear.x': stop is 'hold', but its unit is 'm/s'; zero is for velocities"),
+    (changed("channels", "linear.x", "on_stop", "hold_measured"), "'linear.x': on_stop is 'hold_measured', but its unit is 'm/s'; zero is for velocities"),
     (changed("outputs", [{**GOOD["outputs"][1], "channels": ["linear.x", "gripper"]}]), "mixes velocities and positions"),
     (changed("channels", "linear.x", "bounds", [-1e39, 1e39]), "bounds is -inf; give a finite number"),
     (changed("channels", {name: {**fields, "joint": "j"} for name, fields in GOOD["channels"].items()}),
@@ -92,13 +92,13 @@ FOOT = {"front": 0.3, "back": 0.1, "left": 0.2, "right": 0.2}
 
 def seeing(channel=None, footprint=FOOT, **fields):
     data = {**copy.deepcopy(GOOD), "footprint": footprint, "obstacles": {**SEES, **fields}}
-    data["channels"]["linear.x"].update({"brake": 2.0, **(channel or {})})
+    data["channels"]["linear.x"].update({"deceleration": 2.0, **(channel or {})})
     return data
 
 
 def test_a_robot_that_sees():
-    robot = parse_robot(seeing(stop=0.2))
-    assert (robot.footprint.front, robot.obstacles.stop, robot.obstacles.slow) == (0.3, 0.2, 0.6)
+    robot = parse_robot(seeing(stop_distance=0.2))
+    assert (robot.footprint.front, robot.obstacles.stop_distance, robot.obstacles.slow_distance) == (0.3, 0.2, 0.6)
     assert not robot.simulated
 
 
@@ -106,20 +106,20 @@ def test_a_robot_that_sees():
     ({**GOOD, "obstacles": SEES}, "obstacles needs a footprint"),
     (seeing(footprint={"front": 0.3}), "footprint lacks back, left, right"),
     (seeing(footprint={**FOOT, "front": -0.1}), "front is -0.1; it must be at least 0"),
-    (seeing(sensors=[]), "give a list of sensors"), (seeing(slow=0.3), "it must be more than stop"),
+    (seeing(sensors=[]), "give a list of sensors"), (seeing(slow_distance=0.3), "it must be more than stop_distance"),
     (seeing(time_to_collision=0.0), "time_to_collision is 0.0; it must be more than 0"),
     (seeing(time_to_collision=10.5), "give at most 10 s"), (seeing(max_age=float("nan")), "give a finite number"),
     (seeing(sensors=[{**SEES["sensors"][0]} for _ in range(2)]), "'/scan' is listed 2 times"),
     (seeing(sensors=[{"topic": "/scan", "type": "sonar"}]), "use one of sensor_msgs/msg/LaserScan"),
-    (seeing(sensors=[{**SEES["sensors"][0], "flipped": 1}]), "flipped is 1; give true or false"),
-    (seeing({"brake": 0.8}), "it must be at least 0.83"),
+    (seeing(sensors=[{**SEES["sensors"][0], "inverted": 1}]), "inverted is 1; give true or false"),
+    (seeing({"deceleration": 0.8}), "it must be at least 0.83"),
     ({**GOOD, "simulated": "yes"}, "simulated is 'yes'; give true or false"),
-    (changed("channels", "linear.x", "soft", [-0.1, 0.1]), "this has stop zero"),
-    (changed("channels", "gripper", "soft", [0.1, 0.2]), "this has no joint"),
+    (changed("channels", "linear.x", "soft_limits", [-0.1, 0.1]), "this has on_stop zero"),
+    (changed("channels", "gripper", "soft_limits", [0.1, 0.2]), "this has no joint"),
     (changed("channels", "linear.x", "scale", 3.0), "a Twist is in SI units"),
     (changed("channels", "gripper", "scale", 1.7976931348623157e308), None),
     (changed("channels", "gripper", {**GOOD["channels"]["gripper"], "bounds": [0, 10], "scale": 1e308}), "is not finite"),
-    (changed("channels", "linear.x", "rate", 10**400), "robot file"),
+    (changed("channels", "linear.x", "acceleration", 10**400), "robot file"),
 ])
 def test_what_would_defeat_a_limit_is_refused(tmp_path, data, says):
     import yaml
@@ -145,7 +145,7 @@ def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path, name):
         load_robot(tmp_path / name)
 
 
-ELBOW = {"unit": "rad", "bounds": [-2.0, 2.0], "limits": [-1.9, 1.9], "rate": 0.5, "stop": "hold", "joint": "elbow"}
+ELBOW = {"unit": "rad", "bounds": [-2.0, 2.0], "limits": [-1.9, 1.9], "max_speed": 0.5, "on_stop": "hold_measured", "joint": "elbow"}
 TO_ARM = {"topic": "/arm", "type": "trajectory_msgs/msg/JointTrajectory", "channels": ["elbow"]}
 
 
@@ -160,10 +160,13 @@ def arm(output=TO_ARM, **fields):
 @pytest.mark.parametrize("data, says", [
     (arm(), None),
     # sent to zero when it stops, an arm would go there
-    (arm(stop="zero"), "its unit is 'rad'; zero is for velocities"),
-    (arm(stop="zero", unit="rad/s", joint=None), "a JointTrajectory carries positions, and 'elbow' is a velocity"),
-    (arm({**TO_ARM, "type": "std_msgs/msg/Float64MultiArray"}, stop="zero", unit="rad/s", joint=None), None),
-    (arm(stop="hold", unit="rad/s"), "hold and keep for positions"),
+    (arm(max_speed=None), "lacks max_speed: how fast a position may change"),
+    (arm(acceleration=1.0), "acceleration is not for a position; give max_speed"),
+    (arm(deceleration=1.0), "deceleration is not for a position; give max_speed"),
+    (arm(on_stop="zero"), "its unit is 'rad'; zero is for velocities"),
+    (arm(on_stop="zero", unit="rad/s", joint=None, max_speed=None, acceleration=0.5), "a JointTrajectory carries positions, and 'elbow' is a velocity"),
+    (arm({**TO_ARM, "type": "std_msgs/msg/Float64MultiArray"}, on_stop="zero", unit="rad/s", joint=None, max_speed=None, acceleration=0.5), None),
+    (arm(on_stop="hold_measured", unit="rad/s"), "hold_measured and hold_commanded for positions"),
     (changed("channels", "linear.x", "unit", "km/h/s"), "'linear.x' is in km/h/s; a Twist's is in m/s"),
     (arm(continuous=True), None), (arm(continuous=1), "continuous is 1; give true or false"),
     (arm(continuous=True, joint=None), "continuous is for a position that a joint measures"),
@@ -201,7 +204,7 @@ def test_a_robot_has_as_many_channels_as_the_gate_can_look_at(count):
 
 
 @pytest.mark.parametrize("fields, error", [
-    ({}, 0.25), ({"rate": 0.1}, 0.2), ({"max_tracking_error": 0.05}, 0.05), ({"stop": "keep"}, float("inf")),
+    ({}, 0.25), ({"max_speed": 0.1}, 0.2), ({"max_tracking_error": 0.05}, 0.05), ({"on_stop": "hold_commanded"}, float("inf")),
     ({"joint": None}, float("inf"))])
 def test_what_a_drive_may_lag_behind_by(fields, error):
     """A twentieth of its bounds, or half a second at full speed; a gripper that holds something never arrives."""
@@ -221,6 +224,6 @@ def test_the_lowest_bound_lies_below_the_highest(low, high, fits):
 @pytest.mark.parametrize("continuous, scale, turn", [(True, 1.0, TURN), (True, 2.0, TURN / 2), (False, 2.0, 0.0)])
 def test_a_whole_turn_is_told_in_the_channel_s_unit(continuous, scale, turn):
     """A value times `scale` is the joint's position in rad, so a turn of the joint is so much less of the value."""
-    channel = Channel("wrist", "1", (-9.0, 9.0), (-9.0, 9.0), 1.0, 1.0, stop="hold", joint="wrist", scale=scale,
+    channel = Channel("wrist", "1", (-9.0, 9.0), (-9.0, 9.0), max_speed=1.0, on_stop="hold_measured", joint="wrist", scale=scale,
                       continuous=continuous)
     assert channel.turn == pytest.approx(turn)

@@ -34,8 +34,8 @@ from vla_ros.safety.rules.tracking import tracking
 from vla_ros.safety.settings import Settings
 
 MS = 1_000_000
-SPEED = Channel("linear.x", "m/s", (-1.0, 1.0), (-0.5, 0.5), rate=1.0, brake=3.0, deadband=0.01)
-GRIPPER = Channel("gripper", "1", (0.0, 1.0), (0.0, 1.0), rate=2.0, brake=2.0, stop="keep", joint="finger")
+SPEED = Channel("linear.x", "m/s", (-1.0, 1.0), (-0.5, 0.5), acceleration=1.0, deceleration=3.0, deadband=0.01)
+GRIPPER = Channel("gripper", "1", (0.0, 1.0), (0.0, 1.0), max_speed=2.0, on_stop="hold_commanded", joint="finger")
 BOTH = (SPEED, GRIPPER)
 ROBOT = Robot("r", "base_link", BOTH, (Output("/v", "t", ("linear.x",)), Output("/g", "t", ("gripper",))))
 EVIL = [math.nan, math.inf, -math.inf, 1e308, -1e308]
@@ -216,8 +216,8 @@ def test_seam_and_rivals_say_what_they_were_told():
     assert "/cmd_vel from /teleop" in exclusive_publisher(rule_inputs(other_publishers=("/cmd_vel from /teleop",))).reason
 
 
-JOINT = Channel("elbow", "rad", (-2.0, 2.0), (-1.9, 1.9), rate=0.5, brake=0.5, stop="hold", joint="elbow_joint",
-                soft=(-1.8, 1.8))
+JOINT = Channel("elbow", "rad", (-2.0, 2.0), (-1.9, 1.9), max_speed=0.5, on_stop="hold_measured", joint="elbow_joint",
+                soft_limits=(-1.8, 1.8))
 
 
 @pytest.mark.parametrize("stands, wanted, allowed", [
@@ -235,7 +235,7 @@ def test_a_joint_outside_its_bounds_or_unmeasured_is_not_moved(stands):
 
 
 def test_a_position_that_no_joint_measures_is_taken_from_what_was_emitted():
-    free = Channel("gripper", "1", (0.0, 1.0), (0.0, 1.0), rate=2.0, brake=2.0, stop="keep", soft=(0.0, 1.0))
+    free = Channel("gripper", "1", (0.0, 1.0), (0.0, 1.0), max_speed=2.0, on_stop="hold_commanded", soft_limits=(0.0, 1.0))
     assert joint_limits(rule_inputs(row=(0.5,), measured=(None,), last=(0.4,), channels=(free,))) is None
     assert "unknown" in joint_limits(rule_inputs(row=(0.5,), measured=(None,), last=(None,), channels=(free,))).reason
 

@@ -129,7 +129,7 @@ def test_a_value_that_cannot_be_printed_is_named_by_its_type():
 
 @pytest.mark.parametrize("data", [
     "s" * 1_000_000, {"name": "r", "channels": "c" * 1_000_000, "outputs": []},
-    {"name": "r", "channels": {"x": {"unit": "m", "bounds": [0, 1], "limits": [0, 1], "rate": ["q" * 1_000_000], "stop": "zero"}},
+    {"name": "r", "channels": {"x": {"unit": "m", "bounds": [0, 1], "limits": [0, 1], "acceleration": ["q" * 1_000_000], "on_stop": "zero"}},
      "outputs": []},
 ], ids=short)
 def test_a_robots_values_are_cut(data):

@@ -5,7 +5,7 @@
 "Learning Fine-Grained Bimanual Manipulation with Low-Cost Hardware", section IV-A).
 
 What holds, whatever came before (test/unit/test_blending.py):
-- Every value lies between those that it is blended from. A channel that is switched (the robot file's `stop: keep`) is
+- Every value lies between those that it is blended from. A channel that is switched (the robot file's `on_stop: hold_commanded`) is
   the newest chunk's.
 - A velocity that the newest chunk wants at zero is zero `blend_time` after that chunk took over, in every mode.
 - With `linear` every channel is the newest chunk's from then on; with `temporal_ensemble` older ones count until they end.
@@ -92,7 +92,7 @@ class ChunkBlender:
         if not before.stamp <= newest.stamp <= now < min(_end(before), _end(newest)):
             return False
         step = newest.values[row_at(newest, now)] - before.values[row_at(before, now)]
-        return bool((np.abs(step) <= [self._robot[name].jump for name in newest.channels]).all())
+        return bool((np.abs(step) <= [self._robot[name].max_step for name in newest.channels]).all())
 
     def _repeats(self, newest: ActionChunk, now: int) -> bool:
         return now - self._same_since > REPEATING and np.array_equal(self._raw[-1].values, newest.values)
@@ -109,10 +109,10 @@ class ChunkBlender:
         share = np.clip((ends - now) / max(self._time, 1), 0.0, 1.0)[:, None]
         values = (1.0 - share) * before + share * wanted  # in float64: then equal ones stay equal, to the bit
         if self._blending == "temporal_ensemble":
-            stops = np.array([self._robot[name].stop == "zero" for name in newest.channels])
+            stops = np.array([self._robot[name].on_stop == "zero" for name in newest.channels])
             alone = (wanted == 0.0) & stops | (ends > _end(newest))[:, None]
             values = np.where(alone, values, self._mean(wanted, ends))
-        switched = np.array([self._robot[name].stop == "keep" for name in newest.channels])
+        switched = np.array([self._robot[name].on_stop == "hold_commanded" for name in newest.channels])
         values = np.where(switched, wanted, values)
         return replace(newest, values=values.astype(np.float32), step=step)
 

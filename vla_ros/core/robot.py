@@ -11,7 +11,7 @@ import numpy as np
 
 from vla_ros.core.shown import shown
 
-STOPS = ("zero", "hold", "keep")
+STOPS = ("zero", "hold_measured", "hold_commanded")
 OUTPUT_TYPES = {
     "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped",
     "std_msgs/msg/Float64MultiArray", "trajectory_msgs/msg/JointTrajectory",
@@ -26,14 +26,15 @@ SIDES = ("front", "back", "left", "right")
 
 @dataclass(frozen=True)
 class Channel:
-    """One number the robot obeys, in `unit`; `rate` and `brake` are in unit/s.
+    """One number the robot obeys, in `unit`.
 
-    `stop`: what stopping means: `zero` (velocities), `hold` (positions: the last measured, or the
-    last emitted where nothing measures) or `keep` (a gripper that must not let go: the last emitted).
+    How fast it may change, in unit/s: a velocity by `acceleration` and `deceleration`, a position by `max_speed`.
+    `on_stop`: what stopping means: `zero` (velocities), `hold_measured` (positions: where it was measured, or what was
+    sent last where nothing measures) or `hold_commanded` (a gripper that must not let go: what was sent last).
     `joint` names what measures it in /joint_states; value x `scale` is the joint's position and what
     is sent. `continuous`: that position wraps after a turn (rad). `start` is where a position that
-    nothing measures is taken to stand at first. Outside `soft`, a position may only move inward. Two
-    actions that follow each other may differ by `jump`. What is measured may differ from what is sent
+    nothing measures is taken to stand at first. Outside `soft_limits`, a position may only move inward. Two
+    actions that follow each other may differ by `max_step`. What is measured may differ from what is sent
     by `max_tracking_error` for `tracking_time` s.
     """
 
@@ -41,14 +42,15 @@ class Channel:
     unit: str
     bounds: tuple[float, float]
     limits: tuple[float, float]
-    rate: float
-    brake: float
+    acceleration: float = math.inf
+    deceleration: float = math.inf
+    max_speed: float = math.inf
     deadband: float = 0.0
-    stop: str = "zero"
+    on_stop: str = "zero"
     joint: str = ""
     scale: float = 1.0
-    soft: tuple[float, float] = (-math.inf, math.inf)
-    jump: float = math.inf
+    soft_limits: tuple[float, float] = (-math.inf, math.inf)
+    max_step: float = math.inf
     continuous: bool = False
     start: float | None = None
     max_tracking_error: float = math.inf
@@ -56,7 +58,7 @@ class Channel:
 
     @property
     def is_velocity(self) -> bool:
-        return self.stop == "zero"
+        return self.on_stop == "zero"
 
     @property
     def turn(self) -> float:
@@ -85,9 +87,9 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Sensor:
-    """A range sensor and where it sits in the base frame (m, rad). `flipped`: it hangs upside down.
+    """A range sensor and where it sits in the base frame (m, rad). `inverted`: it hangs upside down.
 
-    What is nearer to it than `near`, or inside a box of `mask` (front, back, left, right in the base frame, within
+    What is nearer to it than `min_range`, or inside a box of `mask` (front, back, left, right in the base frame, within
     the footprint), is the robot itself.
     """
 
@@ -96,8 +98,8 @@ class Sensor:
     x: float = 0.0
     y: float = 0.0
     yaw: float = 0.0
-    near: float = 0.0
-    flipped: bool = False
+    min_range: float = 0.0
+    inverted: bool = False
     mask: tuple[tuple[float, float, float, float], ...] = ()
 
 
@@ -105,18 +107,18 @@ class Sensor:
 class Obstacles:
     """Distances in m from the footprint, times in s, speeds in m/s.
 
-    Nothing nearer than `stop` is approached; from `slow` on the speed falls. What the footprint passes at `beside`
-    or more is no obstacle; nearer than that it passes more slowly. After a stop the way must be free for `hysteresis`
-    more. `blind_speed` is what is allowed where no sensor looks. What was seen counts for `hold_off` s more.
+    Nothing nearer than `stop_distance` is approached; from `slow_distance` on the speed falls. What the footprint passes
+    at `side_clearance` or more is no obstacle; nearer than that it passes more slowly. After a stop the way must be free
+    for `hysteresis` more. `max_speed_unobserved` is what is allowed where no sensor looks. What was seen counts for `hold_off` s more.
     """
 
     sensors: tuple[Sensor, ...]
-    stop: float = 0.3
-    slow: float = 0.6
-    beside: float = 0.1
+    stop_distance: float = 0.3
+    slow_distance: float = 0.6
+    side_clearance: float = 0.1
     hysteresis: float = 0.05
     time_to_collision: float = 1.0
-    blind_speed: float = 0.0
+    max_speed_unobserved: float = 0.0
     max_age: float = 0.3
     hold_off: float = 1.0
 
@@ -194,10 +196,10 @@ def _check_braking(obstacles: Obstacles, channels: tuple[Channel, ...], outputs:
                          f"carries {', '.join(sorted(driven)) or 'nothing'}")
     for channel in channels:
         speed = max(map(abs, channel.limits))
-        needed = speed ** 2 / (obstacles.slow - obstacles.stop)
-        if channel.name in driven and channel.name.startswith("linear") and channel.brake < needed:
-            raise ValueError(f"channel '{channel.name}': brake is {channel.brake:g}; to stop from {speed:g} "
-                             f"{channel.unit} between obstacles' slow and stop it must be at least {needed:.2g}")
+        needed = speed ** 2 / (obstacles.slow_distance - obstacles.stop_distance)
+        if channel.name in driven and channel.name.startswith("linear") and channel.deceleration < needed:
+            raise ValueError(f"channel '{channel.name}': deceleration is {channel.deceleration:g}; to stop from {speed:g} "
+                             f"{channel.unit} between obstacles' slow_distance and stop_distance it must be at least {needed:.2g}")
 
 
 def _check_masks(obstacles: Obstacles | None, footprint: Footprint) -> None:
@@ -232,15 +234,16 @@ def _mask(fields: Any, where: str) -> tuple[tuple[float, float, float, float], .
 
 
 def _obstacles(fields: Any) -> Obstacles:
-    numbers = ("stop", "slow", "beside", "hysteresis", "time_to_collision", "blind_speed", "max_age",
-               "hold_off")
+    numbers = ("stop_distance", "slow_distance", "side_clearance", "hysteresis", "time_to_collision",
+               "max_speed_unobserved", "max_age", "hold_off")
     _keys(fields, "obstacles", {"sensors"}, set(numbers))
     if not isinstance(fields["sensors"], list) or not fields["sensors"]:
         raise ValueError(f"obstacles: sensors is {shown(fields['sensors'])}; give a list of sensors")
     given = {name: _number(fields[name], f"obstacles: {name}", at_least=0.0) for name in numbers if name in fields}
     obstacles = Obstacles(tuple(map(_sensor, fields["sensors"])), **given)
-    if not obstacles.stop < obstacles.slow:
-        raise ValueError(f"obstacles: slow is {obstacles.slow:g} m; it must be more than stop, {obstacles.stop:g} m")
+    if not obstacles.stop_distance < obstacles.slow_distance:
+        raise ValueError(f"obstacles: slow_distance is {obstacles.slow_distance:g} m; it must be more than "
+                         f"stop_distance, {obstacles.stop_distance:g} m")
     for name in ("time_to_collision", "max_age"):
         _number(getattr(obstacles, name), f"obstacles: {name}", above=0.0)
     for name in ("time_to_collision", "hold_off"):
@@ -251,40 +254,40 @@ def _obstacles(fields: Any) -> Obstacles:
 
 
 def _sensor(fields: Any) -> Sensor:
-    _keys(fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "near", "flipped", "mask"})
+    _keys(fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "min_range", "inverted", "mask"})
     topic, kind = str(fields["topic"]), fields["type"]
     if kind not in SENSOR_TYPES:
         raise ValueError(f"sensor '{topic}': type is {shown(kind)}; use one of {', '.join(sorted(SENSOR_TYPES))}")
     place = {name: _number(fields.get(name, 0.0), f"sensor '{topic}': {name}") for name in ("x", "y", "yaw")}
-    return Sensor(topic, kind, flipped=_flag(fields.get("flipped", False), f"sensor '{topic}': flipped"), **place,
-                  near=_number(fields.get("near", 0.0), f"sensor '{topic}': near", at_least=0.0),
+    return Sensor(topic, kind, inverted=_flag(fields.get("inverted", False), f"sensor '{topic}': inverted"), **place,
+                  min_range=_number(fields.get("min_range", 0.0), f"sensor '{topic}': min_range", at_least=0.0),
                   mask=_mask(fields.get("mask", []), f"sensor '{topic}': mask"))
 
 
 def _channel(name: str, fields: Any) -> Channel:
     where = f"channel '{name}'"
-    _keys(fields, where, {"unit", "bounds", "limits", "rate", "stop"},
-          {"brake", "deadband", "joint", "scale", "soft", "jump", "continuous", "start", "max_tracking_error",
-           "tracking_time"})
+    _keys(fields, where, {"unit", "bounds", "limits", "on_stop"},
+          {"acceleration", "deceleration", "max_speed", "deadband", "joint", "scale", "soft_limits", "max_step",
+           "continuous", "start", "max_tracking_error", "tracking_time"})
     bounds, limits = _pair(fields["bounds"], f"{where}: bounds"), _pair(fields["limits"], f"{where}: limits")
     if not (bounds[0] <= limits[0] and limits[1] <= bounds[1]):
         raise ValueError(f"{where}: limits {list(limits)} reach outside bounds {list(bounds)}")
-    rate = _number(fields["rate"], f"{where}: rate", above=0.0)
-    stop = fields["stop"]
+    stop = fields["on_stop"]
     if stop not in STOPS:
-        raise ValueError(f"{where}: stop is {shown(stop)}; use one of {', '.join(STOPS)}")
+        raise ValueError(f"{where}: on_stop is {shown(stop)}; use one of {', '.join(STOPS)}")
     if stop == "zero" and not limits[0] <= 0.0 <= limits[1]:
-        raise ValueError(f"{where}: stop is 'zero', but zero is outside limits {list(limits)}")
-    soft = _pair(fields["soft"], f"{where}: soft") if "soft" in fields else limits
-    if "soft" in fields and (stop == "zero" or not fields.get("joint")):
+        raise ValueError(f"{where}: on_stop is 'zero', but zero is outside limits {list(limits)}")
+    soft = _pair(fields["soft_limits"], f"{where}: soft_limits") if "soft_limits" in fields else limits
+    if "soft_limits" in fields and (stop == "zero" or not fields.get("joint")):
         raise ValueError(f"{where}: soft limits are for a position that a joint measures; this has "
-                         f"{'stop zero' if stop == 'zero' else 'no joint'}")
+                         f"{'on_stop zero' if stop == 'zero' else 'no joint'}")
     if not (limits[0] <= soft[0] and soft[1] <= limits[1]):
         raise ValueError(f"{where}: soft limits {list(soft)} reach outside limits {list(limits)}")
     unit, joint = str(fields["unit"]), str(fields.get("joint", ""))
     if (stop == "zero") != unit.endswith("/s"):
-        raise ValueError(f"{where}: stop is '{stop}', but its unit is '{unit}'; zero is for velocities (in .../s), "
-                         "hold and keep for positions")
+        raise ValueError(f"{where}: on_stop is '{stop}', but its unit is '{unit}'; zero is for velocities (in .../s), "
+                         "hold_measured and hold_commanded for positions")
+    speeds = _speeds(fields, where, stop == "zero")
     continuous = _flag(fields.get("continuous", False), f"{where}: continuous")
     if continuous and (stop == "zero" or not joint):
         raise ValueError(f"{where}: continuous is for a position that a joint measures")
@@ -293,25 +296,40 @@ def _channel(name: str, fields: Any) -> Channel:
         start = _number(fields["start"], f"{where}: start")
         if stop == "zero" or joint:
             raise ValueError(f"{where}: start is for a position that nothing measures; this has "
-                             f"{'stop zero' if stop == 'zero' else f'joint {joint}'}")
+                             f"{'on_stop zero' if stop == 'zero' else f'joint {joint}'}")
         if not limits[0] <= start <= limits[1]:
             raise ValueError(f"{where}: start is {start:g}, outside limits {list(limits)}")
     # What a drive may lag behind by: half a second at full speed (a bus, a controller and the drive each take their
     # share), or a twentieth of its range. A gripper that holds something never reaches what it is told to.
-    lag = max(0.05 * (bounds[1] - bounds[0]), 0.5 * rate) if stop == "hold" and joint else math.inf
+    lag = max(0.05 * (bounds[1] - bounds[0]), 0.5 * speeds["max_speed"]) if stop == "hold_measured" and joint else math.inf
     if "max_tracking_error" in fields:
         if stop == "zero" or not joint:
             raise ValueError(f"{where}: max_tracking_error is for a position that a joint measures")
         lag = _number(fields["max_tracking_error"], f"{where}: max_tracking_error", above=0.0)
     return Channel(
-        name=name, unit=unit, bounds=bounds, limits=limits, rate=rate,
-        brake=_number(fields.get("brake", rate), f"{where}: brake", above=0.0),
-        deadband=_number(fields.get("deadband", 0.0), f"{where}: deadband", at_least=0.0), stop=stop,
+        name=name, unit=unit, bounds=bounds, limits=limits, **speeds,
+        deadband=_number(fields.get("deadband", 0.0), f"{where}: deadband", at_least=0.0), on_stop=stop,
         joint=joint, continuous=continuous, start=start, max_tracking_error=lag,
         tracking_time=_number(fields.get("tracking_time", 0.5), f"{where}: tracking_time", at_least=0.0),
         scale=_number(fields.get("scale", 1.0), f"{where}: scale", above=0.0),
-        soft=soft,
-        jump=_number(fields["jump"], f"{where}: jump", above=0.0) if "jump" in fields else math.inf)
+        soft_limits=soft,
+        max_step=_number(fields["max_step"], f"{where}: max_step", above=0.0) if "max_step" in fields else math.inf)
+
+
+def _speeds(fields: Mapping[str, Any], where: str, is_velocity: bool) -> dict[str, float]:
+    """How fast the value may change: a velocity's acceleration and deceleration, a position's max_speed."""
+    right, wrong = (("acceleration", "max_speed"), ("max_speed", "acceleration"))[not is_velocity]
+    kind = "velocity" if is_velocity else "position"
+    if right not in fields:
+        raise ValueError(f"{where} lacks {right}: how fast a {kind} may change")
+    for name in (wrong, *(() if is_velocity else ("deceleration",))):
+        if name in fields:
+            raise ValueError(f"{where}: {name} is not for a {kind}; give {right}")
+    speed = _number(fields[right], f"{where}: {right}", above=0.0)
+    if not is_velocity:
+        return {"max_speed": speed}
+    slowing = _number(fields.get("deceleration", speed), f"{where}: deceleration", above=0.0)
+    return {"acceleration": speed, "deceleration": slowing}
 
 
 def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
@@ -330,15 +348,15 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
             raise ValueError(f"output '{topic}': '{name}' has scale {known[name].scale:g}; a Twist is in SI units: 1")
         if not math.isfinite(max(map(abs, known[name].bounds)) * known[name].scale):
             raise ValueError(f"channel '{name}': bounds times scale {known[name].scale:g} is not finite")
-        if "Twist" in kind and known[name].stop != "zero":
-            raise ValueError(f"output '{topic}': '{name}' is a velocity, so its stop is zero, not {known[name].stop}")
+        if "Twist" in kind and known[name].on_stop != "zero":
+            raise ValueError(f"output '{topic}': '{name}' is a velocity, so its on_stop is zero, not {known[name].on_stop}")
         right = "m/s" if name.startswith("linear") else "rad/s"
         if "Twist" in kind and known[name].unit != right:
             raise ValueError(f"output '{topic}': '{name}' is in {known[name].unit}; a Twist's is in {right}")
-        if "Trajectory" in kind and known[name].stop == "zero":
-            raise ValueError(f"output '{topic}': a JointTrajectory carries positions, and '{name}' is a velocity (stop "
+        if "Trajectory" in kind and known[name].on_stop == "zero":
+            raise ValueError(f"output '{topic}': a JointTrajectory carries positions, and '{name}' is a velocity (on_stop "
                              "zero); sent to zero, an arm would go there")
-    if len({known[name].stop == "zero" for name in names}) > 1:
+    if len({known[name].on_stop == "zero" for name in names}) > 1:
         raise ValueError(f"output '{topic}' mixes velocities and positions; a stop could not be sent on it")
     return Output(topic, kind, tuple(names))
 

@@ -27,26 +27,27 @@ def loosened(robot: Robot, settings: Settings, new_robot: Robot, new_settings: S
 def _fixed(robot: Robot) -> tuple:
     """What is no limit: the robot itself."""
     return (robot.name, robot.base_frame, robot.outputs, robot.simulated, robot.obstacles and robot.obstacles.sensors,
-            [(channel.name, channel.unit, channel.stop, channel.joint, channel.scale, channel.continuous, channel.start)
+            [(channel.name, channel.unit, channel.on_stop, channel.joint, channel.scale, channel.continuous, channel.start)
              for channel in robot.channels])
 
 
 def _allowed(robot: Robot, settings: Settings) -> Iterator[tuple[str, float]]:
     """Every limit by name, as a number that is larger when it allows more."""
     for channel in robot.channels:
-        for name in ("bounds", "limits", "soft"):
+        for name in ("bounds", "limits", "soft_limits"):
             low, high = getattr(channel, name)
             yield from ((f"{channel.name} {name}, low,", -low), (f"{channel.name} {name}, high,", high))
-        yield from ((f"{channel.name} rate", channel.rate), (f"{channel.name} jump", channel.jump),
-                    (f"{channel.name} brake", -channel.brake),
+        yield from ((f"{channel.name} acceleration", channel.acceleration),
+                    (f"{channel.name} deceleration", -channel.deceleration),
+                    (f"{channel.name} max_speed", channel.max_speed), (f"{channel.name} max_step", channel.max_step),
                     (f"{channel.name} max_tracking_error", channel.max_tracking_error),
                     (f"{channel.name} tracking_time", channel.tracking_time))
     for side in ("front", "back", "left", "right"):
         yield f"footprint {side}", -getattr(robot.footprint, side)
     if robot.obstacles is not None:
-        for name in ("stop", "slow", "beside", "hysteresis", "time_to_collision", "hold_off"):
+        for name in ("stop_distance", "slow_distance", "side_clearance", "hysteresis", "time_to_collision", "hold_off"):
             yield f"obstacles {name}", -getattr(robot.obstacles, name)
-        for name in ("blind_speed", "max_age"):
+        for name in ("max_speed_unobserved", "max_age"):
             yield f"obstacles {name}", getattr(robot.obstacles, name)
     for parameter in PARAMETERS:
         yield f"{parameter.name} ({parameter.unit})", parameter.looseness(settings[parameter])

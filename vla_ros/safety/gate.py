@@ -368,7 +368,7 @@ class Gate:
         jumped = self._positions.look(self.robot, tick.inputs.measured, self._last,
                                       self.settings.ns(TOPIC_TIMEOUT))
         moving = [name for name in jumped
-                  if self.robot.channel(name).stop == "hold" and name in self._last]
+                  if self.robot.channel(name).on_stop == "hold_measured" and name in self._last]
         for name in moving:  # where it would go from here nobody knows: it is sent nothing more
             del self._last[name]
         self._follow_joints(tick)
@@ -426,7 +426,7 @@ class Gate:
             raise ValueError("rule 'chunk_shape' passed, and there is no action")
         requested = dict(zip(chunk.channels, chunk.values[row_at(chunk, inputs.stamp)].tolist()))
         inputs.channels = tuple(channel for channel in self.robot.channels
-                                if channel.name in requested or channel.stop == "zero")
+                                if channel.name in requested or channel.on_stop == "zero")
         inputs.measured = tuple(0.0 if channel.is_velocity else self._starts(channel, inputs.now)
                                 for channel in inputs.channels)
         inputs.last = tuple(
@@ -488,7 +488,7 @@ class Gate:
         last = self._last.get(channel.name)
         if last is None:
             return {}
-        stands = self._stands(channel, tick.now) if channel.stop == "hold" else None
+        stands = self._stands(channel, tick.now) if channel.on_stop == "hold_measured" else None
         at_first = stands if verdict is Verdict.STOPPED and stands is not None else last
         stay, limit = self._stay.setdefault(channel.name, Stay(at_first)), channel.max_tracking_error
         if stands is not None and stay.look(stands, tick.now, limit):
@@ -512,5 +512,5 @@ class Gate:
             return action
         bad = next(name for name in action if name not in good)
         self.latch(f"the gate itself made {bad} {action[bad]}, outside its bounds")
-        return {name: 0.0 if channels[name].stop == "zero" else good[name] for name in action
-                if channels[name].stop == "zero" or name in good}
+        return {name: 0.0 if channels[name].on_stop == "zero" else good[name] for name in action
+                if channels[name].on_stop == "zero" or name in good}

@@ -143,7 +143,7 @@ def _discontinuity(before: ActionChunk | None, after: ActionChunk, stamp: int, r
         turn = jumps[name].turn if name in jumps else 0.0
         if turn and math.isfinite(step):
             step = math.remainder(step, turn)
-        if name in jumps and abs(step) > jumps[name].jump:
+        if name in jumps and abs(step) > jumps[name].max_step:
             return (f"{name} jumps by {step:+.3g} {jumps[name].unit} between two chunks; "
-                    f"at most {jumps[name].jump:g} {jumps[name].unit}")
+                    f"at most {jumps[name].max_step:g} {jumps[name].unit}")
     return ""

@@ -44,7 +44,7 @@ class ObstacleMemory:
                 continue
             if before and len(before[1]):
                 # What is farther away is forgotten before the robot comes near.
-                within = robot.obstacles.slow + robot.obstacles.hold_off * _fastest(robot)
+                within = robot.obstacles.slow_distance + robot.obstacles.hold_off * _fastest(robot)
                 near = distances(self._inward(before[1]), robot.footprint) <= within
                 self._keep(before[0], before[1][near])
             # It was seen from where the robot was then.

@@ -74,7 +74,7 @@ def look(sensor: Sensor, stamp: int, ranges: Array, angles: Array, range_min: fl
 
     Zero is no measurement: many drivers give it for a beam that did not come back. `range_max` and more is nothing
     within reach: short sensors say so. Something nearer than the sensor can tell (-inf) is anywhere from the sensor to
-    `range_min`: at both ends. Where all of that is nearer than `near`, it is the robot. A sensor that does not know
+    `range_min`: at both ends. Where all of that is nearer than `min_range`, it is the robot. A sensor that does not know
     its own reach is blind.
     """
     if not (0.0 <= range_min <= range_max and range_max > 0.0):
@@ -86,9 +86,9 @@ def look(sensor: Sensor, stamp: int, ranges: Array, angles: Array, range_min: fl
         angles = np.append(angles, angles[too_near])
         too_near = np.append(too_near, np.full(len(far_ends), True))
     valid = np.isfinite(angles) & (ranges > 0.0)  # NaN is not above zero
-    counts = np.where(too_near, range_min > sensor.near, (ranges < range_max) & (ranges >= sensor.near))
+    counts = np.where(too_near, range_min > sensor.min_range, (ranges < range_max) & (ranges >= sensor.min_range))
     hit = valid & np.isfinite(ranges) & counts
-    directions = sensor.yaw + (-1.0 if sensor.flipped else 1.0) * np.where(np.isfinite(angles), angles, 0.0)
+    directions = sensor.yaw + (-1.0 if sensor.inverted else 1.0) * np.where(np.isfinite(angles), angles, 0.0)
     points = np.stack([sensor.x + ranges[hit] * np.cos(directions[hit]),
                        sensor.y + ranges[hit] * np.sin(directions[hit])], axis=1)
     for front, back, left, right in sensor.mask:
@@ -155,11 +155,11 @@ def _beyond(x: Array, y: Array, footprint: Footprint) -> Array:
 
 
 def approach(points: Array, footprint: Footprint, twist: tuple[float, float, float], limits: Obstacles) -> Approach:
-    """How a motion (m/s, m/s, rad/s) along the next `slow` metres of its way, or more, comes to N x 2 points.
+    """How a motion (m/s, m/s, rad/s) along the next `slow_distance` metres of its way, or more, comes to N x 2 points.
 
     Each point is judged by itself, so that another one never makes it milder. What the footprint would touch, or is
-    in touch with (`CONTACT`) and does not leave, is approached. What it passes nearer than `beside`, and nearer than it
-    is now, leaves a share of the speed: none at a touch, all at `beside` or where it is as far as `slow`. So a
+    in touch with (`CONTACT`) and does not leave, is approached. What it passes nearer than `side_clearance`, and nearer than it
+    is now, leaves a share of the speed: none at a touch, all at `side_clearance` or where it is as far as `slow_distance`. So a
     robot that stands too near to a wall can leave it slowly, along it or away.
     """
     radius = math.hypot(max(footprint.front, footprint.back), max(footprint.left, footprint.right))
@@ -167,12 +167,12 @@ def approach(points: Array, footprint: Footprint, twist: tuple[float, float, flo
     if speed == 0.0:
         return NOTHING
     now = distances(points, footprint)
-    way = max(limits.slow, speed * limits.time_to_collision)
+    way = max(limits.slow_distance, speed * limits.time_to_collision)
     s = np.linspace(0.0, way, 1 + min(math.ceil(way / STEP), MOST_STEPS))[1:]  # m; the way, however slow the motion
     vx, vy, wz = (part / speed for part in twist)
     matters = now <= way
     points, now = points[matters], now[matters]
-    matters = _along(points, (vx, vy, wz), s, radius + max(limits.beside, CONTACT))
+    matters = _along(points, (vx, vy, wz), s, radius + max(limits.side_clearance, CONTACT))
     points, now = points[matters], now[matters]
     if not len(points):
         return NOTHING
@@ -183,10 +183,10 @@ def approach(points: Array, footprint: Footprint, twist: tuple[float, float, flo
     inside = (now < 0.0) & (points[:, 0] * vx + points[:, 1] * vy > -CONTACT * math.hypot(vx, vy))
     touches = np.where(near, (then[0] < now + APPROACH) | (nearest < now) | inside, nearest <= CONTACT)
     share = 1.0
-    passed = ~touches & ~near & (nearest < np.minimum(now, limits.beside) - APPROACH)
+    passed = ~touches & ~near & (nearest < np.minimum(now, limits.side_clearance) - APPROACH)
     if passed.any():
-        room = (nearest[passed] - CONTACT) / max(limits.beside - CONTACT, 1e-9)
-        far = (now[passed] - limits.stop) / (limits.slow - limits.stop)
+        room = (nearest[passed] - CONTACT) / max(limits.side_clearance - CONTACT, 1e-9)
+        far = (now[passed] - limits.stop_distance) / (limits.slow_distance - limits.stop_distance)
         share = float(np.clip(np.maximum(room, far), 0.0, 1.0).min())
     if not touches.any():
         return Approach(math.inf, 0.0, math.inf, share)

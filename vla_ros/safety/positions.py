@@ -9,7 +9,7 @@ from vla_ros.core.robot import Channel, Robot
 from vla_ros.core.types import to_seconds
 
 MEASURING_ERROR = 0.01  # of a channel's range
-PLAUSIBLE = 4.0  # times its `rate`: by hand, or by gravity, a joint is moved faster than the gate moves it
+PLAUSIBLE = 4.0  # times its `max_speed`: by hand, or by gravity, a joint is moved faster than the gate moves it
 CONFIRMATIONS = 3  # measurements in a row that agree: as many wrong ones are no accident
 RESTED = 500_000_000  # ns without motion after which a joint has arrived where it was going
 
@@ -122,7 +122,7 @@ def _take(track: _Track, channel: Channel, value: float, when: int, turn: float,
 def _reach(channel: Channel, elapsed: int) -> float:
     """How far a position may be from where it was measured `elapsed` ns before."""
     low, high = channel.bounds
-    return MEASURING_ERROR * (high - low) + PLAUSIBLE * channel.rate * min(max(elapsed, 0), 1_000_000_000) / 1e9
+    return MEASURING_ERROR * (high - low) + PLAUSIBLE * channel.max_speed * min(max(elapsed, 0), 1_000_000_000) / 1e9
 
 
 def unwound(value: float, near: float, turn: float) -> float:

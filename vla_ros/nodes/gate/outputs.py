@@ -68,7 +68,7 @@ class Outputs:
 
     def stop(self, now: int) -> None:
         """Zero for everything that stops at zero; needs nothing else to work."""
-        self.send({channel.name: 0.0 for channel in self._robot.channels if channel.stop == "zero"}, now)
+        self.send({channel.name: 0.0 for channel in self._robot.channels if channel.on_stop == "zero"}, now)
 
     def listeners(self, output: Output) -> int:
         """How many take what is sent there: of the right type, with a QoS that fits."""

@@ -8,7 +8,7 @@ from vla_ros.safety.rule import Finding, RuleInputs, Verdict, rule
       set_by="robot file: `deadband`")
 def deadband(inputs: RuleInputs) -> Finding | None:
     row, channels = inputs.row, inputs.channels
-    kept = tuple(0.0 if channel.stop == "zero" and 0.0 < abs(value) < channel.deadband else value
+    kept = tuple(0.0 if channel.on_stop == "zero" and 0.0 < abs(value) < channel.deadband else value
                  for value, channel in zip(row, channels))
     if kept == row:
         return None

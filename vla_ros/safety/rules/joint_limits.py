@@ -6,13 +6,13 @@ from vla_ros.safety.rule import Finding, RuleInputs, Verdict, held, rule
 
 @rule(holds_when="a joint is not measured or outside its bounds; *limits*: beyond a soft limit it may "
                  "only move inward",
-      set_by="robot file: `soft`, `joint`", goes_on_when="it is measured, inside")
+      set_by="robot file: `soft_limits`, `joint`", goes_on_when="it is measured, inside")
 def joint_limits(inputs: RuleInputs) -> Finding | None:
     inward = list(inputs.row)
     reason = ""
     for i, (value, stands, before, channel) in enumerate(
             zip(inputs.row, inputs.measured, inputs.last, inputs.channels)):
-        if channel.stop == "zero":
+        if channel.on_stop == "zero":
             continue
         if stands is None and (channel.joint or before is None):
             return held("joint_limits", f"where {channel.name} stands is unknown; is "
@@ -26,10 +26,10 @@ def joint_limits(inputs: RuleInputs) -> Finding | None:
                         f"{low:g} to {high:g} {channel.unit}; move it inside by hand")
         # What was sent, not what is measured: a drive's offset would carry the limit along.
         at = stands if before is None else before
-        low, high = min(channel.soft[0], at), max(channel.soft[1], at)
+        low, high = min(channel.soft_limits[0], at), max(channel.soft_limits[1], at)
         inward[i] = min(max(value, low), high)
         if inward[i] != value:
             reason = reason or (
                 f"{channel.name} stands at {stands:.3g} {channel.unit}, its soft limits are "
-                f"{channel.soft[0]:g} to {channel.soft[1]:g}: not to {value:.3g}")
+                f"{channel.soft_limits[0]:g} to {channel.soft_limits[1]:g}: not to {value:.3g}")
     return Finding("joint_limits", Verdict.LIMITED, reason, tuple(inward)) if reason else None

@@ -1,4 +1,4 @@
-"""Nothing nearer than `stop` is approached.
+"""Nothing nearer than `stop_distance` is approached.
 
 Near things and a near collision slow down, and so does the edge of what the sensors see. Away is
 always free.
@@ -12,11 +12,11 @@ from vla_ros.safety.obstacles import approach, seen_ahead
 from vla_ros.safety.rule import Finding, RuleInputs, Verdict, held, rule
 
 
-@rule(holds_when="the motion would touch something at `stop`, or is in touch with it and does not "
-                 "leave; *limits* from `slow` on, before a collision, past what is nearer than "
-                 "`beside`, and to what the sensors see",
+@rule(holds_when="the motion would touch something at `stop_distance`, or is in touch with it and does not "
+                 "leave; *limits* from `slow_distance` on, before a collision, past what is nearer than "
+                 "`side_clearance`, and to what the sensors see",
       set_by="robot file: `obstacles`, `footprint`",
-      goes_on_when="it is farther than `stop` + `hysteresis` for `hold_off`, or the motion leads "
+      goes_on_when="it is farther than `stop_distance` + `hysteresis` for `hold_off`, or the motion leads "
                    "away")
 def obstacle(inputs: RuleInputs) -> Finding | None:
     robot, row, channels = inputs.robot, inputs.row, inputs.channels
@@ -29,17 +29,17 @@ def obstacle(inputs: RuleInputs) -> Finding | None:
     limits = robot.obstacles
     gap, direction, touch, share = approach(inputs.points(), robot.footprint, (vx, vy, wz), limits)
     what = f"an obstacle at {math.degrees(direction):.0f} deg is {gap:.2f} m away"
-    stop = limits.stop + (limits.hysteresis if inputs.was_blocked else 0.0)
+    stop = limits.stop_distance + (limits.hysteresis if inputs.was_blocked else 0.0)
     if gap <= stop + 1e-6:  # a rounding error is no free way
         return held("obstacle", f"{what}; nothing nearer than {stop:.2f} m is approached")
     if share < min(1.0, _share(gap, touch, limits)):
         what = "something is passed closely"
     share = min(share, _share(gap, touch, limits))
     speed, heading = math.hypot(vx, vy), math.atan2(vy, vx)
-    if speed * min(share, 1.0) > limits.blind_speed:
+    if speed * min(share, 1.0) > limits.max_speed_unobserved:
         readings = [seen.reading for seen in inputs.readings.values()]
         reach = seen_ahead(readings, heading, robot.footprint)
-        unseen = max(_share(reach, reach / speed, limits), limits.blind_speed / speed)
+        unseen = max(_share(reach, reach / speed, limits), limits.max_speed_unobserved / speed)
         if unseen < min(share, 1.0):
             share = unseen
             what = (f"the sensors see {reach:.2f} m ahead" if reach > 0.0 else
@@ -55,4 +55,4 @@ def obstacle(inputs: RuleInputs) -> Finding | None:
 
 def _share(gap: float, touch: float, limits: Obstacles) -> float:
     """Of the speed asked for, what a distance (m) and the time (s) until it is covered leave."""
-    return min((gap - limits.stop) / (limits.slow - limits.stop), touch / limits.time_to_collision)
+    return min((gap - limits.stop_distance) / (limits.slow_distance - limits.stop_distance), touch / limits.time_to_collision)

@@ -9,7 +9,7 @@ from vla_ros.safety.rule import Finding, RuleInputs, Verdict, held, rule
 
 @rule(holds_when="*limits*: acceleration and braking of velocities, speed of positions, from what was "
                  "emitted last",
-      set_by="robot file: `rate`, `brake`")
+      set_by="robot file: `acceleration`, `deceleration`, `max_speed`")
 def rate_limit(inputs: RuleInputs) -> Finding | None:
     row, last, channels = inputs.row, inputs.last, inputs.channels
     for before, channel in zip(last, channels):
@@ -29,15 +29,15 @@ def rate_limit(inputs: RuleInputs) -> Finding | None:
 def towards(before: float, target: float, channel: Channel, elapsed: int, pause: int) -> float:
     """The value nearest to `target` that `channel` may have `elapsed` ns after `before`.
 
-    A velocity brakes (towards zero) with `brake` and speeds up with `rate`; it turns round only
+    A velocity brakes (towards zero) with `deceleration` and speeds up with `acceleration`; it turns round only
     through zero. `pause` is the same time, uncapped: however late the gate is, braking takes no
     longer for it.
     """
-    if channel.stop != "zero":
-        reach = channel.rate * elapsed / 1e9
+    if channel.on_stop != "zero":
+        reach = channel.max_speed * elapsed / 1e9
         return min(max(target, before - reach), before + reach)
-    braking = channel.brake * max(elapsed, pause) / 1e9
+    braking = channel.deceleration * max(elapsed, pause) / 1e9
     if before == 0.0 or math.copysign(1.0, before) == math.copysign(1.0, target):
-        reach = channel.rate * elapsed / 1e9 if abs(target) > abs(before) else braking
+        reach = channel.acceleration * elapsed / 1e9 if abs(target) > abs(before) else braking
         return min(max(target, before - reach), before + reach)
     return before - math.copysign(min(braking, abs(before)), before)
