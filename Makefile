@@ -10,7 +10,7 @@ ARGS ?=
 SOURCES := setup.py setup.cfg package.xml $(shell find $(wildcard msg launch config resource) ! -path '*/__pycache__*')
 IN_ROS := set +u; . .venv/ros.sh; set -u;
 
-.PHONY: help setup build demo test matrix check style check-safety check-mutations bench bench-gate clean distclean FORCE
+.PHONY: help setup build demo test matrix check style check-safety check-mutations bench bench-gate docs clean distclean FORCE
 
 help: ## this list
 	@echo "make WHAT [ARGS=...]"
@@ -45,6 +45,10 @@ check-safety: build ## the gate's tests, faults with real processes, and each of
 check-mutations: build ## many small ways to break all but the gate; ARGS choose, as in ARGS="blending ramp"
 	@$(IN_ROS) exec python test/mutations/package.py $(ARGS)
 
+docs: .venv/.ready build/docs/.ready ## the pages of doc/ as a site, in build/site
+	@.venv/bin/python doc/generate.py --check
+	@NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build && echo "build/site/index.html"
+
 build: build/.built ## nodes and messages, with colcon, into install/
 
 setup: .venv/.ready ## the environment, .venv; a shell of your own gets it with ". .venv/ros.sh"
@@ -58,6 +62,11 @@ distclean: clean ## removes .venv as well
 # Asked every time, answered in a tenth of a second; its time changes only when the environment did.
 .venv/.ready: FORCE
 	@.ci/setup
+
+build/docs/.ready: .ci/requirements-docs.txt | .venv/.ready
+	@.venv/bin/python -m venv build/docs
+	@build/docs/bin/python -m pip install --disable-pip-version-check -q -r $<
+	@touch $@
 
 build/.built: .venv/.ready $(SOURCES)
 	@set +u; . .venv/local_setup.sh; set -u; colcon build --symlink-install --event-handlers console_direct-

@@ -1,18 +1,20 @@
 """Writes what the pages say of the code from the code itself: `python3 doc/generate.py`; a test holds them to it.
 
-doc/architecture.md and config/vla.yaml are whole from here. Between markers: the layers in CONTRIBUTING.md, the rules in
-README.md and doc/gate.md, and the robot's topics in config/security/policy.xml.
+doc/architecture.md, doc/reference/ and config/vla.yaml are whole from here. Between markers: the layers in CONTRIBUTING.md,
+the rules in doc/gate.md, and the robot's topics in config/security/policy.xml.
 """
 from __future__ import annotations
 
-import ast
 import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "doc")]
+
+import reference_pages
+from reference_pages import summary
 
 from vla_ros.cli import parameters
 from vla_ros.core.robot import load_robot
@@ -66,14 +68,6 @@ def architecture() -> str:
     return "\n".join(lines) + "\n"
 
 
-def summary(path: Path) -> str:
-    """The first paragraph of a module's docstring, in one line. Raises ValueError where it says nothing of itself."""
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    if not text:
-        raise ValueError(f"{path.relative_to(ROOT)} has no docstring; say in a line what it is for")
-    return " ".join(text.split("\n\n")[0].split())
-
-
 def diagram() -> str:
     """The layers as mermaid; an arrow that two others make is left out."""
     lines = ["```mermaid", "flowchart TD"]
@@ -105,11 +99,6 @@ def rules_in_full() -> str:
     return table(
         ["rule", "holds (or limits) when", "set by, default", "goes on when"],
         ([f"`{rule.name}`", rule.holds_when, _set_by(rule), rule.goes_on_when] for rule in RULES))
-
-
-def rules_in_short() -> str:
-    """Every rule, and when it holds."""
-    return table(["rule", "holds (or limits) when"], ([rule.name, rule.holds_when] for rule in RULES))
 
 
 def table(head: list[str], rows: Iterable[list[str]]) -> str:
@@ -152,25 +141,26 @@ def _with_topics(policy: Path, robot_files: Iterable[Path]) -> str:
 
 def pages() -> dict[Path, str]:
     """Each file as it ought to be."""
-    contributing, gate, readme = (ROOT / name for name in ("CONTRIBUTING.md", "doc/gate.md", "README.md"))
+    contributing, gate = ROOT / "CONTRIBUTING.md", ROOT / "doc" / "gate.md"
     policy = ROOT / "config" / "security" / "policy.xml"
     return {
         ROOT / "doc" / "architecture.md": architecture(),
         ROOT / "config" / "vla.yaml": parameters.render(),
+        **reference_pages.pages(),
         contributing: between(contributing, LAYER_MARKERS, diagram()),
         gate: between(gate, RULE_MARKERS, rules_in_full()),
-        readme: between(readme, RULE_MARKERS, rules_in_short()),
         policy: _with_topics(policy, sorted((ROOT / "config" / "robots").glob("*.yaml"))),
     }
 
 
 def main() -> int:
     """0: written; with --check nothing is written, and 1 means that a page is stale."""
-    stale = [path for path, text in pages().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    wanted = pages()
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         print(f"{'stale' if '--check' in sys.argv else 'written'}: {path.relative_to(ROOT)}")
         if "--check" not in sys.argv:
-            path.write_text(pages()[path], encoding="utf-8")
+            path.write_text(wanted[path], encoding="utf-8")
     return 1 if stale and "--check" in sys.argv else 0
 
 

@@ -44,7 +44,7 @@ class Robot:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "vla_ros.sim.node", "--ros-args", *arguments],
             env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.node = rclpy.create_node("beside", context=context)
+        self.node = rclpy.create_node("side_clearance", context=context)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
         self.last: dict[str, Any] = {}

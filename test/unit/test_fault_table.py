@@ -253,9 +253,8 @@ def test_any_sequence(events: list[tuple[str, str, int]]) -> None:
         assert sum(faults.counts.values()) <= len(events)
 
 
-def test_the_readme_shows_this_table() -> None:
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    table = readme.split("## When something goes wrong")[1].split("\n## ")[0]
+def test_the_page_about_recovery_shows_this_table() -> None:
+    table = (Path(__file__).resolve().parents[2] / "doc" / "recovery.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\w+) \| .* \| (.+) \| ([\d.]+) s", table, re.M)
     shown = {kind: (re.findall(r"(\w+):", steps), float(seconds)) for kind, steps, seconds in rows}
     assert shown == {kind: (list(dict.fromkeys(step.action for step in strategy.steps)), to_seconds(strategy.recovery))

@@ -1,0 +1,212 @@
+"""The pages of doc/reference/, from the tables, parsers, messages and classes that they are about; no ROS, no torch."""
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from vla_ros.cli import bench
+from vla_ros.cli.main import VERBS, add_arguments
+from vla_ros.core import robot
+from vla_ros.core.parameters import Parameter
+from vla_ros.nodes.node_parameters import NODE_PARAMETERS
+
+ROOT = Path(__file__).resolve().parents[1]
+BY = "Written by `python3 doc/generate.py` from {}; change it there."
+YAML_TYPES = {
+    "str": "text", "float": "number", "bool": "true or false", "tuple[float, float]": "[lowest, highest]",
+    "tuple[str, ...]": "list of names", "tuple[Channel, ...]": "mapping: name → channel", "tuple[Output, ...]": "list of outputs",
+    "tuple[Sensor, ...]": "list of sensors", "tuple[tuple[float, float, float, float], ...]": "list of boxes",
+}
+# Defaults that the classes cannot say: the file's reader makes them of other keys, or wants the key.
+IN_WORDS = {
+    (robot.Channel, "name"): "**needed**: its key in `channels`",
+    (robot.Channel, "on_stop"): "**needed**",
+    (robot.Channel, "acceleration"): "**needed** of a velocity",
+    (robot.Channel, "deceleration"): "as `acceleration`",
+    (robot.Channel, "max_speed"): "**needed** of a position",
+    (robot.Channel, "soft_limits"): "as `limits`",
+    (robot.Channel, "max_tracking_error"): "half a second at full speed, or a twentieth of the bounds",
+    (robot.Robot, "base_frame"): '`"base_link"`',
+    (robot.Robot, "footprint"): "none; with `obstacles` **needed**",
+}
+
+
+def pages() -> dict[Path, str]:
+    """Each page as it ought to be."""
+    folder = ROOT / "doc" / "reference"
+    return {
+        folder / "parameters.md": parameters(),
+        folder / "cli.md": command_line(),
+        folder / "messages.md": messages(),
+        folder / "robot_file.md": robot_file(),
+    }
+
+
+def summary(path: Path) -> str:
+    """The first paragraph of a module's docstring, in one line. Raises ValueError where it says nothing of itself."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    if not text:
+        raise ValueError(f"{path.relative_to(ROOT)} has no docstring; say in a line what it is for")
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def parameters() -> str:
+    """Every parameter of every node."""
+    lines = [
+        "# Parameters",
+        "",
+        BY.format("`NODE_PARAMETERS`"),
+        "",
+        "`config/vla.yaml` has them all at their defaults: copy it, change what you need, and give it to the launch file as",
+        "`params_file:=…`. A **live** one may change while the node is active",
+        "(`ros2 param set /vla/safety_validator max_age 0.5`); the others need the node to be cleaned up and configured again. A bad",
+        "value is refused with its name, the value and what is wanted.",
+    ]
+    for node, table in NODE_PARAMETERS.items():
+        lines += ["", f"## {node}", "", "| parameter | default | | range | live |", "|---|---|---|---|---|"]
+        lines += [row(f"`{parameter.name}`", default_of(parameter), parameter.description, range_of(parameter),
+                      "live" if parameter.live else "") for parameter in table]
+    return "\n".join(lines) + "\n"
+
+
+def row(*cells: str) -> str:
+    """A table's row: one line, and a bar in a cell is no border."""
+    return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
+
+
+def default_of(parameter: Parameter) -> str:
+    text = json.dumps(parameter.default)
+    return f"`{text}` {parameter.unit if parameter.unit not in ('', 'characters') else ''}".strip()
+
+
+def range_of(parameter: Parameter) -> str:
+    if parameter.choices:
+        return ", ".join(f"`{choice}`" for choice in parameter.choices)
+    if math.isinf(parameter.low) and math.isinf(parameter.high):
+        return ""
+    ends = " to ".join(f"{end:,.0f}" if end >= 1e6 else f"{end:g}" for end in (parameter.low, parameter.high))
+    return f"{ends} {parameter.unit}".strip()
+
+
+def command_line() -> str:
+    """Every verb of `vla` with its arguments. Tables, not argparse's text: that differs from one Python to the next."""
+    lines = [
+        "# Command line",
+        "",
+        BY.format("the parsers in `vla_ros/cli/`"),
+        "",
+        "Each verb's `--help` prints the same. Exit codes: 0 done, 1 not done, 2 bad arguments, 130 interrupted.",
+        "",
+        "| verb | |",
+        "|---|---|",
+        *(row(f"[`{verb}`](#vla-{verb})", what) for verb, what in VERBS.items()),
+    ]
+    for verb, what in VERBS.items():
+        lines += ["", f"## vla {verb}", "", f"{what[0].upper()}{what[1:]}."]
+        if verb == "bench":
+            lines += ["", "Each bench has arguments of its own, which its `--help` prints.", "",
+                      "| bench | |", "|---|---|"]
+            lines += [row(f"`{name}`", summary(ROOT / f"{module.replace('.', '/')}.py"))
+                      for name, module in bench.BENCHES.items()]
+            continue
+        parser = argparse.ArgumentParser(prog=f"vla {verb}", add_help=False)
+        add_arguments(parser, verb)
+        positional, options, *groups = parser._action_groups
+        for title, actions in [("", positional._group_actions + options._group_actions),
+                               *((f"With `{group.title}`:", group._group_actions) for group in groups)]:
+            listed = [action for action in actions if action.help != argparse.SUPPRESS]
+            if listed:
+                lines += ["", *([title, ""] if title else []), "| argument | |", "|---|---|"]
+                lines += [row(argument(action), help_of(action, parser.prog)) for action in listed]
+    return "\n".join(lines) + "\n"
+
+
+def argument(action: argparse.Action) -> str:
+    """How it is given: `--out FOLDER`, `[INSTRUCTION ...]`."""
+    value = str(action.metavar or "") or ("{" + ",".join(map(str, action.choices)) + "}" if action.choices else
+                                          action.dest.upper() if action.option_strings else action.dest)
+    value = {None: value, "+": f"{value} [{value} ...]", "*": f"[{value} ...]", "?": f"[{value}]", 0: ""}.get(
+        action.nargs, value)
+    return f"`{' '.join([*action.option_strings[:1], value]).strip()}`{', required' if is_required(action) else ''}"
+
+
+def is_required(action: argparse.Action) -> bool:
+    return action.required and bool(action.option_strings)
+
+
+def help_of(action: argparse.Action, prog: str) -> str:
+    """Its help with the default in it; a default that is this machine's is said in words."""
+    values = {**vars(action), "prog": prog}
+    if action.dest == "jobs":
+        values["default"] = "one a core"
+    return (action.help or "") % values
+
+
+def messages() -> str:
+    """Every message with its comments."""
+    lines = ["# Messages", "", BY.format("`msg/*.msg`"), "",
+             "Which topic carries which: [topics.md](../topics.md). How a package of yours uses them:",
+             "[messages.md](../messages.md)."]
+    for path in sorted((ROOT / "msg").glob("*.msg")):
+        comment, fields = message(path.read_text(encoding="utf-8"))
+        lines += ["", f"## {path.stem}", "", comment, "", "| field | type | |", "|---|---|---|"]
+        lines += [row(f"`{name}`", f"`{kind}`", meaning) for kind, name, meaning in fields]
+    return "\n".join(lines) + "\n"
+
+
+def message(text: str) -> tuple[str, list[tuple[str, str, str]]]:
+    """The comment above the fields, and each field's type, name and comment. A comment on lines of its own belongs to the
+    field before it."""
+    comment: list[str] = []
+    fields: list[tuple[str, str, str]] = []
+    for line in text.splitlines():
+        declared, _, said = (part.strip() for part in line.partition("#"))
+        if declared:
+            kind, _, name = declared.partition(" ")
+            fields.append((kind, name.strip(), said))
+        elif fields and said:
+            fields[-1] = (*fields[-1][:2], f"{fields[-1][2]} {said}".strip())
+        elif said:
+            comment.append(said)
+    return " ".join(comment), fields
+
+
+def robot_file() -> str:
+    """The robot file's keys from the classes that hold them, and the files that come with the package."""
+    lines = ["# Robot file", "", BY.format("`vla_ros/core/robot.py` and `config/robots/`"), "",
+             "Which channels the robot obeys, within which limits, and where the commands go. Launch, synchronizer and gate follow",
+             "from it. An unknown key, a value that contradicts another and a number that is not finite are refused with the key",
+             "and the value. SI units; what is sent is value × `scale`.", "",
+             f"Types of `outputs`: {', '.join(f'`{kind}`' for kind in sorted(robot.OUTPUT_TYPES))}. Of `sensors`: "
+             f"{', '.join(f'`{kind}`' for kind in sorted(robot.SENSOR_TYPES))}. A channel's `stop`: "
+             f"{', '.join(f'`{stop}`' for stop in robot.STOPS)}."]
+    for title, kind in (("The file", robot.Robot), ("channels", robot.Channel), ("outputs", robot.Output),
+                        ("footprint", robot.Footprint), ("obstacles", robot.Obstacles), ("obstacles: sensors", robot.Sensor)):
+        lines += ["", f"## {title}", "", inspect.getdoc(kind) or "", "", "| key | type | default |", "|---|---|---|"]
+        lines += [row(f"`{field.name}`", type_of(field), default_value(kind, field))
+                  for field in dataclasses.fields(kind)]
+    for path in sorted((ROOT / "config" / "robots").glob("*.yaml")):
+        lines += ["", f"## config/robots/{path.name}", "", "```yaml", path.read_text(encoding="utf-8").rstrip(), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def type_of(field: dataclasses.Field[Any]) -> str:
+    """As YAML has it."""
+    return YAML_TYPES.get(str(field.type).replace(" | None", ""), field.name)
+
+
+def default_value(kind: type, field: dataclasses.Field[Any]) -> str:
+    """What holds where the file leaves the key out; those that follow from another key are said in words."""
+    if (kind, field.name) in IN_WORDS:
+        return IN_WORDS[kind, field.name]
+    if field.default is dataclasses.MISSING:
+        return "**needed**"
+    if field.default in (None, (), math.inf, ""):
+        return "none"
+    return f"`{json.dumps(field.default)}`"
