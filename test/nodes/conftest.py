@@ -23,7 +23,8 @@ from vla_ros.nodes.common.qos import EVENTS
 class Around:
     """Publishes to the node under test and keeps what it says; spins both in one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, machine: Any) -> None:
+        self.machine = machine
         self.node = rclpy.create_node("around")
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
@@ -81,15 +82,18 @@ class Around:
     def said(self, part: str) -> bool:
         return any(part in message.data for message in self.feedback)
 
-    @staticmethod
-    def wait(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
-        """What `condition` gives as soon as it is true; fails after `seconds`."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if value := condition():
-                return value
+    def late(self, since: float) -> float:
+        """How late the machine itself was from `since` (steady s) until now: what a bound on a time allows for."""
+        return self.machine.late(since)
+
+    def wait(self, condition: Callable[[], Any], seconds: float = 5.0) -> Any:
+        """What `condition` gives as soon as it is true; fails after `seconds` that the machine gave."""
+        began = time.monotonic()
+        while not (value := condition()):
+            if time.monotonic() > began + seconds and time.monotonic() > began + seconds + self.machine.lost(began):
+                raise AssertionError(f"not within {seconds} s: {condition}")
             time.sleep(0.005)
-        raise AssertionError(f"not within {seconds} s: {condition}")
+        return value
 
     def close(self) -> None:
         for node in self.under_test:
@@ -102,9 +106,9 @@ class Around:
 
 
 @pytest.fixture
-def around() -> Iterator[Around]:
+def around(machine: Any) -> Iterator[Around]:
     rclpy.init()
-    world = Around()
+    world = Around(machine)
     yield world
     world.close()
     rclpy.try_shutdown()

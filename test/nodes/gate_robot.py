@@ -1,4 +1,5 @@
 """Everything around the gate, for the tests of its node: sources, an operator and a policy."""
+import re
 import time
 from pathlib import Path
 
@@ -80,10 +81,21 @@ class Robot:
         return future.result()
 
     def moving(self):
+        """At full speed; as a person does it, who speaks again where a pause of the machine took its word."""
+        def moves():
+            if self.reports[-1].reason.endswith("give the instruction again"):
+                self.say("go")
+            return self.twists[-1].linear.x > 0.29
         assert self.call("arm").success
         self.say("go")
-        self.around.wait(lambda: self.twists[-1].linear.x > 0.29)
+        self.around.wait(moves)
         return self
+
+    def silent_for(self, rule, seconds):
+        """Whether `rule` holds for a source that has been silent, or a scan that is old, for `seconds` at least."""
+        report = self.reports[-1]
+        length = re.search(r"(?:silent for|is) (\d+\.\d+) s", report.reason)
+        return report.rule == rule and length and float(length.group(1)) >= seconds
 
 
 def standing_after(robot, start):

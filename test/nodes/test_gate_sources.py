@@ -178,7 +178,7 @@ def test_actions_of_two_processes_hold_and_name_both(around):
 def test_a_node_that_was_lost_takes_a_person(around):
     robot = Robot(around, lost_after=0.6).moving()
     robot.state = "inactive"
-    around.wait(lambda: robot.reports[-1].rule == "source_timeout" and "0.7" in robot.reports[-1].reason)
+    around.wait(lambda: robot.silent_for("source_timeout", 0.7))
     robot.state = "active"
     around.wait(lambda: robot.reports[-1].rule == "instruction_match")
     assert robot.reports[-1].reason == "node inference was lost; give the instruction again"
@@ -189,7 +189,7 @@ def test_a_node_that_was_lost_takes_a_person(around):
 def test_a_lidar_that_was_lost_takes_a_person(around):
     robot = Robot(around, lost_after=0.6).moving()
     robot.looks = False
-    around.wait(lambda: robot.reports[-1].rule == "range_sensors" and "0.7" in robot.reports[-1].reason)
+    around.wait(lambda: robot.silent_for("range_sensors", 0.7))
     robot.looks = True
     around.wait(lambda: robot.reports[-1].rule == "instruction_match")
     assert robot.reports[-1].reason == "/scan was lost; give the instruction again"

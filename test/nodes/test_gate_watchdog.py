@@ -26,7 +26,7 @@ from vla_ros_msgs.msg import ActionChunk, Halt, Heartbeat, Instruction, SafetyRe
 def test_when_everything_falls_silent_it_stands_within_half_a_second(around):
     robot = Robot(around).moving()
     robot.alive, start = False, time.monotonic()
-    assert standing_after(robot, start) < 0.7
+    assert standing_after(robot, start) < 0.7 + around.late(start)
     assert robot.reports[-1].rule in ("source_timeout", "observation_age")
 
 
@@ -40,8 +40,9 @@ def test_a_blocked_executor_does_not_block_the_stop(around):
     around.node.create_timer(0.01, lambda: time.sleep(2.0))
     time.sleep(1.5)
     stands = next(when for when, speed in sent if when > start + 0.1 and speed == 0.0)
-    assert stands - start < 0.7
-    assert len([when for when, _ in sent if start < when < start + 1.0]) > 35
+    late = around.late(start)
+    assert stands - start < 0.7 + late
+    assert len([when for when, _ in sent if start < when < start + 1.0]) > 35 - 50 * late
 
 
 def test_a_tick_as_slow_as_its_period_does_not_lock_out_the_stop(around):
@@ -52,7 +53,7 @@ def test_a_tick_as_slow_as_its_period_does_not_lock_out_the_stop(around):
     around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED, 2.0)
     start = time.monotonic()
     robot.node.leave()
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 1.5 + around.late(start)
 
 
 def test_a_tick_that_stood_still_does_not_send_what_was_right_before(around):
@@ -79,7 +80,7 @@ def test_deactivating_says_zero_first(around):
     robot.node._thread = Mock(join=lambda timeout: time.sleep(0.5))  # whatever else takes long
     start = time.monotonic()
     robot.node.trigger_deactivate()
-    assert next(when for when, speed in sent if speed == 0.0) - start < 0.3
+    assert next(when for when, speed in sent if speed == 0.0) - start < 0.3 + around.late(start)
     around.wait(lambda: robot.twists and robot.twists[-1].linear.x == 0.0)
     around.wait(lambda: not thread.is_alive())
     robot.node.trigger_activate()
@@ -166,8 +167,9 @@ def test_a_log_that_blocks_does_not_block_the_watchdog(around, monkeypatch):
     sent = []
     send = robot.node._outputs.send
     robot.node._outputs.send = lambda action, now: (sent.append(time.monotonic()), send(action, now))
+    start = time.monotonic()
     time.sleep(1.0)
-    assert len(sent) > 35
+    assert len(sent) > 35 - 50 * around.late(start)
     monkeypatch.undo()
 
 
@@ -230,7 +232,8 @@ def test_an_executor_that_is_busy_does_not_keep_a_stop_from_the_gate(around):
     pressed = time.monotonic()
     button.publish(Bool(data=True))
     around.wait(lambda: robot.node._gate.state is State.STOPPED)
-    assert time.monotonic() - pressed < 0.3 and time.monotonic() - start < 1.9
+    took = time.monotonic() - pressed
+    assert took < 0.3 + around.late(pressed) and time.monotonic() - start < 1.9
     over.set()
     presser.destroy_node()
 
@@ -250,8 +253,14 @@ def test_ten_megabytes_on_any_topic_are_not_made_into_a_message(around, kind, to
     speaker = around.speaker(kind, topic, SENSOR if topic == "/scan" else LATCHED if topic == "command" else EVENTS)
     around.wait(speaker.get_subscription_count)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    speaker.publish(message)
-    around.wait(lambda: any("large" in reason or "huge" in reason for reason in robot.node.stats.drops), 10.0)
+    published = [0.0]
+
+    def refused():
+        if time.monotonic() > published[0] + 2.0:  # again: of a scan, which is not reliable, a part may be lost
+            published[0] = time.monotonic()
+            speaker.publish(message)
+        return any("large" in reason or "huge" in reason for reason in robot.node.stats.drops)
+    around.wait(refused, 10.0)
     assert robot.node._gate.state is not State.STOPPED
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000  # KiB; ours is the publisher, too
 
@@ -331,6 +340,6 @@ def test_no_robot_file_keeps_a_stop_from_the_wire(around, tmp_path, kind):
     took = time.monotonic() - pressed
     over.set()
     asking.join()
-    assert took < 0.25  # this process is also the robot, and its threads share one interpreter
+    assert took < 0.25 + around.late(pressed)  # this process is also the robot, and its threads share one interpreter
     assert not any(result.successful for result in results) and "robot file" in results[0].reason
 

@@ -226,7 +226,7 @@ def test_the_newest_observation_wins(around, wires):
 @pytest.mark.parametrize("blending", ["latest", "linear", "temporal_ensemble"])
 def test_chunks_of_one_instruction_are_blended_as_the_parameter_says(around, monkeypatch, blending):
     monkeypatch.setitem(POLICIES, "steps", f"{__name__}:Steps")
-    node = around.start(Inference, policy="steps", robot_file=SIM, blending=blending, blend_time=0.5)
+    node = around.start(Inference, policy="steps", robot_file=SIM, chunk_blending=blending, blend_time=0.5)
     chunks = around.hear(ActionChunk, "action_chunk", LATEST)
     speaker = around.speaker(Observation, "observation", IMAGES)
     around.wait(lambda: speaker.get_subscription_count())

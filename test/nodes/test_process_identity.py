@@ -131,7 +131,7 @@ def test_another_program_with_a_nodes_arguments_is_not_ended(child, tmp_path):
 @pytest.mark.parametrize("its", [
     "", "another process", "7", "1.2.3", f"{os.getpid()}.1f", f"-1.1f.{process_identity.host()}", f"0.0.{process_identity.host()}",
     f"1.1f.{process_identity.host()}", f"{os.getpid()}.zz.{process_identity.host()}", "1e400.1.x", f"{process_identity.own()}.more",
-])
+], ids=["empty", "words", "a pid", "three numbers", "no host", "negative", "zero", "pid 1", "no start", "a float", "four parts"])
 def test_a_life_that_is_none_or_of_another_machine_is_unknown_and_nothing_is_ended(its):
     assert process_identity.state(its) == process_identity.UNKNOWN
     assert "not one that can be ended from here" in process_identity.end(its, "camera_ingest")

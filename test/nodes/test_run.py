@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,15 @@ run(Slow)
 """
 
 
+def ended_in_order(process: subprocess.Popen[str], said: str, machine: Any) -> bool:
+    """Whether it said the rest of `said` and ended with 0; or, where the machine kept from it much of the 2 s that it
+    has after leave(), by its own alarm."""
+    began = time.monotonic()
+    output = process.communicate(timeout=10)[0]
+    starved = process.returncode == -signal.SIGALRM and machine.lost(began) > 0.5
+    return output == said and (process.returncode == 0 or starved)
+
+
 def start(seconds: float, parent: str = "") -> subprocess.Popen[str]:
     from vla_ros.core import process_identity
 
@@ -49,10 +59,10 @@ def start(seconds: float, parent: str = "") -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_does_not_cut_the_end_short(number: int) -> None:
+def test_a_second_signal_does_not_cut_the_end_short(number: int, machine: Any) -> None:
     process = start(0.5)
     process.send_signal(number)
-    assert process.communicate(timeout=10)[0] == "left\n" and process.returncode == 0
+    assert ended_in_order(process, "left\n", machine)
 
 
 def test_an_end_that_hangs_ends_all_the_same() -> None:
@@ -61,7 +71,7 @@ def test_an_end_that_hangs_ends_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_node_ends_in_order_when_the_process_that_looks_after_it_is_gone(number: int) -> None:
+def test_a_node_ends_in_order_when_the_process_that_looks_after_it_is_gone(number: int, machine: Any) -> None:
     """As `ros2 launch` does on SIGTERM: it tells its nodes nothing."""
     from vla_ros.core import process_identity
 
@@ -78,19 +88,19 @@ def test_a_node_ends_in_order_when_the_process_that_looks_after_it_is_gone(numbe
     time.sleep(0.5)
     assert process.poll() is None
     parent.send_signal(number)  # and nobody waits for it: a zombie is gone, too
-    assert process.communicate(timeout=10)[0] == "leaving\nleft\n" and process.returncode == 0
+    assert ended_in_order(process, "leaving\nleft\n", machine)
     parent.wait()
 
 
 @pytest.mark.parametrize("its", ["", "1.1f.elsewhere", "nonsense"])
-def test_a_node_that_nobody_looks_after_goes_on(its: str) -> None:
+def test_a_node_that_nobody_looks_after_goes_on(its: str, machine: Any) -> None:
     """By hand, with nohup, by systemd; or started in another container."""
     process = start(0.1, its or "none")
     assert process.stdout is not None and process.stdout.readline() == "here\n"
     time.sleep(1.2)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=10)[0] == "leaving\nleft\n" and process.returncode == 0
+    assert ended_in_order(process, "leaving\nleft\n", machine)
 
 
 @pytest.mark.parametrize("name", ["fastrtps_", "fastdds_"])  # Fast DDS 2's, and 3's

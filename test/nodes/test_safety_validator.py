@@ -15,8 +15,10 @@ def test_disarmed_it_says_zero_at_its_rate(around):
     robot = Robot(around)
     robot.say("go")
     robot.twists.clear()
+    start = time.monotonic()
     time.sleep(1.0)
-    assert 30 <= len(robot.twists) <= 90  # 50 periods and 20 actions; a busy machine loses some
+    late = around.late(start)
+    assert 30 - 50 * late <= len(robot.twists) <= 90 + 70 * late  # 50 periods and 20 actions; a busy machine loses some
     assert all(twist.linear.x == 0.0 for twist in robot.twists)
     assert robot.reports[-1].state == SafetyReport.DISARMED
     assert not robot.grips  # nobody commanded the gripper
@@ -37,7 +39,7 @@ def test_the_stop_topic_is_obeyed_at_once(around):
     robot = Robot(around).moving()
     start = time.monotonic()
     robot.stops.publish(Bool(data=True))
-    assert standing_after(robot, start) < 0.2
+    assert standing_after(robot, start) < 0.2 + around.late(start)
     around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
     assert "pressed" in robot.reports[-1].reason
     assert not robot.call("arm").success

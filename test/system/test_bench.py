@@ -13,12 +13,12 @@ pytest.importorskip("rclpy", reason="the bench needs ROS 2 (rclpy)")
 pytest.importorskip("vla_ros_msgs", reason="needs the messages: colcon build, then source install/setup.bash")
 pytest.importorskip("cv_bridge", reason="the plain pipeline needs cv_bridge")
 
-
+pytestmark = pytest.mark.alone
 IN_SHORT = """
 import sys
-from vla_ros.tools import main
-from vla_ros.bench import trial
-trial.WARM_UP = 0.5
+from vla_ros.cli import main
+from vla_ros.bench import pipeline_trial
+pipeline_trial.WARM_UP = 0.5
 sys.exit(main.main(sys.argv[1:]))
 """
 

@@ -25,9 +25,10 @@ FAKE = Path(__file__).with_name("fake_suite.py")
 # The demo with one process that plays all of the others.
 WITH_FAKE = f"""
 import sys
-from vla_ros.tools import demo, main
-demo.node_command = lambda *words, **more: [sys.executable, {str(FAKE)!r}, sys.argv.pop(1)]
-demo.suite_nodes = lambda *words, **more: {{}}
+from vla_ros.cli import main
+from vla_ros.demo import run
+run.node_command = lambda *words, **more: [sys.executable, {str(FAKE)!r}, sys.argv.pop(1)]
+run.suite_nodes = lambda *words, **more: {{}}
 sys.exit(main.main(sys.argv[2:]))
 """
 
@@ -207,6 +208,7 @@ def test_the_demo_asks_the_gate_again_until_it_is_done(verb, answers, state, giv
             demo._ask(verb, 1.0, there)
 
 
+@pytest.mark.alone
 def test_the_whole_demo_for_real(tmp_path):
     demo = start_real("--seed", "449", "--out", str(tmp_path))  # a room with short ways
     processes = family(demo, 7)
@@ -222,7 +224,10 @@ def test_the_whole_demo_for_real(tmp_path):
     assert summary["rates_hz"]["camera"] > 5 and summary["rates_hz"]["command"] > 20  # on a busy machine too
 
 
-@pytest.mark.parametrize("least, moment", [(2, ""), (7, "instruction 1")])
+# At instruction 1 the fake suite is interrupted too, and what ends the real one there ends the whole demo above.
+@pytest.mark.alone
+@pytest.mark.parametrize("least, moment", [
+    (2, ""), pytest.param(7, "instruction 1", marks=pytest.mark.full)])
 def test_ctrl_c_of_the_real_demo_leaves_nothing_behind(tmp_path, least, moment):
     demo = start_real("--out", str(tmp_path))
     until_said(demo, moment)

@@ -16,6 +16,7 @@ from vla_ros.bench.faults.stack import Suite
 from vla_ros.bench.faults.worlds import suite_in
 from vla_ros.operator.processes import NODES
 
+pytestmark = pytest.mark.alone
 FAULTS = all_faults()
 HERE = [fault for fault in FAULTS if fault.world != "network"]
 WIRED = [fault.name for fault in FAULTS if fault.world == "network"]

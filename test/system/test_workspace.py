@@ -15,6 +15,7 @@ pytest.importorskip("rclpy", reason="the Python package reads a message with rcl
 pytest.importorskip("colcon_core", reason="a workspace is built by colcon")
 pytest.importorskip("catkin_pkg", reason="rosdep and bloom look for packages with catkin_pkg")
 
+pytestmark = pytest.mark.computes
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "doc" / "messages.md").read_text(encoding="utf-8")
 LINES: dict[str, list[str]] = {}

@@ -1,5 +1,6 @@
 """The folder is what LeRobotDataset v3.0 says: every file, column, type and path; read here without our reader."""
 import json
+import os
 
 import numpy as np
 import pytest
@@ -167,6 +168,20 @@ def test_a_dropped_episode_leaves_no_trace(tmp_path):
     assert table["episode_index"].to_pylist() == [0, 0] and table["odom"].to_pylist()[0][0] == 1.0
     with av.open(str(tmp_path / f"set/videos/{CAMERAS[0]}/chunk-000/file-000.mp4")) as container:
         assert container.streams.video[0].frames == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux' scheduling")
+def test_a_recorder_that_runs_as_root_does_not_come_before_everything_else(tmp_path):
+    """SVT-AV1 makes itself and its caller SCHED_FIFO, priority 99, where it may."""
+    def priorities():
+        return {int(thread): os.sched_getparam(int(thread)).sched_priority for thread in os.listdir("/proc/self/task")}
+    before = priorities()
+    with DatasetWriter(tmp_path / "set", SPEC) as writer:
+        for frame in range(2):
+            writer.add_frame(make_images(0, frame), state(0, frame), action(0, frame))
+        during = priorities()
+        writer.save_episode("turn left")
+    assert len(during) > len(before) and set(during.values()) == {0}
 
 
 def test_h264_for_those_who_cannot_decode_av1(tmp_path):

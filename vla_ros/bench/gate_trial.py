@@ -43,7 +43,7 @@ def _ours_at_once(robot: Path) -> list[str]:
 
 
 def _plain(robot: Path) -> list[str]:
-    return [*module("gate_plain"), "--ros-args", "-r", "__ns:=/plain"]
+    return [*module("gate_naive"), "--ros-args", "-r", "__ns:=/plain"]
 
 
 VARIANTS = {

@@ -47,12 +47,12 @@ def _ours() -> dict[str, list[str]]:
 
 
 def _plain() -> dict[str, list[str]]:
-    return {role: module("plain", role) for role in PLAIN}
+    return {role: module("naive", role) for role in PLAIN}
 
 
 def _floor() -> dict[str, list[str]]:
     height, width = policy_spec("constant").images["camera"]
-    return {role: module("floor", role, "--height", str(height), "--width", str(width)) for role in FLOOR}
+    return {role: module("lower_bound", role, "--height", str(height), "--width", str(width)) for role in FLOOR}
 
 
 VARIANTS = {

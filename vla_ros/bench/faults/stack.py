@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from std_srvs.srv import Trigger
 
 from vla_ros.bench.faults.network import Cable
 from vla_ros.bench.faults.valve import FOLDER, MOTION
+from vla_ros.bench.lateness import Lateness
 from vla_ros.nodes.common.qos import EVENTS
 from vla_ros.operator.processes import NODES, ProcessGroup
 from vla_ros_msgs.msg import SafetyReport
@@ -33,6 +35,7 @@ HELD = 2  # SafetyReport.verdict from which on the gate stops
 STATES = {SafetyReport.DISARMED: "disarmed", SafetyReport.HOLDING: "holding", SafetyReport.ACTIVE: "active",
           SafetyReport.STOPPED: "stopped"}
 GATE = "safety_validator"
+SPEAK_AGAIN = ("give the instruction again", "no instruction")  # how the gate's reason ends when it holds for words
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Suite:
         self.reports: deque[Heard] = deque(maxlen=30_000)
         self.feedback: list[str] = []
         self.stages: dict[str, str] = {}
+        self.machine = Lateness(folder)
         (folder / MOTION).touch()
         self._log = open(folder / MOTION, encoding="ascii")  # noqa: SIM115 (until close)
         self.cannot: dict[str, str] = {}  # what cannot be had on this machine, and why
@@ -177,11 +181,16 @@ class Suite:
 
     # -- what the operator does ------------------------------------------------------------------------
     def call(self, verb: str) -> Trigger.Response:
+        """Asks again where nothing is heard: a gate that just came back may not know yet whom it answers."""
         client = self._services[verb]
-        self.wait(client.service_is_ready, 10.0, f"the service {verb}")
-        future = client.call_async(Trigger.Request())
-        self.wait(future.done, 5.0, f"an answer to {verb}")
-        return future.result()
+        futures = []
+        for _ in range(3):
+            self.wait(client.service_is_ready, 10.0, f"the service {verb}")
+            futures.append(client.call_async(Trigger.Request()))
+            with suppress(TimeoutError):
+                self.wait(lambda: any(future.done() for future in futures), 2.0, f"an answer to {verb}")
+                return next(future.result() for future in futures if future.done())
+        raise TimeoutError(f"no answer to {verb}; {self.stages}; {self.feedback[-5:]}")
 
     def change(self, transition: int) -> None:
         """A lifecycle transition of the gate, by hand; returns when it was asked for, not when it is done."""
@@ -257,18 +266,21 @@ class Suite:
         return list(dict.fromkeys(done))
 
     def watch_for_spin(self, seconds: float) -> None:
-        """For `seconds`, as long as there is hope: a gate that is stopped or disarmed waits for a person."""
+        """For `seconds`, as long as there is hope."""
         end = time.monotonic() + seconds
-        while not self.spinning() and time.monotonic() < end and not self.latched():
+        while not self.spinning() and time.monotonic() < end and not self.waits_for_person():
             self.watch(0.05)
 
-    def latched(self) -> bool:
+    def waits_for_person(self) -> bool:
         """Whether the gate says so now; what it said before it fell silent counts no more."""
         last = self.reports[-1] if self.reports else None
-        return last is not None and time.monotonic() - last.when < 0.15 and last.state in ("stopped", "disarmed")
+        if last is None or time.monotonic() - last.when > 0.15:
+            return False
+        return last.state in ("stopped", "disarmed") or last.reason.endswith(SPEAK_AGAIN)
 
     def close(self) -> None:
         self.group.stop()
+        self.machine.close()
         self._executor.shutdown(timeout_sec=1.0)
         self._thread.join(timeout=1.0)
         self.node.destroy_node()

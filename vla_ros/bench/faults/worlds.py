@@ -1,9 +1,9 @@
 """The places that faults happen in: which processes, with which stand-ins, on which clock and network.
 
-`robot`: the real nodes; only the drivers (robot.py) and the policy (policy.py) can be told to fail. Logs lie on a small
+`robot`: the real nodes; only the drivers (faulty_robot.py) and the policy (faulty_policies.py) can be told to fail. Logs lie on a small
 disk of their own where the kernel lets us mount one. `clock`: the nodes run on a /clock that can fail, with a gate
 that can be broken from inside. `network`: the robot is a machine of its own, behind a cable that can be pulled. `arm`:
-the robot is an arm, without physics (arm.py).
+the robot is an arm, without physics (faulty_arm.py).
 """
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def commands(world: str) -> dict[str, list[str]]:
         overrides["safety_validator"]["required_topics"] = ["joint_states"]
         overrides["synchronizer"]["use_odometry"] = False
     nodes = suite_nodes("constant", robot, overrides=overrides)
-    nodes["inference"] = stand_in(nodes["inference"], f"{HERE}.policy")
+    nodes["inference"] = stand_in(nodes["inference"], f"{HERE}.faulty_policies")
     if world == "clock":
-        nodes["safety_validator"] = stand_in(nodes["safety_validator"], f"{HERE}.gate")
-        nodes["clock"] = [sys.executable, "-m", f"{HERE}.clock"]
+        nodes["safety_validator"] = stand_in(nodes["safety_validator"], f"{HERE}.faulty_gate")
+        nodes["clock"] = [sys.executable, "-m", f"{HERE}.faulty_clock"]
     if world == "arm":
-        return {**nodes, "arm": [sys.executable, "-m", f"{HERE}.arm"]}
+        return {**nodes, "arm": [sys.executable, "-m", f"{HERE}.faulty_arm"]}
     small = {"width": 160, "height": 120} if world == "network" else {}  # an image in one datagram
     simulator = node_command("simulator", parameters={"seed": SEED, **small, **both})
-    nodes["simulator"] = stand_in(simulator, f"{HERE}.robot")
+    nodes["simulator"] = stand_in(simulator, f"{HERE}.faulty_robot")
     return nodes
 
 

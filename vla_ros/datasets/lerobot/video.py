@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +29,29 @@ class Span:
     place: tuple[int, int]
     start: float
     end: float
+
+
+@contextmanager
+def scheduled_as_before() -> Iterator[None]:
+    """Afterwards the threads that were made within are scheduled as the caller was, and so is the caller.
+
+    Where it runs as root, as in a container, SVT-AV1 gives its threads and whoever opens it SCHED_FIFO with priority
+    99: the recorder would come before the gate, and before everything else on the robot.
+    """
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    policy, parameters, before = os.sched_getscheduler(0), os.sched_getparam(0), _threads()
+    try:
+        yield
+    finally:
+        for thread in {*_threads() - before, threading.get_native_id()}:
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setscheduler(thread, policy, parameters)
+
+
+def _threads() -> set[int]:
+    return {int(name) for name in os.listdir("/proc/self/task")}
 
 
 class VideoSeries:
@@ -56,6 +82,8 @@ class VideoSeries:
             self._stream = self._encoder.add_stream(self._codec, self._fps, options=dict(CODECS[self._codec]))
             self._stream.height, self._stream.width = self._size
             self._stream.pix_fmt = "yuv420p"
+            with scheduled_as_before():
+                self._stream.codec_context.open()
         self._encoder.mux(self._stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
 
     def drop(self) -> None:
