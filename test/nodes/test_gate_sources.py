@@ -48,7 +48,7 @@ def test_a_second_gate_of_the_same_name_is_noticed_by_its_heartbeat(around):
 def test_a_bad_heartbeat_is_counted_and_keeps_no_robot_moving(around, field, value):
     robot = Robot(around).moving()
     setattr(robot, field, value)
-    around.wait(lambda: robot.reports[-1].rule == "sources" and robot.twists[-1].linear.x == 0.0)
+    around.wait(lambda: robot.reports[-1].rule == "source_timeout" and robot.twists[-1].linear.x == 0.0)
     assert robot.reports[-1].reason.startswith("node inference ")
     assert robot.node.stats.drops["bad heartbeat"]
 
