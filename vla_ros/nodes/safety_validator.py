@@ -127,11 +127,11 @@ class SafetyValidator(ManagedNode):
             self._readers[reader] = self._seen(topic)
         for sensor in robot.obstacles.sensors if robot.obstacles else ():
             kind, to_reading = SENSORS[sensor.type]
-            reader = self.read(kind, sensor.topic, STATE, most_bytes=LARGE)
+            reader = self.add_reader(kind, sensor.topic, STATE, most_bytes=LARGE)
             self._readers[reader] = partial(self._on_ranges, sensor, to_reading)
         for rule in RULES:
             for source in rule.sources:
-                reader = self.read(message_class(rule, source), source.topic, STATE, most_bytes=LARGE)
+                reader = self.add_reader(message_class(rule, source), source.topic, STATE, most_bytes=LARGE)
                 self._readers[reader] = partial(self._on_source, source)
         self.add_subscription(InstructionMessage, "instruction/accepted", self._bounded(InstructionMessage, SMALL, self._on_instruction), LATCHED,
                     always=True, raw=True)

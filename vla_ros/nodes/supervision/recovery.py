@@ -136,7 +136,7 @@ class Recovery:
             self._finish(f"{actor.name} could not be brought up again")
         elif not actor.active:
             step.waited = step.waited or actor.absent
-            patience = to_nanoseconds(self._node.p["return_timeout"])
+            patience = to_nanoseconds(self._node.params["return_timeout"])
             if actor.asked is None and now - step.since > patience:
                 self._finish(f"{actor.name} did not come back within {patience / 1e9:g} s")
         elif step.order.action == "notify":
