@@ -226,7 +226,7 @@ def test_a_black_camera_is_reported(around):
 
 
 @pytest.mark.parametrize("parameters, says", [
-    ({"policy": "rt2"}, "unknown policy 'rt2'; known are: color_servo, constant"),
+    ({"policy": "rt2"}, "unknown policy 'rt2'; known are: builtin, color_servo, constant"),
     ({"transport": "theora"}, "parameter 'transport' is 'theora'; use one of raw, compressed"),
     ({"max_age": float("nan")}, "parameter 'max_age' is nan; give a number from 0.01 to 60 s"),
     ({"max_age": -1.0}, "parameter 'max_age' is -1.0"),

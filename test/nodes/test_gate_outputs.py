@@ -45,13 +45,13 @@ def test_one_that_was_there_before_is_a_gate_that_died_until_it_speaks(around, t
 
 
 def test_where_the_gate_may_not_listen_one_that_was_there_before_counts_until_dds_forgets_it(around, twin, monkeypatch):
-    read = SafetyValidator.read
+    read = SafetyValidator.add_reader
 
     def forbidden(node, kind, topic, *options, **more):
         if topic == "/cmd_vel":
             raise RuntimeError("not allowed by the enclave")
         return read(node, kind, topic, *options, **more)
-    monkeypatch.setattr(SafetyValidator, "read", forbidden)
+    monkeypatch.setattr(SafetyValidator, "add_reader", forbidden)
     publisher = twin.create_publisher(Twist, "/cmd_vel", LATEST)
     robot = Robot(around)
     assert "/cmd_vel from /safety_validator" in robot.call("arm").message

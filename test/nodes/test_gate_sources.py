@@ -44,7 +44,7 @@ def test_a_second_gate_of_the_same_name_is_noticed_by_its_heartbeat(around):
     around.wait(lambda: robot.reports[-1].rule != "exclusive_publisher")  # it died; its name in the graph is no rival
 
 
-@pytest.mark.parametrize("field, value", [("stage", "walking"), ("stage", ""), ("process", "")])
+@pytest.mark.parametrize("field, value", [("state", "walking"), ("state", ""), ("process", "")])
 def test_a_bad_heartbeat_is_counted_and_keeps_no_robot_moving(around, field, value):
     robot = Robot(around).moving()
     setattr(robot, field, value)

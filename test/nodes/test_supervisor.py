@@ -93,7 +93,7 @@ class Suite:
 
     def lose(self, *names):
         self.stages.update(dict.fromkeys(names, ""))
-        self.live(10.0, lambda: all(self.watcher._managed[name].stage == "lost" for name in names))
+        self.live(10.0, lambda: all(self.watcher._managed[name].state == "lost" for name in names))
 
     def ready(self, count):
         """What it said, once that is `count` sentences."""
@@ -147,8 +147,8 @@ def test_a_bad_heartbeat_is_counted_and_no_sign_of_life(around):
     suite = Suite(around)
     assert suite.ready(1) == [FIRST]
     suite.stages["left"] = "walking"
-    suite.live(10.0, lambda: suite.watcher._managed["left"].stage == "lost")
-    assert suite.watcher._managed["left"].stage == "lost"
+    suite.live(10.0, lambda: suite.watcher._managed["left"].state == "lost")
+    assert suite.watcher._managed["left"].state == "lost"
     assert suite.watcher.stats.drops["bad heartbeat"]
 
 

@@ -36,7 +36,7 @@ class Fake(Node):
         self.mode, self.state, self.pressed = mode, SafetyReport.DISARMED, False
         self.x = self.y = self.yaw = self.v = self.w = self.left_to_turn = 0.0
         self.held, self.target, self.tick = "", "", 0
-        self.command = Instruction()
+        self.instruction = Instruction()
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         loose = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.commands = self.create_publisher(Instruction, "/vla/instruction/accepted", latched)
@@ -85,10 +85,10 @@ class Fake(Node):
             return
         if words == "stop" and self.mode == "deaf":
             words = self.instruction.text
-        self.command = Instruction(instruction_id=max(time.time_ns() // 1_000_000, self.instruction.instruction_id + 1),
+        self.instruction = Instruction(instruction_id=max(time.time_ns() // 1_000_000, self.instruction.instruction_id + 1),
                                text="" if words == "stop" else words)
         self.instruction.header.stamp = self.get_clock().now().to_msg()
-        self.commands.publish(self.command)
+        self.commands.publish(self.instruction)
         self.feedback.publish(String(data=f"heard '{words}'"))
         self.target = next((name for name in OBJECTS if name in self.instruction.text), "")
         self.left_to_turn = math.pi / 2 if "left" in self.instruction.text and not self.left_to_turn else 0.0

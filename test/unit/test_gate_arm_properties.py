@@ -99,7 +99,7 @@ class Arm:
                 continue
             # Blocked or moved by hand, it is not left to spring back: what is sent follows, at the latest when it rests.
             stay = self.world.gate._stay.get(name)
-            sinks = stay is not None and abs(stands - sent - stay.max_step) <= max(TOLERANCE / 4.0, 0.1 * abs(stay.max_step)) + 0.04
+            sinks = stay is not None and abs(stands - sent - stay.jump) <= max(TOLERANCE / 4.0, 0.1 * abs(stay.jump)) + 0.04
             rests = abs(stands - self.stood.get(name, 9.0)) < 1e-6
             self.stood[name] = stands
             self.apart[name] = self.apart[name] + 1 if rests and not sinks and abs(sent - stands) > TOLERANCE + 0.04 else 0

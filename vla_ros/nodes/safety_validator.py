@@ -380,6 +380,8 @@ class SafetyValidator(ManagedNode):
             self._wake()
 
     def _press(self, presses: Presses) -> None:
+        if not presses:
+            return
         pressed = self._buttons.note(presses)
         self._inputs.stop_pressed = self._buttons.pressed
         if pressed and self._gate:

@@ -22,7 +22,7 @@ from vla_ros.nodes.supervision.recovery import Recovery
 from vla_ros.nodes.supervision.supervised_node import UP, Asked, SupervisedNode
 from vla_ros_msgs.msg import Heartbeat, SafetyReport
 
-UNHEARD = 1_000_000_000  # ns; a node still in its old stage so long after a request did not hear it
+UNHEARD = 1_000_000_000  # ns; a node still in its old state so long after a request did not hear it
 DEAF = 3  # requests in a row that a node did not hear; then its process is ended
 SETTLED = 300_000_000  # ns; heartbeats from before a transition may still be on their way
 UNSEEN = 10_000_000_000  # ns; a node that has not been heard from so long after the start is told of
@@ -111,7 +111,7 @@ class Supervisor(ManagedNode):
         except ValueError as error:
             self.reject("bad heartbeat", error)
             return
-        name, stage, life = message.node, message.state, message.process
+        name, state, life = message.node, message.state, message.process
         node = self._managed.get(name)
         if node is None:
             return
@@ -119,13 +119,13 @@ class Supervisor(ManagedNode):
         known = life == node.life
         if not known:
             self._greet(node, life, now)
-        elif node.active and stage in UP and now >= node.settled and not node.asked:
+        elif node.active and state in UP and now >= node.settled and not node.asked:
             node.left_alone = True
-            self._tell_once(node, f"{name} was taken to {stage} by hand; it stays there until it is activated again")
-        if stage == "active":
+            self._tell_once(node, f"{name} was taken to {state} by hand; it stays there until it is activated again")
+        if state == "active":
             node.left_alone, node.given_up, node.failures = False, node.given_up and not known, 0
-        node.beat(stage, now)
-        if stage == "finalized":
+        node.beat(state, now)
+        if state == "finalized":
             self._tell_once(node, f"{name} was shut down; start its process again")
 
     def _greet(self, node: SupervisedNode, life: str, now: int) -> None:
@@ -216,7 +216,7 @@ class Supervisor(ManagedNode):
     def _end_hung(self, node: SupervisedNode, silent: int) -> None:
         """A process that lives but does not answer is ended, so that it is started again. Once a process."""
         patience = self.params["hung_after"]
-        if node.stage_before not in ("active", "inactive"):
+        if node.state_before not in ("active", "inactive"):
             patience = max(patience, self.params["transition_timeout"])  # someone may be configuring it
         if self.params["hung_after"] == 0.0 or silent <= to_nanoseconds(patience) or node.left_alone:
             return
@@ -284,8 +284,8 @@ class Supervisor(ManagedNode):
             self.notify_operator(sentence)
 
     def diagnose(self) -> dict[str, str]:
-        stages = {name: node.state for name, node in self._managed.items()}
-        return {**stages, **(self._recovery.diagnose() if self._recovery else {})}
+        states = {name: node.state for name, node in self._managed.items()}
+        return {**states, **(self._recovery.diagnose() if self._recovery else {})}
 
 
 def main() -> None:

@@ -309,13 +309,13 @@ class ManagedNode(LifecycleNode):
             self.state = "inactive"
             self.guard(self.deactivate)
 
-    def _transition(self, verb: str, work: Callable[[], None], stage: str) -> TransitionCallbackReturn:
+    def _transition(self, verb: str, work: Callable[[], None], state: str) -> TransitionCallbackReturn:
         try:
             work()
         except Exception as error:  # rclpy would swallow it
             self._transition_failed(verb, error)
             return FAILURE
-        self.state = stage
+        self.state = state
         return SUCCESS
 
     def _transition_failed(self, verb: str, error: Exception) -> None:

@@ -9,7 +9,7 @@ from lifecycle_msgs.msg import Transition
 
 from vla_ros.core import process_identity
 
-# stage -> the transition that brings a node further, its number, and the stage it ends in
+# state -> the transition that brings a node further, its number, and the state it ends in
 UP = {"unconfigured": ("configure", Transition.TRANSITION_CONFIGURE, "inactive"),
       "inactive": ("activate", Transition.TRANSITION_ACTIVATE, "active")}
 DOWN = {"active": ("deactivate", Transition.TRANSITION_DEACTIVATE, "inactive"),
@@ -36,17 +36,17 @@ class Asked:
 
 @dataclass
 class SupervisedNode:
-    """`kind` is of the node's faults; empty: none of the four. `stage`: the heartbeat's, or unseen, missing, lost."""
+    """`kind` is of the node's faults; empty: none of the four. `state`: the heartbeat's, or unseen, missing, lost."""
 
     name: str
     kind: str
     client: Any
-    stage: str = "unseen"
-    stage_before: str = ""  # the stage in which it fell silent
+    state: str = "unseen"
+    state_before: str = ""  # the state in which it fell silent
     life: str = ""  # which process it is
     lives: deque[int] = field(default_factory=lambda: deque(maxlen=1001))  # when it came back as another process
     seen: int = 0
-    settled: int = 0  # until then heartbeats may still speak of the stage before a transition
+    settled: int = 0  # until then heartbeats may still speak of the state before a transition
     asked: Asked | None = None
     failures: int = 0  # since it was last active
     unheard: int = 0  # requests that it did not hear, since it last did or came back
@@ -77,15 +77,15 @@ class SupervisedNode:
         """The transition that it needs next."""
         return None if self.left_alone or self.given_up else (DOWN if self.down else UP).get(self.state)
 
-    def beat(self, stage: str, now: int) -> None:
+    def beat(self, state: str, now: int) -> None:
         self.seen = now
         if now >= self.settled or self.absent:
-            self.state = stage
+            self.state = state
 
-    def reach(self, stage: str, settled: int) -> None:
+    def reach(self, state: str, settled: int) -> None:
         """A transition was answered."""
-        self.asked, self.state, self.settled, self.unheard = None, stage, settled, 0
-        self.down = self.down and stage != "unconfigured"
+        self.asked, self.state, self.settled, self.unheard = None, state, settled, 0
+        self.down = self.down and state != "unconfigured"
 
     def come_back(self, life: str, now: int) -> int:
         """Another process than before; how often that was within the last minute."""
@@ -98,7 +98,7 @@ class SupervisedNode:
 
     def lose(self) -> str:
         """It fell silent. How, as far as that can be known."""
-        self.stage_before, self.state, self.asked, self.down = self.state, "lost", None, False
+        self.state_before, self.state, self.asked, self.down = self.state, "lost", None, False
         return HOW[process_identity.state(self.life)]
 
     def forgive(self, nanoseconds: int, now: int) -> None:
