@@ -251,7 +251,7 @@ def test_ten_megabytes_on_any_topic_are_not_made_into_a_message(around, kind, to
     robot = Robot(around).moving()
     robot.values = {} if topic == "action_chunk" else robot.values  # a newer one would take its place in the queue
     robot.alive = topic not in ("/scan", "/odom")  # and so would theirs
-    speaker = around.speaker(kind, topic, SENSOR if topic == "/scan" else LATCHED if topic == "command" else EVENTS)
+    speaker = around.speaker(kind, topic, SENSOR if topic == "/scan" else LATCHED if topic == "instruction/accepted" else EVENTS)
     around.wait(speaker.get_subscription_count)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     published = [0.0]

@@ -15,11 +15,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("### A safety rule")[1].split("\n### ")[0]
 COPIED = ("vla_ros", "config", "test", "doc", "resource", "launch", "msg", ".ci", "setup.cfg", "setup.py", "package.xml",
-          ".ruff.toml", "README.md", "CONTRIBUTING.md", "Makefile")
+          ".ruff.toml", "README.md", "mkdocs.yml", "CONTRIBUTING.md", "Makefile")
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+    # A pytest of its own: none of the worker's around it.
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment = {**outer, "PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
                    "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
 

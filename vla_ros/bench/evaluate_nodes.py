@@ -72,10 +72,10 @@ class Witness(Watch):
 
     def idle(self) -> bool:
         """Does nothing want the robot to move: no instruction, or an action for it that stands?"""
-        command, chunk = self.instruction, self.chunk
-        if command is None or not command.text:
+        instruction, chunk = self.instruction, self.chunk
+        if instruction is None or not instruction.text:
             return True
-        return chunk is not None and chunk.instruction_id == command.instruction_id and stands(chunk)
+        return chunk is not None and chunk.instruction_id == instruction.instruction_id and stands(chunk)
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
         chunk = convert.chunk(message)

@@ -53,7 +53,7 @@ class Demo(Suite):
         for index, words in enumerate(self.instructions):
             kind = "the button" if index == last else "the word" if index == 0 else ""
             self.instruct(index, words, kind)
-        self.watch.instruction = 0
+        self.watch.instruction_number = 0
         self.track.end = self.watch.things()
 
     def stay(self) -> None:
@@ -68,7 +68,7 @@ class Demo(Suite):
     def instruct(self, index: int, words: str, stop: str) -> None:
         """Give an instruction, stop in the middle of it if `stop` says how, and judge by the simulator's truth."""
         self._phase = self.watch.caption = f"instruction {index + 1} of {len(self.instructions)}"
-        self.watch.instruction = index + 1
+        self.watch.instruction_number = index + 1
         if self.watch.moment().state == "DISARMED":  # the gate was started again: an operator looks, then arms
             self.arm()
         start = self.watch.world()

@@ -155,8 +155,8 @@ class Suite:
         self.operator.say(words)
 
         def accepted() -> bool:
-            command = self.watch.instruction
-            return command is not None and command.instruction_id > before
+            instruction = self.watch.instruction
+            return instruction is not None and instruction.instruction_id > before
 
         if self.wait(accepted, 3.0):
             return ""
