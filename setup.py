@@ -69,7 +69,7 @@ class BuildMessages(build_ext):
 
 setup(
     name=NAME,
-    version="0.1.0",
+    version="0.2.0",
     description="Runs a Vision-Language-Action policy on a robot, behind a gate.",
     license="Apache-2.0",
     maintainer="vla_ros maintainers",
