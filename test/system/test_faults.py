@@ -26,7 +26,6 @@ STANDS_FOR = {
     "the policy gives nothing": "the policy raises an exception",
     "the policy gives flat values": "the policy gives no rows",
     "the policy gives a column too many": "the policy gives no rows",
-    "the policy names a channel twice": "the policy names a channel that is not there",
     "the policy gives infinity": "the policy gives NaN after 0.7 s of good work",
     "SIGKILL of camera_ingest": "SIGKILL of inference",
     "SIGKILL of synchronizer": "SIGKILL of inference",

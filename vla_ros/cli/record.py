@@ -4,9 +4,12 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from vla_ros.cli.argument_types import of_running_nodes, seed
-from vla_ros.operator.session import Interrupt
+
+if TYPE_CHECKING:
+    from vla_ros.operator.session import Interrupt
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +34,8 @@ def run(options: argparse.Namespace) -> int:
             raise ModuleNotFoundError(name=module)
     if not options.sim and options.instructions:
         raise ValueError("a robot takes its instructions from `vla say`; leave them out here, or give --sim")
+    from vla_ros.operator.session import Interrupt  # psutil is only wanted now
+
     with Interrupt() as interrupt:
         if options.sim:
             return simulated(options, interrupt)

@@ -21,7 +21,7 @@ from vla_ros.core.types import (
     is_size,
 )
 
-Rows = NDArray[np.floating[Any]]  # T x C
+Rows = NDArray[np.floating]  # T x C
 
 
 @dataclass(frozen=True)
