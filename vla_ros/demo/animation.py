@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     shown = [Pillow.fromarray(frame) for frame in frames(options.film)]
     # One palette for all, from all: colours that change from frame to frame flicker, and are stored anew.
     strip = Pillow.fromarray(np.concatenate([np.asarray(frame)[::4, ::4] for frame in shown]))
-    palette = strip.quantize(COLOURS, method=Pillow.MAXCOVERAGE)
-    flat = [frame.quantize(palette=palette, dither=Pillow.NONE) for frame in shown]
+    palette = strip.quantize(COLOURS, method=1)  # maximum coverage; the names of both moved between versions
+    flat = [frame.quantize(palette=palette, dither=0) for frame in shown]
     flat[0].save(options.out, save_all=True, append_images=flat[1:], duration=1000 // FRAMES_PER_SECOND, loop=0)
     print(f"{options.out}: {len(flat)} frames, {options.out.stat().st_size / 1e6:.1f} MB")
     return 0
