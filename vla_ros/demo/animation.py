@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # One palette for all, from all: colours that change from frame to frame flicker, and are stored anew.
     strip = Pillow.fromarray(np.concatenate([np.asarray(frame)[::4, ::4] for frame in shown]))
     palette = strip.quantize(COLOURS, method=1)  # maximum coverage; the names of both moved between versions
-    flat = [frame.quantize(palette=palette, dither=0) for frame in shown]
+    plain = getattr(Pillow, "Dither", Pillow).NONE  # Ubuntu 22.04's Pillow keeps it elsewhere
+    flat = [frame.quantize(palette=palette, dither=plain) for frame in shown]
     flat[0].save(options.out, save_all=True, append_images=flat[1:], duration=1000 // FRAMES_PER_SECOND, loop=0)
     print(f"{options.out}: {len(flat)} frames, {options.out.stat().st_size / 1e6:.1f} MB")
     return 0
