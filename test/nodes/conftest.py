@@ -11,6 +11,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="the node tests need ROS 2 (rclpy)")
 pytest.importorskip("vla_ros_msgs", reason="the node tests need the messages: colcon build, then source install/setup.bash")
 
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
@@ -65,11 +66,15 @@ class Around:
             self._thread.start()
 
     def _spin(self) -> None:
-        try:
-            self.executor.spin()
-        except Exception as error:
-            if rclpy.ok():
-                raise error
+        while True:
+            try:
+                return self.executor.spin()
+            except InvalidHandle:  # a test destroyed an entity while rclpy was gathering them
+                continue
+            except Exception as error:
+                if rclpy.ok():
+                    raise error
+                return None
 
     def hear(self, kind: type, topic: str, qos: QoSProfile) -> list[Any]:
         heard: list[Any] = []
