@@ -1,7 +1,7 @@
 """Writes what the pages say of the code from the code itself: `python3 doc/generate.py`; a test holds them to it.
 
-doc/architecture.md, doc/reference/ and config/vla.yaml are whole from here. Between markers: the layers in CONTRIBUTING.md,
-the rules in doc/gate.md, and the robot's topics in config/security/policy.xml.
+doc/architecture.md, doc/reference/ and config/vla.yaml are whole from here. Between markers: the layers in
+CONTRIBUTING.md, the rules in doc/gate.md, and the robot's topics in config/security/policy.xml.
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "doc")]
 
 import reference_pages
-from reference_pages import summary
+from reference_pages import row, summary
 
 from vla_ros.cli import parameters
 from vla_ros.core.robot import load_robot
@@ -102,8 +102,7 @@ def rules_in_full() -> str:
 
 
 def table(head: list[str], rows: Iterable[list[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(cell or "–" for cell in row) + " |" for row in rows]
+    lines = [row(*head), "|" + "---|" * len(head), *(row(*(cell or "–" for cell in cells)) for cells in rows)]
     return "\n" + "\n".join(lines) + "\n"
 
 
@@ -116,7 +115,6 @@ def _set_by(rule: Rule) -> str:
 def _default(limit: Limit) -> str:
     never = ", 0: never" if limit.zero_is_off else ""
     return f"`{limit.name}` {limit.default:g} {limit.unit}".rstrip() + never
-
 
 
 def _with_topics(policy: Path, robot_files: Iterable[Path]) -> str:

@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BY = "Written by `python3 doc/generate.py` from {}; change it there."
 YAML_TYPES = {
     "str": "text", "float": "number", "bool": "true or false", "tuple[float, float]": "[lowest, highest]",
-    "tuple[str, ...]": "list of names", "tuple[Channel, ...]": "mapping: name → channel", "tuple[Output, ...]": "list of outputs",
+    "tuple[str, ...]": "list of names",
+    "tuple[Channel, ...]": "mapping: name → channel", "tuple[Output, ...]": "list of outputs",
     "tuple[Sensor, ...]": "list of sensors", "tuple[tuple[float, float, float, float], ...]": "list of boxes",
 }
 # Defaults that the classes cannot say: the file's reader makes them of other keys, or wants the key.
@@ -63,10 +64,10 @@ def parameters() -> str:
         "",
         BY.format("`NODE_PARAMETERS`"),
         "",
-        "`config/vla.yaml` has them all at their defaults: copy it, change what you need, and give it to the launch file as",
-        "`params_file:=…`. A **live** one may change while the node is active",
-        "(`ros2 param set /vla/safety_validator max_age 0.5`); the others need the node to be cleaned up and configured again. A bad",
-        "value is refused with its name, the value and what is wanted.",
+        "`config/vla.yaml` has them all at their defaults: copy it, change what you need, and give it to the launch",
+        "file as `params_file:=…`. A **live** one may change while the node is active",
+        "(`ros2 param set /vla/safety_validator max_age 0.5`); the others need the node to be cleaned up and",
+        "configured again. A bad value is refused with its name, the value and what is wanted.",
     ]
     for node, table in NODE_PARAMETERS.items():
         lines += ["", f"## {node}", "", "| parameter | default | | range | live |", "|---|---|---|---|---|"]
@@ -161,8 +162,8 @@ def messages() -> str:
 
 
 def message(text: str) -> tuple[str, list[tuple[str, str, str]]]:
-    """The comment above the fields, and each field's type, name and comment. A comment on lines of its own belongs to the
-    field before it."""
+    """The comment above the fields, and each field's type, name and comment. A comment on lines of its own belongs to
+    the field before it."""
     comment: list[str] = []
     fields: list[tuple[str, str, str]] = []
     for line in text.splitlines():
@@ -180,14 +181,15 @@ def message(text: str) -> tuple[str, list[tuple[str, str, str]]]:
 def robot_file() -> str:
     """The robot file's keys from the classes that hold them, and the files that come with the package."""
     lines = ["# Robot file", "", BY.format("`vla_ros/core/robot.py` and `config/robots/`"), "",
-             "Which channels the robot obeys, within which limits, and where the commands go. Launch, synchronizer and gate follow",
-             "from it. An unknown key, a value that contradicts another and a number that is not finite are refused with the key",
-             "and the value. SI units; what is sent is value × `scale`.", "",
+             "Which channels the robot obeys, within which limits, and where the commands go. Launch, synchronizer and",
+             "gate follow from it. An unknown key, a value that contradicts another and a number that is not finite",
+             "are refused with the key and the value. SI units; what is sent is value × `scale`.", "",
              f"Types of `outputs`: {', '.join(f'`{kind}`' for kind in sorted(robot.OUTPUT_TYPES))}. Of `sensors`: "
-             f"{', '.join(f'`{kind}`' for kind in sorted(robot.SENSOR_TYPES))}. A channel's `stop`: "
-             f"{', '.join(f'`{stop}`' for stop in robot.STOPS)}."]
+             f"{', '.join(f'`{kind}`' for kind in sorted(robot.SENSOR_TYPES))}. A channel's "
+             f"`on_stop`: {', '.join(f'`{stop}`' for stop in robot.STOPS)}."]
     for title, kind in (("The file", robot.Robot), ("channels", robot.Channel), ("outputs", robot.Output),
-                        ("footprint", robot.Footprint), ("obstacles", robot.Obstacles), ("obstacles: sensors", robot.Sensor)):
+                        ("footprint", robot.Footprint), ("obstacles", robot.Obstacles),
+                        ("obstacles: sensors", robot.Sensor)):
         lines += ["", f"## {title}", "", inspect.getdoc(kind) or "", "", "| key | type | default |", "|---|---|---|"]
         lines += [row(f"`{field.name}`", type_of(field), default_value(kind, field))
                   for field in dataclasses.fields(kind)]

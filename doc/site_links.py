@@ -1,7 +1,7 @@
 """A hook of mkdocs: what the pages link to outside of doc/ (code, CONTRIBUTING.md, images) becomes part of the site.
 
-On GitHub such a link leads to the file itself; the site has no such place. So each file is put under files/: Markdown as a
-page, all else as it is. A link to a folder becomes its text. One to what is not there stays as it is, and
+On GitHub such a link leads to the file itself; the site has no such place. So each file is put under files/: Markdown
+as a page, all else as it is. A link to a folder becomes its text. One to what is not there stays as it is, and
 `mkdocs build --strict` ends with it.
 """
 from __future__ import annotations

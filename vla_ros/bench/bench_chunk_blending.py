@@ -3,8 +3,8 @@
 The same episodes for each: a policy drives, its chunks go through `core/blending.py` as in the node, and what the
 driver is told every 20 ms is kept; no gate in between. The jerk is the change of acceleration from one command to the
 next, |v[k+1] - 2 v[k] + v[k-1]| / 20 ms, in m/s² (linear.x) and rad/s² (angular.z); where all three commands stand, it
-is left out. It is one of a boundary where v[k] or v[k+1] is the first command of a newer chunk; all others are elsewhere,
-within a chunk. The time to done is simulated. The same command gives the same numbers.
+is left out. It is one of a boundary where v[k] or v[k+1] is the first command of a newer chunk; all others are
+elsewhere, within a chunk. The time to done is simulated. The same command gives the same numbers.
 """
 from __future__ import annotations
 

@@ -21,14 +21,14 @@ SCAN = "/scan"
 
 def robot_file() -> dict[str, Any]:
     """What a robot file holds, for load_robot and for parse_robot."""
-    velocity = {"bounds": [-1.0, 1.0], "limits": [-0.5, 0.5], "acceleration": 2.5, "deceleration": 5.0, "deadband": 0.01,
-                "max_step": 0.9, "on_stop": "zero"}
+    velocity = {"bounds": [-1.0, 1.0], "limits": [-0.5, 0.5], "acceleration": 2.5, "deceleration": 5.0,
+                "deadband": 0.01, "max_step": 0.9, "on_stop": "zero"}
     joint = {"unit": "rad", "bounds": [-2.0, 2.0], "limits": [-1.9, 1.9], "max_speed": 2.0, "soft_limits": [-1.8, 1.8],
              "max_step": 0.5, "on_stop": "hold_measured"}
     channels: dict[str, Any] = {
         "linear.x": {"unit": "m/s", **velocity}, "angular.z": {"unit": "rad/s", **velocity},
-        "gripper": {"unit": "1", "bounds": [0.0, 1.0], "limits": [0.0, 1.0], "max_speed": 2.0, "on_stop": "hold_commanded",
-                    "max_step": 0.5, "joint": "finger_joint"},
+        "gripper": {"unit": "1", "bounds": [0.0, 1.0], "limits": [0.0, 1.0], "max_speed": 2.0,
+                    "on_stop": "hold_commanded", "max_step": 0.5, "joint": "finger_joint"},
         **{name: {**joint, "joint": name} for name in JOINTS}}
     outputs = [
         {"topic": COMMANDS, "type": "geometry_msgs/msg/Twist", "channels": ["linear.x", "angular.z"]},

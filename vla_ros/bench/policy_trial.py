@@ -86,7 +86,8 @@ class Deciding(Seeing):
         return self.acting.decide(*given)
 
 
-def on_engine(vla: VLA, given: dict[str, Tensor], key: str, request: EngineRequest, runs: int, batch: int) -> dict[str, Any]:
+def on_engine(vla: VLA, given: dict[str, Tensor], key: str, request: EngineRequest, runs: int, batch: int
+              ) -> dict[str, Any]:
     """Each stage by itself, and the whole of an image whose words are known; and, of several at once, one's share."""
     reading, acting = sub_models_of(vla, given, key)
     began = time.monotonic()
@@ -105,7 +106,8 @@ def on_engine(vla: VLA, given: dict[str, Tensor], key: str, request: EngineReque
         seen = tuple((seeing(*image)[0].clone(), *example[1:]) for image, example in zip(images, acting.examples))
     stages = {"preprocess": timed(lambda: resize(SEEN, size, "pad"), runs), "whole": timed(whole, runs)}
     for name, part in (("vision", SubModel("vision", seeing, ("image",), ("vision",), images, key)), (
-            "fusion and action", SubModel("action", deciding, ("vision", *acting.inputs[1:]), acting.outputs, seen, key))):
+            "fusion and action",
+            SubModel("action", deciding, ("vision", *acting.inputs[1:]), acting.outputs, seen, key))):
         with suppress(ValueError):  # a half may differ by more than the whole, which is what runs
             stages[name] = timed(partial(load_engine(part, request).engine, *part.examples[0]), runs)
     if language and reading:

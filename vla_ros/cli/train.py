@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 RECIPES = ("dagger", "behaviour_cloning", "reinforce")
 # What belongs to one recipe only: option -> recipes, so that a wrong one is refused instead of ignored.
-ONLY = {"data": ("behaviour_cloning",), "config": ("behaviour_cloning",), "camera": ("behaviour_cloning",), "lora": ("behaviour_cloning",), "gradient_checkpointing": ("behaviour_cloning",),
-        "batch": ("behaviour_cloning",), "accumulate": ("behaviour_cloning",), "checkpoint": ("reinforce",), "task": ("reinforce",),
-        "episodes": ("reinforce",), "discount": ("reinforce",), "smoke": ("dagger",), "workers": ("dagger",),
-        "learning_rate": ("behaviour_cloning", "reinforce")}
+ONLY = {
+    **dict.fromkeys(("data", "config", "camera", "lora", "gradient_checkpointing", "batch", "accumulate"),
+                    ("behaviour_cloning",)),
+    **dict.fromkeys(("checkpoint", "task", "episodes", "discount"), ("reinforce",)),
+    **dict.fromkeys(("smoke", "workers"), ("dagger",)),
+    "learning_rate": ("behaviour_cloning", "reinforce"),
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +33,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=("no", "bf16", "fp16"), help="of the arithmetic (default: the recipe's)")
     parser.add_argument("--threads", type=whole, metavar="N", help="of torch (default: as many as it takes)")
     dagger = parser.add_argument_group("dagger")
-    dagger.add_argument("--smoke", action="store_true", help="a minute's training: does it run, and does the loss fall?")
+    dagger.add_argument("--smoke", action="store_true",
+                        help="a minute's training: does it run, and does the loss fall?")
     dagger.add_argument("--workers", type=whole, metavar="N", help="processes that make images (default 2)")
     clone = parser.add_argument_group("behaviour_cloning")
     clone.add_argument("--data", metavar="FOLDER", help="demonstrations in LeRobot's layout, as vla record writes them")
@@ -39,7 +43,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     clone.add_argument("--batch", type=whole, metavar="N", help="frames of a batch (default 64)")
     clone.add_argument("--accumulate", type=whole, metavar="N", help="batches of a step (default 1)")
     clone.add_argument("--lora", choices=("language", "vision"), help="adapters there; what is pretrained stays frozen")
-    clone.add_argument("--gradient-checkpointing", action="store_true", help="gradient checkpointing: less memory, more time")
+    clone.add_argument("--gradient-checkpointing", action="store_true",
+                       help="gradient checkpointing: less memory, more time")
     reinforce = parser.add_argument_group("reinforce")
     reinforce.add_argument("--checkpoint", metavar="FOLDER", help="the policy to improve")
     reinforce.add_argument("--task", metavar="KIND", help="the kind of instruction to improve, such as grab")
@@ -70,7 +75,8 @@ def run(given: argparse.Namespace) -> int:
 
     if given.threads:
         torch.set_num_threads(given.threads)
-    trainer: Trainer = {"dagger": _dagger, "behaviour_cloning": _behaviour_cloning, "reinforce": _reinforce}[given.recipe](given)
+    train = {"dagger": _dagger, "behaviour_cloning": _behaviour_cloning, "reinforce": _reinforce}
+    trainer: Trainer = train[given.recipe](given)
     return _told(trainer, Path(given.out), given.smoke)
 
 
@@ -110,7 +116,8 @@ def _behaviour_cloning(given: argparse.Namespace) -> Any:
     settings = _settings(given, 5_000, 1e-4, accumulate=given.accumulate or 1, average=0.998, log_every=50,
                          evaluate_every=250)
     return clone(Path(given.data), Path(given.out), settings, config=config, batch=given.batch or 64,
-                 camera=given.camera, lora=given.lora, gradient_checkpointing=given.gradient_checkpointing, resume=given.resume)
+                 camera=given.camera, lora=given.lora, gradient_checkpointing=given.gradient_checkpointing,
+                 resume=given.resume)
 
 
 def _reinforce(given: argparse.Namespace) -> Any:

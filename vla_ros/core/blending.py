@@ -1,14 +1,15 @@
 """The boundary between two action chunks of one instruction: what the robot is told while it passes to the newer one.
 
 `latest` takes the newest chunk at once. `linear` reaches it over `blend_time` from what was planned before.
-`temporal_ensemble` is the mean of all chunks that cover a moment, the i-th oldest with weight exp(-m i) (Zhao et al. 2023,
-"Learning Fine-Grained Bimanual Manipulation with Low-Cost Hardware", section IV-A).
+`temporal_ensemble` is the mean of all chunks that cover a moment, the i-th oldest with weight exp(-m i) (Zhao et al.
+2023, "Learning Fine-Grained Bimanual Manipulation with Low-Cost Hardware", section IV-A).
 
 What holds, whatever came before (test/unit/test_blending.py):
-- Every value lies between those that it is blended from. A channel that is switched (the robot file's `on_stop: hold_commanded`) is
-  the newest chunk's.
+- Every value lies between those that it is blended from. A channel that is switched (the robot file's `on_stop:
+  hold_commanded`) is the newest chunk's.
 - A velocity that the newest chunk wants at zero is zero `blend_time` after that chunk took over, in every mode.
-- With `linear` every channel is the newest chunk's from then on; with `temporal_ensemble` older ones count until they end.
+- With `linear` every channel is the newest chunk's from then on; with `temporal_ensemble` older ones count until they
+  end.
 - The gate finds what it would have found: a chunk with a value that is not finite or outside its bounds, one that jumps
   away from the chunk before, and a policy that repeats itself are handed on as they are.
 """

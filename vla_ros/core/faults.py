@@ -19,7 +19,8 @@ FOREVER = 1 << 62
 
 @dataclass(frozen=True)
 class Step:
-    """`action`: restart_node (deactivate, clean up, configure, activate), notify, reset_policy or switch_to_fallback (the policy).
+    """`action`: restart_node (deactivate, clean up, configure, activate), notify, reset_policy or switch_to_fallback
+    (the policy).
 
     A step of a node that was lost begins with waiting until it is back. `says` reaches the operator.
     """

@@ -107,9 +107,10 @@ class Sensor:
 class Obstacles:
     """Distances in m from the footprint, times in s, speeds in m/s.
 
-    Nothing nearer than `stop_distance` is approached; from `slow_distance` on the speed falls. What the footprint passes
-    at `side_clearance` or more is no obstacle; nearer than that it passes more slowly. After a stop the way must be free
-    for `hysteresis` more. `max_speed_unobserved` is what is allowed where no sensor looks. What was seen counts for `hold_off` s more.
+    Nothing nearer than `stop_distance` is approached; from `slow_distance` on the speed falls. What the footprint
+    passes at `side_clearance` or more is no obstacle; nearer than that it passes more slowly. After a stop the way must
+    be free for `hysteresis` more. `max_speed_unobserved` is what is allowed where no sensor looks. What was seen counts
+    for `hold_off` s more.
     """
 
     sensors: tuple[Sensor, ...]
@@ -198,8 +199,9 @@ def _check_braking(obstacles: Obstacles, channels: tuple[Channel, ...], outputs:
         speed = max(map(abs, channel.limits))
         needed = speed ** 2 / (obstacles.slow_distance - obstacles.stop_distance)
         if channel.name in driven and channel.name.startswith("linear") and channel.deceleration < needed:
-            raise ValueError(f"channel '{channel.name}': deceleration is {channel.deceleration:g}; to stop from {speed:g} "
-                             f"{channel.unit} between obstacles' slow_distance and stop_distance it must be at least {needed:.2g}")
+            raise ValueError(f"channel '{channel.name}': deceleration is {channel.deceleration:g}; to stop from "
+                             f"{speed:g} {channel.unit} between obstacles' slow_distance and stop_distance it must be "
+                             f"at least {needed:.2g}")
 
 
 def _check_masks(obstacles: Obstacles | None, footprint: Footprint) -> None:
@@ -301,7 +303,9 @@ def _channel(name: str, fields: Any) -> Channel:
             raise ValueError(f"{where}: start is {start:g}, outside limits {list(limits)}")
     # What a drive may lag behind by: half a second at full speed (a bus, a controller and the drive each take their
     # share), or a twentieth of its range. A gripper that holds something never reaches what it is told to.
-    lag = max(0.05 * (bounds[1] - bounds[0]), 0.5 * speeds["max_speed"]) if stop == "hold_measured" and joint else math.inf
+    lag = math.inf
+    if stop == "hold_measured" and joint:
+        lag = max(0.05 * (bounds[1] - bounds[0]), 0.5 * speeds["max_speed"])
     if "max_tracking_error" in fields:
         if stop == "zero" or not joint:
             raise ValueError(f"{where}: max_tracking_error is for a position that a joint measures")
@@ -349,13 +353,14 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
         if not math.isfinite(max(map(abs, known[name].bounds)) * known[name].scale):
             raise ValueError(f"channel '{name}': bounds times scale {known[name].scale:g} is not finite")
         if "Twist" in kind and known[name].on_stop != "zero":
-            raise ValueError(f"output '{topic}': '{name}' is a velocity, so its on_stop is zero, not {known[name].on_stop}")
+            raise ValueError(f"output '{topic}': '{name}' is a velocity, so its on_stop is zero, not "
+                             f"{known[name].on_stop}")
         right = "m/s" if name.startswith("linear") else "rad/s"
         if "Twist" in kind and known[name].unit != right:
             raise ValueError(f"output '{topic}': '{name}' is in {known[name].unit}; a Twist's is in {right}")
         if "Trajectory" in kind and known[name].on_stop == "zero":
-            raise ValueError(f"output '{topic}': a JointTrajectory carries positions, and '{name}' is a velocity (on_stop "
-                             "zero); sent to zero, an arm would go there")
+            raise ValueError(f"output '{topic}': a JointTrajectory carries positions, and '{name}' is a velocity "
+                             "(on_stop zero); sent to zero, an arm would go there")
     if len({known[name].on_stop == "zero" for name in names}) > 1:
         raise ValueError(f"output '{topic}' mixes velocities and positions; a stop could not be sent on it")
     return Output(topic, kind, tuple(names))

@@ -71,8 +71,8 @@ class Observation:
 class ActionChunk:
     """What the policy wants: `values` is rows x channels; row i is for `stamp + i * step`.
 
-    The last row holds until the chunk is too old; `stamp` and `instruction_id` are the observation's. `process` made it,
-    and numbers its chunks by `sequence` from 1 on; 0: not numbered.
+    The last row holds until the chunk is too old; `stamp` and `instruction_id` are the observation's. `process` made
+    it, and numbers its chunks by `sequence` from 1 on; 0: not numbered.
     """
 
     stamp: int

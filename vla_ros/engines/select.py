@@ -124,7 +124,8 @@ def _obtain(part: SubModel, name: str, kind: Any, precision: str, request: Engin
             for _ in range(WARM):
                 engine(*part.stacked(rows))
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        return LoadedEngine(engine, name, precision, cached, time.monotonic() - began, max(entry["difference"].values()), size)
+        difference = max(entry["difference"].values())
+        return LoadedEngine(engine, name, precision, cached, time.monotonic() - began, difference, size)
 
     cache = Cache(Path(request.cache).expanduser() if request.cache else default_folder(), request.limit)
     why = "no cache is wanted" if request.cache == "none" else cache.unusable()
@@ -140,7 +141,8 @@ def _obtain(part: SubModel, name: str, kind: Any, precision: str, request: Engin
 
 
 def _cached(cache: Cache, key: str, build: Callable[[Path], Mapping[str, Any]],
-            ready: Callable[[tuple[Path, Mapping[str, Any]], bool], LoadedEngine], say: Callable[[str], None]) -> LoadedEngine:
+            ready: Callable[[tuple[Path, Mapping[str, Any]], bool], LoadedEngine],
+            say: Callable[[str], None]) -> LoadedEngine:
     with cache.lock(key, lambda: say("another process builds this engine; waiting for it")):
         found = cache.find(key)
         if found:

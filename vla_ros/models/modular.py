@@ -69,7 +69,8 @@ class ModularVLA(VLA):
 
     def decode_action(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor, state: Tensor | None = None,
             task: Tensor | None = None) -> VLAOutput:
-        """What `encode_image` and `encode_text` gave, the state B x S and, where it is known, the task B -> the output."""
+        """What `encode_image` and `encode_text` gave, the state B x S and, where it is known, the task B -> the
+        output."""
         features, fused, attention = self._meet(vision, words, pooled, mask, state)
         mixed = self.head(features, pooled, task)
         output = self._output(mixed.actions, features, fused, attention, vision, pooled)

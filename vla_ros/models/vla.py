@@ -35,8 +35,8 @@ class VLAOutput(NamedTuple):
 
 
 class VLA(nn.Module):
-    """Put together from a config. `encode_image`, `encode_text` and `decode_action` are its three stages: words need reading only once, unless
-    the language encoder reads the image as well (`reads_vision`)."""
+    """Put together from a config. `encode_image`, `encode_text` and `decode_action` are its three stages: words need
+    reading only once, unless the language encoder reads the image as well (`reads_vision`)."""
 
     def __init__(self, config: VLAConfig) -> None:
         super().__init__()

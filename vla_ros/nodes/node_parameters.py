@@ -76,8 +76,9 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
           "file's cannot be had"),
         P("engine_cache", "", "where built engines are kept; empty: ~/.cache/vla_ros/engines; none: nowhere"),
         P("predict_timeout", 3.0, "a prediction that takes longer hangs: an action fault", "s", 0.05, 600.0, live=True),
-        P("chunk_blending", "latest", "how the robot passes to a newer chunk: latest: at once; linear: over blend_time; "
-          "temporal_ensemble: to the mean of all that cover the moment (doc/chunk_blending.md)", choices=BLENDINGS),
+        P("chunk_blending", "latest", "how the robot passes to a newer chunk: latest: at once; linear: over "
+          "blend_time; temporal_ensemble: to the mean of all that cover the moment (doc/chunk_blending.md)",
+          choices=BLENDINGS),
         P("blend_time", 0.2, "how long `linear` takes; a stop by the policy is never delayed by more", "s", 0.0, 0.5),
     ),
     "safety_validator": (

@@ -133,8 +133,9 @@ class SafetyValidator(ManagedNode):
             for source in rule.sources:
                 reader = self.add_reader(message_class(rule, source), source.topic, STATE, most_bytes=LARGE)
                 self._readers[reader] = partial(self._on_source, source)
-        self.add_subscription(InstructionMessage, "instruction/accepted", self._bounded(InstructionMessage, SMALL, self._on_instruction), LATCHED,
-                    always=True, raw=True)
+        on_instruction = self._bounded(InstructionMessage, SMALL, self._on_instruction)
+        self.add_subscription(InstructionMessage, "instruction/accepted", on_instruction, LATCHED, always=True,
+                              raw=True)
         self.add_subscription(Halt, "halt", self._on_halt, HALTS, always=True, raw=True)
         self.add_timer(0.1, self._say)
         self.add_timer(0.5, self._look_for_others)

@@ -189,7 +189,8 @@ class Supervisor(ManagedNode):
         again, names = self._recovery.awake, ", ".join(name for name in self._managed if name in self._away)
         who = f"ready again: {names} came back" if again else "ready: all nodes are active"
         what = NEXT.get(reports[-1].state if reports else None, NEXT[None])
-        self.notify_operator(f"{who}{what.format(give='give the instruction again' if again else 'give an instruction')}")
+        give = "give the instruction again" if again else "give an instruction"
+        self.notify_operator(f"{who}{what.format(give=give)}")
         self._recovery.awake = True
         self._away = set()
 

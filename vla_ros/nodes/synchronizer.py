@@ -160,7 +160,8 @@ class Synchronizer(ManagedNode):
         self._count_handed_on()
         if self.active:
             waiting_for = self._pairing.waiting_for if self._pairing.instructed(self.now()) else ""
-            self.problem = self._watch.look(time.monotonic_ns(), to_nanoseconds(self.params["fault_after"]), waiting_for)
+            patience = to_nanoseconds(self.params["fault_after"])
+            self.problem = self._watch.look(time.monotonic_ns(), patience, waiting_for)
             if self.problem:
                 self.report_fault("communication", self.problem)
             else:  # whether the robot may move without it is the gate's business, and the policy's

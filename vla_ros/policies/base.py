@@ -160,8 +160,8 @@ class Policy(Protocol):
         Args:
             observation: `images` has what the spec names, under its keys: height x width x 3,
                 uint8, rgb, of the spec's sizes, only to be read. `state` has at least the names of
-                the spec's state, in SI units. `command.text` is the instruction; empty: there is
-                none, and the robot is to stand. `command.instruction_id` is another one for each
+                the spec's state, in SI units. `instruction.text` is the instruction; empty: there is
+                none, and the robot is to stand. `instruction.instruction_id` is another one for each
                 instruction. `stamp`: when the oldest of the images was taken, ns.
 
         Returns:

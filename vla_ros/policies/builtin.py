@@ -1,8 +1,8 @@
 """`builtin`: runs a checkpoint of a VLA. It looks, listens, and says so when it does not know a word.
 
-A model that says where it looks (`auxiliary`, `grounded`: those of `vla train dagger`) drives the simulated robot's three
-channels, is told how far it has come, and gives up a search after a full circle. What any other model says is obeyed as
-it is; its state is the robot's, normalised as in its training.
+A model that says where it looks (`auxiliary`, `grounded`: those of `vla train dagger`) drives the simulated robot's
+three channels, is told how far it has come, and gives up a search after a full circle. What any other model says is
+obeyed as it is; its state is the robot's, normalised as in its training.
 """
 from __future__ import annotations
 

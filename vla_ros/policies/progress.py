@@ -18,8 +18,8 @@ class Progress:
     """Follows odometry from one instruction to the next; all that it needs is that `move` sees every image's pose.
 
     `turned` (rad, full turns counted), `travelled` (m along the heading), `carried` (m driven with the target at the
-    fingers), `side` (+1: the target was last seen left, or never), `instruction/accepted` (of the gripper, 0 … 1), `opening`
-    (likewise, measured).
+    fingers), `side` (+1: the target was last seen left, or never), `command` (of the gripper, 0 … 1),
+    `opening` (likewise, measured).
     """
 
     def __init__(self) -> None:

@@ -27,8 +27,8 @@ def loosened(robot: Robot, settings: Settings, new_robot: Robot, new_settings: S
 def _fixed(robot: Robot) -> tuple:
     """What is no limit: the robot itself."""
     return (robot.name, robot.base_frame, robot.outputs, robot.simulated, robot.obstacles and robot.obstacles.sensors,
-            [(channel.name, channel.unit, channel.on_stop, channel.joint, channel.scale, channel.continuous, channel.start)
-             for channel in robot.channels])
+            [(channel.name, channel.unit, channel.on_stop, channel.joint, channel.scale, channel.continuous,
+              channel.start) for channel in robot.channels])
 
 
 def _allowed(robot: Robot, settings: Settings) -> Iterator[tuple[str, float]]:

@@ -74,8 +74,8 @@ def look(sensor: Sensor, stamp: int, ranges: Array, angles: Array, range_min: fl
 
     Zero is no measurement: many drivers give it for a beam that did not come back. `range_max` and more is nothing
     within reach: short sensors say so. Something nearer than the sensor can tell (-inf) is anywhere from the sensor to
-    `range_min`: at both ends. Where all of that is nearer than `min_range`, it is the robot. A sensor that does not know
-    its own reach is blind.
+    `range_min`: at both ends. Where all of that is nearer than `min_range`, it is the robot. A sensor that does not
+    know its own reach is blind.
     """
     if not (0.0 <= range_min <= range_max and range_max > 0.0):
         return blind(stamp, f"it says that it sees from {range_min:g} to {range_max:g} m")
@@ -158,9 +158,9 @@ def approach(points: Array, footprint: Footprint, twist: tuple[float, float, flo
     """How a motion (m/s, m/s, rad/s) along the next `slow_distance` metres of its way, or more, comes to N x 2 points.
 
     Each point is judged by itself, so that another one never makes it milder. What the footprint would touch, or is
-    in touch with (`CONTACT`) and does not leave, is approached. What it passes nearer than `side_clearance`, and nearer than it
-    is now, leaves a share of the speed: none at a touch, all at `side_clearance` or where it is as far as `slow_distance`. So a
-    robot that stands too near to a wall can leave it slowly, along it or away.
+    in touch with (`CONTACT`) and does not leave, is approached. What it passes nearer than `side_clearance`, and nearer
+    than it is now, leaves a share of the speed: none at a touch, all at `side_clearance` or where it is as far as
+    `slow_distance`. So a robot that stands too near to a wall can leave it slowly, along it or away.
     """
     radius = math.hypot(max(footprint.front, footprint.back), max(footprint.left, footprint.right))
     speed = math.hypot(twist[0], twist[1]) + abs(twist[2]) * radius  # no part of the footprint is faster

@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 
+from vla_ros.core.chunks import row_at
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.images import resize
 from vla_ros.core.robot import Robot, load_robot
@@ -76,17 +77,17 @@ def robot_state(world: World) -> dict[str, float]:
             "linear.x": odometry.linear, "angular.z": odometry.angular, **world.joint_states()}
 
 
-def observe(world: World, spec: PolicySpec, command: Instruction, lens: Lens | None = None) -> Observation:
+def observe(world: World, spec: PolicySpec, instruction: Instruction, lens: Lens | None = None) -> Observation:
     """What the nodes would hand to the policy: the camera's image at its size, odometry and joints."""
     image = world.render() if lens is None else lens(world.render())
     image = resize(image, spec.size_of(CAMERA), spec.resize)
-    return Observation(to_nanoseconds(world.time), command, {CAMERA: image}, robot_state(world))
+    return Observation(to_nanoseconds(world.time), instruction, {CAMERA: image}, robot_state(world))
 
 
 def obey(world: World, chunk: ActionChunk, age: float) -> None:
     """Send the row of `chunk` that is due `age` seconds after its stamp to the driver."""
-    row = min(max(int(to_nanoseconds(age) // chunk.step), 0), len(chunk.values) - 1)
-    send(world, {channel: float(value) for channel, value in zip(chunk.channels, chunk.values[row])})
+    row = chunk.values[row_at(chunk, chunk.stamp + to_nanoseconds(age))]
+    send(world, {channel: float(value) for channel, value in zip(chunk.channels, row)})
 
 
 def send(world: World, values: Mapping[str, float]) -> None:

@@ -29,9 +29,9 @@ AMOUNT = np.array([{"turn_right": -1.0, "back": -1.0}.get(kind, 1.0) * AMOUNTS.g
 class Situation:
     """B moments. `ahead`, `left` (m) place the target from base_link, `others` B x K x 2 the other objects (NaN: none).
 
-    `opening` is the gripper's (0 … 1), `instruction/accepted` what it was last told; since the instruction the robot `turned` (rad),
-    `travelled` (m along its heading) and `carried` (m driven with the target at its fingers); `side` (+1 left) is where
-    to search.
+    `opening` is the gripper's (0 … 1), `command` what it was last told; since the instruction the robot
+    `turned` (rad), `travelled` (m along its heading) and `carried` (m driven with the target at its fingers); `side`
+    (+1 left) is where to search.
     """
 
     kind: NDArray[np.int64]

@@ -50,7 +50,7 @@ class Scan:
 
 
 class World:
-    """`step` advances physics; `instruction/accepted` and `command_gripper` are what the robot's driver accepts.
+    """`step` advances physics; `command` and `command_gripper` are what the robot's driver accepts.
 
     Safe to step in one thread and draw in another, as long as one thread does all the drawing.
     `width` and `height` are the camera's pixels; `objects` fixes how many objects a scene has.

@@ -4,4 +4,5 @@ from __future__ import annotations
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")  # a model's outputs are in this order
 SHAPES = ("block", "ball", "cylinder")
 OPENING_MAX = 0.10  # m between the fingers at gripper 1.0; the gripper joint's position then
-PASSING_CLEARANCE = 0.27  # m from the path's middle to that of an object beside it: half the robot, half the object, a hand
+# m from the path's middle to that of an object beside it: half the robot, half the object, a hand
+PASSING_CLEARANCE = 0.27

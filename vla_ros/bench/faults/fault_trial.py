@@ -50,8 +50,8 @@ class Result:
 def run(suite: Suite, fault: Fault) -> Result:
     """Ends at full speed again, ready for the next. TimeoutError where the suite does not get there.
 
-    A fault in which something was wrong while the machine itself was late (DISTURBED_S) is tried again: nodes that get no
-    time fall silent, queues overflow, and the gate finds that first. What is wrong with us is wrong each time.
+    A fault in which something was wrong while the machine itself was late (DISTURBED_S) is tried again: nodes that get
+    no time fall silent, queues overflow, and the gate finds that first. What is wrong with us is wrong each time.
     """
     if why := suite.cannot.get(fault.needs, ""):
         return Result(fault.name, not_run=why)

@@ -89,7 +89,9 @@ class Broken:
     def predict(self, observation: Observation) -> Any:
         if observation.instruction.instruction_id != self._instruction_id:
             self._begin(observation)
-            self._instruction_id, self._since, self._noted = observation.instruction.instruction_id, time.monotonic(), False
+            self._instruction_id = observation.instruction.instruction_id
+            self._since = time.monotonic()
+            self._noted = False
         good = np.array(self._rows(observation.stamp), np.float32)
         found = re.fullmatch(r"break (\w+) after ([\d.]+)", observation.instruction.text)
         if found is None or time.monotonic() - self._since < float(found[2]):

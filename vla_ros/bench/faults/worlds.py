@@ -1,9 +1,9 @@
 """The places that faults happen in: which processes, with which stand-ins, on which clock and network.
 
-`robot`: the real nodes; only the drivers (faulty_robot.py) and the policy (faulty_policies.py) can be told to fail. Logs lie on a small
-disk of their own where the kernel lets us mount one. `clock`: the nodes run on a /clock that can fail, with a gate
-that can be broken from inside. `network`: the robot is a machine of its own, behind a cable that can be pulled. `arm`:
-the robot is an arm, without physics (faulty_arm.py).
+`robot`: the real nodes; only the drivers (faulty_robot.py) and the policy (faulty_policies.py) can be told to fail.
+Logs lie on a small disk of their own where the kernel lets us mount one. `clock`: the nodes run on a /clock that can
+fail, with a gate that can be broken from inside. `network`: the robot is a machine of its own, behind a cable that can
+be pulled. `arm`: the robot is an arm, without physics (faulty_arm.py).
 """
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from vla_ros.datasets.lerobot import layout
 
 INFO_KEYS = ("codebase_version", "fps", "features", "total_episodes", "total_frames", "data_path")
 PLACE = ("chunk_index", "file_index")
-OURS = (layout.SUCCESS, layout.GENERATION, layout.LOST)
+OURS = (layout.SUCCESS, layout.INSTRUCTION_ID, layout.LOST)
 
 
 @dataclass(frozen=True)

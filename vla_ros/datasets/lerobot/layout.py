@@ -33,7 +33,10 @@ TASK_COLUMN = "__index_level_0__"  # where pandas keeps an index that has no nam
 # Every frame has these; LeRobot finds its way by them.
 COUNTERS = {"timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64",
             "task_index": "int64"}
-SUCCESS, GENERATION, LOST = "vla_ros/success", "vla_ros/instruction_id", "vla_ros/lost_frames"  # our columns of an episode
+# Our columns of an episode.
+SUCCESS = "vla_ros/success"
+INSTRUCTION_ID = "vla_ros/instruction_id"
+LOST = "vla_ros/lost_frames"
 
 
 @dataclass(frozen=True)

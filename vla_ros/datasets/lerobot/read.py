@@ -208,4 +208,4 @@ class Dataset:
 
     def _episode(self, row: EpisodeRow) -> Episode:
         return Episode(row.index, row.start, row.end, self.task(row.start), row.ours.get(layout.SUCCESS),
-                       row.ours.get(layout.GENERATION) or 0, row.ours.get(layout.LOST) or 0)
+                       row.ours.get(layout.INSTRUCTION_ID) or 0, row.ours.get(layout.LOST) or 0)

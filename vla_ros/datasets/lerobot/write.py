@@ -129,7 +129,8 @@ class DatasetWriter:
             video.drop()
         self._begin()
 
-    def save_episode(self, task: str, success: bool | None = None, instruction_id: int = 0, lost_frames: int = 0) -> None:
+    def save_episode(self, task: str, success: bool | None = None, instruction_id: int = 0,
+                     lost_frames: int = 0) -> None:
         """The frames since the last episode are one that carries out `task`. `success` None: nobody judged it."""
         if not self.length:
             raise ValueError(f"episode {self.episodes} has no frames; add some or drop it")
@@ -141,7 +142,7 @@ class DatasetWriter:
         row: dict[str, Any] = {"episode_index": self.episodes, "tasks": [task], "length": self.length,
                                "dataset_from_index": self.frames, "dataset_to_index": self.frames + self.length}
         row |= self._save_data(columns) | self._save_videos()
-        row |= {layout.SUCCESS: success, layout.GENERATION: instruction_id, layout.LOST: lost_frames}
+        row |= {layout.SUCCESS: success, layout.INSTRUCTION_ID: instruction_id, layout.LOST: lost_frames}
         self._save_row(row, stats)
         for name, values in columns.items():
             self._stats[name].update(values.reshape(self.length, -1))

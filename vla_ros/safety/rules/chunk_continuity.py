@@ -10,6 +10,7 @@ DISCONTINUITY_HOLD = Limit(
 
 
 @rule(holds_when="two chunks for one instruction disagree about this moment",
-      set_by="robot file: `max_step`", goes_on_when="after the hold", parameters=(DISCONTINUITY_HOLD,), policy_fault=True)
+      set_by="robot file: `max_step`", goes_on_when="after the hold",
+      parameters=(DISCONTINUITY_HOLD,), policy_fault=True)
 def chunk_continuity(inputs: RuleInputs) -> Finding | None:
     return held("chunk_continuity", inputs.discontinuity) if inputs.discontinuity else None

@@ -55,4 +55,5 @@ def obstacle(inputs: RuleInputs) -> Finding | None:
 
 def _share(gap: float, touch: float, limits: Obstacles) -> float:
     """Of the speed asked for, what a distance (m) and the time (s) until it is covered leave."""
-    return min((gap - limits.stop_distance) / (limits.slow_distance - limits.stop_distance), touch / limits.time_to_collision)
+    slowing = limits.slow_distance - limits.stop_distance
+    return min((gap - limits.stop_distance) / slowing, touch / limits.time_to_collision)

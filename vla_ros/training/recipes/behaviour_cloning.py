@@ -210,11 +210,11 @@ def clone_loss(model: VLA, batch: CloneBatch) -> dict[str, Tensor]:
 
 
 def clone(data: Path, out: Path, settings: Settings, *, config: VLAConfig | None = None, batch: int = 64,
-          camera: str | None = None, lora: str | None = None, gradient_checkpointing: bool = False, resume: bool = False,
-          held_out: float = HELD_OUT, say: Callable[[str], None] = print) -> Trainer:
+          camera: str | None = None, lora: str | None = None, gradient_checkpointing: bool = False,
+          resume: bool = False, held_out: float = HELD_OUT, say: Callable[[str], None] = print) -> Trainer:
     """Train a VLA on the dataset in `data`; leaves `out`/policy and what the trainer leaves. `lora` names the part
-    ("language", "vision") that gets adapters; `gradient_checkpointing` saves memory in the backward pass; `say` hears what of the
-    dataset is left out, or read otherwise than it stands there. Raises ValueError."""
+    ("language", "vision") that gets adapters; `gradient_checkpointing` saves memory in the backward pass; `say` hears
+    what of the dataset is left out, or read otherwise than it stands there. Raises ValueError."""
     dataset = Dataset(data, None if camera is None else (camera,))
     config = config or config_for(dataset)
     config = replace(config, camera=check_fit(dataset, config, camera)[0])  # before a large model is built
