@@ -1,8 +1,9 @@
 """Builds vla_ros and, from msg/, its messages: one `colcon build` makes both.
 
-An ament_python package generates no messages, so `build_ext` runs msg/'s own CMake build, installs it
-into a staging folder and adds what it finds there to `data_files`.
+An ament_python package generates no messages, so `build_ext` runs msg/'s own CMake build, installs
+it into a staging folder and adds what it finds there to `data_files`.
 """
+
 import os
 import shutil
 import subprocess
@@ -14,9 +15,22 @@ from setuptools.command.build_ext import build_ext
 
 NAME = "vla_ros"
 ROOT = Path(__file__).resolve().parent
-NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "safety_validator", "supervisor")
+NODES = (
+    "camera_ingest",
+    "command_ingest",
+    "synchronizer",
+    "inference",
+    "safety_validator",
+    "supervisor",
+)
 # What CMake's install leaves for the environment; colcon makes the same for the prefix as a whole.
-NOT_STAGED = {"local_setup.bash", "local_setup.sh", "local_setup.zsh", "local_setup.dsv", "package.dsv"}
+NOT_STAGED = {
+    "local_setup.bash",
+    "local_setup.sh",
+    "local_setup.zsh",
+    "local_setup.dsv",
+    "package.dsv",
+}
 
 
 def files_under(folder: str, pattern: str = "*") -> list[tuple[str, list[str]]]:
@@ -36,28 +50,45 @@ class BuildMessages(build_ext):
         build = Path(self.build_temp).resolve() / "vla_ros_msgs"
         stage = build / "stage"
         install = self.get_finalized_command("install")
-        # Beside vla_ros itself: where ament puts Python files by default differs between releases and package builds.
+        # Beside vla_ros itself: where ament puts Python files by default differs between releases
+        # and package builds.
         python_folder = os.path.relpath(install.install_lib, install.install_data)
         commands = (
-            ["cmake", "-S", str(ROOT / "msg"), "-B", str(build), f"-DCMAKE_INSTALL_PREFIX={stage}",
-             "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF",
-             f"-DPython3_EXECUTABLE={sys.executable}", f"-DPYTHON_EXECUTABLE={sys.executable}",
-             f"-DPYTHON_INSTALL_DIR={python_folder}"],
+            [
+                "cmake",
+                "-S",
+                str(ROOT / "msg"),
+                "-B",
+                str(build),
+                f"-DCMAKE_INSTALL_PREFIX={stage}",
+                "-DCMAKE_BUILD_TYPE=Release",
+                "-DBUILD_TESTING=OFF",
+                f"-DPython3_EXECUTABLE={sys.executable}",
+                f"-DPYTHON_EXECUTABLE={sys.executable}",
+                f"-DPYTHON_INSTALL_DIR={python_folder}",
+            ],
             ["cmake", "--build", str(build), "--parallel", str(os.cpu_count() or 1)],
             ["cmake", "--install", str(build)],
         )
         for command in commands:
             if "--install" in command:
-                # What an earlier build left there would be installed again: a message that is gone since, say.
+                # What an earlier build left there would be installed again: a message that is gone
+                # since, say.
                 shutil.rmtree(stage, ignore_errors=True)
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
             if done.returncode:
                 sys.stderr.write(done.stdout[-8000:])
-                raise SystemExit(f"building the messages failed: {' '.join(command)} gave {done.returncode}")
+                raise SystemExit(
+                    f"building the messages failed: {' '.join(command)} gave {done.returncode}"
+                )
         staged: dict[str, list[str]] = {}
         for path in sorted(stage.rglob("*")):
             if path.is_file() and path.name not in NOT_STAGED:
-                staged.setdefault(str(path.parent.relative_to(stage)), []).append(os.path.relpath(path))
+                staged.setdefault(str(path.parent.relative_to(stage)), []).append(
+                    os.path.relpath(path)
+                )
         self.distribution.data_files = [*(self.distribution.data_files or []), *staged.items()]
 
     def get_outputs(self) -> list[str]:

@@ -1,8 +1,9 @@
 """What a sourced ROS 2 lacks (standard output), and which versions to leave alone (standard error).
 
-Whatever the distribution's Python can import is kept: its numpy, OpenCV and cv_bridge were built for
-each other, and a second copy from PyPI in front of them would break them.
+Whatever the distribution's Python can import is kept: its numpy, OpenCV and cv_bridge were built
+for each other, and a second copy from PyPI in front of them would break them.
 """
+
 import importlib.metadata
 import importlib.util
 import re
@@ -16,8 +17,18 @@ MODULES = {  # where a package's module has another name
     "scikit-learn": "sklearn",
     "types-pyyaml": "yaml-stubs",
 }
-BUILD = ("colcon-common-extensions",)  # a machine may have ROS 2 without what builds packages for it
-KEPT = ("numpy", "opencv-python-headless", "opencv-python", "PyYAML", "empy", "lark", "catkin-pkg", "pytest")
+# a machine may have ROS 2 without what builds packages for it
+BUILD = ("colcon-common-extensions",)
+KEPT = (
+    "numpy",
+    "opencv-python-headless",
+    "opencv-python",
+    "PyYAML",
+    "empy",
+    "lark",
+    "catkin-pkg",
+    "pytest",
+)
 
 
 def importable(module: str) -> bool:
@@ -27,7 +38,9 @@ def importable(module: str) -> bool:
 
 
 def main(path: str) -> None:
-    lines = (line.split("#")[0].strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
+    lines = (
+        line.split("#")[0].strip() for line in Path(path).read_text(encoding="utf-8").splitlines()
+    )
     for requirement in (*filter(None, lines), *BUILD):
         name = re.split(r"[<>=~; ]", requirement)[0].lower()
         module = "colcon_ros" if name in BUILD else MODULES.get(name, name.replace("-", "_"))

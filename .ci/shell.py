@@ -1,7 +1,9 @@
-"""Writes .venv/local_setup.sh (Python and ROS 2, for building) and .venv/ros.sh (that and what was built).
+"""Writes .venv/local_setup.sh (Python and ROS 2, for building) and .venv/ros.sh (that and what was
+built).
 
 The first has the name under which colcon looks for a ROS prefix, so install/setup.sh finds it too.
 """
+
 import shlex
 import stat
 import sys
@@ -20,7 +22,8 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE="${{ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOS
 
 SOURCED = """\
 if [ "${{ROS_DISTRO:-}}" != {mode} ]; then
-    echo "this environment was made for ROS 2 {mode}: source it first (. /opt/ros/{mode}/setup.sh)" >&2
+    echo "this environment was made for ROS 2 {mode}:" \
+        "source it first (. /opt/ros/{mode}/setup.sh)" >&2
 fi
 """
 
@@ -38,7 +41,8 @@ elif [ -f {root}/install/local_setup.sh ]; then
 fi
 """
 
-# colcon of the distribution starts with the distribution's Python, and so would every node that it installs.
+# colcon of the distribution starts with the distribution's Python, and so would every node that it
+# installs.
 COLCON = """\
 #!{venv}/bin/python
 import sys
@@ -58,7 +62,9 @@ def main(root: Path, mode: str) -> None:
     )
     for shell in ("sh", "bash", "zsh"):
         (folder / f"local_setup.{shell}").write_text(underlay, encoding="utf-8")
-    (folder / "ros.sh").write_text(ROS.format(venv=venv, root=shlex.quote(str(root))), encoding="utf-8")
+    (folder / "ros.sh").write_text(
+        ROS.format(venv=venv, root=shlex.quote(str(root))), encoding="utf-8"
+    )
     if not wheels:
         colcon = folder / "bin" / "colcon"
         colcon.write_text(COLCON.format(venv=folder), encoding="utf-8")

@@ -1,8 +1,11 @@
-"""`make style`: how densely the code is written, beside the ranges of well-known packages of the field.
+"""`make style`: how densely the code is written, beside the ranges of well-known packages of the
+field.
 
-A fused assignment is `a, b = x, y`: two statements in one. A line's length counts what is not empty. A line with a
-comment may hold code as well. The ranges are of launch_ros, mjlab, openpi, rosetta, lerobot and nanochat.
+A fused assignment is `a, b = x, y`: two statements in one. A line's length counts what is not
+empty. A line with a comment may hold code as well. The ranges are of launch_ros, mjlab, openpi,
+rosetta, lerobot and nanochat.
 """
+
 from __future__ import annotations
 
 import ast
@@ -30,7 +33,9 @@ def fused(node: ast.AST) -> bool:
     if not isinstance(target, ast.Tuple) or len(target.elts) != len(node.value.elts):
         return False
     names = {ast.unparse(element) for element in target.elts}
-    return not any(ast.unparse(part) in names for part in ast.walk(node.value) if isinstance(part, ast.expr))
+    return not any(
+        ast.unparse(part) in names for part in ast.walk(node.value) if isinstance(part, ast.expr)
+    )
 
 
 def count(path: Path) -> Counter[str]:
@@ -50,7 +55,11 @@ def measure(paths: list[Path]) -> dict[str, float]:
     """The figures of RANGES."""
     total: Counter[str] = sum((count(path) for path in paths), Counter())
     lengths = sorted(
-        len(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        len(line)
+        for path in paths
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.strip()
+    )
     lines = total["lines"]
     figures = (
         1000 * total["fused"] / lines,
@@ -71,7 +80,9 @@ def main(folders: list[str]) -> int:
             low, high = RANGES[name]
             inside = low <= value <= high
             outside += not inside
-            print(f"  {'ok     ' if inside else 'outside'} {value:6.1f}  {name} ({low:g} to {high:g})")
+            print(
+                f"  {'ok     ' if inside else 'outside'} {value:6.1f}  {name} ({low:g} to {high:g})"
+            )
     return int(outside > 0)
 
 

@@ -3,6 +3,7 @@
 The wheels name those of the machine that built them: /opt/python/cp311-cp311/include/python3.11 and
 the ones of the numpy there.
 """
+
 import re
 import sys
 import sysconfig
@@ -11,7 +12,10 @@ from pathlib import Path
 import numpy
 
 FOLDERS = (
-    (re.compile(r"/opt/[^\";\s]*/include/python3\.\d+(?=[\";\s]|$)"), sysconfig.get_path("include")),
+    (
+        re.compile(r"/opt/[^\";\s]*/include/python3\.\d+(?=[\";\s]|$)"),
+        sysconfig.get_path("include"),
+    ),
     (re.compile(r"/opt/[^\";\s]*/numpy/(?:_core|core)/include(?=[\";\s]|$)"), numpy.get_include()),
 )
 
@@ -23,7 +27,8 @@ def rewrite(text: str) -> str:
 
 
 def main(prefix: Path) -> int:
-    changed, left = 0, []
+    changed = 0
+    left = []
     for path in sorted(prefix.glob("share/*/cmake/*.cmake")):
         before = path.read_text(encoding="utf-8")
         after = rewrite(before)
@@ -35,9 +40,15 @@ def main(prefix: Path) -> int:
         if "/opt/python/" in after:
             left.append(str(path))
     if left:
-        print("setup: these still name folders of the machine that built the wheels:", *left, file=sys.stderr)
+        print(
+            "setup: these still name folders of the machine that built the wheels:",
+            *left,
+            file=sys.stderr,
+        )
         return 1
-    print(f"            {changed} CMake files of the wheels now name this machine's include folders")
+    print(
+        f"            {changed} CMake files of the wheels now name this machine's include folders"
+    )
     return 0
 
 

@@ -1,8 +1,11 @@
-"""Writes what the pages say of the code from the code itself: `python3 doc/generate.py`; a test holds them to it.
+"""Writes what the pages say of the code from the code itself: `python3 doc/generate.py`; a test
+holds them to it.
 
-doc/architecture.md, doc/reference/ and config/vla.yaml are whole from here. Between markers: the layers in
-CONTRIBUTING.md, the rules in doc/gate.md, and the robot's topics in config/security/policy.xml.
+doc/architecture.md, doc/reference/ and config/vla.yaml are whole from here. Between markers: the
+layers in CONTRIBUTING.md, the rules in doc/gate.md, and the robot's topics in
+config/security/policy.xml.
 """
+
 from __future__ import annotations
 
 import re
@@ -26,7 +29,8 @@ PACKAGE = ROOT / "vla_ros"
 LAYER_MARKERS = ("<!-- layers: doc/generate.py -->", "<!-- end of layers -->")
 RULE_MARKERS = ("<!-- rules: doc/generate.py -->", "<!-- end of rules -->")
 
-# Folder -> what it may import, besides itself and Python packages. test/unit/test_package.py holds every file to it.
+# Folder -> what it may import, besides itself and Python packages. test/unit/test_package.py holds
+# every file to it.
 LAYERS: dict[str, tuple[str, ...]] = {
     "core": (),
     "tasks": ("core",),
@@ -41,10 +45,34 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "evaluation": ("sim", "datasets", "policies", "engines", "models", "tasks", "core"),
     "operator": ("nodes", "datasets", "core"),
     "demo": ("operator", "nodes", "sim", "policies", "tasks", "core"),
-    "bench": ("demo", "operator", "evaluation", "sim", "nodes", "policies", "engines", "models", "safety", "tasks",
-              "core"),
-    "cli": ("bench", "demo", "operator", "training", "evaluation", "sim", "nodes", "datasets", "policies", "engines",
-            "models", "tasks", "core"),
+    "bench": (
+        "demo",
+        "operator",
+        "evaluation",
+        "sim",
+        "nodes",
+        "policies",
+        "engines",
+        "models",
+        "safety",
+        "tasks",
+        "core",
+    ),
+    "cli": (
+        "bench",
+        "demo",
+        "operator",
+        "training",
+        "evaluation",
+        "sim",
+        "nodes",
+        "datasets",
+        "policies",
+        "engines",
+        "models",
+        "tasks",
+        "core",
+    ),
 }
 
 
@@ -85,12 +113,15 @@ def reachable(folder: str) -> set[str]:
 
 
 def between(path: Path, markers: tuple[str, str], content: str) -> str:
-    """The page with what stands between its markers replaced. Raises ValueError where they are not there."""
+    """The page with what stands between its markers replaced. Raises ValueError where they are not
+    there."""
     text = path.read_text(encoding="utf-8")
     before, begin, rest = text.partition(markers[0])
     _, end, after = rest.partition(markers[1])
     if not begin or not end:
-        raise ValueError(f"{path} has no '{markers[0]}' with '{markers[1]}' below it; put them where it belongs")
+        raise ValueError(
+            f"{path} has no '{markers[0]}' with '{markers[1]}' below it; put them where it belongs"
+        )
     return f"{before}{markers[0]}\n{content}\n{markers[1]}{after}"
 
 
@@ -98,11 +129,16 @@ def rules_in_full() -> str:
     """Every rule with its parameters and their defaults."""
     return table(
         ["rule", "holds (or limits) when", "set by, default", "goes on when"],
-        ([f"`{rule.name}`", rule.holds_when, _set_by(rule), rule.goes_on_when] for rule in RULES))
+        ([f"`{rule.name}`", rule.holds_when, _set_by(rule), rule.goes_on_when] for rule in RULES),
+    )
 
 
 def table(head: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [row(*head), "|" + "---|" * len(head), *(row(*(cell or "–" for cell in cells)) for cells in rows)]
+    lines = [
+        row(*head),
+        "|" + "---|" * len(head),
+        *(row(*(cell or "–" for cell in cells)) for cells in rows),
+    ]
     return "\n" + "\n".join(lines) + "\n"
 
 
@@ -121,25 +157,30 @@ def _with_topics(policy: Path, robot_files: Iterable[Path]) -> str:
     """The policy, with the topics of the shipped robot files and of the rules in its lists."""
     robots = [load_robot(path) for path in robot_files]
     outputs = {output.topic for robot in robots for output in robot.outputs}
-    ranges = {sensor.topic for robot in robots if robot.obstacles
-              for sensor in robot.obstacles.sensors}
+    ranges = {
+        sensor.topic for robot in robots if robot.obstacles for sensor in robot.obstacles.sensors
+    }
     declared = {source.topic for rule in RULES for source in rule.sources}
     text = policy.read_text(encoding="utf-8")
     heard = {"/joint_states", "/odom"} | ranges | declared
-    for comment, topics in (("<!-- robot: the topics of its outputs", outputs),
-                            ("<!-- robot: and the topics of its sensors", heard)):
+    for comment, topics in (
+        ("<!-- robot: the topics of its outputs", outputs),
+        ("<!-- robot: and the topics of its sensors", heard),
+    ):
         listed = "".join(f"            <topic>{topic}</topic>\n" for topic in sorted(topics))
         lists = rf"({comment}[^\n]*-->\n)(?:\s*<topic>[^\n]*\n)+"
         text, count = re.subn(lists, rf"\g<1>{listed}", text)
         if count != 2:
-            raise ValueError(f"{policy} has {count} lists after '{comment}', not 2: "
-                             "the gate's and the driver's")
+            raise ValueError(
+                f"{policy} has {count} lists after '{comment}', not 2: the gate's and the driver's"
+            )
     return text
 
 
 def pages() -> dict[Path, str]:
     """Each file as it ought to be."""
-    contributing, gate = ROOT / "CONTRIBUTING.md", ROOT / "doc" / "gate.md"
+    contributing = ROOT / "CONTRIBUTING.md"
+    gate = ROOT / "doc" / "gate.md"
     policy = ROOT / "config" / "security" / "policy.xml"
     return {
         ROOT / "doc" / "architecture.md": architecture(),
@@ -154,7 +195,11 @@ def pages() -> dict[Path, str]:
 def main() -> int:
     """0: written; with --check nothing is written, and 1 means that a page is stale."""
     wanted = pages()
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    stale = [
+        path
+        for path, text in wanted.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
     for path in stale:
         print(f"{'stale' if '--check' in sys.argv else 'written'}: {path.relative_to(ROOT)}")
         if "--check" not in sys.argv:

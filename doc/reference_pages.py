@@ -1,4 +1,6 @@
-"""The pages of doc/reference/, from the tables, parsers, messages and classes that they are about; no ROS, no torch."""
+"""The pages of doc/reference/, from the tables, parsers, messages and classes that they are about;
+no ROS, no torch."""
+
 from __future__ import annotations
 
 import argparse
@@ -19,12 +21,18 @@ from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 ROOT = Path(__file__).resolve().parents[1]
 BY = "Written by `python3 doc/generate.py` from {}; change it there."
 YAML_TYPES = {
-    "str": "text", "float": "number", "bool": "true or false", "tuple[float, float]": "[lowest, highest]",
+    "str": "text",
+    "float": "number",
+    "bool": "true or false",
+    "tuple[float, float]": "[lowest, highest]",
     "tuple[str, ...]": "list of names",
-    "tuple[Channel, ...]": "mapping: name → channel", "tuple[Output, ...]": "list of outputs",
-    "tuple[Sensor, ...]": "list of sensors", "tuple[tuple[float, float, float, float], ...]": "list of boxes",
+    "tuple[Channel, ...]": "mapping: name → channel",
+    "tuple[Output, ...]": "list of outputs",
+    "tuple[Sensor, ...]": "list of sensors",
+    "tuple[tuple[float, float, float, float], ...]": "list of boxes",
 }
-# Defaults that the classes cannot say: the file's reader makes them of other keys, or wants the key.
+# Defaults that the classes cannot say: the file's reader makes them of other keys, or wants the
+# key.
 IN_WORDS = {
     (robot.Channel, "name"): "**needed**: its key in `channels`",
     (robot.Channel, "on_stop"): "**needed**",
@@ -32,7 +40,10 @@ IN_WORDS = {
     (robot.Channel, "deceleration"): "as `acceleration`",
     (robot.Channel, "max_speed"): "**needed** of a position",
     (robot.Channel, "soft_limits"): "as `limits`",
-    (robot.Channel, "max_tracking_error"): "half a second at full speed, or a twentieth of the bounds",
+    (
+        robot.Channel,
+        "max_tracking_error",
+    ): "half a second at full speed, or a twentieth of the bounds",
     (robot.Robot, "base_frame"): '`"base_link"`',
     (robot.Robot, "footprint"): "none; with `obstacles` **needed**",
 }
@@ -50,7 +61,8 @@ def pages() -> dict[Path, str]:
 
 
 def summary(path: Path) -> str:
-    """The first paragraph of a module's docstring, in one line. Raises ValueError where it says nothing of itself."""
+    """The first paragraph of a module's docstring, in one line. Raises ValueError where it says
+    nothing of itself."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     if not text:
         raise ValueError(f"{path.relative_to(ROOT)} has no docstring; say in a line what it is for")
@@ -64,15 +76,31 @@ def parameters() -> str:
         "",
         BY.format("`NODE_PARAMETERS`"),
         "",
-        "`config/vla.yaml` has them all at their defaults: copy it, change what you need, and give it to the launch",
+        "`config/vla.yaml` has them all at their defaults: copy it, change what you need, and give "
+        "it to the launch",
         "file as `params_file:=…`. A **live** one may change while the node is active",
-        "(`ros2 param set /vla/safety_validator max_age 0.5`); the others need the node to be cleaned up and",
+        "(`ros2 param set /vla/safety_validator max_age 0.5`); the others need the node to be "
+        "cleaned up and",
         "configured again. A bad value is refused with its name, the value and what is wanted.",
     ]
     for node, table in NODE_PARAMETERS.items():
-        lines += ["", f"## {node}", "", "| parameter | default | | range | live |", "|---|---|---|---|---|"]
-        lines += [row(f"`{parameter.name}`", default_of(parameter), parameter.description, range_of(parameter),
-                      "live" if parameter.live else "") for parameter in table]
+        lines += [
+            "",
+            f"## {node}",
+            "",
+            "| parameter | default | | range | live |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            row(
+                f"`{parameter.name}`",
+                default_of(parameter),
+                parameter.description,
+                range_of(parameter),
+                "live" if parameter.live else "",
+            )
+            for parameter in table
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -91,18 +119,22 @@ def range_of(parameter: Parameter) -> str:
         return ", ".join(f"`{choice}`" for choice in parameter.choices)
     if math.isinf(parameter.low) and math.isinf(parameter.high):
         return ""
-    ends = " to ".join(f"{end:,.0f}" if end >= 1e6 else f"{end:g}" for end in (parameter.low, parameter.high))
+    ends = " to ".join(
+        f"{end:,.0f}" if end >= 1e6 else f"{end:g}" for end in (parameter.low, parameter.high)
+    )
     return f"{ends} {parameter.unit}".strip()
 
 
 def command_line() -> str:
-    """Every verb of `vla` with its arguments. Tables, not argparse's text: that differs from one Python to the next."""
+    """Every verb of `vla` with its arguments. Tables, not argparse's text: that differs from one
+    Python to the next."""
     lines = [
         "# Command line",
         "",
         BY.format("the parsers in `vla_ros/cli/`"),
         "",
-        "Each verb's `--help` prints the same. Exit codes: 0 done, 1 not done, 2 bad arguments, 130 interrupted.",
+        "Each verb's `--help` prints the same. Exit codes: 0 done, 1 not done, 2 bad arguments, "
+        "130 interrupted.",
         "",
         "| verb | |",
         "|---|---|",
@@ -111,16 +143,25 @@ def command_line() -> str:
     for verb, what in VERBS.items():
         lines += ["", f"## vla {verb}", "", f"{what[0].upper()}{what[1:]}."]
         if verb == "bench":
-            lines += ["", "Each bench has arguments of its own, which its `--help` prints.", "",
-                      "| bench | |", "|---|---|"]
-            lines += [row(f"`{name}`", summary(ROOT / f"{module.replace('.', '/')}.py"))
-                      for name, module in bench.BENCHES.items()]
+            lines += [
+                "",
+                "Each bench has arguments of its own, which its `--help` prints.",
+                "",
+                "| bench | |",
+                "|---|---|",
+            ]
+            lines += [
+                row(f"`{name}`", summary(ROOT / f"{module.replace('.', '/')}.py"))
+                for name, module in bench.BENCHES.items()
+            ]
             continue
         parser = argparse.ArgumentParser(prog=f"vla {verb}", add_help=False)
         add_arguments(parser, verb)
         positional, options, *groups = parser._action_groups
-        for title, actions in [("", positional._group_actions + options._group_actions),
-                               *((f"With `{group.title}`:", group._group_actions) for group in groups)]:
+        for title, actions in [
+            ("", positional._group_actions + options._group_actions),
+            *((f"With `{group.title}`:", group._group_actions) for group in groups),
+        ]:
             listed = [action for action in actions if action.help != argparse.SUPPRESS]
             if listed:
                 lines += ["", *([title, ""] if title else []), "| argument | |", "|---|---|"]
@@ -130,11 +171,22 @@ def command_line() -> str:
 
 def argument(action: argparse.Action) -> str:
     """How it is given: `--out FOLDER`, `[INSTRUCTION ...]`."""
-    value = str(action.metavar or "") or ("{" + ",".join(map(str, action.choices)) + "}" if action.choices else
-                                          action.dest.upper() if action.option_strings else action.dest)
-    value = {None: value, "+": f"{value} [{value} ...]", "*": f"[{value} ...]", "?": f"[{value}]", 0: ""}.get(
-        action.nargs, value)
-    return f"`{' '.join([*action.option_strings[:1], value]).strip()}`{', required' if is_required(action) else ''}"
+    value = str(action.metavar or "") or (
+        "{" + ",".join(map(str, action.choices)) + "}"
+        if action.choices
+        else action.dest.upper()
+        if action.option_strings
+        else action.dest
+    )
+    value = {
+        None: value,
+        "+": f"{value} [{value} ...]",
+        "*": f"[{value} ...]",
+        "?": f"[{value}]",
+        0: "",
+    }.get(action.nargs, value)
+    text = " ".join([*action.option_strings[:1], value]).strip()
+    return f"`{text}`{', required' if is_required(action) else ''}"
 
 
 def is_required(action: argparse.Action) -> bool:
@@ -151,9 +203,14 @@ def help_of(action: argparse.Action, prog: str) -> str:
 
 def messages() -> str:
     """Every message with its comments."""
-    lines = ["# Messages", "", BY.format("`msg/*.msg`"), "",
-             "Which topic carries which: [topics.md](../topics.md). How a package of yours uses them:",
-             "[messages.md](../messages.md)."]
+    lines = [
+        "# Messages",
+        "",
+        BY.format("`msg/*.msg`"),
+        "",
+        "Which topic carries which: [topics.md](../topics.md). How a package of yours uses them:",
+        "[messages.md](../messages.md).",
+    ]
     for path in sorted((ROOT / "msg").glob("*.msg")):
         comment, fields = message(path.read_text(encoding="utf-8"))
         lines += ["", f"## {path.stem}", "", comment, "", "| field | type | |", "|---|---|---|"]
@@ -162,8 +219,8 @@ def messages() -> str:
 
 
 def message(text: str) -> tuple[str, list[tuple[str, str, str]]]:
-    """The comment above the fields, and each field's type, name and comment. A comment on lines of its own belongs to
-    the field before it."""
+    """The comment above the fields, and each field's type, name and comment. A comment on lines of
+    its own belongs to the field before it."""
     comment: list[str] = []
     fields: list[tuple[str, str, str]] = []
     for line in text.splitlines():
@@ -179,22 +236,54 @@ def message(text: str) -> tuple[str, list[tuple[str, str, str]]]:
 
 
 def robot_file() -> str:
-    """The robot file's keys from the classes that hold them, and the files that come with the package."""
-    lines = ["# Robot file", "", BY.format("`vla_ros/core/robot.py` and `config/robots/`"), "",
-             "Which channels the robot obeys, within which limits, and where the commands go. Launch, synchronizer and",
-             "gate follow from it. An unknown key, a value that contradicts another and a number that is not finite",
-             "are refused with the key and the value. SI units; what is sent is value × `scale`.", "",
-             f"Types of `outputs`: {', '.join(f'`{kind}`' for kind in sorted(robot.OUTPUT_TYPES))}. Of `sensors`: "
-             f"{', '.join(f'`{kind}`' for kind in sorted(robot.SENSOR_TYPES))}. A channel's "
-             f"`on_stop`: {', '.join(f'`{stop}`' for stop in robot.STOPS)}."]
-    for title, kind in (("The file", robot.Robot), ("channels", robot.Channel), ("outputs", robot.Output),
-                        ("footprint", robot.Footprint), ("obstacles", robot.Obstacles),
-                        ("obstacles: sensors", robot.Sensor)):
-        lines += ["", f"## {title}", "", inspect.getdoc(kind) or "", "", "| key | type | default |", "|---|---|---|"]
-        lines += [row(f"`{field.name}`", type_of(field), default_value(kind, field))
-                  for field in dataclasses.fields(kind)]
+    """The robot file's keys from the classes that hold them, and the files that come with the
+    package."""
+    lines = [
+        "# Robot file",
+        "",
+        BY.format("`vla_ros/core/robot.py` and `config/robots/`"),
+        "",
+        "Which channels the robot obeys, within which limits, and where the commands go. Launch, "
+        "synchronizer and",
+        "gate follow from it. An unknown key, a value that contradicts another and a number that "
+        "is not finite",
+        "are refused with the key and the value. SI units; what is sent is value × `scale`.",
+        "",
+        f"Types of `outputs`: {', '.join(f'`{kind}`' for kind in sorted(robot.OUTPUT_TYPES))}. Of "
+        "`sensors`: "
+        f"{', '.join(f'`{kind}`' for kind in sorted(robot.SENSOR_TYPES))}. A channel's "
+        f"`on_stop`: {', '.join(f'`{stop}`' for stop in robot.STOPS)}.",
+    ]
+    for title, kind in (
+        ("The file", robot.Robot),
+        ("channels", robot.Channel),
+        ("outputs", robot.Output),
+        ("footprint", robot.Footprint),
+        ("obstacles", robot.Obstacles),
+        ("obstacles: sensors", robot.Sensor),
+    ):
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            inspect.getdoc(kind) or "",
+            "",
+            "| key | type | default |",
+            "|---|---|---|",
+        ]
+        lines += [
+            row(f"`{field.name}`", type_of(field), default_value(kind, field))
+            for field in dataclasses.fields(kind)
+        ]
     for path in sorted((ROOT / "config" / "robots").glob("*.yaml")):
-        lines += ["", f"## config/robots/{path.name}", "", "```yaml", path.read_text(encoding="utf-8").rstrip(), "```"]
+        lines += [
+            "",
+            f"## config/robots/{path.name}",
+            "",
+            "```yaml",
+            path.read_text(encoding="utf-8").rstrip(),
+            "```",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -204,7 +293,8 @@ def type_of(field: dataclasses.Field[Any]) -> str:
 
 
 def default_value(kind: type, field: dataclasses.Field[Any]) -> str:
-    """What holds where the file leaves the key out; those that follow from another key are said in words."""
+    """What holds where the file leaves the key out; those that follow from another key are said in
+    words."""
     if (kind, field.name) in IN_WORDS:
         return IN_WORDS[kind, field.name]
     if field.default is dataclasses.MISSING:

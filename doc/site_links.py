@@ -1,9 +1,11 @@
-"""A hook of mkdocs: what the pages link to outside of doc/ (code, CONTRIBUTING.md, images) becomes part of the site.
+"""A hook of mkdocs: what the pages link to outside of doc/ (code, CONTRIBUTING.md, images) becomes
+part of the site.
 
-On GitHub such a link leads to the file itself; the site has no such place. So each file is put under files/: Markdown
-as a page, all else as it is. A link to a folder becomes its text. One to what is not there stays as it is, and
-`mkdocs build --strict` ends with it.
+On GitHub such a link leads to the file itself; the site has no such place. So each file is put
+under files/: Markdown as a page, all else as it is. A link to a folder becomes its text. One to
+what is not there stays as it is, and `mkdocs build --strict` ends with it.
 """
+
 from __future__ import annotations
 
 import os
@@ -20,7 +22,8 @@ AS_TEXT = (".py", ".yaml", ".msg")  # a browser shows .txt, and downloads these
 
 
 def meant(page: Path, target: str) -> Path | None:
-    """The file or folder of this repository that `target` on `page` means; None where it is not there."""
+    """The file or folder of this repository that `target` on `page` means; None where it is not
+    there."""
     path = (page.parent / target).resolve()
     return path if path.exists() and ROOT in path.parents else None
 
@@ -41,8 +44,14 @@ def on_files(files: Files, config: Any) -> Files:
             path = meant(page, target)
             if path and path.is_file() and DOC not in path.parents and path not in added:
                 added.add(path)
-                files.append(File.generated(config, place(path), abs_src_path=str(path),
-                                            inclusion=InclusionLevel.NOT_IN_NAV))
+                files.append(
+                    File.generated(
+                        config,
+                        place(path),
+                        abs_src_path=str(path),
+                        inclusion=InclusionLevel.NOT_IN_NAV,
+                    )
+                )
                 pages += [path] if path.suffix == ".md" else []
     return files
 
@@ -57,6 +66,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
             return link[0]
         if path.is_dir():
             return text
-        return f"[{text}]({os.path.relpath(place(path), os.path.dirname(page.file.src_uri) or '.')}{anchor or ''})"
+        way = os.path.relpath(place(path), os.path.dirname(page.file.src_uri) or ".")
+        return f"[{text}]({way}{anchor or ''})"
 
     return LINK.sub(in_the_site, markdown)

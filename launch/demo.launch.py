@@ -1,9 +1,10 @@
 """The six nodes and a simulated robot in a room of coloured things.
 
-    ros2 launch vla_ros demo.launch.py
-    ros2 service call /vla/safety_validator/arm std_srvs/srv/Trigger
-    ros2 topic pub --once /vla/instruction std_msgs/msg/String "{data: 'go to the red block'}"
+ros2 launch vla_ros demo.launch.py
+ros2 service call /vla/safety_validator/arm std_srvs/srv/Trigger
+ros2 topic pub --once /vla/instruction std_msgs/msg/String "{data: 'go to the red block'}"
 """
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -41,22 +42,40 @@ def generate_launch_description() -> LaunchDescription:
         parameters=[{"seed": ParameterValue(LaunchConfiguration("seed"), value_type=int)}],
         ros_arguments=["--enclave", "/robot/simulator"],  # idle without ROS_SECURITY_ENABLE
         output="screen",
-        on_exit=Shutdown(reason="the simulated robot ended"),  # started again, it would be another room
+        # started again, it would be another room
+        on_exit=Shutdown(reason="the simulated robot ended"),
     )
-    return LaunchDescription([
-        # Before the nodes' own of the same names, which for a robot mean something else.
-        DeclareLaunchArgument("policy_file", default_value="",
-                              description="the policy that drives, with its options, like "
-                              "config/policies/*.yaml; not beside policy"),
-        DeclareLaunchArgument("policy", default_value=unless_given("policy_file", demo_policy()[0]),
-                              description="the policy that drives, by name or module:Class "
-                              "(default: the learned one; without torch, color_servo)"),
-        DeclareLaunchArgument("robot_file", default_value=str(SHARE / "config" / "robots" / "sim.yaml"),
-                              description="the simulated robot's limits: this file, or a copy with others"),
-        DeclareLaunchArgument("camera_topic", default_value="/camera/image_raw",
-                              description="where the simulated camera's images are"),
-        DeclareLaunchArgument("seed", default_value="3",  # a room with a red block
-                              description="which room: the same seed, the same things in it"),
-        nodes,  # first: it also sets the environment that the simulator needs
-        simulator,
-    ])
+    return LaunchDescription(
+        [
+            # Before the nodes' own of the same names, which for a robot mean something else.
+            DeclareLaunchArgument(
+                "policy_file",
+                default_value="",
+                description="the policy that drives, with its options, like "
+                "config/policies/*.yaml; not beside policy",
+            ),
+            DeclareLaunchArgument(
+                "policy",
+                default_value=unless_given("policy_file", demo_policy()[0]),
+                description="the policy that drives, by name or module:Class "
+                "(default: the learned one; without torch, color_servo)",
+            ),
+            DeclareLaunchArgument(
+                "robot_file",
+                default_value=str(SHARE / "config" / "robots" / "sim.yaml"),
+                description="the simulated robot's limits: this file, or a copy with others",
+            ),
+            DeclareLaunchArgument(
+                "camera_topic",
+                default_value="/camera/image_raw",
+                description="where the simulated camera's images are",
+            ),
+            DeclareLaunchArgument(
+                "seed",
+                default_value="3",  # a room with a red block
+                description="which room: the same seed, the same things in it",
+            ),
+            nodes,  # first: it also sets the environment that the simulator needs
+            simulator,
+        ]
+    )

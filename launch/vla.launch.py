@@ -2,8 +2,10 @@
 
     ros2 launch vla_ros vla.launch.py robot_file:=/path/to/robot.yaml camera_topic:=/front/image_raw
 
-The supervisor walks the nodes through their lifecycle; launch starts the processes, and again when one ends.
+The supervisor walks the nodes through their lifecycle; launch starts the processes, and again when
+one ends.
 """
+
 from __future__ import annotations
 
 import os
@@ -34,21 +36,37 @@ RESPAWN_DELAY = 1.0  # s
 
 def arguments() -> list[DeclareLaunchArgument]:
     return [
-        DeclareLaunchArgument("robot_file",
-                              description="the robot's channels and limits, like config/robots/*.yaml"),
-        DeclareLaunchArgument("camera_topic", default_value="/camera/image_raw",
-                              description="the camera's images; compressed ones are at its /compressed"),
-        DeclareLaunchArgument("policy", default_value="",
-                              description="the policy that drives, by name or module:Class, where "
-                              "it needs no options (default: color_servo)"),
-        DeclareLaunchArgument("policy_file", default_value="",
-                              description="the policy that drives, with its options, like "
-                              "config/policies/*.yaml; not beside policy"),
+        DeclareLaunchArgument(
+            "robot_file", description="the robot's channels and limits, like config/robots/*.yaml"
+        ),
+        DeclareLaunchArgument(
+            "camera_topic",
+            default_value="/camera/image_raw",
+            description="the camera's images; compressed ones are at its /compressed",
+        ),
+        DeclareLaunchArgument(
+            "policy",
+            default_value="",
+            description="the policy that drives, by name or module:Class, where "
+            "it needs no options (default: color_servo)",
+        ),
+        DeclareLaunchArgument(
+            "policy_file",
+            default_value="",
+            description="the policy that drives, with its options, like "
+            "config/policies/*.yaml; not beside policy",
+        ),
         DeclareLaunchArgument("namespace", default_value="vla", description="the nodes' namespace"),
-        DeclareLaunchArgument("params_file", default_value=str(CONFIG / "vla.yaml"),
-                              description="the nodes' parameters"),
-        DeclareLaunchArgument("enclaves", default_value="/vla",
-                              description="where the nodes' SROS 2 enclaves are (if ROS_SECURITY_ENABLE)"),
+        DeclareLaunchArgument(
+            "params_file",
+            default_value=str(CONFIG / "vla.yaml"),
+            description="the nodes' parameters",
+        ),
+        DeclareLaunchArgument(
+            "enclaves",
+            default_value="/vla",
+            description="where the nodes' SROS 2 enclaves are (if ROS_SECURITY_ENABLE)",
+        ),
     ]
 
 
@@ -56,7 +74,9 @@ def profile() -> list[SetEnvironmentVariable]:
     """Fast DDS with room for camera images, unless the user has a profile."""
     if any(os.environ.get(name) for name in PROFILES):
         return []
-    return [SetEnvironmentVariable(name, str(CONFIG / "fastdds.xml")) for name in profile_variables()]
+    return [
+        SetEnvironmentVariable(name, str(CONFIG / "fastdds.xml")) for name in profile_variables()
+    ]
 
 
 def node(name: str, from_arguments: tuple[str, ...]) -> Node:
@@ -70,7 +90,10 @@ def node(name: str, from_arguments: tuple[str, ...]) -> Node:
         parameters=[
             LaunchConfiguration("params_file"),
             # As text: a policy called "7" is a name, not a number.
-            {key: ParameterValue(LaunchConfiguration(key), value_type=str) for key in from_arguments},
+            {
+                key: ParameterValue(LaunchConfiguration(key), value_type=str)
+                for key in from_arguments
+            },
         ],
         remappings=to_camera if name == "camera_ingest" else [],
         ros_arguments=["--enclave", [LaunchConfiguration("enclaves"), f"/{name}"]],
@@ -81,10 +104,12 @@ def node(name: str, from_arguments: tuple[str, ...]) -> Node:
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([
-        *arguments(),
-        *profile(),
-        # The nodes end where launch does, even by SIGTERM or SIGKILL.
-        SetEnvironmentVariable(process_identity.PARENT, process_identity.own()),
-        *(node(name, from_arguments) for name, from_arguments in NODES.items()),
-    ])
+    return LaunchDescription(
+        [
+            *arguments(),
+            *profile(),
+            # The nodes end where launch does, even by SIGTERM or SIGKILL.
+            SetEnvironmentVariable(process_identity.PARENT, process_identity.own()),
+            *(node(name, from_arguments) for name, from_arguments in NODES.items()),
+        ]
+    )

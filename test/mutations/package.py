@@ -72,19 +72,19 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ]),
     "vla_ros/core/faults.py": (("test/unit/test_fault_table.py",), [
         ("QUIET = 6 ", "QUIET = 60 "),
-        ("REPEATS = 3 ", "REPEATS = 30 "),
+        ("REPEATS = 3\n", "REPEATS = 30\n"),
         ("SETTLE = to_nanoseconds(0.5)", "SETTLE = to_nanoseconds(5.0)"),
         ("LASTING = to_nanoseconds(2.0)", "LASTING = to_nanoseconds(20.0)"),
         ("now - max(self.ended, self.last) >= QUIET", "now - self.ended >= QUIET"),
         ("self.growth ** max(0, step)", "self.growth ** (step + 1)"),
     ]),
     "vla_ros/core/joint_states.py": (("test/unit/test_joint_states.py",), [
-        ("now - reading.came <= max_age}", "now - reading.came < max_age}"),
+        ("now - reading.came <= max_age\n        }", "now - reading.came < max_age\n        }"),
         ("del self._readings[min(", "del self._readings[max("),
         ("Reading(float(position), stamp, now)", "Reading(float(position), now, stamp)"),
     ]),
     "vla_ros/core/robot.py": (("test/unit/test_robot.py",), [
-        ("channel.deceleration < needed:", "channel.deceleration < needed / 2:"),
+        ("channel.deceleration < needed\n", "channel.deceleration < needed / 2\n"),
         ("return TURN / self.scale", "return TURN * self.scale"),
         ('fields.get("deceleration", speed)', 'fields.get("deceleration", 2 * speed)'),
         ("lag = max(0.05 *", "lag = min(0.05 *"),
@@ -124,7 +124,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ]),
     "vla_ros/policies/progress.py": (("test/unit/test_progress.py",), [
         ("math.remainder(pose[2] - self._pose[2], 2 * math.pi)", "pose[2] - self._pose[2]"),
-        ("SURE = 3 ", "SURE = 1 "),
+        ("SURE = 3\n", "SURE = 1\n"),
         ('"travelled": 0.2', '"travelled": 2.0'),
         ("+= max(ahead, 0.0)", "+= ahead"),
         ("1.0 if left >= 0 else -1.0", "-1.0 if left >= 0 else 1.0"),
@@ -234,7 +234,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("if part.batch[1] > 1 else []", "if part.batch[1] > 10**9 else []"),
     ]),
     "vla_ros/engines/select.py": (("test/unit/test_engines.py",), [
-        ('"device": device, "chip": chip(device),', '"device": device,'),
+        ('"chip": chip(device),', ""),
         ('found[name] = "fp32"', "pass"),
     ]),
     "vla_ros/engines/export.py": (("test/unit/test_quantize.py",), [
@@ -245,7 +245,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("test/unit/test_statistics.py", "test/unit/test_normalisation.py"), [
         ("scale > 1e-6", "scale > 1e-3"),
         ("LEAST_DEVIATION = 0.01", "LEAST_DEVIATION = 0.001"),
-        ("(low + high) / 2, (high - low) / 2", "(low + high) / 2, high - low"),
+        ("scale = (high - low) / 2", "scale = high - low"),
         ("(self.count * len(rows) / total)", "(len(rows) / total)"),
         ('"q10": 0.10', '"q10": 0.01'),
         ('side="right"', 'side="left"'),
@@ -265,8 +265,8 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ]),
     "vla_ros/datasets/lerobot/check.py": (
         ("test/unit/test_lerobot_read.py", "test/unit/test_lerobot_foreign.py"), [
-        ("SLACK, DRIFT = 0.25, 0.02", "SLACK, DRIFT = 1.0, 0.02"),
-        ("SLACK, DRIFT = 0.25, 0.02 ", "SLACK, DRIFT = 0.25, 0.2 "),
+        ("SLACK = 0.25", "SLACK = 1.0"),
+        ("DRIFT = 0.02", "DRIFT = 0.2"),
         ("task < tasks", "task <= tasks"),
         ("np.argwhere(~np.isfinite(values))", "np.argwhere(np.isnan(values))"),
     ]),
@@ -289,12 +289,12 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     "vla_ros/training/losses.py": (("test/unit/test_training_images.py",), [
         ("weight[-1] = 0.1", "weight[-1] = 1.0"),
         ("(batch.where == 0)", "(batch.where != 0)"),
-        ("* batch.seen).mean()", ").mean()"),
+        ("            * batch.seen\n", ""),
         ("output.actions / scale, batch.actions / scale", "output.actions, batch.actions"),
     ]),
     "vla_ros/training/augment.py": (("test/unit/test_augment.py",), [
         (".clamp_(0, 1)", ""),
-        ("EXPOSURE, BALANCE, OFFSET, NOISE = 0.12", "EXPOSURE, BALANCE, OFFSET, NOISE = 1.2"),
+        ("EXPOSURE = 0.12", "EXPOSURE = 1.2"),
         ("NOISY = 0.6", "NOISY = 0.06"),
     ]),
     "vla_ros/training/recipes/reinforce.py": (("test/unit/test_reinforce.py",), [
@@ -322,7 +322,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ]),
     "vla_ros/training/trainer.py": (("test/unit/test_trainer.py",), [
         ('rate * group["factor"]', "rate"),
-        (".sum() / many", ".sum()"),
+        (".sum()\n                    / many\n", ".sum()\n"),
     ]),
 }
 MUTATIONS = [Mutation(file, old, new, tests)

@@ -11,7 +11,14 @@ pytest.importorskip("rclpy", reason="the bench's plain gate needs ROS 2 (rclpy)"
 pytest.importorskip("vla_ros_msgs", reason="needs the messages: colcon build, then source install/setup.bash")
 
 from vla_ros.bench.bench_gate import arguments_of, report_of
-from vla_ros.bench.gate_measure import Sent, grid_start, late_on_grid, split, stop_times, undisturbed
+from vla_ros.bench.gate_measure import (
+    Sent,
+    grid_start,
+    late_on_grid,
+    split,
+    stop_times,
+    undisturbed,
+)
 from vla_ros.bench.gate_naive import HIGH, clamp
 from vla_ros.bench.gate_robot import CHANNELS, FULL, ROBOT, chunk, robot_file
 from vla_ros.bench.gate_step import measure

@@ -15,7 +15,14 @@ from vla_ros.core.types import Instruction, Observation, to_nanoseconds
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import NotUnderstood
-from vla_ros.policies.color_servo.blobs import _SOLIDS, SHAPES, Blob, Camera, find_blobs, shape_likelihoods
+from vla_ros.policies.color_servo.blobs import (
+    _SOLIDS,
+    SHAPES,
+    Blob,
+    Camera,
+    find_blobs,
+    shape_likelihoods,
+)
 from vla_ros.policies.color_servo.policy import SPEED_MAX, TURN_MAX, ColorServo
 from vla_ros.policies.color_servo.tracks import Tracks
 from vla_ros.tasks.intent import parse

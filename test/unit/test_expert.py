@@ -11,7 +11,17 @@ import pytest
 from vla_ros.core.types import ActionChunk, to_nanoseconds
 from vla_ros.policies.progress import Progress
 from vla_ros.sim import expert
-from vla_ros.sim.expert import AMOUNT, CARRY, ID, STAND_OFF, TURN, Situation, decide, finished, rollout
+from vla_ros.sim.expert import (
+    AMOUNT,
+    CARRY,
+    ID,
+    STAND_OFF,
+    TURN,
+    Situation,
+    decide,
+    finished,
+    rollout,
+)
 from vla_ros.sim.projection import in_view
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, intent_of
 

@@ -18,7 +18,18 @@ from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, UNSEEN_PAIRS
 from vla_ros.training import labels
 from vla_ros.training.image_dataset import Frames
-from vla_ros.training.labels import IGNORED, NO_COLOUR, NO_SHAPE, UNSEEN, cells, choose, find, label, mirror, where
+from vla_ros.training.labels import (
+    IGNORED,
+    NO_COLOUR,
+    NO_SHAPE,
+    UNSEEN,
+    cells,
+    choose,
+    find,
+    label,
+    mirror,
+    where,
+)
 
 GRID = (6, 8)
 RED, BLUE = COLOURS.index("red"), COLOURS.index("blue")

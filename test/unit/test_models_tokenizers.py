@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from vla_ros.models.config import VLAConfig
 from vla_ros.models.language import lexicon
-from vla_ros.models.language.tokenizers import LexiconTokenizer, WordTokenizer, check_tokenizer, padded
+from vla_ros.models.language.tokenizers import (
+    LexiconTokenizer,
+    WordTokenizer,
+    check_tokenizer,
+    padded,
+)
 
 
 def test_words_are_numbered_by_how_common_they_are(tmp_path: Path) -> None:

@@ -24,7 +24,15 @@ from vla_ros.models import PACKED, QUANTIZATIONS, examples, memory
 from vla_ros.models.checkpoint import from_pretrained, save_pretrained
 from vla_ros.models.language.lexicon import LENGTH, encode
 from vla_ros.models.language.tokenizers import WordTokenizer
-from vla_ros.models.quantized import GROUP, SMALLEST, Int4, Int8, is_packed, quantize_weights, unpack
+from vla_ros.models.quantized import (
+    GROUP,
+    SMALLEST,
+    Int4,
+    Int8,
+    is_packed,
+    quantize_weights,
+    unpack,
+)
 from vla_ros.policies.builtin import BUILTIN, Builtin, precision_of
 from vla_ros.policies.progress import SCALES
 from vla_ros.training import quantization

@@ -1,11 +1,14 @@
-"""`vla bench chunk-blending`: how smoothly each way of `chunk_blending` passes from chunk to chunk, simulated.
+"""`vla bench chunk-blending`: how smoothly each way of `chunk_blending` passes from chunk to chunk,
+simulated.
 
-The same episodes for each: a policy drives, its chunks go through `core/blending.py` as in the node, and what the
-driver is told every 20 ms is kept; no gate in between. The jerk is the change of acceleration from one command to the
-next, |v[k+1] - 2 v[k] + v[k-1]| / 20 ms, in m/s² (linear.x) and rad/s² (angular.z); where all three commands stand, it
-is left out. It is one of a boundary where v[k] or v[k+1] is the first command of a newer chunk; all others are
-elsewhere, within a chunk. The time to done is simulated. The same command gives the same numbers.
+The same episodes for each: a policy drives, its chunks go through `core/blending.py` as in the
+node, and what the driver is told every 20 ms is kept; no gate in between. The jerk is the change of
+acceleration from one command to the next, |v[k+1] - 2 v[k] + v[k-1]| / 20 ms, in m/s² (linear.x)
+and rad/s² (angular.z); where all three commands stand, it is left out. It is one of a boundary
+where v[k] or v[k+1] is the first command of a newer chunk; all others are elsewhere, within a
+chunk. The time to done is simulated. The same command gives the same numbers.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -54,8 +57,11 @@ class Trial:
     jerks: dict[tuple[str, bool], Numbers] = field(repr=False)
 
 
-def jerks(told: Sequence[tuple[float, float, float]], arrived: Sequence[float]) -> dict[tuple[str, bool], Numbers]:
-    """`told`: rows of time, linear, angular, OBEY_PERIOD apart; `arrived`: when each chunk took over (s)."""
+def jerks(
+    told: Sequence[tuple[float, float, float]], arrived: Sequence[float]
+) -> dict[tuple[str, bool], Numbers]:
+    """`told`: rows of time, linear, angular, OBEY_PERIOD apart; `arrived`: when each chunk took
+    over (s)."""
     rows = np.array(told, np.float64).reshape(-1, 3)
     chunk = np.searchsorted(np.array(arrived) - 1e-6, rows[:, 0], "right")
     changes = np.diff(chunk) != 0
@@ -63,13 +69,19 @@ def jerks(told: Sequence[tuple[float, float, float]], arrived: Sequence[float]) 
     moving = (rows[:, 1:] != 0.0).any(axis=1)
     moves: NDArray[np.bool_] = np.logical_or.reduce([moving[:-2], moving[1:-1], moving[2:]])
     values = np.abs(np.diff(rows[:, 1:], n=2, axis=0)) / OBEY_PERIOD
-    return {(name, at): values[moves & (boundary == at), column]
-            for column, name in enumerate(CHANNELS) for at in (True, False)}
+    return {
+        (name, at): values[moves & (boundary == at), column]
+        for column, name in enumerate(CHANNELS)
+        for at in (True, False)
+    }
 
 
-def drive(world: Listened, episode: Episode, policy_name: str, blending: str, options: argparse.Namespace) -> Trial:
+def drive(
+    world: Listened, episode: Episode, policy_name: str, blending: str, options: argparse.Namespace
+) -> Trial:
     """From the same start each time; a fresh policy."""
-    world.told, world.data.time = None, 0.0
+    world.told = None
+    world.data.time = 0.0
     world.reset(episode.seed)
     SCENARIOS[PLAIN].prepare(world, episode.seed)
     prelude(world, episode.meant.kind, episode.seed)
@@ -84,32 +96,54 @@ def drive(world: Listened, episode: Episode, policy_name: str, blending: str, op
         return blender.blend(chunk, arrives)
 
     world.told = []
-    outcome = run_episode(policy, world, episode.text, episode.seconds,
-                          spec=policy_spec(policy_name), intent=episode.meant, rate=options.rate,
-                          delay=options.delay, blend=blend)
+    outcome = run_episode(
+        policy,
+        world,
+        episode.text,
+        episode.seconds,
+        spec=policy_spec(policy_name),
+        intent=episode.meant,
+        rate=options.rate,
+        delay=options.delay,
+        blend=blend,
+    )
     return Trial(outcome.done, outcome.seconds, jerks(world.told, arrived))
 
 
 def summary(trials: dict[str, list[Trial]]) -> dict[str, dict[str, Any]]:
-    """Blending -> its figures. Times are the mean over the episodes that were done with every blending."""
+    """Blending -> its figures. Times are the mean over the episodes that were done with every
+    blending."""
     everywhere = [all(trial.done for trial in row) for row in zip(*trials.values())]
     out: dict[str, dict[str, Any]] = {}
     for blending, ones in trials.items():
         times = [trial.seconds for trial, counts in zip(ones, everywhere) if counts]
-        out[blending] = {"done": sum(trial.done for trial in ones), "episodes": len(ones),
-                     "seconds": round(float(np.mean(times)), 3) if times else None, "timed": len(times)}
+        out[blending] = {
+            "done": sum(trial.done for trial in ones),
+            "episodes": len(ones),
+            "seconds": round(float(np.mean(times)), 3) if times else None,
+            "timed": len(times),
+        }
         for channel in CHANNELS:
-            at, elsewhere = (np.concatenate([trial.jerks[channel, where] for trial in ones]) for where in (True, False))
-            out[blending][channel] = {"boundaries": shares(at), "elsewhere": shares(elsewhere),
-                                  "mean": shares(np.concatenate([at, elsewhere]))["mean"]}
+            at, elsewhere = (
+                np.concatenate([trial.jerks[channel, where] for trial in ones])
+                for where in (True, False)
+            )
+            out[blending][channel] = {
+                "boundaries": shares(at),
+                "elsewhere": shares(elsewhere),
+                "mean": shares(np.concatenate([at, elsewhere]))["mean"],
+            }
     return out
 
 
 def shares(values: Numbers) -> dict[str, float | None]:
     if not len(values):
         return {"p50": None, "p95": None, "mean": None}
-    return {"p50": round(float(np.percentile(values, 50)), 3), "p95": round(float(np.percentile(values, 95)), 3),
-            "mean": round(float(values.mean()), 3)}
+    return {
+        "p50": round(float(np.percentile(values, 50)), 3),
+        "p95": round(float(np.percentile(values, 95)), 3),
+        "mean": round(float(values.mean()), 3),
+    }
 
 
 def table(report: dict[str, Any]) -> str:
@@ -120,10 +154,19 @@ def table(report: dict[str, Any]) -> str:
     lines = [head, ["---"] * len(head)]
     for policy, blendings in report["policies"].items():
         for blending, one in blendings.items():
-            line = [policy, blending, f"{one['done']} of {one['episodes']}", shown(one["seconds"], ".2f")]
+            line = [
+                policy,
+                blending,
+                f"{one['done']} of {one['episodes']}",
+                shown(one["seconds"], ".2f"),
+            ]
             for channel in CHANNELS:
                 for where in ("boundaries", "elsewhere"):
-                    line.append(" / ".join(shown(one[channel][where][share], ".2f") for share in ("p50", "p95")))
+                    line.append(
+                        " / ".join(
+                            shown(one[channel][where][share], ".2f") for share in ("p50", "p95")
+                        )
+                    )
                 line.append(shown(one[channel]["mean"], ".2f"))
             lines.append(line)
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -134,21 +177,44 @@ def shown(value: float | None, how: str) -> str:
 
 
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="vla bench chunk-blending", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--episodes", type=int, default=24, help="for each blending and policy (default 24)")
-    parser.add_argument("--policies", nargs="+", default=list(POLICIES), metavar="POLICY",
-                        help=f"which (default {' '.join(POLICIES)})")
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND", help="of instruction (default all)")
-    parser.add_argument("--blend-time", type=float, default=0.2, help="s that `linear` takes (default 0.2)")
+    parser = argparse.ArgumentParser(
+        prog="vla bench chunk-blending", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument(
+        "--episodes", type=int, default=24, help="for each blending and policy (default 24)"
+    )
+    parser.add_argument(
+        "--policies",
+        nargs="+",
+        default=list(POLICIES),
+        metavar="POLICY",
+        help=f"which (default {' '.join(POLICIES)})",
+    )
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        default=list(KINDS),
+        metavar="KIND",
+        help="of instruction (default all)",
+    )
+    parser.add_argument(
+        "--blend-time", type=float, default=0.2, help="s that `linear` takes (default 0.2)"
+    )
     parser.add_argument("--rate", type=float, default=12.5, help="images a second (default 12.5)")
-    parser.add_argument("--delay", type=float, default=0.08, help="s from an image to its chunk (default 0.08)")
-    parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the first scene (default %(default)s)")
+    parser.add_argument(
+        "--delay", type=float, default=0.08, help="s from an image to its chunk (default 0.08)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=FIRST_SEED, help="of the first scene (default %(default)s)"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the result there too")
     options = parser.parse_args(list(argv))
     for name, least, most in (("blend_time", 0.0, 5.0), ("rate", 0.1, 50.0), ("delay", 0.0, 5.0)):
         if not least <= getattr(options, name) <= most:
-            raise ValueError(f"--{name.replace('_', '-')} is {getattr(options, name):g}; "
-                             f"give a number from {least:g} to {most:g}")
+            raise ValueError(
+                f"--{name.replace('_', '-')} is {getattr(options, name):g}; "
+                f"give a number from {least:g} to {most:g}"
+            )
     for name in options.policies:
         policy_spec(name)
     return options
@@ -157,8 +223,10 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
 def run(argv: Sequence[str]) -> int:
     """0: the table is printed."""
     options = arguments_of(argv)
-    plan = success(options.episodes, ("known",), options.kinds, options.seed)  # it is not about words
-    world, policies = Listened(0, 320, 240), {}
+    # it is not about words
+    plan = success(options.episodes, ("known",), options.kinds, options.seed)
+    world = Listened(0, 320, 240)
+    policies = {}
     try:
         for policy in options.policies:
             trials: dict[str, list[Trial]] = {blending: [] for blending in BLENDINGS}
@@ -169,8 +237,14 @@ def run(argv: Sequence[str]) -> int:
             policies[policy] = summary(trials)
     finally:
         world.close()
-    report = {"bench": "chunk-blending", "policies": policies,
-              **{name: getattr(options, name) for name in ("episodes", "kinds", "blend_time", "rate", "delay", "seed")}}
+    report = {
+        "bench": "chunk-blending",
+        "policies": policies,
+        **{
+            name: getattr(options, name)
+            for name in ("episodes", "kinds", "blend_time", "rate", "delay", "seed")
+        },
+    }
     if options.json:  # first: no table is worth the numbers
         Path(options.json).write_text(json.dumps(report) + "\n", encoding="utf-8")
     print(table(report))

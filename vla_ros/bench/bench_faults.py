@@ -1,4 +1,6 @@
-"""`vla bench faults`: every fault of the table at full speed, and how soon the simulated robot stands."""
+"""`vla bench faults`: every fault of the table at full speed, and how soon the simulated robot
+stands."""
+
 from __future__ import annotations
 
 import argparse
@@ -29,7 +31,8 @@ def all_faults(good: float = WORK) -> list[Fault]:
 
 
 def in_world(world: str, faults: Sequence[Fault], repeat: int = 1) -> list[Result]:
-    """All of one world's faults, `repeat` times, on one running suite (another, where it does not get up again)."""
+    """All of one world's faults, `repeat` times, on one running suite (another, where it does not
+    get up again)."""
     todo = [fault for _ in range(repeat) for fault in faults if fault.world == world]
     results: list[Result] = []
     while todo:
@@ -57,13 +60,31 @@ def behind_a_cable(names: Sequence[str], repeat: int = 1) -> list[Result]:
         return [Result(name, not_run=why) for name in names]
     with tempfile.TemporaryDirectory(prefix="vla_faults_") as folder:
         out = Path(folder) / "results.json"
-        subprocess.run(["unshare", "--net", sys.executable, "-m", "vla_ros.cli.main", "bench", "faults", "--inside",
-                        "--json", str(out), "--repeat", str(repeat), *names], check=True, timeout=600.0 * repeat)
+        subprocess.run(
+            [
+                "unshare",
+                "--net",
+                sys.executable,
+                "-m",
+                "vla_ros.cli.main",
+                "bench",
+                "faults",
+                "--inside",
+                "--json",
+                str(out),
+                "--repeat",
+                str(repeat),
+                *names,
+            ],
+            check=True,
+            timeout=600.0 * repeat,
+        )
         return [Result(**found) for found in json.loads(out.read_text(encoding="utf-8"))]
 
 
 def chosen(words: Sequence[str], faults: Sequence[Fault]) -> list[Fault]:
-    """Those whose name holds one of `words`; all where there are none. ValueError: a word that fits none."""
+    """Those whose name holds one of `words`; all where there are none. ValueError: a word that fits
+    none."""
     for word in words:
         if not any(word in fault.name for fault in faults):
             raise ValueError(f"no fault is called '{word}'; `vla bench faults --list` names them")
@@ -71,18 +92,36 @@ def chosen(words: Sequence[str], faults: Sequence[Fault]) -> list[Fault]:
 
 
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="vla bench faults", description=(
-        "Makes each fault at full speed of the robot's stand-in and measures the time to standstill."))
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only faults whose name holds one of these")
+    parser = argparse.ArgumentParser(
+        prog="vla bench faults",
+        description=(
+            "Makes each fault at full speed of the robot's stand-in and measures the time to "
+            "standstill."
+        ),
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="only faults whose name holds one of these"
+    )
     parser.add_argument("--world", choices=WORLDS, help="only the faults that happen there")
     parser.add_argument("--list", action="store_true", help="name the faults, and end")
-    parser.add_argument("--repeat", type=int, default=3, metavar="N", help="how often each (default %(default)s)")
-    parser.add_argument("--long", action="store_true", help="a whole minute of good work before the NaN")
-    parser.add_argument("--out", metavar="FILE", help=(
-        "the table as a page in Markdown; where only a driving robot's or only an arm's faults were tried, what the "
-        "page says of the other stays"))
+    parser.add_argument(
+        "--repeat", type=int, default=3, metavar="N", help="how often each (default %(default)s)"
+    )
+    parser.add_argument(
+        "--long", action="store_true", help="a whole minute of good work before the NaN"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help=(
+            "the table as a page in Markdown; where only a driving robot's or only an arm's faults "
+            "were tried, what the "
+            "page says of the other stays"
+        ),
+    )
     parser.add_argument("--json", metavar="FILE", help="every single result")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # in the namespace already
+    # in the namespace already
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(list(argv))
     if given.repeat < 1:
         raise ValueError(f"--repeat is {given.repeat}; give 1 or more")
@@ -92,12 +131,19 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
 def run(argv: Sequence[str]) -> int:
     """0: all held; 1: something did not, or did not run."""
     given = arguments_of(argv)
-    faults = chosen(given.names, [fault for fault in all_faults(MINUTE if given.long else WORK)
-                                  if given.world in (None, fault.world)])
+    faults = chosen(
+        given.names,
+        [
+            fault
+            for fault in all_faults(MINUTE if given.long else WORK)
+            if given.world in (None, fault.world)
+        ],
+    )
     if given.list:
         print("\n".join(f"{fault.name} ({fault.world})" for fault in faults))
         return 0
-    began, load = time.monotonic(), os.getloadavg()[0]
+    began = time.monotonic()
+    load = os.getloadavg()[0]
     results: list[Result] = []
     for world in WORLDS:
         there = [fault for fault in faults if fault.world == world]
@@ -106,12 +152,18 @@ def run(argv: Sequence[str]) -> int:
         elif there:
             results += in_world(world, there, given.repeat)
     if given.json:
-        Path(given.json).write_text(json.dumps([dataclasses.asdict(result) for result in results]), encoding="utf-8")
+        Path(given.json).write_text(
+            json.dumps([dataclasses.asdict(result) for result in results]), encoding="utf-8"
+        )
     if given.out:
         Path(given.out).parent.mkdir(parents=True, exist_ok=True)
         before = Path(given.out).read_text(encoding="utf-8") if Path(given.out).exists() else ""
-        Path(given.out).write_text(page(faults, results, given.repeat, load, before), encoding="utf-8")
+        Path(given.out).write_text(
+            page(faults, results, given.repeat, load, before), encoding="utf-8"
+        )
     bad = [result for result in results if result.problems]
-    print(f"{len(results)} runs in {time.monotonic() - began:.0f} s on {os.cpu_count()} cores: "
-          f"{len(bad)} with problems, {sum(bool(result.not_run) for result in results)} not run")
+    print(
+        f"{len(results)} runs in {time.monotonic() - began:.0f} s on {os.cpu_count()} cores: "
+        f"{len(bad)} with problems, {sum(bool(result.not_run) for result in results)} not run"
+    )
     return 1 if bad and not given.inside else 0

@@ -1,8 +1,11 @@
-"""`vla bench policy`: what a model takes on each engine of this machine, beside the plain ways of today.
+"""`vla bench policy`: what a model takes on each engine of this machine, beside the plain ways of
+today.
 
-Every way runs in processes of its own, in turns, backwards every other round, on as many threads. An image of 640 x
-480 goes in and an action chunk comes out; the words are known, but in the plain ways, which read them each time.
+Every way runs in processes of its own, in turns, backwards every other round, on as many threads.
+An image of 640 x 480 goes in and an action chunk comes out; the words are known, but in the plain
+ways, which read them each time.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -23,17 +26,39 @@ AIMS = {("clip", "fp32"): 0.4, ("clip", "int8"): 0.2}  # of eager's time, on a C
 
 
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="vla bench policy", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--configs", nargs="+", choices=tuple(CONFIGS), default=DEFAULT,
-                        help="which models (default: %(default)s; clip_l_llama wants 20 GB and minutes: --runs 3)")
-    parser.add_argument("--engines", nargs="+", help="which (default: all that this machine can run)")
-    parser.add_argument("--runs", type=int, default=60, help="measured in each round (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="the ways take turns so often (default %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="of each way (default %(default)s, as the policy's)")
-    parser.add_argument("--batch", type=int, default=1, metavar="N",
-                        help="also N images at once, on an engine for 1 to 2 N (default: not)")
+    parser = argparse.ArgumentParser(
+        prog="vla bench policy", description=(__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument(
+        "--configs",
+        nargs="+",
+        choices=tuple(CONFIGS),
+        default=DEFAULT,
+        help="which models (default: %(default)s; clip_l_llama wants 20 GB and minutes: --runs 3)",
+    )
+    parser.add_argument(
+        "--engines", nargs="+", help="which (default: all that this machine can run)"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=60, help="measured in each round (default %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="the ways take turns so often (default %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of each way (default %(default)s, as the policy's)"
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=1,
+        metavar="N",
+        help="also N images at once, on an engine for 1 to 2 N (default: not)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the result there too")
-    parser.add_argument("--out", metavar="PAGE", help="write the tables there, as Markdown, and an image beside it")
+    parser.add_argument(
+        "--out", metavar="PAGE", help="write the tables there, as Markdown, and an image beside it"
+    )
     given = parser.parse_args(list(argv))
     for name in ("runs", "rounds", "threads", "batch"):
         if getattr(given, name) < 1:
@@ -49,31 +74,54 @@ def ways_of(config: str, engines: Sequence[str] | None) -> list[tuple[str, str]]
 
     found = [(way, "fp32") for way in PLAIN]
     for engine in engines or ENGINES:
-        found += [(engine, precision) for precision in PRECISIONS
-                  if not lookup(ENGINES, engine, "engine").missing(EngineRequest().place, precision)]
+        found += [
+            (engine, precision)
+            for precision in PRECISIONS
+            if not lookup(ENGINES, engine, "engine").missing(EngineRequest().place, precision)
+        ]
     return found
 
 
 def run(argv: Sequence[str]) -> int:
     """0: every way ran; 1: not all."""
     given = arguments_of(argv)
-    report: dict[str, Any] = {"bench": "policy", "cores": os.cpu_count(), "load_before": list(os.getloadavg()),
-                              "threads": given.threads, "runs": given.runs, "rounds": given.rounds, "configs": {},
-                              "problems": []}
+    report: dict[str, Any] = {
+        "bench": "policy",
+        "cores": os.cpu_count(),
+        "load_before": list(os.getloadavg()),
+        "threads": given.threads,
+        "runs": given.runs,
+        "rounds": given.rounds,
+        "configs": {},
+        "problems": [],
+    }
     with tempfile.TemporaryDirectory(prefix="vla_bench_engines_") as cache:
         for config in given.configs:
             ways = ways_of(config, given.engines)
             rounds: dict[tuple[str, str], list[dict[str, Any]]] = {way: [] for way in ways}
-            for number in range(given.rounds + 1):  # the first round builds, and gives only the time that this takes
-                for way in ways[::-1 if number % 2 else 1]:
-                    print(f"{config}: {' '.join(way)}, {'first start' if not number else f'round {number}'}",
-                          file=sys.stderr, flush=True)
-                    arguments = [config, *way, str(given.runs if number else 1), cache, str(given.threads),
-                                 str(given.batch)]
+            # the first round builds, and gives only the time that this takes
+            for number in range(given.rounds + 1):
+                for way in ways[:: -1 if number % 2 else 1]:
+                    print(
+                        f"{config}: {' '.join(way)}, "
+                        f"{'first start' if not number else f'round {number}'}",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+                    arguments = [
+                        config,
+                        *way,
+                        str(given.runs if number else 1),
+                        cache,
+                        str(given.threads),
+                        str(given.batch),
+                    ]
                     one = _trial(arguments, report["problems"])
                     if one:
                         rounds[way].append(one)
-            found = {" ".join(way): _together(done) for way, done in rounds.items() if len(done) > 1}
+            found = {
+                " ".join(way): _together(done) for way, done in rounds.items() if len(done) > 1
+            }
             _compare(found)
             report["configs"][config] = found
     report["load_after"] = list(os.getloadavg())
@@ -81,6 +129,7 @@ def run(argv: Sequence[str]) -> int:
     if given.json:  # first: no table is worth the numbers
         Path(given.json).write_text(line + "\n", encoding="utf-8")
     from vla_ros.bench.policy_table import show, write  # rich and matplotlib are only needed here
+
     show(report)
     if given.out:
         write(report, Path(given.out), ["vla", "bench", "policy", *argv])
@@ -89,8 +138,11 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _trial(arguments: Sequence[str], problems: list[str]) -> dict[str, Any] | None:
-    done = subprocess.run([sys.executable, "-m", "vla_ros.bench.policy_trial", *arguments], capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "vla_ros.bench.policy_trial", *arguments],
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         problems.append(f"{' '.join(arguments[:3])}: {done.stderr.strip()[-300:] or 'it ended'}")
         return None
@@ -99,25 +151,38 @@ def _trial(arguments: Sequence[str], problems: list[str]) -> dict[str, Any] | No
 
 
 def _together(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The median over the rounds of each figure; the first round's start is the cold one, the others' the warm one."""
+    """The median over the rounds of each figure; the first round's start is the cold one, the
+    others' the warm one."""
     first, *others = rounds
-    stages = {stage: {share: statistics.median(one["stages"][stage][share] for one in others) for share in values}
-              for stage, values in others[0]["stages"].items()}
-    found = {"stages": stages, "spread": [one["stages"]["whole"]["p50"] for one in others], "cold": first["start"],
-             "warm": statistics.median(one["start"] for one in others), "peak": max(one["peak"] for one in others),
-             "difference": others[0].get("difference")}
+    stages = {
+        stage: {
+            share: statistics.median(one["stages"][stage][share] for one in others)
+            for share in values
+        }
+        for stage, values in others[0]["stages"].items()
+    }
+    found = {
+        "stages": stages,
+        "spread": [one["stages"]["whole"]["p50"] for one in others],
+        "cold": first["start"],
+        "warm": statistics.median(one["start"] for one in others),
+        "peak": max(one["peak"] for one in others),
+        "difference": others[0].get("difference"),
+    }
     if "first" in first:
         found["first"] = statistics.median(one["first"] for one in others)
     return found
 
 
 def _compare(ways: dict[str, dict[str, Any]]) -> None:
-    """Each way's whole over eager's and over torch.compile's, a warm start over a cold one, and the first image after
-    it over the median."""
+    """Each way's whole over eager's and over torch.compile's, a warm start over a cold one, and the
+    first image after it over the median."""
     for name, base in (("eager", "plain fp32"), ("torch.compile", "torch.compile fp32")):
         if base in ways:
             for one in ways.values():
-                one[f"of {name}"] = one["stages"]["whole"]["p50"] / ways[base]["stages"]["whole"]["p50"]
+                one[f"of {name}"] = (
+                    one["stages"]["whole"]["p50"] / ways[base]["stages"]["whole"]["p50"]
+                )
     for one in ways.values():
         one["warm of cold"] = one["warm"] / one["cold"]
         if "first" in one:

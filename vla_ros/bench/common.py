@@ -1,4 +1,5 @@
 """What the bench's own processes share."""
+
 from __future__ import annotations
 
 import json
@@ -14,7 +15,8 @@ from vla_ros.nodes.common.qos import LATEST
 from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.gate.outputs import TYPES
 
-CAMERA, COMMANDS = "/camera/image_raw", "/cmd_vel"
+CAMERA = "/camera/image_raw"
+COMMANDS = "/cmd_vel"
 
 
 def spin(node: Node) -> None:
@@ -29,8 +31,11 @@ def spin(node: Node) -> None:
 
 def listen(node: Node, robot: Robot) -> list[Reader]:
     """Takes what the gate sends, as a robot does, without a wake-up for what is not measured."""
-    return [Reader(node, TYPES[output.type], output.topic, LATEST) for output in robot.outputs
-            if output.topic != COMMANDS]
+    return [
+        Reader(node, TYPES[output.type], output.topic, LATEST)
+        for output in robot.outputs
+        if output.topic != COMMANDS
+    ]
 
 
 def write_json(path: Path, data: Any) -> None:

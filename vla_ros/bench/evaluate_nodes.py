@@ -1,9 +1,11 @@
-"""`vla evaluate --nodes`: episodes through the simulator's process and the six nodes, in real time, the gate armed.
+"""`vla evaluate --nodes`: episodes through the simulator's process and the six nodes, in real time,
+the gate armed.
 
-The evaluation is the person here: it arms, speaks and disarms, as an operator would. Judged is the simulator's truth on
-the wire, by the criterion of the bare simulator (sim/episode.py): done, and the policy wants to stand, for a while;
-else the time is over.
+The evaluation is the person here: it arms, speaks and disarms, as an operator would. Judged is the
+simulator's truth on the wire, by the criterion of the bare simulator (sim/episode.py): done, and
+the policy wants to stand, for a while; else the time is over.
 """
+
 from __future__ import annotations
 
 import math
@@ -45,10 +47,14 @@ from vla_ros_msgs.msg import SafetyReport
 
 SCENE_SECONDS = 10.0  # until the simulator shows the scene that was asked for
 BEFORE_SECONDS = 4.0  # for what comes before the words
-PAUSE, ATTEMPTS = 0.25, 3  # s between two looks 0.05 s apart: by then a heartbeat is old and the gate holds
+# s between two looks 0.05 s apart: by then a heartbeat is old and the gate holds
+PAUSE = 0.25
+ATTEMPTS = 3
 STARTS_AGAIN = 3  # of the suite, where it cannot go on
-FLUSH = 0.2  # s: what was on its way to the robot has arrived, and images of the scene before are gone
-# What comes before the words (sim.episode.prelude), said instead of done: nobody but the gate may speak to the robot.
+# s: what was on its way to the robot has arrived, and images of the scene before are gone
+FLUSH = 0.2
+# What comes before the words (sim.episode.prelude), said instead of done: nobody but the gate may
+# speak to the robot.
 BEFORE = {"stop": ("move forward", "turn left"), "open": ("close the gripper",)}
 REFUSED = "not understood: "  # what inference says where the policy does not act on the words
 MOVES = 0.15, 0.2  # m/s, rad/s: from either on, the robot is on the move
@@ -63,19 +69,28 @@ class Witness(Watch):
         self.chunk: ActionChunk | None = None
         self.chunks = [0, 0, 0]  # all, within bounds, within limits
         self.predict: list[float] = []  # s
-        node.create_subscription(ActionChunkMessage, f"{NAMESPACE}/action_chunk", self._on_chunk, LOOSE)
+        node.create_subscription(
+            ActionChunkMessage, f"{NAMESPACE}/action_chunk", self._on_chunk, LOOSE
+        )
 
     def begin(self) -> None:
         """Counts from now."""
-        self.answers, self.chunks, self.predict = Counter(), [0, 0, 0], []
+        self.answers = Counter()
+        self.chunks = [0, 0, 0]
+        self.predict = []
         self.track.latencies.clear()
 
     def idle(self) -> bool:
         """Does nothing want the robot to move: no instruction, or an action for it that stands?"""
-        instruction, chunk = self.instruction, self.chunk
+        instruction = self.instruction
+        chunk = self.chunk
         if instruction is None or not instruction.text:
             return True
-        return chunk is not None and chunk.instruction_id == instruction.instruction_id and stands(chunk)
+        return (
+            chunk is not None
+            and chunk.instruction_id == instruction.instruction_id
+            and stands(chunk)
+        )
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
         chunk = convert.chunk(message)
@@ -91,7 +106,8 @@ class Witness(Watch):
 
 
 class Quiet(PlainView):
-    """Says what is wrong, and nothing else; and notices where the machine gave this process no time."""
+    """Says what is wrong, and nothing else; and notices where the machine gave this process no
+    time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,10 +123,12 @@ class Quiet(PlainView):
 
     def look(self) -> None:
         now = time.monotonic()
-        self.paused, self._looked = max(self.paused, now - self._looked), now
+        self.paused = max(self.paused, now - self._looked)
+        self._looked = now
 
     def count_from_now(self) -> None:
-        self.paused, self._looked = 0.0, time.monotonic()
+        self.paused = 0.0
+        self._looked = time.monotonic()
 
 
 class Trials(Suite):
@@ -125,7 +143,8 @@ class Trials(Suite):
         self._set = node.create_client(SetParameters, f"/{SIMULATOR}/set_parameters")
 
     def undisturbed(self, episode: Episode) -> Driven:
-        """An episode in which the machine stood still is run again, whatever came of it, a few times."""
+        """An episode in which the machine stood still is run again, whatever came of it, a few
+        times."""
         for attempt in range(ATTEMPTS):
             found = self.run(episode)
             found.attempts = attempt + 1
@@ -147,18 +166,36 @@ class Trials(Suite):
         path = [start]
         found = Verdict(False, math.inf, why) if why else self.follow(episode, start, path)
         self.quiet.look()
-        seconds, end, watch = time.monotonic() - began, self.truth(), self.watch
+        seconds = time.monotonic() - began
+        end = self.truth()
+        watch = self.watch
         moment = watch.moment()
         stopped = moment.reason if moment.state == "STOPPED" else ""
         gave_up = found.sentence.startswith(GAVE_UP)
         if not found.done and moment.reason:
-            found = replace(found, sentence=f"{found.sentence}; the gate is {moment.state} ({moment.reason})")
+            found = replace(
+                found, sentence=f"{found.sentence}; the gate is {moment.state} ({moment.reason})"
+            )
         return Driven(
-            episode, found.done, found.distance, seconds, found.sentence, reached(episode.meant, start, end),
-            gave_up and not watch.chunks[0], gave_up and watch.chunks[0] > 0, tuple(watch.chunks), list(watch.predict),
-            [(one.x, one.y, one.yaw) for one in path], start, end, policy=watch.chunk.policy if watch.chunk else "",
-            answers=Counter(watch.answers), latency=[value / 1e3 for value in watch.track.latencies], stopped=stopped,
-            paused=self.quiet.paused)
+            episode,
+            found.done,
+            found.distance,
+            seconds,
+            found.sentence,
+            reached(episode.meant, start, end),
+            gave_up and not watch.chunks[0],
+            gave_up and watch.chunks[0] > 0,
+            tuple(watch.chunks),
+            list(watch.predict),
+            [(one.x, one.y, one.yaw) for one in path],
+            start,
+            end,
+            policy=watch.chunk.policy if watch.chunk else "",
+            answers=Counter(watch.answers),
+            latency=[value / 1e3 for value in watch.track.latencies],
+            stopped=stopped,
+            paused=self.quiet.paused,
+        )
 
     # The parts of an episode
 
@@ -167,7 +204,9 @@ class Trials(Suite):
         self.operator.say("stop")
         stopped = self.watch.moment().state == "STOPPED"
         self._ask("reset" if stopped else "disarm", 10.0, ("DISARMED",))
-        if not self.wait(lambda: self.watch.moment().state == "DISARMED" and self._cancelled(), 5.0):
+        if not self.wait(
+            lambda: self.watch.moment().state == "DISARMED" and self._cancelled(), 5.0
+        ):
             raise Failed(f"the gate is {self.watch.moment().state}, and was to be disarmed")
         self.wait(lambda: False, FLUSH)
 
@@ -181,8 +220,12 @@ class Trials(Suite):
 
         def shown() -> bool:
             now = self.watch.world()
-            return (now is not None and {thing.name for thing in now.objects} == names
-                    and self.watch.opening > 0.9 * OPENING_MAX and math.dist((now.x, now.y), wanted.robot[:2]) < 0.01)
+            return (
+                now is not None
+                and {thing.name for thing in now.objects} == names
+                and self.watch.opening > 0.9 * OPENING_MAX
+                and math.dist((now.x, now.y), wanted.robot[:2]) < 0.01
+            )
 
         def asked() -> bool:
             value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=seed)
@@ -190,10 +233,14 @@ class Trials(Suite):
             answer = self._call(self._set, request)
             if answer is not None and not answer.results[0].successful:
                 raise Failed(f"the simulator refuses seed {seed}: {answer.results[0].reason}")
-            return bool(answer and self._call(self._reset, Trigger.Request())) and self.wait(shown, 2.0)
+            return bool(answer and self._call(self._reset, Trigger.Request())) and self.wait(
+                shown, 2.0
+            )
 
         if not self.wait(asked, SCENE_SECONDS):
-            raise Failed(f"the simulator did not show the scene of seed {seed} within {SCENE_SECONDS:g} s")
+            raise Failed(
+                f"the simulator did not show the scene of seed {seed} within {SCENE_SECONDS:g} s"
+            )
         self.wait(lambda: False, FLUSH)
 
     def _call(self, client: Any, request: Any) -> Any:
@@ -207,11 +254,14 @@ class Trials(Suite):
         return future.result()
 
     def before(self, kind: str) -> str:
-        """ "stop" is said to a robot that drives, "open" to one whose gripper is closed; else why not."""
+        """ "stop" is said to a robot that drives, "open" to one whose gripper is closed; else why
+        not."""
         if kind not in BEFORE:
             return ""
         for words in BEFORE[kind]:
-            if not self.give(words) and self.wait(self.moves if kind == "stop" else self.closed, BEFORE_SECONDS):
+            if not self.give(words) and self.wait(
+                self.moves if kind == "stop" else self.closed, BEFORE_SECONDS
+            ):
                 return ""
         return f"what comes before '{kind}' was not done ({', '.join(BEFORE[kind])})"
 
@@ -230,13 +280,16 @@ class Trials(Suite):
 
     def follow(self, episode: Episode, start: WorldState, path: list[WorldState]) -> Verdict:
         """Until it is done and stays done, nothing can follow any more, or the time is over."""
-        found, settled_since = judge(episode.meant, start, start), math.inf
+        found = judge(episode.meant, start, start)
+        settled_since = math.inf
 
         def over() -> bool:
             nonlocal found, settled_since
             refused = [said for said in list(self.watch.feedback) if said.startswith(REFUSED)]
             if refused:
-                found = Verdict(False, found.distance, f"{GAVE_UP}: {refused[0].removeprefix(REFUSED)}")
+                found = Verdict(
+                    False, found.distance, f"{GAVE_UP}: {refused[0].removeprefix(REFUSED)}"
+                )
                 return True
             now = self.truth()
             if (now.x, now.y, now.yaw) != (path[-1].x, path[-1].y, path[-1].yaw):
@@ -250,24 +303,28 @@ class Trials(Suite):
         return found
 
 
-def run(plan: Sequence[Episode], player: Player, logs: Path,
-        told: Callable[[Driven], None]) -> tuple[list[Driven], dict[str, Any]]:
-    """The records; and the `problem` that ended it early, if there was one, what made the suite start again, and the
-    rates that the machine reached.
+def run(
+    plan: Sequence[Episode], player: Player, logs: Path, told: Callable[[Driven], None]
+) -> tuple[list[Driven], dict[str, Any]]:
+    """The records; and the `problem` that ended it early, if there was one, what made the suite
+    start again, and the rates that the machine reached.
 
     Ctrl-C raises KeyboardInterrupt, with every process ended.
     """
     print(session.own_domain(os.environ), file=sys.stderr, flush=True)
     environment = suite_environment()
-    os.environ.update(environment)  # this process needs the transport's settings as much as the nodes do
+    # this process needs the transport's settings as much as the nodes do
+    os.environ.update(environment)
     logs.mkdir(parents=True, exist_ok=True)
-    policy_file = write_policy_file(logs / "policy.yaml", player.policy,
-                                    options=dict(player.options))
+    policy_file = write_policy_file(
+        logs / "policy.yaml", player.policy, options=dict(player.options)
+    )
     width, height = player.camera
     simulator = {"seed": plan[0].seed, "width": width, "height": height}
-    commands = {SIMULATOR: node_command("simulator", parameters=simulator),
-                **suite_nodes(policy_file=policy_file, camera_topic=CAMERA_TOPIC,
-                              namespace=NAMESPACE)}
+    commands = {
+        SIMULATOR: node_command("simulator", parameters=simulator),
+        **suite_nodes(policy_file=policy_file, camera_topic=CAMERA_TOPIC, namespace=NAMESPACE),
+    }
     records: list[Driven] = []
     ended: list[str] = []
     rates: dict[str, float] = {}
@@ -278,12 +335,14 @@ def run(plan: Sequence[Episode], player: Player, logs: Path,
                 try:
                     trials.start(commands, environment, logs / str(len(ended)))
                     trials.watch.count_from_now()
-                    for episode in plan[len(records):]:
+                    for episode in plan[len(records) :]:
                         records.append(trials.undisturbed(episode))
                         told(records[-1])
                 except Failed as failed:
                     ended.append(f"{failed}{''.join(f'; {death}' for death in trials.deaths)}")
                     print(ended[-1], file=sys.stderr, flush=True)
-                rates = {name: round(rate, 2) for name, rate in trials.watch.average_rates().items()}
+                rates = {
+                    name: round(rate, 2) for name, rate in trials.watch.average_rates().items()
+                }
     problem = ended[-1] if len(records) < len(plan) else ""
     return records, {"problem": problem, "started_again": ended, "rates_hz": rates}

@@ -1,12 +1,13 @@
 """The plain gate, as most projects have it: what ours is compared with.
 
-One rclpy node, default QoS, rclpy.spin. The action's callback clamps with np.clip and publishes at once; a 50 Hz
-timer on the same executor sends the last action again, and zero once no action came for half a second; `stop` sets
-a flag, and what is published next is zero. It hears the same actions as ours and speaks on the same three outputs.
-Nothing here is slow on purpose.
+One rclpy node, default QoS, rclpy.spin. The action's callback clamps with np.clip and publishes at
+once; a 50 Hz timer on the same executor sends the last action again, and zero once no action came
+for half a second; `stop` sets a flag, and what is published next is zero. It hears the same actions
+as ours and speaks on the same three outputs. Nothing here is slow on purpose.
 
 `python -m vla_ros.bench.gate_naive`
 """
+
 from __future__ import annotations
 
 import time
@@ -24,7 +25,10 @@ from vla_ros.bench.common import spin
 from vla_ros.bench.gate_robot import JOINTS, ROBOT
 from vla_ros_msgs.msg import ActionChunk
 
-DEPTH, PERIOD, TIME_OUT = 10, 0.02, 0.5  # messages, s, s
+# messages, s, s
+DEPTH = 10
+PERIOD = 0.02
+TIME_OUT = 0.5
 LOW = np.array([channel.limits[0] for channel in ROBOT.channels])
 HIGH = np.array([channel.limits[1] for channel in ROBOT.channels])
 
@@ -39,7 +43,8 @@ class PlainGate(Node):
     def __init__(self) -> None:
         super().__init__("plain_gate")
         self._row: NDArray[np.float64] | None = None
-        self._stopped, self._heard = False, 0.0
+        self._stopped = False
+        self._heard = 0.0
         twist, gripper, arm = ROBOT.outputs
         self._twist = self.create_publisher(Twist, twist.topic, DEPTH)
         self._gripper = self.create_publisher(Float64MultiArray, gripper.topic, DEPTH)
@@ -61,7 +66,8 @@ class PlainGate(Node):
         if self._row is None or self._stopped or time.monotonic() - self._heard > TIME_OUT:
             self._twist.publish(twist)
             return
-        twist.linear.x, twist.angular.z = float(self._row[0]), float(self._row[1])
+        twist.linear.x = float(self._row[0])
+        twist.angular.z = float(self._row[1])
         self._twist.publish(twist)
         self._gripper.publish(Float64MultiArray(data=[float(self._row[2])]))
         point = JointTrajectoryPoint(positions=[float(value) for value in self._row[3:]])

@@ -1,9 +1,11 @@
 """Everything around the gate under test: the robot, the policy, the operator, and the stop-watch.
 
-`python -m vla_ros.bench.gate_player --namespace /vla --seconds 20 --stops 100 --out FILE [--suite]` gets the
-gate to move the robot, watches for `seconds`, presses the stop `stops` times, and writes what it saw. Times of
-commands are DDS' own (written by the gate, received by this process), so this process may be late to look.
+`python -m vla_ros.bench.gate_player --namespace /vla --seconds 20 --stops 100 --out FILE [--suite]`
+gets the gate to move the robot, watches for `seconds`, presses the stop `stops` times, and writes
+what it saw. Times of commands are DDS' own (written by the gate, received by this process), so this
+process may be late to look.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -37,7 +39,10 @@ from vla_ros.operator.processes import BESIDE_GATE
 from vla_ros_msgs.msg import ActionChunk, Heartbeat
 from vla_ros_msgs.msg import Instruction as InstructionMessage
 
-CHUNK, STATE, BEAT = 1 / 30, 0.02, 0.1  # s between actions, between states of the robot, between heartbeats and scans
+# s between actions, between states of the robot, between heartbeats and scans
+CHUNK = 1 / 30
+STATE = 0.02
+BEAT = 0.1
 PERIOD = 0.02  # s; of both gates
 SETTLE = 2.0  # s of motion that no figure contains
 
@@ -45,8 +50,12 @@ SETTLE = 2.0  # s of motion that no figure contains
 class Player(Node):
     def __init__(self, suite: bool, namespace: str) -> None:
         super().__init__("bench_player", namespace=namespace)
-        self.suite, self.commands, self.presses = suite, list[Sent](), list[int]()
-        self._offset, self._instruction_id, self._sequence = time.time_ns() - time.monotonic_ns(), 1, 0
+        self.suite = suite
+        self.commands = list[Sent]()
+        self.presses = list[int]()
+        self._offset = time.time_ns() - time.monotonic_ns()
+        self._instruction_id = 1
+        self._sequence = 0
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", LATEST)
         self._stop = self.create_publisher(Bool, "stop", EVENTS)
         self._words = self.create_publisher(InstructionMessage, "instruction/accepted", LATCHED)
@@ -58,7 +67,7 @@ class Player(Node):
         self.create_subscription(Twist, COMMANDS, with_times(self._on_command), DEEP)
         self._others = listen(self, ROBOT)
 
-    # -- streams, in a thread of their own -------------------------------------------------------------
+    # -- streams, in a thread of their own ---------------------------------------------
     def stream(self) -> None:
         now = time.monotonic()
         periods = {self._act: CHUNK, self._state: STATE, self._beat: BEAT, self._look: BEAT}
@@ -71,12 +80,15 @@ class Player(Node):
             except Exception:
                 if rclpy.ok():  # else the shutdown overtook it
                     raise
-            due[job] = max(due[job] + periods[job], time.monotonic() - periods[job])  # at most one is made up for
+            # at most one is made up for
+            due[job] = max(due[job] + periods[job], time.monotonic() - periods[job])
 
     def _act(self) -> None:
         self._sequence += 1
         stamp = time.time_ns() - 30_000_000  # a policy takes its time
-        self._chunks.publish(chunk_message(chunk(self._sequence, stamp, self._instruction_id, CHUNK)))
+        self._chunks.publish(
+            chunk_message(chunk(self._sequence, stamp, self._instruction_id, CHUNK))
+        )
 
     def _state(self) -> None:
         now = self.get_clock().now().to_msg()
@@ -90,15 +102,22 @@ class Player(Node):
     def _beat(self) -> None:
         for name in BESIDE_GATE:
             stamp = self.get_clock().now().to_msg()
-            self._heartbeat.publish(Heartbeat(
-                stamp=stamp, node=name, state=Heartbeat.ACTIVE, process="bench"))
+            self._heartbeat.publish(
+                Heartbeat(stamp=stamp, node=name, state=Heartbeat.ACTIVE, process="bench")
+            )
 
     @staticmethod
     def _seen() -> LaserScan:
         ranges, angles = room(WIDE)
-        scan = LaserScan(angle_min=angles[0], angle_max=angles[-1], angle_increment=angles[1] - angles[0],
-                         range_min=0.05, range_max=10.0)
-        scan.header.frame_id, scan.ranges = "laser", float_array(ranges)
+        scan = LaserScan(
+            angle_min=angles[0],
+            angle_max=angles[-1],
+            angle_increment=angles[1] - angles[0],
+            range_min=0.05,
+            range_max=10.0,
+        )
+        scan.header.frame_id = "laser"
+        scan.ranges = float_array(ranges)
         return scan
 
     def _look(self) -> None:
@@ -106,13 +125,18 @@ class Player(Node):
         self._scans.publish(self._scan)
 
     def _on_command(self, message: Twist, written: int, received: int) -> None:
-        begin, wall, end = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        begin = time.monotonic_ns()
+        wall = time.time_ns()
+        end = time.monotonic_ns()
         if end - begin < 20_000:  # else this thread was interrupted in between
             self._offset = wall - (begin + end) // 2
-        speed, turn = message.linear.x, message.angular.z
-        self.commands.append(Sent(written - self._offset, received - self._offset, speed, speed == turn == 0.0))
+        speed = message.linear.x
+        turn = message.angular.z
+        self.commands.append(
+            Sent(written - self._offset, received - self._offset, speed, speed == turn == 0.0)
+        )
 
-    # -- the operator ----------------------------------------------------------------------------------
+    # -- the operator ------------------------------------------------------------------
     def ask(self, kind: type, service: str, request: Any) -> Any:
         client = self.create_client(kind, service)
         wait(f"the service {service}", client.service_is_ready, 20.0)
@@ -133,7 +157,9 @@ class Player(Node):
 
     def _instruct(self, text: str) -> None:
         self._instruction_id += 1
-        self._words.publish(instruction_message(Instruction(time.time_ns(), self._instruction_id, text)))
+        self._words.publish(
+            instruction_message(Instruction(time.time_ns(), self._instruction_id, text))
+        )
 
     def go(self) -> None:
         """Armed, told to go, at full speed."""
@@ -151,7 +177,11 @@ class Player(Node):
         before = len(self.commands)
         self.presses.append(time.monotonic_ns())
         self._stop.publish(Bool(data=True))
-        wait("zero after a stop", lambda: any(command.still for command in self.commands[before:]), 3.0)
+        wait(
+            "zero after a stop",
+            lambda: any(command.still for command in self.commands[before:]),
+            3.0,
+        )
         time.sleep(0.05)
         self._stop.publish(Bool(data=False))
         if self.suite:
@@ -167,7 +197,8 @@ def wait(what: str, condition: Callable[[], Any], seconds: float) -> None:
 
 
 def play(player: Player, arguments: argparse.Namespace) -> dict[str, Any]:
-    problem, window = "", (0, 0)
+    problem = ""
+    window = (0, 0)
     try:
         player.bring_up()
         player.go()
@@ -181,7 +212,12 @@ def play(player: Player, arguments: argparse.Namespace) -> dict[str, Any]:
     except TimeoutError as error:
         problem = str(error)
     time.sleep(0.2)
-    return {"commands": list(player.commands), "presses": player.presses, "window": window, "problem": problem}
+    return {
+        "commands": list(player.commands),
+        "presses": player.presses,
+        "window": window,
+        "problem": problem,
+    }
 
 
 def _spin(node: Node) -> None:
@@ -202,7 +238,10 @@ def main() -> None:
     sys.setswitchinterval(0.001)
     rclpy.init()
     player = Player(arguments.suite, arguments.namespace)
-    threads = [threading.Thread(target=_spin, args=(player,)), threading.Thread(target=player.stream)]
+    threads = [
+        threading.Thread(target=_spin, args=(player,)),
+        threading.Thread(target=player.stream),
+    ]
     for thread in threads:
         thread.start()
     write_json(Path(arguments.out), play(player, arguments))

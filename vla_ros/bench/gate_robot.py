@@ -1,4 +1,6 @@
-"""The gate bench's robot, what it sees and what its policy says: 10 channels, 720 beams, 8 rows of a smooth wave."""
+"""The gate bench's robot, what it sees and what its policy says: 10 channels, 720 beams, 8 rows of
+a smooth wave."""
+
 from __future__ import annotations
 
 import math
@@ -12,40 +14,85 @@ from vla_ros.core.robot import parse_robot
 from vla_ros.core.types import ActionChunk
 
 JOINTS = tuple(f"joint_{number}" for number in range(1, 8))
-ROWS, STEP = 8, 100_000_000  # ns between rows
+# ns between rows
+ROWS = 8
+STEP = 100_000_000
 FULL = 0.4  # m/s; the robot moves at full speed from here on
-MARK, MARKS = 1e-5, 9000  # each chunk has a speed of its own, by which its commands are known on the wire
+# each chunk has a speed of its own, by which its commands are known on the wire
+MARK = 1e-5
+MARKS = 9000
 BEAMS = 720
 SCAN = "/scan"
 
 
 def robot_file() -> dict[str, Any]:
     """What a robot file holds, for load_robot and for parse_robot."""
-    velocity = {"bounds": [-1.0, 1.0], "limits": [-0.5, 0.5], "acceleration": 2.5, "deceleration": 5.0,
-                "deadband": 0.01, "max_step": 0.9, "on_stop": "zero"}
-    joint = {"unit": "rad", "bounds": [-2.0, 2.0], "limits": [-1.9, 1.9], "max_speed": 2.0, "soft_limits": [-1.8, 1.8],
-             "max_step": 0.5, "on_stop": "hold_measured"}
+    velocity = {
+        "bounds": [-1.0, 1.0],
+        "limits": [-0.5, 0.5],
+        "acceleration": 2.5,
+        "deceleration": 5.0,
+        "deadband": 0.01,
+        "max_step": 0.9,
+        "on_stop": "zero",
+    }
+    joint = {
+        "unit": "rad",
+        "bounds": [-2.0, 2.0],
+        "limits": [-1.9, 1.9],
+        "max_speed": 2.0,
+        "soft_limits": [-1.8, 1.8],
+        "max_step": 0.5,
+        "on_stop": "hold_measured",
+    }
     channels: dict[str, Any] = {
-        "linear.x": {"unit": "m/s", **velocity}, "angular.z": {"unit": "rad/s", **velocity},
-        "gripper": {"unit": "1", "bounds": [0.0, 1.0], "limits": [0.0, 1.0], "max_speed": 2.0,
-                    "on_stop": "hold_commanded", "max_step": 0.5, "joint": "finger_joint"},
-        **{name: {**joint, "joint": name} for name in JOINTS}}
+        "linear.x": {"unit": "m/s", **velocity},
+        "angular.z": {"unit": "rad/s", **velocity},
+        "gripper": {
+            "unit": "1",
+            "bounds": [0.0, 1.0],
+            "limits": [0.0, 1.0],
+            "max_speed": 2.0,
+            "on_stop": "hold_commanded",
+            "max_step": 0.5,
+            "joint": "finger_joint",
+        },
+        **{name: {**joint, "joint": name} for name in JOINTS},
+    }
     outputs = [
-        {"topic": COMMANDS, "type": "geometry_msgs/msg/Twist", "channels": ["linear.x", "angular.z"]},
-        {"topic": "/gripper_controller/commands", "type": "std_msgs/msg/Float64MultiArray", "channels": ["gripper"]},
-        {"topic": "/arm_controller/joint_trajectory", "type": "trajectory_msgs/msg/JointTrajectory",
-         "channels": list(JOINTS)}]
+        {
+            "topic": COMMANDS,
+            "type": "geometry_msgs/msg/Twist",
+            "channels": ["linear.x", "angular.z"],
+        },
+        {
+            "topic": "/gripper_controller/commands",
+            "type": "std_msgs/msg/Float64MultiArray",
+            "channels": ["gripper"],
+        },
+        {
+            "topic": "/arm_controller/joint_trajectory",
+            "type": "trajectory_msgs/msg/JointTrajectory",
+            "channels": list(JOINTS),
+        },
+    ]
     sensors = [{"topic": SCAN, "type": "sensor_msgs/msg/LaserScan", "x": 0.1}]
-    return {"name": "bench", "channels": channels, "outputs": outputs,
-            "footprint": {"front": 0.35, "back": 0.25, "left": 0.25, "right": 0.25},
-            "obstacles": {"stop_distance": 0.3, "slow_distance": 0.8, "sensors": sensors}}
+    return {
+        "name": "bench",
+        "channels": channels,
+        "outputs": outputs,
+        "footprint": {"front": 0.35, "back": 0.25, "left": 0.25, "right": 0.25},
+        "obstacles": {"stop_distance": 0.3, "slow_distance": 0.8, "sensors": sensors},
+    }
 
 
 ROBOT = parse_robot(robot_file())
 CHANNELS = tuple(channel.name for channel in ROBOT.channels)
 
 
-WIDE, NARROW = 2.5, 0.95  # m; a room that slows nobody, and one in which every beam is near enough to matter
+# m; a room that slows nobody, and one in which every beam is near enough to matter
+WIDE = 2.5
+NARROW = 0.95
 
 
 def room(distance: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -55,8 +102,8 @@ def room(distance: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def chunk(sequence: int, stamp: int, instruction_id: int, period: float) -> ActionChunk:
-    """The policy's `sequence`-th action, one every `period` s. angular.z is over its limit a third of the time;
-    the joints' steps from row to row take more than one tick at the allowed rate."""
+    """The policy's `sequence`-th action, one every `period` s. angular.z is over its limit a third
+    of the time; the joints' steps from row to row take more than one tick at the allowed rate."""
     time = sequence * period + np.arange(ROWS) * STEP / 1e9
     values = np.empty((ROWS, len(CHANNELS)), np.float32)
     values[:, 0] = FULL + MARK * (1 + sequence % MARKS)

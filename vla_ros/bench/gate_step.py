@@ -1,4 +1,6 @@
-"""How long one question to the gate takes, in this process: `Gate.step` beside the plain gate's clamp."""
+"""How long one question to the gate takes, in this process: `Gate.step` beside the plain gate's
+clamp."""
+
 from __future__ import annotations
 
 import time
@@ -18,10 +20,16 @@ from vla_ros.safety.rule import Verdict
 from vla_ros.safety.rules.instruction_age import INSTRUCTION_LIMIT
 from vla_ros.safety.settings import Settings
 
-PERIOD, CHUNKS = 20_000_000, 100_000_000  # ns
+# ns
+PERIOD = 20_000_000
+CHUNKS = 100_000_000
 EPOCH = 1_700_000_000_000_000_000
 SENSOR = next(iter(ROBOT.obstacles.sensors if ROBOT.obstacles else ()))
-SOURCES = {**{f"node {name}": 250_000_000 for name in BESIDE_GATE}, "/joint_states": 300_000_000, "/odom": 300_000_000}
+SOURCES = {
+    **{f"node {name}": 250_000_000 for name in BESIDE_GATE},
+    "/joint_states": 300_000_000,
+    "/odom": 300_000_000,
+}
 WARM_UP = 100  # steps that are not counted
 
 
@@ -42,9 +50,12 @@ class Ours:
 
     def __init__(self, distance: float) -> None:
         self._distance = distance  # m, of the walls around it
-        self._gate = Gate(ROBOT, Settings(sources=SOURCES, limits={INSTRUCTION_LIMIT.name: 3_600_000.0}))
+        self._gate = Gate(
+            ROBOT, Settings(sources=SOURCES, limits={INSTRUCTION_LIMIT.name: 3_600_000.0})
+        )
         self._inputs = LatestInputs(instruction=Instruction(0, 1, ""))
-        self._steady, self.limited = 0, 0
+        self._steady = 0
+        self.limited = 0
         self.looks = list[int]()  # ns of processor time for each scan
         for _ in range(CONFIRMATIONS):  # until it is known where the joints stand
             self._hear({})
@@ -53,7 +64,9 @@ class Ours:
         self._hear({})
         armed, why = self._gate.arm(self._steady, EPOCH + self._steady, self._inputs)
         if not armed:
-            raise ValueError(f"the bench's gate cannot be armed: {why}; the bench does not fit the gate any more")
+            raise ValueError(
+                f"the bench's gate cannot be armed: {why}; the bench does not fit the gate any more"
+            )
         self._inputs.instruction = Instruction(EPOCH + self._steady, 2, "go")
 
     def _hear(self, action: Any) -> None:
@@ -63,7 +76,10 @@ class Ours:
         if now % CHUNKS == 0:
             ranges, angles = room(self._distance)
             begin = clocks()
-            self._inputs.readings[SCAN] = (look(SENSOR, EPOCH + now, ranges, angles, 0.05, 10.0), now)
+            self._inputs.readings[SCAN] = (
+                look(SENSOR, EPOCH + now, ranges, angles, 0.05, 10.0),
+                now,
+            )
             self.looks.append(since(begin)[1])
 
     def step(self) -> Took:
@@ -76,8 +92,10 @@ class Ours:
         action, report = self._gate.step(self._steady, stamp, self._inputs)
         took = since(begin)
         if report.state is not State.ACTIVE:
-            raise ValueError(f"the bench's gate is {report.state.name}: {report.reason}; "
-                             "the bench does not fit the gate any more")
+            raise ValueError(
+                f"the bench's gate is {report.state.name}: {report.reason}; "
+                "the bench does not fit the gate any more"
+            )
         self.limited += report.verdict is Verdict.LIMITED
         self._hear(action)
         return took
@@ -85,7 +103,9 @@ class Ours:
 
 class Plain:
     def __init__(self) -> None:
-        self._messages = [array("f", chunk(number, 0, 2, 0.1).values.tobytes()) for number in range(100)]
+        self._messages = [
+            array("f", chunk(number, 0, 2, 0.1).values.tobytes()) for number in range(100)
+        ]
         self._count = 0
 
     def step(self) -> Took:
@@ -97,9 +117,16 @@ class Plain:
 
 
 def measure(steps: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Figure -> gate -> percentiles in ms; in turns of 1000 steps. The plain gate looks at no scan."""
-    wide, narrow, plain = Ours(WIDE), Ours(NARROW), Plain()
-    asked: dict[str, Callable[[], Took]] = {"wide": wide.step, "narrow": narrow.step, "plain": plain.step}
+    """Figure -> gate -> percentiles in ms; in turns of 1000 steps. The plain gate looks at no
+    scan."""
+    wide = Ours(WIDE)
+    narrow = Ours(NARROW)
+    plain = Plain()
+    asked: dict[str, Callable[[], Took]] = {
+        "wide": wide.step,
+        "narrow": narrow.step,
+        "plain": plain.step,
+    }
     taken: dict[str, list[Took]] = {name: [] for name in asked}
     for ask in asked.values():
         for _ in range(WARM_UP):
@@ -108,10 +135,18 @@ def measure(steps: int) -> dict[str, dict[str, dict[str, float]]]:
     for begin in range(0, steps, 1000):
         for name, ask in asked.items():
             taken[name] += [ask() for _ in range(min(1000, steps - begin))]
-    walls, processors = ({name: milliseconds((took[clock] for took in values), digits=4)
-                          for name, values in taken.items()} for clock in (0, 1))
+    walls, processors = (
+        {
+            name: milliseconds((took[clock] for took in values), digits=4)
+            for name, values in taken.items()
+        }
+        for clock in (0, 1)
+    )
     walls["wide"]["limited"] = round(wide.limited / steps, 3)
-    return {"step": {"ours": walls["wide"], "plain": walls["plain"]},
-            "step_calm": {"ours": processors["wide"], "plain": processors["plain"]},
-            "narrow": {"ours": walls["narrow"]}, "narrow_calm": {"ours": processors["narrow"]},
-            "look": {"ours": milliseconds(wide.looks, digits=4)}}
+    return {
+        "step": {"ours": walls["wide"], "plain": walls["plain"]},
+        "step_calm": {"ours": processors["wide"], "plain": processors["plain"]},
+        "narrow": {"ours": walls["narrow"]},
+        "narrow_calm": {"ours": processors["narrow"]},
+        "look": {"ours": milliseconds(wide.looks, digits=4)},
+    }

@@ -1,4 +1,5 @@
 """The gate bench's figures: on the terminal, and as a page of the docs."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -31,35 +32,41 @@ PAGE = """# The gate, measured
 
 What is measured, and how:
 
-- **A step** is one `Gate.step` (ours) or the body of the action's callback (plain), Python included, in one process
-  with nothing around it. Ten channels: two velocities, a gripper, seven joints; a new action of 8 rows every 100 ms; a
-  lidar of 720 beams, in a wide room (2.5 m) or with walls all around so near (0.95 m) that every beam counts. Our gate
-  is ACTIVE all the time, and limits {limited:.0%} of the rows in the wide room. **Processor time** leaves out what
-  other processes took meanwhile. **A scan read**: what each new scan (10 Hz) costs on top of that. The plain gate
-  looks at no scan.
-- **Later than the grid**: a gate sends at 50 Hz. The grid is laid through its most punctual commands; each of the
-  grid's times counts, and a command that did not come counts as late until the next one. Commands that a new action
-  caused in between are left out. Two processes that never rest run beside it, on the same cores. The time is the
-  publisher's (DDS' source timestamp); "in the robot's process": the time at which DDS had it there.
-- **While the machine ran**: a witness on each core, with real-time priority and nothing to do, notes when it could not
-  run. That is the machine standing still (a virtual machine's host takes its cores away), and what was waited for then
-  is left out in these rows. Without the right to SCHED_FIFO there is no witness, and no such row.
-- **Bare loop**: `time.sleep` until the grid's next time, in a process without ROS beside each of the gates: what an
-  ordinary process gets here at best. **SCHED_FIFO**: our gate's process with real-time priority 10 (`--fifo`).
-- **`stop` to zero**: the robot moves at full speed, `true` is published on `stop` at a random phase of the period,
-  and the first command of zero reaches the robot's process. Then release, reset, arm, instruct, and again.
+- **A step** is one `Gate.step` (ours) or the body of the action's callback (plain), Python
+  included, in one process with nothing around it. Ten channels: two velocities, a gripper, seven
+  joints; a new action of 8 rows every 100 ms; a lidar of 720 beams, in a wide room (2.5 m) or with
+  walls all around so near (0.95 m) that every beam counts. Our gate is ACTIVE all the time, and
+  limits {limited:.0%} of the rows in the wide room. **Processor time** leaves out what other
+  processes took meanwhile. **A scan read**: what each new scan (10 Hz) costs on top of that. The
+  plain gate looks at no scan.
+- **Later than the grid**: a gate sends at 50 Hz. The grid is laid through its most punctual
+  commands; each of the grid's times counts, and a command that did not come counts as late until
+  the next one. Commands that a new action caused in between are left out. Two processes that never
+  rest run beside it, on the same cores. The time is the publisher's (DDS' source timestamp); "in
+  the robot's process": the time at which DDS had it there.
+- **While the machine ran**: a witness on each core, with real-time priority and nothing to do,
+  notes when it could not run. That is the machine standing still (a virtual machine's host takes
+  its cores away), and what was waited for then is left out in these rows. Without the right to
+  SCHED_FIFO there is no witness, and no such row.
+- **Bare loop**: `time.sleep` until the grid's next time, in a process without ROS beside each of
+  the gates: what an ordinary process gets here at best. **SCHED_FIFO**: our gate's process with
+  real-time priority 10 (`--fifo`).
+- **`stop` to zero**: the robot moves at full speed, `true` is published on `stop` at a random phase
+  of the period, and the first command of zero reaches the robot's process. Then release, reset,
+  arm, instruct, and again.
 
 What runs:
 
-- Both gates: a real process, the package's Fast DDS profile, 30 actions a second, commands as `Twist`,
-  `Float64MultiArray` and `JointTrajectory`. A process beside them plays everything else.
-- **Ours**: `safety_validator` with its default parameters, so it wants the heartbeats of five nodes (10 Hz each),
-  `/joint_states` and `/odom` (50 Hz each) and a scan of 720 beams (10 Hz), all of which are played, and publishes a
-  `SafetyReport` with each command.
-- **Plain**: one rclpy node, default QoS, `rclpy.spin`. The action's callback clamps with `np.clip` and publishes at
-  once; a 50 Hz timer of the executor sends the last action again, and zero where no action came for 0.5 s; `stop`
-  sets a flag, and what is published next is zero. No camera in that process (many have one), no heartbeats, no
-  joint states, no scan, no rate limit, no report, no latch.
+- Both gates: a real process, the package's Fast DDS profile, 30 actions a second, commands as
+  `Twist`, `Float64MultiArray` and `JointTrajectory`. A process beside them plays everything else.
+- **Ours**: `safety_validator` with its default parameters, so it wants the heartbeats of five nodes
+  (10 Hz each), `/joint_states` and `/odom` (50 Hz each) and a scan of 720 beams (10 Hz), all of
+  which are played, and publishes a `SafetyReport` with each command.
+- **Plain**: one rclpy node, default QoS, `rclpy.spin`. The action's callback clamps with `np.clip`
+  and publishes at once; a 50 Hz timer of the executor sends the last action again, and zero where
+  no action came for 0.5 s; `stop` sets a flag, and what is published next is zero. No camera in
+  that process (many have one), no heartbeats, no joint states, no scan, no rate limit, no report,
+  no latch.
 """
 
 
@@ -69,23 +76,41 @@ def title(load: str, figure: str) -> str:
 
 def cells(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the one table."""
-    rows = {(load, figure): gates for load, table in report["figures"].items() for figure, gates in table.items()}
+    rows = {
+        (load, figure): gates
+        for load, table in report["figures"].items()
+        for figure, gates in table.items()
+    }
     names = [name for name in NAMES if any(name in gates for gates in rows.values())]
-    aims = {(aim["load"], aim["figure"]): f"{aim['p99']:g}, {'met' if aim['met'] else 'missed'}"
-            for aim in report["aims"]}
+    aims = {
+        (aim["load"], aim["figure"]): f"{aim['p99']:g}, {'met' if aim['met'] else 'missed'}"
+        for aim in report["aims"]
+    }
     lines = []
     for (load, figure), gates in rows.items():
-        shown = [" / ".join(f"{gates[name][share]:.3g}" for share in ("p50", "p99", "max")) if gates.get(name) else "-"
-                 for name in names]
-        ratios = [report["ratios"].get(f"{load} {figure} {share}".strip()) for share in ("p50", "p99")]
+        shown = [
+            " / ".join(f"{gates[name][share]:.3g}" for share in ("p50", "p99", "max"))
+            if gates.get(name)
+            else "-"
+            for name in names
+        ]
+        ratios = [
+            report["ratios"].get(f"{load} {figure} {share}".strip()) for share in ("p50", "p99")
+        ]
         beside = " / ".join("-" if value is None else f"{value:.2g}" for value in ratios)
         lines.append([title(load, figure), *shown, beside, aims.get((load, figure), "")])
-    return ["ms: p50 / p99 / max", *(NAMES[name] for name in names), "ours : plain, p50 / p99", "aim: p99 under"], lines
+    return [
+        "ms: p50 / p99 / max",
+        *(NAMES[name] for name in names),
+        "ours : plain, p50 / p99",
+        "aim: p99 under",
+    ], lines
 
 
 def show(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)  # a log file has room
@@ -102,10 +127,17 @@ def show(report: dict[str, Any]) -> None:
 
 
 def how(report: dict[str, Any]) -> str:
-    before, after = (", ".join(f"{value:.2f}" for value in report[f"load_{when}"]) for when in ("before", "after"))
-    return (f"{report['steps']} steps; {report['seconds']:g} s of motion and {report['stops']} stops for each gate and "
-            f"load, in turns ({report['rounds']}). Load average (1, 5, 15 min) before: {before}; after: {after}. The "
-            f"machine's host kept {report['stolen']:.1%} of its processor time for others meanwhile.")
+    before, after = (
+        ", ".join(f"{value:.2f}" for value in report[f"load_{when}"])
+        for when in ("before", "after")
+    )
+    return (
+        f"{report['steps']} steps; {report['seconds']:g} s of motion and {report['stops']} stops "
+        "for each gate and "
+        f"load, in turns ({report['rounds']}). Load average (1, 5, 15 min) before: {before}; "
+        f"after: {after}. The "
+        f"machine's host kept {report['stolen']:.1%} of its processor time for others meanwhile."
+    )
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -115,9 +147,13 @@ def markdown(report: dict[str, Any]) -> str:
     machine = report["machine"]
     problems = "".join(f"\nCut short: {problem}.\n" for problem in report["problems"])
     return PAGE.format(
-        machine=f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, {machine['ros']}.",
-        how=" ".join(filter(None, (how(report), report["note"]))), table=table,
-        problems=problems, limited=report["figures"][""]["step"]["ours"]["limited"])
+        machine=f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, "
+        f"{machine['ros']}.",
+        how=" ".join(filter(None, (how(report), report["note"]))),
+        table=table,
+        problems=problems,
+        limited=report["figures"][""]["step"]["ours"]["limited"],
+    )
 
 
 def write(report: dict[str, Any], path: Path) -> None:

@@ -1,9 +1,12 @@
-"""How late the machine wakes who asked to be woken: an ordinary process beside the measured ones that only sleeps.
+"""How late the machine wakes who asked to be woken: an ordinary process beside the measured ones
+that only sleeps.
 
-A bound on a time is about our code; a machine with other work may add to it what this process saw in the same moment.
-It knows nothing of the measured ones, so that what they do to themselves (a lock, a busy loop in one process) is no
-excuse. Standard library only: it starts in 20 ms and ends with the process that started it.
+A bound on a time is about our code; a machine with other work may add to it what this process saw
+in the same moment. It knows nothing of the measured ones, so that what they do to themselves (a
+lock, a busy loop in one process) is no excuse. Standard library only: it starts in 20 ms and ends
+with the process that started it.
 """
+
 from __future__ import annotations
 
 import math
@@ -15,7 +18,8 @@ from collections import deque
 from pathlib import Path
 
 PERIOD_S = 0.005  # between two wakings
-# Of a calm machine it oversleeps 1 ms. Where it is this much, so may be each of the processes that answer one another.
+# Of a calm machine it oversleeps 1 ms. Where it is this much, so may be each of the processes that
+# answer one another.
 DISTURBED_S = 0.05
 PATIENCE_S = 2.0  # for the process to be woken itself, before a question is answered without it
 
@@ -27,8 +31,11 @@ class Lateness:
         path = folder / "lateness"
         path.touch()
         self._file = path.open(encoding="ascii")
-        self._process = subprocess.Popen([sys.executable, "-I", "-S", __file__, str(path), str(os.getpid())])
-        self._wakings: deque[tuple[float, float]] = deque(maxlen=round(300.0 / PERIOD_S))  # due, woken
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", __file__, str(path), str(os.getpid())]
+        )
+        # due, woken
+        self._wakings: deque[tuple[float, float]] = deque(maxlen=round(300.0 / PERIOD_S))
 
     def __enter__(self) -> Lateness:
         return self
@@ -42,11 +49,13 @@ class Lateness:
         self._file.close()
 
     def late(self, since: float, until: float = math.inf) -> float:
-        """The longest (s) that a sleeper overslept between the two: to be added to a bound on one answer."""
+        """The longest (s) that a sleeper overslept between the two: to be added to a bound on one
+        answer."""
         return max(self._overslept(since, until), default=0.0)
 
     def lost(self, since: float) -> float:
-        """What a sleeper overslept from `since` until now, in all (s): to be added to a bound on many steps."""
+        """What a sleeper overslept from `since` until now, in all (s): to be added to a bound on
+        many steps."""
         return sum(self._overslept(since, math.inf))
 
     def _overslept(self, since: float, until: float) -> list[float]:

@@ -1,11 +1,13 @@
-"""The floor: the bare hops that the suite needs, with its messages, its QoS and its profile; nothing is done.
+"""The floor: the bare hops that the suite needs, with its messages, its QoS and its profile;
+nothing is done.
 
-camera =(full size)=> ingest -(frame)-> synchronizer -(observation)-> inference -(chunk)-> gate -> robot.
-Each process hands on a message made beforehand, with the stamp of the one that came. What the suite takes
-above this is its own work.
+camera =(full size)=> ingest -(frame)-> synchronizer -(observation)-> inference -(chunk)-> gate ->
+robot. Each process hands on a message made beforehand, with the stamp of the one that came. What
+the suite takes above this is its own work.
 
 `python -m vla_ros.bench.lower_bound ROLE --height 224 --width 224`
 """
+
 from __future__ import annotations
 
 import argparse
@@ -31,14 +33,18 @@ def frame(height: int, width: int) -> Any:
 
 
 def observation(height: int, width: int) -> Any:
-    state = dict.fromkeys(("odom.x", "odom.y", "odom.yaw", "linear.x", "angular.z", "gripper_joint"), 0.0)
+    state = dict.fromkeys(
+        ("odom.x", "odom.y", "odom.yaw", "linear.x", "angular.z", "gripper_joint"), 0.0
+    )
     images = {"camera": np.full((height, width, 3), 127, np.uint8)}
     return observation_message(Observation(0, Instruction(0, 1, "go forward"), images, state))
 
 
 def chunk(height: int, width: int) -> Any:
     values = np.zeros((1, 2), np.float32)
-    return chunk_message(ActionChunk(0, 1, ("linear.x", "angular.z"), values, 100_000_000, 1, "constant"))
+    return chunk_message(
+        ActionChunk(0, 1, ("linear.x", "angular.z"), values, 100_000_000, 1, "constant")
+    )
 
 
 def command(height: int, width: int) -> Any:
@@ -62,7 +68,9 @@ class Relay(Node):
         super().__init__(f"floor_{role}")
         kind, source, make, target = ROLES[role]
         self._message = make(height, width)
-        self._publisher = self.create_publisher(type(self._message), target, QOS.get(target, LATEST))
+        self._publisher = self.create_publisher(
+            type(self._message), target, QOS.get(target, LATEST)
+        )
         self.create_subscription(kind, source, self._on_message, QOS.get(source, LATEST))
 
     def _on_message(self, message: Any) -> None:

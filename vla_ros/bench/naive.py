@@ -1,13 +1,14 @@
 """The plain pipeline, as one would write it from a tutorial: what the suite is compared with.
 
-Five rclpy nodes in five processes, full-size images at every hop, the default QoS (reliable, depth 10),
-rclpy.spin, and callbacks that do the work. Nothing here is slow on purpose. It is even kinder than most
-tutorials: image bytes are set as array.array, which rclpy takes as it is; `msg.data = image.tobytes()` is
-checked byte by byte and would cost tens of milliseconds more at every hop. The command is a TwistStamped with
-the image's stamp, so that it can be measured.
+Five rclpy nodes in five processes, full-size images at every hop, the default QoS (reliable, depth
+10), rclpy.spin, and callbacks that do the work. Nothing here is slow on purpose. It is even kinder
+than most tutorials: image bytes are set as array.array, which rclpy takes as it is; `msg.data =
+image.tobytes()` is checked byte by byte and would cost tens of milliseconds more at every hop. The
+command is a TwistStamped with the image's stamp, so that it can be measured.
 
 `python -m vla_ros.bench.naive ROLE`
 """
+
 from __future__ import annotations
 
 import sys
@@ -37,7 +38,9 @@ class CameraRelay(Node):
     def _on_image(self, message: Image) -> None:
         image = self._bridge.imgmsg_to_cv2(message, "rgb8")
         height, width = image.shape[:2]
-        out = Image(header=message.header, height=height, width=width, encoding="rgb8", step=3 * width)
+        out = Image(
+            header=message.header, height=height, width=width, encoding="rgb8", step=3 * width
+        )
         data = array("B")
         data.frombytes(np.ascontiguousarray(image).tobytes())
         out.data = data
@@ -75,7 +78,8 @@ class Synchronizer(Node):
 
 
 class Policy(Node):
-    """The same command for every observation; it looks at the image as an array, as any policy must."""
+    """The same command for every observation; it looks at the image as an array, as any policy
+    must."""
 
     def __init__(self) -> None:
         super().__init__("plain_policy")
@@ -104,8 +108,13 @@ class Safety(Node):
         self._publisher.publish(message)
 
 
-ROLES: dict[str, type[Node]] = {"camera": CameraRelay, "text": TextRelay, "synchronizer": Synchronizer,
-                                "policy": Policy, "safety": Safety}
+ROLES: dict[str, type[Node]] = {
+    "camera": CameraRelay,
+    "text": TextRelay,
+    "synchronizer": Synchronizer,
+    "policy": Policy,
+    "safety": Safety,
+}
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
 """The pure part of the bench: matching what was seen on the wire, and percentiles. Times in ns."""
+
 from __future__ import annotations
 
 from bisect import bisect_right
@@ -7,13 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-ACTIVE, STOPPED = 2, 3  # of SafetyReport
+# of SafetyReport
+ACTIVE = 2
+STOPPED = 3
 ON_THE_WIRE = (0, 1)  # SafetyReport.PASSED and LIMITED: the action itself was sent
 
 
 class Seen(NamedTuple):
-    """A command: when its publisher wrote it and when it reached the robot's machine; `stamp` is the
-    image's where the command carries one, else 0."""
+    """A command: when its publisher wrote it and when it reached the robot's machine; `stamp` is
+    the image's where the command carries one, else 0."""
 
     written: int
     received: int
@@ -42,7 +45,8 @@ class Inferred(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One image that became a command. `policy` is the chunk's own latency, 0 where there is none."""
+    """One image that became a command. `policy` is the chunk's own latency, 0 where there is
+    none."""
 
     stamp: int
     total: int
@@ -58,8 +62,9 @@ def stamped_samples(commands: Iterable[Seen]) -> list[Sample]:
     return [Sample(stamp, seen.received - stamp, 0) for stamp, seen in sorted(first.items())]
 
 
-def matched_samples(commands: Sequence[Seen], reports: Iterable[Judged],
-                    chunks: Iterable[Inferred]) -> tuple[list[Sample], int]:
+def matched_samples(
+    commands: Sequence[Seen], reports: Iterable[Judged], chunks: Iterable[Inferred]
+) -> tuple[list[Sample], int]:
     """From commands without a stamp, and how many reports found no chunk or no command.
 
     The first report that lets a chunk pass names it; the command that this report is on is the last
@@ -76,7 +81,8 @@ def matched_samples(commands: Sequence[Seen], reports: Iterable[Judged],
         if report.state != ACTIVE or report.verdict not in ON_THE_WIRE or name in done:
             continue
         done.add(name)
-        chunk, place = by_name.get(name), bisect_right(written, report.written) - 1
+        chunk = by_name.get(name)
+        place = bisect_right(written, report.written) - 1
         if chunk is None or place < 0:
             unmatched += 1
             continue
@@ -87,8 +93,11 @@ def matched_samples(commands: Sequence[Seen], reports: Iterable[Judged],
 def stops(reports: Iterable[Judged]) -> list[str]:
     """Why the gate stopped for good, once for each time that it did."""
     ordered = sorted(reports)
-    return [report.reason for before, report in zip([None, *ordered], ordered)
-            if report.state == STOPPED and (before is None or before.state != STOPPED)]
+    return [
+        report.reason
+        for before, report in zip([None, *ordered], ordered)
+        if report.state == STOPPED and (before is None or before.state != STOPPED)
+    ]
 
 
 def milliseconds(values: Iterable[int], digits: int = 3) -> dict[str, float]:
@@ -102,8 +111,8 @@ def milliseconds(values: Iterable[int], digits: int = 3) -> dict[str, float]:
 
 
 def lateness(written: Iterable[int], period: int) -> list[int]:
-    """How much longer than `period` each gap between commands was. The gate also speaks in between, at
-    once when something arrives, so a shorter gap is not jitter."""
+    """How much longer than `period` each gap between commands was. The gate also speaks in between,
+    at once when something arrives, so a shorter gap is not jitter."""
     ordered = sorted(written)
     return [max(0, later - earlier - period) for earlier, later in zip(ordered, ordered[1:])]
 

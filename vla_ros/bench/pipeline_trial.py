@@ -1,4 +1,5 @@
 """One run of one variant: start it, stream, measure from outside, stop it."""
+
 from __future__ import annotations
 
 import json
@@ -29,7 +30,8 @@ MEGABYTE = 1e6
 
 @dataclass
 class Usage:
-    """Of one process: MB (10^6 bytes) at the end of the window, CPU in % of one core over the window."""
+    """Of one process: MB (10^6 bytes) at the end of the window, CPU in % of one core over the
+    window."""
 
     rss: float
     pss: float
@@ -52,11 +54,16 @@ class Trial:
     problem: str = ""
 
 
-def run_trial(variant: Variant, seconds: float, rate: float, folder: Path, memory_every: float = 0.0) -> Trial:
-    """Blocks for `seconds` and what start and stop take. A variant that does not come up says why."""
+def run_trial(
+    variant: Variant, seconds: float, rate: float, folder: Path, memory_every: float = 0.0
+) -> Trial:
+    """Blocks for `seconds` and what start and stop take. A variant that does not come up says
+    why."""
     folder.mkdir(parents=True, exist_ok=True)
-    trial, environment = Trial(), variant.environment()
+    trial = Trial()
+    environment = variant.environment()
     with ProcessGroup() as group:
+
         def start(name: str, argv: list[str]) -> None:
             group.start(name, argv, environment, folder / f"{name}.log", respawn=False)
 
@@ -64,16 +71,39 @@ def run_trial(variant: Variant, seconds: float, rate: float, folder: Path, memor
             start(name, argv)
         watched = list(group.pids())
         suite = ["--suite"] if variant.suite else []
-        start("sink", module("sink", "--namespace", variant.namespace, "--out", str(folder / "seen.json"), *suite))
+        start(
+            "sink",
+            module(
+                "sink", "--namespace", variant.namespace, "--out", str(folder / "seen.json"), *suite
+            ),
+        )
         try:
-            _wait(group, "the gate to be armed" if variant.suite else "the last node", START_LIMIT,
-                  lambda: _says(folder / "sink.log", "ready"))
+            _wait(
+                group,
+                "the gate to be armed" if variant.suite else "the last node",
+                START_LIMIT,
+                lambda: _says(folder / "sink.log", "ready"),
+            )
             time.sleep(1.0)
-            start("source", module("source", "--frames", str(round((WARM_UP + seconds) * rate)), "--rate", str(rate),
-                                   "--out", str(folder / "sent.json"),
-                                   *(["--default-qos"] if variant.default_qos else [])))
-            _wait(group, "somebody to listen to the camera", START_LIMIT,
-                  lambda: _says(folder / "source.log", "streaming"))
+            start(
+                "source",
+                module(
+                    "source",
+                    "--frames",
+                    str(round((WARM_UP + seconds) * rate)),
+                    "--rate",
+                    str(rate),
+                    "--out",
+                    str(folder / "sent.json"),
+                    *(["--default-qos"] if variant.default_qos else []),
+                ),
+            )
+            _wait(
+                group,
+                "somebody to listen to the camera",
+                START_LIMIT,
+                lambda: _says(folder / "source.log", "streaming"),
+            )
             _watch(group, watched, seconds, memory_every, trial, folder)
         except TimeoutError as problem:
             trial.problem = str(problem)
@@ -82,8 +112,14 @@ def run_trial(variant: Variant, seconds: float, rate: float, folder: Path, memor
     return trial
 
 
-def _watch(group: ProcessGroup, names: list[str], seconds: float, memory_every: float, trial: Trial,
-           folder: Path) -> None:
+def _watch(
+    group: ProcessGroup,
+    names: list[str],
+    seconds: float,
+    memory_every: float,
+    trial: Trial,
+    folder: Path,
+) -> None:
     """The window: from after the warm-up to the last image."""
     pids = group.pids()
     processes = {name: psutil.Process(pids[name]) for name in names if name in pids}
@@ -159,11 +195,16 @@ def _read(trial: Trial, folder: Path, variant: Variant) -> None:
     else:
         samples = stamped_samples(commands)
     begin = stamps[0] + int(WARM_UP * 1e9)
-    trial.sent, trial.sent_in_window = len(stamps), sum(stamp >= begin for stamp in stamps)
+    trial.sent = len(stamps)
+    trial.sent_in_window = sum(stamp >= begin for stamp in stamps)
     trial.samples = [sample for sample in samples if sample.stamp >= begin]
-    trial.commands = [command.written for command in commands if begin <= command.written <= stamps[-1]]
+    trial.commands = [
+        command.written for command in commands if begin <= command.written <= stamps[-1]
+    ]
     trial.diagnostics = seen["diagnostics"]
     if not trial.samples:
-        said = [report for report in judged if report.written <= stamps[-1]] if variant.suite else []
+        said = (
+            [report for report in judged if report.written <= stamps[-1]] if variant.suite else []
+        )
         why = f"; the gate said last: {said[-1].rule}: {said[-1].reason}" if said else ""
         trial.problem = trial.problem or f"no image became a command{why}"

@@ -1,7 +1,10 @@
-"""One way to run one model, in a process of its own: how long each stage takes, the memory, the start.
+"""One way to run one model, in a process of its own: how long each stage takes, the memory, the
+start.
 
-`python -m vla_ros.bench.policy_trial CONFIG WAY PRECISION RUNS CACHE THREADS BATCH` prints one line of JSON.
+`python -m vla_ros.bench.policy_trial CONFIG WAY PRECISION RUNS CACHE THREADS BATCH` prints one line
+of JSON.
 """
+
 from __future__ import annotations
 
 import json
@@ -38,15 +41,28 @@ SEEN = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)  # wha
 CONFIGS: dict[str, tuple[str, dict[str, Any] | None]] = {
     "builtin": ("the built-in policy", None),
     "clip": ("CLIP ViT-B/32, LSTM, cross-attention", {**PRESETS["clip-b32"], "language": "lstm"}),
-    "resnet50": ("ResNet-50, LSTM, late fusion", {
-        "vision": "resnet50", "language": "lstm", "fusion": "late", "image_size": (224, 224), "width": 512}),
-    "clip_l_llama": ("CLIP ViT-L/14, Llama of 1B, cross-attention", {**PRESETS["clip-l14"], **PRESETS["llama-1b"]}),
+    "resnet50": (
+        "ResNet-50, LSTM, late fusion",
+        {
+            "vision": "resnet50",
+            "language": "lstm",
+            "fusion": "late",
+            "image_size": (224, 224),
+            "width": 512,
+        },
+    ),
+    "clip_l_llama": (
+        "CLIP ViT-L/14, Llama of 1B, cross-attention",
+        {**PRESETS["clip-l14"], **PRESETS["llama-1b"]},
+    ),
 }
-PLAIN = ("plain", "torch.compile")  # model(**inputs) on each image, words and all; the same behind torch.compile
+# model(**inputs) on each image, words and all; the same behind torch.compile
+PLAIN = ("plain", "torch.compile")
 
 
 def model_of(name: str) -> tuple[VLA, dict[str, Tensor], str]:
-    """The model, example inputs, and a key. Random weights, but for the built-in one, are the same each time."""
+    """The model, example inputs, and a key. Random weights, but for the built-in one, are the same
+    each time."""
     config = CONFIGS[name][1]
     if config is None:
         vla = from_pretrained(BUILTIN)
@@ -55,15 +71,25 @@ def model_of(name: str) -> tuple[VLA, dict[str, Tensor], str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         vla = build(VLAConfig(**config)).eval()
-    size, generator = vla.config.image_size, torch.Generator().manual_seed(0)
+    size = vla.config.image_size
+    generator = torch.Generator().manual_seed(0)
     ids = torch.randint(1, 50, (2, LENGTH), generator=generator)
-    return vla, {"image": torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8, generator=generator), "ids": ids,
-                 "mask": ids > 0, "state": torch.rand(2, len(vla.config.state))}, f"random {config}"
+    return (
+        vla,
+        {
+            "image": torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8, generator=generator),
+            "ids": ids,
+            "mask": ids > 0,
+            "state": torch.rand(2, len(vla.config.state)),
+        },
+        f"random {config}",
+    )
 
 
 def timed(run: Callable[[], Any], runs: int) -> dict[str, float]:
     """ms at p50, p95 and p99."""
-    found, warm_up = [], min(WARM_UP, runs)
+    found = []
+    warm_up = min(WARM_UP, runs)
     for index in range(warm_up + runs):
         began = time.perf_counter_ns()
         run()
@@ -86,46 +112,75 @@ class Deciding(Seeing):
         return self.acting.decide(*given)
 
 
-def on_engine(vla: VLA, given: dict[str, Tensor], key: str, request: EngineRequest, runs: int, batch: int
-              ) -> dict[str, Any]:
-    """Each stage by itself, and the whole of an image whose words are known; and, of several at once, one's share."""
+def on_engine(
+    vla: VLA, given: dict[str, Tensor], key: str, request: EngineRequest, runs: int, batch: int
+) -> dict[str, Any]:
+    """Each stage by itself, and the whole of an image whose words are known; and, of several at
+    once, one's share."""
     reading, acting = sub_models_of(vla, given, key)
     began = time.monotonic()
-    language, both = load_engine(reading, request) if reading else None, load_engine(acting, request)
-    started, size, others = time.monotonic() - began, vla.config.image_size, acting.examples[0][1:]
+    language = load_engine(reading, request) if reading else None
+    both = load_engine(acting, request)
+    started = time.monotonic() - began
+    size = vla.config.image_size
+    others = acting.examples[0][1:]
 
     def whole() -> None:
         both.engine(torch.from_numpy(resize(SEEN, size, "pad"))[None], *others)
+
     began = time.monotonic()
     whole()  # what a robot's first image takes
     first = 1e3 * (time.monotonic() - began)
     trunk = cast(ActionStage, acting.module)
-    seeing, deciding = Seeing(trunk).eval(), Deciding(trunk).eval()
+    seeing = Seeing(trunk).eval()
+    deciding = Deciding(trunk).eval()
     images = tuple(example[:1] for example in acting.examples)
     with torch.no_grad():
-        seen = tuple((seeing(*image)[0].clone(), *example[1:]) for image, example in zip(images, acting.examples))
-    stages = {"preprocess": timed(lambda: resize(SEEN, size, "pad"), runs), "whole": timed(whole, runs)}
-    for name, part in (("vision", SubModel("vision", seeing, ("image",), ("vision",), images, key)), (
+        seen = tuple(
+            (seeing(*image)[0].clone(), *example[1:])
+            for image, example in zip(images, acting.examples)
+        )
+    stages = {
+        "preprocess": timed(lambda: resize(SEEN, size, "pad"), runs),
+        "whole": timed(whole, runs),
+    }
+    for name, part in (
+        ("vision", SubModel("vision", seeing, ("image",), ("vision",), images, key)),
+        (
             "fusion and action",
-            SubModel("action", deciding, ("vision", *acting.inputs[1:]), acting.outputs, seen, key))):
+            SubModel("action", deciding, ("vision", *acting.inputs[1:]), acting.outputs, seen, key),
+        ),
+    ):
         with suppress(ValueError):  # a half may differ by more than the whole, which is what runs
-            stages[name] = timed(partial(load_engine(part, request).engine, *part.examples[0]), runs)
+            stages[name] = timed(
+                partial(load_engine(part, request).engine, *part.examples[0]), runs
+            )
     if language and reading:
         known = {TEXT: language.engine(*reading.examples[0])}
-        stages |= {"language, miss": timed(lambda: language.engine(*reading.examples[0]), runs),
-                   "language, hit": timed(lambda: known[TEXT], runs)}
+        stages |= {
+            "language, miss": timed(lambda: language.engine(*reading.examples[0]), runs),
+            "language, hit": timed(lambda: known[TEXT], runs),
+        }
     if batch > 1:
         many = load_engine(sub_models_of(vla, given, key, (batch, 2 * batch))[1], request)
         at_once = timed(partial(many.engine, *acting.stacked(batch)), runs)
         stages["one of a batch"] = {share: taken / batch for share, taken in at_once.items()}
     if request.place != "cpu":
-        stages["copy in and out"] = timed(lambda: [one.to(request.place).cpu() for one in (*images[0], *others)], runs)
-    return {"stages": stages, "start": started, "cached": both.cached and (language is None or language.cached),
-            "first": first, "difference": max(one.difference for one in (language, both) if one)}
+        stages["copy in and out"] = timed(
+            lambda: [one.to(request.place).cpu() for one in (*images[0], *others)], runs
+        )
+    return {
+        "stages": stages,
+        "start": started,
+        "cached": both.cached and (language is None or language.cached),
+        "first": first,
+        "difference": max(one.difference for one in (language, both) if one),
+    }
 
 
 def plainly(vla: VLA, compiled: bool, runs: int) -> dict[str, Any]:
-    """The way of today: words read anew for each image, then model(...) on the GPU where there is one."""
+    """The way of today: words read anew for each image, then model(...) on the GPU where there is
+    one."""
     began = time.monotonic()
     size = vla.config.image_size
     place = EngineRequest().place
@@ -140,6 +195,7 @@ def plainly(vla: VLA, compiled: bool, runs: int) -> dict[str, Any]:
         with torch.inference_mode():
             actions = model(pixels, ids, ids > 0, state).actions
         actions.cpu()  # a GPU is done when its answer is here
+
     once()
     started = time.monotonic() - began
     return {"stages": {"whole": timed(once, runs)}, "start": started, "cached": False}
@@ -152,7 +208,9 @@ def main(argv: list[str]) -> None:
     if way in PLAIN:
         found = plainly(vla, way != "plain", int(runs))
     else:
-        found = on_engine(vla, given, key, EngineRequest(way, precision, (), cache=cache), int(runs), int(batch))
+        found = on_engine(
+            vla, given, key, EngineRequest(way, precision, (), cache=cache), int(runs), int(batch)
+        )
     found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps(found))
 

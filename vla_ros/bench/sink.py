@@ -1,8 +1,10 @@
 """The bench's robot: publishes its state, gives the one instruction, and notes what reaches it.
 
 `python -m vla_ros.bench.sink --out FILE [--suite]` says "ready" when images may come, and writes
-what it saw on SIGINT. The time of a command is when DDS took it in, not when this process got round to it.
+what it saw on SIGINT. The time of a command is when DDS took it in, not when this process got round
+to it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -37,15 +39,20 @@ def nanoseconds(stamp: Any) -> int:
 
 def with_times(callback: Callable[[Any, int, int], None]) -> Callable[..., None]:
     """A callback that is told (message, written, received)."""
+
     def timed(message: Any, info: Any) -> None:
         callback(message, info["source_timestamp"], info["received_timestamp"])
+
     return timed
 
 
 class Sink(Node):
     def __init__(self, suite: bool, namespace: str) -> None:
         super().__init__("bench_robot")
-        self._suite, self._ready, self._told, self._asked = suite, False, False, 0.0
+        self._suite = suite
+        self._ready = False
+        self._told = False
+        self._asked = 0.0
         self.seen: list[Seen] = []
         self.judged: list[Judged] = []
         self.inferred: list[Inferred] = []
@@ -61,37 +68,51 @@ class Sink(Node):
             self.create_subscription(TwistStamped, COMMANDS, with_times(self._on_stamped), DEEP)
             return
         self._state_of_gate = SafetyReport.DISARMED
-        self._arm, self._reset = (self.create_client(Trigger, f"{namespace}/safety_validator/{name}")
-                                  for name in ("arm", "reset"))
+        self._arm, self._reset = (
+            self.create_client(Trigger, f"{namespace}/safety_validator/{name}")
+            for name in ("arm", "reset")
+        )
         self.create_subscription(Twist, COMMANDS, with_times(self._on_twist), DEEP)
         self._others = listen(self, load_robot(config_folder() / "robots" / "sim.yaml"))
-        self.create_subscription(SafetyReport, f"{namespace}/safety_report", with_times(self._on_report), DEEP)
+        self.create_subscription(
+            SafetyReport, f"{namespace}/safety_report", with_times(self._on_report), DEEP
+        )
         self.create_subscription(ActionChunk, f"{namespace}/action_chunk", self._on_chunk, DEEP)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DEEP)
 
-    # -- what a robot says -----------------------------------------------------------------------------
+    # -- what a robot says -------------------------------------------------------------
     def _state(self) -> None:
         now = self.get_clock().now().to_msg()
         odometry = Odometry(child_frame_id="base_link")
-        odometry.header.stamp, odometry.header.frame_id = now, "odom"
+        odometry.header.stamp = now
+        odometry.header.frame_id = "odom"
         odometry.pose.pose.orientation.w = 1.0
         self._odometry.publish(odometry)
-        joints = JointState(name=["left_wheel_joint", "right_wheel_joint", "gripper_joint"],
-                            position=[0.0, 0.0, 0.05])
+        joints = JointState(
+            name=["left_wheel_joint", "right_wheel_joint", "gripper_joint"],
+            position=[0.0, 0.0, 0.05],
+        )
         joints.header.stamp = now
         self._joints.publish(joints)
 
     def _look(self) -> None:
         """An empty room, all around."""
         step = math.pi / 90.0
-        scan = LaserScan(angle_min=-math.pi, angle_max=math.pi - step, angle_increment=step, range_min=0.05,
-                         range_max=10.0, ranges=[math.inf] * 180)
+        scan = LaserScan(
+            angle_min=-math.pi,
+            angle_max=math.pi - step,
+            angle_increment=step,
+            range_min=0.05,
+            range_max=10.0,
+            ranges=[math.inf] * 180,
+        )
         scan.header.stamp = self.get_clock().now().to_msg()
         self._scan.publish(scan)
 
     def _step(self) -> None:
-        """Towards ready: the gate armed and the words given; the plain ones need only the words. A gate that a machine
-        without time for it stopped is armed anew, as an operator would; the trial counts how often."""
+        """Towards ready: the gate armed and the words given; the plain ones need only the words. A
+        gate that a machine without time for it stopped is armed anew, as an operator would; the
+        trial counts how often."""
         if not self._suite:
             self._words.publish(String(data="go forward"))
             if self.count_publishers(COMMANDS):
@@ -118,7 +139,7 @@ class Sink(Node):
             self._ready = True
             print("ready", flush=True)
 
-    # -- what it hears ---------------------------------------------------------------------------------
+    # -- what it hears -----------------------------------------------------------------
     def _on_stamped(self, message: TwistStamped, written: int, received: int) -> None:
         self.seen.append(Seen(written, received, nanoseconds(message.header.stamp)))
 
@@ -129,12 +150,27 @@ class Sink(Node):
 
     def _on_report(self, message: SafetyReport, written: int, received: int) -> None:
         self._state_of_gate = message.state
-        self.judged.append(Judged(written, message.instruction_id, message.sequence, message.state, message.verdict,
-                                  message.rule, message.reason))
+        self.judged.append(
+            Judged(
+                written,
+                message.instruction_id,
+                message.sequence,
+                message.state,
+                message.verdict,
+                message.rule,
+                message.reason,
+            )
+        )
 
     def _on_chunk(self, message: ActionChunk) -> None:
-        self.inferred.append(Inferred(message.instruction_id, message.sequence, nanoseconds(message.header.stamp),
-                                      nanoseconds(message.latency)))
+        self.inferred.append(
+            Inferred(
+                message.instruction_id,
+                message.sequence,
+                nanoseconds(message.header.stamp),
+                nanoseconds(message.latency),
+            )
+        )
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -153,8 +189,15 @@ def main() -> None:
     try:
         spin(sink)
     finally:
-        write_json(Path(arguments.out), {"seen": sink.seen, "judged": sink.judged, "inferred": sink.inferred,
-                                         "diagnostics": sink.diagnostics})
+        write_json(
+            Path(arguments.out),
+            {
+                "seen": sink.seen,
+                "judged": sink.judged,
+                "inferred": sink.inferred,
+                "diagnostics": sink.diagnostics,
+            },
+        )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 `python -m vla_ros.bench.source --frames 600 --rate 30 --out FILE` sends them once somebody listens,
 says "streaming" and "done", writes the stamps that it sent, and stays until SIGINT.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -25,12 +26,15 @@ IMAGES = 8  # different ones, in turn
 def make_images(height: int, width: int) -> list[Image]:
     """A gradient with noise and a square that moves."""
     rng = np.random.default_rng(0)
-    base = np.linspace(40, 200, width, dtype=np.float32)[None, :, None] + rng.normal(0, 8, (height, width, 3))
-    side, out = height // 6, []
+    base = np.linspace(40, 200, width, dtype=np.float32)[None, :, None] + rng.normal(
+        0, 8, (height, width, 3)
+    )
+    side = height // 6
+    out = []
     for index in range(IMAGES):
         image = np.clip(base, 0, 255).astype(np.uint8)
         left = index * (width - side) // IMAGES
-        image[height // 2:height // 2 + side, left:left + side] = (220, 30, 30)
+        image[height // 2 : height // 2 + side, left : left + side] = (220, 30, 30)
         message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
         message.header.frame_id = "camera_optical_frame"
         data = array("B")
@@ -68,7 +72,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=30.0)
     parser.add_argument("--height", type=int, default=480)
     parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--default-qos", action="store_true", help="reliable, depth 10, instead of a camera's")
+    parser.add_argument(
+        "--default-qos", action="store_true", help="reliable, depth 10, instead of a camera's"
+    )
     parser.add_argument("--out", required=True)
     arguments = parser.parse_args()
     rclpy.init()

@@ -1,8 +1,11 @@
-"""What `vla doctor` looks at, gathered without judging. Nothing here raises: what cannot be read stays unknown.
+"""What `vla doctor` looks at, gathered without judging. Nothing here raises: what cannot be read
+stays unknown.
 
-What must be imported or tried is done in processes of its own (`python -m vla_ros.bench.system_facts NAME ...`): a
-middleware that is not installed ends the process that asks for it, and a wrong CUDA library may crash it.
+What must be imported or tried is done in processes of its own (`python -m
+vla_ros.bench.system_facts NAME ...`): a middleware that is not installed ends the process that asks
+for it, and a wrong CUDA library may crash it.
 """
+
 from __future__ import annotations
 
 import importlib
@@ -24,11 +27,22 @@ from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.engines.cache import default_folder
 
-ENVIRONMENT = ("ROS_DISTRO", "RMW_IMPLEMENTATION", "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE",
-               "ROS_LOCALHOST_ONLY", *PROFILES)
+ENVIRONMENT = (
+    "ROS_DISTRO",
+    "RMW_IMPLEMENTATION",
+    "ROS_DOMAIN_ID",
+    "ROS_AUTOMATIC_DISCOVERY_RANGE",
+    "ROS_LOCALHOST_ONLY",
+    *PROFILES,
+)
 LIBRARIES = ("numpy", "yaml", "cv2")  # what the nodes cannot do without
-TOGETHER = (("rclpy", "vla_ros_msgs", *LIBRARIES, "rmw"), ("SCHED_FIFO", "power mode"),  # one process each
-            ("torch", "cuda", "tensorrt", "torch_tensorrt"), ("onnxruntime",))
+# one process each
+TOGETHER = (
+    ("rclpy", "vla_ros_msgs", *LIBRARIES, "rmw"),
+    ("SCHED_FIFO", "power mode"),
+    ("torch", "cuda", "tensorrt", "torch_tensorrt"),
+    ("onnxruntime",),
+)
 PATIENCE = 120.0  # s; torch_tensorrt from a slow card takes its time
 CPUFREQ = "/sys/devices/system/cpu"
 
@@ -36,11 +50,14 @@ CPUFREQ = "/sys/devices/system/cpu"
 @dataclass(frozen=True)
 class Facts:
     """None, "" and {}: not there, or it could not be read."""
+
     python: str = ""
     system: str = ""  # the operating system's name for itself
     environment: Mapping[str, str] = field(default_factory=dict)  # of ENVIRONMENT, what is set
-    parts: Mapping[str, str] = field(default_factory=dict)  # a name of TOGETHER -> its version, or what it says
-    broken: Mapping[str, str] = field(default_factory=dict)  # one that is here and does not work -> why
+    # a name of TOGETHER -> its version, or what it says
+    parts: Mapping[str, str] = field(default_factory=dict)
+    # one that is here and does not work -> why
+    broken: Mapping[str, str] = field(default_factory=dict)
     profile: str | None = None  # the text of the Fast DDS profile that the environment names
     our_profile: str = "config/fastdds.xml"
     shm: tuple[int, int] | None = None  # /dev/shm: bytes free, bytes in all
@@ -66,20 +83,23 @@ def gather() -> Facts:
             found[name] = read()
         except Exception:
             continue  # unknown: the finding says so
-    found["parts"], found["broken"] = {}, {}
+    found["parts"] = {}
+    found["broken"] = {}
     for names in TOGETHER:
         for name, (works, what) in ask(names).items():
             found["parts" if works else "broken"][name] = what
     return Facts(**found)
 
 
-# -- in this process -----------------------------------------------------------------------------------------
+# -- in this process -------------------------------------------------------------------
 def text(path: str) -> str:
     return Path(path).read_text(encoding="utf-8", errors="replace").strip("\0\n ")
 
 
 def output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, timeout=10.0, check=True).stdout.strip()
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=10.0, check=True
+    ).stdout.strip()
 
 
 def _profile() -> str | None:
@@ -103,13 +123,17 @@ def _cpu() -> str:
 
 
 def _clocks() -> tuple[int, int, int]:
-    low, high, now = (int(text(f"{CPUFREQ}/cpu0/cpufreq/scaling_{what}_freq")) for what in ("min", "max", "cur"))
+    low, high, now = (
+        int(text(f"{CPUFREQ}/cpu0/cpufreq/scaling_{what}_freq")) for what in ("min", "max", "cur")
+    )
     return low, high, now
 
 
 def _writable() -> bool:
     folder = default_folder()
-    return os.access(next(path for path in (folder, *folder.parents) if path.exists()), os.W_OK | os.X_OK)
+    return os.access(
+        next(path for path in (folder, *folder.parents) if path.exists()), os.W_OK | os.X_OK
+    )
 
 
 READERS: dict[str, Callable[[], Any]] = {
@@ -122,31 +146,47 @@ READERS: dict[str, Callable[[], Any]] = {
     "shm": _shm,
     "cpu": _cpu,
     "cores": lambda: len(os.sched_getaffinity(0)),
-    "governors": lambda: tuple(sorted({
-        text(str(path)) for path in Path(CPUFREQ).glob("cpu*/cpufreq/scaling_governor")})),
+    "governors": lambda: tuple(
+        sorted({text(str(path)) for path in Path(CPUFREQ).glob("cpu*/cpufreq/scaling_governor")})
+    ),
     "clocks": _clocks,
     "board": lambda: text("/proc/device-tree/model"),
-    "gpu": lambda: output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()[0],
+    "gpu": lambda: output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()[
+        0
+    ],
     "l4t": lambda: text("/etc/nv_tegra_release").splitlines()[0].lstrip("# "),
-    "power_modes": lambda: {name: int(number) for number, name in re.findall(
-        r"^<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\w+)", text("/etc/nvpmodel.conf"), re.M)},
-    "sockets": lambda: {name: int(text(f"/proc/sys/net/core/{name}")) for name in ("rmem_max", "wmem_max")},
+    "power_modes": lambda: {
+        name: int(number)
+        for number, name in re.findall(
+            r"^<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\w+)", text("/etc/nvpmodel.conf"), re.M
+        )
+    },
+    "sockets": lambda: {
+        name: int(text(f"/proc/sys/net/core/{name}")) for name in ("rmem_max", "wmem_max")
+    },
     "cache": lambda: str(default_folder()),
-    "cache_bytes": lambda: sum(path.stat().st_size for path in default_folder().rglob("*") if path.is_file()),
+    "cache_bytes": lambda: sum(
+        path.stat().st_size for path in default_folder().rglob("*") if path.is_file()
+    ),
     "cache_writable": _writable,
 }
 
 
-# -- in a process of its own -----------------------------------------------------------------------------------
+# -- in a process of its own -----------------------------------------------------------
 def ask(names: tuple[str, ...]) -> dict[str, tuple[bool, str]]:
     """name -> works, and its version or the reason; what is not installed is left out."""
     command = [sys.executable, "-m", "vla_ros.bench.system_facts", *names]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
-        said, last = done.stdout, (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        last = re.sub(r"^(\[[^]]*\]:? )+|, at /.*$", "", last)  # rcl's own time stamp and source line
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=PATIENCE
+        )
+        said = done.stdout
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        # rcl's own time stamp and source line
+        last = re.sub(r"^(\[[^]]*\]:? )+|, at /.*$", "", last)
     except subprocess.TimeoutExpired as error:
-        half, last = error.stdout or b"", f"no answer within {PATIENCE:g} s"
+        half = error.stdout or b""
+        last = f"no answer within {PATIENCE:g} s"
         said = half if isinstance(half, str) else half.decode(errors="replace")
     except OSError:
         return {}
@@ -178,11 +218,13 @@ def _rclpy() -> str:
 
 def _rmw() -> str:
     from rclpy.utilities import get_rmw_implementation_identifier
+
     return str(get_rmw_implementation_identifier())
 
 
 def _messages() -> str:
     from vla_ros_msgs.msg import Instruction
+
     type(Instruction).__import_type_support__()  # the compiled half
     return "built"
 
@@ -198,12 +240,14 @@ def _power_mode() -> str:
         return output("nvpmodel", "-q").partition("NV Power Mode:")[2].split()[0]
     except (OSError, IndexError, subprocess.SubprocessError):
         from jtop import jtop  # its service may be asked where nvpmodel wants root
+
         with jtop() as board:
             return str(board.nvpmodel.name)
 
 
 def _cuda() -> str:
     import torch
+
     if not torch.cuda.is_available():
         raise ModuleNotFoundError("torch finds no GPU")
     low, high = torch.cuda.get_device_capability()
@@ -213,13 +257,19 @@ def _cuda() -> str:
 
 
 PROBES: dict[str, Callable[[], str]] = {
-    "rclpy": _rclpy, "rmw": _rmw, "vla_ros_msgs": _messages, "SCHED_FIFO": _fifo, "power mode": _power_mode,
-    "cuda": _cuda}
+    "rclpy": _rclpy,
+    "rmw": _rmw,
+    "vla_ros_msgs": _messages,
+    "SCHED_FIFO": _fifo,
+    "power mode": _power_mode,
+    "cuda": _cuda,
+}
 
 
 def probe(name: str) -> None:
     def tell(works: bool | None, what: str) -> None:
         print("@" + json.dumps([name, works, what]), flush=True)
+
     tell(False, "")  # stands if the next line ends the process
     try:
         tell(True, PROBES.get(name, lambda: _version(name))())

@@ -1,4 +1,5 @@
 """What is run side by side: ours, plain in three environments, and the floor."""
+
 from __future__ import annotations
 
 import sys
@@ -42,8 +43,10 @@ def module(name: str, *arguments: str) -> list[str]:
 
 
 def _ours() -> dict[str, list[str]]:
-    return suite_nodes(policy_file=config_folder() / POLICY_FILE,
-                       overrides={"safety_validator": {"stuck_policy_limit": 0.0}})
+    return suite_nodes(
+        policy_file=config_folder() / POLICY_FILE,
+        overrides={"safety_validator": {"stuck_policy_limit": 0.0}},
+    )
 
 
 def _plain() -> dict[str, list[str]]:
@@ -52,12 +55,17 @@ def _plain() -> dict[str, list[str]]:
 
 def _floor() -> dict[str, list[str]]:
     height, width = policy_spec("constant").images["camera"]
-    return {role: module("lower_bound", role, "--height", str(height), "--width", str(width)) for role in FLOOR}
+    return {
+        role: module("lower_bound", role, "--height", str(height), "--width", str(width))
+        for role in FLOOR
+    }
 
 
 VARIANTS = {
     "ours": Variant("ours", _ours, "/vla", suite=True),
-    "plain": Variant("plain, defaults everywhere", _plain, "/plain", True, profile=False, thrift=False),
+    "plain": Variant(
+        "plain, defaults everywhere", _plain, "/plain", True, profile=False, thrift=False
+    ),
     "plain_profile": Variant("plain, our profile", _plain, "/plain", True, thrift=False),
     "plain_tuned": Variant("plain, our profile and memory settings", _plain, "/plain", True),
     "floor": Variant("the floor: bare hops", _floor, "/floor"),

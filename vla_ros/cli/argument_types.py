@@ -1,4 +1,5 @@
 """The kinds of arguments that several verbs take."""
+
 from __future__ import annotations
 
 import argparse
@@ -26,13 +27,24 @@ def seed(text: str) -> int:
 def namespace(text: str) -> str:
     """Of ROS names, "/" or empty for the outermost one."""
     if not re.fullmatch(r"/?|(/?[A-Za-z_][A-Za-z0-9_]*)(/[A-Za-z_][A-Za-z0-9_]*)*/?", text):
-        raise argparse.ArgumentTypeError(f"'{text}' is no namespace; give names joined by /, as in /vla or /left/vla")
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no namespace; give names joined by /, as in /vla or /left/vla"
+        )
     return text
 
 
 def of_running_nodes(parser: argparse.ArgumentParser) -> None:
     """Where the nodes are that the verb talks to."""
-    parser.add_argument("--namespace", default="/vla", type=namespace,
-                        help="where the suite's nodes are (default %(default)s)")
-    parser.add_argument("--wait", type=positive, default=5.0, metavar="S",
-                        help="how long to look for the suite (default %(default)g seconds)")
+    parser.add_argument(
+        "--namespace",
+        default="/vla",
+        type=namespace,
+        help="where the suite's nodes are (default %(default)s)",
+    )
+    parser.add_argument(
+        "--wait",
+        type=positive,
+        default=5.0,
+        metavar="S",
+        help="how long to look for the suite (default %(default)g seconds)",
+    )

@@ -1,4 +1,5 @@
 """`vla arm`: let the robot move, from the next instruction on."""
+
 from __future__ import annotations
 
 import argparse

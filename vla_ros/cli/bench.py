@@ -1,4 +1,5 @@
 """`vla bench`: measures. Each bench has arguments of its own."""
+
 from __future__ import annotations
 
 import argparse

@@ -1,4 +1,6 @@
-"""`vla demo`: a simulated robot, the suite, three instructions, an unexpected stop; and what came of it, on film."""
+"""`vla demo`: a simulated robot, the suite, three instructions, an unexpected stop; and what came
+of it, on film."""
+
 from __future__ import annotations
 
 import argparse
@@ -7,21 +9,46 @@ from vla_ros.cli.argument_types import positive, seed
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("instructions", nargs="*", metavar="INSTRUCTION",
-                        help="what to tell the robot, one after another (default: three that fit the scene)")
+    parser.add_argument(
+        "instructions",
+        nargs="*",
+        metavar="INSTRUCTION",
+        help="what to tell the robot, one after another (default: three that fit the scene)",
+    )
     parser.add_argument("--seed", type=seed, default=16, help="which room (default %(default)s)")
-    parser.add_argument("--policy", help="which policy drives, by name or module:Class "
-                        "(default: builtin; without torch, color_servo)")
-    parser.add_argument("--policy-file", metavar="FILE", default="",
-                        help="which policy drives, with its options, like config/policies/*.yaml; "
-                        "not beside --policy")
-    parser.add_argument("--out", default="demo", metavar="FOLDER",
-                        help="where the video, the images and the logs go (default ./%(default)s)")
-    parser.add_argument("--seconds-per-instruction", type=positive, default=40.0, metavar="S",
-                        help="how long an instruction may take (default %(default)g)")
-    parser.add_argument("--stay", action="store_true",
-                        help="start everything, then leave the robot to you: vla arm, vla say, until Ctrl-C")
-    parser.add_argument("--no-view", action="store_true", help="plain lines instead of the live view")
+    parser.add_argument(
+        "--policy",
+        help="which policy drives, by name or module:Class "
+        "(default: builtin; without torch, color_servo)",
+    )
+    parser.add_argument(
+        "--policy-file",
+        metavar="FILE",
+        default="",
+        help="which policy drives, with its options, like config/policies/*.yaml; "
+        "not beside --policy",
+    )
+    parser.add_argument(
+        "--out",
+        default="demo",
+        metavar="FOLDER",
+        help="where the video, the images and the logs go (default ./%(default)s)",
+    )
+    parser.add_argument(
+        "--seconds-per-instruction",
+        type=positive,
+        default=40.0,
+        metavar="S",
+        help="how long an instruction may take (default %(default)g)",
+    )
+    parser.add_argument(
+        "--stay",
+        action="store_true",
+        help="start everything, then leave the robot to you: vla arm, vla say, until Ctrl-C",
+    )
+    parser.add_argument(
+        "--no-view", action="store_true", help="plain lines instead of the live view"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

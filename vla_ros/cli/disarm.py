@@ -1,4 +1,5 @@
 """`vla disarm`: let the robot move no more."""
+
 from __future__ import annotations
 
 import argparse

@@ -1,4 +1,5 @@
 """`vla evaluate`: how good a policy is, in the simulator, as one report."""
+
 from __future__ import annotations
 
 import argparse
@@ -31,24 +32,70 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--policy", default="builtin", help="which policy (default %(default)s)")
     add("--checkpoint", metavar="FOLDER", help="its checkpoint, for a policy that has one")
-    add("--episodes", type=int, metavar="N",
-        help="how many for the success rates (default 600); the other parts come on top, in proportion")
-    add("--splits", nargs="+", metavar="SPLIT", help="of the phrasings: known recombined synonyms pairs (default all)")
-    add("--kinds", nargs="+", metavar="KIND", help="of instruction: go_to face grab … (default all)")
-    add("--parts", nargs="+", default=list(PARTS), metavar="PART", help=f"{' '.join(PARTS)} (default all)")
-    add("--scenarios", nargs="+", metavar="NAME", help="conditions, or all, or none (default all; with --quick none)")
+    add(
+        "--episodes",
+        type=int,
+        metavar="N",
+        help="how many for the success rates (default 600); the other parts come on top, in "
+        "proportion",
+    )
+    add(
+        "--splits",
+        nargs="+",
+        metavar="SPLIT",
+        help="of the phrasings: known recombined synonyms pairs (default all)",
+    )
+    add(
+        "--kinds", nargs="+", metavar="KIND", help="of instruction: go_to face grab … (default all)"
+    )
+    add(
+        "--parts",
+        nargs="+",
+        default=list(PARTS),
+        metavar="PART",
+        help=f"{' '.join(PARTS)} (default all)",
+    )
+    add(
+        "--scenarios",
+        nargs="+",
+        metavar="NAME",
+        help="conditions, or all, or none (default all; with --quick none)",
+    )
     add("--against", metavar="POLICY", help="a second policy on the same episodes")
-    add("--nodes", type=int, nargs="?", const=-1, metavar="N",
-        help="the success episodes (or the first N) also through the ROS nodes, in real time, behind the gate")
+    add(
+        "--nodes",
+        type=int,
+        nargs="?",
+        const=-1,
+        metavar="N",
+        help="the success episodes (or the first N) also through the ROS nodes, in real time, "
+        "behind the gate",
+    )
     add("--seed", type=int, help="of the first scene (default 1000000, where training's seeds end)")
-    add("--camera", default="320x240", metavar="WxH", help="the camera's pixels (default %(default)s)")
-    add("--out", default="evaluation", metavar="FOLDER", help="where the report goes (default ./%(default)s)")
-    add("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default %(default)s)")
+    add(
+        "--camera",
+        default="320x240",
+        metavar="WxH",
+        help="the camera's pixels (default %(default)s)",
+    )
+    add(
+        "--out",
+        default="evaluation",
+        metavar="FOLDER",
+        help="where the report goes (default ./%(default)s)",
+    )
+    add(
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="worker processes (default %(default)s)",
+    )
     add("--quick", action="store_true", help=f"a first impression: {QUICK} episodes, no scenarios")
 
 
 def run(options: argparse.Namespace) -> int:
-    """The exit code: 0 when the report is written. Raises ValueError, before any time is spent, for what cannot be."""
+    """The exit code: 0 when the report is written. Raises ValueError, before any time is spent, for
+    what cannot be."""
     from vla_ros.evaluation import report, runner, summary, through_nodes
 
     plan, players, folder = prepare(options)
@@ -63,14 +110,18 @@ def run(options: argparse.Namespace) -> int:
     if options.nodes is not None:
         driven, how = run_through_nodes(through(options, plan), players[0], folder / "logs")
         said["nodes"] = {**through_nodes.summarise(records[0], driven), **how}
-    facts = report.facts(players[0], records[0], command_line(), options.jobs, time.monotonic() - began)
+    facts = report.facts(
+        players[0], records[0], command_line(), options.jobs, time.monotonic() - began
+    )
     numbers = report.write(folder, facts, said, records[0])
     print("\n".join(report.lines(numbers)))
     print(f"report: {folder / 'report.html'}")
     return 1 if "nodes" in said and said["nodes"]["problem"] else 0
 
 
-def run_through_nodes(plan: Sequence[Episode], player: Player, logs: Path) -> tuple[list[Driven], dict[str, Any]]:
+def run_through_nodes(
+    plan: Sequence[Episode], player: Player, logs: Path
+) -> tuple[list[Driven], dict[str, Any]]:
     """The records, and how it went: whether it ended early, and what the machine reached."""
     from vla_ros.bench import evaluate_nodes
 
@@ -79,8 +130,8 @@ def run_through_nodes(plan: Sequence[Episode], player: Player, logs: Path) -> tu
 
 
 def prepare(options: argparse.Namespace) -> tuple[list[Episode], list[Player], Path]:
-    """What to run, who plays (the second one to compare with), and where the report goes. Raises ValueError, and
-    ModuleNotFoundError where a module is missing."""
+    """What to run, who plays (the second one to compare with), and where the report goes. Raises
+    ValueError, and ModuleNotFoundError where a module is missing."""
     from vla_ros.evaluation import runner
     from vla_ros.evaluation.runner import Player
 
@@ -104,21 +155,26 @@ def prepare(options: argparse.Namespace) -> tuple[list[Episode], list[Player], P
 
 
 def through(options: argparse.Namespace, plan: Sequence[Episode]) -> list[Episode]:
-    """What the nodes shall run. Raises ValueError for what they cannot, ModuleNotFoundError without ROS."""
+    """What the nodes shall run. Raises ValueError for what they cannot, ModuleNotFoundError without
+    ROS."""
     if options.nodes is None:
         return []
     if options.nodes == 0 or options.nodes < -1:
-        raise ValueError(f"nodes is {options.nodes}; give at least 1, or no number for all success episodes")
+        raise ValueError(
+            f"nodes is {options.nodes}; give at least 1, or no number for all success episodes"
+        )
     chosen = [one for one in plan if one.part == "success"]
     if not chosen:
-        raise ValueError("the nodes run the success episodes, and the plan has none; add success to --parts")
+        raise ValueError(
+            "the nodes run the success episodes, and the plan has none; add success to --parts"
+        )
     width, height = camera(options.camera)
     if width < 64 or height < 48:
         raise ValueError(f"camera is {width}x{height}; the simulator's node takes 64x48 and more")
     for module in ("rclpy", "vla_ros_msgs"):
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
-    return chosen[:options.nodes] if options.nodes > 0 else chosen
+    return chosen[: options.nodes] if options.nodes > 0 else chosen
 
 
 def make_plan(options: argparse.Namespace) -> list[Episode]:
@@ -132,11 +188,18 @@ def make_plan(options: argparse.Namespace) -> list[Episode]:
             raise ValueError(f"unknown part '{name}'; known are: {', '.join(PARTS)}")
     count = options.episodes if options.episodes is not None else QUICK if options.quick else 600
     names = choose(options.scenarios or (["none"] if options.quick else ["all"]))
-    whole = plans.success(count, options.splits or SPLITS, options.kinds or KINDS,
-                          plans.FIRST_SEED if options.seed is None else options.seed)
+    whole = plans.success(
+        count,
+        options.splits or SPLITS,
+        options.kinds or KINDS,
+        plans.FIRST_SEED if options.seed is None else options.seed,
+    )
     if set(options.parts) != {"success"} and all(one.split != "known" for one in whole):
-        raise ValueError("paraphrases, counterfactuals and scenarios are made from episodes of the split 'known', and "
-                         "the plan has none; add it to --splits, or ask for --parts success")
+        raise ValueError(
+            "paraphrases, counterfactuals and scenarios are made from episodes of the split "
+            "'known', and "
+            "the plan has none; add it to --splits, or ask for --parts success"
+        )
     out = list(whole) if "success" in options.parts else []
     if "paraphrases" in options.parts:
         out += plans.paraphrases(whole, max(1, count // 10))
@@ -144,14 +207,24 @@ def make_plan(options: argparse.Namespace) -> list[Episode]:
         out += plans.counterfactuals(whole, max(1, count // 5))
     for name in names if "scenarios" in options.parts else ():
         out += plans.scenario(whole, name, SCENARIOS[name].objects, max(1, count // 20))
-    return [one if one.part == "success" else replace(one, number=count + index) for index, one in enumerate(out)]
+    return [
+        one if one.part == "success" else replace(one, number=count + index)
+        for index, one in enumerate(out)
+    ]
 
 
 def camera(text: str) -> tuple[int, int]:
     """ "320x240" -> (320, 240). Raises ValueError."""
     width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and 16 <= int(width) <= 1920 and 16 <= int(height) <= 1920):
-        raise ValueError(f"camera is '{text}'; give width x height in pixels, 16 to 1920 each, as in 320x240")
+    if not (
+        width.isdecimal()
+        and height.isdecimal()
+        and 16 <= int(width) <= 1920
+        and 16 <= int(height) <= 1920
+    ):
+        raise ValueError(
+            f"camera is '{text}'; give width x height in pixels, 16 to 1920 each, as in 320x240"
+        )
     return int(width), int(height)
 
 
@@ -168,8 +241,13 @@ def progress(what: str, total: int) -> Iterator[Callable[[Any], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:g}/{task.total:g}"),
-               TextColumn("{task.fields[done]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:g}/{task.total:g}"),
+        TextColumn("{task.fields[done]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total, done="")
         seen = [0, 0]

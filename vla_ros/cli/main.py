@@ -1,4 +1,6 @@
-"""`vla`: the command line. A verb is a file here, with `arguments(parser)` and `run(options)`, and a line in VERBS."""
+"""`vla`: the command line. A verb is a file here, with `arguments(parser)` and `run(options)`, and
+a line in VERBS."""
+
 from __future__ import annotations
 
 import argparse
@@ -38,12 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line but `bench`, whose arguments belong to the bench."""
     parser = argparse.ArgumentParser(
-        prog="vla", description="Runs a vision-language-action policy on a robot, behind a gate.",
-        epilog="`vla VERB --help` says more. say, stop, arm, disarm, reset and record without --sim talk to the suite "
-               "that runs in this ROS domain.")
+        prog="vla",
+        description="Runs a vision-language-action policy on a robot, behind a gate.",
+        epilog="`vla VERB --help` says more. say, stop, arm, disarm, reset and record without "
+        "--sim talk to the suite "
+        "that runs in this ROS domain.",
+    )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb, what in VERBS.items():
-        add_arguments(verbs.add_parser(verb, help=what, description=what[0].upper() + what[1:] + "."), verb)
+        add_arguments(
+            verbs.add_parser(verb, help=what, description=what[0].upper() + what[1:] + "."), verb
+        )
     return parser
 
 
@@ -80,14 +87,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = (problem.name or "").partition(".")[0]
         if name == NAME:
             raise  # a fault of ours, not of the environment
-        hint = "source the workspace's setup file" if name in ("rclpy", f"{NAME}_msgs") else "install it"
-        print(f"vla: '{words[0]}' needs the Python module {name}, which is not here; {hint}", file=sys.stderr)
+        hint = (
+            "source the workspace's setup file"
+            if name in ("rclpy", f"{NAME}_msgs")
+            else "install it"
+        )
+        print(
+            f"vla: '{words[0]}' needs the Python module {name}, which is not here; {hint}",
+            file=sys.stderr,
+        )
         return 2
     except OSError as problem:
         if problem.filename is None:
             raise  # a fault of ours, or of a pipe that was closed
-        print(f"vla: {problem.filename}: {problem.strerror}; is the path right, and may you write there?",
-              file=sys.stderr)
+        print(
+            f"vla: {problem.filename}: {problem.strerror}; is the path right, and may you write "
+            "there?",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("vla: interrupted", file=sys.stderr)

@@ -1,4 +1,6 @@
-"""`vla parameters`: every parameter of every node at its default, as a parameter file: `vla parameters > my.yaml`."""
+"""`vla parameters`: every parameter of every node at its default, as a parameter file: `vla
+parameters > my.yaml`."""
+
 from __future__ import annotations
 
 import argparse
@@ -10,8 +12,9 @@ from vla_ros.core.parameters import Parameter
 HEAD = """\
 # Every parameter of every node, at its default. Made from vla_ros/nodes/node_parameters.py by
 #   vla parameters > config/vla.yaml
-# Copy this file, change what you need, and give it to the launch file as params_file. [live] may change
-# while the node is active (`ros2 param set`); the others need the node to be cleaned up and configured.
+# Copy this file, change what you need, and give it to the launch file as params_file. [live] may
+# change while the node is active (`ros2 param set`); the others need the node to be cleaned up and
+# configured.
 """
 
 
@@ -33,7 +36,10 @@ def render() -> str:
     for node, table in NODE_PARAMETERS.items():
         lines += [f"/**/{node}:", "  ros__parameters:"]
         for parameter in table:
-            lines += [f"    # {_meaning(parameter)}", f"    {parameter.name}: {json.dumps(parameter.default)}"]
+            lines += [
+                f"    # {_meaning(parameter)}",
+                f"    {parameter.name}: {json.dumps(parameter.default)}",
+            ]
         lines.append("")
     return "\n".join(lines)
 

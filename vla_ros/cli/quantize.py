@@ -1,4 +1,5 @@
 """`vla quantize`: a checkpoint in fewer bits, with what that saves and what it costs."""
+
 from __future__ import annotations
 
 import argparse
@@ -10,22 +11,44 @@ from typing import Any
 
 from vla_ros.engines import ENGINES
 
-SAID = {"int8": "weights of linear, convolution and embedding layers in 8 bits, a scale a row",
-        "int4": "those weights in 4 bits, a scale for every 32",
-        "static": "weights and activations in 8 bits, on an engine calibrated on observations"}
+SAID = {
+    "int8": "weights of linear, convolution and embedding layers in 8 bits, a scale a row",
+    "int4": "those weights in 4 bits, a scale for every 32",
+    "static": "weights and activations in 8 bits, on an engine calibrated on observations",
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", default="", metavar="FOLDER", help="the policy (default: the built-in one)")
-    parser.add_argument("--to", required=True, choices=tuple(SAID),
-                        help="; ".join(f"{name}: {what}" for name, what in SAID.items()))
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the new checkpoint goes")
-    parser.add_argument("--recorded", metavar="FOLDER",
-                        help="calibrate on this recording (vla record), not on the checkpoint's own observations")
-    parser.add_argument("--engine", default="auto", choices=("auto", *ENGINES), help="that both are measured on")
-    parser.add_argument("--runs", type=int, default=100, metavar="N", help="of each (default %(default)s)")
-    parser.add_argument("--episodes", type=int, default=104, metavar="N",
-                        help="in the simulator, before and after; 0: none (default %(default)s)")
+    parser.add_argument(
+        "--checkpoint", default="", metavar="FOLDER", help="the policy (default: the built-in one)"
+    )
+    parser.add_argument(
+        "--to",
+        required=True,
+        choices=tuple(SAID),
+        help="; ".join(f"{name}: {what}" for name, what in SAID.items()),
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="FOLDER", help="where the new checkpoint goes"
+    )
+    parser.add_argument(
+        "--recorded",
+        metavar="FOLDER",
+        help="calibrate on this recording (vla record), not on the checkpoint's own observations",
+    )
+    parser.add_argument(
+        "--engine", default="auto", choices=("auto", *ENGINES), help="that both are measured on"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=100, metavar="N", help="of each (default %(default)s)"
+    )
+    parser.add_argument(
+        "--episodes",
+        type=int,
+        default=104,
+        metavar="N",
+        help="in the simulator, before and after; 0: none (default %(default)s)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
 
 
@@ -37,24 +60,32 @@ def run(given: argparse.Namespace) -> int:
     from vla_ros.training import quantization
 
     if given.runs < 1 or given.episodes < 0:
-        raise ValueError(f"--runs is {given.runs} and --episodes {given.episodes}; give 1 and 0, or more")
+        raise ValueError(
+            f"--runs is {given.runs} and --episodes {given.episodes}; give 1 and 0, or more"
+        )
     for module in ("mujoco", "scipy") if given.episodes else ():  # now, not after the measurements
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
     torch.set_num_threads(1)  # as the policy has, unless its option says otherwise
-    folder, out = Path(given.checkpoint or BUILTIN), Path(given.out)
+    folder = Path(given.checkpoint or BUILTIN)
+    out = Path(given.out)
     if out.exists():
         raise ValueError(f"--out is {out}, which is there already; give a new folder")
     recorded = None
     if given.recorded:
         from vla_ros.datasets.lerobot.read import Dataset
+
         recorded = Dataset(given.recorded)
     names = quantization.quantize(folder, out, given.to, recorded)
     both = {"before": folder, given.to: out}
     figures = quantization.figures(list(both.values()), given.engine, given.runs)
-    report: dict[str, Any] = {"layers packed": names,
-                              "figures": {name: asdict(one) for name, one in zip(both, figures)}}
-    report["success"] = {name: success(one, given.episodes) for name, one in both.items()} if given.episodes else {}
+    report: dict[str, Any] = {
+        "layers packed": names,
+        "figures": {name: asdict(one) for name, one in zip(both, figures)},
+    }
+    report["success"] = (
+        {name: success(one, given.episodes) for name, one in both.items()} if given.episodes else {}
+    )
     show(report, SAID[given.to])
     if given.json:
         Path(given.json).write_text(json.dumps(report) + "\n", encoding="utf-8")
@@ -62,7 +93,8 @@ def run(given: argparse.Namespace) -> int:
 
 
 def success(folder: Path, episodes: int) -> Any:
-    """The share of episodes done in the simulator, with its interval; or why the checkpoint cannot drive there."""
+    """The share of episodes done in the simulator, with its interval; or why the checkpoint cannot
+    drive there."""
     from vla_ros.evaluation import metrics, plan
     from vla_ros.evaluation import runner as played
 
@@ -97,8 +129,14 @@ def _time(found: tuple[float, float] | None) -> str:
 
 
 def _rate(found: Any) -> str:
-    return "not run" if isinstance(found, str) else (
-        f"{found['rate']:.3f} ({found['low']:.2f} to {found['high']:.2f}, n = {found['trials']})")
+    return (
+        "not run"
+        if isinstance(found, str)
+        else (
+            f"{found['rate']:.3f} ({found['low']:.2f} to {found['high']:.2f}, n = "
+            f"{found['trials']})"
+        )
+    )
 
 
 ROWS = {

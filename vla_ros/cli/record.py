@@ -1,4 +1,6 @@
-"""`vla record`: demonstrations as a LeRobotDataset v3.0, from the simulator or from a robot that runs."""
+"""`vla record`: demonstrations as a LeRobotDataset v3.0, from the simulator or from a robot that
+runs."""
+
 from __future__ import annotations
 
 import argparse
@@ -13,44 +15,83 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("instructions", nargs="*", metavar="INSTRUCTION",
-                        help="with --sim: what to do, in turn (default: what each room allows)")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the dataset goes; a new folder")
-    parser.add_argument("--sim", action="store_true", help="in the bare simulator, with a policy as the expert")
-    parser.add_argument("--episodes", type=seed, default=0, metavar="N",
-                        help="how many (default: 10 with --sim; from a robot, until Ctrl-C)")
-    parser.add_argument("--fps", type=seed, default=10, help="frames a second (default %(default)s)")
-    parser.add_argument("--seed", type=seed, default=0, help="with --sim: the first room (default %(default)s)")
-    parser.add_argument("--policy", default="color_servo", help="with --sim: the expert (default %(default)s)")
-    parser.add_argument("--failures", action="store_true", help="with --sim: keep the expert's failures, marked")
-    parser.add_argument("--robot", default="unknown", metavar="NAME", help="what kind of robot it is, for the dataset")
+    parser.add_argument(
+        "instructions",
+        nargs="*",
+        metavar="INSTRUCTION",
+        help="with --sim: what to do, in turn (default: what each room allows)",
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="FOLDER", help="where the dataset goes; a new folder"
+    )
+    parser.add_argument(
+        "--sim", action="store_true", help="in the bare simulator, with a policy as the expert"
+    )
+    parser.add_argument(
+        "--episodes",
+        type=seed,
+        default=0,
+        metavar="N",
+        help="how many (default: 10 with --sim; from a robot, until Ctrl-C)",
+    )
+    parser.add_argument(
+        "--fps", type=seed, default=10, help="frames a second (default %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=seed, default=0, help="with --sim: the first room (default %(default)s)"
+    )
+    parser.add_argument(
+        "--policy", default="color_servo", help="with --sim: the expert (default %(default)s)"
+    )
+    parser.add_argument(
+        "--failures", action="store_true", help="with --sim: keep the expert's failures, marked"
+    )
+    parser.add_argument(
+        "--robot",
+        default="unknown",
+        metavar="NAME",
+        help="what kind of robot it is, for the dataset",
+    )
     of_running_nodes(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """0: recorded what was asked for; 1: less, or nothing; 130: the simulator was interrupted."""
-    for module in ("av", "pyarrow", *(("mujoco",) if options.sim else ())):  # now, not after the first episode
+    # now, not after the first episode
+    for module in ("av", "pyarrow", *(("mujoco",) if options.sim else ())):
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
     if not options.sim and options.instructions:
-        raise ValueError("a robot takes its instructions from `vla say`; leave them out here, or give --sim")
+        raise ValueError(
+            "a robot takes its instructions from `vla say`; leave them out here, or give --sim"
+        )
     from vla_ros.operator.session import Interrupt  # psutil is only wanted now
 
     with Interrupt() as interrupt:
         if options.sim:
             return simulated(options, interrupt)
         from vla_ros.operator.record_live import live  # needs ROS
+
         return live(options, interrupt)
 
 
 def simulated(options: argparse.Namespace, interrupt: Interrupt) -> int:
     """A policy as the expert, in the bare simulator."""
     from vla_ros.training.demonstrate import Demonstrator
-    wanted, code = options.episodes or 10, 130
+
+    wanted = options.episodes or 10
+    code = 130
     demonstrator = Demonstrator(
-        options.out, episodes=wanted, seed=options.seed, instructions=options.instructions,
-        policy=options.policy, fps=options.fps, failures=options.failures, watch=interrupt.check,
-        say=lambda line: print(line, flush=True))
+        options.out,
+        episodes=wanted,
+        seed=options.seed,
+        instructions=options.instructions,
+        policy=options.policy,
+        fps=options.fps,
+        failures=options.failures,
+        watch=interrupt.check,
+        say=lambda line: print(line, flush=True),
+    )
     try:
         code = 0 if demonstrator.run().episodes >= wanted else 1
     except KeyboardInterrupt as name:
@@ -59,6 +100,8 @@ def simulated(options: argparse.Namespace, interrupt: Interrupt) -> int:
         print(f"vla: {problem}", file=sys.stderr)
         return 1
     counts = demonstrator.counts
-    print(f"{counts.episodes} episodes, {counts.frames} frames in {options.out}; "
-          f"the expert failed {counts.failed} times")
+    print(
+        f"{counts.episodes} episodes, {counts.frames} frames in {options.out}; "
+        f"the expert failed {counts.failed} times"
+    )
     return code

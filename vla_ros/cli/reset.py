@@ -1,4 +1,5 @@
 """`vla reset`: clear a latched stop; the gate is disarmed afterwards."""
+
 from __future__ import annotations
 
 import argparse

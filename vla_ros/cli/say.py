@@ -1,4 +1,5 @@
 """`vla say`: tell the robot what to do, in words."""
+
 from __future__ import annotations
 
 import argparse
@@ -7,7 +8,9 @@ from vla_ros.cli.argument_types import of_running_nodes
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("words", nargs="+", help='for example "go to the red block"; "stop" cancels')
+    parser.add_argument(
+        "words", nargs="+", help='for example "go to the red block"; "stop" cancels'
+    )
     of_running_nodes(parser)
 
 
@@ -25,28 +28,50 @@ def run(options: argparse.Namespace) -> int:
     with spinning("vla_say") as node:
         operator = Operator(node, options.namespace)
         base = options.namespace.rstrip("/")
-        node.create_subscription(Instruction, f"{base}/instruction/accepted", instructions.append, LATCHED)
-        node.create_subscription(String, f"{base}/feedback", lambda message: feedback.append(message.data), 10)
+        node.create_subscription(
+            Instruction, f"{base}/instruction/accepted", instructions.append, LATCHED
+        )
+        node.create_subscription(
+            String, f"{base}/feedback", lambda message: feedback.append(message.data), 10
+        )
         node.create_subscription(SafetyReport, f"{base}/safety_report", reports.append, 1)
         if not wait_for(operator.heard, options.wait):
-            print(f"nobody listens to {base}/instruction; does the suite run in this domain, and is it active?")
+            print(
+                f"nobody listens to {base}/instruction; does the suite run in this domain, and is "
+                "it active?"
+            )
             return 1
-        wait_for(lambda: bool(instructions), 0.5)  # the latched one, so that it is not taken for an answer
+        # the latched one, so that it is not taken for an answer
+        wait_for(lambda: bool(instructions), 0.5)
         wait_for(lambda: bool(reports), 0.3)
         before = instructions[-1].instruction_id if instructions else 0
         feedback.clear()
         operator.say(text)
-        accepted = wait_for(lambda: bool(instructions) and instructions[-1].instruction_id > before, 2.0)
+        accepted = wait_for(
+            lambda: bool(instructions) and instructions[-1].instruction_id > before, 2.0
+        )
         wait_for(lambda: bool(feedback), 0.3 if accepted else 1.0)
         for line in feedback:
             print(line)
         if not accepted:
-            print(f"'{text}' did not become a instruction" + ("" if feedback else "; nobody said why"))
+            print(
+                f"'{text}' did not become a instruction" + ("" if feedback else "; nobody said why")
+            )
             return 1
         instruction = instructions[-1]
-        print(f"accepted: '{instruction.text}'" if instruction.text else "accepted: no instruction, the robot holds")
-        if instruction.text and reports and reports[-1].state in (SafetyReport.DISARMED, SafetyReport.STOPPED):
+        print(
+            f"accepted: '{instruction.text}'"
+            if instruction.text
+            else "accepted: no instruction, the robot holds"
+        )
+        if (
+            instruction.text
+            and reports
+            and reports[-1].state in (SafetyReport.DISARMED, SafetyReport.STOPPED)
+        ):
             state = STATES[reports[-1].state]
             first = "`vla reset`, then " if state == "STOPPED" else ""
-            print(f"the gate is {state} ({reports[-1].reason}): {first}`vla arm`, then say it again")
+            print(
+                f"the gate is {state} ({reports[-1].reason}): {first}`vla arm`, then say it again"
+            )
         return 0

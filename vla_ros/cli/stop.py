@@ -1,4 +1,5 @@
 """`vla stop`: press the stop, or let go of it."""
+
 from __future__ import annotations
 
 import argparse
@@ -8,7 +9,11 @@ from vla_ros.cli.argument_types import of_running_nodes
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--release", action="store_true", help="let go of the stop; it stays latched until `vla reset`")
+    parser.add_argument(
+        "--release",
+        action="store_true",
+        help="let go of the stop; it stays latched until `vla reset`",
+    )
     of_running_nodes(parser)
 
 
@@ -18,7 +23,8 @@ def run(options: argparse.Namespace) -> int:
     from vla_ros_msgs.msg import SafetyReport
 
     with spinning("vla_stop") as node:
-        operator, base = Operator(node, options.namespace), options.namespace.rstrip("/")
+        operator = Operator(node, options.namespace)
+        base = options.namespace.rstrip("/")
         reports: list[SafetyReport] = []
         node.create_subscription(SafetyReport, f"{base}/safety_report", reports.append, 1)
         if not wait_for(operator.stop_heard, options.wait):

@@ -1,4 +1,6 @@
-"""`vla train`: the built-in policy, a model cloned from demonstrations, or one improved by reinforcement."""
+"""`vla train`: the built-in policy, a model cloned from demonstrations, or one improved by
+reinforcement."""
+
 from __future__ import annotations
 
 import argparse
@@ -12,10 +14,13 @@ if TYPE_CHECKING:
     from vla_ros.training.trainer import Trainer
 
 RECIPES = ("dagger", "behaviour_cloning", "reinforce")
-# What belongs to one recipe only: option -> recipes, so that a wrong one is refused instead of ignored.
+# What belongs to one recipe only: option -> recipes, so that a wrong one is refused instead of
+# ignored.
 ONLY = {
-    **dict.fromkeys(("data", "config", "camera", "lora", "gradient_checkpointing", "batch", "accumulate"),
-                    ("behaviour_cloning",)),
+    **dict.fromkeys(
+        ("data", "config", "camera", "lora", "gradient_checkpointing", "batch", "accumulate"),
+        ("behaviour_cloning",),
+    ),
     **dict.fromkeys(("checkpoint", "task", "episodes", "discount"), ("reinforce",)),
     **dict.fromkeys(("smoke", "workers"), ("dagger",)),
     "learning_rate": ("behaviour_cloning", "reinforce"),
@@ -23,34 +28,88 @@ ONLY = {
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", nargs="?", default="dagger", choices=RECIPES,
-                        help="dagger: the built-in policy; behaviour_cloning: from demonstrations; reinforce: "
-                             "improve a checkpoint in the simulator (default %(default)s)")
-    parser.add_argument("--out", default="training", metavar="FOLDER", help="where all goes (default ./%(default)s)")
-    parser.add_argument("--resume", action="store_true", help="go on with the training in the out folder")
-    parser.add_argument("--steps", type=whole, metavar="N", help="steps of the optimizer (dagger: in proportion)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another training (default 0)")
-    parser.add_argument("--precision", choices=("no", "bf16", "fp16"), help="of the arithmetic (default: the recipe's)")
-    parser.add_argument("--threads", type=whole, metavar="N", help="of torch (default: as many as it takes)")
+    parser.add_argument(
+        "recipe",
+        nargs="?",
+        default="dagger",
+        choices=RECIPES,
+        help="dagger: the built-in policy; behaviour_cloning: from demonstrations; reinforce: "
+        "improve a checkpoint in the simulator (default %(default)s)",
+    )
+    parser.add_argument(
+        "--out", default="training", metavar="FOLDER", help="where all goes (default ./%(default)s)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the training in the out folder"
+    )
+    parser.add_argument(
+        "--steps", type=whole, metavar="N", help="steps of the optimizer (dagger: in proportion)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="another seed, another training (default 0)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("no", "bf16", "fp16"),
+        help="of the arithmetic (default: the recipe's)",
+    )
+    parser.add_argument(
+        "--threads", type=whole, metavar="N", help="of torch (default: as many as it takes)"
+    )
     dagger = parser.add_argument_group("dagger")
-    dagger.add_argument("--smoke", action="store_true",
-                        help="a minute's training: does it run, and does the loss fall?")
-    dagger.add_argument("--workers", type=whole, metavar="N", help="processes that make images (default 2)")
+    dagger.add_argument(
+        "--smoke",
+        action="store_true",
+        help="a minute's training: does it run, and does the loss fall?",
+    )
+    dagger.add_argument(
+        "--workers", type=whole, metavar="N", help="processes that make images (default 2)"
+    )
     clone = parser.add_argument_group("behaviour_cloning")
-    clone.add_argument("--data", metavar="FOLDER", help="demonstrations in LeRobot's layout, as vla record writes them")
-    clone.add_argument("--config", metavar="FILE", help="the model's config.json (default: a small one that fits)")
-    clone.add_argument("--camera", metavar="NAME", help="which camera, where the demonstrations have several")
+    clone.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help="demonstrations in LeRobot's layout, as vla record writes them",
+    )
+    clone.add_argument(
+        "--config", metavar="FILE", help="the model's config.json (default: a small one that fits)"
+    )
+    clone.add_argument(
+        "--camera", metavar="NAME", help="which camera, where the demonstrations have several"
+    )
     clone.add_argument("--batch", type=whole, metavar="N", help="frames of a batch (default 64)")
-    clone.add_argument("--accumulate", type=whole, metavar="N", help="batches of a step (default 1)")
-    clone.add_argument("--lora", choices=("language", "vision"), help="adapters there; what is pretrained stays frozen")
-    clone.add_argument("--gradient-checkpointing", action="store_true",
-                       help="gradient checkpointing: less memory, more time")
+    clone.add_argument(
+        "--accumulate", type=whole, metavar="N", help="batches of a step (default 1)"
+    )
+    clone.add_argument(
+        "--lora",
+        choices=("language", "vision"),
+        help="adapters there; what is pretrained stays frozen",
+    )
+    clone.add_argument(
+        "--gradient-checkpointing",
+        action="store_true",
+        help="gradient checkpointing: less memory, more time",
+    )
     reinforce = parser.add_argument_group("reinforce")
     reinforce.add_argument("--checkpoint", metavar="FOLDER", help="the policy to improve")
-    reinforce.add_argument("--task", metavar="KIND", help="the kind of instruction to improve, such as grab")
+    reinforce.add_argument(
+        "--task", metavar="KIND", help="the kind of instruction to improve, such as grab"
+    )
     reinforce.add_argument("--episodes", type=whole, metavar="N", help="of a step (default 16)")
-    reinforce.add_argument("--discount", type=float, metavar="X", help="of a reward, each image later (default 0.95)")
-    parser.add_argument("--learning-rate", type=float, metavar="X", help="of clone (default 1e-4) and reinforce (2e-4)")
+    reinforce.add_argument(
+        "--discount", type=float, metavar="X", help="of a reward, each image later (default 0.95)"
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        metavar="X",
+        help="of clone (default 1e-4) and reinforce (2e-4)",
+    )
 
 
 def whole(text: str) -> int:
@@ -60,14 +119,22 @@ def whole(text: str) -> int:
 
 
 def run(given: argparse.Namespace) -> int:
-    """0: trained; 1: a smoke training whose loss did not fall. Raises ValueError for what does not fit."""
+    """0: trained; 1: a smoke training whose loss did not fall. Raises ValueError for what does not
+    fit."""
     for option, recipes in ONLY.items():
         if getattr(given, option) not in (None, False) and given.recipe not in recipes:
-            raise ValueError(f"--{option.replace('_', '-')} is for vla train {' and '.join(recipes)}, and this is "
-                             f"{given.recipe}; leave it out")
+            raise ValueError(
+                f"--{option.replace('_', '-')} is for vla train {' and '.join(recipes)}, and this "
+                "is "
+                f"{given.recipe}; leave it out"
+            )
     if given.seed < 0:
         raise ValueError(f"the seed is {given.seed}; give a whole number from 0 on")
-    needed = {"dagger": ("mujoco",), "behaviour_cloning": ("av", "pyarrow"), "reinforce": ("mujoco",)}[given.recipe]
+    needed = {
+        "dagger": ("mujoco",),
+        "behaviour_cloning": ("av", "pyarrow"),
+        "reinforce": ("mujoco",),
+    }[given.recipe]
     for module in ("torch", "accelerate", "safetensors", *needed):  # now, not after the first stage
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
@@ -87,8 +154,12 @@ def _dagger(given: argparse.Namespace) -> Any:
     if given.steps:
         share = given.steps / recipe.steps
         later = round(recipe.round_steps * share) if recipe.rounds else 0
-        recipe = replace(recipe, round_steps=later, first_steps=max(1, given.steps - recipe.rounds * later),
-                         warmup=round(recipe.warmup * share))
+        recipe = replace(
+            recipe,
+            round_steps=later,
+            first_steps=max(1, given.steps - recipe.rounds * later),
+            warmup=round(recipe.warmup * share),
+        )
     recipe = replace(recipe, seed=given.seed, precision=given.precision or recipe.precision)
     return train_dagger(recipe, Path(given.out), resume=given.resume, workers=given.workers or 2)
 
@@ -97,8 +168,14 @@ def _settings(given: argparse.Namespace, steps: int, learning_rate: float, **mor
     from vla_ros.training.settings import Settings
 
     steps = given.steps or steps
-    return Settings(steps, learning_rate=given.learning_rate or learning_rate, warmup=min(100, steps // 10),
-                    precision=given.precision or "no", seed=given.seed, **more)
+    return Settings(
+        steps,
+        learning_rate=given.learning_rate or learning_rate,
+        warmup=min(100, steps // 10),
+        precision=given.precision or "no",
+        seed=given.seed,
+        **more,
+    )
 
 
 def _behaviour_cloning(given: argparse.Namespace) -> Any:
@@ -106,28 +183,54 @@ def _behaviour_cloning(given: argparse.Namespace) -> Any:
     from vla_ros.training.recipes.behaviour_cloning import clone
 
     if given.data is None:
-        raise ValueError("vla train behaviour_cloning needs --data FOLDER, demonstrations as vla record writes them")
+        raise ValueError(
+            "vla train behaviour_cloning needs --data FOLDER, demonstrations as vla record writes "
+            "them"
+        )
     config = None
     if given.config is not None:
         try:
             config = VLAConfig.from_dict(json.loads(Path(given.config).read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as problem:
-            raise ValueError(f"the config {given.config} cannot be read ({problem}); give a config.json") from problem
-    settings = _settings(given, 5_000, 1e-4, accumulate=given.accumulate or 1, average=0.998, log_every=50,
-                         evaluate_every=250)
-    return clone(Path(given.data), Path(given.out), settings, config=config, batch=given.batch or 64,
-                 camera=given.camera, lora=given.lora, gradient_checkpointing=given.gradient_checkpointing,
-                 resume=given.resume)
+            raise ValueError(
+                f"the config {given.config} cannot be read ({problem}); give a config.json"
+            ) from problem
+    settings = _settings(
+        given,
+        5_000,
+        1e-4,
+        accumulate=given.accumulate or 1,
+        average=0.998,
+        log_every=50,
+        evaluate_every=250,
+    )
+    return clone(
+        Path(given.data),
+        Path(given.out),
+        settings,
+        config=config,
+        batch=given.batch or 64,
+        camera=given.camera,
+        lora=given.lora,
+        gradient_checkpointing=given.gradient_checkpointing,
+        resume=given.resume,
+    )
 
 
 def _reinforce(given: argparse.Namespace) -> Any:
     from vla_ros.training.recipes.reinforce import Reinforcement, reinforce
 
     if given.checkpoint is None or given.task is None:
-        raise ValueError("vla train reinforce needs --checkpoint FOLDER and --task KIND, such as grab")
-    settings = _settings(given, 200, 2e-4, log_every=1, checkpoint_every=5, evaluate_every=50, ahead=0)
+        raise ValueError(
+            "vla train reinforce needs --checkpoint FOLDER and --task KIND, such as grab"
+        )
+    settings = _settings(
+        given, 200, 2e-4, log_every=1, checkpoint_every=5, evaluate_every=50, ahead=0
+    )
     chosen = {"episodes": given.episodes, "gamma": given.discount}
-    plan = Reinforcement(given.task, **{name: value for name, value in chosen.items() if value is not None})
+    plan = Reinforcement(
+        given.task, **{name: value for name, value in chosen.items() if value is not None}
+    )
     return reinforce(Path(given.checkpoint), Path(given.out), plan, settings, resume=given.resume)
 
 
@@ -137,6 +240,10 @@ def _told(trainer: Trainer, out: Path, smoke: bool) -> int:
         return 0
     few = max(1, len(rows) // 10)
     first, last = (sum(row["loss"] for row in part) / few for part in (rows[:few], rows[-few:]))
-    print(f"{trainer.step} steps in {trainer.seconds / 60:.1f} min: loss {first:.4g} at first, {last:.4g} at last; "
-          f"the policy is {out / 'policy'}, the metrics are {out / 'metrics.csv'} and {out / 'curves.png'}")
+    print(
+        f"{trainer.step} steps in {trainer.seconds / 60:.1f} min: loss {first:.4g} at first, "
+        f"{last:.4g} at last; "
+        f"the policy is {out / 'policy'}, the metrics are {out / 'metrics.csv'} and "
+        f"{out / 'curves.png'}"
+    )
     return 1 if smoke and last >= first else 0

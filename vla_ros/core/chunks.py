@@ -1,4 +1,5 @@
 """Action chunks: are rows what they should be, and which row of a chunk is due."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -7,7 +8,8 @@ from vla_ros.core.types import ActionChunk
 
 
 def row_at(chunk: ActionChunk, now: int) -> int:
-    """The row meant for `now` (ns on the ROS clock); before the first the first, after the last the last."""
+    """The row meant for `now` (ns on the ROS clock); before the first the first, after the last the
+    last."""
     if chunk.step <= 0:
         return 0
     return min(max(0, (now - chunk.stamp) // chunk.step), len(chunk.values) - 1)
@@ -24,5 +26,7 @@ def check_rows(rows: object, columns: int) -> None:
     if rows.dtype.kind not in "fiu":
         raise TypeError(f"the policy gave an array of {rows.dtype}; {right}")
     if rows.ndim != 2 or rows.shape[1] != columns or not rows.size:  # flat, it could pass for right
-        raise TypeError(f"the policy gave rows of shape {rows.shape} for {columns} channels; "
-                        "rows x channels is right")
+        raise TypeError(
+            f"the policy gave rows of shape {rows.shape} for {columns} channels; "
+            "rows x channels is right"
+        )

@@ -1,4 +1,6 @@
-"""Compressed images: what a JPEG or PNG says of itself before it is decoded, and how it becomes rgb8."""
+"""Compressed images: what a JPEG or PNG says of itself before it is decoded, and how it becomes
+rgb8."""
+
 from __future__ import annotations
 
 import struct
@@ -13,7 +15,8 @@ from vla_ros.core.types import Image
 
 MAX_PIXELS = 1 << 25  # 100 MB as rgb8; a file of 140 kB can hold 144 million
 
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+_PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette's colours are RGB
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE = frozenset((0x00, 0x01, *range(0xD0, 0xD9)))  # markers without a length
@@ -30,25 +33,43 @@ class Header(NamedTuple):
 def decode(data: array[int] | bytes, image_format: str, max_bytes: int) -> Image:
     """rgb8 (H x W x 3) from JPEG or PNG, as the pixels lie in the file. Raises ValueError.
 
-    `image_format` is CompressedImage's: "jpeg", or as image_transport writes it, "rgb8; jpeg compressed bgr8".
+    `image_format` is CompressedImage's: "jpeg", or as image_transport writes it, "rgb8; jpeg
+    compressed bgr8".
     """
     if not 0 < len(data) <= max_bytes:
-        raise ValueError(f"the compressed image has {len(data)} bytes; 1 to {max_bytes} are accepted (max_bytes)")
+        raise ValueError(
+            f"the compressed image has {len(data)} bytes; 1 to {max_bytes} are accepted (max_bytes)"
+        )
     data = bytes(data)
     named = f"the compressed image ('{image_format[:40]}', {len(data)} bytes)"
     original = image_format.partition(";")[0].strip()  # the raw image's encoding, where it is told
-    if original in DEPTH or "compressedDepth" in image_format or data.startswith(_PNG, _COMPRESSED_DEPTH_HEADER):
+    if (
+        original in DEPTH
+        or "compressedDepth" in image_format
+        or data.startswith(_PNG, _COMPRESSED_DEPTH_HEADER)
+    ):
         raise ValueError(f"{named} is a depth image; give the topic of the camera's colour image")
     header = read_header(data, named)
     raw = LAYOUTS.get(original) if header.channels == 1 else None
-    if header.channels == 1 and header.bits == 16 and not (raw and raw.channels == 1 and raw.sample_bytes == 2):
-        raise ValueError(f"{named} has one channel of 16 bits, as a depth image has; give the topic of the camera's "
-                         "colour image. A grey image's format says so: 'mono16; png compressed'")
-    flags, code = cv2.IMREAD_COLOR, cv2.COLOR_BGR2RGB
-    if raw and original.startswith("bayer_"):  # image_transport compresses a mosaic as it is, without colours
+    if (
+        header.channels == 1
+        and header.bits == 16
+        and not (raw and raw.channels == 1 and raw.sample_bytes == 2)
+    ):
+        raise ValueError(
+            f"{named} has one channel of 16 bits, as a depth image has; give the topic of the "
+            "camera's "
+            "colour image. A grey image's format says so: 'mono16; png compressed'"
+        )
+    flags = cv2.IMREAD_COLOR
+    code = cv2.COLOR_BGR2RGB
+    # image_transport compresses a mosaic as it is, without colours
+    if raw and original.startswith("bayer_"):
         check_size(original, header.height, header.width)
-        flags, code = cv2.IMREAD_GRAYSCALE, raw.code
-    # No heed to what a file says of turning it: the raw image and the camera's calibration are not turned either.
+        flags = cv2.IMREAD_GRAYSCALE
+        code = raw.code
+    # No heed to what a file says of turning it: the raw image and the camera's calibration are not
+    # turned either.
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
@@ -59,20 +80,26 @@ def decode(data: array[int] | bytes, image_format: str, max_bytes: int) -> Image
 
 
 def read_header(data: bytes, named: str = "the compressed image") -> Header:
-    """Size and samples, without decoding. Raises ValueError for more than MAX_PIXELS, and what is no JPEG or PNG."""
+    """Size and samples, without decoding. Raises ValueError for more than MAX_PIXELS, and what is
+    no JPEG or PNG."""
     if data.startswith(_PNG):
         header = _png_header(data)
     elif data.startswith(_JPEG):
         header = _jpeg_header(data)
     else:
-        raise ValueError(f"{named} is neither JPEG nor PNG; choose one of them in the camera's driver")
+        raise ValueError(
+            f"{named} is neither JPEG nor PNG; choose one of them in the camera's driver"
+        )
     if header is None:
         raise ValueError(f"{named} is corrupt: its header is not whole")
     if header.height == 0 or header.width == 0:
         raise ValueError(f"{named} is empty: {header.width}x{header.height} pixels")
     if header.height * header.width > MAX_PIXELS:
-        raise ValueError(f"{named} holds {header.width}x{header.height} pixels; at most {MAX_PIXELS} are decoded; "
-                         "let the camera send fewer")
+        raise ValueError(
+            f"{named} holds {header.width}x{header.height} pixels; at most {MAX_PIXELS} are "
+            "decoded; "
+            "let the camera send fewer"
+        )
     return header
 
 
@@ -84,7 +111,8 @@ def _png_header(data: bytes) -> Header | None:
 
 
 def _jpeg_header(data: bytes) -> Header | None:
-    """The frame header (SOF). Bytes between segments are skipped, as libjpeg skips them: both must find the same."""
+    """The frame header (SOF). Bytes between segments are skipped, as libjpeg skips them: both must
+    find the same."""
     at = data.find(b"\xff", 2)
     while 0 <= at < len(data):
         while at < len(data) and data[at] == 0xFF:

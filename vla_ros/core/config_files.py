@@ -1,4 +1,5 @@
 """Where the files of config/ are."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,5 @@
 """Images beside results: one that cannot be drawn costs a sentence, never the results."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -8,9 +9,15 @@ from pathlib import Path
 
 @contextmanager
 def drawing(path: Path) -> Iterator[None]:
-    """Around what writes the image `path`. Whatever it raises becomes a sentence, and no half of it stays."""
+    """Around what writes the image `path`. Whatever it raises becomes a sentence, and no half of it
+    stays."""
     try:
         yield
-    except Exception as problem:  # plotting libraries differ between releases in more than can be listed
+    except Exception as problem:
+        # plotting libraries differ between releases in more than can be listed
         path.unlink(missing_ok=True)
-        print(f"{path} could not be drawn ({type(problem).__name__}: {problem}); everything else is there", flush=True)
+        print(
+            f"{path} could not be drawn ({type(problem).__name__}: {problem}); everything else is "
+            "there",
+            flush=True,
+        )

@@ -2,6 +2,7 @@
 
 The names are those of sensor_msgs/image_encodings.hpp; doc/cameras.md says what each is taken for.
 """
+
 from __future__ import annotations
 
 from array import array
@@ -12,63 +13,95 @@ import numpy as np
 
 from vla_ros.core.types import Image
 
-DEPTH = ("16UC1", "32FC1")  # distances, which no colour policy can use; a grey image in 16 bits is mono16
+# distances, which no colour policy can use; a grey image in 16 bits is mono16
+DEPTH = ("16UC1", "32FC1")
 
 
 class Layout(NamedTuple):
-    channels: int  # samples of a pixel that stand together; the Y plane's alone where planes follow one another
+    # samples of a pixel that stand together; the Y plane's alone where planes follow one another
+    channels: int
     code: int | None  # how cv2.cvtColor makes RGB of them; None where they are
     sample_bytes: int = 1
-    multiple: tuple[int, int] = (1, 1)  # pixels that share a colour: height and width hold a whole number of them
+    # pixels that share a colour: height and width hold a whole number of them
+    multiple: tuple[int, int] = (1, 1)
     smallest: int = 1  # pixels in height and width that OpenCV needs
     planes: float = 1  # bytes of all planes over those of the first
 
 
-_GREY, _BGR, _BGRA = Layout(1, cv2.COLOR_GRAY2RGB), Layout(3, cv2.COLOR_BGR2RGB), Layout(4, cv2.COLOR_BGRA2RGB)
-_RGB, _RGBA = Layout(3, None), Layout(4, cv2.COLOR_RGBA2RGB)
+_GREY = Layout(1, cv2.COLOR_GRAY2RGB)
+_BGR = Layout(3, cv2.COLOR_BGR2RGB)
+_BGRA = Layout(4, cv2.COLOR_BGRA2RGB)
+_RGB = Layout(3, None)
+_RGBA = Layout(4, cv2.COLOR_RGBA2RGB)
 _UYVY = Layout(2, cv2.COLOR_YUV2RGB_UYVY, multiple=(1, 2))
 _YUYV = Layout(2, cv2.COLOR_YUV2RGB_YUYV, multiple=(1, 2))
 # OpenCV names a mosaic by the second and third pixel of its second row, ROS by its first 2 x 2.
 _BAYER = {
-    "rggb": cv2.COLOR_BayerBG2RGB, "bggr": cv2.COLOR_BayerRG2RGB,
-    "gbrg": cv2.COLOR_BayerGR2RGB, "grbg": cv2.COLOR_BayerGB2RGB,
+    "rggb": cv2.COLOR_BayerBG2RGB,
+    "bggr": cv2.COLOR_BayerRG2RGB,
+    "gbrg": cv2.COLOR_BayerGR2RGB,
+    "grbg": cv2.COLOR_BayerGB2RGB,
 }
 LAYOUTS = {
-    "rgb8": _RGB, "bgr8": _BGR, "rgba8": _RGBA, "bgra8": _BGRA, "mono8": _GREY,
-    "8UC1": _GREY, "8UC3": _BGR, "8UC4": _BGRA,  # OpenCV's own types, in OpenCV's own order
-    "rgb16": _RGB._replace(sample_bytes=2), "bgr16": _BGR._replace(sample_bytes=2),
-    "rgba16": _RGBA._replace(sample_bytes=2), "bgra16": _BGRA._replace(sample_bytes=2),
+    "rgb8": _RGB,
+    "bgr8": _BGR,
+    "rgba8": _RGBA,
+    "bgra8": _BGRA,
+    "mono8": _GREY,
+    "8UC1": _GREY,
+    "8UC3": _BGR,
+    "8UC4": _BGRA,  # OpenCV's own types, in OpenCV's own order
+    "rgb16": _RGB._replace(sample_bytes=2),
+    "bgr16": _BGR._replace(sample_bytes=2),
+    "rgba16": _RGBA._replace(sample_bytes=2),
+    "bgra16": _BGRA._replace(sample_bytes=2),
     "mono16": _GREY._replace(sample_bytes=2),
-    "uyvy": _UYVY, "yuv422": _UYVY, "yuyv": _YUYV, "yuv422_yuy2": _YUYV,
+    "uyvy": _UYVY,
+    "yuv422": _UYVY,
+    "yuyv": _YUYV,
+    "yuv422_yuy2": _YUYV,
     "nv12": Layout(1, cv2.COLOR_YUV2RGB_NV12, multiple=(2, 2), planes=1.5),
     "nv21": Layout(1, cv2.COLOR_YUV2RGB_NV21, multiple=(2, 2), planes=1.5),
     "nv24": Layout(1, cv2.COLOR_YUV2RGB_YUYV, planes=3),
-    **{f"bayer_{pattern}{8 * sample_bytes}": Layout(1, code, sample_bytes, smallest=3)
-       for sample_bytes in (1, 2) for pattern, code in _BAYER.items()},
+    **{
+        f"bayer_{pattern}{8 * sample_bytes}": Layout(1, code, sample_bytes, smallest=3)
+        for sample_bytes in (1, 2)
+        for pattern, code in _BAYER.items()
+    },
 }
 
 
-def check_layout(encoding: str, height: int, width: int, step: int, length: int, max_bytes: int) -> int:
-    """Bytes from one row to the next (of the first plane). Raises ValueError where the fields do not fit together."""
+def check_layout(
+    encoding: str, height: int, width: int, step: int, length: int, max_bytes: int
+) -> int:
+    """Bytes from one row to the next (of the first plane). Raises ValueError where the fields do
+    not fit together."""
     if encoding in DEPTH:
-        raise ValueError(f"encoding '{encoding}' is a depth image; give the topic of the camera's colour image. "
-                         "A grey image in 16 bits is mono16")
+        raise ValueError(
+            f"encoding '{encoding}' is a depth image; give the topic of the camera's colour image. "
+            "A grey image in 16 bits is mono16"
+        )
     if encoding not in LAYOUTS:
         known = ", ".join(LAYOUTS)
         raise ValueError(f"encoding '{encoding[:40]}' is not known; use one of {known}")
     layout = LAYOUTS[encoding]
     check_size(encoding, height, width)
     if length > max_bytes:
-        raise ValueError(f"the image has {length} bytes; at most {max_bytes} are accepted (max_bytes)")
+        raise ValueError(
+            f"the image has {length} bytes; at most {max_bytes} are accepted (max_bytes)"
+        )
     row = width * layout.channels * layout.sample_bytes
     if layout.planes > 1 and step == row * layout.planes and length == step * height:
-        step = row  # some drivers count all planes into a row: then data is step x height, as Image.msg has it
+        # some drivers count all planes into a row: then data is step x height, as Image.msg has it
+        step = row
     if step < row:
         raise ValueError(f"step is {step}, but {width} pixels of {encoding} need {row} bytes a row")
     expected = step * height * layout.planes
     if length != expected:
         planes = f" x {layout.planes:g} (all planes)" if layout.planes > 1 else ""
-        raise ValueError(f"data has {length} bytes, but step {step} x height {height}{planes} is {expected:.0f}")
+        raise ValueError(
+            f"data has {length} bytes, but step {step} x height {height}{planes} is {expected:.0f}"
+        )
     return step
 
 
@@ -80,14 +113,25 @@ def check_size(encoding: str, height: int, width: int) -> None:
     rows, columns = layout.multiple
     if height % rows or width % columns:
         sides = "width and height" if rows > 1 else "a width"
-        raise ValueError(f"the image is {width}x{height} pixels, but {encoding} needs {sides} divisible by 2")
+        raise ValueError(
+            f"the image is {width}x{height} pixels, but {encoding} needs {sides} divisible by 2"
+        )
     if min(height, width) < layout.smallest:
-        raise ValueError(f"the image is {width}x{height} pixels, but {encoding} needs at least "
-                         f"{layout.smallest}x{layout.smallest} to tell the colours")
+        raise ValueError(
+            f"the image is {width}x{height} pixels, but {encoding} needs at least "
+            f"{layout.smallest}x{layout.smallest} to tell the colours"
+        )
 
 
-def to_rgb8(data: array[int] | bytes, encoding: str, height: int, width: int, step: int, big_endian: bool,
-            max_bytes: int) -> Image:
+def to_rgb8(
+    data: array[int] | bytes,
+    encoding: str,
+    height: int,
+    width: int,
+    step: int,
+    big_endian: bool,
+    max_bytes: int,
+) -> Image:
     """The image, height x width x 3; rgb8 itself is a view of `data`. Raises ValueError.
 
     `big_endian` matters to samples of 16 bits only. Of those the higher byte is kept.
@@ -96,8 +140,8 @@ def to_rgb8(data: array[int] | bytes, encoding: str, height: int, width: int, st
     layout = LAYOUTS[encoding]
     rows = np.frombuffer(data, np.uint8).reshape(-1, step)
     if encoding == "nv24":
-        return _nv24(rows[:height, :width], rows[height:].reshape(height, 2 * step)[:, :2 * width])
-    samples = rows[:, :width * layout.channels * layout.sample_bytes]
+        return _nv24(rows[:height, :width], rows[height:].reshape(height, 2 * step)[:, : 2 * width])
+    samples = rows[:, : width * layout.channels * layout.sample_bytes]
     if layout.sample_bytes == 2:
         pairs = samples.reshape(height, width * layout.channels, 2)
         samples = np.ascontiguousarray(pairs[..., 0 if big_endian else 1])
@@ -114,7 +158,10 @@ def convert(pixels: np.ndarray, code: int) -> Image:
 
 
 def _nv24(luma: np.ndarray, chroma: np.ndarray) -> Image:
-    """OpenCV has no NV24, but knows YUYV, in which two pixels share a colour: each pixel is written twice."""
+    """OpenCV has no NV24, but knows YUYV, in which two pixels share a colour: each pixel is written
+    twice."""
     height, width = luma.shape
-    twice = np.stack((luma, chroma[:, 0::2], luma, chroma[:, 1::2]), axis=-1).reshape(height, 2 * width, 2)
+    twice = np.stack((luma, chroma[:, 0::2], luma, chroma[:, 1::2]), axis=-1).reshape(
+        height, 2 * width, 2
+    )
     return cv2.cvtColor(twice, cv2.COLOR_YUV2RGB_YUYV)[:, ::2]

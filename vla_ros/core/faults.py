@@ -1,7 +1,9 @@
 """What is done about a fault: the table of the four kinds, and who decides which step comes next.
 
-No ROS and no clock: integer nanoseconds of one steady clock are passed in. One step at a time, whatever arrives.
+No ROS and no clock: integer nanoseconds of one steady clock are passed in. One step at a time,
+whatever arrives.
 """
+
 from __future__ import annotations
 
 from collections import Counter
@@ -11,18 +13,21 @@ from dataclasses import dataclass, field, replace
 from vla_ros.core.types import to_nanoseconds, to_seconds
 
 QUIET = 6  # recovery times without a fault, after which a strategy starts from its first step again
-REPEATS = 3  # a step that helps only for a while is taken so often in a row, then the next one comes
+# a step that helps only for a while is taken so often in a row, then the next one comes
+REPEATS = 3
 SETTLE = to_nanoseconds(0.5)  # reports from before a step ended may still be on their way
-LASTING = to_nanoseconds(2.0)  # a fault that lasts is reported once a second; one silent for longer is over
+# a fault that lasts is reported once a second; one silent for longer is over
+LASTING = to_nanoseconds(2.0)
 FOREVER = 1 << 62
 
 
 @dataclass(frozen=True)
 class Step:
-    """`action`: restart_node (deactivate, clean up, configure, activate), notify, reset_policy or switch_to_fallback
-    (the policy).
+    """`action`: restart_node (deactivate, clean up, configure, activate), notify, reset_policy or
+    switch_to_fallback (the policy).
 
-    A step of a node that was lost begins with waiting until it is back. `says` reaches the operator.
+    A step of a node that was lost begins with waiting until it is back. `says` reaches the
+    operator.
     """
 
     action: str
@@ -31,9 +36,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Strategy:
-    """`steps` in their order, then a halt. `recovery` (ns): how long a step has to work; a fault that comes again
-    within it calls for the next step. `growth` over 1: the next step waits until that time is over (a back-off),
-    and each time is so much longer than the one before."""
+    """`steps` in their order, then a halt. `recovery` (ns): how long a step has to work; a fault
+    that comes again within it calls for the next step. `growth` over 1: the next step waits until
+    that time is over (a back-off), and each time is so much longer than the one before."""
 
     recovery: int
     steps: tuple[Step, ...]
@@ -59,14 +64,15 @@ STRATEGIES: dict[str, Strategy] = {
     "action": Strategy(to_nanoseconds(10.0), (RESET, FALL_BACK)),
     "communication": Strategy(to_nanoseconds(2.0), (FALL_BACK, CYCLE)),
 }
-# A node of no kind (the gate) has no strategy: it is walked back, and halts the robot only where that is given up.
+# A node of no kind (the gate) has no strategy: it is walked back, and halts the robot only where
+# that is given up.
 NO_STRATEGY = Strategy(to_nanoseconds(2.0), ())
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to do now, and the words for the operator. `halt` and `clear` are done as soon as they are said; any
-    other is under way until `done` or `failed` is called."""
+    """What to do now, and the words for the operator. `halt` and `clear` are done as soon as they
+    are said; any other is under way until `done` or `failed` is called."""
 
     action: str
     kind: str
@@ -76,7 +82,8 @@ class Order:
 
 @dataclass
 class Case:
-    """One kind of fault of one node. Times in steady ns; `step` is the last one carried out, -1 none."""
+    """One kind of fault of one node. Times in steady ns; `step` is the last one carried out, -1
+    none."""
 
     kind: str
     target: str
@@ -95,7 +102,8 @@ class Case:
         """The step that a fault at `now` calls for."""
         recovery = self.strategy.recovery_of(self.step)
         if now - max(self.ended, self.last) >= QUIET * recovery:
-            self.step, self.repeats = -1, 0
+            self.step = -1
+            self.repeats = 0
         again = self.step >= 0 and now - self.ended > recovery and self.repeats + 1 < REPEATS
         return self.step if again else self.step + 1
 
@@ -107,7 +115,8 @@ class Case:
 
 @dataclass
 class Faults:
-    """`report` what happens, ask `next` what to do, and say `done` or `failed`. `nodes`: name -> kind ("" for none)."""
+    """`report` what happens, ask `next` what to do, and say `done` or `failed`. `nodes`: name ->
+    kind ("" for none)."""
 
     nodes: Mapping[str, str]
     strategies: Mapping[str, Strategy] = field(default_factory=lambda: STRATEGIES)
@@ -115,29 +124,45 @@ class Faults:
     def __post_init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.under_way: Case | None = None
-        self._cases = {name: Case(kind, name, self.strategies.get(kind, NO_STRATEGY))
-                       for name, kind in self.nodes.items()}
+        self._cases = {
+            name: Case(kind, name, self.strategies.get(kind, NO_STRATEGY))
+            for name, kind in self.nodes.items()
+        }
 
     @property
     def cases(self) -> Iterable[Case]:
         return self._cases.values()
 
     def target(self, kind: str, reporter: str) -> str:
-        """The node that a fault is mended at: the reporter, or the first of that kind. Raises ValueError."""
+        """The node that a fault is mended at: the reporter, or the first of that kind. Raises
+        ValueError."""
         if kind not in self.strategies:
-            raise ValueError(f"fault kind '{kind[:40]}' is not known; use one of {', '.join(self.strategies)}")
+            raise ValueError(
+                f"fault kind '{kind[:40]}' is not known; use one of {', '.join(self.strategies)}"
+            )
         if self.nodes.get(reporter) == kind:
             return reporter
         for name, known in self.nodes.items():
             if known == kind:
                 return name
-        raise ValueError(f"'{reporter[:40]}' reports a fault of kind '{kind}', but no node here is of that kind")
+        raise ValueError(
+            f"'{reporter[:40]}' reports a fault of kind '{kind}', but no node here is of that kind"
+        )
 
     def report(self, target: str, sentence: str, now: int) -> None:
-        """A fault of `target`'s kind. As often as it likes: it changes nothing while something is done about it."""
+        """A fault of `target`'s kind. As often as it likes: it changes nothing while something is
+        done about it."""
         case = self._cases[target]
-        if case is not self.under_way and not case.halted and case.wanted is None and now >= case.ended + SETTLE:
-            case.wanted, case.sure, case.fault, case.reason = case.after(now), False, sentence, sentence
+        if (
+            case is not self.under_way
+            and not case.halted
+            and case.wanted is None
+            and now >= case.ended + SETTLE
+        ):
+            case.wanted = case.after(now)
+            case.sure = False
+            case.fault = sentence
+            case.reason = sentence
             self.counts[case.kind] += 1
         case.last = now
 
@@ -155,7 +180,9 @@ class Faults:
             return
         if case is self.under_way:
             self.under_way = None
-        case.wanted, case.sure, case.last = len(case.strategy.steps), True, now
+        case.wanted = len(case.strategy.steps)
+        case.sure = True
+        case.last = now
         case.fault = case.reason = sentence
         case.ended = -FOREVER  # at once: no back-off
 
@@ -165,7 +192,11 @@ class Faults:
             if case.halted and now - case.last >= case.strategy.recovery:
                 return self._clear(case)
         for case in self.cases:
-            if case.wanted is not None and case.wanted >= len(case.strategy.steps) and self._ripe(case, now):
+            if (
+                case.wanted is not None
+                and case.wanted >= len(case.strategy.steps)
+                and self._ripe(case, now)
+            ):
                 return self._halt(case, now)
         if self.under_way:
             return None
@@ -175,14 +206,18 @@ class Faults:
     def done(self, now: int) -> None:
         """The step under way was carried out."""
         if self.under_way:
-            self.under_way.ended, self.under_way = now, None
+            self.under_way.ended = now
+            self.under_way = None
 
     def failed(self, why: str, now: int) -> None:
         """The step under way could not be carried out: the next one, without another fault."""
         if self.under_way:
-            case, self.under_way = self.under_way, None
+            case = self.under_way
+            self.under_way = None
             case.ended = case.last = now
-            case.wanted, case.sure, case.reason = case.step + 1, True, f"{case.fault}; {why}"
+            case.wanted = case.step + 1
+            case.sure = True
+            case.reason = f"{case.fault}; {why}"
 
     @property
     def halt(self) -> str:
@@ -200,10 +235,18 @@ class Faults:
     def _begin(self, case: Case) -> Order:
         assert case.wanted is not None
         case.repeats = case.repeats + 1 if case.wanted == case.step else 0
-        case.step, case.wanted, self.under_way = case.wanted, None, case
-        step, count = case.strategy.steps[case.step], len(case.strategy.steps)
-        return Order(step.action, case.kind, case.target, f"{self._words(case)}. Step {case.step + 1} of {count}: "
-                     f"{step.says.format(target=case.target)}")
+        case.step = case.wanted
+        case.wanted = None
+        self.under_way = case
+        step = case.strategy.steps[case.step]
+        count = len(case.strategy.steps)
+        return Order(
+            step.action,
+            case.kind,
+            case.target,
+            f"{self._words(case)}. Step {case.step + 1} of {count}: "
+            f"{step.says.format(target=case.target)}",
+        )
 
     def _halt(self, case: Case, now: int) -> Order:
         if case is self.under_way:
@@ -212,9 +255,17 @@ class Faults:
         return Order("halt", case.kind, case.target, f"the robot is halted: {self._words(case)}")
 
     def _clear(self, case: Case) -> Order:
-        case.halted, case.step, case.repeats, case.wanted = False, -1, 0, None
-        return Order("clear", case.kind, case.target, f"{case.target} has been well for "
-                     f"{to_seconds(case.strategy.recovery):g} s; the gate may be reset, by a person")
+        case.halted = False
+        case.step = -1
+        case.repeats = 0
+        case.wanted = None
+        return Order(
+            "clear",
+            case.kind,
+            case.target,
+            f"{case.target} has been well for "
+            f"{to_seconds(case.strategy.recovery):g} s; the gate may be reset, by a person",
+        )
 
     @staticmethod
     def _words(case: Case) -> str:

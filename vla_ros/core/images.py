@@ -1,4 +1,6 @@
-"""Camera images: how old, how large, and is the camera well? The bytes are read in encodings.py and compressed.py."""
+"""Camera images: how old, how large, and is the camera well? The bytes are read in encodings.py and
+compressed.py."""
+
 from __future__ import annotations
 
 import cv2
@@ -6,7 +8,8 @@ import numpy as np
 
 from vla_ros.core.types import NANOSECONDS, RESIZE_MODES, Image
 
-cv2.setNumThreads(1)  # a small resize gains nothing from a pool that fights the other nodes for cores
+# a small resize gains nothing from a pool that fights the other nodes for cores
+cv2.setNumThreads(1)
 
 
 def check_stamp(stamp: int, now: int, max_future: int, max_age: int) -> None:
@@ -14,15 +17,22 @@ def check_stamp(stamp: int, now: int, max_future: int, max_age: int) -> None:
     if stamp <= 0:
         raise ValueError(f"the stamp is {stamp}; the camera driver must stamp its images")
     if stamp - now > max_future:
-        raise ValueError(f"the stamp is {(stamp - now) / NANOSECONDS:.3f} s in the future; "
-                         "synchronise the camera's clock with this machine's")
+        raise ValueError(
+            f"the stamp is {(stamp - now) / NANOSECONDS:.3f} s in the future; "
+            "synchronise the camera's clock with this machine's"
+        )
     if now - stamp > max_age:
-        raise ValueError(f"the image is {(now - stamp) / NANOSECONDS:.3f} s old; "
-                         "synchronise the camera's clock or look for a slow driver")
+        raise ValueError(
+            f"the image is {(now - stamp) / NANOSECONDS:.3f} s old; "
+            "synchronise the camera's clock or look for a slow driver"
+        )
 
 
-def resize(image: Image, size: tuple[int, int], mode: str = "pad", out: Image | None = None) -> Image:
-    """`image` (H x W x 3) at `size` (height, width): `pad` (letterbox), `crop` (centre) or `stretch`.
+def resize(
+    image: Image, size: tuple[int, int], mode: str = "pad", out: Image | None = None
+) -> Image:
+    """`image` (H x W x 3) at `size` (height, width): `pad` (letterbox), `crop` (centre) or
+    `stretch`.
 
     `out`, of that size, is written to and returned where it is given; padding is written each time.
     """
@@ -34,14 +44,18 @@ def resize(image: Image, size: tuple[int, int], mode: str = "pad", out: Image | 
     scales = (height / source_height, width / source_width)
     inner = out
     if mode == "crop":
-        keep_height, keep_width = max(1, round(height / max(scales))), max(1, round(width / max(scales)))
-        top, left = (source_height - keep_height) // 2, (source_width - keep_width) // 2
-        image = image[top:top + keep_height, left:left + keep_width]
+        keep_height = max(1, round(height / max(scales)))
+        keep_width = max(1, round(width / max(scales)))
+        top = (source_height - keep_height) // 2
+        left = (source_width - keep_width) // 2
+        image = image[top : top + keep_height, left : left + keep_width]
     elif mode == "pad":
         inner_height = max(1, round(source_height * min(scales)))
         inner_width = max(1, round(source_width * min(scales)))
-        top, left = (height - inner_height) // 2, (width - inner_width) // 2
-        bottom, right = top + inner_height, left + inner_width
+        top = (height - inner_height) // 2
+        left = (width - inner_width) // 2
+        bottom = top + inner_height
+        right = left + inner_width
         out[:top] = out[bottom:] = out[:, :left] = out[:, right:] = 0
         inner = out[top:bottom, left:right]
     _scale(image, inner)
@@ -49,17 +63,20 @@ def resize(image: Image, size: tuple[int, int], mode: str = "pad", out: Image | 
 
 
 def _scale(image: Image, out: Image) -> None:
-    """Halved by averaging as often as it fits, then interpolated: a thin coloured edge does not flicker from
-    frame to frame, in a fifth of the time of averaging over fractions of pixels."""
+    """Halved by averaging as often as it fits, then interpolated: a thin coloured edge does not
+    flicker from frame to frame, in a fifth of the time of averaging over fractions of pixels."""
     height, width = out.shape[:2]
     while image.shape[0] > 2 * height and image.shape[1] > 2 * width:
-        image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(
+            image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA
+        )
     if image.shape == out.shape or image.size == 3:
         np.copyto(out, image)  # a single pixel fills all: OpenCV 4.5 cannot read an image of one
     elif out.size == 3:
         out[:] = cv2.resize(image, (1, 1), interpolation=cv2.INTER_LINEAR)  # nor write into one
     else:
-        cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)  # exactly half: an average too
+        # exactly half: an average too
+        cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
 
 
 class CameraHealth:
@@ -72,18 +89,24 @@ class CameraHealth:
         self._changed = 0
 
     def remember(self, before: CameraHealth) -> None:
-        """What `before` saw last: a camera that was frozen before its node was restarted is still frozen."""
-        self._last, self._changed = before._last, before._changed
+        """What `before` saw last: a camera that was frozen before its node was restarted is still
+        frozen."""
+        self._last = before._last
+        self._changed = before._changed
 
     def look(self, image: Image, stamp: int) -> str:
         """A sentence about what is wrong with the image, or an empty string."""
         sample = image[::8, ::8]
         content = sample.tobytes()
-        if content != self._last or not 0 < self._changed <= stamp:  # a clock that went back starts it anew
-            self._last, self._changed = content, stamp
+        # a clock that went back starts it anew
+        if content != self._last or not 0 < self._changed <= stamp:
+            self._last = content
+            self._changed = stamp
         if sample.mean() < self._black_below:
             return f"the image is black (mean {sample.mean():.1f} of 255)"
         still = stamp - self._changed
         if still >= self._frozen_after:
-            return f"the image has not changed for {still / NANOSECONDS:.1f} s; is the camera frozen?"
+            return (
+                f"the image has not changed for {still / NANOSECONDS:.1f} s; is the camera frozen?"
+            )
         return ""

@@ -1,4 +1,5 @@
 """An operator's words: cleaned, checked, and told apart from a wish to stop."""
+
 from __future__ import annotations
 
 import re
@@ -23,7 +24,9 @@ class NotUnderstood(ValueError):
 def clean(text: str, max_length: int) -> str:
     """`text` in Unicode NFC with single spaces. Raises ValueError with what is wrong with it."""
     if len(text) > 20 * max_length:  # do not even normalise a megabyte
-        raise ValueError(f"the instruction has {len(text)} characters; at most {max_length} are accepted")
+        raise ValueError(
+            f"the instruction has {len(text)} characters; at most {max_length} are accepted"
+        )
     if "\ufffd" in text or any(unicodedata.category(c) == "Cs" for c in text):
         raise ValueError("the instruction is not valid Unicode; send it as UTF-8")
     text = " ".join(unicodedata.normalize("NFC", text).split())
@@ -31,9 +34,13 @@ def clean(text: str, max_length: int) -> str:
         raise ValueError("the instruction is blank; say what to do, or 'stop'")
     bad = next((c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Co", "Cn")), None)
     if bad is not None:
-        raise ValueError(f"the instruction holds the control character U+{ord(bad):04X}; send plain text")
+        raise ValueError(
+            f"the instruction holds the control character U+{ord(bad):04X}; send plain text"
+        )
     if len(text) > max_length:
-        raise ValueError(f"the instruction has {len(text)} characters; at most {max_length} are accepted")
+        raise ValueError(
+            f"the instruction has {len(text)} characters; at most {max_length} are accepted"
+        )
     return text
 
 
@@ -43,7 +50,8 @@ def fold(text: str) -> str:
 
 
 def is_stop(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
-    """Whether any word of `text` is one of the folded `stop_words`. Doubt means stop: "don't stop" stops too."""
+    """Whether any word of `text` is one of the folded `stop_words`. Doubt means stop: "don't stop"
+    stops too."""
     return not set(re.findall(r"\w+", fold(text))).isdisjoint(stop_words)
 
 
@@ -61,8 +69,8 @@ ECHO = NANOSECONDS  # ns; the two arrivals of one message are never so far apart
 
 
 class Echoes:
-    """Tells which messages came already: what a reliable publisher says arrives twice, at a reliable subscription and
-    at one that is not. Times in ns on any one clock."""
+    """Tells which messages came already: what a reliable publisher says arrives twice, at a
+    reliable subscription and at one that is not. Times in ns on any one clock."""
 
     def __init__(self) -> None:
         # The text's hash, which subscription, when: those that arrived once so far.

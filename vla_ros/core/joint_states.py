@@ -1,4 +1,5 @@
 """Joint positions from any number of publishers, merged by joint. No clock: `now` is passed in."""
+
 from __future__ import annotations
 
 import math
@@ -16,10 +17,12 @@ class Reading(NamedTuple):
 
 
 class JointTable:
-    """The newest position of each joint, whoever publishes it: the last message to arrive wins, for its joints only.
+    """The newest position of each joint, whoever publishes it: the last message to arrive wins, for
+    its joints only.
 
-    `joints`: those of interest, all others are passed over; None: every joint that is heard, at most MOST_JOINTS,
-    the ones unheard for longest go first. Stamps are kept, not compared: a driver's clock may be wrong or step back.
+    `joints`: those of interest, all others are passed over; None: every joint that is heard, at
+    most MOST_JOINTS, the ones unheard for longest go first. Stamps are kept, not compared: a
+    driver's clock may be wrong or step back.
     """
 
     def __init__(self, joints: Iterable[str] | None = None) -> None:
@@ -28,11 +31,13 @@ class JointTable:
         self._readings: dict[str, Reading] = {}
 
     def update(self, names: Sequence[str], positions: Sequence[float], stamp: int, now: int) -> int:
-        """Takes one message: N names and N positions, or none (a message of velocities or efforts only).
+        """Takes one message: N names and N positions, or none (a message of velocities or efforts
+        only).
 
-        Returns how many joints it brought; 0 says nothing about the robot. Raises ValueError for a message that is
-        refused whole; the table is then as before. NaN, which ros2_control publishes for a joint that has no position,
-        refuses the message if the joint was asked for by name, and is passed over otherwise.
+        Returns how many joints it brought; 0 says nothing about the robot. Raises ValueError for a
+        message that is refused whole; the table is then as before. NaN, which ros2_control
+        publishes for a joint that has no position, refuses the message if the joint was asked for
+        by name, and is passed over otherwise.
         """
         if not len(positions):
             return 0
@@ -44,8 +49,10 @@ class JointTable:
             if math.isfinite(position):
                 brought[name] = Reading(float(position), stamp, now)
             elif self._joints is not None or math.isinf(position):
-                raise ValueError(f"a joint state says {position} for the position of '{name}'; refused whole, a "
-                                 "position is a number")
+                raise ValueError(
+                    f"a joint state says {position} for the position of '{name}'; refused whole, a "
+                    "position is a number"
+                )
         self._readings.update(brought)
         while len(self._readings) > MOST_JOINTS and self._joints is None:
             del self._readings[min(self._readings, key=lambda name: self._readings[name].came)]
@@ -61,15 +68,23 @@ class JointTable:
         return None if reading is None else now - reading.came
 
     def positions(self, now: int, max_age: int) -> dict[str, float]:
-        """Joints heard of within `max_age` ns: in the order they were asked for, or by name where all are taken."""
+        """Joints heard of within `max_age` ns: in the order they were asked for, or by name where
+        all are taken."""
         known = sorted(self._readings) if self._joints is None else self._joints
-        return {joint: reading.position for joint in known
-                if (reading := self._readings.get(joint)) and now - reading.came <= max_age}
+        return {
+            joint: reading.position
+            for joint in known
+            if (reading := self._readings.get(joint)) and now - reading.came <= max_age
+        }
 
     def stale(self, now: int, max_age: int) -> list[str]:
         """Joints that were heard of once, but not within `max_age` ns; in the same order."""
         known = sorted(self._readings) if self._joints is None else self._joints
-        return [joint for joint in known if joint in self._readings and now - self._readings[joint].came > max_age]
+        return [
+            joint
+            for joint in known
+            if joint in self._readings and now - self._readings[joint].came > max_age
+        ]
 
     def clear(self) -> None:
         self._readings.clear()
@@ -78,14 +93,25 @@ class JointTable:
 def _check(names: Sequence[str], positions: Sequence[float]) -> None:
     """Raises ValueError for what no joint state can be, whichever joints are asked for."""
     if len(names) != len(positions):
-        raise ValueError(f"a joint state has {len(names)} names and {len(positions)} positions; refused whole, nobody "
-                         "knows which belong together")
+        raise ValueError(
+            f"a joint state has {len(names)} names and {len(positions)} positions; refused whole, "
+            "nobody "
+            "knows which belong together"
+        )
     if len(names) > MOST_JOINTS:
-        raise ValueError(f"a joint state has {len(names)} joints; refused whole, at most {MOST_JOINTS}")
+        raise ValueError(
+            f"a joint state has {len(names)} joints; refused whole, at most {MOST_JOINTS}"
+        )
     longest = max(names, key=len)
     if len(longest) > LONGEST_NAME:
-        raise ValueError(f"a joint state names '{longest[:40]}…', {len(longest)} characters; refused whole, at most "
-                         f"{LONGEST_NAME}")
+        raise ValueError(
+            f"a joint state names '{longest[:40]}…', {len(longest)} characters; refused whole, at "
+            "most "
+            f"{LONGEST_NAME}"
+        )
     if len(set(names)) < len(names):
         twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise ValueError(f"a joint state has joint '{twice}' twice; refused whole, which position is true is not known")
+        raise ValueError(
+            f"a joint state has joint '{twice}' twice; refused whole, which position is true is "
+            "not known"
+        )

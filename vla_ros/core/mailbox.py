@@ -1,4 +1,5 @@
 """A mailbox with one place: the newest letter wins."""
+
 from __future__ import annotations
 
 import threading
@@ -27,7 +28,8 @@ class Mailbox(Generic[T]):
         with self._condition:
             while self._letter is None and not self.closed:
                 self._condition.wait()
-            letter, self._letter = self._letter, None
+            letter = self._letter
+            self._letter = None
             return None if self.closed else letter
 
     def close(self) -> None:

@@ -1,4 +1,5 @@
 """A node's parameter, declared once: type, default, unit, bounds, meaning. No ROS here."""
+
 from __future__ import annotations
 
 import math
@@ -10,12 +11,19 @@ from vla_ros.core.shown import shown
 
 Value = bool | int | float | str | list[str]
 
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list of texts"}
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    list: "a list of texts",
+}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """`low` and `high` bound a number, `choices` a text. `live`: may change while the node is active."""
+    """`low` and `high` bound a number, `choices` a text. `live`: may change while the node is
+    active."""
 
     name: str
     default: Value
@@ -27,7 +35,8 @@ class Parameter:
     live: bool = False
 
     def check(self, value: Any) -> Value:
-        """`value` as this parameter's type. Raises ValueError with the name, the value and what is wanted."""
+        """`value` as this parameter's type. Raises ValueError with the name, the value and what is
+        wanted."""
         kind = type(self.default)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)  # `rate: 50` in YAML is an integer
@@ -35,11 +44,17 @@ class Parameter:
             value = [*value]
         right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         if not right or (kind is list and not all(isinstance(item, str) for item in value)):
-            raise ValueError(f"parameter '{self.name}' is {shown(value)}; give {_KINDS[kind]}{self._range()}")
+            raise ValueError(
+                f"parameter '{self.name}' is {shown(value)}; give {_KINDS[kind]}{self._range()}"
+            )
         if kind in (int, float) and not (math.isfinite(value) and self.low <= value <= self.high):
-            raise ValueError(f"parameter '{self.name}' is {shown(value)}; give {_KINDS[kind]}{self._range()}")
+            raise ValueError(
+                f"parameter '{self.name}' is {shown(value)}; give {_KINDS[kind]}{self._range()}"
+            )
         if self.choices and value not in self.choices:
-            raise ValueError(f"parameter '{self.name}' is {shown(value)}; use one of {', '.join(self.choices)}")
+            raise ValueError(
+                f"parameter '{self.name}' is {shown(value)}; use one of {', '.join(self.choices)}"
+            )
         checked: Value = value
         return checked
 
@@ -52,4 +67,7 @@ class Parameter:
 
 def check_all(table: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str, Value]:
     """Every parameter of `table`, checked, from `values` or its default. Raises ValueError."""
-    return {parameter.name: parameter.check(values.get(parameter.name, parameter.default)) for parameter in table}
+    return {
+        parameter.name: parameter.check(values.get(parameter.name, parameter.default))
+        for parameter in table
+    }

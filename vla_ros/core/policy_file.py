@@ -1,11 +1,12 @@
 """The policy file: which policy drives, and how; written once for every node.
 
-    policy: my_package.wander:Wander
-    options: {speed: 0.2}
-    images:
-      front: {camera: left, size: [224, 224], resize: crop}
-    fallback: careful.yaml
+policy: my_package.wander:Wander
+options: {speed: 0.2}
+images:
+  front: {camera: left, size: [224, 224], resize: crop}
+fallback: careful.yaml
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -57,8 +58,10 @@ class PolicyFile:
 def chosen_policy(policy: str, policy_file: str) -> PolicyFile:
     """What the parameters of these names choose: one of them, or neither. Raises ValueError."""
     if policy and policy_file:
-        raise ValueError(f"parameters 'policy' ({shown(policy)}) and 'policy_file' "
-                         f"({shown(policy_file)}) are both given; give one: the file names its policy")
+        raise ValueError(
+            f"parameters 'policy' ({shown(policy)}) and 'policy_file' "
+            f"({shown(policy_file)}) are both given; give one: the file names its policy"
+        )
     return load_policy_file(policy_file) if policy_file else PolicyFile(policy or DEFAULT_POLICY)
 
 
@@ -73,7 +76,9 @@ def load_policy_file(path: str | Path) -> PolicyFile:
 def _load(path: Path, depth: int) -> PolicyFile:
     from vla_ros.core.yaml_file import read_yaml  # PyYAML: not needed where no file is read
 
-    data = read_yaml(path, "policy file", "set policy_file to one like config/policies/color_servo.yaml")
+    data = read_yaml(
+        path, "policy file", "set policy_file to one like config/policies/color_servo.yaml"
+    )
     try:
         return _parse(data, path, depth)
     except (ValueError, OverflowError) as error:
@@ -112,19 +117,23 @@ def _source(key: Any, value: Any) -> ImageSource:
     if not isinstance(key, str):
         raise ValueError(f"images has the name {shown(key)}; give the policy's name of an image")
     if not isinstance(value, dict):
-        raise ValueError(f"images.{key} is {shown(value)}; "
-                         f"give a mapping of {', '.join(IMAGE_KEYS)}")
+        raise ValueError(
+            f"images.{key} is {shown(value)}; give a mapping of {', '.join(IMAGE_KEYS)}"
+        )
     _known(value, IMAGE_KEYS, f"images.{key}")
     size = value.get("size")
     if size is not None:
         if not is_size(size):
-            raise ValueError(f"images.{key}.size is {shown(size)}; "
-                             f"give [height, width] in pixels, each from 1 to {LONGEST_SIDE}")
+            raise ValueError(
+                f"images.{key}.size is {shown(size)}; "
+                f"give [height, width] in pixels, each from 1 to {LONGEST_SIDE}"
+            )
         size = size[0], size[1]
     resize = _text(value, "resize", "", f"images.{key}.")
     if resize and resize not in RESIZE_MODES:
-        raise ValueError(f"images.{key}.resize is {shown(resize)}; "
-                         f"use one of {', '.join(RESIZE_MODES)}")
+        raise ValueError(
+            f"images.{key}.resize is {shown(resize)}; use one of {', '.join(RESIZE_MODES)}"
+        )
     camera = _text(value, "camera", "", f"images.{key}.")
     return ImageSource(camera or key, size, resize)
 

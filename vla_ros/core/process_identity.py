@@ -1,9 +1,11 @@
-"""Which process a node lives in, as its heartbeat says; whether it still exists, and how to end it and no other.
+"""Which process a node lives in, as its heartbeat says; whether it still exists, and how to end it
+and no other.
 
-`pid.start.host`: `start` is the process' start in clock ticks since boot, so that no reused pid is mistaken for
-it; `host` tells machines and containers apart, for a pid means something only in its own. Linux' /proc; elsewhere
-`host` is empty and nothing is known of a process but its silence.
+`pid.start.host`: `start` is the process' start in clock ticks since boot, so that no reused pid is
+mistaken for it; `host` tells machines and containers apart, for a pid means something only in its
+own. Linux' /proc; elsewhere `host` is empty and nothing is known of a process but its silence.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -13,9 +15,14 @@ import time
 from functools import cache
 from pathlib import Path
 
-GONE, STOPPED, TRACED, ALIVE, UNKNOWN = "gone", "stopped", "traced", "alive", "unknown"
-# The variable with the life of the process that looks after the nodes: they end where it is gone. Launch and
-# operator/processes.py set it; a node that is started by hand, or by systemd, has none, and belongs to nobody.
+GONE = "gone"
+STOPPED = "stopped"
+TRACED = "traced"
+ALIVE = "alive"
+UNKNOWN = "unknown"
+# The variable with the life of the process that looks after the nodes: they end where it is gone.
+# Launch and operator/processes.py set it; a node that is started by hand, or by systemd, has none,
+# and belongs to nobody.
 PARENT = "VLA_PARENT"
 
 
@@ -36,8 +43,8 @@ def host() -> str:
 
 
 def state(life: str) -> str:
-    """Whether the process is there: gone, stopped (SIGSTOP), traced (a debugger holds it), alive, or unknown
-    (on another machine)."""
+    """Whether the process is there: gone, stopped (SIGSTOP), traced (a debugger holds it), alive,
+    or unknown (on another machine)."""
     pid, start = _parse(life)
     if not pid:
         return UNKNOWN
@@ -53,12 +60,14 @@ def orphaned() -> bool:
 
 
 def end(life: str, name: str) -> str:
-    """SIGKILL for the process of node `name`, never for any other. Returns why not, or an empty string."""
+    """SIGKILL for the process of node `name`, never for any other. Returns why not, or an empty
+    string."""
     pid, start = _parse(life)
     if not pid or pid == os.getpid():
         return "its process is not one that can be ended from here"
     try:
-        handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1  # from here on the pid cannot be another's
+        # from here on the pid cannot be another's
+        handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
         try:
             if _stat(pid)[1] != start:
                 return "its process ended meanwhile"
@@ -80,7 +89,8 @@ def _parse(life: str) -> tuple[int, int]:
     """pid and start; zeros for a life of another machine, or one that is none."""
     parts = life.split(".")
     try:
-        pid, start = int(parts[0]), int(parts[1], 16)
+        pid = int(parts[0])
+        start = int(parts[1], 16)
     except (ValueError, IndexError):
         return 0, 0
     ours = len(parts) == 3 and parts[2] and parts[2] == host()
@@ -88,33 +98,46 @@ def _parse(life: str) -> tuple[int, int]:
 
 
 def _stat(pid: int) -> tuple[str, int]:
-    """The state's letter and the start in ticks of /proc/PID/stat; "X" and 0 where there is no such process."""
+    """The state's letter and the start in ticks of /proc/PID/stat; "X" and 0 where there is no such
+    process."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        fields = (
+            Path(f"/proc/{pid}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()
+        )
         return fields[0], int(fields[19])
     except (OSError, IndexError, ValueError):
         return "X", 0
 
 
 def _is_node(pid: int, name: str) -> bool:
-    """Whether it is one of our programs under that node name: a heartbeat can be forged, a process' arguments cannot.
+    """Whether it is one of our programs under that node name: a heartbeat can be forged, a process'
+    arguments cannot.
 
-    As launch, `ros2 run` and operator/processes.py start them, word for word: this Python, then `-m` and a module of
-    ours, or an installed script; its node is called as the program, or as `-r __node:=` says. What else stands in the
-    arguments, or in the folder's name, proves nothing.
+    As launch, `ros2 run` and operator/processes.py start them, word for word: this Python, then
+    `-m` and a module of ours, or an installed script; its node is called as the program, or as `-r
+    __node:=` says. What else stands in the arguments, or in the folder's name, proves nothing.
     """
     try:
-        executables = {os.readlink(f"/proc/{one}/exe").removesuffix(" (deleted)") for one in (pid, "self")}
+        executables = {
+            os.readlink(f"/proc/{one}/exe").removesuffix(" (deleted)") for one in (pid, "self")
+        }
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[1:]
     except OSError:
         return False
     if len(executables) > 1 or len(words) < 2:
         return False
     if words[0] == "-m":
-        ours, program = words[1].startswith("vla_ros."), words[1].rpartition(".")[2]
+        ours = words[1].startswith("vla_ros.")
+        program = words[1].rpartition(".")[2]
     else:
         script = Path(words[0])
-        ours, program = script.is_absolute() and script.parts[-3:-1] == ("lib", "vla_ros"), script.name
+        ours = script.is_absolute() and script.parts[-3:-1] == ("lib", "vla_ros")
+        program = script.name
     remaps = [after for before, after in zip(words, words[1:]) if before in ("-r", "--remap")]
-    named = [remap.partition(":=")[2] for remap in remaps if remap.startswith(("__node:=", "__name:="))]
+    named = [
+        remap.partition(":=")[2] for remap in remaps if remap.startswith(("__node:=", "__name:="))
+    ]
     return ours and name == (named or [program])[0]

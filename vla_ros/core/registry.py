@@ -1,4 +1,5 @@
 """Registries: plain dicts of name -> "module:Attribute", imported only when asked for."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -11,5 +12,7 @@ def lookup(registry: Mapping[str, str], name: str, kind: str) -> Any:
     try:
         module, attribute = registry[name].split(":")
     except KeyError:
-        raise ValueError(f"unknown {kind} '{name}'; known are: {', '.join(sorted(registry))}") from None
+        raise ValueError(
+            f"unknown {kind} '{name}'; known are: {', '.join(sorted(registry))}"
+        ) from None
     return getattr(import_module(module), attribute)

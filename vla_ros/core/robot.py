@@ -1,4 +1,6 @@
-"""The robot file: which channels the robot obeys, within which limits, and where the commands go."""
+"""The robot file: which channels the robot obeys, within which limits, and where the commands
+go."""
+
 from __future__ import annotations
 
 import math
@@ -13,8 +15,10 @@ from vla_ros.core.shown import shown
 
 STOPS = ("zero", "hold_measured", "hold_commanded")
 OUTPUT_TYPES = {
-    "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped",
-    "std_msgs/msg/Float64MultiArray", "trajectory_msgs/msg/JointTrajectory",
+    "geometry_msgs/msg/Twist",
+    "geometry_msgs/msg/TwistStamped",
+    "std_msgs/msg/Float64MultiArray",
+    "trajectory_msgs/msg/JointTrajectory",
 }
 SENSOR_TYPES = {"sensor_msgs/msg/LaserScan", "sensor_msgs/msg/Range"}
 FLOOR_CHANNELS = ("linear.x", "linear.y", "angular.z")  # what moves a footprint over the floor
@@ -28,14 +32,15 @@ SIDES = ("front", "back", "left", "right")
 class Channel:
     """One number the robot obeys, in `unit`.
 
-    How fast it may change, in unit/s: a velocity by `acceleration` and `deceleration`, a position by `max_speed`.
-    `on_stop`: what stopping means: `zero` (velocities), `hold_measured` (positions: where it was measured, or what was
-    sent last where nothing measures) or `hold_commanded` (a gripper that must not let go: what was sent last).
-    `joint` names what measures it in /joint_states; value x `scale` is the joint's position and what
-    is sent. `continuous`: that position wraps after a turn (rad). `start` is where a position that
-    nothing measures is taken to stand at first. Outside `soft_limits`, a position may only move inward. Two
-    actions that follow each other may differ by `max_step`. What is measured may differ from what is sent
-    by `max_tracking_error` for `tracking_time` s.
+    How fast it may change, in unit/s: a velocity by `acceleration` and `deceleration`, a position
+    by `max_speed`. `on_stop`: what stopping means: `zero` (velocities), `hold_measured` (positions:
+    where it was measured, or what was sent last where nothing measures) or `hold_commanded` (a
+    gripper that must not let go: what was sent last). `joint` names what measures it in
+    /joint_states; value x `scale` is the joint's position and what is sent. `continuous`: that
+    position wraps after a turn (rad). `start` is where a position that nothing measures is taken to
+    stand at first. Outside `soft_limits`, a position may only move inward. Two actions that follow
+    each other may differ by `max_step`. What is measured may differ from what is sent by
+    `max_tracking_error` for `tracking_time` s.
     """
 
     name: str
@@ -87,10 +92,11 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Sensor:
-    """A range sensor and where it sits in the base frame (m, rad). `inverted`: it hangs upside down.
+    """A range sensor and where it sits in the base frame (m, rad). `inverted`: it hangs upside
+    down.
 
-    What is nearer to it than `min_range`, or inside a box of `mask` (front, back, left, right in the base frame, within
-    the footprint), is the robot itself.
+    What is nearer to it than `min_range`, or inside a box of `mask` (front, back, left, right in
+    the base frame, within the footprint), is the robot itself.
     """
 
     topic: str
@@ -107,10 +113,10 @@ class Sensor:
 class Obstacles:
     """Distances in m from the footprint, times in s, speeds in m/s.
 
-    Nothing nearer than `stop_distance` is approached; from `slow_distance` on the speed falls. What the footprint
-    passes at `side_clearance` or more is no obstacle; nearer than that it passes more slowly. After a stop the way must
-    be free for `hysteresis` more. `max_speed_unobserved` is what is allowed where no sensor looks. What was seen counts
-    for `hold_off` s more.
+    Nothing nearer than `stop_distance` is approached; from `slow_distance` on the speed falls. What
+    the footprint passes at `side_clearance` or more is no obstacle; nearer than that it passes more
+    slowly. After a stop the way must be free for `hysteresis` more. `max_speed_unobserved` is what
+    is allowed where no sensor looks. What was seen counts for `hold_off` s more.
     """
 
     sensors: tuple[Sensor, ...]
@@ -140,7 +146,8 @@ class Robot:
         return next(channel for channel in self.channels if channel.name == name)
 
     def halved(self, names: Collection[str]) -> tuple[Output, str] | None:
-        """The first output of whose channels `names` holds some but not all, and one that is lacking."""
+        """The first output of whose channels `names` holds some but not all, and one that is
+        lacking."""
         for output in self.outputs:
             lacking = [name for name in output.channels if name not in names]
             if 0 < len(lacking) < len(output.channels):
@@ -150,7 +157,8 @@ class Robot:
 
 def load_robot(path: str | Path) -> Robot:
     """Reads a robot file. Raises ValueError with the file, what is wrong in it and its value."""
-    from vla_ros.core.yaml_file import read_yaml  # PyYAML: not needed by a core that is handed a Robot
+    # PyYAML: not needed by a core that is handed a Robot
+    from vla_ros.core.yaml_file import read_yaml
 
     data = read_yaml(path, "robot file", "set robot_file to one like config/robots/sim.yaml")
     try:
@@ -161,47 +169,87 @@ def load_robot(path: str | Path) -> Robot:
 
 def parse_robot(data: Any) -> Robot:
     """A Robot from the mapping in a robot file. Raises ValueError."""
-    _keys(data, "the file", {"name", "channels", "outputs"}, {"base_frame", "footprint", "obstacles", "simulated"})
-    channels = tuple(_channel(name, fields) for name, fields in _mapping(data["channels"], "channels").items())
+    _keys(
+        data,
+        "the file",
+        {"name", "channels", "outputs"},
+        {"base_frame", "footprint", "obstacles", "simulated"},
+    )
+    channels = tuple(
+        _channel(name, fields) for name, fields in _mapping(data["channels"], "channels").items()
+    )
     if not 0 < len(channels) <= MAX_CHANNELS:
         raise ValueError(f"channels has {len(channels)} entries; a robot obeys 1 to {MAX_CHANNELS}")
     if not isinstance(data["outputs"], list):
         raise ValueError(f"outputs is {shown(data['outputs'])}; give a list of topics")
-    outputs = tuple(_output(fields, {channel.name: channel for channel in channels}) for fields in data["outputs"])
+    outputs = tuple(
+        _output(fields, {channel.name: channel for channel in channels})
+        for fields in data["outputs"]
+    )
     sent = [name for output in outputs for name in output.channels]
     for channel in channels:
         if sent.count(channel.name) != 1:
-            raise ValueError(f"channel '{channel.name}' is sent by {sent.count(channel.name)} outputs; one is right")
+            raise ValueError(
+                f"channel '{channel.name}' is sent by {sent.count(channel.name)} outputs; one is "
+                "right"
+            )
     _once([output.topic for output in outputs], "output ")
     joints = [channel.joint for channel in channels if channel.joint]
     for joint in joints:
         if joints.count(joint) > 1:
-            raise ValueError(f"joint '{joint}' measures {joints.count(joint)} channels; one is right")
+            raise ValueError(
+                f"joint '{joint}' measures {joints.count(joint)} channels; one is right"
+            )
     simulated = _flag(data.get("simulated", False), "simulated")
     obstacles = _obstacles(data["obstacles"]) if "obstacles" in data else None
     if obstacles and "footprint" not in data:
-        raise ValueError("obstacles needs a footprint: how far the robot reaches to its front, back, left and right")
+        raise ValueError(
+            "obstacles needs a footprint: how far the robot reaches to its front, back, left and "
+            "right"
+        )
     if obstacles:
         _check_braking(obstacles, channels, outputs)
-    footprint = _footprint(data["footprint"]) if "footprint" in data else Footprint(0.0, 0.0, 0.0, 0.0)
+    footprint = (
+        _footprint(data["footprint"]) if "footprint" in data else Footprint(0.0, 0.0, 0.0, 0.0)
+    )
     _check_masks(obstacles, footprint)
-    return Robot(str(data["name"]), str(data.get("base_frame", "base_link")), channels, outputs, footprint, obstacles,
-                 simulated)
+    return Robot(
+        str(data["name"]),
+        str(data.get("base_frame", "base_link")),
+        channels,
+        outputs,
+        footprint,
+        obstacles,
+        simulated,
+    )
 
 
-def _check_braking(obstacles: Obstacles, channels: tuple[Channel, ...], outputs: tuple[Output, ...]) -> None:
-    """Obstacles can stop this robot: a base that drives on the floor, and brakes within the slow zone."""
+def _check_braking(
+    obstacles: Obstacles, channels: tuple[Channel, ...], outputs: tuple[Output, ...]
+) -> None:
+    """Obstacles can stop this robot: a base that drives on the floor, and brakes within the slow
+    zone."""
     driven = {name for output in outputs if "Twist" in output.type for name in output.channels}
     if not driven & set(FLOOR_CHANNELS) or driven - set(FLOOR_CHANNELS):
-        raise ValueError(f"obstacles are for a base whose Twist carries some of {', '.join(FLOOR_CHANNELS)}; this one "
-                         f"carries {', '.join(sorted(driven)) or 'nothing'}")
+        raise ValueError(
+            f"obstacles are for a base whose Twist carries some of {', '.join(FLOOR_CHANNELS)}; "
+            "this one "
+            f"carries {', '.join(sorted(driven)) or 'nothing'}"
+        )
     for channel in channels:
         speed = max(map(abs, channel.limits))
-        needed = speed ** 2 / (obstacles.slow_distance - obstacles.stop_distance)
-        if channel.name in driven and channel.name.startswith("linear") and channel.deceleration < needed:
-            raise ValueError(f"channel '{channel.name}': deceleration is {channel.deceleration:g}; to stop from "
-                             f"{speed:g} {channel.unit} between obstacles' slow_distance and stop_distance it must be "
-                             f"at least {needed:.2g}")
+        needed = speed**2 / (obstacles.slow_distance - obstacles.stop_distance)
+        if (
+            channel.name in driven
+            and channel.name.startswith("linear")
+            and channel.deceleration < needed
+        ):
+            raise ValueError(
+                f"channel '{channel.name}': deceleration is {channel.deceleration:g}; to stop from "
+                f"{speed:g} {channel.unit} between obstacles' slow_distance and stop_distance it "
+                "must be "
+                f"at least {needed:.2g}"
+            )
 
 
 def _check_masks(obstacles: Obstacles | None, footprint: Footprint) -> None:
@@ -211,8 +259,11 @@ def _check_masks(obstacles: Obstacles | None, footprint: Footprint) -> None:
         for box in sensor.mask:
             for side, value, most in zip(SIDES, box, outline):
                 if value > most:
-                    raise ValueError(f"sensor '{sensor.topic}': mask: {side} is {value:g} m; the footprint reaches "
-                                     f"only {most:g} m, and what is outside it is no part of the robot")
+                    raise ValueError(
+                        f"sensor '{sensor.topic}': mask: {side} is {value:g} m; the footprint "
+                        "reaches "
+                        f"only {most:g} m, and what is outside it is no part of the robot"
+                    )
 
 
 def _footprint(fields: Any) -> Footprint:
@@ -221,57 +272,111 @@ def _footprint(fields: Any) -> Footprint:
 
 
 def _mask(fields: Any, where: str) -> tuple[tuple[float, float, float, float], ...]:
-    """Boxes, each as (front, back, left, right) from the base frame's origin; beyond the origin a side is negative."""
+    """Boxes, each as (front, back, left, right) from the base frame's origin; beyond the origin a
+    side is negative."""
     if not isinstance(fields, list):
-        raise ValueError(f"{where} is {shown(fields)}; give a list of boxes, each with front, back, left and right")
+        raise ValueError(
+            f"{where} is {shown(fields)}; give a list of boxes, each with front, back, left and "
+            "right"
+        )
     boxes = []
     for box in fields:
         _keys(box, where, set(SIDES), set())
         front, back, left, right = (_number(box[side], f"{where}: {side}") for side in SIDES)
         if not (-back < front and -right < left):
-            raise ValueError(f"{where}: front + back is {front + back:g} m and left + right {left + right:g} m; "
-                             "both must be more than 0")
+            raise ValueError(
+                f"{where}: front + back is {front + back:g} m and left + right {left + right:g} m; "
+                "both must be more than 0"
+            )
         boxes.append((front, back, left, right))
     return tuple(boxes)
 
 
 def _obstacles(fields: Any) -> Obstacles:
-    numbers = ("stop_distance", "slow_distance", "side_clearance", "hysteresis", "time_to_collision",
-               "max_speed_unobserved", "max_age", "hold_off")
+    numbers = (
+        "stop_distance",
+        "slow_distance",
+        "side_clearance",
+        "hysteresis",
+        "time_to_collision",
+        "max_speed_unobserved",
+        "max_age",
+        "hold_off",
+    )
     _keys(fields, "obstacles", {"sensors"}, set(numbers))
     if not isinstance(fields["sensors"], list) or not fields["sensors"]:
-        raise ValueError(f"obstacles: sensors is {shown(fields['sensors'])}; give a list of sensors")
-    given = {name: _number(fields[name], f"obstacles: {name}", at_least=0.0) for name in numbers if name in fields}
+        raise ValueError(
+            f"obstacles: sensors is {shown(fields['sensors'])}; give a list of sensors"
+        )
+    given = {
+        name: _number(fields[name], f"obstacles: {name}", at_least=0.0)
+        for name in numbers
+        if name in fields
+    }
     obstacles = Obstacles(tuple(map(_sensor, fields["sensors"])), **given)
     if not obstacles.stop_distance < obstacles.slow_distance:
-        raise ValueError(f"obstacles: slow_distance is {obstacles.slow_distance:g} m; it must be more than "
-                         f"stop_distance, {obstacles.stop_distance:g} m")
+        raise ValueError(
+            f"obstacles: slow_distance is {obstacles.slow_distance:g} m; it must be more than "
+            f"stop_distance, {obstacles.stop_distance:g} m"
+        )
     for name in ("time_to_collision", "max_age"):
         _number(getattr(obstacles, name), f"obstacles: {name}", above=0.0)
     for name in ("time_to_collision", "hold_off"):
         if getattr(obstacles, name) > 10.0:
-            raise ValueError(f"obstacles: {name} is {getattr(obstacles, name):g} s; give at most 10 s")
+            raise ValueError(
+                f"obstacles: {name} is {getattr(obstacles, name):g} s; give at most 10 s"
+            )
     _once([sensor.topic for sensor in obstacles.sensors], "obstacles: ")
     return obstacles
 
 
 def _sensor(fields: Any) -> Sensor:
     _keys(fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "min_range", "inverted", "mask"})
-    topic, kind = str(fields["topic"]), fields["type"]
+    topic = str(fields["topic"])
+    kind = fields["type"]
     if kind not in SENSOR_TYPES:
-        raise ValueError(f"sensor '{topic}': type is {shown(kind)}; use one of {', '.join(sorted(SENSOR_TYPES))}")
-    place = {name: _number(fields.get(name, 0.0), f"sensor '{topic}': {name}") for name in ("x", "y", "yaw")}
-    return Sensor(topic, kind, inverted=_flag(fields.get("inverted", False), f"sensor '{topic}': inverted"), **place,
-                  min_range=_number(fields.get("min_range", 0.0), f"sensor '{topic}': min_range", at_least=0.0),
-                  mask=_mask(fields.get("mask", []), f"sensor '{topic}': mask"))
+        raise ValueError(
+            f"sensor '{topic}': type is {shown(kind)}; use one of {', '.join(sorted(SENSOR_TYPES))}"
+        )
+    place = {
+        name: _number(fields.get(name, 0.0), f"sensor '{topic}': {name}")
+        for name in ("x", "y", "yaw")
+    }
+    return Sensor(
+        topic,
+        kind,
+        inverted=_flag(fields.get("inverted", False), f"sensor '{topic}': inverted"),
+        **place,
+        min_range=_number(
+            fields.get("min_range", 0.0), f"sensor '{topic}': min_range", at_least=0.0
+        ),
+        mask=_mask(fields.get("mask", []), f"sensor '{topic}': mask"),
+    )
 
 
 def _channel(name: str, fields: Any) -> Channel:
     where = f"channel '{name}'"
-    _keys(fields, where, {"unit", "bounds", "limits", "on_stop"},
-          {"acceleration", "deceleration", "max_speed", "deadband", "joint", "scale", "soft_limits", "max_step",
-           "continuous", "start", "max_tracking_error", "tracking_time"})
-    bounds, limits = _pair(fields["bounds"], f"{where}: bounds"), _pair(fields["limits"], f"{where}: limits")
+    _keys(
+        fields,
+        where,
+        {"unit", "bounds", "limits", "on_stop"},
+        {
+            "acceleration",
+            "deceleration",
+            "max_speed",
+            "deadband",
+            "joint",
+            "scale",
+            "soft_limits",
+            "max_step",
+            "continuous",
+            "start",
+            "max_tracking_error",
+            "tracking_time",
+        },
+    )
+    bounds = _pair(fields["bounds"], f"{where}: bounds")
+    limits = _pair(fields["limits"], f"{where}: limits")
     if not (bounds[0] <= limits[0] and limits[1] <= bounds[1]):
         raise ValueError(f"{where}: limits {list(limits)} reach outside bounds {list(bounds)}")
     stop = fields["on_stop"]
@@ -279,16 +384,24 @@ def _channel(name: str, fields: Any) -> Channel:
         raise ValueError(f"{where}: on_stop is {shown(stop)}; use one of {', '.join(STOPS)}")
     if stop == "zero" and not limits[0] <= 0.0 <= limits[1]:
         raise ValueError(f"{where}: on_stop is 'zero', but zero is outside limits {list(limits)}")
-    soft = _pair(fields["soft_limits"], f"{where}: soft_limits") if "soft_limits" in fields else limits
+    soft = (
+        _pair(fields["soft_limits"], f"{where}: soft_limits") if "soft_limits" in fields else limits
+    )
     if "soft_limits" in fields and (stop == "zero" or not fields.get("joint")):
-        raise ValueError(f"{where}: soft limits are for a position that a joint measures; this has "
-                         f"{'on_stop zero' if stop == 'zero' else 'no joint'}")
+        raise ValueError(
+            f"{where}: soft limits are for a position that a joint measures; this has "
+            f"{'on_stop zero' if stop == 'zero' else 'no joint'}"
+        )
     if not (limits[0] <= soft[0] and soft[1] <= limits[1]):
         raise ValueError(f"{where}: soft limits {list(soft)} reach outside limits {list(limits)}")
-    unit, joint = str(fields["unit"]), str(fields.get("joint", ""))
+    unit = str(fields["unit"])
+    joint = str(fields.get("joint", ""))
     if (stop == "zero") != unit.endswith("/s"):
-        raise ValueError(f"{where}: on_stop is '{stop}', but its unit is '{unit}'; zero is for velocities (in .../s), "
-                         "hold_measured and hold_commanded for positions")
+        raise ValueError(
+            f"{where}: on_stop is '{stop}', but its unit is '{unit}'; zero is for velocities (in "
+            ".../s), "
+            "hold_measured and hold_commanded for positions"
+        )
     speeds = _speeds(fields, where, stop == "zero")
     continuous = _flag(fields.get("continuous", False), f"{where}: continuous")
     if continuous and (stop == "zero" or not joint):
@@ -297,12 +410,15 @@ def _channel(name: str, fields: Any) -> Channel:
     if "start" in fields:
         start = _number(fields["start"], f"{where}: start")
         if stop == "zero" or joint:
-            raise ValueError(f"{where}: start is for a position that nothing measures; this has "
-                             f"{'on_stop zero' if stop == 'zero' else f'joint {joint}'}")
+            raise ValueError(
+                f"{where}: start is for a position that nothing measures; this has "
+                f"{'on_stop zero' if stop == 'zero' else f'joint {joint}'}"
+            )
         if not limits[0] <= start <= limits[1]:
             raise ValueError(f"{where}: start is {start:g}, outside limits {list(limits)}")
-    # What a drive may lag behind by: half a second at full speed (a bus, a controller and the drive each take their
-    # share), or a twentieth of its range. A gripper that holds something never reaches what it is told to.
+    # What a drive may lag behind by: half a second at full speed (a bus, a controller and the drive
+    # each take their share), or a twentieth of its range. A gripper that holds something never
+    # reaches what it is told to.
     lag = math.inf
     if stop == "hold_measured" and joint:
         lag = max(0.05 * (bounds[1] - bounds[0]), 0.5 * speeds["max_speed"])
@@ -311,17 +427,31 @@ def _channel(name: str, fields: Any) -> Channel:
             raise ValueError(f"{where}: max_tracking_error is for a position that a joint measures")
         lag = _number(fields["max_tracking_error"], f"{where}: max_tracking_error", above=0.0)
     return Channel(
-        name=name, unit=unit, bounds=bounds, limits=limits, **speeds,
-        deadband=_number(fields.get("deadband", 0.0), f"{where}: deadband", at_least=0.0), on_stop=stop,
-        joint=joint, continuous=continuous, start=start, max_tracking_error=lag,
-        tracking_time=_number(fields.get("tracking_time", 0.5), f"{where}: tracking_time", at_least=0.0),
+        name=name,
+        unit=unit,
+        bounds=bounds,
+        limits=limits,
+        **speeds,
+        deadband=_number(fields.get("deadband", 0.0), f"{where}: deadband", at_least=0.0),
+        on_stop=stop,
+        joint=joint,
+        continuous=continuous,
+        start=start,
+        max_tracking_error=lag,
+        tracking_time=_number(
+            fields.get("tracking_time", 0.5), f"{where}: tracking_time", at_least=0.0
+        ),
         scale=_number(fields.get("scale", 1.0), f"{where}: scale", above=0.0),
         soft_limits=soft,
-        max_step=_number(fields["max_step"], f"{where}: max_step", above=0.0) if "max_step" in fields else math.inf)
+        max_step=_number(fields["max_step"], f"{where}: max_step", above=0.0)
+        if "max_step" in fields
+        else math.inf,
+    )
 
 
 def _speeds(fields: Mapping[str, Any], where: str, is_velocity: bool) -> dict[str, float]:
-    """How fast the value may change: a velocity's acceleration and deceleration, a position's max_speed."""
+    """How fast the value may change: a velocity's acceleration and deceleration, a position's
+    max_speed."""
     right, wrong = (("acceleration", "max_speed"), ("max_speed", "acceleration"))[not is_velocity]
     kind = "velocity" if is_velocity else "position"
     if right not in fields:
@@ -338,31 +468,55 @@ def _speeds(fields: Mapping[str, Any], where: str, is_velocity: bool) -> dict[st
 
 def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
     _keys(fields, "an output", {"topic", "type", "channels"}, set())
-    topic, kind, names = str(fields["topic"]), fields["type"], fields["channels"]
+    topic = str(fields["topic"])
+    kind = fields["type"]
+    names = fields["channels"]
     if kind not in OUTPUT_TYPES:
-        raise ValueError(f"output '{topic}': type is {shown(kind)}; use one of {', '.join(sorted(OUTPUT_TYPES))}")
+        raise ValueError(
+            f"output '{topic}': type is {shown(kind)}; use one of {', '.join(sorted(OUTPUT_TYPES))}"
+        )
     if not isinstance(names, list) or not names:
-        raise ValueError(f"output '{topic}': channels is {shown(names)}; give a list of channel names")
+        raise ValueError(
+            f"output '{topic}': channels is {shown(names)}; give a list of channel names"
+        )
     for name in names:
         if name not in known:
-            raise ValueError(f"output '{topic}': channel '{name}' is not one of {', '.join(sorted(known))}")
+            raise ValueError(
+                f"output '{topic}': channel '{name}' is not one of {', '.join(sorted(known))}"
+            )
         if "Twist" in kind and name not in TWIST_CHANNELS:
-            raise ValueError(f"output '{topic}': a Twist cannot carry '{name}', only {', '.join(TWIST_CHANNELS)}")
+            raise ValueError(
+                f"output '{topic}': a Twist cannot carry '{name}', only {', '.join(TWIST_CHANNELS)}"
+            )
         if "Twist" in kind and known[name].scale != 1.0:
-            raise ValueError(f"output '{topic}': '{name}' has scale {known[name].scale:g}; a Twist is in SI units: 1")
+            raise ValueError(
+                f"output '{topic}': '{name}' has scale {known[name].scale:g}; a Twist is in SI "
+                "units: 1"
+            )
         if not math.isfinite(max(map(abs, known[name].bounds)) * known[name].scale):
-            raise ValueError(f"channel '{name}': bounds times scale {known[name].scale:g} is not finite")
+            raise ValueError(
+                f"channel '{name}': bounds times scale {known[name].scale:g} is not finite"
+            )
         if "Twist" in kind and known[name].on_stop != "zero":
-            raise ValueError(f"output '{topic}': '{name}' is a velocity, so its on_stop is zero, not "
-                             f"{known[name].on_stop}")
+            raise ValueError(
+                f"output '{topic}': '{name}' is a velocity, so its on_stop is zero, not "
+                f"{known[name].on_stop}"
+            )
         right = "m/s" if name.startswith("linear") else "rad/s"
         if "Twist" in kind and known[name].unit != right:
-            raise ValueError(f"output '{topic}': '{name}' is in {known[name].unit}; a Twist's is in {right}")
+            raise ValueError(
+                f"output '{topic}': '{name}' is in {known[name].unit}; a Twist's is in {right}"
+            )
         if "Trajectory" in kind and known[name].on_stop == "zero":
-            raise ValueError(f"output '{topic}': a JointTrajectory carries positions, and '{name}' is a velocity "
-                             "(on_stop zero); sent to zero, an arm would go there")
+            raise ValueError(
+                f"output '{topic}': a JointTrajectory carries positions, and '{name}' is a "
+                "velocity "
+                "(on_stop zero); sent to zero, an arm would go there"
+            )
     if len({known[name].on_stop == "zero" for name in names}) > 1:
-        raise ValueError(f"output '{topic}' mixes velocities and positions; a stop could not be sent on it")
+        raise ValueError(
+            f"output '{topic}' mixes velocities and positions; a stop could not be sent on it"
+        )
     return Output(topic, kind, tuple(names))
 
 
@@ -378,13 +532,17 @@ def _keys(value: Any, what: str, needed: set[str], optional: set[str]) -> None:
         raise ValueError(f"{what} lacks {', '.join(sorted(needed - found))}")
     if found - needed - optional:
         unknown = ", ".join(sorted(map(str, found - needed - optional)))
-        raise ValueError(f"{what} has unknown {unknown}; known are {', '.join(sorted(needed | optional))}")
+        raise ValueError(
+            f"{what} has unknown {unknown}; known are {', '.join(sorted(needed | optional))}"
+        )
 
 
 def _once(topics: list[str], where: str) -> None:
     for topic in topics:
         if topics.count(topic) > 1:
-            raise ValueError(f"{where}'{topic}' is listed {topics.count(topic)} times; once is right")
+            raise ValueError(
+                f"{where}'{topic}' is listed {topics.count(topic)} times; once is right"
+            )
 
 
 def _flag(value: Any, what: str) -> bool:

@@ -1,4 +1,5 @@
 """A value as a sentence about it prints it: short, whatever it is."""
+
 from __future__ import annotations
 
 import reprlib
@@ -9,9 +10,10 @@ _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 100
 
 
 def shown(value: object, most: int = 80) -> str:
-    """The repr of `value`, at most `most` characters. Costs the same for a text of 10 MB, and never raises."""
+    """The repr of `value`, at most `most` characters. Costs the same for a text of 10 MB, and never
+    raises."""
     try:
         text = _REPR.repr(value)
     except Exception:  # a whole number of more digits than Python prints
         text = f"<{type(value).__name__}>"
-    return text if len(text) <= most else f"{text[:most - 3]}..."
+    return text if len(text) <= most else f"{text[: most - 3]}..."

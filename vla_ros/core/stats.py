@@ -1,4 +1,5 @@
 """What a node tells about itself: rates, ages, drops with reasons, percentiles of its stage."""
+
 from __future__ import annotations
 
 from collections import Counter, deque
@@ -32,9 +33,11 @@ class Rate:
 
     def values(self, now: int) -> dict[str, str]:
         """Key -> value for a DiagnosticStatus; the first two keys are FrequencyStatus' own."""
-        return {"Events since startup": str(self.total),
-                "Actual frequency (Hz)": f"{self.hertz(now):.1f}",
-                "Age of the last event (s)": f"{self.age(now):.3f}"}
+        return {
+            "Events since startup": str(self.total),
+            "Actual frequency (Hz)": f"{self.hertz(now):.1f}",
+            "Age of the last event (s)": f"{self.age(now):.3f}",
+        }
 
 
 class Stats:

@@ -2,6 +2,7 @@
 
 Times are integer nanoseconds; a `stamp` is on the ROS clock. Units are SI, axes REP 103.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -22,8 +23,11 @@ RESIZE_MODES = ("pad", "crop", "stretch")  # how an image of another shape is fi
 
 def is_size(size: object) -> bool:
     """Is it (height, width) in pixels, as a policy may want its images?"""
-    return (isinstance(size, (tuple, list)) and len(size) == 2
-            and all(type(side) is int and 0 < side <= LONGEST_SIDE for side in size))
+    return (
+        isinstance(size, (tuple, list))
+        and len(size) == 2
+        and all(type(side) is int and 0 < side <= LONGEST_SIDE for side in size)
+    )
 
 
 def to_seconds(nanoseconds: int) -> float:
@@ -71,8 +75,9 @@ class Observation:
 class ActionChunk:
     """What the policy wants: `values` is rows x channels; row i is for `stamp + i * step`.
 
-    The last row holds until the chunk is too old; `stamp` and `instruction_id` are the observation's. `process` made
-    it, and numbers its chunks by `sequence` from 1 on; 0: not numbered.
+    The last row holds until the chunk is too old; `stamp` and `instruction_id` are the
+    observation's. `process` made it, and numbers its chunks by `sequence` from 1 on; 0: not
+    numbered.
     """
 
     stamp: int

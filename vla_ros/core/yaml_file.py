@@ -1,5 +1,6 @@
-"""Reads a user's YAML file within bounds: whatever the path names, an answer comes soon and takes little memory, and
-nothing is printed of a file that was not meant."""
+"""Reads a user's YAML file within bounds: whatever the path names, an answer comes soon and takes
+little memory, and nothing is printed of a file that was not meant."""
+
 from __future__ import annotations
 
 import os
@@ -11,17 +12,21 @@ import yaml
 
 from vla_ros.core.shown import shown
 
-MOST_BYTES = 256 << 10  # a robot of 64 channels has 20 kB; without libyaml, a megabyte takes PyYAML 20 s
+# a robot of 64 channels has 20 kB; without libyaml, a megabyte takes PyYAML 20 s
+MOST_BYTES = 256 << 10
 MOST_NODES = 10_000
 DEEPEST = 20
-LONGEST_NUMBER = 200  # characters: YAML 1.1 reads 1:1:1:... as a number to the base 60, in quadratic time
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast, where PyYAML has it
+# characters: YAML 1.1 reads 1:1:1:... as a number to the base 60, in quadratic time
+LONGEST_NUMBER = 200
+# libyaml's is ten times as fast, where PyYAML has it
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(path: str | Path, what: str, instead: str = "") -> dict[Any, Any]:
     """The mapping in a file. Raises ValueError: a sentence that begins with `what` and the path.
 
-    `instead` ends a sentence about a file that is none: what to give instead. No aliases, no tags, no key twice.
+    `instead` ends a sentence about a file that is none: what to give instead. No aliases, no tags,
+    no key twice.
     """
     name = f"{what} {shown(str(path), 200)}"
     text = _text(path, name, f"; {instead}" if instead else "")
@@ -100,7 +105,9 @@ class _OnceLoader(_Loader):
             if isinstance(key_node, yaml.ScalarNode):
                 key = self.construct_object(key_node)
                 if key in seen:
-                    raise yaml.MarkedYAMLError(problem=f"{shown(key)} is given twice; once is right",
-                                               problem_mark=key_node.start_mark)
+                    raise yaml.MarkedYAMLError(
+                        problem=f"{shown(key)} is given twice; once is right",
+                        problem_mark=key_node.start_mark,
+                    )
                 seen.add(key)
         return super().construct_mapping(node, deep)

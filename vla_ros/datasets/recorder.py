@@ -1,9 +1,12 @@
-"""Cuts what a running suite says into episodes of evenly spaced frames. No ROS; times are the messages' stamps, in ns.
+"""Cuts what a running suite says into episodes of evenly spaced frames. No ROS; times are the
+messages' stamps, in ns.
 
-An episode is one unbroken stretch in which the gate is ACTIVE for one instruction. Frame k is the observation nearest
-to k / fps after the first; its action is what the gate had sent last when the next frame came: the answer to this
-image has left by then. It ends with the instruction, when the gate holds or stops, or once nothing moved for REST.
+An episode is one unbroken stretch in which the gate is ACTIVE for one instruction. Frame k is the
+observation nearest to k / fps after the first; its action is what the gate had sent last when the
+next frame came: the answer to this image has left by then. It ends with the instruction, when the
+gate holds or stops, or once nothing moved for REST.
 """
+
 from __future__ import annotations
 
 import math
@@ -18,9 +21,12 @@ from vla_ros.datasets.lerobot.write import DatasetWriter, new_folder
 
 REST = 2.0  # s that nothing moved: the instruction is done, or given up
 SHORTEST = 0.5  # s: less is no demonstration
-GAP = 1.0  # s without an image end an episode; what is missing in less is filled with the image before, and counted
+# s without an image end an episode; what is missing in less is filled with the image before, and
+# counted
+GAP = 1.0
 LOST_MOST = 0.2  # of an episode's frames
-SILENCE = 0.5  # s between an image and the newest report, from which on nobody knows what the gate does
+# s between an image and the newest report, from which on nobody knows what the gate does
+SILENCE = 0.5
 STILL = 1e-3  # in SI units
 
 
@@ -35,15 +41,24 @@ class Sent:
 
 
 class LiveRecorder:
-    """Feed it what arrives, in the order of arrival, from one thread; then `close`. `say` gets a line an episode.
+    """Feed it what arrives, in the order of arrival, from one thread; then `close`. `say` gets a
+    line an episode.
 
     Raises ValueError for a folder in use and for observations that no dataset can hold.
     """
 
-    def __init__(self, folder: str | Path, fps: int, robot_type: str = "unknown",
-                 say: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        fps: int,
+        robot_type: str = "unknown",
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
         new_folder(Path(folder))
-        self._folder, self._fps, self._robot_type, self._say = Path(folder), fps, robot_type, say
+        self._folder = Path(folder)
+        self._fps = fps
+        self._robot_type = robot_type
+        self._say = say
         self._writer: DatasetWriter | None = None
         self._names: set[str] = set()  # of the state, heard of so far
         self._sent: Sent | None = None
@@ -66,17 +81,22 @@ class LiveRecorder:
 
     def on_report(self, sent: Sent) -> None:
         """One of the gate's reports."""
-        if self._frame and not (sent.active and sent.instruction_id == self._frame.instruction.instruction_id):
+        if self._frame and not (
+            sent.active and sent.instruction_id == self._frame.instruction.instruction_id
+        ):
             self._end()
         self._sent = sent
 
     def on_observation(self, observation: Observation) -> None:
         """One of the synchronizer's observations."""
         self._meet(observation.state)
-        frame, period = self._frame, NANOSECONDS // self._fps
-        if frame and (observation.instruction.instruction_id != frame.instruction.instruction_id
-                      or not 0 < observation.stamp - frame.stamp <= GAP * NANOSECONDS + period
-                      or not self._heard(observation)):
+        frame = self._frame
+        period = NANOSECONDS // self._fps
+        if frame and (
+            observation.instruction.instruction_id != frame.instruction.instruction_id
+            or not 0 < observation.stamp - frame.stamp <= GAP * NANOSECONDS + period
+            or not self._heard(observation)
+        ):
             self._end()
         if not self._frame:
             self._begin(observation)
@@ -86,7 +106,8 @@ class LiveRecorder:
             self._write(tick - self._tick)
             if not self._frame:
                 return
-            self._frame, self._tick = observation, tick
+            self._frame = observation
+            self._tick = tick
             if self._still >= REST * self._fps:
                 self._rested = observation.instruction.instruction_id
                 self._end()
@@ -100,50 +121,67 @@ class LiveRecorder:
     def _heard(self, observation: Observation) -> bool:
         """Whether the gate was heard of lately, and obeys this observation's instruction."""
         sent = self._sent
-        return (sent is not None and sent.active and sent.instruction_id == observation.instruction.instruction_id
-                and abs(observation.stamp - sent.stamp) <= SILENCE * NANOSECONDS)
+        return (
+            sent is not None
+            and sent.active
+            and sent.instruction_id == observation.instruction.instruction_id
+            and abs(observation.stamp - sent.stamp) <= SILENCE * NANOSECONDS
+        )
 
     def _begin(self, observation: Observation) -> None:
         if not observation.instruction.text.strip() or not self._heard(observation):
             return
         assert self._sent is not None
-        if observation.instruction.instruction_id == self._rested and not self._moves(self._sent.values):
+        if observation.instruction.instruction_id == self._rested and not self._moves(
+            self._sent.values
+        ):
             return
-        if self._writer is None:  # a robot's recording may end anyhow: every episode is safe once it is saved
+        # a robot's recording may end anyhow: every episode is safe once it is saved
+        if self._writer is None:
             spec = DatasetSpec.of(observation, self._sent.values, self._fps, self._robot_type)
             self._writer = DatasetWriter(self._folder, spec, flush_every=1)
             self._names = set(observation.state)
-        self._frame, self._start = observation, observation.stamp
+        self._frame = observation
+        self._start = observation.stamp
         self._tick = self._lost = self._still = 0
         self._before = self._sent.values
 
     def _meet(self, state: Mapping[str, float]) -> None:
-        """A publisher that spoke up after the others brings names that the dataset has no place for: it begins anew;
-        once an episode is saved, it goes on without them and says so."""
+        """A publisher that spoke up after the others brings names that the dataset has no place
+        for: it begins anew; once an episode is saved, it goes on without them and says so."""
         new = sorted(state.keys() - self._names)
         if not self._writer or not new or not state.keys() >= self._names:
             return
         self._names.update(new)
-        listed = ", ".join(f"'{name}'" for name in new[:5]) + f" and {len(new) - 5} more" * (len(new) > 5)
+        listed = ", ".join(f"'{name}'" for name in new[:5]) + f" and {len(new) - 5} more" * (
+            len(new) > 5
+        )
         if self._writer.episodes:
-            self._say(f"{listed}: not recorded, nobody spoke of it before the first episode was saved; "
-                      "another dataset would have it")
+            self._say(
+                f"{listed}: not recorded, nobody spoke of it before the first episode was saved; "
+                "another dataset would have it"
+            )
             return
         self._drop(f"{listed}: heard of only now; what was recorded without it is dropped")
         self._writer.finalize()
         for path in sorted(self._folder.rglob("*"), reverse=True):
-            with suppress(OSError):  # what is no empty folder is not ours: the next writer refuses it in a sentence
+            # what is no empty folder is not ours: the next writer refuses it in a sentence
+            with suppress(OSError):
                 path.rmdir()
         self._writer = None
 
     def _moves(self, values: Mapping[str, float]) -> bool:
         """Velocities that are not zero, positions that are not where they were."""
-        return any(abs(value if name.startswith(VELOCITIES) else value - self._before.get(name, math.inf))
-                   > STILL for name, value in values.items())
+        return any(
+            abs(value if name.startswith(VELOCITIES) else value - self._before.get(name, math.inf))
+            > STILL
+            for name, value in values.items()
+        )
 
     def _write(self, times: int) -> None:
-        """The frame with the action that is known now; `times` - 1 frames after it were lost and are filled with it.
-        One that does not fit the first (a joint is gone, a camera has another size) ends the episode."""
+        """The frame with the action that is known now; `times` - 1 frames after it were lost and
+        are filled with it. One that does not fit the first (a joint is gone, a camera has another
+        size) ends the episode."""
         assert self._writer is not None and self._frame is not None and self._sent is not None
         values = self._sent.values
         self._still = 0 if self._moves(values) else self._still + times
@@ -159,16 +197,21 @@ class LiveRecorder:
     def _end(self) -> None:
         if not self._frame or not self._writer:
             return
-        task, instruction_id = self._frame.instruction.text, self._frame.instruction.instruction_id
+        task = self._frame.instruction.text
+        instruction_id = self._frame.instruction.instruction_id
         self._write(1)
         if not self._frame:
             return
-        self._frame, length = None, self._writer.length
+        self._frame = None
+        length = self._writer.length
         line = f"'{task}': {length} frames, {length / self._fps:.1f} s, {self._lost} lost"
         if length < SHORTEST * self._fps:
             self._drop(f"{line}; too short, dropped")
         elif self._lost > LOST_MOST * length:
-            self._drop(f"{line}; dropped: images do not come {self._fps} times a second; ask for fewer (--fps)")
+            self._drop(
+                f"{line}; dropped: images do not come {self._fps} times a second; ask for fewer "
+                "(--fps)"
+            )
         else:
             self._writer.save_episode(task, None, instruction_id, self._lost)
             self._say(f"episode {self._writer.episodes - 1}: {line}")

@@ -1,4 +1,6 @@
-"""A short animated image of a demo's film, for a page: `python3 -m vla_ros.demo.animation demo/demo.mp4 demo.gif`."""
+"""A short animated image of a demo's film, for a page: `python3 -m vla_ros.demo.animation
+demo/demo.mp4 demo.gif`."""
+
 from __future__ import annotations
 
 import argparse
@@ -17,7 +19,8 @@ WIDTH = 480  # pixels
 
 
 def frames(film: Path) -> Iterator[Image]:
-    """Every frame that is shown, H x W x 3 (rgb8), `WIDTH` wide. Raises ValueError where it is no film."""
+    """Every frame that is shown, H x W x 3 (rgb8), `WIDTH` wide. Raises ValueError where it is no
+    film."""
     video = cv2.VideoCapture(str(film))
     every = max(1, round(video.get(cv2.CAP_PROP_FPS) * SPEED / FRAMES_PER_SECOND))
     count = 0
@@ -43,12 +46,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="the animation, a .gif")
     options = parser.parse_args(argv)
     shown = [Pillow.fromarray(frame) for frame in frames(options.film)]
-    # One palette for all, from all: colours that change from frame to frame flicker, and are stored anew.
+    # One palette for all, from all: colours that change from frame to frame flicker, and are stored
+    # anew.
     strip = Pillow.fromarray(np.concatenate([np.asarray(frame)[::4, ::4] for frame in shown]))
-    palette = strip.quantize(COLOURS, method=1)  # maximum coverage; the names of both moved between versions
+    # maximum coverage; the names of both moved between versions
+    palette = strip.quantize(COLOURS, method=1)
     plain = getattr(Pillow, "Dither", Pillow).NONE  # Ubuntu 22.04's Pillow keeps it elsewhere
     flat = [frame.quantize(palette=palette, dither=plain) for frame in shown]
-    flat[0].save(options.out, save_all=True, append_images=flat[1:], duration=1000 // FRAMES_PER_SECOND, loop=0)
+    flat[0].save(
+        options.out,
+        save_all=True,
+        append_images=flat[1:],
+        duration=1000 // FRAMES_PER_SECOND,
+        loop=0,
+    )
     print(f"{options.out}: {len(flat)} frames, {options.out.stat().st_size / 1e6:.1f} MB")
     return 0
 

@@ -1,4 +1,6 @@
-"""The demo's film: images drawn and written in a thread of their own, which waits for nobody and delays nobody."""
+"""The demo's film: images drawn and written in a thread of their own, which waits for nobody and
+delays nobody."""
+
 from __future__ import annotations
 
 import os
@@ -16,17 +18,21 @@ from numpy.typing import NDArray
 from vla_ros.demo.overlay import CAMERA_HEIGHT, SIZE, WIDTH, Moment, draw
 
 FPS = 15.0
-STILL_DISTANCE = 0.7  # metres to the thing named: near enough to see it well, far enough to see the room
+# metres to the thing named: near enough to see it well, far enough to see the room
+STILL_DISTANCE = 0.7
 
 
 class Film:
-    """`add` camera images as they arrive; the film keeps real time and drops what it has no time for.
+    """`add` camera images as they arrive; the film keeps real time and drops what it has no time
+    for.
 
-    `decode` turns what `add` got into pixels (480 x 640 x 3, rgb8), in the film's thread. The best still of
-    a robot on its way to what the words name is kept for `save_still`.
+    `decode` turns what `add` got into pixels (480 x 640 x 3, rgb8), in the film's thread. The best
+    still of a robot on its way to what the words name is kept for `save_still`.
     """
 
-    def __init__(self, path: Path, decode: Callable[[Any], NDArray[np.uint8]] = lambda image: image) -> None:
+    def __init__(
+        self, path: Path, decode: Callable[[Any], NDArray[np.uint8]] = lambda image: image
+    ) -> None:
         self.path = path
         self.frames = 0
         self.dropped = 0
@@ -39,7 +45,10 @@ class Film:
         self._start: float | None = None
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), FPS, SIZE)
         if not self._writer.isOpened():
-            raise ValueError(f"cannot write a video to {path}; is the folder writable, and OpenCV built with FFmpeg?")
+            raise ValueError(
+                f"cannot write a video to {path}; is the folder writable, and OpenCV built with "
+                "FFmpeg?"
+            )
         self._thread = threading.Thread(target=self._work, name="film", daemon=True)
         self._thread.start()
 
@@ -78,7 +87,9 @@ class Film:
     def _write(self, now: float, image: Any, moment: Moment) -> None:
         camera = self._decode(image)
         if camera.shape != (CAMERA_HEIGHT, WIDTH, 3):
-            camera = cv2.resize(camera, (WIDTH, CAMERA_HEIGHT), interpolation=cv2.INTER_AREA).astype(np.uint8)
+            camera = cv2.resize(
+                camera, (WIDTH, CAMERA_HEIGHT), interpolation=cv2.INTER_AREA
+            ).astype(np.uint8)
         image = cv2.cvtColor(draw(camera, moment), cv2.COLOR_RGB2BGR)
         if self._start is None:
             self._start = now
@@ -88,12 +99,15 @@ class Film:
             self.frames += 1
         score = still_score(moment)
         if self.still is None or score > self._still_score:
-            self.still, self._still_score = image.astype(np.uint8), score
+            self.still = image.astype(np.uint8)
+            self._still_score = score
 
 
 def still_score(moment: Moment) -> float:
     """Higher for a better still: on the way, at a good distance from what the words name."""
-    speed = moment.emitted[moment.channels.index("linear.x")] if "linear.x" in moment.channels else 0.0
+    speed = (
+        moment.emitted[moment.channels.index("linear.x")] if "linear.x" in moment.channels else 0.0
+    )
     score = 10.0 if moment.state == "ACTIVE" and speed > 0.1 else 0.0
     if moment.target is None:
         return score - 5.0
@@ -106,7 +120,7 @@ def image_pixels(message: Any) -> NDArray[np.uint8]:
     if message.encoding != "rgb8" or message.step < 3 * message.width:
         raise ValueError(f"the camera sends '{message.encoding}'; the film takes rgb8")
     rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
-    return rows[:, :3 * message.width].reshape(message.height, message.width, 3)
+    return rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
 
 
 def now() -> float:

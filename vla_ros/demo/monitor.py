@@ -1,9 +1,10 @@
 """What the demo sees of the suite: every topic that matters, read without slowing anybody down.
 
-Latency is `SafetyReport.age` at the tick where an action (instruction_id, sequence) shows for the first time:
-the gate's own clock against the camera's stamp, at the moment when the command leaves. This process' own
-delays are not in it.
+Latency is `SafetyReport.age` at the tick where an action (instruction_id, sequence) shows for the
+first time: the gate's own clock against the camera's stamp, at the moment when the command leaves.
+This process' own delays are not in it.
 """
+
 from __future__ import annotations
 
 import math
@@ -32,18 +33,23 @@ from vla_ros.operator.client import LATCHED, STATES, VERDICTS
 from vla_ros.tasks.world_state import WorldState
 from vla_ros_msgs.msg import ActionChunk, Instruction, Observation, SafetyReport
 
-LOOSE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # a slow reader costs the writer nothing
+# a slow reader costs the writer nothing
+LOOSE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 def decode(raw: bytes) -> NDArray[Any]:
-    """A serialized sensor_msgs/Image -> pixels; done in the film's thread, and only for images filmed."""
+    """A serialized sensor_msgs/Image -> pixels; done in the film's thread, and only for images
+    filmed."""
     return image_pixels(rclpy.serialization.deserialize_message(raw, Image))
 
 
 class Watch:
-    """Subscribes on `node`, which spins in a thread of its own; everybody else reads the attributes."""
+    """Subscribes on `node`, which spins in a thread of its own; everybody else reads the
+    attributes."""
 
-    def __init__(self, node: Node, track: Track, camera_topic: str, namespace: str = "/vla") -> None:
+    def __init__(
+        self, node: Node, track: Track, camera_topic: str, namespace: str = "/vla"
+    ) -> None:
         self.track = track
         self.film: Film | None = None
         self.instruction_number = 0  # which of the demo's instructions is on; 0: none
@@ -63,11 +69,25 @@ class Watch:
         self._counted: tuple[float, dict[str, int]] = (time.monotonic(), {})
         subscribe = node.create_subscription
         subscribe(Image, camera_topic, self._on_image, LOOSE, raw=True)
-        subscribe(Observation, f"{namespace}/observation", lambda _: self._tick("observation"), LOOSE, raw=True)
-        subscribe(ActionChunk, f"{namespace}/action_chunk", lambda _: self._tick("action"), LOOSE, raw=True)
+        subscribe(
+            Observation,
+            f"{namespace}/observation",
+            lambda _: self._tick("observation"),
+            LOOSE,
+            raw=True,
+        )
+        subscribe(
+            ActionChunk,
+            f"{namespace}/action_chunk",
+            lambda _: self._tick("action"),
+            LOOSE,
+            raw=True,
+        )
         subscribe(Instruction, f"{namespace}/instruction/accepted", self._on_instruction, LATCHED)
         subscribe(SafetyReport, f"{namespace}/safety_report", self._on_report, 10)
-        subscribe(String, f"{namespace}/feedback", lambda message: self.feedback.append(message.data), 10)
+        subscribe(
+            String, f"{namespace}/feedback", lambda message: self.feedback.append(message.data), 10
+        )
         subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         subscribe(Twist, "/cmd_vel", self._on_twist, 10)
         subscribe(Odometry, "/odom", self._on_odometry, 10)
@@ -89,7 +109,9 @@ class Watch:
     def moving(self) -> bool:
         """Whether the robot moves, by its odometry."""
         with self._lock:
-            return bool(self._speeds) and (abs(self._speeds[-1][1]) > 0.05 or abs(self._speeds[-1][2]) > 0.1)
+            return bool(self._speeds) and (
+                abs(self._speeds[-1][1]) > 0.05 or abs(self._speeds[-1][2]) > 0.1
+            )
 
     def hertz(self, name: str) -> float:
         with self._lock:
@@ -98,14 +120,20 @@ class Watch:
     def count_from_now(self) -> None:
         """Where the averages begin."""
         with self._lock:
-            self._counted = (time.monotonic(), {name: rate.total for name, rate in self.rates.items()})
+            self._counted = (
+                time.monotonic(),
+                {name: rate.total for name, rate in self.rates.items()},
+            )
 
     def average_rates(self) -> dict[str, float]:
         """Hz since `count_from_now`."""
         since, before = self._counted
         with self._lock:
             seconds = max(time.monotonic() - since, 1e-3)
-            return {name: (rate.total - before.get(name, 0)) / seconds for name, rate in self.rates.items()}
+            return {
+                name: (rate.total - before.get(name, 0)) / seconds
+                for name, rate in self.rates.items()
+            }
 
     def world(self) -> WorldState | None:
         """The simulator's truth now; None while it is silent."""
@@ -115,7 +143,9 @@ class Watch:
 
     def things(self) -> dict[str, Thing]:
         """The objects in the room, as they are now."""
-        return {name: thing(marker) for name, marker in dict(self.markers).items() if name != "robot"}
+        return {
+            name: thing(marker) for name, marker in dict(self.markers).items() if name != "robot"
+        }
 
     def seconds(self) -> float:
         """Since the watch began, or since `count_from_now`."""
@@ -123,21 +153,35 @@ class Watch:
 
     def moment(self) -> Moment:
         """What is true now, for the film and the view."""
-        report, instruction = self.report, self.instruction
+        report = self.report
+        instruction = self.instruction
         words = instruction.text if instruction else ""
         if report is None:
             return Moment(self.seconds(), self.caption, words)
-        return Moment(self.seconds(), self.caption, words, STATES[report.state], VERDICTS[report.verdict],
-                      report.rule, report.reason, tuple(report.channels), tuple(report.requested),
-                      tuple(report.emitted), self.target(words))
+        return Moment(
+            self.seconds(),
+            self.caption,
+            words,
+            STATES[report.state],
+            VERDICTS[report.verdict],
+            report.rule,
+            report.reason,
+            tuple(report.channels),
+            tuple(report.requested),
+            tuple(report.emitted),
+            self.target(words),
+        )
 
     def target(self, words: str) -> tuple[float, float] | None:
-        """Metres and radians (left positive) from the robot to what the words name; None where they name nothing."""
+        """Metres and radians (left positive) from the robot to what the words name; None where they
+        name nothing."""
         pose = self.pose
         for name, marker in dict(self.markers).items():
             if pose and name in words:
                 dx, dy = marker.pose.position.x - pose.x, marker.pose.position.y - pose.y
-                return math.hypot(dx, dy), math.remainder(math.atan2(dy, dx) - pose.yaw, 2 * math.pi)
+                return math.hypot(dx, dy), math.remainder(
+                    math.atan2(dy, dx) - pose.yaw, 2 * math.pi
+                )
         return None
 
     # Callbacks
@@ -165,7 +209,9 @@ class Watch:
 
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
         for status in array.status:
-            self.diagnostics[status.name.rpartition("/")[2]] = {one.key: one.value for one in status.values}
+            self.diagnostics[status.name.rpartition("/")[2]] = {
+                one.key: one.value for one in status.values
+            }
 
     def _on_twist(self, twist: Twist) -> None:
         self._tick("command")
@@ -186,10 +232,20 @@ class Watch:
         robot = self.markers.get("robot")
         if robot is not None:
             where = robot.pose.position
-            self.pose = PathPoint(self.seconds(), where.x, where.y, yaw(robot), self.instruction_number)
+            self.pose = PathPoint(
+                self.seconds(), where.x, where.y, yaw(robot), self.instruction_number
+            )
             self.track.path.append(self.pose)
 
 
 def thing(marker: Marker) -> Thing:
-    where, colour = marker.pose.position, marker.color
-    return Thing(marker.ns, where.x, where.y, marker.scale.x or 0.06, (colour.r, colour.g, colour.b), yaw(marker))
+    where = marker.pose.position
+    colour = marker.color
+    return Thing(
+        marker.ns,
+        where.x,
+        where.y,
+        marker.scale.x or 0.06,
+        (colour.r, colour.g, colour.b),
+        yaw(marker),
+    )

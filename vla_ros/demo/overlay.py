@@ -1,4 +1,6 @@
-"""Draws one image of the demo's video: the camera, and around it the words, the action and the verdict."""
+"""Draws one image of the demo's video: the camera, and around it the words, the action and the
+verdict."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -9,22 +11,43 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-WIDTH, CAMERA_HEIGHT, HEADER, PANEL = 640, 480, 40, 120
-SIZE = (WIDTH, HEADER + CAMERA_HEIGHT + PANEL)  # width, height in pixels; both multiples of 16, for the codec
+WIDTH = 640
+CAMERA_HEIGHT = 480
+HEADER = 40
+PANEL = 120
+# width, height in pixels; both multiples of 16, for the codec
+SIZE = (WIDTH, HEADER + CAMERA_HEIGHT + PANEL)
 Colour = tuple[int, int, int]
-INK, PAPER, FAINT, RULE = (240, 240, 245), (24, 26, 31), (150, 155, 165), (70, 74, 84)
-STATE_COLOURS = {"DISARMED": (120, 124, 134), "HOLDING": (70, 130, 220), "ACTIVE": (46, 160, 67),
-                 "STOPPED": (218, 54, 51)}
-VERDICT_COLOURS = {"PASSED": (46, 160, 67), "LIMITED": (201, 138, 4), "HELD": (70, 130, 220),
-                   "STOPPED": (218, 54, 51)}
+INK = (240, 240, 245)
+PAPER = (24, 26, 31)
+FAINT = (150, 155, 165)
+RULE = (70, 74, 84)
+STATE_COLOURS = {
+    "DISARMED": (120, 124, 134),
+    "HOLDING": (70, 130, 220),
+    "ACTIVE": (46, 160, 67),
+    "STOPPED": (218, 54, 51),
+}
+VERDICT_COLOURS = {
+    "PASSED": (46, 160, 67),
+    "LIMITED": (201, 138, 4),
+    "HELD": (70, 130, 220),
+    "STOPPED": (218, 54, 51),
+}
 UNITS = {"linear.x": "m/s", "linear.y": "m/s", "angular.z": "rad/s", "gripper": ""}  # a joint: rad
-RANGES = {"linear.x": (-1.0, 1.0), "linear.y": (-1.0, 1.0), "angular.z": (-1.0, 1.0), "gripper": (0.0, 1.0)}
+RANGES = {
+    "linear.x": (-1.0, 1.0),
+    "linear.y": (-1.0, 1.0),
+    "angular.z": (-1.0, 1.0),
+    "gripper": (0.0, 1.0),
+}
 BARS = 3  # that fit
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What was true when a camera image arrived. `requested` and `emitted` are in the channels' units."""
+    """What was true when a camera image arrived. `requested` and `emitted` are in the channels'
+    units."""
 
     seconds: float = 0.0
     caption: str = ""
@@ -36,7 +59,8 @@ class Moment:
     channels: tuple[str, ...] = ()
     requested: tuple[float, ...] = ()
     emitted: tuple[float, ...] = ()
-    target: tuple[float, float] | None = None  # metres and radians, to the thing that the words name
+    # metres and radians, to the thing that the words name
+    target: tuple[float, float] | None = None
 
 
 @cache
@@ -45,7 +69,10 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.Im
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     try:
         import matplotlib
-        return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
+
+        return ImageFont.truetype(
+            str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size
+        )
     except (ImportError, OSError):
         return ImageFont.load_default()
 
@@ -59,8 +86,9 @@ def _mask(text: str, size: int, bold: bool) -> Image.Image:
     return mask
 
 
-def _text(image: Image.Image, x: float, y: float, text: str, colour: Colour, size: int,
-          bold: bool = False) -> float:
+def _text(
+    image: Image.Image, x: float, y: float, text: str, colour: Colour, size: int, bold: bool = False
+) -> float:
     """Write at `x`, `y` (left, top; pixels); returns the width."""
     mask = _mask(text, size, bold)
     image.paste(colour, (int(x), int(y)), mask)
@@ -69,7 +97,8 @@ def _text(image: Image.Image, x: float, y: float, text: str, colour: Colour, siz
 
 @lru_cache(maxsize=256)
 def wrap(text: str, size: int, width: int, lines: int) -> list[str]:
-    """`text` in at most `lines` lines that are `width` pixels wide; what does not fit ends in an ellipsis."""
+    """`text` in at most `lines` lines that are `width` pixels wide; what does not fit ends in an
+    ellipsis."""
     letters = font(size)
     out: list[str] = []
     words = text.split()
@@ -90,7 +119,9 @@ def wrap(text: str, size: int, width: int, lines: int) -> list[str]:
 def draw(camera: NDArray[np.uint8], moment: Moment) -> NDArray[np.uint8]:
     """`camera` (480 x 640 x 3, rgb8) -> an image (640 x 640 x 3, rgb8)."""
     if camera.shape != (CAMERA_HEIGHT, WIDTH, 3):
-        raise ValueError(f"the camera's image is {camera.shape}; the video wants {(CAMERA_HEIGHT, WIDTH, 3)}")
+        raise ValueError(
+            f"the camera's image is {camera.shape}; the video wants {(CAMERA_HEIGHT, WIDTH, 3)}"
+        )
     image = Image.new("RGB", SIZE, PAPER)
     image.paste(Image.fromarray(camera), (0, HEADER))
     _header(image, moment)
@@ -121,7 +152,11 @@ def _verdict(image: Image.Image, moment: Moment) -> None:
     x = _chip(image, 12, top + 10, moment.state, STATE_COLOURS.get(moment.state, RULE))
     _text(image, x + 8, top + 13, "›", FAINT, 16, True)
     _chip(image, x + 24, top + 10, moment.verdict, VERDICT_COLOURS.get(moment.verdict, RULE))
-    reason = f"{moment.rule}: {moment.reason}" if moment.rule and moment.reason else moment.reason or moment.rule
+    reason = (
+        f"{moment.rule}: {moment.reason}"
+        if moment.rule and moment.reason
+        else moment.reason or moment.rule
+    )
     for row, line in enumerate(wrap(reason or "as asked for", 13, 290, 4)):
         _text(image, 12, top + 42 + 18 * row, line, INK if reason else FAINT, 13)
 
@@ -133,9 +168,12 @@ def _share(channel: str, value: float) -> float:
 
 
 def _bars(image: Image.Image, moment: Moment) -> None:
-    """A bar a channel: the frame is what the policy asked for, the filled bar what the robot got."""
+    """A bar a channel: the frame is what the policy asked for, the filled bar what the robot
+    got."""
     pen = ImageDraw.Draw(image)
-    top, left, right = HEADER + CAMERA_HEIGHT, 404, 544
+    top = HEADER + CAMERA_HEIGHT
+    left = 404
+    right = 544
     pen.line((316, top + 12, 316, top + PANEL - 12), RULE)
     colour = VERDICT_COLOURS.get(moment.verdict, RULE)
     rows = list(zip(moment.channels, moment.requested, moment.emitted))[:BARS]
@@ -143,14 +181,23 @@ def _bars(image: Image.Image, moment: Moment) -> None:
         y = top + 10 + 29 * row
         _text(image, 328, y + 3, channel, INK, 13)
         pen.rectangle((left, y + 3, right, y + 19), (40, 43, 50))
-        zero, end, wish = (left + _share(channel, value) * (right - left) for value in (0.0, got, asked))
+        zero, end, wish = (
+            left + _share(channel, value) * (right - left) for value in (0.0, got, asked)
+        )
         if np.isfinite(got):
             pen.rectangle((min(zero, end), y + 6, max(zero, end), y + 16), colour)
         if np.isfinite(asked):
             pen.rectangle((min(zero, wish), y + 3, max(zero, wish), y + 19), None, INK)
         pen.line((zero, y, zero, y + 22), FAINT)
         unit = UNITS.get(channel, "rad")
-        _text(image, right + 10, y + 3, f"{round(got, 2) + 0.0:+.2f} {unit}" if unit else f"{got:.2f}", INK, 13)
+        _text(
+            image,
+            right + 10,
+            y + 3,
+            f"{round(got, 2) + 0.0:+.2f} {unit}" if unit else f"{got:.2f}",
+            INK,
+            13,
+        )
     if rows:
         pen.rectangle((328, top + 102, 340, top + 110), None, INK)
         _text(image, 346, top + 98, "asked for", FAINT, 12)

@@ -1,4 +1,6 @@
-"""`vla demo`: a simulated robot, the suite, three instructions, an unexpected stop; and what came of it, on film."""
+"""`vla demo`: a simulated robot, the suite, three instructions, an unexpected stop; and what came
+of it, on film."""
+
 from __future__ import annotations
 
 import argparse
@@ -43,7 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
         for name in LEFT:  # nothing of an earlier run passes for one of this
             (out / name).unlink(missing_ok=True)
     except OSError as problem:
-        raise ValueError(f"cannot write to {out}: {problem.strerror}; give another folder with --out") from None
+        raise ValueError(
+            f"cannot write to {out}: {problem.strerror}; give another folder with --out"
+        ) from None
     with session.Interrupt() as interrupt:
         try:
             return _run(arguments, out, interrupt)
@@ -55,10 +59,17 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, out: Path, interrupt: session.Interrupt) -> int:
     print(session.own_domain(os.environ), flush=True)
     environment = suite_environment()
-    os.environ.update(environment)  # this process needs the transport's settings as much as the nodes do
-    commands = {SIMULATOR: node_command("simulator", parameters={"seed": arguments.seed}),
-                **suite_nodes(arguments.policy or "", camera_topic=CAMERA_TOPIC,
-                              namespace=NAMESPACE, policy_file=arguments.policy_file)}
+    # this process needs the transport's settings as much as the nodes do
+    os.environ.update(environment)
+    commands = {
+        SIMULATOR: node_command("simulator", parameters={"seed": arguments.seed}),
+        **suite_nodes(
+            arguments.policy or "",
+            camera_topic=CAMERA_TOPIC,
+            namespace=NAMESPACE,
+            policy_file=arguments.policy_file,
+        ),
+    }
     problem = ""
     with make_view(not arguments.no_view) as view, spinning("vla_demo") as node:
         group = ProcessGroup()
@@ -85,23 +96,33 @@ def _stop_all(group: ProcessGroup, view: View) -> None:
     view.say(f"stopping {len(before)} processes")
     group.stop()
     left = session.alive(before)
-    view.say("no process is left" if not left else
-             "STILL RUNNING: " + ", ".join(f"{process.pid} ({process.name()})" for process in left),
-             "" if not left else "red")
+    view.say(
+        "no process is left"
+        if not left
+        else "STILL RUNNING: " + ", ".join(f"{process.pid} ({process.name()})" for process in left),
+        "" if not left else "red",
+    )
 
 
 def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None:
     """The summary, then the images: what happened is kept whether or not they can be drawn."""
     film = demo.watch.film
-    summary = {"ok": demo.ok() and not problem, "problem": problem, "seed": demo.arguments.seed,
-               "policy": demo.arguments.policy or demo.arguments.policy_file,
-               "engine": demo.inference().get("engine"),
-               "domain": int(os.environ.get("ROS_DOMAIN_ID", "0")),
-               "instructions": demo.results, "stops": [asdict(stop) for stop in demo.track.stops],
-               "rates_hz": {name: round(rate, 2) for name, rate in rates.items()},
-               "latency_camera_to_command": latency_summary(demo.track.latencies),
-               "deaths": demo.deaths,
-               "film": {"frames": film.frames, "dropped": film.dropped, "problem": film.problem} if film else None}
+    summary = {
+        "ok": demo.ok() and not problem,
+        "problem": problem,
+        "seed": demo.arguments.seed,
+        "policy": demo.arguments.policy or demo.arguments.policy_file,
+        "engine": demo.inference().get("engine"),
+        "domain": int(os.environ.get("ROS_DOMAIN_ID", "0")),
+        "instructions": demo.results,
+        "stops": [asdict(stop) for stop in demo.track.stops],
+        "rates_hz": {name: round(rate, 2) for name, rate in rates.items()},
+        "latency_camera_to_command": latency_summary(demo.track.latencies),
+        "deaths": demo.deaths,
+        "film": {"frames": film.frames, "dropped": film.dropped, "problem": film.problem}
+        if film
+        else None,
+    }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     done = [bool(result["done"]) for result in demo.results]
     with drawing(out / "path.png"):
@@ -117,10 +138,16 @@ def _report(demo: Demo, out: Path, problem: str) -> int:
     for line in summary_lines(demo.results):
         print(line)
     for stop in demo.track.stops:
-        print(f"{'stopped ' if stop.still else 'NOT STOPPED'}  {stop.kind}, in instruction {stop.instruction}: "
-              f"still after {stop.seconds:.2f} s")
+        print(
+            f"{'stopped ' if stop.still else 'NOT STOPPED'}  {stop.kind}, in instruction "
+            f"{stop.instruction}: "
+            f"still after {stop.seconds:.2f} s"
+        )
     if not demo.track.stops and not problem:
-        print("NOT DONE  the unexpected stop was never given: the robot was not on the move long enough")
+        print(
+            "NOT DONE  the unexpected stop was never given: the robot was not on the move long "
+            "enough"
+        )
     if problem:
         print(f"the demo ended early: {problem}")
     print("see " + ", ".join(str(out / name) for name in LEFT if (out / name).exists()))

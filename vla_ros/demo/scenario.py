@@ -1,4 +1,6 @@
-"""What happens in the demo: start, arm, instructions, unexpected stops; each judged by what is seen on the wire."""
+"""What happens in the demo: start, arm, instructions, unexpected stops; each judged by what is seen
+on the wire."""
+
 from __future__ import annotations
 
 import argparse
@@ -31,18 +33,28 @@ REACH = 0.4  # m from which the robot has a thing in front of it
 class Demo(Suite):
     """One run."""
 
-    def __init__(self, arguments: argparse.Namespace, group: ProcessGroup, node: Node, view: View,
-                 interrupt: session.Interrupt) -> None:
-        super().__init__(group, node, Watch(node, Track(), CAMERA_TOPIC, NAMESPACE), view, interrupt)
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        group: ProcessGroup,
+        node: Node,
+        view: View,
+        interrupt: session.Interrupt,
+    ) -> None:
+        super().__init__(
+            group, node, Watch(node, Track(), CAMERA_TOPIC, NAMESPACE), view, interrupt
+        )
         self.arguments = arguments
         self.results: list[dict[str, Any]] = []
         self.instructions: list[str] = []
 
     def play(self, film: Callable[[], Film]) -> None:
-        """Everything from arming to the last instruction. The film begins when the gate is armed."""
+        """Everything from arming to the last instruction. The film begins when the gate is
+        armed."""
         self.wait(lambda: bool(self.watch.things()), 3.0)
         self.instructions = list(self.arguments.instructions) or choose_instructions(
-            self.watch.things(), self.watch.pose or PathPoint(0.0, 0.0, 0.0, 0.0, 0))
+            self.watch.things(), self.watch.pose or PathPoint(0.0, 0.0, 0.0, 0.0, 0)
+        )
         self.track.start = self.watch.things()
         if self.arguments.stay:
             self.stay()
@@ -59,17 +71,22 @@ class Demo(Suite):
     def stay(self) -> None:
         """Nothing happens by itself; ends by a signal."""
         self._phase = "it is yours"
-        self._view.say("now it is yours; in another shell:  . .venv/ros.sh; export ROS_DOMAIN_ID="
-                       f"{os.environ['ROS_DOMAIN_ID']}\n  vla arm; vla say \"{self.instructions[0]}\"; "
-                       "vla say stop; vla stop; vla stop --release; vla reset        Ctrl-C here ends it", "bold")
+        self._view.say(
+            "now it is yours; in another shell:  . .venv/ros.sh; export ROS_DOMAIN_ID="
+            f'{os.environ["ROS_DOMAIN_ID"]}\n  vla arm; vla say "{self.instructions[0]}"; '
+            "vla say stop; vla stop; vla stop --release; vla reset        Ctrl-C here ends it",
+            "bold",
+        )
         while True:
             self.wait(lambda: False, 60.0)
 
     def instruct(self, index: int, words: str, stop: str) -> None:
-        """Give an instruction, stop in the middle of it if `stop` says how, and judge by the simulator's truth."""
+        """Give an instruction, stop in the middle of it if `stop` says how, and judge by the
+        simulator's truth."""
         self._phase = self.watch.caption = f"instruction {index + 1} of {len(self.instructions)}"
         self.watch.instruction_number = index + 1
-        if self.watch.moment().state == "DISARMED":  # the gate was started again: an operator looks, then arms
+        # the gate was started again: an operator looks, then arms
+        if self.watch.moment().state == "DISARMED":
             self.arm()
         start = self.watch.world()
         began = time.monotonic()
@@ -89,10 +106,20 @@ class Demo(Suite):
         seconds = time.monotonic() - began
         way = self.track.path[passed:]
         driven = sum(math.hypot(b.x - a.x, b.y - a.y) for a, b in zip(way, way[1:]))
-        self.results.append({"text": words, "done": judged.done, "seconds": round(seconds, 2),
-                             "driven_m": round(driven, 3), "distance_m": self._distance(words), "why": judged.sentence})
-        self._view.say(f"  {'done' if judged.done else 'NOT DONE'} after {seconds:.1f} s: {judged.sentence}",
-                       "green" if judged.done else "red")
+        self.results.append(
+            {
+                "text": words,
+                "done": judged.done,
+                "seconds": round(seconds, 2),
+                "driven_m": round(driven, 3),
+                "distance_m": self._distance(words),
+                "why": judged.sentence,
+            }
+        )
+        self._view.say(
+            f"  {'done' if judged.done else 'NOT DONE'} after {seconds:.1f} s: {judged.sentence}",
+            "green" if judged.done else "red",
+        )
 
     def follow(self, words: str, start: WorldState | None, end: float) -> Verdict:
         """Until the simulator says for half a second that it is done, or the time is over."""
@@ -116,7 +143,8 @@ class Demo(Suite):
         return None if target is None else round(target[0], 3)
 
     def stop(self, kind: str, index: int) -> None:
-        """An unexpected stop: say "stop", or press the stop; see on the wire that the robot stands still."""
+        """An unexpected stop: say "stop", or press the stop; see on the wire that the robot stands
+        still."""
         pose = self.watch.pose or PathPoint(0.0, 0.0, 0.0, 0.0, 0)
         at = time.monotonic()
         if kind == "the word":
@@ -128,9 +156,15 @@ class Demo(Suite):
         silent, _ = stood_still(self.watch.emitted(), at, STILL_WITHIN)
         stop = Stop(kind, pose.x, pose.y, round(seconds, 3), still and silent, index + 1)
         self.track.stops.append(stop)
-        self._view.say(f"  unexpected stop ({kind}): " +
-                       (f"the robot stood still after {seconds:.2f} s" if stop.still else
-                        f"the robot did NOT stand still within {STILL_WITHIN:g} s"), "green" if stop.still else "red")
+        self._view.say(
+            f"  unexpected stop ({kind}): "
+            + (
+                f"the robot stood still after {seconds:.2f} s"
+                if stop.still
+                else f"the robot did NOT stand still within {STILL_WITHIN:g} s"
+            ),
+            "green" if stop.still else "red",
+        )
         if kind == "the button":
             self.operator.press_stop(False)
             self.wait(lambda: False, 0.3)
@@ -138,10 +172,13 @@ class Demo(Suite):
             self.arm()
 
     def _half_way(self, words: str, first: tuple[float, float] | None) -> bool:
-        """Whether the robot moves, and is half way to what the words name; `first`: where that was at first."""
+        """Whether the robot moves, and is half way to what the words name; `first`: where that was
+        at first."""
         since = time.monotonic() - STOP_AFTER
         recent = [speed for speed in self.watch.speeds() if speed[0] >= since]
-        moving = len(recent) > 10 * STOP_AFTER and all(abs(v) > 0.05 or abs(w) > 0.1 for _, v, w in recent)
+        moving = len(recent) > 10 * STOP_AFTER and all(
+            abs(v) > 0.05 or abs(w) > 0.1 for _, v, w in recent
+        )
         target = self.watch.target(words)
         if first is None or target is None:
             return moving
@@ -149,6 +186,10 @@ class Demo(Suite):
 
     def ok(self) -> bool:
         """Every instruction done, every stop obeyed, and at least one given."""
-        return (bool(self.results) and len(self.results) == len(self.instructions)
-                and all(result["done"] for result in self.results)
-                and bool(self.track.stops) and all(stop.still for stop in self.track.stops))
+        return (
+            bool(self.results)
+            and len(self.results) == len(self.instructions)
+            and all(result["done"] for result in self.results)
+            and bool(self.track.stops)
+            and all(stop.still for stop in self.track.stops)
+        )

@@ -1,4 +1,6 @@
-"""The simulator's truth as it comes over the wire, for `tasks.success` to judge: never what the policy claims."""
+"""The simulator's truth as it comes over the wire, for `tasks.success` to judge: never what the
+policy claims."""
+
 from __future__ import annotations
 
 import math
@@ -16,26 +18,47 @@ def yaw(marker: Marker) -> float:
     return math.atan2(2 * (q.w * q.z + q.x * q.y), 1 - 2 * (q.y * q.y + q.z * q.z))
 
 
-def world_state(markers: Mapping[str, Marker], speeds: tuple[float, float], opening: float,
-                seconds: float = 0.0) -> WorldState | None:
-    """Markers of /sim/objects by name, (m/s, rad/s) of /odom and the gripper's opening (m) -> the truth.
+def world_state(
+    markers: Mapping[str, Marker], speeds: tuple[float, float], opening: float, seconds: float = 0.0
+) -> WorldState | None:
+    """Markers of /sim/objects by name, (m/s, rad/s) of /odom and the gripper's opening (m) -> the
+    truth.
 
-    None while the robot has not been seen. What the gripper holds is the text of the robot's marker.
+    None while the robot has not been seen. What the gripper holds is the text of the robot's
+    marker.
     """
     robot = markers.get("robot")
     if robot is None:
         return None
     objects = tuple(_object(marker) for name, marker in markers.items() if name != "robot")
     where = robot.pose.position
-    return WorldState(seconds, where.x, where.y, yaw(robot), speeds[0], speeds[1], opening, objects,
-                      robot.text or None)
+    return WorldState(
+        seconds,
+        where.x,
+        where.y,
+        yaw(robot),
+        speeds[0],
+        speeds[1],
+        opening,
+        objects,
+        robot.text or None,
+    )
 
 
 def _object(marker: Marker) -> ObjectState:
     colour, _, shape = marker.ns.partition(" ")
     where = marker.pose.position
-    return ObjectState(marker.ns, colour, shape, where.x, where.y, where.z, yaw(marker), marker.scale.x,
-                       marker.scale.z)
+    return ObjectState(
+        marker.ns,
+        colour,
+        shape,
+        where.x,
+        where.y,
+        where.z,
+        yaw(marker),
+        marker.scale.x,
+        marker.scale.z,
+    )
 
 
 def verdict(words: str, start: WorldState | None, now: WorldState | None) -> Verdict:

@@ -1,4 +1,6 @@
-"""The simulated robot and the suite as they run: started, armed, spoken to: for `vla demo` and `vla evaluate`."""
+"""The simulated robot and the suite as they run: started, armed, spoken to: for `vla demo` and `vla
+evaluate`."""
+
 from __future__ import annotations
 
 import math
@@ -21,7 +23,8 @@ CAMERA_TOPIC = "/camera/image_raw"
 NAMESPACE = "/vla"
 SIMULATOR = "simulator"
 NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "safety_validator")
-START_SECONDS = 60.0  # until everything runs; the first start of a slow machine compiles and warms up
+# until everything runs; the first start of a slow machine compiles and warms up
+START_SECONDS = 60.0
 ANSWER_SECONDS = 2.0  # until a question is asked again
 POLL = 0.05  # s between two looks at how it goes
 View = LiveView | PlainView
@@ -36,7 +39,9 @@ class NodeStates:
 
     def __init__(self, node: Node) -> None:
         self.labels = dict.fromkeys(NODES, "starting")
-        self._clients = {name: node.create_client(GetState, f"{NAMESPACE}/{name}/get_state") for name in NODES}
+        self._clients = {
+            name: node.create_client(GetState, f"{NAMESPACE}/{name}/get_state") for name in NODES
+        }
         self._asked: dict[str, tuple[float, Any]] = {}  # steady s, and the answer to come
 
     def ask(self) -> None:
@@ -47,7 +52,8 @@ class NodeStates:
                 self.labels[name] = future.result().current_state.label
             elif now - at < ANSWER_SECONDS:
                 continue
-            elif future is not None:  # an answer can be lost: a process died, or had not found us yet
+            elif future is not None:
+                # an answer can be lost: a process died, or had not found us yet
                 client.remove_pending_request(future)
             if client.service_is_ready():
                 self._asked[name] = now, client.call_async(GetState.Request())
@@ -57,15 +63,25 @@ class NodeStates:
 
 
 class Suite:
-    """Everything that waits goes through `wait`: it keeps the view alive and the processes running."""
+    """Everything that waits goes through `wait`: it keeps the view alive and the processes
+    running."""
 
-    def __init__(self, group: ProcessGroup, node: Node, watch: Watch, view: View,
-                 interrupt: session.Interrupt) -> None:
-        self.watch, self.track = watch, watch.track
+    def __init__(
+        self,
+        group: ProcessGroup,
+        node: Node,
+        watch: Watch,
+        view: View,
+        interrupt: session.Interrupt,
+    ) -> None:
+        self.watch = watch
+        self.track = watch.track
         self.deaths: list[str] = []  # of processes, and their returns
         self.operator = Operator(node, NAMESPACE)
         self.states = NodeStates(node)
-        self._group, self._view, self._interrupt = group, view, interrupt
+        self._group = group
+        self._view = view
+        self._interrupt = interrupt
         self._phase = "starting"
         self._introduced = False
 
@@ -79,7 +95,8 @@ class Suite:
                 self._view.say(f"  {line}", "yellow")
             self._introduce()
             if self._group.returncode(SIMULATOR) is not None:
-                raise Failed(f"the {self.deaths[-1]}; see its log")  # started again, it is another world
+                # started again, it is another world
+                raise Failed(f"the {self.deaths[-1]}; see its log")
             if condition():
                 return True
             if time.monotonic() >= end:
@@ -88,7 +105,8 @@ class Suite:
             time.sleep(POLL)
 
     def status(self) -> Status:
-        watch, pose = self.watch, self.watch.pose
+        watch = self.watch
+        pose = self.watch.pose
         recent = self.track.latencies[-300:]
         latency = None
         if recent:
@@ -96,27 +114,52 @@ class Suite:
             latency = (float(p50), float(p95))
         where = (pose.x, pose.y, math.degrees(pose.yaw)) if pose else None
         nodes = self.states.labels if self._phase == "starting" else {}
-        return Status(self._phase, watch.moment(), {name: watch.hertz(name) for name in watch.rates}, latency, where,
-                      dict(nodes))
+        return Status(
+            self._phase,
+            watch.moment(),
+            {name: watch.hertz(name) for name in watch.rates},
+            latency,
+            where,
+            dict(nodes),
+        )
 
-    def start(self, commands: Mapping[str, Sequence[str]], environment: Mapping[str, str], logs: Path) -> None:
-        """Start the processes (name -> argv) and wait until the five nodes are active and the robot is seen."""
+    def start(
+        self, commands: Mapping[str, Sequence[str]], environment: Mapping[str, str], logs: Path
+    ) -> None:
+        """Start the processes (name -> argv) and wait until the five nodes are active and the robot
+        is seen."""
         logs.mkdir(parents=True, exist_ok=True)
         for name, command in commands.items():
             self._interrupt.check()
-            self._group.start(name, command, env=environment, log_path=logs / f"{name}.log",
-                              respawn=name != SIMULATOR)
+            self._group.start(
+                name,
+                command,
+                env=environment,
+                log_path=logs / f"{name}.log",
+                respawn=name != SIMULATOR,
+            )
         self._view.say(f"started {len(commands)} processes; what they say is in {logs}")
 
         def up() -> bool:
             self.states.ask()
-            return self.states.all_active() and self.watch.pose is not None and self.operator.heard()
+            return (
+                self.states.all_active() and self.watch.pose is not None and self.operator.heard()
+            )
 
         if not self.wait(up, START_SECONDS):
-            missing = [f"{name} is {label}" for name, label in self.states.labels.items() if label != "active"]
-            missing += [] if self.watch.pose else ["the simulator publishes nothing on /sim/objects"]
-            raise Failed(f"the suite was not up after {START_SECONDS:g} s: {', '.join(missing) or 'no one listens'}; "
-                         f"see {logs}")
+            missing = [
+                f"{name} is {label}"
+                for name, label in self.states.labels.items()
+                if label != "active"
+            ]
+            missing += (
+                [] if self.watch.pose else ["the simulator publishes nothing on /sim/objects"]
+            )
+            raise Failed(
+                f"the suite was not up after {START_SECONDS:g} s: "
+                f"{', '.join(missing) or 'no one listens'}; "
+                f"see {logs}"
+            )
         self._view.say("all nodes are active", "green")
 
     def _introduce(self) -> None:
@@ -127,7 +170,8 @@ class Suite:
             self._view.say(f"{policy} drives{f', on {engine}' if engine else ''}")
 
     def inference(self) -> dict[str, str]:
-        """What inference last said of itself: `policy`, and the `engine` that it runs on where it has one."""
+        """What inference last said of itself: `policy`, and the `engine` that it runs on where it
+        has one."""
         return self.watch.diagnostics.get("inference: state", {})
 
     def arm(self) -> None:
@@ -135,8 +179,9 @@ class Suite:
         self._view.say(f"armed: {self._ask('arm', 15.0, ('HOLDING', 'ACTIVE'))}")
 
     def _ask(self, verb: str, seconds: float, there: tuple[str, ...]) -> str:
-        """What the gate says to arm or reset. An answer can be lost, and the second one be no ("nothing to reset"): so
-        its report counts as well, once it is in one of the states `there`."""
+        """What the gate says to arm or reset. An answer can be lost, and the second one be no
+        ("nothing to reset"): so its report counts as well, once it is in one of the states
+        `there`."""
         sentence = ""
 
         def done() -> bool:
@@ -160,4 +205,6 @@ class Suite:
 
         if self.wait(accepted, 3.0):
             return ""
-        return "the words was not accepted: " + ("; ".join(self.watch.feedback) or "nobody said why")
+        return "the words was not accepted: " + (
+            "; ".join(self.watch.feedback) or "nobody said why"
+        )

@@ -1,4 +1,5 @@
 """Instructions that fit the room, where nobody gave any."""
+
 from __future__ import annotations
 
 import math
@@ -20,16 +21,27 @@ def choose_instructions(things: Mapping[str, Thing], robot: PathPoint) -> list[s
     return [f"go to the {first.name}", "turn left", f"grab the {second.name}"]
 
 
-def _best(things: Mapping[str, Thing], start: tuple[float, float], shapes: tuple[str, ...], but: str) -> Thing:
-    """One whose colour is its own, with a free way from `start`, of the first shape that there is."""
+def _best(
+    things: Mapping[str, Thing], start: tuple[float, float], shapes: tuple[str, ...], but: str
+) -> Thing:
+    """One whose colour is its own, with a free way from `start`, of the first shape that there
+    is."""
     colours = [name.split()[0] for name in things]
 
     def cost(thing: Thing) -> tuple[bool, int, int, float]:
         colour, _, shape = thing.name.partition(" ")
-        blocked = sum(_in_the_way(start, thing, other) for other in things.values()
-                      if other.name not in (thing.name, but))
+        blocked = sum(
+            _in_the_way(start, thing, other)
+            for other in things.values()
+            if other.name not in (thing.name, but)
+        )
         far = math.hypot(thing.x - start[0], thing.y - start[1])  # a longer way shows more
-        return colours.count(colour) > 1, blocked, shapes.index(shape) if shape in shapes else len(shapes), -far
+        return (
+            colours.count(colour) > 1,
+            blocked,
+            shapes.index(shape) if shape in shapes else len(shapes),
+            -far,
+        )
 
     return min((thing for thing in things.values() if thing.name != but), key=cost)
 

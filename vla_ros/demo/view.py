@@ -1,4 +1,5 @@
 """What `vla demo` shows while it runs: a live view in a terminal, plain lines anywhere else."""
+
 from __future__ import annotations
 
 import sys
@@ -10,8 +11,12 @@ from typing import Any, TextIO
 from vla_ros.demo.overlay import Moment
 
 PLAIN_EVERY = 5.0  # s between the plain view's lines about how it goes
-STATE_STYLES = {"DISARMED": "white on grey37", "HOLDING": "white on dodger_blue3", "ACTIVE": "white on green4",
-                "STOPPED": "white on red3"}
+STATE_STYLES = {
+    "DISARMED": "white on grey37",
+    "HOLDING": "white on dodger_blue3",
+    "ACTIVE": "white on green4",
+    "STOPPED": "white on red3",
+}
 VERDICT_STYLES = {"PASSED": "green", "LIMITED": "yellow", "HELD": "dodger_blue1", "STOPPED": "red"}
 
 
@@ -28,7 +33,11 @@ class Status:
 
 
 def rates_text(status: Status) -> str:
-    return "  ".join(f"{name} {rate:.0f}" for name, rate in status.rates.items()) + " Hz" if status.rates else "-"
+    return (
+        "  ".join(f"{name} {rate:.0f}" for name, rate in status.rates.items()) + " Hz"
+        if status.rates
+        else "-"
+    )
 
 
 def latency_text(status: Status) -> str:
@@ -45,11 +54,15 @@ def plain_line(status: Status) -> str:
     """All of it in one line."""
     moment = status.moment
     if status.nodes:
-        return f"{status.phase}: " + ", ".join(f"{name} {state}" for name, state in status.nodes.items())
+        return f"{status.phase}: " + ", ".join(
+            f"{name} {state}" for name, state in status.nodes.items()
+        )
     words = f"“{moment.instruction}”" if moment.instruction else "no instruction"
     why = f" ({moment.reason})" if moment.reason else ""
-    return (f"{status.phase}: {words} | {moment.state} {moment.verdict}{why} | {rates_text(status)} | "
-            f"{latency_text(status)} | {pose_text(status)}")
+    return (
+        f"{status.phase}: {words} | {moment.state} {moment.verdict}{why} | {rates_text(status)} | "
+        f"{latency_text(status)} | {pose_text(status)}"
+    )
 
 
 class PlainView:
@@ -98,6 +111,7 @@ class LiveView:
     def say(self, line: str, style: str = "") -> None:
         """A line that stays."""
         from rich.text import Text
+
         self._console.print(Text(line, style=style))
 
     def show(self, status: Callable[[], Status]) -> None:
@@ -120,12 +134,25 @@ def table(status: Status) -> Any:
     rows.add_column()
     if status.nodes:
         for name, state in status.nodes.items():
-            rows.add_row("", Text.assemble((f"{name:18}", ""), (state, "green" if state == "active" else "yellow")))
+            rows.add_row(
+                "",
+                Text.assemble(
+                    (f"{name:18}", ""), (state, "green" if state == "active" else "yellow")
+                ),
+            )
     else:
-        rows.add_row("instruction", Text(f"“{moment.instruction}”" if moment.instruction else "none", style="bold"))
-        rows.add_row("gate", Text.assemble(
-            (f" {moment.state} ", STATE_STYLES.get(moment.state, "")), "  ",
-            (moment.verdict, VERDICT_STYLES.get(moment.verdict, ""))))
+        rows.add_row(
+            "instruction",
+            Text(f"“{moment.instruction}”" if moment.instruction else "none", style="bold"),
+        )
+        rows.add_row(
+            "gate",
+            Text.assemble(
+                (f" {moment.state} ", STATE_STYLES.get(moment.state, "")),
+                "  ",
+                (moment.verdict, VERDICT_STYLES.get(moment.verdict, "")),
+            ),
+        )
         rows.add_row("", Text(moment.reason or "-", overflow="ellipsis", no_wrap=True))
         rows.add_row("asked", Text(values_text(moment, moment.requested)))
         rows.add_row("given", Text(values_text(moment, moment.emitted)))

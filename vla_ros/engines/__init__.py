@@ -1,4 +1,6 @@
-"""How a part of a model runs: one file an engine, chosen by name. The policy never knows which one runs it."""
+"""How a part of a model runs: one file an engine, chosen by name. The policy never knows which one
+runs it."""
+
 from __future__ import annotations
 
 ENGINES = {

@@ -1,4 +1,5 @@
 """Does an engine compute what the model computes? Compared on real inputs, output by output."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -16,20 +17,28 @@ class Differs(ValueError):
     """It computes something else."""
 
 
-def compare(part: SubModel, run: Callable[..., Sequence[Tensor]], precision: str) -> dict[str, float]:
-    """The difference of each output over all examples. Raises Differs, with the figures, beyond the precision's
-    tolerance or where a value is no finite number."""
+def compare(
+    part: SubModel, run: Callable[..., Sequence[Tensor]], precision: str
+) -> dict[str, float]:
+    """The difference of each output over all examples. Raises Differs, with the figures, beyond the
+    precision's tolerance or where a value is no finite number."""
     found = {}
-    for name, wanted, given in zip(part.outputs, *(_gathered(part, one) for one in (part.module, run))):
+    for name, wanted, given in zip(
+        part.outputs, *(_gathered(part, one) for one in (part.module, run))
+    ):
         if wanted.shape != given.shape:
-            raise Differs(f"its {name} has shape {tuple(given.shape)}, the model's {tuple(wanted.shape)}")
+            raise Differs(
+                f"its {name} has shape {tuple(given.shape)}, the model's {tuple(wanted.shape)}"
+            )
         if not bool(torch.isfinite(given).all()):
             raise Differs(f"its {name} has values that are no finite numbers")
         found[name] = float((given - wanted).abs().max() / wanted.abs().max().clamp_min(1e-6))
     worst = max(found, key=lambda name: found[name])
     if found[worst] > TOLERANCE[precision]:
-        raise Differs(f"its {worst} differs from the model's by {found[worst]:.3g} of the largest value; at "
-                      f"{precision} at most {TOLERANCE[precision]:g} is allowed")
+        raise Differs(
+            f"its {worst} differs from the model's by {found[worst]:.3g} of the largest value; at "
+            f"{precision} at most {TOLERANCE[precision]:g} is allowed"
+        )
     return found
 
 

@@ -1,4 +1,5 @@
 """What an engine runs, and what it is asked."""
+
 from __future__ import annotations
 
 import importlib.metadata
@@ -16,9 +17,10 @@ from torch import Tensor, nn
 class SubModel:
     """A piece of a model: `module` takes tensors named `inputs` and gives a tuple named `outputs`.
 
-    `examples` are real inputs, one tuple each, all of the same shapes: engines are compiled for those, calibrated and
-    compared on them. `key` stands for the config and the weights. With a `batch` of (8, 16) it takes 1 to 16 examples
-    at once, stacked, and is quickest with 8; with one of (1, 1), what an example has.
+    `examples` are real inputs, one tuple each, all of the same shapes: engines are compiled for
+    those, calibrated and compared on them. `key` stands for the config and the weights. With a
+    `batch` of (8, 16) it takes 1 to 16 examples at once, stacked, and is quickest with 8; with one
+    of (1, 1), what an example has.
     """
 
     name: str
@@ -32,8 +34,11 @@ class SubModel:
     def __post_init__(self) -> None:
         best, most = self.batch
         if not 1 <= best <= most:
-            raise ValueError(f"batch is {self.batch}; give the rows that it is to be quickest with, 1 or more, and the "
-                             "most rows, no fewer")
+            raise ValueError(
+                f"batch is {self.batch}; give the rows that it is to be quickest with, 1 or more, "
+                "and the "
+                "most rows, no fewer"
+            )
 
     def stacked(self, rows: int) -> tuple[Tensor, ...]:
         """So many of the examples as one input, from the first again where there are fewer."""
@@ -42,8 +47,8 @@ class SubModel:
 
 
 class Engine(Protocol):
-    """`build` leaves files in an empty folder, which `__init__` loads, in this process or a later one. `COPIES` is how
-    often either takes the weights in memory, beside the model itself.
+    """`build` leaves files in an empty folder, which `__init__` loads, in this process or a later
+    one. `COPIES` is how often either takes the weights in memory, beside the model itself.
 
     Both raise what they like: whoever asked takes the next engine and says why.
     """

@@ -1,4 +1,6 @@
-"""CompiledVLA engines in a folder, each under a key of all that it depends on; whole or not there, built once."""
+"""CompiledVLA engines in a folder, each under a key of all that it depends on; whole or not there,
+built once."""
+
 from __future__ import annotations
 
 import fcntl
@@ -23,14 +25,18 @@ def default_folder() -> Path:
 
 def key_of(depends: Mapping[str, Any]) -> str:
     """The name of an entry, from what it depends on: other values, another name."""
-    return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()[:DIGITS]
+    return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()[
+        :DIGITS
+    ]
 
 
 class Cache:
-    """Entries are folders of `folder`. Past `limit` bytes the ones longest unused go; the newest never does."""
+    """Entries are folders of `folder`. Past `limit` bytes the ones longest unused go; the newest
+    never does."""
 
     def __init__(self, folder: Path, limit: int) -> None:
-        self.folder, self.limit = folder, limit
+        self.folder = folder
+        self.limit = limit
 
     def unusable(self) -> str:
         """Why nothing can be kept here; empty: it can."""
@@ -43,7 +49,8 @@ class Cache:
         return ""
 
     def find(self, key: str) -> tuple[Path, dict[str, Any]] | None:
-        """The entry's folder and what is known of it; None where there is none, or not whole as it was written."""
+        """The entry's folder and what is known of it; None where there is none, or not whole as it
+        was written."""
         folder = self.folder / key
         try:
             entry = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
@@ -54,16 +61,23 @@ class Cache:
             return None
         return folder, entry
 
-    def put(self, key: str, build: Callable[[Path], Mapping[str, Any]]) -> tuple[Path, dict[str, Any]]:
-        """What `build` left in an empty folder, under `key`; what it returns is kept with it. What it raises leaves
-        nothing behind. To be called with the key's lock."""
+    def put(
+        self, key: str, build: Callable[[Path], Mapping[str, Any]]
+    ) -> tuple[Path, dict[str, Any]]:
+        """What `build` left in an empty folder, under `key`; what it returns is kept with it. What
+        it raises leaves nothing behind. To be called with the key's lock."""
         for left in self.folder.glob(f".{key}.*/"):  # by a process that died
             shutil.rmtree(left, ignore_errors=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
         try:
             known = dict(build(aside))
-            entry = known | {"files": {str(path.relative_to(aside)): _hash(path)
-                                       for path in sorted(aside.rglob("*")) if path.is_file()}}
+            entry = known | {
+                "files": {
+                    str(path.relative_to(aside)): _hash(path)
+                    for path in sorted(aside.rglob("*"))
+                    if path.is_file()
+                }
+            }
             (aside / ENTRY).write_text(json.dumps(entry, indent=1), encoding="utf-8")
             shutil.rmtree(self.folder / key, ignore_errors=True)
             os.rename(aside, self.folder / key)
@@ -74,8 +88,8 @@ class Cache:
 
     @contextmanager
     def lock(self, key: str, wait: Callable[[], None]) -> Iterator[None]:
-        """One process at a time builds `key`; `wait` is called where another one does. The system frees the lock of a
-        process that dies."""
+        """One process at a time builds `key`; `wait` is called where another one does. The system
+        frees the lock of a process that dies."""
         with (self.folder / f".{key}.lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,8 +99,12 @@ class Cache:
             yield
 
     def _shrink(self, newest: str) -> None:
-        entries = sorted((path.stat().st_mtime, path.parent) for path in self.folder.glob(f"*/{ENTRY}"))
-        sizes = {folder: sum(path.stat().st_size for path in folder.rglob("*")) for _, folder in entries}
+        entries = sorted(
+            (path.stat().st_mtime, path.parent) for path in self.folder.glob(f"*/{ENTRY}")
+        )
+        sizes = {
+            folder: sum(path.stat().st_size for path in folder.rglob("*")) for _, folder in entries
+        }
         for _, folder in entries:
             if sum(sizes.values()) > self.limit and folder.name != newest:
                 shutil.rmtree(folder, ignore_errors=True)

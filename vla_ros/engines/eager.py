@@ -1,4 +1,5 @@
 """The model as it is, by torch."""
+
 from __future__ import annotations
 
 import copy
@@ -20,7 +21,11 @@ class Eager:
     def missing(device: str, precision: str) -> str:
         if precision not in TYPES:
             return f"eager runs {', '.join(TYPES)}, not {precision}"
-        return "fp16 is for a GPU; on a CPU take fp32 or bf16" if (device, precision) == ("cpu", "fp16") else ""
+        return (
+            "fp16 is for a GPU; on a CPU take fp32 or bf16"
+            if (device, precision) == ("cpu", "fp16")
+            else ""
+        )
 
     @staticmethod
     def versions() -> Mapping[str, str]:
@@ -31,11 +36,15 @@ class Eager:
         """Nothing is compiled."""
 
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
-        self._device, self._type = device, TYPES[precision]
+        self._device = device
+        self._type = TYPES[precision]
         self._module = part.module if device == "cpu" else copy.deepcopy(part.module).to(device)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         kind = torch.device(self._device).type
-        with torch.inference_mode(), torch.autocast(kind, self._type, enabled=self._type != torch.float32):
+        with (
+            torch.inference_mode(),
+            torch.autocast(kind, self._type, enabled=self._type != torch.float32),
+        ):
             outputs = self._module(*(one.to(self._device) for one in inputs))
         return tuple(one.float().cpu() for one in outputs)

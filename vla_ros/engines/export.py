@@ -1,4 +1,5 @@
 """A part as a graph: torch.export, the way into every compiled engine."""
+
 from __future__ import annotations
 
 import copy
@@ -19,16 +20,19 @@ class Cast(nn.Module):
 
     def __init__(self, module: nn.Module, kind: torch.dtype) -> None:
         super().__init__()
-        self.module, self.kind = module.to(kind), kind
+        self.module = module.to(kind)
+        self.kind = kind
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         given = (one.to(self.kind) if one.is_floating_point() else one for one in inputs)
         return tuple(one.float() for one in self.module(*given))
 
 
-def exported(part: SubModel, device: str = "cpu", kind: torch.dtype = torch.float32) -> ExportedProgram:
-    """The part's graph for the shapes of its examples, and its batch; packed weights are plain ones in it. Raises what
-    torch.export does where it is none."""
+def exported(
+    part: SubModel, device: str = "cpu", kind: torch.dtype = torch.float32
+) -> ExportedProgram:
+    """The part's graph for the shapes of its examples, and its batch; packed weights are plain ones
+    in it. Raises what torch.export does where it is none."""
     module = part.module
     if kind != torch.float32 or device != "cpu" or is_packed(module):
         module = unpack(copy.deepcopy(module))
@@ -36,8 +40,8 @@ def exported(part: SubModel, device: str = "cpu", kind: torch.dtype = torch.floa
 
 
 def calibrated(part: SubModel, device: str, precision: str) -> ExportedProgram:
-    """The same in int8 or fp8: layers' weights and inputs are rounded as ModelOpt does, to the ranges that the part's
-    examples have."""
+    """The same in int8 or fp8: layers' weights and inputs are rounded as ModelOpt does, to the
+    ranges that the part's examples have."""
     import modelopt.torch.quantization as ptq
     from modelopt.torch.quantization.nn import TensorQuantizer
     from modelopt.torch.quantization.utils import export_torch_mode
@@ -48,15 +52,20 @@ def calibrated(part: SubModel, device: str, precision: str) -> ExportedProgram:
 
     module = Cast(unpack(copy.deepcopy(part.module)), torch.float32).to(device)
     quick = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it would pass a transformer's layers by, and their ranges
+    # it would pass a transformer's layers by, and their ranges
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad():
-            ptq.quantize(module, {"int8": ptq.INT8_DEFAULT_CFG, "fp8": ptq.FP8_DEFAULT_CFG}[precision],
-                         forward_loop=run)
+            ptq.quantize(
+                module,
+                {"int8": ptq.INT8_DEFAULT_CFG, "fp8": ptq.FP8_DEFAULT_CFG}[precision],
+                forward_loop=run,
+            )
         for one in module.modules():
             if isinstance(one, TensorQuantizer) and one.is_enabled:
                 if one.amax is None:
-                    one.disable()  # no example went through it, and TensorRT wants its scales beforehand
+                    # no example went through it, and TensorRT wants its scales beforehand
+                    one.disable()
                 else:
                     one.amax.clamp_(min=SMALLEST)
         with export_torch_mode():
@@ -67,8 +76,11 @@ def calibrated(part: SubModel, device: str, precision: str) -> ExportedProgram:
 
 def _graph(module: nn.Module, part: SubModel, device: str) -> ExportedProgram:
     most = part.batch[1]
-    given = tuple(one.to(device) for one in part.stacked(min(most, 2)))  # of one row, its graph would be for one alone
+    # of one row, its graph would be for one alone
+    given = tuple(one.to(device) for one in part.stacked(min(most, 2)))
     rows = {0: torch.export.Dim("batch", min=1, max=most)} if most > 1 else None
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
-        return torch.export.export(module.to(device).eval(), given, dynamic_shapes=(tuple(rows for _ in given),))
+        return torch.export.export(
+            module.to(device).eval(), given, dynamic_shapes=(tuple(rows for _ in given),)
+        )

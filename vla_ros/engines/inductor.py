@@ -1,4 +1,6 @@
-"""Ahead of time by Inductor: torch.export, then native code in a file that is loaded without compiling."""
+"""Ahead of time by Inductor: torch.export, then native code in a file that is loaded without
+compiling."""
+
 from __future__ import annotations
 
 import shutil
@@ -32,13 +34,21 @@ class Inductor:
     def build(part: SubModel, device: str, precision: str, folder: Path) -> None:
         from torch._inductor import aoti_compile_and_package
 
-        aoti_compile_and_package(exported(part, device, TYPES[precision]), package_path=str(folder / FILE))
+        aoti_compile_and_package(
+            exported(part, device, TYPES[precision]), package_path=str(folder / FILE)
+        )
 
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
-        # What aoti_load_package comes to. That one imports the compiler first, which takes seconds at every start.
-        self._device, self._loaded = device, torch._C._aoti.AOTIModelPackageLoader(
-            str(folder / FILE), "model", False, 1, -1)  # its defaults: one runner, on the current device
+        # What aoti_load_package comes to. That one imports the compiler first, which takes seconds
+        # at every start. its defaults: one runner, on the current device
+        self._device = device
+        self._loaded = torch._C._aoti.AOTIModelPackageLoader(
+            str(folder / FILE), "model", False, 1, -1
+        )
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         with torch.inference_mode():
-            return tuple(one.float().cpu() for one in self._loaded.run([one.to(self._device) for one in inputs]))
+            return tuple(
+                one.float().cpu()
+                for one in self._loaded.run([one.to(self._device) for one in inputs])
+            )

@@ -1,4 +1,6 @@
-"""The engine that was wished for, from the cache or built, compared and warm; or the next one, and why."""
+"""The engine that was wished for, from the cache or built, compared and warm; or the next one, and
+why."""
+
 from __future__ import annotations
 
 import os
@@ -19,7 +21,8 @@ from vla_ros.engines.accuracy_check import Differs, compare
 from vla_ros.engines.base import Engine, SubModel
 from vla_ros.engines.cache import Cache, default_folder, key_of
 
-AUTO = {"cpu": ("onnxruntime",), "cuda": ("tensorrt", "inductor")}  # what is best where it is there; then the fallbacks
+# what is best where it is there; then the fallbacks
+AUTO = {"cpu": ("onnxruntime",), "cuda": ("tensorrt", "inductor")}
 LAYOUT = 3  # of an entry; another number and old ones are built anew
 MANY = 4_000_000_000  # bytes
 WARM = 2  # runs before it is ready
@@ -27,8 +30,8 @@ WARM = 2  # runs before it is ready
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """What the user asked for. `engine` may be auto; `device` empty is a GPU where there is one; `cache` empty is the
-    usual folder, "none" is none at all."""
+    """What the user asked for. `engine` may be auto; `device` empty is a GPU where there is one;
+    `cache` empty is the usual folder, "none" is none at all."""
 
     engine: str = "auto"
     precision: str = "fp32"
@@ -42,7 +45,9 @@ class EngineRequest:
             if name not in ENGINES:
                 raise ValueError(f"unknown engine '{name}'; known are: auto, {', '.join(ENGINES)}")
         if self.precision not in PRECISIONS:
-            raise ValueError(f"precision is '{self.precision}'; give one of {', '.join(PRECISIONS)}")
+            raise ValueError(
+                f"precision is '{self.precision}'; give one of {', '.join(PRECISIONS)}"
+            )
 
     @property
     def place(self) -> str:
@@ -50,7 +55,8 @@ class EngineRequest:
 
     @property
     def order(self) -> tuple[tuple[str, str], ...]:
-        """(engine, precision), the first one first. A fallback runs at fp32 where it cannot run at the precision."""
+        """(engine, precision), the first one first. A fallback runs at fp32 where it cannot run at
+        the precision."""
         first = AUTO[torch.device(self.place).type] if self.engine == "auto" else (self.engine,)
         found = dict.fromkeys((*first, *self.fallbacks), self.precision)
         for name in self.fallbacks:
@@ -61,8 +67,8 @@ class EngineRequest:
 
 @dataclass
 class LoadedEngine:
-    """An engine that runs, and how it came about. `notes` says why others do not; `difference` is the largest from the
-    model, in its largest value; `size` is of its files, in bytes."""
+    """An engine that runs, and how it came about. `notes` says why others do not; `difference` is
+    the largest from the model, in its largest value; `size` is of its files, in bytes."""
 
     engine: Engine
     name: str
@@ -75,13 +81,18 @@ class LoadedEngine:
 
     def __str__(self) -> str:
         how = "from the cache" if self.cached else "built"
-        return (f"{self.name} {self.precision}, {how} in {self.seconds:.2f} s, differs from the model by "
-                f"{self.difference:.1e}")
+        return (
+            f"{self.name} {self.precision}, {how} in {self.seconds:.2f} s, differs from the model "
+            "by "
+            f"{self.difference:.1e}"
+        )
 
 
-def load_engine(part: SubModel, request: EngineRequest, say: Callable[[str], None] = lambda text: None) -> LoadedEngine:
-    """The first of the request's engines that can be had. `say` hears what takes time. Raises ValueError, with every
-    reason, where none can."""
+def load_engine(
+    part: SubModel, request: EngineRequest, say: Callable[[str], None] = lambda text: None
+) -> LoadedEngine:
+    """The first of the request's engines that can be had. `say` hears what takes time. Raises
+    ValueError, with every reason, where none can."""
     notes: list[str] = []
     for name, precision in request.order:
         kind: Any = lookup(ENGINES, name, "engine")
@@ -91,16 +102,25 @@ def load_engine(part: SubModel, request: EngineRequest, say: Callable[[str], Non
                 ready = _obtain(part, name, kind, precision, request, say, notes)
                 ready.notes = notes
                 return ready
-            except Exception as error:  # a compiler raises what it likes, and the next engine takes over
+            except Exception as error:
+                # a compiler raises what it likes, and the next engine takes over
                 why = f"{type(error).__name__}: {str(error).strip()[:300]}"
         notes.append(f"engine {name} ({precision}) is not used for {part.name}: {why}")
         say(notes[-1])
     raise ValueError(f"no engine runs {part.name}: {'; '.join(notes)}")
 
 
-def _obtain(part: SubModel, name: str, kind: Any, precision: str, request: EngineRequest, say: Callable[[str], None],
-            notes: list[str]) -> LoadedEngine:
-    began, place = time.monotonic(), request.place
+def _obtain(
+    part: SubModel,
+    name: str,
+    kind: Any,
+    precision: str,
+    request: EngineRequest,
+    say: Callable[[str], None],
+    notes: list[str],
+) -> LoadedEngine:
+    began = time.monotonic()
+    place = request.place
     weights = sum(one.nbytes for one in part.module.state_dict().values())
     room(f"{part.name} on {name}", kind.COPIES * weights, free_memory())
     if torch.device(place).type == "cuda":
@@ -111,7 +131,9 @@ def _obtain(part: SubModel, name: str, kind: Any, precision: str, request: Engin
         kind.build(part, place, precision, folder)
         known = {"part": part.name, "engine": name, "precision": precision}
         try:
-            return known | {"difference": compare(part, kind(part, place, precision, folder), precision)}
+            return known | {
+                "difference": compare(part, kind(part, place, precision, folder), precision)
+            }
         except Differs as error:  # kept as well: it would be built in vain at every start
             return known | {"refused": str(error)}
 
@@ -125,13 +147,19 @@ def _obtain(part: SubModel, name: str, kind: Any, precision: str, request: Engin
                 engine(*part.stacked(rows))
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         difference = max(entry["difference"].values())
-        return LoadedEngine(engine, name, precision, cached, time.monotonic() - began, difference, size)
+        return LoadedEngine(
+            engine, name, precision, cached, time.monotonic() - began, difference, size
+        )
 
-    cache = Cache(Path(request.cache).expanduser() if request.cache else default_folder(), request.limit)
+    cache = Cache(
+        Path(request.cache).expanduser() if request.cache else default_folder(), request.limit
+    )
     why = "no cache is wanted" if request.cache == "none" else cache.unusable()
     if not why:
         try:
-            return _cached(cache, key_of(_depends(part, name, kind, precision, place)), build, ready, say)
+            return _cached(
+                cache, key_of(_depends(part, name, kind, precision, place)), build, ready, say
+            )
         except OSError as error:
             why = f"the engine cache {cache.folder} is of no use ({error.strerror})"
     if request.cache != "none":
@@ -140,9 +168,13 @@ def _obtain(part: SubModel, name: str, kind: Any, precision: str, request: Engin
         return ready((Path(folder), build(Path(folder))), False)
 
 
-def _cached(cache: Cache, key: str, build: Callable[[Path], Mapping[str, Any]],
-            ready: Callable[[tuple[Path, Mapping[str, Any]], bool], LoadedEngine],
-            say: Callable[[str], None]) -> LoadedEngine:
+def _cached(
+    cache: Cache,
+    key: str,
+    build: Callable[[Path], Mapping[str, Any]],
+    ready: Callable[[tuple[Path, Mapping[str, Any]], bool], LoadedEngine],
+    say: Callable[[str], None],
+) -> LoadedEngine:
     with cache.lock(key, lambda: say("another process builds this engine; waiting for it")):
         found = cache.find(key)
         if found:
@@ -151,19 +183,34 @@ def _cached(cache: Cache, key: str, build: Callable[[Path], Mapping[str, Any]],
             except Differs:
                 raise
             except Exception as error:  # whole, and yet it does not load: built anew
-                say(f"the cached engine does not load ({type(error).__name__}: {error}); it is built anew")
+                say(
+                    f"the cached engine does not load ({type(error).__name__}: {error}); it is "
+                    "built anew"
+                )
         return ready(cache.put(key, build), False)
 
 
 def _depends(part: SubModel, name: str, kind: Any, precision: str, device: str) -> dict[str, Any]:
     shapes = [(str(one.dtype), *one.shape) for one in part.examples[0]]
-    return {"layout": LAYOUT, "part": part.name, "key": part.key, "engine": name, "precision": precision,
-            "versions": dict(kind.versions()), "device": device, "chip": chip(device),
-            "threads": torch.get_num_threads(), "shapes": shapes, "batch": part.batch, "outputs": part.outputs}
+    return {
+        "layout": LAYOUT,
+        "part": part.name,
+        "key": part.key,
+        "engine": name,
+        "precision": precision,
+        "versions": dict(kind.versions()),
+        "device": device,
+        "chip": chip(device),
+        "threads": torch.get_num_threads(),
+        "shapes": shapes,
+        "batch": part.batch,
+        "outputs": part.outputs,
+    }
 
 
 def chip(device: str) -> str:
-    """What compiled code is good for: the GPU's name and architecture, or the processor's instructions."""
+    """What compiled code is good for: the GPU's name and architecture, or the processor's
+    instructions."""
     if torch.device(device).type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
         return f"{torch.cuda.get_device_name(device)} sm_{major}{minor} CUDA {torch.version.cuda}"

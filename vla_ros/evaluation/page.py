@@ -1,7 +1,9 @@
 """report.html: one file without scripts and without anything from elsewhere.
 
-page.html is its frame and sections.html what is in it: Jinja2 templates that escape what they insert.
+page.html is its frame and sections.html what is in it: Jinja2 templates that escape what they
+insert.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,16 +24,27 @@ NOT_DRAWN = "the image could not be drawn"
 def page(numbers: Mapping[str, Any], records: Sequence[Record]) -> str:
     """The whole page from the report's numbers and the episodes."""
     failed = [record for record in records if not record.done and record.episode.part == "success"]
-    return environment().get_template("page.html").render(
-        numbers={"frames": None, **numbers}, failed=len(failed),
-        failed_shown=kinds_in_turn(failed)[:FAILURES],
-        predict_seconds=[value for record in records for value in record.predict[1:]])
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            numbers={"frames": None, **numbers},
+            failed=len(failed),
+            failed_shown=kinds_in_turn(failed)[:FAILURES],
+            predict_seconds=[value for record in records for value in record.predict[1:]],
+        )
+    )
 
 
 def environment() -> Environment:
     """Where the templates are, and what they may call. What the numbers lack raises."""
-    jinja = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
-                        trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    jinja = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
     jinja.globals.update(plots=plots, drawn=drawn, not_drawn=NOT_DRAWN)
     jinja.filters.update(cell=cell, measured=measured, each=each)
     return jinja
@@ -67,8 +80,11 @@ def drawn(draw: Callable[..., str], *data: Any) -> tuple[str, str]:
 
 
 def kinds_in_turn(failed: Sequence[Record]) -> list[Record]:
-    """All of them, one of each kind of instruction after another, so that the first few show many."""
+    """All of them, one of each kind of instruction after another, so that the first few show
+    many."""
     by_kind: dict[str, list[Record]] = {}
     for record in failed:
         by_kind.setdefault(record.episode.meant.kind, []).append(record)
-    return [record for turn in zip_longest(*by_kind.values()) for record in turn if record is not None]
+    return [
+        record for turn in zip_longest(*by_kind.values()) for record in turn if record is not None
+    ]

@@ -1,8 +1,9 @@
 """What a policy sees and where it looks, against the truth, on images met in episodes.
 
-For policies with `explain(observation)`: attention (rows x columns) and nowhere, cell_colour and cell_shape (class of
-each cell, the last class: no object).
+For policies with `explain(observation)`: attention (rows x columns) and nowhere, cell_colour and
+cell_shape (class of each cell, the last class: no object).
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,10 +23,13 @@ from vla_ros.tasks.objects import COLOURS, SHAPES
 
 EVERY = 20  # of an episode's images, every so many
 COLOUR_NAMES = tuple(COLOURS)
-NO_COLOUR, NO_SHAPE = len(COLOUR_NAMES), len(SHAPES)
+NO_COLOUR = len(COLOUR_NAMES)
+NO_SHAPE = len(SHAPES)
 
 
-def look(policy: Any, observation: Observation, truth: Truth, spec: PolicySpec, meant: Intent) -> dict[str, Any]:
+def look(
+    policy: Any, observation: Observation, truth: Truth, spec: PolicySpec, meant: Intent
+) -> dict[str, Any]:
     """One image's findings, as JSON can hold them; `summarise` adds them up."""
     said = policy.explain(observation)
     grid = np.shape(said["attention"])
@@ -46,15 +50,19 @@ def fits(meant: Intent, name: str) -> bool:
 
 
 def vision(said: dict[str, Any], where: Masks) -> dict[str, Any]:
-    """Confusion over all cells (colour 7 x 7, shape 4 x 4), each object's majority vote, and each object's IoU."""
+    """Confusion over all cells (colour 7 x 7, shape 4 x 4), each object's majority vote, and each
+    object's IoU."""
     from sklearn.metrics import confusion_matrix
 
     grid = np.shape(said["attention"])
-    colour, shape = np.full(grid, NO_COLOUR), np.full(grid, NO_SHAPE)
+    colour = np.full(grid, NO_COLOUR)
+    shape = np.full(grid, NO_SHAPE)
     for name, mask in where.items():
         colour[mask], shape[mask] = classes(name)
-    told_colour, told_shape = np.asarray(said["cell_colour"]), np.asarray(said["cell_shape"])
-    named, overlaps = [], []
+    told_colour = np.asarray(said["cell_colour"])
+    told_shape = np.asarray(said["cell_shape"])
+    named = []
+    overlaps = []
     for name, mask in where.items():
         if not mask.any():
             continue
@@ -73,8 +81,11 @@ def classes(name: str) -> tuple[int, int]:
     return COLOUR_NAMES.index(colour), SHAPES.index(shape)
 
 
-def grounding(said: dict[str, Any], masks: Masks, where: Masks, targets: Sequence[str]) -> dict[str, Any]:
-    """Where the attention is, and where the target. A target that is cut off or too small for a cell is not counted."""
+def grounding(
+    said: dict[str, Any], masks: Masks, where: Masks, targets: Sequence[str]
+) -> dict[str, Any]:
+    """Where the attention is, and where the target. A target that is cut off or too small for a
+    cell is not counted."""
     if any(cut_off(masks[name]) or not where[name].any() for name in targets):
         return {"grounding": "unclear"}
     attention = np.asarray(said["attention"], np.float64)
@@ -85,8 +96,11 @@ def grounding(said: dict[str, Any], masks: Masks, where: Masks, targets: Sequenc
     return {"grounding": "in_view" if targets else "out_of_view", "hit": hit, "mass": mass}
 
 
-def alignment(policy: Any, observation: Observation, where: Masks, names: Sequence[str]) -> dict[str, Any]:
-    """"go to the …" for each object that is wholly in view, against the attention in each one's cells."""
+def alignment(
+    policy: Any, observation: Observation, where: Masks, names: Sequence[str]
+) -> dict[str, Any]:
+    """ "go to the …" for each object that is wholly in view, against the attention in each one's
+    cells."""
     similarity = np.zeros((len(names), len(names)))
     for row, name in enumerate(names):
         instruction: Instruction = replace(observation.instruction, text=f"go to the {name}")
@@ -110,23 +124,45 @@ def summarise(looks: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     grounded: dict[str, Any] = {}
     for name in ("in_view", "out_of_view"):
         chosen = [one for one in looks if one.get("grounding") == name]
-        grounded[name] = {**metrics.rate(one["hit"] for one in chosen),
-                          "mass": metrics.spread([one["mass"] for one in chosen])}
+        grounded[name] = {
+            **metrics.rate(one["hit"] for one in chosen),
+            "mass": metrics.spread([one["mass"] for one in chosen]),
+        }
     aligned = [one for one in looks if "chance" in one]
     return {
         "images": len(looks),
-        "vision": {"object_accuracy": named["rate"], "objects": named, "iou": metrics.spread(overlaps),
-                   "cell_accuracy": {"colour": _trace(colour), "shape": _trace(shape)},
-                   "balanced_cell_accuracy": {"colour": metrics.balanced_accuracy(colour),
-                                              "shape": metrics.balanced_accuracy(shape)},
-                   "confusion": {"colour": colour.tolist(), "shape": shape.tolist(),
-                                 "colours": [*COLOUR_NAMES, "none"], "shapes": [*SHAPES, "none"]}},
-        "grounding": {**grounded, "unclear": sum(one.get("grounding") == "unclear" for one in looks),
-                      "all": metrics.rate(one["hit"] for one in looks if "hit" in one)},
-        "alignment": {"images": len(aligned),
-                      "text_to_object": metrics.rate(value for one in aligned for value in one["text_to_object"]),
-                      "object_to_text": metrics.rate(value for one in aligned for value in one["object_to_text"]),
-                      "chance": metrics.spread([one["chance"] for one in aligned])["mean"]}}
+        "vision": {
+            "object_accuracy": named["rate"],
+            "objects": named,
+            "iou": metrics.spread(overlaps),
+            "cell_accuracy": {"colour": _trace(colour), "shape": _trace(shape)},
+            "balanced_cell_accuracy": {
+                "colour": metrics.balanced_accuracy(colour),
+                "shape": metrics.balanced_accuracy(shape),
+            },
+            "confusion": {
+                "colour": colour.tolist(),
+                "shape": shape.tolist(),
+                "colours": [*COLOUR_NAMES, "none"],
+                "shapes": [*SHAPES, "none"],
+            },
+        },
+        "grounding": {
+            **grounded,
+            "unclear": sum(one.get("grounding") == "unclear" for one in looks),
+            "all": metrics.rate(one["hit"] for one in looks if "hit" in one),
+        },
+        "alignment": {
+            "images": len(aligned),
+            "text_to_object": metrics.rate(
+                value for one in aligned for value in one["text_to_object"]
+            ),
+            "object_to_text": metrics.rate(
+                value for one in aligned for value in one["object_to_text"]
+            ),
+            "chance": metrics.spread([one["chance"] for one in aligned])["mean"],
+        },
+    }
 
 
 def _trace(table: np.ndarray) -> float | None:

@@ -1,8 +1,9 @@
 """Which episodes are run: drawn from seeds that training never uses, before anything is simulated.
 
-A plan is data. Which scene a seed gives is known without physics, so a target is chosen that only one object fits and
-that is not yet done when the instruction is given.
+A plan is data. Which scene a seed gives is known without physics, so a target is chosen that only
+one object fits and that is not yet done when the instruction is given.
 """
+
 from __future__ import annotations
 
 import math
@@ -18,17 +19,23 @@ from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, SPLITS, UNSEEN_PAI
 from vla_ros.tasks.success import FACE_BEARING
 
 FIRST_SEED = 1_000_000  # training stays below
-SECONDS_OBJECT, SECONDS_OTHER = 30.0, 15.0  # simulated, that an instruction may take
-ANY_SHAPE_SHARE = 0.1  # of object instructions that name a colour only, where only one object has it
-AWAY = 2 * FACE_BEARING + math.radians(9)  # rad between two bearings that facing one is not facing the other
-COMMANDS = len(OBJECT_KINDS) * len(COLOURS) * len(SHAPES) + len(KINDS) - len(OBJECT_KINDS)  # with one target each
+# simulated, that an instruction may take
+SECONDS_OBJECT = 30.0
+SECONDS_OTHER = 15.0
+# of object instructions that name a colour only, where only one object has it
+ANY_SHAPE_SHARE = 0.1
+# rad between two bearings that facing one is not facing the other
+AWAY = 2 * FACE_BEARING + math.radians(9)
+# with one target each
+COMMANDS = len(OBJECT_KINDS) * len(COLOURS) * len(SHAPES) + len(KINDS) - len(OBJECT_KINDS)
 PARAPHRASES = 4
 OF_KNOWN_WORDS = ("known", "recombined", "pairs")  # splits
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One trial. `part` says what it is for; `meant` is judged, `text` is said: a counterfactual tells them apart.
+    """One trial. `part` says what it is for; `meant` is judged, `text` is said: a counterfactual
+    tells them apart.
 
     `group` joins episodes of one scene and meaning; `scenario` names the conditions (scenarios.py).
     """
@@ -55,15 +62,25 @@ def check(episodes: int, splits: Sequence[str], kinds: Sequence[str], first_seed
         if not given:
             raise ValueError(f"no {what} is named; name some of {', '.join(known)}")
     if "pairs" in splits and not set(kinds) & set(OBJECT_KINDS):
-        raise ValueError(f"the split 'pairs' is about objects, and none of {', '.join(kinds)} names one; "
-                         f"add one of {', '.join(OBJECT_KINDS)}")
+        raise ValueError(
+            f"the split 'pairs' is about objects, and none of {', '.join(kinds)} names one; "
+            f"add one of {', '.join(OBJECT_KINDS)}"
+        )
     if first_seed < FIRST_SEED:
-        raise ValueError(f"seed is {first_seed}, and training uses the seeds below {FIRST_SEED}; give that or more")
+        raise ValueError(
+            f"seed is {first_seed}, and training uses the seeds below {FIRST_SEED}; give that or "
+            "more"
+        )
 
 
-def success(episodes: int, splits: Sequence[str] = SPLITS, kinds: Sequence[str] = KINDS,
-            first_seed: int = FIRST_SEED) -> list[Episode]:
-    """`episodes` over splits and, within each, over kinds, as evenly as they divide; each has a scene of its own."""
+def success(
+    episodes: int,
+    splits: Sequence[str] = SPLITS,
+    kinds: Sequence[str] = KINDS,
+    first_seed: int = FIRST_SEED,
+) -> list[Episode]:
+    """`episodes` over splits and, within each, over kinds, as evenly as they divide; each has a
+    scene of its own."""
     check(episodes, splits, kinds, first_seed)
     plan: list[Episode] = []
     turn = dict.fromkeys(splits, 0)
@@ -78,7 +95,8 @@ def success(episodes: int, splits: Sequence[str] = SPLITS, kinds: Sequence[str] 
 
 
 def paraphrases(plan: Sequence[Episode], groups: int) -> list[Episode]:
-    """The scene and meaning of `groups` known episodes, each said in PARAPHRASES other ways, of three splits."""
+    """The scene and meaning of `groups` known episodes, each said in PARAPHRASES other ways, of
+    three splits."""
     out: list[Episode] = []
     for chosen in _spread([one for one in plan if one.split == "known"], groups):
         rng = np.random.default_rng((chosen.seed, 2))
@@ -87,33 +105,47 @@ def paraphrases(plan: Sequence[Episode], groups: int) -> list[Episode]:
             text = say(rng, chosen.meant, SPLITS[len(texts) % 3])
             if text not in texts and text != chosen.text:
                 texts.append(text)
-        out += [replace(chosen, part="paraphrases", split=SPLITS[index % 3], text=text, group=chosen.number)
-                for index, text in enumerate(texts)]
+        out += [
+            replace(
+                chosen, part="paraphrases", split=SPLITS[index % 3], text=text, group=chosen.number
+            )
+            for index, text in enumerate(texts)
+        ]
     return out
 
 
 def counterfactuals(plan: Sequence[Episode], each: int) -> list[Episode]:
-    """Object tasks of known words with the colour, and only the colour, another one; and with no words at all. Judged
-    is what was meant first, so success must vanish."""
+    """Object tasks of known words with the colour, and only the colour, another one; and with no
+    words at all. Judged is what was meant first, so success must vanish."""
     usable = [one for one in plan if one.split in OF_KNOWN_WORDS and one.meant.kind in OBJECT_KINDS]
     chosen = _spread(usable, each)
-    swapped = [replace(one, part="swapped", text=swap_colour(one), group=one.number) for one in chosen]
+    swapped = [
+        replace(one, part="swapped", text=swap_colour(one), group=one.number) for one in chosen
+    ]
     return swapped + [replace(one, part="blank", text="", group=one.number) for one in chosen]
 
 
 def scenario(plan: Sequence[Episode], name: str, objects: int | None, each: int) -> list[Episode]:
-    """`each` known episodes under the conditions `name`; where those change the number of objects, the scenes are
-    others, of that number."""
+    """`each` known episodes under the conditions `name`; where those change the number of objects,
+    the scenes are others, of that number."""
     chosen = _spread([one for one in plan if one.split == "known"], each)
     if objects is None:
         return [replace(one, part="scenarios", scenario=name, group=one.number) for one in chosen]
-    return [replace(_draw(one.number, "known", one.meant.kind, one.seed, objects), part="scenarios", scenario=name,
-                    group=one.number) for one in chosen]
+    return [
+        replace(
+            _draw(one.number, "known", one.meant.kind, one.seed, objects),
+            part="scenarios",
+            scenario=name,
+            group=one.number,
+        )
+        for one in chosen
+    ]
 
 
 def swap_colour(episode: Episode) -> str:
-    """The same words with another colour. Best that of an object of the same shape, else of none that is there; never
-    that of an object in the same direction, because who faces that one faces the target too. ValueError: no colour."""
+    """The same words with another colour. Best that of an object of the same shape, else of none
+    that is there; never that of an object in the same direction, because who faces that one faces
+    the target too. ValueError: no colour."""
     scene = sample_scene(episode.seed)
     rng = np.random.default_rng((episode.seed, 3))
     colour = episode.meant.colour
@@ -121,15 +153,23 @@ def swap_colour(episode: Episode) -> str:
     others = [thing for thing in scene.objects if thing.colour != colour]
     near = {thing.colour for thing in others if _apart(scene, thing, target) < AWAY}
     free = [name for name in COLOURS if name not in (colour, *near)]
-    there = [name for name in free if any((thing.colour, thing.shape) == (name, target.shape) for thing in others)]
+    there = [
+        name
+        for name in free
+        if any((thing.colour, thing.shape) == (name, target.shape) for thing in others)
+    ]
     if not free:
-        raise ValueError(f"no colour can be swapped into '{episode.text}' (seed {episode.seed}); leave it out")
+        raise ValueError(
+            f"no colour can be swapped into '{episode.text}' (seed {episode.seed}); leave it out"
+        )
     new = (there or free)[int(rng.integers(len(there or free)))]
     words = episode.text.split()
     spoken = {word for held in SLOTS[str(colour)] for word in held.split()}
     places = [index for index, word in enumerate(words) if word in spoken]
     if len(places) != 1:
-        raise ValueError(f"'{episode.text}' names its colour {len(places)} times; a swap needs it once")
+        raise ValueError(
+            f"'{episode.text}' names its colour {len(places)} times; a swap needs it once"
+        )
     words[places[0]] = new
     return " ".join(words)
 
@@ -150,8 +190,12 @@ def _meaning(rng: np.random.Generator, scene: Scene, split: str, kind: str) -> I
     if kind not in OBJECT_KINDS:
         return intent_of(kind)
     pairs = split == "pairs"
-    fitting = [thing for thing in scene.objects if ((thing.colour, thing.shape) in UNSEEN_PAIRS) == pairs
-               and (kind != "face" or abs(_bearing(scene, thing)) >= AWAY)]
+    fitting = [
+        thing
+        for thing in scene.objects
+        if ((thing.colour, thing.shape) in UNSEEN_PAIRS) == pairs
+        and (kind != "face" or abs(_bearing(scene, thing)) >= AWAY)
+    ]
     if not fitting:
         return None
     thing = fitting[int(rng.integers(len(fitting)))]
@@ -161,8 +205,11 @@ def _meaning(rng: np.random.Generator, scene: Scene, split: str, kind: str) -> I
 
 
 def _target(scene: Scene, meant: Intent) -> Placement:
-    return next(thing for thing in scene.objects
-                if thing.colour == meant.colour and meant.shape in (None, thing.shape))
+    return next(
+        thing
+        for thing in scene.objects
+        if thing.colour == meant.colour and meant.shape in (None, thing.shape)
+    )
 
 
 def _bearing(scene: Scene, thing: Placement) -> float:
@@ -181,5 +228,7 @@ def _spread(plan: Sequence[Episode], count: int) -> list[Episode]:
     for one in plan:
         by_kind.setdefault(one.meant.kind, []).append(one)
     longest = max((len(found) for found in by_kind.values()), default=0)
-    mixed = [found[index] for index in range(longest) for found in by_kind.values() if index < len(found)]
+    mixed = [
+        found[index] for index in range(longest) for found in by_kind.values() if index < len(found)
+    ]
     return sorted(mixed[:count], key=lambda one: one.number)

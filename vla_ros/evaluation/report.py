@@ -1,4 +1,6 @@
-"""One folder with everything: report.json (all numbers), report.html (to look at), table.md (the aims, for docs)."""
+"""One folder with everything: report.json (all numbers), report.html (to look at), table.md (the
+aims, for docs)."""
+
 from __future__ import annotations
 
 import json
@@ -19,20 +21,36 @@ FORMAT = 1  # of report.json; grows when a number changes its meaning
 PACKAGES = ("numpy", "mujoco", "opencv-python-headless", "torch", "transformers")
 
 
-def facts(player: Player, records: Sequence[Record], command: str, jobs: int, seconds: float) -> dict[str, Any]:
+def facts(
+    player: Player, records: Sequence[Record], command: str, jobs: int, seconds: float
+) -> dict[str, Any]:
     """What was run, so that it can be run again."""
     seeds = [one.episode.seed for one in records]
     return {
-        "format": FORMAT, "command": command,
-        "policy": {"name": records[0].policy, "registered": player.policy, "options": dict(player.options)},
-        "camera": list(player.camera), "seeds": {"first": min(seeds), "last": max(seeds)}, "episodes_run": len(records),
-        "jobs": jobs, "wall_seconds": round(seconds, 1), "versions": versions(),
-        "scenarios": {name: scenario.what for name, scenario in SCENARIOS.items()}}
+        "format": FORMAT,
+        "command": command,
+        "policy": {
+            "name": records[0].policy,
+            "registered": player.policy,
+            "options": dict(player.options),
+        },
+        "camera": list(player.camera),
+        "seeds": {"first": min(seeds), "last": max(seeds)},
+        "episodes_run": len(records),
+        "jobs": jobs,
+        "wall_seconds": round(seconds, 1),
+        "versions": versions(),
+        "scenarios": {name: scenario.what for name, scenario in SCENARIOS.items()},
+    }
 
 
 def versions() -> dict[str, str]:
     """Of this package, Python, and what the numbers depend on, where it is installed."""
-    out = {"vla_ros": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    out = {
+        "vla_ros": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
     for name in PACKAGES:
         try:
             out[name] = metadata.version(name)
@@ -41,14 +59,20 @@ def versions() -> dict[str, str]:
     return out
 
 
-def write(folder: Path, said: Mapping[str, Any], numbers: Mapping[str, Any],
-          records: Sequence[Record]) -> dict[str, Any]:
+def write(
+    folder: Path, said: Mapping[str, Any], numbers: Mapping[str, Any], records: Sequence[Record]
+) -> dict[str, Any]:
     """Write the three files, the JSON first; returns what it holds."""
     from vla_ros.evaluation.page import NOT_DRAWN, page  # matplotlib is asked for only now
 
     table = aims(numbers)
-    whole = {**said, **numbers, "aims": [vars(one) for one in table], "recommendations": recommendations(numbers),
-             "episodes": [row(one) for one in records]}
+    whole = {
+        **said,
+        **numbers,
+        "aims": [vars(one) for one in table],
+        "recommendations": recommendations(numbers),
+        "episodes": [row(one) for one in records],
+    }
     text = json.dumps(clean(whole), indent=1, allow_nan=False)
     (folder / "report.json").write_text(f"{text}\n", encoding="utf-8")
     (folder / "table.md").write_text(markdown(table, said), encoding="utf-8")
@@ -74,17 +98,32 @@ def markdown(table: Sequence[Aim], said: Mapping[str, Any]) -> str:
     """The aims beside what was measured, and the command that measured it."""
     met = {True: "yes", False: "no", None: "–"}
     rows = [f"| {one.what} | {one.wanted} | {one.measured} | {met[one.met]} |" for one in table]
-    return "\n".join([
-        "| | wanted | measured (95 % interval) | met |", "|---|---|---|---|", *rows, "",
-        f"Policy `{said['policy']['name']}`, {said['episodes_run']} episodes, seeds from {said['seeds']['first']} on; "
-        f"written by `{said['command']}`.", ""])
+    return "\n".join(
+        [
+            "| | wanted | measured (95 % interval) | met |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            f"Policy `{said['policy']['name']}`, {said['episodes_run']} episodes, seeds from "
+            f"{said['seeds']['first']} on; "
+            f"written by `{said['command']}`.",
+            "",
+        ]
+    )
 
 
 def lines(numbers: Mapping[str, Any]) -> Iterator[str]:
     """The report in a terminal."""
     done = numbers["task_completion"]
-    yield f"policy {numbers['policy']['name']}: {numbers['episodes_run']} episodes in {numbers['wall_seconds']:.0f} s"
-    for title, table in (("", {"success": done["all"]}), ("by split", done["by_split"]), ("by kind", done["by_kind"])):
+    yield (
+        f"policy {numbers['policy']['name']}: {numbers['episodes_run']} episodes in "
+        f"{numbers['wall_seconds']:.0f} s"
+    )
+    for title, table in (
+        ("", {"success": done["all"]}),
+        ("by split", done["by_split"]),
+        ("by kind", done["by_kind"]),
+    ):
         if title:
             yield f"{title}:"
         for name, found in table.items():
@@ -96,26 +135,37 @@ def lines(numbers: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name:<12}   {share(found)}; with the words {share(found['with_the_words'])}"
     said = numbers["language"]["paraphrases"]
     if said["groups"]:
-        yield (f"paraphrases    {said['accuracy']:.3f} of {said['paraphrases']} in {said['groups']} scenes; all of a "
-               f"scene: {share(said['all'])}")
+        yield (
+            f"paraphrases    {said['accuracy']:.3f} of {said['paraphrases']} in {said['groups']} "
+            "scenes; all of a "
+            f"scene: {share(said['all'])}"
+        )
     robust = numbers["robustness"]
     for name, found in robust["scenarios"].items():
         yield f"  {name:<16} {share(found)}"
     if robust["count"]:
-        yield (f"scenarios      mean {robust['mean']:.3f}, spread {robust['spread']:.3f}, "
-               f"{robust['passed']:.2f} of them over 0.5")
+        yield (
+            f"scenarios      mean {robust['mean']:.3f}, spread {robust['spread']:.3f}, "
+            f"{robust['passed']:.2f} of them over 0.5"
+        )
     if "comparison" in numbers:
         for name, found in numbers["comparison"]["all_words"]["by_kind"].items():
             yield f"  {name:<12} {found['ours']['rate']:.2f} against {found['theirs']['rate']:.2f}"
     if "nodes" in numbers:
         found = numbers["nodes"]
         ended = f"; ended early: {found['problem']}" if found["problem"] else ""
-        again = f"; the machine stood still: {found['run_again']} run again" if found["run_again"] else ""
+        again = (
+            f"; the machine stood still: {found['run_again']} run again"
+            if found["run_again"]
+            else ""
+        )
         yield f"through nodes  {beside_bare(found)}{again}{ended}"
-        yield "the gate       " + ", ".join(f"{name} {one:.3f}" for name, one in found["gate"].items())
+        yield "the gate       " + ", ".join(
+            f"{name} {one:.3f}" for name, one in found["gate"].items()
+        )
     if numbers["timing"]["count"]:
-        times = ", ".join(f"{name} {numbers['timing'][f'{name}_ms']:.2f} ms" for name in ("p50", "p95", "p99"))
+        times = ", ".join(
+            f"{name} {numbers['timing'][f'{name}_ms']:.2f} ms" for name in ("p50", "p95", "p99")
+        )
         yield f"predict        {times}"
     yield from (f"* {one}" for one in numbers["recommendations"])
-
-

@@ -1,8 +1,9 @@
 """Runs a plan in worker processes, each with a world of its own.
 
-Every episode gets a fresh policy and a world set back to its seed and to time 0, so that no result depends on how many
-workers there are or on what ran before.
+Every episode gets a fresh policy and a world set back to its seed and to time 0, so that no result
+depends on how many workers there are or on what ran before.
 """
+
 from __future__ import annotations
 
 import multiprocessing
@@ -36,7 +37,8 @@ PATH_STEP = 4  # of the poses on the way, every so many are kept
 
 @dataclass(frozen=True)
 class Player:
-    """A policy by its registered name, with options, and the camera (width, height) through which it looks."""
+    """A policy by its registered name, with options, and the camera (width, height) through which
+    it looks."""
 
     policy: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -45,9 +47,9 @@ class Player:
 
 @dataclass
 class Record:
-    """What came of an episode. `reached`: the objects with which the robot has done what was asked for with one.
-    `refused`: the policy did not take the words; `gave_up`: it took them and gave up later. `chunks`: how many, how
-    many valid, how many within limits."""
+    """What came of an episode. `reached`: the objects with which the robot has done what was asked
+    for with one. `refused`: the policy did not take the words; `gave_up`: it took them and gave up
+    later. `chunks`: how many, how many valid, how many within limits."""
 
     episode: Episode
     done: bool
@@ -62,21 +64,26 @@ class Record:
     path: list[tuple[float, float, float]] = field(repr=False)
     start: WorldState = field(repr=False)
     end: WorldState = field(repr=False)
-    image: Image | None = field(repr=False, default=None)  # the last that the policy saw, where it failed
+    # the last that the policy saw, where it failed
+    image: Image | None = field(repr=False, default=None)
     explained: dict[str, Any] | None = field(repr=False, default=None)  # what it said of that image
     looks: list[dict[str, Any]] = field(repr=False, default_factory=list)  # perception.py
     policy: str = ""
 
 
 def check(player: Player) -> None:
-    """Raises ValueError for a policy that cannot be made. Makes it once, which also shows that its weights load."""
+    """Raises ValueError for a policy that cannot be made. Makes it once, which also shows that its
+    weights load."""
     policy = make_policy(player.policy, player.options)
     spec = policy_spec(player.policy, player.options)
     spec.size_of(CAMERA)
     channels = spec.channels
     if not set(channels) & set(bounds()):
-        raise ValueError(f"policy '{player.policy}' drives {', '.join(channels)}, and the simulated robot has none of "
-                         f"these; it has {', '.join(bounds())}")
+        raise ValueError(
+            f"policy '{player.policy}' drives {', '.join(channels)}, and the simulated robot has "
+            "none of "
+            f"these; it has {', '.join(bounds())}"
+        )
     policy.reset()
 
 
@@ -96,7 +103,8 @@ class Worker:
         return self._worlds[objects]
 
     def run(self, episode: Episode) -> Record:
-        """Raises RuntimeError for an episode that is done before it begins: the plan would be at fault."""
+        """Raises RuntimeError for an episode that is done before it begins: the plan would be at
+        fault."""
         conditions = SCENARIOS[episode.scenario]
         world = self.world(conditions.objects)
         world.data.time = 0.0
@@ -105,19 +113,47 @@ class Worker:
         prelude(world, episode.meant.kind, episode.seed)
         start = world.state()
         if judge(episode.meant, start, start).done:
-            raise RuntimeError(f"episode {episode.number} (seed {episode.seed}, '{episode.text}') is done before it "
-                               "begins: its plan is wrong")
+            raise RuntimeError(
+                f"episode {episode.number} (seed {episode.seed}, '{episode.text}') is done before "
+                "it "
+                "begins: its plan is wrong"
+            )
         policy = make_policy(self.player.policy, self.player.options)
         witness = self._witness(policy, world, episode)
-        outcome = run_episode(policy, world, episode.text, episode.seconds, spec=self.spec, intent=episode.meant,
-                              delay=conditions.delay, lens=conditions.lens(episode.seed),
-                              drop=conditions.dropper(episode.seed), watch=witness)
+        outcome = run_episode(
+            policy,
+            world,
+            episode.text,
+            episode.seconds,
+            spec=self.spec,
+            intent=episode.meant,
+            delay=conditions.delay,
+            lens=conditions.lens(episode.seed),
+            drop=conditions.dropper(episode.seed),
+            watch=witness,
+        )
         end = world.state()
         image, explained = (None, None) if outcome.done else witness.last()
         way = [(one.x, one.y, one.yaw) for one in outcome.path[::PATH_STEP]]
-        return Record(episode, outcome.done, outcome.verdict.distance, outcome.seconds, outcome.verdict.sentence,
-                      reached(episode.meant, start, end), refused(outcome), gave_up(outcome), tuple(witness.chunks),
-                      list(outcome.predict_seconds), way, start, end, image, explained, witness.looks, policy.name)
+        return Record(
+            episode,
+            outcome.done,
+            outcome.verdict.distance,
+            outcome.seconds,
+            outcome.verdict.sentence,
+            reached(episode.meant, start, end),
+            refused(outcome),
+            gave_up(outcome),
+            tuple(witness.chunks),
+            list(outcome.predict_seconds),
+            way,
+            start,
+            end,
+            image,
+            explained,
+            witness.looks,
+            policy.name,
+        )
 
     def _witness(self, policy: Policy, world: World, episode: Episode) -> Witness:
         looks = episode.part == "success" and getattr(policy, "explain", None) is not None
@@ -134,17 +170,27 @@ class Worker:
 
 
 class Witness:
-    """Looks on during an episode: counts valid actions, and asks now and then what the policy sees."""
+    """Looks on during an episode: counts valid actions, and asks now and then what the policy
+    sees."""
 
-    def __init__(self, policy: Any, spec: PolicySpec, episode: Episode, truth: Truth | None) -> None:
-        self._policy, self._spec, self._episode, self._truth = policy, spec, episode, truth
+    def __init__(
+        self, policy: Any, spec: PolicySpec, episode: Episode, truth: Truth | None
+    ) -> None:
+        self._policy = policy
+        self._spec = spec
+        self._episode = episode
+        self._truth = truth
         self.chunks = [0, 0, 0]
         self.looks: list[dict[str, Any]] = []
         self._seen: Observation | None = None
 
     def __call__(self, state: WorldState, observation: Observation, chunk: ActionChunk) -> None:
         if self._truth is not None and self.chunks[0] % perception.EVERY == 0:
-            self.looks.append(perception.look(self._policy, observation, self._truth, self._spec, self._episode.meant))
+            self.looks.append(
+                perception.look(
+                    self._policy, observation, self._truth, self._spec, self._episode.meant
+                )
+            )
         self.chunks[0] += 1
         self.chunks[1] += within(chunk, bounds())
         self.chunks[2] += within(chunk, limits())
@@ -157,15 +203,20 @@ class Witness:
         image = next(iter(self._seen.images.values())).copy()
         if getattr(self._policy, "explain", None) is None or not self._episode.text:
             return image, None
-        return image, {name: self._policy.explain(self._seen)[name] for name in ("attention", "nowhere")}
+        return image, {
+            name: self._policy.explain(self._seen)[name] for name in ("attention", "nowhere")
+        }
 
 
 def reached(meant: Intent, start: WorldState, end: WorldState) -> list[str]:
     """Of the room's objects, those with which the asked-for kind of thing is done at the end."""
     if meant.kind not in OBJECT_KINDS:
         return []
-    return [thing.name for thing in end.objects
-            if judge(Intent(meant.kind, thing.colour, thing.shape), start, end).done]
+    return [
+        thing.name
+        for thing in end.objects
+        if judge(Intent(meant.kind, thing.colour, thing.shape), start, end).done
+    ]
 
 
 def refused(outcome: Outcome) -> bool:
@@ -213,13 +264,17 @@ def _work(episode: Episode) -> Record:
 Told = Callable[[Record], None]
 
 
-def run(plan: Sequence[Episode], player: Player, jobs: int | None = None, told: Told | None = None) -> list[Record]:
-    """The records, in the plan's order. `told` hears of each as it ends. One job runs in this process."""
+def run(
+    plan: Sequence[Episode], player: Player, jobs: int | None = None, told: Told | None = None
+) -> list[Record]:
+    """The records, in the plan's order. `told` hears of each as it ends. One job runs in this
+    process."""
     jobs = min(jobs or os.cpu_count() or 1, len(plan))
     if jobs <= 1:
         return _run_here(plan, player, told)
     before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    os.environ.update(dict.fromkeys(before, "1"))  # the workers' threads would fight each other for the cores
+    # the workers' threads would fight each other for the cores
+    os.environ.update(dict.fromkeys(before, "1"))
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (player,))
     try:
         futures = {pool.submit(_work, episode): index for index, episode in enumerate(plan)}
@@ -239,7 +294,8 @@ def run(plan: Sequence[Episode], player: Player, jobs: int | None = None, told: 
 
 
 def _run_here(plan: Sequence[Episode], player: Player, told: Told | None) -> list[Record]:
-    worker, records = Worker(player), []
+    worker = Worker(player)
+    records = []
     try:
         for episode in plan:
             records.append(worker.run(episode))

@@ -1,4 +1,6 @@
-"""What makes it harder to see and to act: named conditions with amounts; each changes what it says and nothing else."""
+"""What makes it harder to see and to act: named conditions with amounts; each changes what it says
+and nothing else."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -19,10 +21,11 @@ REFERENCE_WIDTH = 320  # pixels of an image in which `blur` is given
 class Scenario:
     """Conditions of an episode; the defaults are the plain ones.
 
-    `noise`: standard deviation of Gaussian noise on the camera's image (of 255). `blur`: standard deviation (pixels
-    of an image 320 wide). `delay`: s from an image to its chunk. `drop`: share of images lost. `look`: the room's
-    light and colours and the camera's place; `varied` draws one at random instead, of so many times training's range.
-    `objects`: how many there are, instead of 4 to 6.
+    `noise`: standard deviation of Gaussian noise on the camera's image (of 255). `blur`: standard
+    deviation (pixels of an image 320 wide). `delay`: s from an image to its chunk. `drop`: share of
+    images lost. `look`: the room's light and colours and the camera's place; `varied` draws one at
+    random instead, of so many times training's range. `objects`: how many there are, instead of 4
+    to 6.
     """
 
     what: str
@@ -37,15 +40,20 @@ class Scenario:
     def __post_init__(self) -> None:
         for name in ("noise", "blur", "delay", "drop", "varied"):
             if not 0.0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"a scenario's {name} is {getattr(self, name)}; give a finite number from 0 on")
+                raise ValueError(
+                    f"a scenario's {name} is {getattr(self, name)}; give a finite number from 0 on"
+                )
         if self.drop >= 1.0:
-            raise ValueError(f"a scenario's drop is {self.drop}; no image would arrive; give less than 1")
+            raise ValueError(
+                f"a scenario's drop is {self.drop}; no image would arrive; give less than 1"
+            )
 
     def prepare(self, world: World, seed: int) -> None:
         """Give the world its look. The plain scenario gives it the plain one."""
         rng = np.random.default_rng((seed, 11))
         apply(world, random_look(rng, self.varied) if self.varied else self.look)
-        load_mujoco().mj_forward(world.model, world.data)  # or the first image would be from where the camera was
+        # or the first image would be from where the camera was
+        load_mujoco().mj_forward(world.model, world.data)
 
     def lens(self, seed: int) -> Callable[[Image], Image] | None:
         """What happens to the camera's images, the same for the same seed; None: nothing."""
@@ -77,7 +85,9 @@ def blurred(image: Image, amount: float) -> Image:
     """Out of focus: a Gaussian of this standard deviation, in pixels of an image 320 wide."""
     if not amount:
         return image
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), amount * image.shape[1] / REFERENCE_WIDTH), np.uint8)
+    return np.asarray(
+        cv2.GaussianBlur(image, (0, 0), amount * image.shape[1] / REFERENCE_WIDTH), np.uint8
+    )
 
 
 PLAIN = "plain"
@@ -90,17 +100,24 @@ SCENARIOS: dict[str, Scenario] = {
     "blur": Scenario("a blur of 2 pixels in 320", blur=2.0),
     "latency": Scenario("a chunk comes 0.24 s after its image, not 0.08 s", delay=0.24),
     "dropped_frames": Scenario("half the images are lost", drop=0.5),
-    "moved_camera": Scenario("the camera 2 cm higher and to the left, 2 degrees further down",
-                             look=Look(camera=(0.0, 0.02, 0.02), tilt=float(np.radians(2.0)))),
+    "moved_camera": Scenario(
+        "the camera 2 cm higher and to the left, 2 degrees further down",
+        look=Look(camera=(0.0, 0.02, 0.02), tilt=float(np.radians(2.0))),
+    ),
     "distractors": Scenario("9 objects in the room, not 4 to 6", objects=9),
-    "new_scenes": Scenario("light, floor, wall, colours and camera mount drawn for each scene, from training's range",
-                           varied=1.0),
-    "stranger_scenes": Scenario("the same, from half as much again as training's range", varied=1.5),
+    "new_scenes": Scenario(
+        "light, floor, wall, colours and camera mount drawn for each scene, from training's range",
+        varied=1.0,
+    ),
+    "stranger_scenes": Scenario(
+        "the same, from half as much again as training's range", varied=1.5
+    ),
 }
 
 
 def choose(names: Sequence[str]) -> list[str]:
-    """The names, `all` for all but the plain one, `none` for none. Raises ValueError for one that there is not."""
+    """The names, `all` for all but the plain one, `none` for none. Raises ValueError for one that
+    there is not."""
     if list(names) == ["none"]:
         return []
     if list(names) == ["all"]:

@@ -1,4 +1,6 @@
-"""The same episodes through the ROS nodes in real time: what came of each, beside the bare simulator's."""
+"""The same episodes through the ROS nodes in real time: what came of each, beside the bare
+simulator's."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -16,9 +18,10 @@ from vla_ros.tasks.phrases import KINDS
 class Driven(Record):
     """A record of the nodes: `seconds` are real ones, `predict` is from observation to chunk.
 
-    `answers`: how often the gate said what ("PASSED", "LIMITED rate", "HELD obstacle", …); `latency` (s): from the
-    camera's stamp to the command; `stopped`: why the gate stopped for good, if it did. `paused` (s): the longest time
-    for which the machine stood still in it; `attempts`: how often it was run, because of that.
+    `answers`: how often the gate said what ("PASSED", "LIMITED rate", "HELD obstacle", …);
+    `latency` (s): from the camera's stamp to the command; `stopped`: why the gate stopped for good,
+    if it did. `paused` (s): the longest time for which the machine stood still in it; `attempts`:
+    how often it was run, because of that.
     """
 
     answers: Counter[str] = field(default_factory=Counter)
@@ -38,31 +41,53 @@ def shares(counts: Iterable[Mapping[str, int]]) -> dict[str, float]:
 
 
 def summarise(bare: Sequence[Record], driven: Sequence[Driven]) -> dict[str, Any]:
-    """Nodes against bare on the episodes that both have, paired; what the gate answered; the episodes that differ."""
+    """Nodes against bare on the episodes that both have, paired; what the gate answered; the
+    episodes that differ."""
     other = {one.episode.number: one for one in part(bare, "success")}
     pairs = [(one, other[one.episode.number]) for one in driven if one.episode.number in other]
 
     def both(found: Sequence[tuple[Driven, Record]]) -> dict[str, Any]:
-        return {"nodes": success([a for a, _ in found]), "bare": success([b for _, b in found]),
-                **metrics.paired([a.done for a, _ in found], [b.done for _, b in found])}
+        return {
+            "nodes": success([a for a, _ in found]),
+            "bare": success([b for _, b in found]),
+            **metrics.paired([a.done for a, _ in found], [b.done for _, b in found]),
+        }
 
     kinds = [name for name in KINDS if any(kind(one) == name for one in driven)]
     return {
-        "all": both(pairs), "by_kind": {name: both([one for one in pairs if kind(one[0]) == name]) for name in kinds},
+        "all": both(pairs),
+        "by_kind": {name: both([one for one in pairs if kind(one[0]) == name]) for name in kinds},
         "stopped": sum(bool(one.stopped) for one in driven),
-        "run_again": sum(one.attempts - 1 for one in driven), "paused": metrics.spread([one.paused for one in driven]),
+        "run_again": sum(one.attempts - 1 for one in driven),
+        "paused": metrics.spread([one.paused for one in driven]),
         "gate": shares(one.answers for one in driven),
-        "gate_by_kind": {name: shares(one.answers for one in driven if kind(one) == name) for name in kinds},
+        "gate_by_kind": {
+            name: shares(one.answers for one in driven if kind(one) == name) for name in kinds
+        },
         "latency": metrics.percentiles([value for one in driven for value in one.latency]),
         "inference": metrics.percentiles([value for one in driven for value in one.predict]),
-        "seconds_longer": metrics.spread([a.seconds - b.seconds for a, b in pairs if a.done and b.done]),
-        "differ": [{**episode(a), "bare": {"done": b.done, "verdict": b.sentence, "seconds": round(b.seconds, 3)}}
-                   for a, b in pairs if a.done != b.done],
-        "episodes": [episode(one) for one in driven]}
+        "seconds_longer": metrics.spread(
+            [a.seconds - b.seconds for a, b in pairs if a.done and b.done]
+        ),
+        "differ": [
+            {
+                **episode(a),
+                "bare": {"done": b.done, "verdict": b.sentence, "seconds": round(b.seconds, 3)},
+            }
+            for a, b in pairs
+            if a.done != b.done
+        ],
+        "episodes": [episode(one) for one in driven],
+    }
 
 
 def episode(one: Driven) -> dict[str, Any]:
     """As JSON can hold it."""
     answers = {name: round(share, 4) for name, share in shares([one.answers]).items()}
-    return {**row(one), "gate": answers, "stopped": one.stopped, "paused": round(one.paused, 3),
-            "attempts": one.attempts}
+    return {
+        **row(one),
+        "gate": answers,
+        "stopped": one.stopped,
+        "paused": round(one.paused, 3),
+        "attempts": one.attempts,
+    }

@@ -1,4 +1,6 @@
-"""Which objects are where in the camera's image: drawn by the simulator, so what is hidden is hidden."""
+"""Which objects are where in the camera's image: drawn by the simulator, so what is hidden is
+hidden."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -26,12 +28,15 @@ class Truth:
         self._geom_type = int(mujoco.mjtObj.mjOBJ_GEOM)
 
     def masks(self) -> Masks:
-        """Name -> which of the camera's pixels (height x width) are the object's; no entry for one that is not seen."""
+        """Name -> which of the camera's pixels (height x width) are the object's; no entry for one
+        that is not seen."""
         self._renderer.update_scene(self._world.data, "front")
         ids, kinds = np.moveaxis(np.asarray(self._renderer.render()), -1, 0)
         found: Masks = {}
         for placed in self._world.scene.objects:
-            mask = (ids == int(self._world.model.geom(f"object{placed.slot}").id)) & (kinds == self._geom_type)
+            mask = (ids == int(self._world.model.geom(f"object{placed.slot}").id)) & (
+                kinds == self._geom_type
+            )
             if mask.any():
                 found[placed.name] = mask
         return found
@@ -46,8 +51,9 @@ def cut_off(mask: NDArray[np.bool_]) -> bool:
 
 
 def cells(masks: Masks, grid: tuple[int, int], size: tuple[int, int], mode: str) -> Masks:
-    """Name -> which cells (rows x columns of the policy's image, `size` pixels, brought there by `mode`) are the
-    object's: those of which it has at least CELL_LEAST, and more than any other object."""
+    """Name -> which cells (rows x columns of the policy's image, `size` pixels, brought there by
+    `mode`) are the object's: those of which it has at least CELL_LEAST, and more than any other
+    object."""
     rows, columns = grid
     names = list(masks)
     shares = np.zeros((len(names), rows, columns), np.float32)
@@ -56,4 +62,6 @@ def cells(masks: Masks, grid: tuple[int, int], size: tuple[int, int], mode: str)
         small = resize(image, size, mode)[..., 0].astype(np.float32) / 255
         shares[index] = cv2.resize(small, (columns, rows), interpolation=cv2.INTER_AREA)
     best = shares.argmax(0) if names else np.zeros(grid, np.int64)
-    return {name: (best == index) & (shares[index] >= CELL_LEAST) for index, name in enumerate(names)}
+    return {
+        name: (best == index) & (shares[index] >= CELL_LEAST) for index, name in enumerate(names)
+    }

@@ -1,10 +1,13 @@
-"""torch: the parts of a Vision-Language-Action model and whole models. Adding a part is a class and a line here.
+"""torch: the parts of a Vision-Language-Action model and whole models. Adding a part is a class and
+a line here.
 
-Every part is built from a `VLAConfig` alone and usable alone; its options are a line each in options.py. Shapes: B
-batch, H x W pixels, N vision tokens, L words, D `config.width`, S state features, T rows of a chunk, C channels, F
-features. Masks are true at words; words come first, padding behind them. There may be several instructions an image:
-what stems from words then has a whole multiple of B rows, image by image.
+Every part is built from a `VLAConfig` alone and usable alone; its options are a line each in
+options.py. Shapes: B batch, H x W pixels, N vision tokens, L words, D `config.width`, S state
+features, T rows of a chunk, C channels, F features. Masks are true at words; words come first,
+padding behind them. There may be several instructions an image: what stems from words then has a
+whole multiple of B rows, image by image.
 """
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -42,7 +45,8 @@ MODELS = {
     "modular": "vla_ros.models.modular:ModularVLA",
 }
 PACKED = ("int8", "int4")  # how weights may be kept
-QUANTIZATIONS = ("none", *PACKED, "static")  # static: as they are, to be run at int8 by an engine that was calibrated
+# static: as they are, to be run at int8 by an engine that was calibrated
+QUANTIZATIONS = ("none", *PACKED, "static")
 TOKENIZERS = {  # by language encoder
     "small": "vla_ros.models.language.tokenizers:LexiconTokenizer",
     "lstm": "vla_ros.models.language.tokenizers:WordTokenizer",
@@ -51,9 +55,11 @@ TOKENIZERS = {  # by language encoder
 
 
 def build(config: VLAConfig) -> VLA:
-    """The whole model that the config describes, with random weights but for the parts that name a folder of them."""
+    """The whole model that the config describes, with random weights but for the parts that name a
+    folder of them."""
     model: VLA = lookup(MODELS, config.model, "model")(config)
     if config.quantization in PACKED:
         from vla_ros.models.quantized import quantize_weights
+
         quantize_weights(model, config.quantization)
     return model

@@ -1,5 +1,6 @@
-"""Parts that transformers supplies: weights from a local folder where one is named, else random. Never from a
-network."""
+"""Parts that transformers supplies: weights from a local folder where one is named, else random.
+Never from a network."""
+
 from __future__ import annotations
 
 import warnings
@@ -13,19 +14,37 @@ class RandomWeights(UserWarning):
     """A part that is usually pretrained starts from random weights."""
 
 
-def backbone(kind: Any, config: Any, folder: str, part: str, dtype: torch.dtype = torch.float32) -> Any:
-    """The transformers model `kind`, in `dtype`. Raises ValueError where the folder holds other weights."""
+def backbone(
+    kind: Any, config: Any, folder: str, part: str, dtype: torch.dtype = torch.float32
+) -> Any:
+    """The transformers model `kind`, in `dtype`. Raises ValueError where the folder holds other
+    weights."""
     if not folder:
-        warnings.warn(f"{part} starts from random weights; name a folder of pretrained ones in its option `weights`",
-                      RandomWeights, stacklevel=3)
+        warnings.warn(
+            f"{part} starts from random weights; name a folder of pretrained ones in its option "
+            "`weights`",
+            RandomWeights,
+            stacklevel=3,
+        )
         return kind(config).to(dtype)
     try:
-        model, found = kind.from_pretrained(folder, config=config, dtype=dtype, local_files_only=True,
-                                            use_safetensors=True, output_loading_info=True)
+        model, found = kind.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"{part}'s weights {folder} do not load: {' '.join(str(error).split())[:300]}") from error
+        raise ValueError(
+            f"{part}'s weights {folder} do not load: {' '.join(str(error).split())[:300]}"
+        ) from error
     missing = sorted(found["missing_keys"])
     if missing:  # the library would leave them random
-        raise ValueError(f"{part}'s weights {folder} lack {len(missing)} tensors, {missing[0]} first; give whole "
-                         "weights")
+        raise ValueError(
+            f"{part}'s weights {folder} lack {len(missing)} tensors, {missing[0]} first; give "
+            "whole "
+            "weights"
+        )
     return model

@@ -1,7 +1,9 @@
-"""A checkpoint is a folder: config.json, model.safetensors, statistics.json, tokenizer. Nothing in it can run code.
+"""A checkpoint is a folder: config.json, model.safetensors, statistics.json, tokenizer. Nothing in
+it can run code.
 
 It is written beside its place and renamed into it, so a folder is either whole or not there.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -28,28 +30,36 @@ from vla_ros.models.config import VLAConfig
 from vla_ros.models.language.tokenizers import OWN_TOKENIZERS, Tokenizer, check_tokenizer
 from vla_ros.models.vla import VLA
 
-CONFIG, WEIGHTS, STATISTICS = "config.json", "model.safetensors", "statistics.json"
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+STATISTICS = "statistics.json"
 EXAMPLES = "examples.safetensors"  # models/examples.py writes and reads them
-# How often the file's size is taken while it is loaded: by the weights that it has, and by those that it is built with.
+# How often the file's size is taken while it is loaded: by the weights that it has, and by those
+# that it is built with.
 TAKES = {"none": 2, "static": 2, "int8": 6, "int4": 8}
 TOKENIZER_HASH = "tokenizer"  # in the weights' metadata: what they were trained with
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 def save_pretrained(model: VLA, folder: str | Path) -> None:
-    """Writes the folder, or replaces the checkpoint in it. Raises ValueError where that would lose other files, or
-    where the model has no tokenizer that fits it, or adapters that are not merged."""
+    """Writes the folder, or replaces the checkpoint in it. Raises ValueError where that would lose
+    other files, or where the model has no tokenizer that fits it, or adapters that are not
+    merged."""
     folder = Path(folder)
     check_tokenizer(model.config, model.tokenizer)
     assert model.tokenizer is not None
     adapters = [name for name in model.state_dict() if ".lora_" in name]
     if adapters:
-        raise ValueError(f"the model has adapters ({adapters[0]}); merge_lora(model) first, then save")
+        raise ValueError(
+            f"the model has adapters ({adapters[0]}); merge_lora(model) first, then save"
+        )
     ours = {CONFIG, WEIGHTS, STATISTICS, EXAMPLES, *OWN_TOKENIZERS}
     others = sorted(set(os.listdir(folder)) - ours) if folder.is_dir() else []
     if others or folder.is_file():
-        raise ValueError(f"{folder} {'is a file' if folder.is_file() else f'also holds {others[0]}'}; "
-                         "give a checkpoint a folder of its own")
+        raise ValueError(
+            f"{folder} {'is a file' if folder.is_file() else f'also holds {others[0]}'}; "
+            "give a checkpoint a folder of its own"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -68,9 +78,14 @@ def _write(model: VLA, tokenizer: Tokenizer, folder: Path) -> None:
     tokenizer.save(folder / tokenizer.place)
     _write_json(folder / CONFIG, model.config.standalone().to_dict())
     _write_json(folder / STATISTICS, model.statistics)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    # One entry alone: the library writes several in any order, and the same weights must give the same bytes.
-    save_file(weights, folder / WEIGHTS, metadata={TOKENIZER_HASH: _hash_of(folder / tokenizer.place)})
+    weights = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
+    # One entry alone: the library writes several in any order, and the same weights must give the
+    # same bytes.
+    save_file(
+        weights, folder / WEIGHTS, metadata={TOKENIZER_HASH: _hash_of(folder / tokenizer.place)}
+    )
     for path in folder.rglob("*"):  # on the disk before the name is
         if path.is_file():
             with path.open("rb") as file:
@@ -79,19 +94,30 @@ def _write(model: VLA, tokenizer: Tokenizer, folder: Path) -> None:
 
 def _write_json(path: Path, values: Any) -> None:
     try:
-        text = json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False, default=lambda array: array.tolist())
+        text = json.dumps(
+            values,
+            indent=2,
+            allow_nan=False,
+            ensure_ascii=False,
+            default=lambda array: array.tolist(),
+        )
     except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path.name} cannot hold these values ({error}); give finite numbers, lists and "
-                         "names") from error
+        raise ValueError(
+            f"{path.name} cannot hold these values ({error}); give finite numbers, lists and names"
+        ) from error
     path.write_text(text + "\n", encoding="utf-8")
 
 
 def from_pretrained(folder: str | Path, device: str = "cpu") -> VLA:
-    """The model with its tokenizer and statistics, in evaluation mode. Raises ValueError with what is wrong in the
-    folder."""
+    """The model with its tokenizer and statistics, in evaluation mode. Raises ValueError with what
+    is wrong in the folder."""
     folder = Path(folder)
     config = read_config(folder)
-    room(f"the checkpoint {folder}", TAKES[config.quantization] * (folder / WEIGHTS).stat().st_size, free_memory())
+    room(
+        f"the checkpoint {folder}",
+        TAKES[config.quantization] * (folder / WEIGHTS).stat().st_size,
+        free_memory(),
+    )
     tokenizer = _load_tokenizer(folder, config)
     statistics = _read_json(folder / STATISTICS)
     with warnings.catch_warnings():
@@ -101,16 +127,21 @@ def from_pretrained(folder: str | Path, device: str = "cpu") -> VLA:
     weights = load_file(folder / WEIGHTS)
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"{folder / WEIGHTS} has {name} with values that are no finite numbers; use an earlier "
-                             "checkpoint")
+            raise ValueError(
+                f"{folder / WEIGHTS} has {name} with values that are no finite numbers; use an "
+                "earlier "
+                "checkpoint"
+            )
     _check_bounds(model, weights, folder)
     model.load_state_dict(weights, assign=True)
-    model.tokenizer, model.statistics = tokenizer, statistics
+    model.tokenizer = tokenizer
+    model.statistics = statistics
     return model.to(device).eval()
 
 
 def read_config(folder: str | Path) -> VLAConfig:
-    """The config alone, without building anything. Raises ValueError where the folder is no whole checkpoint."""
+    """The config alone, without building anything. Raises ValueError where the folder is no whole
+    checkpoint."""
     folder = Path(folder)
     _check_files(folder)
     try:
@@ -120,7 +151,8 @@ def read_config(folder: str | Path) -> VLAConfig:
 
 
 def content_hash(folder: str | Path) -> str:
-    """8 hex digits of config and weights (which name the tokenizer's hash): the policy's, wherever it lies."""
+    """8 hex digits of config and weights (which name the tokenizer's hash): the policy's, wherever
+    it lies."""
     folder = Path(folder)
     _check_files(folder)
     found = hashlib.sha256()
@@ -132,15 +164,25 @@ def content_hash(folder: str | Path) -> str:
 
 def _check_files(folder: Path) -> None:
     if folder.is_file():
-        what = "a pickle, which can run code when it is read" if folder.suffix in PICKLES else "a file"
+        what = (
+            "a pickle, which can run code when it is read" if folder.suffix in PICKLES else "a file"
+        )
         raise ValueError(f"{folder} is {what}; give a folder with {CONFIG} and {WEIGHTS}")
     if not folder.is_dir():
-        raise ValueError(f"there is no checkpoint {folder}; give a folder with {CONFIG} and {WEIGHTS}")
+        raise ValueError(
+            f"there is no checkpoint {folder}; give a folder with {CONFIG} and {WEIGHTS}"
+        )
     for name in (CONFIG, WEIGHTS, STATISTICS):
         if not (folder / name).exists():
             pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
-            also = f" ({pickles[0]} is a pickle, and those are never loaded)" if pickles and name == WEIGHTS else ""
-            raise ValueError(f"the checkpoint {folder} has no {name}{also}; copy the whole folder again")
+            also = (
+                f" ({pickles[0]} is a pickle, and those are never loaded)"
+                if pickles and name == WEIGHTS
+                else ""
+            )
+            raise ValueError(
+                f"the checkpoint {folder} has no {name}{also}; copy the whole folder again"
+            )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -149,7 +191,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no JSON ({error}); copy the checkpoint again") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path} holds a {type(found).__name__}, not a table of names; copy the checkpoint again")
+        raise ValueError(
+            f"{path} holds a {type(found).__name__}, not a table of names; copy the checkpoint "
+            "again"
+        )
     return found
 
 
@@ -164,15 +209,19 @@ def _load_tokenizer(folder: Path, config: VLAConfig) -> Tokenizer:
     kind = lookup(TOKENIZERS, config.language, "tokenizer")
     place = folder / kind.place
     if not place.exists():
-        raise ValueError(f"the checkpoint {folder} has no {kind.place}; copy the whole folder again")
+        raise ValueError(
+            f"the checkpoint {folder} has no {kind.place}; copy the whole folder again"
+        )
     tokenizer: Tokenizer = kind.load(place)
     check_tokenizer(config, tokenizer)
     with _opened(folder / WEIGHTS) as file:
         wants = (file.metadata() or {}).get(TOKENIZER_HASH)
     has = _hash_of(place)
     if wants != has:
-        raise ValueError(f"the tokenizer in {folder} has hash {has}, and its weights were trained with {wants}; "
-                         "copy the whole folder again")
+        raise ValueError(
+            f"the tokenizer in {folder} has hash {has}, and its weights were trained with {wants}; "
+            "copy the whole folder again"
+        )
     return tokenizer
 
 
@@ -191,21 +240,32 @@ def _check_weights(model: VLA, path: Path) -> None:
     for name in [*wants, *(name for name in has if name not in wants)]:
         if has.get(name) != wants.get(name):
             there, here = (_shape(shapes.get(name)) for shapes in (has, wants))
-            raise ValueError(f"{path} is of another config: {name} has {there} in the file and {here} in the model "
-                             "that "
-                             f"{CONFIG} describes")
+            raise ValueError(
+                f"{path} is of another config: {name} has {there} in the file and {here} in the "
+                "model "
+                "that "
+                f"{CONFIG} describes"
+            )
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:
-    return "no such tensor" if shape is None else f"shape {' x '.join(map(str, shape)) or 'of one number'}"
+    return (
+        "no such tensor"
+        if shape is None
+        else f"shape {' x '.join(map(str, shape)) or 'of one number'}"
+    )
 
 
 def _check_bounds(model: VLA, weights: Mapping[str, Tensor], folder: Path) -> None:
-    """Scale and bias are both in the file and in the config: an edited config must not be obeyed by halves."""
+    """Scale and bias are both in the file and in the config: an edited config must not be obeyed by
+    halves."""
     for name, built in model.named_buffers():
         if name.split(".")[-1] in ("scale", "bias") and name.startswith("head."):
             for there, here in zip(weights[name].flatten().tolist(), built.flatten().tolist()):
                 if not math.isclose(there, here, rel_tol=1e-2, abs_tol=1e-4):
-                    raise ValueError(f"{folder / CONFIG} bounds the channels otherwise than {WEIGHTS} ({name} {here} "
-                                     f"and {there}); "
-                                     "do not edit the bounds of trained weights, limit them in the robot file")
+                    raise ValueError(
+                        f"{folder / CONFIG} bounds the channels otherwise than {WEIGHTS} ({name} "
+                        f"{here} "
+                        f"and {there}); "
+                        "do not edit the bounds of trained weights, limit them in the robot file"
+                    )

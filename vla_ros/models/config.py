@@ -1,4 +1,5 @@
 """What a model is made of: one dataclass that rejects what does not fit together. No torch here."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -19,11 +20,12 @@ NUMBERS = (int, float)
 class VLAConfig:
     """The parts by name, their options, and what the model sees, is told and drives.
 
-    `width` is D, the width at which vision and language meet. `low` and `high` bound each channel (SI units); rows of
-    a chunk are `step` seconds apart. `state` names the numbers beside the image, in order. `auxiliary` adds the
-    heads that only training asks (objects in cells, where the target is, which task). `model` is the whole that the
-    parts make up. `quantization` is what `vla quantize` did to the weights. `camera` is the name of the one that it
-    learned from; empty: it was not told.
+    `width` is D, the width at which vision and language meet. `low` and `high` bound each channel
+    (SI units); rows of a chunk are `step` seconds apart. `state` names the numbers beside the
+    image, in order. `auxiliary` adds the heads that only training asks (objects in cells, where the
+    target is, which task). `model` is the whole that the parts make up. `quantization` is what `vla
+    quantize` did to the weights. `camera` is the name of the one that it learned from; empty: it
+    was not told.
     """
 
     vision: str = "small"
@@ -52,7 +54,9 @@ class VLAConfig:
         self._freeze()
         for name, registry in KINDS.items():
             if getattr(self, name) not in registry:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; known are: {', '.join(sorted(registry))}")
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; known are: {', '.join(sorted(registry))}"
+                )
         self._check_numbers()
         self._check_channels()
         for kind in KINDS:
@@ -62,7 +66,8 @@ class VLAConfig:
         self._check_rest()
 
     def options(self, kind: str) -> dict[str, Any]:
-        """Every option of the vision, language, fusion, head or model: what is given, over the defaults."""
+        """Every option of the vision, language, fusion, head or model: what is given, over the
+        defaults."""
         return checked(kind, getattr(self, kind), getattr(self, f"{kind}_options"))
 
     @property
@@ -71,21 +76,26 @@ class VLAConfig:
         return not self.options("vision").get("pooled", False)
 
     def resolved(self) -> VLAConfig:
-        """The sizes of pretrained weights read from their folders (`config.json` there) and written into the options.
+        """The sizes of pretrained weights read from their folders (`config.json` there) and written
+        into the options.
 
-        Raises ValueError where a folder is none, holds another kind of model, or contradicts an option that is given.
+        Raises ValueError where a folder is none, holds another kind of model, or contradicts an
+        option that is given.
         """
         changes: dict[str, Any] = {}
         for kind in ("vision", "language"):
             folder = self.options(kind).get("weights")
             if folder:
-                name, given = getattr(self, kind), getattr(self, f"{kind}_options")
+                name = getattr(self, kind)
+                given = getattr(self, f"{kind}_options")
                 changes[f"{kind}_options"] = sizes_of(kind, name, folder, given)
         return dataclasses.replace(self, **changes) if changes else self
 
     def standalone(self) -> VLAConfig:
         """As a checkpoint holds it: without folders of pretrained weights, which it has itself."""
-        parts: dict[str, Any] = {part: dict(getattr(self, part)) for part in ("vision_options", "language_options")}
+        parts: dict[str, Any] = {
+            part: dict(getattr(self, part)) for part in ("vision_options", "language_options")
+        }
         for options in parts.values():
             options.pop("weights", None)
         return dataclasses.replace(self, **parts)
@@ -95,23 +105,29 @@ class VLAConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> VLAConfig:
-        """From what `to_dict` gave, also by way of JSON. Raises ValueError for a name that is not a field."""
+        """From what `to_dict` gave, also by way of JSON. Raises ValueError for a name that is not a
+        field."""
         known = {one.name for one in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise ValueError(f"the config has {unknown[0]!r}, which is no field; fields are: "
-                             f"{', '.join(sorted(known))}")
+            raise ValueError(
+                f"the config has {unknown[0]!r}, which is no field; fields are: "
+                f"{', '.join(sorted(known))}"
+            )
         return cls(**values)
 
-    # -- what must hold --------------------------------------------------------------------------------------
+    # -- what must hold ----------------------------------------------------------------
     def _freeze(self) -> None:
-        """Lists as tuples, also those in options, so that a config from JSON equals the one it was written from."""
+        """Lists as tuples, also those in options, so that a config from JSON equals the one it was
+        written from."""
         for one in dataclasses.fields(self):
             value = getattr(self, one.name)
             if isinstance(value, list):
                 value = tuple(value)
             elif one.name.endswith("_options") and isinstance(value, Mapping):
-                value = {name: tuple(it) if isinstance(it, list) else it for name, it in value.items()}
+                value = {
+                    name: tuple(it) if isinstance(it, list) else it for name, it in value.items()
+                }
             object.__setattr__(self, one.name, value)
 
     def _check_numbers(self) -> None:
@@ -123,9 +139,13 @@ class VLAConfig:
             raise ValueError(f"step is {self.step!r} s; give more than 0 and at most 10")
         size = self.image_size
         if not isinstance(size, tuple) or len(size) != 2 or not all(map(whole, size)):
-            raise ValueError(f"image_size is {size!r}; give height and width in pixels, like (120, 160)")
+            raise ValueError(
+                f"image_size is {size!r}; give height and width in pixels, like (120, 160)"
+            )
         if self.quantization not in QUANTIZATIONS:
-            raise ValueError(f"quantization is {self.quantization!r}; give one of {', '.join(QUANTIZATIONS)}")
+            raise ValueError(
+                f"quantization is {self.quantization!r}; give one of {', '.join(QUANTIZATIONS)}"
+            )
         if not isinstance(self.camera, str):
             raise ValueError(f"camera is {self.camera!r}; give its name, or nothing")
         if not isinstance(self.auxiliary, bool):
@@ -134,79 +154,129 @@ class VLAConfig:
     def _check_channels(self) -> None:
         for name in ("channels", "state"):
             value = getattr(self, name)
-            if not isinstance(value, tuple) or not all(isinstance(one, str) and one for one in value):
+            if not isinstance(value, tuple) or not all(
+                isinstance(one, str) and one for one in value
+            ):
                 raise ValueError(f"{name} is {value!r}; give a list of names")
             twice = [one for one in value if value.count(one) > 1]
             if twice:
                 raise ValueError(f"{name} has {twice[0]!r} twice; give each name once")
         if not len(self.channels) == len(self.low) == len(self.high) or not self.channels:
-            raise ValueError(f"{len(self.channels)} channels, {len(self.low)} lows and {len(self.high)} highs do not "
-                             "fit; "
-                             "give one low and one high for each channel, at least one")
+            raise ValueError(
+                f"{len(self.channels)} channels, {len(self.low)} lows and {len(self.high)} highs "
+                "do not "
+                "fit; "
+                "give one low and one high for each channel, at least one"
+            )
         for channel, low, high in zip(self.channels, self.low, self.high):
-            fine = isinstance(low, NUMBERS) and isinstance(high, NUMBERS) and math.isfinite(low) and math.isfinite(high)
+            fine = (
+                isinstance(low, NUMBERS)
+                and isinstance(high, NUMBERS)
+                and math.isfinite(low)
+                and math.isfinite(high)
+            )
             if not fine or low >= high:
-                raise ValueError(f"channel {channel} has low {low!r} and high {high!r}; give finite bounds, low "
-                                 "below high")
+                raise ValueError(
+                    f"channel {channel} has low {low!r} and high {high!r}; give finite bounds, low "
+                    "below high"
+                )
 
     def _check_vision(self) -> None:
-        options, (height, width) = self.options("vision"), self.image_size
+        options = self.options("vision")
+        (height, width) = self.image_size
         patch = options.get("patch")
         if patch and (height % patch or width % patch):
-            raise ValueError(f"clip vision cuts the image into patches of {patch} pixels, and {height} x {width} "
-                             "is no whole "
-                             f"number of them; give multiples of {patch}")
+            raise ValueError(
+                f"clip vision cuts the image into patches of {patch} pixels, and {height} x "
+                f"{width} "
+                "is no whole "
+                f"number of them; give multiples of {patch}"
+            )
         if patch and options["native_size"] % patch:
-            raise ValueError(f"clip vision has native_size {options['native_size']} and patch {patch}; give a "
-                             "multiple of it")
+            raise ValueError(
+                f"clip vision has native_size {options['native_size']} and patch {patch}; give a "
+                "multiple of it"
+            )
         _divides("clip vision", options)
-        for wants, why in ((self.fusion == "grounded", "fusion 'grounded'"), (self.auxiliary, "auxiliary true")):
+        for wants, why in (
+            (self.fusion == "grounded", "fusion 'grounded'"),
+            (self.auxiliary, "auxiliary true"),
+        ):
             if wants and not self.cells:
-                raise ValueError(f"{why} needs cells of an image, and vision '{self.vision}' with pooled true gives "
-                                 "one "
-                                 "feature for all of it; leave pooled false, or choose another fusion without "
-                                 "auxiliary")
+                raise ValueError(
+                    f"{why} needs cells of an image, and vision '{self.vision}' with pooled true "
+                    "gives "
+                    "one "
+                    "feature for all of it; leave pooled false, or choose another fusion without "
+                    "auxiliary"
+                )
 
     def _check_language(self) -> None:
         options = self.options("language")
         if self.language == "small" and self.width % 4:
-            raise ValueError(f"width is {self.width}, and small language has 4 heads; give a multiple of 4")
+            raise ValueError(
+                f"width is {self.width}, and small language has 4 heads; give a multiple of 4"
+            )
         if self.language == "llama":
             _divides("llama language", options)
             if options["kv_heads"] and options["heads"] % options["kv_heads"]:
-                raise ValueError(f"llama language has heads {options['heads']} and kv_heads {options['kv_heads']}; "
-                                 "give kv_heads that divide heads")
+                raise ValueError(
+                    f"llama language has heads {options['heads']} and kv_heads "
+                    f"{options['kv_heads']}; "
+                    "give kv_heads that divide heads"
+                )
             head = options["hidden"] // options["heads"]
             if head % 2 and "head_dim" not in options["details"]:
-                raise ValueError(f"llama language has {head} numbers a head (hidden {options['hidden']} / heads "
-                                 f"{options['heads']}); "
-                                 "its rotary positions want an even number")
+                raise ValueError(
+                    f"llama language has {head} numbers a head (hidden {options['hidden']} / heads "
+                    f"{options['heads']}); "
+                    "its rotary positions want an even number"
+                )
             if options["begin"] >= options["vocabulary"]:
-                raise ValueError(f"llama language begins with token {options['begin']}, and its vocabulary is "
-                                 f"{options['vocabulary']}; give a token of it")
+                raise ValueError(
+                    f"llama language begins with token {options['begin']}, and its vocabulary is "
+                    f"{options['vocabulary']}; give a token of it"
+                )
 
     def _check_rest(self) -> None:
-        fusion, head, model = self.options("fusion"), self.options("head"), self.options("model")
+        fusion = self.options("fusion")
+        head = self.options("head")
+        model = self.options("model")
         if "heads" in fusion and self.width % fusion["heads"]:
-            raise ValueError(f"fusion '{self.fusion}' has heads {fusion['heads']}, which do not divide width "
-                             f"{self.width}")
+            raise ValueError(
+                f"fusion '{self.fusion}' has heads {fusion['heads']}, which do not divide width "
+                f"{self.width}"
+            )
         if self.head == "decoder":
             decoder_layers(head)
         if self.head == "planner" and self.steps > head["longest"]:
-            raise ValueError(f"steps is {self.steps}, and the planner's longest plan has {head['longest']}; give at "
-                             "most that, "
-                             "or a larger longest")
+            raise ValueError(
+                f"steps is {self.steps}, and the planner's longest plan has {head['longest']}; "
+                "give at "
+                "most that, "
+                "or a larger longest"
+            )
         if self.model == "modular":
             if self.head != "decoder":
-                raise ValueError(f"head is '{self.head}', and the modular model mixes the actions of decoders; use "
-                                 "head 'decoder'")
-            mapping, tasks, skills = model["mapping"], model["tasks"], model["skills"]
+                raise ValueError(
+                    f"head is '{self.head}', and the modular model mixes the actions of decoders; "
+                    "use "
+                    "head 'decoder'"
+                )
+            mapping = model["mapping"]
+            tasks = model["tasks"]
+            skills = model["skills"]
             if mapping and (len(mapping) != tasks or max(mapping) >= skills):
-                raise ValueError(f"mapping is {mapping}, which does not name one of {skills} skills (0 to "
-                                 f"{skills - 1}) for each of "
-                                 f"{tasks} tasks; give {tasks} such numbers")
+                raise ValueError(
+                    f"mapping is {mapping}, which does not name one of {skills} skills (0 to "
+                    f"{skills - 1}) for each of "
+                    f"{tasks} tasks; give {tasks} such numbers"
+                )
 
 
 def _divides(title: str, options: Mapping[str, Any]) -> None:
     if "heads" in options and options["hidden"] % options["heads"]:
-        raise ValueError(f"{title} has heads {options['heads']}, which do not divide its hidden {options['hidden']}")
+        raise ValueError(
+            f"{title} has heads {options['heads']}, which do not divide its hidden "
+            f"{options['hidden']}"
+        )

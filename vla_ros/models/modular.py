@@ -1,4 +1,5 @@
 """The modular VLA: which task is it, which skills does it take, and their decoders mixed."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -14,7 +15,8 @@ CERTAIN = 4.0  # logit that a given task-to-skill mapping starts with
 
 
 class Mixture(NamedTuple):
-    """actions B x T x C (SI units), tasks B x tasks (logits), skills B x skills (weights that add up to 1)."""
+    """actions B x T x C (SI units), tasks B x tasks (logits), skills B x skills (weights that add
+    up to 1)."""
 
     actions: Tensor
     tasks: Tensor
@@ -24,19 +26,26 @@ class Mixture(NamedTuple):
 class SkillMixture(Bounded):
     """features B x `inputs`, pooled words B x D, task B (ids) or None -> Mixture.
 
-    A task's own view of the words is a light layer on the one language trunk: a language model for each task, as in
-    some sketches, would hold the same words ten times. Skill weights come from a selector and from the tasks through
-    a learned table. A mean of actions within the bounds lies within them. Options (`model_options`): `tasks`,
-    `skills`, `selector` (its hidden width), `light` (width of a task's layer), `mapping` (the skill that each task
-    starts with).
+    A task's own view of the words is a light layer on the one language trunk: a language model for
+    each task, as in some sketches, would hold the same words ten times. Skill weights come from a
+    selector and from the tasks through a learned table. A mean of actions within the bounds lies
+    within them. Options (`model_options`): `tasks`, `skills`, `selector` (its hidden width),
+    `light` (width of a task's layer), `mapping` (the skill that each task starts with).
     """
 
     def __init__(self, config: VLAConfig, inputs: int) -> None:
         super().__init__(config)
         options = config.options("model")
-        self.tasks, skills, hidden, light = options["tasks"], options["skills"], options["selector"], options["light"]
-        self.task_selector = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, self.tasks))
-        self.skill_selector = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, skills))
+        self.tasks = options["tasks"]
+        skills = options["skills"]
+        hidden = options["selector"]
+        light = options["light"]
+        self.task_selector = nn.Sequential(
+            nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, self.tasks)
+        )
+        self.skill_selector = nn.Sequential(
+            nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, skills)
+        )
         table = torch.zeros(self.tasks, skills)
         for task, skill in enumerate(options["mapping"]):
             table[task, skill] = CERTAIN
@@ -49,35 +58,56 @@ class SkillMixture(Bounded):
         if task is None:
             share = tasks.softmax(-1)
         else:
-            if not torch.compiler.is_compiling() and not bool(((task >= 0) & (task < self.tasks)).all()):
-                raise ValueError(f"task is {task.tolist()}; give numbers from 0 to {self.tasks - 1}")
+            if not torch.compiler.is_compiling() and not bool(
+                ((task >= 0) & (task < self.tasks)).all()
+            ):
+                raise ValueError(
+                    f"task is {task.tolist()}; give numbers from 0 to {self.tasks - 1}"
+                )
             share = nn.functional.one_hot(task, self.tasks).float()
         skills = (self.skill_selector(features).float() + share @ self.mapping.float()).softmax(-1)
         views = torch.relu(torch.einsum("bd,tdl->btl", pooled, self.views))
         heard = torch.cat([features, torch.einsum("bt,btl->bl", share.to(views.dtype), views)], -1)
-        said = [decoder.unit(heard) for decoder in self.decoders if isinstance(decoder, ActionDecoder)]
+        said = [
+            decoder.unit(heard) for decoder in self.decoders if isinstance(decoder, ActionDecoder)
+        ]
         units = torch.stack(said, 1)  # B x skills x T x C
-        unit = torch.einsum("bk,bktc->btc", skills, units).clamp(-1.0, 1.0)  # weights may add up to a hair over 1
+        # weights may add up to a hair over 1
+        unit = torch.einsum("bk,bktc->btc", skills, units).clamp(-1.0, 1.0)
         return Mixture(self.bounded(unit), tasks, skills)
 
 
 class ModularVLA(VLA):
-    """The end-to-end VLA's eyes, words and fusion, with a SkillMixture as its head. A task's number may be given."""
+    """The end-to-end VLA's eyes, words and fusion, with a SkillMixture as its head. A task's number
+    may be given."""
 
     def _head(self, features: int) -> nn.Module:
         return SkillMixture(self.config, features)
 
-    def decode_action(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor, state: Tensor | None = None,
-            task: Tensor | None = None) -> VLAOutput:
-        """What `encode_image` and `encode_text` gave, the state B x S and, where it is known, the task B -> the
-        output."""
+    def decode_action(
+        self,
+        vision: Tensor,
+        words: Tensor,
+        pooled: Tensor,
+        mask: Tensor,
+        state: Tensor | None = None,
+        task: Tensor | None = None,
+    ) -> VLAOutput:
+        """What `encode_image` and `encode_text` gave, the state B x S and, where it is known, the
+        task B -> the output."""
         features, fused, attention = self._meet(vision, words, pooled, mask, state)
         mixed = self.head(features, pooled, task)
         output = self._output(mixed.actions, features, fused, attention, vision, pooled)
         return output._replace(tasks=mixed.tasks, skills=mixed.skills)
 
-    def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor, state: Tensor | None = None,
-                task: Tensor | None = None) -> VLAOutput:
+    def forward(
+        self,
+        pixels: Tensor,
+        ids: Tensor,
+        mask: Tensor,
+        state: Tensor | None = None,
+        task: Tensor | None = None,
+    ) -> VLAOutput:
         vision = self.encode_image(pixels)
         words, pooled = self.encode_text(ids, mask, vision)
         return self.decode_action(vision, words, pooled, mask, state, task)

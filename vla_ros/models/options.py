@@ -1,5 +1,6 @@
-"""The options of every part: default, and what is accepted. Plain Python: a config is checked before torch is
-loaded."""
+"""The options of every part: default, and what is accepted. Plain Python: a config is checked
+before torch is loaded."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -21,9 +22,13 @@ def _share(value: Any) -> bool:
 
 
 def count(default: int | None, least: int = 1) -> Option:
-    """A whole number; a default of None is worked out by the part, and then None may be given too."""
-    return Option(default, f"a whole number from {least} up",
-                  lambda value: whole(value, least) or (default is None and value is None))
+    """A whole number; a default of None is worked out by the part, and then None may be given
+    too."""
+    return Option(
+        default,
+        f"a whole number from {least} up",
+        lambda value: whole(value, least) or (default is None and value is None),
+    )
 
 
 def share(default: float) -> Option:
@@ -31,13 +36,26 @@ def share(default: float) -> Option:
 
 
 def shares(default: Any) -> Option:
-    return Option(default, "a number from 0 to below 1, or one for each hidden layer", lambda value: (
-        value is None or _share(value) or (isinstance(value, tuple) and all(map(_share, value)))))
+    return Option(
+        default,
+        "a number from 0 to below 1, or one for each hidden layer",
+        lambda value: (
+            value is None or _share(value) or (isinstance(value, tuple) and all(map(_share, value)))
+        ),
+    )
 
 
 def widths(default: tuple[int, ...] | None, length: int | None = None) -> Option:
-    return Option(default, f"{length or 'any number of'} whole numbers from 1 up", lambda value: value == default or (
-        isinstance(value, tuple) and length in (None, len(value)) and all(map(whole, value))))
+    return Option(
+        default,
+        f"{length or 'any number of'} whole numbers from 1 up",
+        lambda value: (
+            value == default
+            or (
+                isinstance(value, tuple) and length in (None, len(value)) and all(map(whole, value))
+            )
+        ),
+    )
 
 
 def flag(default: bool) -> Option:
@@ -49,16 +67,26 @@ def choice(*known: str) -> Option:
     return Option(known[0], f"one of {', '.join(known)}", lambda value: value in known)
 
 
-WEIGHTS = Option("", "a folder of pretrained weights, or nothing", lambda value: isinstance(value, str))
+WEIGHTS = Option(
+    "", "a folder of pretrained weights, or nothing", lambda value: isinstance(value, str)
+)
 
 
 def details(**default: Any) -> Option:
-    return Option(default, "a mapping of the library's own settings", lambda value: isinstance(value, Mapping))
+    return Option(
+        default, "a mapping of the library's own settings", lambda value: isinstance(value, Mapping)
+    )
 
 
 def _resnet(depths: tuple[int, ...], sizes: tuple[int, ...]) -> dict[str, Option]:
-    return {"stem": count(64), "sizes": widths(sizes, 4), "depths": widths(depths, 4), "pooled": flag(False),
-            "weights": WEIGHTS, "details": details()}
+    return {
+        "stem": count(64),
+        "sizes": widths(sizes, 4),
+        "depths": widths(depths, 4),
+        "pooled": flag(False),
+        "weights": WEIGHTS,
+        "details": details(),
+    }
 
 
 # the decoder's hidden layers, and dropout behind all or behind each
@@ -71,64 +99,109 @@ PRESETS: dict[str, tuple[tuple[int, ...], Any]] = {
 OPTIONS: dict[str, dict[str, dict[str, Option]]] = {
     "vision": {
         "small": {"channels": widths((24, 48), 2)},
-        "clip": {"hidden": count(768), "layers": count(12), "heads": count(12), "feed_forward": count(3072),
-                 "patch": count(32), "native_size": count(224), "pooled": flag(False), "weights": WEIGHTS,
-                 "details": details()},
+        "clip": {
+            "hidden": count(768),
+            "layers": count(12),
+            "heads": count(12),
+            "feed_forward": count(3072),
+            "patch": count(32),
+            "native_size": count(224),
+            "pooled": flag(False),
+            "weights": WEIGHTS,
+            "details": details(),
+        },
         "resnet18": _resnet((2, 2, 2, 2), (64, 128, 256, 512)),
         "resnet50": _resnet((3, 4, 6, 3), (256, 512, 1024, 2048)),
     },
     "language": {
         "small": {"slots": count(4), "word_dropout": share(0.3)},
-        "lstm": {"vocabulary": count(10_000, 2), "embedding": count(256), "hidden": count(512), "layers": count(2),
-                 "dropout": share(0.1)},
-        "llama": {"vocabulary": count(32_000, 2), "hidden": count(4096), "layers": count(32), "heads": count(32),
-                  "kv_heads": count(None), "feed_forward": count(11_008), "begin": count(1, 0), "weights": WEIGHTS,
-                  "dtype": choice("float32", "bfloat16", "float16"),
-                  "details": details(max_position_embeddings=4096, rms_norm_eps=1e-5)},
+        "lstm": {
+            "vocabulary": count(10_000, 2),
+            "embedding": count(256),
+            "hidden": count(512),
+            "layers": count(2),
+            "dropout": share(0.1),
+        },
+        "llama": {
+            "vocabulary": count(32_000, 2),
+            "hidden": count(4096),
+            "layers": count(32),
+            "heads": count(32),
+            "kv_heads": count(None),
+            "feed_forward": count(11_008),
+            "begin": count(1, 0),
+            "weights": WEIGHTS,
+            "dtype": choice("float32", "bfloat16", "float16"),
+            "details": details(max_position_embeddings=4096, rms_norm_eps=1e-5),
+        },
     },
     "fusion": {
         "grounded": {"map": count(6)},
         "early": {"hidden": count(None), "dropout": share(0.1)},
         "late": {"hidden": count(256), "decision": count(None)},
         "cross_attention": {"heads": count(8), "dropout": share(0.1)},
-        "transformer": {"layers": count(6), "heads": count(8), "feed_forward": count(2048), "dropout": share(0.1)},
+        "transformer": {
+            "layers": count(6),
+            "heads": count(8),
+            "feed_forward": count(2048),
+            "dropout": share(0.1),
+        },
     },
     "head": {
         "decoder": {"preset": choice(*PRESETS), "hidden": widths(None), "dropout": shares(None)},
-        "planner": {"hidden": count(512), "layers": count(2), "longest": count(10), "dropout": share(0.1)},
+        "planner": {
+            "hidden": count(512),
+            "layers": count(2),
+            "longest": count(10),
+            "dropout": share(0.1),
+        },
     },
     "model": {
         "end_to_end": {},
-        "modular": {"tasks": count(10), "skills": count(5), "selector": count(256), "light": count(64),
-                    "mapping": Option((), "one skill's number for each task, or nothing", lambda value: (
-                        isinstance(value, tuple) and all(whole(skill, 0) for skill in value)))},
+        "modular": {
+            "tasks": count(10),
+            "skills": count(5),
+            "selector": count(256),
+            "light": count(64),
+            "mapping": Option(
+                (),
+                "one skill's number for each task, or nothing",
+                lambda value: isinstance(value, tuple) and all(whole(skill, 0) for skill in value),
+            ),
+        },
     },
 }
 
 
 def checked(kind: str, part: str, given: Any) -> dict[str, Any]:
-    """Every option of a part, the given ones over the defaults. Raises ValueError for an unknown name or an unfit
-    value."""
-    known, title = OPTIONS[kind][part], f"{part} {kind}"
+    """Every option of a part, the given ones over the defaults. Raises ValueError for an unknown
+    name or an unfit value."""
+    known = OPTIONS[kind][part]
+    title = f"{part} {kind}"
     if not isinstance(given, Mapping):
         raise ValueError(f"{kind}_options is {given!r}; give a mapping of option to value")
     for name, value in given.items():
         if name not in known:
-            raise ValueError(f"{title} has no option {name!r}; "
-                             f"" + (f"it has {', '.join(known)}" if known else "it has none"))
+            raise ValueError(
+                f"{title} has no option {name!r}; "
+                f"" + (f"it has {', '.join(known)}" if known else "it has none")
+            )
         if not known[name].fits(value):
             raise ValueError(f"{title} has {name} {value!r}; give {known[name].wants}")
     return {name: given.get(name, option.default) for name, option in known.items()}
 
 
 def decoder_layers(options: Mapping[str, Any]) -> list[tuple[int, float]]:
-    """Width of each hidden layer of the decoder and the dropout behind it. Raises ValueError where their numbers
-    differ."""
+    """Width of each hidden layer of the decoder and the dropout behind it. Raises ValueError where
+    their numbers differ."""
     hidden, dropout = PRESETS[options["preset"]]
     hidden = hidden if options["hidden"] is None else options["hidden"]
     dropout = dropout if options["dropout"] is None else options["dropout"]
     drops = dropout if isinstance(dropout, tuple) else (dropout,) * len(hidden)
     if len(drops) != len(hidden):
-        raise ValueError(f"decoder head has {len(hidden)} hidden layers {hidden} and {len(drops)} dropouts {drops}; "
-                         "give one for each")
+        raise ValueError(
+            f"decoder head has {len(hidden)} hidden layers {hidden} and {len(drops)} dropouts "
+            f"{drops}; "
+            "give one for each"
+        )
     return list(zip(hidden, drops))

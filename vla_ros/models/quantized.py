@@ -1,9 +1,10 @@
 """Weights in 8 or 4 bits, kept so in the file and in memory, unpacked where a layer computes.
 
-int8: a scale for each row. int4: two to a byte, a scale for each GROUP along the row. Both are symmetric and rounded to
-the nearest; scales have the type that the weight had. Biases, norms, recurrent layers and small weights stay as they
-are.
+int8: a scale for each row. int4: two to a byte, a scale for each GROUP along the row. Both are
+symmetric and rounded to the nearest; scales have the type that the weight had. Biases, norms,
+recurrent layers and small weights stay as they are.
 """
+
 from __future__ import annotations
 
 import math
@@ -31,7 +32,9 @@ class Int8(nn.Module):
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         rows = weight.flatten(1)
         scale = (rows.abs().amax(1) / 127).clamp_min(TINY)
-        return (rows / scale[:, None]).round().clamp(-127, 127).to(torch.int8).view(weight.shape), scale
+        return (rows / scale[:, None]).round().clamp(-127, 127).to(torch.int8).view(
+            weight.shape
+        ), scale
 
 
 class Int4(nn.Module):
@@ -39,12 +42,13 @@ class Int4(nn.Module):
 
     def __init__(self, shape: torch.Size) -> None:
         super().__init__()
-        self.shape, self.columns = tuple(shape), math.prod(shape[1:])
+        self.shape = tuple(shape)
+        self.columns = math.prod(shape[1:])
 
     def forward(self, packed: Tensor, scale: Tensor) -> Tensor:
         values = torch.stack((packed & 15, packed >> 4), -1).flatten(1).to(scale.dtype) - 8
         rows = (values.view(len(packed), -1, GROUP) * scale[..., None]).flatten(1)
-        return rows[:, :self.columns].view(self.shape)
+        return rows[:, : self.columns].view(self.shape)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         rows = F.pad(weight.flatten(1), (0, -self.columns % GROUP)).view(len(weight), -1, GROUP)
@@ -54,21 +58,31 @@ class Int4(nn.Module):
 
 
 def quantize_weights(model: nn.Module, kind: str) -> list[str]:
-    """Packs the weights of every layer that has many, in place; they can be trained no more. Gives the layers' names.
+    """Packs the weights of every layer that has many, in place; they can be trained no more. Gives
+    the layers' names.
 
     `kind` is int8 or int4. Raises ValueError for another, or where no layer has many.
     """
     if kind not in PACKED:
         raise ValueError(f"weights are kept in {' or '.join(PACKED)}, not in {kind!r}")
-    found = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, LAYERS)
-             and layer.weight.numel() >= SMALLEST and not parametrize.is_parametrized(layer)]
+    found = [
+        (name, layer)
+        for name, layer in model.named_modules()
+        if isinstance(layer, LAYERS)
+        and layer.weight.numel() >= SMALLEST
+        and not parametrize.is_parametrized(layer)
+    ]
     if not found:
-        raise ValueError(f"no layer has a weight of {SMALLEST} numbers or more; there is nothing to gain")
+        raise ValueError(
+            f"no layer has a weight of {SMALLEST} numbers or more; there is nothing to gain"
+        )
     model.requires_grad_(False)
     for _, layer in found:
-        # What comes out differs a little from what went in, which is the point, and not checked ("unsafe").
+        # What comes out differs a little from what went in, which is the point, and not checked
+        # ("unsafe").
         parametrize.register_parametrization(
-            layer, "weight", Int8() if kind == "int8" else Int4(layer.weight.shape), unsafe=True)
+            layer, "weight", Int8() if kind == "int8" else Int4(layer.weight.shape), unsafe=True
+        )
     return [name for name, _ in found]
 
 
@@ -81,7 +95,8 @@ def unpack(model: nn.Module) -> nn.Module:
     for layer in model.modules():
         if parametrize.is_parametrized(layer, "weight"):
             weight = cast(Tensor, layer.weight)
-            # Not by remove_parametrizations: it changes the class, which a copy shares with what it was copied from.
+            # Not by remove_parametrizations: it changes the class, which a copy shares with what it
+            # was copied from.
             layer.__class__ = type(layer).__bases__[0]
             del layer.parametrizations
             layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)

@@ -1,5 +1,6 @@
-"""The sizes of a folder of pretrained weights, as transformers wrote them there, told in our options' names. No torch
-here."""
+"""The sizes of a folder of pretrained weights, as transformers wrote them there, told in our
+options' names. No torch here."""
+
 from __future__ import annotations
 
 import json
@@ -9,55 +10,93 @@ from typing import Any, NamedTuple
 
 
 class Family(NamedTuple):
-    """`options`: ours -> (theirs, what a file that leaves it out means); `details`: settings that change the
-    arithmetic."""
+    """`options`: ours -> (theirs, what a file that leaves it out means); `details`: settings that
+    change the arithmetic."""
 
     kinds: tuple[str, ...]
     options: Mapping[str, tuple[str, Any]]
     details: tuple[str, ...]
 
 
-_RESNET = Family(("resnet",), {"stem": ("embedding_size", 64), "sizes": ("hidden_sizes", (256, 512, 1024, 2048)),
-                               "depths": ("depths", (3, 4, 6, 3))},
-                 ("hidden_act", "downsample_in_first_stage", "downsample_in_bottleneck"))
+_RESNET = Family(
+    ("resnet",),
+    {
+        "stem": ("embedding_size", 64),
+        "sizes": ("hidden_sizes", (256, 512, 1024, 2048)),
+        "depths": ("depths", (3, 4, 6, 3)),
+    },
+    ("hidden_act", "downsample_in_first_stage", "downsample_in_bottleneck"),
+)
 FAMILIES = {
-    "clip": Family(("clip", "clip_vision_model"),
-                   {"hidden": ("hidden_size", 768), "layers": ("num_hidden_layers", 12),
-                    "heads": ("num_attention_heads", 12), "feed_forward": ("intermediate_size", 3072),
-                    "patch": ("patch_size", 32), "native_size": ("image_size", 224)},
-                   ("hidden_act", "layer_norm_eps")),
+    "clip": Family(
+        ("clip", "clip_vision_model"),
+        {
+            "hidden": ("hidden_size", 768),
+            "layers": ("num_hidden_layers", 12),
+            "heads": ("num_attention_heads", 12),
+            "feed_forward": ("intermediate_size", 3072),
+            "patch": ("patch_size", 32),
+            "native_size": ("image_size", 224),
+        },
+        ("hidden_act", "layer_norm_eps"),
+    ),
     "resnet18": _RESNET,
     "resnet50": _RESNET,
-    "llama": Family(("llama",),
-                    {"vocabulary": ("vocab_size", 32_000), "hidden": ("hidden_size", 4096),
-                     "layers": ("num_hidden_layers", 32), "heads": ("num_attention_heads", 32),
-                     "kv_heads": ("num_key_value_heads", None), "feed_forward": ("intermediate_size", 11_008),
-                     "begin": ("bos_token_id", 1)},
-                    ("hidden_act", "rms_norm_eps", "rope_theta", "rope_scaling", "rope_parameters",
-                     "max_position_embeddings", "attention_bias", "mlp_bias", "head_dim")),
+    "llama": Family(
+        ("llama",),
+        {
+            "vocabulary": ("vocab_size", 32_000),
+            "hidden": ("hidden_size", 4096),
+            "layers": ("num_hidden_layers", 32),
+            "heads": ("num_attention_heads", 32),
+            "kv_heads": ("num_key_value_heads", None),
+            "feed_forward": ("intermediate_size", 11_008),
+            "begin": ("bos_token_id", 1),
+        },
+        (
+            "hidden_act",
+            "rms_norm_eps",
+            "rope_theta",
+            "rope_scaling",
+            "rope_parameters",
+            "max_position_embeddings",
+            "attention_bias",
+            "mlp_bias",
+            "head_dim",
+        ),
+    ),
 }
 
 
 def sizes_of(kind: str, name: str, folder: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options given and those that the folder's config.json tells. Raises ValueError where they contradict."""
-    family, theirs = FAMILIES[name], _read(kind, folder)
+    """The options given and those that the folder's config.json tells. Raises ValueError where they
+    contradict."""
+    family = FAMILIES[name]
+    theirs = _read(kind, folder)
     if theirs.get("model_type") not in family.kinds:
-        raise ValueError(f"{kind}'s weights {folder} are of a model {theirs.get('model_type')!r}; {name} needs "
-                         f"{family.kinds[0]!r}")
+        raise ValueError(
+            f"{kind}'s weights {folder} are of a model {theirs.get('model_type')!r}; {name} needs "
+            f"{family.kinds[0]!r}"
+        )
     if "vision_config" in theirs:  # a whole CLIP: its eyes alone are wanted
         theirs = theirs["vision_config"]
     layers = {"resnet18": "basic", "resnet50": "bottleneck"}.get(name)
     if layers and theirs.get("layer_type", "bottleneck") != layers:
-        raise ValueError(f"{kind}'s weights {folder} have {theirs.get('layer_type', 'bottleneck')!r} layers; {name} "
-                         f"has {layers!r}")
+        raise ValueError(
+            f"{kind}'s weights {folder} have {theirs.get('layer_type', 'bottleneck')!r} layers; "
+            f"{name} "
+            f"has {layers!r}"
+        )
     found = {}
     for option, (key, default) in family.options.items():
         value = theirs.get(key, default)
         found[option] = tuple(value) if isinstance(value, list) else value
         if option in given and given[option] != found[option]:
-            raise ValueError(f"{name} {kind} has {option} {given[option]!r}, and its weights {folder} have "
-                             f"{found[option]!r}; "
-                             f"leave {option} out, or give other weights")
+            raise ValueError(
+                f"{name} {kind} has {option} {given[option]!r}, and its weights {folder} have "
+                f"{found[option]!r}; "
+                f"leave {option} out, or give other weights"
+            )
     details = {key: theirs[key] for key in family.details if theirs.get(key) is not None}
     return {**given, **found, "details": {**details, **given.get("details", {})}}
 
@@ -65,10 +104,16 @@ def sizes_of(kind: str, name: str, folder: str, given: Mapping[str, Any]) -> dic
 def _read(kind: str, folder: str) -> dict[str, Any]:
     path = Path(folder) / "config.json"
     if not path.is_file():
-        raise ValueError(f"{kind}'s weights {folder} is no folder with a config.json; give one that transformers "
-                         "saved")
+        raise ValueError(
+            f"{kind}'s weights {folder} is no folder with a config.json; give one that "
+            "transformers "
+            "saved"
+        )
     if not any(Path(folder).glob("*.safetensors")):
-        raise ValueError(f"{kind}'s weights {folder} hold no .safetensors file; pickles (.bin, .pt) are never loaded")
+        raise ValueError(
+            f"{kind}'s weights {folder} hold no .safetensors file; pickles (.bin, .pt) are never "
+            "loaded"
+        )
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -1,4 +1,6 @@
-"""The end-to-end VLA: pixels, words and state in; actions, task completion, value and features out."""
+"""The end-to-end VLA: pixels, words and state in; actions, task completion, value and features
+out."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -19,9 +21,9 @@ from vla_ros.models.vision.pixels import unit_pixels
 
 
 class VLAOutput(NamedTuple):
-    """actions B x T x C (SI units), completion B (logit: is the task done?), value B, features B x F, attention
-    logits B x (N + 1) over cells and "nowhere"; a planner's plan; the modular model's task logits B x tasks and skill
-    weights B x skills. None: this model has no such part."""
+    """actions B x T x C (SI units), completion B (logit: is the task done?), value B, features B x
+    F, attention logits B x (N + 1) over cells and "nowhere"; a planner's plan; the modular model's
+    task logits B x tasks and skill weights B x skills. None: this model has no such part."""
 
     actions: Tensor
     completion: Tensor
@@ -35,25 +37,39 @@ class VLAOutput(NamedTuple):
 
 
 class VLA(nn.Module):
-    """Put together from a config. `encode_image`, `encode_text` and `decode_action` are its three stages: words need
-    reading only once, unless the language encoder reads the image as well (`reads_vision`)."""
+    """Put together from a config. `encode_image`, `encode_text` and `decode_action` are its three
+    stages: words need reading only once, unless the language encoder reads the image as well
+    (`reads_vision`)."""
 
     def __init__(self, config: VLAConfig) -> None:
         super().__init__()
         config = config.resolved()
         self.config = config
-        self.tokenizer: Tokenizer | None = lookup(TOKENIZERS, config.language, "tokenizer").default(config)
-        self.statistics: Mapping[str, Any] = {}  # of the data behind the weights, by name: mean, std, min, max, …
+        self.tokenizer: Tokenizer | None = lookup(TOKENIZERS, config.language, "tokenizer").default(
+            config
+        )
+        # of the data behind the weights, by name: mean, std, min, max, …
+        self.statistics: Mapping[str, Any] = {}
         self.vision = lookup(VISION, config.vision, "vision encoder")(config)
         self.language = lookup(LANGUAGE, config.language, "language encoder")(config)
-        self.fusion = lookup(FUSION, config.fusion, "fusion")(config, getattr(self.vision, "grid", None))
+        self.fusion = lookup(FUSION, config.fusion, "fusion")(
+            config, getattr(self.vision, "grid", None)
+        )
         features = 2 * config.width
-        # The words gate what the robot did so far: how far it turned says when a turn is over, not how to grip.
-        self.state = nn.Sequential(nn.Linear(len(config.state), config.width), nn.ReLU()) if config.state else None
+        # The words gate what the robot did so far: how far it turned says when a turn is over, not
+        # how to grip.
+        self.state = (
+            nn.Sequential(nn.Linear(len(config.state), config.width), nn.ReLU())
+            if config.state
+            else None
+        )
         self.gate = nn.Linear(config.width, config.width) if config.state else None
-        self.trunk = nn.Sequential(nn.Linear((3 if config.state else 2) * config.width, features), nn.ReLU())
+        self.trunk = nn.Sequential(
+            nn.Linear((3 if config.state else 2) * config.width, features), nn.ReLU()
+        )
         self.head = self._head(features)
-        self.completion, self.value = nn.Linear(features, 1), nn.Linear(features, 1)
+        self.completion = nn.Linear(features, 1)
+        self.value = nn.Linear(features, 1)
         self.auxiliary = Auxiliary(config) if config.auxiliary else None
 
     def _head(self, features: int) -> nn.Module:
@@ -66,18 +82,32 @@ class VLA(nn.Module):
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """pixels B x 3 x H x W, uint8 or in 0 … 1 -> vision tokens B x N x D."""
-        return self.vision(unit_pixels(pixels, self.config.image_size).to(self.completion.bias.dtype))
+        return self.vision(
+            unit_pixels(pixels, self.config.image_size).to(self.completion.bias.dtype)
+        )
 
-    def encode_text(self, ids: Tensor, mask: Tensor, vision: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """ids, mask B x L, and what `encode_image` gave where `reads_vision` -> words B x L x D, pooled B x D."""
+    def encode_text(
+        self, ids: Tensor, mask: Tensor, vision: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """ids, mask B x L, and what `encode_image` gave where `reads_vision` -> words B x L x D,
+        pooled B x D."""
         if not self.reads_vision:
             return self.language(ids, mask)
         if vision is None:
-            raise ValueError(f"language '{self.config.language}' reads the image too; give read() what see() gave")
+            raise ValueError(
+                f"language '{self.config.language}' reads the image too; give read() what see() "
+                "gave"
+            )
         return self.language(ids, mask, vision)
 
-    def decode_action(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor, state: Tensor | None = None
-            ) -> VLAOutput:
+    def decode_action(
+        self,
+        vision: Tensor,
+        words: Tensor,
+        pooled: Tensor,
+        mask: Tensor,
+        state: Tensor | None = None,
+    ) -> VLAOutput:
         """What `encode_image` and `encode_text` gave, and the state B x S -> the output."""
         features, fused, attention = self._meet(vision, words, pooled, mask, state)
         said = self.head(features)
@@ -85,18 +115,24 @@ class VLA(nn.Module):
         actions = said if plan is None else plan.steps
         return self._output(actions, features, fused, attention, vision, pooled)._replace(plan=plan)
 
-    def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor, state: Tensor | None = None) -> VLAOutput:
+    def forward(
+        self, pixels: Tensor, ids: Tensor, mask: Tensor, state: Tensor | None = None
+    ) -> VLAOutput:
         vision = self.encode_image(pixels)
         words, pooled = self.encode_text(ids, mask, vision)
         return self.decode_action(vision, words, pooled, mask, state)
 
-    def _meet(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor, state: Tensor | None
-              ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _meet(
+        self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor, state: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """-> features B x F, fused B x D, attention."""
-        given, wanted = 0 if state is None else state.shape[-1], len(self.config.state)
+        given = 0 if state is None else state.shape[-1]
+        wanted = len(self.config.state)
         if given != wanted:
-            raise ValueError(f"the state has {given} numbers; this model wants {wanted}: "
-                             f"{', '.join(self.config.state) or 'none'}")
+            raise ValueError(
+                f"the state has {given} numbers; this model wants {wanted}: "
+                f"{', '.join(self.config.state) or 'none'}"
+            )
         told = {}
         if self.auxiliary is not None and isinstance(self.fusion, GroundedFusion):
             told["match"] = self.auxiliary.match(vision, pooled)
@@ -106,13 +142,22 @@ class VLA(nn.Module):
             parts.append(self.state(state) * self.gate(pooled))
         return self.trunk(torch.cat(parts, -1)), fused, attention
 
-    def _output(self, actions: Tensor, features: Tensor, fused: Tensor, attention: Tensor | None, vision: Tensor,
-                pooled: Tensor) -> VLAOutput:
-        completion, value = (head(features).squeeze(-1).float() for head in (self.completion, self.value))
+    def _output(
+        self,
+        actions: Tensor,
+        features: Tensor,
+        fused: Tensor,
+        attention: Tensor | None,
+        vision: Tensor,
+        pooled: Tensor,
+    ) -> VLAOutput:
+        completion, value = (
+            head(features).squeeze(-1).float() for head in (self.completion, self.value)
+        )
         extra = None if self.auxiliary is None else self.auxiliary(vision, fused, pooled)
         return VLAOutput(actions, completion, value, features, attention, extra)
 
-    # -- folders ---------------------------------------------------------------------------------------------
+    # -- folders -----------------------------------------------------------------------
     def save_pretrained(self, folder: str | Path) -> None:
         """Config, weights, tokenizer and statistics, as checkpoint.py says."""
         from vla_ros.models import checkpoint
@@ -121,8 +166,8 @@ class VLA(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str = "cpu") -> VLA:
-        """The model of a checkpoint's folder, in evaluation mode. Raises ValueError where it is none, or one of
-        another kind."""
+        """The model of a checkpoint's folder, in evaluation mode. Raises ValueError where it is
+        none, or one of another kind."""
         from vla_ros.models import checkpoint
 
         model = checkpoint.from_pretrained(folder, device)

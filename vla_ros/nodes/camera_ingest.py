@@ -1,4 +1,5 @@
 """camera_ingest: checks a camera's images and hands on the newest, at the size the policy wants."""
+
 from __future__ import annotations
 
 import time
@@ -43,44 +44,58 @@ class CameraIngest(ManagedNode):
         super().__init__("camera_ingest", **options)
         self._newest = 0
         self._health: CameraHealth | None = None
-        self._good = self._bad = self._dark = 0  # steady ns: the last good image, the last bad one, black since
+        # steady ns: the last good image, the last bad one, black since
+        self._good = self._bad = self._dark = 0
         self._badness = ""  # what was wrong with the last bad one
 
     def configure(self) -> None:
         chosen = chosen_policy(self.params["policy"], self.params["policy_file"])
         views = Views(policy_spec(chosen.policy, chosen.options), chosen.images)
         self._view = views.of(self.params["camera"])
-        before, self._health = self._health, CameraHealth(
-            to_nanoseconds(self.params["frozen_after"]), self.params["black_below"])
+        before = self._health
+        self._health = CameraHealth(
+            to_nanoseconds(self.params["frozen_after"]), self.params["black_below"]
+        )
         if before:
             self._health.remember(before)
         self._newest = 0
-        # One message for all frames: publishing copies it, and the resized image is written right into it.
+        # One message for all frames: publishing copies it, and the resized image is written right
+        # into it.
         self._message = image_message(np.zeros((*self._view.size, 3), np.uint8), 0, "")
         self._image = rgb_image(self._message)
         self._frame = self.add_publisher(Image, "frame", IMAGES)
         if self.params["transport"] == "compressed":
-            kind, topic, to_image = CompressedImage, "image/compressed", self._decode
+            kind = CompressedImage
+            topic = "image/compressed"
+            to_image = self._decode
         else:
-            kind, topic, to_image = Image, "image", self._to_rgb
+            kind = Image
+            topic = "image"
+            to_image = self._to_rgb
         self._topic = self.resolve_topic_name(topic)
         self.add_subscription(kind, topic, partial(self._take, to_image=to_image), SENSOR)
         self.add_timer(0.2, self._watch)
 
     def activate(self) -> None:
-        self._good, self._bad, self._dark = time.monotonic_ns(), 0, 0
+        self._good = time.monotonic_ns()
+        self._bad = 0
+        self._dark = 0
         self.problem = ""
 
     def _watch(self) -> None:
         """Reports a camera of which nothing good comes, as long as that lasts."""
-        now, patience = time.monotonic_ns(), to_nanoseconds(self.params["fault_after"])
+        now = time.monotonic_ns()
+        patience = to_nanoseconds(self.params["fault_after"])
         silent = now - self._good
         if not self.active:
             return
         if silent > patience and self._bad > self._good:
             self.problem = f"only bad images for {silent / 1e9:.1f} s: {self._badness}"
         elif silent > patience:
-            self.problem = f"no image for {silent / 1e9:.1f} s on {self._topic}; is the camera's driver running?"
+            self.problem = (
+                f"no image for {silent / 1e9:.1f} s on {self._topic}; is the camera's "
+                "driver running?"
+            )
         elif not self._lasts(self.problem):
             return
         self.report_fault("vision", self.problem)
@@ -97,7 +112,8 @@ class CameraIngest(ManagedNode):
             stamp = self._check_order(message)
             image = to_image(message)
         except ValueError as error:
-            self._bad, self._badness = start, str(error)[:200]
+            self._bad = start
+            self._badness = str(error)[:200]
             self.reject("bad image", error)
             return
         self._hand_on(image, stamp, message.header.frame_id, start)
@@ -105,18 +121,32 @@ class CameraIngest(ManagedNode):
     def _check_order(self, message: Any) -> int:
         stamp = stamp_ns(message.header.stamp)
         now = self.now()
-        check_stamp(stamp, now, to_nanoseconds(self.params["max_future"]), to_nanoseconds(self.params["max_age"]))
+        check_stamp(
+            stamp,
+            now,
+            to_nanoseconds(self.params["max_future"]),
+            to_nanoseconds(self.params["max_age"]),
+        )
         if self._newest > now + to_nanoseconds(self.params["max_future"]):
             self._newest = 0  # the clock went back, so the camera may too
         if stamp <= self._newest:
-            raise ValueError(f"the stamp went back by {(self._newest - stamp) / 1e9:.3f} s; "
-                             "images must come in order")
+            raise ValueError(
+                f"the stamp went back by {(self._newest - stamp) / 1e9:.3f} s; "
+                "images must come in order"
+            )
         return stamp
 
     def _to_rgb(self, message: Image) -> np.ndarray:
         """As rgb8, H x W x 3. Raises ValueError."""
-        return to_rgb8(message.data, message.encoding, message.height, message.width, message.step,
-                       bool(message.is_bigendian), self.params["max_bytes"])
+        return to_rgb8(
+            message.data,
+            message.encoding,
+            message.height,
+            message.width,
+            message.step,
+            bool(message.is_bigendian),
+            self.params["max_bytes"],
+        )
 
     def _decode(self, message: CompressedImage) -> np.ndarray:
         """As rgb8, H x W x 3. Raises ValueError."""
@@ -132,7 +162,8 @@ class CameraIngest(ManagedNode):
         self._good = time.monotonic_ns()
         self._dark = (self._dark or self._good) if "black" in trouble else 0
         if self._lasts(trouble):
-            self.stats.drop("frozen or black")  # handed on, an old image with a new stamp would be a new one to all
+            # handed on, an old image with a new stamp would be a new one to all
+            self.stats.drop("frozen or black")
         else:
             self._frame.publish(self._message)
         if trouble and trouble != self.problem:

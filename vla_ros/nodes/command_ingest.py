@@ -1,4 +1,6 @@
-"""command_ingest: turns what an operator says into an Instruction, or says why not. Words change nothing else."""
+"""command_ingest: turns what an operator says into an Instruction, or says why not. Words change
+nothing else."""
+
 from __future__ import annotations
 
 import time
@@ -23,7 +25,8 @@ class CommandIngest(ManagedNode):
         instruction (std_msgs/String): the operator's words, reliable or best effort.
 
     Published topics:
-        instruction/accepted (vla_ros_msgs/Instruction): the instruction that holds; empty where none does. Latched.
+        instruction/accepted (vla_ros_msgs/Instruction): the instruction that holds; empty where
+        none does. Latched.
 
     Parameters:
         `command_ingest` in nodes/node_parameters.py.
@@ -78,7 +81,9 @@ class CommandIngest(ManagedNode):
         if not self._limit.allow(now):
             self.stats.drop("too many instructions")
             if self._answers.allow(now):
-                self.notify_operator(f"not accepted: more than {self.params['max_rate']:g} instructions a second")
+                self.notify_operator(
+                    f"not accepted: more than {self.params['max_rate']:g} instructions a second"
+                )
             return
         try:
             self._accept(clean(text, self.params["max_length"]))
@@ -91,7 +96,9 @@ class CommandIngest(ManagedNode):
     def _accept(self, text: str) -> None:
         self._text = text
         self._instruction_id += 1
-        self._instruction.publish(instruction_message(Instruction(self.now(), self._instruction_id, text)))
+        self._instruction.publish(
+            instruction_message(Instruction(self.now(), self._instruction_id, text))
+        )
 
     def diagnose(self) -> dict[str, str]:
         return {"instruction": self._text, "instruction_id": str(self._instruction_id)}

@@ -1,4 +1,6 @@
-"""inference: one worker thread runs the policy on the newest observation; the executor never waits for it."""
+"""inference: one worker thread runs the policy on the newest observation; the executor never waits
+for it."""
+
 from __future__ import annotations
 
 import os
@@ -29,8 +31,12 @@ from vla_ros.policies.views import Views
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
-POLICY, FALLBACK = "policy", "fallback policy"  # the roles; a second engine for the same policy would be another
-LEFT_MOST = 3  # hung workers: each keeps its policy's memory, and maybe a core, for good; only the process' end helps
+# the roles; a second engine for the same policy would be another
+POLICY = "policy"
+FALLBACK = "fallback policy"
+# hung workers: each keeps its policy's memory, and maybe a core, for good; only the process' end
+# helps
+LEFT_MOST = 3
 Letter = tuple[int, ObservationMessage]  # when it arrived (steady ns)
 
 
@@ -68,9 +74,11 @@ class Inference(ManagedNode):
         self._said = ""
         self._warned: set[str] = set()  # what the policy has warned of since the words came
 
-    # -- transitions -----------------------------------------------------------------------------------
+    # -- transitions -------------------------------------------------------------------
     def configure(self) -> None:
-        self._role, self._idle, self._views = POLICY, {}, {}
+        self._role = POLICY
+        self._idle = {}
+        self._views = {}
         chosen = chosen_policy(self.params["policy"], self.params["policy_file"])
         self._choices = {POLICY: chosen}
         self._fit(POLICY)
@@ -95,7 +103,8 @@ class Inference(ManagedNode):
         if self._worker:
             thread = self._worker.thread
             self._leave_behind()
-            thread.join(timeout=0.3)  # one that ends now gives its policy to the next, and no fresh one is needed
+            # one that ends now gives its policy to the next, and no fresh one is needed
+            thread.join(timeout=0.3)
 
     def release(self) -> None:
         self._idle.clear()
@@ -109,34 +118,47 @@ class Inference(ManagedNode):
         spec = policy_spec(name, choice.options)
         wants_engine = (choice.engine, choice.precision) != ("auto", "auto")
         if wants_engine and not getattr(policy_class(name), "ON_ENGINES", False):
-            raise ValueError(f"{role} '{name}' runs on no engine; "
-                             "take engine and precision out of its policy file")
+            raise ValueError(
+                f"{role} '{name}' runs on no engine; "
+                "take engine and precision out of its policy file"
+            )
         robot = load_robot(self.params["robot_file"])
         self._channels = robot.channels
         known = {channel.name for channel in robot.channels}
         for channel in spec.channels:
             if channel not in known:
-                raise ValueError(f"{role} '{name}' commands '{channel}', but robot '{robot.name}' "
-                                 f"obeys {', '.join(sorted(known))}")
+                raise ValueError(
+                    f"{role} '{name}' commands '{channel}', but robot '{robot.name}' "
+                    f"obeys {', '.join(sorted(known))}"
+                )
         if halved := robot.halved(spec.channels):  # the gate would hold each of its actions
-            raise ValueError(f"{role} '{name}' commands {', '.join(spec.channels)}, but not '{halved[1]}'; "
-                             f"{halved[0].topic} takes all of its channels or none")
+            raise ValueError(
+                f"{role} '{name}' commands {', '.join(spec.channels)}, but not '{halved[1]}'; "
+                f"{halved[0].topic} takes all of its channels or none"
+            )
         self._views[role] = Views(spec, choice.images, self._views.get(POLICY))
 
     def _compare(self) -> None:
         """Both see the same frames. Raises ValueError."""
-        views, others = self._views[POLICY], self._views[FALLBACK]
+        views = self._views[POLICY]
+        others = self._views[FALLBACK]
         if not others.within(views):
-            policy, fallback = self._choices[POLICY].policy, self._choices[FALLBACK].policy
-            raise ValueError(f"fallback policy '{fallback}' looks through {others}, but policy '{policy}' "
-                             f"through {views}; give a fallback that wants the same (images of its "
-                             "policy file)")
+            policy = self._choices[POLICY].policy
+            fallback = self._choices[FALLBACK].policy
+            raise ValueError(
+                f"fallback policy '{fallback}' looks through {others}, but policy '{policy}' "
+                f"through {views}; give a fallback that wants the same (images of its "
+                "policy file)"
+            )
 
     def _make(self, role: str, say: Callable[[str], None]) -> Policy:
         """Loaded and warm. `say` hears what takes long."""
         choice = self._choices[role]
-        engine = {"engine": choice.engine, "precision": choice.precision,
-                  **{name: self.params[name] for name in ("engine_fallbacks", "engine_cache")}}
+        engine = {
+            "engine": choice.engine,
+            "precision": choice.precision,
+            **{name: self.params[name] for name in ("engine_fallbacks", "engine_cache")},
+        }
         policy = make_policy(choice.policy, choice.options, engine, say)
         for note in getattr(policy, "notes", ()):
             self.get_logger().warning(note)
@@ -152,15 +174,18 @@ class Inference(ManagedNode):
             self.notify_operator(f"inference: {policy.name} runs on {runs_on}")
         return policy
 
-    # -- workers ---------------------------------------------------------------------------------------
+    # -- workers -----------------------------------------------------------------------
     def _start(self, role: str) -> None:
-        # The worker's own: what one that is left behind meant never mixes with what the next one wants.
-        blender = ChunkBlender(self.params["chunk_blending"], to_nanoseconds(self.params["blend_time"]), self._channels)
+        # The worker's own: what one that is left behind meant never mixes with what the next one
+        # wants.
+        blender = ChunkBlender(
+            self.params["chunk_blending"], to_nanoseconds(self.params["blend_time"]), self._channels
+        )
         self._worker = Worker(role, self._obtain, partial(self._answer, blender), self._failed)
 
     def _obtain(self, worker: Worker[Letter]) -> Policy:
-        """In the worker's thread: the policy that nobody uses, or that a worker is about to give back, or a fresh
-        one. Never one that hangs."""
+        """In the worker's thread: the policy that nobody uses, or that a worker is about to give
+        back, or a fresh one. Never one that hangs."""
         if policy := self._idle.pop(worker.role, None):
             return policy
         with self._voice:
@@ -168,21 +193,28 @@ class Inference(ManagedNode):
         for left in before:
             left.thread.join(timeout=self.params["predict_timeout"])
             if not left.thread.is_alive() and left.policy:
-                policy, left.policy = left.policy, None
+                policy = left.policy
+                left.policy = None
                 return policy
         return self._make(worker.role, self.get_logger().info)
 
     def _leave_behind(self) -> None:
         """Silences the worker; whatever it does from now on, nobody hears it."""
         with self._voice:
-            worker, self._worker = self._worker, None
+            worker = self._worker
+            self._worker = None
             assert worker is not None
             worker.close()
-            worker.hung = worker.overdue(time.monotonic_ns(), to_nanoseconds(self.params["predict_timeout"])) > 0
+            worker.hung = (
+                worker.overdue(time.monotonic_ns(), to_nanoseconds(self.params["predict_timeout"]))
+                > 0
+            )
             self._left.append(worker)
         if self._hung() >= LEFT_MOST:
-            sentence = (f"{self._hung()} workers hang in their policies and hold on to its memory; "
-                        "the process ends, to be started again")
+            sentence = (
+                f"{self._hung()} workers hang in their policies and hold on to its memory; "
+                "the process ends, to be started again"
+            )
             self.get_logger().fatal(sentence)
             self.notify_operator(f"inference: {sentence}")
             self._end_process()
@@ -190,8 +222,11 @@ class Inference(ManagedNode):
     def _forget(self) -> None:
         """Workers that ended, unless their policy is good for the next."""
         with self._voice:
-            self._left = [left for left in self._left
-                          if left.thread.is_alive() or (left.policy and left.role and not left.hung)]
+            self._left = [
+                left
+                for left in self._left
+                if left.thread.is_alive() or (left.policy and left.role and not left.hung)
+            ]
 
     def _hung(self) -> int:
         return sum(worker.hung and worker.thread.is_alive() for worker in self._left)
@@ -208,30 +243,40 @@ class Inference(ManagedNode):
 
     def _watch(self) -> None:
         self._forget()
-        worker, now = self._worker, time.monotonic_ns()
+        worker = self._worker
+        now = time.monotonic_ns()
         spent = worker.overdue(now, to_nanoseconds(self.params["predict_timeout"])) if worker else 0
         if worker and spent:
-            self.problem = (f"{worker.role} '{worker.name}' has been at work for {spent / 1e9:.1f} s; "
-                            f"{self.params['predict_timeout']:g} s are allowed (predict_timeout)")
+            self.problem = (
+                f"{worker.role} '{worker.name}' has been at work for {spent / 1e9:.1f} s; "
+                f"{self.params['predict_timeout']:g} s are allowed (predict_timeout)"
+            )
             self.report_fault("action", self.problem)
         elif worker and worker.useless:
             self.report_fault("action", self.problem or f"{worker.role} could not be loaded")
 
-    # -- services --------------------------------------------------------------------------------------
-    def _on_reset_policy(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    # -- services ----------------------------------------------------------------------
+    def _on_reset_policy(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
         worker = self._worker
         if not self.active or worker is None:
-            response.success, response.message = False, f"inference is {self.state}, not active"
+            response.success = False
+            response.message = f"inference is {self.state}, not active"
         elif self._works(worker):
             worker.reset_wanted = True  # by the thread that predicts: a policy is nobody else's
-            response.success, response.message = True, f"{worker.role} '{worker.name}' is reset before it goes on"
+            response.success = True
+            response.message = f"{worker.role} '{worker.name}' is reset before it goes on"
         else:
             self._replace(worker.role)
-            response.success, response.message = True, f"{worker.role} hung; a fresh one is made"
+            response.success = True
+            response.message = f"{worker.role} hung; a fresh one is made"
         self.get_logger().info(f"reset_policy: {response.message}")
         return response
 
-    def _on_switch_to_fallback(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+    def _on_switch_to_fallback(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
         role = FALLBACK if request.data else POLICY
         response.success = False
         if role not in self._choices:
@@ -247,10 +292,12 @@ class Inference(ManagedNode):
         return response
 
     def _works(self, worker: Worker[Letter]) -> bool:
-        overdue = worker.overdue(time.monotonic_ns(), to_nanoseconds(self.params["predict_timeout"]))
+        overdue = worker.overdue(
+            time.monotonic_ns(), to_nanoseconds(self.params["predict_timeout"])
+        )
         return worker.policy is not None and worker.thread.is_alive() and not overdue
 
-    # -- an observation comes, a chunk goes ------------------------------------------------------------
+    # -- an observation comes, a chunk goes --------------------------------------------
     def _on_observation(self, message: ObservationMessage) -> None:
         now = time.monotonic_ns()
         self.stats.tick("observation", now)
@@ -277,7 +324,8 @@ class Inference(ManagedNode):
             return
         if worker.reset_wanted or observation.instruction.instruction_id != worker.instruction_id:
             new_words = observation.instruction.instruction_id != worker.instruction_id
-            worker.instruction_id, worker.reset_wanted = observation.instruction.instruction_id, False
+            worker.instruction_id = observation.instruction.instruction_id
+            worker.reset_wanted = False
             if new_words:
                 self._said = ""
                 self._warned.clear()
@@ -300,8 +348,13 @@ class Inference(ManagedNode):
 
     def _speak(self, chunk: ActionChunk, arrived: int) -> None:
         done = time.monotonic_ns()
-        self._chunks.publish(convert.chunk_message(
-            replace(chunk, sequence=self._sequence + 1, latency=done - arrived, process=self._life)))
+        self._chunks.publish(
+            convert.chunk_message(
+                replace(
+                    chunk, sequence=self._sequence + 1, latency=done - arrived, process=self._life
+                )
+            )
+        )
         self._sequence += 1
         self.problem = ""
         self.stats.tick("action_chunk", done)
@@ -337,13 +390,19 @@ class Inference(ManagedNode):
             self.stats.drop(f"exception {type(error).__name__}")
             self.get_logger().error(f"{self.problem}\n{trace}", throttle_duration_sec=1.0)
             self.report_fault("action", self.problem[:500])
+
         self._while_heard(worker, report)
 
     def diagnose(self) -> dict[str, str]:
         worker = self._worker
         engine = _described(worker.policy) if worker else {}
-        return {"policy": worker.name if worker else "none", "role": self._role,
-                "hung workers left": str(self._hung()), **engine, **board_values()}
+        return {
+            "policy": worker.name if worker else "none",
+            "role": self._role,
+            "hung workers left": str(self._hung()),
+            **engine,
+            **board_values(),
+        }
 
 
 def _described(policy: Policy | None) -> dict[str, str]:

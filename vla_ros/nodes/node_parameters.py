@@ -2,6 +2,7 @@
 
 config/vla.yaml repeats the defaults; a test holds it to this table. No ROS here.
 """
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -15,100 +16,326 @@ from vla_ros.core.policy_file import DEFAULT_POLICY
 from vla_ros.core.types import to_seconds
 from vla_ros.safety.rules import PARAMETERS
 
-COMMON = (
-    P("diagnostics_period", 1.0, "time between two reports on /diagnostics", "s", 0.1, 60.0),
-)
+COMMON = (P("diagnostics_period", 1.0, "time between two reports on /diagnostics", "s", 0.1, 60.0),)
 POLICY = (
-    P("policy", "", "the policy's name or module:Class, where it needs no options; empty, and "
-      f"policy_file too: {DEFAULT_POLICY}"),
-    P("policy_file", "", "the policy with its options, cameras, engine and fallback, a path to a file "
-      "like config/policies/color_servo.yaml; not beside policy"),
+    P(
+        "policy",
+        "",
+        "the policy's name or module:Class, where it needs no options; empty, and "
+        f"policy_file too: {DEFAULT_POLICY}",
+    ),
+    P(
+        "policy_file",
+        "",
+        "the policy with its options, cameras, engine and fallback, a path to a file "
+        "like config/policies/color_servo.yaml; not beside policy",
+    ),
 )
-ROBOT = P("robot_file", "", "the robot's channels and limits, a path to a file like config/robots/sim.yaml")
+ROBOT = P(
+    "robot_file",
+    "",
+    "the robot's channels and limits, a path to a file like config/robots/sim.yaml",
+)
 
 # The gate comes first: it is up before anything that could move the robot.
-NODES = ("safety_validator", "camera_ingest", "command_ingest", "synchronizer", "inference", "supervisor")
+NODES = (
+    "safety_validator",
+    "camera_ingest",
+    "command_ingest",
+    "synchronizer",
+    "inference",
+    "supervisor",
+)
 NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
     "camera_ingest": (
-        *COMMON, *POLICY,
+        *COMMON,
+        *POLICY,
         P("camera", "camera", "the camera's name, as the policy or its policy file knows it"),
-        P("transport", "raw", "which topic to read: image or image/compressed", choices=("raw", "compressed")),
+        P(
+            "transport",
+            "raw",
+            "which topic to read: image or image/compressed",
+            choices=("raw", "compressed"),
+        ),
         P("max_bytes", 34_000_000, "a larger image message is refused", "byte", 1, 2**31),
-        P("max_future", 0.1, "an image stamped further ahead of the clock is refused", "s", 0.0, 10.0, live=True),
+        P(
+            "max_future",
+            0.1,
+            "an image stamped further ahead of the clock is refused",
+            "s",
+            0.0,
+            10.0,
+            live=True,
+        ),
         P("max_age", 1.0, "an older image is refused", "s", 0.01, 60.0, live=True),
-        P("frozen_after", 5.0, "the same image for so long is a frozen camera, and not handed on; a simulated "
-          "camera without noise needs more", "s", 0.1, 3600.0),
-        P("black_below", 2.0, "a darker mean is black; where it lasts, not handed on", "of 255", 0.0, 255.0),
-        P("fault_after", 3.0, "no image, only bad or only black ones for so long is a vision fault", "s", 0.1, 3600.0,
-          live=True),
+        P(
+            "frozen_after",
+            5.0,
+            "the same image for so long is a frozen camera, and not handed on; a simulated "
+            "camera without noise needs more",
+            "s",
+            0.1,
+            3600.0,
+        ),
+        P(
+            "black_below",
+            2.0,
+            "a darker mean is black; where it lasts, not handed on",
+            "of 255",
+            0.0,
+            255.0,
+        ),
+        P(
+            "fault_after",
+            3.0,
+            "no image, only bad or only black ones for so long is a vision fault",
+            "s",
+            0.1,
+            3600.0,
+            live=True,
+        ),
     ),
     "command_ingest": (
         *COMMON,
         P("max_length", 200, "a longer instruction is refused", "characters", 1, 10_000, live=True),
-        P("max_rate", 5.0, "more instructions are refused; a stop word never is", "Hz", 0.1, 1000.0),
+        P(
+            "max_rate",
+            5.0,
+            "more instructions are refused; a stop word never is",
+            "Hz",
+            0.1,
+            1000.0,
+        ),
         P("stop_words", list(STOP_WORDS), "an instruction that holds one of these words cancels"),
     ),
     "synchronizer": (
         *COMMON,
-        P("mode", "latched", "latched: an instruction holds until replaced; strict: stamps within max_skew",
-          choices=MODES),
-        P("max_skew", 0.1, "the largest difference between stamps that are paired", "s", 0.0, 10.0, live=True),
-        P("instruction_ttl", 120.0, "an instruction older than this no longer holds (latched)", "s", 0.1, 86400.0,
-          live=True),
+        P(
+            "mode",
+            "latched",
+            "latched: an instruction holds until replaced; strict: stamps within max_skew",
+            choices=MODES,
+        ),
+        P(
+            "max_skew",
+            0.1,
+            "the largest difference between stamps that are paired",
+            "s",
+            0.0,
+            10.0,
+            live=True,
+        ),
+        P(
+            "instruction_ttl",
+            120.0,
+            "an instruction older than this no longer holds (latched)",
+            "s",
+            0.1,
+            86400.0,
+            live=True,
+        ),
         P("cameras", ["camera"], "the cameras' names, in the policy's order"),
         P("frame_topics", ["frame"], "each camera's frame topic, in the same order"),
         P("use_joint_states", True, "put /joint_states' positions into the state"),
         P("use_odometry", True, "put /odom's pose and speed into the state"),
-        P("state_timeout", 0.5, "a joint or the odometry that was not heard of for longer is left out of the state",
-          "s", 0.02, 60.0, live=True),
-        P("max_future", 0.5, "an image stamped further ahead of the clock is dropped", "s", 0.0, 10.0, live=True),
-        P("buffer_time", 0.5, "how much later than another camera's the images of one may arrive", "s", 0.01, 10.0),
-        P("buffer", 60, "images of a camera kept for that at most; the oldest is dropped", "", 1, 1000),
-        P("fault_after", 1.0, "frames and an instruction, but no pair for so long is a communication fault; and so are "
-          "frames that a camera_ingest hands on and that do not arrive", "s", 0.1, 3600.0, live=True),
+        P(
+            "state_timeout",
+            0.5,
+            "a joint or the odometry that was not heard of for longer is left out of the state",
+            "s",
+            0.02,
+            60.0,
+            live=True,
+        ),
+        P(
+            "max_future",
+            0.5,
+            "an image stamped further ahead of the clock is dropped",
+            "s",
+            0.0,
+            10.0,
+            live=True,
+        ),
+        P(
+            "buffer_time",
+            0.5,
+            "how much later than another camera's the images of one may arrive",
+            "s",
+            0.01,
+            10.0,
+        ),
+        P(
+            "buffer",
+            60,
+            "images of a camera kept for that at most; the oldest is dropped",
+            "",
+            1,
+            1000,
+        ),
+        P(
+            "fault_after",
+            1.0,
+            "frames and an instruction, but no pair for so long is a communication fault; and so "
+            "are "
+            "frames that a camera_ingest hands on and that do not arrive",
+            "s",
+            0.1,
+            3600.0,
+            live=True,
+        ),
     ),
     "inference": (
-        *COMMON, *POLICY, ROBOT,
+        *COMMON,
+        *POLICY,
+        ROBOT,
         P("warm_up", 3, "predictions made before the node is ready", "", 0, 100),
-        P("cameras", ["camera"], "the cameras' names, as of the synchronizer; a policy that looks "
-          "through another is refused"),
-        P("engine_fallbacks", ["eager"], "the engines that take over, in this order, where the policy "
-          "file's cannot be had"),
-        P("engine_cache", "", "where built engines are kept; empty: ~/.cache/vla_ros/engines; none: nowhere"),
-        P("predict_timeout", 3.0, "a prediction that takes longer hangs: an action fault", "s", 0.05, 600.0, live=True),
-        P("chunk_blending", "latest", "how the robot passes to a newer chunk: latest: at once; linear: over "
-          "blend_time; temporal_ensemble: to the mean of all that cover the moment (doc/chunk_blending.md)",
-          choices=BLENDINGS),
-        P("blend_time", 0.2, "how long `linear` takes; a stop by the policy is never delayed by more", "s", 0.0, 0.5),
+        P(
+            "cameras",
+            ["camera"],
+            "the cameras' names, as of the synchronizer; a policy that looks "
+            "through another is refused",
+        ),
+        P(
+            "engine_fallbacks",
+            ["eager"],
+            "the engines that take over, in this order, where the policy file's cannot be had",
+        ),
+        P(
+            "engine_cache",
+            "",
+            "where built engines are kept; empty: ~/.cache/vla_ros/engines; none: nowhere",
+        ),
+        P(
+            "predict_timeout",
+            3.0,
+            "a prediction that takes longer hangs: an action fault",
+            "s",
+            0.05,
+            600.0,
+            live=True,
+        ),
+        P(
+            "chunk_blending",
+            "latest",
+            "how the robot passes to a newer chunk: latest: at once; linear: over "
+            "blend_time; temporal_ensemble: to the mean of all that cover the moment "
+            "(doc/chunk_blending.md)",
+            choices=BLENDINGS,
+        ),
+        P(
+            "blend_time",
+            0.2,
+            "how long `linear` takes; a stop by the policy is never delayed by more",
+            "s",
+            0.0,
+            0.5,
+        ),
     ),
     "safety_validator": (
-        *COMMON, replace(ROBOT, live=True),
+        *COMMON,
+        replace(ROBOT, live=True),
         P("rate", 50.0, "commands a second", "Hz", 5.0, 500.0),
-        P("required_nodes", list(NODES[1:]), "nodes whose heartbeat must be fresh for the robot to move"),
-        P("required_topics", ["joint_states", "odom"], "topics of the robot that must be fresh for it to move; "
-          "of joint_states, odom, scan; the robot file's range sensors are always required"),
+        P(
+            "required_nodes",
+            list(NODES[1:]),
+            "nodes whose heartbeat must be fresh for the robot to move",
+        ),
+        P(
+            "required_topics",
+            ["joint_states", "odom"],
+            "topics of the robot that must be fresh for it to move; "
+            "of joint_states, odom, scan; the robot file's range sensors are always required",
+        ),
         *PARAMETERS,  # the rules'
-        P("realtime_priority", 0, "SCHED_FIFO for the gate's process where the system allows it; 0: ordinary (see "
-          "doc/gate.md)", "", 0, 99),
-        P("auto_arm", False, "arms once by itself, for simulation only: the robot file must say simulated: true"),
+        P(
+            "realtime_priority",
+            0,
+            "SCHED_FIFO for the gate's process where the system allows it; 0: ordinary (see "
+            "doc/gate.md)",
+            "",
+            0,
+            99,
+        ),
+        P(
+            "auto_arm",
+            False,
+            "arms once by itself, for simulation only: the robot file must say simulated: true",
+        ),
     ),
     "supervisor": (
         *COMMON,
         P("nodes", list(NODES[:-1]), "the nodes to bring up, in this order"),
-        P("heartbeat_timeout", 1.0, "a node silent for longer is lost; the gate holds long before", "s", 0.15, 60.0),
-        P("transition_timeout", 30.0, "a transition that takes longer has failed", "s", 0.5, 3600.0),
+        P(
+            "heartbeat_timeout",
+            1.0,
+            "a node silent for longer is lost; the gate holds long before",
+            "s",
+            0.15,
+            60.0,
+        ),
+        P(
+            "transition_timeout",
+            30.0,
+            "a transition that takes longer has failed",
+            "s",
+            0.5,
+            3600.0,
+        ),
         P("retry_period", 1.0, "wait after a failed transition; doubles each time", "s", 0.1, 60.0),
         P("retry_period_max", 30.0, "the longest such wait", "s", 0.1, 3600.0),
-        P("kinds", ["camera=vision", "command_ingest=language", "inference=action", "synchronizer=communication"],
-          "the kind of fault of a node: the first entry that the node's name begins with"),
-        P("hung_after", 3.0, "a node whose process lives, but is silent for longer, is ended (SIGKILL), to be "
-          "started again; 0: never", "s", 0.0, 3600.0),
-        P("return_timeout", 15.0, "a lost node that is not back by then has failed to come back", "s", 0.5, 3600.0),
-        P("respawns_a_minute", 5, "a node whose process starts more often is left down, and halts the robot", "",
-          1, 1000),
-        P("vision_restarts", len(STRATEGIES["vision"].steps), "a camera node is restarted so often in a row, then the "
-          "robot is halted", "", 1, 100),
-        *(P(f"{kind}_recovery", to_seconds(strategy.recovery), f"a {kind} fault that comes again within this calls "
-            "for the next step", "s", 0.1, 3600.0) for kind, strategy in STRATEGIES.items()),
+        P(
+            "kinds",
+            [
+                "camera=vision",
+                "command_ingest=language",
+                "inference=action",
+                "synchronizer=communication",
+            ],
+            "the kind of fault of a node: the first entry that the node's name begins with",
+        ),
+        P(
+            "hung_after",
+            3.0,
+            "a node whose process lives, but is silent for longer, is ended (SIGKILL), to be "
+            "started again; 0: never",
+            "s",
+            0.0,
+            3600.0,
+        ),
+        P(
+            "return_timeout",
+            15.0,
+            "a lost node that is not back by then has failed to come back",
+            "s",
+            0.5,
+            3600.0,
+        ),
+        P(
+            "respawns_a_minute",
+            5,
+            "a node whose process starts more often is left down, and halts the robot",
+            "",
+            1,
+            1000,
+        ),
+        P(
+            "vision_restarts",
+            len(STRATEGIES["vision"].steps),
+            "a camera node is restarted so often in a row, then the robot is halted",
+            "",
+            1,
+            100,
+        ),
+        *(
+            P(
+                f"{kind}_recovery",
+                to_seconds(strategy.recovery),
+                f"a {kind} fault that comes again within this calls for the next step",
+                "s",
+                0.1,
+                3600.0,
+            )
+            for kind, strategy in STRATEGIES.items()
+        ),
     ),
 }

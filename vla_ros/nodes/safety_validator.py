@@ -1,8 +1,10 @@
-"""safety_validator: asks the gate, fifty times a second and whenever something arrives, and obeys it.
+"""safety_validator: asks the gate, fifty times a second and whenever something arrives, and obeys
+it.
 
-The only publisher of robot commands. This is a protective stop, not an emergency stop: the driver's own
-command time-out stays mandatory.
+The only publisher of robot commands. This is a protective stop, not an emergency stop: the driver's
+own command time-out stays mandatory.
 """
+
 from __future__ import annotations
 
 import threading
@@ -41,16 +43,26 @@ from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Halt, Heartbeat, SafetyReport
 from vla_ros_msgs.msg import Instruction as InstructionMessage
 
-MOST_VALUES = 1 << 14  # of a chunk, 256 rows of 64 channels; more is no action, and would cost the gate its period
-# Bytes of a message; a larger one is no heartbeat or action, and no scan. Looked at before anything is made of it.
-SMALL, ACTION, LARGE = 1 << 14, 80 << 10, 1 << 19
-ONE_SOURCE = 1_000_000_000  # ns for which a process that sent an action counts as one that sends them
+# of a chunk, 256 rows of 64 channels; more is no action, and would cost the gate its period
+MOST_VALUES = 1 << 14
+# Bytes of a message; a larger one is no heartbeat or action, and no scan. Looked at before anything
+# is made of it.
+SMALL = 1 << 14
+ACTION = 80 << 10
+LARGE = 1 << 19
+# ns for which a process that sent an action counts as one that sends them
+ONE_SOURCE = 1_000_000_000
 TWIN_HEARD = 1_000_000_000  # ns
 COMPLAINT_PERIOD_NS = 1_000_000_000  # between two sentences about bad heartbeats
-SHORTEST_WAIT = 2_000_000  # ns between ticks; chunks that come faster than this do not make the gate run faster
+# ns between ticks; chunks that come faster than this do not make the gate run faster
+SHORTEST_WAIT = 2_000_000
 TOPICS = {"joint_states": JointState, "odom": Odometry, "scan": LaserScan}
-SENSORS = {"sensor_msgs/msg/LaserScan": (LaserScan, convert.scan), "sensor_msgs/msg/Range": (Range, convert.beam)}
-POLICY_FAULTS = {rule.name for rule in RULES if rule.policy_fault}  # held by them, it is the policy's fault
+SENSORS = {
+    "sensor_msgs/msg/LaserScan": (LaserScan, convert.scan),
+    "sensor_msgs/msg/Range": (Range, convert.beam),
+}
+# held by them, it is the policy's fault
+POLICY_FAULTS = {rule.name for rule in RULES if rule.policy_fault}
 
 
 class SafetyValidator(ManagedNode):
@@ -104,11 +116,15 @@ class SafetyValidator(ManagedNode):
     def configure(self) -> None:
         self._robot = robot = load_robot(self.params["robot_file"])
         if self.params["auto_arm"] and not robot.simulated:
-            raise ValueError(f"parameter 'auto_arm' is true, but robot '{robot.name}' is not simulated; "
-                             "arm it yourself")
+            raise ValueError(
+                f"parameter 'auto_arm' is true, but robot '{robot.name}' is not simulated; "
+                "arm it yourself"
+            )
         for topic in self.params["required_topics"]:
             if topic not in TOPICS:
-                raise ValueError(f"parameter 'required_topics' holds '{topic}'; use some of {', '.join(TOPICS)}")
+                raise ValueError(
+                    f"parameter 'required_topics' holds '{topic}'; use some of {', '.join(TOPICS)}"
+                )
         self._period = to_nanoseconds(1.0 / self.params["rate"])
         self._renew()
         self._joints = JointTable([channel.joint for channel in robot.channels if channel.joint])
@@ -118,10 +134,14 @@ class SafetyValidator(ManagedNode):
         self._reports = self.add_publisher(SafetyReport, "safety_report", EVENTS)
         on_chunk = self._bounded(ActionChunkMessage, ACTION, self._on_chunk)
         self.add_subscription(ActionChunkMessage, "action_chunk", on_chunk, LATEST, raw=True)
-        # What the robot's motion rests on: read by the watchdog's own thread, before each of its ticks.
+        # What the robot's motion rests on: read by the watchdog's own thread, before each of its
+        # ticks.
         self._readers: dict[Reader, Callable[[Any, int], None]] = {
             self.add_reader(Heartbeat, "heartbeat", PULSE, most_bytes=SMALL): self._on_heartbeat,
-            self.add_reader(JointState, "/joint_states", JOINTS, most_bytes=ACTION): self._on_joint_states}
+            self.add_reader(
+                JointState, "/joint_states", JOINTS, most_bytes=ACTION
+            ): self._on_joint_states,
+        }
         for topic in set(self.params["required_topics"]) - {"joint_states"}:
             reader = self.add_reader(TOPICS[topic], f"/{topic}", STATE, raw=True, most_bytes=LARGE)
             self._readers[reader] = self._seen(topic)
@@ -131,23 +151,36 @@ class SafetyValidator(ManagedNode):
             self._readers[reader] = partial(self._on_ranges, sensor, to_reading)
         for rule in RULES:
             for source in rule.sources:
-                reader = self.add_reader(message_class(rule, source), source.topic, STATE, most_bytes=LARGE)
+                reader = self.add_reader(
+                    message_class(rule, source), source.topic, STATE, most_bytes=LARGE
+                )
                 self._readers[reader] = partial(self._on_source, source)
         on_instruction = self._bounded(InstructionMessage, SMALL, self._on_instruction)
-        self.add_subscription(InstructionMessage, "instruction/accepted", on_instruction, LATCHED, always=True,
-                              raw=True)
+        self.add_subscription(
+            InstructionMessage,
+            "instruction/accepted",
+            on_instruction,
+            LATCHED,
+            always=True,
+            raw=True,
+        )
         self.add_subscription(Halt, "halt", self._on_halt, HALTS, always=True, raw=True)
         self.add_timer(0.1, self._say)
         self.add_timer(0.5, self._look_for_others)
         if robot.obstacles is None:
-            self.get_logger().warning(f"robot '{robot.name}' has no range sensors; the gate does not see obstacles")
+            self.get_logger().warning(
+                f"robot '{robot.name}' has no range sensors; the gate does not see obstacles"
+            )
         if self.params["auto_arm"]:
-            self.get_logger().warning("AUTO_ARM IS ON: the gate arms by itself, once. Never use this on a real robot.")
+            self.get_logger().warning(
+                "AUTO_ARM IS ON: the gate arms by itself, once. Never use this on a real robot."
+            )
         for name in ("arm", "disarm", "reset"):
             self.add_service(Trigger, f"~/{name}", getattr(self, f"_on_{name}"))
 
     def _renew(self) -> None:
-        """A gate that remembers nothing of what was emitted, seen or measured, but stays stopped if it was."""
+        """A gate that remembers nothing of what was emitted, seen or measured, but stays stopped if
+        it was."""
         with self._lock:
             before = self._gate
             self._gate = Gate(self._robot, self._settings(self.params))
@@ -157,22 +190,41 @@ class SafetyValidator(ManagedNode):
             then = self._inputs if before else LatestInputs()
             self._sources = {}
             self._inputs = LatestInputs(
-                instruction=then.instruction, halt=then.halt, other_publishers=then.other_publishers,
-                missing_listeners=then.missing_listeners, stop_pressed=self._buttons.pressed)
+                instruction=then.instruction,
+                halt=then.halt,
+                other_publishers=then.other_publishers,
+                missing_listeners=then.missing_listeners,
+                stop_pressed=self._buttons.pressed,
+            )
 
     def _settings(self, parameters: dict[str, Any]) -> Settings:
         shortest = 2.0 / parameters["rate"]
         if parameters[CLOCK_JUMP.name] < shortest:
-            raise ValueError(f"parameter 'clock_jump' is {parameters[CLOCK_JUMP.name]} s; give at least two periods of "
-                             f"'rate', {shortest:g} s")
-        nodes, topics = (to_nanoseconds(parameters[limit.name]) for limit in (HEARTBEAT_TIMEOUT, TOPIC_TIMEOUT))
+            raise ValueError(
+                f"parameter 'clock_jump' is {parameters[CLOCK_JUMP.name]} s; give at least two "
+                "periods of "
+                f"'rate', {shortest:g} s"
+            )
+        nodes, topics = (
+            to_nanoseconds(parameters[limit.name]) for limit in (HEARTBEAT_TIMEOUT, TOPIC_TIMEOUT)
+        )
         sources = {f"node {name}": nodes for name in parameters["required_nodes"]}
         sources |= {f"/{name}": topics for name in parameters["required_topics"]}
-        sensors = [sensor.topic for sensor in self._robot.obstacles.sensors] if self._robot.obstacles else []
+        sensors = (
+            [sensor.topic for sensor in self._robot.obstacles.sensors]
+            if self._robot.obstacles
+            else []
+        )
         declared = [source.topic for rule in RULES for source in rule.sources]
-        lost = dict.fromkeys((*sources, *sensors, *declared), to_nanoseconds(parameters[LOST_AFTER.name]))
-        return Settings(period=to_nanoseconds(1.0 / parameters["rate"]), sources=sources, lost=lost,
-                        limits={limit.name: parameters[limit.name] for limit in PARAMETERS})
+        lost = dict.fromkeys(
+            (*sources, *sensors, *declared), to_nanoseconds(parameters[LOST_AFTER.name])
+        )
+        return Settings(
+            period=to_nanoseconds(1.0 / parameters["rate"]),
+            sources=sources,
+            lost=lost,
+            limits={limit.name: parameters[limit.name] for limit in PARAMETERS},
+        )
 
     def apply(self, parameters: dict[str, Any]) -> None:
         """Other limits, all or none: refused where one is looser and the gate is armed."""
@@ -204,12 +256,14 @@ class SafetyValidator(ManagedNode):
                 self._lock.release()
         if self._thread:
             self._thread.join(timeout=1.0)
-        self._stop_now(self.now())  # again: the first may be lost where DDS waits for a reader that died
+        # again: the first may be lost where DDS waits for a reader that died
+        self._stop_now(self.now())
         self._outputs.settle(0.3)
 
-    # -- the watchdog's thread -------------------------------------------------------------------------
+    # -- the watchdog's thread ---------------------------------------------------------
     def _watch(self, token: object) -> None:
-        """On the steady clock, whatever the executor does: every period, and soon where someone asked."""
+        """On the steady clock, whatever the executor does: every period, and soon where someone
+        asked."""
         due = time.monotonic_ns()
         with self._lock:
             while self._running is token:
@@ -228,14 +282,16 @@ class SafetyValidator(ManagedNode):
     def _tick(self) -> None:
         assert self._gate is not None
         steady = time.monotonic_ns()
-        self._asked, self._ticked = False, steady
+        self._asked = False
+        self._ticked = steady
         try:
             stamp = self.now()
             if self._may_auto_arm and self._gate.state is State.DISARMED:
                 self._auto_arm(steady, stamp)
             action, report = self._gate.step(steady, stamp, self._inputs)
             if time.monotonic_ns() - steady > self._gate.settings.ns(CLOCK_JUMP):
-                # What was right then may be wrong now: look again, and see that the gate itself stood still.
+                # What was right then may be wrong now: look again, and see that the gate itself
+                # stood still.
                 stamp = self.now()
                 action, report = self._gate.step(time.monotonic_ns(), stamp, self._inputs)
             self._outputs.send(action, stamp)
@@ -250,7 +306,8 @@ class SafetyValidator(ManagedNode):
         self.stats.latency(time.monotonic_ns() - steady)
 
     def _latch(self, cause: str) -> None:
-        """In the watchdog's thread nothing is logged at once: a log that blocks must not block the gate."""
+        """In the watchdog's thread nothing is logged at once: a log that blocks must not block the
+        gate."""
         assert self._gate is not None
         if self._gate.state is not State.STOPPED:
             self._to_say.append(cause)
@@ -271,7 +328,8 @@ class SafetyValidator(ManagedNode):
 
     def _look_for_others(self) -> None:
         """Who else publishes robot commands, and who does not listen to them."""
-        publishers, missing = self._others.publishing(), self._others.unheard()
+        publishers = self._others.publishing()
+        missing = self._others.unheard()
         if time.monotonic_ns() - self._twin < TWIN_HEARD and self._twin:
             publishers.append(f"a second {self.get_name()}")
         if not self.active:  # what comes meanwhile is of no use, and would lie in memory
@@ -284,9 +342,11 @@ class SafetyValidator(ManagedNode):
             self._inputs.missing_listeners = tuple(missing[:5])
 
     def _read(self, now: int) -> None:
-        """What the watchdog looks at before each of its ticks, whatever keeps the executor busy; the stop first.
+        """What the watchdog looks at before each of its ticks, whatever keeps the executor busy;
+        the stop first.
 
-        For half a period at most: what is left waits for the next tick, where a flood would keep the gate from its own.
+        For half a period at most: what is left waits for the next tick, where a flood would keep
+        the gate from its own.
         """
         self._press(self._buttons.take())
         end = now + self._period // 2
@@ -301,26 +361,37 @@ class SafetyValidator(ManagedNode):
                     self.stats.drop(f"{reader.topic}: too large")
         except Exception as error:
             self._latch(f"a topic could not be read: {type(error).__name__}: {error}")
-        self._sources = {name: when for name, when in self._sources.items() if now - when <= ONE_SOURCE}
+        self._sources = {
+            name: when for name, when in self._sources.items() if now - when <= ONE_SOURCE
+        }
         self._inputs.chunk_sources = tuple(self._sources)
 
     def _publish(self, report: Report, stamp: int) -> None:
         message = SafetyReport(
-            state=int(report.state), verdict=int(report.verdict), rule=report.rule, reason=report.reason[:300],
-            instruction_id=report.instruction_id, sequence=report.sequence, channels=self._names,
-            age=convert.duration_message(report.age))
+            state=int(report.state),
+            verdict=int(report.verdict),
+            rule=report.rule,
+            reason=report.reason[:300],
+            instruction_id=report.instruction_id,
+            sequence=report.sequence,
+            channels=self._names,
+            age=convert.duration_message(report.age),
+        )
         message.header.stamp = convert.time_message(stamp)
         message.requested = convert.float_array(report.requested)
         message.emitted = convert.float_array(report.emitted)
         self._reports.publish(message)
 
     def _note(self, report: Report) -> None:
-        """A change of state, or of the rule that holds, is worth a line in the log, not fifty a second."""
+        """A change of state, or of the rule that holds, is worth a line in the log, not fifty a
+        second."""
         self._reason = report.reason[:300]
         now = (report.state, report.rule if report.verdict >= Verdict.HELD else "")
         if now != self._said:
             self._said = now
-            self._to_say.append(f"{report.state.name} {report.verdict.name} {report.rule}: {self._reason}")
+            self._to_say.append(
+                f"{report.state.name} {report.verdict.name} {report.rule}: {self._reason}"
+            )
 
     def _say(self) -> None:
         """Outside the lock and the watchdog's thread: a log that blocks must not block the gate."""
@@ -336,7 +407,7 @@ class SafetyValidator(ManagedNode):
                 self._asked = True
                 self._lock.notify_all()
 
-    # -- what arrives ----------------------------------------------------------------------------------
+    # -- what arrives ------------------------------------------------------------------
     def _wake(self) -> None:
         """Something arrived: a tick at once, here, or shortly where the last one was just now."""
         if self._running and time.monotonic_ns() - self._ticked >= SHORTEST_WAIT:
@@ -345,21 +416,30 @@ class SafetyValidator(ManagedNode):
             self._asked = True
             self._lock.notify_all()
 
-    def _bounded(self, kind: type, most_bytes: int, callback: Callable[[Any], None]) -> Callable[[bytes], None]:
-        """A callback for raw messages of `kind`: too large a one is refused before anything is made of it."""
+    def _bounded(
+        self, kind: type, most_bytes: int, callback: Callable[[Any], None]
+    ) -> Callable[[bytes], None]:
+        """A callback for raw messages of `kind`: too large a one is refused before anything is made
+        of it."""
+
         def on_bytes(data: bytes) -> None:
             if len(data) > most_bytes:
                 self.reject(f"huge {kind.__name__}", f"{len(data)} bytes; at most {most_bytes}")
             else:
                 callback(deserialize_message(data, kind))
+
         return on_bytes
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
         if len(message.channels) > MAX_CHANNELS or len(message.values) > MOST_VALUES:
-            self.reject("huge action", f"{len(message.channels)} channels and {len(message.values)} values; "
-                                       f"at most {MAX_CHANNELS} and {MOST_VALUES}")
+            self.reject(
+                "huge action",
+                f"{len(message.channels)} channels and {len(message.values)} values; "
+                f"at most {MAX_CHANNELS} and {MOST_VALUES}",
+            )
             return
-        chunk, now = convert.chunk(message), time.monotonic_ns()
+        chunk = convert.chunk(message)
+        now = time.monotonic_ns()
         self.stats.tick("action_chunk", now)
         with self._lock:
             self._inputs.chunk = chunk
@@ -389,7 +469,8 @@ class SafetyValidator(ManagedNode):
             self._gate.latch("the stop is pressed")  # also if it is released before the next tick
 
     def _on_halt(self, data: bytes) -> None:
-        """Every halt latches, also one that is taken back before the next tick, or that is too long to be read."""
+        """Every halt latches, also one that is taken back before the next tick, or that is too long
+        to be read."""
         if len(data) > SMALL:
             text = "a reason too long to be read"
         else:
@@ -419,9 +500,12 @@ class SafetyValidator(ManagedNode):
     def _seen(self, topic: str) -> Callable[[Any, int], None]:
         def on_message(message: Any, now: int) -> None:
             self._inputs.seen[f"/{topic}"] = now
+
         return on_message
 
-    def _on_ranges(self, sensor: Sensor, to_reading: Callable[[Sensor, Any], Reading], message: Any, now: int) -> None:
+    def _on_ranges(
+        self, sensor: Sensor, to_reading: Callable[[Sensor, Any], Reading], message: Any, now: int
+    ) -> None:
         reading = to_reading(sensor, message)
         self._inputs.readings[sensor.topic] = (reading, now)
         self._note_fault(sensor.topic, reading.fault, "bad ranges")
@@ -440,10 +524,12 @@ class SafetyValidator(ManagedNode):
             self.problem = ""
 
     def _on_joint_states(self, message: JointState, now: int) -> None:
-        """One of several publishers': what it does not name is as it was, and what names none of ours is no sign of
-        life."""
+        """One of several publishers': what it does not name is as it was, and what names none of
+        ours is no sign of life."""
         try:
-            brought = self._joints.update(message.name, message.position, convert.stamp_ns(message.header.stamp), now)
+            brought = self._joints.update(
+                message.name, message.position, convert.stamp_ns(message.header.stamp), now
+            )
         except ValueError as error:
             self._note_fault("/joint_states", str(error), "bad joint states")
             return
@@ -453,23 +539,31 @@ class SafetyValidator(ManagedNode):
         for channel in self._robot.channels if brought else ():
             reading = self._joints.reading(channel.joint)
             if reading:
-                self._inputs.measured[channel.name] = (reading.position / channel.scale, reading.came)
+                self._inputs.measured[channel.name] = (
+                    reading.position / channel.scale,
+                    reading.came,
+                )
 
-    # -- services --------------------------------------------------------------------------------------
+    # -- services ----------------------------------------------------------------------
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self.active:
             self._look_for_others()  # as it is now, not half a second ago
-        return self._answer("arm", response, lambda gate: gate.arm(time.monotonic_ns(), self.now(), self._inputs))
+        return self._answer(
+            "arm", response, lambda gate: gate.arm(time.monotonic_ns(), self.now(), self._inputs)
+        )
 
     def _on_disarm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._answer("disarm", response, lambda gate: gate.disarm())
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        return self._answer("reset", response, lambda gate: gate.reset(time.monotonic_ns(), self._inputs))
+        return self._answer(
+            "reset", response, lambda gate: gate.reset(time.monotonic_ns(), self._inputs)
+        )
 
     def _answer(self, verb: str, response: Trigger.Response, ask: Any) -> Trigger.Response:
         if not self.active or self._gate is None:
-            response.success, response.message = False, f"the gate is {self.state}, not active"
+            response.success = False
+            response.message = f"the gate is {self.state}, not active"
             return response
         with self._lock:
             self._may_auto_arm = False  # a person has taken over
@@ -483,8 +577,12 @@ class SafetyValidator(ManagedNode):
             return {}
         with self._lock:
             counts = {f"rule {rule}": str(count) for rule, count in self._gate.counters.items()}
-            return {"state": self._gate.state.name, "cause": self._gate.cause,
-                    "not heard": "; ".join(self._inputs.missing_listeners), **counts}
+            return {
+                "state": self._gate.state.name,
+                "cause": self._gate.cause,
+                "not heard": "; ".join(self._inputs.missing_listeners),
+                **counts,
+            }
 
 
 def main() -> None:

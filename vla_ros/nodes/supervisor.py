@@ -1,7 +1,9 @@
-"""supervisor: brings the nodes up in order, notices the lost ones, walks them back, and says so. Never arms.
+"""supervisor: brings the nodes up in order, notices the lost ones, walks them back, and says so.
+Never arms.
 
 What is done about a fault is decided in core/faults.py and carried out in recovery.py.
 """
+
 from __future__ import annotations
 
 import time
@@ -25,9 +27,12 @@ from vla_ros_msgs.msg import Heartbeat, SafetyReport
 UNHEARD = 1_000_000_000  # ns; a node still in its old state so long after a request did not hear it
 DEAF = 3  # requests in a row that a node did not hear; then its process is ended
 SETTLED = 300_000_000  # ns; heartbeats from before a transition may still be on their way
-UNSEEN = 10_000_000_000  # ns; a node that has not been heard from so long after the start is told of
-UNREPORTED = 1_000_000_000  # ns; how long the gate's report is waited for before it is said that all are ready
-AWAY = 500_000_000  # ns; the supervisor looks twenty times a second: after a longer pause it was away itself
+# ns; a node that has not been heard from so long after the start is told of
+UNSEEN = 10_000_000_000
+# ns; how long the gate's report is waited for before it is said that all are ready
+UNREPORTED = 1_000_000_000
+# ns; the supervisor looks twenty times a second: after a longer pause it was away itself
+AWAY = 500_000_000
 
 GATE = NODES[0]
 NEXT = {  # what a person does next, by the gate's state
@@ -40,12 +45,15 @@ NEXT = {  # what a person does next, by the gate's state
 
 
 def kind_of(name: str, entries: list[str]) -> str:
-    """The kind of fault of node `name`: the first entry `beginning=kind` that fits; empty: none. Raises ValueError."""
+    """The kind of fault of node `name`: the first entry `beginning=kind` that fits; empty: none.
+    Raises ValueError."""
     for entry in entries:
         beginning, _, kind = entry.partition("=")
         if not beginning or kind not in STRATEGIES:
-            raise ValueError(f"parameter 'kinds' holds '{entry}'; give entries like camera=vision, with one of "
-                             f"{', '.join(STRATEGIES)}")
+            raise ValueError(
+                f"parameter 'kinds' holds '{entry}'; give entries like camera=vision, with one of "
+                f"{', '.join(STRATEGIES)}"
+            )
         if name.startswith(beginning):
             return kind
     return ""
@@ -84,7 +92,9 @@ class Supervisor(ManagedNode):
         self._started = self._looked = 0
 
     def configure(self) -> None:
-        self._managed, self._ready, self._away = {}, False, set()
+        self._managed = {}
+        self._ready = False
+        self._away = set()
         self._started = time.monotonic_ns()
         for name in self.params["nodes"]:
             client = self.add_client(ChangeState, f"{name}/change_state")
@@ -104,14 +114,16 @@ class Supervisor(ManagedNode):
     def release(self) -> None:
         self._looked = 0
 
-    # -- what is heard ---------------------------------------------------------------------------------
+    # -- what is heard -----------------------------------------------------------------
     def _on_heartbeat(self, message: Heartbeat) -> None:
         try:
             check_heartbeat(message)
         except ValueError as error:
             self.reject("bad heartbeat", error)
             return
-        name, state, life = message.node, message.state, message.process
+        name = message.node
+        state = message.state
+        life = message.process
         node = self._managed.get(name)
         if node is None:
             return
@@ -121,9 +133,14 @@ class Supervisor(ManagedNode):
             self._greet(node, life, now)
         elif node.active and state in UP and now >= node.settled and not node.asked:
             node.left_alone = True
-            self._tell_once(node, f"{name} was taken to {state} by hand; it stays there until it is activated again")
+            self._tell_once(
+                node,
+                f"{name} was taken to {state} by hand; it stays there until it is activated again",
+            )
         if state == "active":
-            node.left_alone, node.given_up, node.failures = False, node.given_up and not known, 0
+            node.left_alone = False
+            node.given_up = node.given_up and not known
+            node.failures = 0
         node.beat(state, now)
         if state == "finalized":
             self._tell_once(node, f"{name} was shut down; start its process again")
@@ -135,21 +152,27 @@ class Supervisor(ManagedNode):
             node.life = life
             return
         if node.asked:
-            self._failed(node, node.asked.verb, now, "ended with the process, which was started again")
+            self._failed(
+                node, node.asked.verb, now, "ended with the process, which was started again"
+            )
         else:
             node.retry = 0
             self.get_logger().info(f"{node.name} was started again")
         if node.state != "lost":
             self._recovery.report(node, f"{node.name}'s process ended and was started again", now)
         times = node.come_back(life, now)
-        node.state, node.settled = "unconfigured", 0  # the heartbeat says which in a moment
+        # the heartbeat says which in a moment
+        node.state = "unconfigured"
+        node.settled = 0
         node.given_up = times > self.params["respawns_a_minute"]
         if node.given_up:
-            sentence = f"{node.name} was started again {times} times within a minute; it is left down"
+            sentence = (
+                f"{node.name} was started again {times} times within a minute; it is left down"
+            )
             self._recovery.give_up(node, sentence, now)
             self._tell_once(node, sentence)
 
-    # -- what is done ----------------------------------------------------------------------------------
+    # -- what is done ------------------------------------------------------------------
     def _look_after(self) -> None:
         if not self.active:
             return
@@ -168,7 +191,9 @@ class Supervisor(ManagedNode):
             turn = turn and (node.state == "active" or node.hopeless)
         self._notice_ready(now)
         self._recovery.look(now)
-        self.problem = self._recovery.faults.halt or ("" if self._ready else "not all nodes are active")
+        self.problem = self._recovery.faults.halt or (
+            "" if self._ready else "not all nodes are active"
+        )
 
     def _notice_ready(self, now: int) -> None:
         assert self._recovery is not None
@@ -186,7 +211,8 @@ class Supervisor(ManagedNode):
         if not reports and GATE in self._managed and now - self._complete < UNREPORTED:
             return
         self._ready = True
-        again, names = self._recovery.awake, ", ".join(name for name in self._managed if name in self._away)
+        again = self._recovery.awake
+        names = ", ".join(name for name in self._managed if name in self._away)
         who = f"ready again: {names} came back" if again else "ready: all nodes are active"
         what = NEXT.get(reports[-1].state if reports else None, NEXT[None])
         give = "give the instruction again" if again else "give an instruction"
@@ -199,34 +225,51 @@ class Supervisor(ManagedNode):
         if not node.seen:
             if silent > UNSEEN and node.state == "unseen":
                 node.state = "missing"
-                self._tell_once(node, f"{node.name} has not been heard from; is its process started?")
+                self._tell_once(
+                    node, f"{node.name} has not been heard from; is its process started?"
+                )
             return
         if node.state == "lost":
             self._end_hung(node, silent)
             return
-        busy = node.asked is not None and node.asked.verb == "configure"  # loading takes its time; _finish waits
+        # loading takes its time; _finish waits
+        busy = node.asked is not None and node.asked.verb == "configure"
         if busy or silent <= to_nanoseconds(self.params["heartbeat_timeout"]):
             return
-        stops = "the driver's own time-out stops the robot" if node.name == GATE else "the robot holds"
-        sentence = (f"{node.kind or 'gate'} fault: {node.name} was lost, silent for {silent / 1e9:.2f} s"
-                    f"{node.lose()}; {stops}")
+        stops = (
+            "the driver's own time-out stops the robot" if node.name == GATE else "the robot holds"
+        )
+        sentence = (
+            f"{node.kind or 'gate'} fault: {node.name} was lost, silent for {silent / 1e9:.2f} s"
+            f"{node.lose()}; {stops}"
+        )
         self.stats.drop(f"{node.kind or 'gate'} fault")
         self.get_logger().error(sentence)
         self.notify_operator(sentence)
 
     def _end_hung(self, node: SupervisedNode, silent: int) -> None:
-        """A process that lives but does not answer is ended, so that it is started again. Once a process."""
+        """A process that lives but does not answer is ended, so that it is started again. Once a
+        process."""
         patience = self.params["hung_after"]
         if node.state_before not in ("active", "inactive"):
-            patience = max(patience, self.params["transition_timeout"])  # someone may be configuring it
-        if self.params["hung_after"] == 0.0 or silent <= to_nanoseconds(patience) or node.left_alone:
+            # someone may be configuring it
+            patience = max(patience, self.params["transition_timeout"])
+        if (
+            self.params["hung_after"] == 0.0
+            or silent <= to_nanoseconds(patience)
+            or node.left_alone
+        ):
             return
-        if node.ended == node.life or process.state(node.life) not in (process.ALIVE, process.STOPPED):
+        if node.ended == node.life or process.state(node.life) not in (
+            process.ALIVE,
+            process.STOPPED,
+        ):
             return
         self._end(node, f"hangs: its process lives and has been silent for {silent / 1e9:.1f} s")
 
     def _end_deaf(self, node: SupervisedNode) -> None:
-        """A process that was killed can leave DDS' shared memory such that its successor speaks and never hears."""
+        """A process that was killed can leave DDS' shared memory such that its successor speaks and
+        never hears."""
         node.unheard += 1
         if node.unheard >= DEAF and self.params["hung_after"] > 0.0 and node.ended != node.life:
             self._end(node, f"speaks, but did not hear {node.unheard} requests")
@@ -234,7 +277,11 @@ class Supervisor(ManagedNode):
     def _end(self, node: SupervisedNode, why: str) -> None:
         node.ended = node.life
         why_not = process.end(node.life, node.name)
-        what = f"but it was not ended: {why_not}" if why_not else "it was ended (SIGKILL), to be started again"
+        what = (
+            f"but it was not ended: {why_not}"
+            if why_not
+            else "it was ended (SIGKILL), to be started again"
+        )
         self.get_logger().error(f"{node.name} {why}; {what}")
         self.notify_operator(f"{node.name} {why}; {what}")
 
@@ -248,7 +295,10 @@ class Supervisor(ManagedNode):
     def _finish(self, node: SupervisedNode, now: int) -> None:
         if node.asked is None:
             return
-        verb, target, since, future = node.asked.verb, node.asked.target, node.asked.since, node.asked.future
+        verb = node.asked.verb
+        target = node.asked.target
+        since = node.asked.since
+        future = node.asked.future
         answered = future.done() and future.exception() is None
         there = node.state == target or (node.state == "active" and not node.down)
         if (answered and future.result().success) or (node.seen > since and there):
@@ -259,18 +309,26 @@ class Supervisor(ManagedNode):
         if future.done():
             self._failed(node, verb, now, "was refused; its log and /diagnostics say why")
         elif node.seen - since > UNHEARD and node.state not in (
-                Heartbeat.CONFIGURING, Heartbeat.BUILDING):
+            Heartbeat.CONFIGURING,
+            Heartbeat.BUILDING,
+        ):
             node.client.remove_pending_request(future)
             self._failed(node, verb, now, "was not heard")
             self._end_deaf(node)
-        elif (node.state != Heartbeat.BUILDING
-              and now - since > to_nanoseconds(self.params["transition_timeout"])):
+        elif node.state != Heartbeat.BUILDING and now - since > to_nanoseconds(
+            self.params["transition_timeout"]
+        ):
             node.client.remove_pending_request(future)
-            self._failed(node, verb, now, f"did not end within {self.params['transition_timeout']:g} s")
+            self._failed(
+                node, verb, now, f"did not end within {self.params['transition_timeout']:g} s"
+            )
 
     def _failed(self, node: SupervisedNode, verb: str, now: int, why: str) -> None:
-        wait = min(self.params["retry_period"] * 2.0 ** node.failures, self.params["retry_period_max"])
-        node.asked, node.down = None, False
+        wait = min(
+            self.params["retry_period"] * 2.0**node.failures, self.params["retry_period_max"]
+        )
+        node.asked = None
+        node.down = False
         node.failures += 1
         node.broken += 1
         node.retry = now + to_nanoseconds(wait)

@@ -1,4 +1,5 @@
 """synchronizer: pairs frames, the instruction and the robot's state by stamp, newest pair first."""
+
 from __future__ import annotations
 
 import time
@@ -52,27 +53,43 @@ class Synchronizer(ManagedNode):
         self._told = 0
 
     def configure(self) -> None:
-        cameras, topics = self.params["cameras"], self.params["frame_topics"]
+        cameras = self.params["cameras"]
+        topics = self.params["frame_topics"]
         if not cameras or len(cameras) != len(topics) or len(set(cameras)) != len(cameras):
-            raise ValueError(f"parameter 'frame_topics' is {topics}; give one topic for each of cameras {cameras}")
-        self._pairing = Pairing(cameras, self.params["mode"], to_nanoseconds(self.params["max_skew"]),
-                                to_nanoseconds(self.params["instruction_ttl"]), self.params["buffer"],
-                                to_nanoseconds(self.params["max_future"]), to_nanoseconds(self.params["buffer_time"]))
+            raise ValueError(
+                f"parameter 'frame_topics' is {topics}; give one topic for each of cameras "
+                f"{cameras}"
+            )
+        self._pairing = Pairing(
+            cameras,
+            self.params["mode"],
+            to_nanoseconds(self.params["max_skew"]),
+            to_nanoseconds(self.params["instruction_ttl"]),
+            self.params["buffer"],
+            to_nanoseconds(self.params["max_future"]),
+            to_nanoseconds(self.params["buffer_time"]),
+        )
         self._observation = self.add_publisher(ObservationMessage, "observation", IMAGES)
         for camera, topic in zip(cameras, topics):
             self.add_subscription(Image, topic, self._frame_of(camera), IMAGES)
         # The instruction that holds is kept also while inactive: it is published once, not again.
-        self.add_subscription(InstructionMessage, "instruction/accepted", self._on_instruction, LATCHED, always=True)
+        self.add_subscription(
+            InstructionMessage, "instruction/accepted", self._on_instruction, LATCHED, always=True
+        )
         self._state: dict[Reader, Callable[[Any], None]] = {}
         self._joints = JointTable()
         self._odometry: tuple[Mapping[str, float], int] | None = None  # and when it came, steady ns
         self.add_timer(STATE_PERIOD, self._read_state)
         if self.params["use_joint_states"]:
-            self._state[self.add_reader(JointState, "/joint_states", JOINTS)] = self._on_joint_states
+            self._state[self.add_reader(JointState, "/joint_states", JOINTS)] = (
+                self._on_joint_states
+            )
         if self.params["use_odometry"]:
             self._state[self.add_reader(Odometry, "/odom", STATE)] = self._on_odometry
         self._watch = Watch(cameras)
-        self._topics = {camera: self.resolve_topic_name(topic) for camera, topic in zip(cameras, topics)}
+        self._topics = {
+            camera: self.resolve_topic_name(topic) for camera, topic in zip(cameras, topics)
+        }
         self._reports = self.add_reader(DiagnosticArray, "/diagnostics", REPORTS)
         self.add_timer(WATCH_PERIOD, self._look)
 
@@ -96,8 +113,11 @@ class Synchronizer(ManagedNode):
                 self.reject("bad frame", error)
                 return
             self._watch.frame(camera, start)
-            self._pairing.add_frame(Frame(convert.stamp_ns(message.header.stamp), camera, image), self.now())
+            self._pairing.add_frame(
+                Frame(convert.stamp_ns(message.header.stamp), camera, image), self.now()
+            )
             self._pair(start)
+
         return on_frame
 
     def _on_instruction(self, message: InstructionMessage) -> None:
@@ -108,8 +128,12 @@ class Synchronizer(ManagedNode):
 
     def _on_joint_states(self, message: JointState) -> None:
         try:
-            self._joints.update(message.name, message.position, convert.stamp_ns(message.header.stamp),
-                                time.monotonic_ns())
+            self._joints.update(
+                message.name,
+                message.position,
+                convert.stamp_ns(message.header.stamp),
+                time.monotonic_ns(),
+            )
         except ValueError as error:
             self.reject("bad joint state", error)
 
@@ -120,23 +144,33 @@ class Synchronizer(ManagedNode):
             self.reject("bad odometry", error)
 
     def _state_now(self, now: int) -> dict[str, float]:
-        """What was heard of the robot within state_timeout of `now` (steady ns): odometry, then joints by name."""
+        """What was heard of the robot within state_timeout of `now` (steady ns): odometry, then
+        joints by name."""
         timeout = to_nanoseconds(self.params["state_timeout"])
         values, came = self._odometry or (NO_STATE, now)
-        return {**(values if now - came <= timeout else NO_STATE), **self._joints.positions(now, timeout)}
+        return {
+            **(values if now - came <= timeout else NO_STATE),
+            **self._joints.positions(now, timeout),
+        }
 
     def _left_out(self, now: int) -> str:
         """What is not in the state because it is too old: a sentence, or empty."""
         timeout = to_nanoseconds(self.params["state_timeout"])
-        ages = {f"'{joint}'": self._joints.age(joint, now) or 0 for joint in self._joints.stale(now, timeout)}
+        ages = {
+            f"'{joint}'": self._joints.age(joint, now) or 0
+            for joint in self._joints.stale(now, timeout)
+        }
         if self._odometry and now - self._odometry[1] > timeout:
             ages["odometry"] = now - self._odometry[1]
         if not ages:
             return ""
         names = [f"{name} ({to_seconds(age):.1f} s)" for name, age in ages.items()]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        return (f"the state goes without {', '.join(names[:5])}{more}: nothing good was heard of it for longer than "
-                f"{self.params['state_timeout']:g} s (state_timeout)")
+        return (
+            f"the state goes without {', '.join(names[:5])}{more}: nothing good was heard of it "
+            "for longer than "
+            f"{self.params['state_timeout']:g} s (state_timeout)"
+        )
 
     def _read_state(self) -> None:
         for reader, callback in self._state.items():
@@ -169,8 +203,13 @@ class Synchronizer(ManagedNode):
 
     def _count_handed_on(self) -> None:
         """How many frames each camera_ingest says that it published, in its /diagnostics."""
-        totals = {status.name: pair.value for message in self._reports.take() for status in message.status
-                  for pair in status.values if pair.key == "Events since startup"}
+        totals = {
+            status.name: pair.value
+            for message in self._reports.take()
+            for status in message.status
+            for pair in status.values
+            if pair.key == "Events since startup"
+        }
         if not totals:
             return
         now = time.monotonic_ns()

@@ -1,1 +1,2 @@
-"""What a person does with a running robot: starts it, arms it, speaks to it, stops it, records it."""
+"""What a person does with a running robot: starts it, arms it, speaks to it, stops it, records
+it."""

@@ -1,4 +1,6 @@
-"""What an operator does: words, the stop, arm, disarm, reset. The wheels have no `ros2` command; this is it."""
+"""What an operator does: words, the stop, arm, disarm, reset. The wheels have no `ros2` command;
+this is it."""
+
 from __future__ import annotations
 
 import threading
@@ -17,15 +19,24 @@ from std_srvs.srv import Trigger
 from vla_ros_msgs.msg import SafetyReport
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-STATES = {SafetyReport.DISARMED: "DISARMED", SafetyReport.HOLDING: "HOLDING",
-          SafetyReport.ACTIVE: "ACTIVE", SafetyReport.STOPPED: "STOPPED"}
-VERDICTS = {SafetyReport.PASSED: "PASSED", SafetyReport.LIMITED: "LIMITED",
-            SafetyReport.HELD: "HELD", SafetyReport.STOPPED: "STOPPED"}
+STATES = {
+    SafetyReport.DISARMED: "DISARMED",
+    SafetyReport.HOLDING: "HOLDING",
+    SafetyReport.ACTIVE: "ACTIVE",
+    SafetyReport.STOPPED: "STOPPED",
+}
+VERDICTS = {
+    SafetyReport.PASSED: "PASSED",
+    SafetyReport.LIMITED: "LIMITED",
+    SafetyReport.HELD: "HELD",
+    SafetyReport.STOPPED: "STOPPED",
+}
 
 
 @contextmanager
 def spinning(name: str) -> Iterator[Node]:
-    """A node whose callbacks run in a thread. Signals stay with the caller, who has things to end."""
+    """A node whose callbacks run in a thread. Signals stay with the caller, who has things to
+    end."""
     context = rclpy.Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node(name, context=context, start_parameter_services=False)
@@ -67,8 +78,10 @@ class Operator:
         self._namespace = namespace.rstrip("/")
         self._words = node.create_publisher(String, f"{self._namespace}/instruction", 10)
         self._stop = node.create_publisher(Bool, f"{self._namespace}/stop", 10)
-        self._services = {name: node.create_client(Trigger, f"{self._namespace}/safety_validator/{name}")
-                          for name in ("arm", "disarm", "reset")}
+        self._services = {
+            name: node.create_client(Trigger, f"{self._namespace}/safety_validator/{name}")
+            for name in ("arm", "disarm", "reset")
+        }
 
     def heard(self) -> bool:
         """Whether somebody listens to words."""
@@ -84,13 +97,19 @@ class Operator:
     def press_stop(self, pressed: bool) -> None:
         self._stop.publish(Bool(data=pressed))
 
-    def call(self, name: str, seconds: float,
-             wait: Callable[[Callable[[], bool], float], bool] = wait_for) -> tuple[bool, str]:
+    def call(
+        self,
+        name: str,
+        seconds: float,
+        wait: Callable[[Callable[[], bool], float], bool] = wait_for,
+    ) -> tuple[bool, str]:
         """Call arm, disarm or reset: success and the gate's sentence."""
         client = self._services[name]
         if not wait(client.service_is_ready, seconds):
-            return False, (f"no gate answers at {client.srv_name} within {seconds:g} s; "
-                           "does the suite run in this domain?")
+            return False, (
+                f"no gate answers at {client.srv_name} within {seconds:g} s; "
+                "does the suite run in this domain?"
+            )
         future = client.call_async(Trigger.Request())
         if not wait(future.done, seconds):
             client.remove_pending_request(future)

@@ -1,9 +1,11 @@
 """Start, watch and stop a group of processes, and the command lines of our own nodes.
 
-No child outlives its parent: `stop` ends them in order, and where the parent cannot call it any more (SIGKILL), the
-kernel kills them (Linux: PR_SET_PDEATHSIG), for the robot that they drive is simulated and ends with them. Each child
-leads a session of its own, so that a terminal's Ctrl-C reaches the parent alone.
+No child outlives its parent: `stop` ends them in order, and where the parent cannot call it any
+more (SIGKILL), the kernel kills them (Linux: PR_SET_PDEATHSIG), for the robot that they drive is
+simulated and ends with them. Each child leads a session of its own, so that a terminal's Ctrl-C
+reaches the parent alone.
 """
+
 from __future__ import annotations
 
 import atexit
@@ -25,9 +27,10 @@ from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.core.shown import shown
 from vla_ros.nodes import node_parameters
 
-# Runs first in every child and becomes the command. In the child and not as a `preexec_fn`: that runs
-# Python between fork and exec, which can hang where the parent has threads (rclpy has). The parent may have
-# died before prctl, hence the question after it. A shell's background job ignores SIGINT; a child must not.
+# Runs first in every child and becomes the command. In the child and not as a `preexec_fn`: that
+# runs Python between fork and exec, which can hang where the parent has threads (rclpy has). The
+# parent may have died before prctl, hence the question after it. A shell's background job ignores
+# SIGINT; a child must not.
 LAUNCHER = """
 import ctypes, os, signal, sys
 parent, command = int(sys.argv[1]), sys.argv[2:]
@@ -66,8 +69,8 @@ class Child:
 
 
 class ProcessGroup:
-    """Use it as a context manager, from a thread that lives as long as the children: the kernel ends a
-    child when the thread that started it ends. `poll` respawns what died; call it often."""
+    """Use it as a context manager, from a thread that lives as long as the children: the kernel
+    ends a child when the thread that started it ends. `poll` respawns what died; call it often."""
 
     def __init__(self, respawn_delay: float = 1.0, respawns_a_minute: int = 5) -> None:
         self._delay = respawn_delay
@@ -78,18 +81,31 @@ class ProcessGroup:
     def __enter__(self) -> ProcessGroup:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.stop()
 
-    def start(self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None,
-              log_path: str | os.PathLike[str] | None = None, respawn: bool = True) -> int:
-        """Start `argv`; what it prints goes to `log_path`, else where ours goes. Returns the pid."""
+    def start(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        log_path: str | os.PathLike[str] | None = None,
+        respawn: bool = True,
+    ) -> int:
+        """Start `argv`; what it prints goes to `log_path`, else where ours goes. Returns the
+        pid."""
         if name in self._children and self._children[name].running:
             raise ValueError(f"process '{name}' runs already (pid {self.pid(name)}); stop it first")
         path = (os.environ if env is None else env).get("PATH")
         if not argv or shutil.which(argv[0], path=path) is None:
-            raise ValueError(f"process '{name}': command {list(argv)[:1]} is not there; give one that is")
+            raise ValueError(
+                f"process '{name}': command {list(argv)[:1]} is not there; give one that is"
+            )
         log = Path(log_path) if log_path is not None else None
         process = _launch(argv, env, log, append=False)
         self._children[name] = Child(name, tuple(argv), env, log, respawn, process)
@@ -108,7 +124,8 @@ class ProcessGroup:
 
     def poll(self) -> list[str]:
         """Respawn what died; a sentence for each that died, came back or is given up."""
-        now, said = time.monotonic(), []
+        now = time.monotonic()
+        said = []
         for child in self._children.values():
             if child.running or child.given_up:
                 continue
@@ -135,7 +152,9 @@ class ProcessGroup:
         """
         chosen = [self._child(name) for name in (self._children if names is None else names)][::-1]
         for child in chosen:
-            child.respawn, child.due, child.given_up = False, None, True
+            child.respawn = False
+            child.due = None
+            child.given_up = True
         interrupt: BaseException | None = None
         try:
             for number, seconds in ESCALATION:
@@ -155,7 +174,9 @@ class ProcessGroup:
 
     def _child(self, name: str) -> Child:
         if name not in self._children:
-            raise ValueError(f"unknown process '{name}'; known are: {', '.join(sorted(self._children))}")
+            raise ValueError(
+                f"unknown process '{name}'; known are: {', '.join(sorted(self._children))}"
+            )
         return self._children[name]
 
     def _died(self, child: Child, now: float) -> str:
@@ -170,21 +191,31 @@ class ProcessGroup:
             return f"{child.name} {how}"
         if len(child.deaths) > self._most:
             child.given_up = True
-            return f"{child.name} {how}; given up, it was started again {self._most} times within a minute"
+            return (
+                f"{child.name} {how}; given up, it was started again {self._most} times within "
+                "a minute"
+            )
         child.due = now + self._delay
         return f"{child.name} {how}; it will be started again in {self._delay:g} s"
 
 
-def _launch(argv: Sequence[str], env: Mapping[str, str] | None, log: Path | None,
-            append: bool) -> subprocess.Popen[bytes]:
+def _launch(
+    argv: Sequence[str], env: Mapping[str, str] | None, log: Path | None, append: bool
+) -> subprocess.Popen[bytes]:
     # -I -S: the launcher needs neither the user's modules nor site-packages, and starts in 15 ms
     command = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), *argv]
     if log is None:
         return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab" if append else "wb") as out:
-        return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out,
-                                stderr=subprocess.STDOUT, start_new_session=True)
+        return subprocess.Popen(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def _ask(children: Sequence[Child], number: int, seconds: float) -> bool:
@@ -201,8 +232,8 @@ def _ask(children: Sequence[Child], number: int, seconds: float) -> bool:
 
 
 def _sweep(child: Child) -> None:
-    """End what is left of a child's process group: itself, or processes that it started and left. Once:
-    the number may belong to someone else later."""
+    """End what is left of a child's process group: itself, or processes that it started and left.
+    Once: the number may belong to someone else later."""
     if child.swept:
         return
     child.swept = True
@@ -213,22 +244,34 @@ def _sweep(child: Child) -> None:
     child.process.wait()
 
 
-# -- our own nodes -----------------------------------------------------------------------------------------
+# -- our own nodes ---------------------------------------------------------------------
 NODES = node_parameters.NODES
 BESIDE_GATE = NODES[1:]
 MODULES = {name: f"vla_ros.nodes.{name}" for name in NODES} | {"simulator": "vla_ros.sim.node"}
-# One node is one thread's work, and the machine has few cores for six. glibc would return each image's
-# memory to the kernel and fetch it again, a page fault every 4 KiB: two thirds of the cost of receiving one.
-THRIFT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1",
-          "MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_ARENA_MAX": "2"}
+# One node is one thread's work, and the machine has few cores for six. glibc would return each
+# image's memory to the kernel and fetch it again, a page fault every 4 KiB: two thirds of the cost
+# of receiving one.
+THRIFT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "67108864",
+    "MALLOC_ARENA_MAX": "2",
+}
 
 
 def suite_environment() -> dict[str, str]:
-    """Our environment with what the nodes need; what the user has set stays. They end with this process."""
+    """Our environment with what the nodes need; what the user has set stays. They end with this
+    process."""
     environment = {**os.environ, process_identity.PARENT: process_identity.own()}
     if not any(environment.get(name) for name in PROFILES):
-        environment.update(dict.fromkeys(profile_variables(environment), str(config_folder() / "fastdds.xml")))
-    if not any(name in environment for name in ("ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE")):
+        environment.update(
+            dict.fromkeys(profile_variables(environment), str(config_folder() / "fastdds.xml"))
+        )
+    if not any(
+        name in environment for name in ("ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE")
+    ):
         # Humble knows only the first; later ones warn about it
         if environment.get("ROS_DISTRO") == "humble":
             environment["ROS_LOCALHOST_ONLY"] = "1"
@@ -239,9 +282,13 @@ def suite_environment() -> dict[str, str]:
     return environment
 
 
-def node_command(executable: str, namespace: str = "", params_file: str | os.PathLike[str] | None = None,
-                 parameters: Mapping[str, object] | None = None,
-                 remaps: Mapping[str, str] | None = None) -> list[str]:
+def node_command(
+    executable: str,
+    namespace: str = "",
+    params_file: str | os.PathLike[str] | None = None,
+    parameters: Mapping[str, object] | None = None,
+    remaps: Mapping[str, str] | None = None,
+) -> list[str]:
     """The command line of one of our nodes, run by this Python."""
     if executable not in MODULES:
         raise ValueError(f"unknown node '{executable}'; known are: {', '.join(sorted(MODULES))}")
@@ -271,14 +318,20 @@ def yaml_text(value: object) -> str:
     if isinstance(value, (str, os.PathLike)):
         text = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'"{text}"'
-    raise ValueError(f"a parameter cannot be {shown(value)}; give a bool, a number, a text or a list of these")
+    raise ValueError(
+        f"a parameter cannot be {shown(value)}; give a bool, a number, a text or a list of these"
+    )
 
 
-def suite_nodes(policy: str = "", robot_file: str | os.PathLike[str] | None = None,
-                camera_topic: str = "/camera/image_raw", namespace: str = "/vla",
-                params_file: str | os.PathLike[str] | None = None,
-                overrides: Mapping[str, Mapping[str, object]] | None = None,
-                policy_file: str | os.PathLike[str] = "") -> dict[str, list[str]]:
+def suite_nodes(
+    policy: str = "",
+    robot_file: str | os.PathLike[str] | None = None,
+    camera_topic: str = "/camera/image_raw",
+    namespace: str = "/vla",
+    params_file: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Mapping[str, object]] | None = None,
+    policy_file: str | os.PathLike[str] = "",
+) -> dict[str, list[str]]:
     """name -> command line of the six nodes; the gate first.
 
     The policy is named by `policy` or, with its options, by `policy_file`. `overrides`: node ->
@@ -294,6 +347,10 @@ def suite_nodes(policy: str = "", robot_file: str | os.PathLike[str] | None = No
         if name not in parameters:
             raise ValueError(f"unknown node '{name}' in overrides; known are: {', '.join(NODES)}")
         parameters[name].update(values)
-    remaps = {"camera_ingest": {"image": camera_topic, "image/compressed": f"{camera_topic}/compressed"}}
-    return {name: node_command(name, namespace, params_file, parameters[name], remaps.get(name))
-            for name in NODES}
+    remaps = {
+        "camera_ingest": {"image": camera_topic, "image/compressed": f"{camera_topic}/compressed"}
+    }
+    return {
+        name: node_command(name, namespace, params_file, parameters[name], remaps.get(name))
+        for name in NODES
+    }

@@ -1,4 +1,6 @@
-"""`vla record` on a robot: what the suite sees and what its gate sends, one episode an instruction, until Ctrl-C."""
+"""`vla record` on a robot: what the suite sees and what its gate sends, one episode an instruction,
+until Ctrl-C."""
+
 from __future__ import annotations
 
 import argparse
@@ -23,17 +25,27 @@ REPORTS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 def live(arguments: argparse.Namespace, interrupt: Interrupt) -> int:
     """Ctrl-C is the way to end it: 0 where something was recorded."""
     base = arguments.namespace.rstrip("/")
-    recorder = LiveRecorder(arguments.out, arguments.fps, arguments.robot, lambda line: print(line, flush=True))
+    recorder = LiveRecorder(
+        arguments.out, arguments.fps, arguments.robot, lambda line: print(line, flush=True)
+    )
     tap = Tap(recorder)
     try:
         with spinning("vla_record") as node:
-            node.create_subscription(Observation, f"{base}/observation", tap.guarded(tap.observation), IMAGES)
-            node.create_subscription(SafetyReport, f"{base}/safety_report", tap.guarded(tap.report), REPORTS)
+            node.create_subscription(
+                Observation, f"{base}/observation", tap.guarded(tap.observation), IMAGES
+            )
+            node.create_subscription(
+                SafetyReport, f"{base}/safety_report", tap.guarded(tap.report), REPORTS
+            )
             if not wait_for(lambda: tap.reports > 0 or _interrupted(interrupt), arguments.wait):
                 print(f"nobody publishes {base}/safety_report; does the suite run in this domain?")
                 return 1
-            print(f"recording at {arguments.fps} frames a second; `vla arm` and `vla say` begin an episode, "
-                  "Ctrl-C ends it all", flush=True)
+            print(
+                f"recording at {arguments.fps} frames a second; `vla arm` and `vla say` begin an "
+                "episode, "
+                "Ctrl-C ends it all",
+                flush=True,
+            )
             while tap.problem is None and not _interrupted(interrupt):
                 if arguments.episodes and recorder.episodes >= arguments.episodes:
                     break
@@ -42,8 +54,11 @@ def live(arguments: argparse.Namespace, interrupt: Interrupt) -> int:
         recorder.close()  # nothing arrives any more
     if tap.problem is not None:
         raise tap.problem
-    print(f"{recorder.episodes} episodes, {recorder.frames} frames in {arguments.out}; {recorder.lost} frames lost, "
-          f"{recorder.dropped} episodes dropped")
+    print(
+        f"{recorder.episodes} episodes, {recorder.frames} frames in {arguments.out}; "
+        f"{recorder.lost} frames lost, "
+        f"{recorder.dropped} episodes dropped"
+    )
     return 0 if recorder.episodes else 1
 
 
@@ -70,6 +85,7 @@ class Tap:
                     callback(message)
                 except Exception as problem:
                     self.problem = problem
+
         return call
 
     def observation(self, message: Observation) -> None:
@@ -77,6 +93,16 @@ class Tap:
 
     def report(self, message: SafetyReport) -> None:
         self.reports += 1
-        values = {name: value for name, value in zip(message.channels, message.emitted) if math.isfinite(value)}
-        self._recorder.on_report(Sent(convert.stamp_ns(message.header.stamp), message.state == SafetyReport.ACTIVE,
-                                      message.instruction_id, values))
+        values = {
+            name: value
+            for name, value in zip(message.channels, message.emitted)
+            if math.isfinite(value)
+        }
+        self._recorder.on_report(
+            Sent(
+                convert.stamp_ns(message.header.stamp),
+                message.state == SafetyReport.ACTIVE,
+                message.instruction_id,
+                values,
+            )
+        )

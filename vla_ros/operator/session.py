@@ -1,4 +1,6 @@
-"""What a program that starts the nodes needs around it: a ROS domain of its own, signals that wait, no orphans."""
+"""What a program that starts the nodes needs around it: a ROS domain of its own, signals that wait,
+no orphans."""
+
 from __future__ import annotations
 
 import os
@@ -14,7 +16,8 @@ DOMAINS = range(1, 101)  # above 101, DDS' ports lie among those that Linux hand
 
 
 class Interrupt:
-    """Remembers SIGINT, SIGTERM and SIGHUP until `check` is called, so that no process is lost half-started.
+    """Remembers SIGINT, SIGTERM and SIGHUP until `check` is called, so that no process is lost
+    half-started.
 
     Once `at_once` is set, they raise KeyboardInterrupt where they arrive.
     """
@@ -47,7 +50,8 @@ class Interrupt:
 
 
 def domain_is_free(domain: int) -> bool:
-    """Whether no DDS participant of this machine sits in `domain` (its first ports can be bound)."""
+    """Whether no DDS participant of this machine sits in `domain` (its first ports can be
+    bound)."""
     base = 7400 + 250 * domain
     for port in (base, base + 10, base + 11):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -65,10 +69,14 @@ def own_domain(environ: MutableMapping[str, str]) -> str:
         return f"ROS domain {given}, as ROS_DOMAIN_ID says: keep real robots out of it"
     free = [domain for domain in random.sample(DOMAINS, len(DOMAINS)) if domain_is_free(domain)]
     if not free:
-        raise ValueError("every ROS domain from 1 to 100 is in use on this machine; set ROS_DOMAIN_ID yourself")
+        raise ValueError(
+            "every ROS domain from 1 to 100 is in use on this machine; set ROS_DOMAIN_ID yourself"
+        )
     environ["ROS_DOMAIN_ID"] = str(free[0])
-    return (f"ROS domain {free[0]}, chosen at random: no real robot hears the demo "
-            "(set ROS_DOMAIN_ID to choose another)")
+    return (
+        f"ROS domain {free[0]}, chosen at random: no real robot hears the demo "
+        "(set ROS_DOMAIN_ID to choose another)"
+    )
 
 
 def children() -> list[psutil.Process]:

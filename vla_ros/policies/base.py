@@ -1,4 +1,5 @@
 """What a policy is, and what it asks of the nodes around it."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -57,25 +58,33 @@ class PolicySpec:
             if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
                 raise ValueError(f"the policy's {what} are {shown(names)}; give a tuple of names")
         if not isinstance(self.images, Mapping):
-            raise ValueError(f"the policy's images are {shown(self.images)}; "
-                             'give each one\'s size by its name, like {"camera": (224, 224)}')
+            raise ValueError(
+                f"the policy's images are {shown(self.images)}; "
+                'give each one\'s size by its name, like {"camera": (224, 224)}'
+            )
         for key, size in self.images.items():
             if not is_size(size):
-                raise ValueError(f"the policy's image {shown(key)} has the size {shown(size)}; "
-                                 "give (height, width) in pixels")
+                raise ValueError(
+                    f"the policy's image {shown(key)} has the size {shown(size)}; "
+                    "give (height, width) in pixels"
+                )
         if self.resize not in RESIZE_MODES:
-            raise ValueError(f"the policy's resize is {shown(self.resize)}; "
-                             f"use one of {', '.join(RESIZE_MODES)}")
+            raise ValueError(
+                f"the policy's resize is {shown(self.resize)}; use one of {', '.join(RESIZE_MODES)}"
+            )
         for what, count in (("steps", self.steps), ("step", self.step)):
             if not isinstance(count, int) or count < 1:
-                raise ValueError(f"the policy's {what} is {shown(count)}; "
-                                 "give a whole number from 1 up")
+                raise ValueError(
+                    f"the policy's {what} is {shown(count)}; give a whole number from 1 up"
+                )
 
     def size_of(self, key: str) -> Size:
         """Of that image. Raises ValueError for one that it does not look at."""
         if key not in self.images:
-            raise ValueError(f"the policy looks through {sizes_text(self.images) or 'no camera'}, "
-                             f"and this camera is '{key}'; {REMEDY}")
+            raise ValueError(
+                f"the policy looks through {sizes_text(self.images) or 'no camera'}, "
+                f"and this camera is '{key}'; {REMEDY}"
+            )
         return self.images[key]
 
     def only(self, images: Mapping[str, Image]) -> Image:
@@ -85,8 +94,10 @@ class PolicySpec:
         """
         key, size = next(iter(self.images.items()))
         if key not in images or images[key].shape[:2] != tuple(size):
-            raise ValueError(f"the policy looks through {sizes_text(self.images)}, and the "
-                             f"observation has {shapes_text(images)}; {REMEDY}")
+            raise ValueError(
+                f"the policy looks through {sizes_text(self.images)}, and the "
+                f"observation has {shapes_text(images)}; {REMEDY}"
+            )
         return images[key]
 
     def chunk(self, rows: Rows, observation: Observation, policy: str = "") -> ActionChunk:
@@ -99,8 +110,14 @@ class PolicySpec:
         check_rows(rows, len(self.channels))
         with np.errstate(over="ignore"):  # too large for float32: infinite, which the gate finds
             values = np.array(rows, np.float32)
-        return ActionChunk(observation.stamp, observation.instruction.instruction_id, self.channels, values,
-                           self.step, policy=policy)
+        return ActionChunk(
+            observation.stamp,
+            observation.instruction.instruction_id,
+            self.channels,
+            values,
+            self.step,
+            policy=policy,
+        )
 
     def blank(self) -> Observation:
         """An observation of the shapes that it wants: black, and the robot where it began."""
@@ -109,8 +126,10 @@ class PolicySpec:
         return Observation(0, Instruction(0, 0, "go forward"), images, state)
 
 
-REMEDY = ("name the camera as the policy does (camera of camera_ingest, cameras of synchronizer and "
-          "inference), or name it to the policy in a policy file (images: {KEY: {camera: NAME}})")
+REMEDY = (
+    "name the camera as the policy does (camera of camera_ingest, cameras of synchronizer and "
+    "inference), or name it to the policy in a policy file (images: {KEY: {camera: NAME}})"
+)
 
 
 def size_text(size: Size) -> str:
@@ -160,9 +179,9 @@ class Policy(Protocol):
         Args:
             observation: `images` has what the spec names, under its keys: height x width x 3,
                 uint8, rgb, of the spec's sizes, only to be read. `state` has at least the names of
-                the spec's state, in SI units. `instruction.text` is the instruction; empty: there is
-                none, and the robot is to stand. `instruction.instruction_id` is another one for each
-                instruction. `stamp`: when the oldest of the images was taken, ns.
+                the spec's state, in SI units. `instruction.text` is the instruction; empty: there
+                is none, and the robot is to stand. `instruction.instruction_id` is another one for
+                each instruction. `stamp`: when the oldest of the images was taken, ns.
 
         Returns:
             T x C numbers: a column for each of the spec's channels, in its order, in SI units. The
@@ -174,8 +193,8 @@ class Policy(Protocol):
                 Anything else is a fault of the policy, and its traceback goes to the log.
 
         The node fills in all the rest of an action chunk (stamp, instruction, sequence, the
-        policy's name, step), and joins chunks as its parameter `chunk_blending` says. The gate judges every
-        value.
+        policy's name, step), and joins chunks as its parameter `chunk_blending` says. The gate
+        judges every value.
         """
         ...
 

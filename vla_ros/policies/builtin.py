@@ -1,9 +1,12 @@
-"""`builtin`: runs a checkpoint of a VLA. It looks, listens, and says so when it does not know a word.
+"""`builtin`: runs a checkpoint of a VLA. It looks, listens, and says so when it does not know a
+word.
 
-A model that says where it looks (`auxiliary`, `grounded`: those of `vla train dagger`) drives the simulated robot's
-three channels, is told how far it has come, and gives up a search after a full circle. What any other model says is
-obeyed as it is; its state is the robot's, normalised as in its training.
+A model that says where it looks (`auxiliary`, `grounded`: those of `vla train dagger`) drives the
+simulated robot's three channels, is told how far it has come, and gives up a search after a full
+circle. What any other model says is obeyed as it is; its state is the robot's, normalised as in its
+training.
 """
+
 from __future__ import annotations
 
 import json
@@ -26,20 +29,32 @@ if TYPE_CHECKING:
     from vla_ros.models.config import VLAConfig
     from vla_ros.models.vla import VLA, VLAOutput
 
-BUILTIN = Path(__file__).parents[1] / "models" / "pretrained"  # the checkpoint that comes with the package
-OPTIONS: dict[str, Any] = {"checkpoint": "", "threads": 1, "engine": "auto", "precision": "auto",
-                           "engine_fallbacks": ("eager",), "engine_cache": ""}
+# the checkpoint that comes with the package
+BUILTIN = Path(__file__).parents[1] / "models" / "pretrained"
+OPTIONS: dict[str, Any] = {
+    "checkpoint": "",
+    "threads": 1,
+    "engine": "auto",
+    "precision": "auto",
+    "engine_fallbacks": ("eager",),
+    "engine_cache": "",
+}
 CAMERA = "camera"  # of a checkpoint that does not say which it learned from
-STILL = (0.02, 0.03)  # m/s, rad/s: the model never means less than this, and a robot that is done must stand
+# m/s, rad/s: the model never means less than this, and a robot that is done must stand
+STILL = (0.02, 0.03)
 SEARCH_MOST = 2 * math.pi + 0.6  # rad turned without seeing the target until the policy gives up
 NONSENSE = 0.9  # how sure the model must be that words say nothing until they are refused
 BUILTIN_CHANNELS = ("linear.x", "angular.z", "gripper")
 
 
-def look(model: VLA, images: Sequence[NDArray[np.uint8]], read: tuple[Tensor, Tensor, Tensor],
-         progress: Sequence[Progress]) -> VLAOutput:
-    """One step of the model for several robots: B images of H x W x 3, what it read (words, pooled, mask) and how far
-    each has come."""
+def look(
+    model: VLA,
+    images: Sequence[NDArray[np.uint8]],
+    read: tuple[Tensor, Tensor, Tensor],
+    progress: Sequence[Progress],
+) -> VLAOutput:
+    """One step of the model for several robots: B images of H x W x 3, what it read (words, pooled,
+    mask) and how far each has come."""
     import torch
 
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
@@ -60,27 +75,32 @@ def follows(config: VLAConfig) -> bool:
 
 
 def seen_in_training(config: VLAConfig, statistics: Mapping[str, Any]) -> dict[str, Seen]:
-    """The numbers of the model's state that are the robot's own. Raises ValueError for statistics that are none."""
+    """The numbers of the model's state that are the robot's own. Raises ValueError for statistics
+    that are none."""
     known = statistics.get("state", {})
     return {name: Seen.of(name, known[name]) for name in config.state if name in known}
 
 
-def state_of(config: VLAConfig, known: Mapping[str, Seen], progress: Progress, measured: Mapping[str, float]
-             ) -> list[float]:
-    """The numbers that the model is told beside the image: those of the robot that its training knew, normalised as
-    there; the others from `progress`. Raises ValueError for one that the robot does not measure."""
+def state_of(
+    config: VLAConfig, known: Mapping[str, Seen], progress: Progress, measured: Mapping[str, float]
+) -> list[float]:
+    """The numbers that the model is told beside the image: those of the robot that its training
+    knew, normalised as there; the others from `progress`. Raises ValueError for one that the robot
+    does not measure."""
     found = progress.features()
     for name, one in known.items():
         if name not in measured:
-            raise ValueError(f"the policy wants the robot's {name}, which is not measured; there are "
-                             f"{', '.join(measured) or 'none'}")
+            raise ValueError(
+                f"the policy wants the robot's {name}, which is not measured; there are "
+                f"{', '.join(measured) or 'none'}"
+            )
         found[name] = one.told(measured[name])
     return [found[name] for name in config.state]
 
 
 def actions(told: Mapping[str, Tensor], progress: Sequence[Progress]) -> NDArray[np.float32]:
-    """The chunks B x T x C, of what the model told; what the images showed goes into `progress`. The gripper opens or
-    closes, nothing between."""
+    """The chunks B x T x C, of what the model told; what the images showed goes into `progress`.
+    The gripper opens or closes, nothing between."""
     values = told["actions"].numpy().copy()
     values[..., 2] = values[..., 2] > 0.5
     for channel, least in enumerate(STILL):
@@ -105,33 +125,48 @@ class Builtin:
 
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
-        """Reads the checkpoint's config and statistics alone: no torch is loaded. Raises ValueError for a model that it
-        cannot run."""
+        """Reads the checkpoint's config and statistics alone: no torch is loaded. Raises ValueError
+        for a model that it cannot run."""
         from vla_ros.models.config import VLAConfig
 
         folder = _folder(options)
-        config = VLAConfig.from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        config = VLAConfig.from_dict(
+            json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        )
         statistics = json.loads((folder / "statistics.json").read_text(encoding="utf-8"))
         for name in config.state:
             if name not in SCALES and name not in statistics.get("state", {}):
-                raise ValueError(f"the model in {str(folder)!r} wants {name!r} beside the image, of which its "
-                                 f"statistics say nothing; known without them are {', '.join(SCALES)}")
+                raise ValueError(
+                    f"the model in {str(folder)!r} wants {name!r} beside the image, of which its "
+                    f"statistics say nothing; known without them are {', '.join(SCALES)}"
+                )
         state = [*(POSE if follows(config) else ()), *seen_in_training(config, statistics)]
         images = {config.camera or CAMERA: config.image_size}
-        return PolicySpec(config.channels, config.steps, to_nanoseconds(config.step), images, "pad",
-                          tuple(dict.fromkeys(state)))
+        return PolicySpec(
+            config.channels,
+            config.steps,
+            to_nanoseconds(config.step),
+            images,
+            "pad",
+            tuple(dict.fromkeys(state)),
+        )
 
-    def __init__(self, options: Mapping[str, Any], say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self, options: Mapping[str, Any], say: Callable[[str], None] = lambda text: None
+    ) -> None:
         """`say` hears what takes long, as the building of an engine does, and which engine runs."""
         import torch
 
         from vla_ros.engines.compiled_vla import CompiledVLA
         from vla_ros.models.checkpoint import from_pretrained, read_config
 
-        self._spec, folder = self.spec(options), _folder(options)
+        self._spec = self.spec(options)
+        folder = _folder(options)
         threads = options.get("threads", OPTIONS["threads"])
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-            raise ValueError(f"policy 'builtin': threads is {threads!r}; give a whole number from 1 up")
+            raise ValueError(
+                f"policy 'builtin': threads is {threads!r}; give a whole number from 1 up"
+            )
         request = _request(options, read_config(folder))  # refused before the weights are read
         torch.set_num_threads(threads)
         self._model: VLA = from_pretrained(folder).eval()
@@ -153,7 +188,8 @@ class Builtin:
         self._read: dict[str, Tensor] | None = None
         self._wants_object = False
         self._lost = 0.0  # rad turned since the target was last seen
-        self._far: dict[str, str] = {}  # numbers that were far outside what training saw, and how that is said
+        # numbers that were far outside what training saw, and how that is said
+        self._far: dict[str, str] = {}
         self._progress.start()
 
     @property
@@ -163,16 +199,21 @@ class Builtin:
 
     def describe(self) -> dict[str, str]:
         """For diagnostics."""
-        return {**self._compiled.describe(), **({"far outside training": ", ".join(self._far)} if self._far else {})}
+        return {
+            **self._compiled.describe(),
+            **({"far outside training": ", ".join(self._far)} if self._far else {}),
+        }
 
     def predict(self, observation: Observation) -> Rows:
         if observation.instruction.instruction_id != self._instruction_id:
             self._begin()
             if observation.instruction.text.strip():
                 self._read, self._wants_object = self._understood(observation.instruction.text)
-            self._instruction_id = observation.instruction.instruction_id  # only now: bad words are refused every time
+            # only now: bad words are refused every time
+            self._instruction_id = observation.instruction.instruction_id
         self._look_on()
-        turned, config = self._progress.turned, self._model.config
+        turned = self._progress.turned
+        config = self._model.config
         if follows(config):
             self._progress.move(observation.state)
         if self._read is None:
@@ -194,29 +235,44 @@ class Builtin:
         return rows
 
     def _held(self, measured: Mapping[str, float]) -> NDArray[np.float32]:
-        """A row without an instruction, which the gate obeys in nothing: no velocity, and positions as they are."""
+        """A row without an instruction, which the gate obeys in nothing: no velocity, and positions
+        as they are."""
         if self._looks:
             return np.array([0.0, 0.0, self._progress.command or 0.0], np.float32)
-        return np.array([0.0 if channel.startswith(VELOCITIES) else measured.get(channel, 0.0)
-                         for channel in self._spec.channels], np.float32)
+        return np.array(
+            [
+                0.0 if channel.startswith(VELOCITIES) else measured.get(channel, 0.0)
+                for channel in self._spec.channels
+            ],
+            np.float32,
+        )
 
     def _explain(self, observation: Observation) -> dict[str, Any]:
-        """What the model sees for the current instruction: where it attends and what it takes each cell for.
+        """What the model sees for the current instruction: where it attends and what it takes each
+        cell for.
 
-        attention (rows x columns) and `nowhere` sum to 1; cell_colour and cell_shape are indices (the last: none);
-        target (m: ahead, left); completion 0 … 1. Moves nothing on.
+        attention (rows x columns) and `nowhere` sum to 1; cell_colour and cell_shape are indices
+        (the last: none); target (m: ahead, left); completion 0 … 1. Moves nothing on.
         """
         import torch
 
-        image, (read, _) = self._spec.only(observation.images), self._understood(observation.instruction.text)
-        output = look(self._model, [image], (read["words"], read["pooled"], read["mask"]), [self._progress])
+        image = self._spec.only(observation.images)
+        (read, _) = self._understood(observation.instruction.text)
+        output = look(
+            self._model, [image], (read["words"], read["pooled"], read["mask"]), [self._progress]
+        )
         assert output.attention is not None and output.auxiliary is not None
         rows, columns = self._model.vision.grid
-        attention, extra = output.attention.softmax(-1)[0], output.auxiliary
-        return {"attention": attention[:-1].reshape(rows, columns).numpy(), "nowhere": float(attention[-1]),
-                "cell_colour": extra.cell_colour[0].argmax(-1).reshape(rows, columns).numpy(),
-                "cell_shape": extra.cell_shape[0].argmax(-1).reshape(rows, columns).numpy(),
-                "target": tuple(extra.target[0].tolist()), "completion": float(torch.sigmoid(output.completion[0]))}
+        attention = output.attention.softmax(-1)[0]
+        extra = output.auxiliary
+        return {
+            "attention": attention[:-1].reshape(rows, columns).numpy(),
+            "nowhere": float(attention[-1]),
+            "cell_colour": extra.cell_colour[0].argmax(-1).reshape(rows, columns).numpy(),
+            "cell_shape": extra.cell_shape[0].argmax(-1).reshape(rows, columns).numpy(),
+            "target": tuple(extra.target[0].tolist()),
+            "completion": float(torch.sigmoid(output.completion[0])),
+        }
 
     def _understood(self, text: str) -> tuple[dict[str, Tensor], bool]:
         """The words as the model reads them, and whether they are about an object.
@@ -231,8 +287,9 @@ class Builtin:
             return read, False
         task = read["task"][0]
         if float(task[-1]) > NONSENSE:
-            raise NotUnderstood(f"the words {text[:80]!r} say nothing that this policy can do; "
-                                f"{EXAMPLES}")
+            raise NotUnderstood(
+                f"the words {text[:80]!r} say nothing that this policy can do; {EXAMPLES}"
+            )
         return read, int(task[:-1].argmax()) < OBJECT_TASKS
 
     def _search(self, turned: float, rows: NDArray[np.float32]) -> None:
@@ -246,18 +303,25 @@ class Builtin:
     def _look_on(self) -> None:
         """Raises NotUnderstood after a full circle, for every image until it is told anew."""
         if self._lost > SEARCH_MOST:
-            raise NotUnderstood("the policy turned a full circle and did not see what the words name; "
-                                "bring it into view and say it again, or name another object")
+            raise NotUnderstood(
+                "the policy turned a full circle and did not see what the words name; "
+                "bring it into view and say it again, or name another object"
+            )
 
 
 def _folder(options: Mapping[str, Any]) -> Path:
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
-        raise ValueError(f"policy 'builtin' has no option {unknown[0]!r}; it has {', '.join(OPTIONS)}")
+        raise ValueError(
+            f"policy 'builtin' has no option {unknown[0]!r}; it has {', '.join(OPTIONS)}"
+        )
     folder = Path(options.get("checkpoint") or BUILTIN).expanduser()
     if not (folder / "config.json").is_file():
-        raise ValueError(f"policy 'builtin': checkpoint is {str(folder)!r}, and there is no config.json; give a folder "
-                         "that vla train wrote")
+        raise ValueError(
+            f"policy 'builtin': checkpoint is {str(folder)!r}, and there is no config.json; give a "
+            "folder "
+            "that vla train wrote"
+        )
     return folder
 
 
@@ -266,11 +330,14 @@ def _request(options: Mapping[str, Any], config: VLAConfig) -> Any:
 
     given = OPTIONS | dict(options)
     precision = precision_of(config) if given["precision"] == "auto" else given["precision"]
-    return EngineRequest(given["engine"], precision, tuple(given["engine_fallbacks"]), cache=given["engine_cache"])
+    return EngineRequest(
+        given["engine"], precision, tuple(given["engine_fallbacks"]), cache=given["engine_cache"]
+    )
 
 
 def precision_of(config: VLAConfig) -> str:
-    """At which a model runs when nobody says: int8 on a CPU where `vla quantize` has calibrated it, else fp32."""
+    """At which a model runs when nobody says: int8 on a CPU where `vla quantize` has calibrated it,
+    else fp32."""
     from vla_ros.engines.select import EngineRequest
 
     return "int8" if config.quantization == "static" and EngineRequest().place == "cpu" else "fp32"

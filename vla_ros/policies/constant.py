@@ -1,4 +1,6 @@
-"""`constant`: the same values for every observation; for bring-up and for measuring the pipeline."""
+"""`constant`: the same values for every observation; for bring-up and for measuring the
+pipeline."""
+
 from __future__ import annotations
 
 import math
@@ -28,13 +30,25 @@ class Constant:
                 raise ValueError(f"policy 'constant' has no option {name!r}; it has values")
         values = options.get("values", {"linear.x": 0.0, "angular.z": 0.0})
         if not isinstance(values, Mapping):
-            raise ValueError(f"policy 'constant': values is {shown(values)}; "
-                             "give a mapping of channel: value")
+            raise ValueError(
+                f"policy 'constant': values is {shown(values)}; give a mapping of channel: value"
+            )
         for channel, value in values.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise ValueError(f"policy 'constant': values.{channel} is {value!r}; give a finite number")
-        return PolicySpec(tuple(values), steps=1, step=to_nanoseconds(0.1),
-                          images={"camera": (224, 224)}, any_size=True)
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not math.isfinite(value)
+            ):
+                raise ValueError(
+                    f"policy 'constant': values.{channel} is {value!r}; give a finite number"
+                )
+        return PolicySpec(
+            tuple(values),
+            steps=1,
+            step=to_nanoseconds(0.1),
+            images={"camera": (224, 224)},
+            any_size=True,
+        )
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._spec = self.spec(options)

@@ -1,4 +1,6 @@
-"""How far the robot has come since it was told: what a policy without memory needs to know beside the image."""
+"""How far the robot has come since it was told: what a policy without memory needs to know beside
+the image."""
+
 from __future__ import annotations
 
 import math
@@ -9,17 +11,27 @@ from vla_ros.tasks.objects import OPENING_MAX
 POSE = ("odom.x", "odom.y", "odom.yaw")  # what it must be told, m and rad
 OPEN = 0.85  # from here on the gripper counts as open; less, and it may hold something
 # Name -> what one unit of the model's input is: rad, m, or nothing.
-SCALES = {"gripper": 0.5, "gripper_command": 0.5, "turned": 0.5, "travelled": 0.2, "carried": 0.15, "side": 1.0}
+SCALES = {
+    "gripper": 0.5,
+    "gripper_command": 0.5,
+    "turned": 0.5,
+    "travelled": 0.2,
+    "carried": 0.15,
+    "side": 1.0,
+}
 MOST = 8.0  # units
-SURE = 3  # images in a row must show the target until its side counts: a wrong glimpse would turn a search around
+# images in a row must show the target until its side counts: a wrong glimpse would turn a search
+# around
+SURE = 3
 
 
 class Progress:
-    """Follows odometry from one instruction to the next; all that it needs is that `move` sees every image's pose.
+    """Follows odometry from one instruction to the next; all that it needs is that `move` sees
+    every image's pose.
 
-    `turned` (rad, full turns counted), `travelled` (m along the heading), `carried` (m driven with the target at the
-    fingers), `side` (+1: the target was last seen left, or never), `command` (of the gripper, 0 … 1),
-    `opening` (likewise, measured).
+    `turned` (rad, full turns counted), `travelled` (m along the heading), `carried` (m driven with
+    the target at the fingers), `side` (+1: the target was last seen left, or never), `command` (of
+    the gripper, 0 … 1), `opening` (likewise, measured).
     """
 
     def __init__(self) -> None:
@@ -36,16 +48,20 @@ class Progress:
         self._pose: tuple[float, float, float] | None = None
 
     def move(self, state: Mapping[str, float]) -> None:
-        """Take in odometry (`odom.x`, `odom.y`, `odom.yaw`) and `gripper_joint`. Raises ValueError where odometry is
-        missing."""
+        """Take in odometry (`odom.x`, `odom.y`, `odom.yaw`) and `gripper_joint`. Raises ValueError
+        where odometry is missing."""
         try:
             pose = state[POSE[0]], state[POSE[1]], state[POSE[2]]
         except KeyError as missing:
-            raise ValueError(f"the observation has no {missing}; this policy needs odometry: publish /odom") from None
+            raise ValueError(
+                f"the observation has no {missing}; this policy needs odometry: publish /odom"
+            ) from None
         if self._pose is not None:
             self.turned += math.remainder(pose[2] - self._pose[2], 2 * math.pi)
             dx, dy = pose[0] - self._pose[0], pose[1] - self._pose[1]
-            middle = (pose[2] + self._pose[2]) / 2 if abs(pose[2] - self._pose[2]) < math.pi else pose[2]
+            middle = (
+                (pose[2] + self._pose[2]) / 2 if abs(pose[2] - self._pose[2]) < math.pi else pose[2]
+            )
             ahead = dx * math.cos(middle) + dy * math.sin(middle)
             self.travelled += ahead
             if self.contact:
@@ -57,7 +73,8 @@ class Progress:
                 self.command = float(self.opening > OPEN)
 
     def found(self, left: float, contact: bool) -> None:
-        """What the image showed: whether the target is at the fingers, and on which side (m) it was seen."""
+        """What the image showed: whether the target is at the fingers, and on which side (m) it was
+        seen."""
         self.seen += 1
         if self.seen >= SURE:
             self.side = 1.0 if left >= 0 else -1.0
@@ -70,6 +87,12 @@ class Progress:
 
     def features(self) -> dict[str, float]:
         """What the model is told, by name, each over its scale."""
-        values = {"gripper": self.opening, "gripper_command": self.command or 0.0, "turned": self.turned,
-                  "travelled": self.travelled, "carried": self.carried, "side": self.side}
+        values = {
+            "gripper": self.opening,
+            "gripper_command": self.command or 0.0,
+            "turned": self.turned,
+            "travelled": self.travelled,
+            "carried": self.carried,
+            "side": self.side,
+        }
         return {name: min(max(value / SCALES[name], -MOST), MOST) for name, value in values.items()}

@@ -1,4 +1,5 @@
 """Which camera each of a policy's images comes from: spec and policy file, fitted together."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -27,8 +28,9 @@ class Views:
     `spec` is the policy's, with the sizes as they come; `cameras` what each camera hands on.
     """
 
-    def __init__(self, spec: PolicySpec, sources: Mapping[str, ImageSource],
-                 beside: Views | None = None) -> None:
+    def __init__(
+        self, spec: PolicySpec, sources: Mapping[str, ImageSource], beside: Views | None = None
+    ) -> None:
         """Fits the two together. Raises ValueError where they do not fit.
 
         Args:
@@ -39,8 +41,10 @@ class Views:
         """
         for key in sources:
             if key not in spec.images:
-                raise ValueError(f"the policy file's images name {shown(key)}, and the policy looks "
-                                 f"at {sizes_text(spec.images) or 'none'}; give its names")
+                raise ValueError(
+                    f"the policy file's images name {shown(key)}, and the policy looks "
+                    f"at {sizes_text(spec.images) or 'none'}; give its names"
+                )
         self._camera = {key: sources[key].camera if key in sources else key for key in spec.images}
         self.cameras: dict[str, View] = {}
         sizes: dict[str, Size] = {}
@@ -51,9 +55,11 @@ class Views:
             sizes[key] = size
             view = View(size, source.resize or spec.resize)
             if self.cameras.setdefault(camera, view) != view:
-                raise ValueError(f"camera '{camera}' is to hand on images of {self.cameras[camera]} "
-                                 f"and of {view}; start a camera_ingest with another name on the "
-                                 "same topic for one of them")
+                raise ValueError(
+                    f"camera '{camera}' is to hand on images of {self.cameras[camera]} "
+                    f"and of {view}; start a camera_ingest with another name on the "
+                    "same topic for one of them"
+                )
         self.spec = replace(spec, images=sizes)
 
     def __str__(self) -> str:
@@ -63,16 +69,19 @@ class Views:
     def of(self, camera: str) -> View:
         """What that camera hands on. Raises ValueError where it is none of the policy's."""
         if camera not in self.cameras:
-            raise ValueError(f"the policy looks through {self}, and this camera is '{camera}'; "
-                             f"{REMEDY}")
+            raise ValueError(
+                f"the policy looks through {self}, and this camera is '{camera}'; {REMEDY}"
+            )
         return self.cameras[camera]
 
     def check(self, cameras: Iterable[str]) -> None:
         """Raises ValueError, with both lists, where the policy looks through another camera."""
         there = list(cameras)
         if not set(self.cameras) <= set(there):
-            raise ValueError(f"the policy looks through {self}, and the cameras are "
-                             f"{', '.join(there) or 'none'}; {REMEDY}")
+            raise ValueError(
+                f"the policy looks through {self}, and the cameras are "
+                f"{', '.join(there) or 'none'}; {REMEDY}"
+            )
 
     def within(self, other: Views) -> bool:
         """Are its images among those that the cameras hand on for the other?"""
@@ -85,16 +94,23 @@ class Views:
         number that the policy must be told is not measured.
         """
         images = observation.images
-        fitted = {key: images[camera] for key, camera in self._camera.items()
-                  if camera in images and images[camera].shape[:2] == tuple(self.spec.images[key])}
+        fitted = {
+            key: images[camera]
+            for key, camera in self._camera.items()
+            if camera in images and images[camera].shape[:2] == tuple(self.spec.images[key])
+        }
         if len(fitted) < len(self._camera):
             wanted = sizes_text({camera: view.size for camera, view in self.cameras.items()})
-            raise ValueError(f"the policy looks through {wanted}, and the observation has "
-                             f"{shapes_text(images)}; {REMEDY}")
+            raise ValueError(
+                f"the policy looks through {wanted}, and the observation has "
+                f"{shapes_text(images)}; {REMEDY}"
+            )
         lacking = [name for name in self.spec.state if name not in observation.state]
         if lacking:
-            raise ValueError(f"the policy wants the robot's {', '.join(lacking)}, which is not "
-                             f"measured; there are {', '.join(observation.state) or 'none'}")
+            raise ValueError(
+                f"the policy wants the robot's {', '.join(lacking)}, which is not "
+                f"measured; there are {', '.join(observation.state) or 'none'}"
+            )
         return replace(observation, images=fitted)
 
 
@@ -105,6 +121,8 @@ def _size(spec: PolicySpec, key: str, source: ImageSource, theirs: View | None) 
         return theirs.size if theirs and spec.any_size and not source.size else own
     assert source.size is not None
     if not spec.any_size:
-        raise ValueError(f"images.{key}.size is {size_text(source.size)}, and the policy takes "
-                         f"images of {size_text(own)} alone; leave size out")
+        raise ValueError(
+            f"images.{key}.size is {size_text(source.size)}, and the policy takes "
+            f"images of {size_text(own)} alone; leave size out"
+        )
     return source.size

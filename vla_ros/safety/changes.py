@@ -1,4 +1,6 @@
-"""Limits that change while the robot may move: tighter ones are taken at once, looser ones are not."""
+"""Limits that change while the robot may move: tighter ones are taken at once, looser ones are
+not."""
+
 from __future__ import annotations
 
 import math
@@ -12,11 +14,14 @@ from vla_ros.safety.settings import Settings
 def loosened(robot: Robot, settings: Settings, new_robot: Robot, new_settings: Settings) -> str:
     """The first limit that would allow more than before, with both values, or nothing.
 
-    Raises ValueError where something else than limits differs: that takes a cleanup and a new configure.
+    Raises ValueError where something else than limits differs: that takes a cleanup and a new
+    configure.
     """
     if _fixed(robot) != _fixed(new_robot) or settings.period != new_settings.period:
-        raise ValueError(f"robot '{new_robot.name}' differs from '{robot.name}' in more than its limits; "
-                         "clean the gate up and configure it")
+        raise ValueError(
+            f"robot '{new_robot.name}' differs from '{robot.name}' in more than its limits; "
+            "clean the gate up and configure it"
+        )
     after = dict(_allowed(new_robot, new_settings))
     for name, before in _allowed(robot, settings):
         if after.get(name, math.inf) > before:
@@ -26,9 +31,25 @@ def loosened(robot: Robot, settings: Settings, new_robot: Robot, new_settings: S
 
 def _fixed(robot: Robot) -> tuple:
     """What is no limit: the robot itself."""
-    return (robot.name, robot.base_frame, robot.outputs, robot.simulated, robot.obstacles and robot.obstacles.sensors,
-            [(channel.name, channel.unit, channel.on_stop, channel.joint, channel.scale, channel.continuous,
-              channel.start) for channel in robot.channels])
+    return (
+        robot.name,
+        robot.base_frame,
+        robot.outputs,
+        robot.simulated,
+        robot.obstacles and robot.obstacles.sensors,
+        [
+            (
+                channel.name,
+                channel.unit,
+                channel.on_stop,
+                channel.joint,
+                channel.scale,
+                channel.continuous,
+                channel.start,
+            )
+            for channel in robot.channels
+        ],
+    )
 
 
 def _allowed(robot: Robot, settings: Settings) -> Iterator[tuple[str, float]]:
@@ -36,16 +57,29 @@ def _allowed(robot: Robot, settings: Settings) -> Iterator[tuple[str, float]]:
     for channel in robot.channels:
         for name in ("bounds", "limits", "soft_limits"):
             low, high = getattr(channel, name)
-            yield from ((f"{channel.name} {name}, low,", -low), (f"{channel.name} {name}, high,", high))
-        yield from ((f"{channel.name} acceleration", channel.acceleration),
-                    (f"{channel.name} deceleration", -channel.deceleration),
-                    (f"{channel.name} max_speed", channel.max_speed), (f"{channel.name} max_step", channel.max_step),
-                    (f"{channel.name} max_tracking_error", channel.max_tracking_error),
-                    (f"{channel.name} tracking_time", channel.tracking_time))
+            yield from (
+                (f"{channel.name} {name}, low,", -low),
+                (f"{channel.name} {name}, high,", high),
+            )
+        yield from (
+            (f"{channel.name} acceleration", channel.acceleration),
+            (f"{channel.name} deceleration", -channel.deceleration),
+            (f"{channel.name} max_speed", channel.max_speed),
+            (f"{channel.name} max_step", channel.max_step),
+            (f"{channel.name} max_tracking_error", channel.max_tracking_error),
+            (f"{channel.name} tracking_time", channel.tracking_time),
+        )
     for side in ("front", "back", "left", "right"):
         yield f"footprint {side}", -getattr(robot.footprint, side)
     if robot.obstacles is not None:
-        for name in ("stop_distance", "slow_distance", "side_clearance", "hysteresis", "time_to_collision", "hold_off"):
+        for name in (
+            "stop_distance",
+            "slow_distance",
+            "side_clearance",
+            "hysteresis",
+            "time_to_collision",
+            "hold_off",
+        ):
             yield f"obstacles {name}", -getattr(robot.obstacles, name)
         for name in ("max_speed_unobserved", "max_age"):
             yield f"obstacles {name}", getattr(robot.obstacles, name)

@@ -3,6 +3,7 @@
 `TRANSITIONS` is its state machine, `rules.RULES` what it asks, `Gate.step` the order of a tick.
 Nothing here arms by itself. No ROS and no clock: times are passed in.
 """
+
 from __future__ import annotations
 
 import math
@@ -177,7 +178,8 @@ class Gate:
         self.state = State.DISARMED
         self.cause = ""
         self.counters: Counter[str] = Counter(
-            dict.fromkeys((chunk_order.__name__, *(rule.name for rule in RULES)), 0))
+            dict.fromkeys((chunk_order.__name__, *(rule.name for rule in RULES)), 0)
+        )
         self._clocks = ClockMonitor()
         self._chunks = ChunkBuffer()
         self._armed = Arming(0, 0)
@@ -190,7 +192,7 @@ class Gate:
         self._clamped_since: int | None = None  # steady time from which `limits` has clamped
         self._blocked = False
 
-    # -- what a person asks for --------------------------------------------------------------------
+    # -- what a person asks for --------------------------------------------------------
     def change(self, robot: Robot, settings: Settings) -> None:
         """Other limits, as a whole and at once.
 
@@ -199,7 +201,8 @@ class Gate:
         looser = loosened(self.robot, self.settings, robot, settings)
         if looser and self.state in ARMED:
             raise ValueError(f"{looser} is looser than now; disarm first")
-        self.robot, self.settings = robot, settings
+        self.robot = robot
+        self.settings = settings
 
     def arm(self, now_steady: int, now_stamp: int, inputs: LatestInputs) -> tuple[bool, str]:
         """Allowed, with a sentence. Only an instruction newer than this one moves the robot."""
@@ -253,7 +256,7 @@ class Gate:
     def _follow(self, event: Event) -> None:
         self.state = TRANSITIONS.get((self.state, event), self.state)
 
-    # -- a tick ------------------------------------------------------------------------------------
+    # -- a tick ------------------------------------------------------------------------
     def step(self, now_steady: int, now_stamp: int, inputs: LatestInputs) -> tuple[Action, Report]:
         """What the robot may do at this moment. An exception in a rule is a stop, latched.
 
@@ -265,7 +268,8 @@ class Gate:
         Returns:
             What is sent to each channel, in its unit, and what is reported of it.
         """
-        tick, decision = Tick(now_steady, now_stamp, inputs), Decision()
+        tick = Tick(now_steady, now_stamp, inputs)
+        decision = Decision()
         try:
             self._update(tick)
             if self.state in ARMED:
@@ -281,7 +285,8 @@ class Gate:
             action = self._hold(tick, finding.verdict)
         safe = self._last_look(action)
         if safe is not action:
-            action, finding = safe, Finding("stop", Verdict.STOPPED, self.cause)
+            action = safe
+            finding = Finding("stop", Verdict.STOPPED, self.cause)
         self._last = dict(action)
         return action, self._report(tick, finding, decision.requested, action)
 
@@ -291,8 +296,14 @@ class Gate:
         tick.pause, trouble = self._clocks.look(tick.now, tick.stamp, self.settings)
         tick.elapsed = min(tick.pause, 2 * self.settings.period)
         trouble = self._look_around(tick) or trouble
-        late = self._chunks.take(tick.inputs.chunk, tick.inputs.instruction, tick.now, tick.stamp,
-                                 self.robot, self.settings)
+        late = self._chunks.take(
+            tick.inputs.chunk,
+            tick.inputs.instruction,
+            tick.now,
+            tick.stamp,
+            self.robot,
+            self.settings,
+        )
         if late:
             self.counters[late.rule] += 1
         cause = tick.inputs.cause() or (trouble if armed else "")
@@ -302,7 +313,8 @@ class Gate:
     def _judge(self, tick: Tick) -> Decision:
         """The rules in their order: the first that holds or stops decides."""
         inputs = self._rule_inputs(tick)
-        clamped_since, self._clamped_since = self._clamped_since, None
+        clamped_since = self._clamped_since
+        self._clamped_since = None
         limited: Finding | None = None
         requested: Action | None = None
         for rule in RULES:
@@ -342,20 +354,25 @@ class Gate:
         self._follow(Event.PASSED if moves else Event.HELD)
         return finding
 
-    def _report(self, tick: Tick, finding: Finding | None, requested: Action | None,
-                action: Action) -> Report:
+    def _report(
+        self, tick: Tick, finding: Finding | None, requested: Action | None, action: Action
+    ) -> Report:
         finding = finding or Finding("", Verdict.PASSED, "")
         chunk = self._chunks.chunk
         names = [channel.name for channel in self.robot.channels]
         return Report(
-            self.state, finding.verdict, finding.rule, finding.reason,
+            self.state,
+            finding.verdict,
+            finding.rule,
+            finding.reason,
             instruction_id=chunk.instruction_id if chunk else 0,
             sequence=chunk.sequence if chunk else 0,
             requested=tuple((requested or {}).get(name, math.nan) for name in names),
             emitted=tuple(action.get(name, math.nan) for name in names),
-            age=self._chunks.age(tick.now, tick.stamp))
+            age=self._chunks.age(tick.now, tick.stamp),
+        )
 
-    # -- what it knows -----------------------------------------------------------------------------
+    # -- what it knows -----------------------------------------------------------------
     def _look_around(self, tick: Tick) -> str:
         """Takes what was seen and measured since the step before.
 
@@ -365,16 +382,23 @@ class Gate:
             vx, vy, wz = (self._last.get(name, 0.0) for name in FLOOR_CHANNELS)
             self._obstacles.move((vx, vy, wz), tick.pause)
             self._obstacles.see(tick.inputs.readings, self.robot, tick.now, tick.stamp)
-        jumped = self._positions.look(self.robot, tick.inputs.measured, self._last,
-                                      self.settings.ns(TOPIC_TIMEOUT))
-        moving = [name for name in jumped
-                  if self.robot.channel(name).on_stop == "hold_measured" and name in self._last]
+        jumped = self._positions.look(
+            self.robot, tick.inputs.measured, self._last, self.settings.ns(TOPIC_TIMEOUT)
+        )
+        moving = [
+            name
+            for name in jumped
+            if self.robot.channel(name).on_stop == "hold_measured" and name in self._last
+        ]
         for name in moving:  # where it would go from here nobody knows: it is sent nothing more
             del self._last[name]
         self._follow_joints(tick)
         heard = tick.inputs.heard()
-        lost = [f"{name} was lost" for name, limit in self.settings.lost.items()
-                if name in heard and tick.now - heard[name] > limit]
+        lost = [
+            f"{name} was lost"
+            for name, limit in self.settings.lost.items()
+            if name in heard and tick.now - heard[name] > limit
+        ]
         gone = [*lost, *tick.inputs.missing_listeners]
         if gone:
             self._spend(tick, gone[0])
@@ -399,25 +423,47 @@ class Gate:
             self._spent = Spent(instruction.instruction_id, why)
 
     def _rule_inputs(self, tick: Tick) -> RuleInputs:
-        inputs, chunks, now, stamp = tick.inputs, self._chunks, tick.now, tick.stamp
+        inputs = tick.inputs
+        chunks = self._chunks
+        now = tick.now
+        stamp = tick.stamp
         return RuleInputs(
-            now=now, stamp=stamp, robot=self.robot, settings=self.settings, chunk=chunks.chunk,
-            instruction=inputs.instruction, armed=self._armed, newest_instruction_id=chunks.newest_instruction_id,
-            spent=self._spent, observation_age=chunks.age(now, stamp),
+            now=now,
+            stamp=stamp,
+            robot=self.robot,
+            settings=self.settings,
+            chunk=chunks.chunk,
+            instruction=inputs.instruction,
+            armed=self._armed,
+            newest_instruction_id=chunks.newest_instruction_id,
+            spent=self._spent,
+            observation_age=chunks.age(now, stamp),
             instruction_age=chunks.instruction_age(inputs.instruction, now, stamp),
-            silence={name: now - inputs.seen[name] if name in inputs.seen else None
-                     for name in self.settings.sources},
-            other_publishers=inputs.other_publishers, missing_listeners=inputs.missing_listeners,
-            chunk_sources=inputs.chunk_sources, messages=inputs.messages,
+            silence={
+                name: now - inputs.seen[name] if name in inputs.seen else None
+                for name in self.settings.sources
+            },
+            other_publishers=inputs.other_publishers,
+            missing_listeners=inputs.missing_listeners,
+            chunk_sources=inputs.chunk_sources,
+            messages=inputs.messages,
             clock_still=self._clocks.still(now),
-            readings={topic: RangeReading(reading, now - arrived, stamp - reading.stamp)
-                      for topic, (reading, arrived) in inputs.readings.items()},
-            points=self._obstacles.points, was_blocked=self._blocked,
-            behind={name: replace(late, time=now - late.time)
-                    for name, late in self._behind.items()},
-            ended=chunks.ended(stamp), repeated=chunks.repeated(now),
+            readings={
+                topic: RangeReading(reading, now - arrived, stamp - reading.stamp)
+                for topic, (reading, arrived) in inputs.readings.items()
+            },
+            points=self._obstacles.points,
+            was_blocked=self._blocked,
+            behind={
+                name: replace(late, time=now - late.time) for name, late in self._behind.items()
+            },
+            ended=chunks.ended(stamp),
+            repeated=chunks.repeated(now),
             clamped=now - self._clamped_since if self._clamped_since is not None else 0,
-            discontinuity=chunks.discontinuity(now), elapsed=tick.elapsed, pause=tick.pause)
+            discontinuity=chunks.discontinuity(now),
+            elapsed=tick.elapsed,
+            pause=tick.pause,
+        )
 
     def _take_row(self, inputs: RuleInputs) -> dict[str, float]:
         """The row of the chunk that is due now, as requested; and what rules on rows look at."""
@@ -425,13 +471,19 @@ class Gate:
         if chunk is None:
             raise ValueError("rule 'chunk_shape' passed, and there is no action")
         requested = dict(zip(chunk.channels, chunk.values[row_at(chunk, inputs.stamp)].tolist()))
-        inputs.channels = tuple(channel for channel in self.robot.channels
-                                if channel.name in requested or channel.on_stop == "zero")
-        inputs.measured = tuple(0.0 if channel.is_velocity else self._starts(channel, inputs.now)
-                                for channel in inputs.channels)
+        inputs.channels = tuple(
+            channel
+            for channel in self.robot.channels
+            if channel.name in requested or channel.on_stop == "zero"
+        )
+        inputs.measured = tuple(
+            0.0 if channel.is_velocity else self._starts(channel, inputs.now)
+            for channel in inputs.channels
+        )
         inputs.last = tuple(
             self._last.get(channel.name, channel.start if measured is None else measured)
-            for channel, measured in zip(inputs.channels, inputs.measured))
+            for channel, measured in zip(inputs.channels, inputs.measured)
+        )
         for channel, last in zip(inputs.channels, inputs.last):
             if channel.turn and last is not None:  # the same place, by the shorter way
                 requested[channel.name] = unwound(requested[channel.name], last, channel.turn)
@@ -450,7 +502,7 @@ class Gate:
             return None
         return self._positions.stands(channel, now_steady, self.settings.ns(TOPIC_TIMEOUT))
 
-    # -- what it sends -----------------------------------------------------------------------------
+    # -- what it sends -----------------------------------------------------------------
     def _act(self, tick: Tick, action: dict[str, float]) -> Action:
         """What passed; positions that this action does not name stay."""
         for channel in self.robot.channels:
@@ -461,9 +513,11 @@ class Gate:
         return action
 
     def _hold(self, tick: Tick, verdict: Verdict) -> Action:
-        """Velocities go to zero, through the brake when HELD and at once when STOPPED; positions stay.
+        """Velocities go to zero, through the brake when HELD and at once when STOPPED; positions
+        stay.
 
-        Disarmed, positions are nobody's business: they are not commanded, and what they were is forgotten.
+        Disarmed, positions are nobody's business: they are not commanded, and what they were is
+        forgotten.
         """
         action: dict[str, float] = {}
         disarmed = self.state is State.DISARMED
@@ -473,24 +527,29 @@ class Gate:
             if channel.is_velocity:
                 at_once = disarmed or verdict is Verdict.STOPPED
                 last = self._last.get(channel.name, 0.0)
-                action[channel.name] = 0.0 if at_once else towards(last, 0.0, channel, tick.elapsed, tick.pause)
+                action[channel.name] = (
+                    0.0 if at_once else towards(last, 0.0, channel, tick.elapsed, tick.pause)
+                )
             elif not disarmed:
                 action.update(self._remain(tick, channel, verdict))
         return action
 
     def _remain(self, tick: Tick, channel: Channel, verdict: Verdict) -> Action:
-        """A position that is to stay: nothing, where it was never sent or stands where it may not be sent to.
+        """A position that is to stay: nothing, where it was never sent or stands where it may not
+        be sent to.
 
-        Held, it stays where it was sent while it stands there: taking what is measured instead would move it by the
-        drive's offset at each hold. Stopped, it stays where it is measured. Away from there by more than a drive lags
-        behind (it was blocked, or moved by hand), what is sent follows at once: that asks for no motion.
+        Held, it stays where it was sent while it stands there: taking what is measured instead
+        would move it by the drive's offset at each hold. Stopped, it stays where it is measured.
+        Away from there by more than a drive lags behind (it was blocked, or moved by hand), what is
+        sent follows at once: that asks for no motion.
         """
         last = self._last.get(channel.name)
         if last is None:
             return {}
         stands = self._stands(channel, tick.now) if channel.on_stop == "hold_measured" else None
         at_first = stands if verdict is Verdict.STOPPED and stands is not None else last
-        stay, limit = self._stay.setdefault(channel.name, Stay(at_first)), channel.max_tracking_error
+        stay = self._stay.setdefault(channel.name, Stay(at_first))
+        limit = channel.max_tracking_error
         if stands is not None and stay.look(stands, tick.now, limit):
             low, high = min(channel.limits[0], last), max(channel.limits[1], last)
             stay.target = min(max(stands, low), high)
@@ -500,17 +559,26 @@ class Gate:
         return {channel.name: towards(last, stay.target, channel, tick.elapsed, tick.pause)}
 
     def _last_look(self, action: Action) -> Action:
-        """Whatever went wrong above: nothing that is not finite or outside its bounds leaves, and the gate stops.
+        """Whatever went wrong above: nothing that is not finite or outside its bounds leaves, and
+        the gate stops.
 
-        What was emitted before may lie outside where the bounds were tightened meanwhile: it may only come inward.
+        What was emitted before may lie outside where the bounds were tightened meanwhile: it may
+        only come inward.
         """
         channels = {channel.name: channel for channel in self.robot.channels}
-        good = {name: value for name, value in action.items()  # NaN is outside
-                if min(channels[name].bounds[0], self._last.get(name, math.inf)) <= value
-                <= max(channels[name].bounds[1], self._last.get(name, -math.inf))}
+        good = {
+            name: value
+            for name, value in action.items()  # NaN is outside
+            if min(channels[name].bounds[0], self._last.get(name, math.inf))
+            <= value
+            <= max(channels[name].bounds[1], self._last.get(name, -math.inf))
+        }
         if len(good) == len(action):
             return action
         bad = next(name for name in action if name not in good)
         self.latch(f"the gate itself made {bad} {action[bad]}, outside its bounds")
-        return {name: 0.0 if channels[name].on_stop == "zero" else good[name] for name in action
-                if channels[name].on_stop == "zero" or name in good}
+        return {
+            name: 0.0 if channels[name].on_stop == "zero" else good[name]
+            for name in action
+            if channels[name].on_stop == "zero" or name in good
+        }

@@ -1,4 +1,5 @@
 """What the gate remembers from one tick to the next: the clocks, and the actions as they came."""
+
 from __future__ import annotations
 
 import math
@@ -15,8 +16,10 @@ from vla_ros.safety.rules.clock import CLOCK_JUMP
 from vla_ros.safety.rules.observation_age import MAX_AGE
 from vla_ros.safety.settings import MAX_FUTURE, Settings
 
-NUMBERED_NS = 1_000_000_000  # so long a chunk's number says which is older: a process may count anew
-LAST_ROW_NS = 400_000_000  # so long a last row may hold, where its step is shorter: the next comes late
+# so long a chunk's number says which is older: a process may count anew
+NUMBERED_NS = 1_000_000_000
+# so long a last row may hold, where its step is shorter: the next comes late
+LAST_ROW_NS = 400_000_000
 SETTLED_NS = 1_000_000_000  # after a jump of the clock, before a reset is allowed
 
 
@@ -30,7 +33,8 @@ class ClockMonitor:
 
     def look(self, steady: int, stamp: int, settings: Settings) -> tuple[int, str]:
         """ns since the look before, and what is wrong: a step of either clock stops the robot."""
-        then, self._then = self._then, (steady, stamp)
+        then = self._then
+        self._then = (steady, stamp)
         if then is None:
             self._moved = steady
             return 0, ""
@@ -72,15 +76,23 @@ class ChunkBuffer:
         """A person begins anew: what was sent before is no measure of what is sent from now on."""
         self.chunk = None
 
-    def take(self, chunk: ActionChunk | None, instruction: Instruction | None, steady: int, stamp: int,
-             robot: Robot, settings: Settings) -> Finding | None:
+    def take(
+        self,
+        chunk: ActionChunk | None,
+        instruction: Instruction | None,
+        steady: int,
+        stamp: int,
+        robot: Robot,
+        settings: Settings,
+    ) -> Finding | None:
         """Considers a newly arrived chunk, once; a finding where it is late."""
         if instruction is not None and instruction.instruction_id != self._instruction[0]:
             self._instruction = (instruction.instruction_id, steady)
             self.newest_instruction_id = max(self.newest_instruction_id, instruction.instruction_id)
         if chunk is None or chunk is self._offered:
             return None
-        self._offered, before = chunk, self.chunk
+        self._offered = chunk
+        before = self.chunk
         if before is not None and before.stamp > stamp + settings.ns(MAX_FUTURE):
             before = None  # one from the future is no reason to call the next one late
         numbered = before is not None and steady - self._taken <= NUMBERED_NS
@@ -91,10 +103,16 @@ class ChunkBuffer:
         why = _discontinuity(before, chunk, stamp, robot) if recent else ""
         if why:
             self._discontinuity = (steady + settings.ns(DISCONTINUITY_HOLD), why)
-        if before is None or before.instruction_id != chunk.instruction_id or not _equal(before, chunk):
+        if (
+            before is None
+            or before.instruction_id != chunk.instruction_id
+            or not _equal(before, chunk)
+        ):
             self._same_since = steady
-        self.chunk, self._taken = chunk, steady
-        if before is None or chunk.stamp != before.stamp:  # the same image again is no younger for it
+        self.chunk = chunk
+        self._taken = steady
+        # the same image again is no younger for it
+        if before is None or chunk.stamp != before.stamp:
             self._admitted = (steady, stamp - chunk.stamp)
         return None
 
@@ -109,7 +127,9 @@ class ChunkBuffer:
         if self.chunk is None or self.chunk.values.ndim != 2:  # `chunk_shape` says so
             return 0
         step = max(self.chunk.step, 0)
-        return stamp - self.chunk.stamp - (len(self.chunk.values) - 1) * step - max(step, LAST_ROW_NS)
+        return (
+            stamp - self.chunk.stamp - (len(self.chunk.values) - 1) * step - max(step, LAST_ROW_NS)
+        )
 
     def repeated(self, steady: int) -> int:
         """ns for which every chunk has been the same."""
@@ -130,11 +150,20 @@ def _equal(before: ActionChunk, after: ActionChunk) -> bool:
 
 
 def _discontinuity(before: ActionChunk | None, after: ActionChunk, stamp: int, robot: Robot) -> str:
-    """Where two chunks that answer the same instruction want things too far apart at this moment."""
-    if before is None or before.instruction_id != after.instruction_id or before.channels != after.channels:
+    """Where two chunks that answer the same instruction want things too far apart at this
+    moment."""
+    if (
+        before is None
+        or before.instruction_id != after.instruction_id
+        or before.channels != after.channels
+    ):
         return ""
-    if not all(chunk.values.ndim == 2 and chunk.values.shape[1] == len(chunk.channels) and len(chunk.values)
-               for chunk in (before, after)):
+    if not all(
+        chunk.values.ndim == 2
+        and chunk.values.shape[1] == len(chunk.channels)
+        and len(chunk.values)
+        for chunk in (before, after)
+    ):
         return ""  # `chunk_shape` says so
     with np.errstate(invalid="ignore", over="ignore"):  # `finite_values` says so
         steps = after.values[row_at(after, stamp)] - before.values[row_at(before, stamp)]
@@ -144,6 +173,8 @@ def _discontinuity(before: ActionChunk | None, after: ActionChunk, stamp: int, r
         if turn and math.isfinite(step):
             step = math.remainder(step, turn)
         if name in jumps and abs(step) > jumps[name].max_step:
-            return (f"{name} jumps by {step:+.3g} {jumps[name].unit} between two chunks; "
-                    f"at most {jumps[name].max_step:g} {jumps[name].unit}")
+            return (
+                f"{name} jumps by {step:+.3g} {jumps[name].unit} between two chunks; "
+                f"at most {jumps[name].max_step:g} {jumps[name].unit}"
+            )
     return ""

@@ -1,4 +1,6 @@
-"""What range sensors saw lately: a thin leg or an edge of glass is in every third scan, and is there all the time."""
+"""What range sensors saw lately: a thin leg or an edge of glass is in every third scan, and is
+there all the time."""
+
 from __future__ import annotations
 
 import math
@@ -14,7 +16,8 @@ MOST_POINTS = 1000  # the nearest are kept: what a step of the gate has time for
 
 
 class ObstacleMemory:
-    """Points that count for `hold_off` s after they were seen, where they stand while the robot moves.
+    """Points that count for `hold_off` s after they were seen, where they stand while the robot
+    moves.
 
     Kept in a frame of its own, in which the robot moves by the velocities that it was sent.
     """
@@ -28,14 +31,18 @@ class ObstacleMemory:
 
     def move(self, twist: tuple[float, float, float], elapsed: int) -> None:
         """The robot went on with `twist` (m/s, m/s, rad/s) for `elapsed` ns."""
-        self._twist, seconds = twist, elapsed / 1e9
+        self._twist = twist
+        seconds = elapsed / 1e9
         middle = self._yaw + twist[2] * seconds / 2.0
         self._x += (twist[0] * math.cos(middle) - twist[1] * math.sin(middle)) * seconds
         self._y += (twist[0] * math.sin(middle) + twist[1] * math.cos(middle)) * seconds
         self._yaw += twist[2] * seconds
 
-    def see(self, readings: Mapping[str, tuple[Reading, int]], robot: Robot, now: int, stamp: int) -> None:
-        """Takes each sensor's new reading, and forgets what is too old. `now`: steady, `stamp`: ROS time, ns."""
+    def see(
+        self, readings: Mapping[str, tuple[Reading, int]], robot: Robot, now: int, stamp: int
+    ) -> None:
+        """Takes each sensor's new reading, and forgets what is too old. `now`: steady, `stamp`: ROS
+        time, ns."""
         assert robot.obstacles is not None
         keep = round(robot.obstacles.hold_off * 1e9)
         for topic, (reading, arrived) in readings.items():
@@ -54,25 +61,34 @@ class ObstacleMemory:
             self.move(self._twist, late)
         if len(self._seen) and now - int(self._seen.min()) > keep:
             young = now - self._seen <= keep
-            self._older, self._seen = self._older[young], self._seen[young]
+            self._older = self._older[young]
+            self._seen = self._seen[young]
         if len(self._older) > MOST_POINTS:
-            nearest = np.argsort(distances(self._inward(self._older), robot.footprint), kind="stable")[:MOST_POINTS]
-            self._older, self._seen = self._older[nearest], self._seen[nearest]
+            nearest = np.argsort(
+                distances(self._inward(self._older), robot.footprint), kind="stable"
+            )[:MOST_POINTS]
+            self._older = self._older[nearest]
+            self._seen = self._seen[nearest]
 
     def points(self) -> Array:
         """All of it, N x 2, in the base frame now."""
-        return self._inward(np.concatenate([self._older, *(points for _, points in self._newest.values())]))
+        return self._inward(
+            np.concatenate([self._older, *(points for _, points in self._newest.values())])
+        )
 
     def _keep(self, arrived: int, points: Array) -> None:
-        """One point a cell: the one that was there first, which then counts as seen again. So a further point never
-        takes the place of another."""
+        """One point a cell: the one that was there first, which then counts as seen again. So a
+        further point never takes the place of another."""
         points = np.concatenate([self._older, points])
         seen = np.concatenate([self._seen, np.full(len(points) - len(self._older), arrived)])
         cells = np.floor(points / CELL).astype(np.int64)
-        _, first, cell = np.unique(cells[:, 0] * (1 << 32) + cells[:, 1], return_index=True, return_inverse=True)
+        _, first, cell = np.unique(
+            cells[:, 0] * (1 << 32) + cells[:, 1], return_index=True, return_inverse=True
+        )
         newest = np.zeros(len(first), np.int64)
         np.maximum.at(newest, cell, seen)
-        self._older, self._seen = points[first], newest
+        self._older = points[first]
+        self._seen = newest
 
     def _outward(self, points: Array) -> Array:
         cos, sin = math.cos(self._yaw), math.sin(self._yaw)
@@ -99,5 +115,8 @@ def _fastest(robot: Robot) -> float:
     """m/s, of any part of the footprint."""
     foot = robot.footprint
     arm = {"angular.z": math.hypot(max(foot.front, foot.back), max(foot.left, foot.right))}
-    return sum(max(map(abs, channel.limits)) * arm.get(channel.name, 1.0)
-               for channel in robot.channels if channel.name in FLOOR_CHANNELS)
+    return sum(
+        max(map(abs, channel.limits)) * arm.get(channel.name, 1.0)
+        for channel in robot.channels
+        if channel.name in FLOOR_CHANNELS
+    )

@@ -2,6 +2,7 @@
 
 A rule is a function of `RuleInputs` in a file of its own under `rules/`, decorated with `rule`.
 """
+
 from __future__ import annotations
 
 import math
@@ -41,7 +42,7 @@ def held(rule: str, reason: str) -> Finding:
     return Finding(rule, Verdict.HELD, reason)
 
 
-# -- what a rule listens to ------------------------------------------------------------------------
+# -- what a rule listens to ------------------------------------------------------------
 Value = TypeVar("Value", bound="float | tuple[float, ...]")
 
 
@@ -67,8 +68,10 @@ class Source(Generic[Value]):
 
     def __post_init__(self) -> None:
         if self.timeout.unit != "s":
-            raise ValueError(f"the timeout of {self.topic}, '{self.timeout.name}', is in "
-                             f"'{self.timeout.unit}'; give it in s")
+            raise ValueError(
+                f"the timeout of {self.topic}, '{self.timeout.name}', is in "
+                f"'{self.timeout.unit}'; give it in s"
+            )
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def is_finite(value: object) -> bool:
     return all(isinstance(number, Real) and math.isfinite(number) for number in numbers)
 
 
-# -- what a rule may look at -----------------------------------------------------------------------
+# -- what a rule may look at -----------------------------------------------------------
 @dataclass(frozen=True)
 class Behind:
     """A position away from where it was sent: for how long (ns), where, and where it was sent."""
@@ -199,8 +202,10 @@ class RuleInputs:
         stamp_age = arrival_age if heard.stamp is None else self.stamp - heard.stamp
         age = max(arrival_age, stamp_age)
         if not age <= self.settings.ns(source.timeout):
-            return (f"what {source.topic} says is {to_seconds(age):.2f} s old; "
-                    f"at most {self.settings[source.timeout]:g} s")
+            return (
+                f"what {source.topic} says is {to_seconds(age):.2f} s old; "
+                f"at most {self.settings[source.timeout]:g} s"
+            )
         if stamp_age < -self.settings.ns(MAX_FUTURE):
             return f"what {source.topic} says is {to_seconds(-stamp_age):.2f} s in the future"
         if heard.fault:
@@ -217,7 +222,7 @@ class RuleInputs:
         return value
 
 
-# -- what a rule declares --------------------------------------------------------------------------
+# -- what a rule declares --------------------------------------------------------------
 Check = Callable[[RuleInputs], Finding | None]
 
 
@@ -257,11 +262,29 @@ class Rule:
         return self.check(inputs)
 
 
-def rule(*, holds_when: str, goes_on_when: str = "", set_by: str = "",
-         parameters: tuple[Limit, ...] = (), sources: tuple[Source[Any], ...] = (),
-         arming: bool = False, policy_fault: bool = False) -> Callable[[Check], Rule]:
+def rule(
+    *,
+    holds_when: str,
+    goes_on_when: str = "",
+    set_by: str = "",
+    parameters: tuple[Limit, ...] = (),
+    sources: tuple[Source[Any], ...] = (),
+    arming: bool = False,
+    policy_fault: bool = False,
+) -> Callable[[Check], Rule]:
     """Makes a rule of the function below it, which has its name; `Rule` says what each is."""
+
     def declare(check: Check) -> Rule:
-        return Rule(check.__name__, check, holds_when, goes_on_when, set_by, parameters, sources,
-                    arming, policy_fault)
+        return Rule(
+            check.__name__,
+            check,
+            holds_when,
+            goes_on_when,
+            set_by,
+            parameters,
+            sources,
+            arming,
+            policy_fault,
+        )
+
     return declare

@@ -1,4 +1,5 @@
 """The gate's own limits. Each is declared once, as a `Limit`, beside the rule that keeps it."""
+
 from __future__ import annotations
 
 import math
@@ -30,8 +31,14 @@ class Limit(Parameter):
         return value if self.stricter == "less" else -value
 
 
-MAX_FUTURE = Limit("max_future", 0.05, "an action whose image is further ahead of the clock is "
-                   "held, and so is what a sensor says", "s", 0.0, 1.0)
+MAX_FUTURE = Limit(
+    "max_future",
+    0.05,
+    "an action whose image is further ahead of the clock is held, and so is what a sensor says",
+    "s",
+    0.0,
+    1.0,
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""How the room looks and how the camera is mounted: varied without a new model, for training and for robustness."""
+"""How the room looks and how the camera is mounted: varied without a new model, for training and
+for robustness."""
+
 from __future__ import annotations
 
 import math
@@ -14,16 +16,18 @@ from vla_ros.sim.world import World
 
 Array = NDArray[np.float64]
 Triple = tuple[float, float, float]
-PLAIN_FLOOR, PLAIN_WALL = (1.0, 1.0, 1.0), (0.82, 0.82, 0.80)
+PLAIN_FLOOR = (1.0, 1.0, 1.0)
+PLAIN_WALL = (0.82, 0.82, 0.80)
 
 
 @dataclass(frozen=True)
 class Look:
     """The room's light and colours and the camera's place; the default is the room as it is built.
 
-    `light` scales all lights; `sun` turns the main one about the vertical (rad); `floor` and `wall` are colours (the
-    floor's multiplies its pattern); `shift` moves each object's colour (one row an object's slot); the camera moves by
-    `camera` (m: ahead, left, up) and tilts down by `tilt` (rad) more.
+    `light` scales all lights; `sun` turns the main one about the vertical (rad); `floor` and `wall`
+    are colours (the floor's multiplies its pattern); `shift` moves each object's colour (one row an
+    object's slot); the camera moves by `camera` (m: ahead, left, up) and tilts down by `tilt` (rad)
+    more.
     """
 
     light: float = 1.0
@@ -37,16 +41,26 @@ class Look:
 
 def random_look(rng: np.random.Generator, amount: float = 1.0) -> Look:
     """A look that differs from the plain one by up to `amount` of what training varies."""
+
     def spread(size: float, count: int = 3) -> Array:
         return rng.uniform(-size * amount, size * amount, count)
 
     # In this order, or a seed gives another look.
     grey = rng.uniform(-0.25, 0.1) * amount
-    light, sun = float(1 + spread(0.35, 1)[0]), float(spread(math.pi, 1)[0])
+    light = float(1 + spread(0.35, 1)[0])
+    sun = float(spread(math.pi, 1)[0])
     floor = _colour(1 + grey + spread(0.08))
     wall = _colour(np.array(PLAIN_WALL) + rng.uniform(-0.2, 0.12) * amount + spread(0.06))
     shift = tuple(_triple(spread(0.05)) for _ in scenes.slots())
-    return Look(light, sun, floor, wall, shift, _triple(spread(0.008)), float(spread(math.radians(0.8), 1)[0]))
+    return Look(
+        light,
+        sun,
+        floor,
+        wall,
+        shift,
+        _triple(spread(0.008)),
+        float(spread(math.radians(0.8), 1)[0]),
+    )
 
 
 def _triple(values: Array) -> Triple:
@@ -70,17 +84,24 @@ class _Plain:
 
     @classmethod
     def of(cls, model: Any) -> _Plain:
-        front, head = model.camera("front").id, model.vis.headlight
-        return cls(model.light_diffuse.copy(), head.ambient.copy(), head.diffuse.copy(), model.light_dir.copy(),
-                   model.cam_pos[front].copy(), model.cam_quat[front].copy())
+        front = model.camera("front").id
+        head = model.vis.headlight
+        return cls(
+            model.light_diffuse.copy(),
+            head.ambient.copy(),
+            head.diffuse.copy(),
+            model.light_dir.copy(),
+            model.cam_pos[front].copy(),
+            model.cam_quat[front].copy(),
+        )
 
 
 _PLAIN: WeakKeyDictionary[World, _Plain] = WeakKeyDictionary()
 
 
 def apply(world: World, look: Look) -> None:
-    """Give the world this look until the next `reset`, which keeps light, room and camera and gives objects plain
-    colours."""
+    """Give the world this look until the next `reset`, which keeps light, room and camera and gives
+    objects plain colours."""
     plain = _PLAIN.get(world) or _PLAIN.setdefault(world, _Plain.of(world.model))
     _light(world.model, plain, look)
     _mount(world.model, plain, look)
@@ -106,5 +127,6 @@ def _mount(model: Any, plain: _Plain, look: Look) -> None:
     model.cam_pos[front] = plain.place + np.array(look.camera)
     half = -look.tilt / 2  # about the camera's own x axis
     w, x, y, z = plain.turn
-    c, s = math.cos(half), math.sin(half)
+    c = math.cos(half)
+    s = math.sin(half)
     model.cam_quat[front] = (w * c - x * s, x * c + w * s, y * c + z * s, z * c - y * s)

@@ -1,4 +1,5 @@
 """One instruction, one policy, one world: the closed loop without ROS."""
+
 from __future__ import annotations
 
 import time
@@ -44,18 +45,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reward:
-    """What a moment of learning is worth: the m and rad come nearer to done, minus `time` a second; `done` more at the
-    end, when it is.
+    """What a moment of learning is worth: the m and rad come nearer to done, minus `time` a second;
+    `done` more at the end, when it is.
 
-    That is much: a search comes nearer and goes away by luck, and would else hide whether a task gets done.
+    That is much: a search comes nearer and goes away by luck, and would else hide whether a task
+    gets done.
     """
 
     time: float = 0.05
     done: float = 5.0
 
     def of(self, lacking_before: float, lacking_now: float, seconds: float, done: bool) -> float:
-        """`lacking` is what all of the task's conditions lack together (`Verdict.lacking`): the worst alone would let a
-        robot that still has to turn drive where it likes."""
+        """`lacking` is what all of the task's conditions lack together (`Verdict.lacking`): the
+        worst alone would let a robot that still has to turn drive where it likes."""
         return lacking_before - lacking_now - self.time * seconds + self.done * done
 
 
@@ -73,12 +75,21 @@ def simulated_robot() -> Robot:
 def robot_state(world: World) -> dict[str, float]:
     """What the nodes would know of the robot beside the image: odometry and joints."""
     odometry = world.odometry()
-    return {"odom.x": odometry.x, "odom.y": odometry.y, "odom.yaw": odometry.yaw,
-            "linear.x": odometry.linear, "angular.z": odometry.angular, **world.joint_states()}
+    return {
+        "odom.x": odometry.x,
+        "odom.y": odometry.y,
+        "odom.yaw": odometry.yaw,
+        "linear.x": odometry.linear,
+        "angular.z": odometry.angular,
+        **world.joint_states(),
+    }
 
 
-def observe(world: World, spec: PolicySpec, instruction: Instruction, lens: Lens | None = None) -> Observation:
-    """What the nodes would hand to the policy: the camera's image at its size, odometry and joints."""
+def observe(
+    world: World, spec: PolicySpec, instruction: Instruction, lens: Lens | None = None
+) -> Observation:
+    """What the nodes would hand to the policy: the camera's image at its size, odometry and
+    joints."""
     image = world.render() if lens is None else lens(world.render())
     image = resize(image, spec.size_of(CAMERA), spec.resize)
     return Observation(to_nanoseconds(world.time), instruction, {CAMERA: image}, robot_state(world))
@@ -91,16 +102,29 @@ def obey(world: World, chunk: ActionChunk, age: float) -> None:
 
 
 def send(world: World, values: Mapping[str, float]) -> None:
-    """Tell the driver what each channel shall be, in SI units: m/s, rad/s, the gripper 0 closed to 1 open."""
+    """Tell the driver what each channel shall be, in SI units: m/s, rad/s, the gripper 0 closed to
+    1 open."""
     world.command(values.get("linear.x", 0.0), values.get("angular.z", 0.0))
     if "gripper" in values:
         world.command_gripper(values["gripper"] * OPENING_MAX)
 
 
-def run_episode(policy: Policy, world: World, instruction: str, seconds: float = 30.0, *,
-                spec: PolicySpec, rate: float = 12.5, delay: float = 0.08, instruction_id: int = 1,
-                watch: Watch | None = None, intent: Intent | None = None, lens: Lens | None = None,
-                drop: Callable[[], bool] | None = None, blend: Blend | None = None) -> Outcome:
+def run_episode(
+    policy: Policy,
+    world: World,
+    instruction: str,
+    seconds: float = 30.0,
+    *,
+    spec: PolicySpec,
+    rate: float = 12.5,
+    delay: float = 0.08,
+    instruction_id: int = 1,
+    watch: Watch | None = None,
+    intent: Intent | None = None,
+    lens: Lens | None = None,
+    drop: Callable[[], bool] | None = None,
+    blend: Blend | None = None,
+) -> Outcome:
     """Run `policy` in `world` until the instruction is done and stays done, or `seconds` are over.
 
     The policy sees `rate` images a second and its chunk arrives `delay` seconds after the
@@ -110,10 +134,13 @@ def run_episode(policy: Policy, world: World, instruction: str, seconds: float =
     """
     intent = parse(instruction) if intent is None else intent
     command = Instruction(to_nanoseconds(world.time), instruction_id, instruction)
-    start, began = world.state(), world.time
-    path, spent = [start], []
+    start = world.state()
+    began = world.time
+    path = [start]
+    spent = []
     coming: list[tuple[float, ActionChunk]] = []  # by when they arrive; the first has arrived
-    verdict, done_since = judge(intent, start, start), began
+    verdict = judge(intent, start, start)
+    done_since = began
     while world.time - began < seconds:
         if drop is None or not drop():
             observation = observe(world, spec, command, lens)
@@ -143,7 +170,8 @@ def run_episode(policy: Policy, world: World, instruction: str, seconds: float =
 
 
 def prelude(world: World, kind: str, seed: int) -> None:
-    """What was before the words: "stop" is said to a robot that drives, "open" to one whose gripper is closed."""
+    """What was before the words: "stop" is said to a robot that drives, "open" to one whose gripper
+    is closed."""
     if kind == "stop":
         turn = float(np.random.default_rng((seed, 4)).uniform(-0.5, 0.5))
         for _ in range(3):
@@ -157,13 +185,16 @@ def prelude(world: World, kind: str, seed: int) -> None:
 def stands(chunk: ActionChunk) -> bool:
     """Does no row of it ask for a speed at which the robot counts as moving?"""
     most = {"linear.x": STILL_LINEAR, "angular.z": STILL_ANGULAR}
-    return all(np.abs(chunk.values[:, column]).max() < most[channel]
-               for column, channel in enumerate(chunk.channels) if channel in most)
+    return all(
+        np.abs(chunk.values[:, column]).max() < most[channel]
+        for column, channel in enumerate(chunk.channels)
+        if channel in most
+    )
 
 
 def between_images(world: World, coming: list[tuple[float, ActionChunk]], period: float) -> None:
-    """Until the next image is due, obey the newest of the chunks that have arrived. `coming` holds when each arrives
-    (s); those that a newer one replaced are taken out."""
+    """Until the next image is due, obey the newest of the chunks that have arrived. `coming` holds
+    when each arrives (s); those that a newer one replaced are taken out."""
     seen = world.time
     while world.time - seen < period - 1e-6:
         while len(coming) > 1 and world.time >= coming[1][0] - 1e-6:

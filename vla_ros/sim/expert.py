@@ -1,8 +1,11 @@
-"""The expert that demonstrates: what to do now, from the truth, for many robots and instructions at once.
+"""The expert that demonstrates: what to do now, from the truth, for many robots and instructions at
+once.
 
-It sees only what the camera sees: a target out of view is searched for by turning. What it does depends on the moment
-alone (and on how far the robot came since the instruction), so that any moment can be labelled for any instruction.
+It sees only what the camera sees: a target out of view is searched for by turning. What it does
+depends on the moment alone (and on how far the robot came since the instruction), so that any
+moment can be labelled for any instruction.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
@@ -15,23 +18,32 @@ from vla_ros.tasks.objects import PASSING_CLEARANCE
 from vla_ros.tasks.phrases import AMOUNTS, KINDS
 
 Array = NDArray[np.float64]
-SPEED, TURN = 0.45, 0.47  # m/s, rad/s
-STAND_OFF, LINE_UP = 0.36, 0.43  # m from base_link to the target's middle
-CONTACT_AHEAD, CONTACT_LEFT = 0.34, 0.06  # m: nearer than this the target is at the fingers
+# m/s, rad/s
+SPEED = 0.45
+TURN = 0.47
+# m from base_link to the target's middle
+STAND_OFF = 0.36
+LINE_UP = 0.43
+# m: nearer than this the target is at the fingers
+CONTACT_AHEAD = 0.34
+CONTACT_LEFT = 0.06
 CARRY = 0.30  # m that a push drives on from there
 ID = {kind: index for index, kind in enumerate(KINDS)}
 TURNS = [ID[kind] for kind in ("turn_left", "turn_right", "turn_around")]
 DRIVES = [ID[kind] for kind in ("forward", "back")]
-AMOUNT = np.array([{"turn_right": -1.0, "back": -1.0}.get(kind, 1.0) * AMOUNTS.get(kind, 0.0) for kind in KINDS])
+AMOUNT = np.array(
+    [{"turn_right": -1.0, "back": -1.0}.get(kind, 1.0) * AMOUNTS.get(kind, 0.0) for kind in KINDS]
+)
 
 
 @dataclass(frozen=True)
 class Situation:
-    """B moments. `ahead`, `left` (m) place the target from base_link, `others` B x K x 2 the other objects (NaN: none).
+    """B moments. `ahead`, `left` (m) place the target from base_link, `others` B x K x 2 the other
+    objects (NaN: none).
 
-    `opening` is the gripper's (0 … 1), `command` what it was last told; since the instruction the robot
-    `turned` (rad), `travelled` (m along its heading) and `carried` (m driven with the target at its fingers); `side`
-    (+1 left) is where to search.
+    `opening` is the gripper's (0 … 1), `command` what it was last told; since the instruction the
+    robot `turned` (rad), `travelled` (m along its heading) and `carried` (m driven with the target
+    at its fingers); `side` (+1 left) is where to search.
     """
 
     kind: NDArray[np.int64]
@@ -59,7 +71,8 @@ def decide(now: Situation) -> Array:
     kind = now.kind
     action = np.zeros((len(kind), 3))
     action[:, 2] = now.command
-    bearing, distance = np.arctan2(now.left, now.ahead), np.hypot(now.ahead, now.left)
+    bearing = np.arctan2(now.left, now.ahead)
+    distance = np.hypot(now.ahead, now.left)
     seen = in_view(now.ahead, now.left)
     for name, rule in (("go_to", _go_to), ("face", _face), ("grab", _grab), ("push", _push)):
         rows = kind == ID[name]
@@ -68,7 +81,8 @@ def decide(now: Situation) -> Array:
             lost = rows & ~seen
             if name == "push":
                 lost &= now.carried < CARRY
-            action[lost, 0], action[lost, 1] = 0.0, now.side[lost] * TURN
+            action[lost, 0] = 0.0
+            action[lost, 1] = now.side[lost] * TURN
             if name in ("grab", "push"):
                 action[lost, 2] = 1.0
     to_turn = AMOUNT[kind] - now.turned
@@ -84,12 +98,14 @@ def decide(now: Situation) -> Array:
 
 
 def _clip(value: Array, least: float, most: float) -> Array:
-    """The value with its size kept between `least`, so that it moves the robot at all, and `most`."""
+    """The value with its size kept between `least`, so that it moves the robot at all, and
+    `most`."""
     return np.copysign(np.clip(np.abs(value), least, most), value)
 
 
 def _around(now: Situation, distance: Array, bearing: Array) -> Array:
-    """The bearing to drive (rad): the target's, or past the nearest object that stands in between and is in view."""
+    """The bearing to drive (rad): the target's, or past the nearest object that stands in between
+    and is in view."""
     cos, sin = np.cos(bearing)[:, None], np.sin(bearing)[:, None]
     x, y = now.others[..., 0], now.others[..., 1]
     with np.errstate(invalid="ignore"):
@@ -99,7 +115,8 @@ def _around(now: Situation, distance: Array, bearing: Array) -> Array:
     ahead = np.where(blocking, ahead, np.inf)
     first = ahead.argmin(1)
     rows = np.arange(len(first))
-    near, beside = ahead[rows, first], left[rows, first]
+    near = ahead[rows, first]
+    beside = left[rows, first]
     aside = beside - np.copysign(PASSING_CLEARANCE + 0.06, beside)
     return np.where(blocking.any(1), bearing + np.arctan2(aside, np.maximum(near, 0.15)), bearing)
 
@@ -109,7 +126,9 @@ def _approach(now: Situation, distance: Array, bearing: Array, stop: float) -> A
     action = np.zeros((len(distance), 3))
     short = distance - stop
     facing = np.maximum(0.0, 1.0 - np.abs(bearing) / 0.6)
-    action[:, 0] = np.where(short > 0, np.clip(1.2 * short, 0.05, SPEED) * facing, np.clip(1.2 * short, -0.15, -0.05))
+    action[:, 0] = np.where(
+        short > 0, np.clip(1.2 * short, 0.05, SPEED) * facing, np.clip(1.2 * short, -0.15, -0.05)
+    )
     action[:, 1] = np.clip(1.8 * bearing, -TURN, TURN)
     return action
 
@@ -171,13 +190,17 @@ def finished(now: Situation, action: Array) -> NDArray[np.bool_]:
     still = ~action[:, :2].any(1)
     gripper = np.abs(now.opening - action[:, 2])
     settled = np.where(np.isin(now.kind, [ID["open"], ID["close"]]), gripper < 0.15, True)
-    gripped = np.where(now.kind == ID["grab"], now.opening < 0.9, True)  # a block across its corners: 0.87
-    waiting = np.isin(now.kind, [ID["grab"], ID["push"]]) & (action[:, 2] > 0.5) & (now.carried < CARRY)
+    # a block across its corners: 0.87
+    gripped = np.where(now.kind == ID["grab"], now.opening < 0.9, True)
+    waiting = (
+        np.isin(now.kind, [ID["grab"], ID["push"]]) & (action[:, 2] > 0.5) & (now.carried < CARRY)
+    )
     return still & settled & gripped & ~waiting
 
 
 def rollout(now: Situation, steps: int, step: float) -> Array:
-    """B x steps x 3: what the expert would do in each of the coming steps, if the world moved as planned."""
+    """B x steps x 3: what the expert would do in each of the coming steps, if the world moved as
+    planned."""
     chunk = np.zeros((len(now.kind), steps, 3))
     for index in range(steps):
         chunk[:, index] = action = decide(now)
@@ -186,18 +209,30 @@ def rollout(now: Situation, steps: int, step: float) -> Array:
 
 
 def _move(now: Situation, action: Array, step: float) -> Situation:
-    """One step later: the robot on its arc, the target pushed along by the palm, the gripper at its speed."""
-    drive, turn = action[:, 0] * step, action[:, 1] * step
+    """One step later: the robot on its arc, the target pushed along by the palm, the gripper at its
+    speed."""
+    drive = action[:, 0] * step
+    turn = action[:, 1] * step
     contact = at_fingers(now.ahead, now.left)
     ahead, left = _seen_from(now.ahead, now.left, drive, turn)
     pushed = (ahead < 0.20) & (np.abs(left) < 0.05) & (drive > 0)
-    others = np.stack(_seen_from(now.others[..., 0], now.others[..., 1], drive[:, None], turn[:, None]), -1)
+    others = np.stack(
+        _seen_from(now.others[..., 0], now.others[..., 1], drive[:, None], turn[:, None]), -1
+    )
     # Fingers close on an object as far as it is wide, and on nothing all the way.
     width = np.where(contact & (np.abs(now.left) < 0.04) & (now.ahead < 0.26), 0.65, 0.0)
     moved = now.opening + np.clip(action[:, 2] - now.opening, -1.5 * step, 1.5 * step)
-    return replace(now, ahead=np.where(pushed, 0.20, ahead), left=left, others=others, command=action[:, 2],
-                   opening=np.clip(moved, np.minimum(width, now.opening), 1.0), turned=now.turned + turn,
-                   travelled=now.travelled + drive, carried=now.carried + np.where(contact, np.maximum(drive, 0), 0))
+    return replace(
+        now,
+        ahead=np.where(pushed, 0.20, ahead),
+        left=left,
+        others=others,
+        command=action[:, 2],
+        opening=np.clip(moved, np.minimum(width, now.opening), 1.0),
+        turned=now.turned + turn,
+        travelled=now.travelled + drive,
+        carried=now.carried + np.where(contact, np.maximum(drive, 0), 0),
+    )
 
 
 def _seen_from(ahead: Array, left: Array, drive: Array, turn: Array) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ What trains or measures through gymnasium meets here what a policy meets in `vla
 and words of the same kind, and the same verdicts. Two things are easier: there is no gate, and an
 action is obeyed at once and not 0.08 s after its image.
 """
+
 from __future__ import annotations
 
 import string
@@ -25,7 +26,8 @@ try:
 except ModuleNotFoundError as problem:
     raise ModuleNotFoundError(
         "vla_ros.sim.gym needs gymnasium 1.0 or a later one: pip install gymnasium",
-        name="gymnasium") from problem
+        name="gymnasium",
+    ) from problem
 
 from vla_ros.core.robot import load_robot
 from vla_ros.sim.episode import SETTLE, Reward, prelude, robot_state, send, simulated_robot
@@ -39,8 +41,16 @@ ID = "vla_ros/Room-v0"
 STEP_S = 0.08  # between images, as in vla evaluate
 CHANNELS = ("linear.x", "angular.z", "gripper")  # that the simulated robot obeys
 # As the nodes know them: m, rad, m/s, rad/s, and the joints' positions in rad and m.
-STATE = ("odom.x", "odom.y", "odom.yaw", "linear.x", "angular.z",
-         "left_wheel_joint", "right_wheel_joint", "gripper_joint")
+STATE = (
+    "odom.x",
+    "odom.y",
+    "odom.yaw",
+    "linear.x",
+    "angular.z",
+    "left_wheel_joint",
+    "right_wheel_joint",
+    "gripper_joint",
+)
 MAX_CHARACTERS = 120  # of an instruction
 CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " °"
 ROOMS = 1_000_000  # that are drawn from: the rooms of vla evaluate begin there
@@ -74,9 +84,16 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
     _verdict: Verdict
     _done_since: float
 
-    def __init__(self, instruction: str | None = None, *, split: str = "known",
-                 image_size: tuple[int, int] = (240, 320), seconds: float = 30.0,
-                 robot_file: str | Path | None = None, render_mode: str | None = None) -> None:
+    def __init__(
+        self,
+        instruction: str | None = None,
+        *,
+        split: str = "known",
+        image_size: tuple[int, int] = (240, 320),
+        seconds: float = 30.0,
+        robot_file: str | Path | None = None,
+        render_mode: str | None = None,
+    ) -> None:
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode is {render_mode!r}; give rgb_array or None")
         if split not in SPLITS:
@@ -88,8 +105,10 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         robot = load_robot(robot_file) if robot_file else simulated_robot()
         self.channels = tuple(channel.name for channel in robot.channels)
         if not set(self.channels) <= set(CHANNELS):
-            raise ValueError(f"the robot file has the channels {', '.join(self.channels)}, and the "
-                             f"simulated robot {', '.join(CHANNELS)}; give a file with these alone")
+            raise ValueError(
+                f"the robot file has the channels {', '.join(self.channels)}, and the "
+                f"simulated robot {', '.join(CHANNELS)}; give a file with these alone"
+            )
         self.render_mode = render_mode
         self.world = World(0, width=image_size[1], height=image_size[0])
         self.instruction = ""
@@ -100,14 +119,17 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         self._reward = Reward()
         bounds = np.array([channel.bounds for channel in robot.channels], np.float32)
         self.action_space = gymnasium.spaces.Box(bounds[:, 0], bounds[:, 1], dtype=np.float32)
-        self.observation_space = gymnasium.spaces.Dict({
-            "image": gymnasium.spaces.Box(0, 255, (*image_size, 3), np.uint8),
-            "state": gymnasium.spaces.Box(-np.inf, np.inf, (len(STATE),), np.float32),
-            "instruction": gymnasium.spaces.Text(MAX_CHARACTERS, charset=CHARACTERS),
-        })
+        self.observation_space = gymnasium.spaces.Dict(
+            {
+                "image": gymnasium.spaces.Box(0, 255, (*image_size, 3), np.uint8),
+                "state": gymnasium.spaces.Box(-np.inf, np.inf, (len(STATE),), np.float32),
+                "instruction": gymnasium.spaces.Text(MAX_CHARACTERS, charset=CHARACTERS),
+            }
+        )
 
-    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-              ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The first observation of an episode, and its info.
 
         Args:
@@ -120,13 +142,15 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         super().reset(seed=seed)
         given = dict(options or {})
         if unknown := set(given) - set(OPTIONS):
-            raise ValueError(f"reset has no option {', '.join(sorted(unknown))}; it has "
-                             f"{', '.join(OPTIONS)}")
+            raise ValueError(
+                f"reset has no option {', '.join(sorted(unknown))}; it has {', '.join(OPTIONS)}"
+            )
         self._begin(given.get("room"), given.get("instruction", self._fixed))
         return self._observation(), self._info()
 
-    def step(self, action: NDArray[np.float32]
-             ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+    def step(
+        self, action: NDArray[np.float32]
+    ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Obey `action`, a number for each of `channels`, for STEP_S.
 
         Raises:
@@ -136,9 +160,11 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
             raise gymnasium.error.ResetNeeded("the room has no instruction yet; call reset first")
         values = np.asarray(action, np.float32)
         if not self.action_space.contains(values):
-            raise ValueError(f"the action is {values.tolist()}; give a finite number within its "
-                             f"bounds for each of {', '.join(self.channels)} "
-                             "(gymnasium.wrappers.ClipAction clips)")
+            raise ValueError(
+                f"the action is {values.tolist()}; give a finite number within its "
+                f"bounds for each of {', '.join(self.channels)} "
+                "(gymnasium.wrappers.ClipAction clips)"
+            )
         send(self.world, dict(zip(self.channels, values.tolist())))
         self.world.step(STEP_S)
         before = self._verdict
@@ -158,7 +184,8 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         self.world.close()
 
     def _begin(self, room: int | None, instruction: str | None) -> None:
-        """A room, an instruction that it allows and that is not done yet, the robot at the start."""
+        """A room, an instruction that it allows and that is not done yet, the robot at the
+        start."""
         wanted = None if instruction is None else _understood(instruction)
         for _ in range(MAX_TRIES):
             number = int(self.np_random.integers(ROOMS)) if room is None else room
@@ -176,8 +203,10 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
             if not self._verdict.done or (room is not None and wanted is not None):
                 break
         else:
-            raise ValueError(f"{MAX_TRIES} rooms had nothing to be done that '{instruction}' could "
-                             "mean; give other words")
+            raise ValueError(
+                f"{MAX_TRIES} rooms had nothing to be done that '{instruction}' could "
+                "mean; give other words"
+            )
         self.intent = intent
         self.instruction = words
         self.world.data.time = 0.0
@@ -190,8 +219,11 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         kind = kinds[int(self.np_random.integers(len(kinds)))]
         intent = intent_of(kind)
         if kind in OBJECT_KINDS:
-            things = [thing for thing in self.world.scene.objects
-                      if ((thing.colour, thing.shape) in UNSEEN_PAIRS) == unseen]
+            things = [
+                thing
+                for thing in self.world.scene.objects
+                if ((thing.colour, thing.shape) in UNSEEN_PAIRS) == unseen
+            ]
             if not things:
                 raise ValueError("the room has nothing that may be named")
             thing = things[int(self.np_random.integers(len(things)))]
@@ -200,20 +232,28 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
 
     def _observation(self) -> dict[str, Any]:
         state = robot_state(self.world)
-        return {"image": self.world.render(),
-                "state": np.array([state[name] for name in STATE], np.float32),
-                "instruction": self.instruction}
+        return {
+            "image": self.world.render(),
+            "state": np.array([state[name] for name in STATE], np.float32),
+            "instruction": self.instruction,
+        }
 
     def _info(self) -> dict[str, Any]:
-        return {"is_success": self._verdict.done, "distance": self._verdict.distance,
-                "sentence": self._verdict.sentence, "room": self.world.seed}
+        return {
+            "is_success": self._verdict.done,
+            "distance": self._verdict.distance,
+            "sentence": self._verdict.sentence,
+            "room": self.world.seed,
+        }
 
 
 def _understood(instruction: str) -> Intent:
     """What it means. ValueError for words without a meaning, or too many for the observation."""
     if not 0 < len(instruction) <= MAX_CHARACTERS or set(instruction) - set(CHARACTERS):
-        raise ValueError(f"the instruction is {instruction[:MAX_CHARACTERS]!r}; give 1 to "
-                         f"{MAX_CHARACTERS} letters, digits and signs")
+        raise ValueError(
+            f"the instruction is {instruction[:MAX_CHARACTERS]!r}; give 1 to "
+            f"{MAX_CHARACTERS} letters, digits and signs"
+        )
     return parse(instruction)
 
 

@@ -1,8 +1,10 @@
-"""The simulated robot as a ROS node: `simulator` publishes what a robot's drivers would, and obeys them.
+"""The simulated robot as a ROS node: `simulator` publishes what a robot's drivers would, and obeys
+them.
 
-Three threads: this process's main thread serves ROS, one steps physics on the steady clock and publishes
-the state, one draws and publishes images. A slow image never holds up physics.
+Three threads: this process's main thread serves ROS, one steps physics on the steady clock and
+publishes the state, one draws and publishes images. A slow image never holds up physics.
 """
+
 from __future__ import annotations
 
 import array
@@ -43,8 +45,8 @@ TICK = 0.02  # s: odometry and joints at 50 Hz
 SCAN_EVERY = 5  # ticks: scan and objects at 10 Hz
 MARKERS = {"block": Marker.CUBE, "ball": Marker.SPHERE, "cylinder": Marker.CYLINDER}
 
-# name: (default, least, most, meaning); the node refuses anything else before it starts. `seed` may be set while it
-# runs: the next reset takes it.
+# name: (default, least, most, meaning); the node refuses anything else before it starts. `seed` may
+# be set while it runs: the next reset takes it.
 PARAMETERS: dict[str, tuple[Any, float, float, str]] = {
     "seed": (0, 0, 2**31 - 1, "which scene"),
     "width": (640, 64, 1920, "of the camera's image, pixels"),
@@ -81,7 +83,9 @@ class Simulator(Node):
             self.create_subscription(TwistStamped, "/cmd_vel", self._on_stamped, 1)
         else:
             self.create_subscription(Twist, "/cmd_vel", self._on_twist, 1)
-        self.create_subscription(Float64MultiArray, "/gripper_controller/commands", self._on_gripper, 1)
+        self.create_subscription(
+            Float64MultiArray, "/gripper_controller/commands", self._on_gripper, 1
+        )
         self.create_service(Trigger, "~/reset", self._on_reset)
         self._next_seed: int | None = None  # set and not yet taken
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -91,8 +95,9 @@ class Simulator(Node):
         try:
             value = self.declare_parameter(name, default).value
         except rclpy.exceptions.InvalidParameterTypeException as problem:
-            raise ValueError(f"parameter {name} ({meaning}) has the wrong type; "
-                             f"give a {type(default).__name__}") from problem
+            raise ValueError(
+                f"parameter {name} ({meaning}) has the wrong type; give a {type(default).__name__}"
+            ) from problem
         self._check(name, value)
         return value
 
@@ -105,8 +110,11 @@ class Simulator(Node):
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
             if parameter.name in PARAMETERS and parameter.name != "seed":
-                return SetParametersResult(successful=False, reason=f"parameter {parameter.name} holds from the start "
-                                                                    "on; start the simulator again with another")
+                return SetParametersResult(
+                    successful=False,
+                    reason=f"parameter {parameter.name} holds from the start "
+                    "on; start the simulator again with another",
+                )
         seed = next((parameter.value for parameter in parameters if parameter.name == "seed"), None)
         if seed is not None:
             try:
@@ -128,8 +136,11 @@ class Simulator(Node):
 
     def _on_gripper(self, message: Float64MultiArray) -> None:
         if len(message.data) != 1:
-            self.get_logger().error(f"the gripper holds: its command has {len(message.data)} values; "
-                                    "send one, the opening in metres", throttle_duration_sec=1.0)
+            self.get_logger().error(
+                f"the gripper holds: its command has {len(message.data)} values; "
+                "send one, the opening in metres",
+                throttle_duration_sec=1.0,
+            )
             return
         self._obey(self._world.command_gripper, message.data[0])
 
@@ -144,7 +155,8 @@ class Simulator(Node):
         self._next_seed = None
         self._world.reset(seed)
         names = ", ".join(placed.name for placed in self._world.scene.objects)
-        response.success, response.message = True, f"scene {seed}: {names}"
+        response.success = True
+        response.message = f"scene {seed}: {names}"
         return response
 
     # Threads
@@ -173,13 +185,15 @@ class Simulator(Node):
     def _guarded(self, body: Callable[[], None]) -> None:
         try:
             body()
-        except BaseException as problem:  # a dead thread must end the process, not leave half a robot
+        except BaseException as problem:
+            # a dead thread must end the process, not leave half a robot
             if not self._ending.is_set():
                 self._failure = problem
                 self._ending.set()
 
     def _physics(self) -> None:
-        next_tick, ticks = time.monotonic(), 0
+        next_tick = time.monotonic()
+        ticks = 0
         period = TICK / self._options["real_time_factor"]
         while not self._ending.is_set():
             self._world.step(TICK)
@@ -192,13 +206,21 @@ class Simulator(Node):
             self._ending.wait(max(0.0, -late))
 
     def _camera(self) -> None:
-        message = Image(height=self._world.height, width=self._world.width, encoding="rgb8",
-                        step=3 * self._world.width)
+        message = Image(
+            height=self._world.height,
+            width=self._world.width,
+            encoding="rgb8",
+            step=3 * self._world.width,
+        )
         message.header.frame_id = "camera_optical_frame"
-        period, due = 1.0 / self._options["camera_rate"], time.monotonic()
-        # A sensor's noise: two images are never the same, or a robot that stands looks like a frozen camera.
+        period = 1.0 / self._options["camera_rate"]
+        due = time.monotonic()
+        # A sensor's noise: two images are never the same, or a robot that stands looks like a
+        # frozen camera.
         random = np.random.default_rng(self._options["seed"])
-        noise = itertools.cycle(random.integers(0, 3, (8, self._world.height, self._world.width, 3), np.uint8))
+        noise = itertools.cycle(
+            random.integers(0, 3, (8, self._world.height, self._world.width, 3), np.uint8)
+        )
         try:
             while not self._ending.is_set():
                 message.header.stamp = self._stamp()
@@ -237,22 +259,30 @@ class Simulator(Node):
     def _publish_odometry(self, stamp: Time) -> None:
         odometry = self._world.odometry()
         message = Odometry(child_frame_id="base_link")
-        message.header.stamp, message.header.frame_id = stamp, "odom"
+        message.header.stamp = stamp
+        message.header.frame_id = "odom"
         message.pose.pose.position.x, message.pose.pose.position.y = odometry.x, odometry.y
         message.pose.pose.orientation.z = math.sin(odometry.yaw / 2)
         message.pose.pose.orientation.w = math.cos(odometry.yaw / 2)
-        message.twist.twist.linear.x, message.twist.twist.angular.z = odometry.linear, odometry.angular
+        message.twist.twist.linear.x = odometry.linear
+        message.twist.twist.angular.z = odometry.angular
         self._odom.publish(message)
 
     def _publish_scan(self, stamp: Time) -> None:
         scan = self._world.scan()
         ranges = array.array("f")
         ranges.frombytes(np.ascontiguousarray(scan.ranges).tobytes())
-        message = LaserScan(angle_min=scan.angle_min, angle_increment=scan.angle_increment,
-                            angle_max=scan.angle_min + scan.angle_increment * (len(scan.ranges) - 1),
-                            scan_time=TICK * SCAN_EVERY, range_min=scan.range_min, range_max=scan.range_max,
-                            ranges=ranges)
-        message.header.stamp, message.header.frame_id = stamp, "laser"
+        message = LaserScan(
+            angle_min=scan.angle_min,
+            angle_increment=scan.angle_increment,
+            angle_max=scan.angle_min + scan.angle_increment * (len(scan.ranges) - 1),
+            scan_time=TICK * SCAN_EVERY,
+            range_min=scan.range_min,
+            range_max=scan.range_max,
+            ranges=ranges,
+        )
+        message.header.stamp = stamp
+        message.header.frame_id = "laser"
         self._scan.publish(message)
 
     def _publish_objects(self, stamp: Time) -> None:
@@ -260,32 +290,44 @@ class Simulator(Node):
         markers = MarkerArray()
         for index, thing in enumerate(state.objects):
             marker = self._marker(stamp, thing.name, index, thing.x, thing.y, thing.yaw)
-            marker.type, marker.pose.position.z = MARKERS[thing.shape], thing.z
-            marker.scale.x, marker.scale.y, marker.scale.z = thing.size, thing.size, thing.height
+            marker.type = MARKERS[thing.shape]
+            marker.pose.position.z = thing.z
+            marker.scale.x = thing.size
+            marker.scale.y = thing.size
+            marker.scale.z = thing.height
             marker.color.r, marker.color.g, marker.color.b = RGB[thing.colour]
             markers.markers.append(marker)
         robot = self._marker(stamp, "robot", len(state.objects), state.x, state.y, state.yaw)
-        robot.type, robot.scale.x, robot.scale.y, robot.scale.z = Marker.ARROW, 0.3, 0.05, 0.05
+        robot.type = Marker.ARROW
+        robot.scale.x = 0.3
+        robot.scale.y = 0.05
+        robot.scale.z = 0.05
         robot.text = state.held or ""
         markers.markers.append(robot)
         self._objects.publish(markers)
 
     def _marker(self, stamp: Time, name: str, index: int, x: float, y: float, yaw: float) -> Marker:
         marker = Marker(ns=name, id=index)
-        marker.header.stamp, marker.header.frame_id = stamp, "odom"
+        marker.header.stamp = stamp
+        marker.header.frame_id = "odom"
         marker.pose.position.x, marker.pose.position.y = x, y
-        marker.pose.orientation.z, marker.pose.orientation.w = math.sin(yaw / 2), math.cos(yaw / 2)
-        marker.color.a, marker.lifetime.sec = 1.0, 1
+        marker.pose.orientation.z = math.sin(yaw / 2)
+        marker.pose.orientation.w = math.cos(yaw / 2)
+        marker.color.a = 1.0
+        marker.lifetime.sec = 1
         return marker
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run until SIGINT or SIGTERM (exit code 0); a bad parameter or a failure exits with 1 and a sentence."""
+    """Run until SIGINT or SIGTERM (exit code 0); a bad parameter or a failure exits with 1 and a
+    sentence."""
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    signals: list[int] = []  # only noted: shutting rclpy down in a handler can wait for itself for ever
+    # only noted: shutting rclpy down in a handler can wait for itself for ever
+    signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: signals.append(received))
-    code, node = 0, None
+    code = 0
+    node = None
     try:
         node = Simulator()
         node.start()
@@ -310,7 +352,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     rclpy.try_shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # at once: freeing the drawing library's threads and the interpreter takes a while
+    # at once: freeing the drawing library's threads and the interpreter takes a while
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Where a point of the room lies in the front camera's image, and whether it is in it. Arrays of any shape."""
+"""Where a point of the room lies in the front camera's image, and whether it is in it. Arrays of
+any shape."""
+
 from __future__ import annotations
 
 import math
@@ -13,14 +15,17 @@ HALF_WIDTH = math.tan(scenes.CAMERA_HFOV / 2)
 MIDDLE = 0.035  # m, of an object above the floor
 
 
-def project(ahead: Array, left: Array, height: float | Array = MIDDLE, aspect: float = 0.75
-            ) -> tuple[Array, Array, Array]:
-    """Points in metres from base_link -> column, row (-1 … 1 across the image, right and down) and depth (m).
+def project(
+    ahead: Array, left: Array, height: float | Array = MIDDLE, aspect: float = 0.75
+) -> tuple[Array, Array, Array]:
+    """Points in metres from base_link -> column, row (-1 … 1 across the image, right and down) and
+    depth (m).
 
     `aspect` is the image's height over its width.
     """
     cos, sin = math.cos(scenes.CAMERA_TILT), math.sin(scenes.CAMERA_TILT)
-    dx, dz = ahead - scenes.CAMERA_FORWARD, height - scenes.CAMERA_HEIGHT
+    dx = ahead - scenes.CAMERA_FORWARD
+    dz = height - scenes.CAMERA_HEIGHT
     depth = dx * cos - dz * sin
     safe = np.maximum(depth, 1e-3)
     return -left / (safe * HALF_WIDTH), -(dx * sin + dz * cos) / (safe * HALF_WIDTH * aspect), depth

@@ -1,4 +1,5 @@
 """How MuJoCo is imported and draws: which library draws must be settled before the first import."""
+
 from __future__ import annotations
 
 import ctypes
@@ -10,7 +11,8 @@ ADVICE = "install libegl1 libegl-mesa0 libgl1-mesa-dri, or libosmesa6 and set MU
 
 
 def load_mujoco() -> Any:
-    """The mujoco module, set up to draw with no display: by MUJOCO_GL if set, else EGL, else OSMesa."""
+    """The mujoco module, set up to draw with no display: by MUJOCO_GL if set, else EGL, else
+    OSMesa."""
     # Mesa's software renderer starts a thread for every core and would starve the physics and ROS.
     os.environ.setdefault("LP_NUM_THREADS", "1")
     if "MUJOCO_GL" not in os.environ:
@@ -19,11 +21,15 @@ def load_mujoco() -> Any:
                 os.environ["MUJOCO_GL"] = backend
                 break
         else:
-            raise RuntimeError(f"the simulator cannot draw: neither EGL nor OSMesa was found; {ADVICE}")
+            raise RuntimeError(
+                f"the simulator cannot draw: neither EGL nor OSMesa was found; {ADVICE}"
+            )
     try:
         import mujoco
     except ImportError as problem:
-        raise RuntimeError(f"the simulator needs MuJoCo ({problem}); pip install mujoco") from problem
+        raise RuntimeError(
+            f"the simulator needs MuJoCo ({problem}); pip install mujoco"
+        ) from problem
     except Exception as problem:
         raise _cannot_draw(problem) from problem
     return mujoco
@@ -40,7 +46,9 @@ def make_renderer(mujoco: Any, model: Any, width: int, height: int) -> Any:
 def _cannot_draw(problem: Exception) -> RuntimeError:
     """Each library fails in its own way, some at import; all mean the same here."""
     backend = os.environ.get("MUJOCO_GL", "")
-    return RuntimeError(f"the simulator cannot draw with MUJOCO_GL={backend!r} ({problem}); {ADVICE}")
+    return RuntimeError(
+        f"the simulator cannot draw with MUJOCO_GL={backend!r} ({problem}); {ADVICE}"
+    )
 
 
 def _loads(library: str) -> bool:

@@ -1,8 +1,9 @@
 """The room as MuJoCo sees it, and how a seed becomes a scene.
 
-The model is compiled once and holds a pool of objects; a scene recolours and places some of them and
-parks the rest outside the walls, so a reset needs no new model and no new renderer.
+The model is compiled once and holds a pool of objects; a scene recolours and places some of them
+and parks the rest outside the walls, so a reset needs no new model and no new renderer.
 """
+
 from __future__ import annotations
 
 import math
@@ -18,9 +19,11 @@ TIMESTEP = 0.004  # s
 WHEEL_RADIUS = 0.05  # m
 WHEEL_TRACK = 0.26  # m
 LIDAR_HEIGHT = 0.35  # m: above every object, below the walls' top
-CAMERA_FORWARD, CAMERA_HEIGHT = -0.05, 0.40  # m from base_link, which lies on the floor between the wheels
-# Below the horizon: an object between the fingers stays in view, and the walls fill the image's top, so
-# that no sky needs drawing.
+# m from base_link, which lies on the floor between the wheels
+CAMERA_FORWARD = -0.05
+CAMERA_HEIGHT = 0.40
+# Below the horizon: an object between the fingers stays in view, and the walls fill the image's
+# top, so that no sky needs drawing.
 CAMERA_TILT = math.radians(30.0)
 CAMERA_HFOV = math.radians(75.0)
 TOP_HEIGHT = 5.2  # m
@@ -35,7 +38,8 @@ RGB: dict[str, tuple[float, float, float]] = {
     "purple": (0.52, 0.10, 0.68),
 }
 
-# Pool: per shape, (width or diameter, height) in metres. A block's diagonal must fit the open gripper.
+# Pool: per shape, (width or diameter, height) in metres. A block's diagonal must fit the open
+# gripper.
 POOL: dict[str, tuple[tuple[float, float], ...]] = {
     "block": ((0.060, 0.060), (0.063, 0.063), (0.066, 0.066)),
     "ball": ((0.070, 0.070), (0.074, 0.074), (0.078, 0.078)),
@@ -45,7 +49,8 @@ POOL: dict[str, tuple[tuple[float, float], ...]] = {
 
 @dataclass(frozen=True)
 class Placement:
-    """One object of a scene: which of the pool (`slot`), its colour and where it stands (m, rad)."""
+    """One object of a scene: which of the pool (`slot`), its colour and where it stands (m,
+    rad)."""
 
     slot: int
     shape: str
@@ -77,8 +82,8 @@ def slots() -> list[tuple[str, float, float]]:
 def sample_scene(seed: int, count: int | None = None, reach: float = 1.1) -> Scene:
     """A random scene: the same seed gives the same scene.
 
-    `count` objects (default: 4 to 6) of different colour-shape pairs, at most `reach` metres from the
-    middle along each axis, 0.6 m apart and 0.75 m from the robot.
+    `count` objects (default: 4 to 6) of different colour-shape pairs, at most `reach` metres from
+    the middle along each axis, 0.6 m apart and 0.75 m from the robot.
     """
     rng = np.random.default_rng(seed)
     pool = slots()
@@ -101,8 +106,9 @@ def sample_scene(seed: int, count: int | None = None, reach: float = 1.1) -> Sce
     return Scene((start_x, start_y, start_yaw), tuple(objects))
 
 
-def _spots(rng: np.random.Generator, count: int, reach: float,
-           robot: tuple[float, float]) -> list[tuple[float, float]]:
+def _spots(
+    rng: np.random.Generator, count: int, reach: float, robot: tuple[float, float]
+) -> list[tuple[float, float]]:
     """`count` points that keep their distance; starts over when the room is full."""
     for attempt in range(200):
         spots: list[tuple[float, float]] = []
@@ -176,12 +182,16 @@ def model_xml(width: int, height: int) -> str:
 
 
 def _walls() -> str:
-    half, thick, z = ROOM / 2, 0.04, WALL_HEIGHT / 2
+    half = ROOM / 2
+    thick = 0.04
+    z = WALL_HEIGHT / 2
     rows = []
     for name, x, y in (("east", 1, 0), ("west", -1, 0), ("north", 0, 1), ("south", 0, -1)):
         size = (thick, half + 2 * thick) if x else (half + 2 * thick, thick)
-        rows.append(f'<geom name="{name}" class="room" type="box" size="{size[0]} {size[1]} {z}" '
-                    f'pos="{x * (half + thick)} {y * (half + thick)} {z}" material="wall"/>')
+        rows.append(
+            f'<geom name="{name}" class="room" type="box" size="{size[0]} {size[1]} {z}" '
+            f'pos="{x * (half + thick)} {y * (half + thick)} {z}" material="wall"/>'
+        )
     return "\n    ".join(rows)
 
 
@@ -212,7 +222,8 @@ def _robot(fovy: float) -> str:
 
 
 def _finger(side: str, sign: int) -> str:
-    """A finger; its joint is the distance of its inner face from the middle. The tip flares outwards."""
+    """A finger; its joint is the distance of its inner face from the middle. The tip flares
+    outwards."""
     return f"""
       <body name="{side}_finger" pos="0.215 {sign * 0.006} 0.036">
         <joint name="finger_{side}" type="slide" axis="0 {sign} 0" range="0 {OPENING_MAX / 2}" damping="2"/>
@@ -235,6 +246,8 @@ def _pool() -> str:
         rows.append(
             f'<body name="object{slot}" pos="{6 + slot} 6 {height / 2}">'
             f'<joint name="object{slot}" type="free" damping="0.002"/>'
-            f'<geom name="object{slot}" type="{kind}" size="{dims}" mass="0.12" contype="2" conaffinity="3" '
-            f'condim="6" friction="0.8 0.005 0.002" rgba="0.5 0.5 0.5 1"/></body>')
+            f'<geom name="object{slot}" type="{kind}" size="{dims}" mass="0.12" contype="2" '
+            'conaffinity="3" '
+            f'condim="6" friction="0.8 0.005 0.002" rgba="0.5 0.5 0.5 1"/></body>'
+        )
     return "\n    ".join(rows)

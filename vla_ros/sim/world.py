@@ -1,9 +1,10 @@
 """The simulated robot and its room: physics, driver, camera and lidar, in plain Python.
 
-Frames: `odom` is the room's frame (origin in its middle), so odometry has no drift and starts at the
-robot's true pose. The robot cannot move sideways: its base has a servo for each of x, y and yaw, and the
-driver only ever asks for speed along its heading. Times are simulated seconds.
+Frames: `odom` is the room's frame (origin in its middle), so odometry has no drift and starts at
+the robot's true pose. The robot cannot move sideways: its base has a servo for each of x, y and
+yaw, and the driver only ever asks for speed along its heading. Times are simulated seconds.
 """
+
 from __future__ import annotations
 
 import math
@@ -20,10 +21,16 @@ from vla_ros.tasks.objects import OPENING_MAX
 from vla_ros.tasks.world_state import ObjectState, WorldState
 
 DRIVER_TIMEOUT = 0.5  # s without a command until the driver stops the wheels
-LINEAR_MAX, ANGULAR_MAX = 1.0, 2.0  # what the motors can do, m/s and rad/s
-LINEAR_RATE, ANGULAR_RATE = 3.0, 6.0  # m/s2, rad/s2
+# what the motors can do, m/s and rad/s
+LINEAR_MAX = 1.0
+ANGULAR_MAX = 2.0
+# m/s2, rad/s2
+LINEAR_RATE = 3.0
+ANGULAR_RATE = 6.0
 GRIPPER_RATE = 0.15  # m/s
-RAYS, RANGE_MIN, RANGE_MAX = 180, 0.05, 10.0
+RAYS = 180
+RANGE_MIN = 0.05
+RANGE_MAX = 10.0
 GRIP_FORCE = 0.5  # N on each finger from which an object counts as held
 
 
@@ -56,10 +63,13 @@ class World:
     `width` and `height` are the camera's pixels; `objects` fixes how many objects a scene has.
     """
 
-    def __init__(self, seed: int = 0, width: int = 640, height: int = 480,
-                 objects: int | None = None) -> None:
+    def __init__(
+        self, seed: int = 0, width: int = 640, height: int = 480, objects: int | None = None
+    ) -> None:
         if width < 16 or height < 16:
-            raise ValueError(f"a camera of {width}x{height} pixels is too small; use at least 16x16")
+            raise ValueError(
+                f"a camera of {width}x{height} pixels is too small; use at least 16x16"
+            )
         self._mj: Any = load_mujoco()
         self.width, self.height = width, height
         self._count = objects
@@ -74,9 +84,15 @@ class World:
 
     def _find_addresses(self) -> None:
         model = self.model
-        self._base = [int(model.joint(name).qposadr[0]) for name in ("base_x", "base_y", "base_yaw")]
-        self._base_v = [int(model.joint(name).dofadr[0]) for name in ("base_x", "base_y", "base_yaw")]
-        self._fingers = [int(model.joint(f"finger_{side}").qposadr[0]) for side in ("left", "right")]
+        self._base = [
+            int(model.joint(name).qposadr[0]) for name in ("base_x", "base_y", "base_yaw")
+        ]
+        self._base_v = [
+            int(model.joint(name).dofadr[0]) for name in ("base_x", "base_y", "base_yaw")
+        ]
+        self._fingers = [
+            int(model.joint(f"finger_{side}").qposadr[0]) for side in ("left", "right")
+        ]
         self._finger_bodies = [int(model.body(f"{side}_finger").id) for side in ("left", "right")]
         self._robot_body = int(model.body("base_link").id)
         slots = range(len(scenes.slots()))
@@ -91,7 +107,8 @@ class World:
         """Build the scene of `seed`; the robot stands still with its gripper open. Time goes on."""
         scene = scenes.sample_scene(seed, self._count)
         with self._lock:
-            self.seed, self.scene = seed, scene
+            self.seed = seed
+            self.scene = scene
             now = self.data.time
             self._mj.mj_resetData(self.model, self.data)
             self.data.time = now
@@ -103,9 +120,19 @@ class World:
             for placed in scene.objects:
                 start = self._object_q[placed.slot]
                 half = placed.yaw / 2
-                self.data.qpos[start:start + 7] = (placed.x, placed.y, placed.height / 2,
-                                                   math.cos(half), 0.0, 0.0, math.sin(half))
-                self.model.geom_rgba[self._object_geom[placed.slot]] = (*scenes.RGB[placed.colour], 1.0)
+                self.data.qpos[start : start + 7] = (
+                    placed.x,
+                    placed.y,
+                    placed.height / 2,
+                    math.cos(half),
+                    0.0,
+                    0.0,
+                    math.sin(half),
+                )
+                self.model.geom_rgba[self._object_geom[placed.slot]] = (
+                    *scenes.RGB[placed.colour],
+                    1.0,
+                )
             self._target = (0.0, 0.0)
             self._commanded_at = -math.inf
             self._driven = [0.0, 0.0]  # after the acceleration limit
@@ -117,25 +144,34 @@ class World:
         """Put the robot somewhere else (m, rad), standing still; objects stay where they are."""
         with self._lock:
             for index, speed, value in zip(self._base, self._base_v, (x, y, yaw)):
-                self.data.qpos[index], self.data.qvel[speed] = value, 0.0
-            self._target, self._driven = (0.0, 0.0), [0.0, 0.0]
+                self.data.qpos[index] = value
+                self.data.qvel[speed] = 0.0
+            self._target = (0.0, 0.0)
+            self._driven = [0.0, 0.0]
             self._mj.mj_forward(self.model, self.data)
 
     def place_object(self, name: str, x: float, y: float, yaw: float = 0.0) -> None:
-        """Put the object `name` on the floor there (m, rad), at rest. Raises ValueError for a name not in the
-        scene."""
+        """Put the object `name` on the floor there (m, rad), at rest. Raises ValueError for a name
+        not in the scene."""
         placed = self._placed(name)
         with self._lock:
             start = self._object_q[placed.slot]
-            self.data.qpos[start:start + 7] = (x, y, placed.height / 2,
-                                               math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2))
+            self.data.qpos[start : start + 7] = (
+                x,
+                y,
+                placed.height / 2,
+                math.cos(yaw / 2),
+                0.0,
+                0.0,
+                math.sin(yaw / 2),
+            )
             speed = self._object_v[placed.slot]
-            self.data.qvel[speed:speed + 6] = 0.0
+            self.data.qvel[speed : speed + 6] = 0.0
             self._mj.mj_forward(self.model, self.data)
 
     def paint(self, name: str, colour: tuple[float, float, float]) -> None:
-        """Give the object `name` this colour (rgb, 0 … 1) until the next reset. Raises ValueError for a name not in
-        the scene."""
+        """Give the object `name` this colour (rgb, 0 … 1) until the next reset. Raises ValueError
+        for a name not in the scene."""
         with self._lock:
             self.model.geom_rgba[self._object_geom[self._placed(name).slot], :3] = colour
 
@@ -143,7 +179,9 @@ class World:
         for placed in self.scene.objects:
             if placed.name == name:
                 return placed
-        raise ValueError(f"the scene has no {name!r}; it has {', '.join(one.name for one in self.scene.objects)}")
+        raise ValueError(
+            f"the scene has no {name!r}; it has {', '.join(one.name for one in self.scene.objects)}"
+        )
 
     def settle(self) -> None:
         """See light and camera where the model has them now; nothing moves."""
@@ -161,22 +199,30 @@ class World:
     # Driver
 
     def command(self, linear: float, angular: float) -> None:
-        """Wheel command in m/s and rad/s; holds for DRIVER_TIMEOUT. Not finite: stops, ValueError."""
+        """Wheel command in m/s and rad/s; holds for DRIVER_TIMEOUT. Not finite: stops,
+        ValueError."""
         good = math.isfinite(linear) and math.isfinite(angular)
         with self._lock:
             self._commanded_at = float(self.data.time)
             self._target = (0.0, 0.0)
             if good:
-                self._target = (min(max(linear, -LINEAR_MAX), LINEAR_MAX),
-                                min(max(angular, -ANGULAR_MAX), ANGULAR_MAX))
+                self._target = (
+                    min(max(linear, -LINEAR_MAX), LINEAR_MAX),
+                    min(max(angular, -ANGULAR_MAX), ANGULAR_MAX),
+                )
         if not good:
-            raise ValueError(f"the driver stopped the wheels: it was told linear {linear} m/s, "
-                             f"angular {angular} rad/s; send finite numbers")
+            raise ValueError(
+                f"the driver stopped the wheels: it was told linear {linear} m/s, "
+                f"angular {angular} rad/s; send finite numbers"
+            )
 
     def command_gripper(self, opening: float) -> None:
-        """Opening between the fingers in metres, 0 to 0.10; holds. Not finite: ignored, ValueError."""
+        """Opening between the fingers in metres, 0 to 0.10; holds. Not finite: ignored,
+        ValueError."""
         if not math.isfinite(opening):
-            raise ValueError(f"the gripper holds: it was told to open to {opening} m; send a finite number")
+            raise ValueError(
+                f"the gripper holds: it was told to open to {opening} m; send a finite number"
+            )
         with self._lock:
             self._gripper_target = min(max(opening, 0.0), OPENING_MAX)
 
@@ -196,8 +242,9 @@ class World:
         target = self._target if fresh else (0.0, 0.0)
         for axis, rate in enumerate((LINEAR_RATE, ANGULAR_RATE)):
             self._driven[axis] = _towards(self._driven[axis], target[axis], rate * scenes.TIMESTEP)
-        self._gripper_driven = _towards(self._gripper_driven, self._gripper_target,
-                                        GRIPPER_RATE * scenes.TIMESTEP)
+        self._gripper_driven = _towards(
+            self._gripper_driven, self._gripper_target, GRIPPER_RATE * scenes.TIMESTEP
+        )
         yaw = self.data.qpos[self._base[2]]
         control = self.data.ctrl
         control[0] = self._driven[0] * math.cos(yaw)
@@ -227,8 +274,11 @@ class World:
     def joint_states(self) -> dict[str, float]:
         """Wheel angles (rad) and `gripper_joint`, the opening (m)."""
         with self._lock:
-            return {"left_wheel_joint": self._wheels[0], "right_wheel_joint": self._wheels[1],
-                    "gripper_joint": self._opening()}
+            return {
+                "left_wheel_joint": self._wheels[0],
+                "right_wheel_joint": self._wheels[1],
+                "gripper_joint": self._opening(),
+            }
 
     def _opening(self) -> float:
         return max(0.0, sum(float(self.data.qpos[index]) for index in self._fingers))
@@ -241,10 +291,23 @@ class World:
             turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
             distances = np.zeros(RAYS)
             hit = np.zeros(RAYS, np.int32)
-            self._mj.mj_multiRay(self.model, self.data, np.array([x, y, scenes.LIDAR_HEIGHT]),
-                                 (self._rays @ turn).ravel(), None, 1, self._robot_body, hit, distances,
-                                 None, RAYS, RANGE_MAX)
-        ranges = np.where((hit < 0) | (distances < RANGE_MIN) | (distances > RANGE_MAX), np.inf, distances)
+            self._mj.mj_multiRay(
+                self.model,
+                self.data,
+                np.array([x, y, scenes.LIDAR_HEIGHT]),
+                (self._rays @ turn).ravel(),
+                None,
+                1,
+                self._robot_body,
+                hit,
+                distances,
+                None,
+                RAYS,
+                RANGE_MAX,
+            )
+        ranges = np.where(
+            (hit < 0) | (distances < RANGE_MIN) | (distances > RANGE_MAX), np.inf, distances
+        )
         return Scan(-math.pi, 2 * math.pi / RAYS, RANGE_MIN, RANGE_MAX, ranges.astype(np.float32))
 
     def state(self) -> WorldState:
@@ -253,13 +316,17 @@ class World:
             x, y, yaw = self._pose()
             linear, angular = self._speeds()
             objects = tuple(self._object_state(placed) for placed in self.scene.objects)
-            return WorldState(self.time, x, y, yaw, linear, angular, self._opening(), objects, self._held())
+            return WorldState(
+                self.time, x, y, yaw, linear, angular, self._opening(), objects, self._held()
+            )
 
     def _object_state(self, placed: scenes.Placement) -> ObjectState:
         start = self._object_q[placed.slot]
-        x, y, z, qw, qx, qy, qz = (float(value) for value in self.data.qpos[start:start + 7])
+        x, y, z, qw, qx, qy, qz = (float(value) for value in self.data.qpos[start : start + 7])
         yaw = math.atan2(2 * (qw * qz + qx * qy), 1 - 2 * (qy * qy + qz * qz))
-        return ObjectState(placed.name, placed.colour, placed.shape, x, y, z, yaw, placed.size, placed.height)
+        return ObjectState(
+            placed.name, placed.colour, placed.shape, x, y, z, yaw, placed.size, placed.height
+        )
 
     def _held(self) -> str | None:
         """The object that both fingers press on."""
@@ -302,7 +369,8 @@ class World:
         key = f"{camera} {width}x{height}"
         if key not in self._renderers:
             self._renderers[key] = make_renderer(self._mj, self.model, width, height)
-            if camera == "front":  # it sees walls and floor only, and a sky costs as much as all the rest
+            # it sees walls and floor only, and a sky costs as much as all the rest
+            if camera == "front":
                 self._renderers[key].scene.flags[self._mj.mjtRndFlag.mjRND_SKYBOX] = 0
         renderer = self._renderers[key]
         with self._lock:  # only the copy of the poses needs the physics to stand still

@@ -1,4 +1,5 @@
 """What an instruction asks for: a small grammar over words, and the paraphrases it knows."""
+
 from __future__ import annotations
 
 import math
@@ -8,13 +9,27 @@ from dataclasses import dataclass
 from vla_ros.core.instructions import NotUnderstood
 
 COLOURS = {
-    "red": "red", "crimson": "red", "scarlet": "red", "orange": "orange", "yellow": "yellow",
-    "green": "green", "blue": "blue", "purple": "purple", "violet": "purple",
+    "red": "red",
+    "crimson": "red",
+    "scarlet": "red",
+    "orange": "orange",
+    "yellow": "yellow",
+    "green": "green",
+    "blue": "blue",
+    "purple": "purple",
+    "violet": "purple",
 }
 SHAPES = {
-    "block": "block", "cube": "block", "box": "block", "brick": "block",
-    "ball": "ball", "sphere": "ball",
-    "cylinder": "cylinder", "can": "cylinder", "tube": "cylinder", "tin": "cylinder",
+    "block": "block",
+    "cube": "block",
+    "box": "block",
+    "brick": "block",
+    "ball": "ball",
+    "sphere": "ball",
+    "cylinder": "cylinder",
+    "can": "cylinder",
+    "tube": "cylinder",
+    "tin": "cylinder",
 }
 ANY_SHAPE = ("object", "thing", "one", "toy", "item")
 
@@ -30,21 +45,42 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("turn_around", rf"(?:{_TURN} (?:right )?(?:around|round)\b|make a u-?turn)"),
     ("turn_left", rf"{_TO_SIDE}left\b|{_TURN} (?:counter|anti)-?clockwise\b"),
     ("turn_right", rf"{_TO_SIDE}right\b(?! up| over| to)|{_TURN} clockwise\b"),
-    ("back", rf"(?:back (?:up|off|away)|reverse|retreat|{_GO} (?:back(?:wards?)?|in reverse)\b|step back)"),
-    ("grab", r"(?:grab|grasp|grip|pick up|pick|take|get(?! to)|fetch|catch|seize|clutch|collect|hold)\b"),
+    (
+        "back",
+        rf"(?:back (?:up|off|away)|reverse|retreat|{_GO} (?:back(?:wards?)?|in reverse)\b|step "
+        r"back)",
+    ),
+    (
+        "grab",
+        r"(?:grab|grasp|grip|pick up|pick|take|get(?! to)|fetch|catch|seize|clutch|collect|hold)\b",
+    ),
     ("push", r"(?:push|shove|nudge|bump)\b"),
-    ("face", r"(?:face|look (?:at|towards?)|point (?:at|to|towards?)|aim (?:at|for)"
-             rf"|{_TURN} (?:to(?:wards?)?|to face|and face))\b"),
-    ("go_to", rf"(?:{_GO} (?:up |over |on |straight |right )*(?:to(?:wards?)?|for|near|next to|close to)\b"
-              r"|approach|reach|visit|find|make for|get to|make your way to(?:wards?)?)\b"),
-    ("forward", rf"(?:{_GO} (?:straight )?(?:forwards?|ahead|on|straight)\b|advance\b|forwards?\b)"),
+    (
+        "face",
+        r"(?:face|look (?:at|towards?)|point (?:at|to|towards?)|aim (?:at|for)"
+        rf"|{_TURN} (?:to(?:wards?)?|to face|and face))\b",
+    ),
+    (
+        "go_to",
+        rf"(?:{_GO} (?:up |over |on |straight |right )*(?:to(?:wards?)?|for|near|next to|close "
+        r"to)\b"
+        r"|approach|reach|visit|find|make for|get to|make your way to(?:wards?)?)\b",
+    ),
+    (
+        "forward",
+        rf"(?:{_GO} (?:straight )?(?:forwards?|ahead|on|straight)\b|advance\b|forwards?\b)",
+    ),
 )
 _NEEDS_OBJECT = ("grab", "push", "face", "go_to")
-_POLITE = re.compile(r"^(?:(?:please|now|then|robot|hey|ok(?:ay)?|could you|can you|would you|will you"
-                     r"|you should|i want you to|let'?s)\b[\s,]*)+"
-                     r"|[\s,]*(?:please|now|for me|thanks|thank you)$")
+_POLITE = re.compile(
+    r"^(?:(?:please|now|then|robot|hey|ok(?:ay)?|could you|can you|would you|will you"
+    r"|you should|i want you to|let'?s)\b[\s,]*)+"
+    r"|[\s,]*(?:please|now|for me|thanks|thank you)$"
+)
 _NEGATION = re.compile(r"\b(?:not|never|without|except|unless)\b|n't\b")
-_SEVERAL = re.compile(r"\b(?:then|after that|and (?:go|turn|drive|move|back|grab|stop|open|close|push))\b")
+_SEVERAL = re.compile(
+    r"\b(?:then|after that|and (?:go|turn|drive|move|back|grab|stop|open|close|push))\b"
+)
 _DISTANCE = re.compile(r"(\d+(?:\.\d+)?)\s*(m|metres?|meters?|cm|centimet(?:re|er)s?)\b")
 _ANGLE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:°|deg|degrees?)")
 
@@ -56,7 +92,8 @@ DEFAULT_ANGLE = math.pi / 2  # rad for "turn left"
 class Intent:
     """`kind` with what it needs: a `colour` and a `shape` (None: any), an `amount` in m or rad.
 
-    Kinds: go_to, face, grab, push, turn_left, turn_right, turn_around, forward, back, open, close, stop.
+    Kinds: go_to, face, grab, push, turn_left, turn_right, turn_around, forward, back, open, close,
+    stop.
     """
 
     kind: str
@@ -77,9 +114,11 @@ def parse(text: str) -> Intent:
         raise NotUnderstood(f"the words {text[:80]!r} say what not to do; say what to do")
     kind = next((kind for kind, pattern in _PATTERNS if re.match(pattern, words)), None)
     if kind is None:
-        raise NotUnderstood(f"the words {text[:80]!r} are not understood; try "
-                            "'go to the red block', 'grab the green ball', 'turn left', 'back up', "
-                            "'open the gripper'")
+        raise NotUnderstood(
+            f"the words {text[:80]!r} are not understood; try "
+            "'go to the red block', 'grab the green ball', 'turn left', 'back up', "
+            "'open the gripper'"
+        )
     if _SEVERAL.search(words):
         raise NotUnderstood(f"the words {text[:80]!r} name several steps; give them one at a time")
     if kind in _NEEDS_OBJECT:
@@ -89,19 +128,26 @@ def parse(text: str) -> Intent:
 
 def _with_object(kind: str, text: str, words: str) -> Intent:
     tokens = re.findall(r"[a-z]+", words)
-    singular = [token[:-1] if token.endswith("s") and token[:-1] in SHAPES else token for token in tokens]
+    singular = [
+        token[:-1] if token.endswith("s") and token[:-1] in SHAPES else token for token in tokens
+    ]
     colours = sorted({COLOURS[token] for token in tokens if token in COLOURS})
     shapes = sorted({SHAPES[token] for token in singular if token in SHAPES})
     if len(colours) > 1 or len(shapes) > 1:
-        raise NotUnderstood(f"the words {text[:80]!r} name more than one object; "
-                            "name one at a time")
+        raise NotUnderstood(
+            f"the words {text[:80]!r} name more than one object; name one at a time"
+        )
     if not colours:
-        raise NotUnderstood(f"the words {text[:80]!r} name no colour that this policy knows; "
-                            f"name one of {', '.join(sorted(set(COLOURS.values())))}")
+        raise NotUnderstood(
+            f"the words {text[:80]!r} name no colour that this policy knows; "
+            f"name one of {', '.join(sorted(set(COLOURS.values())))}"
+        )
     if not shapes and not any(token in ANY_SHAPE for token in tokens) and tokens[-1] not in COLOURS:
-        raise NotUnderstood(f"the words {text[:80]!r} name no shape that this policy knows; "
-                            f"name one of {', '.join(sorted(set(SHAPES.values())))}, "
-                            "or 'object' for any")
+        raise NotUnderstood(
+            f"the words {text[:80]!r} name no shape that this policy knows; "
+            f"name one of {', '.join(sorted(set(SHAPES.values())))}, "
+            "or 'object' for any"
+        )
     return Intent(kind, colours[0], shapes[0] if shapes else None)
 
 
@@ -109,17 +155,24 @@ def _amount(kind: str, text: str, words: str) -> float:
     """Metres for forward and back, radians for turns; 0 for kinds without an amount."""
     if kind in ("forward", "back"):
         found = _DISTANCE.search(words)
-        metres = DEFAULT_DISTANCE if not found else float(found[1]) * (0.01 if found[2][0] == "c" else 1.0)
+        metres = (
+            DEFAULT_DISTANCE
+            if not found
+            else float(found[1]) * (0.01 if found[2][0] == "c" else 1.0)
+        )
         if not 0.05 <= metres <= 3.0:
-            raise NotUnderstood(f"the words {text[:80]!r} ask for {metres:g} m; "
-                                "ask for 0.05 to 3 m")
+            raise NotUnderstood(
+                f"the words {text[:80]!r} ask for {metres:g} m; ask for 0.05 to 3 m"
+            )
         return metres
     if kind in ("turn_left", "turn_right", "turn_around"):
         found = _ANGLE.search(words)
         default = math.pi if kind == "turn_around" else DEFAULT_ANGLE
         radians = math.radians(float(found[1])) if found else default
         if not math.radians(5) <= radians <= 2 * math.pi:
-            raise NotUnderstood(f"the words {text[:80]!r} ask for {math.degrees(radians):g} "
-                                "degrees; ask for 5 to 360")
+            raise NotUnderstood(
+                f"the words {text[:80]!r} ask for {math.degrees(radians):g} "
+                "degrees; ask for 5 to 360"
+            )
         return radians
     return 0.0

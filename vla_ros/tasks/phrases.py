@@ -1,9 +1,11 @@
-"""How people say what they want: instructions with their intent, and which of them training never sees.
+"""How people say what they want: instructions with their intent, and which of them training never
+sees.
 
-Four splits. `known`: phrasings of training. `recombined`: its words and templates in combinations that it never saw.
-`synonyms`: at least one word that no training phrase uses, of those that the models' lexicon has by hand. `pairs`: a
-colour and a shape that training never names together.
+Four splits. `known`: phrasings of training. `recombined`: its words and templates in combinations
+that it never saw. `synonyms`: at least one word that no training phrase uses, of those that the
+models' lexicon has by hand. `pairs`: a colour and a shape that training never names together.
 """
+
 from __future__ import annotations
 
 import math
@@ -15,66 +17,237 @@ import numpy as np
 from vla_ros.tasks.intent import DEFAULT_ANGLE, DEFAULT_DISTANCE, Intent
 
 SPLITS = ("known", "recombined", "synonyms", "pairs")
-KINDS = ("go_to", "face", "grab", "push", "turn_left", "turn_right", "turn_around", "forward", "back", "open", "close",
-         "stop")
+KINDS = (
+    "go_to",
+    "face",
+    "grab",
+    "push",
+    "turn_left",
+    "turn_right",
+    "turn_around",
+    "forward",
+    "back",
+    "open",
+    "close",
+    "stop",
+)
 OBJECT_KINDS = KINDS[:4]
 UNSEEN_PAIRS = (("green", "cylinder"), ("purple", "block"), ("orange", "ball"))
-RECOMBINED_SHARE = 0.2  # of the texts of templates that can be filled in several ways, told by their hash
-SALT = 385  # one with which every kind gets its share, and every word and template stays in a known text of the kind
+# of the texts of templates that can be filled in several ways, told by their hash
+RECOMBINED_SHARE = 0.2
+# one with which every kind gets its share, and every word and template stays in a known text of the
+# kind
+SALT = 385
 
 # Slot -> words of training, words that it never sees.
 SLOTS: dict[str, tuple[str, str]] = {
-    "red": ("red crimson", "scarlet ruby"), "orange": ("orange", "tangerine amber"),
-    "yellow": ("yellow", "golden lemon"), "green": ("green", "emerald lime"),
-    "blue": ("blue azure", "navy cobalt"), "purple": ("purple violet", "lilac"),
-    "block": ("block cube box", "brick dice"), "ball": ("ball sphere", "orb globe"),
-    "cylinder": ("cylinder can tube", "tin drum barrel"), "object": ("object thing one", "toy item"),
+    "red": ("red crimson", "scarlet ruby"),
+    "orange": ("orange", "tangerine amber"),
+    "yellow": ("yellow", "golden lemon"),
+    "green": ("green", "emerald lime"),
+    "blue": ("blue azure", "navy cobalt"),
+    "purple": ("purple violet", "lilac"),
+    "block": ("block cube box", "brick dice"),
+    "ball": ("ball sphere", "orb globe"),
+    "cylinder": ("cylinder can tube", "tin drum barrel"),
+    "object": ("object thing one", "toy item"),
     "GO": ("go drive move travel roll head", "run come walk navigate proceed journey"),
-    "APPROACH": ("approach reach", "visit find"), "TO": ("to towards", "toward"),
-    "TURN": ("turn rotate spin", "pivot swivel"), "LOOK": ("look", "gaze"), "POINT": ("point", "aim"),
-    "GRAB": ("grab grasp grip", "seize clutch snatch"), "TAKE": ("take fetch", "collect catch"),
-    "PUSH": ("push shove", "nudge bump press"), "FORWARD": ("forward ahead", "forwards onward onwards"),
-    "BACK": ("back backwards", "backward"), "REVERSE": ("reverse", "retreat withdraw"),
-    "ADVANCE": ("advance", "continue"), "ROUND": ("around", "round"),
+    "APPROACH": ("approach reach", "visit find"),
+    "TO": ("to towards", "toward"),
+    "TURN": ("turn rotate spin", "pivot swivel"),
+    "LOOK": ("look", "gaze"),
+    "POINT": ("point", "aim"),
+    "GRAB": ("grab grasp grip", "seize clutch snatch"),
+    "TAKE": ("take fetch", "collect catch"),
+    "PUSH": ("push shove", "nudge bump press"),
+    "FORWARD": ("forward ahead", "forwards onward onwards"),
+    "BACK": ("back backwards", "backward"),
+    "REVERSE": ("reverse", "retreat withdraw"),
+    "ADVANCE": ("advance", "continue"),
+    "ROUND": ("around", "round"),
     "ANTICLOCKWISE": ("anticlockwise", "counterclockwise"),
-    "OPEN": ("open", "unclench spread"), "RELEASE": ("release", "loosen"), "SHUT": ("close shut", "clench squeeze"),
-    "GRIPPER": ("gripper hand", "claw pincers"), "FINGERS": ("fingers", "jaws"), "STOP": ("stop halt", "freeze"),
+    "OPEN": ("open", "unclench spread"),
+    "RELEASE": ("release", "loosen"),
+    "SHUT": ("close shut", "clench squeeze"),
+    "GRIPPER": ("gripper hand", "claw pincers"),
+    "FINGERS": ("fingers", "jaws"),
+    "STOP": ("stop halt", "freeze"),
     "WAIT": ("wait stay", "pause"),
 }
 TEMPLATES: dict[str, tuple[str, ...]] = {
-    "go_to": ("GO TO {it}", "GO over TO {it}", "GO up TO {it}", "GO on TO {it}", "APPROACH {it}", "GO straight to {it}",
-              "GO near {it}", "GO next to {it}", "GO close to {it}", "get to {it}", "make your way TO {it}",
-              "head for {it}"),
-    "face": ("face {it}", "LOOK at {it}", "LOOK TO {it}", "POINT at {it}", "POINT TO {it}", "TURN to {it}",
-             "TURN towards {it}", "TURN to face {it}", "TURN and face {it}", "TURN and LOOK at {it}"),
-    "grab": ("GRAB {it}", "TAKE {it}", "pick up {it}", "pick {it} up", "get {it}", "take hold {it}", "GRAB hold {it}",
-             "GO and GRAB {it}", "GO and TAKE {it}", "GO and pick up {it}"),
-    "push": ("PUSH {it}", "PUSH {it} away", "PUSH {it} FORWARD", "PUSH on {it}", "PUSH at {it}", "GO and PUSH {it}",
-             "PUSH {it} over", "PUSH against {it}", "make {it} move", "PUSH {it} on"),
-    "turn_left": ("TURN left", "TURN to the left", "TURN to your left", "go left", "LOOK left", "LOOK to the left",
-                  "TURN ANTICLOCKWISE", "face left", "move to the left", "TURN on your left"),
-    "turn_right": ("TURN right", "TURN to the right", "TURN to your right", "go right", "LOOK right",
-                   "LOOK to the right", "TURN clockwise", "face right", "move to the right", "TURN on your right"),
-    "turn_around": ("TURN ROUND", "TURN back ROUND", "TURN right ROUND", "LOOK ROUND", "go ROUND",
-                    "TURN straight ROUND", "face ROUND", "TURN the way ROUND", "TURN your way ROUND", "TURN it ROUND"),
-    "forward": ("GO FORWARD", "GO straight", "GO straight FORWARD", "GO straight on", "GO on", "ADVANCE",
-                "step FORWARD", "FORWARD", "GO a step FORWARD", "straight FORWARD"),
-    "back": ("GO BACK", "back up", "back off", "REVERSE", "back away", "GO straight BACK", "step BACK",
-             "GO a step BACK", "GO in reverse", "step away"),
-    "open": ("OPEN the GRIPPER", "OPEN your GRIPPER", "OPEN the FINGERS", "RELEASE it", "let go", "let it go",
-             "drop it", "RELEASE the object", "OPEN up", "drop the object", "RELEASE", "OPEN up the GRIPPER",
-             "OPEN up your GRIPPER", "let the GRIPPER OPEN", "make the GRIPPER OPEN"),
-    "close": ("SHUT the GRIPPER", "SHUT your GRIPPER", "SHUT the FINGERS", "SHUT your FINGERS", "SHUT it",
-              "GRIPPER shut", "SHUT the open GRIPPER", "let the GRIPPER SHUT", "make the GRIPPER close",
-              "FINGERS close"),
-    "stop": ("STOP", "STOP now", "STOP there", "WAIT", "hold on", "hold still", "stay still", "STOP it",
-             "STOP and WAIT", "WAIT a step", "STOP moving"),
+    "go_to": (
+        "GO TO {it}",
+        "GO over TO {it}",
+        "GO up TO {it}",
+        "GO on TO {it}",
+        "APPROACH {it}",
+        "GO straight to {it}",
+        "GO near {it}",
+        "GO next to {it}",
+        "GO close to {it}",
+        "get to {it}",
+        "make your way TO {it}",
+        "head for {it}",
+    ),
+    "face": (
+        "face {it}",
+        "LOOK at {it}",
+        "LOOK TO {it}",
+        "POINT at {it}",
+        "POINT TO {it}",
+        "TURN to {it}",
+        "TURN towards {it}",
+        "TURN to face {it}",
+        "TURN and face {it}",
+        "TURN and LOOK at {it}",
+    ),
+    "grab": (
+        "GRAB {it}",
+        "TAKE {it}",
+        "pick up {it}",
+        "pick {it} up",
+        "get {it}",
+        "take hold {it}",
+        "GRAB hold {it}",
+        "GO and GRAB {it}",
+        "GO and TAKE {it}",
+        "GO and pick up {it}",
+    ),
+    "push": (
+        "PUSH {it}",
+        "PUSH {it} away",
+        "PUSH {it} FORWARD",
+        "PUSH on {it}",
+        "PUSH at {it}",
+        "GO and PUSH {it}",
+        "PUSH {it} over",
+        "PUSH against {it}",
+        "make {it} move",
+        "PUSH {it} on",
+    ),
+    "turn_left": (
+        "TURN left",
+        "TURN to the left",
+        "TURN to your left",
+        "go left",
+        "LOOK left",
+        "LOOK to the left",
+        "TURN ANTICLOCKWISE",
+        "face left",
+        "move to the left",
+        "TURN on your left",
+    ),
+    "turn_right": (
+        "TURN right",
+        "TURN to the right",
+        "TURN to your right",
+        "go right",
+        "LOOK right",
+        "LOOK to the right",
+        "TURN clockwise",
+        "face right",
+        "move to the right",
+        "TURN on your right",
+    ),
+    "turn_around": (
+        "TURN ROUND",
+        "TURN back ROUND",
+        "TURN right ROUND",
+        "LOOK ROUND",
+        "go ROUND",
+        "TURN straight ROUND",
+        "face ROUND",
+        "TURN the way ROUND",
+        "TURN your way ROUND",
+        "TURN it ROUND",
+    ),
+    "forward": (
+        "GO FORWARD",
+        "GO straight",
+        "GO straight FORWARD",
+        "GO straight on",
+        "GO on",
+        "ADVANCE",
+        "step FORWARD",
+        "FORWARD",
+        "GO a step FORWARD",
+        "straight FORWARD",
+    ),
+    "back": (
+        "GO BACK",
+        "back up",
+        "back off",
+        "REVERSE",
+        "back away",
+        "GO straight BACK",
+        "step BACK",
+        "GO a step BACK",
+        "GO in reverse",
+        "step away",
+    ),
+    "open": (
+        "OPEN the GRIPPER",
+        "OPEN your GRIPPER",
+        "OPEN the FINGERS",
+        "RELEASE it",
+        "let go",
+        "let it go",
+        "drop it",
+        "RELEASE the object",
+        "OPEN up",
+        "drop the object",
+        "RELEASE",
+        "OPEN up the GRIPPER",
+        "OPEN up your GRIPPER",
+        "let the GRIPPER OPEN",
+        "make the GRIPPER OPEN",
+    ),
+    "close": (
+        "SHUT the GRIPPER",
+        "SHUT your GRIPPER",
+        "SHUT the FINGERS",
+        "SHUT your FINGERS",
+        "SHUT it",
+        "GRIPPER shut",
+        "SHUT the open GRIPPER",
+        "let the GRIPPER SHUT",
+        "make the GRIPPER close",
+        "FINGERS close",
+    ),
+    "stop": (
+        "STOP",
+        "STOP now",
+        "STOP there",
+        "WAIT",
+        "hold on",
+        "hold still",
+        "stay still",
+        "STOP it",
+        "STOP and WAIT",
+        "WAIT a step",
+        "STOP moving",
+    ),
 }
-POLITE_BEFORE = ("please", "now", "robot", "hey robot", "could you", "would you", "can you", "ok", "please robot")
+POLITE_BEFORE = (
+    "please",
+    "now",
+    "robot",
+    "hey robot",
+    "could you",
+    "would you",
+    "can you",
+    "ok",
+    "please robot",
+)
 POLITE_AFTER = ("please", "now", "for me")
 POLITE_SHARE = 0.3
-AMOUNTS = {"turn_left": DEFAULT_ANGLE, "turn_right": DEFAULT_ANGLE, "turn_around": math.pi,
-           "forward": DEFAULT_DISTANCE, "back": DEFAULT_DISTANCE}
+AMOUNTS = {
+    "turn_left": DEFAULT_ANGLE,
+    "turn_right": DEFAULT_ANGLE,
+    "turn_around": math.pi,
+    "forward": DEFAULT_DISTANCE,
+    "back": DEFAULT_DISTANCE,
+}
 _SLOT = re.compile(r"[A-Z]+")
 
 
@@ -90,8 +263,9 @@ def say(rng: np.random.Generator, intent: Intent, split: str = "known") -> str:
     while True:
         template = TEMPLATES[intent.kind][rng.integers(len(TEMPLATES[intent.kind]))]
         text, new = _fill(rng, template, intent, 0.5 if split == "synonyms" else 0.0)
-        if (split == "synonyms" and not new) or (split != "synonyms" and
-                                                 held_out(template, text) != (split == "recombined")):
+        if (split == "synonyms" and not new) or (
+            split != "synonyms" and held_out(template, text) != (split == "recombined")
+        ):
             continue
         if rng.random() < POLITE_SHARE:
             if rng.random() < 0.7:
@@ -101,12 +275,15 @@ def say(rng: np.random.Generator, intent: Intent, split: str = "known") -> str:
 
 
 def held_out(template: str, text: str) -> bool:
-    """Whether training never sees this filling of the template; one that can be filled in one way only it does see."""
+    """Whether training never sees this filling of the template; one that can be filled in one way
+    only it does see."""
     several = "{it}" in template or any(" " in SLOTS[slot][0] for slot in _SLOT.findall(template))
     return several and zlib.crc32(f"{SALT}{text}".encode()) % 100 < 100 * RECOMBINED_SHARE
 
 
-def _fill(rng: np.random.Generator, template: str, intent: Intent, new_share: float) -> tuple[str, bool]:
+def _fill(
+    rng: np.random.Generator, template: str, intent: Intent, new_share: float
+) -> tuple[str, bool]:
     """The template with words in its slots, and whether one of them is held out."""
     new = False
 
@@ -121,5 +298,7 @@ def _fill(rng: np.random.Generator, template: str, intent: Intent, new_share: fl
     text = _SLOT.sub(lambda match: word(match[0]), template)
     if "{it}" in text:
         article = "the " if rng.random() < 0.85 else ""
-        text = text.replace("{it}", f"{article}{word(intent.colour or 'red')} {word(intent.shape or 'object')}")
+        text = text.replace(
+            "{it}", f"{article}{word(intent.colour or 'red')} {word(intent.shape or 'object')}"
+        )
     return text, new

@@ -1,4 +1,5 @@
 """The truth of a room at one moment, by which a task is judged."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,9 +1,11 @@
-"""Where a training stands, as a folder: state.safetensors (weights, averages, the optimizer's) and state.json.
+"""Where a training stands, as a folder: state.safetensors (weights, averages, the optimizer's) and
+state.json.
 
-Nothing in it is a pickle. It is written beside its place and renamed, so that it is whole or not there.
-accelerate's `save_state` is no substitute: it pickles the optimizer, writes frozen weights each time
-(a language model's gigabytes), and with a limit removes the older checkpoint first.
+Nothing in it is a pickle. It is written beside its place and renamed, so that it is whole or not
+there. accelerate's `save_state` is no substitute: it pickles the optimizer, writes frozen weights
+each time (a language model's gigabytes), and with a limit removes the older checkpoint first.
 """
+
 from __future__ import annotations
 
 import json
@@ -19,7 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-CHECKPOINTS, TENSORS, FACTS = "checkpoints", "state.safetensors", "state.json"
+CHECKPOINTS = "checkpoints"
+TENSORS = "state.safetensors"
+FACTS = "state.json"
 _NAME = re.compile(r"step-(\d+)")
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -27,7 +31,9 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 def newest(folder: Path) -> Path | None:
     """The checkpoint with the highest step, if there is one."""
     place = Path(folder) / CHECKPOINTS
-    found = [path for path in place.iterdir() if _NAME.fullmatch(path.name)] if place.is_dir() else []
+    found = (
+        [path for path in place.iterdir() if _NAME.fullmatch(path.name)] if place.is_dir() else []
+    )
     return max(found, key=step_of, default=None)
 
 
@@ -40,11 +46,17 @@ def step_of(checkpoint: Path) -> int:
 def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write the checkpoint of `step`, then remove the older ones."""
     place = Path(folder) / CHECKPOINTS
-    new, aside = place / f"step-{step:07d}", place / f".step-{step:07d}"
+    new = place / f"step-{step:07d}"
+    aside = place / f".step-{step:07d}"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, aside / TENSORS)
-    (aside / FACTS).write_text(json.dumps({"step": step, **facts}, indent=1) + "\n", encoding="utf-8")
+    save_file(
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+        aside / TENSORS,
+    )
+    (aside / FACTS).write_text(
+        json.dumps({"step": step, **facts}, indent=1) + "\n", encoding="utf-8"
+    )
     for path in (aside / TENSORS, aside / FACTS):  # on the disk before the name is
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -55,21 +67,33 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
             shutil.rmtree(path, ignore_errors=True)
 
 
-def load(checkpoint: Path, settings: Mapping[str, Any], frozen: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and facts. Raises ValueError where it is not whole, or was made with other settings or frozen weights."""
+def load(
+    checkpoint: Path, settings: Mapping[str, Any], frozen: str
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and facts. Raises ValueError where it is not whole, or was made with other settings
+    or frozen weights."""
     try:
         facts = json.loads((checkpoint / FACTS).read_text(encoding="utf-8"))
         tensors = load_file(checkpoint / TENSORS)
     except (OSError, ValueError, SafetensorError) as problem:
-        raise ValueError(f"the checkpoint {checkpoint} is not whole ({problem}); remove it, and the one before or a "
-                         "new run is used") from problem
+        raise ValueError(
+            f"the checkpoint {checkpoint} is not whole ({problem}); remove it, and the one before "
+            "or a "
+            "new run is used"
+        ) from problem
     for name, value in settings.items():
         if facts["settings"].get(name) != value:
-            raise ValueError(f"the training in {checkpoint.parent.parent} has {name} {facts['settings'].get(name)}, "
-                             f"and now it is {value}; give the same, or another folder")
+            raise ValueError(
+                f"the training in {checkpoint.parent.parent} has {name} "
+                f"{facts['settings'].get(name)}, "
+                f"and now it is {value}; give the same, or another folder"
+            )
     if facts["frozen"] != frozen:
-        raise ValueError(f"the training in {checkpoint.parent.parent} began with other frozen weights; give the same "
-                         "model, or another folder")
+        raise ValueError(
+            f"the training in {checkpoint.parent.parent} began with other frozen weights; give the "
+            "same "
+            "model, or another folder"
+        )
     return tensors, facts
 
 
@@ -80,25 +104,35 @@ def fill(into: Mapping[str, Tensor], tensors: Mapping[str, Tensor], checkpoint: 
             found = tensors.get(name)
             if found is None or found.shape != value.shape:
                 shape = "no such tensor" if found is None else f"shape {tuple(found.shape)}"
-                raise ValueError(f"the checkpoint {checkpoint} is of another model: {name} has {shape} there and "
-                                 f"{tuple(value.shape)} here; give the same model, or another folder")
+                raise ValueError(
+                    f"the checkpoint {checkpoint} is of another model: {name} has {shape} there "
+                    "and "
+                    f"{tuple(value.shape)} here; give the same model, or another folder"
+                )
             value.copy_(found)
 
 
 def optimizer_tensors(optimizer: Any, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """AdamW's state by the names of its weights."""
-    return {f"optimizer.{moment}.{name}": torch.as_tensor(optimizer.state[value][moment])
-            for name, value in trained.items() for moment in _MOMENTS if optimizer.state.get(value)}
+    return {
+        f"optimizer.{moment}.{name}": torch.as_tensor(optimizer.state[value][moment])
+        for name, value in trained.items()
+        for moment in _MOMENTS
+        if optimizer.state.get(value)
+    }
 
 
-def restore_optimizer(optimizer: Any, trained: Mapping[str, Tensor], tensors: Mapping[str, Tensor], checkpoint: Path
-                      ) -> None:
+def restore_optimizer(
+    optimizer: Any, trained: Mapping[str, Tensor], tensors: Mapping[str, Tensor], checkpoint: Path
+) -> None:
     """As `optimizer_tensors` gave it; a weight that had no gradient yet has no state."""
     for name, value in trained.items():
         if f"optimizer.step.{name}" not in tensors:
             continue
         # Moments keep their weight's layout in memory: the arithmetic is then the same to the bit.
-        state = {moment: torch.zeros_like(value) for moment in _MOMENTS[:2]} | {"step": torch.tensor(0.0)}
+        state = {moment: torch.zeros_like(value) for moment in _MOMENTS[:2]} | {
+            "step": torch.tensor(0.0)
+        }
         fill({f"optimizer.{moment}.{name}": state[moment] for moment in state}, tensors, checkpoint)
         optimizer.state[value] = state
 
@@ -106,4 +140,6 @@ def restore_optimizer(optimizer: Any, trained: Mapping[str, Tensor], tensors: Ma
 def fingerprint(model: nn.Module) -> str:
     """Tells other frozen weights apart: their number and sum. Empty where none is frozen."""
     frozen = [value for value in model.parameters() if not value.requires_grad]
-    return f"{len(frozen)}:{sum(float(value.double().sum()) for value in frozen)!r}" if frozen else ""
+    return (
+        f"{len(frozen)}:{sum(float(value.double().sum()) for value in frozen)!r}" if frozen else ""
+    )

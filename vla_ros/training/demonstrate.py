@@ -1,8 +1,10 @@
-"""Demonstrations from the simulated robot, with a policy as the expert: what it saw, and what it wanted to be done.
+"""Demonstrations from the simulated robot, with a policy as the expert: what it saw, and what it
+wanted to be done.
 
-A frame's action is the first row of the chunk that answers its image: what the expert would have the robot do at
-that moment. Nothing of ROS and no gate: an episode takes a tenth of its time.
+A frame's action is the first row of the chunk that answers its image: what the expert would have
+the robot do at that moment. Nothing of ROS and no gate: an episode takes a tenth of its time.
 """
+
 from __future__ import annotations
 
 import random
@@ -21,7 +23,14 @@ from vla_ros.tasks.success import targets
 from vla_ros.tasks.world_state import WorldState
 
 OBJECT_TASKS = ("go to the {}", "face the {}", "grab the {}", "push the {}")
-OTHER_TASKS = ("turn left", "turn right", "go forward", "back up", "open the gripper", "close the gripper")
+OTHER_TASKS = (
+    "turn left",
+    "turn right",
+    "go forward",
+    "back up",
+    "open the gripper",
+    "close the gripper",
+)
 ROOMS = 200  # tried until one has what the words name
 TRIES = 5  # for each episode wanted, until the expert is given up
 
@@ -37,20 +46,36 @@ class Counts:
 
 def possible(state: WorldState) -> list[str]:
     """The instructions that this room allows."""
-    return [*OTHER_TASKS, *(task.format(thing.name) for thing in state.objects for task in OBJECT_TASKS)]
+    return [
+        *OTHER_TASKS,
+        *(task.format(thing.name) for thing in state.objects for task in OBJECT_TASKS),
+    ]
 
 
 class Demonstrator:
-    """Records `episodes` successful episodes into `folder`; rooms are those of `seed`, `seed` + 1, ...
+    """Records `episodes` successful episodes into `folder`; rooms are those of `seed`, `seed` + 1,
+    ...
 
-    `instructions` are taken in turn; without any, one that the room allows is drawn. With `failures`, what the expert
-    did not bring about is kept as well, and marked. `watch` is called at every frame and may raise to end it all:
-    what is saved by then stays. Raises ValueError for words that mean nothing, a folder in use, an unknown policy.
+    `instructions` are taken in turn; without any, one that the room allows is drawn. With
+    `failures`, what the expert did not bring about is kept as well, and marked. `watch` is called
+    at every frame and may raise to end it all: what is saved by then stays. Raises ValueError for
+    words that mean nothing, a folder in use, an unknown policy.
     """
 
-    def __init__(self, folder: str | Path, *, episodes: int, seed: int = 0, instructions: Sequence[str] = (),
-                 policy: str = "color_servo", fps: int = 10, seconds: float = 30.0, failures: bool = False,
-                 say: Callable[[str], None] = lambda line: None, watch: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        episodes: int,
+        seed: int = 0,
+        instructions: Sequence[str] = (),
+        policy: str = "color_servo",
+        fps: int = 10,
+        seconds: float = 30.0,
+        failures: bool = False,
+        say: Callable[[str], None] = lambda line: None,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
         for words in instructions:
             parse(words)
         self._spec = policy_spec(policy)
@@ -58,20 +83,29 @@ class Demonstrator:
         self._folder = Path(folder)
         new_folder(self._folder)
         self._policy = make_policy(policy)
-        self._wanted, self._seed, self._words, self._fps = episodes, seed, tuple(instructions), fps
-        self._seconds, self._failures, self._say, self._watch = seconds, failures, say, watch
+        self._wanted = episodes
+        self._seed = seed
+        self._words = tuple(instructions)
+        self._fps = fps
+        self._seconds = seconds
+        self._failures = failures
+        self._say = say
+        self._watch = watch
         self._writer: DatasetWriter | None = None
         self.counts = Counts()
 
     def run(self) -> Counts:
-        """As said; fewer episodes only where the expert failed TRIES times as often as it was asked to succeed."""
+        """As said; fewer episodes only where the expert failed TRIES times as often as it was asked
+        to succeed."""
         world = World(self._seed)
-        room, tries = self._seed, 0
+        room = self._seed
+        tries = 0
         try:
             while self.counts.episodes < self._wanted and tries < TRIES * self._wanted:
                 room, words = self._next(world, room)
                 self._episode(world, words)
-                room, tries = room + 1, tries + 1
+                room = room + 1
+                tries = tries + 1
         finally:
             world.close()
             if self._writer:
@@ -92,12 +126,22 @@ class Demonstrator:
                 return seed, words
             except ValueError:
                 continue
-        raise ValueError(f"none of the rooms {room} to {room + ROOMS - 1} has what '{words}' names; give other words")
+        raise ValueError(
+            f"none of the rooms {room} to {room + ROOMS - 1} has what '{words}' names; give other "
+            "words"
+        )
 
     def _episode(self, world: World, words: str) -> None:
         self._policy.reset()
-        outcome = run_episode(self._policy, world, words, self._seconds, spec=self._spec,
-                              rate=self._fps, watch=self._note)
+        outcome = run_episode(
+            self._policy,
+            world,
+            words,
+            self._seconds,
+            spec=self._spec,
+            rate=self._fps,
+            watch=self._note,
+        )
         if self._writer is None or not self._writer.length:  # it gave up at once
             self.counts.failed += 1
             self._say(f"failed: '{words}' in room {world.seed}: {outcome.verdict.sentence}")
@@ -107,11 +151,14 @@ class Demonstrator:
             self.counts.failed += 1
         if outcome.done or self._failures:
             self._writer.save_episode(words, outcome.done)
-            self.counts.episodes, self.counts.frames = self._writer.episodes, self._writer.frames
+            self.counts.episodes = self._writer.episodes
+            self.counts.frames = self._writer.frames
         else:
             self._writer.drop_episode()
         what = f"episode {self.counts.episodes - 1}" if outcome.done else "failed"
-        self._say(f"{what}: '{words}' in room {world.seed}: {length} frames; {outcome.verdict.sentence}")
+        self._say(
+            f"{what}: '{words}' in room {world.seed}: {length} frames; {outcome.verdict.sentence}"
+        )
 
     def _note(self, state: WorldState, observation: Observation, chunk: ActionChunk) -> None:
         self._watch()

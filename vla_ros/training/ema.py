@@ -1,8 +1,11 @@
-"""The moving average of the weights while they are trained (Polyak & Juditsky 1992): steadier than the last step's.
+"""The moving average of the weights while they are trained (Polyak & Juditsky 1992): steadier than
+the last step's.
 
 torch's `AveragedModel` is a second model: it would copy and average frozen weights as well. What is
-evaluated often holds the model itself (an vector_env does), so the averages must come into that one.
+evaluated often holds the model itself (an vector_env does), so the averages must come into that
+one.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -13,12 +16,16 @@ from torch import nn
 
 
 class ExponentialMovingAverage:
-    """`values`: the average of every trained weight, by name. The decay grows from 0.1 to `decay`, so that the random
-    beginning is soon forgotten."""
+    """`values`: the average of every trained weight, by name. The decay grows from 0.1 to `decay`,
+    so that the random beginning is soon forgotten."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.values = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+        self.values = {
+            name: value.detach().clone()
+            for name, value in model.named_parameters()
+            if value.requires_grad
+        }
 
     def update(self, model: nn.Module, step: int) -> None:
         """After step 0, 1, …"""

@@ -1,4 +1,6 @@
-"""Images from the simulator with the truth behind them, for the expert to label: placed at random, or met."""
+"""Images from the simulator with the truth behind them, for the expert to label: placed at random,
+or met."""
+
 from __future__ import annotations
 
 import math
@@ -20,9 +22,9 @@ SEEDS = 1_000_000  # training's scenes have seeds below, evaluation's from here 
 
 @dataclass
 class Frames:
-    """n images. images n x H x W x 3; objects n x 6 x 4 (colour, shape, ahead m, left m; NaN: none); gripper n x 2
-    (opening, command, 0 … 1). Where a policy drove: intent n x 3 (kind, colour, shape; -1: none) and progress n x 4
-    (turned, travelled, carried, side)."""
+    """n images. images n x H x W x 3; objects n x 6 x 4 (colour, shape, ahead m, left m; NaN:
+    none); gripper n x 2 (opening, command, 0 … 1). Where a policy drove: intent n x 3 (kind,
+    colour, shape; -1: none) and progress n x 4 (turned, travelled, carried, side)."""
 
     images: NDArray[np.uint8]
     objects: NDArray[np.float32]
@@ -33,8 +35,13 @@ class Frames:
     @classmethod
     def empty(cls, count: int, size: tuple[int, int]) -> Frames:
         """Black images without objects, to be filled; the gripper open, nobody driving."""
-        return cls(np.zeros((count, *size, 3), np.uint8), np.full((count, MOST, 4), np.nan, np.float32),
-                   np.ones((count, 2), np.float32), np.full((count, 3), -1, np.int8), np.zeros((count, 4), np.float32))
+        return cls(
+            np.zeros((count, *size, 3), np.uint8),
+            np.full((count, MOST, 4), np.nan, np.float32),
+            np.ones((count, 2), np.float32),
+            np.full((count, 3), -1, np.int8),
+            np.zeros((count, 4), np.float32),
+        )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,16 +54,30 @@ class Frames:
     @classmethod
     def load(cls, folder: Path) -> Frames:
         """Images stay on disk until they are read."""
-        return cls(**{one.name: np.load(folder / f"{one.name}.npy", allow_pickle=False,
-                                        mmap_mode="r" if one.name == "images" else None) for one in fields(cls)})
+        return cls(
+            **{
+                one.name: np.load(
+                    folder / f"{one.name}.npy",
+                    allow_pickle=False,
+                    mmap_mode="r" if one.name == "images" else None,
+                )
+                for one in fields(cls)
+            }
+        )
 
     @classmethod
     def joined(cls, parts: list[Frames]) -> Frames:
-        return cls(**{one.name: np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls)})
+        return cls(
+            **{
+                one.name: np.concatenate([getattr(part, one.name) for part in parts])
+                for one in fields(cls)
+            }
+        )
 
 
 def make_world(size: tuple[int, int]) -> World:
-    """A world whose camera draws at twice the model's size: halved, edges come out as from a real camera."""
+    """A world whose camera draws at twice the model's size: halved, edges come out as from a real
+    camera."""
     return World(0, 2 * size[1], 2 * size[0])
 
 
@@ -67,7 +88,12 @@ def table(world: World) -> NDArray[np.float32]:
     cos, sin = math.cos(state.yaw), math.sin(state.yaw)
     for row, thing in zip(rows, state.objects):
         dx, dy = thing.x - state.x, thing.y - state.y
-        row[:] = COLOURS.index(thing.colour), SHAPES.index(thing.shape), dx * cos + dy * sin, dy * cos - dx * sin
+        row[:] = (
+            COLOURS.index(thing.colour),
+            SHAPES.index(thing.shape),
+            dx * cos + dy * sin,
+            dy * cos - dx * sin,
+        )
     return rows
 
 
@@ -85,7 +111,8 @@ def scene_for(world: World, rng: np.random.Generator, plain: float = 0.25) -> No
 
 
 def place_at_random(world: World, size: tuple[int, int], count: int, seed: int) -> Frames:
-    """`count` images: far and near, in front of an object, with one between the fingers, gripper open and shut."""
+    """`count` images: far and near, in front of an object, with one between the fingers, gripper
+    open and shut."""
     rng = np.random.default_rng(seed)
     frames = Frames.empty(count, size)
     for index in range(count):
@@ -97,7 +124,8 @@ def place_at_random(world: World, size: tuple[int, int], count: int, seed: int) 
 
 
 def _place(world: World, rng: np.random.Generator, frames: Frames, index: int) -> None:
-    """Robot, an object between the fingers perhaps, and gripper; `mode` says how near to the object `thing`."""
+    """Robot, an object between the fingers perhaps, and gripper; `mode` says how near to the object
+    `thing`."""
     mode = rng.random()
     thing = _one(world, rng)
     opening = 1.0 if rng.random() < 0.7 else float(rng.choice([0.0, rng.random()]))
@@ -126,14 +154,24 @@ def _stand(world: World, rng: np.random.Generator, thing: scenes.Placement, mode
         return
     farthest, spread = (1.7, 0.8) if mode < 0.55 else (0.62, 0.35) if mode < 0.8 else (0.30, 0.12)
     distance = rng.uniform(0.3 if mode < 0.55 else 0.17, farthest)
-    bearing, heading = rng.normal(0, spread), rng.uniform(-math.pi, math.pi)
-    world.place_robot(thing.x - distance * math.cos(heading + bearing),
-                      thing.y - distance * math.sin(heading + bearing), heading)
+    bearing = rng.normal(0, spread)
+    heading = rng.uniform(-math.pi, math.pi)
+    world.place_robot(
+        thing.x - distance * math.cos(heading + bearing),
+        thing.y - distance * math.sin(heading + bearing),
+        heading,
+    )
 
 
 def _hold(world: World, rng: np.random.Generator, held: scenes.Placement) -> None:
     """The object between the fingers, a little askew."""
-    state, ahead, left = world.state(), rng.uniform(0.18, 0.28), rng.normal(0, 0.006)
+    state = world.state()
+    ahead = rng.uniform(0.18, 0.28)
+    left = rng.normal(0, 0.006)
     cos, sin = math.cos(state.yaw), math.sin(state.yaw)
-    world.place_object(held.name, state.x + ahead * cos - left * sin, state.y + ahead * sin + left * cos,
-                       state.yaw + rng.choice([0.0, math.pi / 2]) + rng.normal(0, 0.05))
+    world.place_object(
+        held.name,
+        state.x + ahead * cos - left * sin,
+        state.y + ahead * sin + left * cos,
+        state.yaw + rng.choice([0.0, math.pi / 2]) + rng.normal(0, 0.05),
+    )

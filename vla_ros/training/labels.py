@@ -1,4 +1,6 @@
-"""Every image is labelled for several instructions at once: the words, what the expert would do, where to look."""
+"""Every image is labelled for several instructions at once: the words, what the expert would do,
+where to look."""
+
 from __future__ import annotations
 
 import math
@@ -21,17 +23,33 @@ from vla_ros.training.image_dataset import Frames
 
 STATE = tuple(SCALES)
 UNCLEAR = len(KINDS)  # the task of words that are no instruction
-KIND_SHARES = {"go_to": 0.17, "face": 0.16, "grab": 0.23, "push": 0.17, "turn_left": 0.05, "turn_right": 0.05,
-               "turn_around": 0.05, "forward": 0.04, "back": 0.04, "open": 0.02, "close": 0.02, "stop": 0.03}
+KIND_SHARES = {
+    "go_to": 0.17,
+    "face": 0.16,
+    "grab": 0.23,
+    "push": 0.17,
+    "turn_left": 0.05,
+    "turn_right": 0.05,
+    "turn_around": 0.05,
+    "forward": 0.04,
+    "back": 0.04,
+    "open": 0.02,
+    "close": 0.02,
+    "stop": 0.03,
+}
 _KIND_STEPS = np.cumsum(list(KIND_SHARES.values())) / sum(KIND_SHARES.values())
 UNSEEN = {(COLOURS.index(colour), SHAPES.index(shape)) for colour, shape in UNSEEN_PAIRS}
 PHRASES = 300  # ways to say one thing
 _PAIRS = [pair for pair in product(range(len(COLOURS)), range(len(SHAPES))) if pair not in UNSEEN]
 _COLOUR_WORDS = {word for colour in COLOURS for word in SLOTS[colour][0].split()}
-_OBJECT_WORDS = _COLOUR_WORDS | {word for shape in SHAPES for word in SLOTS[shape][0].split()} | {"the"}
-NO_COLOUR, NO_SHAPE = len(COLOURS), len(SHAPES)
+_OBJECT_WORDS = (
+    _COLOUR_WORDS | {word for shape in SHAPES for word in SLOTS[shape][0].split()} | {"the"}
+)
+NO_COLOUR = len(COLOURS)
+NO_SHAPE = len(SHAPES)
 HALF = 0.036  # m, half an object's width
-AWAY = (-9.0, 0.0)  # m ahead and left of the robot, far behind it: where a target is that is not there
+# m ahead and left of the robot, far behind it: where a target is that is not there
+AWAY = (-9.0, 0.0)
 IGNORED = -100  # the class that cross entropy leaves out
 
 
@@ -53,9 +71,11 @@ class Batch(NamedTuple):
     unasked: Tensor  # B x N, whether an object is there that training never asks for
 
 
-def choose(rng: np.random.Generator, objects: NDArray[np.float32], seen: NDArray[np.bool_]
-           ) -> tuple[int, int, int, int]:
-    """An instruction that training may give here: kind, colour, shape (-1: any) and its target's row (-1: none there).
+def choose(
+    rng: np.random.Generator, objects: NDArray[np.float32], seen: NDArray[np.bool_]
+) -> tuple[int, int, int, int]:
+    """An instruction that training may give here: kind, colour, shape (-1: any) and its target's
+    row (-1: none there).
 
     `seen` says which of the objects are in view.
     """
@@ -65,22 +85,29 @@ def choose(rng: np.random.Generator, objects: NDArray[np.float32], seen: NDArray
     # Those in view and near ones more often: near is where it is decided whether a grip holds.
     steps = np.cumsum(np.nan_to_num((0.25 + seen) / (0.3 + np.hypot(objects[:, 2], objects[:, 3]))))
     for _ in range(20):
-        colour, shape = (int(value) for value in objects[np.searchsorted(steps, rng.random() * steps[-1]), :2])
+        colour, shape = (
+            int(value) for value in objects[np.searchsorted(steps, rng.random() * steps[-1]), :2]
+        )
         chance = rng.random()
-        if chance < 0.06:  # something that is not there, perhaps: another shape of a colour that is, or anything
+        # something that is not there, perhaps: another shape of a colour that is, or anything
+        if chance < 0.06:
             shape = int(rng.integers(len(SHAPES)))
         elif chance < 0.12:
-            colour, shape = int(rng.integers(len(COLOURS))), int(rng.integers(len(SHAPES)))
+            colour = int(rng.integers(len(COLOURS)))
+            shape = int(rng.integers(len(SHAPES)))
         if (colour, shape) in UNSEEN:
             continue
-        if rng.random() < 0.12 and not any((colour, one[1]) in UNSEEN for one in objects if one[0] == colour):
+        if rng.random() < 0.12 and not any(
+            (colour, one[1]) in UNSEEN for one in objects if one[0] == colour
+        ):
             shape = -1
         return kind, colour, shape, find(objects, seen, colour, shape)
     return ID["stop"], -1, -1, -1
 
 
 def find(objects: NDArray[np.float32], seen: NDArray[np.bool_], colour: int, shape: int) -> int:
-    """The row of the object that is meant: of several the nearest in view, else the nearest. -1: there is none."""
+    """The row of the object that is meant: of several the nearest in view, else the nearest. -1:
+    there is none."""
     rows = np.flatnonzero((objects[:, 0] == colour) & ((objects[:, 1] == shape) | (shape < 0)))
     if not len(rows):
         return -1
@@ -93,7 +120,9 @@ def find(objects: NDArray[np.float32], seen: NDArray[np.bool_], colour: int, sha
 def phrases(kind: int, colour: int, shape: int) -> tuple[str, ...]:
     """Ways to say it, as training does."""
     rng = np.random.default_rng((kind, colour + 1, shape + 1))
-    intent = intent_of(KINDS[kind], COLOURS[colour] if colour >= 0 else None, SHAPES[shape] if shape >= 0 else None)
+    intent = intent_of(
+        KINDS[kind], COLOURS[colour] if colour >= 0 else None, SHAPES[shape] if shape >= 0 else None
+    )
     return tuple(say(rng, intent, "known") for _ in range(PHRASES))
 
 
@@ -102,8 +131,9 @@ def phrase(rng: np.random.Generator, kind: int, colour: int, shape: int) -> str:
 
 
 def nonsense(rng: np.random.Generator) -> str:
-    """Words that say nothing: an object without a verb, a verb without an object or with two, an object without a
-    colour, any words. All are words of training in its pairs: what is new must not look like nonsense."""
+    """Words that say nothing: an object without a verb, a verb without an object or with two, an
+    object without a colour, any words. All are words of training in its pairs: what is new must not
+    look like nonsense."""
     colour, shape = _PAIRS[rng.integers(len(_PAIRS))]
     text = phrase(rng, int(rng.integers(len(OBJECT_KINDS))), colour, shape)
     way = rng.integers(5)
@@ -112,8 +142,11 @@ def nonsense(rng: np.random.Generator) -> str:
     if way == 1:
         return " ".join(word for word in text.split() if word not in _COLOUR_WORDS)
     if way == 2:
-        other, another = next(pair for pair in (_PAIRS[index] for index in rng.permutation(len(_PAIRS)))
-                              if pair[0] != colour)
+        other, another = next(
+            pair
+            for pair in (_PAIRS[index] for index in rng.permutation(len(_PAIRS)))
+            if pair[0] != colour
+        )
         return f"{text} and the {COLOURS[other]} {SHAPES[another]}"
     if way == 3:
         return " ".join(word for word in text.split() if word not in _OBJECT_WORDS)
@@ -130,8 +163,11 @@ def _trained_words() -> tuple[str, ...]:
     return tuple(sorted({word for text in texts for word in text.split()}))
 
 
-def imagined(rng: np.random.Generator, kind: NDArray[np.int64], contact: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """How far the robot might have come since each instruction: turned, travelled, carried, side."""
+def imagined(
+    rng: np.random.Generator, kind: NDArray[np.int64], contact: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """How far the robot might have come since each instruction: turned, travelled, carried,
+    side."""
     count = len(kind)
     progress = np.zeros((count, 4), np.float32)
     amount = AMOUNT[kind]
@@ -147,15 +183,25 @@ def imagined(rng: np.random.Generator, kind: NDArray[np.int64], contact: NDArray
     progress[drives, 1] = (share * amount)[drives]
     progress[drives, 0] = rng.normal(0, 0.05, drives.sum())
     carried = np.where(rng.random(count) < 0.3, rng.uniform(0, 1.5 * CARRY, count), 0.0)
-    progress[:, 2] = np.where(contact & (rng.random(count) < 0.8), rng.uniform(0, 1.5 * CARRY, count), carried)
+    progress[:, 2] = np.where(
+        contact & (rng.random(count) < 0.8), rng.uniform(0, 1.5 * CARRY, count), carried
+    )
     progress[:, 3] = np.where(rng.random(count) < 0.7, 1.0, -1.0)
     return progress
 
 
-def label(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], many: int, grid: tuple[int, int],
-          steps: int, step: float, pixels: NDArray[np.uint8]) -> tuple[Batch, list[str]]:
-    """A batch of the images `rows` with `many` instructions each, and their words; `pixels` are the images, as they
-    shall be seen."""
+def label(
+    rng: np.random.Generator,
+    frames: Frames,
+    rows: NDArray[np.int64],
+    many: int,
+    grid: tuple[int, int],
+    steps: int,
+    step: float,
+    pixels: NDArray[np.uint8],
+) -> tuple[Batch, list[str]]:
+    """A batch of the images `rows` with `many` instructions each, and their words; `pixels` are the
+    images, as they shall be seen."""
     shown, intents, before, pixels = _flipped(rng, frames, rows, pixels)
     told, texts = _told(rng, shown, intents, many)
     now = _situation(rng, told, shown, frames.gripper[rows], intents, before)
@@ -167,21 +213,33 @@ def label(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], man
     ids, mask = padded(texts)
     stands, unasked = cells(shown, grid)
     return Batch(
-        torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255, ids, mask, torch.from_numpy(_state(now)),
-        _floats(chunk), _floats(finished(now, decide(now))), torch.from_numpy(where(target, seen, grid)),
-        _floats(target), torch.from_numpy(seen), _floats(at_fingers(now.ahead, now.left) & seen),
-        torch.from_numpy(words), torch.from_numpy(stands), torch.from_numpy(unasked)), texts
+        torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255,
+        ids,
+        mask,
+        torch.from_numpy(_state(now)),
+        _floats(chunk),
+        _floats(finished(now, decide(now))),
+        torch.from_numpy(where(target, seen, grid)),
+        _floats(target),
+        torch.from_numpy(seen),
+        _floats(at_fingers(now.ahead, now.left) & seen),
+        torch.from_numpy(words),
+        torch.from_numpy(stands),
+        torch.from_numpy(unasked),
+    ), texts
 
 
 def _floats(values: NDArray) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-def _told(rng: np.random.Generator, shown: NDArray[np.float32], intents: NDArray[np.int8], many: int
-          ) -> tuple[NDArray[np.int64], list[str]]:
-    """BM x 4, kind, colour, shape and target's row, as `choose` gives them; and their words. An image's first
-    instruction is the one that the robot followed there, if there was one."""
-    told, texts = [], []
+def _told(
+    rng: np.random.Generator, shown: NDArray[np.float32], intents: NDArray[np.int8], many: int
+) -> tuple[NDArray[np.int64], list[str]]:
+    """BM x 4, kind, colour, shape and target's row, as `choose` gives them; and their words. An
+    image's first instruction is the one that the robot followed there, if there was one."""
+    told = []
+    texts = []
     for row, seen in enumerate(in_view(shown[..., 2], shown[..., 3])):
         for index in range(many):
             kind, colour, shape = (int(value) for value in intents[row])
@@ -194,11 +252,21 @@ def _told(rng: np.random.Generator, shown: NDArray[np.float32], intents: NDArray
     return np.array(told), texts
 
 
-def _situation(rng: np.random.Generator, told: NDArray[np.int64], shown: NDArray[np.float32],
-               gripper: NDArray[np.float32], intents: NDArray[np.int8], before: NDArray[np.float32]) -> Situation:
-    """The moment as each instruction has it: BM. How far the robot came is imagined, but where it followed one."""
-    kinds, targets = told[:, 0], told[:, 3]
-    many, each, there = len(told) // len(shown), np.arange(len(told)), targets >= 0
+def _situation(
+    rng: np.random.Generator,
+    told: NDArray[np.int64],
+    shown: NDArray[np.float32],
+    gripper: NDArray[np.float32],
+    intents: NDArray[np.int8],
+    before: NDArray[np.float32],
+) -> Situation:
+    """The moment as each instruction has it: BM. How far the robot came is imagined, but where it
+    followed one."""
+    kinds = told[:, 0]
+    targets = told[:, 3]
+    many = len(told) // len(shown)
+    each = np.arange(len(told))
+    there = targets >= 0
     others = np.repeat(shown[..., 2:], many, 0).astype(float)
     target = np.where(there[:, None], others[each, targets], AWAY)
     others[each[there], targets[there]] = np.nan
@@ -206,34 +274,55 @@ def _situation(rng: np.random.Generator, told: NDArray[np.int64], shown: NDArray
     followed = intents[:, 0] >= 0
     progress[::many][followed] = before[followed]
     opening, command = np.repeat(gripper, many, 0).astype(float).T
-    return Situation(kinds, target[:, 0], target[:, 1], others, opening, command, *progress.astype(float).T)
+    return Situation(
+        kinds, target[:, 0], target[:, 1], others, opening, command, *progress.astype(float).T
+    )
 
 
 def _state(now: Situation) -> NDArray[np.float32]:
     """What the model is told, each over its scale, in the order of STATE: BM x S."""
     values = [now.opening, now.command, now.turned, now.travelled, now.carried, now.side]
-    scaled = np.column_stack(values).astype(np.float32) / np.array(list(SCALES.values()), np.float32)
+    scaled = np.column_stack(values).astype(np.float32) / np.array(
+        list(SCALES.values()), np.float32
+    )
     return np.clip(scaled, -MOST, MOST)
 
 
-def _flipped(rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], pixels: NDArray[np.uint8]
-             ) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32], NDArray[np.uint8]]:
-    """Objects, intents, progress and pixels, half of them as in a mirror; but who turns around turns left."""
+def _flipped(
+    rng: np.random.Generator, frames: Frames, rows: NDArray[np.int64], pixels: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32], NDArray[np.uint8]]:
+    """Objects, intents, progress and pixels, half of them as in a mirror; but who turns around
+    turns left."""
     mirrored = (rng.random(len(rows)) < 0.5) & (frames.intent[rows, 0] != ID["turn_around"])
-    return mirror(mirrored, frames.objects[rows], frames.intent[rows], frames.progress[rows], pixels)
+    return mirror(
+        mirrored, frames.objects[rows], frames.intent[rows], frames.progress[rows], pixels
+    )
 
 
-def mirror(mirrored: NDArray[np.bool_], objects: NDArray[np.float32], intents: NDArray[np.int8],
-           progress: NDArray[np.float32], pixels: NDArray[np.uint8]
-           ) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32], NDArray[np.uint8]]:
-    """All of them anew, those `mirrored` as in a mirror: left becomes right, also in what was asked."""
-    objects, intents, progress = objects.copy(), intents.copy(), progress.copy()
+def mirror(
+    mirrored: NDArray[np.bool_],
+    objects: NDArray[np.float32],
+    intents: NDArray[np.int8],
+    progress: NDArray[np.float32],
+    pixels: NDArray[np.uint8],
+) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32], NDArray[np.uint8]]:
+    """All of them anew, those `mirrored` as in a mirror: left becomes right, also in what was
+    asked."""
+    objects = objects.copy()
+    intents = intents.copy()
+    progress = progress.copy()
     objects[mirrored, :, 3] *= -1
     progress[mirrored, 0] *= -1
     progress[mirrored, 3] *= -1
     left, right = (intents[:, 0] == ID[name] for name in ("turn_left", "turn_right"))
-    intents[mirrored & left, 0], intents[mirrored & right, 0] = ID["turn_right"], ID["turn_left"]
-    return objects, intents, progress, np.where(mirrored[:, None, None, None], pixels[:, :, ::-1], pixels)
+    intents[mirrored & left, 0] = ID["turn_right"]
+    intents[mirrored & right, 0] = ID["turn_left"]
+    return (
+        objects,
+        intents,
+        progress,
+        np.where(mirrored[:, None, None, None], pixels[:, :, ::-1], pixels),
+    )
 
 
 def padded(texts: list[str]) -> tuple[Tensor, Tensor]:
@@ -251,15 +340,19 @@ def _encoded(text: str) -> tuple[int, ...]:
     return tuple(encode(text))
 
 
-def where(target: NDArray[np.float64], seen: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.float32]:
-    """Shares of the four cells around each target's middle, whose mean place is exactly there; the last is nowhere."""
+def where(
+    target: NDArray[np.float64], seen: NDArray[np.bool_], grid: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Shares of the four cells around each target's middle, whose mean place is exactly there; the
+    last is nowhere."""
     rows, columns = grid
     column, row, _ = project(target[:, 0], target[:, 1])
     u = np.clip((column + 1) / 2 * columns - 0.5, 0, columns - 1)
     v = np.clip((row + 1) / 2 * rows - 0.5, 0, rows - 1)
     shares = np.zeros((len(target), rows * columns + 1), np.float32)
     each = np.arange(len(target))
-    left, top = np.floor(u).astype(int), np.floor(v).astype(int)
+    left = np.floor(u).astype(int)
+    top = np.floor(v).astype(int)
     for dx in (0, 1):
         for dy in (0, 1):
             weight = np.abs(1 - dx - (u - left)) * np.abs(1 - dy - (v - top))
@@ -270,23 +363,33 @@ def where(target: NDArray[np.float64], seen: NDArray[np.bool_], grid: tuple[int,
     return shares
 
 
-def cells(objects: NDArray[np.float32], grid: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """For each image and cell the colour and shape of the (nearest) object there, B x N x 2, IGNORED where an object
-    only grazes the cell; and whether it is, or grazes, one of a pair that training never asks for, B x N."""
+def cells(
+    objects: NDArray[np.float32], grid: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """For each image and cell the colour and shape of the (nearest) object there, B x N x 2,
+    IGNORED where an object only grazes the cell; and whether it is, or grazes, one of a pair that
+    training never asks for, B x N."""
     rows, columns = grid
     unasked = np.zeros((len(objects), rows, columns), bool)
     found = np.tile(np.array([NO_COLOUR, NO_SHAPE]), (len(objects), rows, columns, 1))
     column, row, depth = project(objects[..., 2].astype(float), objects[..., 3].astype(float))
-    u, v = (column + 1) / 2 * columns - 0.5, (row + 1) / 2 * rows - 0.5  # in cells, from the first one's middle
+    # in cells, from the first one's middle
+    u = (column + 1) / 2 * columns - 0.5
+    v = (row + 1) / 2 * rows - 0.5
     size = HALF / (np.maximum(depth, 0.1) * HALF_WIDTH) / 2 * columns
     there = (depth > 0.1) & (np.abs(column) < 1.2) & (np.abs(row) < 1.2)
     for image, index in sorted(zip(*np.nonzero(there)), key=lambda one: -depth[one]):
-        half, across, down = size[image, index], u[image, index], v[image, index]
+        half = size[image, index]
+        across = u[image, index]
+        down = v[image, index]
         around = image, _span(down, half + 0.7), _span(across, half + 0.7)
-        found[around], unasked[around] = IGNORED, tuple(objects[image, index, :2]) in UNSEEN
+        found[around] = IGNORED
+        unasked[around] = tuple(objects[image, index, :2]) in UNSEEN
         half = max(half, 0.5)
         found[image, _span(down, half), _span(across, half)] = objects[image, index, :2]
-    return found.reshape(len(objects), rows * columns, 2), unasked.reshape(len(objects), rows * columns)
+    return found.reshape(len(objects), rows * columns, 2), unasked.reshape(
+        len(objects), rows * columns
+    )
 
 
 def _span(middle: float, reach: float) -> slice:

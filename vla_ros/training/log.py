@@ -1,4 +1,6 @@
-"""What a training says while it runs: a progress bar, metrics.csv, TensorBoard where it is installed, curves.png."""
+"""What a training says while it runs: a progress bar, metrics.csv, TensorBoard where it is
+installed, curves.png."""
+
 from __future__ import annotations
 
 import csv
@@ -12,17 +14,23 @@ from typing import Any
 
 from vla_ros.core.drawing import drawing
 
-CSV, IMAGE, BOARD = "metrics.csv", "curves.png", "tensorboard"
+CSV = "metrics.csv"
+IMAGE = "curves.png"
+BOARD = "tensorboard"
 
 
 class Log:
-    """Of a training of `steps` steps; rows by step, in `folder`. Where `show` is false it writes and says nothing."""
+    """Of a training of `steps` steps; rows by step, in `folder`. Where `show` is false it writes
+    and says nothing."""
 
     def __init__(self, folder: Path, steps: int, show: bool = True, board: bool = True) -> None:
-        self.folder, self.steps, self.show = Path(folder), steps, show
+        self.folder = Path(folder)
+        self.steps = steps
+        self.show = show
         self.rows: list[dict[str, float]] = []
         self.columns: list[str] = []
-        self._before, self._began = 0.0, time.perf_counter()
+        self._before = 0.0
+        self._began = time.perf_counter()
         self._board = board and show and importlib.util.find_spec("tensorboard") is not None
         self._writer: Any = None
         self._bar: Any = None
@@ -38,11 +46,15 @@ class Log:
 
     def go_on(self, step: int, seconds: float) -> None:
         """After a resume: rows beyond the checkpoint are forgotten."""
-        self._before, self._began = seconds, time.perf_counter()
+        self._before = seconds
+        self._began = time.perf_counter()
         path = self.folder / CSV
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as file:
-                rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+                rows = [
+                    {name: float(value) for name, value in row.items() if value}
+                    for row in csv.DictReader(file)
+                ]
             self.rows = [row for row in rows if row["step"] <= step]
             self._rewrite()
 
@@ -54,8 +66,12 @@ class Log:
 
         console = Console()
         if self.show and console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:g}/{task.total:g}"),
-                       TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed:g}/{task.total:g}"),
+                TimeRemainingColumn(),
+            )
             with Progress(*columns, console=console) as self._bar:
                 self._bar.add_task("training", total=self.steps, completed=step)
                 yield
@@ -97,7 +113,11 @@ class Log:
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=step, description=text)
         else:
-            left = (self.steps - step) / row["steps_per_second"] if row.get("steps_per_second") else 0.0
+            left = (
+                (self.steps - step) / row["steps_per_second"]
+                if row.get("steps_per_second")
+                else 0.0
+            )
             print(f"step {step} of {self.steps}: {text}, {_span(left)} left", flush=True)
 
     def _to_board(self, step: int, row: Mapping[str, float]) -> None:

@@ -1,4 +1,6 @@
-"""What the model is taught at once: the expert's actions, when it is done, where the words point, what stands where."""
+"""What the model is taught at once: the expert's actions, when it is done, where the words point,
+what stands where."""
+
 from __future__ import annotations
 
 import torch
@@ -8,7 +10,15 @@ from torch import Tensor
 from vla_ros.models.vla import VLA, VLAOutput
 from vla_ros.training.labels import UNCLEAR, Batch
 
-WEIGHTS = {"action": 1.0, "done": 0.1, "where": 0.25, "target": 0.3, "contact": 0.1, "words": 0.1, "cells": 0.3}
+WEIGHTS = {
+    "action": 1.0,
+    "done": 0.1,
+    "where": 0.25,
+    "target": 0.3,
+    "contact": 0.1,
+    "words": 0.1,
+    "cells": 0.3,
+}
 
 
 def act(model: VLA, batch: Batch) -> VLAOutput:
@@ -21,26 +31,34 @@ def act(model: VLA, batch: Batch) -> VLAOutput:
 def losses(model: VLA, batch: Batch) -> dict[str, Tensor]:
     """Each part by name, before its weight."""
     output = act(model, batch)
-    extra, scale = output.auxiliary, model.head.scale
+    extra = output.auxiliary
+    scale = model.head.scale
     assert extra is not None and output.attention is not None and isinstance(scale, Tensor)
-    words = [F.cross_entropy(logits, batch.words[:, index])
-             for index, logits in enumerate((extra.task, extra.colour, extra.shape))]
+    words = [
+        F.cross_entropy(logits, batch.words[:, index])
+        for index, logits in enumerate((extra.task, extra.colour, extra.shape))
+    ]
     return {
         "action": F.smooth_l1_loss(output.actions / scale, batch.actions / scale, beta=0.1),
         "done": F.binary_cross_entropy_with_logits(output.completion, batch.done),
         "where": _where(output.attention, batch),
-        "target": (F.smooth_l1_loss(extra.target, batch.target, reduction="none", beta=0.05).sum(-1)
-                   * batch.seen).mean(),
+        "target": (
+            F.smooth_l1_loss(extra.target, batch.target, reduction="none", beta=0.05).sum(-1)
+            * batch.seen
+        ).mean(),
         "contact": F.binary_cross_entropy_with_logits(extra.contact, batch.contact),
         "words": words[0] + words[1] + words[2],
-        "cells": _cells(extra.cell_colour, batch.cells[..., 0]) + _cells(extra.cell_shape, batch.cells[..., 1]),
+        "cells": _cells(extra.cell_colour, batch.cells[..., 0])
+        + _cells(extra.cell_shape, batch.cells[..., 1]),
     }
 
 
 def _where(logits: Tensor, batch: Batch) -> Tensor:
-    """Cells with an object that is never asked for are no wrong answer: else the model learns never to look there."""
+    """Cells with an object that is never asked for are no wrong answer: else the model learns never
+    to look there."""
     many = len(logits) // len(batch.unasked)
-    hidden = F.pad(batch.unasked, (0, 1)).repeat_interleave(many, 0) & (batch.where == 0)  # "nowhere" always counts
+    # "nowhere" always counts
+    hidden = F.pad(batch.unasked, (0, 1)).repeat_interleave(many, 0) & (batch.where == 0)
     return -(batch.where * logits.float().masked_fill(hidden, -1e4).log_softmax(-1)).sum(-1).mean()
 
 
@@ -55,4 +73,6 @@ def unclear(model: VLA, ids: Tensor, mask: Tensor) -> Tensor:
     """Words that say nothing must be told from instructions."""
     assert model.auxiliary is not None
     _, pooled = model.encode_text(ids, mask)
-    return F.cross_entropy(model.auxiliary.tasks(pooled), torch.full((len(ids),), UNCLEAR, device=ids.device))
+    return F.cross_entropy(
+        model.auxiliary.tasks(pooled), torch.full((len(ids),), UNCLEAR, device=ids.device)
+    )

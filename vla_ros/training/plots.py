@@ -1,11 +1,21 @@
 """Training's metrics as an image."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-ASIDE = ("step", "seconds", "learning_rate", "steps_per_second", "gradient", "success",
-         "without_noise", "reward", "length")  # no losses
+ASIDE = (
+    "step",
+    "seconds",
+    "learning_rate",
+    "steps_per_second",
+    "gradient",
+    "success",
+    "without_noise",
+    "reward",
+    "length",
+)  # no losses
 
 
 def draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -23,8 +33,12 @@ def draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
         for name in lines:
             points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
             if points:
-                axes.plot(*zip(*points), label=name, linewidth=2.0 if name == "loss" else 1.0,
-                          marker="." if len(points) < 30 else None)
+                axes.plot(
+                    *zip(*points),
+                    label=name,
+                    linewidth=2.0 if name == "loss" else 1.0,
+                    marker="." if len(points) < 30 else None,
+                )
         values = [row[name] for row in rows for name in lines if row.get(name) is not None]
         if title == "loss" and values and min(values) > 0:
             axes.set_yscale("log")

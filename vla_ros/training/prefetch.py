@@ -1,4 +1,6 @@
-"""Batches: asked for by number, made ahead. A batch is a tensor, or a (named) tuple, list or dict of them."""
+"""Batches: asked for by number, made ahead. A batch is a tensor, or a (named) tuple, list or dict
+of them."""
+
 from __future__ import annotations
 
 import sys
@@ -10,23 +12,26 @@ from typing import Any, Protocol
 
 
 class Source(Protocol):
-    """Where batches come from. `batch(index)` gives the same for the same index, whatever was asked before."""
+    """Where batches come from. `batch(index)` gives the same for the same index, whatever was asked
+    before."""
 
     def batch(self, index: int) -> Any: ...
 
 
 @contextmanager
 def ahead_of(make: Callable[[int], Any], indices: range, ahead: int) -> Iterator[Iterator[Any]]:
-    """`make` of each index in their order, `ahead` of them made by one thread before they are asked for.
+    """`make` of each index in their order, `ahead` of them made by one thread before they are asked
+    for.
 
-    No DataLoader: its workers are processes, forked beside torch's threads and MuJoCo's renderer, and
-    the sentence of a dataset that does not fit would arrive inside a traceback.
+    No DataLoader: its workers are processes, forked beside torch's threads and MuJoCo's renderer,
+    and the sentence of a dataset that does not fit would arrive inside a traceback.
     """
     if not ahead:
         yield map(make, indices)
         return
     interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)  # else each of a step's operations may wait 5 ms for this thread's Python
+    # else each of a step's operations may wait 5 ms for this thread's Python
+    sys.setswitchinterval(1e-4)
     with ThreadPoolExecutor(1, "batches") as pool:
         waiting: deque[Future[Any]] = deque()
 

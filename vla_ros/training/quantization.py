@@ -1,4 +1,6 @@
-"""A checkpoint in fewer bits, as another checkpoint: packed weights, or an engine calibrated on observations."""
+"""A checkpoint in fewer bits, as another checkpoint: packed weights, or an engine calibrated on
+observations."""
+
 from __future__ import annotations
 
 import time
@@ -18,7 +20,14 @@ from vla_ros.models import PACKED, examples
 from vla_ros.models.checkpoint import WEIGHTS, from_pretrained, save_pretrained
 from vla_ros.models.quantized import quantize_weights
 from vla_ros.models.vla import VLA
-from vla_ros.policies.builtin import actions, follows, looks, precision_of, seen_in_training, state_of
+from vla_ros.policies.builtin import (
+    actions,
+    follows,
+    looks,
+    precision_of,
+    seen_in_training,
+    state_of,
+)
 from vla_ros.policies.progress import Progress
 
 if TYPE_CHECKING:
@@ -29,19 +38,26 @@ WARM_UP = 10  # runs that no figure contains
 
 
 def quantize(folder: Path, out: Path, kind: str, recorded: Dataset | None = None) -> list[str]:
-    """Writes the checkpoint in `folder` to `out` as `kind`; gives the names of the layers that are packed.
+    """Writes the checkpoint in `folder` to `out` as `kind`; gives the names of the layers that are
+    packed.
 
-    int8, int4: packed weights. static: weights as they are, to be run at int8, and the observations on which that
-    engine is calibrated, from `recorded` where it is given. Raises ValueError for a checkpoint that does not fit.
+    int8, int4: packed weights. static: weights as they are, to be run at int8, and the observations
+    on which that engine is calibrated, from `recorded` where it is given. Raises ValueError for a
+    checkpoint that does not fit.
     """
     vla = from_pretrained(folder)
     if vla.config.quantization != "none":
-        raise ValueError(f"{folder} is quantized already ({vla.config.quantization}); give what it was made from")
+        raise ValueError(
+            f"{folder} is quantized already ({vla.config.quantization}); give what it was made from"
+        )
     given, real = examples.load(folder, vla)
     if recorded:
         given = calibration(vla, folder, recorded)
     elif kind == "static" and not real:
-        raise ValueError(f"{folder} has no observations to calibrate on; record some (vla record) and give --recorded")
+        raise ValueError(
+            f"{folder} has no observations to calibrate on; record some (vla record) and give "
+            "--recorded"
+        )
     names = quantize_weights(vla, kind) if kind in PACKED else []
     vla.config = replace(vla.config, quantization=kind)
     save_pretrained(vla, out)
@@ -51,18 +67,29 @@ def quantize(folder: Path, out: Path, kind: str, recorded: Dataset | None = None
 
 
 def calibration(vla: VLA, folder: Path, recorded: Dataset, rows: int = ROWS) -> dict[str, Tensor]:
-    """image, ids and state of `rows` frames, evenly out of at most as many episodes, as the policy would give them to
-    the model. Raises ValueError for a recording without a camera, or with words that the model does not know."""
-    camera, total = _camera(vla.config.camera, recorded), len(recorded.episodes)
-    chosen = [recorded.episodes[index] for index in np.linspace(0, total - 1, min(rows, total)).round().astype(int)]
-    model = CompiledVLA(vla, folder, EngineRequest("eager", device="cpu", cache="none"), lambda text: None)
-    images, texts, states = [], [], []
+    """image, ids and state of `rows` frames, evenly out of at most as many episodes, as the policy
+    would give them to the model. Raises ValueError for a recording without a camera, or with words
+    that the model does not know."""
+    camera = _camera(vla.config.camera, recorded)
+    total = len(recorded.episodes)
+    chosen = [
+        recorded.episodes[index]
+        for index in np.linspace(0, total - 1, min(rows, total)).round().astype(int)
+    ]
+    model = CompiledVLA(
+        vla, folder, EngineRequest("eager", device="cpu", cache="none"), lambda text: None
+    )
+    images = []
+    texts = []
+    states = []
     known = seen_in_training(vla.config, vla.statistics)
     for place, episode in enumerate(chosen):
-        progress, words = Progress(), model.encode_text(episode.task)
+        progress = Progress()
+        words = model.encode_text(episode.task)
         wanted = rows * (place + 1) // len(chosen) - rows * place // len(chosen)
         keep = np.linspace(episode.start, episode.end - 1, wanted).round().astype(int).tolist()
-        for index in range(episode.start, episode.end):  # all: how far it has come depends on what was seen before
+        # all: how far it has come depends on what was seen before
+        for index in range(episode.start, episode.end):
             frame = recorded.frame(index)
             if follows(vla.config):
                 progress.move(frame.state)
@@ -79,21 +106,29 @@ def calibration(vla: VLA, folder: Path, recorded: Dataset, rows: int = ROWS) -> 
 
 
 def _camera(wanted: str, recorded: Dataset) -> str:
-    """The recording's camera that the model looks through. Raises ValueError where it is not there, or is open."""
+    """The recording's camera that the model looks through. Raises ValueError where it is not there,
+    or is open."""
     cameras = list(recorded.cameras)
     if wanted and wanted not in cameras:
-        raise ValueError(f"{recorded.folder} has {', '.join(cameras) or 'no camera'}, and the model learned from the "
-                         f"camera {wanted}; record with it")
+        raise ValueError(
+            f"{recorded.folder} has {', '.join(cameras) or 'no camera'}, and the model learned "
+            "from the "
+            f"camera {wanted}; record with it"
+        )
     if not wanted and len(cameras) != 1:
-        raise ValueError(f"{recorded.folder} has {len(cameras)} cameras ({', '.join(cameras)}), and the model looks "
-                         "through one and does not say which; record with one")
+        raise ValueError(
+            f"{recorded.folder} has {len(cameras)} cameras ({', '.join(cameras)}), and the model "
+            "looks "
+            "through one and does not say which; record with one"
+        )
     return wanted or cameras[0]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Bytes of the file of weights, and of the weights in memory. `eager` and `on_engine` (None: there is none) are the
-    mean and the standard deviation, in ms, of an image whose words are known; `engine_files` is in bytes."""
+    """Bytes of the file of weights, and of the weights in memory. `eager` and `on_engine` (None:
+    there is none) are the mean and the standard deviation, in ms, of an image whose words are
+    known; `engine_files` is in bytes."""
 
     file: int
     memory: int
@@ -104,18 +139,38 @@ class Figures:
 
 
 def figures(folders: Sequence[Path], engine: str = "auto", runs: int = 100) -> list[Figures]:
-    """Of each checkpoint; all take turns, run by run. Raises ValueError where one cannot be loaded."""
-    found, ways = [], []
+    """Of each checkpoint; all take turns, run by run. Raises ValueError where one cannot be
+    loaded."""
+    found = []
+    ways = []
     for folder in folders:
         vla = from_pretrained(folder)
-        _, acting = sub_models_of(vla, examples.load(folder, vla)[0], str(folder))  # no cache asks for its key
+        # no cache asks for its key
+        _, acting = sub_models_of(vla, examples.load(folder, vla)[0], str(folder))
         ready = _engine(acting, engine, precision_of(vla.config))
-        found.append(((folder / WEIGHTS).stat().st_size, sum(one.nbytes for one in vla.state_dict().values()), ready))
-        ways += [_run(acting.module, acting.examples[0]), _run(ready.engine if ready else None, acting.examples[0])]
+        found.append(
+            (
+                (folder / WEIGHTS).stat().st_size,
+                sum(one.nbytes for one in vla.state_dict().values()),
+                ready,
+            )
+        )
+        ways += [
+            _run(acting.module, acting.examples[0]),
+            _run(ready.engine if ready else None, acting.examples[0]),
+        ]
     times = _in_turns(ways, runs)
-    return [Figures(file, memory, eager or (0.0, 0.0), f"{ready.name} {ready.precision}" if ready else "none",
-                    ready.size if ready else 0, on_engine)
-            for (file, memory, ready), eager, on_engine in zip(found, times[::2], times[1::2])]
+    return [
+        Figures(
+            file,
+            memory,
+            eager or (0.0, 0.0),
+            f"{ready.name} {ready.precision}" if ready else "none",
+            ready.size if ready else 0,
+            on_engine,
+        )
+        for (file, memory, ready), eager, on_engine in zip(found, times[::2], times[1::2])
+    ]
 
 
 def _engine(part: Any, name: str, precision: str) -> LoadedEngine | None:
@@ -129,7 +184,9 @@ def _run(way: Callable[..., Any] | None, given: tuple[Tensor, ...]) -> Callable[
     return None if way is None else lambda: way(*given)
 
 
-def _in_turns(ways: Sequence[Callable[[], Any] | None], runs: int) -> list[tuple[float, float] | None]:
+def _in_turns(
+    ways: Sequence[Callable[[], Any] | None], runs: int
+) -> list[tuple[float, float] | None]:
     """Mean and deviation (ms) of each; None stays None."""
     taken: list[list[float]] = [[] for _ in ways]
     with torch.inference_mode():

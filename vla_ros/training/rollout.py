@@ -1,7 +1,10 @@
-"""A policy drives many simulated robots at once and its images are kept: the expert labels what *it* met (DAgger).
+"""A policy drives many simulated robots at once and its images are kept: the expert labels what
+*it* met (DAgger).
 
-Ross et al., "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", 2011.
+Ross et al., "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online
+Learning", 2011.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -24,7 +27,9 @@ from vla_ros.training.labels import choose, padded, phrase
 
 PERIOD = 0.08  # s between images
 LATEST = 5  # commands to the driver until a chunk is obeyed, at most
-LONGEST, SETTLE = 22.0, 0.8  # s of an instruction, and of standing still until the next
+# s of an instruction, and of standing still until the next
+LONGEST = 22.0
+SETTLE = 0.8
 
 
 @dataclass
@@ -41,8 +46,11 @@ class Robot:
     chunk: ActionChunk | None = None
 
 
-def drive(model: VLA, size: tuple[int, int], count: int, seed: int, robots: int = 8, keep: float = 0.5) -> Frames:
-    """`count` images that the policy met while it followed training's instructions; a share `keep` of those met."""
+def drive(
+    model: VLA, size: tuple[int, int], count: int, seed: int, robots: int = 8, keep: float = 0.5
+) -> Frames:
+    """`count` images that the policy met while it followed training's instructions; a share `keep`
+    of those met."""
     rng = np.random.default_rng(seed)
     frames = Frames.empty(count, size)
     fleet = [Robot(make_world(size)) for _ in range(robots)]
@@ -83,7 +91,8 @@ def read(model: VLA, texts: list[str]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _instruct(robot: Robot, rng: np.random.Generator) -> None:
-    """The next instruction; after a few, the next scene. Now and then the robot is put somewhere else first."""
+    """The next instruction; after a few, the next scene. Now and then the robot is put somewhere
+    else first."""
     if robot.left <= 0:
         scene_for(robot.world, rng)
         robot.progress.command = 1.0
@@ -96,10 +105,13 @@ def _instruct(robot: Robot, rng: np.random.Generator) -> None:
         robot.world.place_robot(x, y, rng.uniform(-3.14, 3.14))
     objects = table(robot.world)
     kind, colour, shape, _ = choose(rng, objects, in_view(objects[:, 2], objects[:, 3]))
-    robot.intent, robot.text = (kind, colour, shape), phrase(rng, kind, colour, shape)
+    robot.intent = (kind, colour, shape)
+    robot.text = phrase(rng, kind, colour, shape)
     robot.progress.start()
     robot.left -= 1
-    robot.began, robot.still, robot.chunk = robot.world.time, 0.0, None
+    robot.began = robot.world.time
+    robot.still = 0.0
+    robot.chunk = None
 
 
 def _go(robot: Robot, rows: np.ndarray, model: VLA, rng: np.random.Generator) -> None:
@@ -107,11 +119,19 @@ def _go(robot: Robot, rows: np.ndarray, model: VLA, rng: np.random.Generator) ->
     robot.still = robot.still + PERIOD if not rows[:, :2].any() else 0.0
 
 
-def go_on(world: World, before: ActionChunk | None, rows: np.ndarray, config: VLAConfig, rng: np.random.Generator
-          ) -> ActionChunk:
-    """The chunk of `rows` (T x C), obeyed until the next image; it arrives a little late, as on a real robot; until
-    then the one before is obeyed."""
-    seen, late = world.time, int(rng.integers(1, LATEST + 1)) * OBEY_PERIOD
-    newest = ActionChunk(to_nanoseconds(seen), 1, config.channels, rows, to_nanoseconds(config.step))
+def go_on(
+    world: World,
+    before: ActionChunk | None,
+    rows: np.ndarray,
+    config: VLAConfig,
+    rng: np.random.Generator,
+) -> ActionChunk:
+    """The chunk of `rows` (T x C), obeyed until the next image; it arrives a little late, as on a
+    real robot; until then the one before is obeyed."""
+    seen = world.time
+    late = int(rng.integers(1, LATEST + 1)) * OBEY_PERIOD
+    newest = ActionChunk(
+        to_nanoseconds(seen), 1, config.channels, rows, to_nanoseconds(config.step)
+    )
     between_images(world, [*([(seen, before)] if before else []), (seen + late, newest)], PERIOD)
     return newest

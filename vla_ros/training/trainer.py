@@ -1,9 +1,11 @@
-"""The loop of every training here, on Hugging Face accelerate: several GPUs or machines are accelerate's configuration.
+"""The loop of every training here, on Hugging Face accelerate: several GPUs or machines are
+accelerate's configuration.
 
-A step depends on the settings, the weights and its own number alone: batches are asked for by number, and every step
-begins its own random stream. So a run that was killed goes on from its last checkpoint to the bit (on the same machine
-with as many threads and processes).
+A step depends on the settings, the weights and its own number alone: batches are asked for by
+number, and every step begins its own random stream. So a run that was killed goes on from its last
+checkpoint to the bit (on the same machine with as many threads and processes).
 """
+
 from __future__ import annotations
 
 import math
@@ -29,72 +31,109 @@ Evaluate = Callable[[Any], Mapping[str, float]]
 
 
 class Step(nn.Module):
-    """The loss as the forward pass of one module: accelerate's wrappers (autocast, gradients summed over processes) see
-    `forward` alone, and a VLA is asked stage by stage."""
+    """The loss as the forward pass of one module: accelerate's wrappers (autocast, gradients summed
+    over processes) see `forward` alone, and a VLA is asked stage by stage."""
 
     def __init__(self, model: nn.Module, loss: Loss) -> None:
         super().__init__()
-        self.model, self.loss = model, loss
+        self.model = model
+        self.loss = loss
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
         return dict(self.loss(self.model, batch))
 
 
 class Trainer:
-    """Trains `model` by `loss(model, batch)`, parts by name, each times its weight (1 where `weights` has none;
-    0 for what is only logged).
+    """Trains `model` by `loss(model, batch)`, parts by name, each times its weight (1 where
+    `weights` has none; 0 for what is only logged).
 
-    Leaves in `folder`: checkpoints/, metrics.csv, curves.png, tensorboard/ where that is installed. `factors` multiply
-    the learning rate of parameters by the beginning of their names. `evaluate(model)` gives numbers by name, "success"
-    among them; it is asked with the averaged weights. `cpu`: there, also where a GPU is. With `resume` the last
-    checkpoint is gone on from; without, a folder that holds one is refused. Raises ValueError for what does not fit,
-    before any time is spent.
+    Leaves in `folder`: checkpoints/, metrics.csv, curves.png, tensorboard/ where that is installed.
+    `factors` multiply the learning rate of parameters by the beginning of their names.
+    `evaluate(model)` gives numbers by name, "success" among them; it is asked with the averaged
+    weights. `cpu`: there, also where a GPU is. With `resume` the last checkpoint is gone on from;
+    without, a folder that holds one is refused. Raises ValueError for what does not fit, before any
+    time is spent.
     """
 
-    def __init__(self, model: nn.Module, loss: Loss, source: Source, settings: Settings, folder: Path, *,
-                 weights: Mapping[str, float] | None = None, factors: Mapping[str, float] | None = None,
-                 evaluate: Evaluate | None = None, resume: bool = False, cpu: bool = False, log: Log | None = None
-                 ) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        source: Source,
+        settings: Settings,
+        folder: Path,
+        *,
+        weights: Mapping[str, float] | None = None,
+        factors: Mapping[str, float] | None = None,
+        evaluate: Evaluate | None = None,
+        resume: bool = False,
+        cpu: bool = False,
+        log: Log | None = None,
+    ) -> None:
         checkpoint = checkpointing.newest(folder)
         if checkpoint is not None and not resume:
-            raise ValueError(f"{folder} holds a training at step {checkpointing.step_of(checkpoint)}; resume it, or "
-                             "give another folder")
+            raise ValueError(
+                f"{folder} holds a training at step {checkpointing.step_of(checkpoint)}; resume "
+                "it, or "
+                "give another folder"
+            )
         if settings.precision == "fp16" and not torch.cuda.is_available():
             raise ValueError("precision is fp16, which needs a GPU; use bf16 or no on a CPU")
-        self.settings, self.folder, self.source = settings, Path(folder), source
-        self.weights, self.evaluate = dict(weights or {}), evaluate
+        self.settings = settings
+        self.folder = Path(folder)
+        self.source = source
+        self.weights = dict(weights or {})
+        self.evaluate = evaluate
         self.accelerator = Accelerator(
-            mixed_precision=settings.precision, cpu=cpu or not torch.cuda.is_available(),
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+            mixed_precision=settings.precision,
+            cpu=cpu or not torch.cuda.is_available(),
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
         trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
         if not trained:
             raise ValueError("every weight of the model is frozen; nothing can be trained")
-        optimizer = torch.optim.AdamW(_groups(trained, factors or {}), lr=settings.learning_rate,
-                                      weight_decay=settings.weight_decay)
-        self.model, self.step, self._frozen = model, 0, checkpointing.fingerprint(model)
+        optimizer = torch.optim.AdamW(
+            _groups(trained, factors or {}),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        )
+        self.model = model
+        self.step = 0
+        self._frozen = checkpointing.fingerprint(model)
         self._step, self._optimizer = self.accelerator.prepare(Step(model, loss), optimizer)
-        self.trained = {name: one for name, one in model.named_parameters() if one.requires_grad}  # on their device
-        self.average = ExponentialMovingAverage(model, settings.average) if settings.average else None
+        # on their device
+        self.trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
+        self.average = (
+            ExponentialMovingAverage(model, settings.average) if settings.average else None
+        )
         self._log = log or Log(self.folder, settings.steps, show=self.accelerator.is_main_process)
         if checkpoint is not None:
             self._restore(checkpoint)
 
-    # -- steps -----------------------------------------------------------------------------------------------
+    # -- steps -------------------------------------------------------------------------
     def run(self, until: int | None = None) -> dict[str, float]:
-        """Train up to step `until` (default: the last) and leave a checkpoint there. Gives the last metrics logged.
+        """Train up to step `until` (default: the last) and leave a checkpoint there. Gives the last
+        metrics logged.
 
-        Raises ValueError where the loss is no finite number; the last checkpoint is then still good.
+        Raises ValueError where the loss is no finite number; the last checkpoint is then still
+        good.
         """
         last = min(self.settings.steps if until is None else until, self.settings.steps)
         if self.step >= last:
             return self._log.last
         with ExitStack() as stack:
             stack.enter_context(self._log.running(self.step))
-            batches = stack.enter_context(ahead_of(self._batch, range(self._index(self.step), self._index(last)),
-                                                 self.settings.ahead))
+            batches = stack.enter_context(
+                ahead_of(
+                    self._batch,
+                    range(self._index(self.step), self._index(last)),
+                    self.settings.ahead,
+                )
+            )
             self.model.train()
             sums: dict[str, Tensor] = {}
-            count, since = 0, time.perf_counter()
+            count = 0
+            since = time.perf_counter()
             while self.step < last:
                 for name, value in self._advance(batches).items():
                     sums[name] = sums.get(name, torch.zeros_like(value)) + value
@@ -102,7 +141,9 @@ class Trainer:
                 self.step += 1
                 if self.step % self.settings.log_every == 0 or self.step == last:
                     self._report(sums, count, time.perf_counter() - since, self.step == last)
-                    sums, count, since = {}, 0, time.perf_counter()
+                    sums = {}
+                    count = 0
+                    since = time.perf_counter()
                 if self.step % self.settings.checkpoint_every == 0 or self.step == last:
                     self.save()
         self._log.draw()
@@ -123,26 +164,38 @@ class Trainer:
         return step * self.settings.accumulate
 
     def _batch(self, index: int) -> Any:
-        return self.source.batch(index * self.accelerator.num_processes + self.accelerator.process_index)
+        return self.source.batch(
+            index * self.accelerator.num_processes + self.accelerator.process_index
+        )
 
     def _advance(self, batches: Iterator[Any]) -> dict[str, Tensor]:
         """One step of the optimizer."""
-        many, rate = self.settings.accumulate, self.settings.rate(self.step)
+        many = self.settings.accumulate
+        rate = self.settings.rate(self.step)
         found: dict[str, Tensor] = {}
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         # Dropout and the like draw from here, so that a step is the same after a resume.
-        torch.manual_seed(self.settings.seed * 1_000_003 + self.step * 1009 + self.accelerator.process_index)
+        torch.manual_seed(
+            self.settings.seed * 1_000_003 + self.step * 1009 + self.accelerator.process_index
+        )
         for turn in range(many):
             batch = send_to_device(next(batches), self.accelerator.device, non_blocking=True)
             with ExitStack() as stack:
                 if turn < many - 1:
                     stack.enter_context(self.accelerator.no_sync(self._step))
                 parts = self._step(batch)
-                total = torch.stack([self.weights.get(name, 1.0) * part for name, part in parts.items()]).sum() / many
+                total = (
+                    torch.stack(
+                        [self.weights.get(name, 1.0) * part for name, part in parts.items()]
+                    ).sum()
+                    / many
+                )
                 self.accelerator.backward(total)
             for name, part in {**parts, "loss": total * many}.items():
-                found[name] = found.get(name, torch.zeros_like(part.detach())) + part.detach() / many
+                found[name] = (
+                    found.get(name, torch.zeros_like(part.detach())) + part.detach() / many
+                )
         norm = self.accelerator.clip_grad_norm_(self.trained.values(), self.settings.clip)
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -153,11 +206,20 @@ class Trainer:
         return found
 
     def _report(self, sums: Mapping[str, Tensor], count: int, seconds: float, last: bool) -> None:
-        values = {name: float(self.accelerator.reduce(value / count, "mean")) for name, value in sums.items()}
+        values = {
+            name: float(self.accelerator.reduce(value / count, "mean"))
+            for name, value in sums.items()
+        }
         if not math.isfinite(values["loss"]):
-            raise ValueError(f"the loss is {values['loss']} at step {self.step}; go on from the last checkpoint with a "
-                             "smaller learning rate")
-        values |= {"learning_rate": self.settings.rate(self.step - 1), "steps_per_second": count / seconds}
+            raise ValueError(
+                f"the loss is {values['loss']} at step {self.step}; go on from the last checkpoint "
+                "with a "
+                "smaller learning rate"
+            )
+        values |= {
+            "learning_rate": self.settings.rate(self.step - 1),
+            "steps_per_second": count / seconds,
+        }
         every = self.settings.evaluate_every
         if self.evaluate is not None and (last or (every and self.step % every == 0)):
             values |= self._evaluated()
@@ -170,7 +232,8 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[nn.Module]:
-        """The model in evaluation mode, with the averaged weights where there are any; training's come back after."""
+        """The model in evaluation mode, with the averaged weights where there are any; training's
+        come back after."""
         was = self.model.training
         with self.average.inside(self.model) if self.average is not None else ExitStack():
             try:
@@ -179,7 +242,8 @@ class Trainer:
                 self.model.train(was)
 
     def export(self, folder: Path) -> None:
-        """The averaged model as a checkpoint that a policy runs. Adapters are merged: train no more after that."""
+        """The averaged model as a checkpoint that a policy runs. Adapters are merged: train no more
+        after that."""
         from vla_ros.models.checkpoint import save_pretrained
         from vla_ros.models.lora import merge_lora
         from vla_ros.models.vla import VLA
@@ -193,7 +257,7 @@ class Trainer:
                 save_pretrained(whole, folder)
         self.accelerator.wait_for_everyone()
 
-    # -- checkpoints -----------------------------------------------------------------------------------------
+    # -- checkpoints -------------------------------------------------------------------
     def save(self) -> None:
         """A checkpoint of this step; the older ones go."""
         if self.accelerator.is_main_process:
@@ -202,18 +266,29 @@ class Trainer:
             if self.average is not None:
                 tensors |= {f"average.{name}": value for name, value in self.average.values.items()}
             scaler = getattr(self.accelerator, "scaler", None)
-            checkpointing.save(self.folder, self.step, tensors, {
-                "settings": self.settings.identity(), "frozen": self._frozen,
-                "seconds": self._log.seconds, "scaler": scaler.state_dict() if scaler is not None else {}})
+            checkpointing.save(
+                self.folder,
+                self.step,
+                tensors,
+                {
+                    "settings": self.settings.identity(),
+                    "frozen": self._frozen,
+                    "seconds": self._log.seconds,
+                    "scaler": scaler.state_dict() if scaler is not None else {},
+                },
+            )
         self.accelerator.wait_for_everyone()
 
     def _own(self) -> dict[str, Tensor]:
-        """What training changes: trained weights and buffers. Frozen weights come from where they came from."""
+        """What training changes: trained weights and buffers. Frozen weights come from where they
+        came from."""
         return {**self.trained, **dict(self.model.named_buffers())}
 
     def _restore(self, folder: Path) -> None:
         tensors, facts = checkpointing.load(folder, self.settings.identity(), self._frozen)
-        checkpointing.fill({f"model.{name}": value for name, value in self._own().items()}, tensors, folder)
+        checkpointing.fill(
+            {f"model.{name}": value for name, value in self._own().items()}, tensors, folder
+        )
         checkpointing.restore_optimizer(self._optimizer, self.trained, tensors, folder)
         if self.average is not None:
             averages = {f"average.{name}": value for name, value in self.average.values.items()}

@@ -1,4 +1,6 @@
-"""Simulated robots in lockstep that follow instructions and are told by the simulator's truth how well they did."""
+"""Simulated robots in lockstep that follow instructions and are told by the simulator's truth how
+well they did."""
+
 from __future__ import annotations
 
 import copy
@@ -29,14 +31,16 @@ from vla_ros.training.image_dataset import make_world, scene_for
 from vla_ros.training.labels import phrase
 from vla_ros.training.rollout import PERIOD, go_on, read
 
-SETTLED, IDLE = 4, 18  # images: done for so many in a row ends an episode, and so does standing undone for longer
+# images: done for so many in a row ends an episode, and so does standing undone for longer
+SETTLED = 4
+IDLE = 18
 Choose = Callable[[Tensor, np.random.Generator], Tensor]  # trunk's inputs A x F -> chunks A x T x C
 
 
 @dataclass
 class Episode:
-    """What was met (the trunk's inputs, F each), done (chunks, T x C) and gained, image by image; and how much was
-    lacking (m and rad, by the truth) before the first image and after each."""
+    """What was met (the trunk's inputs, F each), done (chunks, T x C) and gained, image by image;
+    and how much was lacking (m and rad, by the truth) before the first image and after each."""
 
     inputs: list[Tensor] = field(default_factory=list)
     chunks: list[Tensor] = field(default_factory=list)
@@ -67,19 +71,31 @@ class VectorEnv:
     Raises ValueError for a model that this loop cannot drive.
     """
 
-    def __init__(self, vla: VLA, count: int = 8, longest: float = 16.0, reward: Reward | None = None) -> None:
-        if vla.auxiliary is None or vla.config.fusion != "grounded" or vla.config.model != "end_to_end":
-            raise ValueError("the vector_env drives models like the built-in one: end_to_end, fusion grounded, "
-                             f"auxiliary true; this is {vla.config.model}, {vla.config.fusion}, "
-                             f"auxiliary {str(vla.auxiliary is not None).lower()}")
-        self.vla, self.longest, self.reward = vla, longest, reward or Reward()
+    def __init__(
+        self, vla: VLA, count: int = 8, longest: float = 16.0, reward: Reward | None = None
+    ) -> None:
+        if (
+            vla.auxiliary is None
+            or vla.config.fusion != "grounded"
+            or vla.config.model != "end_to_end"
+        ):
+            raise ValueError(
+                "the vector_env drives models like the built-in one: end_to_end, fusion grounded, "
+                f"auxiliary true; this is {vla.config.model}, {vla.config.fusion}, "
+                f"auxiliary {str(vla.auxiliary is not None).lower()}"
+            )
+        self.vla = vla
+        self.longest = longest
+        self.reward = reward or Reward()
         self._worlds = [make_world(vla.config.image_size) for _ in range(count)]
 
     def play(self, tasks: Sequence[str], rng: np.random.Generator, choose: Choose) -> list[Episode]:
         """An episode for each of the kinds of instruction."""
         found: list[Episode] = []
         while len(found) < len(tasks):
-            fleet = [_begin(world, task, rng) for world, task in zip(self._worlds, tasks[len(found):])]
+            fleet = [
+                _begin(world, task, rng) for world, task in zip(self._worlds, tasks[len(found) :])
+            ]
             for _ in range(round(self.longest / PERIOD)):
                 active = [one for one in fleet if not one.over]
                 if not active:
@@ -96,7 +112,8 @@ class VectorEnv:
         """One image of each world, what it does about it, and what came of that."""
         for one in fleet:
             one.progress.move(robot_state(one.world))
-        progress, images = [one.progress for one in fleet], [_seen(one.world, self.vla) for one in fleet]
+        progress = [one.progress for one in fleet]
+        images = [_seen(one.world, self.vla) for one in fleet]
         with inputs_of(self.vla.trunk) as inputs:
             output = look(self.vla, images, read(self.vla, [one.text for one in fleet]), progress)
         met = inputs[0].clone()  # outside of inference mode: these can be learnt from
@@ -113,13 +130,18 @@ class VectorEnv:
         now = one.world.state()
         verdict = judge(one.intent, one.start, now)
         one.settled = one.settled + 1 if verdict.done else 0
-        still = abs(now.linear) < STILL_LINEAR and abs(now.angular) < STILL_ANGULAR and not verdict.done
-        one.idle = max(0, one.idle + (1 if still else -1))  # noise moves a robot that means to stand, now and then
+        still = (
+            abs(now.linear) < STILL_LINEAR and abs(now.angular) < STILL_ANGULAR and not verdict.done
+        )
+        # noise moves a robot that means to stand, now and then
+        one.idle = max(0, one.idle + (1 if still else -1))
         one.episode.success = one.settled >= SETTLED
         one.over = one.episode.success or one.idle >= IDLE
         before = one.episode.lacking[-1]
         one.episode.lacking.append(verdict.lacking)
-        one.episode.rewards.append(self.reward.of(before, verdict.lacking, PERIOD, one.episode.success))
+        one.episode.rewards.append(
+            self.reward.of(before, verdict.lacking, PERIOD, one.episode.success)
+        )
 
 
 @contextmanager
@@ -140,30 +162,41 @@ def _seen(world: World, vla: VLA) -> NDArray[np.uint8]:
 def _begin(world: World, task: str, rng: np.random.Generator) -> Try:
     """A scene, an instruction that it allows, and the robot standing in it."""
     scene_for(world, rng)
-    colour, shape = None, None
+    colour = None
+    shape = None
     if task in OBJECT_KINDS:
-        allowed = [one for one in world.scene.objects if (one.colour, one.shape) not in UNSEEN_PAIRS]
+        allowed = [
+            one for one in world.scene.objects if (one.colour, one.shape) not in UNSEEN_PAIRS
+        ]
         if not allowed:
             return _begin(world, task, rng)
         thing = allowed[int(rng.integers(len(allowed)))]
-        colour, shape = thing.colour, thing.shape
+        colour = thing.colour
+        shape = thing.shape
     intent = intent_of(task, colour, shape)
-    text = phrase(rng, ID[task], COLOURS.index(colour) if colour else -1, SHAPES.index(shape) if shape else -1)
+    text = phrase(
+        rng, ID[task], COLOURS.index(colour) if colour else -1, SHAPES.index(shape) if shape else -1
+    )
     progress = Progress()
     progress.command = 1.0
     if task == "open":
         world.place_gripper(0.0)
         progress.command = 0.0
     start = world.state()
-    return Try(world, intent, text, start, progress, Episode(lacking=[judge(intent, start, start).lacking]))
+    return Try(
+        world, intent, text, start, progress, Episode(lacking=[judge(intent, start, start).lacking])
+    )
 
 
 def success(model: VLA, episodes: int, seed: int) -> float:
     """The share of episodes done, of every kind of instruction in turn, by the model as it is."""
     vla = model if next(model.parameters()).device.type == "cpu" else copy.deepcopy(model).cpu()
-    vector_env, tasks = VectorEnv(vla), [KINDS[index % len(KINDS)] for index in range(episodes)]
+    vector_env = VectorEnv(vla)
+    tasks = [KINDS[index % len(KINDS)] for index in range(episodes)]
     try:
-        played = vector_env.play(tasks, np.random.default_rng(seed), lambda inputs, _: vla.head(vla.trunk(inputs)))
+        played = vector_env.play(
+            tasks, np.random.default_rng(seed), lambda inputs, _: vla.head(vla.trunk(inputs))
+        )
     finally:
         vector_env.close()
     return float(np.mean([one.success for one in played]))

@@ -1,1 +1,2 @@
-"""Faults, made on purpose: what stops the robot, and how soon. `vla bench faults`; test/system/test_faults.py."""
+"""Faults, made on purpose: what stops the robot, and how soon. `vla bench faults`;
+test/system/test_faults.py."""

@@ -1,9 +1,12 @@
-"""A driving robot's faults: what each does, how soon it must stand, and what must hold afterwards. One line a fault.
+"""A driving robot's faults: what each does, how soon it must stand, and what must hold afterwards.
+One line a fault.
 
-A limit is what the design promises: how long the slowest of the rules that may catch it waits, one period of the gate,
-braking from full speed, and the way to the wheels. The driver's own time-out is the last of them, where the gate
-itself is gone. BUSY is added to each when it is judged: a machine with two cores and other work.
+A limit is what the design promises: how long the slowest of the rules that may catch it waits, one
+period of the gate, braking from full speed, and the way to the wheels. The driver's own time-out is
+the last of them, where the gate itself is gone. BUSY is added to each when it is judged: a machine
+with two cores and other work.
 """
+
 from __future__ import annotations
 
 import os
@@ -20,23 +23,30 @@ from lifecycle_msgs.msg import Transition
 from vla_ros.bench.faults.stack import GATE, Suite
 from vla_ros.operator.processes import BESIDE_GATE
 
-HEARTBEAT, TOPIC, AGE, DRIVER = 0.25, 0.3, 0.4, 0.5  # s: the gate's parameters, and the simulated driver
+# s: the gate's parameters, and the simulated driver
+HEARTBEAT = 0.25
+TOPIC = 0.3
+AGE = 0.4
+DRIVER = 0.5
 FROZEN = 1.0  # s, camera_ingest's frozen_after in these runs; its default is 5 s
 PERIOD = 0.02  # s, the gate's
 BRAKE = 0.5 / 6.0  # s, from full speed, the gate's brake or the driver's
-WAY = 0.06  # s: a command or an image on its way, the driver's control step (20 ms), the wheels lagging behind
+# s: a command or an image on its way, the driver's control step (20 ms), the wheels lagging behind
+WAY = 0.06
 STOP = PERIOD + BRAKE + WAY  # s, from a cause that the gate learns at once
 BUSY = 0.15  # s, the one allowance for other work on the machine
 FLOOD = 10_000.0  # messages a second
 WORK = 0.7  # s of good work before a policy breaks: long enough for full speed
-NEVER, MAY = "never", "may"
+NEVER = "never"
+MAY = "may"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`inject` returns when (steady s) it happened. `rules`: those that may catch it; "driver" and "zero" (a zero on
-    the wire, then silence) are for a gate that says nothing more. `itself`: whether the robot may go on without a
-    person once the fault is over. `tells`: a piece of what the operator hears."""
+    """`inject` returns when (steady s) it happened. `rules`: those that may catch it; "driver" and
+    "zero" (a zero on the wire, then silence) are for a gate that says nothing more. `itself`:
+    whether the robot may go on without a person once the fault is over. `tells`: a piece of what
+    the operator hears."""
 
     name: str
     world: str
@@ -58,7 +68,7 @@ def nothing(suite: Suite) -> None:
     """Nobody has to do anything."""
 
 
-# -- processes ------------------------------------------------------------------------------------------------
+# -- processes -------------------------------------------------------------------------
 def send(name: str, number: int, suite: Suite) -> float:
     now = time.monotonic()
     suite.group.kill(name, number)
@@ -81,9 +91,10 @@ def bring_up(suite: Suite) -> None:
     transitions((Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE), suite)
 
 
-# -- the policy and the sensors -------------------------------------------------------------------------------
+# -- the policy and the sensors --------------------------------------------------------
 def spoil(kind: str, seconds: float, suite: Suite) -> float:
-    """`seconds` of good work, then `kind` of policy.BREAKS; when it broke is the policy's own word."""
+    """`seconds` of good work, then `kind` of policy.BREAKS; when it broke is the policy's own
+    word."""
     (suite.folder / "policy").unlink(missing_ok=True)
     suite.say(f"break {kind} after {seconds:g}")
     return suite.noted("policy", seconds + 5.0)
@@ -103,7 +114,7 @@ def set_fault(what: str, verb: str, suite: Suite) -> float:
     return suite.fault(what, verb)
 
 
-# -- what people and the network do ---------------------------------------------------------------------------
+# -- what people and the network do ----------------------------------------------------
 def press(suite: Suite) -> float:
     now = time.monotonic()
     suite.press(True)
@@ -122,7 +133,8 @@ def words(text: str, suite: Suite) -> float:
 
 
 def flood(kinds: tuple[str, ...], seconds: float, suite: Suite) -> float:
-    """A flood, and `seconds` later the stop, once. What the gate did meanwhile goes to the notes."""
+    """A flood, and `seconds` later the stop, once. What the gate did meanwhile goes to the
+    notes."""
     process = psutil.Process(suite.group.pid(GATE))
     before = process.memory_info().rss
     suite.start_flood(kinds, FLOOD)
@@ -131,8 +143,12 @@ def flood(kinds: tuple[str, ...], seconds: float, suite: Suite) -> float:
     now = press(suite)
     late = lateness([heard.stamp for heard in list(suite.reports) if heard.when > began])
     grown = (process.memory_info().rss - before) / 1e6
-    suite.notes.append(f"the gate's reports came at most {late * 1e3:.0f} ms late; its memory grew by {grown:.1f} MB")
-    starved = lateness([sample.when for sample in suite.since(began)])  # what the machine kept from the robot as well
+    suite.notes.append(
+        f"the gate's reports came at most {late * 1e3:.0f} ms late; its memory grew by {grown:.1f} "
+        "MB"
+    )
+    # what the machine kept from the robot as well
+    starved = lateness([sample.when for sample in suite.since(began)])
     if late > DRIVER + starved:  # the driver had to act; the gate itself latches at half a second
         suite.problems.append(f"the gate was silent for {late + PERIOD:.2f} s")
     if grown > 50.0:
@@ -215,7 +231,7 @@ def mend_cable(suite: Suite) -> None:
     release(suite)
 
 
-# -- the table ------------------------------------------------------------------------------------------------
+# -- the table -------------------------------------------------------------------------
 def rules(*names: str) -> frozenset[str]:
     return frozenset(names)
 
@@ -226,7 +242,8 @@ QUIET = rules("source_timeout", "observation_age", "instruction_match")
 SILENT = rules("source_timeout", "observation_age", "range_sensors")
 GATE_GONE = frozenset({"disarmed", "stopped"})
 TOPICS = ("command", "action_chunk", "instruction", "stop")
-GOOD, BAD = tuple(f"good {topic}" for topic in TOPICS), tuple(f"bad {topic}" for topic in TOPICS)
+GOOD = tuple(f"good {topic}" for topic in TOPICS)
+BAD = tuple(f"bad {topic}" for topic in TOPICS)
 SERVICES = ("services",)
 
 
@@ -234,41 +251,114 @@ def processes() -> list[Fault]:
     out = []
     for name in BESIDE_GATE:
         # Whatever comes back: a person has seen the robot stand, and speaks again.
-        out.append(Fault(f"SIGKILL of {name}", "robot", partial(send, name, signal.SIGKILL), AGE + STOP, QUIET, nothing,
-                         itself=NEVER, patience=15.0, tells="" if name == "supervisor" else f"{name} was lost"))
+        out.append(
+            Fault(
+                f"SIGKILL of {name}",
+                "robot",
+                partial(send, name, signal.SIGKILL),
+                AGE + STOP,
+                QUIET,
+                nothing,
+                itself=NEVER,
+                patience=15.0,
+                tells="" if name == "supervisor" else f"{name} was lost",
+            )
+        )
     for name in BESIDE_GATE:
-        out.append(Fault(f"SIGSTOP of {name}, SIGCONT 1 s later", "robot", partial(send, name, signal.SIGSTOP),
-                         AGE + STOP, QUIET, partial(resume, name, 0.5), itself=MAY, patience=10.0))
+        out.append(
+            Fault(
+                f"SIGSTOP of {name}, SIGCONT 1 s later",
+                "robot",
+                partial(send, name, signal.SIGSTOP),
+                AGE + STOP,
+                QUIET,
+                partial(resume, name, 0.5),
+                itself=MAY,
+                patience=10.0,
+            )
+        )
     gate = partial(Fault, world="robot", after=GATE_GONE, mend=nothing)
     out += [
-        gate("SIGKILL of the gate", inject=partial(send, GATE, signal.SIGKILL), limit=DRIVER + BRAKE + WAY,
-             rules=rules("driver"), tells=f"{GATE} was lost"),
-        gate("SIGSTOP of the gate, SIGCONT 1.5 s later", inject=partial(send, GATE, signal.SIGSTOP),
-             limit=DRIVER + BRAKE + WAY, rules=rules("driver"), mend=partial(resume, GATE, 0.5)),
-        gate("SIGTERM of the gate", inject=partial(send, GATE, signal.SIGTERM), limit=STOP, rules=rules("zero")),
-        gate("SIGINT of the gate", inject=partial(send, GATE, signal.SIGINT), limit=STOP, rules=rules("zero")),
-        gate("deactivate of the gate", inject=partial(transitions, (Transition.TRANSITION_DEACTIVATE,)), limit=STOP,
-             rules=rules("zero"), mend=partial(transitions, (Transition.TRANSITION_ACTIVATE,))),
-        gate("deactivate and cleanup of the gate", limit=STOP, rules=rules("zero"), mend=bring_up, inject=partial(
-            transitions, (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP))),
-        gate("shutdown of the gate", limit=STOP, rules=rules("zero"), mend=partial(send, GATE, signal.SIGKILL),
-             inject=partial(transitions, (Transition.TRANSITION_ACTIVE_SHUTDOWN,))),
+        gate(
+            "SIGKILL of the gate",
+            inject=partial(send, GATE, signal.SIGKILL),
+            limit=DRIVER + BRAKE + WAY,
+            rules=rules("driver"),
+            tells=f"{GATE} was lost",
+        ),
+        gate(
+            "SIGSTOP of the gate, SIGCONT 1.5 s later",
+            inject=partial(send, GATE, signal.SIGSTOP),
+            limit=DRIVER + BRAKE + WAY,
+            rules=rules("driver"),
+            mend=partial(resume, GATE, 0.5),
+        ),
+        gate(
+            "SIGTERM of the gate",
+            inject=partial(send, GATE, signal.SIGTERM),
+            limit=STOP,
+            rules=rules("zero"),
+        ),
+        gate(
+            "SIGINT of the gate",
+            inject=partial(send, GATE, signal.SIGINT),
+            limit=STOP,
+            rules=rules("zero"),
+        ),
+        gate(
+            "deactivate of the gate",
+            inject=partial(transitions, (Transition.TRANSITION_DEACTIVATE,)),
+            limit=STOP,
+            rules=rules("zero"),
+            mend=partial(transitions, (Transition.TRANSITION_ACTIVATE,)),
+        ),
+        gate(
+            "deactivate and cleanup of the gate",
+            limit=STOP,
+            rules=rules("zero"),
+            mend=bring_up,
+            inject=partial(
+                transitions, (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP)
+            ),
+        ),
+        gate(
+            "shutdown of the gate",
+            limit=STOP,
+            rules=rules("zero"),
+            mend=partial(send, GATE, signal.SIGKILL),
+            inject=partial(transitions, (Transition.TRANSITION_ACTIVE_SHUTDOWN,)),
+        ),
     ]
     return out
 
 
 def people() -> list[Fault]:
     return [
-        Fault("the stop is pressed", "robot", press, STOP, rules("stop"), release, rules("stopped")),
-        Fault("the word stop is said", "robot", partial(words, "stop"), STOP, rules("instruction_match"), nothing),
+        Fault(
+            "the stop is pressed", "robot", press, STOP, rules("stop"), release, rules("stopped")
+        ),
+        Fault(
+            "the word stop is said",
+            "robot",
+            partial(words, "stop"),
+            STOP,
+            rules("instruction_match"),
+            nothing,
+        ),
     ]
 
 
 def policies(good: float = WORK) -> list[Fault]:
-    """`good`: s of good work before a NaN; a minute with --long. Rule `stop`: the supervisor may be quicker."""
+    """`good`: s of good work before a NaN; a minute with --long. Rule `stop`: the supervisor may be
+    quicker."""
     broken = partial(Fault, world="robot", mend=cancel, after=rules("holding", "stopped"))
     out = [
-        broken(f"the policy {what}", inject=partial(spoil, kind, WORK), limit=limit + STOP, rules=rules(*by, "stop"))
+        broken(
+            f"the policy {what}",
+            inject=partial(spoil, kind, WORK),
+            limit=limit + STOP,
+            rules=rules(*by, "stop"),
+        )
         for what, kind, limit, by in (
             ("raises an exception", "error", AGE, ("observation_age",)),
             ("gives nothing", "nothing", AGE, ("observation_age",)),
@@ -277,47 +367,107 @@ def policies(good: float = WORK) -> list[Fault]:
             ("gives no rows", "rows", AGE, ("chunk_shape", "observation_age")),
             ("gives infinity", "infinity", 0.0, ("finite_values",)),
             ("gives 1e30", "huge", 0.0, ("hard_bounds", "chunk_continuity")),
-        )]
-    out.append(broken(f"the policy gives NaN after {good:g} s of good work",
-                      inject=partial(spoil, "nan", good), limit=STOP, rules=rules("finite_values")))
-    out.append(broken("the policy's process has no memory left", inject=partial(spoil, "memory", WORK),
-                      limit=AGE + STOP, rules=QUIET | rules("stop"), itself=MAY))
-    out.append(broken("the policy hangs", inject=partial(spoil, "hang", WORK), limit=AGE + STOP,
-                      rules=QUIET | rules("stop"), mend=replace_policy))
+        )
+    ]
+    out.append(
+        broken(
+            f"the policy gives NaN after {good:g} s of good work",
+            inject=partial(spoil, "nan", good),
+            limit=STOP,
+            rules=rules("finite_values"),
+        )
+    )
+    out.append(
+        broken(
+            "the policy's process has no memory left",
+            inject=partial(spoil, "memory", WORK),
+            limit=AGE + STOP,
+            rules=QUIET | rules("stop"),
+            itself=MAY,
+        )
+    )
+    out.append(
+        broken(
+            "the policy hangs",
+            inject=partial(spoil, "hang", WORK),
+            limit=AGE + STOP,
+            rules=QUIET | rules("stop"),
+            mend=replace_policy,
+        )
+    )
     return out
 
 
 def sensors() -> list[Fault]:
     well = partial(set_fault, "robot", "well")
-    out = [Fault(name, "robot", partial(set_fault, "robot", verb), limit + STOP, by, well, itself=MAY)
-           for name, verb, limit, by in (
-               ("the camera falls silent", "camera silent", AGE, rules("observation_age")),
-               ("the camera repeats its last message", "camera frozen", AGE, rules("observation_age")),
-               ("/odom falls silent", "odom silent", TOPIC, rules("source_timeout")),
-               ("/joint_states falls silent", "joints silent", TOPIC, rules("source_timeout")),
-               ("/scan falls silent", "scan silent", TOPIC, rules("range_sensors")))]
-    out.append(Fault("the camera gives one image for ever, with new stamps", "robot",
-                     partial(set_fault, "robot", "camera stuck"), FROZEN + AGE + STOP, QUIET, well,
-                     after=rules("holding", "stopped"), itself=MAY, patience=10.0, lasts=2.0))
-    out.append(Fault("the robot's computer stands still (SIGSTOP of the simulator)", "robot",
-                     partial(send, "simulator", signal.SIGSTOP), TOPIC + PERIOD + WAY, SILENT,
-                     partial(resume, "simulator", 0.5), itself=MAY, measure="gate"))
+    out = [
+        Fault(name, "robot", partial(set_fault, "robot", verb), limit + STOP, by, well, itself=MAY)
+        for name, verb, limit, by in (
+            ("the camera falls silent", "camera silent", AGE, rules("observation_age")),
+            ("the camera repeats its last message", "camera frozen", AGE, rules("observation_age")),
+            ("/odom falls silent", "odom silent", TOPIC, rules("source_timeout")),
+            ("/joint_states falls silent", "joints silent", TOPIC, rules("source_timeout")),
+            ("/scan falls silent", "scan silent", TOPIC, rules("range_sensors")),
+        )
+    ]
+    out.append(
+        Fault(
+            "the camera gives one image for ever, with new stamps",
+            "robot",
+            partial(set_fault, "robot", "camera stuck"),
+            FROZEN + AGE + STOP,
+            QUIET,
+            well,
+            after=rules("holding", "stopped"),
+            itself=MAY,
+            patience=10.0,
+            lasts=2.0,
+        )
+    )
+    out.append(
+        Fault(
+            "the robot's computer stands still (SIGSTOP of the simulator)",
+            "robot",
+            partial(send, "simulator", signal.SIGSTOP),
+            TOPIC + PERIOD + WAY,
+            SILENT,
+            partial(resume, "simulator", 0.5),
+            itself=MAY,
+            measure="gate",
+        )
+    )
     return out
 
 
 def floods() -> list[Fault]:
-    # A flood that takes the cores from the camera or from inference keeps heartbeats and images away: that holds the
-    # robot as well, and may do so before the stop.
-    flooded = partial(Fault, world="robot", limit=STOP, rules=SILENT | rules("stop", "stood"),
-                      after=rules("stopped"))
+    # A flood that takes the cores from the camera or from inference keeps heartbeats and images
+    # away: that holds the robot as well, and may do so before the stop.
+    flooded = partial(
+        Fault,
+        world="robot",
+        limit=STOP,
+        rules=SILENT | rules("stop", "stood"),
+        after=rules("stopped"),
+    )
     return [
-        flooded("a flood of repeated words, actions and stop(false), then the stop", inject=partial(flood, GOOD, 2.0),
-                mend=partial(ebb, GOOD)),
-        flooded("a flood of garbage on the same topics, then the stop", inject=partial(flood, BAD, 2.0),
-                mend=partial(ebb, BAD)),
-        flooded("a flood of calls of arm and reset, then the stop", inject=partial(flood, SERVICES, 2.0),
-                mend=partial(ebb, SERVICES)),
-        flooded("a full disk for logs, then the stop", inject=fill_disk, mend=empty_disk, needs="disk"),
+        flooded(
+            "a flood of repeated words, actions and stop(false), then the stop",
+            inject=partial(flood, GOOD, 2.0),
+            mend=partial(ebb, GOOD),
+        ),
+        flooded(
+            "a flood of garbage on the same topics, then the stop",
+            inject=partial(flood, BAD, 2.0),
+            mend=partial(ebb, BAD),
+        ),
+        flooded(
+            "a flood of calls of arm and reset, then the stop",
+            inject=partial(flood, SERVICES, 2.0),
+            mend=partial(ebb, SERVICES),
+        ),
+        flooded(
+            "a full disk for logs, then the stop", inject=fill_disk, mend=empty_disk, needs="disk"
+        ),
     ]
 
 
@@ -326,34 +476,91 @@ def clocks() -> list[Fault]:
     timed = partial(Fault, world="clock", after=rules("stopped"))
     run = partial(set_fault, "clock", "run")
     return [
-        timed("/clock stalls", inject=partial(set_fault, "clock", "stall"), limit=AGE + STOP,
-              rules=rules("observation_age", "clock"), mend=run, after=rules("holding", "stopped")),
-        timed("/clock jumps ahead by a minute", inject=partial(set_fault, "clock", "jump 60"), limit=PERIOD + STOP,
-              rules=rules("stop", "clock"), mend=nothing),
-        timed("/clock jumps back by a minute", inject=partial(set_fault, "clock", "jump -60"), limit=PERIOD + STOP,
-              rules=rules("stop", "clock"), mend=nothing),
-        timed("the gate's executor is blocked for 3 s", inject=partial(set_fault, "gate", "executor"), limit=AGE + STOP,
-              rules=rules("observation_age", "range_sensors"), mend=lambda suite: suite.watch(2.5),
-              after=rules("holding"), itself=MAY),
-        timed("the gate's own thread is blocked for 3 s", inject=partial(set_fault, "gate", "tick"),
-              limit=DRIVER + BRAKE + WAY, rules=rules("driver"), mend=lambda suite: suite.watch(2.5)),
-        timed("a callback of the gate raises", inject=partial(set_fault, "gate", "callback"), limit=STOP,
-              rules=rules("stop"), mend=well),
-        timed("the gate raises in the middle of a tick", inject=partial(set_fault, "gate", "step"), limit=STOP,
-              rules=rules("stop"), mend=well),
+        timed(
+            "/clock stalls",
+            inject=partial(set_fault, "clock", "stall"),
+            limit=AGE + STOP,
+            rules=rules("observation_age", "clock"),
+            mend=run,
+            after=rules("holding", "stopped"),
+        ),
+        timed(
+            "/clock jumps ahead by a minute",
+            inject=partial(set_fault, "clock", "jump 60"),
+            limit=PERIOD + STOP,
+            rules=rules("stop", "clock"),
+            mend=nothing,
+        ),
+        timed(
+            "/clock jumps back by a minute",
+            inject=partial(set_fault, "clock", "jump -60"),
+            limit=PERIOD + STOP,
+            rules=rules("stop", "clock"),
+            mend=nothing,
+        ),
+        timed(
+            "the gate's executor is blocked for 3 s",
+            inject=partial(set_fault, "gate", "executor"),
+            limit=AGE + STOP,
+            rules=rules("observation_age", "range_sensors"),
+            mend=lambda suite: suite.watch(2.5),
+            after=rules("holding"),
+            itself=MAY,
+        ),
+        timed(
+            "the gate's own thread is blocked for 3 s",
+            inject=partial(set_fault, "gate", "tick"),
+            limit=DRIVER + BRAKE + WAY,
+            rules=rules("driver"),
+            mend=lambda suite: suite.watch(2.5),
+        ),
+        timed(
+            "a callback of the gate raises",
+            inject=partial(set_fault, "gate", "callback"),
+            limit=STOP,
+            rules=rules("stop"),
+            mend=well,
+        ),
+        timed(
+            "the gate raises in the middle of a tick",
+            inject=partial(set_fault, "gate", "step"),
+            limit=STOP,
+            rules=rules("stop"),
+            mend=well,
+        ),
     ]
 
 
 def networks() -> list[Fault]:
     wired = partial(Fault, world="network")
     return [
-        wired("the network to the robot is gone", inject=pull, limit=DRIVER + BRAKE + WAY,
-              rules=SILENT, mend=plug, itself=MAY, patience=8.0),
+        wired(
+            "the network to the robot is gone",
+            inject=pull,
+            limit=DRIVER + BRAKE + WAY,
+            rules=SILENT,
+            mend=plug,
+            itself=MAY,
+            patience=8.0,
+        ),
         # what was commanded before the gate knew arrives that much later
-        wired("the network delays everything by 0.6 s", inject=partial(spoil_cable, 0.6, 0.0), limit=TOPIC + 0.6 + STOP,
-              rules=SILENT, mend=mend_cable, itself=MAY, patience=8.0),
-        wired("the network loses a tenth of all packets, then the stop", inject=partial(lossy_then_stop, 0.1),
-              limit=STOP, rules=rules("stop"), mend=mend_cable, after=rules("stopped")),
+        wired(
+            "the network delays everything by 0.6 s",
+            inject=partial(spoil_cable, 0.6, 0.0),
+            limit=TOPIC + 0.6 + STOP,
+            rules=SILENT,
+            mend=mend_cable,
+            itself=MAY,
+            patience=8.0,
+        ),
+        wired(
+            "the network loses a tenth of all packets, then the stop",
+            inject=partial(lossy_then_stop, 0.1),
+            limit=STOP,
+            rules=rules("stop"),
+            mend=mend_cable,
+            after=rules("stopped"),
+        ),
     ]
 
 

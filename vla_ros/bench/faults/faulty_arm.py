@@ -1,14 +1,18 @@
-"""A six-joint arm with a gripper and a camera as ros2_control shows them, without physics; it can be told to fail.
+"""A six-joint arm with a gripper and a camera as ros2_control shows them, without physics; it can
+be told to fail.
 
-Commands go to a joint_trajectory_controller and a forward_command_controller. When they cease, both hold the last
-position: that is what the first does by default (cmd_timeout: 0), and for an arm it is right, as one that goes limp
-falls. Its time-out holds, too: what stands still where it was sent needs none.
+Commands go to a joint_trajectory_controller and a forward_command_controller. When they cease, both
+hold the last position: that is what the first does by default (cmd_timeout: 0), and for an arm it
+is right, as one that goes limp falls. Its time-out holds, too: what stands still where it was sent
+needs none.
 
-`/fault/arm` (String): "camera silent", "joints silent", "zeros" (one joint state says zero everywhere, and the next is
-left out, as after an error on a bus), "flicker" (every fifth does), "block JOINT", "push JOINT" (its drive is off, and
-a hand takes it back by PUSHED), or "well".
-The log's speed is the fastest joint's (rad/s), or what a command asks of it within a period of the gate.
+`/fault/arm` (String): "camera silent", "joints silent", "zeros" (one joint state says zero
+everywhere, and the next is left out, as after an error on a bus), "flicker" (every fifth does),
+"block JOINT", "push JOINT" (its drive is off, and a hand takes it back by PUSHED), or "well".
+The log's speed is the fastest joint's (rad/s), or what a command asks of it within a period of the
+gate.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -49,11 +53,17 @@ class FaultyArm(Node):
         self._flickers = False
         self._skips = False
         loose = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._valves = {"camera": Valve(self.create_publisher(Image, CAMERA, loose)),
-                        "joints": Valve(self.create_publisher(JointState, "/joint_states", 10))}
+        self._valves = {
+            "camera": Valve(self.create_publisher(Image, CAMERA, loose)),
+            "joints": Valve(self.create_publisher(JointState, "/joint_states", 10)),
+        }
         self._images = itertools.cycle(make_images(120, 160))
-        self.create_subscription(JointTrajectory, "/arm_controller/joint_trajectory", self._on_trajectory, 1)
-        self.create_subscription(Float64MultiArray, "/gripper_controller/commands", self._on_gripper, 1)
+        self.create_subscription(
+            JointTrajectory, "/arm_controller/joint_trajectory", self._on_trajectory, 1
+        )
+        self.create_subscription(
+            Float64MultiArray, "/gripper_controller/commands", self._on_gripper, 1
+        )
         self.create_subscription(String, "/fault/arm", self._on_fault, 10)
         self.create_timer(STATES, self._say_state)
         self.create_timer(1.0 / 30.0, self._look)
@@ -68,19 +78,26 @@ class FaultyArm(Node):
             for name, joint in self._arm.items():
                 joint.blocked = what == "block" and name == which
                 pushed = what == "push" and name == which
-                joint.hand = joint.position - math.copysign(PUSHED, joint.position) if pushed else None
+                joint.hand = (
+                    joint.position - math.copysign(PUSHED, joint.position) if pushed else None
+                )
         self._flickers = what == "flicker"
         if what == "zeros" or self._flickers:
             self._say_zero()
         note("arm")
 
-    # -- commands ------------------------------------------------------------------------------------------
+    # -- commands ----------------------------------------------------------------------
     def _on_trajectory(self, message: JointTrajectory) -> None:
         if sorted(message.joint_names) != sorted(JOINTS) or len(message.points) != 1:
-            self.get_logger().error(f"refused: {len(message.points)} points for {message.joint_names}")
+            self.get_logger().error(
+                f"refused: {len(message.points)} points for {message.joint_names}"
+            )
             return
         takes = message.points[0].time_from_start
-        self._obey(dict(zip(message.joint_names, message.points[0].positions)), takes.sec + takes.nanosec / 1e9)
+        self._obey(
+            dict(zip(message.joint_names, message.points[0].positions)),
+            takes.sec + takes.nanosec / 1e9,
+        )
 
     def _on_gripper(self, message: Float64MultiArray) -> None:
         self._obey({FINGER: message.data[0]}, 0.0)
@@ -95,7 +112,7 @@ class FaultyArm(Node):
             self._log.write("c", [way / GATE_PERIOD])
         self._told.update(positions)
 
-    # -- what it does and says -----------------------------------------------------------------------------
+    # -- what it does and says ---------------------------------------------------------
     def _control(self) -> None:
         then = time.monotonic()
         while True:

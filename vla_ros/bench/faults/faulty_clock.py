@@ -1,4 +1,6 @@
-"""Publishes /clock at 50 Hz as simulators and bag players do. `/fault/clock` (String): "stall", "jump S" (s), "run"."""
+"""Publishes /clock at 50 Hz as simulators and bag players do. `/fault/clock` (String): "stall",
+"jump S" (s), "run"."""
+
 from __future__ import annotations
 
 import time

@@ -1,8 +1,10 @@
-"""The gate with faults inside its own process: run as a module in place of vla_ros.nodes.safety_validator.
+"""The gate with faults inside its own process: run as a module in place of
+vla_ros.nodes.safety_validator.
 
-`/fault/gate` (String): "executor" blocks the executor for 3 s, "tick" blocks the watchdog's own thread for 3 s,
-"callback" raises in a callback, "step" raises in the middle of a tick.
+`/fault/gate` (String): "executor" blocks the executor for 3 s, "tick" blocks the watchdog's own
+thread for 3 s, "callback" raises in a callback, "step" raises in the middle of a tick.
 """
+
 from __future__ import annotations
 
 import time
@@ -19,7 +21,9 @@ PAUSE = 3.0  # s
 class FaultyGate(safety_validator.SafetyValidator):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.create_subscription(String, "/fault/gate", lambda message: self.guard(self._on_fault, message), 10)
+        self.create_subscription(
+            String, "/fault/gate", lambda message: self.guard(self._on_fault, message), 10
+        )
 
     def _on_fault(self, message: String) -> None:
         note("gate")
@@ -41,6 +45,7 @@ class FaultyGate(safety_validator.SafetyValidator):
                 time.sleep(PAUSE)
                 return good(*arguments)
             raise RuntimeError("a step broke on purpose")
+
         gate.step = step  # type: ignore[assignment]
 
 

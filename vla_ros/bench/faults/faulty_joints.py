@@ -1,18 +1,22 @@
-"""The joints of the arm that can fail: a controller's interpolation, a drive that lags, and what happens to them."""
+"""The joints of the arm that can fail: a controller's interpolation, a drive that lags, and what
+happens to them."""
+
 from __future__ import annotations
 
 import math
 
 LAG = 0.03  # s, of a drive behind its set point
-FASTEST = 2.0  # rad/s, a drive's; four times what the robot file allows: the gate keeps it slow, not the motor
+# rad/s, a drive's; four times what the robot file allows: the gate keeps it slow, not the motor
+FASTEST = 2.0
 HAND = 0.45  # rad/s, by which a joint is moved by hand
 
 
 class Joint:
     """One joint; positions in rad (m), times in steady s.
 
-    The set point goes straight to the last command within the time that the command gives it, and stays there
-    whatever happens: as ros2_control's joint_trajectory_controller does (interpolate_from_desired_state).
+    The set point goes straight to the last command within the time that the command gives it, and
+    stays there whatever happens: as ros2_control's joint_trajectory_controller does
+    (interpolate_from_desired_state).
     """
 
     def __init__(self, position: float) -> None:
@@ -24,7 +28,10 @@ class Joint:
         self._began = self._takes = 0.0
 
     def command(self, position: float, now: float, takes: float) -> None:
-        self._from, self._to, self._began, self._takes = self._set_point(now), position, now, takes
+        self._from = self._set_point(now)
+        self._to = position
+        self._began = now
+        self._takes = takes
 
     def step(self, now: float, elapsed: float) -> None:
         if self.blocked:

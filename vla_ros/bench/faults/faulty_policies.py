@@ -1,9 +1,11 @@
-"""Policies that move the robot well until they are told to break, and the inference node that runs them.
+"""Policies that move the robot well until they are told to break, and the inference node that runs
+them.
 
-Run as a module in place of vla_ros.nodes.inference; the runtime's own registry does not know them. "spin" is good work:
-`broken` turns a base on the spot, `broken_arm` takes an arm's joints back and forth. "break KIND after S" is S seconds
-of good work, then the fault; KIND is a line in BREAKS.
+Run as a module in place of vla_ros.nodes.inference; the runtime's own registry does not know them.
+"spin" is good work: `broken` turns a base on the spot, `broken_arm` takes an arm's joints back and
+forth. "break KIND after S" is S seconds of good work, then the fault; KIND is a line in BREAKS.
 """
+
 from __future__ import annotations
 
 import math
@@ -24,8 +26,16 @@ from vla_ros.policies import POLICIES
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
 
 CHANNELS = ("linear.x", "angular.z")
-# rad: where each joint turns round. No two do so at once for long: one of them always moves at full speed.
-REACH = {"joint_1": 1.5, "joint_2": 1.4, "joint_3": 1.3, "joint_4": 1.2, "joint_5": 1.1, "joint_6": 1.0}
+# rad: where each joint turns round. No two do so at once for long: one of them always moves at full
+# speed.
+REACH = {
+    "joint_1": 1.5,
+    "joint_2": 1.4,
+    "joint_3": 1.3,
+    "joint_4": 1.2,
+    "joint_5": 1.1,
+    "joint_6": 1.0,
+}
 SPEED = 0.55  # rad/s, a little more than the robot file allows
 ROOM = 256 << 20  # bytes that the process may still take when its memory "is full"
 
@@ -40,7 +50,8 @@ def error(good: Rows) -> Rows:
 
 
 def memory(good: Rows) -> Rows:
-    """As a model does that leaks: takes all there is. The limit protects the machine, not the process."""
+    """As a model does that leaks: takes all there is. The limit protects the machine, not the
+    process."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = pages * resource.getpagesize() + ROOM
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
@@ -54,6 +65,7 @@ def last_column(value: float) -> Callable[[Rows], Rows]:
         spoilt = good.copy()
         spoilt[:, -1] = value
         return spoilt
+
     return spoil
 
 
@@ -112,7 +124,8 @@ class Broken:
 
 
 class BrokenArm(Broken):
-    """Each joint goes from where it stands the longer way first, and on and on, whatever is measured meanwhile."""
+    """Each joint goes from where it stands the longer way first, and on and on, whatever is
+    measured meanwhile."""
 
     name = "broken_arm"
 
@@ -125,16 +138,22 @@ class BrokenArm(Broken):
         if lacking:
             raise NotUnderstood(f"where {lacking[0]} stands is unknown")
         self._began = observation.stamp
-        self._ways = {name: min(max(observation.state[name], -reach), reach) for name, reach in REACH.items()}
+        self._ways = {
+            name: min(max(observation.state[name], -reach), reach) for name, reach in REACH.items()
+        }
         for name, stands in self._ways.items():
             if stands > 0.0:  # down first
                 self._ways[name] = 2.0 * REACH[name] - stands
 
     def _rows(self, stamp: int) -> list[list[float]]:
-        spec, out = self.spec({}), []
+        spec = self.spec({})
+        out = []
         for row in range(spec.steps):
             gone = (stamp - self._began + row * spec.step) / 1e9
-            joints = [back_and_forth(self._ways[name] + SPEED * gone, reach) for name, reach in REACH.items()]
+            joints = [
+                back_and_forth(self._ways[name] + SPEED * gone, reach)
+                for name, reach in REACH.items()
+            ]
             out.append([0.5 + back_and_forth(0.2 * gone, 0.4), *joints])
         return out
 

@@ -1,9 +1,12 @@
-"""The simulated robot with drivers that can be told to fail, and a log of what its wheels really did.
+"""The simulated robot with drivers that can be told to fail, and a log of what its wheels really
+did.
 
-Run as a module in place of vla_ros.sim.node. `/fault/robot` (String) says which sensor fails and how: "camera
-silent", "camera frozen" (the last message again and again), "camera stuck" (the last image with new stamps),
-"odom silent", "joints silent", "scan silent", or "well". The log's speeds are m/s and rad/s.
+Run as a module in place of vla_ros.sim.node. `/fault/robot` (String) says which sensor fails and
+how: "camera silent", "camera frozen" (the last message again and again), "camera stuck" (the last
+image with new stamps), "odom silent", "joints silent", "scan silent", or "well". The log's speeds
+are m/s and rad/s.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -19,8 +22,12 @@ class FaultyRobot(sim.Simulator):
     def __init__(self) -> None:
         super().__init__()
         self._log = MotionLog()
-        self._valves = {"camera": Valve(self._image), "odom": Valve(self._odom), "joints": Valve(self._joints),
-                        "scan": Valve(self._scan)}
+        self._valves = {
+            "camera": Valve(self._image),
+            "odom": Valve(self._odom),
+            "joints": Valve(self._joints),
+            "scan": Valve(self._scan),
+        }
         self._image, self._odom, self._joints, self._scan = self._valves.values()
         self.create_subscription(String, "/fault/robot", self._on_fault, 10)
 

@@ -1,8 +1,10 @@
-"""Floods one topic or service: python -m vla_ros.bench.faults.flood KIND RATE RESULT_FILE; RATE is per second.
+"""Floods one topic or service: python -m vla_ros.bench.faults.flood KIND RATE RESULT_FILE; RATE is
+per second.
 
-Until SIGINT or SIGTERM; then writes how many went out in how many seconds. "good" kinds repeat what the suite itself
-says; "bad" ones make it up, differently each time.
+Until SIGINT or SIGTERM; then writes how many went out in how many seconds. "good" kinds repeat what
+the suite itself says; "bad" ones make it up, differently each time.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -32,8 +34,30 @@ KINDS: dict[str, tuple[type, str, QoSProfile]] = {
     "instruction": (String, "/vla/instruction", EVENTS),
     "stop": (Bool, "/vla/stop", EVENTS),
 }
-NUMBERS = (0.0, -0.0, 0.4, -0.4, 0.9, 1.1, 1e30, -1e30, 5e-324, float("nan"), float("inf"), float("-inf"))
-TEXTS = ("", "spin", "spin " * 400, "\x00\x1b[2J", "\ufeff\u202e", "\U0001f916" * 50, "'; ros2 param set", "go \ud7ff")
+NUMBERS = (
+    0.0,
+    -0.0,
+    0.4,
+    -0.4,
+    0.9,
+    1.1,
+    1e30,
+    -1e30,
+    5e-324,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+)
+TEXTS = (
+    "",
+    "spin",
+    "spin " * 400,
+    "\x00\x1b[2J",
+    "\ufeff\u202e",
+    "\U0001f916" * 50,
+    "'; ros2 param set",
+    "go \ud7ff",
+)
 CHANNELS = ("linear.x", "angular.z", "gripper", "wings", "")
 
 
@@ -41,7 +65,8 @@ class Pace:
     """Called with how many went out: sleeps where that is more than `rate` (1/s) allows."""
 
     def __init__(self, rate: float) -> None:
-        self._rate, self._began = rate, time.monotonic()
+        self._rate = rate
+        self._began = time.monotonic()
 
     def __call__(self, sent: int) -> None:
         early = sent / self._rate - (time.monotonic() - self._began)
@@ -56,9 +81,13 @@ def bad(kind: str, node: Node, dice: random.Random) -> Any:
     if kind == "command":
         message = Instruction(instruction_id=number, text=dice.choice(TEXTS))
     elif kind == "action_chunk":
-        message = ActionChunk(instruction_id=number, sequence=number, policy="flood",
-                              channels=dice.choices(CHANNELS, k=dice.randrange(6)),
-                              values=array("f", dice.choices(NUMBERS, k=dice.randrange(40))))
+        message = ActionChunk(
+            instruction_id=number,
+            sequence=number,
+            policy="flood",
+            channels=dice.choices(CHANNELS, k=dice.randrange(6)),
+            values=array("f", dice.choices(NUMBERS, k=dice.randrange(40))),
+        )
         message.step.nanosec = dice.choice((0, 100_000_000))
     elif kind == "instruction":
         return String(data=dice.choice(TEXTS))
@@ -78,6 +107,7 @@ def echo(kind: str, node: Node) -> Callable[[], Any]:
 
     def listen(message: Any) -> None:
         heard[0] = message
+
     type_, topic, qos = KINDS[kind]
     node.create_subscription(type_, topic, listen, qos)
     return lambda: heard[0]
@@ -117,7 +147,9 @@ def call(node: Node, verbs: tuple[str, ...], running: Callable[[], bool], pace: 
 
 
 def main() -> None:
-    kind, rate, result = sys.argv[1], float(sys.argv[2]), Path(sys.argv[3])
+    kind = sys.argv[1]
+    rate = float(sys.argv[2])
+    result = Path(sys.argv[3])
     signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: signals.append(received))

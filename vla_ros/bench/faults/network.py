@@ -1,8 +1,11 @@
-"""A cable between two network namespaces that can be pulled, and that delays and loses packets when told to.
+"""A cable between two network namespaces that can be pulled, and that delays and loses packets when
+told to.
 
-Linux' own netem is not in every kernel; this relay of Ethernet frames between two TAP devices is in Python, and needs
-only /dev/net/tun and the right to make namespaces. Run as a module in the operator's namespace, it makes the robot's.
+Linux' own netem is not in every kernel; this relay of Ethernet frames between two TAP devices is in
+Python, and needs only /dev/net/tun and the right to make namespaces. Run as a module in the
+operator's namespace, it makes the robot's.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -23,9 +26,13 @@ from pathlib import Path
 from vla_ros.operator.processes import ProcessGroup
 
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET
-TUNSETIFF, TAP, NO_INFORMATION = 0x400454CA, 0x0002, 0x1000
-OPERATOR, ROBOT = "10.77.0.1/24", "10.77.0.2/24"
-# /dev/shm belongs to the machine and not to the namespace: without this the two would talk through it.
+TUNSETIFF = 0x400454CA
+TAP = 0x0002
+NO_INFORMATION = 0x1000
+OPERATOR = "10.77.0.1/24"
+ROBOT = "10.77.0.2/24"
+# /dev/shm belongs to the machine and not to the namespace: without this the two would talk through
+# it.
 PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
 <dds xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles"><profiles>
   <transport_descriptors><transport_descriptor><transport_id>udp</transport_id><type>UDPv4</type>
@@ -45,7 +52,9 @@ def why_not() -> str:
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         return "/dev/net/tun cannot be opened; TAP devices need it"
     done = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True)
-    return f"no network namespace can be made here: {done.stderr.strip()}" if done.returncode else ""
+    return (
+        f"no network namespace can be made here: {done.stderr.strip()}" if done.returncode else ""
+    )
 
 
 def run(*words: str) -> None:
@@ -56,7 +65,8 @@ def run(*words: str) -> None:
 
 @dataclass
 class Cable:
-    """The operator's end, in a process that is in a namespace of its own already (`unshare --net`)."""
+    """The operator's end, in a process that is in a namespace of its own already (`unshare
+    --net`)."""
 
     far_side: list[str]  # put before a command line that is to run on the robot's machine
     _control: Path
@@ -66,12 +76,18 @@ class Cable:
         control = folder / "cable"
         os.mkfifo(control)
         group = stack.enter_context(ProcessGroup())
-        pid = group.start("cable", [sys.executable, "-m", "vla_ros.bench.faults.network", str(control)],
-                          respawn=False, log_path=folder / "cable.log")
+        pid = group.start(
+            "cable",
+            [sys.executable, "-m", "vla_ros.bench.faults.network", str(control)],
+            respawn=False,
+            log_path=folder / "cable.log",
+        )
         end = time.monotonic() + 10.0
         while not (folder / "cable.ready").exists():
             if time.monotonic() > end or group.returncode("cable") is not None:
-                raise RuntimeError(f"no cable: {(folder / 'cable.log').read_text(encoding='utf-8')}")
+                raise RuntimeError(
+                    f"no cable: {(folder / 'cable.log').read_text(encoding='utf-8')}"
+                )
             time.sleep(0.02)
         return Cable(["nsenter", f"--net=/proc/{pid}/ns/net", "--"], control)
 
@@ -99,7 +115,9 @@ def _tap(name: str, address: str) -> int:
 
 
 def relay(control: int, ends: tuple[int, int]) -> None:
-    delay, loss, number = 0.0, 0.0, 0
+    delay = 0.0
+    loss = 0.0
+    number = 0
     waiting: list[tuple[float, int, int, bytes]] = []  # when, order, to which end, the frame
     dice = random.Random(1)
     while True:
@@ -107,7 +125,9 @@ def relay(control: int, ends: tuple[int, int]) -> None:
         ready, _, _ = select.select((control, *ends), (), (), pause)
         now = time.monotonic()
         if control in ready:
-            delay, loss = (float(word) for word in os.read(control, 200).decode().splitlines()[-1].split())
+            delay, loss = (
+                float(word) for word in os.read(control, 200).decode().splitlines()[-1].split()
+            )
         for end in set(ready) - {control}:
             frame = _try(os.read, end, 20_000)
             if frame and dice.random() >= loss:

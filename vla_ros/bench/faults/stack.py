@@ -1,4 +1,5 @@
 """The robot's stand-in and the six nodes as processes, and an operator who watches what moves."""
+
 from __future__ import annotations
 
 import itertools
@@ -32,10 +33,15 @@ STILL = 0.01  # m/s and rad/s; below it the robot stands
 FULL = 0.43  # rad/s; faster than this it turns at full speed: the policy asks for 0.465 to 0.495
 LIMIT = 0.5  # rad/s, the robot files' operating limit
 HELD = 2  # SafetyReport.verdict from which on the gate stops
-STATES = {SafetyReport.DISARMED: "disarmed", SafetyReport.HOLDING: "holding", SafetyReport.ACTIVE: "active",
-          SafetyReport.STOPPED: "stopped"}
+STATES = {
+    SafetyReport.DISARMED: "disarmed",
+    SafetyReport.HOLDING: "holding",
+    SafetyReport.ACTIVE: "active",
+    SafetyReport.STOPPED: "stopped",
+}
 GATE = "safety_validator"
-SPEAK_AGAIN = ("give the instruction again", "no instruction")  # how the gate's reason ends when it holds for words
+# how the gate's reason ends when it holds for words
+SPEAK_AGAIN = ("give the instruction again", "no instruction")
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Heard:
-    """A report of the gate, and when it was heard (steady s). `stamp` is the gate's own (ROS clock, s)."""
+    """A report of the gate, and when it was heard (steady s). `stamp` is the gate's own (ROS clock,
+    s)."""
 
     when: float
     stamp: float
@@ -66,8 +73,13 @@ class Heard:
 class Suite:
     """`commands` are started in their order and stay up until `close`; times are steady seconds."""
 
-    def __init__(self, folder: Path, commands: Mapping[str, Sequence[str]], environment: Mapping[str, str],
-                 logs: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        commands: Mapping[str, Sequence[str]],
+        environment: Mapping[str, str],
+        logs: Path,
+    ) -> None:
         self.folder = folder
         self.logs = logs
         self.motion: deque[Sample] = deque(maxlen=30_000)
@@ -80,31 +92,39 @@ class Suite:
         self._log = open(folder / MOTION, encoding="ascii")  # noqa: SIM115 (until close)
         self.cannot: dict[str, str] = {}  # what cannot be had on this machine, and why
         self.cable: Cable | None = None
-        self.alone = "the driver's time-out"  # what stops the robot where the gate says nothing more
+        # what stops the robot where the gate says nothing more
+        self.alone = "the driver's time-out"
         self.notes: list[str] = []  # what the fault at hand has to say besides
         self.problems: list[str] = []  # and what was wrong
         rclpy.init()
         self.node = rclpy.create_node("operator")
-        self.node.create_subscription(String, "/vla/feedback", lambda m: self.feedback.append(m.data), EVENTS)
+        self.node.create_subscription(
+            String, "/vla/feedback", lambda m: self.feedback.append(m.data), EVENTS
+        )
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
         self.node.create_subscription(SafetyReport, "/vla/safety_report", self._on_report, EVENTS)
         self._words = self.node.create_publisher(String, "/vla/instruction", EVENTS)
         self._stop = self.node.create_publisher(Bool, "/vla/stop", EVENTS)
-        self._faults = {what: self.node.create_publisher(String, f"/fault/{what}", EVENTS)
-                        for what in ("robot", "arm", "gate", "clock")}
-        self._services = {verb: self.node.create_client(Trigger, f"/vla/{GATE}/{verb}")
-                          for verb in ("arm", "disarm", "reset")}
+        self._faults = {
+            what: self.node.create_publisher(String, f"/fault/{what}", EVENTS)
+            for what in ("robot", "arm", "gate", "clock")
+        }
+        self._services = {
+            verb: self.node.create_client(Trigger, f"/vla/{GATE}/{verb}")
+            for verb in ("arm", "disarm", "reset")
+        }
         self._change = self.node.create_client(ChangeState, f"/vla/{GATE}/change_state")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
-        self.group = ProcessGroup(respawn_delay=0.6, respawns_a_minute=30)  # the supervisor is to notice
+        # the supervisor is to notice
+        self.group = ProcessGroup(respawn_delay=0.6, respawns_a_minute=30)
         self._environment = {**environment, FOLDER: str(folder)}
         for name, command in commands.items():
             self.group.start(name, command, self._environment, logs / f"{name}.log")
 
-    # -- what is heard ---------------------------------------------------------------------------------
+    # -- what is heard -----------------------------------------------------------------
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name == "/vla/supervisor: state":
@@ -112,8 +132,16 @@ class Suite:
 
     def _on_report(self, message: SafetyReport) -> None:
         stamp = message.header.stamp.sec + message.header.stamp.nanosec / 1e9
-        self.reports.append(Heard(time.monotonic(), stamp, STATES[message.state], message.verdict, message.rule,
-                                  message.reason))
+        self.reports.append(
+            Heard(
+                time.monotonic(),
+                stamp,
+                STATES[message.state],
+                message.verdict,
+                message.rule,
+                message.reason,
+            )
+        )
 
     def look(self) -> None:
         """Reads what the robot wrote since the last time, and respawns what died."""
@@ -135,7 +163,9 @@ class Suite:
                 return
             if time.monotonic() >= end:
                 last = self.reports[-1] if self.reports else None
-                raise TimeoutError(f"not within {seconds:g} s: {what}; {last}; {self.stages}; {self.feedback[-5:]}")
+                raise TimeoutError(
+                    f"not within {seconds:g} s: {what}; {last}; {self.stages}; {self.feedback[-5:]}"
+                )
             time.sleep(0.01)
 
     def watch(self, seconds: float) -> None:
@@ -149,11 +179,19 @@ class Suite:
 
     def standstill(self, when: float, seconds: float = 8.0, stays: float = 0.25) -> float:
         """Seconds from `when` until the robot stands; it then does so for `stays` at least."""
+
         def stands() -> bool:
             late = self.since(max(when, time.monotonic() - stays))
-            return len(late) > 25 * stays and late[-1].when > when + stays - 0.05 and not any(s.moving for s in late)
+            return (
+                len(late) > 25 * stays
+                and late[-1].when > when + stays - 0.05
+                and not any(s.moving for s in late)
+            )
+
         self.wait(stands, seconds, "the robot stands")
-        return max([sample.when for sample in self.since(when) if sample.moving], default=when) - when
+        return (
+            max([sample.when for sample in self.since(when) if sample.moving], default=when) - when
+        )
 
     def zero_sent(self, when: float) -> float | None:
         """Seconds from `when` until the first command of zero reached the robot."""
@@ -179,21 +217,25 @@ class Suite:
     def all_active(self) -> bool:
         return [self.stages.get(name) for name in NODES if name != "supervisor"] == ["active"] * 5
 
-    # -- what the operator does ------------------------------------------------------------------------
+    # -- what the operator does --------------------------------------------------------
     def call(self, verb: str) -> Trigger.Response:
-        """Asks again where nothing is heard: a gate that just came back may not know yet whom it answers."""
+        """Asks again where nothing is heard: a gate that just came back may not know yet whom it
+        answers."""
         client = self._services[verb]
         futures = []
         for _ in range(3):
             self.wait(client.service_is_ready, 10.0, f"the service {verb}")
             futures.append(client.call_async(Trigger.Request()))
             with suppress(TimeoutError):
-                self.wait(lambda: any(future.done() for future in futures), 2.0, f"an answer to {verb}")
+                self.wait(
+                    lambda: any(future.done() for future in futures), 2.0, f"an answer to {verb}"
+                )
                 return next(future.result() for future in futures if future.done())
         raise TimeoutError(f"no answer to {verb}; {self.stages}; {self.feedback[-5:]}")
 
     def change(self, transition: int) -> None:
-        """A lifecycle transition of the gate, by hand; returns when it was asked for, not when it is done."""
+        """A lifecycle transition of the gate, by hand; returns when it was asked for, not when it
+        is done."""
         self.wait(self._change.service_is_ready, 10.0, "the gate's lifecycle service")
         self._change.call_async(ChangeState.Request(transition=Transition(id=transition)))
 
@@ -218,7 +260,8 @@ class Suite:
         self._words.publish(String(data=text))
 
     def say(self, text: str) -> None:
-        """As a person does: again, until an answer is heard (a node that just came back may miss the first)."""
+        """As a person does: again, until an answer is heard (a node that just came back may miss
+        the first)."""
         for _ in range(10):
             del self.feedback[:]
             self.utter(text)
@@ -240,7 +283,8 @@ class Suite:
         while not self.spinning():
             heard = self.fresh()
             state = heard.state
-            if "came again after" in heard.reason:  # a flood's garbage was taken for an instruction; arming forgets it
+            # a flood's garbage was taken for an instruction; arming forgets it
+            if "came again after" in heard.reason:
                 self.call("disarm")
                 state = "disarmed"
             step = {"stopped": "reset", "disarmed": "arm"}.get(state, "instruction")
@@ -251,7 +295,8 @@ class Suite:
                 else:
                     self.watch(0.1)
             else:
-                if patience > 0.0:  # it held for a moment: a machine that starts processes has no time for others
+                # it held for a moment: a machine that starts processes has no time for others
+                if patience > 0.0:
                     self.watch_for_spin(1.0)
                     patience = 0.0
                     continue
@@ -260,9 +305,12 @@ class Suite:
                 try:
                     self.wait(self.spinning, 3.0, "the robot spins")
                 except TimeoutError:
-                    pass  # something has happened again meanwhile; the state says what is to be done
+                    # something has happened again meanwhile; the state says what is to be done
+                    pass
             if time.monotonic() > end:
-                raise TimeoutError(f"the robot does not move again: {done}; {self.fresh()}; {self.stages}")
+                raise TimeoutError(
+                    f"the robot does not move again: {done}; {self.fresh()}; {self.stages}"
+                )
         return list(dict.fromkeys(done))
 
     def watch_for_spin(self, seconds: float) -> None:
@@ -287,23 +335,38 @@ class Suite:
         rclpy.try_shutdown()
         self._log.close()
 
-    # -- floods ----------------------------------------------------------------------------------------
+    # -- floods ------------------------------------------------------------------------
     def start_flood(self, kinds: Sequence[str], rate: float) -> None:
         """`rate` (1/s) of all together. Returns when all of them are at it."""
         for kind in kinds:
-            command = [sys.executable, "-m", "vla_ros.bench.faults.flood", kind, str(rate / len(kinds)),
-                       str(self._tally(kind))]
+            command = [
+                sys.executable,
+                "-m",
+                "vla_ros.bench.faults.flood",
+                kind,
+                str(rate / len(kinds)),
+                str(self._tally(kind)),
+            ]
             self._tally(kind).unlink(missing_ok=True)
             self._tally(kind).with_suffix(".began").unlink(missing_ok=True)
-            self.group.start(f"flood {kind}", command, self._environment, self.folder / f"flood {kind}.log",
-                             respawn=False)
+            self.group.start(
+                f"flood {kind}",
+                command,
+                self._environment,
+                self.folder / f"flood {kind}.log",
+                respawn=False,
+            )
         for kind in kinds:
-            self.wait(self._tally(kind).with_suffix(".began").exists, 20.0, f"the flood of {kind} begins")
+            self.wait(
+                self._tally(kind).with_suffix(".began").exists, 20.0, f"the flood of {kind} begins"
+            )
 
     def stop_flood(self, kinds: Sequence[str]) -> dict[str, float]:
         """Kind -> how many a second went out."""
         self.group.stop([f"flood {kind}" for kind in kinds])
-        tallies = {kind: json.loads(self._tally(kind).read_text(encoding="utf-8")) for kind in kinds}
+        tallies = {
+            kind: json.loads(self._tally(kind).read_text(encoding="utf-8")) for kind in kinds
+        }
         return {kind: tally["sent"] / tally["seconds"] for kind, tally in tallies.items()}
 
     def _tally(self, kind: str) -> Path:

@@ -1,10 +1,13 @@
-"""The places that faults happen in: which processes, with which stand-ins, on which clock and network.
+"""The places that faults happen in: which processes, with which stand-ins, on which clock and
+network.
 
-`robot`: the real nodes; only the drivers (faulty_robot.py) and the policy (faulty_policies.py) can be told to fail.
-Logs lie on a small disk of their own where the kernel lets us mount one. `clock`: the nodes run on a /clock that can
-fail, with a gate that can be broken from inside. `network`: the robot is a machine of its own, behind a cable that can
-be pulled. `arm`: the robot is an arm, without physics (faulty_arm.py).
+`robot`: the real nodes; only the drivers (faulty_robot.py) and the policy (faulty_policies.py) can
+be told to fail. Logs lie on a small disk of their own where the kernel lets us mount one. `clock`:
+the nodes run on a /clock that can fail, with a gate that can be broken from inside. `network`: the
+robot is a machine of its own, behind a cable that can be pulled. `arm`: the robot is an arm,
+without physics (faulty_arm.py).
 """
+
 from __future__ import annotations
 
 import os
@@ -32,15 +35,21 @@ from vla_ros.operator.processes import (
 HERE = "vla_ros.bench.faults"
 WORLDS = ("robot", "clock", "network", "arm")
 DISK = 16  # MB
-# Here a fault comes every few seconds: what the supervisor would count as one that comes again and again is a new one.
-OFTEN = {"respawns_a_minute": 1000, "vision_recovery": 0.5, "language_recovery": 0.5, "action_recovery": 0.5,
-         "communication_recovery": 0.5}
+# Here a fault comes every few seconds: what the supervisor would count as one that comes again and
+# again is a new one.
+OFTEN = {
+    "respawns_a_minute": 1000,
+    "vision_recovery": 0.5,
+    "language_recovery": 0.5,
+    "action_recovery": 0.5,
+    "communication_recovery": 0.5,
+}
 SEED = 3  # a room in which the robot can turn on the spot
 
 
 def stand_in(command: list[str], module: str) -> list[str]:
-    """The same command line for another module. One of our nodes says its name there: by that, and the module, the
-    supervisor knows the process that it may end."""
+    """The same command line for another module. One of our nodes says its name there: by that, and
+    the module, the supervisor knows the process that it may end."""
     name = next(name for name, one in MODULES.items() if one in command)
     remap = ["-r", f"__node:={name}"] if name in NODES else []
     words = [module if word in MODULES.values() else word for word in command]
@@ -50,9 +59,12 @@ def stand_in(command: list[str], module: str) -> list[str]:
 def commands(world: str) -> dict[str, list[str]]:
     known = {parameter.name for parameter in NODE_PARAMETERS["supervisor"]}
     both = {"use_sim_time": True} if world == "clock" else {}
-    overrides: dict[str, dict[str, object]] = {name: dict(both) for name in MODULES if name != "simulator"}
+    overrides: dict[str, dict[str, object]] = {
+        name: dict(both) for name in MODULES if name != "simulator"
+    }
     overrides["inference"]["policy"] = "broken"
-    overrides["supervisor"]["diagnostics_period"] = 0.1  # the operator looks at its report to see who is back
+    # the operator looks at its report to see who is back
+    overrides["supervisor"]["diagnostics_period"] = 0.1
     overrides["supervisor"] |= {name: value for name, value in OFTEN.items() if name in known}
     overrides["camera_ingest"]["frozen_after"] = FROZEN
     robot = None
@@ -77,8 +89,11 @@ def commands(world: str) -> dict[str, list[str]]:
 @contextmanager
 def small_disk(folder: Path) -> Iterator[str]:
     """A tmpfs in `folder`; gives why not, where it cannot be."""
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "vla_faults", str(folder)],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "vla_faults", str(folder)],
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         yield f"no disk of its own can be mounted here: {done.stderr.strip()}"
         return
@@ -107,12 +122,16 @@ def suite_in(world: str) -> Iterator[Suite]:
         if world == "network":
             cable = Cable.plugged_in(stack, folder)
             (folder / "udp.xml").write_text(PROFILE, encoding="utf-8")
-            environment = {**environment, "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
-                           **dict.fromkeys(profile_variables(), str(folder / "udp.xml"))}
+            environment = {
+                **environment,
+                "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
+                **dict.fromkeys(profile_variables(), str(folder / "udp.xml")),
+            }
             started["simulator"] = [*cable.far_side, *started["simulator"]]
             os.environ.update(environment)  # the operator's own node, in this very process
         suite = Suite(folder, started, environment, logs)
-        suite.cannot, suite.cable = cannot, cable
+        suite.cannot = cannot
+        suite.cable = cable
         if world == "arm":
             suite.alone = "the controller, which holds its last position"
         stack.callback(suite.close)

@@ -1,4 +1,6 @@
-"""One camera's images of a LeRobot dataset: from videos, or from PNG or JPEG files that lie in the parquet."""
+"""One camera's images of a LeRobot dataset: from videos, or from PNG or JPEG files that lie in the
+parquet."""
+
 from __future__ import annotations
 
 from collections import OrderedDict
@@ -17,7 +19,8 @@ from vla_ros.datasets.lerobot.episodes import Clip, EpisodeRow
 from vla_ros.datasets.lerobot.features import Camera
 
 OPEN_VIDEOS = 8  # kept open
-KEPT_GROUPS = 4  # row groups of the parquet, of up to some hundred images each, kept as they are encoded
+# row groups of the parquet, of up to some hundred images each, kept as they are encoded
+KEPT_GROUPS = 4
 
 
 class Images(Protocol):
@@ -48,7 +51,8 @@ class _Track:
 
 
 class VideoImages:
-    """Frame k of an episode is the k-th image from its beginning on: at most two decodings in what we record."""
+    """Frame k of an episode is the k-th image from its beginning on: at most two decodings in what
+    we record."""
 
     def __init__(self, camera: Camera, episodes: Sequence[EpisodeRow], fps: float) -> None:
         """Reads the packets of all videos, and decodes nothing."""
@@ -57,16 +61,22 @@ class VideoImages:
         files: dict[Path, list[tuple[EpisodeRow, Clip]]] = {}
         for row in episodes:
             if camera.key not in row.clips:
-                raise ValueError(f"meta/episodes has no place for '{camera.key}' of episode {row.index}; leave that "
-                                 "camera out, or record it again")
+                raise ValueError(
+                    f"meta/episodes has no place for '{camera.key}' of episode {row.index}; leave "
+                    "that "
+                    "camera out, or record it again"
+                )
             files.setdefault(row.clips[camera.key].path, []).append((row, row.clips[camera.key]))
         tracks = [_track(path, rows[0][0]) for path, rows in files.items()]
         self.size = camera.size or tracks[0].size
-        self._first: dict[int, tuple[_Track, int]] = {}  # episode -> its video, and the number of its first image
+        # episode -> its video, and the number of its first image
+        self._first: dict[int, tuple[_Track, int]] = {}
         for track in tracks:
             if track.size != self.size:
-                raise ValueError(f"{track.path} has images of {track.size[0]}x{track.size[1]} (height x width); "
-                                 f"meta/info.json says {self.size[0]}x{self.size[1]}")
+                raise ValueError(
+                    f"{track.path} has images of {track.size[0]}x{track.size[1]} (height x width); "
+                    f"meta/info.json says {self.size[0]}x{self.size[1]}"
+                )
             for row, place in _places(track, files[track.path], fps):
                 self._first[row.index] = track, place
 
@@ -93,7 +103,8 @@ class VideoImages:
     def _decode(self, container: Any, episode: int, frame: int) -> Iterator[Image]:
         """The images of an episode from `frame` on."""
         track, first = self._first[episode]
-        wanted, left = int(track.times[first + frame]), self._rows[episode].length - frame
+        wanted = int(track.times[first + frame])
+        left = self._rows[episode].length - frame
         stream = container.streams.video[0]
         container.seek(wanted, stream=stream, backward=True)
         for image in container.decode(stream):
@@ -107,27 +118,42 @@ class VideoImages:
 
 def _open_video(path: Path) -> Any:
     import av
+
     container = av.open(str(path))
-    container.streams.video[0].codec_context.thread_count = 1  # threads for each file would outnumber the cores
+    # threads for each file would outnumber the cores
+    container.streams.video[0].codec_context.thread_count = 1
     return container
 
 
 def _track(path: Path, row: EpisodeRow) -> _Track:
     import av
+
     if not path.is_file():
         raise ValueError(f"{path} is missing; episode {row.index} needs it")
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            times = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None and packet.size)
-            return _Track(path, (stream.height, stream.width), float(stream.time_base or 0), np.array(times, np.int64))
+            times = sorted(
+                packet.pts
+                for packet in container.demux(stream)
+                if packet.pts is not None and packet.size
+            )
+            return _Track(
+                path,
+                (stream.height, stream.width),
+                float(stream.time_base or 0),
+                np.array(times, np.int64),
+            )
     except (av.FFmpegError, IndexError, OSError) as problem:
         raise ValueError(f"{path} cannot be read as a video: {str(problem)[:200]}") from None
 
 
-def _places(track: _Track, rows: Sequence[tuple[EpisodeRow, Clip]], fps: float) -> Iterator[tuple[EpisodeRow, int]]:
-    """Each episode, and the number of its first image. Where the file has just the images of its episodes they are
-    counted off: the seconds at which episodes are said to begin are sums of many, and drift by whole images."""
+def _places(
+    track: _Track, rows: Sequence[tuple[EpisodeRow, Clip]], fps: float
+) -> Iterator[tuple[EpisodeRow, int]]:
+    """Each episode, and the number of its first image. Where the file has just the images of its
+    episodes they are counted off: the seconds at which episodes are said to begin are sums of many,
+    and drift by whole images."""
     rows = sorted(rows, key=lambda one: (one[1].start or 0.0, one[0].index))
     counted = len(track.times) == sum(row.length for row, _ in rows)
     times = (track.times - track.times[0] if counted else track.times) * track.base
@@ -136,7 +162,7 @@ def _places(track: _Track, rows: Sequence[tuple[EpisodeRow, Clip]], fps: float) 
         first = before
         if clip.start is not None and not counted and len(times):
             first = int(np.abs(times - clip.start).argmin())
-        shown = times[first:first + row.length]
+        shown = times[first : first + row.length]
         begin = clip.start if clip.start is not None else shown[0] if len(shown) else 0.0
         fine = check.on_rate(shown - shown[:1], np.arange(len(shown)), fps)
         slack = check.SLACK * (1 + number) + check.DRIFT * first if counted else check.SLACK
@@ -144,18 +170,22 @@ def _places(track: _Track, rows: Sequence[tuple[EpisodeRow, Clip]], fps: float) 
         wrong = np.flatnonzero(~fine)
         if len(wrong) or len(shown) < row.length:
             at = int(wrong[0]) if len(wrong) else len(shown)
-            raise ValueError(f"{track.path} has no image at {begin + at / fps:.4f} s, for episode {row.index}, frame "
-                             f"{at}: it has {len(times)} images and is cut short, or of another rate")
+            raise ValueError(
+                f"{track.path} has no image at {begin + at / fps:.4f} s, for episode {row.index}, "
+                "frame "
+                f"{at}: it has {len(times)} images and is cut short, or of another rate"
+            )
         yield row, first
         before += row.length
 
 
 class StoredImages:
-    """Features of the dtype `image`. One by one they cost the reading of a row group each: convert them to video, with
-    LeRobot, where training waits for them."""
+    """Features of the dtype `image`. One by one they cost the reading of a row group each: convert
+    them to video, with LeRobot, where training waits for them."""
 
     def __init__(self, camera: Camera, episodes: Sequence[EpisodeRow]) -> None:
-        self._key, self._rows = camera.key, episodes
+        self._key = camera.key
+        self._rows = episodes
         self._groups: OrderedDict[tuple[Path, int], Any] = OrderedDict()
         self._begin: dict[Path, int] = {}  # file -> the number of its first frame
         for row in episodes:
@@ -164,15 +194,20 @@ class StoredImages:
         first = self.one(0, 0)
         self.size = (first.shape[0], first.shape[1])
         if camera.size not in (None, self.size):
-            raise ValueError(f"'{camera.key}' has images of {self.size[0]}x{self.size[1]} (height x width); "
-                             f"meta/info.json says {camera.size}")
+            raise ValueError(
+                f"'{camera.key}' has images of {self.size[0]}x{self.size[1]} (height x width); "
+                f"meta/info.json says {camera.size}"
+            )
 
     def one(self, episode: int, frame: int) -> Image:
         row = self._rows[episode]
-        place, ends = row.start + frame - self._begin[row.data], self._ends[row.data]
+        place = row.start + frame - self._begin[row.data]
+        ends = self._ends[row.data]
         group = int(np.searchsorted(ends, place, side="right"))
-        return self._image(self._group(row.data, group)[place - (int(ends[group - 1]) if group else 0)],
-                             f"{row.data}: '{self._key}' of episode {episode}, frame {frame},")
+        return self._image(
+            self._group(row.data, group)[place - (int(ends[group - 1]) if group else 0)],
+            f"{row.data}: '{self._key}' of episode {episode}, frame {frame},",
+        )
 
     def run(self, episode: int) -> Iterator[Image]:
         return (self.one(episode, frame) for frame in range(self._rows[episode].length))
@@ -182,6 +217,7 @@ class StoredImages:
 
     def _group(self, path: Path, group: int) -> Any:
         import pyarrow.parquet as pq
+
         key = path, group
         if key not in self._groups:
             with pq.ParquetFile(path) as file:
@@ -198,17 +234,28 @@ class StoredImages:
         if not data:
             raise ValueError(f"{where} has no bytes; save the dataset again, with its images in it")
         try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+            image = cv2.imdecode(
+                np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+            )
         except cv2.error:  # more pixels than are allowed
             image = None
         if image is None or image.dtype != np.uint8:
-            what = "that are no PNG or JPEG" if image is None else f"with {image.dtype} pixels, as depth has"
-            raise ValueError(f"{where} is {len(data)} bytes {what}; images in colour of 8 bits are right")
+            what = (
+                "that are no PNG or JPEG"
+                if image is None
+                else f"with {image.dtype} pixels, as depth has"
+            )
+            raise ValueError(
+                f"{where} is {len(data)} bytes {what}; images in colour of 8 bits are right"
+            )
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _group_ends(path: Path) -> NDArray[np.int64]:
     """After how many rows each row group ends."""
     import pyarrow.parquet as pq
+
     with pq.ParquetFile(path) as file:
-        return np.cumsum([file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)])
+        return np.cumsum(
+            [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
+        )

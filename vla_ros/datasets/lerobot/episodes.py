@@ -1,7 +1,10 @@
-"""What a LeRobot dataset says about itself under meta/, in v3.0's layout or v2.1's: one table of episodes for both.
+"""What a LeRobot dataset says about itself under meta/, in v3.0's layout or v2.1's: one table of
+episodes for both.
 
-Every function raises ValueError: the file, the row where there is one, what was found, what is right.
+Every function raises ValueError: the file, the row where there is one, what was found, what is
+right.
 """
+
 from __future__ import annotations
 
 import json
@@ -20,7 +23,8 @@ OURS = (layout.SUCCESS, layout.INSTRUCTION_ID, layout.LOST)
 
 @dataclass(frozen=True)
 class Clip:
-    """Where an episode's images are: from second `start` of a video on; None: from its first image."""
+    """Where an episode's images are: from second `start` of a video on; None: from its first
+    image."""
 
     path: Path
     start: float | None
@@ -28,14 +32,17 @@ class Clip:
 
 @dataclass(frozen=True)
 class EpisodeRow:
-    """Episode `index` has the frames `start` up to but not including `end`, which lie in the file `data`."""
+    """Episode `index` has the frames `start` up to but not including `end`, which lie in the file
+    `data`."""
 
     index: int
     start: int
     end: int
     data: Path
-    clips: Mapping[str, Clip]  # video feature -> where it is; without those that the table does not know
-    ours: Mapping[str, Any] = field(default_factory=dict)  # the columns that only our recordings have
+    # video feature -> where it is; without those that the table does not know
+    clips: Mapping[str, Clip]
+    # the columns that only our recordings have
+    ours: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
@@ -48,18 +55,27 @@ def read_info(folder: Path) -> dict[str, Any]:
     info = _json(path)
     version = info.get("codebase_version")
     if version not in layout.READABLE:
-        raise ValueError(f"{path}: codebase_version is {version!r}; this reads {', '.join(layout.READABLE)}; LeRobot "
-                         "converts others")
+        raise ValueError(
+            f"{path}: codebase_version is {version!r}; this reads {', '.join(layout.READABLE)}; "
+            "LeRobot "
+            "converts others"
+        )
     missing = [key for key in INFO_KEYS if key not in info]
     if missing:
         raise ValueError(f"{path} lacks '{missing[0]}'; it needs {', '.join(INFO_KEYS)}")
-    fps, features = info["fps"], info["features"]
+    fps = info["fps"]
+    features = info["features"]
     if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not 0 < fps < 1e4:
         raise ValueError(f"{path}: fps is {fps!r}; give frames a second")
     if not info["total_episodes"]:
-        raise ValueError(f"{folder} has {info['total_episodes']} episodes; there is nothing to learn from")
+        raise ValueError(
+            f"{folder} has {info['total_episodes']} episodes; there is nothing to learn from"
+        )
     if not isinstance(features, dict):
-        raise ValueError(f"{path}: features are a {type(features).__name__}; an object, feature by feature, is right")
+        raise ValueError(
+            f"{path}: features are a {type(features).__name__}; an object, feature by feature, is "
+            "right"
+        )
     for counter in layout.COUNTERS:
         if counter not in features:
             raise ValueError(f"{path}: features lack '{counter}'; every frame has it")
@@ -67,7 +83,8 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 
 def one_file_an_episode(info: Mapping[str, Any]) -> bool:
-    """Is the layout v2.1's? Its paths tell, not its version: that may still be the one from which it was converted."""
+    """Is the layout v2.1's? Its paths tell, not its version: that may still be the one from which
+    it was converted."""
     return "{episode_index" in str(info["data_path"])
 
 
@@ -81,48 +98,81 @@ def read_tasks(folder: Path, info: Mapping[str, Any]) -> list[str]:
         column = "task" if "task" in column_names(path) else layout.TASK_COLUMN
         table = read_table(path, ["task_index", column])
         rows = list(zip(table["task_index"].to_pylist(), table[column].to_pylist()))
-    tasks = {index: task for index, task in rows if isinstance(index, int) and isinstance(task, str)}
+    tasks = {
+        index: task for index, task in rows if isinstance(index, int) and isinstance(task, str)
+    }
     if set(tasks) != set(range(len(rows))):
         found = str([index for index, _ in rows[:10]])[:80]
-        raise ValueError(f"{path}: the task indices are {found}; 0, 1, 2, ... with words each is right")
+        raise ValueError(
+            f"{path}: the task indices are {found}; 0, 1, 2, ... with words each is right"
+        )
     return [tasks[index] for index in range(len(tasks))]
 
 
 def read_episodes(folder: Path, info: Mapping[str, Any]) -> list[EpisodeRow]:
-    """The episodes, 0, 1, 2, ...; their frames follow each other without gaps. The table may have them in any order."""
+    """The episodes, 0, 1, 2, ...; their frames follow each other without gaps. The table may have
+    them in any order."""
     old = one_file_an_episode(info)
     table = layout.EPISODES_V2 if old else "meta/episodes"
     raw = _json_lines(folder / table) if old else _v3(folder)
     if len(raw) != info["total_episodes"]:
-        raise ValueError(f"{folder}: meta/info.json counts {info['total_episodes']} episodes, {table} has {len(raw)}")
+        raise ValueError(
+            f"{folder}: meta/info.json counts {info['total_episodes']} episodes, {table} has "
+            f"{len(raw)}"
+        )
     for row in raw:
         for name in ("episode_index", "length"):
             if isinstance(row.get(name), bool) or not isinstance(row.get(name), int):
-                raise ValueError(f"{folder}: a row of {table} has {name} {row.get(name)!r}; a whole number is right")
+                raise ValueError(
+                    f"{folder}: a row of {table} has {name} {row.get(name)!r}; a whole number is "
+                    "right"
+                )
     raw.sort(key=lambda row: row["episode_index"])
     found: list[EpisodeRow] = []
     start = 0
     for index, row in enumerate(raw):
         length = row["length"]
-        given = row["episode_index"], row.get("dataset_from_index", start), row.get("dataset_to_index", start + length)
+        given = (
+            row["episode_index"],
+            row.get("dataset_from_index", start),
+            row.get("dataset_to_index", start + length),
+        )
         if length < 1 or given != (index, start, start + length):
-            raise ValueError(f"{folder}: {table} has episode {given[0]}, frames {given[1]} to {given[2]}, length "
-                             f"{length}; episode {index} from frame {start} on is right")
+            raise ValueError(
+                f"{folder}: {table} has episode {given[0]}, frames {given[1]} to {given[2]}, "
+                "length "
+                f"{length}; episode {index} from frame {start} on is right"
+            )
         data, clips = _v2_places(folder, info, index) if old else _v3_places(folder, info, row)
-        found.append(EpisodeRow(index, start, start + length, data, clips, {key: row.get(key) for key in OURS}))
+        found.append(
+            EpisodeRow(
+                index, start, start + length, data, clips, {key: row.get(key) for key in OURS}
+            )
+        )
         start += length
     if start != info["total_frames"]:
-        raise ValueError(f"{folder}: meta/info.json counts {info['total_frames']} frames, the episodes have {start}")
+        raise ValueError(
+            f"{folder}: meta/info.json counts {info['total_frames']} frames, the episodes have "
+            f"{start}"
+        )
     return found
 
 
 def _v3(folder: Path) -> list[dict[str, Any]]:
     """The rows of meta/episodes, as they are; of the statistics in them nothing is read."""
-    needed = ["episode_index", "length", "dataset_from_index", "dataset_to_index", "data/chunk_index",
-              "data/file_index"]
+    needed = [
+        "episode_index",
+        "length",
+        "dataset_from_index",
+        "dataset_to_index",
+        "data/chunk_index",
+        "data/file_index",
+    ]
     files = sorted((folder / "meta" / "episodes").glob("*/*.parquet"))
     if not files:
-        raise ValueError(f"{folder / 'meta' / 'episodes'} holds no parquet file; the episodes are missing")
+        raise ValueError(
+            f"{folder / 'meta' / 'episodes'} holds no parquet file; the episodes are missing"
+        )
     rows: list[dict[str, Any]] = []
     for path in files:
         also = [name for name in column_names(path) if name in OURS or name.startswith("videos/")]
@@ -130,25 +180,41 @@ def _v3(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _v3_places(folder: Path, info: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[Path, dict[str, Clip]]:
+def _v3_places(
+    folder: Path, info: Mapping[str, Any], row: Mapping[str, Any]
+) -> tuple[Path, dict[str, Clip]]:
     clips: dict[str, Clip] = {}
     for key in info["features"]:
         place = {name: row.get(f"videos/{key}/{name}") for name in PLACE}
         start = row.get(f"videos/{key}/from_timestamp")
-        if isinstance(start, (int, float)) and all(isinstance(number, int) for number in place.values()):
-            video = _filled(info.get("video_path") or layout.VIDEO, "video_path", video_key=key, **place)
+        if isinstance(start, (int, float)) and all(
+            isinstance(number, int) for number in place.values()
+        ):
+            video = _filled(
+                info.get("video_path") or layout.VIDEO, "video_path", video_key=key, **place
+            )
             clips[key] = Clip(folder / video, start)
-    return folder / _filled(info["data_path"], "data_path", **{name: row[f"data/{name}"] for name in PLACE}), clips
+    return folder / _filled(
+        info["data_path"], "data_path", **{name: row[f"data/{name}"] for name in PLACE}
+    ), clips
 
 
 def _v2_places(folder: Path, info: Mapping[str, Any], episode: int) -> tuple[Path, dict[str, Clip]]:
     size = info.get("chunks_size", layout.CHUNKS_SIZE)
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ValueError(f"{folder / layout.INFO}: chunks_size is {size!r}; give the episodes a chunk")
-    place = {"episode_chunk": episode // size, "episode_index": episode, "total_episodes": info["total_episodes"]}
+        raise ValueError(
+            f"{folder / layout.INFO}: chunks_size is {size!r}; give the episodes a chunk"
+        )
+    place = {
+        "episode_chunk": episode // size,
+        "episode_index": episode,
+        "total_episodes": info["total_episodes"],
+    }
     template = info.get("video_path") or layout.VIDEO_V2
-    clips = {key: Clip(folder / _filled(template, "video_path", video_key=key, **place), None)
-             for key in info["features"]}
+    clips = {
+        key: Clip(folder / _filled(template, "video_path", video_key=key, **place), None)
+        for key in info["features"]
+    }
     return folder / _filled(info["data_path"], "data_path", **place), clips
 
 
@@ -156,17 +222,21 @@ def _filled(template: Any, name: str, **place: Any) -> str:
     try:
         return str(template).format(**place)
     except (KeyError, IndexError, ValueError, TypeError, AttributeError) as problem:
-        raise ValueError(f"meta/info.json: {name} is {str(template)[:100]!r} ({problem!r}); it can name "
-                         f"{', '.join(place)}") from None
+        raise ValueError(
+            f"meta/info.json: {name} is {str(template)[:100]!r} ({problem!r}); it can name "
+            f"{', '.join(place)}"
+        ) from None
 
 
-# -- files ----------------------------------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing: either {path.parents[1]} is no dataset, or its recording never "
-                         "ended") from None
+        raise ValueError(
+            f"{path} is missing: either {path.parents[1]} is no dataset, or its recording never "
+            "ended"
+        ) from None
     except (OSError, ValueError) as problem:
         raise ValueError(f"{path} cannot be read as text: {problem}") from None
 
@@ -193,6 +263,7 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
 def column_names(path: Path) -> list[str]:
     """None where it is no parquet file: `read_table` says that."""
     import pyarrow.parquet as pq
+
     try:
         return list(pq.read_schema(path).names)
     except (OSError, ValueError):
@@ -219,10 +290,12 @@ def read_table(path: Path, needed: Iterable[str]) -> Any:
 def _parquet(path: Path) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(path) as file:
             yield file
     except FileNotFoundError:
         raise ValueError(f"{path} is missing") from None
-    except (pa.ArrowException, OSError) as problem:  # ArrowInvalid is a ValueError whose sentence names no file
+    except (pa.ArrowException, OSError) as problem:
+        # ArrowInvalid is a ValueError whose sentence names no file
         raise ValueError(f"{path} cannot be read as parquet: {str(problem)[:200]}") from None

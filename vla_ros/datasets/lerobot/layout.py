@@ -1,11 +1,12 @@
 """Where LeRobotDataset keeps what: paths, features, and what of ours goes in.
 
-A dataset is a folder of parquet, mp4 and json. Rows of the parquet under data/ are frames, in order; an episode is a
-run of rows and a run of video frames. v3.0, which we write: its row under meta/episodes/ says which run; one file holds
-many episodes, until it is as large as info.json allows, and a chunk is a folder of at most `chunks_size` files. v2.1
-and v2.0, which we read as well: a file an episode, `chunks_size` episodes a chunk, and episodes and tasks are lines of
-JSON.
+A dataset is a folder of parquet, mp4 and json. Rows of the parquet under data/ are frames, in
+order; an episode is a run of rows and a run of video frames. v3.0, which we write: its row under
+meta/episodes/ says which run; one file holds many episodes, until it is as large as info.json
+allows, and a chunk is a folder of at most `chunks_size` files. v2.1 and v2.0, which we read as
+well: a file an episode, `chunks_size` episodes a chunk, and episodes and tasks are lines of JSON.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -16,23 +17,39 @@ from vla_ros.core.types import Observation
 
 VERSION = "v3.0"
 READABLE = ("v2.0", "v2.1", VERSION)
-INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
+INFO = "meta/info.json"
+STATS = "meta/stats.json"
+TASKS = "meta/tasks.parquet"
 CHUNK_FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 EPISODES = f"meta/episodes/{CHUNK_FILE}.parquet"
 DATA = f"data/{CHUNK_FILE}.parquet"
 VIDEO = f"videos/{{video_key}}/{CHUNK_FILE}.mp4"
 # v2.0 and v2.1: a file an episode
-EPISODES_V2, TASKS_V2 = "meta/episodes.jsonl", "meta/tasks.jsonl"
+EPISODES_V2 = "meta/episodes.jsonl"
+TASKS_V2 = "meta/tasks.jsonl"
 EPISODE_FILE = "episode_{episode_index:06d}"
 VIDEO_V2 = f"videos/chunk-{{episode_chunk:03d}}/{{video_key}}/{EPISODE_FILE}.mp4"
-CHUNKS_SIZE, DATA_MB, VIDEO_MB = 1000, 100, 200  # files a chunk, MiB a file: LeRobot's own defaults
+# files a chunk, MiB a file: LeRobot's own defaults
+CHUNKS_SIZE = 1000
+DATA_MB = 100
+VIDEO_MB = 200
 
-IMAGES, STATE, ACTION = "observation.images.", "observation.state", "action"
-OBSERVATION, ODOM = "observation.", "odom"  # beginnings of what was measured; where a robot of ours stood in its room
-TASK_COLUMN = "__index_level_0__"  # where pandas keeps an index that has no name: LeRobot's tasks are one
+IMAGES = "observation.images."
+STATE = "observation.state"
+ACTION = "action"
+# beginnings of what was measured; where a robot of ours stood in its room
+OBSERVATION = "observation."
+ODOM = "odom"
+# where pandas keeps an index that has no name: LeRobot's tasks are one
+TASK_COLUMN = "__index_level_0__"
 # Every frame has these; LeRobot finds its way by them.
-COUNTERS = {"timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64",
-            "task_index": "int64"}
+COUNTERS = {
+    "timestamp": "float32",
+    "frame_index": "int64",
+    "episode_index": "int64",
+    "index": "int64",
+    "task_index": "int64",
+}
 # Our columns of an episode.
 SUCCESS = "vla_ros/success"
 INSTRUCTION_ID = "vla_ros/instruction_id"
@@ -41,9 +58,10 @@ LOST = "vla_ros/lost_frames"
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What a frame holds. `cameras`: name -> (height, width) in pixels, even; `state`, `action`: the names of their
-    numbers (SI units). `extra`: further vectors, feature -> names; LeRobot's policies do not look at those, so
-    that is where a robot's place in its room goes. Raises ValueError.
+    """What a frame holds. `cameras`: name -> (height, width) in pixels, even; `state`, `action`:
+    the names of their numbers (SI units). `extra`: further vectors, feature -> names; LeRobot's
+    policies do not look at those, so that is where a robot's place in its room goes. Raises
+    ValueError.
     """
 
     fps: int
@@ -55,34 +73,67 @@ class DatasetSpec:
 
     def __post_init__(self) -> None:
         if isinstance(self.fps, bool) or not isinstance(self.fps, int) or not 1 <= self.fps <= 240:
-            raise ValueError(f"fps is {self.fps!r}; LeRobot's layout wants a whole number of frames a second, 1 to 240")
+            raise ValueError(
+                f"fps is {self.fps!r}; LeRobot's layout wants a whole number of frames a second, 1 "
+                "to 240"
+            )
         for name, size in self.cameras.items():
-            if not name or "/" in name or len(size) != 2 or min(size) < 16 or any(side % 2 for side in size):
-                raise ValueError(f"camera {name!r} has {size[0]}x{size[1]} pixels (height x width); video wants even "
-                                 "sides of 16 or more, and a name without '/'")
+            if (
+                not name
+                or "/" in name
+                or len(size) != 2
+                or min(size) < 16
+                or any(side % 2 for side in size)
+            ):
+                raise ValueError(
+                    f"camera {name!r} has {size[0]}x{size[1]} pixels (height x width); video wants "
+                    "even "
+                    "sides of 16 or more, and a name without '/'"
+                )
         for feature, names in self.vectors().items():
             if not names or len(set(names)) < len(names):
-                raise ValueError(f"'{feature}' has the names {list(names)}; give at least one, and each once")
+                raise ValueError(
+                    f"'{feature}' has the names {list(names)}; give at least one, and each once"
+                )
             if "/" in feature or feature in COUNTERS or feature.startswith(IMAGES):
-                raise ValueError(f"a feature of ours cannot be called '{feature}'; choose another name")
+                raise ValueError(
+                    f"a feature of ours cannot be called '{feature}'; choose another name"
+                )
 
     @classmethod
-    def of(cls, observation: Observation, channels: Iterable[str], fps: int, robot_type: str) -> DatasetSpec:
+    def of(
+        cls, observation: Observation, channels: Iterable[str], fps: int, robot_type: str
+    ) -> DatasetSpec:
         """For frames like this one. `odom.x`, `odom.y`, ... become the feature `odom`."""
         pose = tuple(name for name in observation.state if name.startswith("odom."))
         state = tuple(name for name in observation.state if name not in pose)
-        return cls(fps, {name: (image.shape[0], image.shape[1]) for name, image in observation.images.items()},
-                   state, tuple(channels), {ODOM: pose} if pose else {}, robot_type)
+        return cls(
+            fps,
+            {name: (image.shape[0], image.shape[1]) for name, image in observation.images.items()},
+            state,
+            tuple(channels),
+            {ODOM: pose} if pose else {},
+            robot_type,
+        )
 
     def vectors(self) -> dict[str, tuple[str, ...]]:
         """Every float feature and the names of its numbers."""
-        return {STATE: tuple(self.state), ACTION: tuple(self.action), **{k: tuple(v) for k, v in self.extra.items()}}
+        return {
+            STATE: tuple(self.state),
+            ACTION: tuple(self.action),
+            **{k: tuple(v) for k, v in self.extra.items()},
+        }
 
     def features(self) -> dict[str, dict[str, Any]]:
         """As info.json lists them."""
         found: dict[str, dict[str, Any]] = {
-            IMAGES + name: {"dtype": "video", "shape": [height, width, 3], "names": ["height", "width", "channels"]}
-            for name, (height, width) in self.cameras.items()}
+            IMAGES + name: {
+                "dtype": "video",
+                "shape": [height, width, 3],
+                "names": ["height", "width", "channels"],
+            }
+            for name, (height, width) in self.cameras.items()
+        }
         for feature, names in self.vectors().items():
             found[feature] = {"dtype": "float32", "shape": [len(names)], "names": list(names)}
         for counter, dtype in COUNTERS.items():

@@ -1,4 +1,6 @@
-"""One camera's videos of a dataset: an episode is encoded as it comes, then copied behind those before it."""
+"""One camera's videos of a dataset: an episode is encoded as it comes, then copied behind those
+before it."""
+
 from __future__ import annotations
 
 import os
@@ -13,9 +15,10 @@ from typing import Any
 from vla_ros.core.types import Image
 from vla_ros.datasets.lerobot.layout import VIDEO, next_place
 
-# A key frame every second frame, as LeRobot has it: any frame is two decodings away. LeRobot's faster preset, 12, shows
-# small changes one frame late (in our room the worst frame has 37 dB, with 8 it has 40, at 4 ms for 240x320). The
-# encoder gets one thread: the robot's nodes need theirs. No B-frames: packets are then in the order of their times.
+# A key frame every second frame, as LeRobot has it: any frame is two decodings away. LeRobot's
+# faster preset, 12, shows small changes one frame late (in our room the worst frame has 37 dB, with
+# 8 it has 40, at 4 ms for 240x320). The encoder gets one thread: the robot's nodes need theirs. No
+# B-frames: packets are then in the order of their times.
 CODECS = {
     "libsvtav1": {"g": "2", "crf": "30", "preset": "8", "svtav1-params": "lp=1"},
     "h264": {"g": "2", "crf": "23", "preset": "veryfast", "bf": "0", "threads": "1"},
@@ -33,15 +36,19 @@ class Span:
 
 @contextmanager
 def scheduled_as_before() -> Iterator[None]:
-    """Afterwards the threads that were made within are scheduled as the caller was, and so is the caller.
+    """Afterwards the threads that were made within are scheduled as the caller was, and so is the
+    caller.
 
-    Where it runs as root, as in a container, SVT-AV1 gives its threads and whoever opens it SCHED_FIFO with priority
-    99: the recorder would come before the gate, and before everything else on the robot.
+    Where it runs as root, as in a container, SVT-AV1 gives its threads and whoever opens it
+    SCHED_FIFO with priority 99: the recorder would come before the gate, and before everything else
+    on the robot.
     """
     if not hasattr(os, "sched_setscheduler"):
         yield
         return
-    policy, parameters, before = os.sched_getscheduler(0), os.sched_getparam(0), _threads()
+    policy = os.sched_getscheduler(0)
+    parameters = os.sched_getparam(0)
+    before = _threads()
     try:
         yield
     finally:
@@ -55,14 +62,28 @@ def _threads() -> set[int]:
 
 
 class VideoSeries:
-    """Files of at most `limit` bytes, `chunks_size` of them a folder. Files that are not closed yet end in .part."""
+    """Files of at most `limit` bytes, `chunks_size` of them a folder. Files that are not closed yet
+    end in .part."""
 
-    def __init__(self, folder: Path, key: str, size: tuple[int, int], fps: int, codec: str, limit: float,
-                 chunks_size: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        key: str,
+        size: tuple[int, int],
+        fps: int,
+        codec: str,
+        limit: float,
+        chunks_size: int,
+    ) -> None:
         if codec not in CODECS:
             raise ValueError(f"codec is '{codec}'; use one of {', '.join(CODECS)}")
-        self._folder, self._key, self._size, self._fps, self._codec = folder, key, size, fps, codec
-        self._limit, self._chunks_size = limit, chunks_size
+        self._folder = folder
+        self._key = key
+        self._size = size
+        self._fps = fps
+        self._codec = codec
+        self._limit = limit
+        self._chunks_size = chunks_size
         self._episode = folder / "videos" / key / "episode.part"
         self._encoder: Any = None
         self._stream: Any = None
@@ -75,11 +96,15 @@ class VideoSeries:
     def add(self, image: Image) -> None:
         """Encode one more frame (height x width x 3, rgb8) of this episode."""
         import av
+
         if self._encoder is None:
-            os.environ.setdefault("SVT_LOG", "1")  # errors only: it has twenty lines to say about every episode
+            # errors only: it has twenty lines to say about every episode
+            os.environ.setdefault("SVT_LOG", "1")
             self._episode.parent.mkdir(parents=True, exist_ok=True)
             self._encoder = av.open(str(self._episode), "w", format="mp4")
-            self._stream = self._encoder.add_stream(self._codec, self._fps, options=dict(CODECS[self._codec]))
+            self._stream = self._encoder.add_stream(
+                self._codec, self._fps, options=dict(CODECS[self._codec])
+            )
             self._stream.height, self._stream.width = self._size
             self._stream.pix_fmt = "yuv420p"
             with scheduled_as_before():
@@ -111,11 +136,15 @@ class VideoSeries:
         self._output.close()
         path = self._path()
         os.replace(f"{path}.part", path)
-        self._output, self._frames, self._bytes = None, 0, 0
+        self._output = None
+        self._frames = 0
+        self._bytes = 0
         self._place = next_place(self._place, self._chunks_size)
 
     def _path(self) -> Path:
-        return self._folder / VIDEO.format(video_key=self._key, chunk_index=self._place[0], file_index=self._place[1])
+        return self._folder / VIDEO.format(
+            video_key=self._key, chunk_index=self._place[0], file_index=self._place[1]
+        )
 
     def _finish(self) -> None:
         self._encoder.mux(self._stream.encode(None))
@@ -125,17 +154,27 @@ class VideoSeries:
     def _append(self) -> None:
         """Packets are copied, not encoded again; only their times move."""
         import av
+
         with av.open(str(self._episode)) as source:
             stream = source.streams.video[0]
             if self._output is None:
                 path = self._path()
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._output = av.open(f"{path}.part", "w", format="mp4", options={"movflags": "faststart"})
-                self._copy = self._output.add_stream_from_template(stream, opaque=True)  # as it is: no encoder is asked
+                self._output = av.open(
+                    f"{path}.part", "w", format="mp4", options={"movflags": "faststart"}
+                )
+                # as it is: no encoder is asked
+                self._copy = self._output.add_stream_from_template(stream, opaque=True)
                 self.info = self.info or {
-                    "video.height": stream.height, "video.width": stream.width,
-                    "video.codec": stream.codec.canonical_name, "video.pix_fmt": stream.pix_fmt,
-                    "video.is_depth_map": False, "video.fps": self._fps, "video.channels": 3, "has_audio": False}
+                    "video.height": stream.height,
+                    "video.width": stream.width,
+                    "video.codec": stream.codec.canonical_name,
+                    "video.pix_fmt": stream.pix_fmt,
+                    "video.is_depth_map": False,
+                    "video.fps": self._fps,
+                    "video.channels": 3,
+                    "has_audio": False,
+                }
             assert stream.time_base is not None
             tick = round(Fraction(1, self._fps) / stream.time_base)
             for packet in source.demux(stream):

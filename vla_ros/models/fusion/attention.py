@@ -1,4 +1,5 @@
 """Cross-modal attention: one modality asks the other."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -7,10 +8,11 @@ from vla_ros.models.masks import masked_softmax
 
 
 class CrossModalAttention(nn.Module):
-    """query B x Lq x D, keys B x Lk x D, mask B x Lk -> B x Lq x D and weights B x `heads` x Lq x Lk.
+    """query B x Lq x D, keys B x Lk x D, mask B x Lk -> B x Lq x D and weights B x `heads` x Lq x
+    Lk.
 
-    Norms before; a head's scores are scaled by its width^-0.5; output projection, residual, LayerNorm. A row whose
-    keys are all masked hears nothing.
+    Norms before; a head's scores are scaled by its width^-0.5; output projection, residual,
+    LayerNorm. A row whose keys are all masked hears nothing.
     """
 
     def __init__(self, width: int, heads: int = 1, dropout: float = 0.0) -> None:
@@ -22,10 +24,14 @@ class CrossModalAttention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, query: Tensor, keys: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, query: Tensor, keys: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         told = self.tell_norm(keys)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-                   for part in (self.query(self.ask_norm(query)), self.key(told), self.value(told)))
+        q, k, v = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query(self.ask_norm(query)), self.key(told), self.value(told))
+        )
         scores = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
         if mask is None:
             weights = scores.float().softmax(-1)

@@ -1,4 +1,5 @@
 """Early fusion: both features side by side, then layers over the two."""
+
 from __future__ import annotations
 
 import torch
@@ -9,19 +10,31 @@ from vla_ros.models.masks import spread
 
 
 class EarlyFusion(nn.Module):
-    """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D, and None for attention.
+    """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D, and None for
+    attention.
 
-    The mean of the vision tokens and the pooled words are projected, concatenated (2D), and come down to D again.
-    Options: `hidden` (default 2D), `dropout`.
+    The mean of the vision tokens and the pooled words are projected, concatenated (2D), and come
+    down to D again. Options: `hidden` (default 2D), `dropout`.
     """
 
     def __init__(self, config: VLAConfig, grid: tuple[int, int] | None) -> None:
         super().__init__()
-        options, width = config.options("fusion"), config.width
+        options = config.options("fusion")
+        width = config.width
         hidden = options["hidden"] or 2 * width
-        self.vision, self.language = nn.Linear(width, width), nn.Linear(width, width)
-        self.merge = nn.Sequential(nn.Linear(2 * width, hidden), nn.ReLU(), nn.Dropout(options["dropout"]),
-                                   nn.Linear(hidden, width), nn.LayerNorm(width))
+        self.vision = nn.Linear(width, width)
+        self.language = nn.Linear(width, width)
+        self.merge = nn.Sequential(
+            nn.Linear(2 * width, hidden),
+            nn.ReLU(),
+            nn.Dropout(options["dropout"]),
+            nn.Linear(hidden, width),
+            nn.LayerNorm(width),
+        )
 
-    def forward(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor) -> tuple[Tensor, None]:
-        return self.merge(torch.cat([self.vision(spread(vision.mean(1), pooled)), self.language(pooled)], -1)), None
+    def forward(
+        self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor
+    ) -> tuple[Tensor, None]:
+        return self.merge(
+            torch.cat([self.vision(spread(vision.mean(1), pooled)), self.language(pooled)], -1)
+        ), None

@@ -1,4 +1,5 @@
 """Late fusion: eyes and words each decide, then listen to each other."""
+
 from __future__ import annotations
 
 import torch
@@ -9,24 +10,32 @@ from vla_ros.models.masks import spread
 
 
 class LateFusion(nn.Module):
-    """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D, and None for attention.
+    """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D, and None for
+    attention.
 
-    Options: `hidden` (of each decision's layers), `decision` (numbers in a decision, default T x C).
+    Options: `hidden` (of each decision's layers), `decision` (numbers in a decision, default T x
+    C).
     """
 
     def __init__(self, config: VLAConfig, grid: tuple[int, int] | None) -> None:
         super().__init__()
-        options, width = config.options("fusion"), config.width
-        hidden, size = options["hidden"], options["decision"] or config.steps * len(config.channels)
+        options = config.options("fusion")
+        width = config.width
+        hidden = options["hidden"]
+        size = options["decision"] or config.steps * len(config.channels)
         self.eyes = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, size))
         self.ears = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, size))
         self.query, self.key, self.value = (nn.Linear(size, size) for _ in range(3))
-        # In the literature this layer says the action (14 -> 7). Here both decisions become features of width D, so
-        # that every fusion ends alike: the head bounds the action, completion and value have something to read.
+        # In the literature this layer says the action (14 -> 7). Here both decisions become
+        # features of width D, so that every fusion ends alike: the head bounds the action,
+        # completion and value have something to read.
         self.merge = nn.Sequential(nn.Linear(2 * size, width), nn.LayerNorm(width))
 
-    def forward(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor) -> tuple[Tensor, None]:
-        both = torch.stack([self.eyes(spread(vision.mean(1), pooled)), self.ears(pooled)], 1)  # B x 2 x size
+    def forward(
+        self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor
+    ) -> tuple[Tensor, None]:
+        # B x 2 x size
+        both = torch.stack([self.eyes(spread(vision.mean(1), pooled)), self.ears(pooled)], 1)
         scores = self.query(both) @ self.key(both).transpose(1, 2) * both.shape[-1] ** -0.5
         heard = both + scores.softmax(-1) @ self.value(both)
         return self.merge(heard.flatten(1)), None

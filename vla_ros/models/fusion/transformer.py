@@ -1,4 +1,5 @@
 """The fusion transformer: vision tokens and words as one sequence."""
+
 from __future__ import annotations
 
 import torch
@@ -10,24 +11,37 @@ from vla_ros.models.masks import masked_mean, spread
 
 
 class TransformerFusion(nn.Module):
-    """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D, and None for attention.
+    """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D, and None for
+    attention.
 
-    Transformer layers over the N + L tokens, each with a sign of its modality; the mean of those that are no padding.
-    Options: `layers`, `heads`, `feed_forward`, `dropout`. `checkpointing` true recomputes layers in the backward
-    pass.
+    Transformer layers over the N + L tokens, each with a sign of its modality; the mean of those
+    that are no padding. Options: `layers`, `heads`, `feed_forward`, `dropout`. `checkpointing` true
+    recomputes layers in the backward pass.
     """
 
     def __init__(self, config: VLAConfig, grid: tuple[int, int] | None) -> None:
         super().__init__()
-        options, width = config.options("fusion"), config.width
+        options = config.options("fusion")
+        width = config.width
         self.checkpointing = False
         self.modality = nn.Parameter(0.02 * torch.randn(2, width))
         self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(width, options["heads"], options["feed_forward"], options["dropout"], "gelu",
-                                       batch_first=True, norm_first=True) for _ in range(options["layers"]))
+            nn.TransformerEncoderLayer(
+                width,
+                options["heads"],
+                options["feed_forward"],
+                options["dropout"],
+                "gelu",
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(options["layers"])
+        )
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor) -> tuple[Tensor, None]:
+    def forward(
+        self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor
+    ) -> tuple[Tensor, None]:
         vision = spread(vision, words)
         tokens = torch.cat([vision + self.modality[0], words + self.modality[1]], 1)
         true = torch.cat([mask.new_ones(vision.shape[:2]), mask], 1)

@@ -1,4 +1,6 @@
-"""The action decoder: features in, a chunk of actions in SI units out, inside the bounds by construction."""
+"""The action decoder: features in, a chunk of actions in SI units out, inside the bounds by
+construction."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -23,7 +25,9 @@ class Bounded(nn.Module):
 
     def __init__(self, config: VLAConfig) -> None:
         super().__init__()
-        low, high = (torch.tensor(bounds, dtype=torch.float64) for bounds in (config.low, config.high))
+        low, high = (
+            torch.tensor(bounds, dtype=torch.float64) for bounds in (config.low, config.high)
+        )
         margin = ROUNDING * torch.maximum(low.abs(), high.abs())
         self.register_buffer("scale", ((high - low) / 2 - margin).clamp(min=0.0).float())
         self.register_buffer("bias", ((high + low) / 2).float())
@@ -41,12 +45,13 @@ class Bounded(nn.Module):
 
 
 class ActionDecoder(Bounded):
-    """features B x `inputs` -> actions B x T x C: linear layers with ReLU, tanh, then scale and bias to each
-    channel's bounds.
+    """features B x `inputs` -> actions B x T x C: linear layers with ReLU, tanh, then scale and
+    bias to each channel's bounds.
 
-    Any number of channels; a single step where T is 1. Options: `preset` ("small": 256-256; "7d": 1024-512-256,
-    dropout 0.1; "6d": 1024-512, dropout 0.3 and 0.2: layers as the literature sizes them for so many channels);
-    `hidden` (widths) and `dropout` (one for all, or one a layer) instead of the preset's.
+    Any number of channels; a single step where T is 1. Options: `preset` ("small": 256-256; "7d":
+    1024-512-256, dropout 0.1; "6d": 1024-512, dropout 0.3 and 0.2: layers as the literature sizes
+    them for so many channels); `hidden` (widths) and `dropout` (one for all, or one a layer)
+    instead of the preset's.
     """
 
     def __init__(self, config: VLAConfig, inputs: int) -> None:

@@ -1,4 +1,6 @@
-"""What training and evaluation ask of the features: it teaches the parts what to look for and shows what they found."""
+"""What training and evaluation ask of the features: it teaches the parts what to look for and shows
+what they found."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -14,8 +16,9 @@ OBJECT_TASKS = len(OBJECT_KINDS)  # the first ones name an object
 
 
 class AuxiliaryOutput(NamedTuple):
-    """Logits: cell_colour B x N x 7 and cell_shape B x N x 4 (last: no object), task B x 13, colour B x 7 and shape
-    B x 4 of the words (last: none named), contact B (the target is at the fingers); target B x 2 (m: ahead, left)."""
+    """Logits: cell_colour B x N x 7 and cell_shape B x N x 4 (last: no object), task B x 13, colour
+    B x 7 and shape B x 4 of the words (last: none named), contact B (the target is at the fingers);
+    target B x 2 (m: ahead, left)."""
 
     cell_colour: Tensor
     cell_shape: Tensor
@@ -33,14 +36,18 @@ class Auxiliary(nn.Module):
         super().__init__()
         width = config.width
         self.cells = nn.Linear(width, len(COLOURS) + len(SHAPES) + 2)
-        quarter = width // 4  # of pooled: the first is to hold the colour, the second the shape, and neither the other
-        self.colour, self.shape = nn.Linear(quarter, len(COLOURS) + 1), nn.Linear(quarter, len(SHAPES) + 1)
+        # of pooled: the first is to hold the colour, the second the shape, and neither the other
+        quarter = width // 4
+        self.colour = nn.Linear(quarter, len(COLOURS) + 1)
+        self.shape = nn.Linear(quarter, len(SHAPES) + 1)
         self.task = nn.Linear(width - 2 * quarter, TASKS)
         self.found = nn.Linear(width, 3)
 
     def forward(self, vision: Tensor, fused: Tensor, pooled: Tensor) -> AuxiliaryOutput:
         found = self.found(fused).float()
-        return AuxiliaryOutput(*self.stands(vision), self.tasks(pooled), *self.named(pooled), found[:, 2], found[:, :2])
+        return AuxiliaryOutput(
+            *self.stands(vision), self.tasks(pooled), *self.named(pooled), found[:, 2], found[:, :2]
+        )
 
     def stands(self, vision: Tensor) -> tuple[Tensor, Tensor]:
         """Logits B x N x 7 and B x N x 4: the colour and the shape of what stands in each cell."""
@@ -48,11 +55,13 @@ class Auxiliary(nn.Module):
         return colour, shape
 
     def match(self, vision: Tensor, pooled: Tensor) -> Tensor:
-        """How well each cell is what the words name, BM x N for M instructions an image: the logarithm of how likely
-        it has their colour and their shape; 0 where they name none."""
+        """How well each cell is what the words name, BM x N for M instructions an image: the
+        logarithm of how likely it has their colour and their shape; 0 where they name none."""
         images = vision.shape[0]  # len() would fix the batch of an exported graph
-        colour, shape = (word.softmax(-1)[:, :-1].unflatten(0, (images, -1)) @ cell.log_softmax(-1)[..., :-1].mT
-                         for cell, word in zip(self.stands(vision), self.named(pooled)))
+        colour, shape = (
+            word.softmax(-1)[:, :-1].unflatten(0, (images, -1)) @ cell.log_softmax(-1)[..., :-1].mT
+            for cell, word in zip(self.stands(vision), self.named(pooled))
+        )
         return (colour + shape).flatten(0, 1)
 
     def tasks(self, pooled: Tensor) -> Tensor:
@@ -62,4 +71,6 @@ class Auxiliary(nn.Module):
     def named(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Logits B x 7 and B x 4: the colour and the shape that the words name."""
         quarter = self.colour.in_features
-        return self.colour(pooled[:, :quarter]).float(), self.shape(pooled[:, quarter : 2 * quarter]).float()
+        return self.colour(pooled[:, :quarter]).float(), self.shape(
+            pooled[:, quarter : 2 * quarter]
+        ).float()

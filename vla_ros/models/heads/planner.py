@@ -1,4 +1,5 @@
 """The planner: a recurrent head that says the steps one by one, and how many there are."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -11,9 +12,9 @@ from vla_ros.models.heads.action_decoder import Bounded
 
 
 class Plan(NamedTuple):
-    """steps B x T x C (SI units), probabilities B x T (of a plan of 1 … T steps), number B (the likeliest, int64) and
-    the logits B x T behind both, for a loss: the number itself passes no gradient. Steps after the number mean
-    nothing."""
+    """steps B x T x C (SI units), probabilities B x T (of a plan of 1 … T steps), number B (the
+    likeliest, int64) and the logits B x T behind both, for a loss: the number itself passes no
+    gradient. Steps after the number mean nothing."""
 
     steps: Tensor
     probabilities: Tensor
@@ -24,28 +25,40 @@ class Plan(NamedTuple):
 class Planner(Bounded):
     """features B x `inputs` -> Plan of T steps at most.
 
-    An LSTM reads the features and the step it said last. Options: `hidden`, `layers`, `dropout` (between layers),
-    `longest` (the most steps that a config may ask for).
+    An LSTM reads the features and the step it said last. Options: `hidden`, `layers`, `dropout`
+    (between layers), `longest` (the most steps that a config may ask for).
     """
 
     def __init__(self, config: VLAConfig, inputs: int) -> None:
         super().__init__(config)
         options = config.options("head")
-        hidden, layers, self.steps = options["hidden"], options["layers"], config.steps
+        hidden = options["hidden"]
+        layers = options["layers"]
+        self.steps = config.steps
         channels = len(config.channels)
         self.begin = nn.Parameter(torch.zeros(channels))
-        self.lstm = nn.LSTM(inputs + channels, hidden, layers, batch_first=True,
-                            dropout=options["dropout"] if layers > 1 else 0.0)
+        self.lstm = nn.LSTM(
+            inputs + channels,
+            hidden,
+            layers,
+            batch_first=True,
+            dropout=options["dropout"] if layers > 1 else 0.0,
+        )
         self.out = nn.Linear(hidden, channels)
         self.length = nn.Linear(hidden, self.steps)
 
     def forward(self, features: Tensor) -> Plan:
-        said, state, steps = self.begin.expand(features.shape[0], -1), None, []
+        said = self.begin.expand(features.shape[0], -1)
+        state = None
+        steps = []
         for _ in range(self.steps):
             heard = torch.cat([features, said.to(features.dtype)], -1)[:, None]
             hidden, state = self.lstm(heard, state)
             said = torch.tanh(self.out(hidden[:, 0]).float())
             steps.append(said)
-        # The number of steps is read from the whole plan, so from the last state; a loss goes over the logits.
+        # The number of steps is read from the whole plan, so from the last state; a loss goes over
+        # the logits.
         logits = self.length(hidden[:, 0]).float()
-        return Plan(self.bounded(torch.stack(steps, 1)), logits.softmax(-1), logits.argmax(-1) + 1, logits)
+        return Plan(
+            self.bounded(torch.stack(steps, 1)), logits.softmax(-1), logits.argmax(-1) + 1, logits
+        )

@@ -1,7 +1,9 @@
 """The words that the small language encoder knows, grouped by meaning. No torch here.
 
-A word that means different things in different places ("can", "close", "right") is a group of its own.
+A word that means different things in different places ("can", "close", "right") is a group of its
+own.
 """
+
 from __future__ import annotations
 
 import re
@@ -86,7 +88,9 @@ there: there
 """
 
 LENGTH = 20  # words of an instruction, at most
-EXAMPLES = "try 'go to the red block', 'face the blue ball', 'grab the yellow can', 'turn left', 'go back'"
+EXAMPLES = (
+    "try 'go to the red block', 'face the blue ball', 'grab the yellow can', 'turn left', 'go back'"
+)
 _GROUPS = [line.split(":") for line in MEANINGS.strip().splitlines()]
 CONCEPTS = ("", *(name for name, _ in _GROUPS))  # the first is padding
 _PAIRS = [(word, index + 1) for index, (_, words) in enumerate(_GROUPS) for word in words.split()]
@@ -97,8 +101,11 @@ assert len(_IDS) == len(WORDS) - 1, "a word stands twice in the lexicon"
 
 
 def words_of(text: str) -> list[str]:
-    """The words of an instruction: lower case, without punctuation; "counter-clockwise" is one word."""
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)?", text.lower().replace("-clock", "clock").replace("’", "'"))
+    """The words of an instruction: lower case, without punctuation; "counter-clockwise" is one
+    word."""
+    return re.findall(
+        r"[^\W_]+(?:'[^\W_]+)?", text.lower().replace("-clock", "clock").replace("’", "'")
+    )
 
 
 def encode(text: str) -> list[int]:

@@ -1,4 +1,5 @@
 """The recurrent language encoder: an LSTM over words."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -8,11 +9,11 @@ from vla_ros.models.masks import last_word
 
 
 class LSTMLanguage(nn.Module):
-    """ids, mask B x L (words first, padding 0 behind them) -> words B x L x D and pooled B x D, that of the last true
-    word.
+    """ids, mask B x L (words first, padding 0 behind them) -> words B x L x D and pooled B x D,
+    that of the last true word.
 
-    It reads forwards, so padding behind the words changes none of them. Options: `vocabulary` (ids, padding among
-    them), `embedding`, `hidden`, `layers`, `dropout` (between layers).
+    It reads forwards, so padding behind the words changes none of them. Options: `vocabulary` (ids,
+    padding among them), `embedding`, `hidden`, `layers`, `dropout` (between layers).
     """
 
     def __init__(self, config: VLAConfig) -> None:
@@ -20,8 +21,13 @@ class LSTMLanguage(nn.Module):
         options = config.options("language")
         layers = options["layers"]
         self.embedding = nn.Embedding(options["vocabulary"], options["embedding"], padding_idx=0)
-        self.lstm = nn.LSTM(options["embedding"], options["hidden"], layers, batch_first=True,
-                            dropout=options["dropout"] if layers > 1 else 0.0)
+        self.lstm = nn.LSTM(
+            options["embedding"],
+            options["hidden"],
+            layers,
+            batch_first=True,
+            dropout=options["dropout"] if layers > 1 else 0.0,
+        )
         self.project = nn.Linear(options["hidden"], config.width)
         self.norm = nn.LayerNorm(config.width)
 

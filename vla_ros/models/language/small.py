@@ -1,4 +1,6 @@
-"""The small language encoder: one transformer layer over words, read out by a few learned questions."""
+"""The small language encoder: one transformer layer over words, read out by a few learned
+questions."""
+
 from __future__ import annotations
 
 import torch
@@ -11,28 +13,36 @@ from vla_ros.models.language.lexicon import CONCEPT_OF, CONCEPTS, LENGTH, WORDS
 class SmallLanguage(nn.Module):
     """ids, mask B x L (mask true at words) -> words B x L x D and pooled B x D.
 
-    A word's embedding is that of its meaning in the lexicon plus one of its own, which starts at zero and is dropped at
-    random: a word that no demonstration used is read as its meaning. What is read out is what the words mean alone, a
-    part of `pooled` for each question; their sentence only says which ones to read: "green" beside a word that it was
-    never trained with is still green. Options: `slots` (questions), `word_dropout`.
+    A word's embedding is that of its meaning in the lexicon plus one of its own, which starts at
+    zero and is dropped at random: a word that no demonstration used is read as its meaning. What is
+    read out is what the words mean alone, a part of `pooled` for each question; their sentence only
+    says which ones to read: "green" beside a word that it was never trained with is still green.
+    Options: `slots` (questions), `word_dropout`.
     """
 
     concept_of: Tensor
 
     def __init__(self, config: VLAConfig) -> None:
         super().__init__()
-        options, width = config.options("language"), config.width
-        slots, self.word_dropout = options["slots"], options["word_dropout"]
+        options = config.options("language")
+        width = config.width
+        slots = options["slots"]
+        self.word_dropout = options["word_dropout"]
         self.register_buffer("concept_of", torch.tensor(CONCEPT_OF), persistent=False)
         self.concepts = nn.Embedding(len(CONCEPTS), width)
         self.own = nn.Embedding(len(WORDS), width)
         nn.init.zeros_(self.own.weight)
         self.order = nn.Parameter(0.02 * torch.randn(LENGTH, width))
-        self.layer = nn.TransformerEncoderLayer(width, 4, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
+        self.layer = nn.TransformerEncoderLayer(
+            width, 4, 2 * width, dropout=0.0, batch_first=True, norm_first=True
+        )
         self.questions = nn.Parameter(torch.randn(slots, width) / width**0.5)
-        self.key, self.value = nn.Linear(width, width), nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
         if width % slots:
-            raise ValueError(f"small language shares a width of {width} between {slots} slots; give a divisor")
+            raise ValueError(
+                f"small language shares a width of {width} between {slots} slots; give a divisor"
+            )
         self.join = nn.Parameter(torch.randn(slots, width, width // slots) / width**0.5)
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,9 @@
 """Words as numbers: the lexicon, a list of words, or Llama's own pieces of words. No torch here.
 
-All give `encode(text) -> ids`, `size` (ids are below it), and are saved beside the weights. 0 is padding for the
-first two; Llama is told by the mask alone.
+All give `encode(text) -> ids`, `size` (ids are below it), and are saved beside the weights. 0 is
+padding for the first two; Llama is told by the mask alone.
 """
+
 from __future__ import annotations
 
 import json
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from vla_ros.models.config import VLAConfig
 
-FILE, FOLDER = "tokenizer.json", "tokenizer"
+FILE = "tokenizer.json"
+FOLDER = "tokenizer"
 OWN_TOKENIZERS = (FILE, FOLDER)  # names in a checkpoint
 MARKS = ("<VISION>", "</VISION>")
 
@@ -55,9 +57,11 @@ class LexiconTokenizer:
         if words != list(lexicon.WORDS[1:]):
             pairs = enumerate(zip_longest(words, lexicon.WORDS[1:], fillvalue="none"))
             at, was, now = next((at, was, now) for at, (was, now) in pairs if was != now)
-            raise ValueError(f"{path} has {len(words)} words, and the lexicon here {cls.size - 1}: word "
-                             f"{at + 1} is "
-                             f"'{was}' there and '{now}' here; use the version that trained it, or train again")
+            raise ValueError(
+                f"{path} has {len(words)} words, and the lexicon here {cls.size - 1}: word "
+                f"{at + 1} is "
+                f"'{was}' there and '{now}' here; use the version that trained it, or train again"
+            )
         return cls()
 
     def save(self, path: Path) -> None:
@@ -77,8 +81,11 @@ class WordTokenizer:
         self.size = len(self.words) + 1
         self._ids = {word: index + 1 for index, word in enumerate(self.words)}
         if len(self._ids) < len(self.words) or "" in self._ids:
-            raise ValueError(f"{len(self.words)} words are given, {len(self._ids)} different ones; give each once, "
-                             "none empty")
+            raise ValueError(
+                f"{len(self.words)} words are given, {len(self._ids)} different ones; give each "
+                "once, "
+                "none empty"
+            )
 
     @classmethod
     def of(cls, texts: Iterable[str], most: int = 9_999) -> WordTokenizer:
@@ -104,10 +111,11 @@ class WordTokenizer:
 
 
 class LlamaTokenizer:
-    """A tokenizer that transformers reads from a local folder, with `<VISION>` and `</VISION>` added.
+    """A tokenizer that transformers reads from a local folder, with `<VISION>` and `</VISION>`
+    added.
 
-    The ids are of the words alone: the encoder puts begin, the marks and what was seen before them. `size` counts
-    neither.
+    The ids are of the words alone: the encoder puts begin, the marks and what was seen before them.
+    `size` counts neither.
     """
 
     place = FOLDER
@@ -118,16 +126,22 @@ class LlamaTokenizer:
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # the library raises many kinds
-            raise ValueError(f"{folder} holds no tokenizer that loads: "
-                             f"{' '.join(str(error).split())[:200]}") from error
+            raise ValueError(
+                f"{folder} holds no tokenizer that loads: {' '.join(str(error).split())[:200]}"
+            ) from error
         marks = [AddedToken(mark, special=True, normalized=False) for mark in MARKS]
         self._tokenizer.add_tokens(marks, special_tokens=True)
         self.marks = tuple(self._tokenizer.convert_tokens_to_ids(mark) for mark in MARKS)
         self.size = len(self._tokenizer) - len(MARKS)
         if self.marks != (self.size, self.size + 1):
-            raise ValueError(f"{folder} numbers {' and '.join(MARKS)} {self.marks}; they must come last, as "
-                             f"{self.size} and {self.size + 1}: give the tokenizer without them, it gets them here")
-        self._special = {*self._tokenizer.all_special_ids, *self.marks} - {self._tokenizer.unk_token_id}
+            raise ValueError(
+                f"{folder} numbers {' and '.join(MARKS)} {self.marks}; they must come last, as "
+                f"{self.size} and {self.size + 1}: give the tokenizer without them, it gets them "
+                "here"
+            )
+        self._special = {*self._tokenizer.all_special_ids, *self.marks} - {
+            self._tokenizer.unk_token_id
+        }
 
     @classmethod
     def default(cls, config: VLAConfig) -> LlamaTokenizer | None:
@@ -149,36 +163,44 @@ class LlamaTokenizer:
         own = [one for one in ids if one in self._special]
         if own:
             name = self._tokenizer.convert_ids_to_tokens(own[0])
-            raise NotUnderstood(f"the instruction has '{name}' in it, a mark of the model's own; "
-                                "leave it out")
+            raise NotUnderstood(
+                f"the instruction has '{name}' in it, a mark of the model's own; leave it out"
+            )
         return _some(ids, text)
 
     def _pieces(self, text: str) -> list[int]:
-        valid = text.encode(errors="replace").decode()  # half a surrogate pair is no text to the library
+        # half a surrogate pair is no text to the library
+        valid = text.encode(errors="replace").decode()
         return self._tokenizer(valid, add_special_tokens=False)["input_ids"]
 
 
 def check_tokenizer(config: VLAConfig, tokenizer: Tokenizer | None) -> None:
-    """Raises ValueError where the tokenizer is none, of another language encoder, or gives ids that the encoder
-    lacks."""
+    """Raises ValueError where the tokenizer is none, of another language encoder, or gives ids that
+    the encoder lacks."""
     from vla_ros.core.registry import lookup
     from vla_ros.models import TOKENIZERS
 
     wanted = lookup(TOKENIZERS, config.language, "tokenizer")
     if not isinstance(tokenizer, wanted):
         has = "none" if tokenizer is None else type(tokenizer).__name__
-        raise ValueError(f"language '{config.language}' reads ids of a {wanted.__name__}, and the model's tokenizer "
-                         f"is {has}; "
-                         "set model.tokenizer")
+        raise ValueError(
+            f"language '{config.language}' reads ids of a {wanted.__name__}, and the model's "
+            "tokenizer "
+            f"is {has}; "
+            "set model.tokenizer"
+        )
     vocabulary = config.options("language").get("vocabulary")
     if vocabulary is not None and tokenizer.size > vocabulary:
-        raise ValueError(f"the tokenizer numbers {tokenizer.size} words, and language '{config.language}' has "
-                         "vocabulary "
-                         f"{vocabulary}; give a vocabulary of at least {tokenizer.size}, or fewer words")
+        raise ValueError(
+            f"the tokenizer numbers {tokenizer.size} words, and language '{config.language}' has "
+            "vocabulary "
+            f"{vocabulary}; give a vocabulary of at least {tokenizer.size}, or fewer words"
+        )
 
 
 def padded(rows: Sequence[Sequence[int]], length: int | None = None) -> tuple[Tensor, Tensor]:
-    """Ids of several texts -> ids B x L and mask B x L, words first. L is `length`, or that of the longest.
+    """Ids of several texts -> ids B x L and mask B x L, words first. L is `length`, or that of the
+    longest.
 
     Raises ValueError for a row longer than `length`.
     """
@@ -211,11 +233,19 @@ def _words(path: Path, kind: str) -> list[str]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is no list of words ({error}); copy the checkpoint again") from error
+        raise ValueError(
+            f"{path} is no list of words ({error}); copy the checkpoint again"
+        ) from error
     has = found.get("kind") if isinstance(found, dict) else None
     words = found.get("words") if isinstance(found, dict) else None
-    if has != kind or not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise ValueError(f"{path} is of kind {has!r}; this checkpoint's language encoder needs {kind!r}")
+    if (
+        has != kind
+        or not isinstance(words, list)
+        or not all(isinstance(word, str) for word in words)
+    ):
+        raise ValueError(
+            f"{path} is of kind {has!r}; this checkpoint's language encoder needs {kind!r}"
+        )
     return words
 
 

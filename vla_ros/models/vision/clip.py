@@ -1,4 +1,5 @@
 """CLIP's vision transformer (Radford et al. 2021), as transformers has it."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -8,29 +9,38 @@ from vla_ros.models.backbones import backbone
 from vla_ros.models.config import VLAConfig
 from vla_ros.models.vision.pixels import Normalise
 
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's own
+# CLIP's own
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class ClipVision(nn.Module):
-    """pixels B x 3 x H x W in 0 … 1 -> tokens B x N x D, one a patch, row by row; with `pooled` B x 1 x D of the
-    whole image.
+    """pixels B x 3 x H x W in 0 … 1 -> tokens B x N x D, one a patch, row by row; with `pooled` B x
+    1 x D of the whole image.
 
-    `grid` is (rows, columns), None with `pooled`. Options: `hidden`, `layers`, `heads`, `feed_forward`, `patch`
-    (defaults: ViT-B/32), `native_size` (side of the image in pixels that its places were learned for; they are
-    interpolated for others), `pooled`, `weights` (a folder; its sizes are taken), `details` (of CLIPVisionConfig).
+    `grid` is (rows, columns), None with `pooled`. Options: `hidden`, `layers`, `heads`,
+    `feed_forward`, `patch` (defaults: ViT-B/32), `native_size` (side of the image in pixels that
+    its places were learned for; they are interpolated for others), `pooled`, `weights` (a folder;
+    its sizes are taken), `details` (of CLIPVisionConfig).
     """
 
     def __init__(self, config: VLAConfig) -> None:
         super().__init__()
         config = config.resolved()
         options = config.options("vision")
-        self.pooled, rows = options["pooled"], [side // options["patch"] for side in config.image_size]
+        self.pooled = options["pooled"]
+        rows = [side // options["patch"] for side in config.image_size]
         self.grid = None if self.pooled else (rows[0], rows[1])
         self.normalise = Normalise(MEAN, STD)
         sizes = CLIPVisionConfig(
-            hidden_size=options["hidden"], num_hidden_layers=options["layers"], num_attention_heads=options["heads"],
-            intermediate_size=options["feed_forward"], patch_size=options["patch"], image_size=options["native_size"],
-            **options["details"])
+            hidden_size=options["hidden"],
+            num_hidden_layers=options["layers"],
+            num_attention_heads=options["heads"],
+            intermediate_size=options["feed_forward"],
+            patch_size=options["patch"],
+            image_size=options["native_size"],
+            **options["details"],
+        )
         self.model = backbone(CLIPVisionModel, sizes, options["weights"], "clip vision")
         self.project = nn.Linear(options["hidden"], config.width)
         self.norm = nn.LayerNorm(config.width)

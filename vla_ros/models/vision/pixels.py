@@ -1,4 +1,5 @@
 """Pixels as a vision encoder wants them."""
+
 from __future__ import annotations
 
 import torch
@@ -6,9 +7,12 @@ from torch import Tensor, nn
 
 
 def unit_pixels(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """pixels B x 3 x H x W, uint8 or in 0 … 1 -> in 0 … 1. Raises ValueError for another shape or type."""
+    """pixels B x 3 x H x W, uint8 or in 0 … 1 -> in 0 … 1. Raises ValueError for another shape or
+    type."""
     if pixels.ndim != 4 or pixels.shape[1] != 3 or tuple(pixels.shape[2:]) != tuple(size):
-        raise ValueError(f"pixels are {' x '.join(map(str, pixels.shape))}; give B x 3 x {size[0]} x {size[1]}")
+        raise ValueError(
+            f"pixels are {' x '.join(map(str, pixels.shape))}; give B x 3 x {size[0]} x {size[1]}"
+        )
     if pixels.dtype == torch.uint8:
         return pixels.float() / 255.0
     if not pixels.is_floating_point():
@@ -23,7 +27,8 @@ def places(grid: tuple[int, int]) -> Tensor:
 
 
 class Normalise(nn.Module):
-    """pixels B x 3 x H x W in 0 … 1 -> the same less `mean`, over `std` (each a number a colour)."""
+    """pixels B x 3 x H x W in 0 … 1 -> the same less `mean`, over `std` (each a number a
+    colour)."""
 
     mean: Tensor
     std: Tensor

@@ -1,4 +1,5 @@
 """The small vision encoder: four convolutions and where each cell lies in the image."""
+
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -10,7 +11,8 @@ STRIDE = 8  # pixels of a cell's side
 
 
 class SmallVision(nn.Module):
-    """pixels B x 3 x H x W in 0 … 1 -> tokens B x N x D, one for each cell of 8 x 8 pixels, row by row.
+    """pixels B x 3 x H x W in 0 … 1 -> tokens B x N x D, one for each cell of 8 x 8 pixels, row by
+    row.
 
     `grid` is (rows, columns). Options: `channels` (of the first two convolutions, default 24, 48).
     """
@@ -22,15 +24,22 @@ class SmallVision(nn.Module):
         first, second = config.options("vision")["channels"]
         height, width = config.image_size
         if height % STRIDE or width % STRIDE:
-            raise ValueError(f"small vision cuts the image into cells of {STRIDE} pixels, and {height} x {width} is "
-                             f"no whole number of them; give multiples of {STRIDE}")
+            raise ValueError(
+                f"small vision cuts the image into cells of {STRIDE} pixels, and {height} x "
+                f"{width} is "
+                f"no whole number of them; give multiples of {STRIDE}"
+            )
         self.grid = (height // STRIDE, width // STRIDE)
         depth = config.width
         self.convolutions = nn.Sequential(
-            nn.Conv2d(3, first, 5, stride=2, padding=2), nn.ReLU(),
-            nn.Conv2d(first, second, 3, stride=2, padding=1), nn.ReLU(),
-            nn.Conv2d(second, depth, 3, stride=2, padding=1), nn.ReLU(),
-            nn.Conv2d(depth, depth, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(3, first, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(first, second, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(second, depth, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(depth, depth, 3, padding=1),
+            nn.ReLU(),
         )
         self.register_buffer("place", places(self.grid), persistent=False)
         self.where = nn.Linear(2, depth)

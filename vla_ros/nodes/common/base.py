@@ -1,4 +1,6 @@
-"""What all six nodes share: parameters from the table, transitions that speak, heartbeat, diagnostics."""
+"""What all six nodes share: parameters from the table, transitions that speak, heartbeat,
+diagnostics."""
+
 from __future__ import annotations
 
 import difflib
@@ -23,7 +25,16 @@ from vla_ros.core.stats import Stats
 from vla_ros.nodes.common.descriptors import descriptor_of
 from vla_ros.nodes.common.events import PublisherEventCallbacks, SubscriptionEventCallbacks
 from vla_ros.nodes.common.heart import HEARTBEAT_PERIOD, Heart
-from vla_ros.nodes.common.qos import EVENTS, FEEDBACK, IMAGES, LATCHED, LATEST, PULSE, WORDS, WORDS_LOOSE
+from vla_ros.nodes.common.qos import (
+    EVENTS,
+    FEEDBACK,
+    IMAGES,
+    LATCHED,
+    LATEST,
+    PULSE,
+    WORDS,
+    WORDS_LOOSE,
+)
 from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros_msgs.msg import Fault, Heartbeat
@@ -32,16 +43,17 @@ REPORT_PERIOD = 1_000_000_000  # ns; between two reports of one kind of fault
 RCLPYS = {"use_sim_time", "start_type_description_service"}
 # One file may hold parameters for all nodes; only what none of them knows is a mistake.
 ANYBODYS = RCLPYS | {parameter.name for table in NODE_PARAMETERS.values() for parameter in table}
-SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+SUCCESS = TransitionCallbackReturn.SUCCESS
+FAILURE = TransitionCallbackReturn.FAILURE
 
 
 class ManagedNode(LifecycleNode):
     """A lifecycle node. Subclasses fill in `configure`, `activate`, `deactivate` and `release`.
 
     `configure` raises ValueError for what a user can mend; the sentence goes to the log, to
-    /diagnostics and nowhere near the robot. Callbacks made with `add_subscription` and `add_timer` cannot end the
-    process: an exception is logged with its traceback and counted. `self.params` holds the checked
-    parameters.
+    /diagnostics and nowhere near the robot. Callbacks made with `add_subscription` and `add_timer`
+    cannot end the process: an exception is logged with its traceback and counted. `self.params`
+    holds the checked parameters.
 
     Published topics:
         feedback (std_msgs/String): sentences for the operator.
@@ -60,8 +72,12 @@ class ManagedNode(LifecycleNode):
     def __init__(self, kind: str, **options: Any) -> None:
         self.table = {parameter.name: parameter for parameter in NODE_PARAMETERS[kind]}
         # Undeclared ones: refused below, with a sentence that rclpy does not have.
-        super().__init__(kind, allow_undeclared_parameters=True,
-                         automatically_declare_parameters_from_overrides=True, **options)
+        super().__init__(
+            kind,
+            allow_undeclared_parameters=True,
+            automatically_declare_parameters_from_overrides=True,
+            **options,
+        )
         for parameter in self.table.values():
             descriptor = descriptor_of(parameter)
             if self.has_parameter(parameter.name):
@@ -75,20 +91,24 @@ class ManagedNode(LifecycleNode):
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self.add_on_set_parameters_callback(self._on_set_parameters)
         # rclpy raises on a transition that its state does not know, and the process would end.
-        self._service_change_state.callback = self._answer_safely(self._service_change_state.callback)
+        self._service_change_state.callback = self._answer_safely(
+            self._service_change_state.callback
+        )
         self._feedback = self._quiet_publisher(String, "feedback", FEEDBACK)
         self._heartbeat = self._quiet_publisher(Heartbeat, "heartbeat", PULSE)
         self._diagnostics = self._quiet_publisher(DiagnosticArray, "/diagnostics", EVENTS)
         self._faults = self._quiet_publisher(Fault, "fault", EVENTS)
         self._reported: dict[str, int] = {}  # kind of fault -> when last, steady ns
-        self._life = process_identity.own()  # tells a respawned process from the one before, and which one it is
+        # tells a respawned process from the one before, and which one it is
+        self._life = process_identity.own()
         self._report_timer = self.steady_timer(1.0, self._report)
         self._heart = Heart(lambda: self.guard(self._beat), lambda: self.guard(self._report))
         self._turn_timer = self.steady_timer(HEARTBEAT_PERIOD, self._heart.turn)
 
-    # -- what subclasses fill in -----------------------------------------------------------------------
+    # -- what subclasses fill in -------------------------------------------------------
     def configure(self) -> None:
-        """Make publishers, subscriptions and whatever takes long. ValueError: the user can mend it."""
+        """Make publishers, subscriptions and whatever takes long. ValueError: the user can mend
+        it."""
 
     def activate(self) -> None: ...
 
@@ -100,7 +120,7 @@ class ManagedNode(LifecycleNode):
         """More keys and values for /diagnostics."""
         return {}
 
-    # -- what subclasses use ---------------------------------------------------------------------------
+    # -- what subclasses use -----------------------------------------------------------
     def now(self) -> int:
         """ns on the ROS clock."""
         nanoseconds: int = self.get_clock().now().nanoseconds
@@ -110,20 +130,34 @@ class ManagedNode(LifecycleNode):
     def active(self) -> bool:
         return self.state == "active"
 
-    def add_subscription(self, kind: type, topic: str, callback: Callable[[Any], None], qos: QoSProfile,
-               always: bool = False, raw: bool = False) -> None:
-        """A subscription whose callback cannot raise, and runs only while active, or `always`. `raw`: with bytes."""
+    def add_subscription(
+        self,
+        kind: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        qos: QoSProfile,
+        always: bool = False,
+        raw: bool = False,
+    ) -> None:
+        """A subscription whose callback cannot raise, and runs only while active, or `always`.
+        `raw`: with bytes."""
+
         def guarded(message: Any) -> None:
             if always or self.active:
                 self.guard(callback, message)
-        # Between our own nodes both ends agree on the QoS, and words are heard either way; rclpy's watch for
-        # mismatches would cost a share of every wake-up.
+
+        # Between our own nodes both ends agree on the QoS, and words are heard either way; rclpy's
+        # watch for mismatches would cost a share of every wake-up.
         ours = any(qos is own for own in (IMAGES, LATEST, LATCHED, WORDS, WORDS_LOOSE))
         events = SubscriptionEventCallbacks(use_default_callbacks=False) if ours else None
-        subscription = self.create_subscription(kind, topic, guarded, qos, event_callbacks=events, raw=raw)
+        subscription = self.create_subscription(
+            kind, topic, guarded, qos, event_callbacks=events, raw=raw
+        )
         self._entities.append((self.destroy_subscription, subscription))
 
-    def add_reader(self, kind: type, topic: str, qos: QoSProfile, raw: bool = False, most_bytes: int = 0) -> Reader:
+    def add_reader(
+        self, kind: type, topic: str, qos: QoSProfile, raw: bool = False, most_bytes: int = 0
+    ) -> Reader:
         """A topic to be read when it is needed."""
         reader = Reader(self, kind, topic, qos, raw, most_bytes)
         self._entities.append((self.destroy_subscription, reader.subscription))
@@ -135,16 +169,19 @@ class ManagedNode(LifecycleNode):
         return publisher
 
     def _quiet_publisher(self, kind: type, topic: str, qos: QoSProfile) -> Any:
-        """Without rclpy's watch for mismatched QoS: a subscriber that does not match is told at its own end."""
-        return self.create_publisher(kind, topic, qos, event_callbacks=PublisherEventCallbacks(
-            use_default_callbacks=False))
+        """Without rclpy's watch for mismatched QoS: a subscriber that does not match is told at its
+        own end."""
+        return self.create_publisher(
+            kind, topic, qos, event_callbacks=PublisherEventCallbacks(use_default_callbacks=False)
+        )
 
     def add_timer(self, seconds: float, callback: Callable[[], None]) -> None:
         timer = self.steady_timer(seconds, lambda: self.guard(callback))
         self._entities.append((self.destroy_timer, timer))
 
     def steady_timer(self, seconds: float, callback: Callable[[], None]) -> Any:
-        """Whatever becomes of the ROS clock: a paused simulation, or a system clock set back by an hour."""
+        """Whatever becomes of the ROS clock: a paused simulation, or a system clock set back by an
+        hour."""
         return self.create_timer(seconds, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def add_service(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:
@@ -159,13 +196,17 @@ class ManagedNode(LifecycleNode):
 
     def _answer_safely(self, callback: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """A request that raises is answered with success false, and logged."""
+
         def answer(request: Any, response: Any) -> Any:
             try:
                 return callback(request, response)
             except Exception as error:
-                self.reject("bad request", f"{type(request).__name__} failed while {self.state}: {error}")
+                self.reject(
+                    "bad request", f"{type(request).__name__} failed while {self.state}: {error}"
+                )
                 response.success = False
                 return response
+
         return answer
 
     def guard(self, callback: Callable[..., None], *arguments: Any) -> None:
@@ -175,8 +216,9 @@ class ManagedNode(LifecycleNode):
             if not self.context.ok():
                 return  # the shutdown overtook it
             self.stats.drop(f"exception {type(error).__name__}")
-            self.get_logger().error(f"a callback failed: {error}\n{traceback.format_exc()}",
-                                    throttle_duration_sec=1.0)
+            self.get_logger().error(
+                f"a callback failed: {error}\n{traceback.format_exc()}", throttle_duration_sec=1.0
+            )
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
@@ -192,7 +234,8 @@ class ManagedNode(LifecycleNode):
         self._feedback.publish(String(data=sentence))
 
     def report_fault(self, kind: str, sentence: str) -> None:
-        """To the supervisor, on `fault`, at most once a second a kind: say it as long as the fault lasts.
+        """To the supervisor, on `fault`, at most once a second a kind: say it as long as the fault
+        lasts.
 
         `kind` is one of Fault's: vision, language, action, communication. From any thread.
         """
@@ -206,22 +249,26 @@ class ManagedNode(LifecycleNode):
 
     @contextmanager
     def announcing(self) -> Iterator[Callable[[str], None]]:
-        """For a configure that may take minutes: heartbeat and /diagnostics go on, "configuring" and, from the first
-        sentence about the work that is told to what this gives, "building"."""
-        before, trouble = self.state, self.problem
+        """For a configure that may take minutes: heartbeat and /diagnostics go on, "configuring"
+        and, from the first sentence about the work that is told to what this gives, "building"."""
+        before = self.state
+        trouble = self.problem
         self.state = Heartbeat.CONFIGURING
 
         def say(text: str) -> None:
             self.get_logger().info(text)
             self.notify_operator(f"{self.get_name()}: {text}")
-            self.state, self.problem = Heartbeat.BUILDING, text
+            self.state = Heartbeat.BUILDING
+            self.problem = text
+
         try:
             with self._heart.excused():
                 yield say
         finally:
-            self.state, self.problem = before, trouble
+            self.state = before
+            self.problem = trouble
 
-    # -- parameters ------------------------------------------------------------------------------------
+    # -- parameters --------------------------------------------------------------------
     def _read_parameters(self) -> dict[str, Any]:
         given = {name: parameter.value for name, parameter in self._parameters.items()}
         unknown = sorted(name for name in given if name not in ANYBODYS and "." not in name)
@@ -231,17 +278,21 @@ class ManagedNode(LifecycleNode):
 
     def _not_known(self, name: str) -> str:
         near = difflib.get_close_matches(name[:100], self.table, 1)
-        return (f"parameter {shown(name)} is not known{f'; is it {near[0]!r}?' if near else ''}; known are "
-                f"{', '.join(sorted(self.table))}")
+        return (
+            f"parameter {shown(name)} is not known{f'; is it {near[0]!r}?' if near else ''}; known "
+            "are "
+            f"{', '.join(sorted(self.table))}"
+        )
 
     def describe_parameter(self, name: str) -> ParameterDescriptor:
-        """With the range. rclpy is not to know it: it would refuse with a sentence that names no unit, let pass what is
-        nearly inside, and end the node where a file's value is outside."""
+        """With the range. rclpy is not to know it: it would refuse with a sentence that names no
+        unit, let pass what is nearly inside, and end the node where a file's value is outside."""
         described = super().describe_parameter(name)
         if name not in self.table:
             return described
         told = descriptor_of(self.table[name], ranged=True)
-        told.name, told.type = name, described.type
+        told.name = name
+        told.type = described.type
         return told
 
     def _on_set_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
@@ -259,8 +310,13 @@ class ManagedNode(LifecycleNode):
             except ValueError as error:
                 return SetParametersResult(successful=False, reason=str(error))
             if self.state != "unconfigured" and not ours.live:
-                return SetParametersResult(successful=False, reason=(
-                    f"parameter '{ours.name}' cannot change while the node is {self.state}; clean it up first"))
+                return SetParametersResult(
+                    successful=False,
+                    reason=(
+                        f"parameter '{ours.name}' cannot change while the node is {self.state}; "
+                        "clean it up first"
+                    ),
+                )
         if self.state != "unconfigured" and changed:
             merged = {**self.params, **changed}
             try:
@@ -273,7 +329,7 @@ class ManagedNode(LifecycleNode):
     def apply(self, parameters: dict[str, Any]) -> None:
         """Live parameters are about to change to `parameters`. ValueError keeps the old ones."""
 
-    # -- transitions -----------------------------------------------------------------------------------
+    # -- transitions -------------------------------------------------------------------
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             self.params = self._read_parameters()
@@ -283,7 +339,8 @@ class ManagedNode(LifecycleNode):
             self._transition_failed("configured", error)
             self._drop_entities()
             return FAILURE
-        self.state, self.problem = "inactive", ""
+        self.state = "inactive"
+        self.problem = ""
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -304,12 +361,15 @@ class ManagedNode(LifecycleNode):
         return self._transition("recovered", self._clean, "unconfigured")
 
     def leave(self) -> None:
-        """The process is about to end, or went wrong: what must be seen on the wire goes out first."""
+        """The process is about to end, or went wrong: what must be seen on the wire goes out
+        first."""
         if self.active:
             self.state = "inactive"
             self.guard(self.deactivate)
 
-    def _transition(self, verb: str, work: Callable[[], None], state: str) -> TransitionCallbackReturn:
+    def _transition(
+        self, verb: str, work: Callable[[], None], state: str
+    ) -> TransitionCallbackReturn:
         try:
             work()
         except Exception as error:  # rclpy would swallow it
@@ -339,11 +399,12 @@ class ManagedNode(LifecycleNode):
             destroy(entity)
         self._entities.clear()
 
-    # -- heartbeat and diagnostics ---------------------------------------------------------------------
+    # -- heartbeat and diagnostics -----------------------------------------------------
     def _beat(self) -> None:
         stamp = self.get_clock().now().to_msg()
-        self._heartbeat.publish(Heartbeat(
-            stamp=stamp, node=self.get_name(), state=self.state, process=self._life))
+        self._heartbeat.publish(
+            Heartbeat(stamp=stamp, node=self.get_name(), state=self.state, process=self._life)
+        )
 
     def _report(self) -> None:
         """A status for each task, called "node: task" as by diagnostic_updater with use_fqn.
@@ -365,9 +426,13 @@ class ManagedNode(LifecycleNode):
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
-    def _status(self, task: str, level: bytes, sentence: str,
-                values: dict[str, str]) -> DiagnosticStatus:
+    def _status(
+        self, task: str, level: bytes, sentence: str, values: dict[str, str]
+    ) -> DiagnosticStatus:
         return DiagnosticStatus(
-            name=f"{self.get_fully_qualified_name()}: {task}", level=level, message=sentence,
+            name=f"{self.get_fully_qualified_name()}: {task}",
+            level=level,
+            message=sentence,
             hardware_id="none",  # what diagnostic_updater wants where there is no device
-            values=[KeyValue(key=key, value=value) for key, value in values.items()])
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )

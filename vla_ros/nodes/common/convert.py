@@ -1,4 +1,6 @@
-"""Messages to core types and back. Data fields travel as array.array: rclpy checks a list item by item."""
+"""Messages to core types and back. Data fields travel as array.array: rclpy checks a list item by
+item."""
+
 from __future__ import annotations
 
 import math
@@ -30,7 +32,7 @@ def time_message(nanoseconds: int) -> Time:
 def duration_message(nanoseconds: int) -> Duration:
     """Saturates at what the message can hold (68 years)."""
     seconds, rest = divmod(nanoseconds, NANOSECONDS)
-    return Duration(sec=min(max(seconds, -2**31), 2**31 - 1), nanosec=rest)
+    return Duration(sec=min(max(seconds, -(2**31)), 2**31 - 1), nanosec=rest)
 
 
 def byte_array(values: np.ndarray) -> array:
@@ -74,29 +76,47 @@ def instruction(message: InstructionMessage) -> Instruction:
 
 def observation_message(observation: Observation) -> ObservationMessage:
     message = ObservationMessage(
-        instruction=instruction_message(observation.instruction), cameras=list(observation.images),
-        state_names=list(observation.state), skew=duration_message(observation.skew))
+        instruction=instruction_message(observation.instruction),
+        cameras=list(observation.images),
+        state_names=list(observation.state),
+        skew=duration_message(observation.skew),
+    )
     message.header.stamp = time_message(observation.stamp)
-    message.images = [image_message(image, observation.stamp, "") for image in observation.images.values()]
+    message.images = [
+        image_message(image, observation.stamp, "") for image in observation.images.values()
+    ]
     message.state = float_array(list(observation.state.values()))
     return message
 
 
 def observation(message: ObservationMessage) -> Observation:
     """Raises ValueError where the lists do not match."""
-    if len(message.cameras) != len(message.images) or len(message.state_names) != len(message.state):
-        raise ValueError(f"the observation has {len(message.cameras)} cameras and {len(message.images)} images, "
-                         f"{len(message.state_names)} state names and {len(message.state)} values")
+    if len(message.cameras) != len(message.images) or len(message.state_names) != len(
+        message.state
+    ):
+        raise ValueError(
+            f"the observation has {len(message.cameras)} cameras and {len(message.images)} images, "
+            f"{len(message.state_names)} state names and {len(message.state)} values"
+        )
     return Observation(
-        stamp=stamp_ns(message.header.stamp), instruction=instruction(message.instruction),
+        stamp=stamp_ns(message.header.stamp),
+        instruction=instruction(message.instruction),
         images={name: rgb_image(image) for name, image in zip(message.cameras, message.images)},
-        state=dict(zip(message.state_names, message.state.tolist())), skew=stamp_ns(message.skew))
+        state=dict(zip(message.state_names, message.state.tolist())),
+        skew=stamp_ns(message.skew),
+    )
 
 
 def chunk_message(chunk: ActionChunk) -> ActionChunkMessage:
     message = ActionChunkMessage(
-        instruction_id=chunk.instruction_id, sequence=chunk.sequence, policy=chunk.policy, process=chunk.process,
-        step=duration_message(chunk.step), latency=duration_message(chunk.latency), channels=list(chunk.channels))
+        instruction_id=chunk.instruction_id,
+        sequence=chunk.sequence,
+        policy=chunk.policy,
+        process=chunk.process,
+        step=duration_message(chunk.step),
+        latency=duration_message(chunk.latency),
+        channels=list(chunk.channels),
+    )
     message.header.stamp = time_message(chunk.stamp)
     message.values = float_array(chunk.values)
     return message
@@ -109,24 +129,35 @@ def chunk(message: ActionChunkMessage) -> ActionChunk:
     if columns and len(values) and len(values) % columns == 0:
         values = values.reshape(-1, columns)
     return ActionChunk(
-        stamp=stamp_ns(message.header.stamp), instruction_id=message.instruction_id, channels=tuple(message.channels),
-        values=values, step=stamp_ns(message.step), sequence=message.sequence, policy=message.policy,
-        latency=stamp_ns(message.latency), process=message.process[:100])
+        stamp=stamp_ns(message.header.stamp),
+        instruction_id=message.instruction_id,
+        channels=tuple(message.channels),
+        values=values,
+        step=stamp_ns(message.step),
+        sequence=message.sequence,
+        policy=message.policy,
+        latency=stamp_ns(message.latency),
+        process=message.process[:100],
+    )
 
 
 MOST_BEAMS = 20_000
 
 
 def scan(sensor: Sensor, message: Any) -> Reading:
-    """What a sensor_msgs/LaserScan saw; blind, with the reason, where its numbers contradict each other."""
-    count, stamp = len(message.ranges), stamp_ns(message.header.stamp)
+    """What a sensor_msgs/LaserScan saw; blind, with the reason, where its numbers contradict each
+    other."""
+    count = len(message.ranges)
+    stamp = stamp_ns(message.header.stamp)
     if count > MOST_BEAMS:
         return blind(stamp, f"a scan of {count} beams is too large; at most {MOST_BEAMS}")
     try:
         angles = scan_angles(count, message.angle_min, message.angle_max, message.angle_increment)
     except ValueError as error:
         return blind(stamp, str(error))
-    return look(sensor, stamp, np.array(message.ranges, float), angles, message.range_min, message.range_max)
+    return look(
+        sensor, stamp, np.array(message.ranges, float), angles, message.range_min, message.range_max
+    )
 
 
 def beam(sensor: Sensor, message: Any) -> Reading:
@@ -136,31 +167,50 @@ def beam(sensor: Sensor, message: Any) -> Reading:
         angles = cone_angles(message.field_of_view)
     except ValueError as error:
         return blind(stamp, str(error))
-    return look(sensor, stamp, np.full(len(angles), message.range), angles, message.min_range, message.max_range)
+    return look(
+        sensor,
+        stamp,
+        np.full(len(angles), message.range),
+        angles,
+        message.min_range,
+        message.max_range,
+    )
 
 
-WORLD = ("odom", "map", "world")  # frames that stand still, by the names of REP 105 and of simulators
+# frames that stand still, by the names of REP 105 and of simulators
+WORLD = ("odom", "map", "world")
 
 
 def odometry_state(message: Any) -> dict[str, float]:
-    """The numbers of a nav_msgs/Odometry: pose in its frame (m, rad) and speed in the base's (m/s, rad/s).
+    """The numbers of a nav_msgs/Odometry: pose in its frame (m, rad) and speed in the base's (m/s,
+    rad/s).
 
-    The twist is in `child_frame_id`, as the message's definition says; empty: the base. A twist in the pose's own
-    frame, as some drivers publish it, is turned into the base's. Raises ValueError for a twist in another frame that
-    stands still, for what is not finite, and for a quaternion whose squared length is not 1 within 0.01 (tf2's
-    tolerance).
+    The twist is in `child_frame_id`, as the message's definition says; empty: the base. A twist in
+    the pose's own frame, as some drivers publish it, is turned into the base's. Raises ValueError
+    for a twist in another frame that stands still, for what is not finite, and for a quaternion
+    whose squared length is not 1 within 0.01 (tf2's tolerance).
     """
-    pose, twist = message.pose.pose, message.twist.twist
+    pose = message.pose.pose
+    twist = message.twist.twist
     x, y, z, w = _unit_quaternion(pose.orientation)
-    values = {"odom.x": pose.position.x, "odom.y": pose.position.y,
-              "odom.yaw": math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)),
-              "linear.x": twist.linear.x, "angular.z": twist.angular.z}
-    frame, child = message.header.frame_id.lstrip("/"), message.child_frame_id.lstrip("/")
+    values = {
+        "odom.x": pose.position.x,
+        "odom.y": pose.position.y,
+        "odom.yaw": math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)),
+        "linear.x": twist.linear.x,
+        "angular.z": twist.angular.z,
+    }
+    frame = message.header.frame_id.lstrip("/")
+    child = message.child_frame_id.lstrip("/")
     if child and (child == frame or child.rpartition("/")[2] in WORLD):
         if frame not in ("", child):
-            raise ValueError(f"odometry's twist is in '{child[:40]}', its pose in '{frame[:40]}'; give the twist in "
-                             "the robot's base (child_frame_id), as nav_msgs/Odometry is defined")
-        ahead = 1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y)  # the base's x axis
+            raise ValueError(
+                f"odometry's twist is in '{child[:40]}', its pose in '{frame[:40]}'; give the "
+                "twist in "
+                "the robot's base (child_frame_id), as nav_msgs/Odometry is defined"
+            )
+        # the base's x axis
+        ahead = 1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y)
         up = 2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y)  # its z axis
         values["linear.x"] = _along(ahead, twist.linear)
         values["angular.z"] = _along(up, twist.angular)
@@ -173,8 +223,11 @@ def odometry_state(message: Any) -> dict[str, float]:
 def _unit_quaternion(q: Any) -> tuple[float, float, float, float]:
     length = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
     if not abs(length * length - 1.0) <= 0.01:
-        raise ValueError(f"odometry's orientation x={q.x:g}, y={q.y:g}, z={q.z:g}, w={q.w:g} has length {length:g}; a "
-                         "quaternion's is 1 (w left out, or a yaw in its place?)")
+        raise ValueError(
+            f"odometry's orientation x={q.x:g}, y={q.y:g}, z={q.z:g}, w={q.w:g} has length "
+            f"{length:g}; a "
+            "quaternion's is 1 (w left out, or a yaw in its place?)"
+        )
     return q.x / length, q.y / length, q.z / length, q.w / length
 
 

@@ -1,4 +1,5 @@
 """Where Humble and Jazzy keep the same two classes."""
+
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 except ImportError:  # Humble

@@ -2,6 +2,7 @@
 
 And which heartbeats of other nodes count.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -13,32 +14,44 @@ from contextlib import contextmanager
 from vla_ros_msgs.msg import Heartbeat
 
 HEARTBEAT_PERIOD = 0.1  # s; the gate's and the supervisor's time-outs are multiples of it
-# s; an executor that turns less often than this hangs. Longer than a busy machine keeps one waiting, as it does while
-# a `ros2` command starts; short, because until then a node that hears nothing looks well.
+# s; an executor that turns less often than this hangs. Longer than a busy machine keeps one
+# waiting, as it does while a `ros2` command starts; short, because until then a node that hears
+# nothing looks well.
 STALLED = 0.5
-STATES = (Heartbeat.UNCONFIGURED, Heartbeat.CONFIGURING, Heartbeat.BUILDING, Heartbeat.INACTIVE,
-          Heartbeat.ACTIVE, Heartbeat.FINALIZED)
+STATES = (
+    Heartbeat.UNCONFIGURED,
+    Heartbeat.CONFIGURING,
+    Heartbeat.BUILDING,
+    Heartbeat.INACTIVE,
+    Heartbeat.ACTIVE,
+    Heartbeat.FINALIZED,
+)
 
 
 def check_heartbeat(message: Heartbeat) -> None:
     """Raises ValueError for one without a node, a process or a known state: no sign of life."""
-    node, process, state = message.node[:60], message.process[:60], message.state[:40]
+    node = message.node[:60]
+    process = message.process[:60]
+    state = message.state[:40]
     if message.state not in STATES:
-        raise ValueError(f"a heartbeat of '{node}' has state '{state}'; use one of "
-                         f"{', '.join(STATES)}")
+        raise ValueError(
+            f"a heartbeat of '{node}' has state '{state}'; use one of {', '.join(STATES)}"
+        )
     if not node or not process:
         raise ValueError(f"a heartbeat has node '{node}' and process '{process}'; give both")
 
 
 class Heart:
-    """Calls `beat` ten times a second while `turn` is called by the executor, or while it is excused; then `report`,
-    once a second, as well. Neither may raise.
+    """Calls `beat` ten times a second while `turn` is called by the executor, or while it is
+    excused; then `report`, once a second, as well. Neither may raise.
 
-    Python runs one thread at a time: code that keeps the GIL silences this one too, and SIGSTOP all of them.
+    Python runs one thread at a time: code that keeps the GIL silences this one too, and SIGSTOP all
+    of them.
     """
 
     def __init__(self, beat: Callable[[], None], report: Callable[[], None]) -> None:
-        self._beat, self._report = beat, report
+        self._beat = beat
+        self._report = report
         self._turned = -STALLED
         self._excused = False
         self._over = threading.Event()

@@ -1,4 +1,5 @@
 """A Jetson's power mode and temperature, where jetson-stats (jtop) is installed."""
+
 from __future__ import annotations
 
 import threading
@@ -17,7 +18,8 @@ def _read(board: Any) -> dict[str, str]:
     if board.nvpmodel is not None:
         values["power mode"] = str(board.nvpmodel.name)
     heat = {}
-    for name, sensor in board.temperature.items():  # jtop 4: {"temp": 48.3, "online": True}; before: 48.3
+    # jtop 4: {"temp": 48.3, "online": True}; before: 48.3
+    for name, sensor in board.temperature.items():
         sensor = sensor if isinstance(sensor, dict) else {"temp": sensor}
         if sensor.get("online", True):
             heat[float(sensor["temp"])] = str(name)
@@ -34,7 +36,8 @@ class Board:
         threading.Thread(target=self._watch, name="jtop", daemon=True).start()
 
     def values(self) -> dict[str, str]:
-        """Never blocks; {} without jtop, after a failure, and where it has been silent for a while."""
+        """Never blocks; {} without jtop, after a failure, and where it has been silent for a
+        while."""
         when, values = self._latest
         return dict(values) if time.monotonic() - when < STALE else {}
 

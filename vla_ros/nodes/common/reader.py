@@ -1,7 +1,9 @@
 """A topic that is read when it is needed, instead of waking the executor with each message.
 
-A robot's state comes at 50 Hz and more; every wake-up of an rclpy executor costs more than the message.
+A robot's state comes at 50 Hz and more; every wake-up of an rclpy executor costs more than the
+message.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -26,25 +28,41 @@ class Unattended(CallbackGroup):
 
 
 class Reader:
-    """`take` gives all messages that have come since the last time, oldest first, as many as `qos` keeps.
+    """`take` gives all messages that have come since the last time, oldest first, as many as `qos`
+    keeps.
 
-    `raw`: as bytes, for a topic of which only the arrival matters. `most_bytes`: a larger message is left out, and
-    counted in `oversized`, before it is made into a message: ten megabytes of text take as long as ten ticks of the
-    gate.
+    `raw`: as bytes, for a topic of which only the arrival matters. `most_bytes`: a larger message
+    is left out, and counted in `oversized`, before it is made into a message: ten megabytes of text
+    take as long as ten ticks of the gate.
     """
 
-    def __init__(self, node: Node, kind: type, topic: str, qos: QoSProfile, raw: bool = False,
-                 most_bytes: int = 0) -> None:
-        self._kind, self._raw, self._most, self._most_bytes = kind, raw, qos.depth, most_bytes
-        self.topic, self.oversized = topic, 0
+    def __init__(
+        self,
+        node: Node,
+        kind: type,
+        topic: str,
+        qos: QoSProfile,
+        raw: bool = False,
+        most_bytes: int = 0,
+    ) -> None:
+        self._kind = kind
+        self._raw = raw
+        self._most = qos.depth
+        self._most_bytes = most_bytes
+        self.topic = topic
+        self.oversized = 0
         self.subscription = node.create_subscription(
-            kind, topic, lambda message: None, qos, callback_group=Unattended(), raw=raw)
+            kind, topic, lambda message: None, qos, callback_group=Unattended(), raw=raw
+        )
 
     def take(self) -> Iterator[Any]:
-        """One after another, each made into a message when it is asked for: who has no time leaves the rest."""
+        """One after another, each made into a message when it is asked for: who has no time leaves
+        the rest."""
         for _ in range(self._most):  # they may come faster than they are taken
             with self.subscription.handle:
-                found = self.subscription.handle.take_message(self._kind, self._raw or bool(self._most_bytes))
+                found = self.subscription.handle.take_message(
+                    self._kind, self._raw or bool(self._most_bytes)
+                )
             if found is None:
                 return
             if self._most_bytes and len(found[0]) > self._most_bytes:

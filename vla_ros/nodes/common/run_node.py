@@ -1,4 +1,6 @@
-"""Runs one node as a process: the executor, and an end that SIGINT and SIGTERM cannot make untidy."""
+"""Runs one node as a process: the executor, and an end that SIGINT and SIGTERM cannot make
+untidy."""
+
 from __future__ import annotations
 
 import ctypes
@@ -25,23 +27,26 @@ SEGMENTS = ("fastrtps_", "fastdds_")  # Fast DDS 2's names in /dev/shm, and Fast
 
 
 def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bool = False) -> None:
-    """Spins a node until SIGINT or SIGTERM, or until whoever started it is gone. `start`: it configures and activates
-    itself. `realtime`: it has a parameter realtime_priority, and gets that where the system allows it."""
+    """Spins a node until SIGINT or SIGTERM, or until whoever started it is gone. `start`: it
+    configures and activates itself. `realtime`: it has a parameter realtime_priority, and gets that
+    where the system allows it."""
     _clear_left_segments()
     _keep_memory()
     sys.setswitchinterval(0.001)  # the gate's thread must not wait 5 ms for the executor's
     signals = {signal.SIGINT, signal.SIGTERM}
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # a terminal that is gone; with nohup it is ignored
+    # a terminal that is gone; with nohup it is ignored
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signals.add(signal.SIGHUP)
-    # Blocked, so that only sigwait below takes them: a Python handler would run only after the executor's wait in C
-    # returns.
+    # Blocked, so that only sigwait below takes them: a Python handler would run only after the
+    # executor's wait in C returns.
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job comes with it ignored
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = node_class()
     if realtime:
         _go_first(node)
-    # Not rclpy.experimental's EventsExecutor: with rclpy 7.1 its spin kept the GIL and no other thread ran.
+    # Not rclpy.experimental's EventsExecutor: with rclpy 7.1 its spin kept the GIL and no other
+    # thread ran.
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     if start and node.trigger_configure() == SUCCESS:
@@ -52,10 +57,11 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
     if process_identity.PARENT in os.environ:
         threading.Thread(target=_end_with_parent, args=(node,), name="parent", daemon=True).start()
     signal.sigwait(signals)
-    for one in signals:  # a second one would find a library's thread, older than the block, and end us before we left
+    # a second one would find a library's thread, older than the block, and end us before we left
+    for one in signals:
         signal.signal(one, signal.SIG_IGN)
-    # DDS says goodbye and gives its shared memory back as the interpreter ends; but whatever hangs from here on
-    # (a callback, most likely) must not keep the process alive.
+    # DDS says goodbye and gives its shared memory back as the interpreter ends; but whatever hangs
+    # from here on (a callback, most likely) must not keep the process alive.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(5)
@@ -69,8 +75,9 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
 
 
 def _end_with_parent(node: ManagedNode) -> None:
-    """`ros2 launch` ends on SIGTERM without a word to its nodes: they would drive the robot on where no Ctrl-C reaches
-    them. (Not with sigtimedwait: CPython takes its end after a SIGSTOP for a signal.)"""
+    """`ros2 launch` ends on SIGTERM without a word to its nodes: they would drive the robot on
+    where no Ctrl-C reaches them. (Not with sigtimedwait: CPython takes its end after a SIGSTOP for
+    a signal.)"""
     while not process_identity.orphaned():
         time.sleep(LOOK_FOR_PARENT)
     node.get_logger().error("the process that started this node has ended; the node ends too")
@@ -80,7 +87,8 @@ def _end_with_parent(node: ManagedNode) -> None:
 def _clear_left_segments(folder: str = "/dev/shm") -> None:
     """Removes Fast DDS' shared memory of processes that were killed: 34 MB each, for good.
 
-    Its owner holds a lock on the segment's `_el` file from shortly after it was made, as long as it lives.
+    Its owner holds a lock on the segment's `_el` file from shortly after it was made, as long as it
+    lives.
     """
     locks = (Path(folder).glob(name + "[0-9a-f]" * 16 + "_el") for name in SEGMENTS)
     for lock in chain.from_iterable(locks):
@@ -96,9 +104,11 @@ def _clear_left_segments(folder: str = "/dev/shm") -> None:
 
 
 def _keep_memory() -> None:
-    """glibc hands each image's memory back to the kernel and fetches it again, a page fault every 4 KiB: two
-    thirds of what it costs to receive one. Where there is no glibc, nothing happens."""
-    trim_threshold, mmap_threshold = -1, -3  # malloc.h
+    """glibc hands each image's memory back to the kernel and fetches it again, a page fault every 4
+    KiB: two thirds of what it costs to receive one. Where there is no glibc, nothing happens."""
+    # malloc.h
+    trim_threshold = -1
+    mmap_threshold = -3
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
@@ -108,7 +118,8 @@ def _keep_memory() -> None:
 
 
 def _go_first(node: ManagedNode) -> None:
-    """Real-time priority for every thread there is, DDS' too: one alone would wait for the others' locks."""
+    """Real-time priority for every thread there is, DDS' too: one alone would wait for the others'
+    locks."""
     priority = node.get_parameter("realtime_priority").value
     if not isinstance(priority, int) or not 0 < priority < 100:
         return  # switched off, or refused by configure with a sentence
@@ -116,8 +127,11 @@ def _go_first(node: ManagedNode) -> None:
         for thread in os.listdir("/proc/self/task"):
             os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(priority))
     except (AttributeError, OSError):
-        node.get_logger().info("no right to real-time priority (rtprio in /etc/security/limits.conf, or CAP_SYS_NICE): "
-                               "on a busy machine commands may be late")
+        node.get_logger().info(
+            "no right to real-time priority (rtprio in /etc/security/limits.conf, or "
+            "CAP_SYS_NICE): "
+            "on a busy machine commands may be late"
+        )
 
 
 def _spin(executor: Executor, failed: list[BaseException]) -> None:

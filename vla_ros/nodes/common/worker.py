@@ -1,4 +1,6 @@
-"""The thread that runs a policy. One that hangs is left behind: it shares nothing with the next, and is not heard."""
+"""The thread that runs a policy. One that hangs is left behind: it shares nothing with the next,
+and is not heard."""
+
 from __future__ import annotations
 
 import threading
@@ -16,18 +18,26 @@ T = TypeVar("T")
 class Worker(Generic[T]):
     """Answers the newest letter of its mailbox with its policy, until it is closed.
 
-    `obtain` gives the policy, in the worker's thread: loading may take long. `answer(worker, letter)` and
-    `failed(worker, error)` are called there too. `role` says which of the node's policies it is.
+    `obtain` gives the policy, in the worker's thread: loading may take long. `answer(worker,
+    letter)` and `failed(worker, error)` are called there too. `role` says which of the node's
+    policies it is.
     """
 
-    def __init__(self, role: str, obtain: Callable[[Worker[T]], Policy], answer: Callable[[Worker[T], T], None],
-                 failed: Callable[[Worker[T], BaseException], None]) -> None:
+    def __init__(
+        self,
+        role: str,
+        obtain: Callable[[Worker[T]], Policy],
+        answer: Callable[[Worker[T], T], None],
+        failed: Callable[[Worker[T], BaseException], None],
+    ) -> None:
         self.role = role
         self.policy: Policy | None = None
         self.instruction_id = 0  # of the instruction that the policy works on
         self.reset_wanted = False
         self.hung = False  # left behind at work for too long
-        self._obtain, self._answer, self._failed = obtain, answer, failed
+        self._obtain = obtain
+        self._answer = answer
+        self._failed = failed
         self._mailbox: Mailbox[T] = Mailbox()
         self._since = time.monotonic_ns()  # at work since then (steady ns); 0: waiting for a letter
         self._loading = True
@@ -55,14 +65,16 @@ class Worker(Generic[T]):
         self._mailbox.close()
 
     def overdue(self, now: int, limit: int) -> int:
-        """For how long (ns) it has been at work, where that is more than `limit`, or LOADING while it loads; else 0."""
+        """For how long (ns) it has been at work, where that is more than `limit`, or LOADING while
+        it loads; else 0."""
         since = self._since
         spent = now - since if since and self.thread.is_alive() else 0
         return spent if spent > (LOADING if self._loading else limit) else 0
 
     def _work(self) -> None:
         self._try(self._load)
-        self._since, self._loading = 0, False
+        self._since = 0
+        self._loading = False
         while (letter := self._mailbox.take()) is not None:
             self._since = time.monotonic_ns()
             self._try(self._answer, self, letter)

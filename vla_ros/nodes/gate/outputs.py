@@ -1,4 +1,5 @@
 """The topics that reach the robot, and who else is on them. Only safety_validator makes these."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -23,7 +24,8 @@ TYPES = {
     "std_msgs/msg/Float64MultiArray": Float64MultiArray,
     "trajectory_msgs/msg/JointTrajectory": JointTrajectory,
 }
-ONLOOKERS = ("_ros2cli", "rosbag2", "rviz", "foxglove")  # how the nodes of those begin who only look on
+# how the nodes of those begin who only look on
+ONLOOKERS = ("_ros2cli", "rosbag2", "rviz", "foxglove")
 
 
 def full_name(namespace: str, name: str) -> str:
@@ -32,43 +34,58 @@ def full_name(namespace: str, name: str) -> str:
 
 def publishers(node: Node, topic: str) -> list[tuple[bytes, str]]:
     """Everybody that the ROS graph shows to publish on `topic`, as its GID and its node's name."""
-    return [(bytes(info.endpoint_gid), full_name(info.node_namespace, info.node_name))
-            for info in node.get_publishers_info_by_topic(topic)]
+    return [
+        (bytes(info.endpoint_gid), full_name(info.node_namespace, info.node_name))
+        for info in node.get_publishers_info_by_topic(topic)
+    ]
 
 
 class Outputs:
-    """`send` puts an action on the wire. An output some of whose positions are not commanded stays silent."""
+    """`send` puts an action on the wire. An output some of whose positions are not commanded stays
+    silent."""
 
     def __init__(self, node: ManagedNode, robot: Robot, period: int) -> None:
         self._robot = robot
         self._period = period
         self._channels = {channel.name: channel for channel in robot.channels}
-        self.sent = dict.fromkeys((output.topic for output in robot.outputs), 0)  # topic -> messages
+        # topic -> messages
+        self.sent = dict.fromkeys((output.topic for output in robot.outputs), 0)
         self.gids: set[bytes] = set()  # of its own publishers
-        self.leftovers: dict[str, set[bytes]] = {}  # topic -> publishers of this node's name that were there before it
+        # topic -> publishers of this node's name that were there before it
+        self.leftovers: dict[str, set[bytes]] = {}
         self._publishers = [(output, self._publisher(node, output)) for output in robot.outputs]
 
     def _publisher(self, node: ManagedNode, output: Output) -> Any:
         before = {gid for gid, _ in publishers(node, output.topic)}
-        self.leftovers[output.topic] = {gid for gid, name in publishers(node, output.topic)
-                                        if name == full_name(node.get_namespace(), node.get_name())}
+        self.leftovers[output.topic] = {
+            gid
+            for gid, name in publishers(node, output.topic)
+            if name == full_name(node.get_namespace(), node.get_name())
+        }
         publisher = node.add_publisher(TYPES[output.type], output.topic, LATEST)
         own = {gid for gid, _ in publishers(node, output.topic)} - before
         if len(own) != 1:  # known by it from now on: which of them is this one?
-            raise ValueError(f"another node began to publish on {output.topic} at this very moment; try again")
+            raise ValueError(
+                f"another node began to publish on {output.topic} at this very moment; try again"
+            )
         self.gids |= own
         return publisher
 
     def send(self, action: Mapping[str, float], now: int) -> None:
         for output, publisher in self._publishers:
             if all(name in action for name in output.channels):
-                values = {name: action[name] * self._channels[name].scale for name in output.channels}
+                values = {
+                    name: action[name] * self._channels[name].scale for name in output.channels
+                }
                 publisher.publish(self._message(output, values, now))
                 self.sent[output.topic] += 1
 
     def stop(self, now: int) -> None:
         """Zero for everything that stops at zero; needs nothing else to work."""
-        self.send({channel.name: 0.0 for channel in self._robot.channels if channel.on_stop == "zero"}, now)
+        self.send(
+            {channel.name: 0.0 for channel in self._robot.channels if channel.on_stop == "zero"},
+            now,
+        )
 
     def listeners(self, output: Output) -> int:
         """How many take what is sent there: of the right type, with a QoS that fits."""
@@ -76,7 +93,8 @@ class Outputs:
         return count
 
     def settle(self, seconds: float) -> None:
-        """Waits until the robot has what was sent, at most so long: what is on its way dies with the process."""
+        """Waits until the robot has what was sent, at most so long: what is on its way dies with
+        the process."""
         for _, publisher in self._publishers:
             publisher.wait_for_all_acked(Duration(seconds=seconds / len(self._publishers)))
 
@@ -85,8 +103,9 @@ class Outputs:
             return Float64MultiArray(data=list(values.values()))
         if output.type == "trajectory_msgs/msg/JointTrajectory":
             joints = [self._channels[name].joint or name for name in output.channels]
-            point = JointTrajectoryPoint(positions=list(values.values()),
-                                         time_from_start=duration_message(2 * self._period))
+            point = JointTrajectoryPoint(
+                positions=list(values.values()), time_from_start=duration_message(2 * self._period)
+            )
             return JointTrajectory(joint_names=joints, points=[point])  # stamp zero: start now
         message = TwistStamped() if output.type.endswith("TwistStamped") else Twist()
         twist = message
@@ -110,42 +129,56 @@ class _Heard:
 
 
 class Others:
-    """Who else publishes where the gate does, and whether anybody listens. A name proves nothing: GIDs do."""
+    """Who else publishes where the gate does, and whether anybody listens. A name proves nothing:
+    GIDs do."""
 
     def __init__(self, node: ManagedNode, robot: Robot, outputs: Outputs) -> None:
-        self._node, self._robot, self._outputs = node, robot, outputs
+        self._node = node
+        self._robot = robot
+        self._outputs = outputs
         self._unknown: set[str] = set()  # publishers whose node's name is still on its way
         self._heard: dict[str, _Heard] = {}  # topic -> what arrives there
-        self._right: dict[str, set[tuple[str, bytes]]] = {}  # topic -> who listens there as it should, by name and GID
+        # topic -> who listens there as it should, by name and GID
+        self._right: dict[str, set[tuple[str, bytes]]] = {}
 
     def publishing(self) -> list[str]:
         """Other publishers of robot commands, as "topic from node".
 
-        One of this node's name that was there before it is a gate that died, as long as it is silent: DDS forgets it
-        after its lease (20 s).
+        One of this node's name that was there before it is a gate that died, as long as it is
+        silent: DDS forgets it after its lease (20 s).
         """
         found = []
         for output in self._robot.outputs:
             there = publishers(self._node, output.topic)
             left = {gid for gid, _ in there} & self._outputs.leftovers[output.topic]
             speaks = bool(left) and self._speaks(output)
-            found += [f"{output.topic} from {name}" for gid, name in there
-                      if gid not in self._outputs.gids and (gid not in left or speaks)]
+            found += [
+                f"{output.topic} from {name}"
+                for gid, name in there
+                if gid not in self._outputs.gids and (gid not in left or speaks)
+            ]
         # A name that is still on its way is a rival when it stays unknown.
-        unknown, self._unknown = self._unknown, {rival for rival in found if "UNKNOWN" in rival}
+        unknown = self._unknown
+        self._unknown = {rival for rival in found if "UNKNOWN" in rival}
         return [rival for rival in found if rival not in self._unknown or rival in unknown]
 
     def _speaks(self, output: Output) -> bool:
         """Whether more arrives on an output than this node sent; two may be on their way."""
-        topic, sent = output.topic, self._outputs.sent[output.topic]
+        topic = output.topic
+        sent = self._outputs.sent[output.topic]
         if topic not in self._heard:
             try:
-                self._heard[topic] = _Heard(self._node.add_reader(TYPES[output.type], topic, HEARD, raw=True), sent)
-            except Exception:  # SROS 2 does not let the gate hear it: then nobody knows that it is silent
+                self._heard[topic] = _Heard(
+                    self._node.add_reader(TYPES[output.type], topic, HEARD, raw=True), sent
+                )
+            except Exception:
+                # SROS 2 does not let the gate hear it: then nobody knows that it is silent
                 return True
         heard = self._heard[topic]
         # Never below zero: what was lost of its own must not hide what is somebody else's.
-        heard.surplus = max(0, heard.surplus + sum(1 for _ in heard.reader.take()) - (sent - heard.sent))
+        heard.surplus = max(
+            0, heard.surplus + sum(1 for _ in heard.reader.take()) - (sent - heard.sent)
+        )
         heard.sent = sent
         return heard.surplus > 2
 
@@ -155,21 +188,45 @@ class Others:
 
     def _deaf(self, output: Output) -> list[str]:
         own = full_name(self._node.get_namespace(), self._node.get_name())
-        there = [(full_name(info.node_namespace, info.node_name), info.topic_type, bytes(info.endpoint_gid))
-                 for info in self._node.get_subscriptions_info_by_topic(output.topic)]
-        others = [each for each in there if each[0] != own and not each[0].rpartition("/")[2].startswith(ONLOOKERS)]
+        there = [
+            (
+                full_name(info.node_namespace, info.node_name),
+                info.topic_type,
+                bytes(info.endpoint_gid),
+            )
+            for info in self._node.get_subscriptions_info_by_topic(output.topic)
+        ]
+        others = [
+            each
+            for each in there
+            if each[0] != own and not each[0].rpartition("/")[2].startswith(ONLOOKERS)
+        ]
         right = {(name, gid) for name, kind, gid in others if kind == output.type}
-        wrong = [(name, kind) for name, kind, _ in others if kind != output.type and "UNKNOWN" not in name]
+        wrong = [
+            (name, kind)
+            for name, kind, _ in others
+            if kind != output.type and "UNKNOWN" not in name
+        ]
         topic = f"{output.topic} ({output.type})"
         if wrong:
-            return [f"{name} listens to {output.topic} for {kind}, which the gate does not send; change the type in "
-                    f"the robot file, {output.type}" for name, kind in wrong[:3]]
+            return [
+                f"{name} listens to {output.topic} for {kind}, which the gate does not send; "
+                "change the type in "
+                f"the robot file, {output.type}"
+                for name, kind in wrong[:3]
+            ]
         matched = self._outputs.listeners(output) - (1 if output.topic in self._heard else 0)
         if not right:
             return [f"nobody listens to {topic}; is the driver running?"]
         if matched < 1:
-            return [f"{next(iter(right))[0]} listens to {topic}, but not with a QoS that takes what the gate sends: "
-                    "reliable, volatile"]
-        before, self._right[output.topic] = self._right.get(output.topic, right), right
-        again = {name for name, _ in right - before if "UNKNOWN" not in name} & {name for name, _ in before}
+            return [
+                f"{next(iter(right))[0]} listens to {topic}, but not with a QoS that takes what "
+                "the gate sends: "
+                "reliable, volatile"
+            ]
+        before = self._right.get(output.topic, right)
+        self._right[output.topic] = right
+        again = {name for name, _ in right - before if "UNKNOWN" not in name} & {
+            name for name, _ in before
+        }
         return [f"{name} listens to {topic} anew: it was started again" for name in sorted(again)]

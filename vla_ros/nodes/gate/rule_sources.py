@@ -1,4 +1,5 @@
 """The topics that the gate's rules declare: from a message to what the rule is told."""
+
 from __future__ import annotations
 
 from importlib import import_module
@@ -14,8 +15,10 @@ def message_class(rule: Rule, source: Source[Any]) -> type:
     try:
         message: type = getattr(import_module(f"{package}.msg"), name)
     except (ImportError, AttributeError):
-        raise ValueError(f"rule '{rule.name}' listens to {source.topic} as '{source.type}', which is "
-                         "not installed; install its package, or write it as sensor_msgs/msg/Imu") from None
+        raise ValueError(
+            f"rule '{rule.name}' listens to {source.topic} as '{source.type}', which is "
+            "not installed; install its package, or write it as sensor_msgs/msg/Imu"
+        ) from None
     return message
 
 

@@ -1,4 +1,5 @@
 """What is said on `stop`: heard in every state of the node, reliable or not."""
+
 from __future__ import annotations
 
 import time
@@ -24,8 +25,10 @@ class StopButtons:
         self.pressed = False
         self._received = 0  # when that message was received, ns
         self._on_presses = on_presses
-        self._subscriptions = [node.create_subscription(Bool, "stop", self._callback(), qos)
-                               for qos in (BUTTON, BUTTON_LOOSE)]
+        self._subscriptions = [
+            node.create_subscription(Bool, "stop", self._callback(), qos)
+            for qos in (BUTTON, BUTTON_LOOSE)
+        ]
 
     def _callback(self) -> Callable[..., None]:
         """With the time of reception where rclpy tells it (not in Humble).

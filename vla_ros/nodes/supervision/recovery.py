@@ -1,4 +1,6 @@
-"""Carries out what core/faults.py decides: one step at a time, told to the operator. Nothing in here can arm."""
+"""Carries out what core/faults.py decides: one step at a time, told to the operator. Nothing in
+here can arm."""
+
 from __future__ import annotations
 
 import time
@@ -38,24 +40,32 @@ class Recovery:
     """`look` often; `report` what happens."""
 
     def __init__(self, node: ManagedNode, managed: Mapping[str, SupervisedNode]) -> None:
-        self._node, self._managed = node, managed
-        strategies = {kind: replace(strategy, recovery=to_nanoseconds(node.params[f"{kind}_recovery"]))
-                      for kind, strategy in STRATEGIES.items()}
+        self._node = node
+        self._managed = managed
+        strategies = {
+            kind: replace(strategy, recovery=to_nanoseconds(node.params[f"{kind}_recovery"]))
+            for kind, strategy in STRATEGIES.items()
+        }
         strategies["vision"] = strategies["vision"].restarts(node.params["vision_restarts"])
         self.faults = Faults({name: one.kind for name, one in managed.items()}, strategies)
-        self.awake = False  # until all nodes were active once, there is nothing to recover, and nothing can move
+        # until all nodes were active once, there is nothing to recover, and nothing can move
+        self.awake = False
         self._step: UnderWay | None = None
         self._policy = next((one for one in managed.values() if one.kind == "action"), None)
         self._clients: dict[str, Any] = {}
         if self._policy:
-            self._clients = {"reset_policy": node.add_client(Trigger, f"{self._policy.name}/reset_policy"),
-                             "switch_to_fallback": node.add_client(SetBool, f"{self._policy.name}/switch_to_fallback")}
+            self._clients = {
+                "reset_policy": node.add_client(Trigger, f"{self._policy.name}/reset_policy"),
+                "switch_to_fallback": node.add_client(
+                    SetBool, f"{self._policy.name}/switch_to_fallback"
+                ),
+            }
         self._halt = node.add_publisher(Halt, "halt", LATCHED)
         self._halted = ""
         self._send_halt()
         node.add_subscription(Fault, "fault", self._on_fault, EVENTS)
 
-    # -- what happens ----------------------------------------------------------------------------------
+    # -- what happens ------------------------------------------------------------------
     def _on_fault(self, message: Fault) -> None:
         try:
             target = self.faults.target(message.kind, message.source)
@@ -76,7 +86,7 @@ class Recovery:
         """The supervisor is taken down: whatever is under way ends here."""
         self._finish("")
 
-    # -- what is done ----------------------------------------------------------------------------------
+    # -- what is done ------------------------------------------------------------------
     def look(self, now: int) -> None:
         for node in self._managed.values():
             if not node.active:
@@ -98,7 +108,8 @@ class Recovery:
         if order.action == "clear":
             self._node.get_logger().info(order.says)
         else:
-            self._node.get_logger().error(order.says)  # rclpy wants one severity for each place that logs
+            # rclpy wants one severity for each place that logs
+            self._node.get_logger().error(order.says)
         self._node.notify_operator(order.says)
         self._node.stats.tick(f"{order.kind} {order.action}".strip(), time.monotonic_ns())
 
@@ -159,8 +170,13 @@ class Recovery:
     def _call(self, step: UnderWay, now: int) -> None:
         client = self._clients[step.order.action]
         if step.future is None and client.service_is_ready():
-            request = Trigger.Request() if step.order.action == "reset_policy" else SetBool.Request(data=True)
-            step.future, step.asked = client.call_async(request), now
+            request = (
+                Trigger.Request()
+                if step.order.action == "reset_policy"
+                else SetBool.Request(data=True)
+            )
+            step.future = client.call_async(request)
+            step.asked = now
         if step.future is not None and step.future.done():
             answer = step.future.result()
             self._node.get_logger().info(f"{step.actor.name}: {answer.message}")
@@ -174,6 +190,10 @@ class Recovery:
         values = {f"{kind} faults": str(self.faults.counts[kind]) for kind in STRATEGIES}
         for case in self.faults.cases:
             if case.fault:
-                step = "halted" if case.halted else f"step {case.step + 1} of {len(case.strategy.steps)}"
+                step = (
+                    "halted"
+                    if case.halted
+                    else f"step {case.step + 1} of {len(case.strategy.steps)}"
+                )
                 values[f"{case.target}: last fault"] = f"{step}: {case.reason}"
         return {**values, "halt": self.faults.halt}

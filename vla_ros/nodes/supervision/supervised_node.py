@@ -1,4 +1,6 @@
-"""What the supervisor knows of one node, from its heartbeats and its answers. Times are steady ns."""
+"""What the supervisor knows of one node, from its heartbeats and its answers. Times are steady
+ns."""
+
 from __future__ import annotations
 
 from collections import deque
@@ -10,10 +12,14 @@ from lifecycle_msgs.msg import Transition
 from vla_ros.core import process_identity
 
 # state -> the transition that brings a node further, its number, and the state it ends in
-UP = {"unconfigured": ("configure", Transition.TRANSITION_CONFIGURE, "inactive"),
-      "inactive": ("activate", Transition.TRANSITION_ACTIVATE, "active")}
-DOWN = {"active": ("deactivate", Transition.TRANSITION_DEACTIVATE, "inactive"),
-        "inactive": ("cleanup", Transition.TRANSITION_CLEANUP, "unconfigured")}
+UP = {
+    "unconfigured": ("configure", Transition.TRANSITION_CONFIGURE, "inactive"),
+    "inactive": ("activate", Transition.TRANSITION_ACTIVATE, "active"),
+}
+DOWN = {
+    "active": ("deactivate", Transition.TRANSITION_DEACTIVATE, "inactive"),
+    "inactive": ("cleanup", Transition.TRANSITION_CLEANUP, "unconfigured"),
+}
 MINUTE = 60_000_000_000  # ns
 HOW = {
     process_identity.GONE: ": its process has ended",
@@ -36,7 +42,8 @@ class Asked:
 
 @dataclass
 class SupervisedNode:
-    """`kind` is of the node's faults; empty: none of the four. `state`: the heartbeat's, or unseen, missing, lost."""
+    """`kind` is of the node's faults; empty: none of the four. `state`: the heartbeat's, or unseen,
+    missing, lost."""
 
     name: str
     kind: str
@@ -44,7 +51,8 @@ class SupervisedNode:
     state: str = "unseen"
     state_before: str = ""  # the state in which it fell silent
     life: str = ""  # which process it is
-    lives: deque[int] = field(default_factory=lambda: deque(maxlen=1001))  # when it came back as another process
+    # when it came back as another process
+    lives: deque[int] = field(default_factory=lambda: deque(maxlen=1001))
     seen: int = 0
     settled: int = 0  # until then heartbeats may still speak of the state before a transition
     asked: Asked | None = None
@@ -75,7 +83,11 @@ class SupervisedNode:
     @property
     def way(self) -> tuple[str, int, str] | None:
         """The transition that it needs next."""
-        return None if self.left_alone or self.given_up else (DOWN if self.down else UP).get(self.state)
+        return (
+            None
+            if self.left_alone or self.given_up
+            else (DOWN if self.down else UP).get(self.state)
+        )
 
     def beat(self, state: str, now: int) -> None:
         self.seen = now
@@ -84,12 +96,19 @@ class SupervisedNode:
 
     def reach(self, state: str, settled: int) -> None:
         """A transition was answered."""
-        self.asked, self.state, self.settled, self.unheard = None, state, settled, 0
+        self.asked = None
+        self.state = state
+        self.settled = settled
+        self.unheard = 0
         self.down = self.down and state != "unconfigured"
 
     def come_back(self, life: str, now: int) -> int:
         """Another process than before; how often that was within the last minute."""
-        self.life, self.asked, self.left_alone, self.down, self.told = life, None, False, False, ""
+        self.life = life
+        self.asked = None
+        self.left_alone = False
+        self.down = False
+        self.told = ""
         self.unheard = 0
         self.lives.append(now)
         while now - self.lives[0] > MINUTE:
@@ -98,7 +117,10 @@ class SupervisedNode:
 
     def lose(self) -> str:
         """It fell silent. How, as far as that can be known."""
-        self.state_before, self.state, self.asked, self.down = self.state, "lost", None, False
+        self.state_before = self.state
+        self.state = "lost"
+        self.asked = None
+        self.down = False
         return HOW[process_identity.state(self.life)]
 
     def forgive(self, nanoseconds: int, now: int) -> None:

@@ -1,8 +1,9 @@
 """Coloured objects on a floor, as one camera sees them: segmentation, ground position, shape.
 
-Shapes are told apart by drawing the outline that each would have at the same place and measuring which
-one covers the patch best.
+Shapes are told apart by drawing the outline that each would have at the same place and measuring
+which one covers the patch best.
 """
+
 from __future__ import annotations
 
 import math
@@ -24,9 +25,12 @@ HUES: dict[str, tuple[tuple[int, int], ...]] = {
     "blue": ((98, 126),),
     "purple": ((130, 165),),
 }
-MIN_SATURATION, MIN_VALUE = 90, 30  # of 255; greyer or darker is floor, wall or robot
+# of 255; greyer or darker is floor, wall or robot
+MIN_SATURATION = 90
+MIN_VALUE = 30
 MIN_PIXELS = 6
-FIT_WEIGHT = 30.0  # how much a better overlap of outlines counts, for a patch 16 pixels wide or more
+# how much a better overlap of outlines counts, for a patch 16 pixels wide or more
+FIT_WEIGHT = 30.0
 CENTRE_HEIGHT = 0.035  # m, of an object's middle above the floor
 
 
@@ -52,7 +56,8 @@ class Camera:
         return (self.width - 1) / 2, (self.height - 1) / 2
 
     def on_floor(self, u: float, v: float, z: float = CENTRE_HEIGHT) -> tuple[float, float] | None:
-        """Where the ray through pixel (u, v) reaches height `z`: (x, y) ahead and left; None if never."""
+        """Where the ray through pixel (u, v) reaches height `z`: (x, y) ahead and left; None if
+        never."""
         right = (u - self.middle[0]) / self.focal
         down = (v - self.middle[1]) / self.focal
         forward = math.cos(self.tilt) - down * math.sin(self.tilt)
@@ -61,7 +66,6 @@ class Camera:
             return None
         reach = (self.up - z) / fall
         return self.forward + reach * forward, -reach * right
-
 
     def project(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
         """Pixels (n x 2) of points (n x 3, m, in base_link) in front of the camera."""
@@ -91,7 +95,7 @@ def _hue_table() -> NDArray[np.uint8]:
     table = np.zeros(256, np.uint8)
     for index, ranges in enumerate(HUES.values(), start=1):
         for low, high in ranges:
-            table[low:high + 1] = index
+            table[low : high + 1] = index
     return table
 
 
@@ -127,12 +131,13 @@ def _blob(colour: str, part: int, parts: Any, row: Any, centre: Any, camera: Cam
     if point is None or math.hypot(*point) > 6.0:
         return None
     clipped = left <= 0 or top <= 0 or left + width >= camera.width or top + height >= camera.height
-    mask = (parts[top:top + height, left:left + width] == part).astype(np.uint8)
+    mask = (parts[top : top + height, left : left + width] == part).astype(np.uint8)
     return Blob(colour, left, top, mask, pixels, *point, clipped)
 
 
 def shape_likelihoods(blob: Blob, camera: Camera) -> NDArray[np.float64]:
-    """Log-likelihood of each of SHAPES: how well its outline, drawn where the patch is, covers the patch."""
+    """Log-likelihood of each of SHAPES: how well its outline, drawn where the patch is, covers the
+    patch."""
     import cv2
 
     if blob.clipped:
@@ -151,7 +156,9 @@ def shape_likelihoods(blob: Blob, camera: Camera) -> NDArray[np.float64]:
             drawn = np.zeros_like(seen)
             cv2.fillConvexPoly(drawn, np.round(outline * 16).astype(np.int32), 1, shift=4)
             both = cv2.countNonZero(cv2.bitwise_and(seen, drawn))
-            fits[index] = max(fits[index], both / (cv2.countNonZero(seen) + cv2.countNonZero(drawn) - both))
+            fits[index] = max(
+                fits[index], both / (cv2.countNonZero(seen) + cv2.countNonZero(drawn) - both)
+            )
     likelihoods: NDArray[np.float64] = FIT_WEIGHT * min(1.0, width / 16) * fits
     return likelihoods
 
@@ -161,10 +168,13 @@ def _solids() -> dict[str, list[NDArray[np.float64]]]:
     turn = np.linspace(0, 2 * math.pi, 24, endpoint=False)
     ring = np.stack([np.cos(turn), np.sin(turn)], axis=1)
     radius = 0.031
-    cylinder = np.concatenate([np.column_stack([radius * ring, np.full(24, z)]) for z in (0.0, 0.082)])
+    cylinder = np.concatenate(
+        [np.column_stack([radius * ring, np.full(24, z)]) for z in (0.0, 0.082)]
+    )
     levels = np.linspace(-1, 1, 9)
-    ball = 0.037 * np.concatenate([np.column_stack([ring * math.sqrt(1 - level ** 2), np.full(24, level)])
-                                   for level in levels]) + (0, 0, 0.037)
+    ball = 0.037 * np.concatenate(
+        [np.column_stack([ring * math.sqrt(1 - level**2), np.full(24, level)]) for level in levels]
+    ) + (0, 0, 0.037)
     corners = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (0, 2)]) * 0.0315
     blocks = []
     for yaw in np.radians([0, 15, 30, 45, 60, 75]):

@@ -1,8 +1,10 @@
 """`color_servo`: finds the colour that the words name in the image, and drives by it. Not learned.
 
-Words become an intent (intent.py), images a map of coloured objects (blobs.py, tracks.py); this file
-turns both into speeds: search by turning, turn to the target, drive up, close or open the gripper.
+Words become an intent (intent.py), images a map of coloured objects (blobs.py, tracks.py); this
+file turns both into speeds: search by turning, turn to the target, drive up, close or open the
+gripper.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -23,8 +25,12 @@ from vla_ros.tasks.objects import OPENING_MAX, PASSING_CLEARANCE
 
 CHANNELS = ("linear.x", "angular.z", "gripper")
 CAMERA = "camera"  # the only one that it looks through
-STEPS, STEP = 5, 0.1  # rows of a chunk and the time between them, s
-SPEED_MAX, TURN_MAX = 0.45, 0.5  # m/s, rad/s
+# rows of a chunk and the time between them, s
+STEPS = 5
+STEP = 0.1
+# m/s, rad/s
+SPEED_MAX = 0.45
+TURN_MAX = 0.5
 SEARCH_TURN = 0.45  # rad/s
 SHOVE = 0.45  # m that a push drives on from where it lined up
 DEFAULTS: dict[str, Any] = {
@@ -49,19 +55,29 @@ def _content_hash() -> str:
 def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(options) - set(DEFAULTS))
     if unknown:
-        raise ValueError(f"policy 'color_servo' has no option {unknown[0]!r}; it has {', '.join(DEFAULTS)}")
+        raise ValueError(
+            f"policy 'color_servo' has no option {unknown[0]!r}; it has {', '.join(DEFAULTS)}"
+        )
     values = {**DEFAULTS, **options}
     for name, value in values.items():
         numbers = value if name == "image_size" and isinstance(value, (list, tuple)) else [value]
         for number in numbers:
-            if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+            if (
+                isinstance(number, bool)
+                or not isinstance(number, (int, float))
+                or not math.isfinite(number)
+            ):
                 raise ValueError(f"policy 'color_servo': {name} is {value!r}; give finite numbers")
     size = values["image_size"]
     if not isinstance(size, (list, tuple)) or len(size) != 2 or min(size) < 48:
-        raise ValueError(f"policy 'color_servo': image_size is {size!r}; give [height, width], 48 or more")
+        raise ValueError(
+            f"policy 'color_servo': image_size is {size!r}; give [height, width], 48 or more"
+        )
     if not 10 <= values["camera_hfov"] <= 150:
-        raise ValueError(f"policy 'color_servo': camera_hfov is {values['camera_hfov']!r}; "
-                         "give 10 to 150 degrees")
+        raise ValueError(
+            f"policy 'color_servo': camera_hfov is {values['camera_hfov']!r}; "
+            "give 10 to 150 degrees"
+        )
     return values
 
 
@@ -77,13 +93,20 @@ class ColorServo:
     def __init__(self, options: Mapping[str, Any]) -> None:
         values = _checked(options)
         height, width = (int(side) for side in values["image_size"])
-        self._camera = Camera(width, height, values["camera_forward"], values["camera_height"],
-                              math.radians(values["camera_tilt"]), math.radians(values["camera_hfov"]))
+        self._camera = Camera(
+            width,
+            height,
+            values["camera_forward"],
+            values["camera_height"],
+            math.radians(values["camera_tilt"]),
+            math.radians(values["camera_hfov"]),
+        )
         self._stop_distance = float(values["stop_distance"])
         self._grab_distance = float(values["grab_distance"])
         self._spec = self.spec(options)
         self.name = f"color_servo@{_content_hash()}"
-        self._gripper: float | None = None  # last commanded; kept over instructions, or a grip would be lost
+        # last commanded; kept over instructions, or a grip would be lost
+        self._gripper: float | None = None
         self._reckoned: Pose = (0.0, 0.0, 0.0)
         self._last_row = (0.0, 0.0)
         self._last_stamp: int | None = None
@@ -112,16 +135,26 @@ class ColorServo:
             self._gripper = min(max(self._opening / OPENING_MAX, 0.0), 1.0)
         if observation.instruction.instruction_id != self._instruction_id:
             self.reset()
-            self._intent = parse(observation.instruction.text) if observation.instruction.text else Intent("stop")
-            self._instruction_id = observation.instruction.instruction_id  # only now: bad words are refused every time
+            self._intent = (
+                parse(observation.instruction.text)
+                if observation.instruction.text
+                else Intent("stop")
+            )
+            # only now: bad words are refused every time
+            self._instruction_id = observation.instruction.instruction_id
             self._enter(_FIRST_PHASE[self._intent.kind], observation.stamp, pose)
         self._measure(pose)
         if self._phase != "done" and self._intent.colour is not None:
             image = self._spec.only(observation.images)
-            self._tracks.update(pose, find_blobs(image, self._camera), self._camera, self._intent.colour)
+            self._tracks.update(
+                pose, find_blobs(image, self._camera), self._camera, self._intent.colour
+            )
         self._advance(observation.stamp, pose)
-        self._obstacles = [track for track in self._tracks.tracks
-                           if track is not self._target and not self._carried(pose, track)]
+        self._obstacles = [
+            track
+            for track in self._tracks.tracks
+            if track is not self._target and not self._carried(pose, track)
+        ]
         rows = self._rollout(pose)
         self._last_row = (float(rows[0, 0]), float(rows[0, 1]))
         return rows
@@ -149,7 +182,9 @@ class ColorServo:
         self._last_pose = pose
 
     def _enter(self, phase: str, stamp: int, pose: Pose) -> None:
-        self._phase, self._since, self._heading = phase, stamp, pose[2]
+        self._phase = phase
+        self._since = stamp
+        self._heading = pose[2]
         self._turned = self._travelled = 0.0
 
     # What to do next: phases change here, once an image
@@ -185,7 +220,9 @@ class ColorServo:
 
     def _choose_target(self, stamp: int, pose: Pose) -> None:
         """The likeliest track; a doubtful shape is only taken once the whole room was looked at."""
-        fits = [one for one in self._tracks.tracks if one.colour == self._intent.colour and one.seen > 1]
+        fits = [
+            one for one in self._tracks.tracks if one.colour == self._intent.colour and one.seen > 1
+        ]
         fits.sort(key=lambda track: -track.chance(self._intent.shape))
         self._looked |= self._phase == "search" and abs(self._turned) > 2 * math.pi
         floor = 0.02 if self._looked else 0.5 if self._phase == "search" else 0.15
@@ -200,8 +237,10 @@ class ColorServo:
             self._target = None
             self._enter("search", stamp, pose)
         elif abs(self._turned) > 2 * math.pi + 0.3:
-            raise NotUnderstood("color_servo turned a full circle and saw no "
-                                f"{self._intent.target}; bring one into view or name another object")
+            raise NotUnderstood(
+                "color_servo turned a full circle and saw no "
+                f"{self._intent.target}; bring one into view or name another object"
+            )
 
     def _polar(self, pose: Pose) -> tuple[float, float]:
         """Distance (m) and bearing (rad) of the target."""
@@ -222,7 +261,8 @@ class ColorServo:
         return abs(self._polar(pose)[1]) < 0.025
 
     def _between_fingers(self, pose: Pose) -> bool:
-        pressed = self._travelled > self._standoff() - self._grab_distance + 0.08  # it slides along in front
+        # it slides along in front
+        pressed = self._travelled > self._standoff() - self._grab_distance + 0.08
         return self._polar(pose)[0] < self._grab_distance + 0.01 or pressed
 
     def _carried(self, pose: Pose, track: Track) -> bool:
@@ -248,7 +288,8 @@ class ColorServo:
         sign = -1.0 if self._intent.kind == "back" else 1.0
         return sign * self._intent.amount - self._travelled
 
-    # Speeds: what this phase wants at a pose, asked again for every row along the way it would drive
+    # Speeds: what this phase wants at a pose, asked again for every row along the way it would
+    # drive
 
     def _rollout(self, pose: Pose) -> np.ndarray[Any, np.dtype[np.float32]]:
         rows = np.zeros((STEPS, len(CHANNELS)), np.float32)
@@ -262,7 +303,8 @@ class ColorServo:
         return rows
 
     def _speeds(self, pose: Pose, turned: float, travelled: float) -> tuple[float, float]:
-        """(m/s, rad/s) for `pose`, which lies `turned` and `travelled` ahead of the measured one."""
+        """(m/s, rad/s) for `pose`, which lies `turned` and `travelled` ahead of the measured
+        one."""
         hold = _limit(1.5 * math.remainder(self._heading - pose[2], 2 * math.pi), 0.0, 0.3)
         if self._phase == "turn":
             return 0.0, _limit(2.0 * (self._turn_left_to_do() - turned), 0.08, TURN_MAX)
@@ -295,7 +337,8 @@ class ColorServo:
         return _limit(short, 0.05, SPEED_MAX if short > 0 else 0.15) * facing, steer
 
     def _around_obstacles(self, pose: Pose, distance: float, bearing: float) -> float:
-        """The bearing to drive (rad): the target's, or past the first object that stands in between."""
+        """The bearing to drive (rad): the target's, or past the first object that stands in
+        between."""
         blocking = []
         for track in self._obstacles:
             ahead, left = to_robot((pose[0], pose[1], pose[2] + bearing), track.x, track.y)
@@ -309,14 +352,24 @@ class ColorServo:
 
 
 _FIRST_PHASE = {
-    "go_to": "search", "face": "search", "grab": "search", "push": "search",
-    "turn_left": "turn", "turn_right": "turn", "turn_around": "turn", "forward": "drive", "back": "drive",
-    "open": "opening", "close": "shutting", "stop": "done",
+    "go_to": "search",
+    "face": "search",
+    "grab": "search",
+    "push": "search",
+    "turn_left": "turn",
+    "turn_right": "turn",
+    "turn_around": "turn",
+    "forward": "drive",
+    "back": "drive",
+    "open": "opening",
+    "close": "shutting",
+    "stop": "done",
 }
 
 
 def _limit(value: float, least: float, most: float) -> float:
-    """The value with its size kept between `least` (so that it moves the robot at all) and `most`."""
+    """The value with its size kept between `least` (so that it moves the robot at all) and
+    `most`."""
     return math.copysign(min(max(abs(value), least), most), value)
 
 

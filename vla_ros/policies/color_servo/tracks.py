@@ -1,4 +1,5 @@
 """Where the coloured objects are: blobs of many images gathered into a small map on the floor."""
+
 from __future__ import annotations
 
 import math
@@ -20,7 +21,8 @@ SHAPE_RANGE = (0.33, 3.0)  # m: nearer, the fingers cover parts of the object
 
 @dataclass
 class Track:
-    """One object: its colour, place in odom (m), evidence for each of SHAPES, images it was missed in."""
+    """One object: its colour, place in odom (m), evidence for each of SHAPES, images it was missed
+    in."""
 
     colour: str
     x: float
@@ -50,7 +52,8 @@ def to_odom(pose: Pose, ahead: float, left: float) -> tuple[float, float]:
 
 
 class Tracks:
-    """The map. `update` takes one image's blobs; shapes are only worked out for the colour asked for."""
+    """The map. `update` takes one image's blobs; shapes are only worked out for the colour asked
+    for."""
 
     def __init__(self) -> None:
         self.tracks: list[Track] = []
@@ -60,8 +63,12 @@ class Tracks:
         for blob in blobs:
             x, y = to_odom(pose, blob.x, blob.y)
             reach = math.hypot(blob.x, blob.y)
-            near = [track for track in free if track.colour == blob.colour
-                    and math.dist((x, y), (track.x, track.y)) < 0.12 + 0.1 * reach]
+            near = [
+                track
+                for track in free
+                if track.colour == blob.colour
+                and math.dist((x, y), (track.x, track.y)) < 0.12 + 0.1 * reach
+            ]
             if near:
                 track = min(near, key=lambda one: math.dist((x, y), (one.x, one.y)))
                 free.remove(track)
@@ -76,9 +83,14 @@ class Tracks:
             else:
                 track = Track(blob.colour, x, y)
                 self.tracks.append(track)
-            if blob.colour == colour and SHAPE_RANGE[0] < reach < SHAPE_RANGE[1] and not blob.clipped:
-                track.evidence = (SHAPE_MEMORY * track.evidence
-                                  + SHAPE_WEIGHT * shape_likelihoods(blob, camera))
+            if (
+                blob.colour == colour
+                and SHAPE_RANGE[0] < reach < SHAPE_RANGE[1]
+                and not blob.clipped
+            ):
+                track.evidence = SHAPE_MEMORY * track.evidence + SHAPE_WEIGHT * shape_likelihoods(
+                    blob, camera
+                )
         for track in free:
             track.missed += _should_be_seen(to_robot(pose, track.x, track.y), camera)
         self.tracks = [track for track in self.tracks if track.missed < FORGET_AFTER]

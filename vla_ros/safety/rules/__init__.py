@@ -3,6 +3,7 @@
 The first finding that holds or stops decides; one that limits passes its changed row on. A rule
 added here is asked, configured, subscribed and documented: CONTRIBUTING.md says how.
 """
+
 from __future__ import annotations
 
 from importlib import import_module
@@ -14,8 +15,9 @@ from vla_ros.safety.settings import Limit
 def _load(name: str) -> Rule:
     rule = getattr(import_module(f"{__name__}.{name}"), name)
     if not isinstance(rule, Rule):
-        raise TypeError(f"{name} in rules/{name}.py is no rule; "
-                        "put '@rule(...)' above the function")
+        raise TypeError(
+            f"{name} in rules/{name}.py is no rule; put '@rule(...)' above the function"
+        )
     return rule
 
 
@@ -28,33 +30,40 @@ def _parameters(rules: tuple[Rule, ...]) -> tuple[Limit, ...]:
     for rule in rules:
         for limit in rule.limits:
             if limits.setdefault(limit.name, limit) != limit:
-                raise ValueError(f"rule '{rule.name}' declares parameter '{limit.name}', which "
-                                 "another rule declares differently; give it another name")
+                raise ValueError(
+                    f"rule '{rule.name}' declares parameter '{limit.name}', which "
+                    "another rule declares differently; give it another name"
+                )
     return tuple(limits.values())
 
 
-RULES: tuple[Rule, ...] = tuple(map(_load, (
-    "source_timeout",
-    "exclusive_publisher",
-    "listeners",
-    "clock",
-    "range_sensors",
-    "instruction_match",
-    "instruction_age",
-    "chunk_source",
-    "chunk_shape",  # from here on there is a row
-    "finite_values",
-    "observation_age",
-    "chunk_end",
-    "chunk_continuity",
-    "hard_bounds",
-    "stuck_policy",
-    "limits",
-    "persistent_clamping",
-    "obstacle",
-    "joint_limits",
-    "tracking",
-    "deadband",
-    "rate_limit",
-)))
+RULES: tuple[Rule, ...] = tuple(
+    map(
+        _load,
+        (
+            "source_timeout",
+            "exclusive_publisher",
+            "listeners",
+            "clock",
+            "range_sensors",
+            "instruction_match",
+            "instruction_age",
+            "chunk_source",
+            "chunk_shape",  # from here on there is a row
+            "finite_values",
+            "observation_age",
+            "chunk_end",
+            "chunk_continuity",
+            "hard_bounds",
+            "stuck_policy",
+            "limits",
+            "persistent_clamping",
+            "obstacle",
+            "joint_limits",
+            "tracking",
+            "deadband",
+            "rate_limit",
+        ),
+    )
+)
 PARAMETERS = _parameters(RULES)

@@ -2,6 +2,7 @@
 
 Asked once, when a chunk arrives, and not at every tick: it is no row of RULES.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -25,13 +26,20 @@ class Arrival:
 
 
 def chunk_order(arrival: Arrival) -> Finding | None:
-    chunk, previous, instruction = arrival.chunk, arrival.previous, arrival.instruction
+    chunk = arrival.chunk
+    previous = arrival.previous
+    instruction = arrival.instruction
     if previous is not None and arrival.numbered and _numbered_before(chunk, previous):
-        return held("chunk_order", f"action {chunk.sequence} came after {previous.sequence} "
-                                   "of the same process; dropped")
+        return held(
+            "chunk_order",
+            f"action {chunk.sequence} came after {previous.sequence} of the same process; dropped",
+        )
     if instruction is not None and chunk.instruction_id < instruction.instruction_id:
-        return held("chunk_order", f"a late action for instruction {chunk.instruction_id} was dropped; "
-                                   f"{instruction.instruction_id} holds now")
+        return held(
+            "chunk_order",
+            f"a late action for instruction {chunk.instruction_id} was dropped; "
+            f"{instruction.instruction_id} holds now",
+        )
     if previous is not None and chunk.instruction_id == previous.instruction_id:
         older = to_seconds(previous.stamp - chunk.stamp)
         if older > 0.0:

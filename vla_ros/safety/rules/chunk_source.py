@@ -1,4 +1,5 @@
 """One process says what the robot is to do: two contradict each other sooner or later."""
+
 from __future__ import annotations
 
 from vla_ros.safety.rule import Finding, RuleInputs, held, rule
@@ -9,6 +10,8 @@ def chunk_source(inputs: RuleInputs) -> Finding | None:
     processes = inputs.chunk_sources
     if len(processes) > 1:
         names = ", ".join(name or "one without a name" for name in processes)
-        return held("chunk_source", f"actions come from {len(processes)} processes: {names}; "
-                                    "end all but one")
+        return held(
+            "chunk_source",
+            f"actions come from {len(processes)} processes: {names}; end all but one",
+        )
     return None

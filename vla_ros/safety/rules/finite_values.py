@@ -1,4 +1,5 @@
 """No NaN or infinity anywhere in the chunk: a policy that makes one makes more."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -6,8 +7,11 @@ import numpy as np
 from vla_ros.safety.rule import Finding, RuleInputs, held, rule
 
 
-@rule(holds_when="a NaN or an infinity anywhere in the chunk", goes_on_when="a good action",
-      policy_fault=True)
+@rule(
+    holds_when="a NaN or an infinity anywhere in the chunk",
+    goes_on_when="a good action",
+    policy_fault=True,
+)
 def finite_values(inputs: RuleInputs) -> Finding | None:
     chunk = inputs.chunk
     if chunk is None:
@@ -15,6 +19,8 @@ def finite_values(inputs: RuleInputs) -> Finding | None:
     bad = np.argwhere(~np.isfinite(chunk.values))
     if len(bad):
         row, column = bad[0]
-        return held("finite_values", f"{chunk.channels[column]} is {chunk.values[row, column]} "
-                                     f"in row {row} of the action")
+        return held(
+            "finite_values",
+            f"{chunk.channels[column]} is {chunk.values[row, column]} in row {row} of the action",
+        )
     return None

@@ -3,36 +3,52 @@
 After what a person should look at (a node that was lost, a joint that was blocked) it is given
 again.
 """
+
 from __future__ import annotations
 
 from vla_ros.safety.rule import Finding, RuleInputs, held, rule
 from vla_ros.safety.settings import Limit
 
 LOST_AFTER = Limit(
-    "lost_after", 1.0, "a node, a topic or a range sensor silent for longer was lost: the robot goes "
-    "on when the instruction is given again", "s", 0.15, 60.0)
+    "lost_after",
+    1.0,
+    "a node, a topic or a range sensor silent for longer was lost: the robot goes "
+    "on when the instruction is given again",
+    "s",
+    0.15,
+    60.0,
+)
 
 
-@rule(holds_when="there is no instruction, it is older than the arming or than the loss of a node, a "
-                 "topic or a sensor, or the action answers another one",
-      goes_on_when="an action for it", parameters=(LOST_AFTER,))
+@rule(
+    holds_when="there is no instruction, it is older than the arming or than the loss of a node, a "
+    "topic or a sensor, or the action answers another one",
+    goes_on_when="an action for it",
+    parameters=(LOST_AFTER,),
+)
 def instruction_match(inputs: RuleInputs) -> Finding | None:
-    instruction, chunk = inputs.instruction, inputs.chunk
+    instruction = inputs.instruction
+    chunk = inputs.chunk
     if instruction is None or not instruction.text:
         return held("instruction_match", "no instruction")
     number = instruction.instruction_id
     if number < inputs.newest_instruction_id:
-        return held("instruction_match",
-                    f"instruction {number} came again after {inputs.newest_instruction_id}; give a new "
-                    "one, or where that was no real one, disarm and arm again")
+        return held(
+            "instruction_match",
+            f"instruction {number} came again after {inputs.newest_instruction_id}; give a new "
+            "one, or where that was no real one, disarm and arm again",
+        )
     if number <= inputs.armed.instruction_id or instruction.stamp < inputs.armed.stamp:
-        return held("instruction_match",
-                    f"instruction {number} was given before the arming; give a new one")
+        return held(
+            "instruction_match", f"instruction {number} was given before the arming; give a new one"
+        )
     if number <= inputs.spent.instruction_id:
         return held("instruction_match", f"{inputs.spent.why}; give the instruction again")
     if chunk is None:
         return held("instruction_match", f"no action yet for instruction {number}")
     if chunk.instruction_id != number:
-        return held("instruction_match", f"the action answers instruction {chunk.instruction_id}, "
-                                         f"but {number} holds now")
+        return held(
+            "instruction_match",
+            f"the action answers instruction {chunk.instruction_id}, but {number} holds now",
+        )
     return None

@@ -1,29 +1,41 @@
-"""A joint is measured while it moves; beyond a soft limit it moves inward, beyond its bounds not at all."""
+"""A joint is measured while it moves; beyond a soft limit it moves inward, beyond its bounds not at
+all."""
+
 from __future__ import annotations
 
 from vla_ros.safety.rule import Finding, RuleInputs, Verdict, held, rule
 
 
-@rule(holds_when="a joint is not measured or outside its bounds; *limits*: beyond a soft limit it may "
-                 "only move inward",
-      set_by="robot file: `soft_limits`, `joint`", goes_on_when="it is measured, inside")
+@rule(
+    holds_when="a joint is not measured or outside its bounds; *limits*: beyond a soft limit it "
+    "may "
+    "only move inward",
+    set_by="robot file: `soft_limits`, `joint`",
+    goes_on_when="it is measured, inside",
+)
 def joint_limits(inputs: RuleInputs) -> Finding | None:
     inward = list(inputs.row)
     reason = ""
     for i, (value, stands, before, channel) in enumerate(
-            zip(inputs.row, inputs.measured, inputs.last, inputs.channels)):
+        zip(inputs.row, inputs.measured, inputs.last, inputs.channels)
+    ):
         if channel.on_stop == "zero":
             continue
         if stands is None and (channel.joint or before is None):
-            return held("joint_limits", f"where {channel.name} stands is unknown; is "
-                                        f"{channel.joint or 'its joint'} in /joint_states?")
+            return held(
+                "joint_limits",
+                f"where {channel.name} stands is unknown; is "
+                f"{channel.joint or 'its joint'} in /joint_states?",
+            )
         stands = before if stands is None else stands
         assert stands is not None
         low, high = channel.bounds
         if not low <= stands <= high:
-            return held("joint_limits",
-                        f"{channel.name} stands at {stands:.3g} {channel.unit}, outside its bounds "
-                        f"{low:g} to {high:g} {channel.unit}; move it inside by hand")
+            return held(
+                "joint_limits",
+                f"{channel.name} stands at {stands:.3g} {channel.unit}, outside its bounds "
+                f"{low:g} to {high:g} {channel.unit}; move it inside by hand",
+            )
         # What was sent, not what is measured: a drive's offset would carry the limit along.
         at = stands if before is None else before
         low, high = min(channel.soft_limits[0], at), max(channel.soft_limits[1], at)
@@ -31,5 +43,6 @@ def joint_limits(inputs: RuleInputs) -> Finding | None:
         if inward[i] != value:
             reason = reason or (
                 f"{channel.name} stands at {stands:.3g} {channel.unit}, its soft limits are "
-                f"{channel.soft_limits[0]:g} to {channel.soft_limits[1]:g}: not to {value:.3g}")
+                f"{channel.soft_limits[0]:g} to {channel.soft_limits[1]:g}: not to {value:.3g}"
+            )
     return Finding("joint_limits", Verdict.LIMITED, reason, tuple(inward)) if reason else None

@@ -3,6 +3,7 @@
 Near things and a near collision slow down, and so does the edge of what the sensors see. Away is
 always free.
 """
+
 from __future__ import annotations
 
 import math
@@ -12,14 +13,20 @@ from vla_ros.safety.obstacles import approach, seen_ahead
 from vla_ros.safety.rule import Finding, RuleInputs, Verdict, held, rule
 
 
-@rule(holds_when="the motion would touch something at `stop_distance`, or is in touch with it and does not "
-                 "leave; *limits* from `slow_distance` on, before a collision, past what is nearer than "
-                 "`side_clearance`, and to what the sensors see",
-      set_by="robot file: `obstacles`, `footprint`",
-      goes_on_when="it is farther than `stop_distance` + `hysteresis` for `hold_off`, or the motion leads "
-                   "away")
+@rule(
+    holds_when="the motion would touch something at `stop_distance`, or is in touch with it and "
+    "does not "
+    "leave; *limits* from `slow_distance` on, before a collision, past what is nearer than "
+    "`side_clearance`, and to what the sensors see",
+    set_by="robot file: `obstacles`, `footprint`",
+    goes_on_when="it is farther than `stop_distance` + `hysteresis` for `hold_off`, or the motion "
+    "leads "
+    "away",
+)
 def obstacle(inputs: RuleInputs) -> Finding | None:
-    robot, row, channels = inputs.robot, inputs.row, inputs.channels
+    robot = inputs.robot
+    row = inputs.row
+    channels = inputs.channels
     if robot.obstacles is None:
         return None
     by_name = {channel.name: value for channel, value in zip(channels, row)}
@@ -35,21 +42,27 @@ def obstacle(inputs: RuleInputs) -> Finding | None:
     if share < min(1.0, _share(gap, touch, limits)):
         what = "something is passed closely"
     share = min(share, _share(gap, touch, limits))
-    speed, heading = math.hypot(vx, vy), math.atan2(vy, vx)
+    speed = math.hypot(vx, vy)
+    heading = math.atan2(vy, vx)
     if speed * min(share, 1.0) > limits.max_speed_unobserved:
         readings = [seen.reading for seen in inputs.readings.values()]
         reach = seen_ahead(readings, heading, robot.footprint)
         unseen = max(_share(reach, reach / speed, limits), limits.max_speed_unobserved / speed)
         if unseen < min(share, 1.0):
             share = unseen
-            what = (f"the sensors see {reach:.2f} m ahead" if reach > 0.0 else
-                    f"no sensor sees where the robot goes ({math.degrees(heading):.0f} deg)")
+            what = (
+                f"the sensors see {reach:.2f} m ahead"
+                if reach > 0.0
+                else f"no sensor sees where the robot goes ({math.degrees(heading):.0f} deg)"
+            )
     if share >= 1.0:
         return None
     if share <= 0.0:
         return held("obstacle", what)
-    slower = tuple(value * share if channel.name in FLOOR_CHANNELS else value
-                   for value, channel in zip(row, channels))
+    slower = tuple(
+        value * share if channel.name in FLOOR_CHANNELS else value
+        for value, channel in zip(row, channels)
+    )
     return Finding("obstacle", Verdict.LIMITED, f"{what}; speed is {share:.0%}", slower)
 
 

@@ -1,4 +1,6 @@
-"""Every range sensor of the robot file has looked lately, and at least one beam measured something."""
+"""Every range sensor of the robot file has looked lately, and at least one beam measured
+something."""
+
 from __future__ import annotations
 
 from vla_ros.core.types import to_seconds
@@ -6,9 +8,13 @@ from vla_ros.safety.rule import Finding, RuleInputs, held, rule
 from vla_ros.safety.settings import MAX_FUTURE
 
 
-@rule(holds_when="a range sensor never looked, or is stale, in the future, empty, all NaN, or its "
-                 "angles and ranges contradict each other",
-      set_by="robot file: `max_age` 0.3 s", goes_on_when="it looks again", arming=True)
+@rule(
+    holds_when="a range sensor never looked, or is stale, in the future, empty, all NaN, or its "
+    "angles and ranges contradict each other",
+    set_by="robot file: `max_age` 0.3 s",
+    goes_on_when="it looks again",
+    arming=True,
+)
 def range_sensors(inputs: RuleInputs) -> Finding | None:
     obstacles = inputs.robot.obstacles
     if obstacles is None:
@@ -19,16 +25,23 @@ def range_sensors(inputs: RuleInputs) -> Finding | None:
             return held("range_sensors", f"nothing was seen by {sensor.topic} yet")
         oldest = max(seen.arrival_age, seen.stamp_age)
         if not oldest <= obstacles.max_age * 1e9:
-            return held("range_sensors",
-                        f"what {sensor.topic} saw is {to_seconds(oldest):.2f} s old; "
-                        f"at most {obstacles.max_age:g} s")
+            return held(
+                "range_sensors",
+                f"what {sensor.topic} saw is {to_seconds(oldest):.2f} s old; "
+                f"at most {obstacles.max_age:g} s",
+            )
         if seen.stamp_age < -inputs.settings.ns(MAX_FUTURE):
-            return held("range_sensors", f"what {sensor.topic} saw is "
-                                         f"{to_seconds(-seen.stamp_age):.2f} s in the future")
+            return held(
+                "range_sensors",
+                f"what {sensor.topic} saw is {to_seconds(-seen.stamp_age):.2f} s in the future",
+            )
         reading = seen.reading
         if reading.fault:
             return held("range_sensors", f"{sensor.topic} is blind: {reading.fault}")
         if not reading.valid.any():
-            return held("range_sensors", f"{sensor.topic} is blind: none of its "
-                                         f"{len(reading.valid)} beams measured anything")
+            return held(
+                "range_sensors",
+                f"{sensor.topic} is blind: none of its "
+                f"{len(reading.valid)} beams measured anything",
+            )
     return None

@@ -1,8 +1,11 @@
-"""The recipe of the built-in policy: images placed at random, training, DAgger rounds, training, a checkpoint.
+"""The recipe of the built-in policy: images placed at random, training, DAgger rounds, training, a
+checkpoint.
 
-Each stage leaves its result in the work folder and is skipped when that is complete, so a run that was killed goes on.
-Images are made by worker processes; what a part holds depends on its number and the seed, not on who makes it.
+Each stage leaves its result in the work folder and is skipped when that is complete, so a run that
+was killed goes on. Images are made by worker processes; what a part holds depends on its number and
+the seed, not on who makes it.
 """
+
 from __future__ import annotations
 
 import json
@@ -33,7 +36,9 @@ from vla_ros.training.settings import Settings
 from vla_ros.training.trainer import Trainer
 from vla_ros.training.vector_env import success
 
-WORK, POLICY = "work", "policy"  # folders in the out folder
+# folders in the out folder
+WORK = "work"
+POLICY = "policy"
 UNCLEAR_WEIGHT = 0.03
 DRIVEN_SEED = 10_000  # placed parts have seeds below, driven ones from here on
 ROUND_SEEDS = 100  # apart
@@ -42,9 +47,9 @@ CHECK_SEED = 90_000
 
 @dataclass(frozen=True)
 class Recipe:
-    """`placed` images in `parts` for `first_steps` steps; then `rounds` times: `driven` images that the policy
-    meets, in `driven_parts`, and `round_steps` steps on all. A batch is `images` with `instructions` each and
-    `nonsense` texts that are none. `model` changes fields of the config."""
+    """`placed` images in `parts` for `first_steps` steps; then `rounds` times: `driven` images that
+    the policy meets, in `driven_parts`, and `round_steps` steps on all. A batch is `images` with
+    `instructions` each and `nonsense` texts that are none. `model` changes fields of the config."""
 
     placed: int = 36_000
     parts: int = 18
@@ -67,16 +72,29 @@ class Recipe:
     model: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("placed", "parts", "driven", "driven_parts", "first_steps", "images", "instructions",
-                     "nonsense"):
+        for name in (
+            "placed",
+            "parts",
+            "driven",
+            "driven_parts",
+            "first_steps",
+            "images",
+            "instructions",
+            "nonsense",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give 1 or more")
         for total, parts in (("placed", "parts"), ("driven", "driven_parts")):
             if getattr(self, total) % getattr(self, parts):
-                raise ValueError(f"{total} is {getattr(self, total)}, and {parts} is {getattr(self, parts)}; give a "
-                                 "multiple of it")
+                raise ValueError(
+                    f"{total} is {getattr(self, total)}, and {parts} is {getattr(self, parts)}; "
+                    "give a "
+                    "multiple of it"
+                )
         if self.images > self.placed:
-            raise ValueError(f"a batch of {self.images} images is more than the {self.placed} that are placed")
+            raise ValueError(
+                f"a batch of {self.images} images is more than the {self.placed} that are placed"
+            )
         if self.driven_parts > ROUND_SEEDS:
             raise ValueError(f"driven_parts is {self.driven_parts}; give at most {ROUND_SEEDS}")
 
@@ -85,28 +103,57 @@ class Recipe:
         return self.first_steps + self.rounds * self.round_steps
 
     def config(self) -> VLAConfig:
-        given: dict[str, Any] = {"state": STATE, "auxiliary": True,
-                                 "low": (-0.5, -0.5, -0.02), "high": (0.5, 0.5, 1.02)}
+        given: dict[str, Any] = {
+            "state": STATE,
+            "auxiliary": True,
+            "low": (-0.5, -0.5, -0.02),
+            "high": (0.5, 0.5, 1.02),
+        }
         return VLAConfig(**(given | dict(self.model)))
 
     def settings(self) -> Settings:
-        return Settings(self.steps, self.learning_rate, self.warmup, weight_decay=self.weight_decay,
-                        precision=self.precision, average=self.average, seed=self.seed, log_every=self.log_every,
-                        checkpoint_every=5 * self.log_every)
+        return Settings(
+            self.steps,
+            self.learning_rate,
+            self.warmup,
+            weight_decay=self.weight_decay,
+            precision=self.precision,
+            average=self.average,
+            seed=self.seed,
+            log_every=self.log_every,
+            checkpoint_every=5 * self.log_every,
+        )
 
 
-SMOKE = Recipe(placed=600, parts=2, rounds=1, driven=200, driven_parts=2, first_steps=60, round_steps=20, images=16,
-               instructions=4, nonsense=8, warmup=10, log_every=5, checked=0)
+SMOKE = Recipe(
+    placed=600,
+    parts=2,
+    rounds=1,
+    driven=200,
+    driven_parts=2,
+    first_steps=60,
+    round_steps=20,
+    images=16,
+    instructions=4,
+    nonsense=8,
+    warmup=10,
+    log_every=5,
+    checked=0,
+)
 
 
 class Album:
-    """Many images in several `Frames`: the tables of all together, the images themselves left on the disk."""
+    """Many images in several `Frames`: the tables of all together, the images themselves left on
+    the disk."""
 
     def __init__(self, parts: list[Frames]) -> None:
         self._images = [part.images for part in parts]
         self._ends = np.cumsum([len(part) for part in parts])
-        joined = {one.name: np.concatenate([getattr(part, one.name) for part in parts])
-                  for one in fields(Frames) if one.name != "images"}
+        joined = {
+            one.name: np.concatenate([getattr(part, one.name) for part in parts])
+            for one in fields(Frames)
+            if one.name != "images"
+        }
         self.tables = Frames(images=np.empty((0,), np.uint8), **joined)
 
     def __len__(self) -> int:
@@ -123,7 +170,9 @@ class Images:
     """Labelled batches from an album that grows: (Batch, (ids, mask) of nonsense)."""
 
     def __init__(self, recipe: Recipe, grid: tuple[int, int], config: VLAConfig) -> None:
-        self.recipe, self.grid, self.config = recipe, grid, config
+        self.recipe = recipe
+        self.grid = grid
+        self.config = config
         self.parts: list[Frames] = []
         self._augment = Augment(config.image_size, recipe.seed)
 
@@ -132,11 +181,20 @@ class Images:
         self.album = Album(self.parts)
 
     def batch(self, index: int) -> tuple[Batch, tuple[Tensor, Tensor]]:
-        recipe, config = self.recipe, self.config
+        recipe = self.recipe
+        config = self.config
         rng = np.random.default_rng((recipe.seed, index))
         rows = np.sort(rng.choice(len(self.album), recipe.images, replace=False))
-        batch, _ = label(rng, self.album.tables, rows, recipe.instructions, self.grid, config.steps, config.step,
-                         self.album.images(rows))
+        batch, _ = label(
+            rng,
+            self.album.tables,
+            rows,
+            recipe.instructions,
+            self.grid,
+            config.steps,
+            config.step,
+            self.album.images(rows),
+        )
         batch = batch._replace(pixels=self._augment(batch.pixels, rng))
         return batch, padded([nonsense(rng) for _ in range(recipe.nonsense)])
 
@@ -147,32 +205,68 @@ def loss(model: VLA, batch: tuple[Batch, tuple[Tensor, Tensor]]) -> dict[str, Te
     return {**losses(model, labelled), "unclear": unclear(model, ids, mask)}
 
 
-def train_dagger(recipe: Recipe, out: Path, *, resume: bool = False, workers: int = 2,
-              say: Callable[[str], None] = print) -> Trainer:
-    """The whole recipe; leaves `out`/policy (the checkpoint), `out`/work (images) and what the trainer leaves.
+def train_dagger(
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    workers: int = 2,
+    say: Callable[[str], None] = print,
+) -> Trainer:
+    """The whole recipe; leaves `out`/policy (the checkpoint), `out`/work (images) and what the
+    trainer leaves.
 
     Raises ValueError for an out folder that holds another run.
     """
-    config, work = recipe.config(), out / WORK
+    config = recipe.config()
+    work = out / WORK
     _claim(recipe, out, resume)
     torch.manual_seed(recipe.seed)
     model = _fast(build(config))
     source = Images(recipe, model.vision.grid, config)
-    trainer = Trainer(model, loss, source, recipe.settings(), out, weights=WEIGHTS | {"unclear": UNCLEAR_WEIGHT},
-                      evaluate=partial(_check, recipe) if recipe.checked else None, resume=True)
-    main, size = trainer.accelerator.is_main_process, config.image_size
+    trainer = Trainer(
+        model,
+        loss,
+        source,
+        recipe.settings(),
+        out,
+        weights=WEIGHTS | {"unclear": UNCLEAR_WEIGHT},
+        evaluate=partial(_check, recipe) if recipe.checked else None,
+        resume=True,
+    )
+    main = trainer.accelerator.is_main_process
+    size = config.image_size
     with trainer.accelerator.main_process_first():
-        source.add(_parts(partial(_placed, recipe.placed // recipe.parts, size, recipe.seed), work, "placed",
-                          range(recipe.parts), workers if main else 0, say))
+        source.add(
+            _parts(
+                partial(_placed, recipe.placed // recipe.parts, size, recipe.seed),
+                work,
+                "placed",
+                range(recipe.parts),
+                workers if main else 0,
+                say,
+            )
+        )
     for round_ in range(recipe.rounds):
-        until, policy = recipe.first_steps + round_ * recipe.round_steps, work / f"policy-{round_}"
+        until = recipe.first_steps + round_ * recipe.round_steps
+        policy = work / f"policy-{round_}"
         trainer.run(until)
         if trainer.step == until:  # beyond it, all that the policy drove is there
             trainer.export(policy)
         with trainer.accelerator.main_process_first():
             numbers = range(round_ * ROUND_SEEDS, round_ * ROUND_SEEDS + recipe.driven_parts)
-            source.add(_parts(partial(_driven, recipe.driven // recipe.driven_parts, size, recipe.seed, policy), work,
-                              "driven", numbers, workers if main else 0, say))
+            source.add(
+                _parts(
+                    partial(
+                        _driven, recipe.driven // recipe.driven_parts, size, recipe.seed, policy
+                    ),
+                    work,
+                    "driven",
+                    numbers,
+                    workers if main else 0,
+                    say,
+                )
+            )
     trainer.run()
     trainer.export(out / POLICY)
     if main:
@@ -182,11 +276,22 @@ def train_dagger(recipe: Recipe, out: Path, *, resume: bool = False, workers: in
 
 def _keep_examples(source: Images, policy: Path) -> None:
     """A few of the images that the policy met, with words: engines are compared on them."""
-    album, config = source.album, source.config
+    album = source.album
+    config = source.config
     rows = np.linspace(0, len(album) - 1, examples.KEPT).astype(np.int64)
-    batch, _ = label(np.random.default_rng(0), album.tables, rows, 1, source.grid, config.steps, config.step,
-                     album.images(rows))
-    examples.save(policy, (batch.pixels * 255).round().byte().permute(0, 2, 3, 1), batch.ids, batch.state)
+    batch, _ = label(
+        np.random.default_rng(0),
+        album.tables,
+        rows,
+        1,
+        source.grid,
+        config.steps,
+        config.step,
+        album.images(rows),
+    )
+    examples.save(
+        policy, (batch.pixels * 255).round().byte().permute(0, 2, 3, 1), batch.ids, batch.state
+    )
 
 
 def _check(recipe: Recipe, model: VLA) -> dict[str, float]:
@@ -197,25 +302,40 @@ def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
     """The out folder is this recipe's from now on."""
     if not PartialState().is_main_process:
         return
-    path, wanted = out / "recipe.json", json.loads(json.dumps(asdict(recipe)))
+    path = out / "recipe.json"
+    wanted = json.loads(json.dumps(asdict(recipe)))
     if path.is_file():
         if not resume:
-            raise ValueError(f"{out} holds a training; add --resume to go on with it, or give another folder with "
-                             "--out")
+            raise ValueError(
+                f"{out} holds a training; add --resume to go on with it, or give another folder "
+                "with "
+                "--out"
+            )
         there = json.loads(path.read_text(encoding="utf-8"))
         for name, value in wanted.items():
             if there.get(name) != value:
-                raise ValueError(f"the training in {out} has {name} {there.get(name)}, and now it is {value}; give the "
-                                 "same, or another folder with --out")
+                raise ValueError(
+                    f"the training in {out} has {name} {there.get(name)}, and now it is {value}; "
+                    "give the "
+                    "same, or another folder with --out"
+                )
         return
     if out.is_dir() and any(out.iterdir()):
-        raise ValueError(f"{out} is not empty and holds no training; give another folder with --out")
+        raise ValueError(
+            f"{out} is not empty and holds no training; give another folder with --out"
+        )
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
 
 
-def _parts(make: Callable[[Path, int], None], work: Path, name: str, numbers: range, workers: int,
-           say: Callable[[str], None]) -> list[Frames]:
+def _parts(
+    make: Callable[[Path, int], None],
+    work: Path,
+    name: str,
+    numbers: range,
+    workers: int,
+    say: Callable[[str], None],
+) -> list[Frames]:
     """The parts of these numbers, those made that are missing. A part is whole or not there."""
     folders = {number: work / f"{name}-{number:03d}" for number in numbers}
     missing = [number for number, folder in folders.items() if not folder.is_dir()]
@@ -225,7 +345,8 @@ def _parts(make: Callable[[Path, int], None], work: Path, name: str, numbers: ra
         for number in missing:
             make(folders[number], number)
     elif missing:
-        count, context = min(workers, len(missing)), multiprocessing.get_context("spawn")
+        count = min(workers, len(missing))
+        context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(count, context) as pool:  # which notices a worker that dies
             made = [pool.submit(_made, make, folders[number], number) for number in missing]
             try:
@@ -251,7 +372,9 @@ def _placed(count: int, size: tuple[int, int], seed: int, folder: Path, number: 
         world.close()
 
 
-def _driven(count: int, size: tuple[int, int], seed: int, policy: Path, folder: Path, number: int) -> None:
+def _driven(
+    count: int, size: tuple[int, int], seed: int, policy: Path, folder: Path, number: int
+) -> None:
     from vla_ros.models.checkpoint import from_pretrained
     from vla_ros.training.rollout import drive
 
