@@ -58,8 +58,7 @@ def decode(data: array[int] | bytes, image_format: str, max_bytes: int) -> Image
     ):
         raise ValueError(
             f"{named} has one channel of 16 bits, as a depth image has; give the topic of the "
-            "camera's "
-            "colour image. A grey image's format says so: 'mono16; png compressed'"
+            "camera's colour image. A grey image's format says so: 'mono16; png compressed'"
         )
     flags = cv2.IMREAD_COLOR
     code = cv2.COLOR_BGR2RGB
@@ -97,8 +96,7 @@ def read_header(data: bytes, named: str = "the compressed image") -> Header:
     if header.height * header.width > MAX_PIXELS:
         raise ValueError(
             f"{named} holds {header.width}x{header.height} pixels; at most {MAX_PIXELS} are "
-            "decoded; "
-            "let the camera send fewer"
+            "decoded; let the camera send fewer"
         )
     return header
 

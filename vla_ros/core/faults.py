@@ -263,8 +263,8 @@ class Faults:
             "clear",
             case.kind,
             case.target,
-            f"{case.target} has been well for "
-            f"{to_seconds(case.strategy.recovery):g} s; the gate may be reset, by a person",
+            f"{case.target} has been well for {to_seconds(case.strategy.recovery):g} s; the gate "
+            "may be reset, by a person",
         )
 
     @staticmethod

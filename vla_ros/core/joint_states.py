@@ -95,8 +95,7 @@ def _check(names: Sequence[str], positions: Sequence[float]) -> None:
     if len(names) != len(positions):
         raise ValueError(
             f"a joint state has {len(names)} names and {len(positions)} positions; refused whole, "
-            "nobody "
-            "knows which belong together"
+            "nobody knows which belong together"
         )
     if len(names) > MOST_JOINTS:
         raise ValueError(
@@ -106,8 +105,7 @@ def _check(names: Sequence[str], positions: Sequence[float]) -> None:
     if len(longest) > LONGEST_NAME:
         raise ValueError(
             f"a joint state names '{longest[:40]}…', {len(longest)} characters; refused whole, at "
-            "most "
-            f"{LONGEST_NAME}"
+            f"most {LONGEST_NAME}"
         )
     if len(set(names)) < len(names):
         twice = next(name for i, name in enumerate(names) if name in names[:i])

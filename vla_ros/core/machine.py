@@ -22,6 +22,5 @@ def room(what: str, needed: float, free: float) -> None:
     if needed > free:
         raise ValueError(
             f"{what} needs {needed / 1e9:.2f} GB of memory, and {free / 1e9:.2f} GB are free; end "
-            "what "
-            "else runs, or take a smaller model (vla memory, vla quantize)"
+            "what else runs, or take a smaller model (vla memory, vla quantize)"
         )

@@ -54,14 +54,12 @@ class Seen:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"the statistics of {name!r} are {statistics!r:.200}, without a number for "
-                f"{error}; copy "
-                "the checkpoint again"
+                f"{error}; copy the checkpoint again"
             ) from error
         if not (all(map(math.isfinite, (mean, std, low, high))) and std >= 0 and low <= high):
             raise ValueError(
                 f"the statistics of {name!r} have mean {mean:g}, std {std:g}, min {low:g} and max "
-                f"{high:g}"
-                ", which no numbers have; copy the checkpoint again"
+                f"{high:g}, which no numbers have; copy the checkpoint again"
             )
         return cls(name, mean, std, low, high)
 

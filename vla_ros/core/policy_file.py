@@ -125,8 +125,8 @@ def _source(key: Any, value: Any) -> ImageSource:
     if size is not None:
         if not is_size(size):
             raise ValueError(
-                f"images.{key}.size is {shown(size)}; "
-                f"give [height, width] in pixels, each from 1 to {LONGEST_SIDE}"
+                f"images.{key}.size is {shown(size)}; give [height, width] in pixels, each from 1 "
+                f"to {LONGEST_SIDE}"
             )
         size = size[0], size[1]
     resize = _text(value, "resize", "", f"images.{key}.")

@@ -233,8 +233,7 @@ def _check_braking(
     if not driven & set(FLOOR_CHANNELS) or driven - set(FLOOR_CHANNELS):
         raise ValueError(
             f"obstacles are for a base whose Twist carries some of {', '.join(FLOOR_CHANNELS)}; "
-            "this one "
-            f"carries {', '.join(sorted(driven)) or 'nothing'}"
+            f"this one carries {', '.join(sorted(driven)) or 'nothing'}"
         )
     for channel in channels:
         speed = max(map(abs, channel.limits))
@@ -247,8 +246,7 @@ def _check_braking(
             raise ValueError(
                 f"channel '{channel.name}': deceleration is {channel.deceleration:g}; to stop from "
                 f"{speed:g} {channel.unit} between obstacles' slow_distance and stop_distance it "
-                "must be "
-                f"at least {needed:.2g}"
+                f"must be at least {needed:.2g}"
             )
 
 
@@ -261,8 +259,7 @@ def _check_masks(obstacles: Obstacles | None, footprint: Footprint) -> None:
                 if value > most:
                     raise ValueError(
                         f"sensor '{sensor.topic}': mask: {side} is {value:g} m; the footprint "
-                        "reaches "
-                        f"only {most:g} m, and what is outside it is no part of the robot"
+                        f"reaches only {most:g} m, and what is outside it is no part of the robot"
                     )
 
 
@@ -399,8 +396,7 @@ def _channel(name: str, fields: Any) -> Channel:
     if (stop == "zero") != unit.endswith("/s"):
         raise ValueError(
             f"{where}: on_stop is '{stop}', but its unit is '{unit}'; zero is for velocities (in "
-            ".../s), "
-            "hold_measured and hold_commanded for positions"
+            ".../s), hold_measured and hold_commanded for positions"
         )
     speeds = _speeds(fields, where, stop == "zero")
     continuous = _flag(fields.get("continuous", False), f"{where}: continuous")
@@ -510,8 +506,7 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
         if "Trajectory" in kind and known[name].on_stop == "zero":
             raise ValueError(
                 f"output '{topic}': a JointTrajectory carries positions, and '{name}' is a "
-                "velocity "
-                "(on_stop zero); sent to zero, an arm would go there"
+                "velocity (on_stop zero); sent to zero, an arm would go there"
             )
     if len({known[name].on_stop == "zero" for name in names}) > 1:
         raise ValueError(

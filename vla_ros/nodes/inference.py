@@ -119,8 +119,8 @@ class Inference(ManagedNode):
         wants_engine = (choice.engine, choice.precision) != ("auto", "auto")
         if wants_engine and not getattr(policy_class(name), "ON_ENGINES", False):
             raise ValueError(
-                f"{role} '{name}' runs on no engine; "
-                "take engine and precision out of its policy file"
+                f"{role} '{name}' runs on no engine; take engine and precision out of its policy "
+                "file"
             )
         robot = load_robot(self.params["robot_file"])
         self._channels = robot.channels
@@ -147,8 +147,7 @@ class Inference(ManagedNode):
             fallback = self._choices[FALLBACK].policy
             raise ValueError(
                 f"fallback policy '{fallback}' looks through {others}, but policy '{policy}' "
-                f"through {views}; give a fallback that wants the same (images of its "
-                "policy file)"
+                f"through {views}; give a fallback that wants the same (images of its policy file)"
             )
 
     def _make(self, role: str, say: Callable[[str], None]) -> Policy:

@@ -176,8 +176,7 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
             "fault_after",
             1.0,
             "frames and an instruction, but no pair for so long is a communication fault; and so "
-            "are "
-            "frames that a camera_ingest hands on and that do not arrive",
+            "are frames that a camera_ingest hands on and that do not arrive",
             "s",
             0.1,
             3600.0,
@@ -217,9 +216,8 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P(
             "chunk_blending",
             "latest",
-            "how the robot passes to a newer chunk: latest: at once; linear: over "
-            "blend_time; temporal_ensemble: to the mean of all that cover the moment "
-            "(doc/chunk_blending.md)",
+            "how the robot passes to a newer chunk: latest: at once; linear: over blend_time; "
+            "temporal_ensemble: to the mean of all that cover the moment (doc/chunk_blending.md)",
             choices=BLENDINGS,
         ),
         P(

@@ -202,8 +202,7 @@ class SafetyValidator(ManagedNode):
         if parameters[CLOCK_JUMP.name] < shortest:
             raise ValueError(
                 f"parameter 'clock_jump' is {parameters[CLOCK_JUMP.name]} s; give at least two "
-                "periods of "
-                f"'rate', {shortest:g} s"
+                f"periods of 'rate', {shortest:g} s"
             )
         nodes, topics = (
             to_nanoseconds(parameters[limit.name]) for limit in (HEARTBEAT_TIMEOUT, TOPIC_TIMEOUT)

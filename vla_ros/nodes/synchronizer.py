@@ -168,8 +168,7 @@ class Synchronizer(ManagedNode):
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         return (
             f"the state goes without {', '.join(names[:5])}{more}: nothing good was heard of it "
-            "for longer than "
-            f"{self.params['state_timeout']:g} s (state_timeout)"
+            f"for longer than {self.params['state_timeout']:g} s (state_timeout)"
         )
 
     def _read_state(self) -> None:

@@ -138,9 +138,8 @@ def _take(
         return ""
     return (
         f"{channel.name} was measured at {before:.3g} {channel.unit} and {to_seconds(age):.2f} s "
-        "later at "
-        f"{value:.3g}; it cannot move so fast (if it turns on and on, say continuous: true in the "
-        "robot file)"
+        f"later at {value:.3g}; it cannot move so fast (if it turns on and on, say continuous: "
+        "true in the robot file)"
     )
 
 

@@ -280,8 +280,7 @@ class ManagedNode(LifecycleNode):
         near = difflib.get_close_matches(name[:100], self.table, 1)
         return (
             f"parameter {shown(name)} is not known{f'; is it {near[0]!r}?' if near else ''}; known "
-            "are "
-            f"{', '.join(sorted(self.table))}"
+            f"are {', '.join(sorted(self.table))}"
         )
 
     def describe_parameter(self, name: str) -> ParameterDescriptor:

@@ -206,8 +206,7 @@ def odometry_state(message: Any) -> dict[str, float]:
         if frame not in ("", child):
             raise ValueError(
                 f"odometry's twist is in '{child[:40]}', its pose in '{frame[:40]}'; give the "
-                "twist in "
-                "the robot's base (child_frame_id), as nav_msgs/Odometry is defined"
+                "twist in the robot's base (child_frame_id), as nav_msgs/Odometry is defined"
             )
         # the base's x axis
         ahead = 1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y)
@@ -225,8 +224,7 @@ def _unit_quaternion(q: Any) -> tuple[float, float, float, float]:
     if not abs(length * length - 1.0) <= 0.01:
         raise ValueError(
             f"odometry's orientation x={q.x:g}, y={q.y:g}, z={q.z:g}, w={q.w:g} has length "
-            f"{length:g}; a "
-            "quaternion's is 1 (w left out, or a yaw in its place?)"
+            f"{length:g}; a quaternion's is 1 (w left out, or a yaw in its place?)"
         )
     return q.x / length, q.y / length, q.z / length, q.w / length
 

@@ -129,8 +129,7 @@ def _go_first(node: ManagedNode) -> None:
     except (AttributeError, OSError):
         node.get_logger().info(
             "no right to real-time priority (rtprio in /etc/security/limits.conf, or "
-            "CAP_SYS_NICE): "
-            "on a busy machine commands may be late"
+            "CAP_SYS_NICE): on a busy machine commands may be late"
         )
 
 

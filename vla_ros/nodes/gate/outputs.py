@@ -211,8 +211,7 @@ class Others:
         if wrong:
             return [
                 f"{name} listens to {output.topic} for {kind}, which the gate does not send; "
-                "change the type in "
-                f"the robot file, {output.type}"
+                f"change the type in the robot file, {output.type}"
                 for name, kind in wrong[:3]
             ]
         matched = self._outputs.listeners(output) - (1 if output.topic in self._heard else 0)
@@ -221,8 +220,7 @@ class Others:
         if matched < 1:
             return [
                 f"{next(iter(right))[0]} listens to {topic}, but not with a QoS that takes what "
-                "the gate sends: "
-                "reliable, volatile"
+                "the gate sends: reliable, volatile"
             ]
         before = self._right.get(output.topic, right)
         self._right[output.topic] = right

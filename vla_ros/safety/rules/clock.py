@@ -30,7 +30,7 @@ def clock(inputs: RuleInputs) -> Finding | None:
     if inputs.clock_still > inputs.settings.ns(CLOCK_STALL):
         return held(
             "clock",
-            "the ROS clock has stood still for "
-            f"{to_seconds(inputs.clock_still):.2f} s; is /clock published?",
+            f"the ROS clock has stood still for {to_seconds(inputs.clock_still):.2f} s; is /clock "
+            "published?",
         )
     return None
