@@ -9,6 +9,7 @@ import argparse
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -36,7 +37,7 @@ MAIN = "vla_ros.cli.main"
 ENDS = ("&&", "||", ";", "|", "&")
 # What makes a run small, after all that is printed; and why a verb is not run here. A verb must stand in one of both.
 SMALLER = {
-    "memory": "", "doctor": "", "parameters": "", "quantize": "--runs 1 --episodes 1", "record": "--episodes 1",
+    "memory": "", "doctor": "", "parameters": "", "robot": "", "quantize": "--runs 1 --episodes 1", "record": "--episodes 1",
     "evaluate": "--episodes 1 --parts success --scenarios none --jobs 1", "train behaviour_cloning": "--steps 1 --batch 1",
 }
 NOT_RUN = {
@@ -267,6 +268,8 @@ def surroundings(folder: Path, words: tuple[str, ...]) -> None:
         if name == "--checkpoint":
             (folder / following).parent.mkdir(parents=True, exist_ok=True)
             (folder / following).symlink_to(checkpoint)
+        if name == "robot":
+            shutil.copy(ROOT / "config" / "robots" / "sim.yaml", folder / following)
         if name == "--data":
             pytest.importorskip("av")
             pytest.importorskip("pyarrow")

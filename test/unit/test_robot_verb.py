@@ -1,0 +1,69 @@
+"""`vla robot`: what a robot file means, and what is doubtful in it."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vla_ros.cli.main import main
+from vla_ros.cli.robot import connections, doubts, row
+from vla_ros.core.robot import load_robot, parse_robot
+
+ROBOTS = Path(__file__).parents[2] / "config" / "robots"
+WHEELS = {"linear.x": {"unit": "m/s", "bounds": [-1.0, 1.0], "limits": [-0.5, 0.5], "acceleration": 1.0, "on_stop": "zero"}}
+
+
+def robot(**channels):
+    outputs = []
+    if "linear.x" in channels:
+        outputs.append({"topic": "/cmd_vel", "type": "geometry_msgs/msg/Twist", "channels": ["linear.x"]})
+    others = [name for name in channels if name != "linear.x"]
+    if others:
+        outputs.append({"topic": "/others", "type": "std_msgs/msg/Float64MultiArray", "channels": others})
+    return parse_robot({"name": "one", "channels": channels, "outputs": outputs})
+
+
+@pytest.mark.parametrize("path", sorted(ROBOTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_each_robot_of_the_package_is_shown_whole(path, capsys):
+    assert main(["robot", str(path)]) == 0
+    shown = capsys.readouterr().out
+    described = load_robot(path)
+    for name in [*(channel.name for channel in described.channels), *(output.topic for output in described.outputs)]:
+        assert name in shown
+
+
+def test_a_channel_is_a_row_of_limits_bounds_rates_and_its_stop():
+    channel = robot(**WHEELS).channel("linear.x")
+    assert row(channel) == ("linear.x", "m/s", "-0.5 to 0.5", "-1 to 1", "1, braking 1", "goes to zero")
+
+
+def test_what_is_sent_heard_and_seen_is_a_sentence_each():
+    assert list(connections(load_robot(ROBOTS / "sim.yaml"))) == [
+        "sends /cmd_vel (geometry_msgs/msg/Twist): linear.x, angular.z",
+        "sends /gripper_controller/commands (std_msgs/msg/Float64MultiArray): gripper",
+        "hears /joint_states (sensor_msgs/msg/JointState): gripper_joint",
+        "looks by /scan (sensor_msgs/msg/LaserScan), at x 0 m, y 0 m, yaw 0 rad; holds when it is older than 0.3 s",
+    ]
+
+
+def test_what_is_doubtful_is_said():
+    gripper = {"unit": "1", "bounds": [0.0, 1.0], "limits": [0.0, 1.0], "max_speed": 1.0, "on_stop": "hold_commanded"}
+    slow = {"linear.x": {**WHEELS["linear.x"], "deceleration": 0.9}}
+    assert list(doubts(robot(**slow, gripper=gripper))) == [
+        "there is no 'obstacles' part: the gate does not see what is in the way",
+        "'linear.x' brakes by 0.9 and speeds up by 1 m/s²: it takes longer to stop than to start",
+        "no joint measures 'gripper': the gate believes that it stands where it was sent",
+    ]
+
+
+def test_a_simulated_robot_is_told_from_a_real_one():
+    simulated, = doubts(load_robot(ROBOTS / "sim.yaml"))
+    assert simulated == "simulated is true: the gate may arm itself (auto_arm); a real robot says false"
+    assert not list(doubts(load_robot(ROBOTS / "diffdrive_arm.yaml")))
+
+
+def test_a_file_that_contradicts_itself_is_a_sentence_and_exit_code_2(tmp_path, capsys):
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: bad\nchannels: {}\noutputs: []\n", encoding="utf-8")
+    assert main(["robot", str(path)]) == 2
+    assert f"robot file '{path}': channels has 0 entries; a robot obeys 1 to 64" in " ".join(capsys.readouterr().err.split())

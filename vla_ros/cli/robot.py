@@ -1,0 +1,93 @@
+"""`vla robot`: what a robot file means, before anything moves."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vla_ros.core.robot import Channel, Robot
+
+COLUMNS = ("channel", "unit", "limits", "refused beyond", "changes by, in 1 s", "on a stop")
+ON_STOP = {
+    "zero": "goes to zero",
+    "hold_measured": "stays where it is measured",
+    "hold_commanded": "stays where it was sent",
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a robot file, as config/robots/sim.yaml")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The exit code. Raises ValueError for a file that contradicts itself."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from vla_ros.core.robot import load_robot
+
+    robot = load_robot(options.file)
+    # A table in a file or a pipe is not cut to a terminal's width.
+    console = Console(width=None if Console().is_terminal else 120)
+    table = Table(*COLUMNS)
+    for channel in robot.channels:
+        table.add_row(*row(channel))
+    console.print(f"{robot.name}, base frame {robot.base_frame}", highlight=False)
+    console.print(table)
+    for sentence in connections(robot):
+        console.print(sentence, highlight=False, soft_wrap=True)
+    for sentence in doubts(robot):
+        console.print(f"[yellow]look at this:[/yellow] {sentence}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def row(channel: Channel) -> tuple[str, ...]:
+    """What the gate makes of a channel, in the order of COLUMNS."""
+    change = f"{channel.max_speed:g}"
+    if channel.is_velocity:
+        change = f"{channel.acceleration:g}, braking {channel.deceleration:g}"
+    return (
+        channel.name,
+        channel.unit,
+        f"{channel.limits[0]:g} to {channel.limits[1]:g}",
+        f"{channel.bounds[0]:g} to {channel.bounds[1]:g}",
+        change,
+        ON_STOP[channel.on_stop],
+    )
+
+
+def connections(robot: Robot) -> Iterator[str]:
+    """Where commands go, and what the gate listens to, a sentence each."""
+    for output in robot.outputs:
+        yield f"sends {output.topic} ({output.type}): {', '.join(output.channels)}"
+    joints = [channel.joint for channel in robot.channels if channel.joint]
+    if joints:
+        yield f"hears /joint_states (sensor_msgs/msg/JointState): {', '.join(joints)}"
+    if robot.obstacles is None:
+        return
+    for sensor in robot.obstacles.sensors:
+        yield (
+            f"looks by {sensor.topic} ({sensor.type}), at x {sensor.x:g} m, y {sensor.y:g} m, "
+            f"yaw {sensor.yaw:g} rad; holds when it is older than {robot.obstacles.max_age:g} s"
+        )
+
+
+def doubts(robot: Robot) -> Iterator[str]:
+    """What is allowed, and still not what most robots want, a sentence each."""
+    if robot.simulated:
+        yield "simulated is true: the gate may arm itself (auto_arm); a real robot says false"
+    if robot.obstacles is None:
+        yield "there is no 'obstacles' part: the gate does not see what is in the way"
+    for channel in robot.channels:
+        if not channel.is_velocity and not channel.joint:
+            yield (
+                f"no joint measures '{channel.name}': the gate believes that it stands where it "
+                "was sent"
+            )
+        if channel.is_velocity and channel.deceleration < channel.acceleration:
+            yield (
+                f"'{channel.name}' brakes by {channel.deceleration:g} and speeds up by "
+                f"{channel.acceleration:g} {channel.unit}²: it takes longer to stop than to start"
+            )
