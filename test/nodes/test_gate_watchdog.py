@@ -119,7 +119,7 @@ def test_actions_that_come_faster_than_500_hz_do_not_make_it_run_faster(around):
 
 def test_a_stop_that_is_released_at_once_is_not_missed(around, monkeypatch):
     robot = Robot(around).moving()
-    monkeypatch.setattr(safety_validator, "SHORTEST_WAIT", 10**10)  # no tick in between
+    monkeypatch.setattr(safety_validator, "MIN_TICK_INTERVAL_NS", 10**10)  # no tick in between
     with robot.node._lock:
         for pressed in (True, False):
             robot.node._buttons.on_message(Bool(data=pressed), time.time_ns())

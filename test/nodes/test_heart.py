@@ -8,7 +8,7 @@ from std_msgs.msg import String
 
 from vla_ros.nodes.command_ingest import CommandIngest
 from vla_ros.nodes.common import heart
-from vla_ros.nodes.common.heart import STALLED, Heart
+from vla_ros.nodes.common.heart import STALL_TIMEOUT_S, Heart
 from vla_ros.nodes.common.qos import EVENTS, FEEDBACK, PULSE
 from vla_ros_msgs.msg import Heartbeat
 
@@ -45,19 +45,19 @@ def test_it_does_not_beat_before_the_executor_turns(alone, machine):
 def test_a_pause_of_the_executor_is_no_loss_and_a_long_one_is(alone, machine):
     alone.heart.turn()
     began = time.monotonic()
-    time.sleep(STALLED + 0.5)
+    time.sleep(STALL_TIMEOUT_S + 0.5)
     late = machine.late(began)
-    assert STALLED - 0.3 - late < alone.beats[-1] - began < STALLED + 0.1 + late
+    assert STALL_TIMEOUT_S - 0.3 - late < alone.beats[-1] - began < STALL_TIMEOUT_S + 0.1 + late
     alone.heart.turn()
     time.sleep(0.3)
-    assert alone.beats[-1] - began > STALLED + 0.4
+    assert alone.beats[-1] - began > STALL_TIMEOUT_S + 0.4
 
 
 def test_excused_it_beats_and_reports_for_as_long_as_that_lasts(alone):
     with alone.heart.excused():
-        time.sleep(STALLED + 1.0)
+        time.sleep(STALL_TIMEOUT_S + 1.0)
         assert len(alone.beats) > 8 and 1 <= len(alone.reports) <= 2
-    time.sleep(STALLED + 0.3)
+    time.sleep(STALL_TIMEOUT_S + 0.3)
     assert time.monotonic() - alone.beats[-1] > 0.2
 
 
@@ -116,7 +116,7 @@ def test_a_nodes_heart_beats_while_its_executor_is_busy_for_a_while(around):
 
 
 def test_a_callback_that_hangs_is_a_lost_node(around, monkeypatch):
-    monkeypatch.setattr(heart, "STALLED", 0.3)
+    monkeypatch.setattr(heart, "STALL_TIMEOUT_S", 0.3)
     node = around.start(CommandIngest)
     hangs, beats = threading.Event(), []
     monkeypatch.setattr(node, "_beat", lambda: beats.append(time.monotonic()))

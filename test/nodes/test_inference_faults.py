@@ -12,7 +12,7 @@ from vla_ros.core.types import Instruction
 from vla_ros.core.types import Observation as CoreObservation
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.qos import EVENTS, IMAGES, LATEST
-from vla_ros.nodes.inference import LEFT_MOST, Inference
+from vla_ros.nodes.inference import MAX_HUNG_WORKERS, Inference
 from vla_ros.policies import POLICIES
 from vla_ros.policies.base import PolicySpec
 from vla_ros_msgs.msg import ActionChunk, Fault, Observation
@@ -238,7 +238,7 @@ def test_one_that_is_merely_at_work_at_deactivate_goes_on_afterwards(world):
 
 def test_too_many_workers_that_hang_end_the_process(world):
     world.start(predict_timeout=0.1)
-    for count in range(LEFT_MOST):
+    for count in range(MAX_HUNG_WORKERS):
         assert not world.ended
         assert world.acts(f"wild@{count + 1}")
         world.show("hang")

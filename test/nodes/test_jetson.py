@@ -21,7 +21,7 @@ class Jtop:
     hangs = threading.Event()
 
     def __init__(self, interval):
-        assert interval == jetson.PERIOD
+        assert interval == jetson.READ_PERIOD_S
 
     def __enter__(self):
         if self.fails:
@@ -44,7 +44,7 @@ def jtop(monkeypatch):
     module = ModuleType("jtop")
     module.jtop = fresh
     monkeypatch.setitem(sys.modules, "jtop", module)
-    for name, seconds in {"PERIOD": 0.05, "RETRY": 0.05, "STALE": 0.4}.items():
+    for name, seconds in {"READ_PERIOD_S": 0.05, "RETRY_PERIOD_S": 0.05, "MAX_AGE_S": 0.4}.items():
         monkeypatch.setattr(jetson, name, seconds)
     yield fresh
     fresh.hangs.set()
@@ -72,7 +72,7 @@ def test_power_mode_and_the_hottest_sensor(jtop):
 
 
 def test_it_is_read_once_a_period(jtop, monkeypatch):
-    monkeypatch.setattr(jetson, "PERIOD", 0.2)
+    monkeypatch.setattr(jetson, "READ_PERIOD_S", 0.2)
     board = jetson.Board()
     wait(board.values)
     began, before = time.monotonic(), jtop.reads

@@ -153,7 +153,7 @@ def test_a_bad_heartbeat_is_counted_and_no_sign_of_life(around):
 
 
 def test_a_node_that_was_never_started_is_told_of_and_does_not_block_the_others(around, monkeypatch):
-    monkeypatch.setattr(supervisor, "UNSEEN", 500_000_000)
+    monkeypatch.setattr(supervisor, "FIRST_HEARTBEAT_TIMEOUT_NS", 500_000_000)
     words = around.make(CommandIngest)
     around.start(Supervisor, nodes=["synchronizer", "command_ingest"])
     around.wait(lambda: around.said("synchronizer has not been heard from; is its process started?"))

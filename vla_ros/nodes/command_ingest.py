@@ -1,5 +1,7 @@
-"""command_ingest: turns what an operator says into an Instruction, or says why not. Words change
-nothing else."""
+"""command_ingest: turns what an operator says into an Instruction, or says why not.
+
+Words change nothing else.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""inference: one worker thread runs the policy on the newest observation; the executor never waits
-for it."""
+"""inference: one worker thread runs the policy on the newest observation.
+
+The executor never waits for it.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,12 @@ from vla_ros.policies.views import Views
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
-# the roles; a second engine for the same policy would be another
+# The roles; a second engine for the same policy would be another.
 POLICY = "policy"
 FALLBACK = "fallback policy"
-# hung workers: each keeps its policy's memory, and maybe a core, for good; only the process' end
-# helps
-LEFT_MOST = 3
+# A hung worker keeps its policy's memory, and maybe a core, for good: with so many of them only the
+# process' end helps.
+MAX_HUNG_WORKERS = 3
 Letter = tuple[int, ObservationMessage]  # when it arrived (steady ns)
 
 
@@ -156,7 +158,8 @@ class Inference(ManagedNode):
         engine = {
             "engine": choice.engine,
             "precision": choice.precision,
-            **{name: self.params[name] for name in ("engine_fallbacks", "engine_cache")},
+            "engine_fallbacks": self.params["engine_fallbacks"],
+            "engine_cache": self.params["engine_cache"],
         }
         policy = make_policy(choice.policy, choice.options, engine, say)
         for note in getattr(policy, "notes", ()):
@@ -183,8 +186,10 @@ class Inference(ManagedNode):
         self._worker = Worker(role, self._obtain, partial(self._answer, blender), self._failed)
 
     def _obtain(self, worker: Worker[Letter]) -> Policy:
-        """In the worker's thread: the policy that nobody uses, or that a worker is about to give
-        back, or a fresh one. Never one that hangs."""
+        """In the worker's thread: a policy that nobody uses, or a fresh one.
+
+        Or one that a worker is about to give back; never one that hangs.
+        """
         if policy := self._idle.pop(worker.role, None):
             return policy
         with self._voice:
@@ -209,7 +214,7 @@ class Inference(ManagedNode):
                 > 0
             )
             self._left.append(worker)
-        if self._hung() >= LEFT_MOST:
+        if self._hung() >= MAX_HUNG_WORKERS:
             sentence = (
                 f"{self._hung()} workers hang in their policies and hold on to its memory; "
                 "the process ends, to be started again"
@@ -221,11 +226,10 @@ class Inference(ManagedNode):
     def _forget(self) -> None:
         """Workers that ended, unless their policy is good for the next."""
         with self._voice:
-            self._left = [
-                left
-                for left in self._left
-                if left.thread.is_alive() or (left.policy and left.role and not left.hung)
-            ]
+            for worker in list(self._left):
+                good = worker.policy and worker.role and not worker.hung
+                if not worker.thread.is_alive() and not good:
+                    self._left.remove(worker)
 
     def _hung(self) -> int:
         return sum(worker.hung and worker.thread.is_alive() for worker in self._left)

@@ -1,5 +1,4 @@
-"""safety_validator: asks the gate, fifty times a second and whenever something arrives, and obeys
-it.
+"""safety_validator: asks the gate fifty times a second and on arrivals, and obeys it.
 
 The only publisher of robot commands. This is a protective stop, not an emergency stop: the driver's
 own command time-out stays mandatory.
@@ -43,25 +42,25 @@ from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Halt, Heartbeat, SafetyReport
 from vla_ros_msgs.msg import Instruction as InstructionMessage
 
-# of a chunk, 256 rows of 64 channels; more is no action, and would cost the gate its period
-MOST_VALUES = 1 << 14
-# Bytes of a message; a larger one is no heartbeat or action, and no scan. Looked at before anything
-# is made of it.
-SMALL = 1 << 14
-ACTION = 80 << 10
-LARGE = 1 << 19
-# ns for which a process that sent an action counts as one that sends them
-ONE_SOURCE = 1_000_000_000
-TWIN_HEARD = 1_000_000_000  # ns
+# Of a chunk: 256 rows of 64 channels. More is no action, and would cost the gate its period.
+MAX_VALUES = 1 << 14
+# A larger message is no heartbeat or instruction, no action, and no scan; its size is looked at
+# before anything is made of it.
+SMALL_BYTES = 1 << 14
+ACTION_BYTES = 80 << 10
+LARGE_BYTES = 1 << 19
+# For so long a process that sent an action counts as one that sends them.
+SOURCE_MEMORY_NS = 1_000_000_000
+TWIN_MEMORY_NS = 1_000_000_000  # the same of a second gate's heartbeat
 COMPLAINT_PERIOD_NS = 1_000_000_000  # between two sentences about bad heartbeats
-# ns between ticks; chunks that come faster than this do not make the gate run faster
-SHORTEST_WAIT = 2_000_000
+# Between ticks: chunks that come faster than this do not make the gate run faster.
+MIN_TICK_INTERVAL_NS = 2_000_000
 TOPICS = {"joint_states": JointState, "odom": Odometry, "scan": LaserScan}
 SENSORS = {
     "sensor_msgs/msg/LaserScan": (LaserScan, convert.scan),
     "sensor_msgs/msg/Range": (Range, convert.beam),
 }
-# held by them, it is the policy's fault
+# What these rules hold for is the policy's fault.
 POLICY_FAULTS = {rule.name for rule in RULES if rule.policy_fault}
 
 
@@ -132,30 +131,34 @@ class SafetyValidator(ManagedNode):
         self._outputs = Outputs(self, robot, self._period)
         self._others = Others(self, robot, self._outputs)
         self._reports = self.add_publisher(SafetyReport, "safety_report", EVENTS)
-        on_chunk = self._bounded(ActionChunkMessage, ACTION, self._on_chunk)
+        on_chunk = self._bounded(ActionChunkMessage, ACTION_BYTES, self._on_chunk)
         self.add_subscription(ActionChunkMessage, "action_chunk", on_chunk, LATEST, raw=True)
         # What the robot's motion rests on: read by the watchdog's own thread, before each of its
         # ticks.
         self._readers: dict[Reader, Callable[[Any, int], None]] = {
-            self.add_reader(Heartbeat, "heartbeat", PULSE, most_bytes=SMALL): self._on_heartbeat,
             self.add_reader(
-                JointState, "/joint_states", JOINTS, most_bytes=ACTION
+                Heartbeat, "heartbeat", PULSE, most_bytes=SMALL_BYTES
+            ): self._on_heartbeat,
+            self.add_reader(
+                JointState, "/joint_states", JOINTS, most_bytes=ACTION_BYTES
             ): self._on_joint_states,
         }
         for topic in set(self.params["required_topics"]) - {"joint_states"}:
-            reader = self.add_reader(TOPICS[topic], f"/{topic}", STATE, raw=True, most_bytes=LARGE)
+            reader = self.add_reader(
+                TOPICS[topic], f"/{topic}", STATE, raw=True, most_bytes=LARGE_BYTES
+            )
             self._readers[reader] = self._seen(topic)
         for sensor in robot.obstacles.sensors if robot.obstacles else ():
             kind, to_reading = SENSORS[sensor.type]
-            reader = self.add_reader(kind, sensor.topic, STATE, most_bytes=LARGE)
+            reader = self.add_reader(kind, sensor.topic, STATE, most_bytes=LARGE_BYTES)
             self._readers[reader] = partial(self._on_ranges, sensor, to_reading)
         for rule in RULES:
             for source in rule.sources:
                 reader = self.add_reader(
-                    message_class(rule, source), source.topic, STATE, most_bytes=LARGE
+                    message_class(rule, source), source.topic, STATE, most_bytes=LARGE_BYTES
                 )
                 self._readers[reader] = partial(self._on_source, source)
-        on_instruction = self._bounded(InstructionMessage, SMALL, self._on_instruction)
+        on_instruction = self._bounded(InstructionMessage, SMALL_BYTES, self._on_instruction)
         self.add_subscription(
             InstructionMessage,
             "instruction/accepted",
@@ -179,8 +182,10 @@ class SafetyValidator(ManagedNode):
             self.add_service(Trigger, f"~/{name}", getattr(self, f"_on_{name}"))
 
     def _renew(self) -> None:
-        """A gate that remembers nothing of what was emitted, seen or measured, but stays stopped if
-        it was."""
+        """A gate that remembers nothing of what was emitted, seen or measured.
+
+        It stays stopped if it was.
+        """
         with self._lock:
             before = self._gate
             self._gate = Gate(self._robot, self._settings(self.params))
@@ -204,20 +209,17 @@ class SafetyValidator(ManagedNode):
                 f"parameter 'clock_jump' is {parameters[CLOCK_JUMP.name]} s; give at least two "
                 f"periods of 'rate', {shortest:g} s"
             )
-        nodes, topics = (
-            to_nanoseconds(parameters[limit.name]) for limit in (HEARTBEAT_TIMEOUT, TOPIC_TIMEOUT)
-        )
-        sources = {f"node {name}": nodes for name in parameters["required_nodes"]}
-        sources |= {f"/{name}": topics for name in parameters["required_topics"]}
-        sensors = (
-            [sensor.topic for sensor in self._robot.obstacles.sensors]
-            if self._robot.obstacles
-            else []
-        )
-        declared = [source.topic for rule in RULES for source in rule.sources]
-        lost = dict.fromkeys(
-            (*sources, *sensors, *declared), to_nanoseconds(parameters[LOST_AFTER.name])
-        )
+        sources = {}  # what must be heard -> its longest silence, ns
+        for name in parameters["required_nodes"]:
+            sources[f"node {name}"] = to_nanoseconds(parameters[HEARTBEAT_TIMEOUT.name])
+        for name in parameters["required_topics"]:
+            sources[f"/{name}"] = to_nanoseconds(parameters[TOPIC_TIMEOUT.name])
+        heard = list(sources)
+        if self._robot.obstacles:
+            heard += [sensor.topic for sensor in self._robot.obstacles.sensors]
+        for rule in RULES:
+            heard += [source.topic for source in rule.sources]
+        lost = dict.fromkeys(heard, to_nanoseconds(parameters[LOST_AFTER.name]))
         return Settings(
             period=to_nanoseconds(1.0 / parameters["rate"]),
             sources=sources,
@@ -261,13 +263,15 @@ class SafetyValidator(ManagedNode):
 
     # -- the watchdog's thread ---------------------------------------------------------
     def _watch(self, token: object) -> None:
-        """On the steady clock, whatever the executor does: every period, and soon where someone
-        asked."""
+        """Ticks on the steady clock, whatever the executor does.
+
+        Every period, and soon where someone asked.
+        """
         due = time.monotonic_ns()
         with self._lock:
             while self._running is token:
                 now = time.monotonic_ns()
-                then = min(due, self._ticked + SHORTEST_WAIT) if self._asked else due
+                then = min(due, self._ticked + MIN_TICK_INTERVAL_NS) if self._asked else due
                 if now < then:
                     self._lock.wait((then - now) / 1e9)
                     continue
@@ -305,8 +309,10 @@ class SafetyValidator(ManagedNode):
         self.stats.latency(time.monotonic_ns() - steady)
 
     def _latch(self, cause: str) -> None:
-        """In the watchdog's thread nothing is logged at once: a log that blocks must not block the
-        gate."""
+        """A stop with its cause, from the watchdog's thread.
+
+        Nothing is logged at once there: a log that blocks must not block the gate.
+        """
         assert self._gate is not None
         if self._gate.state is not State.STOPPED:
             self._to_say.append(cause)
@@ -329,7 +335,7 @@ class SafetyValidator(ManagedNode):
         """Who else publishes robot commands, and who does not listen to them."""
         publishers = self._others.publishing()
         missing = self._others.unheard()
-        if time.monotonic_ns() - self._twin < TWIN_HEARD and self._twin:
+        if time.monotonic_ns() - self._twin < TWIN_MEMORY_NS and self._twin:
             publishers.append(f"a second {self.get_name()}")
         if not self.active:  # what comes meanwhile is of no use, and would lie in memory
             for reader in self._readers:
@@ -341,11 +347,10 @@ class SafetyValidator(ManagedNode):
             self._inputs.missing_listeners = tuple(missing[:5])
 
     def _read(self, now: int) -> None:
-        """What the watchdog looks at before each of its ticks, whatever keeps the executor busy;
-        the stop first.
+        """Takes what the watchdog looks at before each of its ticks, the stop first.
 
-        For half a period at most: what is left waits for the next tick, where a flood would keep
-        the gate from its own.
+        Whatever keeps the executor busy. For half a period at most: what is left waits for the next
+        tick, where a flood would keep the gate from its own.
         """
         self._press(self._buttons.take())
         end = now + self._period // 2
@@ -360,9 +365,9 @@ class SafetyValidator(ManagedNode):
                     self.stats.drop(f"{reader.topic}: too large")
         except Exception as error:
             self._latch(f"a topic could not be read: {type(error).__name__}: {error}")
-        self._sources = {
-            name: when for name, when in self._sources.items() if now - when <= ONE_SOURCE
-        }
+        for process, sent in list(self._sources.items()):
+            if now - sent > SOURCE_MEMORY_NS:
+                del self._sources[process]
         self._inputs.chunk_sources = tuple(self._sources)
 
     def _publish(self, report: Report, stamp: int) -> None:
@@ -382,7 +387,7 @@ class SafetyValidator(ManagedNode):
         self._reports.publish(message)
 
     def _note(self, report: Report) -> None:
-        """A change of state, or of the rule that holds, is worth a line in the log, not fifty a
+        """A line in the log for each change of state, or of the rule that holds; not fifty a
         second."""
         self._reason = report.reason[:300]
         now = (report.state, report.rule if report.verdict >= Verdict.HELD else "")
@@ -409,7 +414,7 @@ class SafetyValidator(ManagedNode):
     # -- what arrives ------------------------------------------------------------------
     def _wake(self) -> None:
         """Something arrived: a tick at once, here, or shortly where the last one was just now."""
-        if self._running and time.monotonic_ns() - self._ticked >= SHORTEST_WAIT:
+        if self._running and time.monotonic_ns() - self._ticked >= MIN_TICK_INTERVAL_NS:
             self._tick()
         else:
             self._asked = True
@@ -418,8 +423,10 @@ class SafetyValidator(ManagedNode):
     def _bounded(
         self, kind: type, most_bytes: int, callback: Callable[[Any], None]
     ) -> Callable[[bytes], None]:
-        """A callback for raw messages of `kind`: too large a one is refused before anything is made
-        of it."""
+        """A callback for raw messages of `kind`, at most `most_bytes` of them.
+
+        A larger one is refused before anything is made of it.
+        """
 
         def on_bytes(data: bytes) -> None:
             if len(data) > most_bytes:
@@ -430,11 +437,11 @@ class SafetyValidator(ManagedNode):
         return on_bytes
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
-        if len(message.channels) > MAX_CHANNELS or len(message.values) > MOST_VALUES:
+        if len(message.channels) > MAX_CHANNELS or len(message.values) > MAX_VALUES:
             self.reject(
                 "huge action",
                 f"{len(message.channels)} channels and {len(message.values)} values; "
-                f"at most {MAX_CHANNELS} and {MOST_VALUES}",
+                f"at most {MAX_CHANNELS} and {MAX_VALUES}",
             )
             return
         chunk = convert.chunk(message)
@@ -468,9 +475,11 @@ class SafetyValidator(ManagedNode):
             self._gate.latch("the stop is pressed")  # also if it is released before the next tick
 
     def _on_halt(self, data: bytes) -> None:
-        """Every halt latches, also one that is taken back before the next tick, or that is too long
-        to be read."""
-        if len(data) > SMALL:
+        """Every halt latches.
+
+        Also one that is taken back before the next tick, or that is too long to be read.
+        """
+        if len(data) > SMALL_BYTES:
             text = "a reason too long to be read"
         else:
             message = deserialize_message(data, Halt)
@@ -523,8 +532,10 @@ class SafetyValidator(ManagedNode):
             self.problem = ""
 
     def _on_joint_states(self, message: JointState, now: int) -> None:
-        """One of several publishers': what it does not name is as it was, and what names none of
-        ours is no sign of life."""
+        """Takes the positions of one of several publishers.
+
+        What it does not name is as it was, and what names none of ours is no sign of life.
+        """
         try:
             brought = self._joints.update(
                 message.name, message.position, convert.stamp_ns(message.header.stamp), now
@@ -575,13 +586,14 @@ class SafetyValidator(ManagedNode):
         if self._gate is None:
             return {}
         with self._lock:
-            counts = {f"rule {rule}": str(count) for rule, count in self._gate.counters.items()}
-            return {
+            values = {
                 "state": self._gate.state.name,
                 "cause": self._gate.cause,
                 "not heard": "; ".join(self._inputs.missing_listeners),
-                **counts,
             }
+            for rule, count in self._gate.counters.items():
+                values[f"rule {rule}"] = str(count)
+            return values
 
 
 def main() -> None:

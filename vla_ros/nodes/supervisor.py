@@ -1,5 +1,4 @@
-"""supervisor: brings the nodes up in order, notices the lost ones, walks them back, and says so.
-Never arms.
+"""supervisor: brings the nodes up in order, and walks the lost ones back. Never arms.
 
 What is done about a fault is decided in core/faults.py and carried out in recovery.py.
 """
@@ -24,15 +23,17 @@ from vla_ros.nodes.supervision.recovery import Recovery
 from vla_ros.nodes.supervision.supervised_node import UP, Asked, SupervisedNode
 from vla_ros_msgs.msg import Heartbeat, SafetyReport
 
-UNHEARD = 1_000_000_000  # ns; a node still in its old state so long after a request did not hear it
-DEAF = 3  # requests in a row that a node did not hear; then its process is ended
-SETTLED = 300_000_000  # ns; heartbeats from before a transition may still be on their way
-# ns; a node that has not been heard from so long after the start is told of
-UNSEEN = 10_000_000_000
-# ns; how long the gate's report is waited for before it is said that all are ready
-UNREPORTED = 1_000_000_000
-# ns; the supervisor looks twenty times a second: after a longer pause it was away itself
-AWAY = 500_000_000
+# A node that is still in its old state so long after a request did not hear it.
+REQUEST_UNHEARD_NS = 1_000_000_000
+MAX_UNHEARD_REQUESTS = 3  # in a row; then the node's process is ended
+# Heartbeats from before a transition may still be on their way: three periods of them.
+SETTLING_TIME_NS = 300_000_000
+# A node that has not been heard from so long after the start: the operator is told.
+FIRST_HEARTBEAT_TIMEOUT_NS = 10_000_000_000
+# How long the gate's report is waited for before it is said that all are ready.
+REPORT_TIMEOUT_NS = 1_000_000_000
+# The supervisor looks twenty times a second: after a longer pause it was away itself.
+MAX_PAUSE_NS = 500_000_000
 
 GATE = NODES[0]
 NEXT = {  # what a person does next, by the gate's state
@@ -45,8 +46,10 @@ NEXT = {  # what a person does next, by the gate's state
 
 
 def kind_of(name: str, entries: list[str]) -> str:
-    """The kind of fault of node `name`: the first entry `beginning=kind` that fits; empty: none.
-    Raises ValueError."""
+    """The kind of fault of node `name`: the first entry `beginning=kind` that fits.
+
+    Empty: none does. Raises ValueError for an entry that is none.
+    """
     for entry in entries:
         beginning, _, kind = entry.partition("=")
         if not beginning or kind not in STRATEGIES:
@@ -178,7 +181,7 @@ class Supervisor(ManagedNode):
             return
         assert self._recovery is not None
         now = time.monotonic_ns()
-        if now - self._looked > AWAY:
+        if now - self._looked > MAX_PAUSE_NS:
             for node in self._managed.values():
                 node.forgive(now - self._looked, now)
         self._looked = now
@@ -208,7 +211,7 @@ class Supervisor(ManagedNode):
             self._complete = 0
             return
         self._complete = self._complete or now
-        if not reports and GATE in self._managed and now - self._complete < UNREPORTED:
+        if not reports and GATE in self._managed and now - self._complete < REPORT_TIMEOUT_NS:
             return
         self._ready = True
         again = self._recovery.awake
@@ -223,7 +226,7 @@ class Supervisor(ManagedNode):
     def _notice_loss(self, node: SupervisedNode, now: int) -> None:
         silent = now - (node.seen or self._started)
         if not node.seen:
-            if silent > UNSEEN and node.state == "unseen":
+            if silent > FIRST_HEARTBEAT_TIMEOUT_NS and node.state == "unseen":
                 node.state = "missing"
                 self._tell_once(
                     node, f"{node.name} has not been heard from; is its process started?"
@@ -248,8 +251,7 @@ class Supervisor(ManagedNode):
         self.notify_operator(sentence)
 
     def _end_hung(self, node: SupervisedNode, silent: int) -> None:
-        """A process that lives but does not answer is ended, so that it is started again. Once a
-        process."""
+        """Ends a process that lives but does not answer, so that it is started again; once."""
         patience = self.params["hung_after"]
         if node.state_before not in ("active", "inactive"):
             # someone may be configuring it
@@ -268,10 +270,16 @@ class Supervisor(ManagedNode):
         self._end(node, f"hangs: its process lives and has been silent for {silent / 1e9:.1f} s")
 
     def _end_deaf(self, node: SupervisedNode) -> None:
-        """A process that was killed can leave DDS' shared memory such that its successor speaks and
-        never hears."""
+        """Ends a process that speaks and never hears.
+
+        One that was killed can leave DDS' shared memory such that its successor is like that.
+        """
         node.unheard += 1
-        if node.unheard >= DEAF and self.params["hung_after"] > 0.0 and node.ended != node.life:
+        if (
+            node.unheard >= MAX_UNHEARD_REQUESTS
+            and self.params["hung_after"] > 0.0
+            and node.ended != node.life
+        ):
             self._end(node, f"speaks, but did not hear {node.unheard} requests")
 
     def _end(self, node: SupervisedNode, why: str) -> None:
@@ -302,13 +310,13 @@ class Supervisor(ManagedNode):
         answered = future.done() and future.exception() is None
         there = node.state == target or (node.state == "active" and not node.down)
         if (answered and future.result().success) or (node.seen > since and there):
-            node.reach(target, now + SETTLED)
+            node.reach(target, now + SETTLING_TIME_NS)
             node.retry = 0
             self.get_logger().info(f"{node.name}: {verb} done")
             return
         if future.done():
             self._failed(node, verb, now, "was refused; its log and /diagnostics say why")
-        elif node.seen - since > UNHEARD and node.state not in (
+        elif node.seen - since > REQUEST_UNHEARD_NS and node.state not in (
             Heartbeat.CONFIGURING,
             Heartbeat.BUILDING,
         ):

@@ -22,8 +22,8 @@ from vla_ros.nodes.common.run_node import run
 from vla_ros_msgs.msg import Instruction as InstructionMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
-STATE_PERIOD = 0.02  # s; not when a frame comes: the image would wait for it
-WATCH_PERIOD = 0.25  # s
+STATE_PERIOD_S = 0.02  # not when a frame comes: the image would wait for it
+WATCH_PERIOD_S = 0.25
 
 
 class Synchronizer(ManagedNode):
@@ -79,7 +79,7 @@ class Synchronizer(ManagedNode):
         self._state: dict[Reader, Callable[[Any], None]] = {}
         self._joints = JointTable()
         self._odometry: tuple[Mapping[str, float], int] | None = None  # and when it came, steady ns
-        self.add_timer(STATE_PERIOD, self._read_state)
+        self.add_timer(STATE_PERIOD_S, self._read_state)
         if self.params["use_joint_states"]:
             self._state[self.add_reader(JointState, "/joint_states", JOINTS)] = (
                 self._on_joint_states
@@ -91,7 +91,7 @@ class Synchronizer(ManagedNode):
             camera: self.resolve_topic_name(topic) for camera, topic in zip(cameras, topics)
         }
         self._reports = self.add_reader(DiagnosticArray, "/diagnostics", REPORTS)
-        self.add_timer(WATCH_PERIOD, self._look)
+        self.add_timer(WATCH_PERIOD_S, self._look)
 
     def activate(self) -> None:
         self._watch.begin(time.monotonic_ns())
@@ -144,8 +144,10 @@ class Synchronizer(ManagedNode):
             self.reject("bad odometry", error)
 
     def _state_now(self, now: int) -> dict[str, float]:
-        """What was heard of the robot within state_timeout of `now` (steady ns): odometry, then
-        joints by name."""
+        """What was heard of the robot within state_timeout of `now` (steady ns).
+
+        Odometry first, then joints by name.
+        """
         timeout = to_nanoseconds(self.params["state_timeout"])
         values, came = self._odometry or (NO_STATE, now)
         return {
@@ -156,10 +158,9 @@ class Synchronizer(ManagedNode):
     def _left_out(self, now: int) -> str:
         """What is not in the state because it is too old: a sentence, or empty."""
         timeout = to_nanoseconds(self.params["state_timeout"])
-        ages = {
-            f"'{joint}'": self._joints.age(joint, now) or 0
-            for joint in self._joints.stale(now, timeout)
-        }
+        ages = {}
+        for joint in self._joints.stale(now, timeout):
+            ages[f"'{joint}'"] = self._joints.age(joint, now) or 0
         if self._odometry and now - self._odometry[1] > timeout:
             ages["odometry"] = now - self._odometry[1]
         if not ages:
@@ -202,13 +203,12 @@ class Synchronizer(ManagedNode):
 
     def _count_handed_on(self) -> None:
         """How many frames each camera_ingest says that it published, in its /diagnostics."""
-        totals = {
-            status.name: pair.value
-            for message in self._reports.take()
-            for status in message.status
-            for pair in status.values
-            if pair.key == "Events since startup"
-        }
+        totals = {}  # "node: topic" -> how many it published
+        for message in self._reports.take():
+            for status in message.status:
+                for pair in status.values:
+                    if pair.key == "Events since startup":
+                        totals[status.name] = pair.value
         if not totals:
             return
         now = time.monotonic_ns()

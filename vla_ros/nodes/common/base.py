@@ -1,5 +1,4 @@
-"""What all six nodes share: parameters from the table, transitions that speak, heartbeat,
-diagnostics."""
+"""What all six nodes share: parameters, transitions that speak, heartbeat, diagnostics."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ from vla_ros.core.shown import shown
 from vla_ros.core.stats import Stats
 from vla_ros.nodes.common.descriptors import descriptor_of
 from vla_ros.nodes.common.events import PublisherEventCallbacks, SubscriptionEventCallbacks
-from vla_ros.nodes.common.heart import HEARTBEAT_PERIOD, Heart
+from vla_ros.nodes.common.heart import HEARTBEAT_PERIOD_S, Heart
 from vla_ros.nodes.common.qos import (
     EVENTS,
     FEEDBACK,
@@ -39,10 +38,12 @@ from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros_msgs.msg import Fault, Heartbeat
 
-REPORT_PERIOD = 1_000_000_000  # ns; between two reports of one kind of fault
-RCLPYS = {"use_sim_time", "start_type_description_service"}
+FAULT_PERIOD_NS = 1_000_000_000  # between two reports of one kind of fault
+RCLPY_PARAMETERS = {"use_sim_time", "start_type_description_service"}
 # One file may hold parameters for all nodes; only what none of them knows is a mistake.
-ANYBODYS = RCLPYS | {parameter.name for table in NODE_PARAMETERS.values() for parameter in table}
+KNOWN_PARAMETERS = RCLPY_PARAMETERS | {
+    parameter.name for table in NODE_PARAMETERS.values() for parameter in table
+}
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
 
@@ -103,12 +104,15 @@ class ManagedNode(LifecycleNode):
         self._life = process_identity.own()
         self._report_timer = self.steady_timer(1.0, self._report)
         self._heart = Heart(lambda: self.guard(self._beat), lambda: self.guard(self._report))
-        self._turn_timer = self.steady_timer(HEARTBEAT_PERIOD, self._heart.turn)
+        self._turn_timer = self.steady_timer(HEARTBEAT_PERIOD_S, self._heart.turn)
 
     # -- what subclasses fill in -------------------------------------------------------
     def configure(self) -> None:
-        """Make publishers, subscriptions and whatever takes long. ValueError: the user can mend
-        it."""
+        """Makes publishers, subscriptions and whatever takes long.
+
+        Raises:
+            ValueError: what a user can mend, as a sentence.
+        """
 
     def activate(self) -> None: ...
 
@@ -139,8 +143,12 @@ class ManagedNode(LifecycleNode):
         always: bool = False,
         raw: bool = False,
     ) -> None:
-        """A subscription whose callback cannot raise, and runs only while active, or `always`.
-        `raw`: with bytes."""
+        """A subscription whose callback cannot raise, and runs only while active.
+
+        Args:
+            always: it runs in every state.
+            raw: it is given bytes.
+        """
 
         def guarded(message: Any) -> None:
             if always or self.active:
@@ -169,8 +177,7 @@ class ManagedNode(LifecycleNode):
         return publisher
 
     def _quiet_publisher(self, kind: type, topic: str, qos: QoSProfile) -> Any:
-        """Without rclpy's watch for mismatched QoS: a subscriber that does not match is told at its
-        own end."""
+        """Without rclpy's watch for mismatched QoS: a subscriber learns of it at its own end."""
         return self.create_publisher(
             kind, topic, qos, event_callbacks=PublisherEventCallbacks(use_default_callbacks=False)
         )
@@ -180,8 +187,10 @@ class ManagedNode(LifecycleNode):
         self._entities.append((self.destroy_timer, timer))
 
     def steady_timer(self, seconds: float, callback: Callable[[], None]) -> Any:
-        """Whatever becomes of the ROS clock: a paused simulation, or a system clock set back by an
-        hour."""
+        """On the steady clock, whatever becomes of the ROS clock.
+
+        A simulation may be paused, and a system clock set back by an hour.
+        """
         return self.create_timer(seconds, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def add_service(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:
@@ -234,13 +243,16 @@ class ManagedNode(LifecycleNode):
         self._feedback.publish(String(data=sentence))
 
     def report_fault(self, kind: str, sentence: str) -> None:
-        """To the supervisor, on `fault`, at most once a second a kind: say it as long as the fault
-        lasts.
+        """To the supervisor, on `fault`, at most once a second a kind, from any thread.
 
-        `kind` is one of Fault's: vision, language, action, communication. From any thread.
+        Say it as long as the fault lasts.
+
+        Args:
+            kind: one of Fault's: vision, language, action, communication.
+            sentence: what is wrong.
         """
         now = time.monotonic_ns()
-        if now - self._reported.get(kind, -REPORT_PERIOD) < REPORT_PERIOD:
+        if now - self._reported.get(kind, -FAULT_PERIOD_NS) < FAULT_PERIOD_NS:
             return
         self._reported[kind] = now
         self.stats.tick(f"{kind} fault", now)
@@ -249,8 +261,11 @@ class ManagedNode(LifecycleNode):
 
     @contextmanager
     def announcing(self) -> Iterator[Callable[[str], None]]:
-        """For a configure that may take minutes: heartbeat and /diagnostics go on, "configuring"
-        and, from the first sentence about the work that is told to what this gives, "building"."""
+        """For a configure that may take minutes: heartbeat and /diagnostics go on.
+
+        They say "configuring" and, from the first sentence about the work that is told to what this
+        gives, "building".
+        """
         before = self.state
         trouble = self.problem
         self.state = Heartbeat.CONFIGURING
@@ -271,7 +286,7 @@ class ManagedNode(LifecycleNode):
     # -- parameters --------------------------------------------------------------------
     def _read_parameters(self) -> dict[str, Any]:
         given = {name: parameter.value for name, parameter in self._parameters.items()}
-        unknown = sorted(name for name in given if name not in ANYBODYS and "." not in name)
+        unknown = sorted(name for name in given if name not in KNOWN_PARAMETERS and "." not in name)
         if unknown:
             raise ValueError(self._not_known(unknown[0]))
         return check_all(self.table.values(), given)
@@ -284,8 +299,11 @@ class ManagedNode(LifecycleNode):
         )
 
     def describe_parameter(self, name: str) -> ParameterDescriptor:
-        """With the range. rclpy is not to know it: it would refuse with a sentence that names no
-        unit, let pass what is nearly inside, and end the node where a file's value is outside."""
+        """With the range, which rclpy is not to know.
+
+        It would refuse with a sentence that names no unit, let pass what is nearly inside, and end
+        the node where a file's value is outside.
+        """
         described = super().describe_parameter(name)
         if name not in self.table:
             return described
@@ -301,7 +319,9 @@ class ManagedNode(LifecycleNode):
             ours = self.table.get(parameter.name)
             if ours is None:
                 # rclpy declares the latter where a connection is made whose QoS may be overridden
-                if parameter.name in RCLPYS or parameter.name.startswith("qos_overrides."):
+                if parameter.name in RCLPY_PARAMETERS or parameter.name.startswith(
+                    "qos_overrides."
+                ):
                     continue
                 return SetParametersResult(successful=False, reason=self._not_known(parameter.name))
             try:
@@ -360,8 +380,7 @@ class ManagedNode(LifecycleNode):
         return self._transition("recovered", self._clean, "unconfigured")
 
     def leave(self) -> None:
-        """The process is about to end, or went wrong: what must be seen on the wire goes out
-        first."""
+        """The process is about to end, or went wrong: what must be seen on the wire goes out."""
         if self.active:
             self.state = "inactive"
             self.guard(self.deactivate)

@@ -1,5 +1,7 @@
-"""Messages to core types and back. Data fields travel as array.array: rclpy checks a list item by
-item."""
+"""Messages to core types and back.
+
+Data fields travel as array.array: rclpy checks a list item by item.
+"""
 
 from __future__ import annotations
 
@@ -141,16 +143,15 @@ def chunk(message: ActionChunkMessage) -> ActionChunk:
     )
 
 
-MOST_BEAMS = 20_000
+MAX_BEAMS = 20_000  # more would cost the gate its period
 
 
 def scan(sensor: Sensor, message: Any) -> Reading:
-    """What a sensor_msgs/LaserScan saw; blind, with the reason, where its numbers contradict each
-    other."""
+    """What a sensor_msgs/LaserScan saw; blind where its numbers contradict each other."""
     count = len(message.ranges)
     stamp = stamp_ns(message.header.stamp)
-    if count > MOST_BEAMS:
-        return blind(stamp, f"a scan of {count} beams is too large; at most {MOST_BEAMS}")
+    if count > MAX_BEAMS:
+        return blind(stamp, f"a scan of {count} beams is too large; at most {MAX_BEAMS}")
     try:
         angles = scan_angles(count, message.angle_min, message.angle_max, message.angle_increment)
     except ValueError as error:
@@ -177,18 +178,22 @@ def beam(sensor: Sensor, message: Any) -> Reading:
     )
 
 
-# frames that stand still, by the names of REP 105 and of simulators
-WORLD = ("odom", "map", "world")
+# Frames that stand still, by the names of REP 105 and of simulators
+FIXED_FRAMES = ("odom", "map", "world")
 
 
 def odometry_state(message: Any) -> dict[str, float]:
-    """The numbers of a nav_msgs/Odometry: pose in its frame (m, rad) and speed in the base's (m/s,
-    rad/s).
+    """The numbers of a nav_msgs/Odometry.
 
     The twist is in `child_frame_id`, as the message's definition says; empty: the base. A twist in
-    the pose's own frame, as some drivers publish it, is turned into the base's. Raises ValueError
-    for a twist in another frame that stands still, for what is not finite, and for a quaternion
-    whose squared length is not 1 within 0.01 (tf2's tolerance).
+    the pose's own frame, as some drivers publish it, is turned into the base's.
+
+    Returns:
+        The pose in its frame (m, rad) and the speed in the base's (m/s, rad/s).
+
+    Raises:
+        ValueError: a twist in another frame that stands still, what is not finite, and a quaternion
+            whose squared length is not 1 within 0.01 (tf2's tolerance).
     """
     pose = message.pose.pose
     twist = message.twist.twist
@@ -202,7 +207,7 @@ def odometry_state(message: Any) -> dict[str, float]:
     }
     frame = message.header.frame_id.lstrip("/")
     child = message.child_frame_id.lstrip("/")
-    if child and (child == frame or child.rpartition("/")[2] in WORLD):
+    if child and (child == frame or child.rpartition("/")[2] in FIXED_FRAMES):
         if frame not in ("", child):
             raise ValueError(
                 f"odometry's twist is in '{child[:40]}', its pose in '{frame[:40]}'; give the "

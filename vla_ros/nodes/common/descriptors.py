@@ -10,8 +10,11 @@ from vla_ros.core.parameters import Parameter
 
 
 def descriptor_of(parameter: Parameter, ranged: bool = False) -> ParameterDescriptor:
-    """`ranged`: with its bounds. Dynamic typing: a value of the wrong type is to fail in configure,
-    with a sentence, and not as the node is made."""
+    """What rclpy is told of a parameter; with its bounds where `ranged`.
+
+    Dynamic typing: a value of the wrong type is to fail in configure, with a sentence, and not as
+    the node is made.
+    """
     unit = f" ({parameter.unit})" if parameter.unit else ""
     constraints = [f"one of {', '.join(parameter.choices)}"] if parameter.choices else []
     constraints.append(

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 
 from vla_ros_msgs.msg import Heartbeat
 
-HEARTBEAT_PERIOD = 0.1  # s; the gate's and the supervisor's time-outs are multiples of it
-# s; an executor that turns less often than this hangs. Longer than a busy machine keeps one
+HEARTBEAT_PERIOD_S = 0.1  # the gate's and the supervisor's time-outs are multiples of it
+# An executor that turns less often than this hangs. Longer than a busy machine keeps one
 # waiting, as it does while a `ros2` command starts; short, because until then a node that hears
 # nothing looks well.
-STALLED = 0.5
+STALL_TIMEOUT_S = 0.5
 STATES = (
     Heartbeat.UNCONFIGURED,
     Heartbeat.CONFIGURING,
@@ -42,17 +42,17 @@ def check_heartbeat(message: Heartbeat) -> None:
 
 
 class Heart:
-    """Calls `beat` ten times a second while `turn` is called by the executor, or while it is
-    excused; then `report`, once a second, as well. Neither may raise.
+    """Calls `beat` ten times a second while the executor turns, or while it is excused.
 
-    Python runs one thread at a time: code that keeps the GIL silences this one too, and SIGSTOP all
-    of them.
+    The executor calls `turn`. Excused, `report` is called as well, once a second. Neither may
+    raise. Python runs one thread at a time: code that keeps the GIL silences this one too, and
+    SIGSTOP all of them.
     """
 
     def __init__(self, beat: Callable[[], None], report: Callable[[], None]) -> None:
         self._beat = beat
         self._report = report
-        self._turned = -STALLED
+        self._turned = -STALL_TIMEOUT_S
         self._excused = False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -79,9 +79,9 @@ class Heart:
 
     def _run(self) -> None:
         for count in itertools.count():
-            if self._over.wait(HEARTBEAT_PERIOD):
+            if self._over.wait(HEARTBEAT_PERIOD_S):
                 return
-            if self._excused or time.monotonic() - self._turned < STALLED:
+            if self._excused or time.monotonic() - self._turned < STALL_TIMEOUT_S:
                 self._beat()
             if self._excused and count % 10 == 0:
                 self._report()

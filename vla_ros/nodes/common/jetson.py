@@ -7,9 +7,9 @@ import time
 from functools import cache
 from typing import Any
 
-PERIOD = 1.0  # s; jtop is read at most this often
-RETRY = 10.0  # s; jtop's service may start later than we, or again
-STALE = 5.0  # s; what is older is not told
+READ_PERIOD_S = 1.0  # jtop is read at most this often
+RETRY_PERIOD_S = 10.0  # jtop's service may start later than we, or again
+MAX_AGE_S = 5.0  # older readings are left out
 
 
 def _read(board: Any) -> dict[str, str]:
@@ -36,10 +36,9 @@ class Board:
         threading.Thread(target=self._watch, name="jtop", daemon=True).start()
 
     def values(self) -> dict[str, str]:
-        """Never blocks; {} without jtop, after a failure, and where it has been silent for a
-        while."""
+        """Never blocks; {} without jtop, after a failure, and where it has been silent."""
         when, values = self._latest
-        return dict(values) if time.monotonic() - when < STALE else {}
+        return dict(values) if time.monotonic() - when < MAX_AGE_S else {}
 
     def _watch(self) -> None:
         try:
@@ -48,14 +47,14 @@ class Board:
             return  # no Jetson, or no jetson-stats
         while True:
             try:
-                with jtop(interval=PERIOD) as board:
+                with jtop(interval=READ_PERIOD_S) as board:
                     while board.ok():
                         self._latest = time.monotonic(), _read(board)
-                        time.sleep(PERIOD)
+                        time.sleep(READ_PERIOD_S)
             except Exception:
                 pass  # its service is down, or not ours to ask; diagnostics go on without
             self._latest = 0.0, {}
-            time.sleep(RETRY)
+            time.sleep(RETRY_PERIOD_S)
 
 
 @cache

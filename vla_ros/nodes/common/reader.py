@@ -28,12 +28,13 @@ class Unattended(CallbackGroup):
 
 
 class Reader:
-    """`take` gives all messages that have come since the last time, oldest first, as many as `qos`
-    keeps.
+    """A topic whose messages lie until `take` asks for them, as many as `qos` keeps.
 
-    `raw`: as bytes, for a topic of which only the arrival matters. `most_bytes`: a larger message
-    is left out, and counted in `oversized`, before it is made into a message: ten megabytes of text
-    take as long as ten ticks of the gate.
+    Args:
+        raw: as bytes, for a topic of which only the arrival matters.
+        most_bytes: a larger message is left out, and counted in `oversized`, before it is made into
+        a
+            message: ten megabytes of text take as long as ten ticks of the gate. 0: any size.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class Reader:
         )
 
     def take(self) -> Iterator[Any]:
-        """One after another, each made into a message when it is asked for: who has no time leaves
-        the rest."""
+        """All that came since the last time, oldest first.
+
+        Each is made into a message when it is asked for: who has no time leaves the rest.
+        """
         for _ in range(self._most):  # they may come faster than they are taken
             with self.subscription.handle:
                 found = self.subscription.handle.take_message(

@@ -1,5 +1,4 @@
-"""Runs one node as a process: the executor, and an end that SIGINT and SIGTERM cannot make
-untidy."""
+"""Runs one node as a process, with an end that SIGINT and SIGTERM cannot make untidy."""
 
 from __future__ import annotations
 
@@ -22,14 +21,17 @@ from rclpy.signals import SignalHandlerOptions
 from vla_ros.core import process_identity
 from vla_ros.nodes.common.base import SUCCESS, ManagedNode
 
-LOOK_FOR_PARENT = 0.5  # s
+PARENT_CHECK_PERIOD_S = 0.5
 SEGMENTS = ("fastrtps_", "fastdds_")  # Fast DDS 2's names in /dev/shm, and Fast DDS 3's (Kilted)
 
 
 def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bool = False) -> None:
-    """Spins a node until SIGINT or SIGTERM, or until whoever started it is gone. `start`: it
-    configures and activates itself. `realtime`: it has a parameter realtime_priority, and gets that
-    where the system allows it."""
+    """Spins a node until SIGINT or SIGTERM, or until whoever started it is gone.
+
+    Args:
+        start: it configures and activates itself.
+        realtime: it has a parameter realtime_priority, and gets that where the system allows it.
+    """
     _clear_left_segments()
     _keep_memory()
     sys.setswitchinterval(0.001)  # the gate's thread must not wait 5 ms for the executor's
@@ -58,8 +60,8 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
         threading.Thread(target=_end_with_parent, args=(node,), name="parent", daemon=True).start()
     signal.sigwait(signals)
     # a second one would find a library's thread, older than the block, and end us before we left
-    for one in signals:
-        signal.signal(one, signal.SIG_IGN)
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)
     # DDS says goodbye and gives its shared memory back as the interpreter ends; but whatever hangs
     # from here on (a callback, most likely) must not keep the process alive.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
@@ -75,11 +77,14 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
 
 
 def _end_with_parent(node: ManagedNode) -> None:
-    """`ros2 launch` ends on SIGTERM without a word to its nodes: they would drive the robot on
-    where no Ctrl-C reaches them. (Not with sigtimedwait: CPython takes its end after a SIGSTOP for
-    a signal.)"""
+    """Ends the node when whoever started it is gone.
+
+    `ros2 launch` ends on SIGTERM without a word to its nodes: they would drive the robot on where
+    no Ctrl-C reaches them. (Not with sigtimedwait: CPython takes its end after a SIGSTOP for a
+    signal.)
+    """
     while not process_identity.orphaned():
-        time.sleep(LOOK_FOR_PARENT)
+        time.sleep(PARENT_CHECK_PERIOD_S)
     node.get_logger().error("the process that started this node has ended; the node ends too")
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
@@ -104,8 +109,11 @@ def _clear_left_segments(folder: str = "/dev/shm") -> None:
 
 
 def _keep_memory() -> None:
-    """glibc hands each image's memory back to the kernel and fetches it again, a page fault every 4
-    KiB: two thirds of what it costs to receive one. Where there is no glibc, nothing happens."""
+    """Lets glibc keep the memory of images.
+
+    It hands each image's memory back to the kernel and fetches it again, a page fault every 4 KiB:
+    two thirds of what it costs to receive one. Where there is no glibc, nothing happens.
+    """
     # malloc.h
     trim_threshold = -1
     mmap_threshold = -3
@@ -118,8 +126,10 @@ def _keep_memory() -> None:
 
 
 def _go_first(node: ManagedNode) -> None:
-    """Real-time priority for every thread there is, DDS' too: one alone would wait for the others'
-    locks."""
+    """Real-time priority for every thread there is, DDS' too.
+
+    One alone would wait for the others' locks.
+    """
     priority = node.get_parameter("realtime_priority").value
     if not isinstance(priority, int) or not 0 < priority < 100:
         return  # switched off, or refused by configure with a sentence

@@ -1,5 +1,7 @@
-"""The thread that runs a policy. One that hangs is left behind: it shares nothing with the next,
-and is not heard."""
+"""The thread that runs a policy.
+
+One that hangs is left behind: it shares nothing with the next, and is not heard.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from vla_ros.core.mailbox import Mailbox
 from vla_ros.policies.base import Policy
 
-LOADING = 60_000_000_000  # ns; making and warming up a fresh policy may take so long
+LOADING_TIMEOUT_NS = 60_000_000_000  # making and warming up a fresh policy may take so long
 T = TypeVar("T")
 
 
@@ -65,11 +67,13 @@ class Worker(Generic[T]):
         self._mailbox.close()
 
     def overdue(self, now: int, limit: int) -> int:
-        """For how long (ns) it has been at work, where that is more than `limit`, or LOADING while
-        it loads; else 0."""
+        """For how long (ns) it has been at work, where that is too long; else 0.
+
+        Too long is more than `limit`, or LOADING_TIMEOUT_NS while it loads.
+        """
         since = self._since
         spent = now - since if since and self.thread.is_alive() else 0
-        return spent if spent > (LOADING if self._loading else limit) else 0
+        return spent if spent > (LOADING_TIMEOUT_NS if self._loading else limit) else 0
 
     def _work(self) -> None:
         self._try(self._load)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from geometry_msgs.msg import Twist, TwistStamped
@@ -41,8 +42,10 @@ def publishers(node: Node, topic: str) -> list[tuple[bytes, str]]:
 
 
 class Outputs:
-    """`send` puts an action on the wire. An output some of whose positions are not commanded stays
-    silent."""
+    """Puts an action on the wire, by `send`.
+
+    An output some of whose positions are not commanded stays silent.
+    """
 
     def __init__(self, node: ManagedNode, robot: Robot, period: int) -> None:
         self._robot = robot
@@ -93,8 +96,10 @@ class Outputs:
         return count
 
     def settle(self, seconds: float) -> None:
-        """Waits until the robot has what was sent, at most so long: what is on its way dies with
-        the process."""
+        """Waits until the robot has what was sent, at most `seconds`.
+
+        What is on its way dies with the process.
+        """
         for _, publisher in self._publishers:
             publisher.wait_for_all_acked(Duration(seconds=seconds / len(self._publishers)))
 
@@ -129,8 +134,10 @@ class _Heard:
 
 
 class Others:
-    """Who else publishes where the gate does, and whether anybody listens. A name proves nothing:
-    GIDs do."""
+    """Who else publishes where the gate does, and whether anybody listens.
+
+    A name proves nothing: GIDs do.
+    """
 
     def __init__(self, node: ManagedNode, robot: Robot, outputs: Outputs) -> None:
         self._node = node
@@ -147,20 +154,18 @@ class Others:
         One of this node's name that was there before it is a gate that died, as long as it is
         silent: DDS forgets it after its lease (20 s).
         """
-        found = []
+        others = []
         for output in self._robot.outputs:
-            there = publishers(self._node, output.topic)
-            left = {gid for gid, _ in there} & self._outputs.leftovers[output.topic]
+            present = publishers(self._node, output.topic)
+            left = {gid for gid, _ in present} & self._outputs.leftovers[output.topic]
             speaks = bool(left) and self._speaks(output)
-            found += [
-                f"{output.topic} from {name}"
-                for gid, name in there
-                if gid not in self._outputs.gids and (gid not in left or speaks)
-            ]
-        # A name that is still on its way is a rival when it stays unknown.
+            for gid, name in present:
+                if gid not in self._outputs.gids and (gid not in left or speaks):
+                    others.append(f"{output.topic} from {name}")
+        # A name that is still on its way counts when it stays unknown.
         unknown = self._unknown
-        self._unknown = {rival for rival in found if "UNKNOWN" in rival}
-        return [rival for rival in found if rival not in self._unknown or rival in unknown]
+        self._unknown = {other for other in others if "UNKNOWN" in other}
+        return [other for other in others if other not in self._unknown or other in unknown]
 
     def _speaks(self, output: Output) -> bool:
         """Whether more arrives on an output than this node sent; two may be on their way."""
@@ -176,37 +181,28 @@ class Others:
                 return True
         heard = self._heard[topic]
         # Never below zero: what was lost of its own must not hide what is somebody else's.
-        heard.surplus = max(
-            0, heard.surplus + sum(1 for _ in heard.reader.take()) - (sent - heard.sent)
-        )
+        arrived = len(list(heard.reader.take()))
+        heard.surplus = max(0, heard.surplus + arrived - (sent - heard.sent))
         heard.sent = sent
         return heard.surplus > 2
 
     def unheard(self) -> list[str]:
         """Outputs that the robot does not take, each as a sentence."""
-        return [sentence for output in self._robot.outputs for sentence in self._deaf(output)]
+        return list(chain.from_iterable(map(self._deaf, self._robot.outputs)))
 
     def _deaf(self, output: Output) -> list[str]:
+        """What keeps the robot from hearing an output, a sentence each."""
         own = full_name(self._node.get_namespace(), self._node.get_name())
-        there = [
-            (
-                full_name(info.node_namespace, info.node_name),
-                info.topic_type,
-                bytes(info.endpoint_gid),
-            )
-            for info in self._node.get_subscriptions_info_by_topic(output.topic)
-        ]
-        others = [
-            each
-            for each in there
-            if each[0] != own and not each[0].rpartition("/")[2].startswith(ONLOOKERS)
-        ]
-        right = {(name, gid) for name, kind, gid in others if kind == output.type}
-        wrong = [
-            (name, kind)
-            for name, kind, _ in others
-            if kind != output.type and "UNKNOWN" not in name
-        ]
+        right = set()  # who listens for the right type, by name and GID
+        wrong = []  # who listens for another, by name and type
+        for info in self._node.get_subscriptions_info_by_topic(output.topic):
+            name = full_name(info.node_namespace, info.node_name)
+            if name == own or name.rpartition("/")[2].startswith(ONLOOKERS):
+                continue
+            if info.topic_type == output.type:
+                right.add((name, bytes(info.endpoint_gid)))
+            elif "UNKNOWN" not in name:
+                wrong.append((name, info.topic_type))
         topic = f"{output.topic} ({output.type})"
         if wrong:
             return [
@@ -224,7 +220,6 @@ class Others:
             ]
         before = self._right.get(output.topic, right)
         self._right[output.topic] = right
-        again = {name for name, _ in right - before if "UNKNOWN" not in name} & {
-            name for name, _ in before
-        }
+        names_before = {name for name, _ in before}
+        again = {name for name, _ in right - before if "UNKNOWN" not in name} & names_before
         return [f"{name} listens to {topic} anew: it was started again" for name in sorted(again)]

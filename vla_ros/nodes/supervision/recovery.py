@@ -1,5 +1,7 @@
-"""Carries out what core/faults.py decides: one step at a time, told to the operator. Nothing in
-here can arm."""
+"""Carries out what core/faults.py decides: one step at a time, told to the operator.
+
+Nothing in here can arm.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ from vla_ros.nodes.common.qos import EVENTS, LATCHED
 from vla_ros.nodes.supervision.supervised_node import SupervisedNode
 from vla_ros_msgs.msg import Fault, Halt
 
-ANSWER = 5_000_000_000  # ns; how long an answer to a service call may take
-LOST_PERIOD = 1_000_000_000  # ns; a lost node is a fault that lasts, reported so often
+ANSWER_TIMEOUT_NS = 5_000_000_000  # how long an answer to a service call may take
+LOST_PERIOD_NS = 1_000_000_000  # a lost node is a fault that lasts, reported so often
 
 
 @dataclass
@@ -42,16 +44,21 @@ class Recovery:
     def __init__(self, node: ManagedNode, managed: Mapping[str, SupervisedNode]) -> None:
         self._node = node
         self._managed = managed
-        strategies = {
-            kind: replace(strategy, recovery=to_nanoseconds(node.params[f"{kind}_recovery"]))
-            for kind, strategy in STRATEGIES.items()
-        }
+        strategies = {}
+        for kind, strategy in STRATEGIES.items():
+            recovery = to_nanoseconds(node.params[f"{kind}_recovery"])
+            strategies[kind] = replace(strategy, recovery=recovery)
         strategies["vision"] = strategies["vision"].restarts(node.params["vision_restarts"])
-        self.faults = Faults({name: one.kind for name, one in managed.items()}, strategies)
+        kinds = {}  # node -> of its faults
+        self._policy: SupervisedNode | None = None  # the first that runs one
+        for name, supervised in managed.items():
+            kinds[name] = supervised.kind
+            if supervised.kind == "action" and self._policy is None:
+                self._policy = supervised
+        self.faults = Faults(kinds, strategies)
         # until all nodes were active once, there is nothing to recover, and nothing can move
         self.awake = False
         self._step: UnderWay | None = None
-        self._policy = next((one for one in managed.values() if one.kind == "action"), None)
         self._clients: dict[str, Any] = {}
         if self._policy:
             self._clients = {
@@ -91,7 +98,7 @@ class Recovery:
         for node in self._managed.values():
             if not node.active:
                 self.faults.still(node.name, now)
-            if node.state == "lost" and now - node.reported >= LOST_PERIOD:
+            if node.state == "lost" and now - node.reported >= LOST_PERIOD_NS:
                 node.reported = now
                 self.report(node, f"{node.name} was lost", now)
         if self._step:
@@ -181,7 +188,7 @@ class Recovery:
             answer = step.future.result()
             self._node.get_logger().info(f"{step.actor.name}: {answer.message}")
             self._finish("" if answer.success else answer.message or "it was refused")
-        elif now - (step.asked or step.since) > ANSWER:
+        elif now - (step.asked or step.since) > ANSWER_TIMEOUT_NS:
             if step.future is not None:
                 client.remove_pending_request(step.future)
             self._finish(f"{step.actor.name} did not answer to {client.srv_name}")

@@ -1,5 +1,7 @@
-"""What the supervisor knows of one node, from its heartbeats and its answers. Times are steady
-ns."""
+"""What the supervisor knows of one node, from its heartbeats and its answers.
+
+Times are steady ns.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ DOWN = {
     "active": ("deactivate", Transition.TRANSITION_DEACTIVATE, "inactive"),
     "inactive": ("cleanup", Transition.TRANSITION_CLEANUP, "unconfigured"),
 }
-MINUTE = 60_000_000_000  # ns
-HOW = {
+MINUTE_NS = 60_000_000_000
+PROCESS_SENTENCES = {
     process_identity.GONE: ": its process has ended",
     process_identity.STOPPED: ": its process is stopped",
     process_identity.TRACED: ": its process is held by a debugger",
@@ -42,8 +44,12 @@ class Asked:
 
 @dataclass
 class SupervisedNode:
-    """`kind` is of the node's faults; empty: none of the four. `state`: the heartbeat's, or unseen,
-    missing, lost."""
+    """One of the nodes that the supervisor looks after.
+
+    Attributes:
+        kind: of the node's faults; empty: none of the four.
+        state: the heartbeat's, or unseen, missing, lost.
+    """
 
     name: str
     kind: str
@@ -111,7 +117,7 @@ class SupervisedNode:
         self.told = ""
         self.unheard = 0
         self.lives.append(now)
-        while now - self.lives[0] > MINUTE:
+        while now - self.lives[0] > MINUTE_NS:
             self.lives.popleft()
         return len(self.lives)
 
@@ -121,7 +127,7 @@ class SupervisedNode:
         self.state = "lost"
         self.asked = None
         self.down = False
-        return HOW[process_identity.state(self.life)]
+        return PROCESS_SENTENCES[process_identity.state(self.life)]
 
     def forgive(self, nanoseconds: int, now: int) -> None:
         """The supervisor itself was away for so long: nobody was silent, it did not listen."""
