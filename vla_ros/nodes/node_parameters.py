@@ -16,7 +16,17 @@ from vla_ros.core.policy_file import DEFAULT_POLICY
 from vla_ros.core.types import to_seconds
 from vla_ros.safety.rules import PARAMETERS
 
-COMMON = (P("diagnostics_period", 1.0, "time between two reports on /diagnostics", "s", 0.1, 60.0),)
+EXECUTORS = ("events", "single_threaded")
+COMMON = (
+    P("diagnostics_period", 1.0, "time between two reports on /diagnostics", "s", 0.1, 60.0),
+    P(
+        "executor",
+        EXECUTORS[0],
+        "what runs the node's callbacks, from its start on: events is rclpy's EventsExecutor, which "
+        "costs less; where rclpy has none (Humble), and where it is told so, single_threaded",
+        choices=EXECUTORS,
+    ),
+)
 POLICY = (
     P(
         "policy",

@@ -34,7 +34,7 @@ from vla_ros.nodes.common.qos import (
     WORDS,
     WORDS_LOOSE,
 )
-from vla_ros.nodes.common.reader import Reader
+from vla_ros.nodes.common.reader import Reader, Unattended
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros_msgs.msg import Fault, Heartbeat
 
@@ -129,6 +129,16 @@ class ManagedNode(LifecycleNode):
         """ns on the ROS clock."""
         nanoseconds: int = self.get_clock().now().nanoseconds
         return nanoseconds
+
+    @property
+    def subscriptions(self) -> Iterator[Any]:
+        """Those that an executor attends: without the readers', which are read when needed.
+
+        rclpy's EventsExecutor takes the messages of all that it is shown, whatever their group.
+        """
+        for subscription in super().subscriptions:
+            if not isinstance(subscription.callback_group, Unattended):
+                yield subscription
 
     @property
     def active(self) -> bool:
