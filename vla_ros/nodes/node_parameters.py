@@ -22,8 +22,8 @@ COMMON = (
     P(
         "executor",
         EXECUTORS[0],
-        "what runs the node's callbacks, from its start on: rclpy's EventsExecutor, which costs less; "
-        "or, also where rclpy has none (Humble), its SingleThreadedExecutor",
+        "what runs the node's callbacks, from its start on: rclpy's EventsExecutor, which costs "
+        "less; or, also where rclpy has none (Humble), its SingleThreadedExecutor",
         choices=EXECUTORS,
     ),
 )
