@@ -24,6 +24,7 @@ VERBS = {
     "robot": "what a robot file means: channels, limits, topics, and what is doubtful in it",
     "doctor": "what this machine has for the suite, and what to change",
     "memory": "say what a model takes in memory, to run and to train, and which boards it fits",
+    "trace": "where the time goes from an image to a command, of a suite that runs",
     "parameters": "print every parameter of every node, as a parameter file",
     "say": "tell the robot what to do, in words",
     "stop": "press the stop: the robot stands still, latched until `vla reset` (--release lets go)",
