@@ -6,15 +6,18 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("safetensors", reason="safetensors is not installed")
 
-from vla_ros.bench import bench_gpu, gpu_table, gpu_ways
+from vla_ros.bench import bench_gpu, gpu_floors, gpu_table, gpu_trial, gpu_ways
 from vla_ros.bench.policy_models import CONFIGS
 from vla_ros.core.images import resize
 
@@ -164,3 +167,38 @@ def test_a_difference_is_of_the_largest_value_and_one_that_is_not_finite_is_infi
     wanted = [torch.tensor([0.0, -4.0]), torch.tensor([1.0])]
     assert gpu_ways.difference([torch.tensor([0.5, -4.0]), torch.tensor([1.0])], wanted) == pytest.approx(0.125)
     assert gpu_ways.difference([torch.tensor([0.0, -4.0]), torch.tensor([float("nan")])], wanted) == float("inf")
+
+
+@pytest.fixture
+def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A device on which the code goes a GPU's way, and the CPU computes. A graph that is replayed computes nothing."""
+    empty = torch.empty
+    cuda = {"Stream": MagicMock(), "current_stream": MagicMock(), "stream": lambda stream: nullcontext(),
+            "CUDAGraph": MagicMock(), "graph": lambda graph: nullcontext(), "synchronize": lambda: None,
+            "empty_cache": lambda: None, "mem_get_info": lambda: (1e9, 2e9), "get_device_properties": lambda device:
+            SimpleNamespace(name="pretended", major=9, minor=0, total_memory=2**31)}
+    for name, value in cuda.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory=False, **more: empty(*shape, **more))
+    return "cpu:0"
+
+
+def test_a_gpu_s_way_through_the_code(pretended_gpu: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    names = [name for name, _ in gpu_floors.floors(pretended_gpu, quick=True)]
+    assert {"image to pinned", "large from pinned", "kernel in a graph", "product tf32"} <= set(names)
+    assert gpu_floors.facts(pretended_gpu)["chip"] == "pretended"
+    items = [["plain", "bf16", 1, "whole"], ["plain", "bf16", 1, "vision"], ["plain", "bf16", 16, "whole"],
+             ["eager", "bf16", 1, "whole"]]
+    spec = {"config": "clip", "items": items, "device": pretended_gpu, "quick": True, "cache": str(tmp_path),
+            "threads": 1, "wait": False, "start_only": False, "facts": True}
+    with torch.no_grad():
+        gpu_trial.Trial(spec).run()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert not [line for line in lines if "problem" in line]
+    recorded = [line["name"] for line in lines if line.get("graph") and "name" in line]
+    assert recorded == ["whole", "from the camera", "vision", "batch 8", "batch 16"]
+    done = [line for line in lines if line.get("phase") == "done"]
+    assert [line["memory"] for line in done] == [0.0] * len(items)
+    assert lines[0]["model"]["operations"] > 1e6 and lines[0]["model"]["title"].startswith("CLIP ViT-B/32")

@@ -117,86 +117,75 @@ class Trial:
         began = time.perf_counter()
         here()
         say(item=index, phase="measuring", first=1e3 * (time.perf_counter() - began))
-        self._figures(index, made, part, rows, piece, graph=False)
+        self._figures(index, made, part, rows, piece)
         if isinstance(here, Resident):
             apart = self._apart(here, part, rows, piece)
             say(item=index, phase="measuring", difference=apart)
-        if made.run is not None and not self._cpu:
+        here = made.call = None  # an engine and its package would take twice the memory
+        if made.open is not None and not self._cpu:
             say(item=index, phase="graph")
             try:
-                self._figures(index, made, part, rows, piece, graph=True)
+                self._recorded(index, made.open(), part, rows, piece)
             except Exception as error:  # not every run can be recorded; the item has its figures
                 say(item=index, phase="graph", graph=True, problem=_words(error))
         return self._used()
 
-    def _figures(
-        self, index: int, made: Way, part: SubModel, rows: int, piece: str, graph: bool
-    ) -> None:
-        """Says what each run takes: of the whole with its copies in and out, of a half without
-        them where that is to be had."""
-        runs, most_s = (5, 0.1) if self.spec["quick"] else (200, 1.0)
-        few, less_s = max(5, runs // 4), most_s / 4
-        here: Any = None
+    def _figures(self, index: int, made: Way, part: SubModel, rows: int, piece: str) -> None:
+        """Says what each run takes, call by call: of the whole with its copies in and out, of a
+        half without them where that is to be had."""
+        whole = piece == WHOLE
+        run = made.open() if made.open is not None and not whole else None
         for many in MANY if rows > 1 else (1,):
-            if piece != WHOLE and made.run is not None:
-                here = (Recorded if graph else Resident)(
-                    made.run, part.stacked(many), _fresh(part), self.device
-                )
-                figures = timed(self._awaited(here), few, less_s)
+            if run is not None:
+                here = self._awaited(Resident(run, part.stacked(many), _fresh(part), self.device))
             else:
-                here = self._here(made, part, many, graph)
-                thorough = piece == WHOLE and many == 1
-                figures = timed(here, *((runs, most_s) if thorough else (few, less_s)))
-            self._say(index, graph, piece if rows == 1 else f"batch {many}", figures)
-        if piece == WHOLE and rows == 1:
-            if graph:
-                apart = self._apart(here, part, rows, piece)
-                say(item=index, phase="graph", graph=True, difference=apart)
-            self._from_camera(index, made, part, here, graph, few, less_s)
-
-    def _from_camera(
-        self,
-        index: int,
-        made: Way,
-        part: SubModel,
-        here: Callable[[], Any],
-        graph: bool,
-        runs: int,
-        most_s: float,
-    ) -> None:
-        """From the camera's 640 x 480: resized by the CPU, or inside the graph."""
-        if graph:
-            assert made.run is not None
-            run: Run = made.run
-            image = torch.from_numpy(CAMERA_IMAGE)
-            within = Recorded(
-                lambda raw, *others: run(gpu_ways.letterbox(raw, self.size), *others),
-                [image, *part.examples[0][1:]],
-                _fresh(part),
-                self.device,
-            )
-            self._say(index, graph, "from the camera", timed(within, max(runs, 5), most_s))
-        elif find_spec("cv2") is not None:
+                here = self._here(made, part, many)
+            figures = self._timed(here, thorough=whole and rows == 1)
+            self._say(index, piece if rows == 1 else f"batch {many}", figures)
+        if whole and rows == 1 and find_spec("cv2") is not None:
             from vla_ros.core.images import resize
 
-            def both() -> None:
+            def from_camera() -> None:
                 resize(CAMERA_IMAGE[0], self.size, "pad")
                 here()
 
-            self._say(index, graph, "from the camera", timed(both, max(runs, 5), most_s))
+            self._say(index, "from the camera", self._timed(from_camera))
 
-    def _say(self, index: int, graph: bool, name: str, figures: dict[str, float]) -> None:
+    def _recorded(self, index: int, run: Run, part: SubModel, rows: int, piece: str) -> None:
+        """The same as one CUDA graph, in which the camera's image is resized as well."""
+        whole = piece == WHOLE
+        for many in MANY if rows > 1 else (1,):
+            graph = Recorded(run, part.stacked(many), _fresh(part), self.device)
+            here = graph if whole else self._awaited(graph)
+            figures = self._timed(here, thorough=whole and rows == 1)
+            self._say(index, piece if rows == 1 else f"batch {many}", figures, graph=True)
+        if whole and rows == 1:
+            apart = self._apart(graph, part, rows, piece)
+            say(item=index, phase="graph", graph=True, difference=apart)
+            from_camera = Recorded(
+                lambda raw, *others: run(gpu_ways.letterbox(raw, self.size), *others),
+                [torch.from_numpy(CAMERA_IMAGE), *part.examples[0][1:]],
+                _fresh(part),
+                self.device,
+            )
+            self._say(index, "from the camera", self._timed(from_camera), graph=True)
+
+    def _timed(self, run: Callable[[], Any], thorough: bool = False) -> dict[str, float]:
+        runs, most_s = (5, 0.1) if self.spec["quick"] else (200, 1.0)
+        return timed(run, runs, most_s) if thorough else timed(run, max(5, runs // 4), most_s / 4)
+
+    def _say(self, index: int, name: str, figures: dict[str, float], graph: bool = False) -> None:
         phase = "graph" if graph else "measuring"
         say(item=index, phase=phase, graph=graph, name=name, figures=figures)
 
-    def _here(self, made: Way, part: SubModel, rows: int, graph: bool = False) -> Any:
+    def _here(self, made: Way, part: SubModel, rows: int) -> Any:
         """What takes an input on the CPU to an output on the CPU."""
         host = part.stacked(rows)
-        if made.call is not None and not graph:
+        if made.call is not None:
             call = made.call
             return lambda: call(*host)
-        assert made.run is not None
-        return (Recorded if graph else Resident)(made.run, host, _fresh(part), self.device)
+        assert made.open is not None
+        return Resident(made.open(), host, _fresh(part), self.device)
 
     def _awaited(self, resident: Resident) -> Callable[[], None]:
         def once() -> None:
@@ -213,10 +202,8 @@ class Trial:
             part.name, part.module, part.inputs, part.outputs, part.examples, part.key, MANY
         )
 
-    def _apart(self, here: Any, part: SubModel, rows: int, piece: str) -> float | None:
+    def _apart(self, here: Resident, part: SubModel, rows: int, piece: str) -> float:
         """From the model in fp32, run by torch on the same device without TF32."""
-        if not isinstance(here, Resident):
-            return None
         known = (piece, rows)
         if known not in self.wanted:
             self.wanted[known] = self._reference(part, rows)
@@ -229,8 +216,8 @@ class Trial:
             plain = gpu_ways.make(
                 gpu_ways.PLAIN, part, self.device, "fp32", Path(self.spec["cache"]) / "reference"
             )
-            assert plain.run is not None
-            return Resident(plain.run, part.stacked(rows), _fresh(part), self.device)()
+            assert plain.open is not None
+            return Resident(plain.open(), part.stacked(rows), _fresh(part), self.device)()
         finally:
             torch.backends.cudnn.allow_tf32 = True
 

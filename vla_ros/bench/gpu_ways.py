@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,13 +32,14 @@ class Way:
     """How a part runs.
 
     Attributes:
-        run: Tensors on the device in and out; None where an engine does not offer that.
+        open: Gives what takes tensors on the device and gives such; None where an engine does not
+            offer that.
         call: Tensors on the CPU in and out, as the engine does it; None: there is no engine.
         difference: The largest from the model, in its largest value; None: nobody has compared.
         cached: Did a start find what an earlier one had compiled?
     """
 
-    run: Run | None
+    open: Callable[[], Run] | None
     call: Run | None = None
     difference: float | None = None
     cached: bool = False
@@ -65,9 +67,9 @@ def make(way: str, part: SubModel, device: str, precision: str, folder: Path) ->
     cached = mark.exists()
     if way in (PLAIN, COMPILED):
         module = Cast(copy.deepcopy(part.module).to(device), TYPES[precision]).eval()
-        made = Way(_compiled(module, part) if way == COMPILED else module, cached=cached)
-        assert made.run is not None
-        made.run(*(one.to(device) for one in part.stacked(part.batch[0])))  # it compiles now
+        run = _compiled(module, part) if way == COMPILED else module
+        run(*(one.to(device) for one in part.stacked(part.batch[0])))  # it compiles now
+        made = Way(lambda: run, cached=cached)
     else:
         _register(way)
         loaded = load_engine(
@@ -75,7 +77,8 @@ def make(way: str, part: SubModel, device: str, precision: str, folder: Path) ->
         )
         made = Way(None, loaded.engine, loaded.difference, loaded.cached)
         if way == "inductor":
-            made.run = _of_package(next(folder.glob(f"*/{inductor.FILE}")))
+            package = next(folder.glob(f"*/{inductor.FILE}"))
+            made.open = partial(_of_package, package)
     mark.touch()
     return made
 
@@ -178,7 +181,7 @@ def letterbox(image: Tensor, size: tuple[int, int]) -> Tensor:
     top = (height - inner[0]) // 2
     left = (width - inner[1]) // 2
     padded = F.pad(pixels, (left, width - inner[1] - left, top, height - inner[0] - top))
-    return padded.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    return padded.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def difference(outputs: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
