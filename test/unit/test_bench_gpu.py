@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -179,6 +180,12 @@ def pretended_gpu(monkeypatch: pytest.MonkeyPatch) -> str:
             SimpleNamespace(name="pretended", major=9, minor=0, total_memory=2**31)}
     for name, value in cuda.items():
         monkeypatch.setattr(torch.cuda, name, value)
+    def once(run: Callable[[], object], *amount: float, **more: float) -> dict[str, float]:
+        run()
+        return {"p50": 1.0, "p95": 1.0, "p99": 1.0}
+
+    monkeypatch.setattr(gpu_floors, "timed", once)
+    monkeypatch.setattr(gpu_trial, "timed", once)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
     monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory=False, **more: empty(*shape, **more))
     return "cpu:0"

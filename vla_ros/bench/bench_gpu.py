@@ -62,7 +62,9 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="vla bench gpu", description=(__doc__ or "").split("\n\n")[0]
     )
-    parser.add_argument("--out", metavar="PAGE", required=True, help="a Markdown page")
+    parser.add_argument(
+        "--out", metavar="PAGE", default="bench_gpu.md", help="Markdown (default: %(default)s)"
+    )
     parser.add_argument(
         "--configs", nargs="+", choices=CONFIGS, default=CONFIGS, help="which models (default: all)"
     )
@@ -218,7 +220,8 @@ class Day:
         yield Stage("compiled, started again", "warm", compiled)
         for way in engines:
             items = self._items(given.configs, [way], precisions)
-            yield Stage(f"engine {way}", "shared", items)
+            many = self._items(given.configs, [way], [half], rows=MANY)
+            yield Stage(f"engine {way}", "shared", items + many)
             yield Stage(f"engine {way}, started again", "warm", items)
         compiled = self._items(large, compilers, precisions)
         yield Stage("the large one compiled", "together", compiled)
