@@ -200,8 +200,13 @@ def test_a_gpu_s_way_through_the_code(pretended_gpu: str, tmp_path: Path, capsys
              ["eager", "bf16", 1, "whole"]]
     spec = {"config": "clip", "items": items, "device": pretended_gpu, "quick": True, "cache": str(tmp_path),
             "threads": 1, "wait": False, "start_only": False, "facts": True}
-    with torch.no_grad():
-        gpu_trial.Trial(spec).run()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            gpu_trial.Trial(spec).run()
+    finally:
+        torch.set_num_threads(threads)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert not [line for line in lines if "problem" in line]
     recorded = [line["name"] for line in lines if line.get("graph") and "name" in line]

@@ -278,7 +278,7 @@ class Day:
         specs = []
         for items in groups.values():
             spec = self._spec(items[0][0], [item[1:] for item in items])
-            spec["threads"] = 1 if self.given.quick else max(1, self.cores // at_once)
+            spec["threads"] = self._threads(*items[0][:2])
             spec["wait"] = stage.kind == "together"
             spec["start_only"] = stage.kind == "warm"
             spec["facts"] = items[0][1] == PLAIN
@@ -300,6 +300,14 @@ class Day:
             "start_only": False,
             "facts": False,
         }
+
+    def _threads(self, config: str, way: str) -> int:
+        """Not by how many there are at once: engines in a cache are for a number of threads."""
+        if self.given.quick:
+            return 1
+        if way in (PLAIN, EAGER):
+            return self.cores
+        return max(1, self.cores // 8) if config in LARGE else 1
 
     def _limits(self, compiles: bool) -> dict[str, float]:
         measuring_s = self.given.limit_s

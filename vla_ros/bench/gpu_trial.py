@@ -92,6 +92,7 @@ class Trial:
                 used = self._measure(index, *item)
             except Exception as error:  # a compiler raises what it likes; the next item is due
                 say(item=index, phase="done", problem=_words(error))
+                wait(self.device)  # raises where the GPU is lost to this process: a new one goes on
             else:
                 self._clear()  # what this gives back is what the item had
                 say(item=index, phase="done", memory=used if self._cpu else used - self._used())

@@ -77,7 +77,8 @@ def make(way: str, part: SubModel, device: str, precision: str, folder: Path) ->
         )
         made = Way(None, loaded.engine, loaded.difference, loaded.cached)
         if way == "inductor":
-            package = next(folder.glob(f"*/{inductor.FILE}"))
+            packages = folder.glob(f"*/{inductor.FILE}")
+            package = max(packages, key=lambda path: path.stat().st_mtime)
             made.open = partial(_of_package, package)
     mark.touch()
     return made
