@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vla_ros.bench.policy_trial import CONFIGS, PLAIN, model_of
+from vla_ros.bench.policy_models import CONFIGS, model_of
+from vla_ros.bench.policy_trial import PLAIN
 
 DEFAULT = ("builtin", "clip", "resnet50")
 AIMS = {("clip", "fp32"): 0.4, ("clip", "int8"): 0.2}  # of eager's time, on a CPU

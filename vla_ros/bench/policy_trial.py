@@ -11,79 +11,27 @@ import json
 import resource
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from vla_ros.bench.policy_models import halves_of, model_of
 from vla_ros.core.images import resize
-from vla_ros.engines.base import SubModel
 from vla_ros.engines.compiled_vla import sub_models_of
 from vla_ros.engines.select import EngineRequest, load_engine
-from vla_ros.models import build, examples
-from vla_ros.models.checkpoint import from_pretrained
-from vla_ros.models.config import VLAConfig
-from vla_ros.models.language.lexicon import LENGTH, encode
-from vla_ros.models.memory import PRESETS
-from vla_ros.models.stages import ActionStage
+from vla_ros.models.language.lexicon import encode
 from vla_ros.models.vla import VLA
-from vla_ros.policies.builtin import BUILTIN
 
 WARM_UP = 5  # runs that no figure contains
 TEXT = "go to the red block"
 SEEN = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)  # what a camera gives
-# name -> what a user would call it, and the config; None: the built-in checkpoint
-CONFIGS: dict[str, tuple[str, dict[str, Any] | None]] = {
-    "builtin": ("the built-in policy", None),
-    "clip": ("CLIP ViT-B/32, LSTM, cross-attention", {**PRESETS["clip-b32"], "language": "lstm"}),
-    "resnet50": (
-        "ResNet-50, LSTM, late fusion",
-        {
-            "vision": "resnet50",
-            "language": "lstm",
-            "fusion": "late",
-            "image_size": (224, 224),
-            "width": 512,
-        },
-    ),
-    "clip_l_llama": (
-        "CLIP ViT-L/14, Llama of 1B, cross-attention",
-        {**PRESETS["clip-l14"], **PRESETS["llama-1b"]},
-    ),
-}
 # model(**inputs) on each image, words and all; the same behind torch.compile
 PLAIN = ("plain", "torch.compile")
-
-
-def model_of(name: str) -> tuple[VLA, dict[str, Tensor], str]:
-    """The model, example inputs, and a key. Random weights, but for the built-in one, are the same
-    each time."""
-    config = CONFIGS[name][1]
-    if config is None:
-        vla = from_pretrained(BUILTIN)
-        return vla, examples.load(BUILTIN, vla)[0], "builtin"
-    torch.manual_seed(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        vla = build(VLAConfig(**config)).eval()
-    size = vla.config.image_size
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(1, 50, (2, LENGTH), generator=generator)
-    return (
-        vla,
-        {
-            "image": torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8, generator=generator),
-            "ids": ids,
-            "mask": ids > 0,
-            "state": torch.rand(2, len(vla.config.state)),
-        },
-        f"random {config}",
-    )
 
 
 def timed(run: Callable[[], Any], runs: int) -> dict[str, float]:
@@ -96,20 +44,6 @@ def timed(run: Callable[[], Any], runs: int) -> dict[str, float]:
         if index >= warm_up:
             found.append((time.perf_counter_ns() - began) / 1e6)
     return {f"p{share}": float(np.percentile(found, share)) for share in (50, 95, 99)}
-
-
-class Seeing(nn.Module):
-    def __init__(self, acting: ActionStage) -> None:
-        super().__init__()
-        self.acting = acting
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return (self.acting.encode_image(image),)
-
-
-class Deciding(Seeing):
-    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        return self.acting.decide(*given)
 
 
 def on_engine(
@@ -131,26 +65,11 @@ def on_engine(
     began = time.monotonic()
     whole()  # what a robot's first image takes
     first = 1e3 * (time.monotonic() - began)
-    trunk = cast(ActionStage, acting.module)
-    seeing = Seeing(trunk).eval()
-    deciding = Deciding(trunk).eval()
-    images = tuple(example[:1] for example in acting.examples)
-    with torch.no_grad():
-        seen = tuple(
-            (seeing(*image)[0].clone(), *example[1:])
-            for image, example in zip(images, acting.examples)
-        )
     stages = {
         "preprocess": timed(lambda: resize(SEEN, size, "pad"), runs),
         "whole": timed(whole, runs),
     }
-    for name, part in (
-        ("vision", SubModel("vision", seeing, ("image",), ("vision",), images, key)),
-        (
-            "fusion and action",
-            SubModel("action", deciding, ("vision", *acting.inputs[1:]), acting.outputs, seen, key),
-        ),
-    ):
+    for name, part in zip(("vision", "fusion and action"), halves_of(acting)):
         with suppress(ValueError):  # a half may differ by more than the whole, which is what runs
             stages[name] = timed(
                 partial(load_engine(part, request).engine, *part.examples[0]), runs
@@ -167,7 +86,7 @@ def on_engine(
         stages["one of a batch"] = {share: taken / batch for share, taken in at_once.items()}
     if request.place != "cpu":
         stages["copy in and out"] = timed(
-            lambda: [one.to(request.place).cpu() for one in (*images[0], *others)], runs
+            lambda: [one.to(request.place).cpu() for one in acting.examples[0]], runs
         )
     return {
         "stages": stages,

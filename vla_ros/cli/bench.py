@@ -13,6 +13,7 @@ BENCHES = {
     "gate": "vla_ros.bench.bench_gate",
     "faults": "vla_ros.bench.bench_faults",
     "policy": "vla_ros.bench.bench_policy",
+    "gpu": "vla_ros.bench.bench_gpu",
     "chunk-blending": "vla_ros.bench.bench_chunk_blending",
 }
 

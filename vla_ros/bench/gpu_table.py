@@ -1,0 +1,343 @@
+"""`vla bench gpu`'s figures as a page, and where matplotlib is there as an image beside it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from vla_ros.core.drawing import drawing
+
+COLUMNS = (
+    "way",
+    "precision",
+    "whole",
+    "from the camera",
+    "vision",
+    "fusion and action",
+    "of 8, each",
+    "of 16, each",
+    "of plain",
+    "of torch.compile",
+    "of the floor",
+    "cold start",
+    "warm start",
+    "first image",
+    "memory",
+    "difference",
+)
+UNITS = (
+    "Times are ms; where three stand together they are p50 / p95 / p99, else p50. *Whole*: from an "
+    "image of the policy's size in the computer's memory to the answer there; its words are known "
+    "(where a language model reads the image with them, it reads in there). *From the camera*: the "
+    "same from 640 × 480, resized by the CPU, or inside the CUDA graph. *Vision*, *fusion and "
+    "action*: without copies, but on engines that give nothing else. *Of N, each*: what one image "
+    "of N at once takes. The ratios are of *whole* at p50, to the same precision. *The floor*: the "
+    "image's copy from page-locked memory, one launch with its wait, and the longer of the time "
+    "that the arithmetic takes as one large product of matrices and that the weights take to be "
+    "read. Starts are in s: *cold* compiles, several compile at once, each on one core; *warm* "
+    "finds that again; both without Python's start and the model's. *Memory*: of the device, MB "
+    "(10^6 bytes), with the graph; on a CPU the most that the process had. *Difference*: from the "
+    "model in fp32 without TF32, of its largest value. *One CUDA graph*: the same, recorded once "
+    "and replayed, with page-locked memory at both ends."
+)
+SIZES = {"fp32": 4, "fp16": 2, "bf16": 2}  # bytes of a number
+NONE = "–"
+
+
+def key_of(config: str, way: str, precision: str, rows: int, piece: str) -> str:
+    """An item's name in the JSON file."""
+    return " ".join((config, way, precision, str(rows), piece))
+
+
+def write(state: Mapping[str, Any], left: Sequence[str], page: Path) -> None:
+    """The page, whole or as it was."""
+    text = text_of(state, left)
+    image = page.with_suffix(".png")
+    if find_spec("matplotlib") is not None and state["items"]:
+        with drawing(image):
+            _draw(state, image)
+        if image.is_file():
+            text = text.replace("\n\n", f"\n\n![the same as an image]({image.name})\n\n", 1)
+    part = page.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(page)
+
+
+def text_of(state: Mapping[str, Any], left: Sequence[str]) -> str:
+    """Markdown."""
+    lines = ["# What a policy takes on a GPU, in every way that was there", ""]
+    if state["settings"]["quick"]:
+        lines += ["**A rehearsal with tiny models: none of these figures means anything.**", ""]
+    commands = dict.fromkeys(shlex.join(command) for command in state["commands"])
+    lines += [f"`{command}` wrote this page." for command in commands]
+    lines += ["", f"It took {state['spent_s']:.0f} s in all, on:", ""]
+    lines += [f"* {name}: {value}" for name, value in _machine(state["machine"])]
+    lines += ["", "## The floors", "", *_floors(state["floors"])]
+    if "floors_problem" in state:
+        lines += ["", f"Not all: {state['floors_problem']}"]
+    lines += ["", "## The models", "", UNITS]
+    for config in _configs(state):
+        rows = list(_rows(state, config))
+        if rows:
+            title = _title(state, config)
+            lines += ["", f"### {title[0].upper()}{title[1:]}", "", *_facts(state, config)]
+            lines += [*_table(COLUMNS, rows, texts=2)]
+    for title, found in (
+        ("What was not there", _missing(state["missing"])),
+        ("What went wrong", _problems(state["items"])),
+        ("What the time did not suffice for", left),
+    ):
+        lines += ["", f"## {title}", "", *(f"* {line}" for line in found or ["nothing"])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _machine(machine: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    names = {
+        "chip": "chip",
+        "capability": "compute capability",
+        "memory_gib": "its memory (GiB)",
+        "driver": "driver",
+        "clock": "highest clock",
+        "power": "power limit",
+        "cuda": "torch's CUDA",
+        "torch": "torch",
+        "python": "Python",
+        "cores": "CPU cores",
+    }
+    for key, name in names.items():
+        if key in machine:
+            yield name, str(machine[key])
+    for name, version in machine.get("libraries", {}).items():
+        yield name, version
+
+
+def _floors(floors: Mapping[str, Mapping[str, float]]) -> list[str]:
+    rows = []
+    for name, figures in floors.items():
+        rate = NONE
+        if "bytes" in figures:
+            rate = f"{figures['bytes'] / figures['p50'] / 1e6:.3g} GB/s"
+        elif "operations" in figures:
+            rate = f"{figures['operations'] / figures['p50'] / 1e9:.3g} TFLOP/s"
+        shares = [_number(figures.get(share)) for share in ("p50", "p95", "p99")]
+        rows.append([_floor_name(name, figures), *shares, rate])
+    return list(_table(("what", "p50, ms", "p95", "p99", "rate at p50"), rows, texts=1))
+
+
+def _floor_name(name: str, figures: Mapping[str, float]) -> str:
+    words = name.split()
+    if words[0] in ("image", "large"):
+        size = f"{figures['bytes'] / 1e6:.3g} MB"
+        what = "an image of 640 × 480" if words[0] == "image" else "bytes"
+        way = "to the device" if words[1] == "to" else "back from it"
+        return f"{what} ({size}) {way}, {'page-locked' if words[2] == 'pinned' else words[2]}"
+    if words[0] == "product":
+        side = round((figures["operations"] / 2) ** (1 / 3))
+        return f"product of matrices {side} × {side}, {words[1]}"
+    return {
+        "launch and wait": "the smallest kernel, launched and awaited",
+        "launch in a row": "the smallest kernel, one of many in a row",
+        "kernel in a graph": "the smallest kernel, one of many in a CUDA graph",
+        "memory": "device's memory, read and written",
+    }.get(name, name)
+
+
+def floor_ms(state: Mapping[str, Any], config: str, precision: str) -> float | None:
+    """See UNITS; None where something of it was not measured."""
+    floors = state["floors"]
+    model = state["models"].get(config)
+    copy = floors.get("image to pinned", floors.get("image to pageable"))
+    launch = floors.get("launch and wait")
+    product = floors.get(f"product {precision}")
+    memory = floors.get("memory")
+    if None in (model, copy, launch, product, memory) or precision not in SIZES:
+        return None
+    arithmetic = model["operations"] * product["p50"] / product["operations"]
+    reading = model["numbers"] * SIZES[precision] * memory["p50"] / memory["bytes"]
+    return float(copy["p50"] + launch["p50"] + max(arithmetic, reading))
+
+
+def _facts(state: Mapping[str, Any], config: str) -> list[str]:
+    model = state["models"].get(config)
+    if model is None:
+        return []
+    floors = []
+    for precision in SIZES:
+        least = floor_ms(state, config, precision)
+        if least is not None:
+            floors.append(f"{_number(least)} ms at {precision}")
+    return [
+        f"{model['parameters'] / 1e6:.1f} M parameters, of which an image wants "
+        f"{model['numbers'] / 1e6:.1f} M; {model['operations'] / 1e9:.3g} billion operations an "
+        f"image. The floor: {', '.join(floors) or 'unknown'}.",
+        "",
+    ]
+
+
+def _rows(state: Mapping[str, Any], config: str) -> Iterator[list[str]]:
+    """A row a way and precision, and below it the same as one CUDA graph."""
+    for way, precision in _ways(state, config):
+        item = _item(state, config, way, precision)
+        for graph in (False, True):
+            figures = _figures(state, config, way, precision, graph)
+            if figures:
+                yield _row(state, config, way, precision, item, figures, graph)
+
+
+def _row(
+    state: Mapping[str, Any],
+    config: str,
+    way: str,
+    precision: str,
+    item: Mapping[str, Any],
+    figures: Mapping[str, Mapping[str, float]],
+    graph: bool,
+) -> list[str]:
+    def p50(name: str, share: float = 1.0) -> float | None:
+        return figures[name]["p50"] / share if name in figures else None
+
+    whole = p50("whole")
+    bases = []
+    for base in ("plain", "torch.compile"):
+        other = _figures(state, config, base, precision, False).get("whole")
+        bases.append(other["p50"] if other else None)
+    bases.append(floor_ms(state, config, precision))
+    place = item.get("graph", {}) if graph else item
+    memory = place.get("memory")
+    apart = place.get("difference")
+    return [
+        f"{way}, one CUDA graph" if graph else way,
+        precision,
+        _shares(figures.get("whole")),
+        _number(p50("from the camera")),
+        _shares(figures.get("vision")),
+        _shares(figures.get("fusion and action")),
+        _number(p50("batch 8", 8.0)),
+        _number(p50("batch 16", 16.0)),
+        *(NONE if None in (whole, base) else f"{whole / base:.2f}" for base in bases),  # type: ignore[operator]
+        *(_number(None if graph else item.get(name)) for name in ("cold", "warm", "first")),
+        NONE if memory is None else f"{memory / 1e6:.0f}",
+        NONE if apart is None else f"{apart:.1e}",
+    ]
+
+
+def _configs(state: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(key.split(" ")[0] for key in state["items"]))
+
+
+def _title(state: Mapping[str, Any], config: str) -> str:
+    return str(state["models"].get(config, {}).get("title", config))
+
+
+def _ways(state: Mapping[str, Any], config: str) -> list[tuple[str, str]]:
+    found: dict[tuple[str, str], None] = {}
+    for key in state["items"]:
+        name, way, precision, *_ = key.split(" ")
+        if name == config:
+            found[way, precision] = None
+    return list(found)
+
+
+def _item(state: Mapping[str, Any], config: str, way: str, precision: str) -> dict[str, Any]:
+    """That of the whole, for one image."""
+    found: dict[str, Any] = state["items"].get(key_of(config, way, precision, 1, "whole"), {})
+    return found
+
+
+def _figures(
+    state: Mapping[str, Any], config: str, way: str, precision: str, graph: bool
+) -> dict[str, Mapping[str, float]]:
+    """Of all sizes and pieces, by name."""
+    found: dict[str, Mapping[str, float]] = {}
+    for key, item in state["items"].items():
+        if key.split(" ")[:3] == [config, way, precision]:
+            found.update(item.get("graph", {}).get("figures", {}) if graph else item["figures"])
+    return found
+
+
+def _missing(missing: Mapping[str, str]) -> list[str]:
+    """A sentence for each reason, with all that it holds for."""
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for name, why in missing.items():
+        if why:
+            way, precision = name.rsplit(" ", 1)
+            reasons.setdefault(why, {}).setdefault(way, []).append(precision)
+    return [
+        f"{'; '.join(f'{way} ({join(which)})' for way, which in ways.items())}: {why}"
+        for why, ways in reasons.items()
+    ]
+
+
+def join(words: Sequence[str]) -> str:
+    return ", ".join(words)
+
+
+def _problems(items: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    found = []
+    for key, item in items.items():
+        if "problem" in item:
+            found.append(f"{key}: {item['problem']}")
+        if "problem" in item.get("graph", {}):
+            found.append(f"{key}, as one CUDA graph: {item['graph']['problem']}")
+        if "warm_problem" in item:
+            found.append(f"{key}, started again: {item['warm_problem']}")
+    return found
+
+
+def _shares(figures: Mapping[str, float] | None) -> str:
+    if figures is None:
+        return NONE
+    return " / ".join(_number(figures[share]) for share in ("p50", "p95", "p99"))
+
+
+def _number(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3g}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> Iterator[str]:
+    """`texts`: how many columns are no numbers."""
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * texts + "---:|" * (len(head) - texts)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+
+
+def _draw(state: Mapping[str, Any], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    bars: dict[str, dict[str, float]] = {}
+    for config in _configs(state):
+        for way, precision in _ways(state, config):
+            for graph in (False, True):
+                whole = _figures(state, config, way, precision, graph).get("whole")
+                if whole:
+                    name = f"{way}{', graph' if graph else ''} {precision}"
+                    bars.setdefault(config, {})[name] = whole["p50"]
+    if not bars:
+        return
+    heights = [0.8 + 0.22 * len(names) for names in bars.values()]
+    figure, axes = pyplot.subplots(
+        len(bars),
+        1,
+        squeeze=False,
+        layout="constrained",
+        figsize=(8, sum(heights)),
+        gridspec_kw={"height_ratios": heights},
+    )
+    for axis, (config, names) in zip(axes[:, 0], bars.items()):
+        labels = list(names)[::-1]
+        colours = ["tab:blue" if "graph" in label else "0.6" for label in labels]
+        drawn = axis.barh(labels, [names[label] for label in labels], color=colours)
+        axis.bar_label(drawn, fmt="%.3g", padding=3, fontsize=8)
+        axis.tick_params(axis="y", labelsize=8)
+        axis.set_title(_title(state, config), loc="left", fontsize=10)
+        axis.margins(x=0.12)
+        axis.set_xlabel("ms from image to answer (median)", fontsize=8)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
