@@ -120,11 +120,14 @@ def pytest_runtest_logfinish(nodeid: str) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="also the tests that differ from another by a value only")
+    parser.addoption("--full", action="store_true", help=(
+        "also the tests that differ from another by a value only, and more examples of each property"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """More than a few repeats are no accident; why the first attempt failed is shown, whatever the second did."""
+    """More than a few repeats are no accident; why the first attempt failed is shown, whatever the second did.
+    How many stories a property is told, unless somebody said so."""
+    os.environ.setdefault("VLA_PROPERTY_EXAMPLES", "2000" if config.getoption("--full") else "500")
     for name, value in (("max_suite_reruns", 8), ("rerun_show_tracebacks", True)):
         if not getattr(config.option, name, True):  # a version that does not know it has no such option
             setattr(config.option, name, value)
