@@ -34,6 +34,8 @@ else:  # newer ones know a better name and warn about that one
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_LOG_DIR"] = tempfile.mkdtemp(prefix="vla_ros_test_log_")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# A test with a cache of its own would have matplotlib look for all fonts of the machine again.
+os.environ.setdefault("MPLCONFIGDIR", str(Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "matplotlib")))
 os.environ.setdefault("MUJOCO_GL", "egl")
 
 try:
