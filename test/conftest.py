@@ -34,6 +34,8 @@ else:  # newer ones know a better name and warn about that one
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_LOG_DIR"] = tempfile.mkdtemp(prefix="vla_ros_test_log_")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# A test with a cache of its own would have matplotlib look for all fonts of the machine again.
+os.environ.setdefault("MPLCONFIGDIR", str(Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "matplotlib")))
 os.environ.setdefault("MUJOCO_GL", "egl")
 
 try:
@@ -120,11 +122,14 @@ def pytest_runtest_logfinish(nodeid: str) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="also the tests that differ from another by a value only")
+    parser.addoption("--full", action="store_true", help=(
+        "also the tests that differ from another by a value only, and more examples of each property"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """More than a few repeats are no accident; why the first attempt failed is shown, whatever the second did."""
+    """More than a few repeats are no accident; why the first attempt failed is shown, whatever the second did.
+    How many stories a property is told, unless somebody said so."""
+    os.environ.setdefault("VLA_PROPERTY_EXAMPLES", "2000" if config.getoption("--full") else "500")
     for name, value in (("max_suite_reruns", 8), ("rerun_show_tracebacks", True)):
         if not getattr(config.option, name, True):  # a version that does not know it has no such option
             setattr(config.option, name, value)

@@ -13,7 +13,6 @@ pytest.importorskip("rclpy", reason="the bench needs ROS 2 (rclpy)")
 pytest.importorskip("vla_ros_msgs", reason="needs the messages: colcon build, then source install/setup.bash")
 pytest.importorskip("cv_bridge", reason="the plain pipeline needs cv_bridge")
 
-pytestmark = pytest.mark.alone
 IN_SHORT = """
 import sys
 from vla_ros.cli import main

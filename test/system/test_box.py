@@ -12,22 +12,22 @@ from vla_ros.evaluation import plan, runner
 from vla_ros.policies.builtin import BUILTIN
 
 pytestmark = [pytest.mark.timeout(280), pytest.mark.computes]
-SWAPPED = 12
+KNOWN, SWAPPED = 26, 12
 
 
 @pytest.fixture(scope="module")
 def records() -> list[runner.Record]:
-    """50 episodes of known phrasings, every kind in turn, and 12 of object tasks with another colour named."""
-    success = plan.success(50, ["known"])
+    """Episodes of known phrasings, every kind in turn, and of object tasks with another colour named."""
+    success = plan.success(2 * KNOWN, ["known"])
     swapped = [one for one in plan.counterfactuals(success, SWAPPED) if one.part == "swapped"]
-    return runner.run([*success, *(replace(one, number=100 + index, seconds=15.0) for index, one in enumerate(swapped))],
+    return runner.run([*success[:KNOWN], *(replace(one, number=100 + index, seconds=15.0) for index, one in enumerate(swapped))],
                         runner.Player("builtin", {}, (320, 240)), 2)
 
 
 def test_it_does_what_known_words_say(records: list[runner.Record]) -> None:
     known = [one for one in records if one.episode.part == "success"]
     failed = [f"{one.episode.seed} '{one.episode.text}': {one.sentence}" for one in known if not one.done]
-    assert len(known) == 50 and len(failed) < 5, failed
+    assert len(known) == KNOWN and len(failed) <= 2, failed
 
 
 def test_another_colour_is_another_object(records: list[runner.Record]) -> None:

@@ -208,7 +208,6 @@ def test_the_demo_asks_the_gate_again_until_it_is_done(verb, answers, state, giv
             demo._ask(verb, 1.0, there)
 
 
-@pytest.mark.alone
 def test_the_whole_demo_for_real(tmp_path):
     demo = start_real("--seed", "449", "--out", str(tmp_path))  # a room with short ways
     processes = family(demo, 7)
@@ -225,7 +224,6 @@ def test_the_whole_demo_for_real(tmp_path):
 
 
 # At instruction 1 the fake suite is interrupted too, and what ends the real one there ends the whole demo above.
-@pytest.mark.alone
 @pytest.mark.parametrize("least, moment", [
     (2, ""), pytest.param(7, "instruction 1", marks=pytest.mark.full)])
 def test_ctrl_c_of_the_real_demo_leaves_nothing_behind(tmp_path, least, moment):

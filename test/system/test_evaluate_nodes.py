@@ -101,7 +101,6 @@ def test_idle_is_no_words_or_an_action_for_them_that_stands(words: str, instruct
     assert watch.idle() is idle
 
 
-@pytest.mark.alone
 def test_two_episodes_through_the_nodes(tmp_path: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
     command = [sys.executable, "-m", "vla_ros.cli.main", "evaluate", "--policy", "color_servo", "--parts", "success",

@@ -29,10 +29,15 @@ STANDS_FOR = {
     "the policy gives infinity": "the policy gives NaN after 0.7 s of good work",
     "SIGKILL of camera_ingest": "SIGKILL of inference",
     "SIGKILL of synchronizer": "SIGKILL of inference",
+    "SIGKILL of command_ingest": "SIGKILL of inference",
     "SIGSTOP of camera_ingest, SIGCONT 1 s later": "SIGSTOP of synchronizer, SIGCONT 1 s later",
     "SIGSTOP of command_ingest, SIGCONT 1 s later": "SIGSTOP of synchronizer, SIGCONT 1 s later",
     "SIGSTOP of inference, SIGCONT 1 s later": "SIGSTOP of synchronizer, SIGCONT 1 s later",
+    "SIGSTOP of supervisor, SIGCONT 1 s later": "SIGSTOP of synchronizer, SIGCONT 1 s later",
+    "/odom falls silent": "/joint_states falls silent",
+    "the camera repeats its last message": "the camera falls silent",
     "SIGINT of the gate": "SIGTERM of the gate",
+    "shutdown of the gate": "deactivate and cleanup of the gate",
     "deactivate of the gate": "deactivate and cleanup of the gate",
     "a flood of garbage on the same topics, then the stop":
         "a flood of repeated words, actions and stop(false), then the stop",
@@ -110,7 +115,7 @@ def wired(worlds: Worlds) -> Wired:
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("fault", map(once, HERE))
+@pytest.mark.parametrize("fault", [once(fault) for fault in HERE])
 def test_the_robot_stands_in_time(worlds: Worlds, fault: Fault) -> None:
     if fault.world != "arm":
         pytest.importorskip("mujoco", reason="the simulated robot needs MuJoCo")

@@ -61,7 +61,7 @@ def heard(suite, part):
 
 @pytest.mark.skipif(not process_identity.host(), reason="/proc is needed to know of processes")
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("name", ["inference", "safety_validator"])
+@pytest.mark.parametrize("name", [pytest.param("inference", marks=pytest.mark.full), "safety_validator"])
 def test_any_process_that_hangs_at_full_speed_is_ended_and_brought_back(suite, name):
     suite.spin()
     del suite.feedback[:]

@@ -14,7 +14,8 @@ from vla_ros.safety.obstacles import Reading
 from vla_ros.safety.rule import Arming, RuleInputs, Spent
 from vla_ros.safety.settings import Settings
 
-EXAMPLES = int(os.environ.get("VLA_PROPERTY_EXAMPLES", "2000"))  # of each property
+EXAMPLES = int(os.environ["VLA_PROPERTY_EXAMPLES"])  # of each property
+ENOUGH = 500  # with fewer, they are always the same: a failure is then the gate's, not chance
 MS = 1_000_000
 S = 1000 * MS
 EPOCH = 1_700_000_000 * S

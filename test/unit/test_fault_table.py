@@ -1,6 +1,7 @@
 """core/faults.py: which step comes when, below, at and above each time; and one at a time, whatever happens."""
 from __future__ import annotations
 
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -216,7 +217,7 @@ EVENTS = st.lists(st.tuples(
     st.one_of(st.integers(0, to_nanoseconds(30.0)), st.sampled_from([0, 1, SETTLE, to_nanoseconds(2.0)]))), max_size=60)
 
 
-@settings(max_examples=2000, deadline=None, print_blob=True)
+@settings(max_examples=int(os.environ["VLA_PROPERTY_EXAMPLES"]), deadline=None, print_blob=True)
 @given(EVENTS)
 def test_any_sequence(events: list[tuple[str, str, int]]) -> None:
     """One action at a time; no halt without a clearing before the next; a halt says why; nothing ever arms."""

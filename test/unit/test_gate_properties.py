@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from gate_world import ARM, EXAMPLES, JOINTS, MS, ROBOT, S, World, scan
+from gate_world import ARM, ENOUGH, EXAMPLES, JOINTS, MS, ROBOT, S, World, scan
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +16,6 @@ from vla_ros.safety.gate import State
 from vla_ros.safety.obstacles import approach
 from vla_ros.safety.rule import Verdict
 
-ENOUGH = 2000  # with fewer, they are always the same: a failure is then the gate's, not chance
 EVIL = [math.nan, math.inf, -math.inf, 1e308, -1e308, -0.0, 5e-324, 1e-40]
 VALUES = st.sampled_from([0.0, 0.3, -0.5, 0.5, 0.51, 1.0, -1.0, 1.9, *EVIL]) | st.floats(width=32)
 STAMPS = st.sampled_from([0, -30 * MS, -399 * MS, -2 * S, 49 * MS, 2 * S, -(2**62)])

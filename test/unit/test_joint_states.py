@@ -12,7 +12,7 @@ MS = 1_000_000
 S = 1000 * MS
 JOINTS = ("shoulder", "elbow", "wrist", "finger")
 POSITIONS = st.floats(-7.0, 7.0)
-EXAMPLES = int(os.environ.get("VLA_PROPERTY_EXAMPLES", "2000"))
+EXAMPLES = int(os.environ["VLA_PROPERTY_EXAMPLES"])
 THOROUGH = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

@@ -82,7 +82,7 @@ def test_a_mutation_is_caught_by_a_test_that_fails_or_it_is_said_why_not(tree: P
 import json, sys
 from pathlib import Path
 import harness
-harness.LIBRARIES, harness.LONGEST_CPU_S = ("pytest",), 5
+harness.LIBRARIES, harness.LONGEST_CPU_S = ("pytest",), 2
 mutations = [harness.Mutation("vla_ros/speed.py", old, new, ("test/test_speed.py",)) for old, new, *_ in {CASES!r}]
 print(json.dumps(sorted(harness.attempts(mutations, Path({str(tree)!r})))))
 """

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -23,7 +24,7 @@ import pytest
 import yaml
 
 from vla_ros.cli.bench import BENCHES
-from vla_ros.cli.main import VERBS, add_arguments, parse
+from vla_ros.cli.main import VERBS, add_arguments, main, parse
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +47,7 @@ NOT_RUN = {
     "compile": "minutes: test_compiled.py",
     **dict.fromkeys(("say", "stop", "arm", "disarm", "reset", "trace"), "talks to a suite that runs: test/system"),
 }
+AS_PROCESSES = ("doctor", "parameters")  # the others share what is imported: for most, half of their time
 
 
 class Printed(NamedTuple):
@@ -245,20 +247,59 @@ def why_not(one: Printed, kind: str) -> str:
     return NOT_RUN.get(kind, "")
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Empty at first; an engine that one command built is there for the next."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def vla(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+        ) -> Iterator[Callable[[Sequence[str], bool], tuple[int, str, str]]]:
+    """Runs a command in an empty folder, in this process or one of its own: exit code, output, errors."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
+    monkeypatch.chdir(tmp_path)
+
+    def run(words: Sequence[str], as_process: bool) -> tuple[int, str, str]:
+        if as_process:
+            done = subprocess.run([sys.executable, "-m", MAIN, *words], capture_output=True, text=True, timeout=280)
+            return done.returncode, done.stdout, done.stderr
+        code = main(words)
+        return code, *capfd.readouterr()
+
+    torch = import_module("torch") if find_spec("torch") else None
+    threads = torch.get_num_threads() if torch else 0
+    yield run
+    if torch:  # which a verb may change for all that follows
+        torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize(("one", "kind"), runs())
-def test_it_runs_small(one: Printed, kind: str, tmp_path: Path) -> None:
+def test_it_runs_small(one: Printed, kind: str, tmp_path: Path, request: pytest.FixtureRequest,
+                       monkeypatch: pytest.MonkeyPatch) -> None:
     if why := why_not(one, kind):
         pytest.skip(f"not run here: {why}")
     assert kind in SMALLER, f"{one}: say in SMALLER how it is run small, or in NOT_RUN why it is not run"
     surroundings(tmp_path, one.words)
-    path = os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))
-    done = subprocess.run([sys.executable, "-m", MAIN, *one.words[1:], *SMALLER[kind].split()], cwd=tmp_path,
-                          env={**os.environ, "PYTHONPATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache")},
-                          capture_output=True, text=True, timeout=280)
-    if "needs the Python module" in done.stderr:
-        pytest.skip(done.stderr.strip())
-    assert done.returncode in ((0, 1) if kind == "doctor" else (0,)), done.stdout + done.stderr
-    assert "Traceback" not in done.stderr and done.stdout
+    if kind == "memory":
+        fewer_layers(monkeypatch)
+    vla = request.getfixturevalue("vla")
+    code, output, errors = vla([*one.words[1:], *SMALLER[kind].split()], kind in AS_PROCESSES)
+    if "needs the Python module" in errors:
+        pytest.skip(errors.strip())
+    assert code in ((0, 1) if kind == "doctor" else (0,)), output + errors
+    assert "Traceback" not in errors and output
+
+
+def fewer_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the published models, whose sizes are test_memory.py's: two where there are dozens."""
+    pytest.importorskip("torch")
+    from vla_ros.models import memory
+
+    for name, preset in memory.PRESETS.items():
+        options = "vision_options" if "vision" in preset else "language_options"
+        monkeypatch.setitem(memory.PRESETS, name, {**preset, options: {**preset.get(options, {}), "layers": 2}})
 
 
 def surroundings(folder: Path, words: tuple[str, ...]) -> None:
