@@ -35,10 +35,13 @@ def split(commands: Sequence[Sent]) -> tuple[list[Sent], list[Sent]]:
 
     Each action has a speed of its own: the first command with it is the one that it caused.
     """
-    timed = []
-    caused = []
+    timed: list[Sent] = []
+    caused: list[Sent] = []
     for before, command in zip(commands, commands[1:]):
-        (timed if command.speed == before.speed else caused).append(command)
+        if command.speed == before.speed:
+            timed.append(command)
+        else:
+            caused.append(command)
     return timed, caused
 
 

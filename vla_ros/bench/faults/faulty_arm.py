@@ -8,7 +8,7 @@ needs none.
 
 `/fault/arm` (String): "camera silent", "joints silent", "zeros" (one joint state says zero
 everywhere, and the next is left out, as after an error on a bus), "flicker" (every fifth does),
-"block JOINT", "push JOINT" (its drive is off, and a hand takes it back by PUSHED), or "well".
+"block JOINT", "push JOINT" (its drive is off, and a hand takes it back by PUSHED_RAD), or "well".
 The log's speed is the fastest joint's (rad/s), or what a command asks of it within a period of the
 gate.
 """
@@ -35,11 +35,11 @@ from vla_ros.bench.source import make_images
 JOINTS = tuple(f"joint_{number}" for number in range(1, 7))
 FINGER = "finger_joint"
 START = {**dict(zip(JOINTS, (0.4, -0.6, 0.5, -0.3, 0.6, -0.4))), FINGER: 0.04}  # rad, m
-STEP = 0.01  # s, the controllers' and the drives'
-STATES = 0.02  # s between joint states
+CONTROL_PERIOD_S = 0.01  # s, the controllers' and the drives'
+STATE_PERIOD_S = 0.02  # s between joint states
 WRONG_EVERY = 5  # joint states
-GATE_PERIOD = 0.02  # s
-PUSHED = 0.55  # rad, a little more than twice the tracking error: what the gate follows worst
+GATE_PERIOD_S = 0.02  # s
+PUSHED_RAD = 0.55  # rad, a little more than twice the tracking error: what the gate follows worst
 
 
 class FaultyArm(Node):
@@ -65,7 +65,7 @@ class FaultyArm(Node):
             Float64MultiArray, "/gripper_controller/commands", self._on_gripper, 1
         )
         self.create_subscription(String, "/fault/arm", self._on_fault, 10)
-        self.create_timer(STATES, self._say_state)
+        self.create_timer(STATE_PERIOD_S, self._say_state)
         self.create_timer(1.0 / 30.0, self._look)
         # As in a controller manager: no publisher that waits holds up the control loop.
         threading.Thread(target=self._control, name="control", daemon=True).start()
@@ -79,7 +79,7 @@ class FaultyArm(Node):
                 joint.blocked = what == "block" and name == which
                 pushed = what == "push" and name == which
                 joint.hand = (
-                    joint.position - math.copysign(PUSHED, joint.position) if pushed else None
+                    joint.position - math.copysign(PUSHED_RAD, joint.position) if pushed else None
                 )
         self._flickers = what == "flicker"
         if what == "zeros" or self._flickers:
@@ -109,14 +109,14 @@ class FaultyArm(Node):
                 self._arm[name].command(position, now, takes)
         if FINGER not in positions:
             way = max(abs(position - self._told[name]) for name, position in positions.items())
-            self._log.write("c", [way / GATE_PERIOD])
+            self._log.write("c", [way / GATE_PERIOD_S])
         self._told.update(positions)
 
     # -- what it does and says ---------------------------------------------------------
     def _control(self) -> None:
         then = time.monotonic()
         while True:
-            time.sleep(STEP)
+            time.sleep(CONTROL_PERIOD_S)
             now = time.monotonic()
             with self._lock:
                 for joint in self._arm.values():

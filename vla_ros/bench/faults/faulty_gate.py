@@ -15,7 +15,7 @@ from std_msgs.msg import String
 from vla_ros.bench.faults.valve import note
 from vla_ros.nodes import safety_validator
 
-PAUSE = 3.0  # s
+PAUSE_S = 3.0  # s
 
 
 class FaultyGate(safety_validator.SafetyValidator):
@@ -28,7 +28,7 @@ class FaultyGate(safety_validator.SafetyValidator):
     def _on_fault(self, message: String) -> None:
         note("gate")
         if message.data == "executor":
-            time.sleep(PAUSE)
+            time.sleep(PAUSE_S)
         elif message.data == "callback":
             raise RuntimeError("a callback broke on purpose")
         else:
@@ -42,7 +42,7 @@ class FaultyGate(safety_validator.SafetyValidator):
         def step(*arguments: Any) -> Any:
             gate.step = good  # type: ignore[method-assign]
             if kind == "tick":
-                time.sleep(PAUSE)
+                time.sleep(PAUSE_S)
                 return good(*arguments)
             raise RuntimeError("a step broke on purpose")
 

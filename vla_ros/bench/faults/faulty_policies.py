@@ -28,7 +28,7 @@ from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
 CHANNELS = ("linear.x", "angular.z")
 # rad: where each joint turns round. No two do so at once for long: one of them always moves at full
 # speed.
-REACH = {
+REACH_RAD = {
     "joint_1": 1.5,
     "joint_2": 1.4,
     "joint_3": 1.3,
@@ -36,8 +36,8 @@ REACH = {
     "joint_5": 1.1,
     "joint_6": 1.0,
 }
-SPEED = 0.55  # rad/s, a little more than the robot file allows
-ROOM = 256 << 20  # bytes that the process may still take when its memory "is full"
+SPEED_RAD_S = 0.55  # rad/s, a little more than the robot file allows
+ROOM_BYTES = 256 << 20  # bytes that the process may still take when its memory "is full"
 
 
 def hang(good: Rows) -> Rows:
@@ -53,7 +53,7 @@ def memory(good: Rows) -> Rows:
     """As a model does that leaks: takes all there is. The limit protects the machine, not the
     process."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    limit = pages * resource.getpagesize() + ROOM
+    limit = pages * resource.getpagesize() + ROOM_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
     hoard = []
     while True:
@@ -131,19 +131,20 @@ class BrokenArm(Broken):
 
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
-        return PolicySpec(("gripper", *REACH), 16, to_nanoseconds(0.1), {"camera": (224, 224)})
+        return PolicySpec(("gripper", *REACH_RAD), 16, to_nanoseconds(0.1), {"camera": (224, 224)})
 
     def _begin(self, observation: Observation) -> None:
-        lacking = [name for name in REACH if name not in observation.state]
+        lacking = [name for name in REACH_RAD if name not in observation.state]
         if lacking:
             raise NotUnderstood(f"where {lacking[0]} stands is unknown")
         self._began = observation.stamp
         self._ways = {
-            name: min(max(observation.state[name], -reach), reach) for name, reach in REACH.items()
+            name: min(max(observation.state[name], -reach), reach)
+            for name, reach in REACH_RAD.items()
         }
         for name, stands in self._ways.items():
             if stands > 0.0:  # down first
-                self._ways[name] = 2.0 * REACH[name] - stands
+                self._ways[name] = 2.0 * REACH_RAD[name] - stands
 
     def _rows(self, stamp: int) -> list[list[float]]:
         spec = self.spec({})
@@ -151,8 +152,8 @@ class BrokenArm(Broken):
         for row in range(spec.steps):
             gone = (stamp - self._began + row * spec.step) / 1e9
             joints = [
-                back_and_forth(self._ways[name] + SPEED * gone, reach)
-                for name, reach in REACH.items()
+                back_and_forth(self._ways[name] + SPEED_RAD_S * gone, reach)
+                for name, reach in REACH_RAD.items()
             ]
             out.append([0.5 + back_and_forth(0.2 * gone, 0.4), *joints])
         return out

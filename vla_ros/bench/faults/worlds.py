@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from vla_ros.bench.faults.fault_table import FROZEN
+from vla_ros.bench.faults.fault_table import FROZEN_AFTER_S
 from vla_ros.bench.faults.network import PROFILE, Cable
 from vla_ros.bench.faults.stack import Suite
 from vla_ros.core.config_files import config_folder
@@ -32,12 +32,12 @@ from vla_ros.operator.processes import (
     suite_nodes,
 )
 
-HERE = "vla_ros.bench.faults"
+PACKAGE = "vla_ros.bench.faults"
 WORLDS = ("robot", "clock", "network", "arm")
-DISK = 16  # MB
+DISK_MB = 16  # MB
 # Here a fault comes every few seconds: what the supervisor would count as one that comes again and
 # again is a new one.
-OFTEN = {
+FREQUENT_FAULTS = {
     "respawns_a_minute": 1000,
     "vision_recovery": 0.5,
     "language_recovery": 0.5,
@@ -65,8 +65,10 @@ def commands(world: str) -> dict[str, list[str]]:
     overrides["inference"]["policy"] = "broken"
     # the operator looks at its report to see who is back
     overrides["supervisor"]["diagnostics_period"] = 0.1
-    overrides["supervisor"] |= {name: value for name, value in OFTEN.items() if name in known}
-    overrides["camera_ingest"]["frozen_after"] = FROZEN
+    overrides["supervisor"] |= {
+        name: value for name, value in FREQUENT_FAULTS.items() if name in known
+    }
+    overrides["camera_ingest"]["frozen_after"] = FROZEN_AFTER_S
     robot = None
     if world == "arm":
         robot = config_folder() / "robots" / "arm.yaml"
@@ -74,15 +76,15 @@ def commands(world: str) -> dict[str, list[str]]:
         overrides["safety_validator"]["required_topics"] = ["joint_states"]
         overrides["synchronizer"]["use_odometry"] = False
     nodes = suite_nodes("constant", robot, overrides=overrides)
-    nodes["inference"] = stand_in(nodes["inference"], f"{HERE}.faulty_policies")
+    nodes["inference"] = stand_in(nodes["inference"], f"{PACKAGE}.faulty_policies")
     if world == "clock":
-        nodes["safety_validator"] = stand_in(nodes["safety_validator"], f"{HERE}.faulty_gate")
-        nodes["clock"] = [sys.executable, "-m", f"{HERE}.faulty_clock"]
+        nodes["safety_validator"] = stand_in(nodes["safety_validator"], f"{PACKAGE}.faulty_gate")
+        nodes["clock"] = [sys.executable, "-m", f"{PACKAGE}.faulty_clock"]
     if world == "arm":
-        return {**nodes, "arm": [sys.executable, "-m", f"{HERE}.faulty_arm"]}
+        return {**nodes, "arm": [sys.executable, "-m", f"{PACKAGE}.faulty_arm"]}
     small = {"width": 160, "height": 120} if world == "network" else {}  # an image in one datagram
     simulator = node_command("simulator", parameters={"seed": SEED, **small, **both})
-    nodes["simulator"] = stand_in(simulator, f"{HERE}.faulty_robot")
+    nodes["simulator"] = stand_in(simulator, f"{PACKAGE}.faulty_robot")
     return nodes
 
 
@@ -90,7 +92,7 @@ def commands(world: str) -> dict[str, list[str]]:
 def small_disk(folder: Path) -> Iterator[str]:
     """A tmpfs in `folder`; gives why not, where it cannot be."""
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "vla_faults", str(folder)],
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "vla_faults", str(folder)],
         capture_output=True,
         text=True,
     )
