@@ -1,6 +1,6 @@
-"""The gate with faults inside its own process: run as a module in place of
-vla_ros.nodes.safety_validator.
+"""The gate with faults inside its own process.
 
+Run as a module in place of vla_ros.nodes.safety_validator.
 `/fault/gate` (String): "executor" blocks the executor for 3 s, "tick" blocks the watchdog's own
 thread for 3 s, "callback" raises in a callback, "step" raises in the middle of a tick.
 """
@@ -15,7 +15,7 @@ from std_msgs.msg import String
 from vla_ros.bench.faults.valve import note
 from vla_ros.nodes import safety_validator
 
-PAUSE_S = 3.0  # s
+PAUSE_S = 3.0
 
 
 class FaultyGate(safety_validator.SafetyValidator):
