@@ -9,7 +9,6 @@ from rich.table import Table
 
 from vla_ros.bench.variants import VARIANTS
 
-
 # in the order in which an image passes the nodes
 COUNTS = (
     "sent",
