@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.bench.markdown import table
 from vla_ros.core.blending import BLENDINGS, ChunkBlender
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.robot import load_robot
@@ -128,8 +129,9 @@ def summary(trials: dict[str, list[Trial]]) -> dict[str, dict[str, Any]]:
     Times are the mean over the episodes that were done with every blending, so that the same ones
     are compared.
     """
-    done = np.array([[trial.done for trial in row] for row in trials.values()], np.bool_)
-    done_with_all = done.all(axis=0)  # of each episode
+    done_with_all: NDArray[np.bool_] = np.array(True)  # of each episode
+    for row in trials.values():
+        done_with_all = done_with_all & [trial.done for trial in row]
     out: dict[str, dict[str, Any]] = {}
     for blending, row in trials.items():
         times = np.array([trial.seconds for trial in row])[done_with_all]
@@ -140,14 +142,18 @@ def summary(trials: dict[str, list[Trial]]) -> dict[str, dict[str, Any]]:
             "timed": len(times),
         }
         for channel in CHANNELS:
-            boundaries = np.concatenate([trial.jerks[channel, True] for trial in row])
-            elsewhere = np.concatenate([trial.jerks[channel, False] for trial in row])
+            boundaries = _together(row, channel, True)
+            elsewhere = _together(row, channel, False)
             out[blending][channel] = {
                 "boundaries": shares(boundaries),
                 "elsewhere": shares(elsewhere),
                 "mean": shares(np.concatenate([boundaries, elsewhere]))["mean"],
             }
     return out
+
+
+def _together(trials: Sequence[Trial], channel: str, boundary: bool) -> Numbers:
+    return np.concatenate([trial.jerks[channel, boundary] for trial in trials])
 
 
 def shares(values: Numbers) -> dict[str, float | None]:
@@ -161,12 +167,12 @@ def shares(values: Numbers) -> dict[str, float | None]:
     }
 
 
-def table(report: dict[str, Any]) -> str:
-    """As Markdown."""
+def page(report: dict[str, Any]) -> str:
+    """The one table, as Markdown."""
     head = ["policy", "blending", "done", "time to done, s"]
     for channel, unit in zip(CHANNELS, UNITS):
         head += [f"{channel}, {unit}: at boundaries", "elsewhere", "mean"]
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for policy, blendings in report["policies"].items():
         for blending, figures in blendings.items():
             row = [
@@ -182,8 +188,7 @@ def table(report: dict[str, Any]) -> str:
                     row.append(f"{p50} / {two_digits(values[place]['p95'])}")
                 row.append(two_digits(values["mean"]))
             rows.append(row)
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join(lines)
+    return table(head, rows)
 
 
 def two_digits(value: float | None) -> str:
@@ -262,5 +267,5 @@ def run(argv: Sequence[str]) -> int:
         report[name] = getattr(options, name)
     if options.json:  # first: no table is worth the numbers
         Path(options.json).write_text(json.dumps(report) + "\n", encoding="utf-8")
-    print(table(report))
+    print(page(report))
     return 0

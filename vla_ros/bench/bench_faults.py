@@ -37,7 +37,7 @@ def in_world(world: str, faults: Sequence[Fault], repeat: int = 1) -> list[Resul
 
     They share a running suite, and get another where it does not get up again.
     """
-    todo = [fault for fault in faults if fault.world == world] * repeat
+    todo = _of_world(world, faults) * repeat
     results: list[Result] = []
     while todo:
         with suite_in(world) as suite:
@@ -52,6 +52,10 @@ def in_world(world: str, faults: Sequence[Fault], repeat: int = 1) -> list[Resul
                 print(result.sentence(), flush=True)
                 results.append(result)
     return results
+
+
+def _of_world(world: str, faults: Sequence[Fault]) -> list[Fault]:
+    return [fault for fault in faults if fault.world == world]
 
 
 def behind_a_cable(names: Sequence[str], repeat: int = 1) -> list[Result]:
@@ -123,7 +127,7 @@ def run(argv: Sequence[str]) -> int:
     given = arguments_of(argv)
     faults = all_faults(MINUTE_S if given.long else GOOD_WORK_S)
     if given.world:
-        faults = [fault for fault in faults if fault.world == given.world]
+        faults = _of_world(given.world, faults)
     faults = chosen(given.names, faults)
     if given.list:
         for fault in faults:
@@ -133,7 +137,7 @@ def run(argv: Sequence[str]) -> int:
     load = os.getloadavg()[0]  # before the faults themselves are a load
     results: list[Result] = []
     for world in WORLDS:
-        of_world = [fault for fault in faults if fault.world == world]
+        of_world = _of_world(world, faults)
         if of_world and world == "network" and not given.inside:
             results += behind_a_cable([fault.name for fault in of_world], given.repeat)
         elif of_world:

@@ -14,11 +14,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from vla_ros.bench.pipeline_measure import growth, lateness, milliseconds, ratio
-from vla_ros.bench.pipeline_trial import Trial, Usage, run_trial
+from vla_ros.bench.pipeline_trial import Trial, run_trial
 from vla_ros.bench.variants import VARIANTS
 
 GATE_PERIOD_NS = 20_000_000  # the gate's default of 50 Hz
@@ -33,18 +34,17 @@ COUNTER = "Events since startup"
 
 def summary(name: str, trials: Sequence[Trial]) -> dict[str, Any]:
     """One variant's rounds together. A figure that was not measured is not there."""
-    samples = list(chain.from_iterable(trial.samples for trial in trials))
-    problems = [trial.problem for trial in trials]
+    samples = list(chain.from_iterable(map(attrgetter("samples"), trials)))
     # by round, so that a reader sees how far the machine's speed drifted
     medians = [milliseconds(trial.latencies()).get("p50") for trial in trials]
     out: dict[str, Any] = {
-        "sent": sum(trial.sent for trial in trials),
-        "sent_in_window": sum(trial.sent_in_window for trial in trials),
+        "sent": _total(trials, "sent"),
+        "sent_in_window": _total(trials, "sent_in_window"),
         "commanded_in_window": len(samples),
-        "latency_ms": milliseconds(sample.total for sample in samples),
+        "latency_ms": milliseconds(map(attrgetter("total"), samples)),
         "rounds_p50_ms": medians,
-        "processes": _worst([trial.usage for trial in trials]),
-        "problems": list(filter(None, problems)),
+        "processes": _worst(trials),
+        "problems": [trial.problem for trial in trials if trial.problem],
     }
     if VARIANTS[name].suite:
         out |= _suite_figures(trials)
@@ -68,8 +68,8 @@ def _suite_figures(trials: Sequence[Trial]) -> dict[str, Any]:
         "latency_less_policy_ms": milliseconds(less_policy),
         "policy_ms": milliseconds(policy),
         "gate_late_ms": milliseconds(late),
-        "inferred": sum(trial.inferred for trial in trials),
-        "unmatched": sum(trial.unmatched for trial in trials),
+        "inferred": _total(trials, "inferred"),
+        "unmatched": _total(trials, "unmatched"),
         "drops": _drops(trials),
         "stops": stops,
         "stages_ms": _stages(trials[-1]) if trials else {},
@@ -87,11 +87,15 @@ def _counts(trials: Sequence[Trial]) -> dict[str, int]:
     return out
 
 
-def _worst(usages: Sequence[dict[str, Usage]]) -> dict[str, dict[str, float]]:
+def _total(trials: Sequence[Trial], field: str) -> int:
+    return sum(map(attrgetter(field), trials))
+
+
+def _worst(trials: Sequence[Trial]) -> dict[str, dict[str, float]]:
     """Per process, the largest of the rounds."""
     worst: dict[str, dict[str, float]] = {}
-    for usage in usages:
-        for name, figures in usage.items():
+    for trial in trials:
+        for name, figures in trial.usage.items():
             largest = worst.setdefault(name, asdict(figures))
             for key, value in asdict(figures).items():
                 largest[key] = max(largest[key], value)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vla_ros.bench.gate_naive import clamp
-from vla_ros.bench.gate_robot import CHANNELS, NARROW, ROBOT, SCAN, WIDE, chunk, room
+from vla_ros.bench.gate_robot import CHANNELS, NARROW_ROOM_M, ROBOT, SCAN, WIDE_ROOM_M, chunk, room
 from vla_ros.bench.pipeline_measure import milliseconds
 from vla_ros.core.types import Instruction
 from vla_ros.operator.processes import BESIDE_GATE
@@ -128,8 +128,8 @@ def measure(steps: int) -> dict[str, dict[str, dict[str, float]]]:
     Returns:
         Figure -> gate -> percentiles in ms. The plain gate looks at no scan.
     """
-    wide = Ours(WIDE)
-    narrow = Ours(NARROW)
+    wide = Ours(WIDE_ROOM_M)
+    narrow = Ours(NARROW_ROOM_M)
     plain = Plain()
     asked: dict[str, Callable[[], Took]] = {
         "wide": wide.step,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from vla_ros.bench.markdown import table
+
 FIGURES = {
     "step": "a step",
     "step_calm": "the same, processor time",
@@ -80,8 +82,8 @@ def title(load: str, figure: str) -> str:
 def cells(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the one table."""
     measured = set()
-    for table in report["figures"].values():
-        for gates in table.values():
+    for figures in report["figures"].values():
+        for gates in figures.values():
             measured.update(gates)
     names = [name for name in NAMES if name in measured]
     aims = {}
@@ -89,8 +91,8 @@ def cells(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         verdict = "met" if aim["met"] else "missed"
         aims[aim["load"], aim["figure"]] = f"{aim['p99']:g}, {verdict}"
     rows = []
-    for load, table in report["figures"].items():
-        for figure, gates in table.items():
+    for load, figures in report["figures"].items():
+        for figure, gates in figures.items():
             row = [title(load, figure)]
             row += [_percentiles(gates.get(name)) for name in names]
             row.append(_ratio(report["ratios"], f"{load} {figure}".strip()))
@@ -126,12 +128,12 @@ def show(report: dict[str, Any]) -> None:
     if not console.is_terminal:
         console = Console(width=200)  # a log file has room
     header, rows = cells(report)
-    table = Table(title="our gate beside a plain one")
+    shown = Table(title="our gate beside a plain one")
     for column in header:
-        table.add_column(column, justify="left")
+        shown.add_column(column, justify="left")
     for row in rows:
-        table.add_row(*row)
-    console.print(table)
+        shown.add_row(*row)
+    console.print(shown)
     console.print(how(report), highlight=False)
     for problem in report["problems"]:
         console.print(f"[red]{problem}")
@@ -153,16 +155,13 @@ def how(report: dict[str, Any]) -> str:
 def markdown(report: dict[str, Any]) -> str:
     """The page: the table, and what is measured in it."""
     header, rows = cells(report)
-    table = []
-    for cells_of_row in (header, ["---"] * len(header), *rows):
-        table.append(f"| {' | '.join(cells_of_row)} |")
     machine = report["machine"]
     problems = map("\nCut short: {}.\n".format, report["problems"])
     return PAGE.format(
         machine=f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, "
         f"{machine['ros']}.",
         how=f"{how(report)} {report['note']}".rstrip(),
-        table="\n".join(table),
+        table=table(header, rows),
         problems="".join(problems),
         limited=report["figures"][""]["step"]["ours"]["limited"],
     )

@@ -16,6 +16,7 @@ from vla_ros.bench.faults.fault_trial import Result
 from vla_ros.bench.faults.faulty_arm import PUSHED_RAD
 from vla_ros.bench.faults.stack import LIMIT_RAD_S
 from vla_ros.bench.lateness import DISTURBED_S
+from vla_ros.bench.markdown import table
 
 HEAD = """# From a fault to standstill
 
@@ -111,7 +112,7 @@ def page(
 def _tables(faults: Sequence[Fault], results: Sequence[Result], level: str) -> str:
     """A row a fault, then the notes and the problems, under headings of that level."""
     columns = (*COLUMNS, MOVED) if faults[0].world == "arm" else COLUMNS
-    rows: list[Sequence[str]] = [columns, ["---"] * len(columns)]
+    rows: list[Sequence[str]] = []
     notes: list[str] = []
     problems: list[str] = []
     for fault in faults:
@@ -122,11 +123,8 @@ def _tables(faults: Sequence[Fault], results: Sequence[Result], level: str) -> s
         for text in chain.from_iterable(result.problems for result in runs):
             # what comes after it is what was known then: nothing for a page
             problems.append(f"* {_name(fault)}: {text.partition(': not within')[0]}.")
-    table = "\n"
-    for row in rows:
-        table += f"| {' | '.join(row)} |\n"
     return (
-        table
+        f"\n{table(columns, rows)}\n"
         + _section(f"{level} What else was measured", notes)
         + _section(f"{level} What did not hold", problems)
     )
@@ -146,10 +144,10 @@ def _once(texts: Iterable[str], between: str) -> str:
 
 def _row(fault: Fault, results: Sequence[Result]) -> list[str]:
     """A cell for each of COLUMNS, and MOVED."""
-    seconds = list(filter(math.isfinite, [result.seconds for result in results]))
+    seconds = list(filter(math.isfinite, map(attrgetter("seconds"), results)))
     if not seconds:
         return [_name(fault), _why_not(results), "", "", f"{fault.limit:.2f}", "", "", ""]
-    moved = list(filter(math.isfinite, [result.moved for result in results]))
+    moved = list(filter(math.isfinite, map(attrgetter("moved"), results)))
     return [
         _name(fault),
         _once(map(_by, results), " / "),

@@ -143,7 +143,7 @@ def flood(kinds: tuple[str, ...], seconds: float, suite: Suite) -> float:
         "MB"
     )
     # what the machine kept from the robot as well
-    starved = lateness([sample.when for sample in suite.since(began)])
+    starved = lateness(suite.step_times(began, math.inf))
     # the driver had to act; the gate itself latches at half a second
     if late > DRIVER_TIMEOUT_S + starved:
         suite.problems.append(f"the gate was silent for {late + GATE_PERIOD_S:.2f} s")

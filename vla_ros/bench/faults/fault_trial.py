@@ -160,8 +160,7 @@ def _measure(suite: Suite, fault: Fault, since: float, result: Result) -> None:
         zero = suite.zero_sent(since)
         if zero is not None and zero <= result.seconds:
             result.wire = zero
-        steps = [sample.when for sample in suite.since(since - 0.1) if sample.when <= end + 0.1]
-        result.starved = lateness(steps)
+        result.starved = lateness(suite.step_times(since - 0.1, end + 0.1))
     if report:
         result.rule = report.rule
         result.stopped_by = f"{report.rule}: {report.reason}"
@@ -243,11 +242,10 @@ def _check_state(fault: Fault, report: GateReport, result: Result) -> None:
 
 def _check_speed(suite: Suite, fault: Fault, since: float, result: Result) -> None:
     """Whatever happened, and in whatever way it went on: the robot kept to its limit."""
-    samples = suite.since(since)
-    fastest = max((abs(sample.speeds[-1]) for sample in samples), default=0.0)
+    fastest = max((abs(sample.speeds[-1]) for sample in suite.since(since)), default=0.0)
     allowed = TOO_FAST_RAD_S
     if fault.world == "arm":  # a controller that was kept waiting catches up with its commands
-        kept_waiting = max(0.0, lateness([sample.when for sample in samples]))
+        kept_waiting = max(0.0, lateness(suite.step_times(since, math.inf)))
         allowed += LIMIT_RAD_S * (GATE_PERIOD_S + kept_waiting) / INTERPOLATION_S
     if fastest > allowed and not fault.springs:  # what springs is judged by how far
         result.problems.append(

@@ -226,6 +226,10 @@ class Suite:
         """The gate's own stamps (s, ROS clock) of its reports that were heard between the two."""
         return [report.stamp for report in list(self.reports) if when < report.when < until]
 
+    def step_times(self, when: float, until: float) -> list[float]:
+        """When the robot's own control steps between the two were (steady s)."""
+        return [sample.when for sample in self.since(when) if sample.when <= until]
+
     def fresh(self, seconds: float = 15.0) -> GateReport:
         """A report from now on: a killed gate's last words are not the new one's."""
         now = time.monotonic()
