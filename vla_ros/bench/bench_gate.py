@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
@@ -118,7 +119,7 @@ def _rounds(arguments: argparse.Namespace, folder: Path) -> Trials:
     """In turns: a machine's speed drifts, and so all gates see the same of it."""
     trials: Trials = {}
     for load in arguments.loads:
-        trials[load] = {name: [] for name in arguments.names}
+        trials[load] = defaultdict(list)
     seconds = arguments.seconds / arguments.rounds
     for number in range(arguments.rounds):
         # whole numbers that add up to all stops, whatever the number of rounds

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain
@@ -231,7 +232,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _rounds(arguments: argparse.Namespace, folder: Path) -> dict[str, list[Trial]]:
     """Variant -> its trials. In turns: a machine's speed drifts, and so all see the same of it."""
-    trials: dict[str, list[Trial]] = {name: [] for name in arguments.names}
+    trials: dict[str, list[Trial]] = defaultdict(list)
     for number in range(arguments.rounds):
         # every other round backwards, so that no variant always comes first
         for name in arguments.names[:: -1 if number % 2 else 1]:

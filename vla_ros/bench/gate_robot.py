@@ -15,7 +15,7 @@ from vla_ros.bench.common import COMMANDS
 from vla_ros.core.robot import parse_robot
 from vla_ros.core.types import ActionChunk
 
-JOINTS = tuple(f"joint_{number}" for number in range(1, 8))
+JOINTS = tuple(map("joint_{}".format, range(1, 8)))
 ROWS = 8
 STEP_NS = 100_000_000  # between rows
 FULL_SPEED_M_S = 0.4  # from here on
@@ -58,8 +58,9 @@ def robot_file() -> dict[str, Any]:
             "max_step": 0.5,
             "joint": "finger_joint",
         },
-        **{name: {**joint, "joint": name} for name in JOINTS},
     }
+    for name in JOINTS:
+        channels[name] = {**joint, "joint": name}
     outputs = [
         {
             "topic": COMMANDS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -136,7 +137,7 @@ def measure(steps: int) -> dict[str, dict[str, dict[str, float]]]:
         "narrow": narrow.step,
         "plain": plain.step,
     }
-    taken: dict[str, list[Took]] = {name: [] for name in asked}
+    taken: dict[str, list[Took]] = defaultdict(list)
     for ask in asked.values():
         for _ in range(WARM_UP):
             ask()

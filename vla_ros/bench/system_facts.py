@@ -165,8 +165,8 @@ def _power_modes() -> dict[str, int]:
 
 
 def _sockets() -> dict[str, int]:
-    names = ("rmem_max", "wmem_max")
-    return {name: int(text(f"/proc/sys/net/core/{name}")) for name in names}
+    core = "/proc/sys/net/core"
+    return {"rmem_max": int(text(f"{core}/rmem_max")), "wmem_max": int(text(f"{core}/wmem_max"))}
 
 
 def _cache_bytes() -> int:

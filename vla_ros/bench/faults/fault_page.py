@@ -120,7 +120,7 @@ def _tables(faults: Sequence[Fault], results: Sequence[Result], level: str) -> s
         rows.append(_row(fault, runs)[: len(columns)])  # without "moved", but for an arm
         for note in _notes(runs):
             notes.append(f"* {_name(fault)}: {note}.")
-        for text in chain.from_iterable(result.problems for result in runs):
+        for text in chain.from_iterable(map(attrgetter("problems"), runs)):
             # what comes after it is what was known then: nothing for a page
             problems.append(f"* {_name(fault)}: {text.partition(': not within')[0]}.")
     return (

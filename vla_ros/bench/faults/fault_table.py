@@ -243,8 +243,8 @@ NODE_LOST = rules("source_timeout", "observation_age", "instruction_match")
 INPUT_LOST = rules("source_timeout", "observation_age", "range_sensors")
 GATE_GONE = frozenset({"disarmed", "stopped"})
 TOPICS = ("command", "action_chunk", "instruction", "stop")
-GOOD = tuple(f"good {topic}" for topic in TOPICS)
-BAD = tuple(f"bad {topic}" for topic in TOPICS)
+GOOD = tuple(map("good {}".format, TOPICS))
+BAD = tuple(map("bad {}".format, TOPICS))
 SERVICES = ("services",)
 
 

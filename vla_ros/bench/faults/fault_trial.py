@@ -110,8 +110,7 @@ def _attempt(suite: Suite, fault: Fault) -> Result:
         result.took = time.monotonic() - began
         return result
     stands_since = since + result.seconds
-    moved_then = any(sample.moving for sample in suite.since(since - 0.05) if sample.when <= since)
-    stood = stands_since if moved_then else since
+    stood = stands_since if suite.moved(since - 0.05, since) else since
     suite.watch(fault.lasts)
     _check_standing(suite, fault, stood, stands_since, "while the fault lasted", result)
     last = suite.reports[-1]
@@ -214,7 +213,7 @@ def _check_standing(
             result.problems.append(
                 f"a joint moved by {result.moved:.3f} rad {when}; at most {fault.springs:g} rad"
             )
-    elif any(sample.moving for sample in suite.since(since + 0.05)):
+    elif suite.moved(since + 0.05):
         result.problems.append(f"the robot moved again {when}")
 
 

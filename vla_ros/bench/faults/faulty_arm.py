@@ -32,7 +32,7 @@ from vla_ros.bench.faults.faulty_joints import Joint
 from vla_ros.bench.faults.valve import MotionLog, Valve, note
 from vla_ros.bench.source import make_images
 
-JOINTS = tuple(f"joint_{number}" for number in range(1, 7))
+JOINTS = tuple(map("joint_{}".format, range(1, 7)))
 FINGER = "finger_joint"
 START = {**dict(zip(JOINTS, (0.4, -0.6, 0.5, -0.3, 0.6, -0.4))), FINGER: 0.04}  # rad, m
 CONTROL_PERIOD_S = 0.01  # the controllers' and the drives'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import sys
 import threading
 import time
@@ -196,10 +197,11 @@ class Suite:
         """Seconds from `when` until the robot stands; it then does so for `stays` at least."""
 
         def stands() -> bool:
-            samples = self.since(max(when, time.monotonic() - stays))
+            begin = max(when, time.monotonic() - stays)
+            samples = self.since(begin)
             # Half of what a robot writes at 50 Hz, up to now: one that writes nothing may move.
             enough = len(samples) > 25 * stays and samples[-1].when > when + stays - 0.05
-            return enough and not any(sample.moving for sample in samples)
+            return enough and not self.moved(begin)
 
         self.wait(stands, seconds, "the robot stands")
         moved_last = when
@@ -225,6 +227,10 @@ class Suite:
     def report_stamps(self, when: float, until: float) -> list[float]:
         """The gate's own stamps (s, ROS clock) of its reports that were heard between the two."""
         return [report.stamp for report in list(self.reports) if when < report.when < until]
+
+    def moved(self, when: float, until: float = math.inf) -> bool:
+        """Whether the robot moved between the two."""
+        return any(sample.moving and sample.when <= until for sample in self.since(when))
 
     def step_times(self, when: float, until: float) -> list[float]:
         """When the robot's own control steps between the two were (steady s)."""
