@@ -132,6 +132,7 @@ class Quiet(PlainView):
         self._looked = now
 
     def count_from_now(self) -> None:
+        """Forgets the pauses before."""
         self.paused = 0.0
         self._looked = time.monotonic()
 
@@ -274,6 +275,7 @@ class Trials(Suite):
         return f"what comes before '{kind}' was not done ({', '.join(BEFORE[kind])})"
 
     def moves(self) -> bool:
+        """Whether the robot is on the move."""
         speeds = self.watch.speeds()
         if not speeds:
             return False
@@ -281,6 +283,7 @@ class Trials(Suite):
         return abs(linear) > MOVING_M_S or abs(angular) > MOVING_RAD_S
 
     def closed(self) -> bool:
+        """Whether the gripper is."""
         return self.watch.opening < CLOSED_MOST
 
     def truth(self) -> WorldState:

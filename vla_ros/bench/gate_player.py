@@ -203,12 +203,12 @@ class Player(Node):
             wait("the reset", lambda: self._succeeds("reset"), 5.0)
 
 
-def wait(what: str, condition: Callable[[], Any], seconds: float) -> None:
-    """Until `condition` is true; TimeoutError, with `what`, where it does not come."""
+def wait(awaited: str, condition: Callable[[], Any], seconds: float) -> None:
+    """Until `condition` is true; TimeoutError, with what is awaited, where it does not come."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end or not rclpy.ok():
-            raise TimeoutError(f"waited for {what}, in vain")
+            raise TimeoutError(f"waited for {awaited}, in vain")
         time.sleep(0.005)
 
 

@@ -43,6 +43,7 @@ def clocks() -> Took:
 
 
 def since(begin: Took) -> Took:
+    """What both clocks show since then."""
     wall, processor = begin
     return time.perf_counter_ns() - wall, time.thread_time_ns() - processor
 

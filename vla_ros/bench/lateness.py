@@ -43,6 +43,7 @@ class Lateness:
         self.close()
 
     def close(self) -> None:
+        """Ends the process."""
         self._process.kill()
         self._process.wait()
         self._file.close()

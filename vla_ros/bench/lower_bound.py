@@ -28,6 +28,7 @@ from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
 
+# What each role hands on; their sizes are what the suite's own messages have.
 def frame(height: int, width: int) -> Any:
     return image_message(np.full((height, width, 3), 127, np.uint8), 0, "camera_optical_frame")
 

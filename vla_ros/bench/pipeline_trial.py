@@ -172,12 +172,12 @@ def _check(group: ProcessGroup) -> None:
         raise TimeoutError("; ".join(died) + "; its log says why")
 
 
-def _wait(group: ProcessGroup, what: str, seconds: float, condition: Callable[[], bool]) -> None:
+def _wait(group: ProcessGroup, awaited: str, seconds: float, condition: Callable[[], bool]) -> None:
     end = time.monotonic() + seconds
     while not condition():
         _check(group)
         if time.monotonic() > end:
-            raise TimeoutError(f"waited {seconds:g} s for {what}, in vain")
+            raise TimeoutError(f"waited {seconds:g} s for {awaited}, in vain")
         time.sleep(0.05)
 
 

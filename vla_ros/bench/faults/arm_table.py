@@ -24,16 +24,16 @@ from vla_ros.bench.faults.fault_table import (
     TOPIC_TIMEOUT_S,
     TRANSPORT_S,
     Fault,
+    break_policy,
     cancel,
     nothing,
-    press,
-    release,
+    press_stop,
+    release_stop,
     replace_policy,
     rules,
-    send,
+    send_signal,
     set_fault,
-    spoil,
-    words,
+    utter,
 )
 from vla_ros.bench.faults.faulty_arm import STATE_PERIOD_S
 from vla_ros.bench.faults.faulty_joints import LAG_S, MAX_SPEED_RAD_S
@@ -60,7 +60,7 @@ SPRING_BACK_S = (
 mend_arm = partial(set_fault, "arm", "well")
 
 
-def block(suite: Suite) -> float:
+def block_joint(suite: Suite) -> float:
     """One joint, at full speed, with more than a radian before it."""
     suite.say("spin")
     suite.wait(suite.spinning, 3.0, "the arm moves")
@@ -70,15 +70,15 @@ def block(suite: Suite) -> float:
 
 def block_then_stop(suite: Suite) -> float:
     """When the command is far ahead, and before `tracking` finds it."""
-    block(suite)
+    block_joint(suite)
     suite.watch(0.6)
-    return press(suite)
+    return press_stop(suite)
 
 
 def free_and_release(suite: Suite) -> None:
     """The joint is freed while the stop is still pressed."""
     mend_arm(suite)
-    release(suite)
+    release_stop(suite)
 
 
 def wrong_then(verb: str, stop: Callable[[Suite], float], suite: Suite) -> float:
@@ -93,13 +93,13 @@ def wrong_then(verb: str, stop: Callable[[Suite], float], suite: Suite) -> float
     return stop(suite)
 
 
-def later(mend: Callable[[Suite], object], suite: Suite) -> None:
+def mend_later(mend: Callable[[Suite], object], suite: Suite) -> None:
     """The fault goes on for a while after the stop, as several wrong joint states need."""
     suite.watch(0.5)
     mend(suite)
 
 
-def push(pressed: bool, suite: Suite) -> float:
+def push_joint(pressed: bool, suite: Suite) -> float:
     """A hand moves a joint of the arm that stands, and lets it go: that is the fault's moment.
 
     Args:
@@ -107,9 +107,9 @@ def push(pressed: bool, suite: Suite) -> float:
         suite: the arm's.
     """
     if pressed:
-        press(suite)
+        press_stop(suite)
     else:
-        words("stop", suite)
+        utter("stop", suite)
     suite.standstill(time.monotonic())
     suite.fault("arm", "push joint_3")
     suite.watch(1.0)
@@ -125,28 +125,28 @@ def arms() -> list[Fault]:
     return [
         arm(
             "arm: the stop is pressed",
-            inject=press,
+            inject=press_stop,
             limit=ARM_STOPPING_S,
             rules=rules("stop"),
-            mend=release,
+            mend=release_stop,
             after=rules("stopped"),
         ),
         arm(
             "arm: the word stop is said",
-            inject=partial(words, "stop"),
+            inject=partial(utter, "stop"),
             limit=HOLDING_S,
             rules=rules("instruction_match"),
             mend=nothing,
         ),
         broken(
             f"arm: the policy gives NaN after {GOOD_WORK_S:g} s of good work",
-            inject=partial(spoil, "nan", GOOD_WORK_S),
+            inject=partial(break_policy, "nan", GOOD_WORK_S),
             limit=HOLDING_S,
             rules=rules("finite_values"),
         ),
         broken(
             "arm: the policy hangs",
-            inject=partial(spoil, "hang", GOOD_WORK_S),
+            inject=partial(break_policy, "hang", GOOD_WORK_S),
             limit=OBSERVATION_AGE_S + HOLDING_S,
             rules=NODE_LOST | rules("stop"),
             mend=replace_policy,
@@ -169,7 +169,7 @@ def arms() -> list[Fault]:
         ),
         arm(
             "arm: a joint is blocked, and later freed",
-            inject=block,
+            inject=block_joint,
             mend=mend_arm,
             springs=TRACKING_ERROR_RAD,
             limit=TRACKING_ERROR_RAD / LIMIT_RAD_S + TRACKING_TIME_S + HOLDING_S,
@@ -189,29 +189,29 @@ def arms() -> list[Fault]:
             "arm: the stop is pressed, and every fifth joint state says zero",
             limit=ARM_STOPPING_S + 2 * STATE_PERIOD_S,
             rules=rules("stop"),
-            inject=partial(wrong_then, "flicker", press),
-            mend=partial(later, free_and_release),
+            inject=partial(wrong_then, "flicker", press_stop),
+            mend=partial(mend_later, free_and_release),
             after=rules("stopped"),
         ),
         arm(
             "arm: the word stop is said, and one joint state says zero",
             limit=HOLDING_S,
             rules=rules("instruction_match"),
-            inject=partial(wrong_then, "zeros", partial(words, "stop")),
+            inject=partial(wrong_then, "zeros", partial(utter, "stop")),
             mend=mend_arm,
         ),
         arm(
             "arm: it is stopped, and a joint is moved by hand and let go",
-            inject=partial(push, True),
+            inject=partial(push_joint, True),
             limit=SPRING_BACK_S,
             springs=UNFOLLOWED_RAD,
             rules=stands,
-            mend=release,
+            mend=release_stop,
             after=rules("stopped"),
         ),
         arm(
             "arm: it holds, and a joint is moved by hand and let go",
-            inject=partial(push, False),
+            inject=partial(push_joint, False),
             limit=SPRING_BACK_S,
             springs=UNFOLLOWED_RAD,
             rules=stands,
@@ -219,7 +219,7 @@ def arms() -> list[Fault]:
         ),
         arm(
             "arm: SIGKILL of inference",
-            inject=partial(send, "inference", signal.SIGKILL),
+            inject=partial(send_signal, "inference", signal.SIGKILL),
             limit=OBSERVATION_AGE_S + HOLDING_S,
             rules=NODE_LOST,
             mend=nothing,
@@ -228,7 +228,7 @@ def arms() -> list[Fault]:
         ),
         arm(
             "arm: SIGKILL of the gate",
-            inject=partial(send, GATE, signal.SIGKILL),
+            inject=partial(send_signal, GATE, signal.SIGKILL),
             limit=UNCOMMANDED_S,
             rules=rules("driver"),
             mend=nothing,
@@ -237,7 +237,7 @@ def arms() -> list[Fault]:
         ),
         arm(
             "arm: SIGTERM of the gate",
-            inject=partial(send, GATE, signal.SIGTERM),
+            inject=partial(send_signal, GATE, signal.SIGTERM),
             limit=UNCOMMANDED_S,
             rules=rules("driver"),
             mend=nothing,

@@ -66,18 +66,23 @@ def nothing(suite: Suite) -> None:
 
 
 # -- processes -------------------------------------------------------------------------
-def send(name: str, number: int, suite: Suite) -> float:
+# What happens returns when it did (steady s); a suite comes last, so that `partial` can fill in
+# the rest.
+def send_signal(name: str, number: int, suite: Suite) -> float:
+    """`number`, a signal, to the process of that name."""
     now = time.monotonic()
     suite.group.kill(name, number)
     return now
 
 
 def resume(name: str, after: float, suite: Suite) -> None:
+    """SIGCONT, `after` so many seconds."""
     suite.watch(after)
     suite.group.kill(name, signal.SIGCONT)
 
 
 def transitions(numbers: tuple[int, ...], suite: Suite) -> float:
+    """The gate's lifecycle, by hand; the first of them is the fault."""
     now = time.monotonic()
     for number in numbers:
         suite.change(number)
@@ -85,11 +90,12 @@ def transitions(numbers: tuple[int, ...], suite: Suite) -> float:
 
 
 def bring_up(suite: Suite) -> None:
+    """The gate, after a cleanup."""
     transitions((Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE), suite)
 
 
 # -- the policy and the sensors --------------------------------------------------------
-def spoil(kind: str, seconds: float, suite: Suite) -> float:
+def break_policy(kind: str, seconds: float, suite: Suite) -> float:
     """The policy breaks after `seconds` of good work; `kind`: of faulty_policies.BREAKS."""
     (suite.folder / "policy").unlink(missing_ok=True)
     suite.say(f"break {kind} after {seconds:g}")
@@ -97,32 +103,38 @@ def spoil(kind: str, seconds: float, suite: Suite) -> float:
 
 
 def cancel(suite: Suite) -> None:
+    """A policy that is broken is so until the next words; these end it."""
     suite.utter("stop")
     suite.watch(0.1)
 
 
 def replace_policy(suite: Suite) -> None:
+    """One that hangs hears nothing any more: its process is ended, and comes back."""
     cancel(suite)
     suite.group.kill("inference")
 
 
-def set_fault(what: str, verb: str, suite: Suite) -> float:
-    return suite.fault(what, verb)
+def set_fault(stand_in: str, verb: str, suite: Suite) -> float:
+    """Robot, arm, gate or clock fail as `verb` says, or are "well" again."""
+    return suite.fault(stand_in, verb)
 
 
 # -- what people and the network do ----------------------------------------------------
-def press(suite: Suite) -> float:
+def press_stop(suite: Suite) -> float:
+    """The stop button, until it is released."""
     now = time.monotonic()
     suite.press(True)
     return now
 
 
-def release(suite: Suite) -> None:
+def release_stop(suite: Suite) -> None:
+    """Lets the stop button go, which resets nothing."""
     suite.press(False)
     suite.watch(0.1)
 
 
-def words(text: str, suite: Suite) -> float:
+def utter(text: str, suite: Suite) -> float:
+    """An instruction, once."""
     now = time.monotonic()
     suite.utter(text)
     return now
@@ -135,7 +147,7 @@ def flood(kinds: tuple[str, ...], seconds: float, suite: Suite) -> float:
     suite.start_flood(kinds, FLOOD_HZ)
     began = time.monotonic()
     suite.watch(seconds)
-    now = press(suite)
+    now = press_stop(suite)
     late = lateness(suite.report_stamps(began, math.inf))
     grown = (process.memory_info().rss - before) / 1e6
     suite.notes.append(
@@ -159,13 +171,13 @@ def lateness(stamps: Sequence[float]) -> float:
     return float(np.diff(stamps).max()) - GATE_PERIOD_S
 
 
-def ebb(kinds: tuple[str, ...], suite: Suite) -> None:
+def end_flood(kinds: tuple[str, ...], suite: Suite) -> None:
     """The flood ends, and the stop is let go; how much went out goes to the notes."""
     suite.watch(0.5)
     rates = suite.stop_flood(kinds)
     by_kind = ", ".join(f"{kind} {rate:,.0f}" for kind, rate in rates.items())
     suite.notes.append(f"{sum(rates.values()):,.0f} messages a second went out ({by_kind})")
-    release(suite)
+    release_stop(suite)
 
 
 def fill_disk(suite: Suite) -> float:
@@ -186,7 +198,7 @@ def fill_disk(suite: Suite) -> float:
         suite.call("arm")
         suite.watch(0.5)
     suite.wait(suite.spinning, 3.0, "the robot goes on")
-    now = press(suite)
+    now = press_stop(suite)
     suite.watch(1.0)
     pids_now = suite.group.pids()
     died = [name for name, pid in pids.items() if pids_now.get(name) != pid]  # and were respawned
@@ -196,11 +208,13 @@ def fill_disk(suite: Suite) -> float:
 
 
 def empty_disk(suite: Suite) -> None:
+    """Mends fill_disk."""
     Path(suite.logs / "filler").unlink()
-    release(suite)
+    release_stop(suite)
 
 
 def pull(suite: Suite) -> float:
+    """Nothing passes the cable any more."""
     assert suite.cable
     now = time.monotonic()
     suite.cable.pull()
@@ -208,12 +222,14 @@ def pull(suite: Suite) -> float:
 
 
 def plug(suite: Suite) -> None:
+    """Plugs the cable in again, a second later."""
     assert suite.cable
     suite.watch(1.0)
     suite.cable.plug()
 
 
 def spoil_cable(delay: float, loss: float, suite: Suite) -> float:
+    """Seconds each way, and the share of frames that are lost."""
     assert suite.cable
     now = time.monotonic()
     suite.cable.behave(delay, loss)
@@ -224,16 +240,18 @@ def lossy_then_stop(loss: float, suite: Suite) -> float:
     """The robot may go on or hold; the stop reaches it through what is left of the network."""
     spoil_cable(0.0, loss, suite)
     suite.watch(2.0)
-    return press(suite)
+    return press_stop(suite)
 
 
 def mend_cable(suite: Suite) -> None:
+    """No delay, no loss, and no stop."""
     spoil_cable(0.0, 0.0, suite)
-    release(suite)
+    release_stop(suite)
 
 
 # -- the table -------------------------------------------------------------------------
 def rules(*names: str) -> frozenset[str]:
+    """A set of rules, or of the gate's states, by name."""
     return frozenset(names)
 
 
@@ -259,7 +277,7 @@ def processes() -> list[Fault]:
         out.append(
             node(
                 f"SIGKILL of {name}",
-                inject=partial(send, name, signal.SIGKILL),
+                inject=partial(send_signal, name, signal.SIGKILL),
                 patience=15.0,
                 # of its own death the supervisor cannot tell
                 tells="" if name == "supervisor" else f"{name} was lost",
@@ -269,7 +287,7 @@ def processes() -> list[Fault]:
         out.append(
             node(
                 f"SIGSTOP of {name}, SIGCONT 1 s later",
-                inject=partial(send, name, signal.SIGSTOP),
+                inject=partial(send_signal, name, signal.SIGSTOP),
                 mend=partial(resume, name, 0.5),
                 may_resume=True,
                 patience=10.0,
@@ -279,27 +297,27 @@ def processes() -> list[Fault]:
     out += [
         gate(
             "SIGKILL of the gate",
-            inject=partial(send, GATE, signal.SIGKILL),
+            inject=partial(send_signal, GATE, signal.SIGKILL),
             limit=DRIVER_TIMEOUT_S + BRAKING_S + TRANSPORT_S,
             rules=rules("driver"),
             tells=f"{GATE} was lost",
         ),
         gate(
             "SIGSTOP of the gate, SIGCONT 1.5 s later",
-            inject=partial(send, GATE, signal.SIGSTOP),
+            inject=partial(send_signal, GATE, signal.SIGSTOP),
             limit=DRIVER_TIMEOUT_S + BRAKING_S + TRANSPORT_S,
             rules=rules("driver"),
             mend=partial(resume, GATE, 0.5),
         ),
         gate(
             "SIGTERM of the gate",
-            inject=partial(send, GATE, signal.SIGTERM),
+            inject=partial(send_signal, GATE, signal.SIGTERM),
             limit=STOPPING_S,
             rules=rules("zero"),
         ),
         gate(
             "SIGINT of the gate",
-            inject=partial(send, GATE, signal.SIGINT),
+            inject=partial(send_signal, GATE, signal.SIGINT),
             limit=STOPPING_S,
             rules=rules("zero"),
         ),
@@ -323,7 +341,7 @@ def processes() -> list[Fault]:
             "shutdown of the gate",
             limit=STOPPING_S,
             rules=rules("zero"),
-            mend=partial(send, GATE, signal.SIGKILL),
+            mend=partial(send_signal, GATE, signal.SIGKILL),
             inject=partial(transitions, (Transition.TRANSITION_ACTIVE_SHUTDOWN,)),
         ),
     ]
@@ -336,14 +354,14 @@ def people() -> list[Fault]:
     return [
         moving(
             "the stop is pressed",
-            inject=press,
+            inject=press_stop,
             rules=rules("stop"),
-            mend=release,
+            mend=release_stop,
             after=rules("stopped"),
         ),
         moving(
             "the word stop is said",
-            inject=partial(words, "stop"),
+            inject=partial(utter, "stop"),
             rules=rules("instruction_match"),
             mend=nothing,
         ),
@@ -374,7 +392,7 @@ def policies(good: float = GOOD_WORK_S) -> list[Fault]:
         out.append(
             broken(
                 f"the policy {name}",
-                inject=partial(spoil, kind, GOOD_WORK_S),
+                inject=partial(break_policy, kind, GOOD_WORK_S),
                 limit=wait + STOPPING_S,
                 rules=caught_by | rules("stop"),
             )
@@ -382,7 +400,7 @@ def policies(good: float = GOOD_WORK_S) -> list[Fault]:
     out.append(
         broken(
             f"the policy gives NaN after {good:g} s of good work",
-            inject=partial(spoil, "nan", good),
+            inject=partial(break_policy, "nan", good),
             limit=STOPPING_S,
             rules=rules("finite_values"),
         )
@@ -390,7 +408,7 @@ def policies(good: float = GOOD_WORK_S) -> list[Fault]:
     out.append(
         broken(
             "the policy's process has no memory left",
-            inject=partial(spoil, "memory", GOOD_WORK_S),
+            inject=partial(break_policy, "memory", GOOD_WORK_S),
             limit=OBSERVATION_AGE_S + STOPPING_S,
             rules=NODE_LOST | rules("stop"),
             may_resume=True,
@@ -399,7 +417,7 @@ def policies(good: float = GOOD_WORK_S) -> list[Fault]:
     out.append(
         broken(
             "the policy hangs",
-            inject=partial(spoil, "hang", GOOD_WORK_S),
+            inject=partial(break_policy, "hang", GOOD_WORK_S),
             limit=OBSERVATION_AGE_S + STOPPING_S,
             rules=NODE_LOST | rules("stop"),
             mend=replace_policy,
@@ -447,7 +465,7 @@ def sensors() -> list[Fault]:
     out.append(
         sensor(
             "the robot's computer stands still (SIGSTOP of the simulator)",
-            inject=partial(send, "simulator", signal.SIGSTOP),
+            inject=partial(send_signal, "simulator", signal.SIGSTOP),
             limit=TOPIC_TIMEOUT_S + GATE_PERIOD_S + TRANSPORT_S,
             rules=INPUT_LOST,
             mend=partial(resume, "simulator", 0.5),
@@ -472,17 +490,17 @@ def floods() -> list[Fault]:
         flooded(
             "a flood of repeated words, actions and stop(false), then the stop",
             inject=partial(flood, GOOD, 2.0),
-            mend=partial(ebb, GOOD),
+            mend=partial(end_flood, GOOD),
         ),
         flooded(
             "a flood of garbage on the same topics, then the stop",
             inject=partial(flood, BAD, 2.0),
-            mend=partial(ebb, BAD),
+            mend=partial(end_flood, BAD),
         ),
         flooded(
             "a flood of calls of arm and reset, then the stop",
             inject=partial(flood, SERVICES, 2.0),
-            mend=partial(ebb, SERVICES),
+            mend=partial(end_flood, SERVICES),
         ),
         flooded(
             "a full disk for logs, then the stop", inject=fill_disk, mend=empty_disk, needs="disk"

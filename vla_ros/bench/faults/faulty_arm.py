@@ -43,6 +43,8 @@ PUSHED_RAD = 0.55  # a little more than twice the tracking error: what the gate 
 
 
 class FaultyArm(Node):
+    """Subscribes to the controllers' commands and /fault/arm; publishes joint states and images."""
+
     def __init__(self) -> None:
         super().__init__("arm")
         self._log = MotionLog()

@@ -18,6 +18,8 @@ from vla_ros.bench.faults.valve import note
 
 
 class FaultyClock(Node):
+    """The wall's clock, with what went wrong."""
+
     def __init__(self) -> None:
         super().__init__("clock")
         self._offset = 0  # ns, of all jumps

@@ -19,6 +19,8 @@ PAUSE_S = 3.0
 
 
 class FaultyGate(safety_validator.SafetyValidator):
+    """The real node; /fault/gate is all that it has besides."""
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.create_subscription(
@@ -40,7 +42,7 @@ class FaultyGate(safety_validator.SafetyValidator):
         good = gate.step
 
         def step(*arguments: Any) -> Any:
-            gate.step = good  # type: ignore[method-assign]
+            gate.step = good  # type: ignore[method-assign]  # once: the next one is well again
             if kind == "tick":
                 time.sleep(PAUSE_S)
                 return good(*arguments)

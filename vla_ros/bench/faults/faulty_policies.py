@@ -51,8 +51,10 @@ def error(good: Rows) -> Rows:
 
 
 def memory(good: Rows) -> Rows:
-    """As a model does that leaks: takes all there is. The limit protects the machine, not the
-    process."""
+    """As a model does that leaks: takes all there is.
+
+    The limit protects the machine, not the process.
+    """
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = pages * resource.getpagesize() + ROOM_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))

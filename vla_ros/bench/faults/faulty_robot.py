@@ -18,6 +18,8 @@ from vla_ros.sim import node as sim
 
 
 class FaultyRobot(sim.Simulator):
+    """The real simulator, with a valve before each of its publishers."""
+
     def __init__(self) -> None:
         super().__init__()
         self._log = MotionLog()

@@ -169,7 +169,7 @@ class Suite:
             else:
                 self.commands.append(sample)
 
-    def wait(self, condition: Callable[[], Any], seconds: float, what: str) -> None:
+    def wait(self, condition: Callable[[], Any], seconds: float, awaited: str) -> None:
         """Until `condition` is true; TimeoutError, with what is known, where it does not come."""
         end = time.monotonic() + seconds
         while True:
@@ -178,9 +178,8 @@ class Suite:
                 return
             if time.monotonic() >= end:
                 last = self.reports[-1] if self.reports else None
-                raise TimeoutError(
-                    f"not within {seconds:g} s: {what}; {last}; {self.stages}; {self.feedback[-5:]}"
-                )
+                known = f"{last}; {self.stages}; {self.feedback[-5:]}"
+                raise TimeoutError(f"not within {seconds:g} s: {awaited}; {known}")
             time.sleep(0.01)
 
     def watch(self, seconds: float) -> None:
@@ -279,6 +278,7 @@ class Suite:
         self._change.call_async(ChangeState.Request(transition=Transition(id=transition)))
 
     def press(self, pressed: bool) -> None:
+        """The stop button, or lets it go."""
         self._stop.publish(Bool(data=pressed))
 
     def fault(self, stand_in: str, verb: str) -> float:
@@ -387,12 +387,12 @@ class Suite:
     def start_flood(self, kinds: Sequence[str], rate: float) -> None:
         """A process for each of `kinds`, `rate` (1/s) of all together; returns when all send."""
         module = [sys.executable, "-m", "vla_ros.bench.faults.flood"]
-        each = str(rate / len(kinds))
+        rate_of_each = str(rate / len(kinds))
         for kind in kinds:
             tally = self._tally(kind)
             tally.unlink(missing_ok=True)
             tally.with_suffix(".began").unlink(missing_ok=True)
-            command = [*module, kind, each, str(tally)]
+            command = [*module, kind, rate_of_each, str(tally)]
             log = tally.with_suffix(".log")
             self.group.start(f"flood {kind}", command, self._environment, log, respawn=False)
         for kind in kinds:
