@@ -154,6 +154,15 @@ def test_the_page_holds_ratios_aims_and_problems() -> None:
     assert "Others worked beside it." in page and "Cut short: plain, busy: 2 stops" in page and "25.0%" in page
 
 
+def test_a_round_that_wrote_nothing_takes_no_figure_from_the_others() -> None:
+    arguments = arguments_of([])
+    good = Trial({"stop": [(0, 5 * MS)], "stop_calm": [(0, 4 * MS)]})
+    report = report_of(arguments, {}, {"busy": {"ours": [good, Trial(problem="nothing was written")]}})
+    figures = report["figures"]["busy"]
+    assert figures["stop"]["ours"]["count"] == figures["stop_calm"]["ours"]["count"] == 1
+    assert figures["late_written"]["ours"] == {} and report["problems"] == ["ours, busy: nothing was written"]
+
+
 @pytest.mark.parametrize(("words", "sentence"), [
     (["--seconds", "0"], "--seconds is 0"), (["--stops", "-1"], "--stops is -1"), (["--steps", "0"], "--steps is 0"),
     (["--rounds", "0"], "--rounds is 0"), (["--seconds", "nan"], "--seconds is nan")])

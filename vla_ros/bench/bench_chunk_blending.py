@@ -199,11 +199,7 @@ def two_digits(value: float | None) -> str:
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     """The command line. ValueError: a number out of its range, or an unknown policy."""
     parser = argparse.ArgumentParser(
-        prog="vla bench chunk-blending",
-        description=(
-            "`vla bench chunk-blending`: how smoothly each way of `chunk_blending` passes from "
-            "chunk to chunk, simulated."
-        ),
+        prog="vla bench chunk-blending", description=__doc__.split("\n\n")[0]
     )
     parser.add_argument(
         "--episodes", type=int, default=24, help="for each blending and policy (default 24)"

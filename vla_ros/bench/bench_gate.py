@@ -46,12 +46,7 @@ Trials = dict[str, dict[str, list[Trial]]]  # load -> gate -> its trials
 
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     """The command line. ValueError: a number that is not above 0."""
-    parser = argparse.ArgumentParser(
-        prog="vla bench gate",
-        description=(
-            "our gate beside a plain, callback-driven one: a step's time, the jitter, stop to zero."
-        ),
-    )
+    parser = argparse.ArgumentParser(prog="vla bench gate", description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "--seconds", type=float, default=30.0, help="of motion for each gate and load (default 30)"
     )

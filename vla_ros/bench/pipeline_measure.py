@@ -109,8 +109,9 @@ def milliseconds(values: Iterable[int], digits: int = 3) -> dict[str, float]:
     times = np.fromiter(values, np.int64) / 1e6
     if not len(times):
         return {}
-    figures = np.percentile(times, (50, 95, 99, 100)).round(digits)
-    return dict(zip(("p50", "p95", "p99", "max"), figures.tolist()))
+    figures = np.percentile(times, (50, 95, 99, 100))
+    rounded = [round(float(figure), digits) for figure in figures]
+    return dict(zip(("p50", "p95", "p99", "max"), rounded))
 
 
 def lateness(written: Iterable[int], period: int) -> list[int]:
