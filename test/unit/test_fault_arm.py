@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from vla_ros.bench.faults.faulty_joints import MAX_SPEED_RAD_S, HAND_SPEED_RAD_S, LAG_S, Joint, back_and_forth
+from vla_ros.bench.faults.faulty_joints import (
+    HAND_SPEED_RAD_S,
+    LAG_S,
+    MAX_SPEED_RAD_S,
+    Joint,
+    back_and_forth,
+)
 from vla_ros.core.robot import load_robot
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -226,7 +226,7 @@ def _expect_feedback(suite: Suite, text: str, result: Result) -> None:
 
 
 def _check_state(fault: Fault, report: GateReport, result: Result) -> None:
-    """The gate's state once the fault was there, and before anybody did anything about it."""
+    """Whether the fault left the gate in a state that it may."""
     result.state = report.state
     if report.reason.startswith(PAUSED_REASON) and "stopped" not in fault.after:
         result.notes.append(
