@@ -66,6 +66,7 @@ def run_trial(
     """Runs a variant once, in processes of its own.
 
     Args:
+        variant: which pipeline.
         seconds: of the window; start, warm-up and end come on top.
         rate: images a second.
         folder: where the logs go, and what source and sink write.
@@ -106,7 +107,7 @@ def run_trial(
             _watch(group, watched, seconds, memory_every, trial, folder)
         except TimeoutError as problem:
             trial.problem = str(problem)
-        # they write their files when they are stopped; the sink is there in any case
+        # the sink writes its file when it is stopped; the source may not have been started
         group.stop(["source", "sink"] if "source" in group.pids() else ["sink"])
     _read(trial, folder, variant)
     return trial

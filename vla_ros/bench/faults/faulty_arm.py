@@ -84,7 +84,7 @@ class FaultyArm(Node):
                 joint.hand = None
                 if name == faulty_joint and kind == "block":
                     joint.blocked = True
-                if name == faulty_joint and kind == "push":  # towards zero, and past it
+                if name == faulty_joint and kind == "push":  # towards zero
                     joint.hand = joint.position - math.copysign(PUSHED_RAD, joint.position)
         self._flickers = kind == "flicker"
         if kind == "zeros" or self._flickers:
