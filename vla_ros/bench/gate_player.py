@@ -69,7 +69,7 @@ class Player(Node):
         self._joints = self.create_publisher(JointState, "/joint_states", 10)
         self._odometry = self.create_publisher(Odometry, "/odom", 10)
         self._scans = self.create_publisher(LaserScan, SCAN, 10)
-        self._scan = self._seen()
+        self._scan = self._make_scan()
         self.create_subscription(Twist, COMMANDS, with_times(self._on_command), DEPTH)
         self._others = listen(self, ROBOT)
 
@@ -119,7 +119,7 @@ class Player(Node):
             )
 
     @staticmethod
-    def _seen() -> LaserScan:
+    def _make_scan() -> LaserScan:
         ranges, angles = room(WIDE_ROOM_M)
         scan = LaserScan(
             angle_min=angles[0],

@@ -133,18 +133,18 @@ def measure(steps: int) -> dict[str, dict[str, dict[str, float]]]:
     wide = Ours(WIDE_ROOM_M)
     narrow = Ours(NARROW_ROOM_M)
     plain = Plain()
-    asked: dict[str, Callable[[], Took]] = {
+    gates: dict[str, Callable[[], Took]] = {
         "wide": wide.step,
         "narrow": narrow.step,
         "plain": plain.step,
     }
     taken: dict[str, list[Took]] = defaultdict(list)
-    for ask in asked.values():
+    for ask in gates.values():
         for _ in range(WARM_UP):
             ask()
     wide.limited = 0
     for begin in range(0, steps, IN_TURN):
-        for name, ask in asked.items():
+        for name, ask in gates.items():
             for _ in range(min(IN_TURN, steps - begin)):
                 taken[name].append(ask())
     walls = {}
