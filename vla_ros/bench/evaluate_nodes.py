@@ -283,7 +283,6 @@ class Trials(Suite):
         return abs(linear) > MOVING_M_S or abs(angular) > MOVING_RAD_S
 
     def closed(self) -> bool:
-        """Whether the gripper is."""
         return self.watch.opening < CLOSED_MOST
 
     def truth(self) -> WorldState:
