@@ -17,7 +17,7 @@ IN_SHORT = """
 import sys
 from vla_ros.cli import main
 from vla_ros.bench import pipeline_trial
-pipeline_trial.WARM_UP = 0.5
+pipeline_trial.WARM_UP_S = 0.5
 sys.exit(main.main(sys.argv[1:]))
 """
 

@@ -20,7 +20,7 @@ from vla_ros.bench.gate_measure import (
     undisturbed,
 )
 from vla_ros.bench.gate_naive import HIGH, clamp
-from vla_ros.bench.gate_robot import CHANNELS, FULL, ROBOT, chunk, robot_file
+from vla_ros.bench.gate_robot import CHANNELS, FULL_SPEED_M_S, ROBOT, chunk, robot_file
 from vla_ros.bench.gate_step import measure
 from vla_ros.bench.gate_table import cells, markdown
 from vla_ros.bench.gate_trial import Trial, judged
@@ -101,7 +101,7 @@ def test_the_robot_is_one_that_the_gate_reads(tmp_path: Path) -> None:
 
 def test_each_action_has_a_speed_of_its_own_within_the_limits() -> None:
     speeds = [float(chunk(i, 0, 1, 1 / 30).values[0, 0]) for i in range(2000)]
-    assert len(set(speeds)) == 2000 and min(speeds) > FULL and max(speeds) < ROBOT.channel("linear.x").limits[1]
+    assert len(set(speeds)) == 2000 and min(speeds) > FULL_SPEED_M_S and max(speeds) < ROBOT.channel("linear.x").limits[1]
     rows = np.concatenate([chunk(i, 0, 1, 0.1).values for i in range(100)])
     assert (np.abs(rows[:, 1]) > 0.5).any()  # or no limit would be at work in the step
 
@@ -152,6 +152,15 @@ def test_the_page_holds_ratios_aims_and_problems() -> None:
     assert rows["the same, in the robot's process"][1:] == ["-", "-", "-", "- / -", ""]  # not measured, not claimed
     page = markdown(report)
     assert "Others worked beside it." in page and "Cut short: plain, busy: 2 stops" in page and "25.0%" in page
+
+
+def test_a_round_that_wrote_nothing_takes_no_figure_from_the_others() -> None:
+    arguments = arguments_of([])
+    good = Trial({"stop": [(0, 5 * MS)], "stop_calm": [(0, 4 * MS)]})
+    report = report_of(arguments, {}, {"busy": {"ours": [good, Trial(problem="nothing was written")]}})
+    figures = report["figures"]["busy"]
+    assert figures["stop"]["ours"]["count"] == figures["stop_calm"]["ours"]["count"] == 1
+    assert figures["late_written"]["ours"] == {} and report["problems"] == ["ours, busy: nothing was written"]
 
 
 @pytest.mark.parametrize(("words", "sentence"), [

@@ -184,5 +184,5 @@ def test_asking_survives_what_an_import_does(monkeypatch: pytest.MonkeyPatch, tm
 def test_an_import_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "doctor_hangs.py").write_text("import time\ntime.sleep(60)")
     monkeypatch.setenv("PYTHONPATH", f"{Path(doctor.__file__).parents[2]}:{tmp_path}")
-    monkeypatch.setattr(system_facts, "PATIENCE", 1.5)
+    monkeypatch.setattr(system_facts, "ANSWER_TIMEOUT_S", 1.5)
     assert system_facts.ask(("doctor_hangs",)) in ({"doctor_hangs": (False, "no answer within 1.5 s")}, {})  # {}: too slow to begin

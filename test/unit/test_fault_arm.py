@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from vla_ros.bench.faults.faulty_joints import FASTEST, HAND, LAG, Joint, back_and_forth
+from vla_ros.bench.faults.faulty_joints import (
+    HAND_SPEED_RAD_S,
+    LAG_S,
+    MAX_SPEED_RAD_S,
+    Joint,
+    back_and_forth,
+)
 from vla_ros.core.robot import load_robot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +29,7 @@ def test_a_joint_goes_to_its_command_within_its_time_and_a_lag_and_stays_when_co
     joint = Joint(0.3)
     joint.command(0.4, 0.0, 0.2)
     assert follow(joint, 0.2) == pytest.approx(0.5, abs=0.01)
-    assert joint.position == pytest.approx(0.4 - 0.5 * LAG, abs=0.004)
+    assert joint.position == pytest.approx(0.4 - 0.5 * LAG_S, abs=0.004)
     follow(joint, 60.0, 0.2)
     assert joint.position == pytest.approx(0.4, abs=1e-6) and abs(joint.speed) < 1e-6
 
@@ -31,7 +37,7 @@ def test_a_joint_goes_to_its_command_within_its_time_and_a_lag_and_stays_when_co
 def test_a_drive_is_no_faster_than_its_motor() -> None:
     joint = Joint(0.0)
     joint.command(1.5, 0.0, 0.0)
-    assert follow(joint, 0.5) == pytest.approx(FASTEST)
+    assert follow(joint, 0.5) == pytest.approx(MAX_SPEED_RAD_S)
 
 
 def test_a_blocked_joint_springs_to_its_command_when_it_is_freed() -> None:
@@ -48,7 +54,7 @@ def test_a_hand_moves_a_joint_slowly_and_the_drive_takes_it_back() -> None:
     joint = Joint(0.2)
     joint.command(0.2, 0.0, 0.0)
     joint.hand = -0.3
-    assert follow(joint, 2.0) == pytest.approx(HAND)
+    assert follow(joint, 2.0) == pytest.approx(HAND_SPEED_RAD_S)
     assert joint.position == pytest.approx(-0.3)
     joint.hand = None
     follow(joint, 2.0, 2.0)
@@ -61,16 +67,16 @@ def test_back_and_forth_turns_round_at_its_reach() -> None:
 
 def test_the_limits_of_the_faults_are_the_robot_file_s() -> None:
     pytest.importorskip("rclpy", reason="the table needs ROS 2 (rclpy)")
-    from vla_ros.bench.faults.arm_table import TRACKING_ERROR, TRACKING_TIME
+    from vla_ros.bench.faults.arm_table import TRACKING_ERROR_RAD, TRACKING_TIME_S
     from vla_ros.bench.faults.faulty_arm import FINGER, JOINTS, START
-    from vla_ros.bench.faults.faulty_policies import REACH
-    from vla_ros.bench.faults.stack import LIMIT
+    from vla_ros.bench.faults.faulty_policies import REACH_RAD
+    from vla_ros.bench.faults.stack import LIMIT_RAD_S
     assert [channel.joint for channel in ROBOT.channels] == [*JOINTS, FINGER]
     for name in JOINTS:
         channel = ROBOT.channel(name)
         assert (channel.max_speed, channel.max_tracking_error, channel.tracking_time) == (
-            LIMIT, pytest.approx(TRACKING_ERROR), TRACKING_TIME)
-        assert abs(START[name]) < REACH[name] < channel.soft_limits[1] == -channel.soft_limits[0]
+            LIMIT_RAD_S, pytest.approx(TRACKING_ERROR_RAD), TRACKING_TIME_S)
+        assert abs(START[name]) < REACH_RAD[name] < channel.soft_limits[1] == -channel.soft_limits[0]
 
 
 def test_a_page_keeps_what_was_not_tried_now() -> None:

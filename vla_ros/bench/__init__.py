@@ -1,2 +1,4 @@
-"""`vla bench`: measures the suite beside what it is compared with. Numbers come from runs, never
-from files."""
+"""`vla bench`: measures the suite beside what it is compared with.
+
+Numbers come from runs, never from files.
+"""

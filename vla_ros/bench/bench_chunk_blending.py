@@ -1,12 +1,11 @@
-"""`vla bench chunk-blending`: how smoothly each way of `chunk_blending` passes from chunk to chunk,
-simulated.
+"""`vla bench chunk-blending`: how smoothly each `chunk_blending` passes from chunk to chunk.
 
-The same episodes for each: a policy drives, its chunks go through `core/blending.py` as in the
-node, and what the driver is told every 20 ms is kept; no gate in between. The jerk is the change of
-acceleration from one command to the next, |v[k+1] - 2 v[k] + v[k-1]| / 20 ms, in m/s² (linear.x)
-and rad/s² (angular.z); where all three commands stand, it is left out. It is one of a boundary
-where v[k] or v[k+1] is the first command of a newer chunk; all others are elsewhere, within a
-chunk. The time to done is simulated. The same command gives the same numbers.
+Simulated, the same episodes for each: a policy drives, its chunks go through `core/blending.py` as
+in the node, and the command to the driver every 20 ms is kept; no gate in between. The jerk is the
+change of acceleration from one command to the next, |v[k+1] - 2 v[k] + v[k-1]| / 20 ms, in m/s²
+(linear.x) and rad/s² (angular.z); where all three commands stand, it is left out. It is one of a
+boundary where v[k] or v[k+1] is the first command of a newer chunk; all others are elsewhere,
+within a chunk. The time to done is simulated. The same command gives the same numbers.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.bench.markdown import table
 from vla_ros.core.blending import BLENDINGS, ChunkBlender
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.robot import load_robot
@@ -34,17 +34,18 @@ from vla_ros.tasks.phrases import KINDS
 
 POLICIES = ("color_servo", "builtin")
 CHANNELS = ("linear.x", "angular.z")
+UNITS = ("m/s²", "rad/s²")  # of a jerk of CHANNELS
 Numbers = NDArray[np.float64]
 
 
-class Listened(World):
-    """A world that keeps what its driver is told: rows of time (s), m/s, rad/s."""
+class RecordingWorld(World):
+    """A world that keeps its driver's commands: rows of time (s), m/s, rad/s."""
 
-    told: list[tuple[float, float, float]] | None = None
+    commands: list[tuple[float, float, float]] | None = None  # None: not now
 
     def command(self, linear: float, angular: float) -> None:
-        if self.told is not None:
-            self.told.append((float(self.data.time), linear, angular))
+        if self.commands is not None:
+            self.commands.append((float(self.data.time), linear, angular))
         super().command(linear, angular)
 
 
@@ -58,29 +59,41 @@ class Trial:
 
 
 def jerks(
-    told: Sequence[tuple[float, float, float]], arrived: Sequence[float]
+    commands: Sequence[tuple[float, float, float]], arrived: Sequence[float]
 ) -> dict[tuple[str, bool], Numbers]:
-    """`told`: rows of time, linear, angular, OBEY_PERIOD apart; `arrived`: when each chunk took
-    over (s)."""
-    rows = np.array(told, np.float64).reshape(-1, 3)
+    """The jerks of one episode, in m/s² and rad/s².
+
+    Args:
+        commands: N rows of time (s), linear (m/s), angular (rad/s), OBEY_PERIOD apart.
+        arrived: when each chunk took over, s.
+
+    Returns:
+        (channel, whether of a boundary) -> values; N - 2 in all, less those of a robot that stands.
+    """
+    rows = np.array(commands, np.float64).reshape(-1, 3)
+    # which chunk each command is of; a microsecond for what rounding may have taken
     chunk = np.searchsorted(np.array(arrived) - 1e-6, rows[:, 0], "right")
     changes = np.diff(chunk) != 0
     boundary = changes[:-1] | changes[1:]
     moving = (rows[:, 1:] != 0.0).any(axis=1)
-    moves: NDArray[np.bool_] = np.logical_or.reduce([moving[:-2], moving[1:-1], moving[2:]])
-    values = np.abs(np.diff(rows[:, 1:], n=2, axis=0)) / OBEY_PERIOD
-    return {
-        (name, at): values[moves & (boundary == at), column]
-        for column, name in enumerate(CHANNELS)
-        for at in (True, False)
-    }
+    moves = moving[:-2] | moving[1:-1] | moving[2:]
+    values = np.abs(np.diff(rows[:, 1:], n=2, axis=0)) / OBEY_PERIOD  # N - 2 x channels
+    out = {}
+    for column, name in enumerate(CHANNELS):
+        out[name, True] = values[moves & boundary, column]
+        out[name, False] = values[moves & ~boundary, column]
+    return out
 
 
 def drive(
-    world: Listened, episode: Episode, policy_name: str, blending: str, options: argparse.Namespace
+    world: RecordingWorld,
+    episode: Episode,
+    policy_name: str,
+    blending: str,
+    options: argparse.Namespace,
 ) -> Trial:
-    """From the same start each time; a fresh policy."""
-    world.told = None
+    """An episode, from the same start each time; a fresh policy."""
+    world.commands = None  # what comes before the episode is no part of it
     world.data.time = 0.0
     world.reset(episode.seed)
     SCENARIOS[PLAIN].prepare(world, episode.seed)
@@ -95,7 +108,7 @@ def drive(
         arrived.append(arrives / NANOSECONDS)
         return blender.blend(chunk, arrives)
 
-    world.told = []
+    world.commands = []
     outcome = run_episode(
         policy,
         world,
@@ -107,36 +120,44 @@ def drive(
         delay=options.delay,
         blend=blend,
     )
-    return Trial(outcome.done, outcome.seconds, jerks(world.told, arrived))
+    return Trial(outcome.done, outcome.seconds, jerks(world.commands, arrived))
 
 
 def summary(trials: dict[str, list[Trial]]) -> dict[str, dict[str, Any]]:
-    """Blending -> its figures. Times are the mean over the episodes that were done with every
-    blending."""
-    everywhere = [all(trial.done for trial in row) for row in zip(*trials.values())]
+    """Blending -> its figures.
+
+    Times are the mean over the episodes that were done with every blending, so that the same ones
+    are compared.
+    """
+    done_with_all: NDArray[np.bool_] = np.array(True)  # of each episode
+    for row in trials.values():
+        done_with_all = done_with_all & [trial.done for trial in row]
     out: dict[str, dict[str, Any]] = {}
-    for blending, ones in trials.items():
-        times = [trial.seconds for trial, counts in zip(ones, everywhere) if counts]
+    for blending, row in trials.items():
+        times = np.array([trial.seconds for trial in row])[done_with_all]
         out[blending] = {
-            "done": sum(trial.done for trial in ones),
-            "episodes": len(ones),
-            "seconds": round(float(np.mean(times)), 3) if times else None,
+            "done": sum(trial.done for trial in row),
+            "episodes": len(row),
+            "seconds": round(float(times.mean()), 3) if len(times) else None,
             "timed": len(times),
         }
         for channel in CHANNELS:
-            at, elsewhere = (
-                np.concatenate([trial.jerks[channel, where] for trial in ones])
-                for where in (True, False)
-            )
+            boundaries = _together(row, channel, True)
+            elsewhere = _together(row, channel, False)
             out[blending][channel] = {
-                "boundaries": shares(at),
+                "boundaries": shares(boundaries),
                 "elsewhere": shares(elsewhere),
-                "mean": shares(np.concatenate([at, elsewhere]))["mean"],
+                "mean": shares(np.concatenate([boundaries, elsewhere]))["mean"],
             }
     return out
 
 
+def _together(trials: Sequence[Trial], channel: str, boundary: bool) -> Numbers:
+    return np.concatenate([trial.jerks[channel, boundary] for trial in trials])
+
+
 def shares(values: Numbers) -> dict[str, float | None]:
+    """Percentiles and mean; None where there are no values."""
     if not len(values):
         return {"p50": None, "p95": None, "mean": None}
     return {
@@ -146,37 +167,37 @@ def shares(values: Numbers) -> dict[str, float | None]:
     }
 
 
-def table(report: dict[str, Any]) -> str:
-    """As Markdown."""
+def page(report: dict[str, Any]) -> str:
+    """The one table, as Markdown."""
     head = ["policy", "blending", "done", "time to done, s"]
-    for channel, unit in zip(CHANNELS, ("m/s²", "rad/s²")):
+    for channel, unit in zip(CHANNELS, UNITS):
         head += [f"{channel}, {unit}: at boundaries", "elsewhere", "mean"]
-    lines = [head, ["---"] * len(head)]
+    rows = []
     for policy, blendings in report["policies"].items():
-        for blending, one in blendings.items():
-            line = [
+        for blending, figures in blendings.items():
+            row = [
                 policy,
                 blending,
-                f"{one['done']} of {one['episodes']}",
-                shown(one["seconds"], ".2f"),
+                f"{figures['done']} of {figures['episodes']}",
+                two_digits(figures["seconds"]),
             ]
             for channel in CHANNELS:
-                for where in ("boundaries", "elsewhere"):
-                    line.append(
-                        " / ".join(
-                            shown(one[channel][where][share], ".2f") for share in ("p50", "p95")
-                        )
-                    )
-                line.append(shown(one[channel]["mean"], ".2f"))
-            lines.append(line)
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+                values = figures[channel]
+                for place in ("boundaries", "elsewhere"):
+                    p50 = two_digits(values[place]["p50"])
+                    row.append(f"{p50} / {two_digits(values[place]['p95'])}")
+                row.append(two_digits(values["mean"]))
+            rows.append(row)
+    return table(head, rows)
 
 
-def shown(value: float | None, how: str) -> str:
-    return "-" if value is None else format(value, how)
+def two_digits(value: float | None) -> str:
+    """Or a dash for what was not measured."""
+    return "-" if value is None else f"{value:.2f}"
 
 
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line. ValueError: a number out of its range, or an unknown policy."""
     parser = argparse.ArgumentParser(
         prog="vla bench chunk-blending", description=__doc__.split("\n\n")[0]
     )
@@ -223,9 +244,9 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
 def run(argv: Sequence[str]) -> int:
     """0: the table is printed."""
     options = arguments_of(argv)
-    # it is not about words
+    # known phrasings only: it is not about words
     plan = success(options.episodes, ("known",), options.kinds, options.seed)
-    world = Listened(0, 320, 240)
+    world = RecordingWorld(0, 320, 240)
     policies = {}
     try:
         for policy in options.policies:
@@ -237,15 +258,10 @@ def run(argv: Sequence[str]) -> int:
             policies[policy] = summary(trials)
     finally:
         world.close()
-    report = {
-        "bench": "chunk-blending",
-        "policies": policies,
-        **{
-            name: getattr(options, name)
-            for name in ("episodes", "kinds", "blend_time", "rate", "delay", "seed")
-        },
-    }
+    report = {"bench": "chunk-blending", "policies": policies}
+    for name in ("episodes", "kinds", "blend_time", "rate", "delay", "seed"):
+        report[name] = getattr(options, name)
     if options.json:  # first: no table is worth the numbers
         Path(options.json).write_text(json.dumps(report) + "\n", encoding="utf-8")
-    print(table(report))
+    print(page(report))
     return 0

@@ -1,5 +1,7 @@
-"""`vla bench faults`: every fault of the table at full speed, and how soon the simulated robot
-stands."""
+"""`vla bench faults`: every fault of the table at full speed, and how soon the robot stands.
+
+The robot is a simulated one, or an arm without physics.
+"""
 
 from __future__ import annotations
 
@@ -17,41 +19,43 @@ from pathlib import Path
 from vla_ros.bench.faults import network
 from vla_ros.bench.faults.arm_table import arms
 from vla_ros.bench.faults.fault_page import page
-from vla_ros.bench.faults.fault_table import WORK, Fault, bases
+from vla_ros.bench.faults.fault_table import GOOD_WORK_S, Fault, bases
 from vla_ros.bench.faults.fault_trial import Result
 from vla_ros.bench.faults.fault_trial import run as run_fault
 from vla_ros.bench.faults.worlds import WORLDS, suite_in
 
-MINUTE = 60.0
+MINUTE_S = 60.0
 
 
-def all_faults(good: float = WORK) -> list[Fault]:
+def all_faults(good: float = GOOD_WORK_S) -> list[Fault]:
     """`good`: s of good work before a driving robot's policy gives NaN."""
     return [*bases(good), *arms()]
 
 
 def in_world(world: str, faults: Sequence[Fault], repeat: int = 1) -> list[Result]:
-    """All of one world's faults, `repeat` times, on one running suite (another, where it does not
-    get up again)."""
-    todo = [fault for _ in range(repeat) for fault in faults if fault.world == world]
+    """All of one world's faults, `repeat` times, one after another.
+
+    They share a running suite, and get another where it does not get up again.
+    """
+    todo = _of_world(world, faults) * repeat
     results: list[Result] = []
     while todo:
         with suite_in(world) as suite:
-            while todo:
+            suite_is_up = True
+            while todo and suite_is_up:
                 fault = todo.pop(0)
                 try:
-                    results.append(run_fault(suite, fault))
+                    result = run_fault(suite, fault)
                 except TimeoutError as error:
-                    results.append(Result(fault.name, problems=[str(error)]))
-                    break
-                finally:
-                    _say(results[-1:])
+                    result = Result(fault.name, problems=[str(error)])
+                    suite_is_up = False
+                print(result.sentence(), flush=True)
+                results.append(result)
     return results
 
 
-def _say(results: Sequence[Result]) -> None:
-    for result in results:
-        print(result.sentence(), flush=True)
+def _of_world(world: str, faults: Sequence[Fault]) -> list[Fault]:
+    return [fault for fault in faults if fault.world == world]
 
 
 def behind_a_cable(names: Sequence[str], repeat: int = 1) -> list[Result]:
@@ -60,38 +64,29 @@ def behind_a_cable(names: Sequence[str], repeat: int = 1) -> list[Result]:
         return [Result(name, not_run=why) for name in names]
     with tempfile.TemporaryDirectory(prefix="vla_faults_") as folder:
         out = Path(folder) / "results.json"
-        subprocess.run(
-            [
-                "unshare",
-                "--net",
-                sys.executable,
-                "-m",
-                "vla_ros.cli.main",
-                "bench",
-                "faults",
-                "--inside",
-                "--json",
-                str(out),
-                "--repeat",
-                str(repeat),
-                *names,
-            ],
-            check=True,
-            timeout=600.0 * repeat,
-        )
-        return [Result(**found) for found in json.loads(out.read_text(encoding="utf-8"))]
+        command = ["unshare", "--net", sys.executable, "-m", "vla_ros.cli.main", "bench", "faults"]
+        command += ["--inside", "--json", str(out), "--repeat", str(repeat), *names]
+        subprocess.run(command, check=True, timeout=600.0 * repeat)
+        return [Result(**fields) for fields in json.loads(out.read_text(encoding="utf-8"))]
 
 
 def chosen(words: Sequence[str], faults: Sequence[Fault]) -> list[Fault]:
-    """Those whose name holds one of `words`; all where there are none. ValueError: a word that fits
-    none."""
+    """Those whose name holds one of `words`; all where there are none.
+
+    Raises:
+        ValueError: a word that is in no fault's name.
+    """
+    wanted: set[str] = set()
     for word in words:
-        if not any(word in fault.name for fault in faults):
+        names = [fault.name for fault in faults if word in fault.name]
+        if not names:
             raise ValueError(f"no fault is called '{word}'; `vla bench faults --list` names them")
-    return [fault for fault in faults if not words or any(word in fault.name for word in words)]
+        wanted.update(names)
+    return [fault for fault in faults if not words or fault.name in wanted]
 
 
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line. ValueError: a number of repetitions below 1."""
     parser = argparse.ArgumentParser(
         prog="vla bench faults",
         description=(
@@ -115,8 +110,7 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
         metavar="FILE",
         help=(
             "the table as a page in Markdown; where only a driving robot's or only an arm's faults "
-            "were tried, what the "
-            "page says of the other stays"
+            "were tried, what the page says of the other stays"
         ),
     )
     parser.add_argument("--json", metavar="FILE", help="every single result")
@@ -131,39 +125,37 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
 def run(argv: Sequence[str]) -> int:
     """0: all held; 1: something did not, or did not run."""
     given = arguments_of(argv)
-    faults = chosen(
-        given.names,
-        [
-            fault
-            for fault in all_faults(MINUTE if given.long else WORK)
-            if given.world in (None, fault.world)
-        ],
-    )
+    faults = all_faults(MINUTE_S if given.long else GOOD_WORK_S)
+    if given.world:
+        faults = _of_world(given.world, faults)
+    faults = chosen(given.names, faults)
     if given.list:
-        print("\n".join(f"{fault.name} ({fault.world})" for fault in faults))
+        for fault in faults:
+            print(f"{fault.name} ({fault.world})")
         return 0
     began = time.monotonic()
-    load = os.getloadavg()[0]
+    load = os.getloadavg()[0]  # before the faults themselves are a load
     results: list[Result] = []
     for world in WORLDS:
-        there = [fault for fault in faults if fault.world == world]
-        if there and world == "network" and not given.inside:
-            results += behind_a_cable([fault.name for fault in there], given.repeat)
-        elif there:
-            results += in_world(world, there, given.repeat)
+        of_world = _of_world(world, faults)
+        if of_world and world == "network" and not given.inside:
+            results += behind_a_cable([fault.name for fault in of_world], given.repeat)
+        elif of_world:
+            results += in_world(world, of_world, given.repeat)
     if given.json:
         Path(given.json).write_text(
-            json.dumps([dataclasses.asdict(result) for result in results]), encoding="utf-8"
+            json.dumps(list(map(dataclasses.asdict, results))), encoding="utf-8"
         )
     if given.out:
-        Path(given.out).parent.mkdir(parents=True, exist_ok=True)
-        before = Path(given.out).read_text(encoding="utf-8") if Path(given.out).exists() else ""
-        Path(given.out).write_text(
-            page(faults, results, given.repeat, load, before), encoding="utf-8"
-        )
-    bad = [result for result in results if result.problems]
+        out = Path(given.out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        before = out.read_text(encoding="utf-8") if out.exists() else ""
+        out.write_text(page(faults, results, given.repeat, load, before), encoding="utf-8")
+    bad = sum(bool(result.problems) for result in results)
+    not_run = sum(bool(result.not_run) for result in results)
     print(
         f"{len(results)} runs in {time.monotonic() - began:.0f} s on {os.cpu_count()} cores: "
-        f"{len(bad)} with problems, {sum(bool(result.not_run) for result in results)} not run"
+        f"{bad} with problems, {not_run} not run"
     )
+    # the process inside the namespace tells by its file; its code says only that it ran
     return 1 if bad and not given.inside else 0

@@ -1,5 +1,4 @@
-"""`vla bench pipeline`: the suite beside a plain pipeline and beside the floor, in alternating
-rounds.
+"""`vla bench pipeline`: the suite beside a plain pipeline and the floor, in alternating rounds.
 
 Latency is from the camera's stamp (taken right before its publish) to when DDS hands the command to
 the robot's process, for every variant. Ours carries no stamp in its Twist: the gate's report,
@@ -12,19 +11,23 @@ import argparse
 import json
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from vla_ros.bench.pipeline_measure import growth, lateness, milliseconds, ratio
-from vla_ros.bench.pipeline_trial import Trial, Usage, run_trial
+from vla_ros.bench.pipeline_trial import Trial, run_trial
 from vla_ros.bench.variants import VARIANTS
 
-GATE_PERIOD = 20_000_000  # ns; the gate's default of 50 Hz
+GATE_PERIOD_NS = 20_000_000  # the gate's default of 50 Hz
 # Which status in the diagnostics counts what: our key -> "node: task"
 COUNTS = {
     "received": "camera_ingest: image",
-    "handed on": "camera_ingest: frame",
+    "handed_on": "camera_ingest: frame",
     "paired": "synchronizer: observation",
 }
 COUNTER = "Events since startup"
@@ -32,54 +35,76 @@ COUNTER = "Events since startup"
 
 def summary(name: str, trials: Sequence[Trial]) -> dict[str, Any]:
     """One variant's rounds together. A figure that was not measured is not there."""
-    samples = [sample for trial in trials for sample in trial.samples]
+    samples = list(chain.from_iterable(map(attrgetter("samples"), trials)))
+    # by round, so that a reader sees how far the machine's speed drifted
+    medians = [milliseconds(trial.latencies()).get("p50") for trial in trials]
     out: dict[str, Any] = {
-        "sent": sum(trial.sent for trial in trials),
-        "sent_in_window": sum(trial.sent_in_window for trial in trials),
+        "sent": _total(trials, "sent"),
+        "sent_in_window": _total(trials, "sent_in_window"),
         "commanded_in_window": len(samples),
-        "latency_ms": milliseconds(sample.total for sample in samples),
-        "rounds_p50_ms": [
-            milliseconds(s.total for s in trial.samples).get("p50") for trial in trials
-        ],
-        "processes": _worst([trial.usage for trial in trials]),
+        "latency_ms": milliseconds(map(attrgetter("total"), samples)),
+        "rounds_p50_ms": medians,
+        "processes": _worst(trials),
         "problems": [trial.problem for trial in trials if trial.problem],
     }
     if VARIANTS[name].suite:
-        late = [gap for trial in trials for gap in lateness(trial.commands, GATE_PERIOD)]
-        out |= {
-            "latency_less_policy_ms": milliseconds(
-                sample.total - sample.policy for sample in samples
-            ),
-            "policy_ms": milliseconds(sample.policy for sample in samples),
-            "gate_late_ms": milliseconds(late),
-            "inferred": sum(trial.inferred for trial in trials),
-            "unmatched": sum(trial.unmatched for trial in trials),
-            "drops": _drops(trials),
-            "stops": [reason for trial in trials for reason in trial.stops],
-            "stages_ms": _stages(trials[-1]) if trials else {},
-        }
-        for key, status in COUNTS.items():
-            values = [trial.diagnostics.get(status, {}).get(COUNTER) for trial in trials]
-            if all(value is not None for value in values):
-                out[key.replace(" ", "_")] = sum(
-                    int(value) for value in values if value is not None
-                )
+        out |= _suite_figures(trials)
     return out
 
 
-def _worst(usages: Sequence[dict[str, Usage]]) -> dict[str, dict[str, float]]:
-    """Per process, the largest of the rounds."""
-    names = dict.fromkeys(name for usage in usages for name in usage)
+def _suite_figures(trials: Sequence[Trial]) -> dict[str, Any]:
+    """What only ours can tell: the gate reports, and each node has its diagnostics."""
+    less_policy: list[int] = []
+    policy: list[int] = []
+    late: list[int] = []
+    stops: list[str] = []
+    for trial in trials:
+        for sample in trial.samples:
+            less_policy.append(sample.total - sample.policy)
+            policy.append(sample.policy)
+        # trial by trial: the time from one run to the next is no gap between commands
+        late += lateness(trial.commands, GATE_PERIOD_NS)
+        stops += trial.stops
     return {
-        name: {
-            key: max(getattr(usage[name], key) for usage in usages if name in usage)
-            for key in ("rss", "pss", "uss", "cpu")
-        }
-        for name in names
+        "latency_less_policy_ms": milliseconds(less_policy),
+        "policy_ms": milliseconds(policy),
+        "gate_late_ms": milliseconds(late),
+        "inferred": _total(trials, "inferred"),
+        "unmatched": _total(trials, "unmatched"),
+        "drops": _drops(trials),
+        "stops": stops,
+        "stages_ms": _stages(trials[-1]) if trials else {},
+        **_counts(trials),
     }
 
 
+def _counts(trials: Sequence[Trial]) -> dict[str, int]:
+    """COUNTS over all rounds; what a node did not count in one of them is left out."""
+    out = {}
+    for key, status in COUNTS.items():
+        values = [trial.diagnostics.get(status, {}).get(COUNTER) for trial in trials]
+        if None not in values:
+            out[key] = sum(map(int, filter(None, values)))
+    return out
+
+
+def _total(trials: Sequence[Trial], field: str) -> int:
+    return sum(map(attrgetter(field), trials))
+
+
+def _worst(trials: Sequence[Trial]) -> dict[str, dict[str, float]]:
+    """Per process, the largest of the rounds."""
+    worst: dict[str, dict[str, float]] = {}
+    for trial in trials:
+        for name, figures in trial.usage.items():
+            largest = worst.setdefault(name, asdict(figures))
+            for key, value in asdict(figures).items():
+                largest[key] = max(largest[key], value)
+    return worst
+
+
 def _drops(trials: Sequence[Trial]) -> dict[str, int]:
+    """How much each node dropped, over all rounds: "node: reason" -> count."""
     out: dict[str, int] = {}
     for trial in trials:
         for status, values in trial.diagnostics.items():
@@ -91,13 +116,16 @@ def _drops(trials: Sequence[Trial]) -> dict[str, int]:
 
 
 def _stages(trial: Trial) -> dict[str, dict[str, float]]:
-    """Each node's own time in its callback, as its /diagnostics tells it; of the last round."""
-    shares = {"p50": "p50 (ms)", "p99": "p99 (ms)"}
-    return {
-        _node(status): {share: float(values[key]) for share, key in shares.items()}
-        for status, values in trial.diagnostics.items()
-        if all(key in values for key in shares.values())
-    }
+    """Each node's own time in its callback (ms), as its /diagnostics tells it."""
+    out = {}
+    for status, values in trial.diagnostics.items():
+        # a node that measured no latency tells none
+        if "p50 (ms)" in values and "p99 (ms)" in values:
+            out[_node(status)] = {
+                "p50": float(values["p50 (ms)"]),
+                "p99": float(values["p99 (ms)"]),
+            }
+    return out
 
 
 def _node(status: str) -> str:
@@ -108,27 +136,29 @@ def _node(status: str) -> str:
 def ratios(results: dict[str, dict[str, Any]]) -> dict[str, float | None]:
     """Ours over each other, at p50, p95 and p99."""
     ours = results.get("ours", {}).get("latency_ms", {})
-    return {
-        f"ours/{name} {share}": ratio(ours.get(share), result["latency_ms"].get(share))
-        for name, result in results.items()
-        if name != "ours"
-        for share in ("p50", "p95", "p99")
-    }
+    out = {}
+    for name, result in results.items():
+        if name == "ours":
+            continue
+        for share in ("p50", "p95", "p99"):
+            out[f"ours/{name} {share}"] = ratio(ours.get(share), result["latency_ms"].get(share))
+    return out
 
 
 def soak_growth(memory: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
     """Per process: MB (PSS) after warm-up and at the end, and the growth in %."""
     if len(memory) < 2:
         return {}
-    first, last = memory[0], memory[-1]
-    return {
-        name: {"begin": first[name], "end": last[name], "percent": growth(first[name], last[name])}
-        for name in first
-        if name in last
-    }
+    out = {}
+    for name, begin in memory[0].items():
+        end = memory[-1].get(name)
+        if end is not None:
+            out[name] = {"begin": begin, "end": end, "percent": growth(begin, end)}
+    return out
 
 
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line. ValueError: an unknown variant, or a number that is not above 0."""
     parser = argparse.ArgumentParser(
         prog="vla bench pipeline", description=__doc__.split("\n\n")[0]
     )
@@ -157,6 +187,7 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
         ("rate", arguments.rate),
         ("soak", 1.0 if arguments.soak is None else arguments.soak),
     ):
+        # not "value <= 0": NaN is no number above 0 either
         if not 0 < value < 1e5:
             raise ValueError(f"--{key} is {value:g}; give a number above 0")
     return arguments
@@ -165,6 +196,7 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
 def run(argv: Sequence[str]) -> int:
     """0: every variant gave samples; 1: not."""
     arguments = arguments_of(argv)
+    load = list(os.getloadavg())  # before the bench itself is a load
     with tempfile.TemporaryDirectory(prefix="vla_bench_") as temporary:
         folder = Path(arguments.logs or temporary)
         trials = _soak(arguments, folder) if arguments.soak else _rounds(arguments, folder)
@@ -175,7 +207,7 @@ def run(argv: Sequence[str]) -> int:
         "seconds": arguments.seconds,
         "rounds": arguments.rounds,
         "cores": os.cpu_count(),
-        "load_before": LOAD,
+        "load_before": load,
         "load_after": list(os.getloadavg()),
         "variants": results,
         "ratios": ratios(results),
@@ -192,44 +224,31 @@ def run(argv: Sequence[str]) -> int:
 
     show(report)
     print(line, flush=True)
-    return (
-        0
-        if all(result["latency_ms"] and not result["problems"] for result in results.values())
-        else 1
-    )
-
-
-LOAD = list(os.getloadavg())
+    for result in results.values():
+        if result["problems"] or not result["latency_ms"]:
+            return 1
+    return 0
 
 
 def _rounds(arguments: argparse.Namespace, folder: Path) -> dict[str, list[Trial]]:
-    trials: dict[str, list[Trial]] = {name: [] for name in arguments.names}
+    """Variant -> its trials. In turns: a machine's speed drifts, and so all see the same of it."""
+    trials: dict[str, list[Trial]] = defaultdict(list)
     for number in range(arguments.rounds):
         # every other round backwards, so that no variant always comes first
         for name in arguments.names[:: -1 if number % 2 else 1]:
-            print(f"round {number + 1} of {arguments.rounds}: {VARIANTS[name].title}", flush=True)
-            trials[name].append(
-                run_trial(
-                    VARIANTS[name],
-                    arguments.seconds / arguments.rounds,
-                    arguments.rate,
-                    folder / f"{number}_{name}",
-                )
-            )
+            variant = VARIANTS[name]
+            print(f"round {number + 1} of {arguments.rounds}: {variant.title}", flush=True)
+            seconds = arguments.seconds / arguments.rounds
+            logs = folder / f"{number}_{name}"
+            trials[name].append(run_trial(variant, seconds, arguments.rate, logs))
     return trials
 
 
 def _soak(arguments: argparse.Namespace, folder: Path) -> dict[str, list[Trial]]:
+    """Ours alone, in one long run whose memory is noted at least four times."""
     print(f"ours for {arguments.soak:g} minutes", flush=True)
     seconds = 60.0 * arguments.soak
-    return {
-        "ours": [
-            run_trial(
-                VARIANTS["ours"],
-                seconds,
-                arguments.rate,
-                folder / "soak",
-                memory_every=min(30.0, seconds / 4),
-            )
-        ]
-    }
+    every = min(30.0, seconds / 4)
+    logs = folder / "soak"
+    trial = run_trial(VARIANTS["ours"], seconds, arguments.rate, logs, memory_every=every)
+    return {"ours": [trial]}

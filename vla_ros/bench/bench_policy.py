@@ -1,5 +1,4 @@
-"""`vla bench policy`: what a model takes on each engine of this machine, beside the plain ways of
-today.
+"""`vla bench policy`: what a model takes on each engine here, beside the plain ways of today.
 
 Every way runs in processes of its own, in turns, backwards every other round, on as many threads.
 An image of 640 x 480 goes in and an action chunk comes out; the words are known, but in the plain
@@ -15,7 +14,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ AIMS = {("clip", "fp32"): 0.4, ("clip", "int8"): 0.2}  # of eager's time, on a C
 
 
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line. ValueError: a number below 1."""
     parser = argparse.ArgumentParser(
         prog="vla bench policy", description=(__doc__ or "").split("\n\n")[0]
     )
@@ -73,14 +75,14 @@ def ways_of(config: str, engines: Sequence[str] | None) -> list[tuple[str, str]]
     from vla_ros.engines import ENGINES, PRECISIONS
     from vla_ros.engines.select import EngineRequest
 
-    found = [(way, "fp32") for way in PLAIN]
-    for engine in engines or ENGINES:
-        found += [
-            (engine, precision)
-            for precision in PRECISIONS
-            if not lookup(ENGINES, engine, "engine").missing(EngineRequest().place, precision)
-        ]
-    return found
+    ways = [(way, "fp32") for way in PLAIN]
+    place = EngineRequest().place
+    for name in engines or ENGINES:
+        engine = lookup(ENGINES, name, "engine")
+        for precision in PRECISIONS:
+            if not engine.missing(place, precision):
+                ways.append((name, precision))
+    return ways
 
 
 def run(argv: Sequence[str]) -> int:
@@ -98,33 +100,12 @@ def run(argv: Sequence[str]) -> int:
     }
     with tempfile.TemporaryDirectory(prefix="vla_bench_engines_") as cache:
         for config in given.configs:
-            ways = ways_of(config, given.engines)
-            rounds: dict[tuple[str, str], list[dict[str, Any]]] = {way: [] for way in ways}
-            # the first round builds, and gives only the time that this takes
-            for number in range(given.rounds + 1):
-                for way in ways[:: -1 if number % 2 else 1]:
-                    print(
-                        f"{config}: {' '.join(way)}, "
-                        f"{'first start' if not number else f'round {number}'}",
-                        file=sys.stderr,
-                        flush=True,
-                    )
-                    arguments = [
-                        config,
-                        *way,
-                        str(given.runs if number else 1),
-                        cache,
-                        str(given.threads),
-                        str(given.batch),
-                    ]
-                    one = _trial(arguments, report["problems"])
-                    if one:
-                        rounds[way].append(one)
-            found = {
-                " ".join(way): _together(done) for way, done in rounds.items() if len(done) > 1
-            }
-            _compare(found)
-            report["configs"][config] = found
+            figures = {}
+            for way, trials in _rounds(config, given, cache, report["problems"]).items():
+                if len(trials) > 1:  # more than the first start
+                    figures[" ".join(way)] = _together(trials)
+            _compare(figures)
+            report["configs"][config] = figures
     report["load_after"] = list(os.getloadavg())
     line = json.dumps(report)
     if given.json:  # first: no table is worth the numbers
@@ -138,7 +119,28 @@ def run(argv: Sequence[str]) -> int:
     return 1 if report["problems"] else 0
 
 
+def _rounds(
+    config: str, given: argparse.Namespace, cache: str, problems: list[str]
+) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """(way, precision) -> what each of its trials printed; the first of them built."""
+    ways = ways_of(config, given.engines)
+    trials: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    # the first round builds, and gives only the time that this takes
+    for number in range(given.rounds + 1):
+        part = f"round {number}" if number else "first start"
+        runs = given.runs if number else 1
+        # every other round backwards, so that no way always comes first
+        for way in ways[:: -1 if number % 2 else 1]:
+            print(f"{config}: {' '.join(way)}, {part}", file=sys.stderr, flush=True)
+            options = [str(runs), cache, str(given.threads), str(given.batch)]
+            trial = _trial([config, *way, *options], problems)
+            if trial:
+                trials[way].append(trial)
+    return trials
+
+
 def _trial(arguments: Sequence[str], problems: list[str]) -> dict[str, Any] | None:
+    """A way in a process of its own; None, and a line in `problems`, where it fails."""
     done = subprocess.run(
         [sys.executable, "-m", "vla_ros.bench.policy_trial", *arguments],
         capture_output=True,
@@ -147,52 +149,55 @@ def _trial(arguments: Sequence[str], problems: list[str]) -> dict[str, Any] | No
     if done.returncode:
         problems.append(f"{' '.join(arguments[:3])}: {done.stderr.strip()[-300:] or 'it ended'}")
         return None
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    trial: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return trial
 
 
 def _together(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The median over the rounds of each figure; the first round's start is the cold one, the
-    others' the warm one."""
+    """The median over the rounds of each figure.
+
+    The first round's start is the cold one, the others' the warm one.
+    """
     first, *others = rounds
-    stages = {
-        stage: {
-            share: statistics.median(one["stages"][stage][share] for one in others)
-            for share in values
-        }
-        for stage, values in others[0]["stages"].items()
-    }
-    found = {
+    stages: dict[str, dict[str, float]] = {}
+    for stage, shares in others[0]["stages"].items():
+        stages[stage] = {}
+        for share in shares:
+            values = [trial["stages"][stage][share] for trial in others]
+            stages[stage][share] = statistics.median(values)
+    figures = {
         "stages": stages,
-        "spread": [one["stages"]["whole"]["p50"] for one in others],
+        "spread": [trial["stages"]["whole"]["p50"] for trial in others],
         "cold": first["start"],
-        "warm": statistics.median(one["start"] for one in others),
-        "peak": max(one["peak"] for one in others),
+        "warm": statistics.median(map(itemgetter("start"), others)),
+        "peak": max(map(itemgetter("peak"), others)),
         "difference": others[0].get("difference"),
     }
-    if "first" in first:
-        found["first"] = statistics.median(one["first"] for one in others)
-    return found
+    if "first" in first:  # the plain ways do not tell it
+        figures["first"] = statistics.median(map(itemgetter("first"), others))
+    return figures
 
 
 def _compare(ways: dict[str, dict[str, Any]]) -> None:
-    """Each way's whole over eager's and over torch.compile's, a warm start over a cold one, and the
-    first image after it over the median."""
+    """Adds what each way takes beside others, and beside itself.
+
+    Its whole over eager's and over torch.compile's, a warm start over a cold one, and the first
+    image after it over the median.
+    """
     for name, base in (("eager", "plain fp32"), ("torch.compile", "torch.compile fp32")):
         if base in ways:
-            for one in ways.values():
-                one[f"of {name}"] = (
-                    one["stages"]["whole"]["p50"] / ways[base]["stages"]["whole"]["p50"]
-                )
-    for one in ways.values():
-        one["warm of cold"] = one["warm"] / one["cold"]
-        if "first" in one:
-            one["first of median"] = one["first"] / one["stages"]["whole"]["p50"]
+            base_ms = ways[base]["stages"]["whole"]["p50"]
+            for figures in ways.values():
+                figures[f"of {name}"] = figures["stages"]["whole"]["p50"] / base_ms
+    for figures in ways.values():
+        figures["warm of cold"] = figures["warm"] / figures["cold"]
+        if "first" in figures:
+            figures["first of median"] = figures["first"] / figures["stages"]["whole"]["p50"]
 
 
 def title(config: str) -> str:
     """With the number of parameters, and a word about random weights."""
     words, options = CONFIGS[config]
     vla = model_of(config)[0]
-    count = sum(one.numel() for one in vla.parameters()) / 1e6
+    count = sum(parameter.numel() for parameter in vla.parameters()) / 1e6
     return f"{words} ({count:.1f} M parameters{', random weights' if options else ''})"

@@ -30,16 +30,19 @@ def spin(node: Node) -> None:
 
 
 def listen(node: Node, robot: Robot) -> list[Reader]:
-    """Takes what the gate sends, as a robot does, without a wake-up for what is not measured."""
-    return [
-        Reader(node, TYPES[output.type], output.topic, LATEST)
-        for output in robot.outputs
-        if output.topic != COMMANDS
-    ]
+    """Takes what the gate sends besides COMMANDS, as a robot does; keep what it returns.
+
+    A reader does not wake the process for what is not measured.
+    """
+    readers = []
+    for output in robot.outputs:
+        if output.topic != COMMANDS:
+            readers.append(Reader(node, TYPES[output.type], output.topic, LATEST))
+    return readers
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Whole or not at all."""
+    """Whole or not at all: whoever waits for the file may read it at once."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(data))
     part.replace(path)

@@ -1,9 +1,8 @@
-"""`vla evaluate --nodes`: episodes through the simulator's process and the six nodes, in real time,
-the gate armed.
+"""`vla evaluate --nodes`: episodes through the simulator's process and the six nodes.
 
-The evaluation is the person here: it arms, speaks and disarms, as an operator would. Judged is the
-simulator's truth on the wire, by the criterion of the bare simulator (sim/episode.py): done, and
-the policy wants to stand, for a while; else the time is over.
+In real time, with the gate armed. The evaluation is the person here: it arms, speaks and disarms,
+as an operator would. Judged is the simulator's truth on the wire, by the criterion of the bare
+simulator (sim/episode.py): done, and the policy wants to stand, for a while; else the time is over.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +45,25 @@ from vla_ros.tasks.world_state import WorldState
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import SafetyReport
 
-SCENE_SECONDS = 10.0  # until the simulator shows the scene that was asked for
-BEFORE_SECONDS = 4.0  # for what comes before the words
-# s between two looks 0.05 s apart: by then a heartbeat is old and the gate holds
-PAUSE = 0.25
-ATTEMPTS = 3
-STARTS_AGAIN = 3  # of the suite, where it cannot go on
-# s: what was on its way to the robot has arrived, and images of the scene before are gone
-FLUSH = 0.2
+SCENE_TIMEOUT_S = 10.0  # until the simulator shows the scene that was asked for
+BEFORE_TIMEOUT_S = 4.0  # for what comes before the words
+# between two looks 0.05 s apart: by then a heartbeat is old and the gate holds
+DISTURBING_PAUSE_S = 0.25
+ATTEMPTS = 3  # at an episode that is disturbed
+MAX_RESTARTS = 3  # of the suite, where it cannot go on
+# what was on its way to the robot has arrived, and images of the scene before are gone
+FLUSH_S = 0.2
 # What comes before the words (sim.episode.prelude), said instead of done: nobody but the gate may
 # speak to the robot.
 BEFORE = {"stop": ("move forward", "turn left"), "open": ("close the gripper",)}
 REFUSED = "not understood: "  # what inference says where the policy does not act on the words
-MOVES = 0.15, 0.2  # m/s, rad/s: from either on, the robot is on the move
+# from either on, the robot is on the move
+MOVING_M_S = 0.15
+MOVING_RAD_S = 0.2
 
 
 class Witness(Watch):
-    """A watch that also counts what the gate answers, and keeps what the policy wants."""
+    """Also counts what the gate answers, and keeps what the policy wants."""
 
     def __init__(self, node: Node, track: Track) -> None:
         super().__init__(node, track, CAMERA_TOPIC, NAMESPACE)
@@ -94,11 +96,14 @@ class Witness(Watch):
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
         chunk = convert.chunk(message)
-        if self.instruction is not None and chunk.instruction_id == self.instruction.instruction_id:
-            self.chunk = chunk
-            for index, good in enumerate((True, within(chunk, bounds()), within(chunk, limits()))):
-                self.chunks[index] += good
-            self.predict.append(to_seconds(chunk.latency))
+        instruction = self.instruction
+        if instruction is None or chunk.instruction_id != instruction.instruction_id:
+            return  # it is for what was said before
+        self.chunk = chunk
+        self.chunks[0] += 1
+        self.chunks[1] += within(chunk, bounds())
+        self.chunks[2] += within(chunk, limits())
+        self.predict.append(to_seconds(chunk.latency))
 
     def _on_report(self, report: SafetyReport) -> None:
         super()._on_report(report)
@@ -106,8 +111,7 @@ class Witness(Watch):
 
 
 class Quiet(PlainView):
-    """Says what is wrong, and nothing else; and notices where the machine gave this process no
-    time."""
+    """Says what is wrong and nothing else; notices where the machine gave this process no time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,11 +126,13 @@ class Quiet(PlainView):
         self.look()
 
     def look(self) -> None:
+        """Notes how long ago the last look was."""
         now = time.monotonic()
         self.paused = max(self.paused, now - self._looked)
         self._looked = now
 
     def count_from_now(self) -> None:
+        """Forgets the pauses before."""
         self.paused = 0.0
         self._looked = time.monotonic()
 
@@ -143,57 +149,58 @@ class Trials(Suite):
         self._set = node.create_client(SetParameters, f"/{SIMULATOR}/set_parameters")
 
     def undisturbed(self, episode: Episode) -> Driven:
-        """An episode in which the machine stood still is run again, whatever came of it, a few
-        times."""
+        """An episode; again, a few times, where the machine stood still, whatever came of it."""
         for attempt in range(ATTEMPTS):
-            found = self.run(episode)
-            found.attempts = attempt + 1
-            if found.paused < PAUSE:
+            record = self.run(episode)
+            record.attempts = attempt + 1
+            if record.paused < DISTURBING_PAUSE_S:
                 break
-        return found
+        return record
 
     def run(self, episode: Episode) -> Driven:
-        """Raises Failed where the suite cannot go on."""
+        """An episode, from the scene to what came of it. Failed: the suite cannot go on."""
         self.disarm()
         self.scene(episode.seed)
         self.arm()
-        why = self.before(episode.meant.kind)
+        problem = self.before(episode.meant.kind)
+        # what comes before is no part of the episode, and in none of its figures
         self.watch.begin()
         self.quiet.count_from_now()
         start = self.truth()
-        why = why or self.give(episode.text)
+        problem = problem or self.give(episode.text)
         began = time.monotonic()
         path = [start]
-        found = Verdict(False, math.inf, why) if why else self.follow(episode, start, path)
+        if problem:
+            verdict = Verdict(False, math.inf, problem)
+        else:
+            verdict = self.follow(episode, start, path)
         self.quiet.look()
         seconds = time.monotonic() - began
         end = self.truth()
         watch = self.watch
         moment = watch.moment()
-        stopped = moment.reason if moment.state == "STOPPED" else ""
-        gave_up = found.sentence.startswith(GAVE_UP)
-        if not found.done and moment.reason:
-            found = replace(
-                found, sentence=f"{found.sentence}; the gate is {moment.state} ({moment.reason})"
-            )
+        gave_up = verdict.sentence.startswith(GAVE_UP)
+        if not verdict.done and moment.reason:
+            sentence = f"{verdict.sentence}; the gate is {moment.state} ({moment.reason})"
+            verdict = replace(verdict, sentence=sentence)
         return Driven(
             episode,
-            found.done,
-            found.distance,
-            seconds,
-            found.sentence,
-            reached(episode.meant, start, end),
-            gave_up and not watch.chunks[0],
-            gave_up and watch.chunks[0] > 0,
-            tuple(watch.chunks),
-            list(watch.predict),
-            [(one.x, one.y, one.yaw) for one in path],
-            start,
-            end,
+            done=verdict.done,
+            distance=verdict.distance,
+            seconds=seconds,
+            sentence=verdict.sentence,
+            reached=reached(episode.meant, start, end),
+            refused=gave_up and not watch.chunks[0],
+            gave_up=gave_up and watch.chunks[0] > 0,
+            chunks=tuple(watch.chunks),
+            predict=list(watch.predict),
+            path=[(world.x, world.y, world.yaw) for world in path],
+            start=start,
+            end=end,
             policy=watch.chunk.policy if watch.chunk else "",
             answers=Counter(watch.answers),
-            latency=[value / 1e3 for value in watch.track.latencies],
-            stopped=stopped,
+            latency=[milliseconds / 1e3 for milliseconds in watch.track.latencies],
+            stopped=moment.reason if moment.state == "STOPPED" else "",
             paused=self.quiet.paused,
         )
 
@@ -204,44 +211,44 @@ class Trials(Suite):
         self.operator.say("stop")
         stopped = self.watch.moment().state == "STOPPED"
         self._ask("reset" if stopped else "disarm", 10.0, ("DISARMED",))
-        if not self.wait(
-            lambda: self.watch.moment().state == "DISARMED" and self._cancelled(), 5.0
-        ):
+        if not self.wait(self._disarmed, 5.0):
             raise Failed(f"the gate is {self.watch.moment().state}, and was to be disarmed")
-        self.wait(lambda: False, FLUSH)
+        self.wait(lambda: False, FLUSH_S)
 
-    def _cancelled(self) -> bool:
-        return self.watch.instruction is not None and not self.watch.instruction.text
+    def _disarmed(self) -> bool:
+        instruction = self.watch.instruction
+        cancelled = instruction is not None and not instruction.text
+        return cancelled and self.watch.moment().state == "DISARMED"
 
     def scene(self, seed: int) -> None:
         """The simulator's scene of `seed`, as it was when the episode was planned."""
         wanted = sample_scene(seed)
-        names = {placed.name for placed in wanted.objects}
+        names = set(map(attrgetter("name"), wanted.objects))
 
         def shown() -> bool:
             now = self.watch.world()
             return (
                 now is not None
-                and {thing.name for thing in now.objects} == names
+                and set(map(attrgetter("name"), now.objects)) == names
                 and self.watch.opening > 0.9 * OPENING_MAX
-                and math.dist((now.x, now.y), wanted.robot[:2]) < 0.01
+                and math.dist((now.x, now.y), wanted.robot[:2]) < 0.01  # m
             )
 
-        def asked() -> bool:
+        def shown_when_asked() -> bool:
             value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=seed)
             request = SetParameters.Request(parameters=[ParameterMessage(name="seed", value=value)])
             answer = self._call(self._set, request)
-            if answer is not None and not answer.results[0].successful:
+            if answer is None:
+                return False
+            if not answer.results[0].successful:
                 raise Failed(f"the simulator refuses seed {seed}: {answer.results[0].reason}")
-            return bool(answer and self._call(self._reset, Trigger.Request())) and self.wait(
-                shown, 2.0
-            )
+            return self._call(self._reset, Trigger.Request()) is not None and self.wait(shown, 2.0)
 
-        if not self.wait(asked, SCENE_SECONDS):
+        if not self.wait(shown_when_asked, SCENE_TIMEOUT_S):
             raise Failed(
-                f"the simulator did not show the scene of seed {seed} within {SCENE_SECONDS:g} s"
+                f"the simulator did not show the scene of seed {seed} within {SCENE_TIMEOUT_S:g} s"
             )
-        self.wait(lambda: False, FLUSH)
+        self.wait(lambda: False, FLUSH_S)
 
     def _call(self, client: Any, request: Any) -> Any:
         """The answer; None where there is none for 2 s."""
@@ -254,62 +261,87 @@ class Trials(Suite):
         return future.result()
 
     def before(self, kind: str) -> str:
-        """ "stop" is said to a robot that drives, "open" to one whose gripper is closed; else why
-        not."""
+        """What comes before the words: "" where it is done, else why not.
+
+        "stop" is said to a robot that drives, "open" to one whose gripper is closed.
+        """
         if kind not in BEFORE:
             return ""
+        done = self.moves if kind == "stop" else self.closed
         for words in BEFORE[kind]:
-            if not self.give(words) and self.wait(
-                self.moves if kind == "stop" else self.closed, BEFORE_SECONDS
-            ):
+            refused = self.give(words)
+            if not refused and self.wait(done, BEFORE_TIMEOUT_S):
                 return ""
         return f"what comes before '{kind}' was not done ({', '.join(BEFORE[kind])})"
 
     def moves(self) -> bool:
+        """Whether the robot is on the move."""
         speeds = self.watch.speeds()
-        return bool(speeds) and (abs(speeds[-1][1]) > MOVES[0] or abs(speeds[-1][2]) > MOVES[1])
+        if not speeds:
+            return False
+        _, linear, angular = speeds[-1]
+        return abs(linear) > MOVING_M_S or abs(angular) > MOVING_RAD_S
 
     def closed(self) -> bool:
         return self.watch.opening < CLOSED_MOST
 
     def truth(self) -> WorldState:
+        """The simulator's world as it is now, which no policy sees."""
         now = self.watch.world()
         if now is None:
             raise Failed("the simulator publishes nothing on /sim/objects")
         return now
 
     def follow(self, episode: Episode, start: WorldState, path: list[WorldState]) -> Verdict:
-        """Until it is done and stays done, nothing can follow any more, or the time is over."""
-        found = judge(episode.meant, start, start)
+        """Until it is done and stays done, nothing can follow any more, or the time is over.
+
+        Args:
+            episode: what is to be done.
+            start: the world before.
+            path: takes the worlds that it comes through.
+        """
+        verdict = judge(episode.meant, start, start)
         settled_since = math.inf
 
         def over() -> bool:
-            nonlocal found, settled_since
-            refused = [said for said in list(self.watch.feedback) if said.startswith(REFUSED)]
-            if refused:
-                found = Verdict(
-                    False, found.distance, f"{GAVE_UP}: {refused[0].removeprefix(REFUSED)}"
-                )
-                return True
+            nonlocal verdict, settled_since
+            for line in list(self.watch.feedback):
+                if line.startswith(REFUSED):
+                    sentence = f"{GAVE_UP}: {line.removeprefix(REFUSED)}"
+                    verdict = Verdict(False, verdict.distance, sentence)
+                    return True
             now = self.truth()
             if (now.x, now.y, now.yaw) != (path[-1].x, path[-1].y, path[-1].yaw):
                 path.append(now)
-            found = judge(episode.meant, start, now)
-            settled = self.watch.moment().state == "STOPPED" or (found.done and self.watch.idle())
-            settled_since = min(settled_since, time.monotonic()) if settled else math.inf
+            verdict = judge(episode.meant, start, now)
+            stopped = self.watch.moment().state == "STOPPED"
+            if not stopped and not (verdict.done and self.watch.idle()):
+                settled_since = math.inf  # done for a moment only
+                return False
+            settled_since = min(settled_since, time.monotonic())
             return time.monotonic() - settled_since >= SETTLE
 
         self.wait(over, episode.seconds)
-        return found
+        return verdict
 
 
 def run(
-    plan: Sequence[Episode], player: Player, logs: Path, told: Callable[[Driven], None]
+    plan: Sequence[Episode], player: Player, logs: Path, on_record: Callable[[Driven], None]
 ) -> tuple[list[Driven], dict[str, Any]]:
-    """The records; and the `problem` that ended it early, if there was one, what made the suite
-    start again, and the rates that the machine reached.
+    """All episodes of a plan; the suite starts again where it cannot go on.
 
-    Ctrl-C raises KeyboardInterrupt, with every process ended.
+    Args:
+        plan: the episodes.
+        player: the policy, its options and its camera.
+        logs: where the processes' logs go.
+        on_record: is called with each record.
+
+    Returns:
+        The records; and the `problem` that ended it early, if there was one, what made the suite
+        start again, and the rates that the machine reached.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, with every process ended.
     """
     print(session.own_domain(os.environ), file=sys.stderr, flush=True)
     environment = suite_environment()
@@ -329,20 +361,19 @@ def run(
     ended: list[str] = []
     rates: dict[str, float] = {}
     with session.Interrupt() as interrupt:
-        while len(records) < len(plan) and len(ended) <= STARTS_AGAIN:
+        while len(records) < len(plan) and len(ended) <= MAX_RESTARTS:
             with spinning("vla_evaluate") as node, ProcessGroup() as group:
                 trials = Trials(group, node, interrupt)
                 try:
                     trials.start(commands, environment, logs / str(len(ended)))
                     trials.watch.count_from_now()
-                    for episode in plan[len(records) :]:
+                    for episode in plan[len(records) :]:  # what is done stays done
                         records.append(trials.undisturbed(episode))
-                        told(records[-1])
+                        on_record(records[-1])
                 except Failed as failed:
-                    ended.append(f"{failed}{''.join(f'; {death}' for death in trials.deaths)}")
+                    ended.append("; ".join([str(failed), *trials.deaths]))
                     print(ended[-1], file=sys.stderr, flush=True)
-                rates = {
-                    name: round(rate, 2) for name, rate in trials.watch.average_rates().items()
-                }
+                rates = trials.watch.average_rates()
     problem = ended[-1] if len(records) < len(plan) else ""
-    return records, {"problem": problem, "started_again": ended, "rates_hz": rates}
+    rounded = {name: round(rate, 2) for name, rate in rates.items()}
+    return records, {"problem": problem, "started_again": ended, "rates_hz": rounded}

@@ -25,12 +25,10 @@ from vla_ros.bench.common import spin
 from vla_ros.bench.gate_robot import JOINTS, ROBOT
 from vla_ros_msgs.msg import ActionChunk
 
-# messages, s, s
-DEPTH = 10
-PERIOD = 0.02
-TIME_OUT = 0.5
-LOW = np.array([channel.limits[0] for channel in ROBOT.channels])
-HIGH = np.array([channel.limits[1] for channel in ROBOT.channels])
+DEPTH = 10  # messages: the default QoS
+PERIOD_S = 0.02
+TIMEOUT_S = 0.5  # of an action
+LOW, HIGH = np.array([channel.limits for channel in ROBOT.channels]).T
 
 
 def clamp(values: Sequence[float], channels: int) -> NDArray[np.float64]:
@@ -40,6 +38,8 @@ def clamp(values: Sequence[float], channels: int) -> NDArray[np.float64]:
 
 
 class PlainGate(Node):
+    """Clamps and publishes in the action's callback, and again 50 times a second."""
+
     def __init__(self) -> None:
         super().__init__("plain_gate")
         self._row: NDArray[np.float64] | None = None
@@ -51,7 +51,7 @@ class PlainGate(Node):
         self._arm = self.create_publisher(JointTrajectory, arm.topic, DEPTH)
         self.create_subscription(ActionChunk, "action_chunk", self._on_action, DEPTH)
         self.create_subscription(Bool, "stop", self._on_stop, DEPTH)
-        self.create_timer(PERIOD, self._publish)
+        self.create_timer(PERIOD_S, self._publish)
 
     def _on_action(self, message: ActionChunk) -> None:
         self._row = clamp(message.values, len(message.channels))
@@ -63,15 +63,15 @@ class PlainGate(Node):
 
     def _publish(self) -> None:
         twist = Twist()
-        if self._row is None or self._stopped or time.monotonic() - self._heard > TIME_OUT:
+        if self._row is None or self._stopped or time.monotonic() - self._heard > TIMEOUT_S:
             self._twist.publish(twist)
             return
         twist.linear.x = float(self._row[0])
         twist.angular.z = float(self._row[1])
         self._twist.publish(twist)
         self._gripper.publish(Float64MultiArray(data=[float(self._row[2])]))
-        point = JointTrajectoryPoint(positions=[float(value) for value in self._row[3:]])
-        point.time_from_start.nanosec = 40_000_000
+        point = JointTrajectoryPoint(positions=self._row[3:].tolist())
+        point.time_from_start.nanosec = 40_000_000  # two periods, as ours gives
         self._arm.publish(JointTrajectory(joint_names=list(JOINTS), points=[point]))
 
 

@@ -30,8 +30,8 @@ from std_srvs.srv import Trigger
 
 from vla_ros.bench.common import COMMANDS, listen, write_json
 from vla_ros.bench.gate_measure import Sent
-from vla_ros.bench.gate_robot import FULL, JOINTS, ROBOT, SCAN, WIDE, chunk, room
-from vla_ros.bench.sink import DEEP, with_times
+from vla_ros.bench.gate_robot import FULL_SPEED_M_S, JOINTS, ROBOT, SCAN, WIDE_ROOM_M, chunk, room
+from vla_ros.bench.sink import DEPTH, with_times
 from vla_ros.core.types import Instruction
 from vla_ros.nodes.common.convert import chunk_message, float_array, instruction_message
 from vla_ros.nodes.common.qos import EVENTS, LATCHED, LATEST, PULSE
@@ -39,21 +39,27 @@ from vla_ros.operator.processes import BESIDE_GATE
 from vla_ros_msgs.msg import ActionChunk, Heartbeat
 from vla_ros_msgs.msg import Instruction as InstructionMessage
 
-# s between actions, between states of the robot, between heartbeats and scans
-CHUNK = 1 / 30
-STATE = 0.02
-BEAT = 0.1
-PERIOD = 0.02  # s; of both gates
-SETTLE = 2.0  # s of motion that no figure contains
+CHUNK_PERIOD_S = 1 / 30  # between actions
+STATE_PERIOD_S = 0.02  # between states of the robot
+BEAT_PERIOD_S = 0.1  # between heartbeats, and between scans
+GATE_PERIOD_S = 0.02  # of both gates
+SETTLING_S = 2.0  # of motion that no figure contains
 
 
 class Player(Node):
+    """All that a gate hears, and a record of what it sends.
+
+    Args:
+        suite: the gate is ours, with a lifecycle, an arming and heartbeats.
+        namespace: of the gate.
+    """
+
     def __init__(self, suite: bool, namespace: str) -> None:
         super().__init__("bench_player", namespace=namespace)
         self.suite = suite
         self.commands = list[Sent]()
         self.presses = list[int]()
-        self._offset = time.time_ns() - time.monotonic_ns()
+        self._offset = time.time_ns() - time.monotonic_ns()  # from the steady clock to DDS' own
         self._instruction_id = 1
         self._sequence = 0
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", LATEST)
@@ -63,14 +69,20 @@ class Player(Node):
         self._joints = self.create_publisher(JointState, "/joint_states", 10)
         self._odometry = self.create_publisher(Odometry, "/odom", 10)
         self._scans = self.create_publisher(LaserScan, SCAN, 10)
-        self._scan = self._seen()
-        self.create_subscription(Twist, COMMANDS, with_times(self._on_command), DEEP)
+        self._scan = self._make_scan()
+        self.create_subscription(Twist, COMMANDS, with_times(self._on_command), DEPTH)
         self._others = listen(self, ROBOT)
 
     # -- streams, in a thread of their own ---------------------------------------------
     def stream(self) -> None:
+        """Publishes everything at its period, until the shutdown."""
         now = time.monotonic()
-        periods = {self._act: CHUNK, self._state: STATE, self._beat: BEAT, self._look: BEAT}
+        periods = {
+            self._act: CHUNK_PERIOD_S,
+            self._state: STATE_PERIOD_S,
+            self._beat: BEAT_PERIOD_S,
+            self._look: BEAT_PERIOD_S,
+        }
         due = dict.fromkeys(periods, now)
         while rclpy.ok():
             job = min(due, key=due.__getitem__)
@@ -87,7 +99,7 @@ class Player(Node):
         self._sequence += 1
         stamp = time.time_ns() - 30_000_000  # a policy takes its time
         self._chunks.publish(
-            chunk_message(chunk(self._sequence, stamp, self._instruction_id, CHUNK))
+            chunk_message(chunk(self._sequence, stamp, self._instruction_id, CHUNK_PERIOD_S))
         )
 
     def _state(self) -> None:
@@ -107,8 +119,8 @@ class Player(Node):
             )
 
     @staticmethod
-    def _seen() -> LaserScan:
-        ranges, angles = room(WIDE)
+    def _make_scan() -> LaserScan:
+        ranges, angles = room(WIDE_ROOM_M)
         scan = LaserScan(
             angle_min=angles[0],
             angle_max=angles[-1],
@@ -132,12 +144,14 @@ class Player(Node):
             self._offset = wall - (begin + end) // 2
         speed = message.linear.x
         turn = message.angular.z
-        self.commands.append(
-            Sent(written - self._offset, received - self._offset, speed, speed == turn == 0.0)
-        )
+        still = speed == turn == 0.0
+        # on the steady clock from here on, as the presses are
+        command = Sent(written - self._offset, received - self._offset, speed, still)
+        self.commands.append(command)
 
     # -- the operator ------------------------------------------------------------------
     def ask(self, kind: type, service: str, request: Any) -> Any:
+        """A service's answer; TimeoutError without one."""
         client = self.create_client(kind, service)
         wait(f"the service {service}", client.service_is_ready, 20.0)
         future = client.call_async(request)
@@ -146,6 +160,7 @@ class Player(Node):
         return future.result()
 
     def bring_up(self) -> None:
+        """Until the gate sends commands and hears the stop; TimeoutError where it does not."""
         if self.suite:
             for number in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
                 request = ChangeState.Request(transition=Transition(id=number))
@@ -162,47 +177,49 @@ class Player(Node):
         )
 
     def go(self) -> None:
-        """Armed, told to go, at full speed."""
+        """Armed, instructed to go, at full speed."""
         if self.suite:
-            wait("the arming", lambda: self._asked("arm"), 20.0)
+            wait("the arming", lambda: self._succeeds("arm"), 20.0)
             self._instruct("go")
-        wait("full speed", lambda: self.commands[-1].speed >= FULL, 10.0)
+        wait("full speed", lambda: self.commands[-1].speed >= FULL_SPEED_M_S, 10.0)
 
-    def _asked(self, verb: str) -> bool:
+    def _succeeds(self, verb: str) -> bool:
         return bool(self.ask(Trigger, f"safety_validator/{verb}", Trigger.Request()).success)
 
     def stop(self) -> None:
         """Pressed at a random phase of the period, watched, let go, reset."""
-        time.sleep(0.1 + random.uniform(0.0, PERIOD))
+        time.sleep(0.1 + random.uniform(0.0, GATE_PERIOD_S))
         before = len(self.commands)
         self.presses.append(time.monotonic_ns())
         self._stop.publish(Bool(data=True))
-        wait(
-            "zero after a stop",
-            lambda: any(command.still for command in self.commands[before:]),
-            3.0,
-        )
+
+        def zero_came() -> bool:
+            return any(command.still for command in self.commands[before:])
+
+        wait("zero after a stop", zero_came, 3.0)
         time.sleep(0.05)
         self._stop.publish(Bool(data=False))
         if self.suite:
-            wait("the reset", lambda: self._asked("reset"), 5.0)
+            wait("the reset", lambda: self._succeeds("reset"), 5.0)
 
 
-def wait(what: str, condition: Callable[[], Any], seconds: float) -> None:
+def wait(awaited: str, condition: Callable[[], Any], seconds: float) -> None:
+    """Until `condition` is true; TimeoutError, with what is awaited, where it does not come."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end or not rclpy.ok():
-            raise TimeoutError(f"waited for {what}, in vain")
+            raise TimeoutError(f"waited for {awaited}, in vain")
         time.sleep(0.005)
 
 
 def play(player: Player, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The whole run: what was seen, as far as it came, and the problem that ended it early."""
     problem = ""
     window = (0, 0)
     try:
         player.bring_up()
         player.go()
-        time.sleep(SETTLE)
+        time.sleep(SETTLING_S)
         begin = time.monotonic_ns()
         time.sleep(arguments.seconds)
         window = (begin, time.monotonic_ns())
@@ -211,7 +228,7 @@ def play(player: Player, arguments: argparse.Namespace) -> dict[str, Any]:
             player.stop()
     except TimeoutError as error:
         problem = str(error)
-    time.sleep(0.2)
+    time.sleep(0.2)  # for commands that are on their way
     return {
         "commands": list(player.commands),
         "presses": player.presses,
@@ -235,7 +252,7 @@ def main() -> None:
     parser.add_argument("--suite", action="store_true", help="the gate under test is ours")
     parser.add_argument("--out", required=True)
     arguments = parser.parse_args()
-    sys.setswitchinterval(0.001)
+    sys.setswitchinterval(0.001)  # s: neither thread waits long for the other
     rclpy.init()
     player = Player(arguments.suite, arguments.namespace)
     threads = [

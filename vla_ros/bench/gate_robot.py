@@ -1,5 +1,7 @@
-"""The gate bench's robot, what it sees and what its policy says: 10 channels, 720 beams, 8 rows of
-a smooth wave."""
+"""The gate bench's robot, what it sees, and what its policy says.
+
+10 channels, 720 beams, 8 rows of a smooth wave.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,13 @@ from vla_ros.bench.common import COMMANDS
 from vla_ros.core.robot import parse_robot
 from vla_ros.core.types import ActionChunk
 
-JOINTS = tuple(f"joint_{number}" for number in range(1, 8))
-# ns between rows
+JOINTS = tuple(map("joint_{}".format, range(1, 8)))
 ROWS = 8
-STEP = 100_000_000
-FULL = 0.4  # m/s; the robot moves at full speed from here on
+STEP_NS = 100_000_000  # between rows
+FULL_SPEED_M_S = 0.4  # from here on
 # each chunk has a speed of its own, by which its commands are known on the wire
-MARK = 1e-5
-MARKS = 9000
+SPEED_MARK_M_S = 1e-5
+SPEED_MARKS = 9000  # together less than the 0.1 m/s from there to the limit
 BEAMS = 720
 SCAN = "/scan"
 
@@ -57,8 +58,9 @@ def robot_file() -> dict[str, Any]:
             "max_step": 0.5,
             "joint": "finger_joint",
         },
-        **{name: {**joint, "joint": name} for name in JOINTS},
     }
+    for name in JOINTS:
+        channels[name] = {**joint, "joint": name}
     outputs = [
         {
             "topic": COMMANDS,
@@ -88,26 +90,32 @@ def robot_file() -> dict[str, Any]:
 
 ROBOT = parse_robot(robot_file())
 CHANNELS = tuple(channel.name for channel in ROBOT.channels)
-
-
-# m; a room that slows nobody, and one in which every beam is near enough to matter
-WIDE = 2.5
-NARROW = 0.95
+WIDE_ROOM_M = 2.5  # slows nobody
+NARROW_ROOM_M = 0.95  # every beam is near enough to matter
 
 
 def room(distance: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A lidar's ranges (m) and angles (rad): walls all around."""
+    """A lidar's ranges (m) and angles (rad): walls all around, at about `distance` (m)."""
     angles = np.linspace(-math.pi, math.pi, BEAMS, endpoint=False)
     return distance + 0.05 * np.sin(5.0 * angles), angles
 
 
 def chunk(sequence: int, stamp: int, instruction_id: int, period: float) -> ActionChunk:
-    """The policy's `sequence`-th action, one every `period` s. angular.z is over its limit a third
-    of the time; the joints' steps from row to row take more than one tick at the allowed rate."""
-    time = sequence * period + np.arange(ROWS) * STEP / 1e9
+    """The policy's `sequence`-th action, one every `period` s.
+
+    angular.z is over its limit a third of the time; the joints' steps from row to row take more
+    than one tick at the allowed rate: the gate has something to do.
+
+    Args:
+        sequence: how many came before.
+        stamp: of the image that it was made of, ns.
+        instruction_id: of the words that it was made for.
+        period: s between two.
+    """
+    time = sequence * period + np.arange(ROWS) * STEP_NS / 1e9  # s of each row
     values = np.empty((ROWS, len(CHANNELS)), np.float32)
-    values[:, 0] = FULL + MARK * (1 + sequence % MARKS)
+    values[:, 0] = FULL_SPEED_M_S + SPEED_MARK_M_S * (1 + sequence % SPEED_MARKS)
     values[:, 1] = 0.6 * np.sin(math.pi * time)
     for column in range(2, len(CHANNELS)):
         values[:, column] = 0.5 + 0.4 * np.sin(math.pi * time + column)
-    return ActionChunk(stamp, instruction_id, CHANNELS, values, STEP, sequence, "wave")
+    return ActionChunk(stamp, instruction_id, CHANNELS, values, STEP_NS, sequence, "wave")

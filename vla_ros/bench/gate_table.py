@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from vla_ros.bench.markdown import table
+
 FIGURES = {
     "step": "a step",
     "step_calm": "the same, processor time",
@@ -71,91 +73,101 @@ What runs:
 
 
 def title(load: str, figure: str) -> str:
-    return FIGURES[figure] + ("" if figure.endswith(("_calm", "received")) else LOADS[load])
+    """A row's first cell; a row that says "the same" stands below one that names the load."""
+    if figure.endswith(("_calm", "received")):
+        return FIGURES[figure]
+    return FIGURES[figure] + LOADS[load]
 
 
 def cells(report: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the one table."""
-    rows = {
-        (load, figure): gates
-        for load, table in report["figures"].items()
-        for figure, gates in table.items()
-    }
-    names = [name for name in NAMES if any(name in gates for gates in rows.values())]
-    aims = {
-        (aim["load"], aim["figure"]): f"{aim['p99']:g}, {'met' if aim['met'] else 'missed'}"
-        for aim in report["aims"]
-    }
-    lines = []
-    for (load, figure), gates in rows.items():
-        shown = [
-            " / ".join(f"{gates[name][share]:.3g}" for share in ("p50", "p99", "max"))
-            if gates.get(name)
-            else "-"
-            for name in names
-        ]
-        ratios = [
-            report["ratios"].get(f"{load} {figure} {share}".strip()) for share in ("p50", "p99")
-        ]
-        beside = " / ".join("-" if value is None else f"{value:.2g}" for value in ratios)
-        lines.append([title(load, figure), *shown, beside, aims.get((load, figure), "")])
-    return [
-        "ms: p50 / p99 / max",
-        *(NAMES[name] for name in names),
-        "ours : plain, p50 / p99",
-        "aim: p99 under",
-    ], lines
+    measured = set()
+    for figures in report["figures"].values():
+        for gates in figures.values():
+            measured.update(gates)
+    names = [name for name in NAMES if name in measured]
+    aims = {}
+    for aim in report["aims"]:
+        verdict = "met" if aim["met"] else "missed"
+        aims[aim["load"], aim["figure"]] = f"{aim['p99']:g}, {verdict}"
+    rows = []
+    for load, figures in report["figures"].items():
+        for figure, gates in figures.items():
+            row = [title(load, figure)]
+            row += [_percentiles(gates.get(name)) for name in names]
+            row.append(_ratio(report["ratios"], f"{load} {figure}".strip()))
+            row.append(aims.get((load, figure), ""))
+            rows.append(row)
+    titles = [NAMES[name] for name in names]
+    header = ["ms: p50 / p99 / max", *titles, "ours : plain, p50 / p99", "aim: p99 under"]
+    return header, rows
+
+
+def _percentiles(figures: dict[str, float] | None) -> str:
+    """In ms; a dash for what was not measured."""
+    if not figures:
+        return "-"
+    return f"{figures['p50']:.3g} / {figures['p99']:.3g} / {figures['max']:.3g}"
+
+
+def _ratio(ratios: dict[str, float | None], name: str) -> str:
+    """Ours over the plain gate's, at p50 and p99."""
+    values = []
+    for share in ("p50", "p99"):
+        value = ratios.get(f"{name} {share}")
+        values.append("-" if value is None else f"{value:.2g}")
+    return " / ".join(values)
 
 
 def show(report: dict[str, Any]) -> None:
-    from rich.console import Console
+    """The table on the terminal, with what it was measured under."""
+    from rich.console import Console  # only needed here
     from rich.table import Table
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)  # a log file has room
     header, rows = cells(report)
-    table = Table(title="our gate beside a plain one")
+    shown = Table(title="our gate beside a plain one")
     for column in header:
-        table.add_column(column, justify="left")
+        shown.add_column(column, justify="left")
     for row in rows:
-        table.add_row(*row)
-    console.print(table)
+        shown.add_row(*row)
+    console.print(shown)
     console.print(how(report), highlight=False)
     for problem in report["problems"]:
         console.print(f"[red]{problem}")
 
 
 def how(report: dict[str, Any]) -> str:
-    before, after = (
-        ", ".join(f"{value:.2f}" for value in report[f"load_{when}"])
-        for when in ("before", "after")
-    )
+    """How much was measured, and how busy the machine was."""
+    before = ", ".join(map("{:.2f}".format, report["load_before"]))
+    after = ", ".join(map("{:.2f}".format, report["load_after"]))
     return (
         f"{report['steps']} steps; {report['seconds']:g} s of motion and {report['stops']} stops "
-        "for each gate and "
-        f"load, in turns ({report['rounds']}). Load average (1, 5, 15 min) before: {before}; "
-        f"after: {after}. The "
-        f"machine's host kept {report['stolen']:.1%} of its processor time for others meanwhile."
+        f"for each gate and load, in turns ({report['rounds']}). "
+        f"Load average (1, 5, 15 min) before: {before}; after: {after}. "
+        f"The machine's host kept {report['stolen']:.1%} of its processor time for others "
+        "meanwhile."
     )
 
 
 def markdown(report: dict[str, Any]) -> str:
+    """The page: the table, and what is measured in it."""
     header, rows = cells(report)
-    lines = [header, ["---"] * len(header), *rows]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     machine = report["machine"]
-    problems = "".join(f"\nCut short: {problem}.\n" for problem in report["problems"])
+    problems = map("\nCut short: {}.\n".format, report["problems"])
     return PAGE.format(
         machine=f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, "
         f"{machine['ros']}.",
-        how=" ".join(filter(None, (how(report), report["note"]))),
-        table=table,
-        problems=problems,
+        how=f"{how(report)} {report['note']}".rstrip(),
+        table=table(header, rows),
+        problems="".join(problems),
         limited=report["figures"][""]["step"]["ours"]["limited"],
     )
 
 
 def write(report: dict[str, Any], path: Path) -> None:
+    """The page into a file, whose folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(markdown(report), encoding="utf-8")

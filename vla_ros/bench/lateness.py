@@ -1,5 +1,4 @@
-"""How late the machine wakes who asked to be woken: an ordinary process beside the measured ones
-that only sleeps.
+"""How late the machine wakes a process that only sleeps, beside the measured ones.
 
 A bound on a time is about our code; a machine with other work may add to it what this process saw
 in the same moment. It knows nothing of the measured ones, so that what they do to themselves (a
@@ -18,7 +17,7 @@ from collections import deque
 from pathlib import Path
 
 PERIOD_S = 0.005  # between two wakings
-# Of a calm machine it oversleeps 1 ms. Where it is this much, so may be each of the processes that
+# On a calm machine it oversleeps 1 ms. Where it is this much, so may be each of the processes that
 # answer one another.
 DISTURBED_S = 0.05
 PATIENCE_S = 2.0  # for the process to be woken itself, before a question is answered without it
@@ -34,8 +33,8 @@ class Lateness:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__, str(path), str(os.getpid())]
         )
-        # due, woken
-        self._wakings: deque[tuple[float, float]] = deque(maxlen=round(300.0 / PERIOD_S))
+        five_minutes = round(300.0 / PERIOD_S)
+        self._wakings: deque[tuple[float, float]] = deque(maxlen=five_minutes)  # due, woken
 
     def __enter__(self) -> Lateness:
         return self
@@ -44,24 +43,24 @@ class Lateness:
         self.close()
 
     def close(self) -> None:
+        """Ends the process."""
         self._process.kill()
         self._process.wait()
         self._file.close()
 
     def late(self, since: float, until: float = math.inf) -> float:
-        """The longest (s) that a sleeper overslept between the two: to be added to a bound on one
-        answer."""
+        """The longest (s) that a sleeper overslept between the two: allow for it in one answer."""
         return max(self._overslept(since, until), default=0.0)
 
     def lost(self, since: float) -> float:
-        """What a sleeper overslept from `since` until now, in all (s): to be added to a bound on
-        many steps."""
+        """What a sleeper overslept since then in all (s): allow for it in many steps."""
         return sum(self._overslept(since, math.inf))
 
     def _overslept(self, since: float, until: float) -> list[float]:
-        """Of the last five minutes at most."""
+        """Each time by how much, s; of the last five minutes at most."""
         until = min(until, time.monotonic())
         end = time.monotonic() + PATIENCE_S
+        # it writes when it wakes: one that oversleeps now has not told yet
         while not self._wakings or self._wakings[-1][1] < until:
             self._read()
             if time.monotonic() > end or self._process.poll() is not None:

@@ -1,6 +1,6 @@
-"""The floor: the bare hops that the suite needs, with its messages, its QoS and its profile;
-nothing is done.
+"""The floor: the bare hops that the suite needs, with its messages, QoS and profile.
 
+Nothing is done in them:
 camera =(full size)=> ingest -(frame)-> synchronizer -(observation)-> inference -(chunk)-> gate ->
 robot. Each process hands on a message made beforehand, with the stamp of the one that came. What
 the suite takes above this is its own work.
@@ -28,6 +28,7 @@ from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
 
+# What each role hands on; their sizes are what the suite's own messages have.
 def frame(height: int, width: int) -> Any:
     return image_message(np.full((height, width, 3), 127, np.uint8), 0, "camera_optical_frame")
 
@@ -64,10 +65,12 @@ QOS = {CAMERA: SENSOR, "/floor/frame": IMAGES, "/floor/observation": IMAGES}
 
 
 class Relay(Node):
+    """Hands on its own message, with the stamp of the one that came."""
+
     def __init__(self, role: str, height: int, width: int) -> None:
         super().__init__(f"floor_{role}")
         kind, source, make, target = ROLES[role]
-        self._message = make(height, width)
+        self._message = make(height, width)  # beforehand: making it is not what is to be measured
         self._publisher = self.create_publisher(
             type(self._message), target, QOS.get(target, LATEST)
         )

@@ -25,10 +25,12 @@ from std_msgs.msg import String
 from vla_ros.bench.common import CAMERA, COMMANDS, spin
 from vla_ros_msgs.msg import Observation
 
-DEPTH = 10
+DEPTH = 10  # messages, with everything else of the default QoS
 
 
 class CameraRelay(Node):
+    """Full-size images as rgb8."""
+
     def __init__(self) -> None:
         super().__init__("plain_camera")
         self._bridge = CvBridge()
@@ -48,6 +50,8 @@ class CameraRelay(Node):
 
 
 class TextRelay(Node):
+    """The words in lower case."""
+
     def __init__(self) -> None:
         super().__init__("plain_text")
         self._publisher = self.create_publisher(String, "/plain/text", DEPTH)
@@ -78,8 +82,10 @@ class Synchronizer(Node):
 
 
 class Policy(Node):
-    """The same command for every observation; it looks at the image as an array, as any policy
-    must."""
+    """The same command for every observation.
+
+    It looks at the image as an array, as any policy must.
+    """
 
     def __init__(self) -> None:
         super().__init__("plain_policy")

@@ -1,4 +1,7 @@
-"""The pure part of the bench: matching what was seen on the wire, and percentiles. Times in ns."""
+"""The pure part of the bench: matching what was seen on the wire, and percentiles.
+
+All times are nanoseconds of the wall's clock, as DDS stamps them.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-# of SafetyReport
+# of SafetyReport, whose messages this part does without
 ACTIVE = 2
 STOPPED = 3
 ON_THE_WIRE = (0, 1)  # SafetyReport.PASSED and LIMITED: the action itself was sent
 
 
 class Seen(NamedTuple):
-    """A command: when its publisher wrote it and when it reached the robot's machine; `stamp` is
-    the image's where the command carries one, else 0."""
+    """A command on the wire."""
 
-    written: int
-    received: int
-    stamp: int = 0
+    written: int  # by its publisher
+    received: int  # on the robot's machine
+    stamp: int = 0  # the image's, where the command carries one
 
 
 class Judged(NamedTuple):
@@ -45,12 +47,11 @@ class Inferred(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One image that became a command. `policy` is the chunk's own latency, 0 where there is
-    none."""
+    """An image that became a command."""
 
     stamp: int
-    total: int
-    policy: int
+    total: int  # from the stamp to the robot's machine
+    policy: int  # the chunk's own latency; 0 where there is none
 
 
 def stamped_samples(commands: Iterable[Seen]) -> list[Sample]:
@@ -65,14 +66,16 @@ def stamped_samples(commands: Iterable[Seen]) -> list[Sample]:
 def matched_samples(
     commands: Sequence[Seen], reports: Iterable[Judged], chunks: Iterable[Inferred]
 ) -> tuple[list[Sample], int]:
-    """From commands without a stamp, and how many reports found no chunk or no command.
+    """The samples of commands without a stamp, and how many reports lack a chunk or a command.
 
     The first report that lets a chunk pass names it; the command that this report is on is the last
     one written before it; the chunk holds the image's stamp.
     """
     ordered = sorted(commands)
     written = [command.written for command in ordered]
-    by_name = {(chunk.instruction_id, chunk.sequence): chunk for chunk in chunks}
+    by_name = {}
+    for chunk in chunks:
+        by_name[chunk.instruction_id, chunk.sequence] = chunk
     samples: list[Sample] = []
     done: set[tuple[int, int]] = set()
     unmatched = 0
@@ -81,44 +84,48 @@ def matched_samples(
         if report.state != ACTIVE or report.verdict not in ON_THE_WIRE or name in done:
             continue
         done.add(name)
-        chunk = by_name.get(name)
+        named = by_name.get(name)
         place = bisect_right(written, report.written) - 1
-        if chunk is None or place < 0:
+        if named is None or place < 0:  # lost on the way to this process: not guessed
             unmatched += 1
             continue
-        samples.append(Sample(chunk.stamp, ordered[place].received - chunk.stamp, chunk.latency))
+        samples.append(Sample(named.stamp, ordered[place].received - named.stamp, named.latency))
     return samples, unmatched
 
 
 def stops(reports: Iterable[Judged]) -> list[str]:
     """Why the gate stopped for good, once for each time that it did."""
-    ordered = sorted(reports)
-    return [
-        report.reason
-        for before, report in zip([None, *ordered], ordered)
-        if report.state == STOPPED and (before is None or before.state != STOPPED)
-    ]
+    reasons = []
+    state = ACTIVE
+    for report in sorted(reports):
+        if report.state == STOPPED and state != STOPPED:
+            reasons.append(report.reason)
+        state = report.state
+    return reasons
 
 
 def milliseconds(values: Iterable[int], digits: int = 3) -> dict[str, float]:
     """p50, p95, p99 and max of some ns, in ms; empty where there are none."""
-    times = [value / 1e6 for value in values]
-    if not times:
+    times = np.fromiter(values, np.int64) / 1e6
+    if not len(times):
         return {}
-    shares = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
-    figures = np.percentile(times, list(shares.values()))
-    return {name: round(float(figure), digits) for name, figure in zip(shares, figures)}
+    figures = np.percentile(times, (50, 95, 99, 100))
+    rounded = [round(float(figure), digits) for figure in figures]
+    return dict(zip(("p50", "p95", "p99", "max"), rounded))
 
 
 def lateness(written: Iterable[int], period: int) -> list[int]:
-    """How much longer than `period` each gap between commands was. The gate also speaks in between,
-    at once when something arrives, so a shorter gap is not jitter."""
-    ordered = sorted(written)
-    return [max(0, later - earlier - period) for earlier, later in zip(ordered, ordered[1:])]
+    """How much longer than `period` each gap between commands was.
+
+    The gate also speaks in between, at once when something arrives, so a shorter gap is no jitter.
+    """
+    gaps = np.diff(np.sort(np.fromiter(written, np.int64)))
+    late: list[int] = np.maximum(gaps - period, 0).tolist()
+    return late
 
 
 def ratio(ours: float | None, theirs: float | None) -> float | None:
-    """None where either was not measured."""
+    """Ours over theirs; None where either was not measured."""
     return round(ours / theirs, 3) if ours and theirs else None
 
 

@@ -9,43 +9,26 @@ from rich.table import Table
 
 from vla_ros.bench.variants import VARIANTS
 
+# in the order in which an image passes the nodes
+COUNTS = (
+    "sent",
+    "received",
+    "handed_on",
+    "paired",
+    "inferred",
+    "commanded_in_window",
+    "sent_in_window",
+)
+
 
 def show(report: dict[str, Any]) -> None:
+    """All figures of `vla bench pipeline` on the terminal."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)  # a log file has room
     console.print(_latency(report))
-    ours = report["variants"].get("ours")
-    if ours:
-        counts = (
-            "sent",
-            "received",
-            "handed_on",
-            "paired",
-            "inferred",
-            "commanded_in_window",
-            "sent_in_window",
-        )
-        console.print(
-            "images: "
-            + ", ".join(f"{key.replace('_', ' ')} {ours[key]}" for key in counts if key in ours)
-        )
-        console.print(
-            f"dropped: {ours['drops'] or 'none'}; reports without their chunk: {ours['unmatched']}"
-        )
-        for reason in ours["stops"]:
-            console.print(f"[yellow]the gate stopped, and was armed anew: {reason}")
-        if ours["gate_late_ms"]:
-            console.print(
-                "a command later than the gate's period by (ms): " + _shares(ours["gate_late_ms"])
-            )
-        console.print(
-            "in each node's own callback, p50 and p99 (ms): "
-            + ", ".join(
-                f"{node} {stage['p50']:.2f} {stage['p99']:.2f}"
-                for node, stage in ours["stages_ms"].items()
-            )
-        )
+    if "ours" in report["variants"]:
+        _show_ours(console, report["variants"]["ours"])
     console.print(_processes(report))
     for name, value in report["ratios"].items():
         if value is not None and name.endswith(("p50", "p99")):
@@ -60,8 +43,25 @@ def show(report: dict[str, Any]) -> None:
             console.print(f"[red]{VARIANTS[name].title}: {problem}")
 
 
-def _shares(values: dict[str, float]) -> str:
-    return ", ".join(f"{share} {value:.2f}" for share, value in values.items())
+def _show_ours(console: Console, ours: dict[str, Any]) -> None:
+    """What only ours can tell."""
+    counts = []
+    for key in COUNTS:
+        if key in ours:
+            counts.append(f"{key.replace('_', ' ')} {ours[key]}")
+    console.print(f"images: {', '.join(counts)}")
+    console.print(
+        f"dropped: {ours['drops'] or 'none'}; reports without their chunk: {ours['unmatched']}"
+    )
+    for reason in ours["stops"]:
+        console.print(f"[yellow]the gate stopped, and was armed anew: {reason}")
+    if ours["gate_late_ms"]:
+        shares = ", ".join(f"{share} {late:.2f}" for share, late in ours["gate_late_ms"].items())
+        console.print(f"a command later than the gate's period by (ms): {shares}")
+    stages = []
+    for node, stage in ours["stages_ms"].items():
+        stages.append(f"{node} {stage['p50']:.2f} {stage['p99']:.2f}")
+    console.print(f"in each node's own callback, p50 and p99 (ms): {', '.join(stages)}")
 
 
 def _latency(report: dict[str, Any]) -> Table:
@@ -72,20 +72,15 @@ def _latency(report: dict[str, Any]) -> Table:
         rows = [(VARIANTS[name].title, result["latency_ms"])]
         if "latency_less_policy_ms" in result:
             rows.append(("  less observation -> chunk", result["latency_less_policy_ms"]))
+        counts = f"{result['commanded_in_window']}/{result['sent_in_window']}"
+        rounds = []
+        for median in result["rounds_p50_ms"]:
+            rounds.append("none" if median is None else f"{median:.1f}")
         for title, latency in rows:
-            figures = [
-                f"{latency[share]:.2f}" if latency else "no samples"
-                for share in ("p50", "p95", "p99", "max")
-            ]
-            rounds = ", ".join(
-                "none" if value is None else f"{value:.1f}" for value in result["rounds_p50_ms"]
-            )
-            table.add_row(
-                title,
-                f"{result['commanded_in_window']}/{result['sent_in_window']}",
-                *figures,
-                rounds,
-            )
+            figures = ["no samples"] * 4
+            if latency:
+                figures = [f"{latency[share]:.2f}" for share in ("p50", "p95", "p99", "max")]
+            table.add_row(title, counts, *figures, ", ".join(rounds))
     return table
 
 
@@ -98,7 +93,6 @@ def _processes(report: dict[str, Any]) -> Table:
         table.add_column(column, justify="right" if column not in ("", "process") else "left")
     for name, result in report["variants"].items():
         for process, usage in result["processes"].items():
-            table.add_row(
-                name, process, *(f"{usage[key]:.1f}" for key in ("rss", "pss", "uss", "cpu"))
-            )
+            figures = [f"{usage[key]:.1f}" for key in ("rss", "pss", "uss", "cpu")]
+            table.add_row(name, process, *figures)
     return table

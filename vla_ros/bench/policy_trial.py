@@ -1,5 +1,4 @@
-"""One way to run one model, in a process of its own: how long each stage takes, the memory, the
-start.
+"""One way to run one model, in a process of its own: each stage's time, the memory, the start.
 
 `python -m vla_ros.bench.policy_trial CONFIG WAY PRECISION RUNS CACHE THREADS BATCH` prints one line
 of JSON.
@@ -98,8 +97,7 @@ def on_engine(
 
 
 def plainly(vla: VLA, compiled: bool, runs: int) -> dict[str, Any]:
-    """The way of today: words read anew for each image, then model(...) on the GPU where there is
-    one."""
+    """The way of today: words read anew for each image, on the GPU where there is one."""
     began = time.monotonic()
     size = vla.config.image_size
     place = EngineRequest().place
@@ -125,13 +123,12 @@ def main(argv: list[str]) -> None:
     torch.set_num_threads(int(threads))
     vla, given, key = model_of(name)
     if way in PLAIN:
-        found = plainly(vla, way != "plain", int(runs))
+        figures = plainly(vla, way != "plain", int(runs))
     else:
-        found = on_engine(
-            vla, given, key, EngineRequest(way, precision, (), cache=cache), int(runs), int(batch)
-        )
-    found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps(found))
+        request = EngineRequest(way, precision, (), cache=cache)
+        figures = on_engine(vla, given, key, request, int(runs), int(batch))
+    figures["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

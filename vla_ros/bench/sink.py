@@ -29,8 +29,8 @@ from vla_ros.core.config_files import config_folder
 from vla_ros.core.robot import load_robot
 from vla_ros_msgs.msg import ActionChunk, SafetyReport
 
-DEEP = 200  # nothing that this process is late for may be lost
-RENEWAL = 45.0  # s; the suite drops an instruction that is older than its instruction_ttl (120 s)
+DEPTH = 200  # messages: nothing that this process is late for may be lost
+RENEWAL_S = 45.0  # the suite drops an instruction that is older than its instruction_ttl (120 s)
 
 
 def nanoseconds(stamp: Any) -> int:
@@ -38,7 +38,7 @@ def nanoseconds(stamp: Any) -> int:
 
 
 def with_times(callback: Callable[[Any, int, int], None]) -> Callable[..., None]:
-    """A callback that is told (message, written, received)."""
+    """For a subscription: `callback` gets a message, and when DDS wrote and received it (ns)."""
 
     def timed(message: Any, info: Any) -> None:
         callback(message, info["source_timestamp"], info["received_timestamp"])
@@ -47,12 +47,19 @@ def with_times(callback: Callable[[Any, int, int], None]) -> Callable[..., None]
 
 
 class Sink(Node):
+    """The robot and its operator, and a record of what reached them.
+
+    Args:
+        suite: the gate is ours; else a plain pipeline's last node sends the commands.
+        namespace: of the nodes under test.
+    """
+
     def __init__(self, suite: bool, namespace: str) -> None:
         super().__init__("bench_robot")
         self._suite = suite
         self._ready = False
-        self._told = False
-        self._asked = 0.0
+        self._instructed = False  # since the gate was armed
+        self._asked = 0.0  # when a service was called or the words were said last, steady s
         self.seen: list[Seen] = []
         self.judged: list[Judged] = []
         self.inferred: list[Inferred] = []
@@ -65,20 +72,19 @@ class Sink(Node):
         self.create_timer(0.02, self._state)
         self.create_timer(0.5, self._step)
         if not suite:
-            self.create_subscription(TwistStamped, COMMANDS, with_times(self._on_stamped), DEEP)
+            self.create_subscription(TwistStamped, COMMANDS, with_times(self._on_stamped), DEPTH)
             return
         self._state_of_gate = SafetyReport.DISARMED
-        self._arm, self._reset = (
-            self.create_client(Trigger, f"{namespace}/safety_validator/{name}")
-            for name in ("arm", "reset")
-        )
-        self.create_subscription(Twist, COMMANDS, with_times(self._on_twist), DEEP)
+        gate = f"{namespace}/safety_validator"
+        self._arm = self.create_client(Trigger, f"{gate}/arm")
+        self._reset = self.create_client(Trigger, f"{gate}/reset")
+        self.create_subscription(Twist, COMMANDS, with_times(self._on_twist), DEPTH)
         self._others = listen(self, load_robot(config_folder() / "robots" / "sim.yaml"))
         self.create_subscription(
-            SafetyReport, f"{namespace}/safety_report", with_times(self._on_report), DEEP
+            SafetyReport, f"{namespace}/safety_report", with_times(self._on_report), DEPTH
         )
-        self.create_subscription(ActionChunk, f"{namespace}/action_chunk", self._on_chunk, DEEP)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DEEP)
+        self.create_subscription(ActionChunk, f"{namespace}/action_chunk", self._on_chunk, DEPTH)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DEPTH)
 
     # -- what a robot says -------------------------------------------------------------
     def _state(self) -> None:
@@ -110,9 +116,11 @@ class Sink(Node):
         self._scan.publish(scan)
 
     def _step(self) -> None:
-        """Towards ready: the gate armed and the words given; the plain ones need only the words. A
-        gate that a machine without time for it stopped is armed anew, as an operator would; the
-        trial counts how often."""
+        """Towards ready: the gate armed and the words given; the plain ones need only the words.
+
+        A gate that a machine without time for it stopped is armed anew, as an operator would; the
+        trial counts how often.
+        """
         if not self._suite:
             self._words.publish(String(data="go forward"))
             if self.count_publishers(COMMANDS):
@@ -120,13 +128,14 @@ class Sink(Node):
             return
         waited = time.monotonic() - self._asked
         if self._state_of_gate in (SafetyReport.DISARMED, SafetyReport.STOPPED):
-            self._told = False
-            ask = self._arm if self._state_of_gate == SafetyReport.DISARMED else self._reset
-            if ask.service_is_ready() and waited > 0.9:
+            self._instructed = False
+            disarmed = self._state_of_gate == SafetyReport.DISARMED
+            service = self._arm if disarmed else self._reset
+            if service.service_is_ready() and waited > 0.9:  # an answer may take a while
                 self._asked = time.monotonic()
-                ask.call_async(Trigger.Request())
-        elif self._words.get_subscription_count() and (waited > RENEWAL or not self._told):
-            self._told = True
+                service.call_async(Trigger.Request())
+        elif self._words.get_subscription_count() and (waited > RENEWAL_S or not self._instructed):
+            self._instructed = True
             self._instruct()
             self._say_ready()
 

@@ -24,11 +24,10 @@ IMAGES = 8  # different ones, in turn
 
 
 def make_images(height: int, width: int) -> list[Image]:
-    """A gradient with noise and a square that moves."""
+    """A gradient with noise and a square that moves; the same ones each time."""
     rng = np.random.default_rng(0)
-    base = np.linspace(40, 200, width, dtype=np.float32)[None, :, None] + rng.normal(
-        0, 8, (height, width, 3)
-    )
+    gradient = np.linspace(40, 200, width, dtype=np.float32)[None, :, None]
+    base = gradient + rng.normal(0, 8, (height, width, 3))  # height x width x RGB
     side = height // 6
     out = []
     for index in range(IMAGES):
@@ -37,6 +36,7 @@ def make_images(height: int, width: int) -> list[Image]:
         image[height // 2 : height // 2 + side, left : left + side] = (220, 30, 30)
         message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
         message.header.frame_id = "camera_optical_frame"
+        # rclpy takes an array.array as it is, and checks bytes one by one
         data = array("B")
         data.frombytes(image.tobytes())
         message.data = data

@@ -1,9 +1,8 @@
-"""What `vla doctor` looks at, gathered without judging. Nothing here raises: what cannot be read
-stays unknown.
+"""What `vla doctor` looks at, gathered without judging.
 
-What must be imported or tried is done in processes of its own (`python -m
-vla_ros.bench.system_facts NAME ...`): a middleware that is not installed ends the process that asks
-for it, and a wrong CUDA library may crash it.
+Nothing here raises: what cannot be read stays unknown. What must be imported or tried is done in
+processes of its own (`python -m vla_ros.bench.system_facts NAME ...`): a middleware that is not
+installed ends the process that asks for it, and a wrong CUDA library may crash it.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ TOGETHER = (
     ("torch", "cuda", "tensorrt", "torch_tensorrt"),
     ("onnxruntime",),
 )
-PATIENCE = 120.0  # s; torch_tensorrt from a slow card takes its time
+ANSWER_TIMEOUT_S = 120.0  # torch_tensorrt from a slow card takes its time
 CPUFREQ = "/sys/devices/system/cpu"
 
 
@@ -77,34 +76,50 @@ class Facts:
 
 
 def gather() -> Facts:
-    found: dict[str, Any] = {}
+    """All that can be read on this machine."""
+    facts: dict[str, Any] = {}
     for name, read in READERS.items():
         try:
-            found[name] = read()
+            facts[name] = read()
         except Exception:
             continue  # unknown: the finding says so
-    found["parts"] = {}
-    found["broken"] = {}
+    parts: dict[str, str] = {}
+    broken: dict[str, str] = {}
     for names in TOGETHER:
-        for name, (works, what) in ask(names).items():
-            found["parts" if works else "broken"][name] = what
-    return Facts(**found)
+        for name, (works, answer) in ask(names).items():
+            if works:
+                parts[name] = answer
+            else:
+                broken[name] = answer
+    return Facts(**facts, parts=parts, broken=broken)
 
 
 # -- in this process -------------------------------------------------------------------
 def text(path: str) -> str:
+    """A file's text, without the zero byte that ends the device tree's."""
     return Path(path).read_text(encoding="utf-8", errors="replace").strip("\0\n ")
 
 
 def output(*command: str) -> str:
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=10.0, check=True
-    ).stdout.strip()
+    """What a command prints; raises where it is not there, fails, or takes longer than 10 s."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10.0, check=True)
+    return done.stdout.strip()
+
+
+def _system() -> str:
+    name = re.search(r'^PRETTY_NAME="?([^"\n]*)', text("/etc/os-release"), re.M)
+    return name[1] if name else ""
+
+
+def _environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in ENVIRONMENT if os.environ.get(name)}
 
 
 def _profile() -> str | None:
-    paths = [os.environ[name] for name in profile_variables() if os.environ.get(name)]
-    return text(paths[0]) if paths else None
+    for variable in profile_variables():
+        if path := os.environ.get(variable):
+            return text(path)
+    return None
 
 
 def _our_profile() -> str:
@@ -117,58 +132,74 @@ def _shm() -> tuple[int, int]:
 
 
 def _cpu() -> str:
-    named = re.search(r"^model name\s*:\s*(.+)", text("/proc/cpuinfo"), re.M)  # not on ARM
-    named = named or re.search(r"^Model name:\s*(.+)", output("lscpu"), re.M)
-    return named[1] if named else platform.machine()
+    name = re.search(r"^model name\s*:\s*(.+)", text("/proc/cpuinfo"), re.M)
+    if name is None:  # on ARM
+        name = re.search(r"^Model name:\s*(.+)", output("lscpu"), re.M)
+    return name[1] if name else platform.machine()
+
+
+def _governors() -> tuple[str, ...]:
+    files = Path(CPUFREQ).glob("cpu*/cpufreq/scaling_governor")
+    return tuple(sorted({text(str(file)) for file in files}))
 
 
 def _clocks() -> tuple[int, int, int]:
-    low, high, now = (
-        int(text(f"{CPUFREQ}/cpu0/cpufreq/scaling_{what}_freq")) for what in ("min", "max", "cur")
-    )
-    return low, high, now
+    scaling = f"{CPUFREQ}/cpu0/cpufreq/scaling"
+    low = int(text(f"{scaling}_min_freq"))
+    high = int(text(f"{scaling}_max_freq"))
+    return low, high, int(text(f"{scaling}_cur_freq"))
 
 
-def _writable() -> bool:
+def _gpu() -> str:
+    lines = output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
+    return lines[0]  # the first one, where there are several
+
+
+def _power_modes() -> dict[str, int]:
+    modes = {}
+    for line in text("/etc/nvpmodel.conf").splitlines():
+        mode = re.match(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\w+)", line)
+        if mode:
+            modes[mode[2]] = int(mode[1])
+    return modes
+
+
+def _sockets() -> dict[str, int]:
+    core = "/proc/sys/net/core"
+    return {"rmem_max": int(text(f"{core}/rmem_max")), "wmem_max": int(text(f"{core}/wmem_max"))}
+
+
+def _cache_bytes() -> int:
+    return sum(path.stat().st_size for path in default_folder().rglob("*") if path.is_file())
+
+
+def _cache_writable() -> bool:
     folder = default_folder()
-    return os.access(
-        next(path for path in (folder, *folder.parents) if path.exists()), os.W_OK | os.X_OK
-    )
+    while not folder.exists():  # it would be made, in the nearest folder that is there
+        folder = folder.parent
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 READERS: dict[str, Callable[[], Any]] = {
     "python": platform.python_version,
-    "system": lambda: re.search(r'^PRETTY_NAME="?([^"\n]*)', text("/etc/os-release"), re.M)[1],  # type: ignore[index]
-    "environment": lambda: {name: os.environ[name] for name in ENVIRONMENT if os.environ.get(name)},
+    "system": _system,
+    "environment": _environment,
     "profile": _profile,
     "profile_variables": profile_variables,
     "our_profile": _our_profile,
     "shm": _shm,
     "cpu": _cpu,
     "cores": lambda: len(os.sched_getaffinity(0)),
-    "governors": lambda: tuple(
-        sorted({text(str(path)) for path in Path(CPUFREQ).glob("cpu*/cpufreq/scaling_governor")})
-    ),
+    "governors": _governors,
     "clocks": _clocks,
     "board": lambda: text("/proc/device-tree/model"),
-    "gpu": lambda: output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()[
-        0
-    ],
+    "gpu": _gpu,
     "l4t": lambda: text("/etc/nv_tegra_release").splitlines()[0].lstrip("# "),
-    "power_modes": lambda: {
-        name: int(number)
-        for number, name in re.findall(
-            r"^<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\w+)", text("/etc/nvpmodel.conf"), re.M
-        )
-    },
-    "sockets": lambda: {
-        name: int(text(f"/proc/sys/net/core/{name}")) for name in ("rmem_max", "wmem_max")
-    },
+    "power_modes": _power_modes,
+    "sockets": _sockets,
     "cache": lambda: str(default_folder()),
-    "cache_bytes": lambda: sum(
-        path.stat().st_size for path in default_folder().rglob("*") if path.is_file()
-    ),
-    "cache_writable": _writable,
+    "cache_bytes": _cache_bytes,
+    "cache_writable": _cache_writable,
 }
 
 
@@ -178,26 +209,30 @@ def ask(names: tuple[str, ...]) -> dict[str, tuple[bool, str]]:
     command = [sys.executable, "-m", "vla_ros.bench.system_facts", *names]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=PATIENCE
+            command, capture_output=True, text=True, errors="replace", timeout=ANSWER_TIMEOUT_S
         )
-        said = done.stdout
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        # rcl's own time stamp and source line
-        last = re.sub(r"^(\[[^]]*\]:? )+|, at /.*$", "", last)
+        printed = done.stdout
+        why_ended = f"exit code {done.returncode}"
+        if errors := done.stderr.strip():
+            # without rcl's own time stamp and source line
+            why_ended = re.sub(r"^(\[[^]]*\]:? )+|, at /.*$", "", errors.splitlines()[-1])
     except subprocess.TimeoutExpired as error:
-        half = error.stdout or b""
-        last = f"no answer within {PATIENCE:g} s"
-        said = half if isinstance(half, str) else half.decode(errors="replace")
+        half = error.stdout or b""  # bytes even where text was asked for
+        printed = half if isinstance(half, str) else half.decode(errors="replace")
+        why_ended = f"no answer within {ANSWER_TIMEOUT_S:g} s"
     except OSError:
         return {}
     answers: dict[str, tuple[bool, str]] = {}
-    for line in said.splitlines():
-        if line.startswith("@"):  # whatever a library prints has none
-            name, works, what = json.loads(line[1:])
-            if works is None and not what:
-                answers.pop(name, None)
-            else:
-                answers[name] = (bool(works), what if works else what or last)
+    for line in printed.splitlines():
+        if not line.startswith("@"):  # what a library prints
+            continue
+        name, works, answer = json.loads(line[1:])
+        if works:
+            answers[name] = (True, answer)
+        elif works is None and not answer:  # not installed: takes back that it may have ended here
+            answers.pop(name, None)
+        else:
+            answers[name] = (False, answer or why_ended)
     return answers
 
 
@@ -250,10 +285,11 @@ def _cuda() -> str:
 
     if not torch.cuda.is_available():
         raise ModuleNotFoundError("torch finds no GPU")
-    low, high = torch.cuda.get_device_capability()
-    one = torch.ones(1, device="cuda")
-    assert bool((one + one == 2).all())  # a torch for other chips sees the GPU, and fails here
-    return f"{torch.version.cuda}, {torch.cuda.get_device_name()}, compute capability {low}.{high}"
+    major, minor = torch.cuda.get_device_capability()
+    ones = torch.ones(1, device="cuda")
+    assert bool((ones + ones == 2).all())  # a torch for other chips sees the GPU, and fails here
+    name = torch.cuda.get_device_name()
+    return f"{torch.version.cuda}, {name}, compute capability {major}.{minor}"
 
 
 PROBES: dict[str, Callable[[], str]] = {
@@ -267,19 +303,27 @@ PROBES: dict[str, Callable[[], str]] = {
 
 
 def probe(name: str) -> None:
-    def tell(works: bool | None, what: str) -> None:
-        print("@" + json.dumps([name, works, what]), flush=True)
+    """Tries one of TOGETHER and prints what came of it, as `ask` reads it."""
 
-    tell(False, "")  # stands if the next line ends the process
+    def answer(works: bool | None, text: str) -> None:
+        print("@" + json.dumps([name, works, text]), flush=True)
+
+    answer(False, "")  # stands if the next lines end the process
     try:
-        tell(True, PROBES.get(name, lambda: _version(name))())
+        if name in PROBES:
+            answer(True, PROBES[name]())
+        else:
+            answer(True, _version(name))
     except ModuleNotFoundError as error:
-        own = error.name in (None, name, "rclpy", "torch", "jtop")
-        tell(None if own else False, "" if own else f"it needs {error.name}")
+        # it is not installed, or what it belongs to is not; None: raised here
+        if error.name in (None, name, "rclpy", "torch", "jtop"):
+            answer(None, "")
+        else:
+            answer(False, f"it needs {error.name}")
     except Exception as error:
-        tell(False, f"{type(error).__name__}: {error}".splitlines()[0][:200])
+        answer(False, f"{type(error).__name__}: {error}".splitlines()[0][:200])
 
 
 if __name__ == "__main__":
-    for each in sys.argv[1:]:
-        probe(each)
+    for part in sys.argv[1:]:
+        probe(part)

@@ -20,33 +20,38 @@ POLICY_FILE = Path("policies") / "constant.yaml"  # in config/
 
 @dataclass(frozen=True)
 class Variant:
-    """`commands`: process -> argv. `default_qos`: the camera speaks reliably, depth 10."""
+    """A pipeline that is measured."""
 
     title: str
-    commands: Callable[[], dict[str, list[str]]]
+    commands: Callable[[], dict[str, list[str]]]  # process -> argv
     namespace: str
-    default_qos: bool = False
+    default_qos: bool = False  # the camera speaks reliably, depth 10
     profile: bool = True  # our Fast DDS profile
     thrift: bool = True  # our memory and thread settings
-    suite: bool = False
+    suite: bool = False  # it is ours, with a gate to arm
 
     def environment(self) -> dict[str, str]:
         """Ours, less what the variant goes without."""
         environment = suite_environment()
-        for name in (*(() if self.profile else PROFILES), *(() if self.thrift else THRIFT)):
+        without: list[str] = []
+        if not self.profile:
+            without += PROFILES
+        if not self.thrift:
+            without += THRIFT
+        for name in without:
             environment.pop(name, None)
         return environment
 
 
 def module(name: str, *arguments: str) -> list[str]:
+    """The command line of one of the bench's own processes."""
     return [sys.executable, "-m", f"vla_ros.bench.{name}", *arguments]
 
 
 def _ours() -> dict[str, list[str]]:
-    return suite_nodes(
-        policy_file=config_folder() / POLICY_FILE,
-        overrides={"safety_validator": {"stuck_policy_limit": 0.0}},
-    )
+    # a constant policy says the same for ever, which that rule would hold
+    overrides = {"safety_validator": {"stuck_policy_limit": 0.0}}
+    return suite_nodes(policy_file=config_folder() / POLICY_FILE, overrides=overrides)
 
 
 def _plain() -> dict[str, list[str]]:
@@ -55,10 +60,8 @@ def _plain() -> dict[str, list[str]]:
 
 def _floor() -> dict[str, list[str]]:
     height, width = policy_spec("constant").images["camera"]
-    return {
-        role: module("lower_bound", role, "--height", str(height), "--width", str(width))
-        for role in FLOOR
-    }
+    size = ["--height", str(height), "--width", str(width)]
+    return {role: module("lower_bound", role, *size) for role in FLOOR}
 
 
 VARIANTS = {

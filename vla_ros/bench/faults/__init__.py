@@ -1,2 +1,4 @@
-"""Faults, made on purpose: what stops the robot, and how soon. `vla bench faults`;
-test/system/test_faults.py."""
+"""Faults, made on purpose: what stops the robot, and how soon.
+
+`vla bench faults` measures them; test/system/test_faults.py tries them.
+"""

@@ -1,6 +1,6 @@
-"""The faults of an arm: what each does, how soon its fastest joint must stand, and what must hold
-afterwards.
+"""The faults of an arm: what each does, how soon it must stand, and what must hold afterwards.
 
+It stands when its fastest joint does.
 A limit is what the design promises: how long the rule that catches the fault waits, one period of
 the gate, the controller's interpolation (which ends by itself where the commands cease), and the
 way to the joints. Besides the time, each joint must then stay where it stands: `springs` says how
@@ -16,50 +16,51 @@ from collections.abc import Callable
 from functools import partial
 
 from vla_ros.bench.faults.fault_table import (
-    AGE,
     GATE_GONE,
-    MAY,
-    PERIOD,
-    QUIET,
-    TOPIC,
-    WAY,
-    WORK,
+    GATE_PERIOD_S,
+    GOOD_WORK_S,
+    NODE_LOST,
+    OBSERVATION_AGE_S,
+    TOPIC_TIMEOUT_S,
+    TRANSPORT_S,
     Fault,
+    break_policy,
     cancel,
     nothing,
-    press,
-    release,
+    press_stop,
+    release_stop,
     replace_policy,
     rules,
-    send,
+    send_signal,
     set_fault,
-    spoil,
-    words,
+    utter,
 )
-from vla_ros.bench.faults.faulty_arm import STATES
-from vla_ros.bench.faults.faulty_joints import FASTEST, LAG
-from vla_ros.bench.faults.stack import GATE, LIMIT, STILL, Suite
+from vla_ros.bench.faults.faulty_arm import STATE_PERIOD_S
+from vla_ros.bench.faults.faulty_joints import LAG_S, MAX_SPEED_RAD_S
+from vla_ros.bench.faults.stack import GATE, LIMIT_RAD_S, STILL_SPEED, Suite
 
-# rad, s: the robot file's
-TRACKING_ERROR = 0.25
-TRACKING_TIME = 0.5
-CONTROL = 2 * PERIOD  # s, the time_from_start that the gate gives each command
-# s, until a drive at full speed has caught up with a set point that stands
-SETTLE = LAG * math.log(LIMIT / STILL)
-ALONE = CONTROL + SETTLE + WAY  # s, where no command comes any more
-HOLD = PERIOD + ALONE  # s, from a cause that the gate learns at once
-# s: stopped, an arm goes back to where it was measured, by what the drive lags behind and a joint
+# the robot file's max_tracking_error and tracking_time
+TRACKING_ERROR_RAD = 0.25
+TRACKING_TIME_S = 0.5
+INTERPOLATION_S = 2 * GATE_PERIOD_S  # the time_from_start that the gate gives each command
+# until a drive at full speed has caught up with a set point that stands
+CATCHING_UP_S = LAG_S * math.log(LIMIT_RAD_S / STILL_SPEED)
+UNCOMMANDED_S = INTERPOLATION_S + CATCHING_UP_S + TRANSPORT_S  # where no command comes any more
+HOLDING_S = GATE_PERIOD_S + UNCOMMANDED_S  # from a cause that the gate learns at once
+# stopped, an arm goes back to where it was measured, by what the drive lags behind and a joint
 # state is old
-STOP = HOLD + CONTROL + LAG + STATES
-# rad: the gate does not follow what comes to rest as far beside its place as it was before, to a
+ARM_STOPPING_S = HOLDING_S + INTERPOLATION_S + LAG_S + STATE_PERIOD_S
+# The gate does not follow what comes to rest as far beside its place as it was before, to a
 # quarter: a drive that lets a joint sink would sink for ever (safety/positions.py)
-UNFOLLOWED = 1.25 * TRACKING_ERROR
-# s, of a joint that is let go
-SPRING = UNFOLLOWED / FASTEST + LAG * math.log(FASTEST / STILL) + WAY
-WELL = partial(set_fault, "arm", "well")
+UNFOLLOWED_RAD = 1.25 * TRACKING_ERROR_RAD
+# of a joint that is let go
+SPRING_BACK_S = (
+    UNFOLLOWED_RAD / MAX_SPEED_RAD_S + LAG_S * math.log(MAX_SPEED_RAD_S / STILL_SPEED) + TRANSPORT_S
+)
+mend_arm = partial(set_fault, "arm", "well")
 
 
-def block(suite: Suite) -> float:
+def block_joint(suite: Suite) -> float:
     """One joint, at full speed, with more than a radian before it."""
     suite.say("spin")
     suite.wait(suite.spinning, 3.0, "the arm moves")
@@ -69,39 +70,46 @@ def block(suite: Suite) -> float:
 
 def block_then_stop(suite: Suite) -> float:
     """When the command is far ahead, and before `tracking` finds it."""
-    block(suite)
+    block_joint(suite)
     suite.watch(0.6)
-    return press(suite)
+    return press_stop(suite)
 
 
 def free_and_release(suite: Suite) -> None:
-    WELL(suite)
-    release(suite)
+    """The joint is freed while the stop is still pressed."""
+    mend_arm(suite)
+    release_stop(suite)
 
 
-def wrong_then(what: str, stop: Callable[[Suite], float], suite: Suite) -> float:
+def wrong_then(verb: str, stop: Callable[[Suite], float], suite: Suite) -> float:
     """A wrong joint state, far from where the joints stand, is the last one before the stop."""
-    suite.wait(
-        lambda: suite.spinning() and max(map(abs, suite.motion[-1].positions)) > 0.8,
-        6.0,
-        "the arm is far out",
-    )
-    suite.fault("arm", what)
-    time.sleep(0.015)
+
+    def far_out() -> bool:
+        return suite.spinning() and max(map(abs, suite.motion[-1].positions)) > 0.8
+
+    suite.wait(far_out, 6.0, "the arm is far out")
+    suite.fault("arm", verb)
+    time.sleep(0.015)  # the gate has it by now, and no other joint state has come (each 20 ms)
     return stop(suite)
 
 
-def later(mend: Callable[[Suite], object], suite: Suite) -> None:
+def mend_later(mend: Callable[[Suite], object], suite: Suite) -> None:
+    """The fault goes on for a while after the stop, as several wrong joint states need."""
     suite.watch(0.5)
     mend(suite)
 
 
-def push(pressed: bool, suite: Suite) -> float:
-    """A hand moves a joint of the arm that stands, and lets it go: that is the fault's moment."""
+def push_joint(pressed: bool, suite: Suite) -> float:
+    """A hand moves a joint of the arm that stands, and lets it go: that is the fault's moment.
+
+    Args:
+        pressed: the stop; else the arm was told to stand.
+        suite: the arm's.
+    """
     if pressed:
-        press(suite)
+        press_stop(suite)
     else:
-        words("stop", suite)
+        utter("stop", suite)
     suite.standstill(time.monotonic())
     suite.fault("arm", "push joint_3")
     suite.watch(1.0)
@@ -110,60 +118,61 @@ def push(pressed: bool, suite: Suite) -> float:
 
 
 def arms() -> list[Fault]:
+    """All of an arm's."""
     arm = partial(Fault, world="arm")
     broken = partial(arm, mend=cancel, after=rules("holding", "stopped"))
     stands = rules("stood", "stop", "instruction_match")
     return [
         arm(
             "arm: the stop is pressed",
-            inject=press,
-            limit=STOP,
+            inject=press_stop,
+            limit=ARM_STOPPING_S,
             rules=rules("stop"),
-            mend=release,
+            mend=release_stop,
             after=rules("stopped"),
         ),
         arm(
             "arm: the word stop is said",
-            inject=partial(words, "stop"),
-            limit=HOLD,
+            inject=partial(utter, "stop"),
+            limit=HOLDING_S,
             rules=rules("instruction_match"),
             mend=nothing,
         ),
         broken(
-            f"arm: the policy gives NaN after {WORK:g} s of good work",
-            inject=partial(spoil, "nan", WORK),
-            limit=HOLD,
+            f"arm: the policy gives NaN after {GOOD_WORK_S:g} s of good work",
+            inject=partial(break_policy, "nan", GOOD_WORK_S),
+            limit=HOLDING_S,
             rules=rules("finite_values"),
         ),
         broken(
             "arm: the policy hangs",
-            inject=partial(spoil, "hang", WORK),
-            limit=AGE + HOLD,
-            rules=QUIET | rules("stop"),
+            inject=partial(break_policy, "hang", GOOD_WORK_S),
+            limit=OBSERVATION_AGE_S + HOLDING_S,
+            rules=NODE_LOST | rules("stop"),
             mend=replace_policy,
         ),
         arm(
             "arm: the camera falls silent",
             inject=partial(set_fault, "arm", "camera silent"),
-            limit=AGE + HOLD,
+            limit=OBSERVATION_AGE_S + HOLDING_S,
             rules=rules("observation_age"),
-            mend=WELL,
-            itself=MAY,
+            mend=mend_arm,
+            may_resume=True,
         ),
         arm(
             "arm: /joint_states falls silent",
             inject=partial(set_fault, "arm", "joints silent"),
-            limit=TOPIC + HOLD,
+            limit=TOPIC_TIMEOUT_S + HOLDING_S,
             rules=rules("source_timeout"),
-            mend=WELL,
-            itself=MAY,
+            mend=mend_arm,
+            may_resume=True,
         ),
         arm(
             "arm: a joint is blocked, and later freed",
-            inject=block,
-            mend=WELL,
-            springs=TRACKING_ERROR,
-            limit=TRACKING_ERROR / LIMIT + TRACKING_TIME + HOLD,
+            inject=block_joint,
+            mend=mend_arm,
+            springs=TRACKING_ERROR_RAD,
+            limit=TRACKING_ERROR_RAD / LIMIT_RAD_S + TRACKING_TIME_S + HOLDING_S,
             rules=rules("tracking"),
         ),
         arm(
@@ -172,55 +181,55 @@ def arms() -> list[Fault]:
             mend=free_and_release,
             lasts=0.0,
             springs=0.05,
-            limit=STOP,
+            limit=ARM_STOPPING_S,
             rules=rules("stop"),
             after=rules("stopped"),
         ),
         arm(
             "arm: the stop is pressed, and every fifth joint state says zero",
-            limit=STOP + 2 * STATES,
+            limit=ARM_STOPPING_S + 2 * STATE_PERIOD_S,
             rules=rules("stop"),
-            inject=partial(wrong_then, "flicker", press),
-            mend=partial(later, free_and_release),
+            inject=partial(wrong_then, "flicker", press_stop),
+            mend=partial(mend_later, free_and_release),
             after=rules("stopped"),
         ),
         arm(
             "arm: the word stop is said, and one joint state says zero",
-            limit=HOLD,
+            limit=HOLDING_S,
             rules=rules("instruction_match"),
-            inject=partial(wrong_then, "zeros", partial(words, "stop")),
-            mend=WELL,
+            inject=partial(wrong_then, "zeros", partial(utter, "stop")),
+            mend=mend_arm,
         ),
         arm(
             "arm: it is stopped, and a joint is moved by hand and let go",
-            inject=partial(push, True),
-            limit=SPRING,
-            springs=UNFOLLOWED,
+            inject=partial(push_joint, True),
+            limit=SPRING_BACK_S,
+            springs=UNFOLLOWED_RAD,
             rules=stands,
-            mend=release,
+            mend=release_stop,
             after=rules("stopped"),
         ),
         arm(
             "arm: it holds, and a joint is moved by hand and let go",
-            inject=partial(push, False),
-            limit=SPRING,
-            springs=UNFOLLOWED,
+            inject=partial(push_joint, False),
+            limit=SPRING_BACK_S,
+            springs=UNFOLLOWED_RAD,
             rules=stands,
             mend=nothing,
         ),
         arm(
             "arm: SIGKILL of inference",
-            inject=partial(send, "inference", signal.SIGKILL),
-            limit=AGE + HOLD,
-            rules=QUIET,
+            inject=partial(send_signal, "inference", signal.SIGKILL),
+            limit=OBSERVATION_AGE_S + HOLDING_S,
+            rules=NODE_LOST,
             mend=nothing,
             patience=15.0,
             tells="inference was lost",
         ),
         arm(
             "arm: SIGKILL of the gate",
-            inject=partial(send, GATE, signal.SIGKILL),
-            limit=ALONE,
+            inject=partial(send_signal, GATE, signal.SIGKILL),
+            limit=UNCOMMANDED_S,
             rules=rules("driver"),
             mend=nothing,
             after=GATE_GONE,
@@ -228,8 +237,8 @@ def arms() -> list[Fault]:
         ),
         arm(
             "arm: SIGTERM of the gate",
-            inject=partial(send, GATE, signal.SIGTERM),
-            limit=ALONE,
+            inject=partial(send_signal, GATE, signal.SIGTERM),
+            limit=UNCOMMANDED_S,
             rules=rules("driver"),
             mend=nothing,
             after=GATE_GONE,

@@ -6,14 +6,17 @@ import math
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from operator import attrgetter
 
-from vla_ros.bench.faults.arm_table import CONTROL, TRACKING_ERROR, UNFOLLOWED
-from vla_ros.bench.faults.fault_table import BUSY, PERIOD, Fault
+from vla_ros.bench.faults.arm_table import INTERPOLATION_S, TRACKING_ERROR_RAD, UNFOLLOWED_RAD
+from vla_ros.bench.faults.fault_table import BUSY_ALLOWANCE_S, GATE_PERIOD_S, Fault
 from vla_ros.bench.faults.fault_trial import Result
-from vla_ros.bench.faults.faulty_arm import PUSHED
-from vla_ros.bench.faults.stack import LIMIT
+from vla_ros.bench.faults.faulty_arm import PUSHED_RAD
+from vla_ros.bench.faults.stack import LIMIT_RAD_S
 from vla_ros.bench.lateness import DISTURBED_S
+from vla_ros.bench.markdown import table
 
 HEAD = """# From a fault to standstill
 
@@ -28,8 +31,7 @@ the same table once each, `make test` one fault of each kind; both allow {busy:g
 machine, and what a process that only sleeps was woken late; where something was wrong and that was
 more than {disturbed:g} s, the fault is tried again. Driving straight at 0.5 m/s, braking takes 0.08
 s longer than turning. A fault that the driver's own time-out has to catch is one in which the gate
-is gone:
-keep that time-out switched on.
+is gone: keep that time-out switched on.
 """
 ARM = "\n## An arm\n"
 ARM_HEAD = (
@@ -44,8 +46,7 @@ load average was {load:.1f} before it began: other work, which makes the figures
 how far a joint went from there afterwards, the worst of all runs: while the fault lasted, when it
 was over, and when words were said to a stopped gate. Where the arm stood before the fault, it is
 counted from there. A joint that a hand moves by {pushed:g} rad may spring back by {unfollowed:.2g}
-rad, whatever
-else was held by {error:g} rad at most.
+rad, whatever else was held by {error:g} rad at most.
 
 "Limit" is how long the rule that catches the fault waits, a period of the gate ({period:.0f} ms),
 the controller's interpolation (`time_from_start`, {control:.0f} ms), 0.12 s until a joint has
@@ -53,8 +54,8 @@ caught up with it, and the way (60 ms). A stop sends the joints back to where th
 which takes 0.09 s more. A blocked joint is found when its command is {error:g} rad ahead
 (`max_tracking_error`; {behind:g} s at full speed) for 0.5 s (`tracking_time`). Where the gate is
 gone nothing is commanded any more, and the joint_trajectory_controller holds the last position:
-such an arm needs no time-out to stand.
-One whose driver goes limp, or goes on, without commands needs another driver.
+such an arm needs no time-out to stand. One whose driver goes limp, or goes on, without commands
+needs another driver.
 """
 )
 COLUMNS = (
@@ -72,8 +73,15 @@ MOVED = "moved, rad"
 def page(
     faults: Sequence[Fault], results: Sequence[Result], repeat: int, load: float, before: str = ""
 ) -> str:
-    """`load`: the machine's average before. `before`: the page as it was; what was not tried now
-    stays."""
+    """The page, in Markdown.
+
+    Args:
+        faults: those that were tried, of both kinds of robot or of one.
+        results: of all of them.
+        repeat: how often each was tried.
+        load: the machine's load average before.
+        before: the page as it was; the part of a robot that was not tried now stays.
+    """
     base, mark, arm = before.partition(ARM)
     arms = [fault for fault in faults if fault.world == "arm"]
     bases = [fault for fault in faults if fault.world != "arm"]
@@ -82,74 +90,82 @@ def page(
         "cores": os.cpu_count(),
         "machine": platform.machine(),
         "load": load,
-        "busy": BUSY,
+        "busy": BUSY_ALLOWANCE_S,
         "disturbed": DISTURBED_S,
         "python": platform.python_version(),
-        "period": 1e3 * PERIOD,
-        "control": 1e3 * CONTROL,
-        "error": TRACKING_ERROR,
-        "behind": TRACKING_ERROR / LIMIT,
-        "pushed": PUSHED,
-        "unfollowed": UNFOLLOWED,
+        "period": 1e3 * GATE_PERIOD_S,
+        "control": 1e3 * INTERPOLATION_S,
+        "error": TRACKING_ERROR_RAD,
+        "behind": TRACKING_ERROR_RAD / LIMIT_RAD_S,
+        "pushed": PUSHED_RAD,
+        "unfollowed": UNFOLLOWED_RAD,
     }
     if bases:
         base = HEAD.format(**facts) + _tables(bases, results, "##")
-    return (
-        base + (ARM_HEAD.format(**facts) + _tables(arms, results, "###") if arms else mark + arm)
-    ).lstrip("\n")
+    if arms:
+        arm = ARM_HEAD.format(**facts) + _tables(arms, results, "###")
+    else:
+        arm = mark + arm
+    return (base + arm).lstrip("\n")  # ARM begins with an empty line, for where a page is before it
 
 
 def _tables(faults: Sequence[Fault], results: Sequence[Result], level: str) -> str:
-    ran = {
-        fault.name: [result for result in results if result.fault == fault.name] for fault in faults
-    }
+    """A row a fault, then the notes and the problems, under headings of that level."""
     columns = (*COLUMNS, MOVED) if faults[0].world == "arm" else COLUMNS
-    lines = [
-        columns,
-        ["---"] * len(columns),
-        *(_row(fault, ran[fault.name])[: len(columns)] for fault in faults),
-    ]
-    out = "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    notes = [f"* {_name(fault)}: {note}." for fault in faults for note in _notes(ran[fault.name])]
-    bad = [
-        f"* {_name(fault)}: {problem.partition(': not within')[0]}."
-        for fault in faults
-        for problem in dict.fromkeys(text for result in ran[fault.name] for text in result.problems)
-    ]
+    rows: list[Sequence[str]] = []
+    notes: list[str] = []
+    problems: list[str] = []
+    for fault in faults:
+        runs = [result for result in results if result.fault == fault.name]
+        rows.append(_row(fault, runs)[: len(columns)])  # without "moved", but for an arm
+        for note in _notes(runs):
+            notes.append(f"* {_name(fault)}: {note}.")
+        for text in chain.from_iterable(map(attrgetter("problems"), runs)):
+            # what comes after it is what was known then: nothing for a page
+            problems.append(f"* {_name(fault)}: {text.partition(': not within')[0]}.")
     return (
-        out
+        f"\n{table(columns, rows)}\n"
         + _section(f"{level} What else was measured", notes)
-        + _section(f"{level} What did not hold", bad)
+        + _section(f"{level} What did not hold", problems)
     )
 
 
 def _section(title: str, lines: Sequence[str]) -> str:
-    return f"\n{title}\n\n" + "\n".join(dict.fromkeys(lines)) + "\n" if lines else ""
+    """Each line once; nothing, not even the title, where there is none."""
+    if not lines:
+        return ""
+    return f"\n{title}\n\n" + _once(lines, "\n") + "\n"
+
+
+def _once(texts: Iterable[str], between: str) -> str:
+    """Those that are not empty, in their order, each once."""
+    return between.join(dict.fromkeys(filter(None, texts)))
 
 
 def _row(fault: Fault, results: Sequence[Result]) -> list[str]:
-    seconds = [result.seconds for result in results if math.isfinite(result.seconds)]
-    why = next((result.not_run for result in results if result.not_run), "")
+    """A cell for each of COLUMNS, and MOVED."""
+    seconds = list(filter(math.isfinite, map(attrgetter("seconds"), results)))
     if not seconds:
-        what = f"not run: {why}" if why else "**nothing**" if results else "not run"
-        return [_name(fault), what, "", "", f"{fault.limit:.2f}", "", "", ""]
-
-    def each(values: Sequence[str]) -> str:
-        return " / ".join(dict.fromkeys(value for value in values if value))
-
-    moved = max(
-        (result.moved for result in results if math.isfinite(result.moved)), default=float("nan")
-    )
+        return [_name(fault), _why_not(results), "", "", f"{fault.limit:.2f}", "", "", ""]
+    moved = list(filter(math.isfinite, map(attrgetter("moved"), results)))
     return [
         _name(fault),
-        each([_by(result) for result in results]),
+        _once(map(_by, results), " / "),
         f"{statistics.median(seconds):.2f}",
         f"{max(seconds):.2f}",
         f"{fault.limit:.2f}",
-        each([result.state for result in results]),
-        each([result.back for result in results]),
-        f"{moved:.3f}",
+        _once(map(attrgetter("state"), results), " / "),
+        _once(map(attrgetter("back"), results), " / "),
+        f"{max(moved, default=math.nan):.3f}",
     ]
+
+
+def _why_not(results: Sequence[Result]) -> str:
+    """What stands in the place of a rule where no run ended in standstill."""
+    for result in results:
+        if result.not_run:
+            return f"not run: {result.not_run}"
+    return "**nothing**" if results else "not run"
 
 
 def _name(fault: Fault) -> str:
@@ -157,20 +173,23 @@ def _name(fault: Fault) -> str:
 
 
 def _by(result: Result) -> str:
-    known = {
+    """What stopped the robot, in words."""
+    words = {
         "": "",
         "zero": "a zero, before all else",
         "driver": result.stopped_by,
         "stood": "stood already",
     }
-    return known.get(result.rule, f"rule `{result.rule}`")
+    return words.get(result.rule, f"rule `{result.rule}`")
 
 
 def _notes(results: Sequence[Result]) -> list[str]:
     """Of the run that took longest; the figures of all would be a page."""
-    worst = max(
-        results,
-        key=lambda result: result.seconds if math.isfinite(result.seconds) else -1.0,
-        default=None,
-    )
-    return worst.notes if worst else []
+    longest = -math.inf
+    notes: list[str] = []
+    for result in results:
+        seconds = result.seconds if math.isfinite(result.seconds) else -1.0
+        if seconds > longest:
+            longest = seconds
+            notes = result.notes
+    return notes

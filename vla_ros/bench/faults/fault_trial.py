@@ -4,43 +4,44 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from vla_ros.bench.faults.arm_table import CONTROL
-from vla_ros.bench.faults.fault_table import BUSY, NEVER, PERIOD, Fault, lateness
-from vla_ros.bench.faults.stack import LIMIT, Heard, Suite
+import numpy as np
+
+from vla_ros.bench.faults.arm_table import INTERPOLATION_S
+from vla_ros.bench.faults.fault_table import BUSY_ALLOWANCE_S, GATE_PERIOD_S, Fault, lateness
+from vla_ros.bench.faults.stack import LIMIT_RAD_S, REPORT_AGE_S, GateReport, Suite
 from vla_ros.bench.lateness import DISTURBED_S
 
 # its own finding where the machine gave it no time: safe, and no fault of ours
-PAUSED = "the gate itself stood still"
-TOO_FAST = LIMIT + 0.05  # rad/s; MuJoCo's wheels overshoot a little
+PAUSED_REASON = "the gate itself stood still"
+TOO_FAST_RAD_S = LIMIT_RAD_S + 0.05  # MuJoCo's wheels overshoot a little
 ATTEMPTS = 3  # at a fault while the machine is too late to judge by
 
 
 @dataclass
 class Result:
-    """`seconds`: from the fault to standstill; `wire`: to the first zero that reached the robot.
-    NaN: not measured."""
+    """What came of a fault. NaN: not measured."""
 
     fault: str
-    seconds: float = float("nan")
-    wire: float = float("nan")
-    rule: str = ""
-    stopped_by: str = ""
-    state: str = ""
-    back: str = ""
+    seconds: float = math.nan  # from the fault to standstill
+    wire: float = math.nan  # s, from the fault to the first zero that reached the robot
+    rule: str = ""  # that caught it, or one of the words in Fault.rules
+    stopped_by: str = ""  # the same as a sentence
+    state: str = ""  # the gate's, afterwards
+    back: str = ""  # what a person had to do until the robot moved again
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    not_run: str = ""
+    not_run: str = ""  # why it was not tried
     starved: float = 0.0  # s, by which the simulated robot's own control step was late at most
     late: float = 0.0  # s, the longest time between two reports of the gate, less its period
     machine: float = 0.0  # s, the longest that a process which only sleeps was woken late meanwhile
     took: float = 0.0  # s, with all that is around it
     # rad, how far a joint went from where it stood, until somebody gave leave
-    moved: float = float("nan")
+    moved: float = math.nan
 
     def sentence(self) -> str:
+        """All of it in a line."""
         if self.not_run:
             return f"{self.fault}: not run: {self.not_run}"
         parts = [
@@ -51,25 +52,23 @@ class Result:
             f"the gate late by {self.late * 1e3:.0f} ms",
             f"the robot's own step by {self.starved * 1e3:.0f} ms",
             f"the machine by {self.machine * 1e3:.0f} ms",
-            *(
-                [f"then no joint moved more than {self.moved:.3f} rad"]
-                if math.isfinite(self.moved)
-                else []
-            ),
-            f"{self.took:.1f} s in all",
-            *self.notes,
-            *(f"PROBLEM: {text}" for text in self.problems),
         ]
+        if math.isfinite(self.moved):
+            parts.append(f"then no joint moved more than {self.moved:.3f} rad")
+        parts += [f"{self.took:.1f} s in all", *self.notes]
+        parts += map("PROBLEM: {}".format, self.problems)
         return f"{self.fault}: {'; '.join(parts)}"
 
 
 def run(suite: Suite, fault: Fault) -> Result:
-    """Ends at full speed again, ready for the next. TimeoutError where the suite does not get
-    there.
+    """Makes the fault; ends at full speed again, ready for the next.
 
     A fault in which something was wrong while the machine itself was late (DISTURBED_S) is tried
     again: nodes that get no time fall silent, queues overflow, and the gate finds that first. What
     is wrong with us is wrong each time.
+
+    Raises:
+        TimeoutError: the suite does not get to full speed.
     """
     if why := suite.cannot.get(fault.needs, ""):
         return Result(fault.name, not_run=why)
@@ -91,8 +90,9 @@ def run(suite: Suite, fault: Fault) -> Result:
 
 
 def _attempt(suite: Suite, fault: Fault) -> Result:
+    """One try: the fault, standstill, the mending, and what it takes to move again."""
     result = Result(fault.name)
-    suite.notes = result.notes
+    suite.notes = result.notes  # an `inject` or `mend` may have something to say
     suite.problems = result.problems
     del suite.feedback[:]
     began = time.monotonic()
@@ -110,87 +110,69 @@ def _attempt(suite: Suite, fault: Fault) -> Result:
         result.took = time.monotonic() - began
         return result
     stands_since = since + result.seconds
-    moved_then = any(sample.moving for sample in suite.since(since - 0.05) if sample.when <= since)
-    stood = stands_since if moved_then else since
+    stood = stands_since if suite.moved(since - 0.05, since) else since
     suite.watch(fault.lasts)
     _check_standing(suite, fault, stood, stands_since, "while the fault lasted", result)
     last = suite.reports[-1]
-    # the gate's, while the fault lasts
-    heard = last if time.monotonic() - last.when < 0.15 else None
+    # what the gate says while the fault lasts, unless it is gone
+    report = last if time.monotonic() - last.when < REPORT_AGE_S else None
     if fault.tells:
-        _expect(
-            suite,
-            lambda: any(fault.tells in said for said in suite.feedback),
-            5.0,
-            f"the operator hears '{fault.tells}'",
-            result,
-        )
+        _expect_feedback(suite, fault.tells, result)
     fault.mend(suite)
-    suite.stages = {}
-    if fault.itself == NEVER:
-        heard = heard or suite.fresh(30.0)
+    suite.stages = {}  # the supervisor's old ones say nothing about who is back
+    if not fault.may_resume:
+        report = report or suite.fresh(30.0)
         if "holding" not in fault.after:
             suite.utter("spin")  # whatever is said, it stays so
         suite.watch(0.6)
         _check_standing(suite, fault, stood, stands_since, "with nobody's leave", result)
-    heard = heard or suite.fresh(30.0)
-    result.state = heard.state
-    if heard.reason.startswith(PAUSED) and "stopped" not in fault.after:
-        result.notes.append(f"the machine was too busy for the gate, which latched: {heard.reason}")
-    elif result.state not in fault.after:
-        result.problems.append(
-            f"the gate was {heard.state} ({heard.reason}) afterwards, not "
-            f"{' or '.join(sorted(fault.after))}"
-        )
+    _check_state(fault, report or suite.fresh(30.0), result)
     # waits until all nodes are back
-    done = suite.spin(0.0 if fault.itself == NEVER else fault.patience)
+    done = suite.spin(fault.patience if fault.may_resume else 0.0)
     result.back = ", ".join(done) or "nothing"
-    if fault.itself == NEVER and not done:
+    if not fault.may_resume and not done:
         result.problems.append("the robot went on when all nodes were back, with nobody's leave")
-    result.late = lateness(
-        [heard.stamp for heard in list(suite.reports) if began < heard.when < stands_since + 0.3]
-    )
+    result.late = lateness(suite.report_stamps(began, stands_since + 0.3))
     result.took = time.monotonic() - began
-    samples = suite.since(began)
-    fastest = max((abs(sample.speeds[-1]) for sample in samples), default=0.0)
-    allowed = TOO_FAST
-    if fault.world == "arm":  # a controller that was kept waiting catches up with its commands
-        allowed += (
-            LIMIT * (PERIOD + max(0.0, lateness([sample.when for sample in samples]))) / CONTROL
-        )
-    if fastest > allowed and not fault.springs:  # what springs is judged by how far
-        result.problems.append(f"the robot moved at {fastest:.2f} rad/s; its limit is {LIMIT:g}")
+    _check_speed(suite, fault, began, result)
     return result
 
 
 def _measure(suite: Suite, fault: Fault, since: float, result: Result) -> None:
+    """The time to standstill, what caused it, and whether both are as the table says.
+
+    Raises:
+        TimeoutError: the robot, or the gate where it is measured, does not stop.
+    """
     late = 0.0
     if fault.measure == "gate":
         suite.wait(lambda: suite.stopped_by(since, time.monotonic()), 5.0, "the gate holds")
-        found = suite.stopped_by(since, time.monotonic())
-        assert found
-        result.seconds = found.when - since
+        report = suite.stopped_by(since, time.monotonic())
+        assert report
+        result.seconds = report.when - since
     else:
         result.seconds = suite.standstill(since, fault.limit + 3.0)
-        late = suite.machine.late(since - 0.1, since + result.seconds + 0.05)
+        end = since + result.seconds
+        late = suite.machine.late(since - 0.1, end + 0.05)
         # heard as late as the machine was
-        found = suite.stopped_by(since, since + result.seconds + 0.02 + late)
+        report = suite.stopped_by(since, end + 0.02 + late)
         zero = suite.zero_sent(since)
-        result.wire = zero if zero is not None and zero <= result.seconds else float("nan")
-        steps = [
-            sample.when
-            for sample in suite.since(since - 0.1)
-            if sample.when <= since + result.seconds + 0.1
-        ]
-        result.starved = lateness(steps)
-    result.rule = found.rule if found else "zero" if result.wire == result.wire else "driver"
-    result.stopped_by = _words(found, result.rule, suite.alone)
-    allowed = fault.limit + BUSY + late + max(0.0, result.starved)
+        if zero is not None and zero <= result.seconds:
+            result.wire = zero
+        result.starved = lateness(suite.step_times(since - 0.1, end + 0.1))
+    if report:
+        result.rule = report.rule
+        result.stopped_by = f"{report.rule}: {report.reason}"
+    elif math.isfinite(result.wire):
+        result.rule = "zero"
+        result.stopped_by = "the gate's last word, a zero"
+    else:
+        result.rule = "driver"
+        result.stopped_by = suite.alone
+    allowed = fault.limit + BUSY_ALLOWANCE_S + late + max(0.0, result.starved)
     # a reader that was stopped can keep a writer waiting in DDS' shared memory
     if fault.measure == "gate":
-        allowed += lateness(
-            [heard.stamp for heard in list(suite.reports) if heard.when > since - 0.1]
-        )
+        allowed += lateness(suite.report_stamps(since - 0.1, math.inf))
     if result.seconds > allowed:
         result.problems.append(
             f"standstill after {result.seconds:.3f} s; {fault.limit:.2f} s are allowed, and "
@@ -212,30 +194,59 @@ def _measure(suite: Suite, fault: Fault, since: float, result: Result) -> None:
 def _check_standing(
     suite: Suite, fault: Fault, stood: float, since: float, when: str, result: Result
 ) -> None:
-    """It stands from `since` on; a joint that something held may go so far from where it was at
-    `stood`."""
+    """Whether the robot stands from `since` on.
+
+    Args:
+        suite: where it happens.
+        fault: it says how far a joint that something held may go.
+        stood: steady s; where the joints were then, they are to be.
+        since: steady s.
+        when: for the sentence about what did not hold.
+        result: takes the problems, and how far a joint moved.
+    """
     before = [sample for sample in suite.since(stood - 0.05) if sample.when <= stood]
-    places = [sample.positions for sample in (*before[-1:], *suite.since(stood))]
-    ways = [abs(place - first) for there in places for place, first in zip(there, places[0])]
-    result.moved = max(ways, default=float("nan"))
-    if fault.springs and result.moved > fault.springs:
-        result.problems.append(
-            f"a joint moved by {result.moved:.3f} rad {when}; at most {fault.springs:g} rad"
-        )
-    if not fault.springs and any(sample.moving for sample in suite.since(since + 0.05)):
+    positions = [sample.positions for sample in (*before[-1:], *suite.since(stood))]
+    moves = np.abs(np.array(positions) - positions[0]) if positions else np.empty(0)
+    result.moved = float(moves.max()) if moves.size else math.nan  # a base has no joints
+    if fault.springs:
+        if result.moved > fault.springs:
+            result.problems.append(
+                f"a joint moved by {result.moved:.3f} rad {when}; at most {fault.springs:g} rad"
+            )
+    elif suite.moved(since + 0.05):
         result.problems.append(f"the robot moved again {when}")
 
 
-def _words(found: Heard | None, rule: str, alone: str) -> str:
-    if found:
-        return f"{found.rule}: {found.reason}"
-    return "the gate's last word, a zero" if rule == "zero" else alone
-
-
-def _expect(
-    suite: Suite, condition: Callable[[], bool], seconds: float, what: str, result: Result
-) -> None:
+def _expect_feedback(suite: Suite, text: str, result: Result) -> None:
+    awaited = f"the operator hears '{text}'"
     try:
-        suite.wait(condition, seconds, what)
+        suite.wait(lambda: text in "\n".join(suite.feedback), 5.0, awaited)
     except TimeoutError:
-        result.problems.append(f"not so: {what}; heard: {suite.feedback[-5:]}")
+        result.problems.append(f"not so: {awaited}; heard: {suite.feedback[-5:]}")
+
+
+def _check_state(fault: Fault, report: GateReport, result: Result) -> None:
+    """Whether the fault left the gate in a state that it may."""
+    result.state = report.state
+    if report.reason.startswith(PAUSED_REASON) and "stopped" not in fault.after:
+        result.notes.append(
+            f"the machine was too busy for the gate, which latched: {report.reason}"
+        )
+    elif report.state not in fault.after:
+        result.problems.append(
+            f"the gate was {report.state} ({report.reason}) afterwards, not "
+            f"{' or '.join(sorted(fault.after))}"
+        )
+
+
+def _check_speed(suite: Suite, fault: Fault, since: float, result: Result) -> None:
+    """Whatever happened, and in whatever way it went on: the robot kept to its limit."""
+    fastest = max((abs(sample.speeds[-1]) for sample in suite.since(since)), default=0.0)
+    allowed = TOO_FAST_RAD_S
+    if fault.world == "arm":  # a controller that was kept waiting catches up with its commands
+        kept_waiting = max(0.0, lateness(suite.step_times(since, math.inf)))
+        allowed += LIMIT_RAD_S * (GATE_PERIOD_S + kept_waiting) / INTERPOLATION_S
+    if fastest > allowed and not fault.springs:  # what springs is judged by how far
+        result.problems.append(
+            f"the robot moved at {fastest:.2f} rad/s; its limit is {LIMIT_RAD_S:g}"
+        )

@@ -1,5 +1,7 @@
-"""Publishes /clock at 50 Hz as simulators and bag players do. `/fault/clock` (String): "stall",
-"jump S" (s), "run"."""
+"""Publishes /clock at 50 Hz as simulators and bag players do.
+
+`/fault/clock` (String): "stall", "jump S" (s), "run".
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ from vla_ros.bench.faults.valve import note
 
 
 class FaultyClock(Node):
+    """The wall's clock, with what went wrong."""
+
     def __init__(self) -> None:
         super().__init__("clock")
-        self._offset = 0
+        self._offset = 0  # ns, of all jumps
         self._stalled = False
         self._clock_out = self.create_publisher(Clock, "/clock", 1)
         self.create_subscription(String, "/fault/clock", self._on_fault, 10)

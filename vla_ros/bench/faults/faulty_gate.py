@@ -1,6 +1,6 @@
-"""The gate with faults inside its own process: run as a module in place of
-vla_ros.nodes.safety_validator.
+"""The gate with faults inside its own process.
 
+Run as a module in place of vla_ros.nodes.safety_validator.
 `/fault/gate` (String): "executor" blocks the executor for 3 s, "tick" blocks the watchdog's own
 thread for 3 s, "callback" raises in a callback, "step" raises in the middle of a tick.
 """
@@ -15,10 +15,12 @@ from std_msgs.msg import String
 from vla_ros.bench.faults.valve import note
 from vla_ros.nodes import safety_validator
 
-PAUSE = 3.0  # s
+PAUSE_S = 3.0
 
 
 class FaultyGate(safety_validator.SafetyValidator):
+    """The real node; /fault/gate is all that it has besides."""
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.create_subscription(
@@ -28,7 +30,7 @@ class FaultyGate(safety_validator.SafetyValidator):
     def _on_fault(self, message: String) -> None:
         note("gate")
         if message.data == "executor":
-            time.sleep(PAUSE)
+            time.sleep(PAUSE_S)
         elif message.data == "callback":
             raise RuntimeError("a callback broke on purpose")
         else:
@@ -40,9 +42,9 @@ class FaultyGate(safety_validator.SafetyValidator):
         good = gate.step
 
         def step(*arguments: Any) -> Any:
-            gate.step = good  # type: ignore[method-assign]
+            gate.step = good  # type: ignore[method-assign]  # once: the next one is well again
             if kind == "tick":
-                time.sleep(PAUSE)
+                time.sleep(PAUSE_S)
                 return good(*arguments)
             raise RuntimeError("a step broke on purpose")
 

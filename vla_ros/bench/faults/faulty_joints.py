@@ -1,14 +1,13 @@
-"""The joints of the arm that can fail: a controller's interpolation, a drive that lags, and what
-happens to them."""
+"""The joints of the arm that can fail: a controller's interpolation, and a drive that lags."""
 
 from __future__ import annotations
 
 import math
 
-LAG = 0.03  # s, of a drive behind its set point
-# rad/s, a drive's; four times what the robot file allows: the gate keeps it slow, not the motor
-FASTEST = 2.0
-HAND = 0.45  # rad/s, by which a joint is moved by hand
+LAG_S = 0.03  # of a drive behind its set point
+# a drive's; four times what the robot file allows: the gate keeps it slow, not the motor
+MAX_SPEED_RAD_S = 2.0
+HAND_SPEED_RAD_S = 0.45  # by which a joint is moved by hand
 
 
 class Joint:
@@ -28,24 +27,29 @@ class Joint:
         self._began = self._takes = 0.0
 
     def command(self, position: float, now: float, takes: float) -> None:
+        """A new command, to be reached `takes` seconds from `now`; 0: at once."""
         self._from = self._set_point(now)
         self._to = position
         self._began = now
         self._takes = takes
 
     def step(self, now: float, elapsed: float) -> None:
+        """What the joint does in the `elapsed` seconds until `now`."""
         if self.blocked:
             way = 0.0
         elif self.hand is not None:
-            way = _at_most(self.hand - self.position, HAND * elapsed)
+            way = _at_most(self.hand - self.position, HAND_SPEED_RAD_S * elapsed)
         else:
             gap = self._set_point(now) - self.position
-            way = _at_most(gap * -math.expm1(-elapsed / LAG), FASTEST * elapsed)
+            # a first-order lag, exact for any step
+            way = _at_most(gap * -math.expm1(-elapsed / LAG_S), MAX_SPEED_RAD_S * elapsed)
         self.position += way
         self.speed = way / elapsed
 
     def _set_point(self, now: float) -> float:
-        share = min((now - self._began) / self._takes, 1.0) if self._takes > 0.0 else 1.0
+        if self._takes <= 0.0:
+            return self._to
+        share = min((now - self._began) / self._takes, 1.0)
         return self._from + share * (self._to - self._from)
 
 

@@ -1,5 +1,4 @@
-"""Policies that move the robot well until they are told to break, and the inference node that runs
-them.
+"""Policies that move the robot well until they are told to break, and the node that runs them.
 
 Run as a module in place of vla_ros.nodes.inference; the runtime's own registry does not know them.
 "spin" is good work: `broken` turns a base on the spot, `broken_arm` takes an arm's joints back and
@@ -26,9 +25,9 @@ from vla_ros.policies import POLICIES
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
 
 CHANNELS = ("linear.x", "angular.z")
-# rad: where each joint turns round. No two do so at once for long: one of them always moves at full
+# Where each joint turns round. No two do so at once for long: one of them always moves at full
 # speed.
-REACH = {
+REACH_RAD = {
     "joint_1": 1.5,
     "joint_2": 1.4,
     "joint_3": 1.3,
@@ -36,24 +35,28 @@ REACH = {
     "joint_5": 1.1,
     "joint_6": 1.0,
 }
-SPEED = 0.55  # rad/s, a little more than the robot file allows
-ROOM = 256 << 20  # bytes that the process may still take when its memory "is full"
+SPEED_RAD_S = 0.55  # a little more than the robot file allows
+ROOM_BYTES = 256 << 20  # that the process may still take when its memory "is full"
 
 
 def hang(good: Rows) -> Rows:
+    """Never answers."""
     while True:
         time.sleep(3600.0)
 
 
 def error(good: Rows) -> Rows:
+    """Raises."""
     raise RuntimeError("the policy broke on purpose")
 
 
 def memory(good: Rows) -> Rows:
-    """As a model does that leaks: takes all there is. The limit protects the machine, not the
-    process."""
+    """As a model does that leaks: takes all there is.
+
+    The limit protects the machine, not the process.
+    """
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    limit = pages * resource.getpagesize() + ROOM
+    limit = pages * resource.getpagesize() + ROOM_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
     hoard = []
     while True:
@@ -61,6 +64,8 @@ def memory(good: Rows) -> Rows:
 
 
 def last_column(value: float) -> Callable[[Rows], Rows]:
+    """A break that leaves all but one channel good: of whole actions nothing may be used."""
+
     def spoil(good: Rows) -> Rows:
         spoilt = good.copy()
         spoilt[:, -1] = value
@@ -84,6 +89,8 @@ BREAKS: dict[str, Callable[[Rows], Any]] = {
 
 
 class Broken:
+    """Turns a base on the spot, until it is told to break."""
+
     name = "broken"
 
     @classmethod
@@ -104,16 +111,20 @@ class Broken:
             self._instruction_id = observation.instruction.instruction_id
             self._since = time.monotonic()
             self._noted = False
-        good = np.array(self._rows(observation.stamp), np.float32)
-        found = re.fullmatch(r"break (\w+) after ([\d.]+)", observation.instruction.text)
-        if found is None or time.monotonic() - self._since < float(found[2]):
-            if found is None and observation.instruction.text != "spin":
-                raise NotUnderstood(f"'{observation.instruction.text}' is not known; say 'spin'")
+        good = np.array(self._rows(observation.stamp), np.float32)  # steps x channels
+        text = observation.instruction.text
+        if text == "spin":
+            return good
+        words = re.fullmatch(r"break (\w+) after ([\d.]+)", text)
+        if words is None:
+            raise NotUnderstood(f"'{text}' is not known; say 'spin'")
+        kind, seconds = words.groups()
+        if time.monotonic() - self._since < float(seconds):
             return good
         if not self._noted:
             self._noted = True
             note("policy")
-        return BREAKS[found[1]](good)
+        return BREAKS[kind](good)
 
     def _begin(self, observation: Observation) -> None:
         """A new instruction. NotUnderstood where the robot's state says too little to begin."""
@@ -124,38 +135,38 @@ class Broken:
 
 
 class BrokenArm(Broken):
-    """Each joint goes from where it stands the longer way first, and on and on, whatever is
-    measured meanwhile."""
+    """Takes an arm's joints back and forth, whatever is measured meanwhile.
+
+    Each goes from where it stands the longer way first, and on and on.
+    """
 
     name = "broken_arm"
 
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
-        return PolicySpec(("gripper", *REACH), 16, to_nanoseconds(0.1), {"camera": (224, 224)})
+        return PolicySpec(("gripper", *REACH_RAD), 16, to_nanoseconds(0.1), {"camera": (224, 224)})
 
     def _begin(self, observation: Observation) -> None:
-        lacking = [name for name in REACH if name not in observation.state]
-        if lacking:
-            raise NotUnderstood(f"where {lacking[0]} stands is unknown")
+        ways = {}
+        for name, reach in REACH_RAD.items():
+            if name not in observation.state:
+                raise NotUnderstood(f"where {name} stands is unknown")
+            stands = min(max(observation.state[name], -reach), reach)
+            # The way gone already, from 0: past the first turn where it is to go down first.
+            ways[name] = 2.0 * reach - stands if stands > 0.0 else stands
         self._began = observation.stamp
-        self._ways = {
-            name: min(max(observation.state[name], -reach), reach) for name, reach in REACH.items()
-        }
-        for name, stands in self._ways.items():
-            if stands > 0.0:  # down first
-                self._ways[name] = 2.0 * REACH[name] - stands
+        self._ways = ways  # joint -> rad
 
     def _rows(self, stamp: int) -> list[list[float]]:
         spec = self.spec({})
-        out = []
-        for row in range(spec.steps):
-            gone = (stamp - self._began + row * spec.step) / 1e9
-            joints = [
-                back_and_forth(self._ways[name] + SPEED * gone, reach)
-                for name, reach in REACH.items()
-            ]
-            out.append([0.5 + back_and_forth(0.2 * gone, 0.4), *joints])
-        return out
+        rows = []
+        for index in range(spec.steps):
+            elapsed = (stamp - self._began + index * spec.step) / 1e9  # s
+            row = [0.5 + back_and_forth(0.2 * elapsed, 0.4)]  # the gripper, slowly
+            for name, reach in REACH_RAD.items():
+                row.append(back_and_forth(self._ways[name] + SPEED_RAD_S * elapsed, reach))
+            rows.append(row)
+        return rows
 
 
 def main() -> None:

@@ -1,5 +1,4 @@
-"""The simulated robot with drivers that can be told to fail, and a log of what its wheels really
-did.
+"""The simulated robot with drivers that can be told to fail, and a log of what its wheels did.
 
 Run as a module in place of vla_ros.sim.node. `/fault/robot` (String) says which sensor fails and
 how: "camera silent", "camera frozen" (the last message again and again), "camera stuck" (the last
@@ -19,6 +18,8 @@ from vla_ros.sim import node as sim
 
 
 class FaultyRobot(sim.Simulator):
+    """The real simulator, with a valve before each of its publishers."""
+
     def __init__(self) -> None:
         super().__init__()
         self._log = MotionLog()

@@ -1,8 +1,8 @@
-"""Floods one topic or service: python -m vla_ros.bench.faults.flood KIND RATE RESULT_FILE; RATE is
-per second.
+"""Floods a topic or a service, and counts what went out.
 
-Until SIGINT or SIGTERM; then writes how many went out in how many seconds. "good" kinds repeat what
-the suite itself says; "bad" ones make it up, differently each time.
+`python -m vla_ros.bench.faults.flood KIND RATE RESULT_FILE`; RATE is per second. Until SIGINT or
+SIGTERM; then writes how many went out in how many seconds. "good" kinds repeat what the suite
+itself says; "bad" ones make it up, differently each time.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ KINDS: dict[str, tuple[type, str, QoSProfile]] = {
     "instruction": (String, "/vla/instruction", EVENTS),
     "stop": (Bool, "/vla/stop", EVENTS),
 }
+# good ones, some beyond all limits, and what is no number
 NUMBERS = (
     0.0,
     -0.0,
@@ -48,6 +49,7 @@ NUMBERS = (
     float("inf"),
     float("-inf"),
 )
+# nothing, long, control and invisible characters, a quote, half of a surrogate pair
 TEXTS = (
     "",
     "spin",
@@ -75,6 +77,7 @@ class Pace:
 
 
 def bad(kind: str, node: Node, dice: random.Random) -> Any:
+    """A message that nobody would send: made of extremes, with a stamp of any time."""
     now = node.get_clock().now().to_msg()
     stamp = dice.choice((now, type(now)(), type(now)(sec=2**31 - 1)))
     number = dice.choice((0, 1, time.time_ns() // 1_000_000, 2**63, 2**64 - 1))
@@ -114,6 +117,15 @@ def echo(kind: str, node: Node) -> Callable[[], Any]:
 
 
 def publish(node: Node, quality: str, kind: str, running: Callable[[], bool], pace: Pace) -> int:
+    """Messages of a kind, while `running`; how many.
+
+    Args:
+        node: that publishes.
+        quality: "good" or "bad".
+        kind: of KINDS.
+        running: whether to go on.
+        pace: is told how many went out.
+    """
     type_, topic, qos = KINDS[kind]
     publisher = node.create_publisher(type_, topic, qos)
     dice = random.Random(kind)
@@ -122,7 +134,7 @@ def publish(node: Node, quality: str, kind: str, running: Callable[[], bool], pa
     for turn in itertools.count():
         if not running():
             return sent
-        if repeat and turn % 20 == 0:
+        if repeat and turn % 20 == 0:  # now and then: the flood is what matters
             rclpy.spin_once(node, timeout_sec=0.0)
         message = repeat() if repeat else bad(kind, node, dice)
         if message is None:
@@ -135,6 +147,7 @@ def publish(node: Node, quality: str, kind: str, running: Callable[[], bool], pa
 
 
 def call(node: Node, verbs: tuple[str, ...], running: Callable[[], bool], pace: Pace) -> int:
+    """Calls of the gate's services, in turn, while `running`; how many."""
     clients = [node.create_client(Trigger, f"/vla/safety_validator/{verb}") for verb in verbs]
     sent = 0
     while running():

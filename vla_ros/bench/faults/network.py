@@ -1,5 +1,4 @@
-"""A cable between two network namespaces that can be pulled, and that delays and loses packets when
-told to.
+"""A cable between two network namespaces that can be pulled, and that delays and loses packets.
 
 Linux' own netem is not in every kernel; this relay of Ethernet frames between two TAP devices is in
 Python, and needs only /dev/net/tun and the right to make namespaces. Run as a module in the
@@ -19,9 +18,11 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vla_ros.operator.processes import ProcessGroup
 
@@ -52,12 +53,13 @@ def why_not() -> str:
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         return "/dev/net/tun cannot be opened; TAP devices need it"
     done = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True)
-    return (
-        f"no network namespace can be made here: {done.stderr.strip()}" if done.returncode else ""
-    )
+    if done.returncode:
+        return f"no network namespace can be made here: {done.stderr.strip()}"
+    return ""
 
 
 def run(*words: str) -> None:
+    """A command line. RuntimeError, with what it printed, where it fails."""
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"'{' '.join(words)}' failed: {done.stderr.strip()}")
@@ -65,14 +67,14 @@ def run(*words: str) -> None:
 
 @dataclass
 class Cable:
-    """The operator's end, in a process that is in a namespace of its own already (`unshare
-    --net`)."""
+    """The operator's end, in a process that `unshare --net` gave a namespace of its own."""
 
     far_side: list[str]  # put before a command line that is to run on the robot's machine
     _control: Path
 
     @staticmethod
     def plugged_in(stack: ExitStack, folder: Path) -> Cable:
+        """A cable until the end of `stack`; RuntimeError, with its log, where there is none."""
         control = folder / "cable"
         os.mkfifo(control)
         group = stack.enter_context(ProcessGroup())
@@ -85,9 +87,8 @@ class Cable:
         end = time.monotonic() + 10.0
         while not (folder / "cable.ready").exists():
             if time.monotonic() > end or group.returncode("cable") is not None:
-                raise RuntimeError(
-                    f"no cable: {(folder / 'cable.log').read_text(encoding='utf-8')}"
-                )
+                log = (folder / "cable.log").read_text(encoding="utf-8")
+                raise RuntimeError(f"no cable: {log}")
             time.sleep(0.02)
         return Cable(["nsenter", f"--net=/proc/{pid}/ns/net", "--"], control)
 
@@ -115,6 +116,12 @@ def _tap(name: str, address: str) -> int:
 
 
 def relay(control: int, ends: tuple[int, int]) -> None:
+    """Hands on what comes in at either end, for ever.
+
+    Args:
+        control: a descriptor from which lines "DELAY LOSS" come: s each way, share of frames.
+        ends: the descriptors of the two TAP devices.
+    """
     delay = 0.0
     loss = 0.0
     number = 0
@@ -125,20 +132,20 @@ def relay(control: int, ends: tuple[int, int]) -> None:
         ready, _, _ = select.select((control, *ends), (), (), pause)
         now = time.monotonic()
         if control in ready:
-            delay, loss = (
-                float(word) for word in os.read(control, 200).decode().splitlines()[-1].split()
-            )
+            last_line = os.read(control, 200).decode().splitlines()[-1]
+            delay, loss = map(float, last_line.split())
         for end in set(ready) - {control}:
-            frame = _try(os.read, end, 20_000)
+            frame = _try(os.read, end, 20_000)  # bytes: more than the devices' MTU
             if frame and dice.random() >= loss:
-                number += 1
-                heapq.heappush(waiting, (now + delay, number, ends[1 - ends.index(end)], frame))
+                number += 1  # frames of the same moment stay in their order
+                other_end = ends[1 - ends.index(end)]
+                heapq.heappush(waiting, (now + delay, number, other_end, frame))
         while waiting and waiting[0][0] <= now:
             _, _, to, frame = heapq.heappop(waiting)
             _try(os.write, to, frame)
 
 
-def _try(call, *arguments):  # type: ignore[no-untyped-def]
+def _try(call: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return call(*arguments)
     except OSError:
@@ -148,9 +155,11 @@ def _try(call, *arguments):  # type: ignore[no-untyped-def]
 def main() -> None:
     control = Path(sys.argv[1])
     near = _tap("robot0", OPERATOR)
+    # a device stays where it was made; what is made from here on is the robot's
     if ctypes.CDLL(None, use_errno=True).unshare(NEW_NETWORK):
         raise OSError(ctypes.get_errno(), "unshare")
     far = _tap("operator0", ROBOT)
+    # for writing as well: a FIFO whose last writer closed it would be ready to read for ever
     fifo = os.open(control, os.O_RDWR | os.O_NONBLOCK)
     control.with_suffix(".ready").touch()
     relay(fifo, (near, far))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import sys
 import threading
 import time
@@ -29,10 +30,11 @@ from vla_ros.nodes.common.qos import EVENTS
 from vla_ros.operator.processes import NODES, ProcessGroup
 from vla_ros_msgs.msg import SafetyReport
 
-STILL = 0.01  # m/s and rad/s; below it the robot stands
-FULL = 0.43  # rad/s; faster than this it turns at full speed: the policy asks for 0.465 to 0.495
-LIMIT = 0.5  # rad/s, the robot files' operating limit
-HELD = 2  # SafetyReport.verdict from which on the gate stops
+STILL_SPEED = 0.01  # m/s and rad/s; below it the robot stands
+# faster than this it turns at full speed: the policy asks for 0.465 to 0.495
+FULL_SPEED_RAD_S = 0.43
+LIMIT_RAD_S = 0.5  # the robot files' operating limit
+REPORT_AGE_S = 0.15  # a report that is older, by seven periods of the gate, says nothing of now
 STATES = {
     SafetyReport.DISARMED: "disarmed",
     SafetyReport.HOLDING: "holding",
@@ -54,16 +56,15 @@ class Sample:
 
     @property
     def moving(self) -> bool:
-        return max(map(abs, self.speeds)) >= STILL
+        return max(map(abs, self.speeds)) >= STILL_SPEED
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A report of the gate, and when it was heard (steady s). `stamp` is the gate's own (ROS clock,
-    s)."""
+class GateReport:
+    """A report of the gate."""
 
-    when: float
-    stamp: float
+    when: float  # it was heard, steady s
+    stamp: float  # the gate's own, s of the ROS clock
     state: str
     verdict: int
     rule: str
@@ -71,7 +72,17 @@ class Heard:
 
 
 class Suite:
-    """`commands` are started in their order and stay up until `close`; times are steady seconds."""
+    """The processes, started in their order, up until `close`; and the operator's ROS node.
+
+    All times are steady seconds. What is published arrives in a thread of its own; `look` reads
+    what the robot wrote, and everything that waits here calls it.
+
+    Args:
+        folder: where the stand-ins note their faults and the robot's motion.
+        commands: process -> argv.
+        environment: theirs.
+        logs: where their logs go; it may be a disk that fills up.
+    """
 
     def __init__(
         self,
@@ -82,9 +93,10 @@ class Suite:
     ) -> None:
         self.folder = folder
         self.logs = logs
+        # ten minutes at 50 Hz
         self.motion: deque[Sample] = deque(maxlen=30_000)
         self.commands: deque[Sample] = deque(maxlen=30_000)
-        self.reports: deque[Heard] = deque(maxlen=30_000)
+        self.reports: deque[GateReport] = deque(maxlen=30_000)
         self.feedback: list[str] = []
         self.stages: dict[str, str] = {}
         self.machine = Lateness(folder)
@@ -98,48 +110,47 @@ class Suite:
         self.problems: list[str] = []  # and what was wrong
         rclpy.init()
         self.node = rclpy.create_node("operator")
-        self.node.create_subscription(
-            String, "/vla/feedback", lambda m: self.feedback.append(m.data), EVENTS
-        )
+        self.node.create_subscription(String, "/vla/feedback", self._on_feedback, EVENTS)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
         self.node.create_subscription(SafetyReport, "/vla/safety_report", self._on_report, EVENTS)
         self._words = self.node.create_publisher(String, "/vla/instruction", EVENTS)
         self._stop = self.node.create_publisher(Bool, "/vla/stop", EVENTS)
-        self._faults = {
-            what: self.node.create_publisher(String, f"/fault/{what}", EVENTS)
-            for what in ("robot", "arm", "gate", "clock")
-        }
-        self._services = {
-            verb: self.node.create_client(Trigger, f"/vla/{GATE}/{verb}")
-            for verb in ("arm", "disarm", "reset")
-        }
+        self._faults = {}
+        for stand_in in ("robot", "arm", "gate", "clock"):
+            publisher = self.node.create_publisher(String, f"/fault/{stand_in}", EVENTS)
+            self._faults[stand_in] = publisher
+        self._services = {}
+        for verb in ("arm", "disarm", "reset"):
+            self._services[verb] = self.node.create_client(Trigger, f"/vla/{GATE}/{verb}")
         self._change = self.node.create_client(ChangeState, f"/vla/{GATE}/change_state")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
-        # the supervisor is to notice
+        # not at once: the supervisor is to notice
         self.group = ProcessGroup(respawn_delay=0.6, respawns_a_minute=30)
         self._environment = {**environment, FOLDER: str(folder)}
         for name, command in commands.items():
             self.group.start(name, command, self._environment, logs / f"{name}.log")
 
     # -- what is heard -----------------------------------------------------------------
+    def _on_feedback(self, message: String) -> None:
+        self.feedback.append(message.data)
+
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name == "/vla/supervisor: state":
                 self.stages = {pair.key: pair.value for pair in status.values}
 
     def _on_report(self, message: SafetyReport) -> None:
-        stamp = message.header.stamp.sec + message.header.stamp.nanosec / 1e9
         self.reports.append(
-            Heard(
-                time.monotonic(),
-                stamp,
-                STATES[message.state],
-                message.verdict,
-                message.rule,
-                message.reason,
+            GateReport(
+                when=time.monotonic(),
+                stamp=message.header.stamp.sec + message.header.stamp.nanosec / 1e9,
+                state=STATES[message.state],
+                verdict=message.verdict,
+                rule=message.rule,
+                reason=message.reason,
             )
         )
 
@@ -150,12 +161,16 @@ class Suite:
             if not line.endswith("\n"):  # half a line: the rest comes with the next look
                 self._log.seek(self._log.tell() - len(line))
                 return
+            # "KIND TIME SPEED ... / POSITION ...", as valve.MotionLog writes it
             (kind, when, *speeds), positions = map(str.split, line.split("/"))
             sample = Sample(float(when), tuple(map(float, speeds)), tuple(map(float, positions)))
-            (self.motion if kind == "s" else self.commands).append(sample)
+            if kind == "s":
+                self.motion.append(sample)
+            else:
+                self.commands.append(sample)
 
-    def wait(self, condition: Callable[[], Any], seconds: float, what: str) -> None:
-        """TimeoutError, with what is known, where `condition` does not become true."""
+    def wait(self, condition: Callable[[], Any], seconds: float, awaited: str) -> None:
+        """Until `condition` is true; TimeoutError, with what is known, where it does not come."""
         end = time.monotonic() + seconds
         while True:
             self.look()
@@ -163,12 +178,12 @@ class Suite:
                 return
             if time.monotonic() >= end:
                 last = self.reports[-1] if self.reports else None
-                raise TimeoutError(
-                    f"not within {seconds:g} s: {what}; {last}; {self.stages}; {self.feedback[-5:]}"
-                )
+                known = f"{last}; {self.stages}; {self.feedback[-5:]}"
+                raise TimeoutError(f"not within {seconds:g} s: {awaited}; {known}")
             time.sleep(0.01)
 
     def watch(self, seconds: float) -> None:
+        """Lets time pass, and reads what the robot writes meanwhile."""
         end = time.monotonic() + seconds
         self.wait(lambda: time.monotonic() >= end, seconds + 1.0, "time passes")
 
@@ -181,87 +196,114 @@ class Suite:
         """Seconds from `when` until the robot stands; it then does so for `stays` at least."""
 
         def stands() -> bool:
-            late = self.since(max(when, time.monotonic() - stays))
-            return (
-                len(late) > 25 * stays
-                and late[-1].when > when + stays - 0.05
-                and not any(s.moving for s in late)
-            )
+            begin = max(when, time.monotonic() - stays)
+            samples = self.since(begin)
+            # Half of what a robot writes at 50 Hz, up to now: one that writes nothing may move.
+            enough = len(samples) > 25 * stays and samples[-1].when > when + stays - 0.05
+            return enough and not self.moved(begin)
 
         self.wait(stands, seconds, "the robot stands")
-        return (
-            max([sample.when for sample in self.since(when) if sample.moving], default=when) - when
-        )
+        moved_last = when
+        for sample in self.since(when):
+            if sample.moving:
+                moved_last = sample.when
+        return moved_last - when
 
     def zero_sent(self, when: float) -> float | None:
         """Seconds from `when` until the first command of zero reached the robot."""
-        late = [sample for sample in self.commands if sample.when > when]
-        first = next((sample for sample in late if not sample.moving), None)
-        return first.when - when if first else None
+        for command in self.commands:
+            if command.when > when and not command.moving:
+                return command.when - when
+        return None
 
-    def stopped_by(self, when: float, until: float) -> Heard | None:
+    def stopped_by(self, when: float, until: float) -> GateReport | None:
         """The gate's first finding that holds or stops, heard between the two."""
-        between = (heard for heard in list(self.reports) if when < heard.when <= until)
-        return next((heard for heard in between if heard.verdict >= HELD), None)
+        for report in list(self.reports):  # a copy: the other thread adds to it
+            if when < report.when <= until and report.verdict >= SafetyReport.HELD:
+                return report
+        return None
 
-    def fresh(self, seconds: float = 15.0) -> Heard:
+    def report_stamps(self, when: float, until: float) -> list[float]:
+        """The gate's own stamps (s, ROS clock) of its reports that were heard between the two."""
+        return [report.stamp for report in list(self.reports) if when < report.when < until]
+
+    def moved(self, when: float, until: float = math.inf) -> bool:
+        """Whether the robot moved between the two."""
+        return any(sample.moving and sample.when <= until for sample in self.since(when))
+
+    def step_times(self, when: float, until: float) -> list[float]:
+        """When the robot's own control steps between the two were (steady s)."""
+        return [sample.when for sample in self.since(when) if sample.when <= until]
+
+    def fresh(self, seconds: float = 15.0) -> GateReport:
         """A report from now on: a killed gate's last words are not the new one's."""
         now = time.monotonic()
         self.wait(lambda: self.reports and self.reports[-1].when > now, seconds, "the gate reports")
         return self.reports[-1]
 
     def spinning(self) -> bool:
-        late = self.since(time.monotonic() - 0.2)
-        return len(late) > 3 and all(abs(sample.speeds[-1]) > FULL for sample in late[-3:])
+        """Whether the robot turns at full speed now, or an arm moves at it."""
+        samples = self.since(time.monotonic() - 0.2)
+        if len(samples) <= 3:
+            return False
+        return min(abs(sample.speeds[-1]) for sample in samples[-3:]) > FULL_SPEED_RAD_S
 
     def all_active(self) -> bool:
         return [self.stages.get(name) for name in NODES if name != "supervisor"] == ["active"] * 5
 
     # -- what the operator does --------------------------------------------------------
     def call(self, verb: str) -> Trigger.Response:
-        """Asks again where nothing is heard: a gate that just came back may not know yet whom it
-        answers."""
+        """The gate's answer to a request (`verb`: arm, disarm, reset); TimeoutError without one.
+
+        Asks again where nothing is heard: a gate that just came back may not know yet whom it
+        answers.
+        """
         client = self._services[verb]
-        futures = []
+        futures: list[Any] = []
+
+        def answered() -> list[Any]:
+            return [future for future in futures if future.done()]
+
         for _ in range(3):
             self.wait(client.service_is_ready, 10.0, f"the service {verb}")
             futures.append(client.call_async(Trigger.Request()))
             with suppress(TimeoutError):
-                self.wait(
-                    lambda: any(future.done() for future in futures), 2.0, f"an answer to {verb}"
-                )
-                return next(future.result() for future in futures if future.done())
+                self.wait(answered, 2.0, f"an answer to {verb}")
+                return answered()[0].result()  # late ones count as well
         raise TimeoutError(f"no answer to {verb}; {self.stages}; {self.feedback[-5:]}")
 
     def change(self, transition: int) -> None:
-        """A lifecycle transition of the gate, by hand; returns when it was asked for, not when it
-        is done."""
+        """Asks for a lifecycle transition of the gate, by hand; does not wait until it is done."""
         self.wait(self._change.service_is_ready, 10.0, "the gate's lifecycle service")
         self._change.call_async(ChangeState.Request(transition=Transition(id=transition)))
 
     def press(self, pressed: bool) -> None:
+        """The stop button, or lets it go."""
         self._stop.publish(Bool(data=pressed))
 
-    def fault(self, what: str, verb: str) -> float:
-        """To one of the stand-ins that can fail; returns when it did."""
-        note = self.folder / what
-        note.unlink(missing_ok=True)
-        self.wait(self._faults[what].get_subscription_count, 5.0, f"{what} hears of its fault")
-        self._faults[what].publish(String(data=verb))
-        return self.noted(what, 5.0)
+    def fault(self, stand_in: str, verb: str) -> float:
+        """Tells a stand-in (robot, arm, gate, clock) to fail; returns when it did, steady s."""
+        (self.folder / stand_in).unlink(missing_ok=True)
+        publisher = self._faults[stand_in]
+        self.wait(publisher.get_subscription_count, 5.0, f"{stand_in} hears of its fault")
+        publisher.publish(String(data=verb))
+        return self.noted(stand_in, 5.0)
 
-    def noted(self, what: str, seconds: float) -> float:
-        """When `what` began to fail, by its own word."""
-        note = self.folder / what
-        self.wait(note.exists, seconds, f"{what} fails")
+    def noted(self, stand_in: str, seconds: float) -> float:
+        """When it began to fail, by its own word (valve.note): steady s."""
+        note = self.folder / stand_in
+        self.wait(note.exists, seconds, f"{stand_in} fails")
         return float(note.read_text(encoding="ascii"))
 
     def utter(self, text: str) -> None:
+        """Once, whoever hears it."""
         self._words.publish(String(data=text))
 
     def say(self, text: str) -> None:
-        """As a person does: again, until an answer is heard (a node that just came back may miss
-        the first)."""
+        """As a person does: again, until it is accepted.
+
+        A node that just came back may miss the first.
+        """
         for _ in range(10):
             del self.feedback[:]
             self.utter(text)
@@ -272,19 +314,26 @@ class Suite:
         raise TimeoutError(f"nobody answered '{text}'; {self.stages}; {self.feedback[-5:]}")
 
     def spin(self, patience: float = 0.0) -> list[str]:
-        """Turning at full speed, from whatever state; returns what a person had to do for it.
+        """Brings the robot to full speed, from whatever state.
 
-        `patience`: how long (s) it may take to come back by itself.
+        Args:
+            patience: how long (s) it may take to come back by itself.
+
+        Returns:
+            What a person had to do for it: reset, arm, instruction.
+
+        Raises:
+            TimeoutError: it does not move again, or not all nodes are back.
         """
         done: list[str] = []
         self.watch_for_spin(patience)
         self.wait(self.all_active, 60.0, "all nodes active")
         end = time.monotonic() + 40.0
         while not self.spinning():
-            heard = self.fresh()
-            state = heard.state
+            report = self.fresh()
+            state = report.state
             # a flood's garbage was taken for an instruction; arming forgets it
-            if "came again after" in heard.reason:
+            if "came again after" in report.reason:
                 self.call("disarm")
                 state = "disarmed"
             step = {"stopped": "reset", "disarmed": "arm"}.get(state, "instruction")
@@ -294,19 +343,17 @@ class Suite:
                     done.append(step)
                 else:
                     self.watch(0.1)
-            else:
+            elif patience > 0.0:
                 # it held for a moment: a machine that starts processes has no time for others
-                if patience > 0.0:
-                    self.watch_for_spin(1.0)
-                    patience = 0.0
-                    continue
+                self.watch_for_spin(1.0)
+                patience = 0.0
+                continue
+            else:
                 self.say("spin")
                 done.append(step)
-                try:
+                # else something has happened again meanwhile; the state says what is to be done
+                with suppress(TimeoutError):
                     self.wait(self.spinning, 3.0, "the robot spins")
-                except TimeoutError:
-                    # something has happened again meanwhile; the state says what is to be done
-                    pass
             if time.monotonic() > end:
                 raise TimeoutError(
                     f"the robot does not move again: {done}; {self.fresh()}; {self.stages}"
@@ -322,11 +369,12 @@ class Suite:
     def waits_for_person(self) -> bool:
         """Whether the gate says so now; what it said before it fell silent counts no more."""
         last = self.reports[-1] if self.reports else None
-        if last is None or time.monotonic() - last.when > 0.15:
+        if last is None or time.monotonic() - last.when > REPORT_AGE_S:
             return False
         return last.state in ("stopped", "disarmed") or last.reason.endswith(SPEAK_AGAIN)
 
     def close(self) -> None:
+        """Ends all processes, then the operator's node."""
         self.group.stop()
         self.machine.close()
         self._executor.shutdown(timeout_sec=1.0)
@@ -337,37 +385,28 @@ class Suite:
 
     # -- floods ------------------------------------------------------------------------
     def start_flood(self, kinds: Sequence[str], rate: float) -> None:
-        """`rate` (1/s) of all together. Returns when all of them are at it."""
+        """A process for each of `kinds`, `rate` (1/s) of all together; returns when all send."""
+        module = [sys.executable, "-m", "vla_ros.bench.faults.flood"]
+        rate_of_each = str(rate / len(kinds))
         for kind in kinds:
-            command = [
-                sys.executable,
-                "-m",
-                "vla_ros.bench.faults.flood",
-                kind,
-                str(rate / len(kinds)),
-                str(self._tally(kind)),
-            ]
-            self._tally(kind).unlink(missing_ok=True)
-            self._tally(kind).with_suffix(".began").unlink(missing_ok=True)
-            self.group.start(
-                f"flood {kind}",
-                command,
-                self._environment,
-                self.folder / f"flood {kind}.log",
-                respawn=False,
-            )
+            tally = self._tally(kind)
+            tally.unlink(missing_ok=True)
+            tally.with_suffix(".began").unlink(missing_ok=True)
+            command = [*module, kind, rate_of_each, str(tally)]
+            log = tally.with_suffix(".log")
+            self.group.start(f"flood {kind}", command, self._environment, log, respawn=False)
         for kind in kinds:
-            self.wait(
-                self._tally(kind).with_suffix(".began").exists, 20.0, f"the flood of {kind} begins"
-            )
+            began = self._tally(kind).with_suffix(".began")
+            self.wait(began.exists, 20.0, f"the flood of {kind} begins")
 
     def stop_flood(self, kinds: Sequence[str]) -> dict[str, float]:
         """Kind -> how many a second went out."""
         self.group.stop([f"flood {kind}" for kind in kinds])
-        tallies = {
-            kind: json.loads(self._tally(kind).read_text(encoding="utf-8")) for kind in kinds
-        }
-        return {kind: tally["sent"] / tally["seconds"] for kind, tally in tallies.items()}
+        rates = {}
+        for kind in kinds:
+            tally = json.loads(self._tally(kind).read_text(encoding="utf-8"))
+            rates[kind] = tally["sent"] / tally["seconds"]
+        return rates
 
     def _tally(self, kind: str) -> Path:
         return self.folder / f"flood {kind}.json"

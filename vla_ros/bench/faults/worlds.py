@@ -1,5 +1,4 @@
-"""The places that faults happen in: which processes, with which stand-ins, on which clock and
-network.
+"""Where faults happen: which processes, with which stand-ins, on which clock and network.
 
 `robot`: the real nodes; only the drivers (faulty_robot.py) and the policy (faulty_policies.py) can
 be told to fail. Logs lie on a small disk of their own where the kernel lets us mount one. `clock`:
@@ -18,12 +17,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from vla_ros.bench.faults.fault_table import FROZEN
+from vla_ros.bench.faults.fault_table import FROZEN_AFTER_S
 from vla_ros.bench.faults.network import PROFILE, Cable
 from vla_ros.bench.faults.stack import Suite
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import profile_variables
-from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.operator.processes import (
     MODULES,
     NODES,
@@ -32,12 +30,12 @@ from vla_ros.operator.processes import (
     suite_nodes,
 )
 
-HERE = "vla_ros.bench.faults"
+PACKAGE = "vla_ros.bench.faults"
 WORLDS = ("robot", "clock", "network", "arm")
-DISK = 16  # MB
+DISK_MB = 16
 # Here a fault comes every few seconds: what the supervisor would count as one that comes again and
 # again is a new one.
-OFTEN = {
+FREQUENT_FAULTS = {
     "respawns_a_minute": 1000,
     "vision_recovery": 0.5,
     "language_recovery": 0.5,
@@ -48,25 +46,37 @@ SEED = 3  # a room in which the robot can turn on the spot
 
 
 def stand_in(command: list[str], module: str) -> list[str]:
-    """The same command line for another module. One of our nodes says its name there: by that, and
-    the module, the supervisor knows the process that it may end."""
-    name = next(name for name, one in MODULES.items() if one in command)
-    remap = ["-r", f"__node:={name}"] if name in NODES else []
-    words = [module if word in MODULES.values() else word for word in command]
-    return [part for word in words for part in ([word, *remap] if word == "--ros-args" else [word])]
+    """The same command line for another module.
+
+    One of our nodes says its name there: by that, and the module, the supervisor knows the process
+    that it may end.
+    """
+    node_of_module = dict(zip(MODULES.values(), MODULES))
+    name = ""
+    out = []
+    for word in command:
+        if word in node_of_module:
+            name = node_of_module[word]
+            out.append(module)
+        else:
+            out.append(word)
+        if word == "--ros-args" and name in NODES:  # the module stands before it
+            out += ["-r", f"__node:={name}"]
+    return out
 
 
 def commands(world: str) -> dict[str, list[str]]:
-    known = {parameter.name for parameter in NODE_PARAMETERS["supervisor"]}
-    both = {"use_sim_time": True} if world == "clock" else {}
-    overrides: dict[str, dict[str, object]] = {
-        name: dict(both) for name in MODULES if name != "simulator"
-    }
+    """Process -> argv: the six nodes, and the robot of that world."""
+    clock = {"use_sim_time": True} if world == "clock" else {}
+    overrides: dict[str, dict[str, object]] = {}
+    for name in MODULES:
+        overrides[name] = dict(clock)
+    del overrides["simulator"]  # it is no node of the suite
     overrides["inference"]["policy"] = "broken"
     # the operator looks at its report to see who is back
     overrides["supervisor"]["diagnostics_period"] = 0.1
-    overrides["supervisor"] |= {name: value for name, value in OFTEN.items() if name in known}
-    overrides["camera_ingest"]["frozen_after"] = FROZEN
+    overrides["supervisor"] |= FREQUENT_FAULTS
+    overrides["camera_ingest"]["frozen_after"] = FROZEN_AFTER_S
     robot = None
     if world == "arm":
         robot = config_folder() / "robots" / "arm.yaml"
@@ -74,15 +84,17 @@ def commands(world: str) -> dict[str, list[str]]:
         overrides["safety_validator"]["required_topics"] = ["joint_states"]
         overrides["synchronizer"]["use_odometry"] = False
     nodes = suite_nodes("constant", robot, overrides=overrides)
-    nodes["inference"] = stand_in(nodes["inference"], f"{HERE}.faulty_policies")
+    nodes["inference"] = stand_in(nodes["inference"], f"{PACKAGE}.faulty_policies")
     if world == "clock":
-        nodes["safety_validator"] = stand_in(nodes["safety_validator"], f"{HERE}.faulty_gate")
-        nodes["clock"] = [sys.executable, "-m", f"{HERE}.faulty_clock"]
+        nodes["safety_validator"] = stand_in(nodes["safety_validator"], f"{PACKAGE}.faulty_gate")
+        nodes["clock"] = [sys.executable, "-m", f"{PACKAGE}.faulty_clock"]
     if world == "arm":
-        return {**nodes, "arm": [sys.executable, "-m", f"{HERE}.faulty_arm"]}
-    small = {"width": 160, "height": 120} if world == "network" else {}  # an image in one datagram
-    simulator = node_command("simulator", parameters={"seed": SEED, **small, **both})
-    nodes["simulator"] = stand_in(simulator, f"{HERE}.faulty_robot")
+        return {**nodes, "arm": [sys.executable, "-m", f"{PACKAGE}.faulty_arm"]}
+    parameters: dict[str, object] = {"seed": SEED, **clock}
+    if world == "network":  # an image in one datagram
+        parameters |= {"width": 160, "height": 120}
+    simulator = node_command("simulator", parameters=parameters)
+    nodes["simulator"] = stand_in(simulator, f"{PACKAGE}.faulty_robot")
     return nodes
 
 
@@ -90,7 +102,7 @@ def commands(world: str) -> dict[str, list[str]]:
 def small_disk(folder: Path) -> Iterator[str]:
     """A tmpfs in `folder`; gives why not, where it cannot be."""
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "vla_faults", str(folder)],
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "vla_faults", str(folder)],
         capture_output=True,
         text=True,
     )
@@ -105,7 +117,14 @@ def small_disk(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def suite_in(world: str) -> Iterator[Suite]:
-    """Up and running, at rest. `suite.cannot` holds what cannot be had here: name -> why."""
+    """A world's suite, up and running, at rest; ended at the end of the `with`.
+
+    `suite.cannot` holds what cannot be had here: name -> why.
+
+    Raises:
+        ValueError: there is no such world.
+        RuntimeError: the network of world `network` cannot be made.
+    """
     if world not in WORLDS:
         raise ValueError(f"unknown world '{world}'; known are: {', '.join(WORLDS)}")
     with ExitStack() as stack:
