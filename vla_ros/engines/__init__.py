@@ -7,6 +7,7 @@ ENGINES = {
     "eager": "vla_ros.engines.eager:Eager",
     "inductor": "vla_ros.engines.inductor:Inductor",
     "onnxruntime": "vla_ros.engines.onnxruntime:OnnxRuntime",
+    "tensorrt_rtx": "vla_ros.engines.tensorrt_rtx:TensorRTRTX",
     "tensorrt": "vla_ros.engines.tensorrt:TensorRT",
 }
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")

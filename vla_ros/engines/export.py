@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,8 @@ from torch.export import ExportedProgram
 from vla_ros.engines.base import SubModel
 from vla_ros.models.quantized import is_packed, unpack
 
+# bytes of weights; from here on they lie beside an ONNX file, which holds 2 GB at most
+LARGE = 1_500_000_000
 SMALLEST = 1e-6  # range of an input or a weight that is always 0: a scale must not be
 
 
@@ -72,6 +76,31 @@ def calibrated(part: SubModel, device: str, precision: str) -> ExportedProgram:
             return _graph(module, part, device)
     finally:
         torch.backends.mha.set_fastpath_enabled(quick)
+
+
+def is_large(graph: ExportedProgram) -> bool:
+    """Do its weights lie beside its ONNX file, not in it?"""
+    return sum(weight.nbytes for weight in graph.state_dict.values()) > LARGE
+
+
+def save_onnx(graph: ExportedProgram, part: SubModel, path: Path, optimize: bool = True) -> None:
+    """Writes the part's graph to `path` as ONNX, with the part's names of inputs and outputs."""
+    # it warns of a vision library that nobody asked for
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
+        warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights")  # of an LSTM
+        torch.onnx.export(
+            graph,
+            graph.example_inputs[0],
+            str(path),
+            dynamo=True,
+            input_names=list(part.inputs),
+            output_names=list(part.outputs),
+            external_data=is_large(graph),
+            optimize=optimize,
+            verbose=False,
+        )
 
 
 def _graph(module: nn.Module, part: SubModel, device: str) -> ExportedProgram:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,13 +13,11 @@ import torch
 from torch import Tensor
 
 from vla_ros.engines.base import SubModel, lacking, versions_of
-from vla_ros.engines.export import exported
+from vla_ros.engines.export import LARGE, exported, is_large, save_onnx
 
 FILE = "part.onnx"  # as ONNX Runtime wants it on this processor
 WEIGHTS = "part.weights"  # its weights, which a start maps into memory and need not read
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
-# bytes of weights; from here on they lie beside an exported graph, whose file holds 2 GB at most
-LARGE = 1_500_000_000
 QUANTIZED = ("Conv", "MatMul", "Gemm")
 SMALL = 32  # a layer with less than such a part of the largest one's arithmetic
 
@@ -47,25 +43,12 @@ class OnnxRuntime:
 
     @staticmethod
     def build(part: SubModel, device: str, precision: str, folder: Path) -> None:
-        # it warns of a vision library that nobody asked for
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         graph = exported(part)
-        large = sum(one.nbytes for one in graph.state_dict.values()) > LARGE
-        if large and precision == "int8":
+        if precision == "int8" and is_large(graph):
             raise ValueError(f"int8 is for models of less than {LARGE / 1e9:.2g} GB of weights")
-        with TemporaryDirectory(dir=folder) as place, warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
+        with TemporaryDirectory(dir=folder) as place:
             path = Path(place) / FILE
-            torch.onnx.export(
-                graph,
-                graph.example_inputs[0],
-                str(path),
-                dynamo=True,
-                input_names=list(part.inputs),
-                output_names=list(part.outputs),
-                external_data=large,
-                verbose=False,
-            )
+            save_onnx(graph, part, path)
             if precision == "int8":
                 _quantize(part, path)
             _session(path, folder / FILE)
