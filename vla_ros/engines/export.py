@@ -6,6 +6,7 @@ import copy
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,24 +84,39 @@ def is_large(graph: ExportedProgram) -> bool:
     return sum(weight.nbytes for weight in graph.state_dict.values()) > LARGE
 
 
-def save_onnx(graph: ExportedProgram, part: SubModel, path: Path, optimize: bool = True) -> None:
+def save_onnx(graph: ExportedProgram, part: SubModel, path: Path) -> None:
     """Writes the part's graph to `path` as ONNX, with the part's names of inputs and outputs."""
     # it warns of a vision library that nobody asked for
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
-        warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights")  # of an LSTM
-        torch.onnx.export(
+        program = torch.onnx.export(
             graph,
             graph.example_inputs[0],
-            str(path),
             dynamo=True,
             input_names=list(part.inputs),
             output_names=list(part.outputs),
-            external_data=is_large(graph),
-            optimize=optimize,
             verbose=False,
         )
+        assert program is not None  # dynamo's exporter gives one
+        _match_weights(program.model)
+        program.save(str(path), external_data=is_large(graph))
+
+
+def _match_weights(model: Any) -> None:
+    """The exporter's optimizer merges normalisations into convolutions, and leaves weights in fp32
+    where both were bf16, which no runtime takes: they are rounded again."""
+    import onnx_ir
+
+    kinds = {value.dtype for value in model.graph.initializers.values()}
+    if onnx_ir.DataType.BFLOAT16 not in kinds:
+        return
+    for node in model.graph:
+        for value in node.inputs[1:] if node.op_type == "Conv" else ():
+            if value is not None and value.dtype == onnx_ir.DataType.FLOAT:
+                weights = torch.from_numpy(value.const_value.numpy()).bfloat16()
+                value.const_value = onnx_ir.tensor(weights, name=value.name)
+                value.dtype = onnx_ir.DataType.BFLOAT16
 
 
 def _graph(module: nn.Module, part: SubModel, device: str) -> ExportedProgram:
@@ -110,6 +126,7 @@ def _graph(module: nn.Module, part: SubModel, device: str) -> ExportedProgram:
     rows = {0: torch.export.Dim("batch", min=1, max=most)} if most > 1 else None
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
+        warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights")  # of an LSTM
         return torch.export.export(
             module.to(device).eval(), given, dynamic_shapes=(tuple(rows for _ in given),)
         )

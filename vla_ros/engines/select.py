@@ -213,8 +213,8 @@ def _built_ahead(kind: Any, key: str, *folders: str | Path) -> Path | None:
     would be run."""
     if not hasattr(kind, "TARGETS"):
         return None
-    for folder in filter(None, folders):
-        found = Cache(Path(folder), MANY).find(key)
+    for folder in folders:
+        found = Cache(Path(folder), MANY).find(key) if folder else None
         if found and AHEAD in found[1]:
             return found[0]
     return None

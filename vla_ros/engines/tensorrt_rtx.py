@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from vla_ros.engines import RTX_WHEELS
 from vla_ros.engines.base import SubModel, lacking
 from vla_ros.engines.cache import GROWS
 from vla_ros.engines.eager import TYPES
@@ -29,7 +30,6 @@ FILE = "part.engine"
 KERNELS = "kernels"  # as compiled for one GPU, behind their hash
 MODULES = ("tensorrt_rtx_bindings", "tensorrt_rtx")  # PyPI's wheel, and NVIDIA's own package
 NEEDED = ("onnx", "onnxscript")
-WHEELS = "tensorrt-rtx-cu13-libs==1.7.1.116 tensorrt-rtx-cu13-bindings==1.7.1.116"
 # What is sold under which name. An engine for 8.6 does not run on 8.9.
 TARGETS = {
     "rtx30": "sm_86",
@@ -55,7 +55,7 @@ class TensorRTRTX(SerializedEngine):
     def lacks(precision: str) -> str:
         """Why it cannot be built here at this precision, for whatever GPU; empty: it can."""
         if len(lacking(*MODULES)) == len(MODULES):
-            return f"TensorRT for RTX is not installed: pip install {WHEELS}"
+            return f"TensorRT for RTX is not installed: pip install {RTX_WHEELS}"
         if lacks := lacking(*NEEDED):
             return f"{' and '.join(lacks)} not installed: pip install {' '.join(lacks)}"
         if precision not in TYPES:
@@ -141,12 +141,9 @@ def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[b
     parser = rtx.OnnxParser(network, log)
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "part.onnx"
-        # The optimizer merges normalisations into convolutions, and leaves their weights in fp32
-        # where they were bf16; TensorRT merges them itself.
-        save_onnx(exported(part, kind=TYPES[precision]), part, path, optimize=precision != "bf16")
+        save_onnx(exported(part, kind=TYPES[precision]), part, path)
         if not parser.parse_from_file(str(path)):
-            reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
-            raise ValueError(f"its parser refuses {part.name}: {'; '.join(reasons)}")
+            raise ValueError(f"its parser refuses {part.name}: {_reasons(parser)}")
         config = builder.create_builder_config()
         _aim(rtx, config, targets)
         if precision == "fp32":
@@ -157,6 +154,11 @@ def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[b
     if data is None:
         raise ValueError(f"it cannot build {part.name}: {'; '.join(log.errors) or 'no reason'}")
     return bytes(data), [text for text in log.warned if not any(why in text for why in EXPLAINED)]
+
+
+def _reasons(parser: Any) -> str:
+    errors = [parser.get_error(index) for index in range(parser.num_errors)]
+    return "; ".join(f"{error.node_operator()} ({error.desc()})" for error in errors)
 
 
 def _aim(rtx: Any, config: Any, targets: Sequence[str]) -> None:
