@@ -459,7 +459,7 @@ def starts_without_the_compiler(folder: Path) -> None:
 @pytest.mark.parametrize(("engine", "precision", "why"), [
     ("tensorrt", "fp32", "torch_tensorrt and tensorrt not installed; which belong together is in doc/engines.md"),
     ("eager", "int8", "eager runs fp32, fp16, bf16, not int8"), ("eager", "fp16", "fp16 is for a GPU"),
-    ("onnxruntime", "fp16", "onnxruntime runs fp32 and int8 here, not fp16")])
+    ("onnxruntime", "fp16", "onnxruntime runs fp32 and int8 on a CPU device here, not fp16")])
 def test_why_one_cannot_run_here(part: SubModel, engine: str, precision: str, why: str) -> None:
     from importlib.util import find_spec
 

@@ -31,10 +31,12 @@ class DeviceBuffers:
             return torch.empty(tuple(shape), dtype=kind, device=place, pin_memory=pin)
 
         given = [(tensor.shape, tensor.dtype) for tensor in inputs]
-        self.inputs = [make(shape, kind, device, False) for shape, kind in given]
-        self.outputs = [make(shape, kind, device, False) for shape, kind in outputs]
-        self._sent = [make(shape, kind, "cpu", pinned) for shape, kind in given]
-        self._received = [make(shape, kind, "cpu", pinned) for shape, kind in outputs]
+        # A tensor of the inference mode cannot be written outside of it.
+        with torch.inference_mode(False):
+            self.inputs = [make(shape, kind, device, False) for shape, kind in given]
+            self.outputs = [make(shape, kind, device, False) for shape, kind in outputs]
+            self._sent = [make(shape, kind, "cpu", pinned) for shape, kind in given]
+            self._received = [make(shape, kind, "cpu", pinned) for shape, kind in outputs]
 
     def on_stream(self) -> Any:
         """A context in which torch queues on the stream."""

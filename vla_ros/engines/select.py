@@ -23,7 +23,7 @@ from vla_ros.engines.base import Engine, SubModel
 from vla_ros.engines.cache import ENTRY, GROWS, Cache, default_folder, key_of
 
 # what is best where it is there; then the fallbacks
-AUTO = {"cpu": ("onnxruntime",), "cuda": ("tensorrt_rtx", "tensorrt", "inductor")}
+AUTO = {"cpu": ("onnxruntime",), "cuda": ("tensorrt_rtx", "tensorrt", "onnxruntime", "inductor")}
 LAYOUT = 4  # of an entry; another number and old ones are built anew
 MANY = 4_000_000_000  # bytes
 AHEAD = "ahead"  # in an entry that was built elsewhere, and never compared; its target

@@ -44,14 +44,8 @@ class SerializedEngine:
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         shapes = tuple(tensor.shape for tensor in inputs)
-        # Its buffers are one caller's at a time, and must not be inference tensors, which cannot be
-        # written elsewhere.
-        with (
-            self._lock,
-            torch.cuda.device(self._device),
-            torch.inference_mode(False),
-            torch.no_grad(),
-        ):
+        # Its buffers are one caller's at a time.
+        with self._lock, torch.cuda.device(self._device), torch.no_grad():
             if shapes not in self._runs:
                 context = self.make_context()
                 self._runs[shapes] = _Run(self._engine, context, self._stream, inputs)
