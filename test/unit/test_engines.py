@@ -204,13 +204,14 @@ def test_none_is_no_cache(part: SubModel) -> None:
     assert load_engine(part, request("good", cache="none")).notes == [] and not default_folder().exists()
 
 
-def test_what_an_engine_adds_while_it_runs_does_not_void_its_entry(part: SubModel) -> None:
-    load_engine(part, request("good"))
-    grows = entry_of().parent / GROWS
-    for text in ("kernels", "more kernels"):
-        grows.mkdir(exist_ok=True)
-        (grows / "kernels").write_text(text)
-        assert load_engine(part, request("good")).cached
+def test_what_an_engine_adds_while_it_runs_does_not_void_its_entry(tmp_path: Path) -> None:
+    def build(folder: Path) -> dict[str, str]:
+        (folder / GROWS).mkdir()
+        (folder / GROWS / "kernels").write_text("kernels")
+        return {}
+    folder, _ = Cache(tmp_path, 1 << 30).put("a", build)
+    (folder / GROWS / "kernels").write_text("more kernels")
+    assert Cache(tmp_path, 1 << 30).find("a")
 
 
 # -- built ahead -----------------------------------------------------------------------------------------------
@@ -230,6 +231,18 @@ def test_what_was_built_ahead_is_compared_once_and_then_comes_from_the_cache(par
     ready = load_engine(part, wanted, said.append)
     assert ready.cached and ready.difference == 0.0 and len(said) == 1 and fake.Good.built == ["g1"]
     assert ((first.folder / ENTRY).read_text() == before) == beside
+
+
+def test_a_checkpoint_that_is_not_ours_to_write_is_read_all_the_same(part: SubModel, tmp_path: Path,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead(part, tmp_path)
+
+    def denied(path: object, **values: object) -> None:
+        if not values:  # a copy's are given
+            raise PermissionError(13, "Permission denied")
+    monkeypatch.setattr(os, "utime", denied)
+    load_engine(part, request("ahead", beside=str(tmp_path), cache="none"))
+    assert fake.Good.built == ["g1"]
 
 
 def test_where_no_cache_is_wanted_what_lies_beside_the_checkpoint_is_used_all_the_same(part: SubModel, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,6 @@ def ahead(given: argparse.Namespace) -> int:
     from vla_ros.engines.ahead import build_ahead, targets_of
     from vla_ros.engines.cache import Cache, default_folder
     from vla_ros.engines.compiled_vla import sub_models_in
-    from vla_ros.engines.select import MANY
     from vla_ros.models.checkpoint import ENGINES as BESIDE
     from vla_ros.models.checkpoint import from_pretrained
     from vla_ros.policies.builtin import BUILTIN
@@ -131,7 +131,7 @@ def ahead(given: argparse.Namespace) -> int:
         for part in filter(None, parts):
             for name, target in targets.items():
                 began = time.monotonic()
-                built = build_ahead(part, engine, target, wanted, Cache(folder, MANY))
+                built = build_ahead(part, engine, target, wanted, Cache(folder, sys.maxsize))
                 how = "was there" if built.cached else f"{time.monotonic() - began:.1f} s"
                 print(
                     f"{part.name} for {name} ({target}) at {wanted}: "

@@ -54,17 +54,14 @@ class TensorRTRTX(SerializedEngine):
     @staticmethod
     def lacks(precision: str) -> str:
         """Why it cannot be built here at this precision, for whatever GPU; empty: it can."""
-        if len(lacking(*MODULES)) == len(MODULES):
-            return f"TensorRT for RTX is not installed: pip install {RTX_WHEELS}"
         if lacks := lacking(*NEEDED):
             return f"{' and '.join(lacks)} not installed: pip install {' '.join(lacks)}"
-        if precision not in TYPES:
-            return f"tensorrt_rtx runs {', '.join(TYPES)} here, not {precision}"
-        return ""
+        return _unknown(precision)
 
     @staticmethod
     def missing(device: str, precision: str) -> str:
-        if why := TensorRTRTX.lacks(precision):
+        """What was built ahead runs without all that building needs."""
+        if why := _unknown(precision):
             return why
         if torch.device(device).type != "cuda" or not torch.cuda.is_available():
             return f"tensorrt_rtx needs an NVIDIA RTX GPU; torch sees {device}"
@@ -87,6 +84,8 @@ class TensorRTRTX(SerializedEngine):
 
     @staticmethod
     def build(part: SubModel, device: str, precision: str, folder: Path) -> None:
+        if why := TensorRTRTX.lacks(precision):
+            raise ValueError(why)
         TensorRTRTX.build_for(part, TensorRTRTX.target(device), precision, folder)
 
     @staticmethod
@@ -123,6 +122,14 @@ class TensorRTRTX(SerializedEngine):
         if hashlib.sha256(data).digest() != self._kept:
             write_hashed(self._place, data)
             self._kept = hashlib.sha256(data).digest()
+
+
+def _unknown(precision: str) -> str:
+    if len(lacking(*MODULES)) == len(MODULES):
+        return f"TensorRT for RTX is not installed: pip install {RTX_WHEELS}"
+    if precision not in TYPES:
+        return f"tensorrt_rtx runs {', '.join(TYPES)} here, not {precision}"
+    return ""
 
 
 def library() -> Any:
