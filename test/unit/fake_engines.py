@@ -72,6 +72,30 @@ class NotANumber(Off):
     error = float("nan")
 
 
+class Ahead(Good):
+    """Is built on any computer for a GPU of the name `gpu`, which this one has."""
+
+    TARGETS: ClassVar[dict[str, str]] = {"green": "g1", "blue": "b1"}
+    gpu = "g1"
+
+    @staticmethod
+    def lacks(precision: str) -> str:
+        return "" if precision in ("fp32", "fp16") else f"it runs fp32 and fp16, not {precision}"
+
+    @classmethod
+    def target(cls, device: str) -> str:
+        return cls.gpu
+
+    @classmethod
+    def build_for(cls, part: SubModel, target: str, precision: str, folder: Path) -> None:
+        cls.built.append(target)
+        (folder / "engine.bin").write_bytes(b"engine" * 100)
+
+
+class AheadWrong(Ahead, Wrong):
+    """Computes something else."""
+
+
 class Slow(Good):
     @classmethod
     def build(cls, *arguments: Any) -> None:

@@ -121,6 +121,9 @@ CASES: list[tuple[str, Facts, str, str, bool]] = [  # what, facts, state, part o
     ("torch_tensorrt", with_parts(ORIN, torch_tensorrt="2.9.0"), CHANGE, "doc/jetson.md", False),
     ("torch_tensorrt", replace(LAPTOP, gpu="NVIDIA GeForce RTX 4070"), MISSING, "torch_tensorrt~=2.13.0", False),
     ("TensorRT", with_parts(ORIN, tensorrt=""), MISSING, "--system-site-packages", False),
+    ("TensorRT RTX", replace(LAPTOP, gpu="NVIDIA GeForce RTX 4070"), MISSING, "pip install tensorrt-rtx-cu13-libs", False),
+    ("TensorRT RTX", replace(LAPTOP, gpu="NVIDIA H200"), OK, "", False),
+    ("TensorRT RTX", broken(LAPTOP, "tensorrt_rtx", "OSError: libcuda.so.1"), CHANGE, "pip install tensorrt-rtx", False),
     ("onnxruntime", with_parts(LAPTOP, onnxruntime=""), MISSING, "pip install onnxruntime", False),
     ("engine cache", replace(ORIN, cache_writable=False), CHANGE, "chown", False),
 ]

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from vla_ros.core.registry import lookup
 from vla_ros.engines import ENGINES, PRECISIONS
 from vla_ros.engines.accuracy_check import TOLERANCE, Differs, compare
+from vla_ros.engines.ahead import BuiltAhead, build_ahead, targets_of
 from vla_ros.engines.base import SubModel
-from vla_ros.engines.cache import ENTRY, Cache, default_folder, key_of
+from vla_ros.engines.cache import ENTRY, GROWS, Cache, default_folder, key_of
 from vla_ros.engines.select import EngineRequest, load_engine
 
 
@@ -44,7 +45,7 @@ def part() -> SubModel:
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    for name in ("Good", "Missing", "Broken", "Off", "Wrong", "NotANumber", "Slow"):
+    for name in ("Good", "Ahead", "AheadWrong", "Missing", "Broken", "Off", "Wrong", "NotANumber", "Slow"):
         monkeypatch.setitem(ENGINES, name.lower(), f"fake_engines:{name}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     fake.Good.built.clear()
@@ -203,6 +204,127 @@ def test_none_is_no_cache(part: SubModel) -> None:
     assert load_engine(part, request("good", cache="none")).notes == [] and not default_folder().exists()
 
 
+def test_what_an_engine_adds_while_it_runs_does_not_void_its_entry(tmp_path: Path) -> None:
+    def build(folder: Path) -> dict[str, str]:
+        (folder / GROWS).mkdir()
+        (folder / GROWS / "kernels").write_text("kernels")
+        return {}
+    folder, _ = Cache(tmp_path, 1 << 30).put("a", build)
+    (folder / GROWS / "kernels").write_text("more kernels")
+    assert Cache(tmp_path, 1 << 30).find("a")
+
+
+# -- built ahead -----------------------------------------------------------------------------------------------
+def ahead(part: SubModel, folder: Path, target: str = "g1", engine: str = "ahead") -> BuiltAhead:
+    return build_ahead(part, engine, target, "fp32", Cache(folder, 1 << 30))
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_what_was_built_ahead_is_compared_once_and_then_comes_from_the_cache(part: SubModel, tmp_path: Path, beside: bool) -> None:
+    folder = tmp_path / "checkpoint" / "engines" if beside else default_folder()
+    first, again = ahead(part, folder), ahead(part, folder)
+    assert (first.cached, again.cached, first.folder, first.size > 600) == (False, True, again.folder, True)
+    wanted, said = request("ahead", beside=str(folder) if beside else ""), []
+    before = (first.folder / ENTRY).read_text()
+    assert not load_engine(part, wanted, said.append).cached
+    assert said == ["comparing engine ahead (fp32) for twice, which was built ahead"]
+    ready = load_engine(part, wanted, said.append)
+    assert ready.cached and ready.difference == 0.0 and len(said) == 1 and fake.Good.built == ["g1"]
+    assert ((first.folder / ENTRY).read_text() == before) == beside
+
+
+def test_a_checkpoint_that_is_not_ours_to_write_is_read_all_the_same(part: SubModel, tmp_path: Path,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead(part, tmp_path)
+
+    def denied(path: object, **values: object) -> None:
+        if not values:  # a copy's are given
+            raise PermissionError(13, "Permission denied")
+    monkeypatch.setattr(os, "utime", denied)
+    load_engine(part, request("ahead", beside=str(tmp_path), cache="none"))
+    assert fake.Good.built == ["g1"]
+
+
+def test_where_no_cache_is_wanted_what_lies_beside_the_checkpoint_is_used_all_the_same(part: SubModel, tmp_path: Path) -> None:
+    ahead(part, tmp_path)
+    load_engine(part, request("ahead", beside=str(tmp_path), cache="none"))
+    assert fake.Good.built == ["g1"]
+
+
+def test_what_was_built_ahead_for_another_gpu_or_precision_is_not_taken(part: SubModel) -> None:
+    ahead(part, default_folder(), "b1")
+    build_ahead(part, "ahead", "g1", "fp16", Cache(default_folder(), 1 << 30))
+    load_engine(part, request("ahead"))
+    assert fake.Good.built == ["b1", "g1", "twice"]  # the last one here
+
+
+def test_what_was_built_ahead_with_another_version_is_not_taken(part: SubModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead(part, default_folder())
+    monkeypatch.setattr(fake.Good, "version", "2")
+    load_engine(part, request("ahead"))
+    assert fake.Good.built == ["g1", "twice"]
+
+
+def test_the_computer_that_built_it_does_not_matter(part: SubModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead(part, default_folder())
+    monkeypatch.setattr("vla_ros.engines.select.chip", lambda device: "another processor")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    load_engine(part, request("ahead"))
+    assert fake.Good.built == ["g1"]
+
+
+def test_one_that_was_built_ahead_and_does_not_load_is_built_here(part: SubModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def another(part: SubModel, target: str, precision: str, folder: Path) -> None:
+        (folder / "engine.bin").write_bytes(b"of another library")
+    with monkeypatch.context() as patch:
+        patch.setattr(fake.Ahead, "build_for", another)
+        ahead(part, default_folder())
+    said: list[str] = []
+    load_engine(part, request("ahead"), said.append)
+    assert "does not load (ValueError: these are not the bytes" in said[1] and fake.Good.built == ["twice"]
+    assert load_engine(part, request("ahead")).cached
+
+
+def test_one_that_was_built_ahead_and_computes_something_else_is_refused(part: SubModel) -> None:
+    ahead(part, default_folder(), engine="aheadwrong")
+    for _ in range(2):
+        ready = load_engine(part, request("aheadwrong", "good"))
+        assert ready.name == "good" and "Differs" in ready.notes[0]
+    assert fake.Good.built == ["g1", "twice"]
+
+
+def test_an_engine_that_is_a_program_is_never_taken_from_beside_a_checkpoint(part: SubModel, tmp_path: Path) -> None:
+    load_engine(part, request("good", cache=str(tmp_path)))
+    entry = next(tmp_path.glob(f"[!.]*/{ENTRY}"))
+    entry.write_text(json.dumps(json.loads(entry.read_text()) | {"ahead": "g1"}))
+    load_engine(part, request("good", beside=str(tmp_path)))
+    assert fake.Good.built == ["twice", "twice"]
+
+
+def test_what_came_with_it_but_its_own_files_is_left_behind(part: SubModel, tmp_path: Path) -> None:
+    """Kernels that another computer compiled, say: nothing has compared them."""
+    (ahead(part, tmp_path).folder / GROWS).mkdir()
+    load_engine(part, request("ahead", beside=str(tmp_path)))
+    assert entry_of().exists() and not (entry_of().parent / GROWS).exists()
+
+
+@pytest.mark.parametrize("names, engine, sentence", [
+    (["green", "red"], "ahead", "there is no target 'red'; known are green, blue"),
+    (["green"], "good", "engine 'good' is built only on the computer that runs it")])
+def test_a_target_that_there_is_not_is_a_sentence(names: list[str], engine: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        targets_of(names, engine)
+
+
+def test_one_that_cannot_be_built_ahead_is_a_sentence(part: SubModel, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="it runs fp32 and fp16, not bf16"):
+        build_ahead(part, "ahead", "g1", "bf16", Cache(tmp_path, 1))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file cannot be written"):
+        build_ahead(part, "ahead", "g1", "fp32", Cache(tmp_path / "file", 1))
+    assert targets_of(["blue", "green"], "ahead") == {"blue": "b1", "green": "g1"}
+
+
 # -- the next engine -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("engine", "why"), [
     ("missing", "its library is not installed"), ("broken", "RuntimeError: the compiler does not know this operator"),
@@ -350,7 +472,7 @@ def starts_without_the_compiler(folder: Path) -> None:
 @pytest.mark.parametrize(("engine", "precision", "why"), [
     ("tensorrt", "fp32", "torch_tensorrt and tensorrt not installed; which belong together is in doc/engines.md"),
     ("eager", "int8", "eager runs fp32, fp16, bf16, not int8"), ("eager", "fp16", "fp16 is for a GPU"),
-    ("onnxruntime", "fp16", "onnxruntime runs fp32 and int8 here, not fp16")])
+    ("onnxruntime", "fp16", "onnxruntime runs fp32 and int8 on a CPU device here, not fp16")])
 def test_why_one_cannot_run_here(part: SubModel, engine: str, precision: str, why: str) -> None:
     from importlib.util import find_spec
 

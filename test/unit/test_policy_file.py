@@ -105,7 +105,7 @@ def test_the_page_s_example_is_one_and_its_table_has_every_key(tmp_path: Path) -
         ("policy: a\noptions: {7: 1}", "options has the name 7; give a text"),
         (
             "policy: a\nengine: warp",
-            "engine is 'warp'; use one of auto, tensorrt, inductor, onnxruntime, eager",
+            "engine is 'warp'; use one of auto, tensorrt_rtx, tensorrt, inductor, onnxruntime, eager",
         ),
         ("policy: a\nengine: true", "engine is True; give a text"),
         ("policy: a\nprecision: fp4", "precision is 'fp4'; use one of auto, fp32"),

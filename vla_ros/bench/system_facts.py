@@ -40,6 +40,7 @@ TOGETHER = (
     ("rclpy", "vla_ros_msgs", *LIBRARIES, "rmw"),
     ("SCHED_FIFO", "power mode"),
     ("torch", "cuda", "tensorrt", "torch_tensorrt"),
+    ("tensorrt_rtx",),
     ("onnxruntime",),
 )
 ANSWER_TIMEOUT_S = 120.0  # torch_tensorrt from a slow card takes its time
@@ -292,6 +293,13 @@ def _cuda() -> str:
     return f"{torch.version.cuda}, {name}, compute capability {major}.{minor}"
 
 
+def _tensorrt_rtx() -> str:
+    try:
+        return _version("tensorrt_rtx_bindings")  # PyPI's
+    except ModuleNotFoundError:
+        return _version("tensorrt_rtx")  # NVIDIA's own package
+
+
 PROBES: dict[str, Callable[[], str]] = {
     "rclpy": _rclpy,
     "rmw": _rmw,
@@ -299,6 +307,7 @@ PROBES: dict[str, Callable[[], str]] = {
     "SCHED_FIFO": _fifo,
     "power mode": _power_mode,
     "cuda": _cuda,
+    "tensorrt_rtx": _tensorrt_rtx,
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from vla_ros.engines import ENGINES, PRECISIONS
@@ -37,6 +39,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--cache", default="", metavar="FOLDER", help="default: ~/.cache/vla_ros/engines"
     )
     parser.add_argument(
+        "--for",
+        default="",
+        dest="targets",
+        metavar="GPU,GPU",
+        help="builds for other computers' GPUs, with none here: rtx30,rtx40,rtx50 (engine "
+        "tensorrt_rtx)",
+    )
+    parser.add_argument(
+        "--beside",
+        action="store_true",
+        help="with --for: into the checkpoint's folder, to be copied with it, not into the cache",
+    )
+    parser.add_argument(
         "--threads",
         type=int,
         default=1,
@@ -47,6 +62,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """0: all are there. Raises ValueError with the reasons where one cannot be had."""
+    if given.targets:
+        return ahead(given)
+    if given.beside:
+        raise ValueError("--beside is for engines of other computers; name their GPUs with --for")
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -86,4 +105,39 @@ def run(given: argparse.Namespace) -> int:
         console.print(
             f"{policy.name} is ready after {time.monotonic() - began:.1f} s", highlight=False
         )
+    return 0
+
+
+def ahead(given: argparse.Namespace) -> int:
+    """Builds for the GPUs that `--for` names; prints where each engine lies. 0: all are there."""
+    from vla_ros.engines.ahead import build_ahead, targets_of
+    from vla_ros.engines.cache import Cache, default_folder
+    from vla_ros.engines.compiled_vla import sub_models_in
+    from vla_ros.models.checkpoint import ENGINES as BESIDE
+    from vla_ros.models.checkpoint import from_pretrained
+    from vla_ros.policies.builtin import BUILTIN
+
+    engine = "tensorrt_rtx" if given.engine == "auto" else given.engine
+    targets = targets_of(given.targets.split(","), engine)
+    checkpoint = Path(given.checkpoint or BUILTIN).expanduser()
+    if given.beside:
+        folder = checkpoint / BESIDE
+    else:
+        folder = Path(given.cache).expanduser() if given.cache else default_folder()
+    *parts, real = sub_models_in(checkpoint, from_pretrained(checkpoint).eval())
+    for precision in given.precision:
+        # On a GPU a policy runs at fp32 where nobody says.
+        wanted = "fp32" if precision == "auto" else precision
+        for part in filter(None, parts):
+            for name, target in targets.items():
+                began = time.monotonic()
+                built = build_ahead(part, engine, target, wanted, Cache(folder, sys.maxsize))
+                how = "was there" if built.cached else f"{time.monotonic() - began:.1f} s"
+                print(
+                    f"{part.name} for {name} ({target}) at {wanted}: "
+                    f"{built.size / 1e6:.1f} MB, {how}, {built.folder}"
+                )
+    print("Not compared with the model yet: the first computer with such a GPU does that.")
+    if not real:
+        print("The checkpoint has no examples, so it will compare on noise.")
     return 0

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from vla_ros.bench.system_facts import LIBRARIES, Facts, gather
 from vla_ros.core.fastdds import PROFILES
+from vla_ros.engines import RTX_WHEELS
 
 OK = "ok"
 CHANGE = "worth changing"
@@ -369,6 +370,17 @@ def tensorrt(facts: Facts) -> Finding:
     return _part(facts, "tensorrt", nvidia(facts), how, "TensorRT")
 
 
+def tensorrt_rtx(facts: Facts) -> Finding:
+    """Of use to RTX 30, 40 and 50 alone; it also builds, on any computer, what they load."""
+    return _part(
+        facts,
+        "tensorrt_rtx",
+        "RTX" in facts.gpu,
+        f"On an RTX GPU its engine comes first: pip install {RTX_WHEELS}",
+        "TensorRT RTX",
+    )
+
+
 def onnxruntime(facts: Facts) -> Finding:
     return _part(
         facts,
@@ -418,6 +430,7 @@ CHECKS: tuple[Check, ...] = (
     cuda,
     torch_tensorrt,
     tensorrt,
+    tensorrt_rtx,
     onnxruntime,
     cache,
 )

@@ -18,7 +18,7 @@ from vla_ros.core.shown import shown
 from vla_ros.core.types import LONGEST_SIDE, RESIZE_MODES, Size, is_size
 
 DEFAULT_POLICY = "color_servo"  # where nobody says which
-ENGINES = ("auto", "tensorrt", "inductor", "onnxruntime", "eager")
+ENGINES = ("auto", "tensorrt_rtx", "tensorrt", "inductor", "onnxruntime", "eager")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8", "fp8")
 KEYS = ("policy", "options", "engine", "precision", "fallback", "images")
 IMAGE_KEYS = ("camera", "size", "resize")

@@ -75,6 +75,27 @@ class Engine(Protocol):
         ...
 
 
+class AheadEngine(Engine, Protocol):
+    """An engine that is built on any computer for the one that will load it. Its files depend on
+    its versions and on `target` alone, not on the computer that built them. `TARGETS` are the
+    names that people give, each with a target."""
+
+    TARGETS: Mapping[str, str]
+
+    @staticmethod
+    def lacks(precision: str) -> str:
+        """Why it cannot be built here at this precision; empty: it can."""
+        ...
+
+    @staticmethod
+    def target(device: str) -> str:
+        """What an engine must have been built for to run on this device."""
+        ...
+
+    @staticmethod
+    def build_for(part: SubModel, target: str, precision: str, folder: Path) -> None: ...
+
+
 def lacking(*names: str) -> list[str]:
     """Which of an engine's libraries are not here."""
     return [name for name in names if find_spec(name) is None]

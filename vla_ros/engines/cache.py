@@ -3,6 +3,7 @@ built once."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -16,6 +17,9 @@ from typing import Any
 
 ENTRY = "entry.json"  # written last: the files' hashes, and what was measured when they were built
 DIGITS = 24  # of a key
+# A folder in an entry for what an engine adds while it runs. It is not in the entry's hashes:
+# whoever writes there checks what they read.
+GROWS = "grows"
 
 
 def default_folder() -> Path:
@@ -56,7 +60,8 @@ class Cache:
             entry = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
             if {name: _hash(folder / name) for name in entry["files"]} != entry["files"]:
                 return None
-            os.utime(folder / ENTRY)
+            with contextlib.suppress(OSError):  # beside a checkpoint that is not ours to write
+                os.utime(folder / ENTRY)
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return folder, entry
@@ -75,7 +80,7 @@ class Cache:
                 "files": {
                     str(path.relative_to(aside)): _hash(path)
                     for path in sorted(aside.rglob("*"))
-                    if path.is_file()
+                    if path.is_file() and GROWS not in path.relative_to(aside).parts
                 }
             }
             (aside / ENTRY).write_text(json.dumps(entry, indent=1), encoding="utf-8")

@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from vla_ros.core.instructions import NotUnderstood
 from vla_ros.engines.base import SubModel
 from vla_ros.engines.select import EngineRequest, load_engine
 from vla_ros.models import examples
-from vla_ros.models.checkpoint import content_hash
+from vla_ros.models.checkpoint import ENGINES, content_hash
 from vla_ros.models.language.lexicon import LENGTH
 from vla_ros.models.stages import ActionStage, LanguageStage
 from vla_ros.models.vla import VLA
@@ -36,11 +37,11 @@ class CompiledVLA:
     def __init__(
         self, vla: VLA, folder: Path, request: EngineRequest, say: Callable[[str], None]
     ) -> None:
-        self.content = content_hash(folder)
-        given, real = examples.load(folder, vla)
         assert vla.tokenizer is not None  # a checkpoint has one
         self._encode = vla.tokenizer.encode
-        reading, acting = sub_models_of(vla, given, f"{self.content} {code_hash()}")
+        self.content = content_hash(folder)
+        reading, acting, real = sub_models_in(folder, vla)
+        request = replace(request, beside=str(folder / ENGINES))
         self._reading = load_engine(reading, request, say) if reading else None
         self._acting = load_engine(acting, request, say)
         self._told = reading.outputs if reading else ()
@@ -103,6 +104,13 @@ class CompiledVLA:
             "instructions known": f"{self._hits} of {self._hits + self._misses}",
             "reading saved (ms)": f"{1e3 * saved:.1f}",
         }
+
+
+def sub_models_in(folder: Path, vla: VLA) -> tuple[SubModel | None, SubModel, bool]:
+    """The two parts of a checkpoint's model, as `sub_models_of`, and whether their examples are
+    real."""
+    given, real = examples.load(folder, vla)
+    return (*sub_models_of(vla, given, f"{content_hash(folder)} {code_hash()}"), real)
 
 
 def sub_models_of(

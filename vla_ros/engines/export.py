@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +15,8 @@ from torch.export import ExportedProgram
 from vla_ros.engines.base import SubModel
 from vla_ros.models.quantized import is_packed, unpack
 
+# bytes of weights; from here on they lie beside an ONNX file, which holds 2 GB at most
+LARGE = 1_500_000_000
 SMALLEST = 1e-6  # range of an input or a weight that is always 0: a scale must not be
 
 
@@ -74,6 +79,46 @@ def calibrated(part: SubModel, device: str, precision: str) -> ExportedProgram:
         torch.backends.mha.set_fastpath_enabled(quick)
 
 
+def is_large(graph: ExportedProgram) -> bool:
+    """Do its weights lie beside its ONNX file, not in it?"""
+    return sum(weight.nbytes for weight in graph.state_dict.values()) > LARGE
+
+
+def save_onnx(graph: ExportedProgram, part: SubModel, path: Path) -> None:
+    """Writes the part's graph to `path` as ONNX, with the part's names of inputs and outputs."""
+    # it warns of a vision library that nobody asked for
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
+        program = torch.onnx.export(
+            graph,
+            graph.example_inputs[0],
+            dynamo=True,
+            input_names=list(part.inputs),
+            output_names=list(part.outputs),
+            verbose=False,
+        )
+        assert program is not None  # dynamo's exporter gives one
+        _match_weights(program.model)
+        program.save(str(path), external_data=is_large(graph))
+
+
+def _match_weights(model: Any) -> None:
+    """The exporter's optimizer merges normalisations into convolutions, and leaves weights in fp32
+    where both were bf16, which no runtime takes: they are rounded again."""
+    import onnx_ir
+
+    kinds = {value.dtype for value in model.graph.initializers.values()}
+    if onnx_ir.DataType.BFLOAT16 not in kinds:
+        return
+    for node in model.graph:
+        for value in node.inputs[1:] if node.op_type == "Conv" else ():
+            if value is not None and value.dtype == onnx_ir.DataType.FLOAT:
+                weights = torch.from_numpy(value.const_value.numpy()).bfloat16()
+                value.const_value = onnx_ir.tensor(weights, name=value.name)
+                value.dtype = onnx_ir.DataType.BFLOAT16
+
+
 def _graph(module: nn.Module, part: SubModel, device: str) -> ExportedProgram:
     most = part.batch[1]
     # of one row, its graph would be for one alone
@@ -81,6 +126,7 @@ def _graph(module: nn.Module, part: SubModel, device: str) -> ExportedProgram:
     rows = {0: torch.export.Dim("batch", min=1, max=most)} if most > 1 else None
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's, about torch
+        warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights")  # of an LSTM
         return torch.export.export(
             module.to(device).eval(), given, dynamic_shapes=(tuple(rows for _ in given),)
         )

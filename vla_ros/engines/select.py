@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -19,25 +20,28 @@ from vla_ros.core.registry import lookup
 from vla_ros.engines import ENGINES, PRECISIONS
 from vla_ros.engines.accuracy_check import Differs, compare
 from vla_ros.engines.base import Engine, SubModel
-from vla_ros.engines.cache import Cache, default_folder, key_of
+from vla_ros.engines.cache import ENTRY, GROWS, Cache, default_folder, key_of
 
 # what is best where it is there; then the fallbacks
-AUTO = {"cpu": ("onnxruntime",), "cuda": ("tensorrt", "inductor")}
-LAYOUT = 3  # of an entry; another number and old ones are built anew
+AUTO = {"cpu": ("onnxruntime",), "cuda": ("tensorrt_rtx", "tensorrt", "onnxruntime", "inductor")}
+LAYOUT = 4  # of an entry; another number and old ones are built anew
 MANY = 4_000_000_000  # bytes
+AHEAD = "ahead"  # in an entry that was built elsewhere, and never compared; its target
 WARM = 2  # runs before it is ready
 
 
 @dataclass(frozen=True)
 class EngineRequest:
     """What the user asked for. `engine` may be auto; `device` empty is a GPU where there is one;
-    `cache` empty is the usual folder, "none" is none at all."""
+    `cache` empty is the usual folder, "none" is none at all; `beside` is a folder with engines that
+    were built ahead, and came with the checkpoint."""
 
     engine: str = "auto"
     precision: str = "fp32"
     fallbacks: tuple[str, ...] = ("eager",)
     device: str = ""
     cache: str = ""
+    beside: str = ""
     limit: int = MANY
 
     def __post_init__(self) -> None:
@@ -126,16 +130,34 @@ def _obtain(
     if torch.device(place).type == "cuda":
         room(f"{part.name} on {name}", weights, torch.cuda.mem_get_info(place)[0])
 
-    def build(folder: Path) -> Mapping[str, Any]:
-        say(f"building engine {name} ({precision}) for {part.name}")
-        kind.build(part, place, precision, folder)
-        known = {"part": part.name, "engine": name, "precision": precision}
+    cache = Cache(
+        Path(request.cache).expanduser() if request.cache else default_folder(), request.limit
+    )
+    key = key_of(_depends(part, name, kind, precision, place))
+    known = {"part": part.name, "engine": name, "precision": precision}
+
+    def compared(folder: Path) -> Mapping[str, Any]:
         try:
             return known | {
                 "difference": compare(part, kind(part, place, precision, folder), precision)
             }
         except Differs as error:  # kept as well: it would be built in vain at every start
             return known | {"refused": str(error)}
+
+    def build(folder: Path) -> Mapping[str, Any]:
+        if ahead := _built_ahead(kind, key, cache.folder, request.beside):
+            say(f"comparing engine {name} ({precision}) for {part.name}, which was built ahead")
+            left = shutil.ignore_patterns(ENTRY, GROWS)
+            shutil.copytree(ahead, folder, ignore=left, dirs_exist_ok=True)
+            try:
+                return compared(folder)
+            except Exception as error:  # whole, and yet it does not load: built here
+                say(f"the engine in {ahead} does not load ({type(error).__name__}: {error})")
+                for path in folder.iterdir():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        say(f"building engine {name} ({precision}) for {part.name}")
+        kind.build(part, place, precision, folder)
+        return compared(folder)
 
     def ready(found: tuple[Path, Mapping[str, Any]], cached: bool) -> LoadedEngine:
         folder, entry = found
@@ -151,15 +173,10 @@ def _obtain(
             engine, name, precision, cached, time.monotonic() - began, difference, size
         )
 
-    cache = Cache(
-        Path(request.cache).expanduser() if request.cache else default_folder(), request.limit
-    )
     why = "no cache is wanted" if request.cache == "none" else cache.unusable()
     if not why:
         try:
-            return _cached(
-                cache, key_of(_depends(part, name, kind, precision, place)), build, ready, say
-            )
+            return _cached(cache, key, build, ready, say)
         except OSError as error:
             why = f"the engine cache {cache.folder} is of no use ({error.strerror})"
     if request.cache != "none":
@@ -177,7 +194,7 @@ def _cached(
 ) -> LoadedEngine:
     with cache.lock(key, lambda: say("another process builds this engine; waiting for it")):
         found = cache.find(key)
-        if found:
+        if found and AHEAD not in found[1]:
             try:
                 return ready(found, True)
             except Differs:
@@ -190,7 +207,37 @@ def _cached(
         return ready(cache.put(key, build), False)
 
 
+def _built_ahead(kind: Any, key: str, *folders: str | Path) -> Path | None:
+    """The first of the folders' entries that was built ahead, for this GPU. Of engines that can be
+    so: the others' files may be programs for the processor, and one that lay beside a checkpoint
+    would be run."""
+    if not hasattr(kind, "TARGETS"):
+        return None
+    for folder in folders:
+        found = Cache(Path(folder), MANY).find(key) if folder else None
+        if found and AHEAD in found[1]:
+            return found[0]
+    return None
+
+
 def _depends(part: SubModel, name: str, kind: Any, precision: str, device: str) -> dict[str, Any]:
+    if hasattr(kind, "TARGETS"):
+        return depends_for(part, name, kind, precision, kind.target(device))
+    return _always(part, name, kind, precision) | {
+        "device": device,
+        "chip": chip(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def depends_for(
+    part: SubModel, name: str, kind: Any, precision: str, target: str
+) -> dict[str, Any]:
+    """What an engine depends on that is built ahead, for `target`: the same wherever that is."""
+    return _always(part, name, kind, precision) | {"target": target}
+
+
+def _always(part: SubModel, name: str, kind: Any, precision: str) -> dict[str, Any]:
     shapes = [(str(one.dtype), *one.shape) for one in part.examples[0]]
     return {
         "layout": LAYOUT,
@@ -199,9 +246,6 @@ def _depends(part: SubModel, name: str, kind: Any, precision: str, device: str) 
         "engine": name,
         "precision": precision,
         "versions": dict(kind.versions()),
-        "device": device,
-        "chip": chip(device),
-        "threads": torch.get_num_threads(),
         "shapes": shapes,
         "batch": part.batch,
         "outputs": part.outputs,

@@ -8,10 +8,9 @@ YET RUN: no machine with torch_tensorrt has been at hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 from vla_ros.engines.base import SubModel, lacking, versions_of
 from vla_ros.engines.eager import TYPES
 from vla_ros.engines.export import calibrated, exported
+from vla_ros.engines.serialized_engine import SerializedEngine
 
 FILE = "part.engine"
 NEEDED = ("torch_tensorrt", "tensorrt")
@@ -28,7 +28,7 @@ EIGHT_BITS = {"int8": (7, 2), "fp8": (8, 9)}
 WORKSPACE = 1 << 30  # bytes
 
 
-class TensorRT:
+class TensorRT(SerializedEngine):
     COPIES = 2
 
     @staticmethod
@@ -96,89 +96,4 @@ class TensorRT:
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         import tensorrt
 
-        with torch.cuda.device(device):
-            self._runtime = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.WARNING))
-            self._engine = self._runtime.deserialize_cuda_engine((folder / FILE).read_bytes())
-        if self._engine is None:
-            raise ValueError(f"{folder / FILE} is no engine of this TensorRT and this GPU")
-        self._device = device
-        self._stream = torch.cuda.Stream(device)
-        self._lock = Lock()
-        self._shots: dict[tuple[torch.Size, ...], _Shot] = {}
-
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        shapes = tuple(one.shape for one in inputs)
-        # Its buffers are one caller's at a time, and must not be inference tensors, which cannot be
-        # written elsewhere.
-        with (
-            self._lock,
-            torch.cuda.device(self._device),
-            torch.inference_mode(False),
-            torch.no_grad(),
-        ):
-            if shapes not in self._shots:
-                self._shots[shapes] = _Shot(self._engine, self._stream, inputs)
-            return self._shots[shapes](inputs)
-
-
-class _Shot:
-    """The engine for inputs of some shapes: one launch for all kernels, because addresses and
-    shapes never change. Its context is its own: a captured graph is void once another shape was
-    set."""
-
-    def __init__(self, engine: Any, stream: torch.cuda.Stream, inputs: Sequence[Tensor]) -> None:
-        import tensorrt
-
-        # in the part's order
-        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        given = [
-            name for name in names if engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT
-        ]
-        if len(given) != len(inputs):
-            raise ValueError(
-                f"the engine takes {', '.join(given)}, and the part has {len(inputs)} inputs"
-            )
-        self._context = engine.create_execution_context()
-        self._stream = stream
-        with torch.cuda.stream(stream):
-            self._inputs = [
-                one.to(stream.device, copy=True, memory_format=torch.contiguous_format)
-                for one in inputs
-            ]
-            for name, tensor in zip(given, self._inputs):
-                _must(
-                    self._context.set_input_shape(name, tuple(tensor.shape)),
-                    f"{name} of {tuple(tensor.shape)}",
-                )
-            told = [name for name in names if name not in given]
-            self._outputs = [
-                torch.empty(tuple(self._context.get_tensor_shape(name)), device=stream.device)
-                for name in told
-            ]
-            for name, tensor in zip((*given, *told), (*self._inputs, *self._outputs)):
-                _must(
-                    self._context.set_tensor_address(name, tensor.data_ptr()),
-                    f"the address of {name}",
-                )
-            self._run()  # what it allocates, it does before the capture
-            stream.synchronize()
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
-                self._run()
-
-    def _run(self) -> None:
-        _must(self._context.execute_async_v3(self._stream.cuda_stream), "to run")
-
-    def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        with torch.cuda.stream(self._stream):
-            for place, one in zip(self._inputs, inputs):
-                place.copy_(one, non_blocking=True)
-            self._graph.replay()
-            outputs = tuple(one.cpu() for one in self._outputs)
-        self._stream.synchronize()
-        return outputs
-
-
-def _must(done: bool, what: str) -> None:
-    if not done:
-        raise RuntimeError(f"TensorRT refuses {what}; its reason is on stderr")
+        super().__init__(tensorrt, folder / FILE, device)

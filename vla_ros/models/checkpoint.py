@@ -33,6 +33,7 @@ from vla_ros.models.vla import VLA
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 STATISTICS = "statistics.json"
+ENGINES = "engines"  # a folder: built ahead by vla compile --for, for some GPUs
 EXAMPLES = "examples.safetensors"  # models/examples.py writes and reads them
 # How often the file's size is taken while it is loaded: by the weights that it has, and by those
 # that it is built with.
@@ -53,7 +54,7 @@ def save_pretrained(model: VLA, folder: str | Path) -> None:
         raise ValueError(
             f"the model has adapters ({adapters[0]}); merge_lora(model) first, then save"
         )
-    ours = {CONFIG, WEIGHTS, STATISTICS, EXAMPLES, *OWN_TOKENIZERS}
+    ours = {CONFIG, WEIGHTS, STATISTICS, EXAMPLES, ENGINES, *OWN_TOKENIZERS}
     others = sorted(set(os.listdir(folder)) - ours) if folder.is_dir() else []
     if others or folder.is_file():
         raise ValueError(

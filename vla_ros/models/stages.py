@@ -56,16 +56,15 @@ class ActionStage(nn.Module):
     def __init__(self, vla: VLA) -> None:
         super().__init__()
         self.vla = vla
-        grounded = isinstance(vla.fusion, GroundedFusion)
-        words = (
-            ["ids", "mask"]
-            if vla.reads_vision
-            else ["pooled"]
-            if grounded
-            else ["pooled", "words", "mask"]
-        )
+        # An input that nothing reads would be copied to the GPU for each image all the same.
+        if vla.reads_vision:
+            words = ["ids", "mask"]
+        elif getattr(vla.fusion, "pooled_only", False):
+            words = ["pooled"]
+        else:
+            words = ["pooled", "words", "mask"]
         self.inputs = ("image", *words, *(["state"] if vla.state else []))
-        looks = grounded and vla.auxiliary is not None
+        looks = isinstance(vla.fusion, GroundedFusion) and vla.auxiliary is not None
         self.outputs = (
             "actions",
             "completion",

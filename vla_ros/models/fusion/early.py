@@ -17,6 +17,8 @@ class EarlyFusion(nn.Module):
     down to D again. Options: `hidden` (default 2D), `dropout`.
     """
 
+    pooled_only = True  # it looks at no word by itself
+
     def __init__(self, config: VLAConfig, grid: tuple[int, int] | None) -> None:
         super().__init__()
         options = config.options("fusion")

@@ -22,6 +22,7 @@ class GroundedFusion(nn.Module):
     question and a key. Option: `map` (channels of the coarse map of everything else in the room).
     """
 
+    pooled_only = True  # it looks at no word by itself
     place: Tensor
 
     def __init__(self, config: VLAConfig, grid: tuple[int, int] | None) -> None:

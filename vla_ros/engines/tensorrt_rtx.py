@@ -1,0 +1,224 @@
+"""TensorRT for RTX: torch.export, ONNX, then one serialized engine for RTX 30, 40 or 50.
+
+An engine is built on any computer, with no GPU and no driver, for the compute capabilities that are
+asked for; the GPU that loads it compiles the kernels for itself, and they are kept with the engine.
+Built in `make test`; LOADING IS NOT YET RUN: no RTX GPU has been at hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vla_ros.engines import RTX_WHEELS
+from vla_ros.engines.base import SubModel, lacking
+from vla_ros.engines.cache import GROWS
+from vla_ros.engines.eager import TYPES
+from vla_ros.engines.export import exported, save_onnx
+from vla_ros.engines.serialized_engine import SerializedEngine
+
+FILE = "part.engine"
+KERNELS = "kernels"  # as compiled for one GPU, behind their hash
+MODULES = ("tensorrt_rtx_bindings", "tensorrt_rtx")  # PyPI's wheel, and NVIDIA's own package
+NEEDED = ("onnx", "onnxscript")
+# What is sold under which name. An engine for 8.6 does not run on 8.9.
+TARGETS = {
+    "rtx30": "sm_86",
+    "rtx40": "sm_89",
+    "rtx50": "sm_120",
+    "sm_80": "sm_80",
+    "sm_86": "sm_86",
+    "sm_89": "sm_89",
+    "sm_120": "sm_120",
+    "sm_121": "sm_121",
+}
+# Parts of warnings that are known, and why they are of no concern.
+EXPLAINED = {
+    "has Int64 binding": "ids are bound as int64, and a type that differs is refused at loading",
+}
+
+
+class TensorRTRTX(SerializedEngine):
+    COPIES = 4
+    TARGETS = TARGETS
+
+    @staticmethod
+    def lacks(precision: str) -> str:
+        """Why it cannot be built here at this precision, for whatever GPU; empty: it can."""
+        if lacks := lacking(*NEEDED):
+            return f"{' and '.join(lacks)} not installed: pip install {' '.join(lacks)}"
+        return _unknown(precision)
+
+    @staticmethod
+    def missing(device: str, precision: str) -> str:
+        """What was built ahead runs without all that building needs."""
+        if why := _unknown(precision):
+            return why
+        if torch.device(device).type != "cuda" or not torch.cuda.is_available():
+            return f"tensorrt_rtx needs an NVIDIA RTX GPU; torch sees {device}"
+        target = TensorRTRTX.target(device)
+        if target not in TARGETS:
+            known = ", ".join(sorted(set(TARGETS.values())))
+            return f"TensorRT for RTX is for {known}, and this GPU is {target}"
+        return ""
+
+    @staticmethod
+    def target(device: str) -> str:
+        """All of the GPU that an engine's file depends on."""
+        major, minor = torch.cuda.get_device_capability(device)
+        return f"sm_{major}{minor}"
+
+    @staticmethod
+    def versions() -> Mapping[str, str]:
+        """Not torch's, which has no part in the file: a laptop's is another than the robot's."""
+        return {"tensorrt_rtx": library().__version__}
+
+    @staticmethod
+    def build(part: SubModel, device: str, precision: str, folder: Path) -> None:
+        if why := TensorRTRTX.lacks(precision):
+            raise ValueError(why)
+        TensorRTRTX.build_for(part, TensorRTRTX.target(device), precision, folder)
+
+    @staticmethod
+    def build_for(part: SubModel, target: str, precision: str, folder: Path) -> None:
+        """Leaves the engine for `target`, as sm_89, in `folder`; needs no GPU."""
+        data, warned = serialize(part, [target], precision)
+        for text in warned:
+            logging.getLogger(__name__).warning("TensorRT for RTX on %s: %s", part.name, text)
+        (folder / FILE).write_bytes(data)
+
+    def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
+        rtx = library()
+        super().__init__(rtx, folder / FILE, device)
+        self._eager = rtx.DynamicShapesKernelSpecializationStrategy.EAGER
+        name = torch.cuda.get_device_name(device).replace(" ", "_").replace("/", "_")
+        self._place = folder / GROWS / f"{KERNELS} {name}"
+        self._kernels = self._engine.create_runtime_config().create_runtime_cache()
+        if kept := read_hashed(self._place):
+            # It refuses those of another driver, GPU or version, and compiles anew.
+            with torch.cuda.device(device):
+                self._kernels.deserialize(kept)
+        self._kept = hashlib.sha256(kept).digest()
+
+    def make_context(self) -> Any:
+        config = self._engine.create_runtime_config()
+        # Otherwise general kernels run until better ones are compiled beside, and the CUDA graph
+        # would hold the general ones for good.
+        config.dynamic_shapes_kernel_specialization_strategy = self._eager
+        config.set_runtime_cache(self._kernels)
+        return self._engine.create_execution_context(runtime_config=config)
+
+    def keep_kernels(self) -> None:
+        data = bytes(self._kernels.serialize())
+        if hashlib.sha256(data).digest() != self._kept:
+            write_hashed(self._place, data)
+            self._kept = hashlib.sha256(data).digest()
+
+
+def _unknown(precision: str) -> str:
+    if len(lacking(*MODULES)) == len(MODULES):
+        return f"TensorRT for RTX is not installed: pip install {RTX_WHEELS}"
+    if precision not in TYPES:
+        return f"tensorrt_rtx runs {', '.join(TYPES)} here, not {precision}"
+    return ""
+
+
+def library() -> Any:
+    """The module, by the first of its names that is here. Raises ImportError where none is."""
+    here = [name for name in MODULES if name not in lacking(*MODULES)]
+    return importlib.import_module(here[0] if here else MODULES[0])
+
+
+def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[bytes, list[str]]:
+    """The part's engine for the targets, as sm_89, and what TensorRT warned of, less `EXPLAINED`.
+    Raises ValueError with TensorRT's own words where it cannot take the graph."""
+    rtx = library()
+    log = _log(rtx)
+    builder = rtx.Builder(log)
+    network = builder.create_network(1 << int(rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = rtx.OnnxParser(network, log)
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "part.onnx"
+        save_onnx(exported(part, kind=TYPES[precision]), part, path)
+        if not parser.parse_from_file(str(path)):
+            raise ValueError(f"its parser refuses {part.name}: {_reasons(parser)}")
+        config = builder.create_builder_config()
+        _aim(rtx, config, targets)
+        if precision == "fp32":
+            config.clear_flag(rtx.BuilderFlag.TF32)  # that is not fp32: it would be refused
+        if part.batch[1] > 1:
+            config.add_optimization_profile(_profile(builder, network, part.batch))
+        data = builder.build_serialized_network(network, config)
+    if data is None:
+        raise ValueError(f"it cannot build {part.name}: {'; '.join(log.errors) or 'no reason'}")
+    return bytes(data), [text for text in log.warned if not any(why in text for why in EXPLAINED)]
+
+
+def _reasons(parser: Any) -> str:
+    errors = [parser.get_error(index) for index in range(parser.num_errors)]
+    return "; ".join(f"{error.node_operator()} ({error.desc()})" for error in errors)
+
+
+def _aim(rtx: Any, config: Any, targets: Sequence[str]) -> None:
+    config.num_compute_capabilities = len(targets)
+    for index, target in enumerate(targets):
+        capability = getattr(rtx.ComputeCapability, target.replace("sm_", "SM"), None)
+        if capability is None or not config.set_compute_capability(capability, index):
+            raise ValueError(f"TensorRT for RTX {rtx.__version__} builds nothing for {target}")
+
+
+def _profile(builder: Any, network: Any, batch: tuple[int, int]) -> Any:
+    """1 to the most rows, quickest with the best."""
+    best, most = batch
+    profile = builder.create_optimization_profile()
+    for index in range(network.num_inputs):
+        tensor = network.get_input(index)
+        row = tuple(tensor.shape)[1:]
+        profile.set_shape(tensor.name, (1, *row), (best, *row), (most, *row))
+    return profile
+
+
+def _log(rtx: Any) -> Any:
+    """A logger of the library that keeps what it is told."""
+
+    class Log(rtx.ILogger):
+        def __init__(self) -> None:
+            rtx.ILogger.__init__(self)
+            self.errors: list[str] = []
+            self.warned: list[str] = []
+
+        def log(self, severity: Any, text: str) -> None:
+            if severity <= rtx.ILogger.Severity.ERROR:
+                self.errors.append(text)
+            elif severity == rtx.ILogger.Severity.WARNING:
+                self.warned.append(text)
+
+    return Log()
+
+
+def read_hashed(path: Path) -> bytes:
+    """What `write_hashed` wrote; nothing where it is not there, or not whole."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return b""
+    size = hashlib.sha256().digest_size
+    return data[size:] if hashlib.sha256(data[size:]).digest() == data[:size] else b""
+
+
+def write_hashed(path: Path, data: bytes) -> None:
+    """Whole or not at all; where nothing can be written, it is compiled at the next start again."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(exist_ok=True)
+        aside = path.with_name(f".{os.getpid()}")
+        aside.write_bytes(hashlib.sha256(data).digest() + data)
+        aside.replace(path)
