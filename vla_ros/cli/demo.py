@@ -29,6 +29,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "not beside --policy",
     )
     parser.add_argument(
+        "--success",
+        metavar="MODULE:FUNCTION",
+        help="who says that an instruction is done: a function (instruction, start, now) -> bool "
+        "of the world when it was given and now, for a policy with words of its own "
+        "(default: vla_ros.tasks.success:judge)",
+    )
+    parser.add_argument(
         "--out",
         default="demo",
         metavar="FOLDER",

@@ -17,12 +17,14 @@ from vla_ros.demo.monitor import decode
 from vla_ros.demo.plots import draw_latency, draw_path, latency_summary, summary_lines
 from vla_ros.demo.scenario import Demo
 from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, SIMULATOR, Failed, View
+from vla_ros.demo.success_function import SuccessFunction, success_function
 from vla_ros.demo.view import make_view
 from vla_ros.operator import session
 from vla_ros.operator.client import spinning
 from vla_ros.operator.processes import ProcessGroup, node_command, suite_environment, suite_nodes
 from vla_ros.policies import demo_policy, policy_spec
 from vla_ros.sim.scene import ROOM
+from vla_ros.tasks.success import judge
 
 LEFT = ("demo.mp4", "path.png", "latency.png", "still.png", "summary.json")
 
@@ -36,6 +38,13 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = chosen_policy(arguments.policy or "", arguments.policy_file)
     # An unknown one is a sentence now, not a log file later.
     policy_spec(chosen.policy, chosen.options)
+    success: SuccessFunction = judge
+    if arguments.success:
+        success = success_function(arguments.success)
+        if not arguments.instructions:  # those that fit the room are of the task language
+            raise ValueError(
+                "--success judges instructions of your own; give at least one, in quotes"
+            )
     for module in ("matplotlib", "mujoco"):  # so is what would be missed only later
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
@@ -50,13 +59,18 @@ def run(arguments: argparse.Namespace) -> int:
         ) from None
     with session.Interrupt() as interrupt:
         try:
-            return _run(arguments, out, interrupt)
+            return _run(arguments, out, interrupt, success)
         except KeyboardInterrupt as signal_name:
             print(f"interrupted ({signal_name})", flush=True)
             return 130
 
 
-def _run(arguments: argparse.Namespace, out: Path, interrupt: session.Interrupt) -> int:
+def _run(
+    arguments: argparse.Namespace,
+    out: Path,
+    interrupt: session.Interrupt,
+    success: SuccessFunction,
+) -> int:
     print(session.own_domain(os.environ), flush=True)
     environment = suite_environment()
     # this process needs the transport's settings as much as the nodes do
@@ -73,7 +87,7 @@ def _run(arguments: argparse.Namespace, out: Path, interrupt: session.Interrupt)
     problem = ""
     with make_view(not arguments.no_view) as view, spinning("vla_demo") as node:
         group = ProcessGroup()
-        demo = Demo(arguments, group, node, view, interrupt)
+        demo = Demo(arguments, group, node, view, interrupt, success)
         try:
             demo.start(commands, environment, out / "logs")
             demo.play(lambda: Film(out / "demo.mp4", decode))

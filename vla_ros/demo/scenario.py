@@ -18,10 +18,11 @@ from vla_ros.demo.monitor import Watch
 from vla_ros.demo.plots import PathPoint, Stop, Track, stood_still
 from vla_ros.demo.scoring import verdict
 from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, Suite, View
+from vla_ros.demo.success_function import SuccessFunction
 from vla_ros.demo.suggestions import choose_instructions
 from vla_ros.operator import session
 from vla_ros.operator.processes import ProcessGroup
-from vla_ros.tasks.success import Verdict
+from vla_ros.tasks.success import Verdict, judge
 from vla_ros.tasks.world_state import WorldState
 
 STILL_WITHIN = 0.5  # s from a stop until the robot stands still
@@ -40,11 +41,13 @@ class Demo(Suite):
         node: Node,
         view: View,
         interrupt: session.Interrupt,
+        success: SuccessFunction = judge,
     ) -> None:
         super().__init__(
             group, node, Watch(node, Track(), CAMERA_TOPIC, NAMESPACE), view, interrupt
         )
         self.arguments = arguments
+        self.success = success
         self.results: list[dict[str, Any]] = []
         self.instructions: list[str] = []
 
@@ -128,7 +131,7 @@ class Demo(Suite):
 
         def over() -> bool:
             nonlocal judged, done_since
-            judged = verdict(words, start, self.watch.world())
+            judged = verdict(words, start, self.watch.world(), self.success)
             done_since = min(done_since, time.monotonic()) if judged.done else math.inf
             return time.monotonic() - done_since > SETTLE
 

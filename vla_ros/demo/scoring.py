@@ -4,10 +4,11 @@ policy claims."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from visualization_msgs.msg import Marker
 
+from vla_ros.core.instructions import NotUnderstood
 from vla_ros.tasks.success import Verdict, judge
 from vla_ros.tasks.world_state import ObjectState, WorldState
 
@@ -61,11 +62,19 @@ def _object(marker: Marker) -> ObjectState:
     )
 
 
-def verdict(words: str, start: WorldState | None, now: WorldState | None) -> Verdict:
-    """`judge`, where words without meaning and a silent simulator are not done."""
+def verdict(
+    words: str,
+    start: WorldState | None,
+    now: WorldState | None,
+    success: Callable[[str, WorldState, WorldState], Verdict] = judge,
+) -> Verdict:
+    """What `success` says, where words without meaning and a silent simulator are not done."""
     if start is None or now is None:
         return Verdict(False, math.inf, "the simulator publishes nothing on /sim/objects")
     try:
-        return judge(words, start, now)
+        return success(words, start, now)
+    except NotUnderstood as problem:
+        sentence = f"{problem}; a policy with words of its own needs --success"
+        return Verdict(False, math.inf, sentence)
     except ValueError as problem:
         return Verdict(False, math.inf, str(problem))
