@@ -136,7 +136,7 @@ def test_a_robot_that_does_nothing_fails_the_demo(tmp_path):
 def test_words_that_are_refused_fail_the_demo_and_say_why(tmp_path):
     code, said = finish(start_fake("good", "--out", str(tmp_path), "nonsense"), 60)
     assert code == 1, said
-    assert "'nonsense' is not understood" in said
+    assert "the instruction was not accepted: 'nonsense' is not understood" in said
 
 
 @pytest.mark.parametrize("number, moment", [

@@ -1,5 +1,4 @@
-"""`vla demo`: a simulated robot, the suite, three instructions, an unexpected stop; and what came
-of it, on film."""
+"""`vla demo`: a simulated robot follows instructions and is stopped; what came of it, on film."""
 
 from __future__ import annotations
 
@@ -26,15 +25,15 @@ from vla_ros.policies import demo_policy, policy_spec
 from vla_ros.sim.scene import ROOM
 from vla_ros.tasks.success import judge
 
-LEFT = ("demo.mp4", "path.png", "latency.png", "still.png", "summary.json")
+OUTPUT_FILES = ("demo.mp4", "path.png", "latency.png", "still.png", "summary.json")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0: every instruction done and every stop obeyed; 1: not; 130: interrupted."""
     if arguments.policy is None and not arguments.policy_file:
-        arguments.policy, why = demo_policy()
-        if why:
-            print(why, flush=True)
+        arguments.policy, note = demo_policy()
+        if note:
+            print(note, flush=True)
     chosen = chosen_policy(arguments.policy or "", arguments.policy_file)
     # An unknown one is a sentence now, not a log file later.
     policy_spec(chosen.policy, chosen.options)
@@ -45,13 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(
                 "--success judges instructions of your own; give at least one, in quotes"
             )
-    for module in ("matplotlib", "mujoco"):  # so is what would be missed only later
+    # So is a module that would be missed only later, by the simulator or at the end.
+    for module in ("matplotlib", "mujoco"):
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
     out = Path(arguments.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in LEFT:  # nothing of an earlier run passes for one of this
+        for name in OUTPUT_FILES:  # nothing of an earlier run passes for one of this
             (out / name).unlink(missing_ok=True)
     except OSError as problem:
         raise ValueError(
@@ -98,7 +98,8 @@ def _run(
             _stop_all(group, view)
             if demo.watch.film is not None:
                 demo.watch.film.close()
-    interrupt.at_once = True  # nothing is left to lose
+    # Up to here a signal waited until the processes were stopped; nothing is left to lose now.
+    interrupt.at_once = True
     interrupt.check()
     _write(demo, out, problem, rates)
     return _report(demo, out, problem)
@@ -110,17 +111,19 @@ def _stop_all(group: ProcessGroup, view: View) -> None:
     view.say(f"stopping {len(before)} processes")
     group.stop()
     left = session.alive(before)
-    view.say(
-        "no process is left"
-        if not left
-        else "STILL RUNNING: " + ", ".join(f"{process.pid} ({process.name()})" for process in left),
-        "" if not left else "red",
-    )
+    if not left:
+        view.say("no process is left")
+        return
+    names = ", ".join(f"{process.pid} ({process.name()})" for process in left)
+    view.say(f"STILL RUNNING: {names}", "red")
 
 
 def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None:
     """The summary, then the images: what happened is kept whether or not they can be drawn."""
     film = demo.watch.film
+    film_summary = None
+    if film is not None:
+        film_summary = {"frames": film.frames, "dropped": film.dropped, "problem": film.problem}
     summary = {
         "ok": demo.ok() and not problem,
         "problem": problem,
@@ -129,13 +132,11 @@ def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None
         "engine": demo.inference().get("engine"),
         "domain": int(os.environ.get("ROS_DOMAIN_ID", "0")),
         "instructions": demo.results,
-        "stops": [asdict(stop) for stop in demo.track.stops],
+        "stops": list(map(asdict, demo.track.stops)),
         "rates_hz": {name: round(rate, 2) for name, rate in rates.items()},
         "latency_camera_to_command": latency_summary(demo.track.latencies),
         "deaths": demo.deaths,
-        "film": {"frames": film.frames, "dropped": film.dropped, "problem": film.problem}
-        if film
-        else None,
+        "film": film_summary,
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     done = [bool(result["done"]) for result in demo.results]
@@ -149,20 +150,22 @@ def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None
 
 
 def _report(demo: Demo, out: Path, problem: str) -> int:
+    """Say what was done and what not, and where to look; the exit code."""
     for line in summary_lines(demo.results):
         print(line)
     for stop in demo.track.stops:
+        mark = "stopped " if stop.still else "NOT STOPPED"
         print(
-            f"{'stopped ' if stop.still else 'NOT STOPPED'}  {stop.kind}, in instruction "
-            f"{stop.instruction}: "
+            f"{mark}  {stop.kind}, in instruction {stop.instruction}: "
             f"still after {stop.seconds:.2f} s"
         )
     if not demo.track.stops and not problem:
         print(
-            "NOT DONE  the unexpected stop was never given: the robot was not on the move long "
-            "enough"
+            "NOT DONE  the unexpected stop was never given: "
+            "the robot was not on the move long enough"
         )
     if problem:
         print(f"the demo ended early: {problem}")
-    print("see " + ", ".join(str(out / name) for name in LEFT if (out / name).exists()))
+    paths = [out / name for name in OUTPUT_FILES]
+    print("see " + ", ".join(str(path) for path in paths if path.exists()))
     return 0 if demo.ok() and not problem else 1
