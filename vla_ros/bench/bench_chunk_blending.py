@@ -28,7 +28,7 @@ from vla_ros.core.types import NANOSECONDS, ActionChunk, to_nanoseconds
 from vla_ros.evaluation.plan import FIRST_SEED, Episode, success
 from vla_ros.evaluation.scenarios import PLAIN, SCENARIOS
 from vla_ros.policies import make_policy, policy_spec
-from vla_ros.sim.episode import OBEY_PERIOD, prelude, run_episode
+from vla_ros.sim.episode import OBEY_PERIOD_S, prelude, run_episode
 from vla_ros.sim.world import World
 from vla_ros.tasks.phrases import KINDS
 
@@ -60,7 +60,7 @@ class Trial:
 def jerks(
     told: Sequence[tuple[float, float, float]], arrived: Sequence[float]
 ) -> dict[tuple[str, bool], Numbers]:
-    """`told`: rows of time, linear, angular, OBEY_PERIOD apart; `arrived`: when each chunk took
+    """`told`: rows of time, linear, angular, OBEY_PERIOD_S apart; `arrived`: when each chunk took
     over (s)."""
     rows = np.array(told, np.float64).reshape(-1, 3)
     chunk = np.searchsorted(np.array(arrived) - 1e-6, rows[:, 0], "right")
@@ -68,7 +68,7 @@ def jerks(
     boundary = changes[:-1] | changes[1:]
     moving = (rows[:, 1:] != 0.0).any(axis=1)
     moves: NDArray[np.bool_] = np.logical_or.reduce([moving[:-2], moving[1:-1], moving[2:]])
-    values = np.abs(np.diff(rows[:, 1:], n=2, axis=0)) / OBEY_PERIOD
+    values = np.abs(np.diff(rows[:, 1:], n=2, axis=0)) / OBEY_PERIOD_S
     return {
         (name, at): values[moves & (boundary == at), column]
         for column, name in enumerate(CHANNELS)
