@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(
                 "--success judges instructions of your own; give at least one, in quotes"
             )
-    # So is a module that would be missed only later, by the simulator or at the end.
+    # A module, too, that would be missed only later, by the simulator or at the end.
     for module in ("matplotlib", "mujoco"):
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)

@@ -225,7 +225,7 @@ class Demo(Suite):
         """
         times, linear, angular = np.reshape(self.watch.speeds(), (-1, 3)).T
         recent = times >= time.monotonic() - STOP_AFTER_S
-        # fewer than ten a second say too little
+        # ten a second or fewer say too little
         if np.count_nonzero(recent) <= 10 * STOP_AFTER_S:
             return False
         moving = (np.abs(linear) > 0.05) | (np.abs(angular) > 0.1)  # m/s, rad/s

@@ -40,36 +40,36 @@ def success_function(place: str) -> SuccessFunction:
     Raises:
         ValueError: No such module or function, or one that does not take what it is given.
     """
-    what = f"success function {shown(place)}"
+    label = f"success function {shown(place)}"
     module_name, _, name = place.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), name)):
-        raise ValueError(f"{what} is none; give module:function, like my_package.wander:driven")
-    module = imported_module(module_name, what)
+        raise ValueError(f"{label} is none; give module:function, like my_package.wander:driven")
+    module = imported_module(module_name, label)
     function = getattr(module, name, None)
     if not callable(function):
         file = getattr(module, "__file__", "built in")
-        raise ValueError(f"{what}: module '{module_name}' ({file}) has no function '{name}'")
+        raise ValueError(f"{label}: module '{module_name}' ({file}) has no function '{name}'")
     signature = inspect.signature(function)
     try:
         signature.bind("", None, None)
     except TypeError:
-        raise ValueError(f"{what} takes {signature}; it is given {SIGNATURE}") from None
-    return _checked(function, what)
+        raise ValueError(f"{label} takes {signature}; it is given {SIGNATURE}") from None
+    return _checked(function, label)
 
 
-def _checked(function: Callable[..., Any], what: str) -> SuccessFunction:
+def _checked(function: Callable[..., Any], label: str) -> SuccessFunction:
     def success(instruction: str, start: WorldState, now: WorldState) -> Verdict:
         try:
             answer = function(instruction, start, now)
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(frame.filename).name}, line {frame.lineno}"
-            raise Failed(f"{what} raised {type(error).__name__} ({place}): {error}") from error
+            raise Failed(f"{label} raised {type(error).__name__} ({place}): {error}") from error
         if isinstance(answer, Verdict):
             return answer
         if not isinstance(answer, bool | np.bool_):  # a forgotten `return` gives None
-            raise Failed(f"{what} gives {shown(answer)}; give True, False or a Verdict")
+            raise Failed(f"{label} gives {shown(answer)}; give True, False or a Verdict")
         distance = 0.0 if answer else math.inf  # how far from done, a bool does not say
-        return Verdict(bool(answer), distance, f"{what} says {'yes' if answer else 'no'}")
+        return Verdict(bool(answer), distance, f"{label} says {'yes' if answer else 'no'}")
 
     return success
