@@ -115,14 +115,6 @@ class Watch:
         with self._lock:
             return list(self._emitted)
 
-    def moving(self) -> bool:
-        """Whether the robot moves, by its odometry."""
-        with self._lock:
-            if not self._speeds:
-                return False
-            _, linear, angular = self._speeds[-1]
-            return abs(linear) > 0.05 or abs(angular) > 0.1
-
     def hertz(self, name: str) -> float:
         """How often that of `rates` comes now."""
         with self._lock:
