@@ -19,6 +19,7 @@ MODULES = {  # where a package's module has another name
 }
 # a machine may have ROS 2 without what builds packages for it
 BUILD = ("colcon-common-extensions",)
+# What the distribution has stays in the version that it has, whatever else is installed.
 KEPT = (
     "numpy",
     "opencv-python-headless",
@@ -32,16 +33,22 @@ KEPT = (
 
 
 def importable(module: str) -> bool:
+    """Whether this Python has it; nothing is imported."""
+    # stubs are no module, but a folder for type checkers
     if module.endswith("-stubs"):
         return any((Path(folder) / module).is_dir() for folder in sys.path)
     return importlib.util.find_spec(module) is not None
 
 
 def main(path: str) -> None:
-    lines = (
-        line.split("#")[0].strip() for line in Path(path).read_text(encoding="utf-8").splitlines()
-    )
-    for requirement in (*filter(None, lines), *BUILD):
+    """Print the requirements of the file `path` that are not met, and the versions to keep."""
+    requirements = []
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        requirement = line.split("#")[0].strip()
+        if requirement:
+            requirements.append(requirement)
+    for requirement in (*requirements, *BUILD):
+        # "numpy>=1.21; python_version < '3.12'" -> "numpy"
         name = re.split(r"[<>=~; ]", requirement)[0].lower()
         module = "colcon_ros" if name in BUILD else MODULES.get(name, name.replace("-", "_"))
         if not importable(module):
@@ -50,7 +57,7 @@ def main(path: str) -> None:
         try:
             print(f"{name}=={importlib.metadata.version(name)}", file=sys.stderr)
         except importlib.metadata.PackageNotFoundError:
-            continue
+            continue  # it will come from PyPI, in whatever version fits
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""Writes .venv/local_setup.sh (Python and ROS 2, for building) and .venv/ros.sh (that and what was
-built).
+"""Writes .venv/local_setup.sh, for building, and .venv/ros.sh, for running what was built.
 
 The first has the name under which colcon looks for a ROS prefix, so install/setup.sh finds it too.
 """
@@ -52,6 +51,12 @@ sys.exit(main())
 
 
 def main(root: Path, mode: str) -> None:
+    """Write the files.
+
+    Args:
+        root: Of the checkout.
+        mode: "wheels", ROS 2 from PyPI, or the name of the sourced distribution.
+    """
     folder = root / ".venv"
     venv = shlex.quote(str(folder))
     wheels = mode == "wheels"
@@ -60,6 +65,7 @@ def main(root: Path, mode: str) -> None:
         ros="" if wheels else SOURCED.format(mode=shlex.quote(mode)),
         paths=WHEELS.format(venv=venv) if wheels else "",
     )
+    # each shell's setup file of a workspace looks for the one of its own name
     for shell in ("sh", "bash", "zsh"):
         (folder / f"local_setup.{shell}").write_text(underlay, encoding="utf-8")
     (folder / "ros.sh").write_text(
@@ -68,7 +74,8 @@ def main(root: Path, mode: str) -> None:
     if not wheels:
         colcon = folder / "bin" / "colcon"
         colcon.write_text(COLCON.format(venv=folder), encoding="utf-8")
-        colcon.chmod(colcon.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+        executable = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+        colcon.chmod(colcon.stat().st_mode | executable)
 
 
 if __name__ == "__main__":

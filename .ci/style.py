@@ -1,5 +1,4 @@
-"""`make style`: how densely the code is written, beside the ranges of well-known packages of the
-field.
+"""`make style`: how densely the code is written, beside the ranges of well-known packages.
 
 A fused assignment is `a, b = x, y`: two statements in one. A line's length counts what is not
 empty. A line with a comment may hold code as well. The ranges are of launch_ros, mjlab, openpi,
@@ -32,35 +31,41 @@ def fused(node: ast.AST) -> bool:
     target = node.targets[0]
     if not isinstance(target, ast.Tuple) or len(target.elts) != len(node.value.elts):
         return False
-    names = {ast.unparse(element) for element in target.elts}
-    return not any(
-        ast.unparse(part) in names for part in ast.walk(node.value) if isinstance(part, ast.expr)
-    )
+    assigned = set(map(ast.unparse, target.elts))
+    for part in ast.walk(node.value):
+        if isinstance(part, ast.expr) and ast.unparse(part) in assigned:
+            return False
+    return True
 
 
 def count(path: Path) -> Counter[str]:
     """What one file holds."""
     text = path.read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line.strip()]
-    found = Counter(lines=len(lines))
+    counts = Counter(lines=len(lines_of(text)))
     for node in ast.walk(ast.parse(text)):
-        found["fused"] += fused(node)
-        found["comprehensions"] += isinstance(node, COMPREHENSIONS)
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    found["comments"] = len({token.start[0] for token in tokens if token.type == tokenize.COMMENT})
-    return found
+        counts["fused"] += fused(node)
+        counts["comprehensions"] += isinstance(node, COMPREHENSIONS)
+    # tokens, not the tree: comments are not in it
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        counts["comments"] += token.type == tokenize.COMMENT  # a line holds at most one
+    return counts
+
+
+def lines_of(text: str) -> list[str]:
+    """Those that are not empty."""
+    return list(filter(str.strip, text.splitlines()))
 
 
 def measure(paths: list[Path]) -> dict[str, float]:
-    """The figures of RANGES."""
-    total: Counter[str] = sum((count(path) for path in paths), Counter())
-    lengths = sorted(
-        len(line)
-        for path in paths
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if line.strip()
-    )
+    """The figures of RANGES, over all files."""
+    total: Counter[str] = Counter()
+    lengths: list[int] = []
+    for path in paths:
+        total += count(path)
+        lengths += map(len, lines_of(path.read_text(encoding="utf-8")))
+    lengths.sort()
     lines = total["lines"]
+    # in the order of RANGES
     figures = (
         1000 * total["fused"] / lines,
         1000 * total["comprehensions"] / lines,
@@ -71,7 +76,7 @@ def measure(paths: list[Path]) -> dict[str, float]:
 
 
 def main(folders: list[str]) -> int:
-    """0: all within the ranges; 1: not."""
+    """Print the figures of each folder; 0: all are within the ranges, 1: not."""
     outside = 0
     for folder in folders or ["vla_ros"]:
         paths = sorted((ROOT / folder).rglob("*.py"))
@@ -80,9 +85,8 @@ def main(folders: list[str]) -> int:
             low, high = RANGES[name]
             inside = low <= value <= high
             outside += not inside
-            print(
-                f"  {'ok     ' if inside else 'outside'} {value:6.1f}  {name} ({low:g} to {high:g})"
-            )
+            mark = "ok     " if inside else "outside"
+            print(f"  {mark} {value:6.1f}  {name} ({low:g} to {high:g})")
     return int(outside > 0)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy
 
+# A folder of the machine that built them, up to what ends a path in CMake -> the one here.
 FOLDERS = (
     (
         re.compile(r"/opt/[^\";\s]*/include/python3\.\d+(?=[\";\s]|$)"),
@@ -21,12 +22,14 @@ FOLDERS = (
 
 
 def rewrite(text: str) -> str:
+    """A CMake file's text, with this machine's folders."""
     for pattern, here in FOLDERS:
         text = pattern.sub(here.replace("\\", r"\\"), text)
     return text
 
 
 def main(prefix: Path) -> int:
+    """0: all were rewritten; 1: some still name a folder that is not here."""
     changed = 0
     left = []
     for path in sorted(prefix.glob("share/*/cmake/*.cmake")):

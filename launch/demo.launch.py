@@ -24,15 +24,16 @@ SHARE = Path(get_package_share_directory("vla_ros"))
 
 
 def unless_given(argument: str, default: str) -> PythonExpression:
-    """The default, or nothing where `argument` is given."""
+    """The default, or nothing where `argument` is given: only one of the two may be."""
     return PythonExpression(["'' if r'''", LaunchConfiguration(argument), f"''' else {default!r}"])
 
 
 def generate_launch_description() -> LaunchDescription:
     camera = LaunchConfiguration("camera_topic")
+    passed_on = {name: LaunchConfiguration(name) for name in PASSED_ON}
     nodes = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "vla.launch.py")),
-        launch_arguments={name: LaunchConfiguration(name) for name in PASSED_ON}.items(),
+        launch_arguments=passed_on.items(),
     )
     simulator = Node(
         package="vla_ros",
@@ -51,8 +52,8 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "policy_file",
                 default_value="",
-                description="the policy that drives, with its options, like "
-                "config/policies/*.yaml; not beside policy",
+                description="the policy that drives, with its options, "
+                "like config/policies/*.yaml; not beside policy",
             ),
             DeclareLaunchArgument(
                 "policy",

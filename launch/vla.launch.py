@@ -9,6 +9,7 @@ one ends.
 from __future__ import annotations
 
 import os
+from itertools import starmap
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -31,10 +32,11 @@ NODES: dict[str, tuple[str, ...]] = {
     "inference": ("policy", "policy_file", "robot_file"),
     "supervisor": (),
 }
-RESPAWN_DELAY = 1.0  # s
+RESPAWN_DELAY_S = 1.0  # as `vla demo` has it
 
 
 def arguments() -> list[DeclareLaunchArgument]:
+    """What the launch file can be told."""
     return [
         DeclareLaunchArgument(
             "robot_file", description="the robot's channels and limits, like config/robots/*.yaml"
@@ -47,14 +49,14 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "policy",
             default_value="",
-            description="the policy that drives, by name or module:Class, where "
-            "it needs no options (default: color_servo)",
+            description="the policy that drives, by name or module:Class, "
+            "where it needs no options (default: color_servo)",
         ),
         DeclareLaunchArgument(
             "policy_file",
             default_value="",
-            description="the policy that drives, with its options, like "
-            "config/policies/*.yaml; not beside policy",
+            description="the policy that drives, with its options, "
+            "like config/policies/*.yaml; not beside policy",
         ),
         DeclareLaunchArgument("namespace", default_value="vla", description="the nodes' namespace"),
         DeclareLaunchArgument(
@@ -72,34 +74,33 @@ def arguments() -> list[DeclareLaunchArgument]:
 
 def profile() -> list[SetEnvironmentVariable]:
     """Fast DDS with room for camera images, unless the user has a profile."""
-    if any(os.environ.get(name) for name in PROFILES):
+    if any(map(os.environ.get, PROFILES)):
         return []
-    return [
-        SetEnvironmentVariable(name, str(CONFIG / "fastdds.xml")) for name in profile_variables()
-    ]
+    file = str(CONFIG / "fastdds.xml")
+    return [SetEnvironmentVariable(name, file) for name in profile_variables()]
 
 
 def node(name: str, from_arguments: tuple[str, ...]) -> Node:
+    """A node of the suite; `from_arguments`: which of the launch arguments are its parameters."""
     camera = LaunchConfiguration("camera_topic")
     to_camera = [("image", camera), ("image/compressed", [camera, "/compressed"])]
+    parameters = {}
+    for key in from_arguments:
+        # As text: a policy called "7" is a name, not a number.
+        parameters[key] = ParameterValue(LaunchConfiguration(key), value_type=str)
     return Node(
         package="vla_ros",
         executable=name,
         name=name,
         namespace=LaunchConfiguration("namespace"),
-        parameters=[
-            LaunchConfiguration("params_file"),
-            # As text: a policy called "7" is a name, not a number.
-            {
-                key: ParameterValue(LaunchConfiguration(key), value_type=str)
-                for key in from_arguments
-            },
-        ],
+        # the later ones win: what was typed is meant
+        parameters=[LaunchConfiguration("params_file"), parameters],
         remappings=to_camera if name == "camera_ingest" else [],
         ros_arguments=["--enclave", [LaunchConfiguration("enclaves"), f"/{name}"]],
         output="screen",
+        # what comes back is walked through its lifecycle by the supervisor; the gate is disarmed
         respawn=True,
-        respawn_delay=RESPAWN_DELAY,
+        respawn_delay=RESPAWN_DELAY_S,
     )
 
 
@@ -110,6 +111,6 @@ def generate_launch_description() -> LaunchDescription:
             *profile(),
             # The nodes end where launch does, even by SIGTERM or SIGKILL.
             SetEnvironmentVariable(process_identity.PARENT, process_identity.own()),
-            *(node(name, from_arguments) for name, from_arguments in NODES.items()),
+            *starmap(node, NODES.items()),
         ]
     )

@@ -111,6 +111,15 @@ def test_three_instructions_and_two_stops_with_a_good_robot(tmp_path):
     assert_images(tmp_path)
 
 
+def test_a_policy_s_own_words_are_judged_by_its_own_function(tmp_path):
+    (tmp_path / "dance.py").write_text("def swung(instruction, start, now):\n    return abs(now.yaw - start.yaw) > 1.0\n")
+    demo = start("-c", WITH_FAKE, "good", "demo", "--no-view", "--out", str(tmp_path), "--success", "dance:swung",
+                 "swing left", PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    code, said = finish(demo, 60)
+    assert code == 0, said
+    assert "1. “swing left”" in said and "success function 'dance:swung' says yes" in said
+
+
 def test_a_robot_that_does_not_stop_fails_the_demo(tmp_path):
     code, said = finish(start_fake("deaf", "--out", str(tmp_path), "go to the red block"), 60)
     assert code == 1, said
@@ -127,7 +136,7 @@ def test_a_robot_that_does_nothing_fails_the_demo(tmp_path):
 def test_words_that_are_refused_fail_the_demo_and_say_why(tmp_path):
     code, said = finish(start_fake("good", "--out", str(tmp_path), "nonsense"), 60)
     assert code == 1, said
-    assert "'nonsense' is not understood" in said
+    assert "the instruction was not accepted: 'nonsense' is not understood" in said
 
 
 @pytest.mark.parametrize("number, moment", [

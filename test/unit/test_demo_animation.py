@@ -5,7 +5,7 @@ import pytest
 cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
 Pillow = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 
-from vla_ros.demo.animation import FRAMES_PER_SECOND, SPEED, WIDTH, main
+from vla_ros.demo.animation import FRAMES_PER_SECOND, SPEED_UP, WIDTH_PIXELS, main
 
 
 def test_a_film_becomes_a_short_animation_that_keeps_a_colour_seen_late(tmp_path):
@@ -16,8 +16,8 @@ def test_a_film_becomes_a_short_animation_that_keeps_a_colour_seen_late(tmp_path
     writer.release()
     assert main([str(film), str(tmp_path / "demo.gif")]) == 0
     with Pillow.open(tmp_path / "demo.gif") as animation:
-        assert animation.size == (WIDTH, WIDTH // 2)
-        assert animation.n_frames * 1.0 <= 10 * FRAMES_PER_SECOND / SPEED  # equal frames are stored once
+        assert animation.size == (WIDTH_PIXELS, WIDTH_PIXELS // 2)
+        assert animation.n_frames * 1.0 <= 10 * FRAMES_PER_SECOND / SPEED_UP  # equal frames are stored once
         animation.seek(animation.n_frames - 1)
         red, green, blue = animation.convert("RGB").getpixel((5, 5))
     assert red > 180 and green < 60 and blue < 60

@@ -357,7 +357,7 @@ def test_quick_is_short_and_every_part_has_its_number() -> None:
     parser = argparse.ArgumentParser()
     evaluate.arguments(parser)
     plan = evaluate.make_plan(parser.parse_args(["--quick"]))
-    assert sum(one.part == "success" for one in plan) == evaluate.QUICK and len(plan) < 3 * evaluate.QUICK
+    assert sum(one.part == "success" for one in plan) == evaluate.QUICK_EPISODES and len(plan) < 3 * evaluate.QUICK_EPISODES
     assert len({one.number for one in plan}) == len(plan)
     whole = evaluate.make_plan(parser.parse_args([]))
     assert sum(one.part == "success" for one in whole) == 600 and {one.scenario for one in whole} == set(SCENARIOS)

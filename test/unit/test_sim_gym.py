@@ -24,7 +24,7 @@ from vla_ros.core.types import Instruction, Observation, to_nanoseconds
 from vla_ros.policies.color_servo.policy import ColorServo
 from vla_ros.policies.progress import Progress
 from vla_ros.sim import expert
-from vla_ros.sim.episode import SETTLE, Reward, robot_state
+from vla_ros.sim.episode import DONE_FOR_S, Reward, robot_state
 from vla_ros.sim.gym import ID, MAX_TRIES, STATE, STEP_S, Room
 from vla_ros.sim.projection import in_view
 from vla_ros.tasks.objects import COLOURS
@@ -173,7 +173,7 @@ def test_done_must_last_before_it_ends(env: Any) -> None:
         if terminated:
             break
     lasting = len(done) - done.index(True)  # the image that shows it, and those until it counts
-    assert not done[0] and (lasting - 2) * STEP_S < SETTLE <= lasting * STEP_S
+    assert not done[0] and (lasting - 2) * STEP_S < DONE_FOR_S <= lasting * STEP_S
 
 
 def test_stop_is_said_to_a_robot_that_drives(env: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 
 from vla_ros.sim import scene as scenes
-from vla_ros.sim.world import ANGULAR_RATE, DRIVER_TIMEOUT, LINEAR_MAX, LINEAR_RATE, World
+from vla_ros.sim.world import ANGULAR_RATE, DRIVER_TIMEOUT_S, LINEAR_MAX, LINEAR_RATE, World
 from vla_ros.tasks.objects import OPENING_MAX, SHAPES
 
 
@@ -127,7 +127,7 @@ def test_wheels_follow_the_motion(open_floor: World) -> None:
 
 def test_without_commands_the_driver_stops_after_its_time_out(open_floor: World) -> None:
     drive(open_floor, 0.3, 0.0, 1.0)
-    open_floor.step(DRIVER_TIMEOUT - 0.1)
+    open_floor.step(DRIVER_TIMEOUT_S - 0.1)
     assert open_floor.odometry().linear == pytest.approx(0.3, abs=0.01)
     open_floor.step(0.1 + 0.3 / LINEAR_RATE + 0.06)
     assert abs(open_floor.odometry().linear) < 0.01

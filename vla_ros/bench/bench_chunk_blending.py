@@ -28,7 +28,7 @@ from vla_ros.core.types import NANOSECONDS, ActionChunk, to_nanoseconds
 from vla_ros.evaluation.plan import FIRST_SEED, Episode, success
 from vla_ros.evaluation.scenarios import PLAIN, SCENARIOS
 from vla_ros.policies import make_policy, policy_spec
-from vla_ros.sim.episode import OBEY_PERIOD, prelude, run_episode
+from vla_ros.sim.episode import OBEY_PERIOD_S, prelude, run_episode
 from vla_ros.sim.world import World
 from vla_ros.tasks.phrases import KINDS
 
@@ -64,7 +64,7 @@ def jerks(
     """The jerks of one episode, in m/s² and rad/s².
 
     Args:
-        commands: N rows of time (s), linear (m/s), angular (rad/s), OBEY_PERIOD apart.
+        commands: N rows of time (s), linear (m/s), angular (rad/s), OBEY_PERIOD_S apart.
         arrived: when each chunk took over, s.
 
     Returns:
@@ -77,7 +77,7 @@ def jerks(
     boundary = changes[:-1] | changes[1:]
     moving = (rows[:, 1:] != 0.0).any(axis=1)
     moves = moving[:-2] | moving[1:-1] | moving[2:]
-    values = np.abs(np.diff(rows[:, 1:], n=2, axis=0)) / OBEY_PERIOD  # N - 2 x channels
+    values = np.abs(np.diff(rows[:, 1:], n=2, axis=0)) / OBEY_PERIOD_S  # N - 2 x channels
     out = {}
     for column, name in enumerate(CHANNELS):
         out[name, True] = values[moves & boundary, column]

@@ -37,7 +37,7 @@ from vla_ros.nodes.common import convert
 from vla_ros.operator import session
 from vla_ros.operator.client import VERDICTS, spinning
 from vla_ros.operator.processes import ProcessGroup, node_command, suite_environment, suite_nodes
-from vla_ros.sim.episode import GAVE_UP, SETTLE, stands
+from vla_ros.sim.episode import GAVE_UP, DONE_FOR_S, stands
 from vla_ros.sim.scene import sample_scene
 from vla_ros.tasks.objects import OPENING_MAX
 from vla_ros.tasks.success import CLOSED_MOST, Verdict, judge
@@ -319,7 +319,7 @@ class Trials(Suite):
                 settled_since = math.inf  # done for a moment only
                 return False
             settled_since = min(settled_since, time.monotonic())
-            return time.monotonic() - settled_since >= SETTLE
+            return time.monotonic() - settled_since >= DONE_FOR_S
 
         self.wait(over, episode.seconds)
         return verdict

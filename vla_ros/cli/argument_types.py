@@ -12,7 +12,7 @@ def positive(text: str) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0.0 < value < 1e6:
+    if not 0.0 < value < 1e6:  # NaN too, and what would be weeks
         raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds; give one above 0")
     return value
 
@@ -25,7 +25,7 @@ def seed(text: str) -> int:
 
 
 def namespace(text: str) -> str:
-    """Of ROS names, "/" or empty for the outermost one."""
+    """A ROS namespace; "/" or empty: the outermost one."""
     if not re.fullmatch(r"/?|(/?[A-Za-z_][A-Za-z0-9_]*)(/[A-Za-z_][A-Za-z0-9_]*)*/?", text):
         raise argparse.ArgumentTypeError(
             f"'{text}' is no namespace; give names joined by /, as in /vla or /left/vla"
@@ -34,7 +34,7 @@ def namespace(text: str) -> str:
 
 
 def of_running_nodes(parser: argparse.ArgumentParser) -> None:
-    """Where the nodes are that the verb talks to."""
+    """Arguments that say where the nodes are that the verb talks to."""
     parser.add_argument(
         "--namespace",
         default="/vla",

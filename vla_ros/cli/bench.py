@@ -8,6 +8,7 @@ from typing import Any
 
 from vla_ros.core.registry import lookup
 
+# bench -> its module, which has `arguments_of(argv)` and `run(argv)`
 BENCHES = {
     "pipeline": "vla_ros.bench.bench_pipeline",
     "gate": "vla_ros.bench.bench_gate",
@@ -23,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """`vla bench NAME ...`"""
+    """The exit code of the bench that `argv` names; lists them where it names none."""
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: vla bench NAME [...]\n\nWhat can be measured: " + ", ".join(sorted(BENCHES)))
         return 0
@@ -36,5 +37,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _of_bench(name: str, what: str) -> Any:
-    return lookup({name: f"{path}:{what}" for name, path in BENCHES.items()}, name, "bench")
+def _of_bench(name: str, function: str) -> Any:
+    places = {bench: f"{module}:{function}" for bench, module in BENCHES.items()}
+    return lookup(places, name, "bench")

@@ -1,5 +1,4 @@
-"""`vla demo`: a simulated robot, the suite, three instructions, an unexpected stop; and what came
-of it, on film."""
+"""`vla demo`: a simulated robot follows instructions and is stopped; what came of it, on film."""
 
 from __future__ import annotations
 
@@ -15,6 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="INSTRUCTION",
         help="what to tell the robot, one after another (default: three that fit the scene)",
     )
+    # room 16 has a thing to go to and another to grab, both with a free way
     parser.add_argument("--seed", type=seed, default=16, help="which room (default %(default)s)")
     parser.add_argument(
         "--policy",
@@ -27,6 +27,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="which policy drives, with its options, like config/policies/*.yaml; "
         "not beside --policy",
+    )
+    parser.add_argument(
+        "--success",
+        metavar="MODULE:FUNCTION",
+        help="who says that an instruction is done: a function (instruction, start, now) -> bool "
+        "of the world when it was given and now, for a policy with words of its own "
+        "(default: vla_ros.tasks.success:judge)",
     )
     parser.add_argument(
         "--out",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 import time
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from vla_ros.evaluation.through_nodes import Driven
 
 PARTS = ("success", "paraphrases", "counterfactuals", "scenarios")
-QUICK = 48  # episodes
+EPISODES = 600
+QUICK_EPISODES = 48
 # Asked for before any time is spent: intervals, what compares labels, and the page.
 NEEDED = ("scipy", "sklearn", "jinja2")
 
@@ -66,7 +68,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--nodes",
         type=int,
         nargs="?",
-        const=-1,
+        const=-1,  # --nodes without a number
         metavar="N",
         help="the success episodes (or the first N) also through the ROS nodes, in real time, "
         "behind the gate",
@@ -90,33 +92,48 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=os.cpu_count() or 1,
         help="worker processes (default %(default)s)",
     )
-    add("--quick", action="store_true", help=f"a first impression: {QUICK} episodes, no scenarios")
+    add(
+        "--quick",
+        action="store_true",
+        help=f"a first impression: {QUICK_EPISODES} episodes, no scenarios",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """The exit code: 0 when the report is written. Raises ValueError, before any time is spent, for
-    what cannot be."""
+    """0: the report is written; 1: it is, but the nodes ended early.
+
+    Raises:
+        ValueError: For what cannot be, before any time is spent.
+    """
     from vla_ros.evaluation import report, runner, summary, through_nodes
 
     plan, players, folder = prepare(options)
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     records: list[list[Record]] = []
+    # One after the other, each on all of the worker processes.
     for index, player in enumerate(players):
-        wanted = plan if index == 0 else [one for one in plan if one.part == "success"]
-        with progress(player.policy, len(wanted)) as told:
-            records.append(runner.run(wanted, player, options.jobs, told))
-    said = summary.summarise(records[0], records[1] if records[1:] else ())
+        # what a second policy is compared by
+        wanted = plan if index == 0 else success_episodes(plan)
+        with progress(player.policy, len(wanted)) as on_record:
+            records.append(runner.run(wanted, player, options.jobs, on_record))
+    results = summary.summarise(records[0], records[1] if records[1:] else ())
+    ended_early = False
     if options.nodes is not None:
-        driven, how = run_through_nodes(through(options, plan), players[0], folder / "logs")
-        said["nodes"] = {**through_nodes.summarise(records[0], driven), **how}
-    facts = report.facts(
-        players[0], records[0], command_line(), options.jobs, time.monotonic() - began
-    )
-    numbers = report.write(folder, facts, said, records[0])
+        driven, course = run_through_nodes(through(options, plan), players[0], folder / "logs")
+        results["nodes"] = {**through_nodes.summarise(records[0], driven), **course}
+        ended_early = bool(course["problem"])
+    seconds = time.monotonic() - began
+    facts = report.facts(players[0], records[0], command_line(), options.jobs, seconds)
+    numbers = report.write(folder, facts, results, records[0])
     print("\n".join(report.lines(numbers)))
     print(f"report: {folder / 'report.html'}")
-    return 1 if "nodes" in said and said["nodes"]["problem"] else 0
+    return int(ended_early)
+
+
+def success_episodes(plan: Sequence[Episode]) -> list[Episode]:
+    """Those of the part "success"."""
+    return [episode for episode in plan if episode.part == "success"]
 
 
 def run_through_nodes(
@@ -125,13 +142,17 @@ def run_through_nodes(
     """The records, and how it went: whether it ended early, and what the machine reached."""
     from vla_ros.bench import evaluate_nodes
 
-    with progress(f"{player.policy}, through the nodes", len(plan)) as told:
-        return evaluate_nodes.run(plan, player, logs, told)
+    with progress(f"{player.policy}, through the nodes", len(plan)) as on_record:
+        return evaluate_nodes.run(plan, player, logs, on_record)
 
 
 def prepare(options: argparse.Namespace) -> tuple[list[Episode], list[Player], Path]:
-    """What to run, who plays (the second one to compare with), and where the report goes. Raises
-    ValueError, and ModuleNotFoundError where a module is missing."""
+    """What to run, who plays (the second one to compare with), and where the report goes.
+
+    Raises:
+        ValueError: For options that do not fit.
+        ModuleNotFoundError: A module is missing.
+    """
     from vla_ros.evaluation import runner
     from vla_ros.evaluation.runner import Player
 
@@ -148,26 +169,31 @@ def prepare(options: argparse.Namespace) -> tuple[list[Episode], list[Player], P
     folder = Path(options.out)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"out is '{folder}', which is a file; name a folder")
-    through(options, plan)
+    through(options, plan)  # for what it raises: the nodes come last
     for player in players:
         runner.check(player)
     return plan, players, folder
 
 
 def through(options: argparse.Namespace, plan: Sequence[Episode]) -> list[Episode]:
-    """What the nodes shall run. Raises ValueError for what they cannot, ModuleNotFoundError without
-    ROS."""
+    """What the nodes shall run.
+
+    Raises:
+        ValueError: For what they cannot.
+        ModuleNotFoundError: ROS is missing.
+    """
     if options.nodes is None:
         return []
     if options.nodes == 0 or options.nodes < -1:
         raise ValueError(
             f"nodes is {options.nodes}; give at least 1, or no number for all success episodes"
         )
-    chosen = [one for one in plan if one.part == "success"]
+    chosen = success_episodes(plan)
     if not chosen:
         raise ValueError(
             "the nodes run the success episodes, and the plan has none; add success to --parts"
         )
+    # the bare simulator takes smaller images
     width, height = camera(options.camera)
     if width < 64 or height < 48:
         raise ValueError(f"camera is {width}x{height}; the simulator's node takes 64x48 and more")
@@ -186,49 +212,48 @@ def make_plan(options: argparse.Namespace) -> list[Episode]:
     for name in options.parts:
         if name not in PARTS:
             raise ValueError(f"unknown part '{name}'; known are: {', '.join(PARTS)}")
-    count = options.episodes if options.episodes is not None else QUICK if options.quick else 600
+    count = QUICK_EPISODES if options.quick else EPISODES
+    if options.episodes is not None:
+        count = options.episodes
+    # each scenario adds episodes of its own: a first impression goes without
     names = choose(options.scenarios or (["none"] if options.quick else ["all"]))
-    whole = plans.success(
-        count,
-        options.splits or SPLITS,
-        options.kinds or KINDS,
-        plans.FIRST_SEED if options.seed is None else options.seed,
-    )
-    if set(options.parts) != {"success"} and all(one.split != "known" for one in whole):
+    seed = plans.FIRST_SEED if options.seed is None else options.seed
+    whole = plans.success(count, options.splits or SPLITS, options.kinds or KINDS, seed)
+    splits = {episode.split for episode in whole}
+    if set(options.parts) != {"success"} and "known" not in splits:
         raise ValueError(
             "paraphrases, counterfactuals and scenarios are made from episodes of the split "
-            "'known', and "
-            "the plan has none; add it to --splits, or ask for --parts success"
+            "'known', and the plan has none; add it to --splits, or ask for --parts success"
         )
-    out = list(whole) if "success" in options.parts else []
+    # The other parts are a tenth, a fifth, and for each scenario a twentieth as large.
+    others: list[Episode] = []
     if "paraphrases" in options.parts:
-        out += plans.paraphrases(whole, max(1, count // 10))
+        others += plans.paraphrases(whole, max(1, count // 10))
     if "counterfactuals" in options.parts:
-        out += plans.counterfactuals(whole, max(1, count // 5))
-    for name in names if "scenarios" in options.parts else ():
-        out += plans.scenario(whole, name, SCENARIOS[name].objects, max(1, count // 20))
-    return [
-        one if one.part == "success" else replace(one, number=count + index)
-        for index, one in enumerate(out)
-    ]
+        others += plans.counterfactuals(whole, max(1, count // 5))
+    if "scenarios" in options.parts:
+        for name in names:
+            others += plans.scenario(whole, name, SCENARIOS[name].objects, max(1, count // 20))
+    plan = list(whole) if "success" in options.parts else []
+    for episode in others:
+        plan.append(replace(episode, number=count + len(plan)))
+    return plan
 
 
 def camera(text: str) -> tuple[int, int]:
-    """ "320x240" -> (320, 240). Raises ValueError."""
-    width, _, height = text.partition("x")
-    if not (
-        width.isdecimal()
-        and height.isdecimal()
-        and 16 <= int(width) <= 1920
-        and 16 <= int(height) <= 1920
-    ):
-        raise ValueError(
-            f"camera is '{text}'; give width x height in pixels, 16 to 1920 each, as in 320x240"
-        )
-    return int(width), int(height)
+    """Width and height of a camera's image: "320x240" -> (320, 240). Raises ValueError."""
+    match = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
+    if match is not None:
+        width, height = map(int, match.groups())
+        if 16 <= width <= 1920 and 16 <= height <= 1920:
+            return width, height
+    raise ValueError(
+        f"camera is '{text}'; give width x height in pixels, 16 to 1920 each, as in 320x240"
+    )
 
 
 def command_line(argv: Sequence[str] | None = None) -> str:
+    """As it was typed, for the report: whoever doubts a figure measures it again."""
     return shlex.join(["vla", *(sys.argv[1:] if argv is None else argv)])
 
 
@@ -249,13 +274,16 @@ def progress(what: str, total: int) -> Iterator[Callable[[Any], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
+        # of the success episodes: those of the other parts are compared, not counted
         task = bar.add_task(what, total=total, done="")
-        seen = [0, 0]
+        done = 0
+        played = 0
 
-        def told(record: Record) -> None:
+        def on_record(record: Record) -> None:
+            nonlocal done, played
             if record.episode.part == "success":
-                seen[0] += record.done
-                seen[1] += 1
-            bar.update(task, advance=1, done=f"{seen[0]} of {seen[1]} done" if seen[1] else "")
+                done += record.done
+                played += 1
+            bar.update(task, advance=1, done=f"{done} of {played} done" if played else "")
 
-        yield told
+        yield on_record

@@ -1,5 +1,7 @@
-"""`vla`: the command line. A verb is a file here, with `arguments(parser)` and `run(options)`, and
-a line in VERBS."""
+"""`vla`: the command line.
+
+A verb is a file here, with `arguments(parser)` and `run(options)`, and a line in VERBS.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from importlib import import_module
 from vla_ros.cli import bench
 from vla_ros.core.registry import lookup
 
-NAME = "vla_ros"
+NAME = "vla_ros"  # of the package
 # verb -> what it does. Its module imports what is heavy only when it runs.
 VERBS = {
     "demo": "start a simulated robot and the suite, give it instructions, and film what it does",
@@ -35,7 +37,7 @@ VERBS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Those of one verb."""
+    """Give `parser` the arguments of one verb."""
     import_module(f"{NAME}.cli.{verb}").arguments(parser)
 
 
@@ -45,21 +47,21 @@ def make_parser() -> argparse.ArgumentParser:
         prog="vla",
         description="Runs a vision-language-action policy on a robot, behind a gate.",
         epilog="`vla VERB --help` says more. say, stop, arm, disarm, reset and record without "
-        "--sim talk to the suite "
-        "that runs in this ROS domain.",
+        "--sim talk to the suite that runs in this ROS domain.",
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
-    for verb, what in VERBS.items():
-        add_arguments(
-            verbs.add_parser(verb, help=what, description=what[0].upper() + what[1:] + "."), verb
-        )
+    for verb, purpose in VERBS.items():
+        description = f"{purpose[0].upper()}{purpose[1:]}."
+        add_arguments(verbs.add_parser(verb, help=purpose, description=description), verb)
     return parser
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """What a command line says, after `vla`, by the parser of its verb; nothing is run.
 
-    Raises SystemExit, as argparse does, or ValueError.
+    Raises:
+        SystemExit: The words do not fit, or ask for help; argparse has printed it.
+        ValueError: There is no such bench.
     """
     if words[0] == "bench" and len(words) > 1:
         return bench.parse(words[1:])
@@ -73,11 +75,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words:
         parser.print_help()
         return 2
+    # before argparse, whose sentence would list the verbs as a set of choices
     if not words[0].startswith("-") and words[0] not in VERBS:
         print(f"vla: unknown verb '{words[0]}'; known are: {', '.join(VERBS)}", file=sys.stderr)
         return 2
+    # What a user can mend is a sentence; what is a fault of ours keeps its traceback.
     try:
-        if words[0] == "bench":
+        if words[0] == "bench":  # its arguments belong to the bench
             return bench.run(words[1:])
         options = parse(words)
         path = f"{NAME}.cli.{options.verb}:run"
@@ -86,14 +90,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"vla: {problem}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as problem:
-        name = (problem.name or "").partition(".")[0]
+        name = (problem.name or "").partition(".")[0]  # what is installed is a package
         if name == NAME:
             raise  # a fault of ours, not of the environment
-        hint = (
-            "source the workspace's setup file"
-            if name in ("rclpy", f"{NAME}_msgs")
-            else "install it"
-        )
+        of_ros = name in ("rclpy", f"{NAME}_msgs")
+        hint = "source the workspace's setup file" if of_ros else "install it"
         print(
             f"vla: '{words[0]}' needs the Python module {name}, which is not here; {hint}",
             file=sys.stderr,
@@ -103,8 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if problem.filename is None:
             raise  # a fault of ours, or of a pipe that was closed
         print(
-            f"vla: {problem.filename}: {problem.strerror}; is the path right, and may you write "
-            "there?",
+            f"vla: {problem.filename}: {problem.strerror}; "
+            "is the path right, and may you write there?",
             file=sys.stderr,
         )
         return 2

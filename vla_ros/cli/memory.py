@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vla_ros.models.config import VLAConfig
     from vla_ros.models.memory import Estimate, Use
 
-BUILT_IN = "built-in"
+BUILT_IN = "built-in"  # what the user writes for the shipped checkpoint
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[BUILT_IN],
         metavar="MODEL",
         help=f"a config.json, a checkpoint's folder, {BUILT_IN}, or parts: clip-b32 clip-l14 "
-        "llama-1b "
-        f"llama-7b llama-13b, also one of each (default {BUILT_IN})",
+        f"llama-1b llama-7b llama-13b, also one of each (default {BUILT_IN})",
     )
     parser.add_argument(
         "--batch", type=int, default=1, metavar="N", help="images at once (default %(default)s)"
@@ -43,21 +42,18 @@ def run(options: argparse.Namespace) -> int:
     """The exit code. Raises ValueError for a model that is none."""
     from vla_ros.models import memory
 
-    found = memory.estimate(read(options.model), options.batch, options.length)
-    uses = {**found.inference, **found.training}
-    fits = {
-        name: {use: one.total <= memory.usable(gpu) for use, one in uses.items()}
-        for name, gpu in memory.GPUS.items()
-    }
+    estimate = memory.estimate(read(options.model), options.batch, options.length)
+    uses = {**estimate.inference, **estimate.training}
+    fits: dict[str, dict[str, bool]] = {}  # board -> use -> whether it fits
+    for board, gpu in memory.GPUS.items():  # bytes of it that a process may take
+        usable = memory.usable(gpu)
+        fits[board] = {name: use.total <= usable for name, use in uses.items()}
     if options.json:
         totals = {name: {**asdict(use), "total": use.total} for name, use in uses.items()}
-        print(
-            json.dumps(
-                {"model": options.model, **asdict(found), "uses": totals, "fits": fits}, indent=2
-            )
-        )
+        report = {"model": options.model, **asdict(estimate), "uses": totals, "fits": fits}
+        print(json.dumps(report, indent=2))
     else:
-        show(" ".join(options.model), found, uses, fits)
+        show(" ".join(options.model), estimate, uses, fits)
     return 0
 
 
@@ -69,20 +65,22 @@ def read(words: list[str]) -> VLAConfig:
     from vla_ros.policies.builtin import BUILTIN
 
     known = f"{BUILT_IN}, {', '.join(PRESETS)}"
+    # A single word may be a file; several are parts that make up a model.
     if len(words) == 1 and words[0] not in PRESETS:
         path = BUILTIN if words[0] == BUILT_IN else Path(words[0])
         if not path.exists():
             raise ValueError(
-                f"model is '{words[0]}', and there is no such file or folder; give one, or of "
-                f"{known}"
+                f"model is '{words[0]}', and there is no such file or folder; "
+                f"give one, or of {known}"
             )
-        return read_config(path) if path.suffix != ".json" else _config(path)
+        return _config(path) if path.suffix == ".json" else read_config(path)
+    # A vision and a language part fit together; each fixes other fields of the config.
     values: dict[str, Any] = {}
     for word in words:
         if word not in PRESETS:
             raise ValueError(
-                f"'{word}' cannot be put together with others; give parts alone: "
-                f"{', '.join(PRESETS)}"
+                f"'{word}' cannot be put together with others; "
+                f"give parts alone: {', '.join(PRESETS)}"
             )
         part = "vision" if "vision" in PRESETS[word] else "language"
         if part in values:
@@ -103,57 +101,40 @@ def _config(path: Path) -> VLAConfig:
 
 
 def show(
-    name: str, found: Estimate, uses: dict[str, Use], fits: dict[str, dict[str, bool]]
+    name: str, estimate: Estimate, uses: dict[str, Use], fits: dict[str, dict[str, bool]]
 ) -> None:
     """Two tables: bytes by use, and boards by use."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    count = found.parameters
-    rest = count["all"] - count["vision"] - count["language"]
-    console.print(
-        f"{name}: {_short(count['all'], 1000)} parameters (vision {_short(count['vision'], 1000)}, "
-        "language "
-        f"{_short(count['language'], 1000)}, rest {_short(rest, 1000)}), batch {found.batch}, "
-        f"{found.length} tokens"
-    )
-    table = Table(
-        "",
-        *(
-            column
-            for column in ("weights", "gradients", "AdamW", "activations", "AdamW's step", "total")
-        ),
-    )
-    for use, one in uses.items():
-        table.add_row(
-            use,
-            *(
-                _short(value) if value else ""
-                for value in (
-                    one.weights,
-                    one.gradients,
-                    one.optimizer,
-                    one.activations,
-                    one.step,
-                    one.total,
-                )
-            ),
-        )
+    console.print(f"{name}: {_counts(estimate)}")
+    table = Table("", "weights", "gradients", "AdamW", "activations", "AdamW's step", "total")
+    for name, use in uses.items():
+        sizes = (use.weights, use.gradients, use.optimizer, use.activations, use.step, use.total)
+        table.add_row(name, *[_short(size) if size else "" for size in sizes])
     console.print(table)
     boards = Table("fits", *uses)
-    for gpu, row in fits.items():
-        boards.add_row(gpu, *("yes" if row[use] else "-" for use in uses))
+    for board, row in fits.items():
+        boards.add_row(board, *["yes" if row[name] else "-" for name in uses])
     console.print(boards)
-    cache = (
-        f"; a KV cache would take {_short(found.kv_cache)}, were it to write words"
-        if found.kv_cache
-        else ""
-    )
+    cache = ""
+    if estimate.kv_cache:
+        cache = f"; a KV cache would take {_short(estimate.kv_cache)}, were it to write words"
     console.print(
-        "Activations or AdamW's step, whichever is more, is in the total. Boards keep a tenth and "
-        "0.6 GiB "
-        f"free, Jetsons 2 GiB more: a rule of thumb{cache}."
+        "Activations or AdamW's step, whichever is more, is in the total. "
+        f"Boards keep a tenth and 0.6 GiB free, Jetsons 2 GiB more: a rule of thumb{cache}."
+    )
+
+
+def _counts(estimate: Estimate) -> str:
+    """How many parameters, of what, and what is asked of them."""
+    count = estimate.parameters
+    rest = count["all"] - count["vision"] - count["language"]
+    return (
+        f"{_short(count['all'], 1000)} parameters "
+        f"(vision {_short(count['vision'], 1000)}, language {_short(count['language'], 1000)}, "
+        f"rest {_short(rest, 1000)}), batch {estimate.batch}, {estimate.length} tokens"
     )
 
 
@@ -164,4 +145,6 @@ def _short(value: float, base: int = 1024) -> str:
     while value >= base and power < len(units) - 1:
         value = value / base
         power = power + 1
-    return f"{value:.3g} {units[power]}".strip() if value < 999.5 else f"{value:.0f} {units[power]}"
+    if value < 999.5:
+        return f"{value:.3g} {units[power]}".strip()
+    return f"{value:.0f} {units[power]}"  # 1000 to 1023 KiB: three digits would be 1e+03

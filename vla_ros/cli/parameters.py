@@ -1,5 +1,7 @@
-"""`vla parameters`: every parameter of every node at its default, as a parameter file: `vla
-parameters > my.yaml`."""
+"""`vla parameters`: every parameter of every node at its default, as a parameter file.
+
+vla parameters > my.yaml
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,11 @@ HEAD = """\
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """None."""
+    """It has none."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the file."""
+    """Print the file; 0."""
     print(render(), end="")
     return 0
 
@@ -36,15 +38,15 @@ def render() -> str:
     for node, table in NODE_PARAMETERS.items():
         lines += [f"/**/{node}:", "  ros__parameters:"]
         for parameter in table:
-            lines += [
-                f"    # {_meaning(parameter)}",
-                f"    {parameter.name}: {json.dumps(parameter.default)}",
-            ]
-        lines.append("")
+            lines.append(f"    # {_meaning(parameter)}")
+            # JSON is YAML, and never takes a text for a number
+            lines.append(f"    {parameter.name}: {json.dumps(parameter.default)}")
+        lines.append("")  # between two nodes
     return "\n".join(lines)
 
 
 def _meaning(parameter: Parameter) -> str:
+    """What it does, which values it takes, its unit, and when it may change."""
     parts = [parameter.description]
     if parameter.choices:
         parts.append(f"one of {', '.join(parameter.choices)}")

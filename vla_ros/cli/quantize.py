@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 
 from vla_ros.engines import ENGINES
 
-SAID = {
+# precision -> what it does; also what `--to` takes
+PRECISIONS = {
     "int8": "weights of linear, convolution and embedding layers in 8 bits, a scale a row",
     "int4": "those weights in 4 bits, a scale for every 32",
     "static": "weights and activations in 8 bits, on an engine calibrated on observations",
@@ -25,8 +27,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to",
         required=True,
-        choices=tuple(SAID),
-        help="; ".join(f"{name}: {what}" for name, what in SAID.items()),
+        choices=tuple(PRECISIONS),
+        help="; ".join(map(": ".join, PRECISIONS.items())),
     )
     parser.add_argument(
         "--out", required=True, metavar="FOLDER", help="where the new checkpoint goes"
@@ -69,81 +71,88 @@ def run(given: argparse.Namespace) -> int:
     torch.set_num_threads(1)  # as the policy has, unless its option says otherwise
     folder = Path(given.checkpoint or BUILTIN)
     out = Path(given.out)
-    if out.exists():
+    if out.exists():  # never over a checkpoint that somebody uses
         raise ValueError(f"--out is {out}, which is there already; give a new folder")
     recorded = None
     if given.recorded:
-        from vla_ros.datasets.lerobot.read import Dataset
+        from vla_ros.datasets.lerobot.read import Dataset  # wants PyAV and pyarrow
 
         recorded = Dataset(given.recorded)
     names = quantization.quantize(folder, out, given.to, recorded)
-    both = {"before": folder, given.to: out}
-    figures = quantization.figures(list(both.values()), given.engine, given.runs)
+    checkpoints = {"before": folder, given.to: out}
+    figures = quantization.figures(list(checkpoints.values()), given.engine, given.runs)
     report: dict[str, Any] = {
         "layers packed": names,
-        "figures": {name: asdict(one) for name, one in zip(both, figures)},
+        "figures": dict(zip(checkpoints, map(asdict, figures))),
+        "success": {},
     }
-    report["success"] = (
-        {name: success(one, given.episodes) for name, one in both.items()} if given.episodes else {}
-    )
-    show(report, SAID[given.to])
+    if given.episodes:
+        for name, checkpoint in checkpoints.items():
+            report["success"][name] = success(checkpoint, given.episodes)
+    show(report, PRECISIONS[given.to])
     if given.json:
         Path(given.json).write_text(json.dumps(report) + "\n", encoding="utf-8")
     return 0
 
 
 def success(folder: Path, episodes: int) -> Any:
-    """The share of episodes done in the simulator, with its interval; or why the checkpoint cannot
-    drive there."""
-    from vla_ros.evaluation import metrics, plan
-    from vla_ros.evaluation import runner as played
+    """The share of episodes done in the simulator, with its interval.
 
-    player = played.Player("builtin", {"checkpoint": str(folder)})
+    A checkpoint that cannot drive there (another robot's) is no error here: then it is a text that
+    says why.
+    """
+    from vla_ros.evaluation import metrics, plan, runner
+
+    player = runner.Player("builtin", {"checkpoint": str(folder)})
     try:
-        played.check(player)
+        runner.check(player)
     except ValueError as problem:
         return str(problem)
-    return metrics.rate(one.done for one in played.run(plan.success(episodes), player))
+    records = runner.run(plan.success(episodes), player)
+    return metrics.rate(record.done for record in records)
 
 
 def show(report: dict[str, Any], what: str) -> None:
+    """A table with a column for each checkpoint."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=what)
+    # names left, figures right
     for column in ("", *report["figures"]):
         table.add_column(column, justify="right" if column else "left")
     for name, text in ROWS.items():
-        table.add_row(name, *(text(one) for one in report["figures"].values()))
+        table.add_row(name, *map(text, report["figures"].values()))
     if report["success"]:
         table.add_row("episodes done", *map(_rate, report["success"].values()))
+    # A file or a pipe has no width of its own, and rich would take 80 and break the rows.
     console = Console(width=None if Console().is_terminal else 120)
     console.print(table)
-    for name, found in report["success"].items():
-        if isinstance(found, str):
-            console.print(f"episodes of {name}: {found}", highlight=False)
+    for name, rate in report["success"].items():
+        if isinstance(rate, str):
+            console.print(f"episodes of {name}: {rate}", highlight=False)
 
 
-def _time(found: tuple[float, float] | None) -> str:
-    return "–" if found is None else f"{found[0]:.2f} ± {found[1]:.2f} ms, {1e3 / found[0]:.0f} Hz"
+def _time(milliseconds: tuple[float, float] | None) -> str:
+    """Of a mean and its deviation; None: it was not measured."""
+    if milliseconds is None:
+        return "–"
+    mean, deviation = milliseconds
+    return f"{mean:.2f} ± {deviation:.2f} ms, {1e3 / mean:.0f} Hz"
 
 
-def _rate(found: Any) -> str:
-    return (
-        "not run"
-        if isinstance(found, str)
-        else (
-            f"{found['rate']:.3f} ({found['low']:.2f} to {found['high']:.2f}, n = "
-            f"{found['trials']})"
-        )
-    )
+def _rate(rate: Any) -> str:
+    if isinstance(rate, str):
+        return "not run"
+    return f"{rate['rate']:.3f} ({rate['low']:.2f} to {rate['high']:.2f}, n = {rate['trials']})"
 
 
-ROWS = {
-    "file of weights": lambda one: f"{one['file'] / 1e6:.2f} MB",
-    "weights in memory, by torch": lambda one: f"{one['memory'] / 1e6:.2f} MB",
-    "one image, by torch": lambda one: _time(one["eager"]),
-    "engine": lambda one: one["engine"],
-    "engine's files": lambda one: f"{one['engine_files'] / 1e6:.2f} MB",
-    "one image, on the engine": lambda one: _time(one["on_engine"]),
+# A row's name -> its text, from a checkpoint's figures (vla_ros.training.quantization.Figures).
+ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "file of weights": lambda figures: f"{figures['file'] / 1e6:.2f} MB",
+    "weights in memory, by torch": lambda figures: f"{figures['memory'] / 1e6:.2f} MB",
+    "one image, by torch": lambda figures: _time(figures["eager"]),
+    "engine": lambda figures: figures["engine"],
+    "engine's files": lambda figures: f"{figures['engine_files'] / 1e6:.2f} MB",
+    "one image, on the engine": lambda figures: _time(figures["on_engine"]),
 }

@@ -1,5 +1,4 @@
-"""`vla record`: demonstrations as a LeRobotDataset v3.0, from the simulator or from a robot that
-runs."""
+"""`vla record`: demonstrations as a LeRobotDataset v3.0, from the simulator or from a robot."""
 
 from __future__ import annotations
 
@@ -61,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
     for module in ("av", "pyarrow", *(("mujoco",) if options.sim else ())):
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
+    # on a robot a person gives them, one after another, and each begins an episode
     if not options.sim and options.instructions:
         raise ValueError(
             "a robot takes its instructions from `vla say`; leave them out here, or give --sim"
@@ -76,11 +76,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def simulated(options: argparse.Namespace, interrupt: Interrupt) -> int:
-    """A policy as the expert, in the bare simulator."""
+    """A policy as the expert, in the bare simulator: the exit code of `run`."""
     from vla_ros.training.demonstrate import Demonstrator
 
     wanted = options.episodes or 10
-    code = 130
+    code = 130  # unless it comes to its end
     demonstrator = Demonstrator(
         options.out,
         episodes=wanted,

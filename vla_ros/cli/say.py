@@ -15,13 +15,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """`vla say`: publish once, print what comes back; 0 when the words became a instruction."""
+    """Publish the words once and print what comes back; 0: they became an instruction."""
     from std_msgs.msg import String
 
     from vla_ros.operator.client import LATCHED, STATES, Operator, spinning, wait_for
     from vla_ros_msgs.msg import Instruction, SafetyReport
 
-    text = " ".join(options.words)
+    text = " ".join(options.words)  # so that quotes may be left out
     instructions: list[Instruction] = []
     feedback: list[str] = []
     reports: list[SafetyReport] = []
@@ -37,11 +37,11 @@ def run(options: argparse.Namespace) -> int:
         node.create_subscription(SafetyReport, f"{base}/safety_report", reports.append, 1)
         if not wait_for(operator.heard, options.wait):
             print(
-                f"nobody listens to {base}/instruction; does the suite run in this domain, and is "
-                "it active?"
+                f"nobody listens to {base}/instruction; "
+                "does the suite run in this domain, and is it active?"
             )
             return 1
-        # the latched one, so that it is not taken for an answer
+        # the latched one of before, so that it is not taken for an answer
         wait_for(lambda: bool(instructions), 0.5)
         wait_for(lambda: bool(reports), 0.3)
         before = instructions[-1].instruction_id if instructions else 0
@@ -50,26 +50,23 @@ def run(options: argparse.Namespace) -> int:
         accepted = wait_for(
             lambda: bool(instructions) and instructions[-1].instruction_id > before, 2.0
         )
+        # a refusal's reason is worth more patience than a remark
         wait_for(lambda: bool(feedback), 0.3 if accepted else 1.0)
         for line in feedback:
             print(line)
         if not accepted:
             print(
-                f"'{text}' did not become a instruction" + ("" if feedback else "; nobody said why")
+                f"'{text}' did not become an instruction{'' if feedback else '; nobody said why'}"
             )
             return 1
-        instruction = instructions[-1]
-        print(
-            f"accepted: '{instruction.text}'"
-            if instruction.text
-            else "accepted: no instruction, the robot holds"
-        )
-        if (
-            instruction.text
-            and reports
-            and reports[-1].state in (SafetyReport.DISARMED, SafetyReport.STOPPED)
-        ):
-            state = STATES[reports[-1].state]
+        words = instructions[-1].text
+        if not words:  # "stop" cancels
+            print("accepted: no instruction, the robot holds")
+            return 0
+        print(f"accepted: '{words}'")
+        state = STATES[reports[-1].state] if reports else ""
+        # An instruction from before the arming moves nothing: the usual first surprise.
+        if state in ("DISARMED", "STOPPED"):
             first = "`vla reset`, then " if state == "STOPPED" else ""
             print(
                 f"the gate is {state} ({reports[-1].reason}): {first}`vla arm`, then say it again"

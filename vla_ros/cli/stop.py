@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """`vla stop`: press the stop, or let go of it."""
+    """Press the stop, or let go of it; 0: it is done, 1: nobody confirms it."""
     from vla_ros.operator.client import Operator, spinning, wait_for
     from vla_ros_msgs.msg import SafetyReport
 
@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
             return 1
         operator.press_stop(not options.release)
         if options.release:
+            # nothing confirms a release: the gate stays STOPPED until it is reset
             time.sleep(0.2)  # a publisher that leaves at once takes its message along
             print("the stop is released; `vla reset` and `vla arm` let the robot move again")
             return 0

@@ -1,5 +1,4 @@
-"""`vla train`: the built-in policy, a model cloned from demonstrations, or one improved by
-reinforcement."""
+"""`vla train`: the built-in policy, a clone of demonstrations, or a policy to be improved."""
 
 from __future__ import annotations
 
@@ -14,16 +13,29 @@ if TYPE_CHECKING:
     from vla_ros.training.trainer import Trainer
 
 RECIPES = ("dagger", "behaviour_cloning", "reinforce")
-# What belongs to one recipe only: option -> recipes, so that a wrong one is refused instead of
-# ignored.
-ONLY = {
-    **dict.fromkeys(
-        ("data", "config", "camera", "lora", "gradient_checkpointing", "batch", "accumulate"),
-        ("behaviour_cloning",),
-    ),
-    **dict.fromkeys(("checkpoint", "task", "episodes", "discount"), ("reinforce",)),
-    **dict.fromkeys(("smoke", "workers"), ("dagger",)),
+# Option -> the recipes that take it, so that a wrong one is refused instead of ignored. All take
+# the others.
+RECIPES_OF = {
+    "smoke": ("dagger",),
+    "workers": ("dagger",),
+    "data": ("behaviour_cloning",),
+    "config": ("behaviour_cloning",),
+    "camera": ("behaviour_cloning",),
+    "lora": ("behaviour_cloning",),
+    "gradient_checkpointing": ("behaviour_cloning",),
+    "batch": ("behaviour_cloning",),
+    "accumulate": ("behaviour_cloning",),
+    "checkpoint": ("reinforce",),
+    "task": ("reinforce",),
+    "episodes": ("reinforce",),
+    "discount": ("reinforce",),
     "learning_rate": ("behaviour_cloning", "reinforce"),
+}
+# What a recipe imports beside torch, accelerate and safetensors.
+MODULES_OF = {
+    "dagger": ("mujoco",),
+    "behaviour_cloning": ("av", "pyarrow"),
+    "reinforce": ("mujoco",),
 }
 
 
@@ -108,50 +120,50 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--learning-rate",
         type=float,
         metavar="X",
-        help="of clone (default 1e-4) and reinforce (2e-4)",
+        help="of behaviour_cloning (default 1e-4) and reinforce (2e-4)",
     )
 
 
 def whole(text: str) -> int:
+    """A whole number from 1 up."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 up")
     return int(text)
 
 
 def run(given: argparse.Namespace) -> int:
-    """0: trained; 1: a smoke training whose loss did not fall. Raises ValueError for what does not
-    fit."""
-    for option, recipes in ONLY.items():
+    """0: trained; 1: a smoke training whose loss did not fall.
+
+    Raises:
+        ValueError: For options that do not fit.
+        ModuleNotFoundError: A module is missing.
+    """
+    for option, recipes in RECIPES_OF.items():
         if getattr(given, option) not in (None, False) and given.recipe not in recipes:
             raise ValueError(
-                f"--{option.replace('_', '-')} is for vla train {' and '.join(recipes)}, and this "
-                "is "
-                f"{given.recipe}; leave it out"
+                f"--{option.replace('_', '-')} is for vla train {' and '.join(recipes)}, "
+                f"and this is {given.recipe}; leave it out"
             )
-    if given.seed < 0:
+    if given.seed < 0:  # numpy takes none
         raise ValueError(f"the seed is {given.seed}; give a whole number from 0 on")
-    needed = {
-        "dagger": ("mujoco",),
-        "behaviour_cloning": ("av", "pyarrow"),
-        "reinforce": ("mujoco",),
-    }[given.recipe]
-    for module in ("torch", "accelerate", "safetensors", *needed):  # now, not after the first stage
+    # now, not after the first stage
+    for module in ("torch", "accelerate", "safetensors", *MODULES_OF[given.recipe]):
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
     import torch
 
-    if given.threads:
+    if given.threads:  # before anything runs: torch keeps the number for all that follows
         torch.set_num_threads(given.threads)
     train = {"dagger": _dagger, "behaviour_cloning": _behaviour_cloning, "reinforce": _reinforce}
     trainer: Trainer = train[given.recipe](given)
-    return _told(trainer, Path(given.out), given.smoke)
+    return _report(trainer, Path(given.out), given.smoke)
 
 
 def _dagger(given: argparse.Namespace) -> Any:
     from vla_ros.training.recipes.dagger import SMOKE, Recipe, train_dagger
 
     recipe = SMOKE if given.smoke else Recipe()
-    if given.steps:
+    if given.steps:  # all stages in proportion; the first one takes what rounding leaves
         share = given.steps / recipe.steps
         later = round(recipe.round_steps * share) if recipe.rounds else 0
         recipe = replace(
@@ -171,7 +183,7 @@ def _settings(given: argparse.Namespace, steps: int, learning_rate: float, **mor
     return Settings(
         steps,
         learning_rate=given.learning_rate or learning_rate,
-        warmup=min(100, steps // 10),
+        warmup=min(100, steps // 10),  # a short training, too, has most of its steps after it
         precision=given.precision or "no",
         seed=given.seed,
         **more,
@@ -184,8 +196,8 @@ def _behaviour_cloning(given: argparse.Namespace) -> Any:
 
     if given.data is None:
         raise ValueError(
-            "vla train behaviour_cloning needs --data FOLDER, demonstrations as vla record writes "
-            "them"
+            "vla train behaviour_cloning needs --data FOLDER, "
+            "demonstrations as vla record writes them"
         )
     config = None
     if given.config is not None:
@@ -224,26 +236,32 @@ def _reinforce(given: argparse.Namespace) -> Any:
         raise ValueError(
             "vla train reinforce needs --checkpoint FOLDER and --task KIND, such as grab"
         )
+    # A step plays whole episodes: few of them, each logged, and none prepared ahead with an older
+    # policy.
     settings = _settings(
         given, 200, 2e-4, log_every=1, checkpoint_every=5, evaluate_every=50, ahead=0
     )
-    chosen = {"episodes": given.episodes, "gamma": given.discount}
-    plan = Reinforcement(
-        given.task, **{name: value for name, value in chosen.items() if value is not None}
-    )
+    # what is not given keeps the recipe's own default
+    chosen: dict[str, Any] = {}
+    if given.episodes is not None:
+        chosen["episodes"] = given.episodes
+    if given.discount is not None:
+        chosen["gamma"] = given.discount
+    plan = Reinforcement(given.task, **chosen)
     return reinforce(Path(given.checkpoint), Path(given.out), plan, settings, resume=given.resume)
 
 
-def _told(trainer: Trainer, out: Path, smoke: bool) -> int:
-    rows = trainer.metrics
-    if not rows:
+def _report(trainer: Trainer, out: Path, smoke: bool) -> int:
+    """Say how the loss fell and where all is; the exit code."""
+    losses = [row["loss"] for row in trainer.metrics]
+    if not losses:
         return 0
-    few = max(1, len(rows) // 10)
-    first, last = (sum(row["loss"] for row in part) / few for part in (rows[:few], rows[-few:]))
+    few = max(1, len(losses) // 10)  # a single step's loss is too noisy to compare
+    first = sum(losses[:few]) / few
+    last = sum(losses[-few:]) / few
     print(
-        f"{trainer.step} steps in {trainer.seconds / 60:.1f} min: loss {first:.4g} at first, "
-        f"{last:.4g} at last; "
-        f"the policy is {out / 'policy'}, the metrics are {out / 'metrics.csv'} and "
-        f"{out / 'curves.png'}"
+        f"{trainer.step} steps in {trainer.seconds / 60:.1f} min: "
+        f"loss {first:.4g} at first, {last:.4g} at last; the policy is {out / 'policy'}, "
+        f"the metrics are {out / 'metrics.csv'} and {out / 'curves.png'}"
     )
     return 1 if smoke and last >= first else 0

@@ -1,12 +1,11 @@
-"""The demo's film: images drawn and written in a thread of their own, which waits for nobody and
-delays nobody."""
+"""The demo's film: images drawn and written in a thread of their own, which delays nobody."""
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,24 @@ from numpy.typing import NDArray
 
 from vla_ros.demo.overlay import CAMERA_HEIGHT, SIZE, WIDTH, Moment, draw
 
-FPS = 15.0
-# metres to the thing named: near enough to see it well, far enough to see the room
-STILL_DISTANCE = 0.7
+FPS = 15.0  # every other image of a camera of 30
+# to the thing named: near enough to see it well, far enough to see the room
+STILL_DISTANCE_M = 0.7
+QUEUE_IMAGES = 4  # a quarter of a second; what does not fit is dropped
 
 
 class Film:
-    """`add` camera images as they arrive; the film keeps real time and drops what it has no time
-    for.
+    """`add` camera images as they arrive; the film keeps real time and drops what comes too fast.
 
-    `decode` turns what `add` got into pixels (480 x 640 x 3, rgb8), in the film's thread. The best
-    still of a robot on its way to what the words name is kept for `save_still`.
+    The best still of a robot on its way to what the words name is kept for `save_still`.
+
+    Args:
+        path: The video, an .mp4.
+        decode: Turns what `add` got into pixels (480 x 640 x 3, rgb8), in the film's thread. A
+            ValueError becomes `problem`, and the film goes on.
+
+    Raises:
+        ValueError: The video cannot be written.
     """
 
     def __init__(
@@ -38,11 +44,13 @@ class Film:
         self.dropped = 0
         self.problem = ""
         self.still: NDArray[np.uint8] | None = None
-        self._still_score = -1e9
+        self._still_score = -math.inf
         self._decode = decode
-        self._queue: queue.Queue[tuple[float, Any, Moment] | None] = queue.Queue(maxsize=4)
-        self._next = 0.0
-        self._start: float | None = None
+        self._queue: queue.Queue[tuple[float, Any, Moment] | None] = queue.Queue(
+            maxsize=QUEUE_IMAGES
+        )
+        self._next = 0.0  # s, when the next image is wanted
+        self._start: float | None = None  # s, of the first image
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), FPS, SIZE)
         if not self._writer.isOpened():
             raise ValueError(
@@ -58,6 +66,7 @@ class Film:
 
     def add(self, now: float, image: Any, moment: Moment) -> None:
         """Never waits: a film that lags loses an image, the robot loses nothing."""
+        # In step with the camera's images, one of two; after a gap, from now on: not a burst.
         self._next = max(self._next + 1.0 / FPS, now - 1.0 / FPS)
         try:
             self._queue.put_nowait((now, image, moment))
@@ -67,7 +76,7 @@ class Film:
     def close(self) -> None:
         """Write what is left and close the file."""
         if self._thread.is_alive():
-            self._queue.put(None)
+            self._queue.put(None)  # the end, behind what still waits
             self._thread.join()
         self._writer.release()
 
@@ -85,7 +94,7 @@ class Film:
                 self.problem = str(problem)
 
     def _write(self, now: float, image: Any, moment: Moment) -> None:
-        camera = self._decode(image)
+        camera = self._decode(image)  # H x W x 3, rgb8
         if camera.shape != (CAMERA_HEIGHT, WIDTH, 3):
             camera = cv2.resize(
                 camera, (WIDTH, CAMERA_HEIGHT), interpolation=cv2.INTER_AREA
@@ -105,24 +114,19 @@ class Film:
 
 def still_score(moment: Moment) -> float:
     """Higher for a better still: on the way, at a good distance from what the words name."""
-    speed = (
-        moment.emitted[moment.channels.index("linear.x")] if "linear.x" in moment.channels else 0.0
-    )
-    score = 10.0 if moment.state == "ACTIVE" and speed > 0.1 else 0.0
+    emitted = dict(zip(moment.channels, moment.emitted))
+    on_the_way = moment.state == "ACTIVE" and emitted.get("linear.x", 0.0) > 0.1
+    score = 10.0 if on_the_way else 0.0
     if moment.target is None:
         return score - 5.0
     distance, bearing = moment.target
-    return score - abs(distance - STILL_DISTANCE) - 2.0 * abs(bearing)
+    return score - abs(distance - STILL_DISTANCE_M) - 2.0 * abs(bearing)
 
 
 def image_pixels(message: Any) -> NDArray[np.uint8]:
     """A sensor_msgs/Image in rgb8 -> height x width x 3."""
     if message.encoding != "rgb8" or message.step < 3 * message.width:
         raise ValueError(f"the camera sends '{message.encoding}'; the film takes rgb8")
+    # A row may be longer than its pixels: `step` bytes.
     rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
     return rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
-
-
-def now() -> float:
-    """Seconds on the steady clock."""
-    return time.monotonic()

@@ -33,19 +33,29 @@ from vla_ros.operator.client import LATCHED, STATES, VERDICTS
 from vla_ros.tasks.world_state import WorldState
 from vla_ros_msgs.msg import ActionChunk, Instruction, Observation, SafetyReport
 
-# a slow reader costs the writer nothing
+# Of images and chunks the newest is enough, and a slow reader costs the writer nothing.
 LOOSE = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 def decode(raw: bytes) -> NDArray[Any]:
-    """A serialized sensor_msgs/Image -> pixels; done in the film's thread, and only for images
-    filmed."""
+    """A serialized sensor_msgs/Image -> pixels (H x W x 3, rgb8).
+
+    Done in the film's thread, and only for images that are filmed.
+    """
     return image_pixels(rclpy.serialization.deserialize_message(raw, Image))
 
 
 class Watch:
-    """Subscribes on `node`, which spins in a thread of its own; everybody else reads the
-    attributes."""
+    """Subscribes on `node`, which spins in a thread of its own; others read the attributes.
+
+    What is replaced whole (`report`, `markers`, ...) needs no lock; queues and counters have one.
+
+    Args:
+        node: Its callbacks fill the attributes.
+        track: Gets the robot's path and the latencies.
+        camera_topic: What the film shows.
+        namespace: Of the suite's nodes.
+    """
 
     def __init__(
         self, node: Node, track: Track, camera_topic: str, namespace: str = "/vla"
@@ -57,37 +67,36 @@ class Watch:
         self.report: SafetyReport | None = None
         self.instruction: Instruction | None = None
         self.pose: PathPoint | None = None
-        self.markers: dict[str, Marker] = {}
+        self.markers: dict[str, Marker] = {}  # the robot and the things, by name
         self.opening = 0.0  # m, of the gripper
         self.feedback: deque[str] = deque(maxlen=200)
         self.diagnostics: dict[str, dict[str, str]] = {}  # "node: task" -> what it said last of it
-        self.rates = {name: Rate() for name in ("camera", "observation", "action", "command")}
+        self.rates = {
+            "camera": Rate(),
+            "observation": Rate(),
+            "action": Rate(),
+            "command": Rate(),
+        }
         self._speeds: deque[tuple[float, float, float]] = deque(maxlen=300)  # s, m/s, rad/s
         self._emitted: deque[tuple[float, float, float]] = deque(maxlen=300)
         self._lock = threading.Lock()
-        self._seen = (-1, -1)
+        self._last_action = (-1, -1)  # instruction_id, sequence
         self._counted: tuple[float, dict[str, int]] = (time.monotonic(), {})
+        self._subscribe(node, camera_topic, namespace)
+
+    def _subscribe(self, node: Node, camera_topic: str, namespace: str) -> None:
         subscribe = node.create_subscription
+
+        def count(kind: type, topic: str, name: str) -> None:
+            # raw: a message that is only counted need not be deserialized
+            subscribe(kind, topic, lambda _: self._tick(name), LOOSE, raw=True)
+
         subscribe(Image, camera_topic, self._on_image, LOOSE, raw=True)
-        subscribe(
-            Observation,
-            f"{namespace}/observation",
-            lambda _: self._tick("observation"),
-            LOOSE,
-            raw=True,
-        )
-        subscribe(
-            ActionChunk,
-            f"{namespace}/action_chunk",
-            lambda _: self._tick("action"),
-            LOOSE,
-            raw=True,
-        )
+        count(Observation, f"{namespace}/observation", "observation")
+        count(ActionChunk, f"{namespace}/action_chunk", "action")
         subscribe(Instruction, f"{namespace}/instruction/accepted", self._on_instruction, LATCHED)
         subscribe(SafetyReport, f"{namespace}/safety_report", self._on_report, 10)
-        subscribe(
-            String, f"{namespace}/feedback", lambda message: self.feedback.append(message.data), 10
-        )
+        subscribe(String, f"{namespace}/feedback", self._on_feedback, 10)
         subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         subscribe(Twist, "/cmd_vel", self._on_twist, 10)
         subscribe(Odometry, "/odom", self._on_odometry, 10)
@@ -106,46 +115,40 @@ class Watch:
         with self._lock:
             return list(self._emitted)
 
-    def moving(self) -> bool:
-        """Whether the robot moves, by its odometry."""
-        with self._lock:
-            return bool(self._speeds) and (
-                abs(self._speeds[-1][1]) > 0.05 or abs(self._speeds[-1][2]) > 0.1
-            )
-
     def hertz(self, name: str) -> float:
+        """How often that of `rates` comes now."""
         with self._lock:
             return self.rates[name].hertz(time.monotonic_ns())
 
     def count_from_now(self) -> None:
         """Where the averages begin."""
         with self._lock:
-            self._counted = (
-                time.monotonic(),
-                {name: rate.total for name, rate in self.rates.items()},
-            )
+            totals = {name: rate.total for name, rate in self.rates.items()}
+            self._counted = (time.monotonic(), totals)
 
     def average_rates(self) -> dict[str, float]:
         """Hz since `count_from_now`."""
         since, before = self._counted
         with self._lock:
             seconds = max(time.monotonic() - since, 1e-3)
-            return {
-                name: (rate.total - before.get(name, 0)) / seconds
-                for name, rate in self.rates.items()
-            }
+            rates = {}
+            for name, rate in self.rates.items():
+                rates[name] = (rate.total - before.get(name, 0)) / seconds
+            return rates
 
     def world(self) -> WorldState | None:
         """The simulator's truth now; None while it is silent."""
         with self._lock:
-            speeds = self._speeds[-1][1:] if self._speeds else (0.0, 0.0)
-        return world_state(dict(self.markers), (speeds[0], speeds[1]), self.opening, self.seconds())
+            _, linear, angular = self._speeds[-1] if self._speeds else (0.0, 0.0, 0.0)
+        return world_state(dict(self.markers), (linear, angular), self.opening, self.seconds())
 
     def things(self) -> dict[str, Thing]:
         """The objects in the room, as they are now."""
-        return {
-            name: thing(marker) for name, marker in dict(self.markers).items() if name != "robot"
-        }
+        things = {}
+        for name, marker in dict(self.markers).items():
+            if name != "robot":
+                things[name] = thing(marker)
+        return things
 
     def seconds(self) -> float:
         """Since the watch began, or since `count_from_now`."""
@@ -173,15 +176,19 @@ class Watch:
         )
 
     def target(self, words: str) -> tuple[float, float] | None:
-        """Metres and radians (left positive) from the robot to what the words name; None where they
-        name nothing."""
+        """Metres and radians (left positive) from the robot to what the words name.
+
+        None where they name nothing in the room.
+        """
         pose = self.pose
+        if pose is None:
+            return None
         for name, marker in dict(self.markers).items():
-            if pose and name in words:
-                dx, dy = marker.pose.position.x - pose.x, marker.pose.position.y - pose.y
-                return math.hypot(dx, dy), math.remainder(
-                    math.atan2(dy, dx) - pose.yaw, 2 * math.pi
-                )
+            if name in words:
+                dx = marker.pose.position.x - pose.x
+                dy = marker.pose.position.y - pose.y
+                bearing = math.remainder(math.atan2(dy, dx) - pose.yaw, 2 * math.pi)
+                return math.hypot(dx, dy), bearing
         return None
 
     # Callbacks
@@ -199,19 +206,23 @@ class Watch:
     def _on_instruction(self, instruction: Instruction) -> None:
         self.instruction = instruction
 
+    def _on_feedback(self, message: String) -> None:
+        self.feedback.append(message.data)
+
     def _on_report(self, report: SafetyReport) -> None:
         self.report = report
         action = (report.instruction_id, report.sequence)
-        if report.state == SafetyReport.ACTIVE and action != self._seen:
-            self._seen = action
+        # The gate reports fifty times a second, and an action stays on for several reports: its
+        # age at the first one is the latency.
+        if report.state == SafetyReport.ACTIVE and action != self._last_action:
+            self._last_action = action
             with self._lock:
-                self.track.latencies.append((report.age.sec + report.age.nanosec * 1e-9) * 1e3)
+                self.track.latencies.append(report.age.sec * 1e3 + report.age.nanosec * 1e-6)
 
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
         for status in array.status:
-            self.diagnostics[status.name.rpartition("/")[2]] = {
-                one.key: one.value for one in status.values
-            }
+            task = status.name.rpartition("/")[2]  # without the namespace
+            self.diagnostics[task] = {pair.key: pair.value for pair in status.values}
 
     def _on_twist(self, twist: Twist) -> None:
         self._tick("command")
@@ -228,24 +239,19 @@ class Watch:
             self.opening = float(joints.position[list(joints.name).index("gripper_joint")])
 
     def _on_objects(self, array: MarkerArray) -> None:
+        # a new dict, never a changed one: other threads read it without a lock
         self.markers = {marker.ns: marker for marker in array.markers}
         robot = self.markers.get("robot")
         if robot is not None:
-            where = robot.pose.position
-            self.pose = PathPoint(
-                self.seconds(), where.x, where.y, yaw(robot), self.instruction_number
-            )
+            place = robot.pose.position
+            number = self.instruction_number
+            self.pose = PathPoint(self.seconds(), place.x, place.y, yaw(robot), number)
             self.track.path.append(self.pose)
 
 
 def thing(marker: Marker) -> Thing:
-    where = marker.pose.position
-    colour = marker.color
-    return Thing(
-        marker.ns,
-        where.x,
-        where.y,
-        marker.scale.x or 0.06,
-        (colour.r, colour.g, colour.b),
-        yaw(marker),
-    )
+    """A marker of /sim/objects as the images show it."""
+    place = marker.pose.position
+    colour = (marker.color.r, marker.color.g, marker.color.b)
+    width = marker.scale.x or 0.06  # m; of a marker without a size
+    return Thing(marker.ns, place.x, place.y, width, colour, yaw(marker))

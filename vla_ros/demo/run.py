@@ -1,5 +1,4 @@
-"""`vla demo`: a simulated robot, the suite, three instructions, an unexpected stop; and what came
-of it, on film."""
+"""`vla demo`: a simulated robot follows instructions and is stopped; what came of it, on film."""
 
 from __future__ import annotations
 
@@ -17,32 +16,42 @@ from vla_ros.demo.monitor import decode
 from vla_ros.demo.plots import draw_latency, draw_path, latency_summary, summary_lines
 from vla_ros.demo.scenario import Demo
 from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, SIMULATOR, Failed, View
+from vla_ros.demo.success_function import SuccessFunction, success_function
 from vla_ros.demo.view import make_view
 from vla_ros.operator import session
 from vla_ros.operator.client import spinning
 from vla_ros.operator.processes import ProcessGroup, node_command, suite_environment, suite_nodes
 from vla_ros.policies import demo_policy, policy_spec
 from vla_ros.sim.scene import ROOM
+from vla_ros.tasks.success import judge
 
-LEFT = ("demo.mp4", "path.png", "latency.png", "still.png", "summary.json")
+OUTPUT_FILES = ("demo.mp4", "path.png", "latency.png", "still.png", "summary.json")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0: every instruction done and every stop obeyed; 1: not; 130: interrupted."""
     if arguments.policy is None and not arguments.policy_file:
-        arguments.policy, why = demo_policy()
-        if why:
-            print(why, flush=True)
+        arguments.policy, note = demo_policy()
+        if note:
+            print(note, flush=True)
     chosen = chosen_policy(arguments.policy or "", arguments.policy_file)
     # An unknown one is a sentence now, not a log file later.
     policy_spec(chosen.policy, chosen.options)
-    for module in ("matplotlib", "mujoco"):  # so is what would be missed only later
+    success: SuccessFunction = judge
+    if arguments.success:
+        success = success_function(arguments.success)
+        if not arguments.instructions:  # those that fit the room are of the task language
+            raise ValueError(
+                "--success judges instructions of your own; give at least one, in quotes"
+            )
+    # A module, too, that would be missed only later, by the simulator or at the end.
+    for module in ("matplotlib", "mujoco"):
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
     out = Path(arguments.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in LEFT:  # nothing of an earlier run passes for one of this
+        for name in OUTPUT_FILES:  # nothing of an earlier run passes for one of this
             (out / name).unlink(missing_ok=True)
     except OSError as problem:
         raise ValueError(
@@ -50,13 +59,18 @@ def run(arguments: argparse.Namespace) -> int:
         ) from None
     with session.Interrupt() as interrupt:
         try:
-            return _run(arguments, out, interrupt)
+            return _run(arguments, out, interrupt, success)
         except KeyboardInterrupt as signal_name:
             print(f"interrupted ({signal_name})", flush=True)
             return 130
 
 
-def _run(arguments: argparse.Namespace, out: Path, interrupt: session.Interrupt) -> int:
+def _run(
+    arguments: argparse.Namespace,
+    out: Path,
+    interrupt: session.Interrupt,
+    success: SuccessFunction,
+) -> int:
     print(session.own_domain(os.environ), flush=True)
     environment = suite_environment()
     # this process needs the transport's settings as much as the nodes do
@@ -73,7 +87,7 @@ def _run(arguments: argparse.Namespace, out: Path, interrupt: session.Interrupt)
     problem = ""
     with make_view(not arguments.no_view) as view, spinning("vla_demo") as node:
         group = ProcessGroup()
-        demo = Demo(arguments, group, node, view, interrupt)
+        demo = Demo(arguments, group, node, view, interrupt, success)
         try:
             demo.start(commands, environment, out / "logs")
             demo.play(lambda: Film(out / "demo.mp4", decode))
@@ -84,7 +98,8 @@ def _run(arguments: argparse.Namespace, out: Path, interrupt: session.Interrupt)
             _stop_all(group, view)
             if demo.watch.film is not None:
                 demo.watch.film.close()
-    interrupt.at_once = True  # nothing is left to lose
+    # Up to here a signal waited until the processes were stopped; nothing is left to lose now.
+    interrupt.at_once = True
     interrupt.check()
     _write(demo, out, problem, rates)
     return _report(demo, out, problem)
@@ -96,17 +111,19 @@ def _stop_all(group: ProcessGroup, view: View) -> None:
     view.say(f"stopping {len(before)} processes")
     group.stop()
     left = session.alive(before)
-    view.say(
-        "no process is left"
-        if not left
-        else "STILL RUNNING: " + ", ".join(f"{process.pid} ({process.name()})" for process in left),
-        "" if not left else "red",
-    )
+    if not left:
+        view.say("no process is left")
+        return
+    names = ", ".join(f"{process.pid} ({process.name()})" for process in left)
+    view.say(f"STILL RUNNING: {names}", "red")
 
 
 def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None:
     """The summary, then the images: what happened is kept whether or not they can be drawn."""
     film = demo.watch.film
+    film_summary = None
+    if film is not None:
+        film_summary = {"frames": film.frames, "dropped": film.dropped, "problem": film.problem}
     summary = {
         "ok": demo.ok() and not problem,
         "problem": problem,
@@ -115,13 +132,11 @@ def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None
         "engine": demo.inference().get("engine"),
         "domain": int(os.environ.get("ROS_DOMAIN_ID", "0")),
         "instructions": demo.results,
-        "stops": [asdict(stop) for stop in demo.track.stops],
+        "stops": list(map(asdict, demo.track.stops)),
         "rates_hz": {name: round(rate, 2) for name, rate in rates.items()},
         "latency_camera_to_command": latency_summary(demo.track.latencies),
         "deaths": demo.deaths,
-        "film": {"frames": film.frames, "dropped": film.dropped, "problem": film.problem}
-        if film
-        else None,
+        "film": film_summary,
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     done = [bool(result["done"]) for result in demo.results]
@@ -135,20 +150,22 @@ def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None
 
 
 def _report(demo: Demo, out: Path, problem: str) -> int:
+    """Say what was done and what not, and where to look; the exit code."""
     for line in summary_lines(demo.results):
         print(line)
     for stop in demo.track.stops:
+        mark = "stopped " if stop.still else "NOT STOPPED"
         print(
-            f"{'stopped ' if stop.still else 'NOT STOPPED'}  {stop.kind}, in instruction "
-            f"{stop.instruction}: "
+            f"{mark}  {stop.kind}, in instruction {stop.instruction}: "
             f"still after {stop.seconds:.2f} s"
         )
     if not demo.track.stops and not problem:
         print(
-            "NOT DONE  the unexpected stop was never given: the robot was not on the move long "
-            "enough"
+            "NOT DONE  the unexpected stop was never given: "
+            "the robot was not on the move long enough"
         )
     if problem:
         print(f"the demo ended early: {problem}")
-    print("see " + ", ".join(str(out / name) for name in LEFT if (out / name).exists()))
+    paths = [out / name for name in OUTPUT_FILES]
+    print("see " + ", ".join(str(path) for path in paths if path.exists()))
     return 0 if demo.ok() and not problem else 1

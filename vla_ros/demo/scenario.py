@@ -1,5 +1,7 @@
-"""What happens in the demo: start, arm, instructions, unexpected stops; each judged by what is seen
-on the wire."""
+"""What happens in the demo: start, arm, instructions, unexpected stops.
+
+Each is judged by what is seen on the wire, never by what a node claims.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,12 @@ import argparse
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from operator import attrgetter, itemgetter
 from typing import Any
 
+import numpy as np
 from rclpy.node import Node
 
 from vla_ros.demo.film import Film
@@ -18,20 +22,34 @@ from vla_ros.demo.monitor import Watch
 from vla_ros.demo.plots import PathPoint, Stop, Track, stood_still
 from vla_ros.demo.scoring import verdict
 from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, Suite, View
+from vla_ros.demo.success_function import SuccessFunction
 from vla_ros.demo.suggestions import choose_instructions
 from vla_ros.operator import session
 from vla_ros.operator.processes import ProcessGroup
-from vla_ros.tasks.success import Verdict
+from vla_ros.tasks.success import Verdict, judge
 from vla_ros.tasks.world_state import WorldState
 
-STILL_WITHIN = 0.5  # s from a stop until the robot stands still
-SETTLE = 0.5  # s that an instruction must stay done
-STOP_AFTER = 0.5  # s on the move, until the unexpected stop at the earliest
-REACH = 0.4  # m from which the robot has a thing in front of it
+STILL_WITHIN_S = 0.5  # from a stop until the robot stands still
+DONE_FOR_S = 0.5  # that an instruction must stay done
+STOP_AFTER_S = 0.5  # on the move, until the unexpected stop at the earliest
+REACH_M = 0.4  # from which the robot has a thing in front of it
+# the two unexpected stops
+SAY_STOP = "the word"
+PRESS_STOP = "the button"
+NOT_SEEN = PathPoint(0.0, 0.0, 0.0, 0.0, 0)  # the robot's place before it was seen
 
 
 class Demo(Suite):
-    """One run."""
+    """One run of the demo.
+
+    Args:
+        arguments: Of `vla demo`.
+        group: The processes of the suite.
+        node: Talks to the suite; it spins in a thread of its own.
+        view: Shows how it goes.
+        interrupt: Ends everything that waits.
+        success: Judges the instructions.
+    """
 
     def __init__(
         self,
@@ -40,21 +58,22 @@ class Demo(Suite):
         node: Node,
         view: View,
         interrupt: session.Interrupt,
+        success: SuccessFunction = judge,
     ) -> None:
-        super().__init__(
-            group, node, Watch(node, Track(), CAMERA_TOPIC, NAMESPACE), view, interrupt
-        )
+        watch = Watch(node, Track(), CAMERA_TOPIC, NAMESPACE)
+        super().__init__(group, node, watch, view, interrupt)
         self.arguments = arguments
-        self.results: list[dict[str, Any]] = []
+        self.success = success
+        self.results: list[dict[str, Any]] = []  # an instruction each, as summary.json has them
         self.instructions: list[str] = []
 
     def play(self, film: Callable[[], Film]) -> None:
-        """Everything from arming to the last instruction. The film begins when the gate is
-        armed."""
+        """Everything from arming to the last instruction; `film` begins when the gate is armed."""
         self.wait(lambda: bool(self.watch.things()), 3.0)
-        self.instructions = list(self.arguments.instructions) or choose_instructions(
-            self.watch.things(), self.watch.pose or PathPoint(0.0, 0.0, 0.0, 0.0, 0)
-        )
+        self.instructions = list(self.arguments.instructions)
+        if not self.instructions:
+            robot = self.watch.pose or NOT_SEEN
+            self.instructions = choose_instructions(self.watch.things(), robot)
         self.track.start = self.watch.things()
         if self.arguments.stay:
             self.stay()
@@ -63,8 +82,12 @@ class Demo(Suite):
         self.watch.count_from_now()
         last = len(self.instructions) - 1
         for index, words in enumerate(self.instructions):
-            kind = "the button" if index == last else "the word" if index == 0 else ""
-            self.instruct(index, words, kind)
+            stop = ""
+            if index == 0:
+                stop = SAY_STOP
+            if index == last:  # of a single instruction too: the button latches
+                stop = PRESS_STOP
+            self.instruct(index, words, stop)
         self.watch.instruction_number = 0
         self.track.end = self.watch.things()
 
@@ -81,8 +104,13 @@ class Demo(Suite):
             self.wait(lambda: False, 60.0)
 
     def instruct(self, index: int, words: str, stop: str) -> None:
-        """Give an instruction, stop in the middle of it if `stop` says how, and judge by the
-        simulator's truth."""
+        """Give an instruction, stop in the middle of it, and judge it by the simulator's truth.
+
+        Args:
+            index: Which one, from 0.
+            words: Its text.
+            stop: How the robot is stopped on its way; empty: it is not.
+        """
         self._phase = self.watch.caption = f"instruction {index + 1} of {len(self.instructions)}"
         self.watch.instruction_number = index + 1
         # the gate was started again: an operator looks, then arms
@@ -90,106 +118,139 @@ class Demo(Suite):
             self.arm()
         start = self.watch.world()
         began = time.monotonic()
-        passed = len(self.track.path)
+        points_before = len(self.track.path)
         self._view.say(f"{self._phase}: “{words}”", "bold")
-        why = self.give(words)
-        if not why:
-            end = began + self.arguments.seconds_per_instruction
+        refusal = self.give(words)
+        end = began + self.arguments.seconds_per_instruction
+        if not refusal and stop:
             first = self.watch.target(words)
-            if stop and self.wait(lambda: self._half_way(words, first), end - time.monotonic()):
+            if self.wait(lambda: self._half_way(words, first), end - time.monotonic()):
                 paused = time.monotonic()
                 self.stop(stop, index)
                 start = self.watch.world()  # the words count from where they are said again
-                why = self.give(words)
+                refusal = self.give(words)
                 end += time.monotonic() - paused
-        judged = Verdict(False, math.inf, why) if why else self.follow(words, start, end)
+        if refusal:
+            judged = Verdict(False, math.inf, refusal)
+        else:
+            judged = self.follow(words, start, end)
         seconds = time.monotonic() - began
-        way = self.track.path[passed:]
-        driven = sum(math.hypot(b.x - a.x, b.y - a.y) for a, b in zip(way, way[1:]))
         self.results.append(
             {
                 "text": words,
                 "done": judged.done,
                 "seconds": round(seconds, 2),
-                "driven_m": round(driven, 3),
+                "driven_m": round(_length(self.track.path[points_before:]), 3),
                 "distance_m": self._distance(words),
                 "why": judged.sentence,
             }
         )
-        self._view.say(
-            f"  {'done' if judged.done else 'NOT DONE'} after {seconds:.1f} s: {judged.sentence}",
-            "green" if judged.done else "red",
-        )
+        mark = "done" if judged.done else "NOT DONE"
+        colour = "green" if judged.done else "red"
+        self._view.say(f"  {mark} after {seconds:.1f} s: {judged.sentence}", colour)
 
     def follow(self, words: str, start: WorldState | None, end: float) -> Verdict:
-        """Until the simulator says for half a second that it is done, or the time is over."""
+        """Until the truth says for DONE_FOR_S that it is done, or the time is over.
+
+        Args:
+            words: The instruction.
+            start: The world when it was given.
+            end: When the time is over, on the steady clock, s.
+        """
         judged = Verdict(False, math.inf, "nothing was seen")
         done_since = math.inf
 
         def over() -> bool:
             nonlocal judged, done_since
-            judged = verdict(words, start, self.watch.world())
-            done_since = min(done_since, time.monotonic()) if judged.done else math.inf
-            return time.monotonic() - done_since > SETTLE
+            judged = verdict(words, start, self.watch.world(), self.success)
+            now = time.monotonic()
+            done_since = min(done_since, now) if judged.done else math.inf
+            return now - done_since > DONE_FOR_S
 
         if self.wait(over, max(0.0, end - time.monotonic())) or judged.done:
             return judged
+        # what was lacking is often not the policy's fault: the gate held the robot
         moment = self.watch.moment()
-        gate = f"; the gate is {moment.state}" + (f" ({moment.reason})" if moment.reason else "")
-        return replace(judged, sentence=judged.sentence + gate)
+        gate = f"the gate is {moment.state}"
+        if moment.reason:
+            gate += f" ({moment.reason})"
+        return replace(judged, sentence=f"{judged.sentence}; {gate}")
 
     def _distance(self, words: str) -> float | None:
         target = self.watch.target(words)
         return None if target is None else round(target[0], 3)
 
     def stop(self, kind: str, index: int) -> None:
-        """An unexpected stop: say "stop", or press the stop; see on the wire that the robot stands
-        still."""
-        pose = self.watch.pose or PathPoint(0.0, 0.0, 0.0, 0.0, 0)
+        """Stop the robot unexpectedly, and see on the wire that it stands still.
+
+        Args:
+            kind: SAY_STOP or PRESS_STOP; after the latter, the gate is reset and armed again.
+            index: The instruction that is interrupted, from 0.
+        """
+        pose = self.watch.pose or NOT_SEEN
         at = time.monotonic()
-        if kind == "the word":
+        if kind == SAY_STOP:
             self.operator.say("stop")
         else:
             self.operator.press_stop(True)
-        self.wait(lambda: False, STILL_WITHIN + 0.5)
-        still, seconds = stood_still(self.watch.speeds(), at, STILL_WITHIN)
-        silent, _ = stood_still(self.watch.emitted(), at, STILL_WITHIN)
+        # long enough to see that it keeps standing still, too
+        self.wait(lambda: False, STILL_WITHIN_S + 0.5)
+        still, seconds = stood_still(self.watch.speeds(), at, STILL_WITHIN_S)
+        silent, _ = stood_still(self.watch.emitted(), at, STILL_WITHIN_S)
         stop = Stop(kind, pose.x, pose.y, round(seconds, 3), still and silent, index + 1)
         self.track.stops.append(stop)
-        self._view.say(
-            f"  unexpected stop ({kind}): "
-            + (
-                f"the robot stood still after {seconds:.2f} s"
-                if stop.still
-                else f"the robot did NOT stand still within {STILL_WITHIN:g} s"
-            ),
-            "green" if stop.still else "red",
-        )
-        if kind == "the button":
+        if stop.still:
+            self._view.say(
+                f"  unexpected stop ({kind}): the robot stood still after {seconds:.2f} s", "green"
+            )
+        else:
+            self._view.say(
+                f"  unexpected stop ({kind}): "
+                f"the robot did NOT stand still within {STILL_WITHIN_S:g} s",
+                "red",
+            )
+        if kind == PRESS_STOP:
+            # the button is latched: the way back is to let go, reset, arm
             self.operator.press_stop(False)
             self.wait(lambda: False, 0.3)
             self._view.say(f"  reset: {self._ask('reset', 5.0, ('DISARMED',))}")
             self.arm()
 
     def _half_way(self, words: str, first: tuple[float, float] | None) -> bool:
-        """Whether the robot moves, and is half way to what the words name; `first`: where that was
-        at first."""
-        since = time.monotonic() - STOP_AFTER
-        recent = [speed for speed in self.watch.speeds() if speed[0] >= since]
-        moving = len(recent) > 10 * STOP_AFTER and all(
-            abs(v) > 0.05 or abs(w) > 0.1 for _, v, w in recent
-        )
+        """Whether the robot moves, and is half way to what the words name.
+
+        Args:
+            words: The instruction.
+            first: Where that thing was when it was given (m, rad); None: they name nothing.
+        """
+        times, linear, angular = np.reshape(self.watch.speeds(), (-1, 3)).T
+        recent = times >= time.monotonic() - STOP_AFTER_S
+        # ten a second or fewer say too little
+        if np.count_nonzero(recent) <= 10 * STOP_AFTER_S:
+            return False
+        moving = (np.abs(linear) > 0.05) | (np.abs(angular) > 0.1)  # m/s, rad/s
+        if not moving[recent].all():
+            return False
         target = self.watch.target(words)
         if first is None or target is None:
-            return moving
-        return moving and target[0] < (first[0] + REACH) / 2
+            return True
+        return target[0] < (first[0] + REACH_M) / 2
 
     def ok(self) -> bool:
         """Every instruction done, every stop obeyed, and at least one given."""
+        stops = self.track.stops
         return (
             bool(self.results)
             and len(self.results) == len(self.instructions)
-            and all(result["done"] for result in self.results)
-            and bool(self.track.stops)
-            and all(stop.still for stop in self.track.stops)
+            and all(map(itemgetter("done"), self.results))
+            and bool(stops)
+            and all(map(attrgetter("still"), stops))
         )
+
+
+def _length(path: Sequence[PathPoint]) -> float:
+    """Of the way along the points, m."""
+    length = 0.0
+    for before, after in zip(path, path[1:]):
+        length += math.hypot(after.x - before.x, after.y - before.y)
+    return length

@@ -1,13 +1,13 @@
-"""The simulator's truth as it comes over the wire, for `tasks.success` to judge: never what the
-policy claims."""
+"""The simulator's truth as it comes over the wire, judged: never what the policy claims."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from visualization_msgs.msg import Marker
 
+from vla_ros.core.instructions import NotUnderstood
 from vla_ros.tasks.success import Verdict, judge
 from vla_ros.tasks.world_state import ObjectState, WorldState
 
@@ -21,51 +21,61 @@ def yaw(marker: Marker) -> float:
 def world_state(
     markers: Mapping[str, Marker], speeds: tuple[float, float], opening: float, seconds: float = 0.0
 ) -> WorldState | None:
-    """Markers of /sim/objects by name, (m/s, rad/s) of /odom and the gripper's opening (m) -> the
-    truth.
+    """The truth, put together from three topics; None while the robot has not been seen.
 
-    None while the robot has not been seen. What the gripper holds is the text of the robot's
-    marker.
+    Args:
+        markers: Of /sim/objects, by name. What the gripper holds is the text of the robot's.
+        speeds: Of /odom, m/s and rad/s.
+        opening: Of the gripper, m.
+        seconds: The time it is true at.
     """
     robot = markers.get("robot")
     if robot is None:
         return None
-    objects = tuple(_object(marker) for name, marker in markers.items() if name != "robot")
-    where = robot.pose.position
+    things = [marker for name, marker in markers.items() if name != "robot"]
+    place = robot.pose.position
     return WorldState(
-        seconds,
-        where.x,
-        where.y,
-        yaw(robot),
-        speeds[0],
-        speeds[1],
-        opening,
-        objects,
-        robot.text or None,
+        time=seconds,
+        x=place.x,
+        y=place.y,
+        yaw=yaw(robot),
+        linear=speeds[0],
+        angular=speeds[1],
+        opening=opening,
+        objects=tuple(map(_object, things)),
+        held=robot.text or None,
     )
 
 
 def _object(marker: Marker) -> ObjectState:
-    colour, _, shape = marker.ns.partition(" ")
-    where = marker.pose.position
+    colour, _, shape = marker.ns.partition(" ")  # "red block"
+    place = marker.pose.position
     return ObjectState(
-        marker.ns,
-        colour,
-        shape,
-        where.x,
-        where.y,
-        where.z,
-        yaw(marker),
-        marker.scale.x,
-        marker.scale.z,
+        name=marker.ns,
+        colour=colour,
+        shape=shape,
+        x=place.x,
+        y=place.y,
+        z=place.z,
+        yaw=yaw(marker),
+        size=marker.scale.x,
+        height=marker.scale.z,
     )
 
 
-def verdict(words: str, start: WorldState | None, now: WorldState | None) -> Verdict:
-    """`judge`, where words without meaning and a silent simulator are not done."""
+def verdict(
+    words: str,
+    start: WorldState | None,
+    now: WorldState | None,
+    success: Callable[[str, WorldState, WorldState], Verdict] = judge,
+) -> Verdict:
+    """What `success` says, where words without meaning and a silent simulator are not done."""
     if start is None or now is None:
         return Verdict(False, math.inf, "the simulator publishes nothing on /sim/objects")
     try:
-        return judge(words, start, now)
+        return success(words, start, now)
+    except NotUnderstood as problem:
+        sentence = f"{problem}; a policy with words of its own needs --success"
+        return Verdict(False, math.inf, sentence)
     except ValueError as problem:
         return Verdict(False, math.inf, str(problem))

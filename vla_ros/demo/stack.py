@@ -1,5 +1,7 @@
-"""The simulated robot and the suite as they run: started, armed, spoken to: for `vla demo` and `vla
-evaluate`."""
+"""The simulated robot and the suite as they run: started, armed, spoken to.
+
+For `vla demo` and `vla evaluate`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "safety
 # until everything runs; the first start of a slow machine compiles and warms up
 START_SECONDS = 60.0
 ANSWER_SECONDS = 2.0  # until a question is asked again
-POLL = 0.05  # s between two looks at how it goes
+POLL_SECONDS = 0.05  # between two looks at how it goes
 View = LiveView | PlainView
 
 
@@ -39,12 +41,13 @@ class NodeStates:
 
     def __init__(self, node: Node) -> None:
         self.labels = dict.fromkeys(NODES, "starting")
-        self._clients = {
-            name: node.create_client(GetState, f"{NAMESPACE}/{name}/get_state") for name in NODES
-        }
+        self._clients = {}
+        for name in NODES:
+            self._clients[name] = node.create_client(GetState, f"{NAMESPACE}/{name}/get_state")
         self._asked: dict[str, tuple[float, Any]] = {}  # steady s, and the answer to come
 
     def ask(self) -> None:
+        """Take the answers that came, and ask again those that gave one or are late."""
         now = time.monotonic()
         for name, client in self._clients.items():
             at, future = self._asked.get(name, (-math.inf, None))
@@ -59,12 +62,15 @@ class NodeStates:
                 self._asked[name] = now, client.call_async(GetState.Request())
 
     def all_active(self) -> bool:
-        return all(label == "active" for label in self.labels.values())
+        """Whether every node said so."""
+        return set(self.labels.values()) == {"active"}
 
 
 class Suite:
-    """Everything that waits goes through `wait`: it keeps the view alive and the processes
-    running."""
+    """The processes, the operator that talks to them, and what is seen of them.
+
+    Everything that waits goes through `wait`: it keeps the view alive and the processes running.
+    """
 
     def __init__(
         self,
@@ -86,7 +92,12 @@ class Suite:
         self._introduced = False
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Whether `condition` came true within `seconds`."""
+        """Whether `condition` came true within `seconds`.
+
+        Raises:
+            Failed: The simulator ended.
+            KeyboardInterrupt: A signal came.
+        """
         end = time.monotonic() + seconds
         while True:
             self._interrupt.check()
@@ -95,39 +106,47 @@ class Suite:
                 self._view.say(f"  {line}", "yellow")
             self._introduce()
             if self._group.returncode(SIMULATOR) is not None:
-                # started again, it is another world
+                # not started again: it would be another world
                 raise Failed(f"the {self.deaths[-1]}; see its log")
             if condition():
                 return True
             if time.monotonic() >= end:
                 return False
             self._view.show(self.status)
-            time.sleep(POLL)
+            time.sleep(POLL_SECONDS)
 
     def status(self) -> Status:
+        """What the view shows now."""
         watch = self.watch
-        pose = self.watch.pose
-        recent = self.track.latencies[-300:]
+        pose = watch.pose
+        recent = self.track.latencies[-300:]  # of the last ten seconds or so
         latency = None
         if recent:
             p50, p95 = np.percentile(recent, (50, 95))
             latency = (float(p50), float(p95))
-        where = (pose.x, pose.y, math.degrees(pose.yaw)) if pose else None
-        nodes = self.states.labels if self._phase == "starting" else {}
+        starting = self._phase == "starting"
         return Status(
             self._phase,
             watch.moment(),
-            {name: watch.hertz(name) for name in watch.rates},
-            latency,
-            where,
-            dict(nodes),
+            rates={name: watch.hertz(name) for name in watch.rates},
+            latency=latency,
+            pose=(pose.x, pose.y, math.degrees(pose.yaw)) if pose else None,
+            nodes=dict(self.states.labels) if starting else {},
         )
 
     def start(
         self, commands: Mapping[str, Sequence[str]], environment: Mapping[str, str], logs: Path
     ) -> None:
-        """Start the processes (name -> argv) and wait until the five nodes are active and the robot
-        is seen."""
+        """Start the processes, and wait until the five nodes are active and the robot is seen.
+
+        Args:
+            commands: Name -> argv.
+            environment: Of the processes.
+            logs: A folder, which gets a file for each of them.
+
+        Raises:
+            Failed: They were not up in time; the sentence names those that were not.
+        """
         logs.mkdir(parents=True, exist_ok=True)
         for name, command in commands.items():
             self._interrupt.check()
@@ -147,54 +166,56 @@ class Suite:
             )
 
         if not self.wait(up, START_SECONDS):
-            missing = [
-                f"{name} is {label}"
-                for name, label in self.states.labels.items()
-                if label != "active"
-            ]
-            missing += (
-                [] if self.watch.pose else ["the simulator publishes nothing on /sim/objects"]
-            )
+            missing = []
+            for name, label in self.states.labels.items():
+                if label != "active":
+                    missing.append(f"{name} is {label}")
+            if self.watch.pose is None:
+                missing.append("the simulator publishes nothing on /sim/objects")
             raise Failed(
                 f"the suite was not up after {START_SECONDS:g} s: "
-                f"{', '.join(missing) or 'no one listens'}; "
-                f"see {logs}"
+                f"{', '.join(missing) or 'no one listens'}; see {logs}"
             )
         self._view.say("all nodes are active", "green")
 
     def _introduce(self) -> None:
         """Say which policy drives, and on what, as soon as inference does."""
-        policy, engine = (self.inference().get(name, "") for name in ("policy", "engine"))
-        if policy not in ("", "none") and not self._introduced:
-            self._introduced = True
-            self._view.say(f"{policy} drives{f', on {engine}' if engine else ''}")
+        policy = self.inference().get("policy", "none")
+        engine = self.inference().get("engine")
+        if policy in ("", "none") or self._introduced:
+            return
+        self._introduced = True
+        self._view.say(f"{policy} drives, on {engine}" if engine else f"{policy} drives")
 
     def inference(self) -> dict[str, str]:
-        """What inference last said of itself: `policy`, and the `engine` that it runs on where it
-        has one."""
+        """What inference last said of itself: `policy`, and its `engine` where it has one."""
         return self.watch.diagnostics.get("inference: state", {})
 
     def arm(self) -> None:
-        """Arm the gate; it refuses as long as a source is missing."""
+        """Arm the gate; it refuses as long as a source is missing, so it is asked for a while."""
         self._view.say(f"armed: {self._ask('arm', 15.0, ('HOLDING', 'ACTIVE'))}")
 
-    def _ask(self, verb: str, seconds: float, there: tuple[str, ...]) -> str:
-        """What the gate says to arm or reset. An answer can be lost, and the second one be no
-        ("nothing to reset"): so its report counts as well, once it is in one of the states
-        `there`."""
+    def _ask(self, verb: str, seconds: float, reached: tuple[str, ...]) -> str:
+        """What the gate says to arm or reset; raises Failed where it does neither in time.
+
+        An answer can be lost, and the second one be no ("nothing to reset"): so its report counts
+        as well, once it is in one of the states `reached`.
+        """
         sentence = ""
 
         def done() -> bool:
             nonlocal sentence
             success, sentence = self.operator.call(verb, 2.0, self.wait)
-            return success or self.watch.moment().state in there or self.wait(lambda: False, 0.3)
+            if success or self.watch.moment().state in reached:
+                return True
+            return self.wait(lambda: False, 0.3)  # not at once again
 
         if not self.wait(done, seconds):
             raise Failed(f"the gate does not {verb}: {sentence}")
         return sentence
 
     def give(self, words: str) -> str:
-        """Say it, and see it become a command; otherwise what came back instead."""
+        """Say it, and see it accepted; returns what came back instead, or nothing."""
         before = self.watch.instruction.instruction_id if self.watch.instruction else 0
         self.watch.feedback.clear()
         self.operator.say(words)
@@ -205,6 +226,5 @@ class Suite:
 
         if self.wait(accepted, 3.0):
             return ""
-        return "the words was not accepted: " + (
-            "; ".join(self.watch.feedback) or "nobody said why"
-        )
+        reasons = "; ".join(self.watch.feedback) or "nobody said why"
+        return f"the instruction was not accepted: {reasons}"

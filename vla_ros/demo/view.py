@@ -10,7 +10,8 @@ from typing import Any, TextIO
 
 from vla_ros.demo.overlay import Moment
 
-PLAIN_EVERY = 5.0  # s between the plain view's lines about how it goes
+PLAIN_PERIOD_S = 5.0  # between the plain view's lines about how it goes
+LIVE_PERIOD_S = 0.25  # between two drawings of the live view
 STATE_STYLES = {
     "DISARMED": "white on grey37",
     "HOLDING": "white on dodger_blue3",
@@ -22,41 +23,50 @@ VERDICT_STYLES = {"PASSED": "green", "LIMITED": "yellow", "HELD": "dodger_blue1"
 
 @dataclass(frozen=True)
 class Status:
-    """What the view shows: rates in Hz, latency in ms, `pose` in m, m and degrees."""
+    """What the view shows.
+
+    Attributes:
+        phase: What the demo is about: "starting", "instruction 1 of 3".
+        moment: What the robot does.
+        rates: Topic -> Hz.
+        latency: The 50th and the 95th percentile, ms.
+        pose: x and y in m, heading in degrees.
+        nodes: Name -> lifecycle state; empty once all run.
+    """
 
     phase: str
     moment: Moment = field(default_factory=Moment)
     rates: Mapping[str, float] = field(default_factory=dict)
-    latency: tuple[float, float] | None = None  # p50, p95
+    latency: tuple[float, float] | None = None
     pose: tuple[float, float, float] | None = None
-    nodes: Mapping[str, str] = field(default_factory=dict)  # name -> state; while starting
+    nodes: Mapping[str, str] = field(default_factory=dict)
 
 
 def rates_text(status: Status) -> str:
-    return (
-        "  ".join(f"{name} {rate:.0f}" for name, rate in status.rates.items()) + " Hz"
-        if status.rates
-        else "-"
-    )
+    if not status.rates:
+        return "-"
+    return "  ".join(f"{name} {rate:.0f}" for name, rate in status.rates.items()) + " Hz"
 
 
 def latency_text(status: Status) -> str:
-    return f"p50 {status.latency[0]:.1f}  p95 {status.latency[1]:.1f} ms" if status.latency else "-"
+    if status.latency is None:
+        return "-"
+    p50, p95 = status.latency
+    return f"p50 {p50:.1f}  p95 {p95:.1f} ms"
 
 
 def pose_text(status: Status) -> str:
     if status.pose is None:
         return "-"
-    return f"x {status.pose[0]:+.2f} m  y {status.pose[1]:+.2f} m  heading {status.pose[2]:+.0f}°"
+    x, y, heading = status.pose
+    return f"x {x:+.2f} m  y {y:+.2f} m  heading {heading:+.0f}°"
 
 
 def plain_line(status: Status) -> str:
     """All of it in one line."""
     moment = status.moment
     if status.nodes:
-        return f"{status.phase}: " + ", ".join(
-            f"{name} {state}" for name, state in status.nodes.items()
-        )
+        return f"{status.phase}: " + ", ".join(map(" ".join, status.nodes.items()))
     words = f"“{moment.instruction}”" if moment.instruction else "no instruction"
     why = f" ({moment.reason})" if moment.reason else ""
     return (
@@ -70,7 +80,7 @@ class PlainView:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
-        self._last = -PLAIN_EVERY
+        self._last = -PLAIN_PERIOD_S
 
     def __enter__(self) -> PlainView:
         return self
@@ -85,7 +95,7 @@ class PlainView:
     def show(self, status: Callable[[], Status]) -> None:
         """How it goes, every few seconds."""
         now = time.monotonic()
-        if now - self._last >= PLAIN_EVERY:
+        if now - self._last >= PLAIN_PERIOD_S:
             self._last = now
             print("  " + plain_line(status()), file=self._stream, flush=True)
 
@@ -94,9 +104,11 @@ class LiveView:
     """A table that stays in place under the lines that were said."""
 
     def __init__(self) -> None:
+        # rich is not everywhere: `make_view` falls back to plain lines
         from rich.console import Console
         from rich.live import Live
 
+        # no highlighting: colours say good and bad here. Not kept on screen when it ends.
         self._console = Console(highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._last = 0.0
@@ -115,15 +127,15 @@ class LiveView:
         self._console.print(Text(line, style=style))
 
     def show(self, status: Callable[[], Status]) -> None:
-        """Redraw, at most four times a second: the robot's nodes need the processor more."""
+        """Redraw, now and then: the robot's nodes need the processor more."""
         now = time.monotonic()
-        if now - self._last >= 0.25:
+        if now - self._last >= LIVE_PERIOD_S:
             self._last = now
             self._live.update(table(status()), refresh=True)
 
 
 def table(status: Status) -> Any:
-    """The live view's image, as rich draws it."""
+    """The live view, as rich draws it: a `rich.panel.Panel`."""
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
@@ -134,25 +146,15 @@ def table(status: Status) -> Any:
     rows.add_column()
     if status.nodes:
         for name, state in status.nodes.items():
-            rows.add_row(
-                "",
-                Text.assemble(
-                    (f"{name:18}", ""), (state, "green" if state == "active" else "yellow")
-                ),
-            )
+            colour = "green" if state == "active" else "yellow"
+            rows.add_row("", Text.assemble(f"{name:18}", (state, colour)))
     else:
-        rows.add_row(
-            "instruction",
-            Text(f"“{moment.instruction}”" if moment.instruction else "none", style="bold"),
-        )
-        rows.add_row(
-            "gate",
-            Text.assemble(
-                (f" {moment.state} ", STATE_STYLES.get(moment.state, "")),
-                "  ",
-                (moment.verdict, VERDICT_STYLES.get(moment.verdict, "")),
-            ),
-        )
+        words = f"“{moment.instruction}”" if moment.instruction else "none"
+        rows.add_row("instruction", Text(words, style="bold"))
+        state_text = (f" {moment.state} ", STATE_STYLES.get(moment.state, ""))
+        verdict_text = (moment.verdict, VERDICT_STYLES.get(moment.verdict, ""))
+        rows.add_row("gate", Text.assemble(state_text, "  ", verdict_text))
+        # cut, not wrapped: the table would jump with every reason
         rows.add_row("", Text(moment.reason or "-", overflow="ellipsis", no_wrap=True))
         rows.add_row("asked", Text(values_text(moment, moment.requested)))
         rows.add_row("given", Text(values_text(moment, moment.emitted)))
@@ -163,6 +165,7 @@ def table(status: Status) -> Any:
 
 
 def values_text(moment: Moment, values: tuple[float, ...]) -> str:
+    """`values` with the names of the moment's channels."""
     return "  ".join(f"{name} {value:+.2f}" for name, value in zip(moment.channels, values)) or "-"
 
 

@@ -1,2 +1,1 @@
-"""What a person does with a running robot: starts it, arms it, speaks to it, stops it, records
-it."""
+"""What a person does with a robot that runs: start, arm, speak to, stop and record it."""

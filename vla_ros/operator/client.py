@@ -1,5 +1,7 @@
-"""What an operator does: words, the stop, arm, disarm, reset. The wheels have no `ros2` command;
-this is it."""
+"""What an operator does: words, the stop, arm, disarm, reset.
+
+ROS 2's wheels have no `ros2` command; the verbs that use this take its place.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ from std_srvs.srv import Trigger
 
 from vla_ros_msgs.msg import SafetyReport
 
+# Who comes later still hears the last message: the instruction that is on.
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 STATES = {
     SafetyReport.DISARMED: "DISARMED",
@@ -35,8 +38,10 @@ VERDICTS = {
 
 @contextmanager
 def spinning(name: str) -> Iterator[Node]:
-    """A node whose callbacks run in a thread. Signals stay with the caller, who has things to
-    end."""
+    """A node whose callbacks run in a thread.
+
+    Signals stay with the caller, who has things to end.
+    """
     context = rclpy.Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node(name, context=context, start_parameter_services=False)
@@ -61,7 +66,7 @@ def spinning(name: str) -> Iterator[Node]:
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether `condition` came true in time."""
+    """Whether `condition` came true within `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -71,17 +76,17 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 class Operator:
-    """An operator's hands. `namespace` is where the suite's nodes are."""
+    """An operator's hands; `namespace` is where the suite's nodes are."""
 
     def __init__(self, node: Node, namespace: str = "/vla") -> None:
         self._node = node
         self._namespace = namespace.rstrip("/")
         self._words = node.create_publisher(String, f"{self._namespace}/instruction", 10)
         self._stop = node.create_publisher(Bool, f"{self._namespace}/stop", 10)
-        self._services = {
-            name: node.create_client(Trigger, f"{self._namespace}/safety_validator/{name}")
-            for name in ("arm", "disarm", "reset")
-        }
+        self._services = {}
+        for name in ("arm", "disarm", "reset"):
+            service = f"{self._namespace}/safety_validator/{name}"
+            self._services[name] = node.create_client(Trigger, service)
 
     def heard(self) -> bool:
         """Whether somebody listens to words."""
@@ -92,9 +97,11 @@ class Operator:
         return bool(self._stop.get_subscription_count())
 
     def say(self, text: str) -> None:
+        """Give an instruction, as typed; command_ingest accepts it or says why not."""
         self._words.publish(String(data=text))
 
     def press_stop(self, pressed: bool) -> None:
+        """Press the stop, or let it go; the gate latches it until `reset`."""
         self._stop.publish(Bool(data=pressed))
 
     def call(
@@ -103,7 +110,16 @@ class Operator:
         seconds: float,
         wait: Callable[[Callable[[], bool], float], bool] = wait_for,
     ) -> tuple[bool, str]:
-        """Call arm, disarm or reset: success and the gate's sentence."""
+        """Call arm, disarm or reset.
+
+        Args:
+            name: Which of the three.
+            seconds: How long to wait for the service, and then for its answer.
+            wait: Waits; a caller that has more to do meanwhile brings its own.
+
+        Returns:
+            Success, and the gate's sentence.
+        """
         client = self._services[name]
         if not wait(client.service_is_ready, seconds):
             return False, (
@@ -112,14 +128,14 @@ class Operator:
             )
         future = client.call_async(Trigger.Request())
         if not wait(future.done, seconds):
-            client.remove_pending_request(future)
+            client.remove_pending_request(future)  # or it would be kept for ever
             return False, f"the gate gave no answer to '{name}' within {seconds:g} s"
         answer = future.result()
         return bool(answer.success), str(answer.message)
 
 
 def ask_gate(verb: str, namespace: str, seconds: float) -> int:
-    """Calls arm, disarm or reset and prints the gate's sentence. 0: done; 1: refused."""
+    """Call arm, disarm or reset, and print the gate's sentence; 0: done, 1: refused."""
     with spinning(f"vla_{verb}") as node:
         success, sentence = Operator(node, namespace).call(verb, seconds)
     print(sentence)

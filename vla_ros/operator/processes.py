@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 
@@ -43,7 +44,7 @@ for number in (signal.SIGINT, signal.SIGTERM):
 signal.pthread_sigmask(signal.SIG_SETMASK, ())
 os.execvp(command[0], command)
 """
-POLL = 0.02  # s
+POLL_S = 0.02  # between two looks whether they have ended
 # How `stop` asks, and how long it then waits (s).
 ESCALATION = ((signal.SIGINT, 3.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
 
@@ -69,14 +70,21 @@ class Child:
 
 
 class ProcessGroup:
-    """Use it as a context manager, from a thread that lives as long as the children: the kernel
-    ends a child when the thread that started it ends. `poll` respawns what died; call it often."""
+    """Processes that are started, respawned and ended together; a context manager.
+
+    Use it from a thread that lives as long as the children: the kernel ends a child when the thread
+    that started it ends. `poll` respawns what died; call it often.
+
+    Args:
+        respawn_delay: Until what died is started again, s.
+        respawns_a_minute: A process that dies more often is given up.
+    """
 
     def __init__(self, respawn_delay: float = 1.0, respawns_a_minute: int = 5) -> None:
         self._delay = respawn_delay
         self._most = respawns_a_minute
         self._children: dict[str, Child] = {}
-        atexit.register(self.stop)
+        atexit.register(self.stop)  # for who forgets it
 
     def __enter__(self) -> ProcessGroup:
         return self
@@ -97,10 +105,24 @@ class ProcessGroup:
         log_path: str | os.PathLike[str] | None = None,
         respawn: bool = True,
     ) -> int:
-        """Start `argv`; what it prints goes to `log_path`, else where ours goes. Returns the
-        pid."""
+        """Start a process.
+
+        Args:
+            name: Unique in the group.
+            argv: Its command line.
+            env: Its environment; default: ours.
+            log_path: Where what it prints goes; default: where ours goes.
+            respawn: Whether `poll` starts it again when it died.
+
+        Returns:
+            Its pid.
+
+        Raises:
+            ValueError: One of that name runs, or there is no such command.
+        """
         if name in self._children and self._children[name].running:
             raise ValueError(f"process '{name}' runs already (pid {self.pid(name)}); stop it first")
+        # asked here: the child becomes the command only later, and could not say that it is missing
         path = (os.environ if env is None else env).get("PATH")
         if not argv or shutil.which(argv[0], path=path) is None:
             raise ValueError(
@@ -115,7 +137,7 @@ class ProcessGroup:
         return self._child(name).process.pid
 
     def pids(self) -> dict[str, int]:
-        """name -> pid of those that run."""
+        """Name -> pid of those that run."""
         return {name: child.process.pid for name, child in self._children.items() if child.running}
 
     def returncode(self, name: str) -> int | None:
@@ -125,7 +147,7 @@ class ProcessGroup:
     def poll(self) -> list[str]:
         """Respawn what died; a sentence for each that died, came back or is given up."""
         now = time.monotonic()
-        said = []
+        sentences = []
         for child in self._children.values():
             if child.running or child.given_up:
                 continue
@@ -134,10 +156,10 @@ class ProcessGroup:
                     child.due = None
                     child.process = _launch(child.argv, child.env, child.log_path, append=True)
                     child.swept = False
-                    said.append(f"{child.name} was started again (pid {child.process.pid})")
+                    sentences.append(f"{child.name} was started again (pid {child.process.pid})")
                 continue
-            said.append(self._died(child, now))
-        return said
+            sentences.append(self._died(child, now))
+        return sentences
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to one process; nothing where it has ended."""
@@ -150,8 +172,9 @@ class ProcessGroup:
 
         A Ctrl-C meanwhile goes straight to SIGKILL, and is raised once all are gone.
         """
-        chosen = [self._child(name) for name in (self._children if names is None else names)][::-1]
-        for child in chosen:
+        chosen = [self._child(name) for name in (self._children if names is None else names)]
+        chosen.reverse()
+        for child in chosen:  # nothing of it comes back
             child.respawn = False
             child.due = None
             child.given_up = True
@@ -160,7 +183,7 @@ class ProcessGroup:
             for number, seconds in ESCALATION:
                 if _ask(chosen, number, seconds):
                     break
-        except BaseException as error:
+        except BaseException as error:  # Ctrl-C while it waits
             interrupt = error
         finally:
             for child in chosen:
@@ -180,23 +203,25 @@ class ProcessGroup:
         return self._children[name]
 
     def _died(self, child: Child, now: float) -> str:
+        """Decide whether it is started again; the sentence says so."""
         _sweep(child)
         code = child.process.returncode
-        how = f"exited with {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
+        if code >= 0:
+            end = f"{child.name} exited with {code}"
+        else:
+            end = f"{child.name} was ended by {signal.Signals(-code).name}"
         while child.deaths and now - child.deaths[0] > 60.0:
             child.deaths.popleft()
         child.deaths.append(now)
         if not child.respawn:
             child.given_up = True
-            return f"{child.name} {how}"
+            return end
+        # a process that dies at once each time would be started for ever
         if len(child.deaths) > self._most:
             child.given_up = True
-            return (
-                f"{child.name} {how}; given up, it was started again {self._most} times within "
-                "a minute"
-            )
+            return f"{end}; given up, it was started again {self._most} times within a minute"
         child.due = now + self._delay
-        return f"{child.name} {how}; it will be started again in {self._delay:g} s"
+        return f"{end}; it will be started again in {self._delay:g} s"
 
 
 def _launch(
@@ -206,6 +231,7 @@ def _launch(
     command = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), *argv]
     if log is None:
         return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
+    # A new session is a new process group, too: `_sweep` ends all of it.
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab" if append else "wb") as out:
         return subprocess.Popen(
@@ -224,16 +250,18 @@ def _ask(children: Sequence[Child], number: int, seconds: float) -> bool:
         if child.running:
             child.process.send_signal(number)
     end = time.monotonic() + seconds
-    while any(child.running for child in children):
+    while any(map(attrgetter("running"), children)):
         if time.monotonic() >= end:
             return False
-        time.sleep(POLL)
+        time.sleep(POLL_S)
     return True
 
 
 def _sweep(child: Child) -> None:
     """End what is left of a child's process group: itself, or processes that it started and left.
-    Once: the number may belong to someone else later."""
+
+    Once: the number may belong to someone else later.
+    """
     if child.swept:
         return
     child.swept = True
@@ -247,7 +275,8 @@ def _sweep(child: Child) -> None:
 # -- our own nodes ---------------------------------------------------------------------
 NODES = node_parameters.NODES
 BESIDE_GATE = NODES[1:]
-MODULES = {name: f"vla_ros.nodes.{name}" for name in NODES} | {"simulator": "vla_ros.sim.node"}
+MODULES = {name: f"vla_ros.nodes.{name}" for name in NODES}
+MODULES["simulator"] = "vla_ros.sim.node"
 # One node is one thread's work, and the machine has few cores for six. glibc would return each
 # image's memory to the kernel and fetch it again, a page fault every 4 KiB: two thirds of the cost
 # of receiving one.
@@ -262,16 +291,16 @@ THRIFT = {
 
 
 def suite_environment() -> dict[str, str]:
-    """Our environment with what the nodes need; what the user has set stays. They end with this
-    process."""
+    """Our environment with what the nodes need; what the user has set stays.
+
+    By it the nodes know this process, and end with it.
+    """
     environment = {**os.environ, process_identity.PARENT: process_identity.own()}
-    if not any(environment.get(name) for name in PROFILES):
-        environment.update(
-            dict.fromkeys(profile_variables(environment), str(config_folder() / "fastdds.xml"))
-        )
-    if not any(
-        name in environment for name in ("ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE")
-    ):
+    if not any(map(environment.get, PROFILES)):
+        profile = str(config_folder() / "fastdds.xml")
+        environment.update(dict.fromkeys(profile_variables(environment), profile))
+    reach = {"ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE"}
+    if reach.isdisjoint(environment):
         # Humble knows only the first; later ones warn about it
         if environment.get("ROS_DISTRO") == "humble":
             environment["ROS_LOCALHOST_ONLY"] = "1"
@@ -289,7 +318,18 @@ def node_command(
     parameters: Mapping[str, object] | None = None,
     remaps: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """The command line of one of our nodes, run by this Python."""
+    """The command line of one of our nodes, run by this Python.
+
+    Args:
+        executable: A key of MODULES.
+        namespace: Where the node is.
+        params_file: A ROS 2 parameter file.
+        parameters: Name -> value; they overrule the file.
+        remaps: Name -> name.
+
+    Raises:
+        ValueError: There is no such node, or a value that no parameter can have.
+    """
     if executable not in MODULES:
         raise ValueError(f"unknown node '{executable}'; known are: {', '.join(sorted(MODULES))}")
     arguments: list[str] = []
@@ -310,11 +350,12 @@ def yaml_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
+        # YAML has a dot before what is no number
         return {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(repr(value), repr(value))
     if isinstance(value, int):
         return str(value)
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(yaml_text(item) for item in value) + "]"
+        return "[" + ", ".join(map(yaml_text, value)) + "]"
     if isinstance(value, (str, os.PathLike)):
         text = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'"{text}"'
@@ -332,13 +373,23 @@ def suite_nodes(
     overrides: Mapping[str, Mapping[str, object]] | None = None,
     policy_file: str | os.PathLike[str] = "",
 ) -> dict[str, list[str]]:
-    """name -> command line of the six nodes; the gate first.
+    """Name -> command line of the six nodes; the gate first.
 
-    The policy is named by `policy` or, with its options, by `policy_file`. `overrides`: node ->
-    parameter -> value.
+    Args:
+        policy: What drives, by name.
+        robot_file: Default: the simulated robot's.
+        camera_topic: Where the camera's images are; compressed ones are beside it.
+        namespace: Where the nodes are.
+        params_file: A ROS 2 parameter file, for all of them.
+        overrides: Node -> parameter -> value.
+        policy_file: What drives, with its options; instead of `policy`.
+
+    Raises:
+        ValueError: `overrides` names an unknown node.
     """
     robot = str(robot_file or config_folder() / "robots" / "sim.yaml")
     parameters: dict[str, dict[str, object]] = {name: {} for name in NODES}
+    # the camera's node, too: it resizes to what the policy wants
     for name in ("camera_ingest", "inference"):
         parameters[name] |= {"policy": policy, "policy_file": policy_file}
     for name in ("inference", "safety_validator"):
@@ -350,7 +401,9 @@ def suite_nodes(
     remaps = {
         "camera_ingest": {"image": camera_topic, "image/compressed": f"{camera_topic}/compressed"}
     }
-    return {
-        name: node_command(name, namespace, params_file, parameters[name], remaps.get(name))
-        for name in NODES
-    }
+    commands = {}
+    for name in NODES:
+        commands[name] = node_command(
+            name, namespace, params_file, parameters[name], remaps.get(name)
+        )
+    return commands

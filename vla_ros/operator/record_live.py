@@ -1,5 +1,4 @@
-"""`vla record` on a robot: what the suite sees and what its gate sends, one episode an instruction,
-until Ctrl-C."""
+"""`vla record` on a robot: what the suite sees and its gate sends, an episode an instruction."""
 
 from __future__ import annotations
 
@@ -19,11 +18,16 @@ from vla_ros_msgs.msg import Observation, SafetyReport
 
 # deep: a frame that takes longer to encode costs no other one
 IMAGES = QoSProfile(depth=30, reliability=ReliabilityPolicy.BEST_EFFORT)
+# The gate's commands at 50 Hz: none may be missing, four seconds of them may wait.
 REPORTS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def live(arguments: argparse.Namespace, interrupt: Interrupt) -> int:
-    """Ctrl-C is the way to end it: 0 where something was recorded."""
+    """Record until Ctrl-C, or until there are as many episodes as were asked for.
+
+    Returns:
+        0 where something was recorded, else 1.
+    """
     base = arguments.namespace.rstrip("/")
     recorder = LiveRecorder(
         arguments.out, arguments.fps, arguments.robot, lambda line: print(line, flush=True)
@@ -41,9 +45,8 @@ def live(arguments: argparse.Namespace, interrupt: Interrupt) -> int:
                 print(f"nobody publishes {base}/safety_report; does the suite run in this domain?")
                 return 1
             print(
-                f"recording at {arguments.fps} frames a second; `vla arm` and `vla say` begin an "
-                "episode, "
-                "Ctrl-C ends it all",
+                f"recording at {arguments.fps} frames a second; "
+                "`vla arm` and `vla say` begin an episode, Ctrl-C ends it all",
                 flush=True,
             )
             while tap.problem is None and not _interrupted(interrupt):
@@ -51,13 +54,12 @@ def live(arguments: argparse.Namespace, interrupt: Interrupt) -> int:
                     break
                 time.sleep(0.05)
     finally:
-        recorder.close()  # nothing arrives any more
+        recorder.close()  # only now: the thread that calls it has ended
     if tap.problem is not None:
         raise tap.problem
     print(
         f"{recorder.episodes} episodes, {recorder.frames} frames in {arguments.out}; "
-        f"{recorder.lost} frames lost, "
-        f"{recorder.dropped} episodes dropped"
+        f"{recorder.lost} frames lost, {recorder.dropped} episodes dropped"
     )
     return 0 if recorder.episodes else 1
 
@@ -79,6 +81,8 @@ class Tap:
         self.problem: Exception | None = None
 
     def guarded(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        """`callback`, until one of them has failed."""
+
         def call(message: Any) -> None:
             if self.problem is None:
                 try:
@@ -89,20 +93,16 @@ class Tap:
         return call
 
     def observation(self, message: Observation) -> None:
+        """What the policy saw."""
         self._recorder.on_observation(convert.observation(message))
 
     def report(self, message: SafetyReport) -> None:
+        """What the gate sent to the robot."""
         self.reports += 1
-        values = {
-            name: value
-            for name, value in zip(message.channels, message.emitted)
-            if math.isfinite(value)
-        }
-        self._recorder.on_report(
-            Sent(
-                convert.stamp_ns(message.header.stamp),
-                message.state == SafetyReport.ACTIVE,
-                message.instruction_id,
-                values,
-            )
-        )
+        values = {}
+        for name, value in zip(message.channels, message.emitted):
+            if math.isfinite(value):  # NaN: nothing was sent on this channel
+                values[name] = value
+        stamp = convert.stamp_ns(message.header.stamp)
+        active = message.state == SafetyReport.ACTIVE
+        self._recorder.on_report(Sent(stamp, active, message.instruction_id, values))

@@ -1,5 +1,4 @@
-"""What a program that starts the nodes needs around it: a ROS domain of its own, signals that wait,
-no orphans."""
+"""What a program that starts nodes needs: a ROS domain, signals that wait, no orphans."""
 
 from __future__ import annotations
 
@@ -12,12 +11,17 @@ from typing import Any
 
 import psutil
 
-DOMAINS = range(1, 101)  # above 101, DDS' ports lie among those that Linux hands out
+# Not 0, the default, where real robots are; above 101, DDS' ports lie among those that Linux hands
+# out.
+DOMAINS = range(1, 101)
+# DDS' rule for a domain's ports: where they begin, and how far the domains' lie apart.
+PORT_BASE = 7400
+PORTS_PER_DOMAIN = 250
+FIRST_PORTS = (0, 10, 11)  # multicast, and the first participant's
 
 
 class Interrupt:
-    """Remembers SIGINT, SIGTERM and SIGHUP until `check` is called, so that no process is lost
-    half-started.
+    """Remembers SIGINT, SIGTERM and SIGHUP until `check`: no process is lost half-started.
 
     Once `at_once` is set, they raise KeyboardInterrupt where they arrive.
     """
@@ -44,37 +48,46 @@ class Interrupt:
             raise KeyboardInterrupt(self._name)
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt when a signal has arrived."""
+        """Raise KeyboardInterrupt if a signal has arrived."""
         if self._name:
             raise KeyboardInterrupt(self._name)
 
 
 def domain_is_free(domain: int) -> bool:
-    """Whether no DDS participant of this machine sits in `domain` (its first ports can be
-    bound)."""
-    base = 7400 + 250 * domain
-    for port in (base, base + 10, base + 11):
+    """Whether no DDS participant of this machine is in `domain`: its first ports can be bound."""
+    base = PORT_BASE + PORTS_PER_DOMAIN * domain
+    for offset in FIRST_PORTS:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
-                probe.bind(("", port))
+                probe.bind(("", base + offset))
             except OSError:
                 return False
     return True
 
 
 def own_domain(environ: MutableMapping[str, str]) -> str:
-    """Choose a ROS domain unless the user has; says which in a sentence."""
+    """Choose a ROS domain unless the user has.
+
+    Args:
+        environ: Gets ROS_DOMAIN_ID.
+
+    Returns:
+        A sentence that says which, for the user.
+
+    Raises:
+        ValueError: All are in use.
+    """
     given = environ.get("ROS_DOMAIN_ID", "")
     if given:
         return f"ROS domain {given}, as ROS_DOMAIN_ID says: keep real robots out of it"
-    free = [domain for domain in random.sample(DOMAINS, len(DOMAINS)) if domain_is_free(domain)]
-    if not free:
+    domain = next(filter(domain_is_free, random.sample(DOMAINS, len(DOMAINS))), None)
+    if domain is None:
         raise ValueError(
             "every ROS domain from 1 to 100 is in use on this machine; set ROS_DOMAIN_ID yourself"
         )
-    environ["ROS_DOMAIN_ID"] = str(free[0])
+    environ["ROS_DOMAIN_ID"] = str(domain)
     return (
-        f"ROS domain {free[0]}, chosen at random: no real robot hears the demo "
+        f"ROS domain {domain}, chosen at random: no real robot hears the demo "
         "(set ROS_DOMAIN_ID to choose another)"
     )
 
@@ -86,11 +99,11 @@ def children() -> list[psutil.Process]:
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those of `processes` that still run; a zombie does not."""
-    found = []
+    running = []
     for process in processes:
         try:
             if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.NoSuchProcess:
+                running.append(process)
+        except psutil.NoSuchProcess:  # it ended between the two questions
             continue
-    return found
+    return running

@@ -50,7 +50,7 @@ def policy_class(name: str) -> type[Policy]:
             f"policy {shown(name)} is none; give module:Class, like my_package.wander:Wander"
         )
     what = f"policy '{name}'" if place == name else f"policy '{name}' ({place})"
-    module = _imported(module_name, what)
+    module = imported_module(module_name, what)
     if not hasattr(module, class_name):
         classes = [key for key, value in vars(module).items() if hasattr(value, "predict")]
         file = getattr(module, "__file__", "built in")
@@ -81,7 +81,9 @@ def _entry_point(name: str) -> str:
     return places[0].split("[")[0].strip() if places else ""
 
 
-def _imported(module: str, what: str) -> Any:
+def imported_module(module: str, what: str) -> Any:
+    """A module of the user's; `what` begins the sentence of the ValueError where it cannot be
+    imported."""
     try:
         return import_module(module)
     except (Exception, SystemExit) as error:

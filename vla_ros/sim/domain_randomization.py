@@ -1,5 +1,7 @@
-"""How the room looks and how the camera is mounted: varied without a new model, for training and
-for robustness."""
+"""How the room looks and how the camera is mounted: varied, for training and for robustness.
+
+The model stays as it was compiled; only its colours, lights and the camera's place are written.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from vla_ros.sim.world import World
 
 Array = NDArray[np.float64]
 Triple = tuple[float, float, float]
+# rgb, as the room is built
 PLAIN_FLOOR = (1.0, 1.0, 1.0)
 PLAIN_WALL = (0.82, 0.82, 0.80)
 
@@ -24,10 +27,14 @@ PLAIN_WALL = (0.82, 0.82, 0.80)
 class Look:
     """The room's light and colours and the camera's place; the default is the room as it is built.
 
-    `light` scales all lights; `sun` turns the main one about the vertical (rad); `floor` and `wall`
-    are colours (the floor's multiplies its pattern); `shift` moves each object's colour (one row an
-    object's slot); the camera moves by `camera` (m: ahead, left, up) and tilts down by `tilt` (rad)
-    more.
+    Attributes:
+        light: Scales all lights.
+        sun: Turns the main light about the vertical, rad.
+        floor: Its colour, which multiplies its pattern.
+        wall: Their colour.
+        shift: Moves each object's colour; a row a slot of the pool.
+        camera: Moves the camera, m: ahead, left, up.
+        tilt: Tilts it further down, rad.
     """
 
     light: float = 1.0
@@ -40,7 +47,12 @@ class Look:
 
 
 def random_look(rng: np.random.Generator, amount: float = 1.0) -> Look:
-    """A look that differs from the plain one by up to `amount` of what training varies."""
+    """A look that differs from the plain one by up to `amount` of what training varies.
+
+    Args:
+        rng: Draws it.
+        amount: 0 (the plain look) to 1; more is beyond what training has seen.
+    """
 
     def spread(size: float, count: int = 3) -> Array:
         return rng.uniform(-size * amount, size * amount, count)
@@ -52,15 +64,9 @@ def random_look(rng: np.random.Generator, amount: float = 1.0) -> Look:
     floor = _colour(1 + grey + spread(0.08))
     wall = _colour(np.array(PLAIN_WALL) + rng.uniform(-0.2, 0.12) * amount + spread(0.06))
     shift = tuple(_triple(spread(0.05)) for _ in scenes.slots())
-    return Look(
-        light,
-        sun,
-        floor,
-        wall,
-        shift,
-        _triple(spread(0.008)),
-        float(spread(math.radians(0.8), 1)[0]),
-    )
+    camera = _triple(spread(0.008))
+    tilt = float(spread(math.radians(0.8), 1)[0])
+    return Look(light, sun, floor, wall, shift, camera, tilt)
 
 
 def _triple(values: Array) -> Triple:
@@ -73,7 +79,7 @@ def _colour(values: Array) -> Triple:
 
 @dataclass(frozen=True)
 class _Plain:
-    """What a look changes of a model, as it was built."""
+    """What a look changes of a model, as it was built: a look is always taken from there."""
 
     diffuse: Array
     ambient: Array
@@ -100,8 +106,10 @@ _PLAIN: WeakKeyDictionary[World, _Plain] = WeakKeyDictionary()
 
 
 def apply(world: World, look: Look) -> None:
-    """Give the world this look until the next `reset`, which keeps light, room and camera and gives
-    objects plain colours."""
+    """Give the world this look.
+
+    `reset` keeps light, room and camera, and gives the objects plain colours again.
+    """
     plain = _PLAIN.get(world) or _PLAIN.setdefault(world, _Plain.of(world.model))
     _light(world.model, plain, look)
     _mount(world.model, plain, look)
@@ -117,7 +125,8 @@ def _light(model: Any, plain: _Plain, look: Look) -> None:
     model.light_diffuse[:] = plain.diffuse * look.light
     model.vis.headlight.ambient[:] = plain.ambient * look.light
     model.vis.headlight.diffuse[:] = plain.headlight * look.light
-    cos, sin = math.cos(look.sun), math.sin(look.sun)
+    cos = math.cos(look.sun)
+    sin = math.sin(look.sun)
     model.light_dir[:, 0] = plain.direction[:, 0] * cos - plain.direction[:, 1] * sin
     model.light_dir[:, 1] = plain.direction[:, 0] * sin + plain.direction[:, 1] * cos
 
@@ -125,8 +134,9 @@ def _light(model: Any, plain: _Plain, look: Look) -> None:
 def _mount(model: Any, plain: _Plain, look: Look) -> None:
     front = model.camera("front").id
     model.cam_pos[front] = plain.place + np.array(look.camera)
-    half = -look.tilt / 2  # about the camera's own x axis
-    w, x, y, z = plain.turn
+    # The camera's quaternion, times one that turns about the camera's own x axis.
+    half = -look.tilt / 2
     c = math.cos(half)
     s = math.sin(half)
+    w, x, y, z = plain.turn
     model.cam_quat[front] = (w * c - x * s, x * c + w * s, y * c + z * s, z * c - y * s)

@@ -23,8 +23,8 @@ from vla_ros.tasks.world_state import WorldState
 
 CAMERA = "camera"  # the simulated robot's
 GAVE_UP = "the policy gave up"
-OBEY_PERIOD = 0.02  # s between commands to the driver, like the gate's
-SETTLE = 0.6  # s that a done verdict must last before the episode ends early
+OBEY_PERIOD_S = 0.02  # s between commands to the driver, like the gate's
+DONE_FOR_S = 0.6  # s that a done verdict must last before the episode ends early
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,21 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reward:
-    """What a moment of learning is worth: the m and rad come nearer to done, minus `time` a second;
-    `done` more at the end, when it is.
+    """What a moment of learning is worth: the m and rad that the robot came nearer to done.
 
-    That is much: a search comes nearer and goes away by luck, and would else hide whether a task
-    gets done.
+    `time` is taken off for each second, and `done` is added at the end, when it is. That is much: a
+    search comes nearer and goes away by luck, and would else hide whether a task gets done.
     """
 
     time: float = 0.05
     done: float = 5.0
 
     def of(self, lacking_before: float, lacking_now: float, seconds: float, done: bool) -> float:
-        """`lacking` is what all of the task's conditions lack together (`Verdict.lacking`): the
-        worst alone would let a robot that still has to turn drive where it likes."""
+        """The reward of a step of so many `seconds`, at whose end it is `done` or not.
+
+        `lacking` is what all of the task's conditions lack together (`Verdict.lacking`): the worst
+        alone would let a robot that still has to turn drive where it likes.
+        """
         return lacking_before - lacking_now - self.time * seconds + self.done * done
 
 
@@ -88,8 +90,7 @@ def robot_state(world: World) -> dict[str, float]:
 def observe(
     world: World, spec: PolicySpec, instruction: Instruction, lens: Lens | None = None
 ) -> Observation:
-    """What the nodes would hand to the policy: the camera's image at its size, odometry and
-    joints."""
+    """What the nodes would hand to the policy: the image at its size, odometry and joints."""
     image = world.render() if lens is None else lens(world.render())
     image = resize(image, spec.size_of(CAMERA), spec.resize)
     return Observation(to_nanoseconds(world.time), instruction, {CAMERA: image}, robot_state(world))
@@ -98,12 +99,11 @@ def observe(
 def obey(world: World, chunk: ActionChunk, age: float) -> None:
     """Send the row of `chunk` that is due `age` seconds after its stamp to the driver."""
     row = chunk.values[row_at(chunk, chunk.stamp + to_nanoseconds(age))]
-    send(world, {channel: float(value) for channel, value in zip(chunk.channels, row)})
+    send(world, dict(zip(chunk.channels, row.tolist())))
 
 
 def send(world: World, values: Mapping[str, float]) -> None:
-    """Tell the driver what each channel shall be, in SI units: m/s, rad/s, the gripper 0 closed to
-    1 open."""
+    """Tell the driver what each channel shall be: m/s, rad/s, the gripper 0 closed to 1 open."""
     world.command(values.get("linear.x", 0.0), values.get("angular.z", 0.0))
     if "gripper" in values:
         world.command_gripper(values["gripper"] * OPENING_MAX)
@@ -127,10 +127,20 @@ def run_episode(
 ) -> Outcome:
     """Run `policy` in `world` until the instruction is done and stays done, or `seconds` are over.
 
-    The policy sees `rate` images a second and its chunk arrives `delay` seconds after the
-    image. Judged is `intent`, by default what the grammar understands. `lens` changes the
-    camera's image before the policy sees it; an image for which `drop` is true never reaches it.
-    `blend` gives what the robot is told instead of a chunk.
+    Args:
+        policy: Drives; it is not reset here.
+        world: Goes on from where it is.
+        instruction: What the policy is told.
+        seconds: Simulated, that it may take.
+        spec: The policy's.
+        rate: Images a second that the policy sees.
+        delay: From an image until its chunk arrives, s.
+        instruction_id: A new one for each instruction of a world.
+        watch: Sees each moment: the truth, the observation and the chunk.
+        intent: What is judged; default: what the grammar understands.
+        lens: Changes the camera's image before the policy sees it.
+        drop: An image for which it is true never reaches the policy.
+        blend: Gives what the robot is told instead of a chunk.
     """
     intent = parse(instruction) if intent is None else intent
     command = Instruction(to_nanoseconds(world.time), instruction_id, instruction)
@@ -140,11 +150,11 @@ def run_episode(
     spent = []
     coming: list[tuple[float, ActionChunk]] = []  # by when they arrive; the first has arrived
     verdict = judge(intent, start, start)
-    done_since = began
+    done_since = began  # s; moves on as long as it is not done
     while world.time - began < seconds:
         if drop is None or not drop():
             observation = observe(world, spec, command, lens)
-            clock = time.perf_counter()
+            clock = time.perf_counter()  # real time: the simulated one stands still meanwhile
             try:
                 rows = policy.predict(observation)
             except NotUnderstood as problem:
@@ -161,20 +171,20 @@ def run_episode(
         now = world.state()
         path.append(now)
         verdict = judge(intent, start, now)
+        # Done counts only while the policy wants nothing more of the robot.
         idle = bool(coming) and stands(coming[-1][1])
         if not (verdict.done and idle):
             done_since = world.time
-        elif world.time - done_since >= SETTLE:
+        elif world.time - done_since >= DONE_FOR_S:
             break
     return Outcome(instruction, world.seed, verdict, world.time - began, tuple(spent), tuple(path))
 
 
 def prelude(world: World, kind: str, seed: int) -> None:
-    """What was before the words: "stop" is said to a robot that drives, "open" to one whose gripper
-    is closed."""
+    """What was before the words: "stop" is said to a robot that drives, "open" to a closed hand."""
     if kind == "stop":
         turn = float(np.random.default_rng((seed, 4)).uniform(-0.5, 0.5))
-        for _ in range(3):
+        for _ in range(3):  # the driver forgets a command after DRIVER_TIMEOUT_S
             world.command(0.3, turn)
             world.step(0.2)
     elif kind == "open":
@@ -184,21 +194,28 @@ def prelude(world: World, kind: str, seed: int) -> None:
 
 def stands(chunk: ActionChunk) -> bool:
     """Does no row of it ask for a speed at which the robot counts as moving?"""
-    most = {"linear.x": STILL_LINEAR, "angular.z": STILL_ANGULAR}
-    return all(
-        np.abs(chunk.values[:, column]).max() < most[channel]
-        for column, channel in enumerate(chunk.channels)
-        if channel in most
-    )
+    still = {"linear.x": STILL_LINEAR, "angular.z": STILL_ANGULAR}  # m/s, rad/s
+    fastest = np.abs(chunk.values).max(axis=0)  # a number for each channel
+    for channel, speed in zip(chunk.channels, fastest):
+        if channel in still and not speed < still[channel]:  # NaN: it does not stand
+            return False
+    return True
 
 
 def between_images(world: World, coming: list[tuple[float, ActionChunk]], period: float) -> None:
-    """Until the next image is due, obey the newest of the chunks that have arrived. `coming` holds
-    when each arrives (s); those that a newer one replaced are taken out."""
+    """Until the next image is due, obey the newest of the chunks that have arrived.
+
+    Args:
+        world: Is stepped.
+        coming: When each chunk arrives (s), and the chunk; those that a newer one replaced are
+            taken out.
+        period: Until the next image, s.
+    """
     seen = world.time
+    # 1e-6 s: simulated time is a sum of steps, and a little less than the sum of its numbers
     while world.time - seen < period - 1e-6:
         while len(coming) > 1 and world.time >= coming[1][0] - 1e-6:
             del coming[0]
         if coming and world.time >= coming[0][0] - 1e-6:
             obey(world, coming[0][1], world.time - coming[0][1].stamp / 1e9)
-        world.step(OBEY_PERIOD)
+        world.step(OBEY_PERIOD_S)

@@ -30,14 +30,14 @@ except ModuleNotFoundError as problem:
     ) from problem
 
 from vla_ros.core.robot import load_robot
-from vla_ros.sim.episode import SETTLE, Reward, prelude, robot_state, send, simulated_robot
+from vla_ros.sim.episode import DONE_FOR_S, Reward, prelude, robot_state, send, simulated_robot
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent, parse
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SPLITS, UNSEEN_PAIRS, intent_of, say
 from vla_ros.tasks.success import Verdict, judge
 from vla_ros.tasks.world_state import WorldState
 
-ID = "vla_ros/Room-v0"
+ID = "vla_ros/Room-v0"  # in gymnasium's registry
 STEP_S = 0.08  # between images, as in vla evaluate
 CHANNELS = ("linear.x", "angular.z", "gripper")  # that the simulated robot obeys
 # As the nodes know them: m, rad, m/s, rad/s, and the joints' positions in rad and m.
@@ -52,6 +52,7 @@ STATE = (
     "gripper_joint",
 )
 MAX_CHARACTERS = 120  # of an instruction
+# that may stand in an instruction: gymnasium's Text space wants them listed
 CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " °"
 ROOMS = 1_000_000  # that are drawn from: the rooms of vla evaluate begin there
 MAX_TRIES = 200  # rooms, until one has what the words name
@@ -64,8 +65,8 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
     Observation: `image` (height x width x 3, uint8, rgb), `state` (float32, the numbers that STATE
     names) and `instruction`. Action: the robot file's channels in their order, in SI units (the
     gripper 0 closed to 1 open), within their bounds; it is obeyed for STEP_S. `Reward` says what a
-    step is worth. Terminated: done, and done for SETTLE s. Truncated: after `seconds`. `info` holds
-    `is_success` (done now), `distance` (m or rad from done), `sentence` (why) and `room`.
+    step is worth. Terminated: done, and that for DONE_FOR_S. Truncated: after `seconds`. `info`
+    holds `is_success` (done now), `distance` (m or rad from done), `sentence` (why) and `room`.
 
     Args:
         instruction: What to do, in every episode; without one, each draws what its room allows.
@@ -117,7 +118,7 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         self._split = split
         self._seconds = seconds
         self._reward = Reward()
-        bounds = np.array([channel.bounds for channel in robot.channels], np.float32)
+        bounds = np.array([channel.bounds for channel in robot.channels], np.float32)  # C x 2
         self.action_space = gymnasium.spaces.Box(bounds[:, 0], bounds[:, 1], dtype=np.float32)
         self.observation_space = gymnasium.spaces.Dict(
             {
@@ -171,7 +172,8 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         self._verdict = judge(self.intent, self._start, self.world.state())
         if not self._verdict.done:
             self._done_since = self.world.time
-        terminated = self.world.time - self._done_since >= SETTLE - 1e-6
+        # 1e-6 s: simulated time is a sum of steps, and may be a little less than their number
+        terminated = self.world.time - self._done_since >= DONE_FOR_S - 1e-6
         truncated = not terminated and self.world.time >= self._seconds - 1e-6
         reward = self._reward.of(before.lacking, self._verdict.lacking, STEP_S, terminated)
         return self._observation(), reward, terminated, truncated, self._info()
@@ -184,23 +186,29 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         self.world.close()
 
     def _begin(self, room: int | None, instruction: str | None) -> None:
-        """A room, an instruction that it allows and that is not done yet, the robot at the
-        start."""
+        """A room, an instruction that it allows and that is not done yet, the robot at the start.
+
+        What is None is drawn, until both fit.
+        """
         wanted = None if instruction is None else _understood(instruction)
+        fixed = room is not None and wanted is not None  # nothing is left to draw
         for _ in range(MAX_TRIES):
             number = int(self.np_random.integers(ROOMS)) if room is None else room
             self.world.data.time = 0.0
             self.world.reset(number)
             try:
-                intent, words = self._drawn() if wanted is None else (wanted, str(instruction))
+                if wanted is None:
+                    intent, words = self._drawn()
+                else:
+                    intent, words = wanted, str(instruction)
                 prelude(self.world, intent.kind, number)
                 self._start = self.world.state()
                 self._verdict = judge(intent, self._start, self._start)
             except ValueError:  # the room has no such thing
-                if room is not None and wanted is not None:
+                if fixed:
                     raise
                 continue
-            if not self._verdict.done or (room is not None and wanted is not None):
+            if fixed or not self._verdict.done:
                 break
         else:
             raise ValueError(
@@ -209,7 +217,7 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
             )
         self.intent = intent
         self.instruction = words
-        self.world.data.time = 0.0
+        self.world.data.time = 0.0  # the prelude took some
         self._done_since = 0.0
 
     def _drawn(self) -> tuple[Intent, str]:
@@ -219,14 +227,13 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         kind = kinds[int(self.np_random.integers(len(kinds)))]
         intent = intent_of(kind)
         if kind in OBJECT_KINDS:
-            things = [
-                thing
-                for thing in self.world.scene.objects
-                if ((thing.colour, thing.shape) in UNSEEN_PAIRS) == unseen
-            ]
-            if not things:
+            nameable = []
+            for thing in self.world.scene.objects:
+                if ((thing.colour, thing.shape) in UNSEEN_PAIRS) == unseen:
+                    nameable.append(thing)
+            if not nameable:
                 raise ValueError("the room has nothing that may be named")
-            thing = things[int(self.np_random.integers(len(things)))]
+            thing = nameable[int(self.np_random.integers(len(nameable)))]
             intent = intent_of(kind, thing.colour, thing.shape)
         return intent, say(self.np_random, intent, self._split)
 

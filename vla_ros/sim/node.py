@@ -1,5 +1,4 @@
-"""The simulated robot as a ROS node: `simulator` publishes what a robot's drivers would, and obeys
-them.
+"""The simulated robot as a ROS node: `simulator` publishes and obeys what a robot's drivers would.
 
 Three threads: this process's main thread serves ROS, one steps physics on the steady clock and
 publishes the state, one draws and publishes images. A slow image never holds up physics.
@@ -41,9 +40,9 @@ from vla_ros.core import process_identity
 from vla_ros.sim.scene import RGB
 from vla_ros.sim.world import World
 
-TICK = 0.02  # s: odometry and joints at 50 Hz
-SCAN_EVERY = 5  # ticks: scan and objects at 10 Hz
-MARKERS = {"block": Marker.CUBE, "ball": Marker.SPHERE, "cylinder": Marker.CYLINDER}
+TICK_S = 0.02  # odometry and joints at 50 Hz
+SCAN_EVERY_TICKS = 5  # scan and objects at 10 Hz
+MARKER_TYPES = {"block": Marker.CUBE, "ball": Marker.SPHERE, "cylinder": Marker.CYLINDER}
 
 # name: (default, least, most, meaning); the node refuses anything else before it starts. `seed` may
 # be set while it runs: the next reset takes it.
@@ -63,13 +62,23 @@ def _sensor_qos(depth: int) -> QoSProfile:
 
 
 class Simulator(Node):
-    """The node. `start` begins physics and drawing, `stop` ends both and waits for them."""
+    """The node. `start` begins physics and drawing, `stop` ends both and waits for them.
+
+    Publishes: `/camera/image_raw`, `/scan`, `/odom`, `/joint_states`; `/sim/objects`, the truth for
+    whoever judges; with `publish_clock`, `/clock`.
+    Subscribes: `/cmd_vel` (Twist; with `stamped`, TwistStamped), `/gripper_controller/commands`.
+    Services: `~/reset`, to the next scene or to that of the parameter `seed`.
+
+    Raises:
+        ValueError: For a bad parameter.
+        RuntimeError: MuJoCo is missing, or cannot draw here.
+    """
 
     def __init__(self) -> None:
         super().__init__("simulator")
         self._options = {name: self._option(name) for name in PARAMETERS}
         self._world = World(self._options["seed"], self._options["width"], self._options["height"])
-        self._ending = threading.Event()
+        self._ending = threading.Event()  # asked to end, or a thread failed
         self._failure: BaseException | None = None
         self._threads: list[threading.Thread] = []
         self._image = self.create_publisher(Image, "/camera/image_raw", _sensor_qos(1))
@@ -110,26 +119,30 @@ class Simulator(Node):
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
             if parameter.name in PARAMETERS and parameter.name != "seed":
-                return SetParametersResult(
-                    successful=False,
-                    reason=f"parameter {parameter.name} holds from the start "
-                    "on; start the simulator again with another",
+                reason = (
+                    f"parameter {parameter.name} holds from the start on; "
+                    "start the simulator again with another"
                 )
-        seed = next((parameter.value for parameter in parameters if parameter.name == "seed"), None)
-        if seed is not None:
-            try:
-                self._check("seed", seed)
-            except ValueError as problem:
-                return SetParametersResult(successful=False, reason=str(problem))
-            self._next_seed = seed
+                return SetParametersResult(successful=False, reason=reason)
+        for parameter in parameters:
+            if parameter.name == "seed" and parameter.value is not None:
+                try:
+                    self._check("seed", parameter.value)
+                except ValueError as problem:
+                    return SetParametersResult(successful=False, reason=str(problem))
+                self._next_seed = parameter.value
         return SetParametersResult(successful=True)
 
     # Commands
 
     def _on_twist(self, twist: Twist) -> None:
-        others = (twist.linear.y, twist.linear.z, twist.angular.x, twist.angular.y)
-        wild = next((value for value in others if not math.isfinite(value)), 0.0)
-        self._obey(self._world.command, twist.linear.x + wild, twist.angular.z)
+        linear = twist.linear.x
+        # Axes that the robot does not have are ignored, but nonsense there makes all of the command
+        # nonsense: the driver stops.
+        for value in (twist.linear.y, twist.linear.z, twist.angular.x, twist.angular.y):
+            if not math.isfinite(value):
+                linear += value
+        self._obey(self._world.command, linear, twist.angular.z)
 
     def _on_stamped(self, twist: TwistStamped) -> None:
         self._on_twist(twist.twist)
@@ -162,12 +175,14 @@ class Simulator(Node):
     # Threads
 
     def start(self) -> None:
+        """Begin physics and drawing, each in a thread of its own."""
         for name, body in (("physics", self._physics), ("camera", self._camera)):
             thread = threading.Thread(target=self._guarded, args=(body,), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def stop(self) -> None:
+        """End both threads, and wait for them."""
         self._ending.set()
         for thread in self._threads:
             thread.join(timeout=3.0)
@@ -194,16 +209,16 @@ class Simulator(Node):
     def _physics(self) -> None:
         next_tick = time.monotonic()
         ticks = 0
-        period = TICK / self._options["real_time_factor"]
+        period = TICK_S / self._options["real_time_factor"]
         while not self._ending.is_set():
-            self._world.step(TICK)
+            self._world.step(TICK_S)
             ticks += 1
             self._publish_state(ticks)
             next_tick += period
             late = time.monotonic() - next_tick
             if late > 0.5:  # the machine was asleep or starved: do not race to catch up
                 next_tick += late
-            self._ending.wait(max(0.0, -late))
+            self._ending.wait(max(0.0, -late))  # a sleep that `stop` ends at once
 
     def _camera(self) -> None:
         message = Image(
@@ -218,21 +233,23 @@ class Simulator(Node):
         # A sensor's noise: two images are never the same, or a robot that stands looks like a
         # frozen camera.
         random = np.random.default_rng(self._options["seed"])
-        noise = itertools.cycle(
-            random.integers(0, 3, (8, self._world.height, self._world.width, 3), np.uint8)
-        )
+        # Eight images of it, drawn once and taken in turn.
+        shape = (8, self._world.height, self._world.width, 3)
+        noise = itertools.cycle(random.integers(0, 3, shape, np.uint8))
         try:
             while not self._ending.is_set():
                 message.header.stamp = self._stamp()
+                # An array.array is taken as it is; of any other sequence rclpy checks each byte.
                 pixels = array.array("B")
                 pixels.frombytes(cv2.add(self._world.render(), next(noise)).tobytes())
                 message.data = pixels
                 if not self._ending.is_set():
                     self._image.publish(message)
+                # one image late is made up for; a longer gap is not followed by a burst
                 due = max(due + period, time.monotonic() - period)
                 self._ending.wait(max(0.0, due - time.monotonic()))
         finally:
-            self._world.close()
+            self._world.close()  # here: a renderer belongs to the thread that draws
 
     # Messages
 
@@ -252,7 +269,7 @@ class Simulator(Node):
         message = JointState(name=list(joints), position=array.array("d", joints.values()))
         message.header.stamp = stamp
         self._joints.publish(message)
-        if ticks % SCAN_EVERY == 0:
+        if ticks % SCAN_EVERY_TICKS == 0:
             self._publish_scan(stamp)
             self._publish_objects(stamp)
 
@@ -261,7 +278,8 @@ class Simulator(Node):
         message = Odometry(child_frame_id="base_link")
         message.header.stamp = stamp
         message.header.frame_id = "odom"
-        message.pose.pose.position.x, message.pose.pose.position.y = odometry.x, odometry.y
+        message.pose.pose.position.x = odometry.x
+        message.pose.pose.position.y = odometry.y
         message.pose.pose.orientation.z = math.sin(odometry.yaw / 2)
         message.pose.pose.orientation.w = math.cos(odometry.yaw / 2)
         message.twist.twist.linear.x = odometry.linear
@@ -276,7 +294,7 @@ class Simulator(Node):
             angle_min=scan.angle_min,
             angle_increment=scan.angle_increment,
             angle_max=scan.angle_min + scan.angle_increment * (len(scan.ranges) - 1),
-            scan_time=TICK * SCAN_EVERY,
+            scan_time=TICK_S * SCAN_EVERY_TICKS,
             range_min=scan.range_min,
             range_max=scan.range_max,
             ranges=ranges,
@@ -290,7 +308,7 @@ class Simulator(Node):
         markers = MarkerArray()
         for index, thing in enumerate(state.objects):
             marker = self._marker(stamp, thing.name, index, thing.x, thing.y, thing.yaw)
-            marker.type = MARKERS[thing.shape]
+            marker.type = MARKER_TYPES[thing.shape]
             marker.pose.position.z = thing.z
             marker.scale.x = thing.size
             marker.scale.y = thing.size
@@ -302,7 +320,7 @@ class Simulator(Node):
         robot.scale.x = 0.3
         robot.scale.y = 0.05
         robot.scale.z = 0.05
-        robot.text = state.held or ""
+        robot.text = state.held or ""  # by this a demo sees what the gripper holds
         markers.markers.append(robot)
         self._objects.publish(markers)
 
@@ -310,17 +328,20 @@ class Simulator(Node):
         marker = Marker(ns=name, id=index)
         marker.header.stamp = stamp
         marker.header.frame_id = "odom"
-        marker.pose.position.x, marker.pose.position.y = x, y
+        marker.pose.position.x = x
+        marker.pose.position.y = y
         marker.pose.orientation.z = math.sin(yaw / 2)
         marker.pose.orientation.w = math.cos(yaw / 2)
         marker.color.a = 1.0
-        marker.lifetime.sec = 1
+        marker.lifetime.sec = 1  # a thing of the scene before does not stay in rviz
         return marker
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run until SIGINT or SIGTERM (exit code 0); a bad parameter or a failure exits with 1 and a
-    sentence."""
+    """Run until SIGINT or SIGTERM, and exit with 0.
+
+    A bad parameter or a failure exits with 1 and a sentence.
+    """
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     # only noted: shutting rclpy down in a handler can wait for itself for ever
     signals: list[int] = []

@@ -1,5 +1,7 @@
-"""Where a point of the room lies in the front camera's image, and whether it is in it. Arrays of
-any shape."""
+"""Where a point of the room lies in the front camera's image, and whether it is in it.
+
+Works on arrays of any shape.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +13,33 @@ from numpy.typing import NDArray
 from vla_ros.sim import scene as scenes
 
 Array = NDArray[np.floating]
-HALF_WIDTH = math.tan(scenes.CAMERA_HFOV / 2)
+HALF_WIDTH = math.tan(scenes.CAMERA_HFOV / 2)  # of the image, at a depth of 1
 MIDDLE = 0.035  # m, of an object above the floor
 
 
 def project(
     ahead: Array, left: Array, height: float | Array = MIDDLE, aspect: float = 0.75
 ) -> tuple[Array, Array, Array]:
-    """Points in metres from base_link -> column, row (-1 … 1 across the image, right and down) and
-    depth (m).
+    """Points of the room, by the camera that the robot carries.
 
-    `aspect` is the image's height over its width.
+    Args:
+        ahead: From base_link, m.
+        left: From base_link, m.
+        height: Above the floor, m.
+        aspect: The image's height over its width.
+
+    Returns:
+        Column and row, -1 … 1 across the image, right and down; and the depth, m.
     """
-    cos, sin = math.cos(scenes.CAMERA_TILT), math.sin(scenes.CAMERA_TILT)
+    cos = math.cos(scenes.CAMERA_TILT)
+    sin = math.sin(scenes.CAMERA_TILT)
     dx = ahead - scenes.CAMERA_FORWARD
     dz = height - scenes.CAMERA_HEIGHT
     depth = dx * cos - dz * sin
-    safe = np.maximum(depth, 1e-3)
-    return -left / (safe * HALF_WIDTH), -(dx * sin + dz * cos) / (safe * HALF_WIDTH * aspect), depth
+    safe = np.maximum(depth, 1e-3)  # what is behind the camera is out of the image, not infinite
+    column = -left / (safe * HALF_WIDTH)
+    row = -(dx * sin + dz * cos) / (safe * HALF_WIDTH * aspect)
+    return column, row, depth
 
 
 def in_view(ahead: Array, left: Array) -> NDArray[np.bool_]:

@@ -11,13 +11,18 @@ ADVICE = "install libegl1 libegl-mesa0 libgl1-mesa-dri, or libosmesa6 and set MU
 
 
 def load_mujoco() -> Any:
-    """The mujoco module, set up to draw with no display: by MUJOCO_GL if set, else EGL, else
-    OSMesa."""
+    """The mujoco module, set up to draw with no display.
+
+    It draws by MUJOCO_GL if that is set, else by EGL, else by OSMesa.
+
+    Raises:
+        RuntimeError: It is not installed, or nothing here can draw; the sentence says what to do.
+    """
     # Mesa's software renderer starts a thread for every core and would starve the physics and ROS.
     os.environ.setdefault("LP_NUM_THREADS", "1")
     if "MUJOCO_GL" not in os.environ:
         for backend, libraries in LIBRARIES.items():
-            if any(_loads(library) for library in libraries):
+            if any(map(_loads, libraries)):
                 os.environ["MUJOCO_GL"] = backend
                 break
         else:

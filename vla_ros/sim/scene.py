@@ -49,8 +49,7 @@ POOL: dict[str, tuple[tuple[float, float], ...]] = {
 
 @dataclass(frozen=True)
 class Placement:
-    """One object of a scene: which of the pool (`slot`), its colour and where it stands (m,
-    rad)."""
+    """One object of a scene: which of the pool (`slot`), its colour, its place (m, rad)."""
 
     slot: int
     shape: str
@@ -76,22 +75,34 @@ class Scene:
 
 def slots() -> list[tuple[str, float, float]]:
     """The pool as a list of (shape, size, height); a slot is an index into it."""
-    return [(shape, size, height) for shape in SHAPES for size, height in POOL[shape]]
+    pool = []
+    for shape in SHAPES:
+        for size, height in POOL[shape]:
+            pool.append((shape, size, height))
+    return pool
 
 
 def sample_scene(seed: int, count: int | None = None, reach: float = 1.1) -> Scene:
     """A random scene: the same seed gives the same scene.
 
-    `count` objects (default: 4 to 6) of different colour-shape pairs, at most `reach` metres from
-    the middle along each axis, 0.6 m apart and 0.75 m from the robot.
+    Args:
+        seed: From which everything is drawn.
+        count: How many objects, of different colour-shape pairs; default: 4 to 6.
+        reach: How far from the middle they are at most, along each axis, m. They stand 0.6 m apart
+            and 0.75 m from the robot.
+
+    Raises:
+        ValueError: For more objects than the pool has, or than fit within `reach`.
     """
+    # The draws keep their order: another one would give each seed another scene, and every figure
+    # measured in them another meaning.
     rng = np.random.default_rng(seed)
     pool = slots()
     wanted = int(rng.integers(4, 7)) if count is None else count
     if not 1 <= wanted <= len(pool):
         raise ValueError(f"a scene of {wanted} objects cannot be built; ask for 1 to {len(pool)}")
     chosen = rng.permutation(len(pool))[:wanted]
-    start_x, start_y = (float(value) for value in rng.uniform(-1.0, 1.0, 2))
+    start_x, start_y = rng.uniform(-1.0, 1.0, 2).tolist()
     start_yaw = float(rng.uniform(-math.pi, math.pi))
     spots = _spots(rng, wanted, reach, (start_x, start_y))
     taken: set[tuple[str, str]] = set()
@@ -109,13 +120,13 @@ def sample_scene(seed: int, count: int | None = None, reach: float = 1.1) -> Sce
 def _spots(
     rng: np.random.Generator, count: int, reach: float, robot: tuple[float, float]
 ) -> list[tuple[float, float]]:
-    """`count` points that keep their distance; starts over when the room is full."""
+    """`count` points (m) that keep their distance; starts over when the room is full."""
     for attempt in range(200):
         spots: list[tuple[float, float]] = []
-        apart = 0.6 - 0.001 * attempt
+        apart = 0.6 - 0.001 * attempt  # m; a little nearer each time, so that it ends
         for _ in range(200):
-            x, y = (float(value) for value in rng.uniform(-reach, reach, 2))
-            if math.dist((x, y), robot) < 0.75:
+            x, y = rng.uniform(-reach, reach, 2).tolist()
+            if math.dist((x, y), robot) < 0.75:  # m
                 continue
             if all(math.dist((x, y), other) >= apart for other in spots):
                 spots.append((x, y))
@@ -125,7 +136,8 @@ def _spots(
 
 
 def model_xml(width: int, height: int) -> str:
-    """The MuJoCo model; `width` x `height` is the camera's image in pixels."""
+    """The MuJoCo model, as MJCF; `width` x `height` is the camera's image in pixels."""
+    # MuJoCo takes the angle of the image's height
     fovy = math.degrees(2 * math.atan(math.tan(CAMERA_HFOV / 2) * height / width))
     top = math.degrees(2 * math.atan(TOP_VIEW / 2 / TOP_HEIGHT))
     return f"""
@@ -222,8 +234,7 @@ def _robot(fovy: float) -> str:
 
 
 def _finger(side: str, sign: int) -> str:
-    """A finger; its joint is the distance of its inner face from the middle. The tip flares
-    outwards."""
+    """A finger, whose tip flares outwards; its joint is its inner face's distance from the middle."""
     return f"""
       <body name="{side}_finger" pos="0.215 {sign * 0.006} 0.036">
         <joint name="finger_{side}" type="slide" axis="0 {sign} 0" range="0 {OPENING_MAX / 2}" damping="2"/>
@@ -235,6 +246,7 @@ def _finger(side: str, sign: int) -> str:
 
 
 def _pool() -> str:
+    """All objects, parked outside the walls."""
     rows = []
     for slot, (shape, size, height) in enumerate(slots()):
         half = size / 2
@@ -247,7 +259,6 @@ def _pool() -> str:
             f'<body name="object{slot}" pos="{6 + slot} 6 {height / 2}">'
             f'<joint name="object{slot}" type="free" damping="0.002"/>'
             f'<geom name="object{slot}" type="{kind}" size="{dims}" mass="0.12" contype="2" '
-            'conaffinity="3" '
-            f'condim="6" friction="0.8 0.005 0.002" rgba="0.5 0.5 0.5 1"/></body>'
+            f'conaffinity="3" condim="6" friction="0.8 0.005 0.002" rgba="0.5 0.5 0.5 1"/></body>'
         )
     return "\n    ".join(rows)

@@ -20,7 +20,7 @@ from vla_ros.sim.render import load_mujoco, make_renderer
 from vla_ros.tasks.objects import OPENING_MAX
 from vla_ros.tasks.world_state import ObjectState, WorldState
 
-DRIVER_TIMEOUT = 0.5  # s without a command until the driver stops the wheels
+DRIVER_TIMEOUT_S = 0.5  # s without a command until the driver stops the wheels
 # what the motors can do, m/s and rad/s
 LINEAR_MAX = 1.0
 ANGULAR_MAX = 2.0
@@ -28,10 +28,11 @@ ANGULAR_MAX = 2.0
 LINEAR_RATE = 3.0
 ANGULAR_RATE = 6.0
 GRIPPER_RATE = 0.15  # m/s
-RAYS = 180
+RAYS = 180  # of the lidar, over the full turn
+# m
 RANGE_MIN = 0.05
 RANGE_MAX = 10.0
-GRIP_FORCE = 0.5  # N on each finger from which an object counts as held
+GRIP_FORCE_N = 0.5  # on each finger, from which an object counts as held
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,16 @@ class World:
     """`step` advances physics; `command` and `command_gripper` are what the robot's driver accepts.
 
     Safe to step in one thread and draw in another, as long as one thread does all the drawing.
-    `width` and `height` are the camera's pixels; `objects` fixes how many objects a scene has.
+
+    Args:
+        seed: Which scene.
+        width: Of the camera's image, pixels.
+        height: Of the camera's image, pixels.
+        objects: How many a scene has; default: the scene's own number.
+
+    Raises:
+        ValueError: For an image that is too small, or a number of objects that does not fit.
+        RuntimeError: MuJoCo is missing, or cannot draw here.
     """
 
     def __init__(
@@ -71,7 +81,8 @@ class World:
                 f"a camera of {width}x{height} pixels is too small; use at least 16x16"
             )
         self._mj: Any = load_mujoco()
-        self.width, self.height = width, height
+        self.width = width
+        self.height = height
         self._count = objects
         self._lock = threading.RLock()
         self.model: Any = self._mj.MjModel.from_xml_string(scenes.model_xml(width, height))
@@ -83,23 +94,28 @@ class World:
         self.reset(seed)
 
     def _find_addresses(self) -> None:
+        """Where MuJoCo's flat arrays hold what is read and written in every step."""
         model = self.model
-        self._base = [
-            int(model.joint(name).qposadr[0]) for name in ("base_x", "base_y", "base_yaw")
-        ]
-        self._base_v = [
-            int(model.joint(name).dofadr[0]) for name in ("base_x", "base_y", "base_yaw")
-        ]
-        self._fingers = [
-            int(model.joint(f"finger_{side}").qposadr[0]) for side in ("left", "right")
-        ]
-        self._finger_bodies = [int(model.body(f"{side}_finger").id) for side in ("left", "right")]
+        base = ("base_x", "base_y", "base_yaw")
+        self._base = self._positions_of(*base)
+        self._base_v = self._speeds_of(*base)
+        self._fingers = self._positions_of("finger_left", "finger_right")
+        self._finger_bodies = [model.body("left_finger").id, model.body("right_finger").id]
         self._robot_body = int(model.body("base_link").id)
-        slots = range(len(scenes.slots()))
-        self._object_q = [int(model.joint(f"object{slot}").qposadr[0]) for slot in slots]
-        self._object_v = [int(model.joint(f"object{slot}").dofadr[0]) for slot in slots]
-        self._object_geom = [int(model.geom(f"object{slot}").id) for slot in slots]
-        self._object_body = [int(model.body(f"object{slot}").id) for slot in slots]
+        # An object is named after its slot in the pool.
+        names = [f"object{slot}" for slot in range(len(scenes.slots()))]
+        self._object_q = self._positions_of(*names)
+        self._object_v = self._speeds_of(*names)
+        self._object_geom = [int(model.geom(name).id) for name in names]
+        self._object_body = [int(model.body(name).id) for name in names]
+
+    def _positions_of(self, *joints: str) -> list[int]:
+        """Where each joint's position begins in `data.qpos`."""
+        return [int(self.model.joint(joint).qposadr[0]) for joint in joints]
+
+    def _speeds_of(self, *joints: str) -> list[int]:
+        """Where each joint's speed begins in `data.qvel`."""
+        return [int(self.model.joint(joint).dofadr[0]) for joint in joints]
 
     # Scene
 
@@ -112,66 +128,54 @@ class World:
             now = self.data.time
             self._mj.mj_resetData(self.model, self.data)
             self.data.time = now
-            for index, value in zip(self._base, scene.robot):
-                self.data.qpos[index] = value
-            for index in self._fingers:
-                self.data.qpos[index] = OPENING_MAX / 2
+            self.data.qpos[self._base] = scene.robot
+            self.data.qpos[self._fingers] = OPENING_MAX / 2
             self.model.geom_rgba[self._object_geom, 3] = 0.0  # those that are parked
             for placed in scene.objects:
-                start = self._object_q[placed.slot]
-                half = placed.yaw / 2
-                self.data.qpos[start : start + 7] = (
-                    placed.x,
-                    placed.y,
-                    placed.height / 2,
-                    math.cos(half),
-                    0.0,
-                    0.0,
-                    math.sin(half),
-                )
-                self.model.geom_rgba[self._object_geom[placed.slot]] = (
-                    *scenes.RGB[placed.colour],
-                    1.0,
-                )
-            self._target = (0.0, 0.0)
-            self._commanded_at = -math.inf
+                self._put(placed, placed.x, placed.y, placed.yaw)
+                opaque = (*scenes.RGB[placed.colour], 1.0)
+                self.model.geom_rgba[self._object_geom[placed.slot]] = opaque
+            self._target = (0.0, 0.0)  # m/s, rad/s
+            self._commanded_at = -math.inf  # s
             self._driven = [0.0, 0.0]  # after the acceleration limit
             self._gripper_target = self._gripper_driven = OPENING_MAX
-            self._wheels = [0.0, 0.0]  # rad
+            self._wheels = [0.0, 0.0]  # rad, left and right
             self._mj.mj_forward(self.model, self.data)
 
     def place_robot(self, x: float, y: float, yaw: float) -> None:
         """Put the robot somewhere else (m, rad), standing still; objects stay where they are."""
         with self._lock:
-            for index, speed, value in zip(self._base, self._base_v, (x, y, yaw)):
-                self.data.qpos[index] = value
-                self.data.qvel[speed] = 0.0
+            self.data.qpos[self._base] = (x, y, yaw)
+            self.data.qvel[self._base_v] = 0.0
             self._target = (0.0, 0.0)
             self._driven = [0.0, 0.0]
             self._mj.mj_forward(self.model, self.data)
 
     def place_object(self, name: str, x: float, y: float, yaw: float = 0.0) -> None:
-        """Put the object `name` on the floor there (m, rad), at rest. Raises ValueError for a name
-        not in the scene."""
+        """Put the object `name` on the floor there (m, rad), at rest.
+
+        Raises:
+            ValueError: The scene has none of that name.
+        """
         placed = self._placed(name)
         with self._lock:
-            start = self._object_q[placed.slot]
-            self.data.qpos[start : start + 7] = (
-                x,
-                y,
-                placed.height / 2,
-                math.cos(yaw / 2),
-                0.0,
-                0.0,
-                math.sin(yaw / 2),
-            )
+            self._put(placed, x, y, yaw)
             speed = self._object_v[placed.slot]
             self.data.qvel[speed : speed + 6] = 0.0
             self._mj.mj_forward(self.model, self.data)
 
+    def _put(self, placed: scenes.Placement, x: float, y: float, yaw: float) -> None:
+        """On the floor: x, y, z, and the quaternion w, x, y, z of a turn about the vertical."""
+        turn = (math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2))
+        start = self._object_q[placed.slot]
+        self.data.qpos[start : start + 7] = (x, y, placed.height / 2, *turn)
+
     def paint(self, name: str, colour: tuple[float, float, float]) -> None:
-        """Give the object `name` this colour (rgb, 0 … 1) until the next reset. Raises ValueError
-        for a name not in the scene."""
+        """Give the object `name` this colour (rgb, 0 … 1) until the next reset.
+
+        Raises:
+            ValueError: The scene has none of that name.
+        """
         with self._lock:
             self.model.geom_rgba[self._object_geom[self._placed(name).slot], :3] = colour
 
@@ -179,9 +183,8 @@ class World:
         for placed in self.scene.objects:
             if placed.name == name:
                 return placed
-        raise ValueError(
-            f"the scene has no {name!r}; it has {', '.join(one.name for one in self.scene.objects)}"
-        )
+        names = ", ".join(placed.name for placed in self.scene.objects)
+        raise ValueError(f"the scene has no {name!r}; it has {names}")
 
     def settle(self) -> None:
         """See light and camera where the model has them now; nothing moves."""
@@ -191,16 +194,18 @@ class World:
     def place_gripper(self, opening: float) -> None:
         """Put the fingers `opening` metres apart, at once."""
         with self._lock:
-            for index in self._fingers:
-                self.data.qpos[index] = opening / 2
+            self.data.qpos[self._fingers] = opening / 2
             self._gripper_target = self._gripper_driven = opening
             self._mj.mj_forward(self.model, self.data)
 
     # Driver
 
     def command(self, linear: float, angular: float) -> None:
-        """Wheel command in m/s and rad/s; holds for DRIVER_TIMEOUT. Not finite: stops,
-        ValueError."""
+        """Wheel command in m/s and rad/s; holds for DRIVER_TIMEOUT_S.
+
+        Raises:
+            ValueError: A number is not finite; the wheels stop.
+        """
         good = math.isfinite(linear) and math.isfinite(angular)
         with self._lock:
             self._commanded_at = float(self.data.time)
@@ -217,8 +222,11 @@ class World:
             )
 
     def command_gripper(self, opening: float) -> None:
-        """Opening between the fingers in metres, 0 to 0.10; holds. Not finite: ignored,
-        ValueError."""
+        """Opening between the fingers in metres, 0 to 0.10; holds.
+
+        Raises:
+            ValueError: The number is not finite; the gripper holds what it had.
+        """
         if not math.isfinite(opening):
             raise ValueError(
                 f"the gripper holds: it was told to open to {opening} m; send a finite number"
@@ -238,13 +246,15 @@ class World:
                     self._wheels[side] += speed / scenes.WHEEL_RADIUS * scenes.TIMESTEP
 
     def _drive(self) -> None:
-        fresh = self.data.time - self._commanded_at <= DRIVER_TIMEOUT
+        fresh = self.data.time - self._commanded_at <= DRIVER_TIMEOUT_S
         target = self._target if fresh else (0.0, 0.0)
+        # what the wheels and the fingers are told follows the target as fast as motors can
         for axis, rate in enumerate((LINEAR_RATE, ANGULAR_RATE)):
             self._driven[axis] = _towards(self._driven[axis], target[axis], rate * scenes.TIMESTEP)
         self._gripper_driven = _towards(
             self._gripper_driven, self._gripper_target, GRIPPER_RATE * scenes.TIMESTEP
         )
+        # The base has servos along the room's x and y: no speed is asked for across its heading.
         yaw = self.data.qpos[self._base[2]]
         control = self.data.ctrl
         control[0] = self._driven[0] * math.cos(yaw)
@@ -259,11 +269,12 @@ class World:
         return float(self.data.time)
 
     def _pose(self) -> tuple[float, float, float]:
-        x, y, yaw = (float(self.data.qpos[index]) for index in self._base)
+        x, y, yaw = self.data.qpos[self._base].tolist()
         return x, y, math.remainder(yaw, 2 * math.pi)
 
     def _speeds(self) -> tuple[float, float]:
-        vx, vy, angular = (float(self.data.qvel[index]) for index in self._base_v)
+        """Along the heading (m/s) and about the vertical (rad/s)."""
+        vx, vy, angular = self.data.qvel[self._base_v].tolist()
         yaw = float(self.data.qpos[self._base[2]])
         return vx * math.cos(yaw) + vy * math.sin(yaw), angular
 
@@ -281,14 +292,15 @@ class World:
             }
 
     def _opening(self) -> float:
-        return max(0.0, sum(float(self.data.qpos[index]) for index in self._fingers))
+        return max(0.0, float(self.data.qpos[self._fingers].sum()))
 
     def scan(self) -> Scan:
         """What the lidar sees now: RAYS ranges over the full turn, in the robot's frame."""
         with self._lock:
             x, y, yaw = self._pose()
-            cos, sin = math.cos(yaw), math.sin(yaw)
-            turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+            cos = math.cos(yaw)
+            sin = math.sin(yaw)
+            turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])  # rows from the right
             distances = np.zeros(RAYS)
             hit = np.zeros(RAYS, np.int32)
             self._mj.mj_multiRay(
@@ -296,9 +308,9 @@ class World:
                 self.data,
                 np.array([x, y, scenes.LIDAR_HEIGHT]),
                 (self._rays @ turn).ravel(),
-                None,
-                1,
-                self._robot_body,
+                None,  # geoms of every group
+                1,  # and those that never move: the walls
+                self._robot_body,  # but not the robot, from whose inside the rays begin
                 hit,
                 distances,
                 None,
@@ -315,14 +327,14 @@ class World:
         with self._lock:
             x, y, yaw = self._pose()
             linear, angular = self._speeds()
-            objects = tuple(self._object_state(placed) for placed in self.scene.objects)
+            objects = tuple(map(self._object_state, self.scene.objects))
             return WorldState(
                 self.time, x, y, yaw, linear, angular, self._opening(), objects, self._held()
             )
 
     def _object_state(self, placed: scenes.Placement) -> ObjectState:
         start = self._object_q[placed.slot]
-        x, y, z, qw, qx, qy, qz = (float(value) for value in self.data.qpos[start : start + 7])
+        x, y, z, qw, qx, qy, qz = self.data.qpos[start : start + 7].tolist()
         yaw = math.atan2(2 * (qw * qz + qx * qy), 1 - 2 * (qy * qy + qz * qz))
         return ObjectState(
             placed.name, placed.colour, placed.shape, x, y, z, yaw, placed.size, placed.height
@@ -330,11 +342,12 @@ class World:
 
     def _held(self) -> str | None:
         """The object that both fingers press on."""
-        forces: dict[int, list[float]] = {}
-        force = np.zeros(6)
+        forces: dict[int, list[float]] = {}  # object's body -> N on the left and right finger
+        force = np.zeros(6)  # N and Nm; the first is the one along the contact's normal
         for index in range(self.data.ncon):
             contact = self.data.contact[index]
-            bodies = [int(self.model.geom_bodyid[geom]) for geom in contact.geom]
+            bodies = self.model.geom_bodyid[contact.geom].tolist()
+            # either may be the finger
             for finger, other in (bodies, bodies[::-1]):
                 if finger in self._finger_bodies and other in self._object_body:
                     self._mj.mj_contactForce(self.model, self.data, index, force)
@@ -342,7 +355,7 @@ class World:
                     pair[self._finger_bodies.index(finger)] += float(force[0])
         for placed in self.scene.objects:
             pair = forces.get(self._object_body[placed.slot], [0.0, 0.0])
-            if min(pair) >= GRIP_FORCE:
+            if min(pair) >= GRIP_FORCE_N:
                 return placed.name
         return None
 
@@ -366,7 +379,7 @@ class World:
         return round(size / 2 + x * scale), round(size / 2 - y * scale)
 
     def _draw(self, camera: str, width: int, height: int) -> NDArray[np.uint8]:
-        key = f"{camera} {width}x{height}"
+        key = f"{camera} {width}x{height}"  # a renderer draws in one size
         if key not in self._renderers:
             self._renderers[key] = make_renderer(self._mj, self.model, width, height)
             # it sees walls and floor only, and a sky costs as much as all the rest
@@ -386,4 +399,5 @@ class World:
 
 
 def _towards(value: float, target: float, most: float) -> float:
+    """`value`, moved by at most `most` towards `target`."""
     return value + min(max(target - value, -most), most)

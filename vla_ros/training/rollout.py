@@ -19,7 +19,7 @@ from vla_ros.models.stages import told
 from vla_ros.models.vla import VLA
 from vla_ros.policies.builtin import actions, look
 from vla_ros.policies.progress import Progress
-from vla_ros.sim.episode import OBEY_PERIOD, between_images, robot_state
+from vla_ros.sim.episode import OBEY_PERIOD_S, between_images, robot_state
 from vla_ros.sim.projection import in_view
 from vla_ros.sim.world import World
 from vla_ros.training.image_dataset import Frames, make_world, scene_for, shoot, table
@@ -129,7 +129,7 @@ def go_on(
     """The chunk of `rows` (T x C), obeyed until the next image; it arrives a little late, as on a
     real robot; until then the one before is obeyed."""
     seen = world.time
-    late = int(rng.integers(1, LATEST + 1)) * OBEY_PERIOD
+    late = int(rng.integers(1, LATEST + 1)) * OBEY_PERIOD_S
     newest = ActionChunk(
         to_nanoseconds(seen), 1, config.channels, rows, to_nanoseconds(config.step)
     )
