@@ -1,4 +1,4 @@
-"""command_ingest: words become a instruction, or a sentence says why not."""
+"""command_ingest: words become an instruction, or a sentence says why not."""
 import time
 
 import pytest

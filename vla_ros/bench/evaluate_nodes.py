@@ -37,7 +37,7 @@ from vla_ros.nodes.common import convert
 from vla_ros.operator import session
 from vla_ros.operator.client import VERDICTS, spinning
 from vla_ros.operator.processes import ProcessGroup, node_command, suite_environment, suite_nodes
-from vla_ros.sim.episode import GAVE_UP, DONE_FOR_S, stands
+from vla_ros.sim.episode import DONE_FOR_S, GAVE_UP, stands
 from vla_ros.sim.scene import sample_scene
 from vla_ros.tasks.objects import OPENING_MAX
 from vla_ros.tasks.success import CLOSED_MOST, Verdict, judge

@@ -42,7 +42,7 @@ class Measuring:
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, **environment},
+                env={**os.environ, "PYTHONFAULTHANDLER": "1", **environment},
                 start_new_session=True,
             )
 
@@ -83,8 +83,13 @@ class Measuring:
         """How it ended and what it said last, in a sentence."""
         code = self._process.wait()
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
-        said = " ".join(self._err.read_text(encoding="utf-8", errors="replace").split())
-        return f"its process ended with {how}" + (f": … {said[-QUOTED:]}" if said else "")
+        text = " ".join(self._err.read_text(encoding="utf-8", errors="replace").split())
+        if not text:
+            return f"its process ended with {how}"
+        # A crash says where it was first, and then lists all that is loaded.
+        crash = text.find("Fatal Python error")
+        end = text[crash : crash + QUOTED] if crash >= 0 else text[-QUOTED:]
+        return f"its process ended with {how}: … {end}"
 
     def kill(self) -> None:
         """Ends it, and what it has started."""

@@ -22,8 +22,9 @@ from vla_ros.engines.accuracy_check import Differs, compare
 from vla_ros.engines.base import Engine, SubModel
 from vla_ros.engines.cache import ENTRY, GROWS, Cache, default_folder, key_of
 
-# what is best where it is there; then the fallbacks
-AUTO = {"cpu": ("onnxruntime",), "cuda": ("tensorrt_rtx", "tensorrt", "onnxruntime", "inductor")}
+# What is best where it is there; then the fallbacks. Not inductor on a GPU: with PyTorch 2.11 on an
+# H200 its packages ended the process that ran them (doc/bench_gpu.md), which no fallback mends.
+AUTO = {"cpu": ("onnxruntime",), "cuda": ("tensorrt_rtx", "tensorrt", "onnxruntime")}
 LAYOUT = 4  # of an entry; another number and old ones are built anew
 MANY = 4_000_000_000  # bytes
 AHEAD = "ahead"  # in an entry that was built elsewhere, and never compared; its target

@@ -39,7 +39,7 @@ class CommandIngest(ManagedNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("command_ingest", **options)
-        # From the wall clock in ms, so that a respawned node never repeats a instruction_id.
+        # From the wall clock in ms, so that a respawned node never repeats an instruction_id.
         self._instruction_id = time.time_ns() // 1_000_000
         self._text = ""
 
