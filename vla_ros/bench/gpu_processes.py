@@ -86,10 +86,11 @@ class Measuring:
         text = " ".join(self._err.read_text(encoding="utf-8", errors="replace").split())
         if not text:
             return f"its process ended with {how}"
-        # A crash says where it was first, and then lists all that is loaded.
+        # A library's own words come before Python's, which say where it was, and then list all that
+        # is loaded.
         crash = text.find("Fatal Python error")
-        end = text[crash : crash + QUOTED] if crash >= 0 else text[-QUOTED:]
-        return f"its process ended with {how}: … {end}"
+        end = len(text) if crash < 0 else crash + QUOTED
+        return f"its process ended with {how}: … {text[max(0, end - 2 * QUOTED) : end]}"
 
     def kill(self) -> None:
         """Ends it, and what it has started."""
