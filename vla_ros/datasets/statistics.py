@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
-# rows kept for quantiles: their rank is then within 0.002 (3 sigma, at the median)
-SAMPLE = 1 << 16
+# kept for quantiles: their rank is then within 0.002 (3 sigma, at the median)
+SAMPLE_ROWS = 1 << 16
 MODES = ("mean_std", "min_max", "quantiles")
 Stats = dict[str, NDArray[Any]]
 
@@ -55,8 +55,8 @@ class RunningStatistics:
     """The same over rows (N x `width`) that come in batches, in memory that does not grow.
 
     Mean and variance are merged batch by batch (Chan, Golub & LeVeque 1979). Quantiles are exact up
-    to SAMPLE rows; beyond, they are those of a uniform sample of so many (Vitter's algorithm R,
-    1985; fixed seed).
+    to SAMPLE_ROWS rows; beyond, they are those of a uniform sample of so many (Vitter's algorithm
+    R, 1985; fixed seed).
     """
 
     def __init__(self, width: int) -> None:
@@ -66,7 +66,7 @@ class RunningStatistics:
         self._squares = np.zeros(width)  # the sum of squared distances from the mean
         self._min: NDArray[Any] = np.zeros(width)
         self._max: NDArray[Any] = np.zeros(width)
-        self._sample = np.empty((SAMPLE, width))
+        self._sample = np.empty((SAMPLE_ROWS, width))
         self._random = np.random.default_rng(0)  # fixed: the same rows have the same quantiles
 
     def update(self, rows: NDArray[Any]) -> None:
@@ -86,21 +86,21 @@ class RunningStatistics:
         self.count = total
 
     def _keep(self, values: NDArray[np.float64]) -> None:
-        """Puts rows into the sample: all while there is room, then the n-th with SAMPLE / n."""
-        free = max(0, SAMPLE - self.count)
+        """Puts rows into the sample: all while there is room, then fewer and fewer."""
+        free = max(0, SAMPLE_ROWS - self.count)
         self._sample[self.count : self.count + len(values[:free])] = values[:free]
         rest = values[free:]
         seen = self.count + len(values) - len(rest) + np.arange(len(rest))
         # several rows that draw the same slot: the last one stays, as if they had come one by one
         slots = (self._random.random(len(rest)) * (seen + 1)).astype(np.int64)
-        kept = slots < SAMPLE
+        kept = slots < SAMPLE_ROWS
         self._sample[slots[kept]] = rest[kept]
 
     def summary(self) -> Stats:
         """As `summarise`. Raises ValueError when there were no rows."""
         if not self.count:
             raise ValueError("there are no rows to give statistics of")
-        sample = self._sample[: min(self.count, SAMPLE)]
+        sample = self._sample[: min(self.count, SAMPLE_ROWS)]
         stats: Stats = {
             "min": self._min,
             "max": self._max,

@@ -174,8 +174,10 @@ def _places(
         else:
             begin = shown[0] if len(shown) else 0.0
         fine = check.on_rate(shown - shown[:1], np.arange(len(shown)), fps)
-        # each episode before this one may have moved its beginning as much again
-        slack = check.SLACK * (1 + number) + check.DRIFT * first if counted else check.SLACK
+        slack = check.SLACK_PERIODS
+        if counted:
+            # each episode before this one may have moved its beginning as much again
+            slack = slack * (1 + number) + check.DRIFT_SHARE * first
         fine[:1] &= np.abs(shown[:1] - begin) * fps <= slack
         wrong = np.flatnonzero(~fine)
         if len(wrong) or len(shown) < row.length:

@@ -20,9 +20,9 @@ from vla_ros.datasets.lerobot.features import is_list
 # or a doubled one is a whole period off, one rounded to a millisecond 24 % of a period, at 240
 # frames a second. And a rate that is 2 % another (0.3 ms a frame, at 60 a second) changes no action
 # by more than its own noise.
-SLACK = 0.25  # of a period, anywhere
-DRIFT = 0.02  # of the time that passed
-ON_TIME = 1e-4  # s off the rate from which on a user is told: LeRobot's own tolerance
+SLACK_PERIODS = 0.25  # of a period, anywhere
+DRIFT_SHARE = 0.02  # of the time that passed
+ON_TIME_S = 1e-4  # off the rate, from which on a user is told: LeRobot's own tolerance
 
 
 def column(table: Any, name: str, width: int, where: str) -> NDArray[Any]:
@@ -117,9 +117,9 @@ def on_rate(times: NDArray[np.float64], frame: NDArray[np.int64], fps: float) ->
 
     `frame` counts from 0, anew with each episode.
     """
-    fine: NDArray[np.bool_] = np.abs(times * fps - frame) <= SLACK + DRIFT * frame
+    fine: NDArray[np.bool_] = np.abs(times * fps - frame) <= SLACK_PERIODS + DRIFT_SHARE * frame
     # an episode's first frame follows nothing
-    fine[1:] &= (frame[1:] == 0) | (np.abs(np.diff(times) * fps - 1) <= SLACK)
+    fine[1:] &= (frame[1:] == 0) | (np.abs(np.diff(times) * fps - 1) <= SLACK_PERIODS)
     return fine
 
 

@@ -17,8 +17,8 @@ from vla_ros.datasets.lerobot import layout
 
 # what of meta/info.json is read, so what must be in it
 INFO_KEYS = ("codebase_version", "fps", "features", "total_episodes", "total_frames", "data_path")
-PLACE = ("chunk_index", "file_index")
-OURS = (layout.SUCCESS, layout.INSTRUCTION_ID, layout.LOST)
+PLACE_COLUMNS = ("chunk_index", "file_index")
+OUR_COLUMNS = (layout.SUCCESS, layout.INSTRUCTION_ID, layout.LOST)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def read_episodes(folder: Path, info: Mapping[str, Any]) -> list[EpisodeRow]:
                 f"length {length}; episode {index} from frame {start} on is right"
             )
         data, clips = _v2_places(folder, info, index) if old else _v3_places(folder, info, row)
-        ours = {key: row.get(key) for key in OURS}
+        ours = {key: row.get(key) for key in OUR_COLUMNS}
         episodes.append(EpisodeRow(index, start, start + length, data, clips, ours))
         start += length
     if start != info["total_frames"]:
@@ -174,9 +174,11 @@ def _v3(folder: Path) -> list[dict[str, Any]]:
         )
     rows: list[dict[str, Any]] = []
     for path in files:
-        # by name, for most of the columns are statistics
-        also = [name for name in column_names(path) if name in OURS or name.startswith("videos/")]
-        rows += read_table(path, [*needed, *also]).to_pylist()
+        columns = list(needed)
+        for name in column_names(path):  # most of them are statistics
+            if name in OUR_COLUMNS or name.startswith("videos/"):
+                columns.append(name)
+        rows += read_table(path, columns).to_pylist()
     return rows
 
 
@@ -198,7 +200,7 @@ def _v3_places(
 
 
 def _place(row: Mapping[str, Any], of: str) -> dict[str, Any]:
-    return {name: row.get(f"{of}/{name}") for name in PLACE}
+    return {name: row.get(f"{of}/{name}") for name in PLACE_COLUMNS}
 
 
 def _v2_places(folder: Path, info: Mapping[str, Any], episode: int) -> tuple[Path, dict[str, Clip]]:

@@ -279,7 +279,7 @@ class Dataset:
             notes.append(f"{', '.join(outcomes)}: not observed, so no model is told of it")
         for key, why in self.left_out.items():
             notes.append(f"'{key}' is left out: {why}")
-        if off > check.ON_TIME:
+        if off > check.ON_TIME_S:
             notes.append(
                 f"timestamps are up to {1000 * off:.1f} ms off {self.fps:g} frames a second; "
                 "frames and images are taken in their order"
