@@ -153,8 +153,8 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     "vla_ros/policies/builtin.py": (("test/unit/test_policy_builtin.py",), [
         ("values[..., 2] = values[..., 2] > 0.5", "values[..., 2] = values[..., 2] > 0.05"),
         ("STILL = (0.02, 0.03)", "STILL = (0.2, 0.3)"),
-        ("SEARCH_MOST = 2 * math.pi + 0.6", "SEARCH_MOST = 4 * math.pi + 0.6"),
-        ("NONSENSE = 0.9", "NONSENSE = 0.09"),
+        ("SEARCH_LIMIT_RAD = 2 * math.pi + 0.6", "SEARCH_LIMIT_RAD = 4 * math.pi + 0.6"),
+        ("NONSENSE_PROBABILITY = 0.9", "NONSENSE_PROBABILITY = 0.09"),
         ("self._progress.seen >= SURE or", "self._progress.seen >= 1 or"),
     ]),
     # models

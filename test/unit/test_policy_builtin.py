@@ -236,7 +236,7 @@ def search(policy: Builtin, images: int, step: float = 0.8, instruction_id: int 
 
 def test_it_gives_up_after_a_full_circle_without_the_target(tmp_path: Path) -> None:
     turning = policy_of(tmp_path / "turning", nowhere=9.0, actions=(0.0, 1.0, 3.0))
-    assert search(turning, 12) == math.ceil(builtin.SEARCH_MOST / 0.8) == 9
+    assert search(turning, 12) == math.ceil(builtin.SEARCH_LIMIT_RAD / 0.8) == 9
     assert search(turning, 8) == 0  # and stays with it
     assert search(turning, 8, instruction_id=2) == 8  # until it is told again
     assert search(policy_of(tmp_path / "sees", nowhere=-9.0, actions=(0.0, 1.0, 3.0)), 12) == 12

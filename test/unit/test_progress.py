@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from vla_ros.policies.progress import MOST, SCALES, SURE, Progress
+from vla_ros.policies.progress import FEATURE_LIMIT, SCALES, SURE, Progress
 
 
 def at(x: float = 0.0, y: float = 0.0, yaw: float = 0.0, **more: float) -> dict[str, float]:
@@ -120,7 +120,7 @@ def test_features_are_scaled_and_bounded() -> None:
                                                  "travelled": 0.5, "carried": 2.0, "side": -1.0})
     assert list(progress.features()) == list(SCALES)
     progress.turned, progress.command = -100.0, None
-    assert progress.features()["turned"] == -MOST and progress.features()["gripper_command"] == 0.0
+    assert progress.features()["turned"] == -FEATURE_LIMIT and progress.features()["gripper_command"] == 0.0
 
 
 @pytest.mark.parametrize(("images", "side"), [(2, 1.0), (3, -1.0), (4, -1.0)])
