@@ -93,8 +93,8 @@ class VLA(nn.Module):
             return self.language(ids, mask)
         if vision is None:
             raise ValueError(
-                f"language '{self.config.language}' reads the image too; give read() what see() "
-                "gave"
+                f"language '{self.config.language}' reads the image too; "
+                "give encode_text() what encode_image() gave"
             )
         return self.language(ids, mask, vision)
 
