@@ -189,7 +189,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("masked_mean(self.norm(tokens), true)", "self.norm(tokens).mean(1)"),
     ]),
     "vla_ros/models/fusion/grounded.py": (("test/unit/test_models_by_hand.py",), [
-        ("found @ self.place.float()", "found @ self.place.float().flip(1)"),
+        ("cells @ self.place.float()", "cells @ self.place.float().flip(1)"),
         ("attention[..., -1:]", "attention[..., :1]"),
         ("self.key(vision).transpose(1, 2) * vision.shape[-1] ** -0.5",
          "self.key(vision).transpose(1, 2)"),

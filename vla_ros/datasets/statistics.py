@@ -225,7 +225,9 @@ class Normaliser:
         return cls(offset.astype(np.float32), scale.astype(np.float32))
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """SI units (… x D) as the model is told them."""
         return ((values - self.offset) / self.scale).astype(np.float32)
 
     def undo(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """What the model says (… x D) in SI units."""
         return (values * self.scale + self.offset).astype(np.float32)

@@ -168,8 +168,8 @@ class VLAConfig:
             fine = numbers and math.isfinite(low) and math.isfinite(high)
             if not fine or low >= high:
                 raise ValueError(
-                    f"channel {channel} has low {low!r} and high {high!r}; give finite bounds, low "
-                    "below high"
+                    f"channel {channel} has low {low!r} and high {high!r}; "
+                    "give finite bounds, low below high"
                 )
 
     def _check_vision(self) -> None:
@@ -230,8 +230,8 @@ class VLAConfig:
         model = self.options("model")
         if "heads" in fusion and self.width % fusion["heads"]:
             raise ValueError(
-                f"fusion '{self.fusion}' has heads {fusion['heads']}, which do not divide width "
-                f"{self.width}"
+                f"fusion '{self.fusion}' has heads {fusion['heads']}, "
+                f"which do not divide width {self.width}"
             )
         if self.head == "decoder":
             decoder_layers(head)  # raises where widths and dropouts do not fit
@@ -264,6 +264,6 @@ def _divides(title: str, options: Mapping[str, Any]) -> None:
     """Each attention head gets the same share of `hidden`. Raises ValueError."""
     if "heads" in options and options["hidden"] % options["heads"]:
         raise ValueError(
-            f"{title} has heads {options['heads']}, which do not divide its hidden "
-            f"{options['hidden']}"
+            f"{title} has heads {options['heads']}, "
+            f"which do not divide its hidden {options['hidden']}"
         )

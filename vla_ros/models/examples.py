@@ -41,8 +41,8 @@ def load(folder: Path, vla: VLA) -> tuple[dict[str, Tensor], bool]:
     for name, shape in wants.items():
         if name not in tensors or tuple(tensors[name].shape[1:]) != shape:
             raise ValueError(
-                f"{path} has no {name} of shape {' x '.join(map(str, shape))}; copy the checkpoint "
-                "again"
+                f"{path} has no {name} of shape {' x '.join(map(str, shape))}; "
+                "copy the checkpoint again"
             )
     ids = F.pad(tensors["ids"], (0, LENGTH - tensors["ids"].shape[1]))
     return tensors | {"ids": ids, "mask": ids > 0}, path.is_file()

@@ -68,11 +68,11 @@ class SkillMixture(Bounded):
         skills = (self.skill_selector(features).float() + share @ self.mapping.float()).softmax(-1)
         views = torch.relu(torch.einsum("bd,tdl->btl", pooled, self.views))
         view = torch.einsum("bt,btl->bl", share.to(views.dtype), views)
-        heard = torch.cat([features, view], -1)
+        inputs = torch.cat([features, view], -1)
         units = []
         for decoder in self.decoders:
             assert isinstance(decoder, ActionDecoder)
-            units.append(decoder.unit(heard))
+            units.append(decoder.unit(inputs))
         # weights may add up to a hair over 1
         unit = torch.einsum("bk,bktc->btc", skills, torch.stack(units, 1)).clamp(-1.0, 1.0)
         return Mixture(self.bounded(unit), tasks, skills)

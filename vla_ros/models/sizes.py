@@ -86,8 +86,8 @@ def sizes_of(kind: str, name: str, folder: str, given: Mapping[str, Any]) -> dic
     theirs = _read(kind, folder)
     if theirs.get("model_type") not in family.kinds:
         raise ValueError(
-            f"{kind}'s weights {folder} are of a model {theirs.get('model_type')!r}; {name} needs "
-            f"{family.kinds[0]!r}"
+            f"{kind}'s weights {folder} are of a model {theirs.get('model_type')!r}; "
+            f"{name} needs {family.kinds[0]!r}"
         )
     if "vision_config" in theirs:  # a whole CLIP: its eyes alone are wanted
         theirs = theirs["vision_config"]

@@ -39,8 +39,8 @@ class LanguageStage(nn.Module):
         super().__init__()
         if vla.reads_vision:
             raise ValueError(
-                f"language '{vla.config.language}' reads the image too, so words cannot be read "
-                "alone"
+                f"language '{vla.config.language}' reads the image too, "
+                "so words cannot be read alone"
             )
         self.vla = vla
         self.outputs: tuple[str, ...] = ("words", "pooled")

@@ -257,11 +257,11 @@ class StoredImages:
             image = None
         if image is None or image.dtype != np.uint8:
             if image is None:
-                what = "that are no PNG or JPEG"
+                problem = "that are no PNG or JPEG"
             else:
-                what = f"with {image.dtype} pixels, as depth has"
+                problem = f"with {image.dtype} pixels, as depth has"
             raise ValueError(
-                f"{where} is {len(data)} bytes {what}; images in colour of 8 bits are right"
+                f"{where} is {len(data)} bytes {problem}; images in colour of 8 bits are right"
             )
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 

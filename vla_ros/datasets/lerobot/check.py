@@ -76,28 +76,32 @@ def check_frames(
     total = int(lengths.sum())
     if len(columns["index"]) != total:
         raise ValueError(
-            f"{folder}: the data files hold {len(columns['index'])} frames, the episodes have "
-            f"{total}"
+            f"{folder}: the data files hold {len(columns['index'])} frames, "
+            f"the episodes have {total}"
         )
     # what each frame's counters have to be, N
     index = np.arange(total)
     episode = np.repeat(np.arange(len(episodes)), lengths)
     frame = index - np.repeat(starts, lengths)
+
+    def where(at: int) -> str:
+        return f"{folder}: episode {episode[at]}, frame {frame[at]}"
+
     counters = {"episode_index": episode, "frame_index": frame, "index": index}
     for name, right in counters.items():
         wrong = np.flatnonzero(columns[name] != right)
         if len(wrong):
             at = wrong[0]
             raise ValueError(
-                f"{folder}: episode {episode[at]}, frame {frame[at]}: {name} is "
-                f"{columns[name][at]}; {right[at]} is right, so frames are missing or out of order"
+                f"{where(at)}: {name} is {columns[name][at]}; {right[at]} is right, "
+                "so frames are missing or out of order"
             )
     times = columns["timestamp"].astype(np.float64)
     wrong = np.flatnonzero(~on_rate(times, frame, fps))
     if len(wrong):
         at = wrong[0]
         raise ValueError(
-            f"{folder}: episode {episode[at]}, frame {frame[at]}: timestamp is {times[at]:.4f} s; "
+            f"{where(at)}: timestamp is {times[at]:.4f} s; "
             f"at {fps:g} frames a second it is {frame[at] / fps:.4f} s: "
             "the rate is another, or changes"
         )
@@ -105,10 +109,7 @@ def check_frames(
     wrong = np.flatnonzero(~((task >= 0) & (task < tasks)))
     if len(wrong):
         at = wrong[0]
-        raise ValueError(
-            f"{folder}: episode {episode[at]}, frame {frame[at]}: task_index is {task[at]}; "
-            f"the dataset has {tasks} tasks"
-        )
+        raise ValueError(f"{where(at)}: task_index is {task[at]}; the dataset has {tasks} tasks")
     return float(np.abs(times - frame / fps).max())
 
 

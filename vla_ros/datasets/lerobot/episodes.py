@@ -44,6 +44,7 @@ class EpisodeRow:
 
     @property
     def length(self) -> int:
+        """Frames."""
         return self.end - self.start
 
 
@@ -70,8 +71,8 @@ def read_info(folder: Path) -> dict[str, Any]:
         )
     if not isinstance(features, dict):
         raise ValueError(
-            f"{path}: features are a {type(features).__name__}; an object, feature by feature, is "
-            "right"
+            f"{path}: features are a {type(features).__name__}; "
+            "an object, feature by feature, is right"
         )
     for counter in layout.COUNTERS:
         if counter not in features:
@@ -106,8 +107,8 @@ def read_tasks(folder: Path, info: Mapping[str, Any]) -> list[str]:
             tasks[index] = task
     if set(tasks) != set(range(len(indices))):
         raise ValueError(
-            f"{path}: the task indices are {str(indices[:10])[:80]}; 0, 1, 2, ... with words each "
-            "is right"
+            f"{path}: the task indices are {str(indices[:10])[:80]}; "
+            "0, 1, 2, ... with words each is right"
         )
     return [tasks[index] for index in range(len(tasks))]
 
@@ -119,15 +120,15 @@ def read_episodes(folder: Path, info: Mapping[str, Any]) -> list[EpisodeRow]:
     raw = _json_lines(folder / table) if old else _v3(folder)
     if len(raw) != info["total_episodes"]:
         raise ValueError(
-            f"{folder}: meta/info.json counts {info['total_episodes']} episodes, {table} has "
-            f"{len(raw)}"
+            f"{folder}: meta/info.json counts {info['total_episodes']} episodes, "
+            f"{table} has {len(raw)}"
         )
     for row in raw:
         for name in ("episode_index", "length"):
             if isinstance(row.get(name), bool) or not isinstance(row.get(name), int):
                 raise ValueError(
-                    f"{folder}: a row of {table} has {name} {row.get(name)!r}; a whole number is "
-                    "right"
+                    f"{folder}: a row of {table} has {name} {row.get(name)!r}; "
+                    "a whole number is right"
                 )
     raw.sort(key=lambda row: row["episode_index"])  # the table may have them in any order
     episodes: list[EpisodeRow] = []
@@ -151,8 +152,8 @@ def read_episodes(folder: Path, info: Mapping[str, Any]) -> list[EpisodeRow]:
         start += length
     if start != info["total_frames"]:
         raise ValueError(
-            f"{folder}: meta/info.json counts {info['total_frames']} frames, the episodes have "
-            f"{start}"
+            f"{folder}: meta/info.json counts {info['total_frames']} frames, "
+            f"the episodes have {start}"
         )
     return episodes
 
@@ -229,8 +230,8 @@ def _filled(template: Any, name: str, **place: Any) -> str:
         return str(template).format(**place)
     except (KeyError, IndexError, ValueError, TypeError, AttributeError) as problem:
         raise ValueError(
-            f"meta/info.json: {name} is {str(template)[:100]!r} ({problem!r}); it can name "
-            f"{', '.join(place)}"
+            f"meta/info.json: {name} is {str(template)[:100]!r} ({problem!r}); "
+            f"it can name {', '.join(place)}"
         ) from None
 
 
@@ -240,8 +241,8 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ValueError(
-            f"{path} is missing: either {path.parents[1]} is no dataset, or its recording never "
-            "ended"
+            f"{path} is missing: either {path.parents[1]} is no dataset, "
+            "or its recording never ended"
         ) from None
     except (OSError, ValueError) as problem:
         raise ValueError(f"{path} cannot be read as text: {problem}") from None

@@ -256,12 +256,12 @@ def names_of(key: str, given: Any, size: int) -> tuple[tuple[str, ...], str]:
     if names is None or len(names) != size or not all(map(str.strip, names)):
         numbered = tuple(f"{key}.{place}" for place in range(size))
         if given is None:
-            what = "no names"
+            problem = "no names"
         else:
-            what = f"names that do not fit {size} numbers ({str(given)[:80]})"
+            problem = f"names that do not fit {size} numbers ({str(given)[:80]})"
         # one name, where there is one number
         called = " to ".join(dict.fromkeys((numbered[0], numbered[-1])))
-        return numbered, f"'{key}' has {what}; they are called {called}, which no robot knows"
+        return numbered, f"'{key}' has {problem}; they are called {called}, which no robot knows"
     counts = Counter(names)
     if len(counts) == len(names):
         return tuple(names), ""

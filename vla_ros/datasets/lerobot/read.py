@@ -270,8 +270,8 @@ class Dataset:
                 renamed[key] = None
         for key in renamed:
             notes.append(
-                f"'{key}' has names that other features have too, so its numbers are called "
-                f"{key}.NAME"
+                f"'{key}' has names that other features have too, "
+                f"so its numbers are called {key}.NAME"
             )
         outcomes = list(itertools.filterfalse(chosen.measured, self._vectors))
         outcomes.remove(layout.ACTION)  # no outcome either, and always there

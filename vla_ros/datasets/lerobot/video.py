@@ -101,7 +101,8 @@ class VideoSeries:
         self._place = (0, 0)
         self._output: Any = None
         self._copy: Any = None  # the output's stream
-        self._frames = self._bytes = 0  # of the output
+        self._frames = 0  # of the output
+        self._bytes = 0
         self.info: dict[str, Any] = {}  # of the first file, as meta/info.json has it
 
     def add(self, image: Image) -> None:
@@ -193,7 +194,8 @@ class VideoSeries:
                 if packet.dts is None:  # the end
                     continue
                 # without B-frames an image is shown when it is decoded
-                packet.pts = packet.dts = self._frames * tick
+                packet.dts = self._frames * tick
+                packet.pts = packet.dts
                 packet.stream = self._copy
                 self._output.mux(packet)
                 self._frames += 1

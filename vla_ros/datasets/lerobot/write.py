@@ -56,6 +56,7 @@ class ParquetSeries:
         return self._next
 
     def write(self, table: Any) -> None:
+        """Append a pyarrow table to the file that `place` named."""
         import pyarrow.parquet as pq
 
         if self._writer is None:
@@ -113,7 +114,8 @@ class DatasetWriter:
     ) -> None:
         self.folder = Path(folder)
         self.spec = spec
-        self.episodes = self.frames = 0
+        self.episodes = 0
+        self.frames = 0
         self._limits = {
             "chunks_size": chunks_size,
             "data_files_size_in_mb": data_mb,

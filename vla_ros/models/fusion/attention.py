@@ -43,8 +43,8 @@ class CrossModalAttention(nn.Module):
             weights = scores.float().softmax(-1)
         else:
             weights = masked_softmax(scores, mask[:, None, None])
-        heard = (weights.to(v.dtype) @ v).transpose(1, 2).flatten(2)
-        return self.norm(query + self.dropout(self.out(heard))), weights
+        answer = (weights.to(v.dtype) @ v).transpose(1, 2).flatten(2)  # B x Lq x D
+        return self.norm(query + self.dropout(self.out(answer))), weights
 
     def _by_head(self, tokens: Tensor) -> Tensor:
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)

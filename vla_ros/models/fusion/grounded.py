@@ -66,24 +66,25 @@ class GroundedFusion(nn.Module):
         values = self.value(vision)
         room = torch.relu(self.room(torch.relu(self.thin(vision)).flatten(1)))
         asked = pooled.unflatten(0, (vision.shape[0], -1))  # B x instructions an image x D
-        cells = self._found(vision, asked, match).float()
-        logits = torch.cat([cells, self.nowhere(asked).float()], -1)
+        logits = torch.cat(
+            [self._cells(vision, asked, match).float(), self.nowhere(asked).float()], -1
+        )
         # B x M x (N + 1) for M instructions an image, in float32
         attention = logits.softmax(-1)
-        found = attention[..., :-1]
-        target = found.to(values.dtype) @ values
-        at = torch.cat([found @ self.place.float(), attention[..., -1:]], -1)
+        cells = attention[..., :-1]
+        target = cells.to(values.dtype) @ values
+        at = torch.cat([cells @ self.place.float(), attention[..., -1:]], -1)
         parts = [target, at.to(target.dtype), room[:, None].expand_as(asked), asked]
         everything = torch.cat(parts, -1)
         return self.merge(everything).flatten(0, 1), logits.flatten(0, 1)
 
-    def _found(self, vision: Tensor, asked: Tensor, match: Tensor | None) -> Tensor:
+    def _cells(self, vision: Tensor, asked: Tensor, match: Tensor | None) -> Tensor:
         """Logits of the cells, B x M x N."""
         if not self.matches:
             return self.query(asked) @ self.key(vision).transpose(1, 2) * vision.shape[-1] ** -0.5
         if match is None:
             raise ValueError(
-                "this grounded fusion was made for a model with auxiliary heads; give it their "
-                "match()"
+                "this grounded fusion was made for a model with auxiliary heads; "
+                "give it their match()"
             )
         return self.middle(vision).transpose(1, 2) + match.unflatten(0, asked.shape[:2])

@@ -38,5 +38,5 @@ class LateFusion(nn.Module):
         seen = self.eyes(spread(vision.mean(1), pooled))
         both = torch.stack([seen, self.ears(pooled)], 1)  # B x 2 x size
         scores = self.query(both) @ self.key(both).transpose(1, 2) * both.shape[-1] ** -0.5
-        heard = both + scores.softmax(-1) @ self.value(both)
-        return self.merge(heard.flatten(1)), None
+        both = both + scores.softmax(-1) @ self.value(both)
+        return self.merge(both.flatten(1)), None

@@ -44,9 +44,17 @@ class Auxiliary(nn.Module):
         self.found = nn.Linear(width, 3)  # ahead, left, contact
 
     def forward(self, vision: Tensor, fused: Tensor, pooled: Tensor) -> AuxiliaryOutput:
-        found = self.found(fused).float()
+        cell_colour, cell_shape = self.stands(vision)
+        colour, shape = self.named(pooled)
+        target = self.found(fused).float()
         return AuxiliaryOutput(
-            *self.stands(vision), self.tasks(pooled), *self.named(pooled), found[:, 2], found[:, :2]
+            cell_colour,
+            cell_shape,
+            self.tasks(pooled),
+            colour,
+            shape,
+            contact=target[:, 2],
+            target=target[:, :2],
         )
 
     def stands(self, vision: Tensor) -> tuple[Tensor, Tensor]:

@@ -50,8 +50,8 @@ class Planner(Bounded):
         state = None
         steps = []
         for _ in range(self.steps):
-            heard = torch.cat([features, step.to(features.dtype)], -1)[:, None]
-            hidden, state = self.lstm(heard, state)
+            inputs = torch.cat([features, step.to(features.dtype)], -1)[:, None]
+            hidden, state = self.lstm(inputs, state)
             step = torch.tanh(self.out(hidden[:, 0]).float())
             steps.append(step)
         # The number of steps is read from the whole plan, so from the last state; a loss goes over

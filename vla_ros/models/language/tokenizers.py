@@ -118,8 +118,7 @@ class WordTokenizer:
 
 
 class LlamaTokenizer:
-    """A tokenizer that transformers reads from a local folder, with `<VISION>` and `</VISION>`
-    added.
+    """A tokenizer that transformers reads from a local folder, with MARKS added.
 
     The ids are of the words alone: the encoder puts begin, the marks and what was seen before them.
     `size` counts neither.
@@ -143,8 +142,8 @@ class LlamaTokenizer:
         if self.marks != (self.size, self.size + 1):
             raise ValueError(
                 f"{folder} numbers {' and '.join(MARKS)} {self.marks}; they must come last, as "
-                f"{self.size} and {self.size + 1}: give the tokenizer without them, it gets them "
-                "here"
+                f"{self.size} and {self.size + 1}: "
+                "give the tokenizer without them, it gets them here"
             )
         self._special = {*self._tokenizer.all_special_ids, *self.marks}
         # an unknown word is the speaker's, not a mark of the model's

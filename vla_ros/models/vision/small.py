@@ -11,8 +11,7 @@ STRIDE = 8  # pixels of a cell's side
 
 
 class SmallVision(nn.Module):
-    """pixels B x 3 x H x W in 0 … 1 -> tokens B x N x D, one for each cell of 8 x 8 pixels, row by
-    row.
+    """pixels B x 3 x H x W in 0 … 1 -> tokens B x N x D, one a cell of 8 x 8 pixels, row by row.
 
     `grid` is (rows, columns). Options: `channels` (of the first two convolutions, default 24, 48).
     """
