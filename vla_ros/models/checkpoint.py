@@ -36,9 +36,9 @@ STATISTICS = "statistics.json"
 EXAMPLES = "examples.safetensors"  # models/examples.py writes and reads them
 # How often the file's size is taken while it is loaded: by the weights that it has, and by those
 # that it is built with.
-TAKES = {"none": 2, "static": 2, "int8": 6, "int4": 8}
+LOADING_FACTORS = {"none": 2, "static": 2, "int8": 6, "int4": 8}
 TOKENIZER_HASH = "tokenizer"  # in the weights' metadata: what they were trained with
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 def save_pretrained(model: VLA, folder: str | Path) -> None:
@@ -116,7 +116,7 @@ def from_pretrained(folder: str | Path, device: str = "cpu") -> VLA:
     folder = Path(folder)
     config = read_config(folder)
     # asked first: a process that runs out of memory is killed without a sentence
-    needed = TAKES[config.quantization] * (folder / WEIGHTS).stat().st_size  # bytes
+    needed = LOADING_FACTORS[config.quantization] * (folder / WEIGHTS).stat().st_size  # bytes
     room(f"the checkpoint {folder}", needed, free_memory())
     tokenizer = _load_tokenizer(folder, config)
     statistics = _read_json(folder / STATISTICS)
@@ -167,7 +167,7 @@ def _check_files(folder: Path) -> None:
     """Whether all is there. Raises ValueError."""
     if folder.is_file():
         kind = "a file"
-        if folder.suffix in PICKLES:
+        if folder.suffix in PICKLE_SUFFIXES:
             kind = "a pickle, which can run code when it is read"
         raise ValueError(f"{folder} is {kind}; give a folder with {CONFIG} and {WEIGHTS}")
     if not folder.is_dir():
@@ -177,7 +177,9 @@ def _check_files(folder: Path) -> None:
     for name in (CONFIG, WEIGHTS, STATISTICS):
         if not (folder / name).exists():
             also = ""
-            pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+            pickles = sorted(
+                path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES
+            )
             if pickles and name == WEIGHTS:
                 also = f" ({pickles[0]} is a pickle, and those are never loaded)"
             raise ValueError(

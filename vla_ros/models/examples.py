@@ -17,7 +17,7 @@ from vla_ros.models.language.lexicon import LENGTH
 from vla_ros.models.vla import VLA
 
 KEPT = 8  # by a training
-NOISE = 4  # made up where a checkpoint has none
+NOISE_EXAMPLES = 4  # made up where a checkpoint has none
 
 
 def save(folder: Path, images: Tensor, ids: Tensor, state: Tensor) -> None:
@@ -54,10 +54,10 @@ def _noise(vla: VLA) -> dict[str, Tensor]:
     height, width = vla.config.image_size
     return {
         "image": torch.randint(
-            0, 256, (NOISE, height, width, 3), dtype=torch.uint8, generator=generator
+            0, 256, (NOISE_EXAMPLES, height, width, 3), dtype=torch.uint8, generator=generator
         ),
         "ids": torch.randint(
-            1, vla.tokenizer.size if vla.tokenizer else 2, (NOISE, 6), generator=generator
+            1, vla.tokenizer.size if vla.tokenizer else 2, (NOISE_EXAMPLES, 6), generator=generator
         ),
-        "state": torch.rand(NOISE, len(vla.config.state), generator=generator),
+        "state": torch.rand(NOISE_EXAMPLES, len(vla.config.state), generator=generator),
     }

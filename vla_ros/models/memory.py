@@ -41,7 +41,7 @@ PRECISIONS = {
     "int4": torch.bfloat16,
 }
 # operations whose scratch space counts, as said above
-COPYING = (
+SCRATCH_OPERATIONS = (
     torch.ops.aten.convolution.default,
     torch.ops.aten.convolution_backward.default,
     torch.ops.aten.mkldnn_rnn_layer.default,
@@ -242,7 +242,7 @@ class Live(TorchDispatchMode):
         for leaf in tree_leaves(made):
             if isinstance(leaf, Tensor):
                 self._add(leaf.untyped_storage())
-        if func in COPYING:
+        if func in SCRATCH_OPERATIONS:
             scratch = 0
             for leaf in tree_leaves((args, made)):
                 if isinstance(leaf, Tensor) and not _image(leaf):

@@ -11,7 +11,7 @@ from vla_ros.models.config import VLAConfig
 from vla_ros.models.heads.action_decoder import ActionDecoder, Bounded
 from vla_ros.models.vla import VLA, VLAOutput
 
-CERTAIN = 4.0  # logit that a given task-to-skill mapping starts with
+MAPPING_LOGIT = 4.0  # logit that a given task-to-skill mapping starts with
 
 
 class Mixture(NamedTuple):
@@ -48,7 +48,7 @@ class SkillMixture(Bounded):
         # logits of the skills that a task takes, to learn on from there
         table = torch.zeros(self.tasks, skills)
         for task, skill in enumerate(options["mapping"]):
-            table[task, skill] = CERTAIN
+            table[task, skill] = MAPPING_LOGIT
         self.mapping = nn.Parameter(table)
         self.views = nn.Parameter(torch.randn(self.tasks, config.width, light) * config.width**-0.5)
         self.decoders = nn.ModuleList(ActionDecoder(config, inputs + light) for _ in range(skills))

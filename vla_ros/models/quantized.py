@@ -1,6 +1,6 @@
 """Weights in 8 or 4 bits, kept so in the file and in memory, unpacked where a layer computes.
 
-int8: a scale for each row. int4: two to a byte, a scale for each GROUP along the row. Both are
+int8: a scale for each row. int4: two to a byte, a scale for each GROUP_SIZE along the row. Both are
 symmetric and rounded to the nearest; scales have the type that the weight had. Biases, norms,
 recurrent layers and small weights stay as they are.
 """
@@ -18,9 +18,9 @@ from torch.nn.utils import parametrize
 from vla_ros.models import PACKED
 
 LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)  # whose weights are packed
-SMALLEST = 1024  # numbers in a weight that is worth it
-GROUP = 32  # weights of a row that share a scale at 4 bits
-TINY = 1e-12  # nothing is divided by 0
+SMALLEST_WEIGHT = 1024  # numbers in a weight that is worth it
+GROUP_SIZE = 32  # weights of a row that share a scale at 4 bits
+SMALLEST_SCALE = 1e-12  # nothing is divided by 0
 
 
 class Int8(nn.Module):
@@ -34,7 +34,7 @@ class Int8(nn.Module):
         """What is kept of a weight; torch's name for it."""
         rows = weight.flatten(1)
         # to 127 either way, not -128: symmetric, so 0 stays 0
-        scale = (rows.abs().amax(1) / 127).clamp_min(TINY)
+        scale = (rows.abs().amax(1) / 127).clamp_min(SMALLEST_SCALE)
         values = (rows / scale[:, None]).round().clamp(-127, 127).to(torch.int8)
         return values.view(weight.shape), scale
 
@@ -51,14 +51,14 @@ class Int4(nn.Module):
         """The weight that a layer computes with."""
         # half a byte is 1 … 15 for -7 … 7
         values = torch.stack((packed & 15, packed >> 4), -1).flatten(1).to(scale.dtype) - 8
-        rows = (values.view(len(packed), -1, GROUP) * scale[..., None]).flatten(1)
+        rows = (values.view(len(packed), -1, GROUP_SIZE) * scale[..., None]).flatten(1)
         return rows[:, : self.columns].view(self.shape)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """What is kept of a weight; torch's name for it."""
-        # rows x groups x GROUP
-        rows = F.pad(weight.flatten(1), (0, -self.columns % GROUP)).view(len(weight), -1, GROUP)
-        scale = (rows.abs().amax(2) / 7).clamp_min(TINY)
+        filled = F.pad(weight.flatten(1), (0, -self.columns % GROUP_SIZE))
+        rows = filled.view(len(weight), -1, GROUP_SIZE)  # rows x groups x GROUP_SIZE
+        scale = (rows.abs().amax(2) / 7).clamp_min(SMALLEST_SCALE)
         values = ((rows / scale[..., None]).round().clamp(-7, 7) + 8).to(torch.uint8).flatten(1)
         return values[:, ::2] | values[:, 1::2] << 4, scale
 
@@ -81,11 +81,11 @@ def quantize_weights(model: nn.Module, kind: str) -> list[str]:
     layers: dict[str, nn.Module] = {}
     for name, layer in model.named_modules():
         plain = isinstance(layer, LAYERS) and not parametrize.is_parametrized(layer)
-        if plain and layer.weight.numel() >= SMALLEST:
+        if plain and layer.weight.numel() >= SMALLEST_WEIGHT:
             layers[name] = layer
     if not layers:
         raise ValueError(
-            f"no layer has a weight of {SMALLEST} numbers or more; there is nothing to gain"
+            f"no layer has a weight of {SMALLEST_WEIGHT} numbers or more; there is nothing to gain"
         )
     model.requires_grad_(False)
     for layer in layers.values():

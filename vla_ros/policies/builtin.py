@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vla_ros.core.normalisation import Seen
 from vla_ros.core.types import VELOCITIES, Observation, to_nanoseconds
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
-from vla_ros.policies.progress import POSE, SCALES, SURE, Progress
+from vla_ros.policies.progress import POSE, SCALES, SURE_IMAGES, Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,7 @@ OPTIONS: dict[str, Any] = {
 }
 CAMERA = "camera"  # of a checkpoint that does not say which it learned from
 # m/s, rad/s: the model never means less than this, and a robot that is done must stand
-STILL = (0.02, 0.03)
+STILL_SPEEDS = (0.02, 0.03)
 # turned without seeing the target until the policy gives up: a full circle and some more
 SEARCH_LIMIT_RAD = 2 * math.pi + 0.6
 NONSENSE_PROBABILITY = 0.9  # that words say nothing, from which on they are refused
@@ -133,7 +133,7 @@ def actions(output: Mapping[str, Tensor], progress: Sequence[Progress]) -> NDArr
     """
     values = output["actions"].numpy().copy()
     values[..., 2] = values[..., 2] > 0.5  # the gripper opens or closes, nothing between
-    for channel, least in enumerate(STILL):
+    for channel, least in enumerate(STILL_SPEEDS):
         values[..., channel][np.abs(values[..., channel]) < least] = 0.0
     for index, robot in enumerate(progress):
         if output["nowhere"][index] < 0.5:
@@ -333,7 +333,7 @@ class Builtin:
 
     def _search(self, turned: float, rows: NDArray[np.float32]) -> None:
         """Counts how far it turned without seeing what it looks for; a glimpse is not seeing."""
-        if self._progress.seen >= SURE or rows[0, 0]:
+        if self._progress.seen >= SURE_IMAGES or rows[0, 0]:
             self._lost = 0.0
         elif self._wants_object and rows[0, 1]:
             self._lost += abs(turned)

@@ -26,7 +26,7 @@ SCALES = {
 FEATURE_LIMIT = 8.0  # units, either way
 # images in a row must show the target until its side counts: a wrong glimpse would turn a search
 # around
-SURE = 3
+SURE_IMAGES = 3
 
 
 class Progress:
@@ -90,7 +90,7 @@ class Progress:
     def found(self, left: float, contact: bool) -> None:
         """The image showed the target, so far to the left (m), and whether at the fingers."""
         self.seen += 1
-        if self.seen >= SURE:
+        if self.seen >= SURE_IMAGES:
             self.side = 1.0 if left >= 0 else -1.0
         self.contact = contact
 
