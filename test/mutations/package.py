@@ -124,7 +124,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ]),
     "vla_ros/policies/progress.py": (("test/unit/test_progress.py",), [
         ("math.remainder(pose[2] - self._pose[2], 2 * math.pi)", "pose[2] - self._pose[2]"),
-        ("SURE = 3\n", "SURE = 1\n"),
+        ("SURE_IMAGES = 3\n", "SURE_IMAGES = 1\n"),
         ('"travelled": 0.2', '"travelled": 2.0'),
         ("+= max(ahead, 0.0)", "+= ahead"),
         ("1.0 if left >= 0 else -1.0", "-1.0 if left >= 0 else 1.0"),
@@ -152,10 +152,10 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ]),
     "vla_ros/policies/builtin.py": (("test/unit/test_policy_builtin.py",), [
         ("values[..., 2] = values[..., 2] > 0.5", "values[..., 2] = values[..., 2] > 0.05"),
-        ("STILL = (0.02, 0.03)", "STILL = (0.2, 0.3)"),
-        ("SEARCH_MOST = 2 * math.pi + 0.6", "SEARCH_MOST = 4 * math.pi + 0.6"),
-        ("NONSENSE = 0.9", "NONSENSE = 0.09"),
-        ("self._progress.seen >= SURE or", "self._progress.seen >= 1 or"),
+        ("STILL_SPEEDS = (0.02, 0.03)", "STILL_SPEEDS = (0.2, 0.3)"),
+        ("SEARCH_LIMIT_RAD = 2 * math.pi + 0.6", "SEARCH_LIMIT_RAD = 4 * math.pi + 0.6"),
+        ("NONSENSE_PROBABILITY = 0.9", "NONSENSE_PROBABILITY = 0.09"),
+        ("self._progress.seen >= SURE_IMAGES or", "self._progress.seen >= 1 or"),
     ]),
     # models
     "vla_ros/models/heads/action_decoder.py": (("test/unit/test_models_by_hand.py",), [
@@ -189,7 +189,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("masked_mean(self.norm(tokens), true)", "self.norm(tokens).mean(1)"),
     ]),
     "vla_ros/models/fusion/grounded.py": (("test/unit/test_models_by_hand.py",), [
-        ("found @ self.place.float()", "found @ self.place.float().flip(1)"),
+        ("cells @ self.place.float()", "cells @ self.place.float().flip(1)"),
         ("attention[..., -1:]", "attention[..., :1]"),
         ("self.key(vision).transpose(1, 2) * vision.shape[-1] ** -0.5",
          "self.key(vision).transpose(1, 2)"),
@@ -207,7 +207,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     "vla_ros/models/quantized.py": (("test/unit/test_quantize.py",), [
         (".round().clamp(-127, 127)", ".clamp(-127, 127)"),
         ("(packed & 15, packed >> 4)", "(packed >> 4, packed & 15)"),
-        ("SMALLEST = 1024", "SMALLEST = 1"),
+        ("SMALLEST_WEIGHT = 1024", "SMALLEST_WEIGHT = 1"),
     ]),
     "vla_ros/models/checkpoint.py": (("test/unit/test_models_checkpoint.py",), [
         ("rel_tol=1e-2, abs_tol=1e-4", "rel_tol=1.0, abs_tol=1e-4"),
@@ -269,17 +269,17 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ]),
     "vla_ros/datasets/lerobot/check.py": (
         ("test/unit/test_lerobot_read.py", "test/unit/test_lerobot_foreign.py"), [
-        ("SLACK = 0.25", "SLACK = 1.0"),
-        ("DRIFT = 0.02", "DRIFT = 0.2"),
+        ("SLACK_PERIODS = 0.25", "SLACK_PERIODS = 1.0"),
+        ("DRIFT_SHARE = 0.02", "DRIFT_SHARE = 0.2"),
         ("task < tasks", "task <= tasks"),
         ("np.argwhere(~np.isfinite(values))", "np.argwhere(np.isnan(values))"),
     ]),
     "vla_ros/datasets/recorder.py": (("test/unit/test_live_recorder.py",), [
-        ("REST = 2.0", "REST = 20.0"),
-        ("SHORTEST = 0.5", "SHORTEST = 0.05"),
-        ("GAP = 1.0", "GAP = 10.0"),
-        ("LOST_MOST = 0.2", "LOST_MOST = 0.9"),
-        ("SILENCE = 0.5", "SILENCE = 5.0"),
+        ("REST_S = 2.0", "REST_S = 20.0"),
+        ("SHORTEST_S = 0.5", "SHORTEST_S = 0.05"),
+        ("GAP_S = 1.0", "GAP_S = 10.0"),
+        ("MOST_LOST_SHARE = 0.2", "MOST_LOST_SHARE = 0.9"),
+        ("SILENCE_S = 0.5", "SILENCE_S = 5.0"),
         ("self._lost += times - 1", "self._lost += times"),
         ("if name.startswith(VELOCITIES) else", "if name else"),
     ]),

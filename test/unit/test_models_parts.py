@@ -186,7 +186,7 @@ def test_no_words_at_all_are_finite(language: str, fusion: str) -> None:
 def test_llama_sees_between_its_marks_and_must_be_shown() -> None:
     model, (pixels, ids, mask) = make(language="llama"), inputs()
     assert model.reads_vision and not make().reads_vision
-    with pytest.raises(ValueError, match="language 'llama' reads the image too"):
+    with pytest.raises(ValueError, match=r"reads the image too; give encode_text\(\) what encode_image\(\) gave"):
         model.encode_text(ids, mask)
     vision, heard = model.encode_image(pixels), []
     model.language.model.register_forward_pre_hook(lambda _, __, given: heard.append(given), with_kwargs=True)

@@ -29,7 +29,7 @@ from vla_ros.models.vla import VLA
 from vla_ros.policies import builtin, make_policy, policy_spec
 from vla_ros.policies.base import NotUnderstood
 from vla_ros.policies.builtin import Builtin
-from vla_ros.policies.progress import SCALES, SURE, Progress
+from vla_ros.policies.progress import SCALES, SURE_IMAGES, Progress
 
 GO_TO, STOP, NONE = 0, 11, TASKS - 1
 STEP = 80_000_000  # ns between images
@@ -138,7 +138,7 @@ def test_what_it_saw_goes_into_its_progress() -> None:
         extra = output.auxiliary._replace(target=torch.tensor([[0.5, -0.1]] * 2), contact=torch.tensor([1.0, 1.0]))
         both = [Progress(), Progress()]
         both[1].contact = True
-        for _ in range(SURE):
+        for _ in range(SURE_IMAGES):
             builtin.actions(stages.told(output._replace(attention=attention, auxiliary=extra)), both)
     assert [one.side for one in both] == [-1.0, 1.0] and [one.contact for one in both] == [True, False]
 
@@ -236,7 +236,7 @@ def search(policy: Builtin, images: int, step: float = 0.8, instruction_id: int 
 
 def test_it_gives_up_after_a_full_circle_without_the_target(tmp_path: Path) -> None:
     turning = policy_of(tmp_path / "turning", nowhere=9.0, actions=(0.0, 1.0, 3.0))
-    assert search(turning, 12) == math.ceil(builtin.SEARCH_MOST / 0.8) == 9
+    assert search(turning, 12) == math.ceil(builtin.SEARCH_LIMIT_RAD / 0.8) == 9
     assert search(turning, 8) == 0  # and stays with it
     assert search(turning, 8, instruction_id=2) == 8  # until it is told again
     assert search(policy_of(tmp_path / "sees", nowhere=-9.0, actions=(0.0, 1.0, 3.0)), 12) == 12
@@ -244,7 +244,7 @@ def test_it_gives_up_after_a_full_circle_without_the_target(tmp_path: Path) -> N
     assert search(policy_of(tmp_path / "turns", task=STOP, nowhere=9.0, actions=(0.0, 1.0, 3.0)), 12) == 12
 
 
-@pytest.mark.parametrize(("running", "images"), [(SURE - 1, 9), (SURE, 30)])
+@pytest.mark.parametrize(("running", "images"), [(SURE_IMAGES - 1, 9), (SURE_IMAGES, 30)])
 def test_a_glimpse_of_something_like_the_target_does_not_prolong_the_search(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: int, images: int) -> None:
     policy = policy_of(tmp_path / "turning", nowhere=9.0, actions=(0.0, 1.0, 3.0))

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from vla_ros.policies.progress import MOST, SCALES, SURE, Progress
+from vla_ros.policies.progress import FEATURE_LIMIT, SCALES, SURE_IMAGES, Progress
 
 
 def at(x: float = 0.0, y: float = 0.0, yaw: float = 0.0, **more: float) -> dict[str, float]:
@@ -58,14 +58,14 @@ def test_what_is_carried_is_driven_ahead_with_the_target_at_the_fingers() -> Non
 def test_the_side_is_where_the_target_was_seen_last() -> None:
     progress = Progress()
     for left, side in ((-0.2, -1.0), (0.3, 1.0), (-0.01, -1.0)):
-        for _ in range(SURE):
+        for _ in range(SURE_IMAGES):
             progress.found(left, False)
         assert progress.side == side
     progress.lost()
     assert progress.side == -1.0
 
 
-@pytest.mark.parametrize("images, side", [(SURE - 1, 1.0), (SURE, -1.0), (SURE + 1, -1.0)])
+@pytest.mark.parametrize("images, side", [(SURE_IMAGES - 1, 1.0), (SURE_IMAGES, -1.0), (SURE_IMAGES + 1, -1.0)])
 def test_a_glimpse_does_not_turn_a_search_around(images: int, side: float) -> None:
     progress = Progress()
     for _ in range(3):  # what is lost in between does not add up
@@ -120,7 +120,7 @@ def test_features_are_scaled_and_bounded() -> None:
                                                  "travelled": 0.5, "carried": 2.0, "side": -1.0})
     assert list(progress.features()) == list(SCALES)
     progress.turned, progress.command = -100.0, None
-    assert progress.features()["turned"] == -MOST and progress.features()["gripper_command"] == 0.0
+    assert progress.features()["turned"] == -FEATURE_LIMIT and progress.features()["gripper_command"] == 0.0
 
 
 @pytest.mark.parametrize(("images", "side"), [(2, 1.0), (3, -1.0), (4, -1.0)])

@@ -25,8 +25,8 @@ from vla_ros.models.checkpoint import from_pretrained, save_pretrained
 from vla_ros.models.language.lexicon import LENGTH, encode
 from vla_ros.models.language.tokenizers import WordTokenizer
 from vla_ros.models.quantized import (
-    GROUP,
-    SMALLEST,
+    GROUP_SIZE,
+    SMALLEST_WEIGHT,
     Int4,
     Int8,
     is_packed,
@@ -51,12 +51,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # -- weights ---------------------------------------------------------------------------------------------
-@given(rows=st.integers(1, 5), columns=st.integers(1, 3 * GROUP + 1), seed=st.integers(0, 99),
+@given(rows=st.integers(1, 5), columns=st.integers(1, 3 * GROUP_SIZE + 1), seed=st.integers(0, 99),
        size=st.sampled_from([1e-20, 1e-3, 1.0, 1e4]), dtype=st.sampled_from([torch.float32, torch.bfloat16]))
 @settings(deadline=None)
 def test_no_weight_is_off_by_more_than_half_a_step(rows: int, columns: int, seed: int, size: float, dtype: Any) -> None:
     weight = (torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)) * size).to(dtype)
-    for way, steps, group in ((Int8(), 127, columns), (Int4(weight.shape), 7, GROUP)):
+    for way, steps, group in ((Int8(), 127, columns), (Int4(weight.shape), 7, GROUP_SIZE)):
         values, scale = way.right_inverse(weight)
         back = way(values, scale)
         assert back.shape == weight.shape and back.dtype == dtype
@@ -81,7 +81,7 @@ def test_a_convolution_s_weight_keeps_its_shape() -> None:
     assert layer[0].weight.shape == before.shape and (layer[0].weight - before).abs().max() < before.abs().max() / 7
 
 
-@pytest.mark.parametrize("columns, packed", [(SMALLEST // 32 - 1, False), (SMALLEST // 32, True)])
+@pytest.mark.parametrize("columns, packed", [(SMALLEST_WEIGHT // 32 - 1, False), (SMALLEST_WEIGHT // 32, True)])
 def test_small_weights_stay_as_they_are(columns: int, packed: bool) -> None:
     model = torch.nn.Sequential(torch.nn.Linear(columns, 32), torch.nn.Linear(64, 64))
     assert quantize_weights(model, "int8") == (["0", "1"] if packed else ["1"])

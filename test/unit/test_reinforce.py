@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 pytest.importorskip("mujoco")
 
-from vla_ros.policies.builtin import STILL
+from vla_ros.policies.builtin import STILL_SPEEDS
 from vla_ros.training.log import Log
 from vla_ros.training.recipes import reinforce as rl
 from vla_ros.training.settings import Settings
@@ -127,7 +127,7 @@ def test_the_loss_pushes_towards_what_was_better_than_expected():
 
 def test_the_noise_moves_a_robot_that_means_to_stand():
     speed = 0.5  # m/s and rad/s, half the range of the box's speeds
-    assert rl.Reinforcement("grab").deviation * speed > max(STILL)
+    assert rl.Reinforcement("grab").deviation * speed > max(STILL_SPEEDS)
 
 
 def test_only_trunk_and_heads_learn_and_values_do_not_pull_at_the_trunk():

@@ -32,7 +32,7 @@ def test_running_statistics_are_numpy_s(batches):
 
 
 def test_beyond_the_sample_quantiles_are_near(monkeypatch):
-    monkeypatch.setattr(statistics, "SAMPLE", 2000)
+    monkeypatch.setattr(statistics, "SAMPLE_ROWS", 2000)
     rows = np.random.default_rng(2).uniform(0.0, 1.0, (30_000, 2))
     rows[:, 1] = np.sort(rows[:, 1])  # a trend: a sample of the first or the last would be far off
     running = RunningStatistics(2)

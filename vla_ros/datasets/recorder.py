@@ -1,10 +1,9 @@
-"""Cuts what a running suite says into episodes of evenly spaced frames. No ROS; times are the
-messages' stamps, in ns.
+"""Cuts what a running suite says into episodes of evenly spaced frames.
 
-An episode is one unbroken stretch in which the gate is ACTIVE for one instruction. Frame k is the
-observation nearest to k / fps after the first; its action is what the gate had sent last when the
-next frame came: the answer to this image has left by then. It ends with the instruction, when the
-gate holds or stops, or once nothing moved for REST.
+No ROS; times are the messages' stamps, in ns. An episode is one unbroken stretch in which the gate
+is ACTIVE for one instruction. Frame k is the observation nearest to k / fps after the first; its
+action is what the gate had sent last when the next frame came: the answer to this image has left by
+then. It ends with the instruction, when the gate holds or stops, or once nothing moved for REST_S.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from vla_ros.core.types import NANOSECONDS, VELOCITIES, Observation
 from vla_ros.datasets.lerobot.layout import DatasetSpec
 from vla_ros.datasets.lerobot.write import DatasetWriter, new_folder
 
-REST = 2.0  # s that nothing moved: the instruction is done, or given up
-SHORTEST = 0.5  # s: less is no demonstration
-# s without an image end an episode; what is missing in less is filled with the image before, and
-# counted
-GAP = 1.0
-LOST_MOST = 0.2  # of an episode's frames
-# s between an image and the newest report, from which on nobody knows what the gate does
-SILENCE = 0.5
-STILL = 1e-3  # in SI units
+REST_S = 2.0  # that nothing moved: the instruction is done, or given up
+SHORTEST_S = 0.5  # less is no demonstration
+# Without an image for so long an episode ends; what is missing in less is filled with the image
+# before, and counted.
+GAP_S = 1.0
+MOST_LOST_SHARE = 0.2  # of an episode's frames
+# between an image and the newest report, from which on nobody knows what the gate does
+SILENCE_S = 0.5
+STILL_SI = 1e-3  # m, rad, m/s, rad/s: less is no motion
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,16 @@ class Sent:
 
 
 class LiveRecorder:
-    """Feed it what arrives, in the order of arrival, from one thread; then `close`. `say` gets a
-    line an episode.
+    """Feed it what arrives, in the order of arrival, from one thread; then `close`.
 
-    Raises ValueError for a folder in use and for observations that no dataset can hold.
+    Args:
+        folder: A new or empty one.
+        fps: Frames a second that the dataset gets.
+        robot_type: As the dataset names it.
+        say: Gets a line an episode.
+
+    Raises:
+        ValueError: For a folder in use and for observations that no dataset can hold.
     """
 
     def __init__(
@@ -63,9 +68,11 @@ class LiveRecorder:
         self._names: set[str] = set()  # of the state, heard of so far
         self._sent: Sent | None = None
         self._frame: Observation | None = None  # begun: its action is not known yet
-        self._start = self._tick = self._lost = 0
-        self._still = 0  # frames
-        self._before: Mapping[str, float] = {}
+        self._start = 0  # ns, of the episode
+        self._tick = 0  # frames from there to the one that was begun
+        self._lost = 0  # frames of this episode
+        self._still = 0  # frames in a row without motion
+        self._before: Mapping[str, float] = {}  # what the frame before was sent
         self._rested: int | None = None  # the instruction_id that came to rest
         self.lost = 0  # frames, in all
         self.dropped = 0  # episodes
@@ -73,30 +80,27 @@ class LiveRecorder:
 
     @property
     def episodes(self) -> int:
+        """Saved so far."""
         return self._writer.episodes if self._writer else 0
 
     @property
     def frames(self) -> int:
+        """Saved so far."""
         return self._writer.frames if self._writer else 0
 
     def on_report(self, sent: Sent) -> None:
         """One of the gate's reports."""
-        if self._frame and not (
-            sent.active and sent.instruction_id == self._frame.instruction.instruction_id
-        ):
-            self._end()
+        if self._frame:
+            instruction_id = self._frame.instruction.instruction_id
+            if not sent.active or sent.instruction_id != instruction_id:
+                # before the report is taken in: the last frame's action is what was sent until now
+                self._end()
         self._sent = sent
 
     def on_observation(self, observation: Observation) -> None:
         """One of the synchronizer's observations."""
         self._meet(observation.state)
-        frame = self._frame
-        period = NANOSECONDS // self._fps
-        if frame and (
-            observation.instruction.instruction_id != frame.instruction.instruction_id
-            or not 0 < observation.stamp - frame.stamp <= GAP * NANOSECONDS + period
-            or not self._heard(observation)
-        ):
+        if self._frame and not self._continues(self._frame, observation):
             self._end()
         if not self._frame:
             self._begin(observation)
@@ -104,11 +108,11 @@ class LiveRecorder:
         tick = round((observation.stamp - self._start) * self._fps / NANOSECONDS)
         if tick > self._tick:
             self._write(tick - self._tick)
-            if not self._frame:
+            if not self._frame:  # it did not fit, and the episode was dropped
                 return
             self._frame = observation
             self._tick = tick
-            if self._still >= REST * self._fps:
+            if self._still >= REST_S * self._fps:
                 self._rested = observation.instruction.instruction_id
                 self._end()
 
@@ -118,6 +122,16 @@ class LiveRecorder:
         if self._writer:
             self._writer.finalize()
 
+    def _continues(self, frame: Observation, observation: Observation) -> bool:
+        """Whether the observation belongs to the episode of `frame`."""
+        period = NANOSECONDS // self._fps
+        return (
+            observation.instruction.instruction_id == frame.instruction.instruction_id
+            # time that stands still or goes back is a clock that was set
+            and 0 < observation.stamp - frame.stamp <= GAP_S * NANOSECONDS + period
+            and self._heard(observation)
+        )
+
     def _heard(self, observation: Observation) -> bool:
         """Whether the gate was heard of lately, and obeys this observation's instruction."""
         sent = self._sent
@@ -125,16 +139,16 @@ class LiveRecorder:
             sent is not None
             and sent.active
             and sent.instruction_id == observation.instruction.instruction_id
-            and abs(observation.stamp - sent.stamp) <= SILENCE * NANOSECONDS
+            and abs(observation.stamp - sent.stamp) <= SILENCE_S * NANOSECONDS
         )
 
     def _begin(self, observation: Observation) -> None:
+        """Begins an episode, unless nobody drives or the instruction came to rest already."""
         if not observation.instruction.text.strip() or not self._heard(observation):
             return
         assert self._sent is not None
-        if observation.instruction.instruction_id == self._rested and not self._moves(
-            self._sent.values
-        ):
+        rested = observation.instruction.instruction_id == self._rested
+        if rested and not self._moves(self._sent.values):
             return
         # a robot's recording may end anyhow: every episode is safe once it is saved
         if self._writer is None:
@@ -143,19 +157,24 @@ class LiveRecorder:
             self._names = set(observation.state)
         self._frame = observation
         self._start = observation.stamp
-        self._tick = self._lost = self._still = 0
+        self._tick = 0
+        self._lost = 0
+        self._still = 0
         self._before = self._sent.values
 
     def _meet(self, state: Mapping[str, float]) -> None:
-        """A publisher that spoke up after the others brings names that the dataset has no place
-        for: it begins anew; once an episode is saved, it goes on without them and says so."""
+        """Deals with names that the dataset has no place for.
+
+        A publisher that spoke up after the others brings them: the dataset begins anew; once an
+        episode is saved, it goes on without them and says so.
+        """
         new = sorted(state.keys() - self._names)
         if not self._writer or not new or not state.keys() >= self._names:
             return
         self._names.update(new)
-        listed = ", ".join(f"'{name}'" for name in new[:5]) + f" and {len(new) - 5} more" * (
-            len(new) > 5
-        )
+        listed = "'" + "', '".join(new[:5]) + "'"
+        if len(new) > 5:
+            listed += f" and {len(new) - 5} more"
         if self._writer.episodes:
             self._say(
                 f"{listed}: not recorded, nobody spoke of it before the first episode was saved; "
@@ -164,7 +183,7 @@ class LiveRecorder:
             return
         self._drop(f"{listed}: heard of only now; what was recorded without it is dropped")
         self._writer.finalize()
-        for path in sorted(self._folder.rglob("*"), reverse=True):
+        for path in sorted(self._folder.rglob("*"), reverse=True):  # folders after what is in them
             # what is no empty folder is not ours: the next writer refuses it in a sentence
             with suppress(OSError):
                 path.rmdir()
@@ -172,16 +191,18 @@ class LiveRecorder:
 
     def _moves(self, values: Mapping[str, float]) -> bool:
         """Velocities that are not zero, positions that are not where they were."""
-        return any(
-            abs(value if name.startswith(VELOCITIES) else value - self._before.get(name, math.inf))
-            > STILL
-            for name, value in values.items()
-        )
+        for name, value in values.items():
+            rest = 0.0 if name.startswith(VELOCITIES) else self._before.get(name, math.inf)
+            if abs(value - rest) > STILL_SI:
+                return True
+        return False
 
     def _write(self, times: int) -> None:
-        """The frame with the action that is known now; `times` - 1 frames after it were lost and
-        are filled with it. One that does not fit the first (a joint is gone, a camera has another
-        size) ends the episode."""
+        """The frame with the action that is known now.
+
+        `times` - 1 frames after it were lost and are filled with it. One that does not fit the
+        first (a joint is gone, a camera has another size) ends the episode.
+        """
         assert self._writer is not None and self._frame is not None and self._sent is not None
         values = self._sent.values
         self._still = 0 if self._moves(values) else self._still + times
@@ -195,22 +216,23 @@ class LiveRecorder:
             self._drop(f"'{self._frame.instruction.text}': dropped: {problem}")
 
     def _end(self) -> None:
+        """Saves the episode that is on, or drops it where it is no demonstration."""
         if not self._frame or not self._writer:
             return
         task = self._frame.instruction.text
         instruction_id = self._frame.instruction.instruction_id
         self._write(1)
-        if not self._frame:
+        if not self._frame:  # this last frame did not fit
             return
         self._frame = None
         length = self._writer.length
         line = f"'{task}': {length} frames, {length / self._fps:.1f} s, {self._lost} lost"
-        if length < SHORTEST * self._fps:
+        if length < SHORTEST_S * self._fps:
             self._drop(f"{line}; too short, dropped")
-        elif self._lost > LOST_MOST * length:
+        elif self._lost > MOST_LOST_SHARE * length:
             self._drop(
-                f"{line}; dropped: images do not come {self._fps} times a second; ask for fewer "
-                "(--fps)"
+                f"{line}; dropped: images do not come {self._fps} times a second; "
+                "ask for fewer (--fps)"
             )
         else:
             self._writer.save_episode(task, None, instruction_id, self._lost)

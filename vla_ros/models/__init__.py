@@ -1,11 +1,10 @@
-"""torch: the parts of a Vision-Language-Action model and whole models. Adding a part is a class and
-a line here.
+"""torch: the parts of a Vision-Language-Action model, and whole models.
 
-Every part is built from a `VLAConfig` alone and usable alone; its options are a line each in
-options.py. Shapes: B batch, H x W pixels, N vision tokens, L words, D `config.width`, S state
-features, T rows of a chunk, C channels, F features. Masks are true at words; words come first,
-padding behind them. There may be several instructions an image: what stems from words then has a
-whole multiple of B rows, image by image.
+Adding a part is a class and a line here. Every part is built from a `VLAConfig` alone and usable
+alone; its options are a line each in options.py. Shapes: B batch, H x W pixels, N vision tokens,
+L words, D `config.width`, S state features, T rows of a chunk, C channels, F features. Masks are
+true at words; words come first, padding behind them. There may be several instructions an image:
+what stems from words then has a whole multiple of B rows, image by image.
 """
 
 from __future__ import annotations
@@ -55,8 +54,10 @@ TOKENIZERS = {  # by language encoder
 
 
 def build(config: VLAConfig) -> VLA:
-    """The whole model that the config describes, with random weights but for the parts that name a
-    folder of them."""
+    """The whole model that the config describes.
+
+    Its weights are random, but for the parts that name a folder of them.
+    """
     model: VLA = lookup(MODELS, config.model, "model")(config)
     if config.quantization in PACKED:
         from vla_ros.models.quantized import quantize_weights

@@ -20,38 +20,35 @@ NUMBERS = (int, float)
 class VLAConfig:
     """The parts by name, their options, and what the model sees, is told and drives.
 
-    `width` is D, the width at which vision and language meet. `low` and `high` bound each channel
-    (SI units); rows of a chunk are `step` seconds apart. `state` names the numbers beside the
-    image, in order. `auxiliary` adds the heads that only training asks (objects in cells, where the
-    target is, which task). `model` is the whole that the parts make up. `quantization` is what `vla
-    quantize` did to the weights. `camera` is the name of the one that it learned from; empty: it
-    was not told.
+    Raises ValueError, in a sentence, for what is unknown and for what does not fit together.
     """
 
     vision: str = "small"
     language: str = "small"
     fusion: str = "grounded"
     head: str = "decoder"
-    width: int = 96
+    width: int = 96  # D, at which vision and language meet
     image_size: tuple[int, int] = (120, 160)  # H, W pixels
     channels: tuple[str, ...] = ("linear.x", "angular.z", "gripper")
-    low: tuple[float, ...] = (-0.5, -0.5, 0.0)
+    low: tuple[float, ...] = (-0.5, -0.5, 0.0)  # of each channel, SI units
     high: tuple[float, ...] = (0.5, 0.5, 1.0)
-    steps: int = 8
-    step: float = 0.1  # s
-    state: tuple[str, ...] = ()
+    steps: int = 8  # rows of a chunk
+    step: float = 0.1  # s from one row to the next
+    state: tuple[str, ...] = ()  # the numbers beside the image, in order
+    # adds the heads that only training asks: objects in cells, where the target is, which task
     auxiliary: bool = False
     vision_options: Mapping[str, Any] = field(default_factory=dict)
     language_options: Mapping[str, Any] = field(default_factory=dict)
     fusion_options: Mapping[str, Any] = field(default_factory=dict)
     head_options: Mapping[str, Any] = field(default_factory=dict)
-    model: str = "end_to_end"
+    model: str = "end_to_end"  # the whole that the parts make up
     model_options: Mapping[str, Any] = field(default_factory=dict)
-    quantization: str = "none"
-    camera: str = ""
+    quantization: str = "none"  # what `vla quantize` did to the weights
+    camera: str = ""  # the name of the one that it learned from; empty: it was not told
 
     def __post_init__(self) -> None:
         self._freeze()
+        # names before options, options before what fits together: each check relies on those before
         for name, registry in KINDS.items():
             if getattr(self, name) not in registry:
                 raise ValueError(
@@ -66,8 +63,7 @@ class VLAConfig:
         self._check_rest()
 
     def options(self, kind: str) -> dict[str, Any]:
-        """Every option of the vision, language, fusion, head or model: what is given, over the
-        defaults."""
+        """Every option of one of KINDS: what is given, over the defaults."""
         return checked(kind, getattr(self, kind), getattr(self, f"{kind}_options"))
 
     @property
@@ -76,8 +72,7 @@ class VLAConfig:
         return not self.options("vision").get("pooled", False)
 
     def resolved(self) -> VLAConfig:
-        """The sizes of pretrained weights read from their folders (`config.json` there) and written
-        into the options.
+        """With the sizes of pretrained weights in the options, as their folders tell them.
 
         Raises ValueError where a folder is none, holds another kind of model, or contradicts an
         option that is given.
@@ -93,21 +88,23 @@ class VLAConfig:
 
     def standalone(self) -> VLAConfig:
         """As a checkpoint holds it: without folders of pretrained weights, which it has itself."""
-        parts: dict[str, Any] = {
-            part: dict(getattr(self, part)) for part in ("vision_options", "language_options")
-        }
-        for options in parts.values():
-            options.pop("weights", None)
-        return dataclasses.replace(self, **parts)
+        vision = dict(self.vision_options)
+        vision.pop("weights", None)
+        language = dict(self.language_options)
+        language.pop("weights", None)
+        return dataclasses.replace(self, vision_options=vision, language_options=language)
 
     def to_dict(self) -> dict[str, Any]:
+        """For JSON; `from_dict` reads it."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> VLAConfig:
-        """From what `to_dict` gave, also by way of JSON. Raises ValueError for a name that is not a
-        field."""
-        known = {one.name for one in dataclasses.fields(cls)}
+        """From what `to_dict` gave, also by way of JSON.
+
+        Raises ValueError for a name that is not a field.
+        """
+        known = {entry.name for entry in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
             raise ValueError(
@@ -118,17 +115,18 @@ class VLAConfig:
 
     # -- what must hold ----------------------------------------------------------------
     def _freeze(self) -> None:
-        """Lists as tuples, also those in options, so that a config from JSON equals the one it was
-        written from."""
-        for one in dataclasses.fields(self):
-            value = getattr(self, one.name)
+        """Lists as tuples, also those in options."""
+        # JSON knows no tuples, and a config that is read equals the one that was written
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
             if isinstance(value, list):
                 value = tuple(value)
-            elif one.name.endswith("_options") and isinstance(value, Mapping):
-                value = {
-                    name: tuple(it) if isinstance(it, list) else it for name, it in value.items()
-                }
-            object.__setattr__(self, one.name, value)
+            elif entry.name.endswith("_options") and isinstance(value, Mapping):
+                value = dict(value)
+                for name, option in value.items():
+                    if isinstance(option, list):
+                        value[name] = tuple(option)
+            object.__setattr__(self, entry.name, value)  # frozen, so not by an assignment
 
     def _check_numbers(self) -> None:
         for name in ("width", "steps"):
@@ -154,48 +152,39 @@ class VLAConfig:
     def _check_channels(self) -> None:
         for name in ("channels", "state"):
             value = getattr(self, name)
-            if not isinstance(value, tuple) or not all(
-                isinstance(one, str) and one for one in value
-            ):
+            if not isinstance(value, tuple) or not all(map(_is_name, value)):
                 raise ValueError(f"{name} is {value!r}; give a list of names")
-            twice = [one for one in value if value.count(one) > 1]
-            if twice:
-                raise ValueError(f"{name} has {twice[0]!r} twice; give each name once")
+            for entry in value:
+                if value.count(entry) > 1:
+                    raise ValueError(f"{name} has {entry!r} twice; give each name once")
         if not len(self.channels) == len(self.low) == len(self.high) or not self.channels:
             raise ValueError(
                 f"{len(self.channels)} channels, {len(self.low)} lows and {len(self.high)} highs "
-                "do not "
-                "fit; "
-                "give one low and one high for each channel, at least one"
+                "do not fit; give one low and one high for each channel, at least one"
             )
         for channel, low, high in zip(self.channels, self.low, self.high):
-            fine = (
-                isinstance(low, NUMBERS)
-                and isinstance(high, NUMBERS)
-                and math.isfinite(low)
-                and math.isfinite(high)
-            )
+            # NaN compares as false, so low >= high alone would let it pass
+            numbers = isinstance(low, NUMBERS) and isinstance(high, NUMBERS)
+            fine = numbers and math.isfinite(low) and math.isfinite(high)
             if not fine or low >= high:
                 raise ValueError(
-                    f"channel {channel} has low {low!r} and high {high!r}; give finite bounds, low "
-                    "below high"
+                    f"channel {channel} has low {low!r} and high {high!r}; "
+                    "give finite bounds, low below high"
                 )
 
     def _check_vision(self) -> None:
         options = self.options("vision")
-        (height, width) = self.image_size
-        patch = options.get("patch")
+        height, width = self.image_size
+        patch = options.get("patch")  # CLIP's alone
         if patch and (height % patch or width % patch):
             raise ValueError(
                 f"clip vision cuts the image into patches of {patch} pixels, and {height} x "
-                f"{width} "
-                "is no whole "
-                f"number of them; give multiples of {patch}"
+                f"{width} is no whole number of them; give multiples of {patch}"
             )
         if patch and options["native_size"] % patch:
             raise ValueError(
-                f"clip vision has native_size {options['native_size']} and patch {patch}; give a "
-                "multiple of it"
+                f"clip vision has native_size {options['native_size']} and patch {patch}; "
+                "give a multiple of it"
             )
         _divides("clip vision", options)
         for wants, why in (
@@ -205,10 +194,8 @@ class VLAConfig:
             if wants and not self.cells:
                 raise ValueError(
                     f"{why} needs cells of an image, and vision '{self.vision}' with pooled true "
-                    "gives "
-                    "one "
-                    "feature for all of it; leave pooled false, or choose another fusion without "
-                    "auxiliary"
+                    "gives one feature for all of it; "
+                    "leave pooled false, or choose another fusion without auxiliary"
                 )
 
     def _check_language(self) -> None:
@@ -219,23 +206,22 @@ class VLAConfig:
             )
         if self.language == "llama":
             _divides("llama language", options)
+            # grouped attention: as many heads ask each of the kv_heads
             if options["kv_heads"] and options["heads"] % options["kv_heads"]:
                 raise ValueError(
                     f"llama language has heads {options['heads']} and kv_heads "
-                    f"{options['kv_heads']}; "
-                    "give kv_heads that divide heads"
+                    f"{options['kv_heads']}; give kv_heads that divide heads"
                 )
             head = options["hidden"] // options["heads"]
             if head % 2 and "head_dim" not in options["details"]:
                 raise ValueError(
-                    f"llama language has {head} numbers a head (hidden {options['hidden']} / heads "
-                    f"{options['heads']}); "
-                    "its rotary positions want an even number"
+                    f"llama language has {head} numbers a head (hidden {options['hidden']} / "
+                    f"heads {options['heads']}); its rotary positions want an even number"
                 )
             if options["begin"] >= options["vocabulary"]:
                 raise ValueError(
-                    f"llama language begins with token {options['begin']}, and its vocabulary is "
-                    f"{options['vocabulary']}; give a token of it"
+                    f"llama language begins with token {options['begin']}, and its vocabulary "
+                    f"is {options['vocabulary']}; give a token of it"
                 )
 
     def _check_rest(self) -> None:
@@ -244,24 +230,21 @@ class VLAConfig:
         model = self.options("model")
         if "heads" in fusion and self.width % fusion["heads"]:
             raise ValueError(
-                f"fusion '{self.fusion}' has heads {fusion['heads']}, which do not divide width "
-                f"{self.width}"
+                f"fusion '{self.fusion}' has heads {fusion['heads']}, "
+                f"which do not divide width {self.width}"
             )
         if self.head == "decoder":
-            decoder_layers(head)
+            decoder_layers(head)  # raises where widths and dropouts do not fit
         if self.head == "planner" and self.steps > head["longest"]:
             raise ValueError(
                 f"steps is {self.steps}, and the planner's longest plan has {head['longest']}; "
-                "give at "
-                "most that, "
-                "or a larger longest"
+                "give at most that, or a larger longest"
             )
         if self.model == "modular":
             if self.head != "decoder":
                 raise ValueError(
                     f"head is '{self.head}', and the modular model mixes the actions of decoders; "
-                    "use "
-                    "head 'decoder'"
+                    "use head 'decoder'"
                 )
             mapping = model["mapping"]
             tasks = model["tasks"]
@@ -269,14 +252,18 @@ class VLAConfig:
             if mapping and (len(mapping) != tasks or max(mapping) >= skills):
                 raise ValueError(
                     f"mapping is {mapping}, which does not name one of {skills} skills (0 to "
-                    f"{skills - 1}) for each of "
-                    f"{tasks} tasks; give {tasks} such numbers"
+                    f"{skills - 1}) for each of {tasks} tasks; give {tasks} such numbers"
                 )
 
 
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
 def _divides(title: str, options: Mapping[str, Any]) -> None:
+    """Each attention head gets the same share of `hidden`. Raises ValueError."""
     if "heads" in options and options["hidden"] % options["heads"]:
         raise ValueError(
-            f"{title} has heads {options['heads']}, which do not divide its hidden "
-            f"{options['hidden']}"
+            f"{title} has heads {options['heads']}, "
+            f"which do not divide its hidden {options['hidden']}"
         )

@@ -1,5 +1,7 @@
-"""The options of every part: default, and what is accepted. Plain Python: a config is checked
-before torch is loaded."""
+"""The options of every part: default, and what is accepted.
+
+Plain Python: a config is checked before torch is loaded.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,16 @@ from typing import Any, NamedTuple
 
 
 class Option(NamedTuple):
+    """One option of a part."""
+
     default: Any
     wants: str  # completes "give …"
     fits: Callable[[Any], bool]
 
 
 def whole(value: Any, least: int = 1) -> bool:
+    """Is it a whole number, and at least so much?"""
+    # True is an int to Python, and 1 to none who writes it
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
@@ -22,8 +28,7 @@ def _share(value: Any) -> bool:
 
 
 def count(default: int | None, least: int = 1) -> Option:
-    """A whole number; a default of None is worked out by the part, and then None may be given
-    too."""
+    """A whole number; a default of None is worked out by the part, and may be given too."""
     return Option(
         default,
         f"a whole number from {least} up",
@@ -32,33 +37,34 @@ def count(default: int | None, least: int = 1) -> Option:
 
 
 def share(default: float) -> Option:
+    """As of dropout."""
     return Option(default, "a number from 0 to below 1", _share)
 
 
 def shares(default: Any) -> Option:
-    return Option(
-        default,
-        "a number from 0 to below 1, or one for each hidden layer",
-        lambda value: (
-            value is None or _share(value) or (isinstance(value, tuple) and all(map(_share, value)))
-        ),
-    )
+    """One share for all hidden layers, or one for each; None: the preset's."""
+
+    def fits(value: Any) -> bool:
+        if isinstance(value, tuple):
+            return all(map(_share, value))
+        return value is None or _share(value)
+
+    return Option(default, "a number from 0 to below 1, or one for each hidden layer", fits)
 
 
 def widths(default: tuple[int, ...] | None, length: int | None = None) -> Option:
-    return Option(
-        default,
-        f"{length or 'any number of'} whole numbers from 1 up",
-        lambda value: (
-            value == default
-            or (
-                isinstance(value, tuple) and length in (None, len(value)) and all(map(whole, value))
-            )
-        ),
-    )
+    """`length` whole numbers, or any number of them; the default may be None."""
+
+    def fits(value: Any) -> bool:
+        if not isinstance(value, tuple):
+            return value is None and default is None
+        return length in (None, len(value)) and all(map(whole, value))
+
+    return Option(default, f"{length or 'any number of'} whole numbers from 1 up", fits)
 
 
 def flag(default: bool) -> Option:
+    """Yes or no."""
     return Option(default, "true or false", lambda value: isinstance(value, bool))
 
 
@@ -73,6 +79,7 @@ WEIGHTS = Option(
 
 
 def details(**default: Any) -> Option:
+    """What transformers' config of the part takes beside our options."""
     return Option(
         default, "a mapping of the library's own settings", lambda value: isinstance(value, Mapping)
     )
@@ -89,17 +96,19 @@ def _resnet(depths: tuple[int, ...], sizes: tuple[int, ...]) -> dict[str, Option
     }
 
 
-# the decoder's hidden layers, and dropout behind all or behind each
+# The decoder's hidden layers, and dropout behind all or behind each: "7d" and "6d" as the
+# literature sizes them for so many channels.
 PRESETS: dict[str, tuple[tuple[int, ...], Any]] = {
     "small": ((256, 256), 0.0),
     "7d": ((1024, 512, 256), 0.1),
     "6d": ((1024, 512), (0.3, 0.2)),
 }
 
+# Kind -> part -> option.
 OPTIONS: dict[str, dict[str, dict[str, Option]]] = {
     "vision": {
         "small": {"channels": widths((24, 48), 2)},
-        "clip": {
+        "clip": {  # ViT-B/32
             "hidden": count(768),
             "layers": count(12),
             "heads": count(12),
@@ -122,12 +131,12 @@ OPTIONS: dict[str, dict[str, dict[str, Option]]] = {
             "layers": count(2),
             "dropout": share(0.1),
         },
-        "llama": {
+        "llama": {  # Llama-2-7B
             "vocabulary": count(32_000, 2),
             "hidden": count(4096),
             "layers": count(32),
             "heads": count(32),
-            "kv_heads": count(None),
+            "kv_heads": count(None),  # as many as heads
             "feed_forward": count(11_008),
             "begin": count(1, 0),
             "weights": WEIGHTS,
@@ -137,8 +146,8 @@ OPTIONS: dict[str, dict[str, dict[str, Option]]] = {
     },
     "fusion": {
         "grounded": {"map": count(6)},
-        "early": {"hidden": count(None), "dropout": share(0.1)},
-        "late": {"hidden": count(256), "decision": count(None)},
+        "early": {"hidden": count(None), "dropout": share(0.1)},  # None: 2D
+        "late": {"hidden": count(256), "decision": count(None)},  # None: T x C
         "cross_attention": {"heads": count(8), "dropout": share(0.1)},
         "transformer": {
             "layers": count(6),
@@ -174,34 +183,36 @@ OPTIONS: dict[str, dict[str, dict[str, Option]]] = {
 
 
 def checked(kind: str, part: str, given: Any) -> dict[str, Any]:
-    """Every option of a part, the given ones over the defaults. Raises ValueError for an unknown
-    name or an unfit value."""
+    """Every option of a part, the given ones over the defaults.
+
+    Raises ValueError for an unknown name or an unfit value.
+    """
     known = OPTIONS[kind][part]
     title = f"{part} {kind}"
     if not isinstance(given, Mapping):
         raise ValueError(f"{kind}_options is {given!r}; give a mapping of option to value")
     for name, value in given.items():
         if name not in known:
-            raise ValueError(
-                f"{title} has no option {name!r}; "
-                f"" + (f"it has {', '.join(known)}" if known else "it has none")
-            )
+            raise ValueError(f"{title} has no option {name!r}; it has {', '.join(known) or 'none'}")
         if not known[name].fits(value):
             raise ValueError(f"{title} has {name} {value!r}; give {known[name].wants}")
     return {name: given.get(name, option.default) for name, option in known.items()}
 
 
 def decoder_layers(options: Mapping[str, Any]) -> list[tuple[int, float]]:
-    """Width of each hidden layer of the decoder and the dropout behind it. Raises ValueError where
-    their numbers differ."""
+    """Width of each hidden layer of the decoder and the dropout behind it.
+
+    Raises ValueError where their numbers differ.
+    """
     hidden, dropout = PRESETS[options["preset"]]
-    hidden = hidden if options["hidden"] is None else options["hidden"]
-    dropout = dropout if options["dropout"] is None else options["dropout"]
+    if options["hidden"] is not None:
+        hidden = options["hidden"]
+    if options["dropout"] is not None:
+        dropout = options["dropout"]
     drops = dropout if isinstance(dropout, tuple) else (dropout,) * len(hidden)
     if len(drops) != len(hidden):
         raise ValueError(
             f"decoder head has {len(hidden)} hidden layers {hidden} and {len(drops)} dropouts "
-            f"{drops}; "
-            "give one for each"
+            f"{drops}; give one for each"
         )
     return list(zip(hidden, drops))

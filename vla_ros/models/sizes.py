@@ -1,5 +1,7 @@
-"""The sizes of a folder of pretrained weights, as transformers wrote them there, told in our
-options' names. No torch here."""
+"""The sizes of a folder of pretrained weights, as transformers wrote them there.
+
+Told in our options' names. No torch here.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,14 @@ from typing import Any, NamedTuple
 
 
 class Family(NamedTuple):
-    """`options`: ours -> (theirs, what a file that leaves it out means); `details`: settings that
-    change the arithmetic."""
+    """What a kind of model's config.json has for our options."""
 
-    kinds: tuple[str, ...]
-    options: Mapping[str, tuple[str, Any]]
-    details: tuple[str, ...]
+    kinds: tuple[str, ...]  # its `model_type`
+    options: Mapping[str, tuple[str, Any]]  # ours -> theirs, what a file that leaves it out means
+    details: tuple[str, ...]  # settings that change the arithmetic
 
 
+# Defaults are those of transformers' own configs: a file leaves out what does not differ from them.
 _RESNET = Family(
     ("resnet",),
     {
@@ -49,7 +51,7 @@ FAMILIES = {
             "hidden": ("hidden_size", 4096),
             "layers": ("num_hidden_layers", 32),
             "heads": ("num_attention_heads", 32),
-            "kv_heads": ("num_key_value_heads", None),
+            "kv_heads": ("num_key_value_heads", None),  # as many as heads
             "feed_forward": ("intermediate_size", 11_008),
             "begin": ("bos_token_id", 1),
         },
@@ -69,53 +71,67 @@ FAMILIES = {
 
 
 def sizes_of(kind: str, name: str, folder: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options given and those that the folder's config.json tells. Raises ValueError where they
-    contradict."""
+    """The options given and those that the folder's config.json tells.
+
+    Args:
+        kind: "vision" or "language", for sentences.
+        name: Of the part: a key of FAMILIES.
+        folder: With pretrained weights, as transformers saved them.
+        given: Options of the part.
+
+    Raises:
+        ValueError: For a folder that is none, of another model, or contradicts the options.
+    """
     family = FAMILIES[name]
     theirs = _read(kind, folder)
     if theirs.get("model_type") not in family.kinds:
         raise ValueError(
-            f"{kind}'s weights {folder} are of a model {theirs.get('model_type')!r}; {name} needs "
-            f"{family.kinds[0]!r}"
+            f"{kind}'s weights {folder} are of a model {theirs.get('model_type')!r}; "
+            f"{name} needs {family.kinds[0]!r}"
         )
     if "vision_config" in theirs:  # a whole CLIP: its eyes alone are wanted
         theirs = theirs["vision_config"]
+    # both ResNets are one model_type: their layers tell them apart
     layers = {"resnet18": "basic", "resnet50": "bottleneck"}.get(name)
-    if layers and theirs.get("layer_type", "bottleneck") != layers:
+    layer_type = theirs.get("layer_type", "bottleneck")
+    if layers and layer_type != layers:
         raise ValueError(
-            f"{kind}'s weights {folder} have {theirs.get('layer_type', 'bottleneck')!r} layers; "
-            f"{name} "
-            f"has {layers!r}"
+            f"{kind}'s weights {folder} have {layer_type!r} layers; {name} has {layers!r}"
         )
-    found = {}
+    sizes: dict[str, Any] = {}
     for option, (key, default) in family.options.items():
         value = theirs.get(key, default)
-        found[option] = tuple(value) if isinstance(value, list) else value
-        if option in given and given[option] != found[option]:
+        if isinstance(value, list):
+            value = tuple(value)  # as a config has it
+        if option in given and given[option] != value:
             raise ValueError(
                 f"{name} {kind} has {option} {given[option]!r}, and its weights {folder} have "
-                f"{found[option]!r}; "
-                f"leave {option} out, or give other weights"
+                f"{value!r}; leave {option} out, or give other weights"
             )
-    details = {key: theirs[key] for key in family.details if theirs.get(key) is not None}
-    return {**given, **found, "details": {**details, **given.get("details", {})}}
+        sizes[option] = value
+    details: dict[str, Any] = {}
+    for key in family.details:
+        if theirs.get(key) is not None:
+            details[key] = theirs[key]
+    details |= given.get("details", {})  # a person may overrule the folder
+    return {**given, **sizes, "details": details}
 
 
 def _read(kind: str, folder: str) -> dict[str, Any]:
+    """The folder's config.json. Raises ValueError."""
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise ValueError(
-            f"{kind}'s weights {folder} is no folder with a config.json; give one that "
-            "transformers "
-            "saved"
+            f"{kind}'s weights {folder} is no folder with a config.json; "
+            "give one that transformers saved"
         )
     if not any(Path(folder).glob("*.safetensors")):
         raise ValueError(
-            f"{kind}'s weights {folder} hold no .safetensors file; pickles (.bin, .pt) are never "
-            "loaded"
+            f"{kind}'s weights {folder} hold no .safetensors file; "
+            "pickles (.bin, .pt) are never loaded"
         )
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is no JSON ({error}); copy the folder again") from error
-    return found
+    return content

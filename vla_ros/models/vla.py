@@ -1,5 +1,4 @@
-"""The end-to-end VLA: pixels, words and state in; actions, task completion, value and features
-out."""
+"""The end-to-end VLA: pixels, words and state in; actions, completion, value, features out."""
 
 from __future__ import annotations
 
@@ -21,52 +20,50 @@ from vla_ros.models.vision.pixels import unit_pixels
 
 
 class VLAOutput(NamedTuple):
-    """actions B x T x C (SI units), completion B (logit: is the task done?), value B, features B x
-    F, attention logits B x (N + 1) over cells and "nowhere"; a planner's plan; the modular model's
-    task logits B x tasks and skill weights B x skills. None: this model has no such part."""
+    """What a model says about B observations. None: this model has no such part."""
 
-    actions: Tensor
-    completion: Tensor
-    value: Tensor
-    features: Tensor
-    attention: Tensor | None
+    actions: Tensor  # B x T x C, SI units
+    completion: Tensor  # B, a logit: is the task done?
+    value: Tensor  # B
+    features: Tensor  # B x F
+    attention: Tensor | None  # logits B x (N + 1), over cells and "nowhere"
     auxiliary: AuxiliaryOutput | None
-    plan: Plan | None = None
-    tasks: Tensor | None = None
-    skills: Tensor | None = None
+    plan: Plan | None = None  # a planner's
+    tasks: Tensor | None = None  # the modular model's: logits B x tasks
+    skills: Tensor | None = None  # and weights B x skills
 
 
 class VLA(nn.Module):
-    """Put together from a config. `encode_image`, `encode_text` and `decode_action` are its three
-    stages: words need reading only once, unless the language encoder reads the image as well
-    (`reads_vision`)."""
+    """Put together from a config.
+
+    `encode_image`, `encode_text` and `decode_action` are its three stages: words need reading only
+    once, unless the language encoder reads the image as well (`reads_vision`).
+    """
 
     def __init__(self, config: VLAConfig) -> None:
         super().__init__()
         config = config.resolved()
         self.config = config
-        self.tokenizer: Tokenizer | None = lookup(TOKENIZERS, config.language, "tokenizer").default(
-            config
-        )
+        tokenizers = lookup(TOKENIZERS, config.language, "tokenizer")
+        # None: only the training's texts, or a folder, have its words
+        self.tokenizer: Tokenizer | None = tokenizers.default(config)
         # of the data behind the weights, by name: mean, std, min, max, …
         self.statistics: Mapping[str, Any] = {}
         self.vision = lookup(VISION, config.vision, "vision encoder")(config)
         self.language = lookup(LANGUAGE, config.language, "language encoder")(config)
-        self.fusion = lookup(FUSION, config.fusion, "fusion")(
-            config, getattr(self.vision, "grid", None)
-        )
+        grid = getattr(self.vision, "grid", None)
+        self.fusion = lookup(FUSION, config.fusion, "fusion")(config, grid)
         features = 2 * config.width
         # The words gate what the robot did so far: how far it turned says when a turn is over, not
         # how to grip.
-        self.state = (
-            nn.Sequential(nn.Linear(len(config.state), config.width), nn.ReLU())
-            if config.state
-            else None
-        )
-        self.gate = nn.Linear(config.width, config.width) if config.state else None
-        self.trunk = nn.Sequential(
-            nn.Linear((3 if config.state else 2) * config.width, features), nn.ReLU()
-        )
+        self.state: nn.Module | None = None
+        self.gate: nn.Module | None = None
+        parts = 2  # what is fused, and the words
+        if config.state:
+            self.state = nn.Sequential(nn.Linear(len(config.state), config.width), nn.ReLU())
+            self.gate = nn.Linear(config.width, config.width)
+            parts = 3
+        self.trunk = nn.Sequential(nn.Linear(parts * config.width, features), nn.ReLU())
         self.head = self._head(features)
         self.completion = nn.Linear(features, 1)
         self.value = nn.Linear(features, 1)
@@ -82,21 +79,22 @@ class VLA(nn.Module):
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """pixels B x 3 x H x W, uint8 or in 0 … 1 -> vision tokens B x N x D."""
-        return self.vision(
-            unit_pixels(pixels, self.config.image_size).to(self.completion.bias.dtype)
-        )
+        unit = unit_pixels(pixels, self.config.image_size)
+        return self.vision(unit.to(self.completion.bias.dtype))  # a bias is never packed
 
     def encode_text(
         self, ids: Tensor, mask: Tensor, vision: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """ids, mask B x L, and what `encode_image` gave where `reads_vision` -> words B x L x D,
-        pooled B x D."""
+        """ids, mask B x L -> words B x L x D, pooled B x D.
+
+        Where `reads_vision`, it needs what `encode_image` gave.
+        """
         if not self.reads_vision:
             return self.language(ids, mask)
         if vision is None:
             raise ValueError(
-                f"language '{self.config.language}' reads the image too; give read() what see() "
-                "gave"
+                f"language '{self.config.language}' reads the image too; "
+                "give encode_text() what encode_image() gave"
             )
         return self.language(ids, mask, vision)
 
@@ -110,14 +108,16 @@ class VLA(nn.Module):
     ) -> VLAOutput:
         """What `encode_image` and `encode_text` gave, and the state B x S -> the output."""
         features, fused, attention = self._meet(vision, words, pooled, mask, state)
-        said = self.head(features)
-        plan = said if isinstance(said, Plan) else None
-        actions = said if plan is None else plan.steps
-        return self._output(actions, features, fused, attention, vision, pooled)._replace(plan=plan)
+        answer = self.head(features)  # actions, or a planner's plan
+        plan = answer if isinstance(answer, Plan) else None
+        actions = answer if plan is None else plan.steps
+        output = self._output(actions, features, fused, attention, vision, pooled)
+        return output._replace(plan=plan)
 
     def forward(
         self, pixels: Tensor, ids: Tensor, mask: Tensor, state: Tensor | None = None
     ) -> VLAOutput:
+        """The three stages, one after the other."""
         vision = self.encode_image(pixels)
         words, pooled = self.encode_text(ids, mask, vision)
         return self.decode_action(vision, words, pooled, mask, state)
@@ -133,10 +133,11 @@ class VLA(nn.Module):
                 f"the state has {given} numbers; this model wants {wanted}: "
                 f"{', '.join(self.config.state) or 'none'}"
             )
-        told = {}
+        more = {}
         if self.auxiliary is not None and isinstance(self.fusion, GroundedFusion):
-            told["match"] = self.auxiliary.match(vision, pooled)
-        fused, attention = self.fusion(vision, words, pooled, mask, **told)
+            # what the heads learn from labels tells the fusion where to look
+            more["match"] = self.auxiliary.match(vision, pooled)
+        fused, attention = self.fusion(vision, words, pooled, mask, **more)
         parts = [fused, pooled]
         if self.state is not None and self.gate is not None and state is not None:
             parts.append(self.state(state) * self.gate(pooled))
@@ -151,9 +152,8 @@ class VLA(nn.Module):
         vision: Tensor,
         pooled: Tensor,
     ) -> VLAOutput:
-        completion, value = (
-            head(features).squeeze(-1).float() for head in (self.completion, self.value)
-        )
+        completion = self.completion(features).squeeze(-1).float()
+        value = self.value(features).squeeze(-1).float()
         extra = None if self.auxiliary is None else self.auxiliary(vision, fused, pooled)
         return VLAOutput(actions, completion, value, features, attention, extra)
 
@@ -166,8 +166,10 @@ class VLA(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str = "cpu") -> VLA:
-        """The model of a checkpoint's folder, in evaluation mode. Raises ValueError where it is
-        none, or one of another kind."""
+        """The model of a checkpoint's folder, in evaluation mode.
+
+        Raises ValueError where it is none, or one of another kind.
+        """
         from vla_ros.models import checkpoint
 
         model = checkpoint.from_pretrained(folder, device)

@@ -20,15 +20,16 @@ POLICIES = {
     "color_servo": "vla_ros.policies.color_servo.policy:ColorServo",
     "builtin": "vla_ros.policies.builtin:Builtin",
 }
-GROUP = "vla_ros.policies"  # of entry points
+ENTRY_POINT_GROUP = "vla_ros.policies"
 METHODS = ("spec", "predict", "reset")
+# what a demo takes when nobody chose a policy: the learned one where torch is, else the plain one
 LEARNED = "builtin"
 PLAIN = "color_servo"
 
 
 def known() -> list[str]:
     """The names of ours and of the entry points, sorted."""
-    return sorted({*POLICIES, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*POLICIES, *entry_points(group=ENTRY_POINT_GROUP).names})
 
 
 def policy_class(name: str) -> type[Policy]:
@@ -37,7 +38,8 @@ def policy_class(name: str) -> type[Policy]:
     Raises ValueError for a name that is not known, a module that is not there or raises, and a
     class that is no policy.
     """
-    place = POLICIES.get(name) or _entry_point(name)
+    # ours first: a package that is installed later cannot change what a robot runs
+    place = POLICIES[name] if name in POLICIES else _entry_point(name)
     if not place and ":" not in name:
         raise ValueError(
             f"unknown policy {shown(name)}; known are: {', '.join(known())}; "
@@ -45,56 +47,63 @@ def policy_class(name: str) -> type[Policy]:
         )
     place = place or name
     module_name, _, class_name = place.partition(":")
-    if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
+    # before the import: ".." or a path in it would be another kind of error, or another module
+    if not all(map(str.isidentifier, (*module_name.split("."), class_name))):
         raise ValueError(
             f"policy {shown(name)} is none; give module:Class, like my_package.wander:Wander"
         )
-    what = f"policy '{name}'" if place == name else f"policy '{name}' ({place})"
-    module = imported_module(module_name, what)
+    title = f"policy '{name}'" if place == name else f"policy '{name}' ({place})"
+    module = imported_module(module_name, title)
     if not hasattr(module, class_name):
         classes = [key for key, value in vars(module).items() if hasattr(value, "predict")]
         file = getattr(module, "__file__", "built in")
         raise ValueError(
-            f"{what}: module '{module_name}' ({file}) has no class '{class_name}'; "
+            f"{title}: module '{module_name}' ({file}) has no class '{class_name}'; "
             f"its policies are: {', '.join(classes) or 'none'}"
         )
-    found = getattr(module, class_name)
-    if not isinstance(found, type):
-        raise ValueError(f"{what}: '{class_name}' is a {type(found).__name__}; give a class")
-    lacking = [method for method in METHODS if not callable(getattr(found, method, None))]
+    policy = getattr(module, class_name)
+    if not isinstance(policy, type):
+        raise ValueError(f"{title}: '{class_name}' is a {type(policy).__name__}; give a class")
+    lacking = [method for method in METHODS if not callable(getattr(policy, method, None))]
     if lacking:
         raise ValueError(
-            f"{what}: class '{class_name}' has no {', no '.join(lacking)}; "
+            f"{title}: class '{class_name}' has no {', no '.join(lacking)}; "
             "a policy has spec, predict and reset (vla_ros/policies/base.py)"
         )
-    return found
+    return policy
 
 
 def _entry_point(name: str) -> str:
     """Where the entry point of that name points to; empty: there is none."""
-    places = sorted({point.value for point in entry_points(group=GROUP) if point.name == name})
+    # a set: one package that is installed twice offers the same place twice
+    places = sorted({point.value for point in entry_points(group=ENTRY_POINT_GROUP, name=name)})
     if len(places) > 1:
         raise ValueError(
             f"policy '{name}' is offered by several packages: {', '.join(places)}; "
             "give the one you mean as module:Class"
         )
+    # behind the place there may be extras, as in "wander.policy:Wander [gpu]"
     return places[0].split("[")[0].strip() if places else ""
 
 
-def imported_module(module: str, what: str) -> Any:
-    """A module of the user's; `what` begins the sentence of the ValueError where it cannot be
-    imported."""
+def imported_module(module: str, title: str) -> Any:
+    """A module of the user's.
+
+    Raises:
+        ValueError: it cannot be imported; `title` begins the sentence.
+    """
     try:
         return import_module(module)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # a module may do anything when it is imported
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        # the module itself or a package above it; one that it imports is the last sentence's case
         if missing and f"{module}.".startswith(f"{missing}."):
             raise ValueError(
-                f"{what}: there is no module '{missing}' here; install its package "
+                f"{title}: there is no module '{missing}' here; install its package "
                 "where the nodes run, or put its folder on PYTHONPATH"
             ) from None
         raise ValueError(
-            f"{what}: importing '{module}' raised {type(error).__name__}: "
+            f"{title}: importing '{module}' raised {type(error).__name__}: "
             f"{shown(str(error), 300)}; python3 -c 'import {module}' shows where"
         ) from error
 
@@ -115,16 +124,25 @@ def make_policy(
     engine: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Policy:
-    """The policy itself, ready to predict. One that runs on engines (ON_ENGINES) is also given
-    `engine`, the options of that name, and `say`, which hears what takes long. Raises ValueError
-    for a bad name or option."""
+    """The policy itself, ready to predict.
+
+    Args:
+        name: As `policy_class` knows it.
+        options: The policy's.
+        engine: Options of that name, given to a policy that runs on engines (ON_ENGINES) alone; an
+            option of its own goes before.
+        say: Hears what takes long; given to such a policy alone.
+
+    Raises:
+        ValueError: For a bad name or option.
+    """
     kind: Any = policy_class(name)
-    given = dict(options or {})
-    policy: Policy = (
-        kind({**(engine or {}), **given}, say)
-        if getattr(kind, "ON_ENGINES", False)
-        else kind(given)
-    )
+    options = dict(options or {})
+    policy: Policy
+    if getattr(kind, "ON_ENGINES", False):
+        policy = kind({**(engine or {}), **options}, say)
+    else:
+        policy = kind(options)
     if not isinstance(getattr(policy, "name", None), str):
         raise ValueError(
             f"policy '{name}' has no name; give its class one, like name = \"wander@1\""
@@ -133,13 +151,11 @@ def make_policy(
 
 
 def demo_policy() -> tuple[str, str]:
-    """The policy that a demo takes when nobody chose one, and why where it is not the learned
-    one."""
+    """The policy that a demo takes when nobody chose one, and why where it is not LEARNED."""
     if find_spec("torch") is None:
         return PLAIN, (
-            f"torch is not installed, so {PLAIN} drives and not the learned policy, which pip "
-            "install torch "
-            "safetensors makes run"
+            f"torch is not installed, so {PLAIN} drives and not the learned policy, which "
+            "pip install torch safetensors makes run"
         )
     try:
         policy_spec(LEARNED)

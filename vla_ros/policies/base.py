@@ -54,9 +54,10 @@ class PolicySpec:
     any_size: bool = False
 
     def __post_init__(self) -> None:
-        for what, names in (("channels", self.channels), ("state", self.state)):
+        for field, names in (("channels", self.channels), ("state", self.state)):
+            # a list or a text would do for a while: one that changes later, or letters for names
             if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
-                raise ValueError(f"the policy's {what} are {shown(names)}; give a tuple of names")
+                raise ValueError(f"the policy's {field} are {shown(names)}; give a tuple of names")
         if not isinstance(self.images, Mapping):
             raise ValueError(
                 f"the policy's images are {shown(self.images)}; "
@@ -72,10 +73,10 @@ class PolicySpec:
             raise ValueError(
                 f"the policy's resize is {shown(self.resize)}; use one of {', '.join(RESIZE_MODES)}"
             )
-        for what, count in (("steps", self.steps), ("step", self.step)):
+        for field, count in (("steps", self.steps), ("step", self.step)):
             if not isinstance(count, int) or count < 1:
                 raise ValueError(
-                    f"the policy's {what} is {shown(count)}; give a whole number from 1 up"
+                    f"the policy's {field} is {shown(count)}; give a whole number from 1 up"
                 )
 
     def size_of(self, key: str) -> Size:
@@ -110,6 +111,8 @@ class PolicySpec:
         check_rows(rows, len(self.channels))
         with np.errstate(over="ignore"):  # too large for float32: infinite, which the gate finds
             values = np.array(rows, np.float32)
+        # The observation's stamp, not the time of the answer: rows are for the moments after the
+        # images were taken, however long the policy thought about them.
         return ActionChunk(
             observation.stamp,
             observation.instruction.instruction_id,
@@ -121,11 +124,15 @@ class PolicySpec:
 
     def blank(self) -> Observation:
         """An observation of the shapes that it wants: black, and the robot where it began."""
-        images = {key: np.zeros((*size, 3), np.uint8) for key, size in self.images.items()}
+        images: dict[str, Image] = {}
+        for key, size in self.images.items():
+            images[key] = np.zeros((*size, 3), np.uint8)
+        # with odometry, which a policy may use where it is there, without wanting it
         state = dict.fromkeys(("odom.x", "odom.y", "odom.yaw", *self.state), 0.0)
         return Observation(0, Instruction(0, 0, "go forward"), images, state)
 
 
+# ends every sentence about cameras that do not fit
 REMEDY = (
     "name the camera as the policy does (camera of camera_ingest, cameras of synchronizer and "
     "inference), or name it to the policy in a policy file (images: {KEY: {camera: NAME}})"
@@ -133,15 +140,20 @@ REMEDY = (
 
 
 def size_text(size: Size) -> str:
+    """For sentences: "height x width"."""
     return f"{size[0]} x {size[1]}"
 
 
 def sizes_text(sizes: Mapping[str, Size]) -> str:
+    """For sentences: each camera with its size."""
     return ", ".join(f"{name} of {size_text(size)}" for name, size in sizes.items())
 
 
 def shapes_text(images: Mapping[str, Image]) -> str:
-    sizes = {name: (image.shape[0], image.shape[1]) for name, image in images.items()}
+    """For sentences: what an observation has."""
+    sizes: dict[str, Size] = {}
+    for name, image in images.items():
+        sizes[name] = (image.shape[0], image.shape[1])
     return sizes_text(sizes) or "no image"
 
 

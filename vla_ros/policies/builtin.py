@@ -1,5 +1,4 @@
-"""`builtin`: runs a checkpoint of a VLA. It looks, listens, and says so when it does not know a
-word.
+"""`builtin`: runs a checkpoint of a VLA, and says so when it does not know a word.
 
 A model that says where it looks (`auxiliary`, `grounded`: those of `vla train dagger`) drives the
 simulated robot's three channels, is told how far it has come, and gives up a search after a full
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from vla_ros.core.normalisation import Seen
 from vla_ros.core.types import VELOCITIES, Observation, to_nanoseconds
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
-from vla_ros.policies.progress import POSE, SCALES, SURE, Progress
+from vla_ros.policies.progress import POSE, SCALES, SURE_IMAGES, Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,10 +40,11 @@ OPTIONS: dict[str, Any] = {
 }
 CAMERA = "camera"  # of a checkpoint that does not say which it learned from
 # m/s, rad/s: the model never means less than this, and a robot that is done must stand
-STILL = (0.02, 0.03)
-SEARCH_MOST = 2 * math.pi + 0.6  # rad turned without seeing the target until the policy gives up
-NONSENSE = 0.9  # how sure the model must be that words say nothing until they are refused
-BUILTIN_CHANNELS = ("linear.x", "angular.z", "gripper")
+STILL_SPEEDS = (0.02, 0.03)
+# turned without seeing the target until the policy gives up: a full circle and some more
+SEARCH_LIMIT_RAD = 2 * math.pi + 0.6
+NONSENSE_PROBABILITY = 0.9  # that words say nothing, from which on they are refused
+BUILTIN_CHANNELS = ("linear.x", "angular.z", "gripper")  # `actions` knows them by their place
 
 
 def look(
@@ -53,13 +53,22 @@ def look(
     read: tuple[Tensor, Tensor, Tensor],
     progress: Sequence[Progress],
 ) -> VLAOutput:
-    """One step of the model for several robots: B images of H x W x 3, what it read (words, pooled,
-    mask) and how far each has come."""
+    """One step of the model for several robots.
+
+    Args:
+        model: One that says where it looks.
+        images: B of H x W x 3, rgb8.
+        read: Of the robots' words: words B x L x D, pooled B x D, mask B x L.
+        progress: How far each robot has come.
+    """
     import torch
 
-    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    features = [one.features() for one in progress]
-    state = torch.tensor([[one[name] for name in model.config.state] for one in features])
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # B x 3 x H x W
+    rows: list[list[float]] = []
+    for robot in progress:
+        features = robot.features()
+        rows.append([features[name] for name in model.config.state])
+    state = torch.tensor(rows)  # B x S
     with torch.inference_mode():
         return model.decode_action(model.encode_image(pixels), *read, state)
 
@@ -75,42 +84,64 @@ def follows(config: VLAConfig) -> bool:
 
 
 def seen_in_training(config: VLAConfig, statistics: Mapping[str, Any]) -> dict[str, Seen]:
-    """The numbers of the model's state that are the robot's own. Raises ValueError for statistics
-    that are none."""
+    """The numbers of the model's state that are the robot's own, as training saw them.
+
+    Raises ValueError for statistics that are none.
+    """
     known = statistics.get("state", {})
-    return {name: Seen.of(name, known[name]) for name in config.state if name in known}
+    seen: dict[str, Seen] = {}
+    for name in config.state:
+        if name in known:  # the others are `Progress`'s
+            seen[name] = Seen.of(name, known[name])
+    return seen
 
 
 def state_of(
     config: VLAConfig, known: Mapping[str, Seen], progress: Progress, measured: Mapping[str, float]
 ) -> list[float]:
-    """The numbers that the model is told beside the image: those of the robot that its training
-    knew, normalised as there; the others from `progress`. Raises ValueError for one that the robot
-    does not measure."""
-    found = progress.features()
-    for name, one in known.items():
+    """The numbers that the model is told beside the image, S, in its config's order.
+
+    Args:
+        config: The model's.
+        known: The robot's own numbers; they are normalised as in training.
+        progress: Has the others.
+        measured: What the robot measures, in SI units.
+
+    Raises:
+        ValueError: For a number of `known` that is not measured, or not finite.
+    """
+    values = progress.features()
+    for name, seen in known.items():
         if name not in measured:
             raise ValueError(
                 f"the policy wants the robot's {name}, which is not measured; there are "
                 f"{', '.join(measured) or 'none'}"
             )
-        found[name] = one.told(measured[name])
-    return [found[name] for name in config.state]
+        values[name] = seen.told(measured[name])
+    return [values[name] for name in config.state]
 
 
-def actions(told: Mapping[str, Tensor], progress: Sequence[Progress]) -> NDArray[np.float32]:
-    """The chunks B x T x C, of what the model told; what the images showed goes into `progress`.
-    The gripper opens or closes, nothing between."""
-    values = told["actions"].numpy().copy()
-    values[..., 2] = values[..., 2] > 0.5
-    for channel, least in enumerate(STILL):
+def actions(output: Mapping[str, Tensor], progress: Sequence[Progress]) -> NDArray[np.float32]:
+    """The chunks of several robots; what their images showed goes into `progress`.
+
+    Args:
+        output: What the model told, as `models.stages.told` gives it: of B robots.
+        progress: Theirs, B.
+
+    Returns:
+        B x T x C, with BUILTIN_CHANNELS as columns.
+    """
+    values = output["actions"].numpy().copy()
+    values[..., 2] = values[..., 2] > 0.5  # the gripper opens or closes, nothing between
+    for channel, least in enumerate(STILL_SPEEDS):
         values[..., channel][np.abs(values[..., channel]) < least] = 0.0
-    for row, one in enumerate(progress):
-        if told["nowhere"][row] < 0.5:
-            one.found(float(told["target"][row, 1]), bool(told["contact"][row] > 0.5))
+    for index, robot in enumerate(progress):
+        if output["nowhere"][index] < 0.5:
+            left = float(output["target"][index, 1])  # m
+            robot.found(left, bool(output["contact"][index] > 0.5))
         else:
-            one.lost()
-        one.command = float(values[row, 0, 2])
+            robot.lost()
+        robot.command = float(values[index, 0, 2])
     return values
 
 
@@ -125,30 +156,30 @@ class Builtin:
 
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
-        """Reads the checkpoint's config and statistics alone: no torch is loaded. Raises ValueError
-        for a model that it cannot run."""
+        """Reads the checkpoint's config and statistics alone: no torch is loaded.
+
+        Raises ValueError for a model that it cannot run.
+        """
         from vla_ros.models.config import VLAConfig
 
         folder = _folder(options)
-        config = VLAConfig.from_dict(
-            json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        )
-        statistics = json.loads((folder / "statistics.json").read_text(encoding="utf-8"))
+        config = VLAConfig.from_dict(_read_json(folder / "config.json"))
+        statistics = _read_json(folder / "statistics.json")
         for name in config.state:
             if name not in SCALES and name not in statistics.get("state", {}):
                 raise ValueError(
                     f"the model in {str(folder)!r} wants {name!r} beside the image, of which its "
                     f"statistics say nothing; known without them are {', '.join(SCALES)}"
                 )
-        state = [*(POSE if follows(config) else ()), *seen_in_training(config, statistics)]
-        images = {config.camera or CAMERA: config.image_size}
+        pose = POSE if follows(config) else ()
+        state = dict.fromkeys((*pose, *seen_in_training(config, statistics)))  # each once
         return PolicySpec(
             config.channels,
             config.steps,
             to_nanoseconds(config.step),
-            images,
+            {config.camera or CAMERA: config.image_size},
             "pad",
-            tuple(dict.fromkeys(state)),
+            tuple(state),
         )
 
     def __init__(
@@ -180,6 +211,7 @@ class Builtin:
         self.reset()
 
     def reset(self) -> None:
+        """Forget the instruction, and what the gripper was last told."""
         self._begin()
         self._progress.command = None  # to be measured again
 
@@ -199,12 +231,16 @@ class Builtin:
 
     def describe(self) -> dict[str, str]:
         """For diagnostics."""
-        return {
-            **self._compiled.describe(),
-            **({"far outside training": ", ".join(self._far)} if self._far else {}),
-        }
+        description = dict(self._compiled.describe())
+        if self._far:
+            description["far outside training"] = ", ".join(self._far)
+        return description
 
     def predict(self, observation: Observation) -> Rows:
+        """Rows T x C of the spec's channels.
+
+        Raises NotUnderstood for words that it does not know, and once a search was in vain.
+        """
         if observation.instruction.instruction_id != self._instruction_id:
             self._begin()
             if observation.instruction.text.strip():
@@ -212,7 +248,7 @@ class Builtin:
             # only now: bad words are refused every time
             self._instruction_id = observation.instruction.instruction_id
         self._look_on()
-        turned = self._progress.turned
+        turned = self._progress.turned  # before this image
         config = self._model.config
         if follows(config):
             self._progress.move(observation.state)
@@ -220,46 +256,49 @@ class Builtin:
             return np.tile(self._held(observation.state), (self._spec.steps, 1))
         image = self._spec.only(observation.images)
         state = state_of(config, self._seen, self._progress, observation.state)
-        for name, one in self._seen.items():
-            if name not in self._far and (sentence := one.far(observation.state[name])):
+        for name, seen in self._seen.items():
+            sentence = seen.far(observation.state[name])
+            if sentence and name not in self._far:
                 self._far[name] = sentence
-        told = self._compiled.decode_action(image, self._read, state)
+        output = self._compiled.decode_action(image, self._read, state)
         if not self._looks:
-            rows: NDArray[np.float32] = told["actions"][0].numpy()
+            rows: NDArray[np.float32] = output["actions"][0].numpy()
             return rows
-        rows = actions(told, [self._progress])[0]
+        rows = actions(output, [self._progress])[0]
         if not rows[0, :2].any():
             # Standing, it would wait for ever for a grip that is always a step away.
-            rows[0, 2] = self._progress.command = rows[min(1, len(rows) - 1), 2]
+            gripper = rows[min(1, len(rows) - 1), 2]
+            rows[0, 2] = gripper
+            self._progress.command = gripper
         self._search(self._progress.turned - turned, rows)
         return rows
 
     def _held(self, measured: Mapping[str, float]) -> NDArray[np.float32]:
-        """A row without an instruction, which the gate obeys in nothing: no velocity, and positions
-        as they are."""
+        """A row without an instruction, C: no velocity, and positions as they are."""
+        # the gate obeys it in nothing, but it has to be one that changes nothing
         if self._looks:
             return np.array([0.0, 0.0, self._progress.command or 0.0], np.float32)
-        return np.array(
-            [
-                0.0 if channel.startswith(VELOCITIES) else measured.get(channel, 0.0)
-                for channel in self._spec.channels
-            ],
-            np.float32,
-        )
+        row = np.zeros(len(self._spec.channels), np.float32)
+        for column, channel in enumerate(self._spec.channels):
+            if not channel.startswith(VELOCITIES):
+                row[column] = measured.get(channel, 0.0)
+        return row
 
     def _explain(self, observation: Observation) -> dict[str, Any]:
-        """What the model sees for the current instruction: where it attends and what it takes each
-        cell for.
+        """What the model sees for the current instruction; moves nothing on.
 
-        attention (rows x columns) and `nowhere` sum to 1; cell_colour and cell_shape are indices
-        (the last: none); target (m: ahead, left); completion 0 … 1. Moves nothing on.
+        Returns:
+            `attention` (rows x columns of cells) and `nowhere`, which sum to 1; `cell_colour` and
+            `cell_shape`, what it takes each cell for (rows x columns of indices, the last: none);
+            `target` (m: ahead, left); `completion` (0 … 1).
         """
         import torch
 
         image = self._spec.only(observation.images)
-        (read, _) = self._understood(observation.instruction.text)
+        words, _ = self._understood(observation.instruction.text)
+        # by the plain model: no engine gives the attention away
         output = look(
-            self._model, [image], (read["words"], read["pooled"], read["mask"]), [self._progress]
+            self._model, [image], (words["words"], words["pooled"], words["mask"]), [self._progress]
         )
         assert output.attention is not None and output.auxiliary is not None
         rows, columns = self._model.vision.grid
@@ -285,8 +324,8 @@ class Builtin:
         read = self._compiled.encode_text(text)
         if "task" not in read:
             return read, False
-        task = read["task"][0]
-        if float(task[-1]) > NONSENSE:
+        task = read["task"][0]  # a probability for each task, and last for none
+        if float(task[-1]) > NONSENSE_PROBABILITY:
             raise NotUnderstood(
                 f"the words {text[:80]!r} say nothing that this policy can do; {EXAMPLES}"
             )
@@ -294,7 +333,7 @@ class Builtin:
 
     def _search(self, turned: float, rows: NDArray[np.float32]) -> None:
         """Counts how far it turned without seeing what it looks for; a glimpse is not seeing."""
-        if self._progress.seen >= SURE or rows[0, 0]:
+        if self._progress.seen >= SURE_IMAGES or rows[0, 0]:
             self._lost = 0.0
         elif self._wants_object and rows[0, 1]:
             self._lost += abs(turned)
@@ -302,14 +341,19 @@ class Builtin:
 
     def _look_on(self) -> None:
         """Raises NotUnderstood after a full circle, for every image until it is told anew."""
-        if self._lost > SEARCH_MOST:
+        if self._lost > SEARCH_LIMIT_RAD:
             raise NotUnderstood(
                 "the policy turned a full circle and did not see what the words name; "
                 "bring it into view and say it again, or name another object"
             )
 
 
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def _folder(options: Mapping[str, Any]) -> Path:
+    """The checkpoint's. Raises ValueError for an unknown option and where there is none."""
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
         raise ValueError(
@@ -318,9 +362,8 @@ def _folder(options: Mapping[str, Any]) -> Path:
     folder = Path(options.get("checkpoint") or BUILTIN).expanduser()
     if not (folder / "config.json").is_file():
         raise ValueError(
-            f"policy 'builtin': checkpoint is {str(folder)!r}, and there is no config.json; give a "
-            "folder "
-            "that vla train wrote"
+            f"policy 'builtin': checkpoint is {str(folder)!r}, and there is no config.json; "
+            "give a folder that vla train wrote"
         )
     return folder
 
@@ -329,15 +372,18 @@ def _request(options: Mapping[str, Any], config: VLAConfig) -> Any:
     from vla_ros.engines.select import EngineRequest
 
     given = OPTIONS | dict(options)
-    precision = precision_of(config) if given["precision"] == "auto" else given["precision"]
+    precision = given["precision"]
+    if precision == "auto":
+        precision = precision_of(config)
     return EngineRequest(
         given["engine"], precision, tuple(given["engine_fallbacks"]), cache=given["engine_cache"]
     )
 
 
 def precision_of(config: VLAConfig) -> str:
-    """At which a model runs when nobody says: int8 on a CPU where `vla quantize` has calibrated it,
-    else fp32."""
+    """The precision at which a model runs when nobody says."""
     from vla_ros.engines.select import EngineRequest
 
-    return "int8" if config.quantization == "static" and EngineRequest().place == "cpu" else "fp32"
+    # int8 is for CPUs, and for a model that `vla quantize` has calibrated
+    calibrated = config.quantization == "static"
+    return "int8" if calibrated and EngineRequest().place == "cpu" else "fp32"

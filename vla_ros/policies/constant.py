@@ -1,5 +1,7 @@
-"""`constant`: the same values for every observation; for bring-up and for measuring the
-pipeline."""
+"""`constant`: the same values for every observation.
+
+For bring-up and for measuring the pipeline.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,11 @@ class Constant:
     policy file says.
     """
 
-    name = "constant"
+    name = "constant"  # without a hash: its values are in every row
 
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
+        """Its channels are those of `values`. Raises ValueError for what are no finite numbers."""
         for name in options:
             if name != "values":
                 raise ValueError(f"policy 'constant' has no option {name!r}; it has values")
@@ -34,18 +37,16 @@ class Constant:
                 f"policy 'constant': values is {shown(values)}; give a mapping of channel: value"
             )
         for channel, value in values.items():
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, (int, float))
-                or not math.isfinite(value)
-            ):
+            # true and false are numbers to Python, and a slip here
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not math.isfinite(value):
                 raise ValueError(
                     f"policy 'constant': values.{channel} is {value!r}; give a finite number"
                 )
         return PolicySpec(
             tuple(values),
             steps=1,
-            step=to_nanoseconds(0.1),
+            step=to_nanoseconds(0.1),  # a single row: nothing follows it
             images={"camera": (224, 224)},
             any_size=True,
         )
@@ -53,9 +54,11 @@ class Constant:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._spec = self.spec(options)
         values = options.get("values", dict.fromkeys(self._spec.channels, 0.0))
-        self._row = np.array([[values[channel] for channel in self._spec.channels]], np.float32)
+        row = [values[channel] for channel in self._spec.channels]
+        self._row = np.array([row], np.float32)  # 1 x C
 
     def predict(self, observation: Observation) -> Rows:
+        """The values, 1 x C."""
         return self._row
 
     def reset(self) -> None:

@@ -1,5 +1,7 @@
-"""How far the robot has come since it was told: what a policy without memory needs to know beside
-the image."""
+"""How far the robot has come since it was told.
+
+What a policy without memory needs to know beside the image.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,10 @@ from collections.abc import Mapping
 from vla_ros.tasks.objects import OPENING_MAX
 
 POSE = ("odom.x", "odom.y", "odom.yaw")  # what it must be told, m and rad
-OPEN = 0.85  # from here on the gripper counts as open; less, and it may hold something
-# Name -> what one unit of the model's input is: rad, m, or nothing.
+# of the fingers' way: from here on the gripper counts as open; less, and it may hold something
+OPEN_SHARE = 0.85
+# Name -> what one unit of the model's input is: rad, m, or nothing. The shipped weights learned
+# with these.
 SCALES = {
     "gripper": 0.5,
     "gripper_command": 0.5,
@@ -19,19 +23,24 @@ SCALES = {
     "carried": 0.15,
     "side": 1.0,
 }
-MOST = 8.0  # units
+FEATURE_LIMIT = 8.0  # units, either way
 # images in a row must show the target until its side counts: a wrong glimpse would turn a search
 # around
-SURE = 3
+SURE_IMAGES = 3
 
 
 class Progress:
-    """Follows odometry from one instruction to the next; all that it needs is that `move` sees
-    every image's pose.
+    """Follows odometry from one instruction to the next: `move` has to see every image's pose.
 
-    `turned` (rad, full turns counted), `travelled` (m along the heading), `carried` (m driven with
-    the target at the fingers), `side` (+1: the target was last seen left, or never), `command` (of
-    the gripper, 0 … 1), `opening` (likewise, measured).
+    Attributes:
+        turned: rad, full turns counted.
+        travelled: m along the heading.
+        carried: m driven with the target at the fingers.
+        side: +1: the target was last seen left, or never; -1: right.
+        seen: Images in a row that showed the target.
+        contact: Whether the last image showed it at the fingers.
+        command: Of the gripper, 0 … 1; None: not known yet.
+        opening: Of the gripper, 0 … 1, measured.
     """
 
     def __init__(self) -> None:
@@ -41,15 +50,19 @@ class Progress:
 
     def start(self) -> None:
         """A new instruction."""
-        self.turned = self.travelled = self.carried = 0.0
+        self.turned = 0.0
+        self.travelled = 0.0
+        self.carried = 0.0
         self.side = 1.0
         self.seen = 0
         self.contact = False
         self._pose: tuple[float, float, float] | None = None
 
     def move(self, state: Mapping[str, float]) -> None:
-        """Take in odometry (`odom.x`, `odom.y`, `odom.yaw`) and `gripper_joint`. Raises ValueError
-        where odometry is missing."""
+        """Take in odometry (POSE) and, where it is measured, `gripper_joint` (m).
+
+        Raises ValueError where odometry is missing.
+        """
         try:
             pose = state[POSE[0]], state[POSE[1]], state[POSE[2]]
         except KeyError as missing:
@@ -58,25 +71,26 @@ class Progress:
             ) from None
         if self._pose is not None:
             self.turned += math.remainder(pose[2] - self._pose[2], 2 * math.pi)
-            dx, dy = pose[0] - self._pose[0], pose[1] - self._pose[1]
-            middle = (
-                (pose[2] + self._pose[2]) / 2 if abs(pose[2] - self._pose[2]) < math.pi else pose[2]
-            )
-            ahead = dx * math.cos(middle) + dy * math.sin(middle)
+            dx = pose[0] - self._pose[0]
+            dy = pose[1] - self._pose[1]
+            # on a curve the way goes along the heading halfway; their mean is none across ±pi
+            heading = (pose[2] + self._pose[2]) / 2
+            if abs(pose[2] - self._pose[2]) >= math.pi:
+                heading = pose[2]
+            ahead = dx * math.cos(heading) + dy * math.sin(heading)
             self.travelled += ahead
-            if self.contact:
+            if self.contact:  # backwards, what is not gripped stays where it is
                 self.carried += max(ahead, 0.0)
         self._pose = pose
         if "gripper_joint" in state:
             self.opening = min(max(state["gripper_joint"] / OPENING_MAX, 0.0), 1.0)
             if self.command is None:
-                self.command = float(self.opening > OPEN)
+                self.command = float(self.opening > OPEN_SHARE)
 
     def found(self, left: float, contact: bool) -> None:
-        """What the image showed: whether the target is at the fingers, and on which side (m) it was
-        seen."""
+        """The image showed the target, so far to the left (m), and whether at the fingers."""
         self.seen += 1
-        if self.seen >= SURE:
+        if self.seen >= SURE_IMAGES:
             self.side = 1.0 if left >= 0 else -1.0
         self.contact = contact
 
@@ -86,7 +100,7 @@ class Progress:
         self.contact = False
 
     def features(self) -> dict[str, float]:
-        """What the model is told, by name, each over its scale."""
+        """What the model is told, by name, each over its scale and within FEATURE_LIMIT."""
         values = {
             "gripper": self.opening,
             "gripper_command": self.command or 0.0,
@@ -95,4 +109,6 @@ class Progress:
             "carried": self.carried,
             "side": self.side,
         }
-        return {name: min(max(value / SCALES[name], -MOST), MOST) for name, value in values.items()}
+        for name, value in values.items():
+            values[name] = min(max(value / SCALES[name], -FEATURE_LIMIT), FEATURE_LIMIT)
+        return values

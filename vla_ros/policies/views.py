@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from vla_ros.core.policy_file import ImageSource
 from vla_ros.core.shown import shown
-from vla_ros.core.types import Observation, Size
+from vla_ros.core.types import Image, Observation, Size
 from vla_ros.policies.base import REMEDY, PolicySpec, shapes_text, size_text, sizes_text
 
 
@@ -45,14 +45,17 @@ class Views:
                     f"the policy file's images name {shown(key)}, and the policy looks "
                     f"at {sizes_text(spec.images) or 'none'}; give its names"
                 )
-        self._camera = {key: sources[key].camera if key in sources else key for key in spec.images}
+        self._camera: dict[str, str] = {}  # the policy's key -> camera
         self.cameras: dict[str, View] = {}
         sizes: dict[str, Size] = {}
-        for key, camera in self._camera.items():
-            source = sources.get(key, ImageSource(camera))
+        for key in spec.images:
+            source = sources.get(key, ImageSource(key))
+            camera = source.camera
+            self._camera[key] = camera
             theirs = beside.cameras.get(camera) if beside else None
             size = _size(spec, key, source, theirs)
             sizes[key] = size
+            # two keys may share a camera, which hands on one kind of image alone
             view = View(size, source.resize or spec.resize)
             if self.cameras.setdefault(camera, view) != view:
                 raise ValueError(
@@ -76,11 +79,11 @@ class Views:
 
     def check(self, cameras: Iterable[str]) -> None:
         """Raises ValueError, with both lists, where the policy looks through another camera."""
-        there = list(cameras)
-        if not set(self.cameras) <= set(there):
+        present = list(cameras)
+        if not set(self.cameras) <= set(present):
             raise ValueError(
                 f"the policy looks through {self}, and the cameras are "
-                f"{', '.join(there) or 'none'}; {REMEDY}"
+                f"{', '.join(present) or 'none'}; {REMEDY}"
             )
 
     def within(self, other: Views) -> bool:
@@ -94,12 +97,13 @@ class Views:
         number that the policy must be told is not measured.
         """
         images = observation.images
-        fitted = {
-            key: images[camera]
-            for key, camera in self._camera.items()
-            if camera in images and images[camera].shape[:2] == tuple(self.spec.images[key])
-        }
+        fitted: dict[str, Image] = {}
+        for key, camera in self._camera.items():
+            size = tuple(self.spec.images[key])
+            if camera in images and images[camera].shape[:2] == size:
+                fitted[key] = images[camera]
         if len(fitted) < len(self._camera):
+            # by the cameras' names: a person looks for those, and not for the policy's keys
             wanted = sizes_text({camera: view.size for camera, view in self.cameras.items()})
             raise ValueError(
                 f"the policy looks through {wanted}, and the observation has "
@@ -115,12 +119,13 @@ class Views:
 
 
 def _size(spec: PolicySpec, key: str, source: ImageSource, theirs: View | None) -> Size:
+    """What a camera is to hand on: as the file says, or as it does for `theirs`, or the spec's."""
     height, width = spec.images[key]
-    own = height, width
-    if source.size in (None, own):
-        return theirs.size if theirs and spec.any_size and not source.size else own
-    assert source.size is not None
-    if not spec.any_size:
+    own = height, width  # a tuple: a spec may have a list
+    if source.size is None:
+        return theirs.size if theirs and spec.any_size else own
+    # the policy's own size may be repeated in the file; another one only some policies take
+    if source.size != own and not spec.any_size:
         raise ValueError(
             f"images.{key}.size is {size_text(source.size)}, and the policy takes "
             f"images of {size_text(own)} alone; leave size out"

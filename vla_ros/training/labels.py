@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.models.language.lexicon import LENGTH, encode
-from vla_ros.policies.progress import MOST, SCALES
+from vla_ros.policies.progress import FEATURE_LIMIT, SCALES
 from vla_ros.sim.expert import AMOUNT, CARRY, ID, Situation, at_fingers, decide, finished, rollout
 from vla_ros.sim.projection import HALF_WIDTH, in_view, project
 from vla_ros.tasks.objects import COLOURS, SHAPES
@@ -285,7 +285,7 @@ def _state(now: Situation) -> NDArray[np.float32]:
     scaled = np.column_stack(values).astype(np.float32) / np.array(
         list(SCALES.values()), np.float32
     )
-    return np.clip(scaled, -MOST, MOST)
+    return np.clip(scaled, -FEATURE_LIMIT, FEATURE_LIMIT)
 
 
 def _flipped(

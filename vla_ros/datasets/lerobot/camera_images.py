@@ -1,5 +1,4 @@
-"""One camera's images of a LeRobot dataset: from videos, or from PNG or JPEG files that lie in the
-parquet."""
+"""One camera's images of a LeRobot dataset: from videos, or from PNGs or JPEGs in the parquet."""
 
 from __future__ import annotations
 
@@ -24,15 +23,21 @@ KEPT_GROUPS = 4
 
 
 class Images(Protocol):
-    """`size`: (height, width). Images are height x width x 3, rgb8."""
+    """A camera's images, height x width x 3, rgb8."""
 
-    size: tuple[int, int]
+    size: tuple[int, int]  # height, width
 
-    def one(self, episode: int, frame: int) -> Image: ...
+    def one(self, episode: int, frame: int) -> Image:
+        """Frame `frame` of that episode, both from 0 on."""
+        ...
 
-    def run(self, episode: int) -> Iterator[Image]: ...
+    def run(self, episode: int) -> Iterator[Image]:
+        """All images of that episode, in order."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of files and memory; what is asked for later is opened again."""
+        ...
 
 
 def make_images(camera: Camera, episodes: Sequence[EpisodeRow], fps: float) -> Images:
@@ -51,8 +56,10 @@ class _Track:
 
 
 class VideoImages:
-    """Frame k of an episode is the k-th image from its beginning on: at most two decodings in what
-    we record."""
+    """Frame k of an episode is the k-th image from its beginning on.
+
+    That is at most two decodings in what we record.
+    """
 
     def __init__(self, camera: Camera, episodes: Sequence[EpisodeRow], fps: float) -> None:
         """Reads the packets of all videos, and decodes nothing."""
@@ -63,10 +70,10 @@ class VideoImages:
             if camera.key not in row.clips:
                 raise ValueError(
                     f"meta/episodes has no place for '{camera.key}' of episode {row.index}; leave "
-                    "that "
-                    "camera out, or record it again"
+                    "that camera out, or record it again"
                 )
-            files.setdefault(row.clips[camera.key].path, []).append((row, row.clips[camera.key]))
+            clip = row.clips[camera.key]
+            files.setdefault(clip.path, []).append((row, clip))
         tracks = [_track(path, rows[0][0]) for path, rows in files.items()]
         self.size = camera.size or tracks[0].size
         # episode -> its video, and the number of its first image
@@ -84,12 +91,14 @@ class VideoImages:
         track, _ = self._first[episode]
         if track.path not in self._open:
             self._open[track.path] = _open_video(track.path)
+        # the file that was asked longest ago is closed first
         self._open.move_to_end(track.path)
         while len(self._open) > OPEN_VIDEOS:
             self._open.popitem(last=False)[1].close()
         return next(self._decode(self._open[track.path], episode, frame))
 
     def run(self, episode: int) -> Iterator[Image]:
+        # a container of its own: `one` would move the place that this has come to
         container = _open_video(self._first[episode][0].path)
         try:
             yield from self._decode(container, episode, 0)
@@ -106,6 +115,7 @@ class VideoImages:
         wanted = int(track.times[first + frame])
         left = self._rows[episode].length - frame
         stream = container.streams.video[0]
+        # to the key frame before it, so what comes first is passed over
         container.seek(wanted, stream=stream, backward=True)
         for image in container.decode(stream):
             if image.pts >= wanted:
@@ -133,17 +143,13 @@ def _track(path: Path, row: EpisodeRow) -> _Track:
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            times = sorted(
-                packet.pts
-                for packet in container.demux(stream)
-                if packet.pts is not None and packet.size
-            )
-            return _Track(
-                path,
-                (stream.height, stream.width),
-                float(stream.time_base or 0),
-                np.array(times, np.int64),
-            )
+            times: list[int] = []
+            for packet in container.demux(stream):
+                if packet.pts is not None and packet.size:  # the last one is empty
+                    times.append(packet.pts)
+            times.sort()  # packets come as they are decoded, images as they are shown
+            size = (stream.height, stream.width)
+            return _Track(path, size, float(stream.time_base or 0), np.array(times, np.int64))
     except (av.FFmpegError, IndexError, OSError) as problem:
         raise ValueError(f"{path} cannot be read as a video: {str(problem)[:200]}") from None
 
@@ -151,47 +157,57 @@ def _track(path: Path, row: EpisodeRow) -> _Track:
 def _places(
     track: _Track, rows: Sequence[tuple[EpisodeRow, Clip]], fps: float
 ) -> Iterator[tuple[EpisodeRow, int]]:
-    """Each episode, and the number of its first image. Where the file has just the images of its
-    episodes they are counted off: the seconds at which episodes are said to begin are sums of many,
-    and drift by whole images."""
-    rows = sorted(rows, key=lambda one: (one[1].start or 0.0, one[0].index))
+    """Each episode of a video, and the number of its first image."""
+    rows = sorted(rows, key=lambda place: (place[1].start or 0.0, place[0].index))
+    # Where the file has just the images of its episodes they are counted off: the seconds at which
+    # episodes are said to begin are sums of many, and drift by whole images.
     counted = len(track.times) == sum(row.length for row, _ in rows)
-    times = (track.times - track.times[0] if counted else track.times) * track.base
+    times = (track.times - track.times[0] if counted else track.times) * track.base  # s
     before = 0
     for number, (row, clip) in enumerate(rows):
         first = before
         if clip.start is not None and not counted and len(times):
             first = int(np.abs(times - clip.start).argmin())
         shown = times[first : first + row.length]
-        begin = clip.start if clip.start is not None else shown[0] if len(shown) else 0.0
+        if clip.start is not None:
+            begin = clip.start
+        else:
+            begin = shown[0] if len(shown) else 0.0
         fine = check.on_rate(shown - shown[:1], np.arange(len(shown)), fps)
-        slack = check.SLACK * (1 + number) + check.DRIFT * first if counted else check.SLACK
+        slack = check.SLACK_PERIODS
+        if counted:
+            # each episode before this one may have moved its beginning as much again
+            slack = slack * (1 + number) + check.DRIFT_SHARE * first
         fine[:1] &= np.abs(shown[:1] - begin) * fps <= slack
         wrong = np.flatnonzero(~fine)
         if len(wrong) or len(shown) < row.length:
             at = int(wrong[0]) if len(wrong) else len(shown)
             raise ValueError(
                 f"{track.path} has no image at {begin + at / fps:.4f} s, for episode {row.index}, "
-                "frame "
-                f"{at}: it has {len(times)} images and is cut short, or of another rate"
+                f"frame {at}: it has {len(times)} images and is cut short, or of another rate"
             )
         yield row, first
         before += row.length
 
 
 class StoredImages:
-    """Features of the dtype `image`. One by one they cost the reading of a row group each: convert
-    them to video, with LeRobot, where training waits for them."""
+    """Features of the dtype `image`.
+
+    One by one they cost the reading of a row group each: convert them to video, with LeRobot, where
+    training waits for them.
+    """
 
     def __init__(self, camera: Camera, episodes: Sequence[EpisodeRow]) -> None:
         self._key = camera.key
         self._rows = episodes
         self._groups: OrderedDict[tuple[Path, int], Any] = OrderedDict()
         self._begin: dict[Path, int] = {}  # file -> the number of its first frame
+        self._ends: dict[Path, NDArray[np.int64]] = {}  # after how many rows its groups end
         for row in episodes:
-            self._begin.setdefault(row.data, row.start)
-        self._ends = {path: _group_ends(path) for path in self._begin}
-        first = self.one(0, 0)
+            if row.data not in self._begin:
+                self._begin[row.data] = row.start
+                self._ends[row.data] = _group_ends(row.data)
+        first = self.one(0, 0)  # info.json may not say how large they are
         self.size = (first.shape[0], first.shape[1])
         if camera.size not in (None, self.size):
             raise ValueError(
@@ -204,13 +220,13 @@ class StoredImages:
         place = row.start + frame - self._begin[row.data]
         ends = self._ends[row.data]
         group = int(np.searchsorted(ends, place, side="right"))
-        return self._image(
-            self._group(row.data, group)[place - (int(ends[group - 1]) if group else 0)],
-            f"{row.data}: '{self._key}' of episode {episode}, frame {frame},",
-        )
+        start = int(ends[group - 1]) if group else 0
+        cell = self._group(row.data, group)[place - start]
+        return self._image(cell, f"{row.data}: '{self._key}' of episode {episode}, frame {frame},")
 
     def run(self, episode: int) -> Iterator[Image]:
-        return (self.one(episode, frame) for frame in range(self._rows[episode].length))
+        for frame in range(self._rows[episode].length):
+            yield self.one(episode, frame)
 
     def close(self) -> None:
         self._groups.clear()
@@ -233,20 +249,19 @@ class StoredImages:
         data = held.get("bytes") if isinstance(held, dict) else held
         if not data:
             raise ValueError(f"{where} has no bytes; save the dataset again, with its images in it")
+        # ANYDEPTH: else 16 bits, as depth has them, would silently become 8
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
         try:
-            image = cv2.imdecode(
-                np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-            )
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except cv2.error:  # more pixels than are allowed
             image = None
         if image is None or image.dtype != np.uint8:
-            what = (
-                "that are no PNG or JPEG"
-                if image is None
-                else f"with {image.dtype} pixels, as depth has"
-            )
+            if image is None:
+                problem = "that are no PNG or JPEG"
+            else:
+                problem = f"with {image.dtype} pixels, as depth has"
             raise ValueError(
-                f"{where} is {len(data)} bytes {what}; images in colour of 8 bits are right"
+                f"{where} is {len(data)} bytes {problem}; images in colour of 8 bits are right"
             )
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
@@ -256,6 +271,5 @@ def _group_ends(path: Path) -> NDArray[np.int64]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        return np.cumsum(
-            [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
-        )
+        groups = range(file.num_row_groups)
+        return np.cumsum([file.metadata.row_group(group).num_rows for group in groups])

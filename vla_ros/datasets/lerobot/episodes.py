@@ -1,7 +1,6 @@
-"""What a LeRobot dataset says about itself under meta/, in v3.0's layout or v2.1's: one table of
-episodes for both.
+"""What a LeRobot dataset says about itself under meta/: one table of episodes for all versions.
 
-Every function raises ValueError: the file, the row where there is one, what was found, what is
+Every function raises ValueError: the file, the row where there is one, what it holds, what is
 right.
 """
 
@@ -16,24 +15,23 @@ from typing import Any
 
 from vla_ros.datasets.lerobot import layout
 
+# what of meta/info.json is read, so what must be in it
 INFO_KEYS = ("codebase_version", "fps", "features", "total_episodes", "total_frames", "data_path")
-PLACE = ("chunk_index", "file_index")
-OURS = (layout.SUCCESS, layout.INSTRUCTION_ID, layout.LOST)
+PLACE_COLUMNS = ("chunk_index", "file_index")
+OUR_COLUMNS = (layout.SUCCESS, layout.INSTRUCTION_ID, layout.LOST)
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Where an episode's images are: from second `start` of a video on; None: from its first
-    image."""
+    """Where an episode's images are."""
 
-    path: Path
-    start: float | None
+    path: Path  # a video
+    start: float | None  # s, from which on; None: from the first image
 
 
 @dataclass(frozen=True)
 class EpisodeRow:
-    """Episode `index` has the frames `start` up to but not including `end`, which lie in the file
-    `data`."""
+    """Episode `index`: the frames `start` up to but not including `end`, in the file `data`."""
 
     index: int
     start: int
@@ -46,6 +44,7 @@ class EpisodeRow:
 
     @property
     def length(self) -> int:
+        """Frames."""
         return self.end - self.start
 
 
@@ -57,8 +56,7 @@ def read_info(folder: Path) -> dict[str, Any]:
     if version not in layout.READABLE:
         raise ValueError(
             f"{path}: codebase_version is {version!r}; this reads {', '.join(layout.READABLE)}; "
-            "LeRobot "
-            "converts others"
+            "LeRobot converts others"
         )
     missing = [key for key in INFO_KEYS if key not in info]
     if missing:
@@ -73,8 +71,8 @@ def read_info(folder: Path) -> dict[str, Any]:
         )
     if not isinstance(features, dict):
         raise ValueError(
-            f"{path}: features are a {type(features).__name__}; an object, feature by feature, is "
-            "right"
+            f"{path}: features are a {type(features).__name__}; "
+            "an object, feature by feature, is right"
         )
     for counter in layout.COUNTERS:
         if counter not in features:
@@ -83,8 +81,8 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 
 def one_file_an_episode(info: Mapping[str, Any]) -> bool:
-    """Is the layout v2.1's? Its paths tell, not its version: that may still be the one from which
-    it was converted."""
+    """Is the layout v2.1's?"""
+    # its paths tell, not its version: that may still be the one from which it was converted
     return "{episode_index" in str(info["data_path"])
 
 
@@ -92,46 +90,52 @@ def read_tasks(folder: Path, info: Mapping[str, Any]) -> list[str]:
     """Task index -> words."""
     if one_file_an_episode(info):
         path = folder / layout.TASKS_V2
-        rows = [(row.get("task_index"), row.get("task")) for row in _json_lines(path)]
+        indices: list[Any] = []
+        words: list[Any] = []
+        for row in _json_lines(path):
+            indices.append(row.get("task_index"))
+            words.append(row.get("task"))
     else:
         path = folder / layout.TASKS
         column = "task" if "task" in column_names(path) else layout.TASK_COLUMN
         table = read_table(path, ["task_index", column])
-        rows = list(zip(table["task_index"].to_pylist(), table[column].to_pylist()))
-    tasks = {
-        index: task for index, task in rows if isinstance(index, int) and isinstance(task, str)
-    }
-    if set(tasks) != set(range(len(rows))):
-        found = str([index for index, _ in rows[:10]])[:80]
+        indices = table["task_index"].to_pylist()
+        words = table[column].to_pylist()
+    tasks: dict[int, str] = {}
+    for index, task in zip(indices, words):
+        if isinstance(index, int) and isinstance(task, str):
+            tasks[index] = task
+    if set(tasks) != set(range(len(indices))):
         raise ValueError(
-            f"{path}: the task indices are {found}; 0, 1, 2, ... with words each is right"
+            f"{path}: the task indices are {str(indices[:10])[:80]}; "
+            "0, 1, 2, ... with words each is right"
         )
     return [tasks[index] for index in range(len(tasks))]
 
 
 def read_episodes(folder: Path, info: Mapping[str, Any]) -> list[EpisodeRow]:
-    """The episodes, 0, 1, 2, ...; their frames follow each other without gaps. The table may have
-    them in any order."""
+    """The episodes, 0, 1, 2, ...; their frames follow each other without gaps."""
     old = one_file_an_episode(info)
     table = layout.EPISODES_V2 if old else "meta/episodes"
     raw = _json_lines(folder / table) if old else _v3(folder)
     if len(raw) != info["total_episodes"]:
         raise ValueError(
-            f"{folder}: meta/info.json counts {info['total_episodes']} episodes, {table} has "
-            f"{len(raw)}"
+            f"{folder}: meta/info.json counts {info['total_episodes']} episodes, "
+            f"{table} has {len(raw)}"
         )
     for row in raw:
         for name in ("episode_index", "length"):
             if isinstance(row.get(name), bool) or not isinstance(row.get(name), int):
                 raise ValueError(
-                    f"{folder}: a row of {table} has {name} {row.get(name)!r}; a whole number is "
-                    "right"
+                    f"{folder}: a row of {table} has {name} {row.get(name)!r}; "
+                    "a whole number is right"
                 )
-    raw.sort(key=lambda row: row["episode_index"])
-    found: list[EpisodeRow] = []
+    raw.sort(key=lambda row: row["episode_index"])  # the table may have them in any order
+    episodes: list[EpisodeRow] = []
     start = 0
     for index, row in enumerate(raw):
         length = row["length"]
+        # v2.1 does not say where an episode's frames begin: behind those before
         given = (
             row["episode_index"],
             row.get("dataset_from_index", start),
@@ -140,26 +144,22 @@ def read_episodes(folder: Path, info: Mapping[str, Any]) -> list[EpisodeRow]:
         if length < 1 or given != (index, start, start + length):
             raise ValueError(
                 f"{folder}: {table} has episode {given[0]}, frames {given[1]} to {given[2]}, "
-                "length "
-                f"{length}; episode {index} from frame {start} on is right"
+                f"length {length}; episode {index} from frame {start} on is right"
             )
         data, clips = _v2_places(folder, info, index) if old else _v3_places(folder, info, row)
-        found.append(
-            EpisodeRow(
-                index, start, start + length, data, clips, {key: row.get(key) for key in OURS}
-            )
-        )
+        ours = {key: row.get(key) for key in OUR_COLUMNS}
+        episodes.append(EpisodeRow(index, start, start + length, data, clips, ours))
         start += length
     if start != info["total_frames"]:
         raise ValueError(
-            f"{folder}: meta/info.json counts {info['total_frames']} frames, the episodes have "
-            f"{start}"
+            f"{folder}: meta/info.json counts {info['total_frames']} frames, "
+            f"the episodes have {start}"
         )
-    return found
+    return episodes
 
 
 def _v3(folder: Path) -> list[dict[str, Any]]:
-    """The rows of meta/episodes, as they are; of the statistics in them nothing is read."""
+    """The rows of meta/episodes, as they are, without the statistics in them."""
     needed = [
         "episode_index",
         "length",
@@ -175,28 +175,33 @@ def _v3(folder: Path) -> list[dict[str, Any]]:
         )
     rows: list[dict[str, Any]] = []
     for path in files:
-        also = [name for name in column_names(path) if name in OURS or name.startswith("videos/")]
-        rows += read_table(path, [*needed, *also]).to_pylist()
+        columns = list(needed)
+        for name in column_names(path):  # most of them are statistics
+            if name in OUR_COLUMNS or name.startswith("videos/"):
+                columns.append(name)
+        rows += read_table(path, columns).to_pylist()
     return rows
 
 
 def _v3_places(
     folder: Path, info: Mapping[str, Any], row: Mapping[str, Any]
 ) -> tuple[Path, dict[str, Clip]]:
+    template = info.get("video_path") or layout.VIDEO
     clips: dict[str, Clip] = {}
     for key in info["features"]:
-        place = {name: row.get(f"videos/{key}/{name}") for name in PLACE}
+        place = _place(row, f"videos/{key}")
         start = row.get(f"videos/{key}/from_timestamp")
-        if isinstance(start, (int, float)) and all(
-            isinstance(number, int) for number in place.values()
-        ):
-            video = _filled(
-                info.get("video_path") or layout.VIDEO, "video_path", video_key=key, **place
-            )
+        # most features have no video, and a camera may have none in this episode
+        known = all(isinstance(number, int) for number in place.values())
+        if known and isinstance(start, (int, float)):
+            video = _filled(template, "video_path", video_key=key, **place)
             clips[key] = Clip(folder / video, start)
-    return folder / _filled(
-        info["data_path"], "data_path", **{name: row[f"data/{name}"] for name in PLACE}
-    ), clips
+    place = _place(row, "data")
+    return folder / _filled(info["data_path"], "data_path", **place), clips
+
+
+def _place(row: Mapping[str, Any], of: str) -> dict[str, Any]:
+    return {name: row.get(f"{of}/{name}") for name in PLACE_COLUMNS}
 
 
 def _v2_places(folder: Path, info: Mapping[str, Any], episode: int) -> tuple[Path, dict[str, Clip]]:
@@ -211,20 +216,22 @@ def _v2_places(folder: Path, info: Mapping[str, Any], episode: int) -> tuple[Pat
         "total_episodes": info["total_episodes"],
     }
     template = info.get("video_path") or layout.VIDEO_V2
-    clips = {
-        key: Clip(folder / _filled(template, "video_path", video_key=key, **place), None)
-        for key in info["features"]
-    }
+    clips: dict[str, Clip] = {}
+    # of every feature: whether it has such a file is asked where that matters
+    for key in info["features"]:
+        video = _filled(template, "video_path", video_key=key, **place)
+        clips[key] = Clip(folder / video, None)
     return folder / _filled(info["data_path"], "data_path", **place), clips
 
 
 def _filled(template: Any, name: str, **place: Any) -> str:
+    """A path of info.json, `name` there, with its places filled in."""
     try:
         return str(template).format(**place)
     except (KeyError, IndexError, ValueError, TypeError, AttributeError) as problem:
         raise ValueError(
-            f"meta/info.json: {name} is {str(template)[:100]!r} ({problem!r}); it can name "
-            f"{', '.join(place)}"
+            f"meta/info.json: {name} is {str(template)[:100]!r} ({problem!r}); "
+            f"it can name {', '.join(place)}"
         ) from None
 
 
@@ -234,8 +241,8 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ValueError(
-            f"{path} is missing: either {path.parents[1]} is no dataset, or its recording never "
-            "ended"
+            f"{path} is missing: either {path.parents[1]} is no dataset, "
+            "or its recording never ended"
         ) from None
     except (OSError, ValueError) as problem:
         raise ValueError(f"{path} cannot be read as text: {problem}") from None
@@ -244,7 +251,7 @@ def _text(path: Path) -> str:
 def _object(text: str, where: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
-    except (ValueError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:  # the latter: nested thousands deep
         raise ValueError(f"{where} cannot be read as JSON: {problem}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{where} holds a {type(content).__name__}; a JSON object is right")
@@ -256,12 +263,16 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _json_lines(path: Path) -> list[dict[str, Any]]:
-    lines = enumerate(_text(path).split("\n"), 1)
-    return [_object(line, f"{path}, line {number},") for number, line in lines if line.strip()]
+    rows: list[dict[str, Any]] = []
+    # not splitlines: that splits at U+2028 as well, which may stand in a JSON string
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        if line.strip():
+            rows.append(_object(line, f"{path}, line {number},"))
+    return rows
 
 
 def column_names(path: Path) -> list[str]:
-    """None where it is no parquet file: `read_table` says that."""
+    """Of a parquet file; none where it is no such file: `read_table` says that."""
     import pyarrow.parquet as pq
 
     try:
@@ -279,10 +290,12 @@ def read_schema(path: Path) -> Any:
 def read_table(path: Path, needed: Iterable[str]) -> Any:
     """The columns `needed` of a parquet file, as a pyarrow Table."""
     with _parquet(path) as file:
-        missing = [name for name in needed if name not in file.schema_arrow.names]
-        if missing:
-            found = ", ".join(file.schema_arrow.names[:9])
-            raise ValueError(f"{path} has no column '{missing[0]}'; it has {found}, ...")
+        present = file.schema_arrow.names
+        for name in needed:
+            if name not in present:
+                raise ValueError(
+                    f"{path} has no column '{name}'; it has {', '.join(present[:9])}, ..."
+                )
         return file.read(list(needed))
 
 

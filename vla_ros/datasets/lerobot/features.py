@@ -1,11 +1,13 @@
-"""Which features of a LeRobot dataset are images, which are numbers that a policy can be told, what
-they are called, and what is left out, with the reason.
+"""Which features of a LeRobot dataset are images, and which numbers that a policy can be told.
+
+What they are called, and what is left out, with the reason.
 """
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,12 +26,11 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True)
 class Camera:
-    """`key`: the feature; `size`: (height, width), None where the dataset does not say; `video`:
-    else each image is a file's bytes in the parquet."""
+    """A feature of images."""
 
-    key: str
-    size: tuple[int, int] | None
-    video: bool
+    key: str  # the feature's name
+    size: tuple[int, int] | None  # height, width; None where the dataset does not say
+    video: bool  # else each image is a file's bytes in the parquet
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,10 @@ class Vector:
 
 @dataclass
 class Features:
-    cameras: dict[str, Camera] = field(default_factory=dict)
-    vectors: dict[str, Vector] = field(default_factory=dict)
+    """A dataset's features, sorted out."""
+
+    cameras: dict[str, Camera] = field(default_factory=dict)  # by the camera's name
+    vectors: dict[str, Vector] = field(default_factory=dict)  # by the feature's name, as here
     left_out: dict[str, str] = field(default_factory=dict)  # feature -> why
     notes: list[str] = field(default_factory=list)  # what else a user should know, a sentence each
 
@@ -55,63 +58,80 @@ def sort_out(
     width: Callable[[str], int],
     where: str,
 ) -> Features:
-    """`given`: what info.json lists; `schema`: of the parquet with the frames; `width`: how many
-    numbers a frame the parquet has in a column, asked where info.json does not say. Raises
-    ValueError where there is no action that can be learnt, or a state that cannot be read."""
-    found = Features()
-    needed = {
-        alias if alias in given and key not in given else key: key for key, alias in ALIASES.items()
-    }
+    """What each feature is to a model.
+
+    Args:
+        given: What info.json lists, by name.
+        schema: Of the parquet with the frames.
+        has_video: Whether a feature has one.
+        width: How many numbers a frame the parquet has in a column; asked where info.json does not
+            say.
+        where: The file that sentences name.
+
+    Raises:
+        ValueError: Where there is no action that can be learnt, or a state that cannot be read.
+    """
+    features = Features()
+    needed: dict[str, str] = {}  # as the dataset calls it -> as it is called here
+    for key, alias in ALIASES.items():
+        name = alias if alias in given and key not in given else key
+        needed[name] = key
     for name, described in given.items():
-        feature = described if isinstance(described, Mapping) else {}
         if name in layout.COUNTERS:
             continue
+        feature = described if isinstance(described, Mapping) else {}
         try:
             kind = feature.get("dtype") or _kind(name, schema, has_video)
             if kind in ("video", "image"):
                 short = name.removeprefix(layout.IMAGES)
-                if short in found.cameras:
-                    raise Unfit(f"has the name of the camera in '{found.cameras[short].key}'")
-                found.cameras[short] = _camera(name, feature, kind, schema)
+                if short in features.cameras:
+                    raise Unfit(f"has the name of the camera in '{features.cameras[short].key}'")
+                features.cameras[short] = _camera(name, feature, kind, schema)
             else:
                 key = needed.get(name, name)
-                found.vectors[key] = _vector(key, name, feature, schema, width, found.notes)
+                features.vectors[key] = _vector(key, name, feature, schema, width, features.notes)
         except Unfit as reason:
+            # without actions or a state nothing is learnt; a camera or a reward fewer is a note
             if name in needed:
                 raise ValueError(f"{where}: '{name}' cannot be learnt: it {reason}") from None
-            found.left_out[name] = f"it {reason}"
-    if layout.ACTION not in found.vectors:
+            features.left_out[name] = f"it {reason}"
+    if layout.ACTION not in features.vectors:
         raise ValueError(
             f"{where}: features lack '{layout.ACTION}'; a demonstration has actions, and this has "
             f"{', '.join(list(given)[:12])}"
         )
-    if layout.STATE not in found.vectors:
-        others = [key for key in found.vectors if measured(key)]
-        found.notes.append(
-            f"there is no '{layout.STATE}', so a model is told images and words alone"
-            + (f"; a config's state can name numbers of {', '.join(others)}" if others else "")
-        )
-    return found
+    if layout.STATE not in features.vectors:
+        note = f"there is no '{layout.STATE}', so a model is told images and words alone"
+        others = ", ".join(filter(measured, features.vectors))
+        if others:
+            note += f"; a config's state can name numbers of {others}"
+        features.notes.append(note)
+    return features
 
 
 def measured(key: str) -> bool:
     """May a policy be told it? What was observed may be; rewards, ends and indices never."""
+    # observation.next_reward and observation.next.reward are the same to us
     last = key.replace("_", ".").split(".")[-1]
     return key == layout.ODOM or (key.startswith(layout.OBSERVATION) and last not in OUTCOMES)
 
 
 def inputs(vectors: Mapping[str, Vector]) -> dict[str, tuple[str, int]]:
-    """What a policy can be told: name -> feature and column. `observation.state` has its names for
-    itself: joints have the same in a velocity or an effort, and come from there as
-    `observation.velocity.JOINT`."""
-    keys = [key for key in vectors if key == layout.STATE or measured(key)]
-    keys.sort(key=lambda key: key != layout.STATE)
-    owners = Counter(name for key in keys for name in vectors[key].names)
-    return {
-        name if key == layout.STATE or owners[name] == 1 else f"{key}.{name}": (key, column)
-        for key in keys
-        for column, name in enumerate(vectors[key].names)
-    }
+    """What a policy can be told: name -> feature and column.
+
+    `observation.state` has its names for itself: joints have the same in a velocity or an effort,
+    and come from there as `observation.velocity.JOINT`.
+    """
+    keys = sorted(filter(measured, vectors), key=lambda key: key != layout.STATE)
+    owners: Counter[str] = Counter()  # name -> features that have it
+    for key in keys:
+        owners.update(vectors[key].names)
+    places: dict[str, tuple[str, int]] = {}
+    for key in keys:
+        for column, name in enumerate(vectors[key].names):
+            plain = key == layout.STATE or owners[name] == 1
+            places[name if plain else f"{key}.{name}"] = key, column
+    return places
 
 
 def _kind(name: str, schema: Any, has_video: Callable[[str], bool]) -> str:
@@ -129,6 +149,7 @@ def _kind(name: str, schema: Any, has_video: Callable[[str], bool]) -> str:
 def _camera(name: str, feature: Mapping[str, Any], kind: str, schema: Any) -> Camera:
     import pyarrow as pa
 
+    # older datasets say under `video_info` what newer ones say under `info`
     about = {**_mapping(feature, "info"), **_mapping(feature, "video_info")}
     shape = _shape(feature)
     grey = str(about.get("video.pix_fmt")).startswith("gray1")  # of 10 bits and more
@@ -142,14 +163,24 @@ def _camera(name: str, feature: Mapping[str, Any], kind: str, schema: Any) -> Ca
             pa.types.is_binary(held) or (pa.types.is_struct(held) and _holds_bytes(held))
         ):
             raise Unfit(f"is {held or 'in no column'}, and an image is the bytes of a PNG or JPEG")
-    if shape is None:
-        return Camera(name, None, kind == "video")
-    return Camera(
-        name, (shape[0], shape[1]) if shape[2] == 3 else (shape[1], shape[2]), kind == "video"
+    size = None
+    if shape is not None:
+        # the three colours come last, or as torch has them first
+        size = (shape[0], shape[1]) if shape[2] == 3 else (shape[1], shape[2])
+    return Camera(name, size, kind == "video")
+
+
+def is_list(held: Any) -> bool:
+    """Whether a pyarrow type is one of the three that hold a vector in each row."""
+    import pyarrow as pa
+
+    return bool(
+        pa.types.is_list(held) or pa.types.is_large_list(held) or pa.types.is_fixed_size_list(held)
     )
 
 
 def _holds_bytes(held: Any) -> bool:
+    """Whether a struct is that of Hugging Face's images, {bytes, path}."""
     import pyarrow as pa
 
     place = held.get_field_index("bytes")
@@ -170,16 +201,20 @@ def _vector(
         raise Unfit("has no column in the parquet")
     held = schema.field(name).type
     shape = _shape(feature)
-    if pa.types.is_list(held) or pa.types.is_large_list(held) or pa.types.is_fixed_size_list(held):
+    if is_list(held):
         held = held.value_type
     if shape is not None and len(shape) > 1:
         raise Unfit(f"has the shape {shape}, and vectors are learnt")
     if not (pa.types.is_integer(held) or pa.types.is_floating(held) or pa.types.is_boolean(held)):
         raise Unfit(f"holds {held}, and numbers are learnt")
-    size = width(name) if shape is None else shape[0] if shape else 1
+    if shape is None:
+        size = width(name)
+    else:
+        size = shape[0] if shape else 1  # [] is the shape of one number
     if size < 1:
         raise Unfit("is empty")
     names, problem = names_of(key, feature.get("names"), size)
+    # of what no policy is told, a user need not know
     if problem and (key == layout.ACTION or measured(key)):
         notes.append(problem)
     return Vector(name, names)
@@ -193,66 +228,86 @@ def _mapping(feature: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _shape(feature: Mapping[str, Any]) -> list[int] | None:
     """None where it is not given, or is none."""
     shape = feature.get("shape")
-    if isinstance(shape, list) and all(
-        isinstance(side, int) and not isinstance(side, bool) for side in shape
-    ):
+    if isinstance(shape, list) and all(map(_is_whole, shape)):
         return shape
     return None
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def names_of(key: str, given: Any, size: int) -> tuple[tuple[str, ...], str]:
-    """A name for each of `size` numbers, each once, and what a user should know of them: a
-    sentence, or nothing. Where the dataset names none, or others than there are numbers, they are
-    `key.0`, `key.1`, ..."""
+    """A name for each of a feature's numbers, each once, and what a user should know of them.
+
+    Args:
+        key: The feature. Where the dataset names no numbers, or others than there are, they are
+            `key.0`, `key.1`, ...
+        given: What info.json says of their names.
+        size: How many numbers there are.
+
+    Returns:
+        The names, and a sentence, or nothing.
+    """
     try:
         names = _flat(given)
-    except RecursionError:
+    except RecursionError:  # lists within lists, thousands deep
         names = None
-    if names is None or len(names) != size or not all(name.strip() for name in names):
+    if names is None or len(names) != size or not all(map(str.strip, names)):
         numbered = tuple(f"{key}.{place}" for place in range(size))
-        what = (
-            "no names"
-            if given is None
-            else f"names that do not fit {size} numbers ({str(given)[:80]})"
-        )
+        if given is None:
+            problem = "no names"
+        else:
+            problem = f"names that do not fit {size} numbers ({str(given)[:80]})"
+        # one name, where there is one number
         called = " to ".join(dict.fromkeys((numbered[0], numbered[-1])))
-        return numbered, f"'{key}' has {what}; they are called {called}, which no robot knows"
+        return numbered, f"'{key}' has {problem}; they are called {called}, which no robot knows"
     counts = Counter(names)
-    twice = [name for name in counts if counts[name] > 1]
-    if not twice:
+    if len(counts) == len(names):
         return tuple(names), ""
+    unique: list[str] = []
+    for place, name in enumerate(names):
+        unique.append(f"{name}.{place}" if counts[name] > 1 else name)
+    repeated = next(name for name in names if counts[name] > 1)
     return (
-        tuple(f"{name}.{place}" if counts[name] > 1 else name for place, name in enumerate(names)),
-        f"'{key}' has the name '{twice[0]}' {counts[twice[0]]} times; such numbers are called by "
+        tuple(unique),
+        f"'{key}' has the name '{repeated}' {counts[repeated]} times; such numbers are called by "
         "their place too",
     )
 
 
 def _flat(given: Any) -> list[str] | None:
-    """`["a", "b"]` out of itself, `[["a", "b"]]`, `{"motors": ["a", "b"]}`, `{"a": 0, "b": 1}`; of
-    groups that use a name twice, `{"left": ["a"], "right": ["a"]}`, `["left.a", "right.a"]`. None
-    where it is none of these."""
+    """The names in whatever datasets have them in; None where it is none of these.
+
+    `["a", "b"]` out of itself, `[["a", "b"]]`, `{"motors": ["a", "b"]}`, `{"a": 0, "b": 1}`; of
+    groups that use a name twice, `{"left": ["a"], "right": ["a"]}`, `["left.a", "right.a"]`.
+    """
     if isinstance(given, str):
         return [given]
     if isinstance(given, list):
-        return _joined([("", _flat(one)) for one in given])
+        return _joined([""] * len(given), given)
     if not isinstance(given, Mapping):
         return None
     places = list(given.values())
-    if all(isinstance(place, int) and not isinstance(place, bool) for place in places):
+    if all(map(_is_whole, places)):
         if sorted(places) != list(range(len(places))):
             return None
-        return [str(name) for name in sorted(given, key=lambda name: given[name])]
+        return list(map(str, sorted(given, key=lambda name: given[name])))
     if any(isinstance(group, str) for group in places):
         return None  # {"a": "rad"} tells something else than names
-    return _joined([(f"{group}.", _flat(one)) for group, one in given.items()])
+    return _joined([f"{group}." for group in given], places)
 
 
-def _joined(parts: list[tuple[str, list[str] | None]]) -> list[str] | None:
-    flat: list[tuple[str, str]] = []
-    for group, names in parts:
-        if names is None:
+def _joined(groups: Sequence[str], parts: Sequence[Any]) -> list[str] | None:
+    """The names of all parts, each behind its group's where several parts have the same."""
+    prefixes: list[str] = []
+    names: list[str] = []
+    for group, part in zip(groups, parts):
+        flat = _flat(part)
+        if flat is None:
             return None
-        flat += [(group, name) for name in names]
-    repeated = len({name for _, name in flat}) < len(flat)
-    return [group + name if repeated else name for group, name in flat]
+        prefixes += [group] * len(flat)
+        names += flat
+    if len(set(names)) == len(names):
+        return names
+    return list(map(operator.add, prefixes, names))

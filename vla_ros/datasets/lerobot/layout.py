@@ -58,37 +58,33 @@ LOST = "vla_ros/lost_frames"
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What a frame holds. `cameras`: name -> (height, width) in pixels, even; `state`, `action`:
-    the names of their numbers (SI units). `extra`: further vectors, feature -> names; LeRobot's
-    policies do not look at those, so that is where a robot's place in its room goes. Raises
-    ValueError.
+    """What a frame holds.
+
+    Raises ValueError for what LeRobot's layout or the video cannot hold.
     """
 
     fps: int
-    cameras: Mapping[str, tuple[int, int]]
-    state: tuple[str, ...]
-    action: tuple[str, ...]
+    cameras: Mapping[str, tuple[int, int]]  # name -> (height, width) in pixels, even
+    state: tuple[str, ...]  # the names of its numbers, SI units
+    action: tuple[str, ...]  # likewise
+    # Further vectors, feature -> names. LeRobot's policies do not look at those, so that is where a
+    # robot's place in its room goes.
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     robot_type: str = "unknown"
 
     def __post_init__(self) -> None:
         if isinstance(self.fps, bool) or not isinstance(self.fps, int) or not 1 <= self.fps <= 240:
             raise ValueError(
-                f"fps is {self.fps!r}; LeRobot's layout wants a whole number of frames a second, 1 "
-                "to 240"
+                f"fps is {self.fps!r}; LeRobot's layout wants a whole number of frames a second, "
+                "1 to 240"
             )
         for name, size in self.cameras.items():
-            if (
-                not name
-                or "/" in name
-                or len(size) != 2
-                or min(size) < 16
-                or any(side % 2 for side in size)
-            ):
+            # yuv420p has colours for every second row and column; a name is a folder's
+            fits = len(size) == 2 and min(size) >= 16 and size[0] % 2 == 0 and size[1] % 2 == 0
+            if not name or "/" in name or not fits:
                 raise ValueError(
                     f"camera {name!r} has {size[0]}x{size[1]} pixels (height x width); video wants "
-                    "even "
-                    "sides of 16 or more, and a name without '/'"
+                    "even sides of 16 or more, and a name without '/'"
                 )
         for feature, names in self.vectors().items():
             if not names or len(set(names)) < len(names):
@@ -105,40 +101,40 @@ class DatasetSpec:
         cls, observation: Observation, channels: Iterable[str], fps: int, robot_type: str
     ) -> DatasetSpec:
         """For frames like this one. `odom.x`, `odom.y`, ... become the feature `odom`."""
-        pose = tuple(name for name in observation.state if name.startswith("odom."))
-        state = tuple(name for name in observation.state if name not in pose)
-        return cls(
-            fps,
-            {name: (image.shape[0], image.shape[1]) for name, image in observation.images.items()},
-            state,
-            tuple(channels),
-            {ODOM: pose} if pose else {},
-            robot_type,
-        )
+        cameras: dict[str, tuple[int, int]] = {}
+        for name, image in observation.images.items():
+            cameras[name] = (image.shape[0], image.shape[1])
+        pose: list[str] = []
+        state: list[str] = []
+        for name in observation.state:
+            if name.startswith(f"{ODOM}."):
+                pose.append(name)
+            else:
+                state.append(name)
+        extra = {ODOM: tuple(pose)} if pose else {}
+        return cls(fps, cameras, tuple(state), tuple(channels), extra, robot_type)
 
     def vectors(self) -> dict[str, tuple[str, ...]]:
         """Every float feature and the names of its numbers."""
-        return {
-            STATE: tuple(self.state),
-            ACTION: tuple(self.action),
-            **{k: tuple(v) for k, v in self.extra.items()},
-        }
+        vectors = {STATE: tuple(self.state), ACTION: tuple(self.action)}
+        for feature, names in self.extra.items():
+            vectors[feature] = tuple(names)
+        return vectors
 
     def features(self) -> dict[str, dict[str, Any]]:
         """As info.json lists them."""
-        found: dict[str, dict[str, Any]] = {
-            IMAGES + name: {
+        features: dict[str, dict[str, Any]] = {}
+        for name, (height, width) in self.cameras.items():
+            features[IMAGES + name] = {
                 "dtype": "video",
                 "shape": [height, width, 3],
                 "names": ["height", "width", "channels"],
             }
-            for name, (height, width) in self.cameras.items()
-        }
         for feature, names in self.vectors().items():
-            found[feature] = {"dtype": "float32", "shape": [len(names)], "names": list(names)}
+            features[feature] = {"dtype": "float32", "shape": [len(names)], "names": list(names)}
         for counter, dtype in COUNTERS.items():
-            found[counter] = {"dtype": dtype, "shape": [1], "names": None}
-        return found
+            features[counter] = {"dtype": dtype, "shape": [1], "names": None}
+        return features
 
 
 def next_place(place: tuple[int, int], chunks_size: int) -> tuple[int, int]:

@@ -1,8 +1,12 @@
-"""Reads a LeRobotDataset, v3.0 or v2.1, ours or LeRobot's, without LeRobot: checked first, then
-frame by frame."""
+"""Reads a LeRobotDataset, v3.0 or v2.1, ours or LeRobot's, without LeRobot.
+
+It is checked first, then read frame by frame.
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,52 +19,62 @@ from vla_ros.core.types import Image
 from vla_ros.datasets.lerobot import check, layout
 from vla_ros.datasets.lerobot import episodes as tables
 from vla_ros.datasets.lerobot import features as chosen
-from vla_ros.datasets.lerobot.camera_images import make_images
+from vla_ros.datasets.lerobot.camera_images import Images, make_images
 from vla_ros.datasets.lerobot.episodes import EpisodeRow
-from vla_ros.datasets.lerobot.features import Vector
+from vla_ros.datasets.lerobot.features import Camera, Vector
 from vla_ros.datasets.statistics import Stats, summarise
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One run of frames, `start` up to but not including `end`, that carries out `task`. `success`
-    None: not judged."""
+    """One run of frames, `start` up to but not including `end`, that carries out `task`."""
 
     index: int
     start: int
     end: int
     task: str
-    success: bool | None = None
+    success: bool | None = None  # None: not judged
     instruction_id: int = 0
     lost_frames: int = 0
 
 
 @dataclass(frozen=True)
 class Frame:
-    """`images`: camera -> height x width x 3, rgb8; `state` (all that was measured): name -> SI
-    units; `action`: A."""
+    """One frame, all of it."""
 
-    images: Mapping[str, Image]
-    state: Mapping[str, float]
-    action: NDArray[np.float32]
+    images: Mapping[str, Image]  # camera -> height x width x 3, rgb8
+    state: Mapping[str, float]  # all that was measured, in SI units
+    action: NDArray[np.float32]  # A
     task: str
     episode: int
     index: int  # in the episode
 
 
 class Dataset:
-    """`len` frames. Numbers are in memory: `state` (N x S) and `action` (N x A), or any by
-    `vector`; images are decoded when asked for. `names`: feature -> the names of its numbers;
-    `inputs`: what a policy can be told, name -> feature and column; `left_out`: feature -> why it
-    is not read; `notes`: all that a user should know of how the dataset was read, a sentence each.
-    `cameras`: those to read; left out: all that can be. Not for several threads at once; give each
-    worker process its own.
+    """A dataset of `len` frames: numbers are in memory, images are decoded when asked for.
 
-    Raises ValueError, in a sentence, for anything but a whole dataset of at least one episode, with
-    actions.
+    Not for several threads at once; give each worker process its own.
+
+    Attributes:
+        names: Feature -> the names of its numbers.
+        inputs: What a policy can be told: name -> feature and column.
+        cameras: Camera -> (height, width) of its images.
+        left_out: Feature -> why it is not read.
+        notes: All that a user should know of how the dataset was read, a sentence each.
+        episodes: In order, without gaps.
     """
 
     def __init__(self, folder: str | Path, cameras: Sequence[str] | None = None) -> None:
+        """Checks all of it; videos are looked through, but not decoded.
+
+        Args:
+            folder: The dataset's.
+            cameras: Those to read; None: all that can be.
+
+        Raises:
+            ValueError: In a sentence, for anything but a whole dataset of at least one episode,
+                with actions, and for a camera that it does not have.
+        """
         self.folder = Path(folder)
         self.info = tables.read_info(self.folder)
         self.fps = float(self.info["fps"])
@@ -78,34 +92,22 @@ class Dataset:
         self._vectors = features.vectors
         self.names = {key: vector.names for key, vector in self._vectors.items()}
         counters = self._columns({key: Vector(key, (key,)) for key in layout.COUNTERS})
+        # s that a timestamp is off its frame's time at most
         off = check.check_frames(self.folder, self._rows, counters, self.fps, len(self.tasks))
         # of each frame, N
         self.task_index: NDArray[np.int64] = counters["task_index"].astype(np.int64)
         self._episode_of: NDArray[np.int64] = counters["episode_index"].astype(np.int64)
-        self._values: dict[str, NDArray[np.float32]] = {}
+        self._values: dict[str, NDArray[np.float32]] = {}  # N x D, of the vectors read so far
         self._load()
-        self.inputs = chosen.inputs(
-            {key: self._vectors[key] for key in self._values if key != layout.ACTION}
-        )
-        read = {
-            name: camera
-            for name, camera in features.cameras.items()
-            if cameras is None or name in cameras
-        }
-        for name in cameras or ():
-            if name not in read:
-                why = self.left_out.get(layout.IMAGES + name) or self.left_out.get(name)
-                raise ValueError(
-                    f"{self.folder} has no camera '{name}'; it has "
-                    f"{', '.join(features.cameras) or 'none'}"
-                    + (f" ('{name}': {why})" if why else "")
-                )
-        self._images = {
-            name: make_images(camera, self._rows, self.fps) for name, camera in read.items()
-        }
-        self.cameras = {name: one.size for name, one in self._images.items()}
+        observed: dict[str, Vector] = {}
+        for key in self._values:
+            if key != layout.ACTION:
+                observed[key] = self._vectors[key]
+        self.inputs = chosen.inputs(observed)
+        self._images = self._open_cameras(features.cameras, cameras)
+        self.cameras = {name: images.size for name, images in self._images.items()}
         self.notes = self._notes(features.notes, off)
-        self.episodes = [self._episode(row) for row in self._rows]
+        self.episodes = list(map(self._episode, self._rows))
 
     def __len__(self) -> int:
         return len(self.task_index)
@@ -117,6 +119,7 @@ class Dataset:
 
     @property
     def action(self) -> NDArray[np.float32]:
+        """N x A."""
         return self._values[layout.ACTION]
 
     def vector(self, feature: str) -> NDArray[np.float32]:
@@ -132,8 +135,8 @@ class Dataset:
         return self._values[feature]
 
     def statistics(self, feature: str) -> Stats:
-        """Of all frames' numbers in a vector feature, computed from them: what meta/stats.json says
-        is not asked."""
+        """Of all frames' numbers in a vector feature. Raises ValueError where it has none."""
+        # from the numbers themselves: meta/stats.json is whatever its writer made of them
         return summarise(self.vector(feature))
 
     def task(self, index: int) -> str:
@@ -143,10 +146,9 @@ class Dataset:
     def frame(self, index: int) -> Frame:
         """Frame `index` of the dataset, 0 to len - 1. Raises IndexError."""
         episode = self._at(index)
-        state = {
-            name: float(self._values[key][index, column])
-            for name, (key, column) in self.inputs.items()
-        }
+        state: dict[str, float] = {}
+        for name, (key, column) in self.inputs.items():
+            state[name] = float(self._values[key][index, column])
         return Frame(
             {camera: self.image(index, camera) for camera in self.cameras},
             state,
@@ -157,9 +159,16 @@ class Dataset:
         )
 
     def actions(self, index: int, steps: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """The actions of frames `index` to `index + steps - 1`, steps x A, and which of them
-        (steps) are padding: beyond the episode's end its last action is repeated. Raises
-        IndexError, ValueError."""
+        """The actions of frames `index` to `index + steps - 1`.
+
+        Returns:
+            steps x A, and which of them (steps) are padding: beyond the episode's end its last
+            action is repeated.
+
+        Raises:
+            IndexError: There is no such frame.
+            ValueError: For less than one step.
+        """
         if steps < 1:
             raise ValueError(f"a chunk has {steps} steps; give 1 or more")
         end = self._at(index).end
@@ -177,15 +186,15 @@ class Dataset:
 
     def close(self) -> None:
         """Close the videos that are open; they open again when needed."""
-        for one in self._images.values():
-            one.close()
+        for images in self._images.values():
+            images.close()
 
     def _at(self, index: int) -> Episode:
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} is not one of {len(self)}")
         return self.episodes[int(self._episode_of[index])]
 
-    def _camera(self, name: str) -> Any:
+    def _camera(self, name: str) -> Images:
         if name not in self._images:
             raise ValueError(
                 f"{self.folder} has no camera '{name}'; it has {', '.join(self._images) or 'none'}"
@@ -193,19 +202,34 @@ class Dataset:
         return self._images[name]
 
     # -- reading -----------------------------------------------------------------------
+    def _open_cameras(
+        self, known: Mapping[str, Camera], wanted: Sequence[str] | None
+    ) -> dict[str, Images]:
+        for name in wanted or ():
+            if name not in known:
+                problem = (
+                    f"{self.folder} has no camera '{name}'; it has {', '.join(known) or 'none'}"
+                )
+                why = self.left_out.get(layout.IMAGES + name) or self.left_out.get(name)
+                raise ValueError(problem + (f" ('{name}': {why})" if why else ""))
+        cameras: dict[str, Images] = {}
+        for name, camera in known.items():
+            if wanted is None or name in wanted:
+                cameras[name] = make_images(camera, self._rows, self.fps)
+        return cameras
+
     def _load(self) -> None:
-        """Actions, and what a policy can be told. What nobody must have is left out where it cannot
-        be read."""
+        """Actions, and what a policy can be told, into memory."""
+        # actions and the state first: without them the rest need not be read
         for key in [layout.ACTION, layout.STATE, *self._vectors]:
-            if (
-                key in self._values
-                or key not in self._vectors
-                or not (key == layout.ACTION or chosen.measured(key))
-            ):
+            if key in self._values or key not in self._vectors:
+                continue
+            if key != layout.ACTION and not chosen.measured(key):
                 continue
             try:
                 self._values[key] = self._finite(key)
             except ValueError as problem:
+                # what nobody must have is left out where it cannot be read
                 if key in (layout.ACTION, layout.STATE):
                     raise
                 self.left_out[key] = str(problem)
@@ -219,9 +243,11 @@ class Dataset:
 
     def _columns(self, wanted: Mapping[str, Vector]) -> dict[str, NDArray[Any]]:
         """These features of every frame."""
-        parts: dict[str, list[NDArray[Any]]] = {key: [] for key in wanted}
-        for path in dict.fromkeys(row.data for row in self._rows):
-            table = tables.read_table(path, [vector.column for vector in wanted.values()])
+        parts: dict[str, list[NDArray[Any]]] = defaultdict(list)  # a part for each file
+        columns = [vector.column for vector in wanted.values()]
+        files = dict.fromkeys(row.data for row in self._rows)  # each once, in order
+        for path in files:
+            table = tables.read_table(path, columns)
             for key, vector in wanted.items():
                 parts[key].append(check.column(table, vector.column, len(vector.names), str(path)))
         return {key: np.concatenate(part) for key, part in parts.items()}
@@ -236,30 +262,32 @@ class Dataset:
         return clip is not None and clip.path.is_file()
 
     def _notes(self, notes: list[str], off: float) -> list[str]:
-        """Sentences."""
+        """Those of the features, and what else a user should know. `off`: of the timestamps, s."""
         notes = list(notes)
-        renamed = dict.fromkeys(
-            key for name, (key, column) in self.inputs.items() if name != self.names[key][column]
-        )
-        notes += [
-            f"'{key}' has names that other features have too, so its numbers are called {key}.NAME"
-            for key in renamed
-        ]
-        outcomes = [
-            key for key in self._vectors if key != layout.ACTION and not chosen.measured(key)
-        ]
+        renamed: dict[str, None] = {}  # features, in order
+        for name, (key, column) in self.inputs.items():
+            if name != self.names[key][column]:
+                renamed[key] = None
+        for key in renamed:
+            notes.append(
+                f"'{key}' has names that other features have too, "
+                f"so its numbers are called {key}.NAME"
+            )
+        outcomes = list(itertools.filterfalse(chosen.measured, self._vectors))
+        outcomes.remove(layout.ACTION)  # no outcome either, and always there
         if outcomes:
             notes.append(f"{', '.join(outcomes)}: not observed, so no model is told of it")
-        notes += [f"'{key}' is left out: {why}" for key, why in self.left_out.items()]
-        if off > check.ON_TIME:
+        for key, why in self.left_out.items():
+            notes.append(f"'{key}' is left out: {why}")
+        if off > check.ON_TIME_S:
             notes.append(
                 f"timestamps are up to {1000 * off:.1f} ms off {self.fps:g} frames a second; "
-                "frames and "
-                "images are taken in their order"
+                "frames and images are taken in their order"
             )
         return notes
 
     def _episode(self, row: EpisodeRow) -> Episode:
+        # other people's datasets do not say what `ours` has
         return Episode(
             row.index,
             row.start,

@@ -1,5 +1,7 @@
-"""One camera's videos of a dataset: an episode is encoded as it comes, then copied behind those
-before it."""
+"""One camera's videos of a dataset.
+
+An episode is encoded as it comes, then copied behind those before it.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,7 @@ class Span:
 
 @contextmanager
 def scheduled_as_before() -> Iterator[None]:
-    """Afterwards the threads that were made within are scheduled as the caller was, and so is the
-    caller.
+    """Leaves the caller, and threads that are made within, scheduled as the caller was.
 
     Where it runs as root, as in a container, SVT-AV1 gives its threads and whoever opens it
     SCHED_FIFO with priority 99: the recorder would come before the gate, and before everything else
@@ -58,12 +59,22 @@ def scheduled_as_before() -> Iterator[None]:
 
 
 def _threads() -> set[int]:
-    return {int(name) for name in os.listdir("/proc/self/task")}
+    """The numbers of this process's."""
+    return set(map(int, os.listdir("/proc/self/task")))
 
 
 class VideoSeries:
-    """Files of at most `limit` bytes, `chunks_size` of them a folder. Files that are not closed yet
-    end in .part."""
+    """One video after another; those that are not closed yet end in .part.
+
+    Args:
+        folder: The dataset's.
+        key: The camera's feature.
+        size: (height, width) in pixels.
+        fps: Frames a second.
+        codec: One of CODECS.
+        limit: Bytes that a file has at most.
+        chunks_size: Files of a chunk.
+    """
 
     def __init__(
         self,
@@ -90,8 +101,9 @@ class VideoSeries:
         self._place = (0, 0)
         self._output: Any = None
         self._copy: Any = None  # the output's stream
-        self._frames = self._bytes = 0  # of the output
-        self.info: dict[str, Any] = {}
+        self._frames = 0  # of the output
+        self._bytes = 0
+        self.info: dict[str, Any] = {}  # of the first file, as meta/info.json has it
 
     def add(self, image: Image) -> None:
         """Encode one more frame (height x width x 3, rgb8) of this episode."""
@@ -149,7 +161,8 @@ class VideoSeries:
     def _finish(self) -> None:
         self._encoder.mux(self._stream.encode(None))
         self._encoder.close()
-        self._encoder = self._stream = None
+        self._encoder = None
+        self._stream = None
 
     def _append(self) -> None:
         """Packets are copied, not encoded again; only their times move."""
@@ -180,7 +193,9 @@ class VideoSeries:
             for packet in source.demux(stream):
                 if packet.dts is None:  # the end
                     continue
-                packet.pts = packet.dts = self._frames * tick
+                # without B-frames an image is shown when it is decoded
+                packet.dts = self._frames * tick
+                packet.pts = packet.dts
                 packet.stream = self._copy
                 self._output.mux(packet)
                 self._frames += 1

@@ -1,16 +1,16 @@
-"""Writes demonstrations as a LeRobotDataset v3.0, without LeRobot. What is where:
-lerobot_layout.py.
+"""Writes demonstrations as a LeRobotDataset v3.0, without LeRobot; what is where: layout.py.
 
-    with DatasetWriter(folder, DatasetSpec.of(observation, channels, fps=10, robot_type="sim")) as
-    writer:
-        writer.add_frame(images, state, action)     # as often as there are frames
-        writer.save_episode("go to the red block")
+spec = DatasetSpec.of(observation, channels, fps=10, robot_type="sim")
+with DatasetWriter(folder, spec) as writer:
+    writer.add_frame(images, state, action)     # as often as there are frames
+    writer.save_episode("go to the red block")
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,19 @@ from vla_ros.datasets.lerobot.video import VideoSeries
 from vla_ros.datasets.statistics import PixelStatistics, RunningStatistics, Stats, summarise
 
 MIB = 1024**2
+# Rows of episodes that are written at once: one at a time, most of the file would be headings.
 ROWS_TOGETHER = 64
 
 
 class ParquetSeries:
-    """Tables that go into one file after another, each at most `limit` bytes; unfinished files end
-    in .part."""
+    """Tables that go into one file after another; files that are not finished end in .part.
+
+    Args:
+        folder: The dataset's.
+        template: A file's place in it, with `chunk_index` and `file_index`.
+        limit: Bytes that a file has at most.
+        chunks_size: Files of a chunk.
+    """
 
     def __init__(self, folder: Path, template: str, limit: float, chunks_size: int) -> None:
         self._folder = folder
@@ -43,16 +50,19 @@ class ParquetSeries:
 
     def place(self, size: int) -> tuple[int, int]:
         """(chunk, file) that a table of about `size` bytes goes to."""
+        # a table is never split: what does not fit any more begins the next file
         if self._writer is not None and self._sink.tell() + size >= self._limit:
             self.close()
         return self._next
 
     def write(self, table: Any) -> None:
+        """Append a pyarrow table to the file that `place` named."""
         import pyarrow.parquet as pq
 
         if self._writer is None:
             path = self._path()
             path.parent.mkdir(parents=True, exist_ok=True)
+            # a file of our own, because it tells how many bytes it has so far
             self._sink = open(f"{path}.part", "wb")  # noqa: SIM115
             self._writer = pq.ParquetWriter(self._sink, table.schema, compression="snappy")
         self._writer.write_table(table)
@@ -64,7 +74,8 @@ class ParquetSeries:
         self._writer.close()
         self._sink.close()
         os.replace(f"{self._path()}.part", self._path())
-        self._writer, self._next = None, layout.next_place(self._next, self._chunks_size)
+        self._writer = None
+        self._next = layout.next_place(self._next, self._chunks_size)
 
     def _path(self) -> Path:
         return self._folder / self._template.format(
@@ -73,12 +84,21 @@ class ParquetSeries:
 
 
 class DatasetWriter:
-    """Writes to a new or empty `folder`. What is saved can be read after `flush` or `finalize`;
-    with `flush_every` n, after every n episodes as well, in files of their own: what a killed
-    process had flushed stays good.
+    """Writes to a new or empty `folder`; what is saved can be read after `flush` or `finalize`.
 
-    Raises ValueError for a folder in use, a spec that does not fit, and frames that do not fit the
-    spec.
+    Args:
+        folder: Made where it does not exist.
+        spec: What every frame holds.
+        codec: One of video.CODECS.
+        flush_every: Flush after so many episodes as well, into files of their own: what a killed
+            process had flushed stays good. 0: never.
+        data_mb: MiB that a parquet file has at most.
+        video_mb: MiB that a video has at most.
+        chunks_size: Files of a chunk.
+
+    Raises:
+        ValueError: For a folder in use, a spec that does not fit, and frames that do not fit the
+            spec.
     """
 
     def __init__(
@@ -94,7 +114,8 @@ class DatasetWriter:
     ) -> None:
         self.folder = Path(folder)
         self.spec = spec
-        self.episodes = self.frames = 0
+        self.episodes = 0
+        self.frames = 0
         self._limits = {
             "chunks_size": chunks_size,
             "data_files_size_in_mb": data_mb,
@@ -108,28 +129,21 @@ class DatasetWriter:
         self._flush_every = flush_every
         self._data = ParquetSeries(self.folder, layout.DATA, data_mb * MIB, chunks_size)
         self._rows = ParquetSeries(self.folder, layout.EPISODES, data_mb * MIB, chunks_size)
-        self._videos = {
-            layout.IMAGES + name: VideoSeries(
-                self.folder,
-                layout.IMAGES + name,
-                size,
-                spec.fps,
-                codec,
-                video_mb * MIB,
-                chunks_size,
+        self._videos: dict[str, VideoSeries] = {}
+        for name, size in spec.cameras.items():
+            key = layout.IMAGES + name
+            self._videos[key] = VideoSeries(
+                self.folder, key, size, spec.fps, codec, video_mb * MIB, chunks_size
             )
-            for name, size in spec.cameras.items()
-        }
         self._names = spec.vectors()
-        self._tasks: dict[str, int] = {}
-        # rows of episodes: one at a time, most of the file would be headings
-        self._waiting: list[dict[str, Any]] = []
-        self._stats = {
-            name: RunningStatistics(feature["shape"][0])
-            for name, feature in spec.features().items()
-            if feature["dtype"] != "video"
-        }
-        self._pixels = {key: PixelStatistics() for key in self._videos}
+        self._tasks: dict[str, int] = {}  # words -> index, in the order of their first episodes
+        self._waiting: list[dict[str, Any]] = []  # rows of episodes that no file has yet
+        # of the whole dataset; an episode's own go into its row
+        self._stats: dict[str, RunningStatistics] = {}
+        for name, feature in spec.features().items():
+            if feature["dtype"] != "video":
+                self._stats[name] = RunningStatistics(feature["shape"][0])
+        self._pixels: dict[str, PixelStatistics] = defaultdict(PixelStatistics)
         self._begin()
 
     def __enter__(self) -> DatasetWriter:
@@ -140,28 +154,35 @@ class DatasetWriter:
 
     def _begin(self) -> None:
         self.length = 0  # frames of the episode that is being recorded
-        self._buffer: dict[str, list[NDArray[np.float32]]] = {name: [] for name in self._names}
-        self._seen = {key: PixelStatistics() for key in self._videos}
+        self._buffer: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+        self._seen: dict[str, PixelStatistics] = defaultdict(PixelStatistics)
 
     def add_frame(
         self, images: Mapping[str, Image], state: Mapping[str, float], action: Mapping[str, float]
     ) -> None:
-        """`images`: camera -> height x width x 3, uint8; `state` (with what `extra` names) and
-        `action`: name -> value. Nothing of a frame that raises ValueError is kept."""
+        """One more frame of this episode. Nothing of a frame that raises is kept.
+
+        Args:
+            images: Camera -> height x width x 3, uint8, rgb.
+            state: Name -> SI units, with what the spec's `extra` names.
+            action: Name -> SI units.
+
+        Raises:
+            ValueError: For an image of another shape, and a number that is missing or not finite.
+        """
         where = f"episode {self.episodes}, frame {self.length}"
         for name, size in self.spec.cameras.items():
             image = images.get(name)
             if image is None or image.dtype != np.uint8 or image.shape != (*size, 3):
-                found = "no image" if image is None else f"{image.shape} of {image.dtype}"
+                held = "no image" if image is None else f"{image.shape} of {image.dtype}"
                 raise ValueError(
-                    f"{where}: camera '{name}' has {found}; {(*size, 3)} of uint8 is right"
+                    f"{where}: camera '{name}' has {held}; {(*size, 3)} of uint8 is right"
                 )
-        rows = {
-            feature: _row(
-                names, action if feature == layout.ACTION else state, f"{where}: {feature}"
-            )
-            for feature, names in self._names.items()
-        }
+        rows: dict[str, NDArray[np.float32]] = {}
+        for feature, names in self._names.items():
+            values = action if feature == layout.ACTION else state
+            rows[feature] = _row(names, values, f"{where}: {feature}")
+        # from here on nothing raises: the frame fits as a whole
         for feature, row in rows.items():
             self._buffer[feature].append(row)
         for name in self.spec.cameras:
@@ -179,8 +200,17 @@ class DatasetWriter:
     def save_episode(
         self, task: str, success: bool | None = None, instruction_id: int = 0, lost_frames: int = 0
     ) -> None:
-        """The frames since the last episode are one that carries out `task`. `success` None: nobody
-        judged it."""
+        """The frames since the last episode are one that carries out `task`.
+
+        Args:
+            task: The instruction's words.
+            success: Whether it did; None: nobody judged it.
+            instruction_id: The instruction's; 0: it has none.
+            lost_frames: Frames that were filled with the image before.
+
+        Raises:
+            ValueError: For an episode without frames and a task without words.
+        """
         if not self.length:
             raise ValueError(f"episode {self.episodes} has no frames; add some or drop it")
         if not task.strip():
@@ -188,10 +218,11 @@ class DatasetWriter:
                 f"episode {self.episodes} has the task {task!r}; give the instruction's words"
             )
         columns = self._columns(self._tasks.setdefault(task, len(self._tasks)))
-        stats = {
-            name: summarise(values.reshape(self.length, -1)) for name, values in columns.items()
-        }
-        stats |= {key: pixels.summary() for key, pixels in self._seen.items()}
+        stats: dict[str, Stats] = {}
+        for name, values in columns.items():
+            stats[name] = summarise(values.reshape(self.length, -1))
+        for key, pixels in self._seen.items():
+            stats[key] = pixels.summary()
         row: dict[str, Any] = {
             "episode_index": self.episodes,
             "tasks": [task],
@@ -219,12 +250,11 @@ class DatasetWriter:
     def _columns(self, task: int) -> dict[str, NDArray[Any]]:
         """Feature -> length x D, or length where D is 1."""
         count = np.arange(self.length)
-        columns: dict[str, NDArray[Any]] = {
-            name: np.stack(rows) for name, rows in self._buffer.items()
-        }
-        columns = {
-            name: rows[:, 0] if rows.shape[1] == 1 else rows for name, rows in columns.items()
-        }
+        columns: dict[str, NDArray[Any]] = {}
+        for name, rows in self._buffer.items():
+            values = np.stack(rows)  # length x D
+            # LeRobot has a feature of one number as a number, not as a list of one
+            columns[name] = values[:, 0] if values.shape[1] == 1 else values
         return columns | {
             "timestamp": (count / self.spec.fps).astype(np.float32),
             "frame_index": count,
@@ -236,12 +266,11 @@ class DatasetWriter:
     def _save_data(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         import pyarrow as pa
 
-        arrays = {
-            name: pa.array(values)
-            if values.ndim == 1
-            else pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-            for name, values in columns.items()
-        }
+        arrays: dict[str, Any] = {}
+        for name, values in columns.items():
+            arrays[name] = pa.array(values.ravel())
+            if values.ndim > 1:
+                arrays[name] = pa.FixedSizeListArray.from_arrays(arrays[name], values.shape[1])
         table = pa.table(arrays)
         chunk, file = self._data.place(table.nbytes)
         self._data.write(table)
@@ -261,7 +290,8 @@ class DatasetWriter:
 
     def _save_row(self, row: dict[str, Any], stats: Mapping[str, Stats]) -> None:
         for feature, numbers in stats.items():
-            row |= {f"stats/{feature}/{name}": value.tolist() for name, value in numbers.items()}
+            for name, value in numbers.items():
+                row[f"stats/{feature}/{name}"] = value.tolist()
         self._waiting.append(row)
         if len(self._waiting) >= ROWS_TOGETHER:
             self._write_rows()
@@ -271,12 +301,14 @@ class DatasetWriter:
 
         if not self._waiting:
             return
-        chunk, file = self._rows.place(sum(len(json.dumps(row)) for row in self._waiting))
+        # their length as JSON is near enough to what they take in the file
+        chunk, file = self._rows.place(sum(map(len, map(json.dumps, self._waiting))))
         types = {layout.SUCCESS: pa.bool_()}  # else episodes that nobody judged decide for all
-        columns = {
-            name: pa.array([row[name] for row in self._waiting], types.get(name))
-            for name in self._waiting[0]
-        }
+        columns: dict[str, Any] = {}
+        for name in self._waiting[0]:
+            values = [row[name] for row in self._waiting]
+            columns[name] = pa.array(values, types.get(name))
+        # a row says as well in which file it lies itself
         for name, value in (("chunk_index", chunk), ("file_index", file)):
             columns[f"meta/episodes/{name}"] = pa.array([value] * len(self._waiting), pa.int64())
         self._rows.write(pa.table(columns))
@@ -285,30 +317,27 @@ class DatasetWriter:
     def flush(self) -> None:
         """Close all files and describe what is in them. The next episode begins new ones."""
         self._write_rows()
-        for close in (
-            self._data.close,
-            self._rows.close,
-            *(video.close for video in self._videos.values()),
-        ):
-            close()
+        self._data.close()
+        self._rows.close()
+        for video in self._videos.values():
+            video.close()
         if not self.episodes:
             return
         self._write_tasks()
-        stats = {name: numbers.summary() for name, numbers in self._stats.items()}
-        stats |= {name: pixels.summary() for name, pixels in self._pixels.items()}
-        _write_json(
-            self.folder / layout.STATS,
-            {
-                feature: {name: value.tolist() for name, value in numbers.items()}
-                for feature, numbers in stats.items()
-            },
-        )
+        stats: dict[str, Any] = {}
+        for name, numbers in self._stats.items():
+            stats[name] = _as_lists(numbers.summary())
+        for key, pixels in self._pixels.items():
+            stats[key] = _as_lists(pixels.summary())
+        _write_json(self.folder / layout.STATS, stats)
         # last: it says how much of the rest is there
         _write_json(self.folder / layout.INFO, self.info())
 
     def finalize(self) -> None:
-        """Forget an episode that was not saved, and close. With no episode saved there is no
-        dataset."""
+        """Forget an episode that was not saved, and close.
+
+        With no episode saved there is no dataset.
+        """
         self.drop_episode()
         self.flush()
 
@@ -316,6 +345,7 @@ class DatasetWriter:
         """What meta/info.json says."""
         features = self.spec.features()
         for key, video in self._videos.items():
+            # as the encoder made it: empty until the first episode is saved
             features[key]["info"] = video.info
         return {
             "codebase_version": layout.VERSION,
@@ -332,8 +362,7 @@ class DatasetWriter:
         }
 
     def _write_tasks(self) -> None:
-        """A table whose pandas index is the words: LeRobot reads it with pandas, which is not
-        needed here."""
+        """A table whose pandas index is the words: LeRobot reads it with pandas."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -343,6 +372,8 @@ class DatasetWriter:
                 layout.TASK_COLUMN: pa.array(list(self._tasks), pa.string()),
             }
         )
+        # What pandas itself would write beside the table, so that it is not needed here: which
+        # column is the index, and that the index has no name.
         column = {
             "metadata": None,
             "name": "task_index",
@@ -364,10 +395,9 @@ class DatasetWriter:
             "creator": {"library": "pyarrow", "version": pa.__version__},
             "pandas_version": "2.0.0",
         }
+        table = table.replace_schema_metadata({"pandas": json.dumps(pandas)})
         path = self.folder / layout.TASKS
-        pq.write_table(
-            table.replace_schema_metadata({"pandas": json.dumps(pandas)}), f"{path}.part"
-        )
+        pq.write_table(table, f"{path}.part")
         os.replace(f"{path}.part", path)
 
 
@@ -386,10 +416,10 @@ def new_folder(folder: Path) -> None:
 
 def _row(names: tuple[str, ...], values: Mapping[str, float], where: str) -> NDArray[np.float32]:
     """The numbers of one feature, D. Raises ValueError."""
-    missing = [name for name in names if name not in values]
-    if missing:
-        raise ValueError(f"{where} lacks '{missing[0]}'; it needs {', '.join(names)}")
-    with np.errstate(over="ignore"):
+    for name in names:
+        if name not in values:
+            raise ValueError(f"{where} lacks '{name}'; it needs {', '.join(names)}")
+    with np.errstate(over="ignore"):  # too large for float32: infinite, which is refused below
         row = np.array([values[name] for name in names], np.float32)
     for name, number in zip(names, row):
         if not np.isfinite(number):
@@ -397,8 +427,14 @@ def _row(names: tuple[str, ...], values: Mapping[str, float], where: str) -> NDA
     return row
 
 
+def _as_lists(stats: Stats) -> dict[str, Any]:
+    """For JSON, which knows no arrays."""
+    return {name: value.tolist() for name, value in stats.items()}
+
+
 def _write_json(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    # renamed once it is whole: a process that is killed leaves no half file in its place
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(content, indent=4, ensure_ascii=False), encoding="utf-8")
     os.replace(part, path)

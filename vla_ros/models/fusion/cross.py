@@ -11,12 +11,12 @@ from vla_ros.models.masks import masked_mean, spread
 
 
 class CrossAttentionFusion(nn.Module):
-    """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D and attention
-    logits B x (N + 1).
+    """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features, attention logits.
 
-    `both` gives the fused tokens of the two. Their means side by side (2D) go through 4D to D. The
-    logits are those of the cells that the words look at, all heads and words together, for
-    evaluation; the last, "nowhere", is never looked at. Options: `heads`, `dropout`.
+    Features are B x D, logits B x (N + 1). `both` gives the fused tokens of the two. Their means
+    side by side (2D) go through 4D to D. The logits are those of the cells that the words look
+    at, all heads and words together, for evaluation; the last, "nowhere", is never looked at.
+    Options: `heads`, `dropout`.
     """
 
     def __init__(self, config: VLAConfig, grid: tuple[int, int] | None) -> None:
@@ -34,16 +34,21 @@ class CrossAttentionFusion(nn.Module):
         )
 
     def both(self, vision: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """-> fused vision B x N x D, fused words B x L x D, weights B x heads x L x N of words that
-        look at vision."""
+        """-> fused vision B x N x D, fused words B x L x D, weights B x heads x L x N.
+
+        The weights are those of words that look at vision.
+        """
+        # every cell is a true one: only words have padding
         asked, weights = self.from_words(words, vision)
-        told, _ = self.from_vision(vision, words, mask)
-        return told, asked, weights
+        answered, _ = self.from_vision(vision, words, mask)
+        return answered, asked, weights
 
     def forward(
         self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        told, asked, weights = self.both(spread(vision, words), words, mask)
+        answered, asked, weights = self.both(spread(vision, words), words, mask)
         looked = masked_mean(weights.mean(1), mask).clamp(min=1e-9).log()  # B x N
+        # "nowhere", so unlikely that softmax gives 0
         logits = torch.cat([looked, torch.full_like(looked[:, :1], -1e4)], -1)
-        return self.merge(torch.cat([told.mean(1), masked_mean(asked, mask)], -1)), logits
+        means = torch.cat([answered.mean(1), masked_mean(asked, mask)], -1)  # B x 2D
+        return self.merge(means), logits

@@ -10,11 +10,11 @@ from vla_ros.models.masks import spread
 
 
 class EarlyFusion(nn.Module):
-    """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D, and None for
-    attention.
+    """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D, and None.
 
-    The mean of the vision tokens and the pooled words are projected, concatenated (2D), and come
-    down to D again. Options: `hidden` (default 2D), `dropout`.
+    None is for attention, which it has not. The mean of the vision tokens and the pooled words
+    are projected, concatenated (2D), and come down to D again. Options: `hidden` (default 2D),
+    `dropout`.
     """
 
     pooled_only = True  # it looks at no word by itself
@@ -37,6 +37,6 @@ class EarlyFusion(nn.Module):
     def forward(
         self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor
     ) -> tuple[Tensor, None]:
-        return self.merge(
-            torch.cat([self.vision(spread(vision.mean(1), pooled)), self.language(pooled)], -1)
-        ), None
+        # the mean is spread, not the tokens: a row each is enough for several instructions
+        seen = self.vision(spread(vision.mean(1), pooled))  # B x D
+        return self.merge(torch.cat([seen, self.language(pooled)], -1)), None

@@ -10,11 +10,10 @@ from vla_ros.models.masks import spread
 
 
 class LateFusion(nn.Module):
-    """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D, and None for
-    attention.
+    """vision B x N x D, words B x L x D, pooled B x D, mask B x L -> features B x D, and None.
 
-    Options: `hidden` (of each decision's layers), `decision` (numbers in a decision, default T x
-    C).
+    None is for attention, which it has not. Options: `hidden` (of each decision's layers),
+    `decision` (numbers in a decision, default T x C).
     """
 
     pooled_only = True  # it looks at no word by itself
@@ -27,7 +26,9 @@ class LateFusion(nn.Module):
         size = options["decision"] or config.steps * len(config.channels)
         self.eyes = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, size))
         self.ears = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, size))
-        self.query, self.key, self.value = (nn.Linear(size, size) for _ in range(3))
+        self.query = nn.Linear(size, size)
+        self.key = nn.Linear(size, size)
+        self.value = nn.Linear(size, size)
         # In the literature this layer says the action (14 -> 7). Here both decisions become
         # features of width D, so that every fusion ends alike: the head bounds the action,
         # completion and value have something to read.
@@ -36,8 +37,8 @@ class LateFusion(nn.Module):
     def forward(
         self, vision: Tensor, words: Tensor, pooled: Tensor, mask: Tensor
     ) -> tuple[Tensor, None]:
-        # B x 2 x size
-        both = torch.stack([self.eyes(spread(vision.mean(1), pooled)), self.ears(pooled)], 1)
+        seen = self.eyes(spread(vision.mean(1), pooled))
+        both = torch.stack([seen, self.ears(pooled)], 1)  # B x 2 x size
         scores = self.query(both) @ self.key(both).transpose(1, 2) * both.shape[-1] ** -0.5
-        heard = both + scores.softmax(-1) @ self.value(both)
-        return self.merge(heard.flatten(1)), None
+        both = both + scores.softmax(-1) @ self.value(both)
+        return self.merge(both.flatten(1)), None

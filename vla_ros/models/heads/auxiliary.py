@@ -1,5 +1,7 @@
-"""What training and evaluation ask of the features: it teaches the parts what to look for and shows
-what they found."""
+"""What training and evaluation ask of the features.
+
+It teaches the parts what to look for, and shows what they found.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,15 @@ OBJECT_TASKS = len(OBJECT_KINDS)  # the first ones name an object
 
 
 class AuxiliaryOutput(NamedTuple):
-    """Logits: cell_colour B x N x 7 and cell_shape B x N x 4 (last: no object), task B x 13, colour
-    B x 7 and shape B x 4 of the words (last: none named), contact B (the target is at the fingers);
-    target B x 2 (m: ahead, left)."""
+    """Logits of what the model takes things for, and where the target is."""
 
-    cell_colour: Tensor
-    cell_shape: Tensor
-    task: Tensor
-    colour: Tensor
-    shape: Tensor
-    contact: Tensor
-    target: Tensor
+    cell_colour: Tensor  # B x N x 7, the last: no object
+    cell_shape: Tensor  # B x N x 4, likewise
+    task: Tensor  # B x 13
+    colour: Tensor  # of the words, B x 7, the last: none named
+    shape: Tensor  # of the words, B x 4, likewise
+    contact: Tensor  # B: the target is at the fingers
+    target: Tensor  # B x 2, m: ahead, left
 
 
 class Auxiliary(nn.Module):
@@ -41,12 +41,20 @@ class Auxiliary(nn.Module):
         self.colour = nn.Linear(quarter, len(COLOURS) + 1)
         self.shape = nn.Linear(quarter, len(SHAPES) + 1)
         self.task = nn.Linear(width - 2 * quarter, TASKS)
-        self.found = nn.Linear(width, 3)
+        self.found = nn.Linear(width, 3)  # ahead, left, contact
 
     def forward(self, vision: Tensor, fused: Tensor, pooled: Tensor) -> AuxiliaryOutput:
-        found = self.found(fused).float()
+        cell_colour, cell_shape = self.stands(vision)
+        colour, shape = self.named(pooled)
+        target = self.found(fused).float()
         return AuxiliaryOutput(
-            *self.stands(vision), self.tasks(pooled), *self.named(pooled), found[:, 2], found[:, :2]
+            cell_colour,
+            cell_shape,
+            self.tasks(pooled),
+            colour,
+            shape,
+            contact=target[:, 2],
+            target=target[:, :2],
         )
 
     def stands(self, vision: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,14 +63,13 @@ class Auxiliary(nn.Module):
         return colour, shape
 
     def match(self, vision: Tensor, pooled: Tensor) -> Tensor:
-        """How well each cell is what the words name, BM x N for M instructions an image: the
-        logarithm of how likely it has their colour and their shape; 0 where they name none."""
-        images = vision.shape[0]  # len() would fix the batch of an exported graph
-        colour, shape = (
-            word.softmax(-1)[:, :-1].unflatten(0, (images, -1)) @ cell.log_softmax(-1)[..., :-1].mT
-            for cell, word in zip(self.stands(vision), self.named(pooled))
-        )
-        return (colour + shape).flatten(0, 1)
+        """How well each cell is what the words name, BM x N for M instructions an image.
+
+        The logarithm of how likely it has their colour and their shape; 0 where they name none.
+        """
+        cell_colour, cell_shape = self.stands(vision)
+        colour, shape = self.named(pooled)
+        return (_agree(cell_colour, colour) + _agree(cell_shape, shape)).flatten(0, 1)
 
     def tasks(self, pooled: Tensor) -> Tensor:
         """Logits B x 13: which kind of instruction the words are, the last for none."""
@@ -71,6 +78,12 @@ class Auxiliary(nn.Module):
     def named(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Logits B x 7 and B x 4: the colour and the shape that the words name."""
         quarter = self.colour.in_features
-        return self.colour(pooled[:, :quarter]).float(), self.shape(
-            pooled[:, quarter : 2 * quarter]
-        ).float()
+        colour = self.colour(pooled[:, :quarter]).float()
+        shape = self.shape(pooled[:, quarter : 2 * quarter]).float()
+        return colour, shape
+
+
+def _agree(cell: Tensor, word: Tensor) -> Tensor:
+    """Logits of cells B x N x K and of words BM x K -> B x M x N, without the last kind, "none"."""
+    images = cell.shape[0]  # len() would fix the batch of an exported graph
+    return word.softmax(-1)[:, :-1].unflatten(0, (images, -1)) @ cell.log_softmax(-1)[..., :-1].mT

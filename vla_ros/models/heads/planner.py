@@ -12,14 +12,12 @@ from vla_ros.models.heads.action_decoder import Bounded
 
 
 class Plan(NamedTuple):
-    """steps B x T x C (SI units), probabilities B x T (of a plan of 1 … T steps), number B (the
-    likeliest, int64) and the logits B x T behind both, for a loss: the number itself passes no
-    gradient. Steps after the number mean nothing."""
+    """Steps, and how many of them there are; those after the number mean nothing."""
 
-    steps: Tensor
-    probabilities: Tensor
-    number: Tensor
-    logits: Tensor
+    steps: Tensor  # B x T x C, SI units
+    probabilities: Tensor  # B x T, of a plan of 1 … T steps
+    number: Tensor  # B, the likeliest, int64
+    logits: Tensor  # B x T, behind both, for a loss: the number itself passes no gradient
 
 
 class Planner(Bounded):
@@ -36,7 +34,7 @@ class Planner(Bounded):
         layers = options["layers"]
         self.steps = config.steps
         channels = len(config.channels)
-        self.begin = nn.Parameter(torch.zeros(channels))
+        self.begin = nn.Parameter(torch.zeros(channels))  # in place of a step before the first
         self.lstm = nn.LSTM(
             inputs + channels,
             hidden,
@@ -48,17 +46,16 @@ class Planner(Bounded):
         self.length = nn.Linear(hidden, self.steps)
 
     def forward(self, features: Tensor) -> Plan:
-        said = self.begin.expand(features.shape[0], -1)
+        step = self.begin.expand(features.shape[0], -1)  # B x C, in -1 … 1
         state = None
         steps = []
         for _ in range(self.steps):
-            heard = torch.cat([features, said.to(features.dtype)], -1)[:, None]
-            hidden, state = self.lstm(heard, state)
-            said = torch.tanh(self.out(hidden[:, 0]).float())
-            steps.append(said)
+            inputs = torch.cat([features, step.to(features.dtype)], -1)[:, None]
+            hidden, state = self.lstm(inputs, state)
+            step = torch.tanh(self.out(hidden[:, 0]).float())
+            steps.append(step)
         # The number of steps is read from the whole plan, so from the last state; a loss goes over
         # the logits.
         logits = self.length(hidden[:, 0]).float()
-        return Plan(
-            self.bounded(torch.stack(steps, 1)), logits.softmax(-1), logits.argmax(-1) + 1, logits
-        )
+        bounded = self.bounded(torch.stack(steps, 1))
+        return Plan(bounded, logits.softmax(-1), logits.argmax(-1) + 1, logits)

@@ -87,41 +87,58 @@ against: against
 there: there
 """
 
-LENGTH = 20  # words of an instruction, at most
+LENGTH = 20  # words of an instruction, at most: the shipped weights have so many places
 EXAMPLES = (
     "try 'go to the red block', 'face the blue ball', 'grab the yellow can', 'turn left', 'go back'"
 )
-_GROUPS = [line.split(":") for line in MEANINGS.strip().splitlines()]
-CONCEPTS = ("", *(name for name, _ in _GROUPS))  # the first is padding
-_PAIRS = [(word, index + 1) for index, (_, words) in enumerate(_GROUPS) for word in words.split()]
-WORDS = ("", *(word for word, _ in _PAIRS))
-CONCEPT_OF = (0, *(concept for _, concept in _PAIRS))
-_IDS = {word: index for index, word in enumerate(WORDS) if word}
+
+
+def _read_meanings() -> tuple[list[str], list[str], list[int]]:
+    """The meanings, the words, and each word's meaning by its place; the first is padding."""
+    concepts = [""]
+    words = [""]
+    concept_of = [0]
+    # Ids are places: a word that is added or moved makes them others, and the checkpoints that
+    # learned the old ones are refused.
+    for line in MEANINGS.strip().splitlines():
+        concept, synonyms = line.split(":")
+        for word in synonyms.split():
+            words.append(word)
+            concept_of.append(len(concepts))
+        concepts.append(concept)
+    return concepts, words, concept_of
+
+
+_concepts, _words, _concept_of = _read_meanings()
+CONCEPTS = tuple(_concepts)
+WORDS = tuple(_words)
+CONCEPT_OF = tuple(_concept_of)
+_IDS = {word: index for index, word in enumerate(WORDS[1:], start=1)}
 assert len(_IDS) == len(WORDS) - 1, "a word stands twice in the lexicon"
 
 
 def words_of(text: str) -> list[str]:
-    """The words of an instruction: lower case, without punctuation; "counter-clockwise" is one
-    word."""
-    return re.findall(
-        r"[^\W_]+(?:'[^\W_]+)?", text.lower().replace("-clock", "clock").replace("’", "'")
-    )
+    """The words of an instruction: lower case, without punctuation."""
+    # "counter-clockwise" is one word, and a telephone writes "don’t" for "don't"
+    text = text.lower().replace("-clock", "clock").replace("’", "'")
+    return re.findall(r"[^\W_]+(?:'[^\W_]+)?", text)
 
 
 def encode(text: str) -> list[int]:
     """The ids of the words, one at least.
 
-    Raises NotUnderstood that names the words it does not know, or says that there are none or too
-    many.
+    Raises NotUnderstood that names the words it does not know, or says that there are none, or
+    too many.
     """
     words = words_of(text)
     if not words:
         raise NotUnderstood(f"there is no word in {text[:20]!r}; {EXAMPLES}")
     unknown = [word for word in words if word not in _IDS]
     if unknown:
-        names = [f"'{word[:20]}'" for word in dict.fromkeys(unknown)]
-        what = "the word" if len(names) == 1 else "the words"
-        raise NotUnderstood(f"the policy does not know {what} {', '.join(names)}; {EXAMPLES}")
+        unknown = list(dict.fromkeys(unknown))  # each once
+        names = ", ".join(f"'{word[:20]}'" for word in unknown)
+        noun = "the word" if len(unknown) == 1 else "the words"
+        raise NotUnderstood(f"the policy does not know {noun} {names}; {EXAMPLES}")
     if len(words) > LENGTH:
         raise NotUnderstood(f"the instruction has {len(words)} words; use at most {LENGTH}")
     return [_IDS[word] for word in words]

@@ -1,5 +1,4 @@
-"""Llama (Touvron et al. 2023), as transformers has it, reading what the camera saw and then the
-words."""
+"""Llama (Touvron et al. 2023), as transformers has it: what the camera saw, then the words."""
 
 from __future__ import annotations
 
@@ -13,15 +12,15 @@ from vla_ros.models.masks import spread
 
 
 class LlamaLanguage(nn.Module):
-    """ids, mask B x L, vision B x N x D or None -> words B x L x D and pooled B x D, that of the
-    last true word.
+    """ids, mask B x L, vision B x N x D or None -> words B x L x D and pooled B x D.
 
-    Llama reads: begin, `<VISION>`, the N vision tokens in its embedding space, `</VISION>`, the
-    words; without vision: begin, the words. ids hold the words alone. (Adding projected vision to
-    hidden states, as some sketches do, would need as many words as vision tokens; as tokens of
-    their own, both keep their length.) Options: `vocabulary`, `hidden`, `layers`, `heads`,
-    `kv_heads`, `feed_forward` (defaults: Llama-2-7B), `begin` (its first token), `dtype`, `weights`
-    (a folder; its sizes are taken), `details` (of LlamaConfig).
+    The pooled one is that of the last true word. Llama reads: begin, `<VISION>`, the N vision
+    tokens in its embedding space, `</VISION>`, the words; without vision: begin, the words. ids
+    hold the words alone. (Adding projected vision to hidden states, as some sketches do, would
+    need as many words as vision tokens; as tokens of their own, both keep their length.) Options:
+    `vocabulary`, `hidden`, `layers`, `heads`, `kv_heads`, `feed_forward` (defaults: Llama-2-7B),
+    `begin` (its first token), `dtype`, `weights` (a folder; its sizes are taken), `details` (of
+    LlamaConfig).
     """
 
     reads_vision = True
@@ -50,7 +49,7 @@ class LlamaLanguage(nn.Module):
         )
         self.begin = options["begin"]
         # <VISION> and </VISION>. Beside Llama's own table, so that they learn while the table is
-        # frozen.
+        # frozen; 0.02 is how far its embeddings begin from 0.
         self.marks = nn.Parameter(0.02 * torch.randn(2, hidden))
         self.look = nn.Linear(config.width, hidden)
         self.project = nn.Linear(hidden, config.width)
@@ -63,10 +62,11 @@ class LlamaLanguage(nn.Module):
         batch = ids.shape[0]
         before = [table(ids.new_full((batch, 1), self.begin))]
         if vision is not None:
-            opening, closing = (
-                self.marks.to(table.weight.dtype)[:, None].expand(2, batch, -1).unsqueeze(2)
-            )
-            before += [opening, self.look(spread(vision, ids)).to(table.weight.dtype), closing]
+            # B x 1 x hidden each
+            marks = self.marks.to(table.weight.dtype)[:, None].expand(2, batch, -1)
+            opening, closing = marks.unsqueeze(2)
+            seen = self.look(spread(vision, ids)).to(table.weight.dtype)
+            before += [opening, seen, closing]
         prefix = torch.cat(before, 1)
         first = prefix.shape[1]
         true = torch.cat([mask.new_ones(batch, first), mask], 1)
@@ -74,8 +74,9 @@ class LlamaLanguage(nn.Module):
             inputs_embeds=torch.cat([prefix, table(ids)], 1),
             attention_mask=true.long(),
             use_cache=False,
-            position_ids=(true.long().cumsum(1) - 1),
+            position_ids=(true.long().cumsum(1) - 1),  # padding takes no place
         ).last_hidden_state
         words = self.norm(self.project(read.to(self.norm.weight.dtype)))
+        # where there is no word, the last token before them
         last = (first - 1 + mask.sum(1))[:, None, None].expand(-1, 1, words.shape[-1])
         return words[:, first:], words.gather(1, last).squeeze(1)

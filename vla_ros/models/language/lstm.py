@@ -9,11 +9,11 @@ from vla_ros.models.masks import last_word
 
 
 class LSTMLanguage(nn.Module):
-    """ids, mask B x L (words first, padding 0 behind them) -> words B x L x D and pooled B x D,
-    that of the last true word.
+    """ids, mask B x L (words first, padding 0 behind them) -> words B x L x D and pooled B x D.
 
-    It reads forwards, so padding behind the words changes none of them. Options: `vocabulary` (ids,
-    padding among them), `embedding`, `hidden`, `layers`, `dropout` (between layers).
+    The pooled one is that of the last true word. It reads forwards, so padding behind the words
+    changes none of them. Options: `vocabulary` (ids, padding among them), `embedding`, `hidden`,
+    `layers`, `dropout` (between layers).
     """
 
     def __init__(self, config: VLAConfig) -> None:
@@ -26,11 +26,12 @@ class LSTMLanguage(nn.Module):
             options["hidden"],
             layers,
             batch_first=True,
-            dropout=options["dropout"] if layers > 1 else 0.0,
+            dropout=options["dropout"] if layers > 1 else 0.0,  # torch warns of it behind one
         )
         self.project = nn.Linear(options["hidden"], config.width)
         self.norm = nn.LayerNorm(config.width)
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        words = self.norm(self.project(self.lstm(self.embedding(ids))[0]))
+        read, _ = self.lstm(self.embedding(ids))
+        words = self.norm(self.project(read))
         return words, last_word(words, mask)

@@ -1,5 +1,4 @@
-"""The small language encoder: one transformer layer over words, read out by a few learned
-questions."""
+"""The small language encoder: one transformer layer, read out by a few learned questions."""
 
 from __future__ import annotations
 
@@ -47,11 +46,12 @@ class SmallLanguage(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         own = self.own(ids)
-        if self.training:
+        if self.training:  # a word at a time, all of it
             own = own * (torch.rand_like(own[..., :1]) >= self.word_dropout)
         alone = self.concepts(self.concept_of[ids]) + own
         words = self.layer(alone + self.order[: ids.shape[1]], src_key_padding_mask=~mask)
         scores = self.questions @ self.key(words).transpose(1, 2)  # B x slots x L
+        # not -inf, which would give NaN where no word is true; fp16 holds this too
         scores = scores.masked_fill(~mask[:, None], -1e4).softmax(-1)
         answers = scores @ self.value(alone)  # B x slots x D
         return words, torch.einsum("bsd,sdp->bsp", answers, self.join).flatten(1)

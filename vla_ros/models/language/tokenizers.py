@@ -28,8 +28,10 @@ MARKS = ("<VISION>", "</VISION>")
 
 
 class Tokenizer(Protocol):
-    size: int
-    place: str  # in a checkpoint
+    """Text -> ids."""
+
+    size: int  # ids are below it
+    place: str  # its file's or folder's name in a checkpoint
 
     def encode(self, text: str) -> list[int]:
         """At least one id: a model cannot read nothing.
@@ -38,7 +40,9 @@ class Tokenizer(Protocol):
         """
         ...
 
-    def save(self, path: Path) -> None: ...
+    def save(self, path: Path) -> None:
+        """So that `load` of its class reads it again."""
+        ...
 
 
 class LexiconTokenizer:
@@ -53,15 +57,16 @@ class LexiconTokenizer:
 
     @classmethod
     def load(cls, path: Path) -> LexiconTokenizer:
+        """Raises ValueError where the words are not those of the lexicon, in its order."""
         words = _words(path, "lexicon")
-        if words != list(lexicon.WORDS[1:]):
-            pairs = enumerate(zip_longest(words, lexicon.WORDS[1:], fillvalue="none"))
-            at, was, now = next((at, was, now) for at, (was, now) in pairs if was != now)
-            raise ValueError(
-                f"{path} has {len(words)} words, and the lexicon here {cls.size - 1}: word "
-                f"{at + 1} is "
-                f"'{was}' there and '{now}' here; use the version that trained it, or train again"
-            )
+        pairs = zip_longest(words, lexicon.WORDS[1:])
+        for number, (was, now) in enumerate(pairs, start=1):
+            if was != now:  # from here on ids would mean other words
+                raise ValueError(
+                    f"{path} has {len(words)} words, and the lexicon here {cls.size - 1}: "
+                    f"word {number} is '{was or 'none'}' there and '{now or 'none'}' here; "
+                    "use the version that trained it, or train again"
+                )
         return cls()
 
     def save(self, path: Path) -> None:
@@ -82,15 +87,17 @@ class WordTokenizer:
         self._ids = {word: index + 1 for index, word in enumerate(self.words)}
         if len(self._ids) < len(self.words) or "" in self._ids:
             raise ValueError(
-                f"{len(self.words)} words are given, {len(self._ids)} different ones; give each "
-                "once, "
-                "none empty"
+                f"{len(self.words)} words are given, {len(self._ids)} different ones; "
+                "give each once, none empty"
             )
 
     @classmethod
     def of(cls, texts: Iterable[str], most: int = 9_999) -> WordTokenizer:
         """The words of these texts, the commonest first, at most so many."""
-        counts = Counter(word for text in texts for word in lexicon.words_of(text))
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(lexicon.words_of(text))
+        # the alphabet decides between words that are as common: the same texts, the same ids
         return cls(sorted(counts, key=lambda word: (-counts[word], word))[:most])
 
     @classmethod
@@ -111,8 +118,7 @@ class WordTokenizer:
 
 
 class LlamaTokenizer:
-    """A tokenizer that transformers reads from a local folder, with `<VISION>` and `</VISION>`
-    added.
+    """A tokenizer that transformers reads from a local folder, with MARKS added.
 
     The ids are of the words alone: the encoder puts begin, the marks and what was seen before them.
     `size` counts neither.
@@ -131,17 +137,17 @@ class LlamaTokenizer:
             ) from error
         marks = [AddedToken(mark, special=True, normalized=False) for mark in MARKS]
         self._tokenizer.add_tokens(marks, special_tokens=True)
-        self.marks = tuple(self._tokenizer.convert_tokens_to_ids(mark) for mark in MARKS)
+        self.marks = tuple(map(self._tokenizer.convert_tokens_to_ids, MARKS))
         self.size = len(self._tokenizer) - len(MARKS)
         if self.marks != (self.size, self.size + 1):
             raise ValueError(
                 f"{folder} numbers {' and '.join(MARKS)} {self.marks}; they must come last, as "
-                f"{self.size} and {self.size + 1}: give the tokenizer without them, it gets them "
-                "here"
+                f"{self.size} and {self.size + 1}: "
+                "give the tokenizer without them, it gets them here"
             )
-        self._special = {*self._tokenizer.all_special_ids, *self.marks} - {
-            self._tokenizer.unk_token_id
-        }
+        self._special = {*self._tokenizer.all_special_ids, *self.marks}
+        # an unknown word is the speaker's, not a mark of the model's
+        self._special.discard(self._tokenizer.unk_token_id)
 
     @classmethod
     def default(cls, config: VLAConfig) -> LlamaTokenizer | None:
@@ -159,13 +165,14 @@ class LlamaTokenizer:
         ids = self._pieces(text)
         unknown = self._tokenizer.unk_token_id
         if unknown is not None and unknown in ids:
-            _refuse([word for word in text.split() if unknown in self._pieces(word)] or [text])
-        own = [one for one in ids if one in self._special]
-        if own:
-            name = self._tokenizer.convert_ids_to_tokens(own[0])
-            raise NotUnderstood(
-                f"the instruction has '{name}' in it, a mark of the model's own; leave it out"
-            )
+            words = [word for word in text.split() if unknown in self._pieces(word)]
+            _refuse(words or [text])  # alone, none of the words may be unknown
+        for token in ids:
+            if token in self._special:
+                name = self._tokenizer.convert_ids_to_tokens(token)
+                raise NotUnderstood(
+                    f"the instruction has '{name}' in it, a mark of the model's own; leave it out"
+                )
         return _some(ids, text)
 
     def _pieces(self, text: str) -> list[int]:
@@ -175,8 +182,7 @@ class LlamaTokenizer:
 
 
 def check_tokenizer(config: VLAConfig, tokenizer: Tokenizer | None) -> None:
-    """Raises ValueError where the tokenizer is none, of another language encoder, or gives ids that
-    the encoder lacks."""
+    """Raises ValueError where the tokenizer does not fit the config's language encoder."""
     from vla_ros.core.registry import lookup
     from vla_ros.models import TOKENIZERS
 
@@ -184,35 +190,36 @@ def check_tokenizer(config: VLAConfig, tokenizer: Tokenizer | None) -> None:
     if not isinstance(tokenizer, wanted):
         has = "none" if tokenizer is None else type(tokenizer).__name__
         raise ValueError(
-            f"language '{config.language}' reads ids of a {wanted.__name__}, and the model's "
-            "tokenizer "
-            f"is {has}; "
-            "set model.tokenizer"
+            f"language '{config.language}' reads ids of a {wanted.__name__}, "
+            f"and the model's tokenizer is {has}; set model.tokenizer"
         )
+    # the small encoder is built around the lexicon, and has no such option
     vocabulary = config.options("language").get("vocabulary")
     if vocabulary is not None and tokenizer.size > vocabulary:
         raise ValueError(
             f"the tokenizer numbers {tokenizer.size} words, and language '{config.language}' has "
-            "vocabulary "
-            f"{vocabulary}; give a vocabulary of at least {tokenizer.size}, or fewer words"
+            f"vocabulary {vocabulary}; give a vocabulary of at least {tokenizer.size}, "
+            "or fewer words"
         )
 
 
 def padded(rows: Sequence[Sequence[int]], length: int | None = None) -> tuple[Tensor, Tensor]:
-    """Ids of several texts -> ids B x L and mask B x L, words first. L is `length`, or that of the
-    longest.
+    """Ids of several texts -> ids B x L and mask B x L, words first.
+
+    L is `length`, or that of the longest text, and 1 at least.
 
     Raises ValueError for a row longer than `length`.
     """
     import torch
 
-    longest = max((len(row) for row in rows), default=0)
+    longest = max(map(len, rows), default=0)
     if length is not None and longest > length:
         raise ValueError(f"an instruction has {longest} ids; there is room for {length}")
-    ids = torch.zeros(len(rows), max(1, longest) if length is None else length, dtype=torch.long)
+    width = max(1, longest) if length is None else length
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
     for index, row in enumerate(rows):
         ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
-    lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+    lengths = torch.tensor(list(map(len, rows)), dtype=torch.long)
     return ids, torch.arange(ids.shape[1]) < lengths[:, None]
 
 
@@ -224,25 +231,26 @@ def _some(ids: list[int], text: str) -> list[int]:
 
 def _refuse(unknown: Sequence[str]) -> None:
     if unknown:
-        names = ", ".join(f"{word[:20]!r}" for word in dict.fromkeys(unknown))
-        what = "the word" if len(set(unknown)) == 1 else "the words"
-        raise NotUnderstood(f"the policy does not know {what} {names}")
+        unknown = list(dict.fromkeys(unknown))  # each once
+        names = ", ".join(f"{word[:20]!r}" for word in unknown)
+        noun = "the word" if len(unknown) == 1 else "the words"
+        raise NotUnderstood(f"the policy does not know {noun} {names}")
 
 
 def _words(path: Path, kind: str) -> list[str]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{path} is no list of words ({error}); copy the checkpoint again"
         ) from error
-    has = found.get("kind") if isinstance(found, dict) else None
-    words = found.get("words") if isinstance(found, dict) else None
-    if (
-        has != kind
-        or not isinstance(words, list)
-        or not all(isinstance(word, str) for word in words)
-    ):
+    if not isinstance(content, dict):
+        content = {}
+    has = content.get("kind")
+    words: list[str] | None = content.get("words")
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        words = None
+    if has != kind or words is None:
         raise ValueError(
             f"{path} is of kind {has!r}; this checkpoint's language encoder needs {kind!r}"
         )

@@ -9,19 +9,19 @@ from vla_ros.models.backbones import backbone
 from vla_ros.models.config import VLAConfig
 from vla_ros.models.vision.pixels import Normalise
 
-# CLIP's own
+# of the images that CLIP learned from
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class ClipVision(nn.Module):
-    """pixels B x 3 x H x W in 0 … 1 -> tokens B x N x D, one a patch, row by row; with `pooled` B x
-    1 x D of the whole image.
+    """pixels B x 3 x H x W in 0 … 1 -> tokens B x N x D, one a patch, row by row.
 
-    `grid` is (rows, columns), None with `pooled`. Options: `hidden`, `layers`, `heads`,
-    `feed_forward`, `patch` (defaults: ViT-B/32), `native_size` (side of the image in pixels that
-    its places were learned for; they are interpolated for others), `pooled`, `weights` (a folder;
-    its sizes are taken), `details` (of CLIPVisionConfig).
+    With `pooled` B x 1 x D of the whole image. `grid` is (rows, columns), None with `pooled`.
+    Options: `hidden`, `layers`, `heads`, `feed_forward`, `patch` (defaults: ViT-B/32),
+    `native_size` (side of the image in pixels that its places were learned for; they are
+    interpolated for others), `pooled`, `weights` (a folder; its sizes are taken), `details` (of
+    CLIPVisionConfig).
     """
 
     def __init__(self, config: VLAConfig) -> None:
@@ -29,8 +29,9 @@ class ClipVision(nn.Module):
         config = config.resolved()
         options = config.options("vision")
         self.pooled = options["pooled"]
-        rows = [side // options["patch"] for side in config.image_size]
-        self.grid = None if self.pooled else (rows[0], rows[1])
+        height, width = config.image_size
+        patch = options["patch"]
+        self.grid = None if self.pooled else (height // patch, width // patch)
         self.normalise = Normalise(MEAN, STD)
         sizes = CLIPVisionConfig(
             hidden_size=options["hidden"],

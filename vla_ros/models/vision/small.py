@@ -11,8 +11,7 @@ STRIDE = 8  # pixels of a cell's side
 
 
 class SmallVision(nn.Module):
-    """pixels B x 3 x H x W in 0 … 1 -> tokens B x N x D, one for each cell of 8 x 8 pixels, row by
-    row.
+    """pixels B x 3 x H x W in 0 … 1 -> tokens B x N x D, one a cell of 8 x 8 pixels, row by row.
 
     `grid` is (rows, columns). Options: `channels` (of the first two convolutions, default 24, 48).
     """
@@ -26,11 +25,11 @@ class SmallVision(nn.Module):
         if height % STRIDE or width % STRIDE:
             raise ValueError(
                 f"small vision cuts the image into cells of {STRIDE} pixels, and {height} x "
-                f"{width} is "
-                f"no whole number of them; give multiples of {STRIDE}"
+                f"{width} is no whole number of them; give multiples of {STRIDE}"
             )
         self.grid = (height // STRIDE, width // STRIDE)
         depth = config.width
+        # three halvings: a cell is STRIDE pixels wide
         self.convolutions = nn.Sequential(
             nn.Conv2d(3, first, 5, stride=2, padding=2),
             nn.ReLU(),
@@ -46,5 +45,5 @@ class SmallVision(nn.Module):
         self.norm = nn.LayerNorm(depth)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        cells = self.convolutions((pixels - 0.5) * 4.0)
+        cells = self.convolutions((pixels - 0.5) * 4.0)  # -2 … 2
         return self.norm(cells.flatten(2).transpose(1, 2) + self.where(self.place))

@@ -6,6 +6,7 @@ which one covers the patch best.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -28,10 +29,11 @@ HUES: dict[str, tuple[tuple[int, int], ...]] = {
 # of 255; greyer or darker is floor, wall or robot
 MIN_SATURATION = 90
 MIN_VALUE = 30
-MIN_PIXELS = 6
+MIN_PIXELS = 6  # of a patch
 # how much a better overlap of outlines counts, for a patch 16 pixels wide or more
 FIT_WEIGHT = 30.0
 CENTRE_HEIGHT = 0.035  # m, of an object's middle above the floor
+FARTHEST_M = 6.0  # what seems further away is no object on this floor
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,15 @@ class Camera:
         return (self.width - 1) / 2, (self.height - 1) / 2
 
     def on_floor(self, u: float, v: float, z: float = CENTRE_HEIGHT) -> tuple[float, float] | None:
-        """Where the ray through pixel (u, v) reaches height `z`: (x, y) ahead and left; None if
-        never."""
+        """Where the ray through pixel (u, v) reaches height `z`: (x, y) ahead and left, m.
+
+        None where it never does.
+        """
         right = (u - self.middle[0]) / self.focal
         down = (v - self.middle[1]) / self.focal
         forward = math.cos(self.tilt) - down * math.sin(self.tilt)
         fall = math.sin(self.tilt) + down * math.cos(self.tilt)
-        if fall < 1e-3:
+        if fall < 1e-3:  # at the horizon or above
             return None
         reach = (self.up - z) / fall
         return self.forward + reach * forward, -reach * right
@@ -79,19 +83,20 @@ class Camera:
 
 @dataclass(frozen=True)
 class Blob:
-    """One coloured patch: bounding box (px), pixels in it, ground position (m, ahead and left)."""
+    """One coloured patch: where it is in the image, and on the floor."""
 
     colour: str
-    left: int
+    left: int  # of the bounding box, pixels
     top: int
     mask: NDArray[np.uint8]  # height x width of the bounding box, 255 where the colour is
     pixels: int
-    x: float
-    y: float
+    x: float  # m ahead of base_link
+    y: float  # m left of it
     clipped: bool  # touches the image's edge: its outline says nothing about its shape
 
 
 def _hue_table() -> NDArray[np.uint8]:
+    """Hue -> the colour's number, from 1; 0: none of them."""
     table = np.zeros(256, np.uint8)
     for index, ranges in enumerate(HUES.values(), start=1):
         for low, high in ranges:
@@ -124,11 +129,11 @@ def find_blobs(image: Image, camera: Camera) -> list[Blob]:
 
 
 def _blob(colour: str, part: int, parts: Any, row: Any, centre: Any, camera: Camera) -> Blob | None:
-    left, top, width, height, pixels = (int(value) for value in row)
+    left, top, width, height, pixels = map(int, row)
     if pixels < MIN_PIXELS:
         return None
     point = camera.on_floor(float(centre[0]), float(centre[1]))
-    if point is None or math.hypot(*point) > 6.0:
+    if point is None or math.hypot(*point) > FARTHEST_M:
         return None
     clipped = left <= 0 or top <= 0 or left + width >= camera.width or top + height >= camera.height
     mask = (parts[top : top + height, left : left + width] == part).astype(np.uint8)
@@ -136,8 +141,7 @@ def _blob(colour: str, part: int, parts: Any, row: Any, centre: Any, camera: Cam
 
 
 def shape_likelihoods(blob: Blob, camera: Camera) -> NDArray[np.float64]:
-    """Log-likelihood of each of SHAPES: how well its outline, drawn where the patch is, covers the
-    patch."""
+    """Log-likelihood of each of SHAPES, by how well its outline covers the patch."""
     import cv2
 
     if blob.clipped:
@@ -152,13 +156,13 @@ def shape_likelihoods(blob: Blob, camera: Camera) -> NDArray[np.float64]:
     for index, shape in enumerate(SHAPES):
         for solid in _SOLIDS[shape]:
             outline = fine * cv2.convexHull(camera.project(solid + (blob.x, blob.y, 0.0)))[:, 0]
+            # the outlines compare shapes, not places: laid over the patch's middle
             outline += centre - (outline.min(axis=0) + outline.max(axis=0)) / 2
             drawn = np.zeros_like(seen)
             cv2.fillConvexPoly(drawn, np.round(outline * 16).astype(np.int32), 1, shift=4)
             both = cv2.countNonZero(cv2.bitwise_and(seen, drawn))
-            fits[index] = max(
-                fits[index], both / (cv2.countNonZero(seen) + cv2.countNonZero(drawn) - both)
-            )
+            either = cv2.countNonZero(seen) + cv2.countNonZero(drawn) - both
+            fits[index] = max(fits[index], both / either)
     likelihoods: NDArray[np.float64] = FIT_WEIGHT * min(1.0, width / 16) * fits
     return likelihoods
 
@@ -167,18 +171,17 @@ def _solids() -> dict[str, list[NDArray[np.float64]]]:
     """Points (n x 3, metres) whose hull is each shape's; a block is tried at several yaws."""
     turn = np.linspace(0, 2 * math.pi, 24, endpoint=False)
     ring = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    radius = 0.031
-    cylinder = np.concatenate(
-        [np.column_stack([radius * ring, np.full(24, z)]) for z in (0.0, 0.082)]
-    )
-    levels = np.linspace(-1, 1, 9)
-    ball = 0.037 * np.concatenate(
-        [np.column_stack([ring * math.sqrt(1 - level**2), np.full(24, level)]) for level in levels]
-    ) + (0, 0, 0.037)
-    corners = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (0, 2)]) * 0.0315
+    foot = np.column_stack([0.031 * ring, np.zeros(24)])
+    cylinder = np.concatenate([foot, foot + (0.0, 0.0, 0.082)])
+    circles = []  # of a ball with radius 1 around 0
+    for level in np.linspace(-1, 1, 9):
+        circles.append(np.column_stack([ring * math.sqrt(1 - level**2), np.full(24, level)]))
+    ball = 0.037 * np.concatenate(circles) + (0, 0, 0.037)
+    corners = np.array(list(itertools.product((-1, 1), (-1, 1), (0, 2)))) * 0.0315
     blocks = []
-    for yaw in np.radians([0, 15, 30, 45, 60, 75]):
-        cos, sin = math.cos(yaw), math.sin(yaw)
+    for yaw in np.radians([0, 15, 30, 45, 60, 75]):  # at 90 degrees it looks like at 0
+        cos = math.cos(yaw)
+        sin = math.sin(yaw)
         rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
         blocks.append(corners @ rotation.T)
     return {"block": blocks, "ball": [ball], "cylinder": [cylinder]}

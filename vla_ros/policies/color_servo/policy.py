@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vla_ros.core.types import NANOSECONDS, Observation, to_nanoseconds
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
@@ -28,9 +29,8 @@ CAMERA = "camera"  # the only one that it looks through
 # rows of a chunk and the time between them, s
 STEPS = 5
 STEP = 0.1
-# m/s, rad/s
-SPEED_MAX = 0.45
-TURN_MAX = 0.5
+SPEED_MAX = 0.45  # m/s
+TURN_MAX = 0.5  # rad/s
 SEARCH_TURN = 0.45  # rad/s
 SHOVE = 0.45  # m that a push drives on from where it lined up
 DEFAULTS: dict[str, Any] = {
@@ -53,6 +53,7 @@ def _content_hash() -> str:
 
 
 def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options over their defaults. Raises ValueError for what is none, or of a bad value."""
     unknown = sorted(set(options) - set(DEFAULTS))
     if unknown:
         raise ValueError(
@@ -62,11 +63,9 @@ def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         numbers = value if name == "image_size" and isinstance(value, (list, tuple)) else [value]
         for number in numbers:
-            if (
-                isinstance(number, bool)
-                or not isinstance(number, (int, float))
-                or not math.isfinite(number)
-            ):
+            # true and false are numbers to Python, and a slip here
+            plain = isinstance(number, (int, float)) and not isinstance(number, bool)
+            if not plain or not math.isfinite(number):
                 raise ValueError(f"policy 'color_servo': {name} is {value!r}; give finite numbers")
     size = values["image_size"]
     if not isinstance(size, (list, tuple)) or len(size) != 2 or min(size) < 48:
@@ -86,13 +85,14 @@ class ColorServo:
 
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
+        """One image, and no state: odometry is used where it is measured."""
         height, width = _checked(options)["image_size"]
         images = {CAMERA: (int(height), int(width))}
         return PolicySpec(CHANNELS, STEPS, to_nanoseconds(STEP), images, "pad")
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         values = _checked(options)
-        height, width = (int(side) for side in values["image_size"])
+        height, width = map(int, values["image_size"])
         self._camera = Camera(
             width,
             height,
@@ -113,6 +113,7 @@ class ColorServo:
         self.reset()
 
     def reset(self) -> None:
+        """Forget the instruction and the map; the gripper's command and the pose stay."""
         self._instruction_id: int | None = None
         self._intent = Intent("stop")
         self._phase = "start"
@@ -129,32 +130,30 @@ class ColorServo:
         self._side = 1.0  # which way to search: +1 left
 
     def predict(self, observation: Observation) -> Rows:
+        """Rows STEPS x CHANNELS.
+
+        Raises NotUnderstood for words that it does not know, and once a search was in vain.
+        """
         pose = self._pose(observation)
         self._opening = observation.state.get("gripper_joint")
         if self._gripper is None and self._opening is not None:
             self._gripper = min(max(self._opening / OPENING_MAX, 0.0), 1.0)
         if observation.instruction.instruction_id != self._instruction_id:
             self.reset()
-            self._intent = (
-                parse(observation.instruction.text)
-                if observation.instruction.text
-                else Intent("stop")
-            )
+            text = observation.instruction.text
+            self._intent = parse(text) if text else Intent("stop")
             # only now: bad words are refused every time
             self._instruction_id = observation.instruction.instruction_id
             self._enter(_FIRST_PHASE[self._intent.kind], observation.stamp, pose)
         self._measure(pose)
         if self._phase != "done" and self._intent.colour is not None:
-            image = self._spec.only(observation.images)
-            self._tracks.update(
-                pose, find_blobs(image, self._camera), self._camera, self._intent.colour
-            )
+            blobs = find_blobs(self._spec.only(observation.images), self._camera)
+            self._tracks.update(pose, blobs, self._camera, self._intent.colour)
         self._advance(observation.stamp, pose)
-        self._obstacles = [
-            track
-            for track in self._tracks.tracks
-            if track is not self._target and not self._carried(pose, track)
-        ]
+        self._obstacles = []
+        for track in self._tracks.tracks:
+            if track is not self._target and not self._carried(pose, track):
+                self._obstacles.append(track)
         rows = self._rollout(pose)
         self._last_row = (float(rows[0, 0]), float(rows[0, 1]))
         return rows
@@ -162,12 +161,15 @@ class ColorServo:
     # Where the robot is
 
     def _pose(self, observation: Observation) -> Pose:
+        """As odometry has it, or reckoned from what was commanded last."""
         state = observation.state
-        elapsed = 0.0
+        elapsed = (
+            0.0  # s; after a gap nobody knows how far the robot went, so half a second at most
+        )
         if self._last_stamp is not None:
             elapsed = min(max((observation.stamp - self._last_stamp) / NANOSECONDS, 0.0), 0.5)
         self._last_stamp = observation.stamp
-        if all(name in state for name in ("odom.x", "odom.y", "odom.yaw")):
+        if state.keys() >= {"odom.x", "odom.y", "odom.yaw"}:
             self._reckoned = state["odom.x"], state["odom.y"], state["odom.yaw"]
             return self._reckoned
         self._reckoned = _moved(self._reckoned, *self._last_row, elapsed)
@@ -185,7 +187,8 @@ class ColorServo:
         self._phase = phase
         self._since = stamp
         self._heading = pose[2]
-        self._turned = self._travelled = 0.0
+        self._turned = 0.0
+        self._travelled = 0.0
 
     # What to do next: phases change here, once an image
 
@@ -220,13 +223,14 @@ class ColorServo:
 
     def _choose_target(self, stamp: int, pose: Pose) -> None:
         """The likeliest track; a doubtful shape is only taken once the whole room was looked at."""
-        fits = [
-            one for one in self._tracks.tracks if one.colour == self._intent.colour and one.seen > 1
-        ]
-        fits.sort(key=lambda track: -track.chance(self._intent.shape))
-        self._looked |= self._phase == "search" and abs(self._turned) > 2 * math.pi
-        floor = 0.02 if self._looked else 0.5 if self._phase == "search" else 0.15
-        best = fits[0] if fits and fits[0].chance(self._intent.shape) > floor else None
+        if self._phase == "search" and abs(self._turned) > 2 * math.pi:
+            self._looked = True
+        # how likely it has the wanted shape; less is asked of one that the robot follows already
+        if self._looked:
+            least = 0.02
+        else:
+            least = 0.5 if self._phase == "search" else 0.15
+        best = self._likeliest(least)
         if best is not None:
             if self._phase == "search":
                 self._enter("approach", stamp, pose)
@@ -241,6 +245,18 @@ class ColorServo:
                 "color_servo turned a full circle and saw no "
                 f"{self._intent.target}; bring one into view or name another object"
             )
+
+    def _likeliest(self, least: float) -> Track | None:
+        """The track that most likely has the wanted shape, more than `least`."""
+        best = None
+        for track in self._tracks.tracks:
+            # what was seen once alone may be nothing
+            if track.colour == self._intent.colour and track.seen > 1:
+                chance = track.chance(self._intent.shape)
+                if chance > least:
+                    best = track
+                    least = chance
+        return best
 
     def _polar(self, pose: Pose) -> tuple[float, float]:
         """Distance (m) and bearing (rad) of the target."""
@@ -261,7 +277,7 @@ class ColorServo:
         return abs(self._polar(pose)[1]) < 0.025
 
     def _between_fingers(self, pose: Pose) -> bool:
-        # it slides along in front
+        # it slides along in front, and does not come nearer
         pressed = self._travelled > self._standoff() - self._grab_distance + 0.08
         return self._polar(pose)[0] < self._grab_distance + 0.01 or pressed
 
@@ -288,10 +304,10 @@ class ColorServo:
         sign = -1.0 if self._intent.kind == "back" else 1.0
         return sign * self._intent.amount - self._travelled
 
-    # Speeds: what this phase wants at a pose, asked again for every row along the way it would
-    # drive
+    # Speeds: what this phase wants at a pose, asked for every row along the way it would drive
 
-    def _rollout(self, pose: Pose) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def _rollout(self, pose: Pose) -> NDArray[np.float32]:
+        """Rows STEPS x CHANNELS, as if the robot drove each of them."""
         rows = np.zeros((STEPS, len(CHANNELS)), np.float32)
         here = pose
         for row in rows:
@@ -303,8 +319,7 @@ class ColorServo:
         return rows
 
     def _speeds(self, pose: Pose, turned: float, travelled: float) -> tuple[float, float]:
-        """(m/s, rad/s) for `pose`, which lies `turned` and `travelled` ahead of the measured
-        one."""
+        """(m/s, rad/s) for `pose`, which lies `turned` and `travelled` ahead of the measured."""
         hold = _limit(1.5 * math.remainder(self._heading - pose[2], 2 * math.pi), 0.0, 0.3)
         if self._phase == "turn":
             return 0.0, _limit(2.0 * (self._turn_left_to_do() - turned), 0.08, TURN_MAX)
@@ -337,8 +352,7 @@ class ColorServo:
         return _limit(short, 0.05, SPEED_MAX if short > 0 else 0.15) * facing, steer
 
     def _around_obstacles(self, pose: Pose, distance: float, bearing: float) -> float:
-        """The bearing to drive (rad): the target's, or past the first object that stands in
-        between."""
+        """The bearing to drive (rad): the target's, or past the first object in between."""
         blocking = []
         for track in self._obstacles:
             ahead, left = to_robot((pose[0], pose[1], pose[2] + bearing), track.x, track.y)
@@ -368,12 +382,13 @@ _FIRST_PHASE = {
 
 
 def _limit(value: float, least: float, most: float) -> float:
-    """The value with its size kept between `least` (so that it moves the robot at all) and
-    `most`."""
+    """The value, its size between `least` (so that it moves the robot at all) and `most`."""
     return math.copysign(min(max(abs(value), least), most), value)
 
 
 def _moved(pose: Pose, linear: float, angular: float, seconds: float) -> Pose:
+    """Where a robot gets at such speeds (m/s, rad/s)."""
+    # along the heading halfway, as on a chord of its arc
     middle = pose[2] + angular * seconds / 2
     x, y = to_odom((pose[0], pose[1], middle), linear * seconds, 0.0)
     return x, y, pose[2] + angular * seconds

@@ -21,15 +21,15 @@ SHAPE_RANGE = (0.33, 3.0)  # m: nearer, the fingers cover parts of the object
 
 @dataclass
 class Track:
-    """One object: its colour, place in odom (m), evidence for each of SHAPES, images it was missed
-    in."""
+    """One object, gathered from many images."""
 
     colour: str
-    x: float
+    x: float  # m, in odom
     y: float
+    # log-likelihoods of SHAPES, summed up
     evidence: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(SHAPES)))
-    missed: int = 0
-    seen: int = 1
+    missed: int = 0  # images that should have shown it, since it was last seen
+    seen: int = 1  # images
 
     def chance(self, shape: str | None) -> float:
         """How likely the object has this shape (1 when any will do)."""
@@ -41,36 +41,39 @@ class Track:
 
 def to_robot(pose: Pose, x: float, y: float) -> tuple[float, float]:
     """A point of odom as (ahead, left) of the robot."""
-    dx, dy = x - pose[0], y - pose[1]
-    cos, sin = math.cos(pose[2]), math.sin(pose[2])
+    dx = x - pose[0]
+    dy = y - pose[1]
+    cos = math.cos(pose[2])
+    sin = math.sin(pose[2])
     return dx * cos + dy * sin, -dx * sin + dy * cos
 
 
 def to_odom(pose: Pose, ahead: float, left: float) -> tuple[float, float]:
-    cos, sin = math.cos(pose[2]), math.sin(pose[2])
+    """A point (ahead, left) of the robot in odom."""
+    cos = math.cos(pose[2])
+    sin = math.sin(pose[2])
     return pose[0] + ahead * cos - left * sin, pose[1] + ahead * sin + left * cos
 
 
 class Tracks:
-    """The map. `update` takes one image's blobs; shapes are only worked out for the colour asked
-    for."""
+    """The map of what was seen."""
 
     def __init__(self) -> None:
         self.tracks: list[Track] = []
 
     def update(self, pose: Pose, blobs: list[Blob], camera: Camera, colour: str | None) -> None:
+        """Takes in one image's blobs, seen from `pose`.
+
+        Shapes are only worked out for `colour`, the one that is asked for: drawing outlines is what
+        costs time.
+        """
         free = list(self.tracks)
         for blob in blobs:
             x, y = to_odom(pose, blob.x, blob.y)
             reach = math.hypot(blob.x, blob.y)
-            near = [
-                track
-                for track in free
-                if track.colour == blob.colour
-                and math.dist((x, y), (track.x, track.y)) < 0.12 + 0.1 * reach
-            ]
-            if near:
-                track = min(near, key=lambda one: math.dist((x, y), (one.x, one.y)))
+            # further away, a pixel is more of the floor
+            track = _nearest(free, blob.colour, (x, y), 0.12 + 0.1 * reach)
+            if track is not None:
                 free.remove(track)
                 if not blob.clipped:
                     weight = 0.6 if reach < 0.8 else 0.35
@@ -83,17 +86,26 @@ class Tracks:
             else:
                 track = Track(blob.colour, x, y)
                 self.tracks.append(track)
-            if (
-                blob.colour == colour
-                and SHAPE_RANGE[0] < reach < SHAPE_RANGE[1]
-                and not blob.clipped
-            ):
-                track.evidence = SHAPE_MEMORY * track.evidence + SHAPE_WEIGHT * shape_likelihoods(
-                    blob, camera
-                )
+            whole = SHAPE_RANGE[0] < reach < SHAPE_RANGE[1] and not blob.clipped
+            if blob.colour == colour and whole:
+                track.evidence = SHAPE_MEMORY * track.evidence
+                track.evidence += SHAPE_WEIGHT * shape_likelihoods(blob, camera)
         for track in free:
             track.missed += _should_be_seen(to_robot(pose, track.x, track.y), camera)
         self.tracks = [track for track in self.tracks if track.missed < FORGET_AFTER]
+
+
+def _nearest(
+    tracks: list[Track], colour: str, point: tuple[float, float], reach: float
+) -> Track | None:
+    """The track of that colour nearest to a point of odom, closer than `reach` (m)."""
+    nearest = None
+    for track in tracks:
+        distance = math.dist(point, (track.x, track.y))
+        if track.colour == colour and distance < reach:
+            nearest = track
+            reach = distance
+    return nearest
 
 
 def _should_be_seen(point: tuple[float, float], camera: Camera) -> bool:
