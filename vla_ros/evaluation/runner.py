@@ -185,7 +185,7 @@ class Witness:
         self._seen: Observation | None = None
 
     def __call__(self, state: WorldState, observation: Observation, chunk: ActionChunk) -> None:
-        if self._truth is not None and self.chunks[0] % perception.EVERY == 0:
+        if self._truth is not None and self.chunks[0] % perception.IMAGES_PER_LOOK == 0:
             self.looks.append(
                 perception.look(
                     self._policy, observation, self._truth, self._spec, self._episode.meant
