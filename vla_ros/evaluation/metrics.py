@@ -80,6 +80,7 @@ def paired(ours: Sequence[bool], theirs: Sequence[bool], z: float = Z95) -> dict
     out: dict[str, Any] = {"trials": len(ours), "only_ours": only_ours, "only_theirs": only_theirs}
     if not len(ours):
         return {**out, "difference": None, "low": None, "high": None}
+    # two cells count here, and each gets half a trial more; all four make it two trials more
     won = only_ours + 0.5
     lost = only_theirs + 0.5
     trials = len(ours) + 2.0
@@ -244,7 +245,7 @@ def grounding(attention: np.ndarray, nowhere: float, cells: np.ndarray) -> tuple
         cells: rows x columns, bool, the target's. Where it has none (out of view), the right place
             is nowhere.
     """
-    if not cells.any():
+    if not cells.any():  # out of view
         return bool(nowhere > attention.max()), float(nowhere)
     best = float(attention.max())
     return bool(best > nowhere and attention[cells].max() == best), float(attention[cells].sum())

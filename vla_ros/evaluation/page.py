@@ -17,22 +17,24 @@ from vla_ros.evaluation import plots
 from vla_ros.evaluation.advice import share
 from vla_ros.evaluation.runner import Record
 
-FAILURES = 12  # images of, spread over the kinds
+FAILURES_SHOWN = 12  # with images, spread over the kinds
 NOT_DRAWN = "the image could not be drawn"
 
 
 def page(numbers: Mapping[str, Any], records: Sequence[Record]) -> str:
     """The whole page from the report's numbers and the episodes."""
-    failed = [record for record in records if not record.done and record.episode.part == "success"]
-    return (
-        environment()
-        .get_template("page.html")
-        .render(
-            numbers={"frames": None, **numbers},
-            failed=len(failed),
-            failed_shown=kinds_in_turn(failed)[:FAILURES],
-            predict_seconds=[value for record in records for value in record.predict[1:]],
-        )
+    failed = []
+    predict_seconds: list[float] = []
+    for record in records:
+        predict_seconds += record.predict[1:]  # the first call may warm things up
+        if record.episode.part == "success" and not record.done:
+            failed.append(record)
+    template = environment().get_template("page.html")
+    return template.render(
+        numbers={"frames": None, **numbers},
+        failed=len(failed),
+        failed_shown=kinds_in_turn(failed)[:FAILURES_SHOWN],
+        predict_seconds=predict_seconds,
     )
 
 
@@ -80,11 +82,11 @@ def drawn(draw: Callable[..., str], *data: Any) -> tuple[str, str]:
 
 
 def kinds_in_turn(failed: Sequence[Record]) -> list[Record]:
-    """All of them, one of each kind of instruction after another, so that the first few show
-    many."""
+    """All of them, the kinds of instruction in turn, so that the first few show many kinds."""
     by_kind: dict[str, list[Record]] = {}
     for record in failed:
         by_kind.setdefault(record.episode.meant.kind, []).append(record)
-    return [
-        record for turn in zip_longest(*by_kind.values()) for record in turn if record is not None
-    ]
+    mixed: list[Record] = []
+    for turn in zip_longest(*by_kind.values()):  # None where a kind has no more
+        mixed.extend(filter(None, turn))
+    return mixed

@@ -26,6 +26,7 @@ from vla_ros.tasks.objects import COLOURS, SHAPES
 
 IMAGES_PER_LOOK = 20  # of an episode's images, every so many is looked at
 COLOUR_NAMES = tuple(COLOURS)
+# the last class of each
 NO_COLOUR = len(COLOUR_NAMES)
 NO_SHAPE = len(SHAPES)
 

@@ -113,6 +113,7 @@ def language(records: Sequence[Record]) -> dict[str, Any]:
     paraphrases = part(records, "paraphrases")
     # the other parts say other words than are meant, or change what is seen
     instructed = part(records, "success", "paraphrases")
+    # only who did it with some object can have chosen the wrong one
     acted = []
     for record in instructed:
         if kind(record) in OBJECT_KINDS and record.reached:
@@ -244,7 +245,7 @@ def summarise(records: Sequence[Record], theirs: Sequence[Record] = ()) -> dict[
         "timing": timing(records),
         "frames": perception.summarise(list(chain.from_iterable(column(records, "looks")))),
     }
-    if theirs:
+    if theirs:  # a report without a second policy has no such key
         out["comparison"] = comparison(records, theirs)
     return out
 
