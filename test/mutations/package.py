@@ -310,7 +310,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("batch.valid.sum(1) - 1", "batch.valid.sum(1)"),
         ("DONE_SECONDS = 0.5", "DONE_SECONDS = 5.0"),
         ("if episode.success is not False", "if episode.success"),
-        ('found[name]["std"] = least', "pass"),
+        ('entry["std"] = least', "pass"),
     ]),
     "vla_ros/training/settings.py": (("test/unit/test_trainer.py",), [
         ("(step + 1) / max(1, self.warmup)", "step / max(1, self.warmup)"),
