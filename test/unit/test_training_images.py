@@ -133,7 +133,7 @@ def test_a_robot_that_stands_is_told_something_else(monkeypatch: pytest.MonkeyPa
     images = 60
     frames = driving.drive(make(**MODEL), SIZE, images, 5, robots=1, keep=1.0)
     assert np.abs(frames.progress[:, :2]).max() < 1e-3  # also where it was put somewhere else
-    assert len(told) == pytest.approx(images * driving.PERIOD / (driving.SETTLE + driving.PERIOD), abs=1.0)
+    assert len(told) == pytest.approx(images * driving.PERIOD_S / (driving.STANDSTILL_S + driving.PERIOD_S), abs=1.0)
 
 
 # -- learning ------------------------------------------------------------------------------------------------
