@@ -322,7 +322,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ]),
     "vla_ros/training/trainer.py": (("test/unit/test_trainer.py",), [
         ('rate * group["factor"]', "rate"),
-        (".sum()\n                    / many\n", ".sum()\n"),
+        ("torch.stack(weighted).sum() / many", "torch.stack(weighted).sum()"),
     ]),
 }
 MUTATIONS = [Mutation(file, old, new, tests)
