@@ -287,15 +287,15 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("+ 10.0 * ~seen[rows]", "+ 0.0 * ~seen[rows]"),
     ]),
     "vla_ros/training/losses.py": (("test/unit/test_training_images.py",), [
-        ("weight[-1] = 0.1", "weight[-1] = 1.0"),
+        ("EMPTY_CELL_WEIGHT = 0.1", "EMPTY_CELL_WEIGHT = 1.0"),
         ("(batch.where == 0)", "(batch.where != 0)"),
-        ("            * batch.seen\n", ""),
+        ("(miss * batch.seen)", "miss"),
         ("output.actions / scale, batch.actions / scale", "output.actions, batch.actions"),
     ]),
     "vla_ros/training/augment.py": (("test/unit/test_augment.py",), [
         (".clamp_(0, 1)", ""),
-        ("EXPOSURE = 0.12", "EXPOSURE = 1.2"),
-        ("NOISY = 0.6", "NOISY = 0.06"),
+        ("EXPOSURE_DEVIATION = 0.12", "EXPOSURE_DEVIATION = 1.2"),
+        ("NOISY_SHARE = 0.6", "NOISY_SHARE = 0.06"),
     ]),
     "vla_ros/training/recipes/reinforce.py": (("test/unit/test_reinforce.py",), [
         ("gamma: float = 0.95", "gamma: float = 0.99"),

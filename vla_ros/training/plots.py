@@ -27,7 +27,7 @@ def draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # names in the order in which they first occur: the iteration of a row gives its names
+    # a row's names, in the order in which they first occur
     panels = _panels(list(dict.fromkeys(chain.from_iterable(rows))))
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     for axes, (title, lines) in zip(figure.subplots(len(panels), 1, sharex=True), panels):
