@@ -115,11 +115,11 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ]),
     # policies
     "vla_ros/tasks/intent.py": (("test/unit/test_phrases.py", "test/unit/test_color_servo.py"), [
-        ('0.01 if found[2][0] == "c"', '0.1 if found[2][0] == "c"'),
-        ("DEFAULT_DISTANCE = 0.5", "DEFAULT_DISTANCE = 1.0"),
+        ('0.01 if unit.startswith("c")', '0.1 if unit.startswith("c")'),
+        ("DEFAULT_DISTANCE_M = 0.5", "DEFAULT_DISTANCE_M = 1.0"),
         ("|n't\\b", ""),
-        ("math.radians(float(found[1])) if found", "float(found[1]) if found"),
-        ("0.05 <= metres <= 3.0", "0.05 <= metres <= 30.0"),
+        ("math.radians(float(angle[1]))", "float(angle[1])"),
+        ("DISTANCE_RANGE_M = (0.05, 3.0)", "DISTANCE_RANGE_M = (0.05, 30.0)"),
         ("(?! up| over| to)", ""),
     ]),
     "vla_ros/policies/progress.py": (("test/unit/test_progress.py",), [

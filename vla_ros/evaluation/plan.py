@@ -19,7 +19,7 @@ from vla_ros.sim.scene import Placement, Scene, sample_scene
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, SPLITS, UNSEEN_PAIRS, intent_of, say
-from vla_ros.tasks.success import FACE_BEARING
+from vla_ros.tasks.success import FACE_BEARING_RAD
 
 FIRST_SEED = 1_000_000  # training stays below
 # simulated seconds that an instruction with an object, and one without, may take
@@ -29,7 +29,7 @@ OTHER_LIMIT_S = 15.0
 ANY_SHAPE_SHARE = 0.1
 # between two bearings, so that facing one is not facing the other: twice what counts as faced, and
 # 9 degrees between them
-MIN_APART_RAD = 2 * FACE_BEARING + math.radians(9)
+MIN_APART_RAD = 2 * FACE_BEARING_RAD + math.radians(9)
 # with one target each
 COMMANDS = len(OBJECT_KINDS) * len(COLOURS) * len(SHAPES) + len(KINDS) - len(OBJECT_KINDS)
 PARAPHRASES = 4  # of one scene and meaning
