@@ -18,6 +18,7 @@ from vla_ros.evaluation.advice import share
 from vla_ros.evaluation.runner import Record
 
 FAILURES_SHOWN = 12  # with images, spread over the kinds
+# in place of an image; report.py counts how often it stands in the page
 NOT_DRAWN = "the image could not be drawn"
 
 
@@ -42,7 +43,7 @@ def environment() -> Environment:
     """Where the templates are, and what they may call. What the numbers lack raises."""
     jinja = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
+        autoescape=True,  # an instruction may hold any characters
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
@@ -60,6 +61,7 @@ def cell(value: Any) -> str:
         return share(value)
     if isinstance(value, str):
         return value  # as it is: the template knows whether it is escaped
+    # a count is no float
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

@@ -40,10 +40,15 @@ def look(
     masks = truth.masks()
     where = cells(masks, (rows, columns), spec.size_of(CAMERA), spec.resize)
     out: dict[str, Any] = vision(explained, where)
+    targets = []
+    whole = []
+    for name, mask in masks.items():
+        if fits(meant, name):
+            targets.append(name)
+        if where[name].any() and not cut_off(mask):
+            whole.append(name)
     if meant.colour is not None:
-        targets = [name for name in masks if fits(meant, name)]
         out |= grounding(explained, masks, where, targets)
-    whole = [name for name in where if where[name].any() and not cut_off(masks[name])]
     if len(whole) > 1:  # of one object alone, nothing else could be taken for it
         out |= alignment(policy, observation, where, whole)
     return out

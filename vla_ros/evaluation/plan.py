@@ -170,9 +170,8 @@ def _derived(episode: Episode, part: str, **changes: Any) -> Episode:
 def swap_colour(episode: Episode) -> str:
     """The same words with another colour.
 
-    Best that of an object of the same shape, so that the words mean something in the room; else one
-    that no object has to be. Never that of an object in the same direction, because who faces that
-    one faces the target too.
+    Best that of an object of the same shape in the room, else any. Never that of an object in the
+    same direction, because who faces that one faces the target too.
 
     Raises:
         ValueError: no colour can be swapped in, or the words do not name their colour once.
@@ -189,13 +188,18 @@ def swap_colour(episode: Episode) -> str:
             excluded.add(thing.colour)
         if thing.shape == target.shape:
             same_shape.add(thing.colour)
-    # in the order of COLOURS: the draw must not depend on that of a set
-    free = [name for name in COLOURS if name not in excluded]
+    free = []
+    best = []
+    for name in COLOURS:  # in this order: the draw must not depend on that of a set
+        if name not in excluded:
+            free.append(name)
+            if name in same_shape:
+                best.append(name)
     if not free:
         raise ValueError(
             f"no colour can be swapped into '{episode.text}' (seed {episode.seed}); leave it out"
         )
-    choices = [name for name in free if name in same_shape] or free
+    choices = best or free
     new = choices[int(rng.integers(len(choices)))]
     words = episode.text.split()
     spoken = set(" ".join(SLOTS[str(episode.meant.colour)]).split())

@@ -20,6 +20,7 @@ from vla_ros.evaluation.scenarios import SCENARIOS
 from vla_ros.evaluation.summary import column, row
 
 FORMAT = 1  # of report.json; grows when a number changes its meaning
+# whose releases may change the numbers
 PACKAGES = ("numpy", "mujoco", "opencv-python-headless", "torch", "transformers")
 
 

@@ -257,7 +257,7 @@ def bounds() -> dict[str, tuple[float, float]]:
 
 
 def limits() -> dict[str, tuple[float, float]]:
-    """Outside of these the gate clamps."""
+    """Outside of these the gate clamps an action of the simulated robot."""
     return {channel.name: channel.limits for channel in simulated_robot().channels}
 
 
@@ -318,7 +318,7 @@ def run(
             record = future.result()
             if on_record is not None:
                 on_record(record)
-    except BaseException:
+    except BaseException:  # Ctrl-C too, which the workers ignore
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     finally:
@@ -328,6 +328,7 @@ def run(
             else:
                 os.environ[name] = value
     pool.shutdown()
+    # as they were submitted, not as they ended
     return [future.result() for future in futures]
 
 

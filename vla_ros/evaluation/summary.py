@@ -53,7 +53,7 @@ def summarise_each(
 
 def matched(
     records: Iterable[AnyRecord],
-    others: Iterable[OtherRecord],
+    others: Sequence[OtherRecord],
     number: Callable[[Record], int] = episode_number,
 ) -> tuple[list[AnyRecord], list[OtherRecord]]:
     """The records that have a partner among `others`, and that partner of each.

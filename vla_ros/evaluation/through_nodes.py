@@ -76,6 +76,7 @@ def summarise(bare: Sequence[Record], driven: Sequence[Driven]) -> dict[str, Any
             differ.append({**episode(record), "bare": _briefly(partner)})
         elif record.done:
             longer.append(record.seconds - partner.seconds)
+    # of all that were driven: the gate's answers need no partner
     kinds = by(driven, kind, KINDS)
     return {
         "all": beside(driven),
