@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -133,6 +133,7 @@ class Recipe:
         )
 
 
+# About a minute: enough to see that everything runs and the loss falls.
 SMOKE = Recipe(
     placed=600,
     parts=2,
@@ -403,8 +404,3 @@ def _whole(frames: Frames, folder: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     frames.save(aside)
     os.rename(aside, folder)
-
-
-def smoke(recipe: Recipe = SMOKE, **changes: Any) -> Recipe:
-    """About a minute: enough to see that everything runs and the loss falls."""
-    return replace(recipe, **changes)
