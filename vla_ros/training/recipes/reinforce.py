@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -312,7 +312,7 @@ def reinforce(
 ) -> Trainer:
     """Improve the policy in `checkpoint` at the plan's task.
 
-    Leaves `out`/policy and what the trainer leaves.
+    Leaves `out`/policy and what the trainer leaves. No batch is made ahead, whatever the settings.
 
     Raises:
         ValueError: checkpoint or task do not fit.
@@ -325,6 +325,8 @@ def reinforce(
             f"{checkpoint} has packed weights ({vla.config.quantization}), which cannot be "
             "trained; give the checkpoint that it was made from"
         )
+    # batches are driven with the weights of their step, and a renderer belongs to one thread
+    settings = replace(settings, ahead=0)
     vector_env = VectorEnv(vla, plan.worlds, plan.longest)
     try:
         actor = Actor(vla, plan.deviation, plan.learned)
