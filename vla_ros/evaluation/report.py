@@ -1,7 +1,4 @@
-"""One folder with everything.
-
-report.json has all numbers, report.html is to look at, table.md has the aims, for docs.
-"""
+"""One folder: report.json (all numbers), report.html (to look at), table.md (the aims)."""
 
 from __future__ import annotations
 
@@ -57,7 +54,7 @@ def versions() -> dict[str, str]:
     for name in PACKAGES:
         try:
             out[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
+        except metadata.PackageNotFoundError:  # not every policy needs torch
             continue
     return out
 

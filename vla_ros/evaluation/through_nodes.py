@@ -70,7 +70,7 @@ def summarise(bare: Sequence[Record], driven: Sequence[Driven]) -> dict[str, Any
         }
 
     longer: list[float] = []  # s, where both did it
-    differ = []
+    differ = []  # where one did it and the other did not
     for record, partner in zip(ours, theirs):
         if record.done != partner.done:
             differ.append({**episode(record), "bare": _briefly(partner)})

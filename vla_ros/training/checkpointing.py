@@ -1,6 +1,4 @@
-"""Where a training stands, as a folder.
-
-state.safetensors has weights, averages and the optimizer's numbers, state.json the rest.
+"""Where a training stands, as a folder: tensors in safetensors, the rest in JSON.
 
 Nothing in it is a pickle. It is written beside its place and renamed, so that it is whole or not
 there. accelerate's `save_state` is no substitute: it pickles the optimizer, writes frozen weights

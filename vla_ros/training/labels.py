@@ -1,7 +1,4 @@
-"""Every image is labelled for several instructions at once.
-
-Labels are the words, what the expert would do, and where to look.
-"""
+"""Labels of an image for several instructions: words, the expert's actions, where to look."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a training says while it runs.
-
-A progress bar, metrics.csv, TensorBoard where it is installed, curves.png.
-"""
+"""What a training says while it runs: progress bar, metrics.csv, curves.png, TensorBoard."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What the model is taught at once.
-
-The expert's actions, when it is done, where the words point, and what stands where.
-"""
+"""What the model is taught at once: actions, when it is done, where to look, what stands where."""
 
 from __future__ import annotations
 

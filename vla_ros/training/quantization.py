@@ -1,7 +1,4 @@
-"""A checkpoint in fewer bits, as another checkpoint.
-
-With packed weights, or with the observations on which an engine is calibrated.
-"""
+"""A checkpoint in fewer bits: with packed weights, or with observations to calibrate an engine."""
 
 from __future__ import annotations
 
