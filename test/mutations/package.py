@@ -115,11 +115,11 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ]),
     # policies
     "vla_ros/tasks/intent.py": (("test/unit/test_phrases.py", "test/unit/test_color_servo.py"), [
-        ('0.01 if found[2][0] == "c"', '0.1 if found[2][0] == "c"'),
-        ("DEFAULT_DISTANCE = 0.5", "DEFAULT_DISTANCE = 1.0"),
+        ('0.01 if unit.startswith("c")', '0.1 if unit.startswith("c")'),
+        ("DEFAULT_DISTANCE_M = 0.5", "DEFAULT_DISTANCE_M = 1.0"),
         ("|n't\\b", ""),
-        ("math.radians(float(found[1])) if found", "float(found[1]) if found"),
-        ("0.05 <= metres <= 3.0", "0.05 <= metres <= 30.0"),
+        ("math.radians(float(angle[1]))", "float(angle[1])"),
+        ("DISTANCE_RANGE_M = (0.05, 3.0)", "DISTANCE_RANGE_M = (0.05, 30.0)"),
         ("(?! up| over| to)", ""),
     ]),
     "vla_ros/policies/progress.py": (("test/unit/test_progress.py",), [
@@ -291,15 +291,15 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("+ 10.0 * ~seen[rows]", "+ 0.0 * ~seen[rows]"),
     ]),
     "vla_ros/training/losses.py": (("test/unit/test_training_images.py",), [
-        ("weight[-1] = 0.1", "weight[-1] = 1.0"),
+        ("EMPTY_CELL_WEIGHT = 0.1", "EMPTY_CELL_WEIGHT = 1.0"),
         ("(batch.where == 0)", "(batch.where != 0)"),
-        ("            * batch.seen\n", ""),
+        ("(miss * batch.seen)", "miss"),
         ("output.actions / scale, batch.actions / scale", "output.actions, batch.actions"),
     ]),
     "vla_ros/training/augment.py": (("test/unit/test_augment.py",), [
         (".clamp_(0, 1)", ""),
-        ("EXPOSURE = 0.12", "EXPOSURE = 1.2"),
-        ("NOISY = 0.6", "NOISY = 0.06"),
+        ("EXPOSURE_DEVIATION = 0.12", "EXPOSURE_DEVIATION = 1.2"),
+        ("NOISY_SHARE = 0.6", "NOISY_SHARE = 0.06"),
     ]),
     "vla_ros/training/recipes/reinforce.py": (("test/unit/test_reinforce.py",), [
         ("gamma: float = 0.95", "gamma: float = 0.99"),
@@ -314,7 +314,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("batch.valid.sum(1) - 1", "batch.valid.sum(1)"),
         ("DONE_SECONDS = 0.5", "DONE_SECONDS = 5.0"),
         ("if episode.success is not False", "if episode.success"),
-        ('found[name]["std"] = least', "pass"),
+        ('entry["std"] = least', "pass"),
     ]),
     "vla_ros/training/settings.py": (("test/unit/test_trainer.py",), [
         ("(step + 1) / max(1, self.warmup)", "step / max(1, self.warmup)"),
@@ -326,7 +326,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ]),
     "vla_ros/training/trainer.py": (("test/unit/test_trainer.py",), [
         ('rate * group["factor"]', "rate"),
-        (".sum()\n                    / many\n", ".sum()\n"),
+        ("torch.stack(weighted).sum() / many", "torch.stack(weighted).sum()"),
     ]),
 }
 MUTATIONS = [Mutation(file, old, new, tests)

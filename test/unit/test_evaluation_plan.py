@@ -50,7 +50,7 @@ def test_face_is_not_done_before_it_begins() -> None:
         scene = sample_scene(one.seed)
         x, y, yaw = scene.robot
         target = next(thing for thing in scene.objects if thing.colour == one.meant.colour and one.meant.shape in (None, thing.shape))
-        assert abs(math.remainder(math.atan2(target.y - y, target.x - x) - yaw, 2 * math.pi)) >= plans.AWAY
+        assert abs(math.remainder(math.atan2(target.y - y, target.x - x) - yaw, 2 * math.pi)) >= plans.MIN_APART_RAD
 
 
 def test_a_swap_changes_the_colour_and_only_the_colour() -> None:
@@ -75,7 +75,7 @@ def test_a_swapped_colour_is_one_that_is_there_but_not_in_the_same_direction() -
         target = next(thing for thing in scene.objects if thing.colour == one.meant.colour and one.meant.shape in (None, thing.shape))
         new = next(word for word in one.text.split() if word in WORDS)
         named = [thing for thing in scene.objects if thing.colour == new]
-        assert all(plans._apart(scene, thing, target) >= plans.AWAY for thing in named)
+        assert all(plans._apart(scene, thing, target) >= plans.MIN_APART_RAD for thing in named)
         there += any(thing.shape == target.shape for thing in named)
     assert there > 20
 

@@ -22,7 +22,7 @@ from vla_ros.training.labels import (
     IGNORED,
     NO_COLOUR,
     NO_SHAPE,
-    UNSEEN,
+    UNSEEN_INDICES,
     cells,
     choose,
     find,
@@ -103,7 +103,7 @@ def test_cells_name_the_object_where_it_is_projected() -> None:
 
 
 def test_cells_that_an_object_of_a_pair_never_named_fills_or_grazes_are_marked() -> None:
-    colour, shape = min(UNSEEN)
+    colour, shape = min(UNSEEN_INDICES)
     found, unasked = cells(table((colour, shape, 0.6, 0.0))[None], GRID)
     assert np.array_equal(unasked, found[..., 0] != NO_COLOUR) and 2 < unasked.sum() < 40
     nearer = cells(table((colour, shape, 0.6, 0.0), (RED, BALL, 0.35, 0.0))[None], GRID)[1]

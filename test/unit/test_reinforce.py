@@ -198,3 +198,21 @@ def test_robots_in_lockstep_are_judged_by_the_truth():
     assert min(sum(one.rewards) for one in good) > 1.5 > 0 > max(sum(one.rewards) for one in wrong)
     with pytest.raises(ValueError, match="the task is 'dance'"):
         rl.Reinforcement("dance")
+
+
+def test_no_batch_is_made_ahead_whatever_the_settings(tmp_path, monkeypatch):
+    from vla_ros.models import build
+    from vla_ros.models.checkpoint import save_pretrained
+    from vla_ros.training import log
+    from vla_ros.training.recipes.dagger import Recipe
+    monkeypatch.setattr(log.importlib.util, "find_spec", lambda name: None)  # no TensorBoard: it takes seconds
+    torch.manual_seed(0)
+    vla = build(Recipe(model={"image_size": (24, 32), "width": 16, "vision_options": {"channels": (8, 8)}}).config())
+    save_pretrained(vla, tmp_path / "policy")
+    plan = rl.Reinforcement("stop", episodes=1, worlds=1, longest=0.4, keep=0.0, checked=1)
+    settings = Settings(2, warmup=0, log_every=1)
+    assert settings.ahead == 3  # a thread would draw with the worlds of the one that evaluates
+    trainer = rl.reinforce(tmp_path / "policy", tmp_path / "out", plan, settings)
+    assert trainer.settings.ahead == 0
+    assert trainer.step == 2
+    assert "without_noise" in trainer.metrics[-1]

@@ -40,7 +40,7 @@ from vla_ros.operator.processes import ProcessGroup, node_command, suite_environ
 from vla_ros.sim.episode import DONE_FOR_S, GAVE_UP, stands
 from vla_ros.sim.scene import sample_scene
 from vla_ros.tasks.objects import OPENING_MAX
-from vla_ros.tasks.success import CLOSED_MOST, Verdict, judge
+from vla_ros.tasks.success import MAX_CLOSED_M, Verdict, judge
 from vla_ros.tasks.world_state import WorldState
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import SafetyReport
@@ -283,7 +283,7 @@ class Trials(Suite):
         return abs(linear) > MOVING_M_S or abs(angular) > MOVING_RAD_S
 
     def closed(self) -> bool:
-        return self.watch.opening < CLOSED_MOST
+        return self.watch.opening < MAX_CLOSED_M
 
     def truth(self) -> WorldState:
         """The simulator's world as it is now, which no policy sees."""

@@ -17,22 +17,25 @@ from vla_ros.evaluation import plots
 from vla_ros.evaluation.advice import share
 from vla_ros.evaluation.runner import Record
 
-FAILURES = 12  # images of, spread over the kinds
+FAILURES_SHOWN = 12  # with images, spread over the kinds
+# in place of an image; report.py counts how often it stands in the page
 NOT_DRAWN = "the image could not be drawn"
 
 
 def page(numbers: Mapping[str, Any], records: Sequence[Record]) -> str:
     """The whole page from the report's numbers and the episodes."""
-    failed = [record for record in records if not record.done and record.episode.part == "success"]
-    return (
-        environment()
-        .get_template("page.html")
-        .render(
-            numbers={"frames": None, **numbers},
-            failed=len(failed),
-            failed_shown=kinds_in_turn(failed)[:FAILURES],
-            predict_seconds=[value for record in records for value in record.predict[1:]],
-        )
+    failed = []
+    predict_seconds: list[float] = []
+    for record in records:
+        predict_seconds += record.predict[1:]  # the first call may warm things up
+        if record.episode.part == "success" and not record.done:
+            failed.append(record)
+    template = environment().get_template("page.html")
+    return template.render(
+        numbers={"frames": None, **numbers},
+        failed=len(failed),
+        failed_shown=kinds_in_turn(failed)[:FAILURES_SHOWN],
+        predict_seconds=predict_seconds,
     )
 
 
@@ -40,7 +43,7 @@ def environment() -> Environment:
     """Where the templates are, and what they may call. What the numbers lack raises."""
     jinja = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
+        autoescape=True,  # an instruction may hold any characters
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
@@ -58,6 +61,7 @@ def cell(value: Any) -> str:
         return share(value)
     if isinstance(value, str):
         return value  # as it is: the template knows whether it is escaped
+    # a count is no float
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
@@ -80,11 +84,11 @@ def drawn(draw: Callable[..., str], *data: Any) -> tuple[str, str]:
 
 
 def kinds_in_turn(failed: Sequence[Record]) -> list[Record]:
-    """All of them, one of each kind of instruction after another, so that the first few show
-    many."""
+    """All of them, the kinds of instruction in turn, so that the first few show many kinds."""
     by_kind: dict[str, list[Record]] = {}
     for record in failed:
         by_kind.setdefault(record.episode.meant.kind, []).append(record)
-    return [
-        record for turn in zip_longest(*by_kind.values()) for record in turn if record is not None
-    ]
+    mixed: list[Record] = []
+    for turn in zip_longest(*by_kind.values()):  # None where a kind has no more
+        mixed.extend(filter(None, turn))
+    return mixed

@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 
@@ -16,28 +19,30 @@ from vla_ros.sim.scene import Placement, Scene, sample_scene
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, SPLITS, UNSEEN_PAIRS, intent_of, say
-from vla_ros.tasks.success import FACE_BEARING
+from vla_ros.tasks.success import FACE_BEARING_RAD
 
 FIRST_SEED = 1_000_000  # training stays below
-# simulated, that an instruction may take
-SECONDS_OBJECT = 30.0
-SECONDS_OTHER = 15.0
+# simulated seconds that an instruction with an object, and one without, may take
+OBJECT_LIMIT_S = 30.0
+OTHER_LIMIT_S = 15.0
 # of object instructions that name a colour only, where only one object has it
 ANY_SHAPE_SHARE = 0.1
-# rad between two bearings that facing one is not facing the other
-AWAY = 2 * FACE_BEARING + math.radians(9)
+# between two bearings, so that facing one is not facing the other: twice what counts as faced, and
+# 9 degrees between them
+MIN_APART_RAD = 2 * FACE_BEARING_RAD + math.radians(9)
 # with one target each
 COMMANDS = len(OBJECT_KINDS) * len(COLOURS) * len(SHAPES) + len(KINDS) - len(OBJECT_KINDS)
-PARAPHRASES = 4
+PARAPHRASES = 4  # of one scene and meaning
 OF_KNOWN_WORDS = ("known", "recombined", "pairs")  # splits
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One trial. `part` says what it is for; `meant` is judged, `text` is said: a counterfactual
-    tells them apart.
+    """One trial.
 
-    `group` joins episodes of one scene and meaning; `scenario` names the conditions (scenarios.py).
+    `part` says what it is for; `meant` is judged, `text` is said: in a counterfactual they differ.
+    `group` is the number of the episode whose scene and meaning it has; `scenario` names the
+    conditions (scenarios.py).
     """
 
     number: int
@@ -79,97 +84,131 @@ def success(
     kinds: Sequence[str] = KINDS,
     first_seed: int = FIRST_SEED,
 ) -> list[Episode]:
-    """`episodes` over splits and, within each, over kinds, as evenly as they divide; each has a
-    scene of its own."""
+    """`episodes` over splits and, within each, over kinds, as evenly as they divide.
+
+    Each has a scene of its own.
+
+    Raises:
+        ValueError: there can be no such plan.
+    """
     check(episodes, splits, kinds, first_seed)
-    plan: list[Episode] = []
+    object_kinds = [kind for kind in kinds if kind in OBJECT_KINDS]
     turn = dict.fromkeys(splits, 0)
+    seed = first_seed
+    plan: list[Episode] = []
     for number in range(episodes):
         split = splits[number % len(splits)]
-        fitting = [kind for kind in kinds if split != "pairs" or kind in OBJECT_KINDS]
+        fitting = object_kinds if split == "pairs" else kinds
         kind = fitting[turn[split] % len(fitting)]
         turn[split] += 1
-        seed = max(first_seed, plan[-1].seed + 1 if plan else 0)
-        plan.append(_draw(number, split, kind, seed))
+        episode = _draw(number, split, kind, seed)
+        plan.append(episode)
+        seed = episode.seed + 1  # seeds whose scene did not fit are passed over
     return plan
 
 
 def paraphrases(plan: Sequence[Episode], groups: int) -> list[Episode]:
-    """The scene and meaning of `groups` known episodes, each said in PARAPHRASES other ways, of
-    three splits."""
+    """The scene and meaning of `groups` known episodes, each said in PARAPHRASES other ways.
+
+    Of three splits in turn; the fourth, pairs, is about objects and not about words.
+    """
     out: list[Episode] = []
-    for chosen in _spread([one for one in plan if one.split == "known"], groups):
+    for chosen in _spread(_known(plan), groups):
         rng = np.random.default_rng((chosen.seed, 2))
         texts: list[str] = []
         while len(texts) < PARAPHRASES:
-            text = say(rng, chosen.meant, SPLITS[len(texts) % 3])
+            split = SPLITS[len(texts) % 3]
+            text = say(rng, chosen.meant, split)
             if text not in texts and text != chosen.text:
                 texts.append(text)
-        out += [
-            replace(
-                chosen, part="paraphrases", split=SPLITS[index % 3], text=text, group=chosen.number
-            )
-            for index, text in enumerate(texts)
-        ]
+                out.append(_derived(chosen, "paraphrases", split=split, text=text))
     return out
 
 
 def counterfactuals(plan: Sequence[Episode], each: int) -> list[Episode]:
-    """Object tasks of known words with the colour, and only the colour, another one; and with no
-    words at all. Judged is what was meant first, so success must vanish."""
-    usable = [one for one in plan if one.split in OF_KNOWN_WORDS and one.meant.kind in OBJECT_KINDS]
-    chosen = _spread(usable, each)
-    swapped = [
-        replace(one, part="swapped", text=swap_colour(one), group=one.number) for one in chosen
-    ]
-    return swapped + [replace(one, part="blank", text="", group=one.number) for one in chosen]
+    """Object tasks of known words with another colour, and only that; and with no words at all.
+
+    Judged is what was meant first, so success must vanish.
+    """
+    usable = []
+    for episode in plan:
+        if episode.split in OF_KNOWN_WORDS and episode.meant.kind in OBJECT_KINDS:
+            usable.append(episode)
+    swapped = []
+    blank = []
+    for episode in _spread(usable, each):
+        swapped.append(_derived(episode, "swapped", text=swap_colour(episode)))
+        blank.append(_derived(episode, "blank", text=""))
+    return swapped + blank
 
 
 def scenario(plan: Sequence[Episode], name: str, objects: int | None, each: int) -> list[Episode]:
-    """`each` known episodes under the conditions `name`; where those change the number of objects,
-    the scenes are others, of that number."""
-    chosen = _spread([one for one in plan if one.split == "known"], each)
-    if objects is None:
-        return [replace(one, part="scenarios", scenario=name, group=one.number) for one in chosen]
-    return [
-        replace(
-            _draw(one.number, "known", one.meant.kind, one.seed, objects),
-            part="scenarios",
-            scenario=name,
-            group=one.number,
-        )
-        for one in chosen
-    ]
+    """`each` known episodes under the conditions `name`.
+
+    Args:
+        objects: how many there are in the room, where the conditions change that: the scenes are
+            others then, of the same seeds and kinds.
+    """
+    out = []
+    for episode in _spread(_known(plan), each):
+        scene = episode
+        if objects is not None:
+            scene = _draw(episode.number, "known", episode.meant.kind, episode.seed, objects)
+        out.append(_derived(scene, "scenarios", scenario=name))
+    return out
+
+
+def _known(plan: Sequence[Episode]) -> list[Episode]:
+    return [episode for episode in plan if episode.split == "known"]
+
+
+def _derived(episode: Episode, part: str, **changes: Any) -> Episode:
+    """The same scene and meaning for another part of the plan."""
+    return replace(episode, part=part, group=episode.number, **changes)
 
 
 def swap_colour(episode: Episode) -> str:
-    """The same words with another colour. Best that of an object of the same shape, else of none
-    that is there; never that of an object in the same direction, because who faces that one faces
-    the target too. ValueError: no colour."""
+    """The same words with another colour.
+
+    Best that of an object of the same shape in the room, else any. Never that of an object in the
+    same direction, because who faces that one faces the target too.
+
+    Raises:
+        ValueError: no colour can be swapped in, or the words do not name their colour once.
+    """
     scene = sample_scene(episode.seed)
     rng = np.random.default_rng((episode.seed, 3))
-    colour = episode.meant.colour
     target = _target(scene, episode.meant)
-    others = [thing for thing in scene.objects if thing.colour != colour]
-    near = {thing.colour for thing in others if _apart(scene, thing, target) < AWAY}
-    free = [name for name in COLOURS if name not in (colour, *near)]
-    there = [
-        name
-        for name in free
-        if any((thing.colour, thing.shape) == (name, target.shape) for thing in others)
-    ]
+    excluded = {episode.meant.colour}
+    same_shape = set()  # colours
+    for thing in scene.objects:
+        if thing.colour == episode.meant.colour:
+            continue
+        if _apart(scene, thing, target) < MIN_APART_RAD:
+            excluded.add(thing.colour)
+        if thing.shape == target.shape:
+            same_shape.add(thing.colour)
+    free = []
+    best = []
+    for name in COLOURS:  # in this order: the draw must not depend on that of a set
+        if name not in excluded:
+            free.append(name)
+            if name in same_shape:
+                best.append(name)
     if not free:
         raise ValueError(
             f"no colour can be swapped into '{episode.text}' (seed {episode.seed}); leave it out"
         )
-    new = (there or free)[int(rng.integers(len(there or free)))]
+    choices = best or free
+    new = choices[int(rng.integers(len(choices)))]
     words = episode.text.split()
-    spoken = {word for held in SLOTS[str(colour)] for word in held.split()}
+    spoken = set(" ".join(SLOTS[str(episode.meant.colour)]).split())
     places = [index for index, word in enumerate(words) if word in spoken]
     if len(places) != 1:
         raise ValueError(
             f"'{episode.text}' names its colour {len(places)} times; a swap needs it once"
         )
+    # the colour's own name, which every phrasing may use
     words[places[0]] = new
     return " ".join(words)
 
@@ -177,10 +216,11 @@ def swap_colour(episode: Episode) -> str:
 def _draw(number: int, split: str, kind: str, seed: int, objects: int | None = None) -> Episode:
     """The first scene from `seed` on with a target for `kind`, and words for it."""
     while True:
+        # (seed, 1) to (seed, 3): meaning, paraphrases and colours are drawn apart from each other
         rng = np.random.default_rng((seed, 1))
         meant = _meaning(rng, sample_scene(seed, objects), split, kind)
         if meant is not None:
-            seconds = SECONDS_OBJECT if kind in OBJECT_KINDS else SECONDS_OTHER
+            seconds = OBJECT_LIMIT_S if kind in OBJECT_KINDS else OTHER_LIMIT_S
             return Episode(number, "success", split, seed, meant, say(rng, meant, split), seconds)
         seed += 1
 
@@ -190,16 +230,18 @@ def _meaning(rng: np.random.Generator, scene: Scene, split: str, kind: str) -> I
     if kind not in OBJECT_KINDS:
         return intent_of(kind)
     pairs = split == "pairs"
-    fitting = [
-        thing
-        for thing in scene.objects
-        if ((thing.colour, thing.shape) in UNSEEN_PAIRS) == pairs
-        and (kind != "face" or abs(_bearing(scene, thing)) >= AWAY)
-    ]
+    fitting = []
+    for thing in scene.objects:
+        unseen = (thing.colour, thing.shape) in UNSEEN_PAIRS
+        # what the robot faces already would be done before it begins
+        faced = kind == "face" and abs(_bearing(scene, thing)) < MIN_APART_RAD
+        if unseen == pairs and not faced:
+            fitting.append(thing)
     if not fitting:
         return None
     thing = fitting[int(rng.integers(len(fitting)))]
-    alone = sum(other.colour == thing.colour for other in scene.objects) == 1
+    # a colour alone is enough to say which, where no other object has it
+    alone = list(map(attrgetter("colour"), scene.objects)).count(thing.colour) == 1
     any_shape = alone and not pairs and rng.random() < ANY_SHAPE_SHARE
     return intent_of(kind, thing.colour, None if any_shape else thing.shape)
 
@@ -218,17 +260,17 @@ def _bearing(scene: Scene, thing: Placement) -> float:
     return math.remainder(math.atan2(thing.y - y, thing.x - x) - yaw, 2 * math.pi)
 
 
-def _apart(scene: Scene, one: Placement, other: Placement) -> float:
-    return abs(math.remainder(_bearing(scene, one) - _bearing(scene, other), 2 * math.pi))
+def _apart(scene: Scene, thing: Placement, other: Placement) -> float:
+    """rad, between the two bearings."""
+    return abs(math.remainder(_bearing(scene, thing) - _bearing(scene, other), 2 * math.pi))
 
 
 def _spread(plan: Sequence[Episode], count: int) -> list[Episode]:
     """`count` of them, kinds in turn, in the plan's order."""
     by_kind: dict[str, list[Episode]] = {}
-    for one in plan:
-        by_kind.setdefault(one.meant.kind, []).append(one)
-    longest = max((len(found) for found in by_kind.values()), default=0)
-    mixed = [
-        found[index] for index in range(longest) for found in by_kind.values() if index < len(found)
-    ]
-    return sorted(mixed[:count], key=lambda one: one.number)
+    for episode in plan:
+        by_kind.setdefault(episode.meant.kind, []).append(episode)
+    mixed: list[Episode] = []
+    for turn in zip_longest(*by_kind.values()):  # None where a kind has no more
+        mixed.extend(filter(None, turn))
+    return sorted(mixed[:count], key=attrgetter("number"))

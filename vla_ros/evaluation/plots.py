@@ -1,5 +1,7 @@
-"""The report's images, as PNG data URIs: shares with intervals, times, confusions, and how an
-episode failed."""
+"""The report's images, as PNG data URIs.
+
+Shares with their intervals, times, confusions, and how an episode failed.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,7 @@ from vla_ros.tasks.world_state import ObjectState
 BLUE = "#0072B2"
 ORANGE = "#D55E00"
 GREY = "#888888"
+MIN_MOVED_M = 0.03  # from there on, where an object was is drawn too
 
 
 def figure(width: float, height: float) -> tuple[Any, Any]:
@@ -27,15 +30,16 @@ def figure(width: float, height: float) -> tuple[Any, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height), dpi=100, layout="constrained")
-    FigureCanvasAgg(made)
-    return made, made.add_subplot()
+    drawing = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    FigureCanvasAgg(drawing)
+    return drawing, drawing.add_subplot()
 
 
-def uri(made: Any) -> str:
+def uri(drawing: Any) -> str:
     """The figure as a PNG in a data URI."""
     out = io.BytesIO()
-    made.savefig(out, format="png", metadata={"Software": None})
+    # without matplotlib's version in it, so that the same numbers give the same bytes
+    drawing.savefig(out, format="png", metadata={"Software": None})
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
@@ -45,26 +49,20 @@ def shares(
     beside: Mapping[str, Mapping[str, Any]] | None = None,
     labels: tuple[str, str] = ("", ""),
 ) -> str:
-    """A point with its 95 % interval for each share; `beside`, a second one below each."""
-    names = [name for name, one in rates.items() if one["rate"] is not None]
-    made, axes = figure(7.4, 1.0 + 0.34 * max(len(names), 1))
-    for offset, colour, label, table in (
-        (0.0 if beside is None else -0.14, BLUE, labels[0], rates),
-        (0.14, ORANGE, labels[1], beside or {}),
-    ):
-        rows = [(index + offset, table.get(name, {})) for index, name in enumerate(names)]
-        measured = [(place, one) for place, one in rows if one.get("rate") is not None]
-        for place, one in measured:
-            axes.plot(
-                (one["low"], one["high"]), (place, place), color=colour, linewidth=2.2, alpha=0.6
-            )
-        axes.plot(
-            [one["rate"] for _, one in measured],
-            [place for place, _ in measured],
-            "o",
-            color=colour,
-            label=label or None,
-        )
+    """A point with its 95 % interval for each share.
+
+    Args:
+        rates: `metrics.rate` of each; what was not measured is left out.
+        beside: a second one of the same names, below each.
+        labels: what the two are, for a legend.
+    """
+    names = [name for name, rate in rates.items() if rate["rate"] is not None]
+    drawing, axes = figure(7.4, 1.0 + 0.34 * max(len(names), 1))
+    if beside is None:
+        _intervals(axes, names, rates, 0.0, BLUE, labels[0])
+    else:
+        _intervals(axes, names, rates, -0.14, BLUE, labels[0])
+        _intervals(axes, names, beside, 0.14, ORANGE, labels[1])
     axes.set(
         title=title,
         xlabel="share, with its 95 % interval",
@@ -77,13 +75,37 @@ def shares(
     if labels[0]:
         # a figure's own legend knows "outside" only since matplotlib 3.7
         axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0, frameon=False)
-    return uri(made)
+    return uri(drawing)
+
+
+def _intervals(
+    axes: Any,
+    names: Sequence[str],
+    rates: Mapping[str, Mapping[str, Any]],
+    offset: float,
+    colour: str,
+    label: str,
+) -> None:
+    """One table's points, in the lines of `names`, `offset` below their middle."""
+    places = []
+    values = []
+    for index, name in enumerate(names):
+        rate = rates.get(name, {})
+        if rate.get("rate") is None:
+            continue
+        place = index + offset
+        places.append(place)
+        values.append(rate["rate"])
+        interval = (rate["low"], rate["high"])
+        axes.plot(interval, (place, place), color=colour, linewidth=2.2, alpha=0.6)
+    axes.plot(values, places, "o", color=colour, label=label or None)
 
 
 def times(seconds: Sequence[float]) -> str:
     """Histogram of the policy's own time."""
-    made, axes = figure(7.4, 2.8)
+    drawing, axes = figure(7.4, 2.8)
     values = np.asarray(seconds) * 1e3
+    # a few calls that took far longer would squeeze all others into one bar
     top = float(np.percentile(values, 99.5)) * 1.2
     axes.hist(np.clip(values, 0, top), bins=60, color=BLUE)
     for mark, share in (("p50", 50), ("p95", 95), ("p99", 99)):
@@ -102,14 +124,14 @@ def times(seconds: Sequence[float]) -> str:
         ylabel="calls",
         xlim=(0, top),
     )
-    return uri(made)
+    return uri(drawing)
 
 
 def confusion(title: str, table: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     """Rows: the truth, shares of each row written in its cells."""
     counts = np.asarray(table, float)
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    made, axes = figure(0.62 * len(names) + 1.6, 0.5 * len(names) + 1.4)
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)  # a class may never occur
+    drawing, axes = figure(0.62 * len(names) + 1.6, 0.5 * len(names) + 1.4)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, column in np.ndindex(*share.shape):
         axes.text(
@@ -119,7 +141,7 @@ def confusion(title: str, table: Sequence[Sequence[int]], names: Sequence[str]) 
             ha="center",
             va="center",
             fontsize=7,
-            color="white" if share[row, column] > 0.6 else "black",
+            color="white" if share[row, column] > 0.6 else "black",  # on dark blue, on light
         )
     axes.set(
         title=title,
@@ -130,24 +152,24 @@ def confusion(title: str, table: Sequence[Sequence[int]], names: Sequence[str]) 
     )
     axes.set_xticklabels(names, rotation=45, ha="right")
     axes.set_yticklabels(names)
-    return uri(made)
+    return uri(drawing)
 
 
 def from_above(record: Record) -> str:
     """The room, the objects (hollow: where they were), the way driven, start and end."""
     from matplotlib.patches import Rectangle
 
-    made, axes = figure(3.4, 3.4)
+    drawing, axes = figure(3.4, 3.4)
     half = ROOM / 2
-    axes.add_patch(
-        Rectangle((-half, -half), ROOM, ROOM, facecolor="#f4f4f2", edgecolor="#444444", linewidth=2)
-    )
+    floor: dict[str, Any] = {"facecolor": "#f4f4f2", "edgecolor": "#444444", "linewidth": 2}
+    axes.add_patch(Rectangle((-half, -half), ROOM, ROOM, **floor))
     meant = record.episode.meant
     before = {thing.name: thing for thing in record.start.objects}
     for thing in record.end.objects:
         asked = meant.colour == thing.colour and meant.shape in (None, thing.shape)
-        if math.dist((before[thing.name].x, before[thing.name].y), (thing.x, thing.y)) > 0.03:
-            _thing(axes, before[thing.name], hollow=True)
+        was = before[thing.name]
+        if math.dist((was.x, was.y), (thing.x, thing.y)) > MIN_MOVED_M:
+            _thing(axes, was, hollow=True)
         _thing(axes, thing, hollow=False)
         axes.annotate(
             thing.name,
@@ -157,9 +179,10 @@ def from_above(record: Record) -> str:
             va="center",
             weight="bold" if asked else "normal",
         )
-    way = np.array([*record.path, (record.end.x, record.end.y, record.end.yaw)])
-    axes.plot(way[:, 0], way[:, 1], color=BLUE, linewidth=1.6)
-    for (x, y, yaw), colour in ((way[0], GREY), (way[-1], "black")):
+    # poses x (x, y, yaw); the path is thinned out, so the end may not be in it
+    path = np.array([*record.path, (record.end.x, record.end.y, record.end.yaw)])
+    axes.plot(path[:, 0], path[:, 1], color=BLUE, linewidth=1.6)
+    for (x, y, yaw), colour in ((path[0], GREY), (path[-1], "black")):
         axes.plot(x, y, "o", color=colour, markersize=6)
         axes.annotate(
             "",
@@ -174,7 +197,7 @@ def from_above(record: Record) -> str:
         xticks=(),
         yticks=(),
     )
-    return uri(made)
+    return uri(drawing)
 
 
 def _thing(axes: Any, thing: ObjectState, hollow: bool) -> None:
@@ -185,46 +208,46 @@ def _thing(axes: Any, thing: ObjectState, hollow: bool) -> None:
         "edgecolor": colour if hollow else "#222222",
         "facecolor": "none" if hollow else colour,
     }
+    place = (thing.x, thing.y)
     if thing.shape == "block":
-        axes.add_patch(
-            RegularPolygon(
-                (thing.x, thing.y),
-                4,
-                radius=thing.size / math.sqrt(2),
-                orientation=thing.yaw + math.pi / 4,
-                **style,
-            )
-        )
-    else:
-        axes.add_patch(Circle((thing.x, thing.y), thing.size / 2, **style))
+        # a polygon is given by its corners' radius, and stands on a corner at orientation 0
+        radius = thing.size / math.sqrt(2)
+        turned = thing.yaw + math.pi / 4
+        axes.add_patch(RegularPolygon(place, 4, radius=radius, orientation=turned, **style))
+    else:  # from above a ball and a cylinder are circles
+        axes.add_patch(Circle(place, thing.size / 2, **style))
 
 
 def last_image(image: Image, explained: Mapping[str, Any] | None) -> str:
-    """The camera's last image; with attention, brighter is more, and the cross is where it is
-    largest."""
-    made, axes = figure(3.4, 3.4 * image.shape[0] / image.shape[1] + 0.3)
+    """The camera's last image, with the attention over it where the policy explains itself.
+
+    Brighter is more, and the cross is where it is largest.
+    """
+    drawing, axes = figure(3.4, 3.4 * image.shape[0] / image.shape[1] + 0.3)
     axes.imshow(image, interpolation="nearest")
     if explained is not None:
         attention = np.asarray(explained["attention"], np.float64)
         rows, columns = attention.shape
         height, width = image.shape[:2]
+        # of the largest: attention on many cells is small in each. 1e-9: all of it may be nowhere
         strength = attention / max(float(attention.max()), 1e-9)
         axes.imshow(
             strength,
             cmap="inferno",
-            alpha=0.55 * strength**0.5,
+            alpha=0.55 * strength**0.5,  # the root keeps weak attention visible
             interpolation="nearest",
             vmin=0,
             vmax=1,
-            extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+            extent=(-0.5, width - 0.5, height - 0.5, -0.5),  # pixels: a pixel's middle is whole
         )
         row, column = np.unravel_index(int(attention.argmax()), attention.shape)
-        at = (column + 0.5) * width / columns - 0.5, (row + 0.5) * height / rows - 0.5
-        axes.plot(*at, "+", color="white", markersize=12)
+        x = (column + 0.5) * width / columns - 0.5
+        y = (row + 0.5) * height / rows - 0.5
+        axes.plot(x, y, "+", color="white", markersize=12)
         axes.set_title(
             f"attention on the cross {attention.max():.2f}, nowhere "
             f"{float(explained['nowhere']):.2f}",
             fontsize=8,
         )
     axes.set(xticks=(), yticks=())
-    return uri(made)
+    return uri(drawing)

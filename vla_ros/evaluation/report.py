@@ -1,5 +1,4 @@
-"""One folder with everything: report.json (all numbers), report.html (to look at), table.md (the
-aims, for docs)."""
+"""One folder: report.json (all numbers), report.html (to look at), table.md (the aims)."""
 
 from __future__ import annotations
 
@@ -15,9 +14,10 @@ from vla_ros import __version__
 from vla_ros.evaluation.advice import Aim, aims, beside_bare, recommendations, share
 from vla_ros.evaluation.runner import Player, Record
 from vla_ros.evaluation.scenarios import SCENARIOS
-from vla_ros.evaluation.summary import row
+from vla_ros.evaluation.summary import column, row
 
 FORMAT = 1  # of report.json; grows when a number changes its meaning
+# whose releases may change the numbers
 PACKAGES = ("numpy", "mujoco", "opencv-python-headless", "torch", "transformers")
 
 
@@ -25,7 +25,7 @@ def facts(
     player: Player, records: Sequence[Record], command: str, jobs: int, seconds: float
 ) -> dict[str, Any]:
     """What was run, so that it can be run again."""
-    seeds = [one.episode.seed for one in records]
+    seeds = column(records, "episode.seed")
     return {
         "format": FORMAT,
         "command": command,
@@ -54,28 +54,37 @@ def versions() -> dict[str, str]:
     for name in PACKAGES:
         try:
             out[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
+        except metadata.PackageNotFoundError:  # not every policy needs torch
             continue
     return out
 
 
 def write(
-    folder: Path, said: Mapping[str, Any], numbers: Mapping[str, Any], records: Sequence[Record]
+    folder: Path, run: Mapping[str, Any], numbers: Mapping[str, Any], records: Sequence[Record]
 ) -> dict[str, Any]:
-    """Write the three files, the JSON first; returns what it holds."""
+    """Write the three files, the JSON first: it must not be lost where the page fails.
+
+    Args:
+        folder: where to; it is there.
+        run: what was run, of `facts`.
+        numbers: of `summary.summarise`.
+
+    Returns:
+        What the JSON holds.
+    """
     from vla_ros.evaluation.page import NOT_DRAWN, page  # matplotlib is asked for only now
 
     table = aims(numbers)
     whole = {
-        **said,
+        **run,
         **numbers,
-        "aims": [vars(one) for one in table],
+        "aims": list(map(vars, table)),
         "recommendations": recommendations(numbers),
-        "episodes": [row(one) for one in records],
+        "episodes": list(map(row, records)),
     }
     text = json.dumps(clean(whole), indent=1, allow_nan=False)
     (folder / "report.json").write_text(f"{text}\n", encoding="utf-8")
-    (folder / "table.md").write_text(markdown(table, said), encoding="utf-8")
+    (folder / "table.md").write_text(markdown(table, run), encoding="utf-8")
     html = page(whole, records)
     (folder / "report.html").write_text(html, encoding="utf-8")
     if missing := html.count(NOT_DRAWN):
@@ -84,29 +93,28 @@ def write(
 
 
 def clean(value: Any) -> Any:
-    """The same, where JSON can hold it: a number that is none is null."""
+    """The same, where JSON can hold it: infinity and what is no number become null."""
     if isinstance(value, Mapping):
-        return {str(key): clean(one) for key, one in value.items()}
+        return {str(key): clean(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [clean(one) for one in value]
+        return list(map(clean, value))
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
 
-def markdown(table: Sequence[Aim], said: Mapping[str, Any]) -> str:
+def markdown(table: Sequence[Aim], run: Mapping[str, Any]) -> str:
     """The aims beside what was measured, and the command that measured it."""
     met = {True: "yes", False: "no", None: "–"}
-    rows = [f"| {one.what} | {one.wanted} | {one.measured} | {met[one.met]} |" for one in table]
+    lines = ["| | wanted | measured (95 % interval) | met |", "|---|---|---|---|"]
+    for aim in table:
+        lines.append(f"| {aim.what} | {aim.wanted} | {aim.measured} | {met[aim.met]} |")
     return "\n".join(
         [
-            "| | wanted | measured (95 % interval) | met |",
-            "|---|---|---|---|",
-            *rows,
+            *lines,
             "",
-            f"Policy `{said['policy']['name']}`, {said['episodes_run']} episodes, seeds from "
-            f"{said['seeds']['first']} on; "
-            f"written by `{said['command']}`.",
+            f"Policy `{run['policy']['name']}`, {run['episodes_run']} episodes, seeds from "
+            f"{run['seeds']['first']} on; written by `{run['command']}`.",
             "",
         ]
     )
@@ -114,11 +122,29 @@ def markdown(table: Sequence[Aim], said: Mapping[str, Any]) -> str:
 
 def lines(numbers: Mapping[str, Any]) -> Iterator[str]:
     """The report in a terminal."""
-    done = numbers["task_completion"]
     yield (
         f"policy {numbers['policy']['name']}: {numbers['episodes_run']} episodes in "
         f"{numbers['wall_seconds']:.0f} s"
     )
+    yield from _completion_lines(numbers["task_completion"])
+    yield from _language_lines(numbers["counterfactuals"], numbers["language"]["paraphrases"])
+    yield from _robustness_lines(numbers["robustness"])
+    if "comparison" in numbers:
+        for name, both in numbers["comparison"]["all_words"]["by_kind"].items():
+            yield f"  {name:<12} {both['ours']['rate']:.2f} against {both['theirs']['rate']:.2f}"
+    if "nodes" in numbers:
+        yield from _node_lines(numbers["nodes"])
+    timing = numbers["timing"]
+    if timing["count"]:
+        yield (
+            f"predict        p50 {timing['p50_ms']:.2f} ms, p95 {timing['p95_ms']:.2f} ms, "
+            f"p99 {timing['p99_ms']:.2f} ms"
+        )
+    for recommendation in numbers["recommendations"]:
+        yield f"* {recommendation}"
+
+
+def _completion_lines(done: Mapping[str, Any]) -> Iterator[str]:
     for title, table in (
         ("", {"success": done["all"]}),
         ("by split", done["by_split"]),
@@ -126,46 +152,42 @@ def lines(numbers: Mapping[str, Any]) -> Iterator[str]:
     ):
         if title:
             yield f"{title}:"
-        for name, found in table.items():
-            more = f", {found['refused']} refused" if found["refused"] else ""
-            more += f", gave up {found['gave_up']} times" if found["gave_up"] else ""
-            yield f"  {name:<12} {share(found)}{more}"
-    for name, found in numbers["counterfactuals"].items():
-        if found["trials"]:
-            yield f"{name:<12}   {share(found)}; with the words {share(found['with_the_words'])}"
-    said = numbers["language"]["paraphrases"]
-    if said["groups"]:
+        for name, rate in table.items():
+            refused = f", {rate['refused']} refused" if rate["refused"] else ""
+            gave_up = f", gave up {rate['gave_up']} times" if rate["gave_up"] else ""
+            yield f"  {name:<12} {share(rate)}{refused}{gave_up}"
+
+
+def _language_lines(
+    counterfactuals: Mapping[str, Any], paraphrases: Mapping[str, Any]
+) -> Iterator[str]:
+    for name, rate in counterfactuals.items():
+        if rate["trials"]:
+            yield f"{name:<12}   {share(rate)}; with the words {share(rate['with_the_words'])}"
+    if paraphrases["groups"]:
         yield (
-            f"paraphrases    {said['accuracy']:.3f} of {said['paraphrases']} in {said['groups']} "
-            "scenes; all of a "
-            f"scene: {share(said['all'])}"
+            f"paraphrases    {paraphrases['accuracy']:.3f} of {paraphrases['paraphrases']} in "
+            f"{paraphrases['groups']} scenes; all of a scene: {share(paraphrases['all'])}"
         )
-    robust = numbers["robustness"]
-    for name, found in robust["scenarios"].items():
-        yield f"  {name:<16} {share(found)}"
-    if robust["count"]:
+
+
+def _robustness_lines(robustness: Mapping[str, Any]) -> Iterator[str]:
+    for name, rate in robustness["scenarios"].items():
+        yield f"  {name:<16} {share(rate)}"
+    if robustness["count"]:
         yield (
-            f"scenarios      mean {robust['mean']:.3f}, spread {robust['spread']:.3f}, "
-            f"{robust['passed']:.2f} of them over 0.5"
+            f"scenarios      mean {robustness['mean']:.3f}, spread {robustness['spread']:.3f}, "
+            f"{robustness['passed']:.2f} of them over 0.5"
         )
-    if "comparison" in numbers:
-        for name, found in numbers["comparison"]["all_words"]["by_kind"].items():
-            yield f"  {name:<12} {found['ours']['rate']:.2f} against {found['theirs']['rate']:.2f}"
-    if "nodes" in numbers:
-        found = numbers["nodes"]
-        ended = f"; ended early: {found['problem']}" if found["problem"] else ""
-        again = (
-            f"; the machine stood still: {found['run_again']} run again"
-            if found["run_again"]
-            else ""
-        )
-        yield f"through nodes  {beside_bare(found)}{again}{ended}"
-        yield "the gate       " + ", ".join(
-            f"{name} {one:.3f}" for name, one in found["gate"].items()
-        )
-    if numbers["timing"]["count"]:
-        times = ", ".join(
-            f"{name} {numbers['timing'][f'{name}_ms']:.2f} ms" for name in ("p50", "p95", "p99")
-        )
-        yield f"predict        {times}"
-    yield from (f"* {one}" for one in numbers["recommendations"])
+
+
+def _node_lines(nodes: Mapping[str, Any]) -> Iterator[str]:
+    again = ""
+    if nodes["run_again"]:
+        again = f"; the machine stood still: {nodes['run_again']} run again"
+    ended = f"; ended early: {nodes['problem']}" if nodes["problem"] else ""
+    yield f"through nodes  {beside_bare(nodes)}{again}{ended}"
+    answers = []
+    for name, answered in nodes["gate"].items():
+        answers.append(f"{name} {answered:.3f}")
+    yield f"the gate       {', '.join(answers)}"

@@ -31,25 +31,38 @@ from vla_ros.tasks.phrases import OBJECT_KINDS
 from vla_ros.tasks.success import judge
 from vla_ros.tasks.world_state import WorldState
 
-OTHER_JOINT = (-2.0, 2.0)  # rad, of a channel that the simulated robot does not have
-PATH_STEP = 4  # of the poses on the way, every so many are kept
+OTHER_JOINT_RANGE = (-2.0, 2.0)  # rad, of a channel that the simulated robot does not have
+POSES_PER_POINT = 4  # of the poses on the way, every so many is kept
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+FLOAT32_ERROR = 1e-6  # a float32 may miss its channel's limit by so much
 
 
 @dataclass(frozen=True)
 class Player:
-    """A policy by its registered name, with options, and the camera (width, height) through which
-    it looks."""
+    """A policy by its registered name, with options, and the camera through which it looks."""
 
     policy: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    camera: tuple[int, int] = (320, 240)
+    camera: tuple[int, int] = (320, 240)  # width, height
 
 
 @dataclass
 class Record:
-    """What came of an episode. `reached`: the objects with which the robot has done what was asked
-    for with one. `refused`: the policy did not take the words; `gave_up`: it took them and gave up
-    later. `chunks`: how many, how many valid, how many within limits."""
+    """What came of an episode.
+
+    Attributes:
+        distance: m or rad from done.
+        seconds: simulated, until the end.
+        sentence: the verdict's.
+        reached: the objects with which the robot has done what was asked for with one.
+        refused: the policy did not take the words.
+        gave_up: it took them and gave up later.
+        chunks: how many, how many valid, how many within limits.
+        predict: s, of each call of the policy.
+        path: x and y (m) and yaw (rad) on the way.
+        image: the last that the policy saw, where it failed.
+        explained: what it said of that image.
+    """
 
     episode: Episode
     done: bool
@@ -64,25 +77,26 @@ class Record:
     path: list[tuple[float, float, float]] = field(repr=False)
     start: WorldState = field(repr=False)
     end: WorldState = field(repr=False)
-    # the last that the policy saw, where it failed
     image: Image | None = field(repr=False, default=None)
-    explained: dict[str, Any] | None = field(repr=False, default=None)  # what it said of that image
+    explained: dict[str, Any] | None = field(repr=False, default=None)
     looks: list[dict[str, Any]] = field(repr=False, default_factory=list)  # perception.py
     policy: str = ""
 
 
 def check(player: Player) -> None:
-    """Raises ValueError for a policy that cannot be made. Makes it once, which also shows that its
-    weights load."""
+    """Make the policy once, which also shows that its weights load.
+
+    Raises:
+        ValueError: it cannot be made, or drives nothing that the simulated robot has.
+    """
     policy = make_policy(player.policy, player.options)
     spec = policy_spec(player.policy, player.options)
-    spec.size_of(CAMERA)
+    spec.size_of(CAMERA)  # raises where it wants another camera than there is
     channels = spec.channels
     if not set(channels) & set(bounds()):
         raise ValueError(
             f"policy '{player.policy}' drives {', '.join(channels)}, and the simulated robot has "
-            "none of "
-            f"these; it has {', '.join(bounds())}"
+            f"none of these; it has {', '.join(bounds())}"
         )
     policy.reset()
 
@@ -93,31 +107,36 @@ class Worker:
     def __init__(self, player: Player) -> None:
         self.player = player
         self.spec = policy_spec(player.policy, player.options)
-        self._worlds: dict[int | None, World] = {}
+        self._worlds: dict[int | None, World] = {}  # number of objects (None: the usual) -> world
         self._truth: Truth | None = None  # of the plain world
 
     def world(self, objects: int | None) -> World:
+        """The world with so many objects; made once, because MuJoCo compiles its model."""
         if objects not in self._worlds:
             width, height = self.player.camera
             self._worlds[objects] = World(0, width, height, objects)
         return self._worlds[objects]
 
     def run(self, episode: Episode) -> Record:
-        """Raises RuntimeError for an episode that is done before it begins: the plan would be at
-        fault."""
+        """Run one episode from a fresh start.
+
+        Raises:
+            RuntimeError: it is done before it begins; the plan would be at fault.
+        """
         conditions = SCENARIOS[episode.scenario]
         world = self.world(conditions.objects)
         world.data.time = 0.0
         world.reset(episode.seed)
         conditions.prepare(world, episode.seed)
+        # what makes the instruction mean something: "stop" is said to a robot that drives
         prelude(world, episode.meant.kind, episode.seed)
         start = world.state()
         if judge(episode.meant, start, start).done:
             raise RuntimeError(
                 f"episode {episode.number} (seed {episode.seed}, '{episode.text}') is done before "
-                "it "
-                "begins: its plan is wrong"
+                "it begins: its plan is wrong"
             )
+        # a new one: nothing that it remembers may come from the episode before
         policy = make_policy(self.player.policy, self.player.options)
         witness = self._witness(policy, world, episode)
         outcome = run_episode(
@@ -133,8 +152,11 @@ class Worker:
             watch=witness,
         )
         end = world.state()
-        image, explained = (None, None) if outcome.done else witness.last()
-        way = [(one.x, one.y, one.yaw) for one in outcome.path[::PATH_STEP]]
+        image = None
+        explained = None
+        if not outcome.done:
+            image, explained = witness.last()
+        path = [(pose.x, pose.y, pose.yaw) for pose in outcome.path[::POSES_PER_POINT]]
         return Record(
             episode,
             outcome.done,
@@ -146,7 +168,7 @@ class Worker:
             gave_up(outcome),
             tuple(witness.chunks),
             list(outcome.predict_seconds),
-            way,
+            path,
             start,
             end,
             image,
@@ -156,10 +178,11 @@ class Worker:
         )
 
     def _witness(self, policy: Policy, world: World, episode: Episode) -> Witness:
-        looks = episode.part == "success" and getattr(policy, "explain", None) is not None
-        if looks and self._truth is None:
+        if episode.part != "success" or getattr(policy, "explain", None) is None:
+            return Witness(policy, self.spec, episode, None)
+        if self._truth is None:
             self._truth = Truth(world)
-        return Witness(policy, self.spec, episode, self._truth if looks else None)
+        return Witness(policy, self.spec, episode, self._truth)
 
     def close(self) -> None:
         if self._truth is not None:
@@ -170,8 +193,7 @@ class Worker:
 
 
 class Witness:
-    """Looks on during an episode: counts valid actions, and asks now and then what the policy
-    sees."""
+    """Looks on during an episode: counts valid actions, and asks now and then what is seen."""
 
     def __init__(
         self, policy: Any, spec: PolicySpec, episode: Episode, truth: Truth | None
@@ -180,17 +202,16 @@ class Witness:
         self._spec = spec
         self._episode = episode
         self._truth = truth
-        self.chunks = [0, 0, 0]
+        self.chunks = [0, 0, 0]  # all, within bounds, within limits
         self.looks: list[dict[str, Any]] = []
         self._seen: Observation | None = None
 
     def __call__(self, state: WorldState, observation: Observation, chunk: ActionChunk) -> None:
-        if self._truth is not None and self.chunks[0] % perception.EVERY == 0:
-            self.looks.append(
-                perception.look(
-                    self._policy, observation, self._truth, self._spec, self._episode.meant
-                )
-            )
+        """Called by `run_episode` with each chunk and the observation that it is of."""
+        if self._truth is not None and self.chunks[0] % perception.IMAGES_PER_LOOK == 0:
+            meant = self._episode.meant
+            seen = perception.look(self._policy, observation, self._truth, self._spec, meant)
+            self.looks.append(seen)
         self.chunks[0] += 1
         self.chunks[1] += within(chunk, bounds())
         self.chunks[2] += within(chunk, limits())
@@ -201,26 +222,27 @@ class Witness:
         if self._seen is None:
             return None, None
         image = next(iter(self._seen.images.values())).copy()
+        # without words there is nothing to attend to
         if getattr(self._policy, "explain", None) is None or not self._episode.text:
             return image, None
-        return image, {
-            name: self._policy.explain(self._seen)[name] for name in ("attention", "nowhere")
-        }
+        explained = self._policy.explain(self._seen)
+        return image, {"attention": explained["attention"], "nowhere": explained["nowhere"]}
 
 
 def reached(meant: Intent, start: WorldState, end: WorldState) -> list[str]:
     """Of the room's objects, those with which the asked-for kind of thing is done at the end."""
     if meant.kind not in OBJECT_KINDS:
         return []
-    return [
-        thing.name
-        for thing in end.objects
-        if judge(Intent(meant.kind, thing.colour, thing.shape), start, end).done
-    ]
+    names = []
+    for thing in end.objects:
+        if judge(Intent(meant.kind, thing.colour, thing.shape), start, end).done:
+            names.append(thing.name)
+    return names
 
 
 def refused(outcome: Outcome) -> bool:
     """Did the policy not take the words: no action at all?"""
+    # where the first call raises, no call is timed
     return outcome.verdict.sentence.startswith(GAVE_UP) and not outcome.predict_seconds
 
 
@@ -235,17 +257,20 @@ def bounds() -> dict[str, tuple[float, float]]:
 
 
 def limits() -> dict[str, tuple[float, float]]:
-    """Outside of these the gate clamps."""
+    """Outside of these the gate clamps an action of the simulated robot."""
     return {channel.name: channel.limits for channel in simulated_robot().channels}
 
 
 def within(chunk: ActionChunk, ranges: Mapping[str, tuple[float, float]]) -> bool:
-    """Is every value of the chunk finite and in its channel's range (1e-6 allowed for float32)?"""
-    values = np.asarray(chunk.values, np.float64)
-    low, high = np.array([ranges.get(channel, OTHER_JOINT) for channel in chunk.channels]).T
-    return bool(((values >= low - 1e-6) & (values <= high + 1e-6)).all())  # NaN is in no range
+    """Is every value of the chunk finite and in its channel's range?"""
+    values = np.asarray(chunk.values, np.float64)  # steps x channels
+    channel_ranges = [ranges.get(channel, OTHER_JOINT_RANGE) for channel in chunk.channels]
+    low, high = np.array(channel_ranges).T
+    inside = (values >= low - FLOAT32_ERROR) & (values <= high + FLOAT32_ERROR)
+    return bool(inside.all())  # NaN is in no range
 
 
+# of a worker process: a pool hands its tasks nothing but what can be pickled
 _worker: Worker | None = None
 
 
@@ -261,48 +286,63 @@ def _work(episode: Episode) -> Record:
     return _worker.run(episode)
 
 
-Told = Callable[[Record], None]
+OnRecord = Callable[[Record], None]
 
 
 def run(
-    plan: Sequence[Episode], player: Player, jobs: int | None = None, told: Told | None = None
+    plan: Sequence[Episode],
+    player: Player,
+    jobs: int | None = None,
+    on_record: OnRecord | None = None,
 ) -> list[Record]:
-    """The records, in the plan's order. `told` hears of each as it ends. One job runs in this
-    process."""
+    """Run a plan.
+
+    Args:
+        jobs: worker processes (None: as many as there are cores); one job runs in this process.
+        on_record: hears of each episode as it ends, in whatever order they end.
+
+    Returns:
+        The records, in the plan's order.
+    """
     jobs = min(jobs or os.cpu_count() or 1, len(plan))
     if jobs <= 1:
-        return _run_here(plan, player, told)
-    before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    # the workers' threads would fight each other for the cores
-    os.environ.update(dict.fromkeys(before, "1"))
+        return _run_here(plan, player, on_record)
+    # the workers' threads would fight each other for the cores; workers inherit the environment
+    before = dict(zip(THREAD_VARIABLES, map(os.environ.get, THREAD_VARIABLES)))
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    # "spawn": a fork of a process with threads or a renderer in it may hang
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (player,))
     try:
-        futures = {pool.submit(_work, episode): index for index, episode in enumerate(plan)}
-        records: list[Record | None] = [None] * len(plan)
+        futures = [pool.submit(_work, episode) for episode in plan]
         for future in as_completed(futures):
-            record = records[futures[future]] = future.result()
-            if told is not None:
-                told(record)
-    except BaseException:
+            record = future.result()
+            if on_record is not None:
+                on_record(record)
+    except BaseException:  # Ctrl-C too, which the workers ignore
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     finally:
         for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
     pool.shutdown()
-    return [record for record in records if record is not None]
+    # as they were submitted, not as they ended
+    return [future.result() for future in futures]
 
 
-def _run_here(plan: Sequence[Episode], player: Player, told: Told | None) -> list[Record]:
+def _run_here(plan: Sequence[Episode], player: Player, on_record: OnRecord | None) -> list[Record]:
     worker = Worker(player)
     records = []
     try:
         for episode in plan:
-            records.append(worker.run(episode))
-            if "torch" in sys.modules:
+            record = worker.run(episode)
+            records.append(record)
+            if "torch" in sys.modules:  # as in a worker process; only once the policy imported it
                 sys.modules["torch"].set_num_threads(1)
-            if told is not None:
-                told(records[-1])
+            if on_record is not None:
+                on_record(record)
     finally:
         worker.close()
     return records

@@ -1,5 +1,7 @@
-"""What makes it harder to see and to act: named conditions with amounts; each changes what it says
-and nothing else."""
+"""What makes it harder to see and to act: named conditions with amounts.
+
+Each changes what it says and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,22 @@ from vla_ros.sim.domain_randomization import Look, apply, random_look
 from vla_ros.sim.render import load_mujoco
 from vla_ros.sim.world import World
 
-REFERENCE_WIDTH = 320  # pixels of an image in which `blur` is given
+REFERENCE_WIDTH_PIXELS = 320  # of the image in whose pixels `blur` is given
 
 
 @dataclass(frozen=True)
 class Scenario:
     """Conditions of an episode; the defaults are the plain ones.
 
-    `noise`: standard deviation of Gaussian noise on the camera's image (of 255). `blur`: standard
-    deviation (pixels of an image 320 wide). `delay`: s from an image to its chunk. `drop`: share of
-    images lost. `look`: the room's light and colours and the camera's place; `varied` draws one at
-    random instead, of so many times training's range. `objects`: how many there are, instead of 4
-    to 6.
+    Attributes:
+        what: for people.
+        noise: standard deviation of Gaussian noise on the camera's image (of 255).
+        blur: standard deviation, pixels of an image 320 wide.
+        delay: s from an image to its chunk.
+        drop: share of images lost.
+        look: the room's light and colours and the camera's place.
+        varied: draws a look at random instead, of so many times training's range.
+        objects: how many there are, instead of 4 to 6.
     """
 
     what: str
@@ -50,6 +56,7 @@ class Scenario:
 
     def prepare(self, world: World, seed: int) -> None:
         """Give the world its look. The plain scenario gives it the plain one."""
+        # 11 to 13: look, noise and lost images are drawn apart, so that none shifts another's draws
         rng = np.random.default_rng((seed, 11))
         apply(world, random_look(rng, self.varied) if self.varied else self.look)
         # or the first image would be from where the camera was
@@ -78,16 +85,17 @@ def noised(image: Image, amount: float, rng: np.random.Generator) -> Image:
     """Gaussian noise of this standard deviation (of 255) on every pixel and colour."""
     if not amount:
         return image
-    return np.clip(image + rng.normal(0.0, amount, image.shape) + 0.5, 0, 255).astype(np.uint8)
+    noisy = image + rng.normal(0.0, amount, image.shape)
+    return np.clip(noisy + 0.5, 0, 255).astype(np.uint8)  # + 0.5: rounded, as astype cuts off
 
 
 def blurred(image: Image, amount: float) -> Image:
     """Out of focus: a Gaussian of this standard deviation, in pixels of an image 320 wide."""
     if not amount:
         return image
-    return np.asarray(
-        cv2.GaussianBlur(image, (0, 0), amount * image.shape[1] / REFERENCE_WIDTH), np.uint8
-    )
+    deviation = amount * image.shape[1] / REFERENCE_WIDTH_PIXELS
+    # (0, 0): OpenCV chooses the kernel's size by the deviation
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), deviation), np.uint8)
 
 
 PLAIN = "plain"
@@ -116,14 +124,19 @@ SCENARIOS: dict[str, Scenario] = {
 
 
 def choose(names: Sequence[str]) -> list[str]:
-    """The names, `all` for all but the plain one, `none` for none. Raises ValueError for one that
-    there is not."""
+    """The names, `all` for all but the plain one, `none` for none.
+
+    Raises:
+        ValueError: there is no such scenario.
+    """
+    known = list(SCENARIOS)
+    known.remove(PLAIN)  # the plain room is what they are compared with
     if list(names) == ["none"]:
         return []
     if list(names) == ["all"]:
-        return [name for name in SCENARIOS if name != PLAIN]
+        return known
     for name in names:
-        if name not in SCENARIOS or name == PLAIN:
-            known = ", ".join(one for one in SCENARIOS if one != PLAIN)
-            raise ValueError(f"unknown scenario '{name}'; known are: {known}, all, none")
+        if name not in known:
+            listed = ", ".join(known)
+            raise ValueError(f"unknown scenario '{name}'; known are: {listed}, all, none")
     return list(names)

@@ -2,76 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import chain, compress
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from vla_ros.evaluation import metrics, perception
 from vla_ros.evaluation.plan import COMMANDS
 from vla_ros.evaluation.runner import Record
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SPLITS
 
+# a record of the bare simulator, or one of the nodes (through_nodes.py)
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+OtherRecord = TypeVar("OtherRecord", bound=Record)
+
+episode_number = attrgetter("episode.number")
+# the number of the episode whose scene and meaning it shares, said otherwise or seen otherwise
+episode_group = attrgetter("episode.group")
+kind = attrgetter("episode.meant.kind")
+split = attrgetter("episode.split")
+scenario = attrgetter("episode.scenario")
+
 
 def part(records: Iterable[Record], *names: str) -> list[Record]:
     """Those episodes of these parts of the plan."""
-    return [one for one in records if one.episode.part in names]
+    return [record for record in records if record.episode.part in names]
+
+
+def column(records: Iterable[Record], field: str) -> list[Any]:
+    """One field of every record."""
+    return list(map(attrgetter(field), records))
 
 
 def by(
-    records: Iterable[Record], key: Callable[[Record], str], order: Sequence[str] = ()
-) -> dict[str, list[Record]]:
-    """Records by `key`, in `order` (what is not in it comes last)."""
-    found: dict[str, list[Record]] = {name: [] for name in order}
-    for one in records:
-        found.setdefault(key(one), []).append(one)
-    return {name: ones for name, ones in found.items() if ones}
+    records: Iterable[AnyRecord], key: Callable[[Record], str], order: Sequence[str] = ()
+) -> dict[str, list[AnyRecord]]:
+    """Records by `key`, in `order` (what is not in it comes last); no key without a record."""
+    groups: dict[str, list[AnyRecord]] = {name: [] for name in order}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return {name: members for name, members in groups.items() if members}
 
 
-def kind(record: Record) -> str:
-    return record.episode.meant.kind
+def summarise_each(
+    groups: Mapping[str, Sequence[AnyRecord]], function: Callable[[Sequence[AnyRecord]], Any]
+) -> dict[str, Any]:
+    """What `function` says of each group."""
+    return {name: function(members) for name, members in groups.items()}
 
 
-def split(record: Record) -> str:
-    return record.episode.split
+def matched(
+    records: Iterable[AnyRecord],
+    others: Sequence[OtherRecord],
+    number: Callable[[Record], int] = episode_number,
+) -> tuple[list[AnyRecord], list[OtherRecord]]:
+    """The records that have a partner among `others`, and that partner of each.
+
+    Args:
+        number: says of a record which episode its partner is of.
+    """
+    by_number = dict(zip(map(episode_number, others), others))
+    ours = []
+    partners = []
+    for record in records:
+        partner = by_number.get(number(record))
+        if partner is not None:
+            ours.append(record)
+            partners.append(partner)
+    return ours, partners
+
+
+def success_rate(records: Iterable[Record]) -> dict[str, Any]:
+    """The share that was done, with its interval."""
+    return metrics.rate(column(records, "done"))
 
 
 def success(records: Sequence[Record]) -> dict[str, Any]:
     """Success rate with its interval, and how far from done the episodes ended."""
+    seconds = column(records, "seconds")
+    done = column(records, "done")
     return {
-        **metrics.rate(one.done for one in records),
-        "distance": metrics.distances([one.distance for one in records]),
-        "refused": sum(one.refused for one in records),
-        "gave_up": sum(one.gave_up for one in records),
-        "seconds": metrics.spread([one.seconds for one in records if one.done])["mean"],
+        **metrics.rate(done),
+        "distance": metrics.distances(column(records, "distance")),
+        "refused": sum(column(records, "refused")),
+        "gave_up": sum(column(records, "gave_up")),
+        # simulated, of those that were done: the others ended refused, or when time was over
+        "seconds": metrics.spread(list(compress(seconds, done)))["mean"],
     }
 
 
+def by_kind(records: Iterable[Record]) -> dict[str, Any]:
+    """`success` for each kind of instruction."""
+    return summarise_each(by(records, kind, KINDS), success)
+
+
 def task_completion(records: Sequence[Record]) -> dict[str, Any]:
-    found = part(records, "success")
-    splits = by(found, split, SPLITS)
-
-    def kinds(some: Sequence[Record]) -> dict[str, Any]:
-        return {name: success(ones) for name, ones in by(some, kind, KINDS).items()}
-
+    """`success` of all, for each split and kind, and for each kind within each split."""
+    counted = part(records, "success")
+    splits = by(counted, split, SPLITS)
     return {
-        "all": success(found),
-        "by_split": {name: success(ones) for name, ones in splits.items()},
-        "by_kind": kinds(found),
-        "by_split_and_kind": {name: kinds(ones) for name, ones in splits.items()},
+        "all": success(counted),
+        "by_split": summarise_each(splits, success),
+        "by_kind": by_kind(counted),
+        "by_split_and_kind": summarise_each(splits, by_kind),
     }
 
 
 def language(records: Sequence[Record]) -> dict[str, Any]:
-    """Paraphrases followed, distinct commands done, and whether it was the object that was
-    named."""
-    said = part(records, "success", "paraphrases")
-    acted = [one for one in said if kind(one) in OBJECT_KINDS and one.reached]
+    """Paraphrases followed, distinct commands done, and whether it was the object named."""
+    paraphrases = part(records, "paraphrases")
+    # the other parts say other words than are meant, or change what is seen
+    instructed = part(records, "success", "paraphrases")
+    # only who did it with some object can have chosen the wrong one
+    acted = []
+    for record in instructed:
+        if kind(record) in OBJECT_KINDS and record.reached:
+            acted.append(record)
     return {
         "paraphrases": metrics.groups(
-            (one.episode.group, one.done) for one in part(records, "paraphrases")
+            zip(map(episode_group, paraphrases), column(paraphrases, "done"))
         ),
-        "coverage": metrics.coverage(((command(one), one.done) for one in said), COMMANDS),
-        "right_object": metrics.rate(one.done for one in acted),
-        "refused": metrics.rate(one.refused for one in said),
+        "coverage": metrics.coverage(
+            zip(map(command, instructed), column(instructed, "done")), COMMANDS
+        ),
+        "right_object": success_rate(acted),
+        "refused": metrics.rate(column(instructed, "refused")),
     }
 
 
@@ -80,53 +135,56 @@ def command(record: Record) -> Hashable:
     meant = record.episode.meant
     if kind(record) not in OBJECT_KINDS:
         return meant.kind
-    shape = meant.shape or next(
-        thing.shape for thing in record.start.objects if thing.colour == meant.colour
-    )
+    shape = meant.shape
+    if shape is None:  # the words name a colour that only one object has
+        shape = next(thing.shape for thing in record.start.objects if thing.colour == meant.colour)
     return meant.kind, meant.colour, shape
 
 
 def counterfactuals(records: Sequence[Record]) -> dict[str, Any]:
-    """Success, of what was meant, when other words or none were said: beside the same episodes with
-    the right words."""
-    right = {one.episode.number: one.done for one in part(records, "success")}
+    """Success, of what was meant, when other words or none were said.
+
+    Beside it stand the same episodes with the right words.
+    """
+    right_words = part(records, "success")
     out: dict[str, Any] = {}
     for name in ("swapped", "blank"):
-        found = part(records, name)
-        beside = [right[one.episode.group] for one in found if one.episode.group in right]
+        changed = part(records, name)
+        _, unchanged = matched(changed, right_words, episode_group)
         out[name] = {
-            **metrics.rate(one.done for one in found),
-            "with_the_words": metrics.rate(beside),
-            "by_kind": {
-                each: metrics.rate(one.done for one in ones)
-                for each, ones in by(found, kind, KINDS).items()
-            },
+            **success_rate(changed),
+            "with_the_words": success_rate(unchanged),
+            "by_kind": summarise_each(by(changed, kind, KINDS), success_rate),
         }
     return out
 
 
 def robustness(records: Sequence[Record]) -> dict[str, Any]:
     """Each scenario beside the plain room on the same episodes, and all scenarios together."""
-    right = {one.episode.number: one.done for one in part(records, "success")}
+    plain = part(records, "success")
     scenarios = {}
-    for name, found in by(part(records, "scenarios"), lambda one: one.episode.scenario).items():
-        pairs = [
-            (one.done, right[one.episode.group]) for one in found if one.episode.group in right
-        ]
+    rates = {}
+    for name, disturbed in by(part(records, "scenarios"), scenario).items():
         scenarios[name] = {
-            **success(found),
-            "against_plain": metrics.paired([a for a, _ in pairs], [b for _, b in pairs]),
+            **success(disturbed),
+            "against_plain": _paired(*matched(disturbed, plain, episode_group)),
         }
-    return {
-        "scenarios": scenarios,
-        **metrics.robustness({name: one["rate"] for name, one in scenarios.items()}),
-    }
+        rates[name] = scenarios[name]["rate"]
+    return {"scenarios": scenarios, **metrics.robustness(rates)}
 
 
 def actions(records: Sequence[Record]) -> dict[str, Any]:
-    """Of the chunks: how many the gate would not refuse (finite, within bounds) and not clamp
-    (within limits)."""
-    chunks, valid, limited = (sum(one.chunks[index] for one in records) for index in range(3))
+    """How many of the chunks the gate would neither refuse nor clamp.
+
+    Refused is what is not finite or out of bounds, clamped what is out of limits.
+    """
+    chunks = 0
+    valid = 0
+    limited = 0
+    for record in records:
+        chunks += record.chunks[0]
+        valid += record.chunks[1]
+        limited += record.chunks[2]
     return {
         "chunks": chunks,
         "valid": valid / chunks if chunks else None,
@@ -136,36 +194,42 @@ def actions(records: Sequence[Record]) -> dict[str, Any]:
 
 def timing(records: Sequence[Record]) -> dict[str, Any]:
     """Of `predict`; each episode's first call, which may warm things up, is counted apart."""
-    return {
-        **metrics.percentiles([value for one in records for value in one.predict[1:]]),
-        "first": metrics.percentiles([one.predict[0] for one in records if one.predict]),
-    }
+    first: list[float] = []  # s
+    later: list[float] = []
+    for record in records:
+        first += record.predict[:1]
+        later += record.predict[1:]
+    return {**metrics.percentiles(later), "first": metrics.percentiles(first)}
+
+
+def _paired(ours: Sequence[Record], theirs: Sequence[Record]) -> dict[str, Any]:
+    return metrics.paired(column(ours, "done"), column(theirs, "done"))
 
 
 def comparison(ours: Sequence[Record], theirs: Sequence[Record]) -> dict[str, Any]:
-    """Ours and theirs on the same episodes, for each kind; and on those whose words neither
-    refused."""
-    other = {one.episode.number: one for one in theirs}
-    pairs = [
-        (one, other[one.episode.number])
-        for one in part(ours, "success")
-        if one.episode.number in other
-    ]
+    """Ours and theirs on the same episodes, for each kind.
 
-    def both(found: Sequence[tuple[Record, Record]]) -> dict[str, Any]:
+    Once on all of them (`all_words`), once where neither refused the words (`understood`).
+    """
+    mine, other = matched(part(ours, "success"), theirs)
+    understood = []
+    for record, partner in zip(mine, other):
+        if not (record.refused or partner.refused):
+            understood.append(record)
+
+    def beside(records: Sequence[Record]) -> dict[str, Any]:
+        kept, partners = matched(records, theirs)
         return {
-            "ours": metrics.rate(a.done for a, _ in found),
-            "theirs": metrics.rate(b.done for _, b in found),
-            **metrics.paired([a.done for a, _ in found], [b.done for _, b in found]),
+            "ours": success_rate(kept),
+            "theirs": success_rate(partners),
+            **_paired(kept, partners),
         }
 
     out: dict[str, Any] = {"policy": theirs[0].policy if theirs else ""}
-    understood = [(a, b) for a, b in pairs if not (a.refused or b.refused)]
-    for name, kept in (("all_words", pairs), ("understood", understood)):
-        kinds = {each: [pair for pair in kept if kind(pair[0]) == each] for each in KINDS}
+    for name, records in (("all_words", mine), ("understood", understood)):
         out[name] = {
-            "all": both(kept),
-            "by_kind": {each: both(found) for each, found in kinds.items() if found},
+            "all": beside(records),
+            "by_kind": summarise_each(by(records, kind, KINDS), beside),
         }
     return out
 
@@ -179,9 +243,9 @@ def summarise(records: Sequence[Record], theirs: Sequence[Record] = ()) -> dict[
         "robustness": robustness(records),
         "actions": actions(records),
         "timing": timing(records),
-        "frames": perception.summarise([one for record in records for one in record.looks]),
+        "frames": perception.summarise(list(chain.from_iterable(column(records, "looks")))),
     }
-    if theirs:
+    if theirs:  # a report without a second policy has no such key
         out["comparison"] = comparison(records, theirs)
     return out
 

@@ -1,16 +1,25 @@
-"""The same episodes through the ROS nodes in real time: what came of each, beside the bare
-simulator's."""
+"""The same episodes through the ROS nodes in real time, beside the bare simulator's."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from vla_ros.evaluation import metrics
 from vla_ros.evaluation.runner import Record
-from vla_ros.evaluation.summary import kind, part, row, success
+from vla_ros.evaluation.summary import (
+    by,
+    column,
+    kind,
+    matched,
+    part,
+    row,
+    success,
+    summarise_each,
+)
 from vla_ros.tasks.phrases import KINDS
 
 
@@ -18,10 +27,12 @@ from vla_ros.tasks.phrases import KINDS
 class Driven(Record):
     """A record of the nodes: `seconds` are real ones, `predict` is from observation to chunk.
 
-    `answers`: how often the gate said what ("PASSED", "LIMITED rate", "HELD obstacle", …);
-    `latency` (s): from the camera's stamp to the command; `stopped`: why the gate stopped for good,
-    if it did. `paused` (s): the longest time for which the machine stood still in it; `attempts`:
-    how often it was run, because of that.
+    Attributes:
+        answers: how often the gate said what ("PASSED", "LIMITED rate_limit", "HELD obstacle", …).
+        latency: s, from the camera's stamp to the command.
+        stopped: why the gate stopped for good, if it did.
+        paused: s, the longest time for which the machine stood still in it.
+        attempts: how often it was run, because of that.
     """
 
     answers: Counter[str] = field(default_factory=Counter)
@@ -34,60 +45,70 @@ class Driven(Record):
 def shares(counts: Iterable[Mapping[str, int]]) -> dict[str, float]:
     """Share of each answer among all of them, the most frequent first."""
     total: Counter[str] = Counter()
-    for one in counts:
-        total.update(one)
+    for answers in counts:
+        total.update(answers)
     whole = sum(total.values())
     return {name: count / whole for name, count in total.most_common()}
 
 
-def summarise(bare: Sequence[Record], driven: Sequence[Driven]) -> dict[str, Any]:
-    """Nodes against bare on the episodes that both have, paired; what the gate answered; the
-    episodes that differ."""
-    other = {one.episode.number: one for one in part(bare, "success")}
-    pairs = [(one, other[one.episode.number]) for one in driven if one.episode.number in other]
+def gate_shares(driven: Iterable[Driven]) -> dict[str, float]:
+    """What the gate answered in these episodes, as shares of its ticks."""
+    return shares(column(driven, "answers"))
 
-    def both(found: Sequence[tuple[Driven, Record]]) -> dict[str, Any]:
+
+def summarise(bare: Sequence[Record], driven: Sequence[Driven]) -> dict[str, Any]:
+    """Nodes against bare, paired; what the gate answered; the episodes that differ."""
+    simulated = part(bare, "success")
+    ours, theirs = matched(driven, simulated)
+
+    def beside(records: Sequence[Driven]) -> dict[str, Any]:
+        through, without = matched(records, simulated)
         return {
-            "nodes": success([a for a, _ in found]),
-            "bare": success([b for _, b in found]),
-            **metrics.paired([a.done for a, _ in found], [b.done for _, b in found]),
+            "nodes": success(through),
+            "bare": success(without),
+            **metrics.paired(column(through, "done"), column(without, "done")),
         }
 
-    kinds = [name for name in KINDS if any(kind(one) == name for one in driven)]
+    longer: list[float] = []  # s, where both did it
+    differ = []  # where one did it and the other did not
+    for record, partner in zip(ours, theirs):
+        if record.done != partner.done:
+            differ.append({**episode(record), "bare": _briefly(partner)})
+        elif record.done:
+            longer.append(record.seconds - partner.seconds)
+    # of all that were driven: the gate's answers need no partner
+    kinds = by(driven, kind, KINDS)
     return {
-        "all": both(pairs),
-        "by_kind": {name: both([one for one in pairs if kind(one[0]) == name]) for name in kinds},
-        "stopped": sum(bool(one.stopped) for one in driven),
-        "run_again": sum(one.attempts - 1 for one in driven),
-        "paused": metrics.spread([one.paused for one in driven]),
-        "gate": shares(one.answers for one in driven),
-        "gate_by_kind": {
-            name: shares(one.answers for one in driven if kind(one) == name) for name in kinds
-        },
-        "latency": metrics.percentiles([value for one in driven for value in one.latency]),
-        "inference": metrics.percentiles([value for one in driven for value in one.predict]),
-        "seconds_longer": metrics.spread(
-            [a.seconds - b.seconds for a, b in pairs if a.done and b.done]
-        ),
-        "differ": [
-            {
-                **episode(a),
-                "bare": {"done": b.done, "verdict": b.sentence, "seconds": round(b.seconds, 3)},
-            }
-            for a, b in pairs
-            if a.done != b.done
-        ],
-        "episodes": [episode(one) for one in driven],
+        "all": beside(driven),
+        "by_kind": summarise_each(kinds, beside),
+        "stopped": sum(map(bool, column(driven, "stopped"))),
+        "run_again": sum(column(driven, "attempts")) - len(driven),
+        "paused": metrics.spread(column(driven, "paused")),
+        "gate": gate_shares(driven),
+        "gate_by_kind": summarise_each(kinds, gate_shares),
+        "latency": metrics.percentiles(list(chain.from_iterable(column(driven, "latency")))),
+        "inference": metrics.percentiles(list(chain.from_iterable(column(driven, "predict")))),
+        "seconds_longer": metrics.spread(longer),
+        "differ": differ,
+        "episodes": list(map(episode, driven)),
     }
 
 
-def episode(one: Driven) -> dict[str, Any]:
-    """As JSON can hold it."""
-    answers = {name: round(share, 4) for name, share in shares([one.answers]).items()}
+def _briefly(record: Record) -> dict[str, Any]:
     return {
-        **row(one),
+        "done": record.done,
+        "verdict": record.sentence,
+        "seconds": round(record.seconds, 3),
+    }
+
+
+def episode(record: Driven) -> dict[str, Any]:
+    """As JSON can hold it."""
+    answers = {name: round(share, 4) for name, share in gate_shares([record]).items()}
+    return {
+        **row(record),
         "gate": answers,
-        "stopped": one.stopped,
-        "paused": round(one.paused, 3),
-        "attempts": one.attempts,
+        "stopped": record.stopped,
+        "paused": round(record.paused, 3),
+        "attempts": record.attempts,
     }

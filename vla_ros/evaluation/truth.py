@@ -1,5 +1,7 @@
-"""Which objects are where in the camera's image: drawn by the simulator, so what is hidden is
-hidden."""
+"""Which objects are where in the camera's image.
+
+Drawn by the simulator, so what is hidden is hidden.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from vla_ros.core.images import resize
 from vla_ros.sim.render import load_mujoco, make_renderer
 from vla_ros.sim.world import World
 
-CELL_LEAST = 0.05  # of a cell's pixels that must be an object's for the cell to be the object's
-Masks = dict[str, NDArray[np.bool_]]
+MIN_CELL_SHARE = 0.05  # of a cell's pixels that must be an object's for the cell to be its
+Masks = dict[str, NDArray[np.bool_]]  # an object's name -> which pixels, or cells, are its
 
 
 class Truth:
@@ -28,20 +30,22 @@ class Truth:
         self._geom_type = int(mujoco.mjtObj.mjOBJ_GEOM)
 
     def masks(self) -> Masks:
-        """Name -> which of the camera's pixels (height x width) are the object's; no entry for one
-        that is not seen."""
+        """Each object's of the camera's pixels (height x width); none for one that is not seen."""
         self._renderer.update_scene(self._world.data, "front")
-        ids, kinds = np.moveaxis(np.asarray(self._renderer.render()), -1, 0)
-        found: Masks = {}
+        # height x width x 2: MuJoCo gives each pixel an id, and the kind of thing whose id it is
+        segmentation = np.asarray(self._renderer.render())
+        ids = segmentation[..., 0]
+        is_geom = segmentation[..., 1] == self._geom_type
+        masks: Masks = {}
         for placed in self._world.scene.objects:
-            mask = (ids == int(self._world.model.geom(f"object{placed.slot}").id)) & (
-                kinds == self._geom_type
-            )
+            geom = self._world.model.geom(f"object{placed.slot}")
+            mask = is_geom & (ids == int(geom.id))
             if mask.any():
-                found[placed.name] = mask
-        return found
+                masks[placed.name] = mask
+        return masks
 
     def close(self) -> None:
+        """Free the renderer, in the thread that made it."""
         self._renderer.close()
 
 
@@ -51,17 +55,29 @@ def cut_off(mask: NDArray[np.bool_]) -> bool:
 
 
 def cells(masks: Masks, grid: tuple[int, int], size: tuple[int, int], mode: str) -> Masks:
-    """Name -> which cells (rows x columns of the policy's image, `size` pixels, brought there by
-    `mode`) are the object's: those of which it has at least CELL_LEAST, and more than any other
-    object."""
+    """Each object's cells: those of which it has at least MIN_CELL_SHARE, and more than any other.
+
+    Args:
+        masks: each object's pixels of the camera's image.
+        grid: rows and columns of the policy's cells.
+        size: height and width of the policy's image.
+        mode: how the camera's image is brought to that size (`core.images.resize`).
+
+    Returns:
+        Each object's cells, rows x columns.
+    """
     rows, columns = grid
-    names = list(masks)
-    shares = np.zeros((len(names), rows, columns), np.float32)
-    for index, name in enumerate(names):
-        image = np.repeat(masks[name].astype(np.uint8)[..., None] * 255, 3, axis=2)
+    shares = np.zeros((len(masks), rows, columns), np.float32)
+    for index, mask in enumerate(masks.values()):
+        # by the policy's own resizing, which letterboxes or crops; it takes images of three colours
+        image = np.repeat(mask.astype(np.uint8)[..., None] * 255, 3, axis=2)
         small = resize(image, size, mode)[..., 0].astype(np.float32) / 255
+        # INTER_AREA: the mean over a cell's pixels, which is the object's share of it
         shares[index] = cv2.resize(small, (columns, rows), interpolation=cv2.INTER_AREA)
-    best = shares.argmax(0) if names else np.zeros(grid, np.int64)
-    return {
-        name: (best == index) & (shares[index] >= CELL_LEAST) for index, name in enumerate(names)
-    }
+    if not masks:
+        return {}
+    best = shares.argmax(0)  # rows x columns: which object has most of the cell
+    owned = {}
+    for index, name in enumerate(masks):
+        owned[name] = (best == index) & (shares[index] >= MIN_CELL_SHARE)
+    return owned

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vla_ros.core.instructions import NotUnderstood
 
+# A word -> the colour, the shape that it means.
 COLOURS = {
     "red": "red",
     "crimson": "red",
@@ -31,7 +32,7 @@ SHAPES = {
     "tube": "cylinder",
     "tin": "cylinder",
 }
-ANY_SHAPE = ("object", "thing", "one", "toy", "item")
+ANY_SHAPE = frozenset(("object", "thing", "one", "toy", "item"))
 
 _GO = r"(?:go|drive|move|travel|roll|run|come|walk|navigate|head)"
 _TURN = r"(?:turn|rotate|spin|pivot)"
@@ -44,6 +45,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("stop", r"(?:stop|halt|freeze|stand still|stay|wait|hold(?: on| still)?$)"),
     ("turn_around", rf"(?:{_TURN} (?:right )?(?:around|round)\b|make a u-?turn)"),
     ("turn_left", rf"{_TO_SIDE}left\b|{_TURN} (?:counter|anti)-?clockwise\b"),
+    # "go right up to the block" is no turn
     ("turn_right", rf"{_TO_SIDE}right\b(?! up| over| to)|{_TURN} clockwise\b"),
     (
         "back",
@@ -52,6 +54,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ),
     (
         "grab",
+        # "get to the block" is not "get the block"
         r"(?:grab|grasp|grip|pick up|pick|take|get(?! to)|fetch|catch|seize|clutch|collect|hold)\b",
     ),
     ("push", r"(?:push|shove|nudge|bump)\b"),
@@ -72,20 +75,26 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ),
 )
 _NEEDS_OBJECT = ("grab", "push", "face", "go_to")
+# what stands before or after the words that count
 _POLITE = re.compile(
     r"^(?:(?:please|now|then|robot|hey|ok(?:ay)?|could you|can you|would you|will you"
     r"|you should|i want you to|let'?s)\b[\s,]*)+"
     r"|[\s,]*(?:please|now|for me|thanks|thank you)$"
 )
+# with one of these the other words mean what not to do
 _NEGATION = re.compile(r"\b(?:not|never|without|except|unless)\b|n't\b")
+# two instructions in one
 _SEVERAL = re.compile(
     r"\b(?:then|after that|and (?:go|turn|drive|move|back|grab|stop|open|close|push))\b"
 )
 _DISTANCE = re.compile(r"(\d+(?:\.\d+)?)\s*(m|metres?|meters?|cm|centimet(?:re|er)s?)\b")
 _ANGLE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:°|deg|degrees?)")
 
-DEFAULT_DISTANCE = 0.5  # m for "go forward", "back up"
-DEFAULT_ANGLE = math.pi / 2  # rad for "turn left"
+DEFAULT_DISTANCE_M = 0.5  # for "go forward", "back up"
+DEFAULT_ANGLE_RAD = math.pi / 2  # for "turn left"
+# what may be asked for
+DISTANCE_RANGE_M = (0.05, 3.0)
+ANGLE_RANGE_RAD = (math.radians(5), 2 * math.pi)
 
 
 @dataclass(frozen=True)
@@ -103,13 +112,21 @@ class Intent:
 
     @property
     def target(self) -> str:
+        """For people: "red block", "any object"."""
         return f"{self.colour or 'any'} {self.shape or 'object'}"
 
 
 def parse(text: str) -> Intent:
-    """The intent of an instruction. Raises NotUnderstood, naming the words, where there is none."""
+    """The intent of an instruction.
+
+    Raises:
+        NotUnderstood: there is none; it names the words.
+    """
     words = re.sub(r"[^\w\s.°'-]", " ", text.lower()).strip(" .")
-    words = _POLITE.sub("", _POLITE.sub("", re.sub(r"\s+", " ", words))).strip(" .")
+    words = re.sub(r"\s+", " ", words)
+    # twice: "for me please" ends with two of them
+    words = _POLITE.sub("", _POLITE.sub("", words)).strip(" .")
+    # before the kinds: "grab anything except the ball" would match one
     if _NEGATION.search(words):
         raise NotUnderstood(f"the words {text[:80]!r} say what not to do; say what to do")
     kind = next((kind for kind, pattern in _PATTERNS if re.match(pattern, words)), None)
@@ -128,11 +145,16 @@ def parse(text: str) -> Intent:
 
 def _with_object(kind: str, text: str, words: str) -> Intent:
     tokens = re.findall(r"[a-z]+", words)
-    singular = [
-        token[:-1] if token.endswith("s") and token[:-1] in SHAPES else token for token in tokens
-    ]
-    colours = sorted({COLOURS[token] for token in tokens if token in COLOURS})
-    shapes = sorted({SHAPES[token] for token in singular if token in SHAPES})
+    colours = set()
+    shapes = set()
+    for token in tokens:
+        singular = token.removesuffix("s")
+        if token in COLOURS:
+            colours.add(COLOURS[token])
+        if token in SHAPES:
+            shapes.add(SHAPES[token])
+        elif singular in SHAPES:
+            shapes.add(SHAPES[singular])
     if len(colours) > 1 or len(shapes) > 1:
         raise NotUnderstood(
             f"the words {text[:80]!r} name more than one object; name one at a time"
@@ -142,37 +164,41 @@ def _with_object(kind: str, text: str, words: str) -> Intent:
             f"the words {text[:80]!r} name no colour that this policy knows; "
             f"name one of {', '.join(sorted(set(COLOURS.values())))}"
         )
-    if not shapes and not any(token in ANY_SHAPE for token in tokens) and tokens[-1] not in COLOURS:
+    # "the red" is enough; "the red dog" names a shape that is not known
+    any_shape = not ANY_SHAPE.isdisjoint(tokens) or tokens[-1] in COLOURS
+    if not shapes and not any_shape:
         raise NotUnderstood(
             f"the words {text[:80]!r} name no shape that this policy knows; "
-            f"name one of {', '.join(sorted(set(SHAPES.values())))}, "
-            "or 'object' for any"
+            f"name one of {', '.join(sorted(set(SHAPES.values())))}, or 'object' for any"
         )
-    return Intent(kind, colours[0], shapes[0] if shapes else None)
+    return Intent(kind, colours.pop(), shapes.pop() if shapes else None)
 
 
 def _amount(kind: str, text: str, words: str) -> float:
     """Metres for forward and back, radians for turns; 0 for kinds without an amount."""
     if kind in ("forward", "back"):
-        found = _DISTANCE.search(words)
-        metres = (
-            DEFAULT_DISTANCE
-            if not found
-            else float(found[1]) * (0.01 if found[2][0] == "c" else 1.0)
-        )
-        if not 0.05 <= metres <= 3.0:
+        distance = _DISTANCE.search(words)
+        metres = DEFAULT_DISTANCE_M
+        if distance:
+            number, unit = distance.groups()
+            metres = float(number) * (0.01 if unit.startswith("c") else 1.0)
+        shortest, longest = DISTANCE_RANGE_M
+        if not shortest <= metres <= longest:
             raise NotUnderstood(
-                f"the words {text[:80]!r} ask for {metres:g} m; ask for 0.05 to 3 m"
+                f"the words {text[:80]!r} ask for {metres:g} m; "
+                f"ask for {shortest:g} to {longest:g} m"
             )
         return metres
     if kind in ("turn_left", "turn_right", "turn_around"):
-        found = _ANGLE.search(words)
-        default = math.pi if kind == "turn_around" else DEFAULT_ANGLE
-        radians = math.radians(float(found[1])) if found else default
-        if not math.radians(5) <= radians <= 2 * math.pi:
+        angle = _ANGLE.search(words)
+        radians = math.pi if kind == "turn_around" else DEFAULT_ANGLE_RAD
+        if angle:
+            radians = math.radians(float(angle[1]))
+        least, most = ANGLE_RANGE_RAD
+        if not least <= radians <= most:
             raise NotUnderstood(
-                f"the words {text[:80]!r} ask for {math.degrees(radians):g} "
-                "degrees; ask for 5 to 360"
+                f"the words {text[:80]!r} ask for {math.degrees(radians):g} degrees; "
+                f"ask for {math.degrees(least):g} to {math.degrees(most):g}"
             )
         return radians
     return 0.0

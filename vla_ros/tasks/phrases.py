@@ -1,5 +1,4 @@
-"""How people say what they want: instructions with their intent, and which of them training never
-sees.
+"""How people say what they want, and which of it training never sees.
 
 Four splits. `known`: phrasings of training. `recombined`: its words and templates in combinations
 that it never saw. `synonyms`: at least one word that no training phrase uses, of those that the
@@ -14,7 +13,7 @@ import zlib
 
 import numpy as np
 
-from vla_ros.tasks.intent import DEFAULT_ANGLE, DEFAULT_DISTANCE, Intent
+from vla_ros.tasks.intent import DEFAULT_ANGLE_RAD, DEFAULT_DISTANCE_M, Intent
 
 SPLITS = ("known", "recombined", "synonyms", "pairs")
 KINDS = (
@@ -32,12 +31,13 @@ KINDS = (
     "stop",
 )
 OBJECT_KINDS = KINDS[:4]
+# a colour and a shape; training names each of them in other pairs
 UNSEEN_PAIRS = (("green", "cylinder"), ("purple", "block"), ("orange", "ball"))
 # of the texts of templates that can be filled in several ways, told by their hash
 RECOMBINED_SHARE = 0.2
-# one with which every kind gets its share, and every word and template stays in a known text of the
-# kind
-SALT = 385
+# of that hash: one with which every kind gets its share, and every word and template stays in a
+# known text of the kind
+HASH_SALT = 385
 
 # Slot -> words of training, words that it never sees.
 SLOTS: dict[str, tuple[str, str]] = {
@@ -74,6 +74,7 @@ SLOTS: dict[str, tuple[str, str]] = {
     "STOP": ("stop halt", "freeze"),
     "WAIT": ("wait stay", "pause"),
 }
+# Kind -> patterns: capitals are slots, {it} is the object.
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "go_to": (
         "GO TO {it}",
@@ -241,12 +242,14 @@ POLITE_BEFORE = (
 )
 POLITE_AFTER = ("please", "now", "for me")
 POLITE_SHARE = 0.3
+ARTICLE_SHARE = 0.85  # of the objects named
+# of a kind, where it goes without saying: rad for turns, m else
 AMOUNTS = {
-    "turn_left": DEFAULT_ANGLE,
-    "turn_right": DEFAULT_ANGLE,
+    "turn_left": DEFAULT_ANGLE_RAD,
+    "turn_right": DEFAULT_ANGLE_RAD,
     "turn_around": math.pi,
-    "forward": DEFAULT_DISTANCE,
-    "back": DEFAULT_DISTANCE,
+    "forward": DEFAULT_DISTANCE_M,
+    "back": DEFAULT_DISTANCE_M,
 }
 _SLOT = re.compile(r"[A-Z]+")
 
@@ -257,28 +260,43 @@ def intent_of(kind: str, colour: str | None = None, shape: str | None = None) ->
 
 
 def say(rng: np.random.Generator, intent: Intent, split: str = "known") -> str:
-    """A way to say `intent`, of that split. Raises ValueError for a split that there is not."""
+    """A way to say `intent`, of that split.
+
+    Raises:
+        ValueError: there is no such split.
+    """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; use one of {', '.join(SPLITS)}")
-    while True:
-        template = TEMPLATES[intent.kind][rng.integers(len(TEMPLATES[intent.kind]))]
+    templates = TEMPLATES[intent.kind]
+    while True:  # until one is drawn that is of the split
+        template = templates[rng.integers(len(templates))]
         text, new = _fill(rng, template, intent, 0.5 if split == "synonyms" else 0.0)
-        if (split == "synonyms" and not new) or (
-            split != "synonyms" and held_out(template, text) != (split == "recombined")
-        ):
-            continue
-        if rng.random() < POLITE_SHARE:
-            if rng.random() < 0.7:
-                return f"{POLITE_BEFORE[rng.integers(len(POLITE_BEFORE))]} {text}"
-            return f"{text} {POLITE_AFTER[rng.integers(len(POLITE_AFTER))]}"
+        if split == "synonyms":
+            fits = new
+        else:  # "pairs" is said as "known" is: what is new there is the object
+            fits = held_out(template, text) == (split == "recombined")
+        if fits:
+            return _politely(rng, text)
+
+
+def _politely(rng: np.random.Generator, text: str) -> str:
+    """Now and then with a word before or after it."""
+    if rng.random() >= POLITE_SHARE:
         return text
+    if rng.random() < 0.7:
+        return f"{POLITE_BEFORE[rng.integers(len(POLITE_BEFORE))]} {text}"
+    return f"{text} {POLITE_AFTER[rng.integers(len(POLITE_AFTER))]}"
 
 
 def held_out(template: str, text: str) -> bool:
-    """Whether training never sees this filling of the template; one that can be filled in one way
-    only it does see."""
+    """Whether training never sees this filling of the template.
+
+    One that can be filled in one way only it does see.
+    """
+    # {it} can be said in several ways always, with or without "the"
     several = "{it}" in template or any(" " in SLOTS[slot][0] for slot in _SLOT.findall(template))
-    return several and zlib.crc32(f"{SALT}{text}".encode()) % 100 < 100 * RECOMBINED_SHARE
+    # not Python's hash: that of a text differs from process to process
+    return several and zlib.crc32(f"{HASH_SALT}{text}".encode()) % 100 < 100 * RECOMBINED_SHARE
 
 
 def _fill(
@@ -289,7 +307,7 @@ def _fill(
 
     def word(slot: str) -> str:
         nonlocal new
-        trained, held = (words.split() for words in SLOTS[slot])
+        trained, held = map(str.split, SLOTS[slot])
         if held and rng.random() < new_share:
             new = True
             return str(held[rng.integers(len(held))])
@@ -297,8 +315,8 @@ def _fill(
 
     text = _SLOT.sub(lambda match: word(match[0]), template)
     if "{it}" in text:
-        article = "the " if rng.random() < 0.85 else ""
-        text = text.replace(
-            "{it}", f"{article}{word(intent.colour or 'red')} {word(intent.shape or 'object')}"
-        )
+        article = "the " if rng.random() < ARTICLE_SHARE else ""
+        colour = word(intent.colour or "red")
+        shape = word(intent.shape or "object")
+        text = text.replace("{it}", f"{article}{colour} {shape}")
     return text, new

@@ -32,4 +32,4 @@ class WorldState:
     angular: float
     opening: float
     objects: tuple[ObjectState, ...]
-    held: str | None = None
+    held: str | None = None  # an object's name

@@ -1,5 +1,4 @@
-"""Where a training stands, as a folder: state.safetensors (weights, averages, the optimizer's) and
-state.json.
+"""Where a training stands, as a folder: tensors in safetensors, the rest in JSON.
 
 Nothing in it is a pickle. It is written beside its place and renamed, so that it is whole or not
 there. accelerate's `save_state` is no substitute: it pickles the optimizer, writes frozen weights
@@ -25,22 +24,23 @@ CHECKPOINTS = "checkpoints"
 TENSORS = "state.safetensors"
 FACTS = "state.json"
 _NAME = re.compile(r"step-(\d+)")
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # of AdamW, as torch names them
 
 
 def newest(folder: Path) -> Path | None:
     """The checkpoint with the highest step, if there is one."""
     place = Path(folder) / CHECKPOINTS
-    found = (
-        [path for path in place.iterdir() if _NAME.fullmatch(path.name)] if place.is_dir() else []
-    )
-    return max(found, key=step_of, default=None)
+    if not place.is_dir():
+        return None
+    checkpoints = [path for path in place.iterdir() if _NAME.fullmatch(path.name)]
+    return max(checkpoints, key=step_of, default=None)
 
 
 def step_of(checkpoint: Path) -> int:
-    found = _NAME.fullmatch(checkpoint.name)
-    assert found is not None
-    return int(found[1])
+    """The step that the folder's name says."""
+    match = _NAME.fullmatch(checkpoint.name)
+    assert match is not None
+    return int(match[1])
 
 
 def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -48,20 +48,18 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
     place = Path(folder) / CHECKPOINTS
     new = place / f"step-{step:07d}"
     aside = place / f".step-{step:07d}"
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed while it wrote
     aside.mkdir(parents=True)
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
-        aside / TENSORS,
-    )
-    (aside / FACTS).write_text(
-        json.dumps({"step": step, **facts}, indent=1) + "\n", encoding="utf-8"
-    )
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    save_file(whole, aside / TENSORS)
+    text = json.dumps({"step": step, **facts}, indent=1)
+    (aside / FACTS).write_text(text + "\n", encoding="utf-8")
     for path in (aside / TENSORS, aside / FACTS):  # on the disk before the name is
         with path.open("rb") as file:
             os.fsync(file.fileno())
     shutil.rmtree(new, ignore_errors=True)
     os.rename(aside, new)
+    # only now: there is a whole one at every moment
     for path in place.iterdir():
         if path != new and (_NAME.fullmatch(path.name) or path.name.startswith(".step-")):
             shutil.rmtree(path, ignore_errors=True)
@@ -70,56 +68,65 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
 def load(
     checkpoint: Path, settings: Mapping[str, Any], frozen: str
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and facts. Raises ValueError where it is not whole, or was made with other settings
-    or frozen weights."""
+    """Tensors and facts.
+
+    Args:
+        settings: those of now (`Settings.identity`).
+        frozen: the `fingerprint` of now.
+
+    Raises:
+        ValueError: it is not whole, or was made with other settings or frozen weights.
+    """
     try:
         facts = json.loads((checkpoint / FACTS).read_text(encoding="utf-8"))
         tensors = load_file(checkpoint / TENSORS)
     except (OSError, ValueError, SafetensorError) as problem:
         raise ValueError(
             f"the checkpoint {checkpoint} is not whole ({problem}); remove it, and the one before "
-            "or a "
-            "new run is used"
+            "or a new run is used"
         ) from problem
     for name, value in settings.items():
         if facts["settings"].get(name) != value:
             raise ValueError(
                 f"the training in {checkpoint.parent.parent} has {name} "
-                f"{facts['settings'].get(name)}, "
-                f"and now it is {value}; give the same, or another folder"
+                f"{facts['settings'].get(name)}, and now it is {value}; give the same, or another "
+                "folder"
             )
     if facts["frozen"] != frozen:
         raise ValueError(
             f"the training in {checkpoint.parent.parent} began with other frozen weights; give the "
-            "same "
-            "model, or another folder"
+            "same model, or another folder"
         )
     return tensors, facts
 
 
 def fill(into: Mapping[str, Tensor], tensors: Mapping[str, Tensor], checkpoint: Path) -> None:
-    """Copy by name. Raises ValueError where a tensor is missing or has another shape."""
+    """Copy by name.
+
+    Raises:
+        ValueError: a tensor is missing or has another shape.
+    """
     with torch.no_grad():
         for name, value in into.items():
-            found = tensors.get(name)
-            if found is None or found.shape != value.shape:
-                shape = "no such tensor" if found is None else f"shape {tuple(found.shape)}"
+            stored = tensors.get(name)
+            if stored is None or stored.shape != value.shape:
+                shape = "no such tensor" if stored is None else f"shape {tuple(stored.shape)}"
                 raise ValueError(
                     f"the checkpoint {checkpoint} is of another model: {name} has {shape} there "
-                    "and "
-                    f"{tuple(value.shape)} here; give the same model, or another folder"
+                    f"and {tuple(value.shape)} here; give the same model, or another folder"
                 )
-            value.copy_(found)
+            value.copy_(stored)
 
 
 def optimizer_tensors(optimizer: Any, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """AdamW's state by the names of its weights."""
-    return {
-        f"optimizer.{moment}.{name}": torch.as_tensor(optimizer.state[value][moment])
-        for name, value in trained.items()
-        for moment in _MOMENTS
-        if optimizer.state.get(value)
-    }
+    tensors = {}
+    for name, value in trained.items():
+        state = optimizer.state.get(value)
+        if state:  # none yet for a weight that had no gradient
+            for moment in _MOMENTS:
+                tensors[f"optimizer.{moment}.{name}"] = torch.as_tensor(state[moment])
+    return tensors
 
 
 def restore_optimizer(
@@ -130,16 +137,22 @@ def restore_optimizer(
         if f"optimizer.step.{name}" not in tensors:
             continue
         # Moments keep their weight's layout in memory: the arithmetic is then the same to the bit.
-        state = {moment: torch.zeros_like(value) for moment in _MOMENTS[:2]} | {
-            "step": torch.tensor(0.0)
+        state = {
+            "exp_avg": torch.zeros_like(value),
+            "exp_avg_sq": torch.zeros_like(value),
+            "step": torch.tensor(0.0),
         }
-        fill({f"optimizer.{moment}.{name}": state[moment] for moment in state}, tensors, checkpoint)
+        for moment in _MOMENTS:
+            fill({f"optimizer.{moment}.{name}": state[moment]}, tensors, checkpoint)
         optimizer.state[value] = state
 
 
 def fingerprint(model: nn.Module) -> str:
     """Tells other frozen weights apart: their number and sum. Empty where none is frozen."""
-    frozen = [value for value in model.parameters() if not value.requires_grad]
-    return (
-        f"{len(frozen)}:{sum(float(value.double().sum()) for value in frozen)!r}" if frozen else ""
-    )
+    count = 0
+    total = 0.0
+    for value in model.parameters():
+        if not value.requires_grad:
+            count += 1
+            total += float(value.double().sum())
+    return f"{count}:{total!r}" if count else ""

@@ -1,5 +1,4 @@
-"""Demonstrations from the simulated robot, with a policy as the expert: what it saw, and what it
-wanted to be done.
+"""Demonstrations from the simulated robot, with a policy as the expert.
 
 A frame's action is the first row of the chunk that answers its image: what the expert would have
 the robot do at that moment. Nothing of ROS and no gate: an episode takes a tenth of its time.
@@ -10,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from vla_ros.core.types import ActionChunk, Observation
@@ -31,13 +31,13 @@ OTHER_TASKS = (
     "open the gripper",
     "close the gripper",
 )
-ROOMS = 200  # tried until one has what the words name
-TRIES = 5  # for each episode wanted, until the expert is given up
+MAX_ROOMS = 200  # tried until one has what the words name
+TRIES_PER_EPISODE = 5  # until the expert is given up
 
 
 @dataclass
 class Counts:
-    """What came of it."""
+    """What came of it: `episodes` and `frames` are those kept."""
 
     episodes: int = 0
     frames: int = 0
@@ -46,20 +46,29 @@ class Counts:
 
 def possible(state: WorldState) -> list[str]:
     """The instructions that this room allows."""
-    return [
-        *OTHER_TASKS,
-        *(task.format(thing.name) for thing in state.objects for task in OBJECT_TASKS),
-    ]
+    instructions = list(OTHER_TASKS)
+    for thing, task in product(state.objects, OBJECT_TASKS):
+        instructions.append(task.format(thing.name))
+    return instructions
 
 
 class Demonstrator:
-    """Records `episodes` successful episodes into `folder`; rooms are those of `seed`, `seed` + 1,
-    ...
+    """Records successful episodes.
 
-    `instructions` are taken in turn; without any, one that the room allows is drawn. With
-    `failures`, what the expert did not bring about is kept as well, and marked. `watch` is called
-    at every frame and may raise to end it all: what is saved by then stays. Raises ValueError for
-    words that mean nothing, a folder in use, an unknown policy.
+    Args:
+        folder: where to; it must be new.
+        episodes: how many are wanted.
+        seed: rooms are those of `seed`, `seed` + 1, ...
+        instructions: taken in turn; without any, one that the room allows is drawn.
+        policy: the expert.
+        fps: images a second.
+        seconds: simulated, that an episode lasts at most.
+        failures: what the expert did not bring about is kept as well, and marked.
+        say: hears a line for each episode.
+        watch: called at every frame; may raise to end it all: what is saved by then stays.
+
+    Raises:
+        ValueError: words that mean nothing, a folder in use, an unknown policy.
     """
 
     def __init__(
@@ -95,17 +104,20 @@ class Demonstrator:
         self.counts = Counts()
 
     def run(self) -> Counts:
-        """As said; fewer episodes only where the expert failed TRIES times as often as it was asked
-        to succeed."""
+        """Record them.
+
+        There are fewer only where the expert was tried TRIES_PER_EPISODE times as often as it was
+        asked to succeed.
+        """
         world = World(self._seed)
         room = self._seed
         tries = 0
         try:
-            while self.counts.episodes < self._wanted and tries < TRIES * self._wanted:
+            while self.counts.episodes < self._wanted and tries < TRIES_PER_EPISODE * self._wanted:
                 room, words = self._next(world, room)
                 self._episode(world, words)
-                room = room + 1
-                tries = tries + 1
+                room += 1
+                tries += 1
         finally:
             world.close()
             if self._writer:
@@ -114,7 +126,7 @@ class Demonstrator:
 
     def _next(self, world: World, room: int) -> tuple[int, str]:
         """The next room from `room` on in which the words mean something, and the words."""
-        for seed in range(room, room + ROOMS):
+        for seed in range(room, room + MAX_ROOMS):
             world.reset(seed)
             if not self._words:
                 return seed, random.Random(seed).choice(possible(world.state()))
@@ -122,13 +134,13 @@ class Demonstrator:
             try:
                 intent = parse(words)
                 if intent.colour or intent.shape:
-                    targets(intent, world.state())
+                    targets(intent, world.state())  # raises where the room has none
                 return seed, words
             except ValueError:
                 continue
         raise ValueError(
-            f"none of the rooms {room} to {room + ROOMS - 1} has what '{words}' names; give other "
-            "words"
+            f"none of the rooms {room} to {room + MAX_ROOMS - 1} has what '{words}' names; give "
+            "other words"
         )
 
     def _episode(self, world: World, words: str) -> None:
@@ -155,14 +167,15 @@ class Demonstrator:
             self.counts.frames = self._writer.frames
         else:
             self._writer.drop_episode()
-        what = f"episode {self.counts.episodes - 1}" if outcome.done else "failed"
+        name = f"episode {self.counts.episodes - 1}" if outcome.done else "failed"
         self._say(
-            f"{what}: '{words}' in room {world.seed}: {length} frames; {outcome.verdict.sentence}"
+            f"{name}: '{words}' in room {world.seed}: {length} frames; {outcome.verdict.sentence}"
         )
 
     def _note(self, state: WorldState, observation: Observation, chunk: ActionChunk) -> None:
+        """A frame: what the policy saw, and the first row of its answer."""
         self._watch()
-        if self._writer is None:
+        if self._writer is None:  # only now it is known which state and channels there are
             spec = DatasetSpec.of(observation, chunk.channels, self._fps, "sim")
             self._writer = DatasetWriter(self._folder, spec, flush_every=100)
         action = dict(zip(chunk.channels, chunk.values[0].tolist()))

@@ -1,9 +1,8 @@
-"""The moving average of the weights while they are trained (Polyak & Juditsky 1992): steadier than
-the last step's.
+"""The moving average of the weights while they are trained: steadier than the last step's.
 
-torch's `AveragedModel` is a second model: it would copy and average frozen weights as well. What is
-evaluated often holds the model itself (an vector_env does), so the averages must come into that
-one.
+Polyak & Juditsky 1992. torch's `AveragedModel` is a second model: it would copy and average frozen
+weights as well. What is evaluated often holds the model itself (a `VectorEnv` does), so the
+averages must come into that one.
 """
 
 from __future__ import annotations
@@ -12,20 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class ExponentialMovingAverage:
-    """`values`: the average of every trained weight, by name. The decay grows from 0.1 to `decay`,
-    so that the random beginning is soon forgotten."""
+    """The average of every trained weight, by name in `values`.
+
+    The decay grows from 0.1 to `decay`, so that the random beginning is soon forgotten.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.values = {
-            name: value.detach().clone()
-            for name, value in model.named_parameters()
-            if value.requires_grad
-        }
+        self.values: dict[str, Tensor] = {}
+        for name, value in model.named_parameters():
+            if value.requires_grad:
+                self.values[name] = value.detach().clone()
 
     def update(self, model: nn.Module, step: int) -> None:
         """After step 0, 1, …"""
@@ -47,4 +47,5 @@ class ExponentialMovingAverage:
     def _swap(self, model: nn.Module) -> None:
         for name, value in model.named_parameters():
             if name in self.values:
+                # storage is exchanged, nothing is copied: a large model costs no time
                 value.data, self.values[name] = self.values[name], value.data

@@ -1,5 +1,4 @@
-"""What a training says while it runs: a progress bar, metrics.csv, TensorBoard where it is
-installed, curves.png."""
+"""What a training says while it runs: progress bar, metrics.csv, curves.png, TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ BOARD = "tensorboard"
 
 
 class Log:
-    """Of a training of `steps` steps; rows by step, in `folder`. Where `show` is false it writes
-    and says nothing."""
+    """Of a training of `steps` steps; rows by step, in `folder`.
+
+    Where `show` is false it writes and says nothing: of several processes one does.
+    """
 
     def __init__(self, folder: Path, steps: int, show: bool = True, board: bool = True) -> None:
         self.folder = Path(folder)
@@ -29,7 +31,7 @@ class Log:
         self.show = show
         self.rows: list[dict[str, float]] = []
         self.columns: list[str] = []
-        self._before = 0.0
+        self._before = 0.0  # s, spent before a resume
         self._began = time.perf_counter()
         self._board = board and show and importlib.util.find_spec("tensorboard") is not None
         self._writer: Any = None
@@ -37,6 +39,7 @@ class Log:
 
     @property
     def last(self) -> dict[str, float]:
+        """The newest row; empty where nothing was logged."""
         return self.rows[-1] if self.rows else {}
 
     @property
@@ -50,12 +53,13 @@ class Log:
         self._began = time.perf_counter()
         path = self.folder / CSV
         if path.is_file():
+            self.rows = []
             with path.open(newline="", encoding="utf-8") as file:
-                rows = [
-                    {name: float(value) for name, value in row.items() if value}
-                    for row in csv.DictReader(file)
-                ]
-            self.rows = [row for row in rows if row["step"] <= step]
+                for texts in csv.DictReader(file):
+                    # an empty cell: that row had no such metric
+                    row = {name: float(text) for name, text in texts.items() if text}
+                    if row["step"] <= step:
+                        self.rows.append(row)
             self._rewrite()
 
     @contextmanager
@@ -99,8 +103,9 @@ class Log:
     def _rewrite(self) -> None:
         """With every column that a row has."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        aside = self.folder / f".{CSV}"
+        # a row's names, in the order in which they first occur
+        self.columns = list(dict.fromkeys(chain.from_iterable(self.rows)))
+        aside = self.folder / f".{CSV}"  # renamed when whole: a killed run leaves the old one
         with aside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
@@ -113,11 +118,8 @@ class Log:
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=step, description=text)
         else:
-            left = (
-                (self.steps - step) / row["steps_per_second"]
-                if row.get("steps_per_second")
-                else 0.0
-            )
+            rate = row.get("steps_per_second")
+            left = (self.steps - step) / rate if rate else 0.0
             print(f"step {step} of {self.steps}: {text}, {_span(left)} left", flush=True)
 
     def _to_board(self, step: int, row: Mapping[str, float]) -> None:
@@ -126,6 +128,7 @@ class Log:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
+            # purge_step: after a resume, what was written beyond the checkpoint is forgotten
             self._writer = SummaryWriter(str(self.folder / BOARD), purge_step=step)
         for name, value in row.items():
             if name != "step":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
-ASIDE = (
+# what is logged beside the loss's parts
+NO_LOSSES = (
     "step",
     "seconds",
     "learning_rate",
@@ -15,7 +18,8 @@ ASIDE = (
     "without_noise",
     "reward",
     "length",
-)  # no losses
+)
+FEW_POINTS = 30  # below, each is marked: a line through two of them would hide how few there are
 
 
 def draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -23,24 +27,30 @@ def draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    found = [name for name in ("success", "reward", "length") if name in names]
-    panels = [("loss", ["loss", *(name for name in names if name not in (*ASIDE, "loss"))])]
-    panels += [(name, [name, *(["without_noise"] if name == "success" else [])]) for name in found]
-    panels += [("learning rate", ["learning_rate"]), ("gradient's norm", ["gradient"])]
+    # a row's names, in the order in which they first occur
+    panels = _panels(list(dict.fromkeys(chain.from_iterable(rows))))
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     for axes, (title, lines) in zip(figure.subplots(len(panels), 1, sharex=True), panels):
+        smallest = math.inf
         for name in lines:
-            points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
-            if points:
-                axes.plot(
-                    *zip(*points),
-                    label=name,
-                    linewidth=2.0 if name == "loss" else 1.0,
-                    marker="." if len(points) < 30 else None,
-                )
-        values = [row[name] for row in rows for name in lines if row.get(name) is not None]
-        if title == "loss" and values and min(values) > 0:
+            steps = []
+            values = []
+            for row in rows:
+                if row.get(name) is not None:  # evaluations are logged now and then only
+                    steps.append(row["step"])
+                    values.append(row[name])
+            if not values:
+                continue
+            smallest = min(smallest, *values)
+            axes.plot(
+                steps,
+                values,
+                label=name,
+                linewidth=2.0 if name == "loss" else 1.0,
+                marker="." if len(values) < FEW_POINTS else None,
+            )
+        # a loss falls by orders of magnitude; with an entropy in it, it may be negative
+        if title == "loss" and 0 < smallest < math.inf:
             axes.set_yscale("log")
         axes.set_ylabel(title)
         axes.grid(alpha=0.3)
@@ -48,3 +58,17 @@ def draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
             axes.legend(fontsize=7, ncol=2)
     axes.set_xlabel("step")
     FigureCanvasAgg(figure).print_png(str(path))
+
+
+def _panels(names: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Titles, and what is drawn under each; `names` is all that was logged."""
+    parts = [name for name in names if name not in NO_LOSSES and name != "loss"]
+    panels = [("loss", ["loss", *parts])]
+    if "success" in names:
+        panels.append(("success", ["success", "without_noise"]))
+    for name in ("reward", "length"):
+        if name in names:
+            panels.append((name, [name]))
+    panels.append(("learning rate", ["learning_rate"]))
+    panels.append(("gradient's norm", ["gradient"]))
+    return panels

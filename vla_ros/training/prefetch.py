@@ -1,5 +1,7 @@
-"""Batches: asked for by number, made ahead. A batch is a tensor, or a (named) tuple, list or dict
-of them."""
+"""Batches: asked for by number, made ahead.
+
+A batch is a tensor, or a (named) tuple, list or dict of them.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,16 @@ from typing import Any, Protocol
 
 
 class Source(Protocol):
-    """Where batches come from. `batch(index)` gives the same for the same index, whatever was asked
-    before."""
+    """Where batches come from."""
 
-    def batch(self, index: int) -> Any: ...
+    def batch(self, index: int) -> Any:
+        """The same for the same index, whatever was asked before."""
+        ...
 
 
 @contextmanager
 def ahead_of(make: Callable[[int], Any], indices: range, ahead: int) -> Iterator[Iterator[Any]]:
-    """`make` of each index in their order, `ahead` of them made by one thread before they are asked
-    for.
+    """`make` of each index in their order; a thread makes `ahead` of them before they are due.
 
     No DataLoader: its workers are processes, forked beside torch's threads and MuJoCo's renderer,
     and the sentence of a dataset that does not fit would arrive inside a traceback.

@@ -1,5 +1,4 @@
-"""A checkpoint in fewer bits, as another checkpoint: packed weights, or an engine calibrated on
-observations."""
+"""A checkpoint in fewer bits: with packed weights, or with observations to calibrate an engine."""
 
 from __future__ import annotations
 
@@ -33,17 +32,23 @@ from vla_ros.policies.progress import Progress
 if TYPE_CHECKING:
     from vla_ros.datasets.lerobot.read import Dataset
 
-ROWS = 32  # observations to calibrate on
-WARM_UP = 10  # runs that no figure contains
+CALIBRATION_ROWS = 32  # observations
+WARM_UP_RUNS = 10  # that no figure contains
 
 
 def quantize(folder: Path, out: Path, kind: str, recorded: Dataset | None = None) -> list[str]:
-    """Writes the checkpoint in `folder` to `out` as `kind`; gives the names of the layers that are
-    packed.
+    """Write the checkpoint in `folder` to `out` as `kind`.
 
-    int8, int4: packed weights. static: weights as they are, to be run at int8, and the observations
-    on which that engine is calibrated, from `recorded` where it is given. Raises ValueError for a
-    checkpoint that does not fit.
+    Args:
+        kind: int8, int4: packed weights. static: weights as they are, to be run at int8, and the
+            observations on which that engine is calibrated.
+        recorded: where those come from; None: from the checkpoint itself.
+
+    Returns:
+        The names of the layers that are packed.
+
+    Raises:
+        ValueError: the checkpoint does not fit.
     """
     vla = from_pretrained(folder)
     if vla.config.quantization != "none":
@@ -66,16 +71,24 @@ def quantize(folder: Path, out: Path, kind: str, recorded: Dataset | None = None
     return names
 
 
-def calibration(vla: VLA, folder: Path, recorded: Dataset, rows: int = ROWS) -> dict[str, Tensor]:
-    """image, ids and state of `rows` frames, evenly out of at most as many episodes, as the policy
-    would give them to the model. Raises ValueError for a recording without a camera, or with words
-    that the model does not know."""
+def calibration(
+    vla: VLA, folder: Path, recorded: Dataset, rows: int = CALIBRATION_ROWS
+) -> dict[str, Tensor]:
+    """What the policy would give the model on a recording.
+
+    Args:
+        rows: frames, evenly out of at most as many episodes.
+
+    Returns:
+        image, ids and state, `rows` of each.
+
+    Raises:
+        ValueError: the recording lacks the camera, or has words that the model does not know.
+    """
     camera = _camera(vla.config.camera, recorded)
     total = len(recorded.episodes)
-    chosen = [
-        recorded.episodes[index]
-        for index in np.linspace(0, total - 1, min(rows, total)).round().astype(int)
-    ]
+    evenly = np.linspace(0, total - 1, min(rows, total)).round().astype(int)
+    chosen = [recorded.episodes[index] for index in evenly]
     model = CompiledVLA(
         vla, folder, EngineRequest("eager", device="cpu", cache="none"), lambda text: None
     )
@@ -86,6 +99,7 @@ def calibration(vla: VLA, folder: Path, recorded: Dataset, rows: int = ROWS) -> 
     for place, episode in enumerate(chosen):
         progress = Progress()
         words = model.encode_text(episode.task)
+        # the shares of all episodes add up to `rows`, also where that does not divide
         wanted = rows * (place + 1) // len(chosen) - rows * place // len(chosen)
         keep = np.linspace(episode.start, episode.end - 1, wanted).round().astype(int).tolist()
         # all: how far it has come depends on what was seen before
@@ -99,78 +113,78 @@ def calibration(vla: VLA, folder: Path, recorded: Dataset, rows: int = ROWS) -> 
                 images.append(torch.from_numpy(image))
                 texts.append(words["ids"][0])
                 states.append(state)
-            told = model.decode_action(image, words, state)
-            if looks(vla.config):
-                actions(told, [progress])
+            answer = model.decode_action(image, words, state)
+            if looks(vla.config):  # what it saw is in the progress of the next frame
+                actions(answer, [progress])
     return {"image": torch.stack(images), "ids": torch.stack(texts), "state": torch.tensor(states)}
 
 
 def _camera(wanted: str, recorded: Dataset) -> str:
-    """The recording's camera that the model looks through. Raises ValueError where it is not there,
-    or is open."""
+    """The recording's camera that the model looks through.
+
+    Raises:
+        ValueError: it is not there, or several may be meant.
+    """
     cameras = list(recorded.cameras)
     if wanted and wanted not in cameras:
         raise ValueError(
             f"{recorded.folder} has {', '.join(cameras) or 'no camera'}, and the model learned "
-            "from the "
-            f"camera {wanted}; record with it"
+            f"from the camera {wanted}; record with it"
         )
     if not wanted and len(cameras) != 1:
         raise ValueError(
             f"{recorded.folder} has {len(cameras)} cameras ({', '.join(cameras)}), and the model "
-            "looks "
-            "through one and does not say which; record with one"
+            "looks through one and does not say which; record with one"
         )
     return wanted or cameras[0]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Bytes of the file of weights, and of the weights in memory. `eager` and `on_engine` (None:
-    there is none) are the mean and the standard deviation, in ms, of an image whose words are
-    known; `engine_files` is in bytes."""
+    """Of a checkpoint: its sizes, and how long an image takes whose words are known."""
 
-    file: int
-    memory: int
-    eager: tuple[float, float]
+    file: int  # bytes, of weights
+    memory: int  # bytes, of weights
+    eager: tuple[float, float]  # ms, mean and standard deviation
     engine: str
-    engine_files: int
-    on_engine: tuple[float, float] | None
+    engine_files: int  # bytes
+    on_engine: tuple[float, float] | None  # as `eager`; None: no engine takes it
 
 
 def figures(folders: Sequence[Path], engine: str = "auto", runs: int = 100) -> list[Figures]:
-    """Of each checkpoint; all take turns, run by run. Raises ValueError where one cannot be
-    loaded."""
-    found = []
-    ways = []
+    """Of each checkpoint; all take turns, run by run, so that a machine's moods meet them alike.
+
+    Raises:
+        ValueError: one cannot be loaded.
+    """
+    sizes = []
+    engines = []
+    eager_ways = []
+    engine_ways = []
     for folder in folders:
         vla = from_pretrained(folder)
         # no cache asks for its key
         _, acting = sub_models_of(vla, examples.load(folder, vla)[0], str(folder))
         ready = _engine(acting, engine, precision_of(vla.config))
-        found.append(
-            (
-                (folder / WEIGHTS).stat().st_size,
-                sum(one.nbytes for one in vla.state_dict().values()),
-                ready,
+        memory = sum(value.nbytes for value in vla.state_dict().values())
+        sizes.append(((folder / WEIGHTS).stat().st_size, memory))
+        engines.append(ready)
+        eager_ways.append(_run(acting.module, acting.examples[0]))
+        engine_ways.append(_run(ready.engine if ready else None, acting.examples[0]))
+    times = _in_turns([*eager_ways, *engine_ways], runs)
+    table = []
+    for index, ((file, memory), ready) in enumerate(zip(sizes, engines)):
+        table.append(
+            Figures(
+                file,
+                memory,
+                times[index] or (0.0, 0.0),
+                f"{ready.name} {ready.precision}" if ready else "none",
+                ready.size if ready else 0,
+                times[len(folders) + index],
             )
         )
-        ways += [
-            _run(acting.module, acting.examples[0]),
-            _run(ready.engine if ready else None, acting.examples[0]),
-        ]
-    times = _in_turns(ways, runs)
-    return [
-        Figures(
-            file,
-            memory,
-            eager or (0.0, 0.0),
-            f"{ready.name} {ready.precision}" if ready else "none",
-            ready.size if ready else 0,
-            on_engine,
-        )
-        for (file, memory, ready), eager, on_engine in zip(found, times[::2], times[1::2])
-    ]
+    return table
 
 
 def _engine(part: Any, name: str, precision: str) -> LoadedEngine | None:
@@ -188,13 +202,14 @@ def _in_turns(
     ways: Sequence[Callable[[], Any] | None], runs: int
 ) -> list[tuple[float, float] | None]:
     """Mean and deviation (ms) of each; None stays None."""
-    taken: list[list[float]] = [[] for _ in ways]
+    taken: list[list[float]] = [[] for _ in ways]  # ms
     with torch.inference_mode():
-        for index in range(WARM_UP + runs):
+        for index in range(WARM_UP_RUNS + runs):
             for way, times in zip(ways, taken):
-                if way is not None:
-                    began = time.perf_counter_ns()
-                    way()
-                    if index >= WARM_UP:
-                        times.append((time.perf_counter_ns() - began) / 1e6)
+                if way is None:
+                    continue
+                began = time.perf_counter_ns()
+                way()
+                if index >= WARM_UP_RUNS:
+                    times.append((time.perf_counter_ns() - began) / 1e6)
     return [(float(np.mean(times)), float(np.std(times))) if times else None for times in taken]

@@ -11,12 +11,17 @@ PRECISIONS = ("no", "bf16", "fp16")
 
 @dataclass(frozen=True)
 class Settings:
-    """AdamW with warm-up (`warmup` steps) and cosine from `learning_rate` down to `floor` times it
-    at `steps`.
+    """AdamW with warm-up, and a cosine from `learning_rate` down to `floor` times it at `steps`.
 
-    Gradients are clipped to a norm of `clip`; `average` is the decay of the weights' moving average
-    (0: none); `accumulate` batches make a step; `ahead` batches are made in a thread before they
-    are needed (0: none, for batches that depend on the weights)."""
+    Attributes:
+        warmup: steps.
+        clip: the norm that gradients are clipped to.
+        precision: one of PRECISIONS.
+        accumulate: batches that make a step.
+        average: decay of the weights' moving average (0: none).
+        ahead: batches that a thread makes before they are needed (0: none, for batches that depend
+            on the weights).
+    """
 
     steps: int
     learning_rate: float = 1e-4
@@ -58,8 +63,7 @@ class Settings:
         if self.checkpoint_every % self.log_every:  # what is kept has been looked at
             raise ValueError(
                 f"checkpoint_every is {self.checkpoint_every}, and log_every {self.log_every}; "
-                "give a "
-                "multiple of it"
+                "give a multiple of it"
             )
         if self.precision not in PRECISIONS:
             raise ValueError(
@@ -67,11 +71,10 @@ class Settings:
             )
 
     def rate(self, step: int) -> float:
-        """The learning rate of step 0, 1, …: a function of the step alone, so that no schedule has
-        to be resumed.
+        """The learning rate of step 0, 1, …
 
-        The cosine begins with the first step, not after the warm-up as transformers' schedules have
-        it.
+        A function of the step alone, so that no schedule has to be resumed. The cosine begins with
+        the first step, not after the warm-up as transformers' schedules have it.
         """
         warm = min(1.0, (step + 1) / max(1, self.warmup))
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
@@ -79,8 +82,8 @@ class Settings:
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
-        return {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in ("log_every", "checkpoint_every", "evaluate_every", "ahead")
-        }
+        numbers = asdict(self)
+        # these change nothing that is learnt
+        for name in ("log_every", "checkpoint_every", "evaluate_every", "ahead"):
+            del numbers[name]
+        return numbers

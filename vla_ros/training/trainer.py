@@ -1,5 +1,6 @@
-"""The loop of every training here, on Hugging Face accelerate: several GPUs or machines are
-accelerate's configuration.
+"""The loop of every training here, on Hugging Face accelerate.
+
+Several GPUs or machines are accelerate's configuration.
 
 A step depends on the settings, the weights and its own number alone: batches are asked for by
 number, and every step begins its own random stream. So a run that was killed goes on from its last
@@ -31,8 +32,11 @@ Evaluate = Callable[[Any], Mapping[str, float]]
 
 
 class Step(nn.Module):
-    """The loss as the forward pass of one module: accelerate's wrappers (autocast, gradients summed
-    over processes) see `forward` alone, and a VLA is asked stage by stage."""
+    """The loss as the forward pass of one module.
+
+    accelerate's wrappers (autocast, gradients summed over processes) see `forward` alone, and a VLA
+    is asked stage by stage.
+    """
 
     def __init__(self, model: nn.Module, loss: Loss) -> None:
         super().__init__()
@@ -40,19 +44,27 @@ class Step(nn.Module):
         self.loss = loss
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
+        """The parts of the batch's loss by name."""
         return dict(self.loss(self.model, batch))
 
 
 class Trainer:
-    """Trains `model` by `loss(model, batch)`, parts by name, each times its weight (1 where
-    `weights` has none; 0 for what is only logged).
+    """Trains `model` by `loss(model, batch)`.
 
     Leaves in `folder`: checkpoints/, metrics.csv, curves.png, tensorboard/ where that is installed.
-    `factors` multiply the learning rate of parameters by the beginning of their names.
-    `evaluate(model)` gives numbers by name, "success" among them; it is asked with the averaged
-    weights. `cpu`: there, also where a GPU is. With `resume` the last checkpoint is gone on from;
-    without, a folder that holds one is refused. Raises ValueError for what does not fit, before any
-    time is spent.
+
+    Args:
+        loss: gives parts by name.
+        source: where batches come from.
+        weights: of the parts; 1 where there is none, 0 for what is only logged.
+        factors: multiply the learning rate of parameters by the beginning of their names.
+        evaluate: gives numbers by name, "success" among them; asked with the averaged weights.
+        resume: go on from the last checkpoint; without, a folder that holds one is refused.
+        cpu: there, also where a GPU is.
+        log: another than one of `folder`.
+
+    Raises:
+        ValueError: something does not fit; before any time is spent.
     """
 
     def __init__(
@@ -74,8 +86,7 @@ class Trainer:
         if checkpoint is not None and not resume:
             raise ValueError(
                 f"{folder} holds a training at step {checkpointing.step_of(checkpoint)}; resume "
-                "it, or "
-                "give another folder"
+                "it, or give another folder"
             )
         if settings.precision == "fp16" and not torch.cuda.is_available():
             raise ValueError("precision is fp16, which needs a GPU; use bf16 or no on a CPU")
@@ -87,9 +98,10 @@ class Trainer:
         self.accelerator = Accelerator(
             mixed_precision=settings.precision,
             cpu=cpu or not torch.cuda.is_available(),
+            # a loss need not ask every head of a model
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
-        trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
+        trained = _trained(model)
         if not trained:
             raise ValueError("every weight of the model is frozen; nothing can be trained")
         optimizer = torch.optim.AdamW(
@@ -101,8 +113,7 @@ class Trainer:
         self.step = 0
         self._frozen = checkpointing.fingerprint(model)
         self._step, self._optimizer = self.accelerator.prepare(Step(model, loss), optimizer)
-        # on their device
-        self.trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
+        self.trained = _trained(model)  # again: they are on their device now
         self.average = (
             ExponentialMovingAverage(model, settings.average) if settings.average else None
         )
@@ -112,31 +123,29 @@ class Trainer:
 
     # -- steps -------------------------------------------------------------------------
     def run(self, until: int | None = None) -> dict[str, float]:
-        """Train up to step `until` (default: the last) and leave a checkpoint there. Gives the last
-        metrics logged.
+        """Train up to step `until` (default: the last) and leave a checkpoint there.
 
-        Raises ValueError where the loss is no finite number; the last checkpoint is then still
-        good.
+        Returns:
+            The last metrics logged.
+
+        Raises:
+            ValueError: the loss is no finite number; the last checkpoint is then still good.
         """
         last = min(self.settings.steps if until is None else until, self.settings.steps)
         if self.step >= last:
             return self._log.last
         with ExitStack() as stack:
             stack.enter_context(self._log.running(self.step))
-            batches = stack.enter_context(
-                ahead_of(
-                    self._batch,
-                    range(self._index(self.step), self._index(last)),
-                    self.settings.ahead,
-                )
-            )
+            indices = range(self._index(self.step), self._index(last))
+            ahead = ahead_of(self._batch, indices, self.settings.ahead)
+            batches = stack.enter_context(ahead)
             self.model.train()
+            # of the steps since the last report: tensors, as a float would wait for the GPU
             sums: dict[str, Tensor] = {}
             count = 0
             since = time.perf_counter()
             while self.step < last:
-                for name, value in self._advance(batches).items():
-                    sums[name] = sums.get(name, torch.zeros_like(value)) + value
+                _add(sums, self._advance(batches))
                 count += 1
                 self.step += 1
                 if self.step % self.settings.log_every == 0 or self.step == last:
@@ -172,7 +181,7 @@ class Trainer:
         """One step of the optimizer."""
         many = self.settings.accumulate
         rate = self.settings.rate(self.step)
-        found: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         # Dropout and the like draw from here, so that a step is the same after a resume.
@@ -182,44 +191,34 @@ class Trainer:
         for turn in range(many):
             batch = send_to_device(next(batches), self.accelerator.device, non_blocking=True)
             with ExitStack() as stack:
-                if turn < many - 1:
+                if turn < many - 1:  # processes exchange gradients once a step
                     stack.enter_context(self.accelerator.no_sync(self._step))
                 parts = self._step(batch)
-                total = (
-                    torch.stack(
-                        [self.weights.get(name, 1.0) * part for name, part in parts.items()]
-                    ).sum()
-                    / many
-                )
+                weighted = [self.weights.get(name, 1.0) * part for name, part in parts.items()]
+                total = torch.stack(weighted).sum() / many
                 self.accelerator.backward(total)
-            for name, part in {**parts, "loss": total * many}.items():
-                found[name] = (
-                    found.get(name, torch.zeros_like(part.detach())) + part.detach() / many
-                )
+            parts["loss"] = total * many
+            _add(metrics, {name: part.detach() / many for name, part in parts.items()})
         norm = self.accelerator.clip_grad_norm_(self.trained.values(), self.settings.clip)
         self._optimizer.step()
         self._optimizer.zero_grad()
         if self.average is not None:
             self.average.update(self.model, self.step)
         if norm is not None:
-            found["gradient"] = norm.detach()
-        return found
+            metrics["gradient"] = norm.detach()
+        return metrics
 
     def _report(self, sums: Mapping[str, Tensor], count: int, seconds: float, last: bool) -> None:
-        values = {
-            name: float(self.accelerator.reduce(value / count, "mean"))
-            for name, value in sums.items()
-        }
+        values = {}
+        for name, value in sums.items():
+            values[name] = float(self.accelerator.reduce(value / count, "mean"))
         if not math.isfinite(values["loss"]):
             raise ValueError(
                 f"the loss is {values['loss']} at step {self.step}; go on from the last checkpoint "
-                "with a "
-                "smaller learning rate"
+                "with a smaller learning rate"
             )
-        values |= {
-            "learning_rate": self.settings.rate(self.step - 1),
-            "steps_per_second": count / seconds,
-        }
+        values["learning_rate"] = self.settings.rate(self.step - 1)
+        values["steps_per_second"] = count / seconds
         every = self.settings.evaluate_every
         if self.evaluate is not None and (last or (every and self.step % every == 0)):
             values |= self._evaluated()
@@ -232,8 +231,10 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[nn.Module]:
-        """The model in evaluation mode, with the averaged weights where there are any; training's
-        come back after."""
+        """The model in evaluation mode, with the averaged weights where there are any.
+
+        Training's come back after.
+        """
         was = self.model.training
         with self.average.inside(self.model) if self.average is not None else ExitStack():
             try:
@@ -242,15 +243,17 @@ class Trainer:
                 self.model.train(was)
 
     def export(self, folder: Path) -> None:
-        """The averaged model as a checkpoint that a policy runs. Adapters are merged: train no more
-        after that."""
+        """The averaged model as a checkpoint that a policy runs.
+
+        Adapters are merged: train no more after that.
+        """
         from vla_ros.models.checkpoint import save_pretrained
         from vla_ros.models.lora import merge_lora
         from vla_ros.models.vla import VLA
 
         if self.accelerator.is_main_process:
             with self.averaged() as model:
-                whole = model if isinstance(model, VLA) else model.vla
+                whole = model if isinstance(model, VLA) else model.vla  # an actor holds one
                 assert isinstance(whole, VLA)
                 if any(".lora_" in name for name, _ in whole.named_parameters()):
                     merge_lora(whole)
@@ -261,38 +264,35 @@ class Trainer:
     def save(self) -> None:
         """A checkpoint of this step; the older ones go."""
         if self.accelerator.is_main_process:
-            tensors = {f"model.{name}": value for name, value in self._own().items()}
+            tensors = self._tensors()
             tensors |= checkpointing.optimizer_tensors(self._optimizer, self.trained)
-            if self.average is not None:
-                tensors |= {f"average.{name}": value for name, value in self.average.values.items()}
-            scaler = getattr(self.accelerator, "scaler", None)
-            checkpointing.save(
-                self.folder,
-                self.step,
-                tensors,
-                {
-                    "settings": self.settings.identity(),
-                    "frozen": self._frozen,
-                    "seconds": self._log.seconds,
-                    "scaler": scaler.state_dict() if scaler is not None else {},
-                },
-            )
+            scaler = getattr(self.accelerator, "scaler", None)  # fp16 has one
+            facts = {
+                "settings": self.settings.identity(),
+                "frozen": self._frozen,
+                "seconds": self._log.seconds,
+                "scaler": scaler.state_dict() if scaler is not None else {},
+            }
+            checkpointing.save(self.folder, self.step, tensors, facts)
         self.accelerator.wait_for_everyone()
 
-    def _own(self) -> dict[str, Tensor]:
-        """What training changes: trained weights and buffers. Frozen weights come from where they
-        came from."""
-        return {**self.trained, **dict(self.model.named_buffers())}
+    def _tensors(self) -> dict[str, Tensor]:
+        """What training changes, by its name in a checkpoint: weights, buffers, averages.
+
+        Frozen weights come from where they came from.
+        """
+        tensors = {}
+        for name, value in (*self.trained.items(), *self.model.named_buffers()):
+            tensors[f"model.{name}"] = value
+        if self.average is not None:
+            for name, value in self.average.values.items():
+                tensors[f"average.{name}"] = value
+        return tensors
 
     def _restore(self, folder: Path) -> None:
         tensors, facts = checkpointing.load(folder, self.settings.identity(), self._frozen)
-        checkpointing.fill(
-            {f"model.{name}": value for name, value in self._own().items()}, tensors, folder
-        )
+        checkpointing.fill(self._tensors(), tensors, folder)
         checkpointing.restore_optimizer(self._optimizer, self.trained, tensors, folder)
-        if self.average is not None:
-            averages = {f"average.{name}": value for name, value in self.average.values.items()}
-            checkpointing.fill(averages, tensors, folder)
         scaler = getattr(self.accelerator, "scaler", None)
         if scaler is not None and facts["scaler"]:
             scaler.load_state_dict(facts["scaler"])
@@ -300,10 +300,21 @@ class Trainer:
         self._log.go_on(self.step, float(facts["seconds"]))
 
 
+def _trained(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value for name, value in model.named_parameters() if value.requires_grad}
+
+
+def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    """Add each value to the sum of its name."""
+    for name, value in values.items():
+        sums[name] = sums[name] + value if name in sums else value
+
+
 def _groups(trained: Mapping[str, Tensor], factors: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Parameters by the factor of their learning rate."""
+    """Parameters by the factor of their learning rate, as AdamW takes them."""
     groups: dict[float, list[Tensor]] = {}
     for name, value in trained.items():
-        factor = next((factor for start, factor in factors.items() if name.startswith(start)), 1.0)
+        matching = [factors[start] for start in factors if name.startswith(start)]
+        factor = matching[0] if matching else 1.0
         groups.setdefault(factor, []).append(value)
     return [{"params": values, "factor": factor} for factor, values in groups.items()]

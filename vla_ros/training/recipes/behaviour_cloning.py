@@ -1,5 +1,7 @@
-"""Behaviour cloning: any VLA learns the actions of a folder of demonstrations in LeRobot's
-layout."""
+"""Behaviour cloning: any VLA learns the actions of a folder of demonstrations.
+
+The folder is in LeRobot's layout.
+"""
 
 from __future__ import annotations
 
@@ -31,30 +33,33 @@ from vla_ros.training.trainer import Trainer
 
 WEIGHTS = {"action": 1.0, "task": 0.1, "plan": 0.1}
 DONE_SECONDS = 0.5  # the end of an episode in which its task counts as done
-# share of the episodes that are not learnt, batches of them at an evaluation
-HELD_OUT = 0.1
-CHECKS = 8
-MARGIN = 0.05  # of a channel's range, beyond what was demonstrated, in a config made for a dataset
+HELD_OUT_SHARE = 0.1  # of the episodes, not learnt
+HELD_OUT_BATCHES = 8  # of them, at an evaluation
+BOUND_MARGIN = 0.05  # of a channel's range, beyond what was demonstrated, in a config for a dataset
+MIN_RANGE = 0.1  # of a channel, SI units: one that hardly moved needs room as well
 
 
 class CloneBatch(NamedTuple):
-    """B frames: what was seen, said and measured (`state` normalised), what was done next, and
-    whether it was done."""
+    """B frames: what was seen, said and measured, and what was done next."""
 
     pixels: Tensor  # B x 3 x H x W uint8
     ids: Tensor  # B x L
     mask: Tensor  # B x L, true at words
-    state: Tensor  # B x S
+    state: Tensor  # B x S, normalised
     actions: Tensor  # B x T x C, SI units
     valid: Tensor  # B x T, false beyond the episode's end
-    done: Tensor  # B
+    done: Tensor  # B, 1.0 where the episode is about to end
 
 
 def config_for(dataset: Dataset) -> VLAConfig:
-    """The small model with the dataset's channels, bounds a little wider than its actions, state,
-    rate, and words: the small model's own where they are enough, else those of the dataset."""
-    low, high = dataset.action.min(0), dataset.action.max(0)
-    room = MARGIN * np.maximum(high - low, 0.1)
+    """The small model with the dataset's channels, state, rate and words.
+
+    Bounds are a little wider than its actions. Words are the small model's own where they are
+    enough, else those of the dataset.
+    """
+    low = dataset.action.min(0)  # C
+    high = dataset.action.max(0)
+    room = BOUND_MARGIN * np.maximum(high - low, MIN_RANGE)
     return VLAConfig(
         channels=dataset.names[layout.ACTION],
         low=tuple(map(float, low - room)),
@@ -68,22 +73,27 @@ def config_for(dataset: Dataset) -> VLAConfig:
 def _common(texts: list[str]) -> bool:
     """Does the lexicon know all of these?"""
     try:
-        return all(encode(text) for text in texts if words_of(text))
-    except ValueError:
+        return all(map(encode, filter(words_of, texts)))
+    except ValueError:  # a word that it does not know
         return False
 
 
 def check_fit(dataset: Dataset, config: VLAConfig, camera: str | None) -> tuple[str, int]:
-    """The camera's name and how many frames a row of a chunk takes. Raises ValueError where they do
-    not fit."""
+    """Does the dataset hold what the model wants?
+
+    Returns:
+        The camera's name, and how many frames a row of a chunk takes.
+
+    Raises:
+        ValueError: cameras, channels, bounds, state or rate do not fit, or no frame has words.
+    """
     folder = dataset.folder
     cameras = list(dataset.cameras)
     actions = dataset.names[layout.ACTION]
     if camera is None and len(cameras) != 1:
         raise ValueError(
             f"{folder} has {len(cameras)} cameras ({', '.join(cameras) or 'none'}), and the model "
-            "looks "
-            "through one; name it with --camera"
+            "looks through one; name it with --camera"
         )
     if camera is not None and camera not in cameras:
         raise ValueError(
@@ -93,43 +103,50 @@ def check_fit(dataset: Dataset, config: VLAConfig, camera: str | None) -> tuple[
         if channel not in actions:
             raise ValueError(
                 f"the config drives {channel}, and the actions in {folder} are "
-                f"{', '.join(actions)}; give "
-                "a config with those channels"
+                f"{', '.join(actions)}; give a config with those channels"
             )
         values = dataset.action[:, actions.index(channel)]
-        if values.min() < low - 1e-3 * (high - low) or values.max() > high + 1e-3 * (high - low):
+        tolerance = 1e-3 * (high - low)
+        if values.min() < low - tolerance or values.max() > high + tolerance:
             raise ValueError(
                 f"{channel} goes from {values.min():.4g} to {values.max():.4g} in {folder}, and "
-                "the "
-                f"config bounds it by {low:g} and {high:g}; widen the bounds"
+                f"the config bounds it by {low:g} and {high:g}; widen the bounds"
             )
     for name in config.state:
         if name not in dataset.inputs:
-            why = "".join(
-                f" ('{key}' is left out: {reason})" for key, reason in dataset.left_out.items()
-            )
+            known = ", ".join(sorted(dataset.inputs)) or "none"
+            for key, reason in dataset.left_out.items():
+                known += f" ('{key}' is left out: {reason})"
             raise ValueError(
-                f"the config's state has {name}, and {folder} has "
-                f"{', '.join(sorted(dataset.inputs)) or 'none'}{why}; leave it out of the config, "
-                "or "
-                "record it"
+                f"the config's state has {name}, and {folder} has {known}; leave it out of the "
+                "config, or record it"
             )
+    # a row of a chunk is a frame of the dataset, so its time must be that of whole frames
     stride = config.step * dataset.fps
     if round(stride) < 1 or abs(stride - round(stride)) > 0.01 * stride:
         raise ValueError(
             f"rows of the config's chunks are {config.step:g} s apart, and {folder} has "
-            f"{dataset.fps:g} "
-            f"frames a second; give a step that is a multiple of {1 / dataset.fps:.4g} s"
+            f"{dataset.fps:g} frames a second; give a step that is a multiple of "
+            f"{1 / dataset.fps:.4g} s"
         )
-    told(dataset)
+    spoken_frames(dataset)
     return camera or cameras[0], round(stride)
 
 
 class Demonstrations:
-    """Batches of a dataset for a model, drawn anew for each index. Episodes known to have failed
-    and frames without words are left out, and with `held_out` a share of the other episodes is for
-    `checks`. `notes`: what a user should know of that, a sentence each. Raises ValueError where
-    dataset, model and words do not fit."""
+    """Batches of a dataset for a model, drawn anew for each index.
+
+    Episodes known to have failed and frames without words are left out, and a share `held_out` of
+    the other episodes is for `checks`.
+
+    Attributes:
+        notes: what a user should know of what was left out or changed, a sentence each.
+        learnt: numbers of the frames that are learnt.
+        checked: of those that are held out.
+
+    Raises:
+        ValueError: dataset, model and words do not fit.
+    """
 
     def __init__(
         self,
@@ -147,26 +164,22 @@ class Demonstrations:
         self.camera, self.stride = check_fit(dataset, model.config, camera)
         check_tokenizer(model.config, model.tokenizer)
         assert model.tokenizer is not None
-        spoken = told(dataset)
-        self._words = {
-            text: model.tokenizer.encode(text)
-            for text in dict.fromkeys(dataset.tasks)
-            if words_of(text)
-        }
-        self._columns = [
-            dataset.names[layout.ACTION].index(channel) for channel in self.config.channels
-        ]
+        spoken = spoken_frames(dataset)
+        self._words: dict[str, Any] = {}  # a task -> its ids
+        for text in filter(words_of, dataset.tasks):
+            self._words[text] = model.tokenizer.encode(text)
+        # the dataset's actions in the order of the config's channels
+        self._columns = list(map(dataset.names[layout.ACTION].index, self.config.channels))
         self.statistics, self.notes = state_statistics(dataset, self.config)
         self._state = _state(dataset, self.config, self.statistics["state"])  # N x S
-        self._ends = np.repeat(
-            [one.end for one in dataset.episodes], [one.end - one.start for one in dataset.episodes]
-        )
+        self._ends = np.zeros(len(dataset), np.int64)  # N, the frame after its episode's last
+        for episode in dataset.episodes:
+            self._ends[episode.start : episode.end] = episode.end
         kept = [episode for episode in dataset.episodes if episode.success is not False]
         if not kept:
             raise ValueError(
                 f"all {len(dataset.episodes)} episodes of {dataset.folder} failed; record some "
-                "that do "
-                "what they are told"
+                "that do what they are told"
             )
         if not spoken.all():
             self.notes.append(
@@ -177,20 +190,17 @@ class Demonstrations:
             if not kept:
                 raise ValueError(
                     f"no episode of {dataset.folder} that did not fail has a task with words; say "
-                    "what "
-                    "they do"
+                    "what they do"
                 )
+        # whole episodes, not frames: two neighbours are nearly the same image
         order = np.random.default_rng((seed, 0)).permutation(len(kept))
         aside = int(held_out * len(kept))
-        self.checked, self.learnt = (
-            frames[spoken[frames]]
-            for frames in (
-                _frames([kept[index] for index in part]) for part in (order[:aside], order[aside:])
-            )
-        )
+        self.checked = _frames([kept[index] for index in order[:aside]], spoken)
+        self.learnt = _frames([kept[index] for index in order[aside:]], spoken)
         self._lock = threading.Lock()  # a dataset is for one thread at a time
 
     def batch(self, index: int) -> CloneBatch:
+        """The batch of this number: the same whatever was asked before."""
         rng = np.random.default_rng((self.seed, 1, index))
         return self.of(rng.choice(self.learnt, self.size, replace=len(self.learnt) < self.size))
 
@@ -199,51 +209,60 @@ class Demonstrations:
         if not len(self.checked):
             return []
         rng = np.random.default_rng((self.seed, 2))
-        return [self.of(rng.choice(self.checked, self.size)) for _ in range(CHECKS)]
+        return [self.of(rng.choice(self.checked, self.size)) for _ in range(HELD_OUT_BATCHES)]
 
     def of(self, frames: NDArray[np.int64]) -> CloneBatch:
         """The batch of these frames of the dataset."""
         data = self.dataset
-        steps = self.config.steps
+        # so many frames of actions hold the rows of a chunk, `stride` apart
+        span = (self.config.steps - 1) * self.stride + 1
+        images = []
+        actions = []
+        padding = []
+        words = []
         with self._lock:
-            seen = np.stack(
-                [
-                    resize(data.image(int(one), self.camera), self.config.image_size)
-                    for one in frames
-                ]
-            )
-            chunks = [data.actions(int(one), (steps - 1) * self.stride + 1) for one in frames]
-        ids, mask = padded([self._words[data.task(int(one))] for one in frames])
-        done = (self._ends[frames] - frames <= math.ceil(DONE_SECONDS * data.fps)).astype(
-            np.float32
-        )
+            for frame in frames.tolist():
+                images.append(resize(data.image(frame, self.camera), self.config.image_size))
+                rows, beyond = data.actions(frame, span)
+                actions.append(rows[:: self.stride, self._columns])
+                padding.append(beyond[:: self.stride])
+                words.append(self._words[data.task(frame)])
+        ids, mask = padded(words)
+        frames_left = self._ends[frames] - frames
+        done = frames_left <= math.ceil(DONE_SECONDS * data.fps)
         return CloneBatch(
-            torch.from_numpy(seen).permute(0, 3, 1, 2),
+            torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),
             ids,
             mask,
             torch.from_numpy(self._state[frames]),
-            torch.from_numpy(np.stack([rows[:: self.stride, self._columns] for rows, _ in chunks])),
-            torch.from_numpy(~np.stack([padding[:: self.stride] for _, padding in chunks])),
-            torch.from_numpy(done),
+            torch.from_numpy(np.stack(actions)),
+            torch.from_numpy(~np.stack(padding)),
+            torch.from_numpy(done.astype(np.float32)),
         )
 
 
-def _frames(episodes: list[Episode]) -> NDArray[np.int64]:
-    return np.concatenate(
-        [np.arange(one.start, one.end) for one in episodes] or [np.zeros(0, np.int64)]
-    )
+def _frames(episodes: list[Episode], spoken: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The numbers of the episodes' frames that have words."""
+    frames = [np.zeros(0, np.int64)]  # numpy joins no empty list
+    for episode in episodes:
+        frames.append(np.arange(episode.start, episode.end))
+    numbers = np.concatenate(frames)
+    return numbers[spoken[numbers]]
 
 
-def told(dataset: Dataset) -> NDArray[np.bool_]:
-    """The frames with words that say what is done, N. Raises ValueError where there are none."""
-    says: NDArray[np.bool_] = np.array([bool(words_of(task)) for task in dataset.tasks])
-    if not says.any():
+def spoken_frames(dataset: Dataset) -> NDArray[np.bool_]:
+    """The frames with words that say what is done, N.
+
+    Raises:
+        ValueError: there are none.
+    """
+    spoken_tasks: NDArray[np.bool_] = np.array(list(map(bool, map(words_of, dataset.tasks))))
+    if not spoken_tasks.any():
         raise ValueError(
             f"no task in {dataset.folder} has words (the first is {dataset.tasks[0][:40]!r}); say "
-            "in the "
-            "dataset what its episodes do"
+            "in the dataset what its episodes do"
         )
-    return says[dataset.task_index]
+    return spoken_tasks[dataset.task_index]
 
 
 def _state(
@@ -252,43 +271,55 @@ def _state(
     """The config's state of every frame, normalised: N x S."""
     if not config.state:
         return np.zeros((len(dataset), 0), np.float32)
-    places = [dataset.inputs[name] for name in config.state]
-    normalise = Normaliser.of(
-        {one: np.array([statistics[name][one] for name in config.state]) for one in ("mean", "std")}
-    )
-    return normalise.apply(np.stack([dataset.vector(key)[:, column] for key, column in places], 1))
+    means = []
+    deviations = []
+    columns = []
+    for name in config.state:
+        means.append(statistics[name]["mean"])
+        deviations.append(statistics[name]["std"])
+        key, column = dataset.inputs[name]
+        columns.append(dataset.vector(key)[:, column])  # N
+    normalise = Normaliser.of({"mean": np.array(means), "std": np.array(deviations)})
+    return normalise.apply(np.stack(columns, 1))
 
 
 def state_statistics(dataset: Dataset, config: VLAConfig) -> tuple[dict[str, Any], list[str]]:
-    """What a checkpoint keeps of the state: name -> mean, std, min, max; and what a user should
-    know of it.
+    """What a checkpoint keeps of the state, and what a user should know of it.
 
-    A `std` is `least_deviation` at least, so that who reads it can divide by it as it is; `min` and
-    `max` are as measured."""
-    every: dict[str, Stats] = {}
-    found: dict[str, dict[str, float]] = {}
+    Returns:
+        Name -> mean, std, min, max; and sentences. A `std` is `least_deviation` at least, so that
+        who reads it can divide by it as it is; `min` and `max` are as measured.
+    """
+    by_key: dict[str, Stats] = {}  # a vector holds several names, and is read once
+    kept: dict[str, dict[str, float]] = {}
     notes = []
     for name in config.state:
         key, column = dataset.inputs[name]
-        stats = every[key] = every.get(key) or dataset.statistics(key)
-        found[name] = {one: float(stats[one][column]) for one in ("mean", "std", "min", "max")}
+        if key not in by_key:
+            by_key[key] = dataset.statistics(key)
+        stats = by_key[key]
+        entry = {figure: float(stats[figure][column]) for figure in ("mean", "std", "min", "max")}
         least = least_deviation(stats)
-        if found[name]["std"] < least:
+        if entry["std"] < least:
             notes.append(
-                f"{name} hardly moved (its deviation is {found[name]['std']:.2g}); {least:.2g} is "
-                "taken "
+                f"{name} hardly moved (its deviation is {entry['std']:.2g}); {least:.2g} is taken "
                 "instead"
             )
-            found[name]["std"] = least
-    return {"state": found}, notes
+            entry["std"] = least
+        kept[name] = entry
+    return {"state": kept}, notes
 
 
 def clone_loss(model: VLA, batch: CloneBatch) -> dict[str, Tensor]:
-    """Mean squared error of the actions, in halves of each channel's range so that m/s and rad
-    weigh alike; task completion; of a planner also how many steps are left."""
+    """The parts by name: actions, task completion, and of a planner how many steps are left.
+
+    Errors of actions are squared in halves of each channel's range, so that m/s and rad weigh
+    alike.
+    """
     output = model(batch.pixels, batch.ids, batch.mask, batch.state if model.config.state else None)
     scale: Any = (torch.tensor(model.config.high) - torch.tensor(model.config.low)) / 2
     error = ((output.actions - batch.actions) / scale.to(output.actions.device)).square()
+    # B x T x C; what lies beyond the episode's end was never done
     valid = batch.valid[..., None].to(error.dtype).expand_as(error)
     parts = {
         "action": (error * valid).sum() / valid.sum(),
@@ -310,23 +341,33 @@ def clone(
     lora: str | None = None,
     gradient_checkpointing: bool = False,
     resume: bool = False,
-    held_out: float = HELD_OUT,
+    held_out: float = HELD_OUT_SHARE,
     say: Callable[[str], None] = print,
 ) -> Trainer:
-    """Train a VLA on the dataset in `data`; leaves `out`/policy and what the trainer leaves. `lora`
-    names the part ("language", "vision") that gets adapters; `gradient_checkpointing` saves memory
-    in the backward pass; `say` hears what of the dataset is left out, or read otherwise than it
-    stands there. Raises ValueError."""
+    """Train a VLA on the dataset in `data`; leaves `out`/policy and what the trainer leaves.
+
+    Args:
+        config: the model's; None: `config_for` the dataset.
+        batch: frames in it.
+        camera: of the dataset's, where it has several.
+        lora: the part ("language", "vision") that gets adapters.
+        gradient_checkpointing: saves memory in the backward pass.
+        held_out: share of the episodes that are not learnt.
+        say: hears what of the dataset is left out, or read otherwise than it stands there.
+
+    Raises:
+        ValueError: dataset, config and words do not fit.
+    """
     dataset = Dataset(data, None if camera is None else (camera,))
     config = config or config_for(dataset)
     # before a large model is built
-    config = replace(config, camera=check_fit(dataset, config, camera)[0])
+    camera_name, _ = check_fit(dataset, config, camera)
+    config = replace(config, camera=camera_name)
     torch.manual_seed(settings.seed)
     model = build(config)
     if config.language == "lstm":
-        model.tokenizer = WordTokenizer.of(
-            dataset.tasks, config.options("language")["vocabulary"] - 1
-        )
+        most_words = config.options("language")["vocabulary"] - 1  # id 0 is padding
+        model.tokenizer = WordTokenizer.of(dataset.tasks, most_words)
         say(
             f"{data}: the model learns the {model.tokenizer.size - 1} words of its tasks, and "
             "refuses all others"
@@ -355,9 +396,9 @@ def clone(
     )
     trainer.run()
     trainer.export(out / "policy")
-    seen = source.of(
-        source.learnt[np.linspace(0, len(source.learnt) - 1, examples.KEPT).astype(np.int64)]
-    )
+    # a few observations for the engines to be compared on, evenly out of all
+    rows = np.linspace(0, len(source.learnt) - 1, examples.KEPT).astype(np.int64)
+    seen = source.of(source.learnt[rows])
     examples.save(out / "policy", seen.pixels.permute(0, 2, 3, 1), seen.ids, seen.state)
     return trainer
 
@@ -368,8 +409,10 @@ def _checker(source: Demonstrations) -> Any:
 
     def check(model: VLA) -> Mapping[str, float]:
         device = next(model.parameters()).device
+        losses = []
         with torch.inference_mode():
-            losses = [clone_loss(model, send_to_device(one, device))["action"] for one in batches]
+            for batch in batches:
+                losses.append(clone_loss(model, send_to_device(batch, device))["action"])
         return {"held_out": float(torch.stack(losses).mean())}
 
     return check

@@ -1,5 +1,4 @@
-"""The recipe of the built-in policy: images placed at random, training, DAgger rounds, training, a
-checkpoint.
+"""The recipe of the built-in policy: images placed at random, then rounds of DAgger.
 
 Each stage leaves its result in the work folder and is skipped when that is complete, so a run that
 was killed goes on. Images are made by worker processes; what a part holds depends on its number and
@@ -14,8 +13,9 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,17 +39,22 @@ from vla_ros.training.vector_env import success
 # folders in the out folder
 WORK = "work"
 POLICY = "policy"
-UNCLEAR_WEIGHT = 0.03
-DRIVEN_SEED = 10_000  # placed parts have seeds below, driven ones from here on
-ROUND_SEEDS = 100  # apart
+UNCLEAR_WEIGHT = 0.03  # of words that are no instruction, in the loss
+# placed parts have seeds below, driven ones from here on, rounds so many apart; evaluations beyond
+DRIVEN_SEED = 10_000
+SEEDS_PER_ROUND = 100
 CHECK_SEED = 90_000
+SEEDS_PER_TRAINING = 1_000_000
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """`placed` images in `parts` for `first_steps` steps; then `rounds` times: `driven` images that
+    """The numbers of the recipe.
+
+    `placed` images in `parts` for `first_steps` steps; then `rounds` times: `driven` images that
     the policy meets, in `driven_parts`, and `round_steps` steps on all. A batch is `images` with
-    `instructions` each and `nonsense` texts that are none. `model` changes fields of the config."""
+    `instructions` each and `nonsense` texts that are none. `model` changes fields of the config.
+    """
 
     placed: int = 36_000
     parts: int = 18
@@ -88,30 +93,33 @@ class Recipe:
             if getattr(self, total) % getattr(self, parts):
                 raise ValueError(
                     f"{total} is {getattr(self, total)}, and {parts} is {getattr(self, parts)}; "
-                    "give a "
-                    "multiple of it"
+                    "give a multiple of it"
                 )
         if self.images > self.placed:
             raise ValueError(
                 f"a batch of {self.images} images is more than the {self.placed} that are placed"
             )
-        if self.driven_parts > ROUND_SEEDS:
-            raise ValueError(f"driven_parts is {self.driven_parts}; give at most {ROUND_SEEDS}")
+        if self.driven_parts > SEEDS_PER_ROUND:
+            raise ValueError(f"driven_parts is {self.driven_parts}; give at most {SEEDS_PER_ROUND}")
 
     @property
     def steps(self) -> int:
+        """Of the optimizer, in all."""
         return self.first_steps + self.rounds * self.round_steps
 
     def config(self) -> VLAConfig:
+        """The model's."""
         given: dict[str, Any] = {
             "state": STATE,
             "auxiliary": True,
+            # m/s, rad/s, and a gripper's 0 to 1 with a little room beyond its ends
             "low": (-0.5, -0.5, -0.02),
             "high": (0.5, 0.5, 1.02),
         }
         return VLAConfig(**(given | dict(self.model)))
 
     def settings(self) -> Settings:
+        """The trainer's."""
         return Settings(
             self.steps,
             self.learning_rate,
@@ -125,6 +133,7 @@ class Recipe:
         )
 
 
+# About a minute: enough to see that everything runs and the loss falls.
 SMOKE = Recipe(
     placed=600,
     parts=2,
@@ -143,27 +152,28 @@ SMOKE = Recipe(
 
 
 class Album:
-    """Many images in several `Frames`: the tables of all together, the images themselves left on
-    the disk."""
+    """Many images in several `Frames`: their tables are joined, the images stay on the disk."""
 
     def __init__(self, parts: list[Frames]) -> None:
-        self._images = [part.images for part in parts]
-        self._ends = np.cumsum([len(part) for part in parts])
-        joined = {
-            one.name: np.concatenate([getattr(part, one.name) for part in parts])
-            for one in fields(Frames)
-            if one.name != "images"
-        }
+        self._images = list(map(attrgetter("images"), parts))
+        ends = np.cumsum(list(map(len, parts)))
+        self._starts = np.concatenate([[0], ends])  # parts + 1: the last is the end of all
+        joined = {}
+        for table in fields(Frames):
+            if table.name != "images":
+                joined[table.name] = np.concatenate(list(map(attrgetter(table.name), parts)))
         self.tables = Frames(images=np.empty((0,), np.uint8), **joined)
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return int(self._starts[-1])
 
     def images(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """rows x H x W x 3."""
-        parts = np.searchsorted(self._ends, rows, side="right")
-        starts = np.concatenate([[0], self._ends])
-        return np.stack([self._images[part][row - starts[part]] for part, row in zip(parts, rows)])
+        images = []
+        for row in rows:
+            part = int(np.searchsorted(self._starts, row, side="right")) - 1
+            images.append(self._images[part][row - self._starts[part]])
+        return np.stack(images)
 
 
 class Images:
@@ -177,13 +187,16 @@ class Images:
         self._augment = Augment(config.image_size, recipe.seed)
 
     def add(self, parts: list[Frames]) -> None:
+        """From now on batches are drawn from these too."""
         self.parts += parts
         self.album = Album(self.parts)
 
     def batch(self, index: int) -> tuple[Batch, tuple[Tensor, Tensor]]:
+        """The batch of this number, from the images that there are by now."""
         recipe = self.recipe
         config = self.config
         rng = np.random.default_rng((recipe.seed, index))
+        # sorted: they are read from the disk
         rows = np.sort(rng.choice(len(self.album), recipe.images, replace=False))
         batch, _ = label(
             rng,
@@ -213,10 +226,17 @@ def train_dagger(
     workers: int = 2,
     say: Callable[[str], None] = print,
 ) -> Trainer:
-    """The whole recipe; leaves `out`/policy (the checkpoint), `out`/work (images) and what the
-    trainer leaves.
+    """The whole recipe.
 
-    Raises ValueError for an out folder that holds another run.
+    Leaves `out`/policy (the checkpoint), `out`/work (images) and what the trainer leaves.
+
+    Args:
+        resume: go on with the run that `out` holds.
+        workers: processes that make images.
+        say: hears what is being made.
+
+    Raises:
+        ValueError: the out folder holds another run, or other things.
     """
     config = recipe.config()
     work = out / WORK
@@ -232,21 +252,15 @@ def train_dagger(
         out,
         weights=WEIGHTS | {"unclear": UNCLEAR_WEIGHT},
         evaluate=partial(_check, recipe) if recipe.checked else None,
-        resume=True,
+        resume=True,  # `_claim` has asked already
     )
     main = trainer.accelerator.is_main_process
+    # the first process makes what is missing, the others find it
+    makers = workers if main else 0
     size = config.image_size
     with trainer.accelerator.main_process_first():
-        source.add(
-            _parts(
-                partial(_placed, recipe.placed // recipe.parts, size, recipe.seed),
-                work,
-                "placed",
-                range(recipe.parts),
-                workers if main else 0,
-                say,
-            )
-        )
+        place = partial(_placed, recipe.placed // recipe.parts, size, recipe.seed)
+        source.add(_parts(place, work, "placed", range(recipe.parts), makers, say))
     for round_ in range(recipe.rounds):
         until = recipe.first_steps + round_ * recipe.round_steps
         policy = work / f"policy-{round_}"
@@ -254,19 +268,11 @@ def train_dagger(
         if trainer.step == until:  # beyond it, all that the policy drove is there
             trainer.export(policy)
         with trainer.accelerator.main_process_first():
-            numbers = range(round_ * ROUND_SEEDS, round_ * ROUND_SEEDS + recipe.driven_parts)
-            source.add(
-                _parts(
-                    partial(
-                        _driven, recipe.driven // recipe.driven_parts, size, recipe.seed, policy
-                    ),
-                    work,
-                    "driven",
-                    numbers,
-                    workers if main else 0,
-                    say,
-                )
-            )
+            first = round_ * SEEDS_PER_ROUND
+            numbers = range(first, first + recipe.driven_parts)
+            count = recipe.driven // recipe.driven_parts
+            drive_on = partial(_driven, count, size, recipe.seed, policy)
+            source.add(_parts(drive_on, work, "driven", numbers, makers, say))
     trainer.run()
     trainer.export(out / POLICY)
     if main:
@@ -289,9 +295,8 @@ def _keep_examples(source: Images, policy: Path) -> None:
         config.step,
         album.images(rows),
     )
-    examples.save(
-        policy, (batch.pixels * 255).round().byte().permute(0, 2, 3, 1), batch.ids, batch.state
-    )
+    images = (batch.pixels * 255).round().byte().permute(0, 2, 3, 1)  # B x H x W x 3
+    examples.save(policy, images, batch.ids, batch.state)
 
 
 def _check(recipe: Recipe, model: VLA) -> dict[str, float]:
@@ -303,21 +308,19 @@ def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
     if not PartialState().is_main_process:
         return
     path = out / "recipe.json"
-    wanted = json.loads(json.dumps(asdict(recipe)))
+    wanted = json.loads(json.dumps(asdict(recipe)))  # as it is read back: tuples are lists there
     if path.is_file():
         if not resume:
             raise ValueError(
                 f"{out} holds a training; add --resume to go on with it, or give another folder "
-                "with "
-                "--out"
+                "with --out"
             )
-        there = json.loads(path.read_text(encoding="utf-8"))
+        begun = json.loads(path.read_text(encoding="utf-8"))
         for name, value in wanted.items():
-            if there.get(name) != value:
+            if begun.get(name) != value:
                 raise ValueError(
-                    f"the training in {out} has {name} {there.get(name)}, and now it is {value}; "
-                    "give the "
-                    "same, or another folder with --out"
+                    f"the training in {out} has {name} {begun.get(name)}, and now it is {value}; "
+                    "give the same, or another folder with --out"
                 )
         return
     if out.is_dir() and any(out.iterdir()):
@@ -337,25 +340,28 @@ def _parts(
     say: Callable[[str], None],
 ) -> list[Frames]:
     """The parts of these numbers, those made that are missing. A part is whole or not there."""
-    folders = {number: work / f"{name}-{number:03d}" for number in numbers}
-    missing = [number for number, folder in folders.items() if not folder.is_dir()]
+    folders = [work / f"{name}-{number:03d}" for number in numbers]
+    missing = []
+    for number, folder in zip(numbers, folders):
+        if not folder.is_dir():
+            missing.append((folder, number))
     if missing:
         say(f"{name} images: {len(missing)} parts by {max(1, workers)} processes")
     if workers < 2:
-        for number in missing:
-            make(folders[number], number)
+        for folder, number in missing:
+            make(folder, number)
     elif missing:
         count = min(workers, len(missing))
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(count, context) as pool:  # which notices a worker that dies
-            made = [pool.submit(_made, make, folders[number], number) for number in missing]
+            futures = [pool.submit(_made, make, folder, number) for folder, number in missing]
             try:
-                for one in as_completed(made):
-                    one.result()
+                for future in as_completed(futures):
+                    future.result()
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
-    return [Frames.load(folder) for folder in folders.values()]
+    return list(map(Frames.load, folders))
 
 
 def _made(make: Callable[[Path, int], None], folder: Path, number: int) -> None:
@@ -389,16 +395,12 @@ def _fast(model: VLA) -> VLA:
 
 def _seed(seed: int, number: int) -> int:
     """Of a part: another training's seed gives other parts."""
-    return number + 1_000_000 * seed
+    return number + SEEDS_PER_TRAINING * seed
 
 
 def _whole(frames: Frames, folder: Path) -> None:
+    """Save them beside their place and rename: a folder that is there is whole."""
     aside = folder.with_name(f".{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
     frames.save(aside)
     os.rename(aside, folder)
-
-
-def smoke(recipe: Recipe = SMOKE, **changes: Any) -> Recipe:
-    """About a minute: enough to see that everything runs and the loss falls."""
-    return replace(recipe, **changes)

@@ -1,5 +1,6 @@
-"""Policy gradient in the simulator: REINFORCE (Williams 1992) with a value baseline and a Gaussian
-over actions.
+"""Policy gradient in the simulator: REINFORCE (Williams 1992).
+
+With a value baseline and a Gaussian over actions.
 
 Only the trunk and the heads are trained. What is before them is asked once, while the robots drive,
 and its answers are kept: a step of learning costs next to nothing on a CPU. So that other tasks are
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -25,18 +26,31 @@ from vla_ros.models.vla import VLA
 from vla_ros.tasks.phrases import KINDS
 from vla_ros.training.settings import Settings
 from vla_ros.training.trainer import Trainer
-from vla_ros.training.vector_env import Episode, VectorEnv, inputs_of
+from vla_ros.training.vector_env import Episode, VectorEnv, inputs_of, success_rate
 
-TRAINED = ("trunk", "head", "value")
+TRAINED = ("trunk", "head", "value")  # of a VLA's parts
 ROWS = 2  # of a chunk that a robot may obey before the next one arrives
+KEPT_PER_STEP = 256  # images of other tasks
 
 
 @dataclass(frozen=True)
 class Reinforcement:
-    """`episodes` of `task` a step in `worlds`, each at most `longest` s. `deviation` of the
-    Gaussian is in halves of a channel's range, fixed or `learned`; it must move a robot that means
-    to stand (more than `policies.vla.STILL`), or what moving is worth is never found out. `keep`
-    weighs holding to the expert on `keep_images` of other tasks."""
+    """What is learnt, and how.
+
+    Attributes:
+        task: the kind of instruction.
+        episodes: of the task, in a step.
+        worlds: how many of them drive at once.
+        longest: s of an episode, at most.
+        gamma: what a reward is worth an image earlier.
+        deviation: of the Gaussian, in halves of a channel's range, fixed or `learned`. It must move
+            a robot that means to stand (more than STILL of policies/builtin.py), or what moving is
+            worth is never found out.
+        entropy, value, keep: weights of the loss's parts; `keep` is holding to the expert on
+            `keep_images` of other tasks.
+        value_factor: of the learning rate: the value head begins from nothing.
+        checked: episodes of an evaluation, without noise.
+    """
 
     task: str
     episodes: int = 16
@@ -47,10 +61,10 @@ class Reinforcement:
     learned: bool = False
     entropy: float = 1e-3
     value: float = 0.5
-    value_factor: float = 30.0  # of the learning rate: the value head begins from nothing
+    value_factor: float = 30.0
     keep: float = 20.0
     keep_images: int = 256
-    checked: int = 50  # episodes of an evaluation, without noise
+    checked: int = 50
 
     def __post_init__(self) -> None:
         if self.task not in KINDS:
@@ -65,8 +79,7 @@ class Reinforcement:
 
 
 class RolloutBatch(NamedTuple):
-    """N images of some episodes, and images of other tasks (K, may be 0) with what the expert would
-    do."""
+    """N images of some episodes, and K (may be 0) of other tasks with what the expert would do."""
 
     inputs: Tensor  # N x F, the trunk's
     chunks: Tensor  # N x T x C
@@ -89,24 +102,26 @@ def discounted(rewards: Sequence[float], gamma: float) -> list[float]:
 
 
 def shaped(episode: Episode, gamma: float) -> list[float]:
-    """The returns of an episode, less what was lacking when each began: how far away a task was
-    would drown what was done about it, and no action changes it. What is lacking is a potential
-    (Ng, Harada & Russell 1999): the best policy is the same with it, whatever the discount."""
-    rewards = [
-        reward + (1 - gamma) * lacking
-        for reward, lacking in zip(episode.rewards, episode.lacking[1:])
-    ]
-    return [value - lacking for value, lacking in zip(discounted(rewards, gamma), episode.lacking)]
+    """The returns of an episode, less what was lacking when each began.
+
+    How far away a task was would drown what was done about it, and no action changes it. What is
+    lacking is a potential (Ng, Harada & Russell 1999): the best policy is the same with it,
+    whatever the discount.
+    """
+    lacking = np.array(episode.lacking)  # images + 1: before the first, and after each
+    rewards = np.array(episode.rewards) + (1 - gamma) * lacking[1:]
+    returns = np.array(discounted(rewards.tolist(), gamma)) - lacking[:-1]
+    return returns.tolist()
 
 
 def normalised(returns: Tensor) -> Tensor:
     """Mean 0 and deviation 1; all zero where they are all alike."""
+    # 1e-6: of returns that are all alike the deviation is 0
     return (returns - returns.mean()) / (returns.std(unbiased=False) + 1e-6)
 
 
 class Actor(nn.Module):
-    """What is trained: a VLA's trunk and heads from the trunk's inputs on, and the Gaussian's
-    deviation."""
+    """What is trained: a VLA from its trunk's inputs on, and the Gaussian's deviation."""
 
     def __init__(self, vla: Any, deviation: float, learned: bool = False) -> None:
         super().__init__()
@@ -119,8 +134,10 @@ class Actor(nn.Module):
         )
 
     def train(self, mode: bool = True) -> Actor:
-        """The VLA stays as it drives, without dropout: what was done must have the probability that
-        it had."""
+        """Training mode for all but the VLA, which stays as it drives.
+
+        With dropout, what was done would not have the probability that it had.
+        """
         super().train(mode)
         self.vla.eval()
         return self
@@ -147,8 +164,10 @@ class Actor(nn.Module):
 
 
 def policy_loss(actor: Actor, batch: RolloutBatch) -> dict[str, Tensor]:
-    """The parts by name: what was better than expected becomes likelier; the value head learns what
-    to expect."""
+    """The parts by name.
+
+    What was better than expected becomes likelier; the value head learns what to expect.
+    """
     mean, value = actor(batch.inputs)
     scale = actor.vla.head.scale
     # a value head that is off by a constant would add but noise
@@ -159,20 +178,29 @@ def policy_loss(actor: Actor, batch: RolloutBatch) -> dict[str, Tensor]:
         "entropy": Normal(0.0, actor.spread()).entropy().sum(),
     }
     if len(batch.keep_inputs):
-        kept = actor(batch.keep_inputs)[0]
+        kept, _ = actor(batch.keep_inputs)
         parts["keep"] = F.smooth_l1_loss(kept / scale, batch.keep_actions / scale, beta=0.1)
-    return parts | {name: getattr(batch, name) for name in ("reward", "success", "length")}
+    # these are logged, and weigh nothing (`weights_of`)
+    parts["reward"] = batch.reward
+    parts["success"] = batch.success
+    parts["length"] = batch.length
+    return parts
 
 
 class Player(Protocol):
+    """Who plays episodes: a `VectorEnv`."""
+
     def play(
         self, tasks: Sequence[str], rng: np.random.Generator, choose: Any
     ) -> list[Episode]: ...
 
 
 class Rollouts:
-    """Batches that the actor makes with the weights that it has: to be asked for one by one, none
-    ahead."""
+    """Batches that the actor makes with the weights that it has.
+
+    To be asked for one by one, none ahead: one made ahead would be of older weights, and of a
+    thread that may not draw.
+    """
 
     def __init__(
         self,
@@ -189,6 +217,7 @@ class Rollouts:
         self.kept = kept
 
     def batch(self, index: int) -> RolloutBatch:
+        """Episodes of this number, with the weights of now."""
         rng = np.random.default_rng((self.seed, index))
         self.actor.eval()
         episodes = self.player.play([self.plan.task] * self.plan.episodes, rng, self.actor.choose)
@@ -198,29 +227,39 @@ class Rollouts:
     def _kept(self, rng: np.random.Generator) -> tuple[Tensor, Tensor] | None:
         if self.kept is None:
             return None
-        rows = torch.from_numpy(
-            rng.choice(len(self.kept[0]), min(256, len(self.kept[0])), replace=False)
-        )
-        return self.kept[0][rows], self.kept[1][rows]
+        inputs, expert_actions = self.kept
+        count = min(KEPT_PER_STEP, len(inputs))
+        rows = torch.from_numpy(rng.choice(len(inputs), count, replace=False))
+        return inputs[rows], expert_actions[rows]
 
 
 def gathered(
     episodes: Sequence[Episode], gamma: float, kept: tuple[Tensor, Tensor] | None = None
 ) -> RolloutBatch:
     """The images of all episodes as one batch."""
-    inputs = torch.stack([one for episode in episodes for one in episode.inputs])
-    chunks = torch.stack([one for episode in episodes for one in episode.chunks])
-    returns = torch.tensor([value for episode in episodes for value in shaped(episode, gamma)])
+    met: list[Tensor] = []
+    done: list[Tensor] = []
+    returns: list[float] = []
+    gained = []
+    images = []
+    for episode in episodes:
+        met += episode.inputs
+        done += episode.chunks
+        returns += shaped(episode, gamma)
+        gained.append(sum(episode.rewards))
+        images.append(len(episode.rewards))
+    inputs = torch.stack(met)  # N x F
+    chunks = torch.stack(done)  # N x T x C
     keep_inputs, keep_actions = kept or (inputs[:0], chunks[:0])
     return RolloutBatch(
         inputs,
         chunks,
-        normalised(returns),
+        normalised(torch.tensor(returns)),
         keep_inputs,
         keep_actions,
-        torch.tensor(float(np.mean([sum(one.rewards) for one in episodes]))),
-        torch.tensor(float(np.mean([one.success for one in episodes]))),
-        torch.tensor(float(np.mean([len(one.rewards) for one in episodes]))),
+        reward=torch.tensor(float(np.mean(gained))),
+        success=torch.tensor(success_rate(episodes)),
+        length=torch.tensor(float(np.mean(images))),
     )
 
 
@@ -238,8 +277,12 @@ def weights_of(plan: Reinforcement) -> Mapping[str, float]:
 
 
 def other_tasks(vla: VLA, task: str, images: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The trunk's inputs and the expert's chunks for other instructions, on images placed at
-    random."""
+    """The trunk's inputs (K x F) and the expert's chunks (K x T x C) for other instructions.
+
+    Args:
+        task: the kind that is left out.
+        images: placed at random; each has six instructions.
+    """
     from vla_ros.sim.expert import ID
     from vla_ros.training.image_dataset import make_world, place_at_random
     from vla_ros.training.labels import label
@@ -250,25 +293,29 @@ def other_tasks(vla: VLA, task: str, images: int, seed: int) -> tuple[Tensor, Te
     world = make_world(config.image_size)
     frames = place_at_random(world, config.image_size, images, int(rng.integers(1 << 30)))
     world.close()
-    found: list[tuple[Tensor, Tensor]] = []
+    trunk_inputs = []
+    expert_actions = []
+    # 64 images at a time, so that a large number needs no more memory than a batch of training
     for rows in np.array_split(np.arange(images), max(1, images // 64)):
-        batch, _ = label(
-            rng, frames, rows, 6, vla.vision.grid, config.steps, config.step, frames.images[rows]
-        )
+        pixels = frames.images[rows]
+        batch, _ = label(rng, frames, rows, 6, vla.vision.grid, config.steps, config.step, pixels)
         with torch.no_grad(), inputs_of(vla.trunk) as inputs:
             act(vla, batch)
         others = batch.words[:, 0] != ID[task]
-        found.append((inputs[0][others], batch.actions[others]))
-    return torch.cat([one for one, _ in found]), torch.cat([one for _, one in found])
+        trunk_inputs.append(inputs[0][others])
+        expert_actions.append(batch.actions[others])
+    return torch.cat(trunk_inputs), torch.cat(expert_actions)
 
 
 def reinforce(
     checkpoint: Path, out: Path, plan: Reinforcement, settings: Settings, *, resume: bool = False
 ) -> Trainer:
-    """Improve the policy in `checkpoint` at the plan's task; leaves `out`/policy and what the
-    trainer leaves.
+    """Improve the policy in `checkpoint` at the plan's task.
 
-    Raises ValueError for a checkpoint or task that does not fit.
+    Leaves `out`/policy and what the trainer leaves. No batch is made ahead, whatever the settings.
+
+    Raises:
+        ValueError: checkpoint or task do not fit.
     """
     from vla_ros.models.checkpoint import from_pretrained
 
@@ -276,9 +323,10 @@ def reinforce(
     if is_packed(vla):
         raise ValueError(
             f"{checkpoint} has packed weights ({vla.config.quantization}), which cannot be "
-            "trained; give "
-            "the checkpoint that it was made from"
+            "trained; give the checkpoint that it was made from"
         )
+    # batches are driven with the weights of their step, and a renderer belongs to one thread
+    settings = replace(settings, ahead=0)
     vector_env = VectorEnv(vla, plan.worlds, plan.longest)
     try:
         actor = Actor(vla, plan.deviation, plan.learned)
@@ -287,10 +335,9 @@ def reinforce(
         def check(_: Any) -> dict[str, float]:
             """Without noise, on scenes that no step drives in."""
             rng = np.random.default_rng((settings.seed, 1 << 20))
-            played = vector_env.play(
-                [plan.task] * plan.checked, rng, lambda inputs, _: actor(inputs)[0]
-            )
-            return {"without_noise": float(np.mean([one.success for one in played]))}
+            tasks = [plan.task] * plan.checked
+            played = vector_env.play(tasks, rng, lambda inputs, _: actor(inputs)[0])
+            return {"without_noise": success_rate(played)}
 
         trainer = Trainer(
             actor,
