@@ -155,6 +155,15 @@ class Robot:
         return None
 
 
+def floor_twist(values: Mapping[str, float]) -> tuple[float, float, float]:
+    """What `values` (channel -> value) mean to a base: forward and left, m/s, and turning, rad/s.
+
+    A channel that is not among them is zero.
+    """
+    forward, left, turn = FLOOR_CHANNELS
+    return values.get(forward, 0.0), values.get(left, 0.0), values.get(turn, 0.0)
+
+
 def load_robot(path: str | Path) -> Robot:
     """Reads a robot file. Raises ValueError with the file, what is wrong in it and its value."""
     # PyYAML: not needed by a core that is handed a Robot
