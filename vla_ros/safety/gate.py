@@ -477,9 +477,7 @@ class Gate:
         readings: dict[str, RangeReading] = {}
         for topic, (reading, arrived) in inputs.readings.items():
             readings[topic] = RangeReading(reading, now - arrived, stamp - reading.stamp)
-        behind: dict[str, Behind] = {}
-        for name, late in self._behind.items():
-            behind[name] = replace(late, time=now - late.time)
+        behind = {name: replace(late, time=now - late.time) for name, late in self._behind.items()}
         return RuleInputs(
             now=now,
             stamp=stamp,
