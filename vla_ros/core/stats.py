@@ -64,6 +64,7 @@ class Stats:
             shares = (50, 95, 99)
             for share, value in zip(shares, np.percentile(latencies, shares)):
                 out[f"p{share} (ms)"] = f"{value:.3f}"
+        # A copy: another thread may add a reason meanwhile.
         for reason, count in list(self.drops.items()):
             out[f"dropped: {reason}"] = str(count)
         return out
