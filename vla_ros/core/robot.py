@@ -34,6 +34,7 @@ class Channel:
     """One number the robot obeys, in `unit`.
 
     Attributes:
+        unit: of the channel; velocities end in /s.
         bounds: outside them a whole action is refused.
         limits: outside them a value is clamped.
         acceleration, deceleration: how fast a velocity may change, unit/s.
@@ -48,8 +49,8 @@ class Channel:
         max_step: two actions that follow each other may differ by so much.
         continuous: the joint's position wraps after a turn (rad).
         start: where a position that nothing measures is taken to stand at first.
-        max_tracking_error: what is measured may differ from what is sent by so much ...
-        tracking_time: ... for so long, s.
+        max_tracking_error: how far what is measured may be from what is sent.
+        tracking_time: for how long it may be farther away, s.
     """
 
     name: str
@@ -149,7 +150,7 @@ class Obstacles:
 
 @dataclass(frozen=True)
 class Robot:
-    """What a robot file says. `obstacles` is None for a robot that has nothing to see them with."""
+    """What a robot file says. Without `obstacles`, the robot has nothing to see them with."""
 
     name: str
     base_frame: str
