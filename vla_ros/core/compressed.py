@@ -23,6 +23,8 @@ _COMPRESSED_DEPTH_HEADER = 12  # bytes before the PNG: a kind and two numbers
 
 
 class Header(NamedTuple):
+    """What a file says of its image before it is decoded."""
+
     height: int
     width: int
     channels: int

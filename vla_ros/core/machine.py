@@ -17,10 +17,10 @@ def free_memory() -> float:
         return float("inf")
 
 
-def room(what: str, needed: float, free: float) -> None:
-    """Raises ValueError, with both numbers (bytes), where there is none for `what`."""
+def room(user: str, needed: float, free: float) -> None:
+    """Raises ValueError, with both numbers (bytes), where there is none for `user`."""
     if needed > free:
         raise ValueError(
-            f"{what} needs {needed / 1e9:.2f} GB of memory, and {free / 1e9:.2f} GB are free; end "
+            f"{user} needs {needed / 1e9:.2f} GB of memory, and {free / 1e9:.2f} GB are free; end "
             "what else runs, or take a smaller model (vla memory, vla quantize)"
         )

@@ -84,6 +84,7 @@ class Synchronizer:
             del frames[: -self._size]
 
     def add_instruction(self, instruction: Instruction) -> None:
+        """Takes the newest instruction; one with an empty text cancels the one before."""
         self._instruction = instruction
 
     def flush(self, reason: str) -> None:
@@ -227,9 +228,11 @@ class Watch:
         self._paired = now
 
     def frame(self, camera: str, now: int) -> None:
+        """A frame of this camera came."""
         self._frames[camera] = now
 
     def pair(self, now: int) -> None:
+        """Frames and an instruction gave a pair."""
         self._paired = now
 
     def handed_on(self, camera: str, total: int, now: int) -> None:

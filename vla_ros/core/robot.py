@@ -26,6 +26,21 @@ TWIST_CHANNELS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", 
 MAX_CHANNELS = 64  # the gate looks at every one of them fifty times a second
 TURN_RAD = 2.0 * math.pi
 SIDES = ("front", "back", "left", "right")
+CHANNEL_KEYS = {"unit", "bounds", "limits", "on_stop"}
+OPTIONAL_CHANNEL_KEYS = {
+    "acceleration",
+    "deceleration",
+    "max_speed",
+    "deadband",
+    "joint",
+    "scale",
+    "soft_limits",
+    "max_step",
+    "continuous",
+    "start",
+    "max_tracking_error",
+    "tracking_time",
+}
 LONGEST_TIME_S = 10.0  # of `time_to_collision` and `hold_off`
 
 
@@ -392,32 +407,14 @@ def _sensor(fields: Any) -> Sensor:
         kind,
         inverted=_flag(fields.get("inverted", False), f"{where}: inverted"),
         **place,
-        min_range=_number(fields.get("min_range", 0.0), f"{where}: min_range", at_least=0.0),
+        min_range=_optional(fields, "min_range", where, 0.0, at_least=0.0),
         mask=_mask(fields.get("mask", []), f"{where}: mask"),
     )
 
 
 def _channel(name: str, fields: Any) -> Channel:
     where = f"channel '{name}'"
-    _keys(
-        fields,
-        where,
-        {"unit", "bounds", "limits", "on_stop"},
-        {
-            "acceleration",
-            "deceleration",
-            "max_speed",
-            "deadband",
-            "joint",
-            "scale",
-            "soft_limits",
-            "max_step",
-            "continuous",
-            "start",
-            "max_tracking_error",
-            "tracking_time",
-        },
-    )
+    _keys(fields, where, CHANNEL_KEYS, OPTIONAL_CHANNEL_KEYS)
     # Each within the next: soft limits within limits within bounds.
     bounds = _pair(fields["bounds"], f"{where}: bounds")
     limits = _pair(fields["limits"], f"{where}: limits")
@@ -428,16 +425,7 @@ def _channel(name: str, fields: Any) -> Channel:
         raise ValueError(f"{where}: on_stop is {shown(stop)}; use one of {', '.join(STOPS)}")
     if stop == "zero" and not limits[0] <= 0.0 <= limits[1]:
         raise ValueError(f"{where}: on_stop is 'zero', but zero is outside limits {list(limits)}")
-    soft = limits
-    if "soft_limits" in fields:
-        soft = _pair(fields["soft_limits"], f"{where}: soft_limits")
-    if "soft_limits" in fields and (stop == "zero" or not fields.get("joint")):
-        raise ValueError(
-            f"{where}: soft limits are for a position that a joint measures; this has "
-            f"{'on_stop zero' if stop == 'zero' else 'no joint'}"
-        )
-    if not (limits[0] <= soft[0] and soft[1] <= limits[1]):
-        raise ValueError(f"{where}: soft limits {list(soft)} reach outside limits {list(limits)}")
+    soft = _soft_limits(fields, where, limits)
     unit = str(fields["unit"])
     joint = str(fields.get("joint", ""))
     # A position that stopped at zero would be sent there.
@@ -450,16 +438,7 @@ def _channel(name: str, fields: Any) -> Channel:
     continuous = _flag(fields.get("continuous", False), f"{where}: continuous")
     if continuous and (stop == "zero" or not joint):
         raise ValueError(f"{where}: continuous is for a position that a joint measures")
-    start = None
-    if "start" in fields:
-        start = _number(fields["start"], f"{where}: start")
-        if stop == "zero" or joint:
-            raise ValueError(
-                f"{where}: start is for a position that nothing measures; this has "
-                f"{'on_stop zero' if stop == 'zero' else f'joint {joint}'}"
-            )
-        if not limits[0] <= start <= limits[1]:
-            raise ValueError(f"{where}: start is {start:g}, outside limits {list(limits)}")
+    start = _start(fields, where, limits)
     # What a drive may lag behind by: half a second at full speed (a bus, a controller and the drive
     # each take their share), or a twentieth of its range. A gripper that holds something never
     # reaches what it is told to.
@@ -470,28 +449,58 @@ def _channel(name: str, fields: Any) -> Channel:
         if stop == "zero" or not joint:
             raise ValueError(f"{where}: max_tracking_error is for a position that a joint measures")
         lag = _number(fields["max_tracking_error"], f"{where}: max_tracking_error", above=0.0)
-    max_step = math.inf
-    if "max_step" in fields:
-        max_step = _number(fields["max_step"], f"{where}: max_step", above=0.0)
     return Channel(
         name=name,
         unit=unit,
         bounds=bounds,
         limits=limits,
         **speeds,
-        deadband=_number(fields.get("deadband", 0.0), f"{where}: deadband", at_least=0.0),
+        deadband=_optional(fields, "deadband", where, 0.0, at_least=0.0),
         on_stop=stop,
         joint=joint,
         continuous=continuous,
         start=start,
         max_tracking_error=lag,
-        tracking_time=_number(
-            fields.get("tracking_time", 0.5), f"{where}: tracking_time", at_least=0.0
-        ),
-        scale=_number(fields.get("scale", 1.0), f"{where}: scale", above=0.0),
+        tracking_time=_optional(fields, "tracking_time", where, 0.5, at_least=0.0),
+        scale=_optional(fields, "scale", where, 1.0, above=0.0),
         soft_limits=soft,
-        max_step=max_step,
+        max_step=_optional(fields, "max_step", where, math.inf, above=0.0),
     )
+
+
+def _soft_limits(
+    fields: Mapping[str, Any], where: str, limits: tuple[float, float]
+) -> tuple[float, float]:
+    """Where a measured joint may only move inward; as `limits` where the file does not say."""
+    if "soft_limits" not in fields:
+        return limits
+    soft = _pair(fields["soft_limits"], f"{where}: soft_limits")
+    is_velocity = fields["on_stop"] == "zero"
+    if is_velocity or not fields.get("joint"):
+        raise ValueError(
+            f"{where}: soft limits are for a position that a joint measures; this has "
+            f"{'on_stop zero' if is_velocity else 'no joint'}"
+        )
+    if not (limits[0] <= soft[0] and soft[1] <= limits[1]):
+        raise ValueError(f"{where}: soft limits {list(soft)} reach outside limits {list(limits)}")
+    return soft
+
+
+def _start(fields: Mapping[str, Any], where: str, limits: tuple[float, float]) -> float | None:
+    """Where a position that nothing measures stands at first."""
+    if "start" not in fields:
+        return None
+    start = _number(fields["start"], f"{where}: start")
+    is_velocity = fields["on_stop"] == "zero"
+    joint = str(fields.get("joint", ""))
+    if is_velocity or joint:
+        raise ValueError(
+            f"{where}: start is for a position that nothing measures; this has "
+            f"{'on_stop zero' if is_velocity else f'joint {joint}'}"
+        )
+    if not limits[0] <= start <= limits[1]:
+        raise ValueError(f"{where}: start is {start:g}, outside limits {list(limits)}")
+    return start
 
 
 def _speeds(fields: Mapping[str, Any], where: str, is_velocity: bool) -> dict[str, float]:
@@ -609,6 +618,20 @@ def _number(value: Any, where: str, above: float = -math.inf, at_least: float = 
     if value < at_least:
         raise ValueError(f"{where} is {value}; it must be at least {at_least:g}")
     return float(value)
+
+
+def _optional(
+    fields: Mapping[str, Any],
+    name: str,
+    where: str,
+    default: float,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+) -> float:
+    """The number that stands under `name`, or its default."""
+    if name not in fields:
+        return default
+    return _number(fields[name], f"{where}: {name}", above, at_least)
 
 
 def _pair(value: Any, where: str) -> tuple[float, float]:

@@ -25,18 +25,18 @@ LONGEST_NUMBER = 200
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def read_yaml(path: str | Path, what: str, instead: str = "") -> dict[Any, Any]:
+def read_yaml(path: str | Path, kind: str, instead: str = "") -> dict[Any, Any]:
     """The mapping in a file, without aliases, tags and keys given twice.
 
     Args:
         path: of the file.
-        what: what it is, as a sentence about it begins.
+        kind: what it is, as a sentence about it begins.
         instead: what to give instead; ends a sentence about a file that is none.
 
     Raises:
-        ValueError: a sentence that begins with `what` and the path.
+        ValueError: a sentence that begins with `kind` and the path.
     """
-    name = f"{what} {shown(str(path), 200)}"
+    name = f"{kind} {shown(str(path), 200)}"
     text = _text(path, name, f"; {instead}" if instead else "")
     try:
         _check(text)

@@ -365,7 +365,7 @@ class Gate:
                 if finding.row is None:
                     raise ValueError(f"rule '{rule.name}' limits, and gives no row")
                 inputs.row = finding.row
-                limited = limited or finding  # the first is the cause, the rest follow from it
+                limited = limited or finding  # the first one is reported
             if rule is chunk_shape:
                 requested = self._take_row(inputs)
         wanted = {channel.name: value for channel, value in zip(inputs.channels, inputs.row)}
