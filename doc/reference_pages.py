@@ -262,19 +262,15 @@ def robot_file() -> str:
         ("obstacles", robot.Obstacles),
         ("obstacles: sensors", robot.Sensor),
     ):
-        lines += [
-            "",
-            f"## {title}",
-            "",
-            inspect.getdoc(kind) or "",
-            "",
-            "| key | type | default |",
-            "|---|---|---|",
-        ]
-        lines += [
-            row(f"`{field.name}`", type_of(field), default_value(kind, field))
-            for field in dataclasses.fields(kind)
-        ]
+        text, meanings = described(kind)
+        lines += ["", f"## {title}", "", text, ""]
+        head = ["key", "type", "default", *(["meaning"] if meanings else [])]
+        lines += [row(*head), "|" + "---|" * len(head)]
+        for field in dataclasses.fields(kind):
+            cells = [f"`{field.name}`", type_of(field), default_value(kind, field)]
+            if meanings:
+                cells.append(meanings.get(field.name, "").rstrip("."))
+            lines.append(row(*cells))
     for path in sorted((ROOT / "config" / "robots").glob("*.yaml")):
         lines += [
             "",
@@ -285,6 +281,22 @@ def robot_file() -> str:
             "```",
         ]
     return "\n".join(lines) + "\n"
+
+
+def described(kind: type) -> tuple[str, dict[str, str]]:
+    """A class' docstring without its Attributes, and those: name -> what it says of it."""
+    text, _, section = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")
+    meanings: dict[str, str] = {}
+    names: list[str] = []
+    for line in section.splitlines():
+        if line.startswith("        "):  # the line before goes on
+            meaning = f" {line.strip()}"
+        else:
+            listed, _, meaning = line.strip().partition(": ")
+            names = listed.split(", ")
+        for name in names:
+            meanings[name] = meanings.get(name, "") + meaning
+    return text, meanings
 
 
 def type_of(field: dataclasses.Field[Any]) -> str:

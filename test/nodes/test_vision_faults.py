@@ -6,7 +6,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import Image
 
-from vla_ros.core.pairing import REPORT_DELAY, Watch
+from vla_ros.core.pairing import REPORT_DELAY_NS, Watch
 from vla_ros.core.types import Instruction as CoreInstruction
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.camera_ingest import CameraIngest
@@ -186,12 +186,12 @@ def test_a_report_about_frames_from_before_the_silence_is_no_fault():
     watch = Watch(["front"])
     watch.begin(0)
     watch.handed_on("front", 10, 0)
-    watch.handed_on("front", 20, REPORT_DELAY)
-    assert watch.look(REPORT_DELAY + 1, SECOND, "") == ""
-    watch.handed_on("front", 20, REPORT_DELAY + SECOND)  # it hands nothing on: the camera's business
-    assert watch.look(REPORT_DELAY + SECOND, SECOND, "") == ""
-    watch.handed_on("front", 30, REPORT_DELAY + 2 * SECOND)
-    assert "no frame of 'front'" in watch.look(REPORT_DELAY + 2 * SECOND, SECOND, "")
+    watch.handed_on("front", 20, REPORT_DELAY_NS)
+    assert watch.look(REPORT_DELAY_NS + 1, SECOND, "") == ""
+    watch.handed_on("front", 20, REPORT_DELAY_NS + SECOND)  # it hands nothing on: the camera's business
+    assert watch.look(REPORT_DELAY_NS + SECOND, SECOND, "") == ""
+    watch.handed_on("front", 30, REPORT_DELAY_NS + 2 * SECOND)
+    assert "no frame of 'front'" in watch.look(REPORT_DELAY_NS + 2 * SECOND, SECOND, "")
 
 
 def test_a_camera_node_that_was_started_again_counts_from_zero():

@@ -11,7 +11,7 @@ from gate_world import World as GateWorld
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_ros.core.blending import BLENDINGS, FORGETTING, GRID, ChunkBlender
+from vla_ros.core.blending import BLENDINGS, GRID_NS, TEMPORAL_ENSEMBLE_COEFF, ChunkBlender
 from vla_ros.core.chunks import row_at
 from vla_ros.core.types import ActionChunk
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
@@ -178,7 +178,7 @@ def test_an_ensemble_weighs_the_oldest_most_and_forgets_those_that_have_ended():
     one = blender("temporal_ensemble")
     for number, value in enumerate((0.1, 0.2, 0.4)):
         told = one.blend(flat(number * 100 * MS, value, 0.0, 1.0, rows=5), EPOCH + number * 100 * MS)
-    first, second, third = (math.exp(-FORGETTING * age) for age in range(3))
+    first, second, third = (math.exp(-TEMPORAL_ENSEMBLE_COEFF * age) for age in range(3))
     three = (0.1 * first + 0.2 * second + 0.4 * third) / (first + second + third)
     assert at(told, 499 * MS)[0] == pytest.approx(three)  # the first ends at 500 ms, the second at 600 ms
     assert at(told, 500 * MS)[0] == pytest.approx((0.2 * second + 0.4 * third) / (second + third))
@@ -329,7 +329,7 @@ def test_the_gate_sees_a_policy_that_jumps_whatever_the_blending(blending):
 
 def test_a_blended_chunk_is_as_fine_as_the_gate():
     rate = next(one.default for one in NODE_PARAMETERS["safety_validator"] if one.name == "rate")
-    assert ramp(0.4, 0.5).step == GRID == S / rate
+    assert ramp(0.4, 0.5).step == GRID_NS == S / rate
 
 
 def test_an_ensemble_weighs_as_the_paper_does():

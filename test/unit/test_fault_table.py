@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_ros.core.faults import LASTING, QUIET, REPEATS, SETTLE, STRATEGIES, Faults
+from vla_ros.core.faults import (
+    LASTING_NS,
+    QUIET_RECOVERY_TIMES,
+    REPEATS,
+    SETTLE_NS,
+    STRATEGIES,
+    Faults,
+)
 from vla_ros.core.types import to_nanoseconds, to_seconds
 
 NODES = {"safety_validator": "", "camera_ingest": "vision", "camera_rear": "vision", "command_ingest": "language",
@@ -50,9 +57,9 @@ class Story:
     def exhaust(self) -> None:
         """Each step is tried in vain, until the robot is halted."""
         for _ in self.strategy.steps:
-            self.report(SETTLE)
+            self.report(SETTLE_NS)
             self.faults.failed("in vain", self.now)
-            self.now += QUIET * self.strategy.recovery_of(9)
+            self.now += QUIET_RECOVERY_TIMES * self.strategy.recovery_of(9)
         assert self.next() == "halt" and self.next() == ""
 
 
@@ -63,11 +70,11 @@ def test_the_times_and_the_steps_are_the_documented_ones(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["language", "action", "communication"])
-@pytest.mark.parametrize("later, escalates", [(SETTLE, True), (-1, True), (0, True), (1, False)])
+@pytest.mark.parametrize("later, escalates", [(SETTLE_NS, True), (-1, True), (0, True), (1, False)])
 def test_a_fault_within_the_recovery_time_takes_the_next_step(kind: str, later: int, escalates: bool) -> None:
     story = Story(kind)
     assert story.take() == ACTIONS[kind][0]
-    after = later if later == SETTLE else story.strategy.recovery + later
+    after = later if later == SETTLE_NS else story.strategy.recovery + later
     assert story.take(after) == ACTIONS[kind][1 if escalates else 0]
 
 
@@ -75,11 +82,11 @@ def test_a_fault_within_the_recovery_time_takes_the_next_step(kind: str, later: 
 def test_a_kind_that_was_quiet_begins_anew(later: int, first: bool) -> None:
     story = Story("action")
     story.take()
-    assert story.take(SETTLE) == "switch_to_fallback"
-    assert story.take(QUIET * story.strategy.recovery + later) == ("reset_policy" if first else "switch_to_fallback")
+    assert story.take(SETTLE_NS) == "switch_to_fallback"
+    assert story.take(QUIET_RECOVERY_TIMES * story.strategy.recovery + later) == ("reset_policy" if first else "switch_to_fallback")
 
 
-@pytest.mark.parametrize("after, heard", [(SETTLE - 1, False), (SETTLE, True)])
+@pytest.mark.parametrize("after, heard", [(SETTLE_NS - 1, False), (SETTLE_NS, True)])
 def test_a_report_from_before_the_step_ended_does_not_count(after: int, heard: bool) -> None:
     story = Story("action")
     story.take()
@@ -89,9 +96,9 @@ def test_a_report_from_before_the_step_ended_does_not_count(after: int, heard: b
 @pytest.mark.parametrize("kind", ["language", "action", "communication"])
 def test_after_the_last_step_the_robot_is_halted(kind: str) -> None:
     story = Story(kind)
-    assert [story.take(SETTLE) for _ in range(3)] == [*ACTIONS[kind], "halt"]
+    assert [story.take(SETTLE_NS) for _ in range(3)] == [*ACTIONS[kind], "halt"]
     assert story.faults.halt == f"{kind} fault: it is broken"
-    assert story.report(SETTLE) == ""
+    assert story.report(SETTLE_NS) == ""
 
 
 def test_a_step_that_helps_for_a_while_is_repeated_but_not_for_ever() -> None:
@@ -118,14 +125,14 @@ def test_vision_backs_off_longer_each_time_and_then_halts() -> None:
     assert story.take() == "restart_node"
     for seconds, action in ((5, "restart_node"), (10, "restart_node"), (20, "halt")):
         back_off = to_nanoseconds(seconds)
-        assert story.report(SETTLE) == ""
-        story.report(back_off - SETTLE - 1)
+        assert story.report(SETTLE_NS) == ""
+        story.report(back_off - SETTLE_NS - 1)
         assert story.next() == ""
         assert story.next(1) == action
         story.faults.done(story.now)
 
 
-@pytest.mark.parametrize("silent, action", [(LASTING, "restart_node"), (LASTING + 1, "")])
+@pytest.mark.parametrize("silent, action", [(LASTING_NS, "restart_node"), (LASTING_NS + 1, "")])
 def test_a_camera_that_mends_itself_during_the_back_off_is_left_in_peace(silent: int, action: str) -> None:
     story = Story("vision")
     story.take()
@@ -142,8 +149,8 @@ def test_a_long_back_off_makes_the_quiet_time_longer_too() -> None:
     assert story.faults.next(story.now) is None
     case = next(case for case in story.faults.cases if case.target == "camera_ingest")
     assert case.step == 1
-    assert case.after(story.now + 2 * QUIET * story.strategy.recovery - 1) == 1
-    assert case.after(story.now + 2 * QUIET * story.strategy.recovery) == 0
+    assert case.after(story.now + 2 * QUIET_RECOVERY_TIMES * story.strategy.recovery - 1) == 1
+    assert case.after(story.now + 2 * QUIET_RECOVERY_TIMES * story.strategy.recovery) == 0
 
 
 def test_while_a_step_is_carried_out_nothing_else_begins_and_other_faults_wait() -> None:
@@ -168,7 +175,7 @@ def test_a_halt_is_cleared_when_its_cause_was_quiet_for_the_recovery_time(kind: 
     assert story.next(story.strategy.recovery + later) == ("clear" if cleared else "")
     assert bool(story.faults.halt) is not cleared
     if cleared:
-        assert story.take(SETTLE) == ACTIONS[kind][0]
+        assert story.take(SETTLE_NS) == ACTIONS[kind][0]
 
 
 def test_a_halt_lasts_while_its_node_is_down() -> None:
@@ -214,7 +221,7 @@ def test_a_fault_is_mended_at_the_node_that_reports_it_or_at_the_first_of_its_ki
 EVENTS = st.lists(st.tuples(
     st.sampled_from(["report"] * 4 + ["next"] * 3 + ["done", "failed", "give_up", "still"]),
     st.sampled_from(sorted(NODES)),
-    st.one_of(st.integers(0, to_nanoseconds(30.0)), st.sampled_from([0, 1, SETTLE, to_nanoseconds(2.0)]))), max_size=60)
+    st.one_of(st.integers(0, to_nanoseconds(30.0)), st.sampled_from([0, 1, SETTLE_NS, to_nanoseconds(2.0)]))), max_size=60)
 
 
 @settings(max_examples=int(os.environ["VLA_PROPERTY_EXAMPLES"]), deadline=None, print_blob=True)
@@ -267,7 +274,7 @@ def test_the_page_about_recovery_shows_this_table() -> None:
 def test_six_recovery_times_without_a_fault_are_quiet(kind: str, seconds: int, later: int, first: bool) -> None:
     story = Story(kind)
     story.take()
-    story.take(SETTLE)
+    story.take(SETTLE_NS)
     action = story.take(to_nanoseconds(seconds) + later)
     assert action == (ACTIONS[kind][0] if first else ACTIONS[kind][1])
 
@@ -275,6 +282,6 @@ def test_six_recovery_times_without_a_fault_are_quiet(kind: str, seconds: int, l
 def test_the_quiet_time_begins_with_the_last_report_not_with_the_end_of_the_step() -> None:
     story = Story("action")
     story.take()
-    assert story.take(SETTLE) == "switch_to_fallback"
-    assert story.report(SETTLE - 1) == ""  # from before the step ended: no new fault, but not quiet either
-    assert story.take(QUIET * story.strategy.recovery - 1) == "switch_to_fallback"
+    assert story.take(SETTLE_NS) == "switch_to_fallback"
+    assert story.report(SETTLE_NS - 1) == ""  # from before the step ended: no new fault, but not quiet either
+    assert story.take(QUIET_RECOVERY_TIMES * story.strategy.recovery - 1) == "switch_to_fallback"

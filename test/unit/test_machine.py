@@ -15,12 +15,12 @@ from vla_ros.core.machine import free_memory, room
     ("MemAvailable: many kB\n", math.inf), ("no colon", math.inf)])
 def test_free_memory_is_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, free: float) -> None:
     (tmp_path / "meminfo").write_text(text)
-    monkeypatch.setattr(machine, "MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "meminfo")
     assert free_memory() == free
 
 
 def test_a_system_that_says_nothing_has_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(machine, "MEMORY", tmp_path / "nothing")
+    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "nothing")
     room("anything", 1e15, free_memory())
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla_ros.core.normalisation import FAR, MOST, STILL, Seen, deviation
+from vla_ros.core.normalisation import FAR_MARGIN, MAX_DEVIATIONS, STILL_SPREAD, Seen, deviation
 
 FINITE = st.floats(-1e6, 1e6)
 WILD = Seen("joint", 0.1, 0.2, -0.3, 0.5)
@@ -24,24 +24,24 @@ def test_a_joint_that_stood_still_in_training_is_told_in_its_unit() -> None:
 
 def test_what_moved_is_told_in_deviations() -> None:
     assert WILD.told(0.5) == pytest.approx(2.0) and WILD.told(-0.1) == pytest.approx(-1.0)
-    assert deviation([0.0, STILL / 2, STILL, 0.3]).tolist() == [1.0, 1.0, STILL, 0.3]
+    assert deviation([0.0, STILL_SPREAD / 2, STILL_SPREAD, 0.3]).tolist() == [1.0, 1.0, STILL_SPREAD, 0.3]
 
 
-@pytest.mark.parametrize(("value", "told"), [(1.5, 7.0), (1.7, MOST), (50.0, MOST), (-1e9, -MOST)])
+@pytest.mark.parametrize(("value", "told"), [(1.5, 7.0), (1.7, MAX_DEVIATIONS), (50.0, MAX_DEVIATIONS), (-1e9, -MAX_DEVIATIONS)])
 def test_it_is_told_so_many_deviations_at_most(value: float, told: float) -> None:
     assert WILD.told(value) == pytest.approx(told)
 
 
 def test_what_training_saw_is_told_as_it_was() -> None:
     rare = Seen.of("gripper", {"mean": 0.01, "std": 0.1, "min": 0.0, "max": 1.0})  # open in one frame of a hundred
-    assert rare.told(1.0) == pytest.approx(9.9) == rare.told(7.0) and rare.told(-7.0) == -MOST
+    assert rare.told(1.0) == pytest.approx(9.9) == rare.told(7.0) and rare.told(-7.0) == -MAX_DEVIATIONS
 
 
 @given(value=FINITE, mean=FINITE, std=st.floats(0, 1e6), reach=st.floats(0, 1e6))
 def test_any_value_is_told_as_a_finite_number_that_grows_with_it(value: float, mean: float, std: float, reach: float
                                                                  ) -> None:
     seen = Seen("x", mean, std, mean - reach, mean + reach)
-    most = max(MOST, reach / float(deviation(std)) + 1e-6)
+    most = max(MAX_DEVIATIONS, reach / float(deviation(std)) + 1e-6)
     assert -most * 1.001 <= seen.told(value) <= most * 1.001 and seen.told(value) <= seen.told(value + 1.0)
 
 
@@ -58,7 +58,7 @@ def test_far_is_half_of_the_range_beyond_it(value: float, far: bool) -> None:
 
 def test_far_has_a_least_reach() -> None:
     still = Seen("joint", 0.0, 0.0, 0.0, 0.0)
-    assert not still.far(FAR) and still.far(FAR + 1e-6) and still.far(-FAR - 1e-6)
+    assert not still.far(FAR_MARGIN) and still.far(FAR_MARGIN + 1e-6) and still.far(-FAR_MARGIN - 1e-6)
 
 
 def test_without_a_range_three_deviations_are_one() -> None:

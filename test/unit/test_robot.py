@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vla_ros.core.robot import TURN, Channel, load_robot, parse_robot
+from vla_ros.core.robot import TURN_RAD, Channel, load_robot, parse_robot
 
 ROBOTS = sorted((Path(__file__).parents[2] / "config" / "robots").glob("*.yaml"))
 GOOD = {
@@ -221,7 +221,7 @@ def test_the_lowest_bound_lies_below_the_highest(low, high, fits):
         parse_robot(data)
 
 
-@pytest.mark.parametrize("continuous, scale, turn", [(True, 1.0, TURN), (True, 2.0, TURN / 2), (False, 2.0, 0.0)])
+@pytest.mark.parametrize("continuous, scale, turn", [(True, 1.0, TURN_RAD), (True, 2.0, TURN_RAD / 2), (False, 2.0, 0.0)])
 def test_a_whole_turn_is_told_in_the_channel_s_unit(continuous, scale, turn):
     """A value times `scale` is the joint's position in rad, so a turn of the joint is so much less of the value."""
     channel = Channel("wrist", "1", (-9.0, 9.0), (-9.0, 9.0), max_speed=1.0, on_stop="hold_measured", joint="wrist", scale=scale,

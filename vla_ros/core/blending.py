@@ -1,10 +1,9 @@
-"""The boundary between two action chunks of one instruction: what the robot is told while it passes
-to the newer one.
+"""The boundary between two action chunks: what the robot is told while it passes to the newer one.
 
-`latest` takes the newest chunk at once. `linear` reaches it over `blend_time` from what was planned
-before. `temporal_ensemble` is the mean of all chunks that cover a moment, the i-th oldest with
-weight exp(-m i) (Zhao et al. 2023, "Learning Fine-Grained Bimanual Manipulation with Low-Cost
-Hardware", section IV-A).
+Both answer the same instruction. `latest` takes the newest chunk at once. `linear` reaches it over
+`blend_time` from what was planned before. `temporal_ensemble` is the mean of all chunks that cover
+a moment, the i-th oldest with weight exp(-m i) (Zhao et al. 2023, "Learning Fine-Grained Bimanual
+Manipulation with Low-Cost Hardware", section IV-A).
 
 What holds, whatever came before (test/unit/test_blending.py):
 - Every value lies between those that it is blended from. A channel that is switched (the robot
@@ -31,13 +30,12 @@ from vla_ros.core.robot import Channel
 from vla_ros.core.types import ActionChunk
 
 BLENDINGS = ("latest", "linear", "temporal_ensemble")
-GRID = 20_000_000  # ns; rows of a blended chunk are at most so far apart: the gate's period
-# of a blended chunk by refining; in a temporal ensemble
-MOST_ROWS = 1000
-MOST_CHUNKS = 64
-FORGETTING = 0.01  # m; the paper's own value
-LONGEST = 3_600_000_000_000  # ns; a longer chunk is handed on as it is
-REPEATING = 1_000_000_000  # ns; the same values for so long are no plan any more
+GRID_NS = 20_000_000  # rows of a blended chunk are at most so far apart: the gate's period
+MOST_ROWS = 1000  # that refining makes of a chunk
+MOST_CHUNKS = 64  # in a temporal ensemble
+TEMPORAL_ENSEMBLE_COEFF = 0.01  # the paper's m, and its value
+LONGEST_CHUNK_NS = 3_600_000_000_000  # a longer one is handed on as it is
+REPEATING_NS = 1_000_000_000  # the same values for so long are no plan any more
 
 Rows = NDArray[np.float32]  # rows x channels
 
@@ -46,8 +44,11 @@ class ChunkBlender:
     """Remembers the chunks of one instruction. Not for two threads at once."""
 
     def __init__(self, blending: str, blend_time: int, channels: Iterable[Channel]) -> None:
-        """`blend_time` in ns; `channels` are the robot's. Raises ValueError for a blending that
-        there is not."""
+        """Blends chunks over `blend_time` ns for a robot with these channels.
+
+        Raises:
+            ValueError: a blending that there is not, or a time below 0.
+        """
         if blending not in BLENDINGS:
             raise ValueError(
                 f"unknown chunk_blending '{blending}'; use one of {', '.join(BLENDINGS)}"
@@ -62,95 +63,117 @@ class ChunkBlender:
     def reset(self) -> None:
         """Forget every chunk: the next one begins afresh."""
         self._raw: list[ActionChunk] = []  # as the policy gave them, oldest first
-        self._told: ActionChunk | None = None  # what was made of the last one
-        self._same_since = 0
+        self._planned: ActionChunk | None = None  # what was made of the last one
+        self._same_since = 0  # ns on the ROS clock, from which every chunk has had the same values
 
     def blend(self, chunk: ActionChunk, now: int) -> ActionChunk:
-        """What to tell the robot from `now` (ns on the ROS clock) on, the moment at which `chunk`
-        takes over. What would have been due before `now` does not count: it is too late for it."""
+        """What to tell the robot from `now` on.
+
+        Args:
+            chunk: the newest, which takes over at that moment. What would have been due before
+                does not count: it is too late for it.
+            now: ns on the ROS clock.
+
+        Returns:
+            `chunk` itself where nothing is to be blended, or where the gate has to see it as it is.
+        """
         if self._blending == "latest":
             return chunk
+        # As it will travel; a copy, since the policy may change its own.
         with np.errstate(over="ignore"):
-            # as it will travel; a copy: the policy may change its own
             values = np.array(chunk.values, np.float32)
         if not self._sound(chunk, values):
             self.reset()
             return chunk
-        newest = told = replace(chunk, values=values)
-        if self._told is None or not self._goes_on(newest, now):
+        newest = replace(chunk, values=values)
+        planned = newest
+        if self._planned is None or not self._goes_on(newest, now):
             self.reset()
         elif not self._repeats(newest, now):
-            told = self._blended(newest, self._told, now)
+            planned = self._blended(newest, self._planned, now)
         if not self._raw or not np.array_equal(self._raw[-1].values, values):
             self._same_since = now
-        running = (
-            [one for one in self._raw if now < _end(one)]
-            if self._blending == "temporal_ensemble"
-            else []
-        )
+        # A ramp begins at what was planned: only an ensemble needs the chunks behind that.
+        running: list[ActionChunk] = []
+        if self._blending == "temporal_ensemble":
+            running = [before for before in self._raw if now < _end(before)]
         self._raw = [*running, newest][-MOST_CHUNKS:]
-        self._told = told
-        return told
+        self._planned = planned
+        return planned
 
     def _sound(self, chunk: ActionChunk, values: Rows) -> bool:
         """Nothing in it for the gate to find."""
+        # A channel that the robot has not, or one that is named twice.
         known = [self._robot[name] for name in chunk.channels if name in self._robot]
         if len(known) != len(set(chunk.channels)) or len(known) != len(chunk.channels):
             return False
-        if not 0 < chunk.step * len(values) <= LONGEST:
+        if not 0 < chunk.step * len(values) <= LONGEST_CHUNK_NS:
             return False
         low, high = np.array([channel.bounds for channel in known]).T
         return bool(((low <= values) & (values <= high)).all())  # NaN is in no range
 
     def _goes_on(self, newest: ActionChunk, now: int) -> bool:
-        """It and the chunk before answer the same instruction, cover this moment, and want nearly
-        the same."""
+        """Whether it may be blended with the chunk before.
+
+        Both answer the same instruction, cover this moment, and want nearly the same.
+        """
         before = self._raw[-1]
         if (before.instruction_id, before.channels) != (newest.instruction_id, newest.channels):
             return False
         if not before.stamp <= newest.stamp <= now < min(_end(before), _end(newest)):
             return False
-        step = newest.values[row_at(newest, now)] - before.values[row_at(before, now)]
-        return bool(
-            (np.abs(step) <= [self._robot[name].max_step for name in newest.channels]).all()
-        )
+        steps = newest.values[row_at(newest, now)] - before.values[row_at(before, now)]
+        most = [self._robot[name].max_step for name in newest.channels]
+        return bool((np.abs(steps) <= most).all())
 
     def _repeats(self, newest: ActionChunk, now: int) -> bool:
-        return now - self._same_since > REPEATING and np.array_equal(
-            self._raw[-1].values, newest.values
-        )
+        """Whether the policy is stuck: the gate has to see its chunks as they are."""
+        lasts = now - self._same_since > REPEATING_NS
+        return lasts and np.array_equal(self._raw[-1].values, newest.values)
 
-    def _blended(self, newest: ActionChunk, told: ActionChunk, now: int) -> ActionChunk:
-        """On a finer grid. A row holds until its end, so it is blended for that moment: nothing is
-        later for it. The last row, which holds on, is the newest chunk's."""
-        parts = max(1, min(-(-newest.step // GRID), MOST_ROWS // len(newest.values)))
+    def _blended(self, newest: ActionChunk, planned: ActionChunk, now: int) -> ActionChunk:
+        """`newest` on a finer grid, and passed to from what was planned.
+
+        A row holds until its end, so it is blended for that moment: nothing is later for it. The
+        last row, which holds on, is the newest chunk's.
+        """
+        # Each row in so many parts, rounded up: -(-a // b) is the whole number not below a / b.
+        parts = max(1, min(-(-newest.step // GRID_NS), MOST_ROWS // len(newest.values)))
         step = newest.step // parts
+        # Until the chunk and the passage are over, and one row more, which holds on.
         count = -(-(max(_end(newest), now + self._time) - newest.stamp) // step) + 1
-        ends = newest.stamp + step * np.arange(1, count + 1)  # ns
-        # count x channels
-        wanted = newest.values[np.minimum(np.arange(count) // parts, len(newest.values) - 1)]
-        before = _planned(told, ends - 1)
+        ends = newest.stamp + step * np.arange(1, count + 1)  # ns, of each row
+        rows = np.minimum(np.arange(count) // parts, len(newest.values) - 1)
+        wanted = newest.values[rows]  # count x channels
+        before = _rows_at(planned, ends - 1)
         share = np.clip((ends - now) / max(self._time, 1), 0.0, 1.0)[:, None]
-        # in float64: then equal ones stay equal, to the bit
+        # In float64: then equal ones stay equal, to the bit.
         values = (1.0 - share) * before + share * wanted
         if self._blending == "temporal_ensemble":
-            stops = np.array([self._robot[name].on_stop == "zero" for name in newest.channels])
+            # Older chunks do not hold up a velocity that is to stop, and count no more after the
+            # newest one's end: there it is reached as in a ramp.
+            stops = self._stop_by("zero", newest)
             alone = (wanted == 0.0) & stops | (ends > _end(newest))[:, None]
             values = np.where(alone, values, self._mean(wanted, ends))
-        switched = np.array(
-            [self._robot[name].on_stop == "hold_commanded" for name in newest.channels]
-        )
-        values = np.where(switched, wanted, values)
+        # Half of a gripper's opening and half of its closing is neither.
+        values = np.where(self._stop_by("hold_commanded", newest), wanted, values)
         return replace(newest, values=values.astype(np.float32), step=step)
 
+    def _stop_by(self, on_stop: str, chunk: ActionChunk) -> NDArray[np.bool_]:
+        """Which of the chunk's channels stop in this way."""
+        return np.array([self._robot[name].on_stop == on_stop for name in chunk.channels])
+
     def _mean(self, wanted: Rows, ends: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Of the newest chunk's rows and those of the older ones that run at these moments."""
-        last = np.exp(-FORGETTING * len(self._raw))
-        total = last * wanted.astype(np.float64)
-        weights = np.full((len(ends), 1), last)
-        for age, one in enumerate(self._raw):
-            weight = np.exp(-FORGETTING * age) * (ends <= _end(one))[:, None]
-            total = total + weight * _planned(one, ends - 1)
+        """Of the newest chunk's rows and those of the older ones that run at these moments.
+
+        `wanted`: count x channels; `ends`: when each row is over, ns. The oldest weighs most.
+        """
+        newest_weight = np.exp(-TEMPORAL_ENSEMBLE_COEFF * len(self._raw))
+        total = newest_weight * wanted.astype(np.float64)
+        weights = np.full((len(ends), 1), newest_weight)
+        for rank, chunk in enumerate(self._raw):  # oldest first
+            weight = np.exp(-TEMPORAL_ENSEMBLE_COEFF * rank) * (ends <= _end(chunk))[:, None]
+            total = total + weight * _rows_at(chunk, ends - 1)
             weights = weights + weight
         mean: NDArray[np.float64] = total / weights
         return mean
@@ -161,9 +184,8 @@ def _end(chunk: ActionChunk) -> int:
     return chunk.stamp + chunk.step * len(chunk.values)
 
 
-def _planned(chunk: ActionChunk, times: NDArray[np.int64]) -> Rows:
-    """The rows due at `times` (ns), like row_at."""
-    rows: Rows = chunk.values[
-        np.clip((times - chunk.stamp) // chunk.step, 0, len(chunk.values) - 1)
-    ]
+def _rows_at(chunk: ActionChunk, times: NDArray[np.int64]) -> Rows:
+    """The rows due at `times` (ns), like row_at: times x channels."""
+    due = np.clip((times - chunk.stamp) // chunk.step, 0, len(chunk.values) - 1)
+    rows: Rows = chunk.values[due]
     return rows

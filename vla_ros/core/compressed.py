@@ -1,5 +1,4 @@
-"""Compressed images: what a JPEG or PNG says of itself before it is decoded, and how it becomes
-rgb8."""
+"""Compressed images: what a JPEG or PNG says of itself, and how it becomes rgb8."""
 
 from __future__ import annotations
 
@@ -24,6 +23,8 @@ _COMPRESSED_DEPTH_HEADER = 12  # bytes before the PNG: a kind and two numbers
 
 
 class Header(NamedTuple):
+    """What a file says of its image before it is decoded."""
+
     height: int
     width: int
     channels: int
@@ -31,10 +32,16 @@ class Header(NamedTuple):
 
 
 def decode(data: array[int] | bytes, image_format: str, max_bytes: int) -> Image:
-    """rgb8 (H x W x 3) from JPEG or PNG, as the pixels lie in the file. Raises ValueError.
+    """rgb8 (H x W x 3) from JPEG or PNG, as the pixels lie in the file.
 
-    `image_format` is CompressedImage's: "jpeg", or as image_transport writes it, "rgb8; jpeg
-    compressed bgr8".
+    Args:
+        data: the file.
+        image_format: CompressedImage's: "jpeg", or as image_transport writes it, "rgb8; jpeg
+            compressed bgr8".
+        max_bytes: that the file may have.
+
+    Raises:
+        ValueError: what is wrong with it, and what to do.
     """
     if not 0 < len(data) <= max_bytes:
         raise ValueError(
@@ -42,27 +49,22 @@ def decode(data: array[int] | bytes, image_format: str, max_bytes: int) -> Image
         )
     data = bytes(data)
     named = f"the compressed image ('{image_format[:40]}', {len(data)} bytes)"
-    original = image_format.partition(";")[0].strip()  # the raw image's encoding, where it is told
-    if (
-        original in DEPTH
-        or "compressedDepth" in image_format
-        or data.startswith(_PNG, _COMPRESSED_DEPTH_HEADER)
-    ):
+    original = image_format.partition(";")[0].strip()  # the raw image's encoding, where it is named
+    depth = original in DEPTH or "compressedDepth" in image_format
+    if depth or data.startswith(_PNG, _COMPRESSED_DEPTH_HEADER):
         raise ValueError(f"{named} is a depth image; give the topic of the camera's colour image")
     header = read_header(data, named)
     raw = LAYOUTS.get(original) if header.channels == 1 else None
-    if (
-        header.channels == 1
-        and header.bits == 16
-        and not (raw and raw.channels == 1 and raw.sample_bytes == 2)
-    ):
+    # A depth image whose format does not say so looks just like a grey one.
+    known_grey = raw is not None and raw.channels == 1 and raw.sample_bytes == 2
+    if header.channels == 1 and header.bits == 16 and not known_grey:
         raise ValueError(
             f"{named} has one channel of 16 bits, as a depth image has; give the topic of the "
             "camera's colour image. A grey image's format says so: 'mono16; png compressed'"
         )
     flags = cv2.IMREAD_COLOR
     code = cv2.COLOR_BGR2RGB
-    # image_transport compresses a mosaic as it is, without colours
+    # image_transport compresses a mosaic as it is, without colours.
     if raw and original.startswith("bayer_"):
         check_size(original, header.height, header.width)
         flags = cv2.IMREAD_GRAYSCALE
@@ -79,8 +81,11 @@ def decode(data: array[int] | bytes, image_format: str, max_bytes: int) -> Image
 
 
 def read_header(data: bytes, named: str = "the compressed image") -> Header:
-    """Size and samples, without decoding. Raises ValueError for more than MAX_PIXELS, and what is
-    no JPEG or PNG."""
+    """Size and samples, without decoding.
+
+    Raises:
+        ValueError: more than MAX_PIXELS, or no JPEG or PNG. `named` begins the sentence.
+    """
     if data.startswith(_PNG):
         header = _png_header(data)
     elif data.startswith(_JPEG):
@@ -102,6 +107,8 @@ def read_header(data: bytes, named: str = "the compressed image") -> Header:
 
 
 def _png_header(data: bytes) -> Header | None:
+    # The signature, 8 bytes, and the first chunk, whose 13 bytes stand between its length and name
+    # and its checksum.
     if len(data) < 33 or data[12:16] != b"IHDR":
         return None
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
@@ -109,11 +116,13 @@ def _png_header(data: bytes) -> Header | None:
 
 
 def _jpeg_header(data: bytes) -> Header | None:
-    """The frame header (SOF). Bytes between segments are skipped, as libjpeg skips them: both must
-    find the same."""
+    """The frame header (SOF).
+
+    Bytes between segments are skipped, as libjpeg skips them: both must find the same.
+    """
     at = data.find(b"\xff", 2)
     while 0 <= at < len(data):
-        while at < len(data) and data[at] == 0xFF:
+        while at < len(data) and data[at] == 0xFF:  # any number of them may fill the space
             at += 1
         if at + 9 > len(data):
             return None

@@ -10,9 +10,9 @@ def config_folder() -> Path:
     try:
         from ament_index_python.packages import get_package_share_directory
 
-        found = Path(get_package_share_directory("vla_ros")) / "config"
-        if found.is_dir():
-            return found
+        installed = Path(get_package_share_directory("vla_ros")) / "config"
+        if installed.is_dir():
+            return installed
     except (ImportError, LookupError):
         pass  # no ROS, or not installed: the source tree is there
     return Path(__file__).resolve().parents[2] / "config"

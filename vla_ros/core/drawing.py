@@ -9,12 +9,14 @@ from pathlib import Path
 
 @contextmanager
 def drawing(path: Path) -> Iterator[None]:
-    """Around what writes the image `path`. Whatever it raises becomes a sentence, and no half of it
-    stays."""
+    """Around what writes the image `path`: whatever it raises becomes a sentence.
+
+    No half of the image stays.
+    """
     try:
         yield
+    # Any exception: plotting libraries differ between releases in more than can be listed.
     except Exception as problem:
-        # plotting libraries differ between releases in more than can be listed
         path.unlink(missing_ok=True)
         print(
             f"{path} could not be drawn ({type(problem).__name__}: {problem}); everything else is "

@@ -13,19 +13,28 @@ import numpy as np
 
 from vla_ros.core.types import Image
 
-# distances, which no colour policy can use; a grey image in 16 bits is mono16
+# Distances, which no colour policy can use; a grey image in 16 bits is mono16.
 DEPTH = ("16UC1", "32FC1")
 
 
 class Layout(NamedTuple):
-    # samples of a pixel that stand together; the Y plane's alone where planes follow one another
+    """How the samples of an encoding lie in memory.
+
+    Attributes:
+        channels: samples of a pixel that stand together; the Y plane's alone where planes follow
+            one another.
+        code: how cv2.cvtColor makes RGB of them; None where they are.
+        multiple: pixels that share a colour: height and width hold a whole number of them.
+        smallest: pixels in height and width that OpenCV needs.
+        planes: bytes of all planes over those of the first.
+    """
+
     channels: int
-    code: int | None  # how cv2.cvtColor makes RGB of them; None where they are
+    code: int | None
     sample_bytes: int = 1
-    # pixels that share a colour: height and width hold a whole number of them
     multiple: tuple[int, int] = (1, 1)
-    smallest: int = 1  # pixels in height and width that OpenCV needs
-    planes: float = 1  # bytes of all planes over those of the first
+    smallest: int = 1
+    planes: float = 1
 
 
 _GREY = Layout(1, cv2.COLOR_GRAY2RGB)
@@ -62,7 +71,7 @@ LAYOUTS = {
     "yuv422_yuy2": _YUYV,
     "nv12": Layout(1, cv2.COLOR_YUV2RGB_NV12, multiple=(2, 2), planes=1.5),
     "nv21": Layout(1, cv2.COLOR_YUV2RGB_NV21, multiple=(2, 2), planes=1.5),
-    "nv24": Layout(1, cv2.COLOR_YUV2RGB_YUYV, planes=3),
+    "nv24": Layout(1, cv2.COLOR_YUV2RGB_YUYV, planes=3),  # by way of YUYV, see `_nv24`
     **{
         f"bayer_{pattern}{8 * sample_bytes}": Layout(1, code, sample_bytes, smallest=3)
         for sample_bytes in (1, 2)
@@ -74,8 +83,16 @@ LAYOUTS = {
 def check_layout(
     encoding: str, height: int, width: int, step: int, length: int, max_bytes: int
 ) -> int:
-    """Bytes from one row to the next (of the first plane). Raises ValueError where the fields do
-    not fit together."""
+    """Bytes from one row to the next (of the first plane).
+
+    Args:
+        encoding, height, width, step: the fields of a sensor_msgs/Image.
+        length: bytes of its data.
+        max_bytes: that it may have.
+
+    Raises:
+        ValueError: the fields do not fit together, or are not understood.
+    """
     if encoding in DEPTH:
         raise ValueError(
             f"encoding '{encoding}' is a depth image; give the topic of the camera's colour image. "
@@ -92,7 +109,7 @@ def check_layout(
         )
     row = width * layout.channels * layout.sample_bytes
     if layout.planes > 1 and step == row * layout.planes and length == step * height:
-        # some drivers count all planes into a row: then data is step x height, as Image.msg has it
+        # Some drivers count all planes into a row: then data is step x height, as Image.msg has it.
         step = row
     if step < row:
         raise ValueError(f"step is {step}, but {width} pixels of {encoding} need {row} bytes a row")
@@ -132,15 +149,22 @@ def to_rgb8(
     big_endian: bool,
     max_bytes: int,
 ) -> Image:
-    """The image, height x width x 3; rgb8 itself is a view of `data`. Raises ValueError.
+    """The image, height x width x 3; rgb8 itself is a view of `data`.
 
-    `big_endian` matters to samples of 16 bits only. Of those the higher byte is kept.
+    `big_endian` matters to samples of 16 bits only. Of those the higher byte is kept. The rest is
+    as in `check_layout`.
+
+    Raises:
+        ValueError: the fields do not fit together, or are not understood.
     """
     step = check_layout(encoding, height, width, step, len(data), max_bytes)
     layout = LAYOUTS[encoding]
     rows = np.frombuffer(data, np.uint8).reshape(-1, step)
     if encoding == "nv24":
-        return _nv24(rows[:height, :width], rows[height:].reshape(height, 2 * step)[:, : 2 * width])
+        # The second plane has a U and a V for each pixel: twice as long a row.
+        chroma = rows[height:].reshape(height, 2 * step)[:, : 2 * width]
+        return _nv24(rows[:height, :width], chroma)
+    # Without the bytes that pad a row.
     samples = rows[:, : width * layout.channels * layout.sample_bytes]
     if layout.sample_bytes == 2:
         pairs = samples.reshape(height, width * layout.channels, 2)
@@ -158,10 +182,11 @@ def convert(pixels: np.ndarray, code: int) -> Image:
 
 
 def _nv24(luma: np.ndarray, chroma: np.ndarray) -> Image:
-    """OpenCV has no NV24, but knows YUYV, in which two pixels share a colour: each pixel is written
-    twice."""
+    """rgb8 of `luma` (H x W) and `chroma` (H x 2 W, U and V in turn).
+
+    OpenCV has no NV24, but knows YUYV, in which two pixels share a colour: each is written twice.
+    """
     height, width = luma.shape
-    twice = np.stack((luma, chroma[:, 0::2], luma, chroma[:, 1::2]), axis=-1).reshape(
-        height, 2 * width, 2
-    )
-    return cv2.cvtColor(twice, cv2.COLOR_YUV2RGB_YUYV)[:, ::2]
+    twice = np.stack((luma, chroma[:, 0::2], luma, chroma[:, 1::2]), axis=-1)  # H x W x 4
+    yuyv = twice.reshape(height, 2 * width, 2)
+    return cv2.cvtColor(yuyv, cv2.COLOR_YUV2RGB_YUYV)[:, ::2]

@@ -1,5 +1,4 @@
-"""What differs between Fast DDS 2 (Humble, Jazzy) and 3 (Kilted): the variable that names its
-profile."""
+"""What differs between Fast DDS 2 (Humble, Jazzy) and 3 (Kilted): how its profile is named."""
 
 from __future__ import annotations
 
@@ -7,13 +6,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-# version 2's, version 3's
+# The environment's variable of version 2, and that of version 3.
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
 def profile_variables(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Those of PROFILES that the installed Fast DDS wants: 2 does not read the new one, and 3 warns
-    of the old one.
+    """Those of PROFILES that the installed Fast DDS wants.
+
+    2 does not read the new one, and 3 warns of the old one.
 
     Both where no Fast DDS is found among the prefixes of AMENT_PREFIX_PATH.
     """

@@ -12,22 +12,25 @@ from dataclasses import dataclass, field, replace
 
 from vla_ros.core.types import to_nanoseconds, to_seconds
 
-QUIET = 6  # recovery times without a fault, after which a strategy starts from its first step again
-# a step that helps only for a while is taken so often in a row, then the next one comes
+# So many recovery times without a fault, and a strategy starts from its first step again.
+QUIET_RECOVERY_TIMES = 6
+# A step that helps only for a while is taken so often in a row, then the next one comes.
 REPEATS = 3
-SETTLE = to_nanoseconds(0.5)  # reports from before a step ended may still be on their way
-# a fault that lasts is reported once a second; one silent for longer is over
-LASTING = to_nanoseconds(2.0)
-FOREVER = 1 << 62
+SETTLE_NS = to_nanoseconds(0.5)  # reports from before a step ended may still be on their way
+# A fault that lasts is reported once a second; one silent for longer is over.
+LASTING_NS = to_nanoseconds(2.0)
+FOREVER_NS = 1 << 62  # longer than any clock runs
 
 
 @dataclass(frozen=True)
 class Step:
-    """`action`: restart_node (deactivate, clean up, configure, activate), notify, reset_policy or
-    switch_to_fallback (the policy).
+    """What is done about a fault.
 
-    A step of a node that was lost begins with waiting until it is back. `says` reaches the
-    operator.
+    Attributes:
+        action: restart_node (deactivate, clean up, configure, activate), notify, reset_policy or
+            switch_to_fallback (the policy). Where the node was lost, it begins with waiting until
+            that is back.
+        says: what reaches the operator.
     """
 
     action: str
@@ -36,15 +39,21 @@ class Step:
 
 @dataclass(frozen=True)
 class Strategy:
-    """`steps` in their order, then a halt. `recovery` (ns): how long a step has to work; a fault
-    that comes again within it calls for the next step. `growth` over 1: the next step waits until
-    that time is over (a back-off), and each time is so much longer than the one before."""
+    """The steps for one kind of fault, in their order; then comes a halt.
+
+    Attributes:
+        recovery: how long a step has to work, ns; a fault that comes again within it calls for the
+            next step.
+        growth: over 1, the next step waits until that time is over (a back-off), and each time is
+            so much longer than the one before.
+    """
 
     recovery: int
     steps: tuple[Step, ...]
     growth: float = 1.0
 
     def recovery_of(self, step: int) -> int:
+        """ns that this step has to work; before the first (-1), as long as the first."""
         return round(self.recovery * self.growth ** max(0, step))
 
     def restarts(self, count: int) -> Strategy:
@@ -52,17 +61,19 @@ class Strategy:
         return replace(self, steps=self.steps[:1] * count)
 
 
-CYCLE_CAMERA = Step("restart_node", "{target} is taken down and brought up again; the robot holds")
-REPEAT = Step("notify", "say the instruction again")
-RESET = Step("reset_policy", "the policy is reset")
+RESTART_CAMERA = Step(
+    "restart_node", "{target} is taken down and brought up again; the robot holds"
+)
+ASK_AGAIN = Step("notify", "say the instruction again")
+RESET_POLICY = Step("reset_policy", "the policy is reset")
 FALL_BACK = Step("switch_to_fallback", "the fallback policy takes over, where one is configured")
-CYCLE = Step("restart_node", "{target} is taken down and brought up again")
+RESTART = Step("restart_node", "{target} is taken down and brought up again")
 
 STRATEGIES: dict[str, Strategy] = {
-    "vision": Strategy(to_nanoseconds(5.0), (CYCLE_CAMERA,) * 3, growth=2.0),
-    "language": Strategy(to_nanoseconds(3.0), (REPEAT, CYCLE)),
-    "action": Strategy(to_nanoseconds(10.0), (RESET, FALL_BACK)),
-    "communication": Strategy(to_nanoseconds(2.0), (FALL_BACK, CYCLE)),
+    "vision": Strategy(to_nanoseconds(5.0), (RESTART_CAMERA,) * 3, growth=2.0),
+    "language": Strategy(to_nanoseconds(3.0), (ASK_AGAIN, RESTART)),
+    "action": Strategy(to_nanoseconds(10.0), (RESET_POLICY, FALL_BACK)),
+    "communication": Strategy(to_nanoseconds(2.0), (FALL_BACK, RESTART)),
 }
 # A node of no kind (the gate) has no strategy: it is walked back, and halts the robot only where
 # that is given up.
@@ -71,8 +82,11 @@ NO_STRATEGY = Strategy(to_nanoseconds(2.0), ())
 
 @dataclass(frozen=True)
 class Order:
-    """What to do now, and the words for the operator. `halt` and `clear` are done as soon as they
-    are said; any other is under way until `done` or `failed` is called."""
+    """What to do now, and the words for the operator.
+
+    The actions `halt` and `clear` are done as soon as they are said; any other is under way until
+    `done` or `failed` is called.
+    """
 
     action: str
     kind: str
@@ -82,16 +96,15 @@ class Order:
 
 @dataclass
 class Case:
-    """One kind of fault of one node. Times in steady ns; `step` is the last one carried out, -1
-    none."""
+    """One kind of fault of one node. Times in steady ns."""
 
     kind: str
-    target: str
+    target: str  # the node
     strategy: Strategy
-    step: int = -1
-    repeats: int = 0
-    ended: int = -FOREVER  # when the last step ended
-    last: int = -FOREVER  # when the fault was last reported
+    step: int = -1  # the last one carried out; -1: none
+    repeats: int = 0  # how often in a row it was carried out again
+    ended: int = -FOREVER_NS  # when the last step ended
+    last: int = -FOREVER_NS  # when the fault was last reported
     fault: str = ""  # what was reported
     reason: str = ""  # that, and why the last step could not be carried out
     wanted: int | None = None  # the step that the pending fault calls for
@@ -101,7 +114,7 @@ class Case:
     def after(self, now: int) -> int:
         """The step that a fault at `now` calls for."""
         recovery = self.strategy.recovery_of(self.step)
-        if now - max(self.ended, self.last) >= QUIET * recovery:
+        if now - max(self.ended, self.last) >= QUIET_RECOVERY_TIMES * recovery:
             self.step = -1
             self.repeats = 0
         again = self.step >= 0 and now - self.ended > recovery and self.repeats + 1 < REPEATS
@@ -110,13 +123,18 @@ class Case:
     def due(self) -> int:
         """When the pending step may be taken."""
         backs_off = self.strategy.growth > 1.0 and self.step >= 0
-        return self.ended + self.strategy.recovery_of(self.step) if backs_off else -FOREVER
+        return self.ended + self.strategy.recovery_of(self.step) if backs_off else -FOREVER_NS
 
 
 @dataclass
 class Faults:
-    """`report` what happens, ask `next` what to do, and say `done` or `failed`. `nodes`: name ->
-    kind ("" for none)."""
+    """`report` what happens, ask `next` what to do, and say `done` or `failed`.
+
+    Attributes:
+        nodes: name -> the kind of its faults; "": it has no strategy.
+        counts: kind -> how many faults there were.
+        under_way: the case whose step is being carried out.
+    """
 
     nodes: Mapping[str, str]
     strategies: Mapping[str, Strategy] = field(default_factory=lambda: STRATEGIES)
@@ -124,18 +142,20 @@ class Faults:
     def __post_init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.under_way: Case | None = None
-        self._cases = {
-            name: Case(kind, name, self.strategies.get(kind, NO_STRATEGY))
-            for name, kind in self.nodes.items()
-        }
+        self._cases: dict[str, Case] = {}
+        for name, kind in self.nodes.items():
+            self._cases[name] = Case(kind, name, self.strategies.get(kind, NO_STRATEGY))
 
     @property
     def cases(self) -> Iterable[Case]:
         return self._cases.values()
 
     def target(self, kind: str, reporter: str) -> str:
-        """The node that a fault is mended at: the reporter, or the first of that kind. Raises
-        ValueError."""
+        """The node that a fault is mended at: the reporter, or the first of that kind.
+
+        Raises:
+            ValueError: there is no such kind, or no node of it.
+        """
         if kind not in self.strategies:
             raise ValueError(
                 f"fault kind '{kind[:40]}' is not known; use one of {', '.join(self.strategies)}"
@@ -150,15 +170,13 @@ class Faults:
         )
 
     def report(self, target: str, sentence: str, now: int) -> None:
-        """A fault of `target`'s kind. As often as it likes: it changes nothing while something is
-        done about it."""
+        """A fault of `target`'s kind, at `now` (steady ns), as often as it lasts.
+
+        It changes nothing while something is done about it.
+        """
         case = self._cases[target]
-        if (
-            case is not self.under_way
-            and not case.halted
-            and case.wanted is None
-            and now >= case.ended + SETTLE
-        ):
+        attended = case is self.under_way or case.halted or case.wanted is not None
+        if not attended and now >= case.ended + SETTLE_NS:
             case.wanted = case.after(now)
             case.sure = False
             case.fault = sentence
@@ -180,28 +198,28 @@ class Faults:
             return
         if case is self.under_way:
             self.under_way = None
-        case.wanted = len(case.strategy.steps)
+        case.wanted = len(case.strategy.steps)  # the step after the last one: the halt
         case.sure = True
         case.last = now
         case.fault = case.reason = sentence
-        case.ended = -FOREVER  # at once: no back-off
+        case.ended = -FOREVER_NS  # at once: no back-off
 
     def next(self, now: int) -> Order | None:
         """What to do now; None: nothing. Call it often."""
+        # A halt ends, or begins, whatever else is under way; of steps there is one at a time.
         for case in self.cases:
             if case.halted and now - case.last >= case.strategy.recovery:
                 return self._clear(case)
         for case in self.cases:
-            if (
-                case.wanted is not None
-                and case.wanted >= len(case.strategy.steps)
-                and self._ripe(case, now)
-            ):
+            last = len(case.strategy.steps)
+            if case.wanted is not None and case.wanted >= last and self._ripe(case, now):
                 return self._halt(case, now)
         if self.under_way:
             return None
         ripe = [case for case in self.cases if case.wanted is not None and self._ripe(case, now)]
-        return self._begin(min(ripe, key=lambda case: case.ended)) if ripe else None
+        if not ripe:
+            return None
+        return self._begin(min(ripe, key=lambda case: case.ended))  # what has waited longest
 
     def done(self, now: int) -> None:
         """The step under way was carried out."""
@@ -225,9 +243,10 @@ class Faults:
         return "; ".join(self._words(case) for case in self.cases if case.halted)
 
     def _ripe(self, case: Case, now: int) -> bool:
+        """Whether the step that the case wants may be taken now."""
         if now < case.due():
             return False
-        if case.due() > -FOREVER and not case.sure and now - case.last > LASTING:
+        if case.due() > -FOREVER_NS and not case.sure and now - case.last > LASTING_NS:
             case.wanted = None  # it went away while the back-off lasted
             return False
         return True
@@ -240,18 +259,16 @@ class Faults:
         self.under_way = case
         step = case.strategy.steps[case.step]
         count = len(case.strategy.steps)
-        return Order(
-            step.action,
-            case.kind,
-            case.target,
-            f"{self._words(case)}. Step {case.step + 1} of {count}: "
-            f"{step.says.format(target=case.target)}",
-        )
+        does = step.says.format(target=case.target)
+        words = f"{self._words(case)}. Step {case.step + 1} of {count}: {does}"
+        return Order(step.action, case.kind, case.target, words)
 
     def _halt(self, case: Case, now: int) -> Order:
         if case is self.under_way:
             self.under_way = None
-        case.halted, case.wanted, case.last = True, None, max(case.last, now)
+        case.halted = True
+        case.wanted = None
+        case.last = max(case.last, now)
         return Order("halt", case.kind, case.target, f"the robot is halted: {self._words(case)}")
 
     def _clear(self, case: Case) -> Order:
@@ -259,13 +276,9 @@ class Faults:
         case.step = -1
         case.repeats = 0
         case.wanted = None
-        return Order(
-            "clear",
-            case.kind,
-            case.target,
-            f"{case.target} has been well for {to_seconds(case.strategy.recovery):g} s; the gate "
-            "may be reset, by a person",
-        )
+        seconds = to_seconds(case.strategy.recovery)
+        words = f"{case.target} has been well for {seconds:g} s; the gate may be reset, by a person"
+        return Order("clear", case.kind, case.target, words)
 
     @staticmethod
     def _words(case: Case) -> str:

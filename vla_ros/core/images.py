@@ -1,5 +1,7 @@
-"""Camera images: how old, how large, and is the camera well? The bytes are read in encodings.py and
-compressed.py."""
+"""Camera images: how old, how large, and is the camera well?
+
+Their bytes are read in encodings.py and compressed.py.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import numpy as np
 
 from vla_ros.core.types import NANOSECONDS, RESIZE_MODES, Image
 
-# a small resize gains nothing from a pool that fights the other nodes for cores
+# A small resize gains nothing from a pool that fights the other nodes for cores.
 cv2.setNumThreads(1)
 
 
@@ -31,10 +33,16 @@ def check_stamp(stamp: int, now: int, max_future: int, max_age: int) -> None:
 def resize(
     image: Image, size: tuple[int, int], mode: str = "pad", out: Image | None = None
 ) -> Image:
-    """`image` (H x W x 3) at `size` (height, width): `pad` (letterbox), `crop` (centre) or
-    `stretch`.
+    """An image of another size.
 
-    `out`, of that size, is written to and returned where it is given; padding is written each time.
+    Args:
+        image: H x W x 3.
+        size: height and width that it is to have.
+        mode: how its shape is fitted in: `pad` (letterbox), `crop` (centre) or `stretch`.
+        out: of that size: written to, padding included, and returned.
+
+    Raises:
+        ValueError: a mode that there is not.
     """
     if mode not in RESIZE_MODES:
         raise ValueError(f"resize is '{mode}'; use one of {', '.join(RESIZE_MODES)}")
@@ -42,7 +50,7 @@ def resize(
     out = np.empty((height, width, 3), np.uint8) if out is None else out
     source_height, source_width = image.shape[:2]
     scales = (height / source_height, width / source_width)
-    inner = out
+    inner = out  # the part of it that the image fills
     if mode == "crop":
         keep_height = max(1, round(height / max(scales)))
         keep_width = max(1, round(width / max(scales)))
@@ -63,24 +71,29 @@ def resize(
 
 
 def _scale(image: Image, out: Image) -> None:
-    """Halved by averaging as often as it fits, then interpolated: a thin coloured edge does not
-    flicker from frame to frame, in a fifth of the time of averaging over fractions of pixels."""
+    """Halved by averaging as often as it fits, then interpolated.
+
+    So a thin coloured edge does not flicker from frame to frame, in a fifth of the time that
+    averaging over fractions of pixels takes.
+    """
     height, width = out.shape[:2]
     while image.shape[0] > 2 * height and image.shape[1] > 2 * width:
-        image = cv2.resize(
-            image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA
-        )
+        half = (image.shape[1] // 2, image.shape[0] // 2)
+        image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
     if image.shape == out.shape or image.size == 3:
         np.copyto(out, image)  # a single pixel fills all: OpenCV 4.5 cannot read an image of one
     elif out.size == 3:
         out[:] = cv2.resize(image, (1, 1), interpolation=cv2.INTER_LINEAR)  # nor write into one
     else:
-        # exactly half: an average too
+        # Where it is exactly half, that is an average too.
         cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
 
 
 class CameraHealth:
-    """Notices a camera that is frozen (the same image for `frozen_after` ns) or black."""
+    """Notices a camera that is frozen (the same image for `frozen_after` ns) or black.
+
+    Black is an image whose mean, of 255, is less than `black_below`.
+    """
 
     def __init__(self, frozen_after: int, black_below: float) -> None:
         self._frozen_after = frozen_after
@@ -89,8 +102,10 @@ class CameraHealth:
         self._changed = 0
 
     def remember(self, before: CameraHealth) -> None:
-        """What `before` saw last: a camera that was frozen before its node was restarted is still
-        frozen."""
+        """Goes on from what `before` saw last.
+
+        A camera that was frozen before its node was restarted is still frozen.
+        """
         self._last = before._last
         self._changed = before._changed
 
@@ -98,7 +113,7 @@ class CameraHealth:
         """A sentence about what is wrong with the image, or an empty string."""
         sample = image[::8, ::8]
         content = sample.tobytes()
-        # a clock that went back starts it anew
+        # A clock that went back starts it anew.
         if content != self._last or not 0 < self._changed <= stamp:
             self._last = content
             self._changed = stamp

@@ -22,7 +22,11 @@ class NotUnderstood(ValueError):
 
 
 def clean(text: str, max_length: int) -> str:
-    """`text` in Unicode NFC with single spaces. Raises ValueError with what is wrong with it."""
+    """`text` in Unicode NFC with single spaces.
+
+    Raises:
+        ValueError: a sentence for the operator: too long, blank, no Unicode or no plain text.
+    """
     if len(text) > 20 * max_length:  # do not even normalise a megabyte
         raise ValueError(
             f"the instruction has {len(text)} characters; at most {max_length} are accepted"
@@ -32,11 +36,13 @@ def clean(text: str, max_length: int) -> str:
     text = " ".join(unicodedata.normalize("NFC", text).split())
     if not text:
         raise ValueError("the instruction is blank; say what to do, or 'stop'")
-    bad = next((c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Co", "Cn")), None)
-    if bad is not None:
-        raise ValueError(
-            f"the instruction holds the control character U+{ord(bad):04X}; send plain text"
-        )
+    # Controls, what formats (it could turn what is read round), private use and what is unassigned.
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cf", "Co", "Cn"):
+            raise ValueError(
+                f"the instruction holds the control character U+{ord(character):04X}; send plain "
+                "text"
+            )
     if len(text) > max_length:
         raise ValueError(
             f"the instruction has {len(text)} characters; at most {max_length} are accepted"
@@ -46,12 +52,15 @@ def clean(text: str, max_length: int) -> str:
 
 def fold(text: str) -> str:
     """However it was typed, the same word: case, accents' encoding and full-width letters aside."""
+    # Twice: folding the case may make letters that are not composed any more.
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def is_stop(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
-    """Whether any word of `text` is one of the folded `stop_words`. Doubt means stop: "don't stop"
-    stops too."""
+    """Whether any word of `text` is one of the folded `stop_words`.
+
+    Doubt means stop: "don't stop" stops too.
+    """
     return not set(re.findall(r"\w+", fold(text))).isdisjoint(stop_words)
 
 
@@ -65,24 +74,30 @@ def check_stop_words(words: Collection[str]) -> frozenset[str]:
     return frozenset(map(fold, words))
 
 
-ECHO = NANOSECONDS  # ns; the two arrivals of one message are never so far apart
+ECHO_NS = NANOSECONDS  # the two arrivals of one message are never so far apart
+MOST_ECHOES = 100  # texts that wait for their echo
 
 
 class Echoes:
-    """Tells which messages came already: what a reliable publisher says arrives twice, at a
-    reliable subscription and at one that is not. Times in ns on any one clock."""
+    """Tells which messages came already. Times in ns on any one clock.
+
+    What a reliable publisher says arrives twice, at a reliable subscription and at one that is not.
+    """
 
     def __init__(self) -> None:
         # The text's hash, which subscription, when: those that arrived once so far.
-        self._single: deque[tuple[int, int, int]] = deque(maxlen=100)
+        self._single: deque[tuple[int, int, int]] = deque(maxlen=MOST_ECHOES)
 
     def is_one(self, text: str, subscription: int, now: int) -> bool:
-        while self._single and now - self._single[0][2] > ECHO:
+        """Whether this arrival is the second one of a message."""
+        while self._single and now - self._single[0][2] > ECHO_NS:
             self._single.popleft()
         mark = hash(text)
-        for one in self._single:
-            if one[0] == mark and one[1] != subscription:
-                self._single.remove(one)
+        for arrival in self._single:
+            first_mark, first_subscription, _ = arrival
+            # The same text at the same subscription is a person who says it again.
+            if first_mark == mark and first_subscription != subscription:
+                self._single.remove(arrival)
                 return True
         self._single.append((mark, subscription, now))
         return False
@@ -94,13 +109,14 @@ class RateLimit:
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._tokens = max(1.0, rate)
-        self._then: int | None = None
+        self._last: int | None = None  # when it was last asked
 
     def allow(self, now: int) -> bool:
-        if self._then is not None:
-            passed = max(0, now - self._then) / NANOSECONDS
+        """Whether there is a token left, which is taken then."""
+        if self._last is not None:
+            passed = max(0, now - self._last) / NANOSECONDS  # s; a clock may go back
             self._tokens = min(max(1.0, self._rate), self._tokens + passed * self._rate)
-        self._then = now
+        self._last = now
         if self._tokens < 1.0:
             return False
         self._tokens -= 1.0

@@ -11,18 +11,22 @@ LONGEST_NAME = 100  # characters
 
 
 class Reading(NamedTuple):
+    """What was last said of a joint."""
+
     position: float  # rad or m, as it was published
     stamp: int  # ns, the message's
     came: int  # ns, on the clock of `now`
 
 
 class JointTable:
-    """The newest position of each joint, whoever publishes it: the last message to arrive wins, for
-    its joints only.
+    """The newest position of each joint, whoever publishes it.
 
-    `joints`: those of interest, all others are passed over; None: every joint that is heard, at
-    most MOST_JOINTS, the ones unheard for longest go first. Stamps are kept, not compared: a
-    driver's clock may be wrong or step back.
+    The last message to arrive wins, for its joints only. Stamps are kept, not compared: a driver's
+    clock may be wrong or step back.
+
+    Args:
+        joints: those of interest, all others are passed over; None: every joint that is heard, at
+            most MOST_JOINTS, the ones unheard for longest go first.
     """
 
     def __init__(self, joints: Iterable[str] | None = None) -> None:
@@ -31,18 +35,27 @@ class JointTable:
         self._readings: dict[str, Reading] = {}
 
     def update(self, names: Sequence[str], positions: Sequence[float], stamp: int, now: int) -> int:
-        """Takes one message: N names and N positions, or none (a message of velocities or efforts
-        only).
+        """Takes one message.
 
-        Returns how many joints it brought; 0 says nothing about the robot. Raises ValueError for a
-        message that is refused whole; the table is then as before. NaN, which ros2_control
-        publishes for a joint that has no position, refuses the message if the joint was asked for
-        by name, and is passed over otherwise.
+        NaN, which ros2_control publishes for a joint that has no position, refuses the message if
+        the joint was asked for by name, and is passed over otherwise.
+
+        Args:
+            names: of N joints.
+            positions: N, rad or m; or none (a message of velocities or efforts only).
+            stamp: the message's, ns.
+            now: on any one clock, ns.
+
+        Returns:
+            How many joints it brought; 0 says nothing about the robot.
+
+        Raises:
+            ValueError: the message is refused whole; the table is then as before.
         """
         if not len(positions):
             return 0
         _check(names, positions)
-        brought = {}
+        brought: dict[str, Reading] = {}
         for name, position in zip(names, positions):
             if self._joints is not None and name not in self._wanted:
                 continue
@@ -54,6 +67,7 @@ class JointTable:
                     "position is a number"
                 )
         self._readings.update(brought)
+        # A publisher that makes up ever new names fills no memory.
         while len(self._readings) > MOST_JOINTS and self._joints is None:
             del self._readings[min(self._readings, key=lambda name: self._readings[name].came)]
         return len(brought)
@@ -68,25 +82,28 @@ class JointTable:
         return None if reading is None else now - reading.came
 
     def positions(self, now: int, max_age: int) -> dict[str, float]:
-        """Joints heard of within `max_age` ns: in the order they were asked for, or by name where
-        all are taken."""
-        known = sorted(self._readings) if self._joints is None else self._joints
-        return {
-            joint: reading.position
-            for joint in known
-            if (reading := self._readings.get(joint)) and now - reading.came <= max_age
-        }
+        """Joints heard of within `max_age` ns.
+
+        In the order they were asked for, or by name where all are taken.
+        """
+        positions: dict[str, float] = {}
+        for joint, reading in self._in_order():
+            if now - reading.came <= max_age:
+                positions[joint] = reading.position
+        return positions
 
     def stale(self, now: int, max_age: int) -> list[str]:
         """Joints that were heard of once, but not within `max_age` ns; in the same order."""
-        known = sorted(self._readings) if self._joints is None else self._joints
-        return [
-            joint
-            for joint in known
-            if joint in self._readings and now - self._readings[joint].came > max_age
-        ]
+        return [joint for joint, reading in self._in_order() if now - reading.came > max_age]
+
+    def _in_order(self) -> list[tuple[str, Reading]]:
+        """The joints that were heard of, each with what was last said of it."""
+        if self._joints is None:
+            return sorted(self._readings.items())
+        return [(joint, self._readings[joint]) for joint in self._joints if joint in self._readings]
 
     def clear(self) -> None:
+        """Forgets what was heard."""
         self._readings.clear()
 
 
@@ -108,6 +125,7 @@ def _check(names: Sequence[str], positions: Sequence[float]) -> None:
             f"most {LONGEST_NAME}"
         )
     if len(set(names)) < len(names):
+        # The first that stands there again.
         twice = next(name for i, name in enumerate(names) if name in names[:i])
         raise ValueError(
             f"a joint state has joint '{twice}' twice; refused whole, which position is true is "

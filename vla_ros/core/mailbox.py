@@ -17,7 +17,7 @@ class Mailbox(Generic[T]):
         self.closed = False
 
     def put(self, letter: T) -> bool:
-        """Whether an unread letter was replaced."""
+        """Leaves a letter; returns whether an unread one was replaced."""
         with self._condition:
             replaced = self._letter is not None
             self._letter = letter
@@ -25,6 +25,7 @@ class Mailbox(Generic[T]):
             return replaced
 
     def take(self) -> T | None:
+        """The newest letter, as soon as there is one; None: the box is closed."""
         with self._condition:
             while self._letter is None and not self.closed:
                 self._condition.wait()
@@ -33,6 +34,7 @@ class Mailbox(Generic[T]):
             return None if self.closed else letter
 
     def close(self) -> None:
+        """Ends the waiting of whoever takes, for good."""
         with self._condition:
             self.closed = True
             self._condition.notify_all()

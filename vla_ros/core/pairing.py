@@ -11,24 +11,25 @@ from types import MappingProxyType
 from vla_ros.core.types import Frame, Instruction, Observation, to_seconds
 
 MODES = ("latched", "strict")
-REPORT_DELAY = 1_200_000_000  # ns; /diagnostics comes once a second
-LAST = 4  # stamps of a camera that say how far apart its images are
+REPORT_DELAY_NS = 1_200_000_000  # /diagnostics comes once a second
+KEPT_STAMPS = 4  # of a camera: they say how far apart its images are
 NO_STATE: Mapping[str, float] = MappingProxyType({})
 
 
 class Synchronizer:
-    """Buffers of frames, bounded in time and number; `read` gives the newest pair, once. Times in
-    ns.
+    """Buffers of frames, bounded in time and number; `read` gives the newest pair, once.
 
-    `latched`: an instruction holds until it is replaced, cancelled or older than `instruction_ttl`.
-    `strict`: image and instruction stamps lie within `max_skew`. Cameras pair within `max_skew` of
-    each other in both.
+    No stamp blocks for longer than `max_future` what comes after it: frames are kept by stamp, not
+    by arrival, one that is further ahead of the clock is dropped, and a clock that steps back
+    flushes them. The instruction stays then, for its age and the gate to judge.
 
-    `span`: how much later than another camera's the images of one may arrive. `size`: frames a
-    camera, whatever their stamps. No stamp blocks for longer than `max_future` what comes after it:
-    frames are kept by stamp, not by arrival, one that is further ahead of the clock is dropped, and
-    a clock that steps back flushes them. The instruction stays then, for its age and the gate to
-    judge.
+    Args:
+        cameras: whose images make a pair together, within `max_skew` of each other.
+        mode: `latched`: an instruction holds until it is replaced, cancelled or older than
+            `instruction_ttl`; `strict`: it and the images lie within `max_skew` of each other.
+        max_skew, instruction_ttl, max_future: ns.
+        size: frames that are kept of a camera, whatever their stamps.
+        span: how much later than another camera's the images of one may arrive, ns.
     """
 
     def __init__(
@@ -43,9 +44,11 @@ class Synchronizer:
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"mode is '{mode}'; use one of {', '.join(MODES)}")
-        self._frames: dict[str, list[Frame]] = {camera: [] for camera in cameras}  # by stamp
-        # their newest stamps
-        self._last: dict[str, deque[int]] = {camera: deque(maxlen=LAST) for camera in cameras}
+        self._frames: dict[str, list[Frame]] = {}  # of each camera, by stamp
+        self._last: dict[str, deque[int]] = {}  # their newest stamps
+        for camera in cameras:
+            self._frames[camera] = []
+            self._last[camera] = deque(maxlen=KEPT_STAMPS)
         self._instruction: Instruction | None = None
         self._strict = mode == "strict"
         self._size = size
@@ -54,12 +57,13 @@ class Synchronizer:
         self.instruction_ttl = instruction_ttl
         self.max_future = max_future
         self._now = 0
-        self._done = 0
+        self._done = 0  # the stamp of the newest pair that was read
         self.drops: Counter[str] = Counter()
         self.waiting_for = "no image yet"
         self.expired = 0  # the instruction_id of an instruction that grew too old
 
     def add_frame(self, frame: Frame, now: int) -> None:
+        """Takes an image; what is too early, too late or there already is dropped, and counted."""
         self._look_at_clock(now)
         frames = self._frames[frame.camera]
         place = bisect_left(frames, frame.stamp, key=_stamp)
@@ -74,15 +78,17 @@ class Synchronizer:
             last = self._last[frame.camera]
             if not last or frame.stamp > last[-1]:
                 last.append(frame.stamp)
-            # one from ahead of the clock costs none that is in time
+            # One from ahead of the clock costs none that is in time.
             newest = min(frames[-1].stamp, now)
             del frames[: bisect_left(frames, newest - self._span, key=_stamp)]
             del frames[: -self._size]
 
     def add_instruction(self, instruction: Instruction) -> None:
+        """Takes the newest instruction; one with an empty text cancels the one before."""
         self._instruction = instruction
 
     def flush(self, reason: str) -> None:
+        """Forgets all images; `reason` is counted among the drops."""
         for frames in self._frames.values():
             frames.clear()
         for last in self._last.values():
@@ -91,8 +97,10 @@ class Synchronizer:
         self.drops[reason] += 1
 
     def read(self, now: int, state: Mapping[str, float] = NO_STATE) -> Observation | None:
-        """The newest pair that was not read before, with `state`; or None, then `waiting_for` says
-        why."""
+        """The newest pair that was not read before, with `state`.
+
+        None: there is none yet, and `waiting_for` says why.
+        """
         self._look_at_clock(now)
         chosen = self._newest_frames()
         if chosen is None:
@@ -114,8 +122,10 @@ class Synchronizer:
         )
 
     def instructed(self, now: int) -> bool:
-        """Whether each frame ought to give a pair: an instruction holds (latched; a strict one is
-        soon over)."""
+        """Whether each frame ought to give a pair, since an instruction holds.
+
+        Only where it is latched: a strict one is soon over.
+        """
         instruction = self._instruction
         return (
             not self._strict
@@ -130,20 +140,21 @@ class Synchronizer:
         self._now = now
 
     def _newest_frames(self) -> list[Frame] | None:
-        """One frame a camera, all near the newest stamp that every camera has reached; older ones
-        are forgotten."""
+        """One frame a camera, all near the newest stamp that every camera has reached.
+
+        Older ones are forgotten. None: `waiting_for` says why.
+        """
         for camera, frames in self._frames.items():
             if not frames:
                 self.waiting_for = f"no image from '{camera}'"
                 return None
         target, behind = min((frames[-1].stamp, camera) for camera, frames in self._frames.items())
-        chosen = [
-            min(frames, key=lambda frame: abs(frame.stamp - target))
-            for frames in self._frames.values()
-        ]
-        for frame in chosen:  # the target only grows: what is older will never be nearer to it
-            frames = self._frames[frame.camera]
-            del frames[: bisect_left(frames, frame.stamp, key=_stamp)]
+        chosen: list[Frame] = []
+        for frames in self._frames.values():
+            nearest = min(frames, key=lambda frame: abs(frame.stamp - target))
+            chosen.append(nearest)
+            # The target only grows: what is older will never be nearer to it.
+            del frames[: bisect_left(frames, nearest.stamp, key=_stamp)]
         stamps = [frame.stamp for frame in chosen]
         if min(stamps) <= self._done:
             self.waiting_for = "no newer image"
@@ -155,22 +166,24 @@ class Synchronizer:
                 f"at most {to_seconds(self.max_skew):.3f} s (max_skew)"
             )
             return None
+        # The camera that is behind will soon have an image that fits the others' better.
         if max(stamps) - target > self._period(behind) / 2:
             self.waiting_for = f"an image from '{behind}' that is nearer to the other cameras'"
             return None
         return chosen
 
     def _period(self, camera: str) -> float:
-        """The longest of the last gaps between a camera's stamps, so that bursts are no period;
-        infinity: not known."""
-        last = self._last[camera]
-        return (
-            max(after - before for before, after in zip(last, list(last)[1:]))
-            if len(last) == LAST
-            else math.inf
-        )
+        """The longest of the last gaps between a camera's stamps, ns; infinity: not known.
+
+        The longest, so that bursts are no period.
+        """
+        stamps = list(self._last[camera])
+        if len(stamps) < KEPT_STAMPS:
+            return math.inf
+        return max(after - before for before, after in zip(stamps, stamps[1:]))
 
     def _instruction_for(self, stamp: int, now: int) -> Instruction | None:
+        """The instruction that goes with images of `stamp`; None: `waiting_for` says why."""
         newest = self._instruction
         if newest is None or not newest.text:
             self.waiting_for = "no instruction"
@@ -200,12 +213,11 @@ def _stamp(frame: Frame) -> int:
 
 
 class Watch:
-    """Notices on the steady clock (ns) that frames are lost on the way, or come and give no
-    pair."""
+    """Notices that frames are lost on the way, or come and give no pair. Times in steady ns."""
 
     def __init__(self, cameras: Sequence[str]) -> None:
-        self._frames = dict.fromkeys(cameras, 0)
-        # camera -> frames handed on, when that number grew
+        self._frames = dict.fromkeys(cameras, 0)  # when each camera's last one came
+        # Camera -> frames handed on, and when that number grew; 0: it has not yet.
         self._totals: dict[str, tuple[int, int]] = {}
         self._paired = 0
 
@@ -216,9 +228,11 @@ class Watch:
         self._paired = now
 
     def frame(self, camera: str, now: int) -> None:
+        """A frame of this camera came."""
         self._frames[camera] = now
 
     def pair(self, now: int) -> None:
+        """Frames and an instruction gave a pair."""
         self._paired = now
 
     def handed_on(self, camera: str, total: int, now: int) -> None:
@@ -228,22 +242,24 @@ class Watch:
             self._totals[camera] = (total, now if before and total > before[0] else 0)
 
     def look(self, now: int, patience: int, waiting_for: str) -> str:
-        """A sentence about what is wrong, or an empty one. `waiting_for`: why there is no pair
-        though an instruction holds; empty where none does."""
+        """A sentence about what is wrong, or an empty one.
+
+        Args:
+            now: steady ns.
+            patience: how long nothing may come, ns.
+            waiting_for: why there is no pair though an instruction holds; empty: none does.
+        """
         for camera, last in self._frames.items():
             grew = self._totals.get(camera, (0, 0))[1]
             # A report may speak of frames that came before `last`: only one from well after it
             # counts.
-            if (
-                now - last > patience
-                and grew - last > REPORT_DELAY
-                and now - grew < 3 * REPORT_DELAY
-            ):
+            lost = grew - last > REPORT_DELAY_NS and now - grew < 3 * REPORT_DELAY_NS
+            if now - last > patience and lost:
                 return (
                     f"no frame of '{camera}' has come for {to_seconds(now - last):.1f} s, "
                     "though its camera_ingest hands them on"
                 )
-        if any(now - last > patience for last in self._frames.values()):
+        if now - min(self._frames.values(), default=now) > patience:
             self._paired = now  # nothing to pair: the camera's business
             return ""
         if not waiting_for:

@@ -22,8 +22,14 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """`low` and `high` bound a number, `choices` a text. `live`: may change while the node is
-    active."""
+    """What a node may be configured with, and what it is if nobody says.
+
+    Attributes:
+        default: its type is the parameter's.
+        low, high: what a number may be, in `unit`, both included.
+        choices: what a text may be; empty: any.
+        live: it may change while the node is active.
+    """
 
     name: str
     default: Value
@@ -35,19 +41,23 @@ class Parameter:
     live: bool = False
 
     def check(self, value: Any) -> Value:
-        """`value` as this parameter's type. Raises ValueError with the name, the value and what is
-        wanted."""
+        """`value` as this parameter's type.
+
+        Raises:
+            ValueError: a sentence with the name, the value and what is wanted.
+        """
         kind = type(self.default)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)  # `rate: 50` in YAML is an integer
         if kind is list and isinstance(value, (tuple, list)):
             value = [*value]
+        # To Python, true is a whole number.
         right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-        if not right or (kind is list and not all(isinstance(item, str) for item in value)):
-            raise ValueError(
-                f"parameter '{self.name}' is {shown(value)}; give {_KINDS[kind]}{self._range()}"
-            )
-        if kind in (int, float) and not (math.isfinite(value) and self.low <= value <= self.high):
+        if right and kind is list:
+            right = all(isinstance(item, str) for item in value)
+        if right and kind in (int, float):
+            right = math.isfinite(value) and self.low <= value <= self.high
+        if not right:
             raise ValueError(
                 f"parameter '{self.name}' is {shown(value)}; give {_KINDS[kind]}{self._range()}"
             )
@@ -67,7 +77,8 @@ class Parameter:
 
 def check_all(table: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str, Value]:
     """Every parameter of `table`, checked, from `values` or its default. Raises ValueError."""
-    return {
-        parameter.name: parameter.check(values.get(parameter.name, parameter.default))
-        for parameter in table
-    }
+    checked: dict[str, Value] = {}
+    for parameter in table:
+        value = values.get(parameter.name, parameter.default)
+        checked[parameter.name] = parameter.check(value)
+    return checked

@@ -56,7 +56,11 @@ class PolicyFile:
 
 
 def chosen_policy(policy: str, policy_file: str) -> PolicyFile:
-    """What the parameters of these names choose: one of them, or neither. Raises ValueError."""
+    """What the parameters of these names choose; where neither does, DEFAULT_POLICY.
+
+    Raises:
+        ValueError: both do, or the file is wrong.
+    """
     if policy and policy_file:
         raise ValueError(
             f"parameters 'policy' ({shown(policy)}) and 'policy_file' "
@@ -68,7 +72,8 @@ def chosen_policy(policy: str, policy_file: str) -> PolicyFile:
 def load_policy_file(path: str | Path) -> PolicyFile:
     """Reads a policy file, and the one that it names as its fallback.
 
-    Raises ValueError with the file's path, what is wrong in it and its value.
+    Raises:
+        ValueError: a sentence with the file's path, what is wrong in it and its value.
     """
     return _load(Path(path).expanduser(), 0)
 
@@ -89,6 +94,7 @@ def _load(path: Path, depth: int) -> PolicyFile:
 
 
 def _parse(data: Mapping[Any, Any], path: Path, depth: int) -> PolicyFile:
+    """`depth`: 0 for the file itself, 1 for the fallback that it names."""
     _known(data, KEYS, "the file")
     policy = _text(data, "policy", "")
     if not policy:
@@ -100,13 +106,15 @@ def _parse(data: Mapping[Any, Any], path: Path, depth: int) -> PolicyFile:
     for key, choices in (("engine", ENGINES), ("precision", PRECISIONS)):
         if _text(data, key, "auto") not in choices:
             raise ValueError(f"{key} is {shown(data[key])}; use one of {', '.join(choices)}")
+        # A policy has options of these names, too: nobody knows which of them counts.
         if key in data and key in options:
             raise ValueError(f"{key} stands beside options and in them; once is right, beside them")
     images = {key: _source(key, value) for key, value in _mapping(data, "images").items()}
     fallback = None
     if _text(data, "fallback", ""):
-        if depth:
+        if depth:  # so no chain of files, and no circle
             raise ValueError("this is a fallback and names one itself; one is used")
+        # A relative path is one beside this file; an absolute one stays as it is.
         fallback = _load(path.parent / Path(data["fallback"]).expanduser(), depth + 1)
     engine = _text(data, "engine", "auto")
     precision = _text(data, "precision", "auto")
@@ -161,7 +169,8 @@ def _text(data: Mapping[Any, Any], key: str, default: str, where: str = "") -> s
 def write_policy_file(path: str | Path, policy: str, **keys: Any) -> str:
     """Writes a policy file of the policy and other KEYS, as plain values. Returns its path.
 
-    Raises ValueError where it could not be read again.
+    Raises:
+        ValueError: it could not be read again.
     """
     import yaml
 

@@ -1,5 +1,4 @@
-"""Which process a node lives in, as its heartbeat says; whether it still exists, and how to end it
-and no other.
+"""Which process a node lives in, as its heartbeat says; whether it exists, and how to end it.
 
 `pid.start.host`: `start` is the process' start in clock ticks since boot, so that no reused pid is
 mistaken for it; `host` tells machines and containers apart, for a pid means something only in its
@@ -43,13 +42,15 @@ def host() -> str:
 
 
 def state(life: str) -> str:
-    """Whether the process is there: gone, stopped (SIGSTOP), traced (a debugger holds it), alive,
-    or unknown (on another machine)."""
+    """Whether the process is there, as one of the words above.
+
+    STOPPED is by SIGSTOP, TRACED by a debugger, UNKNOWN on another machine.
+    """
     pid, start = _parse(life)
     if not pid:
         return UNKNOWN
     letter, started = _stat(pid)
-    if started != start or letter in "ZX":
+    if started != start or letter in "ZX":  # another process' pid by now, a zombie, or dead
         return GONE
     return {"T": STOPPED, "t": TRACED}.get(letter, ALIVE)
 
@@ -60,13 +61,16 @@ def orphaned() -> bool:
 
 
 def end(life: str, name: str) -> str:
-    """SIGKILL for the process of node `name`, never for any other. Returns why not, or an empty
-    string."""
+    """SIGKILL for the process of node `name`, never for any other.
+
+    Returns:
+        Why that was not done, as a sentence; empty: it was.
+    """
     pid, start = _parse(life)
     if not pid or pid == os.getpid():
         return "its process is not one that can be ended from here"
     try:
-        # from here on the pid cannot be another's
+        # From here on the pid cannot become another's, where Python has this call.
         handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
         try:
             if _stat(pid)[1] != start:
@@ -98,33 +102,31 @@ def _parse(life: str) -> tuple[int, int]:
 
 
 def _stat(pid: int) -> tuple[str, int]:
-    """The state's letter and the start in ticks of /proc/PID/stat; "X" and 0 where there is no such
-    process."""
+    """The state's letter and the start in ticks of /proc/PID/stat.
+
+    "X", dead, and 0 where there is no such process.
+    """
     try:
-        fields = (
-            Path(f"/proc/{pid}/stat")
-            .read_text(encoding="utf-8", errors="replace")
-            .rpartition(")")[2]
-            .split()
-        )
-        return fields[0], int(fields[19])
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        # The second field is the program's name in brackets, which may hold spaces and brackets.
+        fields = text.rpartition(")")[2].split()
+        return fields[0], int(fields[19])  # the third field, and the 22nd
     except (OSError, IndexError, ValueError):
         return "X", 0
 
 
 def _is_node(pid: int, name: str) -> bool:
-    """Whether it is one of our programs under that node name: a heartbeat can be forged, a process'
-    arguments cannot.
+    """Whether it is one of our programs under that node name.
 
-    As launch, `ros2 run` and operator/processes.py start them, word for word: this Python, then
-    `-m` and a module of ours, or an installed script; its node is called as the program, or as `-r
-    __node:=` says. What else stands in the arguments, or in the folder's name, proves nothing.
+    A heartbeat can be forged, a process' arguments cannot. As launch, `ros2 run` and
+    operator/processes.py start them, word for word: this Python, then `-m` and a module of ours, or
+    an installed script; its node is called as the program, or as `-r __node:=` says. What else
+    stands in the arguments, or in the folder's name, proves nothing.
     """
     try:
-        executables = {
-            os.readlink(f"/proc/{one}/exe").removesuffix(" (deleted)") for one in (pid, "self")
-        }
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[1:]
+        executables = {_executable(str(pid)), _executable("self")}
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+        words = arguments.split("\0")[1:]
     except OSError:
         return False
     if len(executables) > 1 or len(words) < 2:
@@ -136,8 +138,14 @@ def _is_node(pid: int, name: str) -> bool:
         script = Path(words[0])
         ours = script.is_absolute() and script.parts[-3:-1] == ("lib", "vla_ros")
         program = script.name
-    remaps = [after for before, after in zip(words, words[1:]) if before in ("-r", "--remap")]
-    named = [
-        remap.partition(":=")[2] for remap in remaps if remap.startswith(("__node:=", "__name:="))
-    ]
-    return ours and name == (named or [program])[0]
+    node = program
+    for option, remap in zip(words, words[1:]):
+        if option in ("-r", "--remap") and remap.startswith(("__node:=", "__name:=")):
+            node = remap.partition(":=")[2]
+            break  # ROS 2 takes the first of two rules for one name
+    return ours and name == node
+
+
+def _executable(pid: str) -> str:
+    """The file that the process runs, "self" for this one; an update may have replaced it."""
+    return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")

@@ -1,9 +1,9 @@
-"""The robot file: which channels the robot obeys, within which limits, and where the commands
-go."""
+"""The robot file: which channels the robot obeys, their limits, and where the commands go."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,23 +24,48 @@ SENSOR_TYPES = {"sensor_msgs/msg/LaserScan", "sensor_msgs/msg/Range"}
 FLOOR_CHANNELS = ("linear.x", "linear.y", "angular.z")  # what moves a footprint over the floor
 TWIST_CHANNELS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 MAX_CHANNELS = 64  # the gate looks at every one of them fifty times a second
-TURN = 2.0 * math.pi
+TURN_RAD = 2.0 * math.pi
 SIDES = ("front", "back", "left", "right")
+CHANNEL_KEYS = {"unit", "bounds", "limits", "on_stop"}
+OPTIONAL_CHANNEL_KEYS = {
+    "acceleration",
+    "deceleration",
+    "max_speed",
+    "deadband",
+    "joint",
+    "scale",
+    "soft_limits",
+    "max_step",
+    "continuous",
+    "start",
+    "max_tracking_error",
+    "tracking_time",
+}
+LONGEST_TIME_S = 10.0  # of `time_to_collision` and `hold_off`
 
 
 @dataclass(frozen=True)
 class Channel:
     """One number the robot obeys, in `unit`.
 
-    How fast it may change, in unit/s: a velocity by `acceleration` and `deceleration`, a position
-    by `max_speed`. `on_stop`: what stopping means: `zero` (velocities), `hold_measured` (positions:
-    where it was measured, or what was sent last where nothing measures) or `hold_commanded` (a
-    gripper that must not let go: what was sent last). `joint` names what measures it in
-    /joint_states; value x `scale` is the joint's position and what is sent. `continuous`: that
-    position wraps after a turn (rad). `start` is where a position that nothing measures is taken to
-    stand at first. Outside `soft_limits`, a position may only move inward. Two actions that follow
-    each other may differ by `max_step`. What is measured may differ from what is sent by
-    `max_tracking_error` for `tracking_time` s.
+    Attributes:
+        unit: of the channel; velocities end in /s.
+        bounds: outside them a whole action is refused.
+        limits: outside them a value is clamped.
+        acceleration, deceleration: how fast a velocity may change, unit/s.
+        max_speed: how fast a position may change, unit/s.
+        deadband: a smaller velocity is zero.
+        on_stop: what stopping means: `zero` (velocities), `hold_measured` (positions: where it was
+            measured, or what was sent last where nothing measures) or `hold_commanded` (a gripper
+            that must not let go: what was sent last).
+        joint: what measures it in /joint_states.
+        scale: value x `scale` is the joint's position, and what is sent.
+        soft_limits: outside them a position may only move inward.
+        max_step: two actions that follow each other may differ by so much.
+        continuous: the joint's position wraps after a turn (rad).
+        start: where a position that nothing measures is taken to stand at first.
+        max_tracking_error: how far what is measured may be from what is sent.
+        tracking_time: for how long it may be farther away, s.
     """
 
     name: str
@@ -68,7 +93,7 @@ class Channel:
     @property
     def turn(self) -> float:
         """What a whole turn of the joint is in this channel's unit; 0: it does not wrap."""
-        return TURN / self.scale if self.continuous else 0.0
+        return TURN_RAD / self.scale if self.continuous else 0.0
 
 
 @dataclass(frozen=True)
@@ -92,11 +117,13 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Sensor:
-    """A range sensor and where it sits in the base frame (m, rad). `inverted`: it hangs upside
-    down.
+    """A range sensor, and where it sits in the base frame (m, rad).
 
-    What is nearer to it than `min_range`, or inside a box of `mask` (front, back, left, right in
-    the base frame, within the footprint), is the robot itself.
+    Attributes:
+        min_range: what is nearer to it, m, is the robot itself.
+        inverted: it hangs upside down.
+        mask: boxes within the footprint, each as (front, back, left, right) in the base frame, m:
+            what is inside is the robot itself.
     """
 
     topic: str
@@ -113,10 +140,16 @@ class Sensor:
 class Obstacles:
     """Distances in m from the footprint, times in s, speeds in m/s.
 
-    Nothing nearer than `stop_distance` is approached; from `slow_distance` on the speed falls. What
-    the footprint passes at `side_clearance` or more is no obstacle; nearer than that it passes more
-    slowly. After a stop the way must be free for `hysteresis` more. `max_speed_unobserved` is what
-    is allowed where no sensor looks. What was seen counts for `hold_off` s more.
+    Attributes:
+        stop_distance: nothing nearer is approached.
+        slow_distance: from here on the speed falls.
+        side_clearance: what the footprint passes at this distance or more is no obstacle; nearer
+            than that it passes more slowly.
+        hysteresis: after a stop the way must be free for so much more.
+        time_to_collision: a motion that would touch something sooner is slowed down.
+        max_speed_unobserved: what is allowed where no sensor looks.
+        max_age: what is older is no look at all.
+        hold_off: what was seen counts for so long more.
     """
 
     sensors: tuple[Sensor, ...]
@@ -132,7 +165,7 @@ class Obstacles:
 
 @dataclass(frozen=True)
 class Robot:
-    """`obstacles` is None for a robot that has nothing to see them with."""
+    """What a robot file says. Without `obstacles`, the robot has nothing to see them with."""
 
     name: str
     base_frame: str
@@ -143,11 +176,11 @@ class Robot:
     simulated: bool = False
 
     def channel(self, name: str) -> Channel:
+        """The channel of that name; there must be one."""
         return next(channel for channel in self.channels if channel.name == name)
 
     def halved(self, names: Collection[str]) -> tuple[Output, str] | None:
-        """The first output of whose channels `names` holds some but not all, and one that is
-        lacking."""
+        """The first output that `names` holds a part of, and a channel that it lacks; else None."""
         for output in self.outputs:
             lacking = [name for name in output.channels if name not in names]
             if 0 < len(lacking) < len(output.channels):
@@ -155,9 +188,22 @@ class Robot:
         return None
 
 
+def floor_twist(values: Mapping[str, float]) -> tuple[float, float, float]:
+    """What `values` (channel -> value) mean to a base: forward and left, m/s, and turning, rad/s.
+
+    A channel that is not among them is zero.
+    """
+    forward, left, turn = FLOOR_CHANNELS
+    return values.get(forward, 0.0), values.get(left, 0.0), values.get(turn, 0.0)
+
+
 def load_robot(path: str | Path) -> Robot:
-    """Reads a robot file. Raises ValueError with the file, what is wrong in it and its value."""
-    # PyYAML: not needed by a core that is handed a Robot
+    """Reads a robot file.
+
+    Raises:
+        ValueError: a sentence with the file, what is wrong in it and its value.
+    """
+    # PyYAML: not needed by a core that is handed a Robot.
     from vla_ros.core.yaml_file import read_yaml
 
     data = read_yaml(path, "robot file", "set robot_file to one like config/robots/sim.yaml")
@@ -168,38 +214,30 @@ def load_robot(path: str | Path) -> Robot:
 
 
 def parse_robot(data: Any) -> Robot:
-    """A Robot from the mapping in a robot file. Raises ValueError."""
+    """A Robot from the mapping in a robot file.
+
+    It is checked as a whole: what cannot be true, contradicts itself or is not known is refused.
+
+    Raises:
+        ValueError: a sentence with what is wrong, and its value.
+    """
     _keys(
         data,
         "the file",
         {"name", "channels", "outputs"},
         {"base_frame", "footprint", "obstacles", "simulated"},
     )
-    channels = tuple(
-        _channel(name, fields) for name, fields in _mapping(data["channels"], "channels").items()
-    )
+    entries = _mapping(data["channels"], "channels")
+    channels = tuple(_channel(name, fields) for name, fields in entries.items())
     if not 0 < len(channels) <= MAX_CHANNELS:
         raise ValueError(f"channels has {len(channels)} entries; a robot obeys 1 to {MAX_CHANNELS}")
     if not isinstance(data["outputs"], list):
         raise ValueError(f"outputs is {shown(data['outputs'])}; give a list of topics")
-    outputs = tuple(
-        _output(fields, {channel.name: channel for channel in channels})
-        for fields in data["outputs"]
-    )
-    sent = [name for output in outputs for name in output.channels]
-    for channel in channels:
-        if sent.count(channel.name) != 1:
-            raise ValueError(
-                f"channel '{channel.name}' is sent by {sent.count(channel.name)} outputs; one is "
-                "right"
-            )
+    known = {channel.name: channel for channel in channels}
+    outputs = tuple(_output(fields, known) for fields in data["outputs"])
+    _check_senders(channels, outputs)
     _once([output.topic for output in outputs], "output ")
-    joints = [channel.joint for channel in channels if channel.joint]
-    for joint in joints:
-        if joints.count(joint) > 1:
-            raise ValueError(
-                f"joint '{joint}' measures {joints.count(joint)} channels; one is right"
-            )
+    _check_joints(channels)
     simulated = _flag(data.get("simulated", False), "simulated")
     obstacles = _obstacles(data["obstacles"]) if "obstacles" in data else None
     if obstacles and "footprint" not in data:
@@ -209,9 +247,9 @@ def parse_robot(data: Any) -> Robot:
         )
     if obstacles:
         _check_braking(obstacles, channels, outputs)
-    footprint = (
-        _footprint(data["footprint"]) if "footprint" in data else Footprint(0.0, 0.0, 0.0, 0.0)
-    )
+    footprint = Footprint(0.0, 0.0, 0.0, 0.0)
+    if "footprint" in data:
+        footprint = _footprint(data["footprint"])
     _check_masks(obstacles, footprint)
     return Robot(
         str(data["name"]),
@@ -224,18 +262,40 @@ def parse_robot(data: Any) -> Robot:
     )
 
 
+def _check_senders(channels: tuple[Channel, ...], outputs: tuple[Output, ...]) -> None:
+    """Every channel is sent once: what nobody sends stands still, two outputs contradict."""
+    senders = Counter(name for output in outputs for name in output.channels)
+    for channel in channels:
+        if senders[channel.name] != 1:
+            raise ValueError(
+                f"channel '{channel.name}' is sent by {senders[channel.name]} outputs; one is right"
+            )
+
+
+def _check_joints(channels: tuple[Channel, ...]) -> None:
+    """A joint measures one channel."""
+    measured = Counter(channel.joint for channel in channels if channel.joint)
+    for joint, count in measured.items():
+        if count > 1:
+            raise ValueError(f"joint '{joint}' measures {count} channels; one is right")
+
+
 def _check_braking(
     obstacles: Obstacles, channels: tuple[Channel, ...], outputs: tuple[Output, ...]
 ) -> None:
-    """Obstacles can stop this robot: a base that drives on the floor, and brakes within the slow
-    zone."""
-    driven = {name for output in outputs if "Twist" in output.type for name in output.channels}
+    """Obstacles can stop this robot: it drives on the floor, and brakes within the slow zone."""
+    driven: set[str] = set()
+    for output in outputs:
+        if "Twist" in output.type:
+            driven.update(output.channels)
     if not driven & set(FLOOR_CHANNELS) or driven - set(FLOOR_CHANNELS):
         raise ValueError(
             f"obstacles are for a base whose Twist carries some of {', '.join(FLOOR_CHANNELS)}; "
             f"this one carries {', '.join(sorted(driven)) or 'nothing'}"
         )
     for channel in channels:
+        # From full speed where the speed begins to fall to zero where the robot must stand: twice
+        # what braking evenly over that way takes, v^2 / 2s.
         speed = max(map(abs, channel.limits))
         needed = speed**2 / (obstacles.slow_distance - obstacles.stop_distance)
         if (
@@ -265,12 +325,15 @@ def _check_masks(obstacles: Obstacles | None, footprint: Footprint) -> None:
 
 def _footprint(fields: Any) -> Footprint:
     _keys(fields, "footprint", set(SIDES), set())
-    return Footprint(*(_number(fields[side], f"footprint: {side}", at_least=0.0) for side in SIDES))
+    sides = [_number(fields[side], f"footprint: {side}", at_least=0.0) for side in SIDES]
+    return Footprint(*sides)
 
 
 def _mask(fields: Any, where: str) -> tuple[tuple[float, float, float, float], ...]:
-    """Boxes, each as (front, back, left, right) from the base frame's origin; beyond the origin a
-    side is negative."""
+    """Boxes, each as (front, back, left, right) from the base frame's origin, m.
+
+    A side beyond the origin is negative.
+    """
     if not isinstance(fields, list):
         raise ValueError(
             f"{where} is {shown(fields)}; give a list of boxes, each with front, back, left and "
@@ -279,7 +342,7 @@ def _mask(fields: Any, where: str) -> tuple[tuple[float, float, float, float], .
     boxes = []
     for box in fields:
         _keys(box, where, set(SIDES), set())
-        front, back, left, right = (_number(box[side], f"{where}: {side}") for side in SIDES)
+        front, back, left, right = [_number(box[side], f"{where}: {side}") for side in SIDES]
         if not (-back < front and -right < left):
             raise ValueError(
                 f"{where}: front + back is {front + back:g} m and left + right {left + right:g} m; "
@@ -305,11 +368,10 @@ def _obstacles(fields: Any) -> Obstacles:
         raise ValueError(
             f"obstacles: sensors is {shown(fields['sensors'])}; give a list of sensors"
         )
-    given = {
-        name: _number(fields[name], f"obstacles: {name}", at_least=0.0)
-        for name in numbers
-        if name in fields
-    }
+    given: dict[str, float] = {}
+    for name in numbers:
+        if name in fields:
+            given[name] = _number(fields[name], f"obstacles: {name}", at_least=0.0)
     obstacles = Obstacles(tuple(map(_sensor, fields["sensors"])), **given)
     if not obstacles.stop_distance < obstacles.slow_distance:
         raise ValueError(
@@ -319,9 +381,10 @@ def _obstacles(fields: Any) -> Obstacles:
     for name in ("time_to_collision", "max_age"):
         _number(getattr(obstacles, name), f"obstacles: {name}", above=0.0)
     for name in ("time_to_collision", "hold_off"):
-        if getattr(obstacles, name) > 10.0:
+        seconds = getattr(obstacles, name)
+        if seconds > LONGEST_TIME_S:
             raise ValueError(
-                f"obstacles: {name} is {getattr(obstacles, name):g} s; give at most 10 s"
+                f"obstacles: {name} is {seconds:g} s; give at most {LONGEST_TIME_S:g} s"
             )
     _once([sensor.topic for sensor in obstacles.sensors], "obstacles: ")
     return obstacles
@@ -335,43 +398,24 @@ def _sensor(fields: Any) -> Sensor:
         raise ValueError(
             f"sensor '{topic}': type is {shown(kind)}; use one of {', '.join(sorted(SENSOR_TYPES))}"
         )
-    place = {
-        name: _number(fields.get(name, 0.0), f"sensor '{topic}': {name}")
-        for name in ("x", "y", "yaw")
-    }
+    where = f"sensor '{topic}'"
+    place: dict[str, float] = {}
+    for name in ("x", "y", "yaw"):
+        place[name] = _number(fields.get(name, 0.0), f"{where}: {name}")
     return Sensor(
         topic,
         kind,
-        inverted=_flag(fields.get("inverted", False), f"sensor '{topic}': inverted"),
+        inverted=_flag(fields.get("inverted", False), f"{where}: inverted"),
         **place,
-        min_range=_number(
-            fields.get("min_range", 0.0), f"sensor '{topic}': min_range", at_least=0.0
-        ),
-        mask=_mask(fields.get("mask", []), f"sensor '{topic}': mask"),
+        min_range=_optional(fields, "min_range", where, 0.0, at_least=0.0),
+        mask=_mask(fields.get("mask", []), f"{where}: mask"),
     )
 
 
 def _channel(name: str, fields: Any) -> Channel:
     where = f"channel '{name}'"
-    _keys(
-        fields,
-        where,
-        {"unit", "bounds", "limits", "on_stop"},
-        {
-            "acceleration",
-            "deceleration",
-            "max_speed",
-            "deadband",
-            "joint",
-            "scale",
-            "soft_limits",
-            "max_step",
-            "continuous",
-            "start",
-            "max_tracking_error",
-            "tracking_time",
-        },
-    )
+    _keys(fields, where, CHANNEL_KEYS, OPTIONAL_CHANNEL_KEYS)
+    # Each within the next: soft limits within limits within bounds.
     bounds = _pair(fields["bounds"], f"{where}: bounds")
     limits = _pair(fields["limits"], f"{where}: limits")
     if not (bounds[0] <= limits[0] and limits[1] <= bounds[1]):
@@ -381,18 +425,10 @@ def _channel(name: str, fields: Any) -> Channel:
         raise ValueError(f"{where}: on_stop is {shown(stop)}; use one of {', '.join(STOPS)}")
     if stop == "zero" and not limits[0] <= 0.0 <= limits[1]:
         raise ValueError(f"{where}: on_stop is 'zero', but zero is outside limits {list(limits)}")
-    soft = (
-        _pair(fields["soft_limits"], f"{where}: soft_limits") if "soft_limits" in fields else limits
-    )
-    if "soft_limits" in fields and (stop == "zero" or not fields.get("joint")):
-        raise ValueError(
-            f"{where}: soft limits are for a position that a joint measures; this has "
-            f"{'on_stop zero' if stop == 'zero' else 'no joint'}"
-        )
-    if not (limits[0] <= soft[0] and soft[1] <= limits[1]):
-        raise ValueError(f"{where}: soft limits {list(soft)} reach outside limits {list(limits)}")
+    soft = _soft_limits(fields, where, limits)
     unit = str(fields["unit"])
     joint = str(fields.get("joint", ""))
+    # A position that stopped at zero would be sent there.
     if (stop == "zero") != unit.endswith("/s"):
         raise ValueError(
             f"{where}: on_stop is '{stop}', but its unit is '{unit}'; zero is for velocities (in "
@@ -402,16 +438,7 @@ def _channel(name: str, fields: Any) -> Channel:
     continuous = _flag(fields.get("continuous", False), f"{where}: continuous")
     if continuous and (stop == "zero" or not joint):
         raise ValueError(f"{where}: continuous is for a position that a joint measures")
-    start = None
-    if "start" in fields:
-        start = _number(fields["start"], f"{where}: start")
-        if stop == "zero" or joint:
-            raise ValueError(
-                f"{where}: start is for a position that nothing measures; this has "
-                f"{'on_stop zero' if stop == 'zero' else f'joint {joint}'}"
-            )
-        if not limits[0] <= start <= limits[1]:
-            raise ValueError(f"{where}: start is {start:g}, outside limits {list(limits)}")
+    start = _start(fields, where, limits)
     # What a drive may lag behind by: half a second at full speed (a bus, a controller and the drive
     # each take their share), or a twentieth of its range. A gripper that holds something never
     # reaches what it is told to.
@@ -428,31 +455,67 @@ def _channel(name: str, fields: Any) -> Channel:
         bounds=bounds,
         limits=limits,
         **speeds,
-        deadband=_number(fields.get("deadband", 0.0), f"{where}: deadband", at_least=0.0),
+        deadband=_optional(fields, "deadband", where, 0.0, at_least=0.0),
         on_stop=stop,
         joint=joint,
         continuous=continuous,
         start=start,
         max_tracking_error=lag,
-        tracking_time=_number(
-            fields.get("tracking_time", 0.5), f"{where}: tracking_time", at_least=0.0
-        ),
-        scale=_number(fields.get("scale", 1.0), f"{where}: scale", above=0.0),
+        tracking_time=_optional(fields, "tracking_time", where, 0.5, at_least=0.0),
+        scale=_optional(fields, "scale", where, 1.0, above=0.0),
         soft_limits=soft,
-        max_step=_number(fields["max_step"], f"{where}: max_step", above=0.0)
-        if "max_step" in fields
-        else math.inf,
+        max_step=_optional(fields, "max_step", where, math.inf, above=0.0),
     )
 
 
+def _soft_limits(
+    fields: Mapping[str, Any], where: str, limits: tuple[float, float]
+) -> tuple[float, float]:
+    """Where a measured joint may only move inward; as `limits` where the file does not say."""
+    if "soft_limits" not in fields:
+        return limits
+    soft = _pair(fields["soft_limits"], f"{where}: soft_limits")
+    is_velocity = fields["on_stop"] == "zero"
+    if is_velocity or not fields.get("joint"):
+        raise ValueError(
+            f"{where}: soft limits are for a position that a joint measures; this has "
+            f"{'on_stop zero' if is_velocity else 'no joint'}"
+        )
+    if not (limits[0] <= soft[0] and soft[1] <= limits[1]):
+        raise ValueError(f"{where}: soft limits {list(soft)} reach outside limits {list(limits)}")
+    return soft
+
+
+def _start(fields: Mapping[str, Any], where: str, limits: tuple[float, float]) -> float | None:
+    """Where a position that nothing measures stands at first."""
+    if "start" not in fields:
+        return None
+    start = _number(fields["start"], f"{where}: start")
+    is_velocity = fields["on_stop"] == "zero"
+    joint = str(fields.get("joint", ""))
+    if is_velocity or joint:
+        raise ValueError(
+            f"{where}: start is for a position that nothing measures; this has "
+            f"{'on_stop zero' if is_velocity else f'joint {joint}'}"
+        )
+    if not limits[0] <= start <= limits[1]:
+        raise ValueError(f"{where}: start is {start:g}, outside limits {list(limits)}")
+    return start
+
+
 def _speeds(fields: Mapping[str, Any], where: str, is_velocity: bool) -> dict[str, float]:
-    """How fast the value may change: a velocity's acceleration and deceleration, a position's
-    max_speed."""
-    right, wrong = (("acceleration", "max_speed"), ("max_speed", "acceleration"))[not is_velocity]
-    kind = "velocity" if is_velocity else "position"
+    """How fast a value may change: velocities have an acceleration, positions a max_speed."""
+    if is_velocity:
+        kind = "velocity"
+        right = "acceleration"
+        wrong = ["max_speed"]
+    else:
+        kind = "position"
+        right = "max_speed"
+        wrong = ["acceleration", "deceleration"]
     if right not in fields:
         raise ValueError(f"{where} lacks {right}: how fast a {kind} may change")
-    for name in (wrong, *(() if is_velocity else ("deceleration",))):
+    for name in wrong:
         if name in fields:
             raise ValueError(f"{where}: {name} is not for a {kind}; give {right}")
     speed = _number(fields[right], f"{where}: {right}", above=0.0)
@@ -508,59 +571,75 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
                 f"output '{topic}': a JointTrajectory carries positions, and '{name}' is a "
                 "velocity (on_stop zero); sent to zero, an arm would go there"
             )
-    if len({known[name].on_stop == "zero" for name in names}) > 1:
+    velocities = [name for name in names if known[name].is_velocity]
+    if 0 < len(velocities) < len(names):
         raise ValueError(
             f"output '{topic}' mixes velocities and positions; a stop could not be sent on it"
         )
     return Output(topic, kind, tuple(names))
 
 
-def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{what} is {shown(value)}; give a mapping")
+        raise ValueError(f"{where} is {shown(value)}; give a mapping")
     return value
 
 
-def _keys(value: Any, what: str, needed: set[str], optional: set[str]) -> None:
-    found = set(_mapping(value, what))
-    if needed - found:
-        raise ValueError(f"{what} lacks {', '.join(sorted(needed - found))}")
-    if found - needed - optional:
-        unknown = ", ".join(sorted(map(str, found - needed - optional)))
+def _keys(value: Any, where: str, needed: set[str], optional: set[str]) -> None:
+    """A misspelt key would be a limit that nobody keeps: unknown ones are refused."""
+    keys = set(_mapping(value, where))
+    if needed - keys:
+        raise ValueError(f"{where} lacks {', '.join(sorted(needed - keys))}")
+    if keys - needed - optional:
+        unknown = ", ".join(sorted(map(str, keys - needed - optional)))
         raise ValueError(
-            f"{what} has unknown {unknown}; known are {', '.join(sorted(needed | optional))}"
+            f"{where} has unknown {unknown}; known are {', '.join(sorted(needed | optional))}"
         )
 
 
 def _once(topics: list[str], where: str) -> None:
-    for topic in topics:
-        if topics.count(topic) > 1:
-            raise ValueError(
-                f"{where}'{topic}' is listed {topics.count(topic)} times; once is right"
-            )
+    for topic, count in Counter(topics).items():
+        if count > 1:
+            raise ValueError(f"{where}'{topic}' is listed {count} times; once is right")
 
 
-def _flag(value: Any, what: str) -> bool:
+def _flag(value: Any, where: str) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"{what} is {shown(value)}; give true or false")
+        raise ValueError(f"{where} is {shown(value)}; give true or false")
     return value
 
 
-def _number(value: Any, what: str, above: float = -math.inf, at_least: float = -math.inf) -> float:
+def _number(value: Any, where: str, above: float = -math.inf, at_least: float = -math.inf) -> float:
+    # To Python, true is the number 1.
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{what} is {shown(value)}; give a finite number")
+        raise ValueError(f"{where} is {shown(value)}; give a finite number")
     if value <= above:
-        raise ValueError(f"{what} is {value}; it must be more than {above:g}")
+        raise ValueError(f"{where} is {value}; it must be more than {above:g}")
     if value < at_least:
-        raise ValueError(f"{what} is {value}; it must be at least {at_least:g}")
+        raise ValueError(f"{where} is {value}; it must be at least {at_least:g}")
     return float(value)
 
 
-def _pair(value: Any, what: str) -> tuple[float, float]:
+def _optional(
+    fields: Mapping[str, Any],
+    name: str,
+    where: str,
+    default: float,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+) -> float:
+    """The number that stands under `name`, or its default."""
+    if name not in fields:
+        return default
+    return _number(fields[name], f"{where}: {name}", above, at_least)
+
+
+def _pair(value: Any, where: str) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"{what} is {shown(value)}; give [lowest, highest]")
-    with np.errstate(over="ignore"):  # actions travel as float32
-        low, high = (_number(float(np.float32(_number(end, what))), what) for end in value)
+        raise ValueError(f"{where} is {shown(value)}; give [lowest, highest]")
+    # Rounded as actions are, which travel as float32: else a value at its limit would be outside.
+    with np.errstate(over="ignore"):
+        low, high = [_number(float(np.float32(_number(end, where))), where) for end in value]
     if low >= high:
-        raise ValueError(f"{what} is {shown(value)}; the lowest must be below the highest")
+        raise ValueError(f"{where} is {shown(value)}; the lowest must be below the highest")
     return low, high

@@ -10,8 +10,10 @@ _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 100
 
 
 def shown(value: object, most: int = 80) -> str:
-    """The repr of `value`, at most `most` characters. Costs the same for a text of 10 MB, and never
-    raises."""
+    """The repr of `value`, at most `most` characters.
+
+    It costs the same for a text of 10 MB, and never raises.
+    """
     try:
         text = _REPR.repr(value)
     except Exception:  # a whole number of more digits than Python prints

@@ -17,6 +17,7 @@ class Rate:
         self.total = 0
 
     def tick(self, now: int) -> None:
+        """An event happened."""
         self._times.append(now)
         self.total += 1
 
@@ -55,6 +56,7 @@ class Stats:
         self.drops[reason] += 1
 
     def latency(self, nanoseconds: int) -> None:
+        """How long the node's stage took for one message."""
         self._latencies.append(nanoseconds / 1e6)
 
     def values(self) -> dict[str, str]:
@@ -64,6 +66,7 @@ class Stats:
             shares = (50, 95, 99)
             for share, value in zip(shares, np.percentile(latencies, shares)):
                 out[f"p{share} (ms)"] = f"{value:.3f}"
+        # A copy: another thread may add a reason meanwhile.
         for reason, count in list(self.drops.items()):
             out[f"dropped: {reason}"] = str(count)
         return out

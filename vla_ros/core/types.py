@@ -22,12 +22,11 @@ RESIZE_MODES = ("pad", "crop", "stretch")  # how an image of another shape is fi
 
 
 def is_size(size: object) -> bool:
-    """Is it (height, width) in pixels, as a policy may want its images?"""
-    return (
-        isinstance(size, (tuple, list))
-        and len(size) == 2
-        and all(type(side) is int and 0 < side <= LONGEST_SIDE for side in size)
-    )
+    """Whether it is (height, width) in pixels, as a policy may want its images."""
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        return False
+    # `type`, since to `isinstance` true is a whole number.
+    return all(type(side) is int and 0 < side <= LONGEST_SIDE for side in size)
 
 
 def to_seconds(nanoseconds: int) -> float:

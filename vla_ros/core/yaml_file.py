@@ -1,5 +1,8 @@
-"""Reads a user's YAML file within bounds: whatever the path names, an answer comes soon and takes
-little memory, and nothing is printed of a file that was not meant."""
+"""Reads a user's YAML file within bounds.
+
+Whatever the path names, an answer comes soon and takes little memory, and nothing is printed of a
+file that was not meant.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,28 @@ import yaml
 
 from vla_ros.core.shown import shown
 
-# a robot of 64 channels has 20 kB; without libyaml, a megabyte takes PyYAML 20 s
+# A robot of 64 channels has 20 kB; without libyaml, a megabyte takes PyYAML 20 s.
 MOST_BYTES = 256 << 10
 MOST_NODES = 10_000
 DEEPEST = 20
-# characters: YAML 1.1 reads 1:1:1:... as a number to the base 60, in quadratic time
+# Characters. YAML 1.1 reads 1:1:1:... as a number to the base 60, in quadratic time.
 LONGEST_NUMBER = 200
-# libyaml's is ten times as fast, where PyYAML has it
+# libyaml's is ten times as fast, where PyYAML has it.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def read_yaml(path: str | Path, what: str, instead: str = "") -> dict[Any, Any]:
-    """The mapping in a file. Raises ValueError: a sentence that begins with `what` and the path.
+def read_yaml(path: str | Path, kind: str, instead: str = "") -> dict[Any, Any]:
+    """The mapping in a file, without aliases, tags and keys given twice.
 
-    `instead` ends a sentence about a file that is none: what to give instead. No aliases, no tags,
-    no key twice.
+    Args:
+        path: of the file.
+        kind: what it is, as a sentence about it begins.
+        instead: what to give instead; ends a sentence about a file that is none.
+
+    Raises:
+        ValueError: a sentence that begins with `kind` and the path.
     """
-    name = f"{what} {shown(str(path), 200)}"
+    name = f"{kind} {shown(str(path), 200)}"
     text = _text(path, name, f"; {instead}" if instead else "")
     try:
         _check(text)
@@ -46,6 +54,7 @@ def read_yaml(path: str | Path, what: str, instead: str = "") -> dict[Any, Any]:
 def _text(path: str | Path, name: str, instead: str) -> str:
     try:
         with open(path, "rb", opener=_at_once) as file:
+            # A device could give bytes for ever.
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ValueError(f"{name} is no ordinary file{instead}")
             data = file.read(MOST_BYTES + 1)
@@ -64,7 +73,7 @@ def _text(path: str | Path, name: str, instead: str) -> str:
 
 
 def _at_once(path: str, flags: int) -> int:
-    """A pipe that nobody writes to would keep us waiting for ever."""
+    """Opens without waiting: a pipe that nobody writes to would keep us for ever."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
@@ -79,6 +88,7 @@ def _check(text: str) -> None:
             tag = getattr(event, "tag", None)  # an alias has none
             if tag is not None:
                 raise _error(f"the tag {shown(tag)} is not read; write plain values", event)
+        # Before it is loaded: a number's value would be worked out there.
         value = getattr(event, "value", "")
         if len(value) > LONGEST_NUMBER and not value.strip("+-_.:0123456789"):
             raise _error(f"a number of {len(value)} characters; at most {LONGEST_NUMBER}", event)
@@ -100,7 +110,7 @@ class _OnceLoader(_Loader):
     """YAML's own loader takes the last of two equal keys, and says nothing."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
+        seen = set()  # the keys of this mapping
         for key_node, _ in node.value:
             if isinstance(key_node, yaml.ScalarNode):
                 key = self.construct_object(key_node)

@@ -1,2 +1,1 @@
-"""The gate: what may reach the robot. A state machine and a table of rules; numpy only, no
-clock."""
+"""The gate: what may reach the robot. A state machine and a table of rules, without a clock."""

@@ -1,12 +1,11 @@
-"""Limits that change while the robot may move: tighter ones are taken at once, looser ones are
-not."""
+"""Limits that change while the robot may move: tighter ones at once, looser ones not."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
-from vla_ros.core.robot import Robot
+from vla_ros.core.robot import Channel, Robot
 from vla_ros.safety.rules import PARAMETERS
 from vla_ros.safety.settings import Settings
 
@@ -14,8 +13,8 @@ from vla_ros.safety.settings import Settings
 def loosened(robot: Robot, settings: Settings, new_robot: Robot, new_settings: Settings) -> str:
     """The first limit that would allow more than before, with both values, or nothing.
 
-    Raises ValueError where something else than limits differs: that takes a cleanup and a new
-    configure.
+    Raises:
+        ValueError: something else than limits differs: that takes a cleanup and a new configure.
     """
     if _fixed(robot) != _fixed(new_robot) or settings.period != new_settings.period:
         raise ValueError(
@@ -23,6 +22,7 @@ def loosened(robot: Robot, settings: Settings, new_robot: Robot, new_settings: S
             "clean the gate up and configure it"
         )
     after = dict(_allowed(new_robot, new_settings))
+    # A limit that is gone allows everything: it counts as infinite.
     for name, before in _allowed(robot, settings):
         if after.get(name, math.inf) > before:
             return f"{name} {abs(after.get(name, math.inf)):g} (now {abs(before):g})"
@@ -30,30 +30,36 @@ def loosened(robot: Robot, settings: Settings, new_robot: Robot, new_settings: S
 
 
 def _fixed(robot: Robot) -> tuple:
-    """What is no limit: the robot itself."""
+    """What is no limit: the robot itself. Subscriptions and publishers were made from it."""
+    sensors = robot.obstacles.sensors if robot.obstacles else None
     return (
         robot.name,
         robot.base_frame,
         robot.outputs,
         robot.simulated,
-        robot.obstacles and robot.obstacles.sensors,
-        [
-            (
-                channel.name,
-                channel.unit,
-                channel.on_stop,
-                channel.joint,
-                channel.scale,
-                channel.continuous,
-                channel.start,
-            )
-            for channel in robot.channels
-        ],
+        sensors,
+        *map(_fixed_of_channel, robot.channels),
+    )
+
+
+def _fixed_of_channel(channel: Channel) -> tuple:
+    """What its numbers mean; `deadband` is neither this nor a limit."""
+    return (
+        channel.name,
+        channel.unit,
+        channel.on_stop,
+        channel.joint,
+        channel.scale,
+        channel.continuous,
+        channel.start,
     )
 
 
 def _allowed(robot: Robot, settings: Settings) -> Iterator[tuple[str, float]]:
-    """Every limit by name, as a number that is larger when it allows more."""
+    """Every limit by name, as a number that is larger when it allows more.
+
+    So what allows less where it is larger (a distance to keep, a brake) is negated.
+    """
     for channel in robot.channels:
         for name in ("bounds", "limits", "soft_limits"):
             low, high = getattr(channel, name)
@@ -70,6 +76,7 @@ def _allowed(robot: Robot, settings: Settings) -> Iterator[tuple[str, float]]:
             (f"{channel.name} tracking_time", channel.tracking_time),
         )
     for side in ("front", "back", "left", "right"):
+        # A smaller footprint passes nearer to things.
         yield f"footprint {side}", -getattr(robot.footprint, side)
     if robot.obstacles is not None:
         for name in (
@@ -81,6 +88,7 @@ def _allowed(robot: Robot, settings: Settings) -> Iterator[tuple[str, float]]:
             "hold_off",
         ):
             yield f"obstacles {name}", -getattr(robot.obstacles, name)
+        # These two allow more where they are larger.
         for name in ("max_speed_unobserved", "max_age"):
             yield f"obstacles {name}", getattr(robot.obstacles, name)
     for parameter in PARAMETERS:

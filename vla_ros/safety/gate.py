@@ -14,7 +14,7 @@ from enum import Enum, IntEnum, auto
 from typing import Any
 
 from vla_ros.core.chunks import row_at
-from vla_ros.core.robot import FLOOR_CHANNELS, Channel, Robot
+from vla_ros.core.robot import Channel, Robot, floor_twist
 from vla_ros.core.types import ActionChunk, Instruction
 from vla_ros.safety.changes import loosened
 from vla_ros.safety.history import ChunkBuffer, ClockMonitor
@@ -65,9 +65,12 @@ class Event(Enum):
     HELD = auto()
 
 
+Action = Mapping[str, float]  # channel -> value; a channel that is not in it is not commanded
+CLOCK_JUMPED = "the ROS clock jumped just now; try again in a second"
 ARMED = (State.HOLDING, State.ACTIVE)
 # What stands here happens; whatever does not changes nothing. Whether a person's event is allowed
-# now, `Gate.arm` and `Gate.reset` say.
+# now, `Gate.arm` and `Gate.reset` say. STOPPED is left by a reset alone, and no row leads from
+# there, or from DISARMED, to motion without ARM.
 TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.DISARMED, Event.ARM): State.HOLDING,
     (State.DISARMED, Event.STOP): State.STOPPED,
@@ -109,26 +112,37 @@ class LatestInputs:
     halt: str = ""
 
     def cause(self) -> str:
-        """Why the robot must stand still now, whatever the policy wants."""
+        """Why the robot must stand still now, whatever the policy wants; empty: it need not."""
         if self.stop_pressed:
             return "the stop is pressed"
-        return f"the supervisor stops the robot: {self.halt}" if self.halt else ""
+        if self.halt:
+            return f"the supervisor stops the robot: {self.halt}"
+        return ""
 
     def remedy(self) -> str:
-        return f"{self.cause()}; {'release it' if self.stop_pressed else 'mend that'} first"
+        """The cause, and what to do about it before the gate is armed or reset."""
+        step = "release it" if self.stop_pressed else "mend that"
+        return f"{self.cause()}; {step} first"
 
     def heard(self) -> dict[str, int]:
         """When each node, topic and sensor was heard last; what never was is not in it."""
-        ranges = {topic: arrived for topic, (_, arrived) in self.readings.items()}
-        declared = {source.topic: heard.arrived for source, heard in self.messages.items()}
-        return {**ranges, **declared, **self.seen}
+        arrivals: dict[str, int] = {}
+        for topic, (_, arrived) in self.readings.items():
+            arrivals[topic] = arrived
+        for source, message in self.messages.items():
+            arrivals[source.topic] = message.arrived
+        arrivals.update(self.seen)
+        return arrivals
 
 
 @dataclass(frozen=True)
 class Report:
     """What the gate did and why.
 
-    `requested` and `emitted` are in the robot's channel order; NaN: nothing.
+    Attributes:
+        rule: which one decided; "stop" and "disarmed" are the state's own; empty: none had to.
+        requested, emitted: in the robot's channel order, in each one's unit; NaN: nothing.
+        age: of the image behind the action, ns.
     """
 
     state: State
@@ -142,15 +156,16 @@ class Report:
     age: int
 
 
-Action = Mapping[str, float]  # channel -> value; a channel that is not in it is not commanded
-CLOCK_JUMPED = "the ROS clock jumped just now; try again in a second"
-
-
 @dataclass
 class Tick:
     """One step's clocks and inputs, ns.
 
-    `pause`: since the step before; `elapsed`: the same, at most two periods.
+    Attributes:
+        now: the steady clock.
+        stamp: the ROS clock.
+        elapsed: since the step before, at most two periods: a late tick is no leave for a larger
+            change.
+        pause: the same, whatever it was: so long the robot moved on, and so much it may brake.
     """
 
     now: int
@@ -177,14 +192,14 @@ class Gate:
         self.settings = settings
         self.state = State.DISARMED
         self.cause = ""
-        self.counters: Counter[str] = Counter(
-            dict.fromkeys((chunk_order.__name__, *(rule.name for rule in RULES)), 0)
-        )
+        # Zeros too: /diagnostics shows which rules never fired.
+        self.counters: Counter[str] = Counter({chunk_order.__name__: 0})
+        self.counters.update({rule.name: 0 for rule in RULES})
         self._clocks = ClockMonitor()
         self._chunks = ChunkBuffer()
         self._armed = Arming(0, 0)
         self._spent = Spent(0, "")
-        self._last: dict[str, float] = {}  # what was emitted
+        self._last: dict[str, float] = {}  # what was emitted; rates are measured from it
         self._stay: dict[str, Stay] = {}  # where positions are to stay while no action moves them
         self._positions = Positions()
         self._behind: dict[str, Behind] = {}  # `time` is since when, steady
@@ -205,7 +220,16 @@ class Gate:
         self.settings = settings
 
     def arm(self, now_steady: int, now_stamp: int, inputs: LatestInputs) -> tuple[bool, str]:
-        """Allowed, with a sentence. Only an instruction newer than this one moves the robot."""
+        """Arms, where every rule that is asked at an arming agrees.
+
+        Args:
+            now_steady: the steady clock, ns.
+            now_stamp: the ROS clock, ns. No instruction from before it moves the robot.
+            inputs: what arrived, newest only.
+
+        Returns:
+            Whether the gate is armed, and a sentence for who asked.
+        """
         if self.state is State.STOPPED:
             return False, f"stopped: {self.cause}; reset first"
         if self.state is not State.DISARMED:
@@ -219,9 +243,11 @@ class Gate:
                 return False, finding.reason
         if not self._clocks.settled(now_steady):
             return False, CLOCK_JUMPED
-        if inputs.instruction is None:  # one from before the arming may still be on its way
+        # Nothing to compare with: one from before the arming may still be on its way.
+        if inputs.instruction is None:
             return False, "nothing was heard from command_ingest yet"
         self._armed = Arming(inputs.instruction.instruction_id, now_stamp)
+        # A person begins anew: nothing of what was before counts, neither for nor against it.
         self._spent = Spent(0, "")
         self._chunks.forget()
         self._chunks.newest_instruction_id = inputs.instruction.instruction_id
@@ -229,13 +255,18 @@ class Gate:
         return True, "armed; give an instruction"
 
     def disarm(self) -> tuple[bool, str]:
+        """Whether the gate is disarmed now, and a sentence. A stop stays a stop."""
         if self.state is State.STOPPED:
             return False, f"stopped: {self.cause}; reset first"
         self._follow(Event.DISARM)
         return True, "disarmed"
 
     def reset(self, now_steady: int, inputs: LatestInputs) -> tuple[bool, str]:
-        """Ends DISARMED. Refused while the cause lasts."""
+        """Leaves STOPPED for DISARMED; refused while the cause lasts.
+
+        Returns:
+            Whether that was done, and a sentence for who asked.
+        """
         if self.state is not State.STOPPED:
             return False, f"nothing to reset: the gate is {self.state.name}"
         if inputs.cause():
@@ -276,10 +307,12 @@ class Gate:
                 decision = self._judge(tick)
         except Exception as error:  # whatever it is, it must not become motion
             self.latch(f"the gate failed: {type(error).__name__}: {error}")
+        # What latched, the exception above included, outweighs what the rules found.
         finding = self._change_state(decision.finding)
         if finding is None or finding.verdict is Verdict.LIMITED:
             action = self._act(tick, dict(decision.wanted))
         else:
+            # What a joint met is still there when it holds: a person looks, and speaks again.
             if finding.rule == tracking.name:
                 self._spend(tick, finding.reason)
             action = self._hold(tick, finding.verdict)
@@ -295,6 +328,7 @@ class Gate:
         armed = self.state in ARMED
         tick.pause, trouble = self._clocks.look(tick.now, tick.stamp, self.settings)
         tick.elapsed = min(tick.pause, 2 * self.settings.period)
+        # Disarmed as well: where things stand is to be known when somebody arms.
         trouble = self._look_around(tick) or trouble
         late = self._chunks.take(
             tick.inputs.chunk,
@@ -306,6 +340,7 @@ class Gate:
         )
         if late:
             self.counters[late.rule] += 1
+        # A stop latches in every state; a clock or a joint that jumps, where something may move.
         cause = tick.inputs.cause() or (trouble if armed else "")
         if cause:
             self.latch(cause)
@@ -314,6 +349,7 @@ class Gate:
         """The rules in their order: the first that holds or stops decides."""
         inputs = self._rule_inputs(tick)
         clamped_since = self._clamped_since
+        # Set again below where `limits` clamps: a tick without that begins the count anew.
         self._clamped_since = None
         limited: Finding | None = None
         requested: Action | None = None
@@ -329,7 +365,7 @@ class Gate:
                 if finding.row is None:
                     raise ValueError(f"rule '{rule.name}' limits, and gives no row")
                 inputs.row = finding.row
-                limited = limited or finding
+                limited = limited or finding  # the first one is reported
             if rule is chunk_shape:
                 requested = self._take_row(inputs)
         wanted = {channel.name: value for channel, value in zip(inputs.channels, inputs.row)}
@@ -359,7 +395,11 @@ class Gate:
     ) -> Report:
         finding = finding or Finding("", Verdict.PASSED, "")
         chunk = self._chunks.chunk
-        names = [channel.name for channel in self.robot.channels]
+        asked: list[float] = []
+        sent: list[float] = []
+        for channel in self.robot.channels:
+            asked.append(requested.get(channel.name, math.nan) if requested else math.nan)
+            sent.append(action.get(channel.name, math.nan))
         return Report(
             self.state,
             finding.verdict,
@@ -367,8 +407,8 @@ class Gate:
             finding.reason,
             instruction_id=chunk.instruction_id if chunk else 0,
             sequence=chunk.sequence if chunk else 0,
-            requested=tuple((requested or {}).get(name, math.nan) for name in names),
-            emitted=tuple(action.get(name, math.nan) for name in names),
+            requested=tuple(asked),
+            emitted=tuple(sent),
             age=self._chunks.age(tick.now, tick.stamp),
         )
 
@@ -379,30 +419,33 @@ class Gate:
         Returns a sentence where it stops an armed robot.
         """
         if self.robot.obstacles is not None:
-            vx, vy, wz = (self._last.get(name, 0.0) for name in FLOOR_CHANNELS)
-            self._obstacles.move((vx, vy, wz), tick.pause)
+            # The robot moves on first, then what it sees is placed around it.
+            self._obstacles.move(floor_twist(self._last), tick.pause)
             self._obstacles.see(tick.inputs.readings, self.robot, tick.now, tick.stamp)
         jumped = self._positions.look(
             self.robot, tick.inputs.measured, self._last, self.settings.ns(TOPIC_TIMEOUT)
         )
-        moving = [
-            name
-            for name in jumped
-            if self.robot.channel(name).on_stop == "hold_measured" and name in self._last
-        ]
-        for name in moving:  # where it would go from here nobody knows: it is sent nothing more
-            del self._last[name]
+        trouble = ""
+        for name, sentence in jumped.items():
+            if name in self._last and self.robot.channel(name).on_stop == "hold_measured":
+                # Where it would go from here nobody knows: it is sent nothing more.
+                del self._last[name]
+                trouble = trouble or sentence
         self._follow_joints(tick)
+        self._look_for_losses(tick)
+        return trouble
+
+    def _look_for_losses(self, tick: Tick) -> None:
+        """Whether a person has to speak again: a source was lost, or an output has no listener."""
+        gone: list[str] = []
         heard = tick.inputs.heard()
-        lost = [
-            f"{name} was lost"
-            for name, limit in self.settings.lost.items()
-            if name in heard and tick.now - heard[name] > limit
-        ]
-        gone = [*lost, *tick.inputs.missing_listeners]
+        for name, limit in self.settings.lost.items():
+            # What was never heard was not lost; other rules hold for it.
+            if name in heard and tick.now - heard[name] > limit:
+                gone.append(f"{name} was lost")
+        gone.extend(tick.inputs.missing_listeners)
         if gone:
             self._spend(tick, gone[0])
-        return jumped[moving[0]] if moving else ""
 
     def _follow_joints(self, tick: Tick) -> None:
         """Which positions stand too far from where they were sent, and since when."""
@@ -423,10 +466,18 @@ class Gate:
             self._spent = Spent(instruction.instruction_id, why)
 
     def _rule_inputs(self, tick: Tick) -> RuleInputs:
+        """What the rules may look at in this tick: times that arrived become ages."""
         inputs = tick.inputs
         chunks = self._chunks
         now = tick.now
         stamp = tick.stamp
+        silence: dict[str, int | None] = {}
+        for name in self.settings.sources:
+            silence[name] = now - inputs.seen[name] if name in inputs.seen else None
+        readings: dict[str, RangeReading] = {}
+        for topic, (reading, arrived) in inputs.readings.items():
+            readings[topic] = RangeReading(reading, now - arrived, stamp - reading.stamp)
+        behind = {name: replace(late, time=now - late.time) for name, late in self._behind.items()}
         return RuleInputs(
             now=now,
             stamp=stamp,
@@ -439,24 +490,16 @@ class Gate:
             spent=self._spent,
             observation_age=chunks.age(now, stamp),
             instruction_age=chunks.instruction_age(inputs.instruction, now, stamp),
-            silence={
-                name: now - inputs.seen[name] if name in inputs.seen else None
-                for name in self.settings.sources
-            },
+            silence=silence,
             other_publishers=inputs.other_publishers,
             missing_listeners=inputs.missing_listeners,
             chunk_sources=inputs.chunk_sources,
             messages=inputs.messages,
             clock_still=self._clocks.still(now),
-            readings={
-                topic: RangeReading(reading, now - arrived, stamp - reading.stamp)
-                for topic, (reading, arrived) in inputs.readings.items()
-            },
-            points=self._obstacles.points,
+            readings=readings,
+            points=self._obstacles.points,  # a function: only `obstacle` asks, and it takes time
             was_blocked=self._blocked,
-            behind={
-                name: replace(late, time=now - late.time) for name, late in self._behind.items()
-            },
+            behind=behind,
             ended=chunks.ended(stamp),
             repeated=chunks.repeated(now),
             clamped=now - self._clamped_since if self._clamped_since is not None else 0,
@@ -466,28 +509,35 @@ class Gate:
         )
 
     def _take_row(self, inputs: RuleInputs) -> dict[str, float]:
-        """The row of the chunk that is due now, as requested; and what rules on rows look at."""
+        """The row of the chunk that is due now, as requested.
+
+        Gives `inputs` what rules on rows look at: `channels`, `row`, `last` and `measured`.
+        """
         chunk = inputs.chunk
         if chunk is None:
             raise ValueError("rule 'chunk_shape' passed, and there is no action")
-        requested = dict(zip(chunk.channels, chunk.values[row_at(chunk, inputs.stamp)].tolist()))
-        inputs.channels = tuple(
-            channel
-            for channel in self.robot.channels
-            if channel.name in requested or channel.on_stop == "zero"
-        )
-        inputs.measured = tuple(
-            0.0 if channel.is_velocity else self._starts(channel, inputs.now)
-            for channel in inputs.channels
-        )
-        inputs.last = tuple(
-            self._last.get(channel.name, channel.start if measured is None else measured)
-            for channel, measured in zip(inputs.channels, inputs.measured)
-        )
-        for channel, last in zip(inputs.channels, inputs.last):
-            if channel.turn and last is not None:  # the same place, by the shorter way
-                requested[channel.name] = unwound(requested[channel.name], last, channel.turn)
-        inputs.row = tuple(requested.get(channel.name, 0.0) for channel in inputs.channels)
+        values = chunk.values[row_at(chunk, inputs.stamp)].tolist()
+        requested: dict[str, float] = dict(zip(chunk.channels, values))
+        channels: list[Channel] = []
+        row: list[float] = []
+        last: list[float | None] = []
+        measured: list[float | None] = []
+        for channel in self.robot.channels:
+            # A velocity that the action does not name is zero; a position stays, see `_act`.
+            if channel.name not in requested and not channel.is_velocity:
+                continue
+            stands = 0.0 if channel.is_velocity else self._starts(channel, inputs.now)
+            before = self._last.get(channel.name, channel.start if stands is None else stands)
+            if channel.turn and before is not None:  # the same place, by the shorter way
+                requested[channel.name] = unwound(requested[channel.name], before, channel.turn)
+            channels.append(channel)
+            row.append(requested.get(channel.name, 0.0))
+            last.append(before)
+            measured.append(stands)
+        inputs.channels = tuple(channels)
+        inputs.row = tuple(row)
+        inputs.last = tuple(last)
+        inputs.measured = tuple(measured)
         return requested
 
     def _starts(self, channel: Channel, now_steady: int) -> float | None:
@@ -513,30 +563,31 @@ class Gate:
         return action
 
     def _hold(self, tick: Tick, verdict: Verdict) -> Action:
-        """Velocities go to zero, through the brake when HELD and at once when STOPPED; positions
-        stay.
+        """Velocities go to zero, through the brake or at once when STOPPED; positions stay.
 
         Disarmed, positions are nobody's business: they are not commanded, and what they were is
         forgotten.
         """
         action: dict[str, float] = {}
         disarmed = self.state is State.DISARMED
+        at_once = disarmed or verdict is Verdict.STOPPED
         if disarmed:
             self._stay = {}
         for channel in self.robot.channels:
-            if channel.is_velocity:
-                at_once = disarmed or verdict is Verdict.STOPPED
+            if not channel.is_velocity:
+                if not disarmed:
+                    action.update(self._remain(tick, channel, verdict))
+            elif at_once:
+                action[channel.name] = 0.0
+            else:
                 last = self._last.get(channel.name, 0.0)
-                action[channel.name] = (
-                    0.0 if at_once else towards(last, 0.0, channel, tick.elapsed, tick.pause)
-                )
-            elif not disarmed:
-                action.update(self._remain(tick, channel, verdict))
+                action[channel.name] = towards(last, 0.0, channel, tick.elapsed, tick.pause)
         return action
 
     def _remain(self, tick: Tick, channel: Channel, verdict: Verdict) -> Action:
-        """A position that is to stay: nothing, where it was never sent or stands where it may not
-        be sent to.
+        """What a position that is to stay is sent.
+
+        Nothing, where it was never sent, or stands where it may not be sent to.
 
         Held, it stays where it was sent while it stands there: taking what is measured instead
         would move it by the drive's offset at each hold. Stopped, it stays where it is measured.
@@ -546,39 +597,43 @@ class Gate:
         last = self._last.get(channel.name)
         if last is None:
             return {}
+        # Not for `hold_commanded`: a gripper that holds something never reaches what it is sent.
         stands = self._stands(channel, tick.now) if channel.on_stop == "hold_measured" else None
         at_first = stands if verdict is Verdict.STOPPED and stands is not None else last
         stay = self._stay.setdefault(channel.name, Stay(at_first))
         limit = channel.max_tracking_error
         if stands is not None and stay.look(stands, tick.now, limit):
-            low, high = min(channel.limits[0], last), max(channel.limits[1], last)
+            # What was sent may lie outside limits that were tightened since: no jump inward.
+            low = min(channel.limits[0], last)
+            high = max(channel.limits[1], last)
             stay.target = min(max(stands, low), high)
             return {channel.name: stay.target} if abs(stands - stay.target) <= limit else {}
+        # It stands where it is to stay, far from what was sent: being sent there moves nothing.
         if stands is not None and abs(stands - last) > limit >= abs(stands - stay.target):
             return {channel.name: stay.target}
         return {channel.name: towards(last, stay.target, channel, tick.elapsed, tick.pause)}
 
     def _last_look(self, action: Action) -> Action:
-        """Whatever went wrong above: nothing that is not finite or outside its bounds leaves, and
-        the gate stops.
+        """Whatever went wrong above, nothing leaves that is not finite or outside its bounds.
 
         What was emitted before may lie outside where the bounds were tightened meanwhile: it may
-        only come inward.
+        only come inward. Anything else latches a stop, and comes back as one.
         """
         channels = {channel.name: channel for channel in self.robot.channels}
-        good = {
-            name: value
-            for name, value in action.items()  # NaN is outside
-            if min(channels[name].bounds[0], self._last.get(name, math.inf))
-            <= value
-            <= max(channels[name].bounds[1], self._last.get(name, -math.inf))
-        }
-        if len(good) == len(action):
+        outside: list[str] = []
+        for name, value in action.items():
+            lowest = min(channels[name].bounds[0], self._last.get(name, math.inf))
+            highest = max(channels[name].bounds[1], self._last.get(name, -math.inf))
+            if not lowest <= value <= highest:  # written so that NaN is outside
+                outside.append(name)
+        if not outside:
             return action
-        bad = next(name for name in action if name not in good)
+        bad = outside[0]
         self.latch(f"the gate itself made {bad} {action[bad]}, outside its bounds")
-        return {
-            name: 0.0 if channels[name].on_stop == "zero" else good[name]
-            for name in action
-            if channels[name].on_stop == "zero" or name in good
-        }
+        stop: dict[str, float] = {}
+        for name, value in action.items():
+            if channels[name].is_velocity:
+                stop[name] = 0.0
+            elif name not in outside:
+                stop[name] = value
+        return stop

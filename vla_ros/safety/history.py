@@ -16,57 +16,69 @@ from vla_ros.safety.rules.clock import CLOCK_JUMP
 from vla_ros.safety.rules.observation_age import MAX_AGE
 from vla_ros.safety.settings import MAX_FUTURE, Settings
 
-# so long a chunk's number says which is older: a process may count anew
-NUMBERED_NS = 1_000_000_000
-# so long a last row may hold, where its step is shorter: the next comes late
-LAST_ROW_NS = 400_000_000
-SETTLED_NS = 1_000_000_000  # after a jump of the clock, before a reset is allowed
+# So long after a chunk the next one's number says which is older: later, a process may have begun
+# to count anew.
+SEQUENCE_VALID_NS = 1_000_000_000
+# So long the last row holds where its step is shorter: the next chunk may come late.
+LAST_ROW_HOLD_NS = 400_000_000
+CLOCK_SETTLING_NS = 1_000_000_000  # after a jump of the clock, before a reset is allowed
 
 
 class ClockMonitor:
-    """The steady clock and the ROS clock, held against each other."""
+    """The steady clock and the ROS clock, held against each other. All times in ns."""
 
     def __init__(self) -> None:
-        self._then: tuple[int, int] | None = None  # steady and stamp of the step before
+        self._previous: tuple[int, int] | None = None  # steady and stamp of the look before
         self._moved = 0  # steady time at which the ROS clock last moved
-        self._jumped: int | None = None
+        self._jumped: int | None = None  # steady time at which it last jumped
 
     def look(self, steady: int, stamp: int, settings: Settings) -> tuple[int, str]:
-        """ns since the look before, and what is wrong: a step of either clock stops the robot."""
-        then = self._then
-        self._then = (steady, stamp)
-        if then is None:
+        """Compares both clocks with the look before.
+
+        Returns:
+            How long ago that was by the steady clock, and what is wrong, or nothing: a step of
+            either clock stops the robot.
+        """
+        previous = self._previous
+        self._previous = (steady, stamp)
+        if previous is None:
             self._moved = steady
             return 0, ""
-        if stamp != then[1]:
+        previous_steady, previous_stamp = previous
+        if stamp != previous_stamp:
             self._moved = steady
-        pause = steady - then[0]
+        pause = steady - previous_steady
         if pause < 0:
             return 0, f"the steady clock went back by {to_seconds(-pause):.2f} s"
         if pause > settings.ns(CLOCK_JUMP):
             return pause, f"the gate itself stood still for {to_seconds(pause):.2f} s"
-        jump = (stamp - then[1]) - pause
+        # Since the look before only: a clock that stands still is for rule `clock` to see.
+        jump = (stamp - previous_stamp) - pause
         if abs(jump) > settings.ns(CLOCK_JUMP):
             self._jumped = steady
             return pause, f"the ROS clock jumped by {to_seconds(jump):+.2f} s"
         return pause, ""
 
     def still(self, steady: int) -> int:
-        """ns for which the ROS clock has not moved."""
-        return steady - self._moved if self._then else 0
+        """For how long the ROS clock has not moved."""
+        return steady - self._moved if self._previous else 0
 
     def settled(self, steady: int) -> bool:
-        return self._jumped is None or steady - self._jumped > SETTLED_NS
+        """Whether the last jump is long enough ago to arm or to reset."""
+        return self._jumped is None or steady - self._jumped > CLOCK_SETTLING_NS
 
 
 class ChunkBuffer:
-    """The newest chunk that is not late, and what can be told from it and those before it."""
+    """The newest chunk that is not late, and what follows from it and those before it.
+
+    All times in ns: `steady` on the steady clock, `stamp` on the ROS clock.
+    """
 
     def __init__(self) -> None:
         self.chunk: ActionChunk | None = None
-        self._offered: ActionChunk | None = None
-        self._admitted = (0, 0)  # steady time, age then
-        self._same_since = 0
+        self._offered: ActionChunk | None = None  # the last one that was looked at, late or not
+        self._admitted = (0, 0)  # when its image came (steady), and how old that was by its stamp
+        self._same_since = 0  # steady time from which every chunk has been equal
         self._taken = 0  # when `chunk` came, steady
         self._discontinuity = (0, "")  # until when (steady), and why
         self._instruction = (-1, 0)  # its instruction_id, and when it was first seen (steady)
@@ -85,7 +97,10 @@ class ChunkBuffer:
         robot: Robot,
         settings: Settings,
     ) -> Finding | None:
-        """Considers a newly arrived chunk, once; a finding where it is late."""
+        """Considers a newly arrived chunk, once; a finding where it is late.
+
+        The gate gives the newest at every tick: what was looked at before is passed over.
+        """
         if instruction is not None and instruction.instruction_id != self._instruction[0]:
             self._instruction = (instruction.instruction_id, steady)
             self.newest_instruction_id = max(self.newest_instruction_id, instruction.instruction_id)
@@ -95,10 +110,11 @@ class ChunkBuffer:
         before = self.chunk
         if before is not None and before.stamp > stamp + settings.ns(MAX_FUTURE):
             before = None  # one from the future is no reason to call the next one late
-        numbered = before is not None and steady - self._taken <= NUMBERED_NS
+        numbered = before is not None and steady - self._taken <= SEQUENCE_VALID_NS
         late = chunk_order(Arrival(chunk, before, instruction, numbered))
         if late:
             return late
+        # After a gap, what was planned before it is no measure of what comes now.
         recent = self.age(steady, stamp) <= settings.ns(MAX_AGE)
         why = _discontinuity(before, chunk, stamp, robot) if recent else ""
         if why:
@@ -111,13 +127,16 @@ class ChunkBuffer:
             self._same_since = steady
         self.chunk = chunk
         self._taken = steady
-        # the same image again is no younger for it
+        # The same image again is no younger for it.
         if before is None or chunk.stamp != before.stamp:
             self._admitted = (steady, stamp - chunk.stamp)
         return None
 
     def age(self, steady: int, stamp: int) -> int:
-        """Of the image behind the action: the larger by the ROS clock and by the steady one."""
+        """Of the image behind the action: the larger by the ROS clock and by the steady one.
+
+        So neither a ROS clock that goes back nor one that stands makes an image younger.
+        """
         if self.chunk is None:
             return 0
         return max(stamp - self.chunk.stamp, self._admitted[1] + steady - self._admitted[0])
@@ -127,9 +146,8 @@ class ChunkBuffer:
         if self.chunk is None or self.chunk.values.ndim != 2:  # `chunk_shape` says so
             return 0
         step = max(self.chunk.step, 0)
-        return (
-            stamp - self.chunk.stamp - (len(self.chunk.values) - 1) * step - max(step, LAST_ROW_NS)
-        )
+        last_row = self.chunk.stamp + (len(self.chunk.values) - 1) * step
+        return stamp - last_row - max(step, LAST_ROW_HOLD_NS)
 
     def repeated(self, steady: int) -> int:
         """ns for which every chunk has been the same."""
@@ -141,8 +159,10 @@ class ChunkBuffer:
         return why if steady < until else ""
 
     def instruction_age(self, instruction: Instruction | None, steady: int, stamp: int) -> int:
-        """The larger by the ROS clock and by the steady one."""
-        return max(stamp - instruction.stamp, steady - self._instruction[1]) if instruction else 0
+        """Of the newest instruction: the larger by the ROS clock and by the steady one."""
+        if instruction is None:
+            return 0
+        return max(stamp - instruction.stamp, steady - self._instruction[1])
 
 
 def _equal(before: ActionChunk, after: ActionChunk) -> bool:
@@ -150,31 +170,36 @@ def _equal(before: ActionChunk, after: ActionChunk) -> bool:
 
 
 def _discontinuity(before: ActionChunk | None, after: ActionChunk, stamp: int, robot: Robot) -> str:
-    """Where two chunks that answer the same instruction want things too far apart at this
-    moment."""
+    """Why two chunks that answer the same instruction contradict each other now, or nothing.
+
+    They do where a channel's rows for this moment are more than its `max_step` apart.
+    """
     if (
         before is None
         or before.instruction_id != after.instruction_id
         or before.channels != after.channels
     ):
         return ""
-    if not all(
-        chunk.values.ndim == 2
-        and chunk.values.shape[1] == len(chunk.channels)
-        and len(chunk.values)
-        for chunk in (before, after)
-    ):
+    if not _has_rows(before) or not _has_rows(after):
         return ""  # `chunk_shape` says so
     with np.errstate(invalid="ignore", over="ignore"):  # `finite_values` says so
         steps = after.values[row_at(after, stamp)] - before.values[row_at(before, stamp)]
-    jumps = {channel.name: channel for channel in robot.channels}
+    known = {channel.name: channel for channel in robot.channels}
     for name, step in zip(after.channels, steps.tolist()):
-        turn = jumps[name].turn if name in jumps else 0.0
-        if turn and math.isfinite(step):
-            step = math.remainder(step, turn)
-        if name in jumps and abs(step) > jumps[name].max_step:
+        channel = known.get(name)
+        if channel is None:
+            continue  # `chunk_shape` says so
+        if channel.turn and math.isfinite(step):  # a whole turn apart is the same place
+            step = math.remainder(step, channel.turn)
+        if abs(step) > channel.max_step:
             return (
-                f"{name} jumps by {step:+.3g} {jumps[name].unit} between two chunks; "
-                f"at most {jumps[name].max_step:g} {jumps[name].unit}"
+                f"{name} jumps by {step:+.3g} {channel.unit} between two chunks; "
+                f"at most {channel.max_step:g} {channel.unit}"
             )
     return ""
+
+
+def _has_rows(chunk: ActionChunk) -> bool:
+    """Whether its values are rows x channels, at least one row of them."""
+    values = chunk.values
+    return values.ndim == 2 and values.shape[1] == len(chunk.channels) and len(values) > 0

@@ -9,21 +9,26 @@ from dataclasses import dataclass
 from vla_ros.core.robot import Channel, Robot
 from vla_ros.core.types import to_seconds
 
-MEASURING_ERROR = 0.01  # of a channel's range
-# times its `max_speed`: by hand, or by gravity, a joint is moved faster than the gate moves it
-PLAUSIBLE = 4.0
+MEASURING_ERROR = 0.01  # of a channel's range, from its lower bound to its upper one
+# A joint moves at most so many times its `max_speed`: by hand, or by gravity, it is moved faster
+# than the gate moves it.
+MAX_SPEED_FACTOR = 4.0
 CONFIRMATIONS = 3  # measurements in a row that agree: as many wrong ones are no accident
-RESTED = 500_000_000  # ns without motion after which a joint has arrived where it was going
+REST_TIME_NS = 500_000_000  # without motion, after which a joint has arrived where it was going
+# However long ago it was measured, a joint is not believed to have gone farther than in that time.
+LONGEST_REACH_NS = 1_000_000_000
 
 
 @dataclass
 class _Track:
-    value: float = math.nan
-    when: int = 0  # of that value, steady ns
+    """What is believed of one joint, and a measurement that contradicts it. Times in steady ns."""
+
+    value: float = math.nan  # what is believed
+    when: int = 0  # it was measured
     seen: int = -1  # when anything was last measured
-    candidate: float = math.nan
-    since: int = 0  # of the candidate's last confirmation
-    confirmed: int = 0
+    candidate: float = math.nan  # what others have to agree with
+    since: int = 0  # when it was last confirmed
+    confirmed: int = 0  # how many have agreed, itself included
 
 
 class Positions:
@@ -39,21 +44,28 @@ class Positions:
         sent: Container[str],
         forget: int,
     ) -> dict[str, str]:
-        """Takes what was measured (channel -> value, steady ns) since the look before.
-
-        Of a joint that wraps, turns are counted while it is `sent` anywhere: from where it is sent
-        to.
+        """Takes what was measured since the look before.
 
         A value that the joint cannot have reached since the last one is believed once others agree
-        with it. Returns the channels that jumped so within `forget` ns, each with a sentence: an
-        encoder that was reset, one that wraps, or a lie that lasts.
+        with it.
+
+        Args:
+            robot: whose channels.
+            measured: channel -> (value in its unit, steady ns).
+            sent: the channels that are sent anywhere: of those that wrap, turns are counted, from
+                where they are sent to.
+            forget: after so many ns without a measurement a joint may be anywhere.
+
+        Returns:
+            The channels that jumped within `forget`, each with a sentence: an encoder that was
+            reset, one that wraps, or a lie that lasts.
         """
         jumped = {}
         for channel in robot.channels:
             value, when = measured.get(channel.name, (math.nan, -1))
             track = self._tracks.setdefault(channel.name, _Track())
             if when == track.seen or not math.isfinite(value):
-                continue
+                continue  # looked at before, or it says nothing
             track.seen = when
             turn = channel.turn if channel.name in sent else 0.0
             if sentence := _take(track, channel, value, when, turn, forget):
@@ -62,7 +74,8 @@ class Positions:
 
     def in_doubt(self, channel: Channel) -> bool:
         """Whether what was measured last contradicts what is believed: no place to start from."""
-        return self._tracks[channel.name].confirmed > 0 if channel.name in self._tracks else True
+        track = self._tracks.get(channel.name)
+        return track is None or track.confirmed > 0
 
     def stands(self, channel: Channel, now: int, forget: int) -> float | None:
         """In the channel's unit, or None where that was not known within `forget` ns.
@@ -74,9 +87,9 @@ class Positions:
             return None
         low, high = channel.bounds
         nearest = min(max(track.value, low), high)
-        return (
-            nearest if abs(track.value - nearest) <= MEASURING_ERROR * (high - low) else track.value
-        )
+        if abs(track.value - nearest) <= MEASURING_ERROR * (high - low):
+            return nearest
+        return track.value
 
 
 @dataclass
@@ -90,20 +103,29 @@ class Stay:
     """
 
     target: float
-    jump: float = 0.0  # how far it was followed the last time
+    jump: float = 0.0  # how far it was followed the last time; 0: never
     rest: float = math.nan  # where it has been since `since`, steady ns
     since: int = 0
 
     def look(self, stands: float, now: int, tolerance: float) -> bool:
-        """Whether the target is now where the joint `stands`."""
+        """Whether the target was moved to where the joint stands.
+
+        Args:
+            stands: where it is measured, in its channel's unit.
+            now: steady ns.
+            tolerance: how far it may be from its target, in the same unit.
+        """
+        # Less than a tenth of what counts as apart is no motion. NaN, at first, is not within.
         if not abs(stands - self.rest) <= tolerance / 10.0:
             self.rest = stands
             self.since = now
         apart = stands - self.target
         if abs(apart) <= tolerance:
             return False
+        # As far beside the new place as it was beside the old one, to a tenth: a drive that sinks.
         obeys = abs(apart - self.jump) <= max(tolerance / 4.0, 0.1 * abs(self.jump))
-        rested = now - self.since >= RESTED and not obeys
+        rested = now - self.since >= REST_TIME_NS and not obeys
+        # Followed once, it is given time to rest before it is followed again, unless it is led far.
         if self.jump and not rested and abs(apart) <= 2.0 * abs(self.jump) + tolerance:
             return False
         self.jump = apart
@@ -114,6 +136,7 @@ class Stay:
 def _take(
     track: _Track, channel: Channel, value: float, when: int, turn: float, forget: int
 ) -> str:
+    """Believes a measurement, or waits for others; a sentence where what is believed jumps."""
     known = not math.isnan(track.value)
     if known and turn:  # the same place, as many turns on as it takes
         value += turn * round((track.value - value) / turn)
@@ -123,6 +146,7 @@ def _take(
         track.when = when
         track.confirmed = 0
         return ""
+    # It contradicts what is believed: is it what the one before it said, too?
     agrees = track.confirmed and abs(value - track.candidate) <= _reach(channel, when - track.since)
     track.confirmed = track.confirmed + 1 if agrees else 1
     track.candidate = value
@@ -135,7 +159,7 @@ def _take(
     track.when = when
     track.confirmed = 0
     if not recent:
-        return ""
+        return ""  # nobody knows how it came there: that is no jump
     return (
         f"{channel.name} was measured at {before:.3g} {channel.unit} and {to_seconds(age):.2f} s "
         f"later at {value:.3g}; it cannot move so fast (if it turns on and on, say continuous: "
@@ -144,12 +168,10 @@ def _take(
 
 
 def _reach(channel: Channel, elapsed: int) -> float:
-    """How far a position may be from where it was measured `elapsed` ns before."""
+    """How far a position may be from where it was measured `elapsed` ns before, in its unit."""
     low, high = channel.bounds
-    return (
-        MEASURING_ERROR * (high - low)
-        + PLAUSIBLE * channel.max_speed * min(max(elapsed, 0), 1_000_000_000) / 1e9
-    )
+    elapsed = min(max(elapsed, 0), LONGEST_REACH_NS)
+    return MEASURING_ERROR * (high - low) + MAX_SPEED_FACTOR * channel.max_speed * elapsed / 1e9
 
 
 def unwound(value: float, near: float, turn: float) -> float:

@@ -32,6 +32,8 @@ Row = tuple[float, ...]  # a value for each of the robot's channels, in their or
 
 @dataclass(frozen=True)
 class Finding:
+    """What a rule has to say: its name, what it does, and why, as a sentence with the values."""
+
     rule: str
     verdict: Verdict
     reason: str
@@ -39,6 +41,7 @@ class Finding:
 
 
 def held(rule: str, reason: str) -> Finding:
+    """A finding that holds."""
     return Finding(rule, Verdict.HELD, reason)
 
 
@@ -67,6 +70,7 @@ class Source(Generic[Value]):
     timeout: Limit
 
     def __post_init__(self) -> None:
+        # `Settings.ns` takes seconds: a timeout in ms would be a thousand times too long.
         if self.timeout.unit != "s":
             raise ValueError(
                 f"the timeout of {self.topic}, '{self.timeout.name}', is in "
@@ -93,6 +97,7 @@ class Heard:
 
 def is_finite(value: object) -> bool:
     """Whether `value` is a number, or a tuple of at least one, and all of it finite."""
+    # An empty tuple is looked at as a value of its own, and is no number.
     numbers = value if isinstance(value, tuple) and value else (value,)
     return all(isinstance(number, Real) and math.isfinite(number) for number in numbers)
 
@@ -198,6 +203,7 @@ class RuleInputs:
         heard = self.messages.get(source)
         if heard is None:
             return f"nothing was heard from {source.topic} yet"
+        # By its arrival and by its stamp, where it has one: the older counts.
         arrival_age = self.now - heard.arrived
         stamp_age = arrival_age if heard.stamp is None else self.stamp - heard.stamp
         age = max(arrival_age, stamp_age)
@@ -215,7 +221,11 @@ class RuleInputs:
         return ""
 
     def value(self, source: Source[Value]) -> Value:
-        """What `source` says now. Raises LookupError where it does not count: a stop."""
+        """What `source` says now.
+
+        Raises:
+            LookupError: it does not count. The gate stops: the rule did not declare it.
+        """
         if doubt := self.doubt(source):
             raise LookupError(doubt)
         value: Any = self.messages[source].value
@@ -231,6 +241,8 @@ class Rule:
     """A check with its declaration: parameters, subscriptions and documentation follow from it.
 
     Attributes:
+        name: the check's own, and that of its file: reports and counters show it.
+        check: what is asked at each tick.
         holds_when, goes_on_when, set_by: its row in the documentation; the defaults of
             `parameters` and of its sources' timeouts stand there without being named in `set_by`.
         parameters: the limits that it declares. Another rule may use them.
@@ -251,8 +263,10 @@ class Rule:
     limits: tuple[Limit, ...] = field(init=False)  # with the timeouts of its sources
 
     def __post_init__(self) -> None:
-        timeouts = (source.timeout for source in self.sources)
-        object.__setattr__(self, "limits", tuple(dict.fromkeys((*self.parameters, *timeouts))))
+        timeouts = [source.timeout for source in self.sources]
+        # Each once, in this order: two sources may share a timeout, or name a parameter as one.
+        own = tuple(dict.fromkeys((*self.parameters, *timeouts)))
+        object.__setattr__(self, "limits", own)  # the class is frozen
 
     def __call__(self, inputs: RuleInputs) -> Finding | None:
         """What the rule finds; nothing, where all is well. Doubt about a source holds."""

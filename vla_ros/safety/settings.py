@@ -15,8 +15,10 @@ from vla_ros.core.types import to_nanoseconds
 class Limit(Parameter):
     """A number that a rule compares with: a parameter of the gate's node, in `unit`.
 
-    `stricter`: whether less or more of it allows the robot less; a looser value is refused while
-    the gate is armed. `zero_is_off`: 0 switches the limit off, and is the loosest value.
+    Attributes:
+        stricter: whether less or more of it allows the robot less; a looser value is refused while
+            the gate is armed.
+        zero_is_off: 0 switches the limit off, and is the loosest value.
     """
 
     default: float
@@ -56,6 +58,7 @@ class Settings:
     sources: Mapping[str, int] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
+    # No part of what the settings are, so neither compared nor shown.
     _ns: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __getitem__(self, limit: Limit) -> float:

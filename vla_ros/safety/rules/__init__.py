@@ -13,6 +13,7 @@ from vla_ros.safety.settings import Limit
 
 
 def _load(name: str) -> Rule:
+    """The rule of the file of that name."""
     rule = getattr(import_module(f"{__name__}.{name}"), name)
     if not isinstance(rule, Rule):
         raise TypeError(
@@ -41,6 +42,7 @@ RULES: tuple[Rule, ...] = tuple(
     map(
         _load,
         (
+            # What holds whatever the policy sends comes first: it is then the reason reported.
             "source_timeout",
             "exclusive_publisher",
             "listeners",
@@ -54,6 +56,7 @@ RULES: tuple[Rule, ...] = tuple(
             "observation_age",
             "chunk_end",
             "chunk_continuity",
+            # Before `limits`, which would clamp an absurd value into a good one.
             "hard_bounds",
             "stuck_policy",
             "limits",
@@ -62,6 +65,7 @@ RULES: tuple[Rule, ...] = tuple(
             "joint_limits",
             "tracking",
             "deadband",
+            # Last: nothing after it may make a change larger again.
             "rate_limit",
         ),
     )

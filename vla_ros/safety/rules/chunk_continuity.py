@@ -5,6 +5,7 @@ from __future__ import annotations
 from vla_ros.safety.rule import Finding, RuleInputs, held, rule
 from vla_ros.safety.settings import Limit
 
+# Asked by history.ChunkBuffer, when a chunk arrives.
 DISCONTINUITY_HOLD = Limit(
     "discontinuity_hold",
     0.3,
@@ -13,7 +14,7 @@ DISCONTINUITY_HOLD = Limit(
     0.0,
     10.0,
     stricter="more",
-)  # asked by history.ChunkBuffer, when a chunk arrives
+)
 
 
 @rule(

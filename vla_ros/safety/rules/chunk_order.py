@@ -15,8 +15,11 @@ from vla_ros.safety.rule import Finding, held
 class Arrival:
     """A chunk that arrived, and what it is compared with.
 
-    `numbered`: the one before came just now, so that its number counts where the process says who
-    it is.
+    Attributes:
+        previous: the newest that was not late; None: there is none to compare with.
+        instruction: the newest; None: none was heard.
+        numbered: `previous` came just now, so that its number counts where its process says who it
+            is.
     """
 
     chunk: ActionChunk
@@ -26,9 +29,11 @@ class Arrival:
 
 
 def chunk_order(arrival: Arrival) -> Finding | None:
+    """A finding where the chunk that arrived is late, and is to be dropped."""
     chunk = arrival.chunk
     previous = arrival.previous
     instruction = arrival.instruction
+    # Numbers first: of two chunks for one image, only they say which is newer.
     if previous is not None and arrival.numbered and _numbered_before(chunk, previous):
         return held(
             "chunk_order",

@@ -1,5 +1,4 @@
-"""Rows x channels, a step that can be one, only the robot's channels, and all of an output's or
-none."""
+"""Rows x channels, a step that can be one, only the robot's channels, an output's all or none."""
 
 from __future__ import annotations
 
@@ -34,6 +33,7 @@ def chunk_shape(inputs: RuleInputs) -> Finding | None:
             f"{to_seconds(SHORTEST_STEP_NS):g} to {to_seconds(LONGEST_STEP_NS):g} s",
         )
     known = {channel.name for channel in robot.channels}
+    # A channel that is named twice is asked for two values: none of them is the right one.
     if len(set(chunk.channels)) != len(chunk.channels):
         return held("chunk_shape", f"the action names a channel twice: {', '.join(chunk.channels)}")
     for name in chunk.channels:
@@ -42,6 +42,7 @@ def chunk_shape(inputs: RuleInputs) -> Finding | None:
                 "chunk_shape",
                 f"the robot has no channel '{name}'; it has {', '.join(sorted(known))}",
             )
+    # An output is one message: what the action does not say of it would have to be made up.
     if halved := robot.halved(chunk.channels):
         return held(
             "chunk_shape",

@@ -9,9 +9,9 @@ from vla_ros.safety.rule import Finding, RuleInputs, held, rule
 def chunk_source(inputs: RuleInputs) -> Finding | None:
     processes = inputs.chunk_sources
     if len(processes) > 1:
-        names = ", ".join(name or "one without a name" for name in processes)
+        names = [name or "one without a name" for name in processes]
         return held(
             "chunk_source",
-            f"actions come from {len(processes)} processes: {names}; end all but one",
+            f"actions come from {len(names)} processes: {', '.join(names)}; end all but one",
         )
     return None

@@ -10,18 +10,12 @@ from vla_ros.safety.rule import Finding, RuleInputs, Verdict, rule
     set_by="robot file: `deadband`",
 )
 def deadband(inputs: RuleInputs) -> Finding | None:
-    row = inputs.row
-    channels = inputs.channels
-    kept = tuple(
-        0.0 if channel.on_stop == "zero" and 0.0 < abs(value) < channel.deadband else value
-        for value, channel in zip(row, channels)
-    )
-    if kept == row:
-        return None
-    i = next(i for i, (new, old) in enumerate(zip(kept, row)) if new != old)
-    return Finding(
-        "deadband",
-        Verdict.LIMITED,
-        f"{channels[i].name} {row[i]:.3g} {channels[i].unit} is inside the deadband",
-        kept,
-    )
+    kept: list[float] = []
+    reason = ""
+    for value, channel in zip(inputs.row, inputs.channels):
+        # A position has no deadband: a small one is a place like any other.
+        small = channel.is_velocity and 0.0 < abs(value) < channel.deadband
+        if small and not reason:
+            reason = f"{channel.name} {value:.3g} {channel.unit} is inside the deadband"
+        kept.append(0.0 if small else value)
+    return Finding("deadband", Verdict.LIMITED, reason, tuple(kept)) if reason else None

@@ -12,6 +12,7 @@ from vla_ros.safety.rule import Finding, RuleInputs, held, rule
     arming=True,
 )
 def exclusive_publisher(inputs: RuleInputs) -> Finding | None:
+    # Who they are, the ROS graph says: it does not show one that hides. SROS 2 keeps those out.
     if not inputs.other_publishers:
         return None
     publishers = "; ".join(inputs.other_publishers)

@@ -16,7 +16,7 @@ def finite_values(inputs: RuleInputs) -> Finding | None:
     chunk = inputs.chunk
     if chunk is None:
         return held("finite_values", "no action yet")
-    bad = np.argwhere(~np.isfinite(chunk.values))
+    bad = np.argwhere(~np.isfinite(chunk.values))  # all rows, not only the one that is due
     if len(bad):
         row, column = bad[0]
         return held(

@@ -32,12 +32,14 @@ def instruction_match(inputs: RuleInputs) -> Finding | None:
     if instruction is None or not instruction.text:
         return held("instruction_match", "no instruction")
     number = instruction.instruction_id
+    # An older one that comes again is not what a person said last.
     if number < inputs.newest_instruction_id:
         return held(
             "instruction_match",
             f"instruction {number} came again after {inputs.newest_instruction_id}; give a new "
             "one, or where that was no real one, disarm and arm again",
         )
+    # Doubt in either, its number or its time, is enough.
     if number <= inputs.armed.instruction_id or instruction.stamp < inputs.armed.stamp:
         return held(
             "instruction_match", f"instruction {number} was given before the arming; give a new one"

@@ -1,5 +1,4 @@
-"""A joint is measured while it moves; beyond a soft limit it moves inward, beyond its bounds not at
-all."""
+"""A joint that moves is measured; beyond a soft limit it moves inward, beyond its bounds not."""
 
 from __future__ import annotations
 
@@ -8,19 +7,18 @@ from vla_ros.safety.rule import Finding, RuleInputs, Verdict, held, rule
 
 @rule(
     holds_when="a joint is not measured or outside its bounds; *limits*: beyond a soft limit it "
-    "may "
-    "only move inward",
+    "may only move inward",
     set_by="robot file: `soft_limits`, `joint`",
     goes_on_when="it is measured, inside",
 )
 def joint_limits(inputs: RuleInputs) -> Finding | None:
     inward = list(inputs.row)
     reason = ""
-    for i, (value, stands, before, channel) in enumerate(
-        zip(inputs.row, inputs.measured, inputs.last, inputs.channels)
-    ):
-        if channel.on_stop == "zero":
+    columns = zip(inputs.row, inputs.measured, inputs.last, inputs.channels)
+    for i, (value, stands, before, channel) in enumerate(columns):
+        if channel.is_velocity:
             continue
+        # Where no joint measures it, what was sent last says where it stands.
         if stands is None and (channel.joint or before is None):
             return held(
                 "joint_limits",
@@ -38,10 +36,11 @@ def joint_limits(inputs: RuleInputs) -> Finding | None:
             )
         # What was sent, not what is measured: a drive's offset would carry the limit along.
         at = stands if before is None else before
-        low, high = min(channel.soft_limits[0], at), max(channel.soft_limits[1], at)
+        low = min(channel.soft_limits[0], at)
+        high = max(channel.soft_limits[1], at)
         inward[i] = min(max(value, low), high)
-        if inward[i] != value:
-            reason = reason or (
+        if inward[i] != value and not reason:
+            reason = (
                 f"{channel.name} stands at {stands:.3g} {channel.unit}, its soft limits are "
                 f"{channel.soft_limits[0]:g} to {channel.soft_limits[1]:g}: not to {value:.3g}"
             )

@@ -10,19 +10,12 @@ from vla_ros.safety.rule import Finding, RuleInputs, Verdict, rule
     set_by="robot file: `limits`",
 )
 def limits(inputs: RuleInputs) -> Finding | None:
-    row = inputs.row
-    channels = inputs.channels
-    clamped = tuple(
-        min(max(value, channel.limits[0]), channel.limits[1])
-        for value, channel in zip(row, channels)
-    )
-    if clamped == row:
-        return None
-    i = next(i for i, (new, old) in enumerate(zip(clamped, row)) if new != old)
-    unit = channels[i].unit
-    return Finding(
-        "limits",
-        Verdict.LIMITED,
-        f"{channels[i].name} {row[i]:.3g} {unit} was limited to {clamped[i]:.3g} {unit}",
-        clamped,
-    )
+    clamped: list[float] = []
+    reason = ""
+    for value, channel in zip(inputs.row, inputs.channels):
+        inside = min(max(value, channel.limits[0]), channel.limits[1])
+        if inside != value and not reason:  # the first is said: the others are often the same
+            unit = channel.unit
+            reason = f"{channel.name} {value:.3g} {unit} was limited to {inside:.3g} {unit}"
+        clamped.append(inside)
+    return Finding("limits", Verdict.LIMITED, reason, tuple(clamped)) if reason else None

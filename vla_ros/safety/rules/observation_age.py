@@ -24,6 +24,7 @@ def observation_age(inputs: RuleInputs) -> Finding | None:
             f"the image behind the action is {to_seconds(age):.3f} s old; "
             f"at most {settings[MAX_AGE]:.3f} s (max_age)",
         )
+    # A little ahead is two machines' clocks; more, and its age is not known.
     if age < -settings.ns(MAX_FUTURE):
         return held(
             "observation_age",

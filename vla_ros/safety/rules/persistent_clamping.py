@@ -25,7 +25,7 @@ CLAMPING_LIMIT = Limit(
 )
 def persistent_clamping(inputs: RuleInputs) -> Finding | None:
     limit = inputs.settings.ns(CLAMPING_LIMIT)
-    if 0 < limit < inputs.clamped:
+    if 0 < limit < inputs.clamped:  # 0 is off
         return held(
             "persistent_clamping",
             f"the action has been over a limit for {to_seconds(inputs.clamped):.1f} s; "

@@ -1,5 +1,4 @@
-"""Every range sensor of the robot file has looked lately, and at least one beam measured
-something."""
+"""Every range sensor of the robot file has looked lately, and at least one beam measured."""
 
 from __future__ import annotations
 
@@ -24,6 +23,7 @@ def range_sensors(inputs: RuleInputs) -> Finding | None:
         if seen is None:
             return held("range_sensors", f"nothing was seen by {sensor.topic} yet")
         oldest = max(seen.arrival_age, seen.stamp_age)
+        # Written so that what is no number holds, too.
         if not oldest <= obstacles.max_age * 1e9:
             return held(
                 "range_sensors",
@@ -38,6 +38,7 @@ def range_sensors(inputs: RuleInputs) -> Finding | None:
         reading = seen.reading
         if reading.fault:
             return held("range_sensors", f"{sensor.topic} is blind: {reading.fault}")
+        # Every beam NaN or zero. A free way gives +inf, which counts as measured.
         if not reading.valid.any():
             return held(
                 "range_sensors",

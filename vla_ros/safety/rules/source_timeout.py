@@ -34,7 +34,7 @@ TOPIC_TIMEOUT = Limit(
 )
 def source_timeout(inputs: RuleInputs) -> Finding | None:
     for name, limit in inputs.settings.sources.items():
-        silence = inputs.silence.get(name)
+        silence = inputs.silence.get(name)  # ns
         if silence is None:
             return held("source_timeout", f"nothing was heard from {name} yet")
         if silence > limit:

@@ -14,6 +14,7 @@ from vla_ros.safety.rule import Finding, RuleInputs, held, rule
 )
 def tracking(inputs: RuleInputs) -> Finding | None:
     for channel in inputs.robot.channels:
+        # A drive always lags a little: too far behind counts only where it lasts.
         late = inputs.behind.get(channel.name)
         if late and late.time > channel.tracking_time * 1e9:
             return held(
