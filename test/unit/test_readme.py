@@ -127,7 +127,7 @@ def test_yaml_on_a_page_is_what_its_reader_takes(block: str) -> None:
 def table_of(title: str) -> dict[str, str]:
     """Key -> default, of one part of the robot file's page."""
     part = REFERENCE.split(f"\n## {title}\n")[1].split("\n## ")[0]
-    return dict(re.findall(r"^\| `(\w+)` \| .* \| (.+) \|$", part, re.M))
+    return dict(re.findall(r"^\| `(\w+)` \| .*? \| (.+?) \|", part, re.M))
 
 
 @pytest.mark.parametrize(("title", "place"), [
