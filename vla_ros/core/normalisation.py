@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 # rad, m, m/s, …: what spreads less in training stood still, and its spread is a sensor's noise. It
 # stays in its unit, or 0.02 rad beside a noise of 1.6e-6 rad would be told as 12,000 deviations.
-# Training takes 0.01 at least by now (training/statistics.py), so this is for older checkpoints,
+# Training takes 0.01 at least by now (datasets/statistics.py), so this is for older checkpoints,
 # and more would change what they are told of a small gripper's finger.
 STILL_SPREAD = 1e-3
 # A network that saw 3 deviations says anything about 100. What training did see is told as it was.
