@@ -44,8 +44,8 @@ class Reinforcement:
         longest: s of an episode, at most.
         gamma: what a reward is worth an image earlier.
         deviation: of the Gaussian, in halves of a channel's range, fixed or `learned`. It must move
-            a robot that means to stand (more than STILL_SPEEDS of policies/builtin.py), or what moving is
-            worth is never found out.
+            a robot that means to stand (more than STILL_SPEEDS of policies/builtin.py), or what
+            moving is worth is never found out.
         entropy, value, keep: weights of the loss's parts; `keep` is holding to the expert on
             `keep_images` of other tasks.
         value_factor: of the learning rate: the value head begins from nothing.
