@@ -11,6 +11,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="the node tests need ROS 2 (rclpy)")
 pytest.importorskip("vla_ros_msgs", reason="the node tests need the messages: colcon build, then source install/setup.bash")
 
+from entities import subscriptions_of
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
@@ -55,7 +56,7 @@ class Around:
     def connected(self, node: ManagedNode) -> bool:
         """Whether each hears what the other says."""
         for speaker, hearer in ((self.node, node), (node, self.node)):
-            heard = {subscription.topic_name for subscription in hearer.subscriptions}
+            heard = {subscription.topic_name for subscription in subscriptions_of(hearer)}
             if any(each.topic_name in heard and not each.get_subscription_count() for each in speaker.publishers):
                 return False
         return True

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from entities import subscriptions_of
 from rclpy.lifecycle import LifecycleNode
 
 from vla_ros.core.faults import STRATEGIES
@@ -63,7 +64,7 @@ def listed(node, node_class, title):
 def made(node, title):
     """Full names and types of what rclpy made for it."""
     entities, name, kind = {
-        "Subscribed topics": (node.subscriptions, "topic_name", "msg_type"),
+        "Subscribed topics": (subscriptions_of(node), "topic_name", "msg_type"),
         "Published topics": (node.publishers, "topic_name", "msg_type"),
         "Services": (node.services, "srv_name", "srv_type"),
         "Clients": (node.clients, "srv_name", "srv_type")}[title]

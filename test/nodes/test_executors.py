@@ -11,12 +11,13 @@ import time
 import pytest
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from vla_ros.nodes.command_ingest import CommandIngest
 from vla_ros.nodes.common.qos import EVENTS
 from vla_ros.nodes.common.run_node import make_executor, spin
+from vla_ros.nodes.gate.stop_buttons import StopButtons
 from vla_ros.nodes.node_parameters import EXECUTORS
 
 
@@ -100,6 +101,19 @@ def test_a_readers_messages_are_left_to_the_reader(world):
     talker.publish(String(data="for later"))
     time.sleep(0.2)
     assert [message.data for message in node.unread.take()] == ["for later"]
+
+
+def test_the_stop_button_is_told_when_a_press_was_received(world):
+    machine, node, around, ended = world
+    heard = []
+    buttons = StopButtons(node, heard.extend)
+    press = around.create_publisher(Bool, "stop", EVENTS)
+    until(machine, lambda: press.get_subscription_count() == 2)  # reliable, and best effort
+    began = time.time_ns()
+    press.publish(Bool(data=True))
+    until(machine, lambda: len(heard) == 2)
+    assert all(pressed and began <= received <= time.time_ns() for received, pressed in heard)
+    assert buttons.note(heard) and buttons.pressed and not ended.is_set()
 
 
 def test_a_callback_that_raises_ends_nothing(world):

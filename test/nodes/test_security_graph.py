@@ -9,6 +9,7 @@ import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="the node tests need ROS 2 (rclpy)")
 
+from entities import subscriptions_of
 from rclpy.parameter import Parameter
 from sros_policy import POLICY, RIGHTS, SECURITY, SIMULATOR, Enclave, read_policy
 
@@ -48,7 +49,7 @@ ALSO: dict[str, set[str]] = {
 def made_by(node: Any, name: str, namespace: str) -> Enclave:
     """What rclpy knows that it has made, and what DDS' graph knows: rcl makes more, but the graph misses some at times."""
     own = {"publish": [item.topic_name for item in node.publishers],
-           "subscribe": [item.topic_name for item in node.subscriptions],
+           "subscribe": [item.topic_name for item in subscriptions_of(node)],
            "reply": [item.srv_name for item in node.services], "request": [item.srv_name for item in node.clients]}
     time.sleep(0.2)  # the graph learns a moment later
     graph = {right: {IMAGES.get(topic, topic) for topic in

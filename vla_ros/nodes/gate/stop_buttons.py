@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from inspect import Parameter, Signature
+from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.subscription import Subscription
@@ -12,6 +14,25 @@ from std_msgs.msg import Bool
 from vla_ros.nodes.common.qos import BUTTON, BUTTON_LOOSE
 
 Presses = list[tuple[int, bool]]  # when a message was received, ns; whether the button is pressed
+
+
+class WithReception:
+    """A callback that rclpy tells when a message was received, on each of its executors.
+
+    The events executor of rclpy 7.1 and 9.1 gives what the others give as two arguments as one, a
+    tuple; its signature is what rclpy goes by.
+    """
+
+    __signature__ = Signature(
+        [Parameter(name, Parameter.POSITIONAL_ONLY) for name in ("message", "info")]
+    )
+
+    def __init__(self, callback: Callable[[Bool, int], None]) -> None:
+        self._callback = callback
+
+    def __call__(self, *arguments: Any) -> None:
+        message, info = arguments[0] if len(arguments) == 1 else arguments
+        self._callback(message, info["received_timestamp"])
 
 
 class StopButtons:
@@ -36,7 +57,7 @@ class StopButtons:
         The executor and the gate's thread both take messages, and the newest counts.
         """
         if hasattr(Subscription, "CallbackType"):
-            return lambda message, info: self.on_message(message, info["received_timestamp"])
+            return WithReception(self.on_message)
         return lambda message: self.on_message(message, time.time_ns())
 
     def on_message(self, message: Bool, received: int) -> None:
