@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vla_ros.bench.lower_bound import ROLES as FLOOR
 from vla_ros.bench.naive import ROLES as PLAIN
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import PROFILES
+from vla_ros.nodes.node_parameters import EXECUTORS, NODES
 from vla_ros.operator.processes import THRIFT, suite_environment, suite_nodes
 from vla_ros.policies import policy_spec
 
@@ -48,9 +50,10 @@ def module(name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", f"vla_ros.bench.{name}", *arguments]
 
 
-def _ours() -> dict[str, list[str]]:
+def _ours(executor: str = EXECUTORS[0]) -> dict[str, list[str]]:
+    overrides: dict[str, dict[str, object]] = {name: {"executor": executor} for name in NODES}
     # a constant policy says the same for ever, which that rule would hold
-    overrides = {"safety_validator": {"stuck_policy_limit": 0.0}}
+    overrides["safety_validator"]["stuck_policy_limit"] = 0.0
     return suite_nodes(policy_file=config_folder() / POLICY_FILE, overrides=overrides)
 
 
@@ -66,6 +69,12 @@ def _floor() -> dict[str, list[str]]:
 
 VARIANTS = {
     "ours": Variant("ours", _ours, "/vla", suite=True),
+    "ours_single": Variant(
+        "ours, on the SingleThreadedExecutor",
+        partial(_ours, "single_threaded"),
+        "/vla",
+        suite=True,
+    ),
     "plain": Variant(
         "plain, defaults everywhere", _plain, "/plain", True, profile=False, thrift=False
     ),
