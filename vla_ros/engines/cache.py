@@ -110,9 +110,10 @@ class Cache:
     def _shrink(self, newest: str) -> None:
         """Removes what was longest unused until the rest fits, but never the entry `newest`."""
         used = []
+        sizes = {}
         for path in self.folder.glob(f"*/{ENTRY_FILE}"):
             used.append((path.stat().st_mtime, path.parent))
-        sizes = {folder: size_of(folder) for _, folder in used}
+            sizes[path.parent] = size_of(path.parent)
         for _, folder in sorted(used):
             if sum(sizes.values()) > self.limit and folder.name != newest:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -114,10 +114,10 @@ class LoadedEngine:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        how = "from the cache" if self.cached else "built"
+        origin = "from the cache" if self.cached else "built"
         return (
-            f"{self.name} {self.precision}, {how} in {self.seconds:.2f} s, differs from the model "
-            f"by {self.difference:.1e}"
+            f"{self.name} {self.precision}, {origin} in {self.seconds:.2f} s, differs from the "
+            f"model by {self.difference:.1e}"
         )
 
 

@@ -14,6 +14,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[b
         data = builder.build_serialized_network(network, config)
     if data is None:
         raise ValueError(f"it cannot build {part.name}: {'; '.join(log.errors) or 'no reason'}")
-    return bytes(data), [text for text in log.warned if not _is_explained(text)]
+    return bytes(data), list(filterfalse(_is_explained, log.warned))
 
 
 def _is_explained(warning: str) -> bool:
