@@ -400,6 +400,15 @@ def test_another_shape_is_refused(part: SubModel) -> None:
         compare(part, lambda *inputs: tuple(one[:, :2] for one in part.module(*inputs)), "fp32")
 
 
+@pytest.mark.parametrize("kept, count", [(slice(1), 1), (slice(0), 0), ([0, 1, 1], 3)])
+def test_another_number_of_outputs_is_refused(part: SubModel, kept: slice | list[int], count: int) -> None:
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+        outputs = part.module(*inputs)
+        return outputs[kept] if isinstance(kept, slice) else tuple(outputs[index] for index in kept)
+    with pytest.raises(Differs, match=f"it has {count} outputs, the model 2"):
+        compare(part, run, "fp32")
+
+
 def test_one_that_is_right_about_single_rows_alone_is_refused(part: SubModel) -> None:
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:
         return tuple(one * (1 if len(one) == 1 else 2) for one in part.module(*inputs))

@@ -32,12 +32,15 @@ def compare(
         By the output's name, as a share of the model's largest value there.
 
     Raises:
-        Differs: With the figures, beyond the tolerance; for an output of another shape; for a value
-            that is no finite number.
+        Differs: With the figures, beyond the tolerance; for outputs of another number or shape; for
+            a value that is no finite number.
     """
     differences = {}
     references = _outputs_of(part, part.module)
-    for name, wanted, given in zip(part.outputs, references, _outputs_of(part, run)):
+    outputs = _outputs_of(part, run)
+    if len(outputs) != len(part.outputs):  # else those that it lacks would not be compared
+        raise Differs(f"it has {len(outputs)} outputs, the model {len(part.outputs)}")
+    for name, wanted, given in zip(part.outputs, references, outputs):
         if wanted.shape != given.shape:
             raise Differs(
                 f"its {name} has shape {tuple(given.shape)}, the model's {tuple(wanted.shape)}"
