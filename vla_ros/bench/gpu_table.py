@@ -68,6 +68,7 @@ def write(state: Mapping[str, Any], left: Sequence[str], page: Path) -> None:
         if image.is_file():
             # below the title, which ends with the first empty line
             text = text.replace("\n\n", f"\n\n![the same as an image]({image.name})\n\n", 1)
+    # Renamed when it is whole: whoever reads meanwhile has the page of before.
     part = page.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     part.replace(page)
@@ -121,7 +122,7 @@ def _machine(machine: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "cores": "CPU cores",
     }
     for key, name in names.items():
-        if key in machine:
+        if key in machine:  # a CPU has no driver, say
             yield name, str(machine[key])
     for name, version in machine.get("libraries", {}).items():
         yield name, version
@@ -245,7 +246,7 @@ def _row(
         _number(p50("from the camera")),
         _shares(figures.get("vision")),
         _shares(figures.get("fusion and action")),
-        _number(p50("batch 8", 8.0)),
+        _number(p50("batch 8", 8.0)),  # ms for one of the 8
         _number(p50("batch 16", 16.0)),
         *ratios,
         *starts,
@@ -297,10 +298,10 @@ def _figures(
 
 def _missing(missing: Mapping[str, str]) -> list[str]:
     """A sentence for each reason, with all that it holds for."""
-    reasons: dict[str, dict[str, list[str]]] = {}
+    reasons: dict[str, dict[str, list[str]]] = {}  # why -> way -> precisions
     for name, why in missing.items():
         if why:
-            way, precision = name.rsplit(" ", 1)
+            way, precision = name.rsplit(" ", 1)  # as `gpu_trial` joins them
             reasons.setdefault(why, {}).setdefault(way, []).append(precision)
     sentences = []
     for why, ways in reasons.items():
@@ -348,7 +349,7 @@ def _draw(state: Mapping[str, Any], path: Path) -> None:
     matplotlib.use("Agg")  # no screen is needed
     from matplotlib import pyplot
 
-    bars: dict[str, dict[str, float]] = {}
+    bars: dict[str, dict[str, float]] = {}  # model -> what the bar is called -> ms
     for config in _configs(state):
         for way, precision in _ways(state, config):
             for graph in (False, True):

@@ -42,6 +42,7 @@ class SubModel:
 
     def stacked(self, rows: int) -> tuple[Tensor, ...]:
         """So many of the examples as one input, from the first again where there are fewer."""
+        # an engine may take more rows than a checkpoint has examples
         chosen = islice(cycle(self.examples), rows)
         return tuple(map(torch.cat, zip(*chosen)))
 
@@ -106,7 +107,7 @@ class AheadEngine(Engine, Protocol):
 
 
 def lacking(*names: str) -> list[str]:
-    """Which of an engine's libraries are not here."""
+    """Which of an engine's libraries are not here; none of them is imported for that."""
     return [name for name in names if find_spec(name) is None]
 
 

@@ -62,7 +62,7 @@ class EngineRequest:
 
     def __post_init__(self) -> None:
         named = list(self.fallbacks)
-        if self.engine != "auto":  # no fallback is called so: each is one engine
+        if self.engine != "auto":  # which no fallback may be: it is no single engine
             named.append(self.engine)
         for name in named:
             if name not in ENGINES:
@@ -235,8 +235,7 @@ class _Candidate:
                 return self._compare(folder)
             except Exception as error:  # whole, and yet it does not load: built here
                 self._say(f"the engine in {ahead} does not load ({type(error).__name__}: {error})")
-                for path in folder.iterdir():
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                _empty(folder)
         self._say(f"building {engine}")
         self.kind.build(self._part, self._place, self._precision, folder)
         return self._compare(folder)
@@ -270,6 +269,14 @@ class _Candidate:
         )
 
 
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
 def _built_ahead(kind: Any, key: str, *folders: str | Path) -> Path | None:
     """The first of the folders' entries that was built ahead, for this GPU.
 
@@ -291,7 +298,7 @@ def _depends(part: SubModel, name: str, kind: Any, precision: str, device: str) 
     if hasattr(kind, "TARGETS"):
         return depends_for(part, name, kind, precision, kind.target(device))
     # Built here, for this processor or GPU and for this many threads.
-    return _always(part, name, kind, precision) | {
+    return _common(part, name, kind, precision) | {
         "device": device,
         "chip": chip(device),
         "threads": torch.get_num_threads(),
@@ -301,11 +308,12 @@ def _depends(part: SubModel, name: str, kind: Any, precision: str, device: str) 
 def depends_for(
     part: SubModel, name: str, kind: Any, precision: str, target: str
 ) -> dict[str, Any]:
-    """What an engine depends on that is built ahead, for `target`: the same wherever that is."""
-    return _always(part, name, kind, precision) | {"target": target}
+    """What an engine depends on that is built ahead for `target`, wherever it is built."""
+    return _common(part, name, kind, precision) | {"target": target}
 
 
-def _always(part: SubModel, name: str, kind: Any, precision: str) -> dict[str, Any]:
+def _common(part: SubModel, name: str, kind: Any, precision: str) -> dict[str, Any]:
+    """What every engine depends on, wherever it was built."""
     shapes = [(str(example.dtype), *example.shape) for example in part.examples[0]]
     return {
         "layout": ENTRY_LAYOUT,

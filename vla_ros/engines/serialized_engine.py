@@ -44,7 +44,7 @@ class SerializedEngine:
         with torch.cuda.device(device):
             self._runtime = library.Runtime(library.Logger(library.Logger.WARNING))
             self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
-        if self._engine is None:
+        if self._engine is None:  # it raises nothing, and logs why
             raise ValueError(f"{path} is no engine of {library.__name__} for this GPU")
         self._lock = Lock()
         self._runs: dict[tuple[torch.Size, ...], _Run] = {}
@@ -106,6 +106,7 @@ class _Run:
 
     def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         self._buffers.send(inputs)
+        # The graph reads and writes the buffers at their addresses: there is nothing to pass.
         with self._buffers.on_stream():
             self._graph.replay()
         return self._buffers.receive()
