@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 IMAGE_BYTES = 640 * 480 * 3
-LARGE_BYTES = 64 * 2**20  # so much that starting the copy takes none of the time
+LARGE_BYTES = 64 * 2**20  # starting the copy takes next to none of its time
 DEVICE_BYTES = 2**30  # far more than a GPU's cache
 MATRIX_SIDE = 8192  # rows and columns: enough to keep a whole GPU busy
 LIBRARIES = (
@@ -139,7 +139,7 @@ def _memory(device: str, size: int) -> dict[str, float]:
 
 
 def _launches(device: str, many: int = 1000) -> Iterator[tuple[str, dict[str, float]]]:
-    """Of the smallest kernel: started and awaited; one of many in a row; one of a CUDA graph's."""
+    """Of the smallest kernel: awaited; one of many in a row; one of many in a CUDA graph."""
     number = torch.zeros(1, device=device)
 
     def once() -> None:
