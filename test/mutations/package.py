@@ -223,23 +223,23 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ]),
     # engines
     "vla_ros/engines/cache.py": (("test/unit/test_engines.py",), [
-        ('!= entry["files"]:', '== 0:'),
-        ("os.utime(folder / ENTRY)", "pass"),
-        ("if path.is_file() and GROWS not in path.relative_to(aside).parts", "if path.is_file()"),
+        ('!= facts["files"]:', '== 0:'),
+        ("os.utime(folder / ENTRY_FILE)", "pass"),
+        ("if path.is_file() and RUNTIME_FOLDER not in name.parts:", "if path.is_file():"),
         ("> self.limit and folder.name != newest", "> self.limit"),
     ]),
     "vla_ros/engines/accuracy_check.py": (("test/unit/test_engines.py",), [
         ('"fp32": 1e-3', '"fp32": 1e-1'),
         ("(given - wanted).abs().max()", "(given - wanted).max()"),
         ("torch.isfinite(given).all()", "torch.isfinite(given).any()"),
-        ("if part.batch[1] > 1 else []", "if part.batch[1] > 10**9 else []"),
+        ("if part.batch[1] > 1:", "if part.batch[1] > 10**9:"),
     ]),
     "vla_ros/engines/select.py": (("test/unit/test_engines.py",), [
         ('"chip": chip(device),', ""),
-        ('found[name] = "fp32"', "pass"),
-        ("if found and AHEAD not in found[1]:", "if found:"),
+        ('precisions[name] = "fp32"', "pass"),
+        ("if entry and AHEAD_FIELD not in entry.facts:", "if entry:"),
         ('if not hasattr(kind, "TARGETS"):\n        return None', 'if False:\n        return None'),
-        ("ignore_patterns(ENTRY, GROWS)", "ignore_patterns(ENTRY)"),
+        ("ignore_patterns(ENTRY_FILE, RUNTIME_FOLDER)", "ignore_patterns(ENTRY_FILE)"),
     ]),
     "vla_ros/engines/export.py": (("test/unit/test_quantize.py",), [
         ("module = unpack(copy.deepcopy(module))", "module = unpack(module)"),

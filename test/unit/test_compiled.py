@@ -63,11 +63,11 @@ def test_it_says_what_the_model_says(model: VLA, folder: Path) -> None:
 
 def test_words_are_read_once_and_the_longest_unused_are_forgotten(model: VLA, folder: Path,
                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled_vla, "REMEMBERED", 2)
+    monkeypatch.setattr(compiled_vla, "REMEMBERED_INSTRUCTIONS", 2)
     both, _ = make_compiled(model, folder)
     asked: list[int] = []
-    engine = both._reading.engine
-    both._reading.engine = lambda ids, mask: (asked.append(1), engine(ids, mask))[1]
+    engine = both._language.engine
+    both._language.engine = lambda ids, mask: (asked.append(1), engine(ids, mask))[1]
     first = both.encode_text(GO)
     assert both.encode_text(GO) is first and len(asked) == 1
     both.encode_text(TURN), both.encode_text(GO), both.encode_text("stop")  # "turn left" is the longest unused

@@ -72,6 +72,12 @@ def test_a_bare_machine_is_told_what_comes_first() -> None:
     assert of(BARE, "onnxruntime").state == MISSING
 
 
+@pytest.mark.parametrize("count, words", [
+    (0, "0 bytes"), (1023, "1023 bytes"), (1024, "1 KiB"), (1023 << 10, "1023 KiB"), (1 << 20, "1 MiB"), (3 << 29, "1.5 GiB")])
+def test_a_size_is_in_the_largest_unit_that_it_fills(count: int, words: str) -> None:
+    assert doctor._size(count) == words
+
+
 @pytest.mark.parametrize("facts", [ORIN, LAPTOP, BARE, Facts()])
 def test_every_finding_that_is_not_ok_says_what_to_do_in_one_sentence(facts: Facts) -> None:
     for finding in examine(replace(facts, cache_writable=False, sockets={"rmem_max": 1}, shm=(0, 1))):

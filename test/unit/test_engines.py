@@ -22,7 +22,7 @@ from vla_ros.engines import ENGINES, PRECISIONS
 from vla_ros.engines.accuracy_check import TOLERANCE, Differs, compare
 from vla_ros.engines.ahead import BuiltAhead, build_ahead, targets_of
 from vla_ros.engines.base import SubModel
-from vla_ros.engines.cache import ENTRY, GROWS, Cache, default_folder, key_of
+from vla_ros.engines.cache import ENTRY_FILE, RUNTIME_FOLDER, Cache, default_folder, key_of
 from vla_ros.engines.select import EngineRequest, load_engine
 
 
@@ -78,7 +78,7 @@ def test_whatever_it_depends_on_changed_it_is_built_anew(part: SubModel, monkeyp
     assert len(fake.Good.built) == 2
 
 
-def entry_of(name: str = ENTRY) -> Path:
+def entry_of(name: str = ENTRY_FILE) -> Path:
     return next(default_folder().glob(f"[!.]*/{name}"))
 
 
@@ -151,7 +151,7 @@ def test_past_its_limit_the_longest_unused_go_and_the_newest_stays(tmp_path: Pat
     for age, key in ((300, "b"), (200, "a"), (0, "c")):
         folder, _ = Cache(tmp_path, 1 << 30).put(key, build)
         when = os.stat(folder).st_mtime - age
-        os.utime(folder / ENTRY, (when, when))
+        os.utime(folder / ENTRY_FILE, (when, when))
     assert cache.find("b")  # used just now
     cache._shrink("c")
     assert {path.name for path in tmp_path.glob("[!.]*")} == left
@@ -206,11 +206,11 @@ def test_none_is_no_cache(part: SubModel) -> None:
 
 def test_what_an_engine_adds_while_it_runs_does_not_void_its_entry(tmp_path: Path) -> None:
     def build(folder: Path) -> dict[str, str]:
-        (folder / GROWS).mkdir()
-        (folder / GROWS / "kernels").write_text("kernels")
+        (folder / RUNTIME_FOLDER).mkdir()
+        (folder / RUNTIME_FOLDER / "kernels").write_text("kernels")
         return {}
     folder, _ = Cache(tmp_path, 1 << 30).put("a", build)
-    (folder / GROWS / "kernels").write_text("more kernels")
+    (folder / RUNTIME_FOLDER / "kernels").write_text("more kernels")
     assert Cache(tmp_path, 1 << 30).find("a")
 
 
@@ -225,12 +225,12 @@ def test_what_was_built_ahead_is_compared_once_and_then_comes_from_the_cache(par
     first, again = ahead(part, folder), ahead(part, folder)
     assert (first.cached, again.cached, first.folder, first.size > 600) == (False, True, again.folder, True)
     wanted, said = request("ahead", beside=str(folder) if beside else ""), []
-    before = (first.folder / ENTRY).read_text()
+    before = (first.folder / ENTRY_FILE).read_text()
     assert not load_engine(part, wanted, said.append).cached
     assert said == ["comparing engine ahead (fp32) for twice, which was built ahead"]
     ready = load_engine(part, wanted, said.append)
     assert ready.cached and ready.difference == 0.0 and len(said) == 1 and fake.Good.built == ["g1"]
-    assert ((first.folder / ENTRY).read_text() == before) == beside
+    assert ((first.folder / ENTRY_FILE).read_text() == before) == beside
 
 
 def test_a_checkpoint_that_is_not_ours_to_write_is_read_all_the_same(part: SubModel, tmp_path: Path,
@@ -295,7 +295,7 @@ def test_one_that_was_built_ahead_and_computes_something_else_is_refused(part: S
 
 def test_an_engine_that_is_a_program_is_never_taken_from_beside_a_checkpoint(part: SubModel, tmp_path: Path) -> None:
     load_engine(part, request("good", cache=str(tmp_path)))
-    entry = next(tmp_path.glob(f"[!.]*/{ENTRY}"))
+    entry = next(tmp_path.glob(f"[!.]*/{ENTRY_FILE}"))
     entry.write_text(json.dumps(json.loads(entry.read_text()) | {"ahead": "g1"}))
     load_engine(part, request("good", beside=str(tmp_path)))
     assert fake.Good.built == ["twice", "twice"]
@@ -303,9 +303,9 @@ def test_an_engine_that_is_a_program_is_never_taken_from_beside_a_checkpoint(par
 
 def test_what_came_with_it_but_its_own_files_is_left_behind(part: SubModel, tmp_path: Path) -> None:
     """Kernels that another computer compiled, say: nothing has compared them."""
-    (ahead(part, tmp_path).folder / GROWS).mkdir()
+    (ahead(part, tmp_path).folder / RUNTIME_FOLDER).mkdir()
     load_engine(part, request("ahead", beside=str(tmp_path)))
-    assert entry_of().exists() and not (entry_of().parent / GROWS).exists()
+    assert entry_of().exists() and not (entry_of().parent / RUNTIME_FOLDER).exists()
 
 
 @pytest.mark.parametrize("names, engine, sentence", [
@@ -398,6 +398,15 @@ def test_one_number_that_is_too_large_too_small_or_none_is_a_difference(part: Su
 def test_another_shape_is_refused(part: SubModel) -> None:
     with pytest.raises(Differs, match=r"its linear has shape \(5, 2\), the model's \(5, 3\)"):
         compare(part, lambda *inputs: tuple(one[:, :2] for one in part.module(*inputs)), "fp32")
+
+
+@pytest.mark.parametrize("kept, count", [(slice(1), 1), (slice(0), 0), ([0, 1, 1], 3)])
+def test_another_number_of_outputs_is_refused(part: SubModel, kept: slice | list[int], count: int) -> None:
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+        outputs = part.module(*inputs)
+        return outputs[kept] if isinstance(kept, slice) else tuple(outputs[index] for index in kept)
+    with pytest.raises(Differs, match=f"it has {count} outputs, the model 2"):
+        compare(part, run, "fp32")
 
 
 def test_one_that_is_right_about_single_rows_alone_is_refused(part: SubModel) -> None:

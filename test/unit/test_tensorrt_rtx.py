@@ -18,12 +18,12 @@ from test_models_export import CONFIGS, parts
 from vla_ros.cli import main
 from vla_ros.engines import tensorrt_rtx
 from vla_ros.engines.base import SubModel, lacking
-from vla_ros.engines.cache import ENTRY
+from vla_ros.engines.cache import ENTRY_FILE
 from vla_ros.engines.device_buffers import DeviceBuffers
 from vla_ros.engines.select import EngineRequest, load_engine
 from vla_ros.engines.serialized_engine import check_inputs
 from vla_ros.engines.tensorrt_rtx import (
-    MODULES,
+    MODULE_NAMES,
     TARGETS,
     TensorRTRTX,
     read_hashed,
@@ -31,7 +31,7 @@ from vla_ros.engines.tensorrt_rtx import (
     write_hashed,
 )
 
-HERE = len(lacking(*MODULES)) < len(MODULES) and not lacking("onnx", "onnxscript")
+HERE = len(lacking(*MODULE_NAMES)) < len(MODULE_NAMES) and not lacking("onnx", "onnxscript")
 builds = pytest.mark.skipif(not HERE, reason="TensorRT for RTX, onnx or onnxscript is not installed")
 SIZES = ((8, 16), (1, 1))  # batches
 VALUES = [pytest.param(precision, batch, marks=[] if (precision, batch) == ("fp16", SIZES[0]) else pytest.mark.full)
@@ -104,7 +104,7 @@ def test_vla_compile_for_builds_beside_the_checkpoint(tmp_path: Path, monkeypatc
     assert main.main(command) == 0
     told = capsys.readouterr().out
     assert "vision and action for rtx40 (sm_89) at fp16: " in told and "Not compared with the model yet" in told
-    assert len(list((tmp_path / "model" / "engines").glob(f"[!.]*/{ENTRY}"))) == 2
+    assert len(list((tmp_path / "model" / "engines").glob(f"[!.]*/{ENTRY_FILE}"))) == 2
     assert main.main(command) == 0 and capsys.readouterr().out.count("was there") == 2
     assert not (tmp_path / "cache").exists()
     again = from_pretrained(tmp_path / "model")  # which the folder does not disturb

@@ -1,5 +1,4 @@
-"""`vla bench gpu`: a GPU day in one command: its two floors, and what the policies take on it in
-every way that is there.
+"""`vla bench gpu`: a GPU's floors, and what the policies take on it in every way that is there.
 
 It needs torch and no ROS: `python3 -m vla_ros.bench.bench_gpu --out PAGE` in a checkout. Every way
 runs in a process of its own, with time limits. All that is known lies in PAGE and in a JSON file
@@ -26,21 +25,23 @@ from vla_ros.engines import ENGINES
 from vla_ros.engines.cache import default_folder
 
 CONFIGS = ("builtin", "clip", "resnet50", "clip_l_llama")
-LARGE = ("clip_l_llama",)  # compiled by itself: several of it do not fit beside the others
+LARGE_CONFIGS = ("clip_l_llama",)  # compiled by itself: several of it do not fit beside the others
 PRECISIONS = ("fp32", "fp16", "bf16")
-PLAIN, EAGER = "plain", "eager"  # these compile nothing, and share a process
+PLAIN = "plain"
+EAGER = "eager"  # these two compile nothing, and share a process
 COMPILERS = ("torch.compile", "inductor")  # they compile beside each other; others choose by timing
-WHOLE, HALVES = "whole", ("vision", "fusion and action")
-MANY = 16  # rows of the largest batch
-MEASURING_S = 2.0  # kept for measuring each that was compiled
-SPARE_CORES = 2
-SPENT_S = 3.0  # kept for the page
+WHOLE = "whole"
+HALVES = ("vision", "fusion and action")
+MOST_ROWS = 16  # of a batch
+MEASURING_RESERVE_S = 2.0  # kept for measuring each that was compiled
+SPARE_CORES = 2  # what compiles leaves them to the rest of the machine
+PAGE_RESERVE_S = 3.0  # kept for the page
 SMALLEST_S = 10.0  # in less than that no process gets anywhere
 START_LIMIT_S = 90.0  # of a process: it imports torch, and builds the model
-CACHE = "bench_gpu"
+CACHE_FOLDER = "bench_gpu"
 ROOT = Path(__file__).parents[2]
 # Nothing is tuned for longer than it is used, and few kernels want no pool of processes.
-INDUCTOR = {"TORCHINDUCTOR_MAX_AUTOTUNE": "0", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+INDUCTOR_ENVIRONMENT = {"TORCHINDUCTOR_MAX_AUTOTUNE": "0", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 Item = tuple[str, str, str, int, str]  # config, way, precision, rows at once, piece
 
 
@@ -101,7 +102,7 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
         "--cache",
         metavar="FOLDER",
         type=Path,
-        default=default_folder().parent / CACHE,
+        default=default_folder().parent / CACHE_FOLDER,
         help="what is compiled lies there, until all is measured (default: %(default)s)",
     )
     given = parser.parse_args(list(argv))
@@ -157,12 +158,14 @@ class Day:
             )
         self.state = earlier
         if self.given.retry:
-            kept = {key: item for key, item in earlier["items"].items() if "problem" not in item}
-            earlier["items"] = kept
+            for key, item in list(earlier["items"].items()):
+                if "problem" in item:
+                    del earlier["items"][key]
 
     def run(self, folder: Path) -> int:
+        """Measures what is due, as long as there is time. `folder` is for what processes say."""
         self.page.parent.mkdir(parents=True, exist_ok=True)
-        deadline = self.began + self.given.budget_s - SPENT_S
+        deadline = self.began + self.given.budget_s - PAGE_RESERVE_S
         self._runner = Runner(self._hear, self._fail, deadline, folder)
         ways = self.given.ways or [PLAIN, "torch.compile", *ENGINES]
         self._look(ways)
@@ -173,13 +176,13 @@ class Day:
                 seconds = time.monotonic() - self.began
                 print(f"{seconds:5.0f} s  {stage.name}: {len(due)}", file=sys.stderr, flush=True)
                 self._measure(stage, due)
-                self._write(stages)
+                self._write(stages)  # the page stands even if the machine is taken away
         left = self._write(stages)
         print(text_of(self.state, left), flush=True)
         if not left:
             shutil.rmtree(self.given.cache, ignore_errors=True)
-        problems = [item for item in self.state["items"].values() if "problem" in item]
-        return 1 if left or problems else 0
+        failed = any("problem" in item for item in self.state["items"].values())
+        return 1 if left or failed else 0
 
     # -- what there is to do -----------------------------------------------------------------------
     def _look(self, ways: Sequence[str]) -> None:
@@ -193,41 +196,46 @@ class Day:
         self._problem = ""
         self._runner.run([spec], 1, self._limits(False), lambda spec: self._environment({}))
         if self._problem or not self.state["machine"]:
+            why = self._problem or "the time was over before torch had started"
             raise ValueError(
-                f"{self.given.device} cannot be measured: "
-                f"{self._problem or 'the time was over before torch had started'}; give --device "
-                "cpu, or more --budget-s"
+                f"{self.given.device} cannot be measured: {why}; give --device cpu, or more "
+                "--budget-s"
             )
 
     def _stages(self, ways: Sequence[str]) -> Iterator[Stage]:
         """In the order of their worth."""
         given = self.given
         precisions = given.precisions
-        half = precisions[min(1, len(precisions) - 1)]
-        for config in given.configs:
-            yield Stage(
-                f"{config} by torch",
-                "shared",
-                self._items([config], [PLAIN] if PLAIN in ways else [], precisions, all_sizes=True)
-                + self._items([config], [EAGER] if EAGER in ways else [], precisions),
-            )
-        small = [config for config in given.configs if config not in LARGE]
-        large = [config for config in given.configs if config in LARGE]
+        half = precisions[min(1, len(precisions) - 1)]  # where one precision stands for all
+        small = [config for config in given.configs if config not in LARGE_CONFIGS]
+        large = [config for config in given.configs if config in LARGE_CONFIGS]
         compilers = [way for way in ways if way in COMPILERS]
         engines = [way for way in ways if way not in (PLAIN, EAGER, *COMPILERS)]
+
+        # First what all else is compared with; it waits for no compiler either.
+        for config in given.configs:
+            items: tuple[Item, ...] = ()
+            if PLAIN in ways:
+                items += self._items([config], [PLAIN], precisions, all_sizes=True)
+            if EAGER in ways:
+                items += self._items([config], [EAGER], precisions)
+            yield Stage(f"{config} by torch", "shared", items)
+
         compiled = self._items(small, compilers, precisions)
         yield Stage("compiled beside each other", "together", compiled)
         yield Stage("compiled, started again", "warm", compiled)
         for way in engines:
             items = self._items(given.configs, [way], precisions)
-            many = self._items(given.configs, [way], [half], rows=MANY)
+            many = self._items(given.configs, [way], [half], rows=MOST_ROWS)
             yield Stage(f"engine {way}", "shared", items + many)
             yield Stage(f"engine {way}, started again", "warm", items)
         compiled = self._items(large, compilers, precisions)
         yield Stage("the large one compiled", "together", compiled)
         yield Stage("the large one compiled, started again", "warm", compiled)
-        many = self._items(small, compilers, [half], rows=MANY)
-        yield Stage(f"compiled for up to {MANY} rows", "together", many)
+
+        # Last what one robot with one camera does not ask.
+        many = self._items(small, compilers, [half], rows=MOST_ROWS)
+        yield Stage(f"compiled for up to {MOST_ROWS} rows", "together", many)
         for piece in HALVES:
             halves = self._items(small, compilers, [half], piece=piece)
             yield Stage(f"compiled, {piece} alone", "together", halves)
@@ -241,13 +249,22 @@ class Day:
         piece: str = WHOLE,
         all_sizes: bool = False,
     ) -> tuple[Item, ...]:
-        sizes = [(1, WHOLE), *((1, half) for half in HALVES), (MANY, WHOLE)]
+        """What can run here of all combinations.
+
+        Args:
+            rows: At once.
+            piece: WHOLE or one of HALVES.
+            all_sizes: In place of `rows` and `piece`: the whole, its halves, and the largest batch.
+        """
+        sizes = [(rows, piece)]
+        if all_sizes:
+            sizes = [(1, WHOLE), *zip((1, 1), HALVES), (MOST_ROWS, WHOLE)]
         items = []
         for precision in precisions:
             for config in configs:
                 for way in ways:
                     if self._can(way, precision):
-                        for size in sizes if all_sizes else [(rows, piece)]:
+                        for size in sizes:
                             items.append((config, way, precision, *size))
         return tuple(items)
 
@@ -255,7 +272,8 @@ class Day:
         return not self.state["missing"].get(f"{way} {precision}", "")
 
     def _due(self, stage: Stage) -> list[Item]:
-        found = []
+        """What of a stage was neither measured nor has failed."""
+        items = []
         for item in stage.items:
             known = self.state["items"].get(key_of(*item), {})
             if stage.kind != "warm":
@@ -263,18 +281,22 @@ class Day:
             else:
                 due = bool(known.get("done")) and "problem" not in known and "warm" not in known
             if due:
-                found.append(item)
-        return found
+                items.append(item)
+        return items
 
     # -- doing it ----------------------------------------------------------------------------------
     def _measure(self, stage: Stage, due: Sequence[Item]) -> None:
+        """In processes: one for all `shared` items of a model and way, else one for each."""
         groups: dict[Any, list[Item]] = {}
         for item in due:
             config, way = item[:2]
-            apart = item if stage.kind != "shared" else (config, way in (PLAIN, EAGER) or way)
-            groups.setdefault(apart, []).append(item)
-        beside = max(1, self.cores - SPARE_CORES)
-        at_once = 1 if stage.kind == "shared" else min(beside, len(groups))
+            process: Any = item
+            if stage.kind == "shared":
+                process = (config, "torch" if way in (PLAIN, EAGER) else way)
+            groups.setdefault(process, []).append(item)
+        at_once = 1  # what is measured as it comes has the machine for itself
+        if stage.kind != "shared":
+            at_once = min(max(1, self.cores - SPARE_CORES), len(groups))
         specs = []
         for items in groups.values():
             spec = self._spec(items[0][0], [item[1:] for item in items])
@@ -284,10 +306,11 @@ class Day:
             spec["facts"] = items[0][1] == PLAIN
             specs.append(spec)
         compiles = any(item[1] != PLAIN for item in due)
-        reserve_s = MEASURING_S * len(specs) if stage.kind == "together" else 0.0
+        reserve_s = MEASURING_RESERVE_S * len(specs) if stage.kind == "together" else 0.0
         self._runner.run(specs, at_once, self._limits(compiles), self._environment, reserve_s)
 
     def _spec(self, config: str | None, items: Sequence[Any]) -> dict[str, Any]:
+        """What a `gpu_trial` reads; `config` is None for the machine itself."""
         given = self.given
         return {
             "config": config,
@@ -307,7 +330,7 @@ class Day:
             return 1
         if way in (PLAIN, EAGER):
             return self.cores
-        return max(1, self.cores // 8) if config in LARGE else 1
+        return max(1, self.cores // 8) if config in LARGE_CONFIGS else 1
 
     def _limits(self, compiles: bool) -> dict[str, float]:
         measuring_s = self.given.limit_s
@@ -315,17 +338,20 @@ class Day:
         return {"starting": START_LIMIT_S, "making": making_s, "measuring": measuring_s}
 
     def _environment(self, spec: Mapping[str, Any]) -> dict[str, str]:
+        """What a spec's process finds beside this one's variables."""
         paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-        found = {**INDUCTOR, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        variables = {**INDUCTOR_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         if spec.get("items"):
+            # A cache of its own: a cold start must find nothing that another item has compiled.
             name = key_of(spec["config"], *spec["items"][0])
             place = Path(spec["cache"]) / "inductor" / name.replace(" ", "_").replace(":", "_")
-            found["TORCHINDUCTOR_CACHE_DIR"] = str(place)
-            found["OMP_NUM_THREADS"] = str(spec["threads"])
-        return found
+            variables["TORCHINDUCTOR_CACHE_DIR"] = str(place)
+            variables["OMP_NUM_THREADS"] = str(spec["threads"])
+        return variables
 
     # -- what comes of it --------------------------------------------------------------------------
     def _hear(self, spec: Mapping[str, Any], index: int, line: Line) -> None:
+        """Keeps what a line says of the spec's item, of its model, or of the machine."""
         if spec["config"] is None:
             self._hear_machine(line)
             return
@@ -350,6 +376,7 @@ class Day:
 
     def _hear_machine(self, line: Line) -> None:
         if "machine" in line:
+            # Figures of two machines do not belong on one page.
             machine = self.state["machine"]
             for name in ("chip", "torch", "driver"):
                 if machine and machine.get(name) != line["machine"].get(name):
@@ -366,6 +393,7 @@ class Day:
             self._save()
 
     def _fail(self, spec: Mapping[str, Any], index: int, phase: str, why: str) -> None:
+        """Keeps why an item went no further; it is tried again only with --retry."""
         if spec["config"] is None:
             if self.state["machine"]:
                 self.state["floors_problem"] = why
@@ -384,8 +412,8 @@ class Day:
 
     def _item(self, spec: Mapping[str, Any], index: int) -> dict[str, Any]:
         key = key_of(spec["config"], *spec["items"][index])
-        found: dict[str, Any] = self.state["items"].setdefault(key, {"figures": {}})
-        return found
+        item: dict[str, Any] = self.state["items"].setdefault(key, {"figures": {}})
+        return item
 
     def _save(self) -> None:
         self.state["spent_s"] = self._spent_before_s + time.monotonic() - self.began

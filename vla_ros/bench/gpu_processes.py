@@ -1,5 +1,4 @@
-"""Processes that measure, each with a time limit for every phase of every item: one that hangs or
-crashes costs what it was at, and nothing else."""
+"""Processes that measure, with time limits: one that hangs or crashes costs what it was at."""
 
 from __future__ import annotations
 
@@ -13,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-POLL_S = 0.02
-QUOTED = 300  # characters of what a process said last
+POLL_S = 0.02  # of what compiles for seconds
+QUOTED_CHARACTERS = 300  # of what a process said last, and as many before a crash
 Line = dict[str, Any]
 
 
@@ -37,13 +36,14 @@ class Measuring:
         self._err = folder / "err"
         self._read = 0  # bytes
         with self._out.open("wb") as out, self._err.open("wb") as err:
+            # To files: what it said is there after a crash, and no full pipe can stop it.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "vla_ros.bench.gpu_trial", json.dumps(spec)],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,
                 env={**os.environ, "PYTHONFAULTHANDLER": "1", **environment},
-                start_new_session=True,
+                start_new_session=True,  # so that `kill` ends its compilers as well
             )
 
     def lines(self) -> list[Line]:
@@ -51,20 +51,20 @@ class Measuring:
         with self._out.open("rb") as file:
             file.seek(self._read)
             text = file.read()
-        text = text[: text.rfind(b"\n") + 1]
+        text = text[: text.rfind(b"\n") + 1]  # the rest of a line comes with the next call
         self._read += len(text)
-        found: list[Line] = []
-        for line in text.splitlines():
+        lines: list[Line] = []
+        for written in text.splitlines():
             try:
-                found.append(dict(json.loads(line)))
+                lines.append(dict(json.loads(written)))
             except (ValueError, TypeError):
                 continue  # a library may print what it likes
-        for said in found:
-            at = (said.get("item", self.index), said.get("phase", self.phase))
+        for line in lines:
+            at = (line.get("item", self.index), line.get("phase", self.phase))
             if at != (self.index, self.phase):
                 self.index, self.phase = at
                 self.since = time.monotonic()
-        return found
+        return lines
 
     def go(self) -> None:
         """It has waited with what it has made, and may measure."""
@@ -82,15 +82,16 @@ class Measuring:
     def last_words(self) -> str:
         """How it ended and what it said last, in a sentence."""
         code = self._process.wait()
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
+        ending = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
         text = " ".join(self._err.read_text(encoding="utf-8", errors="replace").split())
         if not text:
-            return f"its process ended with {how}"
+            return f"its process ended with {ending}"
         # A library's own words come before Python's, which say where it was, and then list all that
         # is loaded.
         crash = text.find("Fatal Python error")
-        end = len(text) if crash < 0 else crash + QUOTED
-        return f"its process ended with {how}: … {text[max(0, end - 2 * QUOTED) : end]}"
+        end = len(text) if crash < 0 else crash + QUOTED_CHARACTERS
+        start = max(0, end - 2 * QUOTED_CHARACTERS)
+        return f"its process ended with {ending}: … {text[start:end]}"
 
     def kill(self) -> None:
         """Ends it, and what it has started."""
@@ -147,7 +148,7 @@ class Runner:
         try:
             while (queue or making) and time.monotonic() < self._deadline - reserve_s:
                 while queue and len(making) < at_once:
-                    self._started += 1
+                    self._started += 1  # names its folder
                     spec = queue.pop(0)
                     place = self._folder / str(self._started)
                     making.append(Measuring(spec, place, environment(spec)))

@@ -10,6 +10,7 @@ from typing import Any
 
 from vla_ros.core.drawing import drawing
 
+# The cells of `_row`, in this order.
 COLUMNS = (
     "way",
     "precision",
@@ -43,8 +44,8 @@ UNITS = (
     "model in fp32 without TF32, of its largest value. *One CUDA graph*: the same, recorded once "
     "and replayed, with page-locked memory at both ends."
 )
-SIZES = {"fp32": 4, "fp16": 2, "bf16": 2}  # bytes of a number
-NONE = "–"
+NUMBER_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
+NO_FIGURE = "–"
 
 
 def key_of(config: str, way: str, precision: str, rows: int, piece: str) -> str:
@@ -53,28 +54,36 @@ def key_of(config: str, way: str, precision: str, rows: int, piece: str) -> str:
 
 
 def write(state: Mapping[str, Any], left: Sequence[str], page: Path) -> None:
-    """The page, whole or as it was."""
+    """The page, whole or as it was.
+
+    Args:
+        state: What the JSON file holds.
+        left: What there was no time for, a line each.
+    """
     text = text_of(state, left)
     image = page.with_suffix(".png")
     if find_spec("matplotlib") is not None and state["items"]:
         with drawing(image):
             _draw(state, image)
         if image.is_file():
+            # below the title, which ends with the first empty line
             text = text.replace("\n\n", f"\n\n![the same as an image]({image.name})\n\n", 1)
+    # Renamed when it is whole: whoever reads meanwhile has the page of before.
     part = page.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     part.replace(page)
 
 
 def text_of(state: Mapping[str, Any], left: Sequence[str]) -> str:
-    """Markdown."""
+    """The page in Markdown, without the image."""
     lines = ["# What a policy takes on a GPU, in every way that was there", ""]
     if state["settings"]["quick"]:
         lines += ["**A rehearsal with tiny models: none of these figures means anything.**", ""]
-    commands = dict.fromkeys(shlex.join(command) for command in state["commands"])
-    lines += [f"`{command}` wrote this page." for command in commands]
+    for command in dict.fromkeys(map(shlex.join, state["commands"])):  # one that went on, once
+        lines.append(f"`{command}` wrote this page.")
     lines += ["", f"It took {state['spent_s']:.0f} s in all, on:", ""]
-    lines += [f"* {name}: {value}" for name, value in _machine(state["machine"])]
+    for name, value in _machine(state["machine"]):
+        lines.append(f"* {name}: {value}")
     lines += ["", "## The floors", "", *_floors(state["floors"])]
     if "floors_problem" in state:
         lines += ["", f"Not all: {state['floors_problem']}"]
@@ -85,16 +94,21 @@ def text_of(state: Mapping[str, Any], left: Sequence[str]) -> str:
             title = _title(state, config)
             lines += ["", f"### {title[0].upper()}{title[1:]}", "", *_facts(state, config)]
             lines += [*_table(COLUMNS, rows, texts=2)]
-    for title, found in (
-        ("What was not there", _missing(state["missing"])),
-        ("What went wrong", _problems(state["items"])),
-        ("What the time did not suffice for", left),
-    ):
-        lines += ["", f"## {title}", "", *(f"* {line}" for line in found or ["nothing"])]
+    lines += _chapter("What was not there", _missing(state["missing"]))
+    lines += _chapter("What went wrong", _problems(state["items"]))
+    lines += _chapter("What the time did not suffice for", left)
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _chapter(title: str, points: Sequence[str]) -> list[str]:
+    lines = ["", f"## {title}", ""]
+    for point in points or ["nothing"]:
+        lines.append(f"* {point}")
+    return lines
+
+
 def _machine(machine: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and value of what is known of it, for people."""
     names = {
         "chip": "chip",
         "capability": "compute capability",
@@ -108,34 +122,37 @@ def _machine(machine: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "cores": "CPU cores",
     }
     for key, name in names.items():
-        if key in machine:
+        if key in machine:  # a CPU has no driver, say
             yield name, str(machine[key])
     for name, version in machine.get("libraries", {}).items():
         yield name, version
 
 
 def _floors(floors: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Their table."""
     rows = []
     for name, figures in floors.items():
-        rate = NONE
-        if "bytes" in figures:
+        rate = NO_FIGURE
+        if "bytes" in figures:  # per ms: a millionth of that is GB/s
             rate = f"{figures['bytes'] / figures['p50'] / 1e6:.3g} GB/s"
         elif "operations" in figures:
             rate = f"{figures['operations'] / figures['p50'] / 1e9:.3g} TFLOP/s"
-        shares = [_number(figures.get(share)) for share in ("p50", "p95", "p99")]
+        shares = map(_number, map(figures.get, ("p50", "p95", "p99")))
         rows.append([_floor_name(name, figures), *shares, rate])
     return list(_table(("what", "p50, ms", "p95", "p99", "rate at p50"), rows, texts=1))
 
 
 def _floor_name(name: str, figures: Mapping[str, float]) -> str:
+    """What people call a floor of `gpu_floors.floors`."""
     words = name.split()
     if words[0] in ("image", "large"):
         size = f"{figures['bytes'] / 1e6:.3g} MB"
-        what = "an image of 640 × 480" if words[0] == "image" else "bytes"
+        content = "an image of 640 × 480" if words[0] == "image" else "bytes"
         way = "to the device" if words[1] == "to" else "back from it"
-        return f"{what} ({size}) {way}, {'page-locked' if words[2] == 'pinned' else words[2]}"
+        memory = "page-locked" if words[2] == "pinned" else words[2]
+        return f"{content} ({size}) {way}, {memory}"
     if words[0] == "product":
-        side = round((figures["operations"] / 2) ** (1 / 3))
+        side = round((figures["operations"] / 2) ** (1 / 3))  # it takes 2 side³ operations
         return f"product of matrices {side} × {side}, {words[1]}"
     return {
         "launch and wait": "the smallest kernel, launched and awaited",
@@ -146,26 +163,28 @@ def _floor_name(name: str, figures: Mapping[str, float]) -> str:
 
 
 def floor_ms(state: Mapping[str, Any], config: str, precision: str) -> float | None:
-    """See UNITS; None where something of it was not measured."""
+    """The least that one image can take, as UNITS says; None where a part was not measured."""
     floors = state["floors"]
     model = state["models"].get(config)
     copy = floors.get("image to pinned", floors.get("image to pageable"))
     launch = floors.get("launch and wait")
     product = floors.get(f"product {precision}")
     memory = floors.get("memory")
-    if None in (model, copy, launch, product, memory) or precision not in SIZES:
+    if None in (model, copy, launch, product, memory) or precision not in NUMBER_BYTES:
         return None
     arithmetic = model["operations"] * product["p50"] / product["operations"]
-    reading = model["numbers"] * SIZES[precision] * memory["p50"] / memory["bytes"]
+    # Kernels that multiply read the weights meanwhile: the longer of both counts.
+    reading = model["numbers"] * NUMBER_BYTES[precision] * memory["p50"] / memory["bytes"]
     return float(copy["p50"] + launch["p50"] + max(arithmetic, reading))
 
 
 def _facts(state: Mapping[str, Any], config: str) -> list[str]:
+    """A model's size and its floor; nothing where they were not measured."""
     model = state["models"].get(config)
     if model is None:
         return []
     floors = []
-    for precision in SIZES:
+    for precision in NUMBER_BYTES:
         least = floor_ms(state, config, precision)
         if least is not None:
             floors.append(f"{_number(least)} ms at {precision}")
@@ -196,15 +215,27 @@ def _row(
     figures: Mapping[str, Mapping[str, float]],
     graph: bool,
 ) -> list[str]:
+    """The cells of COLUMNS.
+
+    Args:
+        item: That of the whole, for one image.
+        figures: Of all sizes and pieces, in this way and as a graph or not.
+    """
+
     def p50(name: str, share: float = 1.0) -> float | None:
         return figures[name]["p50"] / share if name in figures else None
 
     whole = p50("whole")
-    bases = []
-    for base in ("plain", "torch.compile"):
-        other = _figures(state, config, base, precision, False).get("whole")
-        bases.append(other["p50"] if other else None)
-    bases.append(floor_ms(state, config, precision))
+    plain = _figures(state, config, "plain", precision, False)
+    compiled = _figures(state, config, "torch.compile", precision, False)
+    ratios = [
+        _ratio(whole, plain["whole"]["p50"] if "whole" in plain else None),
+        _ratio(whole, compiled["whole"]["p50"] if "whole" in compiled else None),
+        _ratio(whole, floor_ms(state, config, precision)),
+    ]
+    starts = [NO_FIGURE] * 3  # a graph has none of its own
+    if not graph:
+        starts = list(map(_number, map(item.get, ("cold", "warm", "first"))))
     place = item.get("graph", {}) if graph else item
     memory = place.get("memory")
     apart = place.get("difference")
@@ -215,16 +246,21 @@ def _row(
         _number(p50("from the camera")),
         _shares(figures.get("vision")),
         _shares(figures.get("fusion and action")),
-        _number(p50("batch 8", 8.0)),
+        _number(p50("batch 8", 8.0)),  # ms for one of the 8
         _number(p50("batch 16", 16.0)),
-        *(NONE if None in (whole, base) else f"{whole / base:.2f}" for base in bases),  # type: ignore[operator]
-        *(_number(None if graph else item.get(name)) for name in ("cold", "warm", "first")),
-        NONE if memory is None else f"{memory / 1e6:.0f}",
-        NONE if apart is None else f"{apart:.1e}",
+        *ratios,
+        *starts,
+        NO_FIGURE if memory is None else f"{memory / 1e6:.0f}",
+        NO_FIGURE if apart is None else f"{apart:.1e}",
     ]
 
 
+def _ratio(whole: float | None, base: float | None) -> str:
+    return NO_FIGURE if whole is None or base is None else f"{whole / base:.2f}"
+
+
 def _configs(state: Mapping[str, Any]) -> list[str]:
+    """The models of which something was measured, in that order."""
     return list(dict.fromkeys(key.split(" ")[0] for key in state["items"]))
 
 
@@ -233,68 +269,69 @@ def _title(state: Mapping[str, Any], config: str) -> str:
 
 
 def _ways(state: Mapping[str, Any], config: str) -> list[tuple[str, str]]:
-    found: dict[tuple[str, str], None] = {}
+    """Ways and precisions of a model, in the order in which they were measured."""
+    ways: dict[tuple[str, str], None] = {}  # as a set that keeps its order
     for key in state["items"]:
         name, way, precision, *_ = key.split(" ")
         if name == config:
-            found[way, precision] = None
-    return list(found)
+            ways[way, precision] = None
+    return list(ways)
 
 
 def _item(state: Mapping[str, Any], config: str, way: str, precision: str) -> dict[str, Any]:
     """That of the whole, for one image."""
-    found: dict[str, Any] = state["items"].get(key_of(config, way, precision, 1, "whole"), {})
-    return found
+    item: dict[str, Any] = state["items"].get(key_of(config, way, precision, 1, "whole"), {})
+    return item
 
 
 def _figures(
     state: Mapping[str, Any], config: str, way: str, precision: str, graph: bool
 ) -> dict[str, Mapping[str, float]]:
-    """Of all sizes and pieces, by name."""
-    found: dict[str, Mapping[str, float]] = {}
+    """Of all sizes and pieces, by name: call by call, or as one CUDA graph."""
+    figures: dict[str, Mapping[str, float]] = {}
     for key, item in state["items"].items():
         if key.split(" ")[:3] == [config, way, precision]:
-            found.update(item.get("graph", {}).get("figures", {}) if graph else item["figures"])
-    return found
+            place = item.get("graph", {"figures": {}}) if graph else item
+            figures.update(place["figures"])
+    return figures
 
 
 def _missing(missing: Mapping[str, str]) -> list[str]:
     """A sentence for each reason, with all that it holds for."""
-    reasons: dict[str, dict[str, list[str]]] = {}
+    reasons: dict[str, dict[str, list[str]]] = {}  # why -> way -> precisions
     for name, why in missing.items():
         if why:
-            way, precision = name.rsplit(" ", 1)
+            way, precision = name.rsplit(" ", 1)  # as `gpu_trial` joins them
             reasons.setdefault(why, {}).setdefault(way, []).append(precision)
-    return [
-        f"{'; '.join(f'{way} ({join(which)})' for way, which in ways.items())}: {why}"
-        for why, ways in reasons.items()
-    ]
-
-
-def join(words: Sequence[str]) -> str:
-    return ", ".join(words)
+    sentences = []
+    for why, ways in reasons.items():
+        names = []
+        for way, precisions in ways.items():
+            names.append(f"{way} ({', '.join(precisions)})")
+        sentences.append(f"{'; '.join(names)}: {why}")
+    return sentences
 
 
 def _problems(items: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    found = []
+    problems = []
     for key, item in items.items():
         if "problem" in item:
-            found.append(f"{key}: {item['problem']}")
+            problems.append(f"{key}: {item['problem']}")
         if "problem" in item.get("graph", {}):
-            found.append(f"{key}, as one CUDA graph: {item['graph']['problem']}")
+            problems.append(f"{key}, as one CUDA graph: {item['graph']['problem']}")
         if "warm_problem" in item:
-            found.append(f"{key}, started again: {item['warm_problem']}")
-    return found
+            problems.append(f"{key}, started again: {item['warm_problem']}")
+    return problems
 
 
 def _shares(figures: Mapping[str, float] | None) -> str:
     if figures is None:
-        return NONE
-    return " / ".join(_number(figures[share]) for share in ("p50", "p95", "p99"))
+        return NO_FIGURE
+    return " / ".join(map(_number, map(figures.get, ("p50", "p95", "p99"))))
 
 
 def _number(value: float | None) -> str:
-    return NONE if value is None else f"{value:.3g}"
+    return NO_FIGURE if value is None else f"{value:.3g}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> Iterator[str]:
@@ -306,12 +343,13 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> It
 
 
 def _draw(state: Mapping[str, Any], path: Path) -> None:
+    """A bar for each way and precision, an axis for each model."""
     import matplotlib
 
-    matplotlib.use("Agg")
+    matplotlib.use("Agg")  # no screen is needed
     from matplotlib import pyplot
 
-    bars: dict[str, dict[str, float]] = {}
+    bars: dict[str, dict[str, float]] = {}  # model -> what the bar is called -> ms
     for config in _configs(state):
         for way, precision in _ways(state, config):
             for graph in (False, True):
@@ -321,7 +359,7 @@ def _draw(state: Mapping[str, Any], path: Path) -> None:
                     bars.setdefault(config, {})[name] = whole["p50"]
     if not bars:
         return
-    heights = [0.8 + 0.22 * len(names) for names in bars.values()]
+    heights = [0.8 + 0.22 * len(names) for names in bars.values()]  # inches: the axis, and a bar
     figure, axes = pyplot.subplots(
         len(bars),
         1,
@@ -331,9 +369,10 @@ def _draw(state: Mapping[str, Any], path: Path) -> None:
         gridspec_kw={"height_ratios": heights},
     )
     for axis, (config, names) in zip(axes[:, 0], bars.items()):
-        labels = list(names)[::-1]
+        labels = list(names)[::-1]  # matplotlib draws the first one at the bottom
+        values = list(names.values())[::-1]
         colours = ["tab:blue" if "graph" in label else "0.6" for label in labels]
-        drawn = axis.barh(labels, [names[label] for label in labels], color=colours)
+        drawn = axis.barh(labels, values, color=colours)
         axis.bar_label(drawn, fmt="%.3g", padding=3, fontsize=8)
         axis.tick_params(axis="y", labelsize=8)
         axis.set_title(_title(state, config), loc="left", fontsize=10)

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vla_ros.bench import gpu_floors, gpu_ways
 from vla_ros.bench.gpu_floors import timed, wait
-from vla_ros.bench.gpu_ways import FRESH, Recorded, Resident, Run, Way
-from vla_ros.engines.base import SubModel
+from vla_ros.bench.gpu_ways import FRESH_INPUTS, Recorded, Resident, Run, Way
+from vla_ros.engines.base import SubModel, to_device
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1  # of prctl(2), as linux/prctl.h numbers it
 CAMERA_IMAGE = np.random.default_rng(0).integers(0, 256, (1, 480, 640, 3), np.uint8)
-WHOLE, VISION, DECISION = PIECES = ("whole", "vision", "fusion and action")
-MANY = (8, 16)  # images at once
+WHOLE = "whole"  # else an item is of one of the halves, by its part's name
+BATCHES = (8, 16)  # images at once: an engine is quickest with the first, and takes the second
 
 
 def say(**line: Any) -> None:
+    """Prints what is known by now; at once, because a crash would take along what is buffered."""
     print(json.dumps(line), flush=True)
 
 
@@ -52,11 +54,10 @@ def main(argv: Sequence[str]) -> None:
 
 def _machine(spec: Mapping[str, Any]) -> None:
     device = spec["device"]
-    lacks = {
-        f"{way} {precision}": gpu_ways.missing(way, device, precision)
-        for way in spec["ways"]
-        for precision in spec["precisions"]
-    }
+    lacks = {}
+    for way in spec["ways"]:
+        for precision in spec["precisions"]:
+            lacks[f"{way} {precision}"] = gpu_ways.missing(way, device, precision)
     say(item=0, phase="making", machine=gpu_floors.facts(device), missing=lacks)
     if spec["floors"]:
         for name, figures in gpu_floors.floors(device, spec["quick"]):
@@ -65,8 +66,13 @@ def _machine(spec: Mapping[str, Any]) -> None:
 
 
 class Trial:
-    """Items of one model, one after the other. An item is a way, a precision, how many rows at
-    once and which piece."""
+    """Items of one model, one after the other.
+
+    An item is a way, a precision, how many rows at once and which piece.
+
+    Args:
+        spec: As `bench_gpu.Day` writes it: the model, the items, the device, and how to go about.
+    """
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         from vla_ros.bench.policy_models import halves_of, model_of
@@ -74,14 +80,16 @@ class Trial:
 
         self.spec = spec
         self.device: str = spec["device"]
+        # The reference outputs by piece and rows: all ways of a piece are compared with the same.
         self.wanted: dict[tuple[str, int], list[Tensor]] = {}
         vla, given, key = model_of(spec["config"], spec["quick"], self.device)
         _, acting = sub_models_of(vla, given, key)
         self.size = vla.config.image_size
         self.whole = acting
-        self.halves = {}
+        self.halves: dict[str, SubModel] = {}
         if any(item[3] != WHOLE for item in spec["items"]):
-            self.halves = {part.name: part for part in halves_of(acting)}
+            for part in halves_of(acting):
+                self.halves[part.name] = part
         if spec["facts"]:
             say(model=self._facts(vla))
 
@@ -101,9 +109,10 @@ class Trial:
     def _measure(self, index: int, way: str, precision: str, rows: int, piece: str) -> float:
         """Says all figures of an item. Returns the bytes in use when it was measured."""
         part = self._part(piece, rows)
-        folder = Path(self.spec["cache"]) / folder_of(
-            self.spec["config"], way, precision, rows, piece
-        )
+        name = folder_of(self.spec["config"], way, precision, rows, piece)
+        folder = Path(self.spec["cache"]) / name
+
+        # The start: what compiles does so until the first answer is there.
         began = time.perf_counter()
         made = gpu_ways.make(way, part, self.device, precision, folder)
         here = self._here(made, part, rows)
@@ -111,9 +120,11 @@ class Trial:
         start = time.perf_counter() - began
         say(item=index, phase="made", start=start, cached=made.cached, difference=made.difference)
         if self.spec["wait"]:
-            sys.stdin.readline()
+            sys.stdin.readline()  # others compile meanwhile, and would disturb what is measured
         if self.spec["start_only"]:
             return self._used()
+
+        # Call by call.
         say(item=index, phase="measuring")
         began = time.perf_counter()
         here()
@@ -123,6 +134,8 @@ class Trial:
             apart = self._apart(here, part, rows, piece)
             say(item=index, phase="measuring", difference=apart)
         here = made.call = None  # an engine and its package would take twice the memory
+
+        # As one CUDA graph.
         if made.open is not None and not self._cpu:
             say(item=index, phase="graph")
             try:
@@ -132,11 +145,13 @@ class Trial:
         return self._used()
 
     def _figures(self, index: int, made: Way, part: SubModel, rows: int, piece: str) -> None:
-        """Says what each run takes, call by call: of the whole with its copies in and out, of a
-        half without them where that is to be had."""
+        """Says what each run takes, call by call.
+
+        Of the whole with its copies in and out, of a half without them where that is to be had.
+        """
         whole = piece == WHOLE
         run = made.open() if made.open is not None and not whole else None
-        for many in MANY if rows > 1 else (1,):
+        for many in BATCHES if rows > 1 else (1,):
             if run is not None:
                 here = self._awaited(Resident(run, part.stacked(many), _fresh(part), self.device))
             else:
@@ -155,7 +170,7 @@ class Trial:
     def _recorded(self, index: int, run: Run, part: SubModel, rows: int, piece: str) -> None:
         """The same as one CUDA graph, in which the camera's image is resized as well."""
         whole = piece == WHOLE
-        for many in MANY if rows > 1 else (1,):
+        for many in BATCHES if rows > 1 else (1,):
             graph = Recorded(run, part.stacked(many), _fresh(part), self.device)
             here = graph if whole else self._awaited(graph)
             figures = self._timed(here, thorough=whole and rows == 1)
@@ -173,9 +188,13 @@ class Trial:
 
     def _timed(self, run: Callable[[], Any], thorough: bool = False) -> dict[str, float]:
         runs, most_s = (5, 0.1) if self.spec["quick"] else (200, 1.0)
-        return timed(run, runs, most_s) if thorough else timed(run, max(5, runs // 4), most_s / 4)
+        if thorough:
+            return timed(run, runs, most_s)
+        # All but the whole of one image: a quarter of the runs, so that there is time for all.
+        return timed(run, max(5, runs // 4), most_s / 4)
 
     def _say(self, index: int, name: str, figures: dict[str, float], graph: bool = False) -> None:
+        """Says the figures of an item under a name of the table."""
         phase = "graph" if graph else "measuring"
         say(item=index, phase=phase, graph=graph, name=name, figures=figures)
 
@@ -189,6 +208,8 @@ class Trial:
         return Resident(made.open(), host, _fresh(part), self.device)
 
     def _awaited(self, resident: Resident) -> Callable[[], None]:
+        """Its step without copies, until the device has done it."""
+
         def once() -> None:
             resident.step()
             wait(self.device)
@@ -199,9 +220,7 @@ class Trial:
         part = self.whole if piece == WHOLE else self.halves[piece]
         if rows == 1:
             return part
-        return SubModel(
-            part.name, part.module, part.inputs, part.outputs, part.examples, part.key, MANY
-        )
+        return replace(part, batch=BATCHES)
 
     def _apart(self, here: Resident, part: SubModel, rows: int, piece: str) -> float:
         """From the model in fp32, run by torch on the same device without TF32."""
@@ -212,11 +231,10 @@ class Trial:
         return gpu_ways.difference(here(), self.wanted[known])
 
     def _reference(self, part: SubModel, rows: int) -> list[Tensor]:
-        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False  # torch's default is True, for convolutions alone
+        folder = Path(self.spec["cache"]) / "reference"
         try:
-            plain = gpu_ways.make(
-                gpu_ways.PLAIN, part, self.device, "fp32", Path(self.spec["cache"]) / "reference"
-            )
+            plain = gpu_ways.make(gpu_ways.PLAIN, part, self.device, "fp32", folder)
             assert plain.open is not None
             return Resident(plain.open(), part.stacked(rows), _fresh(part), self.device)()
         finally:
@@ -226,20 +244,17 @@ class Trial:
         """Its parameters, and the operations and the numbers that one image takes at least."""
         from vla_ros.bench.policy_models import CONFIGS
 
-        parts = [
-            one for name, one in vla.named_children() if name != "language" or vla.reads_vision
-        ]
         numbers = 0
-        for module in (inner for part in parts for inner in part.modules()):
-            if not isinstance(module, torch.nn.Embedding):  # of a table, few rows are read
-                numbers += sum(one.numel() for one in module.parameters(recurse=False))
+        for name, part in vla.named_children():
+            if name != "language" or vla.reads_vision:  # else an image does without it
+                numbers += _weights_read(part)
         module = copy.deepcopy(self.whole.module).to(self.device)
         with FlopCounterMode(display=False) as counter:
-            module(*(one.to(self.device) for one in self.whole.examples[0]))
+            module(*to_device(self.whole.examples[0], self.device))
         title, options = CONFIGS[self.spec["config"]]
         return {
-            "title": f"{title}{' (random weights)' if options else ''}",
-            "parameters": sum(one.numel() for one in vla.parameters()),
+            "title": f"{title} (random weights)" if options else title,
+            "parameters": sum(map(Tensor.numel, vla.parameters())),
             "numbers": numbers,
             "operations": counter.get_total_flops(),
         }
@@ -251,7 +266,7 @@ class Trial:
     def _clear(self) -> None:
         """Gives back what nobody holds."""
         if "torch._dynamo" in sys.modules:
-            torch._dynamo.reset()
+            torch._dynamo.reset()  # it holds what it has compiled
         gc.collect()
         if not self._cpu:
             torch.cuda.empty_cache()
@@ -264,8 +279,18 @@ class Trial:
         return float(total - free)
 
 
+def _weights_read(part: torch.nn.Module) -> int:
+    """How many numbers a run of it reads at least."""
+    numbers = 0
+    for module in part.modules():
+        if not isinstance(module, torch.nn.Embedding):  # of a table, few rows are read
+            numbers += sum(map(Tensor.numel, module.parameters(recurse=False)))
+    return numbers
+
+
 def _fresh(part: SubModel) -> list[int]:
-    return [index for index, name in enumerate(part.inputs) if name in FRESH]
+    """The inputs that are new at each observation, by index."""
+    return [index for index, name in enumerate(part.inputs) if name in FRESH_INPUTS]
 
 
 def folder_of(config: str, way: str, precision: str, rows: int, piece: str) -> str:
@@ -274,6 +299,7 @@ def folder_of(config: str, way: str, precision: str, rows: int, piece: str) -> s
 
 
 def _words(error: Exception) -> str:
+    """In one line of a page: a compiler's may have hundreds."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 

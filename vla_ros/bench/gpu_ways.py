@@ -1,5 +1,4 @@
-"""The ways in which `vla bench gpu` runs a part of a model: as torch runs it, compiled, on an
-engine; call by call, or recorded as one CUDA graph."""
+"""How `vla bench gpu` runs a part of a model: by torch, compiled, on an engine, as a CUDA graph."""
 
 from __future__ import annotations
 
@@ -15,14 +14,15 @@ from torch import Tensor
 
 from vla_ros.core.registry import lookup
 from vla_ros.engines import ENGINES, inductor
-from vla_ros.engines.base import SubModel
+from vla_ros.engines.base import SubModel, to_cpu_fp32, to_device
 from vla_ros.engines.eager import TYPES, Eager
 from vla_ros.engines.export import Cast
 from vla_ros.engines.select import EngineRequest, load_engine
 
-PLAIN, COMPILED = "plain", "torch.compile"
-FRESH = ("image", "state")  # inputs that are new at each observation; words stay on the device
-WARM_UP = 3  # runs before a graph is recorded: what allocates and chooses does so once
+PLAIN = "plain"
+COMPILED = "torch.compile"
+FRESH_INPUTS = ("image", "state")  # new at each observation; words stay on the device
+WARM_UP_RUNS = 3  # before a graph is recorded: what allocates and chooses does so once
 
 Run = Callable[..., Sequence[Tensor]]
 
@@ -57,18 +57,19 @@ def missing(way: str, device: str, precision: str) -> str:
 
 
 def make(way: str, part: SubModel, device: str, precision: str, folder: Path) -> Way:
-    """The part on the device, ready to run.
+    """The part on the device, ready to run; what compiles has done so.
 
     Args:
+        way: PLAIN, COMPILED, or an engine by its name or as module:Class.
         folder: Where this way, part and precision alone keep what they compile.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    mark = folder / "compiled"
+    mark = folder / "compiled"  # left by an earlier start that compiled into this folder
     cached = mark.exists()
     if way in (PLAIN, COMPILED):
         module = Cast(copy.deepcopy(part.module).to(device), TYPES[precision]).eval()
         run = _compiled(module, part) if way == COMPILED else module
-        run(*(one.to(device) for one in part.stacked(part.batch[0])))  # it compiles now
+        run(*to_device(part.stacked(part.batch[0]), device))  # it compiles now
         made = Way(lambda: run, cached=cached)
     else:
         _register(way)
@@ -76,8 +77,8 @@ def make(way: str, part: SubModel, device: str, precision: str, folder: Path) ->
             part, EngineRequest(way, precision, (), device=device, cache=str(folder))
         )
         made = Way(None, loaded.engine, loaded.difference, loaded.cached)
-        if way == "inductor":
-            packages = folder.glob(f"*/{inductor.FILE}")
+        if way == "inductor":  # its package can be called with what is on the device already
+            packages = folder.glob(f"*/{inductor.ENGINE_FILE}")
             package = max(packages, key=lambda path: path.stat().st_mtime)
             made.open = partial(_of_package, package)
     mark.touch()
@@ -94,8 +95,8 @@ def _compiled(module: torch.nn.Module, part: SubModel) -> Run:
 
     def run(*inputs: Tensor) -> Sequence[Tensor]:
         if part.batch[1] > 1:
-            for one in inputs:
-                torch._dynamo.maybe_mark_dynamic(one, 0)
+            for tensor in inputs:  # else it would compile anew for each number of rows
+                torch._dynamo.maybe_mark_dynamic(tensor, 0)
         return tuple(compiled(*inputs))
 
     return run
@@ -108,21 +109,24 @@ def _of_package(path: Path) -> Run:
 
 
 class Resident:
-    """Runs with inputs that stay on the device; those of `fresh` are copied there each time, from
-    `host`, and the outputs back."""
+    """Runs with inputs that stay on the device.
+
+    Those of `fresh`, by their index, are copied there each time, from `host`, and the outputs back.
+    """
 
     def __init__(self, run: Run, host: Sequence[Tensor], fresh: Sequence[int], device: str) -> None:
         self.run = run
         self.host = list(host)
         self.fresh = list(fresh)
         self.device = device
-        self.inputs = [one.to(device, copy=True) for one in host]
+        # copies on a CPU as well: `load` writes into them
+        self.inputs = [tensor.to(device, copy=True) for tensor in host]
 
     def load(self, host: Sequence[Tensor]) -> None:
         """Takes other inputs of the same shapes."""
-        for index, one in enumerate(host):
-            self.host[index].copy_(one)
-            self.inputs[index].copy_(one)
+        for index, tensor in enumerate(host):
+            self.host[index].copy_(tensor)
+            self.inputs[index].copy_(tensor)
 
     def step(self) -> Sequence[Tensor]:
         """What is on the device alone; done when the device says so."""
@@ -132,27 +136,28 @@ class Resident:
         given = list(self.inputs)
         for index in self.fresh:
             given[index] = self.host[index].to(self.device)
-        return [one.float().cpu() for one in self.run(*given)]
+        return list(to_cpu_fp32(self.run(*given)))
 
 
 class Recorded(Resident):
-    """The same as one CUDA graph, with page-locked memory at both ends and one wait, at the last
-    copy."""
+    """The same as one CUDA graph, with page-locked memory at both ends and one wait, at the end."""
 
     def __init__(self, run: Run, host: Sequence[Tensor], fresh: Sequence[int], device: str) -> None:
-        super().__init__(run, [one.pin_memory() for one in host], fresh, device)
+        super().__init__(run, list(map(Tensor.pin_memory, host)), fresh, device)
+        # On a stream of its own, as torch wants it before a capture.
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
-            for _ in range(WARM_UP):
+            for _ in range(WARM_UP_RUNS):
                 run(*self.inputs)
         torch.cuda.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._outputs = list(run(*self.inputs))
-        self._answers = [
-            torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in self._outputs
-        ]
+        self._answers: list[Tensor] = []
+        for output in self._outputs:
+            answer = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
+            self._answers.append(answer)
 
     def step(self) -> Sequence[Tensor]:
         self._graph.replay()
@@ -186,8 +191,10 @@ def letterbox(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def difference(outputs: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
-    """The largest, in the largest value that is wanted of that output; infinity for a value that is
-    no finite number."""
+    """The largest of all outputs, each in the largest value that is wanted of it.
+
+    Infinity for a value that is no finite number.
+    """
     largest = 0.0
     for output, reference in zip(outputs, wanted):
         if not bool(torch.isfinite(output).all()):

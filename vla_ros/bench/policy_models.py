@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -64,13 +65,15 @@ _TINY: dict[str, dict[str, Any]] = {  # what makes each of them small enough for
 def model_of(
     name: str, tiny: bool = False, device: str = "cpu"
 ) -> tuple[VLA, dict[str, Tensor], str]:
-    """The model on the CPU, example inputs, and a key. Random weights, but for the built-in one,
-    are the same each time.
+    """A model that is measured. Random weights, but for the built-in one, are the same each time.
 
     Args:
         name: One of CONFIGS.
         tiny: The same parts with little in them; the built-in one is as it is.
         device: Where random weights are drawn, a billion of which takes a CPU half a minute.
+
+    Returns:
+        The model on the CPU, rows of its inputs by name (image, ids, mask, state), and a key.
     """
     config = CONFIGS[name][1]
     if config is None:
@@ -85,17 +88,15 @@ def model_of(
     vla = vla.to("cpu")
     size = vla.config.image_size
     generator = torch.Generator().manual_seed(0)
+    # From 1 on: 0 is padding. Every vocabulary, the tiny ones' as well, has 50 words.
     ids = torch.randint(1, 50, (2, LENGTH), generator=generator)
-    return (
-        vla,
-        {
-            "image": torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8, generator=generator),
-            "ids": ids,
-            "mask": ids > 0,
-            "state": torch.rand(2, len(vla.config.state)),
-        },
-        f"random on {device} {config}",
-    )
+    inputs = {
+        "image": torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8, generator=generator),
+        "ids": ids,
+        "mask": ids > 0,
+        "state": torch.rand(2, len(vla.config.state)),
+    }
+    return vla, inputs, f"random on {device} {config}"
 
 
 class Vision(nn.Module):
@@ -118,24 +119,27 @@ class Decision(Vision):
 
 def halves_of(acting: SubModel) -> tuple[SubModel, SubModel]:
     """Vision, and fusion with action, of the part that is both, with the same examples."""
-    trunk = cast(ActionStage, acting.module)
-    vision = Vision(trunk).eval()
-    images = tuple(example[:1] for example in acting.examples)
+    stage = cast(ActionStage, acting.module)
+    vision = Vision(stage).eval()
+    images = []
+    tokens = []
     with torch.no_grad():
-        tokens = tuple(
-            (vision(*image)[0].clone(), *example[1:])
-            for image, example in zip(images, acting.examples)
-        )
-    inputs = ("vision", *acting.inputs[1:])
-    return (
-        SubModel("vision", vision, ("image",), ("vision",), images, acting.key, acting.batch),
-        SubModel(
-            "fusion and action",
-            Decision(trunk).eval(),
-            inputs,
-            acting.outputs,
-            tokens,
-            acting.key,
-            acting.batch,
-        ),
+        for image, *others in acting.examples:  # the image is the stage's first input
+            images.append((image,))
+            tokens.append((vision(image)[0].clone(), *others))
+    seeing = replace(
+        acting,
+        name="vision",
+        module=vision,
+        inputs=("image",),
+        outputs=("vision",),
+        examples=tuple(images),
     )
+    deciding = replace(
+        acting,
+        name="fusion and action",
+        module=Decision(stage).eval(),
+        inputs=("vision", *acting.inputs[1:]),
+        examples=tuple(tokens),
+    )
+    return seeing, deciding

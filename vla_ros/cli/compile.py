@@ -61,7 +61,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """0: all are there. Raises ValueError with the reasons where one cannot be had."""
+    """Builds what a policy needs on this computer.
+
+    Returns:
+        0: all engines are there.
+
+    Raises:
+        ValueError: Where one cannot be had, with the reasons.
+    """
     if given.targets:
         return ahead(given)
     if given.beside:
@@ -71,6 +78,7 @@ def run(given: argparse.Namespace) -> int:
 
     from vla_ros.policies import LEARNED, make_policy
 
+    # In a log rich would break lines after 80 columns.
     console = Console(width=None if Console().is_terminal else 120)
     for precision in given.precision:
         began = time.monotonic()
@@ -83,33 +91,37 @@ def run(given: argparse.Namespace) -> int:
         ) as bar:
             task = bar.add_task(f"{given.engine} ({precision})")
 
+            # As defaults: the loop gives both names to others.
             def report(text: str, bar: Progress = bar, task: Any = task) -> None:
                 bar.update(task, description=text)
 
-            policy = make_policy(
-                LEARNED,
-                {"checkpoint": given.checkpoint, "threads": given.threads},
-                {
-                    "engine": given.engine,
-                    "precision": precision,
-                    "engine_fallbacks": given.fallbacks,
-                    "engine_cache": given.cache,
-                },
-                report,
-            )
+            options = {"checkpoint": given.checkpoint, "threads": given.threads}
+            engines = {
+                "engine": given.engine,
+                "precision": precision,
+                "engine_fallbacks": given.fallbacks,
+                "engine_cache": given.cache,
+            }
+            policy = make_policy(LEARNED, options, engines, report)
+        seconds = time.monotonic() - began
         for name, text in policy.describe().items():  # type: ignore[attr-defined]
             if "engine" in name:
                 console.print(f"{name}: {text}", highlight=False)
         for note in policy.notes:  # type: ignore[attr-defined]
             console.print(f"[yellow]{note}")
-        console.print(
-            f"{policy.name} is ready after {time.monotonic() - began:.1f} s", highlight=False
-        )
+        console.print(f"{policy.name} is ready after {seconds:.1f} s", highlight=False)
     return 0
 
 
 def ahead(given: argparse.Namespace) -> int:
-    """Builds for the GPUs that `--for` names; prints where each engine lies. 0: all are there."""
+    """Builds for the GPUs that `--for` names; prints where each engine lies.
+
+    Returns:
+        0: all are there.
+
+    Raises:
+        ValueError: For an unknown GPU, and where an engine cannot be built.
+    """
     from vla_ros.engines.ahead import build_ahead, targets_of
     from vla_ros.engines.cache import Cache, default_folder
     from vla_ros.engines.compiled_vla import sub_models_in
@@ -128,14 +140,15 @@ def ahead(given: argparse.Namespace) -> int:
     for precision in given.precision:
         # On a GPU a policy runs at fp32 where nobody says.
         wanted = "fp32" if precision == "auto" else precision
-        for part in filter(None, parts):
+        for part in filter(None, parts):  # the language stage may be None
             for name, target in targets.items():
                 began = time.monotonic()
+                # No limit: what somebody asked for by name is not removed for what came next.
                 built = build_ahead(part, engine, target, wanted, Cache(folder, sys.maxsize))
-                how = "was there" if built.cached else f"{time.monotonic() - began:.1f} s"
+                took = "was there" if built.cached else f"{time.monotonic() - began:.1f} s"
                 print(
                     f"{part.name} for {name} ({target}) at {wanted}: "
-                    f"{built.size / 1e6:.1f} MB, {how}, {built.folder}"
+                    f"{built.size / 1e6:.1f} MB, {took}, {built.folder}"
                 )
     print("Not compared with the model yet: the first computer with such a GPU does that.")
     if not real:

@@ -16,13 +16,16 @@ OK = "ok"
 CHANGE = "worth changing"
 MISSING = "missing"
 PAGE = "doc/jetson.md"
-IMAGES = 4 << 20  # bytes: four camera images of 640 x 480, as a segment or a socket must hold
-SEGMENTS = 8 * (34 << 20)  # bytes of /dev/shm: six nodes, a camera and a simulator with our profile
+IMAGES_BYTES = 4 << 20  # four camera images of 640 x 480, as a segment or a socket must hold
+SHM_BYTES = 8 * (34 << 20)  # of /dev/shm: six nodes, a camera and a simulator with our profile
+LAST_DOMAIN = 232  # of a domain above it, DDS' ports would lie beyond 65535
 JETPACK_CUDA = {"R36": 12, "R38": 13, "R39": 13}  # Jetson Linux -> CUDA (doc/jetson.md)
 
 
 @dataclass(frozen=True)
 class Finding:
+    """What one check says: a line on the screen, and one more where something is to change."""
+
     what: str
     state: str  # OK, CHANGE or MISSING
     found: str
@@ -44,84 +47,77 @@ def jetson(facts: Facts) -> bool:
 def _part(
     facts: Facts, name: str, wanted: bool, change: str, what: str = "", stops: bool = False
 ) -> Finding:
-    """Something that is there, is broken, or is not; only where it is `wanted` does the last one
-    matter."""
+    """Something that is there, is broken, or is not.
+
+    Args:
+        name: Among the facts' parts.
+        wanted: Does it matter here that it is not there?
+        change: What to do where it is broken, or wanted and not there.
+        what: How it is called on the screen; empty: by its name.
+        stops: The suite cannot run without it.
+    """
     what = what or name
     if name in facts.broken:
         return Finding(what, CHANGE, f"does not work: {facts.broken[name]}", change, stops)
     if name in facts.parts:
         return Finding(what, OK, facts.parts[name] or "here")
-    return Finding(
-        what, MISSING if wanted else OK, "none", change if wanted else "", stops and wanted
-    )
+    if wanted:
+        return Finding(what, MISSING, "none", change, stops)
+    return Finding(what, OK, "none")
 
 
 # -- ROS -------------------------------------------------------------------------------
 def python(facts: Facts) -> Finding:
-    old = tuple(int(part) for part in re.findall(r"\d+", facts.python)[:2]) < (3, 10)
+    old = tuple(map(int, re.findall(r"\d+", facts.python)[:2])) < (3, 10)
     found = f"{facts.python or 'unknown'} on {facts.system or 'an unknown system'}"
     if old and facts.python:
-        return Finding(
-            "Python",
-            CHANGE,
-            found,
-            "Run it with Python 3.10 or newer: python3.10 -m venv .venv",
-            True,
-        )
+        change = "Run it with Python 3.10 or newer: python3.10 -m venv .venv"
+        return Finding("Python", CHANGE, found, change, True)
     return Finding("Python", OK, found)
 
 
 def ros(facts: Facts) -> Finding:
     distribution = facts.environment.get("ROS_DISTRO", "")
-    finding = _part(
-        facts,
-        "rclpy",
-        True,
-        "Source ROS 2, or let make demo set it up here: "
-        f"source /opt/ros/{distribution or 'jazzy'}/setup.bash",
-        "ROS 2",
-        True,
-    )
+    setup = f"/opt/ros/{distribution or 'jazzy'}/setup.bash"
+    change = f"Source ROS 2, or let make demo set it up here: source {setup}"
+    finding = _part(facts, "rclpy", True, change, "ROS 2", True)
     if finding.state == OK:
         return Finding("ROS 2", OK, f"{distribution or 'from wheels'}, rclpy {finding.found}")
     return finding
 
 
 def messages(facts: Facts) -> Finding:
-    return _part(
-        facts,
-        "vla_ros_msgs",
-        True,
-        "Build the messages and source them: colcon build && source install/setup.bash",
-        stops=True,
-    )
+    change = "Build the messages and source them: colcon build && source install/setup.bash"
+    return _part(facts, "vla_ros_msgs", True, change, stops=True)
 
 
 def libraries(facts: Facts) -> Finding:
-    bad = [name for name in LIBRARIES if name not in facts.parts]
-    if bad:
-        why = ", ".join(f"{name} ({facts.broken.get(name, 'none')})" for name in bad)
-        return Finding(
-            "libraries",
-            MISSING,
-            why,
+    lacking = []
+    versions = []
+    for name in LIBRARIES:
+        if name in facts.parts:
+            versions.append(f"{name} {facts.parts[name]}".strip())  # some say no version
+        else:
+            lacking.append(f"{name} ({facts.broken.get(name, 'none')})")
+    if lacking:
+        change = (
             "The nodes need them, from the workspace: "
-            "rosdep install --from-paths src --ignore-src -y",
-            True,
+            "rosdep install --from-paths src --ignore-src -y"
         )
-    return Finding(
-        "libraries", OK, ", ".join(f"{name} {facts.parts[name]}".strip() for name in LIBRARIES)
-    )
+        return Finding("libraries", MISSING, ", ".join(lacking), change, True)
+    return Finding("libraries", OK, ", ".join(versions))
 
 
 def rmw(facts: Facts) -> Finding | None:
     if "rclpy" not in facts.parts:
         return None  # that comes first
     asked = facts.environment.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
+    distribution = facts.environment.get("ROS_DISTRO", "jazzy")
     change = (
         f"Install the middleware that is asked for, or unset RMW_IMPLEMENTATION: sudo apt install "
-        f"ros-{facts.environment.get('ROS_DISTRO', 'jazzy')}-{asked.replace('_', '-')}"
+        f"ros-{distribution}-{asked.replace('_', '-')}"
     )
+    # It is there, and was built for another Python than this one.
     if "ImportError" in facts.broken.get("rmw", ""):
         change = (
             "Use the Python that ROS 2 was built for, 3.10 with Humble and 3.12 with Jazzy: "
@@ -133,143 +129,124 @@ def rmw(facts: Facts) -> Finding | None:
 def domain(facts: Facts) -> Finding:
     number = facts.environment.get("ROS_DOMAIN_ID", "0")
     reach = facts.environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
-    if facts.environment.get("ROS_LOCALHOST_ONLY") == "1":
+    if facts.environment.get("ROS_LOCALHOST_ONLY") == "1":  # the older name, as in Humble
         reach = "LOCALHOST"
     found = f"ROS_DOMAIN_ID {number}, discovery {reach}"
-    if not number.isdecimal() or int(number) > 232:
-        return Finding(
-            "domain", CHANGE, found, "Give a number from 0 to 101: export ROS_DOMAIN_ID=42", True
-        )
+    if not number.isdecimal() or int(number) > LAST_DOMAIN:
+        # above 101 the ports are among those that Linux hands out to any program
+        change = "Give a number from 0 to 101: export ROS_DOMAIN_ID=42"
+        return Finding("domain", CHANGE, found, change, True)
     if reach == "OFF":
-        return Finding(
-            "domain",
-            CHANGE,
-            found,
+        change = (
             "Let nodes of this machine find each other: "
-            "export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST",
-            True,
+            "export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST"
         )
+        return Finding("domain", CHANGE, found, change, True)
     if reach == "SUBNET" and number == "0":
-        return Finding(
-            "domain",
-            CHANGE,
-            found,
+        change = (
             "Every ROS 2 machine on this network may speak to the robot, "
-            "choose a domain for the robot and its operators: export ROS_DOMAIN_ID=42",
+            "choose a domain for the robot and its operators: export ROS_DOMAIN_ID=42"
         )
+        return Finding("domain", CHANGE, found, change)
     return Finding("domain", OK, found)
 
 
 def profile(facts: Facts) -> Finding:
+    """Does Fast DDS have a segment of shared memory that holds images?"""
     what = "shared memory"
     middleware = facts.parts.get("rmw", facts.environment.get("RMW_IMPLEMENTATION", ""))
     if middleware and "fastrtps" not in middleware:
-        return Finding(
-            what,
-            CHANGE,
-            f"{middleware}: images go through sockets",
-            "The figures of this suite are from "
-            "Fast DDS and its shared memory: export RMW_IMPLEMENTATION=rmw_fastrtps_cpp",
+        change = (
+            "The figures of this suite are from Fast DDS and its shared memory: "
+            "export RMW_IMPLEMENTATION=rmw_fastrtps_cpp"
         )
+        return Finding(what, CHANGE, f"{middleware}: images go through sockets", change)
+
+    # Which variable names the profile has changed with Fast DDS: another one it does not read.
     wanted = facts.profile_variables
-    ours = " ".join(f"{name}={facts.our_profile}" for name in wanted)
-    named = next((facts.environment[name] for name in wanted if facts.environment.get(name)), "")
-    other = next(
-        (name for name in PROFILES if name not in wanted and facts.environment.get(name)), ""
-    )
-    if not named and other:
-        return Finding(
-            what,
-            CHANGE,
-            f"{other} is set; the installed Fast DDS wants {wanted[0]}",
-            "Give it the name that it is asked for by: export "
-            f"{wanted[0]}={facts.environment[other]}",
-        )
-    if not named:
-        return Finding(
-            what,
-            CHANGE,
+    ours = " ".join([f"{name}={facts.our_profile}" for name in wanted])
+    set_variables = [name for name in PROFILES if facts.environment.get(name)]
+    read_variables = [name for name in wanted if name in set_variables]
+    if not read_variables and set_variables:
+        other = set_variables[0]
+        found = f"{other} is set; the installed Fast DDS wants {wanted[0]}"
+        export = f"export {wanted[0]}={facts.environment[other]}"
+        return Finding(what, CHANGE, found, f"Give it the name that it is asked for by: {export}")
+    if not read_variables:
+        found = (
             "Fast DDS' default segment of 512 kB; the launch files and vla demo set ours for "
-            "their own nodes",
-            f"Set it where the camera's driver starts as well: export {ours}",
+            "their own nodes"
         )
+        change = f"Set it where the camera's driver starts as well: export {ours}"
+        return Finding(what, CHANGE, found, change)
+
+    named = facts.environment[read_variables[0]]
     if facts.profile is None:
-        return Finding(
-            what,
-            CHANGE,
-            f"no file can be read at {named}",
-            f"Name one that is there: export {ours}",
-        )
-    segment = max(
-        (int(size) for size in re.findall(r"<segment_size>\s*(\d+)", facts.profile)), default=0
-    )
+        change = f"Name one that is there: export {ours}"
+        return Finding(what, CHANGE, f"no file can be read at {named}", change)
+    sizes = map(int, re.findall(r"<segment_size>\s*(\d+)", facts.profile))
+    segment = max(sizes, default=0)
     found = f"a segment of {_size(segment)} ({named})" if segment else f"no segment_size in {named}"
-    if segment < IMAGES:
+    if segment < IMAGES_BYTES:
         return Finding(what, CHANGE, found, f"Camera images need 4 MB or more: export {ours}")
     return Finding(what, OK, found)
 
 
 def shm(facts: Facts) -> Finding:
     if facts.shm is None:
-        return Finding(
-            "/dev/shm", MISSING, "cannot be read", "Mount it: sudo mount -t tmpfs tmpfs /dev/shm"
-        )
+        change = "Mount it: sudo mount -t tmpfs tmpfs /dev/shm"
+        return Finding("/dev/shm", MISSING, "cannot be read", change)
     free, total = facts.shm
     found = f"{_size(free)} free of {_size(total)}"
-    if total < SEGMENTS:
-        return Finding(
-            "/dev/shm",
-            CHANGE,
-            found,
+    if total < SHM_BYTES:
+        change = (
             "Eight processes take 272 MB, so make it larger (in a container, "
-            "docker run --shm-size=1g): sudo mount -o remount,size=1G /dev/shm",
+            "docker run --shm-size=1g): sudo mount -o remount,size=1G /dev/shm"
         )
-    if free < SEGMENTS:
-        return Finding(
-            "/dev/shm", CHANGE, found, "Free what dead processes left behind: fastdds shm clean"
-        )
+        return Finding("/dev/shm", CHANGE, found, change)
+    if free < SHM_BYTES:
+        change = "Free what dead processes left behind: fastdds shm clean"
+        return Finding("/dev/shm", CHANGE, found, change)
     return Finding("/dev/shm", OK, found)
 
 
 # -- the machine -----------------------------------------------------------------------
 def cpu(facts: Facts) -> Finding:
-    found = (
-        f"{facts.cpu or 'unknown'}, {facts.cores or '?'} cores, governor "
-        f"{' '.join(facts.governors) or 'none'}"
-    )
+    governors = " ".join(facts.governors) or "none"
+    found = f"{facts.cpu or 'unknown'}, {facts.cores or '?'} cores, governor {governors}"
+    held = False
     if facts.clocks:
-        found += f", {facts.clocks[2] / 1e6:.2f} GHz of {facts.clocks[1] / 1e6:.2f}"
-    held = facts.clocks is not None and facts.clocks[0] == facts.clocks[1]
+        least, most, now = facts.clocks  # kHz
+        found += f", {now / 1e6:.2f} GHz of {most / 1e6:.2f}"
+        # jetson_clocks holds them so, whatever the governor is.
+        held = least == most
+    # Most virtual machines have no governor.
     if not facts.governors or facts.governors == ("performance",) or held:
         return Finding("CPU", OK, found)
-    command = (
-        "sudo jetson_clocks" if jetson(facts) else "sudo cpupower frequency-set -g performance"
-    )
-    return Finding(
-        "CPU", CHANGE, found, f"Clocks that rise only under load make commands late: {command}"
-    )
+    command = "sudo cpupower frequency-set -g performance"
+    if jetson(facts):
+        command = "sudo jetson_clocks"
+    change = f"Clocks that rise only under load make commands late: {command}"
+    return Finding("CPU", CHANGE, found, change)
 
 
 def chip(facts: Facts) -> Finding:
-    return Finding(
-        "chip", OK, ", ".join(filter(None, (facts.board, facts.gpu))) or "no GPU that is known"
-    )
+    names = ", ".join(filter(None, (facts.board, facts.gpu)))
+    return Finding("chip", OK, names or "no GPU that is known")
 
 
 def l4t(facts: Facts) -> Finding | None:
     if not jetson(facts):
         return None
     if not facts.l4t:
-        return Finding(
-            "Jetson Linux",
-            MISSING,
-            "no /etc/nv_tegra_release",
+        change = (
             "In a container, show it the host's: "
-            "docker run -v /etc/nv_tegra_release:/etc/nv_tegra_release:ro",
+            "docker run -v /etc/nv_tegra_release:/etc/nv_tegra_release:ro"
         )
-    return Finding(
-        "Jetson Linux", OK, re.sub(r" \(release\), REVISION: ", ".", facts.l4t).split(",")[0]
-    )
+        return Finding("Jetson Linux", MISSING, "no /etc/nv_tegra_release", change)
+    # "R36 (release), REVISION: 4.3, GCID: …" -> "R36.4.3"
+    release = facts.l4t.replace(" (release), REVISION: ", ".")
+    return Finding("Jetson Linux", OK, release.split(",")[0])
 
 
 def power(facts: Facts) -> Finding | None:
@@ -278,67 +255,58 @@ def power(facts: Facts) -> Finding | None:
     name = facts.parts.get("power mode", "")
     modes = facts.power_modes
     if not name:
-        return Finding(
-            "power mode",
-            MISSING,
-            "cannot be read",
-            "Ask as root with sudo nvpmodel -q, or let jtop tell: "
-            "sudo pip3 install -U jetson-stats",
+        change = (
+            "Ask as root with sudo nvpmodel -q, or let jtop tell: sudo pip3 install -U jetson-stats"
         )
-    best = next((mode for mode in ("MAXN_SUPER", "MAXN") if mode in modes), "")
-    if best and name != best:
-        return Finding(
-            "power mode",
-            CHANGE,
-            name,
+        return Finding("power mode", MISSING, "cannot be read", change)
+    # Where a board has both, MAXN_SUPER is the faster one.
+    best = "MAXN_SUPER" if "MAXN_SUPER" in modes else "MAXN"
+    if best in modes and name != best:
+        change = (
             f"If supply and cooling allow it, {best} is faster: "
-            f"sudo nvpmodel -m {modes[best]} && sudo jetson_clocks",
+            f"sudo nvpmodel -m {modes[best]} && sudo jetson_clocks"
         )
+        return Finding("power mode", CHANGE, name, change)
     return Finding("power mode", OK, name)
 
 
 def real_time(facts: Facts) -> Finding:
-    return _part(
-        facts,
-        "SCHED_FIFO",
-        True,
+    change = (
         "The gate's parameter realtime_priority needs the right to it: "
-        'echo "$USER - rtprio 20" | sudo tee /etc/security/limits.d/vla.conf',
+        'echo "$USER - rtprio 20" | sudo tee /etc/security/limits.d/vla.conf'
     )
+    return _part(facts, "SCHED_FIFO", True, change)
 
 
 def sockets(facts: Facts) -> Finding:
-    small = {name: size for name, size in facts.sockets.items() if size < IMAGES}
-    found = (
-        ", ".join(f"{name} {_size(size)}" for name, size in facts.sockets.items())
-        or "cannot be read"
-    )
-    if small:
-        return Finding(
-            "sockets",
-            CHANGE,
-            found,
-            "Images from another machine need more: sudo sysctl -w "
-            + " ".join(f"net.core.{name}=8388608" for name in small),
-        )
+    sizes = []
+    settings = []  # those to be made larger, twice what is needed
+    for name, size in facts.sockets.items():
+        sizes.append(f"{name} {_size(size)}")
+        if size < IMAGES_BYTES:
+            settings.append(f"net.core.{name}={2 * IMAGES_BYTES}")
+    found = ", ".join(sizes) or "cannot be read"
+    if settings:
+        change = f"Images from another machine need more: sudo sysctl -w {' '.join(settings)}"
+        return Finding("sockets", CHANGE, found, change)
     return Finding("sockets", OK, found)
 
 
 # -- engines ---------------------------------------------------------------------------
 def torch(facts: Facts) -> Finding:
-    how = (
-        f"{PAGE} has the one for this JetPack" if jetson(facts) else "pip install torch safetensors"
-    )
-    return _part(facts, "torch", True, f"Policies that learned need it: {how}")
+    remedy = "pip install torch safetensors"
+    if jetson(facts):
+        remedy = f"{PAGE} has the one for this JetPack"
+    return _part(facts, "torch", True, f"Policies that learned need it: {remedy}")
 
 
 def cuda(facts: Facts) -> Finding:
     change = (
-        f"Install the torch that is built for this JetPack: {PAGE}"
-        if jetson(facts)
-        else "Install the driver and a torch with CUDA: nvidia-smi shows the one, pip install "
-        "torch gets the other"
+        "Install the driver and a torch with CUDA: nvidia-smi shows the one, pip install torch "
+        "gets the other"
     )
+    if jetson(facts):
+        change = f"Install the torch that is built for this JetPack: {PAGE}"
     finding = _part(facts, "cuda", nvidia(facts), change, "CUDA")
     wanted = JETPACK_CUDA.get(facts.l4t[:3], 0)
     if finding.state == OK and wanted and not finding.found.startswith(f"{wanted}"):
@@ -347,70 +315,60 @@ def cuda(facts: Facts) -> Finding:
 
 
 def torch_tensorrt(facts: Facts) -> Finding:
-    ours, its = (facts.parts.get(name, "") for name in ("torch", "torch_tensorrt"))
-    series = f"~={'.'.join(ours.split('.')[:2])}.0" if ours else ""
-    change = (
-        f"Install the one for this JetPack: {PAGE}"
-        if jetson(facts)
-        else f"Install the release of torch's own series: pip install torch_tensorrt{series}"
-    )
-    if its and ours and its.split(".")[:2] != ours.split(".")[:2]:
+    # Both are released together: 2.8 of the one is built for 2.8 of the other.
+    ours = facts.parts.get("torch", "")
+    its = facts.parts.get("torch_tensorrt", "")
+    series = ours.split(".")[:2]
+    wanted = f"~={'.'.join(series)}.0" if ours else ""
+    change = f"Install the release of torch's own series: pip install torch_tensorrt{wanted}"
+    if jetson(facts):
+        change = f"Install the one for this JetPack: {PAGE}"
+    if its and ours and its.split(".")[:2] != series:
         return Finding("torch_tensorrt", CHANGE, f"{its} beside torch {ours}", change)
     return _part(facts, "torch_tensorrt", nvidia(facts), change)
 
 
 def tensorrt(facts: Facts) -> Finding:
-    how = (
-        "Install JetPack's, and let the environment see the system's packages: sudo apt install "
-        "nvidia-jetpack && "
-        "python3 -m venv --system-site-packages .venv"
-        if jetson(facts)
-        else "It comes with torch_tensorrt: pip install torch_tensorrt"
-    )
-    return _part(facts, "tensorrt", nvidia(facts), how, "TensorRT")
+    change = "It comes with torch_tensorrt: pip install torch_tensorrt"
+    if jetson(facts):
+        change = (
+            "Install JetPack's, and let the environment see the system's packages: sudo apt "
+            "install nvidia-jetpack && python3 -m venv --system-site-packages .venv"
+        )
+    return _part(facts, "tensorrt", nvidia(facts), change, "TensorRT")
 
 
 def tensorrt_rtx(facts: Facts) -> Finding:
     """Of use to RTX 30, 40 and 50 alone; it also builds, on any computer, what they load."""
-    return _part(
-        facts,
-        "tensorrt_rtx",
-        "RTX" in facts.gpu,
-        f"On an RTX GPU its engine comes first: pip install {RTX_WHEELS}",
-        "TensorRT RTX",
-    )
+    change = f"On an RTX GPU its engine comes first: pip install {RTX_WHEELS}"
+    return _part(facts, "tensorrt_rtx", "RTX" in facts.gpu, change, "TensorRT RTX")
 
 
 def onnxruntime(facts: Facts) -> Finding:
-    return _part(
-        facts,
-        "onnxruntime",
-        not nvidia(facts),
-        "Without a GPU its engine is the fastest: pip install onnxruntime onnx onnxscript",
-    )
+    change = "Without a GPU its engine is the fastest: pip install onnxruntime onnx onnxscript"
+    return _part(facts, "onnxruntime", not nvidia(facts), change)
 
 
 def cache(facts: Facts) -> Finding:
     found = f"{facts.cache or 'unknown'}, {_size(facts.cache_bytes)}"
     if facts.cache_writable is False:
-        return Finding(
-            "engine cache",
-            CHANGE,
-            f"{found}, not writable",
+        change = (
             "Every start would build its engines again: "
-            f"set the parameter engine_cache, or sudo chown -R $USER {facts.cache}",
+            f"set the parameter engine_cache, or sudo chown -R $USER {facts.cache}"
         )
+        return Finding("engine cache", CHANGE, f"{found}, not writable", change)
     return Finding("engine cache", OK, found)
 
 
 def _size(count: int) -> str:
-    return next(
-        f"{count / unit:.4g} {name}"
-        for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (0.5, "bytes"))
-        if count >= unit or unit < 1
-    )
+    """Bytes, for people."""
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if count >= unit:
+            return f"{count / unit:.4g} {name}"
+    return f"{count} bytes"
 
 
+# In the order of the screen: ROS, the machine, engines.
 CHECKS: tuple[Check, ...] = (
     python,
     ros,
@@ -437,7 +395,13 @@ CHECKS: tuple[Check, ...] = (
 
 
 def examine(facts: Facts) -> list[Finding]:
-    return [finding for check in CHECKS if (finding := check(facts)) is not None]
+    """What every check of concern says, in the order of CHECKS."""
+    findings = []
+    for check in CHECKS:
+        finding = check(facts)
+        if finding is not None:
+            findings.append(finding)
+    return findings
 
 
 # -- the verb --------------------------------------------------------------------------
@@ -446,17 +410,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def lines(findings: list[Finding]) -> Iterator[str]:
+    """The screen: a line a finding, below it what to change, and a sum."""
     for finding in findings:
         yield f"{finding.state:<15} {finding.what:<15} {finding.found}"
         if finding.change:
             yield f"{'':<15} -> {finding.change}"
     states = [finding.state for finding in findings]
-    stops = ", ".join(finding.what for finding in findings if finding.stops)
-    yield (
-        ", ".join(f"{states.count(state)} {state}" for state in (OK, CHANGE, MISSING))
-        + "; "
-        + (f"the suite cannot run before this is mended: {stops}" if stops else "the suite can run")
-    )
+    counts = ", ".join([f"{states.count(state)} {state}" for state in (OK, CHANGE, MISSING)])
+    stops = ", ".join([finding.what for finding in findings if finding.stops])
+    if stops:
+        yield f"{counts}; the suite cannot run before this is mended: {stops}"
+    else:
+        yield f"{counts}; the suite can run"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -465,16 +430,12 @@ def run(options: argparse.Namespace) -> int:
     findings = examine(facts)
     able = not any(finding.stops for finding in findings)
     if options.json:
-        print(
-            json.dumps(
-                {
-                    "able": able,
-                    "findings": [asdict(finding) for finding in findings],
-                    "facts": asdict(facts),
-                },
-                indent=2,
-            )
-        )
+        result = {
+            "able": able,
+            "findings": list(map(asdict, findings)),
+            "facts": asdict(facts),
+        }
+        print(json.dumps(result, indent=2))
     else:
         print("\n".join(lines(findings)))
     return 0 if able else 1

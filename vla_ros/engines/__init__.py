@@ -1,5 +1,4 @@
-"""How a part of a model runs: one file an engine, chosen by name. The policy never knows which one
-runs it."""
+"""How a part of a model runs: one file an engine, chosen by name; no policy knows which it is."""
 
 from __future__ import annotations
 

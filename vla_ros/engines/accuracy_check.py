@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import starmap
 
 import torch
 from torch import Tensor
@@ -20,31 +21,49 @@ class Differs(ValueError):
 def compare(
     part: SubModel, run: Callable[..., Sequence[Tensor]], precision: str
 ) -> dict[str, float]:
-    """The difference of each output over all examples. Raises Differs, with the figures, beyond the
-    precision's tolerance or where a value is no finite number."""
-    found = {}
-    for name, wanted, given in zip(
-        part.outputs, *(_gathered(part, one) for one in (part.module, run))
-    ):
+    """The largest difference of each output from the model's, over all examples.
+
+    Args:
+        part: The model, and the examples to compare on.
+        run: The engine: tensors named as `part.inputs` in, tensors named as `part.outputs` out.
+        precision: Whose tolerance holds.
+
+    Returns:
+        By the output's name, as a share of the model's largest value there.
+
+    Raises:
+        Differs: With the figures, beyond the tolerance; for outputs of another number or shape; for
+            a value that is no finite number.
+    """
+    differences = {}
+    references = _outputs_of(part, part.module)
+    outputs = _outputs_of(part, run)
+    if len(outputs) != len(part.outputs):  # else those that it lacks would not be compared
+        raise Differs(f"it has {len(outputs)} outputs, the model {len(part.outputs)}")
+    for name, wanted, given in zip(part.outputs, references, outputs):
         if wanted.shape != given.shape:
             raise Differs(
                 f"its {name} has shape {tuple(given.shape)}, the model's {tuple(wanted.shape)}"
             )
+        # Asked first: no comparison with NaN is true, so one would pass the tolerance.
         if not bool(torch.isfinite(given).all()):
             raise Differs(f"its {name} has values that are no finite numbers")
-        found[name] = float((given - wanted).abs().max() / wanted.abs().max().clamp_min(1e-6))
-    worst = max(found, key=lambda name: found[name])
-    if found[worst] > TOLERANCE[precision]:
+        size = wanted.abs().max().clamp_min(1e-6)  # an output may be 0 throughout
+        differences[name] = float((given - wanted).abs().max() / size)
+    worst = max(differences, key=lambda name: differences[name])
+    if differences[worst] > TOLERANCE[precision]:
         raise Differs(
-            f"its {worst} differs from the model's by {found[worst]:.3g} of the largest value; at "
-            f"{precision} at most {TOLERANCE[precision]:g} is allowed"
+            f"its {worst} differs from the model's by {differences[worst]:.3g} of the largest "
+            f"value; at {precision} at most {TOLERANCE[precision]:g} is allowed"
         )
-    return found
+    return differences
 
 
-def _gathered(part: SubModel, run: Callable[..., Sequence[Tensor]]) -> list[Tensor]:
-    """Each output, over all examples, one by one; where more go at once, so many as well."""
+def _outputs_of(part: SubModel, run: Callable[..., Sequence[Tensor]]) -> list[Tensor]:
+    """Each output in fp32, its rows for all examples one below the other."""
+    calls = list(part.examples)
+    if part.batch[1] > 1:  # what is right about single rows may mix up those of a batch
+        calls.append(part.stacked(part.batch[1]))
     with torch.inference_mode():
-        outputs = [run(*example) for example in part.examples]
-        outputs += [run(*part.stacked(part.batch[1]))] if part.batch[1] > 1 else []
-    return [torch.cat([one.float() for one in each]) for each in zip(*outputs)]
+        results = list(starmap(run, calls))
+    return [torch.cat(rows).float() for rows in zip(*results)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -36,14 +37,19 @@ class SubModel:
         if not 1 <= best <= most:
             raise ValueError(
                 f"batch is {self.batch}; give the rows that it is to be quickest with, 1 or more, "
-                "and the "
-                "most rows, no fewer"
+                "and the most rows, no fewer"
             )
 
     def stacked(self, rows: int) -> tuple[Tensor, ...]:
         """So many of the examples as one input, from the first again where there are fewer."""
-        chosen = [self.examples[row % len(self.examples)] for row in range(rows)]
-        return tuple(torch.cat(column) for column in zip(*chosen))
+        # an engine may take more rows than a checkpoint has examples
+        chosen = islice(cycle(self.examples), rows)
+        return tuple(map(torch.cat, zip(*chosen)))
+
+    @property
+    def weight_bytes(self) -> int:
+        """What its weights and buffers take in memory, once."""
+        return sum(tensor.nbytes for tensor in self.module.state_dict().values())
 
 
 class Engine(Protocol):
@@ -76,9 +82,11 @@ class Engine(Protocol):
 
 
 class AheadEngine(Engine, Protocol):
-    """An engine that is built on any computer for the one that will load it. Its files depend on
-    its versions and on `target` alone, not on the computer that built them. `TARGETS` are the
-    names that people give, each with a target."""
+    """An engine that is built on any computer for the one that will load it.
+
+    Its files depend on its versions and on `target` alone, not on the computer that built them.
+    `TARGETS` are the names that people give, each with a target.
+    """
 
     TARGETS: Mapping[str, str]
 
@@ -93,14 +101,27 @@ class AheadEngine(Engine, Protocol):
         ...
 
     @staticmethod
-    def build_for(part: SubModel, target: str, precision: str, folder: Path) -> None: ...
+    def build_for(part: SubModel, target: str, precision: str, folder: Path) -> None:
+        """As `build`, for a GPU that is not here."""
+        ...
 
 
 def lacking(*names: str) -> list[str]:
-    """Which of an engine's libraries are not here."""
+    """Which of an engine's libraries are not here; none of them is imported for that."""
     return [name for name in names if find_spec(name) is None]
 
 
 def versions_of(*names: str) -> Mapping[str, str]:
     """Of torch, and of an engine's libraries."""
-    return {"torch": torch.__version__} | {name: importlib.metadata.version(name) for name in names}
+    libraries = dict(zip(names, map(importlib.metadata.version, names)))
+    return {"torch": torch.__version__} | libraries
+
+
+def to_device(tensors: Iterable[Tensor], device: str) -> tuple[Tensor, ...]:
+    """The tensors on a device; those that are there already are not copied."""
+    return tuple(tensor.to(device) for tensor in tensors)
+
+
+def to_cpu_fp32(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """What a model has computed, as every engine gives it back."""
+    return tuple(tensor.float().cpu() for tensor in tensors)

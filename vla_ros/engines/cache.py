@@ -1,5 +1,4 @@
-"""CompiledVLA engines in a folder, each under a key of all that it depends on; whole or not there,
-built once."""
+"""Engines in a folder, each under a key of all that it depends on; whole or absent, built once."""
 
 from __future__ import annotations
 
@@ -10,16 +9,24 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-ENTRY = "entry.json"  # written last: the files' hashes, and what was measured when they were built
-DIGITS = 24  # of a key
+# Written last: the files' hashes, and what was measured when they were built.
+ENTRY_FILE = "entry.json"
+KEY_DIGITS = 24  # 96 bits: no two engines meet by chance
 # A folder in an entry for what an engine adds while it runs. It is not in the entry's hashes:
 # whoever writes there checks what they read.
-GROWS = "grows"
+RUNTIME_FOLDER = "grows"
+
+
+class Entry(NamedTuple):
+    """An engine's folder, and what its `ENTRY_FILE` says of it."""
+
+    folder: Path
+    facts: Mapping[str, Any]
 
 
 def default_folder() -> Path:
@@ -29,9 +36,13 @@ def default_folder() -> Path:
 
 def key_of(depends: Mapping[str, Any]) -> str:
     """The name of an entry, from what it depends on: other values, another name."""
-    return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()[
-        :DIGITS
-    ]
+    text = json.dumps(depends, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder and below."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 class Cache:
@@ -45,51 +56,44 @@ class Cache:
     def unusable(self) -> str:
         """Why nothing can be kept here; empty: it can."""
         try:
+            # 0o700: an engine is a program, and nobody else may put one here
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.TemporaryFile(dir=self.folder) as file:
-                file.write(b"\0" * 4096)
+                file.write(b"\0" * 4096)  # a full disk still makes files that are empty
         except OSError as error:
             return f"the engine cache {self.folder} cannot be written ({error.strerror})"
         return ""
 
-    def find(self, key: str) -> tuple[Path, dict[str, Any]] | None:
-        """The entry's folder and what is known of it; None where there is none, or not whole as it
-        was written."""
+    def find(self, key: str) -> Entry | None:
+        """The entry of a key; None where there is none, or not whole as it was written."""
         folder = self.folder / key
         try:
-            entry = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
-            if {name: _hash(folder / name) for name in entry["files"]} != entry["files"]:
+            facts = json.loads((folder / ENTRY_FILE).read_text(encoding="utf-8"))
+            if _hashes(folder, facts["files"]) != facts["files"]:
                 return None
             with contextlib.suppress(OSError):  # beside a checkpoint that is not ours to write
-                os.utime(folder / ENTRY)
+                os.utime(folder / ENTRY_FILE)  # used now, as `_shrink` wants to know
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return folder, entry
+        return Entry(folder, facts)
 
-    def put(
-        self, key: str, build: Callable[[Path], Mapping[str, Any]]
-    ) -> tuple[Path, dict[str, Any]]:
+    def put(self, key: str, build: Callable[[Path], Mapping[str, Any]]) -> Entry:
         """What `build` left in an empty folder, under `key`; what it returns is kept with it. What
         it raises leaves nothing behind. To be called with the key's lock."""
         for left in self.folder.glob(f".{key}.*/"):  # by a process that died
             shutil.rmtree(left, ignore_errors=True)
+        # Built aside and renamed when it is whole: a reader never sees half of an entry.
         aside = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
         try:
-            known = dict(build(aside))
-            entry = known | {
-                "files": {
-                    str(path.relative_to(aside)): _hash(path)
-                    for path in sorted(aside.rglob("*"))
-                    if path.is_file() and GROWS not in path.relative_to(aside).parts
-                }
-            }
-            (aside / ENTRY).write_text(json.dumps(entry, indent=1), encoding="utf-8")
+            facts = dict(build(aside))
+            facts["files"] = _hashes(aside, _fixed_files(aside))
+            (aside / ENTRY_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
             shutil.rmtree(self.folder / key, ignore_errors=True)
             os.rename(aside, self.folder / key)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         self._shrink(key)
-        return self.folder / key, entry
+        return Entry(self.folder / key, facts)
 
     @contextmanager
     def lock(self, key: str, wait: Callable[[], None]) -> Iterator[None]:
@@ -104,21 +108,35 @@ class Cache:
             yield
 
     def _shrink(self, newest: str) -> None:
-        entries = sorted(
-            (path.stat().st_mtime, path.parent) for path in self.folder.glob(f"*/{ENTRY}")
-        )
-        sizes = {
-            folder: sum(path.stat().st_size for path in folder.rglob("*")) for _, folder in entries
-        }
-        for _, folder in entries:
+        """Removes what was longest unused until the rest fits, but never the entry `newest`."""
+        used = []
+        sizes = {}
+        for path in self.folder.glob(f"*/{ENTRY_FILE}"):
+            used.append((path.stat().st_mtime, path.parent))
+            sizes[path.parent] = size_of(path.parent)
+        for _, folder in sorted(used):
             if sum(sizes.values()) > self.limit and folder.name != newest:
                 shutil.rmtree(folder, ignore_errors=True)
                 del sizes[folder]
 
 
+def _fixed_files(folder: Path) -> list[str]:
+    """Names, as below the folder, of the files that must stay as they were written."""
+    names = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and RUNTIME_FOLDER not in name.parts:
+            names.append(str(name))
+    return names
+
+
+def _hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    return {name: _hash(folder / name) for name in names}
+
+
 def _hash(path: Path) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return found.hexdigest()
+        while block := file.read(1 << 20):  # an engine may be larger than the memory that is free
+            digest.update(block)
+    return digest.hexdigest()

@@ -15,6 +15,10 @@ class DeviceBuffers:
 
     All copies are queued on `stream` in order; `receive` waits once, for the last. On a CPU, where
     `stream` is None, they are plain copies.
+
+    Attributes:
+        inputs: On the device, in the order of the inputs; their addresses never change.
+        outputs: The same of the outputs.
     """
 
     def __init__(
@@ -24,19 +28,21 @@ class DeviceBuffers:
         device: str,
         stream: torch.cuda.Stream | None,
     ) -> None:
+        self.inputs: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+        self._sent: list[Tensor] = []  # the host's side of the inputs
+        self._received: list[Tensor] = []
         self._stream = stream
-        pinned = stream is not None
-
-        def make(shape: Sequence[int], kind: torch.dtype, place: str, pin: bool) -> Tensor:
-            return torch.empty(tuple(shape), dtype=kind, device=place, pin_memory=pin)
-
-        given = [(tensor.shape, tensor.dtype) for tensor in inputs]
+        pinned = stream is not None  # a GPU copies to and from pinned memory without a wait
         # A tensor of the inference mode cannot be written outside of it.
         with torch.inference_mode(False):
-            self.inputs = [make(shape, kind, device, False) for shape, kind in given]
-            self.outputs = [make(shape, kind, device, False) for shape, kind in outputs]
-            self._sent = [make(shape, kind, "cpu", pinned) for shape, kind in given]
-            self._received = [make(shape, kind, "cpu", pinned) for shape, kind in outputs]
+            for tensor in inputs:
+                kind = tensor.dtype
+                self.inputs.append(torch.empty(tensor.shape, dtype=kind, device=device))
+                self._sent.append(torch.empty(tensor.shape, dtype=kind, pin_memory=pinned))
+            for shape, kind in outputs:
+                self.outputs.append(torch.empty(shape, dtype=kind, device=device))
+                self._received.append(torch.empty(shape, dtype=kind, pin_memory=pinned))
 
     def on_stream(self) -> Any:
         """A context in which torch queues on the stream."""
@@ -46,15 +52,16 @@ class DeviceBuffers:
         """From the host's memory to the device; no pinned buffer is still being read, because
         `receive` has waited."""
         with self.on_stream():
-            for given, pinned, place in zip(inputs, self._sent, self.inputs):
+            for given, pinned, resident in zip(inputs, self._sent, self.inputs):
                 pinned.copy_(given)
-                place.copy_(pinned, non_blocking=True)
+                resident.copy_(pinned, non_blocking=True)
 
     def receive(self) -> tuple[Tensor, ...]:
         """The outputs in the host's memory, fp32; the caller's own."""
         with self.on_stream():
-            for place, pinned in zip(self.outputs, self._received):
-                pinned.copy_(place, non_blocking=True)
+            for resident, pinned in zip(self.outputs, self._received):
+                pinned.copy_(resident, non_blocking=True)
         if self._stream is not None:
             self._stream.synchronize()
+        # Copies: the next run writes the pinned buffers again.
         return tuple(pinned.to(torch.float32, copy=True) for pinned in self._received)

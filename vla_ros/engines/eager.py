@@ -9,23 +9,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vla_ros.engines.base import SubModel, versions_of
+from vla_ros.engines.base import SubModel, to_cpu_fp32, to_device, versions_of
 
 TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Eager:
-    COPIES = 0
+    """Runs the module itself; lower precisions by torch's autocast, with weights in fp32."""
+
+    COPIES = 0  # on a CPU it is the model's own module
 
     @staticmethod
     def missing(device: str, precision: str) -> str:
         if precision not in TYPES:
             return f"eager runs {', '.join(TYPES)}, not {precision}"
-        return (
-            "fp16 is for a GPU; on a CPU take fp32 or bf16"
-            if (device, precision) == ("cpu", "fp16")
-            else ""
-        )
+        if (device, precision) == ("cpu", "fp16"):
+            return "fp16 is for a GPU; on a CPU take fp32 or bf16"
+        return ""
 
     @staticmethod
     def versions() -> Mapping[str, str]:
@@ -38,13 +38,12 @@ class Eager:
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         self._device = device
         self._type = TYPES[precision]
+        # A copy: `to` moves a module in place, and the model's other users want it where it is.
         self._module = part.module if device == "cpu" else copy.deepcopy(part.module).to(device)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        kind = torch.device(self._device).type
-        with (
-            torch.inference_mode(),
-            torch.autocast(kind, self._type, enabled=self._type != torch.float32),
-        ):
-            outputs = self._module(*(one.to(self._device) for one in inputs))
-        return tuple(one.float().cpu() for one in outputs)
+        lowered = self._type != torch.float32
+        autocast = torch.autocast(torch.device(self._device).type, self._type, enabled=lowered)
+        with torch.inference_mode(), autocast:
+            outputs = self._module(*to_device(inputs, self._device))
+        return to_cpu_fp32(outputs)

@@ -1,5 +1,4 @@
-"""Ahead of time by Inductor: torch.export, then native code in a file that is loaded without
-compiling."""
+"""Ahead of time by Inductor: torch.export, then native code that is loaded without compiling."""
 
 from __future__ import annotations
 
@@ -10,20 +9,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vla_ros.engines.base import SubModel, versions_of
+from vla_ros.engines.base import SubModel, to_cpu_fp32, to_device, versions_of
 from vla_ros.engines.eager import TYPES, Eager
 from vla_ros.engines.export import exported
 
-FILE = "part.pt2"
+ENGINE_FILE = "part.pt2"
 
 
 class Inductor:
+    """Torch's AOTInductor: a package of native code and weights for one device."""
+
     COPIES = 2
 
     @staticmethod
     def missing(device: str, precision: str) -> str:
         if device == "cpu" and not any(map(shutil.which, ("g++", "c++", "clang++"))):
             return "inductor compiles C++ here, and there is no compiler: apt install g++"
+        # It runs what eager runs, so the reasons are eager's under its own name.
         return Eager.missing(device, precision).replace("eager", "inductor")
 
     @staticmethod
@@ -32,23 +34,20 @@ class Inductor:
 
     @staticmethod
     def build(part: SubModel, device: str, precision: str, folder: Path) -> None:
+        # Imported here: a start that finds its engine in the cache never needs the compiler.
         from torch._inductor import aoti_compile_and_package
 
-        aoti_compile_and_package(
-            exported(part, device, TYPES[precision]), package_path=str(folder / FILE)
-        )
+        graph = exported(part, device, TYPES[precision])
+        aoti_compile_and_package(graph, package_path=str(folder / ENGINE_FILE))
 
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
-        # What aoti_load_package comes to. That one imports the compiler first, which takes seconds
-        # at every start. its defaults: one runner, on the current device
         self._device = device
+        # What aoti_load_package comes to, with its defaults: one runner, on the current device.
+        # That function imports the compiler first, which takes seconds at every start.
         self._loaded = torch._C._aoti.AOTIModelPackageLoader(
-            str(folder / FILE), "model", False, 1, -1
+            str(folder / ENGINE_FILE), "model", False, 1, -1
         )
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         with torch.inference_mode():
-            return tuple(
-                one.float().cpu()
-                for one in self._loaded.run([one.to(self._device) for one in inputs])
-            )
+            return to_cpu_fp32(self._loaded.run(list(to_device(inputs, self._device))))

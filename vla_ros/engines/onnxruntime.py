@@ -7,7 +7,7 @@ YET RUN THERE: no GPU with onnxruntime-gpu has been at hand.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -15,36 +15,43 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.engines.base import SubModel, lacking, versions_of
 from vla_ros.engines.device_buffers import DeviceBuffers
 from vla_ros.engines.eager import TYPES
-from vla_ros.engines.export import LARGE, exported, is_large, save_onnx
+from vla_ros.engines.export import EXTERNAL_WEIGHTS_BYTES, exported, is_large, save_onnx
 
-FILE = "part.onnx"  # as ONNX Runtime wants it on this processor
-WEIGHTS = "part.weights"  # its weights, which a start maps into memory and need not read
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
-QUANTIZED = ("Conv", "MatMul", "Gemm")
-SMALL = 32  # a layer with less than such a part of the largest one's arithmetic
+ENGINE_FILE = "part.onnx"  # as ONNX Runtime wants it on this processor
+WEIGHTS_FILE = "part.weights"  # its weights, which a start maps into memory and need not read
+REQUIRED_LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
+QUANTIZED_OPERATORS = ("Conv", "MatMul", "Gemm")
+# A layer with less than such a part of the largest one's arithmetic keeps its fp32: in 8 bits they
+# took as long, and cost the built-in policy a quarter of its episodes (doc/engines.md).
+SMALL_LAYER_PART = 32
 
-
+# ONNX Runtime asks them in this order: what one does not take goes to the next.
 PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
+GPU_PROVIDERS = PROVIDERS[:2]
+Array = NDArray[Any]
 PRECISIONS = {"cpu": ("fp32", "int8"), "cuda": ("fp32", "fp16")}
 
 
 class OnnxRuntime:
+    """An optimized ONNX graph on the CPU; on a GPU a plain one, which its providers compile."""
+
     COPIES = 2
 
     @staticmethod
     def missing(device: str, precision: str) -> str:
-        if lacks := lacking(*NEEDED):
+        if lacks := lacking(*REQUIRED_LIBRARIES):
             return f"{' and '.join(lacks)} not installed: pip install {' '.join(lacks)}"
         kind = torch.device(device).type
         if precision not in PRECISIONS[kind]:
             has = " and ".join(PRECISIONS[kind])
             return f"onnxruntime runs {has} on a {kind.upper()} device here, not {precision}"
-        if kind == "cuda" and not set(PROVIDERS[:2]) & set(available_providers()):
+        if kind == "cuda" and not set(GPU_PROVIDERS) & set(available_providers()):
             return "this onnxruntime has no provider for a GPU: pip install onnxruntime-gpu"
         return ""
 
@@ -59,17 +66,18 @@ class OnnxRuntime:
     def build(part: SubModel, device: str, precision: str, folder: Path) -> None:
         if torch.device(device).type != "cpu":
             # Optimized when it is loaded: what a provider compiled cannot be written as ONNX.
-            save_onnx(exported(part, kind=TYPES[precision]), part, folder / FILE)
+            save_onnx(exported(part, kind=TYPES[precision]), part, folder / ENGINE_FILE)
             return
         graph = exported(part)
         if precision == "int8" and is_large(graph):
-            raise ValueError(f"int8 is for models of less than {LARGE / 1e9:.2g} GB of weights")
+            limit = f"{EXTERNAL_WEIGHTS_BYTES / 1e9:.2g} GB"
+            raise ValueError(f"int8 is for models of less than {limit} of weights")
         with TemporaryDirectory(dir=folder) as place:
-            path = Path(place) / FILE
+            path = Path(place) / ENGINE_FILE
             save_onnx(graph, part, path)
             if precision == "int8":
                 _quantize(part, path)
-            _session(path, folder / FILE)
+            _session(path, folder / ENGINE_FILE)  # made for the file that it writes
 
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         self._inputs = part.inputs
@@ -78,16 +86,16 @@ class OnnxRuntime:
         self._lock = Lock()
         self._runs: dict[tuple[torch.Size, ...], BoundRun] = {}
         if self._device.type == "cpu":
-            self._session = _session(folder / FILE)
+            self._session = _session(folder / ENGINE_FILE)
         else:
             self._stream = torch.cuda.Stream(device)
             providers = gpu_providers(part, precision, folder, self._stream)
-            self._session = _gpu_session(folder / FILE, providers)
+            self._session = _gpu_session(folder / ENGINE_FILE, providers)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         if self._stream is None:
-            given = {name: one.numpy() for name, one in zip(self._inputs, inputs)}
-            return tuple(map(torch.from_numpy, self._session.run(None, given)))
+            outputs = self._session.run(None, _arrays(self._inputs, inputs))
+            return tuple(map(torch.from_numpy, outputs))
         shapes = tuple(tensor.shape for tensor in inputs)
         with self._lock, torch.no_grad():  # the buffers are one caller's at a time
             if shapes not in self._runs:
@@ -99,8 +107,11 @@ class OnnxRuntime:
 
 
 class BoundRun:
-    """A session for inputs of some shapes, bound to buffers of the device: nothing is allocated or
-    copied but what goes in and comes out, on one stream, and `run` does not wait."""
+    """A session for inputs of some shapes, bound to buffers of the device.
+
+    Nothing is allocated or copied but what goes in and comes out, on one stream, and `run` does not
+    wait.
+    """
 
     def __init__(
         self,
@@ -115,12 +126,14 @@ class BoundRun:
         self._session = session
         self._binding = session.io_binding()
         self._options = onnxruntime.RunOptions()
+        # The buffers wait for the stream themselves, once, behind the last copy.
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         rows = inputs[0].shape[0]
-        told = session.get_outputs()
-        # The batch is the only size that has a name in place of a number.
-        shapes = [tuple(n if isinstance(n, int) else rows for n in one.shape) for one in told]
-        outputs = [(shape, torch.float32) for shape in shapes]
+        outputs = []
+        for output in session.get_outputs():
+            # The batch is the only size that has a name in place of a number.
+            sizes = [size if isinstance(size, int) else rows for size in output.shape]
+            outputs.append((tuple(sizes), torch.float32))
         self._buffers = DeviceBuffers(inputs, outputs, device, stream)
         place = torch.device(device)
         index = place.index or 0
@@ -128,10 +141,10 @@ class BoundRun:
             kind = given.numpy().dtype
             shape = tuple(tensor.shape)
             self._binding.bind_input(name, place.type, index, kind, shape, tensor.data_ptr())
-        for one, tensor in zip(told, self._buffers.outputs):
+        for output, tensor in zip(session.get_outputs(), self._buffers.outputs):
             shape = tuple(tensor.shape)
             self._binding.bind_output(
-                one.name, place.type, index, np.float32, shape, tensor.data_ptr()
+                output.name, place.type, index, np.float32, shape, tensor.data_ptr()
             )
 
     def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -151,22 +164,37 @@ def available_providers() -> list[str]:
 def gpu_providers(
     part: SubModel, precision: str, folder: Path, stream: torch.cuda.Stream
 ) -> list[tuple[str, dict[str, str]]]:
-    """The providers that are there, the best first, each with its options: all on one stream, and
-    TensorRT's engine in the part's own folder, built for 1 to the batch's most rows."""
+    """The providers that are there, the best first, each with its options.
+
+    All run on one stream. TensorRT's engine lies in the part's own folder, and is built for 1 to
+    the batch's most rows.
+    """
     place = {"device_id": str(stream.device.index), "user_compute_stream": str(stream.cuda_stream)}
     engine = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder / "tensorrt")}
     best, most = part.batch
     if most > 1:
-        for name, rows in (("min", 1), ("opt", best), ("max", most)):
-            engine[f"trt_profile_{name}_shapes"] = ",".join(
-                f"{given}:{'x'.join(map(str, (rows, *example.shape[1:])))}"
-                for given, example in zip(part.inputs, part.examples[0])
-            )
+        engine["trt_profile_min_shapes"] = _profile_shapes(part, 1)
+        engine["trt_profile_opt_shapes"] = _profile_shapes(part, best)
+        engine["trt_profile_max_shapes"] = _profile_shapes(part, most)
     # TF32 is not fp32: the accuracy check would refuse it.
     cuda = {"use_tf32": "0"} if precision == "fp32" else {}
     options = dict(zip(PROVIDERS, (place | engine, place | cuda, {})))
-    there = available_providers()
-    return [(name, options[name]) for name in PROVIDERS if name in there]
+    available = available_providers()
+    return [(name, options[name]) for name in PROVIDERS if name in available]
+
+
+def _profile_shapes(part: SubModel, rows: int) -> str:
+    """So many rows of the part's inputs, in the provider's notation: image:8x224x224x3,ids:8x16."""
+    shapes = []
+    for name, example in zip(part.inputs, part.examples[0]):
+        sizes = (rows, *example.shape[1:])
+        shapes.append(f"{name}:{'x'.join(map(str, sizes))}")
+    return ",".join(shapes)
+
+
+def _arrays(names: Sequence[str], tensors: Sequence[Tensor]) -> dict[str, Array]:
+    """Inputs by name, as a session on the CPU takes them; they share the tensors' memory."""
+    return dict(zip(names, map(Tensor.numpy, tensors)))
 
 
 def _gpu_session(path: Path, providers: Sequence[tuple[str, dict[str, str]]]) -> Any:
@@ -175,15 +203,17 @@ def _gpu_session(path: Path, providers: Sequence[tuple[str, dict[str, str]]]) ->
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=list(providers))
-    if not set(PROVIDERS[:2]) & set(session.get_providers()):
-        wanted = " and ".join(name for name, _ in providers if name in PROVIDERS[:2])
-        raise ValueError(f"onnxruntime cannot load {wanted}; its reason is on stderr")
+    if not set(GPU_PROVIDERS) & set(session.get_providers()):
+        wanted = [name for name, _ in providers if name in GPU_PROVIDERS]
+        raise ValueError(f"onnxruntime cannot load {' and '.join(wanted)}; its reason is on stderr")
     return session
 
 
 def _session(path: Path, out: Path | None = None) -> Any:
-    """Of a graph that was optimized before; or of one that is optimized now and written to
-    `out`."""
+    """A session on the CPU for the graph in `path`.
+
+    With `out` the graph is optimized and written there; without, it was optimized before.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -191,7 +221,7 @@ def _session(path: Path, out: Path | None = None) -> Any:
     if out:
         options.optimized_model_filepath = str(out)
         options.add_session_config_entry(
-            "session.optimized_model_external_initializers_file_name", WEIGHTS
+            "session.optimized_model_external_initializers_file_name", WEIGHTS_FILE
         )
         # it warns that the file is for this kind of processor, as the cache's key says
         options.log_severity_level = 3
@@ -201,32 +231,37 @@ def _session(path: Path, out: Path | None = None) -> Any:
 
 
 def _left_alone(path: Path) -> list[str]:
-    """Layers that stay as they are: small ones, as a head of one row, make most of the error and
-    take none of the time. So do products of two activations, as attention's, which have no weights
-    at all."""
+    """Names of the layers that stay as they are.
+
+    Small ones, as a head of one row, make most of the error and take none of the time. So do
+    products of two activations, as attention's, which have no weights at all.
+    """
     import onnx
 
     graph = onnx.load(str(path)).graph
-    weights = {one.name: math.prod(one.dims) for one in graph.initializer if len(one.dims) > 1}
-    # 0: the batch
-    shapes = {
-        one.name: [max(1, size.dim_value) for size in one.type.tensor_type.shape.dim]
-        for one in (*graph.value_info, *graph.output)
-    }
+    weights = {}  # how many numbers; a bias, of one dimension, is none
+    for tensor in graph.initializer:
+        if len(tensor.dims) > 1:
+            weights[tensor.name] = math.prod(tensor.dims)
+    shapes = {}
+    for value in (*graph.value_info, *graph.output):
+        # The batch has a name in place of a size, which reads as 0: it counts as one row.
+        sizes = value.type.tensor_type.shape.dim
+        shapes[value.name] = [max(1, size.dim_value) for size in sizes]
     work = {}  # multiply-adds
     for node in graph.node:
-        if node.op_type in QUANTIZED:
+        if node.op_type in QUANTIZED_OPERATORS:
             shape = shapes[node.output[0]]
             channels = shape[1 if node.op_type == "Conv" else -1]
-            work[node.name] = (
-                math.prod(shape) * max(weights.get(name, 0) for name in node.input) // channels
-            )
-    return [name for name, one in work.items() if one * SMALL < max(work.values())]
+            weight = max([weights.get(name, 0) for name in node.input])
+            # Each number of the output is a sum over the weights of its channel.
+            work[node.name] = math.prod(shape) * weight // channels
+    most = max(work.values(), default=0)
+    return [name for name, count in work.items() if count * SMALL_LAYER_PART < most]
 
 
 def _quantize(part: SubModel, path: Path) -> None:
-    """In place: weights and activations of convolutions and products in 8 bits, with the ranges of
-    the examples."""
+    """Convolutions and products in 8 bits, in place: weights, and activations as the examples'."""
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,
@@ -237,13 +272,11 @@ def _quantize(part: SubModel, path: Path) -> None:
 
     class Examples(CalibrationDataReader):
         def __init__(self) -> None:
-            self._left: Iterator[dict[str, np.ndarray[Any, Any]]] = (
-                {name: one.numpy() for name, one in zip(part.inputs, example)}
-                for example in part.examples
-            )
+            self._left = iter(part.examples)
 
-        def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
-            return next(self._left, None)
+        def get_next(self) -> dict[str, Array] | None:
+            example = next(self._left, None)
+            return None if example is None else _arrays(part.inputs, example)
 
     whole = path.with_suffix(".fp32.onnx")
     quant_pre_process(str(path), str(whole), skip_symbolic_shape=True)
@@ -251,11 +284,11 @@ def _quantize(part: SubModel, path: Path) -> None:
         str(whole),
         str(path),
         Examples(),
-        quant_format=QuantFormat.QDQ,
+        quant_format=QuantFormat.QDQ,  # the session's optimizer merges its nodes into the layers
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        op_types_to_quantize=list(QUANTIZED),
+        op_types_to_quantize=list(QUANTIZED_OPERATORS),
         nodes_to_exclude=_left_alone(whole),
     )
     whole.unlink()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vla_ros.engines.device_buffers import DeviceBuffers
 
-# by the name of TensorRT's type
+# torch's type by the name of TensorRT's
 TYPES = {
     "FLOAT": torch.float32,
     "HALF": torch.float16,
@@ -28,8 +28,15 @@ TYPES = {
 
 
 class SerializedEngine:
-    """The engine in `path`, loaded by `library` (the module); one CUDA graph for each set of
-    shapes. Raises ValueError for a file that is no engine of that library and that GPU."""
+    """A serialized engine on a GPU; one CUDA graph for each set of shapes.
+
+    Args:
+        library: The module of TensorRT, or of TensorRT for RTX.
+        path: The engine's file.
+
+    Raises:
+        ValueError: For a file that is no engine of that library and that GPU.
+    """
 
     def __init__(self, library: Any, path: Path, device: str) -> None:
         self._device = device
@@ -37,7 +44,7 @@ class SerializedEngine:
         with torch.cuda.device(device):
             self._runtime = library.Runtime(library.Logger(library.Logger.WARNING))
             self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
-        if self._engine is None:
+        if self._engine is None:  # it raises nothing, and logs why
             raise ValueError(f"{path} is no engine of {library.__name__} for this GPU")
         self._lock = Lock()
         self._runs: dict[tuple[torch.Size, ...], _Run] = {}
@@ -62,30 +69,35 @@ class SerializedEngine:
 
 
 class _Run:
-    """An engine for inputs of some shapes: one launch for all kernels, because addresses and shapes
-    never change. Its context is its own: a captured graph is void once another shape was set."""
+    """An engine for inputs of some shapes: one launch for all kernels.
+
+    That is so because addresses and shapes never change. Its context is its own: a captured graph
+    is void once another shape was set.
+    """
 
     def __init__(
         self, engine: Any, context: Any, stream: torch.cuda.Stream, inputs: Sequence[Tensor]
     ) -> None:
         self._context = context
         self._stream = stream
-        # in the part's order
-        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        given = [name for name in names if "INPUT" in str(engine.get_tensor_mode(name))]
-        told = [name for name in names if name not in given]
-        check_inputs(engine, given, inputs)
-        for name, tensor in zip(given, inputs):
+        input_names, output_names = _names(engine)
+        check_inputs(engine, input_names, inputs)
+        for name, tensor in zip(input_names, inputs):
             shape = tuple(tensor.shape)
             _must(context.set_input_shape(name, shape), f"{name} of {shape}")
-        outputs = [(tuple(context.get_tensor_shape(name)), type_of(engine, name)) for name in told]
+        outputs = []  # their shapes follow from the inputs', which are set by now
+        for name in output_names:
+            shape = tuple(context.get_tensor_shape(name))
+            outputs.append((shape, type_of(engine, name)))
         self._buffers = DeviceBuffers(inputs, outputs, str(stream.device), stream)
-        for name, tensor in zip((*given, *told), (*self._buffers.inputs, *self._buffers.outputs)):
+        names = input_names + output_names
+        for name, tensor in zip(names, self._buffers.inputs + self._buffers.outputs):
             _must(context.set_tensor_address(name, tensor.data_ptr()), f"the address of {name}")
         self._buffers.send(inputs)
         self._run()  # what it allocates and compiles, it does before the capture
         stream.synchronize()
         self._graph = torch.cuda.CUDAGraph()
+        # thread_local: what other threads do on the GPU meanwhile does not end the capture
         with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
             self._run()
 
@@ -94,9 +106,23 @@ class _Run:
 
     def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         self._buffers.send(inputs)
+        # The graph reads and writes the buffers at their addresses: there is nothing to pass.
         with self._buffers.on_stream():
             self._graph.replay()
         return self._buffers.receive()
+
+
+def _names(engine: Any) -> tuple[list[str], list[str]]:
+    """Of its inputs and of its outputs, in the part's order."""
+    inputs = []
+    outputs = []
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        if "INPUT" in str(engine.get_tensor_mode(name)):
+            inputs.append(name)
+        else:
+            outputs.append(name)
+    return inputs, outputs
 
 
 def type_of(engine: Any, name: str) -> torch.dtype:
@@ -108,8 +134,10 @@ def type_of(engine: Any, name: str) -> torch.dtype:
 
 
 def check_inputs(engine: Any, names: Sequence[str], inputs: Sequence[Tensor]) -> None:
-    """Raises ValueError for inputs that are not the engine's: it would read their bytes as another
-    type's, ids of 64 bits as those of 32, say."""
+    """Raises ValueError for inputs that are not the engine's.
+
+    It would read their bytes as another type's, ids of 64 bits as those of 32, say.
+    """
     if len(names) != len(inputs):
         raise ValueError(
             f"the engine takes {', '.join(names)}, and the part has {len(inputs)} inputs"
@@ -122,6 +150,7 @@ def check_inputs(engine: Any, names: Sequence[str], inputs: Sequence[Tensor]) ->
             )
 
 
-def _must(done: bool, what: str) -> None:
+def _must(done: bool, request: str) -> None:
+    """TensorRT raises nothing: its calls return whether they were done."""
     if not done:
-        raise RuntimeError(f"TensorRT refuses {what}; its reason is on stderr")
+        raise RuntimeError(f"TensorRT refuses {request}; its reason is on stderr")

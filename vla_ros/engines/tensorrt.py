@@ -21,36 +21,36 @@ from vla_ros.engines.eager import TYPES
 from vla_ros.engines.export import calibrated, exported
 from vla_ros.engines.serialized_engine import SerializedEngine
 
-FILE = "part.engine"
-NEEDED = ("torch_tensorrt", "tensorrt")
-# and the compute capability from which on a chip has it
-EIGHT_BITS = {"int8": (7, 2), "fp8": (8, 9)}
-WORKSPACE = 1 << 30  # bytes
+ENGINE_FILE = "part.engine"
+REQUIRED_LIBRARIES = ("torch_tensorrt", "tensorrt")
+# The compute capability from which on a chip has them.
+EIGHT_BIT_CAPABILITY = {"int8": (7, 2), "fp8": (8, 9)}
+WORKSPACE_BYTES = 1 << 30
 
 
 class TensorRT(SerializedEngine):
+    """An engine that torch_tensorrt builds on the GPU that will run it."""
+
     COPIES = 2
 
     @staticmethod
     def missing(device: str, precision: str) -> str:
-        needed = (*NEEDED, *(("modelopt",) if precision in EIGHT_BITS else ()))
-        if lacks := lacking(*needed):
-            return (
-                f"{' and '.join(lacks)} not installed; which belong together is in doc/engines.md"
-            )
+        required = list(REQUIRED_LIBRARIES)
+        if precision in EIGHT_BIT_CAPABILITY:
+            required.append("modelopt")
+        if lacks := lacking(*required):
+            names = " and ".join(lacks)
+            return f"{names} not installed; which belong together is in doc/engines.md"
         if torch.device(device).type != "cuda" or not torch.cuda.is_available():
             return f"tensorrt needs an NVIDIA GPU; torch sees {device}"
-        least = EIGHT_BITS.get(precision, (0, 0))
+        least = EIGHT_BIT_CAPABILITY.get(precision, (0, 0))
         has = torch.cuda.get_device_capability(device)
-        return (
-            ""
-            if has >= least
-            else (
+        if has < least:
+            return (
                 f"{precision} is for a chip of compute capability {least[0]}.{least[1]} or more, "
-                "and this one has "
-                f"{has[0]}.{has[1]}"
+                f"and this one has {has[0]}.{has[1]}"
             )
-        )
+        return ""
 
     @staticmethod
     def versions() -> Mapping[str, str]:
@@ -68,32 +68,33 @@ class TensorRT(SerializedEngine):
         def sized(example: Tensor) -> Any:
             if most == 1:
                 return example.to(device)
-            shapes = {
-                name: (rows, *example.shape[1:])
-                for name, rows in (("min_shape", 1), ("opt_shape", best), ("max_shape", most))
-            }
-            return torch_tensorrt.Input(**shapes, dtype=example.dtype)
+            row = example.shape[1:]
+            return torch_tensorrt.Input(
+                min_shape=(1, *row),
+                opt_shape=(best, *row),
+                max_shape=(most, *row),
+                dtype=example.dtype,
+            )
 
-        # The timing cache's usual place is one file in /tmp for all users. TF32 is not fp32: parity
-        # would refuse it.
+        # The timing cache's usual place is one file in /tmp for all users.
         with torch.cuda.device(device), TemporaryDirectory() as place:
-            if precision in EIGHT_BITS:
+            if precision in EIGHT_BIT_CAPABILITY:
                 graph = calibrated(part, device, precision)
             else:
                 graph = exported(part, device, TYPES[precision])
             engine = torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine(
                 graph,
-                arg_inputs=[sized(one) for one in part.examples[0]],
-                use_explicit_typing=True,
-                disable_tf32=precision == "fp32",
-                workspace_size=WORKSPACE,
+                arg_inputs=list(map(sized, part.examples[0])),
+                use_explicit_typing=True,  # the graph's own types, as `exported` has set them
+                disable_tf32=precision == "fp32",  # that is not fp32: it would be refused
+                workspace_size=WORKSPACE_BYTES,
                 require_full_compilation=True,
                 assume_dynamic_shape_support=most > 1,
                 timing_cache_path=str(Path(place) / "timing"),
             )
-        (folder / FILE).write_bytes(engine)
+        (folder / ENGINE_FILE).write_bytes(engine)
 
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         import tensorrt
 
-        super().__init__(tensorrt, folder / FILE, device)
+        super().__init__(tensorrt, folder / ENGINE_FILE, device)

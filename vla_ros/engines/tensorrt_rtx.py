@@ -14,6 +14,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,15 @@ import torch
 
 from vla_ros.engines import RTX_WHEELS
 from vla_ros.engines.base import SubModel, lacking
-from vla_ros.engines.cache import GROWS
+from vla_ros.engines.cache import RUNTIME_FOLDER
 from vla_ros.engines.eager import TYPES
 from vla_ros.engines.export import exported, save_onnx
 from vla_ros.engines.serialized_engine import SerializedEngine
 
-FILE = "part.engine"
-KERNELS = "kernels"  # as compiled for one GPU, behind their hash
-MODULES = ("tensorrt_rtx_bindings", "tensorrt_rtx")  # PyPI's wheel, and NVIDIA's own package
-NEEDED = ("onnx", "onnxscript")
+ENGINE_FILE = "part.engine"
+KERNELS_FILE = "kernels"  # as compiled for one GPU, behind their hash
+MODULE_NAMES = ("tensorrt_rtx_bindings", "tensorrt_rtx")  # PyPI's wheel, and NVIDIA's own package
+REQUIRED_LIBRARIES = ("onnx", "onnxscript")
 # What is sold under which name. An engine for 8.6 does not run on 8.9.
 TARGETS = {
     "rtx30": "sm_86",
@@ -42,19 +43,21 @@ TARGETS = {
     "sm_121": "sm_121",
 }
 # Parts of warnings that are known, and why they are of no concern.
-EXPLAINED = {
+EXPLAINED_WARNINGS = {
     "has Int64 binding": "ids are bound as int64, and a type that differs is refused at loading",
 }
 
 
 class TensorRTRTX(SerializedEngine):
+    """An engine for one compute capability, with the kernels that a GPU compiled of it."""
+
     COPIES = 4
     TARGETS = TARGETS
 
     @staticmethod
     def lacks(precision: str) -> str:
         """Why it cannot be built here at this precision, for whatever GPU; empty: it can."""
-        if lacks := lacking(*NEEDED):
+        if lacks := lacking(*REQUIRED_LIBRARIES):
             return f"{' and '.join(lacks)} not installed: pip install {' '.join(lacks)}"
         return _unknown(precision)
 
@@ -94,14 +97,14 @@ class TensorRTRTX(SerializedEngine):
         data, warned = serialize(part, [target], precision)
         for text in warned:
             logging.getLogger(__name__).warning("TensorRT for RTX on %s: %s", part.name, text)
-        (folder / FILE).write_bytes(data)
+        (folder / ENGINE_FILE).write_bytes(data)
 
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         rtx = library()
-        super().__init__(rtx, folder / FILE, device)
+        super().__init__(rtx, folder / ENGINE_FILE, device)
         self._eager = rtx.DynamicShapesKernelSpecializationStrategy.EAGER
         name = torch.cuda.get_device_name(device).replace(" ", "_").replace("/", "_")
-        self._place = folder / GROWS / f"{KERNELS} {name}"
+        self._place = folder / RUNTIME_FOLDER / f"{KERNELS_FILE} {name}"
         self._kernels = self._engine.create_runtime_config().create_runtime_cache()
         if kept := read_hashed(self._place):
             # It refuses those of another driver, GPU or version, and compiles anew.
@@ -125,7 +128,7 @@ class TensorRTRTX(SerializedEngine):
 
 
 def _unknown(precision: str) -> str:
-    if len(lacking(*MODULES)) == len(MODULES):
+    if len(lacking(*MODULE_NAMES)) == len(MODULE_NAMES):
         return f"TensorRT for RTX is not installed: pip install {RTX_WHEELS}"
     if precision not in TYPES:
         return f"tensorrt_rtx runs {', '.join(TYPES)} here, not {precision}"
@@ -134,13 +137,25 @@ def _unknown(precision: str) -> str:
 
 def library() -> Any:
     """The module, by the first of its names that is here. Raises ImportError where none is."""
-    here = [name for name in MODULES if name not in lacking(*MODULES)]
-    return importlib.import_module(here[0] if here else MODULES[0])
+    absent = lacking(*MODULE_NAMES)
+    for name in MODULE_NAMES:
+        if name not in absent:
+            return importlib.import_module(name)
+    return importlib.import_module(MODULE_NAMES[0])  # raises, and names it
 
 
 def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[bytes, list[str]]:
-    """The part's engine for the targets, as sm_89, and what TensorRT warned of, less `EXPLAINED`.
-    Raises ValueError with TensorRT's own words where it cannot take the graph."""
+    """The part's engine for some GPUs.
+
+    Args:
+        targets: Compute capabilities, as sm_89.
+
+    Returns:
+        The engine, and what TensorRT warned of, less `EXPLAINED_WARNINGS`.
+
+    Raises:
+        ValueError: With TensorRT's own words, where it cannot take the graph.
+    """
     rtx = library()
     log = _log(rtx)
     builder = rtx.Builder(log)
@@ -160,15 +175,24 @@ def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[b
         data = builder.build_serialized_network(network, config)
     if data is None:
         raise ValueError(f"it cannot build {part.name}: {'; '.join(log.errors) or 'no reason'}")
-    return bytes(data), [text for text in log.warned if not any(why in text for why in EXPLAINED)]
+    return bytes(data), list(filterfalse(_is_explained, log.warned))
+
+
+def _is_explained(warning: str) -> bool:
+    return any(part in warning for part in EXPLAINED_WARNINGS)
 
 
 def _reasons(parser: Any) -> str:
-    errors = [parser.get_error(index) for index in range(parser.num_errors)]
-    return "; ".join(f"{error.node_operator()} ({error.desc()})" for error in errors)
+    """What a parser refuses: the operators, and why."""
+    reasons = []
+    for index in range(parser.num_errors):
+        error = parser.get_error(index)
+        reasons.append(f"{error.node_operator()} ({error.desc()})")
+    return "; ".join(reasons)
 
 
 def _aim(rtx: Any, config: Any, targets: Sequence[str]) -> None:
+    """Builds for the targets, which need not be here."""
     config.num_compute_capabilities = len(targets)
     for index, target in enumerate(targets):
         capability = getattr(rtx.ComputeCapability, target.replace("sm_", "SM"), None)
@@ -177,12 +201,12 @@ def _aim(rtx: Any, config: Any, targets: Sequence[str]) -> None:
 
 
 def _profile(builder: Any, network: Any, batch: tuple[int, int]) -> Any:
-    """1 to the most rows, quickest with the best."""
+    """1 to the most rows, quickest with the best: batch is (best, most)."""
     best, most = batch
     profile = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
-        row = tuple(tensor.shape)[1:]
+        row = tuple(tensor.shape)[1:]  # the first is the batch
         profile.set_shape(tensor.name, (1, *row), (best, *row), (most, *row))
     return profile
 
@@ -212,13 +236,15 @@ def read_hashed(path: Path) -> bytes:
     except OSError:
         return b""
     size = hashlib.sha256().digest_size
-    return data[size:] if hashlib.sha256(data[size:]).digest() == data[:size] else b""
+    digest = data[:size]
+    content = data[size:]
+    return content if hashlib.sha256(content).digest() == digest else b""
 
 
 def write_hashed(path: Path, data: bytes) -> None:
     """Whole or not at all; where nothing can be written, it is compiled at the next start again."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
-        aside = path.with_name(f".{os.getpid()}")
+        aside = path.with_name(f".{os.getpid()}")  # two processes may write at once
         aside.write_bytes(hashlib.sha256(data).digest() + data)
         aside.replace(path)
