@@ -10,7 +10,14 @@ from rclpy.serialization import serialize_message
 from vla_ros.cli.trace import draw, durations, table
 from vla_ros.core.types import ActionChunk, Instruction, Observation
 from vla_ros.nodes.common import convert
-from vla_ros.operator.tracing import MAX_CAMERA_NS, STAGES, Trace, Way, chrome_events, header_stamp
+from vla_ros.operator.tracing import (
+    MAX_CAMERA_NS,
+    STAGES,
+    ObservationWay,
+    Trace,
+    chrome_events,
+    header_stamp,
+)
 from vla_ros_msgs.msg import SafetyReport
 
 MS = 1_000_000
@@ -56,7 +63,7 @@ def test_where_the_command_was_not_heard_in_time_the_report_stands_for_it(comman
 
 @pytest.mark.parametrize("late, left_out", [(MAX_CAMERA_NS - 1, False), (MAX_CAMERA_NS, True), (-MAX_CAMERA_NS, True)])
 def test_a_camera_on_another_clock_is_left_out(late, left_out):
-    way = Way(STAMP, frame=STAMP + late)
+    way = ObservationWay(STAMP, frame=STAMP + late)
     assert (STAGES[0] not in way.stages()) is left_out
 
 

@@ -6,7 +6,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import Image
 
-from vla_ros.core.pairing import REPORT_DELAY_NS, Watch
+from vla_ros.core.pairing import REPORT_DELAY_NS, PairingWatch
 from vla_ros.core.types import Instruction as CoreInstruction
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.camera_ingest import CameraIngest
@@ -176,14 +176,14 @@ def test_frames_that_are_handed_on_but_do_not_arrive_are_a_communication_fault(a
 # -- the same, pure -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("later, faulty", [(0, False), (1, True)])
 def test_no_pair_for_longer_than_the_patience(later, faulty):
-    watch = Watch(["front"])
+    watch = PairingWatch(["front"])
     watch.begin(SECOND)
     watch.frame("front", 2 * SECOND)
     assert bool(watch.look(2 * SECOND + later, SECOND, "the cameras are apart")) is faulty
 
 
 def test_a_report_about_frames_from_before_the_silence_is_no_fault():
-    watch = Watch(["front"])
+    watch = PairingWatch(["front"])
     watch.begin(0)
     watch.handed_on("front", 10, 0)
     watch.handed_on("front", 20, REPORT_DELAY_NS)
@@ -195,7 +195,7 @@ def test_a_report_about_frames_from_before_the_silence_is_no_fault():
 
 
 def test_a_camera_node_that_was_started_again_counts_from_zero():
-    watch = Watch(["front"])
+    watch = PairingWatch(["front"])
     watch.begin(0)
     watch.handed_on("front", 1000, 0)
     watch.handed_on("front", 3, 3 * SECOND)

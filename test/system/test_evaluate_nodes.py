@@ -22,15 +22,15 @@ pytest.importorskip("vla_ros_msgs")
 pytest.importorskip("mujoco")
 
 from vla_ros.bench import evaluate_nodes
-from vla_ros.bench.evaluate_nodes import Trials, Witness
+from vla_ros.bench.evaluate_nodes import NodesWitness, Trials
 from vla_ros.core.types import ActionChunk
-from vla_ros.evaluation.plan import Episode
+from vla_ros.evaluation.plan import PlannedEpisode
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.world_state import WorldState
 
 START = WorldState(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.10, ())
 TURNED = replace(START, yaw=1.57)
-LEFT = Episode(0, "success", "known", 1_000_000, Intent("turn_left", amount=1.57), "turn left", 15.0)
+LEFT = PlannedEpisode(0, "success", "known", 1_000_000, Intent("turn_left", amount=1.57), "turn left", 15.0)
 
 
 class Clock:
@@ -95,7 +95,7 @@ def test_an_episode_is_run_again_where_the_machine_stood_still_and_not_where_it_
 @pytest.mark.parametrize("words, instruction_id, speed, idle", [
     ("", 7, 0.4, True), ("turn left", 7, 0.0, True), ("turn left", 7, 0.4, False), ("turn left", 6, 0.0, False)])
 def test_idle_is_no_words_or_an_action_for_them_that_stands(words: str, instruction_id: int, speed: float, idle: bool) -> None:
-    watch = Witness.__new__(Witness)
+    watch = NodesWitness.__new__(NodesWitness)
     watch.instruction = SimpleNamespace(text=words, instruction_id=7)  # type: ignore[assignment]
     watch.chunk = ActionChunk(0, instruction_id, ("linear.x",), np.full((2, 1), speed, np.float32), 100)
     assert watch.idle() is idle

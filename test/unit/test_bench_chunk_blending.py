@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 pytest.importorskip("cv2", reason="color_servo needs OpenCV")
 
-from vla_ros.bench.bench_chunk_blending import Trial, arguments_of, jerks, summary
+from vla_ros.bench.bench_chunk_blending import BlendingTrial, arguments_of, jerks, summary
 from vla_ros.cli.main import main
 from vla_ros.sim.world import World
 
@@ -31,8 +31,8 @@ def test_a_steady_acceleration_is_no_jerk() -> None:
 
 def test_times_are_compared_over_what_was_done_with_every_blending() -> None:
     nothing = jerks([(0.0, 0.1, 0.0), (0.02, 0.1, 0.0), (0.04, 0.1, 0.0)], [0.0])
-    said = summary({"latest": [Trial(True, 5.0, nothing), Trial(True, 9.0, nothing)],
-                    "linear": [Trial(True, 6.0, nothing), Trial(False, 30.0, nothing)]})
+    said = summary({"latest": [BlendingTrial(True, 5.0, nothing), BlendingTrial(True, 9.0, nothing)],
+                    "linear": [BlendingTrial(True, 6.0, nothing), BlendingTrial(False, 30.0, nothing)]})
     assert [(one["done"], one["seconds"], one["timed"]) for one in said.values()] == [(2, 5.0, 1), (1, 6.0, 1)]
 
 

@@ -12,7 +12,7 @@ pytest.importorskip("vla_ros_msgs", reason="needs the messages: colcon build, th
 
 from vla_ros.bench.bench_gate import arguments_of, report_of
 from vla_ros.bench.gate_measure import (
-    Sent,
+    TimedCommand,
     grid_start,
     late_on_grid,
     split,
@@ -23,7 +23,7 @@ from vla_ros.bench.gate_naive import HIGH, clamp
 from vla_ros.bench.gate_robot import CHANNELS, FULL_SPEED_M_S, ROBOT, chunk, robot_file
 from vla_ros.bench.gate_step import measure
 from vla_ros.bench.gate_table import cells, markdown
-from vla_ros.bench.gate_trial import Trial, judged
+from vla_ros.bench.gate_trial import GateTrial, judged
 from vla_ros.core.robot import load_robot
 
 MS = 1_000_000
@@ -75,13 +75,13 @@ def test_a_new_action_stands_in_for_the_timer_only_where_that_was_silent() -> No
 
 
 def test_the_first_with_a_new_speed_is_not_the_timers() -> None:
-    commands = [Sent(i, i, speed, False) for i, speed in enumerate((0.4, 0.4, 0.41, 0.41, 0.41, 0.42))]
+    commands = [TimedCommand(i, i, speed, False) for i, speed in enumerate((0.4, 0.4, 0.41, 0.41, 0.41, 0.42))]
     timed, caused = split(commands)
     assert [command.written for command in timed] == [1, 3, 4] and [command.written for command in caused] == [2, 5]
 
 
 def test_a_stop_lasts_until_the_first_zero_after_it() -> None:
-    commands = [Sent(0, t * MS, 0.4 * (not still), still) for t, still in ((0, True), (20, False), (31, True), (40, True))]
+    commands = [TimedCommand(0, t * MS, 0.4 * (not still), still) for t, still in ((0, True), (20, False), (31, True), (40, True))]
     assert stop_times(commands, [25 * MS]) == ([(25 * MS, 6 * MS)], 0)
     assert stop_times(commands, [41 * MS, 2 * MS]) == ([(2 * MS, 29 * MS)], 1)  # after the last command: none
 
@@ -137,8 +137,8 @@ def test_what_the_player_saw_becomes_figures(tmp_path: Path) -> None:
 def test_the_page_holds_ratios_aims_and_problems() -> None:
     arguments = arguments_of(["--note", "Others worked beside it."])
     arguments.loads = ["busy"]
-    good = Trial({"late_written": [(0, 2 * MS)], "stop": [(0, 5 * MS)]})
-    plain = Trial({"late_written": [(0, 8 * MS)], "stop": [(0, 10 * MS)]}, missed=2)
+    good = GateTrial({"late_written": [(0, 2 * MS)], "stop": [(0, 5 * MS)]})
+    plain = GateTrial({"late_written": [(0, 8 * MS)], "stop": [(0, 10 * MS)]}, missed=2)
     step = {"ours": {"p50": 0.1, "p99": 0.6, "max": 0.7, "limited": 0.5}, "plain": {"p50": 0.01, "p99": 0.02, "max": 1.0}}
     report = report_of(arguments, {"step": step}, {"busy": {"ours": [good], "plain": [plain]}})
     assert report["ratios"]["busy late_written p99"] == 0.25 and report["ratios"]["step p50"] == 10.0
@@ -156,8 +156,8 @@ def test_the_page_holds_ratios_aims_and_problems() -> None:
 
 def test_a_round_that_wrote_nothing_takes_no_figure_from_the_others() -> None:
     arguments = arguments_of([])
-    good = Trial({"stop": [(0, 5 * MS)], "stop_calm": [(0, 4 * MS)]})
-    report = report_of(arguments, {}, {"busy": {"ours": [good, Trial(problem="nothing was written")]}})
+    good = GateTrial({"stop": [(0, 5 * MS)], "stop_calm": [(0, 4 * MS)]})
+    report = report_of(arguments, {}, {"busy": {"ours": [good, GateTrial(problem="nothing was written")]}})
     figures = report["figures"]["busy"]
     assert figures["stop"]["ours"]["count"] == figures["stop_calm"]["ours"]["count"] == 1
     assert figures["late_written"]["ours"] == {} and report["problems"] == ["ours, busy: nothing was written"]

@@ -204,7 +204,7 @@ def test_a_gpu_s_way_through_the_code(pretended_gpu: str, tmp_path: Path, capsys
     torch.set_num_threads(1)
     try:
         with torch.no_grad():
-            gpu_trial.Trial(spec).run()
+            gpu_trial.GpuTrial(spec).run()
     finally:
         torch.set_num_threads(threads)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

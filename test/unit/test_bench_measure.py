@@ -6,8 +6,8 @@ import pytest
 from vla_ros.bench.pipeline_measure import (
     Inferred,
     Judged,
-    Sample,
-    Seen,
+    LatencySample,
+    SeenCommand,
     growth,
     lateness,
     matched_samples,
@@ -22,35 +22,35 @@ ACTIVE, HOLDING, PASSED, LIMITED, HELD = 2, 1, 0, 1, 2
 
 
 def test_a_stamped_command_is_its_own_sample_and_the_first_counts() -> None:
-    commands = [Seen(14 * MS, 16 * MS, 10 * MS), Seen(12 * MS, 13 * MS, 10 * MS), Seen(1, 2, 0)]
-    assert stamped_samples(sorted(commands)) == [Sample(10 * MS, 3 * MS, 0)]
+    commands = [SeenCommand(14 * MS, 16 * MS, 10 * MS), SeenCommand(12 * MS, 13 * MS, 10 * MS), SeenCommand(1, 2, 0)]
+    assert stamped_samples(sorted(commands)) == [LatencySample(10 * MS, 3 * MS, 0)]
     assert stamped_samples([]) == []
 
 
 def test_a_command_is_matched_through_the_report_and_the_chunk() -> None:
     # the gate writes command, report; at 100 a tick without a chunk, at 120 the chunk's, at 140 it goes on
-    commands = [Seen(100, 103), Seen(120, 124), Seen(140, 143)]
+    commands = [SeenCommand(100, 103), SeenCommand(120, 124), SeenCommand(140, 143)]
     reports = [Judged(101, 7, 0, HOLDING, HELD), Judged(121, 7, 1, ACTIVE, PASSED), Judged(141, 7, 1, ACTIVE, PASSED)]
     samples, unmatched = matched_samples(commands, reports, [Inferred(7, 1, 90, 5)])
-    assert samples == [Sample(90, 34, 5)] and unmatched == 0
+    assert samples == [LatencySample(90, 34, 5)] and unmatched == 0
 
 
 def test_the_order_of_arrival_does_not_matter() -> None:
-    commands = [Seen(140, 143), Seen(100, 103), Seen(120, 150)]  # the one wanted came last
+    commands = [SeenCommand(140, 143), SeenCommand(100, 103), SeenCommand(120, 150)]  # the one wanted came last
     samples, _ = matched_samples(commands, [Judged(141, 7, 2, ACTIVE, LIMITED), Judged(121, 7, 1, ACTIVE, PASSED)],
                                  [Inferred(7, 2, 130, 0), Inferred(7, 1, 110, 0)])
-    assert samples == [Sample(110, 40, 0), Sample(130, 13, 0)]
+    assert samples == [LatencySample(110, 40, 0), LatencySample(130, 13, 0)]
 
 
 @pytest.mark.parametrize(("state", "verdict"), [(HOLDING, PASSED), (ACTIVE, HELD), (3, 3)])
 def test_what_the_gate_held_back_is_no_sample(state: int, verdict: int) -> None:
-    assert matched_samples([Seen(1, 2)], [Judged(1, 7, 1, state, verdict)], [Inferred(7, 1, 0, 0)]) == ([], 0)
+    assert matched_samples([SeenCommand(1, 2)], [Judged(1, 7, 1, state, verdict)], [Inferred(7, 1, 0, 0)]) == ([], 0)
 
 
 def test_a_lost_chunk_or_command_is_counted_and_not_guessed() -> None:
     reports = [Judged(5, 7, 1, ACTIVE, PASSED), Judged(20, 7, 2, ACTIVE, PASSED), Judged(21, 8, 2, ACTIVE, PASSED)]
-    samples, unmatched = matched_samples([Seen(10, 11)], reports, [Inferred(7, 1, 0, 0), Inferred(7, 2, 4, 0)])
-    assert samples == [Sample(4, 7, 0)] and unmatched == 2
+    samples, unmatched = matched_samples([SeenCommand(10, 11)], reports, [Inferred(7, 1, 0, 0), Inferred(7, 2, 4, 0)])
+    assert samples == [LatencySample(4, 7, 0)] and unmatched == 2
 
 
 def test_a_stop_is_told_once_with_its_reason() -> None:

@@ -8,9 +8,9 @@ pytest.importorskip("vla_ros_msgs", reason="needs the messages: colcon build, th
 pytest.importorskip("cv_bridge", reason="the plain pipeline needs cv_bridge")
 
 from vla_ros.bench.bench_pipeline import arguments_of, ratios, soak_growth, summary
-from vla_ros.bench.pipeline_measure import Sample
+from vla_ros.bench.pipeline_measure import LatencySample
 from vla_ros.bench.pipeline_table import show
-from vla_ros.bench.pipeline_trial import Trial, Usage
+from vla_ros.bench.pipeline_trial import PipelineTrial, Usage
 from vla_ros.bench.source import make_images
 from vla_ros.bench.variants import VARIANTS
 from vla_ros.core.fastdds import PROFILES
@@ -19,8 +19,8 @@ from vla_ros.operator.processes import THRIFT
 MS = 1_000_000
 
 
-def trial(latency: int) -> Trial:
-    return Trial(sent=4, sent_in_window=3, samples=[Sample(i, latency * MS, MS) for i in range(3)],
+def trial(latency: int) -> PipelineTrial:
+    return PipelineTrial(sent=4, sent_in_window=3, samples=[LatencySample(i, latency * MS, MS) for i in range(3)],
                  commands=[0, 20 * MS, 45 * MS], inferred=4, stops=["slow"],
                  diagnostics={
                      "camera_ingest: state": {
@@ -40,7 +40,7 @@ def test_rounds_are_put_together() -> None:
 
 
 def test_without_samples_there_are_no_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    results = {"ours": summary("ours", [trial(5)]), "floor": summary("floor", [Trial(problem="it did not start")])}
+    results = {"ours": summary("ours", [trial(5)]), "floor": summary("floor", [PipelineTrial(problem="it did not start")])}
     assert results["floor"]["latency_ms"] == {} and ratios(results)["ours/floor p50"] is None
     show({"variants": results, "ratios": ratios(results)})
     said = capsys.readouterr().out

@@ -14,9 +14,9 @@ import tiny_models
 from vla_ros.datasets.lerobot.read import Dataset
 from vla_ros.models.checkpoint import from_pretrained
 from vla_ros.models.lora import add_lora
-from vla_ros.training.log import Log
+from vla_ros.training.log import TrainingLog
 from vla_ros.training.recipes import behaviour_cloning
-from vla_ros.training.settings import Settings
+from vla_ros.training.settings import OptimizerSettings
 from vla_ros.training.trainer import Trainer
 
 FIT = {"channels": ("angular.z", "linear.x"), "low": (-2.0, -0.2), "high": (1.0, 0.2), "state": ("linear.x", "odom.y")}
@@ -89,9 +89,9 @@ def test_one_batch_is_learnt_by_heart(data, tmp_path, head):
     one = made.of(np.array([0, 5, 9, 15]))
     made.batch = lambda index: one
     model = tiny_models.make(**FIT, head=head)
-    settings = Settings(120, learning_rate=2e-2, warmup=5, log_every=10, checkpoint_every=1000)
+    settings = OptimizerSettings(120, learning_rate=2e-2, warmup=5, log_every=10, checkpoint_every=1000)
     trainer = Trainer(model, behaviour_cloning.clone_loss, made, settings, tmp_path, weights=behaviour_cloning.WEIGHTS,
-                      log=Log(tmp_path, 120, board=False))
+                      log=TrainingLog(tmp_path, 120, board=False))
     trainer.run()
     assert trainer.metrics[-1]["action"] < 0.1 * trainer.metrics[0]["action"]
     assert trainer.metrics[-1]["task"] < 0.2
@@ -102,8 +102,8 @@ def test_a_clone_with_adapters_leaves_the_base_as_it_was(data, tmp_path):
     add_lora(model, "vision", rank=2, dropout=0.0)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     made = behaviour_cloning.Demonstrations(data, model, 4, camera="front")
-    trainer = Trainer(model, behaviour_cloning.clone_loss, made, Settings(4, learning_rate=1e-2, warmup=1, log_every=2), tmp_path,
-                      weights=behaviour_cloning.WEIGHTS, log=Log(tmp_path, 4, board=False))
+    trainer = Trainer(model, behaviour_cloning.clone_loss, made, OptimizerSettings(4, learning_rate=1e-2, warmup=1, log_every=2), tmp_path,
+                      weights=behaviour_cloning.WEIGHTS, log=TrainingLog(tmp_path, 4, board=False))
     trainer.run()
     changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     base = {name for name in before if name.startswith("vision.model.") and ".lora_" not in name}
@@ -120,7 +120,7 @@ def test_a_clone_with_adapters_leaves_the_base_as_it_was(data, tmp_path):
 def test_clone_leaves_a_policy_with_the_statistics_of_its_state(folder, tmp_path, monkeypatch):
     from vla_ros.training import log
     monkeypatch.setattr(log.importlib.util, "find_spec", lambda name: None)  # no TensorBoard: it takes seconds
-    settings = Settings(2, warmup=1, log_every=1, evaluate_every=1, average=0.9)
+    settings = OptimizerSettings(2, warmup=1, log_every=1, evaluate_every=1, average=0.9)
     config = tiny_models.tiny(**FIT, language="lstm")  # its words are those of the demonstrations
     trainer = behaviour_cloning.clone(folder, tmp_path, settings, config=config, batch=2, camera="front", held_out=0.4)
     assert "held_out" in trainer.metrics[-1]
@@ -167,7 +167,7 @@ def test_frames_without_words_are_left_out_and_it_is_said(tmp_path, silent):
     assert [note for note in found.notes if "16 of 20 frames have a task without words" in note and repr(silent) in note]
     assert found.batch(0).mask.any(1).all()
     tasks(folder, [silent, silent])
-    for refused in (source, lambda data: behaviour_cloning.clone(data.folder, tmp_path / "out", Settings(1), camera="front")):
+    for refused in (source, lambda data: behaviour_cloning.clone(data.folder, tmp_path / "out", OptimizerSettings(1), camera="front")):
         with pytest.raises(ValueError, match="no task in .* has words"):
             refused(Dataset(folder))
     assert not (tmp_path / "out").exists()

@@ -19,7 +19,7 @@ from vla_ros.policies.color_servo.blobs import (
     _SOLIDS,
     SHAPES,
     Blob,
-    Camera,
+    CameraPose,
     find_blobs,
     shape_likelihoods,
 )
@@ -27,7 +27,7 @@ from vla_ros.policies.color_servo.policy import SPEED_MAX, TURN_MAX, ColorServo
 from vla_ros.policies.color_servo.tracks import Tracks
 from vla_ros.tasks.intent import parse
 
-CAMERA = Camera(320, 240, -0.05, 0.40, math.radians(30), math.radians(75))
+CAMERA = CameraPose(320, 240, -0.05, 0.40, math.radians(30), math.radians(75))
 RGB = {"red": (200, 20, 20), "orange": (240, 110, 10), "yellow": (230, 200, 20), "green": (20, 150, 40),
        "blue": (20, 50, 200), "purple": (125, 30, 160)}
 
@@ -325,7 +325,7 @@ def test_a_way_is_5_cm_to_3_m(text: str, metres: float | None) -> None:
 @pytest.mark.parametrize("left, top, clipped", [(1, 1, False), (0, 100, True), (150, 0, True), (309, 100, False),
                                                 (310, 100, True), (150, 229, False), (150, 230, True)])
 def test_a_patch_is_clipped_where_it_touches_an_edge(left: int, top: int, clipped: bool) -> None:
-    level = Camera(320, 240, 0.0, 0.40, math.radians(60), math.radians(75))  # sees nothing but floor
+    level = CameraPose(320, 240, 0.0, 0.40, math.radians(60), math.radians(75))  # sees nothing but floor
     image = np.full((240, 320, 3), 150, np.uint8)
     image[top:top + 10, left:left + 10] = RGB["red"]
     (blob,) = find_blobs(image, level)

@@ -12,10 +12,10 @@ from vla_ros.core.drawing import drawing
 from vla_ros.demo.film import FPS, Film, image_pixels, still_score
 from vla_ros.demo.overlay import SIZE, Moment, draw, font, wrap
 from vla_ros.demo.plots import (
+    DriveRecord,
     PathPoint,
     Stop,
     Thing,
-    Track,
     draw_latency,
     draw_path,
     latency_summary,
@@ -152,11 +152,11 @@ def test_image_pixels_drops_the_padding_of_rows():
         image_pixels(Message)
 
 
-def a_track() -> Track:
+def a_track() -> DriveRecord:
     ball = Thing("green ball", -0.6, -1.0, 0.07, (0.1, 0.6, 0.2))
     block = Thing("red block", 1.0, 0.3, 0.06, (0.9, 0.1, 0.1), 0.4)
     path = [PathPoint(i / 10, -0.8 + i * 0.02, -0.2, 0.0, 1 + i // 30) for i in range(60)]
-    return Track(path, [Stop("the word", -0.2, -0.2, 0.2, True, 1)], [float(i % 30) for i in range(300)],
+    return DriveRecord(path, [Stop("the word", -0.2, -0.2, 0.2, True, 1)], [float(i % 30) for i in range(300)],
                  {"green ball": ball, "red block": block},
                  {"green ball": Thing("green ball", -0.4, -0.9, 0.07, (0.1, 0.6, 0.2)), "red block": block})
 
@@ -169,7 +169,7 @@ def test_the_path_is_drawn_in_each_instructions_colour(tmp_path):
 
 
 def test_images_of_a_run_that_never_moved(tmp_path):
-    draw_path(Track(), ["go to the red block"], [], 3.6, tmp_path / "path.png")
+    draw_path(DriveRecord(), ["go to the red block"], [], 3.6, tmp_path / "path.png")
     draw_latency([], tmp_path / "latency.png")
     read(tmp_path / "path.png")
     read(tmp_path / "latency.png")

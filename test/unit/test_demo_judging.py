@@ -61,8 +61,8 @@ def test_words_without_meaning_say_so():
 
 
 def test_where_the_named_thing_is():
-    from vla_ros.demo.monitor import Watch
+    from vla_ros.demo.monitor import Monitor
     watch = SimpleNamespace(pose=SimpleNamespace(x=0.0, y=0.0, yaw=math.pi / 2),
                             markers={"red block": marker("red block", 1.0, 0.0)})
-    assert Watch.target(watch, "go to the red block") == pytest.approx((1.0, -math.pi / 2))
-    assert Watch.target(watch, "turn left") is None
+    assert Monitor.target(watch, "go to the red block") == pytest.approx((1.0, -math.pi / 2))
+    assert Monitor.target(watch, "turn left") is None

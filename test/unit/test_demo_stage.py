@@ -96,13 +96,13 @@ def test_the_summary_is_there_and_so_is_every_other_image_when_one_cannot_be_dra
     pytest.importorskip("rclpy")
     pytest.importorskip("vla_ros_msgs")
     from vla_ros.demo import run
-    from vla_ros.demo.plots import Track
+    from vla_ros.demo.plots import DriveRecord
 
     def fail(*_):
         raise ValueError("'outside right upper' is not a valid value for loc")
 
     result = {"text": "go", "done": True, "seconds": 1.0, "driven_m": 0.5, "why": "near"}
-    said = SimpleNamespace(results=[result], track=Track(latencies=[5.0]), instructions=["go"], deaths=[], ok=lambda: True,
+    said = SimpleNamespace(results=[result], track=DriveRecord(latencies=[5.0]), instructions=["go"], deaths=[], ok=lambda: True,
                            inference=dict, watch=SimpleNamespace(film=None),
                            arguments=SimpleNamespace(seed=1, policy="color_servo"))
     monkeypatch.setattr(run, "draw_path", fail)

@@ -125,8 +125,8 @@ def test_what_is_no_success_function_gets_a_sentence(module: str, place: str, se
 
 
 @pytest.mark.parametrize("name, sentence", [
-    ("forgets", "gives None; give True, False or a Verdict"),
-    ("number", "gives 1; give True, False or a Verdict"),
+    ("forgets", "gives None; give True, False or a Judgement"),
+    ("number", "gives 1; give True, False or a Judgement"),
     ("raises", r"raised IndexError \(success_\d+.py, line \d+\): tuple index out of range"),
 ])
 def test_a_function_that_is_broken_ends_the_demo_with_a_sentence(module: str, name: str, sentence: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from vla_ros.bench import system_facts
 from vla_ros.bench.system_facts import Facts
 from vla_ros.cli import doctor, main
-from vla_ros.cli.doctor import CHANGE, MISSING, OK, Finding, examine
+from vla_ros.cli.doctor import CHANGE, MISSING, OK, Advice, examine
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import profile_variables
 
@@ -36,7 +36,7 @@ LAPTOP = replace(
 BARE = Facts("3.11.2", "Debian GNU/Linux 12")
 
 
-def of(facts: Facts, what: str) -> Finding:
+def of(facts: Facts, what: str) -> Advice:
     found = [finding for finding in examine(facts) if finding.what == what]
     assert len(found) == 1, f"{what}: {found}"
     return found[0]

@@ -12,7 +12,7 @@ pytest.importorskip("scipy", reason="the intervals are scipy's")
 pytest.importorskip("jinja2", reason="the page is a Jinja2 template")
 
 from vla_ros.evaluation import advice, page, report, through_nodes
-from vla_ros.evaluation.plan import Episode
+from vla_ros.evaluation.plan import PlannedEpisode
 from vla_ros.evaluation.runner import Record
 from vla_ros.evaluation.through_nodes import Driven
 from vla_ros.tasks.intent import Intent
@@ -22,7 +22,7 @@ STATE = WorldState(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.10, ())
 
 
 def fields(number: int, done: bool, kind: str = "turn_left", seconds: float = 4.0) -> dict[str, Any]:
-    return {"episode": Episode(number, "success", "known", 1_000_000 + number, Intent(kind), "the <words>", 15.0), "done": done,
+    return {"episode": PlannedEpisode(number, "success", "known", 1_000_000 + number, Intent(kind), "the <words>", 15.0), "done": done,
             "distance": 0.0 if done else 0.5, "seconds": seconds, "sentence": "as it was", "reached": [], "refused": False,
             "gave_up": False, "chunks": (10, 10, 8), "predict": [0.002], "path": [(0.0, 0.0, 0.0)], "start": STATE, "end": STATE}
 

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from vla_ros.evaluation import plan as plans
-from vla_ros.evaluation.plan import FIRST_SEED, Episode
+from vla_ros.evaluation.plan import FIRST_SEED, PlannedEpisode
 from vla_ros.sim.scene import sample_scene
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, SPLITS, UNSEEN_PAIRS
@@ -125,6 +125,6 @@ def test_a_plan_that_cannot_be_is_refused(change: dict[str, object], sentence: s
 def test_words_without_a_colour_cannot_be_swapped() -> None:
     scene = sample_scene(FIRST_SEED)
     thing = scene.objects[0]
-    episode = Episode(0, "success", "known", FIRST_SEED, Intent("go_to", thing.colour, thing.shape), "go there", 30.0)
+    episode = PlannedEpisode(0, "success", "known", FIRST_SEED, Intent("go_to", thing.colour, thing.shape), "go there", 30.0)
     with pytest.raises(ValueError, match="names its colour 0 times"):
         plans.swap_colour(episode)

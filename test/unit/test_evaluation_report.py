@@ -14,8 +14,8 @@ pytest.importorskip("scipy", reason="the intervals are scipy's")
 pytest.importorskip("jinja2", reason="the page is a Jinja2 template")
 
 from vla_ros.evaluation import advice, plots, report, summary
-from vla_ros.evaluation.plan import Episode
-from vla_ros.evaluation.runner import Player, Record
+from vla_ros.evaluation.plan import PlannedEpisode
+from vla_ros.evaluation.runner import PolicyChoice, Record
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.world_state import ObjectState, WorldState
 from vla_ros.training.plots import draw
@@ -32,7 +32,7 @@ def record(number: int, done: bool, kind: str = "go_to", part: str = "success", 
                               "start": STATE, "end": STATE, "policy": "hand@1"}
     told = {name: more.pop(name) for name in ("group", "scenario") if name in more}
     text = more.pop("text", f"{kind} the <red> block")
-    return Record(Episode(number, part, split, 1_000_000 + number, meant, text, 30.0, **told), done, **{**fields, **more})
+    return Record(PlannedEpisode(number, part, split, 1_000_000 + number, meant, text, 30.0, **told), done, **{**fields, **more})
 
 
 def test_success_by_split_and_kind() -> None:
@@ -92,7 +92,7 @@ def nested(path: str, value: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("rule", advice.RULES, ids=lambda rule: f"{rule.path} {rule.least}")
-def test_a_recommendation_below_its_threshold_and_not_at_or_above(rule: advice.Rule) -> None:
+def test_a_recommendation_below_its_threshold_and_not_at_or_above(rule: advice.AdviceRule) -> None:
     below = advice.recommendations(nested(rule.path, rule.least - 0.001))
     assert len(below) == 1 and below[0].startswith(rule.say) and f"{rule.least - 0.001:.2f}" in below[0]
     for value in (rule.least, rule.least + 0.001):
@@ -125,7 +125,7 @@ def test_the_report_is_json_without_nan_and_html_that_is_escaped(tmp_path: Path)
     lost = record(1, False, distance=math.inf, text="go to <b>it</b>", sentence="a & b", image=np.full((12, 16, 3), 90, np.uint8),
                   explained={"attention": np.eye(3, 4) / 4, "nowhere": 0.25})
     records = [record(0, True), lost, record(2, False, part="blank", group=0, text="")]
-    facts = report.facts(Player("hand", {"checkpoint": "here"}), records, "vla evaluate", 2, 1.0)
+    facts = report.facts(PolicyChoice("hand", {"checkpoint": "here"}), records, "vla evaluate", 2, 1.0)
     whole = report.write(tmp_path, facts, summary.summarise(records, [record(0, False), record(1, False)]), records)
     numbers = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert numbers["episodes"][1]["distance"] is None and numbers["policy"]["options"] == {"checkpoint": "here"}
@@ -143,7 +143,7 @@ def test_an_image_that_cannot_be_drawn_is_a_sentence_and_the_report_is_whole(tmp
 
     monkeypatch.setattr(plots, "shares", fail)
     records = [record(0, True), record(1, False)]
-    report.write(tmp_path, report.facts(Player("hand", {}), records, "vla evaluate", 2, 1.0), summary.summarise(records), records)
+    report.write(tmp_path, report.facts(PolicyChoice("hand", {}), records, "vla evaluate", 2, 1.0), summary.summarise(records), records)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "success by split: the image could not be drawn (ValueError: no loc &lt;outside&gt;)." in page
     assert page.count("data:image/png") == 2 and (tmp_path / "table.md").exists()  # the times, and how the failed one went

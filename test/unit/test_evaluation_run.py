@@ -22,7 +22,7 @@ from vla_ros.cli.main import main
 from vla_ros.core.types import ActionChunk, Instruction, Observation
 from vla_ros.evaluation import perception, runner
 from vla_ros.evaluation import plan as plans
-from vla_ros.evaluation.runner import Player, Worker, within
+from vla_ros.evaluation.runner import EpisodeWorker, PolicyChoice, within
 from vla_ros.evaluation.scenarios import PLAIN, SCENARIOS, Scenario, blurred, choose, noised
 from vla_ros.evaluation.truth import Truth, cells, cut_off
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
@@ -32,7 +32,7 @@ from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.objects import COLOURS, SHAPES
 
-SMALL = Player("color_servo", {"image_size": [120, 160]}, (160, 120))
+SMALL = PolicyChoice("color_servo", {"image_size": [120, 160]}, (160, 120))
 SPEC = PolicySpec(("linear.x", "angular.z"), 1, 100_000_000, {"camera": (120, 160)})
 
 
@@ -283,7 +283,7 @@ def test_words_refused_are_not_a_search_given_up(world: World, calls: int, refus
 
 
 def test_open_and_stop_are_not_done_before_they_begin() -> None:
-    worker = Worker(SMALL)
+    worker = EpisodeWorker(SMALL)
     opened, stopped = (worker.run(replace(one, text=text)) for one, text in
                        zip(plans.success(2, ("known",), ("open", "stop")), ("open the gripper", "stop")))
     with pytest.raises(RuntimeError, match="done before it begins"):

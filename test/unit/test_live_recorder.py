@@ -7,7 +7,7 @@ pytest.importorskip("av", reason="datasets need PyAV")
 
 from vla_ros.core.types import Instruction, Observation
 from vla_ros.datasets.lerobot.read import Dataset
-from vla_ros.datasets.recorder import LiveRecorder, Sent
+from vla_ros.datasets.recorder import LiveRecorder, SentCommand
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND
@@ -28,7 +28,7 @@ class Suite:
         for _ in range(round(seconds * 50)):
             if gate:
                 values = {"linear.x": self.speed + self.now * 1e-3 if self.speed else 0.0, "gripper": 1.0}
-                self.recorder.on_report(Sent(T0 + round(self.now * SECOND), self.active, self.instruction_id,
+                self.recorder.on_report(SentCommand(T0 + round(self.now * SECOND), self.active, self.instruction_id,
                                              {name: values[name] for name in self.names}))
             if self.now >= self.next_image - 1e-9:
                 self.next_image += 1 / self.hz
@@ -162,6 +162,6 @@ def test_a_clock_that_goes_back_ends_an_episode(tmp_path):
 
 def test_an_image_that_no_video_takes_is_a_sentence(tmp_path):
     recorder = LiveRecorder(tmp_path / "set", 10)
-    recorder.on_report(Sent(T0, True, 1, {"linear.x": 0.1}))
+    recorder.on_report(SentCommand(T0, True, 1, {"linear.x": 0.1}))
     with pytest.raises(ValueError, match="camera 'front' has 31x32 pixels"):
         recorder.on_observation(Observation(T0, Instruction(0, 1, "go"), {"front": np.zeros((31, 32, 3), np.uint8)}, {"a": 0.0}))

@@ -9,14 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla_ros.core.normalisation import FAR_MARGIN, MAX_DEVIATIONS, STILL_SPREAD, Seen, deviation
+from vla_ros.core.normalisation import (
+    FAR_MARGIN,
+    MAX_DEVIATIONS,
+    STILL_SPREAD,
+    StateRange,
+    deviation,
+)
 
 FINITE = st.floats(-1e6, 1e6)
-WILD = Seen("joint", 0.1, 0.2, -0.3, 0.5)
+WILD = StateRange("joint", 0.1, 0.2, -0.3, 0.5)
 
 
 def test_a_joint_that_stood_still_in_training_is_told_in_its_unit() -> None:
-    still = Seen.of("joint1", {"mean": 0.5, "std": 1.6e-6, "min": 0.499995, "max": 0.500005})
+    still = StateRange.of("joint1", {"mean": 0.5, "std": 1.6e-6, "min": 0.499995, "max": 0.500005})
     assert still.told(0.52) == pytest.approx(0.02)  # not 12,266 deviations
     assert still.told(0.5) == 0.0 and still.far(0.52) == ""
     assert "the robot's joint1 is 0.8, far outside what the policy saw in training (0.5 to 0.5)" in still.far(0.8)
@@ -33,14 +39,14 @@ def test_it_is_told_so_many_deviations_at_most(value: float, told: float) -> Non
 
 
 def test_what_training_saw_is_told_as_it_was() -> None:
-    rare = Seen.of("gripper", {"mean": 0.01, "std": 0.1, "min": 0.0, "max": 1.0})  # open in one frame of a hundred
+    rare = StateRange.of("gripper", {"mean": 0.01, "std": 0.1, "min": 0.0, "max": 1.0})  # open in one frame of a hundred
     assert rare.told(1.0) == pytest.approx(9.9) == rare.told(7.0) and rare.told(-7.0) == -MAX_DEVIATIONS
 
 
 @given(value=FINITE, mean=FINITE, std=st.floats(0, 1e6), reach=st.floats(0, 1e6))
 def test_any_value_is_told_as_a_finite_number_that_grows_with_it(value: float, mean: float, std: float, reach: float
                                                                  ) -> None:
-    seen = Seen("x", mean, std, mean - reach, mean + reach)
+    seen = StateRange("x", mean, std, mean - reach, mean + reach)
     most = max(MAX_DEVIATIONS, reach / float(deviation(std)) + 1e-6)
     assert -most * 1.001 <= seen.told(value) <= most * 1.001 and seen.told(value) <= seen.told(value + 1.0)
 
@@ -57,12 +63,12 @@ def test_far_is_half_of_the_range_beyond_it(value: float, far: bool) -> None:
 
 
 def test_far_has_a_least_reach() -> None:
-    still = Seen("joint", 0.0, 0.0, 0.0, 0.0)
+    still = StateRange("joint", 0.0, 0.0, 0.0, 0.0)
     assert not still.far(FAR_MARGIN) and still.far(FAR_MARGIN + 1e-6) and still.far(-FAR_MARGIN - 1e-6)
 
 
 def test_without_a_range_three_deviations_are_one() -> None:
-    assert Seen.of("x", {"mean": 1.0, "std": 0.5}) == Seen("x", 1.0, 0.5, -0.5, 2.5)
+    assert StateRange.of("x", {"mean": 1.0, "std": 0.5}) == StateRange("x", 1.0, 0.5, -0.5, 2.5)
 
 
 @pytest.mark.parametrize("broken", [{}, {"mean": 0.0}, {"mean": "a", "std": 1.0}, {"mean": 0.0, "std": None}, 3, [1.0],
@@ -70,11 +76,11 @@ def test_without_a_range_three_deviations_are_one() -> None:
                                     {"mean": 0.0, "std": 1.0, "min": 2.0, "max": 1.0}], ids=str)
 def test_statistics_that_are_none_are_one_sentence(broken: Any) -> None:
     with pytest.raises(ValueError, match=r"the statistics of 'joint1' .*copy the checkpoint again"):
-        Seen.of("joint1", broken)
+        StateRange.of("joint1", broken)
 
 
 def test_of_degrees_far_is_farther() -> None:
-    still = Seen("joint", 180.0, 0.29, 180.0, 180.0)
+    still = StateRange("joint", 180.0, 0.29, 180.0, 180.0)
     assert not still.far(181.4) and still.far(181.5)
 
 
@@ -82,7 +88,7 @@ def test_what_training_divides_by_the_robot_does() -> None:
     from vla_ros.datasets.statistics import LEAST_DEVIATION, Normaliser
 
     spreads = np.array([LEAST_DEVIATION, 0.3, 4.0])  # no checkpoint that is made now has less
-    told = [Seen("x", 0.1, spread, 0.0, 0.2).told(0.12) for spread in spreads]
+    told = [StateRange("x", 0.1, spread, 0.0, 0.2).told(0.12) for spread in spreads]
     assert np.allclose(Normaliser.of({"mean": np.full(3, 0.1), "std": spreads}).apply(np.full(3, 0.12)), told, rtol=1e-5)
 
 

@@ -238,3 +238,12 @@ def test_check_is_clean(tool: str) -> None:
         pytest.skip(f"{tool} is not installed; `make check` runs where it is")
     done = subprocess.run([str(ROOT / ".ci" / "check"), tool], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_public_class_name_means_two_things() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "vla_ros").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}

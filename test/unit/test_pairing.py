@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla_ros.core.pairing import Synchronizer, Watch
+from vla_ros.core.pairing import Pairing, PairingWatch
 from vla_ros.core.types import Frame, Instruction
 
 MS = 1_000_000
@@ -13,7 +13,7 @@ IMAGE = np.zeros((2, 2, 3), np.uint8)
 
 
 def pairing(mode="latched", cameras=("camera",), max_skew=100 * MS, instruction_ttl=10 * S, **bounds):
-    return Synchronizer(cameras, mode, max_skew, instruction_ttl, **bounds)
+    return Pairing(cameras, mode, max_skew, instruction_ttl, **bounds)
 
 
 def show(sync, stamp, camera="camera", now=None):
@@ -319,7 +319,7 @@ def test_whatever_stamps_came_before_good_frames_are_paired_again(cameras, event
 @pytest.mark.parametrize("later, lost", [(0, True), (3600 * MS - 1, True), (3600 * MS, False)])
 def test_frames_are_lost_on_the_way_only_while_their_number_grows(later, lost):
     """The last report that the camera hands frames on counts for three of its periods of 1.2 s."""
-    watch = Watch(["front"])
+    watch = PairingWatch(["front"])
     watch.begin(0)
     watch.handed_on("front", 10, 0)
     watch.handed_on("front", 20, 3 * S)

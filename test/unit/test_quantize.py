@@ -168,9 +168,9 @@ def test_what_is_quantized_already_or_cannot_be_trained_is_a_sentence(folder: Pa
     pytest.importorskip("mujoco")
     pytest.importorskip("accelerate")
     from vla_ros.training.recipes.reinforce import Reinforcement, reinforce
-    from vla_ros.training.settings import Settings
+    from vla_ros.training.settings import OptimizerSettings
     with pytest.raises(ValueError, match="packed weights \\(int8\\), which cannot be trained"):
-        reinforce(tmp_path / "one", tmp_path / "out", Reinforcement("face"), Settings(1))
+        reinforce(tmp_path / "one", tmp_path / "out", Reinforcement("face"), OptimizerSettings(1))
 
 
 def test_static_wants_observations(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ pytest.importorskip("accelerate")
 pytest.importorskip("mujoco")
 
 from vla_ros.policies.builtin import STILL_SPEEDS
-from vla_ros.training.log import Log
+from vla_ros.training.log import TrainingLog
 from vla_ros.training.recipes import reinforce as rl
-from vla_ros.training.settings import Settings
+from vla_ros.training.settings import OptimizerSettings
 from vla_ros.training.trainer import Trainer
-from vla_ros.training.vector_env import Episode, VectorEnv
+from vla_ros.training.vector_env import EpisodeRecord, VectorEnv
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ class Bandit:
         with torch.no_grad():
             chunks = choose(inputs, rng)
         errors = (chunks[:, :2, 0] - inputs[:, :1]).abs().sum(1)
-        return [Episode([inputs[row]], [chunks[row]], [-float(errors[row])], bool(errors[row] < 0.3), [0.0, 0.0]) for row in range(episodes)]
+        return [EpisodeRecord([inputs[row]], [chunks[row]], [-float(errors[row])], bool(errors[row] < 0.3), [0.0, 0.0]) for row in range(episodes)]
 
 
 def test_returns_by_hand():
@@ -77,8 +77,8 @@ def test_trying_more_lowers_the_loss_and_what_is_only_told_does_not_count():
 
 
 def test_episodes_become_one_batch():
-    episodes = [Episode([torch.zeros(2)] * 2, [torch.zeros(3, 2)] * 2, [0.0, 1.0], True, [0.0] * 3),
-                Episode([torch.ones(2)], [torch.ones(3, 2)], [-1.0], False, [0.0] * 2)]
+    episodes = [EpisodeRecord([torch.zeros(2)] * 2, [torch.zeros(3, 2)] * 2, [0.0, 1.0], True, [0.0] * 3),
+                EpisodeRecord([torch.ones(2)], [torch.ones(3, 2)], [-1.0], False, [0.0] * 2)]
     batch = rl.gathered(episodes, 0.5)
     torch.testing.assert_close(batch.returns, rl.normalised(torch.tensor([0.5, 1.0, -1.0])))
     assert (batch.reward, batch.success, batch.length) == (0.0, 0.5, 1.5)
@@ -87,10 +87,10 @@ def test_episodes_become_one_batch():
 
 @pytest.mark.parametrize("gamma", [1.0, 0.9])
 def test_how_far_away_a_task_begins_is_no_merit(gamma):
-    far, near = (Episode(rewards=[start - 0.5, 0.5 + 1.0], lacking=[start, 0.5, 0.0]) for start in (2.0, 0.7))  # both done
+    far, near = (EpisodeRecord(rewards=[start - 0.5, 0.5 + 1.0], lacking=[start, 0.5, 0.0]) for start in (2.0, 0.7))  # both done
     for one in (far, near):
         assert rl.shaped(one, gamma) == pytest.approx([gamma, 1.0])  # the bonus alone, a step later
-    stands = Episode(rewards=[0.0, 0.0], lacking=[0.4] * 3)
+    stands = EpisodeRecord(rewards=[0.0, 0.0], lacking=[0.4] * 3)
     assert rl.shaped(stands, gamma) == pytest.approx([-0.4 * gamma**2, -0.4 * gamma])
 
 
@@ -146,9 +146,9 @@ def test_the_return_rises_on_a_toy_and_a_resume_is_to_the_bit(tmp_path):
     def trainer(folder, resume=False):
         actor = rl.Actor(Tiny(), plan.deviation, learned=True)
         return Trainer(actor, rl.policy_loss, rl.Rollouts(actor, Bandit(), plan, 1),
-                       Settings(120, learning_rate=1e-2, warmup=0, log_every=10, checkpoint_every=60, ahead=0), folder,
+                       OptimizerSettings(120, learning_rate=1e-2, warmup=0, log_every=10, checkpoint_every=60, ahead=0), folder,
                        weights=rl.weights_of(plan), factors={"vla.value": 3.0}, resume=resume,
-                       log=Log(folder, 120, board=False))
+                       log=TrainingLog(folder, 120, board=False))
 
     straight = trainer(tmp_path / "straight")
     straight.run()
@@ -210,7 +210,7 @@ def test_no_batch_is_made_ahead_whatever_the_settings(tmp_path, monkeypatch):
     vla = build(Recipe(model={"image_size": (24, 32), "width": 16, "vision_options": {"channels": (8, 8)}}).config())
     save_pretrained(vla, tmp_path / "policy")
     plan = rl.Reinforcement("stop", episodes=1, worlds=1, longest=0.4, keep=0.0, checked=1)
-    settings = Settings(2, warmup=0, log_every=1)
+    settings = OptimizerSettings(2, warmup=0, log_every=1)
     assert settings.ahead == 3  # a thread would draw with the worlds of the one that evaluates
     trainer = rl.reinforce(tmp_path / "policy", tmp_path / "out", plan, settings)
     assert trainer.settings.ahead == 0

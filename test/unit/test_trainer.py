@@ -14,9 +14,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 from vla_ros.training import checkpointing
-from vla_ros.training.log import Log
+from vla_ros.training.log import TrainingLog
 from vla_ros.training.prefetch import ahead_of
-from vla_ros.training.settings import Settings
+from vla_ros.training.settings import OptimizerSettings
 from vla_ros.training.trainer import Trainer
 
 
@@ -39,13 +39,13 @@ def loss(model, batch):
 
 
 def settings(steps=6, **changes):
-    return Settings(steps, **({"learning_rate": 0.02, "warmup": 2, "average": 0.9, "log_every": 2, "checkpoint_every": 2,
+    return OptimizerSettings(steps, **({"learning_rate": 0.02, "warmup": 2, "average": 0.9, "log_every": 2, "checkpoint_every": 2,
                                "seed": 5} | changes))
 
 
 def trainer(folder, model=None, resume=False, **changes):
     return Trainer(model or net(), loss, Noise(), settings(**changes), folder, resume=resume,
-                   log=Log(folder, 6, board=False))
+                   log=TrainingLog(folder, 6, board=False))
 
 
 def state(one):
@@ -136,7 +136,7 @@ def test_accumulated_gradients_are_those_of_the_larger_batch(tmp_path):
 
 
 def test_rate_warms_up_and_falls_to_its_floor():
-    one = Settings(100, learning_rate=0.1, warmup=10, floor=0.1)
+    one = OptimizerSettings(100, learning_rate=0.1, warmup=10, floor=0.1)
     assert one.rate(0) == pytest.approx(0.01) and one.rate(4) == pytest.approx(0.05 * (0.9 * 0.5 * (1 + math.cos(0.04 * math.pi)) + 0.1))
     assert one.rate(50) == pytest.approx(0.1 * 0.55) and one.rate(100) == pytest.approx(0.01)
     assert max(one.rate(step) for step in range(100)) < 0.1

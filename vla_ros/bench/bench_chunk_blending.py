@@ -25,7 +25,7 @@ from vla_ros.core.blending import BLENDINGS, ChunkBlender
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import NANOSECONDS, ActionChunk, to_nanoseconds
-from vla_ros.evaluation.plan import FIRST_SEED, Episode, success
+from vla_ros.evaluation.plan import FIRST_SEED, PlannedEpisode, success
 from vla_ros.evaluation.scenarios import PLAIN, SCENARIOS
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.sim.episode import OBEY_PERIOD_S, prelude, run_episode
@@ -50,7 +50,7 @@ class RecordingWorld(World):
 
 
 @dataclass
-class Trial:
+class BlendingTrial:
     """One episode. `jerks`: (channel, whether of a boundary) -> values."""
 
     done: bool
@@ -87,11 +87,11 @@ def jerks(
 
 def drive(
     world: RecordingWorld,
-    episode: Episode,
+    episode: PlannedEpisode,
     policy_name: str,
     blending: str,
     options: argparse.Namespace,
-) -> Trial:
+) -> BlendingTrial:
     """An episode, from the same start each time; a fresh policy."""
     world.commands = None  # what comes before the episode is no part of it
     world.data.time = 0.0
@@ -120,10 +120,10 @@ def drive(
         delay=options.delay,
         blend=blend,
     )
-    return Trial(outcome.done, outcome.seconds, jerks(world.commands, arrived))
+    return BlendingTrial(outcome.done, outcome.seconds, jerks(world.commands, arrived))
 
 
-def summary(trials: dict[str, list[Trial]]) -> dict[str, dict[str, Any]]:
+def summary(trials: dict[str, list[BlendingTrial]]) -> dict[str, dict[str, Any]]:
     """Blending -> its figures.
 
     Times are the mean over the episodes that were done with every blending, so that the same ones
@@ -152,7 +152,7 @@ def summary(trials: dict[str, list[Trial]]) -> dict[str, dict[str, Any]]:
     return out
 
 
-def _together(trials: Sequence[Trial], channel: str, boundary: bool) -> Numbers:
+def _together(trials: Sequence[BlendingTrial], channel: str, boundary: bool) -> Numbers:
     return np.concatenate([trial.jerks[channel, boundary] for trial in trials])
 
 
@@ -250,7 +250,7 @@ def run(argv: Sequence[str]) -> int:
     policies = {}
     try:
         for policy in options.policies:
-            trials: dict[str, list[Trial]] = {blending: [] for blending in BLENDINGS}
+            trials: dict[str, list[BlendingTrial]] = {blending: [] for blending in BLENDINGS}
             for episode in plan:
                 print(f"{policy}: episode {episode.number + 1} of {len(plan)}", flush=True)
                 for blending in BLENDINGS:

@@ -19,7 +19,7 @@ from typing import Any
 
 from vla_ros.bench.gate_step import measure
 from vla_ros.bench.gate_table import show, write
-from vla_ros.bench.gate_trial import VARIANTS, Trial, run_trial
+from vla_ros.bench.gate_trial import VARIANTS, GateTrial, run_trial
 from vla_ros.bench.pipeline_measure import milliseconds, ratio
 
 LOADS = {"busy": 2, "quiet": 0}  # processes beside the gate that never rest
@@ -41,7 +41,7 @@ AIMS_MS = {
 QUICK = {"seconds": 1.5, "stops": 3, "steps": 500, "rounds": 1}
 
 
-Trials = dict[str, dict[str, list[Trial]]]  # load -> gate -> its trials
+Trials = dict[str, dict[str, list[GateTrial]]]  # load -> gate -> its trials
 
 
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
@@ -175,7 +175,7 @@ def report_of(
     return report
 
 
-def _figures(gates: dict[str, list[Trial]]) -> dict[str, dict[str, Any]]:
+def _figures(gates: dict[str, list[GateTrial]]) -> dict[str, dict[str, Any]]:
     """Figure -> gate, or "floor" -> percentiles in ms, of one load."""
     figures: dict[str, dict[str, Any]] = {}
     for figure in FIGURES:
@@ -200,13 +200,13 @@ def _problems(trials: Trials) -> Iterator[str]:
     yield from missed
 
 
-def _named(gates: dict[str, list[Trial]]) -> Iterator[tuple[str, Trial]]:
+def _named(gates: dict[str, list[GateTrial]]) -> Iterator[tuple[str, GateTrial]]:
     for name, trials in gates.items():
         for trial in trials:
             yield name, trial
 
 
-def _milliseconds(trials: Sequence[Trial], figure: str) -> dict[str, float]:
+def _milliseconds(trials: Sequence[GateTrial], figure: str) -> dict[str, float]:
     """Percentiles of all trials together, and how many; empty where nothing was measured."""
     waits: list[int] = []
     for trial in trials:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_ros.bench.pipeline_measure import growth, lateness, milliseconds, ratio
-from vla_ros.bench.pipeline_trial import Trial, run_trial
+from vla_ros.bench.pipeline_trial import PipelineTrial, run_trial
 from vla_ros.bench.variants import VARIANTS
 
 GATE_PERIOD_NS = 20_000_000  # the gate's default of 50 Hz
@@ -33,7 +33,7 @@ COUNTS = {
 COUNTER = "Events since startup"
 
 
-def summary(name: str, trials: Sequence[Trial]) -> dict[str, Any]:
+def summary(name: str, trials: Sequence[PipelineTrial]) -> dict[str, Any]:
     """One variant's rounds together. A figure that was not measured is not there."""
     samples = list(chain.from_iterable(map(attrgetter("samples"), trials)))
     # by round, so that a reader sees how far the machine's speed drifted
@@ -52,7 +52,7 @@ def summary(name: str, trials: Sequence[Trial]) -> dict[str, Any]:
     return out
 
 
-def _suite_figures(trials: Sequence[Trial]) -> dict[str, Any]:
+def _suite_figures(trials: Sequence[PipelineTrial]) -> dict[str, Any]:
     """What only ours can tell: the gate reports, and each node has its diagnostics."""
     less_policy: list[int] = []
     policy: list[int] = []
@@ -78,7 +78,7 @@ def _suite_figures(trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
-def _counts(trials: Sequence[Trial]) -> dict[str, int]:
+def _counts(trials: Sequence[PipelineTrial]) -> dict[str, int]:
     """COUNTS over all rounds; what a node did not count in one of them is left out."""
     out = {}
     for key, status in COUNTS.items():
@@ -88,11 +88,11 @@ def _counts(trials: Sequence[Trial]) -> dict[str, int]:
     return out
 
 
-def _total(trials: Sequence[Trial], field: str) -> int:
+def _total(trials: Sequence[PipelineTrial], field: str) -> int:
     return sum(map(attrgetter(field), trials))
 
 
-def _worst(trials: Sequence[Trial]) -> dict[str, dict[str, float]]:
+def _worst(trials: Sequence[PipelineTrial]) -> dict[str, dict[str, float]]:
     """Per process, the largest of the rounds."""
     worst: dict[str, dict[str, float]] = {}
     for trial in trials:
@@ -103,7 +103,7 @@ def _worst(trials: Sequence[Trial]) -> dict[str, dict[str, float]]:
     return worst
 
 
-def _drops(trials: Sequence[Trial]) -> dict[str, int]:
+def _drops(trials: Sequence[PipelineTrial]) -> dict[str, int]:
     """How much each node dropped, over all rounds: "node: reason" -> count."""
     out: dict[str, int] = {}
     for trial in trials:
@@ -115,7 +115,7 @@ def _drops(trials: Sequence[Trial]) -> dict[str, int]:
     return out
 
 
-def _stages(trial: Trial) -> dict[str, dict[str, float]]:
+def _stages(trial: PipelineTrial) -> dict[str, dict[str, float]]:
     """Each node's own time in its callback (ms), as its /diagnostics tells it."""
     out = {}
     for status, values in trial.diagnostics.items():
@@ -230,9 +230,9 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _rounds(arguments: argparse.Namespace, folder: Path) -> dict[str, list[Trial]]:
+def _rounds(arguments: argparse.Namespace, folder: Path) -> dict[str, list[PipelineTrial]]:
     """Variant -> its trials. In turns: a machine's speed drifts, and so all see the same of it."""
-    trials: dict[str, list[Trial]] = defaultdict(list)
+    trials: dict[str, list[PipelineTrial]] = defaultdict(list)
     for number in range(arguments.rounds):
         # every other round backwards, so that no variant always comes first
         for name in arguments.names[:: -1 if number % 2 else 1]:
@@ -244,7 +244,7 @@ def _rounds(arguments: argparse.Namespace, folder: Path) -> dict[str, list[Trial
     return trials
 
 
-def _soak(arguments: argparse.Namespace, folder: Path) -> dict[str, list[Trial]]:
+def _soak(arguments: argparse.Namespace, folder: Path) -> dict[str, list[PipelineTrial]]:
     """Ours alone, in one long run whose memory is noted at least four times."""
     print(f"ours for {arguments.soak:g} minutes", flush=True)
     seconds = 60.0 * arguments.soak

@@ -26,12 +26,12 @@ from std_srvs.srv import Trigger
 
 from vla_ros.core.policy_file import write_policy_file
 from vla_ros.core.types import ActionChunk, to_seconds
-from vla_ros.demo.monitor import LOOSE, Watch
-from vla_ros.demo.plots import Track
-from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, SIMULATOR, Failed, Suite
+from vla_ros.demo.monitor import LOOSE, Monitor
+from vla_ros.demo.plots import DriveRecord
+from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, SIMULATOR, DemoSuite, Failed
 from vla_ros.demo.view import PlainView, Status
-from vla_ros.evaluation.plan import Episode
-from vla_ros.evaluation.runner import Player, bounds, limits, reached, within
+from vla_ros.evaluation.plan import PlannedEpisode
+from vla_ros.evaluation.runner import PolicyChoice, bounds, limits, reached, within
 from vla_ros.evaluation.through_nodes import Driven
 from vla_ros.nodes.common import convert
 from vla_ros.operator import session
@@ -40,7 +40,7 @@ from vla_ros.operator.processes import ProcessGroup, node_command, suite_environ
 from vla_ros.sim.episode import DONE_FOR_S, GAVE_UP, stands
 from vla_ros.sim.scene import sample_scene
 from vla_ros.tasks.objects import OPENING_MAX
-from vla_ros.tasks.success import MAX_CLOSED_M, Verdict, judge
+from vla_ros.tasks.success import MAX_CLOSED_M, Judgement, judge
 from vla_ros.tasks.world_state import WorldState
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import SafetyReport
@@ -62,10 +62,10 @@ MOVING_M_S = 0.15
 MOVING_RAD_S = 0.2
 
 
-class Witness(Watch):
+class NodesWitness(Monitor):
     """Also counts what the gate answers, and keeps what the policy wants."""
 
-    def __init__(self, node: Node, track: Track) -> None:
+    def __init__(self, node: Node, track: DriveRecord) -> None:
         super().__init__(node, track, CAMERA_TOPIC, NAMESPACE)
         self.answers: Counter[str] = Counter()
         self.chunk: ActionChunk | None = None
@@ -137,18 +137,18 @@ class Quiet(PlainView):
         self._looked = time.monotonic()
 
 
-class Trials(Suite):
+class Trials(DemoSuite):
     """Episodes, one after another, in a suite that goes on running."""
 
-    watch: Witness
+    watch: NodesWitness
 
     def __init__(self, group: ProcessGroup, node: Node, interrupt: session.Interrupt) -> None:
         self.quiet = Quiet()
-        super().__init__(group, node, Witness(node, Track()), self.quiet, interrupt)
+        super().__init__(group, node, NodesWitness(node, DriveRecord()), self.quiet, interrupt)
         self._reset = node.create_client(Trigger, f"/{SIMULATOR}/reset")
         self._set = node.create_client(SetParameters, f"/{SIMULATOR}/set_parameters")
 
-    def undisturbed(self, episode: Episode) -> Driven:
+    def undisturbed(self, episode: PlannedEpisode) -> Driven:
         """An episode; again, a few times, where the machine stood still, whatever came of it."""
         for attempt in range(ATTEMPTS):
             record = self.run(episode)
@@ -157,7 +157,7 @@ class Trials(Suite):
                 break
         return record
 
-    def run(self, episode: Episode) -> Driven:
+    def run(self, episode: PlannedEpisode) -> Driven:
         """An episode, from the scene to what came of it. Failed: the suite cannot go on."""
         self.disarm()
         self.scene(episode.seed)
@@ -171,7 +171,7 @@ class Trials(Suite):
         began = time.monotonic()
         path = [start]
         if problem:
-            verdict = Verdict(False, math.inf, problem)
+            verdict = Judgement(False, math.inf, problem)
         else:
             verdict = self.follow(episode, start, path)
         self.quiet.look()
@@ -292,7 +292,9 @@ class Trials(Suite):
             raise Failed("the simulator publishes nothing on /sim/objects")
         return now
 
-    def follow(self, episode: Episode, start: WorldState, path: list[WorldState]) -> Verdict:
+    def follow(
+        self, episode: PlannedEpisode, start: WorldState, path: list[WorldState]
+    ) -> Judgement:
         """Until it is done and stays done, nothing can follow any more, or the time is over.
 
         Args:
@@ -308,7 +310,7 @@ class Trials(Suite):
             for line in list(self.watch.feedback):
                 if line.startswith(REFUSED):
                     sentence = f"{GAVE_UP}: {line.removeprefix(REFUSED)}"
-                    verdict = Verdict(False, verdict.distance, sentence)
+                    verdict = Judgement(False, verdict.distance, sentence)
                     return True
             now = self.truth()
             if (now.x, now.y, now.yaw) != (path[-1].x, path[-1].y, path[-1].yaw):
@@ -326,7 +328,10 @@ class Trials(Suite):
 
 
 def run(
-    plan: Sequence[Episode], player: Player, logs: Path, on_record: Callable[[Driven], None]
+    plan: Sequence[PlannedEpisode],
+    player: PolicyChoice,
+    logs: Path,
+    on_record: Callable[[Driven], None],
 ) -> tuple[list[Driven], dict[str, Any]]:
     """All episodes of a plan; the suite starts again where it cannot go on.
 

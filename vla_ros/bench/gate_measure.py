@@ -21,7 +21,7 @@ STOP_LIMIT_NS = 1_000_000_000  # a zero that comes later belongs to no press
 Wait = tuple[int, int]  # when something was due, and how long it took from then
 
 
-class Sent(NamedTuple):
+class TimedCommand(NamedTuple):
     """A command on the wire; the times are when DDS wrote and received it."""
 
     written: int
@@ -30,13 +30,13 @@ class Sent(NamedTuple):
     still: bool  # all of it is zero
 
 
-def split(commands: Sequence[Sent]) -> tuple[list[Sent], list[Sent]]:
+def split(commands: Sequence[TimedCommand]) -> tuple[list[TimedCommand], list[TimedCommand]]:
     """The timer's commands, and those in between that a new action caused.
 
     Each action has a speed of its own: the first command with it is the one that it caused.
     """
-    timed: list[Sent] = []
-    caused: list[Sent] = []
+    timed: list[TimedCommand] = []
+    caused: list[TimedCommand] = []
     for before, command in zip(commands, commands[1:]):
         if command.speed == before.speed:
             timed.append(command)
@@ -87,7 +87,7 @@ def late_on_grid(timed: Sequence[int], caused: Sequence[int], period: int) -> li
     return late
 
 
-def stop_times(commands: Sequence[Sent], presses: Sequence[int]) -> tuple[list[Wait], int]:
+def stop_times(commands: Sequence[TimedCommand], presses: Sequence[int]) -> tuple[list[Wait], int]:
     """From each press to the first zero that reached the robot's process; and how many had none."""
     zeros = sorted(command.received for command in commands if command.still)
     times = []

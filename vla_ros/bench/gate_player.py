@@ -29,7 +29,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from vla_ros.bench.common import COMMANDS, listen, write_json
-from vla_ros.bench.gate_measure import Sent
+from vla_ros.bench.gate_measure import TimedCommand
 from vla_ros.bench.gate_robot import FULL_SPEED_M_S, JOINTS, ROBOT, SCAN, WIDE_ROOM_M, chunk, room
 from vla_ros.bench.sink import DEPTH, with_times
 from vla_ros.core.types import Instruction
@@ -46,7 +46,7 @@ GATE_PERIOD_S = 0.02  # of both gates
 SETTLING_S = 2.0  # of motion that no figure contains
 
 
-class Player(Node):
+class GatePlayer(Node):
     """All that a gate hears, and a record of what it sends.
 
     Args:
@@ -57,7 +57,7 @@ class Player(Node):
     def __init__(self, suite: bool, namespace: str) -> None:
         super().__init__("bench_player", namespace=namespace)
         self.suite = suite
-        self.commands = list[Sent]()
+        self.commands = list[TimedCommand]()
         self.presses = list[int]()
         self._offset = time.time_ns() - time.monotonic_ns()  # from the steady clock to DDS' own
         self._instruction_id = 1
@@ -146,7 +146,7 @@ class Player(Node):
         turn = message.angular.z
         still = speed == turn == 0.0
         # on the steady clock from here on, as the presses are
-        command = Sent(written - self._offset, received - self._offset, speed, still)
+        command = TimedCommand(written - self._offset, received - self._offset, speed, still)
         self.commands.append(command)
 
     # -- the operator ------------------------------------------------------------------
@@ -212,7 +212,7 @@ def wait(awaited: str, condition: Callable[[], Any], seconds: float) -> None:
         time.sleep(0.005)
 
 
-def play(player: Player, arguments: argparse.Namespace) -> dict[str, Any]:
+def play(player: GatePlayer, arguments: argparse.Namespace) -> dict[str, Any]:
     """The whole run: what was seen, as far as it came, and the problem that ended it early."""
     problem = ""
     window = (0, 0)
@@ -254,7 +254,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.setswitchinterval(0.001)  # s: neither thread waits long for the other
     rclpy.init()
-    player = Player(arguments.suite, arguments.namespace)
+    player = GatePlayer(arguments.suite, arguments.namespace)
     threads = [
         threading.Thread(target=_spin, args=(player,)),
         threading.Thread(target=player.stream),

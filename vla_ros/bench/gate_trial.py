@@ -12,7 +12,14 @@ from itertools import starmap
 from operator import attrgetter
 from pathlib import Path
 
-from vla_ros.bench.gate_measure import Sent, Wait, late_on_grid, split, stop_times, undisturbed
+from vla_ros.bench.gate_measure import (
+    TimedCommand,
+    Wait,
+    late_on_grid,
+    split,
+    stop_times,
+    undisturbed,
+)
 from vla_ros.bench.gate_robot import robot_file
 from vla_ros.bench.variants import module
 from vla_ros.operator.processes import ProcessGroup, node_command, suite_environment
@@ -33,7 +40,7 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 @dataclass(frozen=True)
-class Variant:
+class GateVariant:
     """A gate that is measured."""
 
     title: str
@@ -57,14 +64,14 @@ def _plain(robot: Path) -> list[str]:
 
 
 VARIANTS = {
-    "ours": Variant("ours", "/vla", _ours, True),
-    "plain": Variant("plain", "/plain", _plain, False),
-    "fifo": Variant("ours, SCHED_FIFO", "/vla", _ours_at_once, True),
+    "ours": GateVariant("ours", "/vla", _ours, True),
+    "plain": GateVariant("plain", "/plain", _plain, False),
+    "fifo": GateVariant("ours, SCHED_FIFO", "/vla", _ours_at_once, True),
 }
 
 
 @dataclass
-class Trial:
+class GateTrial:
     """What was due and how long it took, in ns.
 
     A figure's name ends in `_calm` where it leaves out what was due while the machine stood still.
@@ -75,7 +82,9 @@ class Trial:
     problem: str = ""
 
 
-def run_trial(variant: Variant, busy: int, seconds: float, stops: int, folder: Path) -> Trial:
+def run_trial(
+    variant: GateVariant, busy: int, seconds: float, stops: int, folder: Path
+) -> GateTrial:
     """Runs a gate once; about half a second a stop comes on top of `seconds`.
 
     Args:
@@ -118,7 +127,7 @@ def run_trial(variant: Variant, busy: int, seconds: float, stops: int, folder: P
     return judged(folder, problem)
 
 
-def judged(folder: Path, problem: str = "") -> Trial:
+def judged(folder: Path, problem: str = "") -> GateTrial:
     """What the player and the witnesses saw, as figures.
 
     Args:
@@ -128,8 +137,8 @@ def judged(folder: Path, problem: str = "") -> Trial:
     try:
         seen = json.loads((folder / "seen.json").read_text())
     except OSError as error:
-        return Trial(problem=problem or f"nothing was written: {error}")
-    commands = list(starmap(Sent, seen["commands"]))
+        return GateTrial(problem=problem or f"nothing was written: {error}")
+    commands = list(starmap(TimedCommand, seen["commands"]))
     begin, end = seen["window"]
     timed, caused = split([command for command in commands if begin <= command.written <= end])
     figures = {}
@@ -148,7 +157,7 @@ def judged(folder: Path, problem: str = "") -> Trial:
             figures[f"{key}_calm"] = undisturbed(figures[key], stalls)
     if seen["problem"]:
         problem = problem or f"after {len(seen['presses'])} stops: {seen['problem']}"
-    return Trial(figures, missed, problem)
+    return GateTrial(figures, missed, problem)
 
 
 def _waits(file: Path) -> list[Wait]:

@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vla_ros.bench import gpu_floors, gpu_ways
 from vla_ros.bench.gpu_floors import timed, wait
-from vla_ros.bench.gpu_ways import FRESH_INPUTS, Recorded, Resident, Run, Way
+from vla_ros.bench.gpu_ways import FRESH_INPUTS, ExecutionWay, Recorded, Resident, Run
 from vla_ros.engines.base import SubModel, to_device
 
 PR_SET_PDEATHSIG = 1  # of prctl(2), as linux/prctl.h numbers it
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
         if spec["config"] is None:
             _machine(spec)
         else:
-            Trial(spec).run()
+            GpuTrial(spec).run()
 
 
 def _machine(spec: Mapping[str, Any]) -> None:
@@ -65,7 +65,7 @@ def _machine(spec: Mapping[str, Any]) -> None:
     say(item=0, phase="done")
 
 
-class Trial:
+class GpuTrial:
     """Items of one model, one after the other.
 
     An item is a way, a precision, how many rows at once and which piece.
@@ -144,7 +144,9 @@ class Trial:
                 say(item=index, phase="graph", graph=True, problem=_words(error))
         return self._used()
 
-    def _figures(self, index: int, made: Way, part: SubModel, rows: int, piece: str) -> None:
+    def _figures(
+        self, index: int, made: ExecutionWay, part: SubModel, rows: int, piece: str
+    ) -> None:
         """Says what each run takes, call by call.
 
         Of the whole with its copies in and out, of a half without them where that is to be had.
@@ -198,7 +200,7 @@ class Trial:
         phase = "graph" if graph else "measuring"
         say(item=index, phase=phase, graph=graph, name=name, figures=figures)
 
-    def _here(self, made: Way, part: SubModel, rows: int) -> Any:
+    def _here(self, made: ExecutionWay, part: SubModel, rows: int) -> Any:
         """What takes an input on the CPU to an output on the CPU."""
         host = part.stacked(rows)
         if made.call is not None:

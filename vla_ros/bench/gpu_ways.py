@@ -28,7 +28,7 @@ Run = Callable[..., Sequence[Tensor]]
 
 
 @dataclass
-class Way:
+class ExecutionWay:
     """How a part runs.
 
     Attributes:
@@ -56,7 +56,7 @@ def missing(way: str, device: str, precision: str) -> str:
     return str(lookup(ENGINES, way, "engine").missing(device, precision))
 
 
-def make(way: str, part: SubModel, device: str, precision: str, folder: Path) -> Way:
+def make(way: str, part: SubModel, device: str, precision: str, folder: Path) -> ExecutionWay:
     """The part on the device, ready to run; what compiles has done so.
 
     Args:
@@ -70,13 +70,13 @@ def make(way: str, part: SubModel, device: str, precision: str, folder: Path) ->
         module = Cast(copy.deepcopy(part.module).to(device), TYPES[precision]).eval()
         run = _compiled(module, part) if way == COMPILED else module
         run(*to_device(part.stacked(part.batch[0]), device))  # it compiles now
-        made = Way(lambda: run, cached=cached)
+        made = ExecutionWay(lambda: run, cached=cached)
     else:
         _register(way)
         loaded = load_engine(
             part, EngineRequest(way, precision, (), device=device, cache=str(folder))
         )
-        made = Way(None, loaded.engine, loaded.difference, loaded.cached)
+        made = ExecutionWay(None, loaded.engine, loaded.difference, loaded.cached)
         if way == "inductor":  # its package can be called with what is on the device already
             packages = folder.glob(f"*/{inductor.ENGINE_FILE}")
             package = max(packages, key=lambda path: path.stat().st_mtime)

@@ -61,7 +61,7 @@ class TextRelay(Node):
         self._publisher.publish(String(data=message.data.strip().lower()))
 
 
-class Synchronizer(Node):
+class NaiveSynchronizer(Node):
     """The latest text goes with every image."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Synchronizer(Node):
             self._publisher.publish(out)
 
 
-class Policy(Node):
+class NaivePolicy(Node):
     """The same command for every observation.
 
     It looks at the image as an array, as any policy must.
@@ -117,8 +117,8 @@ class Safety(Node):
 ROLES: dict[str, type[Node]] = {
     "camera": CameraRelay,
     "text": TextRelay,
-    "synchronizer": Synchronizer,
-    "policy": Policy,
+    "synchronizer": NaiveSynchronizer,
+    "policy": NaivePolicy,
     "safety": Safety,
 }
 

@@ -17,7 +17,7 @@ STOPPED = 3
 ON_THE_WIRE = (0, 1)  # SafetyReport.PASSED and LIMITED: the action itself was sent
 
 
-class Seen(NamedTuple):
+class SeenCommand(NamedTuple):
     """A command on the wire."""
 
     written: int  # by its publisher
@@ -46,7 +46,7 @@ class Inferred(NamedTuple):
     latency: int
 
 
-class Sample(NamedTuple):
+class LatencySample(NamedTuple):
     """An image that became a command."""
 
     stamp: int
@@ -54,18 +54,18 @@ class Sample(NamedTuple):
     policy: int  # the chunk's own latency; 0 where there is none
 
 
-def stamped_samples(commands: Iterable[Seen]) -> list[Sample]:
+def stamped_samples(commands: Iterable[SeenCommand]) -> list[LatencySample]:
     """From commands that carry the image's stamp; the first command of an image counts."""
-    first: dict[int, Seen] = {}
+    first: dict[int, SeenCommand] = {}
     for command in commands:
         if command.stamp:
             first.setdefault(command.stamp, command)
-    return [Sample(stamp, seen.received - stamp, 0) for stamp, seen in sorted(first.items())]
+    return [LatencySample(stamp, seen.received - stamp, 0) for stamp, seen in sorted(first.items())]
 
 
 def matched_samples(
-    commands: Sequence[Seen], reports: Iterable[Judged], chunks: Iterable[Inferred]
-) -> tuple[list[Sample], int]:
+    commands: Sequence[SeenCommand], reports: Iterable[Judged], chunks: Iterable[Inferred]
+) -> tuple[list[LatencySample], int]:
     """The samples of commands without a stamp, and how many reports lack a chunk or a command.
 
     The first report that lets a chunk pass names it; the command that this report is on is the last
@@ -76,7 +76,7 @@ def matched_samples(
     by_name = {}
     for chunk in chunks:
         by_name[chunk.instruction_id, chunk.sequence] = chunk
-    samples: list[Sample] = []
+    samples: list[LatencySample] = []
     done: set[tuple[int, int]] = set()
     unmatched = 0
     for report in sorted(reports):
@@ -89,7 +89,9 @@ def matched_samples(
         if named is None or place < 0:  # lost on the way to this process: not guessed
             unmatched += 1
             continue
-        samples.append(Sample(named.stamp, ordered[place].received - named.stamp, named.latency))
+        samples.append(
+            LatencySample(named.stamp, ordered[place].received - named.stamp, named.latency)
+        )
     return samples, unmatched
 
 

@@ -14,8 +14,8 @@ import psutil
 from vla_ros.bench.pipeline_measure import (
     Inferred,
     Judged,
-    Sample,
-    Seen,
+    LatencySample,
+    SeenCommand,
     matched_samples,
     stamped_samples,
     stops,
@@ -40,11 +40,11 @@ class Usage:
 
 
 @dataclass
-class Trial:
+class PipelineTrial:
     """What one run of one variant gave; the window begins after the warm-up."""
 
     sent: int = 0  # images, with those of the warm-up
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[LatencySample] = field(default_factory=list)
     sent_in_window: int = 0
     unmatched: int = 0  # reports of the gate that no chunk or command belongs to
     inferred: int = 0
@@ -62,7 +62,7 @@ class Trial:
 
 def run_trial(
     variant: Variant, seconds: float, rate: float, folder: Path, memory_every: float = 0.0
-) -> Trial:
+) -> PipelineTrial:
     """Runs a variant once, in processes of its own.
 
     Args:
@@ -76,7 +76,7 @@ def run_trial(
         The trial. A variant that does not come up, or dies, says why in `problem`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    trial = Trial()
+    trial = PipelineTrial()
     environment = variant.environment()
     sink = ["--namespace", variant.namespace, "--out", str(folder / "seen.json")]
     if variant.suite:
@@ -118,7 +118,7 @@ def _watch(
     names: list[str],
     seconds: float,
     memory_every: float,
-    trial: Trial,
+    trial: PipelineTrial,
     folder: Path,
 ) -> None:
     """The window: from after the warm-up to the last image."""
@@ -186,7 +186,7 @@ def _has_line(log: Path, word: str) -> bool:
     return log.is_file() and word in log.read_text(errors="replace").splitlines()
 
 
-def _read(trial: Trial, folder: Path, variant: Variant) -> None:
+def _read(trial: PipelineTrial, folder: Path, variant: Variant) -> None:
     """What source and sink wrote, into figures."""
     try:
         stamps = json.loads((folder / "sent.json").read_text())["stamps"]
@@ -194,7 +194,7 @@ def _read(trial: Trial, folder: Path, variant: Variant) -> None:
     except OSError as problem:
         trial.problem = trial.problem or f"nothing was written: {problem}"
         return
-    commands = list(starmap(Seen, seen["seen"]))
+    commands = list(starmap(SeenCommand, seen["seen"]))
     judged = list(starmap(Judged, seen["judged"]))  # none where the variant has no gate of ours
     if variant.suite:
         chunks = list(starmap(Inferred, seen["inferred"]))

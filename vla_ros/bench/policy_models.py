@@ -110,7 +110,7 @@ class Vision(nn.Module):
         return (self.acting.encode_image(image),)
 
 
-class Decision(Vision):
+class DecisionPart(Vision):
     """Its other half: vision tokens and its other inputs -> its outputs."""
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
@@ -138,7 +138,7 @@ def halves_of(acting: SubModel) -> tuple[SubModel, SubModel]:
     deciding = replace(
         acting,
         name="fusion and action",
-        module=Decision(stage).eval(),
+        module=DecisionPart(stage).eval(),
         inputs=("vision", *acting.inputs[1:]),
         examples=tuple(tokens),
     )

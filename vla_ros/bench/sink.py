@@ -24,7 +24,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from vla_ros.bench.common import COMMANDS, listen, spin, write_json
-from vla_ros.bench.pipeline_measure import Inferred, Judged, Seen
+from vla_ros.bench.pipeline_measure import Inferred, Judged, SeenCommand
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.robot import load_robot
 from vla_ros_msgs.msg import ActionChunk, SafetyReport
@@ -60,7 +60,7 @@ class Sink(Node):
         self._ready = False
         self._instructed = False  # since the gate was armed
         self._asked = 0.0  # when a service was called or the words were said last, steady s
-        self.seen: list[Seen] = []
+        self.seen: list[SeenCommand] = []
         self.judged: list[Judged] = []
         self.inferred: list[Inferred] = []
         self.diagnostics: dict[str, dict[str, str]] = {}
@@ -150,12 +150,12 @@ class Sink(Node):
 
     # -- what it hears -----------------------------------------------------------------
     def _on_stamped(self, message: TwistStamped, written: int, received: int) -> None:
-        self.seen.append(Seen(written, received, nanoseconds(message.header.stamp)))
+        self.seen.append(SeenCommand(written, received, nanoseconds(message.header.stamp)))
 
     def _on_twist(self, message: Twist, written: int, received: int) -> None:
         if not math.isfinite(message.linear.x):
             raise ValueError(f"linear.x is {message.linear.x} on {COMMANDS}")
-        self.seen.append(Seen(written, received))
+        self.seen.append(SeenCommand(written, received))
 
     def _on_report(self, message: SafetyReport, written: int, received: int) -> None:
         self._state_of_gate = message.state

@@ -23,7 +23,7 @@ JETPACK_CUDA = {"R36": 12, "R38": 13, "R39": 13}  # Jetson Linux -> CUDA (doc/je
 
 
 @dataclass(frozen=True)
-class Finding:
+class Advice:
     """What one check says: a line on the screen, and one more where something is to change."""
 
     what: str
@@ -33,7 +33,7 @@ class Finding:
     stops: bool = False  # the suite cannot run like this
 
 
-Check = Callable[[Facts], "Finding | None"]  # None: it is of no concern here
+Check = Callable[[Facts], "Advice | None"]  # None: it is of no concern here
 
 
 def nvidia(facts: Facts) -> bool:
@@ -46,7 +46,7 @@ def jetson(facts: Facts) -> bool:
 
 def _part(
     facts: Facts, name: str, wanted: bool, change: str, what: str = "", stops: bool = False
-) -> Finding:
+) -> Advice:
     """Something that is there, is broken, or is not.
 
     Args:
@@ -58,40 +58,40 @@ def _part(
     """
     what = what or name
     if name in facts.broken:
-        return Finding(what, CHANGE, f"does not work: {facts.broken[name]}", change, stops)
+        return Advice(what, CHANGE, f"does not work: {facts.broken[name]}", change, stops)
     if name in facts.parts:
-        return Finding(what, OK, facts.parts[name] or "here")
+        return Advice(what, OK, facts.parts[name] or "here")
     if wanted:
-        return Finding(what, MISSING, "none", change, stops)
-    return Finding(what, OK, "none")
+        return Advice(what, MISSING, "none", change, stops)
+    return Advice(what, OK, "none")
 
 
 # -- ROS -------------------------------------------------------------------------------
-def python(facts: Facts) -> Finding:
+def python(facts: Facts) -> Advice:
     old = tuple(map(int, re.findall(r"\d+", facts.python)[:2])) < (3, 10)
     found = f"{facts.python or 'unknown'} on {facts.system or 'an unknown system'}"
     if old and facts.python:
         change = "Run it with Python 3.10 or newer: python3.10 -m venv .venv"
-        return Finding("Python", CHANGE, found, change, True)
-    return Finding("Python", OK, found)
+        return Advice("Python", CHANGE, found, change, True)
+    return Advice("Python", OK, found)
 
 
-def ros(facts: Facts) -> Finding:
+def ros(facts: Facts) -> Advice:
     distribution = facts.environment.get("ROS_DISTRO", "")
     setup = f"/opt/ros/{distribution or 'jazzy'}/setup.bash"
     change = f"Source ROS 2, or let make demo set it up here: source {setup}"
     finding = _part(facts, "rclpy", True, change, "ROS 2", True)
     if finding.state == OK:
-        return Finding("ROS 2", OK, f"{distribution or 'from wheels'}, rclpy {finding.found}")
+        return Advice("ROS 2", OK, f"{distribution or 'from wheels'}, rclpy {finding.found}")
     return finding
 
 
-def messages(facts: Facts) -> Finding:
+def messages(facts: Facts) -> Advice:
     change = "Build the messages and source them: colcon build && source install/setup.bash"
     return _part(facts, "vla_ros_msgs", True, change, stops=True)
 
 
-def libraries(facts: Facts) -> Finding:
+def libraries(facts: Facts) -> Advice:
     lacking = []
     versions = []
     for name in LIBRARIES:
@@ -104,11 +104,11 @@ def libraries(facts: Facts) -> Finding:
             "The nodes need them, from the workspace: "
             "rosdep install --from-paths src --ignore-src -y"
         )
-        return Finding("libraries", MISSING, ", ".join(lacking), change, True)
-    return Finding("libraries", OK, ", ".join(versions))
+        return Advice("libraries", MISSING, ", ".join(lacking), change, True)
+    return Advice("libraries", OK, ", ".join(versions))
 
 
-def rmw(facts: Facts) -> Finding | None:
+def rmw(facts: Facts) -> Advice | None:
     if "rclpy" not in facts.parts:
         return None  # that comes first
     asked = facts.environment.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
@@ -126,7 +126,7 @@ def rmw(facts: Facts) -> Finding | None:
     return _part(facts, "rmw", True, change, "RMW", True)
 
 
-def domain(facts: Facts) -> Finding:
+def domain(facts: Facts) -> Advice:
     number = facts.environment.get("ROS_DOMAIN_ID", "0")
     reach = facts.environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
     if facts.environment.get("ROS_LOCALHOST_ONLY") == "1":  # the older name, as in Humble
@@ -135,23 +135,23 @@ def domain(facts: Facts) -> Finding:
     if not number.isdecimal() or int(number) > LAST_DOMAIN:
         # above 101 the ports are among those that Linux hands out to any program
         change = "Give a number from 0 to 101: export ROS_DOMAIN_ID=42"
-        return Finding("domain", CHANGE, found, change, True)
+        return Advice("domain", CHANGE, found, change, True)
     if reach == "OFF":
         change = (
             "Let nodes of this machine find each other: "
             "export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST"
         )
-        return Finding("domain", CHANGE, found, change, True)
+        return Advice("domain", CHANGE, found, change, True)
     if reach == "SUBNET" and number == "0":
         change = (
             "Every ROS 2 machine on this network may speak to the robot, "
             "choose a domain for the robot and its operators: export ROS_DOMAIN_ID=42"
         )
-        return Finding("domain", CHANGE, found, change)
-    return Finding("domain", OK, found)
+        return Advice("domain", CHANGE, found, change)
+    return Advice("domain", OK, found)
 
 
-def profile(facts: Facts) -> Finding:
+def profile(facts: Facts) -> Advice:
     """Does Fast DDS have a segment of shared memory that holds images?"""
     what = "shared memory"
     middleware = facts.parts.get("rmw", facts.environment.get("RMW_IMPLEMENTATION", ""))
@@ -160,7 +160,7 @@ def profile(facts: Facts) -> Finding:
             "The figures of this suite are from Fast DDS and its shared memory: "
             "export RMW_IMPLEMENTATION=rmw_fastrtps_cpp"
         )
-        return Finding(what, CHANGE, f"{middleware}: images go through sockets", change)
+        return Advice(what, CHANGE, f"{middleware}: images go through sockets", change)
 
     # Which variable names the profile has changed with Fast DDS: another one it does not read.
     wanted = facts.profile_variables
@@ -171,31 +171,31 @@ def profile(facts: Facts) -> Finding:
         other = set_variables[0]
         found = f"{other} is set; the installed Fast DDS wants {wanted[0]}"
         export = f"export {wanted[0]}={facts.environment[other]}"
-        return Finding(what, CHANGE, found, f"Give it the name that it is asked for by: {export}")
+        return Advice(what, CHANGE, found, f"Give it the name that it is asked for by: {export}")
     if not read_variables:
         found = (
             "Fast DDS' default segment of 512 kB; the launch files and vla demo set ours for "
             "their own nodes"
         )
         change = f"Set it where the camera's driver starts as well: export {ours}"
-        return Finding(what, CHANGE, found, change)
+        return Advice(what, CHANGE, found, change)
 
     named = facts.environment[read_variables[0]]
     if facts.profile is None:
         change = f"Name one that is there: export {ours}"
-        return Finding(what, CHANGE, f"no file can be read at {named}", change)
+        return Advice(what, CHANGE, f"no file can be read at {named}", change)
     sizes = map(int, re.findall(r"<segment_size>\s*(\d+)", facts.profile))
     segment = max(sizes, default=0)
     found = f"a segment of {_size(segment)} ({named})" if segment else f"no segment_size in {named}"
     if segment < IMAGES_BYTES:
-        return Finding(what, CHANGE, found, f"Camera images need 4 MB or more: export {ours}")
-    return Finding(what, OK, found)
+        return Advice(what, CHANGE, found, f"Camera images need 4 MB or more: export {ours}")
+    return Advice(what, OK, found)
 
 
-def shm(facts: Facts) -> Finding:
+def shm(facts: Facts) -> Advice:
     if facts.shm is None:
         change = "Mount it: sudo mount -t tmpfs tmpfs /dev/shm"
-        return Finding("/dev/shm", MISSING, "cannot be read", change)
+        return Advice("/dev/shm", MISSING, "cannot be read", change)
     free, total = facts.shm
     found = f"{_size(free)} free of {_size(total)}"
     if total < SHM_BYTES:
@@ -203,15 +203,15 @@ def shm(facts: Facts) -> Finding:
             "Eight processes take 272 MB, so make it larger (in a container, "
             "docker run --shm-size=1g): sudo mount -o remount,size=1G /dev/shm"
         )
-        return Finding("/dev/shm", CHANGE, found, change)
+        return Advice("/dev/shm", CHANGE, found, change)
     if free < SHM_BYTES:
         change = "Free what dead processes left behind: fastdds shm clean"
-        return Finding("/dev/shm", CHANGE, found, change)
-    return Finding("/dev/shm", OK, found)
+        return Advice("/dev/shm", CHANGE, found, change)
+    return Advice("/dev/shm", OK, found)
 
 
 # -- the machine -----------------------------------------------------------------------
-def cpu(facts: Facts) -> Finding:
+def cpu(facts: Facts) -> Advice:
     governors = " ".join(facts.governors) or "none"
     found = f"{facts.cpu or 'unknown'}, {facts.cores or '?'} cores, governor {governors}"
     held = False
@@ -222,20 +222,20 @@ def cpu(facts: Facts) -> Finding:
         held = least == most
     # Most virtual machines have no governor.
     if not facts.governors or facts.governors == ("performance",) or held:
-        return Finding("CPU", OK, found)
+        return Advice("CPU", OK, found)
     command = "sudo cpupower frequency-set -g performance"
     if jetson(facts):
         command = "sudo jetson_clocks"
     change = f"Clocks that rise only under load make commands late: {command}"
-    return Finding("CPU", CHANGE, found, change)
+    return Advice("CPU", CHANGE, found, change)
 
 
-def chip(facts: Facts) -> Finding:
+def chip(facts: Facts) -> Advice:
     names = ", ".join(filter(None, (facts.board, facts.gpu)))
-    return Finding("chip", OK, names or "no GPU that is known")
+    return Advice("chip", OK, names or "no GPU that is known")
 
 
-def l4t(facts: Facts) -> Finding | None:
+def l4t(facts: Facts) -> Advice | None:
     if not jetson(facts):
         return None
     if not facts.l4t:
@@ -243,13 +243,13 @@ def l4t(facts: Facts) -> Finding | None:
             "In a container, show it the host's: "
             "docker run -v /etc/nv_tegra_release:/etc/nv_tegra_release:ro"
         )
-        return Finding("Jetson Linux", MISSING, "no /etc/nv_tegra_release", change)
+        return Advice("Jetson Linux", MISSING, "no /etc/nv_tegra_release", change)
     # "R36 (release), REVISION: 4.3, GCID: …" -> "R36.4.3"
     release = facts.l4t.replace(" (release), REVISION: ", ".")
-    return Finding("Jetson Linux", OK, release.split(",")[0])
+    return Advice("Jetson Linux", OK, release.split(",")[0])
 
 
-def power(facts: Facts) -> Finding | None:
+def power(facts: Facts) -> Advice | None:
     if not jetson(facts):
         return None
     name = facts.parts.get("power mode", "")
@@ -258,7 +258,7 @@ def power(facts: Facts) -> Finding | None:
         change = (
             "Ask as root with sudo nvpmodel -q, or let jtop tell: sudo pip3 install -U jetson-stats"
         )
-        return Finding("power mode", MISSING, "cannot be read", change)
+        return Advice("power mode", MISSING, "cannot be read", change)
     # Where a board has both, MAXN_SUPER is the faster one.
     best = "MAXN_SUPER" if "MAXN_SUPER" in modes else "MAXN"
     if best in modes and name != best:
@@ -266,11 +266,11 @@ def power(facts: Facts) -> Finding | None:
             f"If supply and cooling allow it, {best} is faster: "
             f"sudo nvpmodel -m {modes[best]} && sudo jetson_clocks"
         )
-        return Finding("power mode", CHANGE, name, change)
-    return Finding("power mode", OK, name)
+        return Advice("power mode", CHANGE, name, change)
+    return Advice("power mode", OK, name)
 
 
-def real_time(facts: Facts) -> Finding:
+def real_time(facts: Facts) -> Advice:
     change = (
         "The gate's parameter realtime_priority needs the right to it: "
         'echo "$USER - rtprio 20" | sudo tee /etc/security/limits.d/vla.conf'
@@ -278,7 +278,7 @@ def real_time(facts: Facts) -> Finding:
     return _part(facts, "SCHED_FIFO", True, change)
 
 
-def sockets(facts: Facts) -> Finding:
+def sockets(facts: Facts) -> Advice:
     sizes = []
     settings = []  # those to be made larger, twice what is needed
     for name, size in facts.sockets.items():
@@ -288,19 +288,19 @@ def sockets(facts: Facts) -> Finding:
     found = ", ".join(sizes) or "cannot be read"
     if settings:
         change = f"Images from another machine need more: sudo sysctl -w {' '.join(settings)}"
-        return Finding("sockets", CHANGE, found, change)
-    return Finding("sockets", OK, found)
+        return Advice("sockets", CHANGE, found, change)
+    return Advice("sockets", OK, found)
 
 
 # -- engines ---------------------------------------------------------------------------
-def torch(facts: Facts) -> Finding:
+def torch(facts: Facts) -> Advice:
     remedy = "pip install torch safetensors"
     if jetson(facts):
         remedy = f"{PAGE} has the one for this JetPack"
     return _part(facts, "torch", True, f"Policies that learned need it: {remedy}")
 
 
-def cuda(facts: Facts) -> Finding:
+def cuda(facts: Facts) -> Advice:
     change = (
         "Install the driver and a torch with CUDA: nvidia-smi shows the one, pip install torch "
         "gets the other"
@@ -310,11 +310,11 @@ def cuda(facts: Facts) -> Finding:
     finding = _part(facts, "cuda", nvidia(facts), change, "CUDA")
     wanted = JETPACK_CUDA.get(facts.l4t[:3], 0)
     if finding.state == OK and wanted and not finding.found.startswith(f"{wanted}"):
-        return Finding("CUDA", CHANGE, f"{finding.found}, on a JetPack with CUDA {wanted}", change)
+        return Advice("CUDA", CHANGE, f"{finding.found}, on a JetPack with CUDA {wanted}", change)
     return finding
 
 
-def torch_tensorrt(facts: Facts) -> Finding:
+def torch_tensorrt(facts: Facts) -> Advice:
     # Both are released together: 2.8 of the one is built for 2.8 of the other.
     ours = facts.parts.get("torch", "")
     its = facts.parts.get("torch_tensorrt", "")
@@ -324,11 +324,11 @@ def torch_tensorrt(facts: Facts) -> Finding:
     if jetson(facts):
         change = f"Install the one for this JetPack: {PAGE}"
     if its and ours and its.split(".")[:2] != series:
-        return Finding("torch_tensorrt", CHANGE, f"{its} beside torch {ours}", change)
+        return Advice("torch_tensorrt", CHANGE, f"{its} beside torch {ours}", change)
     return _part(facts, "torch_tensorrt", nvidia(facts), change)
 
 
-def tensorrt(facts: Facts) -> Finding:
+def tensorrt(facts: Facts) -> Advice:
     change = "It comes with torch_tensorrt: pip install torch_tensorrt"
     if jetson(facts):
         change = (
@@ -338,26 +338,26 @@ def tensorrt(facts: Facts) -> Finding:
     return _part(facts, "tensorrt", nvidia(facts), change, "TensorRT")
 
 
-def tensorrt_rtx(facts: Facts) -> Finding:
+def tensorrt_rtx(facts: Facts) -> Advice:
     """Of use to RTX 30, 40 and 50 alone; it also builds, on any computer, what they load."""
     change = f"On an RTX GPU its engine comes first: pip install {RTX_WHEELS}"
     return _part(facts, "tensorrt_rtx", "RTX" in facts.gpu, change, "TensorRT RTX")
 
 
-def onnxruntime(facts: Facts) -> Finding:
+def onnxruntime(facts: Facts) -> Advice:
     change = "Without a GPU its engine is the fastest: pip install onnxruntime onnx onnxscript"
     return _part(facts, "onnxruntime", not nvidia(facts), change)
 
 
-def cache(facts: Facts) -> Finding:
+def cache(facts: Facts) -> Advice:
     found = f"{facts.cache or 'unknown'}, {_size(facts.cache_bytes)}"
     if facts.cache_writable is False:
         change = (
             "Every start would build its engines again: "
             f"set the parameter engine_cache, or sudo chown -R $USER {facts.cache}"
         )
-        return Finding("engine cache", CHANGE, f"{found}, not writable", change)
-    return Finding("engine cache", OK, found)
+        return Advice("engine cache", CHANGE, f"{found}, not writable", change)
+    return Advice("engine cache", OK, found)
 
 
 def _size(count: int) -> str:
@@ -394,7 +394,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def examine(facts: Facts) -> list[Finding]:
+def examine(facts: Facts) -> list[Advice]:
     """What every check of concern says, in the order of CHECKS."""
     findings = []
     for check in CHECKS:
@@ -409,7 +409,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="facts and findings as one JSON object")
 
 
-def lines(findings: list[Finding]) -> Iterator[str]:
+def lines(findings: list[Advice]) -> Iterator[str]:
     """The screen: a line a finding, below it what to change, and a sum."""
     for finding in findings:
         yield f"{finding.state:<15} {finding.what:<15} {finding.found}"

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vla_ros.evaluation.plan import Episode
-    from vla_ros.evaluation.runner import Player, Record
+    from vla_ros.evaluation.plan import PlannedEpisode
+    from vla_ros.evaluation.runner import PolicyChoice, Record
     from vla_ros.evaluation.through_nodes import Driven
 
 PARTS = ("success", "paraphrases", "counterfactuals", "scenarios")
@@ -131,13 +131,13 @@ def run(options: argparse.Namespace) -> int:
     return int(ended_early)
 
 
-def success_episodes(plan: Sequence[Episode]) -> list[Episode]:
+def success_episodes(plan: Sequence[PlannedEpisode]) -> list[PlannedEpisode]:
     """Those of the part "success"."""
     return [episode for episode in plan if episode.part == "success"]
 
 
 def run_through_nodes(
-    plan: Sequence[Episode], player: Player, logs: Path
+    plan: Sequence[PlannedEpisode], player: PolicyChoice, logs: Path
 ) -> tuple[list[Driven], dict[str, Any]]:
     """The records, and how it went: whether it ended early, and what the machine reached."""
     from vla_ros.bench import evaluate_nodes
@@ -146,7 +146,7 @@ def run_through_nodes(
         return evaluate_nodes.run(plan, player, logs, on_record)
 
 
-def prepare(options: argparse.Namespace) -> tuple[list[Episode], list[Player], Path]:
+def prepare(options: argparse.Namespace) -> tuple[list[PlannedEpisode], list[PolicyChoice], Path]:
     """What to run, who plays (the second one to compare with), and where the report goes.
 
     Raises:
@@ -154,16 +154,16 @@ def prepare(options: argparse.Namespace) -> tuple[list[Episode], list[Player], P
         ModuleNotFoundError: A module is missing.
     """
     from vla_ros.evaluation import runner
-    from vla_ros.evaluation.runner import Player
+    from vla_ros.evaluation.runner import PolicyChoice
 
     for module in NEEDED:
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
     plan = make_plan(options)
     given = {"checkpoint": options.checkpoint} if options.checkpoint else {}
-    players = [Player(options.policy, given, camera(options.camera))]
+    players = [PolicyChoice(options.policy, given, camera(options.camera))]
     if options.against:
-        players.append(Player(options.against, {}, players[0].camera))
+        players.append(PolicyChoice(options.against, {}, players[0].camera))
     if options.jobs < 1:
         raise ValueError(f"jobs is {options.jobs}; give at least 1")
     folder = Path(options.out)
@@ -175,7 +175,7 @@ def prepare(options: argparse.Namespace) -> tuple[list[Episode], list[Player], P
     return plan, players, folder
 
 
-def through(options: argparse.Namespace, plan: Sequence[Episode]) -> list[Episode]:
+def through(options: argparse.Namespace, plan: Sequence[PlannedEpisode]) -> list[PlannedEpisode]:
     """What the nodes shall run.
 
     Raises:
@@ -203,7 +203,7 @@ def through(options: argparse.Namespace, plan: Sequence[Episode]) -> list[Episod
     return chosen[: options.nodes] if options.nodes > 0 else chosen
 
 
-def make_plan(options: argparse.Namespace) -> list[Episode]:
+def make_plan(options: argparse.Namespace) -> list[PlannedEpisode]:
     """All parts that were asked for, numbered through. Raises ValueError."""
     from vla_ros.evaluation import plan as plans
     from vla_ros.evaluation.scenarios import SCENARIOS, choose
@@ -226,7 +226,7 @@ def make_plan(options: argparse.Namespace) -> list[Episode]:
             "'known', and the plan has none; add it to --splits, or ask for --parts success"
         )
     # The other parts are a tenth, a fifth, and for each scenario a twentieth as large.
-    others: list[Episode] = []
+    others: list[PlannedEpisode] = []
     if "paraphrases" in options.parts:
         others += plans.paraphrases(whole, max(1, count // 10))
     if "counterfactuals" in options.parts:

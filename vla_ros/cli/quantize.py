@@ -103,7 +103,7 @@ def success(folder: Path, episodes: int) -> Any:
     """
     from vla_ros.evaluation import metrics, plan, runner
 
-    player = runner.Player("builtin", {"checkpoint": str(folder)})
+    player = runner.PolicyChoice("builtin", {"checkpoint": str(folder)})
     try:
         runner.check(player)
     except ValueError as problem:

@@ -15,7 +15,7 @@ from vla_ros.cli.argument_types import of_running_nodes, positive
 from vla_ros.core.drawing import drawing
 
 if TYPE_CHECKING:
-    from vla_ros.operator.tracing import Way
+    from vla_ros.operator.tracing import ObservationWay
 
 SHARES = (50, 95, 99, 100)
 SHOWN = 200  # ways in the picture's lower half: more could not be told apart
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def durations(ways: Sequence[Way]) -> dict[str, np.ndarray]:
+def durations(ways: Sequence[ObservationWay]) -> dict[str, np.ndarray]:
     """Stage, and "all" -> its times, ms; stages that were never heard are not in it."""
     times: dict[str, list[float]] = {}
     for way in ways:
@@ -85,7 +85,7 @@ def durations(ways: Sequence[Way]) -> dict[str, np.ndarray]:
     return {stage: np.array(values) for stage, values in {**times, "all": everything}.items()}
 
 
-def table(ways: Sequence[Way]) -> None:
+def table(ways: Sequence[ObservationWay]) -> None:
     """Percentiles of each stage, ms."""
     from rich.console import Console
     from rich.table import Table
@@ -96,7 +96,7 @@ def table(ways: Sequence[Way]) -> None:
     Console(width=None if Console().is_terminal else 120).print(rows)
 
 
-def draw(ways: Sequence[Way], image: Path) -> None:
+def draw(ways: Sequence[ObservationWay], image: Path) -> None:
     """The stages' medians as a waterfall, and below it each observation's stages."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -177,10 +177,10 @@ def _dagger(given: argparse.Namespace) -> Any:
 
 
 def _settings(given: argparse.Namespace, steps: int, learning_rate: float, **more: Any) -> Any:
-    from vla_ros.training.settings import Settings
+    from vla_ros.training.settings import OptimizerSettings
 
     steps = given.steps or steps
-    return Settings(
+    return OptimizerSettings(
         steps,
         learning_rate=given.learning_rate or learning_rate,
         warmup=min(100, steps // 10),  # a short training, too, has most of its steps after it

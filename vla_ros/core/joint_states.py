@@ -10,7 +10,7 @@ MOST_JOINTS = 256  # in a message, and in a table that takes every joint
 LONGEST_NAME = 100  # characters
 
 
-class Reading(NamedTuple):
+class JointReading(NamedTuple):
     """What was last said of a joint."""
 
     position: float  # rad or m, as it was published
@@ -32,7 +32,7 @@ class JointTable:
     def __init__(self, joints: Iterable[str] | None = None) -> None:
         self._joints = None if joints is None else tuple(dict.fromkeys(joints))
         self._wanted = frozenset(self._joints or ())
-        self._readings: dict[str, Reading] = {}
+        self._readings: dict[str, JointReading] = {}
 
     def update(self, names: Sequence[str], positions: Sequence[float], stamp: int, now: int) -> int:
         """Takes one message.
@@ -55,12 +55,12 @@ class JointTable:
         if not len(positions):
             return 0
         _check(names, positions)
-        brought: dict[str, Reading] = {}
+        brought: dict[str, JointReading] = {}
         for name, position in zip(names, positions):
             if self._joints is not None and name not in self._wanted:
                 continue
             if math.isfinite(position):
-                brought[name] = Reading(float(position), stamp, now)
+                brought[name] = JointReading(float(position), stamp, now)
             elif self._joints is not None or math.isinf(position):
                 raise ValueError(
                     f"a joint state says {position} for the position of '{name}'; refused whole, a "
@@ -72,7 +72,7 @@ class JointTable:
             del self._readings[min(self._readings, key=lambda name: self._readings[name].came)]
         return len(brought)
 
-    def reading(self, joint: str) -> Reading | None:
+    def reading(self, joint: str) -> JointReading | None:
         """What was last said of a joint, however old."""
         return self._readings.get(joint)
 
@@ -96,7 +96,7 @@ class JointTable:
         """Joints that were heard of once, but not within `max_age` ns; in the same order."""
         return [joint for joint, reading in self._in_order() if now - reading.came > max_age]
 
-    def _in_order(self) -> list[tuple[str, Reading]]:
+    def _in_order(self) -> list[tuple[str, JointReading]]:
         """The joints that were heard of, each with what was last said of it."""
         if self._joints is None:
             return sorted(self._readings.items())

@@ -32,7 +32,7 @@ def deviation(std: Any) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Seen:
+class StateRange:
     """A number of the state as training saw it, in its unit."""
 
     name: str
@@ -42,7 +42,7 @@ class Seen:
     high: float
 
     @classmethod
-    def of(cls, name: str, statistics: Mapping[str, Any]) -> Seen:
+    def of(cls, name: str, statistics: Mapping[str, Any]) -> StateRange:
         """From mean, std and, where they are known, min and max.
 
         Raises:

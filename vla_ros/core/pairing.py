@@ -16,7 +16,7 @@ KEPT_STAMPS = 4  # of a camera: they say how far apart its images are
 NO_STATE: Mapping[str, float] = MappingProxyType({})
 
 
-class Synchronizer:
+class Pairing:
     """Buffers of frames, bounded in time and number; `read` gives the newest pair, once.
 
     No stamp blocks for longer than `max_future` what comes after it: frames are kept by stamp, not
@@ -212,7 +212,7 @@ def _stamp(frame: Frame) -> int:
     return frame.stamp
 
 
-class Watch:
+class PairingWatch:
     """Notices that frames are lost on the way, or come and give no pair. Times in steady ns."""
 
     def __init__(self, cameras: Sequence[str]) -> None:

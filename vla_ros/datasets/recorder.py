@@ -30,7 +30,7 @@ STILL_SI = 1e-3  # m, rad, m/s, rad/s: less is no motion
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentCommand:
     """What the gate sent at `stamp`: channel -> SI units, without those it did not command."""
 
     stamp: int
@@ -66,7 +66,7 @@ class LiveRecorder:
         self._say = say
         self._writer: DatasetWriter | None = None
         self._names: set[str] = set()  # of the state, heard of so far
-        self._sent: Sent | None = None
+        self._sent: SentCommand | None = None
         self._frame: Observation | None = None  # begun: its action is not known yet
         self._start = 0  # ns, of the episode
         self._tick = 0  # frames from there to the one that was begun
@@ -88,7 +88,7 @@ class LiveRecorder:
         """Saved so far."""
         return self._writer.frames if self._writer else 0
 
-    def on_report(self, sent: Sent) -> None:
+    def on_report(self, sent: SentCommand) -> None:
         """One of the gate's reports."""
         if self._frame:
             instruction_id = self._frame.instruction.instruction_id

@@ -27,7 +27,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from vla_ros.core.stats import Rate
 from vla_ros.demo.film import Film, image_pixels
 from vla_ros.demo.overlay import Moment
-from vla_ros.demo.plots import PathPoint, Thing, Track
+from vla_ros.demo.plots import DriveRecord, PathPoint, Thing
 from vla_ros.demo.scoring import world_state, yaw
 from vla_ros.operator.client import LATCHED, STATES, VERDICTS
 from vla_ros.tasks.world_state import WorldState
@@ -45,7 +45,7 @@ def decode(raw: bytes) -> NDArray[Any]:
     return image_pixels(rclpy.serialization.deserialize_message(raw, Image))
 
 
-class Watch:
+class Monitor:
     """Subscribes on `node`, which spins in a thread of its own; others read the attributes.
 
     What is replaced whole (`report`, `markers`, ...) needs no lock; queues and counters have one.
@@ -58,7 +58,7 @@ class Watch:
     """
 
     def __init__(
-        self, node: Node, track: Track, camera_topic: str, namespace: str = "/vla"
+        self, node: Node, track: DriveRecord, camera_topic: str, namespace: str = "/vla"
     ) -> None:
         self.track = track
         self.film: Film | None = None

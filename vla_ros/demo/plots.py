@@ -66,7 +66,7 @@ class Stop:
 
 
 @dataclass
-class Track:
+class DriveRecord:
     """What happened, for the images."""
 
     path: list[PathPoint] = field(default_factory=list)
@@ -91,7 +91,7 @@ def figure(width: float, height: float) -> tuple[Any, Any]:
 
 
 def draw_path(
-    track: Track, instructions: Sequence[str], done: Sequence[bool], room: float, path: Path
+    track: DriveRecord, instructions: Sequence[str], done: Sequence[bool], room: float, path: Path
 ) -> None:
     """The room from above, the things in it and where the robot went.
 
@@ -138,7 +138,7 @@ def draw_path(
     canvas.savefig(path)
 
 
-def _draw_things(axes: Any, track: Track) -> None:
+def _draw_things(axes: Any, track: DriveRecord) -> None:
     """Every thing where it is at the end; hollow, and with an arrow, where it was before."""
     dotted = {"arrowstyle": "->", "color": "#555555", "linestyle": ":"}
     label = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.75, "linewidth": 0}
@@ -161,7 +161,7 @@ def _draw_things(axes: Any, track: Track) -> None:
         )
 
 
-def _free_side(thing: Thing, track: Track) -> tuple[float, float]:
+def _free_side(thing: Thing, track: DriveRecord) -> tuple[float, float]:
     """Where the thing's name hides least: above, below, left or right of it."""
     places = np.add((thing.x, thing.y), NAME_OFFSETS_M)  # 4 x 2, m
     crowd = np.array(_drawn_beside(thing, track)).reshape(-1, 2)  # N x 2, m
@@ -171,7 +171,7 @@ def _free_side(thing: Thing, track: Track) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def _drawn_beside(thing: Thing, track: Track) -> list[tuple[float, float]]:
+def _drawn_beside(thing: Thing, track: DriveRecord) -> list[tuple[float, float]]:
     """The places (m) of all that is drawn beside `thing`, and that its name may hide."""
     marks: list[Any] = [*track.path[::5], *track.path[-1:], *track.stops]
     for other in track.end.values():
@@ -209,7 +209,9 @@ def _shape(axes: Any, thing: Thing, hollow: bool) -> None:
     axes.add_patch(outline)
 
 
-def _draw_ways(axes: Any, track: Track, instructions: Sequence[str], done: Sequence[bool]) -> None:
+def _draw_ways(
+    axes: Any, track: DriveRecord, instructions: Sequence[str], done: Sequence[bool]
+) -> None:
     """A line an instruction, with arrows along it; start and end."""
     if not track.path:
         return

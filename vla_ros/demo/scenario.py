@@ -18,15 +18,15 @@ import numpy as np
 from rclpy.node import Node
 
 from vla_ros.demo.film import Film
-from vla_ros.demo.monitor import Watch
-from vla_ros.demo.plots import PathPoint, Stop, Track, stood_still
+from vla_ros.demo.monitor import Monitor
+from vla_ros.demo.plots import DriveRecord, PathPoint, Stop, stood_still
 from vla_ros.demo.scoring import verdict
-from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, Suite, View
+from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, DemoSuite, View
 from vla_ros.demo.success_function import SuccessFunction
 from vla_ros.demo.suggestions import choose_instructions
 from vla_ros.operator import session
 from vla_ros.operator.processes import ProcessGroup
-from vla_ros.tasks.success import Verdict, judge
+from vla_ros.tasks.success import Judgement, judge
 from vla_ros.tasks.world_state import WorldState
 
 STILL_WITHIN_S = 0.5  # from a stop until the robot stands still
@@ -39,7 +39,7 @@ PRESS_STOP = "the button"
 NOT_SEEN = PathPoint(0.0, 0.0, 0.0, 0.0, 0)  # the robot's place before it was seen
 
 
-class Demo(Suite):
+class Demo(DemoSuite):
     """One run of the demo.
 
     Args:
@@ -60,7 +60,7 @@ class Demo(Suite):
         interrupt: session.Interrupt,
         success: SuccessFunction = judge,
     ) -> None:
-        watch = Watch(node, Track(), CAMERA_TOPIC, NAMESPACE)
+        watch = Monitor(node, DriveRecord(), CAMERA_TOPIC, NAMESPACE)
         super().__init__(group, node, watch, view, interrupt)
         self.arguments = arguments
         self.success = success
@@ -131,7 +131,7 @@ class Demo(Suite):
                 refusal = self.give(words)
                 end += time.monotonic() - paused
         if refusal:
-            judged = Verdict(False, math.inf, refusal)
+            judged = Judgement(False, math.inf, refusal)
         else:
             judged = self.follow(words, start, end)
         seconds = time.monotonic() - began
@@ -149,7 +149,7 @@ class Demo(Suite):
         colour = "green" if judged.done else "red"
         self._view.say(f"  {mark} after {seconds:.1f} s: {judged.sentence}", colour)
 
-    def follow(self, words: str, start: WorldState | None, end: float) -> Verdict:
+    def follow(self, words: str, start: WorldState | None, end: float) -> Judgement:
         """Until the truth says for DONE_FOR_S that it is done, or the time is over.
 
         Args:
@@ -157,7 +157,7 @@ class Demo(Suite):
             start: The world when it was given.
             end: When the time is over, on the steady clock, s.
         """
-        judged = Verdict(False, math.inf, "nothing was seen")
+        judged = Judgement(False, math.inf, "nothing was seen")
         done_since = math.inf
 
         def over() -> bool:

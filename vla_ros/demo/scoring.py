@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from visualization_msgs.msg import Marker
 
 from vla_ros.core.instructions import NotUnderstood
-from vla_ros.tasks.success import Verdict, judge
+from vla_ros.tasks.success import Judgement, judge
 from vla_ros.tasks.world_state import ObjectState, WorldState
 
 
@@ -67,15 +67,15 @@ def verdict(
     words: str,
     start: WorldState | None,
     now: WorldState | None,
-    success: Callable[[str, WorldState, WorldState], Verdict] = judge,
-) -> Verdict:
+    success: Callable[[str, WorldState, WorldState], Judgement] = judge,
+) -> Judgement:
     """What `success` says, where words without meaning and a silent simulator are not done."""
     if start is None or now is None:
-        return Verdict(False, math.inf, "the simulator publishes nothing on /sim/objects")
+        return Judgement(False, math.inf, "the simulator publishes nothing on /sim/objects")
     try:
         return success(words, start, now)
     except NotUnderstood as problem:
         sentence = f"{problem}; a policy with words of its own needs --success"
-        return Verdict(False, math.inf, sentence)
+        return Judgement(False, math.inf, sentence)
     except ValueError as problem:
-        return Verdict(False, math.inf, str(problem))
+        return Judgement(False, math.inf, str(problem))

@@ -15,7 +15,7 @@ import numpy as np
 from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
 
-from vla_ros.demo.monitor import Watch
+from vla_ros.demo.monitor import Monitor
 from vla_ros.demo.view import LiveView, PlainView, Status
 from vla_ros.operator import session
 from vla_ros.operator.client import Operator
@@ -66,7 +66,7 @@ class NodeStates:
         return set(self.labels.values()) == {"active"}
 
 
-class Suite:
+class DemoSuite:
     """The processes, the operator that talks to them, and what is seen of them.
 
     Everything that waits goes through `wait`: it keeps the view alive and the processes running.
@@ -76,7 +76,7 @@ class Suite:
         self,
         group: ProcessGroup,
         node: Node,
-        watch: Watch,
+        watch: Monitor,
         view: View,
         interrupt: session.Interrupt,
     ) -> None:

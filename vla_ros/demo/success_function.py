@@ -6,7 +6,7 @@ A policy whose words the task language does not know brings a function along, as
     def driven(instruction: str, start: WorldState, now: WorldState) -> bool:
         return math.dist((start.x, start.y), (now.x, now.y)) > 0.5
 
-It is asked some twenty times a second, and may also give a `Verdict`, which has a sentence.
+It is asked some twenty times a second, and may also give a `Judgement`, which has a sentence.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import numpy as np
 from vla_ros.core.shown import shown
 from vla_ros.demo.stack import Failed
 from vla_ros.policies import imported_module
-from vla_ros.tasks.success import Verdict
+from vla_ros.tasks.success import Judgement
 from vla_ros.tasks.world_state import WorldState
 
 # (instruction, the world when it was given, the world now) -> whether it is done
-SuccessFunction = Callable[[str, WorldState, WorldState], Verdict]
+SuccessFunction = Callable[[str, WorldState, WorldState], Judgement]
 SIGNATURE = "(instruction: str, start: WorldState, now: WorldState) -> bool"
 
 
@@ -35,7 +35,7 @@ def success_function(place: str) -> SuccessFunction:
     """The function at `place`, `module:function`, with what it gives checked at each call.
 
     The function that is returned raises `Failed` where the user's raises, or gives neither a bool
-    nor a `Verdict`: the demo ends then, for every further answer would be the same.
+    nor a `Judgement`: the demo ends then, for every further answer would be the same.
 
     Raises:
         ValueError: No such module or function, or one that does not take what it is given.
@@ -58,18 +58,18 @@ def success_function(place: str) -> SuccessFunction:
 
 
 def _checked(function: Callable[..., Any], label: str) -> SuccessFunction:
-    def success(instruction: str, start: WorldState, now: WorldState) -> Verdict:
+    def success(instruction: str, start: WorldState, now: WorldState) -> Judgement:
         try:
             answer = function(instruction, start, now)
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(frame.filename).name}, line {frame.lineno}"
             raise Failed(f"{label} raised {type(error).__name__} ({place}): {error}") from error
-        if isinstance(answer, Verdict):
+        if isinstance(answer, Judgement):
             return answer
         if not isinstance(answer, bool | np.bool_):  # a forgotten `return` gives None
-            raise Failed(f"{label} gives {shown(answer)}; give True, False or a Verdict")
+            raise Failed(f"{label} gives {shown(answer)}; give True, False or a Judgement")
         distance = 0.0 if answer else math.inf  # how far from done, a bool does not say
-        return Verdict(bool(answer), distance, f"{label} says {'yes' if answer else 'no'}")
+        return Judgement(bool(answer), distance, f"{label} says {'yes' if answer else 'no'}")
 
     return success

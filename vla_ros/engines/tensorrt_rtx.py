@@ -214,7 +214,7 @@ def _profile(builder: Any, network: Any, batch: tuple[int, int]) -> Any:
 def _log(rtx: Any) -> Any:
     """A logger of the library that keeps what it is told."""
 
-    class Log(rtx.ILogger):
+    class BuildLog(rtx.ILogger):
         def __init__(self) -> None:
             rtx.ILogger.__init__(self)
             self.errors: list[str] = []
@@ -226,7 +226,7 @@ def _log(rtx: Any) -> Any:
             elif severity == rtx.ILogger.Severity.WARNING:
                 self.warned.append(text)
 
-    return Log()
+    return BuildLog()
 
 
 def read_hashed(path: Path) -> bytes:

@@ -15,7 +15,7 @@ GOOD_PART_RATE = 0.7  # of vision, grounding, robustness, actions
 
 
 @dataclass(frozen=True)
-class Rule:
+class AdviceRule:
     """Where the number at `path` (see `value`) is below `least`, `say` is recommended."""
 
     path: str
@@ -25,84 +25,84 @@ class Rule:
 
 # In the order in which they are read; of two about one number the graver first.
 RULES = (
-    Rule(
+    AdviceRule(
         "task_completion.all.rate",
         POOR_TASK_RATE,
         "The policy fails more often than it succeeds: do not let it drive a robot; look at the "
         "failures, then train longer, on more scenes.",
     ),
-    Rule(
+    AdviceRule(
         "task_completion.all.rate",
         GOOD_TASK_RATE,
         "Success is low: add demonstrations of the kinds that fail most, or rounds of DAgger.",
     ),
-    Rule(
+    AdviceRule(
         "language.paraphrases.accuracy",
         POOR_TASK_RATE,
         "The policy hardly follows words: check that training pairs words and images rightly, and "
         "label each image for several instructions.",
     ),
-    Rule(
+    AdviceRule(
         "language.paraphrases.accuracy",
         GOOD_TASK_RATE,
         "Paraphrases are lost: train with more phrasings, or with a lexicon that groups words by "
         "meaning.",
     ),
-    Rule(
+    AdviceRule(
         "language.coverage.done_of_given",
         GOOD_TASK_RATE,
         "Some commands were never done: the episodes say which; train on those.",
     ),
-    Rule(
+    AdviceRule(
         "language.right_object.rate",
         GOOD_TASK_RATE,
         "The robot acts on the wrong object: train on instructions for one scene that differ in "
         "the colour alone.",
     ),
-    Rule(
+    AdviceRule(
         "robustness.mean",
         GOOD_PART_RATE,
         "Success falls under other conditions: vary light, noise, camera mount and delay in "
         "training.",
     ),
-    Rule(
+    AdviceRule(
         "robustness.passed",
         GOOD_PART_RATE,
         "Some conditions break the policy: the table of scenarios says which; vary those in "
         "training.",
     ),
-    Rule(
+    AdviceRule(
         "actions.valid",
         GOOD_PART_RATE,
         "The gate would refuse many actions: bound the action decoder by the robot's channels.",
     ),
-    Rule(
+    AdviceRule(
         "actions.within_limits",
         GOOD_PART_RATE,
         "The gate would clamp many actions: train within the operating limits.",
     ),
-    Rule(
+    AdviceRule(
         "frames.vision.object_accuracy",
         GOOD_PART_RATE,
         "Objects in the image are taken for others: give the losses on cells more weight, or use "
         "larger images.",
     ),
-    Rule(
+    AdviceRule(
         "frames.vision.iou.mean",
         GOOD_PART_RATE,
         "Objects are found in the wrong cells or in too few: use larger images or a finer grid.",
     ),
-    Rule(
+    AdviceRule(
         "frames.grounding.in_view.rate",
         GOOD_PART_RATE,
         "Attention is not on the object that the words mean: supervise it with the target's place.",
     ),
-    Rule(
+    AdviceRule(
         "frames.grounding.out_of_view.rate",
         GOOD_PART_RATE,
         "The policy believes to see what is not in the image: train on images without the target.",
     ),
-    Rule(
+    AdviceRule(
         "frames.alignment.text_to_object.rate",
         GOOD_PART_RATE,
         "Instructions for different objects lead to the same place: train several instructions on "

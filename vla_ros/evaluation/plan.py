@@ -37,7 +37,7 @@ OF_KNOWN_WORDS = ("known", "recombined", "pairs")  # splits
 
 
 @dataclass(frozen=True)
-class Episode:
+class PlannedEpisode:
     """One trial.
 
     `part` says what it is for; `meant` is judged, `text` is said: in a counterfactual they differ.
@@ -83,7 +83,7 @@ def success(
     splits: Sequence[str] = SPLITS,
     kinds: Sequence[str] = KINDS,
     first_seed: int = FIRST_SEED,
-) -> list[Episode]:
+) -> list[PlannedEpisode]:
     """`episodes` over splits and, within each, over kinds, as evenly as they divide.
 
     Each has a scene of its own.
@@ -95,7 +95,7 @@ def success(
     object_kinds = [kind for kind in kinds if kind in OBJECT_KINDS]
     turn = dict.fromkeys(splits, 0)
     seed = first_seed
-    plan: list[Episode] = []
+    plan: list[PlannedEpisode] = []
     for number in range(episodes):
         split = splits[number % len(splits)]
         fitting = object_kinds if split == "pairs" else kinds
@@ -107,12 +107,12 @@ def success(
     return plan
 
 
-def paraphrases(plan: Sequence[Episode], groups: int) -> list[Episode]:
+def paraphrases(plan: Sequence[PlannedEpisode], groups: int) -> list[PlannedEpisode]:
     """The scene and meaning of `groups` known episodes, each said in PARAPHRASES other ways.
 
     Of three splits in turn; the fourth, pairs, is about objects and not about words.
     """
-    out: list[Episode] = []
+    out: list[PlannedEpisode] = []
     for chosen in _spread(_known(plan), groups):
         rng = np.random.default_rng((chosen.seed, 2))
         texts: list[str] = []
@@ -125,7 +125,7 @@ def paraphrases(plan: Sequence[Episode], groups: int) -> list[Episode]:
     return out
 
 
-def counterfactuals(plan: Sequence[Episode], each: int) -> list[Episode]:
+def counterfactuals(plan: Sequence[PlannedEpisode], each: int) -> list[PlannedEpisode]:
     """Object tasks of known words with another colour, and only that; and with no words at all.
 
     Judged is what was meant first, so success must vanish.
@@ -142,7 +142,9 @@ def counterfactuals(plan: Sequence[Episode], each: int) -> list[Episode]:
     return swapped + blank
 
 
-def scenario(plan: Sequence[Episode], name: str, objects: int | None, each: int) -> list[Episode]:
+def scenario(
+    plan: Sequence[PlannedEpisode], name: str, objects: int | None, each: int
+) -> list[PlannedEpisode]:
     """`each` known episodes under the conditions `name`.
 
     Args:
@@ -158,16 +160,16 @@ def scenario(plan: Sequence[Episode], name: str, objects: int | None, each: int)
     return out
 
 
-def _known(plan: Sequence[Episode]) -> list[Episode]:
+def _known(plan: Sequence[PlannedEpisode]) -> list[PlannedEpisode]:
     return [episode for episode in plan if episode.split == "known"]
 
 
-def _derived(episode: Episode, part: str, **changes: Any) -> Episode:
+def _derived(episode: PlannedEpisode, part: str, **changes: Any) -> PlannedEpisode:
     """The same scene and meaning for another part of the plan."""
     return replace(episode, part=part, group=episode.number, **changes)
 
 
-def swap_colour(episode: Episode) -> str:
+def swap_colour(episode: PlannedEpisode) -> str:
     """The same words with another colour.
 
     Best that of an object of the same shape in the room, else any. Never that of an object in the
@@ -213,7 +215,9 @@ def swap_colour(episode: Episode) -> str:
     return " ".join(words)
 
 
-def _draw(number: int, split: str, kind: str, seed: int, objects: int | None = None) -> Episode:
+def _draw(
+    number: int, split: str, kind: str, seed: int, objects: int | None = None
+) -> PlannedEpisode:
     """The first scene from `seed` on with a target for `kind`, and words for it."""
     while True:
         # (seed, 1) to (seed, 3): meaning, paraphrases and colours are drawn apart from each other
@@ -221,7 +225,9 @@ def _draw(number: int, split: str, kind: str, seed: int, objects: int | None = N
         meant = _meaning(rng, sample_scene(seed, objects), split, kind)
         if meant is not None:
             seconds = OBJECT_LIMIT_S if kind in OBJECT_KINDS else OTHER_LIMIT_S
-            return Episode(number, "success", split, seed, meant, say(rng, meant, split), seconds)
+            return PlannedEpisode(
+                number, "success", split, seed, meant, say(rng, meant, split), seconds
+            )
         seed += 1
 
 
@@ -265,12 +271,12 @@ def _apart(scene: Scene, thing: Placement, other: Placement) -> float:
     return abs(math.remainder(_bearing(scene, thing) - _bearing(scene, other), 2 * math.pi))
 
 
-def _spread(plan: Sequence[Episode], count: int) -> list[Episode]:
+def _spread(plan: Sequence[PlannedEpisode], count: int) -> list[PlannedEpisode]:
     """`count` of them, kinds in turn, in the plan's order."""
-    by_kind: dict[str, list[Episode]] = {}
+    by_kind: dict[str, list[PlannedEpisode]] = {}
     for episode in plan:
         by_kind.setdefault(episode.meant.kind, []).append(episode)
-    mixed: list[Episode] = []
+    mixed: list[PlannedEpisode] = []
     for turn in zip_longest(*by_kind.values()):  # None where a kind has no more
         mixed.extend(filter(None, turn))
     return sorted(mixed[:count], key=attrgetter("number"))

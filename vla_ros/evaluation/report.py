@@ -12,7 +12,7 @@ from typing import Any
 
 from vla_ros import __version__
 from vla_ros.evaluation.advice import Aim, aims, beside_bare, recommendations, share
-from vla_ros.evaluation.runner import Player, Record
+from vla_ros.evaluation.runner import PolicyChoice, Record
 from vla_ros.evaluation.scenarios import SCENARIOS
 from vla_ros.evaluation.summary import column, row
 
@@ -22,7 +22,7 @@ PACKAGES = ("numpy", "mujoco", "opencv-python-headless", "torch", "transformers"
 
 
 def facts(
-    player: Player, records: Sequence[Record], command: str, jobs: int, seconds: float
+    player: PolicyChoice, records: Sequence[Record], command: str, jobs: int, seconds: float
 ) -> dict[str, Any]:
     """What was run, so that it can be run again."""
     seeds = column(records, "episode.seed")

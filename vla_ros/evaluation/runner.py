@@ -19,7 +19,7 @@ import numpy as np
 
 from vla_ros.core.types import ActionChunk, Image, Observation
 from vla_ros.evaluation import perception
-from vla_ros.evaluation.plan import Episode
+from vla_ros.evaluation.plan import PlannedEpisode
 from vla_ros.evaluation.scenarios import SCENARIOS
 from vla_ros.evaluation.truth import Truth
 from vla_ros.policies import make_policy, policy_spec
@@ -38,7 +38,7 @@ FLOAT32_ERROR = 1e-6  # a float32 may miss its channel's limit by so much
 
 
 @dataclass(frozen=True)
-class Player:
+class PolicyChoice:
     """A policy by its registered name, with options, and the camera through which it looks."""
 
     policy: str
@@ -64,7 +64,7 @@ class Record:
         explained: what it said of that image.
     """
 
-    episode: Episode
+    episode: PlannedEpisode
     done: bool
     distance: float
     seconds: float
@@ -83,7 +83,7 @@ class Record:
     policy: str = ""
 
 
-def check(player: Player) -> None:
+def check(player: PolicyChoice) -> None:
     """Make the policy once, which also shows that its weights load.
 
     Raises:
@@ -101,10 +101,10 @@ def check(player: Player) -> None:
     policy.reset()
 
 
-class Worker:
+class EpisodeWorker:
     """One policy and its worlds (one for each number of objects)."""
 
-    def __init__(self, player: Player) -> None:
+    def __init__(self, player: PolicyChoice) -> None:
         self.player = player
         self.spec = policy_spec(player.policy, player.options)
         self._worlds: dict[int | None, World] = {}  # number of objects (None: the usual) -> world
@@ -117,7 +117,7 @@ class Worker:
             self._worlds[objects] = World(0, width, height, objects)
         return self._worlds[objects]
 
-    def run(self, episode: Episode) -> Record:
+    def run(self, episode: PlannedEpisode) -> Record:
         """Run one episode from a fresh start.
 
         Raises:
@@ -177,12 +177,12 @@ class Worker:
             policy.name,
         )
 
-    def _witness(self, policy: Policy, world: World, episode: Episode) -> Witness:
+    def _witness(self, policy: Policy, world: World, episode: PlannedEpisode) -> EpisodeWitness:
         if episode.part != "success" or getattr(policy, "explain", None) is None:
-            return Witness(policy, self.spec, episode, None)
+            return EpisodeWitness(policy, self.spec, episode, None)
         if self._truth is None:
             self._truth = Truth(world)
-        return Witness(policy, self.spec, episode, self._truth)
+        return EpisodeWitness(policy, self.spec, episode, self._truth)
 
     def close(self) -> None:
         if self._truth is not None:
@@ -192,11 +192,11 @@ class Worker:
         self._worlds.clear()
 
 
-class Witness:
+class EpisodeWitness:
     """Looks on during an episode: counts valid actions, and asks now and then what is seen."""
 
     def __init__(
-        self, policy: Any, spec: PolicySpec, episode: Episode, truth: Truth | None
+        self, policy: Any, spec: PolicySpec, episode: PlannedEpisode, truth: Truth | None
     ) -> None:
         self._policy = policy
         self._spec = spec
@@ -271,17 +271,17 @@ def within(chunk: ActionChunk, ranges: Mapping[str, tuple[float, float]]) -> boo
 
 
 # of a worker process: a pool hands its tasks nothing but what can be pickled
-_worker: Worker | None = None
+_worker: EpisodeWorker | None = None
 
 
-def _begin(player: Player) -> None:
+def _begin(player: PolicyChoice) -> None:
     """A worker process: Ctrl-C is the parent's to handle; one thread each."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker = Worker(player)
+    _worker = EpisodeWorker(player)
 
 
-def _work(episode: Episode) -> Record:
+def _work(episode: PlannedEpisode) -> Record:
     assert _worker is not None
     return _worker.run(episode)
 
@@ -290,8 +290,8 @@ OnRecord = Callable[[Record], None]
 
 
 def run(
-    plan: Sequence[Episode],
-    player: Player,
+    plan: Sequence[PlannedEpisode],
+    player: PolicyChoice,
     jobs: int | None = None,
     on_record: OnRecord | None = None,
 ) -> list[Record]:
@@ -332,8 +332,10 @@ def run(
     return [future.result() for future in futures]
 
 
-def _run_here(plan: Sequence[Episode], player: Player, on_record: OnRecord | None) -> list[Record]:
-    worker = Worker(player)
+def _run_here(
+    plan: Sequence[PlannedEpisode], player: PolicyChoice, on_record: OnRecord | None
+) -> list[Record]:
+    worker = EpisodeWorker(player)
     records = []
     try:
         for episode in plan:

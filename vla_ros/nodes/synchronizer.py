@@ -11,8 +11,7 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, JointState
 
 from vla_ros.core.joint_states import JointTable
-from vla_ros.core.pairing import NO_STATE, Watch
-from vla_ros.core.pairing import Synchronizer as Pairing
+from vla_ros.core.pairing import NO_STATE, Pairing, PairingWatch
 from vla_ros.core.types import Frame, to_nanoseconds, to_seconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
@@ -86,7 +85,7 @@ class Synchronizer(ManagedNode):
             )
         if self.params["use_odometry"]:
             self._state[self.add_reader(Odometry, "/odom", STATE)] = self._on_odometry
-        self._watch = Watch(cameras)
+        self._watch = PairingWatch(cameras)
         self._topics = {
             camera: self.resolve_topic_name(topic) for camera, topic in zip(cameras, topics)
         }

@@ -10,7 +10,7 @@ from typing import Any
 
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from vla_ros.datasets.recorder import LiveRecorder, Sent
+from vla_ros.datasets.recorder import LiveRecorder, SentCommand
 from vla_ros.nodes.common import convert
 from vla_ros.operator.client import spinning, wait_for
 from vla_ros.operator.session import Interrupt
@@ -105,4 +105,4 @@ class Tap:
                 values[name] = value
         stamp = convert.stamp_ns(message.header.stamp)
         active = message.state == SafetyReport.ACTIVE
-        self._recorder.on_report(Sent(stamp, active, message.instruction_id, values))
+        self._recorder.on_report(SentCommand(stamp, active, message.instruction_id, values))

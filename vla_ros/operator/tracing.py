@@ -30,7 +30,7 @@ QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)  # fits wh
 
 
 @dataclass
-class Way:
+class ObservationWay:
     """When an observation passed where, ns on the system clock; 0: it was not heard there.
 
     Attributes:
@@ -85,21 +85,21 @@ def header_stamp(data: bytes) -> int:
 class Trace:
     """What was heard, put together by stamp and by sequence."""
 
-    ways: dict[int, Way] = field(default_factory=dict)  # stamp -> the observation's
-    by_sequence: dict[int, Way] = field(default_factory=dict)
+    ways: dict[int, ObservationWay] = field(default_factory=dict)  # stamp -> the observation's
+    by_sequence: dict[int, ObservationWay] = field(default_factory=dict)
     _sent: int = 0  # when the newest command was sent
 
     def on_frame(self, stamp: int, sent: int) -> None:
         """A frame; of several cameras the last with this stamp counts: the pair waited for it."""
-        way = self.ways.setdefault(stamp, Way(stamp))
+        way = self.ways.setdefault(stamp, ObservationWay(stamp))
         way.frame = max(way.frame, sent)
 
     def on_observation(self, stamp: int, sent: int) -> None:
-        self.ways.setdefault(stamp, Way(stamp)).observation = sent
+        self.ways.setdefault(stamp, ObservationWay(stamp)).observation = sent
 
     def on_chunk(self, message: ActionChunk, sent: int) -> None:
         stamp = stamp_ns(message.header.stamp)
-        way = self.ways.setdefault(stamp, Way(stamp))
+        way = self.ways.setdefault(stamp, ObservationWay(stamp))
         way.chunk = sent
         way.arrived = sent - stamp_ns(message.latency)
         way.sequence = message.sequence
@@ -117,7 +117,7 @@ class Trace:
         # Without a command that was heard, its report stands for it: some 0.1 ms later.
         way.command = self._sent if way.chunk <= self._sent <= sent else sent
 
-    def complete(self) -> list[Way]:
+    def complete(self) -> list[ObservationWay]:
         """Those that led to a command, in the order of their stamps."""
         return [self.ways[stamp] for stamp in sorted(self.ways) if self.ways[stamp].command]
 
@@ -176,7 +176,7 @@ class Listener:
         self.trace.on_observation(header_stamp(data), sent)
 
 
-def chrome_events(ways: Sequence[Way]) -> list[dict[str, Any]]:
+def chrome_events(ways: Sequence[ObservationWay]) -> list[dict[str, Any]]:
     """The ways as Chrome's trace events, which chrome://tracing and ui.perfetto.dev show.
 
     A line a stage; times are in µs from the first way's begin.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.normalisation import Seen
+from vla_ros.core.normalisation import StateRange
 from vla_ros.core.types import VELOCITIES, Observation, to_nanoseconds
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
 from vla_ros.policies.progress import POSE, SCALES, SURE_IMAGES, Progress
@@ -83,21 +83,24 @@ def follows(config: VLAConfig) -> bool:
     return looks(config) or not set(config.state).isdisjoint(SCALES)
 
 
-def seen_in_training(config: VLAConfig, statistics: Mapping[str, Any]) -> dict[str, Seen]:
+def seen_in_training(config: VLAConfig, statistics: Mapping[str, Any]) -> dict[str, StateRange]:
     """The numbers of the model's state that are the robot's own, as training saw them.
 
     Raises ValueError for statistics that are none.
     """
     known = statistics.get("state", {})
-    seen: dict[str, Seen] = {}
+    seen: dict[str, StateRange] = {}
     for name in config.state:
         if name in known:  # the others are `Progress`'s
-            seen[name] = Seen.of(name, known[name])
+            seen[name] = StateRange.of(name, known[name])
     return seen
 
 
 def state_of(
-    config: VLAConfig, known: Mapping[str, Seen], progress: Progress, measured: Mapping[str, float]
+    config: VLAConfig,
+    known: Mapping[str, StateRange],
+    progress: Progress,
+    measured: Mapping[str, float],
 ) -> list[float]:
     """The numbers that the model is told beside the image, S, in its config's order.
 

@@ -18,7 +18,7 @@ from vla_ros.policies.base import NotUnderstood, Policy, PolicySpec
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent, parse
 from vla_ros.tasks.objects import OPENING_MAX
-from vla_ros.tasks.success import STILL_ANGULAR, STILL_LINEAR, Verdict, judge
+from vla_ros.tasks.success import STILL_ANGULAR, STILL_LINEAR, Judgement, judge
 from vla_ros.tasks.world_state import WorldState
 
 CAMERA = "camera"  # the simulated robot's
@@ -33,7 +33,7 @@ class Outcome:
 
     instruction: str
     seed: int
-    verdict: Verdict
+    verdict: Judgement
     seconds: float
     predict_seconds: tuple[float, ...]
     path: tuple[WorldState, ...] = field(repr=False, default=())
@@ -158,7 +158,7 @@ def run_episode(
             try:
                 rows = policy.predict(observation)
             except NotUnderstood as problem:
-                verdict = Verdict(False, verdict.distance, f"{GAVE_UP}: {problem}")
+                verdict = Judgement(False, verdict.distance, f"{GAVE_UP}: {problem}")
                 break
             spent.append(time.perf_counter() - clock)
             newest = spec.chunk(rows, observation)

@@ -34,7 +34,7 @@ from vla_ros.sim.episode import DONE_FOR_S, Reward, prelude, robot_state, send, 
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent, parse
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SPLITS, UNSEEN_PAIRS, intent_of, say
-from vla_ros.tasks.success import Verdict, judge
+from vla_ros.tasks.success import Judgement, judge
 from vla_ros.tasks.world_state import WorldState
 
 ID = "vla_ros/Room-v0"  # in gymnasium's registry
@@ -82,7 +82,7 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 1 / STEP_S}
     _start: WorldState
-    _verdict: Verdict
+    _verdict: Judgement
     _done_since: float
 
     def __init__(

@@ -34,7 +34,7 @@ MAX_DRIFT_M = 0.25  # of a robot that only turns or moves its gripper
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """Whether it is done, how far from done, and why in a sentence."""
 
     done: bool
@@ -50,7 +50,7 @@ def polar(state: WorldState, thing: ObjectState) -> tuple[float, float]:
     return math.hypot(dx, dy), math.remainder(math.atan2(dy, dx) - state.yaw, 2 * math.pi)
 
 
-def judge(instruction: str | Intent, start: WorldState, now: WorldState) -> Verdict:
+def judge(instruction: str | Intent, start: WorldState, now: WorldState) -> Judgement:
     """Has the instruction, given at `start`, been done `now`?
 
     Turns are judged by the headings alone: ask often enough that no full turn lies in between.
@@ -62,7 +62,7 @@ def judge(instruction: str | Intent, start: WorldState, now: WorldState) -> Verd
     verdict = _CRITERIA[intent.kind](intent, start, now)
     moving = abs(now.linear) > STILL_LINEAR or abs(now.angular) > STILL_ANGULAR
     if verdict.done and moving:
-        return Verdict(
+        return Judgement(
             False,
             0.0,
             f"{verdict.sentence}, but the robot still moves "
@@ -108,13 +108,13 @@ def _drift(start: WorldState, now: WorldState) -> float:
     return math.dist((start.x, start.y), (now.x, now.y))
 
 
-def _verdict(sentence: str, *excesses: float) -> Verdict:
+def _verdict(sentence: str, *excesses: float) -> Judgement:
     """Done when no excess over its tolerance is positive; the distance is the largest."""
     over = [max(0.0, excess) for excess in excesses]
-    return Verdict(max(over) == 0.0, max(over), sentence, sum(over))
+    return Judgement(max(over) == 0.0, max(over), sentence, sum(over))
 
 
-def _go_to(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
+def _go_to(intent: Intent, start: WorldState, now: WorldState) -> Judgement:
     thing, distance, bearing = _nearest(intent, now)
     pushed = _moved(start, thing)
     return _verdict(
@@ -126,7 +126,7 @@ def _go_to(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
     )
 
 
-def _face(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
+def _face(intent: Intent, start: WorldState, now: WorldState) -> Judgement:
     # any that is faced will do, not the nearest alone
     thing = min(targets(intent, now), key=lambda thing: abs(polar(now, thing)[1]))
     _, bearing = polar(now, thing)
@@ -137,23 +137,23 @@ def _face(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
     )
 
 
-def _grab(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
+def _grab(intent: Intent, start: WorldState, now: WorldState) -> Judgement:
     thing, distance, _ = _nearest(intent, now)
     if now.held in _names(targets(intent, now)):
-        return Verdict(True, 0.0, f"the gripper holds the {now.held}")
+        return Judgement(True, 0.0, f"the gripper holds the {now.held}")
     held = f"the {now.held}" if now.held else "nothing"
     sentence = f"the gripper holds {held}; the {thing.name} is {distance:.2f} m away"
-    return Verdict(False, distance, sentence, distance)
+    return Judgement(False, distance, sentence, distance)
 
 
-def _push(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
+def _push(intent: Intent, start: WorldState, now: WorldState) -> Judgement:
     # of those that the words could mean, the one that was pushed if any was
     thing = max(targets(intent, now), key=lambda thing: _moved(start, thing))
     moved = _moved(start, thing)
     return _verdict(f"the {thing.name} was moved {moved:.2f} m", MIN_PUSH_M - moved)
 
 
-def _turn(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
+def _turn(intent: Intent, start: WorldState, now: WorldState) -> Judgement:
     wanted = -intent.amount if intent.kind == "turn_right" else intent.amount
     turned = math.remainder(now.yaw - start.yaw, 2 * math.pi)
     # by the remainder, half a turn to the left is half a turn to the right
@@ -165,7 +165,7 @@ def _turn(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
     )
 
 
-def _drive(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
+def _drive(intent: Intent, start: WorldState, now: WorldState) -> Judgement:
     sign = -1.0 if intent.kind == "back" else 1.0
     dx = now.x - start.x
     dy = now.y - start.y
@@ -180,7 +180,7 @@ def _drive(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
     )
 
 
-def _open(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
+def _open(intent: Intent, start: WorldState, now: WorldState) -> Judgement:
     return _verdict(
         f"the gripper is open {100 * now.opening:.1f} cm",
         MIN_OPEN_M - now.opening,
@@ -188,7 +188,7 @@ def _open(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
     )
 
 
-def _close(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
+def _close(intent: Intent, start: WorldState, now: WorldState) -> Judgement:
     if now.held:  # the fingers cannot close further
         return _verdict(f"the gripper closed on the {now.held}", _drift(start, now) - MAX_DRIFT_M)
     return _verdict(
@@ -198,7 +198,7 @@ def _close(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
     )
 
 
-def _stop(intent: Intent, start: WorldState, now: WorldState) -> Verdict:
+def _stop(intent: Intent, start: WorldState, now: WorldState) -> Judgement:
     """The braking distance is allowed for; standing still is asked of every instruction."""
     moving = max(abs(now.linear) - STILL_LINEAR, abs(now.angular) - STILL_ANGULAR)
     return _verdict(f"the robot moves at {now.linear:.2f} m/s, {now.angular:.2f} rad/s", moving)

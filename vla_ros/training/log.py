@@ -19,7 +19,7 @@ IMAGE = "curves.png"
 BOARD = "tensorboard"
 
 
-class Log:
+class TrainingLog:
     """Of a training of `steps` steps; rows by step, in `folder`.
 
     Where `show` is false it writes and says nothing: of several processes one does.

@@ -34,7 +34,7 @@ MOVED_SHARE = 0.3
 
 
 @dataclass
-class Robot:
+class RolloutWorld:
     """One world with the instruction that it follows."""
 
     world: World
@@ -59,7 +59,7 @@ def drive(
     """
     rng = np.random.default_rng(seed)
     frames = Frames.empty(count, size)
-    fleet = [Robot(make_world(size)) for _ in range(robots)]
+    fleet = [RolloutWorld(make_world(size)) for _ in range(robots)]
     progress = [robot.progress for robot in fleet]
     index = 0
     while index < count:
@@ -82,7 +82,7 @@ def drive(
     return frames
 
 
-def _meet(robot: Robot, frames: Frames, place: int) -> None:
+def _meet(robot: RolloutWorld, frames: Frames, place: int) -> None:
     """Put down what the robot sees, was told and has done by now."""
     progress = robot.progress
     progress.move(robot_state(robot.world))
@@ -99,7 +99,7 @@ def read(model: VLA, texts: list[str]) -> tuple[Tensor, Tensor, Tensor]:
         return (*model.encode_text(ids, mask), mask)
 
 
-def _instruct(robot: Robot, rng: np.random.Generator) -> None:
+def _instruct(robot: RolloutWorld, rng: np.random.Generator) -> None:
     """The next instruction; after a few, the next scene.
 
     Now and then the robot is put somewhere else first, or it would only ever be where the last
@@ -126,7 +126,7 @@ def _instruct(robot: Robot, rng: np.random.Generator) -> None:
     robot.chunk = None
 
 
-def _go(robot: Robot, rows: np.ndarray, model: VLA, rng: np.random.Generator) -> None:
+def _go(robot: RolloutWorld, rows: np.ndarray, model: VLA, rng: np.random.Generator) -> None:
     robot.chunk = go_on(robot.world, robot.chunk, rows, model.config, rng)
     robot.still = robot.still + PERIOD_S if not rows[:, :2].any() else 0.0
 

@@ -10,7 +10,7 @@ PRECISIONS = ("no", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
-class Settings:
+class OptimizerSettings:
     """AdamW with warm-up, and a cosine from `learning_rate` down to `floor` times it at `steps`.
 
     Attributes:

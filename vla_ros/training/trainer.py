@@ -23,15 +23,15 @@ from torch import Tensor, nn
 
 from vla_ros.training import checkpointing
 from vla_ros.training.ema import ExponentialMovingAverage
-from vla_ros.training.log import Log
-from vla_ros.training.prefetch import Source, ahead_of
-from vla_ros.training.settings import Settings
+from vla_ros.training.log import TrainingLog
+from vla_ros.training.prefetch import BatchSource, ahead_of
+from vla_ros.training.settings import OptimizerSettings
 
 Loss = Callable[[Any, Any], Mapping[str, Tensor]]
 Evaluate = Callable[[Any], Mapping[str, float]]
 
 
-class Step(nn.Module):
+class LossModule(nn.Module):
     """The loss as the forward pass of one module.
 
     accelerate's wrappers (autocast, gradients summed over processes) see `forward` alone, and a VLA
@@ -71,8 +71,8 @@ class Trainer:
         self,
         model: nn.Module,
         loss: Loss,
-        source: Source,
-        settings: Settings,
+        source: BatchSource,
+        settings: OptimizerSettings,
         folder: Path,
         *,
         weights: Mapping[str, float] | None = None,
@@ -80,7 +80,7 @@ class Trainer:
         evaluate: Evaluate | None = None,
         resume: bool = False,
         cpu: bool = False,
-        log: Log | None = None,
+        log: TrainingLog | None = None,
     ) -> None:
         checkpoint = checkpointing.newest(folder)
         if checkpoint is not None and not resume:
@@ -112,12 +112,14 @@ class Trainer:
         self.model = model
         self.step = 0
         self._frozen = checkpointing.fingerprint(model)
-        self._step, self._optimizer = self.accelerator.prepare(Step(model, loss), optimizer)
+        self._step, self._optimizer = self.accelerator.prepare(LossModule(model, loss), optimizer)
         self.trained = _trained(model)  # again: they are on their device now
         self.average = (
             ExponentialMovingAverage(model, settings.average) if settings.average else None
         )
-        self._log = log or Log(self.folder, settings.steps, show=self.accelerator.is_main_process)
+        self._log = log or TrainingLog(
+            self.folder, settings.steps, show=self.accelerator.is_main_process
+        )
         if checkpoint is not None:
             self._restore(checkpoint)
 

@@ -39,7 +39,7 @@ Choose = Callable[[Tensor, np.random.Generator], Tensor]  # trunk's inputs A x F
 
 
 @dataclass
-class Episode:
+class EpisodeRecord:
     """What was met, done and gained, image by image."""
 
     inputs: list[Tensor] = field(default_factory=list)  # the trunk's, F each
@@ -51,7 +51,7 @@ class Episode:
 
 
 @dataclass
-class Trial:
+class WorldTrial:
     """One world with its instruction."""
 
     world: World
@@ -59,7 +59,7 @@ class Trial:
     text: str
     start: WorldState
     progress: Progress
-    episode: Episode
+    episode: EpisodeRecord
     chunk: ActionChunk | None = None
     settled: int = 0
     idle: int = 0
@@ -92,9 +92,11 @@ class VectorEnv:
         self.reward = reward or Reward()
         self._worlds = [make_world(config.image_size) for _ in range(count)]
 
-    def play(self, tasks: Sequence[str], rng: np.random.Generator, choose: Choose) -> list[Episode]:
+    def play(
+        self, tasks: Sequence[str], rng: np.random.Generator, choose: Choose
+    ) -> list[EpisodeRecord]:
         """An episode for each of the kinds of instruction in `tasks`."""
-        episodes: list[Episode] = []
+        episodes: list[EpisodeRecord] = []
         while len(episodes) < len(tasks):
             # as many at a time as there are worlds
             trials = []
@@ -113,7 +115,7 @@ class VectorEnv:
         for world in self._worlds:
             world.close()
 
-    def _image(self, trials: list[Trial], rng: np.random.Generator, choose: Choose) -> None:
+    def _image(self, trials: list[WorldTrial], rng: np.random.Generator, choose: Choose) -> None:
         """One image of each world, what it does about it, and what came of that."""
         images = []
         for trial in trials:
@@ -133,7 +135,7 @@ class VectorEnv:
             trial.episode.chunks.append(chunks[index])
             self._judge(trial)
 
-    def _judge(self, trial: Trial) -> None:
+    def _judge(self, trial: WorldTrial) -> None:
         """By the truth, after the image's chunk was obeyed."""
         now = trial.world.state()
         verdict = judge(trial.intent, trial.start, now)
@@ -166,7 +168,7 @@ def _seen(world: World, vla: VLA) -> NDArray[np.uint8]:
     return resize(world.render(), vla.config.image_size)
 
 
-def _begin(world: World, task: str, rng: np.random.Generator) -> Trial:
+def _begin(world: World, task: str, rng: np.random.Generator) -> WorldTrial:
     """A scene, an instruction that it allows, and the robot standing in it."""
     scene_for(world, rng)
     colour = None
@@ -191,8 +193,8 @@ def _begin(world: World, task: str, rng: np.random.Generator) -> Trial:
         world.place_gripper(0.0)
         progress.command = 0.0
     start = world.state()
-    episode = Episode(lacking=[judge(intent, start, start).lacking])
-    return Trial(world, intent, text, start, progress, episode)
+    episode = EpisodeRecord(lacking=[judge(intent, start, start).lacking])
+    return WorldTrial(world, intent, text, start, progress, episode)
 
 
 def success(model: VLA, episodes: int, seed: int) -> float:
@@ -210,6 +212,6 @@ def success(model: VLA, episodes: int, seed: int) -> float:
     return success_rate(played)
 
 
-def success_rate(episodes: Sequence[Episode]) -> float:
+def success_rate(episodes: Sequence[EpisodeRecord]) -> float:
     """The share of these episodes that was done."""
     return float(np.mean(list(map(attrgetter("success"), episodes))))

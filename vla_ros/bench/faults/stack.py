@@ -47,7 +47,7 @@ SPEAK_AGAIN = ("give the instruction again", "no instruction")
 
 
 @dataclass(frozen=True)
-class Sample:
+class MotionSample:
     """What the robot did, or a command where it reached it."""
 
     when: float  # steady s
@@ -94,8 +94,8 @@ class Suite:
         self.folder = folder
         self.logs = logs
         # ten minutes at 50 Hz
-        self.motion: deque[Sample] = deque(maxlen=30_000)
-        self.commands: deque[Sample] = deque(maxlen=30_000)
+        self.motion: deque[MotionSample] = deque(maxlen=30_000)
+        self.commands: deque[MotionSample] = deque(maxlen=30_000)
         self.reports: deque[GateReport] = deque(maxlen=30_000)
         self.feedback: list[str] = []
         self.stages: dict[str, str] = {}
@@ -163,7 +163,9 @@ class Suite:
                 return
             # "KIND TIME SPEED ... / POSITION ...", as valve.MotionLog writes it
             (kind, when, *speeds), positions = map(str.split, line.split("/"))
-            sample = Sample(float(when), tuple(map(float, speeds)), tuple(map(float, positions)))
+            sample = MotionSample(
+                float(when), tuple(map(float, speeds)), tuple(map(float, positions))
+            )
             if kind == "s":
                 self.motion.append(sample)
             else:
@@ -187,7 +189,7 @@ class Suite:
         end = time.monotonic() + seconds
         self.wait(lambda: time.monotonic() >= end, seconds + 1.0, "time passes")
 
-    def since(self, when: float) -> list[Sample]:
+    def since(self, when: float) -> list[MotionSample]:
         """What moved after `when`."""
         late = itertools.takewhile(lambda sample: sample.when > when, reversed(self.motion))
         return list(late)[::-1]

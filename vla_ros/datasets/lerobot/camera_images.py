@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from vla_ros.core.types import Image
 from vla_ros.datasets.lerobot import check
 from vla_ros.datasets.lerobot.episodes import Clip, EpisodeRow
-from vla_ros.datasets.lerobot.features import Camera
+from vla_ros.datasets.lerobot.features import ImageFeature
 
 OPEN_VIDEOS = 8  # kept open
 # row groups of the parquet, of up to some hundred images each, kept as they are encoded
 KEPT_GROUPS = 4
 
 
-class Images(Protocol):
+class CameraImages(Protocol):
     """A camera's images, height x width x 3, rgb8."""
 
     size: tuple[int, int]  # height, width
@@ -40,7 +40,7 @@ class Images(Protocol):
         ...
 
 
-def make_images(camera: Camera, episodes: Sequence[EpisodeRow], fps: float) -> Images:
+def make_images(camera: ImageFeature, episodes: Sequence[EpisodeRow], fps: float) -> CameraImages:
     """Checked as a whole. Raises ValueError, in a sentence."""
     return VideoImages(camera, episodes, fps) if camera.video else StoredImages(camera, episodes)
 
@@ -61,7 +61,7 @@ class VideoImages:
     That is at most two decodings in what we record.
     """
 
-    def __init__(self, camera: Camera, episodes: Sequence[EpisodeRow], fps: float) -> None:
+    def __init__(self, camera: ImageFeature, episodes: Sequence[EpisodeRow], fps: float) -> None:
         """Reads the packets of all videos, and decodes nothing."""
         self._open: OrderedDict[Path, Any] = OrderedDict()
         self._rows = episodes
@@ -197,7 +197,7 @@ class StoredImages:
     training waits for them.
     """
 
-    def __init__(self, camera: Camera, episodes: Sequence[EpisodeRow]) -> None:
+    def __init__(self, camera: ImageFeature, episodes: Sequence[EpisodeRow]) -> None:
         self._key = camera.key
         self._rows = episodes
         self._groups: OrderedDict[tuple[Path, int], Any] = OrderedDict()

@@ -25,7 +25,7 @@ class Unfit(ValueError):
 
 
 @dataclass(frozen=True)
-class Camera:
+class ImageFeature:
     """A feature of images."""
 
     key: str  # the feature's name
@@ -45,7 +45,7 @@ class Vector:
 class Features:
     """A dataset's features, sorted out."""
 
-    cameras: dict[str, Camera] = field(default_factory=dict)  # by the camera's name
+    cameras: dict[str, ImageFeature] = field(default_factory=dict)  # by the camera's name
     vectors: dict[str, Vector] = field(default_factory=dict)  # by the feature's name, as here
     left_out: dict[str, str] = field(default_factory=dict)  # feature -> why
     notes: list[str] = field(default_factory=list)  # what else a user should know, a sentence each
@@ -146,7 +146,7 @@ def _kind(name: str, schema: Any, has_video: Callable[[str], bool]) -> str:
     return "image" if pa.types.is_struct(held) or pa.types.is_binary(held) else "numbers"
 
 
-def _camera(name: str, feature: Mapping[str, Any], kind: str, schema: Any) -> Camera:
+def _camera(name: str, feature: Mapping[str, Any], kind: str, schema: Any) -> ImageFeature:
     import pyarrow as pa
 
     # older datasets say under `video_info` what newer ones say under `info`
@@ -167,7 +167,7 @@ def _camera(name: str, feature: Mapping[str, Any], kind: str, schema: Any) -> Ca
     if shape is not None:
         # the three colours come last, or as torch has them first
         size = (shape[0], shape[1]) if shape[2] == 3 else (shape[1], shape[2])
-    return Camera(name, size, kind == "video")
+    return ImageFeature(name, size, kind == "video")
 
 
 def is_list(held: Any) -> bool:

@@ -19,9 +19,9 @@ from vla_ros.core.types import Image
 from vla_ros.datasets.lerobot import check, layout
 from vla_ros.datasets.lerobot import episodes as tables
 from vla_ros.datasets.lerobot import features as chosen
-from vla_ros.datasets.lerobot.camera_images import Images, make_images
+from vla_ros.datasets.lerobot.camera_images import CameraImages, make_images
 from vla_ros.datasets.lerobot.episodes import EpisodeRow
-from vla_ros.datasets.lerobot.features import Camera, Vector
+from vla_ros.datasets.lerobot.features import ImageFeature, Vector
 from vla_ros.datasets.statistics import Stats, summarise
 
 
@@ -39,7 +39,7 @@ class Episode:
 
 
 @dataclass(frozen=True)
-class Frame:
+class DatasetFrame:
     """One frame, all of it."""
 
     images: Mapping[str, Image]  # camera -> height x width x 3, rgb8
@@ -143,13 +143,13 @@ class Dataset:
         """The words at frame `index`."""
         return self.tasks[int(self.task_index[index])]
 
-    def frame(self, index: int) -> Frame:
+    def frame(self, index: int) -> DatasetFrame:
         """Frame `index` of the dataset, 0 to len - 1. Raises IndexError."""
         episode = self._at(index)
         state: dict[str, float] = {}
         for name, (key, column) in self.inputs.items():
             state[name] = float(self._values[key][index, column])
-        return Frame(
+        return DatasetFrame(
             {camera: self.image(index, camera) for camera in self.cameras},
             state,
             self.action[index],
@@ -194,7 +194,7 @@ class Dataset:
             raise IndexError(f"frame {index} is not one of {len(self)}")
         return self.episodes[int(self._episode_of[index])]
 
-    def _camera(self, name: str) -> Images:
+    def _camera(self, name: str) -> CameraImages:
         if name not in self._images:
             raise ValueError(
                 f"{self.folder} has no camera '{name}'; it has {', '.join(self._images) or 'none'}"
@@ -203,8 +203,8 @@ class Dataset:
 
     # -- reading -----------------------------------------------------------------------
     def _open_cameras(
-        self, known: Mapping[str, Camera], wanted: Sequence[str] | None
-    ) -> dict[str, Images]:
+        self, known: Mapping[str, ImageFeature], wanted: Sequence[str] | None
+    ) -> dict[str, CameraImages]:
         for name in wanted or ():
             if name not in known:
                 problem = (
@@ -212,7 +212,7 @@ class Dataset:
                 )
                 why = self.left_out.get(layout.IMAGES + name) or self.left_out.get(name)
                 raise ValueError(problem + (f" ('{name}': {why})" if why else ""))
-        cameras: dict[str, Images] = {}
+        cameras: dict[str, CameraImages] = {}
         for name, camera in known.items():
             if wanted is None or name in wanted:
                 cameras[name] = make_images(camera, self._rows, self.fps)

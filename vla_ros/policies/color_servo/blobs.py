@@ -37,7 +37,7 @@ FARTHEST_M = 6.0  # what seems further away is no object on this floor
 
 
 @dataclass(frozen=True)
-class Camera:
+class CameraPose:
     """A camera on the robot: metres ahead of and above base_link, tilt below the horizon (rad)."""
 
     width: int
@@ -107,7 +107,7 @@ def _hue_table() -> NDArray[np.uint8]:
 _TABLE = _hue_table()
 
 
-def find_blobs(image: Image, camera: Camera) -> list[Blob]:
+def find_blobs(image: Image, camera: CameraPose) -> list[Blob]:
     """Every coloured patch of an rgb8 image that stands on the floor, largest first."""
     import cv2
 
@@ -128,7 +128,9 @@ def find_blobs(image: Image, camera: Camera) -> list[Blob]:
     return sorted(blobs, key=lambda blob: -blob.pixels)
 
 
-def _blob(colour: str, part: int, parts: Any, row: Any, centre: Any, camera: Camera) -> Blob | None:
+def _blob(
+    colour: str, part: int, parts: Any, row: Any, centre: Any, camera: CameraPose
+) -> Blob | None:
     left, top, width, height, pixels = map(int, row)
     if pixels < MIN_PIXELS:
         return None
@@ -140,7 +142,7 @@ def _blob(colour: str, part: int, parts: Any, row: Any, centre: Any, camera: Cam
     return Blob(colour, left, top, mask, pixels, *point, clipped)
 
 
-def shape_likelihoods(blob: Blob, camera: Camera) -> NDArray[np.float64]:
+def shape_likelihoods(blob: Blob, camera: CameraPose) -> NDArray[np.float64]:
     """Log-likelihood of each of SHAPES, by how well its outline covers the patch."""
     import cv2
 

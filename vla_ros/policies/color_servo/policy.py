@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from vla_ros.core.types import NANOSECONDS, Observation, to_nanoseconds
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
-from vla_ros.policies.color_servo.blobs import Camera, find_blobs
-from vla_ros.policies.color_servo.tracks import Pose, Track, Tracks, to_odom, to_robot
+from vla_ros.policies.color_servo.blobs import CameraPose, find_blobs
+from vla_ros.policies.color_servo.tracks import ObjectTrack, Pose, Tracks, to_odom, to_robot
 from vla_ros.tasks import intent
 from vla_ros.tasks.intent import Intent, parse
 from vla_ros.tasks.objects import OPENING_MAX, PASSING_CLEARANCE
@@ -93,7 +93,7 @@ class ColorServo:
     def __init__(self, options: Mapping[str, Any]) -> None:
         values = _checked(options)
         height, width = map(int, values["image_size"])
-        self._camera = Camera(
+        self._camera = CameraPose(
             width,
             height,
             values["camera_forward"],
@@ -118,8 +118,8 @@ class ColorServo:
         self._intent = Intent("stop")
         self._phase = "start"
         self._tracks = Tracks()
-        self._target: Track | None = None
-        self._obstacles: list[Track] = []
+        self._target: ObjectTrack | None = None
+        self._obstacles: list[ObjectTrack] = []
         self._turned = 0.0  # rad, since the instruction or the search began
         self._travelled = 0.0  # m along the heading, likewise
         self._heading = 0.0  # rad, to hold while driving straight
@@ -246,7 +246,7 @@ class ColorServo:
                 f"{self._intent.target}; bring one into view or name another object"
             )
 
-    def _likeliest(self, least: float) -> Track | None:
+    def _likeliest(self, least: float) -> ObjectTrack | None:
         """The track that most likely has the wanted shape, more than `least`."""
         best = None
         for track in self._tracks.tracks:
@@ -281,7 +281,7 @@ class ColorServo:
         pressed = self._travelled > self._standoff() - self._grab_distance + 0.08
         return self._polar(pose)[0] < self._grab_distance + 0.01 or pressed
 
-    def _carried(self, pose: Pose, track: Track) -> bool:
+    def _carried(self, pose: Pose, track: ObjectTrack) -> bool:
         """Between the fingers: no obstacle, for it comes along."""
         ahead, left = to_robot(pose, track.x, track.y)
         return abs(left) < 0.07 and 0.1 < ahead < self._grab_distance + 0.08

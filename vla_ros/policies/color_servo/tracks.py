@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.policies.color_servo.blobs import Blob, Camera, shape_likelihoods
+from vla_ros.policies.color_servo.blobs import Blob, CameraPose, shape_likelihoods
 from vla_ros.tasks.objects import SHAPES
 
 Pose = tuple[float, float, float]  # x, y (m), yaw (rad)
@@ -20,7 +20,7 @@ SHAPE_RANGE = (0.33, 3.0)  # m: nearer, the fingers cover parts of the object
 
 
 @dataclass
-class Track:
+class ObjectTrack:
     """One object, gathered from many images."""
 
     colour: str
@@ -59,9 +59,9 @@ class Tracks:
     """The map of what was seen."""
 
     def __init__(self) -> None:
-        self.tracks: list[Track] = []
+        self.tracks: list[ObjectTrack] = []
 
-    def update(self, pose: Pose, blobs: list[Blob], camera: Camera, colour: str | None) -> None:
+    def update(self, pose: Pose, blobs: list[Blob], camera: CameraPose, colour: str | None) -> None:
         """Takes in one image's blobs, seen from `pose`.
 
         Shapes are only worked out for `colour`, the one that is asked for: drawing outlines is what
@@ -84,7 +84,7 @@ class Tracks:
             elif blob.clipped:
                 continue  # its middle is not where it seems
             else:
-                track = Track(blob.colour, x, y)
+                track = ObjectTrack(blob.colour, x, y)
                 self.tracks.append(track)
             whole = SHAPE_RANGE[0] < reach < SHAPE_RANGE[1] and not blob.clipped
             if blob.colour == colour and whole:
@@ -96,8 +96,8 @@ class Tracks:
 
 
 def _nearest(
-    tracks: list[Track], colour: str, point: tuple[float, float], reach: float
-) -> Track | None:
+    tracks: list[ObjectTrack], colour: str, point: tuple[float, float], reach: float
+) -> ObjectTrack | None:
     """The track of that colour nearest to a point of odom, closer than `reach` (m)."""
     nearest = None
     for track in tracks:
@@ -108,7 +108,7 @@ def _nearest(
     return nearest
 
 
-def _should_be_seen(point: tuple[float, float], camera: Camera) -> bool:
+def _should_be_seen(point: tuple[float, float], camera: CameraPose) -> bool:
     """Well inside the image, not so near that the gripper hides it."""
     ahead, left = point
     if not 0.35 < ahead < 2.0:

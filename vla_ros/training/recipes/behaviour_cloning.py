@@ -28,7 +28,7 @@ from vla_ros.models.config import VLAConfig
 from vla_ros.models.language.lexicon import encode, words_of
 from vla_ros.models.language.tokenizers import WordTokenizer, check_tokenizer, padded
 from vla_ros.models.vla import VLA
-from vla_ros.training.settings import Settings
+from vla_ros.training.settings import OptimizerSettings
 from vla_ros.training.trainer import Trainer
 
 WEIGHTS = {"action": 1.0, "task": 0.1, "plan": 0.1}
@@ -333,7 +333,7 @@ def clone_loss(model: VLA, batch: CloneBatch) -> dict[str, Tensor]:
 def clone(
     data: Path,
     out: Path,
-    settings: Settings,
+    settings: OptimizerSettings,
     *,
     config: VLAConfig | None = None,
     batch: int = 64,

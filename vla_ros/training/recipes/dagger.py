@@ -32,7 +32,7 @@ from vla_ros.training.augment import Augment
 from vla_ros.training.image_dataset import Frames, make_world, place_at_random
 from vla_ros.training.labels import STATE, Batch, label, nonsense, padded
 from vla_ros.training.losses import WEIGHTS, losses, unclear
-from vla_ros.training.settings import Settings
+from vla_ros.training.settings import OptimizerSettings
 from vla_ros.training.trainer import Trainer
 from vla_ros.training.vector_env import success
 
@@ -118,9 +118,9 @@ class Recipe:
         }
         return VLAConfig(**(given | dict(self.model)))
 
-    def settings(self) -> Settings:
+    def settings(self) -> OptimizerSettings:
         """The trainer's."""
-        return Settings(
+        return OptimizerSettings(
             self.steps,
             self.learning_rate,
             self.warmup,
@@ -176,7 +176,7 @@ class Album:
         return np.stack(images)
 
 
-class Images:
+class LabelledBatches:
     """Labelled batches from an album that grows: (Batch, (ids, mask) of nonsense)."""
 
     def __init__(self, recipe: Recipe, grid: tuple[int, int], config: VLAConfig) -> None:
@@ -243,7 +243,7 @@ def train_dagger(
     _claim(recipe, out, resume)
     torch.manual_seed(recipe.seed)
     model = _fast(build(config))
-    source = Images(recipe, model.vision.grid, config)
+    source = LabelledBatches(recipe, model.vision.grid, config)
     trainer = Trainer(
         model,
         loss,
@@ -280,7 +280,7 @@ def train_dagger(
     return trainer
 
 
-def _keep_examples(source: Images, policy: Path) -> None:
+def _keep_examples(source: LabelledBatches, policy: Path) -> None:
     """A few of the images that the policy met, with words: engines are compared on them."""
     album = source.album
     config = source.config

@@ -24,9 +24,9 @@ from torch.distributions import Normal
 from vla_ros.models.quantized import is_packed
 from vla_ros.models.vla import VLA
 from vla_ros.tasks.phrases import KINDS
-from vla_ros.training.settings import Settings
+from vla_ros.training.settings import OptimizerSettings
 from vla_ros.training.trainer import Trainer
-from vla_ros.training.vector_env import Episode, VectorEnv, inputs_of, success_rate
+from vla_ros.training.vector_env import EpisodeRecord, VectorEnv, inputs_of, success_rate
 
 TRAINED = ("trunk", "head", "value")  # of a VLA's parts
 ROWS = 2  # of a chunk that a robot may obey before the next one arrives
@@ -101,7 +101,7 @@ def discounted(rewards: Sequence[float], gamma: float) -> list[float]:
     return returns[::-1]
 
 
-def shaped(episode: Episode, gamma: float) -> list[float]:
+def shaped(episode: EpisodeRecord, gamma: float) -> list[float]:
     """The returns of an episode, less what was lacking when each began.
 
     How far away a task was would drown what was done about it, and no action changes it. What is
@@ -187,12 +187,12 @@ def policy_loss(actor: Actor, batch: RolloutBatch) -> dict[str, Tensor]:
     return parts
 
 
-class Player(Protocol):
+class EpisodePlayer(Protocol):
     """Who plays episodes: a `VectorEnv`."""
 
     def play(
         self, tasks: Sequence[str], rng: np.random.Generator, choose: Any
-    ) -> list[Episode]: ...
+    ) -> list[EpisodeRecord]: ...
 
 
 class Rollouts:
@@ -205,7 +205,7 @@ class Rollouts:
     def __init__(
         self,
         actor: Actor,
-        player: Player,
+        player: EpisodePlayer,
         plan: Reinforcement,
         seed: int,
         kept: tuple[Tensor, Tensor] | None = None,
@@ -234,7 +234,7 @@ class Rollouts:
 
 
 def gathered(
-    episodes: Sequence[Episode], gamma: float, kept: tuple[Tensor, Tensor] | None = None
+    episodes: Sequence[EpisodeRecord], gamma: float, kept: tuple[Tensor, Tensor] | None = None
 ) -> RolloutBatch:
     """The images of all episodes as one batch."""
     met: list[Tensor] = []
@@ -308,7 +308,12 @@ def other_tasks(vla: VLA, task: str, images: int, seed: int) -> tuple[Tensor, Te
 
 
 def reinforce(
-    checkpoint: Path, out: Path, plan: Reinforcement, settings: Settings, *, resume: bool = False
+    checkpoint: Path,
+    out: Path,
+    plan: Reinforcement,
+    settings: OptimizerSettings,
+    *,
+    resume: bool = False,
 ) -> Trainer:
     """Improve the policy in `checkpoint` at the plan's task.
 
