@@ -22,7 +22,7 @@ from vla_ros.tasks.world_state import WorldState
 TUTORIAL = Path(__file__).parents[2] / "doc" / "tutorials" / "first_policy.md"
 FUNCTIONS = '''
 import numpy as np
-from vla_ros.tasks.success import Verdict
+from vla_ros.tasks.success import Judgement
 
 place = "here"
 
@@ -33,7 +33,7 @@ def numpy_far(instruction, start, now):
     return np.float64(now.x) > 0.5
 
 def explained(instruction, start, now):
-    return Verdict(False, 0.2, "0.2 m are left")
+    return Judgement(False, 0.2, "0.2 m are left")
 
 def defaults(*words, **more):
     return True
