@@ -94,10 +94,15 @@ def spin(executor: Executor) -> None:
     """Runs callbacks until the context is shut down, which raises or returns."""
     if isinstance(executor, SingleThreadedExecutor):
         executor.spin()
-    # The events executor's own `spin` keeps the GIL in rclpy 7.1, and no other thread would run.
-    # How long one turn waits does not matter: a shutdown wakes it.
-    while rclpy.ok():
-        executor.spin_once(timeout_sec=1.0)
+        return
+    try:
+        # The events executor's own `spin` keeps the GIL in rclpy 7.1, and no other thread would
+        # run. How long one turn waits does not matter: a shutdown wakes it.
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=1.0)
+    finally:
+        # It lets go of the node's entities now, and not when they are gone: DDS would call into it.
+        executor.shutdown()
 
 
 def _end_with_parent(node: ManagedNode) -> None:
