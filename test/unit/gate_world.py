@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import vla_ros.safety.gate as gate_module
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import ActionChunk, Instruction
 from vla_ros.safety.gate import Gate, LatestInputs
@@ -14,6 +15,8 @@ from vla_ros.safety.obstacles import Reading
 from vla_ros.safety.rule import Arming, RuleInputs, Spent
 from vla_ros.safety.settings import Settings
 
+# A rule that declares a topic holds this world, where nobody speaks on it: it has tests of its own.
+gate_module.RULES = tuple(rule for rule in gate_module.RULES if not rule.sources)
 EXAMPLES = int(os.environ["VLA_PROPERTY_EXAMPLES"])  # of each property
 ENOUGH = 500  # with fewer, they are always the same: a failure is then the gate's, not chance
 MS = 1_000_000

@@ -141,14 +141,22 @@ def test_two_rules_do_not_declare_one_parameter_differently():
     @rule(holds_when="-", parameters=(TIMEOUT, Limit("imu_timeout", 0.5, "another", "s")))
     def twice(inputs):
         return None
-    with pytest.raises(ValueError, match="'twice' declares parameter 'imu_timeout', which another rule declares"):
-        rules._parameters((twice,))
+    for first in ("careless", "twice"):
+        declared = (careless, twice) if first == "careless" else (twice,)
+        with pytest.raises(ValueError, match=f"'imu_timeout' is declared by rule '{first}' and, differently, by rule 'twice'"):
+            rules._parameters(declared)
     assert rules._parameters((careless, careless)) == (TIMEOUT,)
 
 
 def test_a_file_without_a_rule_is_refused_by_name(monkeypatch):
     monkeypatch.setattr(rules, "import_module", lambda name: type("module", (), {"tilt": lambda inputs: None}))
-    with pytest.raises(TypeError, match=r"tilt in rules/tilt.py is no rule; put '@rule\(...\)' above the function"):
+    with pytest.raises(TypeError, match=r"rules/tilt.py has no rule 'tilt'; put '@rule\(...\)' above a function"):
+        rules._load("tilt")
+
+
+def test_a_function_that_is_not_named_as_its_file_is_refused_by_name(monkeypatch):
+    monkeypatch.setattr(rules, "import_module", lambda name: type("module", (), {"tilted": careless}))
+    with pytest.raises(TypeError, match=r"rules/tilt.py has no rule 'tilt'"):
         rules._load("tilt")
 
 

@@ -1,6 +1,7 @@
 """`vla robot`: what a robot file means, and what is doubtful in it."""
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,43 @@ def test_what_is_doubtful_is_said():
     assert list(doubts(robot(**slow, gripper=gripper))) == [
         "there is no 'obstacles' part: the gate does not see what is in the way",
         "'linear.x' brakes by 0.9 and speeds up by 1 m/s²: it takes longer to stop than to start",
+        "'gripper' has no start: until it was sent something, nobody knows where it stands, and its first command may be a jump",
         "no joint measures 'gripper': the gate believes that it stands where it was sent",
     ]
+
+
+JOINT = {"unit": "rad", "bounds": [-2.0, 2.0], "limits": [-2.0, 2.0], "max_speed": 1.0, "on_stop": "hold_measured", "joint": "j"}
+
+
+@pytest.mark.parametrize("changes, says", [
+    ({}, ""), ({"unit": "deg"}, "'joint' is in deg; a policy's and ROS' angles are in rad"),
+    ({"bounds": [-31.4, 31.4], "limits": [-31.4, 31.4]}, ""),
+    ({"bounds": [-180.0, 180.0], "limits": [-180.0, 180.0]}, "'joint' reaches 180 rad, many turns; is it in degrees?"),
+    ({"max_speed": 30.0}, ""), ({"max_speed": 60.0}, "'joint' turns at 60 rad/s, ten times what most arms do; is it in degrees?")])
+def test_degrees_in_place_of_radians_are_doubtful(changes, says):
+    assert [text for text in doubts(robot(joint={**JOINT, **changes})) if "obstacles" not in text] == ([says] if says else [])
+
+
+@pytest.mark.parametrize("yaw, doubtful", [(-6.28, False), (3.14, False), (6.29, True), (180.0, True)])
+def test_a_sensor_that_is_turned_by_more_than_a_turn_is_doubtful(yaw, doubtful):
+    base = load_robot(ROBOTS / "diffdrive_arm.yaml")
+    sensor = replace(base.obstacles.sensors[0], yaw=yaw)
+    turned = replace(base, obstacles=replace(base.obstacles, sensors=(sensor,)))
+    assert any("over a turn; is it in degrees?" in text for text in doubts(turned)) == doubtful
+
+
+@pytest.mark.parametrize("topic, good", [("/cmd_vel", True), ("cmd_vel", True), ("/a/b_2", True), ("picker suction", False),
+                                         ("/cmd-vel", False), ("/2/cmd", False), ("/cmd_vel/", False)])
+def test_a_topic_that_ros_would_refuse_is_doubtful(topic, good):
+    base = load_robot(ROBOTS / "diffdrive_arm.yaml")
+    named = replace(base, outputs=(replace(base.outputs[0], topic=topic), *base.outputs[1:]))
+    assert any("is no name of a ROS topic" in text for text in doubts(named)) != good
+
+
+def test_a_position_that_nothing_measures_is_shown_to_stay_where_it_was_sent():
+    blind = {key: value for key, value in JOINT.items() if key != "joint"}
+    assert row(robot(joint=blind).channel("joint"))[-1] == "stays where it was sent"
+    assert row(robot(joint=JOINT).channel("joint"))[-1] == "stays where it is measured"
 
 
 def test_a_simulated_robot_is_told_from_a_real_one():

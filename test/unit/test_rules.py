@@ -31,7 +31,7 @@ from vla_ros.safety.rules.rate_limit import rate_limit, towards
 from vla_ros.safety.rules.source_timeout import source_timeout
 from vla_ros.safety.rules.stuck_policy import stuck_policy
 from vla_ros.safety.rules.tracking import tracking
-from vla_ros.safety.settings import Settings
+from vla_ros.safety.settings import Limit, Settings
 
 MS = 1_000_000
 SPEED = Channel("linear.x", "m/s", (-1.0, 1.0), (-0.5, 0.5), acceleration=1.0, deceleration=3.0, deadband=0.01)
@@ -179,6 +179,14 @@ def test_every_rule_names_itself():
         assert f'"{rule.name}"' in inspect.getsource(rule.check)
 
 
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.sources], ids=lambda rule: rule.name)
+def test_every_type_that_a_rule_listens_to_is_there(rule):
+    pytest.importorskip("rclpy")
+    from vla_ros.nodes.gate.rule_sources import message_class
+    for source in rule.sources:
+        assert message_class(rule, source)
+
+
 def test_every_rule_is_a_file_of_its_name_and_every_file_is_asked():
     files = {path.stem for path in Path(inspect.getfile(chunk_order)).parent.glob("*.py")} - {"__init__"}
     assert files == {rule.name for rule in RULES} | {"chunk_order"}
@@ -304,3 +312,16 @@ def test_a_soft_limit_is_measured_from_what_was_sent():
     finding = joint_limits(rule_inputs(row=(1.9,), measured=(1.85,), last=(1.8,), channels=(JOINT,)))
     assert finding.row == (1.8,)
 
+
+
+@pytest.mark.parametrize("values, says", [
+    ({"default": 111.0}, "parameter 'voltage' is 111.0; give a number from 0 to 100 V"),
+    ({"default": math.nan}, "parameter 'voltage' is nan; give a number from 0 to 100 V"),
+    ({"stricter": "higher"}, "parameter 'voltage': stricter is 'higher'; use less or more"), ({"default": 100.0}, None)])
+def test_a_limit_that_contradicts_itself_is_refused(values, says):
+    given = {"name": "voltage", "default": 11.0, "description": "", "unit": "V", "low": 0.0, "high": 100.0, **values}
+    if says is None:
+        assert Limit(**given).default == 100.0
+        return
+    with pytest.raises(ValueError, match=says):
+        Limit(**given)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vla_ros.core.robot import Channel, Robot
 
+# What is larger was most likely meant in degrees: an arm's joint turns a few times at most, and at
+# some 3 rad/s.
+TURN_RAD = 2.0 * math.pi
+MANY_TURNS_RAD = 5.0 * TURN_RAD
+FAST_RAD_S = 30.0
 COLUMNS = ("channel", "unit", "limits", "refused beyond", "changes by, in 1 s", "on a stop")
 ON_STOP = {
     "zero": "goes to zero",
@@ -48,13 +55,15 @@ def row(channel: Channel) -> tuple[str, ...]:
     change = f"{channel.max_speed:g}"
     if channel.is_velocity:
         change = f"{channel.acceleration:g}, braking {channel.deceleration:g}"
+    measured_nowhere = channel.on_stop == "hold_measured" and not channel.joint
     return (
         channel.name,
         channel.unit,
         f"{channel.limits[0]:g} to {channel.limits[1]:g}",
         f"{channel.bounds[0]:g} to {channel.bounds[1]:g}",
         change,
-        ON_STOP[channel.on_stop],
+        # where nothing measures it, it is taken to stand where it was sent
+        ON_STOP["hold_commanded" if measured_nowhere else channel.on_stop],
     )
 
 
@@ -74,14 +83,46 @@ def connections(robot: Robot) -> Iterator[str]:
         )
 
 
+def topics(robot: Robot) -> Iterator[str]:
+    """All that the file names."""
+    for output in robot.outputs:
+        yield output.topic
+    for sensor in robot.obstacles.sensors if robot.obstacles else ():
+        yield sensor.topic
+
+
 def doubts(robot: Robot) -> Iterator[str]:
     """What is allowed, and still not what most robots want, a sentence each."""
     if robot.simulated:
         yield "simulated is true: the gate may arm itself (auto_arm); a real robot says false"
     if robot.obstacles is None:
         yield "there is no 'obstacles' part: the gate does not see what is in the way"
+    for topic in topics(robot):
+        if not re.fullmatch(r"(/?[A-Za-z_]\w*)(/[A-Za-z_]\w*)*", topic, re.ASCII):
+            yield f"'{topic}' is no name of a ROS topic: letters, digits, _ and / only"
+    for sensor in robot.obstacles.sensors if robot.obstacles else ():
+        if abs(sensor.yaw) > TURN_RAD:
+            yield f"'{sensor.topic}' has yaw {sensor.yaw:g} rad, over a turn; is it in degrees?"
     for channel in robot.channels:
+        radians = channel.unit.startswith("rad")
+        if channel.unit.startswith("deg"):
+            yield f"'{channel.name}' is in {channel.unit}; a policy's and ROS' angles are in rad"
+        elif radians and max(map(abs, channel.limits)) > MANY_TURNS_RAD:
+            yield (
+                f"'{channel.name}' reaches {channel.limits[1]:g} {channel.unit}, many turns; is it "
+                "in degrees?"
+            )
+        if radians and math.isfinite(channel.max_speed) and channel.max_speed > FAST_RAD_S:
+            yield (
+                f"'{channel.name}' turns at {channel.max_speed:g} rad/s, ten times what most arms "
+                "do; is it in degrees?"
+            )
         if not channel.is_velocity and not channel.joint:
+            if channel.start is None:
+                yield (
+                    f"'{channel.name}' has no start: until it was sent something, nobody knows "
+                    "where it stands, and its first command may be a jump"
+                )
             yield (
                 f"no joint measures '{channel.name}': the gate believes that it stands where it "
                 "was sent"

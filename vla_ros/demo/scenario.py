@@ -135,6 +135,10 @@ class Demo(DemoSuite):
         else:
             judged = self.follow(words, start, end)
         seconds = time.monotonic() - began
+        why = judged.sentence
+        told = [text for text in self.watch.feedback if not text.startswith("accepted")]
+        if told and not judged.done:
+            why += f"; the operator was told: {told[-1]}"
         self.results.append(
             {
                 "text": words,
@@ -142,12 +146,12 @@ class Demo(DemoSuite):
                 "seconds": round(seconds, 2),
                 "driven_m": round(_length(self.track.path[points_before:]), 3),
                 "distance_m": self._distance(words),
-                "why": judged.sentence,
+                "why": why,
             }
         )
         mark = "done" if judged.done else "NOT DONE"
         colour = "green" if judged.done else "red"
-        self._view.say(f"  {mark} after {seconds:.1f} s: {judged.sentence}", colour)
+        self._view.say(f"  {mark} after {seconds:.1f} s: {why}", colour)
 
     def follow(self, words: str, start: WorldState | None, end: float) -> Judgement:
         """Until the truth says for DONE_FOR_S that it is done, or the time is over.

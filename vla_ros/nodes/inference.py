@@ -320,18 +320,18 @@ class Inference(ManagedNode):
         except ValueError as error:
             self.reject("bad observation", error)
             return
+        if observation.instruction.instruction_id != worker.instruction_id:
+            worker.instruction_id = observation.instruction.instruction_id
+            worker.reset_wanted = True
+            self._said = ""  # what is wrong is said again, to whoever spoke
+            self._warned.clear()
         try:
             observation = views.fit(observation)
         except ValueError as error:
             self._while_heard(worker, partial(self._say, error, "inference"))
             return
-        if worker.reset_wanted or observation.instruction.instruction_id != worker.instruction_id:
-            new_words = observation.instruction.instruction_id != worker.instruction_id
-            worker.instruction_id = observation.instruction.instruction_id
+        if worker.reset_wanted:
             worker.reset_wanted = False
-            if new_words:
-                self._said = ""
-                self._warned.clear()
             policy.reset()
             blender.reset()
         try:

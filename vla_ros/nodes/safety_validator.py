@@ -85,7 +85,7 @@ class SafetyValidator(ManagedNode):
     Services:
         ~/arm (std_srvs/Trigger): refused while a source is missing or a cause lasts.
         ~/disarm (std_srvs/Trigger): the robot stops.
-        ~/reset (std_srvs/Trigger): from STOPPED to DISARMED; refused while the cause lasts.
+        ~/reset (std_srvs/Trigger): from STOPPED to DISARMED; refused while a stop lasts.
 
     Parameters:
         `safety_validator` in nodes/node_parameters.py, and those that the rules declare.

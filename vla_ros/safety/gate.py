@@ -262,7 +262,7 @@ class Gate:
         return True, "disarmed"
 
     def reset(self, now_steady: int, inputs: LatestInputs) -> tuple[bool, str]:
-        """Leaves STOPPED for DISARMED; refused while the cause lasts.
+        """Leaves STOPPED for DISARMED; refused while the stop or the halt lasts.
 
         Returns:
             Whether that was done, and a sentence for who asked.

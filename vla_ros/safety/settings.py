@@ -26,6 +26,13 @@ class Limit(Parameter):
     stricter: Literal["less", "more"] = "less"
     zero_is_off: bool = False
 
+    def __post_init__(self) -> None:
+        self.check(self.default)
+        if self.stricter not in ("less", "more"):
+            raise ValueError(
+                f"parameter '{self.name}': stricter is '{self.stricter}'; use less or more"
+            )
+
     def looseness(self, value: float) -> float:
         """A number that is larger where `value` allows more."""
         if self.zero_is_off and value == 0.0:

@@ -14,10 +14,10 @@ from vla_ros.safety.settings import Limit
 
 def _load(name: str) -> Rule:
     """The rule of the file of that name."""
-    rule = getattr(import_module(f"{__name__}.{name}"), name)
+    rule = getattr(import_module(f"{__name__}.{name}"), name, None)
     if not isinstance(rule, Rule):
         raise TypeError(
-            f"{name} in rules/{name}.py is no rule; put '@rule(...)' above the function"
+            f"rules/{name}.py has no rule '{name}'; put '@rule(...)' above a function of that name"
         )
     return rule
 
@@ -28,12 +28,14 @@ def _parameters(rules: tuple[Rule, ...]) -> tuple[Limit, ...]:
     Raises ValueError where two rules declare one name differently.
     """
     limits: dict[str, Limit] = {}
+    owners: dict[str, str] = {}  # limit -> the first rule that declares it
     for rule in rules:
         for limit in rule.limits:
+            owner = owners.setdefault(limit.name, rule.name)
             if limits.setdefault(limit.name, limit) != limit:
                 raise ValueError(
-                    f"rule '{rule.name}' declares parameter '{limit.name}', which "
-                    "another rule declares differently; give it another name"
+                    f"parameter '{limit.name}' is declared by rule '{owner}' and, differently, by "
+                    f"rule '{rule.name}'; give it another name in the newer one"
                 )
     return tuple(limits.values())
 
