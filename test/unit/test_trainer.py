@@ -81,7 +81,7 @@ def test_a_process_killed_in_the_middle_goes_on_from_its_last_checkpoint(tmp_pat
             "    def batch(self, index):\n"
             "        if index == 5: os.kill(os.getpid(), 9)\n"
             "        return super().batch(index)\n"
-            "t.Trainer(t.net(), t.loss, Dies(), t.settings(ahead=0), Path(sys.argv[2]), log=t.Log(Path(sys.argv[2]), 6, board=False)).run()")
+            "t.Trainer(t.net(), t.loss, Dies(), t.settings(ahead=0), Path(sys.argv[2]), log=t.TrainingLog(Path(sys.argv[2]), 6, board=False)).run()")
     done = subprocess.run([sys.executable, "-c", code, os.path.dirname(__file__), str(tmp_path / "killed")],
                           env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}, capture_output=True)
     assert done.returncode == -9, done.stderr
