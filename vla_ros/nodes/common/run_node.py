@@ -78,8 +78,8 @@ def make_executor(kind: object) -> Executor:
     """The one of node_parameters.EXECUTORS, as far as this rclpy has it.
 
     The events executor wakes for one entity, and does not build a wait set of all of them. Beside
-    the other (`vla bench pipeline --only ours,ours_single`) the suite took 0.82 of the latency and
-    0.66 of the processor time.
+    the other (`vla bench pipeline --only ours,ours_single`) the suite took 0.84 of the latency and
+    0.65 of the processor time.
     """
     if kind == "events":
         try:
