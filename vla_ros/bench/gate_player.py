@@ -31,10 +31,11 @@ from std_srvs.srv import Trigger
 from vla_ros.bench.common import COMMANDS, listen, write_json
 from vla_ros.bench.gate_measure import TimedCommand
 from vla_ros.bench.gate_robot import FULL_SPEED_M_S, JOINTS, ROBOT, SCAN, WIDE_ROOM_M, chunk, room
-from vla_ros.bench.sink import DEPTH, with_times
+from vla_ros.bench.sink import DEPTH
 from vla_ros.core.types import Instruction
 from vla_ros.nodes.common.convert import chunk_message, float_array, instruction_message
 from vla_ros.nodes.common.qos import EVENTS, LATCHED, LATEST, PULSE
+from vla_ros.nodes.common.with_times import with_times
 from vla_ros.operator.processes import BESIDE_GATE
 from vla_ros_msgs.msg import ActionChunk, Heartbeat
 from vla_ros_msgs.msg import Instruction as InstructionMessage

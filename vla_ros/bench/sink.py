@@ -10,9 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -27,23 +25,12 @@ from vla_ros.bench.common import COMMANDS, listen, spin, write_json
 from vla_ros.bench.pipeline_measure import Inferred, Judged, SeenCommand
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.robot import load_robot
+from vla_ros.nodes.common.convert import stamp_ns
+from vla_ros.nodes.common.with_times import with_times
 from vla_ros_msgs.msg import ActionChunk, SafetyReport
 
 DEPTH = 200  # messages: nothing that this process is late for may be lost
 RENEWAL_S = 45.0  # the suite drops an instruction that is older than its instruction_ttl (120 s)
-
-
-def nanoseconds(stamp: Any) -> int:
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-
-
-def with_times(callback: Callable[[Any, int, int], None]) -> Callable[..., None]:
-    """For a subscription: `callback` gets a message, and when DDS wrote and received it (ns)."""
-
-    def timed(message: Any, info: Any) -> None:
-        callback(message, info["source_timestamp"], info["received_timestamp"])
-
-    return timed
 
 
 class Sink(Node):
@@ -150,7 +137,7 @@ class Sink(Node):
 
     # -- what it hears -----------------------------------------------------------------
     def _on_stamped(self, message: TwistStamped, written: int, received: int) -> None:
-        self.seen.append(SeenCommand(written, received, nanoseconds(message.header.stamp)))
+        self.seen.append(SeenCommand(written, received, stamp_ns(message.header.stamp)))
 
     def _on_twist(self, message: Twist, written: int, received: int) -> None:
         if not math.isfinite(message.linear.x):
@@ -176,8 +163,8 @@ class Sink(Node):
             Inferred(
                 message.instruction_id,
                 message.sequence,
-                nanoseconds(message.header.stamp),
-                nanoseconds(message.latency),
+                stamp_ns(message.header.stamp),
+                stamp_ns(message.latency),
             )
         )
 

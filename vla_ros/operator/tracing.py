@@ -7,18 +7,17 @@ the suite but one more subscriber, and the times are the senders', not this proc
 from __future__ import annotations
 
 import struct
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 
 from vla_ros.core.types import NANOSECONDS
 from vla_ros.nodes.common.convert import stamp_ns
+from vla_ros.nodes.common.with_times import with_times
 from vla_ros.nodes.gate.outputs import TYPES
 from vla_ros_msgs.msg import ActionChunk, Observation, SafetyReport
 
@@ -89,17 +88,19 @@ class Trace:
     by_sequence: dict[int, ObservationWay] = field(default_factory=dict)
     _sent: int = 0  # when the newest command was sent
 
+    def _way(self, stamp: int) -> ObservationWay:
+        return self.ways.setdefault(stamp, ObservationWay(stamp))
+
     def on_frame(self, stamp: int, sent: int) -> None:
         """A frame; of several cameras the last with this stamp counts: the pair waited for it."""
-        way = self.ways.setdefault(stamp, ObservationWay(stamp))
+        way = self._way(stamp)
         way.frame = max(way.frame, sent)
 
     def on_observation(self, stamp: int, sent: int) -> None:
-        self.ways.setdefault(stamp, ObservationWay(stamp)).observation = sent
+        self._way(stamp).observation = sent
 
     def on_chunk(self, message: ActionChunk, sent: int) -> None:
-        stamp = stamp_ns(message.header.stamp)
-        way = self.ways.setdefault(stamp, ObservationWay(stamp))
+        way = self._way(stamp_ns(message.header.stamp))
         way.chunk = sent
         way.arrived = sent - stamp_ns(message.latency)
         way.sequence = message.sequence
@@ -158,15 +159,7 @@ class Listener:
     def _hear(
         self, kind: type, topic: str, callback: Callable[[Any, int], None], raw: bool = False
     ) -> None:
-        if hasattr(Subscription, "CallbackType"):  # not in Humble: there the arrival has to do
-
-            def on_message(message: Any, info: Mapping[str, int]) -> None:
-                callback(message, info["source_timestamp"])
-        else:
-
-            def on_message(message: Any) -> None:  # type: ignore[misc]
-                callback(message, time.time_ns())
-
+        on_message = with_times(lambda message, sent, received: callback(message, sent))
         self._node.create_subscription(kind, topic, on_message, QOS, raw=raw)
 
     def _on_frame(self, data: bytes, sent: int) -> None:

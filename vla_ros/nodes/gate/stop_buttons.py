@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from inspect import Parameter, Signature
-from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
-from rclpy.subscription import Subscription
 from std_msgs.msg import Bool
 
 from vla_ros.nodes.common.qos import BUTTON, BUTTON_LOOSE
+from vla_ros.nodes.common.with_times import with_times
 
 Presses = list[tuple[int, bool]]  # when a message was received, ns; whether the button is pressed
-
-
-class WithReception:
-    """A callback that rclpy tells when a message was received, on each of its executors.
-
-    The events executor of rclpy 7.1 and 9.1 gives what the others give as two arguments as one, a
-    tuple; its signature is what rclpy goes by.
-    """
-
-    __signature__ = Signature(
-        [Parameter(name, Parameter.POSITIONAL_ONLY) for name in ("message", "info")]
-    )
-
-    def __init__(self, callback: Callable[[Bool, int], None]) -> None:
-        self._callback = callback
-
-    def __call__(self, *arguments: Any) -> None:
-        message, info = arguments[0] if len(arguments) == 1 else arguments
-        self._callback(message, info["received_timestamp"])
 
 
 class StopButtons:
@@ -46,19 +25,11 @@ class StopButtons:
         self.pressed = False
         self._received = 0  # when that message was received, ns
         self._on_presses = on_presses
+        # The executor and the gate's thread both take messages, and the newest counts.
+        callback = with_times(lambda message, sent, received: self.on_message(message, received))
         self._subscriptions = [
-            node.create_subscription(Bool, "stop", self._callback(), qos)
-            for qos in (BUTTON, BUTTON_LOOSE)
+            node.create_subscription(Bool, "stop", callback, qos) for qos in (BUTTON, BUTTON_LOOSE)
         ]
-
-    def _callback(self) -> Callable[..., None]:
-        """With the time of reception where rclpy tells it (not in Humble).
-
-        The executor and the gate's thread both take messages, and the newest counts.
-        """
-        if hasattr(Subscription, "CallbackType"):
-            return WithReception(self.on_message)
-        return lambda message: self.on_message(message, time.time_ns())
 
     def on_message(self, message: Bool, received: int) -> None:
         self._on_presses([(received, message.data), *self.take()])
