@@ -17,6 +17,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.qos import EVENTS
@@ -84,6 +85,14 @@ class Around:
 
     def speaker(self, kind: type, topic: str, qos: QoSProfile) -> Any:
         return self.node.create_publisher(kind, topic, qos)
+
+    def call(self, service: str) -> Any:
+        """What a std_srvs/Trigger answers."""
+        client = self.node.create_client(Trigger, service)
+        assert client.wait_for_service(5.0)
+        future = client.call_async(Trigger.Request())
+        self.wait(future.done)
+        return future.result()
 
     def said(self, part: str) -> bool:
         return any(part in message.data for message in self.feedback)

@@ -8,7 +8,6 @@ from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import JointState, LaserScan
 from std_msgs.msg import Bool, Float64MultiArray
-from std_srvs.srv import Trigger
 
 from vla_ros.core.types import ActionChunk as CoreChunk
 from vla_ros.core.types import Instruction as CoreInstruction
@@ -74,11 +73,7 @@ class Robot:
         self.instructions.publish(convert.instruction_message(CoreInstruction(time.time_ns(), self.instruction_id, text)))
 
     def call(self, name):
-        client = self.around.node.create_client(Trigger, f"safety_validator/{name}")
-        assert client.wait_for_service(5.0)
-        future = client.call_async(Trigger.Request())
-        self.around.wait(future.done)
-        return future.result()
+        return self.around.call(f"safety_validator/{name}")
 
     def moving(self):
         """At full speed; as a person does it, who speaks again where a pause of the machine took its word."""

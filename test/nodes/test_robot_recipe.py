@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import TwistStamped
 from sensor_msgs.msg import LaserScan, Range
-from std_srvs.srv import Trigger
 
 from vla_ros.core.types import ActionChunk as CoreChunk
 from vla_ros.core.types import Instruction as CoreInstruction
@@ -62,11 +61,7 @@ class Scout:
             time.time_ns() - 10_000_000, self.instruction_id, ("linear.x", "angular.z"), rows, 100_000_000, self.sequence)))
 
     def arm(self):
-        client = self.around.node.create_client(Trigger, "safety_validator/arm")
-        assert client.wait_for_service(5.0)
-        future = client.call_async(Trigger.Request())
-        self.around.wait(future.done)
-        return future.result()
+        return self.around.call("safety_validator/arm")
 
     def drive(self):
         """Backward at the policy's speed, armed and told to."""

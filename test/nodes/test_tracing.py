@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from rclpy.serialization import serialize_message
 
-from vla_ros.cli.trace import draw, durations, table
+from vla_ros.cli.trace import table
 from vla_ros.core.types import ActionChunk, Instruction, Observation
 from vla_ros.nodes.common import convert
+from vla_ros.operator.trace_view import draw, durations
 from vla_ros.operator.tracing import (
     MAX_CAMERA_NS,
     STAGES,

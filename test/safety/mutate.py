@@ -170,7 +170,7 @@ BREAKS = [
     (CHANGES, "            \"hold_off\",\n", ""),
     (CHANGES, "for name, limit in settings.lost.items():", "for name, limit in ():"),
     (CHANGES, "        robot.outputs,\n", ""),
-    (CHANGES, "        sensors,\n", ""),
+    (CHANGES, "        robot.sensors,\n", ""),
     (CHANGES, "for name in (\"bounds\", \"limits\", \"soft_limits\"):", "for name in (\"bounds\", \"limits\"):"),
     (CHANGES, "for parameter in PARAMETERS:", "for parameter in PARAMETERS[:1]:"),
     (SETTINGS, "if self.zero_is_off and value == 0.0:", "if False:"),

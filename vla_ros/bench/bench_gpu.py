@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from vla_ros.bench.gpu_processes import Line, Runner
-from vla_ros.bench.gpu_table import key_of, text_of, write
+from vla_ros.bench.gpu_table import folder_of, key_of, text_of, write
+from vla_ros.core.whole_file import write_whole
 from vla_ros.engines import ENGINES
 from vla_ros.engines.cache import default_folder
 
@@ -343,8 +344,8 @@ class Day:
         variables = {**INDUCTOR_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         if spec.get("items"):
             # A cache of its own: a cold start must find nothing that another item has compiled.
-            name = key_of(spec["config"], *spec["items"][0])
-            place = Path(spec["cache"]) / "inductor" / name.replace(" ", "_").replace(":", "_")
+            name = folder_of(spec["config"], *spec["items"][0])
+            place = Path(spec["cache"]) / "inductor" / name
             variables["TORCHINDUCTOR_CACHE_DIR"] = str(place)
             variables["OMP_NUM_THREADS"] = str(spec["threads"])
         return variables
@@ -417,9 +418,7 @@ class Day:
 
     def _save(self) -> None:
         self.state["spent_s"] = self._spent_before_s + time.monotonic() - self.began
-        part = self.store.with_suffix(".json.part")
-        part.write_text(json.dumps(self.state, indent=1), encoding="utf-8")
-        part.replace(self.store)
+        write_whole(self.store, json.dumps(self.state, indent=1))
 
     def _write(self, stages: Sequence[Stage]) -> list[str]:
         """The file and the page. Returns what is left to do, in words."""

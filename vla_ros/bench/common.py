@@ -11,6 +11,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from vla_ros.core.robot import Robot
+from vla_ros.core.whole_file import write_whole
 from vla_ros.nodes.common.qos import LATEST
 from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.gate.outputs import TYPES
@@ -43,6 +44,4 @@ def listen(node: Node, robot: Robot) -> list[Reader]:
 
 def write_json(path: Path, data: Any) -> None:
     """Whole or not at all: whoever waits for the file may read it at once."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(data))
-    part.replace(path)
+    write_whole(path, json.dumps(data))

@@ -24,7 +24,7 @@ PERIOD_NS = 20_000_000
 CHUNK_PERIOD_NS = 100_000_000  # a new action, and a new scan
 EPOCH_NS = 1_700_000_000_000_000_000  # the ROS clock when the steady one is 0
 IN_TURN = 1000  # steps of one gate before it is another's turn
-SENSOR = next(iter(ROBOT.obstacles.sensors if ROBOT.obstacles else ()))
+SENSOR = ROBOT.sensors[0]
 # source -> how long it may be silent, ns: as the gate's node asks for by default
 SOURCES = {
     **dict.fromkeys(map("node {}".format, BESIDE_GATE), 250_000_000),

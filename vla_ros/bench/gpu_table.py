@@ -8,7 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from vla_ros.bench.markdown import table
 from vla_ros.core.drawing import drawing
+from vla_ros.core.whole_file import write_whole
 
 # The cells of `_row`, in this order.
 COLUMNS = (
@@ -53,6 +55,12 @@ def key_of(config: str, way: str, precision: str, rows: int, piece: str) -> str:
     return " ".join((config, way, precision, str(rows), piece))
 
 
+def folder_of(config: str, way: str, precision: str, rows: int, piece: str) -> str:
+    """The same as a folder's."""
+    name = key_of(config, way, precision, rows, piece)
+    return name.replace(" ", "_").replace(":", "_")
+
+
 def write(state: Mapping[str, Any], left: Sequence[str], page: Path) -> None:
     """The page, whole or as it was.
 
@@ -68,10 +76,7 @@ def write(state: Mapping[str, Any], left: Sequence[str], page: Path) -> None:
         if image.is_file():
             # below the title, which ends with the first empty line
             text = text.replace("\n\n", f"\n\n![the same as an image]({image.name})\n\n", 1)
-    # Renamed when it is whole: whoever reads meanwhile has the page of before.
-    part = page.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(page)
+    write_whole(page, text)
 
 
 def text_of(state: Mapping[str, Any], left: Sequence[str]) -> str:
@@ -84,7 +89,7 @@ def text_of(state: Mapping[str, Any], left: Sequence[str]) -> str:
     lines += ["", f"It took {state['spent_s']:.0f} s in all, on:", ""]
     for name, value in _machine(state["machine"]):
         lines.append(f"* {name}: {value}")
-    lines += ["", "## The floors", "", *_floors(state["floors"])]
+    lines += ["", "## The floors", "", _floors(state["floors"])]
     if "floors_problem" in state:
         lines += ["", f"Not all: {state['floors_problem']}"]
     lines += ["", "## The models", "", UNITS]
@@ -93,7 +98,7 @@ def text_of(state: Mapping[str, Any], left: Sequence[str]) -> str:
         if rows:
             title = _title(state, config)
             lines += ["", f"### {title[0].upper()}{title[1:]}", "", *_facts(state, config)]
-            lines += [*_table(COLUMNS, rows, texts=2)]
+            lines.append(table(COLUMNS, rows, texts=2))
     lines += _chapter("What was not there", _missing(state["missing"]))
     lines += _chapter("What went wrong", _problems(state["items"]))
     lines += _chapter("What the time did not suffice for", left)
@@ -128,7 +133,7 @@ def _machine(machine: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, version
 
 
-def _floors(floors: Mapping[str, Mapping[str, float]]) -> list[str]:
+def _floors(floors: Mapping[str, Mapping[str, float]]) -> str:
     """Their table."""
     rows = []
     for name, figures in floors.items():
@@ -139,7 +144,7 @@ def _floors(floors: Mapping[str, Mapping[str, float]]) -> list[str]:
             rate = f"{figures['operations'] / figures['p50'] / 1e9:.3g} TFLOP/s"
         shares = map(_number, map(figures.get, ("p50", "p95", "p99")))
         rows.append([_floor_name(name, figures), *shares, rate])
-    return list(_table(("what", "p50, ms", "p95", "p99", "rate at p50"), rows, texts=1))
+    return table(("what", "p50, ms", "p95", "p99", "rate at p50"), rows, texts=1)
 
 
 def _floor_name(name: str, figures: Mapping[str, float]) -> str:
@@ -332,14 +337,6 @@ def _shares(figures: Mapping[str, float] | None) -> str:
 
 def _number(value: float | None) -> str:
     return NO_FIGURE if value is None else f"{value:.3g}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> Iterator[str]:
-    """`texts`: how many columns are no numbers."""
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + "---|" * texts + "---:|" * (len(head) - texts)
-    for row in rows:
-        yield "| " + " | ".join(row) + " |"
 
 
 def _draw(state: Mapping[str, Any], path: Path) -> None:

@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vla_ros.bench import gpu_floors, gpu_ways
 from vla_ros.bench.gpu_floors import timed, wait
+from vla_ros.bench.gpu_table import folder_of
 from vla_ros.bench.gpu_ways import FRESH_INPUTS, ExecutionWay, Recorded, Resident, Run
 from vla_ros.engines.base import SubModel, to_device
 
@@ -293,11 +294,6 @@ def _weights_read(part: torch.nn.Module) -> int:
 def _fresh(part: SubModel) -> list[int]:
     """The inputs that are new at each observation, by index."""
     return [index for index, name in enumerate(part.inputs) if name in FRESH_INPUTS]
-
-
-def folder_of(config: str, way: str, precision: str, rows: int, piece: str) -> str:
-    """Where an item keeps what it compiles, below the cache's folder."""
-    return "_".join((config, way, precision, str(rows), piece)).replace(" ", "_").replace(":", "_")
 
 
 def _words(error: Exception) -> str:

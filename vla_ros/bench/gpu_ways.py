@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vla_ros.core.registry import lookup
-from vla_ros.engines import ENGINES, inductor
+from vla_ros.engines import ENGINES, accuracy_check, inductor
 from vla_ros.engines.base import SubModel, to_cpu_fp32, to_device
 from vla_ros.engines.eager import TYPES, Eager
 from vla_ros.engines.export import Cast
@@ -199,6 +199,5 @@ def difference(outputs: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
     for output, reference in zip(outputs, wanted):
         if not bool(torch.isfinite(output).all()):
             return float("inf")
-        apart = (output.float() - reference).abs().max() / reference.abs().max().clamp_min(1e-6)
-        largest = max(largest, float(apart))
+        largest = max(largest, accuracy_check.difference(output.float(), reference))
     return largest

@@ -163,7 +163,7 @@ def write(report: dict[str, Any], page: Path, command: Sequence[str]) -> None:
     ]
     for config, ways in report["configs"].items():
         lines += ["", f"## {title(config)}", ""]
-        lines.append(markdown_table(COLUMNS, rows_of(ways), numbers=True))
+        lines.append(markdown_table(COLUMNS, rows_of(ways), texts=1))
     lines.append("")
     lines += map("* {}".format, (*verdicts(report), *report["problems"]))
     page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vla_ros.cli import wide_console
 from vla_ros.engines import ENGINES, PRECISIONS
 
 
@@ -73,13 +74,12 @@ def run(given: argparse.Namespace) -> int:
         return ahead(given)
     if given.beside:
         raise ValueError("--beside is for engines of other computers; name their GPUs with --for")
-    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from vla_ros.policies import LEARNED, make_policy
 
     # In a log rich would break lines after 80 columns.
-    console = Console(width=None if Console().is_terminal else 120)
+    console = wide_console()
     for precision in given.precision:
         began = time.monotonic()
         with Progress(

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from vla_ros.cli import wide_console
 from vla_ros.engines import ENGINES
 
 # precision -> what it does; also what `--to` takes
@@ -114,7 +115,6 @@ def success(folder: Path, episodes: int) -> Any:
 
 def show(report: dict[str, Any], what: str) -> None:
     """A table with a column for each checkpoint."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=what)
@@ -126,7 +126,7 @@ def show(report: dict[str, Any], what: str) -> None:
     if report["success"]:
         table.add_row("episodes done", *map(_rate, report["success"].values()))
     # A file or a pipe has no width of its own, and rich would take 80 and break the rows.
-    console = Console(width=None if Console().is_terminal else 120)
+    console = wide_console()
     console.print(table)
     for name, rate in report["success"].items():
         if isinstance(rate, str):

@@ -8,12 +8,14 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from vla_ros.cli import wide_console
+
 if TYPE_CHECKING:
     from vla_ros.core.robot import Channel, Robot
 
 # What is larger was most likely meant in degrees: an arm's joint turns a few times at most, and at
 # some 3 rad/s.
-TURN_RAD = 2.0 * math.pi
+TURN_RAD = math.tau
 MANY_TURNS_RAD = 5.0 * TURN_RAD
 FAST_RAD_S = 30.0
 COLUMNS = ("channel", "unit", "limits", "refused beyond", "changes by, in 1 s", "on a stop")
@@ -30,14 +32,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The exit code. Raises ValueError for a file that contradicts itself."""
-    from rich.console import Console
     from rich.table import Table
 
     from vla_ros.core.robot import load_robot
 
     robot = load_robot(options.file)
-    # A table in a file or a pipe is not cut to a terminal's width.
-    console = Console(width=None if Console().is_terminal else 120)
+    console = wide_console()
     table = Table(*COLUMNS)
     for channel in robot.channels:
         table.add_row(*row(channel))
@@ -87,7 +87,7 @@ def topics(robot: Robot) -> Iterator[str]:
     """All that the file names."""
     for output in robot.outputs:
         yield output.topic
-    for sensor in robot.obstacles.sensors if robot.obstacles else ():
+    for sensor in robot.sensors:
         yield sensor.topic
 
 
@@ -100,7 +100,7 @@ def doubts(robot: Robot) -> Iterator[str]:
     for topic in topics(robot):
         if not re.fullmatch(r"(/?[A-Za-z_]\w*)(/[A-Za-z_]\w*)*", topic, re.ASCII):
             yield f"'{topic}' is no name of a ROS topic: letters, digits, _ and / only"
-    for sensor in robot.obstacles.sensors if robot.obstacles else ():
+    for sensor in robot.sensors:
         if abs(sensor.yaw) > TURN_RAD:
             yield f"'{sensor.topic}' has yaw {sensor.yaw:g} rad, over a turn; is it in degrees?"
     for channel in robot.channels:

@@ -175,6 +175,11 @@ class Robot:
     obstacles: Obstacles | None = None
     simulated: bool = False
 
+    @property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """What it sees obstacles with; empty where there are none in its file."""
+        return self.obstacles.sensors if self.obstacles else ()
+
     def channel(self, name: str) -> Channel:
         """The channel of that name; there must be one."""
         return next(channel for channel in self.channels if channel.name == name)

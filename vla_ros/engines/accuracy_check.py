@@ -48,8 +48,7 @@ def compare(
         # Asked first: no comparison with NaN is true, so one would pass the tolerance.
         if not bool(torch.isfinite(given).all()):
             raise Differs(f"its {name} has values that are no finite numbers")
-        size = wanted.abs().max().clamp_min(1e-6)  # an output may be 0 throughout
-        differences[name] = float((given - wanted).abs().max() / size)
+        differences[name] = difference(given, wanted)
     worst = max(differences, key=lambda name: differences[name])
     if differences[worst] > TOLERANCE[precision]:
         raise Differs(
@@ -57,6 +56,12 @@ def compare(
             f"value; at {precision} at most {TOLERANCE[precision]:g} is allowed"
         )
     return differences
+
+
+def difference(given: Tensor, wanted: Tensor) -> float:
+    """The largest of an output's values, as a share of the largest that is wanted of it."""
+    size = wanted.abs().max().clamp_min(1e-6)  # an output may be 0 throughout
+    return float((given - wanted).abs().max() / size)
 
 
 def _outputs_of(part: SubModel, run: Callable[..., Sequence[Tensor]]) -> list[Tensor]:

@@ -148,7 +148,7 @@ class SafetyValidator(ManagedNode):
                 TOPICS[topic], f"/{topic}", STATE, raw=True, most_bytes=LARGE_BYTES
             )
             self._readers[reader] = self._seen(topic)
-        for sensor in robot.obstacles.sensors if robot.obstacles else ():
+        for sensor in robot.sensors:
             kind, to_reading = SENSORS[sensor.type]
             reader = self.add_reader(kind, sensor.topic, STATE, most_bytes=LARGE_BYTES)
             self._readers[reader] = partial(self._on_ranges, sensor, to_reading)
@@ -215,8 +215,7 @@ class SafetyValidator(ManagedNode):
         for name in parameters["required_topics"]:
             sources[f"/{name}"] = to_nanoseconds(parameters[TOPIC_TIMEOUT.name])
         heard = list(sources)
-        if self._robot.obstacles:
-            heard += [sensor.topic for sensor in self._robot.obstacles.sensors]
+        heard += [sensor.topic for sensor in self._robot.sensors]
         for rule in RULES:
             heard += [source.topic for source in rule.sources]
         lost = dict.fromkeys(heard, to_nanoseconds(parameters[LOST_AFTER.name]))

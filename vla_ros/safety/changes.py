@@ -31,13 +31,12 @@ def loosened(robot: Robot, settings: Settings, new_robot: Robot, new_settings: S
 
 def _fixed(robot: Robot) -> tuple:
     """What is no limit: the robot itself. Subscriptions and publishers were made from it."""
-    sensors = robot.obstacles.sensors if robot.obstacles else None
     return (
         robot.name,
         robot.base_frame,
         robot.outputs,
         robot.simulated,
-        sensors,
+        robot.sensors,
         *map(_fixed_of_channel, robot.channels),
     )
 

@@ -200,7 +200,8 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
                 if wanted is None:
                     intent, words = self._drawn()
                 else:
-                    intent, words = wanted, str(instruction)
+                    intent = wanted
+                    words = str(instruction)
                 prelude(self.world, intent.kind, number)
                 self._start = self.world.state()
                 self._verdict = judge(intent, self._start, self._start)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.types import Image
+from vla_ros.core.whole_file import write_whole
 from vla_ros.datasets.lerobot import layout
 from vla_ros.datasets.lerobot.layout import DatasetSpec
 from vla_ros.datasets.lerobot.video import VideoSeries
@@ -434,7 +435,4 @@ def _as_lists(stats: Stats) -> dict[str, Any]:
 
 def _write_json(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # renamed once it is whole: a process that is killed leaves no half file in its place
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=4, ensure_ascii=False), encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, json.dumps(content, indent=4, ensure_ascii=False))
