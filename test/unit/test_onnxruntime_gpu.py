@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from vla_ros.engines import onnxruntime as engine
 from vla_ros.engines.accuracy_check import TOLERANCE, compare
 from vla_ros.engines.base import SubModel
-from vla_ros.engines.onnxruntime import PROVIDERS, BoundRun, OnnxRuntime, gpu_providers
+from vla_ros.engines.device_buffers import BufferedRun
+from vla_ros.engines.onnxruntime import PROVIDERS, OnnxRuntime, bound_run, gpu_providers
 from vla_ros.engines.select import EngineRequest
 
 TENSORRT, CUDA, CPU = PROVIDERS
@@ -57,11 +58,11 @@ def test_bound_to_buffers_it_computes_what_the_model_does(part: SubModel, tmp_pa
     """What a GPU is given, on the CPU's own provider."""
     OnnxRuntime.build(part, "cuda", precision, tmp_path)
     session = onnxruntime.InferenceSession(str(tmp_path / "part.onnx"), providers=[CPU])
-    runs: dict[int, BoundRun] = {}
+    runs: dict[int, BufferedRun] = {}
 
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:
         rows = len(inputs[0])
-        runs.setdefault(rows, BoundRun(session, part.inputs, inputs, "cpu", None))
+        runs.setdefault(rows, bound_run(session, part.inputs, inputs, "cpu", None, part.kept))
         return runs[rows](inputs)
 
     assert max(compare(part, run, precision).values()) <= TOLERANCE[precision]

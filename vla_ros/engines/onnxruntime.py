@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.engines.base import SubModel, lacking, versions_of
-from vla_ros.engines.device_buffers import DeviceBuffers
+from vla_ros.engines.device_buffers import BufferedRun, DeviceBuffers, RunsByShape
 from vla_ros.engines.eager import TYPES
 from vla_ros.engines.export import EXTERNAL_WEIGHTS_BYTES, exported, is_large, save_onnx
 
@@ -83,8 +82,8 @@ class OnnxRuntime:
         self._inputs = part.inputs
         self._device = torch.device(device)
         self._stream: torch.cuda.Stream | None = None
-        self._lock = Lock()
-        self._runs: dict[tuple[torch.Size, ...], BoundRun] = {}
+        self._kept = part.kept
+        self._runs = RunsByShape(self._bound)
         if self._device.type == "cpu":
             self._session = _session(folder / ENGINE_FILE)
         else:
@@ -96,61 +95,50 @@ class OnnxRuntime:
         if self._stream is None:
             outputs = self._session.run(None, _arrays(self._inputs, inputs))
             return tuple(map(torch.from_numpy, outputs))
-        shapes = tuple(tensor.shape for tensor in inputs)
-        with self._lock, torch.no_grad():  # the buffers are one caller's at a time
-            if shapes not in self._runs:
-                device = f"cuda:{self._stream.device.index}"
-                self._runs[shapes] = BoundRun(
-                    self._session, self._inputs, inputs, device, self._stream
-                )
-            return self._runs[shapes](inputs)
+        return self._runs(inputs)
+
+    def _bound(self, inputs: Sequence[Tensor]) -> BufferedRun:
+        assert self._stream is not None
+        device = f"cuda:{self._stream.device.index}"
+        return bound_run(self._session, self._inputs, inputs, device, self._stream, self._kept)
 
 
-class BoundRun:
+def bound_run(
+    session: Any,
+    names: Sequence[str],
+    inputs: Sequence[Tensor],
+    device: str,
+    stream: torch.cuda.Stream | None,
+    kept: Sequence[int] = (),
+) -> BufferedRun:
     """A session for inputs of some shapes, bound to buffers of the device.
 
-    Nothing is allocated or copied but what goes in and comes out, on one stream, and `run` does not
-    wait.
+    Nothing is allocated or copied but what goes in and comes out, on one stream, and its work does
+    not wait.
     """
+    import onnxruntime
 
-    def __init__(
-        self,
-        session: Any,
-        names: Sequence[str],
-        inputs: Sequence[Tensor],
-        device: str,
-        stream: torch.cuda.Stream | None,
-    ) -> None:
-        import onnxruntime
-
-        self._session = session
-        self._binding = session.io_binding()
-        self._options = onnxruntime.RunOptions()
-        # The buffers wait for the stream themselves, once, behind the last copy.
-        self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-        rows = inputs[0].shape[0]
-        outputs = []
-        for output in session.get_outputs():
-            # The batch is the only size that has a name in place of a number.
-            sizes = [size if isinstance(size, int) else rows for size in output.shape]
-            outputs.append((tuple(sizes), torch.float32))
-        self._buffers = DeviceBuffers(inputs, outputs, device, stream)
-        place = torch.device(device)
-        index = place.index or 0
-        for name, given, tensor in zip(names, inputs, self._buffers.inputs):
-            kind = given.numpy().dtype
-            shape = tuple(tensor.shape)
-            self._binding.bind_input(name, place.type, index, kind, shape, tensor.data_ptr())
-        for output, tensor in zip(session.get_outputs(), self._buffers.outputs):
-            shape = tuple(tensor.shape)
-            self._binding.bind_output(
-                output.name, place.type, index, np.float32, shape, tensor.data_ptr()
-            )
-
-    def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        self._buffers.send(inputs)
-        self._session.run_with_iobinding(self._binding, self._options)
-        return self._buffers.receive()
+    binding = session.io_binding()
+    options = onnxruntime.RunOptions()
+    # The buffers wait for the stream themselves, once, behind the last copy.
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    rows = inputs[0].shape[0]
+    outputs = []
+    for output in session.get_outputs():
+        # The batch is the only size that has a name in place of a number.
+        sizes = [size if isinstance(size, int) else rows for size in output.shape]
+        outputs.append((tuple(sizes), torch.float32))
+    buffers = DeviceBuffers(inputs, outputs, device, stream, kept)
+    place = torch.device(device)
+    index = place.index or 0
+    for name, given, tensor in zip(names, inputs, buffers.inputs):
+        kind = given.numpy().dtype
+        shape = tuple(tensor.shape)
+        binding.bind_input(name, place.type, index, kind, shape, tensor.data_ptr())
+    for output, tensor in zip(session.get_outputs(), buffers.outputs):
+        shape = tuple(tensor.shape)
+        binding.bind_output(output.name, place.type, index, np.float32, shape, tensor.data_ptr())
+    return BufferedRun(buffers, lambda: session.run_with_iobinding(binding, options))
 
 
 def available_providers() -> list[str]:

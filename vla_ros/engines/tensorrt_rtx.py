@@ -101,7 +101,7 @@ class TensorRTRTX(SerializedEngine):
 
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         rtx = library()
-        super().__init__(rtx, folder / ENGINE_FILE, device)
+        super().__init__(rtx, folder / ENGINE_FILE, part, device)
         self._eager = rtx.DynamicShapesKernelSpecializationStrategy.EAGER
         name = torch.cuda.get_device_name(device).replace(" ", "_").replace("/", "_")
         self._place = folder / RUNTIME_FOLDER / f"{KERNELS_FILE} {name}"
