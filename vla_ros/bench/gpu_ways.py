@@ -48,7 +48,9 @@ def missing(way: str, device: str, precision: str) -> str:
     named as module:Class."""
     if way == PLAIN:
         return Eager.missing(device, precision).replace("eager", way)
-    if way == COMPILED:
+    if way == COMPILED and device != "cpu":
+        return Eager.missing(device, precision).replace("eager", way)
+    if way == COMPILED:  # which wants a compiler there
         return inductor.Inductor.missing(device, precision).replace("inductor", way)
     _register(way)
     return str(lookup(ENGINES, way, "engine").missing(device, precision))

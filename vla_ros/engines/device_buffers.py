@@ -50,8 +50,9 @@ class DeviceBuffers:
         shapes = [(tuple(inputs[index].shape), inputs[index].dtype) for index in order]
         pinned = stream is not None  # a GPU copies to and from pinned memory without a wait
         self._sent = _Block(shapes, "cpu", pinned)
-        self._resident = _Block(shapes, device, False)
-        self._computed = _Block(outputs, device, False)
+        with self.on_stream():  # torch gives memory back and out again in the order of a stream
+            self._resident = _Block(shapes, device, False)
+            self._computed = _Block(outputs, device, False)
         self._received = _Block(outputs, "cpu", pinned)
         self._fresh_bytes = self._sent.ends[len(self._fresh)]
         self._first = True

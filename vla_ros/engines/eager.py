@@ -62,8 +62,11 @@ class Eager:
         moved = copy.deepcopy(part.module).to(device)
         self._module = Cast(moved, TYPES[precision]).eval()
         self._runs = RunsByShape(self._buffered)
-        is_gpu = torch.device(device).type == "cuda"
-        self._stream = torch.cuda.Stream(device) if is_gpu else None  # None: tests, on a CPU
+        self._stream: torch.cuda.Stream | None = None  # stays so in tests, on a CPU
+        if torch.device(device).type == "cuda":
+            self._stream = torch.cuda.Stream(device)
+            # The weights are still on their way, on another stream.
+            self._stream.wait_stream(torch.cuda.current_stream(device))
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         if self._runs is not None:
@@ -78,18 +81,19 @@ class Eager:
 
         Raises ValueError for an image that the GPU would fit in otherwise than a CPU does.
         """
-        run = buffered(self._run_for(inputs), inputs, self._device, self._stream, self._part.kept)
-        if self._stream is None:
+        part = self._part
+        run = buffered(self._run_for(inputs), inputs, self._device, self._stream, part.kept)
+        # What runs once an instruction is not worth a graph.
+        if self._stream is None or len(part.kept) == len(part.inputs):
             return run
         wanted = run(inputs)
         try:
             run.record()
-            check(self._part.outputs, wanted, run(inputs), self._precision)
+            check(part.outputs, wanted, run(inputs), self._precision)
         except (RuntimeError, Differs) as error:
             run.forget()
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            name = self._part.name
-            self.notes.append(f"{name} runs kernel by kernel, not as a CUDA graph: {why}")
+            self.notes.append(f"{part.name} runs kernel by kernel, not as a CUDA graph: {why}")
         return run
 
     def _run_for(self, inputs: Sequence[Tensor]) -> Run:
@@ -102,8 +106,8 @@ class Eager:
             return self._module
         if not halves_evenly(camera, size):
             raise ValueError(
-                f"a GPU cannot halve an image of {camera[1]} × {camera[0]} as a CPU does; resize it "
-                f"to {size[1]} × {size[0]} with core.images.resize"
+                f"a GPU cannot halve an image of {camera[1]} × {camera[0]} as a CPU does; resize "
+                f"it to {size[1]} × {size[0]} with core.images.resize"
             )
 
         def fitted(*tensors: Tensor) -> tuple[Tensor, ...]:

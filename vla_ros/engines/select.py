@@ -29,8 +29,7 @@ from vla_ros.engines.cache import (
     size_of,
 )
 
-# What is best where it is there; then the fallbacks. Not inductor on a GPU: with PyTorch 2.11 on an
-# H200 its packages ended the process that ran them (doc/bench_gpu.md), which no fallback mends.
+# What is best where it is there; then the fallbacks.
 AUTO_ENGINES = {"cpu": ("onnxruntime",), "cuda": ("tensorrt_rtx", "tensorrt", "onnxruntime")}
 ENTRY_LAYOUT = 4  # another number, and entries of older code are built anew
 CACHE_LIMIT_BYTES = 4_000_000_000
