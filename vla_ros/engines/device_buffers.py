@@ -22,8 +22,8 @@ class DeviceBuffers:
     """Buffers for inputs like `inputs`, and for `outputs`: a shape and a type each.
 
     Inputs lie in one block of memory, with page-locked memory of the host beside it, and outputs
-    in another: each way is one copy. Both are queued on `stream`, and `receive` waits once, for the
-    last. On a CPU, where `stream` is None, they are plain copies.
+    in another: each way is one copy. Both are for `stream`, so whoever calls does so `on_stream`;
+    `receive` waits once, for the last. On a CPU, where `stream` is None, they are plain copies.
 
     Args:
         kept: Inputs, by index, that stay the same for many runs: they cross the bus only when their
@@ -78,18 +78,15 @@ class DeviceBuffers:
                 size = self._sent.ends[-1]
         self._first = False
         if size > 0:
-            with self.on_stream():
-                self._resident.memory[:size].copy_(self._sent.memory[:size], non_blocking=True)
+            self._resident.memory[:size].copy_(self._sent.memory[:size], non_blocking=True)
 
     def void(self) -> None:
         """Fills the outputs with what is no number: what is not written anew shows."""
-        with self.on_stream():
-            self._computed.memory.fill_(0xFF)
+        self._computed.memory.fill_(0xFF)
 
     def receive(self) -> tuple[Tensor, ...]:
         """The outputs in the host's memory, fp32; the caller's own."""
-        with self.on_stream():
-            self._received.memory.copy_(self._computed.memory, non_blocking=True)
+        self._received.memory.copy_(self._computed.memory, non_blocking=True)
         if self.stream is not None:
             self.stream.synchronize()
         # Copies: the next run writes the pinned buffers again.
@@ -151,7 +148,8 @@ class BufferedRun:
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             self._work()
         self._graph = graph
-        self._buffers.void()  # a graph that computes nothing would leave what the warm-up gave
+        with self._buffers.on_stream():
+            self._buffers.void()  # a graph that computes nothing would leave what the warm-up gave
 
     def forget(self) -> None:
         """From now on it is queued kernel by kernel."""
@@ -160,16 +158,20 @@ class BufferedRun:
     def step(self) -> None:
         """The work alone, without copies; done when the stream says so."""
         with self._buffers.on_stream():
-            if self._graph is None:
-                self._work()
-            else:
-                self._graph.replay()
+            self._queue()
 
     def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Tensors on the CPU in, and out, fp32."""
-        self._buffers.send(inputs)
-        self.step()
-        return self._buffers.receive()
+        with self._buffers.on_stream():  # once: to enter it takes as long as a launch
+            self._buffers.send(inputs)
+            self._queue()
+            return self._buffers.receive()
+
+    def _queue(self) -> None:
+        if self._graph is None:
+            self._work()
+        else:
+            self._graph.replay()
 
 
 def buffered(

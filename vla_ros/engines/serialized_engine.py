@@ -74,7 +74,8 @@ class SerializedEngine:
         names = input_names + output_names
         for name, tensor in zip(names, buffers.inputs + buffers.outputs):
             _must(context.set_tensor_address(name, tensor.data_ptr()), f"the address of {name}")
-        buffers.send(inputs)
+        with buffers.on_stream():
+            buffers.send(inputs)
         run = BufferedRun(
             buffers, lambda: _must(context.execute_async_v3(stream.cuda_stream), "to run")
         )
