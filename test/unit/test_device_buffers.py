@@ -148,8 +148,8 @@ def test_what_no_graph_can_record_runs_kernel_by_kernel_with_a_sentence(
     engine = Eager(part, BUFFERED, "fp32", Path())
     graphs(engine)
     assert max(compare(part, engine, "fp32").values()) <= TOLERANCE["fp32"]
-    assert engine.notes[0] == ("look runs kernel by kernel, not as a CUDA graph: RuntimeError: operation not permitted when "
-                               "stream is capturing")
+    assert engine.notes == ["look runs kernel by kernel, not as a CUDA graph: RuntimeError: operation not permitted when "
+                            "stream is capturing"], "once, for one row and for a batch"
 
 
 @pytest.mark.parametrize("computes", ["nothing", "the same", "something else"])

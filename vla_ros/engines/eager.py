@@ -93,7 +93,9 @@ class Eager:
         except (RuntimeError, Differs) as error:
             run.forget()
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            self.notes.append(f"{part.name} runs kernel by kernel, not as a CUDA graph: {why}")
+            note = f"{part.name} runs kernel by kernel, not as a CUDA graph: {why}"
+            if note not in self.notes:  # once, whatever sizes of batches there are
+                self.notes.append(note)
         return run
 
     def _run_for(self, inputs: Sequence[Tensor]) -> Run:
