@@ -2,9 +2,11 @@
 fits in. That a graph is recorded and replayed is left to a GPU (doc/bench_gpu.md)."""
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -17,9 +19,10 @@ from torch import Tensor, nn
 from vla_ros.core.images import resize
 from vla_ros.engines.accuracy_check import TOLERANCE, compare
 from vla_ros.engines.base import SubModel
-from vla_ros.engines.device_buffers import ALIGNMENT_BYTES, DeviceBuffers, buffered
+from vla_ros.engines.device_buffers import ALIGNMENT_BYTES, BufferedRun, DeviceBuffers, buffered
 from vla_ros.engines.eager import Eager
 from vla_ros.engines.letterbox import halves_evenly, letterbox
+from vla_ros.engines.serialized_engine import SerializedEngine
 
 BUFFERED = "cpu:0"  # a GPU's way through the code, where a CPU computes
 
@@ -186,6 +189,81 @@ def test_a_graph_is_held_against_the_same_without_one(part: SubModel, graphs: Ca
     why = {"nothing": "its seen has values that are no finite numbers", "the same": "",
            "something else": "its seen differs from the model's by"}[computes]
     assert len(engine.notes) == bool(why) and why in "".join(engine.notes)
+
+
+# -- a serialized engine between buffers ---------------------------------------------------------------------------
+class Doubles:
+    """TensorRT as far as a serialized engine asks it, and an engine that doubles its only input."""
+
+    Logger = MagicMock()
+    num_io_tensors = 2
+    contexts = 0
+
+    def Runtime(self, logger: object) -> Doubles:
+        return self
+
+    def deserialize_cuda_engine(self, data: bytes) -> Doubles | None:
+        return self if data == b"engine" else None
+
+    def get_tensor_name(self, index: int) -> str:
+        return ("given", "doubled")[index]
+
+    def get_tensor_mode(self, name: str) -> str:
+        return "INPUT" if name == "given" else "OUTPUT"
+
+    def get_tensor_dtype(self, name: str) -> str:
+        return "DataType.FLOAT"
+
+    def create_execution_context(self) -> SimpleNamespace:
+        self.contexts += 1
+        state: dict[str, object] = {}
+
+        def execute_async_v3(stream: object) -> bool:
+            shape = state["given shape"]
+            count = int(np.prod(shape))
+            source, target = (np.ctypeslib.as_array((ctypes.c_float * count).from_address(state[name]))
+                              for name in ("given", "doubled"))
+            target[:] = 2.0 * source
+            return True
+
+        return SimpleNamespace(
+            set_input_shape=lambda name, shape: state.update({f"{name} shape": shape}) is None,
+            get_tensor_shape=lambda name: state["given shape"],
+            set_tensor_address=lambda name, address: state.update({name: address}) is None,
+            execute_async_v3=execute_async_v3)
+
+
+def test_a_serialized_engine_has_a_context_and_buffers_for_each_set_of_shapes(
+        tmp_path: Path, graphs: Callable[[Eager], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[Callable[[], None]] = []
+
+    class Graph:
+        def replay(self) -> None:
+            self.work()
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: MagicMock(device="cpu"))
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, **more: nullcontext())
+    record = BufferedRun.record
+
+    def recording(run: BufferedRun) -> None:
+        record(run)
+        run._graph.work = run._work
+        recorded.append(run._work)
+
+    monkeypatch.setattr(BufferedRun, "record", recording)
+    library = Doubles()
+    part = SubModel("doubles", nn.Identity(), ("given",), ("doubled",), ((torch.zeros(1, 3),),), "weights", (1, 2))
+    (tmp_path / "engine").write_bytes(b"engine")
+    engine = SerializedEngine(library, tmp_path / "engine", part, "cuda")
+    for rows in (1, 2, 1):
+        given = torch.rand(rows, 3)
+        assert torch.equal(engine(given)[0], 2.0 * given)
+    assert library.contexts == len(recorded) == 2
+    (tmp_path / "engine").write_bytes(b"another")
+    with pytest.raises(ValueError, match="is no engine of"):
+        SerializedEngine(MagicMock(__name__="tensorrt", Runtime=library.Runtime), tmp_path / "engine", part, "cuda")
 
 
 # -- the image -----------------------------------------------------------------------------------------------------
