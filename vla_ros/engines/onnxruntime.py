@@ -67,15 +67,12 @@ class OnnxRuntime:
             # Optimized when it is loaded: what a provider compiled cannot be written as ONNX.
             save_onnx(exported(part, kind=TYPES[precision]), part, folder / ENGINE_FILE)
             return
-        graph = exported(part)
-        if precision == "int8" and is_large(graph):
-            limit = f"{EXTERNAL_WEIGHTS_BYTES / 1e9:.2g} GB"
-            raise ValueError(f"int8 is for models of less than {limit} of weights")
         with TemporaryDirectory(dir=folder) as place:
             path = Path(place) / ENGINE_FILE
-            save_onnx(graph, part, path)
             if precision == "int8":
-                _quantize(part, path)
+                save_quantized(part, path)
+            else:
+                save_onnx(exported(part), part, path)
             _session(path, folder / ENGINE_FILE)  # made for the file that it writes
 
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
@@ -248,8 +245,16 @@ def _left_alone(path: Path) -> list[str]:
     return [name for name, count in work.items() if count * SMALL_LAYER_PART < most]
 
 
-def _quantize(part: SubModel, path: Path) -> None:
-    """Convolutions and products in 8 bits, in place: weights, and activations as the examples'."""
+def save_quantized(part: SubModel, path: Path, symmetric: bool = False) -> None:
+    """Writes the part's graph with convolutions and products in 8 bits: weights, and activations as
+    the examples'. Quantize and dequantize nodes stand around them, for a compiler to merge.
+
+    Args:
+        symmetric: 0 stays 0, and biases are left alone, as TensorRT wants it.
+
+    Raises:
+        ValueError: For a part whose weights no single ONNX file holds.
+    """
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,
@@ -266,6 +271,12 @@ def _quantize(part: SubModel, path: Path) -> None:
             example = next(self._left, None)
             return None if example is None else _arrays(part.inputs, example)
 
+    graph = exported(part)
+    if is_large(graph):
+        limit = f"{EXTERNAL_WEIGHTS_BYTES / 1e9:.2g} GB"
+        raise ValueError(f"int8 is for models of less than {limit} of weights")
+    save_onnx(graph, part, path)
+    signed = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
     whole = path.with_suffix(".fp32.onnx")
     quant_pre_process(str(path), str(whole), skip_symbolic_shape=True)
     quantize_static(
@@ -274,9 +285,10 @@ def _quantize(part: SubModel, path: Path) -> None:
         Examples(),
         quant_format=QuantFormat.QDQ,  # the session's optimizer merges its nodes into the layers
         per_channel=True,
-        activation_type=QuantType.QUInt8,
+        activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         op_types_to_quantize=list(QUANTIZED_OPERATORS),
         nodes_to_exclude=_left_alone(whole),
+        extra_options=signed if symmetric else {},
     )
     whole.unlink()
