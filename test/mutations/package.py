@@ -241,6 +241,23 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ('if not hasattr(kind, "TARGETS"):\n        return None', 'if False:\n        return None'),
         ("ignore_patterns(ENTRY_FILE, RUNTIME_FOLDER)", "ignore_patterns(ENTRY_FILE)"),
     ]),
+    "vla_ros/engines/device_buffers.py": (("test/unit/test_device_buffers.py",), [
+        ("if self._first or not torch.equal(", "if self._first or torch.equal("),
+        ("size = self._sent.ends[-1]", "pass"),
+        ("fill_(0xFF)", "fill_(0)"),
+        ("pinned.to(torch.float32, copy=True)", "pinned.to(torch.float32)"),
+    ]),
+    "vla_ros/engines/eager.py": (("test/unit/test_device_buffers.py",), [
+        ("            run.forget()\n", ""),
+        ("check(part.outputs, wanted, run(inputs), self._precision)", "pass"),
+        ("moved = copy.deepcopy(part.module).to(device)", "moved = part.module.to(device)"),
+        ("if not halves_evenly(camera, size):", "if False:"),
+    ]),
+    "vla_ros/engines/letterbox.py": (("test/unit/test_device_buffers.py",), [
+        ("(pixels + 0.5).floor()", "pixels.floor()"),
+        ("if height % 2 or width % 2:", "if height % 2:"),
+        ("top = (height - inner_height) // 2", "top = 0"),
+    ]),
     "vla_ros/engines/export.py": (("test/unit/test_quantize.py",), [
         ("module = unpack(copy.deepcopy(module))", "module = unpack(module)"),
     ]),

@@ -45,7 +45,7 @@ def part() -> SubModel:
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    for name in ("Good", "Ahead", "AheadWrong", "Missing", "Broken", "Off", "Wrong", "NotANumber", "Slow"):
+    for name in ("Good", "Ahead", "AheadWrong", "Missing", "Broken", "Off", "Wrong", "NotANumber", "Slow", "Noted"):
         monkeypatch.setitem(ENGINES, name.lower(), f"fake_engines:{name}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     fake.Good.built.clear()
@@ -335,6 +335,12 @@ def test_one_that_cannot_be_had_is_told_and_the_next_takes_over(part: SubModel, 
     ready = load_engine(part, request(engine, "good"), said.append)
     assert ready.name == "good" and ready.notes == [f"engine {engine} (fp32) is not used for twice: {why}"]
     assert ready.notes[0] in said
+
+
+def test_what_an_engine_says_of_itself_is_told(part: SubModel) -> None:
+    heard: list[str] = []
+    ready = load_engine(part, request("missing", "noted"), heard.append)
+    assert len(ready.notes) == 2 and ready.notes[1] == heard[-1] == "it runs kernel by kernel"
 
 
 def test_one_that_was_refused_is_not_built_again(part: SubModel) -> None:

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from vla_ros.engines import onnxruntime as engine
 from vla_ros.engines.accuracy_check import TOLERANCE, compare
 from vla_ros.engines.base import SubModel
-from vla_ros.engines.onnxruntime import PROVIDERS, BoundRun, OnnxRuntime, gpu_providers
+from vla_ros.engines.device_buffers import BufferedRun
+from vla_ros.engines.inductor import Inductor
+from vla_ros.engines.onnxruntime import PROVIDERS, OnnxRuntime, bound_run, gpu_providers
 from vla_ros.engines.select import EngineRequest
 
 TENSORRT, CUDA, CPU = PROVIDERS
@@ -57,11 +59,11 @@ def test_bound_to_buffers_it_computes_what_the_model_does(part: SubModel, tmp_pa
     """What a GPU is given, on the CPU's own provider."""
     OnnxRuntime.build(part, "cuda", precision, tmp_path)
     session = onnxruntime.InferenceSession(str(tmp_path / "part.onnx"), providers=[CPU])
-    runs: dict[int, BoundRun] = {}
+    runs: dict[int, BufferedRun] = {}
 
     def run(*inputs: Tensor) -> tuple[Tensor, ...]:
         rows = len(inputs[0])
-        runs.setdefault(rows, BoundRun(session, part.inputs, inputs, "cpu", None))
+        runs.setdefault(rows, bound_run(session, part.inputs, inputs, "cpu", None, part.kept))
         return runs[rows](inputs)
 
     assert max(compare(part, run, precision).values()) <= TOLERANCE[precision]
@@ -124,5 +126,8 @@ def test_on_a_gpu_auto_asks_it_after_tensorrt() -> None:
     assert [name for name, _ in EngineRequest(device="cuda").order][:3] == ["tensorrt_rtx", "tensorrt", "onnxruntime"]
 
 
-def test_on_a_gpu_auto_leaves_inductor_alone_which_crashed_there() -> None:
+def test_on_a_gpu_inductor_is_not_offered_because_it_crashed_there() -> None:
     assert "inductor" not in [name for name, _ in EngineRequest(device="cuda").order]
+    why = "inductor is for a CPU: its packages end the process that runs them on a GPU"
+    assert Inductor.missing("cuda", "fp16") == Inductor.missing("cuda:1", "fp32") == why
+    assert why not in Inductor.missing("cpu", "fp32")

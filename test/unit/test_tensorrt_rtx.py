@@ -17,9 +17,9 @@ from test_models_export import CONFIGS, parts
 
 from vla_ros.cli import main
 from vla_ros.engines import tensorrt_rtx
+from vla_ros.engines.accuracy_check import compare
 from vla_ros.engines.base import SubModel, lacking
 from vla_ros.engines.cache import ENTRY_FILE
-from vla_ros.engines.device_buffers import DeviceBuffers
 from vla_ros.engines.select import EngineRequest, load_engine
 from vla_ros.engines.serialized_engine import check_inputs
 from vla_ros.engines.tensorrt_rtx import (
@@ -52,6 +52,28 @@ def test_every_configuration_is_built_without_a_warning(changes: dict[str, Any],
 def test_bf16_is_built_for_convolutions_with_normalisations() -> None:
     """ONNX's optimizer leaves fp32 weights in them, which the parser refuses."""
     assert serialize(parts(vision="resnet18", fusion="late")[-1], ["sm_89"], "bf16")[1] == []
+
+
+@builds
+@pytest.mark.parametrize("batch", SIZES, ids=str)
+def test_int8_is_built_of_a_graph_that_computes_what_the_model_does(tmp_path: Path, batch: tuple[int, int]) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("safetensors")
+    from vla_ros.bench.policy_models import model_of
+    from vla_ros.engines.compiled_vla import sub_models_of
+    from vla_ros.engines.onnxruntime import save_quantized
+
+    part = sub_models_of(*model_of("builtin"), batch)[1]
+    save_quantized(part, tmp_path / "part.onnx", symmetric=True)
+    session = onnxruntime.InferenceSession(str(tmp_path / "part.onnx"), providers=["CPUExecutionProvider"])
+
+    def run(*inputs: torch.Tensor) -> list[torch.Tensor]:
+        return list(map(torch.from_numpy, session.run(None, dict(zip(part.inputs, map(torch.Tensor.numpy, inputs))))))
+
+    compare(part, run, "int8")  # raises where it does not
+    data, warned = serialize(part, ["sm_86", "sm_89"], "int8")
+    assert warned == [] and len(data) > 100_000
+    assert TensorRTRTX.lacks("int8") == ""
 
 
 @builds
@@ -116,7 +138,7 @@ def test_vla_compile_for_builds_beside_the_checkpoint(tmp_path: Path, monkeypatc
     (["--for", "rtx20"], "there is no target 'rtx20'; known are rtx30, rtx40, rtx50"),
     (["--for", "rtx40", "--engine", "eager"], "engine 'eager' is built only on the computer that runs it"),
     (["--beside"], "--beside is for engines of other computers; name their GPUs with --for"),
-    pytest.param(["--for", "rtx40", "--precision", "int8"], "tensorrt_rtx runs fp32, fp16, bf16 here, not int8", marks=builds)])
+    pytest.param(["--for", "rtx40", "--precision", "fp8"], "tensorrt_rtx runs fp32, fp16, bf16, int8 here, not fp8", marks=builds)])
 def test_what_cannot_be_built_ahead_is_a_sentence(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str],
                                                   monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("safetensors")
@@ -171,8 +193,7 @@ def test_a_gpu_that_it_is_not_for_is_named(installed: None, monkeypatch: pytest.
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 @pytest.mark.parametrize(("precision", "why"), [
-    ("fp32", "tensorrt_rtx needs an NVIDIA RTX GPU; torch sees cuda"), ("int8", "tensorrt_rtx runs fp32, fp16, bf16 here, not int8"),
-    ("fp8", "not fp8")])
+    ("fp32", "tensorrt_rtx needs an NVIDIA RTX GPU; torch sees cuda"), ("fp8", "tensorrt_rtx runs fp32, fp16, bf16, int8 here, not fp8")])
 def test_without_a_gpu_and_at_other_precisions_the_next_engine_runs(installed: None, precision: str, why: str) -> None:
     assert why in TensorRTRTX.missing("cuda", precision)
 
@@ -202,18 +223,6 @@ def test_kernels_that_are_not_as_they_were_written_are_not_read(tmp_path: Path, 
 def test_kernels_that_cannot_be_kept_are_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     write_hashed(tmp_path / "file" / "kernels", b"kernels")
-
-
-def test_the_buffers_keep_their_addresses_and_give_the_caller_memory_of_its_own() -> None:
-    buffers = DeviceBuffers([torch.zeros(2, 3)], [((2, 3), torch.float16)], "cpu", None)
-    where = [tensor.data_ptr() for tensor in (*buffers.inputs, *buffers.outputs)]
-    found = []
-    for value in (1.0, 2.0):
-        buffers.send([torch.full((2, 3), value)])
-        buffers.outputs[0].copy_(buffers.inputs[0] * 2)
-        found += buffers.receive()
-    assert where == [tensor.data_ptr() for tensor in (*buffers.inputs, *buffers.outputs)]
-    assert [tensor.unique().tolist() for tensor in found] == [[2.0], [4.0]] and found[0].dtype == torch.float32
 
 
 @pytest.mark.parametrize(("kind", "inputs", "sentence"), [

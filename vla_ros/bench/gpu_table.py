@@ -35,7 +35,8 @@ UNITS = (
     "Times are ms; where three stand together they are p50 / p95 / p99, else p50. *Whole*: from an "
     "image of the policy's size in the computer's memory to the answer there; its words are known "
     "(where a language model reads the image with them, it reads in there). *From the camera*: the "
-    "same from 640 × 480, resized by the CPU, or inside the CUDA graph. *Vision*, *fusion and "
+    "same from 640 × 480, resized by the CPU, or (of the engine eager, and with one CUDA graph) on "
+    "the device, inside the graph. *Vision*, *fusion and "
     "action*: without copies, but on engines that give nothing else. *Of N, each*: what one image "
     "of N at once takes. The ratios are of *whole* at p50, to the same precision. *The floor*: the "
     "image's copy from page-locked memory, one launch with its wait, and the longer of the time "
@@ -44,7 +45,7 @@ UNITS = (
     "finds that again; both without Python's start and the model's. *Memory*: of the device, MB "
     "(10^6 bytes), with the graph; on a CPU the most that the process had. *Difference*: from the "
     "model in fp32 without TF32, of its largest value. *One CUDA graph*: the same, recorded once "
-    "and replayed, with page-locked memory at both ends."
+    "and replayed, with one copy from page-locked memory and one back: what the engine eager does."
 )
 NUMBER_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 NO_FIGURE = "–"

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from vla_ros.bench import gpu_floors, gpu_ways
 from vla_ros.bench.gpu_floors import timed, wait
 from vla_ros.bench.gpu_table import folder_of
-from vla_ros.bench.gpu_ways import FRESH_INPUTS, ExecutionWay, Recorded, Resident, Run
+from vla_ros.bench.gpu_ways import ExecutionWay, Resident
 from vla_ros.engines.base import SubModel, to_device
+from vla_ros.engines.device_buffers import BufferedRun, Run, buffered
+from vla_ros.engines.letterbox import letterbox
 
 PR_SET_PDEATHSIG = 1  # of prctl(2), as linux/prctl.h numbers it
 CAMERA_IMAGE = np.random.default_rng(0).integers(0, 256, (1, 480, 640, 3), np.uint8)
@@ -82,7 +85,7 @@ class GpuTrial:
         self.spec = spec
         self.device: str = spec["device"]
         # The reference outputs by piece and rows: all ways of a piece are compared with the same.
-        self.wanted: dict[tuple[str, int], list[Tensor]] = {}
+        self.wanted: dict[tuple[str, int], Sequence[Tensor]] = {}
         vla, given, key = model_of(spec["config"], spec["quick"], self.device)
         _, acting = sub_models_of(vla, given, key)
         self.size = vla.config.image_size
@@ -156,12 +159,16 @@ class GpuTrial:
         run = made.open() if made.open is not None and not whole else None
         for many in BATCHES if rows > 1 else (1,):
             if run is not None:
-                here = self._awaited(Resident(run, part.stacked(many), _fresh(part), self.device))
+                here = self._awaited(Resident(run, part.stacked(many), part, self.device))
             else:
                 here = self._here(made, part, many)
             figures = self._timed(here, thorough=whole and rows == 1)
             self._say(index, piece if rows == 1 else f"batch {many}", figures)
-        if whole and rows == 1 and find_spec("cv2") is not None:
+        if whole and rows == 1 and made.fits and made.call is not None:
+            call = made.call
+            inputs = _from_camera(part)
+            self._say(index, "from the camera", self._timed(lambda: call(*inputs)))
+        elif whole and rows == 1 and find_spec("cv2") is not None:
             from vla_ros.core.images import resize
 
             def from_camera() -> None:
@@ -174,20 +181,25 @@ class GpuTrial:
         """The same as one CUDA graph, in which the camera's image is resized as well."""
         whole = piece == WHOLE
         for many in BATCHES if rows > 1 else (1,):
-            graph = Recorded(run, part.stacked(many), _fresh(part), self.device)
-            here = graph if whole else self._awaited(graph)
+            host = part.stacked(many)
+            graph = self._graph(run, host, part)
+            here = partial(graph, host) if whole else self._awaited(graph)
             figures = self._timed(here, thorough=whole and rows == 1)
             self._say(index, piece if rows == 1 else f"batch {many}", figures, graph=True)
         if whole and rows == 1:
-            apart = self._apart(graph, part, rows, piece)
+            apart = self._apart(partial(graph, host), part, rows, piece)
             say(item=index, phase="graph", graph=True, difference=apart)
-            from_camera = Recorded(
-                lambda raw, *others: run(gpu_ways.letterbox(raw, self.size), *others),
-                [torch.from_numpy(CAMERA_IMAGE), *part.examples[0][1:]],
-                _fresh(part),
-                self.device,
+            inputs = _from_camera(part)
+            from_camera = self._graph(
+                lambda raw, *others: run(letterbox(raw, self.size), *others), inputs, part
             )
-            self._say(index, "from the camera", self._timed(from_camera), graph=True)
+            figures = self._timed(lambda: from_camera(inputs))
+            self._say(index, "from the camera", figures, graph=True)
+
+    def _graph(self, run: Run, host: Sequence[Tensor], part: SubModel) -> BufferedRun:
+        graph = buffered(run, host, self.device, torch.cuda.Stream(), part.kept)
+        graph.record()
+        return graph
 
     def _timed(self, run: Callable[[], Any], thorough: bool = False) -> dict[str, float]:
         runs, most_s = (5, 0.1) if self.spec["quick"] else (200, 1.0)
@@ -208,9 +220,9 @@ class GpuTrial:
             call = made.call
             return lambda: call(*host)
         assert made.open is not None
-        return Resident(made.open(), host, _fresh(part), self.device)
+        return Resident(made.open(), host, part, self.device)
 
-    def _awaited(self, resident: Resident) -> Callable[[], None]:
+    def _awaited(self, resident: Resident | BufferedRun) -> Callable[[], None]:
         """Its step without copies, until the device has done it."""
 
         def once() -> None:
@@ -225,21 +237,22 @@ class GpuTrial:
             return part
         return replace(part, batch=BATCHES)
 
-    def _apart(self, here: Resident, part: SubModel, rows: int, piece: str) -> float:
+    def _apart(
+        self, here: Callable[[], Sequence[Tensor]], part: SubModel, rows: int, piece: str
+    ) -> float:
         """From the model in fp32, run by torch on the same device without TF32."""
         known = (piece, rows)
         if known not in self.wanted:
             self.wanted[known] = self._reference(part, rows)
-        here.load(part.stacked(rows))
         return gpu_ways.difference(here(), self.wanted[known])
 
-    def _reference(self, part: SubModel, rows: int) -> list[Tensor]:
+    def _reference(self, part: SubModel, rows: int) -> Sequence[Tensor]:
         torch.backends.cudnn.allow_tf32 = False  # torch's default is True, for convolutions alone
         folder = Path(self.spec["cache"]) / "reference"
         try:
             plain = gpu_ways.make(gpu_ways.PLAIN, part, self.device, "fp32", folder)
             assert plain.open is not None
-            return Resident(plain.open(), part.stacked(rows), _fresh(part), self.device)()
+            return Resident(plain.open(), part.stacked(rows), part, self.device)()
         finally:
             torch.backends.cudnn.allow_tf32 = True
 
@@ -291,9 +304,9 @@ def _weights_read(part: torch.nn.Module) -> int:
     return numbers
 
 
-def _fresh(part: SubModel) -> list[int]:
-    """The inputs that are new at each observation, by index."""
-    return [index for index, name in enumerate(part.inputs) if name in FRESH_INPUTS]
+def _from_camera(part: SubModel) -> tuple[Tensor, ...]:
+    """The part's inputs with an image of the camera's size, which is its first."""
+    return (torch.from_numpy(CAMERA_IMAGE), *part.examples[0][1:])
 
 
 def _words(error: Exception) -> str:

@@ -35,12 +35,17 @@ def compare(
         Differs: With the figures, beyond the tolerance; for outputs of another number or shape; for
             a value that is no finite number.
     """
+    return check(part.outputs, _outputs_of(part, part.module), _outputs_of(part, run), precision)
+
+
+def check(
+    names: Sequence[str], references: Sequence[Tensor], outputs: Sequence[Tensor], precision: str
+) -> dict[str, float]:
+    """As `compare`, of outputs that are there already, fp32."""
     differences = {}
-    references = _outputs_of(part, part.module)
-    outputs = _outputs_of(part, run)
-    if len(outputs) != len(part.outputs):  # else those that it lacks would not be compared
-        raise Differs(f"it has {len(outputs)} outputs, the model {len(part.outputs)}")
-    for name, wanted, given in zip(part.outputs, references, outputs):
+    if len(outputs) != len(names):  # else those that it lacks would not be compared
+        raise Differs(f"it has {len(outputs)} outputs, the model {len(names)}")
+    for name, wanted, given in zip(names, references, outputs):
         if wanted.shape != given.shape:
             raise Differs(
                 f"its {name} has shape {tuple(given.shape)}, the model's {tuple(wanted.shape)}"

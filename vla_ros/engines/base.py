@@ -13,6 +13,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+IMAGE = "image"
+FRESH_INPUTS = (IMAGE, "state")  # new at each observation; what words say stays on the device
+
 
 @dataclass(frozen=True)
 class SubModel:
@@ -45,6 +48,12 @@ class SubModel:
         # an engine may take more rows than a checkpoint has examples
         chosen = islice(cycle(self.examples), rows)
         return tuple(map(torch.cat, zip(*chosen)))
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The inputs, by index, that stay the same for as long as an instruction does."""
+        indices = range(len(self.inputs))
+        return tuple(index for index in indices if self.inputs[index] not in FRESH_INPUTS)
 
     @property
     def weight_bytes(self) -> int:

@@ -17,13 +17,17 @@ ENGINE_FILE = "part.pt2"
 
 
 class Inductor:
-    """Torch's AOTInductor: a package of native code and weights for one device."""
+    """Torch's AOTInductor: a package of native code and weights for one device, a CPU."""
 
     COPIES = 2
 
     @staticmethod
     def missing(device: str, precision: str) -> str:
-        if device == "cpu" and not any(map(shutil.which, ("g++", "c++", "clang++"))):
+        if torch.device(device).type != "cpu":
+            # On an H200 they did, of every model and precision (doc/bench_gpu.md). A process that
+            # ends takes the policy along; no fallback catches that.
+            return "inductor is for a CPU: its packages end the process that runs them on a GPU"
+        if not any(map(shutil.which, ("g++", "c++", "clang++"))):
             return "inductor compiles C++ here, and there is no compiler: apt install g++"
         # It runs what eager runs, so the reasons are eager's under its own name.
         return Eager.missing(device, precision).replace("eager", "inductor")

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.engines.base import SubModel, lacking, versions_of
-from vla_ros.engines.device_buffers import DeviceBuffers
+from vla_ros.engines.device_buffers import BufferedRun, DeviceBuffers, RunsByShape
 from vla_ros.engines.eager import TYPES
 from vla_ros.engines.export import EXTERNAL_WEIGHTS_BYTES, exported, is_large, save_onnx
 
@@ -68,23 +67,20 @@ class OnnxRuntime:
             # Optimized when it is loaded: what a provider compiled cannot be written as ONNX.
             save_onnx(exported(part, kind=TYPES[precision]), part, folder / ENGINE_FILE)
             return
-        graph = exported(part)
-        if precision == "int8" and is_large(graph):
-            limit = f"{EXTERNAL_WEIGHTS_BYTES / 1e9:.2g} GB"
-            raise ValueError(f"int8 is for models of less than {limit} of weights")
         with TemporaryDirectory(dir=folder) as place:
             path = Path(place) / ENGINE_FILE
-            save_onnx(graph, part, path)
             if precision == "int8":
-                _quantize(part, path)
+                save_quantized(part, path)
+            else:
+                save_onnx(exported(part), part, path)
             _session(path, folder / ENGINE_FILE)  # made for the file that it writes
 
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         self._inputs = part.inputs
         self._device = torch.device(device)
         self._stream: torch.cuda.Stream | None = None
-        self._lock = Lock()
-        self._runs: dict[tuple[torch.Size, ...], BoundRun] = {}
+        self._kept = part.kept
+        self._runs = RunsByShape(self._bound)
         if self._device.type == "cpu":
             self._session = _session(folder / ENGINE_FILE)
         else:
@@ -96,61 +92,50 @@ class OnnxRuntime:
         if self._stream is None:
             outputs = self._session.run(None, _arrays(self._inputs, inputs))
             return tuple(map(torch.from_numpy, outputs))
-        shapes = tuple(tensor.shape for tensor in inputs)
-        with self._lock, torch.no_grad():  # the buffers are one caller's at a time
-            if shapes not in self._runs:
-                device = f"cuda:{self._stream.device.index}"
-                self._runs[shapes] = BoundRun(
-                    self._session, self._inputs, inputs, device, self._stream
-                )
-            return self._runs[shapes](inputs)
+        return self._runs(inputs)
+
+    def _bound(self, inputs: Sequence[Tensor]) -> BufferedRun:
+        assert self._stream is not None
+        device = f"cuda:{self._stream.device.index}"
+        return bound_run(self._session, self._inputs, inputs, device, self._stream, self._kept)
 
 
-class BoundRun:
+def bound_run(
+    session: Any,
+    names: Sequence[str],
+    inputs: Sequence[Tensor],
+    device: str,
+    stream: torch.cuda.Stream | None,
+    kept: Sequence[int] = (),
+) -> BufferedRun:
     """A session for inputs of some shapes, bound to buffers of the device.
 
-    Nothing is allocated or copied but what goes in and comes out, on one stream, and `run` does not
-    wait.
+    Nothing is allocated or copied but what goes in and comes out, on one stream, and its work does
+    not wait.
     """
+    import onnxruntime
 
-    def __init__(
-        self,
-        session: Any,
-        names: Sequence[str],
-        inputs: Sequence[Tensor],
-        device: str,
-        stream: torch.cuda.Stream | None,
-    ) -> None:
-        import onnxruntime
-
-        self._session = session
-        self._binding = session.io_binding()
-        self._options = onnxruntime.RunOptions()
-        # The buffers wait for the stream themselves, once, behind the last copy.
-        self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-        rows = inputs[0].shape[0]
-        outputs = []
-        for output in session.get_outputs():
-            # The batch is the only size that has a name in place of a number.
-            sizes = [size if isinstance(size, int) else rows for size in output.shape]
-            outputs.append((tuple(sizes), torch.float32))
-        self._buffers = DeviceBuffers(inputs, outputs, device, stream)
-        place = torch.device(device)
-        index = place.index or 0
-        for name, given, tensor in zip(names, inputs, self._buffers.inputs):
-            kind = given.numpy().dtype
-            shape = tuple(tensor.shape)
-            self._binding.bind_input(name, place.type, index, kind, shape, tensor.data_ptr())
-        for output, tensor in zip(session.get_outputs(), self._buffers.outputs):
-            shape = tuple(tensor.shape)
-            self._binding.bind_output(
-                output.name, place.type, index, np.float32, shape, tensor.data_ptr()
-            )
-
-    def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        self._buffers.send(inputs)
-        self._session.run_with_iobinding(self._binding, self._options)
-        return self._buffers.receive()
+    binding = session.io_binding()
+    options = onnxruntime.RunOptions()
+    # The buffers wait for the stream themselves, once, behind the last copy.
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    rows = inputs[0].shape[0]
+    outputs = []
+    for output in session.get_outputs():
+        # The batch is the only size that has a name in place of a number.
+        sizes = [size if isinstance(size, int) else rows for size in output.shape]
+        outputs.append((tuple(sizes), torch.float32))
+    buffers = DeviceBuffers(inputs, outputs, device, stream, kept)
+    place = torch.device(device)
+    index = place.index or 0
+    for name, given, tensor in zip(names, inputs, buffers.inputs):
+        kind = given.numpy().dtype
+        shape = tuple(tensor.shape)
+        binding.bind_input(name, place.type, index, kind, shape, tensor.data_ptr())
+    for output, tensor in zip(session.get_outputs(), buffers.outputs):
+        shape = tuple(tensor.shape)
+        binding.bind_output(output.name, place.type, index, np.float32, shape, tensor.data_ptr())
+    return BufferedRun(buffers, lambda: session.run_with_iobinding(binding, options))
 
 
 def available_providers() -> list[str]:
@@ -260,8 +245,16 @@ def _left_alone(path: Path) -> list[str]:
     return [name for name, count in work.items() if count * SMALL_LAYER_PART < most]
 
 
-def _quantize(part: SubModel, path: Path) -> None:
-    """Convolutions and products in 8 bits, in place: weights, and activations as the examples'."""
+def save_quantized(part: SubModel, path: Path, symmetric: bool = False) -> None:
+    """Writes the part's graph with convolutions and products in 8 bits: weights, and activations as
+    the examples'. Quantize and dequantize nodes stand around them, for a compiler to merge.
+
+    Args:
+        symmetric: 0 stays 0, and biases are left alone, as TensorRT wants it.
+
+    Raises:
+        ValueError: For a part whose weights no single ONNX file holds.
+    """
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,
@@ -278,6 +271,12 @@ def _quantize(part: SubModel, path: Path) -> None:
             example = next(self._left, None)
             return None if example is None else _arrays(part.inputs, example)
 
+    graph = exported(part)
+    if is_large(graph):
+        limit = f"{EXTERNAL_WEIGHTS_BYTES / 1e9:.2g} GB"
+        raise ValueError(f"int8 is for models of less than {limit} of weights")
+    save_onnx(graph, part, path)
+    signed = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
     whole = path.with_suffix(".fp32.onnx")
     quant_pre_process(str(path), str(whole), skip_symbolic_shape=True)
     quantize_static(
@@ -286,9 +285,10 @@ def _quantize(part: SubModel, path: Path) -> None:
         Examples(),
         quant_format=QuantFormat.QDQ,  # the session's optimizer merges its nodes into the layers
         per_channel=True,
-        activation_type=QuantType.QUInt8,
+        activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         op_types_to_quantize=list(QUANTIZED_OPERATORS),
         nodes_to_exclude=_left_alone(whole),
+        extra_options=signed if symmetric else {},
     )
     whole.unlink()

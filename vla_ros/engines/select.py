@@ -29,8 +29,7 @@ from vla_ros.engines.cache import (
     size_of,
 )
 
-# What is best where it is there; then the fallbacks. Not inductor on a GPU: with PyTorch 2.11 on an
-# H200 its packages ended the process that ran them (doc/bench_gpu.md), which no fallback mends.
+# What is best where it is there; then the fallbacks.
 AUTO_ENGINES = {"cpu": ("onnxruntime",), "cuda": ("tensorrt_rtx", "tensorrt", "onnxruntime")}
 ENTRY_LAYOUT = 4  # another number, and entries of older code are built anew
 CACHE_LIMIT_BYTES = 4_000_000_000
@@ -101,7 +100,7 @@ class LoadedEngine:
         seconds: From the request until it was warm.
         difference: The largest from the model, in the model's largest value.
         size: Of its files, in bytes.
-        notes: Why others do not run.
+        notes: Why others do not run, and what the engine says of itself.
     """
 
     engine: Engine
@@ -139,7 +138,7 @@ def load_engine(
         if not why:
             try:
                 loaded = candidate.load(notes)
-                loaded.notes = notes
+                loaded.notes = notes + loaded.notes
                 return loaded
             except Exception as error:
                 # a compiler raises what it likes, and the next engine takes over
@@ -258,6 +257,9 @@ class _Candidate:
         for rows in dict.fromkeys((1, *self._part.batch)):
             for _ in range(WARM_UP_RUNS):
                 engine(*self._part.stacked(rows))
+        notes = list(getattr(engine, "notes", ()))
+        for note in notes:
+            self._say(note)
         return LoadedEngine(
             engine,
             self._name,
@@ -266,6 +268,7 @@ class _Candidate:
             time.monotonic() - self._began,
             max(entry.facts["difference"].values()),
             size_of(entry.folder),
+            notes,
         )
 
 

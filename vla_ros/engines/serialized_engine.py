@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vla_ros.engines.device_buffers import DeviceBuffers
+from vla_ros.engines.base import SubModel
+from vla_ros.engines.device_buffers import BufferedRun, DeviceBuffers, RunsByShape
 
 # torch's type by the name of TensorRT's
 TYPES = {
@@ -33,12 +33,13 @@ class SerializedEngine:
     Args:
         library: The module of TensorRT, or of TensorRT for RTX.
         path: The engine's file.
+        part: What it runs.
 
     Raises:
         ValueError: For a file that is no engine of that library and that GPU.
     """
 
-    def __init__(self, library: Any, path: Path, device: str) -> None:
+    def __init__(self, library: Any, path: Path, part: SubModel, device: str) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device)
         with torch.cuda.device(device):
@@ -46,18 +47,41 @@ class SerializedEngine:
             self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if self._engine is None:  # it raises nothing, and logs why
             raise ValueError(f"{path} is no engine of {library.__name__} for this GPU")
-        self._lock = Lock()
-        self._runs: dict[tuple[torch.Size, ...], _Run] = {}
+        self._part = part
+        self._runs = RunsByShape(self._recorded)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        shapes = tuple(tensor.shape for tensor in inputs)
-        # Its buffers are one caller's at a time.
-        with self._lock, torch.cuda.device(self._device), torch.no_grad():
-            if shapes not in self._runs:
-                context = self.make_context()
-                self._runs[shapes] = _Run(self._engine, context, self._stream, inputs)
-                self.keep_kernels()
-            return self._runs[shapes](inputs)
+        with torch.cuda.device(self._device):
+            return self._runs(inputs)
+
+    def _recorded(self, inputs: Sequence[Tensor]) -> BufferedRun:
+        """One launch for all kernels, because addresses and shapes never change.
+
+        Its context is its own: a captured graph is void once another shape was set.
+        """
+        context = self.make_context()
+        input_names, output_names = _names(self._engine)
+        check_inputs(self._engine, input_names, inputs)
+        for name, tensor in zip(input_names, inputs):
+            shape = tuple(tensor.shape)
+            _must(context.set_input_shape(name, shape), f"{name} of {shape}")
+        outputs = []  # their shapes follow from the inputs', which are set by now
+        for name in output_names:
+            shape = tuple(context.get_tensor_shape(name))
+            outputs.append((shape, type_of(self._engine, name)))
+        stream = self._stream
+        buffers = DeviceBuffers(inputs, outputs, str(stream.device), stream, self._part.kept)
+        names = input_names + output_names
+        for name, tensor in zip(names, buffers.inputs + buffers.outputs):
+            _must(context.set_tensor_address(name, tensor.data_ptr()), f"the address of {name}")
+        with buffers.on_stream():
+            buffers.send(inputs)
+        run = BufferedRun(
+            buffers, lambda: _must(context.execute_async_v3(stream.cuda_stream), "to run")
+        )
+        run.record()
+        self.keep_kernels()  # its warm-up has compiled what it needs
+        return run
 
     def make_context(self) -> Any:
         """A context for inputs of one set of shapes."""
@@ -66,50 +90,6 @@ class SerializedEngine:
     def keep_kernels(self) -> None:
         """Called when inputs of new shapes have run once: what was compiled for them may be kept.
         TensorRT compiles nothing then."""
-
-
-class _Run:
-    """An engine for inputs of some shapes: one launch for all kernels.
-
-    That is so because addresses and shapes never change. Its context is its own: a captured graph
-    is void once another shape was set.
-    """
-
-    def __init__(
-        self, engine: Any, context: Any, stream: torch.cuda.Stream, inputs: Sequence[Tensor]
-    ) -> None:
-        self._context = context
-        self._stream = stream
-        input_names, output_names = _names(engine)
-        check_inputs(engine, input_names, inputs)
-        for name, tensor in zip(input_names, inputs):
-            shape = tuple(tensor.shape)
-            _must(context.set_input_shape(name, shape), f"{name} of {shape}")
-        outputs = []  # their shapes follow from the inputs', which are set by now
-        for name in output_names:
-            shape = tuple(context.get_tensor_shape(name))
-            outputs.append((shape, type_of(engine, name)))
-        self._buffers = DeviceBuffers(inputs, outputs, str(stream.device), stream)
-        names = input_names + output_names
-        for name, tensor in zip(names, self._buffers.inputs + self._buffers.outputs):
-            _must(context.set_tensor_address(name, tensor.data_ptr()), f"the address of {name}")
-        self._buffers.send(inputs)
-        self._run()  # what it allocates and compiles, it does before the capture
-        stream.synchronize()
-        self._graph = torch.cuda.CUDAGraph()
-        # thread_local: what other threads do on the GPU meanwhile does not end the capture
-        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
-            self._run()
-
-    def _run(self) -> None:
-        _must(self._context.execute_async_v3(self._stream.cuda_stream), "to run")
-
-    def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        self._buffers.send(inputs)
-        # The graph reads and writes the buffers at their addresses: there is nothing to pass.
-        with self._buffers.on_stream():
-            self._graph.replay()
-        return self._buffers.receive()
 
 
 def _names(engine: Any) -> tuple[list[str], list[str]]:

@@ -97,4 +97,4 @@ class TensorRT(SerializedEngine):
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         import tensorrt
 
-        super().__init__(tensorrt, folder / ENGINE_FILE, device)
+        super().__init__(tensorrt, folder / ENGINE_FILE, part, device)

@@ -25,12 +25,14 @@ from vla_ros.engines.base import SubModel, lacking
 from vla_ros.engines.cache import RUNTIME_FOLDER
 from vla_ros.engines.eager import TYPES
 from vla_ros.engines.export import exported, save_onnx
+from vla_ros.engines.onnxruntime import save_quantized
 from vla_ros.engines.serialized_engine import SerializedEngine
 
 ENGINE_FILE = "part.engine"
 KERNELS_FILE = "kernels"  # as compiled for one GPU, behind their hash
 MODULE_NAMES = ("tensorrt_rtx_bindings", "tensorrt_rtx")  # PyPI's wheel, and NVIDIA's own package
 REQUIRED_LIBRARIES = ("onnx", "onnxscript")
+PRECISIONS = (*TYPES, "int8")
 # What is sold under which name. An engine for 8.6 does not run on 8.9.
 TARGETS = {
     "rtx30": "sm_86",
@@ -57,7 +59,8 @@ class TensorRTRTX(SerializedEngine):
     @staticmethod
     def lacks(precision: str) -> str:
         """Why it cannot be built here at this precision, for whatever GPU; empty: it can."""
-        if lacks := lacking(*REQUIRED_LIBRARIES):
+        calibrates = ("onnxruntime",) if precision == "int8" else ()
+        if lacks := lacking(*REQUIRED_LIBRARIES, *calibrates):
             return f"{' and '.join(lacks)} not installed: pip install {' '.join(lacks)}"
         return _unknown(precision)
 
@@ -101,7 +104,7 @@ class TensorRTRTX(SerializedEngine):
 
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         rtx = library()
-        super().__init__(rtx, folder / ENGINE_FILE, device)
+        super().__init__(rtx, folder / ENGINE_FILE, part, device)
         self._eager = rtx.DynamicShapesKernelSpecializationStrategy.EAGER
         name = torch.cuda.get_device_name(device).replace(" ", "_").replace("/", "_")
         self._place = folder / RUNTIME_FOLDER / f"{KERNELS_FILE} {name}"
@@ -130,8 +133,8 @@ class TensorRTRTX(SerializedEngine):
 def _unknown(precision: str) -> str:
     if len(lacking(*MODULE_NAMES)) == len(MODULE_NAMES):
         return f"TensorRT for RTX is not installed: pip install {RTX_WHEELS}"
-    if precision not in TYPES:
-        return f"tensorrt_rtx runs {', '.join(TYPES)} here, not {precision}"
+    if precision not in PRECISIONS:
+        return f"tensorrt_rtx runs {', '.join(PRECISIONS)} here, not {precision}"
     return ""
 
 
@@ -163,7 +166,10 @@ def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[b
     parser = rtx.OnnxParser(network, log)
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "part.onnx"
-        save_onnx(exported(part, kind=TYPES[precision]), part, path)
+        if precision == "int8":
+            save_quantized(part, path, symmetric=True)
+        else:
+            save_onnx(exported(part, kind=TYPES[precision]), part, path)
         if not parser.parse_from_file(str(path)):
             raise ValueError(f"its parser refuses {part.name}: {_reasons(parser)}")
         config = builder.create_builder_config()
