@@ -12,7 +12,7 @@ from vla_ros.evaluation import plan, runner
 from vla_ros.policies.builtin import BUILTIN
 
 pytestmark = [pytest.mark.timeout(280), pytest.mark.computes]
-KNOWN, SWAPPED = 26, 12
+KNOWN, SWAPPED = 16, 8  # every kind of instruction once; `vla evaluate` takes hundreds
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def records() -> list[runner.Record]:
 def test_it_does_what_known_words_say(records: list[runner.Record]) -> None:
     known = [one for one in records if one.episode.part == "success"]
     failed = [f"{one.episode.seed} '{one.episode.text}': {one.sentence}" for one in known if not one.done]
-    assert len(known) == KNOWN and len(failed) <= 2, failed
+    assert len(known) == KNOWN and len(failed) <= 1, failed
 
 
 def test_another_colour_is_another_object(records: list[runner.Record]) -> None:
