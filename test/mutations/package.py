@@ -242,7 +242,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("ignore_patterns(ENTRY_FILE, RUNTIME_FOLDER)", "ignore_patterns(ENTRY_FILE)"),
     ]),
     "vla_ros/engines/device_buffers.py": (("test/unit/test_device_buffers.py",), [
-        ("if self._first or not torch.equal(", "if self._first or torch.equal("),
+        ("if not torch.equal(self._host", "if torch.equal(self._host"),
         ("size = self._sent.ends[-1]", "pass"),
         ("fill_(0xFF)", "fill_(0)"),
         ("pinned.to(torch.float32, copy=True)", "pinned.to(torch.float32)"),

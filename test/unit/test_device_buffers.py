@@ -66,6 +66,15 @@ def test_the_buffers_keep_their_addresses_and_give_the_caller_memory_of_its_own(
 
 
 
+def test_what_it_is_made_with_is_there_before_anything_is_sent() -> None:
+    """A graph is recorded by running it: of words that nobody wrote it would look up rows that there are not."""
+    ids = torch.tensor([[3, 1, 2]])
+    table = nn.Embedding(4, 2)
+    run = buffered(lambda image, words: (table(words).detach() + image,), (torch.ones(1, 3, 2), ids), "cpu", None, kept=(1,))
+    run.step()
+    assert torch.equal(run._buffers.receive()[0], table(ids).detach() + 1.0)
+
+
 def test_each_way_is_one_block_and_each_buffer_is_aligned() -> None:
     inputs = [torch.zeros(3, dtype=torch.bool), torch.zeros(2, 3), torch.zeros((), dtype=torch.int64)]
     buffers = DeviceBuffers(inputs, [((5,), torch.float16), ((1, 2), torch.float32)], "cpu", None, kept=[0])

@@ -26,6 +26,8 @@ class DeviceBuffers:
     `receive` waits once, for the last. On a CPU, where `stream` is None, they are plain copies.
 
     Args:
+        inputs: What is on the device from the start, so that no run reads what nobody wrote: an id
+            of a word out of nowhere ends all work of the process on a GPU.
         kept: Inputs, by index, that stay the same for many runs: they cross the bus only when their
             values have changed.
 
@@ -55,11 +57,14 @@ class DeviceBuffers:
             self._computed = _Block(outputs, device, False)
         self._received = _Block(outputs, "cpu", pinned)
         self._fresh_bytes = self._sent.ends[len(self._fresh)]
-        self._first = True
         places = [order.index(index) for index in range(len(inputs))]
         self._host = [self._sent.tensors[place] for place in places]
         self.inputs = [self._resident.tensors[place] for place in places]
         self.outputs = self._computed.tensors
+        for host, tensor in zip(self._host, inputs):
+            host.copy_(tensor)
+        with self.on_stream():
+            self._resident.memory.copy_(self._sent.memory, non_blocking=True)
 
     def on_stream(self) -> Any:
         """A context in which torch queues on the stream."""
@@ -73,10 +78,9 @@ class DeviceBuffers:
             self._host[index].copy_(inputs[index])
         for index in self._kept:
             # Compared by value: who writes into a tensor that was sent is noticed as well.
-            if self._first or not torch.equal(self._host[index], inputs[index]):
+            if not torch.equal(self._host[index], inputs[index]):
                 self._host[index].copy_(inputs[index])
                 size = self._sent.ends[-1]
-        self._first = False
         if size > 0:
             self._resident.memory[:size].copy_(self._sent.memory[:size], non_blocking=True)
 

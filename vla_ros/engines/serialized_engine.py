@@ -75,10 +75,9 @@ class SerializedEngine:
         for name, tensor in zip(names, buffers.inputs + buffers.outputs):
             _must(context.set_tensor_address(name, tensor.data_ptr()), f"the address of {name}")
         with buffers.on_stream():
-            buffers.send(inputs)
-        run = BufferedRun(
-            buffers, lambda: _must(context.execute_async_v3(stream.cuda_stream), "to run")
-        )
+            run = BufferedRun(
+                buffers, lambda: _must(context.execute_async_v3(stream.cuda_stream), "to run")
+            )
         run.record()
         self.keep_kernels()  # its warm-up has compiled what it needs
         return run
