@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from std_srvs.srv import Trigger
+from robots import TWO, robot_file
 
 from vla_ros.core.policy_file import KEYS, write_policy_file
 from vla_ros.core.types import Instruction
@@ -99,7 +100,7 @@ def two_eyed(around, monkeypatch):
     chunks = around.hear(ActionChunk, "action_chunk", LATEST)
     faults = around.hear(Fault, "fault", EVENTS)
     speaker = around.speaker(Observation, "observation", IMAGES)
-    node = around.start(Inference, policy="two_eyed", robot_file=SIM, cameras=["front", "wrist"])
+    node = around.start(Inference, policy="two_eyed", robot_file=robot_file(cameras=TWO))
     around.wait(lambda: speaker.get_subscription_count())
 
     def show(instruction_id=1, joint=0.0, **sizes):
@@ -123,7 +124,8 @@ def test_a_policy_sees_each_camera_under_its_own_name_for_it(around, monkeypatch
     speaker = around.speaker(Observation, "observation", IMAGES)
     policy_file = write_policy_file(tmp_path / "policy.yaml", "two_eyed",
                                     images={"front": {"camera": "left"}, "wrist": {"camera": "hand"}})
-    around.start(Inference, policy_file=policy_file, robot_file=SIM, cameras=["hand", "left"], warm_up=0)
+    file = robot_file(cameras={"hand": {"topic": "/hand"}, "left": {"topic": "/left"}})
+    around.start(Inference, policy_file=policy_file, robot_file=file, warm_up=0)
     around.wait(lambda: speaker.get_subscription_count())
     images = {"hand": np.zeros((4, 6, 3), np.uint8), "left": np.zeros((8, 8, 3), np.uint8)}
     speaker.publish(convert.observation_message(CoreObservation(
@@ -321,7 +323,9 @@ def test_an_inactive_node_says_nothing(around, wires):
     ({"images": {"eye": {}}}, "the policy file's images name 'eye', and the policy looks at camera of 224 x 224"),
     ({"images": {"camera": {"camera": "front"}}},
      "the policy looks through front of 224 x 224 (pad), and the cameras are camera; name the camera as"),
-    ({"cameras": ["left", "right"]}, "looks through camera of 224 x 224 (pad), and the cameras are left, right; name"),
+    ({"robot_file": robot_file(cameras=TWO)},
+     "looks through camera of 224 x 224 (pad), and the cameras are front, wrist; name"),
+    ({"robot_file": robot_file(cameras=None)}, "looks through camera of 224 x 224 (pad), and the cameras are none; name"),
     ({"policy": "constant", "options": {}}, "'policy' ('constant') and 'policy_file'"),
     ({"warm_up": -1}, "'warm_up' is -1"),
     ({"predict_timeout": 0.0}, "'predict_timeout' is 0.0"),

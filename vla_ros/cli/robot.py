@@ -12,6 +12,8 @@ from vla_ros.cli import wide_console
 
 if TYPE_CHECKING:
     from vla_ros.core.robot import Channel, Robot
+    from vla_ros.core.robot_cameras import Camera
+    from vla_ros.core.robot_state import StateSource
 
 # What is larger was most likely meant in degrees: an arm's joint turns a few times at most, and at
 # some 3 rad/s.
@@ -71,9 +73,13 @@ def connections(robot: Robot) -> Iterator[str]:
     """Where commands go, and what the gate listens to, a sentence each."""
     for output in robot.outputs:
         yield f"sends {output.topic} ({output.type}): {', '.join(output.channels)}"
-    joints = [channel.joint for channel in robot.channels if channel.joint]
-    if joints:
-        yield f"hears /joint_states (sensor_msgs/msg/JointState): {', '.join(joints)}"
+    for topic, channels in robot.joint_topics.items():
+        joints = ", ".join(channel.joint for channel in channels)
+        yield f"hears {topic} (sensor_msgs/msg/JointState): {joints}"
+    for camera in robot.cameras:
+        yield _camera_sentence(robot, camera)
+    for source in robot.state:
+        yield _state_sentence(source)
     if robot.obstacles is None:
         return
     for sensor in robot.obstacles.sensors:
@@ -81,6 +87,34 @@ def connections(robot: Robot) -> Iterator[str]:
             f"looks by {sensor.topic} ({sensor.type}), at x {sensor.x:g} m, y {sensor.y:g} m, "
             f"yaw {sensor.yaw:g} rad; holds when it is older than {robot.obstacles.max_age:g} s"
         )
+
+
+def _camera_sentence(robot: Robot, camera: Camera) -> str:
+    """Where a camera's images come from, and what becomes of them on their way to the policy."""
+    steps: list[str] = []
+    if camera.size:
+        steps.append(f"of {camera.size[0]} x {camera.size[1]}")
+    if camera.crop:
+        x, y, width, height = camera.crop
+        steps.append(f"cropped to {height} x {width} at x {x}, y {y}")
+    if camera.rotate:
+        steps.append(f"turned by {camera.rotate} degrees")
+    if camera.depth:
+        steps.append(f"depth on {camera.depth}")
+    what = "".join(f", {step}" for step in steps)
+    node = robot.camera_nodes[camera.name]
+    return f"camera '{camera.name}' sees {camera.topic} ({camera.transport}{what}), node {node}"
+
+
+def _state_sentence(source: StateSource) -> str:
+    """Which numbers a topic gives, how they are converted, and whether the robot moves without."""
+    names = ", ".join(source.names)
+    sentence = f"state from {source.topic} ({source.type}): {names}"
+    if source.unit:
+        sentence += f"; in {source.unit}"
+    if (source.scale, source.offset) != (1.0, 0.0):
+        sentence += f", x {source.scale:g} + {source.offset:g}"
+    return sentence + ("; holds when it is silent" if source.required else "; may be silent")
 
 
 def topics(robot: Robot) -> Iterator[str]:
@@ -97,6 +131,14 @@ def doubts(robot: Robot) -> Iterator[str]:
         yield "simulated is true: the gate may arm itself (auto_arm); a real robot says false"
     if robot.obstacles is None:
         yield "there is no 'obstacles' part: the gate does not see what is in the way"
+    if not robot.cameras:
+        yield "there is no 'cameras' part: a policy looks through at least one"
+    for camera in robot.cameras:
+        if (camera.transport == "compressed") != camera.topic.endswith("/compressed"):
+            yield (
+                f"camera '{camera.name}' is {camera.transport} on '{camera.topic}'; compressed "
+                "images are usually on one that ends in /compressed"
+            )
     for topic in topics(robot):
         if not re.fullmatch(r"(/?[A-Za-z_]\w*)(/[A-Za-z_]\w*)*", topic, re.ASCII):
             yield f"'{topic}' is no name of a ROS topic: letters, digits, _ and / only"
