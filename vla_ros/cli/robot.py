@@ -6,6 +6,7 @@ import argparse
 import math
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vla_ros.cli import wide_console
@@ -30,6 +31,11 @@ ON_STOP = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a robot file, as config/robots/sim.yaml")
+    parser.add_argument(
+        "--enclaves",
+        metavar="POLICY",
+        help="write who may say and hear what of this robot (SROS 2), as config/security/policy.xml",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
     from vla_ros.core.robot import load_robot
 
     robot = load_robot(options.file)
+    if options.enclaves:
+        write_policy(robot, options.enclaves)
     console = wide_console()
     table = Table(*COLUMNS)
     for channel in robot.channels:
@@ -50,6 +58,19 @@ def run(options: argparse.Namespace) -> int:
     for sentence in doubts(robot):
         console.print(f"[yellow]look at this:[/yellow] {sentence}", highlight=False, soft_wrap=True)
     return 0
+
+
+def write_policy(robot: Robot, path: str) -> None:
+    """The robot's SROS 2 policy as a file. Raises ValueError where it cannot be written."""
+    from vla_ros.core.config_files import config_folder
+    from vla_ros.nodes.enclaves import policy_for
+
+    shipped = config_folder() / "security" / "policy.xml"
+    text = policy_for(shipped.read_text(encoding="utf-8"), robot)
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror}; give another file") from None
 
 
 def row(channel: Channel) -> tuple[str, ...]:
