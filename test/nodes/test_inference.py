@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from std_srvs.srv import Trigger
+from rclpy.parameter import Parameter
 from robots import TWO, robot_file
 
 from vla_ros.core.policy_file import KEYS, write_policy_file
@@ -70,6 +71,32 @@ class Steps:
 
     def reset(self):
         self.count = 0
+
+
+def test_the_target_of_constant_changes_while_it_runs(around, tmp_path):
+    chunks = around.hear(ActionChunk, "action_chunk", LATEST)
+    speaker = around.speaker(Observation, "observation", IMAGES)
+    policy_file = write_policy_file(tmp_path / "still.yaml", "constant",
+                                    options={"values": {"linear.x": 0.0, "angular.z": 0.0, "gripper": 0.5}})
+    node = around.start(Inference, policy_file=policy_file, robot_file=SIM, warm_up=0)
+    around.wait(lambda: speaker.get_subscription_count())
+
+    def said():
+        chunks.clear()
+        image = np.zeros((224, 224, 3), np.uint8)
+        speaker.publish(convert.observation_message(CoreObservation(time.time_ns(), Instruction(1, 1, "go"), {"camera": image}, {})))
+        return list(around.wait(lambda: chunks)[-1].values)
+
+    def aim(text):
+        return node.set_parameters_atomically([Parameter("target", value=text)])
+
+    assert said() == [0.0, 0.0, 0.5]
+    assert aim("gripper=0.25, linear.x=0.5").successful and said() == [0.5, 0.0, 0.25]
+    assert aim("angular.z = -1").successful and said() == [0.0, -1.0, 0.5]
+    refused = aim("wings=1")
+    assert not refused.successful and "'target' holds 'wings'; the policy commands linear.x, angular.z, gripper" in refused.reason
+    assert said() == [0.0, -1.0, 0.5]
+    assert aim("").successful and said() == [0.0, 0.0, 0.5]
 
 
 class TwoEyed:
@@ -328,6 +355,8 @@ def test_an_inactive_node_says_nothing(around, wires):
     ({"robot_file": robot_file(cameras=None)}, "looks through camera of 224 x 224 (pad), and the cameras are none; name"),
     ({"policy": "constant", "options": {}}, "'policy' ('constant') and 'policy_file'"),
     ({"warm_up": -1}, "'warm_up' is -1"),
+    ({"target": "linear.x"}, "target has 'linear.x'; give channel=value, a finite number"),
+    ({"target": "wings=1"}, "'target' holds 'wings'; the policy commands linear.x, angular.z"),
     ({"predict_timeout": 0.0}, "'predict_timeout' is 0.0"),
     ({"chunk_blending": "soft"}, "'chunk_blending' is 'soft'; use one of latest, linear, temporal_ensemble"),
 ])
