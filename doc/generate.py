@@ -8,7 +8,6 @@ config/security/policy.xml.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path

@@ -103,7 +103,9 @@ def node(planned: PlannedNode) -> Node:
     parameters = {}
     for name, value in planned.parameters.items():
         # As text: a policy called "7" is a name, not a number.
-        parameters[name] = ParameterValue(value, value_type=str) if isinstance(value, str) else value
+        parameters[name] = (
+            ParameterValue(value, value_type=str) if isinstance(value, str) else value
+        )
     return Node(
         package="vla_ros",
         executable=planned.executable,

@@ -5,8 +5,8 @@ from array import array
 import cv2
 import numpy as np
 import pytest
-from sensor_msgs.msg import CompressedImage, Image
 from robots import EYE, JPEG, TWO, robot_file
+from sensor_msgs.msg import CompressedImage, Image
 
 from vla_ros.core.policy_file import write_policy_file
 from vla_ros.nodes.camera_ingest import CameraIngest

@@ -53,7 +53,7 @@ class Driver:
         for topic, kind in self.robot.required_topics.items():
             if topic not in self.silent:
                 self.speakers[topic].publish(self.message(topic, kind))
-        for topic, speaker in self.scans.items():
+        for speaker in self.scans.values():
             scan = LaserScan(angle_min=-3.1, angle_max=3.02 - 0.17, angle_increment=0.17, range_min=0.05, range_max=10.0,
                              ranges=[math.inf] * 36)
             scan.header.stamp = convert.time_message(time.time_ns())

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from std_srvs.srv import Trigger
 from rclpy.parameter import Parameter
 from robots import TWO, robot_file
+from std_srvs.srv import Trigger
 
 from vla_ros.core.policy_file import KEYS, write_policy_file
 from vla_ros.core.types import Instruction

@@ -4,8 +4,8 @@ import time
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from sensor_msgs.msg import Image
 from robots import robot_file
+from sensor_msgs.msg import Image
 
 from vla_ros.core.pairing import REPORT_DELAY_NS, PairingWatch
 from vla_ros.core.types import Instruction as CoreInstruction

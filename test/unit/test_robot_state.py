@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from test_robot import ELBOW, GOOD, TO_ARM
 
 from vla_ros.core.robot import parse_robot
-from vla_ros.core.robot_state import IMU, JOINT_STATE, MAX_STATE, NUMBERS, ODOMETRY, UNITS, WRENCH, wrapped
+from vla_ros.core.robot_state import (
+    IMU,
+    JOINT_STATE,
+    MAX_STATE,
+    NUMBERS,
+    ODOMETRY,
+    UNITS,
+    WRENCH,
+    wrapped,
+)
 from vla_ros.core.state_table import StateTable
 
 MS = 1_000_000

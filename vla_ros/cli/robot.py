@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--enclaves",
         metavar="POLICY",
-        help="write who may say and hear what of this robot (SROS 2), as config/security/policy.xml",
+        help="write who may say and hear what of this robot, for SROS 2, and go on",
     )
 
 

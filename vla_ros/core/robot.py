@@ -1,4 +1,7 @@
-"""The robot file: which channels the robot obeys, their limits, and where the commands go."""
+"""The robot file: which channels the robot obeys, their limits, and where the commands go.
+
+Its cameras are read in robot_cameras.py, its state in robot_state.py.
+"""
 
 from __future__ import annotations
 
@@ -192,7 +195,7 @@ class Obstacles:
 
 @dataclass(frozen=True)
 class Robot:
-    """What a robot file says. Without `obstacles`, the robot has nothing to see them with."""
+    """What a robot file says. What is not in it is not required, and not there to the nodes."""
 
     name: str
     base_frame: str
@@ -493,7 +496,9 @@ def _obstacles(fields: Any) -> Obstacles:
 
 
 def _sensor(fields: Any) -> Sensor:
-    check_keys(fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "min_range", "inverted", "mask"})
+    check_keys(
+        fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "min_range", "inverted", "mask"}
+    )
     topic = str(fields["topic"])
     kind = fields["type"]
     if kind not in SENSOR_TYPES:
@@ -548,9 +553,7 @@ def _channel(name: str, fields: Any) -> Channel:
         raise ValueError(f"{where}: offset is {offset:g}; a velocity of 0 must be sent as 0")
     sent_unit = fields.get("sent_unit", "")
     if "sent_unit" in fields and sent_unit not in UNITS:
-        raise ValueError(
-            f"{where}: sent_unit is {shown(sent_unit)}; use one of {', '.join(UNITS)}"
-        )
+        raise ValueError(f"{where}: sent_unit is {shown(sent_unit)}; use one of {', '.join(UNITS)}")
     start = _start(fields, where, limits)
     # What a drive may lag behind by: half a second at full speed (a bus, a controller and the drive
     # each take their share), or a twentieth of its range. A gripper that holds something never
@@ -578,6 +581,7 @@ def _channel(name: str, fields: Any) -> Channel:
         scale=scale,
         offset=offset,
         sent_unit=sent_unit,
+        joint_topic=JOINT_STATES,  # until `state` says otherwise
         soft_limits=soft,
         max_step=optional_number(fields, "max_step", where, math.inf, above=0.0),
     )

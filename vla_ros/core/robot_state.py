@@ -25,7 +25,11 @@ STATE_TYPES: dict[str, tuple[str, ...]] = {
     WRENCH: tuple(f"{part}.{axis}" for part in ("force", "torque") for axis in _AXES),
     IMU: (
         *ORIENTATION,
-        *(f"{part}.{axis}" for part in ("angular_velocity", "linear_acceleration") for axis in _AXES),
+        *(
+            f"{part}.{axis}"
+            for part in ("angular_velocity", "linear_acceleration")
+            for axis in _AXES
+        ),
     ),
 }
 # A number in this unit, times this, is in SI units.
@@ -174,9 +178,7 @@ def _names(fields: Mapping[str, Any], kind: str, where: str) -> dict[str, str]:
         if not _is_name(name) or not _is_name(theirs):
             raise ValueError(f"{where}: names has {shown(name)}: {shown(theirs)}; give texts")
         if there and theirs not in there:
-            raise ValueError(
-                f"{where}: a {kind} has no {shown(theirs)}; it has {', '.join(there)}"
-            )
+            raise ValueError(f"{where}: a {kind} has no {shown(theirs)}; it has {', '.join(there)}")
     return _unique(pairs, where)
 
 

@@ -37,7 +37,9 @@ class StateTable:
         for name, theirs in source.names.items():
             if theirs not in published:
                 continue
-            value = source.value(published[theirs]) if math.isfinite(published[theirs]) else math.nan
+            value = (
+                source.value(published[theirs]) if math.isfinite(published[theirs]) else math.nan
+            )
             if not math.isfinite(value):
                 raise ValueError(
                     f"{source.topic} says {published[theirs]} for '{theirs}'; refused whole, a "

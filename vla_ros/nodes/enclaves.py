@@ -10,10 +10,10 @@ from vla_ros.safety.rules import RULES
 
 # A comment in config/security/policy.xml marks the list that a robot file fills. An element without
 # names is no policy to sros2: it goes with its comment.
-LIST = r' *<(topics|services) (\w+)="ALLOW"> <!-- robot: {title}[^\n]*-->\n(?: *<[^\n]*>\n)*? *</\1>\n'
-CAMERA = re.compile(
-    rf'    <enclave path="/vla/{CAMERA_NODE}">\n.*?    </enclave>\n\n', re.DOTALL
+LIST = (
+    r' *<(topics|services) (\w+)="ALLOW"> <!-- robot: {title}[^\n]*-->\n(?: *<[^\n]*>\n)*? *</\1>\n'
 )
+CAMERA = re.compile(rf'    <enclave path="/vla/{CAMERA_NODE}">\n.*?    </enclave>\n\n', re.DOTALL)
 
 
 def policy_for(template: str, robot: Robot) -> str:

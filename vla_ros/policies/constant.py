@@ -30,7 +30,9 @@ def parse_target(text: str) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not channel or not equals or not math.isfinite(target[channel]):
-            raise ValueError(f"target has {shown(entry.strip())}; give channel=value, a finite number")
+            raise ValueError(
+                f"target has {shown(entry.strip())}; give channel=value, a finite number"
+            )
     return target
 
 
