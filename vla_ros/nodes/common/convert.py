@@ -88,17 +88,19 @@ def observation_message(observation: Observation) -> ObservationMessage:
         image_message(image, observation.stamp, "") for image in observation.images.values()
     ]
     message.state = float_array(list(observation.state.values()))
+    ages = [observation.ages.get(name, 0.0) for name in observation.state]
+    message.state_ages = float_array(ages)
     return message
 
 
 def observation(message: ObservationMessage) -> Observation:
     """Raises ValueError where the lists do not match."""
-    if len(message.cameras) != len(message.images) or len(message.state_names) != len(
-        message.state
-    ):
+    counts = {len(message.state_names), len(message.state), len(message.state_ages)}
+    if len(message.cameras) != len(message.images) or len(counts) > 1:
         raise ValueError(
             f"the observation has {len(message.cameras)} cameras and {len(message.images)} images, "
-            f"{len(message.state_names)} state names and {len(message.state)} values"
+            f"{len(message.state_names)} state names, {len(message.state)} values and "
+            f"{len(message.state_ages)} ages"
         )
     return Observation(
         stamp=stamp_ns(message.header.stamp),
@@ -106,6 +108,7 @@ def observation(message: ObservationMessage) -> Observation:
         images={name: rgb_image(image) for name, image in zip(message.cameras, message.images)},
         state=dict(zip(message.state_names, message.state.tolist())),
         skew=stamp_ns(message.skew),
+        ages=dict(zip(message.state_names, message.state_ages.tolist())),
     )
 
 
@@ -197,7 +200,7 @@ def odometry_state(message: Any) -> dict[str, float]:
     """
     pose = message.pose.pose
     twist = message.twist.twist
-    x, y, z, w = _unit_quaternion(pose.orientation)
+    x, y, z, w = unit_quaternion(pose.orientation, "odometry")
     values = {
         "odom.x": pose.position.x,
         "odom.y": pose.position.y,
@@ -224,11 +227,12 @@ def odometry_state(message: Any) -> dict[str, float]:
     return values
 
 
-def _unit_quaternion(q: Any) -> tuple[float, float, float, float]:
+def unit_quaternion(q: Any, whose: str) -> tuple[float, float, float, float]:
+    """x, y, z and w of a Quaternion. Raises ValueError where it is none within tf2's tolerance."""
     length = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
     if not abs(length * length - 1.0) <= 0.01:
         raise ValueError(
-            f"odometry's orientation x={q.x:g}, y={q.y:g}, z={q.z:g}, w={q.w:g} has length "
+            f"{whose}'s orientation x={q.x:g}, y={q.y:g}, z={q.z:g}, w={q.w:g} has length "
             f"{length:g}; a quaternion's is 1 (w left out, or a yaw in its place?)"
         )
     return q.x / length, q.y / length, q.z / length, q.w / length
