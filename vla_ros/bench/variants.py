@@ -50,11 +50,12 @@ def module(name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", f"vla_ros.bench.{name}", *arguments]
 
 
-def _ours(executor: str = EXECUTORS[0]) -> dict[str, list[str]]:
+def _ours(executor: str = EXECUTORS[0], composed: bool = False) -> dict[str, list[str]]:
     overrides: dict[str, dict[str, object]] = {name: {"executor": executor} for name in NODES}
     # a constant policy says the same for ever, which that rule would hold
     overrides["safety_validator"]["stuck_policy_limit"] = 0.0
-    return suite_nodes(policy_file=config_folder() / POLICY_FILE, overrides=overrides)
+    policy_file = config_folder() / POLICY_FILE
+    return suite_nodes(policy_file=policy_file, overrides=overrides, composed=composed)
 
 
 def _plain() -> dict[str, list[str]]:
@@ -75,6 +76,7 @@ VARIANTS = {
         "/vla",
         suite=True,
     ),
+    "ours_composed": Variant("ours, composed", partial(_ours, composed=True), "/vla", suite=True),
     "plain": Variant(
         "plain, defaults everywhere", _plain, "/plain", True, profile=False, thrift=False
     ),

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 
 from vla_ros.core import process_identity
+from vla_ros.core.composed import KINDS, PROGRAM, ROS, join
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.core.shown import shown
@@ -276,6 +277,7 @@ def _sweep(child: Child) -> None:
 NODES = node_parameters.NODES
 BESIDE_GATE = NODES[1:]
 MODULES = {name: f"vla_ros.nodes.{name}" for name in NODES}
+MODULES[PROGRAM] = f"vla_ros.nodes.{PROGRAM}"
 MODULES["simulator"] = "vla_ros.sim.node"
 # One node is one thread's work, and the machine has few cores for six. glibc would return each
 # image's memory to the kernel and fetch it again, a page fault every 4 KiB: two thirds of the cost
@@ -332,6 +334,16 @@ def node_command(
     """
     if executable not in MODULES:
         raise ValueError(f"unknown node '{executable}'; known are: {', '.join(sorted(MODULES))}")
+    command = [sys.executable, "-m", MODULES[executable]]
+    return [*command, *_ros_arguments(namespace, params_file, parameters, remaps)]
+
+
+def _ros_arguments(
+    namespace: str,
+    params_file: str | os.PathLike[str] | None,
+    parameters: Mapping[str, object] | None,
+    remaps: Mapping[str, str] | None,
+) -> list[str]:
     arguments: list[str] = []
     if namespace:
         arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
@@ -341,8 +353,7 @@ def node_command(
         arguments += ["-p", f"{name}:={yaml_text(value)}"]
     for before, after in (remaps or {}).items():
         arguments += ["-r", f"{before}:={after}"]
-    command = [sys.executable, "-m", MODULES[executable]]
-    return [*command, "--ros-args", *arguments] if arguments else command
+    return [ROS, *arguments] if arguments else []
 
 
 def yaml_text(value: object) -> str:
@@ -372,6 +383,7 @@ def suite_nodes(
     params_file: str | os.PathLike[str] | None = None,
     overrides: Mapping[str, Mapping[str, object]] | None = None,
     policy_file: str | os.PathLike[str] = "",
+    composed: bool = False,
 ) -> dict[str, list[str]]:
     """Name -> command line of the six nodes; the gate first.
 
@@ -383,6 +395,7 @@ def suite_nodes(
         params_file: A ROS 2 parameter file, for all of them.
         overrides: Node -> parameter -> value.
         policy_file: What drives, with its options; instead of `policy`.
+        composed: camera_ingest, synchronizer and inference are one process, "composed".
 
     Raises:
         ValueError: `overrides` names an unknown node.
@@ -401,9 +414,14 @@ def suite_nodes(
     remaps = {
         "camera_ingest": {"image": camera_topic, "image/compressed": f"{camera_topic}/compressed"}
     }
-    commands = {}
+    commands: dict[str, list[str]] = {}
+    together: dict[str, list[str]] = {}
     for name in NODES:
-        commands[name] = node_command(
-            name, namespace, params_file, parameters[name], remaps.get(name)
-        )
+        words = _ros_arguments(namespace, params_file, parameters[name], remaps.get(name))
+        if composed and name in KINDS:
+            together[name] = words
+        else:
+            commands[name] = [sys.executable, "-m", MODULES[name], *words]
+    if composed:
+        commands[PROGRAM] = [sys.executable, "-m", MODULES[PROGRAM], *join(together)]
     return commands
