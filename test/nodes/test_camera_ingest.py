@@ -276,7 +276,7 @@ def test_each_camera_gets_its_own_size_and_a_stranger_is_refused_with_the_list(a
         "looks through front of 8 x 12 (pad), wrist of 4 x 6 (pad), and this camera is 'camera'; name" in node.problem)
     node.set_parameters([Parameter("camera", value="wrist")])
     node.trigger_configure()
-    assert node.state == "inactive" and (node._message.height, node._message.width) == (4, 6)
+    assert node.state == "inactive" and node._view.size == (4, 6)
 
 
 def test_the_policy_file_says_which_camera_how_large_and_how_it_is_fitted_in(around, tmp_path):
