@@ -3,7 +3,7 @@
     ros2 launch vla_ros vla.launch.py robot_file:=/path/to/robot.yaml camera_topic:=/front/image_raw
 
 The supervisor walks the nodes through their lifecycle; launch starts the processes, and again when
-one ends.
+one ends. With composed:=true, those that images go through are one process (doc/composed.md).
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch.conditions import IfCondition, UnlessCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from vla_ros.core import process_identity
+from vla_ros.core import composed, process_identity
 from vla_ros.core.fastdds import PROFILES, profile_variables
 
 CONFIG = Path(get_package_share_directory("vla_ros")) / "config"
@@ -65,6 +66,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             description="the nodes' parameters",
         ),
         DeclareLaunchArgument(
+            "composed",
+            default_value="false",
+            description="true: camera_ingest, synchronizer and inference are one process, and "
+            "hand images over in memory",
+        ),
+        DeclareLaunchArgument(
             "enclaves",
             default_value="/vla",
             description="where the nodes' SROS 2 enclaves are (if ROS_SECURITY_ENABLE)",
@@ -80,8 +87,21 @@ def profile() -> list[SetEnvironmentVariable]:
     return [SetEnvironmentVariable(name, file) for name in profile_variables()]
 
 
+def one_process() -> Node:
+    """The nodes that images go through; each knows which of the arguments are its own."""
+    from_arguments: dict[str, None] = {}
+    for kind in composed.KINDS:
+        from_arguments.update(dict.fromkeys(NODES[kind]))
+    return node(composed.PROGRAM, tuple(from_arguments))
+
+
 def node(name: str, from_arguments: tuple[str, ...]) -> Node:
     """A node of the suite; `from_arguments`: which of the launch arguments are its parameters."""
+    condition = None
+    if name in composed.KINDS:
+        condition = UnlessCondition(LaunchConfiguration("composed"))
+    elif name == composed.PROGRAM:
+        condition = IfCondition(LaunchConfiguration("composed"))
     camera = LaunchConfiguration("camera_topic")
     to_camera = [("image", camera), ("image/compressed", [camera, "/compressed"])]
     parameters = {}
@@ -91,12 +111,14 @@ def node(name: str, from_arguments: tuple[str, ...]) -> Node:
     return Node(
         package="vla_ros",
         executable=name,
-        name=name,
+        # a name would be that of each node in the process
+        name=None if name == composed.PROGRAM else name,
         namespace=LaunchConfiguration("namespace"),
         # the later ones win: what was typed is meant
         parameters=[LaunchConfiguration("params_file"), parameters],
-        remappings=to_camera if name == "camera_ingest" else [],
+        remappings=to_camera if name in ("camera_ingest", composed.PROGRAM) else [],
         ros_arguments=["--enclave", [LaunchConfiguration("enclaves"), f"/{name}"]],
+        condition=condition,
         output="screen",
         # what comes back is walked through its lifecycle by the supervisor; the gate is disarmed
         respawn=True,
@@ -112,5 +134,6 @@ def generate_launch_description() -> LaunchDescription:
             # The nodes end where launch does, even by SIGTERM or SIGKILL.
             SetEnvironmentVariable(process_identity.PARENT, process_identity.own()),
             *starmap(node, NODES.items()),
+            one_process(),
         ]
     )

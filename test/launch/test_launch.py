@@ -55,7 +55,7 @@ def evaluate(description: LaunchDescription, **arguments: str) -> dict[str, Any]
 def test_vla_asks_only_for_what_differs_between_sites() -> None:
     arguments = {argument.name: argument for argument in load("vla.launch.py").get_launch_arguments()}
     assert set(arguments) == {"camera_topic", "robot_file", "policy", "policy_file", "namespace", "params_file",
-                              "enclaves"}
+                              "composed", "enclaves"}
     assert all(argument.description for argument in arguments.values())
     # Another robot's limits would be worse than none: this one has to be named.
     assert [name for name, argument in arguments.items() if argument.default_value is None] == ["robot_file"]
@@ -63,7 +63,7 @@ def test_vla_asks_only_for_what_differs_between_sites() -> None:
 
 def test_vla_starts_the_six_nodes() -> None:
     nodes = launched(load("vla.launch.py"))
-    assert {node.node_executable for node in nodes} == NODES
+    assert {node.node_executable for node in nodes} == NODES | {"composed"}
     assert {node.node_package for node in nodes} == {"vla_ros"}
 
 
@@ -97,7 +97,8 @@ def command_lines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 def test_every_argument_that_the_demo_lists_does_something(tmp_path: Path, command_lines: Callable[..., list[str]]) -> None:
     other = {"policy": "constant", "policy_file": "/mine.yaml", "seed": "7", "robot_file": "/other.yaml",
-             "camera_topic": "/eye/image", "namespace": "other", "params_file": str(tmp_path / "mine.yaml"), "enclaves": "/elsewhere"}
+             "camera_topic": "/eye/image", "namespace": "other", "params_file": str(tmp_path / "mine.yaml"), "enclaves": "/elsewhere",
+             "composed": "true"}
     (tmp_path / "mine.yaml").write_text("/**:\n  ros__parameters: {diagnostics_period: 2.0}\n")
     arguments = load("demo.launch.py").get_launch_arguments()
     assert {argument.name for argument in arguments} == set(other)
@@ -111,6 +112,15 @@ def test_every_argument_that_the_demo_lists_does_something(tmp_path: Path, comma
 def test_the_demos_own_policy_gives_way_to_a_policy_file(command_lines: Callable[..., list[str]]) -> None:
     words = "\n".join(command_lines("demo.launch.py", policy_file="/mine.yaml"))
     assert "policy_file: /mine.yaml" in words and "policy: ''" in words
+
+
+def test_composed_starts_one_process_in_place_of_three(command_lines: Callable[..., list[str]]) -> None:
+    words = "\n".join(command_lines("demo.launch.py", composed="true", camera_topic="/eye/image", policy_file="/mine.yaml"))
+    assert "/vla/composed" in words and "policy_file: /mine.yaml" in words and "image:=/eye/image" in words
+    assert not any(f"__node:={name}" in words for name in ("composed", "camera_ingest", "synchronizer", "inference"))
+    assert "__node:=safety_validator" in words and "__node:=supervisor" in words
+    usual = "\n".join(command_lines("demo.launch.py"))
+    assert "/vla/composed" not in usual and "__node:=inference" in usual
 
 
 def test_the_demos_camera_and_the_node_that_hears_it_agree(command_lines: Callable[..., list[str]]) -> None:

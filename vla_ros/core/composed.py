@@ -6,7 +6,7 @@ The kind of each, then what only that one is told; in the end what all of them a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 PROGRAM = "composed"
 # Those that images go through. Not the gate: what takes their process down must not take the gate
@@ -16,10 +16,10 @@ ROS = "--ros-args"
 END = "--"  # of a node's own arguments
 
 
-def join(nodes: Mapping[str, Sequence[str]]) -> list[str]:
-    """The words for `nodes`: kind -> "--ros-args" and what follows it, or nothing."""
+def join(nodes: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+    """The words for `nodes`: of each its kind, and "--ros-args" with what follows, or nothing."""
     words: list[str] = []
-    for kind, arguments in nodes.items():
+    for kind, arguments in nodes:
         words += [kind, *arguments]
         if arguments:
             words.append(END)

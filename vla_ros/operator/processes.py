@@ -335,15 +335,16 @@ def node_command(
     if executable not in MODULES:
         raise ValueError(f"unknown node '{executable}'; known are: {', '.join(sorted(MODULES))}")
     command = [sys.executable, "-m", MODULES[executable]]
-    return [*command, *_ros_arguments(namespace, params_file, parameters, remaps)]
+    return [*command, *ros_arguments(namespace, params_file, parameters, remaps)]
 
 
-def _ros_arguments(
-    namespace: str,
-    params_file: str | os.PathLike[str] | None,
-    parameters: Mapping[str, object] | None,
-    remaps: Mapping[str, str] | None,
+def ros_arguments(
+    namespace: str = "",
+    params_file: str | os.PathLike[str] | None = None,
+    parameters: Mapping[str, object] | None = None,
+    remaps: Mapping[str, str] | None = None,
 ) -> list[str]:
+    """What a node's command line says to ROS 2, from `--ros-args` on; arguments: node_command."""
     arguments: list[str] = []
     if namespace:
         arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
@@ -415,11 +416,11 @@ def suite_nodes(
         "camera_ingest": {"image": camera_topic, "image/compressed": f"{camera_topic}/compressed"}
     }
     commands: dict[str, list[str]] = {}
-    together: dict[str, list[str]] = {}
+    together: list[tuple[str, list[str]]] = []
     for name in NODES:
-        words = _ros_arguments(namespace, params_file, parameters[name], remaps.get(name))
+        words = ros_arguments(namespace, params_file, parameters[name], remaps.get(name))
         if composed and name in KINDS:
-            together[name] = words
+            together.append((name, words))
         else:
             commands[name] = [sys.executable, "-m", MODULES[name], *words]
     if composed:
