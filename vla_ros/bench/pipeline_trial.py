@@ -61,7 +61,12 @@ class PipelineTrial:
 
 
 def run_trial(
-    variant: Variant, seconds: float, rate: float, folder: Path, memory_every: float = 0.0
+    variant: Variant,
+    seconds: float,
+    rate: float,
+    folder: Path,
+    size: tuple[int, int],
+    memory_every: float = 0.0,
 ) -> PipelineTrial:
     """Runs a variant once, in processes of its own.
 
@@ -70,6 +75,7 @@ def run_trial(
         seconds: of the window; start, warm-up and end come on top.
         rate: images a second.
         folder: where the logs go, and what source and sink write.
+        size: the images' width and height.
         memory_every: seconds between two looks at the memory; 0: only at the end.
 
     Returns:
@@ -83,6 +89,7 @@ def run_trial(
         sink.append("--suite")
     frames = round((WARM_UP_S + seconds) * rate)
     source = ["--frames", str(frames), "--rate", str(rate), "--out", str(folder / "sent.json")]
+    source += ["--width", str(size[0]), "--height", str(size[1])]
     if variant.default_qos:
         source.append("--default-qos")
     last_to_come = "the gate to be armed" if variant.suite else "the last node"

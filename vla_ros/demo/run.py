@@ -82,6 +82,7 @@ def _run(
             camera_topic=CAMERA_TOPIC,
             namespace=NAMESPACE,
             policy_file=arguments.policy_file,
+            composed=arguments.composed,
         ),
     }
     problem = ""
