@@ -19,6 +19,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
 from vla_ros.core import process_identity
+from vla_ros.core.machine import keep_to
 from vla_ros.core.parameters import check_all
 from vla_ros.core.shown import shown
 from vla_ros.core.stats import Stats
@@ -403,6 +404,8 @@ class ManagedNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             self.params = self._read_parameters()
+            if self.params["cpus"]:
+                keep_to(self.params["cpus"])
             self._report_timer.timer_period_ns = int(self.params["diagnostics_period"] * 1e9)
             self.configure()
         except Exception as error:
