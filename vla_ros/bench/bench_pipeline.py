@@ -174,16 +174,21 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
         "--size", default="640x480", help="the camera's images, WIDTHxHEIGHT (default %(default)s)"
     )
     parser.add_argument(
+        "--cameras", type=int, default=1, choices=(1, 2), help="1 or 2 (default %(default)s)"
+    )
+    parser.add_argument(
         "--soak", type=float, metavar="MINUTES", help="run ours alone, and watch its memory"
     )
     parser.add_argument("--json", metavar="FILE", help="write the result there too")
     parser.add_argument("--only", help=f"some of {','.join(VARIANTS)}")
     parser.add_argument("--logs", metavar="FOLDER", help="keep the processes' logs there")
     arguments = parser.parse_args(list(argv))
-    names = arguments.only.split(",") if arguments.only else list(VARIANTS)
+    all_names = [name for name in VARIANTS if arguments.cameras == 1 or name != "floor"]
+    names = arguments.only.split(",") if arguments.only else all_names
     for name in names:
         if name not in VARIANTS:
             raise ValueError(f"unknown variant '{name}'; known are: {', '.join(VARIANTS)}")
+        VARIANTS[name].commands(arguments.cameras)  # what it cannot do is said now
     arguments.size = size_of(arguments.size)
     arguments.names = ["ours"] if arguments.soak else names
     for key, value in (
@@ -218,6 +223,7 @@ def run(argv: Sequence[str]) -> int:
         "bench": "pipeline",
         "rate": arguments.rate,
         "size": arguments.size,
+        "cameras": arguments.cameras,
         "seconds": arguments.seconds,
         "rounds": arguments.rounds,
         "cores": os.cpu_count(),
@@ -254,7 +260,9 @@ def _rounds(arguments: argparse.Namespace, folder: Path) -> dict[str, list[Pipel
             print(f"round {number + 1} of {arguments.rounds}: {variant.title}", flush=True)
             seconds = arguments.seconds / arguments.rounds
             logs = folder / f"{number}_{name}"
-            trial = run_trial(variant, seconds, arguments.rate, logs, arguments.size)
+            trial = run_trial(
+                variant, seconds, arguments.rate, logs, arguments.size, arguments.cameras
+            )
             trials[name].append(trial)
     return trials
 
@@ -266,6 +274,12 @@ def _soak(arguments: argparse.Namespace, folder: Path) -> dict[str, list[Pipelin
     every = min(30.0, seconds / 4)
     logs = folder / "soak"
     trial = run_trial(
-        VARIANTS["ours"], seconds, arguments.rate, logs, arguments.size, memory_every=every
+        VARIANTS["ours"],
+        seconds,
+        arguments.rate,
+        logs,
+        arguments.size,
+        arguments.cameras,
+        memory_every=every,
     )
     return {"ours": [trial]}
