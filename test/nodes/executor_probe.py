@@ -118,7 +118,7 @@ def nodes_of_one_process_hand_over_in_memory(kind):
     nodes[1].add_subscription(String, "probe/told", lambda message: heard.append(message.data), EVENTS, always=True)
     teller = nodes[0].add_publisher(String, "probe/told", EVENTS)
     teller.publisher.publish = said.append
-    nodes[0].add_timer(0.01, lambda: teller.publish(String(data="timer")))
+    nodes[0].add_timer(0.01, lambda: said or teller.publish(String(data="timer")))
 
     def run():
         with contextlib.suppress(ExternalShutdownException):
@@ -132,6 +132,17 @@ def nodes_of_one_process_hand_over_in_memory(kind):
         time.sleep(0.005)
     until(lambda: "19" in heard)
     assert [word for word in heard if word != "timer"] == [str(number) for number in range(20)] and not said
+    outside = nodes[0].create_publisher(String, "probe/told", EVENTS)
+    for word in "abc":  # the publisher goes, as in a cleanup, and comes again
+        executor.create_task(composition.close_outlet, teller)
+        until(lambda: outside.get_subscription_count() == 1)
+        outside.publish(String(data=word))
+        until(lambda word=word: word in heard)
+        executor.create_task(composition.open_outlet, teller.topic, teller.publisher)
+        until(lambda: outside.get_subscription_count() == 0)
+        teller = composition._outlets[teller.topic][-1]
+        teller.publish(String(data=word + word))
+        until(lambda word=word: word + word in heard)
     rclpy.try_shutdown()
     spinner.join(30.0)
     for node in nodes:
