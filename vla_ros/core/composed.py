@@ -14,6 +14,7 @@ PROGRAM = "composed"
 KINDS = ("camera_ingest", "synchronizer", "inference")
 ROS = "--ros-args"
 END = "--"  # of a node's own arguments
+NAMES = ("__node:=", "__name:=")
 
 
 def join(nodes: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
@@ -30,6 +31,9 @@ def split(words: Sequence[str]) -> tuple[list[tuple[str, list[str]]], list[str]]
     """The nodes, each as its kind and its own arguments, and the arguments for all of them.
 
     Where no node is named it is KINDS, one of each.
+
+    Raises:
+        ValueError: a word that is no node, or a name for all of them.
     """
     nodes: list[tuple[str, list[str]]] = []
     rest = list(words)
@@ -41,12 +45,20 @@ def split(words: Sequence[str]) -> tuple[list[tuple[str, list[str]]], list[str]]
             own = rest[:end]
             rest = rest[end + 1 :]
         nodes.append((kind, own))
+    if rest and rest[0] != ROS:
+        raise ValueError(f"'{rest[0]}' is no node; use {', '.join(KINDS)}, then {ROS} for all")
+    for word in rest:
+        if word.startswith(NAMES):
+            raise ValueError(
+                f"'{word}' would name every node of the process; give it to one: "
+                f"{PROGRAM} {KINDS[0]} {ROS} -r {word} {END} {' '.join(KINDS[1:])}"
+            )
     return nodes or [(kind, []) for kind in KINDS], rest
 
 
 def node_name(kind: str, arguments: Sequence[str]) -> str:
     """What a node of `kind` is called by its arguments; ROS 2 takes the first of two rules."""
     for option, remap in zip(arguments, arguments[1:]):
-        if option in ("-r", "--remap") and remap.startswith(("__node:=", "__name:=")):
+        if option in ("-r", "--remap") and remap.startswith(NAMES):
             return remap.partition(":=")[2]
     return kind

@@ -147,7 +147,10 @@ def _nodes(program: str, arguments: list[str]) -> set[str]:
     """The names of the nodes that a program of ours holds."""
     if program != composed.PROGRAM:
         return {composed.node_name(program, arguments)}
-    nodes, _ = composed.split(arguments)
+    try:
+        nodes, _ = composed.split([word for word in arguments if word])
+    except ValueError:
+        return set()
     return {composed.node_name(kind, own) for kind, own in nodes}
 
 

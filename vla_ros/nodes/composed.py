@@ -23,7 +23,10 @@ CLASSES: Mapping[str, Callable[..., ManagedNode]] = {
 
 def main() -> None:
     """Runs the nodes that the command line names (core/composed.py)."""
-    nodes, for_all = split(sys.argv[1:])
+    try:
+        nodes, for_all = split(sys.argv[1:])
+    except ValueError as error:
+        sys.exit(f"{sys.argv[0]}: {error}")
     composition = Composition()
     makers = []
     for kind, own in nodes:
