@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
@@ -68,9 +68,10 @@ def by_dds(talker):
     return sent
 
 
-@pytest.mark.parametrize("depth, kept", [(1, ["e"]), (3, ["c", "d", "e"]), (10, ["a", "b", "c", "d", "e"])])
+@pytest.mark.parametrize("depth, kept", [(1, ["e"]), (3, ["c", "d", "e"]), (10, ["a", "b", "c", "d", "e"]), (0, ["a", "b", "c", "d", "e"])])
 def test_as_many_wait_as_the_subscription_keeps_and_they_come_in_order(around, composed, monkeypatch, depth, kept):
-    monkeypatch.setattr(Listener, "qos", QoSProfile(depth=depth))
+    history = HistoryPolicy.KEEP_LAST if depth else HistoryPolicy.KEEP_ALL
+    monkeypatch.setattr(Listener, "qos", QoSProfile(depth=depth, history=history))
     talker, listener = composed(Talker), composed(Listener)
     talker.say("a", "b", "c", "d", "e")
     assert listener.heard == []  # by the executor, whoever publishes

@@ -27,7 +27,7 @@ class Inlet:
     Args:
         node: whose it is.
         callback: is given each message, in the executor's thread.
-        depth: so many messages wait for it; a newer one takes the oldest one's place.
+        depth: so many messages wait for it; a newer one takes the oldest one's place. 0: all.
         subscribe: makes the subscription of DDS.
     """
 
@@ -40,7 +40,7 @@ class Inlet:
     ) -> None:
         self.node = node
         self.callback = callback
-        self.waiting: deque[Any] = deque(maxlen=depth)
+        self.waiting: deque[Any] = deque(maxlen=depth or None)
         self._subscribe = subscribe
         self._subscription: Any = None
 
