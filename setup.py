@@ -22,6 +22,7 @@ NODES = (
     "inference",
     "safety_validator",
     "supervisor",
+    "composed",
 )
 # What CMake's install leaves for the environment; colcon makes the same for the prefix as a whole.
 NOT_STAGED = {

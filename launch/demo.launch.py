@@ -19,7 +19,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from vla_ros.policies import demo_policy
 
-PASSED_ON = ("robot_file", "camera_topic", "policy", "policy_file")  # to vla.launch.py
+PASSED_ON = ("robot_file", "camera_topic", "policy", "policy_file", "composed")  # to vla.launch.py
 SHARE = Path(get_package_share_directory("vla_ros"))
 
 
@@ -70,6 +70,11 @@ def generate_launch_description() -> LaunchDescription:
                 "camera_topic",
                 default_value="/camera/image_raw",
                 description="where the simulated camera's images are",
+            ),
+            DeclareLaunchArgument(
+                "composed",
+                default_value="false",
+                description="true: what images go through is one process",
             ),
             DeclareLaunchArgument(
                 "seed",

@@ -3,13 +3,14 @@
     ros2 launch vla_ros vla.launch.py robot_file:=/path/to/robot.yaml
 
 The supervisor walks the nodes through their lifecycle; launch starts the processes, and again when
-one ends.
+one ends. With composed:=true, those that images go through are one process (doc/composed.md).
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
@@ -18,9 +19,10 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from vla_ros.core import process_identity
+from vla_ros.core import composed, process_identity
 from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.nodes.suite import ROBOT_TOPICS, PlannedNode, planned_nodes
+from vla_ros.operator.processes import ros_arguments
 
 CONFIG = Path(get_package_share_directory("vla_ros")) / "config"
 RESPAWN_DELAY_S = 1.0  # as `vla demo` has it
@@ -67,6 +69,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             description="the nodes' parameters",
         ),
         DeclareLaunchArgument(
+            "composed",
+            default_value="false",
+            description="true: camera_ingest, synchronizer and inference are one process, and "
+            "hand images over in memory",
+        ),
+        DeclareLaunchArgument(
             "enclaves",
             default_value="/vla",
             description="where the nodes' SROS 2 enclaves are (if ROS_SECURITY_ENABLE)",
@@ -95,30 +103,59 @@ def nodes(context: LaunchContext) -> list[Node]:
         given("camera_topic"),
         {topic: given(topic) for topic in ROBOT_TOPICS},
     )
-    return list(map(node, planned))
+    if given("composed").lower() not in ("true", "false"):
+        raise ValueError(f"composed is '{given('composed')}'; use true or false")
+    if given("composed").lower() == "false":
+        return list(map(node, planned))
+    shared = [planned_node for planned_node in planned if planned_node.executable in composed.KINDS]
+    apart = [planned_node for planned_node in planned if planned_node not in shared]
+    return [*map(node, apart), one_process(shared)]
+
+
+def one_process(shared: list[PlannedNode]) -> Node:
+    """The nodes that images go through; each with a name, parameters and remappings of its own."""
+    words: list[tuple[str, list[str]]] = []
+    for planned in shared:
+        remaps = {**planned.remaps, "__node": planned.name}
+        words.append((planned.executable, ros_arguments("", None, planned.parameters, remaps)))
+    return process(
+        composed.PROGRAM,
+        composed.PROGRAM,
+        arguments=composed.join(words),
+        parameters=[LaunchConfiguration("params_file")],
+    )
 
 
 def node(planned: PlannedNode) -> Node:
-    """A node of the suite."""
+    """A node of the suite in a process of its own."""
     parameters = {}
     for name, value in planned.parameters.items():
         # As text: a policy called "7" is a name, not a number.
         parameters[name] = (
             ParameterValue(value, value_type=str) if isinstance(value, str) else value
         )
-    return Node(
-        package="vla_ros",
-        executable=planned.executable,
+    return process(
+        planned.executable,
+        planned.name,
         name=planned.name,
-        namespace=LaunchConfiguration("namespace"),
         # the later ones win: what was typed is meant
         parameters=[LaunchConfiguration("params_file"), parameters],
         remappings=list(planned.remaps.items()),
-        ros_arguments=["--enclave", [LaunchConfiguration("enclaves"), f"/{planned.name}"]],
+    )
+
+
+def process(executable: str, enclave: str, **options: Any) -> Node:
+    """One process of the suite."""
+    return Node(
+        package="vla_ros",
+        executable=executable,
+        namespace=LaunchConfiguration("namespace"),
+        ros_arguments=["--enclave", [LaunchConfiguration("enclaves"), f"/{enclave}"]],
         output="screen",
         # what comes back is walked through its lifecycle by the supervisor; the gate is disarmed
         respawn=True,
         respawn_delay=RESPAWN_DELAY_S,
+        **options,
     )
 
 

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 SECURITY = Path(__file__).resolve().parents[1] / "config" / "security"
-POLICY, SIMULATOR = SECURITY / "policy.xml", SECURITY / "simulator.xml"
+POLICY, SIMULATOR, COMPOSED = (SECURITY / f"{name}.xml" for name in ("policy", "simulator", "composed"))
 # attribute -> the element that may carry it, and its children's tag
 RIGHTS = {"publish": ("topics", "topic"), "subscribe": ("topics", "topic"),
           "reply": ("services", "service"), "request": ("services", "service")}
@@ -29,8 +29,11 @@ def read_policy(*paths: Path) -> dict[str, Enclave]:
             assert enclave.attrib["path"] not in enclaves, f"{enclave.attrib['path']} is there twice"
             enclaves[enclave.attrib["path"]] = rights
             for profile in enclave.iterfind("profiles/profile"):
+                own: Enclave = {right: set() for right in RIGHTS}
                 for group in profile:
-                    _add(rights, group, profile.attrib["ns"], profile.attrib["node"])
+                    _add(own, group, profile.attrib["ns"], profile.attrib["node"])
+                for right, names in own.items():
+                    rights[right] |= names
     return enclaves
 
 

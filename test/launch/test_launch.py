@@ -57,7 +57,7 @@ def evaluate(description: LaunchDescription, **arguments: str) -> dict[str, Any]
 def test_vla_asks_only_for_what_differs_between_sites() -> None:
     arguments = {argument.name: argument for argument in load("vla.launch.py").get_launch_arguments()}
     assert set(arguments) == {"camera_topic", "joint_states", "odom", "robot_file", "policy", "policy_file", "namespace",
-                              "params_file", "enclaves"}
+                              "params_file", "composed", "enclaves"}
     assert all(argument.description for argument in arguments.values())
     # Another robot's limits would be worse than none: this one has to be named.
     assert [name for name, argument in arguments.items() if argument.default_value is None] == ["robot_file"]
@@ -126,7 +126,7 @@ def test_every_argument_that_the_demo_lists_does_something(tmp_path: Path, comma
     (tmp_path / "other.yaml").write_text(Path(SIM).read_text())
     other = {"policy": "constant", "policy_file": policy_file, "seed": "7", "robot_file": str(tmp_path / "other.yaml"),
              "camera_topic": "/eye/image", "joint_states": "/arm/joint_states", "odom": "/base/odom", "namespace": "other",
-             "params_file": str(tmp_path / "mine.yaml"), "enclaves": "/elsewhere"}
+             "params_file": str(tmp_path / "mine.yaml"), "enclaves": "/elsewhere", "composed": "true"}
     (tmp_path / "mine.yaml").write_text("/**:\n  ros__parameters: {diagnostics_period: 2.0}\n")
     arguments = load("demo.launch.py").get_launch_arguments()
     assert {argument.name for argument in arguments} == set(other)
@@ -141,6 +141,15 @@ def test_the_demos_own_policy_gives_way_to_a_policy_file(tmp_path: Path, command
     policy_file = write_policy_file(tmp_path / "policy.yaml", "constant")
     words = "\n".join(command_lines("demo.launch.py", policy_file=policy_file))
     assert f"policy_file: {policy_file}" in words and "policy: ''" in words
+
+
+def test_composed_starts_one_process_in_place_of_three(command_lines: Callable[..., list[str]]) -> None:
+    words = "\n".join(command_lines("demo.launch.py", composed="true", camera_topic="/eye/image", policy="constant"))
+    assert "/vla/composed" in words and 'policy:="constant"' in words and "image_raw:=/eye/image" in words
+    assert "__node:=composed" not in words and words.count("__node:=inference") == 1
+    assert "__node:=safety_validator" in words and "__node:=supervisor" in words
+    usual = "\n".join(command_lines("demo.launch.py"))
+    assert "/vla/composed" not in usual and "__node:=inference" in usual
 
 
 def test_the_demos_camera_and_the_node_that_hears_it_agree(command_lines: Callable[..., list[str]]) -> None:

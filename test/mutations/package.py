@@ -36,6 +36,15 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("not 0 < self._changed <= stamp", "not 0 < self._changed"),
         ("sample.mean() < self._black_below", "sample.mean() <= self._black_below"),
     ]),
+    "vla_ros/core/composed.py": (("test/unit/test_composed.py",), [
+        ("rest = rest[end + 1 :]", "rest = rest[end:]"),
+        ("            words.append(END)", "            pass"),
+        ("if rest and rest[0] != ROS:", "if rest and rest[0] in KINDS:"),
+    ]),
+    "vla_ros/core/machine.py": (("test/unit/test_machine.py",), [
+        ("set(range(int(first), int(last) + 1))", "set(range(int(first), int(last)))"),
+        ("int(first) <= int(last) < 4096", "int(first) < int(last) < 4096"),
+    ]),
     "vla_ros/core/encodings.py": (("test/unit/test_encodings.py",), [
         ("0 if big_endian else 1", "1 if big_endian else 0"),
         ('"gbrg": cv2.COLOR_BayerGR2RGB', '"gbrg": cv2.COLOR_BayerGB2RGB'),

@@ -4,6 +4,7 @@ A process of its own, because what an executor in C++ leaves behind must not rea
 """
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from vla_ros.nodes.command_ingest import CommandIngest
+from vla_ros.nodes.common.composition import Composition
 from vla_ros.nodes.common.qos import EVENTS
 from vla_ros.nodes.common.run_node import make_executor, spin
 from vla_ros.nodes.gate.stop_buttons import StopButtons
@@ -106,8 +108,51 @@ def entities_that_a_transition_makes_again_are_heard(node, around):
         until(lambda: node.texts == ["again"])
 
 
+def nodes_of_one_process_hand_over_in_memory(kind):
+    composition = Composition()
+    nodes = [CommandIngest(composition=composition) for _ in range(2)]
+    executor = make_executor(kind)
+    for node in nodes:
+        executor.add_node(node)
+    heard, said = [], []
+    nodes[1].add_subscription(String, "probe/told", lambda message: heard.append(message.data), EVENTS, always=True)
+    teller = nodes[0].add_publisher(String, "probe/told", EVENTS)
+    teller.publisher.publish = said.append
+    nodes[0].add_timer(0.01, lambda: said or teller.publish(String(data="timer")))
+
+    def run():
+        with contextlib.suppress(ExternalShutdownException):
+            spin(executor)
+
+    spinner = threading.Thread(target=run, daemon=True)
+    spinner.start()
+    until(lambda: heard.count("timer") > 3)
+    for number in range(20):
+        teller.publish(String(data=str(number)))
+        time.sleep(0.005)
+    until(lambda: "19" in heard)
+    assert [word for word in heard if word != "timer"] == [str(number) for number in range(20)] and not said
+    outside = nodes[0].create_publisher(String, "probe/told", EVENTS)
+    for word in "abc":  # the publisher goes, as in a cleanup, and comes again
+        executor.create_task(composition.close_outlet, teller)
+        until(lambda: outside.get_subscription_count() == 1)
+        outside.publish(String(data=word))
+        until(lambda word=word: word in heard)
+        executor.create_task(composition.open_outlet, teller.topic, teller.publisher)
+        until(lambda: outside.get_subscription_count() == 0)
+        teller = composition._outlets[teller.topic][-1]
+        teller.publish(String(data=word + word))
+        until(lambda word=word: word + word in heard)
+    rclpy.try_shutdown()
+    spinner.join(30.0)
+    for node in nodes:
+        node.destroy_node()
+    rclpy.init()
+
+
 def main(kind):
     rclpy.init()
+    nodes_of_one_process_hand_over_in_memory(kind)
     node, around = Probe(), rclpy.create_node("around")
     executor = make_executor(kind)
     executor.add_node(node)

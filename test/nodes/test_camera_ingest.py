@@ -282,7 +282,7 @@ def test_each_camera_gets_its_own_size_and_a_stranger_is_refused_with_the_list(a
         "looks through front of 8 x 12 (pad), wrist of 4 x 6 (pad), and this camera is 'rear'; name" in node.problem)
     node.set_parameters([Parameter("camera", value="wrist")])
     node.trigger_configure()
-    assert node.state == "inactive" and (node._message.height, node._message.width) == (4, 6)
+    assert node.state == "inactive" and node._view.size == (4, 6)
 
 
 def test_a_camera_that_is_mounted_upside_down_hands_on_upright_images_without_its_border(around):

@@ -20,7 +20,7 @@ def child(tmp_path):
     """Processes with the command lines of nodes, in a folder that has programs of their names."""
     children = []
     for program in ("vla_ros/nodes/camera_ingest.py", "vla_ros/bench/faults/faulty_policies.py", "lib/vla_ros/camera_ingest",
-                    "other/lib/camera_ingest", "vla_ros_too/nodes/camera_ingest.py", "clone/vla_ros/look.py"):
+                    "vla_ros/nodes/composed.py", "lib/vla_ros/composed", "other/lib/camera_ingest", "vla_ros_too/nodes/camera_ingest.py", "clone/vla_ros/look.py"):
         (tmp_path / program).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / program).write_text(CODE)
     for package in ("vla_ros", "vla_ros/nodes", "vla_ros/bench", "vla_ros/bench/faults"):
@@ -78,6 +78,9 @@ def test_a_node_that_hangs_is_ended(child, number):
     ("camera_ingest", (SCRIPT, "--ros-args", "-r", "__node:=camera_ingest", "-r", "__ns:=/vla", "--params-file", "x")),
     ("camera_left", (SCRIPT, "--ros-args", "--remap", "__node:=camera_left")),
     ("inference", ("-m", "vla_ros.bench.faults.faulty_policies", "--ros-args", "-r", "__node:=inference")),
+    ("synchronizer", ("{here}/lib/vla_ros/composed", "--ros-args", "-r", "__ns:=/vla")),
+    ("camera_left", ("-m", "vla_ros.nodes.composed", "camera_ingest", "--ros-args", "-r", "__node:=camera_left", "--", "inference")),
+    ("inference", ("-m", "vla_ros.nodes.composed", "camera_ingest", "--ros-args", "-r", "__node:=camera_left", "--", "inference")),
 ])
 def test_every_way_to_start_a_node_is_known(child, name, arguments):
     process, its = child(*arguments)
@@ -108,6 +111,10 @@ def test_a_reused_pid_is_gone_and_is_not_ended(child):
     (("{here}/other/lib/camera_ingest",), "camera_ingest"),
     (("lib/vla_ros/camera_ingest",), "camera_ingest"),
     (("-m", "vla_ros_too.nodes.camera_ingest"), "camera_ingest"),
+    (("-m", "vla_ros.nodes.composed", "camera_ingest", "--ros-args", "-r", "__node:=camera_left", "--"), "camera_ingest"),
+    (("-m", "vla_ros.nodes.composed", "camera_ingest"), "inference"),
+    (("-m", "vla_ros.nodes.composed"), "composed"),
+    (("-m", "vla_ros.nodes.composed"), "safety_validator"),
 ])
 def test_a_process_that_is_not_the_node_is_not_ended(child, arguments, name):
     process, its = child(*arguments)

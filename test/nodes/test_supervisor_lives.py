@@ -22,7 +22,7 @@ class Heart:
         self.around, self.name, self.life, self.state = around, name, "1.1.here", "active"
         self.beats = around.speaker(Heartbeat, "heartbeat", PULSE)
         self.halts = around.hear(Halt, "halt", LATCHED)
-        self.watcher = around.start(Supervisor, nodes=[name], **{**SHORT, **parameters})
+        self.watcher = around.start(Supervisor, **{"nodes": [name], **SHORT, **parameters})
         around.wait(lambda: self.beats.get_subscription_count())
         self.node = self.watcher._managed[name]
 
@@ -88,6 +88,21 @@ class TestHung:
         heart.beat()
         assert child.wait(4.0) == -9
 
+    def test_a_process_of_several_nodes_is_ended_once_and_all_are_named(self, around, tmp_path):
+        script = tmp_path / "lib" / "vla_ros" / "composed"
+        script.parent.mkdir(parents=True)
+        script.write_text("import time; print('up', flush=True); time.sleep(60)")
+        with subprocess.Popen([sys.executable, str(script), "--ros-args"], stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline()
+            heart = Heart(around, "camera_ingest", nodes=["camera_ingest", "inference"], **HANGS)
+            heart.life = f"{process.pid}.{process_identity._stat(process.pid)[1]:x}.{process_identity.host()}"
+            for heart.name in ("camera_ingest", "inference") * 3:
+                heart.beat(0.06)
+            assert process.wait(5.0) == -9
+        time.sleep(0.5)
+        ends = [message.data for message in around.feedback if "hangs:" in message.data]
+        assert len(ends) == 1 and "and inference with it; it was ended (SIGKILL)" in ends[0]
+
     def test_one_that_speaks_but_never_hears_is_ended(self, around, child):
         heart = Heart(around, retry_period=0.1)
         heart.node.client = Mock(service_is_ready=lambda: True, call_async=lambda _: Future())
@@ -138,6 +153,19 @@ def test_a_node_that_is_started_again_too_often_is_left_down_and_halts_the_robot
     heart.state = "active"  # a person did
     heart.beat(1.5)
     assert heart.halts[-1].reason == "" and not heart.node.given_up
+
+
+def test_a_process_is_asked_for_one_transition_at_a_time_and_not_while_it_builds(around):
+    heart = Heart(around, "camera_ingest", nodes=["camera_ingest", "inference"], retry_period=0.1)
+    asked = []
+    for name, node in heart.watcher._managed.items():
+        node.client = Mock(service_is_ready=lambda: True, call_async=lambda _, name=name: asked.append(name) or Future())
+    for heart.name, heart.state in (("inference", "building"), ("camera_ingest", "unconfigured")) * 15:
+        heart.beat(0.06)
+    assert asked == []  # its one executor is busy: it would not hear, and not be deaf for that
+    for heart.name, heart.state in (("inference", "unconfigured"), ("camera_ingest", "unconfigured")) * 4:
+        heart.beat(0.06)
+    assert asked == ["camera_ingest"]
 
 
 def test_a_process_that_is_back_before_it_was_missed_is_a_fault_too(around):

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from vla_ros.core import process_identity
+from vla_ros.core.composed import KINDS, split
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.operator.processes import (
@@ -187,6 +188,11 @@ def test_the_command_lines() -> None:
     nodes = suite_nodes("constant", overrides={"safety_validator": {"rate": 100.0}})
     assert tuple(nodes) == NODES
     assert "rate:=100.0" in nodes["safety_validator"] and 'policy:="constant"' in nodes["inference"]
+    composed = suite_nodes("constant", overrides={"synchronizer": {"max_skew": 0.2}}, composed=True)
+    assert set(composed) == {"safety_validator", "command_ingest", "supervisor", "composed"}
+    parts, for_all = split(composed["composed"][3:])
+    assert parts == [(kind, nodes[kind][3:] + ["-p", "max_skew:=0.2"] * (kind == "synchronizer")) for kind in KINDS]
+    assert for_all == [] and composed["safety_validator"][:3] == nodes["safety_validator"][:3]
     assert yaml_text(["a\"b", "c\\"]) == '["a\\"b", "c\\\\"]'
     assert yaml_text(float("inf")) == ".inf"
 

@@ -13,6 +13,7 @@ from vla_ros.bench.pipeline_table import show
 from vla_ros.bench.pipeline_trial import PipelineTrial, Usage
 from vla_ros.bench.source import make_images
 from vla_ros.bench.variants import VARIANTS
+from vla_ros.core.composed import split
 from vla_ros.core.fastdds import PROFILES
 from vla_ros.operator.processes import THRIFT
 
@@ -50,6 +51,9 @@ def test_without_samples_there_are_no_figures(capsys: pytest.CaptureFixture[str]
 def test_ratios() -> None:
     results = {"ours": summary("ours", [trial(5)]), "plain": summary("plain", [trial(20)])}
     assert ratios(results)["ours/plain p50"] == 0.25
+    results["ours_composed"] = summary("ours_composed", [trial(4)])
+    assert ratios(results)["ours_composed/plain p50"] == 0.2 and ratios(results)["ours_composed/ours p50"] == 0.8
+    assert "ours/ours_composed p50" not in ratios(results)  # the same once more
 
 
 def test_growth_needs_two_looks() -> None:
@@ -60,7 +64,8 @@ def test_growth_needs_two_looks() -> None:
 @pytest.mark.parametrize(("words", "sentence"), [
     (["--only", "ours,mine"], "unknown variant 'mine'; known are: ours"), (["--seconds", "0"], "--seconds is 0"),
     (["--rate", "-1"], "--rate is -1"), (["--soak", "0"], "--soak is 0"), (["--rounds", "0"], "--rounds is 0"),
-    (["--seconds", "nan"], "--seconds is nan")])
+    (["--seconds", "nan"], "--seconds is nan"), (["--size", "640"], "--size is '640'; give WIDTHxHEIGHT"),
+    (["--size", "7x8"], "--size is '7x8'"), (["--cameras", "2", "--only", "floor"], "--cameras is 2, and the floor has one"), (["--size", "axb"], "--size is 'axb'"), (["--size", "8x8193"], "from 8 to 8192")])
 def test_bad_arguments_are_a_sentence(words: list[str], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         arguments_of(words)
@@ -72,8 +77,14 @@ def test_the_variants_differ_in_what_they_claim() -> None:
     assert any(name in profile for name in PROFILES) and not any(name in profile for name in THRIFT)
     ours = VARIANTS["ours"].environment()
     assert VARIANTS["plain_tuned"].environment() == VARIANTS["floor"].environment() == ours
-    assert len(VARIANTS["plain"].commands()) == 5 and len(VARIANTS["ours"].commands()) == 6
-    assert len(VARIANTS["floor"].commands()) == 4
+    assert len(VARIANTS["plain"].commands(1)) == 5 and len(VARIANTS["ours"].commands(1)) == 6
+    assert len(VARIANTS["floor"].commands(1)) == 4 and len(VARIANTS["ours_composed"].commands(1)) == 4
+    assert len(VARIANTS["plain"].commands(2)) == 6 and len(VARIANTS["ours"].commands(2)) == 7
+    assert len(VARIANTS["ours_composed"].commands(2)) == 4  # the second camera is in the process, too
+    nodes, _ = split(VARIANTS["ours_composed"].commands(2)["composed"][3:])
+    assert [kind for kind, _ in nodes] == ["camera_ingest", "synchronizer", "inference", "camera_ingest"]
+    assert "floor" not in arguments_of(["--cameras", "2"]).names
+    assert arguments_of(["--size", "1280x720"]).size == (1280, 720) and arguments_of([]).size == (640, 480)
 
 
 def test_images_differ_and_fit() -> None:

@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from vla_ros.core import machine
-from vla_ros.core.machine import free_memory, room
+from vla_ros.core.machine import free_memory, processors, room
 
 
 @pytest.mark.parametrize("text, free", [
@@ -31,3 +34,37 @@ def test_what_needs_more_than_is_free_is_refused_with_both_numbers(needed: float
     else:
         with pytest.raises(ValueError, match="the model needs 4.01 GB of memory, and 4.00 GB are free; end what else"):
             room("the model", needed, 4e9)
+
+
+@pytest.mark.parametrize("text, numbers", [("0", {0}), ("0,2-3", {0, 2, 3}), ("1, 1", {1}), ("4-4", {4})])
+def test_processors_are_named_as_for_taskset(text: str, numbers: set[int]) -> None:
+    assert processors(text) == numbers
+
+
+@pytest.mark.parametrize("text", ["one", "0,", "3-2", "-1", "0-", "1.5", "4096"])
+def test_what_names_no_processor_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="parameter 'cpus' is '.*'; give numbers of processors like 0,2-3"):
+        processors(text)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux")
+def test_every_thread_of_the_process_keeps_to_them_and_what_is_not_there_is_refused() -> None:
+    mine = max(os.sched_getaffinity(0))
+    code = f"""
+import os, threading, time
+from vla_ros.core.machine import keep_to
+before = threading.Thread(target=time.sleep, args=(60,), daemon=True)
+before.start()
+keep_to("{mine}")
+after = threading.Thread(target=time.sleep, args=(60,), daemon=True)
+after.start()
+for thread in (threading.main_thread(), before, after):
+    assert os.sched_getaffinity(thread.native_id) == {{{mine}}}
+try:
+    keep_to("4095")
+except ValueError as error:
+    assert "'4095', which this system does not grant" in str(error)
+else:
+    raise SystemExit("granted")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sros_policy import POLICY, RIGHTS, SECURITY, SIMULATOR, Enclave, read_policy, who
+from sros_policy import COMPOSED, POLICY, RIGHTS, SECURITY, SIMULATOR, Enclave, read_policy, who
 
+from vla_ros.core.composed import KINDS, PROGRAM
 from vla_ros.core.robot import load_robot
 from vla_ros.nodes.enclaves import policy_for
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
@@ -30,6 +31,15 @@ def test_every_node_and_everyone_around_them_has_an_enclave() -> None:
     assert len(nodes) == 6
     assert set(ENCLAVES) == nodes | {OPERATOR, "/robot/driver", "/robot/camera"}
     assert set(read_policy(SIMULATOR)) == {"/robot/simulator"}
+
+
+def test_the_composed_process_may_exactly_what_its_nodes_may() -> None:
+    (path, rights), = read_policy(COMPOSED).items()
+    assert path == f"/vla/{PROGRAM}"
+    for right in RIGHTS:
+        assert rights[right] == set().union(*(ENCLAVES[f"/vla/{kind}"][right] for kind in KINDS))
+    profiles = ET.parse(COMPOSED).getroot().findall("enclaves/enclave/profiles/profile")
+    assert [(profile.attrib["ns"], profile.attrib["node"]) for profile in profiles] == [("/vla", kind) for kind in KINDS]
 
 
 @pytest.mark.parametrize("path", [POLICY, SIMULATOR], ids=lambda path: path.name)

@@ -14,7 +14,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import chain
+from itertools import chain, permutations
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ COUNTS = {
     "paired": "synchronizer: observation",
 }
 COUNTER = "Events since startup"
+COMPARED = ("ours", "ours_composed")
 
 
 def summary(name: str, trials: Sequence[PipelineTrial]) -> dict[str, Any]:
@@ -134,14 +135,14 @@ def _node(status: str) -> str:
 
 
 def ratios(results: dict[str, dict[str, Any]]) -> dict[str, float | None]:
-    """Ours over each other, at p50, p95 and p99."""
-    ours = results.get("ours", {}).get("latency_ms", {})
+    """Ours, in several processes and composed, over each other, at p50, p95 and p99."""
     out = {}
-    for name, result in results.items():
-        if name == "ours":
+    for ours, name in permutations(results, 2):
+        if ours not in COMPARED or (ours, name) == COMPARED:
             continue
         for share in ("p50", "p95", "p99"):
-            out[f"ours/{name} {share}"] = ratio(ours.get(share), result["latency_ms"].get(share))
+            figures = (results[each]["latency_ms"].get(share) for each in (ours, name))
+            out[f"{ours}/{name} {share}"] = ratio(*figures)
     return out
 
 
@@ -170,16 +171,25 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--rate", type=float, default=30.0, help="images a second (default 30)")
     parser.add_argument(
+        "--size", default="640x480", help="the camera's images, WIDTHxHEIGHT (default %(default)s)"
+    )
+    parser.add_argument(
+        "--cameras", type=int, default=1, choices=(1, 2), help="1 or 2 (default %(default)s)"
+    )
+    parser.add_argument(
         "--soak", type=float, metavar="MINUTES", help="run ours alone, and watch its memory"
     )
     parser.add_argument("--json", metavar="FILE", help="write the result there too")
     parser.add_argument("--only", help=f"some of {','.join(VARIANTS)}")
     parser.add_argument("--logs", metavar="FOLDER", help="keep the processes' logs there")
     arguments = parser.parse_args(list(argv))
-    names = arguments.only.split(",") if arguments.only else list(VARIANTS)
+    all_names = [name for name in VARIANTS if arguments.cameras == 1 or name != "floor"]
+    names = arguments.only.split(",") if arguments.only else all_names
     for name in names:
         if name not in VARIANTS:
             raise ValueError(f"unknown variant '{name}'; known are: {', '.join(VARIANTS)}")
+        VARIANTS[name].commands(arguments.cameras)  # what it cannot do is said now
+    arguments.size = size_of(arguments.size)
     arguments.names = ["ours"] if arguments.soak else names
     for key, value in (
         ("seconds", arguments.seconds),
@@ -193,6 +203,14 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
+def size_of(text: str) -> tuple[int, int]:
+    """Width and height of `text`, WIDTHxHEIGHT. Raises ValueError where it is not that."""
+    words = text.split("x")
+    if len(words) != 2 or not all(word.isdecimal() and 8 <= int(word) <= 8192 for word in words):
+        raise ValueError(f"--size is '{text}'; give WIDTHxHEIGHT from 8 to 8192, like 1280x720")
+    return int(words[0]), int(words[1])
+
+
 def run(argv: Sequence[str]) -> int:
     """0: every variant gave samples; 1: not."""
     arguments = arguments_of(argv)
@@ -204,6 +222,8 @@ def run(argv: Sequence[str]) -> int:
     report: dict[str, Any] = {
         "bench": "pipeline",
         "rate": arguments.rate,
+        "size": arguments.size,
+        "cameras": arguments.cameras,
         "seconds": arguments.seconds,
         "rounds": arguments.rounds,
         "cores": os.cpu_count(),
@@ -240,7 +260,10 @@ def _rounds(arguments: argparse.Namespace, folder: Path) -> dict[str, list[Pipel
             print(f"round {number + 1} of {arguments.rounds}: {variant.title}", flush=True)
             seconds = arguments.seconds / arguments.rounds
             logs = folder / f"{number}_{name}"
-            trials[name].append(run_trial(variant, seconds, arguments.rate, logs))
+            trial = run_trial(
+                variant, seconds, arguments.rate, logs, arguments.size, arguments.cameras
+            )
+            trials[name].append(trial)
     return trials
 
 
@@ -250,5 +273,13 @@ def _soak(arguments: argparse.Namespace, folder: Path) -> dict[str, list[Pipelin
     seconds = 60.0 * arguments.soak
     every = min(30.0, seconds / 4)
     logs = folder / "soak"
-    trial = run_trial(VARIANTS["ours"], seconds, arguments.rate, logs, memory_every=every)
+    trial = run_trial(
+        VARIANTS["ours"],
+        seconds,
+        arguments.rate,
+        logs,
+        arguments.size,
+        arguments.cameras,
+        memory_every=every,
+    )
     return {"ours": [trial]}

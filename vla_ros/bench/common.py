@@ -17,6 +17,8 @@ from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.gate.outputs import TYPES
 
 CAMERA = "/camera/image_raw"
+SECOND_CAMERA = "/second_camera/image_raw"
+CAMERAS = (CAMERA, SECOND_CAMERA)
 COMMANDS = "/cmd_vel"
 
 

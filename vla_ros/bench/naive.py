@@ -6,13 +6,15 @@ than most tutorials: image bytes are set as array.array, which rclpy takes as it
 image.tobytes()` is checked byte by byte and would cost tens of milliseconds more at every hop. The
 command is a TwistStamped with the image's stamp, so that it can be measured.
 
-`python -m vla_ros.bench.naive ROLE`
+`python -m vla_ros.bench.naive ROLE [two]`, two: of two cameras.
 """
 
 from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import rclpy
@@ -22,20 +24,21 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from vla_ros.bench.common import CAMERA, COMMANDS, spin
+from vla_ros.bench.common import CAMERA, COMMANDS, SECOND_CAMERA, spin
 from vla_ros_msgs.msg import Observation
 
+SECOND_IMAGE = "/plain/second_image"
 DEPTH = 10  # messages, with everything else of the default QoS
 
 
 class CameraRelay(Node):
     """Full-size images as rgb8."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str = CAMERA, target: str = "/plain/image") -> None:
         super().__init__("plain_camera")
         self._bridge = CvBridge()
-        self._publisher = self.create_publisher(Image, "/plain/image", DEPTH)
-        self.create_subscription(Image, CAMERA, self._on_image, DEPTH)
+        self._publisher = self.create_publisher(Image, target, DEPTH)
+        self.create_subscription(Image, source, self._on_image, DEPTH)
 
     def _on_image(self, message: Image) -> None:
         image = self._bridge.imgmsg_to_cv2(message, "rgb8")
@@ -81,6 +84,27 @@ class NaiveSynchronizer(Node):
             self._publisher.publish(out)
 
 
+class PairSynchronizer(NaiveSynchronizer):
+    """And with every pair of images of one stamp, whichever comes last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: dict[str, Image] = {}  # camera -> its newest
+        self.create_subscription(Image, SECOND_IMAGE, partial(self._on_one, "second"), DEPTH)
+
+    def _on_image(self, message: Image) -> None:
+        self._on_one("camera", message)
+
+    def _on_one(self, camera: str, message: Image) -> None:
+        self._waiting[camera] = message
+        images = [self._waiting.get(name) for name in ("camera", "second")]
+        stamps = {str(image.header.stamp) for image in images if image}
+        if self._text and all(images) and len(stamps) == 1:
+            out = Observation(header=message.header, cameras=["camera", "second"], images=images)
+            out.instruction.text = self._text
+            self._publisher.publish(out)
+
+
 class NaivePolicy(Node):
     """The same command for every observation.
 
@@ -114,18 +138,23 @@ class Safety(Node):
         self._publisher.publish(message)
 
 
-ROLES: dict[str, type[Node]] = {
+ROLES: dict[str, Callable[[], Node]] = {
     "camera": CameraRelay,
     "text": TextRelay,
     "synchronizer": NaiveSynchronizer,
     "policy": NaivePolicy,
     "safety": Safety,
 }
+OF_TWO_CAMERAS: dict[str, Callable[[], Node]] = {
+    **ROLES,
+    "second_camera": partial(CameraRelay, SECOND_CAMERA, SECOND_IMAGE),
+    "synchronizer": PairSynchronizer,
+}
 
 
 def main() -> None:
     rclpy.init()
-    spin(ROLES[sys.argv[1]]())
+    spin((OF_TWO_CAMERAS if "two" in sys.argv[2:] else ROLES)[sys.argv[1]]())
 
 
 if __name__ == "__main__":

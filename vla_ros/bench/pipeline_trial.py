@@ -61,7 +61,13 @@ class PipelineTrial:
 
 
 def run_trial(
-    variant: Variant, seconds: float, rate: float, folder: Path, memory_every: float = 0.0
+    variant: Variant,
+    seconds: float,
+    rate: float,
+    folder: Path,
+    size: tuple[int, int],
+    cameras: int = 1,
+    memory_every: float = 0.0,
 ) -> PipelineTrial:
     """Runs a variant once, in processes of its own.
 
@@ -70,6 +76,8 @@ def run_trial(
         seconds: of the window; start, warm-up and end come on top.
         rate: images a second.
         folder: where the logs go, and what source and sink write.
+        size: the images' width and height.
+        cameras: how many, 1 or 2.
         memory_every: seconds between two looks at the memory; 0: only at the end.
 
     Returns:
@@ -83,6 +91,7 @@ def run_trial(
         sink.append("--suite")
     frames = round((WARM_UP_S + seconds) * rate)
     source = ["--frames", str(frames), "--rate", str(rate), "--out", str(folder / "sent.json")]
+    source += ["--width", str(size[0]), "--height", str(size[1]), "--cameras", str(cameras)]
     if variant.default_qos:
         source.append("--default-qos")
     last_to_come = "the gate to be armed" if variant.suite else "the last node"
@@ -95,7 +104,7 @@ def run_trial(
             log = folder / f"{name}.log"
             _wait(group, awaited, START_LIMIT_S, lambda: _has_line(log, word))
 
-        for name, argv in variant.commands().items():
+        for name, argv in variant.commands(cameras).items():
             start(name, argv)
         watched = list(group.pids())  # the variant's own; the bench's processes come later
         start("sink", module("sink", *sink))

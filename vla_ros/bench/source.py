@@ -1,4 +1,4 @@
-"""The bench's camera: steady-paced rgb8 images with moving content, made beforehand.
+"""The bench's cameras: steady-paced rgb8 images with moving content, made beforehand.
 
 `python -m vla_ros.bench.source --frames 600 --rate 30 --out FILE` sends them once somebody listens,
 says "streaming" and "done", writes the stamps that it sent, and stays until SIGINT.
@@ -18,7 +18,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from vla_ros.bench.common import CAMERA, spin, write_json
+from vla_ros.bench.common import CAMERAS, spin, write_json
 
 IMAGES = 8  # different ones, in turn
 
@@ -45,11 +45,14 @@ def make_images(height: int, width: int) -> list[Image]:
 
 
 def stream(node: Node, arguments: argparse.Namespace) -> None:
-    """Stamps are taken right before each publish."""
+    """Stamps are taken right before each publish; all cameras' images have the same."""
     loose = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-    publisher = node.create_publisher(Image, CAMERA, 10 if arguments.default_qos else loose)
+    qos = 10 if arguments.default_qos else loose
+    publishers = []
+    for topic in CAMERAS[: arguments.cameras]:
+        publishers.append(node.create_publisher(Image, topic, qos))
     messages = make_images(arguments.height, arguments.width)
-    while publisher.get_subscription_count() == 0:
+    while not all(publisher.get_subscription_count() for publisher in publishers):
         time.sleep(0.05)
     time.sleep(0.5)
     print("streaming", flush=True)
@@ -60,7 +63,8 @@ def stream(node: Node, arguments: argparse.Namespace) -> None:
         message = messages[index % len(messages)]
         now = time.time_ns()
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(now, 1_000_000_000)
-        publisher.publish(message)
+        for publisher in publishers:
+            publisher.publish(message)
         stamps.append(now)
     write_json(Path(arguments.out), {"stamps": stamps})
     print("done", flush=True)
@@ -72,6 +76,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=30.0)
     parser.add_argument("--height", type=int, default=480)
     parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--cameras", type=int, default=1, choices=(1, 2))
     parser.add_argument(
         "--default-qos", action="store_true", help="reliable, depth 10, instead of a camera's"
     )

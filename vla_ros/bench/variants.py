@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from vla_ros.bench.lower_bound import ROLES as FLOOR
+from vla_ros.bench.naive import OF_TWO_CAMERAS as PLAIN_OF_TWO_CAMERAS
 from vla_ros.bench.naive import ROLES as PLAIN
+from vla_ros.bench.two_cameras import two_camera_nodes
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import PROFILES
 from vla_ros.nodes.node_parameters import EXECUTORS, NODES
@@ -25,7 +27,7 @@ class Variant:
     """A pipeline that is measured."""
 
     title: str
-    commands: Callable[[], dict[str, list[str]]]  # process -> argv
+    commands: Callable[[int], dict[str, list[str]]]  # how many cameras -> process -> argv
     namespace: str
     default_qos: bool = False  # the camera speaks reliably, depth 10
     profile: bool = True  # our Fast DDS profile
@@ -50,18 +52,27 @@ def module(name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", f"vla_ros.bench.{name}", *arguments]
 
 
-def _ours(executor: str = EXECUTORS[0]) -> dict[str, list[str]]:
+def _ours(
+    cameras: int, executor: str = EXECUTORS[0], composed: bool = False
+) -> dict[str, list[str]]:
     overrides: dict[str, dict[str, object]] = {name: {"executor": executor} for name in NODES}
     # a constant policy says the same for ever, which that rule would hold
     overrides["safety_validator"]["stuck_policy_limit"] = 0.0
-    return suite_nodes(policy_file=config_folder() / POLICY_FILE, overrides=overrides)
+    if cameras == 2:
+        return two_camera_nodes(overrides, composed)
+    policy_file = config_folder() / POLICY_FILE
+    return suite_nodes(policy_file=policy_file, overrides=overrides, composed=composed)
 
 
-def _plain() -> dict[str, list[str]]:
+def _plain(cameras: int) -> dict[str, list[str]]:
+    if cameras == 2:
+        return {role: module("naive", role, "two") for role in PLAIN_OF_TWO_CAMERAS}
     return {role: module("naive", role) for role in PLAIN}
 
 
-def _floor() -> dict[str, list[str]]:
+def _floor(cameras: int) -> dict[str, list[str]]:
+    if cameras > 1:
+        raise ValueError(f"--cameras is {cameras}, and the floor has one; leave it out with --only")
     height, width = policy_spec("constant").images["camera"]
     size = ["--height", str(height), "--width", str(width)]
     return {role: module("lower_bound", role, *size) for role in FLOOR}
@@ -71,10 +82,11 @@ VARIANTS = {
     "ours": Variant("ours", _ours, "/vla", suite=True),
     "ours_single": Variant(
         "ours, on the SingleThreadedExecutor",
-        partial(_ours, "single_threaded"),
+        partial(_ours, executor="single_threaded"),
         "/vla",
         suite=True,
     ),
+    "ours_composed": Variant("ours, composed", partial(_ours, composed=True), "/vla", suite=True),
     "plain": Variant(
         "plain, defaults everywhere", _plain, "/plain", True, profile=False, thrift=False
     ),

@@ -54,6 +54,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="start everything, then leave the robot to you: vla arm, vla say, until Ctrl-C",
     )
     parser.add_argument(
+        "--composed", action="store_true", help="what images go through is one process"
+    )
+    parser.add_argument(
         "--no-view", action="store_true", help="plain lines instead of the live view"
     )
 

@@ -1,7 +1,9 @@
-"""What is left of the machine."""
+"""What is left of the machine, and which of its processors a process keeps to."""
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 MEMINFO = Path("/proc/meminfo")
@@ -24,3 +26,40 @@ def room(user: str, needed: float, free: float) -> None:
             f"{user} needs {needed / 1e9:.2f} GB of memory, and {free / 1e9:.2f} GB are free; end "
             "what else runs, or take a smaller model (vla memory, vla quantize)"
         )
+
+
+def processors(text: str) -> set[int]:
+    """The numbers in a list like 0,2-3, as taskset takes it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    numbers: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not dash:
+            last = first
+        if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) < 4096):
+            raise ValueError(
+                f"parameter 'cpus' is '{text[:60]}'; give numbers of processors like 0,2-3"
+            )
+        numbers |= set(range(int(first), int(last) + 1))
+    return numbers
+
+
+def keep_to(text: str) -> None:
+    """Every thread of this process runs on the processors of `text` alone.
+
+    Raises:
+        ValueError: it is no list of processors, or the system does not grant them.
+    """
+    chosen = processors(text)
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                os.sched_setaffinity(int(thread), chosen)  # those to come have it from their maker
+    except (AttributeError, OSError) as error:
+        raise ValueError(
+            f"parameter 'cpus' is '{text[:60]}', which this system does not grant: {error}; "
+            f"it has {os.cpu_count()} processors"
+        ) from None

@@ -14,6 +14,8 @@ import time
 from functools import cache
 from pathlib import Path
 
+from vla_ros.core import composed
+
 GONE = "gone"
 STOPPED = "stopped"
 TRACED = "traced"
@@ -138,12 +140,18 @@ def _is_node(pid: int, name: str) -> bool:
         script = Path(words[0])
         ours = script.is_absolute() and script.parts[-3:-1] == ("lib", "vla_ros")
         program = script.name
-    node = program
-    for option, remap in zip(words, words[1:]):
-        if option in ("-r", "--remap") and remap.startswith(("__node:=", "__name:=")):
-            node = remap.partition(":=")[2]
-            break  # ROS 2 takes the first of two rules for one name
-    return ours and name == node
+    return ours and name in _nodes(program, words[2 if words[0] == "-m" else 1 :])
+
+
+def _nodes(program: str, arguments: list[str]) -> set[str]:
+    """The names of the nodes that a program of ours holds."""
+    if program != composed.PROGRAM:
+        return {composed.node_name(program, arguments)}
+    try:
+        nodes, _ = composed.split([word for word in arguments if word])
+    except ValueError:
+        return set()
+    return {composed.node_name(kind, own) for kind, own in nodes}
 
 
 def _executable(pid: str) -> str:

@@ -81,6 +81,7 @@ def _run(
             arguments.policy or "",
             namespace=NAMESPACE,
             policy_file=arguments.policy_file,
+            composed=arguments.composed,
         ),
     }
     problem = ""

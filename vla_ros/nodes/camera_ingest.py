@@ -17,7 +17,7 @@ from vla_ros.core.policy_file import chosen_policy
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common.base import ManagedNode
-from vla_ros.nodes.common.convert import image_message, rgb_image, stamp_ns, time_message
+from vla_ros.nodes.common.convert import blank_image_message, rgb_image, stamp_ns
 from vla_ros.nodes.common.qos import IMAGES, SENSOR
 from vla_ros.nodes.common.run_node import run
 from vla_ros.policies import policy_spec
@@ -63,11 +63,6 @@ class CameraIngest(ManagedNode):
         if before:
             self._health.remember(before)
         self._newest = 0
-        # One message for all frames: publishing copies it, and the resized image is written right
-        # into it.
-        blank = np.zeros((*self._view.size, 3), np.uint8)
-        self._message = image_message(blank, 0, self._camera.name)
-        self._image = rgb_image(self._message)
         self._frame = self.add_publisher(Image, robot.frame_topic(self._camera.name), IMAGES)
         kind: type = Image
         to_image: Callable[[Any], np.ndarray] = self._to_rgb
@@ -157,17 +152,19 @@ class CameraIngest(ManagedNode):
 
     def _hand_on(self, image: np.ndarray, stamp: int, start: int) -> None:
         self._newest = stamp
-        resize(image, self._view.size, self._view.resize, out=self._image)
-        self._message.header.stamp = time_message(stamp)
+        # A fresh one for each, written into right away: the synchronizer may keep it as it is.
+        message = blank_image_message(self._view.size, stamp, self._camera.name)
+        frame = rgb_image(message)
+        resize(image, self._view.size, self._view.resize, out=frame)
         assert self._health is not None
-        trouble = self._health.look(self._image, stamp)
+        trouble = self._health.look(frame, stamp)
         self._good = time.monotonic_ns()
         self._dark = (self._dark or self._good) if "black" in trouble else 0
         if self._lasts(trouble):
             # handed on, an old image with a new stamp would be a new one to all
             self.stats.drop("frozen or black")
         else:
-            self._frame.publish(self._message)
+            self._frame.publish(message)
         if trouble and trouble != self.problem:
             self.get_logger().warning(trouble, throttle_duration_sec=5.0)
         self.problem = trouble

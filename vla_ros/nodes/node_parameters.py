@@ -26,6 +26,12 @@ COMMON = (
         "less; or, also where rclpy has none (Humble), its SingleThreadedExecutor",
         choices=EXECUTORS,
     ),
+    P(
+        "cpus",
+        "",
+        "the processors that the node's process keeps to, like 0,2-3; of several nodes in one "
+        "process the last that is configured says so; empty: as the system has it",
+    ),
 )
 POLICY = (
     P(

@@ -36,6 +36,7 @@ FIRST_HEARTBEAT_TIMEOUT_NS = 10_000_000_000
 REPORT_TIMEOUT_NS = 1_000_000_000
 # The supervisor looks twenty times a second: after a longer pause it was away itself.
 MAX_PAUSE_NS = 500_000_000
+BUSY = (Heartbeat.CONFIGURING, Heartbeat.BUILDING)  # loading or building an engine
 
 GATE = NODES[0]
 NEXT = {  # what a person does next, by the gate's state
@@ -194,7 +195,8 @@ class Supervisor(ManagedNode):
         for node in self._managed.values():
             self._notice_loss(node, now)
             self._finish(node, now)
-            if node.way and (turn or node.down) and node.asked is None and now >= node.retry:
+            due = node.asked is None and now >= node.retry and not self._waits(node)
+            if node.way and (turn or node.down) and due:
                 self._ask(node, node.way, now)
             turn = turn and (node.state == "active" or node.hopeless)
         self._notice_ready(now)
@@ -267,10 +269,7 @@ class Supervisor(ManagedNode):
             or node.left_alone
         ):
             return
-        if node.ended == node.life or process.state(node.life) not in (
-            process.ALIVE,
-            process.STOPPED,
-        ):
+        if self._ended(node) or process.state(node.life) not in (process.ALIVE, process.STOPPED):
             return
         self._end(node, f"hangs: its process lives and has been silent for {silent / 1e9:.1f} s")
 
@@ -283,12 +282,18 @@ class Supervisor(ManagedNode):
         if (
             node.unheard >= MAX_UNHEARD_REQUESTS
             and self.params["hung_after"] > 0.0
-            and node.ended != node.life
+            and not self._ended(node)
         ):
             self._end(node, f"speaks, but did not hear {node.unheard} requests")
 
+    def _ended(self, node: SupervisedNode) -> bool:
+        """Whether its process was ended already, on account of any of the nodes in it."""
+        return any(each.ended == node.life for each in (node, *self._companions(node)))
+
     def _end(self, node: SupervisedNode, why: str) -> None:
         node.ended = node.life
+        if others := ", ".join(other.name for other in self._companions(node)):
+            why += f", and {others} with it"
         why_not = process.end(node.life, node.name)
         what = (
             f"but it was not ended: {why_not}"
@@ -297,6 +302,18 @@ class Supervisor(ManagedNode):
         )
         self.get_logger().error(f"{node.name} {why}; {what}")
         self.notify_operator(f"{node.name} {why}; {what}")
+
+    def _companions(self, node: SupervisedNode) -> list[SupervisedNode]:
+        """The other nodes in its process."""
+        others = []
+        for other in self._managed.values():
+            if other is not node and node.life and other.life == node.life:
+                others.append(other)
+        return others
+
+    def _waits(self, node: SupervisedNode) -> bool:
+        """Whether its process is busy with another node's transition: it takes one at a time."""
+        return any(other.asked or other.state in BUSY for other in self._companions(node))
 
     def _ask(self, node: SupervisedNode, way: tuple[str, int, str], now: int) -> None:
         verb, transition, target = way
@@ -321,9 +338,10 @@ class Supervisor(ManagedNode):
             return
         if future.done():
             self._failed(node, verb, now, "was refused; its log and /diagnostics say why")
-        elif node.seen - since > REQUEST_UNHEARD_NS and node.state not in (
-            Heartbeat.CONFIGURING,
-            Heartbeat.BUILDING,
+        elif (
+            node.seen - since > REQUEST_UNHEARD_NS
+            and node.state not in BUSY
+            and not self._waits(node)
         ):
             node.client.remove_pending_request(future)
             self._failed(node, verb, now, "was not heard")

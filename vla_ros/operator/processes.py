@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 
 from vla_ros.core import process_identity
+from vla_ros.core.composed import KINDS, PROGRAM, ROS, join
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.core.shown import shown
@@ -277,6 +278,7 @@ def _sweep(child: Child) -> None:
 NODES = node_parameters.NODES  # of a robot with one camera
 BESIDE_GATE = NODES[1:]
 MODULES = {name: f"vla_ros.nodes.{name}" for name in NODES}
+MODULES[PROGRAM] = f"vla_ros.nodes.{PROGRAM}"
 MODULES["simulator"] = "vla_ros.sim.node"
 # One node is one thread's work, and the machine has few cores for six. glibc would return each
 # image's memory to the kernel and fetch it again, a page fault every 4 KiB: two thirds of the cost
@@ -333,6 +335,17 @@ def node_command(
     """
     if executable not in MODULES:
         raise ValueError(f"unknown node '{executable}'; known are: {', '.join(sorted(MODULES))}")
+    command = [sys.executable, "-m", MODULES[executable]]
+    return [*command, *ros_arguments(namespace, params_file, parameters, remaps)]
+
+
+def ros_arguments(
+    namespace: str = "",
+    params_file: str | os.PathLike[str] | None = None,
+    parameters: Mapping[str, object] | None = None,
+    remaps: Mapping[str, str] | None = None,
+) -> list[str]:
+    """What a node's command line says to ROS 2, from `--ros-args` on; arguments: node_command."""
     arguments: list[str] = []
     if namespace:
         arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
@@ -342,8 +355,7 @@ def node_command(
         arguments += ["-p", f"{name}:={yaml_text(value)}"]
     for before, after in (remaps or {}).items():
         arguments += ["-r", f"{before}:={after}"]
-    command = [sys.executable, "-m", MODULES[executable]]
-    return [*command, "--ros-args", *arguments] if arguments else command
+    return [ROS, *arguments] if arguments else []
 
 
 def yaml_text(value: object) -> str:
@@ -373,6 +385,7 @@ def suite_nodes(
     params_file: str | os.PathLike[str] | None = None,
     overrides: Mapping[str, Mapping[str, object]] | None = None,
     policy_file: str | os.PathLike[str] = "",
+    composed: bool = False,
 ) -> dict[str, list[str]]:
     """Name -> command line of the nodes, as the robot file says; the gate first.
 
@@ -384,6 +397,7 @@ def suite_nodes(
         params_file: A ROS 2 parameter file, for all of them.
         overrides: Executable -> parameter -> value; all cameras' nodes are `camera_ingest`.
         policy_file: What drives, with its options; instead of `policy`.
+        composed: camera_ingest, synchronizer and inference are one process, "composed".
 
     Raises:
         ValueError: `overrides` names an unknown node, or a file is wrong.
@@ -392,13 +406,20 @@ def suite_nodes(
     for name in overrides or {}:
         if name not in NODES:
             raise ValueError(f"unknown node '{name}' in overrides; known are: {', '.join(NODES)}")
-    commands = {}
+    commands: dict[str, list[str]] = {}
+    shared: list[tuple[str, list[str]]] = []  # those in one process
     for node in planned_nodes(robot, policy, str(policy_file), camera_topic):
         parameters = {**node.parameters, **(overrides or {}).get(node.executable, {})}
         remaps = dict(node.remaps)
         if node.name != node.executable:
             remaps["__node"] = node.name
-        commands[node.name] = node_command(
-            node.executable, namespace, params_file, parameters, remaps
-        )
+        if composed and node.executable in KINDS:
+            shared.append((node.executable, ros_arguments("", None, parameters, remaps)))
+        else:
+            commands[node.name] = node_command(
+                node.executable, namespace, params_file, parameters, remaps
+            )
+    if shared:
+        for_all = ros_arguments(namespace, params_file)
+        commands[PROGRAM] = [sys.executable, "-m", MODULES[PROGRAM], *join(shared), *for_all]
     return commands

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -14,13 +15,15 @@ from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
 from vla_ros.core import process_identity
+from vla_ros.core.machine import keep_to
 from vla_ros.core.parameters import check_all
 from vla_ros.core.shown import shown
 from vla_ros.core.stats import Stats
+from vla_ros.nodes.common.composition import Composition, Inlet
 from vla_ros.nodes.common.descriptors import descriptor_of
 from vla_ros.nodes.common.events import PublisherEventCallbacks, SubscriptionEventCallbacks
 from vla_ros.nodes.common.heart import HEARTBEAT_PERIOD_S, Heart
@@ -48,6 +51,11 @@ SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
 
 
+def _in_memory(qos: QoSProfile) -> bool:
+    """Whether nodes of one process hand it over; a late joiner asks DDS for what is kept."""
+    return qos.durability == DurabilityPolicy.VOLATILE
+
+
 class ManagedNode(LifecycleNode):
     """A lifecycle node. Subclasses fill in `configure`, `activate`, `deactivate` and `release`.
 
@@ -55,6 +63,11 @@ class ManagedNode(LifecycleNode):
     /diagnostics and nowhere near the robot. Callbacks made with `add_subscription` and `add_timer`
     cannot end the process: an exception is logged with its traceback and counted. `self.params`
     holds the checked parameters.
+
+    Args:
+        kind: its name, and its table of parameters.
+        composition: of the process, where that holds several nodes.
+        options: rclpy's.
 
     Published topics:
         feedback (std_msgs/String): sentences for the operator.
@@ -70,7 +83,8 @@ class ManagedNode(LifecycleNode):
         known, or not in its range, is refused with a sentence.
     """
 
-    def __init__(self, kind: str, **options: Any) -> None:
+    def __init__(self, kind: str, composition: Composition | None = None, **options: Any) -> None:
+        self._composition = composition  # of the process, where it holds more nodes than this
         self.table = {parameter.name: parameter for parameter in NODE_PARAMETERS[kind]}
         # Undeclared ones: refused below, with a sentence that rclpy does not have.
         super().__init__(
@@ -103,7 +117,11 @@ class ManagedNode(LifecycleNode):
         # tells a respawned process from the one before, and which one it is
         self._life = process_identity.own()
         self._report_timer = self.steady_timer(1.0, self._report)
-        self._heart = Heart(lambda: self.guard(self._beat), lambda: self.guard(self._report))
+        self._heart = Heart(
+            lambda: self.guard(self._beat),
+            lambda: self.guard(self._report),
+            composition.pulse if composition else None,
+        )
         self._turn_timer = self.steady_timer(HEARTBEAT_PERIOD_S, self._heart.turn)
 
     # -- what subclasses fill in -------------------------------------------------------
@@ -168,10 +186,27 @@ class ManagedNode(LifecycleNode):
         # watch for mismatches would cost a share of every wake-up.
         ours = any(qos is own for own in (IMAGES, LATEST, LATCHED, WORDS, WORDS_LOOSE))
         events = SubscriptionEventCallbacks(use_default_callbacks=False) if ours else None
-        subscription = self.create_subscription(
-            kind, topic, guarded, qos, event_callbacks=events, raw=raw
-        )
-        self._entities.append((self.destroy_subscription, subscription))
+
+        def subscribe(heard: Callable[[Any], None]) -> Any:
+            return self.create_subscription(
+                kind, topic, heard, qos, event_callbacks=events, raw=raw
+            )
+
+        composition = self._composition
+        if composition is None:
+            self._entities.append((self.destroy_subscription, subscribe(guarded)))
+            return
+
+        def attended(message: Any) -> None:
+            composition.attend(partial(guarded, message))
+
+        if raw or not _in_memory(qos):
+            self._entities.append((self.destroy_subscription, subscribe(attended)))
+            return
+        inlet = Inlet(self, guarded, qos.depth, partial(subscribe, attended))
+        full_name = kind, self.resolve_topic_name(topic)
+        composition.open_inlet(full_name, inlet)
+        self._entities.append((partial(composition.close_inlet, full_name), inlet))
 
     def add_reader(
         self, kind: type, topic: str, qos: QoSProfile, raw: bool = False, most_bytes: int = 0
@@ -184,7 +219,11 @@ class ManagedNode(LifecycleNode):
     def add_publisher(self, kind: type, topic: str, qos: QoSProfile) -> Any:
         publisher = self._quiet_publisher(kind, topic, qos)
         self._entities.append((self.destroy_publisher, publisher))
-        return publisher
+        if self._composition is None or not _in_memory(qos):
+            return publisher
+        outlet = self._composition.open_outlet((kind, self.resolve_topic_name(topic)), publisher)
+        self._entities.append((self._composition.close_outlet, outlet))  # before its publisher
+        return outlet
 
     def _quiet_publisher(self, kind: type, topic: str, qos: QoSProfile) -> Any:
         """Without rclpy's watch for mismatched QoS: a subscriber learns of it at its own end."""
@@ -229,6 +268,7 @@ class ManagedNode(LifecycleNode):
         return answer
 
     def guard(self, callback: Callable[..., None], *arguments: Any) -> None:
+        """Calls it, and whatever it raises is logged, counted and told to `fail`."""
         try:
             callback(*arguments)
         except Exception as error:
@@ -261,6 +301,8 @@ class ManagedNode(LifecycleNode):
             kind: one of Fault's: vision, language, action, communication.
             sentence: what is wrong.
         """
+        if self._composition and self._composition.resuming:
+            return
         now = time.monotonic_ns()
         if now - self._reported.get(kind, -FAULT_PERIOD_NS) < FAULT_PERIOD_NS:
             return
@@ -362,6 +404,8 @@ class ManagedNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             self.params = self._read_parameters()
+            if self.params["cpus"]:
+                keep_to(self.params["cpus"])
             self._report_timer.timer_period_ns = int(self.params["diagnostics_period"] * 1e9)
             self.configure()
         except Exception as error:

@@ -20,6 +20,8 @@ from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Instruction as InstructionMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
+BLACK = array("B", [0])
+
 
 def stamp_ns(stamp: Any) -> int:
     """A Time or Duration message in ns."""
@@ -52,10 +54,22 @@ def float_array(values: Any) -> array:
 def image_message(image: Image, stamp: int, frame_id: str) -> ImageMessage:
     """rgb8 (H x W x 3) as a message."""
     height, width = image.shape[:2]
+    message = _without_pixels(height, width, stamp, frame_id)
+    message.data = byte_array(image)
+    return message
+
+
+def blank_image_message(size: tuple[int, int], stamp: int, frame_id: str) -> ImageMessage:
+    """Black, of `size` (H, W), to be written into through `rgb_image`."""
+    message = _without_pixels(*size, stamp, frame_id)
+    message.data = BLACK * (3 * size[0] * size[1])  # faster than from bytes
+    return message
+
+
+def _without_pixels(height: int, width: int, stamp: int, frame_id: str) -> ImageMessage:
     message = ImageMessage(height=height, width=width, encoding="rgb8", step=3 * width)
     message.header.stamp = time_message(stamp)
     message.header.frame_id = frame_id
-    message.data = byte_array(image)
     return message
 
 

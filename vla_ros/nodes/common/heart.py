@@ -6,6 +6,7 @@ And which heartbeats of other nodes count.
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,36 +42,56 @@ def check_heartbeat(message: Heartbeat) -> None:
         raise ValueError(f"a heartbeat has node '{node}' and process '{process}'; give both")
 
 
+class Pulse:
+    """Of an executor, for all nodes that it runs: does it turn, and if not, is it excused?"""
+
+    def __init__(self) -> None:
+        self.excused = False
+        self.resumed = -math.inf  # when it was last back from what excused it, steady s
+        self._turned = -math.inf
+
+    def turn(self) -> None:
+        """The executor is alive."""
+        self._turned = time.monotonic()
+
+    @property
+    def turns(self) -> bool:
+        return time.monotonic() - self._turned < STALL_TIMEOUT_S
+
+    @contextmanager
+    def excuse(self) -> Iterator[None]:
+        """The executor is kept busy, by work that may take minutes and that others wait for."""
+        self.excused = True
+        try:
+            yield
+        finally:
+            self.excused = False
+            self.turn()
+            self.resumed = time.monotonic()
+
+
 class Heart:
     """Calls `beat` ten times a second while the executor turns, or while it is excused.
 
     The executor calls `turn`. Excused, `report` is called as well, once a second. Neither may
     raise. Python runs one thread at a time: code that keeps the GIL silences this one too, and
     SIGSTOP all of them.
+
+    Args:
+        pulse: of the executor; nodes that share one share this too.
     """
 
-    def __init__(self, beat: Callable[[], None], report: Callable[[], None]) -> None:
+    def __init__(
+        self, beat: Callable[[], None], report: Callable[[], None], pulse: Pulse | None = None
+    ) -> None:
         self._beat = beat
         self._report = report
-        self._turned = -STALL_TIMEOUT_S
-        self._excused = False
+        self._pulse = pulse or Pulse()
+        self.turn = self._pulse.turn
+        self.excused = self._pulse.excuse
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
-
-    def turn(self) -> None:
-        """The executor is alive."""
-        self._turned = time.monotonic()
-
-    @contextmanager
-    def excused(self) -> Iterator[None]:
-        """The executor is kept busy, by work that may take minutes and that others wait for."""
-        self._excused = True
-        try:
-            yield
-        finally:
-            self._excused = False
-            self.turn()
 
     def stop(self) -> None:
         self._over.set()
@@ -81,7 +102,7 @@ class Heart:
         for count in itertools.count():
             if self._over.wait(HEARTBEAT_PERIOD_S):
                 return
-            if self._excused or time.monotonic() - self._turned < STALL_TIMEOUT_S:
+            if self._pulse.excused or self._pulse.turns:
                 self._beat()
-            if self._excused and count % 10 == 0:
+            if self._pulse.excused and count % 10 == 0:
                 self._report()

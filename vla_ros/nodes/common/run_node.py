@@ -1,4 +1,4 @@
-"""Runs one node as a process, with an end that SIGINT and SIGTERM cannot make untidy."""
+"""Runs a node, or several, as a process, with an end that SIGINT and SIGTERM cannot make untidy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -25,12 +25,19 @@ PARENT_CHECK_PERIOD_S = 0.5
 SEGMENTS = ("fastrtps_", "fastdds_")  # Fast DDS 2's names in /dev/shm, and Fast DDS 3's (Kilted)
 
 
-def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bool = False) -> None:
-    """Spins a node until SIGINT or SIGTERM, or until whoever started it is gone.
+def run(
+    *make_nodes: Callable[[], ManagedNode],
+    start: bool = False,
+    realtime: bool = False,
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Spins nodes until SIGINT or SIGTERM, or until whoever started them is gone.
 
     Args:
+        make_nodes: classes of nodes, say; one executor runs them all, that of the first.
         start: it configures and activates itself.
         realtime: it has a parameter realtime_priority, and gets that where the system allows it.
+        argv: the arguments that hold for all of them; default: the process'.
     """
     _clear_left_segments()
     _keep_memory()
@@ -43,19 +50,22 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
     # executor's wait in C returns.
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job comes with it ignored
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node = node_class()
+    rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
+    nodes = [make() for make in make_nodes]
     if realtime:
-        _go_first(node)
-    executor = make_executor(node.get_parameter("executor").value)
-    executor.add_node(node)
-    if start and node.trigger_configure() == SUCCESS:
-        node.trigger_activate()
+        _go_first(nodes[0])
+    executor = make_executor(nodes[0].get_parameter("executor").value)
+    for node in nodes:
+        executor.add_node(node)
+        if start and node.trigger_configure() == SUCCESS:
+            node.trigger_activate()
     failed: list[BaseException] = []
     spinner = threading.Thread(target=_spin, args=(executor, failed), name="executor", daemon=True)
     spinner.start()
     if process_identity.PARENT in os.environ:
-        threading.Thread(target=_end_with_parent, args=(node,), name="parent", daemon=True).start()
+        threading.Thread(
+            target=_end_with_parent, args=nodes[:1], name="parent", daemon=True
+        ).start()
     signal.sigwait(signals)
     # a second one would find a library's thread, older than the block, and end us before we left
     for number in signals:
@@ -65,12 +75,14 @@ def run(node_class: Callable[[], ManagedNode], start: bool = False, realtime: bo
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(5)
-    node.leave()
+    for node in nodes:
+        node.leave()
     signal.alarm(2)
     rclpy.try_shutdown()
     spinner.join(timeout=0.5)
     if not spinner.is_alive():
-        node.destroy_node()
+        for node in nodes:
+            node.destroy_node()
     sys.exit(1 if failed else 0)
 
 
