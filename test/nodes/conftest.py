@@ -38,8 +38,8 @@ class Around:
         self._thread: threading.Thread | None = None
         self.feedback = self.hear(String, "feedback", EVENTS)
 
-    def make(self, node_class: type[ManagedNode], **parameters: Any) -> ManagedNode:
-        if issubclass(node_class, (CameraIngest, Synchronizer)):
+    def make(self, node_class: Callable[..., ManagedNode], **parameters: Any) -> ManagedNode:
+        if issubclass(getattr(node_class, "func", node_class), (CameraIngest, Synchronizer)):  # a class, or a partial of one
             parameters.setdefault("robot_file", robot_file())  # with a camera on `image`
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         node = node_class(parameter_overrides=overrides)

@@ -82,7 +82,7 @@ def test_the_variants_differ_in_what_they_claim() -> None:
     assert len(VARIANTS["plain"].commands(2)) == 6 and len(VARIANTS["ours"].commands(2)) == 7
     assert len(VARIANTS["ours_composed"].commands(2)) == 4  # the second camera is in the process, too
     nodes, _ = split(VARIANTS["ours_composed"].commands(2)["composed"][3:])
-    assert [kind for kind, _ in nodes] == ["camera_ingest", "synchronizer", "inference", "camera_ingest"]
+    assert [kind for kind, _ in nodes] == ["camera_ingest", "camera_ingest", "synchronizer", "inference"]
     assert "floor" not in arguments_of(["--cameras", "2"]).names
     assert arguments_of(["--size", "1280x720"]).size == (1280, 720) and arguments_of([]).size == (640, 480)
 
