@@ -60,6 +60,12 @@ def test_a_policy_that_looks_through_a_camera_that_is_not_there_is_refused_with_
         planned_nodes(TWO_ARMS, policy_file=looking_through(tmp_path, "rear"))
 
 
+def test_a_policy_that_only_the_nodes_can_load_gets_every_camera(tmp_path):
+    policy_file = write_policy_file(tmp_path / "policy.yaml", "not_here:Policy")
+    cameras = [node.name for node in planned_nodes(TWO_ARMS, policy_file=policy_file) if node.executable == "camera_ingest"]
+    assert len(cameras) == 3
+
+
 def test_an_only_camera_s_topic_the_joints_and_the_odometry_may_be_elsewhere():
     planned = {node.name: node for node in planned_nodes(
         SIM, "constant", camera_topic="/eye/image", topics={"joint_states": "/arm/joint_states", "odom": ""})}

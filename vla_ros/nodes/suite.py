@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vla_ros.core.policy_file import chosen_policy
+from vla_ros.core.policy_file import PolicyFile, chosen_policy
 from vla_ros.core.robot import CAMERA_NODE, Robot, load_robot
 from vla_ros.core.robot_fields import topic_name
 from vla_ros.nodes.node_parameters import ALL, NODES
@@ -46,7 +46,7 @@ def planned_nodes(
 ) -> list[PlannedNode]:
     """The nodes of a robot's suite, the gate first, and a camera_ingest for each camera.
 
-    A camera that the policy does not look through has none.
+    A camera that the policy does not look through has none, where the policy is known here.
 
     Args:
         robot_file: a path.
@@ -58,10 +58,7 @@ def planned_nodes(
         ValueError: a file is wrong, or the policy looks through a camera that is not there.
     """
     robot = load_robot(robot_file)
-    chosen = chosen_policy(policy, policy_file)
-    views = Views(policy_spec(chosen.policy, chosen.options), chosen.images)
-    views.check(robot.camera_nodes)
-    seen = [camera.name for camera in robot.cameras if camera.name in views.cameras]
+    seen = _seen(robot, chosen_policy(policy, policy_file))
     cameras = [ALL] if len(seen) == len(robot.cameras) else seen
     everyone = {"robot_file": robot_file}
     of_policy = {"policy": policy, "policy_file": policy_file}
@@ -84,6 +81,18 @@ def planned_nodes(
             heard = remaps if executable in HEARS_STATE else {}
             planned.append(PlannedNode(executable, executable, parameters, heard))
     return planned
+
+
+def _seen(robot: Robot, chosen: PolicyFile) -> list[str]:
+    """The cameras that the policy looks through, in the robot file's order."""
+    try:
+        spec = policy_spec(chosen.policy, chosen.options)
+    except ValueError:
+        # What starts the nodes may lack what the policy is made of; if they do too, they say so.
+        return list(robot.camera_nodes)
+    views = Views(spec, chosen.images)
+    views.check(robot.camera_nodes)
+    return [camera.name for camera in robot.cameras if camera.name in views.cameras]
 
 
 def _camera_nodes(
