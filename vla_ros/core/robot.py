@@ -9,9 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from vla_ros.core.robot_fields import (
+    check_keys,
+    check_once,
+    flag,
+    mapping,
+    number,
+    optional_number,
+    pair,
+)
 from vla_ros.core.shown import shown
+from vla_ros.core.urdf import Urdf
+from vla_ros.core.workspace import (
+    Workspace,
+    check_urdf_limits,
+    parse_urdf_key,
+    parse_workspace,
+    with_urdf_limits,
+)
 
 STOPS = ("zero", "hold_measured", "hold_commanded")
 OUTPUT_TYPES = {
@@ -42,6 +57,7 @@ OPTIONAL_CHANNEL_KEYS = {
     "tracking_time",
 }
 LONGEST_TIME_S = 10.0  # of `time_to_collision` and `hold_off`
+LONGEST_ENABLE_TIME_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -165,7 +181,14 @@ class Obstacles:
 
 @dataclass(frozen=True)
 class Robot:
-    """What a robot file says. Without `obstacles`, the robot has nothing to see them with."""
+    """What a robot file says. Without `obstacles`, the robot has nothing to see them with.
+
+    Attributes:
+        urdf: a file beside this one: no joint's limits may be wider than there, and what the robot
+            file leaves out of `bounds`, `limits` and `max_speed` is taken from it.
+        workspace: where an arm's tool may be.
+        enable_time: for so long after the first motion of an arming, rates grow from zero, s.
+    """
 
     name: str
     base_frame: str
@@ -174,6 +197,9 @@ class Robot:
     footprint: Footprint = Footprint(0.0, 0.0, 0.0, 0.0)
     obstacles: Obstacles | None = None
     simulated: bool = False
+    urdf: Urdf | None = None
+    workspace: Workspace | None = None
+    enable_time: float = 0.0
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
@@ -213,27 +239,46 @@ def load_robot(path: str | Path) -> Robot:
 
     data = read_yaml(path, "robot file", "set robot_file to one like config/robots/sim.yaml")
     try:
-        return parse_robot(data)
+        return parse_robot(data, Path(path).parent)
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"robot file {shown(str(path), 200)}: {str(error)[:400]}") from error
 
 
-def parse_robot(data: Any) -> Robot:
+def parse_robot(data: Any, folder: Path = Path()) -> Robot:
     """A Robot from the mapping in a robot file.
 
     It is checked as a whole: what cannot be true, contradicts itself or is not known is refused.
 
+    Args:
+        data: the mapping.
+        folder: where the file lies; the files that it names are looked for from there.
+
     Raises:
         ValueError: a sentence with what is wrong, and its value.
     """
-    _keys(
+    check_keys(
         data,
         "the file",
         {"name", "channels", "outputs"},
-        {"base_frame", "footprint", "obstacles", "simulated"},
+        {
+            "base_frame",
+            "footprint",
+            "obstacles",
+            "simulated",
+            "urdf",
+            "workspace",
+            "enable_time",
+        },
     )
-    entries = _mapping(data["channels"], "channels")
-    channels = tuple(_channel(name, fields) for name, fields in entries.items())
+    base_frame = str(data.get("base_frame", "base_link"))
+    urdf = parse_urdf_key(data["urdf"], folder) if "urdf" in data else None
+    entries = mapping(data["channels"], "channels")
+    channels = tuple(_channel(name, fields, urdf) for name, fields in entries.items())
+    if urdf:
+        check_urdf_limits(channels, urdf)
+    workspace = None
+    if "workspace" in data:
+        workspace = parse_workspace(data["workspace"], urdf, base_frame, channels)
     if not 0 < len(channels) <= MAX_CHANNELS:
         raise ValueError(f"channels has {len(channels)} entries; a robot obeys 1 to {MAX_CHANNELS}")
     if not isinstance(data["outputs"], list):
@@ -241,9 +286,9 @@ def parse_robot(data: Any) -> Robot:
     known = {channel.name: channel for channel in channels}
     outputs = tuple(_output(fields, known) for fields in data["outputs"])
     _check_senders(channels, outputs)
-    _once([output.topic for output in outputs], "output ")
+    check_once([output.topic for output in outputs], "output ")
     _check_joints(channels)
-    simulated = _flag(data.get("simulated", False), "simulated")
+    simulated = flag(data.get("simulated", False), "simulated")
     obstacles = _obstacles(data["obstacles"]) if "obstacles" in data else None
     if obstacles and "footprint" not in data:
         raise ValueError(
@@ -256,14 +301,22 @@ def parse_robot(data: Any) -> Robot:
     if "footprint" in data:
         footprint = _footprint(data["footprint"])
     _check_masks(obstacles, footprint)
+    enable_time = optional_number(data, "enable_time", "the file", 0.0, at_least=0.0)
+    if enable_time > LONGEST_ENABLE_TIME_S:
+        raise ValueError(
+            f"enable_time is {enable_time:g} s; give at most {LONGEST_ENABLE_TIME_S:g} s"
+        )
     return Robot(
         str(data["name"]),
-        str(data.get("base_frame", "base_link")),
+        base_frame,
         channels,
         outputs,
         footprint,
         obstacles,
         simulated,
+        urdf,
+        workspace,
+        enable_time,
     )
 
 
@@ -329,8 +382,8 @@ def _check_masks(obstacles: Obstacles | None, footprint: Footprint) -> None:
 
 
 def _footprint(fields: Any) -> Footprint:
-    _keys(fields, "footprint", set(SIDES), set())
-    sides = [_number(fields[side], f"footprint: {side}", at_least=0.0) for side in SIDES]
+    check_keys(fields, "footprint", set(SIDES), set())
+    sides = [number(fields[side], f"footprint: {side}", at_least=0.0) for side in SIDES]
     return Footprint(*sides)
 
 
@@ -346,8 +399,8 @@ def _mask(fields: Any, where: str) -> tuple[tuple[float, float, float, float], .
         )
     boxes = []
     for box in fields:
-        _keys(box, where, set(SIDES), set())
-        front, back, left, right = [_number(box[side], f"{where}: {side}") for side in SIDES]
+        check_keys(box, where, set(SIDES), set())
+        front, back, left, right = [number(box[side], f"{where}: {side}") for side in SIDES]
         if not (-back < front and -right < left):
             raise ValueError(
                 f"{where}: front + back is {front + back:g} m and left + right {left + right:g} m; "
@@ -368,7 +421,7 @@ def _obstacles(fields: Any) -> Obstacles:
         "max_age",
         "hold_off",
     )
-    _keys(fields, "obstacles", {"sensors"}, set(numbers))
+    check_keys(fields, "obstacles", {"sensors"}, set(numbers))
     if not isinstance(fields["sensors"], list) or not fields["sensors"]:
         raise ValueError(
             f"obstacles: sensors is {shown(fields['sensors'])}; give a list of sensors"
@@ -376,7 +429,7 @@ def _obstacles(fields: Any) -> Obstacles:
     given: dict[str, float] = {}
     for name in numbers:
         if name in fields:
-            given[name] = _number(fields[name], f"obstacles: {name}", at_least=0.0)
+            given[name] = number(fields[name], f"obstacles: {name}", at_least=0.0)
     obstacles = Obstacles(tuple(map(_sensor, fields["sensors"])), **given)
     if not obstacles.stop_distance < obstacles.slow_distance:
         raise ValueError(
@@ -384,19 +437,21 @@ def _obstacles(fields: Any) -> Obstacles:
             f"stop_distance, {obstacles.stop_distance:g} m"
         )
     for name in ("time_to_collision", "max_age"):
-        _number(getattr(obstacles, name), f"obstacles: {name}", above=0.0)
+        number(getattr(obstacles, name), f"obstacles: {name}", above=0.0)
     for name in ("time_to_collision", "hold_off"):
         seconds = getattr(obstacles, name)
         if seconds > LONGEST_TIME_S:
             raise ValueError(
                 f"obstacles: {name} is {seconds:g} s; give at most {LONGEST_TIME_S:g} s"
             )
-    _once([sensor.topic for sensor in obstacles.sensors], "obstacles: ")
+    check_once([sensor.topic for sensor in obstacles.sensors], "obstacles: ")
     return obstacles
 
 
 def _sensor(fields: Any) -> Sensor:
-    _keys(fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "min_range", "inverted", "mask"})
+    check_keys(
+        fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "min_range", "inverted", "mask"}
+    )
     topic = str(fields["topic"])
     kind = fields["type"]
     if kind not in SENSOR_TYPES:
@@ -406,23 +461,24 @@ def _sensor(fields: Any) -> Sensor:
     where = f"sensor '{topic}'"
     place: dict[str, float] = {}
     for name in ("x", "y", "yaw"):
-        place[name] = _number(fields.get(name, 0.0), f"{where}: {name}")
+        place[name] = number(fields.get(name, 0.0), f"{where}: {name}")
     return Sensor(
         topic,
         kind,
-        inverted=_flag(fields.get("inverted", False), f"{where}: inverted"),
+        inverted=flag(fields.get("inverted", False), f"{where}: inverted"),
         **place,
-        min_range=_optional(fields, "min_range", where, 0.0, at_least=0.0),
+        min_range=optional_number(fields, "min_range", where, 0.0, at_least=0.0),
         mask=_mask(fields.get("mask", []), f"{where}: mask"),
     )
 
 
-def _channel(name: str, fields: Any) -> Channel:
+def _channel(name: str, fields: Any, urdf: Urdf | None = None) -> Channel:
     where = f"channel '{name}'"
-    _keys(fields, where, CHANNEL_KEYS, OPTIONAL_CHANNEL_KEYS)
+    fields = with_urdf_limits(fields, where, urdf)
+    check_keys(fields, where, CHANNEL_KEYS, OPTIONAL_CHANNEL_KEYS)
     # Each within the next: soft limits within limits within bounds.
-    bounds = _pair(fields["bounds"], f"{where}: bounds")
-    limits = _pair(fields["limits"], f"{where}: limits")
+    bounds = pair(fields["bounds"], f"{where}: bounds")
+    limits = pair(fields["limits"], f"{where}: limits")
     if not (bounds[0] <= limits[0] and limits[1] <= bounds[1]):
         raise ValueError(f"{where}: limits {list(limits)} reach outside bounds {list(bounds)}")
     stop = fields["on_stop"]
@@ -440,7 +496,7 @@ def _channel(name: str, fields: Any) -> Channel:
             ".../s), hold_measured and hold_commanded for positions"
         )
     speeds = _speeds(fields, where, stop == "zero")
-    continuous = _flag(fields.get("continuous", False), f"{where}: continuous")
+    continuous = flag(fields.get("continuous", False), f"{where}: continuous")
     if continuous and (stop == "zero" or not joint):
         raise ValueError(f"{where}: continuous is for a position that a joint measures")
     start = _start(fields, where, limits)
@@ -453,23 +509,23 @@ def _channel(name: str, fields: Any) -> Channel:
     if "max_tracking_error" in fields:
         if stop == "zero" or not joint:
             raise ValueError(f"{where}: max_tracking_error is for a position that a joint measures")
-        lag = _number(fields["max_tracking_error"], f"{where}: max_tracking_error", above=0.0)
+        lag = number(fields["max_tracking_error"], f"{where}: max_tracking_error", above=0.0)
     return Channel(
         name=name,
         unit=unit,
         bounds=bounds,
         limits=limits,
         **speeds,
-        deadband=_optional(fields, "deadband", where, 0.0, at_least=0.0),
+        deadband=optional_number(fields, "deadband", where, 0.0, at_least=0.0),
         on_stop=stop,
         joint=joint,
         continuous=continuous,
         start=start,
         max_tracking_error=lag,
-        tracking_time=_optional(fields, "tracking_time", where, 0.5, at_least=0.0),
-        scale=_optional(fields, "scale", where, 1.0, above=0.0),
+        tracking_time=optional_number(fields, "tracking_time", where, 0.5, at_least=0.0),
+        scale=optional_number(fields, "scale", where, 1.0, above=0.0),
         soft_limits=soft,
-        max_step=_optional(fields, "max_step", where, math.inf, above=0.0),
+        max_step=optional_number(fields, "max_step", where, math.inf, above=0.0),
     )
 
 
@@ -479,7 +535,7 @@ def _soft_limits(
     """Where a measured joint may only move inward; as `limits` where the file does not say."""
     if "soft_limits" not in fields:
         return limits
-    soft = _pair(fields["soft_limits"], f"{where}: soft_limits")
+    soft = pair(fields["soft_limits"], f"{where}: soft_limits")
     is_velocity = fields["on_stop"] == "zero"
     if is_velocity or not fields.get("joint"):
         raise ValueError(
@@ -495,7 +551,7 @@ def _start(fields: Mapping[str, Any], where: str, limits: tuple[float, float]) -
     """Where a position that nothing measures stands at first."""
     if "start" not in fields:
         return None
-    start = _number(fields["start"], f"{where}: start")
+    start = number(fields["start"], f"{where}: start")
     is_velocity = fields["on_stop"] == "zero"
     joint = str(fields.get("joint", ""))
     if is_velocity or joint:
@@ -523,15 +579,15 @@ def _speeds(fields: Mapping[str, Any], where: str, is_velocity: bool) -> dict[st
     for name in wrong:
         if name in fields:
             raise ValueError(f"{where}: {name} is not for a {kind}; give {right}")
-    speed = _number(fields[right], f"{where}: {right}", above=0.0)
+    speed = number(fields[right], f"{where}: {right}", above=0.0)
     if not is_velocity:
         return {"max_speed": speed}
-    slowing = _number(fields.get("deceleration", speed), f"{where}: deceleration", above=0.0)
+    slowing = number(fields.get("deceleration", speed), f"{where}: deceleration", above=0.0)
     return {"acceleration": speed, "deceleration": slowing}
 
 
 def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
-    _keys(fields, "an output", {"topic", "type", "channels"}, set())
+    check_keys(fields, "an output", {"topic", "type", "channels"}, set())
     topic = str(fields["topic"])
     kind = fields["type"]
     names = fields["channels"]
@@ -582,69 +638,3 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
             f"output '{topic}' mixes velocities and positions; a stop could not be sent on it"
         )
     return Output(topic, kind, tuple(names))
-
-
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{where} is {shown(value)}; give a mapping")
-    return value
-
-
-def _keys(value: Any, where: str, needed: set[str], optional: set[str]) -> None:
-    """A misspelt key would be a limit that nobody keeps: unknown ones are refused."""
-    keys = set(_mapping(value, where))
-    if needed - keys:
-        raise ValueError(f"{where} lacks {', '.join(sorted(needed - keys))}")
-    if keys - needed - optional:
-        unknown = ", ".join(sorted(map(str, keys - needed - optional)))
-        raise ValueError(
-            f"{where} has unknown {unknown}; known are {', '.join(sorted(needed | optional))}"
-        )
-
-
-def _once(topics: list[str], where: str) -> None:
-    for topic, count in Counter(topics).items():
-        if count > 1:
-            raise ValueError(f"{where}'{topic}' is listed {count} times; once is right")
-
-
-def _flag(value: Any, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{where} is {shown(value)}; give true or false")
-    return value
-
-
-def _number(value: Any, where: str, above: float = -math.inf, at_least: float = -math.inf) -> float:
-    # To Python, true is the number 1.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{where} is {shown(value)}; give a finite number")
-    if value <= above:
-        raise ValueError(f"{where} is {value}; it must be more than {above:g}")
-    if value < at_least:
-        raise ValueError(f"{where} is {value}; it must be at least {at_least:g}")
-    return float(value)
-
-
-def _optional(
-    fields: Mapping[str, Any],
-    name: str,
-    where: str,
-    default: float,
-    above: float = -math.inf,
-    at_least: float = -math.inf,
-) -> float:
-    """The number that stands under `name`, or its default."""
-    if name not in fields:
-        return default
-    return _number(fields[name], f"{where}: {name}", above, at_least)
-
-
-def _pair(value: Any, where: str) -> tuple[float, float]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"{where} is {shown(value)}; give [lowest, highest]")
-    # Rounded as actions are, which travel as float32: else a value at its limit would be outside.
-    with np.errstate(over="ignore"):
-        low, high = [_number(float(np.float32(_number(end, where))), where) for end in value]
-    if low >= high:
-        raise ValueError(f"{where} is {shown(value)}; the lowest must be below the highest")
-    return low, high
