@@ -255,9 +255,9 @@ class Gate:
         self._armed = Arming(inputs.instruction.instruction_id, now_stamp)
         # A person begins anew: nothing of what was before counts, neither for nor against it.
         self._spent = Spent(0, "")
-        self._moved = None
         self._chunks.forget()
         self._chunks.newest_instruction_id = inputs.instruction.instruction_id
+        self._moved = None
         self._follow(Event.ARM)
         return True, "armed; give an instruction"
 
