@@ -88,6 +88,8 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("return TURN_RAD / self.scale", "return TURN_RAD * self.scale"),
         ('fields.get("deceleration", speed)', 'fields.get("deceleration", 2 * speed)'),
         ("lag = max(0.05 *", "lag = min(0.05 *"),
+    ]),
+    "vla_ros/core/robot_fields.py": (("test/unit/test_robot.py",), [
         ("if low >= high:", "if low > high:"),
     ]),
     "vla_ros/core/yaml_file.py": (("test/unit/test_yaml_file.py",), [

@@ -1,6 +1,7 @@
 """Where the tool is, by the gate's kinematics: beside products of matrices, and beside MuJoCo, which reads URDF itself."""
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,12 +52,12 @@ def test_roll_pitch_and_yaw_turn_about_the_axes_that_stand_still():
     assert turned((math.pi / 2, 0, math.pi / 2)) @ (0, 1, 0) == pytest.approx((0, 0, 1))  # roll first
 
 
-def test_values_are_made_positions_of_the_joint_by_the_channel_s_scale(tmp_path):
+@pytest.mark.parametrize("scale, offset, value", [(0.4, 0.0, 0.5), (-0.4, 0.4, 0.5), (1.0, 0.1, 0.1)])
+def test_values_are_made_positions_of_the_joint_by_the_channel_s_scale_and_offset(scale, offset, value, tmp_path):
     robot = planar(tmp_path, max_tool_speed=1.0)
-    scaled = type(robot)(robot.name, robot.base_frame, tuple(
-        type(channel)(**{**vars(channel), "scale": 0.4 if channel.name == "joint_2" else 1.0}) for channel in robot.channels),
-        robot.outputs, workspace=robot.workspace)
-    assert Tool(scaled).points([np.array([0.0, 0.5])])[0] == pytest.approx((0.5, 0, 0))
+    slide = replace(robot.channel("joint_2"), scale=scale, offset=offset)
+    robot = replace(robot, channels=(robot.channels[0], slide))
+    assert Tool(robot).points([np.array([0.0, value])])[0] == pytest.approx((0.5, 0, 0))
 
 
 @pytest.mark.parametrize("moved, elapsed, speed", [(0.02, 20_000_000, 1.0), (0.0, 0, 0.0), (1e-9, 0, math.inf)])

@@ -78,15 +78,29 @@ def test_a_robot_file_narrows_and_never_widens(key, value, allowed, folder):
         parse_robot(data, folder)
 
 
-@pytest.mark.parametrize("scale", [0.5, 2.0])
-def test_limits_are_compared_in_the_joint_s_own_unit(scale, folder):
+@pytest.mark.parametrize("scale, offset, bounds", [
+    (0.5, 0.0, (-5.0, 5.0)), (2.0, 0.0, (-1.25, 1.25)), (-0.5, 0.5, (-4.0, 6.0)), (1.0, 1.5, (-4.0, 1.0))])
+def test_limits_are_compared_in_the_joint_s_own_unit(scale, offset, bounds, folder):
     data = changed("channels", "joint_1", "scale", scale)
-    most = 2.5 / scale
-    data["channels"]["joint_1"].update(max_speed=2.0 / scale, limits=[-1.0, 1.0], bounds=[-most, most])
+    channel = data["channels"]["joint_1"]
+    channel.update(offset=offset, max_speed=2.0 / abs(scale), limits=[-1.0, 1.0], bounds=list(bounds))
     parse_robot(data, folder)
-    data["channels"]["joint_1"]["bounds"] = [-most, most + 0.01]
-    with pytest.raises(ValueError, match="bounds are"):
-        parse_robot(data, folder)
+    for wider in ((bounds[0] - 0.01, bounds[1]), (bounds[0], bounds[1] + 0.01)):
+        channel["bounds"] = list(wider)
+        with pytest.raises(ValueError, match="bounds are"):
+            parse_robot(data, folder)
+    for name in ("bounds", "limits", "max_speed"):
+        del channel[name]
+    assert parse_robot(data, folder).channel("joint_1").bounds == bounds
+
+
+def test_a_joint_may_have_a_name_of_the_file_s_own(folder):
+    data = changed("state", [{"topic": "/arm/joint_states", "type": "sensor_msgs/msg/JointState", "unit": "rad",
+                              "names": {"shoulder": "joint_1"}}])
+    data["channels"]["joint_1"]["joint"] = "shoulder"
+    del data["channels"]["joint_1"]["bounds"], data["channels"]["joint_1"]["limits"]
+    robot = parse_robot(data, folder)
+    assert robot.channel("joint_1").bounds == (-2.5, 2.5) and robot.workspace
 
 
 @pytest.mark.parametrize("data, says", [

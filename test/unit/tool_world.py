@@ -60,7 +60,7 @@ def tool_at(robot, values):
         if joint.kind not in MOVING:
             continue
         channel = channels[joint.name]
-        q = values[channel.name] * channel.scale
+        q = values[channel.name] * channel.scale + channel.offset
         axis = np.array(joint.axis)
         if joint.kind == "prismatic":
             frame = frame @ homogeneous(axis * q, np.eye(3))

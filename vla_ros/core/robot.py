@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vla_ros.core.robot_cameras import Camera, parse_cameras
 from vla_ros.core.robot_fields import (
     check_keys,
     check_once,
@@ -18,6 +19,7 @@ from vla_ros.core.robot_fields import (
     optional_number,
     pair,
 )
+from vla_ros.core.robot_state import JOINT_STATE, UNITS, StateSource, parse_state
 from vla_ros.core.shown import shown
 from vla_ros.core.urdf import Urdf
 from vla_ros.core.workspace import (
@@ -28,6 +30,7 @@ from vla_ros.core.workspace import (
     with_urdf_limits,
 )
 
+JOINT_STATES = "/joint_states"  # where a joint is heard that no entry of `state` names
 STOPS = ("zero", "hold_measured", "hold_commanded")
 OUTPUT_TYPES = {
     "geometry_msgs/msg/Twist",
@@ -40,6 +43,7 @@ FLOOR_CHANNELS = ("linear.x", "linear.y", "angular.z")  # what moves a footprint
 TWIST_CHANNELS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 MAX_CHANNELS = 64  # the gate looks at every one of them fifty times a second
 TURN_RAD = 2.0 * math.pi
+CAMERA_NODE = "camera_ingest"
 SIDES = ("front", "back", "left", "right")
 CHANNEL_KEYS = {"unit", "bounds", "limits", "on_stop"}
 OPTIONAL_CHANNEL_KEYS = {
@@ -49,9 +53,11 @@ OPTIONAL_CHANNEL_KEYS = {
     "deadband",
     "joint",
     "scale",
+    "offset",
+    "sent_unit",
     "soft_limits",
     "max_step",
-    "continuous",
+    "wraps",
     "start",
     "max_tracking_error",
     "tracking_time",
@@ -74,14 +80,17 @@ class Channel:
         on_stop: what stopping means: `zero` (velocities), `hold_measured` (positions: where it was
             measured, or what was sent last where nothing measures) or `hold_commanded` (a gripper
             that must not let go: what was sent last).
-        joint: what measures it in /joint_states.
-        scale: value x `scale` is the joint's position, and what is sent.
+        joint: what measures it: a name in `state`, else a joint in /joint_states.
+        scale, offset: value x `scale` + `offset` is the joint's position, and what is sent; a
+            negative `scale`: a gripper that closes with a growing angle.
+        sent_unit: of what is sent and of what the joint says, as in `state`; SI by default.
         soft_limits: outside them a position may only move inward.
         max_step: two actions that follow each other may differ by so much.
-        continuous: the joint's position wraps after a turn (rad).
+        wraps: the joint's position begins anew after a turn.
         start: where a position that nothing measures is taken to stand at first.
         max_tracking_error: how far what is measured may be from what is sent.
         tracking_time: for how long it may be farther away, s.
+        joint_topic: where the joint is heard; from `state`.
     """
 
     name: str
@@ -95,12 +104,15 @@ class Channel:
     on_stop: str = "zero"
     joint: str = ""
     scale: float = 1.0
+    offset: float = 0.0
+    sent_unit: str = ""
     soft_limits: tuple[float, float] = (-math.inf, math.inf)
     max_step: float = math.inf
-    continuous: bool = False
+    wraps: bool = False
     start: float | None = None
     max_tracking_error: float = math.inf
     tracking_time: float = 0.5
+    joint_topic: str = JOINT_STATES
 
     @property
     def is_velocity(self) -> bool:
@@ -109,7 +121,15 @@ class Channel:
     @property
     def turn(self) -> float:
         """What a whole turn of the joint is in this channel's unit; 0: it does not wrap."""
-        return TURN_RAD / self.scale if self.continuous else 0.0
+        return TURN_RAD / abs(self.scale) if self.wraps else 0.0
+
+    def sent(self, value: float) -> float:
+        """What is sent for `value`: the joint's position, in its own unit."""
+        return (value * self.scale + self.offset) / UNITS.get(self.sent_unit, 1.0)
+
+    def measured(self, position: float) -> float:
+        """The channel's value where the joint says `position`."""
+        return (position * UNITS.get(self.sent_unit, 1.0) - self.offset) / self.scale
 
 
 @dataclass(frozen=True)
@@ -197,9 +217,55 @@ class Robot:
     footprint: Footprint = Footprint(0.0, 0.0, 0.0, 0.0)
     obstacles: Obstacles | None = None
     simulated: bool = False
+    cameras: tuple[Camera, ...] = ()
+    state: tuple[StateSource, ...] = ()
     urdf: Urdf | None = None
     workspace: Workspace | None = None
     enable_time: float = 0.0
+
+    @property
+    def camera_nodes(self) -> dict[str, str]:
+        """Camera -> its node: an only camera's is `camera_ingest`, else each has its own name."""
+        if len(self.cameras) == 1:
+            return {self.cameras[0].name: CAMERA_NODE}
+        return {camera.name: f"{CAMERA_NODE}_{camera.name}" for camera in self.cameras}
+
+    def camera(self, name: str) -> Camera:
+        """The camera of that name; an empty one is the only camera's.
+
+        Raises:
+            ValueError: there is none, or the file names several and nobody said which.
+        """
+        for camera in self.cameras:
+            if camera.name == name or (not name and len(self.cameras) == 1):
+                return camera
+        names = ", ".join(camera.name for camera in self.cameras)
+        raise ValueError(
+            f"robot '{self.name}' has no camera {shown(name)}; its file's cameras are "
+            f"{names or 'none'}"
+        )
+
+    def frame_topic(self, camera: str) -> str:
+        """Where the frames of that camera are, in the nodes' namespace."""
+        return "frame" if len(self.cameras) == 1 else f"{camera}/frame"
+
+    @property
+    def joint_topics(self) -> dict[str, tuple[Channel, ...]]:
+        """Topic -> the channels whose joints are heard there."""
+        topics: dict[str, tuple[Channel, ...]] = {}
+        for channel in self.channels:
+            if channel.joint:
+                topics[channel.joint_topic] = (*topics.get(channel.joint_topic, ()), channel)
+        return topics
+
+    @property
+    def required_topics(self) -> dict[str, str]:
+        """Topic -> type, of what the robot's motion rests on beside its range sensors."""
+        topics = dict.fromkeys(self.joint_topics, JOINT_STATE)
+        for source in self.state:
+            if source.required:
+                topics[source.topic] = source.type
+        return topics
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
@@ -265,20 +331,20 @@ def parse_robot(data: Any, folder: Path = Path()) -> Robot:
             "footprint",
             "obstacles",
             "simulated",
+            "cameras",
+            "state",
             "urdf",
             "workspace",
             "enable_time",
         },
     )
     base_frame = str(data.get("base_frame", "base_link"))
+    state = parse_state(data.get("state", []))
     urdf = parse_urdf_key(data["urdf"], folder) if "urdf" in data else None
     entries = mapping(data["channels"], "channels")
-    channels = tuple(_channel(name, fields, urdf) for name, fields in entries.items())
     if urdf:
-        check_urdf_limits(channels, urdf)
-    workspace = None
-    if "workspace" in data:
-        workspace = parse_workspace(data["workspace"], urdf, base_frame, channels)
+        entries = with_urdf_limits(entries, urdf, _joint_names(state))
+    channels = tuple(_channel(name, fields) for name, fields in entries.items())
     if not 0 < len(channels) <= MAX_CHANNELS:
         raise ValueError(f"channels has {len(channels)} entries; a robot obeys 1 to {MAX_CHANNELS}")
     if not isinstance(data["outputs"], list):
@@ -287,6 +353,13 @@ def parse_robot(data: Any, folder: Path = Path()) -> Robot:
     outputs = tuple(_output(fields, known) for fields in data["outputs"])
     _check_senders(channels, outputs)
     check_once([output.topic for output in outputs], "output ")
+    cameras = parse_cameras(data.get("cameras", {}))
+    channels = tuple(_measured_by(channel, state) for channel in channels)
+    if urdf:
+        check_urdf_limits(channels, urdf)
+    workspace = None
+    if "workspace" in data:
+        workspace = parse_workspace(data["workspace"], urdf, base_frame, channels)
     _check_joints(channels)
     simulated = flag(data.get("simulated", False), "simulated")
     obstacles = _obstacles(data["obstacles"]) if "obstacles" in data else None
@@ -314,6 +387,8 @@ def parse_robot(data: Any, folder: Path = Path()) -> Robot:
         footprint,
         obstacles,
         simulated,
+        cameras,
+        state,
         urdf,
         workspace,
         enable_time,
@@ -330,10 +405,38 @@ def _check_senders(channels: tuple[Channel, ...], outputs: tuple[Output, ...]) -
             )
 
 
+def _joint_names(state: tuple[StateSource, ...]) -> dict[str, str]:
+    """Name in `state` -> the joint's own."""
+    names: dict[str, str] = {}
+    for source in state:
+        if source.type == JOINT_STATE:
+            names.update(source.names)
+    return names
+
+
+def _measured_by(channel: Channel, state: tuple[StateSource, ...]) -> Channel:
+    """The channel with the topic of its joint, and the joint's own name there."""
+    for source in state:
+        if channel.joint not in source.names:
+            continue
+        where = f"channel '{channel.name}': joint '{channel.joint}'"
+        if source.type != JOINT_STATE:
+            raise ValueError(f"{where} comes from {source.topic}, a {source.type}; give a joint's")
+        if source.factor != UNITS.get(channel.sent_unit, 1.0):
+            raise ValueError(
+                f"{where} is in {source.unit} in `state`, and its sent_unit is "
+                f"{channel.sent_unit or 'not given (SI)'}; give the same unit"
+            )
+        if source.wraps and not channel.wraps:
+            raise ValueError(f"{where} wraps in `state`; say wraps: true of the channel, too")
+        return replace(channel, joint=source.names[channel.joint], joint_topic=source.topic)
+    return channel
+
+
 def _check_joints(channels: tuple[Channel, ...]) -> None:
     """A joint measures one channel."""
-    measured = Counter(channel.joint for channel in channels if channel.joint)
-    for joint, count in measured.items():
+    joints = [(channel.joint_topic, channel.joint) for channel in channels if channel.joint]
+    for (_, joint), count in Counter(joints).items():
         if count > 1:
             raise ValueError(f"joint '{joint}' measures {count} channels; one is right")
 
@@ -472,9 +575,8 @@ def _sensor(fields: Any) -> Sensor:
     )
 
 
-def _channel(name: str, fields: Any, urdf: Urdf | None = None) -> Channel:
+def _channel(name: str, fields: Any) -> Channel:
     where = f"channel '{name}'"
-    fields = with_urdf_limits(fields, where, urdf)
     check_keys(fields, where, CHANNEL_KEYS, OPTIONAL_CHANNEL_KEYS)
     # Each within the next: soft limits within limits within bounds.
     bounds = pair(fields["bounds"], f"{where}: bounds")
@@ -496,9 +598,18 @@ def _channel(name: str, fields: Any, urdf: Urdf | None = None) -> Channel:
             ".../s), hold_measured and hold_commanded for positions"
         )
     speeds = _speeds(fields, where, stop == "zero")
-    continuous = flag(fields.get("continuous", False), f"{where}: continuous")
-    if continuous and (stop == "zero" or not joint):
-        raise ValueError(f"{where}: continuous is for a position that a joint measures")
+    wraps = flag(fields.get("wraps", False), f"{where}: wraps")
+    if wraps and (stop == "zero" or not joint):
+        raise ValueError(f"{where}: wraps is for a position that a joint measures")
+    scale = optional_number(fields, "scale", where, 1.0)
+    if scale == 0.0:
+        raise ValueError(f"{where}: scale is 0; everything would be sent as the same number")
+    offset = optional_number(fields, "offset", where, 0.0)
+    if offset and stop == "zero":
+        raise ValueError(f"{where}: offset is {offset:g}; a velocity of 0 must be sent as 0")
+    sent_unit = fields.get("sent_unit", "")
+    if "sent_unit" in fields and sent_unit not in UNITS:
+        raise ValueError(f"{where}: sent_unit is {shown(sent_unit)}; use one of {', '.join(UNITS)}")
     start = _start(fields, where, limits)
     # What a drive may lag behind by: half a second at full speed (a bus, a controller and the drive
     # each take their share), or a twentieth of its range. A gripper that holds something never
@@ -519,11 +630,13 @@ def _channel(name: str, fields: Any, urdf: Urdf | None = None) -> Channel:
         deadband=optional_number(fields, "deadband", where, 0.0, at_least=0.0),
         on_stop=stop,
         joint=joint,
-        continuous=continuous,
+        wraps=wraps,
         start=start,
         max_tracking_error=lag,
         tracking_time=optional_number(fields, "tracking_time", where, 0.5, at_least=0.0),
-        scale=optional_number(fields, "scale", where, 1.0, above=0.0),
+        scale=scale,
+        offset=offset,
+        sent_unit=sent_unit,
         soft_limits=soft,
         max_step=optional_number(fields, "max_step", where, math.inf, above=0.0),
     )
@@ -608,12 +721,12 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
             raise ValueError(
                 f"output '{topic}': a Twist cannot carry '{name}', only {', '.join(TWIST_CHANNELS)}"
             )
-        if "Twist" in kind and known[name].scale != 1.0:
+        if "Twist" in kind and (known[name].scale != 1.0 or known[name].sent_unit):
             raise ValueError(
-                f"output '{topic}': '{name}' has scale {known[name].scale:g}; a Twist is in SI "
-                "units: 1"
+                f"output '{topic}': '{name}' has scale {known[name].scale:g} and sent_unit "
+                f"'{known[name].sent_unit}'; a Twist is in SI units: 1 and none"
             )
-        if not math.isfinite(max(map(abs, known[name].bounds)) * known[name].scale):
+        if not all(map(math.isfinite, map(known[name].sent, known[name].bounds))):
             raise ValueError(
                 f"channel '{name}': bounds times scale {known[name].scale:g} is not finite"
             )

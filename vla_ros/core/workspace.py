@@ -60,32 +60,44 @@ def parse_urdf_key(value: Any, folder: Path) -> Urdf:
 
 
 # -- limits ----------------------------------------------------------------------------
-def with_urdf_limits(fields: Any, where: str, urdf: Urdf | None) -> Any:
-    """A channel's fields, with its joint's limits where the robot file gives none.
+def with_urdf_limits(
+    entries: Mapping[str, Any], urdf: Urdf, joints: Mapping[str, str]
+) -> dict[str, Any]:
+    """The channels' fields, with their joints' limits where the robot file gives none.
 
     Args:
-        fields: as they stand in the file; what is wrong in them is left for the channel's parser.
-        where: how a sentence about them begins.
-        urdf: the robot's; None: it has none.
+        entries: channel -> its fields, as they stand in the file; what is wrong in them is left for
+            the channel's parser.
+        urdf: the robot's.
+        joints: what the file calls a joint -> its own name; one that is not in it is called so.
 
     Raises:
         ValueError: the URDF has no such joint, or one that does not move.
     """
-    if urdf is None or not isinstance(fields, Mapping) or not isinstance(fields.get("joint"), str):
-        return fields
-    joint = _joint_of(fields["joint"], where, urdf)
-    scale = fields.get("scale", 1.0)
-    if fields.get("on_stop") == "zero" or not isinstance(scale, (int, float)) or scale == 0:
-        return fields
-    filled = dict(fields)
-    ends = sorted((joint.lower / scale, joint.upper / scale))
-    if math.isfinite(joint.lower) and math.isfinite(joint.upper):
-        filled.setdefault("bounds", ends)
-    if "bounds" in filled:
-        filled.setdefault("limits", filled["bounds"])
-    if 0.0 < joint.velocity < math.inf:
-        filled.setdefault("max_speed", joint.velocity / abs(scale))
+    filled: dict[str, Any] = {}
+    for name, fields in entries.items():
+        filled[name] = fields
+        joint = fields.get("joint") if isinstance(fields, Mapping) else None
+        if isinstance(joint, str) and fields.get("on_stop") != "zero":
+            joint = _joint_of(joints.get(joint, joint), f"channel '{name}'", urdf)
+            filled[name] = _filled(fields, joint)
     return filled
+
+
+def _filled(fields: Mapping[str, Any], joint: UrdfJoint) -> Mapping[str, Any]:
+    scale = fields.get("scale", 1.0)
+    offset = fields.get("offset", 0.0)
+    if not isinstance(scale, (int, float)) or not isinstance(offset, (int, float)) or scale == 0:
+        return fields
+    more = dict(fields)
+    if math.isfinite(joint.lower) and math.isfinite(joint.upper):
+        ends = ((joint.lower - offset) / scale, (joint.upper - offset) / scale)
+        more.setdefault("bounds", sorted(ends))
+    if "bounds" in more:
+        more.setdefault("limits", more["bounds"])
+    if 0.0 < joint.velocity < math.inf:
+        more.setdefault("max_speed", joint.velocity / abs(scale))
+    return more
 
 
 def check_urdf_limits(channels: Sequence[Channel], urdf: Urdf) -> None:
@@ -95,7 +107,8 @@ def check_urdf_limits(channels: Sequence[Channel], urdf: Urdf) -> None:
             continue
         where = f"channel '{channel.name}'"
         joint = _joint_of(channel.joint, where, urdf)
-        low, high = sorted((joint.lower / channel.scale, joint.upper / channel.scale))
+        ends = [(end - channel.offset) / channel.scale for end in (joint.lower, joint.upper)]
+        low, high = sorted(ends)
         for name in ("bounds", "limits", "soft_limits"):
             lowest, highest = getattr(channel, name)
             if _over(low, lowest) or _over(highest, high):

@@ -84,7 +84,7 @@ class Inference(ManagedNode):
         chosen = chosen_policy(self.params["policy"], self.params["policy_file"])
         self._choices = {POLICY: chosen}
         self._fit(POLICY)
-        self._views[POLICY].check(self.params["cameras"])
+        self._views[POLICY].check(load_robot(self.params["robot_file"]).camera_nodes)
         if chosen.fallback:
             self._choices[FALLBACK] = chosen.fallback
             self._fit(FALLBACK)

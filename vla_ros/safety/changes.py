@@ -40,6 +40,8 @@ def _fixed(robot: Robot) -> tuple:
         robot.sensors,
         robot.workspace.tool if robot.workspace else "",
         robot.workspace.chain if robot.workspace else (),
+        robot.state,
+        robot.cameras,
         *map(_fixed_of_channel, robot.channels),
     )
 
@@ -63,8 +65,11 @@ def _fixed_of_channel(channel: Channel) -> tuple:
         channel.unit,
         channel.on_stop,
         channel.joint,
+        channel.joint_topic,
         channel.scale,
-        channel.continuous,
+        channel.offset,
+        channel.sent_unit,
+        channel.wraps,
         channel.start,
     )
 

@@ -28,6 +28,7 @@ class Tool:
         moving = [by_joint[joint] for joint in self._kinematics.joints]
         self.channels = tuple(channel.name for channel in moving)
         self._scales = np.array([channel.scale for channel in moving])
+        self._offsets = np.array([channel.offset for channel in moving])
         boxes = (*self.workspace.inside, *self.workspace.outside)
         self._low = np.array([box.min for box in boxes]).reshape(-1, 3)
         self._high = np.array([box.max for box in boxes]).reshape(-1, 3)
@@ -40,7 +41,7 @@ class Tool:
 
     def points(self, values: Sequence[Array]) -> Array:
         """Where the tool is for each of K sets of N values: K x 3, base frame, m."""
-        return self._kinematics.points(np.array(values) * self._scales)
+        return self._kinematics.points(np.array(values) * self._scales + self._offsets)
 
     def beyond(self, points: Array) -> Array:
         """How far each of K points is from where it may be, m: K x C; negative: so far within.
