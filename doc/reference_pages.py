@@ -14,7 +14,7 @@ from typing import Any
 
 from vla_ros.cli import bench
 from vla_ros.cli.main import VERBS, add_arguments
-from vla_ros.core import robot
+from vla_ros.core import robot, workspace
 from vla_ros.core.parameters import Parameter
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 
@@ -30,7 +30,12 @@ YAML_TYPES = {
     "tuple[Output, ...]": "list of outputs",
     "tuple[Sensor, ...]": "list of sensors",
     "tuple[tuple[float, float, float, float], ...]": "list of boxes",
+    "tuple[WorkspaceBox, ...]": "list of boxes",
+    "Vector": "[x, y, z]",
+    "Urdf": "path",
 }
+# What a class holds and no file says.
+NO_KEYS = {(workspace.Workspace, "chain")}
 # Defaults that the classes cannot say: the file's reader makes them of other keys, or wants the
 # key.
 IN_WORDS = {
@@ -38,7 +43,9 @@ IN_WORDS = {
     (robot.Channel, "on_stop"): "**needed**",
     (robot.Channel, "acceleration"): "**needed** of a velocity",
     (robot.Channel, "deceleration"): "as `acceleration`",
-    (robot.Channel, "max_speed"): "**needed** of a position",
+    (robot.Channel, "max_speed"): "**needed** of a position; with `urdf` the joint's",
+    (robot.Channel, "bounds"): "**needed**; with `urdf` the joint's",
+    (robot.Channel, "limits"): "**needed**; with `urdf` as `bounds`",
     (robot.Channel, "soft_limits"): "as `limits`",
     (
         robot.Channel,
@@ -46,6 +53,7 @@ IN_WORDS = {
     ): "half a second at full speed, or a twentieth of the bounds",
     (robot.Robot, "base_frame"): '`"base_link"`',
     (robot.Robot, "footprint"): "none; with `obstacles` **needed**",
+    (workspace.WorkspaceBox, "name"): "its list and number, as `inside 1`",
 }
 
 
@@ -261,12 +269,16 @@ def robot_file() -> str:
         ("footprint", robot.Footprint),
         ("obstacles", robot.Obstacles),
         ("obstacles: sensors", robot.Sensor),
+        ("workspace", workspace.Workspace),
+        ("workspace: inside, outside", workspace.WorkspaceBox),
     ):
         text, meanings = described(kind)
         lines += ["", f"## {title}", "", text, ""]
         head = ["key", "type", "default", *(["meaning"] if meanings else [])]
         lines += [row(*head), "|" + "---|" * len(head)]
         for field in dataclasses.fields(kind):
+            if (kind, field.name) in NO_KEYS:
+                continue
             cells = [f"`{field.name}`", type_of(field), default_value(kind, field)]
             if meanings:
                 cells.append(meanings.get(field.name, "").rstrip("."))
