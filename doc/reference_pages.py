@@ -35,7 +35,7 @@ YAML_TYPES = {
     "Urdf": "path",
 }
 # What a class holds and no file says.
-NO_KEYS = {(workspace.Workspace, "chain")}
+NO_KEYS = {(workspace.Workspace, "chain"), (robot.Channel, "joint_topic")}
 # Defaults that the classes cannot say: the file's reader makes them of other keys, or wants the
 # key.
 IN_WORDS = {

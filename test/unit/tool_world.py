@@ -9,7 +9,7 @@ from vla_ros.core.urdf import MOVING, parse_urdf
 
 NAMES = [f"joint_{i}" for i in range(1, 7)]
 PLACES = (  # kind, axis, xyz, rpy of each joint: none is like another
-    ("revolute", "0 0 1", "0 0 0.1", "0 0 0"), ("revolute", "0 1 0", "0 0 0.1", "0 0 0"),
+    ("revolute", "0 0 1", "0.03 0 0.1", "0 0 0"), ("revolute", "0 1 0", "0 0 0.1", "0 0 0"),
     ("revolute", "0 -1 0", "0.05 0 0.3", "0 0 0"), ("revolute", "1 0 0", "0.1 0 0.02", "0.3 0 0"),
     ("continuous", "0 1 1", "0.15 0.01 0", "0 -0.2 0.1"), ("revolute", "2 0 0", "0.06 0 0", "0 0 0.4"))
 PLANAR = """<robot name="planar"><link name="base_link"/><link name="one"/><link name="tool"/>
