@@ -77,11 +77,19 @@ def connections(robot: Robot) -> Iterator[str]:
         yield f"hears /joint_states (sensor_msgs/msg/JointState): {', '.join(joints)}"
     if robot.obstacles is None:
         return
+    from vla_ros.core.robot import CLOUD
+
     for sensor in robot.obstacles.sensors:
         yield (
             f"looks by {sensor.topic} ({sensor.type}), at x {sensor.x:g} m, y {sensor.y:g} m, "
             f"yaw {sensor.yaw:g} rad; holds when it is older than {robot.obstacles.max_age:g} s"
         )
+        if sensor.type == CLOUD:
+            low, high = sensor.height
+            yield (
+                f"obstacles of {sensor.topic} are its points {low:g} to {high:g} m above the base "
+                f"frame's origin, up to {sensor.max_range:g} m from it"
+            )
 
 
 def urdf_limits(robot: Robot) -> Iterator[str]:
@@ -147,8 +155,10 @@ def doubts(robot: Robot) -> Iterator[str]:
     if robot.urdf is not None and robot.workspace is None:
         yield "there is a urdf and no 'workspace' part: the gate does not look where the tool goes"
     for channel in robot.channels:
-        if robot.urdf is not None and channel.joint and not channel.is_velocity:
-            if robot.urdf.joint(channel.joint).kind == "continuous" and not channel.wraps:
+        measured = channel.joint and not channel.is_velocity
+        if robot.urdf is not None and measured and not channel.wraps:
+            joint = robot.urdf.joint(channel.joint)
+            if joint.kind == "continuous":
                 yield (
                     f"'{channel.name}' turns for ever by the URDF; say wraps: true if what is "
                     "measured begins anew after a turn"

@@ -38,7 +38,10 @@ OUTPUT_TYPES = {
     "std_msgs/msg/Float64MultiArray",
     "trajectory_msgs/msg/JointTrajectory",
 }
-SENSOR_TYPES = {"sensor_msgs/msg/LaserScan", "sensor_msgs/msg/Range"}
+CLOUD = "sensor_msgs/msg/PointCloud2"
+SENSOR_TYPES = {"sensor_msgs/msg/LaserScan", "sensor_msgs/msg/Range", CLOUD}
+CLOUD_NEEDS = ("height", "max_range")
+CLOUD_KEYS = {*CLOUD_NEEDS, "z", "roll", "pitch"}
 FLOOR_CHANNELS = ("linear.x", "linear.y", "angular.z")  # what moves a footprint over the floor
 TWIST_CHANNELS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 MAX_CHANNELS = 64  # the gate looks at every one of them fifty times a second
@@ -160,6 +163,10 @@ class Sensor:
         inverted: it hangs upside down.
         mask: boxes within the footprint, each as (front, back, left, right) in the base frame, m:
             what is inside is the robot itself.
+        z, roll, pitch: of a PointCloud2's frame, as `x`, `y` and `yaw`.
+        height: of a PointCloud2, what lies within it is an obstacle, [lowest, highest] in the base
+            frame, m.
+        max_range: how far from a PointCloud2's sensor an obstacle is sure to be seen, m.
     """
 
     topic: str
@@ -170,6 +177,11 @@ class Sensor:
     min_range: float = 0.0
     inverted: bool = False
     mask: tuple[tuple[float, float, float, float], ...] = ()
+    z: float = 0.0
+    roll: float = 0.0
+    pitch: float = 0.0
+    height: tuple[float, float] = (-math.inf, math.inf)
+    max_range: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -552,9 +564,8 @@ def _obstacles(fields: Any) -> Obstacles:
 
 
 def _sensor(fields: Any) -> Sensor:
-    check_keys(
-        fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "min_range", "inverted", "mask"}
-    )
+    optional = {"x", "y", "yaw", "min_range", "inverted", "mask", *CLOUD_KEYS}
+    check_keys(fields, "a sensor", {"topic", "type"}, optional)
     topic = str(fields["topic"])
     kind = fields["type"]
     if kind not in SENSOR_TYPES:
@@ -563,16 +574,34 @@ def _sensor(fields: Any) -> Sensor:
         )
     where = f"sensor '{topic}'"
     place: dict[str, float] = {}
-    for name in ("x", "y", "yaw"):
-        place[name] = number(fields.get(name, 0.0), f"{where}: {name}")
+    for name in ("x", "y", "z", "roll", "pitch", "yaw"):
+        place[name] = optional_number(fields, name, where, 0.0)
     return Sensor(
         topic,
         kind,
         inverted=flag(fields.get("inverted", False), f"{where}: inverted"),
         **place,
+        **_cloud(fields, kind, where),
         min_range=optional_number(fields, "min_range", where, 0.0, at_least=0.0),
         mask=_mask(fields.get("mask", []), f"{where}: mask"),
     )
+
+
+def _cloud(fields: Mapping[str, Any], kind: str, where: str) -> dict[str, Any]:
+    """What only a point cloud needs: which of its points are obstacles."""
+    if kind != CLOUD:
+        for name in sorted(CLOUD_KEYS & set(fields)):
+            raise ValueError(f"{where}: {name} is for a PointCloud2, and this is a {kind}")
+        return {}
+    for name in CLOUD_NEEDS:
+        if name not in fields:
+            raise ValueError(f"{where} lacks {name}, which a PointCloud2 needs")
+    if fields.get("inverted"):
+        raise ValueError(f"{where}: inverted is not for a PointCloud2; give roll, pitch and yaw")
+    return {
+        "height": pair(fields["height"], f"{where}: height"),
+        "max_range": number(fields["max_range"], f"{where}: max_range", above=0.0),
+    }
 
 
 def _channel(name: str, fields: Any) -> Channel:
