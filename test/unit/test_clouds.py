@@ -57,7 +57,7 @@ GOOD, LAYOUT = packed(POINTS)
 @pytest.mark.parametrize("change, says", [
     ({"fields": XYZ[:2]}, "it has no field z; its fields are x, y"), ({"fields": ()}, "it has no field x; its fields are none"),
     ({"fields": (XYZ[0]._replace(datatype=5), *XYZ[1:])}, "its field x has type 5 and count 1; one FLOAT32"),
-    ({"fields": (XYZ[0]._replace(count=3), *XYZ[1:])}, "its field x has type 7 and count 3"),
+    ({"fields": (XYZ[0]._replace(elements=3), *XYZ[1:])}, "its field x has type 7 and count 3"),
     ({"fields": (XYZ[0]._replace(offset=13), *XYZ[1:])}, "its field x at byte 13 reaches beyond a point of 16 bytes"),
     ({"fields": (XYZ[0]._replace(offset=2**32 - 1), *XYZ[1:])}, "reaches beyond a point"),
     ({"point_step": 0}, "its field x at byte 0 reaches beyond a point of 0 bytes"),

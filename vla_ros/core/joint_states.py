@@ -1,4 +1,4 @@
-"""What a joint state says of the joints that are asked for; what cannot be true is refused whole."""
+"""What a joint state says of some joints; one that cannot be true is refused whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The robot file: which channels the robot obeys, their limits, and where the commands go."""
+"""The robot file: which channels the robot obeys, their limits, and where the commands go.
+
+Its cameras are read in robot_cameras.py, its state in robot_state.py.
+"""
 
 from __future__ import annotations
 
@@ -213,7 +216,7 @@ class Obstacles:
 
 @dataclass(frozen=True)
 class Robot:
-    """What a robot file says. Without `obstacles`, the robot has nothing to see them with.
+    """What a robot file says. What is not in it is not required, and not there to the nodes.
 
     Attributes:
         urdf: a file beside this one: no joint's limits may be wider than there, and what the robot
@@ -573,7 +576,7 @@ def _sensor(fields: Any) -> Sensor:
             f"sensor '{topic}': type is {shown(kind)}; use one of {', '.join(sorted(SENSOR_TYPES))}"
         )
     where = f"sensor '{topic}'"
-    place: dict[str, float] = {}
+    place: dict[str, Any] = {}
     for name in ("x", "y", "z", "roll", "pitch", "yaw"):
         place[name] = optional_number(fields, name, where, 0.0)
     return Sensor(
@@ -666,6 +669,7 @@ def _channel(name: str, fields: Any) -> Channel:
         scale=scale,
         offset=offset,
         sent_unit=sent_unit,
+        joint_topic=JOINT_STATES,  # until `state` says otherwise
         soft_limits=soft,
         max_step=optional_number(fields, "max_step", where, math.inf, above=0.0),
     )

@@ -28,8 +28,8 @@ class CameraIngest(ManagedNode):
     """Checks one camera's images and hands on the newest, at the size that the policy wants.
 
     Subscribed topics:
-        the robot file's topic (sensor_msgs/Image): of a camera whose `transport` is raw.
-        the robot file's topic (sensor_msgs/CompressedImage): of one where it is compressed.
+        the robot file's camera: its images, raw (sensor_msgs/Image) or, as its `transport` says,
+            compressed (sensor_msgs/CompressedImage).
 
     Published topics:
         frame (sensor_msgs/Image): rgb8, cropped and turned as the robot file says, of the policy's

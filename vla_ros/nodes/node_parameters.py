@@ -197,6 +197,13 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         *COMMON,
         *POLICY,
         ROBOT,
+        P(
+            "target",
+            "",
+            "other values for the policy `constant`, as joint_1=0.1, joint_2=-1.2; for trying a "
+            "robot channel by channel",
+            live=True,
+        ),
         P("warm_up", 3, "predictions made before the node is ready", "", 0, 100),
         P(
             "engine_fallbacks",

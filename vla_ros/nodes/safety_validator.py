@@ -76,8 +76,7 @@ class SafetyValidator(ManagedNode):
         stop (std_msgs/Bool): the stop button, heard in every state, reliable or best effort.
         halt (vla_ros_msgs/Halt): the supervisor's.
         heartbeat (vla_ros_msgs/Heartbeat): of `required_nodes`, and of a second gate.
-        the robot file's joint topics (sensor_msgs/JointState): where the joints are.
-        the robot file's `state`: that the robot lives.
+        the robot file's state: where its joints are, and that the rest of it lives.
         the robot file's sensors: what is in the way.
         what a rule declares: its sources.
 

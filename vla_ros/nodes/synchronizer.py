@@ -36,7 +36,7 @@ class Synchronizer(ManagedNode):
     Subscribed topics:
         frame (sensor_msgs/Image): the only camera's; of several, CAMERA/frame is each one's.
         instruction/accepted (vla_ros_msgs/Instruction): the instruction that holds.
-        the robot file's `state`: the numbers that say how the robot is.
+        the robot file's state: the numbers that say how the robot is.
         /diagnostics (diagnostic_msgs/DiagnosticArray): how many frames were handed on.
 
     Published topics:

@@ -25,12 +25,12 @@ LEAST_MEASURED = 0.5
 
 
 class CloudField(NamedTuple):
-    """A sensor_msgs/PointField."""
+    """A sensor_msgs/PointField; `elements` is its `count`."""
 
     name: str
     offset: int
     datatype: int
-    count: int
+    elements: int
 
 
 class CloudLayout(NamedTuple):
@@ -88,10 +88,10 @@ def _field(name: str, layout: CloudLayout) -> tuple[int, np.dtype]:
     for field in layout.fields:
         if field.name != name:
             continue
-        if field.datatype not in FLOATS or field.count > 1:
+        if field.datatype not in FLOATS or field.elements > 1:
             raise ValueError(
-                f"its field {name} has type {field.datatype} and count {field.count}; one FLOAT32 "
-                "(7) or FLOAT64 (8) is read"
+                f"its field {name} has type {field.datatype} and count {field.elements}; one "
+                "FLOAT32 (7) or FLOAT64 (8) is read"
             )
         kind = np.dtype((">" if layout.is_bigendian else "<") + FLOATS[field.datatype])
         if field.offset + kind.itemsize > layout.point_step:
