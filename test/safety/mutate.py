@@ -282,6 +282,8 @@ BREAKS = [
     (WORKSPACE, "(sent[1:] <= ROUNDING_M) | (sent[1:] < sent[:-1])", "(sent[1:] <= 0.02) | (sent[1:] < sent[:-1])"),
     (WORKSPACE, "(sent[1:] <= ROUNDING_M) | (sent[1:] < sent[:-1])", "(sent[1:] <= ROUNDING_M) | (sent[1:] <= sent[:-1])"),
     (WORKSPACE, "(sent[1:] <= ROUNDING_M) | (sent[1:] < sent[:-1])", "sent[1:] <= ROUNDING_M"),
+    (WORKSPACE, "if inputs.was_at_edge:", "if False:"),
+    (GATE, "self._at_edge = finding is not None and", "self._at_edge = False and"),
     (WORKSPACE, "if not inward.all():", "if not inward.any():"),
     (WORKSPACE, "if not back.all():", "if False:"),
     (WORKSPACE, "(measured <= ROUNDING_M) | (sent[-1]", "(measured <= 0.1) | (sent[-1]"),

@@ -182,6 +182,29 @@ def test_the_gate_holds_at_the_edge_says_why_and_goes_back(tmp_path):
     assert world.report.state is State.ACTIVE and world.action["joint_2"] == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("row, held", [(0.19, False), (0.195, False), (0.1951, True), (0.2, True), (0.1, False), (0.18, False)])
+def test_after_a_hold_a_step_leaves_a_little_room(row, held, tmp_path):
+    """5 mm more, from 0.18 outward; standing still, or inward, is free."""
+    robot = planar(tmp_path, inside=[ROOM])
+    sent = {"joint_1": 0.0, "joint_2": 0.18}
+    assert (asked(robot, {"joint_1": 0.0, "joint_2": row}, sent, was_at_edge=True) is not None) == held
+    assert asked(robot, {"joint_1": 0.0, "joint_2": row}, sent) is None
+
+
+def test_at_the_edge_it_does_not_creep_on_by_ever_shorter_steps(tmp_path):
+    """A chunk that arrives is a tick of its own, 2 ms after another: so short a step may still end inside."""
+    world = armed(planar(tmp_path, inside=[ROOM]), STILL)
+    world.values = {"joint_1": 0.0, "joint_2": 0.35}
+    world.tick(10)
+    assert world.report.rule == "workspace"
+    before, states = world.action["joint_2"], []
+    for _ in range(40):
+        world.now -= 18 * MS
+        world.tick()
+        states.append(world.report.state)
+    assert world.action["joint_2"] == before and set(states) == {State.HOLDING}
+
+
 def test_the_gate_reports_the_tool_s_speed(tmp_path):
     world = armed(planar(tmp_path, max_tool_speed=0.25), STILL)
     world.values = {"joint_1": 0.0, "joint_2": 0.35}

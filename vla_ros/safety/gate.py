@@ -207,6 +207,7 @@ class Gate:
         self._stood: dict[str, float | None] = {}  # where each position stands in this tick
         self._behind: dict[str, Behind] = {}  # `time` is since when, steady
         self._tool = Tool(robot) if robot.workspace else None
+        self._at_edge = False
         self._moved: int | None = None  # steady time of the first motion since the arming
         self._obstacles = ObstacleMemory()
         self._clamped_since: int | None = None  # steady time from which `limits` has clamped
@@ -365,6 +366,8 @@ class Gate:
             finding = self._ask(rule, inputs)
             if rule is obstacle:
                 self._blocked = finding is not None and finding.verdict is Verdict.HELD
+            elif rule is workspace:
+                self._at_edge = finding is not None and finding.verdict is Verdict.HELD
             elif rule is limits and finding:
                 self._clamped_since = tick.now if clamped_since is None else clamped_since
             if finding and finding.verdict is not Verdict.LIMITED:
@@ -521,6 +524,7 @@ class Gate:
             stands=self._stood,
             sent=self._last,
             enabled=self._enabled(now),
+            was_at_edge=self._at_edge,
             tool=self._tool,
         )
 

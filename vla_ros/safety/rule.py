@@ -154,6 +154,7 @@ class RuleInputs:
         readings: a range sensor's topic -> its newest reading.
         points: gives all that range sensors saw lately, N x 2, in the base frame, m.
         was_blocked: whether `obstacle` held the tick before.
+        was_at_edge: whether `workspace` held when it was asked last.
         behind: channel -> how it is too far from where it was sent.
         ended: since the last row of the chunk was over; negative while it holds.
         repeated: for how long every action has been the same.
@@ -205,6 +206,7 @@ class RuleInputs:
     stands: Mapping[str, float | None] = field(default_factory=dict)
     sent: Mapping[str, float] = field(default_factory=dict)
     enabled: float = 1.0
+    was_at_edge: bool = False
     tool: Tool | None = None
 
     def doubt(self, source: Source[Any]) -> str:

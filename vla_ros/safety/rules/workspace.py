@@ -16,6 +16,9 @@ from vla_ros.safety.tool import Tool
 SAMPLE_M = 0.005  # between two places on the tool's way that are looked at
 MOST_SAMPLES = 40  # on the way of one step: what a step of the gate has time for
 ROUNDING_M = 1e-6
+# After a hold, a step must leave so much room beyond its end: ever shorter ones would creep to the
+# edge, and the gate would hold and go on by turns.
+HYSTERESIS_M = 0.005
 ATTEMPTS = 8  # at a share of the step that is slow enough; two are mostly enough
 
 
@@ -57,7 +60,12 @@ def workspace(inputs: RuleInputs) -> Finding | None:
     if share < 1.0:
         after = before + share * (after - before)
         points = np.vstack([points[:2], tool.points([after])])
-    if outside := _outside(tool, points, before, after):
+    looked_at = after
+    if inputs.was_at_edge:
+        moved = max(float(np.linalg.norm(points[2] - points[1])), ROUNDING_M)
+        looked_at = after + HYSTERESIS_M / moved * (after - before)
+        points = np.vstack([points[:2], tool.points([looked_at])])
+    if outside := _outside(tool, points, before, looked_at):
         return held("workspace", outside)
     if share == 1.0:
         return None
