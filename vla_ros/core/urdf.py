@@ -94,7 +94,7 @@ class Urdf:
                     f"{self.source} has no link {shown(link)}; its links are "
                     f"{_listed([self.root, *above])}"
                 )
-        chain: list[UrdfJoint] = []
+        chain: list[UrdfJoint] = []  # from the tool back: each link hangs on one joint
         link = tool
         while link != base:
             if link == self.root:
@@ -143,6 +143,7 @@ def parse_urdf(text: str | bytes, source: str = "the URDF") -> Urdf:
     root = _elements(text, source)
     if root.tag != "robot":
         raise ValueError(f"{source} begins with <{root.tag[:40]}>; a URDF begins with <robot>")
+    # Its macros are parsed as unknown elements, and half of the robot would be missing.
     for element in root.iter():
         if "xacro" in element.tag:
             raise ValueError(f"{source} is xacro; expand it first: xacro FILE > robot.urdf")
@@ -308,6 +309,7 @@ def _root(links: list[str], joints: list[UrdfJoint], source: str) -> str:
     known = set(links)
     above: dict[str, UrdfJoint] = {}
     for joint in joints:
+        # A name with a typing error would otherwise be a root of its own.
         for link in (joint.parent, joint.child):
             if link not in known:
                 raise ValueError(

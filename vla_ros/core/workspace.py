@@ -93,8 +93,10 @@ def _filled(fields: Mapping[str, Any], joint: UrdfJoint) -> Mapping[str, Any]:
     if math.isfinite(joint.lower) and math.isfinite(joint.upper):
         ends = ((joint.lower - offset) / scale, (joint.upper - offset) / scale)
         more.setdefault("bounds", sorted(ends))
+    # What is refused and what is clamped are then the same: a URDF knows one limit.
     if "bounds" in more:
         more.setdefault("limits", more["bounds"])
+    # Exporters write 0 where they know none: then the robot file must say it.
     if 0.0 < joint.velocity < math.inf:
         more.setdefault("max_speed", joint.velocity / abs(scale))
     return more
@@ -178,6 +180,7 @@ def parse_workspace(
 
 def _check_measured(chain: Sequence[UrdfJoint], urdf: Urdf, channels: Sequence[Channel]) -> None:
     """Every joint on the way to the tool is a position that the gate knows."""
+    # A joint that is commanded by its velocity is measured, and still has no position that is sent.
     positions = {channel.joint for channel in channels if not channel.is_velocity}
     moving = [joint.name for joint in chain if joint.kind in MOVING]
     if not moving:

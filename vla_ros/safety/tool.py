@@ -53,6 +53,7 @@ class Tool:
         away = np.maximum(self._low - points[:, None], points[:, None] - self._high)
         outside = np.sqrt(np.square(np.maximum(away, 0.0)).sum(axis=2))
         distances: Array = outside + np.minimum(away.max(axis=2), 0.0)
+        # In any of the boxes is inside; out of each of the others is outside.
         if not self._inside:
             return -distances
         nearest = distances[:, : self._inside].min(axis=1, keepdims=True)
