@@ -19,6 +19,9 @@ ROUNDING_M = 1e-6
 # After a hold, a step must leave so much room beyond its end: ever shorter ones would creep to the
 # edge, and the gate would hold and go on by turns.
 HYSTERESIS_M = 0.005
+MOST_STEPS_AHEAD = (
+    10.0  # a wrist that turns moves the tool hardly at all: no reason to look turns on
+)
 ATTEMPTS = 8  # at a share of the step that is slow enough; two are mostly enough
 
 
@@ -63,7 +66,8 @@ def workspace(inputs: RuleInputs) -> Finding | None:
     looked_at = after
     if inputs.was_at_edge:
         moved = max(float(np.linalg.norm(points[2] - points[1])), ROUNDING_M)
-        looked_at = after + HYSTERESIS_M / moved * (after - before)
+        ahead = min(HYSTERESIS_M / moved, MOST_STEPS_AHEAD)
+        looked_at = after + ahead * (after - before)
         points = np.vstack([points[:2], tool.points([looked_at])])
     if outside := _outside(tool, points, before, looked_at):
         return held("workspace", outside)
