@@ -273,6 +273,7 @@ BREAKS = [
     (WORKSPACE, "if not speed <= limit:", "if False:"),
     (WORKSPACE, "if not share >= 0.0:", "if share < 0.0:"),
     (WORKSPACE, "limit *= inputs.enabled", "pass"),
+    (WORKSPACE, "share, points[2] = _share(", "share, _ = _share("),
     (WORKSPACE, "if share < 1.0:\n        after", "if False:\n        after"),
     (WORKSPACE, "share *= 0.999 * limit", "share *= 1.1 * limit"),
     (WORKSPACE, "if tool_speed(start, end, elapsed) <= limit:", "if True:"),

@@ -169,6 +169,12 @@ def test_a_step_that_would_leave_is_held_and_a_slower_one_that_would_not_goes(tm
     assert asked(robot, {"joint_1": 0.0, "joint_2": 0.3}, {"joint_1": 0.0, "joint_2": 0.195}).verdict is Verdict.HELD
 
 
+def test_what_is_looked_at_is_the_slower_step(tmp_path):
+    robot = planar(tmp_path, inside=[ROOM], max_tool_speed=0.1)  # 2 mm in 20 ms
+    finding = asked(robot, {"joint_1": 0.0, "joint_2": 0.201}, {"joint_1": 0.0, "joint_2": 0.197})
+    assert finding.verdict is Verdict.LIMITED and 0.1989 < finding.row[1] <= 0.199
+
+
 # -- in the gate --------------------------------------------------------------------------------------------
 def test_the_gate_holds_at_the_edge_says_why_and_goes_back(tmp_path):
     world = armed(planar(tmp_path, inside=[ROOM]), STILL)

@@ -24,12 +24,14 @@ class ForwardKinematics:
     joint's rotation by q is A + B sin q + C (1 - cos q).
 
     Attributes:
-        joints: the names of the N, from the base on.
+        joints: the names of the N, from the base on; at least one.
     """
 
     def __init__(self, chain: Sequence[UrdfJoint]) -> None:
         moving = [joint for joint in chain if joint.kind in MOVING]
         count = len(moving)
+        if not count:
+            raise ValueError("the chain has no joint that moves")
         self.joints = tuple(joint.name for joint in moving)
         self._still = np.zeros((count, 3, 3))  # A: how the joint at zero is turned in its parent
         self._sine = np.zeros((count, 3, 3))  # B
@@ -62,7 +64,7 @@ class ForwardKinematics:
         angles = positions[:, :, None, None]
         turns = self._still + self._sine * np.sin(angles) + self._cosine * (1.0 - np.cos(angles))
         offsets = self._offset + self._slide * angles
-        point: Array = np.broadcast_to(self._end, (len(positions), 3, 1))
+        point = self._end  # the same for all K, until the last joint has moved it
         # From the end back to the base: a point needs no frames, and so no products of matrices.
         for index in range(len(self.joints) - 1, -1, -1):
             point = turns[:, index] @ point + offsets[:, index]

@@ -57,18 +57,17 @@ def workspace(inputs: RuleInputs) -> Finding | None:
         limit *= inputs.enabled
     share = 1.0
     if not speed <= limit:
-        share = _share(tool, points[1:], before, after, inputs.elapsed, limit)
+        share, points[2] = _share(tool, points[1:], before, after, inputs.elapsed, limit)
     if not share >= 0.0:  # no number is that, either
         return held("workspace", f"the tool would move at {speed:.3g} m/s, however small the step")
     if share < 1.0:
         after = before + share * (after - before)
-        points = np.vstack([points[:2], tool.points([after])])
     looked_at = after
     if inputs.was_at_edge:
         moved = max(float(np.linalg.norm(points[2] - points[1])), ROUNDING_M)
         ahead = min(HYSTERESIS_M / moved, MOST_STEPS_AHEAD)
         looked_at = after + ahead * (after - before)
-        points = np.vstack([points[:2], tool.points([looked_at])])
+        points[2] = tool.points([looked_at])[0]
     if outside := _outside(tool, points, before, looked_at):
         return held("workspace", outside)
     if share == 1.0:
@@ -86,8 +85,8 @@ def workspace(inputs: RuleInputs) -> Finding | None:
 
 def _share(
     tool: Tool, points: Array, before: Array, after: Array, elapsed: int, limit: float
-) -> float:
-    """How much of a step leaves the tool slow enough; NaN: no share that was tried.
+) -> tuple[float, Array]:
+    """How much of a step leaves the tool slow enough (NaN: no share that was tried), and its end.
 
     Args:
         tool: the robot's.
@@ -103,8 +102,8 @@ def _share(
         share *= 0.999 * limit / tool_speed(start, end, elapsed)
         end = tool.points([before + share * (after - before)])[0]
         if tool_speed(start, end, elapsed) <= limit:
-            return share
-    return math.nan
+            return share, end
+    return math.nan, end
 
 
 def _outside(tool: Tool, points: Array, before: Array, after: Array) -> str:
