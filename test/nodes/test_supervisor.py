@@ -9,6 +9,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.parameter import Parameter
 from rclpy.task import Future
+from robots import TWO, robot_file
 
 from vla_ros.core import faults
 from vla_ros.nodes import supervisor
@@ -31,6 +32,16 @@ def test_it_brings_nodes_up_in_order_and_says_when_all_are_ready(around):
     around.wait(lambda: words.active and policy.active, 10.0)
     assert order == ["command_ingest", "inference"]
     around.wait(lambda: around.said("ready: all nodes are active"))
+
+
+def test_it_looks_after_the_node_of_each_camera_that_the_robot_file_names(around):
+    everyone = around.start(Supervisor, robot_file=robot_file(cameras=TWO))
+    cameras = [node for node in everyone._managed.values() if node.kind == "vision"]
+    assert [node.name for node in cameras] == ["camera_ingest_front", "camera_ingest_wrist"]
+    assert len(everyone._managed) == 6
+    one = around.make(Supervisor, robot_file=robot_file(cameras=TWO), cameras=["ear"])
+    one.trigger_configure()
+    assert "parameter 'cameras' holds 'ear'; robot 'sim' has front, wrist" in one.problem
 
 
 def test_a_node_that_cannot_be_configured_is_told_of_and_tried_again(around):

@@ -60,6 +60,7 @@ def test_an_observation_holds_image_words_and_state(around):
     assert seen.state["odom.x"] == 1.5
     assert seen.state["odom.yaw"] == pytest.approx(np.pi / 2)
     assert seen.state["gripper_joint"] == pytest.approx(0.05)
+    assert list(seen.ages) == list(seen.state) and all(0.1 < age < 0.5 for age in seen.ages.values())
     assert "broken" not in seen.state
 
 

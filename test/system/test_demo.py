@@ -19,16 +19,17 @@ cv2 = pytest.importorskip("cv2")
 
 from vla_ros.demo.scenario import Demo
 from vla_ros.demo.stack import Failed
+from vla_ros.nodes.node_parameters import NODES
 from vla_ros.operator.session import own_domain
 
 FAKE = Path(__file__).with_name("fake_suite.py")
-# The demo with one process that plays all of the others.
+# The demo with one process that plays all of the others, which sleep.
 WITH_FAKE = f"""
 import sys
 from vla_ros.cli import main
 from vla_ros.demo import run
 run.node_command = lambda *words, **more: [sys.executable, {str(FAKE)!r}, sys.argv.pop(1)]
-run.suite_nodes = lambda *words, **more: {{}}
+run.suite_nodes = lambda *words, **more: dict.fromkeys({NODES[:-1]!r}, ["sleep", "600"])
 sys.exit(main.main(sys.argv[2:]))
 """
 

@@ -111,6 +111,7 @@ def test_arm_and_gripper_from_two_publishers_are_one_state_and_each_has_its_own_
     assert list(table.values(S + 100 * MS, 100 * MS).items()) == [("a", 0.1), ("b", 0.2)]
     assert table.values(S + 101 * MS, 100 * MS) == {"a": 0.1}
     assert table.stale(S + 101 * MS, 100 * MS) == {"b": 101 * MS}
+    assert table.ages(["a", "b"], S + 150 * MS) == {"a": 0.05, "b": 0.15}
     assert table.stale(S + 100 * MS, 100 * MS) == {}
 
 

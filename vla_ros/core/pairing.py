@@ -96,8 +96,13 @@ class Pairing:
         self._done = 0
         self.drops[reason] += 1
 
-    def read(self, now: int, state: Mapping[str, float] = NO_STATE) -> Observation | None:
-        """The newest pair that was not read before, with `state`.
+    def read(
+        self,
+        now: int,
+        state: Mapping[str, float] = NO_STATE,
+        ages: Mapping[str, float] = NO_STATE,
+    ) -> Observation | None:
+        """The newest pair that was not read before, with `state` and its `ages` (s).
 
         None: there is none yet, and `waiting_for` says why.
         """
@@ -119,6 +124,7 @@ class Pairing:
             images={frame.camera: frame.image for frame in chosen},
             state=dict(state),
             skew=max(skews) - min(skews),
+            ages=dict(ages),
         )
 
     def instructed(self, now: int) -> bool:

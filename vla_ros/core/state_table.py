@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from vla_ros.core.robot_state import StateSource
+from vla_ros.core.types import to_seconds
 
 
 class StateTable:
@@ -55,6 +56,13 @@ class StateTable:
             if name in self._values and now - self._values[name][1] <= max_age:
                 values[name] = self._values[name][0]
         return values
+
+    def ages(self, names: Iterable[str], now: int) -> dict[str, float]:
+        """How long ago each of `names`, which were heard, was heard last, s."""
+        ages: dict[str, float] = {}
+        for name in names:
+            ages[name] = to_seconds(now - self._values[name][1])
+        return ages
 
     def stale(self, now: int, max_age: int) -> dict[str, int]:
         """What was heard once, but not within `max_age` ns -> its age, ns; in the file's order."""

@@ -59,8 +59,8 @@ class Frame:
 class Observation:
     """Images and an instruction that belong together, and the robot's state.
 
-    `stamp` is the oldest image's. `state` holds named numbers: `odom.x`, `odom.y`, `odom.yaw`,
-    `linear.x`, `angular.z` (from odometry) and every joint's position under the joint's name.
+    `stamp` is the oldest image's. `state` holds the numbers of the robot file's `state` under its
+    names, in SI units; `ages` how long ago each of them was heard when the observation was made, s.
     """
 
     stamp: int
@@ -68,6 +68,7 @@ class Observation:
     images: Mapping[str, Image]
     state: Mapping[str, float] = field(default_factory=dict)
     skew: int = 0
+    ages: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

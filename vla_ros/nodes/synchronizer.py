@@ -178,7 +178,8 @@ class Synchronizer(ManagedNode):
 
     def _pair(self, start: int) -> None:
         assert self._pairing is not None
-        observation = self._pairing.read(self.now(), self._state_now(start))
+        state = self._state_now(start)
+        observation = self._pairing.read(self.now(), state, self._state.ages(state, start))
         if observation is None:
             self._tell_expiry()
             return

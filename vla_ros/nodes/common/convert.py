@@ -89,17 +89,19 @@ def observation_message(observation: Observation) -> ObservationMessage:
         image_message(image, observation.stamp, "") for image in observation.images.values()
     ]
     message.state = float_array(list(observation.state.values()))
+    ages = [observation.ages.get(name, 0.0) for name in observation.state]
+    message.state_ages = float_array(ages)
     return message
 
 
 def observation(message: ObservationMessage) -> Observation:
     """Raises ValueError where the lists do not match."""
-    if len(message.cameras) != len(message.images) or len(message.state_names) != len(
-        message.state
-    ):
+    counts = {len(message.state_names), len(message.state), len(message.state_ages)}
+    if len(message.cameras) != len(message.images) or len(counts) > 1:
         raise ValueError(
             f"the observation has {len(message.cameras)} cameras and {len(message.images)} images, "
-            f"{len(message.state_names)} state names and {len(message.state)} values"
+            f"{len(message.state_names)} state names, {len(message.state)} values and "
+            f"{len(message.state_ages)} ages"
         )
     return Observation(
         stamp=stamp_ns(message.header.stamp),
@@ -107,6 +109,7 @@ def observation(message: ObservationMessage) -> Observation:
         images={name: rgb_image(image) for name, image in zip(message.cameras, message.images)},
         state=dict(zip(message.state_names, message.state.tolist())),
         skew=stamp_ns(message.skew),
+        ages=dict(zip(message.state_names, message.state_ages.tolist())),
     )
 
 
