@@ -199,7 +199,7 @@ def test_after_a_hold_a_step_leaves_a_little_room(row, held, tmp_path):
 
 def test_at_the_edge_it_does_not_creep_on_by_ever_shorter_steps(tmp_path):
     """A chunk that arrives is a tick of its own, 2 ms after another: so short a step may still end inside."""
-    world = armed(planar(tmp_path, inside=[ROOM]), STILL)
+    world = armed(planar(tmp_path, inside=[ROOM]), {"joint_1": 0.0, "joint_2": 0.109})  # 2 cm a step: to 0.189
     world.values = {"joint_1": 0.0, "joint_2": 0.35}
     world.tick(10)
     assert world.report.rule == "workspace"
