@@ -16,12 +16,12 @@ from vla_ros.safety.tool import Tool
 SAMPLE_M = 0.005  # between two places on the tool's way that are looked at
 MOST_SAMPLES = 40  # on the way of one step: what a step of the gate has time for
 ROUNDING_M = 1e-6
-# After a hold, a step must leave so much room beyond its end: ever shorter ones would creep to the
-# edge, and the gate would hold and go on by turns.
+# After a hold, a step must leave room beyond its end, for the way of another period and so much
+# more: a tick that a chunk asks for is a short one, and by ever shorter steps the tool would creep
+# to the edge, the gate holding and going on by turns.
 HYSTERESIS_M = 0.005
-MOST_STEPS_AHEAD = (
-    10.0  # a wrist that turns moves the tool hardly at all: no reason to look turns on
-)
+# Where joints move and the tool hardly does, 5 mm would be turns ahead: no more steps than these.
+MOST_STEPS_AHEAD = 15.0
 ATTEMPTS = 8  # at a share of the step that is slow enough; two are mostly enough
 
 
@@ -65,7 +65,8 @@ def workspace(inputs: RuleInputs) -> Finding | None:
     looked_at = after
     if inputs.was_at_edge:
         moved = max(float(np.linalg.norm(points[2] - points[1])), ROUNDING_M)
-        ahead = min(HYSTERESIS_M / moved, MOST_STEPS_AHEAD)
+        ahead = HYSTERESIS_M / moved + inputs.settings.period / max(inputs.elapsed, 1)
+        ahead = min(ahead, MOST_STEPS_AHEAD)
         looked_at = after + ahead * (after - before)
         points[2] = tool.points([looked_at])[0]
     if outside := _outside(tool, points, before, looked_at):
