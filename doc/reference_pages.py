@@ -14,7 +14,7 @@ from typing import Any
 
 from vla_ros.cli import bench
 from vla_ros.cli.main import VERBS, add_arguments
-from vla_ros.core import robot, robot_cameras, robot_state
+from vla_ros.core import robot, robot_cameras, robot_state, workspace
 from vla_ros.core.parameters import Parameter
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 
@@ -36,9 +36,12 @@ YAML_TYPES = {
     "int": "whole number",
     "tuple[int, int, int, int]": "[x, y, width, height]",
     "tuple[tuple[float, float, float, float], ...]": "list of boxes",
+    "tuple[WorkspaceBox, ...]": "list of boxes",
+    "Vector": "[x, y, z]",
+    "Urdf": "path",
 }
 # Fields that are worked out and stand in no file.
-NO_KEYS = {(robot.Channel, "joint_topic")}
+NO_KEYS = {(workspace.Workspace, "chain"), (robot.Channel, "joint_topic")}
 # Defaults that the classes cannot say: the file's reader makes them of other keys, or wants the
 # key.
 IN_WORDS = {
@@ -46,7 +49,9 @@ IN_WORDS = {
     (robot.Channel, "on_stop"): "**needed**",
     (robot.Channel, "acceleration"): "**needed** of a velocity",
     (robot.Channel, "deceleration"): "as `acceleration`",
-    (robot.Channel, "max_speed"): "**needed** of a position",
+    (robot.Channel, "max_speed"): "**needed** of a position; with `urdf` the joint's",
+    (robot.Channel, "bounds"): "**needed**; with `urdf` the joint's",
+    (robot.Channel, "limits"): "**needed**; with `urdf` as `bounds`",
     (robot.Channel, "soft_limits"): "as `limits`",
     (
         robot.Channel,
@@ -57,6 +62,7 @@ IN_WORDS = {
     (robot_state.StateSource, "unit"): "**needed** of joints and arrays",
     (robot.Robot, "base_frame"): '`"base_link"`',
     (robot.Robot, "footprint"): "none; with `obstacles` **needed**",
+    (workspace.WorkspaceBox, "name"): "its list and number, as `inside 1`",
 }
 
 
@@ -284,6 +290,8 @@ def robot_file() -> str:
         ("footprint", robot.Footprint),
         ("obstacles", robot.Obstacles),
         ("obstacles: sensors", robot.Sensor),
+        ("workspace", workspace.Workspace),
+        ("workspace: inside, outside", workspace.WorkspaceBox),
     ):
         text, meanings = described(kind)
         lines += ["", f"## {title}", "", text, ""]

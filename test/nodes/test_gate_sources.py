@@ -1,4 +1,5 @@
 """safety_validator: what it hears and sees, and who else speaks to the robot."""
+import math
 import time
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from gate_robot import SIM, Robot
 from geometry_msgs.msg import Twist, TwistStamped
-from sensor_msgs.msg import JointState, Range
+from sensor_msgs.msg import JointState, PointCloud2, PointField, Range
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.nodes.common import convert
@@ -117,6 +118,48 @@ def test_a_range_sensor_is_a_cone(around, tmp_path):
     assert (angles[0], angles[-1]) == (pytest.approx(-0.25), pytest.approx(0.25))
     message.range = 0.25
     around.wait(lambda: robot.reports[-1].rule == "obstacle")
+
+
+def cloud_message(points):
+    data = np.zeros((len(points), 4), np.float32)
+    data[:, :3] = points
+    message = PointCloud2(height=1, width=len(points), point_step=16, row_step=16 * len(points), is_dense=True)
+    message.fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, name in enumerate("xyz")]
+    message.data = convert.byte_array(data)
+    return message
+
+
+def test_a_point_cloud_is_a_range_sensor(around, tmp_path):
+    """Things all around at 3 m; then a box ahead; then a cloud without z, and one of two million points."""
+    text = Path(SIM).read_text().replace(
+        "topic: /scan, type: sensor_msgs/msg/LaserScan, x: 0.0",
+        "topic: /points, type: sensor_msgs/msg/PointCloud2, height: [0.1, 1.0], max_range: 5.0, z: 0.4, x: 0.0")
+    (tmp_path / "robot.yaml").write_text(text)
+    speaker = around.speaker(PointCloud2, "/points", SENSOR)
+    angles = np.linspace(-math.pi, math.pi, 1440)
+    room = np.stack([3.0 * np.cos(angles), 3.0 * np.sin(angles), np.zeros(1440)], axis=1)
+    messages = {"room": cloud_message(room), "box": cloud_message(np.vstack([room, [[0.55, 0.0, 0.0]]])),
+                "flat": cloud_message(room), "huge": cloud_message(np.zeros((2_000_000, 3)))}
+    messages["flat"].fields = messages["flat"].fields[:2]
+    shown = ["room"]
+
+    def look():
+        message = messages[shown[0]]
+        message.header.stamp = convert.time_message(time.time_ns())
+        speaker.publish(message)
+    around.node.create_timer(0.05, look)
+    robot = Robot(around, str(tmp_path / "robot.yaml"), sensor="/points").moving()
+    reading = robot.node._inputs.readings["/points"][0]
+    assert 700 <= len(reading.angles) <= 720 and len(reading.points) == len(reading.angles)
+    shown[0] = "box"
+    around.wait(lambda: robot.reports[-1].rule == "obstacle")
+    shown[0] = "flat"
+    around.wait(lambda: robot.reports[-1].rule == "range_sensors")
+    assert robot.node.problem == "/points: it has no field z; its fields are x, y"
+    assert robot.node.stats.drops["bad ranges"]
+    shown[0] = "huge"
+    around.wait(lambda: robot.node.stats.drops["/points: too large"], 10.0)
+    assert robot.reports[-1].state == SafetyReport.HOLDING
 
 
 def test_joint_states_of_two_publishers_are_one_state(around):

@@ -19,17 +19,23 @@ SEEN, STANDS = "vla_ros/safety/obstacle_memory.py", "vla_ros/safety/positions.py
 ROBOT, JOINTS = "vla_ros/core/robot.py", "vla_ros/core/joint_states.py"
 NODE, OUTPUTS, CONVERT = "vla_ros/nodes/safety_validator.py", "vla_ros/nodes/gate/outputs.py", "vla_ros/nodes/common/convert.py"
 READER, LIFE, SUPERVISOR = "vla_ros/nodes/common/reader.py", "vla_ros/core/process_identity.py", "vla_ros/nodes/supervisor.py"
+WORKSPACE, KINEMATICS = "vla_ros/safety/rules/workspace.py", "vla_ros/safety/kinematics.py"
+CLOUDS = "vla_ros/safety/clouds.py"
+TOOL, URDF, KEY = "vla_ros/safety/tool.py", "vla_ros/core/urdf.py", "vla_ros/core/workspace.py"
 BUTTONS, SOURCES = "vla_ros/nodes/gate/stop_buttons.py", "vla_ros/nodes/gate/rule_sources.py"
-INGEST, SYNCHRONIZER, YAML = ("vla_ros/nodes/command_ingest.py", "vla_ros/nodes/synchronizer.py",
-                              "vla_ros/core/yaml_file.py")
+INGEST, SYNCHRONIZER = "vla_ros/nodes/command_ingest.py", "vla_ros/nodes/synchronizer.py"
+YAML, PLAIN = "vla_ros/core/yaml_file.py", "vla_ros/core/plain_file.py"
 PURE = ["test/unit/test_rules.py", "test/unit/test_declared_sources.py", "test/unit/test_obstacles.py",
         "test/unit/test_obstacle_memory.py", "test/unit/test_gate.py",
         "test/unit/test_gate_joints.py", "test/unit/test_gate_anomalies.py", "test/unit/test_gate_changes.py",
-        "test/unit/test_gate_properties.py", "test/unit/test_gate_arm_properties.py"]
+        "test/unit/test_gate_properties.py", "test/unit/test_gate_arm_properties.py",
+        "test/unit/test_gate_workspace.py"]
+ARM = ["test/unit/test_kinematics.py", "test/unit/test_gate_workspace.py"]
 WIRE = ["test/nodes/test_safety_validator.py", "test/nodes/test_gate_sources.py", "test/nodes/test_gate_parameters.py",
         "test/nodes/test_gate_outputs.py", "test/nodes/test_gate_watchdog.py", "test/nodes/test_rule_sources.py"]
-TESTS = {"vla_ros/safety/": PURE,  # what the file's name begins with -> the tests; the first that fits
-         YAML: ["test/unit/test_yaml_file.py"],
+TESTS = {CLOUDS: ["test/unit/test_clouds.py"], WORKSPACE: ARM, KINEMATICS: ARM, TOOL: ARM, URDF: ["test/unit/test_urdf.py"], KEY: ["test/unit/test_workspace_key.py"],
+         "vla_ros/safety/": PURE,  # what the file's name begins with -> the tests; the first that fits
+         YAML: ["test/unit/test_yaml_file.py"], PLAIN: ["test/unit/test_yaml_file.py"],
          "vla_ros/core/": ["test/unit/test_robot.py", "test/unit/test_robot_state.py", "test/unit/test_joint_states.py"],
          LIFE: ["test/nodes/test_life.py"], SUPERVISOR: ["test/nodes/test_supervisor.py"],
          INGEST: ["test/nodes/test_command_ingest.py"], SYNCHRONIZER: ["test/nodes/test_synchronizer.py"],
@@ -206,7 +212,7 @@ BREAKS = [
     (RANGES, "near = now <= CONTACT_M", "near = now < -1e9"),
     (RANGES, "(later[0] < now + MIN_APPROACH_M) | (nearest < now)", "nearest < now"),
     (RANGES, "return outside + inside", "return outside"),
-    (RANGES, "points = points[~((-back <= x)", "points = points[((-back <= x)"),
+    (RANGES, "outside &= ~((-back <= x)", "outside &= ((-back <= x)"),
     (ROBOT, "if value > most:", "if False:"),
     # an obstacle that flickers
     (SEEN, "young = now - self._seen <= keep", "young = now - self._seen <= 0"),
@@ -260,6 +266,78 @@ BREAKS = [
     (rule("tracking"), "late.time > channel.tracking_time * 1e9:", "late.time > 100 * channel.tracking_time * 1e9:"),
     (rule("joint_limits"), "at = stands if before is None else before", "at = stands"),
     (GATE, "channel.start if stands is None else stands", "stands"),
+    # an arm's tool: its boxes, its speed, and where it is
+    (WORKSPACE, "if stands is None:", "if False:"),
+    (WORKSPACE, "tool.values({**inputs.stands, **inputs.sent})", "tool.values(inputs.stands)"),
+    (WORKSPACE, "tool.values({**inputs.stands, **inputs.sent, **asked})", "tool.values({**inputs.stands, **asked})"),
+    (WORKSPACE, "if not speed <= limit:", "if False:"),
+    (WORKSPACE, "if not share >= 0.0:", "if share < 0.0:"),
+    (WORKSPACE, "limit *= inputs.enabled", "pass"),
+    (WORKSPACE, "share, points[2] = _share(", "share, _ = _share("),
+    (WORKSPACE, "if share < 1.0:\n        after", "if False:\n        after"),
+    (WORKSPACE, "share *= 0.999 * limit", "share *= 1.1 * limit"),
+    (WORKSPACE, "if tool_speed(start, end, elapsed) <= limit:", "if True:"),
+    (WORKSPACE, "if not moved <= SAMPLE_M:", "if moved > 1e9:"),
+    (WORKSPACE, "if not moved <= SAMPLE_M:", "if False:"),
+    (WORKSPACE, "shares = np.linspace(0.0, 1.0, count + 1)[1:, None]", "shares = np.linspace(0.0, 0.5, count + 1)[1:, None]"),
+    (WORKSPACE, "(sent[1:] <= ROUNDING_M) | (sent[1:] < sent[:-1])", "(sent[1:] <= 0.02) | (sent[1:] < sent[:-1])"),
+    (WORKSPACE, "(sent[1:] <= ROUNDING_M) | (sent[1:] < sent[:-1])", "(sent[1:] <= ROUNDING_M) | (sent[1:] <= sent[:-1])"),
+    (WORKSPACE, "(sent[1:] <= ROUNDING_M) | (sent[1:] < sent[:-1])", "sent[1:] <= ROUNDING_M"),
+    (WORKSPACE, "if inputs.was_at_edge:", "if False:"),
+    (GATE, "self._at_edge = finding is not None and", "self._at_edge = False and"),
+    (WORKSPACE, "if not inward.all():", "if not inward.any():"),
+    (WORKSPACE, "if not back.all():", "if False:"),
+    (WORKSPACE, "(measured <= ROUNDING_M) | (sent[-1]", "(measured <= 0.1) | (sent[-1]"),
+    (WORKSPACE, "if channel.name in tool.channels:", "if channel.name == tool.channels[0]:"),
+    (KINEMATICS, "turns = self._still + self._sine * np.sin(angles) +", "turns = self._still - self._sine * np.sin(angles) +"),
+    (KINEMATICS, "offset = offset + rotation @ joint.xyz", "offset = offset + np.array(joint.xyz)"),
+    (KINEMATICS, "self._slide[index, :, 0] = rotation @ joint.axis", "pass"),
+    (KINEMATICS, "return math.inf if moved > 0.0 else 0.0", "return 0.0"),
+    (TOOL, "np.array(values) * self._scales +", "np.array(values) / self._scales +"),
+    (TOOL, "self._scales + self._offsets", "self._scales"),
+    (TOOL, "outside + np.minimum(away.max(axis=2), 0.0)", "outside"),
+    (TOOL, "distances[:, : self._inside].min(axis=1, keepdims=True)", "distances[:, : self._inside].max(axis=1, keepdims=True)"),
+    (TOOL, "np.hstack([nearest, -distances[:, self._inside :]])", "nearest"),
+    (TABLE, "            \"workspace\",\n", ""),
+    (rule("rate_limit"), "elapsed = round(inputs.elapsed * inputs.enabled)", "elapsed = inputs.elapsed"),
+    (rule("rate_limit"), "towards(before, value, channel, elapsed, inputs.pause)", "towards(before, value, channel, elapsed, elapsed)"),
+    (GATE, "        self._moved = None\n        self._follow", "        self._follow"),
+    (GATE, "self._moved = tick.now if self._moved is None else self._moved", "self._moved = tick.now"),
+    (GATE, "if limited is None or rule is workspace:", "if limited is None:"),
+    (GATE, "not abs(stands - sent) <= channel.max_tracking_error", "abs(stands - sent) > 1.5 * channel.max_tracking_error"),
+    (GATE, "not abs(stands - sent) <= channel.max_tracking_error", "not stands - sent <= channel.max_tracking_error"),
+    (rule("tracking"), "late.time > channel.tracking_time * 1e9:", "late.time >= channel.tracking_time * 1e9:"),
+    (CHANGES, "        robot.workspace.tool if robot.workspace else \"\",\n        robot.workspace.chain if robot.workspace else (),\n", ""),
+    (CHANGES, "(\"outside\", -1.0)", "(\"outside\", 1.0)"),
+    (CHANGES, "yield \"enable_time\", -robot.enable_time", "pass"),
+    (CHANGES, "float(len(workspace.inside) or math.inf)", "float(len(workspace.inside))"),
+    # a point cloud, whatever its layout, and what of it is in the way
+    (CLOUDS, "if count > MOST_POINTS:", "if False:"),
+    (CLOUDS, "if layout.point_step * width > layout.row_step:", "if False:"),
+    (CLOUDS, "if layout.row_step * height > len(data):", "if False:"),
+    (CLOUDS, "if field.offset + kind.itemsize > layout.point_step:", "if False:"),
+    (CLOUDS, "\">\" if layout.is_bigendian else \"<\"", "\"<\""),
+    (CLOUDS, "measured = np.isfinite(away) & (away > 0.0)", "measured = away >= 0.0"),
+    (CLOUDS, "measured.mean() < LEAST_MEASURED", "measured.mean() < 0.0"),
+    (CLOUDS, "height = placed[:, 2] + sensor.z", "height = placed[:, 2]"),
+    (CLOUDS, "hit = (away >= sensor.min_range) &", "hit = (away > 0.0) &"),
+    (CLOUDS, "turned((sensor.roll, sensor.pitch, sensor.yaw)).T", "turned((sensor.roll, sensor.pitch, sensor.yaw))"),
+    (CLOUDS, "np.argsort(-distance", "np.argsort(distance"),
+    (CLOUDS, "outside = outside_masks(sensor, hits)", "outside = np.full(len(hits), True)"),
+    # a URDF, and what a robot file makes of it
+    (URDF, "parser.StartDoctypeDeclHandler = refuse", "pass"),
+    (URDF, "if count > MOST_ELEMENTS:", "if False:"),
+    (URDF, "if depth > DEEPEST:", "if False:"),
+    (URDF, "if lower >= upper:", "if False:"),
+    (URDF, "if other is not joint:", "if False:"),
+    (URDF, "if joint.mimics:\n                raise", "if False:\n                raise"),
+    (URDF, "return x / length, y / length, z / length", "return x, y, z"),
+    (KEY, "_over(low, lowest) or _over(highest, high)", "_over(highest, high)"),
+    (KEY, "_over(low, lowest) or _over(highest, high)", "_over(low, lowest)"),
+    (KEY, "if _over(channel.max_speed, fastest):", "if False:"),
+    (KEY, "fastest = joint.velocity / abs(channel.scale)", "fastest = joint.velocity"),
+    (KEY, "for channel in channels if not channel.is_velocity}", "for channel in channels}"),
+    (KEY, "if lowest >= highest:", "if False:"),
     # a robot file whose channels and outputs do not fit
     (ROBOT, "if \"Trajectory\" in kind and known[name].on_stop == \"zero\":", "if False:"),
     (ROBOT, "if (stop == \"zero\") != unit.endswith(\"/s\"):", "if False:"),
@@ -307,8 +385,8 @@ BREAKS = [
     (SUPERVISOR, "again = self._recovery.awake", "again = False"),
     (SUPERVISOR, "NEXT.get(reports[-1].state if reports else None, NEXT[None])", "NEXT[None]"),
     (YAML, "if isinstance(event, yaml.AliasEvent) or getattr(event, \"anchor\", None):", "if False:"),
-    (YAML, "if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):", "if False:"),
-    (YAML, "if len(data) > MOST_BYTES:", "if False:"),
+    (PLAIN, "if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):", "if False:"),
+    (PLAIN, "if len(data) > most_bytes:", "if False:"),
     (YAML, "if len(value) > LONGEST_NUMBER and not value.strip(\"+-_.:0123456789\"):", "if False:"),
     (INGEST, "enumerate((WORDS, WORDS_LOOSE)):", "enumerate((WORDS,)):"),
     (SYNCHRONIZER, "self._state.values(now, to_nanoseconds(self.params[\"state_timeout\"]))", "self._state.values(now, 10**18)"),

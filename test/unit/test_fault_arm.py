@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vla_ros.bench.faults.faulty_joints import (
@@ -77,6 +78,19 @@ def test_the_limits_of_the_faults_are_the_robot_file_s() -> None:
         assert (channel.max_speed, channel.max_tracking_error, channel.tracking_time) == (
             LIMIT_RAD_S, pytest.approx(TRACKING_ERROR_RAD), TRACKING_TIME_S)
         assert abs(START[name]) < REACH_RAD[name] < channel.soft_limits[1] == -channel.soft_limits[0]
+
+
+def test_the_arm_s_workspace_ends_where_its_fault_says(tmp_path: Path) -> None:
+    from vla_ros.bench.faults.arm_workspace import EDGE_RAD, JOINTS, write_robot_file
+    from vla_ros.bench.faults.faulty_policies import OUT_RAD, REACH_RAD
+    from vla_ros.safety.tool import Tool
+    robot = load_robot(write_robot_file(tmp_path))
+    assert [channel.limits for channel in robot.channels] == [channel.limits for channel in ROBOT.channels]
+    tool = Tool(robot)
+    assert tool.channels == ("joint_1",) and robot.workspace is not None
+    assert REACH_RAD["joint_1"] < EDGE_RAD < OUT_RAD < robot.channel(JOINTS[0]).soft_limits[1]
+    for angle, outside in ((-1.5, False), (1.5, False), (EDGE_RAD - 1e-3, False), (EDGE_RAD + 1e-3, True), (OUT_RAD, True)):
+        assert bool(tool.beyond(tool.points([np.array([angle])]))[0, 0] > 0.0) == outside
 
 
 def test_a_page_keeps_what_was_not_tried_now() -> None:

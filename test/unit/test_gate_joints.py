@@ -3,11 +3,12 @@ import math
 from dataclasses import replace
 
 import pytest
-from gate_world import ARM, JOINTS, MS, reaching
+from gate_world import ARM, JOINTS, MS, S, reaching, rule_inputs
 
 from vla_ros.safety.gate import State
 from vla_ros.safety.positions import Positions
-from vla_ros.safety.rule import Verdict
+from vla_ros.safety.rule import Behind, Verdict
+from vla_ros.safety.rules.tracking import tracking
 
 
 def test_a_joint_holds_where_it_was_sent_while_it_stands_there():
@@ -184,6 +185,41 @@ def test_a_joint_that_does_not_follow_is_held_and_no_longer_pushed():
     world.values = dict.fromkeys(JOINTS, 0.6)
     world.say("go back")
     assert world.tick(2).state is State.ACTIVE
+
+
+@pytest.mark.parametrize("late, held", [(S // 2 - 1, False), (S // 2, False), (S // 2 + 1, True)])
+def test_a_joint_may_be_away_from_where_it_was_sent_for_its_tracking_time(late, held):
+    finding = tracking(rule_inputs(robot=ARM, behind={"joint_1": Behind(late, 0.7, 1.0)}))
+    assert (finding is not None) == held
+    if held:
+        assert finding.verdict is Verdict.HELD
+        assert finding.reason == ("joint_1 stands at 0.7 rad and was sent 1: more than 0.25 apart for 0.50 s; "
+                                  "see what is in its way")
+
+
+@pytest.mark.parametrize("goal, counts", [(0.7, False), (0.75, False), (0.7501, True), (0.2499, True), (0.25, False)])
+def test_a_joint_counts_as_away_beyond_its_max_tracking_error(goal, counts):
+    """It stands at 0.5 rad, and does not move at all; 0.25 rad are allowed, and half a second beyond that."""
+    world = reaching({})
+    world.values = {**dict.fromkeys(JOINTS, 0.5), "joint_1": goal}
+    world.tick(26)  # there, and seen to be there a tick later
+    assert world.action["joint_1"] == pytest.approx(goal) and world.report.state is State.ACTIVE
+    assert ("joint_1" in world.gate._behind) == counts
+    world.tick(25)
+    assert world.report.state is State.ACTIVE  # for 0.5 s at most: not longer
+    world.tick(2)
+    assert (world.report.rule == "tracking" or world.report.rule == "instruction_match") == counts
+
+
+def test_a_joint_that_is_near_again_for_a_moment_is_given_its_time_anew():
+    world = reaching({})
+    world.values = {**dict.fromkeys(JOINTS, 0.5), "joint_1": 0.8}
+    for _ in range(4):
+        world.positions["joint_1"] = 0.5
+        world.tick(24)
+        world.positions["joint_1"] = 0.57
+        world.tick(3)
+    assert world.report.state is State.ACTIVE
 
 
 def test_stopped_a_blocked_joint_is_sent_to_where_it_stands_and_stays_when_it_is_free():

@@ -1,13 +1,15 @@
 """`vla robot`: what a robot file means, and what is doubtful in it."""
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tool_world import arm, box, robot_data, urdf_text
 
 from vla_ros.cli.main import main
-from vla_ros.cli.robot import connections, doubts, row
+from vla_ros.cli.robot import connections, doubts, row, tool_limits, urdf_limits
 from vla_ros.core.robot import load_robot, parse_robot
 
 ROBOTS = Path(__file__).parents[2] / "config" / "robots"
@@ -136,3 +138,31 @@ def test_a_file_that_contradicts_itself_is_a_sentence_and_exit_code_2(tmp_path, 
     path.write_text("name: bad\nchannels: {}\noutputs: []\n", encoding="utf-8")
     assert main(["robot", str(path)]) == 2
     assert f"robot file '{path}': channels has 0 entries; a robot obeys 1 to 64" in " ".join(capsys.readouterr().err.split())
+
+
+def test_where_an_arm_s_tool_may_be_and_what_its_urdf_allows_is_said(tmp_path, capsys):
+    workspace = {"tool": "tool", "inside": [box((-1, -1, 0), (0.5, 1, 1))], "max_tool_speed": 0.25,
+                 "outside": [box((-1, -1, -1), (1, 1, 0.02), name="table")]}
+    described = arm(tmp_path, workspace, enable_time=2.0)
+    assert list(tool_limits(described)) == [
+        "for 2 s after the first motion of an arming, rates grow from 0",
+        "the tool is 'tool', moved by joint_1, joint_2, joint_3, joint_4, joint_5, joint_6 from 'base_link'",
+        "the tool stays inside 'inside 1': x -1 to 0.5 m, y -1 to 1 m, z 0 to 1 m",
+        "the tool stays out of 'table': x -1 to 1 m, y -1 to 1 m, z -1 to 0.02 m",
+        "the tool moves at most at 0.25 m/s",
+    ]
+    sentences = list(urdf_limits(described))
+    assert sentences[0].endswith("six.urdf' has 8 joints; no limit is wider than there")
+    assert sentences[1] == "joint_1: the URDF allows -2.5 to 2.5 rad, at most 2 rad/s"
+    assert sentences[5] == "joint_5: the URDF allows to turn for ever, at most 2 rad/s"
+    assert "'joint_5' turns for ever by the URDF; say wraps: true if what is measured begins anew after a turn" in doubts(described)
+    (tmp_path / "six.yaml").write_text(json.dumps(robot_data(workspace=workspace)), encoding="utf-8")
+    assert main(["robot", str(tmp_path / "six.yaml")]) == 0
+    assert "the tool stays out of 'table'" in capsys.readouterr().out
+
+
+def test_a_urdf_without_a_workspace_is_doubtful(tmp_path):
+    (tmp_path / "six.urdf").write_text(urdf_text(), encoding="utf-8")
+    described = parse_robot(robot_data(), tmp_path)
+    assert "there is a urdf and no 'workspace' part: the gate does not look where the tool goes" in doubts(described)
+    assert list(tool_limits(described)) == [] and list(urdf_limits(load_robot(ROBOTS / "sim.yaml"))) == []

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vla_ros.core.robot import Channel, Robot
     from vla_ros.core.robot_cameras import Camera
     from vla_ros.core.robot_state import StateSource
+    from vla_ros.core.workspace import WorkspaceBox
 
 # What is larger was most likely meant in degrees: an arm's joint turns a few times at most, and at
 # some 3 rad/s.
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         table.add_row(*row(channel))
     console.print(f"{robot.name}, base frame {robot.base_frame}", highlight=False)
     console.print(table)
-    for sentence in connections(robot):
+    for sentence in (*connections(robot), *urdf_limits(robot), *tool_limits(robot)):
         console.print(sentence, highlight=False, soft_wrap=True)
     for sentence in doubts(robot):
         console.print(f"[yellow]look at this:[/yellow] {sentence}", highlight=False, soft_wrap=True)
@@ -103,11 +104,59 @@ def connections(robot: Robot) -> Iterator[str]:
         yield _state_sentence(source)
     if robot.obstacles is None:
         return
+    from vla_ros.core.robot import CLOUD
+
     for sensor in robot.obstacles.sensors:
         yield (
             f"looks by {sensor.topic} ({sensor.type}), at x {sensor.x:g} m, y {sensor.y:g} m, "
             f"yaw {sensor.yaw:g} rad; holds when it is older than {robot.obstacles.max_age:g} s"
         )
+        if sensor.type == CLOUD:
+            low, high = sensor.height
+            yield (
+                f"obstacles of {sensor.topic} are its points {low:g} to {high:g} m above the base "
+                f"frame's origin, up to {sensor.max_range:g} m from it"
+            )
+
+
+def urdf_limits(robot: Robot) -> Iterator[str]:
+    """What the URDF allows each joint, and what was passed over in it, a sentence each."""
+    if robot.urdf is None:
+        return
+    yield f"{robot.urdf.source} has {len(robot.urdf.joints)} joints; no limit is wider than there"
+    for channel in robot.channels:
+        if channel.joint and not channel.is_velocity:
+            joint = robot.urdf.joint(channel.joint)
+            unit = "m" if joint.kind == "prismatic" else "rad"
+            limits = f"{joint.lower:g} to {joint.upper:g} {unit}"
+            if joint.kind == "continuous":
+                limits = "to turn for ever"
+            yield f"{channel.name}: the URDF allows {limits}, at most {joint.velocity:g} {unit}/s"
+    yield from robot.urdf.notes
+
+
+def tool_limits(robot: Robot) -> Iterator[str]:
+    """Where the gate keeps an arm's tool, and how fast it may be, a sentence each."""
+    if robot.enable_time > 0.0:
+        yield f"for {robot.enable_time:g} s after the first motion of an arming, rates grow from 0"
+    space = robot.workspace
+    if space is None:
+        return
+    joints = [joint.name for joint in space.chain if joint.kind != "fixed"]
+    yield f"the tool is '{space.tool}', moved by {', '.join(joints)} from '{robot.base_frame}'"
+    for box in space.inside:
+        yield f"the tool stays inside '{box.name}': {_extent(box)}"
+    for box in space.outside:
+        yield f"the tool stays out of '{box.name}': {_extent(box)}"
+    if math.isfinite(space.max_tool_speed):
+        yield f"the tool moves at most at {space.max_tool_speed:g} m/s"
+
+
+def _extent(box: WorkspaceBox) -> str:
+    sides: list[str] = []
+    for axis, low, high in zip("xyz", box.min, box.max):
+        sides.append(f"{axis} {low:g} to {high:g} m")
+    return ", ".join(sides)
 
 
 def _camera_sentence(robot: Robot, camera: Camera) -> str:
@@ -166,7 +215,17 @@ def doubts(robot: Robot) -> Iterator[str]:
     for sensor in robot.sensors:
         if abs(sensor.yaw) > TURN_RAD:
             yield f"'{sensor.topic}' has yaw {sensor.yaw:g} rad, over a turn; is it in degrees?"
+    if robot.urdf is not None and robot.workspace is None:
+        yield "there is a urdf and no 'workspace' part: the gate does not look where the tool goes"
     for channel in robot.channels:
+        measured = channel.joint and not channel.is_velocity
+        if robot.urdf is not None and measured and not channel.wraps:
+            joint = robot.urdf.joint(channel.joint)
+            if joint.kind == "continuous":
+                yield (
+                    f"'{channel.name}' turns for ever by the URDF; say wraps: true if what is "
+                    "measured begins anew after a turn"
+                )
         radians = channel.unit.startswith("rad")
         if channel.unit.startswith("deg"):
             yield f"'{channel.name}' is in {channel.unit}; a policy's and ROS' angles are in rad"

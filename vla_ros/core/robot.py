@@ -24,6 +24,14 @@ from vla_ros.core.robot_fields import (
 )
 from vla_ros.core.robot_state import JOINT_STATE, UNITS, StateSource, parse_state
 from vla_ros.core.shown import shown
+from vla_ros.core.urdf import Urdf
+from vla_ros.core.workspace import (
+    Workspace,
+    check_urdf_limits,
+    parse_urdf_key,
+    parse_workspace,
+    with_urdf_limits,
+)
 
 JOINT_STATES = "/joint_states"  # where a joint is heard that no entry of `state` names
 STOPS = ("zero", "hold_measured", "hold_commanded")
@@ -33,7 +41,10 @@ OUTPUT_TYPES = {
     "std_msgs/msg/Float64MultiArray",
     "trajectory_msgs/msg/JointTrajectory",
 }
-SENSOR_TYPES = {"sensor_msgs/msg/LaserScan", "sensor_msgs/msg/Range"}
+CLOUD = "sensor_msgs/msg/PointCloud2"
+SENSOR_TYPES = {"sensor_msgs/msg/LaserScan", "sensor_msgs/msg/Range", CLOUD}
+CLOUD_NEEDS = ("height", "max_range")
+CLOUD_KEYS = {*CLOUD_NEEDS, "z", "roll", "pitch"}
 FLOOR_CHANNELS = ("linear.x", "linear.y", "angular.z")  # what moves a footprint over the floor
 TWIST_CHANNELS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 MAX_CHANNELS = 64  # the gate looks at every one of them fifty times a second
@@ -58,6 +69,7 @@ OPTIONAL_CHANNEL_KEYS = {
     "tracking_time",
 }
 LONGEST_TIME_S = 10.0  # of `time_to_collision` and `hold_off`
+LONGEST_ENABLE_TIME_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -154,6 +166,10 @@ class Sensor:
         inverted: it hangs upside down.
         mask: boxes within the footprint, each as (front, back, left, right) in the base frame, m:
             what is inside is the robot itself.
+        z, roll, pitch: of a PointCloud2's frame, as `x`, `y` and `yaw`.
+        height: of a PointCloud2, what lies within it is an obstacle, [lowest, highest] in the base
+            frame, m.
+        max_range: how far from a PointCloud2's sensor an obstacle is sure to be seen, m.
     """
 
     topic: str
@@ -164,6 +180,11 @@ class Sensor:
     min_range: float = 0.0
     inverted: bool = False
     mask: tuple[tuple[float, float, float, float], ...] = ()
+    z: float = 0.0
+    roll: float = 0.0
+    pitch: float = 0.0
+    height: tuple[float, float] = (-math.inf, math.inf)
+    max_range: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -195,7 +216,14 @@ class Obstacles:
 
 @dataclass(frozen=True)
 class Robot:
-    """What a robot file says. What is not in it is not required, and not there to the nodes."""
+    """What a robot file says. What is not in it is not required, and not there to the nodes.
+
+    Attributes:
+        urdf: a file beside this one: no joint's limits may be wider than there, and what the robot
+            file leaves out of `bounds`, `limits` and `max_speed` is taken from it.
+        workspace: where an arm's tool may be.
+        enable_time: for so long after the first motion of an arming, rates grow from zero, s.
+    """
 
     name: str
     base_frame: str
@@ -206,6 +234,9 @@ class Robot:
     simulated: bool = False
     cameras: tuple[Camera, ...] = ()
     state: tuple[StateSource, ...] = ()
+    urdf: Urdf | None = None
+    workspace: Workspace | None = None
+    enable_time: float = 0.0
 
     @property
     def camera_nodes(self) -> dict[str, str]:
@@ -289,15 +320,19 @@ def load_robot(path: str | Path) -> Robot:
 
     data = read_yaml(path, "robot file", "set robot_file to one like config/robots/sim.yaml")
     try:
-        return parse_robot(data)
+        return parse_robot(data, Path(path).parent)
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"robot file {shown(str(path), 200)}: {str(error)[:400]}") from error
 
 
-def parse_robot(data: Any) -> Robot:
+def parse_robot(data: Any, folder: Path = Path()) -> Robot:
     """A Robot from the mapping in a robot file.
 
     It is checked as a whole: what cannot be true, contradicts itself or is not known is refused.
+
+    Args:
+        data: the mapping.
+        folder: where the file lies; the files that it names are looked for from there.
 
     Raises:
         ValueError: a sentence with what is wrong, and its value.
@@ -306,9 +341,24 @@ def parse_robot(data: Any) -> Robot:
         data,
         "the file",
         {"name", "channels", "outputs"},
-        {"base_frame", "footprint", "obstacles", "simulated", "cameras", "state"},
+        {
+            "base_frame",
+            "footprint",
+            "obstacles",
+            "simulated",
+            "cameras",
+            "state",
+            "urdf",
+            "workspace",
+            "enable_time",
+        },
     )
+    base_frame = str(data.get("base_frame", "base_link"))
+    state = parse_state(data.get("state", []))
+    urdf = parse_urdf_key(data["urdf"], folder) if "urdf" in data else None
     entries = mapping(data["channels"], "channels")
+    if urdf:
+        entries = with_urdf_limits(entries, urdf, _joint_names(state))
     channels = tuple(_channel(name, fields) for name, fields in entries.items())
     if not 0 < len(channels) <= MAX_CHANNELS:
         raise ValueError(f"channels has {len(channels)} entries; a robot obeys 1 to {MAX_CHANNELS}")
@@ -319,8 +369,12 @@ def parse_robot(data: Any) -> Robot:
     _check_senders(channels, outputs)
     check_once([output.topic for output in outputs], "output ")
     cameras = parse_cameras(data.get("cameras", {}))
-    state = parse_state(data.get("state", []))
     channels = tuple(_measured_by(channel, state) for channel in channels)
+    if urdf:
+        check_urdf_limits(channels, urdf)
+    workspace = None
+    if "workspace" in data:
+        workspace = parse_workspace(data["workspace"], urdf, base_frame, channels)
     _check_joints(channels)
     simulated = flag(data.get("simulated", False), "simulated")
     obstacles = _obstacles(data["obstacles"]) if "obstacles" in data else None
@@ -335,9 +389,14 @@ def parse_robot(data: Any) -> Robot:
     if "footprint" in data:
         footprint = _footprint(data["footprint"])
     _check_masks(obstacles, footprint)
+    enable_time = optional_number(data, "enable_time", "the file", 0.0, at_least=0.0)
+    if enable_time > LONGEST_ENABLE_TIME_S:
+        raise ValueError(
+            f"enable_time is {enable_time:g} s; give at most {LONGEST_ENABLE_TIME_S:g} s"
+        )
     return Robot(
         str(data["name"]),
-        str(data.get("base_frame", "base_link")),
+        base_frame,
         channels,
         outputs,
         footprint,
@@ -345,6 +404,9 @@ def parse_robot(data: Any) -> Robot:
         simulated,
         cameras,
         state,
+        urdf,
+        workspace,
+        enable_time,
     )
 
 
@@ -356,6 +418,15 @@ def _check_senders(channels: tuple[Channel, ...], outputs: tuple[Output, ...]) -
             raise ValueError(
                 f"channel '{channel.name}' is sent by {senders[channel.name]} outputs; one is right"
             )
+
+
+def _joint_names(state: tuple[StateSource, ...]) -> dict[str, str]:
+    """Name in `state` -> the joint's own."""
+    names: dict[str, str] = {}
+    for source in state:
+        if source.type == JOINT_STATE:
+            names.update(source.names)
+    return names
 
 
 def _measured_by(channel: Channel, state: tuple[StateSource, ...]) -> Channel:
@@ -496,9 +567,8 @@ def _obstacles(fields: Any) -> Obstacles:
 
 
 def _sensor(fields: Any) -> Sensor:
-    check_keys(
-        fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "min_range", "inverted", "mask"}
-    )
+    optional = {"x", "y", "yaw", "min_range", "inverted", "mask", *CLOUD_KEYS}
+    check_keys(fields, "a sensor", {"topic", "type"}, optional)
     topic = str(fields["topic"])
     kind = fields["type"]
     if kind not in SENSOR_TYPES:
@@ -506,17 +576,35 @@ def _sensor(fields: Any) -> Sensor:
             f"sensor '{topic}': type is {shown(kind)}; use one of {', '.join(sorted(SENSOR_TYPES))}"
         )
     where = f"sensor '{topic}'"
-    place: dict[str, float] = {}
-    for name in ("x", "y", "yaw"):
-        place[name] = number(fields.get(name, 0.0), f"{where}: {name}")
+    place: dict[str, Any] = {}
+    for name in ("x", "y", "z", "roll", "pitch", "yaw"):
+        place[name] = optional_number(fields, name, where, 0.0)
     return Sensor(
         topic,
         kind,
         inverted=flag(fields.get("inverted", False), f"{where}: inverted"),
         **place,
+        **_cloud(fields, kind, where),
         min_range=optional_number(fields, "min_range", where, 0.0, at_least=0.0),
         mask=_mask(fields.get("mask", []), f"{where}: mask"),
     )
+
+
+def _cloud(fields: Mapping[str, Any], kind: str, where: str) -> dict[str, Any]:
+    """What only a point cloud needs: which of its points are obstacles."""
+    if kind != CLOUD:
+        for name in sorted(CLOUD_KEYS & set(fields)):
+            raise ValueError(f"{where}: {name} is for a PointCloud2, and this is a {kind}")
+        return {}
+    for name in CLOUD_NEEDS:
+        if name not in fields:
+            raise ValueError(f"{where} lacks {name}, which a PointCloud2 needs")
+    if fields.get("inverted"):
+        raise ValueError(f"{where}: inverted is not for a PointCloud2; give roll, pitch and yaw")
+    return {
+        "height": pair(fields["height"], f"{where}: height"),
+        "max_range": number(fields["max_range"], f"{where}: max_range", above=0.0),
+    }
 
 
 def _channel(name: str, fields: Any) -> Channel:

@@ -6,13 +6,12 @@ file that was not meant.
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from vla_ros.core.plain_file import read_plain_file
 from vla_ros.core.shown import shown
 
 # A robot of 64 channels has 20 kB; without libyaml, a megabyte takes PyYAML 20 s.
@@ -52,29 +51,11 @@ def read_yaml(path: str | Path, kind: str, instead: str = "") -> dict[Any, Any]:
 
 
 def _text(path: str | Path, name: str, instead: str) -> str:
-    try:
-        with open(path, "rb", opener=_at_once) as file:
-            # A device could give bytes for ever.
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ValueError(f"{name} is no ordinary file{instead}")
-            data = file.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise ValueError(f"{name} does not exist{instead}") from None
-    except IsADirectoryError:
-        raise ValueError(f"{name} is a folder{instead}") from None
-    except OSError as error:
-        raise ValueError(f"{name} cannot be read ({error.strerror}){instead}") from None
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"{name} has more than {MOST_BYTES} bytes, the most that is read{instead}")
+    data = read_plain_file(path, name, MOST_BYTES, instead)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} is not UTF-8 text (byte {error.start}){instead}") from None
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Opens without waiting: a pipe that nobody writes to would keep us for ever."""
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def _check(text: str) -> None:

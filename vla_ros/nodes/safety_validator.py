@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import JointState, LaserScan, Range
+from sensor_msgs.msg import JointState, LaserScan, PointCloud2, Range
 from std_srvs.srv import Trigger
 
 from vla_ros.core.joint_states import joint_positions
@@ -51,6 +51,7 @@ MAX_VALUES = 1 << 14
 SMALL_BYTES = 1 << 14
 ACTION_BYTES = 80 << 10
 LARGE_BYTES = 1 << 19
+CLOUD_BYTES = 10 << 20  # 640 x 480 points of 32 bytes
 # For so long a process that sent an action counts as one that sends them.
 SOURCE_MEMORY_NS = 1_000_000_000
 TWIN_MEMORY_NS = 1_000_000_000  # the same of a second gate's heartbeat
@@ -58,8 +59,9 @@ COMPLAINT_PERIOD_NS = 1_000_000_000  # between two sentences about bad heartbeat
 # Between ticks: chunks that come faster than this do not make the gate run faster.
 MIN_TICK_INTERVAL_NS = 2_000_000
 SENSORS = {
-    "sensor_msgs/msg/LaserScan": (LaserScan, convert.scan),
-    "sensor_msgs/msg/Range": (Range, convert.beam),
+    "sensor_msgs/msg/LaserScan": (LaserScan, convert.scan, LARGE_BYTES),
+    "sensor_msgs/msg/Range": (Range, convert.beam, LARGE_BYTES),
+    "sensor_msgs/msg/PointCloud2": (PointCloud2, convert.cloud, CLOUD_BYTES),
 }
 # What these rules hold for is the policy's fault.
 POLICY_FAULTS = {rule.name for rule in RULES if rule.policy_fault}
@@ -147,8 +149,8 @@ class SafetyValidator(ManagedNode):
                 )
                 self._readers[reader] = self._seen(topic)
         for sensor in robot.sensors:
-            kind, to_reading = SENSORS[sensor.type]
-            reader = self.add_reader(kind, sensor.topic, STATE, most_bytes=LARGE_BYTES)
+            kind, to_reading, most_bytes = SENSORS[sensor.type]
+            reader = self.add_reader(kind, sensor.topic, STATE, most_bytes=most_bytes)
             self._readers[reader] = partial(self._on_ranges, sensor, to_reading)
         for rule in RULES:
             for source in rule.sources:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from vla_ros.core.robot import Channel, Robot
+from vla_ros.core.workspace import AXES, Workspace
 from vla_ros.safety.rules import PARAMETERS
 from vla_ros.safety.settings import Settings
 
@@ -37,10 +38,24 @@ def _fixed(robot: Robot) -> tuple:
         robot.outputs,
         robot.simulated,
         robot.sensors,
+        robot.workspace.tool if robot.workspace else "",
+        robot.workspace.chain if robot.workspace else (),
         robot.state,
         robot.cameras,
         *map(_fixed_of_channel, robot.channels),
     )
+
+
+def _allowed_to_tool(workspace: Workspace) -> Iterator[tuple[str, float]]:
+    """A tool that stays in no box may be everywhere; each box that it stays out of allows less."""
+    yield "workspace max_tool_speed", workspace.max_tool_speed
+    yield "workspace inside (boxes)", float(len(workspace.inside) or math.inf)
+    yield "workspace outside (boxes)", -float(len(workspace.outside))
+    for key, sense in (("inside", 1.0), ("outside", -1.0)):
+        for count, box in enumerate(getattr(workspace, key), 1):
+            for axis, low, high in zip(AXES, box.min, box.max):
+                yield f"workspace {key}, box {count}, min {axis},", -sense * low
+                yield f"workspace {key}, box {count}, max {axis},", sense * high
 
 
 def _fixed_of_channel(channel: Channel) -> tuple:
@@ -95,6 +110,9 @@ def _allowed(robot: Robot, settings: Settings) -> Iterator[tuple[str, float]]:
         # These two allow more where they are larger.
         for name in ("max_speed_unobserved", "max_age"):
             yield f"obstacles {name}", getattr(robot.obstacles, name)
+    yield "enable_time", -robot.enable_time
+    if robot.workspace is not None:
+        yield from _allowed_to_tool(robot.workspace)
     for parameter in PARAMETERS:
         yield f"{parameter.name} ({parameter.unit})", parameter.looseness(settings[parameter])
     for name, limit in settings.sources.items():

@@ -42,7 +42,9 @@ from vla_ros.safety.rules.obstacle import obstacle
 from vla_ros.safety.rules.rate_limit import towards
 from vla_ros.safety.rules.source_timeout import TOPIC_TIMEOUT
 from vla_ros.safety.rules.tracking import tracking
+from vla_ros.safety.rules.workspace import workspace
 from vla_ros.safety.settings import Settings
+from vla_ros.safety.tool import Tool
 
 
 class State(IntEnum):
@@ -202,7 +204,11 @@ class Gate:
         self._last: dict[str, float] = {}  # what was emitted; rates are measured from it
         self._stay: dict[str, Stay] = {}  # where positions are to stay while no action moves them
         self._positions = Positions()
+        self._stood: dict[str, float | None] = {}  # where each position stands in this tick
         self._behind: dict[str, Behind] = {}  # `time` is since when, steady
+        self._tool = Tool(robot) if robot.workspace else None
+        self._at_edge = False
+        self._moved: int | None = None  # steady time of the first motion since the arming
         self._obstacles = ObstacleMemory()
         self._clamped_since: int | None = None  # steady time from which `limits` has clamped
         self._blocked = False
@@ -216,6 +222,7 @@ class Gate:
         looser = loosened(self.robot, self.settings, robot, settings)
         if looser and self.state in ARMED:
             raise ValueError(f"{looser} is looser than now; disarm first")
+        self._tool = Tool(robot) if robot.workspace else None
         self.robot = robot
         self.settings = settings
 
@@ -251,6 +258,7 @@ class Gate:
         self._spent = Spent(0, "")
         self._chunks.forget()
         self._chunks.newest_instruction_id = inputs.instruction.instruction_id
+        self._moved = None
         self._follow(Event.ARM)
         return True, "armed; give an instruction"
 
@@ -310,6 +318,7 @@ class Gate:
         # What latched, the exception above included, outweighs what the rules found.
         finding = self._change_state(decision.finding)
         if finding is None or finding.verdict is Verdict.LIMITED:
+            self._moved = tick.now if self._moved is None else self._moved
             action = self._act(tick, dict(decision.wanted))
         else:
             # What a joint met is still there when it holds: a person looks, and speaks again.
@@ -357,6 +366,8 @@ class Gate:
             finding = self._ask(rule, inputs)
             if rule is obstacle:
                 self._blocked = finding is not None and finding.verdict is Verdict.HELD
+            elif rule is workspace:
+                self._at_edge = finding is not None and finding.verdict is Verdict.HELD
             elif rule is limits and finding:
                 self._clamped_since = tick.now if clamped_since is None else clamped_since
             if finding and finding.verdict is not Verdict.LIMITED:
@@ -365,7 +376,9 @@ class Gate:
                 if finding.row is None:
                     raise ValueError(f"rule '{rule.name}' limits, and gives no row")
                 inputs.row = finding.row
-                limited = limited or finding  # the first one is reported
+                # The first one is reported, but for the tool: it has the last word on the step.
+                if limited is None or rule is workspace:
+                    limited = finding
             if rule is chunk_shape:
                 requested = self._take_row(inputs)
         wanted = {channel.name: value for channel, value in zip(inputs.channels, inputs.row)}
@@ -452,10 +465,12 @@ class Gate:
         for channel in self.robot.channels:
             before = self._behind.pop(channel.name, None)
             stands = self._stands(channel, tick.now)
+            self._stood[channel.name] = stands
             sent = self._last.get(channel.name)
             if stands is None or sent is None:
                 continue
-            if abs(stands - sent) > channel.max_tracking_error:
+            # Written so that what is no number counts as behind.
+            if not abs(stands - sent) <= channel.max_tracking_error:
                 since = before.time if before else tick.now
                 self._behind[channel.name] = Behind(since, stands, sent)
 
@@ -506,7 +521,20 @@ class Gate:
             discontinuity=chunks.discontinuity(now),
             elapsed=tick.elapsed,
             pause=tick.pause,
+            stands=self._stood,
+            sent=self._last,
+            enabled=self._enabled(now),
+            was_at_edge=self._at_edge,
+            tool=self._tool,
         )
+
+    def _enabled(self, now_steady: int) -> float:
+        """How much of its rates the robot has: all of them `enable_time` after its first motion."""
+        if self.robot.enable_time <= 0.0:
+            return 1.0
+        if self._moved is None:
+            return 0.0
+        return min(1.0, (now_steady - self._moved) / (self.robot.enable_time * 1e9))
 
     def _take_row(self, inputs: RuleInputs) -> dict[str, float]:
         """The row of the chunk that is due now, as requested.

@@ -138,10 +138,17 @@ def look(
     x = sensor.x + ranges[hit] * np.cos(directions[hit])
     y = sensor.y + ranges[hit] * np.sin(directions[hit])
     points = np.stack([x, y], axis=1)  # N x 2
-    for front, back, left, right in sensor.mask:
-        x, y = points.T
-        points = points[~((-back <= x) & (x <= front) & (-right <= y) & (y <= left))]
+    points = points[outside_masks(sensor, points)]
     return Reading(stamp, points, directions, valid, float(range_max), (sensor.x, sensor.y))
+
+
+def outside_masks(sensor: Sensor, points: Array) -> NDArray[np.bool_]:
+    """Which of N x 2 points in the base frame, m, are no part of the robot."""
+    outside = np.full(len(points), True)
+    x, y = points.T
+    for front, back, left, right in sensor.mask:
+        outside &= ~((-back <= x) & (x <= front) & (-right <= y) & (y <= left))
+    return outside
 
 
 def seen_ahead(readings: Sequence[Reading], heading: float, footprint: Footprint) -> float:

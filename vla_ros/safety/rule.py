@@ -16,6 +16,7 @@ from vla_ros.core.robot import Channel, Robot
 from vla_ros.core.types import ActionChunk, Instruction, to_seconds
 from vla_ros.safety.obstacles import Array, Reading
 from vla_ros.safety.settings import MAX_FUTURE, Limit, Settings
+from vla_ros.safety.tool import Tool
 
 
 class Verdict(IntEnum):
@@ -153,6 +154,7 @@ class RuleInputs:
         readings: a range sensor's topic -> its newest reading.
         points: gives all that range sensors saw lately, N x 2, in the base frame, m.
         was_blocked: whether `obstacle` held the tick before.
+        was_at_edge: whether `workspace` held when it was asked last.
         behind: channel -> how it is too far from where it was sent.
         ended: since the last row of the chunk was over; negative while it holds.
         repeated: for how long every action has been the same.
@@ -164,6 +166,10 @@ class RuleInputs:
         row: what is asked of them, in their units; empty until `chunk_shape` has passed.
         last: what each was sent last, or else is measured at; None: unknown.
         measured: where each position stands; None: unknown.
+        stands: the same of all of the robot's positions, whatever this action moves.
+        sent: what each channel was sent last; one that was sent nothing is not in it.
+        enabled: how much of its rates the robot has, from 0 at the first motion of an arming to 1.
+        tool: of a robot that has a workspace.
     """
 
     now: int
@@ -197,6 +203,11 @@ class RuleInputs:
     row: Row = ()
     last: Sequence[float | None] = ()
     measured: Sequence[float | None] = ()
+    stands: Mapping[str, float | None] = field(default_factory=dict)
+    sent: Mapping[str, float] = field(default_factory=dict)
+    enabled: float = 1.0
+    was_at_edge: bool = False
+    tool: Tool | None = None
 
     def doubt(self, source: Source[Any]) -> str:
         """Why what `source` says does not count now, as a sentence; empty: it counts."""

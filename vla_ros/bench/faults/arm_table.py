@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from vla_ros.bench.faults.arm_workspace import EDGE_RAD
 from vla_ros.bench.faults.fault_table import (
     GATE_GONE,
     GATE_PERIOD_S,
@@ -57,6 +58,10 @@ UNFOLLOWED_RAD = 1.25 * TRACKING_ERROR_RAD
 SPRING_BACK_S = (
     UNFOLLOWED_RAD / MAX_SPEED_RAD_S + LAG_S * math.log(MAX_SPEED_RAD_S / STILL_SPEED) + TRANSPORT_S
 )
+NEAR_EDGE_RAD = (
+    0.05  # so far before it the fault begins: two steps of the gate, and the drive's lag
+)
+LOGGED_RAD = 1e-4  # the log's last digit
 mend_arm = partial(set_fault, "arm", "well")
 
 
@@ -97,6 +102,26 @@ def mend_later(mend: Callable[[Suite], object], suite: Suite) -> None:
     """The fault goes on for a while after the stop, as several wrong joint states need."""
     suite.watch(0.5)
     mend(suite)
+
+
+def reach_out(suite: Suite) -> float:
+    """The policy takes the arm to the edge of its workspace, at full speed, and on."""
+
+    def near() -> bool:
+        moves = suite.reports[-1].state == "active"
+        return moves and suite.motion[-1].positions[0] > EDGE_RAD - NEAR_EDGE_RAD
+
+    suite.say("reach out")
+    suite.wait(near, 10.0, "the arm is near the edge of its workspace")
+    return suite.motion[-1].when
+
+
+def look_back(suite: Suite) -> None:
+    """How far it came, and whether that was too far; then other words."""
+    farthest = max(sample.positions[0] for sample in suite.since(time.monotonic() - 10.0))
+    sentence = f"joint_1 came to {farthest:.3f} rad; the workspace ends at {EDGE_RAD:.3f} rad"
+    (suite.problems if farthest > EDGE_RAD + LOGGED_RAD else suite.notes).append(sentence)
+    cancel(suite)
 
 
 def push_joint(pressed: bool, suite: Suite) -> float:
@@ -166,6 +191,14 @@ def arms() -> list[Fault]:
             rules=rules("source_timeout"),
             mend=mend_arm,
             may_resume=True,
+        ),
+        arm(
+            "arm: the policy reaches out of its workspace",
+            inject=reach_out,
+            limit=NEAR_EDGE_RAD / LIMIT_RAD_S + HOLDING_S,
+            rules=rules("workspace"),
+            mend=look_back,
+            after=rules("holding"),
         ),
         arm(
             "arm: a joint is blocked, and later freed",

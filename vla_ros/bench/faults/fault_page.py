@@ -10,7 +10,12 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import attrgetter
 
-from vla_ros.bench.faults.arm_table import INTERPOLATION_S, TRACKING_ERROR_RAD, UNFOLLOWED_RAD
+from vla_ros.bench.faults.arm_table import (
+    INTERPOLATION_S,
+    NEAR_EDGE_RAD,
+    TRACKING_ERROR_RAD,
+    UNFOLLOWED_RAD,
+)
 from vla_ros.bench.faults.fault_table import BUSY_ALLOWANCE_S, GATE_PERIOD_S, Fault
 from vla_ros.bench.faults.fault_trial import Result
 from vla_ros.bench.faults.faulty_arm import PUSHED_RAD
@@ -52,10 +57,11 @@ rad, whatever else was held by {error:g} rad at most.
 the controller's interpolation (`time_from_start`, {control:.0f} ms), 0.12 s until a joint has
 caught up with it, and the way (60 ms). A stop sends the joints back to where they were measured,
 which takes 0.09 s more. A blocked joint is found when its command is {error:g} rad ahead
-(`max_tracking_error`; {behind:g} s at full speed) for 0.5 s (`tracking_time`). Where the gate is
-gone nothing is commanded any more, and the joint_trajectory_controller holds the last position:
-such an arm needs no time-out to stand. One whose driver goes limp, or goes on, without commands
-needs another driver.
+(`max_tracking_error`; {behind:g} s at full speed) for 0.5 s (`tracking_time`). At the edge of its
+workspace an arm has {near:g} rad to go when the time begins. Where the gate is gone nothing is
+commanded any more, and the joint_trajectory_controller holds the last position: such an arm needs
+no time-out to stand. One whose driver goes limp, or goes on, without commands needs another
+driver.
 """
 )
 COLUMNS = (
@@ -99,6 +105,7 @@ def page(
         "behind": TRACKING_ERROR_RAD / LIMIT_RAD_S,
         "pushed": PUSHED_RAD,
         "unfollowed": UNFOLLOWED_RAD,
+        "near": NEAR_EDGE_RAD,
     }
     if bases:
         base = HEAD.format(**facts) + _tables(bases, results, "##")

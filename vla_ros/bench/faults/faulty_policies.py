@@ -3,6 +3,7 @@
 Run as a module in place of vla_ros.nodes.inference; the runtime's own registry does not know them.
 "spin" is good work: `broken` turns a base on the spot, `broken_arm` takes an arm's joints back and
 forth. "break KIND after S" is S seconds of good work, then the fault; KIND is a line in BREAKS.
+"reach out" takes an arm out of its workspace.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ REACH_RAD = {
     "joint_6": 1.0,
 }
 SPEED_RAD_S = 0.55  # a little more than the robot file allows
+OUT_RAD = 1.75  # where "reach out" takes the first joint: beyond the workspace's edge
 ROOM_BYTES = 256 << 20  # that the process may still take when its memory "is full"
 
 
@@ -115,6 +117,8 @@ class Broken:
         text = observation.instruction.text
         if text == "spin":
             return good
+        if text == "reach out":
+            return self._reach_out(good, observation.stamp)
         words = re.fullmatch(r"break (\w+) after ([\d.]+)", text)
         if words is None:
             raise NotUnderstood(f"'{text}' is not known; say 'spin'")
@@ -128,6 +132,9 @@ class Broken:
 
     def _begin(self, observation: Observation) -> None:
         """A new instruction. NotUnderstood where the robot's state says too little to begin."""
+
+    def _reach_out(self, good: Rows, stamp: int) -> Rows:
+        raise NotUnderstood("a base does not reach anywhere")
 
     def _rows(self, stamp: int) -> list[list[float]]:
         # Just under the operating limit of 0.5 rad/s, and never the same twice
@@ -154,8 +161,19 @@ class BrokenArm(Broken):
             stands = min(max(observation.state[name], -reach), reach)
             # The way gone already, from 0: past the first turn where it is to go down first.
             ways[name] = 2.0 * reach - stands if stands > 0.0 else stands
+        self._first = observation.state["joint_1"]  # rad
         self._began = observation.stamp
         self._ways = ways  # joint -> rad
+
+    def _reach_out(self, good: Rows, stamp: int) -> Rows:
+        """The first joint goes on and on one way; the others do good work."""
+        spec = self.spec({})
+        elapsed = (stamp - self._began + np.arange(spec.steps) * spec.step) / 1e9  # s
+        out = good.copy()
+        out[:, spec.channels.index("joint_1")] = np.minimum(
+            self._first + SPEED_RAD_S * elapsed, OUT_RAD
+        )
+        return out
 
     def _rows(self, stamp: int) -> list[list[float]]:
         spec = self.spec({})

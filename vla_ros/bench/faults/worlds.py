@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from vla_ros.bench.faults.arm_workspace import write_robot_file
 from vla_ros.bench.faults.fault_table import FROZEN_AFTER_S
 from vla_ros.bench.faults.network import PROFILE, Cable
 from vla_ros.bench.faults.stack import Suite
-from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import profile_variables
 from vla_ros.operator.processes import (
     MODULES,
@@ -65,8 +65,8 @@ def stand_in(command: list[str], module: str) -> list[str]:
     return out
 
 
-def commands(world: str) -> dict[str, list[str]]:
-    """Process -> argv: the six nodes, and the robot of that world."""
+def commands(world: str, folder: Path) -> dict[str, list[str]]:
+    """Process -> argv: the six nodes, and the robot of that world; its files go to `folder`."""
     clock = {"use_sim_time": True} if world == "clock" else {}
     overrides: dict[str, dict[str, object]] = {}
     for name in MODULES:
@@ -79,7 +79,7 @@ def commands(world: str) -> dict[str, list[str]]:
     overrides["camera_ingest"]["frozen_after"] = FROZEN_AFTER_S
     robot = None
     if world == "arm":
-        robot = config_folder() / "robots" / "arm.yaml"
+        robot = write_robot_file(folder)
         overrides["inference"]["policy"] = "broken_arm"
     nodes = suite_nodes("constant", robot, overrides=overrides)
     nodes["inference"] = stand_in(nodes["inference"], f"{PACKAGE}.faulty_policies")
@@ -131,7 +131,7 @@ def suite_in(world: str) -> Iterator[Suite]:
         logs = folder / "logs"
         logs.mkdir()
         environment: Mapping[str, str] = {**suite_environment(), "ROS_LOG_DIR": str(logs / "ros")}
-        started = commands(world)
+        started = commands(world, folder)
         cannot: dict[str, str] = {}
         cable = None
         if world == "robot":

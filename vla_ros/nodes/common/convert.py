@@ -15,6 +15,7 @@ from sensor_msgs.msg import Image as ImageMessage
 
 from vla_ros.core.robot import Sensor
 from vla_ros.core.types import NANOSECONDS, ActionChunk, Image, Instruction, Observation
+from vla_ros.safety.clouds import CloudField, CloudLayout, cloud_points, look_at_cloud
 from vla_ros.safety.obstacles import Reading, blind, cone_angles, look, scan_angles
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Instruction as InstructionMessage
@@ -160,6 +161,7 @@ def chunk(message: ActionChunkMessage) -> ActionChunk:
     )
 
 
+MAX_FIELDS = 100
 MAX_BEAMS = 20_000  # more would cost the gate its period
 
 
@@ -193,6 +195,26 @@ def beam(sensor: Sensor, message: Any) -> Reading:
         message.min_range,
         message.max_range,
     )
+
+
+def cloud(sensor: Sensor, message: Any) -> Reading:
+    """The same of a sensor_msgs/PointCloud2."""
+    stamp = stamp_ns(message.header.stamp)
+    fields: list[CloudField] = []
+    for field in message.fields[:MAX_FIELDS]:
+        fields.append(CloudField(field.name, field.offset, field.datatype, field.count))
+    layout = CloudLayout(
+        message.width,
+        message.height,
+        message.point_step,
+        message.row_step,
+        message.is_bigendian,
+        fields,
+    )
+    try:
+        return look_at_cloud(sensor, stamp, cloud_points(message.data, layout))
+    except ValueError as error:
+        return blind(stamp, str(error))
 
 
 # Frames that stand still, by the names of REP 105 and of simulators

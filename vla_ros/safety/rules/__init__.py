@@ -67,8 +67,10 @@ RULES: tuple[Rule, ...] = tuple(
             "joint_limits",
             "tracking",
             "deadband",
-            # Last: nothing after it may make a change larger again.
+            # Nothing after it may make a change larger again.
             "rate_limit",
+            # Last: it looks at the step that would be sent, and makes it smaller at most.
+            "workspace",
         ),
     )
 )

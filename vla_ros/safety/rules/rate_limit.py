@@ -10,16 +10,17 @@ from vla_ros.safety.rule import Finding, RuleInputs, Verdict, held, rule
 
 @rule(
     holds_when="*limits*: acceleration and braking of velocities, speed of positions, from what "
-    "was emitted last",
-    set_by="robot file: `acceleration`, `deceleration`, `max_speed`",
+    "was emitted last; all but braking grow from zero after the first motion of an arming",
+    set_by="robot file: `acceleration`, `deceleration`, `max_speed`, `enable_time`",
 )
 def rate_limit(inputs: RuleInputs) -> Finding | None:
     slowed: list[float] = []
     reason = ""
+    elapsed = round(inputs.elapsed * inputs.enabled)
     for value, before, channel in zip(inputs.row, inputs.last, inputs.channels):
         if before is None:
             return held("rate_limit", f"where {channel.name} stands is unknown")
-        sent = towards(before, value, channel, inputs.elapsed, inputs.pause)
+        sent = towards(before, value, channel, elapsed, inputs.pause)
         if sent != value and not reason:
             unit = channel.unit
             reason = (
