@@ -24,7 +24,16 @@ WRIST_CAMERA = (0.01, 0.0, 0.075)  # m in link_6: at the side of the hand that i
 WRIST_TILT = math.radians(24.0)  # towards the fingertips
 WRIST_FOVY = math.radians(72.0)
 # Shares of a bowl's and a cup's half width and of the height: the outside upwards, the inside down.
-BOWL = ((0.0, 0.0), (0.52, 0.0), (0.82, 0.42), (1.0, 1.0), (0.94, 1.0), (0.72, 0.45), (0.4, 0.16), (0.0, 0.14))
+BOWL = (
+    (0.0, 0.0),
+    (0.52, 0.0),
+    (0.82, 0.42),
+    (1.0, 1.0),
+    (0.94, 1.0),
+    (0.72, 0.45),
+    (0.4, 0.16),
+    (0.0, 0.14),
+)
 CUP = ((0.0, 0.0), (0.94, 0.0), (1.0, 0.08), (1.0, 1.0), (0.87, 1.0), (0.85, 0.1), (0.0, 0.08))
 
 
@@ -189,7 +198,9 @@ def _meshes() -> str:
     return "\n    ".join(rows)
 
 
-def _revolved(name: str, profile: tuple[tuple[float, float], ...], radius: float, height: float) -> str:
+def _revolved(
+    name: str, profile: tuple[tuple[float, float], ...], radius: float, height: float
+) -> str:
     """A mesh: the profile (shares of radius and height), turned about the vertical."""
     around = 28
     points = []
@@ -229,12 +240,13 @@ def _pool() -> str:
 def _thing(slot: int, shape: str, half: float, height: float) -> str:
     look = f'name="thing{slot}" rgba="0.5 0.5 0.5 1"'
     if shape == "block":
-        return f'<geom {look} class="thing" type="box" size="{half} {half} {height / 2}" mass="0.06"/>'
+        return (
+            f'<geom {look} class="thing" type="box" size="{half} {half} {height / 2}" mass="0.06"/>'
+        )
     shown = f'<geom {look} class="look" type="mesh" mesh="thing{slot}"/>'
     if shape == "cup":  # hollow to look at, solid to the touch
         return (
-            shown
-            + f'<geom class="wall" type="cylinder" size="{half} {height / 2}" mass="0.08"/>'
+            shown + f'<geom class="wall" type="cylinder" size="{half} {height / 2}" mass="0.08"/>'
         )
     return shown + _bowl_walls(half, height)
 

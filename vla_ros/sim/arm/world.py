@@ -66,7 +66,10 @@ class ArmWorld:
         self._speeds = [int(joint.dofadr[0]) for joint in joints]
         fingers = (chain.FINGER, "right_finger_joint")
         self._fingers = [int(self.model.joint(name).qposadr[0]) for name in fingers]
-        self._finger_bodies = [self.model.body("left_finger").id, self.model.body("right_finger").id]
+        self._finger_bodies = [
+            self.model.body("left_finger").id,
+            self.model.body("right_finger").id,
+        ]
         self._tool = int(self.model.site("tool").id)
         # A thing is named after its slot in the pool.
         names = [f"thing{slot}" for slot in range(len(POOL))]
