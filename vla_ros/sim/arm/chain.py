@@ -168,7 +168,8 @@ def urdf() -> str:
             f'    <child link="{child}"/>\n'
             f'    <origin xyz="{_spaced(FINGER_ROOT)}" rpy="0 0 0"/>\n'
             f'    <axis xyz="0 {side} 0"/>\n'
-            f'    <limit lower="0" upper="{FINGER_TRAVEL:g}" velocity="{FINGER_SPEED:g}" effort="20"/>\n'
+            f'    <limit lower="0" upper="{FINGER_TRAVEL:g}" velocity="{FINGER_SPEED:g}" '
+            'effort="20"/>\n'
             f"{mimic}"
             "  </joint>"
         )

@@ -15,8 +15,8 @@ from vla_ros.sim.arm.expert import next_row
 from vla_ros.sim.arm.world import ArmWorld
 from vla_ros.tasks.arm.intent import ARM_KINDS, PUT_KINDS, ArmIntent, Named
 from vla_ros.tasks.arm.phrases import say_arm
-from vla_ros.tasks.arm.success import judge_arm
-from vla_ros.tasks.arm.table import GRASPABLE, TableState
+from vla_ros.tasks.arm.success import judge_arm, places_meant
+from vla_ros.tasks.arm.table import GRASPABLE, SHAPES, TableState
 from vla_ros.tasks.success import Judgement
 
 Array = NDArray[np.float64]
@@ -24,6 +24,14 @@ ARM_STEP_S = 0.1  # between images, and between the rows of a chunk
 ARM_CHANNELS = (*chain.NAMES, "gripper")
 DONE_FOR_S = 0.5  # that a done verdict must last before the episode ends early
 SECONDS = 20.0  # that an episode may take
+# Kind -> the shapes that it is asked for; else all.
+_DRAWN: dict[str, tuple[str, ...]] = {
+    "pick": GRASPABLE,
+    "hand_over": GRASPABLE,
+    "put_beside": GRASPABLE,
+    "put_into": ("block",),
+    "put_onto": ("block",),
+}
 MAX_TRIES = 50  # drawings of an instruction that is not done already
 
 
@@ -45,20 +53,12 @@ def draw_intent(world: ArmWorld, kind: str, rng: np.random.Generator) -> ArmInte
     state = world.state()
     if kind not in (*PUT_KINDS, "reach", "pick", "push", "hand_over"):
         return ArmIntent(kind)
-    shapes = ("block", "cup", "bowl") if kind in ("reach", "push") else GRASPABLE
-    if kind in ("put_into", "put_onto"):
-        shapes = ("block",)
-    things = [thing for thing in state.objects if thing.shape in shapes]
-    wanted = {"put_into": ("bowl",), "put_onto": ("block",)}.get(kind, ("block", "cup", "bowl"))
+    things = [thing for thing in state.objects if thing.shape in _DRAWN.get(kind, SHAPES)]
     for _ in range(MAX_TRIES):
         thing = things[int(rng.integers(len(things)))]
         intent = ArmIntent(kind, Named(thing.colour, thing.shape))
         if kind in PUT_KINDS:
-            places = [
-                other
-                for other in state.objects
-                if other.shape in wanted and other.name != thing.name
-            ]
+            places = places_meant(ArmIntent(kind), state, thing)
             place = places[int(rng.integers(len(places)))]
             intent = ArmIntent(kind, intent.thing, Named(place.colour, place.shape))
         if not judge_arm(intent, state, state).done:

@@ -180,7 +180,7 @@ def _actuators() -> str:
         stiffness = 40.0 * joint.effort
         rows.append(
             f'<position name="{joint.name}" joint="{joint.name}" kp="{stiffness}" '
-            f'kv="{0.04 * stiffness}" forcerange="{-joint.effort} {joint.effort}"/>'
+            f'kv="{0.02 * stiffness}" forcerange="{-joint.effort} {joint.effort}"/>'
         )
     for name in (chain.FINGER, "right_finger_joint"):
         rows.append(

@@ -27,11 +27,12 @@ TABLE_SHAPES = {
     "basin": "bowl",
 }
 # A word -> the colour that it means.
-COLOUR_WORDS = {
-    word: colour for colour in COLOURS for words in SLOTS[colour] for word in words.split()
-}
+COLOUR_WORDS: dict[str, str] = {}
+for _colour in COLOURS:
+    COLOUR_WORDS.update(dict.fromkeys(" ".join(SLOTS[_colour]).split(), _colour))
 # What may stand before a shape; any other word there says which, and is not known.
-_BEFORE_SHAPE = frozenset("the a an any this that your my some to for of over on at up me".split())
+_ARTICLES = ("the", "a", "an", "any", "this", "that", "your", "my", "some")
+_BEFORE_SHAPE = frozenset((*_ARTICLES, "to", "for", "of", "over", "on", "at", "up", "me"))
 ARM_KINDS = (
     "reach",
     "pick",
@@ -82,7 +83,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ),
 )
 _SEVERAL = re.compile(
-    r"\b(?:then|after that|and (?:go|put|place|move|pick|grab|take|give|hand|push|stop|open|close))\b"
+    r"\b(?:then|after that"
+    r"|and (?:go|put|place|move|pick|grab|take|give|hand|push|stop|open|close))\b"
 )
 
 
