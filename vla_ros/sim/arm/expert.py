@@ -33,10 +33,13 @@ RELEASE_ROOM = 0.014  # m that the fingers open beyond a thing before they leave
 PUSH_WAY = 0.075  # m that a thing is pushed
 BEHIND = 0.040  # m from a thing's side, where a push begins
 BESIDE_GAP = 0.028  # m between a thing and the one that it is put beside
-# where the tool can point down, m from the arm's axis
+# where the tool can point down: m from the arm's axis, rad, m
 NEAREST_REACH = 0.17
 FARTHEST_REACH = 0.465
-SPOTS = np.linspace(-math.pi, math.pi, 24, endpoint=False)  # rad: directions that are compared
+WIDEST_REACH = 2.4
+LOWEST_REACH = 0.012
+HIGHEST_REACH = 0.25
+SPOTS = np.linspace(-math.pi, math.pi, 24, endpoint=False)  # rad: directions to choose from
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,11 @@ def next_row(intent: ArmIntent, start: TableState, now: TableState, step: float)
         return np.append(joints, gripper)
     goal = waypoint(intent, start, now)
     place, yaw = _step_to(goal, now, step)
-    wanted = chain.joints_for(_within_reach(place), chain.pointing_down(yaw))
-    # a hand turned by half a turn is the same hand: the nearer of the two
+    place = _within_reach(place)
+    # A hand turned by half a turn is the same hand: of the two the one that joint_6 is far from
+    # its limits with, and then the one that is nearer.
+    square = math.atan2(place[1], place[0]) + math.pi / 2
+    wanted = chain.joints_for(place, chain.pointing_down(_square(yaw, square, math.pi)))
     wanted[5] = joints[5] + math.remainder(wanted[5] - joints[5], math.pi)
     if not abs(wanted[5]) <= chain.JOINTS[5].limits[1]:
         wanted[5] -= math.copysign(math.pi, wanted[5])
@@ -117,9 +123,10 @@ def _towards(joints: Array, wanted: Array, most: float) -> Array:
 
 
 def _within_reach(place: Array) -> Array:
-    radius = math.hypot(place[0], place[1])
-    scale = min(max(radius, NEAREST_REACH), FARTHEST_REACH) / max(radius, 1e-6)
-    return np.array([place[0] * scale, place[1] * scale, min(max(place[2], 0.012), 0.25)])
+    radius = min(max(math.hypot(place[0], place[1]), NEAREST_REACH), FARTHEST_REACH)
+    bearing = min(max(math.atan2(place[1], place[0]), -WIDEST_REACH), WIDEST_REACH)
+    height = min(max(place[2], LOWEST_REACH), HIGHEST_REACH)
+    return np.array([radius * math.cos(bearing), radius * math.sin(bearing), height])
 
 
 def _step_to(goal: Waypoint, now: TableState, step: float) -> tuple[Array, float]:

@@ -26,7 +26,7 @@ SLOTS = {
 # Where things stand, from the arm's axis: m and rad.
 NEAREST = 0.21
 FARTHEST = 0.43
-WIDEST = math.radians(62.0)
+WIDEST = math.radians(57.0)
 GAP = 0.055  # m between two things: a finger on each side of what is grasped, and some
 
 
