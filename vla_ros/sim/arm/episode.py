@@ -115,34 +115,37 @@ def run_arm_episode(
     return ArmOutcome(intent, world.seed, verdict, world.time - began)
 
 
-def expert_table(scenes: int, first_seed: int = 0) -> dict[str, list[ArmOutcome]]:
-    """The expert's outcomes by kind, each kind in the tables of `scenes` seeds."""
-    world = ArmWorld(first_seed)
-    outcomes: dict[str, list[ArmOutcome]] = {kind: [] for kind in ARM_KINDS}
-    for kind in ARM_KINDS:
-        seed = first_seed
-        while len(outcomes[kind]) < scenes:
-            world.reset(seed)
-            intent = draw_intent(world, kind, np.random.default_rng((seed, 6)))
-            if intent is not None:
-                prepare(world, kind, seed)
-                outcomes[kind].append(run_arm_episode(world, intent, expert_drive(intent)))
-            seed += 1
+def expert_outcomes(
+    world: ArmWorld, kind: str, scenes: int, first_seed: int = 0
+) -> list[ArmOutcome]:
+    """How the expert's episodes of `kind` ended, on `scenes` tables."""
+    outcomes: list[ArmOutcome] = []
+    seed = first_seed
+    while len(outcomes) < scenes:
+        world.reset(seed)
+        intent = draw_intent(world, kind, np.random.default_rng((seed, 6)))
+        if intent is not None:
+            prepare(world, kind, seed)
+            outcomes.append(run_arm_episode(world, intent, expert_drive(intent)))
+        seed += 1
     return outcomes
 
 
 def main() -> None:
     """Print how often the expert does each task: python3 -m vla_ros.sim.arm.episode 100."""
     scenes = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    kinds = sys.argv[2:] or ARM_KINDS
+    world = ArmWorld(0)
     print(f"{'task':<12}{'done':>10}{'seconds':>10}")
-    for kind, outcomes in expert_table(scenes).items():
+    for kind in kinds:
+        outcomes = expert_outcomes(world, kind, scenes)
         done = [outcome for outcome in outcomes if outcome.verdict.done]
         seconds = sum(outcome.seconds for outcome in done) / max(len(done), 1)
-        print(f"{kind:<12}{len(done):>6}/{len(outcomes)}{seconds:>10.1f}")
+        print(f"{kind:<12}{len(done):>6}/{len(outcomes)}{seconds:>10.1f}", flush=True)
         for outcome in outcomes:
             if not outcome.verdict.done:
                 words = say_arm(np.random.default_rng(0), outcome.intent)
-                print(f"  scene {outcome.seed}, {words!r}: {outcome.verdict.sentence}")
+                print(f"  scene {outcome.seed}, {words!r}: {outcome.verdict.sentence}", flush=True)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ ALIGNED = 0.006  # m beside where it goes down
 RELEASE_ROOM = 0.014  # m that the fingers open beyond a thing before they leave it
 PUSH_WAY = 0.075  # m that a thing is pushed
 BEHIND = 0.040  # m from a thing's side, where a push begins
+OFF = 0.022  # m from a thing's side, where the tool does not touch it
 BESIDE_GAP = 0.028  # m between a thing and the one that it is put beside
 # where the tool can point down: m from the arm's axis, rad, m
 NEAREST_REACH = 0.17
@@ -328,10 +329,15 @@ def _push(start: TableState, now: TableState, thing: TableObject) -> Waypoint:
     before = start.object(thing.name)
     height = max(0.02, thing.height - 0.035)
     yaw = _square(angle + math.pi / 2, now.tool_yaw, math.pi)
-    if math.dist(here, (before.x, before.y)) >= PUSH_WAY:
-        up = max(now.tool[2], TRAVEL)
-        return Waypoint((now.tool[0], now.tool[1], up), now.tool_yaw, 0.0, down=False)
     gap = np.array(now.tool[:2]) - here
+    if math.dist(here, (before.x, before.y)) >= PUSH_WAY:
+        x, y, z = now.tool
+        apart = float(np.linalg.norm(gap))
+        if z < thing.height + 0.02 and 0.0 < apart < thing.size / 2 + OFF:
+            x, y = (here + gap / apart * (thing.size / 2 + 2.0 * OFF)).tolist()
+        else:  # not before: the fingers would take it with them
+            z = max(z, TRAVEL)
+        return Waypoint((x, y, z), now.tool_yaw, 0.0, down=False)
     ahead = float(gap @ along)
     aside = float(gap[1] * along[0] - gap[0] * along[1])
     low = now.tool[2] < height + 0.012
