@@ -8,7 +8,6 @@ config/security/policy.xml.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,11 +20,13 @@ from reference_pages import row, summary
 
 from vla_ros.cli import parameters
 from vla_ros.core.robot import load_robot
+from vla_ros.nodes.enclaves import policy_for
 from vla_ros.safety.rule import Rule
 from vla_ros.safety.rules import RULES
 from vla_ros.safety.settings import Limit
 
 PACKAGE = ROOT / "vla_ros"
+SIMULATED = ROOT / "config" / "robots" / "sim.yaml"
 LAYER_MARKERS = ("<!-- layers: doc/generate.py -->", "<!-- end of layers -->")
 RULE_MARKERS = ("<!-- rules: doc/generate.py -->", "<!-- end of rules -->")
 
@@ -153,30 +154,6 @@ def _default(limit: Limit) -> str:
     return f"`{limit.name}` {limit.default:g} {limit.unit}".rstrip() + never
 
 
-def _with_topics(policy: Path, robot_files: Iterable[Path]) -> str:
-    """The policy, with the topics of the shipped robot files and of the rules in its lists."""
-    robots = [load_robot(path) for path in robot_files]
-    outputs = {output.topic for robot in robots for output in robot.outputs}
-    ranges = {
-        sensor.topic for robot in robots if robot.obstacles for sensor in robot.obstacles.sensors
-    }
-    declared = {source.topic for rule in RULES for source in rule.sources}
-    text = policy.read_text(encoding="utf-8")
-    heard = {"/joint_states", "/odom"} | ranges | declared
-    for comment, topics in (
-        ("<!-- robot: the topics of its outputs", outputs),
-        ("<!-- robot: and the topics of its sensors", heard),
-    ):
-        listed = "".join(f"            <topic>{topic}</topic>\n" for topic in sorted(topics))
-        lists = rf"({comment}[^\n]*-->\n)(?:\s*<topic>[^\n]*\n)+"
-        text, count = re.subn(lists, rf"\g<1>{listed}", text)
-        if count != 2:
-            raise ValueError(
-                f"{policy} has {count} lists after '{comment}', not 2: the gate's and the driver's"
-            )
-    return text
-
-
 def pages() -> dict[Path, str]:
     """Each file as it ought to be."""
     contributing = ROOT / "CONTRIBUTING.md"
@@ -188,7 +165,7 @@ def pages() -> dict[Path, str]:
         **reference_pages.pages(),
         contributing: between(contributing, LAYER_MARKERS, diagram()),
         gate: between(gate, RULE_MARKERS, rules_in_full()),
-        policy: _with_topics(policy, sorted((ROOT / "config" / "robots").glob("*.yaml"))),
+        policy: policy_for(policy.read_text(encoding="utf-8"), load_robot(SIMULATED)),
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from vla_ros.cli import bench
 from vla_ros.cli.main import VERBS, add_arguments
-from vla_ros.core import robot
+from vla_ros.core import robot, robot_cameras, robot_state
 from vla_ros.core.parameters import Parameter
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 
@@ -29,8 +29,16 @@ YAML_TYPES = {
     "tuple[Channel, ...]": "mapping: name → channel",
     "tuple[Output, ...]": "list of outputs",
     "tuple[Sensor, ...]": "list of sensors",
+    "tuple[Camera, ...]": "mapping: name → camera",
+    "tuple[StateSource, ...]": "list of topics with their numbers",
+    "Mapping[str, str]": "list of names, or mapping: name → the message's",
+    "Size": "[height, width]",
+    "int": "whole number",
+    "tuple[int, int, int, int]": "[x, y, width, height]",
     "tuple[tuple[float, float, float, float], ...]": "list of boxes",
 }
+# Fields that are worked out and stand in no file.
+NO_KEYS = {(robot.Channel, "joint_topic")}
 # Defaults that the classes cannot say: the file's reader makes them of other keys, or wants the
 # key.
 IN_WORDS = {
@@ -44,6 +52,9 @@ IN_WORDS = {
         robot.Channel,
         "max_tracking_error",
     ): "half a second at full speed, or a twentieth of the bounds",
+    (robot_cameras.Camera, "name"): "**needed**: its key in `cameras`",
+    (robot_state.StateSource, "names"): "**needed**; all of an Odometry",
+    (robot_state.StateSource, "unit"): "**needed** of joints and arrays",
     (robot.Robot, "base_frame"): '`"base_link"`',
     (robot.Robot, "footprint"): "none; with `obstacles` **needed**",
 }
@@ -243,19 +254,31 @@ def robot_file() -> str:
         "",
         BY.format("`vla_ros/core/robot.py` and `config/robots/`"),
         "",
-        "Which channels the robot obeys, within which limits, and where the commands go. Launch, "
-        "synchronizer and",
-        "gate follow from it. An unknown key, a value that contradicts another and a number that "
-        "is not finite",
-        "are refused with the key and the value. SI units; what is sent is value × `scale`.",
+        "Through which cameras a policy sees, what it may know of the robot, which channels the "
+        "robot obeys, within which",
+        "limits, and where the commands go. Launch, synchronizer, gate, supervisor and enclaves "
+        "follow from it, and what is not in",
+        "it is not required. An unknown key, a value that contradicts another and a number that is "
+        "not finite are refused with the",
+        "key and the value. SI units inside; what is sent is value × `scale` + `offset`, in "
+        "`sent_unit`.",
         "",
         f"Types of `outputs`: {', '.join(f'`{kind}`' for kind in sorted(robot.OUTPUT_TYPES))}. Of "
         "`sensors`: "
         f"{', '.join(f'`{kind}`' for kind in sorted(robot.SENSOR_TYPES))}. A channel's "
-        f"`on_stop`: {', '.join(f'`{stop}`' for stop in robot.STOPS)}.",
+        f"`on_stop`: {', '.join(f'`{stop}`' for stop in robot.STOPS)}. A camera's `transport`: "
+        f"{', '.join(f'`{transport}`' for transport in robot_cameras.TRANSPORTS)}.",
+        "",
+        "Types of `state`, and what they hold:",
+        "",
+        *(f"* `{kind}`: {_numbers_of(names)}" for kind, names in robot_state.STATE_TYPES.items()),
+        "",
+        f"Units of `unit` and `sent_unit`: {', '.join(f'`{unit}`' for unit in robot_state.UNITS)}.",
     ]
     for title, kind in (
         ("The file", robot.Robot),
+        ("cameras", robot_cameras.Camera),
+        ("state", robot_state.StateSource),
         ("channels", robot.Channel),
         ("outputs", robot.Output),
         ("footprint", robot.Footprint),
@@ -267,6 +290,8 @@ def robot_file() -> str:
         head = ["key", "type", "default", *(["meaning"] if meanings else [])]
         lines += [row(*head), "|" + "---|" * len(head)]
         for field in dataclasses.fields(kind):
+            if (kind, field.name) in NO_KEYS:
+                continue
             cells = [f"`{field.name}`", type_of(field), default_value(kind, field)]
             if meanings:
                 cells.append(meanings.get(field.name, "").rstrip("."))
@@ -281,6 +306,13 @@ def robot_file() -> str:
             "```",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _numbers_of(names: tuple[str, ...]) -> str:
+    """Of a message of the state."""
+    if not names:
+        return "numbers that the file names, with their unit"
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def described(kind: type) -> tuple[str, dict[str, str]]:

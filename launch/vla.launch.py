@@ -1,6 +1,6 @@
-"""The six nodes of vla_ros on a robot.
+"""The nodes of vla_ros on a robot: what its robot file names, and a camera_ingest for each camera.
 
-    ros2 launch vla_ros vla.launch.py robot_file:=/path/to/robot.yaml camera_topic:=/front/image_raw
+    ros2 launch vla_ros vla.launch.py robot_file:=/path/to/robot.yaml
 
 The supervisor walks the nodes through their lifecycle; launch starts the processes, and again when
 one ends.
@@ -9,29 +9,20 @@ one ends.
 from __future__ import annotations
 
 import os
-from itertools import starmap
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from vla_ros.core import process_identity
 from vla_ros.core.fastdds import PROFILES, profile_variables
+from vla_ros.nodes.suite import ROBOT_TOPICS, PlannedNode, planned_nodes
 
 CONFIG = Path(get_package_share_directory("vla_ros")) / "config"
-# Which arguments are parameters of which node; all else comes from the parameter file.
-NODES: dict[str, tuple[str, ...]] = {
-    "safety_validator": ("robot_file",),
-    "camera_ingest": ("policy", "policy_file"),
-    "command_ingest": (),
-    "synchronizer": (),
-    "inference": ("policy", "policy_file", "robot_file"),
-    "supervisor": (),
-}
 RESPAWN_DELAY_S = 1.0  # as `vla demo` has it
 
 
@@ -39,12 +30,23 @@ def arguments() -> list[DeclareLaunchArgument]:
     """What the launch file can be told."""
     return [
         DeclareLaunchArgument(
-            "robot_file", description="the robot's channels and limits, like config/robots/*.yaml"
+            "robot_file",
+            description="the robot: its cameras, state, channels and limits, like "
+            "config/robots/*.yaml",
         ),
         DeclareLaunchArgument(
             "camera_topic",
-            default_value="/camera/image_raw",
-            description="the camera's images; compressed ones are at its /compressed",
+            default_value="",
+            description="the images of a robot's only camera, where they are not where the robot "
+            "file says",
+        ),
+        *(
+            DeclareLaunchArgument(
+                topic,
+                default_value="",
+                description=f"where the robot has what its file calls /{topic} (default: there)",
+            )
+            for topic in ROBOT_TOPICS
         ),
         DeclareLaunchArgument(
             "policy",
@@ -80,23 +82,39 @@ def profile() -> list[SetEnvironmentVariable]:
     return [SetEnvironmentVariable(name, file) for name in profile_variables()]
 
 
-def node(name: str, from_arguments: tuple[str, ...]) -> Node:
-    """A node of the suite; `from_arguments`: which of the launch arguments are its parameters."""
-    camera = LaunchConfiguration("camera_topic")
-    to_camera = [("image", camera), ("image/compressed", [camera, "/compressed"])]
+def nodes(context: LaunchContext) -> list[Node]:
+    """The nodes, once the robot file and the policy are known."""
+
+    def given(argument: str) -> str:
+        return LaunchConfiguration(argument).perform(context)
+
+    planned = planned_nodes(
+        given("robot_file"),
+        given("policy"),
+        given("policy_file"),
+        given("camera_topic"),
+        {topic: given(topic) for topic in ROBOT_TOPICS},
+    )
+    return list(map(node, planned))
+
+
+def node(planned: PlannedNode) -> Node:
+    """A node of the suite."""
     parameters = {}
-    for key in from_arguments:
+    for name, value in planned.parameters.items():
         # As text: a policy called "7" is a name, not a number.
-        parameters[key] = ParameterValue(LaunchConfiguration(key), value_type=str)
+        parameters[name] = (
+            ParameterValue(value, value_type=str) if isinstance(value, str) else value
+        )
     return Node(
         package="vla_ros",
-        executable=name,
-        name=name,
+        executable=planned.executable,
+        name=planned.name,
         namespace=LaunchConfiguration("namespace"),
         # the later ones win: what was typed is meant
         parameters=[LaunchConfiguration("params_file"), parameters],
-        remappings=to_camera if name == "camera_ingest" else [],
-        ros_arguments=["--enclave", [LaunchConfiguration("enclaves"), f"/{name}"]],
+        remappings=list(planned.remaps.items()),
+        ros_arguments=["--enclave", [LaunchConfiguration("enclaves"), f"/{planned.name}"]],
         output="screen",
         # what comes back is walked through its lifecycle by the supervisor; the gate is disarmed
         respawn=True,
@@ -111,6 +129,6 @@ def generate_launch_description() -> LaunchDescription:
             *profile(),
             # The nodes end where launch does, even by SIGTERM or SIGKILL.
             SetEnvironmentVariable(process_identity.PARENT, process_identity.own()),
-            *starmap(node, NODES.items()),
+            OpaqueFunction(function=nodes),
         ]
     )

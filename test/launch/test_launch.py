@@ -25,12 +25,14 @@ from launch.utilities import perform_substitutions
 from launch_ros.actions import Node
 
 from vla_ros.core.fastdds import PROFILES, profile_variables
+from vla_ros.core.policy_file import write_policy_file
 
 try:
     SHARE = Path(get_package_share_directory("vla_ros"))
 except PackageNotFoundError:
     pytest.skip("vla_ros is not built: run make build", allow_module_level=True)
 
+SIM = str(SHARE / "config" / "robots" / "sim.yaml")
 NODES = {"safety_validator", "camera_ingest", "command_ingest", "synchronizer", "inference", "supervisor"}
 
 
@@ -54,17 +56,41 @@ def evaluate(description: LaunchDescription, **arguments: str) -> dict[str, Any]
 
 def test_vla_asks_only_for_what_differs_between_sites() -> None:
     arguments = {argument.name: argument for argument in load("vla.launch.py").get_launch_arguments()}
-    assert set(arguments) == {"camera_topic", "robot_file", "policy", "policy_file", "namespace", "params_file",
-                              "enclaves"}
+    assert set(arguments) == {"camera_topic", "joint_states", "odom", "robot_file", "policy", "policy_file", "namespace",
+                              "params_file", "enclaves"}
     assert all(argument.description for argument in arguments.values())
     # Another robot's limits would be worse than none: this one has to be named.
     assert [name for name, argument in arguments.items() if argument.default_value is None] == ["robot_file"]
 
 
+def started(**arguments: str) -> list[Node]:
+    """The nodes of vla.launch.py with these arguments, and the others' defaults."""
+    description = load("vla.launch.py")
+    context = LaunchContext()
+    context.launch_configurations.update({"robot_file": SIM, **arguments})
+    nodes: list[Node] = []
+    for entity in description.entities:
+        nodes += [inner for inner in entity.visit(context) or () if isinstance(inner, Node)]
+    return nodes
+
+
 def test_vla_starts_the_six_nodes() -> None:
-    nodes = launched(load("vla.launch.py"))
+    nodes = started()
     assert {node.node_executable for node in nodes} == NODES
     assert {node.node_package for node in nodes} == {"vla_ros"}
+
+
+def test_each_camera_of_the_robot_file_that_the_policy_looks_through_has_a_node(tmp_path: Path) -> None:
+    robot = str(SHARE / "config" / "robots" / "so101.yaml")
+    policy = write_policy_file(tmp_path / "p.yaml", "constant", options={"values": {"gripper": 0.5}},
+                               images={"camera": {"camera": "wrist"}})
+    nodes = started(robot_file=robot, policy_file=policy)
+    assert [node.node_executable for node in nodes].count("camera_ingest") == 1
+
+
+def test_a_robot_file_that_is_wrong_ends_the_launch_with_a_sentence() -> None:
+    with pytest.raises(ValueError, match="robot file '/nowhere.yaml' does not exist"):
+        started(robot_file="/nowhere.yaml")
 
 
 def test_demo_adds_the_simulator_and_a_seed() -> None:
@@ -96,26 +122,36 @@ def command_lines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 
 def test_every_argument_that_the_demo_lists_does_something(tmp_path: Path, command_lines: Callable[..., list[str]]) -> None:
-    other = {"policy": "constant", "policy_file": "/mine.yaml", "seed": "7", "robot_file": "/other.yaml",
-             "camera_topic": "/eye/image", "namespace": "other", "params_file": str(tmp_path / "mine.yaml"), "enclaves": "/elsewhere"}
+    policy_file = write_policy_file(tmp_path / "policy.yaml", "constant")
+    (tmp_path / "other.yaml").write_text(Path(SIM).read_text())
+    other = {"policy": "constant", "policy_file": policy_file, "seed": "7", "robot_file": str(tmp_path / "other.yaml"),
+             "camera_topic": "/eye/image", "joint_states": "/arm/joint_states", "odom": "/base/odom", "namespace": "other",
+             "params_file": str(tmp_path / "mine.yaml"), "enclaves": "/elsewhere"}
     (tmp_path / "mine.yaml").write_text("/**:\n  ros__parameters: {diagnostics_period: 2.0}\n")
     arguments = load("demo.launch.py").get_launch_arguments()
     assert {argument.name for argument in arguments} == set(other)
-    assert all(argument.default_value for argument in arguments)  # it starts without any
+    assert all(argument.default_value is not None for argument in arguments)  # it starts without any
     usual = command_lines("demo.launch.py")
     assert len(usual) > 50 and usual == command_lines("demo.launch.py")
     for name, value in other.items():
         assert command_lines("demo.launch.py", **{name: value}) != usual, name
 
 
-def test_the_demos_own_policy_gives_way_to_a_policy_file(command_lines: Callable[..., list[str]]) -> None:
-    words = "\n".join(command_lines("demo.launch.py", policy_file="/mine.yaml"))
-    assert "policy_file: /mine.yaml" in words and "policy: ''" in words
+def test_the_demos_own_policy_gives_way_to_a_policy_file(tmp_path: Path, command_lines: Callable[..., list[str]]) -> None:
+    policy_file = write_policy_file(tmp_path / "policy.yaml", "constant")
+    words = "\n".join(command_lines("demo.launch.py", policy_file=policy_file))
+    assert f"policy_file: {policy_file}" in words and "policy: ''" in words
 
 
 def test_the_demos_camera_and_the_node_that_hears_it_agree(command_lines: Callable[..., list[str]]) -> None:
     words = command_lines("demo.launch.py", camera_topic="/eye/image")
-    assert {"/camera/image_raw:=/eye/image", "image:=/eye/image"} <= set(words)
+    assert words.count("/camera/image_raw:=/eye/image") == 2  # the simulator's and camera_ingest's
+
+
+def test_joint_states_and_odometry_are_heard_where_the_launch_says(command_lines: Callable[..., list[str]]) -> None:
+    words = command_lines("vla.launch.py", robot_file=SIM, joint_states="/arm/joint_states", odom="/base/odom")
+    for remapping in ("/joint_states:=/arm/joint_states", "/odom:=/base/odom"):
+        assert words.count(remapping) == 2  # the gate's and the synchronizer's
 
 
 def alive(process: psutil.Process) -> bool:
@@ -154,7 +190,7 @@ def test_fast_dds_profile_is_ours_unless_the_user_has_one(given: str | None, mon
         monkeypatch.delenv(name, raising=False)
     if given:
         monkeypatch.setenv(given, "/mine.xml")
-    after = evaluate(load("vla.launch.py"), robot_file="robot.yaml")
+    after = evaluate(load("vla.launch.py"), robot_file=SIM)
     expected = {given: "/mine.xml"} if given else dict.fromkeys(profile_variables(), str(SHARE / "config" / "fastdds.xml"))
     assert {name: after[name] for name in PROFILES if name in after} == expected
 

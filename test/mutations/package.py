@@ -79,16 +79,42 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("self.growth ** max(0, step)", "self.growth ** (step + 1)"),
     ]),
     "vla_ros/core/joint_states.py": (("test/unit/test_joint_states.py",), [
-        ("if now - reading.came <= max_age:", "if now - reading.came < max_age:"),
-        ("del self._readings[min(", "del self._readings[max("),
-        ("Reading(float(position), stamp, now)", "Reading(float(position), now, stamp)"),
+        ("if not len(positions):", "if False:"),
+        ("if len(names) > MOST_JOINTS:", "if len(names) >= MOST_JOINTS:"),
+        ("(math.isnan(position) and name in joints)", "math.isnan(position)"),
+    ]),
+    "vla_ros/core/state_table.py": (("test/unit/test_robot_state.py",), [
+        ("self._values[name][1] <= max_age:", "self._values[name][1] < max_age:"),
+        ("self._values[name][1] > max_age:", "self._values[name][1] >= max_age:"),
+        ("if not math.isfinite(value):", "if math.isnan(value):"),
+    ]),
+    "vla_ros/core/robot_state.py": (("test/unit/test_robot_state.py",), [
+        ("published * self.factor * self.scale + self.offset", "(published * self.factor + self.offset) * self.scale"),
+        ('"0..100": 0.01', '"0..100": 1.0'),
+        ("return math.pi if turned == -math.pi else turned", "return turned"),
+        ("if scale == 0.0:", "if False:"),
+    ]),
+    "vla_ros/core/robot_cameras.py": (("test/unit/test_robot_cameras.py",), [
+        ("y + height > size[0]", "y + height > size[1]"),
+        ("if topic == depth:", "if False:"),
+        ("if len(entries) > MAX_CAMERAS:", "if len(entries) >= MAX_CAMERAS:"),
+    ]),
+    "vla_ros/core/robot_fields.py": (("test/unit/test_robot.py",), [
+        ("if low >= high:", "if low > high:"),
+    ]),
+    "vla_ros/nodes/enclaves.py": (("test/unit/test_security_policy.py",), [
+        ("rests_on | state", "rests_on"),
+        ('("its cameras", images | depths)', '("its cameras", depths)'),
+    ]),
+    "vla_ros/nodes/suite.py": (("test/unit/test_suite.py",), [
+        ("if camera.name in views.cameras", "if camera.name"),
+        ("if executable in HEARS_STATE else {}", "if executable else {}"),
     ]),
     "vla_ros/core/robot.py": (("test/unit/test_robot.py",), [
         ("channel.deceleration < needed\n", "channel.deceleration < needed / 2\n"),
-        ("return TURN_RAD / self.scale", "return TURN_RAD * self.scale"),
+        ("return TURN_RAD / abs(self.scale)", "return TURN_RAD * abs(self.scale)"),
         ('fields.get("deceleration", speed)', 'fields.get("deceleration", 2 * speed)'),
         ("lag = max(0.05 *", "lag = min(0.05 *"),
-        ("if low >= high:", "if low > high:"),
     ]),
     "vla_ros/core/yaml_file.py": (("test/unit/test_yaml_file.py",), [
         ("DEEPEST = 20", "DEEPEST = 2000"),

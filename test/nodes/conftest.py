@@ -16,11 +16,14 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from robots import robot_file
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.qos import EVENTS
+from vla_ros.nodes.synchronizer import Synchronizer
 
 
 class Around:
@@ -36,6 +39,8 @@ class Around:
         self.feedback = self.hear(String, "feedback", EVENTS)
 
     def make(self, node_class: type[ManagedNode], **parameters: Any) -> ManagedNode:
+        if issubclass(node_class, (CameraIngest, Synchronizer)):
+            parameters.setdefault("robot_file", robot_file())  # with a camera on `image`
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         node = node_class(parameter_overrides=overrides)
         self.under_test.append(node)

@@ -5,6 +5,7 @@ from array import array
 import cv2
 import numpy as np
 import pytest
+from robots import EYE, JPEG, TWO, robot_file
 from sensor_msgs.msg import CompressedImage, Image
 
 from vla_ros.core.policy_file import write_policy_file
@@ -84,7 +85,8 @@ def compressed(data_bytes, kind="jpeg"):
 
 def camera(around, transport="raw", **parameters):
     """A publisher that sends until it was taken, and what comes out of the node."""
-    node = around.start(CameraIngest, policy="constant", transport=transport, **parameters)
+    cameras = EYE if transport == "raw" else JPEG
+    node = around.start(CameraIngest, policy="constant", robot_file=robot_file(cameras=cameras), **parameters)
     kind, topic = (Image, "image") if transport == "raw" else (CompressedImage, "image/compressed")
     return node, around.speaker(kind, topic, SENSOR), around.hear(Image, "frame", IMAGES)
 
@@ -119,7 +121,7 @@ def test_photographs_reach_the_policy_in_every_encoding(around, encoding, big_en
             difference = np.abs(seen - expected(want))
             assert difference.mean() < 2.0 and difference.max() < 60  # the node averages by halves
             assert frame.header.stamp == sent.header.stamp
-            assert frame.header.frame_id == "camera_optical_frame"
+            assert frame.header.frame_id == "camera"  # not the driver's
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -227,13 +229,16 @@ def test_a_black_camera_is_reported(around):
 
 @pytest.mark.parametrize("parameters, says", [
     ({"policy": "rt2"}, "unknown policy 'rt2'; known are: builtin, color_servo, constant"),
-    ({"transport": "theora"}, "parameter 'transport' is 'theora'; use one of raw, compressed"),
+    ({"robot_file": "/nowhere.yaml"}, "robot file '/nowhere.yaml' does not exist; set robot_file to"),
+    ({"robot_file": robot_file(cameras=TWO)}, "has no camera ''; its file's cameras are front, wrist"),
     ({"max_age": float("nan")}, "parameter 'max_age' is nan; give a number from 0.01 to 60 s"),
     ({"max_age": -1.0}, "parameter 'max_age' is -1.0"),
     ({"max_bytes": "many"}, "parameter 'max_bytes' is 'many'; give a whole number"),
     ({"policy_file": "x.yaml"}, "parameters 'policy' ('constant') and 'policy_file' ('x.yaml') are both given"),
     ({"policy": "", "policy_file": "/nowhere.yaml"}, "policy file '/nowhere.yaml' does not exist; set policy_file to"),
-    ({"camera": "front"}, "looks through camera of 224 x 224 (pad), and this camera is 'front'; name the camera as"),
+    ({"camera": "front"}, "robot 'sim' has no camera 'front'; its file's cameras are camera"),
+    ({"camera": "front", "robot_file": robot_file(cameras=TWO)},
+     "looks through camera of 224 x 224 (pad), and this camera is 'front'; name the camera as"),
     ({"max_agee": 1.0}, "parameter 'max_agee' is not known"),
 ])
 def test_a_bad_parameter_fails_configure_with_a_sentence(around, parameters, says):
@@ -270,19 +275,44 @@ class TwoEyed:
 def test_each_camera_gets_its_own_size_and_a_stranger_is_refused_with_the_list(around, monkeypatch):
     from rclpy.parameter import Parameter
     monkeypatch.setitem(POLICIES, "two_eyed", f"{__name__}:TwoEyed")
-    node = around.make(CameraIngest, policy="two_eyed")  # its camera is called "camera"
+    three = robot_file(cameras={**TWO, "rear": {"topic": "rear/image"}})
+    node = around.make(CameraIngest, policy="two_eyed", robot_file=three, camera="rear")
     node.trigger_configure()
     assert node.state == "unconfigured" and (
-        "looks through front of 8 x 12 (pad), wrist of 4 x 6 (pad), and this camera is 'camera'; name" in node.problem)
+        "looks through front of 8 x 12 (pad), wrist of 4 x 6 (pad), and this camera is 'rear'; name" in node.problem)
     node.set_parameters([Parameter("camera", value="wrist")])
     node.trigger_configure()
     assert node.state == "inactive" and (node._message.height, node._message.width) == (4, 6)
 
 
+def test_a_camera_that_is_mounted_upside_down_hands_on_upright_images_without_its_border(around):
+    mounted = {"camera": {"topic": "image", "size": [12, 16], "rotate": 180, "crop": [4, 4, 8, 8]}}
+    node = around.start(CameraIngest, policy="constant", robot_file=robot_file(cameras=mounted))
+    frames, speaker = around.hear(Image, "frame", IMAGES), around.speaker(Image, "image", SENSOR)
+    around.wait(lambda: speaker.get_subscription_count())
+    seen = np.full((12, 16, 3), 9, np.uint8)
+    seen[4:8, 4:12], seen[8:12, 4:12] = 50, 200  # dark above bright
+    speaker.publish(message(seen))
+    frame = rgb_image(around.wait(lambda: frames and frames[0]))
+    assert frame.shape == (224, 224, 3) and (frame[:90] == 200).all() and (frame[134:] == 50).all()
+    speaker.publish(message(np.full((10, 16, 3), 9, np.uint8)))
+    around.wait(lambda: node.stats.drops["bad image"] == 1)
+    assert len(frames) == 1
+
+
+def test_of_several_cameras_each_hands_on_under_its_own_name(around, tmp_path):
+    path = write_policy_file(tmp_path / "policy.yaml", "constant", images={"camera": {"camera": "wrist"}})
+    around.start(CameraIngest, policy_file=path, camera="wrist", robot_file=robot_file(cameras=TWO))
+    frames, speaker = around.hear(Image, "wrist/frame", IMAGES), around.speaker(Image, "wrist/image", SENSOR)
+    around.wait(lambda: speaker.get_subscription_count())
+    speaker.publish(message(GOOD))
+    assert around.wait(lambda: frames)[0].header.frame_id == "wrist"
+
+
 def test_the_policy_file_says_which_camera_how_large_and_how_it_is_fitted_in(around, tmp_path):
     path = write_policy_file(tmp_path / "policy.yaml", "constant",
                              images={"camera": {"camera": "eye", "size": [4, 6], "resize": "crop"}})
-    node = around.start(CameraIngest, policy_file=path, camera="eye")
+    node = around.start(CameraIngest, policy_file=path, robot_file=robot_file(cameras={"eye": {"topic": "image"}}))
     frames = around.hear(Image, "frame", IMAGES)
     speaker = around.speaker(Image, "image", SENSOR)
     around.wait(lambda: speaker.get_subscription_count())

@@ -23,9 +23,9 @@ ROBOT = load_robot(SIM)
 DEFAULTS = [{}]
 # node -> the parameters to start it with; where these choose its topics, once for each choice
 STARTS = {
-    CameraIngest: [{"transport": "raw"}, {"transport": "compressed"}],
+    CameraIngest: [{"robot_file": SIM, "policy": "constant"}],
     CommandIngest: DEFAULTS,
-    Synchronizer: DEFAULTS,
+    Synchronizer: [{"robot_file": SIM}],
     Inference: [{"policy": "constant", "robot_file": SIM}],
     SafetyValidator: [{"robot_file": SIM}],
     Supervisor: DEFAULTS,
@@ -33,6 +33,8 @@ STARTS = {
 SECTIONS = ("Subscribed topics", "Published topics", "Services", "Clients")
 # What a line without a type stands for: name and type, as the robot file has them
 FROM_ROBOT_FILE = {
+    "the robot file's camera": [(camera.topic, "sensor_msgs/msg/Image") for camera in ROBOT.cameras],
+    "the robot file's state": list(ROBOT.required_topics.items()),
     "the robot file's sensors": [(sensor.topic, sensor.type) for sensor in ROBOT.obstacles.sensors],
     "the robot file's outputs": [(output.topic, output.type) for output in ROBOT.outputs],
 }

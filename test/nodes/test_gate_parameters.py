@@ -79,7 +79,8 @@ def test_auto_arm_is_refused_on_a_real_robot(around, tmp_path):
     ({"robot_file": ""}, "set robot_file to one like"),
     ({"rate": 0.0}, "'rate' is 0.0; give a number from 5 to 500 Hz"),
     ({"max_age": float("inf")}, "'max_age' is inf"),
-    ({"required_topics": ["gps"]}, "'required_topics' holds 'gps'; use some of joint_states, odom, scan"),
+    ({"required_topics": ["gps"]}, "parameter 'required_topics' is not known"),
+    ({"cameras": ["ear"]}, "parameter 'cameras' holds 'ear'; robot 'sim' has camera"),
 ])
 def test_a_bad_parameter_fails_configure_with_a_sentence(around, parameters, says):
     node = around.make(SafetyValidator, **{"robot_file": SIM, **parameters})

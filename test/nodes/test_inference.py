@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.parameter import Parameter
+from robots import TWO, robot_file
 from std_srvs.srv import Trigger
 
 from vla_ros.core.policy_file import KEYS, write_policy_file
@@ -71,6 +73,32 @@ class Steps:
         self.count = 0
 
 
+def test_the_target_of_constant_changes_while_it_runs(around, tmp_path):
+    chunks = around.hear(ActionChunk, "action_chunk", LATEST)
+    speaker = around.speaker(Observation, "observation", IMAGES)
+    policy_file = write_policy_file(tmp_path / "still.yaml", "constant",
+                                    options={"values": {"linear.x": 0.0, "angular.z": 0.0, "gripper": 0.5}})
+    node = around.start(Inference, policy_file=policy_file, robot_file=SIM, warm_up=0)
+    around.wait(lambda: speaker.get_subscription_count())
+
+    def said():
+        chunks.clear()
+        image = np.zeros((224, 224, 3), np.uint8)
+        speaker.publish(convert.observation_message(CoreObservation(time.time_ns(), Instruction(1, 1, "go"), {"camera": image}, {})))
+        return list(around.wait(lambda: chunks)[-1].values)
+
+    def aim(text):
+        return node.set_parameters_atomically([Parameter("target", value=text)])
+
+    assert said() == [0.0, 0.0, 0.5]
+    assert aim("gripper=0.25, linear.x=0.5").successful and said() == [0.5, 0.0, 0.25]
+    assert aim("angular.z = -1").successful and said() == [0.0, -1.0, 0.5]
+    refused = aim("wings=1")
+    assert not refused.successful and "'target' holds 'wings'; the policy commands linear.x, angular.z, gripper" in refused.reason
+    assert said() == [0.0, -1.0, 0.5]
+    assert aim("").successful and said() == [0.0, 0.0, 0.5]
+
+
 class TwoEyed:
     """Looks through two cameras of different sizes and is told a joint."""
 
@@ -99,7 +127,7 @@ def two_eyed(around, monkeypatch):
     chunks = around.hear(ActionChunk, "action_chunk", LATEST)
     faults = around.hear(Fault, "fault", EVENTS)
     speaker = around.speaker(Observation, "observation", IMAGES)
-    node = around.start(Inference, policy="two_eyed", robot_file=SIM, cameras=["front", "wrist"])
+    node = around.start(Inference, policy="two_eyed", robot_file=robot_file(cameras=TWO))
     around.wait(lambda: speaker.get_subscription_count())
 
     def show(instruction_id=1, joint=0.0, **sizes):
@@ -123,7 +151,8 @@ def test_a_policy_sees_each_camera_under_its_own_name_for_it(around, monkeypatch
     speaker = around.speaker(Observation, "observation", IMAGES)
     policy_file = write_policy_file(tmp_path / "policy.yaml", "two_eyed",
                                     images={"front": {"camera": "left"}, "wrist": {"camera": "hand"}})
-    around.start(Inference, policy_file=policy_file, robot_file=SIM, cameras=["hand", "left"], warm_up=0)
+    file = robot_file(cameras={"hand": {"topic": "/hand"}, "left": {"topic": "/left"}})
+    around.start(Inference, policy_file=policy_file, robot_file=file, warm_up=0)
     around.wait(lambda: speaker.get_subscription_count())
     images = {"hand": np.zeros((4, 6, 3), np.uint8), "left": np.zeros((8, 8, 3), np.uint8)}
     speaker.publish(convert.observation_message(CoreObservation(
@@ -321,9 +350,13 @@ def test_an_inactive_node_says_nothing(around, wires):
     ({"images": {"eye": {}}}, "the policy file's images name 'eye', and the policy looks at camera of 224 x 224"),
     ({"images": {"camera": {"camera": "front"}}},
      "the policy looks through front of 224 x 224 (pad), and the cameras are camera; name the camera as"),
-    ({"cameras": ["left", "right"]}, "looks through camera of 224 x 224 (pad), and the cameras are left, right; name"),
+    ({"robot_file": robot_file(cameras=TWO)},
+     "looks through camera of 224 x 224 (pad), and the cameras are front, wrist; name"),
+    ({"robot_file": robot_file(cameras=None)}, "looks through camera of 224 x 224 (pad), and the cameras are none; name"),
     ({"policy": "constant", "options": {}}, "'policy' ('constant') and 'policy_file'"),
     ({"warm_up": -1}, "'warm_up' is -1"),
+    ({"target": "linear.x"}, "target has 'linear.x'; give channel=value, a finite number"),
+    ({"target": "wings=1"}, "'target' holds 'wings'; the policy commands linear.x, angular.z"),
     ({"predict_timeout": 0.0}, "'predict_timeout' is 0.0"),
     ({"chunk_blending": "soft"}, "'chunk_blending' is 'soft'; use one of latest, linear, temporal_ensemble"),
 ])

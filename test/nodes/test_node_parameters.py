@@ -87,16 +87,16 @@ def describe(around, node, *names):
 
 def test_a_parameter_says_its_range_its_unit_and_whether_it_is_live(around):
     camera = around.start(CameraIngest, policy="constant")
-    age, size, transport, black = describe(around, camera, "max_age", "max_bytes", "transport", "frozen_after")
+    age, size, executor, black = describe(around, camera, "max_age", "max_bytes", "executor", "frozen_after")
     assert age.name == "max_age" and age.type == ParameterType.PARAMETER_DOUBLE
     assert age.description == "an older image is refused (s)"
     assert [(one.from_value, one.to_value) for one in age.floating_point_range] == [(0.01, 60.0)]
     assert age.additional_constraints == "live: may change while the node is active"
     assert [(one.from_value, one.to_value) for one in size.integer_range] == [(1, 2**31)]
-    assert transport.additional_constraints == ("one of raw, compressed; changes while the node is unconfigured: clean it "
-                                                "up first")
-    assert not any(one.read_only for one in (age, size, transport, black))
-    assert not transport.floating_point_range and not transport.integer_range
+    assert executor.additional_constraints == ("one of events, single_threaded; changes while the node is unconfigured: "
+                                               "clean it up first")
+    assert not any(one.read_only for one in (age, size, executor, black))
+    assert not executor.floating_point_range and not executor.integer_range
 
 
 @pytest.mark.parametrize("kind", [CommandIngest, Synchronizer])

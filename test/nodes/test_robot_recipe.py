@@ -27,7 +27,7 @@ class Scout:
 
     def __init__(self, around, robot_file):
         self.around = around
-        self.node = around.start(SafetyValidator, robot_file=str(robot_file), required_nodes=[], required_topics=[])
+        self.node = around.start(SafetyValidator, robot_file=str(robot_file), required_nodes=[])
         self.twists = around.hear(TwistStamped, "/scout/cmd_vel", LATEST)
         self.reports = around.hear(SafetyReport, "safety_report", EVENTS)
         self.chunks = around.speaker(ActionChunk, "action_chunk", LATEST)

@@ -4,12 +4,17 @@ import time
 
 import numpy as np
 import pytest
+from geometry_msgs.msg import Quaternion, WrenchStamped
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import Image, JointState
+from robots import TWO, robot_file
+from sensor_msgs.msg import Image, Imu, JointState
+from std_msgs.msg import Float64MultiArray
 
+from vla_ros.core.robot_state import IMU, JOINT_STATE, NUMBERS, ODOMETRY, WRENCH
 from vla_ros.core.types import Instruction as CoreInstruction
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.qos import EVENTS, IMAGES, LATCHED
+from vla_ros.nodes.common.state_messages import published_numbers
 from vla_ros.nodes.synchronizer import Synchronizer
 from vla_ros_msgs.msg import Instruction, Observation
 
@@ -17,17 +22,20 @@ IMAGE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 
 class Wires:
-    def __init__(self, around, topics=("frame",)):
+    def __init__(self, around, cameras=("camera",), heard=None):
+        self.cameras = cameras
+        topics = [f"{camera}/frame" for camera in cameras] if len(cameras) > 1 else ["frame"]
         self.observations = around.hear(Observation, "observation", IMAGES)
         self.frames = [around.speaker(Image, topic, IMAGES) for topic in topics]
         self.instructions = around.speaker(Instruction, "instruction/accepted", LATCHED)
         self.odometry = around.speaker(Odometry, "/odom", EVENTS)
         self.joints = around.speaker(JointState, "/joint_states", EVENTS)
-        around.wait(lambda: all(s.get_subscription_count() for s in [*self.frames, self.instructions]))
+        listened = self.frames if heard is None else [self.frames[camera] for camera in heard]
+        around.wait(lambda: all(s.get_subscription_count() for s in [*listened, self.instructions]))
 
-    def show(self, stamp=None, camera=0):
+    def show(self, stamp=None, camera=0, name=""):
         stamp = time.time_ns() if stamp is None else stamp
-        self.frames[camera].publish(convert.image_message(IMAGE, stamp, "optical"))
+        self.frames[camera].publish(convert.image_message(IMAGE, stamp, name or self.cameras[camera]))
         return stamp
 
     def say(self, text, instruction_id=1):
@@ -59,7 +67,9 @@ class Robot:
     """Two publishers of joint states, as an arm and its gripper often have, and the frames that ask for the state."""
 
     def __init__(self, around, **parameters):
-        self.around, self.node = around, around.start(Synchronizer, **parameters)
+        joints = {"topic": "/joint_states", "type": JOINT_STATE, "names": ["elbow", "finger", "wrist"], "unit": "rad"}
+        file = robot_file(state=[joints, {"topic": "/odom", "type": ODOMETRY}])
+        self.around, self.node = around, around.start(Synchronizer, robot_file=file, **parameters)
         self.wires = Wires(around)
         self.gripper = around.speaker(JointState, "/joint_states", EVENTS)
         around.wait(lambda: self.gripper.get_subscription_count())
@@ -84,6 +94,7 @@ def test_joint_states_of_two_publishers_are_one_state(around):
     state = robot.state()
     assert list(state) == ["elbow", "finger", "wrist"]
     assert list(state.values()) == pytest.approx([0.5, 0.04, 0.29])
+    assert robot.node.stats.drops["bad /joint_states"] == 2  # no positions
 
 
 def test_a_joint_state_that_contradicts_itself_changes_nothing_and_is_counted(around):
@@ -92,7 +103,7 @@ def test_a_joint_state_that_contradicts_itself_changes_nothing_and_is_counted(ar
     robot.wires.joints.publish(JointState(name=["base", "elbow", "wrist"], position=[0.1, 0.2]))
     robot.wires.joints.publish(JointState(name=["elbow", "elbow"], position=[0.1, 0.2]))
     assert robot.state() == pytest.approx({"elbow": 0.5, "wrist": 0.6})
-    assert robot.node.stats.drops["bad joint state"] == 2
+    assert robot.node.stats.drops["bad /joint_states"] == 2
 
 
 def test_what_was_not_heard_of_for_long_leaves_the_state_and_diagnostics_say_so(around):
@@ -107,7 +118,7 @@ def test_what_was_not_heard_of_for_long_leaves_the_state_and_diagnostics_say_so(
         time.sleep(0.02)
     assert robot.state() == {"elbow": 0.5}
     said = around.wait(lambda: robot.node.problem)
-    assert "without 'finger' (" in said and "odometry (" in said and "0.4 s (state_timeout)" in said
+    assert "without 'finger' (" in said and "'odom.x' (" in said and "0.4 s (state_timeout)" in said
     robot.gripper.publish(JointState(name=["finger"], position=[0.05]))
     robot.wires.odometry.publish(Odometry())
     robot.wires.joints.publish(JointState(name=["elbow"], position=[0.5]))
@@ -120,7 +131,7 @@ def test_odometry_that_cannot_be_true_is_refused_and_the_last_good_one_stays(aro
         robot.wires.odometry.publish(message)
         time.sleep(0.1)  # the newest is read, fifty times a second
     assert robot.state()["odom.x"] == 1.0
-    assert robot.node.stats.drops["bad odometry"] == 2
+    assert robot.node.stats.drops["bad /odom"] == 2
 
 
 def odometry(x=0.0, yaw=0.0, quaternion=None, twist=(0.0, 0.0, 0.0), frame="odom", child="base_link"):
@@ -183,6 +194,78 @@ def test_a_quaternion_that_is_rounded_is_normalised():
     assert still["odom.yaw"] == pytest.approx(2 * math.atan2(0.6, 0.8))
 
 
+def test_a_frame_of_another_camera_is_refused_and_counted(around):
+    """A remapping was forgotten: both cameras' frames come on one topic."""
+    node = around.start(Synchronizer, robot_file=robot_file(cameras=TWO))
+    wires = Wires(around, ("front", "wrist"))
+    wires.say("go")
+    wires.show(camera=0)
+    wires.show(camera=1, name="front")
+    around.wait(lambda: node.stats.drops["another camera's frame"])
+    time.sleep(0.2)
+    assert not wires.observations and node.diagnose()["waiting for"] == "no image from 'wrist'"
+    wires.show(camera=1)
+    wires.show(camera=0)
+    around.wait(lambda: wires.observations)
+
+
+def test_only_the_cameras_that_the_policy_looks_through_are_waited_for(around):
+    around.start(Synchronizer, robot_file=robot_file(cameras=TWO), cameras=["wrist"])
+    wires = Wires(around, ("front", "wrist"), heard=[1])
+    wires.say("go")
+    wires.show(camera=1)
+    assert around.wait(lambda: wires.observations)[-1].cameras == ["wrist"]
+
+
+def test_an_arm_without_a_base_waits_for_no_odometry(around):
+    joints = {"topic": "/joint_states", "type": JOINT_STATE, "names": ["elbow"], "unit": "rad"}
+    around.start(Synchronizer, robot_file=robot_file(state=[joints]))
+    wires = Wires(around)
+    around.wait(lambda: wires.joints.get_subscription_count())
+    assert not wires.odometry.get_subscription_count()
+
+
+def test_every_kind_of_state_is_named_as_the_file_says(around):
+    state = [{"topic": "/gripper", "type": NUMBERS, "names": ["opening", "force"], "unit": "0..100"},
+             {"topic": "/wrist/wrench", "type": WRENCH, "names": {"push": "force.z"}, "scale": -1.0},
+             {"topic": "/imu/data", "type": IMU, "names": ["yaw", "angular_velocity.z"]},
+             {"topic": "/joint_states", "type": JOINT_STATE, "names": {"left_elbow": "elbow"}, "unit": "deg", "wraps": True}]
+    node = around.start(Synchronizer, robot_file=robot_file(state=state))
+    wires = Wires(around)
+    gripper = around.speaker(Float64MultiArray, "/gripper", EVENTS)
+    wrench = around.speaker(WrenchStamped, "/wrist/wrench", EVENTS)
+    imu = around.speaker(Imu, "/imu/data", EVENTS)
+    around.wait(lambda: all(each.get_subscription_count() for each in (gripper, wrench, imu, wires.joints)))
+    gripper.publish(Float64MultiArray(data=[50.0]))
+    around.wait(lambda: node.stats.drops["bad /gripper"] == 1)
+    gripper.publish(Float64MultiArray(data=[50.0, 10.0]))
+    force, turned = WrenchStamped(), Imu()
+    force.wrench.force.z = 4.0
+    turned.orientation.z = turned.orientation.w = 0.5**0.5
+    turned.angular_velocity.z = 0.25
+    wrench.publish(force)
+    imu.publish(turned)
+    wires.joints.publish(JointState(name=["elbow"], position=[270.0]))
+    time.sleep(0.2)
+    wires.say("go")
+    time.sleep(0.1)
+    wires.show()
+    seen = convert.observation(around.wait(lambda: wires.observations and wires.observations[-1]))
+    assert list(seen.state) == ["opening", "force", "push", "yaw", "angular_velocity.z", "left_elbow"]
+    assert list(seen.state.values()) == pytest.approx([0.5, 0.1, -4.0, math.pi / 2, 0.25, -math.pi / 2])
+
+
+def test_an_imu_that_says_it_has_no_orientation_is_refused_where_one_is_asked_for():
+    imu = Imu()
+    imu.orientation_covariance[0] = -1.0
+    assert published_numbers(IMU, imu, ["angular_velocity.z"])["angular_velocity.z"] == 0.0
+    with pytest.raises(ValueError, match="the IMU says that it has no orientation"):
+        published_numbers(IMU, imu, ["yaw"])
+    imu.orientation_covariance[0] = 0.0
+    with pytest.raises(ValueError, match="the IMU's orientation .* has length 0"):
+        published_numbers(IMU, Imu(orientation=Quaternion(w=0.0)), ["yaw"])
+
+
 def test_without_words_there_is_no_observation(around):
     node = around.start(Synchronizer)
     wires = Wires(around)
@@ -208,8 +291,8 @@ def test_words_said_before_it_was_active_hold(around):
 
 
 def test_two_cameras_pair(around):
-    around.start(Synchronizer, cameras=["front", "wrist"], frame_topics=["front/frame", "wrist/frame"])
-    wires = Wires(around, ("front/frame", "wrist/frame"))
+    around.start(Synchronizer, robot_file=robot_file(cameras=TWO))
+    wires = Wires(around, ("front", "wrist"))
     wires.say("go")
     stamp = wires.show(camera=0)
     time.sleep(0.1)
@@ -221,8 +304,8 @@ def test_two_cameras_pair(around):
 
 
 def test_a_slow_camera_whose_images_come_late_is_paired_all_the_same(around):
-    around.start(Synchronizer, cameras=["front", "wrist"], frame_topics=["front/frame", "wrist/frame"])
-    wires = Wires(around, ("front/frame", "wrist/frame"))
+    around.start(Synchronizer, robot_file=robot_file(cameras=TWO))
+    wires = Wires(around, ("front", "wrist"))
     wires.say("go")
     stamp = time.time_ns() - 250_000_000
     for i in range(22):
@@ -277,7 +360,8 @@ def test_an_instruction_expires_and_the_operator_hears_of_it_once(around):
 @pytest.mark.parametrize("parameters, says", [
     ({"mode": "loose"}, "'mode' is 'loose'; use one of latched, strict"),
     ({"max_skew": -0.1}, "'max_skew' is -0.1"),
-    ({"cameras": ["a", "b"]}, "give one topic for each of cameras ['a', 'b']"),
+    ({"cameras": ["a"]}, "parameter 'cameras' holds 'a'; robot 'sim' has camera"),
+    ({"robot_file": robot_file(cameras=None)}, "robot 'sim' has no camera in its file"),
     ({"buffer": 0}, "'buffer' is 0"),
 ])
 def test_a_bad_parameter_fails_configure_with_a_sentence(around, parameters, says):

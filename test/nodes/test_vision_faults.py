@@ -4,6 +4,7 @@ import time
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from robots import robot_file
 from sensor_msgs.msg import Image
 
 from vla_ros.core.pairing import REPORT_DELAY_NS, PairingWatch
@@ -116,11 +117,13 @@ class Wires:
         names = ["front", "wrist"][:cameras]
         self.around = around
         self.faults = around.hear(Fault, "fault", EVENTS)
-        self.frames = [around.speaker(Image, f"{name}/frame", IMAGES) for name in names]
+        self.names = names
+        topics = [f"{name}/frame" for name in names] if cameras > 1 else ["frame"]
+        self.frames = [around.speaker(Image, topic, IMAGES) for topic in topics]
         self.instructions = around.speaker(Instruction, "instruction/accepted", LATCHED)
         self.diagnostics = around.speaker(DiagnosticArray, "/diagnostics", EVENTS)
-        around.start(Synchronizer, cameras=names, frame_topics=[f"{name}/frame" for name in names],
-                     **{"fault_after": 0.4, **parameters})
+        robot = robot_file(cameras={name: {"topic": f"{name}/image"} for name in names})
+        around.start(Synchronizer, robot_file=robot, **{"fault_after": 0.4, **parameters})
         around.wait(lambda: all(frame.get_subscription_count() for frame in self.frames))
         self.total = 0
 
@@ -131,8 +134,8 @@ class Wires:
         """Frames at 20 Hz, each camera's stamps shifted by its `shifts` (ns); `report`: what camera_ingest would."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self.faults:
-            for speaker, shift in zip(self.frames, shifts):
-                speaker.publish(convert.image_message(np.zeros((4, 4, 3), np.uint8), time.time_ns() + shift, ""))
+            for speaker, name, shift in zip(self.frames, self.names, shifts):
+                speaker.publish(convert.image_message(np.zeros((4, 4, 3), np.uint8), time.time_ns() + shift, name))
             if report:
                 self.total += 2
                 status = DiagnosticStatus(name="/around: frame", values=[

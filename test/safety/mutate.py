@@ -30,7 +30,7 @@ WIRE = ["test/nodes/test_safety_validator.py", "test/nodes/test_gate_sources.py"
         "test/nodes/test_gate_outputs.py", "test/nodes/test_gate_watchdog.py", "test/nodes/test_rule_sources.py"]
 TESTS = {"vla_ros/safety/": PURE,  # what the file's name begins with -> the tests; the first that fits
          YAML: ["test/unit/test_yaml_file.py"],
-         "vla_ros/core/": ["test/unit/test_robot.py", "test/unit/test_joint_states.py"],
+         "vla_ros/core/": ["test/unit/test_robot.py", "test/unit/test_robot_state.py", "test/unit/test_joint_states.py"],
          LIFE: ["test/nodes/test_life.py"], SUPERVISOR: ["test/nodes/test_supervisor.py"],
          INGEST: ["test/nodes/test_command_ingest.py"], SYNCHRONIZER: ["test/nodes/test_synchronizer.py"],
          CONVERT: ["test/nodes/test_synchronizer.py", "test/nodes/test_gate_sources.py"],
@@ -198,7 +198,7 @@ BREAKS = [
     (NODE, "if self._running and time.monotonic_ns() - self._ticked >= MIN_TICK_INTERVAL_NS:", "if self._running:"),
     (NODE, "if self.params[\"auto_arm\"] and not robot.simulated:", "if False:"),
     (OUTPUTS, "if all(name in action for name in output.channels):", "if True:"),
-    (OUTPUTS, "action[name] * self._channels[name].scale", "action[name]"),
+    (OUTPUTS, "self._channels[name].sent(action[name])", "action[name]"),
     (RANGES, "first + step * np.arange(count", "first - step * np.arange(count"),
     (RANGES, "np.linspace(-0.5, 0.5, count)", "np.linspace(-1.0, 1.0, count)"),
     (CONVERT, "if count > MAX_BEAMS:", "if False:"),
@@ -297,7 +297,10 @@ BREAKS = [
     (NODE, "if len(data) > most_bytes:", "if False:"),
     (JOINTS, "if len(names) != len(positions):", "if False:"),
     (JOINTS, "if len(set(names)) < len(names):", "if False:"),
-    (NODE, "if brought or not any(", "if True or not any("),
+    (NODE, "        if positions:\n", "        if True:\n"),
+    (ROBOT, "(value * self.scale + self.offset) / UNITS", "(value * self.scale - self.offset) / UNITS"),
+    (ROBOT, "if source.required:\n", "if False:\n"),
+    (CHANGES, "        channel.joint_topic,\n", ""),
     # processes, files, words and odometry
     (LIFE, "if len(executables) > 1 or len(words) < 2:", "if len(words) < 2:"),
     (LIFE, "words[1].startswith(\"vla_ros.\")", "\"vla_ros\" in \" \".join(words)"),
@@ -308,8 +311,8 @@ BREAKS = [
     (YAML, "if len(data) > MOST_BYTES:", "if False:"),
     (YAML, "if len(value) > LONGEST_NUMBER and not value.strip(\"+-_.:0123456789\"):", "if False:"),
     (INGEST, "enumerate((WORDS, WORDS_LOOSE)):", "enumerate((WORDS,)):"),
-    (SYNCHRONIZER, "self._joints.positions(now, timeout),\n        }", "self._joints.positions(now, 10**18),\n        }"),
-    (SYNCHRONIZER, "            self._joints.update(", "            self._joints.clear()\n            self._joints.update("),
+    (SYNCHRONIZER, "self._state.values(now, to_nanoseconds(self.params[\"state_timeout\"]))", "self._state.values(now, 10**18)"),
+    (SYNCHRONIZER, "if message.header.frame_id != camera:", "if False:"),
     (CONVERT, "if child and (child == frame or", "if False and (child == frame or"),
     (CONVERT, "if not abs(length * length - 1.0) <= 0.01:", "if False:"),
 ]

@@ -102,6 +102,9 @@ def test_wider_soft_limits_are_looser():
     lambda robot: replace(robot, outputs=robot.outputs[:1]),
     lambda robot: replace(robot, obstacles=replace(robot.obstacles, sensors=())),
     lambda robot: replace(robot, obstacles=None), lambda robot: replace(robot, simulated=False),
+    lambda robot: replace(robot, state=()), lambda robot: replace(robot, cameras=()),
+    *(lambda robot, field=field: replace(robot, channels=(replace(robot.channels[0], **field), *robot.channels[1:]))
+      for field in ({"joint_topic": "/other"}, {"offset": 0.1}, {"sent_unit": "deg"}, {"wraps": True})),
 ])
 def test_what_is_no_limit_does_not_change_without_a_cleanup(change):
     with pytest.raises(ValueError, match="in more than its limits; clean the gate up"):

@@ -76,7 +76,7 @@ def test_a_joint_beyond_its_soft_limit_is_not_sent_farther_out():
     assert world.action["joint_4"] < 1.84
 
 
-WRAPPING = replace(ARM.channel("joint_6"), continuous=True, bounds=(-7.0, 7.0), limits=(-6.5, 6.5), soft_limits=(-6.5, 6.5))
+WRAPPING = replace(ARM.channel("joint_6"), wraps=True, bounds=(-7.0, 7.0), limits=(-6.5, 6.5), soft_limits=(-6.5, 6.5))
 LIMIT = ARM.channel("joint_1").max_tracking_error
 OFFSET = 0.03  # rad, by which a drive stands beside what it is sent
 
@@ -140,7 +140,7 @@ def test_what_is_measured_before_it_was_confirmed_is_unknown():
 
 def test_a_joint_that_turns_on_and_on_says_so_and_is_not_turned_back():
     """From 3.13 rad it goes on to -3.13, a hundredth of a turn: it must not be sent 6.27 rad."""
-    for channel in (WRAPPING, replace(WRAPPING, continuous=False)):
+    for channel in (WRAPPING, replace(WRAPPING, wraps=False)):
         world = reaching({"joint_6": 3.0})
         world.gate.robot = replace(ARM, channels=(*ARM.channels[:-1], channel))
         world.values = {**dict.fromkeys(JOINTS, 0.5), "joint_6": 3.2}
@@ -151,13 +151,13 @@ def test_a_joint_that_turns_on_and_on_says_so_and_is_not_turned_back():
             sent = world.action["joint_6"]
             world.positions["joint_6"] = math.remainder(sent, 2.0 * math.pi)
             assert 3.0 <= sent <= 3.2 + 1e-6
-        if channel.continuous:
+        if channel.wraps:
             assert world.report.state is State.ACTIVE and sent == pytest.approx(3.2)
             world.say("")
             world.tick(5)
             assert world.action["joint_6"] == pytest.approx(3.2)
         else:  # an encoder that jumps: nobody knows where it stands, so it is sent nothing
-            assert "continuous: true" in world.report.reason
+            assert "wraps: true" in world.report.reason
             world.tick(50)
             assert "joint_6" not in world.action
 

@@ -86,6 +86,34 @@ def test_broken_yaml_names_the_file(tmp_path):
         load_robot(path)
 
 
+@pytest.mark.parametrize("text, says", [
+    ("a: &a [1, 1]\nb: [*a, *a]\n", "aliases and anchors"),
+    ("name: " + "x" * 10_000_000, "has more than 262144 bytes, the most that is read"),
+])
+def test_a_file_that_would_fill_the_memory_gets_a_sentence(tmp_path, text, says):
+    (tmp_path / "robot.yaml").write_text(text)
+    with pytest.raises(ValueError, match=says):
+        load_robot(tmp_path / "robot.yaml")
+
+
+def test_a_folder_is_no_robot_file(tmp_path):
+    with pytest.raises(ValueError, match="is a folder; set robot_file to one like"):
+        load_robot(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["bounds", "limits"])
+@pytest.mark.parametrize("value", [[-float("inf"), 1.0], [-1.0, float("inf")], [-1.0, float("nan")]])
+def test_an_infinite_limit_is_none(key, value):
+    with pytest.raises(ValueError, match=f"'linear.x': {key} is -?(inf|nan); give a finite number"):
+        parse_robot(changed("channels", "linear.x", key, value))
+
+
+def test_two_hundred_channels_are_too_many():
+    channels = {f"joint_{i}": ELBOW for i in range(200)}
+    with pytest.raises(ValueError, match="channels has 200 entries; a robot obeys 1 to 64"):
+        parse_robot({**GOOD, "channels": channels})
+
+
 SEES = {"sensors": [{"topic": "/scan", "type": "sensor_msgs/msg/LaserScan"}]}
 FOOT = {"front": 0.3, "back": 0.1, "left": 0.2, "right": 0.2}
 
@@ -168,8 +196,8 @@ def arm(output=TO_ARM, **fields):
     (arm({**TO_ARM, "type": "std_msgs/msg/Float64MultiArray"}, on_stop="zero", unit="rad/s", joint=None, max_speed=None, acceleration=0.5), None),
     (arm(on_stop="hold_measured", unit="rad/s"), "hold_measured and hold_commanded for positions"),
     (changed("channels", "linear.x", "unit", "km/h/s"), "'linear.x' is in km/h/s; a Twist's is in m/s"),
-    (arm(continuous=True), None), (arm(continuous=1), "continuous is 1; give true or false"),
-    (arm(continuous=True, joint=None), "continuous is for a position that a joint measures"),
+    (arm(wraps=True), None), (arm(wraps=1), "wraps is 1; give true or false"),
+    (arm(wraps=True, joint=None), "wraps is for a position that a joint measures"),
     (arm(start=0.5), "start is for a position that nothing measures; this has joint elbow"),
     (arm(start=0.5, joint=None), None), (arm(start=1.91, joint=None), "start is 1.91, outside limits"),
     (arm(max_tracking_error=0.0), "max_tracking_error is 0.0; it must be more than 0"),
@@ -221,9 +249,9 @@ def test_the_lowest_bound_lies_below_the_highest(low, high, fits):
         parse_robot(data)
 
 
-@pytest.mark.parametrize("continuous, scale, turn", [(True, 1.0, TURN_RAD), (True, 2.0, TURN_RAD / 2), (False, 2.0, 0.0)])
-def test_a_whole_turn_is_told_in_the_channel_s_unit(continuous, scale, turn):
+@pytest.mark.parametrize("wraps, scale, turn", [(True, 1.0, TURN_RAD), (True, 2.0, TURN_RAD / 2), (False, 2.0, 0.0)])
+def test_a_whole_turn_is_told_in_the_channel_s_unit(wraps, scale, turn):
     """A value times `scale` is the joint's position in rad, so a turn of the joint is so much less of the value."""
     channel = Channel("wrist", "1", (-9.0, 9.0), (-9.0, 9.0), max_speed=1.0, on_stop="hold_measured", joint="wrist", scale=scale,
-                      continuous=continuous)
+                      wraps=wraps)
     assert channel.turn == pytest.approx(turn)

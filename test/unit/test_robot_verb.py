@@ -21,7 +21,7 @@ def robot(**channels):
     others = [name for name in channels if name != "linear.x"]
     if others:
         outputs.append({"topic": "/others", "type": "std_msgs/msg/Float64MultiArray", "channels": others})
-    return parse_robot({"name": "one", "channels": channels, "outputs": outputs})
+    return parse_robot({"name": "one", "channels": channels, "outputs": outputs, "cameras": {"camera": {"topic": "/eye"}}})
 
 
 @pytest.mark.parametrize("path", sorted(ROBOTS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -29,8 +29,37 @@ def test_each_robot_of_the_package_is_shown_whole(path, capsys):
     assert main(["robot", str(path)]) == 0
     shown = capsys.readouterr().out
     described = load_robot(path)
-    for name in [*(channel.name for channel in described.channels), *(output.topic for output in described.outputs)]:
+    names = [*(channel.name for channel in described.channels), *(output.topic for output in described.outputs)]
+    names += [name for source in described.state for name in (source.topic, *source.names)]
+    names += [name for camera in described.cameras for name in (camera.name, camera.topic)]
+    for name in names:
         assert name in shown
+
+
+def test_how_a_camera_is_mounted_and_how_a_number_is_converted_are_shown():
+    said = list(connections(load_robot(ROBOTS / "ur5e_gripper.yaml")))
+    assert ("camera 'scene' sees /scene/color/image_raw (raw, of 480 x 640, cropped to 480 x 480 at x 80, y 0, depth on "
+            "/scene/aligned_depth_to_color/image_raw), node camera_ingest_scene") in said
+    assert "state from /joint_states (sensor_msgs/msg/JointState): gripper; in rad, x -1.25 + 1; holds when it is silent" in said
+    assert "turned by 180 degrees" in list(connections(load_robot(ROBOTS / "so101.yaml")))[3]
+    assert any(text.endswith("imu.turn; may be silent") for text in connections(load_robot(ROBOTS / "turtlebot.yaml")))
+
+
+def test_its_security_policy_is_written_where_it_is_asked_for(tmp_path, capsys):
+    assert main(["robot", str(ROBOTS / "so101.yaml"), "--enclaves", str(tmp_path / "policy.xml")]) == 0
+    assert '<enclave path="/vla/camera_ingest_wrist">' in (tmp_path / "policy.xml").read_text()
+    assert main(["robot", str(ROBOTS / "so101.yaml"), "--enclaves", str(tmp_path)]) != 0
+    assert "Is a directory; give another file" in capsys.readouterr().err
+
+
+def test_a_robot_without_a_camera_or_with_one_of_another_kind_is_doubtful():
+    odd = {"eye": {"topic": "/eye/compressed"}, "ear": {"topic": "/ear", "transport": "compressed"}}
+    data = {"name": "one", "channels": WHEELS, "outputs": [
+        {"topic": "/cmd_vel", "type": "geometry_msgs/msg/Twist", "channels": ["linear.x"]}]}
+    assert "there is no 'cameras' part: a policy looks through at least one" in list(doubts(parse_robot(data)))
+    said = list(doubts(parse_robot({**data, "cameras": odd})))
+    assert any(text.startswith("camera 'eye' is raw on '/eye/compressed'") for text in said)
+    assert any(text.startswith("camera 'ear' is compressed on '/ear'") for text in said)
 
 
 def test_a_channel_is_a_row_of_limits_bounds_rates_and_its_stop():
@@ -43,6 +72,10 @@ def test_what_is_sent_heard_and_seen_is_a_sentence_each():
         "sends /cmd_vel (geometry_msgs/msg/Twist): linear.x, angular.z",
         "sends /gripper_controller/commands (std_msgs/msg/Float64MultiArray): gripper",
         "hears /joint_states (sensor_msgs/msg/JointState): gripper_joint",
+        "camera 'camera' sees /camera/image_raw (raw), node camera_ingest",
+        "state from /odom (nav_msgs/msg/Odometry): odom.x, odom.y, odom.yaw, linear.x, angular.z; holds when it is silent",
+        "state from /joint_states (sensor_msgs/msg/JointState): gripper_joint; in m; holds when it is silent",
+        "state from /joint_states (sensor_msgs/msg/JointState): left_wheel_joint, right_wheel_joint; in rad; holds when it is silent",
         "looks by /scan (sensor_msgs/msg/LaserScan), at x 0 m, y 0 m, yaw 0 rad; holds when it is older than 0.3 s",
     ]
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sros_policy import POLICY, RIGHTS, SECURITY, SIMULATOR, read_policy, who
+from sros_policy import POLICY, RIGHTS, SECURITY, SIMULATOR, Enclave, read_policy, who
 
+from vla_ros.core.robot import load_robot
+from vla_ros.nodes.enclaves import policy_for
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.safety.rules import RULES
 
 yaml = pytest.importorskip("yaml", reason="the robot files need PyYAML")
 
 ENCLAVES = read_policy(POLICY)
-ROBOTS = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
-          for path in sorted((SECURITY.parent / "robots").glob("*.yaml"))}
-OUTPUTS = {output["topic"] for robot in ROBOTS.values() for output in robot["outputs"]}
+PATHS = {path.stem: path for path in sorted((SECURITY.parent / "robots").glob("*.yaml"))}
+ROBOTS = {name: yaml.safe_load(path.read_text(encoding="utf-8")) for name, path in PATHS.items()}
 DECLARED = {source.topic for rule in RULES for source in rule.sources}
 GATE, OPERATOR, SUPERVISOR = "/vla/safety_validator", "/vla/operator", "/vla/supervisor"
 FILES = sorted(SECURITY.glob("*.xml"))
+Robot = tuple[dict[str, Any], dict[str, Enclave]]
 
 
 def test_every_node_and_everyone_around_them_has_an_enclave() -> None:
@@ -55,30 +58,79 @@ def test_only_exact_names_are_allowed(path: Path) -> None:
         assert "DENY" not in element.attrib.values(), "what is not allowed is denied; a DENY hides who is allowed"
 
 
-@pytest.mark.parametrize("name", ROBOTS)
-def test_only_the_gate_commands_the_robot(name: str) -> None:
-    for output in ROBOTS[name]["outputs"]:
-        assert who(ENCLAVES, "publish", output["topic"]) == {GATE}
-        assert who(ENCLAVES, "subscribe", output["topic"]) == {"/robot/driver"}
+def test_the_shipped_policy_is_the_simulated_robots() -> None:
+    text = POLICY.read_text(encoding="utf-8")
+    assert policy_for(text, load_robot(PATHS["sim"])) == text
 
 
-@pytest.mark.parametrize("name", ROBOTS)
-def test_the_gate_hears_the_robots_sensors_from_its_driver(name: str) -> None:
-    sensors = {sensor["topic"] for sensor in ROBOTS[name].get("obstacles", {}).get("sensors", [])}
-    for topic in {"/joint_states", "/odom", *sensors, *DECLARED}:
-        assert GATE in who(ENCLAVES, "subscribe", topic)
-        assert who(ENCLAVES, "publish", topic) == {"/robot/driver"}
+@pytest.fixture(params=PATHS)
+def robot(request: pytest.FixtureRequest, tmp_path: Path) -> Robot:
+    """A robot of the package, what its file says as plain YAML, and its policy."""
+    name = request.param
+    path = tmp_path / "policy.xml"
+    path.write_text(policy_for(POLICY.read_text(encoding="utf-8"), load_robot(PATHS[name])), encoding="utf-8")
+    return ROBOTS[name], read_policy(path)
 
 
-def test_the_gate_hears_nothing_of_the_robot_but_its_sensors_and_what_its_rules_declare() -> None:
-    ranges = {sensor["topic"] for robot in ROBOTS.values() for sensor in robot.get("obstacles", {}).get("sensors", [])}
-    beyond = {topic for topic in ENCLAVES[GATE]["subscribe"] if not topic.startswith("/vla/")}
-    assert beyond == {"/clock", "/joint_states", "/odom"} | ranges | DECLARED
+def state_of(data: dict[str, Any], every: bool) -> set[str]:
+    """The topics of its state: of every entry, or of those without which it may not move."""
+    return {entry["topic"] for entry in data["state"] if every or entry.get("required", True)}
 
 
-def test_the_gate_speaks_to_the_robot_on_nothing_else() -> None:
-    beyond = {topic for topic in ENCLAVES[GATE]["publish"] if not topic.startswith("/vla/")}
-    assert beyond == OUTPUTS | {"/diagnostics", "/parameter_events", "/rosout"}
+def ranges_of(data: dict[str, Any]) -> set[str]:
+    return {sensor["topic"] for sensor in data.get("obstacles", {}).get("sensors", [])}
+
+
+def test_only_the_gate_commands_the_robot(robot: Robot) -> None:
+    data, enclaves = robot
+    for output in data["outputs"]:
+        assert who(enclaves, "publish", output["topic"]) == {GATE}
+        assert who(enclaves, "subscribe", output["topic"]) == {"/robot/driver"}
+
+
+def test_the_gate_hears_the_robots_sensors_from_its_driver_and_nothing_else(robot: Robot) -> None:
+    data, enclaves = robot
+    heard = state_of(data, every=False) | ranges_of(data) | DECLARED
+    for topic in heard:
+        assert who(enclaves, "publish", topic) == {"/robot/driver"}
+    assert {topic for topic in enclaves[GATE]["subscribe"] if not topic.startswith("/vla/")} == heard | {"/clock"}
+
+
+def test_the_synchronizer_hears_the_robots_state_and_its_cameras_frames(robot: Robot) -> None:
+    data, enclaves = robot
+    beyond = {topic for topic in enclaves["/vla/synchronizer"]["subscribe"] if not topic.startswith("/vla/")}
+    assert beyond == state_of(data, every=True) | {"/clock", "/diagnostics"}
+    for topic in state_of(data, every=True):
+        assert who(enclaves, "publish", topic) == {"/robot/driver"}
+    frames = {topic for topic in enclaves["/vla/synchronizer"]["subscribe"] if topic.endswith("frame")}
+    assert len(frames) == len(data["cameras"])
+
+
+def test_each_camera_has_a_node_with_an_enclave_of_its_own(robot: Robot) -> None:
+    data, enclaves = robot
+    nodes = sorted(path for path in enclaves if path.startswith("/vla/camera_ingest"))
+    assert len(nodes) == len(data["cameras"])
+    for node, camera in zip(nodes, sorted(data["cameras"])):
+        topic = data["cameras"][camera]["topic"]
+        assert who(enclaves, "subscribe", topic) == {node} and who(enclaves, "publish", topic) == {"/robot/camera"}
+        frames = {topic for topic in enclaves[node]["publish"] if topic.endswith("frame")}
+        assert [who(enclaves, "publish", topic) for topic in frames] == [{node}]
+        assert f"{node}/change_state" in enclaves[SUPERVISOR]["request"]
+
+
+def test_the_gate_speaks_to_the_robot_on_nothing_else(robot: Robot) -> None:
+    data, enclaves = robot
+    beyond = {topic for topic in enclaves[GATE]["publish"] if not topic.startswith("/vla/")}
+    outputs = {output["topic"] for output in data["outputs"]}
+    assert beyond == outputs | {"/diagnostics", "/parameter_events", "/rosout"}
+
+
+def test_a_policy_that_is_not_as_it_was_shipped_is_refused_with_a_sentence() -> None:
+    text = POLICY.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="has no enclave /vla/camera_ingest; take it as shipped"):
+        policy_for(text.replace("/vla/camera_ingest", "/vla/eye"), load_robot(PATHS["sim"]))
+    with pytest.raises(ValueError, match="has no list for its state; take it as shipped"):
+        policy_for(text.replace("robot: its state", "its state"), load_robot(PATHS["sim"]))
 
 
 @pytest.mark.parametrize(("topic", "speaker"), [

@@ -360,7 +360,7 @@ def run(
     simulator = {"seed": plan[0].seed, "width": width, "height": height}
     commands = {
         SIMULATOR: node_command("simulator", parameters=simulator),
-        **suite_nodes(policy_file=policy_file, camera_topic=CAMERA_TOPIC, namespace=NAMESPACE),
+        **suite_nodes(policy_file=policy_file, namespace=NAMESPACE),
     }
     records: list[Driven] = []
     ended: list[str] = []

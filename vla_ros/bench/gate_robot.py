@@ -83,6 +83,7 @@ def robot_file() -> dict[str, Any]:
         "name": "bench",
         "channels": channels,
         "outputs": outputs,
+        "state": [{"topic": "/odom", "type": "nav_msgs/msg/Odometry"}],
         "footprint": {"front": 0.35, "back": 0.25, "left": 0.25, "right": 0.25},
         "obstacles": {"stop_distance": 0.3, "slow_distance": 0.8, "sensors": sensors},
     }

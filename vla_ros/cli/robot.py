@@ -6,12 +6,15 @@ import argparse
 import math
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vla_ros.cli import wide_console
 
 if TYPE_CHECKING:
     from vla_ros.core.robot import Channel, Robot
+    from vla_ros.core.robot_cameras import Camera
+    from vla_ros.core.robot_state import StateSource
 
 # What is larger was most likely meant in degrees: an arm's joint turns a few times at most, and at
 # some 3 rad/s.
@@ -28,6 +31,11 @@ ON_STOP = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a robot file, as config/robots/sim.yaml")
+    parser.add_argument(
+        "--enclaves",
+        metavar="POLICY",
+        help="write who may say and hear what of this robot, for SROS 2, and go on",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -37,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
     from vla_ros.core.robot import load_robot
 
     robot = load_robot(options.file)
+    if options.enclaves:
+        write_policy(robot, options.enclaves)
     console = wide_console()
     table = Table(*COLUMNS)
     for channel in robot.channels:
@@ -48,6 +58,19 @@ def run(options: argparse.Namespace) -> int:
     for sentence in doubts(robot):
         console.print(f"[yellow]look at this:[/yellow] {sentence}", highlight=False, soft_wrap=True)
     return 0
+
+
+def write_policy(robot: Robot, path: str) -> None:
+    """The robot's SROS 2 policy as a file. Raises ValueError where it cannot be written."""
+    from vla_ros.core.config_files import config_folder
+    from vla_ros.nodes.enclaves import policy_for
+
+    shipped = config_folder() / "security" / "policy.xml"
+    text = policy_for(shipped.read_text(encoding="utf-8"), robot)
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror}; give another file") from None
 
 
 def row(channel: Channel) -> tuple[str, ...]:
@@ -71,9 +94,13 @@ def connections(robot: Robot) -> Iterator[str]:
     """Where commands go, and what the gate listens to, a sentence each."""
     for output in robot.outputs:
         yield f"sends {output.topic} ({output.type}): {', '.join(output.channels)}"
-    joints = [channel.joint for channel in robot.channels if channel.joint]
-    if joints:
-        yield f"hears /joint_states (sensor_msgs/msg/JointState): {', '.join(joints)}"
+    for topic, channels in robot.joint_topics.items():
+        joints = ", ".join(channel.joint for channel in channels)
+        yield f"hears {topic} (sensor_msgs/msg/JointState): {joints}"
+    for camera in robot.cameras:
+        yield _camera_sentence(robot, camera)
+    for source in robot.state:
+        yield _state_sentence(source)
     if robot.obstacles is None:
         return
     for sensor in robot.obstacles.sensors:
@@ -81,6 +108,34 @@ def connections(robot: Robot) -> Iterator[str]:
             f"looks by {sensor.topic} ({sensor.type}), at x {sensor.x:g} m, y {sensor.y:g} m, "
             f"yaw {sensor.yaw:g} rad; holds when it is older than {robot.obstacles.max_age:g} s"
         )
+
+
+def _camera_sentence(robot: Robot, camera: Camera) -> str:
+    """Where a camera's images come from, and what becomes of them on their way to the policy."""
+    steps: list[str] = []
+    if camera.size:
+        steps.append(f"of {camera.size[0]} x {camera.size[1]}")
+    if camera.crop:
+        x, y, width, height = camera.crop
+        steps.append(f"cropped to {height} x {width} at x {x}, y {y}")
+    if camera.rotate:
+        steps.append(f"turned by {camera.rotate} degrees")
+    if camera.depth:
+        steps.append(f"depth on {camera.depth}")
+    what = "".join(f", {step}" for step in steps)
+    node = robot.camera_nodes[camera.name]
+    return f"camera '{camera.name}' sees {camera.topic} ({camera.transport}{what}), node {node}"
+
+
+def _state_sentence(source: StateSource) -> str:
+    """Which numbers a topic gives, how they are converted, and whether the robot moves without."""
+    names = ", ".join(source.names)
+    sentence = f"state from {source.topic} ({source.type}): {names}"
+    if source.unit:
+        sentence += f"; in {source.unit}"
+    if (source.scale, source.offset) != (1.0, 0.0):
+        sentence += f", x {source.scale:g} + {source.offset:g}"
+    return sentence + ("; holds when it is silent" if source.required else "; may be silent")
 
 
 def topics(robot: Robot) -> Iterator[str]:
@@ -97,6 +152,14 @@ def doubts(robot: Robot) -> Iterator[str]:
         yield "simulated is true: the gate may arm itself (auto_arm); a real robot says false"
     if robot.obstacles is None:
         yield "there is no 'obstacles' part: the gate does not see what is in the way"
+    if not robot.cameras:
+        yield "there is no 'cameras' part: a policy looks through at least one"
+    for camera in robot.cameras:
+        if (camera.transport == "compressed") != camera.topic.endswith("/compressed"):
+            yield (
+                f"camera '{camera.name}' is {camera.transport} on '{camera.topic}'; compressed "
+                "images are usually on one that ends in /compressed"
+            )
     for topic in topics(robot):
         if not re.fullmatch(r"(/?[A-Za-z_]\w*)(/[A-Za-z_]\w*)*", topic, re.ASCII):
             yield f"'{topic}' is no name of a ROS topic: letters, digits, _ and / only"

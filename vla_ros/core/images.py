@@ -8,6 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from vla_ros.core.robot_cameras import Camera
 from vla_ros.core.types import NANOSECONDS, RESIZE_MODES, Image
 
 # A small resize gains nothing from a pool that fights the other nodes for cores.
@@ -28,6 +29,33 @@ def check_stamp(stamp: int, now: int, max_future: int, max_age: int) -> None:
             f"the image is {(now - stamp) / NANOSECONDS:.3f} s old; "
             "synchronise the camera's clock or look for a slow driver"
         )
+
+
+TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+
+def as_mounted(image: Image, camera: Camera) -> Image:
+    """An image (H x W x 3) as the robot file has its camera: cropped, then turned.
+
+    Raises:
+        ValueError: it is of another size than the file says, or smaller than its crop.
+    """
+    height, width = image.shape[:2]
+    if camera.size not in (None, (height, width)):
+        # The crop would be of something else.
+        raise ValueError(
+            f"the image is {height} x {width}, and the robot file says "
+            f"{' x '.join(map(str, camera.size or ()))} (height x width, camera '{camera.name}')"
+        )
+    if camera.crop:
+        left, top, wide, high = camera.crop
+        if left + wide > width or top + high > height:
+            raise ValueError(
+                f"the image is {height} x {width} and crop {list(camera.crop)} reaches outside it "
+                f"(camera '{camera.name}')"
+            )
+        image = image[top : top + high, left : left + wide]
+    return cv2.rotate(image, TURNS[camera.rotate]) if camera.rotate else image
 
 
 def resize(

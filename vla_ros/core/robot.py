@@ -1,18 +1,31 @@
-"""The robot file: which channels the robot obeys, their limits, and where the commands go."""
+"""The robot file: which channels the robot obeys, their limits, and where the commands go.
+
+Its cameras are read in robot_cameras.py, its state in robot_state.py.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from vla_ros.core.robot_cameras import Camera, parse_cameras
+from vla_ros.core.robot_fields import (
+    check_keys,
+    check_once,
+    flag,
+    mapping,
+    number,
+    optional_number,
+    pair,
+)
+from vla_ros.core.robot_state import JOINT_STATE, UNITS, StateSource, parse_state
 from vla_ros.core.shown import shown
 
+JOINT_STATES = "/joint_states"  # where a joint is heard that no entry of `state` names
 STOPS = ("zero", "hold_measured", "hold_commanded")
 OUTPUT_TYPES = {
     "geometry_msgs/msg/Twist",
@@ -25,6 +38,7 @@ FLOOR_CHANNELS = ("linear.x", "linear.y", "angular.z")  # what moves a footprint
 TWIST_CHANNELS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 MAX_CHANNELS = 64  # the gate looks at every one of them fifty times a second
 TURN_RAD = 2.0 * math.pi
+CAMERA_NODE = "camera_ingest"
 SIDES = ("front", "back", "left", "right")
 CHANNEL_KEYS = {"unit", "bounds", "limits", "on_stop"}
 OPTIONAL_CHANNEL_KEYS = {
@@ -34,9 +48,11 @@ OPTIONAL_CHANNEL_KEYS = {
     "deadband",
     "joint",
     "scale",
+    "offset",
+    "sent_unit",
     "soft_limits",
     "max_step",
-    "continuous",
+    "wraps",
     "start",
     "max_tracking_error",
     "tracking_time",
@@ -58,14 +74,17 @@ class Channel:
         on_stop: what stopping means: `zero` (velocities), `hold_measured` (positions: where it was
             measured, or what was sent last where nothing measures) or `hold_commanded` (a gripper
             that must not let go: what was sent last).
-        joint: what measures it in /joint_states.
-        scale: value x `scale` is the joint's position, and what is sent.
+        joint: what measures it: a name in `state`, else a joint in /joint_states.
+        scale, offset: value x `scale` + `offset` is the joint's position, and what is sent; a
+            negative `scale`: a gripper that closes with a growing angle.
+        sent_unit: of what is sent and of what the joint says, as in `state`; SI by default.
         soft_limits: outside them a position may only move inward.
         max_step: two actions that follow each other may differ by so much.
-        continuous: the joint's position wraps after a turn (rad).
+        wraps: the joint's position begins anew after a turn.
         start: where a position that nothing measures is taken to stand at first.
         max_tracking_error: how far what is measured may be from what is sent.
         tracking_time: for how long it may be farther away, s.
+        joint_topic: where the joint is heard; from `state`.
     """
 
     name: str
@@ -79,12 +98,15 @@ class Channel:
     on_stop: str = "zero"
     joint: str = ""
     scale: float = 1.0
+    offset: float = 0.0
+    sent_unit: str = ""
     soft_limits: tuple[float, float] = (-math.inf, math.inf)
     max_step: float = math.inf
-    continuous: bool = False
+    wraps: bool = False
     start: float | None = None
     max_tracking_error: float = math.inf
     tracking_time: float = 0.5
+    joint_topic: str = JOINT_STATES
 
     @property
     def is_velocity(self) -> bool:
@@ -93,7 +115,15 @@ class Channel:
     @property
     def turn(self) -> float:
         """What a whole turn of the joint is in this channel's unit; 0: it does not wrap."""
-        return TURN_RAD / self.scale if self.continuous else 0.0
+        return TURN_RAD / abs(self.scale) if self.wraps else 0.0
+
+    def sent(self, value: float) -> float:
+        """What is sent for `value`: the joint's position, in its own unit."""
+        return (value * self.scale + self.offset) / UNITS.get(self.sent_unit, 1.0)
+
+    def measured(self, position: float) -> float:
+        """The channel's value where the joint says `position`."""
+        return (position * UNITS.get(self.sent_unit, 1.0) - self.offset) / self.scale
 
 
 @dataclass(frozen=True)
@@ -165,7 +195,7 @@ class Obstacles:
 
 @dataclass(frozen=True)
 class Robot:
-    """What a robot file says. Without `obstacles`, the robot has nothing to see them with."""
+    """What a robot file says. What is not in it is not required, and not there to the nodes."""
 
     name: str
     base_frame: str
@@ -174,6 +204,52 @@ class Robot:
     footprint: Footprint = Footprint(0.0, 0.0, 0.0, 0.0)
     obstacles: Obstacles | None = None
     simulated: bool = False
+    cameras: tuple[Camera, ...] = ()
+    state: tuple[StateSource, ...] = ()
+
+    @property
+    def camera_nodes(self) -> dict[str, str]:
+        """Camera -> its node: an only camera's is `camera_ingest`, else each has its own name."""
+        if len(self.cameras) == 1:
+            return {self.cameras[0].name: CAMERA_NODE}
+        return {camera.name: f"{CAMERA_NODE}_{camera.name}" for camera in self.cameras}
+
+    def camera(self, name: str) -> Camera:
+        """The camera of that name; an empty one is the only camera's.
+
+        Raises:
+            ValueError: there is none, or the file names several and nobody said which.
+        """
+        for camera in self.cameras:
+            if camera.name == name or (not name and len(self.cameras) == 1):
+                return camera
+        names = ", ".join(camera.name for camera in self.cameras)
+        raise ValueError(
+            f"robot '{self.name}' has no camera {shown(name)}; its file's cameras are "
+            f"{names or 'none'}"
+        )
+
+    def frame_topic(self, camera: str) -> str:
+        """Where the frames of that camera are, in the nodes' namespace."""
+        return "frame" if len(self.cameras) == 1 else f"{camera}/frame"
+
+    @property
+    def joint_topics(self) -> dict[str, tuple[Channel, ...]]:
+        """Topic -> the channels whose joints are heard there."""
+        topics: dict[str, tuple[Channel, ...]] = {}
+        for channel in self.channels:
+            if channel.joint:
+                topics[channel.joint_topic] = (*topics.get(channel.joint_topic, ()), channel)
+        return topics
+
+    @property
+    def required_topics(self) -> dict[str, str]:
+        """Topic -> type, of what the robot's motion rests on beside its range sensors."""
+        topics = dict.fromkeys(self.joint_topics, JOINT_STATE)
+        for source in self.state:
+            if source.required:
+                topics[source.topic] = source.type
+        return topics
 
     @property
     def sensors(self) -> tuple[Sensor, ...]:
@@ -226,13 +302,13 @@ def parse_robot(data: Any) -> Robot:
     Raises:
         ValueError: a sentence with what is wrong, and its value.
     """
-    _keys(
+    check_keys(
         data,
         "the file",
         {"name", "channels", "outputs"},
-        {"base_frame", "footprint", "obstacles", "simulated"},
+        {"base_frame", "footprint", "obstacles", "simulated", "cameras", "state"},
     )
-    entries = _mapping(data["channels"], "channels")
+    entries = mapping(data["channels"], "channels")
     channels = tuple(_channel(name, fields) for name, fields in entries.items())
     if not 0 < len(channels) <= MAX_CHANNELS:
         raise ValueError(f"channels has {len(channels)} entries; a robot obeys 1 to {MAX_CHANNELS}")
@@ -241,9 +317,12 @@ def parse_robot(data: Any) -> Robot:
     known = {channel.name: channel for channel in channels}
     outputs = tuple(_output(fields, known) for fields in data["outputs"])
     _check_senders(channels, outputs)
-    _once([output.topic for output in outputs], "output ")
+    check_once([output.topic for output in outputs], "output ")
+    cameras = parse_cameras(data.get("cameras", {}))
+    state = parse_state(data.get("state", []))
+    channels = tuple(_measured_by(channel, state) for channel in channels)
     _check_joints(channels)
-    simulated = _flag(data.get("simulated", False), "simulated")
+    simulated = flag(data.get("simulated", False), "simulated")
     obstacles = _obstacles(data["obstacles"]) if "obstacles" in data else None
     if obstacles and "footprint" not in data:
         raise ValueError(
@@ -264,6 +343,8 @@ def parse_robot(data: Any) -> Robot:
         footprint,
         obstacles,
         simulated,
+        cameras,
+        state,
     )
 
 
@@ -277,10 +358,29 @@ def _check_senders(channels: tuple[Channel, ...], outputs: tuple[Output, ...]) -
             )
 
 
+def _measured_by(channel: Channel, state: tuple[StateSource, ...]) -> Channel:
+    """The channel with the topic of its joint, and the joint's own name there."""
+    for source in state:
+        if channel.joint not in source.names:
+            continue
+        where = f"channel '{channel.name}': joint '{channel.joint}'"
+        if source.type != JOINT_STATE:
+            raise ValueError(f"{where} comes from {source.topic}, a {source.type}; give a joint's")
+        if source.factor != UNITS.get(channel.sent_unit, 1.0):
+            raise ValueError(
+                f"{where} is in {source.unit} in `state`, and its sent_unit is "
+                f"{channel.sent_unit or 'not given (SI)'}; give the same unit"
+            )
+        if source.wraps and not channel.wraps:
+            raise ValueError(f"{where} wraps in `state`; say wraps: true of the channel, too")
+        return replace(channel, joint=source.names[channel.joint], joint_topic=source.topic)
+    return channel
+
+
 def _check_joints(channels: tuple[Channel, ...]) -> None:
     """A joint measures one channel."""
-    measured = Counter(channel.joint for channel in channels if channel.joint)
-    for joint, count in measured.items():
+    joints = [(channel.joint_topic, channel.joint) for channel in channels if channel.joint]
+    for (_, joint), count in Counter(joints).items():
         if count > 1:
             raise ValueError(f"joint '{joint}' measures {count} channels; one is right")
 
@@ -329,8 +429,8 @@ def _check_masks(obstacles: Obstacles | None, footprint: Footprint) -> None:
 
 
 def _footprint(fields: Any) -> Footprint:
-    _keys(fields, "footprint", set(SIDES), set())
-    sides = [_number(fields[side], f"footprint: {side}", at_least=0.0) for side in SIDES]
+    check_keys(fields, "footprint", set(SIDES), set())
+    sides = [number(fields[side], f"footprint: {side}", at_least=0.0) for side in SIDES]
     return Footprint(*sides)
 
 
@@ -346,8 +446,8 @@ def _mask(fields: Any, where: str) -> tuple[tuple[float, float, float, float], .
         )
     boxes = []
     for box in fields:
-        _keys(box, where, set(SIDES), set())
-        front, back, left, right = [_number(box[side], f"{where}: {side}") for side in SIDES]
+        check_keys(box, where, set(SIDES), set())
+        front, back, left, right = [number(box[side], f"{where}: {side}") for side in SIDES]
         if not (-back < front and -right < left):
             raise ValueError(
                 f"{where}: front + back is {front + back:g} m and left + right {left + right:g} m; "
@@ -368,7 +468,7 @@ def _obstacles(fields: Any) -> Obstacles:
         "max_age",
         "hold_off",
     )
-    _keys(fields, "obstacles", {"sensors"}, set(numbers))
+    check_keys(fields, "obstacles", {"sensors"}, set(numbers))
     if not isinstance(fields["sensors"], list) or not fields["sensors"]:
         raise ValueError(
             f"obstacles: sensors is {shown(fields['sensors'])}; give a list of sensors"
@@ -376,7 +476,7 @@ def _obstacles(fields: Any) -> Obstacles:
     given: dict[str, float] = {}
     for name in numbers:
         if name in fields:
-            given[name] = _number(fields[name], f"obstacles: {name}", at_least=0.0)
+            given[name] = number(fields[name], f"obstacles: {name}", at_least=0.0)
     obstacles = Obstacles(tuple(map(_sensor, fields["sensors"])), **given)
     if not obstacles.stop_distance < obstacles.slow_distance:
         raise ValueError(
@@ -384,19 +484,21 @@ def _obstacles(fields: Any) -> Obstacles:
             f"stop_distance, {obstacles.stop_distance:g} m"
         )
     for name in ("time_to_collision", "max_age"):
-        _number(getattr(obstacles, name), f"obstacles: {name}", above=0.0)
+        number(getattr(obstacles, name), f"obstacles: {name}", above=0.0)
     for name in ("time_to_collision", "hold_off"):
         seconds = getattr(obstacles, name)
         if seconds > LONGEST_TIME_S:
             raise ValueError(
                 f"obstacles: {name} is {seconds:g} s; give at most {LONGEST_TIME_S:g} s"
             )
-    _once([sensor.topic for sensor in obstacles.sensors], "obstacles: ")
+    check_once([sensor.topic for sensor in obstacles.sensors], "obstacles: ")
     return obstacles
 
 
 def _sensor(fields: Any) -> Sensor:
-    _keys(fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "min_range", "inverted", "mask"})
+    check_keys(
+        fields, "a sensor", {"topic", "type"}, {"x", "y", "yaw", "min_range", "inverted", "mask"}
+    )
     topic = str(fields["topic"])
     kind = fields["type"]
     if kind not in SENSOR_TYPES:
@@ -406,23 +508,23 @@ def _sensor(fields: Any) -> Sensor:
     where = f"sensor '{topic}'"
     place: dict[str, float] = {}
     for name in ("x", "y", "yaw"):
-        place[name] = _number(fields.get(name, 0.0), f"{where}: {name}")
+        place[name] = number(fields.get(name, 0.0), f"{where}: {name}")
     return Sensor(
         topic,
         kind,
-        inverted=_flag(fields.get("inverted", False), f"{where}: inverted"),
+        inverted=flag(fields.get("inverted", False), f"{where}: inverted"),
         **place,
-        min_range=_optional(fields, "min_range", where, 0.0, at_least=0.0),
+        min_range=optional_number(fields, "min_range", where, 0.0, at_least=0.0),
         mask=_mask(fields.get("mask", []), f"{where}: mask"),
     )
 
 
 def _channel(name: str, fields: Any) -> Channel:
     where = f"channel '{name}'"
-    _keys(fields, where, CHANNEL_KEYS, OPTIONAL_CHANNEL_KEYS)
+    check_keys(fields, where, CHANNEL_KEYS, OPTIONAL_CHANNEL_KEYS)
     # Each within the next: soft limits within limits within bounds.
-    bounds = _pair(fields["bounds"], f"{where}: bounds")
-    limits = _pair(fields["limits"], f"{where}: limits")
+    bounds = pair(fields["bounds"], f"{where}: bounds")
+    limits = pair(fields["limits"], f"{where}: limits")
     if not (bounds[0] <= limits[0] and limits[1] <= bounds[1]):
         raise ValueError(f"{where}: limits {list(limits)} reach outside bounds {list(bounds)}")
     stop = fields["on_stop"]
@@ -440,9 +542,18 @@ def _channel(name: str, fields: Any) -> Channel:
             ".../s), hold_measured and hold_commanded for positions"
         )
     speeds = _speeds(fields, where, stop == "zero")
-    continuous = _flag(fields.get("continuous", False), f"{where}: continuous")
-    if continuous and (stop == "zero" or not joint):
-        raise ValueError(f"{where}: continuous is for a position that a joint measures")
+    wraps = flag(fields.get("wraps", False), f"{where}: wraps")
+    if wraps and (stop == "zero" or not joint):
+        raise ValueError(f"{where}: wraps is for a position that a joint measures")
+    scale = optional_number(fields, "scale", where, 1.0)
+    if scale == 0.0:
+        raise ValueError(f"{where}: scale is 0; everything would be sent as the same number")
+    offset = optional_number(fields, "offset", where, 0.0)
+    if offset and stop == "zero":
+        raise ValueError(f"{where}: offset is {offset:g}; a velocity of 0 must be sent as 0")
+    sent_unit = fields.get("sent_unit", "")
+    if "sent_unit" in fields and sent_unit not in UNITS:
+        raise ValueError(f"{where}: sent_unit is {shown(sent_unit)}; use one of {', '.join(UNITS)}")
     start = _start(fields, where, limits)
     # What a drive may lag behind by: half a second at full speed (a bus, a controller and the drive
     # each take their share), or a twentieth of its range. A gripper that holds something never
@@ -453,23 +564,26 @@ def _channel(name: str, fields: Any) -> Channel:
     if "max_tracking_error" in fields:
         if stop == "zero" or not joint:
             raise ValueError(f"{where}: max_tracking_error is for a position that a joint measures")
-        lag = _number(fields["max_tracking_error"], f"{where}: max_tracking_error", above=0.0)
+        lag = number(fields["max_tracking_error"], f"{where}: max_tracking_error", above=0.0)
     return Channel(
         name=name,
         unit=unit,
         bounds=bounds,
         limits=limits,
         **speeds,
-        deadband=_optional(fields, "deadband", where, 0.0, at_least=0.0),
+        deadband=optional_number(fields, "deadband", where, 0.0, at_least=0.0),
         on_stop=stop,
         joint=joint,
-        continuous=continuous,
+        wraps=wraps,
         start=start,
         max_tracking_error=lag,
-        tracking_time=_optional(fields, "tracking_time", where, 0.5, at_least=0.0),
-        scale=_optional(fields, "scale", where, 1.0, above=0.0),
+        tracking_time=optional_number(fields, "tracking_time", where, 0.5, at_least=0.0),
+        scale=scale,
+        offset=offset,
+        sent_unit=sent_unit,
+        joint_topic=JOINT_STATES,  # until `state` says otherwise
         soft_limits=soft,
-        max_step=_optional(fields, "max_step", where, math.inf, above=0.0),
+        max_step=optional_number(fields, "max_step", where, math.inf, above=0.0),
     )
 
 
@@ -479,7 +593,7 @@ def _soft_limits(
     """Where a measured joint may only move inward; as `limits` where the file does not say."""
     if "soft_limits" not in fields:
         return limits
-    soft = _pair(fields["soft_limits"], f"{where}: soft_limits")
+    soft = pair(fields["soft_limits"], f"{where}: soft_limits")
     is_velocity = fields["on_stop"] == "zero"
     if is_velocity or not fields.get("joint"):
         raise ValueError(
@@ -495,7 +609,7 @@ def _start(fields: Mapping[str, Any], where: str, limits: tuple[float, float]) -
     """Where a position that nothing measures stands at first."""
     if "start" not in fields:
         return None
-    start = _number(fields["start"], f"{where}: start")
+    start = number(fields["start"], f"{where}: start")
     is_velocity = fields["on_stop"] == "zero"
     joint = str(fields.get("joint", ""))
     if is_velocity or joint:
@@ -523,15 +637,15 @@ def _speeds(fields: Mapping[str, Any], where: str, is_velocity: bool) -> dict[st
     for name in wrong:
         if name in fields:
             raise ValueError(f"{where}: {name} is not for a {kind}; give {right}")
-    speed = _number(fields[right], f"{where}: {right}", above=0.0)
+    speed = number(fields[right], f"{where}: {right}", above=0.0)
     if not is_velocity:
         return {"max_speed": speed}
-    slowing = _number(fields.get("deceleration", speed), f"{where}: deceleration", above=0.0)
+    slowing = number(fields.get("deceleration", speed), f"{where}: deceleration", above=0.0)
     return {"acceleration": speed, "deceleration": slowing}
 
 
 def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
-    _keys(fields, "an output", {"topic", "type", "channels"}, set())
+    check_keys(fields, "an output", {"topic", "type", "channels"}, set())
     topic = str(fields["topic"])
     kind = fields["type"]
     names = fields["channels"]
@@ -552,12 +666,12 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
             raise ValueError(
                 f"output '{topic}': a Twist cannot carry '{name}', only {', '.join(TWIST_CHANNELS)}"
             )
-        if "Twist" in kind and known[name].scale != 1.0:
+        if "Twist" in kind and (known[name].scale != 1.0 or known[name].sent_unit):
             raise ValueError(
-                f"output '{topic}': '{name}' has scale {known[name].scale:g}; a Twist is in SI "
-                "units: 1"
+                f"output '{topic}': '{name}' has scale {known[name].scale:g} and sent_unit "
+                f"'{known[name].sent_unit}'; a Twist is in SI units: 1 and none"
             )
-        if not math.isfinite(max(map(abs, known[name].bounds)) * known[name].scale):
+        if not all(map(math.isfinite, map(known[name].sent, known[name].bounds))):
             raise ValueError(
                 f"channel '{name}': bounds times scale {known[name].scale:g} is not finite"
             )
@@ -582,69 +696,3 @@ def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
             f"output '{topic}' mixes velocities and positions; a stop could not be sent on it"
         )
     return Output(topic, kind, tuple(names))
-
-
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{where} is {shown(value)}; give a mapping")
-    return value
-
-
-def _keys(value: Any, where: str, needed: set[str], optional: set[str]) -> None:
-    """A misspelt key would be a limit that nobody keeps: unknown ones are refused."""
-    keys = set(_mapping(value, where))
-    if needed - keys:
-        raise ValueError(f"{where} lacks {', '.join(sorted(needed - keys))}")
-    if keys - needed - optional:
-        unknown = ", ".join(sorted(map(str, keys - needed - optional)))
-        raise ValueError(
-            f"{where} has unknown {unknown}; known are {', '.join(sorted(needed | optional))}"
-        )
-
-
-def _once(topics: list[str], where: str) -> None:
-    for topic, count in Counter(topics).items():
-        if count > 1:
-            raise ValueError(f"{where}'{topic}' is listed {count} times; once is right")
-
-
-def _flag(value: Any, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{where} is {shown(value)}; give true or false")
-    return value
-
-
-def _number(value: Any, where: str, above: float = -math.inf, at_least: float = -math.inf) -> float:
-    # To Python, true is the number 1.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{where} is {shown(value)}; give a finite number")
-    if value <= above:
-        raise ValueError(f"{where} is {value}; it must be more than {above:g}")
-    if value < at_least:
-        raise ValueError(f"{where} is {value}; it must be at least {at_least:g}")
-    return float(value)
-
-
-def _optional(
-    fields: Mapping[str, Any],
-    name: str,
-    where: str,
-    default: float,
-    above: float = -math.inf,
-    at_least: float = -math.inf,
-) -> float:
-    """The number that stands under `name`, or its default."""
-    if name not in fields:
-        return default
-    return _number(fields[name], f"{where}: {name}", above, at_least)
-
-
-def _pair(value: Any, where: str) -> tuple[float, float]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"{where} is {shown(value)}; give [lowest, highest]")
-    # Rounded as actions are, which travel as float32: else a value at its limit would be outside.
-    with np.errstate(over="ignore"):
-        low, high = [_number(float(np.float32(_number(end, where))), where) for end in value]
-    if low >= high:
-        raise ValueError(f"{where} is {shown(value)}; the lowest must be below the highest")
-    return low, high

@@ -15,7 +15,7 @@ from vla_ros.demo.film import Film
 from vla_ros.demo.monitor import decode
 from vla_ros.demo.plots import draw_latency, draw_path, latency_summary, summary_lines
 from vla_ros.demo.scenario import Demo
-from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, SIMULATOR, Failed, View
+from vla_ros.demo.stack import NAMESPACE, SIMULATOR, Failed, View
 from vla_ros.demo.success_function import SuccessFunction, success_function
 from vla_ros.demo.view import make_view
 from vla_ros.operator import session
@@ -79,7 +79,6 @@ def _run(
         SIMULATOR: node_command("simulator", parameters={"seed": arguments.seed}),
         **suite_nodes(
             arguments.policy or "",
-            camera_topic=CAMERA_TOPIC,
             namespace=NAMESPACE,
             policy_file=arguments.policy_file,
         ),

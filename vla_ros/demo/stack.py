@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,9 @@ from vla_ros.operator import session
 from vla_ros.operator.client import Operator
 from vla_ros.operator.processes import ProcessGroup
 
-CAMERA_TOPIC = "/camera/image_raw"
+CAMERA_TOPIC = "/camera/image_raw"  # the simulated robot's
 NAMESPACE = "/vla"
 SIMULATOR = "simulator"
-NODES = ("camera_ingest", "command_ingest", "synchronizer", "inference", "safety_validator")
 # until everything runs; the first start of a slow machine compiles and warms up
 START_SECONDS = 60.0
 ANSWER_SECONDS = 2.0  # until a question is asked again
@@ -37,12 +36,12 @@ class Failed(Exception):
 
 
 class NodeStates:
-    """Asks the five nodes for their lifecycle state, without waiting for answers."""
+    """Asks the nodes for their lifecycle state, without waiting for answers."""
 
-    def __init__(self, node: Node) -> None:
-        self.labels = dict.fromkeys(NODES, "starting")
+    def __init__(self, node: Node, names: Iterable[str]) -> None:
+        self.labels = dict.fromkeys(names, "starting")
         self._clients = {}
-        for name in NODES:
+        for name in self.labels:
             self._clients[name] = node.create_client(GetState, f"{NAMESPACE}/{name}/get_state")
         self._asked: dict[str, tuple[float, Any]] = {}  # steady s, and the answer to come
 
@@ -84,7 +83,8 @@ class DemoSuite:
         self.track = watch.track
         self.deaths: list[str] = []  # of processes, and their returns
         self.operator = Operator(node, NAMESPACE)
-        self.states = NodeStates(node)
+        self._node = node
+        self.states = NodeStates(node, ())  # none is started yet
         self._group = group
         self._view = view
         self._interrupt = interrupt
@@ -137,7 +137,7 @@ class DemoSuite:
     def start(
         self, commands: Mapping[str, Sequence[str]], environment: Mapping[str, str], logs: Path
     ) -> None:
-        """Start the processes, and wait until the five nodes are active and the robot is seen.
+        """Start the processes, and wait until the nodes are active and the robot is seen.
 
         Args:
             commands: Name -> argv.
@@ -148,6 +148,9 @@ class DemoSuite:
             Failed: They were not up in time; the sentence names those that were not.
         """
         logs.mkdir(parents=True, exist_ok=True)
+        # The supervisor has no lifecycle that another leads.
+        led = [name for name in commands if name not in (SIMULATOR, "supervisor")]
+        self.states = NodeStates(self._node, led)
         for name, command in commands.items():
             self._interrupt.check()
             self._group.start(

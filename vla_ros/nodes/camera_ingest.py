@@ -12,8 +12,9 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from vla_ros.core.compressed import decode
 from vla_ros.core.encodings import to_rgb8
-from vla_ros.core.images import CameraHealth, check_stamp, resize
+from vla_ros.core.images import CameraHealth, as_mounted, check_stamp, resize
 from vla_ros.core.policy_file import chosen_policy
+from vla_ros.core.robot import load_robot
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.convert import image_message, rgb_image, stamp_ns, time_message
@@ -27,11 +28,12 @@ class CameraIngest(ManagedNode):
     """Checks one camera's images and hands on the newest, at the size that the policy wants.
 
     Subscribed topics:
-        image (sensor_msgs/Image): the camera, where `transport` is raw.
-        image/compressed (sensor_msgs/CompressedImage): the camera, where it is compressed.
+        the robot file's camera: its images, raw (sensor_msgs/Image) or, as its `transport` says,
+            compressed (sensor_msgs/CompressedImage).
 
     Published topics:
-        frame (sensor_msgs/Image): rgb8, the policy's size, the camera's stamp.
+        frame (sensor_msgs/Image): rgb8, cropped and turned as the robot file says, of the policy's
+            size; the camera's stamp, and its name as frame_id. Of several cameras: CAMERA/frame.
 
     Parameters:
         `camera_ingest` in nodes/node_parameters.py.
@@ -51,7 +53,9 @@ class CameraIngest(ManagedNode):
     def configure(self) -> None:
         chosen = chosen_policy(self.params["policy"], self.params["policy_file"])
         views = Views(policy_spec(chosen.policy, chosen.options), chosen.images)
-        self._view = views.of(self.params["camera"])
+        robot = load_robot(self.params["robot_file"])
+        self._camera = robot.camera(self.params["camera"])
+        self._view = views.of(self._camera.name)
         before = self._health
         self._health = CameraHealth(
             to_nanoseconds(self.params["frozen_after"]), self.params["black_below"]
@@ -61,19 +65,18 @@ class CameraIngest(ManagedNode):
         self._newest = 0
         # One message for all frames: publishing copies it, and the resized image is written right
         # into it.
-        self._message = image_message(np.zeros((*self._view.size, 3), np.uint8), 0, "")
+        blank = np.zeros((*self._view.size, 3), np.uint8)
+        self._message = image_message(blank, 0, self._camera.name)
         self._image = rgb_image(self._message)
-        self._frame = self.add_publisher(Image, "frame", IMAGES)
-        if self.params["transport"] == "compressed":
+        self._frame = self.add_publisher(Image, robot.frame_topic(self._camera.name), IMAGES)
+        kind: type = Image
+        to_image: Callable[[Any], np.ndarray] = self._to_rgb
+        if self._camera.transport == "compressed":
             kind = CompressedImage
-            topic = "image/compressed"
             to_image = self._decode
-        else:
-            kind = Image
-            topic = "image"
-            to_image = self._to_rgb
-        self._topic = self.resolve_topic_name(topic)
-        self.add_subscription(kind, topic, partial(self._take, to_image=to_image), SENSOR)
+        self._topic = self.resolve_topic_name(self._camera.topic)
+        on_image = partial(self._take, to_image=to_image)
+        self.add_subscription(kind, self._camera.topic, on_image, SENSOR)
         self.add_timer(0.2, self._watch)
 
     def activate(self) -> None:
@@ -110,13 +113,13 @@ class CameraIngest(ManagedNode):
         self.stats.tick("image", start)
         try:
             stamp = self._check_order(message)
-            image = to_image(message)
+            image = as_mounted(to_image(message), self._camera)
         except ValueError as error:
             self._bad = start
             self._badness = str(error)[:200]
             self.reject("bad image", error)
             return
-        self._hand_on(image, stamp, message.header.frame_id, start)
+        self._hand_on(image, stamp, start)
 
     def _check_order(self, message: Any) -> int:
         stamp = stamp_ns(message.header.stamp)
@@ -152,11 +155,10 @@ class CameraIngest(ManagedNode):
         """As rgb8, H x W x 3. Raises ValueError."""
         return decode(message.data, message.format, self.params["max_bytes"])
 
-    def _hand_on(self, image: np.ndarray, stamp: int, frame_id: str, start: int) -> None:
+    def _hand_on(self, image: np.ndarray, stamp: int, start: int) -> None:
         self._newest = stamp
         resize(image, self._view.size, self._view.resize, out=self._image)
         self._message.header.stamp = time_message(stamp)
-        self._message.header.frame_id = frame_id
         assert self._health is not None
         trouble = self._health.look(self._image, stamp)
         self._good = time.monotonic_ns()

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -29,6 +29,7 @@ from vla_ros.nodes.common.run_node import run
 from vla_ros.nodes.common.worker import Worker
 from vla_ros.policies import make_policy, policy_class, policy_spec
 from vla_ros.policies.base import NotUnderstood, Policy
+from vla_ros.policies.constant import parse_target
 from vla_ros.policies.views import Views
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
@@ -84,11 +85,12 @@ class Inference(ManagedNode):
         chosen = chosen_policy(self.params["policy"], self.params["policy_file"])
         self._choices = {POLICY: chosen}
         self._fit(POLICY)
-        self._views[POLICY].check(self.params["cameras"])
+        self._views[POLICY].check(load_robot(self.params["robot_file"]).camera_nodes)
         if chosen.fallback:
             self._choices[FALLBACK] = chosen.fallback
             self._fit(FALLBACK)
             self._compare()
+        self._target = self._checked_target(self.params["target"])
         with self.announcing() as say:
             for role in self._choices:
                 self._idle[role] = self._make(role, say)
@@ -97,6 +99,9 @@ class Inference(ManagedNode):
         self.add_service(Trigger, "~/reset_policy", self._on_reset_policy)
         self.add_service(SetBool, "~/switch_to_fallback", self._on_switch_to_fallback)
         self.add_timer(0.1, self._watch)
+
+    def apply(self, parameters: dict[str, Any]) -> None:
+        self._target = self._checked_target(parameters["target"])
 
     def activate(self) -> None:
         self._start(self._role)
@@ -139,6 +144,21 @@ class Inference(ManagedNode):
                 f"{halved[0].topic} takes all of its channels or none"
             )
         self._views[role] = Views(spec, choice.images, self._views.get(POLICY))
+
+    def _checked_target(self, text: str) -> Mapping[str, float]:
+        """What the policy is to aim at, channel -> value. Raises ValueError where it cannot."""
+        target = parse_target(text)
+        name = self._choices[POLICY].policy
+        channels = self._views[POLICY].spec.channels
+        if target and not hasattr(policy_class(name), "aim"):
+            raise ValueError(f"parameter 'target' is for the policy constant; this is '{name}'")
+        for channel in target:
+            if channel not in channels:
+                raise ValueError(
+                    f"parameter 'target' holds '{channel}'; the policy commands "
+                    f"{', '.join(channels)}"
+                )
+        return target
 
     def _compare(self) -> None:
         """Both see the same frames. Raises ValueError."""
@@ -334,6 +354,8 @@ class Inference(ManagedNode):
             worker.reset_wanted = False
             policy.reset()
             blender.reset()
+        if aim := getattr(policy, "aim", None):
+            aim(self._target)
         try:
             rows = policy.predict(observation)
         except NotUnderstood as error:

@@ -44,7 +44,14 @@ POLICY = (
 ROBOT = P(
     "robot_file",
     "",
-    "the robot's channels and limits, a path to a file like config/robots/sim.yaml",
+    "the robot: its cameras, state, channels and limits, a path to a file like "
+    "config/robots/sim.yaml",
+)
+ALL = "all"
+CAMERAS = P(
+    "cameras",
+    [ALL],
+    "those of the robot file's cameras that the policy looks through; all: each of them",
 )
 
 # The gate comes first: it is up before anything that could move the robot.
@@ -60,13 +67,8 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
     "camera_ingest": (
         *COMMON,
         *POLICY,
-        P("camera", "camera", "the camera's name, as the policy or its policy file knows it"),
-        P(
-            "transport",
-            "raw",
-            "which topic to read: image or image/compressed",
-            choices=("raw", "compressed"),
-        ),
+        ROBOT,
+        P("camera", "", "the camera's name in the robot file; empty: its only one"),
         P("max_bytes", 34_000_000, "a larger image message is refused", "byte", 1, 2**31),
         P(
             "max_future",
@@ -144,14 +146,12 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
             86400.0,
             live=True,
         ),
-        P("cameras", ["camera"], "the cameras' names, in the policy's order"),
-        P("frame_topics", ["frame"], "each camera's frame topic, in the same order"),
-        P("use_joint_states", True, "put /joint_states' positions into the state"),
-        P("use_odometry", True, "put /odom's pose and speed into the state"),
+        ROBOT,
+        CAMERAS,
         P(
             "state_timeout",
             0.5,
-            "a joint or the odometry that was not heard of for longer is left out of the state",
+            "a number of the robot file's state that was not heard of for longer is left out",
             "s",
             0.02,
             60.0,
@@ -197,13 +197,14 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         *COMMON,
         *POLICY,
         ROBOT,
-        P("warm_up", 3, "predictions made before the node is ready", "", 0, 100),
         P(
-            "cameras",
-            ["camera"],
-            "the cameras' names, as of the synchronizer; a policy that looks "
-            "through another is refused",
+            "target",
+            "",
+            "other values for the policy `constant`, as joint_1=0.1, joint_2=-1.2; for trying a "
+            "robot channel by channel",
+            live=True,
         ),
+        P("warm_up", 3, "predictions made before the node is ready", "", 0, 100),
         P(
             "engine_fallbacks",
             ["eager"],
@@ -246,14 +247,10 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P(
             "required_nodes",
             list(NODES[1:]),
-            "nodes whose heartbeat must be fresh for the robot to move",
+            "nodes whose heartbeat must be fresh for the robot to move; camera_ingest stands for "
+            "the node of each camera",
         ),
-        P(
-            "required_topics",
-            ["joint_states", "odom"],
-            "topics of the robot that must be fresh for it to move; "
-            "of joint_states, odom, scan; the robot file's range sensors are always required",
-        ),
+        CAMERAS,
         *PARAMETERS,  # the rules'
         P(
             "realtime_priority",
@@ -272,7 +269,14 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
     ),
     "supervisor": (
         *COMMON,
-        P("nodes", list(NODES[:-1]), "the nodes to bring up, in this order"),
+        ROBOT,
+        CAMERAS,
+        P(
+            "nodes",
+            list(NODES[:-1]),
+            "the nodes to bring up, in this order; camera_ingest stands for the node of each "
+            "camera of the robot file, where there is one",
+        ),
         P(
             "heartbeat_timeout",
             1.0,

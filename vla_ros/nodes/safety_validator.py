@@ -13,20 +13,22 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from nav_msgs.msg import Odometry
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState, LaserScan, Range
 from std_srvs.srv import Trigger
 
-from vla_ros.core.joint_states import JointTable
-from vla_ros.core.robot import MAX_CHANNELS, Robot, Sensor, load_robot
+from vla_ros.core.joint_states import joint_positions
+from vla_ros.core.robot import MAX_CHANNELS, Channel, Robot, Sensor, load_robot
+from vla_ros.core.robot_state import JOINT_STATE
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
+from vla_ros.nodes.common.camera_nodes import expanded
 from vla_ros.nodes.common.heart import check_heartbeat
 from vla_ros.nodes.common.qos import EVENTS, HALTS, JOINTS, LATCHED, LATEST, PULSE, STATE
 from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.common.run_node import run
+from vla_ros.nodes.common.state_messages import MESSAGES
 from vla_ros.nodes.gate.outputs import Others, Outputs
 from vla_ros.nodes.gate.rule_sources import heard, message_class
 from vla_ros.nodes.gate.stop_buttons import Presses, StopButtons
@@ -55,7 +57,6 @@ TWIN_MEMORY_NS = 1_000_000_000  # the same of a second gate's heartbeat
 COMPLAINT_PERIOD_NS = 1_000_000_000  # between two sentences about bad heartbeats
 # Between ticks: chunks that come faster than this do not make the gate run faster.
 MIN_TICK_INTERVAL_NS = 2_000_000
-TOPICS = {"joint_states": JointState, "odom": Odometry, "scan": LaserScan}
 SENSORS = {
     "sensor_msgs/msg/LaserScan": (LaserScan, convert.scan),
     "sensor_msgs/msg/Range": (Range, convert.beam),
@@ -73,8 +74,7 @@ class SafetyValidator(ManagedNode):
         stop (std_msgs/Bool): the stop button, heard in every state, reliable or best effort.
         halt (vla_ros_msgs/Halt): the supervisor's.
         heartbeat (vla_ros_msgs/Heartbeat): of `required_nodes`, and of a second gate.
-        /joint_states (sensor_msgs/JointState): where the joints are.
-        /odom (nav_msgs/Odometry): that the robot lives; as `required_topics` says.
+        the robot file's state: where its joints are, and that the rest of it lives.
         the robot file's sensors: what is in the way.
         what a rule declares: its sources.
 
@@ -119,15 +119,11 @@ class SafetyValidator(ManagedNode):
                 f"parameter 'auto_arm' is true, but robot '{robot.name}' is not simulated; "
                 "arm it yourself"
             )
-        for topic in self.params["required_topics"]:
-            if topic not in TOPICS:
-                raise ValueError(
-                    f"parameter 'required_topics' holds '{topic}'; use some of {', '.join(TOPICS)}"
-                )
         self._period = to_nanoseconds(1.0 / self.params["rate"])
         self._renew()
-        self._joints = JointTable([channel.joint for channel in robot.channels if channel.joint])
         self._names = [channel.name for channel in robot.channels]
+        nodes = expanded(self.params["required_nodes"], robot, self.params["cameras"])
+        self._nodes = frozenset(nodes)
         self._outputs = Outputs(self, robot, self._period)
         self._others = Others(self, robot, self._outputs)
         self._reports = self.add_publisher(SafetyReport, "safety_report", EVENTS)
@@ -139,15 +135,17 @@ class SafetyValidator(ManagedNode):
             self.add_reader(
                 Heartbeat, "heartbeat", PULSE, most_bytes=SMALL_BYTES
             ): self._on_heartbeat,
-            self.add_reader(
-                JointState, "/joint_states", JOINTS, most_bytes=ACTION_BYTES
-            ): self._on_joint_states,
         }
-        for topic in set(self.params["required_topics"]) - {"joint_states"}:
-            reader = self.add_reader(
-                TOPICS[topic], f"/{topic}", STATE, raw=True, most_bytes=LARGE_BYTES
-            )
-            self._readers[reader] = self._seen(topic)
+        for topic, kind in robot.required_topics.items():
+            if channels := robot.joint_topics.get(topic):
+                reader = self.add_reader(JointState, topic, JOINTS, most_bytes=ACTION_BYTES)
+                self._readers[reader] = partial(self._on_joint_states, topic, channels)
+            else:
+                qos = JOINTS if kind == JOINT_STATE else STATE
+                reader = self.add_reader(
+                    MESSAGES[kind], topic, qos, raw=True, most_bytes=LARGE_BYTES
+                )
+                self._readers[reader] = self._seen(topic)
         for sensor in robot.sensors:
             kind, to_reading = SENSORS[sensor.type]
             reader = self.add_reader(kind, sensor.topic, STATE, most_bytes=LARGE_BYTES)
@@ -210,10 +208,10 @@ class SafetyValidator(ManagedNode):
                 f"periods of 'rate', {shortest:g} s"
             )
         sources = {}  # what must be heard -> its longest silence, ns
-        for name in parameters["required_nodes"]:
+        for name in expanded(parameters["required_nodes"], self._robot, parameters["cameras"]):
             sources[f"node {name}"] = to_nanoseconds(parameters[HEARTBEAT_TIMEOUT.name])
-        for name in parameters["required_topics"]:
-            sources[f"/{name}"] = to_nanoseconds(parameters[TOPIC_TIMEOUT.name])
+        for topic in self._robot.required_topics:
+            sources[topic] = to_nanoseconds(parameters[TOPIC_TIMEOUT.name])
         heard = list(sources)
         heard += [sensor.topic for sensor in self._robot.sensors]
         for rule in RULES:
@@ -237,7 +235,6 @@ class SafetyValidator(ManagedNode):
     def activate(self) -> None:
         for reader in self._readers:
             reader.discard()
-        self._joints.clear()
         self._renew()
         self._running = token = object()  # a thread that was left behind is not this one
         self._thread = threading.Thread(target=self._watch, args=(token,), name="gate", daemon=True)
@@ -501,12 +498,12 @@ class SafetyValidator(ManagedNode):
             return
         if message.node == self.get_name() and message.process != self._life:
             self._twin = now
-        if message.state == Heartbeat.ACTIVE and message.node in self.params["required_nodes"]:
+        if message.state == Heartbeat.ACTIVE and message.node in self._nodes:
             self._inputs.seen[f"node {message.node}"] = now
 
     def _seen(self, topic: str) -> Callable[[Any, int], None]:
         def on_message(message: Any, now: int) -> None:
-            self._inputs.seen[f"/{topic}"] = now
+            self._inputs.seen[topic] = now
 
         return on_message
 
@@ -530,28 +527,26 @@ class SafetyValidator(ManagedNode):
         elif self.problem.startswith(f"{topic}: "):
             self.problem = ""
 
-    def _on_joint_states(self, message: JointState, now: int) -> None:
+    def _on_joint_states(
+        self, topic: str, channels: tuple[Channel, ...], message: JointState, now: int
+    ) -> None:
         """Takes the positions of one of several publishers.
 
         What it does not name is as it was, and what names none of ours is no sign of life.
         """
+        joints = {channel.joint for channel in channels}
         try:
-            brought = self._joints.update(
-                message.name, message.position, convert.stamp_ns(message.header.stamp), now
-            )
+            positions = joint_positions(message.name, message.position, joints)
         except ValueError as error:
-            self._note_fault("/joint_states", str(error), "bad joint states")
+            self._note_fault(topic, str(error), "bad joint states")
             return
-        self._note_fault("/joint_states", "", "bad joint states")
-        if brought or not any(channel.joint for channel in self._robot.channels):
-            self._inputs.seen["/joint_states"] = now
-        for channel in self._robot.channels if brought else ():
-            reading = self._joints.reading(channel.joint)
-            if reading:
-                self._inputs.measured[channel.name] = (
-                    reading.position / channel.scale,
-                    reading.came,
-                )
+        self._note_fault(topic, "", "bad joint states")
+        if positions:
+            self._inputs.seen[topic] = now
+        for channel in channels:
+            if channel.joint in positions:
+                value = channel.measured(positions[channel.joint])
+                self._inputs.measured[channel.name] = (value, now)
 
     # -- services ----------------------------------------------------------------------
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

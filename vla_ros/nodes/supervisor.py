@@ -13,8 +13,10 @@ from lifecycle_msgs.srv import ChangeState
 
 from vla_ros.core import process_identity as process
 from vla_ros.core.faults import STRATEGIES
+from vla_ros.core.robot import load_robot
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common.base import ManagedNode
+from vla_ros.nodes.common.camera_nodes import expanded
 from vla_ros.nodes.common.heart import check_heartbeat
 from vla_ros.nodes.common.qos import PULSE, STATE
 from vla_ros.nodes.common.run_node import run
@@ -99,7 +101,10 @@ class Supervisor(ManagedNode):
         self._ready = False
         self._away = set()
         self._started = time.monotonic_ns()
-        for name in self.params["nodes"]:
+        names = self.params["nodes"]
+        if self.params["robot_file"]:
+            names = expanded(names, load_robot(self.params["robot_file"]), self.params["cameras"])
+        for name in names:
             client = self.add_client(ChangeState, f"{name}/change_state")
             self._managed[name] = SupervisedNode(name, kind_of(name, self.params["kinds"]), client)
         self._recovery = Recovery(self, self._managed)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from nav_msgs.msg import Odometry
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import Image
 
-from vla_ros.core.joint_states import JointTable
-from vla_ros.core.pairing import NO_STATE, Pairing, PairingWatch
+from vla_ros.core.pairing import Pairing, PairingWatch
+from vla_ros.core.robot import load_robot
+from vla_ros.core.robot_state import JOINT_STATE, StateSource
+from vla_ros.core.shown import shown
+from vla_ros.core.state_table import StateTable
 from vla_ros.core.types import Frame, to_nanoseconds, to_seconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
+from vla_ros.nodes.common.camera_nodes import chosen_cameras
 from vla_ros.nodes.common.qos import IMAGES, JOINTS, LATCHED, REPORTS, STATE
 from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.common.run_node import run
+from vla_ros.nodes.common.state_messages import MESSAGES, published_numbers
 from vla_ros_msgs.msg import Instruction as InstructionMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
@@ -29,10 +34,9 @@ class Synchronizer(ManagedNode):
     """Pairs frames, the instruction and the robot's state by their stamps.
 
     Subscribed topics:
-        frame (sensor_msgs/Image): one topic a camera, as `frame_topics` says.
+        frame (sensor_msgs/Image): the only camera's; of several, CAMERA/frame is each one's.
         instruction/accepted (vla_ros_msgs/Instruction): the instruction that holds.
-        /joint_states (sensor_msgs/JointState): positions for the state, with `use_joint_states`.
-        /odom (nav_msgs/Odometry): pose and speed for the state, with `use_odometry`.
+        the robot file's state: the numbers that say how the robot is.
         /diagnostics (diagnostic_msgs/DiagnosticArray): how many frames were handed on.
 
     Published topics:
@@ -52,12 +56,12 @@ class Synchronizer(ManagedNode):
         self._told = 0
 
     def configure(self) -> None:
-        cameras = self.params["cameras"]
-        topics = self.params["frame_topics"]
-        if not cameras or len(cameras) != len(topics) or len(set(cameras)) != len(cameras):
+        robot = load_robot(self.params["robot_file"])
+        cameras = chosen_cameras(robot, self.params["cameras"])
+        if not cameras:
             raise ValueError(
-                f"parameter 'frame_topics' is {topics}; give one topic for each of cameras "
-                f"{cameras}"
+                f"robot '{robot.name}' has no camera in its file, and a policy looks through one; "
+                "name it under `cameras`"
             )
         self._pairing = Pairing(
             cameras,
@@ -69,26 +73,29 @@ class Synchronizer(ManagedNode):
             to_nanoseconds(self.params["buffer_time"]),
         )
         self._observation = self.add_publisher(ObservationMessage, "observation", IMAGES)
-        for camera, topic in zip(cameras, topics):
+        for camera in cameras:
+            topic = robot.frame_topic(camera)
             self.add_subscription(Image, topic, self._frame_of(camera), IMAGES)
         # The instruction that holds is kept also while inactive: it is published once, not again.
         self.add_subscription(
             InstructionMessage, "instruction/accepted", self._on_instruction, LATCHED, always=True
         )
-        self._state: dict[Reader, Callable[[Any], None]] = {}
-        self._joints = JointTable()
-        self._odometry: tuple[Mapping[str, float], int] | None = None  # and when it came, steady ns
-        self.add_timer(STATE_PERIOD_S, self._read_state)
-        if self.params["use_joint_states"]:
-            self._state[self.add_reader(JointState, "/joint_states", JOINTS)] = (
-                self._on_joint_states
+        self._state = StateTable(robot.state)
+        sources: dict[str, list[StateSource]] = {}  # by topic: one message may hold several units
+        for source in robot.state:
+            sources.setdefault(source.topic, []).append(source)
+        self._readers: dict[Reader, Callable[[Any], None]] = {}
+        for topic, entries in sources.items():
+            kind = entries[0].type
+            qos = JOINTS if kind == JOINT_STATE else STATE
+            self._readers[self.add_reader(MESSAGES[kind], topic, qos)] = partial(
+                self._on_state, entries
             )
-        if self.params["use_odometry"]:
-            self._state[self.add_reader(Odometry, "/odom", STATE)] = self._on_odometry
+        self.add_timer(STATE_PERIOD_S, self._read_state)
         self._watch = PairingWatch(cameras)
-        self._topics = {
-            camera: self.resolve_topic_name(topic) for camera, topic in zip(cameras, topics)
-        }
+        self._topics: dict[str, str] = {}  # camera -> where its frames are
+        for camera in cameras:
+            self._topics[camera] = self.resolve_topic_name(robot.frame_topic(camera))
         self._reports = self.add_reader(DiagnosticArray, "/diagnostics", REPORTS)
         self.add_timer(WATCH_PERIOD_S, self._look)
 
@@ -111,6 +118,15 @@ class Synchronizer(ManagedNode):
             except ValueError as error:
                 self.reject("bad frame", error)
                 return
+            # A forgotten remap must not mix two cameras: the policy would take one for the other.
+            if message.header.frame_id != camera:
+                self.reject(
+                    "another camera's frame",
+                    f"a frame of camera {shown(message.header.frame_id)} came on "
+                    f"{self._topics[camera]}, where '{camera}' is expected; mend the remapping, or "
+                    "the parameter 'camera' of its camera_ingest",
+                )
+                return
             self._watch.frame(camera, start)
             self._pairing.add_frame(
                 Frame(convert.stamp_ns(message.header.stamp), camera, image), self.now()
@@ -125,46 +141,30 @@ class Synchronizer(ManagedNode):
         if self.active:
             self._pair(time.monotonic_ns())
 
-    def _on_joint_states(self, message: JointState) -> None:
+    def _on_state(self, sources: list[StateSource], message: Any) -> None:
+        """Takes one message of the robot's state for all that read it, or for none."""
+        now = time.monotonic_ns()
+        wanted: list[str] = []
+        for source in sources:
+            wanted.extend(source.names.values())
         try:
-            self._joints.update(
-                message.name,
-                message.position,
-                convert.stamp_ns(message.header.stamp),
-                time.monotonic_ns(),
-            )
+            published = published_numbers(sources[0].type, message, wanted)
+            for source in sources:
+                self._state.update(source, published, now)
         except ValueError as error:
-            self.reject("bad joint state", error)
-
-    def _on_odometry(self, message: Odometry) -> None:
-        try:
-            self._odometry = convert.odometry_state(message), time.monotonic_ns()
-        except ValueError as error:
-            self.reject("bad odometry", error)
+            self.reject(f"bad {sources[0].topic}", error)
 
     def _state_now(self, now: int) -> dict[str, float]:
-        """What was heard of the robot within state_timeout of `now` (steady ns).
-
-        Odometry first, then joints by name.
-        """
-        timeout = to_nanoseconds(self.params["state_timeout"])
-        values, came = self._odometry or (NO_STATE, now)
-        return {
-            **(values if now - came <= timeout else NO_STATE),
-            **self._joints.positions(now, timeout),
-        }
+        """What was heard of the robot within state_timeout of `now` (steady ns)."""
+        return self._state.values(now, to_nanoseconds(self.params["state_timeout"]))
 
     def _left_out(self, now: int) -> str:
         """What is not in the state because it is too old: a sentence, or empty."""
         timeout = to_nanoseconds(self.params["state_timeout"])
-        ages = {}
-        for joint in self._joints.stale(now, timeout):
-            ages[f"'{joint}'"] = self._joints.age(joint, now) or 0
-        if self._odometry and now - self._odometry[1] > timeout:
-            ages["odometry"] = now - self._odometry[1]
+        ages = self._state.stale(now, timeout)
         if not ages:
             return ""
-        names = [f"{name} ({to_seconds(age):.1f} s)" for name, age in ages.items()]
+        names = [f"'{name}' ({to_seconds(age):.1f} s)" for name, age in ages.items()]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         return (
             f"the state goes without {', '.join(names[:5])}{more}: nothing good was heard of it "
@@ -172,7 +172,7 @@ class Synchronizer(ManagedNode):
         )
 
     def _read_state(self) -> None:
-        for reader, callback in self._state.items():
+        for reader, callback in self._readers.items():
             for message in reader.take():
                 callback(message)
 

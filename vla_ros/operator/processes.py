@@ -27,6 +27,7 @@ from vla_ros.core.config_files import config_folder
 from vla_ros.core.fastdds import PROFILES, profile_variables
 from vla_ros.core.shown import shown
 from vla_ros.nodes import node_parameters
+from vla_ros.nodes.suite import planned_nodes
 
 # Runs first in every child and becomes the command. In the child and not as a `preexec_fn`: that
 # runs Python between fork and exec, which can hang where the parent has threads (rclpy has). The
@@ -273,7 +274,7 @@ def _sweep(child: Child) -> None:
 
 
 # -- our own nodes ---------------------------------------------------------------------
-NODES = node_parameters.NODES
+NODES = node_parameters.NODES  # of a robot with one camera
 BESIDE_GATE = NODES[1:]
 MODULES = {name: f"vla_ros.nodes.{name}" for name in NODES}
 MODULES["simulator"] = "vla_ros.sim.node"
@@ -368,43 +369,37 @@ def yaml_text(value: object) -> str:
 def suite_nodes(
     policy: str = "",
     robot_file: str | os.PathLike[str] | None = None,
-    camera_topic: str = "/camera/image_raw",
+    camera_topic: str = "",
     namespace: str = "/vla",
     params_file: str | os.PathLike[str] | None = None,
     overrides: Mapping[str, Mapping[str, object]] | None = None,
     policy_file: str | os.PathLike[str] = "",
 ) -> dict[str, list[str]]:
-    """Name -> command line of the six nodes; the gate first.
+    """Name -> command line of the nodes, as the robot file says; the gate first.
 
     Args:
         policy: What drives, by name.
         robot_file: Default: the simulated robot's.
-        camera_topic: Where the camera's images are; compressed ones are beside it.
+        camera_topic: Instead of the robot file's, for a robot with one camera.
         namespace: Where the nodes are.
         params_file: A ROS 2 parameter file, for all of them.
-        overrides: Node -> parameter -> value.
+        overrides: Executable -> parameter -> value; all cameras' nodes are `camera_ingest`.
         policy_file: What drives, with its options; instead of `policy`.
 
     Raises:
-        ValueError: `overrides` names an unknown node.
+        ValueError: `overrides` names an unknown node, or a file is wrong.
     """
     robot = str(robot_file or config_folder() / "robots" / "sim.yaml")
-    parameters: dict[str, dict[str, object]] = {name: {} for name in NODES}
-    # the camera's node, too: it resizes to what the policy wants
-    for name in ("camera_ingest", "inference"):
-        parameters[name] |= {"policy": policy, "policy_file": policy_file}
-    for name in ("inference", "safety_validator"):
-        parameters[name]["robot_file"] = robot
-    for name, values in (overrides or {}).items():
-        if name not in parameters:
+    for name in overrides or {}:
+        if name not in NODES:
             raise ValueError(f"unknown node '{name}' in overrides; known are: {', '.join(NODES)}")
-        parameters[name].update(values)
-    remaps = {
-        "camera_ingest": {"image": camera_topic, "image/compressed": f"{camera_topic}/compressed"}
-    }
     commands = {}
-    for name in NODES:
-        commands[name] = node_command(
-            name, namespace, params_file, parameters[name], remaps.get(name)
+    for node in planned_nodes(robot, policy, str(policy_file), camera_topic):
+        parameters = {**node.parameters, **(overrides or {}).get(node.executable, {})}
+        remaps = dict(node.remaps)
+        if node.name != node.executable:
+            remaps["__node"] = node.name
+        commands[node.name] = node_command(
+            node.executable, namespace, params_file, parameters, remaps
         )
     return commands

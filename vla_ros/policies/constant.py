@@ -16,11 +16,31 @@ from vla_ros.core.types import Observation, to_nanoseconds
 from vla_ros.policies.base import PolicySpec, Rows
 
 
+def parse_target(text: str) -> dict[str, float]:
+    """Channel -> value of a text like "joint_1=0.1, joint_2=-1.2"; none of an empty one.
+
+    Raises:
+        ValueError: what is no such text.
+    """
+    target: dict[str, float] = {}
+    for entry in text.split(",") if text.strip() else ():
+        channel, equals, value = (part.strip() for part in entry.partition("="))
+        try:
+            target[channel] = float(value)
+        except ValueError:
+            equals = ""
+        if not channel or not equals or not math.isfinite(target[channel]):
+            raise ValueError(
+                f"target has {shown(entry.strip())}; give channel=value, a finite number"
+            )
+    return target
+
+
 class Constant:
     """Options: `values` ({channel: value}, default linear.x and angular.z at 0).
 
     It looks at nothing: the image that it asks for goes through the pipeline, of whatever size the
-    policy file says.
+    policy file says. Other values for some channels may be given while it runs (`aim`).
     """
 
     name = "constant"  # without a hash: its values are in every row
@@ -53,9 +73,14 @@ class Constant:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._spec = self.spec(options)
-        values = options.get("values", dict.fromkeys(self._spec.channels, 0.0))
+        self._values = options.get("values", dict.fromkeys(self._spec.channels, 0.0))
+        self.aim({})
+
+    def aim(self, target: Mapping[str, float]) -> None:
+        """Other values from now on for the channels in `target`; its own for the others."""
+        values = {**self._values, **target}
         row = [values[channel] for channel in self._spec.channels]
-        self._row = np.array([row], np.float32)  # 1 x C
+        self._row = np.array([row], np.float32)  # 1 x C; replaced whole: another thread may predict
 
     def predict(self, observation: Observation) -> Rows:
         """The values, 1 x C."""

@@ -37,6 +37,8 @@ def _fixed(robot: Robot) -> tuple:
         robot.outputs,
         robot.simulated,
         robot.sensors,
+        robot.state,
+        robot.cameras,
         *map(_fixed_of_channel, robot.channels),
     )
 
@@ -48,8 +50,11 @@ def _fixed_of_channel(channel: Channel) -> tuple:
         channel.unit,
         channel.on_stop,
         channel.joint,
+        channel.joint_topic,
         channel.scale,
-        channel.continuous,
+        channel.offset,
+        channel.sent_unit,
+        channel.wraps,
         channel.start,
     )
 

@@ -81,8 +81,6 @@ def commands(world: str) -> dict[str, list[str]]:
     if world == "arm":
         robot = config_folder() / "robots" / "arm.yaml"
         overrides["inference"]["policy"] = "broken_arm"
-        overrides["safety_validator"]["required_topics"] = ["joint_states"]
-        overrides["synchronizer"]["use_odometry"] = False
     nodes = suite_nodes("constant", robot, overrides=overrides)
     nodes["inference"] = stand_in(nodes["inference"], f"{PACKAGE}.faulty_policies")
     if world == "clock":

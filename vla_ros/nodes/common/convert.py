@@ -197,7 +197,7 @@ def odometry_state(message: Any) -> dict[str, float]:
     """
     pose = message.pose.pose
     twist = message.twist.twist
-    x, y, z, w = _unit_quaternion(pose.orientation)
+    x, y, z, w = unit_quaternion(pose.orientation, "odometry")
     values = {
         "odom.x": pose.position.x,
         "odom.y": pose.position.y,
@@ -224,11 +224,12 @@ def odometry_state(message: Any) -> dict[str, float]:
     return values
 
 
-def _unit_quaternion(q: Any) -> tuple[float, float, float, float]:
+def unit_quaternion(q: Any, whose: str) -> tuple[float, float, float, float]:
+    """x, y, z and w of a Quaternion. Raises ValueError where it is none within tf2's tolerance."""
     length = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
     if not abs(length * length - 1.0) <= 0.01:
         raise ValueError(
-            f"odometry's orientation x={q.x:g}, y={q.y:g}, z={q.z:g}, w={q.w:g} has length "
+            f"{whose}'s orientation x={q.x:g}, y={q.y:g}, z={q.z:g}, w={q.w:g} has length "
             f"{length:g}; a quaternion's is 1 (w left out, or a yaw in its place?)"
         )
     return q.x / length, q.y / length, q.z / length, q.w / length

@@ -77,9 +77,7 @@ class Outputs:
     def send(self, action: Mapping[str, float], now: int) -> None:
         for output, publisher in self._publishers:
             if all(name in action for name in output.channels):
-                values = {
-                    name: action[name] * self._channels[name].scale for name in output.channels
-                }
+                values = {name: self._channels[name].sent(action[name]) for name in output.channels}
                 publisher.publish(self._message(output, values, now))
                 self.sent[output.topic] += 1
 

@@ -23,7 +23,7 @@ def joint_limits(inputs: RuleInputs) -> Finding | None:
             return held(
                 "joint_limits",
                 f"where {channel.name} stands is unknown; is "
-                f"{channel.joint or 'its joint'} in /joint_states?",
+                f"{channel.joint or 'its joint'} in {channel.joint_topic}?",
             )
         stands = before if stands is None else stands
         assert stands is not None

@@ -27,7 +27,7 @@ TOPIC_TIMEOUT = Limit(
 
 @rule(
     holds_when="a node's heartbeat or a topic of the robot is silent",
-    set_by="`required_nodes`, `required_topics`",
+    set_by="`required_nodes`, the robot file's `state` and joints",
     goes_on_when="all are back",
     parameters=(HEARTBEAT_TIMEOUT, TOPIC_TIMEOUT),
     arming=True,

@@ -1,0 +1,102 @@
+"""A robot file's cameras: where their images come from, and how they are mounted."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from vla_ros.core.robot_fields import check_keys, mapping, topic_name
+from vla_ros.core.shown import shown
+from vla_ros.core.types import LONGEST_SIDE, Size, is_size
+
+TRANSPORTS = ("raw", "compressed")
+TURNS_DEG = (0, 90, 180, 270)
+MAX_CAMERAS = 16  # a process each
+# Part of a node's name and of a topic.
+CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera, and how it is mounted. First `crop`, then `rotate`, then the policy's size.
+
+    Attributes:
+        topic: its images, as they are named on the robot.
+        transport: `raw`: the topic carries sensor_msgs/Image; `compressed`:
+            sensor_msgs/CompressedImage.
+        depth: the topic of its depth images, aligned with its colour.
+        size: [height, width] of what it sends, pixels; an image of another size is refused.
+        rotate: clockwise, degrees: 0, 90, 180 or 270.
+        crop: [x, y, width, height] of what is kept, pixels of the image as it is sent.
+    """
+
+    name: str
+    topic: str
+    transport: str = "raw"
+    depth: str = ""
+    size: Size | None = None
+    rotate: int = 0
+    crop: tuple[int, int, int, int] | None = None
+
+
+def parse_cameras(data: Any) -> tuple[Camera, ...]:
+    """The `cameras` part of a robot file. Raises ValueError with a sentence."""
+    entries = mapping(data, "cameras")
+    if len(entries) > MAX_CAMERAS:
+        raise ValueError(f"cameras has {len(entries)} entries; at most {MAX_CAMERAS}")
+    return tuple(_camera(name, fields) for name, fields in entries.items())
+
+
+def _camera(name: Any, fields: Any) -> Camera:
+    if not isinstance(name, str) or not CAMERA_NAME.fullmatch(name):
+        raise ValueError(
+            f"cameras has the name {shown(name)}; give a letter, then letters, digits and _, at "
+            "most 40"
+        )
+    where = f"camera '{name}'"
+    check_keys(fields, where, {"topic"}, {"transport", "depth", "size", "rotate", "crop"})
+    transport = fields.get("transport", "raw")
+    if transport not in TRANSPORTS:
+        raise ValueError(
+            f"{where}: transport is {shown(transport)}; use one of {', '.join(TRANSPORTS)}"
+        )
+    rotate = fields.get("rotate", 0)
+    if isinstance(rotate, bool) or rotate not in TURNS_DEG:
+        raise ValueError(
+            f"{where}: rotate is {shown(rotate)}; use one of {', '.join(map(str, TURNS_DEG))}"
+        )
+    depth = topic_name(fields["depth"], f"{where}: depth") if "depth" in fields else ""
+    size = _size(fields["size"], where) if "size" in fields else None
+    crop = _crop(fields["crop"], size, where) if "crop" in fields else None
+    topic = topic_name(fields["topic"], f"{where}: topic")
+    if topic == depth:
+        raise ValueError(f"{where}: depth is '{depth}', as its topic; give that of its depth")
+    return Camera(name, topic, transport, depth, size, int(rotate), crop)
+
+
+def _size(value: Any, where: str) -> Size:
+    if not is_size(value):
+        raise ValueError(
+            f"{where}: size is {shown(value)}; give [height, width] in pixels, each from 1 to "
+            f"{LONGEST_SIDE}"
+        )
+    return value[0], value[1]
+
+
+def _crop(value: Any, size: Size | None, where: str) -> tuple[int, int, int, int]:
+    whole = isinstance(value, list) and len(value) == 4
+    # To Python, true is the number 1.
+    if not whole or not all(type(number) is int for number in value):
+        raise ValueError(f"{where}: crop is {shown(value)}; give [x, y, width, height] in pixels")
+    x, y, width, height = value
+    if min(x, y) < 0 or not 0 < min(width, height) <= max(width, height) <= LONGEST_SIDE:
+        raise ValueError(
+            f"{where}: crop is {shown(value)}; x and y are 0 or more, width and height from 1 to "
+            f"{LONGEST_SIDE}"
+        )
+    if size and (y + height > size[0] or x + width > size[1]):
+        raise ValueError(
+            f"{where}: crop {value} reaches outside size [{size[0]}, {size[1]}] (height, width)"
+        )
+    return x, y, width, height

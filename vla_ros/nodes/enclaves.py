@@ -1,0 +1,71 @@
+"""Who may say and hear what of a robot (SROS 2), as its robot file says. No ROS here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from vla_ros.core.robot import CAMERA_NODE, Robot
+from vla_ros.safety.rules import RULES
+
+# A comment in config/security/policy.xml marks the list that a robot file fills. An element without
+# names is no policy to sros2: it goes with its comment.
+LIST = (
+    r' *<(topics|services) (\w+)="ALLOW"> <!-- robot: {title}[^\n]*-->\n(?: *<[^\n]*>\n)*? *</\1>\n'
+)
+CAMERA = re.compile(rf'    <enclave path="/vla/{CAMERA_NODE}">\n.*?    </enclave>\n\n', re.DOTALL)
+
+
+def policy_for(template: str, robot: Robot) -> str:
+    """The SROS 2 policy of a robot's suite.
+
+    Args:
+        template: config/security/policy.xml, whose lists and camera enclaves are replaced.
+        robot: the robot.
+
+    Raises:
+        ValueError: the template lacks what is to be replaced.
+    """
+    block = CAMERA.search(template)
+    if block is None:
+        raise ValueError("the SROS 2 policy has no enclave /vla/camera_ingest; take it as shipped")
+    enclaves = ""
+    for camera, node in robot.camera_nodes.items():
+        own = block[0].replace(CAMERA_NODE, node)
+        own = _filled(own, "its images", [robot.camera(camera).topic])
+        enclaves += _filled(own, "its frames", [robot.frame_topic(camera)])
+    text = CAMERA.sub(lambda _: enclaves, template)
+    ranges = {sensor.topic for sensor in robot.sensors}
+    declared = {source.topic for rule in RULES for source in rule.sources}
+    state = {source.topic for source in robot.state}
+    images = {camera.topic for camera in robot.cameras}
+    depths = {camera.depth for camera in robot.cameras if camera.depth}
+    rests_on = {*robot.required_topics, *ranges, *declared}
+    for title, names in (
+        ("its outputs", {output.topic for output in robot.outputs}),
+        ("what its motion rests on", rests_on),
+        ("its state", state),
+        ("its cameras' frames", {robot.frame_topic(camera) for camera in robot.camera_nodes}),
+        ("its cameras' nodes", {f"{node}/change_state" for node in robot.camera_nodes.values()}),
+        ("all that it says", rests_on | state),
+        ("its cameras", images | depths),
+    ):
+        text = _filled(text, title, names)
+    return text
+
+
+def _filled(text: str, title: str, names: Iterable[str]) -> str:
+    """The text with `names` in each list that is marked with `title`."""
+
+    def element(match: re.Match[str]) -> str:
+        first, _, rest = match[0].partition("\n")
+        tag = match[1].removesuffix("s")
+        lines = [f"            <{tag}>{name}</{tag}>\n" for name in sorted(names)]
+        last = rest.rstrip("\n").rpartition("\n")[2] or rest.rstrip("\n")
+        return f"{first}\n{''.join(lines)}{last}\n" if lines else ""
+
+    marked = LIST.format(title=re.escape(title) + r"(?![\w'])")
+    text, count = re.subn(marked, element, text)
+    if not count:
+        raise ValueError(f"the SROS 2 policy has no list for {title}; take it as shipped")
+    return text
