@@ -10,10 +10,10 @@ import pytest
 
 pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 
-from vla_ros.sim.arm.chain import FINGER, FINGER_SPEED, FINGER_TRAVEL, LIMITS, NAMES, SPEEDS
+from vla_ros.sim.arm.chain import FINGER, FINGER_SPEED, FINGER_TRAVEL, HOME, LIMITS, NAMES, SPEEDS
 from vla_ros.sim.arm.domain_randomization import TableLook, apply_look, random_table_look
 from vla_ros.sim.arm.scene import FARTHEST, GAP, NEAREST, POOL, WIDEST, sample_table
-from vla_ros.sim.arm.world import CAMERAS, DRIVER_TIMEOUT_S, HOME, ArmWorld
+from vla_ros.sim.arm.world import CAMERAS, DRIVER_TIMEOUT_S, ArmWorld
 from vla_ros.tasks.arm.table import OPENING_MAX
 
 

@@ -139,6 +139,9 @@ def pointing_down(yaw: float) -> Array:
     return np.array([[-sin, cos, 0.0], [cos, sin, 0.0], [0.0, 0.0, -1.0]])
 
 
+HOME = joints_for(np.array([0.26, 0.0, 0.23]), pointing_down(math.pi / 2))  # rad
+
+
 def urdf() -> str:
     """The chain as a URDF, as it stands in config/robots/sim_arm.urdf."""
     links = ["base_link"]

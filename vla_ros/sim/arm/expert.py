@@ -84,7 +84,7 @@ def rows_for(
     for index in range(count):
         rows[index] = next_row(intent, start, now, step)
         if index + 1 < count:
-            now = _moved(intent, now, rows[index], step)
+            now = moved_table(intent, now, rows[index], step)
     return rows
 
 
@@ -348,8 +348,15 @@ def _push(start: TableState, now: TableState, thing: TableObject) -> Waypoint:
     return Waypoint((float(begin[0]), float(begin[1]), height), yaw, 0.0, ready=now.opening < 0.012)
 
 
-def _moved(intent: ArmIntent, now: TableState, row: Array, step: float) -> TableState:
-    """The table `step` s later: the arm as told, what is gripped with it, what is pushed ahead."""
+def moved_table(intent: ArmIntent, now: TableState, row: Array, step: float) -> TableState:
+    """The table `step` s later: the arm as told, what is gripped with it, what is pushed ahead.
+
+    Args:
+        intent: Is being done: only a push moves what it touches.
+        now: The table.
+        row: Where the arm is then (six angles, rad), and what the gripper is told (0 … 1).
+        step: s.
+    """
     place, rotation = chain.tool_pose(row[:6])
     tool = (float(place[0]), float(place[1]), float(place[2]))
     gripper_way = 2.0 * chain.FINGER_SPEED * step

@@ -26,8 +26,6 @@ IMAGE_SIZE = (128, 128)  # height, width of both, pixels
 # s: a trajectory is followed for so long after it came; then the arm holds where it is
 DRIVER_TIMEOUT_S = 0.5
 GRIP_FORCE_N = 0.5  # on each finger, from which a thing counts as held
-HOME = chain.joints_for(np.array([0.26, 0.0, 0.23]), chain.pointing_down(math.pi / 2))  # rad
-TURN = (1.0, 0.0, 0.0, 0.0)  # a quaternion: none
 
 
 class ArmWorld:
@@ -262,7 +260,7 @@ class ArmWorld:
             return TableState(
                 self.time,
                 tuple(self.data.qpos[self._joints].tolist()),
-                tuple(HOME.tolist()),
+                tuple(chain.HOME.tolist()),
                 float(np.abs(self.data.qvel[self._speeds]).max()),
                 (place[0], place[1], place[2]),
                 math.atan2(fingers[1], fingers[0]),
