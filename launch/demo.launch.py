@@ -59,10 +59,11 @@ def generate_launch_description() -> LaunchDescription:
     simulator = Node(
         package="vla_ros",
         executable=of_robot("simulator", "arm_simulator"),
-        name="simulator",
+        name=of_robot("simulator", "arm_simulator"),
         remappings=[(CART_CAMERA, camera)],
         parameters=[{"seed": ParameterValue(LaunchConfiguration("seed"), value_type=int)}],
-        ros_arguments=["--enclave", "/robot/simulator"],  # idle without ROS_SECURITY_ENABLE
+        # idle without ROS_SECURITY_ENABLE
+        ros_arguments=["--enclave", of_robot("/robot/simulator", "/robot/arm_simulator")],
         output="screen",
         # started again, it would be another room
         on_exit=Shutdown(reason="the simulated robot ended"),

@@ -111,7 +111,7 @@ def test_wild_commands_make_it_hold_with_a_sentence(arm: Arm) -> None:
     before = arm.joints
     goal = dict.fromkeys(NAMES, 0.5)
     arms.publish(trajectory({**goal, "joint_3": math.nan}, 0.1))
-    arms.publish(trajectory({name: 0.5 for name in NAMES[:5]}, 0.1))
+    arms.publish(trajectory(dict.fromkeys(NAMES[:5], 0.5), 0.1))
     arms.publish(JointTrajectory(joint_names=list(NAMES)))
     arms.publish(JointTrajectory(joint_names=list(NAMES), points=[JointTrajectoryPoint(positions=[0.5])]))
     gripper.publish(Float64MultiArray(data=[math.nan]))
@@ -127,7 +127,7 @@ def test_wild_commands_make_it_hold_with_a_sentence(arm: Arm) -> None:
 
 
 def test_a_reset_is_the_next_table(arm: Arm) -> None:
-    client = arm.node.create_client(Trigger, "/simulator/reset")
+    client = arm.node.create_client(Trigger, "/arm_simulator/reset")
     assert client.wait_for_service(5.0)
     future = client.call_async(Trigger.Request())
     assert arm.wait(future.done)

@@ -84,14 +84,15 @@ class SimulatedRobot(Node):
     Services: `~/reset`, to the next scene or to that of the parameter `seed`.
 
     Args:
+        name: The node's.
         parameters: As PARAMETERS.
 
     Raises:
         ValueError: For a bad parameter.
     """
 
-    def __init__(self, parameters: Parameters) -> None:
-        super().__init__("simulator")
+    def __init__(self, name: str, parameters: Parameters) -> None:
+        super().__init__(name)
         self._parameters_known = parameters
         self._options = {name: self._option(name) for name in parameters}
         self._ending = threading.Event()  # asked to end, or a thread failed
@@ -277,7 +278,7 @@ class Simulator(SimulatedRobot):
     """
 
     def __init__(self) -> None:
-        super().__init__(PARAMETERS)
+        super().__init__("simulator", PARAMETERS)
         self._world = World(self._options["seed"], self._options["width"], self._options["height"])
         self._image = self.create_publisher(Image, "/camera/image_raw", sensor_qos(1))
         self._scan = self.create_publisher(LaserScan, "/scan", sensor_qos(5))

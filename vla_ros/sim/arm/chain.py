@@ -23,7 +23,7 @@ SHOULDER_HEIGHT = 0.16  # m above the table
 
 
 @dataclass(frozen=True)
-class Joint:
+class Hinge:
     """A hinge: `child` turns about `axis` at `origin` (m) of `parent`; all zero: axes parallel.
 
     Attributes:
@@ -44,12 +44,12 @@ class Joint:
 
 # With all joints at zero the upper arm points up and the forearm and the tool forward.
 JOINTS = (
-    Joint("joint_1", "base_link", "link_1", (0.0, 0.0, 0.08), "z", (-2.6, 2.6), 1.6, 60.0),
-    Joint("joint_2", "link_1", "link_2", (0.0, 0.0, 0.08), "y", (-1.0, 1.6), 1.6, 60.0),
-    Joint("joint_3", "link_2", "link_3", (0.0, 0.0, UPPER_ARM), "y", (-1.5, 1.4), 1.6, 40.0),
-    Joint("joint_4", "link_3", "link_4", (0.10, 0.0, 0.0), "x", (-2.8, 2.8), 2.4, 15.0),
-    Joint("joint_5", "link_4", "link_5", (FOREARM - 0.10, 0.0, 0.0), "y", (-2.0, 2.0), 2.4, 15.0),
-    Joint("joint_6", "link_5", "link_6", (0.06, 0.0, 0.0), "x", (-3.0, 3.0), 2.4, 8.0),
+    Hinge("joint_1", "base_link", "link_1", (0.0, 0.0, 0.08), "z", (-2.6, 2.6), 1.6, 60.0),
+    Hinge("joint_2", "link_1", "link_2", (0.0, 0.0, 0.08), "y", (-1.0, 1.6), 1.6, 60.0),
+    Hinge("joint_3", "link_2", "link_3", (0.0, 0.0, UPPER_ARM), "y", (-1.5, 1.4), 1.6, 40.0),
+    Hinge("joint_4", "link_3", "link_4", (0.10, 0.0, 0.0), "x", (-2.8, 2.8), 2.4, 15.0),
+    Hinge("joint_5", "link_4", "link_5", (FOREARM - 0.10, 0.0, 0.0), "y", (-2.0, 2.0), 2.4, 15.0),
+    Hinge("joint_6", "link_5", "link_6", (0.06, 0.0, 0.0), "x", (-3.0, 3.0), 2.4, 8.0),
 )
 NAMES = tuple(joint.name for joint in JOINTS)
 FINGER = "finger_joint"  # each finger's distance from closed, m

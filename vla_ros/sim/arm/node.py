@@ -50,7 +50,7 @@ class ArmSimulator(SimulatedRobot):
     """
 
     def __init__(self) -> None:
-        super().__init__(ARM_PARAMETERS)
+        super().__init__("arm_simulator", ARM_PARAMETERS)
         size = (self._options["height"], self._options["width"])
         self._world = ArmWorld(self._options["seed"], size)
         self._images = {}
