@@ -74,6 +74,11 @@ def test_every_place_that_joints_can_be_at_has_a_row(world: ArmWorld) -> None:
         assert np.isfinite(row).all()
 
 
+def test_a_hand_that_would_turn_past_its_limit_turns_the_other_way(world: ArmWorld) -> None:
+    intent = begin(world, "put_beside", 53)  # it once turned to and fro for ever there
+    assert run_arm_episode(world, intent, expert_drive(intent)).verdict.done
+
+
 @pytest.mark.parametrize("kind", ["pick", "put_into", "push"])
 def test_a_chunk_is_what_it_goes_on_to_do(world: ArmWorld, kind: str) -> None:
     intent = begin(world, kind, 15)

@@ -40,6 +40,7 @@ FARTHEST_REACH = 0.465
 WIDEST_REACH = 2.4
 LOWEST_REACH = 0.012
 HIGHEST_REACH = 0.25
+MOST_ROLL = 2.5  # rad, of joint_6: half a turn less is the same hand
 SPOTS = np.linspace(-math.pi, math.pi, 24, endpoint=False)  # rad: directions to choose from
 
 
@@ -101,13 +102,11 @@ def next_row(intent: ArmIntent, start: TableState, now: TableState, step: float)
     goal = waypoint(intent, start, now)
     place, yaw = _step_to(goal, now, step)
     place = _within_reach(place)
-    # A hand turned by half a turn is the same hand: of the two the one that joint_6 is far from
-    # its limits with, and then the one that is nearer.
-    square = math.atan2(place[1], place[0]) + math.pi / 2
-    wanted = chain.joints_for(place, chain.pointing_down(_square(yaw, square, math.pi)))
-    wanted[5] = joints[5] + math.remainder(wanted[5] - joints[5], math.pi)
-    if not abs(wanted[5]) <= chain.JOINTS[5].limits[1]:
-        wanted[5] -= math.copysign(math.pi, wanted[5])
+    square = _bearing(place) + math.pi / 2  # the fingers' direction where joint_6 is zero
+    wanted = chain.joints_for(place, chain.pointing_down(square))
+    # The last axis is the tool's: joint_6 turns the fingers and moves nothing else.
+    roll = joints[5] + math.remainder(square - yaw - joints[5], 2.0 * math.pi)
+    wanted[5] = min(max(roll, chain.LIMITS[5, 0]), chain.LIMITS[5, 1])
     return np.append(_towards(joints, wanted, JOINT_SPEED * step), goal.gripper)
 
 
@@ -134,7 +133,7 @@ def _step_to(goal: Waypoint, now: TableState, step: float) -> tuple[Array, float
     """The tool's place (m) and the fingers' direction (rad), `step` s on the way to `goal`."""
     tool = np.array(now.tool)
     place = np.array(goal.place)
-    turn = math.remainder(goal.yaw - now.tool_yaw, math.pi)
+    turn = _turn_to(goal, now)
     aside = math.dist(now.tool[:2], goal.place[:2])
     if goal.down:
         # A funnel over the goal: the farther aside, the higher.
@@ -151,6 +150,24 @@ def _step_to(goal: Waypoint, now: TableState, step: float) -> tuple[Array, float
         way = way * fast / length
     most = YAW_SPEED * step
     return tool + way, now.tool_yaw + min(max(turn, -most), most)
+
+
+def _bearing(place: Array) -> float:
+    return math.atan2(place[1], place[0])
+
+
+def _turn_to(goal: Waypoint, now: TableState) -> float:
+    """How far the fingers turn until they are as `goal` has them there, rad, left positive.
+
+    A hand turned by half a turn is the same hand: it is the nearer of the two, unless joint_6 would
+    come near its limit.
+    """
+    turned = _bearing(np.array(goal.place)) - _bearing(np.array(now.tool))  # by joint_1
+    roll = now.joints[5]
+    wanted = _square(_bearing(np.array(goal.place)) + math.pi / 2 - goal.yaw, roll, math.pi)
+    if abs(wanted) > MOST_ROLL:
+        wanted -= math.copysign(math.pi, wanted)
+    return turned - (wanted - roll)
 
 
 def waypoint(intent: ArmIntent, start: TableState, now: TableState) -> Waypoint:
