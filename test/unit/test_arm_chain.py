@@ -12,6 +12,7 @@ from vla_ros.core.robot import load_robot
 from vla_ros.sim.arm.chain import (
     FINGER,
     FINGER_TRAVEL,
+    HOME,
     JOINTS,
     LIMITS,
     NAMES,
@@ -132,6 +133,12 @@ def test_a_straight_wrist_has_an_answer() -> None:
 def test_what_is_out_of_reach_is_said(place: tuple[float, float, float], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         joints_for(np.array(place), pointing_down(math.pi / 2))
+
+
+def test_at_home_the_tool_points_down_over_the_table() -> None:
+    place, rotation = tool_pose(HOME)
+    np.testing.assert_allclose(place, (0.26, 0.0, 0.23), atol=0.002)
+    np.testing.assert_allclose(rotation, pointing_down(math.pi / 2), atol=1e-4)
 
 
 def test_a_tool_that_points_down_moves_its_fingers_along_the_yaw() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 
-from vla_ros.sim.arm.chain import LIMITS, joints_for, pointing_down
+from vla_ros.sim.arm.chain import HOME, LIMITS, joints_for, pointing_down
 from vla_ros.sim.arm.episode import ARM_STEP_S, draw_intent, expert_drive, prepare, run_arm_episode
 from vla_ros.sim.arm.expert import JOINT_SPEED, next_row, rows_for
 from vla_ros.sim.arm.world import ArmWorld
@@ -74,7 +74,19 @@ def test_every_place_that_joints_can_be_at_has_a_row(world: ArmWorld) -> None:
         assert np.isfinite(row).all()
 
 
-def test_a_hand_that_would_turn_past_its_limit_turns_the_other_way(world: ArmWorld) -> None:
+@pytest.mark.parametrize("roll, turn, onwards", [(1.8, 0.4, True), (2.4, 0.4, False), (-1.8, -0.4, True), (-2.4, -0.4, False)])
+def test_a_hand_that_would_come_near_its_limit_turns_the_other_way(
+        world: ArmWorld, roll: float, turn: float, onwards: bool) -> None:
+    world.reset(0)
+    block = next(thing for thing in world.scene.objects if thing.shape == "block")
+    world.place_arm(np.array([*HOME[:5], roll]), OPENING_MAX)
+    x, y, _ = world.state().tool
+    world.place_thing(block.name, x, y, block.height / 2, math.pi / 2 - roll - turn)
+    row = next_row(parse_arm(f"pick up the {block.name}"), world.state(), world.state(), ARM_STEP_S)
+    assert ((row[5] - roll) * turn > 0.0) == onwards
+
+
+def test_a_hand_is_not_turned_to_and_fro(world: ArmWorld) -> None:
     intent = begin(world, "put_beside", 53)  # it once turned to and fro for ever there
     assert run_arm_episode(world, intent, expert_drive(intent)).verdict.done
 

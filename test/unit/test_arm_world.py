@@ -107,6 +107,7 @@ def test_a_joint_stops_at_its_limit(world: ArmWorld) -> None:
         world.command(np.array([9.0, *HOME[1:]]), 0.1)
         world.step(0.3)
     assert angles(world)[0] == pytest.approx(LIMITS[0, 1], abs=0.01)
+    assert world.told()[0][0] == LIMITS[0, 1]  # the servo does not press against its stop
 
 
 def test_an_arm_that_hears_no_more_holds_after_the_time_out(world: ArmWorld) -> None:

@@ -56,6 +56,7 @@ FINGER = "finger_joint"  # each finger's distance from closed, m
 TOOL: Triple = (HAND - 0.06, 0.0, 0.0)  # m in link_6; between the fingertips, z points out
 FINGER_ROOT: Triple = (0.075, 0.0, 0.0)  # m in link_6
 FINGER_SPEED = 0.08  # m/s
+HOME = np.array([0.0, 0.01, 0.14, 0.0, 1.4208, 0.0])  # rad: over the table, pointing down
 LIMITS = np.array([joint.limits for joint in JOINTS])  # 6 x 2, rad
 SPEEDS = np.array([joint.speed for joint in JOINTS])  # rad/s
 
@@ -137,9 +138,6 @@ def pointing_down(yaw: float) -> Array:
     cos = math.cos(yaw)
     sin = math.sin(yaw)
     return np.array([[-sin, cos, 0.0], [cos, sin, 0.0], [0.0, 0.0, -1.0]])
-
-
-HOME = joints_for(np.array([0.26, 0.0, 0.23]), pointing_down(math.pi / 2))  # rad
 
 
 def urdf() -> str:

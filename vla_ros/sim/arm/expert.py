@@ -124,7 +124,7 @@ def _towards(joints: Array, wanted: Array, most: float) -> Array:
 
 def _within_reach(place: Array) -> Array:
     radius = min(max(math.hypot(place[0], place[1]), NEAREST_REACH), FARTHEST_REACH)
-    bearing = min(max(math.atan2(place[1], place[0]), -WIDEST_REACH), WIDEST_REACH)
+    bearing = min(max(_bearing(place), -WIDEST_REACH), WIDEST_REACH)
     height = min(max(place[2], LOWEST_REACH), HIGHEST_REACH)
     return np.array([radius * math.cos(bearing), radius * math.sin(bearing), height])
 
