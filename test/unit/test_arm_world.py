@@ -13,7 +13,7 @@ pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 from vla_ros.sim.arm.chain import FINGER, FINGER_SPEED, FINGER_TRAVEL, HOME, LIMITS, NAMES, SPEEDS
 from vla_ros.sim.arm.domain_randomization import TableLook, apply_look, random_table_look
 from vla_ros.sim.arm.scene import FARTHEST, GAP, NEAREST, POOL, WIDEST, sample_table
-from vla_ros.sim.arm.world import CAMERAS, DRIVER_TIMEOUT_S, ArmWorld
+from vla_ros.sim.arm.world import CAMERAS, DRIVER_TIMEOUT_S, GRIP_FORCE_N, ArmWorld
 from vla_ros.tasks.arm.table import OPENING_MAX
 
 
@@ -173,6 +173,34 @@ def test_fingers_on_both_sides_of_a_block_hold_it_and_lift_it(world: ArmWorld) -
     world.step(1.0)
     assert world.state().held is None
     assert world.state().object(block.name).z < z - 0.05
+
+
+def finger_force(world: ArmWorld) -> float:
+    """N on the finger that is pressed on the less."""
+    import mujoco
+
+    force = np.zeros(6)
+    total = {"left_finger": 0.0, "right_finger": 0.0}
+    for index in range(world.data.ncon):
+        for geom in world.data.contact[index].geom:
+            body = world.model.body(int(world.model.geom_bodyid[geom])).name
+            if body in total:
+                mujoco.mj_contactForce(world.model, world.data, index, force)
+                total[body] += float(force[0])
+    return min(total.values())
+
+
+def test_closed_fingers_that_push_a_thing_do_not_hold_it(world: ArmWorld) -> None:
+    world.place_arm(HOME, 0.0)
+    x, y, z = world.state().tool
+    block = next(thing for thing in world.scene.objects if thing.shape == "block")
+    touched = 0.0
+    for _ in range(20):  # pressed against both closed fingers, from across their way
+        world.place_thing(block.name, x + 0.006 + block.size / 2, y, z)
+        world.step(0.004)
+        touched = max(touched, finger_force(world))
+        assert world.state().held is None
+    assert touched > GRIP_FORCE_N
 
 
 def test_a_thing_that_is_not_there_is_said(world: ArmWorld) -> None:

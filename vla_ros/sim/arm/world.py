@@ -26,6 +26,7 @@ IMAGE_SIZE = (128, 128)  # height, width of both, pixels
 # s: a trajectory is followed for so long after it came; then the arm holds where it is
 DRIVER_TIMEOUT_S = 0.5
 GRIP_FORCE_N = 0.5  # on each finger, from which a thing counts as held
+GRIP_ALONG = 0.7  # of that force's direction, along which the fingers move
 
 
 class ArmWorld:
@@ -286,11 +287,14 @@ class ArmWorld:
         )
 
     def _held(self) -> str | None:
-        """The thing that both fingers press on."""
+        """The thing that both fingers press on, along their way: a push with both holds nothing."""
+        along = self.data.site_xmat[self._tool].reshape(3, 3)[:, 1]
         forces: dict[int, list[float]] = {}  # thing's body -> N on the left and right finger
         force = np.zeros(6)  # N and Nm; the first is the one along the contact's normal
         for index in range(self.data.ncon):
             contact = self.data.contact[index]
+            if abs(float(contact.frame[:3] @ along)) < GRIP_ALONG:
+                continue
             bodies = self.model.geom_bodyid[contact.geom].tolist()
             # either may be the finger
             for finger, other in (bodies, bodies[::-1]):
