@@ -127,13 +127,13 @@ class ArmDemo(Demo):
         return [f"put the {blocks[0]} into the {bowls[0]}", "go home", f"pick up the {blocks[1]}"]
 
     def decode(self, raw: bytes) -> NDArray[np.uint8]:
-        """Both cameras' images in one: the scene's, and the wrist's in a corner of the table."""
+        """Both cameras' images in one: the scene's, and the wrist's in a corner, over the floor."""
         scene = cv2.resize(decode(raw), (WIDTH, WIDTH))
         above = (WIDTH - CAMERA_HEIGHT) // 2  # of floor that is cut off, and as much table below
         picture: NDArray[np.uint8] = scene[above : above + CAMERA_HEIGHT].copy()
         watch: Any = self.watch
         if watch.wrist is not None:
             inset = cv2.resize(decode(watch.wrist), (INSET, INSET))
-            picture[-INSET - INSET_FRAME :, -INSET - INSET_FRAME :] = 255
-            picture[-INSET:, -INSET:] = inset
+            picture[: INSET + INSET_FRAME, -INSET - INSET_FRAME :] = 255
+            picture[:INSET, -INSET:] = inset
         return picture

@@ -344,8 +344,10 @@ def _push(start: TableState, now: TableState, thing: TableObject) -> Waypoint:
     along = np.array((math.cos(angle), math.sin(angle)))
     here = np.array((thing.x, thing.y))
     before = start.object(thing.name)
-    height = max(0.02, thing.height - 0.035)
-    yaw = _square(angle + math.pi / 2, now.tool_yaw, math.pi)
+    # the hand stays above a cup that stands beside
+    height = max(0.024, thing.height - 0.035)
+    # One finger behind the other: something round would wedge itself between two side by side.
+    yaw = _square(angle, now.tool_yaw, math.pi)
     gap = np.array(now.tool[:2]) - here
     if math.dist(here, (before.x, before.y)) >= PUSH_WAY:
         x, y, z = now.tool
