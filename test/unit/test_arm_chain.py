@@ -110,6 +110,24 @@ def test_the_joints_for_a_pose_bring_the_tool_there() -> None:
         np.testing.assert_allclose(there[1], rotation, atol=1e-9)
 
 
+def test_a_solver_comes_to_the_same_joints(arm: object) -> None:
+    mink = pytest.importorskip("mink", reason="mink is not installed")
+    configuration = mink.Configuration(arm.model)
+    task = mink.FrameTask("tool", "site", position_cost=1.0, orientation_cost=1.0)
+    joints = joints_for(np.array([0.33, 0.1, 0.05]), pointing_down(1.7))
+    pose = np.eye(4)
+    pose[:3, 3], pose[:3, :3] = tool_pose(joints)
+    task.set_target(mink.SE3.from_matrix(pose))
+    addresses = [int(arm.model.joint(name).qposadr[0]) for name in NAMES]
+    start = arm.model.qpos0.copy()
+    start[addresses] = HOME
+    configuration.update(start)
+    for _ in range(30):
+        velocity = mink.solve_ik(configuration, [task], 0.02, "daqp", damping=1e-6)
+        configuration.integrate_inplace(velocity, 0.02)
+    np.testing.assert_allclose(configuration.q[addresses], joints, atol=1e-4)
+
+
 def test_a_tilted_pose_too() -> None:
     rng = np.random.default_rng(3)
     for _ in range(300):
