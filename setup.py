@@ -129,6 +129,7 @@ setup(
         "console_scripts": [
             *(f"{node} = {NAME}.nodes.{node}:main" for node in NODES),
             f"simulator = {NAME}.sim.node:main",
+            f"arm_simulator = {NAME}.sim.arm.node:main",
             f"vla = {NAME}.cli.main:main",
         ]
     },

@@ -1,6 +1,7 @@
-"""The six nodes and a simulated robot in a room of coloured things.
+"""The nodes and a simulated robot: the cart in a room of coloured things, or an arm at a table.
 
 ros2 launch vla_ros demo.launch.py
+ros2 launch vla_ros demo.launch.py robot:=arm
 ros2 service call /vla/safety_validator/arm std_srvs/srv/Trigger
 ros2 topic pub --once /vla/instruction std_msgs/msg/String "{data: 'go to the red block'}"
 """
@@ -20,16 +21,36 @@ from launch_ros.parameter_descriptions import ParameterValue
 from vla_ros.policies import demo_policy
 
 PASSED_ON = ("robot_file", "camera_topic", "policy", "policy_file", "composed")  # to vla.launch.py
+CART_CAMERA = "/camera/image_raw"
 SHARE = Path(get_package_share_directory("vla_ros"))
 
 
-def unless_given(argument: str, default: str) -> PythonExpression:
-    """The default, or nothing where `argument` is given: only one of the two may be."""
-    return PythonExpression(["'' if r'''", LaunchConfiguration(argument), f"''' else {default!r}"])
+def of_robot(cart: str, arm: str) -> PythonExpression:
+    """The one or the other, as the argument `robot` says."""
+    return PythonExpression(
+        [f"{{'cart': {cart!r}, 'arm': {arm!r}}}['", LaunchConfiguration("robot"), "']"]
+    )
+
+
+def robot_policy() -> PythonExpression:
+    """What drives where nobody chose, for each robot; nothing where `policy_file` is given."""
+    default = {"cart": demo_policy()[0], "arm": "vla_ros.sim.arm.policy:TableExpert"}
+    return PythonExpression(
+        [
+            "'' if r'''",
+            LaunchConfiguration("policy_file"),
+            f"''' else {default!r}['",
+            LaunchConfiguration("robot"),
+            "']",
+        ]
+    )
 
 
 def generate_launch_description() -> LaunchDescription:
-    camera = LaunchConfiguration("camera_topic")
+    # the cart's only; an arm has two cameras, which stand in its robot file
+    camera = PythonExpression(
+        ["r'''", LaunchConfiguration("camera_topic"), f"''' or {CART_CAMERA!r}"]
+    )
     passed_on = {name: LaunchConfiguration(name) for name in PASSED_ON}
     nodes = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "vla.launch.py")),
@@ -37,17 +58,24 @@ def generate_launch_description() -> LaunchDescription:
     )
     simulator = Node(
         package="vla_ros",
-        executable="simulator",
-        name="simulator",
-        remappings=[("/camera/image_raw", camera)],
+        executable=of_robot("simulator", "arm_simulator"),
+        name=of_robot("simulator", "arm_simulator"),
+        remappings=[(CART_CAMERA, camera)],
         parameters=[{"seed": ParameterValue(LaunchConfiguration("seed"), value_type=int)}],
-        ros_arguments=["--enclave", "/robot/simulator"],  # idle without ROS_SECURITY_ENABLE
+        # idle without ROS_SECURITY_ENABLE
+        ros_arguments=["--enclave", of_robot("/robot/simulator", "/robot/arm_simulator")],
         output="screen",
         # started again, it would be another room
         on_exit=Shutdown(reason="the simulated robot ended"),
     )
     return LaunchDescription(
         [
+            DeclareLaunchArgument(
+                "robot",
+                default_value="cart",
+                choices=["cart", "arm"],
+                description="which simulated robot: a cart in a room, or an arm at a table",
+            ),
             # Before the nodes' own of the same names, which for a robot mean something else.
             DeclareLaunchArgument(
                 "policy_file",
@@ -57,19 +85,22 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 "policy",
-                default_value=unless_given("policy_file", demo_policy()[0]),
-                description="the policy that drives, by name or module:Class "
-                "(default: the learned one; without torch, color_servo)",
+                default_value=robot_policy(),
+                description="the policy that drives, by name or module:Class (default: the "
+                "learned one; without torch, color_servo; for the arm, one that knows table 3)",
             ),
             DeclareLaunchArgument(
                 "robot_file",
-                default_value=str(SHARE / "config" / "robots" / "sim.yaml"),
+                default_value=of_robot(
+                    str(SHARE / "config" / "robots" / "sim.yaml"),
+                    str(SHARE / "config" / "robots" / "sim_arm.yaml"),
+                ),
                 description="the simulated robot's limits: this file, or a copy with others",
             ),
             DeclareLaunchArgument(
                 "camera_topic",
-                default_value="/camera/image_raw",
-                description="where the simulated camera's images are",
+                default_value=of_robot(CART_CAMERA, ""),
+                description="where the simulated cart's camera's images are",
             ),
             DeclareLaunchArgument(
                 "composed",
@@ -79,7 +110,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "seed",
                 default_value="3",  # a room with a red block
-                description="which room: the same seed, the same things in it",
+                description="which room or table: the same seed, the same things there",
             ),
             nodes,  # first: it also sets the environment that the simulator needs
             simulator,

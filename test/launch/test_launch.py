@@ -96,7 +96,7 @@ def test_a_robot_file_that_is_wrong_ends_the_launch_with_a_sentence() -> None:
 def test_demo_adds_the_simulator_and_a_seed() -> None:
     demo = load("demo.launch.py")
     assert "seed" in {argument.name for argument in demo.get_launch_arguments()}
-    assert [node.node_executable for node in launched(demo)] == ["simulator"]
+    assert len(launched(demo)) == 1
 
 
 @pytest.fixture
@@ -126,7 +126,8 @@ def test_every_argument_that_the_demo_lists_does_something(tmp_path: Path, comma
     (tmp_path / "other.yaml").write_text(Path(SIM).read_text())
     other = {"policy": "constant", "policy_file": policy_file, "seed": "7", "robot_file": str(tmp_path / "other.yaml"),
              "camera_topic": "/eye/image", "joint_states": "/arm/joint_states", "odom": "/base/odom", "namespace": "other",
-             "params_file": str(tmp_path / "mine.yaml"), "enclaves": "/elsewhere", "composed": "true"}
+             "params_file": str(tmp_path / "mine.yaml"), "enclaves": "/elsewhere", "composed": "true",
+             "robot": "arm"}
     (tmp_path / "mine.yaml").write_text("/**:\n  ros__parameters: {diagnostics_period: 2.0}\n")
     arguments = load("demo.launch.py").get_launch_arguments()
     assert {argument.name for argument in arguments} == set(other)
@@ -150,6 +151,13 @@ def test_composed_starts_one_process_in_place_of_three(command_lines: Callable[.
     assert "__node:=safety_validator" in words and "__node:=supervisor" in words
     usual = "\n".join(command_lines("demo.launch.py"))
     assert "/vla/composed" not in usual and "__node:=inference" in usual
+
+
+def test_the_demos_arm_has_two_cameras_and_a_policy(command_lines: Callable[..., list[str]]) -> None:
+    words = "\n".join(command_lines("demo.launch.py", robot="arm"))
+    assert "sim_arm.yaml" in words
+    assert "camera_ingest_scene" in words and "camera_ingest_wrist" in words
+    assert "policy: vla_ros.sim.arm.policy:TableExpert" in words
 
 
 def test_the_demos_camera_and_the_node_that_hears_it_agree(command_lines: Callable[..., list[str]]) -> None:

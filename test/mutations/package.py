@@ -149,6 +149,37 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("isinstance(value, int) and not isinstance(value, bool)", "isinstance(value, int)"),
     ]),
     # policies
+    "vla_ros/tasks/arm/intent.py": (("test/unit/test_arm_tasks.py",), [
+        ("known &= before in COLOUR_WORDS or", "known |= before in COLOUR_WORDS or"),
+        ('PLACES = {"put_into": "bowl", "put_onto": "block"}', 'PLACES = {"put_into": "bowl"}'),
+        ("shape not in GRASPABLE:", "shape in GRASPABLE:"),
+        ("if intent.place == intent.thing:", "if intent.place is intent.thing:"),
+    ]),
+    "vla_ros/tasks/arm/success.py": (("test/unit/test_arm_tasks.py",), [
+        ("if verdict.done and now.speed > STILL_RAD_S:", "if verdict.done and now.speed > 1.0:"),
+        ("return 0.05 if now.held == thing.name else 0.0", "return 0.0"),
+        ("gap = apart - (thing.size + place.size) / 2", "gap = apart - (thing.size + place.size)"),
+        ("moved - allowed,", "0.0,"),
+        ("min(verdicts, key=lambda verdict: verdict.lacking)", "verdicts[0]"),
+    ]),
+    "vla_ros/sim/arm/chain.py": (("test/unit/test_arm_chain.py",), [
+        ("elbow -= math.pi / 2", "elbow += math.pi / 2"),
+        ("if sine > 1e-9:", "if sine > 1e9:"),
+        ("roll = math.atan2(hand[1, 0], -hand[2, 0])", "roll = math.atan2(hand[1, 0], hand[2, 0])"),
+        ("SHOULDER_HEIGHT = 0.16", "SHOULDER_HEIGHT = 0.15"),
+    ]),
+    "vla_ros/sim/arm/world.py": (("test/unit/test_arm_world.py",), [
+        ("if since <= DRIVER_TIMEOUT_S:", "if since <= 9.0:"),
+        ("most = chain.SPEEDS * model.TIMESTEP", "most = 9.0 * chain.SPEEDS * model.TIMESTEP"),
+        ("np.clip(rows, chain.LIMITS[:, 0], chain.LIMITS[:, 1])", "rows"),
+        ("and bool((np.diff(when) > 0.0).all())", ""),
+        ("if min(pair) >= GRIP_FORCE_N:", "if max(pair) >= 0.0:"),
+    ]),
+    "vla_ros/sim/arm/expert.py": (("test/unit/test_arm_expert.py",), [
+        ("if abs(wanted) > MOST_ROLL:", "if abs(wanted) > 9.0:"),
+        ("return Waypoint((thing.x, thing.y, height), yaw, 0.0)", "return Waypoint((thing.x, thing.y, height), yaw, 1.0)"),
+        ("bearing = min(max(_bearing(place), -WIDEST_REACH), WIDEST_REACH)", "bearing = _bearing(place)"),
+    ]),
     "vla_ros/tasks/intent.py": (("test/unit/test_phrases.py", "test/unit/test_color_servo.py"), [
         ('0.01 if unit.startswith("c")', '0.1 if unit.startswith("c")'),
         ("DEFAULT_DISTANCE_M = 0.5", "DEFAULT_DISTANCE_M = 1.0"),

@@ -120,18 +120,20 @@ def test_the_operators_commands_are_allowed_what_they_make(verb: str) -> None:
     assert made["publish"] >= {"/vla/instruction", "/vla/stop"}
 
 
-def test_the_simulator_is_allowed_what_it_makes_and_nothing_more() -> None:
+@pytest.mark.parametrize("name", ["simulator", "arm_simulator"])
+def test_the_simulator_is_allowed_what_it_makes_and_nothing_more(name: str) -> None:
     pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
+    from vla_ros.sim.arm.node import ArmSimulator
     from vla_ros.sim.node import Simulator
 
     rclpy.init()
     try:
-        node = Simulator()
-        made = made_by(node, "simulator", "/")
+        node = Simulator() if name == "simulator" else ArmSimulator()
+        made = made_by(node, name, "/")
         node.destroy_node()
     finally:
         rclpy.try_shutdown()
-    allowed = read_policy(SIMULATOR)["/robot/simulator"]
+    allowed = read_policy(SIMULATOR)[f"/robot/{name}"]
     for right in RIGHTS:
         assert made[right] <= allowed[right], right
-        assert allowed[right] - made[right] <= {"/clock", "/simulator/get_type_description"}, right
+        assert allowed[right] - made[right] <= {"/clock", f"/{name}/get_type_description"}, right

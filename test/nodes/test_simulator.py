@@ -39,18 +39,21 @@ TOPICS = {
 class Robot:
     """A simulator process and a node beside it that hears everything."""
 
+    module = "vla_ros.sim.node"
+    topics: dict[str, tuple[Any, Any]] = TOPICS
+
     def __init__(self, context: Any, machine: Any, *parameters: str) -> None:
         self.machine = machine
         arguments = [argument for parameter in parameters for argument in ("-p", parameter)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "vla_ros.sim.node", "--ros-args", *arguments],
+            [sys.executable, "-m", self.module, "--ros-args", *arguments],
             env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.node = rclpy.create_node("side_clearance", context=context)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
         self.last: dict[str, Any] = {}
-        self.times: dict[str, list[float]] = {topic: [] for topic in TOPICS}
-        for topic, (kind, qos) in TOPICS.items():
+        self.times: dict[str, list[float]] = {topic: [] for topic in self.topics}
+        for topic, (kind, qos) in self.topics.items():
             self.node.create_subscription(kind, topic, self._keeper(topic), qos)
 
     def _keeper(self, topic: str) -> Callable[[Any], None]:

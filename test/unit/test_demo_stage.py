@@ -104,7 +104,7 @@ def test_the_summary_is_there_and_so_is_every_other_image_when_one_cannot_be_dra
     result = {"text": "go", "done": True, "seconds": 1.0, "driven_m": 0.5, "why": "near"}
     said = SimpleNamespace(results=[result], track=DriveRecord(latencies=[5.0]), instructions=["go"], deaths=[], ok=lambda: True,
                            inference=dict, watch=SimpleNamespace(film=None),
-                           arguments=SimpleNamespace(seed=1, policy="color_servo"))
+                           arguments=SimpleNamespace(seed=1, policy="color_servo", robot="cart"))
     monkeypatch.setattr(run, "draw_path", fail)
     run._write(said, tmp_path, "", {})
     summary = json.loads((tmp_path / "summary.json").read_text())

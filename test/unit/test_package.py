@@ -22,7 +22,7 @@ MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts
 )
-ROS_CODE = ("vla_ros.nodes", "vla_ros.sim.node", "vla_ros.operator", "vla_ros.demo", "vla_ros.bench", "vla_ros.cli.say",
+ROS_CODE = ("vla_ros.nodes", "vla_ros.sim.node", "vla_ros.sim.arm.node", "vla_ros.operator", "vla_ros.demo", "vla_ros.bench", "vla_ros.cli.say",
             "vla_ros.cli.stop")
 
 # Packages that Humble's and Jazzy's distribution.yaml both release, and keys of rosdep's python.yaml.
@@ -174,6 +174,7 @@ HEAVY = ("torch", "transformers", "mujoco", "matplotlib", "rich", "yaml", "psuti
 
 
 GYM = "vla_ros.sim.gym"  # brings gymnasium
+SIM_EXTRAS = ("vla_ros.sim.node", "vla_ros.sim.arm.node", GYM, "vla_ros.sim.arm.gym")
 YAML = "vla_ros.core.yaml_file"  # brings PyYAML; robot.py imports it where it reads a file
 
 
@@ -214,14 +215,14 @@ def test_only_chosen_parts_need_transformers() -> None:
 def test_the_simulated_world_needs_no_ros() -> None:
     if importlib.util.find_spec("mujoco") is None:
         pytest.skip("mujoco is not installed")
-    import_with_blocked([name for name in below("sim") if name not in ("vla_ros.sim.node", GYM)], (*ROS, "torch"))
+    import_with_blocked([name for name in below("sim") if name not in SIM_EXTRAS], (*ROS, "torch"))
 
 
 def test_the_gymnasium_environment_needs_neither_ros_nor_torch() -> None:
     for module in ("mujoco", "gymnasium"):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is not installed")
-    import_with_blocked([GYM], (*ROS, "torch"))
+    import_with_blocked([GYM, "vla_ros.sim.arm.gym"], (*ROS, "torch"))
 
 
 def test_without_gymnasium_its_environment_says_what_to_install() -> None:

@@ -30,7 +30,7 @@ def test_every_node_and_everyone_around_them_has_an_enclave() -> None:
     nodes = {f"/vla/{name}" for name in NODE_PARAMETERS}
     assert len(nodes) == 6
     assert set(ENCLAVES) == nodes | {OPERATOR, "/robot/driver", "/robot/camera"}
-    assert set(read_policy(SIMULATOR)) == {"/robot/simulator"}
+    assert set(read_policy(SIMULATOR)) == {"/robot/simulator", "/robot/arm_simulator"}
 
 
 def test_the_composed_process_may_exactly_what_its_nodes_may() -> None:
@@ -179,7 +179,15 @@ def test_nobody_listens_to_a_topic_that_nobody_may_speak_on() -> None:
     spoken, heard = ({name for rights in ENCLAVES.values() for name in rights[right]} for right in RIGHTS if
                      right in ("publish", "subscribe"))
     assert heard - spoken == {"/clock"}, "only a simulation moves the clock"
-    assert who(read_policy(SIMULATOR), "publish", "/clock") == {"/robot/simulator"}
+    assert who(read_policy(SIMULATOR), "publish", "/clock") == {"/robot/simulator", "/robot/arm_simulator"}
+
+
+def test_the_arms_simulator_takes_what_an_arms_drivers_take_and_nothing_of_the_suites() -> None:
+    arm = read_policy(SIMULATOR)["/robot/arm_simulator"]
+    robot = load_robot(SECURITY.parent / "robots" / "sim_arm.yaml")
+    assert arm["subscribe"] - {"/clock"} == {output.topic for output in robot.outputs}
+    assert {camera.topic for camera in robot.cameras} <= arm["publish"]
+    assert not arm["request"] and not any(name.startswith("/vla") for name in arm["publish"])
 
 
 def test_the_simulator_may_do_what_driver_and_camera_may_and_nothing_of_the_suites() -> None:

@@ -14,12 +14,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="INSTRUCTION",
         help="what to tell the robot, one after another (default: three that fit the scene)",
     )
+    parser.add_argument(
+        "--robot",
+        choices=("cart", "arm"),
+        default="cart",
+        help="the cart in its room, or the arm at its table (default %(default)s)",
+    )
     # room 16 has a thing to go to and another to grab, both with a free way
-    parser.add_argument("--seed", type=seed, default=16, help="which room (default %(default)s)")
+    parser.add_argument(
+        "--seed", type=seed, default=16, help="which room or table (default %(default)s)"
+    )
     parser.add_argument(
         "--policy",
         help="which policy drives, by name or module:Class "
-        "(default: builtin; without torch, color_servo)",
+        "(default: builtin; without torch, color_servo; for the arm, one that knows its table)",
     )
     parser.add_argument(
         "--policy-file",

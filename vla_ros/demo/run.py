@@ -8,11 +8,13 @@ import os
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from vla_ros.core.config_files import config_folder
 from vla_ros.core.drawing import drawing
 from vla_ros.core.policy_file import chosen_policy
+from vla_ros.demo.arm import ArmDemo, arm_policy_file
 from vla_ros.demo.film import Film
-from vla_ros.demo.monitor import decode
 from vla_ros.demo.plots import draw_latency, draw_path, latency_summary, summary_lines
 from vla_ros.demo.scenario import Demo
 from vla_ros.demo.stack import NAMESPACE, SIMULATOR, Failed, View
@@ -23,21 +25,26 @@ from vla_ros.operator.client import spinning
 from vla_ros.operator.processes import ProcessGroup, node_command, suite_environment, suite_nodes
 from vla_ros.policies import demo_policy, policy_spec
 from vla_ros.sim.scene import ROOM
+from vla_ros.tasks.arm.success import judge_arm
 from vla_ros.tasks.success import judge
 
+# Name -> what simulates it, and its robot file.
+ROBOTS = {"cart": ("simulator", "sim.yaml"), "arm": ("arm_simulator", "sim_arm.yaml")}
 OUTPUT_FILES = ("demo.mp4", "path.png", "latency.png", "still.png", "summary.json")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0: every instruction done and every stop obeyed; 1: not; 130: interrupted."""
-    if arguments.policy is None and not arguments.policy_file:
+    if arguments.robot == "arm" and arguments.policy is None and not arguments.policy_file:
+        arguments.policy_file = arm_policy_file(Path(arguments.out), arguments.seed)
+    elif arguments.policy is None and not arguments.policy_file:
         arguments.policy, note = demo_policy()
         if note:
             print(note, flush=True)
     chosen = chosen_policy(arguments.policy or "", arguments.policy_file)
     # An unknown one is a sentence now, not a log file later.
     policy_spec(chosen.policy, chosen.options)
-    success: SuccessFunction = judge
+    success: Any = judge_arm if arguments.robot == "arm" else judge
     if arguments.success:
         success = success_function(arguments.success)
         if not arguments.instructions:  # those that fit the room are of the task language
@@ -75,10 +82,12 @@ def _run(
     environment = suite_environment()
     # this process needs the transport's settings as much as the nodes do
     os.environ.update(environment)
+    executable, robot_file = ROBOTS[arguments.robot]
     commands = {
-        SIMULATOR: node_command("simulator", parameters={"seed": arguments.seed}),
+        SIMULATOR: node_command(executable, parameters={"seed": arguments.seed}),
         **suite_nodes(
             arguments.policy or "",
+            config_folder() / "robots" / robot_file,
             namespace=NAMESPACE,
             policy_file=arguments.policy_file,
             composed=arguments.composed,
@@ -87,10 +96,11 @@ def _run(
     problem = ""
     with make_view(not arguments.no_view) as view, spinning("vla_demo") as node:
         group = ProcessGroup()
-        demo = Demo(arguments, group, node, view, interrupt, success)
+        stage = ArmDemo if arguments.robot == "arm" else Demo
+        demo = stage(arguments, group, node, view, interrupt, success)
         try:
             demo.start(commands, environment, out / "logs")
-            demo.play(lambda: Film(out / "demo.mp4", decode))
+            demo.play(lambda: Film(out / "demo.mp4", demo.decode))
         except Failed as failed:
             problem = str(failed)
         finally:
@@ -140,8 +150,9 @@ def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     done = [bool(result["done"]) for result in demo.results]
-    with drawing(out / "path.png"):
-        draw_path(demo.track, demo.instructions, done, ROOM, out / "path.png")
+    if demo.arguments.robot == "cart":  # an arm has no way over the floor
+        with drawing(out / "path.png"):
+            draw_path(demo.track, demo.instructions, done, ROOM, out / "path.png")
     with drawing(out / "latency.png"):
         draw_latency(demo.track.latencies, out / "latency.png")
     if film is not None:

@@ -15,10 +15,11 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 
 from vla_ros.demo.film import Film
-from vla_ros.demo.monitor import Monitor
+from vla_ros.demo.monitor import Monitor, decode
 from vla_ros.demo.plots import DriveRecord, PathPoint, Stop, stood_still
 from vla_ros.demo.scoring import verdict
 from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, DemoSuite, View
@@ -51,6 +52,10 @@ class Demo(DemoSuite):
         success: Judges the instructions.
     """
 
+    # what another robot has otherwise
+    monitor: type[Monitor] = Monitor
+    camera_topic = CAMERA_TOPIC
+
     def __init__(
         self,
         arguments: argparse.Namespace,
@@ -60,7 +65,7 @@ class Demo(DemoSuite):
         interrupt: session.Interrupt,
         success: SuccessFunction = judge,
     ) -> None:
-        watch = Monitor(node, DriveRecord(), CAMERA_TOPIC, NAMESPACE)
+        watch = self.monitor(node, DriveRecord(), self.camera_topic, NAMESPACE)
         super().__init__(group, node, watch, view, interrupt)
         self.arguments = arguments
         self.success = success
@@ -72,8 +77,7 @@ class Demo(DemoSuite):
         self.wait(lambda: bool(self.watch.things()), 3.0)
         self.instructions = list(self.arguments.instructions)
         if not self.instructions:
-            robot = self.watch.pose or NOT_SEEN
-            self.instructions = choose_instructions(self.watch.things(), robot)
+            self.instructions = self.suggestions()
         self.track.start = self.watch.things()
         if self.arguments.stay:
             self.stay()
@@ -90,6 +94,14 @@ class Demo(DemoSuite):
             self.instruct(index, words, stop)
         self.watch.instruction_number = 0
         self.track.end = self.watch.things()
+
+    def suggestions(self) -> list[str]:
+        """Instructions that fit the scene."""
+        return choose_instructions(self.watch.things(), self.watch.pose or NOT_SEEN)
+
+    def decode(self, raw: bytes) -> NDArray[np.uint8]:
+        """A serialized image of the camera as the film wants it, 480 x 640 x 3."""
+        return decode(raw)
 
     def stay(self) -> None:
         """Nothing happens by itself; ends by a signal."""

@@ -280,6 +280,7 @@ BESIDE_GATE = NODES[1:]
 MODULES = {name: f"vla_ros.nodes.{name}" for name in NODES}
 MODULES[PROGRAM] = f"vla_ros.nodes.{PROGRAM}"
 MODULES["simulator"] = "vla_ros.sim.node"
+MODULES["arm_simulator"] = "vla_ros.sim.arm.node"
 # One node is one thread's work, and the machine has few cores for six. glibc would return each
 # image's memory to the kernel and fetch it again, a page fault every 4 KiB: two thirds of the cost
 # of receiving one.

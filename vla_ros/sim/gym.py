@@ -1,4 +1,5 @@
-"""The simulated room as a gymnasium environment: importing this module registers `vla_ros/Room-v0`.
+"""The simulated room as a gymnasium environment: importing this module registers `vla_ros/Room-v0`,
+and the arm's table of vla_ros.sim.arm.gym as `vla_ros/Table-v0`.
 
     import gymnasium
     import vla_ros.sim.gym
@@ -37,7 +38,9 @@ from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SPLITS, UNSEEN_PAIRS, int
 from vla_ros.tasks.success import Judgement, judge
 from vla_ros.tasks.world_state import WorldState
 
-ID = "vla_ros/Room-v0"  # in gymnasium's registry
+# in gymnasium's registry
+ID = "vla_ros/Room-v0"
+TABLE_ID = "vla_ros/Table-v0"
 STEP_S = 0.08  # between images, as in vla evaluate
 CHANNELS = ("linear.x", "angular.z", "gripper")  # that the simulated robot obeys
 # As the nodes know them: m, rad, m/s, rad/s, and the joints' positions in rad and m.
@@ -257,12 +260,18 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
 
 def _understood(instruction: str) -> Intent:
     """What it means. ValueError for words without a meaning, or too many for the observation."""
+    check_characters(instruction)
+    return parse(instruction)
+
+
+def check_characters(instruction: str) -> None:
+    """Raises ValueError for what the observation's `instruction` cannot hold."""
     if not 0 < len(instruction) <= MAX_CHARACTERS or set(instruction) - set(CHARACTERS):
         raise ValueError(
             f"the instruction is {instruction[:MAX_CHARACTERS]!r}; give 1 to "
             f"{MAX_CHARACTERS} letters, digits and signs"
         )
-    return parse(instruction)
 
 
 gymnasium.register(ID, "vla_ros.sim.gym:Room")
+gymnasium.register(TABLE_ID, "vla_ros.sim.arm.gym:Table")

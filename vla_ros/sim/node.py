@@ -1,7 +1,8 @@
-"""The simulated robot as a ROS node: `simulator` publishes and obeys what a robot's drivers would.
+"""A simulated robot as a ROS node: `simulator` publishes and obeys what a robot's drivers would.
 
 Three threads: this process's main thread serves ROS, one steps physics on the steady clock and
-publishes the state, one draws and publishes images. A slow image never holds up physics.
+publishes the state, one draws and publishes images. A slow image never holds up physics. What each
+simulated robot's node has in common is in `SimulatedRobot`; the arm's is in sim/arm/node.py.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, Protocol
 
 import cv2
 import numpy as np
@@ -24,10 +25,12 @@ import rclpy
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
+from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
@@ -46,7 +49,8 @@ MARKER_TYPES = {"block": Marker.CUBE, "ball": Marker.SPHERE, "cylinder": Marker.
 
 # name: (default, least, most, meaning); the node refuses anything else before it starts. `seed` may
 # be set while it runs: the next reset takes it.
-PARAMETERS: dict[str, tuple[Any, float, float, str]] = {
+Parameters = dict[str, tuple[Any, float, float, str]]
+PARAMETERS: Parameters = {
     "seed": (0, 0, 2**31 - 1, "which scene"),
     "width": (640, 64, 1920, "of the camera's image, pixels"),
     "height": (480, 48, 1080, "of the camera's image, pixels"),
@@ -57,50 +61,70 @@ PARAMETERS: dict[str, tuple[Any, float, float, str]] = {
 }
 
 
-def _sensor_qos(depth: int) -> QoSProfile:
+class SimulatedWorld(Protocol):
+    """What physics and drawing are asked for; `World` and the arm's `ArmWorld` are such."""
+
+    seed: int
+
+    @property
+    def time(self) -> float: ...
+    def reset(self, seed: int) -> None: ...
+    def step(self, dt: float) -> None: ...
+    def close(self) -> None: ...
+
+
+def sensor_qos(depth: int) -> QoSProfile:
     return QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
-class Simulator(Node):
-    """The node. `start` begins physics and drawing, `stop` ends both and waits for them.
+class SimulatedRobot(Node):
+    """What every simulated robot's node does. `start` begins physics and drawing, `stop` ends both.
 
-    Publishes: `/camera/image_raw`, `/scan`, `/odom`, `/joint_states`; `/sim/objects`, the truth for
-    whoever judges; with `publish_clock`, `/clock`.
-    Subscribes: `/cmd_vel` (Twist; with `stamped`, TwistStamped), `/gripper_controller/commands`.
+    Publishes: with `publish_clock`, `/clock`; `publish_state` does the rest.
     Services: `~/reset`, to the next scene or to that of the parameter `seed`.
+
+    Args:
+        name: The node's.
+        parameters: As PARAMETERS.
 
     Raises:
         ValueError: For a bad parameter.
-        RuntimeError: MuJoCo is missing, or cannot draw here.
     """
 
-    def __init__(self) -> None:
-        super().__init__("simulator")
-        self._options = {name: self._option(name) for name in PARAMETERS}
-        self._world = World(self._options["seed"], self._options["width"], self._options["height"])
+    def __init__(self, name: str, parameters: Parameters) -> None:
+        super().__init__(name)
+        self._parameters_known = parameters
+        self._options = {name: self._option(name) for name in parameters}
         self._ending = threading.Event()  # asked to end, or a thread failed
         self._failure: BaseException | None = None
         self._threads: list[threading.Thread] = []
-        self._image = self.create_publisher(Image, "/camera/image_raw", _sensor_qos(1))
-        self._scan = self.create_publisher(LaserScan, "/scan", _sensor_qos(5))
-        self._odom = self.create_publisher(Odometry, "/odom", 10)
-        self._joints = self.create_publisher(JointState, "/joint_states", 10)
-        self._objects = self.create_publisher(MarkerArray, "/sim/objects", 1)
         timed = self._options["publish_clock"]
         self._clock_out = self.create_publisher(Clock, "/clock", 1) if timed else None
-        if self._options["stamped"]:
-            self.create_subscription(TwistStamped, "/cmd_vel", self._on_stamped, 1)
-        else:
-            self.create_subscription(Twist, "/cmd_vel", self._on_twist, 1)
-        self.create_subscription(
-            Float64MultiArray, "/gripper_controller/commands", self._on_gripper, 1
-        )
         self.create_service(Trigger, "~/reset", self._on_reset)
         self._next_seed: int | None = None  # set and not yet taken
         self.add_on_set_parameters_callback(self._on_parameters)
 
+    # What a robot has of its own
+
+    @property
+    def simulated(self) -> SimulatedWorld:
+        """The world that is stepped and drawn."""
+        raise NotImplementedError
+
+    def images(self) -> Iterator[tuple[Publisher, str, NDArray[np.uint8]]]:
+        """Publisher, frame and pixels of each camera's next image: called in one thread always."""
+        raise NotImplementedError
+
+    def publish_state(self, stamp: Time, ticks: int) -> None:
+        """What the robot's drivers and sensors say, fifty times a second."""
+        raise NotImplementedError
+
+    def things(self) -> list[str]:
+        """The names of the scene's things."""
+        raise NotImplementedError
+
     def _option(self, name: str) -> Any:
-        default, _, _, meaning = PARAMETERS[name]
+        default, _, _, meaning = self._parameters_known[name]
         try:
             value = self.declare_parameter(name, default).value
         except rclpy.exceptions.InvalidParameterTypeException as problem:
@@ -110,15 +134,14 @@ class Simulator(Node):
         self._check(name, value)
         return value
 
-    @staticmethod
-    def _check(name: str, value: Any) -> None:
-        _, least, most, meaning = PARAMETERS[name]
+    def _check(self, name: str, value: Any) -> None:
+        _, least, most, meaning = self._parameters_known[name]
         if not math.isfinite(value) or not least <= value <= most:
             raise ValueError(f"parameter {name} ({meaning}) is {value}; give {least:g} to {most:g}")
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
-            if parameter.name in PARAMETERS and parameter.name != "seed":
+            if parameter.name in self._parameters_known and parameter.name != "seed":
                 reason = (
                     f"parameter {parameter.name} holds from the start on; "
                     "start the simulator again with another"
@@ -133,43 +156,19 @@ class Simulator(Node):
                 self._next_seed = parameter.value
         return SetParametersResult(successful=True)
 
-    # Commands
-
-    def _on_twist(self, twist: Twist) -> None:
-        linear = twist.linear.x
-        # Axes that the robot does not have are ignored, but nonsense there makes all of the command
-        # nonsense: the driver stops.
-        for value in (twist.linear.y, twist.linear.z, twist.angular.x, twist.angular.y):
-            if not math.isfinite(value):
-                linear += value
-        self._obey(self._world.command, linear, twist.angular.z)
-
-    def _on_stamped(self, twist: TwistStamped) -> None:
-        self._on_twist(twist.twist)
-
-    def _on_gripper(self, message: Float64MultiArray) -> None:
-        if len(message.data) != 1:
-            self.get_logger().error(
-                f"the gripper holds: its command has {len(message.data)} values; "
-                "send one, the opening in metres",
-                throttle_duration_sec=1.0,
-            )
-            return
-        self._obey(self._world.command_gripper, message.data[0])
-
-    def _obey(self, command: Callable[..., None], *values: float) -> None:
+    def obey(self, command: Callable[..., None], *values: Any) -> None:
+        """Call one of the world's drivers; what it refuses is said, at most once a second."""
         try:
             command(*values)
         except ValueError as problem:
             self.get_logger().error(str(problem), throttle_duration_sec=1.0)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        seed = self._world.seed + 1 if self._next_seed is None else self._next_seed
+        seed = self.simulated.seed + 1 if self._next_seed is None else self._next_seed
         self._next_seed = None
-        self._world.reset(seed)
-        names = ", ".join(placed.name for placed in self._world.scene.objects)
+        self.simulated.reset(seed)
         response.success = True
-        response.message = f"scene {seed}: {names}"
+        response.message = f"scene {seed}: {', '.join(self.things())}"
         return response
 
     # Threads
@@ -211,9 +210,12 @@ class Simulator(Node):
         ticks = 0
         period = TICK_S / self._options["real_time_factor"]
         while not self._ending.is_set():
-            self._world.step(TICK_S)
+            self.simulated.step(TICK_S)
             ticks += 1
-            self._publish_state(ticks)
+            stamp = self._stamp()
+            if self._clock_out is not None:
+                self._clock_out.publish(Clock(clock=stamp))
+            self.publish_state(stamp, ticks)
             next_tick += period
             late = time.monotonic() - next_tick
             if late > 0.5:  # the machine was asleep or starved: do not race to catch up
@@ -221,49 +223,115 @@ class Simulator(Node):
             self._ending.wait(max(0.0, -late))  # a sleep that `stop` ends at once
 
     def _camera(self) -> None:
-        message = Image(
-            height=self._world.height,
-            width=self._world.width,
-            encoding="rgb8",
-            step=3 * self._world.width,
-        )
-        message.header.frame_id = "camera_optical_frame"
         period = 1.0 / self._options["camera_rate"]
         due = time.monotonic()
         # A sensor's noise: two images are never the same, or a robot that stands looks like a
         # frozen camera.
         random = np.random.default_rng(self._options["seed"])
         # Eight images of it, drawn once and taken in turn.
-        shape = (8, self._world.height, self._world.width, 3)
+        shape = (8, self._options["height"], self._options["width"], 3)
         noise = itertools.cycle(random.integers(0, 3, shape, np.uint8))
         try:
             while not self._ending.is_set():
-                message.header.stamp = self._stamp()
-                # An array.array is taken as it is; of any other sequence rclpy checks each byte.
-                pixels = array.array("B")
-                pixels.frombytes(cv2.add(self._world.render(), next(noise)).tobytes())
-                message.data = pixels
-                if not self._ending.is_set():
-                    self._image.publish(message)
+                stamp = self._stamp()
+                for publisher, frame, pixels in self.images():
+                    message = image_message(cv2.add(pixels, next(noise)), frame, stamp)
+                    if not self._ending.is_set():
+                        publisher.publish(message)
                 # one image late is made up for; a longer gap is not followed by a burst
                 due = max(due + period, time.monotonic() - period)
                 self._ending.wait(max(0.0, due - time.monotonic()))
         finally:
-            self._world.close()  # here: a renderer belongs to the thread that draws
-
-    # Messages
+            self.simulated.close()  # here: a renderer belongs to the thread that draws
 
     def _stamp(self) -> Time:
         if self._clock_out is not None:
-            nanoseconds = round(self._world.time * 1e9)
+            nanoseconds = round(self.simulated.time * 1e9)
             return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
         stamp: Time = self.get_clock().now().to_msg()
         return stamp
 
-    def _publish_state(self, ticks: int) -> None:
-        stamp = self._stamp()
-        if self._clock_out is not None:
-            self._clock_out.publish(Clock(clock=stamp))
+
+def image_message(pixels: NDArray[np.uint8], frame: str, stamp: Time) -> Image:
+    """An image (height x width x 3, rgb8) as a message."""
+    height, width, _ = pixels.shape
+    message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
+    message.header.frame_id = frame
+    message.header.stamp = stamp
+    # An array.array is taken as it is; of any other sequence rclpy checks each byte.
+    data = array.array("B")
+    data.frombytes(pixels.tobytes())
+    message.data = data
+    return message
+
+
+class Simulator(SimulatedRobot):
+    """The cart in its room.
+
+    Publishes: `/camera/image_raw`, `/scan`, `/odom`, `/joint_states`; `/sim/objects`, the truth for
+    whoever judges; with `publish_clock`, `/clock`.
+    Subscribes: `/cmd_vel` (Twist; with `stamped`, TwistStamped), `/gripper_controller/commands`.
+
+    Raises:
+        ValueError: For a bad parameter.
+        RuntimeError: MuJoCo is missing, or cannot draw here.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("simulator", PARAMETERS)
+        self._world = World(self._options["seed"], self._options["width"], self._options["height"])
+        self._image = self.create_publisher(Image, "/camera/image_raw", sensor_qos(1))
+        self._scan = self.create_publisher(LaserScan, "/scan", sensor_qos(5))
+        self._odom = self.create_publisher(Odometry, "/odom", 10)
+        self._joints = self.create_publisher(JointState, "/joint_states", 10)
+        self._objects = self.create_publisher(MarkerArray, "/sim/objects", 1)
+        if self._options["stamped"]:
+            self.create_subscription(TwistStamped, "/cmd_vel", self._on_stamped, 1)
+        else:
+            self.create_subscription(Twist, "/cmd_vel", self._on_twist, 1)
+        self.create_subscription(
+            Float64MultiArray, "/gripper_controller/commands", self._on_gripper, 1
+        )
+
+    @property
+    def simulated(self) -> World:
+        return self._world
+
+    def images(self) -> Iterator[tuple[Publisher, str, NDArray[np.uint8]]]:
+        """The front camera's."""
+        yield self._image, "camera_optical_frame", self._world.render()
+
+    def things(self) -> list[str]:
+        return [placed.name for placed in self._world.scene.objects]
+
+    # Commands
+
+    def _on_twist(self, twist: Twist) -> None:
+        linear = twist.linear.x
+        # Axes that the robot does not have are ignored, but nonsense there makes all of the command
+        # nonsense: the driver stops.
+        for value in (twist.linear.y, twist.linear.z, twist.angular.x, twist.angular.y):
+            if not math.isfinite(value):
+                linear += value
+        self.obey(self._world.command, linear, twist.angular.z)
+
+    def _on_stamped(self, twist: TwistStamped) -> None:
+        self._on_twist(twist.twist)
+
+    def _on_gripper(self, message: Float64MultiArray) -> None:
+        if len(message.data) != 1:
+            self.get_logger().error(
+                f"the gripper holds: its command has {len(message.data)} values; "
+                "send one, the opening in metres",
+                throttle_duration_sec=1.0,
+            )
+            return
+        self.obey(self._world.command_gripper, message.data[0])
+
+    # Messages
+
+    def publish_state(self, stamp: Time, ticks: int) -> None:
+        """Odometry and joints; now and then scan and objects."""
         self._publish_odometry(stamp)
         joints = self._world.joint_states()
         message = JointState(name=list(joints), position=array.array("d", joints.values()))
@@ -307,15 +375,16 @@ class Simulator(Node):
         state = self._world.state()
         markers = MarkerArray()
         for index, thing in enumerate(state.objects):
-            marker = self._marker(stamp, thing.name, index, thing.x, thing.y, thing.yaw)
+            place = (thing.x, thing.y, thing.z)
+            marker = thing_marker(stamp, thing.name, index, place, thing.yaw, "odom")
             marker.type = MARKER_TYPES[thing.shape]
-            marker.pose.position.z = thing.z
             marker.scale.x = thing.size
             marker.scale.y = thing.size
             marker.scale.z = thing.height
             marker.color.r, marker.color.g, marker.color.b = RGB[thing.colour]
             markers.markers.append(marker)
-        robot = self._marker(stamp, "robot", len(state.objects), state.x, state.y, state.yaw)
+        place = (state.x, state.y, 0.0)
+        robot = thing_marker(stamp, "robot", len(state.objects), place, state.yaw, "odom")
         robot.type = Marker.ARROW
         robot.scale.x = 0.3
         robot.scale.y = 0.05
@@ -324,21 +393,29 @@ class Simulator(Node):
         markers.markers.append(robot)
         self._objects.publish(markers)
 
-    def _marker(self, stamp: Time, name: str, index: int, x: float, y: float, yaw: float) -> Marker:
-        marker = Marker(ns=name, id=index)
-        marker.header.stamp = stamp
-        marker.header.frame_id = "odom"
-        marker.pose.position.x = x
-        marker.pose.position.y = y
-        marker.pose.orientation.z = math.sin(yaw / 2)
-        marker.pose.orientation.w = math.cos(yaw / 2)
-        marker.color.a = 1.0
-        marker.lifetime.sec = 1  # a thing of the scene before does not stay in rviz
-        return marker
+
+def thing_marker(
+    stamp: Time, name: str, index: int, place: tuple[float, float, float], yaw: float, frame: str
+) -> Marker:
+    """A marker of the scene's truth, without a type and a size, at `place` (m) in `frame`."""
+    marker = Marker(ns=name, id=index)
+    marker.header.stamp = stamp
+    marker.header.frame_id = frame
+    marker.pose.position.x, marker.pose.position.y, marker.pose.position.z = place
+    marker.pose.orientation.z = math.sin(yaw / 2)
+    marker.pose.orientation.w = math.cos(yaw / 2)
+    marker.color.a = 1.0
+    marker.lifetime.sec = 1  # a thing of the scene before does not stay in rviz
+    return marker
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run until SIGINT or SIGTERM, and exit with 0.
+    """The cart's node: run until SIGINT or SIGTERM, and exit with 0."""
+    run(Simulator, arguments)
+
+
+def run(make_node: Callable[[], SimulatedRobot], arguments: list[str] | None) -> NoReturn:
+    """Run a simulated robot until SIGINT or SIGTERM, and exit with 0.
 
     A bad parameter or a failure exits with 1 and a sentence.
     """
@@ -350,7 +427,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     code = 0
     node = None
     try:
-        node = Simulator()
+        node = make_node()
         node.start()
         executor = SingleThreadedExecutor()
         executor.add_node(node)

@@ -122,13 +122,7 @@ def parse(text: str) -> Intent:
     Raises:
         NotUnderstood: there is none; it names the words.
     """
-    words = re.sub(r"[^\w\s.°'-]", " ", text.lower()).strip(" .")
-    words = re.sub(r"\s+", " ", words)
-    # twice: "for me please" ends with two of them
-    words = _POLITE.sub("", _POLITE.sub("", words)).strip(" .")
-    # before the kinds: "grab anything except the ball" would match one
-    if _NEGATION.search(words):
-        raise NotUnderstood(f"the words {text[:80]!r} say what not to do; say what to do")
+    words = plain_words(text)
     kind = next((kind for kind, pattern in _PATTERNS if re.match(pattern, words)), None)
     if kind is None:
         raise NotUnderstood(
@@ -141,6 +135,21 @@ def parse(text: str) -> Intent:
     if kind in _NEEDS_OBJECT:
         return _with_object(kind, text, words)
     return Intent(kind, amount=_amount(kind, text, words))
+
+
+def plain_words(text: str) -> str:
+    """The words that count: in lower case, without signs and politeness.
+
+    Raises:
+        NotUnderstood: they say what not to do: "grab anything except the ball".
+    """
+    words = re.sub(r"[^\w\s.°'-]", " ", text.lower()).strip(" .")
+    words = re.sub(r"\s+", " ", words)
+    # twice: "for me please" ends with two of them
+    words = _POLITE.sub("", _POLITE.sub("", words)).strip(" .")
+    if _NEGATION.search(words):
+        raise NotUnderstood(f"the words {text[:80]!r} say what not to do; say what to do")
+    return words
 
 
 def _with_object(kind: str, text: str, words: str) -> Intent:

@@ -276,10 +276,10 @@ def say(rng: np.random.Generator, intent: Intent, split: str = "known") -> str:
         else:  # "pairs" is said as "known" is: what is new there is the object
             fits = held_out(template, text) == (split == "recombined")
         if fits:
-            return _politely(rng, text)
+            return politely(rng, text)
 
 
-def _politely(rng: np.random.Generator, text: str) -> str:
+def politely(rng: np.random.Generator, text: str) -> str:
     """Now and then with a word before or after it."""
     if rng.random() >= POLITE_SHARE:
         return text

@@ -1,0 +1,1 @@
+"""A simulated six-joint arm with a gripper on a table of blocks, cups and bowls."""

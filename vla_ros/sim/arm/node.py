@@ -1,0 +1,149 @@
+"""The simulated arm as a ROS node: `arm_simulator` publishes and obeys what an arm's drivers would.
+
+Its controllers are as ros2_control's: a joint_trajectory_controller that interpolates from the
+state that it wants, and a forward_command_controller for the gripper.
+"""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Iterator
+from typing import NoReturn
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Float64MultiArray, String
+from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import Marker, MarkerArray
+
+from vla_ros.sim.arm import chain
+from vla_ros.sim.arm.world import CAMERAS, ArmWorld
+from vla_ros.sim.node import PARAMETERS, Parameters, SimulatedRobot, run, sensor_qos, thing_marker
+from vla_ros.sim.scene import RGB
+
+TRUTH_EVERY_TICKS = 5  # the things at 10 Hz
+TABLE_MARKERS = {"block": Marker.CUBE, "cup": Marker.CYLINDER, "bowl": Marker.CYLINDER}
+ARM_PARAMETERS: Parameters = {
+    name: PARAMETERS[name] for name in ("seed", "real_time_factor", "publish_clock")
+}
+ARM_PARAMETERS["width"] = (256, 64, 960, "of both cameras' images, pixels")
+ARM_PARAMETERS["height"] = (256, 48, 720, "of both cameras' images, pixels")
+ARM_PARAMETERS["camera_rate"] = (20.0, 1.0, 120.0, "images a second, of each camera")
+
+
+class ArmSimulator(SimulatedRobot):
+    """The arm at its table.
+
+    Publishes: `/scene_camera/image_raw` and `/wrist_camera/image_raw`, of the same moments;
+    `/joint_states`; `/robot_description`, its URDF; `/sim/objects`, the truth for whoever judges;
+    with `publish_clock`, `/clock`.
+    Subscribes: `/arm_controller/joint_trajectory`, `/gripper_controller/commands` (how far each
+    finger shall be from closed, m).
+
+    Raises:
+        ValueError: For a bad parameter.
+        RuntimeError: MuJoCo is missing, or cannot draw here.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("arm_simulator", ARM_PARAMETERS)
+        size = (self._options["height"], self._options["width"])
+        self._world = ArmWorld(self._options["seed"], size)
+        self._images = {}
+        for camera in CAMERAS:
+            topic = f"/{camera}_camera/image_raw"
+            self._images[camera] = self.create_publisher(Image, topic, sensor_qos(1))
+        self._joints = self.create_publisher(JointState, "/joint_states", 10)
+        self._objects = self.create_publisher(MarkerArray, "/sim/objects", 1)
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._description = self.create_publisher(String, "/robot_description", latched)
+        self._description.publish(String(data=chain.urdf()))
+        self.create_subscription(
+            JointTrajectory, "/arm_controller/joint_trajectory", self._on_trajectory, 1
+        )
+        self.create_subscription(
+            Float64MultiArray, "/gripper_controller/commands", self._on_gripper, 1
+        )
+
+    @property
+    def simulated(self) -> ArmWorld:
+        return self._world
+
+    def things(self) -> list[str]:
+        return [thing.name for thing in self._world.scene.objects]
+
+    # Commands
+
+    def _on_trajectory(self, trajectory: JointTrajectory) -> None:
+        """Joints are taken by name; a message that does not have them all makes the arm hold."""
+        names = list(trajectory.joint_names)
+        times = []
+        rows = []
+        for point in trajectory.points:
+            due = point.time_from_start
+            times.append(due.sec + due.nanosec * 1e-9)
+            angles = dict(zip(names, point.positions))
+            complete = sorted(names) == sorted(chain.NAMES) and len(point.positions) == len(names)
+            if complete:
+                rows.append([angles[name] for name in chain.NAMES])
+        # an incomplete point leaves fewer rows than times: the driver refuses it, and holds
+        self.obey(self._world.follow, times, np.array(rows, float).reshape(-1, len(chain.NAMES)))
+
+    def _on_gripper(self, message: Float64MultiArray) -> None:
+        if len(message.data) != 1:
+            self.get_logger().error(
+                f"the gripper holds: its command has {len(message.data)} values; "
+                "send one, each finger's way from closed in metres",
+                throttle_duration_sec=1.0,
+            )
+            return
+        self.obey(self._world.command_gripper, message.data[0])
+
+    # Messages
+
+    def images(self) -> Iterator[tuple[Publisher, str, NDArray[np.uint8]]]:
+        """Both cameras', one drawn right after the other."""
+        for camera, pixels in self._world.render().items():
+            yield self._images[camera], f"{camera}_camera_optical_frame", pixels
+
+    def publish_state(self, stamp: Time, ticks: int) -> None:
+        """The joints; now and then the things."""
+        joints = self._world.joint_states()
+        message = JointState(name=list(joints), position=array.array("d", joints.values()))
+        message.header.stamp = stamp
+        self._joints.publish(message)
+        if ticks % TRUTH_EVERY_TICKS == 0:
+            self._publish_truth(stamp)
+
+    def _publish_truth(self, stamp: Time) -> None:
+        state = self._world.state()
+        markers = MarkerArray()
+        for index, thing in enumerate(state.objects):
+            place = (thing.x, thing.y, thing.z)
+            marker = thing_marker(stamp, thing.name, index, place, thing.yaw, "base_link")
+            marker.type = TABLE_MARKERS[thing.shape]
+            marker.scale.x = thing.size
+            marker.scale.y = thing.size
+            marker.scale.z = thing.height
+            marker.color.r, marker.color.g, marker.color.b = RGB[thing.colour]
+            markers.markers.append(marker)
+        count = len(state.objects)
+        tool = thing_marker(stamp, "robot", count, state.tool, state.tool_yaw, "base_link")
+        tool.type = Marker.SPHERE
+        tool.scale.x = tool.scale.y = tool.scale.z = 0.02
+        tool.text = state.held or ""  # by this a demo sees what the gripper holds
+        markers.markers.append(tool)
+        self._objects.publish(markers)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The arm's node: run until SIGINT or SIGTERM, and exit with 0."""
+    run(ArmSimulator, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,343 @@
+"""The simulated arm and its table: physics, driver and cameras, in plain Python.
+
+Frame: `base_link`, on the table's top at the arm's axis; x points to the far edge, y left. Times
+are simulated seconds.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.sim.arm import chain, model
+from vla_ros.sim.arm.scene import POOL, Standing, sample_table
+from vla_ros.sim.render import load_mujoco, make_renderer
+from vla_ros.sim.scene import RGB
+from vla_ros.tasks.arm.table import OPENING_MAX, TableObject, TableState
+
+Array = NDArray[np.float64]
+CAMERAS = ("scene", "wrist")
+IMAGE_SIZE = (128, 128)  # height, width of both, pixels
+# s: a trajectory is followed for so long after it came; then the arm holds where it is
+DRIVER_TIMEOUT_S = 0.5
+GRIP_FORCE_N = 0.5  # on each finger, from which a thing counts as held
+GRIP_ALONG = 0.7  # of that force's direction, along which the fingers move
+
+
+class ArmWorld:
+    """`step` advances physics; `follow` and `command_gripper` are what the arm's drivers accept.
+
+    Safe to step in one thread and draw in another, as long as one thread does all the drawing.
+
+    Args:
+        seed: Which scene.
+        image_size: Of both cameras, (height, width) in pixels.
+
+    Raises:
+        ValueError: For an image that is too small.
+        RuntimeError: MuJoCo is missing, or cannot draw here.
+    """
+
+    def __init__(self, seed: int = 0, image_size: tuple[int, int] = IMAGE_SIZE) -> None:
+        height, width = image_size
+        if width < 16 or height < 16:
+            raise ValueError(
+                f"cameras of {width}x{height} pixels are too small; use at least 16x16"
+            )
+        self._mj: Any = load_mujoco()
+        self.image_size = image_size
+        self._lock = threading.RLock()
+        self.model: Any = self._mj.MjModel.from_xml_string(model.model_xml())
+        self.data: Any = self._mj.MjData(self.model)
+        self._renderers: dict[tuple[str, int, int], Any] = {}
+        self._find_addresses()
+        self.reset(seed)
+
+    def _find_addresses(self) -> None:
+        """Where MuJoCo's flat arrays hold what is read and written in every step."""
+        joints = [self.model.joint(name) for name in chain.NAMES]
+        self._joints = [int(joint.qposadr[0]) for joint in joints]
+        self._speeds = [int(joint.dofadr[0]) for joint in joints]
+        fingers = (chain.FINGER, "right_finger_joint")
+        self._fingers = [int(self.model.joint(name).qposadr[0]) for name in fingers]
+        self._finger_bodies = [
+            self.model.body("left_finger").id,
+            self.model.body("right_finger").id,
+        ]
+        self._tool = int(self.model.site("tool").id)
+        # A thing is named after its slot in the pool.
+        names = [f"thing{slot}" for slot in range(len(POOL))]
+        self._thing_q = [int(self.model.joint(name).qposadr[0]) for name in names]
+        self._thing_v = [int(self.model.joint(name).dofadr[0]) for name in names]
+        self._thing_geom = [int(self.model.geom(name).id) for name in names]
+        self._thing_body = [int(self.model.body(name).id) for name in names]
+
+    # Scene
+
+    def reset(self, seed: int) -> None:
+        """Build the table of `seed`; the arm stands still, its gripper open. Time goes on."""
+        scene = sample_table(seed)
+        with self._lock:
+            self.seed = seed
+            self.scene = scene
+            now = self.data.time
+            self._mj.mj_resetData(self.model, self.data)
+            self.data.time = now
+            self.model.geom_rgba[self._thing_geom, 3] = 0.0  # those that are parked
+            for slot in range(len(POOL)):
+                self._put(slot, (2.0 + 0.3 * slot, model.PARKED[1], model.FLOOR), 0.0)
+            for thing in scene.objects:
+                self._put(thing.slot, (thing.x, thing.y, thing.height / 2), thing.yaw)
+                self.model.geom_rgba[self._thing_geom[thing.slot]] = (*RGB[thing.colour], 1.0)
+            x, y, z, yaw = scene.tool
+            start = chain.joints_for(np.array([x, y, z]), chain.pointing_down(yaw + math.pi / 2))
+            self.place_arm(start, OPENING_MAX)
+
+    def place_arm(self, joints: Array, opening: float) -> None:
+        """Put the arm there (six angles, rad; m between the fingers), standing still, at once."""
+        with self._lock:
+            self.data.qpos[self._joints] = joints
+            self.data.qvel[self._speeds] = 0.0
+            self.data.qpos[self._fingers] = opening / 2
+            self._driven = np.array(joints, float)  # what the servos are told, rad
+            self._gripper_target = self._gripper_driven = opening / 2
+            self._halt()
+            self._mj.mj_forward(self.model, self.data)
+
+    def place_thing(self, name: str, x: float, y: float, z: float, yaw: float = 0.0) -> None:
+        """Put the thing `name` there (its middle, m; rad), at rest.
+
+        Raises:
+            ValueError: The scene has none of that name.
+        """
+        slot = self._standing(name).slot
+        with self._lock:
+            self._put(slot, (x, y, z), yaw)
+            self._mj.mj_forward(self.model, self.data)
+
+    def _put(self, slot: int, place: tuple[float, float, float], yaw: float) -> None:
+        start = self._thing_q[slot]
+        turn = (math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2))
+        self.data.qpos[start : start + 7] = (*place, *turn)
+        speed = self._thing_v[slot]
+        self.data.qvel[speed : speed + 6] = 0.0
+
+    def paint(self, name: str, colour: tuple[float, float, float]) -> None:
+        """Give the thing `name` this colour (rgb, 0 … 1) until the next reset.
+
+        Raises:
+            ValueError: The scene has none of that name.
+        """
+        with self._lock:
+            self.model.geom_rgba[self._thing_geom[self._standing(name).slot], :3] = colour
+
+    def _standing(self, name: str) -> Standing:
+        for thing in self.scene.objects:
+            if thing.name == name:
+                return thing
+        names = ", ".join(thing.name for thing in self.scene.objects)
+        raise ValueError(f"the scene has no {name!r}; it has {names}")
+
+    def settle(self) -> None:
+        """See light and cameras where the model has them now; nothing moves."""
+        with self._lock:
+            self._mj.mj_forward(self.model, self.data)
+
+    # Driver
+
+    def follow(self, times: Sequence[float], points: Array) -> None:
+        """Follow a trajectory from where the arm is told to be now; it replaces the one before.
+
+        Between two points the joints move evenly, but none faster than its motor. What comes later
+        than DRIVER_TIMEOUT_S is not followed: whoever drives has to say again what is wanted.
+
+        Args:
+            times: When each point is due, s from now, growing.
+            points: A row of six angles (rad) each.
+
+        Raises:
+            ValueError: It is no such trajectory; the arm holds.
+        """
+        when = np.asarray(times, float)
+        rows = np.asarray(points, float)
+        good = (
+            when.ndim == 1
+            and rows.shape == (len(when), len(chain.JOINTS))
+            and len(when) > 0
+            and bool(np.isfinite(rows).all() and np.isfinite(when).all())
+            and when[0] >= 0.0
+            and bool((np.diff(when) > 0.0).all())
+        )
+        with self._lock:
+            if good:
+                self._began = float(self.data.time)
+                self._when = np.concatenate(([0.0], when + 1e-9))
+                limited = np.clip(rows, chain.LIMITS[:, 0], chain.LIMITS[:, 1])
+                self._points = np.vstack((self._driven, limited))
+            else:
+                self._halt()
+        if not good:
+            raise ValueError(
+                f"the arm holds: it was told {_short(points)} rad at {_short(times)} s; send rows "
+                "of six finite angles at growing times"
+            )
+
+    def command(self, joints: Array, seconds: float) -> None:
+        """Move to six angles (rad) within `seconds`: a trajectory of one point."""
+        self.follow([seconds], np.asarray(joints, float)[None])
+
+    def _halt(self) -> None:
+        self._began = -math.inf
+        self._when = np.zeros(1)
+        self._points = self._driven[None]
+
+    def command_gripper(self, finger: float) -> None:
+        """How far each finger shall be from closed, m, 0 to 0.04; holds.
+
+        Raises:
+            ValueError: The number is not finite; the gripper holds what it had.
+        """
+        if not math.isfinite(finger):
+            raise ValueError(
+                f"the gripper holds: it was told to open to {finger} m; send a finite number"
+            )
+        with self._lock:
+            self._gripper_target = min(max(finger, 0.0), chain.FINGER_TRAVEL)
+
+    def step(self, dt: float) -> None:
+        """Advance by `dt` seconds, rounded to whole physics steps (0.004 s)."""
+        for _ in range(round(dt / model.TIMESTEP)):
+            with self._lock:
+                self._drive()
+                self._mj.mj_step(self.model, self.data)
+
+    def _drive(self) -> None:
+        """Tell the servos the next moment of the trajectory, as fast as the motors can at most."""
+        since = self.data.time - self._began + model.TIMESTEP
+        if since <= DRIVER_TIMEOUT_S:
+            later = min(int(np.searchsorted(self._when, since)), len(self._when) - 1)
+            before = max(later - 1, 0)
+            span = self._when[later] - self._when[before]
+            share = min((since - self._when[before]) / span, 1.0) if span > 0.0 else 1.0
+            wanted = self._points[before] + share * (self._points[later] - self._points[before])
+            most = chain.SPEEDS * model.TIMESTEP
+            self._driven = self._driven + np.clip(wanted - self._driven, -most, most)
+        most_finger = chain.FINGER_SPEED * model.TIMESTEP
+        gap = self._gripper_target - self._gripper_driven
+        self._gripper_driven += min(max(gap, -most_finger), most_finger)
+        self.data.ctrl[:6] = self._driven
+        self.data.ctrl[6:] = self._gripper_driven
+
+    # Sensors
+
+    @property
+    def time(self) -> float:
+        return float(self.data.time)
+
+    def joint_states(self) -> dict[str, float]:
+        """The six angles (rad) and `finger_joint`, how far each finger is from closed (m)."""
+        with self._lock:
+            angles = self.data.qpos[self._joints].tolist()
+            return {**dict(zip(chain.NAMES, angles)), chain.FINGER: self._opening() / 2}
+
+    def _opening(self) -> float:
+        return max(0.0, float(self.data.qpos[self._fingers].sum()))
+
+    def told(self) -> tuple[Array, float]:
+        """What the servos are told now: six angles, rad, and each finger's way, m."""
+        with self._lock:
+            return self._driven.copy(), self._gripper_driven
+
+    def state(self) -> TableState:
+        """The truth, for judging and for the expert; no sensor gives it to a policy."""
+        with self._lock:
+            place = self.data.site_xpos[self._tool].tolist()
+            fingers = self.data.site_xmat[self._tool].reshape(3, 3)[:, 1]
+            return TableState(
+                self.time,
+                tuple(self.data.qpos[self._joints].tolist()),
+                tuple(chain.HOME.tolist()),
+                float(np.abs(self.data.qvel[self._speeds]).max()),
+                (place[0], place[1], place[2]),
+                math.atan2(fingers[1], fingers[0]),
+                self._opening(),
+                tuple(map(self._thing, self.scene.objects)),
+                self._held(),
+            )
+
+    def _thing(self, standing: Standing) -> TableObject:
+        start = self._thing_q[standing.slot]
+        x, y, z, qw, qx, qy, qz = self.data.qpos[start : start + 7].tolist()
+        yaw = math.atan2(2 * (qw * qz + qx * qy), 1 - 2 * (qy * qy + qz * qz))
+        return TableObject(
+            standing.name,
+            standing.colour,
+            standing.shape,
+            x,
+            y,
+            z,
+            yaw,
+            standing.size,
+            standing.height,
+        )
+
+    def _held(self) -> str | None:
+        """The thing that both fingers press on, along their way: a push with both holds nothing."""
+        along = self.data.site_xmat[self._tool].reshape(3, 3)[:, 1]
+        forces: dict[int, list[float]] = {}  # thing's body -> N on the left and right finger
+        force = np.zeros(6)  # N and Nm; the first is the one along the contact's normal
+        for index in range(self.data.ncon):
+            contact = self.data.contact[index]
+            if abs(float(contact.frame[:3] @ along)) < GRIP_ALONG:
+                continue
+            bodies = self.model.geom_bodyid[contact.geom].tolist()
+            # either may be the finger
+            for finger, other in (bodies, bodies[::-1]):
+                if finger in self._finger_bodies and other in self._thing_body:
+                    self._mj.mj_contactForce(self.model, self.data, index, force)
+                    pair = forces.setdefault(other, [0.0, 0.0])
+                    pair[self._finger_bodies.index(finger)] += float(force[0])
+        for standing in self.scene.objects:
+            pair = forces.get(self._thing_body[standing.slot], [0.0, 0.0])
+            if min(pair) >= GRIP_FORCE_N:
+                return standing.name
+        return None
+
+    # Images
+
+    def render(self) -> Mapping[str, NDArray[np.uint8]]:
+        """Both cameras' images by name, each height x width x 3, rgb8."""
+        height, width = self.image_size
+        return {camera: self.draw(camera, height, width) for camera in CAMERAS}
+
+    def render_room(self, width: int = 640, height: int = 480) -> NDArray[np.uint8]:
+        """Arm and table from the side, height x width x 3, rgb8: for people."""
+        return self.draw("room", height, width)
+
+    def draw(self, camera: str, height: int, width: int) -> NDArray[np.uint8]:
+        """What `camera` (scene, wrist or room) sees, height x width x 3, rgb8."""
+        key = (camera, height, width)  # a renderer draws in one size
+        if key not in self._renderers:
+            self._renderers[key] = make_renderer(self._mj, self.model, width, height)
+            if camera in CAMERAS:  # the walls are covered by floor: a sky costs, and is not seen
+                self._renderers[key].scene.flags[self._mj.mjtRndFlag.mjRND_SKYBOX] = 0
+        renderer = self._renderers[key]
+        with self._lock:  # only the copy of the poses needs the physics to stand still
+            renderer.update_scene(self.data, camera)
+        image: NDArray[np.uint8] = renderer.render()
+        return image
+
+    def close(self) -> None:
+        """Free the renderers; call it in the thread that drew."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+
+
+def _short(values: object) -> str:
+    return repr(values)[:80]
