@@ -191,8 +191,9 @@ def test_the_command_lines() -> None:
     composed = suite_nodes("constant", overrides={"synchronizer": {"max_skew": 0.2}}, composed=True)
     assert set(composed) == {"safety_validator", "command_ingest", "supervisor", "composed"}
     parts, for_all = split(composed["composed"][3:])
-    assert parts == [(kind, nodes[kind][3:] + ["-p", "max_skew:=0.2"] * (kind == "synchronizer")) for kind in KINDS]
-    assert for_all == [] and composed["safety_validator"][:3] == nodes["safety_validator"][:3]
+    own = {kind: [word for word in nodes[kind][3:] if word not in ("-r", "__ns:=/vla")] for kind in KINDS}
+    assert parts == [(kind, own[kind] + ["-p", "max_skew:=0.2"] * (kind == "synchronizer")) for kind in KINDS]
+    assert for_all == ["--ros-args", "-r", "__ns:=/vla"] and composed["safety_validator"][:3] == nodes["safety_validator"][:3]
     assert yaml_text(["a\"b", "c\\"]) == '["a\\"b", "c\\\\"]'
     assert yaml_text(float("inf")) == ".inf"
 
