@@ -81,6 +81,7 @@ def test_the_limits_of_the_faults_are_the_robot_file_s() -> None:
 
 
 def test_the_arm_s_workspace_ends_where_its_fault_says(tmp_path: Path) -> None:
+    pytest.importorskip("rclpy", reason="the faults need ROS 2 (rclpy)")
     from vla_ros.bench.faults.arm_workspace import EDGE_RAD, JOINTS, write_robot_file
     from vla_ros.bench.faults.faulty_policies import OUT_RAD, REACH_RAD
     from vla_ros.safety.tool import Tool
