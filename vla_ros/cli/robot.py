@@ -76,6 +76,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The exit code. Raises ValueError for a file that contradicts itself, or words that do."""
+    if options.file in ("check", "init") and options.enclaves:
+        raise ValueError("--enclaves goes with a file: vla robot my_robot.yaml --enclaves POLICY")
     if options.file == "check":
         if options.checked is None:
             raise ValueError("check lacks a file; give one: vla robot check my_robot.yaml")
@@ -90,6 +92,8 @@ def run(options: argparse.Namespace) -> int:
         from vla_ros.cli.robot_graph import init
 
         return init(options)
+    if options.json:
+        raise ValueError("--json goes with check and init: vla robot check my_robot.yaml --json")
     return _explain(options)
 
 

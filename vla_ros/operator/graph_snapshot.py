@@ -18,6 +18,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
+from vla_ros.core.robot import OUTPUT_TYPES
 from vla_ros.nodes.common.qos import JOINTS, LATCHED
 from vla_ros.nodes.gate.outputs import ONLOOKERS, full_name
 from vla_ros.operator.client import wait_for
@@ -111,7 +112,8 @@ def take_snapshot(
     """
     known = set(types)
     topics = {full_topic(topic): kind for topic, kind in wanted.items()}
-    _settle(node, known, set(topics), wait)
+    if not _settle(node, known | OUTPUT_TYPES, set(topics), wait):
+        return GraphSnapshot(0.0)
     sim_time: deque[int] = deque(maxlen=1)
     texts: deque[str] = deque(maxlen=1)
     clock_qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -145,8 +147,12 @@ def take_snapshot(
     )
 
 
-def _settle(node: Node, types: set[str], wanted: set[str], wait: float) -> None:
-    """Until all that is wanted was seen and nobody new came for a while, or `wait` is over."""
+def _settle(node: Node, types: set[str], wanted: set[str], wait: float) -> bool:
+    """Until all that is wanted was seen and nobody new came for a while, or `wait` is over.
+
+    Returns:
+        Whether anything was seen.
+    """
     seen: set[str] = set()
     since = time.monotonic()
 
@@ -163,6 +169,7 @@ def _settle(node: Node, types: set[str], wanted: set[str], wait: float) -> None:
         return whole and time.monotonic() > since + SETTLED_S
 
     wait_for(settled, wait)
+    return bool(seen)
 
 
 def _topics(node: Node, heard: Mapping[str, HeardTopic]) -> dict[str, GraphTopic]:

@@ -449,6 +449,14 @@ def _controller(
     for name in output.channels:
         sent.append(robot.channel(name).joint or name)
     by_name = output.type.endswith("JointTrajectory")
+    if not joints and output.type == NUMBERS and len(sent) > 1:
+        yield RobotFinding(
+            DOUBTFUL,
+            subject,
+            f"{node} takes {output.type} and does not say for which joints",
+            f"see in its configuration that it takes {', '.join(sent)} in this order",
+        )
+        return
     if not joints or joints == sent or (by_name and sorted(joints) == sorted(sent)):
         text = f"{node} takes {output.type}"
         if joints:

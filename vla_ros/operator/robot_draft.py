@@ -6,6 +6,7 @@ as the value itself where a guess could hurt; such a file does not load before i
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,8 @@ GRIPPER = re.compile(r"gripper|finger|knuckle|jaw|hand", re.IGNORECASE)
 WHEEL = re.compile(r"wheel|caster", re.IGNORECASE)
 # In a topic's name, what says no more than that there are images.
 IMAGE_WORDS = re.compile(r"image\w*|colou?r|rgb|raw|rect\w*|compressed|depth|aligned\w*|preview")
+NAME = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
+YAML_WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
 OTHER_TRANSPORTS = ("/compressedDepth", "/theora", "/zstd", "/ffmpeg")
 
 
@@ -42,11 +45,12 @@ class RobotDraft:
 
 @dataclass
 class _Channels:
-    """What a listening topic is taken to obey."""
+    """What a listening topic is taken to obey; whether the listener itself says so."""
 
     topic: str
     type: str
     joints: list[str]
+    says_joints: bool
     names: list[str] = field(default_factory=list)
 
 
@@ -102,6 +106,7 @@ class _Drafter:
                     self._joints[joint.name] = joint
         self._lines: list[str] = []
         self._todo: list[str] = []
+        self._unused: list[str] = []
 
     def draft(self, name: str) -> RobotDraft:
         outputs = self._outputs()
@@ -113,7 +118,7 @@ class _Drafter:
             )
         self._add("# A draft by `vla robot init`: read it line by line before anything moves.")
         self._add("# Limits are the URDF's, speeds slow on purpose; what is not known says TODO.")
-        self._add(f"name: {name}")
+        self._add(f"name: {_plain(name)}")
         self._base_frame(outputs)
         self._cameras()
         self._state()
@@ -123,8 +128,7 @@ class _Drafter:
         self._channels(outputs)
         self._add("", "outputs:")
         for output in outputs:
-            names = ", ".join(output.names)
-            self._add(f"  - {{topic: {output.topic}, type: {output.type}, channels: [{names}]}}")
+            self._output(output)
         self._leftovers(base)
         return RobotDraft("\n".join(self._lines) + "\n", tuple(self._todo))
 
@@ -133,7 +137,9 @@ class _Drafter:
 
     def _ask(self, line: str, sentence: str) -> None:
         """A line with something in it, or about it, that a person must look at."""
-        self._lines.append(f"{line}  # TODO: {sentence}" if line else f"# TODO: {sentence}")
+        sentence = " ".join(sentence.split())  # a joint's name may hold a new line
+        space = "  " if line.strip() else ""
+        self._lines.append(f"{line}{space}# TODO: {sentence}")
         self._todo.append(sentence)
 
     def _published(self, *types: str) -> list[str]:
@@ -154,18 +160,18 @@ class _Drafter:
                 "", "give the robot's URDF (vla robot init --urdf FILE), so that limits are known"
             )
             return
-        self._add(f"base_frame: {self._urdf.root}")
+        self._add(f"base_frame: {_plain(self._urdf.root)}")
         unknown: list[str] = []
         for joint in self._commanded(outputs):
             if joint not in self._joints or self._joints[joint].velocity <= 0.0:
                 unknown.append(joint)
         if unknown:
             self._ask(
-                f"# urdf: {self._urdf_file}",
+                f"# urdf: {_plain(self._urdf_file)}",
                 f"the URDF has no joint, or a velocity of 0, for {', '.join(unknown)}: correct it",
             )
         elif self._urdf_file:
-            self._add(f"urdf: {self._urdf_file}  # no limit below may be wider than there")
+            self._add(f"urdf: {_plain(self._urdf_file)}  # no limit below may be wider than there")
 
     def _cameras(self) -> None:
         colours, depths = self._images()
@@ -256,7 +262,7 @@ class _Drafter:
             self._add(f"  - {{topic: {topic}, type: {ODOMETRY}}}")
         for (topic, unit), names in entries.items():
             line = (
-                f"  - {{topic: {topic}, type: {JOINT_STATE}, names: [{', '.join(names)}], "
+                f"  - {{topic: {topic}, type: {JOINT_STATE}, names: [{_list(names)}], "
                 f"unit: {unit}}}"
             )
             if self._urdf is None:
@@ -272,7 +278,7 @@ class _Drafter:
             for endpoint in self._graph.topics[name].subscribers:
                 if endpoint.type in OUTPUT_TYPES and not endpoint.node.startswith("/vla/"):
                     joints = list(self._graph.controller_joints.get(endpoint.node, ()))
-                    found.append(_Channels(name, endpoint.type, joints))
+                    found.append(_Channels(name, endpoint.type, joints, bool(joints)))
                     break
         return found
 
@@ -281,7 +287,6 @@ class _Drafter:
 
         First those that say their joints, then grippers by their names; an arm gets the rest.
         """
-        self._unused: list[str] = []
         taken: set[str] = set()
         outputs: list[_Channels] = []
         for output in sorted(self._listening(), key=_claim_order):
@@ -294,11 +299,11 @@ class _Drafter:
             if not joints or taken & set(joints):
                 # The arm's own controller has what no other took.
                 joints = [joint for joint in joints if joint not in taken]
-                if output.joints or "Twist" in output.type or not joints:
+                if output.says_joints or "Twist" in output.type or not joints:
                     self._unused.append(f"{output.topic} ({output.type})")
                     continue
             taken.update(joints)
-            outputs.append(_Channels(output.topic, output.type, joints))
+            outputs.append(_Channels(output.topic, output.type, joints, output.says_joints))
         self._name(outputs)
         return outputs
 
@@ -356,7 +361,7 @@ class _Drafter:
         measured = self._measured()
         for output in outputs:
             if "Twist" in output.type:
-                self._ask("", "the base's limits below are slow guesses; what may it do?")
+                self._ask("  ", "the base's limits below are slow guesses; what may it do?")
                 self._add(
                     "  linear.x: {unit: m/s, bounds: [-0.5, 0.5], limits: [-0.2, 0.2], "
                     "acceleration: 0.5, deceleration: 1.0, on_stop: zero}",
@@ -389,11 +394,11 @@ class _Drafter:
         if limits is not None and 0.0 < limits.velocity < fastest:
             fastest = limits.velocity
         stop = "hold_commanded" if GRIPPER.search(joint) else "hold_measured"
-        line = f"  {name}: {{unit: {unit}, {ends}, max_speed: {_down(fastest)}, "
+        line = f"  {_plain(name)}: {{unit: {unit}, {ends}, max_speed: {_down(fastest)}, "
         if unit == "rad":
             line += f"max_step: {STEP_RAD:g}, "
         line += f"on_stop: {stop}"
-        line += f", joint: {joint}}}" if joint in measured else "}"
+        line += f", joint: {_plain(joint)}}}" if joint in measured else "}"
         if joint not in measured:
             more = f"nothing measures '{name}'; name its joint, or its start, where it stands"
             sentence = f"{sentence}; {more}" if sentence else more
@@ -409,7 +414,7 @@ class _Drafter:
         if 0.0 < joint.velocity < math.inf:
             speed = min(speed, joint.velocity / way)
         offset = f", offset: {joint.lower:.6g}" if joint.lower else ""
-        measured = f", joint: {joint.name}" if is_measured else ""
+        measured = f", joint: {_plain(joint.name)}" if is_measured else ""
         sentence = (
             f"taken as closed at {joint.lower:g} and open at {joint.upper:g}; if it is the other "
             f"way, scale: {-way:.6g}, offset: {joint.upper:.6g}"
@@ -422,6 +427,17 @@ class _Drafter:
             f"scale: {way:.6g}{offset}}}",
             sentence,
         )
+
+    def _output(self, output: _Channels) -> None:
+        line = f"  - {{topic: {output.topic}, type: {output.type}, channels: "
+        # By the wrong order an arm would jump at the first command.
+        if output.type == NUMBERS and len(output.names) > 1 and not output.says_joints:
+            self._ask(
+                f"{line}TODO}}",
+                f"in which order does {output.topic} take {', '.join(output.names)}? [first, ...]",
+            )
+        else:
+            self._add(f"{line}[{_list(output.names)}]}}")
 
     def _leftovers(self, base: bool) -> None:
         """What is there and not in the draft."""
@@ -446,10 +462,19 @@ class _Drafter:
             self._add(*(f"#   {text}" for text in unused))
 
 
+def _plain(name: str) -> str:
+    """As YAML reads it back as the same text: quoted where it may mean something else."""
+    return name if NAME.fullmatch(name) and name.lower() not in YAML_WORDS else json.dumps(name)
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(map(_plain, names))
+
+
 def _claim_order(output: _Channels) -> tuple[bool, bool, bool, bool, str]:
     """Who says its joints comes first, then grippers; /cmd_vel before other Twists."""
     return (
-        not output.joints,
+        not output.says_joints,
         not GRIPPER.search(output.topic),
         output.topic != "/cmd_vel",
         output.type != TRAJECTORY,
