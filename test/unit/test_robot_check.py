@@ -7,14 +7,33 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from robot_graphs import JOINT_STATE, NUMBERS, TRAJECTORY, TWIST, arm_graph, image, joints, said, taken, with_topic, without
+from robot_graphs import (
+    JOINT_STATE,
+    NUMBERS,
+    TRAJECTORY,
+    TWIST,
+    arm_graph,
+    image,
+    joints,
+    said,
+    taken,
+    with_topic,
+    without,
+)
 from tool_world import NAMES, robot_data, urdf_text
 
 from vla_ros.core.robot import parse_robot
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.operator import robot_check
 from vla_ros.operator.robot_check import DOUBTFUL, FITS, WRONG, check_robot, heard_topics
-from vla_ros.operator.robot_graph import COMPRESSED, IMAGE, GraphEndpoint, GraphSnapshot, GraphTopic, HeardTopic
+from vla_ros.operator.robot_graph import (
+    COMPRESSED,
+    IMAGE,
+    GraphEndpoint,
+    GraphSnapshot,
+    GraphTopic,
+    HeardTopic,
+)
 
 CAMERAS = {"scene": {"topic": "/scene_camera/image_raw"}, "wrist": {"topic": "/wrist_camera/image_raw"}}
 STATE = [{"topic": "/joint_states", "type": JOINT_STATE, "names": NAMES, "unit": "rad"}]
@@ -75,9 +94,9 @@ def test_all_that_the_file_wants_to_hear_is_listened_to():
 def test_its_bounds_on_times_are_the_defaults_of_the_nodes():
     gate = {parameter.name: parameter.default for parameter in NODE_PARAMETERS["safety_validator"]}
     camera = {parameter.name: parameter.default for parameter in NODE_PARAMETERS["camera_ingest"]}
-    assert robot_check.TOPIC_TIMEOUT_S == gate["topic_timeout"]
-    assert (robot_check.MAX_IMAGE_AGE_S, robot_check.MAX_FUTURE_S) == (gate["max_age"], gate["max_future"])
-    assert robot_check.MAX_IMAGE_BYTES == camera["max_bytes"]
+    assert gate["topic_timeout"] == robot_check.TOPIC_TIMEOUT_S
+    assert (gate["max_age"], gate["max_future"]) == (robot_check.MAX_IMAGE_AGE_S, robot_check.MAX_FUTURE_S)
+    assert camera["max_bytes"] == robot_check.MAX_IMAGE_BYTES
 
 
 # -- topics ------------------------------------------------------------------------------------------------------------

@@ -7,14 +7,33 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from robot_graphs import JOINT_STATE, NUMBERS, TRAJECTORY, TWIST, arm_graph, image, joints, said, taken, with_topic, without
+from robot_graphs import (
+    JOINT_STATE,
+    NUMBERS,
+    TRAJECTORY,
+    TWIST,
+    arm_graph,
+    image,
+    joints,
+    said,
+    taken,
+    with_topic,
+    without,
+)
 from tool_world import NAMES, PLACES, urdf_text
 
 from vla_ros.core.robot import load_robot
 from vla_ros.core.urdf import parse_urdf
 from vla_ros.operator.robot_check import WRONG, check_robot
 from vla_ros.operator.robot_draft import camera_name, draft_robot, has_robot
-from vla_ros.operator.robot_graph import COMPRESSED, IMAGE, GraphEndpoint, GraphSnapshot, GraphTopic, HeardTopic
+from vla_ros.operator.robot_graph import (
+    COMPRESSED,
+    IMAGE,
+    GraphEndpoint,
+    GraphSnapshot,
+    GraphTopic,
+    HeardTopic,
+)
 
 LIDAR = "sensor_msgs/msg/LaserScan"
 ODOMETRY = "nav_msgs/msg/Odometry"
