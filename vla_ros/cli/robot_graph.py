@@ -78,10 +78,11 @@ def init(options: argparse.Namespace) -> int:
     urdf_file = ""
     if urdf is not None:
         urdf_file = os.path.relpath(options.urdf, out.parent)
-    _refuse_to_overwrite(out, options.force)
+    _refuse_to_overwrite(out, options.force)  # before the seconds that it takes to look
     graph = _snapshot(options, set(DRAFT_TYPES), {})
     if graph is None:
         return 1
+    # The description is gone with the driver: the robot file names a copy that stays.
     saved = out.with_suffix(".urdf")
     problems: list[str] = []
     if urdf is None and graph.description:
@@ -100,6 +101,7 @@ def init(options: argparse.Namespace) -> int:
         write_whole(out, draft.text)
     except OSError as error:
         raise ValueError(f"cannot write {out}: {error.strerror}; give another --out") from None
+    # It is read as the nodes will read it: what it still lacks is said by the same sentence.
     try:
         load_robot(out)
     except ValueError as error:

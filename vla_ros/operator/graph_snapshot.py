@@ -37,7 +37,7 @@ ANSWER_TIMEOUT_S = 1.0
 LARGE = ("Image", "CompressedImage", "PointCloud2", "LaserScan")
 MOST_KEPT = 200
 # Each arrival counts, and a queue of images is memory.
-FRAMES = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+FRAMES = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 UNSTAMPED = ("Float64MultiArray",)
 DESCRIPTION = "/robot_description"
 
@@ -55,6 +55,7 @@ class _Listener:
         self._sim_ages: list[float] = []
         self._unstamped = 0
         large = name in LARGE
+        # A second of joint states from several publishers, and an image, not a second of images.
         self._kept: deque[bytes] = deque(maxlen=1 if large else MOST_KEPT)
         self._subscription = node.create_subscription(
             self._kind, topic, self._on_message, FRAMES if large else JOINTS, raw=True
@@ -69,6 +70,8 @@ class _Listener:
     def _look_at_stamp(self, message: bytes, now: int) -> None:
         """A header stands first in its message: after four bytes of which the second is the order
         of the others."""
+        if len(message) < 12:  # no message of ours to judge
+            return
         order = "<" if message[1] & 1 else ">"
         seconds, nanoseconds = struct.unpack_from(f"{order}iI", message, 4)
         stamp = seconds * 10**9 + nanoseconds
@@ -134,10 +137,11 @@ def take_snapshot(
         mine = topic in topics or not topics
         if mine and kind in known and kind in kinds and node.count_publishers(topic):
             listeners[topic] = _Listener(node, topic, kind, sim_time)
-    time.sleep(seconds)
+    time.sleep(seconds)  # the callbacks run in the thread of who spins the node
     heard = {topic: listener.result(node) for topic, listener in listeners.items()}
     for subscription in helpers:
         node.destroy_subscription(subscription)
+    # Only now: whoever came while it was listened is seen as well.
     graph = _topics(node, heard)
     services: dict[str, str] = {}
     for name, kinds in node.get_service_names_and_types():
@@ -187,6 +191,7 @@ def _topics(node: Node, heard: Mapping[str, HeardTopic]) -> dict[str, GraphTopic
 def _endpoints(infos: Iterable[TopicEndpointInfo], own: str) -> tuple[GraphEndpoint, ...]:
     endpoints: list[GraphEndpoint] = []
     for info in infos:
+        # Who looks on neither gives nor takes: rviz, a bag, this node.
         name = full_name(info.node_namespace, info.node_name)
         if name == own or info.node_name.startswith(ONLOOKERS):
             continue

@@ -125,7 +125,7 @@ def _source(
                 f"{endpoint.node} publishes {endpoint.type} there, not {kind}",
                 f"give the topic of its {kind}, or the type in the robot file",
             )
-            return
+            return  # what is of another type cannot be listened to
     heard = topic.heard
     if heard is None or heard.count == 0:
         yield RobotFinding(
@@ -136,6 +136,7 @@ def _source(
         )
         return
     rate = f"{heard.rate:.3g} messages/s"
+    # On the average too seldom: the robot would hold again and again. Once: somebody was busy.
     if heard.rate * most_gap < 1.0:
         yield RobotFinding(
             worst,
@@ -175,7 +176,7 @@ def _camera(camera: Camera, graph: GraphSnapshot) -> Iterator[RobotFinding]:
     topic = graph.topic(camera.topic)
     yield from _source(f"{subject} {camera.topic}", kind, topic, graph, MAX_IMAGE_AGE_S)
     yield from _alone(subject, topic)
-    size: Size | None = None
+    size: Size | None = None  # as long as nobody knows it
     if topic.heard and topic.heard.messages:
         message = topic.heard.messages[-1]
         try:
@@ -191,6 +192,7 @@ def _camera(camera: Camera, graph: GraphSnapshot) -> Iterator[RobotFinding]:
 
 def _image_size(message: Any, camera: Camera) -> Size:
     """Height and width. Raises ValueError for an image that camera_ingest would refuse."""
+    # The header alone: pixels are not looked at.
     if camera.transport == "compressed":
         header = read_header(bytes(message.data), f"the image ('{message.format[:40]}')")
         return header.height, header.width
@@ -290,6 +292,7 @@ def _state(robot: Robot, topic: str, kind: str, graph: GraphSnapshot) -> Iterato
         yield from _joints(robot, topic, there.heard)
     elif kind == NUMBERS:
         yield from _numbers(robot, topic, there.heard)
+    # Joints of several publishers are merged by name; other messages say everything.
     elif len(there.publishers) > 1:
         yield RobotFinding(
             DOUBTFUL,
@@ -307,7 +310,7 @@ def _wanted_joints(robot: Robot, topic: str) -> list[str]:
             wanted += source.names.values()
     for channel in robot.joint_topics.get(topic, ()):
         wanted.append(channel.joint)
-    return list(dict.fromkeys(wanted))
+    return list(dict.fromkeys(wanted))  # once each, in their order
 
 
 def _joints(robot: Robot, topic: str, heard: HeardTopic) -> Iterator[RobotFinding]:
@@ -316,6 +319,7 @@ def _joints(robot: Robot, topic: str, heard: HeardTopic) -> Iterator[RobotFindin
     wanted = _wanted_joints(robot, topic)
     named: list[str] = []
     problems: list[str] = []
+    # Several publishers, each with some of the joints, are usual on one topic.
     for message in heard.messages:
         named += [name for name in message.name if name not in named]
         try:
@@ -365,6 +369,7 @@ def _measured(channel: Channel, graph: GraphSnapshot) -> Iterator[RobotFinding]:
     heard = graph.topic(channel.joint_topic).heard
     if channel.is_velocity or not channel.joint or heard is None:
         return
+    # The last message that names it; another publisher's may have come since.
     for message in reversed(heard.messages):
         if channel.joint not in message.name or len(message.name) != len(message.position):
             continue
@@ -390,6 +395,7 @@ def _output(robot: Robot, output: Output, graph: GraphSnapshot) -> Iterator[Robo
         return
     topic = graph.topic(output.topic)
     others: list[GraphEndpoint] = []
+    # By its name, in any namespace: the suite may run already. The gate itself trusts no name.
     for endpoint in topic.publishers:
         if endpoint.node.rpartition("/")[2] != GATE:
             others.append(endpoint)
@@ -429,6 +435,7 @@ def _output(robot: Robot, output: Output, graph: GraphSnapshot) -> Iterator[Robo
 
 def _action(output: Output, graph: GraphSnapshot) -> RobotFinding:
     subject = f"output {output.topic}"
+    # An action is found by the service that takes its goals.
     kind = graph.services.get(f"{full_topic(output.topic)}/_action/send_goal", "")
     if not kind:
         change = "start it, or correct the topic in the robot file"
@@ -449,6 +456,7 @@ def _controller(
     sent: list[str] = []
     for name in output.channels:
         sent.append(robot.channel(name).joint or name)
+    # A trajectory names its joints; an array's order alone says which is which.
     by_name = output.type.endswith("JointTrajectory")
     if not joints and output.type == NUMBERS and len(sent) > 1:
         yield RobotFinding(
@@ -512,6 +520,7 @@ def _limits(channels: Sequence[Channel], urdf: Urdf) -> Iterator[RobotFinding]:
             change = "compare its limits with the maker's"
             yield RobotFinding(DOUBTFUL, subject, text, change)
             continue
+        # One at a time: the first that is too wide would hide the others.
         try:
             check_urdf_limits([channel], urdf)
         except ValueError as problem:
@@ -529,6 +538,7 @@ def _clock(robot: Robot, graph: GraphSnapshot) -> Iterator[RobotFinding]:
         heard = graph.topic(name).heard
         if heard is None or heard.count == 0:
             continue
+        # The gate goes by these stamps; joints and odometry it takes by their arrival.
         image = kind in (IMAGE, COMPRESSED)
         mark = WRONG if image or name in [sensor.topic for sensor in robot.sensors] else DOUBTFUL
         if heard.unstamped:
@@ -538,6 +548,7 @@ def _clock(robot: Robot, graph: GraphSnapshot) -> Iterator[RobotFinding]:
         if heard.age is None:
             continue
         age = heard.age
+        # Whichever clock the driver goes by, the suite is told to go by, too.
         if heard.sim_age is not None and abs(heard.sim_age) < abs(age):
             age = heard.sim_age
         ages.append(age)
@@ -548,7 +559,7 @@ def _clock(robot: Robot, graph: GraphSnapshot) -> Iterator[RobotFinding]:
                 mark,
                 f"clock of {name}",
                 f"its stamps are {when} when they come",
-                "synchronise the clocks of both machines (chrony); a slow driver: a shorter way",
+                "synchronise the clocks of both machines (chrony), or let the driver send sooner",
             )
     if ages and not wrong:
         yield RobotFinding(FITS, "clock", f"stamps are at most {max(ages):.3f} s old")

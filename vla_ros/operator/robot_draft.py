@@ -24,7 +24,7 @@ TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 # A first motion is slow; a person raises it.
 CAREFUL_RAD_S = 0.5
 CAREFUL_M_S = 0.1
-STEP_RAD = 0.5
+STEP_RAD = 0.5  # as the robot files of the package have it
 MARGIN = 0.01  # of a joint's range, between what is clamped and what is refused
 GRIPPER = re.compile(r"gripper|finger|knuckle|jaw|hand", re.IGNORECASE)
 WHEEL = re.compile(r"wheel|caster", re.IGNORECASE)
@@ -109,6 +109,7 @@ class _Drafter:
         self._unused: list[str] = []
 
     def draft(self, name: str) -> RobotDraft:
+        # First, as whether there is a base decides what else is asked.
         outputs = self._outputs()
         if not outputs:
             raise ValueError(
@@ -209,6 +210,7 @@ class _Drafter:
         topics = self._published(IMAGE, COMPRESSED)
         for topic in topics:
             raw = topic[: -len("/compressed")] if topic.endswith("/compressed") else ""
+            # Raw costs no decoding and loses nothing; who wants the other changes a line.
             if topic.endswith(OTHER_TRANSPORTS) or raw in topics:
                 continue
             if self._is_depth(topic):
@@ -225,6 +227,7 @@ class _Drafter:
 
     def _is_depth(self, topic: str) -> bool:
         heard = self._graph.topics[topic].heard
+        # What it says of itself goes before what it is called.
         if heard and heard.messages and hasattr(heard.messages[-1], "encoding"):
             return heard.messages[-1].encoding in DEPTH
         return "depth" in topic
@@ -251,6 +254,7 @@ class _Drafter:
             if joint.mimics:
                 mimics.add(joint.name)
         for name, topic in self._measured().items():
+            # It follows another joint: a second number for the same thing.
             if name not in mimics:
                 entries.setdefault((topic, self._unit(name)), []).append(name)
         odometry = self._published(ODOMETRY)
@@ -293,7 +297,7 @@ class _Drafter:
             if "Twist" in output.type:
                 joints = ["linear.x", "angular.z"]
             elif re.search("velocity|effort", output.topic):
-                joints = []
+                joints = []  # a position sent there would be a speed, or a force
             else:
                 joints = output.joints or self._guessed(output.topic)
             if not joints or taken & set(joints):
@@ -311,6 +315,7 @@ class _Drafter:
         """The joints that a topic may stand for, by its name alone."""
         joints: list[str] = []
         for name in self._joints or self._measured():
+            # A base's drive turns them: nobody commands their positions.
             if WHEEL.search(name):
                 continue
             if bool(GRIPPER.search(topic)) == bool(GRIPPER.search(name)):
@@ -393,7 +398,9 @@ class _Drafter:
             sentence = f"'{name}' turns for ever; does what is measured begin anew (wraps: true)?"
         if limits is not None and 0.0 < limits.velocity < fastest:
             fastest = limits.velocity
+        # What a gripper holds must not fall: it goes on pressing.
         stop = "hold_commanded" if GRIPPER.search(joint) else "hold_measured"
+        # A step's size is in the joint's unit: what suits an angle says nothing of a slider.
         line = f"  {_plain(name)}: {{unit: {unit}, {ends}, max_speed: {_down(fastest)}, "
         if unit == "rad":
             line += f"max_step: {STEP_RAD:g}, "
@@ -446,6 +453,7 @@ class _Drafter:
             self._add("")
             self._ask("", "with 'workspace' the gate keeps the arm's tool off the table: add it")
         unused = list(self._unused)
+        # Of use to some policies, needed by none: who wants them writes a line of `state`.
         others = [WRENCH, IMU, NUMBERS]
         if not base:
             others += sorted(SENSOR_TYPES)
