@@ -1,14 +1,10 @@
-"""`vla robot init` and `check` beside drivers that run: by hand in this process, and the simulated arm in its own."""
+"""`vla robot init` and `check` beside drivers that run, in this process; beside the simulated arm: test/system/test_first_robot.py."""
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -145,24 +141,3 @@ def test_where_nothing_runs_one_sentence_says_so(capsys: Any, tmp_path: Path) ->
     errors = capsys.readouterr().err
     assert errors.startswith("no camera, joint states or controller is seen in ROS domain ") and errors.count("\n") == 1
     assert not list(tmp_path.iterdir())
-
-
-def test_the_simulated_arm_is_described_and_passes(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
-    pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
-    monkeypatch.chdir(tmp_path)
-    arm = subprocess.Popen([sys.executable, "-m", "vla_ros.sim.arm.node"], env=dict(os.environ), stdout=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: main(["robot", "init", "--force", *SOON]) == 0)
-        robot = load_robot("robot.yaml")
-        assert {channel.name for channel in robot.channels} == {"gripper", *(f"joint_{i}" for i in range(1, 7))}
-        assert [camera.name for camera in robot.cameras] == ["scene", "wrist"]
-        assert "✗" not in findings(capsys, 0)
-    finally:
-        arm.send_signal(signal.SIGINT)
-        arm.wait(timeout=10.0)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
