@@ -220,7 +220,8 @@ def test_a_joint_that_stands_outside_its_bounds_is_wrong(angle, fits):
 
 def test_an_array_has_as_many_numbers_as_the_file_names():
     state = [*STATE, {"topic": "/forces", "type": NUMBERS, "names": ["left", "right"], "unit": "N"}]
-    for data, sentence in (([1.0, 2.0], ""), ([1.0], "have 1 numbers, the file names 2"), ([1.0, float("inf")], "it says [1.0, inf]")):
+    for data, sentence in (([1.0, 2.0], ""), ([1.0], "have 1 numbers, the file names 2"), ([1.0] * 3, "have 3 numbers"),
+                           ([1.0, float("inf")], "it says [1.0, inf]")):
         graph = with_topic(described(arm_graph()), "/forces", said(NUMBERS, SimpleNamespace(data=data), age=None))
         wrong = marks(robot(state=state), graph, WRONG)
         assert [sentence in finding.text for finding in wrong] == ([True] if sentence else [])

@@ -173,7 +173,8 @@ def test_a_camera_is_called_by_what_its_topic_says_beside_images(topic, name):
 
 def test_a_depth_image_belongs_to_the_camera_of_its_name_and_an_aligned_one_first():
     depth = said(IMAGE, image(encoding="16UC1", sample_bytes=2))
-    graph = arm_graph(__scene_camera__depth=depth, __scene_camera__aligned_depth_to_color__image_raw=depth, __lonely__depth=depth)
+    graph = arm_graph(__scene_camera__depth=depth, __scene_camera__aligned_depth_to_color__image_raw=depth, __lonely__depth=depth,
+                      __a__scene_camera__depth=depth)
     cameras = content(graph, six())["cameras"]
     assert cameras["scene"]["depth"] == "/scene_camera/aligned_depth_to_color/image_raw"
     assert set(cameras) == {"scene", "wrist"}
@@ -216,6 +217,17 @@ def test_what_takes_velocities_or_efforts_is_listed_and_not_sent():
     drafted = draft(arm_graph(__velocity_controller__commands=taken(NUMBERS)), six())
     assert f"#   /velocity_controller/commands ({NUMBERS})" in drafted.text
     assert len(yaml.safe_load(drafted.text)["outputs"]) == 1
+    with pytest.raises(ValueError, match="nothing takes commands"):
+        draft(without(arm_graph(__velocity_controller__commands=taken(NUMBERS)), "/arm"), six())
+
+
+def test_a_joint_that_follows_another_is_no_state_and_no_channel():
+    mimic = ("<link name='other'/><joint name='other_joint' type='prismatic'><parent link='hand'/><child link='other'/>"
+             "<limit lower='0' upper='0.04' velocity='0.1' effort='1'/><mimic joint='finger_joint'/></joint>")
+    graph = with_topic(finger_graph(), "/joint_states", said(JOINT_STATE, joints([*NAMES, "finger_joint", "other_joint"])))
+    data = content(graph, six(FINGER.format(0, 0.04, 0.08) + mimic))
+    assert [entry["names"] for entry in data["state"]] == [NAMES, ["finger_joint"]]
+    assert set(data["channels"]) == {*NAMES, "gripper"}
 
 
 def test_the_suite_itself_is_no_part_of_the_robot():
