@@ -141,3 +141,14 @@ def test_where_nothing_runs_one_sentence_says_so(capsys: Any, tmp_path: Path) ->
     errors = capsys.readouterr().err
     assert errors.startswith("no camera, joint states or controller is seen in ROS domain ") and errors.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_description_that_is_none_and_a_folder_that_is_not_there_are_said(drivers: Drivers, capsys: Any) -> None:
+    drivers.description.publish(String(data="<sdf/>"))
+    assert main(["robot", "init", "--json", *SOON]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["files"] == ["robot.yaml"]  # and no URDF
+    assert "/robot_description begins with <sdf>; a URDF begins with <robot>" in answer["todo"]
+    assert "bounds is 'TODO'" in answer["problems"][0]
+    assert main(["robot", "init", "--out", "none/robot.yaml", *SOON]) == 2
+    assert "cannot write none/robot.yaml: No such file or directory; give another --out" in capsys.readouterr().err

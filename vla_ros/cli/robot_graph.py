@@ -84,15 +84,17 @@ def init(options: argparse.Namespace) -> int:
         return 1
     # The description is gone with the driver: the robot file names a copy that stays.
     saved = out.with_suffix(".urdf")
+    todo: list[str] = []
     problems: list[str] = []
     if urdf is None and graph.description:
         urdf, problem = _described(graph.description)
-        problems += [problem] if problem else []
+        todo += [problem] if problem else []
         if urdf is not None:
             _refuse_to_overwrite(saved, options.force)
             urdf_file = saved.name
     name = options.name or re.sub(r"\W", "_", out.stem)
     draft = draft_robot(graph, name, urdf, urdf_file)
+    todo += draft.todo
     files: list[Path] = [out]
     try:
         if urdf_file == saved.name and not options.urdf:
@@ -107,10 +109,10 @@ def init(options: argparse.Namespace) -> int:
     except ValueError as error:
         problems.append(str(error))
     if options.json:
-        data = {"files": list(map(str, files)), "todo": draft.todo, "problems": problems}
+        data = {"files": list(map(str, files)), "todo": todo, "problems": problems}
         print(json.dumps(data, indent=2))
     else:
-        _tell(files, draft.todo, problems)
+        _tell(files, todo, problems)
     return 0
 
 
