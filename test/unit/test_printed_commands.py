@@ -45,6 +45,7 @@ NOT_RUN = {
     "demo": "a minute of real time and ROS: test/system, make demo", "train dagger": "minutes: test_training_box.py",
     "train reinforce": "minutes: test_reinforce.py", "bench": "measures in real time: test_bench_*.py",
     "compile": "minutes: test_compiled.py",
+    **dict.fromkeys(("robot init", "robot check"), "looks at a robot that runs: test/nodes/test_robot_graph.py"),
     **dict.fromkeys(("say", "stop", "arm", "disarm", "reset", "trace"), "talks to a suite that runs: test/system"),
 }
 # The others share what is imported: for most, half of their time. What torch keeps of earlier tests makes `memory`'s many
@@ -216,7 +217,7 @@ def ros2_param(what: str, node: str, name: str, *value: str) -> None:
 
 
 ROS2 = {"launch": ros2_launch, "service": ros2_service, "topic": ros2_topic, "param": ros2_param}
-NOT_OURS = ("pkg", "security", "run", "lifecycle", "node", "bag", "interface", "doctor", "daemon")
+NOT_OURS = ("pkg", "security", "run", "control", "lifecycle", "node", "bag", "interface", "doctor", "daemon")
 
 
 @of("ros2", 3)
@@ -230,6 +231,8 @@ def test_what_ros2_is_told_about_is_there(one: Printed) -> None:
 # -- run ------------------------------------------------------------------------------------------------------------
 def kind_of(one: Printed) -> str:
     given = parse(one.words[1:])
+    if one.words[1] == "robot" and given.file in ("init", "check"):
+        return f"robot {given.file}"
     return f"train {given.recipe}" if one.words[1] == "train" else one.words[1]
 
 

@@ -166,3 +166,28 @@ def test_a_urdf_without_a_workspace_is_doubtful(tmp_path):
     described = parse_robot(robot_data(), tmp_path)
     assert "there is a urdf and no 'workspace' part: the gate does not look where the tool goes" in doubts(described)
     assert list(tool_limits(described)) == [] and list(urdf_limits(load_robot(ROBOTS / "sim.yaml"))) == []
+
+
+# -- check and init: before a graph is looked at -----------------------------------------------------------------------
+@pytest.mark.parametrize(("words", "sentence"), [
+    (["check"], "check lacks a file; give one: vla robot check my_robot.yaml"),
+    (["init", "mine.yaml"], "'init mine.yaml' is not understood; give FILE, check FILE or init"),
+    (["mine.yaml", "check"], "'mine.yaml check' is not understood; give FILE, check FILE or init"),
+    (["check", "none.yaml"], "robot file 'none.yaml' does not exist"),
+    (["check", "mine.yaml", "--enclaves", "p.xml"], "--enclaves goes with a file"),
+    (["mine.yaml", "--json"], "--json goes with check and init"),
+    (["init", "--urdf", "none.urdf"], "URDF 'none.urdf' does not exist"),
+    (["init", "--out", "mine.yaml"], "mine.yaml is there already; give another --out, or --force to replace it")])
+def test_words_that_make_no_sense_are_a_sentence_at_once(words, sentence, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text((ROBOTS / "sim.yaml").read_text())
+    assert main(["robot", *words]) == 2
+    assert sentence in capsys.readouterr().err
+    assert (tmp_path / "mine.yaml").read_text() == (ROBOTS / "sim.yaml").read_text()
+
+
+def test_a_file_that_is_called_init_is_given_with_its_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "init").write_text((ROBOTS / "sim.yaml").read_text())
+    assert main(["robot", "./init"]) == 0
+    assert "sends /cmd_vel" in capsys.readouterr().out

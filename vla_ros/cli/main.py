@@ -23,7 +23,7 @@ VERBS = {
     "evaluate": "run a policy in hundreds of simulated episodes and write a report",
     "compile": "build a policy's engines ahead of time, so that it starts warm",
     "quantize": "write a checkpoint in fewer bits, and say what that saves and costs",
-    "robot": "what a robot file means: channels, limits, topics, and what is doubtful in it",
+    "robot": "what a robot file means and what is doubtful in it; init drafts one, check tries it",
     "doctor": "what this machine has for the suite, and what to change",
     "memory": "say what a model takes in memory, to run and to train, and which boards it fits",
     "trace": "where the time goes from an image to a command, of a suite that runs",

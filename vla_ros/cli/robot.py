@@ -1,4 +1,7 @@
-"""`vla robot`: what a robot file means, before anything moves."""
+"""`vla robot`: what a robot file means, before anything moves.
+
+Its words `init` and `check` are in robot_graph.py.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vla_ros.cli import wide_console
+from vla_ros.cli.argument_types import positive
 
 if TYPE_CHECKING:
     from vla_ros.core.robot import Channel, Robot
@@ -31,16 +35,69 @@ ON_STOP = {
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a robot file, as config/robots/sim.yaml")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="a robot file, as config/robots/sim.yaml; or one of two words: check FILE holds it "
+        "against the robot that runs, init writes a draft of it (a file of that name: ./init)",
+    )
+    parser.add_argument("checked", metavar="FILE", nargs="?", help="after check: the robot file")
     parser.add_argument(
         "--enclaves",
         metavar="POLICY",
         help="write who may say and hear what of this robot, for SROS 2, and go on",
     )
+    graph = parser.add_argument_group("check and init")
+    graph.add_argument(
+        "--seconds",
+        type=positive,
+        default=3.0,
+        metavar="S",
+        help="how long to listen (default %(default)g)",
+    )
+    graph.add_argument(
+        "--wait",
+        type=positive,
+        default=5.0,
+        metavar="S",
+        help="how long to look for the robot (default %(default)g seconds)",
+    )
+    graph.add_argument("--json", action="store_true", help="the same as one JSON object")
+    draft = parser.add_argument_group("init")
+    draft.add_argument(
+        "--out", metavar="FILE", default="robot.yaml", help="the draft (default %(default)s)"
+    )
+    draft.add_argument(
+        "--urdf", metavar="FILE", help="the robot's URDF (default: what /robot_description says)"
+    )
+    draft.add_argument("--name", help="the robot's (default: as the file's)")
+    draft.add_argument("--force", action="store_true", help="replace files that are there")
 
 
 def run(options: argparse.Namespace) -> int:
-    """The exit code. Raises ValueError for a file that contradicts itself."""
+    """The exit code. Raises ValueError for a file that contradicts itself, or words that do."""
+    if options.file in ("check", "init") and options.enclaves:
+        raise ValueError("--enclaves goes with a file: vla robot my_robot.yaml --enclaves POLICY")
+    if options.file == "check":
+        if options.checked is None:
+            raise ValueError("check lacks a file; give one: vla robot check my_robot.yaml")
+        from vla_ros.cli.robot_graph import check
+
+        return check(options)
+    if options.checked is not None:
+        raise ValueError(
+            f"'{options.file} {options.checked}' is not understood; give FILE, check FILE or init"
+        )
+    if options.file == "init":
+        from vla_ros.cli.robot_graph import init
+
+        return init(options)
+    if options.json:
+        raise ValueError("--json goes with check and init: vla robot check my_robot.yaml --json")
+    return _explain(options)
+
+
+def _explain(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     from vla_ros.core.robot import load_robot
