@@ -26,12 +26,13 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     "vla_ros/core/types.py": (("test/unit/test_core.py",), [
         ("return round(seconds * NANOSECONDS)", "return int(seconds * NANOSECONDS)"),
     ]),
-    "vla_ros/core/images.py": (("test/unit/test_images.py",), [
+    "vla_ros/core/images.py": (("test/unit/test_images.py", "test/unit/test_depth.py"), [
         ("if stamp - now > max_future:", "if now - stamp > max_future:"),
         ("interpolation=cv2.INTER_AREA", "interpolation=cv2.INTER_NEAREST"),
         ("dst=out, interpolation=cv2.INTER_LINEAR", "dst=out, interpolation=cv2.INTER_NEAREST"),
-        ("out[:, right:] = 0", "0"),
+        ("out[:, right:] = padding", "0"),
         ("(source_width - keep_width) // 2", "0"),
+        ("(2 * np.arange(count) + 1) * source_count", "(2 * np.arange(count)) * source_count"),
         ("if still >= self._frozen_after:", "if still > self._frozen_after:"),
         ("not 0 < self._changed <= stamp", "not 0 < self._changed"),
         ("sample.mean() < self._black_below", "sample.mean() <= self._black_below"),
@@ -51,6 +52,25 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("cv2.COLOR_YUV2RGB_UYVY", "cv2.COLOR_YUV2RGB_YUYV"),
         ('"8UC3": _BGR', '"8UC3": _RGB'),
         ("if length != expected:", "if length < expected:"),
+    ]),
+    "vla_ros/core/depth.py": (("test/unit/test_depth.py",), [
+        ('(">" if big_endian else "<") + KINDS', '"<" + KINDS'),
+        ("metres /= np.float32(MM_PER_M)", "pass"),
+        ("measured = (metres > 0.0) & (metres < np.inf)", "measured = metres < np.inf"),
+        (".reshape(height, step)[:, :row]", ".reshape(height, step)[:, -row:]"),
+        ("if len(data) != step * height:", "if len(data) < step * height:"),
+        ("metres[samples == 0] = np.nan", "pass"),
+        ("if (header.channels, header.bits) != (1, 16):", "if header.channels != 1:"),
+        ("if depth.shape != tuple(shape[:2]):", "if depth.size != shape[0] * shape[1]:"),
+        ("return place if apart <= self._tolerance() else None", "return place"),
+        ("return min(min(gaps) / 2, FARTHEST_APART_NS)", "return min(gaps) / 2"),
+        ("min(min(gaps) / 2,", "min(max(gaps) / 2,"),
+        ("return DepthPair(min(stamp, depth_stamp)", "return DepthPair(max(stamp, depth_stamp)"),
+        ("len(self._images) - WAITING,", "0,"),
+    ]),
+    "vla_ros/nodes/camera_ingest.py": (("test/nodes/test_depth_images.py",), [
+        ("            check_aligned(shape, pair.depth, self._camera.name)", "            pass"),
+        ("            depth = as_mounted(pair.depth, self._camera)", "            depth = pair.depth"),
     ]),
     "vla_ros/core/compressed.py": (("test/unit/test_compressed.py",), [
         ("flags | cv2.IMREAD_IGNORE_ORIENTATION", "flags"),

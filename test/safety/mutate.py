@@ -390,7 +390,7 @@ BREAKS = [
     (YAML, "if len(value) > LONGEST_NUMBER and not value.strip(\"+-_.:0123456789\"):", "if False:"),
     (INGEST, "enumerate((WORDS, WORDS_LOOSE)):", "enumerate((WORDS,)):"),
     (SYNCHRONIZER, "self._state.values(now, to_nanoseconds(self.params[\"state_timeout\"]))", "self._state.values(now, 10**18)"),
-    (SYNCHRONIZER, "if message.header.frame_id != camera:", "if False:"),
+    (SYNCHRONIZER, "if message.header.frame_id != camera and not paired:", "if False:"),
     (CONVERT, "if child and (child == frame or", "if False and (child == frame or"),
     (CONVERT, "if not abs(length * length - 1.0) <= 0.01:", "if False:"),
 ]

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_ros.core.depth import FARTHEST_APART_NS, WAITING, DepthPairing, check_aligned, decode_depth, depth_of
+from vla_ros.core.depth import (
+    FARTHEST_APART_NS,
+    WAITING,
+    DepthPairing,
+    check_aligned,
+    decode_depth,
+    depth_of,
+)
 from vla_ros.core.images import as_mounted, resize, resize_depth
 from vla_ros.core.robot_cameras import Camera
 

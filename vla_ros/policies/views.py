@@ -124,9 +124,10 @@ class Views:
             depth = observation.depths.get(camera)
             if depth is None or depth.shape != tuple(self.spec.depths[key]):
                 wanted = sizes_text({camera: view.size for camera, view in self.depths.items()})
+                shown_depths = shapes_text(observation.depths) if observation.depths else "none"
                 raise ValueError(
-                    f"the policy wants the depth of {wanted}, and the observation has "
-                    f"{shapes_text(observation.depths)}; {REMEDY}"
+                    f"the policy wants the depth of {wanted}, and the observation has the depth of "
+                    f"{shown_depths}; {REMEDY}"
                 )
             depths[key] = depth
         lacking = [name for name in self.spec.state if name not in observation.state]
