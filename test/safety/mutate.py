@@ -20,7 +20,7 @@ ROBOT, JOINTS = "vla_ros/core/robot.py", "vla_ros/core/joint_states.py"
 NODE, OUTPUTS, CONVERT = "vla_ros/nodes/safety_validator.py", "vla_ros/nodes/gate/outputs.py", "vla_ros/nodes/common/convert.py"
 READER, LIFE, SUPERVISOR = "vla_ros/nodes/common/reader.py", "vla_ros/core/process_identity.py", "vla_ros/nodes/supervisor.py"
 WORKSPACE, KINEMATICS = "vla_ros/safety/rules/workspace.py", "vla_ros/safety/kinematics.py"
-CLOUDS = "vla_ros/safety/clouds.py"
+CLOUDS, CLOUD_READER = "vla_ros/safety/clouds.py", "vla_ros/core/point_cloud.py"
 TOOL, URDF, KEY = "vla_ros/safety/tool.py", "vla_ros/core/urdf.py", "vla_ros/core/workspace.py"
 BUTTONS, SOURCES = "vla_ros/nodes/gate/stop_buttons.py", "vla_ros/nodes/gate/rule_sources.py"
 INGEST, SYNCHRONIZER = "vla_ros/nodes/command_ingest.py", "vla_ros/nodes/synchronizer.py"
@@ -33,7 +33,7 @@ PURE = ["test/unit/test_rules.py", "test/unit/test_declared_sources.py", "test/u
 ARM = ["test/unit/test_kinematics.py", "test/unit/test_gate_workspace.py"]
 WIRE = ["test/nodes/test_safety_validator.py", "test/nodes/test_gate_sources.py", "test/nodes/test_gate_parameters.py",
         "test/nodes/test_gate_outputs.py", "test/nodes/test_gate_watchdog.py", "test/nodes/test_rule_sources.py"]
-TESTS = {CLOUDS: ["test/unit/test_clouds.py"], WORKSPACE: ARM, KINEMATICS: ARM, TOOL: ARM, URDF: ["test/unit/test_urdf.py"], KEY: ["test/unit/test_workspace_key.py"],
+TESTS = {CLOUDS: ["test/unit/test_clouds.py"], CLOUD_READER: ["test/unit/test_clouds.py"], WORKSPACE: ARM, KINEMATICS: ARM, TOOL: ARM, URDF: ["test/unit/test_urdf.py"], KEY: ["test/unit/test_workspace_key.py"],
          "vla_ros/safety/": PURE,  # what the file's name begins with -> the tests; the first that fits
          YAML: ["test/unit/test_yaml_file.py"], PLAIN: ["test/unit/test_yaml_file.py"],
          "vla_ros/core/": ["test/unit/test_robot.py", "test/unit/test_robot_state.py", "test/unit/test_joint_states.py"],
@@ -312,11 +312,11 @@ BREAKS = [
     (CHANGES, "yield \"enable_time\", -robot.enable_time", "pass"),
     (CHANGES, "float(len(workspace.inside) or math.inf)", "float(len(workspace.inside))"),
     # a point cloud, whatever its layout, and what of it is in the way
-    (CLOUDS, "if count > MOST_POINTS:", "if False:"),
-    (CLOUDS, "if layout.point_step * width > layout.row_step:", "if False:"),
-    (CLOUDS, "if layout.row_step * height > len(data):", "if False:"),
-    (CLOUDS, "if field.offset + kind.itemsize > layout.point_step:", "if False:"),
-    (CLOUDS, "\">\" if layout.is_bigendian else \"<\"", "\"<\""),
+    (CLOUD_READER, "if count > most_points:", "if False:"),
+    (CLOUD_READER, "if layout.point_step * width > layout.row_step:", "if False:"),
+    (CLOUD_READER, "if layout.row_step * height > len(data):", "if False:"),
+    (CLOUD_READER, "if field.offset + kind.itemsize > layout.point_step:", "if False:"),
+    (CLOUD_READER, "\">\" if layout.is_bigendian else \"<\"", "\"<\""),
     (CLOUDS, "measured = np.isfinite(away) & (away > 0.0)", "measured = away >= 0.0"),
     (CLOUDS, "measured.mean() < LEAST_MEASURED", "measured.mean() < 0.0"),
     (CLOUDS, "height = placed[:, 2] + sensor.z", "height = placed[:, 2]"),

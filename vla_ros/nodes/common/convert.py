@@ -14,9 +14,10 @@ import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import Image as ImageMessage
 
+from vla_ros.core.point_cloud import CloudField, CloudLayout
 from vla_ros.core.robot import Sensor
 from vla_ros.core.types import NANOSECONDS, ActionChunk, Depth, Image, Instruction, Observation
-from vla_ros.safety.clouds import CloudField, CloudLayout, cloud_points, look_at_cloud
+from vla_ros.safety.clouds import cloud_points, look_at_cloud
 from vla_ros.safety.obstacles import Reading, blind, cone_angles, look, scan_angles
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Instruction as InstructionMessage
