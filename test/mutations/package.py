@@ -68,9 +68,12 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("return DepthPair(min(stamp, depth_stamp)", "return DepthPair(max(stamp, depth_stamp)"),
         ("len(self._images) - WAITING,", "0,"),
     ]),
-    "vla_ros/nodes/camera_ingest.py": (("test/nodes/test_depth_images.py",), [
-        ("            check_aligned(shape, pair.depth, self._camera.name)", "            pass"),
-        ("            depth = as_mounted(pair.depth, self._camera)", "            depth = pair.depth"),
+    "vla_ros/core/point_cloud.py": (("test/unit/test_point_cloud.py",), [
+        ("points = points[np.isfinite(points).all(axis=1)]", "points = points[np.isfinite(points).any(axis=1)]"),
+        ("np.arange(count) * len(points) // count", "np.arange(count)"),
+        ("for shift in (16, 8, 0)", "for shift in (0, 8, 16)"),
+        ('(">" if layout.is_bigendian else "<") + kinds', '"<" + kinds'),
+        ("share = max(4 * count, LEAST_READ)", "share = MOST_POINTS"),
     ]),
     "vla_ros/core/compressed.py": (("test/unit/test_compressed.py",), [
         ("flags | cv2.IMREAD_IGNORE_ORIENTATION", "flags"),

@@ -24,6 +24,7 @@ CLOUDS, CLOUD_READER = "vla_ros/safety/clouds.py", "vla_ros/core/point_cloud.py"
 TOOL, URDF, KEY = "vla_ros/safety/tool.py", "vla_ros/core/urdf.py", "vla_ros/core/workspace.py"
 BUTTONS, SOURCES = "vla_ros/nodes/gate/stop_buttons.py", "vla_ros/nodes/gate/rule_sources.py"
 INGEST, SYNCHRONIZER = "vla_ros/nodes/command_ingest.py", "vla_ros/nodes/synchronizer.py"
+CAMERA, DEPTH_IMAGES = "vla_ros/nodes/camera_ingest.py", ["test/nodes/test_depth_images.py"]
 YAML, PLAIN = "vla_ros/core/yaml_file.py", "vla_ros/core/plain_file.py"
 PURE = ["test/unit/test_rules.py", "test/unit/test_declared_sources.py", "test/unit/test_obstacles.py",
         "test/unit/test_obstacle_memory.py", "test/unit/test_gate.py",
@@ -38,7 +39,8 @@ TESTS = {CLOUDS: ["test/unit/test_clouds.py"], CLOUD_READER: ["test/unit/test_cl
          YAML: ["test/unit/test_yaml_file.py"], PLAIN: ["test/unit/test_yaml_file.py"],
          "vla_ros/core/": ["test/unit/test_robot.py", "test/unit/test_robot_state.py", "test/unit/test_joint_states.py"],
          LIFE: ["test/nodes/test_life.py"], SUPERVISOR: ["test/nodes/test_supervisor.py"],
-         INGEST: ["test/nodes/test_command_ingest.py"], SYNCHRONIZER: ["test/nodes/test_synchronizer.py"],
+         INGEST: ["test/nodes/test_command_ingest.py"], CAMERA: DEPTH_IMAGES,
+         SYNCHRONIZER: ["test/nodes/test_synchronizer.py", *DEPTH_IMAGES],
          CONVERT: ["test/nodes/test_synchronizer.py", "test/nodes/test_gate_sources.py"],
          "vla_ros/nodes/": WIRE}
 
@@ -391,6 +393,13 @@ BREAKS = [
     (INGEST, "enumerate((WORDS, WORDS_LOOSE)):", "enumerate((WORDS,)):"),
     (SYNCHRONIZER, "self._state.values(now, to_nanoseconds(self.params[\"state_timeout\"]))", "self._state.values(now, 10**18)"),
     (SYNCHRONIZER, "if message.header.frame_id != camera and not paired:", "if False:"),
+    # depth goes with its own image, or not at all
+    (SYNCHRONIZER, "if message.header.frame_id != convert.depth_name(camera):", "if False:"),
+    (SYNCHRONIZER, "if joined is not None and paired:", "if False:"),
+    (SYNCHRONIZER, "DepthPairing(self._pairing.drops, exact=True)", "DepthPairing(self._pairing.drops)"),
+    (CAMERA, "            check_aligned(shape, pair.depth, self._camera.name)", "            pass"),
+    (CAMERA, "            depth = as_mounted(pair.depth, self._camera)", "            depth = pair.depth"),
+    (CAMERA, "            stamp = self._check_stamp(message)\n            depth", "            stamp = stamp_ns(message.header.stamp)\n            depth"),
     (CONVERT, "if child and (child == frame or", "if False and (child == frame or"),
     (CONVERT, "if not abs(length * length - 1.0) <= 0.01:", "if False:"),
 ]

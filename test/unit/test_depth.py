@@ -119,7 +119,7 @@ def test_compressed_metres_come_back_within_their_quantisation():
 
 
 GOOD = packed(MM.astype(np.uint16))
-TURNED = cv2.imencode(".png", np.zeros((2, 3, 3), np.uint8))[1].tobytes()
+COLOURS = cv2.imencode(".png", np.zeros((2, 3, 3), np.uint8))[1].tobytes()
 
 
 @pytest.mark.parametrize("data, kind, says", [
@@ -130,7 +130,8 @@ TURNED = cv2.imencode(".png", np.zeros((2, 3, 3), np.uint8))[1].tobytes()
     (GOOD, "16UC1; png compressed", "give the topic that ends in compressedDepth"),
     (GOOD, "16UC1; compressedDepth rvl", "packed as RVL; set its format to png"),
     (GOOD[12:], "16UC1; compressedDepth png", "is neither JPEG nor PNG"),
-    (GOOD[:12] + TURNED, "16UC1; compressedDepth png", "holds 3 channels of 8 bits; one of 16 is right"),
+    (packed(MM.astype(np.uint8)), "16UC1; compressedDepth png", "holds 1 channels of 8 bits; one of 16 is right"),
+    (GOOD[:12] + COLOURS, "16UC1; compressedDepth png", "holds 3 channels of 8 bits; one of 16 is right"),
     (GOOD[:40], "16UC1; compressedDepth png", "its header is not whole"),
     (GOOD[:60], "16UC1; compressedDepth png", "is corrupt"),
     (packed(MM.astype(np.uint16), (1, 1.0, 1.0)), "32FC1; compressedDepth png", "has the header 1, 1, 1; a kind of 0"),
