@@ -275,3 +275,28 @@ def test_the_policy_gets_depth_under_its_own_name_and_is_warmed_up_on_it(around,
     show(head=metres)
     around.wait(lambda: chunks)
     assert np.array_equal(Deep.seen[-1][1], metres, equal_nan=True)
+
+
+def test_from_the_camera_to_the_policy_each_image_keeps_its_depth(around):
+    """Depth 6 ms after its image; each pair shows its own number in both, also with every fifth depth image lost."""
+    file = robot_file(cameras=DEEP)
+    for node_class, parameters in ((CameraIngest, {"policy": "deep"}), (Synchronizer, {}), (Inference, {"policy": "deep"})):
+        around.start(node_class, robot_file=file, **parameters)
+    Deep.seen.clear()
+    colour, depth = around.speaker(Image, "image", SENSOR), around.speaker(Image, "depth", SENSOR)
+    words = around.speaker(Instruction, "instruction/accepted", LATCHED)
+    around.wait(lambda: all(each.get_subscription_count() for each in (colour, depth, words)))
+    words.publish(convert.instruction_message(CoreInstruction(time.time_ns(), 1, "go")))
+    number = 0
+    deadline = time.monotonic() + 20
+    while len(Deep.seen) < 20 and time.monotonic() < deadline:
+        number = number % 200 + 5
+        stamp = time.time_ns()
+        colour.publish(colour_message(stamp, np.full((12, 16, 3), number, np.uint8)))
+        time.sleep(0.006)
+        if number % 25:
+            depth.publish(depth_message(stamp + 6 * MS, np.full((12, 16), 10 * number, np.uint16)))
+        time.sleep(0.027)
+    assert len(Deep.seen) >= 20
+    for image, metres in Deep.seen:
+        assert np.nanmax(metres) == pytest.approx(image.max() / 100) and image.max() % 25
