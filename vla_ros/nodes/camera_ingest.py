@@ -73,7 +73,7 @@ class CameraIngest(ManagedNode):
         robot = load_robot(self.params["robot_file"])
         self._camera = robot.camera(self.params["camera"])
         self._view = views.of(self._camera.name)
-        views.check([self._camera.name, *views.cameras], robot.depth_cameras)
+        views.check(views.cameras, robot.depth_cameras)  # the other cameras are others' business
         self._depth_view = views.depths.get(self._camera.name)
         before = self._health
         self._health = CameraHealth(
@@ -117,7 +117,7 @@ class CameraIngest(ManagedNode):
             return
         if silent > patience and self._bad > self._good:
             self.problem = f"only bad images for {silent / 1e9:.1f} s: {self._badness}"
-        elif silent > patience and self._pairing.waiting:
+        elif silent > patience and self._pairing.waiting and self.now() - self._newest <= patience:
             self.problem = (
                 f"no depth image that belongs to the camera's images for {silent / 1e9:.1f} s on "
                 f"{self._depth_topic}; its stamps must be within half a period of theirs"
