@@ -38,8 +38,8 @@ class CameraIngest(ManagedNode):
     Subscribed topics:
         the robot file's camera: its images, raw (sensor_msgs/Image) or, as its `transport` says,
             compressed (sensor_msgs/CompressedImage).
-        the same camera's `depth`, where the policy wants it: raw, or, as `depth_transport` says,
-            compressedDepth (sensor_msgs/CompressedImage). An image then waits for its depth.
+        the robot file's depth: of the same camera, where the policy wants it: raw or, as its
+            `depth_transport` says, compressedDepth. An image then waits for its depth.
 
     Published topics:
         frame (sensor_msgs/Image): rgb8, cropped and turned as the robot file says, of the policy's
