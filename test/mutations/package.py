@@ -211,6 +211,12 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("DISTANCE_RANGE_M = (0.05, 3.0)", "DISTANCE_RANGE_M = (0.05, 30.0)"),
         ("(?! up| over| to)", ""),
     ]),
+    "vla_ros/policies/views.py": (("test/unit/test_policy_file.py",), [
+        ("if not set(self.depths) <= set(deep):", "if False:"),
+        ("depth is None or depth.shape != tuple(self.spec.depths[key])", "depth is None"),
+        ("return same_depths and self.cameras", "return self.cameras"),
+        ("            self.cameras.setdefault(camera, view)\n", "            pass\n"),
+    ]),
     "vla_ros/policies/progress.py": (("test/unit/test_progress.py",), [
         ("math.remainder(pose[2] - self._pose[2], 2 * math.pi)", "pose[2] - self._pose[2]"),
         ("SURE_IMAGES = 3\n", "SURE_IMAGES = 1\n"),
