@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 rclpy = pytest.importorskip("rclpy", reason="the node tests need ROS 2 (rclpy)")
@@ -22,6 +23,7 @@ from test_simulator import BEST_EFFORT, Robot, context, rate  # noqa: F401
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from visualization_msgs.msg import MarkerArray
 
+from vla_ros.core.depth import depth_of
 from vla_ros.sim.arm.chain import FINGER, NAMES, urdf
 from vla_ros.sim.arm.scene import sample_table
 from vla_ros.sim.arm.world import DRIVER_TIMEOUT_S
@@ -144,3 +146,30 @@ def test_a_bad_parameter_ends_it_with_a_sentence(parameter: str, sentence: str) 
                            capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
     assert ended.stderr.strip().splitlines()[-1].startswith(f"simulator: {sentence}")
+
+
+class DeepArm(Arm):
+    topics = {
+        "/scene_camera/image_raw": (Image, BEST_EFFORT),
+        "/scene_camera/depth/image_raw": (Image, BEST_EFFORT),
+        "/wrist_camera/depth/image_raw": (Image, BEST_EFFORT),
+    }
+
+
+def test_depth_is_published_on_request_aligned_and_of_the_same_stamps(context: Any, machine: Any) -> None:  # noqa: F811
+    arm = DeepArm(context, machine, "seed:=3", "depth:=true", "camera_rate:=10.0", "width:=64", "height:=64")
+    stamps: dict[str, set[int]] = {topic: set() for topic in arm.topics}
+
+    def together() -> bool:
+        for topic, message in arm.last.items():
+            stamps[topic].add(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)
+        return len(stamps) == 3 and len(set.intersection(*stamps.values())) >= 2
+
+    try:
+        assert arm.wait(together)
+        message = arm.last["/scene_camera/depth/image_raw"]
+        depth = depth_of(message.data, message.encoding, message.height, message.width, message.step,
+                         bool(message.is_bigendian), 10**6)
+        assert message.encoding == "32FC1" and depth.shape == (64, 64) and 0.5 < np.nanmin(depth) < np.nanmedian(depth) < 1.5
+    finally:
+        arm.close()

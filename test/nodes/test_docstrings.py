@@ -1,11 +1,13 @@
 """What a node's docstring lists is what the running node has: topics, services, clients, faults."""
 import inspect
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from entities import subscriptions_of
 from rclpy.lifecycle import LifecycleNode
+from robots import robot_file
 
 from vla_ros.core.faults import STRATEGIES
 from vla_ros.core.robot import load_robot
@@ -17,15 +19,27 @@ from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.nodes.safety_validator import SafetyValidator
 from vla_ros.nodes.supervisor import Supervisor
 from vla_ros.nodes.synchronizer import Synchronizer
+from vla_ros.policies.constant import Constant
 
 SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
-ROBOT = load_robot(SIM)
+DEEP = robot_file(cameras={"camera": {"topic": "/camera/image_raw", "depth": "/camera/depth"}})
+ROBOT = load_robot(DEEP)
 DEFAULTS = [{}]
+
+
+class Deep(Constant):
+    """A policy that asks for all that a camera has."""
+
+    @classmethod
+    def spec(cls, options):
+        return replace(super().spec(options), depths={"camera": (8, 8)})
+
+
 # node -> the parameters to start it with; where these choose its topics, once for each choice
 STARTS = {
-    CameraIngest: [{"robot_file": SIM, "policy": "constant"}],
+    CameraIngest: [{"robot_file": DEEP, "policy": f"{__name__}:Deep"}],
     CommandIngest: DEFAULTS,
-    Synchronizer: [{"robot_file": SIM}],
+    Synchronizer: [{"robot_file": DEEP}],
     Inference: [{"policy": "constant", "robot_file": SIM}],
     SafetyValidator: [{"robot_file": SIM}],
     Supervisor: DEFAULTS,
@@ -34,6 +48,7 @@ SECTIONS = ("Subscribed topics", "Published topics", "Services", "Clients")
 # What a line without a type stands for: name and type, as the robot file has them
 FROM_ROBOT_FILE = {
     "the robot file's camera": [(camera.topic, "sensor_msgs/msg/Image") for camera in ROBOT.cameras],
+    "the robot file's depth": [(camera.depth, "sensor_msgs/msg/Image") for camera in ROBOT.cameras],
     "the robot file's state": list(ROBOT.required_topics.items()),
     "the robot file's sensors": [(sensor.topic, sensor.type) for sensor in ROBOT.obstacles.sensors],
     "the robot file's outputs": [(output.topic, output.type) for output in ROBOT.outputs],

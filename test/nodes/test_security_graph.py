@@ -102,6 +102,9 @@ def test_a_node_is_allowed_what_it_makes_and_nothing_more(name: str, path: Path,
     # here each node has the plain name; in its suite, one of several cameras has its own
     own = next(iter(robot.camera_nodes.values())) if name == "camera_ingest" else name
     optional = {f"/vla/{name}/{extra}" for extra in EVERYWHERE} | EVERYWHERE | ALSO[name]
+    if name == "camera_ingest":  # only with a policy that asks for depth
+        optional |= {topic for camera in robot.cameras if camera.depth
+                     for topic in (camera.depth, f"/vla/{robot.depth_frame_topic(camera.name)}")}
     for right in RIGHTS:
         allowed = {each.replace(f"/vla/{own}/", f"/vla/{name}/") for each in read_policy(policy)[f"/vla/{own}"][right]}
         assert not made[right] - allowed, f"{name} could not start: {right} is not in its policy"

@@ -20,10 +20,11 @@ ROBOT, JOINTS = "vla_ros/core/robot.py", "vla_ros/core/joint_states.py"
 NODE, OUTPUTS, CONVERT = "vla_ros/nodes/safety_validator.py", "vla_ros/nodes/gate/outputs.py", "vla_ros/nodes/common/convert.py"
 READER, LIFE, SUPERVISOR = "vla_ros/nodes/common/reader.py", "vla_ros/core/process_identity.py", "vla_ros/nodes/supervisor.py"
 WORKSPACE, KINEMATICS = "vla_ros/safety/rules/workspace.py", "vla_ros/safety/kinematics.py"
-CLOUDS = "vla_ros/safety/clouds.py"
+CLOUDS, CLOUD_READER = "vla_ros/safety/clouds.py", "vla_ros/core/point_cloud.py"
 TOOL, URDF, KEY = "vla_ros/safety/tool.py", "vla_ros/core/urdf.py", "vla_ros/core/workspace.py"
 BUTTONS, SOURCES = "vla_ros/nodes/gate/stop_buttons.py", "vla_ros/nodes/gate/rule_sources.py"
 INGEST, SYNCHRONIZER = "vla_ros/nodes/command_ingest.py", "vla_ros/nodes/synchronizer.py"
+CAMERA, DEPTH_IMAGES = "vla_ros/nodes/camera_ingest.py", ["test/nodes/test_depth_images.py"]
 YAML, PLAIN = "vla_ros/core/yaml_file.py", "vla_ros/core/plain_file.py"
 PURE = ["test/unit/test_rules.py", "test/unit/test_declared_sources.py", "test/unit/test_obstacles.py",
         "test/unit/test_obstacle_memory.py", "test/unit/test_gate.py",
@@ -33,12 +34,13 @@ PURE = ["test/unit/test_rules.py", "test/unit/test_declared_sources.py", "test/u
 ARM = ["test/unit/test_kinematics.py", "test/unit/test_gate_workspace.py"]
 WIRE = ["test/nodes/test_safety_validator.py", "test/nodes/test_gate_sources.py", "test/nodes/test_gate_parameters.py",
         "test/nodes/test_gate_outputs.py", "test/nodes/test_gate_watchdog.py", "test/nodes/test_rule_sources.py"]
-TESTS = {CLOUDS: ["test/unit/test_clouds.py"], WORKSPACE: ARM, KINEMATICS: ARM, TOOL: ARM, URDF: ["test/unit/test_urdf.py"], KEY: ["test/unit/test_workspace_key.py"],
+TESTS = {CLOUDS: ["test/unit/test_clouds.py"], CLOUD_READER: ["test/unit/test_clouds.py"], WORKSPACE: ARM, KINEMATICS: ARM, TOOL: ARM, URDF: ["test/unit/test_urdf.py"], KEY: ["test/unit/test_workspace_key.py"],
          "vla_ros/safety/": PURE,  # what the file's name begins with -> the tests; the first that fits
          YAML: ["test/unit/test_yaml_file.py"], PLAIN: ["test/unit/test_yaml_file.py"],
          "vla_ros/core/": ["test/unit/test_robot.py", "test/unit/test_robot_state.py", "test/unit/test_joint_states.py"],
          LIFE: ["test/nodes/test_life.py"], SUPERVISOR: ["test/nodes/test_supervisor.py"],
-         INGEST: ["test/nodes/test_command_ingest.py"], SYNCHRONIZER: ["test/nodes/test_synchronizer.py"],
+         INGEST: ["test/nodes/test_command_ingest.py"], CAMERA: DEPTH_IMAGES,
+         SYNCHRONIZER: ["test/nodes/test_synchronizer.py", *DEPTH_IMAGES],
          CONVERT: ["test/nodes/test_synchronizer.py", "test/nodes/test_gate_sources.py"],
          "vla_ros/nodes/": WIRE}
 
@@ -312,11 +314,11 @@ BREAKS = [
     (CHANGES, "yield \"enable_time\", -robot.enable_time", "pass"),
     (CHANGES, "float(len(workspace.inside) or math.inf)", "float(len(workspace.inside))"),
     # a point cloud, whatever its layout, and what of it is in the way
-    (CLOUDS, "if count > MOST_POINTS:", "if False:"),
-    (CLOUDS, "if layout.point_step * width > layout.row_step:", "if False:"),
-    (CLOUDS, "if layout.row_step * height > len(data):", "if False:"),
-    (CLOUDS, "if field.offset + kind.itemsize > layout.point_step:", "if False:"),
-    (CLOUDS, "\">\" if layout.is_bigendian else \"<\"", "\"<\""),
+    (CLOUD_READER, "if count > most_points:", "if False:"),
+    (CLOUD_READER, "if layout.point_step * width > layout.row_step:", "if False:"),
+    (CLOUD_READER, "if layout.row_step * height > len(data):", "if False:"),
+    (CLOUD_READER, "if field.offset + kind.itemsize > layout.point_step:", "if False:"),
+    (CLOUD_READER, "\">\" if layout.is_bigendian else \"<\"", "\"<\""),
     (CLOUDS, "measured = np.isfinite(away) & (away > 0.0)", "measured = away >= 0.0"),
     (CLOUDS, "measured.mean() < LEAST_MEASURED", "measured.mean() < 0.0"),
     (CLOUDS, "height = placed[:, 2] + sensor.z", "height = placed[:, 2]"),
@@ -390,7 +392,14 @@ BREAKS = [
     (YAML, "if len(value) > LONGEST_NUMBER and not value.strip(\"+-_.:0123456789\"):", "if False:"),
     (INGEST, "enumerate((WORDS, WORDS_LOOSE)):", "enumerate((WORDS,)):"),
     (SYNCHRONIZER, "self._state.values(now, to_nanoseconds(self.params[\"state_timeout\"]))", "self._state.values(now, 10**18)"),
-    (SYNCHRONIZER, "if message.header.frame_id != camera:", "if False:"),
+    (SYNCHRONIZER, "if message.header.frame_id != camera and not paired:", "if False:"),
+    # depth goes with its own image, or not at all
+    (SYNCHRONIZER, "if message.header.frame_id != convert.depth_name(camera):", "if False:"),
+    (SYNCHRONIZER, "if joined is not None and paired:", "if False:"),
+    (SYNCHRONIZER, "DepthPairing(self._pairing.drops, exact=True)", "DepthPairing(self._pairing.drops)"),
+    (CAMERA, "            check_aligned(shape, pair.depth, self._camera.name)", "            pass"),
+    (CAMERA, "            depth = as_mounted(pair.depth, self._camera)", "            depth = pair.depth"),
+    (CAMERA, "            stamp = self._check_stamp(message)\n            depth", "            stamp = stamp_ns(message.header.stamp)\n            depth"),
     (CONVERT, "if child and (child == frame or", "if False and (child == frame or"),
     (CONVERT, "if not abs(length * length - 1.0) <= 0.01:", "if False:"),
 ]

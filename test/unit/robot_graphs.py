@@ -16,7 +16,7 @@ TWIST = "geometry_msgs/msg/Twist"
 
 
 def image(height: int = 480, width: int = 640, encoding: str = "rgb8", sample_bytes: int = 3) -> Any:
-    return SimpleNamespace(height=height, width=width, encoding=encoding, step=width * sample_bytes,
+    return SimpleNamespace(height=height, width=width, encoding=encoding, step=width * sample_bytes, is_bigendian=0,
                            data=bytes(height * width * sample_bytes))
 
 

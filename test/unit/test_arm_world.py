@@ -12,6 +12,7 @@ pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 
 from vla_ros.sim.arm.chain import FINGER, FINGER_SPEED, FINGER_TRAVEL, HOME, LIMITS, NAMES, SPEEDS
 from vla_ros.sim.arm.domain_randomization import TableLook, apply_look, random_table_look
+from vla_ros.sim.arm.model import SCENE_CAMERA, SCENE_TARGET
 from vla_ros.sim.arm.scene import FARTHEST, GAP, NEAREST, POOL, WIDEST, sample_table
 from vla_ros.sim.arm.world import CAMERAS, DRIVER_TIMEOUT_S, GRIP_FORCE_N, ArmWorld
 from vla_ros.tasks.arm.table import OPENING_MAX
@@ -245,6 +246,24 @@ def test_the_scene_camera_sees_every_place_where_things_stand(drawn: ArmWorld) -
             rows, columns = np.nonzero(changed)
             assert len(rows) > 15, (radius, bearing)
             assert rows.min() > 0 and rows.max() < 63 and columns.min() > 0 and columns.max() < 63
+
+
+def test_depth_is_how_far_away_what_the_image_shows_is(drawn: ArmWorld) -> None:
+    """The middle of the scene camera's image is the point of the table that it looks at."""
+    drawn.place_arm(np.array([0.0, -0.9, -1.0, 0.0, 0.0, 0.0]), OPENING_MAX)  # out of the way
+    for standing in drawn.scene.objects:
+        drawn.place_thing(standing.name, 0.0, 5.0, 0.1)
+    before = drawn.render()["scene"]
+    depth = drawn.render_depth("scene")
+    assert depth.shape == (64, 64) and depth.dtype == np.float32
+    table = SCENE_CAMERA[2] / (SCENE_CAMERA[2] - SCENE_TARGET[2]) * math.dist(SCENE_CAMERA, SCENE_TARGET)
+    assert depth[31:33, 31:33].mean() == pytest.approx(table, abs=0.005)
+    bowl = next(standing for standing in drawn.scene.objects if standing.shape == "bowl")
+    drawn.place_thing(bowl.name, 0.25, 0.0, 0.03)
+    changed = np.abs(drawn.render()["scene"].astype(int) - before).max(axis=2) > 25
+    nearer = depth - drawn.render_depth("scene") > 0.003
+    assert nearer.sum() > 15 and changed[nearer].mean() > 0.5  # where it is drawn, it is nearer
+    assert (drawn.render()["scene"].shape) == (64, 64, 3)  # colours again
 
 
 def test_people_s_view_has_any_size(drawn: ArmWorld) -> None:

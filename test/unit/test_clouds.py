@@ -6,13 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vla_ros.core.point_cloud import CloudField, CloudLayout
 from vla_ros.core.robot import Sensor, parse_robot
 from vla_ros.safety.clouds import (
     DIRECTIONS,
     MOST_LOOKED_AT,
     MOST_POINTS,
-    CloudField,
-    CloudLayout,
     cloud_points,
     look_at_cloud,
 )

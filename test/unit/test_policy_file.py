@@ -3,6 +3,7 @@ with its place."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,66 @@ def test_one_camera_serves_two_images_where_they_are_alike() -> None:
         ValueError, match=r"'eye' is to hand on images of 8 x 12 \(pad\) and of 8 x 12 \(crop\)"
     ):
         Views(alike, {**both, "wrist": ImageSource("eye", resize="crop")})
+
+
+DEEP = spec({"front": (8, 12)}, depths={"front": (4, 6)})
+
+
+def test_depth_comes_from_the_camera_of_its_name_or_the_file_s() -> None:
+    views = Views(DEEP, {"front": ImageSource("head")})
+    assert views.cameras == {"head": View((8, 12), "pad")} and views.depths == {"head": View((4, 6), "pad")}
+    assert str(views) == "head of 8 x 12 (pad), depth of head of 4 x 6 (pad)"
+    metres = np.ones((4, 6), np.float32)
+    seen_deep = replace(seen(head=(8, 12)), depths={"head": metres, "rear": metres})
+    assert views.fit(seen_deep).depths["front"] is metres and list(views.fit(seen_deep).depths) == ["front"]
+
+
+def test_a_camera_whose_depth_alone_is_wanted_hands_on_its_colour_of_that_size() -> None:
+    views = Views(spec({}, depths={"front": (4, 6)}), {})
+    assert views.cameras == views.depths == {"front": View((4, 6), "pad")}
+    fitted = views.fit(replace(seen(front=(4, 6)), depths={"front": np.ones((4, 6), np.float32)}))
+    assert not fitted.images and list(fitted.depths) == ["front"]
+
+
+def test_depth_that_is_not_there_is_refused_with_both_lists() -> None:
+    views = Views(DEEP, {})
+    views.check(["front", "rear"], ["front"])
+    for depths in ([], ["rear"]):
+        with pytest.raises(
+            ValueError,
+            match="wants the depth of front, and the cameras with depth are "
+            f"{', '.join(depths) or 'none'}; give the topic in the robot file",
+        ):
+            views.check(["front", "rear"], depths)
+    colour = seen(front=(8, 12))
+    for depth, has in ((None, "none"), (np.ones((8, 12), np.float32), "front of 8 x 12")):
+        with pytest.raises(
+            ValueError,
+            match=f"wants the depth of front of 4 x 6, and the observation has the depth of {has};",
+        ):
+            views.fit(colour if depth is None else replace(colour, depths={"front": depth}))
+
+
+def test_a_name_that_is_neither_an_image_nor_a_depth_is_refused_with_both() -> None:
+    with pytest.raises(
+        ValueError, match="looks at front of 8 x 12 and the depth of front of 4 x 6; give its names"
+    ):
+        Views(DEEP, {"eye": ImageSource("front")})
+
+
+@pytest.mark.parametrize(
+    ("fallback", "fits"),
+    [
+        (DEEP, True),
+        (ONE, True),
+        (spec({"front": (8, 12)}, depths={"front": (8, 12)}), False),
+        (spec({"front": (8, 12)}, depths={"rear": (4, 6)}), False),
+    ],
+)
+def test_a_fallback_gets_the_depth_that_is_handed_on(fallback: PolicySpec, fits: bool) -> None:
+    policy = Views(DEEP, {})
+    assert Views(fallback, {}, policy).within(policy) == fits
+    assert not Views(DEEP, {}, Views(ONE, {})).within(Views(ONE, {}))
 
 
 @pytest.mark.parametrize(

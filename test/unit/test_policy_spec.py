@@ -38,6 +38,14 @@ def test_an_observation_of_its_shapes() -> None:
     assert blank.state == {"odom.x": 0.0, "odom.y": 0.0, "odom.yaw": 0.0, "joint1": 0.0}
 
 
+def test_depth_is_an_image_of_its_own_kind() -> None:
+    deep = PolicySpec(("linear.x",), 1, 1, {"front": (8, 12)}, depths={"front": (4, 6), "top": (2, 2)})
+    depths = deep.blank().depths
+    assert {name: depth.shape for name, depth in depths.items()} == {"front": (4, 6), "top": (2, 2)}
+    assert all(depth.dtype == np.float32 and np.isfinite(depth).all() for depth in depths.values())
+    assert not TWO.blank().depths
+
+
 def test_one_that_looks_at_one_image_takes_that_one_wherever_it_stands() -> None:
     seen = image()
     assert ONE.only({"left": image(3, 3), "front": seen}) is seen
@@ -75,6 +83,8 @@ def test_an_image_that_is_not_there_at_its_size_is_refused_with_both_lists(
         ({"images": {"front": (0, 8)}}, "has the size"),
         ({"images": {"front": (8.0, 8)}}, "has the size"),
         ({"images": {"front": (8, 8, 3)}}, "has the size"),
+        ({"depths": (8, 8)}, r"depth images are \(8, 8\); give each one's size by its name"),
+        ({"depths": {"front": (0, 8)}}, "depth image 'front' has the size"),
         ({"resize": "zoom"}, "resize is 'zoom'; use one of pad, crop, stretch"),
         ({"steps": 0}, "steps is 0; give a whole number from 1 up"),
         ({"step": 0.1}, "step is 0.1; give a whole number"),

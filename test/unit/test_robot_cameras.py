@@ -29,6 +29,14 @@ def test_an_only_camera_has_the_plain_node_and_several_have_one_each():
     assert both.frame_topic("left") == "left/frame"
 
 
+def test_which_cameras_give_depth_and_where_it_is_handed_on():
+    both = robot(left={"topic": "/l", "depth": "/d/compressedDepth", "depth_transport": "compressed"}, right={"topic": "/r"})
+    assert both.depth_cameras == ["left"] and both.depth_frame_topic("left") == "left/depth_frame"
+    assert both.camera("left").depth_transport == "compressed"
+    only = robot(eye={"topic": "/eye", "depth": "/d"})
+    assert only.depth_frame_topic("eye") == "depth_frame" and only.camera("eye").depth_transport == "raw"
+
+
 def test_a_file_without_cameras_names_none():
     assert parse_robot(GOOD).cameras == () and parse_robot(GOOD).camera_nodes == {}
 
@@ -54,6 +62,8 @@ def test_of_several_cameras_one_must_be_named():
     ({"eye": {"topic": "eye image"}}, "camera 'eye': topic is 'eye image'; give the name of a ROS topic"),
     ({"eye": {"topic": 7}}, "topic is 7"),
     ({"eye": {"topic": "/eye", "transport": "theora"}}, "transport is 'theora'; use one of raw, compressed"),
+    ({"eye": {"topic": "/eye", "depth": "/d", "depth_transport": "rvl"}}, "depth_transport is 'rvl'; use one of raw, compressed"),
+    ({"eye": {"topic": "/eye", "depth_transport": "raw"}}, "depth_transport is given without depth; give depth's topic too"),
     ({"eye": {"topic": "/eye", "rotate": 45}}, "rotate is 45; use one of 0, 90, 180, 270"),
     ({"eye": {"topic": "/eye", "rotate": False}}, "rotate is False"),
     ({"eye": {"topic": "/eye", "size": [480]}}, r"size is \[480\]; give \[height, width\]"),

@@ -6,6 +6,8 @@ import zlib
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 from robot_graphs import (
     JOINT_STATE,
@@ -86,9 +88,11 @@ def test_with_nothing_there_every_topic_is_named_as_wrong():
 
 
 def test_all_that_the_file_wants_to_hear_is_listened_to():
-    cameras = {"eye": {"topic": "/eye/compressed", "transport": "compressed", "depth": "/eye/depth"}}
+    cameras = {"eye": {"topic": "/eye/compressed", "transport": "compressed", "depth": "/eye/depth"},
+               "hand": {"topic": "/hand", "depth": "/hand/depth", "depth_transport": "compressed"}}
     assert heard_topics(robot(cameras=cameras)) == {
-        "/eye/compressed": COMPRESSED, "/eye/depth": IMAGE, "/joint_states": JOINT_STATE}
+        "/eye/compressed": COMPRESSED, "/eye/depth": IMAGE, "/hand": IMAGE, "/hand/depth": COMPRESSED,
+        "/joint_states": JOINT_STATE}
 
 
 def test_its_bounds_on_times_are_the_defaults_of_the_nodes():
@@ -181,9 +185,19 @@ def test_a_compressed_image_is_read_as_far_as_its_size():
 
 def test_a_depth_image_has_the_encoding_of_one_and_the_size_of_its_colour():
     for message, sentence in ((image(encoding="16UC1", sample_bytes=2), ""),
-                              (image(240, 320, "32FC1", 4), "it is 240 x 320, its colour 480 x 640"),
-                              (image(), "its encoding is rgb8")):
+                              (image(240, 320, "32FC1", 4), "is 240 x 320 and the colour image 480 x 640"),
+                              (image(), "encoding 'rgb8' is no depth image")):
         wrong = marks(camera(depth="/depth"), with_topic(described(arm_graph()), "/depth", said(IMAGE, message)), WRONG)
+        assert [sentence in finding.text for finding in wrong] == ([True] if sentence else [])
+
+
+def test_a_compressed_depth_image_is_read_as_camera_ingest_reads_it():
+    samples = np.full((480, 640), 1000, np.uint16)
+    data = struct.pack("<iff", 0, 0.0, 0.0) + cv2.imencode(".png", samples)[1].tobytes()
+    for name, sentence in (("16UC1; compressedDepth png", ""), ("jpeg", "give the topic that ends in compressedDepth")):
+        said_by_it = said(COMPRESSED, SimpleNamespace(data=data, format=name))
+        there = with_topic(described(arm_graph()), "/depth", said_by_it)
+        wrong = marks(camera(depth="/depth", depth_transport="compressed"), there, WRONG)
         assert [sentence in finding.text for finding in wrong] == ([True] if sentence else [])
 
 

@@ -113,7 +113,8 @@ def test_the_synchronizer_hears_the_robots_state_and_its_cameras_frames(robot: R
     for topic in state_of(data, every=True):
         assert who(enclaves, "publish", topic) == {"/robot/driver"}
     frames = {topic for topic in enclaves["/vla/synchronizer"]["subscribe"] if topic.endswith("frame")}
-    assert len(frames) == len(data["cameras"])
+    deep = [camera for camera in data["cameras"].values() if "depth" in camera]
+    assert len(frames) == len(data["cameras"]) + len(deep)
 
 
 def test_each_camera_has_a_node_with_an_enclave_of_its_own(robot: Robot) -> None:
@@ -124,7 +125,10 @@ def test_each_camera_has_a_node_with_an_enclave_of_its_own(robot: Robot) -> None
         topic = data["cameras"][camera]["topic"]
         assert who(enclaves, "subscribe", topic) == {node} and who(enclaves, "publish", topic) == {"/robot/camera"}
         frames = {topic for topic in enclaves[node]["publish"] if topic.endswith("frame")}
-        assert [who(enclaves, "publish", topic) for topic in frames] == [{node}]
+        assert [who(enclaves, "publish", topic) for topic in frames] == [{node}] * len(frames)
+        depth = data["cameras"][camera].get("depth")
+        assert len(frames) == (2 if depth else 1)
+        assert not depth or who(enclaves, "subscribe", depth) == {node}
         assert f"{node}/change_state" in enclaves[SUPERVISOR]["request"]
 
 

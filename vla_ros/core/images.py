@@ -5,11 +5,13 @@ Their bytes are read in encodings.py and compressed.py.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 
 from vla_ros.core.robot_cameras import Camera
-from vla_ros.core.types import NANOSECONDS, RESIZE_MODES, Image
+from vla_ros.core.types import NANOSECONDS, RESIZE_MODES, Depth, Image
 
 # A small resize gains nothing from a pool that fights the other nodes for cores.
 cv2.setNumThreads(1)
@@ -31,11 +33,12 @@ def check_stamp(stamp: int, now: int, max_future: int, max_age: int) -> None:
         )
 
 
+Pixels = TypeVar("Pixels", Image, Depth)
 TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
-def as_mounted(image: Image, camera: Camera) -> Image:
-    """An image (H x W x 3) as the robot file has its camera: cropped, then turned.
+def as_mounted(image: Pixels, camera: Camera) -> Pixels:
+    """An image (H x W x 3, or H x W) as the robot file has its camera: cropped, then turned.
 
     Raises:
         ValueError: it is of another size than the file says, or smaller than its crop.
@@ -72,10 +75,38 @@ def resize(
     Raises:
         ValueError: a mode that there is not.
     """
+    out = np.empty((*size, 3), np.uint8) if out is None else out
+    image, inner = _fitted(image, out, mode, 0)
+    _scale(image, inner)
+    return out
+
+
+def resize_depth(depth: Depth, size: tuple[int, int], mode: str = "pad") -> Depth:
+    """A depth image of another size, as `resize` has its colours; padding is NaN.
+
+    Each pixel is the one that lies under its centre. An average across an edge would be a distance
+    where nothing is.
+
+    Raises:
+        ValueError: a mode that there is not.
+    """
+    out = np.empty(size, np.float32)
+    depth, inner = _fitted(depth, out, mode, np.nan)
+    rows = _under(inner.shape[0], depth.shape[0])
+    inner[:] = depth[rows[:, None], _under(inner.shape[1], depth.shape[1])]
+    return out
+
+
+def _under(count: int, source_count: int) -> np.ndarray:
+    """Which of the source's pixels lie under the centres of `count` pixels."""
+    return (2 * np.arange(count) + 1) * source_count // (2 * count)
+
+
+def _fitted(image: Pixels, out: Pixels, mode: str, padding: float) -> tuple[Pixels, Pixels]:
+    """The part of `image` that is kept, and the part of `out` that it fills; the rest is padded."""
     if mode not in RESIZE_MODES:
         raise ValueError(f"resize is '{mode}'; use one of {', '.join(RESIZE_MODES)}")
-    height, width = size
-    out = np.empty((height, width, 3), np.uint8) if out is None else out
+    height, width = out.shape[:2]
     source_height, source_width = image.shape[:2]
     scales = (height / source_height, width / source_width)
     inner = out  # the part of it that the image fills
@@ -92,10 +123,9 @@ def resize(
         left = (width - inner_width) // 2
         bottom = top + inner_height
         right = left + inner_width
-        out[:top] = out[bottom:] = out[:, :left] = out[:, right:] = 0
+        out[:top] = out[bottom:] = out[:, :left] = out[:, right:] = padding
         inner = out[top:bottom, left:right]
-    _scale(image, inner)
-    return out
+    return image, inner
 
 
 def _scale(image: Image, out: Image) -> None:

@@ -122,6 +122,7 @@ class Pairing:
             stamp=min(stamps),
             instruction=instruction,
             images={frame.camera: frame.image for frame in chosen},
+            depths={frame.camera: frame.depth for frame in chosen if frame.depth is not None},
             state=dict(state),
             skew=max(skews) - min(skews),
             ages=dict(ages),

@@ -43,8 +43,8 @@ class PolicyFile:
         engine: What a learned policy runs on; `auto`: the best that is here.
         precision: The engine's arithmetic; `auto`: as the checkpoint was made for.
         fallback: The policy that takes over where this one fails.
-        images: The policy's key for an image -> where it comes from. A key that is not here is a
-            camera's name.
+        images: The policy's key for an image, of colour or depth -> where it comes from. A key that
+            is not here is a camera's name.
     """
 
     policy: str

@@ -265,6 +265,15 @@ class Robot:
         return "frame" if len(self.cameras) == 1 else f"{camera}/frame"
 
     @property
+    def depth_cameras(self) -> list[str]:
+        """The names of the cameras that give depth."""
+        return [camera.name for camera in self.cameras if camera.depth]
+
+    def depth_frame_topic(self, camera: str) -> str:
+        """Where the depth images that belong to those frames are."""
+        return "depth_frame" if len(self.cameras) == 1 else f"{camera}/depth_frame"
+
+    @property
     def joint_topics(self) -> dict[str, tuple[Channel, ...]]:
         """Topic -> the channels whose joints are heard there."""
         topics: dict[str, tuple[Channel, ...]] = {}

@@ -11,6 +11,7 @@ from vla_ros.core.shown import shown
 from vla_ros.core.types import LONGEST_SIDE, Size, is_size
 
 TRANSPORTS = ("raw", "compressed")
+KEYS = {"transport", "depth", "depth_transport", "size", "rotate", "crop"}  # topic beside them
 TURNS_DEG = (0, 90, 180, 270)
 MAX_CAMERAS = 16  # a process each
 # Part of a node's name and of a topic.
@@ -26,6 +27,8 @@ class Camera:
         transport: `raw`: the topic carries sensor_msgs/Image; `compressed`:
             sensor_msgs/CompressedImage.
         depth: the topic of its depth images, aligned with its colour.
+        depth_transport: `raw`: that topic carries sensor_msgs/Image; `compressed`: compressedDepth
+            in sensor_msgs/CompressedImage.
         size: [height, width] of what it sends, pixels; an image of another size is refused.
         rotate: clockwise, degrees: 0, 90, 180 or 270.
         crop: [x, y, width, height] of what is kept, pixels of the image as it is sent.
@@ -38,6 +41,7 @@ class Camera:
     size: Size | None = None
     rotate: int = 0
     crop: tuple[int, int, int, int] | None = None
+    depth_transport: str = "raw"
 
 
 def parse_cameras(data: Any) -> tuple[Camera, ...]:
@@ -55,12 +59,11 @@ def _camera(name: Any, fields: Any) -> Camera:
             "most 40"
         )
     where = f"camera '{name}'"
-    check_keys(fields, where, {"topic"}, {"transport", "depth", "size", "rotate", "crop"})
-    transport = fields.get("transport", "raw")
-    if transport not in TRANSPORTS:
-        raise ValueError(
-            f"{where}: transport is {shown(transport)}; use one of {', '.join(TRANSPORTS)}"
-        )
+    check_keys(fields, where, {"topic"}, KEYS)
+    transport = _transport(fields, "transport", where)
+    depth_transport = _transport(fields, "depth_transport", where)
+    if "depth_transport" in fields and "depth" not in fields:
+        raise ValueError(f"{where}: depth_transport is given without depth; give depth's topic too")
     rotate = fields.get("rotate", 0)
     if isinstance(rotate, bool) or rotate not in TURNS_DEG:
         raise ValueError(
@@ -72,7 +75,14 @@ def _camera(name: Any, fields: Any) -> Camera:
     topic = topic_name(fields["topic"], f"{where}: topic")
     if topic == depth:
         raise ValueError(f"{where}: depth is '{depth}', as its topic; give that of its depth")
-    return Camera(name, topic, transport, depth, size, int(rotate), crop)
+    return Camera(name, topic, transport, depth, size, int(rotate), crop, depth_transport)
+
+
+def _transport(fields: Any, key: str, where: str) -> str:
+    value = fields.get(key, "raw")
+    if value not in TRANSPORTS:
+        raise ValueError(f"{where}: {key} is {shown(value)}; use one of {', '.join(TRANSPORTS)}")
+    return str(value)
 
 
 def _size(value: Any, where: str) -> Size:

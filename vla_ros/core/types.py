@@ -16,6 +16,7 @@ NANOSECONDS = 1_000_000_000
 VELOCITIES = ("linear.", "angular.")  # how the names of velocities begin
 
 Image = NDArray[np.uint8]  # height x width x 3, rgb8
+Depth = NDArray[np.float32]  # height x width, m; NaN where nothing was measured
 Size = tuple[int, int]  # height, width in pixels
 LONGEST_SIDE = 4096  # pixels: 50 MB an image
 RESIZE_MODES = ("pad", "crop", "stretch")  # how an image of another shape is fitted in
@@ -48,18 +49,23 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Frame:
-    """One camera image, ready for the policy. `camera` is the camera's name."""
+    """One camera image, ready for the policy. `camera` is the camera's name.
+
+    `depth` belongs to it, pixel by pixel; its size may be another.
+    """
 
     stamp: int
     camera: str
     image: Image
+    depth: Depth | None = None
 
 
 @dataclass(frozen=True)
 class Observation:
     """Images and an instruction that belong together, and the robot's state.
 
-    `stamp` is the oldest image's. `state` holds the numbers of the robot file's `state` under its
+    `stamp` is the oldest image's. `depths` has the depth images of the cameras that hand them on.
+    `state` holds the numbers of the robot file's `state` under its
     names, in SI units; `ages` how long ago each of them was heard when the observation was made, s.
     """
 
@@ -69,6 +75,7 @@ class Observation:
     state: Mapping[str, float] = field(default_factory=dict)
     skew: int = 0
     ages: Mapping[str, float] = field(default_factory=dict)
+    depths: Mapping[str, Depth] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

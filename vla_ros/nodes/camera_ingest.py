@@ -11,17 +11,25 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from vla_ros.core.compressed import decode
+from vla_ros.core.depth import DepthPair, DepthPairing, check_aligned, decode_depth, depth_of
 from vla_ros.core.encodings import to_rgb8
-from vla_ros.core.images import CameraHealth, as_mounted, check_stamp, resize
+from vla_ros.core.images import CameraHealth, as_mounted, check_stamp, resize, resize_depth
 from vla_ros.core.policy_file import chosen_policy
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common.base import ManagedNode
-from vla_ros.nodes.common.convert import blank_image_message, rgb_image, stamp_ns
+from vla_ros.nodes.common.convert import (
+    blank_image_message,
+    depth_message,
+    depth_name,
+    paired_name,
+    rgb_image,
+    stamp_ns,
+)
 from vla_ros.nodes.common.qos import IMAGES, SENSOR
 from vla_ros.nodes.common.run_node import run
 from vla_ros.policies import policy_spec
-from vla_ros.policies.views import Views
+from vla_ros.policies.views import View, Views
 
 
 class CameraIngest(ManagedNode):
@@ -30,10 +38,14 @@ class CameraIngest(ManagedNode):
     Subscribed topics:
         the robot file's camera: its images, raw (sensor_msgs/Image) or, as its `transport` says,
             compressed (sensor_msgs/CompressedImage).
+        the robot file's depth: of the same camera, where the policy wants it: raw or, as its
+            `depth_transport` says, compressedDepth. An image then waits for its depth.
 
     Published topics:
         frame (sensor_msgs/Image): rgb8, cropped and turned as the robot file says, of the policy's
             size; the camera's stamp, and its name as frame_id. Of several cameras: CAMERA/frame.
+        depth_frame (sensor_msgs/Image): 32FC1, m; the depth of the frame of the same stamp, which
+            is the older one's of the two. Of several cameras: CAMERA/depth_frame.
 
     Parameters:
         `camera_ingest` in nodes/node_parameters.py.
@@ -49,6 +61,11 @@ class CameraIngest(ManagedNode):
         # steady ns: the last good image, the last bad one, black since
         self._good = self._bad = self._dark = 0
         self._badness = ""  # what was wrong with the last bad one
+        self._depth_view: View | None = None
+        # images as they are mounted, each with its height and width before
+        self._pairing: DepthPairing[tuple[np.ndarray, tuple[int, ...]]] = DepthPairing(
+            self.stats.drops
+        )
 
     def configure(self) -> None:
         chosen = chosen_policy(self.params["policy"], self.params["policy_file"])
@@ -56,6 +73,8 @@ class CameraIngest(ManagedNode):
         robot = load_robot(self.params["robot_file"])
         self._camera = robot.camera(self.params["camera"])
         self._view = views.of(self._camera.name)
+        views.check(views.cameras, robot.depth_cameras)  # the other cameras are others' business
+        self._depth_view = views.depths.get(self._camera.name)
         before = self._health
         self._health = CameraHealth(
             to_nanoseconds(self.params["frozen_after"]), self.params["black_below"]
@@ -72,6 +91,15 @@ class CameraIngest(ManagedNode):
         self._topic = self.resolve_topic_name(self._camera.topic)
         on_image = partial(self._take, to_image=to_image)
         self.add_subscription(kind, self._camera.topic, on_image, SENSOR)
+        self._name = self._camera.name
+        self._pairing.clear()
+        if self._depth_view:
+            self._name = paired_name(self._camera.name)
+            topic = robot.depth_frame_topic(self._camera.name)
+            self._depth_frame = self.add_publisher(Image, topic, IMAGES)
+            self._depth_topic = self.resolve_topic_name(self._camera.depth)
+            depth_kind = Image if self._camera.depth_transport == "raw" else CompressedImage
+            self.add_subscription(depth_kind, self._camera.depth, self._take_depth, SENSOR)
         self.add_timer(0.2, self._watch)
 
     def activate(self) -> None:
@@ -89,6 +117,11 @@ class CameraIngest(ManagedNode):
             return
         if silent > patience and self._bad > self._good:
             self.problem = f"only bad images for {silent / 1e9:.1f} s: {self._badness}"
+        elif silent > patience and self._pairing.waiting and self.now() - self._newest <= patience:
+            self.problem = (
+                f"no depth image that belongs to the camera's images for {silent / 1e9:.1f} s on "
+                f"{self._depth_topic}; its stamps must be within half a period of theirs"
+            )
         elif silent > patience:
             self.problem = (
                 f"no image for {silent / 1e9:.1f} s on {self._topic}; is the camera's "
@@ -108,25 +141,61 @@ class CameraIngest(ManagedNode):
         self.stats.tick("image", start)
         try:
             stamp = self._check_order(message)
-            image = as_mounted(to_image(message), self._camera)
+            sent = to_image(message)
+            image = as_mounted(sent, self._camera)
         except ValueError as error:
-            self._bad = start
-            self._badness = str(error)[:200]
-            self.reject("bad image", error)
+            self._refuse("bad image", error, start)
             return
-        self._hand_on(image, stamp, start)
+        self._newest = stamp
+        if self._depth_view is None:
+            self._hand_on(image, stamp, start)
+        else:
+            self._join(self._pairing.add_image(stamp, (image, sent.shape)), start)
 
-    def _check_order(self, message: Any) -> int:
+    def _take_depth(self, message: Any) -> None:
+        start = time.monotonic_ns()
+        self.stats.tick("depth image", start)
+        try:
+            stamp = self._check_stamp(message)
+            depth = self._to_metres(message)
+        except ValueError as error:
+            self._refuse("bad depth image", error, start)
+            return
+        self._join(self._pairing.add_depth(stamp, depth), start)
+
+    def _join(self, pair: DepthPair[tuple[np.ndarray, tuple[int, ...]]] | None, start: int) -> None:
+        """Hands on an image with its depth; one of them alone waits, and is dropped in the end."""
+        if pair is None:
+            return
+        image, shape = pair.image
+        try:
+            check_aligned(shape, pair.depth, self._camera.name)
+            depth = as_mounted(pair.depth, self._camera)
+        except ValueError as error:
+            self._refuse("bad depth image", error, start)
+            return
+        self._hand_on(image, pair.stamp, start, depth)
+
+    def _refuse(self, reason: str, error: ValueError, start: int) -> None:
+        self._bad = start
+        self._badness = str(error)[:200]
+        self.reject(reason, error)
+
+    def _check_stamp(self, message: Any) -> int:
         stamp = stamp_ns(message.header.stamp)
-        now = self.now()
         check_stamp(
             stamp,
-            now,
+            self.now(),
             to_nanoseconds(self.params["max_future"]),
             to_nanoseconds(self.params["max_age"]),
         )
-        if self._newest > now + to_nanoseconds(self.params["max_future"]):
+        return stamp
+
+    def _check_order(self, message: Any) -> int:
+        stamp = self._check_stamp(message)
+        if self._newest > self.now() + to_nanoseconds(self.params["max_future"]):
             self._newest = 0  # the clock went back, so the camera may too
+            self._pairing.clear()
         if stamp <= self._newest:
             raise ValueError(
                 f"the stamp went back by {(self._newest - stamp) / 1e9:.3f} s; "
@@ -150,10 +219,25 @@ class CameraIngest(ManagedNode):
         """As rgb8, H x W x 3. Raises ValueError."""
         return decode(message.data, message.format, self.params["max_bytes"])
 
-    def _hand_on(self, image: np.ndarray, stamp: int, start: int) -> None:
-        self._newest = stamp
+    def _to_metres(self, message: Any) -> np.ndarray:
+        """Of a depth image, H x W. Raises ValueError."""
+        if self._camera.depth_transport == "compressed":
+            return decode_depth(message.data, message.format, self.params["max_bytes"])
+        return depth_of(
+            message.data,
+            message.encoding,
+            message.height,
+            message.width,
+            message.step,
+            bool(message.is_bigendian),
+            self.params["max_bytes"],
+        )
+
+    def _hand_on(
+        self, image: np.ndarray, stamp: int, start: int, depth: np.ndarray | None = None
+    ) -> None:
         # A fresh one for each, written into right away: the synchronizer may keep it as it is.
-        message = blank_image_message(self._view.size, stamp, self._camera.name)
+        message = blank_image_message(self._view.size, stamp, self._name)
         frame = rgb_image(message)
         resize(image, self._view.size, self._view.resize, out=frame)
         assert self._health is not None
@@ -165,6 +249,10 @@ class CameraIngest(ManagedNode):
             self.stats.drop("frozen or black")
         else:
             self._frame.publish(message)
+            if depth is not None and self._depth_view:
+                fitted = resize_depth(depth, self._depth_view.size, self._depth_view.resize)
+                name = depth_name(self._camera.name)
+                self._depth_frame.publish(depth_message(fitted, stamp, name))
         if trouble and trouble != self.problem:
             self.get_logger().warning(trouble, throttle_duration_sec=5.0)
         self.problem = trouble

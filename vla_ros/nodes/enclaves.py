@@ -32,12 +32,16 @@ def policy_for(template: str, robot: Robot) -> str:
     enclaves = ""
     for camera, node in robot.camera_nodes.items():
         own = block[0].replace(CAMERA_NODE, node)
-        own = _filled(own, "its images", [robot.camera(camera).topic])
-        enclaves += _filled(own, "its frames", [robot.frame_topic(camera)])
+        known = robot.camera(camera)
+        own = _filled(own, "its images", filter(None, [known.topic, known.depth]))
+        enclaves += _filled(own, "its frames", _frame_topics(robot, camera))
     text = CAMERA.sub(lambda _: enclaves, template)
     ranges = {sensor.topic for sensor in robot.sensors}
     declared = {source.topic for rule in RULES for source in rule.sources}
     state = {source.topic for source in robot.state}
+    frames: set[str] = set()
+    for camera in robot.camera_nodes:
+        frames.update(_frame_topics(robot, camera))
     images = {camera.topic for camera in robot.cameras}
     depths = {camera.depth for camera in robot.cameras if camera.depth}
     rests_on = {*robot.required_topics, *ranges, *declared}
@@ -45,13 +49,20 @@ def policy_for(template: str, robot: Robot) -> str:
         ("its outputs", {output.topic for output in robot.outputs}),
         ("what its motion rests on", rests_on),
         ("its state", state),
-        ("its cameras' frames", {robot.frame_topic(camera) for camera in robot.camera_nodes}),
+        ("its cameras' frames", frames),
         ("its cameras' nodes", {f"{node}/change_state" for node in robot.camera_nodes.values()}),
         ("all that it says", rests_on | state),
         ("its cameras", images | depths),
     ):
         text = _filled(text, title, names)
     return text
+
+
+def _frame_topics(robot: Robot, camera: str) -> list[str]:
+    topics = [robot.frame_topic(camera)]
+    if robot.camera(camera).depth:
+        topics.append(robot.depth_frame_topic(camera))
+    return topics
 
 
 def _filled(text: str, title: str, names: Iterable[str]) -> str:

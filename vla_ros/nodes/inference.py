@@ -85,7 +85,8 @@ class Inference(ManagedNode):
         chosen = chosen_policy(self.params["policy"], self.params["policy_file"])
         self._choices = {POLICY: chosen}
         self._fit(POLICY)
-        self._views[POLICY].check(load_robot(self.params["robot_file"]).camera_nodes)
+        robot = load_robot(self.params["robot_file"])
+        self._views[POLICY].check(robot.camera_nodes, robot.depth_cameras)
         if chosen.fallback:
             self._choices[FALLBACK] = chosen.fallback
             self._fit(FALLBACK)

@@ -91,7 +91,7 @@ def _seen(robot: Robot, chosen: PolicyFile) -> list[str]:
         # What starts the nodes may lack what the policy is made of; if they do too, they say so.
         return list(robot.camera_nodes)
     views = Views(spec, chosen.images)
-    views.check(robot.camera_nodes)
+    views.check(robot.camera_nodes, robot.depth_cameras)
     return [camera.name for camera in robot.cameras if camera.name in views.cameras]
 
 

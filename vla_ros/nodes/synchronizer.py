@@ -7,9 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 
+from vla_ros.core.depth import DepthPair, DepthPairing
 from vla_ros.core.pairing import Pairing, PairingWatch
 from vla_ros.core.robot import load_robot
 from vla_ros.core.robot_state import JOINT_STATE, StateSource
@@ -35,6 +37,8 @@ class Synchronizer(ManagedNode):
 
     Subscribed topics:
         frame (sensor_msgs/Image): the only camera's; of several, CAMERA/frame is each one's.
+        depth_frame (sensor_msgs/Image): the depth of a frame of the same stamp, of a camera that
+            has one; of several, CAMERA/depth_frame.
         instruction/accepted (vla_ros_msgs/Instruction): the instruction that holds.
         the robot file's state: the numbers that say how the robot is.
         /diagnostics (diagnostic_msgs/DiagnosticArray): how many frames were handed on.
@@ -53,6 +57,7 @@ class Synchronizer(ManagedNode):
     def __init__(self, **options: Any) -> None:
         super().__init__("synchronizer", **options)
         self._pairing: Pairing | None = None
+        self._joined: dict[str, DepthPairing[np.ndarray]] = {}  # of each camera with depth
         self._told = 0
 
     def configure(self) -> None:
@@ -76,6 +81,13 @@ class Synchronizer(ManagedNode):
         for camera in cameras:
             topic = robot.frame_topic(camera)
             self.add_subscription(Image, topic, self._frame_of(camera), IMAGES)
+        self._joined = {}
+        for camera in robot.depth_cameras:
+            if camera in cameras:
+                # camera_ingest has paired them: what belongs together has the same stamp.
+                self._joined[camera] = DepthPairing(self._pairing.drops, exact=True)
+                topic = robot.depth_frame_topic(camera)
+                self.add_subscription(Image, topic, partial(self._on_depth, camera), IMAGES)
         # The instruction that holds is kept also while inactive: it is published once, not again.
         self.add_subscription(
             InstructionMessage, "instruction/accepted", self._on_instruction, LATCHED, always=True
@@ -119,7 +131,9 @@ class Synchronizer(ManagedNode):
                 self.reject("bad frame", error)
                 return
             # A forgotten remap must not mix two cameras: the policy would take one for the other.
-            if message.header.frame_id != camera:
+            joined = self._joined.get(camera)
+            paired = joined is not None and message.header.frame_id == convert.paired_name(camera)
+            if message.header.frame_id != camera and not paired:
                 self.reject(
                     "another camera's frame",
                     f"a frame of camera {shown(message.header.frame_id)} came on "
@@ -128,12 +142,41 @@ class Synchronizer(ManagedNode):
                 )
                 return
             self._watch.frame(camera, start)
-            self._pairing.add_frame(
-                Frame(convert.stamp_ns(message.header.stamp), camera, image), self.now()
-            )
+            stamp = convert.stamp_ns(message.header.stamp)
+            if joined is not None and paired:
+                self._take_pair(camera, joined.add_image(stamp, image), start)
+                return
+            self._pairing.add_frame(Frame(stamp, camera, image), self.now())
             self._pair(start)
 
         return on_frame
+
+    def _on_depth(self, camera: str, message: Image) -> None:
+        """The depth image that belongs to the frame of the same stamp."""
+        start = time.monotonic_ns()
+        self.stats.tick(f"depth {camera}", start)
+        try:
+            depth = convert.depth_image(message)
+        except ValueError as error:
+            self.reject("bad depth frame", error)
+            return
+        if message.header.frame_id != convert.depth_name(camera):
+            self.reject(
+                "another camera's frame",
+                f"a depth frame of {shown(message.header.frame_id)} came where that of '{camera}' "
+                "is expected; mend the remapping, or the parameter 'camera' of its camera_ingest",
+            )
+            return
+        stamp = convert.stamp_ns(message.header.stamp)
+        self._take_pair(camera, self._joined[camera].add_depth(stamp, depth), start)
+
+    def _take_pair(self, camera: str, pair: DepthPair[np.ndarray] | None, start: int) -> None:
+        """Hands on an image whose depth is there; one alone waits, and is dropped in the end."""
+        assert self._pairing is not None
+        if pair is None:
+            return
+        self._pairing.add_frame(Frame(pair.stamp, camera, pair.image, pair.depth), self.now())
+        self._pair(start)
 
     def _on_instruction(self, message: InstructionMessage) -> None:
         assert self._pairing is not None
@@ -193,13 +236,21 @@ class Synchronizer(ManagedNode):
         assert self._pairing is not None
         self._count_handed_on()
         if self.active:
-            waiting_for = self._pairing.waiting_for if self._pairing.instructed(self.now()) else ""
+            waiting_for = self._waiting_for() if self._pairing.instructed(self.now()) else ""
             patience = to_nanoseconds(self.params["fault_after"])
             self.problem = self._watch.look(time.monotonic_ns(), patience, waiting_for)
             if self.problem:
                 self.report_fault("communication", self.problem)
             else:  # whether the robot may move without it is the gate's business, and the policy's
                 self.problem = self._left_out(time.monotonic_ns())
+
+    def _waiting_for(self) -> str:
+        """Why there is no pair."""
+        assert self._pairing is not None
+        for camera, joined in self._joined.items():
+            if joined.waiting:
+                return f"the depth images that belong to the images of '{camera}'"
+        return self._pairing.waiting_for
 
     def _count_handed_on(self) -> None:
         """How many frames each camera_ingest says that it published, in its /diagnostics."""
@@ -230,7 +281,7 @@ class Synchronizer(ManagedNode):
         if self._pairing is None:
             return {}
         drops = {f"dropped: {reason}": str(count) for reason, count in self._pairing.drops.items()}
-        return {"waiting for": self._pairing.waiting_for, **drops}
+        return {"waiting for": self._waiting_for(), **drops}
 
 
 def main() -> None:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from vla_ros.core.compressed import read_header
-from vla_ros.core.encodings import DEPTH, check_layout
+from vla_ros.core.depth import check_aligned, decode_depth, depth_of
+from vla_ros.core.encodings import check_layout
 from vla_ros.core.joint_states import joint_positions
 from vla_ros.core.robot import CLOUD, Channel, Output, Robot
 from vla_ros.core.robot_cameras import Camera
 from vla_ros.core.robot_state import JOINT_STATE, NUMBERS
-from vla_ros.core.types import Size
+from vla_ros.core.types import Depth, Size
 from vla_ros.core.urdf import Urdf, parse_urdf
 from vla_ros.core.workspace import check_urdf_limits
 from vla_ros.operator.robot_graph import (
@@ -93,9 +94,9 @@ def heard_topics(robot: Robot) -> dict[str, str]:
     """Topic -> type, of all that a robot file wants to hear."""
     topics: dict[str, str] = {}
     for camera in robot.cameras:
-        topics[camera.topic] = COMPRESSED if camera.transport == "compressed" else IMAGE
+        topics[camera.topic] = _image_type(camera.transport)
         if camera.depth:
-            topics[camera.depth] = IMAGE
+            topics[camera.depth] = _image_type(camera.depth_transport)
     for sensor in robot.sensors:
         topics[sensor.topic] = sensor.type
     return {**topics, **state_topics(robot)}
@@ -172,8 +173,8 @@ def _qos(topic: GraphTopic) -> str:
 
 def _camera(camera: Camera, graph: GraphSnapshot) -> Iterator[RobotFinding]:
     subject = f"camera '{camera.name}'"
-    kind = COMPRESSED if camera.transport == "compressed" else IMAGE
     topic = graph.topic(camera.topic)
+    kind = _image_type(camera.transport)
     yield from _source(f"{subject} {camera.topic}", kind, topic, graph, MAX_IMAGE_AGE_S)
     yield from _alone(subject, topic)
     size: Size | None = None  # as long as nobody knows it
@@ -188,6 +189,10 @@ def _camera(camera: Camera, graph: GraphSnapshot) -> Iterator[RobotFinding]:
             yield from _fits(subject, camera, size, getattr(message, "encoding", "compressed"))
     if camera.depth:
         yield from _depth(camera, size, graph)
+
+
+def _image_type(transport: str) -> str:
+    return COMPRESSED if transport == "compressed" else IMAGE
 
 
 def _image_size(message: Any, camera: Camera) -> Size:
@@ -237,24 +242,32 @@ def _outside(crop: tuple[int, int, int, int], size: Size) -> bool:
 def _depth(camera: Camera, size: Size | None, graph: GraphSnapshot) -> Iterator[RobotFinding]:
     subject = f"depth of '{camera.name}'"
     topic = graph.topic(camera.depth)
-    yield from _source(f"{subject} {camera.depth}", IMAGE, topic, graph, MAX_IMAGE_AGE_S)
+    kind = _image_type(camera.depth_transport)
+    yield from _source(f"{subject} {camera.depth}", kind, topic, graph, MAX_IMAGE_AGE_S)
     if not topic.heard or not topic.heard.messages:
         return
-    message = topic.heard.messages[-1]
-    if message.encoding not in DEPTH:
-        yield RobotFinding(
-            WRONG,
-            subject,
-            f"its encoding is {message.encoding}; depth is {' or '.join(DEPTH)}",
-            "give the topic of the aligned depth image",
-        )
-    elif size and (message.height, message.width) != size:
-        yield RobotFinding(
-            WRONG,
-            subject,
-            f"it is {message.height} x {message.width}, its colour {size[0]} x {size[1]}",
-            "give the topic of the depth that is aligned with the colour",
-        )
+    try:
+        depth = _depth_image(topic.heard.messages[-1], camera)
+        if size:
+            check_aligned(size, depth, camera.name)
+    except ValueError as problem:
+        change = "give the topic of the depth that is aligned with the colour"
+        yield RobotFinding(WRONG, subject, str(problem), change)
+
+
+def _depth_image(message: Any, camera: Camera) -> Depth:
+    """As camera_ingest reads it. Raises ValueError for what it would refuse."""
+    if camera.depth_transport == "compressed":
+        return decode_depth(bytes(message.data), message.format, MAX_IMAGE_BYTES)
+    return depth_of(
+        bytes(message.data),
+        message.encoding,
+        message.height,
+        message.width,
+        message.step,
+        bool(message.is_bigendian),
+        MAX_IMAGE_BYTES,
+    )
 
 
 def _alone(subject: str, topic: GraphTopic) -> Iterator[RobotFinding]:

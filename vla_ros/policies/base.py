@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from vla_ros.core.shown import shown
 from vla_ros.core.types import (
     RESIZE_MODES,
     ActionChunk,
+    Depth,
     Image,
     Instruction,
     Observation,
@@ -39,6 +40,8 @@ class PolicySpec:
         resize: How an image of another shape is fitted in: `pad` (letterbox), `crop` (centre) or
             `stretch`.
         state: The robot's numbers that it must be told: a joint's name, `odom.x`, `linear.x`, ...
+        depths: The depth images that it looks at, as `images`: it gets them in metres, aligned with
+            the camera's image. A key is a camera's name, as there.
         any_size: Whether it takes images of other sizes than those in `images`, where the policy
             file says so.
 
@@ -52,31 +55,23 @@ class PolicySpec:
     resize: str = "pad"
     state: tuple[str, ...] = ()
     any_size: bool = False
+    depths: Mapping[str, Size] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for field, names in (("channels", self.channels), ("state", self.state)):
+        for what, names in (("channels", self.channels), ("state", self.state)):
             # a list or a text would do for a while: one that changes later, or letters for names
             if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
-                raise ValueError(f"the policy's {field} are {shown(names)}; give a tuple of names")
-        if not isinstance(self.images, Mapping):
-            raise ValueError(
-                f"the policy's images are {shown(self.images)}; "
-                'give each one\'s size by its name, like {"camera": (224, 224)}'
-            )
-        for key, size in self.images.items():
-            if not is_size(size):
-                raise ValueError(
-                    f"the policy's image {shown(key)} has the size {shown(size)}; "
-                    "give (height, width) in pixels"
-                )
+                raise ValueError(f"the policy's {what} are {shown(names)}; give a tuple of names")
+        _check_sizes("image", self.images)
+        _check_sizes("depth image", self.depths)
         if self.resize not in RESIZE_MODES:
             raise ValueError(
                 f"the policy's resize is {shown(self.resize)}; use one of {', '.join(RESIZE_MODES)}"
             )
-        for field, count in (("steps", self.steps), ("step", self.step)):
+        for what, count in (("steps", self.steps), ("step", self.step)):
             if not isinstance(count, int) or count < 1:
                 raise ValueError(
-                    f"the policy's {field} is {shown(count)}; give a whole number from 1 up"
+                    f"the policy's {what} is {shown(count)}; give a whole number from 1 up"
                 )
 
     def size_of(self, key: str) -> Size:
@@ -127,9 +122,30 @@ class PolicySpec:
         images: dict[str, Image] = {}
         for key, size in self.images.items():
             images[key] = np.zeros((*size, 3), np.uint8)
+        depths: dict[str, Depth] = {}
+        for key, size in self.depths.items():
+            depths[key] = np.full(tuple(size), BLANK_DEPTH_M, np.float32)
         # with odometry, which a policy may use where it is there, without wanting it
         state = dict.fromkeys(("odom.x", "odom.y", "odom.yaw", *self.state), 0.0)
-        return Observation(0, Instruction(0, 0, "go forward"), images, state)
+        return Observation(0, Instruction(0, 0, "go forward"), images, state, depths=depths)
+
+
+BLANK_DEPTH_M = 1.0
+
+
+def _check_sizes(what: str, sizes: Any) -> None:
+    """Raises ValueError for what is no mapping of names to (height, width)."""
+    if not isinstance(sizes, Mapping):
+        raise ValueError(
+            f"the policy's {what}s are {shown(sizes)}; "
+            'give each one\'s size by its name, like {"camera": (224, 224)}'
+        )
+    for key, size in sizes.items():
+        if not is_size(size):
+            raise ValueError(
+                f"the policy's {what} {shown(key)} has the size {shown(size)}; "
+                "give (height, width) in pixels"
+            )
 
 
 # ends every sentence about cameras that do not fit
@@ -149,7 +165,7 @@ def sizes_text(sizes: Mapping[str, Size]) -> str:
     return ", ".join(f"{name} of {size_text(size)}" for name, size in sizes.items())
 
 
-def shapes_text(images: Mapping[str, Image]) -> str:
+def shapes_text(images: Mapping[str, np.ndarray]) -> str:
     """For sentences: what an observation has."""
     sizes: dict[str, Size] = {}
     for name, image in images.items():
@@ -190,7 +206,8 @@ class Policy(Protocol):
 
         Args:
             observation: `images` has what the spec names, under its keys: height x width x 3,
-                uint8, rgb, of the spec's sizes, only to be read. `state` has at least the names of
+                uint8, rgb, of the spec's sizes, only to be read. `depths` the same: height x width,
+                float32, metres, NaN where nothing was measured. `state` has at least the names of
                 the spec's state, in SI units. `instruction.text` is the instruction; empty: there
                 is none, and the robot is to stand. `instruction.instruction_id` is another one for
                 each instruction. `stamp`: when the oldest of the images was taken, ns.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from vla_ros.core.policy_file import ImageSource
 from vla_ros.core.shown import shown
-from vla_ros.core.types import Image, Observation, Size
+from vla_ros.core.types import Depth, Image, Observation, Size
 from vla_ros.policies.base import REMEDY, PolicySpec, shapes_text, size_text, sizes_text
 
 
@@ -25,7 +25,9 @@ class View:
 class Views:
     """A policy's images, each through its camera.
 
-    `spec` is the policy's, with the sizes as they come; `cameras` what each camera hands on.
+    `spec` is the policy's, with the sizes as they come; `cameras` what each camera hands on, and
+    `depths` which of them hand on depth, and how. A camera whose depth alone is wanted hands on its
+    colour beside it, of the same size.
     """
 
     def __init__(
@@ -40,33 +42,28 @@ class Views:
                 that takes any size takes theirs.
         """
         for key in sources:
-            if key not in spec.images:
+            if key not in spec.images and key not in spec.depths:
+                depths = f" and the depth of {sizes_text(spec.depths)}" if spec.depths else ""
                 raise ValueError(
                     f"the policy file's images name {shown(key)}, and the policy looks "
-                    f"at {sizes_text(spec.images) or 'none'}; give its names"
+                    f"at {sizes_text(spec.images) or 'none'}{depths}; give its names"
                 )
-        self._camera: dict[str, str] = {}  # the policy's key -> camera
         self.cameras: dict[str, View] = {}
-        sizes: dict[str, Size] = {}
-        for key in spec.images:
-            source = sources.get(key, ImageSource(key))
-            camera = source.camera
-            self._camera[key] = camera
-            theirs = beside.cameras.get(camera) if beside else None
-            size = _size(spec, key, source, theirs)
-            sizes[key] = size
-            # two keys may share a camera, which hands on one kind of image alone
-            view = View(size, source.resize or spec.resize)
-            if self.cameras.setdefault(camera, view) != view:
-                raise ValueError(
-                    f"camera '{camera}' is to hand on images of {self.cameras[camera]} "
-                    f"and of {view}; start a camera_ingest with another name on the "
-                    "same topic for one of them"
-                )
-        self.spec = replace(spec, images=sizes)
+        self.depths: dict[str, View] = {}
+        # the policy's key -> camera
+        self._camera = _fit(
+            spec, spec.images, sources, self.cameras, beside.cameras if beside else {}
+        )
+        self._depth = _fit(spec, spec.depths, sources, self.depths, beside.depths if beside else {})
+        sizes = {key: self.cameras[camera].size for key, camera in self._camera.items()}
+        depth_sizes = {key: self.depths[camera].size for key, camera in self._depth.items()}
+        for camera, view in self.depths.items():
+            self.cameras.setdefault(camera, view)
+        self.spec = replace(spec, images=sizes, depths=depth_sizes)
 
     def __str__(self) -> str:
         cameras = [f"{camera} of {view}" for camera, view in self.cameras.items()]
+        cameras += [f"depth of {camera} of {view}" for camera, view in self.depths.items()]
         return ", ".join(cameras) or "no camera"
 
     def of(self, camera: str) -> View:
@@ -77,18 +74,31 @@ class Views:
             )
         return self.cameras[camera]
 
-    def check(self, cameras: Iterable[str]) -> None:
-        """Raises ValueError, with both lists, where the policy looks through another camera."""
+    def check(self, cameras: Iterable[str], depths: Iterable[str] = ()) -> None:
+        """Raises ValueError, with both lists, where the policy looks through another camera.
+
+        Args:
+            cameras: The names of those that are there.
+            depths: Of those that give depth.
+        """
         present = list(cameras)
+        deep = list(depths)
         if not set(self.cameras) <= set(present):
             raise ValueError(
                 f"the policy looks through {self}, and the cameras are "
                 f"{', '.join(present) or 'none'}; {REMEDY}"
             )
+        if not set(self.depths) <= set(deep):
+            raise ValueError(
+                f"the policy wants the depth of {', '.join(self.depths)}, and the cameras with "
+                f"depth are {', '.join(deep) or 'none'}; give the topic in the robot file "
+                "(cameras: {NAME: {depth: TOPIC}}), or another camera's name in the policy file"
+            )
 
     def within(self, other: Views) -> bool:
         """Are its images among those that the cameras hand on for the other?"""
-        return self.cameras.items() <= other.cameras.items()
+        same_depths = self.depths.items() <= other.depths.items()
+        return same_depths and self.cameras.items() <= other.cameras.items()
 
     def fit(self, observation: Observation) -> Observation:
         """The observation as the policy knows it: its images under its own keys, and no others.
@@ -109,18 +119,56 @@ class Views:
                 f"the policy looks through {wanted}, and the observation has "
                 f"{shapes_text(images)}; {REMEDY}"
             )
+        depths: dict[str, Depth] = {}
+        for key, camera in self._depth.items():
+            depth = observation.depths.get(camera)
+            if depth is None or depth.shape != tuple(self.spec.depths[key]):
+                wanted = sizes_text({camera: view.size for camera, view in self.depths.items()})
+                shown_depths = shapes_text(observation.depths) if observation.depths else "none"
+                raise ValueError(
+                    f"the policy wants the depth of {wanted}, and the observation has the depth of "
+                    f"{shown_depths}; {REMEDY}"
+                )
+            depths[key] = depth
         lacking = [name for name in self.spec.state if name not in observation.state]
         if lacking:
             raise ValueError(
                 f"the policy wants the robot's {', '.join(lacking)}, which is not "
                 f"measured; there are {', '.join(observation.state) or 'none'}"
             )
-        return replace(observation, images=fitted)
+        return replace(observation, images=fitted, depths=depths)
 
 
-def _size(spec: PolicySpec, key: str, source: ImageSource, theirs: View | None) -> Size:
+def _fit(
+    spec: PolicySpec,
+    wanted: Mapping[str, Size],
+    sources: Mapping[str, ImageSource],
+    views: dict[str, View],
+    beside: Mapping[str, View],
+) -> dict[str, str]:
+    """The camera of each of the images `wanted`. Writes what each hands on to `views`."""
+    cameras: dict[str, str] = {}
+    for key in wanted:
+        source = sources.get(key, ImageSource(key))
+        camera = source.camera
+        cameras[key] = camera
+        size = _size(spec, key, wanted[key], source, beside.get(camera))
+        # two keys may share a camera, which hands on one kind of image alone
+        view = View(size, source.resize or spec.resize)
+        if views.setdefault(camera, view) != view:
+            raise ValueError(
+                f"camera '{camera}' is to hand on images of {views[camera]} "
+                f"and of {view}; start a camera_ingest with another name on the "
+                "same topic for one of them"
+            )
+    return cameras
+
+
+def _size(
+    spec: PolicySpec, key: str, wanted: Size, source: ImageSource, theirs: View | None
+) -> Size:
     """What a camera is to hand on: as the file says, or as it does for `theirs`, or the spec's."""
-    height, width = spec.images[key]
+    height, width = wanted
     own = height, width  # a tuple: a spec may have a list
     if source.size is None:
         return theirs.size if theirs and spec.any_size else own

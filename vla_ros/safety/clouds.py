@@ -7,11 +7,10 @@ each direction is kept: what a lidar at the same place would have measured.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
+from vla_ros.core.point_cloud import CloudLayout, check_cloud, float_place, read_column
 from vla_ros.core.robot import Sensor
 from vla_ros.safety.kinematics import turned
 from vla_ros.safety.obstacles import Array, Reading, blind, outside_masks
@@ -19,29 +18,8 @@ from vla_ros.safety.obstacles import Array, Reading, blind, outside_masks
 MOST_POINTS = 400_000  # 640 x 480 are 307,200
 MOST_LOOKED_AT = 15_000
 DIRECTIONS = 720  # half a degree each: a lidar's
-FLOATS = {7: "f4", 8: "f8"}  # sensor_msgs/PointField's FLOAT32 and FLOAT64
 # Of the points: a camera that measures fewer is covered, or stands before a blank wall.
 LEAST_MEASURED = 0.5
-
-
-class CloudField(NamedTuple):
-    """A sensor_msgs/PointField; `elements` is its `count`."""
-
-    name: str
-    offset: int
-    datatype: int
-    elements: int
-
-
-class CloudLayout(NamedTuple):
-    """How a sensor_msgs/PointCloud2 lays its points out; steps and offsets in bytes."""
-
-    width: int
-    height: int
-    point_step: int
-    row_step: int
-    is_bigendian: bool
-    fields: Sequence[CloudField]
 
 
 def cloud_points(data: bytes | bytearray | memoryview, layout: CloudLayout) -> Array:
@@ -50,58 +28,12 @@ def cloud_points(data: bytes | bytearray | memoryview, layout: CloudLayout) -> A
     Raises:
         ValueError: a sentence, where its numbers contradict each other or there are too many.
     """
-    width = layout.width
-    height = layout.height
-    count = width * height
-    if count > MOST_POINTS:
-        raise ValueError(
-            f"a cloud of {count} points is too large; at most {MOST_POINTS}: downsample it"
-        )
-    if layout.point_step * width > layout.row_step:
-        raise ValueError(
-            f"its {width} points of {layout.point_step} bytes are more than a row of "
-            f"{layout.row_step} bytes"
-        )
-    if layout.row_step * height > len(data):
-        raise ValueError(
-            f"its {height} rows of {layout.row_step} bytes are more than the {len(data)} bytes of "
-            "its data"
-        )
-    # Both ways alike where it is an image: every n-th column alone would miss a thin leg.
-    step = math.ceil(count / MOST_LOOKED_AT)
-    if min(width, height) > 1:
-        step = math.ceil(math.sqrt(step))
+    check_cloud(data, layout, MOST_POINTS)
     columns = []
     for axis in "xyz":
-        offset, kind = _field(axis, layout)
-        if count == 0:
-            return np.zeros((0, 3))
-        view = np.ndarray((height, width), kind, data, offset, (layout.row_step, layout.point_step))
-        rows = step if height > 1 else 1
-        columns.append(view[::rows, :: step if width > 1 else 1].ravel())
+        columns.append(read_column(data, layout, float_place(axis, layout), MOST_LOOKED_AT))
     points: Array = np.stack(columns, axis=1).astype(float)
     return points
-
-
-def _field(name: str, layout: CloudLayout) -> tuple[int, np.dtype]:
-    """Where a coordinate is in a point, bytes, and as what. Raises ValueError."""
-    for field in layout.fields:
-        if field.name != name:
-            continue
-        if field.datatype not in FLOATS or field.elements > 1:
-            raise ValueError(
-                f"its field {name} has type {field.datatype} and count {field.elements}; one "
-                "FLOAT32 (7) or FLOAT64 (8) is read"
-            )
-        kind = np.dtype((">" if layout.is_bigendian else "<") + FLOATS[field.datatype])
-        if field.offset + kind.itemsize > layout.point_step:
-            raise ValueError(
-                f"its field {name} at byte {field.offset} reaches beyond a point of "
-                f"{layout.point_step} bytes"
-            )
-        return field.offset, kind
-    names = ", ".join(field.name[:20] for field in list(layout.fields)[:10])
-    raise ValueError(f"it has no field {name}; its fields are {names or 'none'}")
 
 
 def look_at_cloud(sensor: Sensor, stamp: int, points: Array) -> Reading:

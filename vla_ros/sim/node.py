@@ -61,6 +61,9 @@ PARAMETERS: Parameters = {
 }
 
 
+Pixels = NDArray[Any]  # height x width x 3, rgb8; or height x width, depth in m
+
+
 class SimulatedWorld(Protocol):
     """What physics and drawing are asked for; `World` and the arm's `ArmWorld` are such."""
 
@@ -111,7 +114,7 @@ class SimulatedRobot(Node):
         """The world that is stepped and drawn."""
         raise NotImplementedError
 
-    def images(self) -> Iterator[tuple[Publisher, str, NDArray[np.uint8]]]:
+    def images(self) -> Iterator[tuple[Publisher, str, Pixels]]:
         """Publisher, frame and pixels of each camera's next image: called in one thread always."""
         raise NotImplementedError
 
@@ -235,7 +238,9 @@ class SimulatedRobot(Node):
             while not self._ending.is_set():
                 stamp = self._stamp()
                 for publisher, frame, pixels in self.images():
-                    message = image_message(cv2.add(pixels, next(noise)), frame, stamp)
+                    if pixels.ndim == 3:  # not depth
+                        pixels = cv2.add(pixels, next(noise))
+                    message = image_message(pixels, frame, stamp)
                     if not self._ending.is_set():
                         publisher.publish(message)
                 # one image late is made up for; a longer gap is not followed by a burst
@@ -252,10 +257,12 @@ class SimulatedRobot(Node):
         return stamp
 
 
-def image_message(pixels: NDArray[np.uint8], frame: str, stamp: Time) -> Image:
-    """An image (height x width x 3, rgb8) as a message."""
-    height, width, _ = pixels.shape
-    message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
+def image_message(pixels: Pixels, frame: str, stamp: Time) -> Image:
+    """An image (height x width x 3, rgb8, or height x width, m) as a message."""
+    height, width = pixels.shape[:2]
+    encoding = "rgb8" if pixels.ndim == 3 else "32FC1"
+    message = Image(height=height, width=width, encoding=encoding, step=pixels[0].nbytes)
+    message.is_bigendian = sys.byteorder == "big"
     message.header.frame_id = frame
     message.header.stamp = stamp
     # An array.array is taken as it is; of any other sequence rclpy checks each byte.
@@ -297,7 +304,7 @@ class Simulator(SimulatedRobot):
     def simulated(self) -> World:
         return self._world
 
-    def images(self) -> Iterator[tuple[Publisher, str, NDArray[np.uint8]]]:
+    def images(self) -> Iterator[tuple[Publisher, str, Pixels]]:
         """The front camera's."""
         yield self._image, "camera_optical_frame", self._world.render()
 

@@ -6,6 +6,7 @@ Data fields travel as array.array: rclpy checks a list item by item.
 from __future__ import annotations
 
 import math
+import sys
 from array import array
 from typing import Any
 
@@ -13,15 +14,27 @@ import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import Image as ImageMessage
 
+from vla_ros.core.point_cloud import CloudField, CloudLayout
 from vla_ros.core.robot import Sensor
-from vla_ros.core.types import NANOSECONDS, ActionChunk, Image, Instruction, Observation
-from vla_ros.safety.clouds import CloudField, CloudLayout, cloud_points, look_at_cloud
+from vla_ros.core.types import NANOSECONDS, ActionChunk, Depth, Image, Instruction, Observation
+from vla_ros.safety.clouds import cloud_points, look_at_cloud
 from vla_ros.safety.obstacles import Reading, blind, cone_angles, look, scan_angles
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Instruction as InstructionMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
 BLACK = array("B", [0])
+DEPTH_END = "/depth"  # of a depth image's name; a camera's has no slash
+
+
+def depth_name(camera: str) -> str:
+    """What the depth of a camera is called in an observation, and in its frames."""
+    return f"{camera}{DEPTH_END}"
+
+
+def paired_name(camera: str) -> str:
+    """The frame_id of a frame that has a depth image of the same stamp, to be waited for."""
+    return f"{camera}+depth"
 
 
 def stamp_ns(stamp: Any) -> int:
@@ -81,6 +94,24 @@ def rgb_image(message: ImageMessage) -> Image:
     return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
 
 
+def depth_message(depth: Depth, stamp: int, frame_id: str) -> ImageMessage:
+    """Metres (H x W) as a message of 32FC1."""
+    height, width = depth.shape
+    message = ImageMessage(height=height, width=width, encoding="32FC1", step=4 * width)
+    message.header.stamp = time_message(stamp)
+    message.header.frame_id = frame_id
+    message.is_bigendian = sys.byteorder == "big"
+    message.data = byte_array(np.asarray(depth, np.float32))
+    return message
+
+
+def depth_image(message: ImageMessage) -> Depth:
+    """Metres of one of our own 32FC1 frames, H x W, without a copy. Raises ValueError."""
+    if message.encoding != "32FC1":
+        raise ValueError(f"a depth frame is 32FC1, not '{message.encoding[:40]}'")
+    return np.frombuffer(message.data, np.float32).reshape(message.height, message.width)
+
+
 def instruction_message(instruction: Instruction) -> InstructionMessage:
     message = InstructionMessage(instruction_id=instruction.instruction_id, text=instruction.text)
     message.header.stamp = time_message(instruction.stamp)
@@ -94,7 +125,7 @@ def instruction(message: InstructionMessage) -> Instruction:
 def observation_message(observation: Observation) -> ObservationMessage:
     message = ObservationMessage(
         instruction=instruction_message(observation.instruction),
-        cameras=list(observation.images),
+        cameras=[*observation.images, *(depth_name(camera) for camera in observation.depths)],
         state_names=list(observation.state),
         skew=duration_message(observation.skew),
     )
@@ -102,6 +133,8 @@ def observation_message(observation: Observation) -> ObservationMessage:
     message.images = [
         image_message(image, observation.stamp, "") for image in observation.images.values()
     ]
+    for depth in observation.depths.values():
+        message.images.append(depth_message(depth, observation.stamp, ""))
     message.state = float_array(list(observation.state.values()))
     ages = [observation.ages.get(name, 0.0) for name in observation.state]
     message.state_ages = float_array(ages)
@@ -117,10 +150,18 @@ def observation(message: ObservationMessage) -> Observation:
             f"{len(message.state_names)} state names, {len(message.state)} values and "
             f"{len(message.state_ages)} ages"
         )
+    images: dict[str, Image] = {}
+    depths: dict[str, Depth] = {}
+    for name, image in zip(message.cameras, message.images):
+        if name.endswith(DEPTH_END):
+            depths[name.removesuffix(DEPTH_END)] = depth_image(image)
+        else:
+            images[name] = rgb_image(image)
     return Observation(
         stamp=stamp_ns(message.header.stamp),
         instruction=instruction(message.instruction),
-        images={name: rgb_image(image) for name, image in zip(message.cameras, message.images)},
+        images=images,
+        depths=depths,
         state=dict(zip(message.state_names, message.state.tolist())),
         skew=stamp_ns(message.skew),
         ages=dict(zip(message.state_names, message.state_ages.tolist())),

@@ -12,7 +12,6 @@ from typing import NoReturn
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from numpy.typing import NDArray
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, JointState
@@ -22,7 +21,15 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from vla_ros.sim.arm import chain
 from vla_ros.sim.arm.world import CAMERAS, ArmWorld
-from vla_ros.sim.node import PARAMETERS, Parameters, SimulatedRobot, run, sensor_qos, thing_marker
+from vla_ros.sim.node import (
+    PARAMETERS,
+    Parameters,
+    Pixels,
+    SimulatedRobot,
+    run,
+    sensor_qos,
+    thing_marker,
+)
 from vla_ros.sim.scene import RGB
 
 TRUTH_EVERY_TICKS = 5  # the things at 10 Hz
@@ -32,6 +39,7 @@ ARM_PARAMETERS: Parameters = {
 }
 ARM_PARAMETERS["width"] = (256, 64, 960, "of both cameras' images, pixels")
 ARM_PARAMETERS["height"] = (256, 48, 720, "of both cameras' images, pixels")
+ARM_PARAMETERS["depth"] = (False, 0, 1, "publish depth images too")
 ARM_PARAMETERS["camera_rate"] = (20.0, 1.0, 120.0, "images a second, of each camera")
 
 
@@ -39,6 +47,7 @@ class ArmSimulator(SimulatedRobot):
     """The arm at its table.
 
     Publishes: `/scene_camera/image_raw` and `/wrist_camera/image_raw`, of the same moments;
+    with `depth`, `/scene_camera/depth/image_raw` and the wrist's, aligned with them (32FC1);
     `/joint_states`; `/robot_description`, its URDF; `/sim/objects`, the truth for whoever judges;
     with `publish_clock`, `/clock`.
     Subscribes: `/arm_controller/joint_trajectory`, `/gripper_controller/commands` (how far each
@@ -57,6 +66,10 @@ class ArmSimulator(SimulatedRobot):
         for camera in CAMERAS:
             topic = f"/{camera}_camera/image_raw"
             self._images[camera] = self.create_publisher(Image, topic, sensor_qos(1))
+        self._depths = {}
+        for camera in CAMERAS if self._options["depth"] else ():
+            topic = f"/{camera}_camera/depth/image_raw"
+            self._depths[camera] = self.create_publisher(Image, topic, sensor_qos(1))
         self._joints = self.create_publisher(JointState, "/joint_states", 10)
         self._objects = self.create_publisher(MarkerArray, "/sim/objects", 1)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -105,10 +118,12 @@ class ArmSimulator(SimulatedRobot):
 
     # Messages
 
-    def images(self) -> Iterator[tuple[Publisher, str, NDArray[np.uint8]]]:
-        """Both cameras', one drawn right after the other."""
+    def images(self) -> Iterator[tuple[Publisher, str, Pixels]]:
+        """Both cameras', one drawn right after the other; then their depth."""
         for camera, pixels in self._world.render().items():
             yield self._images[camera], f"{camera}_camera_optical_frame", pixels
+        for camera, publisher in self._depths.items():
+            yield publisher, f"{camera}_camera_optical_frame", self._world.render_depth(camera)
 
     def publish_state(self, stamp: Time, ticks: int) -> None:
         """The joints; now and then the things."""

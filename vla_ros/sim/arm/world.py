@@ -315,6 +315,16 @@ class ArmWorld:
         height, width = self.image_size
         return {camera: self.draw(camera, height, width) for camera in CAMERAS}
 
+    def render_depth(self, camera: str) -> NDArray[np.float32]:
+        """What `render` saw last, as depth along the camera's axis: height x width, m."""
+        renderer = self._renderers[(camera, *self.image_size)]
+        renderer.enable_depth_rendering()
+        try:
+            depth: NDArray[np.float32] = renderer.render()
+        finally:
+            renderer.disable_depth_rendering()
+        return depth
+
     def render_room(self, width: int = 640, height: int = 480) -> NDArray[np.uint8]:
         """Arm and table from the side, height x width x 3, rgb8: for people."""
         return self.draw("room", height, width)
