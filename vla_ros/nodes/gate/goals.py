@@ -42,6 +42,7 @@ class Goal:
     values: Mapping[str, float]  # channel -> where to, in its unit
     sent: int
     answer: Future | None  # None: it was answered, or no longer counts
+    accepted: bool = False
     ended: bool = False
 
 
@@ -86,6 +87,7 @@ class Goals:
         self._may_run = False  # something may be under way that no cancel has ended
         self._cancelled: Future | None = None
         self._cancel_sent = 0
+        self._stirred = 0  # when a goal was last sent, answered, or said to run
         self._cancel_began = 0
         self._trouble = ("", 0)
         self.sent = 0  # goals
@@ -102,8 +104,7 @@ class Goals:
             self.cancel()
             return
         now = time.monotonic_ns()
-        self.look()
-        self._look_for_answer(now)
+        self._look(now)
         if values != self._values:
             self._values = dict(values)
             self._since = now
@@ -117,8 +118,7 @@ class Goals:
         """
         now = time.monotonic_ns()
         self._before = None  # all are cancelled
-        self.look()
-        self._look_for_answer(now)
+        self._look(now)
         self._failed = True
         if not self._may_run:
             return
@@ -131,8 +131,6 @@ class Goals:
             # Neither an id nor a time: all goals.
             self._cancelled = self._cancel.call_async(CancelGoal.Request())
             self._cancel_sent = now
-        elif now - self._cancel_began > ANSWER_TIMEOUT_NS:
-            self._complain("does not end its goal when it is cancelled", now)
 
     @property
     def running(self) -> bool:
@@ -145,6 +143,11 @@ class Goals:
 
     def troubles(self) -> list[str]:
         """What went wrong lately, a sentence."""
+        if self._cancel_began:
+            return [
+                f"{self.output.topic} ({self.output.type}) has not ended the goal that a stop "
+                "cancelled; look at its controller"
+            ]
         sentence, when = self._trouble
         return [sentence] if sentence and time.monotonic_ns() - when < TROUBLE_TIME_NS else []
 
@@ -172,6 +175,7 @@ class Goals:
             sent[channel.name] = channel.sent(self._values[channel.name])
         request.goal = output_goal(self._robot, self.output, sent, self._reach_s(before))
         self.goal = Goal(number, self._values, now, None)
+        self._stirred = now
         self._failed = False
         # From here on: a request that raises may have left nevertheless.
         self._may_run = True
@@ -194,16 +198,19 @@ class Goals:
         for message in self._status.take():
             self._take(message)
 
-    def _look_for_answer(self, now: int) -> None:
-        """What the server said to the last goal, and what it should have said by now."""
+    def _look(self, now: int) -> None:
+        """What the server says, and what it should have said by now."""
+        self.look()
         goal = self.goal
         if goal is None or goal.answer is None:
             return
         if goal.answer.done():
             answer = goal.answer.result()
             goal.answer = None
+            self._stirred = now
             self._end_before()
-            if answer is None or not answer.accepted:
+            goal.accepted = answer is not None and answer.accepted
+            if not goal.accepted:
                 goal.ended = True
                 self._fail("rejects the goal", now)
         elif now - goal.sent > ANSWER_TIMEOUT_NS:
@@ -217,12 +224,19 @@ class Goals:
             number = bytes(status.goal_info.goal_id.uuid)
             if status.status not in ENDED:
                 # Accepted after all: too late for an answer, or for the cancel.
-                self._may_run |= self.goal is not None and self.goal.number == number
+                if self.goal is not None and self.goal.number == number:
+                    self.goal.accepted = True
+                    self._note_motion(status.status)
                 continue
             for goal in (self.goal, self._before):
                 if goal is not None and goal.number == number and not goal.ended:
                     goal.ended = True
                     self._note_end(goal, status.status)
+
+    def _note_motion(self, status: int) -> None:
+        self._may_run = True
+        if status != GoalStatus.STATUS_CANCELING:
+            self._stirred = time.monotonic_ns()
 
     def _note_end(self, goal: Goal, status: int) -> None:
         # A gripper that meets what it grips may call that aborted: it is what was wanted.
@@ -233,16 +247,20 @@ class Goals:
     def _cancel_answered(self) -> bool:
         """Whether a cancel that was sent after the goal was answered has ended all goals."""
         future = self._cancelled
-        if future is None or not future.done() or self._cancel_sent < self._cancel_began:
+        if future is None or not future.done():
             return False
-        goal = self.goal
-        if goal is not None and not goal.ended and goal.answer is not None:
-            self._cancelled = None  # the goal may be accepted after that cancel: once more
+        waits = self.goal is not None and self.goal.answer is not None
+        if waits or self._cancel_sent < self._stirred:
+            self._cancelled = None  # a goal may have begun after that cancel: once more
             return False
         answer = future.result()
         self._cancelled = None
-        refused = answer is None or answer.return_code == CancelGoal.Response.ERROR_REJECTED
-        return not refused
+        goal = self.goal
+        if answer is None or goal is None:
+            return answer is not None
+        # Whatever code the server gives: a goal that runs is among those that it ends.
+        ends = {bytes(info.goal_id.uuid) for info in answer.goals_canceling}
+        return goal.ended or not goal.accepted or goal.number in ends
 
     def _fail(self, what: str, now: int) -> None:
         self._failed = True

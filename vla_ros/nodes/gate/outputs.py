@@ -170,6 +170,7 @@ class Others:
         self._heard: dict[str, _Heard] = {}  # topic -> what arrives there
         # topic -> who listens there as it should, by name and GID
         self._right: dict[str, set[tuple[str, bytes]]] = {}
+        self._servers: dict[str, set[bytes]] = {}  # action -> who serves it, by GID
 
     def publishing(self) -> list[str]:
         """Other publishers of robot commands, as "topic from node".
@@ -262,15 +263,15 @@ class Others:
                 f"{output.topic} is served as {kinds[0]}, which the gate does not ask for; change "
                 f"the type in the robot file, {output.type}"
             ]
-        before = self._right.get(output.topic)
-        servers = {(name, gid) for gid, name in present}
+        servers = {gid for gid, _ in present}
         if not servers:
             lost = goals.running
             goals.lose()
             reason = "its server is gone in the middle of a goal" if lost else "nobody serves it"
             return [f"{action}: {reason}; is its controller running?"]
-        self._right[output.topic] = servers
-        if before is not None and not servers & before:
+        before = self._servers.get(output.topic, servers)
+        self._servers[output.topic] = servers
+        if servers - before:
             goals.lose()
             return [f"{action} is served anew: its controller was started again"]
         return goals.troubles()
