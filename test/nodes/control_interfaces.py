@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import importlib
 import os
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-BUILT = Path(__file__).parents[2] / "build" / "test_control_msgs"  # kept: what has not changed is not built again
+# Kept, and one for all copies of the code: what has not changed is not built again (20 s).
+BUILT = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vla_ros_test_control_msgs"
 FILES = {
     "msg/JointJog.msg": "std_msgs/Header header\nstring[] joint_names\nfloat64[] displacements\nfloat64[] velocities\nfloat64 duration\n",
     "msg/GripperCommand.msg": "float64 position\nfloat64 max_effort\n",
@@ -100,7 +102,10 @@ def import_control_msgs() -> None:
     try:
         importlib.import_module("control_msgs")
     except ImportError:
-        python = build()
+        BUILT.mkdir(parents=True, exist_ok=True)
+        with open(BUILT / "lock", "w") as lock:  # several test processes at a time
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            python = build()
         sys.path.append(str(python))
         for library in sorted((python.parent / "lib").glob("*.so")):  # looked for by name: LD_LIBRARY_PATH has it not
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)

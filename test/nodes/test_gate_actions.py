@@ -199,7 +199,7 @@ def test_a_goal_that_was_never_answered_is_cancelled_as_well(around, served):
 def test_without_a_server_the_robot_is_not_armed(around):
     made = robot(around)
     answer = made.call("arm")
-    assert not answer.success and f"{GRIP} (control_msgs/action/GripperCommand): nobody serves it" in answer.message
+    assert not answer.success and f"nobody serves {GRIP} (control_msgs/action/GripperCommand); is its controller running?" in answer.message
 
 
 def test_a_server_of_another_type_is_named(around, served):

@@ -267,8 +267,9 @@ class Others:
         if not servers:
             lost = goals.running
             goals.lose()
-            reason = "its server is gone in the middle of a goal" if lost else "nobody serves it"
-            return [f"{action}: {reason}; is its controller running?"]
+            if lost:
+                return [f"{action}: its server is gone in the middle of a goal; is it running?"]
+            return [f"nobody serves {action}; is its controller running?"]
         before = self._servers.get(output.topic, servers)
         self._servers[output.topic] = servers
         if servers - before:
