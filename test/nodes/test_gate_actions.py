@@ -240,6 +240,17 @@ def test_a_server_that_dies_in_the_middle_of_a_goal_holds_the_robot(around, serv
     around.wait(lambda: again.values() and again.values()[-1] == pytest.approx(0.09))
 
 
+def test_a_stop_after_a_server_was_started_again_is_over_when_the_new_one_has_answered(around, served):
+    controller = served(seconds=20.0)
+    made = armed(robot(around))
+    around.wait(lambda: controller.running)
+    controller.die()
+    says(made, "its server is gone")
+    served()
+    made.call("disarm")
+    around.wait(lambda: made.call("arm").success)
+
+
 def test_a_server_that_refuses_a_cancel_is_named_and_the_robot_not_armed_again(around, served):
     controller = served(seconds=20.0, cancels=False)
     made = armed(robot(around))

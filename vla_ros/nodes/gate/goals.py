@@ -140,6 +140,8 @@ class Goals:
     def lose(self) -> None:
         """The server is gone, and what it was asked for with it."""
         self._failed = True
+        if self.goal is not None:
+            self.goal.ended = True
 
     def troubles(self) -> list[str]:
         """What went wrong lately, a sentence."""
