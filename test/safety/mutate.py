@@ -38,7 +38,7 @@ TESTS = {CLOUDS: ["test/unit/test_clouds.py"], WORKSPACE: ARM, KINEMATICS: ARM, 
          "vla_ros/safety/": PURE,  # what the file's name begins with -> the tests; the first that fits
          YAML: ["test/unit/test_yaml_file.py"], PLAIN: ["test/unit/test_yaml_file.py"],
          CARRIED: ["test/unit/test_robot_outputs.py", "test/unit/test_robot.py"],
-         GOALS: ["test/nodes/test_gate_actions.py"], MESSAGES: ["test/nodes/test_gate_output_messages.py"],
+         GOALS: ["test/nodes/test_gate_goals.py", "test/nodes/test_gate_actions.py"], MESSAGES: ["test/nodes/test_gate_output_messages.py"],
          "vla_ros/core/": ["test/unit/test_robot_outputs.py", "test/unit/test_robot.py", "test/unit/test_robot_state.py", "test/unit/test_joint_states.py"],
          LIFE: ["test/nodes/test_life.py"], SUPERVISOR: ["test/nodes/test_supervisor.py"],
          INGEST: ["test/nodes/test_command_ingest.py"], SYNCHRONIZER: ["test/nodes/test_synchronizer.py"],
