@@ -3,6 +3,7 @@ import pytest
 
 from vla_ros.bench.trajectory_controller import (
     AHEAD_PERIODS,
+    HELD_UP_S,
     PERIOD_S,
     SAG_RAD,
     SPEED_RAD_S,
@@ -49,6 +50,8 @@ def test_two_periods_from_what_was_wanted_are_even(rate, lag):
     assert drive(Setup(True, 2, rate, lag, SAG_RAD)).short == pytest.approx(SAG_RAD, abs=1e-3)
     # one period leaves nothing for a point that comes late, and is no more even; five are later
     assert drive(Setup(True, 1, rate, lag)).slowest < motion.slowest + 0.005
+    held_up = [drive(Setup(True, ahead, rate, lag, lateness=HELD_UP_S)).slowest for ahead in (1, 2)]
+    assert held_up[0] < held_up[1]
     assert drive(Setup(True, 5, rate, lag)).late > motion.late + 2.9 * PERIOD_S
 
 

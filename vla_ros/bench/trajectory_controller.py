@@ -20,6 +20,7 @@ SPEED_RAD_S = 0.5  # that the gate asks for, in each trial
 WAY_RAD = 1.0  # and how far
 REST_S = 1.0  # after the way, in which the joint comes to rest
 LATENESS_S = 0.003  # a point comes by so much too late, at most
+HELD_UP_S = 0.015  # and on a busy machine or network
 SETTLED_S = 0.5  # after the start, from when on the speed should be even
 AHEAD_PERIODS = (0, 1, 2, 3, 5, 7, 10)  # 0: a forward controller, which takes each point at once
 SAG_RAD = 0.005  # of a joint under load
@@ -36,6 +37,7 @@ class Setup:
         update_rate: of the controller, Hz.
         lag: time constant of the joint, s.
         sag: how far the joint stands below what it is sent, rad: its load.
+        lateness: how much too late a point comes at most, s.
     """
 
     from_desired: bool
@@ -43,6 +45,7 @@ class Setup:
     update_rate: float = 500.0
     lag: float = 0.03
     sag: float = 0.0
+    lateness: float = LATENESS_S
 
 
 class TrajectoryController:
@@ -108,7 +111,7 @@ def drive(setup: Setup, seed: int = 0) -> Motion:
             target = min(WAY_RAD, SPEED_RAD_S * PERIOD_S * sent)
             controller.take(now, target, setup.ahead * PERIOD_S)
             sent += 1
-            due = sent * PERIOD_S + rng.uniform(0.0, LATENESS_S)
+            due = sent * PERIOD_S + rng.uniform(0.0, setup.lateness)
         controller.update(now)
         joint[update] = controller.joint
         desired[update] = controller.desired
@@ -137,6 +140,8 @@ def main() -> None:
         "`time_from_start`, periods",
         "fastest",
         "slowest",
+        "fastest, held up",
+        "slowest, held up",
         "late, s",
         "short under load, rad",
     )
@@ -147,12 +152,15 @@ def row(from_desired: bool, ahead: float) -> tuple[str, ...]:
     """What a controller makes of points `ahead` periods away, at 500 Hz and a lag of 30 ms."""
     motion = drive(Setup(from_desired, ahead))
     loaded = drive(Setup(from_desired, ahead, sag=SAG_RAD))
+    held_up = drive(Setup(from_desired, ahead, lateness=HELD_UP_S))
     name = "from desired" if from_desired else "from measured"
     return (
         name if ahead else "forward controller",
         f"{ahead:g}" if ahead else "–",
         f"{motion.fastest:.2f}",
         f"{motion.slowest:.2f}",
+        f"{held_up.fastest:.2f}",
+        f"{held_up.slowest:.2f}",
         f"{motion.late:.2f}",
         f"{loaded.short:.3f}",
     )
