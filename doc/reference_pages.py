@@ -14,7 +14,7 @@ from typing import Any
 
 from vla_ros.cli import bench
 from vla_ros.cli.main import VERBS, add_arguments
-from vla_ros.core import robot, robot_cameras, robot_state, workspace
+from vla_ros.core import robot, robot_cameras, robot_outputs, robot_state, workspace
 from vla_ros.core.parameters import Parameter
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 
@@ -57,6 +57,9 @@ IN_WORDS = {
         robot.Channel,
         "max_tracking_error",
     ): "half a second at full speed, or a twentieth of the bounds",
+    (robot_outputs.Output, "time_from_start"): "two periods of the gate, two goals of an action",
+    (robot_outputs.Output, "frame_id"): "as `base_frame`",
+    (robot_outputs.Output, "step"): "a twentieth of the channel's bounds",
     (robot_cameras.Camera, "name"): "**needed**: its key in `cameras`",
     (robot_state.StateSource, "names"): "**needed**; all of an Odometry",
     (robot_state.StateSource, "unit"): "**needed** of joints and arrays",
@@ -269,7 +272,8 @@ def robot_file() -> str:
         "key and the value. SI units inside; what is sent is value × `scale` + `offset`, in "
         "`sent_unit`.",
         "",
-        f"Types of `outputs`: {', '.join(f'`{kind}`' for kind in sorted(robot.OUTPUT_TYPES))}. Of "
+        "Types of `outputs`: "
+        f"{', '.join(f'`{kind}`' for kind in sorted(robot_outputs.OUTPUT_TYPES))}. Of "
         "`sensors`: "
         f"{', '.join(f'`{kind}`' for kind in sorted(robot.SENSOR_TYPES))}. A channel's "
         f"`on_stop`: {', '.join(f'`{stop}`' for stop in robot.STOPS)}. A camera's `transport`: "
@@ -286,7 +290,7 @@ def robot_file() -> str:
         ("cameras", robot_cameras.Camera),
         ("state", robot_state.StateSource),
         ("channels", robot.Channel),
-        ("outputs", robot.Output),
+        ("outputs", robot_outputs.Output),
         ("footprint", robot.Footprint),
         ("obstacles", robot.Obstacles),
         ("obstacles: sensors", robot.Sensor),

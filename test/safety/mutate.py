@@ -23,6 +23,7 @@ WORKSPACE, KINEMATICS = "vla_ros/safety/rules/workspace.py", "vla_ros/safety/kin
 CLOUDS, CLOUD_READER = "vla_ros/safety/clouds.py", "vla_ros/core/point_cloud.py"
 TOOL, URDF, KEY = "vla_ros/safety/tool.py", "vla_ros/core/urdf.py", "vla_ros/core/workspace.py"
 BUTTONS, SOURCES = "vla_ros/nodes/gate/stop_buttons.py", "vla_ros/nodes/gate/rule_sources.py"
+CARRIED, GOALS, MESSAGES = "vla_ros/core/robot_outputs.py", "vla_ros/nodes/gate/goals.py", "vla_ros/nodes/gate/output_messages.py"
 INGEST, SYNCHRONIZER = "vla_ros/nodes/command_ingest.py", "vla_ros/nodes/synchronizer.py"
 CAMERA, DEPTH_IMAGES = "vla_ros/nodes/camera_ingest.py", ["test/nodes/test_depth_images.py"]
 YAML, PLAIN = "vla_ros/core/yaml_file.py", "vla_ros/core/plain_file.py"
@@ -33,11 +34,13 @@ PURE = ["test/unit/test_rules.py", "test/unit/test_declared_sources.py", "test/u
         "test/unit/test_gate_workspace.py"]
 ARM = ["test/unit/test_kinematics.py", "test/unit/test_gate_workspace.py"]
 WIRE = ["test/nodes/test_safety_validator.py", "test/nodes/test_gate_sources.py", "test/nodes/test_gate_parameters.py",
-        "test/nodes/test_gate_outputs.py", "test/nodes/test_gate_watchdog.py", "test/nodes/test_rule_sources.py"]
+        "test/nodes/test_gate_outputs.py", "test/nodes/test_gate_output_messages.py", "test/nodes/test_gate_actions.py", "test/nodes/test_gate_watchdog.py", "test/nodes/test_rule_sources.py"]
 TESTS = {CLOUDS: ["test/unit/test_clouds.py"], CLOUD_READER: ["test/unit/test_clouds.py"], WORKSPACE: ARM, KINEMATICS: ARM, TOOL: ARM, URDF: ["test/unit/test_urdf.py"], KEY: ["test/unit/test_workspace_key.py"],
          "vla_ros/safety/": PURE,  # what the file's name begins with -> the tests; the first that fits
          YAML: ["test/unit/test_yaml_file.py"], PLAIN: ["test/unit/test_yaml_file.py"],
-         "vla_ros/core/": ["test/unit/test_robot.py", "test/unit/test_robot_state.py", "test/unit/test_joint_states.py"],
+         CARRIED: ["test/unit/test_robot_outputs.py", "test/unit/test_robot.py"],
+         GOALS: ["test/nodes/test_gate_goals.py", "test/nodes/test_gate_actions.py"], MESSAGES: ["test/nodes/test_gate_output_messages.py"],
+         "vla_ros/core/": ["test/unit/test_robot_outputs.py", "test/unit/test_robot.py", "test/unit/test_robot_state.py", "test/unit/test_joint_states.py"],
          LIFE: ["test/nodes/test_life.py"], SUPERVISOR: ["test/nodes/test_supervisor.py"],
          INGEST: ["test/nodes/test_command_ingest.py"], CAMERA: DEPTH_IMAGES,
          SYNCHRONIZER: ["test/nodes/test_synchronizer.py", *DEPTH_IMAGES],
@@ -341,9 +344,35 @@ BREAKS = [
     (KEY, "for channel in channels if not channel.is_velocity}", "for channel in channels}"),
     (KEY, "if lowest >= highest:", "if False:"),
     # a robot file whose channels and outputs do not fit
-    (ROBOT, "if \"Trajectory\" in kind and known[name].on_stop == \"zero\":", "if False:"),
+    (CARRIED, "if kind in POSITIONS and channel.is_velocity:", "if False:"),
+    (CARRIED, "if kind == JOINT_JOG and not channel.is_velocity:", "if False:"),
+    (CARRIED, "if kind == GRIPPER and len(channels) != 1:", "if False:"),
+    (CARRIED, "if 0 < len(velocities) < len(channels):", "if False:"),
+    (CARRIED, "if len(set(axes)) < len(axes):", "if False:"),
+    (ROBOT, "if name in TWIST_CHANNELS)", "if True)"),
     (ROBOT, "if (stop == \"zero\") != unit.endswith(\"/s\"):", "if False:"),
-    (ROBOT, "if \"Twist\" in kind and known[name].unit != right:", "if False:"),
+    (CARRIED, "if kind in TWISTS and channel.unit != right:", "if False:"),
+    # goals of actions: few, one at a time, and none after a stop
+    (GOALS, "            self._cancelled = self._cancel.call_async(CancelGoal.Request())\n", ""),
+    (GOALS, "if waits or self._cancel_sent < self._stirred:", "if False:"),
+    (GOALS, "return goal.ended or not goal.accepted or goal.number in ends", "return True"),
+    (GOALS, "if goal is not None and (goal.answer or now - goal.sent < GOAL_INTERVAL_NS):", "if False:"),
+    (GOALS, "return moves and not self.troubles()", "return moves"),
+    (GOALS, "if away > self.output.step_of(channel) or (rests and away > 0.0):", "if away > self.output.step_of(channel):"),
+    (GOALS, "if away > self.output.step_of(channel) or (rests and away > 0.0):", "if away > 0.0:"),
+    (GOALS, "self._forget(self._send, goal.answer)", "pass"),
+    (GOALS, "self._fail(\"rejects the goal\", now)", "pass"),
+    (GOALS, "            self._end_before()\n", ""),
+    (GOALS, "longest = max(longest, way / channel.max_speed)", "pass"),
+    (GOALS, "if self._ahead_s < interval_s:", "if False:"),
+    (OUTPUTS, "            if stopped:\n", "            if False:\n"),
+    (OUTPUTS, "self.pursue({}, moves=False, stopped=True)", "pass"),
+    (OUTPUTS, "if self._ahead_s(output) < to_seconds(self._period):", "if False:"),
+    (OUTPUTS, "output.time_from_start or 2.0 * to_seconds(self._period)", "2.0 * to_seconds(self._period)"),
+    (OUTPUTS, "if servers - before:", "if False:"),
+    (OUTPUTS, "if output.type not in kinds:", "if False:"),
+    (MESSAGES, "output.frame_id or robot.base_frame", "robot.base_frame"),
+    (MESSAGES, "part, axis = twist_axis(name).split(\".\")", "part, axis = name.split(\".\")[:2]"),
     (ROBOT, "if not 0 < len(channels) <= MAX_CHANNELS:", "if not channels:"),
     # halts, chunks, and who speaks and listens
     (NODE, "self._gate.latch(self._inputs.cause())", "pass"),

@@ -27,7 +27,7 @@ ROS_CODE = ("vla_ros.nodes", "vla_ros.sim.node", "vla_ros.sim.arm.node", "vla_ro
 
 # Packages that Humble's and Jazzy's distribution.yaml both release, and keys of rosdep's python.yaml.
 ROSDEP_KEYS = {
-    "ament_cmake", "ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "geometry_msgs",
+    "action_msgs", "ament_cmake", "ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "geometry_msgs",
     "launch", "launch_ros", "lifecycle_msgs", "nav_msgs", "rcl_interfaces", "rclpy", "rosgraph_msgs",
     "rosidl_default_generators", "rosidl_default_runtime", "sensor_msgs", "std_msgs", "std_srvs",
     "trajectory_msgs", "visualization_msgs",

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,16 @@ def test_it_is_valid_by_sros2s_own_schema(path: Path) -> None:
                                     for right, (tag, child) in RIGHTS.items()}
               for enclave in tree.iterfind("enclaves/enclave")}
     assert theirs == ours, "the file says something else to sros2 than to these tests"
+
+
+def test_an_action_is_called_by_the_gate_and_executed_by_the_driver_and_is_no_topic() -> None:
+    robot = load_robot(PATHS["sim"])
+    twist, gripper = robot.outputs
+    action = replace(gripper, topic="/hand/gripper_cmd", type="control_msgs/action/GripperCommand")
+    root = ET.fromstring(policy_for(POLICY.read_text(encoding="utf-8"), replace(robot, outputs=(twist, action))))
+    rights = {}
+    for enclave in root.iterfind("enclaves/enclave"):
+        assert "/hand/gripper_cmd" not in [topic.text for topic in enclave.iter("topic")]
+        for actions in enclave.iter("actions"):
+            rights[enclave.attrib["path"]] = actions.attrib, [name.text for name in actions]
+    assert rights == {GATE: ({"call": "ALLOW"}, ["/hand/gripper_cmd"]), "/robot/driver": ({"execute": "ALLOW"}, ["/hand/gripper_cmd"])}

@@ -22,6 +22,7 @@ from vla_ros.core.robot_fields import (
     optional_number,
     pair,
 )
+from vla_ros.core.robot_outputs import TWIST_CHANNELS, TWISTS, Output, parse_output
 from vla_ros.core.robot_state import JOINT_STATE, UNITS, StateSource, parse_state
 from vla_ros.core.shown import shown
 from vla_ros.core.urdf import Urdf
@@ -35,18 +36,11 @@ from vla_ros.core.workspace import (
 
 JOINT_STATES = "/joint_states"  # where a joint is heard that no entry of `state` names
 STOPS = ("zero", "hold_measured", "hold_commanded")
-OUTPUT_TYPES = {
-    "geometry_msgs/msg/Twist",
-    "geometry_msgs/msg/TwistStamped",
-    "std_msgs/msg/Float64MultiArray",
-    "trajectory_msgs/msg/JointTrajectory",
-}
 CLOUD = "sensor_msgs/msg/PointCloud2"
 SENSOR_TYPES = {"sensor_msgs/msg/LaserScan", "sensor_msgs/msg/Range", CLOUD}
 CLOUD_NEEDS = ("height", "max_range")
 CLOUD_KEYS = {*CLOUD_NEEDS, "z", "roll", "pitch"}
 FLOOR_CHANNELS = ("linear.x", "linear.y", "angular.z")  # what moves a footprint over the floor
-TWIST_CHANNELS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 MAX_CHANNELS = 64  # the gate looks at every one of them fifty times a second
 TURN_RAD = 2.0 * math.pi
 CAMERA_NODE = "camera_ingest"
@@ -136,15 +130,6 @@ class Channel:
     def measured(self, position: float) -> float:
         """The channel's value where the joint says `position`."""
         return (position * UNITS.get(self.sent_unit, 1.0) - self.offset) / self.scale
-
-
-@dataclass(frozen=True)
-class Output:
-    """A topic that carries some channels to the robot."""
-
-    topic: str
-    type: str
-    channels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -374,7 +359,7 @@ def parse_robot(data: Any, folder: Path = Path()) -> Robot:
     if not isinstance(data["outputs"], list):
         raise ValueError(f"outputs is {shown(data['outputs'])}; give a list of topics")
     known = {channel.name: channel for channel in channels}
-    outputs = tuple(_output(fields, known) for fields in data["outputs"])
+    outputs = tuple(parse_output(fields, known) for fields in data["outputs"])
     _check_senders(channels, outputs)
     check_once([output.topic for output in outputs], "output ")
     cameras = parse_cameras(data.get("cameras", {}))
@@ -471,8 +456,9 @@ def _check_braking(
     """Obstacles can stop this robot: it drives on the floor, and brakes within the slow zone."""
     driven: set[str] = set()
     for output in outputs:
-        if "Twist" in output.type:
-            driven.update(output.channels)
+        if output.type in TWISTS:
+            # What has a name of its own before it, as `tool.linear.x`, is not the base.
+            driven.update(name for name in output.channels if name in TWIST_CHANNELS)
     if not driven & set(FLOOR_CHANNELS) or driven - set(FLOOR_CHANNELS):
         raise ValueError(
             f"obstacles are for a base whose Twist carries some of {', '.join(FLOOR_CHANNELS)}; "
@@ -739,57 +725,3 @@ def _speeds(fields: Mapping[str, Any], where: str, is_velocity: bool) -> dict[st
         return {"max_speed": speed}
     slowing = number(fields.get("deceleration", speed), f"{where}: deceleration", above=0.0)
     return {"acceleration": speed, "deceleration": slowing}
-
-
-def _output(fields: Any, known: Mapping[str, Channel]) -> Output:
-    check_keys(fields, "an output", {"topic", "type", "channels"}, set())
-    topic = str(fields["topic"])
-    kind = fields["type"]
-    names = fields["channels"]
-    if kind not in OUTPUT_TYPES:
-        raise ValueError(
-            f"output '{topic}': type is {shown(kind)}; use one of {', '.join(sorted(OUTPUT_TYPES))}"
-        )
-    if not isinstance(names, list) or not names:
-        raise ValueError(
-            f"output '{topic}': channels is {shown(names)}; give a list of channel names"
-        )
-    for name in names:
-        if name not in known:
-            raise ValueError(
-                f"output '{topic}': channel '{name}' is not one of {', '.join(sorted(known))}"
-            )
-        if "Twist" in kind and name not in TWIST_CHANNELS:
-            raise ValueError(
-                f"output '{topic}': a Twist cannot carry '{name}', only {', '.join(TWIST_CHANNELS)}"
-            )
-        if "Twist" in kind and (known[name].scale != 1.0 or known[name].sent_unit):
-            raise ValueError(
-                f"output '{topic}': '{name}' has scale {known[name].scale:g} and sent_unit "
-                f"'{known[name].sent_unit}'; a Twist is in SI units: 1 and none"
-            )
-        if not all(map(math.isfinite, map(known[name].sent, known[name].bounds))):
-            raise ValueError(
-                f"channel '{name}': bounds times scale {known[name].scale:g} is not finite"
-            )
-        if "Twist" in kind and known[name].on_stop != "zero":
-            raise ValueError(
-                f"output '{topic}': '{name}' is a velocity, so its on_stop is zero, not "
-                f"{known[name].on_stop}"
-            )
-        right = "m/s" if name.startswith("linear") else "rad/s"
-        if "Twist" in kind and known[name].unit != right:
-            raise ValueError(
-                f"output '{topic}': '{name}' is in {known[name].unit}; a Twist's is in {right}"
-            )
-        if "Trajectory" in kind and known[name].on_stop == "zero":
-            raise ValueError(
-                f"output '{topic}': a JointTrajectory carries positions, and '{name}' is a "
-                "velocity (on_stop zero); sent to zero, an arm would go there"
-            )
-    velocities = [name for name in names if known[name].is_velocity]
-    if 0 < len(velocities) < len(names):
-        raise ValueError(
-            f"output '{topic}' mixes velocities and positions; a stop could not be sent on it"
-        )
-    return Output(topic, kind, tuple(names))

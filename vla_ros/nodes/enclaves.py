@@ -45,8 +45,11 @@ def policy_for(template: str, robot: Robot) -> str:
     images = {camera.topic for camera in robot.cameras}
     depths = {camera.depth for camera in robot.cameras if camera.depth}
     rests_on = {*robot.required_topics, *ranges, *declared}
+    outputs = {output.topic for output in robot.outputs if not output.is_action}
+    actions = {output.topic for output in robot.outputs if output.is_action}
+    text = _with_actions(text, actions)
     for title, names in (
-        ("its outputs", {output.topic for output in robot.outputs}),
+        ("its outputs", outputs),
         ("what its motion rests on", rests_on),
         ("its state", state),
         ("its cameras' frames", frames),
@@ -63,6 +66,17 @@ def _frame_topics(robot: Robot, camera: str) -> list[str]:
     if robot.camera(camera).depth:
         topics.append(robot.depth_frame_topic(camera))
     return topics
+
+
+def _with_actions(text: str, actions: set[str]) -> str:
+    """After each list of outputs, the actions: who publishes there calls them, who hears serves."""
+
+    def with_list(match: re.Match[str]) -> str:
+        right = "call" if match[2] == "publish" else "execute"
+        lines = "".join(f"            <action>{name}</action>\n" for name in sorted(actions))
+        return f'{match[0]}          <actions {right}="ALLOW">\n{lines}          </actions>\n'
+
+    return re.sub(LIST.format(title="its outputs"), with_list, text) if actions else text
 
 
 def _filled(text: str, title: str, names: Iterable[str]) -> str:

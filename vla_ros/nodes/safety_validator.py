@@ -296,6 +296,8 @@ class SafetyValidator(ManagedNode):
                 stamp = self.now()
                 action, report = self._gate.step(time.monotonic_ns(), stamp, self._inputs)
             self._outputs.send(action, stamp)
+            armed = report.state in (State.HOLDING, State.ACTIVE)
+            self._outputs.pursue(action, moves=report.state is State.ACTIVE, stopped=not armed)
             self._publish(report, stamp)
             self._note(report)
         except Exception as error:

@@ -18,10 +18,10 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
-from vla_ros.core.robot import OUTPUT_TYPES
 from vla_ros.nodes.common.qos import JOINTS, LATCHED
 from vla_ros.nodes.gate.outputs import ONLOOKERS, full_name
 from vla_ros.operator.client import wait_for
+from vla_ros.operator.robot_draft import DRAFT_OUTPUTS
 from vla_ros.operator.robot_graph import (
     GraphEndpoint,
     GraphSnapshot,
@@ -115,7 +115,7 @@ def take_snapshot(
     """
     known = set(types)
     topics = {full_topic(topic): kind for topic, kind in wanted.items()}
-    if not _settle(node, known | OUTPUT_TYPES, set(topics), wait):
+    if not _settle(node, known | DRAFT_OUTPUTS, set(topics), wait):
         return GraphSnapshot(0.0)
     sim_time: deque[int] = deque(maxlen=1)
     texts: deque[str] = deque(maxlen=1)

@@ -15,8 +15,9 @@ from vla_ros.core.compressed import read_header
 from vla_ros.core.depth import check_aligned, decode_depth, depth_of
 from vla_ros.core.encodings import check_layout
 from vla_ros.core.joint_states import joint_positions
-from vla_ros.core.robot import CLOUD, Channel, Output, Robot
+from vla_ros.core.robot import CLOUD, Channel, Robot
 from vla_ros.core.robot_cameras import Camera
+from vla_ros.core.robot_outputs import Output
 from vla_ros.core.robot_state import JOINT_STATE, NUMBERS
 from vla_ros.core.types import Depth, Size
 from vla_ros.core.urdf import Urdf, parse_urdf
@@ -403,7 +404,7 @@ def _measured(channel: Channel, graph: GraphSnapshot) -> Iterator[RobotFinding]:
 # -- where commands go -----------------------------------------------------------------
 def _output(robot: Robot, output: Output, graph: GraphSnapshot) -> Iterator[RobotFinding]:
     subject = f"output {output.topic}"
-    if "/action/" in output.type:
+    if output.is_action:
         yield _action(output, graph)
         return
     topic = graph.topic(output.topic)

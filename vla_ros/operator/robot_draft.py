@@ -13,14 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vla_ros.core.encodings import DEPTH
-from vla_ros.core.robot import CLOUD, OUTPUT_TYPES, SENSOR_TYPES
+from vla_ros.core.robot import CLOUD, SENSOR_TYPES
 from vla_ros.core.robot_cameras import CAMERA_NAME, MAX_CAMERAS
+from vla_ros.core.robot_outputs import TRAJECTORY, TWIST, TWIST_STAMPED
 from vla_ros.core.robot_state import IMU, JOINT_STATE, NUMBERS, ODOMETRY, WRENCH
 from vla_ros.core.urdf import LIMITED, MOVING, Urdf, UrdfJoint
 from vla_ros.operator.robot_graph import COMPRESSED, IMAGE, GraphSnapshot
 
 DRAFT_TYPES = (IMAGE, COMPRESSED, JOINT_STATE, ODOMETRY, WRENCH, IMU, NUMBERS, *SENSOR_TYPES)
-TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
+# Topics that are drafted where somebody listens. The others' listeners do not say what they move.
+DRAFT_OUTPUTS = frozenset({TWIST, TWIST_STAMPED, NUMBERS, TRAJECTORY})
 # A first motion is slow; a person raises it.
 CAREFUL_RAD_S = 0.5
 CAREFUL_M_S = 0.1
@@ -75,7 +77,7 @@ def has_robot(graph: GraphSnapshot) -> bool:
     """Whether anything in it belongs to a robot."""
     for topic in graph.topics.values():
         types = {endpoint.type for endpoint in topic.publishers} & {*DRAFT_TYPES}
-        types |= {endpoint.type for endpoint in topic.subscribers} & OUTPUT_TYPES
+        types |= {endpoint.type for endpoint in topic.subscribers} & DRAFT_OUTPUTS
         if types:
             return True
     return False
@@ -114,7 +116,7 @@ class _Drafter:
         if not outputs:
             raise ValueError(
                 "nothing takes commands: no topic of "
-                f"{', '.join(sorted(OUTPUT_TYPES))} has a listener; start the robot's controllers "
+                f"{', '.join(sorted(DRAFT_OUTPUTS))} has a listener; start the robot's controllers "
                 "and try again"
             )
         self._add("# A draft by `vla robot init`: read it line by line before anything moves.")
@@ -280,7 +282,7 @@ class _Drafter:
         found: list[_Channels] = []
         for name in sorted(self._graph.topics):
             for endpoint in self._graph.topics[name].subscribers:
-                if endpoint.type in OUTPUT_TYPES and not endpoint.node.startswith("/vla/"):
+                if endpoint.type in DRAFT_OUTPUTS and not endpoint.node.startswith("/vla/"):
                     joints = list(self._graph.controller_joints.get(endpoint.node, ()))
                     found.append(_Channels(name, endpoint.type, joints, bool(joints)))
                     break

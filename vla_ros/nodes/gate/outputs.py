@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from geometry_msgs.msg import Twist, TwistStamped
+from rclpy.action.graph import get_action_names_and_types
 from rclpy.duration import Duration
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.core.robot import Output, Robot
+from vla_ros.core.robot import Robot
+from vla_ros.core.robot_outputs import Output
+from vla_ros.core.types import to_seconds
 from vla_ros.nodes.common.base import ManagedNode
-from vla_ros.nodes.common.convert import duration_message, time_message
 from vla_ros.nodes.common.qos import HEARD, LATEST
 from vla_ros.nodes.common.reader import Reader
+from vla_ros.nodes.gate.goals import Goals
+from vla_ros.nodes.gate.output_messages import output_class, output_message
 
 TYPES = {
     "geometry_msgs/msg/Twist": Twist,
@@ -42,30 +47,43 @@ def publishers(node: Node, topic: str) -> list[tuple[bytes, str]]:
 
 
 class Outputs:
-    """Puts an action on the wire, by `send`.
+    """Puts an action on the wire: topics by `send`, ROS actions by `pursue`.
 
     An output some of whose positions are not commanded stays silent.
+
+    Raises:
+        ValueError: an output's type is not installed, or its time_from_start is too short.
     """
 
     def __init__(self, node: ManagedNode, robot: Robot, period: int) -> None:
         self._robot = robot
         self._period = period
         self._channels = {channel.name: channel for channel in robot.channels}
+        topics = [output for output in robot.outputs if not output.is_action]
         # topic -> messages
-        self.sent = dict.fromkeys((output.topic for output in robot.outputs), 0)
+        self.sent = dict.fromkeys((output.topic for output in topics), 0)
         self.gids: set[bytes] = set()  # of its own publishers
         # topic -> publishers of this node's name that were there before it
         self.leftovers: dict[str, set[bytes]] = {}
-        self._publishers = [(output, self._publisher(node, output)) for output in robot.outputs]
+        self._publishers = [(output, self._publisher(node, output)) for output in topics]
+        self.goals: dict[str, Goals] = {}  # action -> what is asked of it
+        for output in robot.outputs:
+            if output.is_action:
+                self.goals[output.topic] = Goals(node, robot, output)
 
     def _publisher(self, node: ManagedNode, output: Output) -> Any:
+        if self._ahead_s(output) < to_seconds(self._period):
+            raise ValueError(
+                f"output '{output.topic}': time_from_start is {output.time_from_start:g} s; the "
+                f"gate sends a point every {to_seconds(self._period):g} s: give at least that"
+            )
         before = {gid for gid, _ in publishers(node, output.topic)}
         self.leftovers[output.topic] = {
             gid
             for gid, name in publishers(node, output.topic)
             if name == full_name(node.get_namespace(), node.get_name())
         }
-        publisher = node.add_publisher(TYPES[output.type], output.topic, LATEST)
+        publisher = node.add_publisher(output_class(output), output.topic, LATEST)
         own = {gid for gid, _ in publishers(node, output.topic)} - before
         if len(own) != 1:  # known by it from now on: which of them is this one?
             raise ValueError(
@@ -78,15 +96,32 @@ class Outputs:
         for output, publisher in self._publishers:
             if all(name in action for name in output.channels):
                 values = {name: self._channels[name].sent(action[name]) for name in output.channels}
-                publisher.publish(self._message(output, values, now))
+                message = output_message(self._robot, output, values, now, self._ahead_s(output))
+                publisher.publish(message)
                 self.sent[output.topic] += 1
 
+    def pursue(self, action: Mapping[str, float], moves: bool, stopped: bool) -> None:
+        """The same for ROS actions, as goals.
+
+        Args:
+            action: as `send`.
+            moves: the policy moves the robot; else it holds.
+            stopped: no goal may be under way.
+        """
+        for goals in self.goals.values():
+            names = goals.output.channels
+            if stopped:
+                goals.cancel()
+            elif all(name in action for name in names):
+                goals.follow({name: action[name] for name in names}, moves)
+
     def stop(self, now: int) -> None:
-        """Zero for everything that stops at zero; needs nothing else to work."""
+        """Zero for everything that stops at zero, and no goals; needs nothing else to work."""
         self.send(
             {channel.name: 0.0 for channel in self._robot.channels if channel.on_stop == "zero"},
             now,
         )
+        self.pursue({}, moves=False, stopped=True)
 
     def listeners(self, output: Output) -> int:
         """How many take what is sent there: of the right type, with a QoS that fits."""
@@ -98,28 +133,18 @@ class Outputs:
 
         What is on its way dies with the process.
         """
+        end = time.monotonic() + seconds
         for _, publisher in self._publishers:
             publisher.wait_for_all_acked(Duration(seconds=seconds / len(self._publishers)))
+        for goals in self.goals.values():
+            goals.look()
+            while goals.running and time.monotonic() < end:
+                time.sleep(0.005)
+                goals.look()
 
-    def _message(self, output: Output, values: Mapping[str, float], now: int) -> Any:
-        if output.type == "std_msgs/msg/Float64MultiArray":
-            return Float64MultiArray(data=list(values.values()))
-        if output.type == "trajectory_msgs/msg/JointTrajectory":
-            joints = [self._channels[name].joint or name for name in output.channels]
-            point = JointTrajectoryPoint(
-                positions=list(values.values()), time_from_start=duration_message(2 * self._period)
-            )
-            return JointTrajectory(joint_names=joints, points=[point])  # stamp zero: start now
-        message = TwistStamped() if output.type.endswith("TwistStamped") else Twist()
-        twist = message
-        if isinstance(message, TwistStamped):
-            message.header.stamp = time_message(now)
-            message.header.frame_id = self._robot.base_frame
-            twist = message.twist
-        for name, value in values.items():
-            part, axis = name.split(".")
-            setattr(getattr(twist, part), axis, value)
-        return message
+    def _ahead_s(self, output: Output) -> float:
+        """How far ahead a trajectory's point is: measured in bench/trajectory_controller.py."""
+        return output.time_from_start or 2.0 * to_seconds(self._period)
 
 
 @dataclass
@@ -145,6 +170,7 @@ class Others:
         self._heard: dict[str, _Heard] = {}  # topic -> what arrives there
         # topic -> who listens there as it should, by name and GID
         self._right: dict[str, set[tuple[str, bytes]]] = {}
+        self._servers: dict[str, set[bytes]] = {}  # action -> who serves it, by GID
 
     def publishing(self) -> list[str]:
         """Other publishers of robot commands, as "topic from node".
@@ -154,6 +180,8 @@ class Others:
         """
         others = []
         for output in self._robot.outputs:
+            if output.is_action:
+                continue  # who sends goals, the graph does not show
             present = publishers(self._node, output.topic)
             left = {gid for gid, _ in present} & self._outputs.leftovers[output.topic]
             speaks = bool(left) and self._speaks(output)
@@ -172,7 +200,7 @@ class Others:
         if topic not in self._heard:
             try:
                 self._heard[topic] = _Heard(
-                    self._node.add_reader(TYPES[output.type], topic, HEARD, raw=True), sent
+                    self._node.add_reader(output_class(output), topic, HEARD, raw=True), sent
                 )
             except Exception:
                 # SROS 2 does not let the gate hear it: then nobody knows that it is silent
@@ -190,6 +218,8 @@ class Others:
 
     def _deaf(self, output: Output) -> list[str]:
         """What keeps the robot from hearing an output, a sentence each."""
+        if output.is_action:
+            return self._unserved(output)
         own = full_name(self._node.get_namespace(), self._node.get_name())
         right = set()  # who listens for the right type, by name and GID
         wrong = []  # who listens for another, by name and type
@@ -221,3 +251,28 @@ class Others:
         names_before = {name for name, _ in before}
         again = {name for name, _ in right - before if "UNKNOWN" not in name} & names_before
         return [f"{name} listens to {topic} anew: it was started again" for name in sorted(again)]
+
+    def _unserved(self, output: Output) -> list[str]:
+        """The same of an action: who serves it is known by its status topic."""
+        goals = self._outputs.goals[output.topic]
+        action = f"{output.topic} ({output.type})"
+        kinds = dict(get_action_names_and_types(self._node)).get(output.topic, [output.type])
+        present = publishers(self._node, f"{output.topic}/_action/status")
+        if output.type not in kinds:
+            return [
+                f"{output.topic} is served as {kinds[0]}, which the gate does not ask for; change "
+                f"the type in the robot file, {output.type}"
+            ]
+        servers = {gid for gid, _ in present}
+        if not servers:
+            lost = goals.running
+            goals.lose()
+            if lost:
+                return [f"{action}: its server is gone in the middle of a goal; is it running?"]
+            return [f"nobody serves {action}; is its controller running?"]
+        before = self._servers.get(output.topic, servers)
+        self._servers[output.topic] = servers
+        if servers - before:
+            goals.lose()
+            return [f"{action} is served anew: its controller was started again"]
+        return goals.troubles()
