@@ -69,9 +69,8 @@ def commands(world: str, folder: Path) -> dict[str, list[str]]:
     """Process -> argv: the six nodes, and the robot of that world; its files go to `folder`."""
     clock = {"use_sim_time": True} if world == "clock" else {}
     overrides: dict[str, dict[str, object]] = {}
-    for name in MODULES:
+    for name in NODES:
         overrides[name] = dict(clock)
-    del overrides["simulator"]  # it is no node of the suite
     overrides["inference"]["policy"] = "broken"
     # the operator looks at its report to see who is back
     overrides["supervisor"]["diagnostics_period"] = 0.1
