@@ -106,6 +106,7 @@ def test_an_arm_with_two_cameras_is_driven_by_what_its_file_says(tmp_path: Path,
                 group.poll()
                 return operator.call("arm", 2.0, wait_for)[0]
             assert wait_for(armed, 60.0), operator.call("arm", 2.0, wait_for)
+            assert wait_for(operator.heard, 10.0)  # else the words are lost
             operator.say("reach")
             assert wait_for(lambda: abs(arm.positions[0] - 11.459) < 0.1, 20.0), arm.positions  # 0.2 rad in degrees
             front, wrist = seen[-1].images
