@@ -18,6 +18,7 @@ from vla_ros.safety.rule import Verdict
 
 EVIL = [math.nan, math.inf, -math.inf, 1e308, -1e308, -0.0, 5e-324, 1e-40]
 VALUES = st.sampled_from([0.0, 0.3, -0.5, 0.5, 0.51, 1.0, -1.0, 1.9, *EVIL]) | st.floats(width=32)
+ROUNDING = 2e-7  # a chunk's values are float32: 1.9 is asked for as 1.89999998, and what is measured as 1.9 is held as that
 STAMPS = st.sampled_from([0, -30 * MS, -399 * MS, -2 * S, 49 * MS, 2 * S, -(2**62)])
 PLACES = st.tuples(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5))
 # What a policy may send that is no action at all: shapes, types and names.
@@ -117,7 +118,7 @@ def outside_its_limits_a_value_only_moves_inward(story):
             raise AssertionError(f"{name} {value}")
         if outside and name in story.before:
             before = story.before[name]
-            assert outside <= max(channel.limits[0] - before, before - channel.limits[1], 0.0) + 1e-9
+            assert outside <= max(channel.limits[0] - before, before - channel.limits[1], 0.0) + ROUNDING
 
 
 def no_value_changes_faster_than_it_may(story):
@@ -128,13 +129,13 @@ def no_value_changes_faster_than_it_may(story):
         channel = story.world.gate.robot.channel(name)
         if name in story.before:
             before, elapsed = story.before[name], max(0, story.elapsed)
-            speeding_up = (channel.acceleration if channel.is_velocity else channel.max_speed) * min(elapsed, 40 * MS) / S + 1e-9
+            speeding_up = (channel.acceleration if channel.is_velocity else channel.max_speed) * min(elapsed, 40 * MS) / S + ROUNDING
             if channel.on_stop != "zero":
                 assert abs(value - before) <= speeding_up
             else:
                 assert value * before >= 0.0  # it turns round only through zero
                 assert abs(value) - abs(before) <= speeding_up
-                assert abs(before) - abs(value) <= channel.deceleration * elapsed / S + 1e-9
+                assert abs(before) - abs(value) <= channel.deceleration * elapsed / S + ROUNDING
 
 
 def stopped_or_disarmed_it_stands(story):
