@@ -1,14 +1,15 @@
-"""`vla robot`: what a robot file means, before anything moves.
-
-Its words `init` and `check` are in robot_graph.py.
-"""
+"""`vla robot`: what a robot file means, before anything moves; a draft of it; is the robot so?"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import os
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
     from vla_ros.core.robot import Channel, Robot
     from vla_ros.core.robot_cameras import Camera
     from vla_ros.core.robot_state import StateSource
+    from vla_ros.core.urdf import Urdf
     from vla_ros.core.workspace import WorkspaceBox
+    from vla_ros.operator.robot_check import RobotFinding
+    from vla_ros.operator.robot_graph import GraphSnapshot
 
 # What is larger was most likely meant in degrees: an arm's joint turns a few times at most, and at
 # some 3 rad/s.
 TURN_RAD = math.tau
 MANY_TURNS_RAD = 5.0 * TURN_RAD
 FAST_RAD_S = 30.0
+COLOURS = {"✓": "green", "!": "yellow", "✗": "red"}
 COLUMNS = ("channel", "unit", "limits", "refused beyond", "changes by, in 1 s", "on a stop")
 ON_STOP = {
     "zero": "goes to zero",
@@ -81,17 +86,13 @@ def run(options: argparse.Namespace) -> int:
     if options.file == "check":
         if options.checked is None:
             raise ValueError("check lacks a file; give one: vla robot check my_robot.yaml")
-        from vla_ros.cli.robot_graph import check
-
-        return check(options)
+        return _check(options)
     if options.checked is not None:
         raise ValueError(
             f"'{options.file} {options.checked}' is not understood; give FILE, check FILE or init"
         )
     if options.file == "init":
-        from vla_ros.cli.robot_graph import init
-
-        return init(options)
+        return _init(options)
     if options.json:
         raise ValueError("--json goes with check and init: vla robot check my_robot.yaml --json")
     return _explain(options)
@@ -311,3 +312,143 @@ def doubts(robot: Robot) -> Iterator[str]:
                 f"'{channel.name}' brakes by {channel.deceleration:g} and speeds up by "
                 f"{channel.acceleration:g} {channel.unit}²: it takes longer to stop than to start"
             )
+
+
+# -- check and init: the robot that runs ---------------------------------------------------------
+def _check(options: argparse.Namespace) -> int:
+    """0: nothing is wrong. Raises ValueError for a file that contradicts itself."""
+    from vla_ros.core.robot import load_robot
+    from vla_ros.operator.robot_check import check_robot, heard_topics
+
+    robot = load_robot(options.checked)
+    topics = heard_topics(robot)
+    graph = _snapshot(options, set(topics.values()), topics)
+    if graph is None:
+        return 1
+    findings = check_robot(robot, graph)
+    wrong = [finding for finding in findings if finding.mark == "✗"]
+    if options.json:
+        data = {"fits": not wrong, "findings": list(map(asdict, findings))}
+        print(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        _show(findings)
+    return 1 if wrong else 0
+
+
+def _show(findings: Sequence[RobotFinding]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("", "what", "is so", "what to do")
+    for finding in findings:
+        colour = COLOURS[finding.mark]
+        table.add_row(
+            f"[{colour}]{finding.mark}[/{colour}]",
+            escape(finding.subject),
+            escape(finding.text),
+            escape(finding.remedy),
+        )
+    console = wide_console()
+    console.print(table)
+    marks = [finding.mark for finding in findings]
+    console.print(
+        f"{marks.count('✓')} fit, {marks.count('!')} are doubtful, {marks.count('✗')} are wrong; "
+        "nothing was moved",
+        highlight=False,
+    )
+
+
+def _init(options: argparse.Namespace) -> int:
+    """0: a draft is written. Raises ValueError for a file that is there, or a URDF that is none."""
+    from vla_ros.core.robot import load_robot
+    from vla_ros.core.urdf import read_urdf
+    from vla_ros.core.whole_file import write_whole
+    from vla_ros.operator.robot_draft import DRAFT_TYPES, draft_robot
+
+    out = Path(options.out)
+    # Of --urdf first: to find it out after five seconds would be late.
+    urdf: Urdf | None = read_urdf(options.urdf) if options.urdf else None
+    urdf_file = ""
+    if urdf is not None:
+        urdf_file = os.path.relpath(options.urdf, out.parent)
+    _refuse_to_overwrite(out, options.force)  # before the seconds that it takes to look
+    graph = _snapshot(options, set(DRAFT_TYPES), {})
+    if graph is None:
+        return 1
+    # The description is gone with the driver: the robot file names a copy that stays.
+    saved = out.with_suffix(".urdf")
+    todo: list[str] = []
+    problems: list[str] = []
+    if urdf is None and graph.description:
+        urdf, problem = _described(graph.description)
+        todo += [problem] if problem else []
+        if urdf is not None:
+            _refuse_to_overwrite(saved, options.force)
+            urdf_file = saved.name
+    name = options.name or re.sub(r"\W", "_", out.stem)
+    draft = draft_robot(graph, name, urdf, urdf_file)
+    todo += draft.todo
+    files: list[Path] = [out]
+    try:
+        if urdf_file == saved.name and not options.urdf:
+            write_whole(saved, graph.description)
+            files.append(saved)
+        write_whole(out, draft.text)
+    except OSError as error:
+        raise ValueError(f"cannot write {out}: {error.strerror}; give another --out") from None
+    # It is read as the nodes will read it: what it still lacks is said by the same sentence.
+    try:
+        load_robot(out)
+    except ValueError as error:
+        problems.append(str(error))
+    if options.json:
+        data = {"files": list(map(str, files)), "todo": todo, "problems": problems}
+        print(json.dumps(data, indent=2))
+    else:
+        _tell(files, todo, problems)
+    return 0
+
+
+def _tell(files: Sequence[Path], todo: Sequence[str], problems: Sequence[str]) -> None:
+    print(f"wrote {' and '.join(map(str, files))}")
+    for sentence in todo:
+        print(f"  TODO: {sentence}")
+    for problem in problems:
+        print(f"  fill this in first: {problem}")
+    print(f"read it, then: vla robot check {files[0]}")
+
+
+def _described(text: str) -> tuple[Urdf | None, str]:
+    """The URDF of /robot_description, or the sentence that says why it is none."""
+    from vla_ros.core.urdf import parse_urdf
+
+    try:
+        return parse_urdf(text, "/robot_description"), ""
+    except ValueError as problem:
+        return None, str(problem)
+
+
+def _refuse_to_overwrite(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise ValueError(f"{path} is there already; give another --out, or --force to replace it")
+
+
+def _snapshot(
+    options: argparse.Namespace, types: set[str], topics: dict[str, str]
+) -> GraphSnapshot | None:
+    """What is there, or None, with a sentence, where nothing of a robot is."""
+    from vla_ros.operator.client import spinning
+    from vla_ros.operator.graph_snapshot import take_snapshot
+    from vla_ros.operator.robot_draft import has_robot
+
+    with spinning("vla_robot") as node:
+        graph = take_snapshot(node, types, options.seconds, options.wait, topics)
+    if has_robot(graph):
+        return graph
+    domain = os.environ.get("ROS_DOMAIN_ID", "0")
+    print(
+        f"no camera, joint states or controller is seen in ROS domain {domain} within "
+        f"{options.wait:g} s; do the robot's drivers run, with the same ROS_DOMAIN_ID?",
+        file=sys.stderr,
+    )
+    return None
