@@ -124,6 +124,30 @@ def decode_depth(data: array[int] | bytes, image_format: str, max_bytes: int) ->
     return _metres(metres)
 
 
+def depth_of_message(message: Any, transport: str, max_bytes: int) -> Depth:
+    """Metres of a message as it came, H x W.
+
+    Args:
+        message: sensor_msgs/Image, or CompressedImage where `transport` is `compressed`.
+        transport: the robot file's `depth_transport`.
+        max_bytes: that its data may have.
+
+    Raises:
+        ValueError: what is wrong with it, and what to do.
+    """
+    if transport == "compressed":
+        return decode_depth(message.data, message.format, max_bytes)
+    return depth_of(
+        message.data,
+        message.encoding,
+        message.height,
+        message.width,
+        message.step,
+        bool(message.is_bigendian),
+        max_bytes,
+    )
+
+
 def _metres(samples: np.ndarray) -> Depth:
     """float32 metres of whole millimetres, or of metres; NaN where it is no distance."""
     if samples.dtype.kind == "u":

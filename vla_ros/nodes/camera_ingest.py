@@ -11,7 +11,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from vla_ros.core.compressed import decode
-from vla_ros.core.depth import DepthPair, DepthPairing, check_aligned, decode_depth, depth_of
+from vla_ros.core.depth import DepthPair, DepthPairing, check_aligned, depth_of_message
 from vla_ros.core.encodings import to_rgb8
 from vla_ros.core.images import CameraHealth, as_mounted, check_stamp, resize, resize_depth
 from vla_ros.core.policy_file import chosen_policy
@@ -221,17 +221,8 @@ class CameraIngest(ManagedNode):
 
     def _to_metres(self, message: Any) -> np.ndarray:
         """Of a depth image, H x W. Raises ValueError."""
-        if self._camera.depth_transport == "compressed":
-            return decode_depth(message.data, message.format, self.params["max_bytes"])
-        return depth_of(
-            message.data,
-            message.encoding,
-            message.height,
-            message.width,
-            message.step,
-            bool(message.is_bigendian),
-            self.params["max_bytes"],
-        )
+        transport = self._camera.depth_transport
+        return depth_of_message(message, transport, self.params["max_bytes"])
 
     def _hand_on(
         self, image: np.ndarray, stamp: int, start: int, depth: np.ndarray | None = None

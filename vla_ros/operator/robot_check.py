@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from vla_ros.core.compressed import read_header
-from vla_ros.core.depth import check_aligned, decode_depth, depth_of
+from vla_ros.core.depth import check_aligned, depth_of_message
 from vla_ros.core.encodings import check_layout
 from vla_ros.core.joint_states import joint_positions
 from vla_ros.core.robot import CLOUD, Channel, Robot
 from vla_ros.core.robot_cameras import Camera
 from vla_ros.core.robot_outputs import Output
 from vla_ros.core.robot_state import JOINT_STATE, NUMBERS
-from vla_ros.core.types import Depth, Size
+from vla_ros.core.types import Size
 from vla_ros.core.urdf import Urdf, parse_urdf
 from vla_ros.core.workspace import check_urdf_limits
 from vla_ros.operator.robot_graph import (
@@ -248,27 +248,13 @@ def _depth(camera: Camera, size: Size | None, graph: GraphSnapshot) -> Iterator[
     if not topic.heard or not topic.heard.messages:
         return
     try:
-        depth = _depth_image(topic.heard.messages[-1], camera)
+        message = topic.heard.messages[-1]
+        depth = depth_of_message(message, camera.depth_transport, MAX_IMAGE_BYTES)
         if size:
             check_aligned(size, depth, camera.name)
     except ValueError as problem:
         change = "give the topic of the depth that is aligned with the colour"
         yield RobotFinding(WRONG, subject, str(problem), change)
-
-
-def _depth_image(message: Any, camera: Camera) -> Depth:
-    """As camera_ingest reads it. Raises ValueError for what it would refuse."""
-    if camera.depth_transport == "compressed":
-        return decode_depth(bytes(message.data), message.format, MAX_IMAGE_BYTES)
-    return depth_of(
-        bytes(message.data),
-        message.encoding,
-        message.height,
-        message.width,
-        message.step,
-        bool(message.is_bigendian),
-        MAX_IMAGE_BYTES,
-    )
 
 
 def _alone(subject: str, topic: GraphTopic) -> Iterator[RobotFinding]:
