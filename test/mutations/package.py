@@ -227,12 +227,14 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("roll = math.atan2(hand[1, 0], -hand[2, 0])", "roll = math.atan2(hand[1, 0], hand[2, 0])"),
         ("SHOULDER_HEIGHT = 0.16", "SHOULDER_HEIGHT = 0.15"),
     ]),
+    "vla_ros/sim/mujoco_world.py": (("test/unit/test_arm_world.py",), [
+        ("if min(pair) >= GRIP_FORCE_N:", "if max(pair) >= 0.0:"),
+    ]),
     "vla_ros/sim/arm/world.py": (("test/unit/test_arm_world.py",), [
         ("if since <= DRIVER_TIMEOUT_S:", "if since <= 9.0:"),
         ("most = chain.SPEEDS * model.TIMESTEP", "most = 9.0 * chain.SPEEDS * model.TIMESTEP"),
         ("np.clip(rows, chain.LIMITS[:, 0], chain.LIMITS[:, 1])", "rows"),
         ("and bool((np.diff(when) > 0.0).all())", ""),
-        ("if min(pair) >= GRIP_FORCE_N:", "if max(pair) >= 0.0:"),
     ]),
     "vla_ros/sim/arm/expert.py": (("test/unit/test_arm_expert.py",), [
         ("if abs(wanted) > MOST_ROLL:", "if abs(wanted) > 9.0:"),

@@ -14,7 +14,8 @@ from vla_ros.sim.arm.chain import FINGER, FINGER_SPEED, FINGER_TRAVEL, HOME, LIM
 from vla_ros.sim.arm.domain_randomization import TableLook, apply_look, random_table_look
 from vla_ros.sim.arm.model import SCENE_CAMERA, SCENE_TARGET
 from vla_ros.sim.arm.scene import FARTHEST, GAP, NEAREST, POOL, WIDEST, sample_table
-from vla_ros.sim.arm.world import CAMERAS, DRIVER_TIMEOUT_S, GRIP_FORCE_N, ArmWorld
+from vla_ros.sim.arm.world import CAMERAS, DRIVER_TIMEOUT_S, ArmWorld
+from vla_ros.sim.mujoco_world import GRIP_FORCE_N
 from vla_ros.tasks.arm.table import OPENING_MAX
 
 

@@ -14,8 +14,6 @@ action is obeyed at once and not 0.08 s after its image.
 
 from __future__ import annotations
 
-import string
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,13 @@ except ModuleNotFoundError as problem:
 
 from vla_ros.core.robot import load_robot
 from vla_ros.sim.episode import DONE_FOR_S, Reward, prelude, robot_state, send, simulated_robot
+from vla_ros.sim.instructed_env import (
+    CHARACTERS,
+    MAX_CHARACTERS,
+    MAX_TRIES,
+    InstructedEnv,
+    check_characters,
+)
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent, parse
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SPLITS, UNSEEN_PAIRS, intent_of, say
@@ -54,15 +59,10 @@ STATE = (
     "right_wheel_joint",
     "gripper_joint",
 )
-MAX_CHARACTERS = 120  # of an instruction
-# that may stand in an instruction: gymnasium's Text space wants them listed
-CHARACTERS = string.ascii_letters + string.digits + string.punctuation + " °"
 ROOMS = 1_000_000  # that are drawn from: the rooms of vla evaluate begin there
-MAX_TRIES = 200  # rooms, until one has what the words name
-OPTIONS = ("room", "instruction")  # of reset
 
 
-class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
+class Room(InstructedEnv):
     """The simulated robot in a room, with an instruction; an episode ends when that was followed.
 
     Observation: `image` (height x width x 3, uint8, rgb), `state` (float32, the numbers that STATE
@@ -83,10 +83,13 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         ValueError: For what does not fit, in a sentence.
     """
 
+    SCENE = "room"
+    STEP_S = STEP_S
+    DONE_FOR_S = DONE_FOR_S
     metadata = {"render_modes": ["rgb_array"], "render_fps": 1 / STEP_S}
+    world: World
+    intent: Intent | None
     _start: WorldState
-    _verdict: Judgement
-    _done_since: float
 
     def __init__(
         self,
@@ -116,7 +119,7 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         self.render_mode = render_mode
         self.world = World(0, width=image_size[1], height=image_size[0])
         self.instruction = ""
-        self.intent: Intent | None = None
+        self.intent = None
         self._fixed = instruction
         self._split = split
         self._seconds = seconds
@@ -131,72 +134,15 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
             }
         )
 
-    def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The first observation of an episode, and its info.
-
-        Args:
-            seed: From which the room and the words are drawn; the same gives the same.
-            options: May fix them: `room` (a seed of vla_ros.sim.scene) and `instruction`.
-
-        Raises:
-            ValueError: For words without a meaning, or for what the room does not have.
-        """
-        super().reset(seed=seed)
-        given = dict(options or {})
-        if unknown := set(given) - set(OPTIONS):
-            raise ValueError(
-                f"reset has no option {', '.join(sorted(unknown))}; it has {', '.join(OPTIONS)}"
-            )
-        self._begin(given.get("room"), given.get("instruction", self._fixed))
-        return self._observation(), self._info()
-
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Obey `action`, a number for each of `channels`, for STEP_S.
-
-        Raises:
-            ValueError: For an action outside its bounds, which nothing has obeyed then.
-        """
-        if self.intent is None:
-            raise gymnasium.error.ResetNeeded("the room has no instruction yet; call reset first")
-        values = np.asarray(action, np.float32)
-        if not self.action_space.contains(values):
-            raise ValueError(
-                f"the action is {values.tolist()}; give a finite number within its "
-                f"bounds for each of {', '.join(self.channels)} "
-                "(gymnasium.wrappers.ClipAction clips)"
-            )
-        send(self.world, dict(zip(self.channels, values.tolist())))
-        self.world.step(STEP_S)
-        before = self._verdict
-        self._verdict = judge(self.intent, self._start, self.world.state())
-        if not self._verdict.done:
-            self._done_since = self.world.time
-        # 1e-6 s: simulated time is a sum of steps, and may be a little less than their number
-        terminated = self.world.time - self._done_since >= DONE_FOR_S - 1e-6
-        truncated = not terminated and self.world.time >= self._seconds - 1e-6
-        reward = self._reward.of(before.lacking, self._verdict.lacking, STEP_S, terminated)
-        return self._observation(), reward, terminated, truncated, self._info()
-
-    def render(self) -> NDArray[np.uint8] | None:
-        """The room from a corner, 480 x 640 x 3; None without a render_mode."""
-        return self.world.render_room() if self.render_mode == "rgb_array" else None
-
-    def close(self) -> None:
-        self.world.close()
-
-    def _begin(self, room: int | None, instruction: str | None) -> None:
+    def _begin(self, scene: int | None, instruction: str | None) -> None:
         """A room, an instruction that it allows and that is not done yet, the robot at the start.
 
         What is None is drawn, until both fit.
         """
         wanted = None if instruction is None else _understood(instruction)
-        fixed = room is not None and wanted is not None  # nothing is left to draw
+        fixed = scene is not None and wanted is not None  # nothing is left to draw
         for _ in range(MAX_TRIES):
-            number = int(self.np_random.integers(ROOMS)) if room is None else room
+            number = int(self.np_random.integers(ROOMS)) if scene is None else scene
             self.world.data.time = 0.0
             self.world.reset(number)
             try:
@@ -222,7 +168,7 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         self.intent = intent
         self.instruction = words
         self.world.data.time = 0.0  # the prelude took some
-        self._done_since = 0.0
+        self._began = self._done_since = 0.0
 
     def _drawn(self) -> tuple[Intent, str]:
         """What this room allows, and words for it. ValueError where it has nothing of the kind."""
@@ -241,6 +187,13 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
             intent = intent_of(kind, thing.colour, thing.shape)
         return intent, say(self.np_random, intent, self._split)
 
+    def _obey(self, values: NDArray[np.float32]) -> None:
+        send(self.world, dict(zip(self.channels, values.tolist())))
+
+    def _judged(self) -> Judgement:
+        assert self.intent is not None
+        return judge(self.intent, self._start, self.world.state())
+
     def _observation(self) -> dict[str, Any]:
         state = robot_state(self.world)
         return {
@@ -249,28 +202,11 @@ class Room(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
             "instruction": self.instruction,
         }
 
-    def _info(self) -> dict[str, Any]:
-        return {
-            "is_success": self._verdict.done,
-            "distance": self._verdict.distance,
-            "sentence": self._verdict.sentence,
-            "room": self.world.seed,
-        }
-
 
 def _understood(instruction: str) -> Intent:
     """What it means. ValueError for words without a meaning, or too many for the observation."""
     check_characters(instruction)
     return parse(instruction)
-
-
-def check_characters(instruction: str) -> None:
-    """Raises ValueError for what the observation's `instruction` cannot hold."""
-    if not 0 < len(instruction) <= MAX_CHARACTERS or set(instruction) - set(CHARACTERS):
-        raise ValueError(
-            f"the instruction is {instruction[:MAX_CHARACTERS]!r}; give 1 to "
-            f"{MAX_CHARACTERS} letters, digits and signs"
-        )
 
 
 gymnasium.register(ID, "vla_ros.sim.gym:Room")

@@ -42,10 +42,17 @@ from visualization_msgs.msg import Marker, MarkerArray
 from vla_ros.core import process_identity
 from vla_ros.sim.scene import RGB
 from vla_ros.sim.world import World
+from vla_ros.tasks.world_state import ObjectState
 
 TICK_S = 0.02  # odometry and joints at 50 Hz
 SCAN_EVERY_TICKS = 5  # scan and objects at 10 Hz
-MARKER_TYPES = {"block": Marker.CUBE, "ball": Marker.SPHERE, "cylinder": Marker.CYLINDER}
+MARKER_TYPES = {
+    "block": Marker.CUBE,
+    "ball": Marker.SPHERE,
+    "cylinder": Marker.CYLINDER,
+    "cup": Marker.CYLINDER,
+    "bowl": Marker.CYLINDER,
+}
 
 # name: (default, least, most, meaning); the node refuses anything else before it starts. `seed` may
 # be set while it runs: the next reset takes it.
@@ -382,14 +389,7 @@ class Simulator(SimulatedRobot):
         state = self._world.state()
         markers = MarkerArray()
         for index, thing in enumerate(state.objects):
-            place = (thing.x, thing.y, thing.z)
-            marker = thing_marker(stamp, thing.name, index, place, thing.yaw, "odom")
-            marker.type = MARKER_TYPES[thing.shape]
-            marker.scale.x = thing.size
-            marker.scale.y = thing.size
-            marker.scale.z = thing.height
-            marker.color.r, marker.color.g, marker.color.b = RGB[thing.colour]
-            markers.markers.append(marker)
+            markers.markers.append(object_marker(stamp, thing, index, "odom"))
         place = (state.x, state.y, 0.0)
         robot = thing_marker(stamp, "robot", len(state.objects), place, state.yaw, "odom")
         robot.type = Marker.ARROW
@@ -413,6 +413,17 @@ def thing_marker(
     marker.pose.orientation.w = math.cos(yaw / 2)
     marker.color.a = 1.0
     marker.lifetime.sec = 1  # a thing of the scene before does not stay in rviz
+    return marker
+
+
+def object_marker(stamp: Time, thing: ObjectState, index: int, frame: str) -> Marker:
+    """The marker of an object of the scene."""
+    marker = thing_marker(stamp, thing.name, index, (thing.x, thing.y, thing.z), thing.yaw, frame)
+    marker.type = MARKER_TYPES[thing.shape]
+    marker.scale.x = thing.size
+    marker.scale.y = thing.size
+    marker.scale.z = thing.height
+    marker.color.r, marker.color.g, marker.color.b = RGB[thing.colour]
     return marker
 
 

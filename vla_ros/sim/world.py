@@ -8,15 +8,13 @@ yaw, and the driver only ever asks for speed along its heading. Times are simula
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.sim import scene as scenes
-from vla_ros.sim.render import load_mujoco, make_renderer
+from vla_ros.sim.mujoco_world import MujocoWorld
 from vla_ros.tasks.objects import OPENING_MAX
 from vla_ros.tasks.world_state import ObjectState, WorldState
 
@@ -32,7 +30,6 @@ RAYS = 180  # of the lidar, over the full turn
 # m
 RANGE_MIN = 0.05
 RANGE_MAX = 10.0
-GRIP_FORCE_N = 0.5  # on each finger, from which an object counts as held
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class Scan:
     ranges: NDArray[np.float32]
 
 
-class World:
+class World(MujocoWorld):
     """`step` advances physics; `command` and `command_gripper` are what the robot's driver accepts.
 
     Safe to step in one thread and draw in another, as long as one thread does all the drawing.
@@ -73,6 +70,8 @@ class World:
         RuntimeError: MuJoCo is missing, or cannot draw here.
     """
 
+    WITHOUT_SKY = ("front",)
+
     def __init__(
         self, seed: int = 0, width: int = 640, height: int = 480, objects: int | None = None
     ) -> None:
@@ -80,14 +79,10 @@ class World:
             raise ValueError(
                 f"a camera of {width}x{height} pixels is too small; use at least 16x16"
             )
-        self._mj: Any = load_mujoco()
+        super().__init__(scenes.model_xml(width, height))
         self.width = width
         self.height = height
         self._count = objects
-        self._lock = threading.RLock()
-        self.model: Any = self._mj.MjModel.from_xml_string(scenes.model_xml(width, height))
-        self.data: Any = self._mj.MjData(self.model)
-        self._renderers: dict[str, Any] = {}
         self._find_addresses()
         angles = np.linspace(-math.pi, math.pi, RAYS, endpoint=False)
         self._rays = np.stack([np.cos(angles), np.sin(angles), np.zeros(RAYS)], axis=1)  # RAYS x 3
@@ -100,7 +95,6 @@ class World:
         self._base = self._positions_of(*base)
         self._base_v = self._speeds_of(*base)
         self._fingers = self._positions_of("finger_left", "finger_right")
-        self._finger_bodies = [model.body("left_finger").id, model.body("right_finger").id]
         self._robot_body = int(model.body("base_link").id)
         # An object is named after its slot in the pool.
         names = [f"object{slot}" for slot in range(len(scenes.slots()))]
@@ -108,14 +102,6 @@ class World:
         self._object_v = self._speeds_of(*names)
         self._object_geom = [int(model.geom(name).id) for name in names]
         self._object_body = [int(model.body(name).id) for name in names]
-
-    def _positions_of(self, *joints: str) -> list[int]:
-        """Where each joint's position begins in `data.qpos`."""
-        return [int(self.model.joint(joint).qposadr[0]) for joint in joints]
-
-    def _speeds_of(self, *joints: str) -> list[int]:
-        """Where each joint's speed begins in `data.qvel`."""
-        return [int(self.model.joint(joint).dofadr[0]) for joint in joints]
 
     # Scene
 
@@ -342,60 +328,28 @@ class World:
 
     def _held(self) -> str | None:
         """The object that both fingers press on."""
-        forces: dict[int, list[float]] = {}  # object's body -> N on the left and right finger
-        force = np.zeros(6)  # N and Nm; the first is the one along the contact's normal
-        for index in range(self.data.ncon):
-            contact = self.data.contact[index]
-            bodies = self.model.geom_bodyid[contact.geom].tolist()
-            # either may be the finger
-            for finger, other in (bodies, bodies[::-1]):
-                if finger in self._finger_bodies and other in self._object_body:
-                    self._mj.mj_contactForce(self.model, self.data, index, force)
-                    pair = forces.setdefault(other, [0.0, 0.0])
-                    pair[self._finger_bodies.index(finger)] += float(force[0])
-        for placed in self.scene.objects:
-            pair = forces.get(self._object_body[placed.slot], [0.0, 0.0])
-            if min(pair) >= GRIP_FORCE_N:
-                return placed.name
-        return None
+        bodies = [self._object_body[placed.slot] for placed in self.scene.objects]
+        index = self._gripped(bodies)
+        return None if index is None else self.scene.objects[index].name
 
     # Images
 
     def render(self) -> NDArray[np.uint8]:
         """The front camera's image, height x width x 3, rgb8."""
-        return self._draw("front", self.width, self.height)
+        return self.draw("front", self.height, self.width)
 
     def render_top(self, size: int = 480) -> NDArray[np.uint8]:
         """The room from above, size x size x 3, rgb8; x points right, y up."""
-        return self._draw("top", size, size)
+        return self.draw("top", size, size)
 
     def render_room(self, width: int = 640, height: int = 480) -> NDArray[np.uint8]:
         """The room and the robot from a corner, height x width x 3, rgb8: for people."""
-        return self._draw("room", width, height)
+        return self.draw("room", height, width)
 
     def top_pixel(self, x: float, y: float, size: int = 480) -> tuple[int, int]:
         """Where a point of the floor (m) lies in `render_top`: (column, row)."""
         scale = size / scenes.TOP_VIEW
         return round(size / 2 + x * scale), round(size / 2 - y * scale)
-
-    def _draw(self, camera: str, width: int, height: int) -> NDArray[np.uint8]:
-        key = f"{camera} {width}x{height}"  # a renderer draws in one size
-        if key not in self._renderers:
-            self._renderers[key] = make_renderer(self._mj, self.model, width, height)
-            # it sees walls and floor only, and a sky costs as much as all the rest
-            if camera == "front":
-                self._renderers[key].scene.flags[self._mj.mjtRndFlag.mjRND_SKYBOX] = 0
-        renderer = self._renderers[key]
-        with self._lock:  # only the copy of the poses needs the physics to stand still
-            renderer.update_scene(self.data, camera)
-        image: NDArray[np.uint8] = renderer.render()
-        return image
-
-    def close(self) -> None:
-        """Free the renderers; call it in the thread that drew."""
-        for renderer in self._renderers.values():
-            renderer.close()
-        self._renderers.clear()
 
 
 def _towards(value: float, target: float, most: float) -> float:

@@ -11,7 +11,6 @@ There is no gate, and an action is obeyed at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,13 @@ from vla_ros.sim.arm.episode import (
 )
 from vla_ros.sim.arm.world import CAMERAS, IMAGE_SIZE, ArmWorld
 from vla_ros.sim.episode import Reward
-from vla_ros.sim.gym import CHARACTERS, MAX_CHARACTERS, MAX_TRIES, check_characters
+from vla_ros.sim.instructed_env import (
+    CHARACTERS,
+    MAX_CHARACTERS,
+    MAX_TRIES,
+    InstructedEnv,
+    check_characters,
+)
 from vla_ros.tasks.arm.intent import ARM_KINDS, ArmIntent, parse_arm
 from vla_ros.tasks.arm.phrases import say_arm
 from vla_ros.tasks.arm.success import judge_arm
@@ -44,10 +49,9 @@ from vla_ros.tasks.success import Judgement
 
 ARM_STATE = (*chain.NAMES, chain.FINGER)  # rad, and m that each finger is from closed
 TABLES = 1_000_000  # that are drawn from
-TABLE_OPTIONS = ("table", "instruction")  # of reset
 
 
-class Table(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
+class Table(InstructedEnv):
     """The simulated arm at a table, with an instruction; an episode ends when that was followed.
 
     Observation: `scene` and `wrist` (height x width x 3, uint8, rgb), `state` (float32, the numbers
@@ -70,11 +74,14 @@ class Table(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         ValueError: For what does not fit, in a sentence.
     """
 
+    SCENE = "table"
+    STEP_S = ARM_STEP_S
+    DONE_FOR_S = DONE_FOR_S
     metadata = {"render_modes": ["rgb_array"], "render_fps": 1 / ARM_STEP_S}
+    channels = ARM_CHANNELS
+    world: ArmWorld
+    intent: ArmIntent | None
     _start: TableState
-    _verdict: Judgement
-    _began: float
-    _done_since: float
 
     def __init__(
         self,
@@ -110,7 +117,7 @@ class Table(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         self.render_mode = render_mode
         self.world = ArmWorld(0, image_size)
         self.instruction = ""
-        self.intent: ArmIntent | None = None
+        self.intent = None
         self._fixed = instruction
         self._kinds = tuple(kinds)
         self._split = split
@@ -128,73 +135,15 @@ class Table(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
             }
         )
 
-    def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The first observation of an episode, and its info.
-
-        Args:
-            seed: From which the table and the words are drawn; the same gives the same.
-            options: May fix them: `table` (a seed of vla_ros.sim.arm.scene) and `instruction`.
-
-        Raises:
-            ValueError: For words without a meaning, or for what the table does not have.
-        """
-        super().reset(seed=seed)
-        given = dict(options or {})
-        if unknown := set(given) - set(TABLE_OPTIONS):
-            raise ValueError(
-                f"reset has no option {', '.join(sorted(unknown))}; it has "
-                f"{', '.join(TABLE_OPTIONS)}"
-            )
-        self._begin(given.get("table"), given.get("instruction", self._fixed))
-        return self._observation(), self._info()
-
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Obey `action`, a number for each of ARM_CHANNELS, for ARM_STEP_S.
-
-        Raises:
-            ValueError: For an action outside its bounds, which nothing has obeyed then.
-        """
-        if self.intent is None:
-            raise gymnasium.error.ResetNeeded("the table has no instruction yet; call reset first")
-        values = np.asarray(action, np.float32)
-        if not self.action_space.contains(values):
-            raise ValueError(
-                f"the action is {values.tolist()}; give a finite number within its "
-                f"bounds for each of {', '.join(ARM_CHANNELS)} "
-                "(gymnasium.wrappers.ClipAction clips)"
-            )
-        obey_row(self.world, values.astype(float))
-        self.world.step(ARM_STEP_S)
-        before = self._verdict
-        self._verdict = judge_arm(self.intent, self._start, self.world.state())
-        if not self._verdict.done:
-            self._done_since = self.world.time
-        # 1e-6 s: simulated time is a sum of steps, and may be a little less than their number
-        terminated = self.world.time - self._done_since >= DONE_FOR_S - 1e-6
-        late = self.world.time - self._began >= self._seconds - 1e-6
-        reward = self._reward.of(before.lacking, self._verdict.lacking, ARM_STEP_S, terminated)
-        return self._observation(), reward, terminated, late and not terminated, self._info()
-
-    def render(self) -> NDArray[np.uint8] | None:
-        """Arm and table from the side, 480 x 640 x 3; None without a render_mode."""
-        return self.world.render_room() if self.render_mode == "rgb_array" else None
-
-    def close(self) -> None:
-        self.world.close()
-
-    def _begin(self, table: int | None, instruction: str | None) -> None:
+    def _begin(self, scene: int | None, instruction: str | None) -> None:
         """A table, an instruction that it allows and that is not done yet, the arm at its start.
 
         What is None is drawn, until both fit.
         """
         wanted = None if instruction is None else _understood(instruction)
-        fixed = table is not None and wanted is not None  # nothing is left to draw
+        fixed = scene is not None and wanted is not None  # nothing is left to draw
         for _ in range(MAX_TRIES):
-            number = int(self.np_random.integers(TABLES)) if table is None else table
+            number = int(self.np_random.integers(TABLES)) if scene is None else scene
             self.world.reset(number)
             look = TableLook()
             if self._variation > 0.0:
@@ -225,20 +174,19 @@ class Table(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         self.instruction = instruction or say_arm(self.np_random, intent, self._split)
         self._began = self._done_since = self.world.time
 
+    def _obey(self, values: NDArray[np.float32]) -> None:
+        obey_row(self.world, values.astype(float))
+
+    def _judged(self) -> Judgement:
+        assert self.intent is not None
+        return judge_arm(self.intent, self._start, self.world.state())
+
     def _observation(self) -> dict[str, Any]:
         joints = self.world.joint_states()
         return {
             **self.world.render(),
             "state": np.array([joints[name] for name in ARM_STATE], np.float32),
             "instruction": self.instruction,
-        }
-
-    def _info(self) -> dict[str, Any]:
-        return {
-            "is_success": self._verdict.done,
-            "distance": self._verdict.distance,
-            "sentence": self._verdict.sentence,
-            "table": self.world.seed,
         }
 
 

@@ -26,14 +26,13 @@ from vla_ros.sim.node import (
     Parameters,
     Pixels,
     SimulatedRobot,
+    object_marker,
     run,
     sensor_qos,
     thing_marker,
 )
-from vla_ros.sim.scene import RGB
 
 TRUTH_EVERY_TICKS = 5  # the things at 10 Hz
-TABLE_MARKERS = {"block": Marker.CUBE, "cup": Marker.CYLINDER, "bowl": Marker.CYLINDER}
 ARM_PARAMETERS: Parameters = {
     name: PARAMETERS[name] for name in ("seed", "real_time_factor", "publish_clock")
 }
@@ -138,14 +137,7 @@ class ArmSimulator(SimulatedRobot):
         state = self._world.state()
         markers = MarkerArray()
         for index, thing in enumerate(state.objects):
-            place = (thing.x, thing.y, thing.z)
-            marker = thing_marker(stamp, thing.name, index, place, thing.yaw, "base_link")
-            marker.type = TABLE_MARKERS[thing.shape]
-            marker.scale.x = thing.size
-            marker.scale.y = thing.size
-            marker.scale.z = thing.height
-            marker.color.r, marker.color.g, marker.color.b = RGB[thing.colour]
-            markers.markers.append(marker)
+            markers.markers.append(object_marker(stamp, thing, index, "base_link"))
         count = len(state.objects)
         tool = thing_marker(stamp, "robot", count, state.tool, state.tool_yaw, "base_link")
         tool.type = Marker.SPHERE

@@ -7,16 +7,14 @@ are simulated seconds.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.sim.arm import chain, model
 from vla_ros.sim.arm.scene import POOL, Standing, sample_table
-from vla_ros.sim.render import load_mujoco, make_renderer
+from vla_ros.sim.mujoco_world import MujocoWorld
 from vla_ros.sim.scene import RGB
 from vla_ros.tasks.arm.table import OPENING_MAX, TableObject, TableState
 
@@ -25,11 +23,10 @@ CAMERAS = ("scene", "wrist")
 IMAGE_SIZE = (128, 128)  # height, width of both, pixels
 # s: a trajectory is followed for so long after it came; then the arm holds where it is
 DRIVER_TIMEOUT_S = 0.5
-GRIP_FORCE_N = 0.5  # on each finger, from which a thing counts as held
-GRIP_ALONG = 0.7  # of that force's direction, along which the fingers move
+GRIP_ALONG = 0.7  # of a holding force's direction, along which the fingers move
 
 
-class ArmWorld:
+class ArmWorld(MujocoWorld):
     """`step` advances physics; `follow` and `command_gripper` are what the arm's drivers accept.
 
     Safe to step in one thread and draw in another, as long as one thread does all the drawing.
@@ -43,37 +40,29 @@ class ArmWorld:
         RuntimeError: MuJoCo is missing, or cannot draw here.
     """
 
+    WITHOUT_SKY = CAMERAS
+
     def __init__(self, seed: int = 0, image_size: tuple[int, int] = IMAGE_SIZE) -> None:
         height, width = image_size
         if width < 16 or height < 16:
             raise ValueError(
                 f"cameras of {width}x{height} pixels are too small; use at least 16x16"
             )
-        self._mj: Any = load_mujoco()
+        super().__init__(model.model_xml())
         self.image_size = image_size
-        self._lock = threading.RLock()
-        self.model: Any = self._mj.MjModel.from_xml_string(model.model_xml())
-        self.data: Any = self._mj.MjData(self.model)
-        self._renderers: dict[tuple[str, int, int], Any] = {}
         self._find_addresses()
         self.reset(seed)
 
     def _find_addresses(self) -> None:
         """Where MuJoCo's flat arrays hold what is read and written in every step."""
-        joints = [self.model.joint(name) for name in chain.NAMES]
-        self._joints = [int(joint.qposadr[0]) for joint in joints]
-        self._speeds = [int(joint.dofadr[0]) for joint in joints]
-        fingers = (chain.FINGER, "right_finger_joint")
-        self._fingers = [int(self.model.joint(name).qposadr[0]) for name in fingers]
-        self._finger_bodies = [
-            self.model.body("left_finger").id,
-            self.model.body("right_finger").id,
-        ]
+        self._joints = self._positions_of(*chain.NAMES)
+        self._speeds = self._speeds_of(*chain.NAMES)
+        self._fingers = self._positions_of(chain.FINGER, "right_finger_joint")
         self._tool = int(self.model.site("tool").id)
         # A thing is named after its slot in the pool.
         names = [f"thing{slot}" for slot in range(len(POOL))]
-        self._thing_q = [int(self.model.joint(name).qposadr[0]) for name in names]
-        self._thing_v = [int(self.model.joint(name).dofadr[0]) for name in names]
+        self._thing_q = self._positions_of(*names)
+        self._thing_v = self._speeds_of(*names)
         self._thing_geom = [int(self.model.geom(name).id) for name in names]
         self._thing_body = [int(self.model.body(name).id) for name in names]
 
@@ -289,24 +278,9 @@ class ArmWorld:
     def _held(self) -> str | None:
         """The thing that both fingers press on, along their way: a push with both holds nothing."""
         along = self.data.site_xmat[self._tool].reshape(3, 3)[:, 1]
-        forces: dict[int, list[float]] = {}  # thing's body -> N on the left and right finger
-        force = np.zeros(6)  # N and Nm; the first is the one along the contact's normal
-        for index in range(self.data.ncon):
-            contact = self.data.contact[index]
-            if abs(float(contact.frame[:3] @ along)) < GRIP_ALONG:
-                continue
-            bodies = self.model.geom_bodyid[contact.geom].tolist()
-            # either may be the finger
-            for finger, other in (bodies, bodies[::-1]):
-                if finger in self._finger_bodies and other in self._thing_body:
-                    self._mj.mj_contactForce(self.model, self.data, index, force)
-                    pair = forces.setdefault(other, [0.0, 0.0])
-                    pair[self._finger_bodies.index(finger)] += float(force[0])
-        for standing in self.scene.objects:
-            pair = forces.get(self._thing_body[standing.slot], [0.0, 0.0])
-            if min(pair) >= GRIP_FORCE_N:
-                return standing.name
-        return None
+        bodies = [self._thing_body[standing.slot] for standing in self.scene.objects]
+        index = self._gripped(bodies, along, GRIP_ALONG)
+        return None if index is None else self.scene.objects[index].name
 
     # Images
 
@@ -328,25 +302,6 @@ class ArmWorld:
     def render_room(self, width: int = 640, height: int = 480) -> NDArray[np.uint8]:
         """Arm and table from the side, height x width x 3, rgb8: for people."""
         return self.draw("room", height, width)
-
-    def draw(self, camera: str, height: int, width: int) -> NDArray[np.uint8]:
-        """What `camera` (scene, wrist or room) sees, height x width x 3, rgb8."""
-        key = (camera, height, width)  # a renderer draws in one size
-        if key not in self._renderers:
-            self._renderers[key] = make_renderer(self._mj, self.model, width, height)
-            if camera in CAMERAS:  # the walls are covered by floor: a sky costs, and is not seen
-                self._renderers[key].scene.flags[self._mj.mjtRndFlag.mjRND_SKYBOX] = 0
-        renderer = self._renderers[key]
-        with self._lock:  # only the copy of the poses needs the physics to stand still
-            renderer.update_scene(self.data, camera)
-        image: NDArray[np.uint8] = renderer.render()
-        return image
-
-    def close(self) -> None:
-        """Free the renderers; call it in the thread that drew."""
-        for renderer in self._renderers.values():
-            renderer.close()
-        self._renderers.clear()
 
 
 def _short(values: object) -> str:

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vla_ros.tasks.world_state import ObjectState
+
 SHAPES = ("block", "cup", "bowl")  # a model's outputs are in this order
 GRASPABLE = ("block", "cup")  # a bowl is wider than the open gripper
 OPENING_MAX = 0.08  # m between the fingers at gripper 1.0
 HAND_OVER = (0.42, 0.0, 0.22)  # m in base_link: where the tool offers what it holds to a person
 
 
-@dataclass(frozen=True)
-class TableObject:
+class TableObject(ObjectState):
     """A thing on the table, m and rad; z is its middle's height, `size` its widest width."""
-
-    name: str
-    colour: str
-    shape: str
-    x: float
-    y: float
-    z: float
-    yaw: float
-    size: float
-    height: float
 
     @property
     def bottom(self) -> float:
