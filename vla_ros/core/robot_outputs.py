@@ -11,7 +11,7 @@ from vla_ros.core.robot_fields import check_keys, number
 from vla_ros.core.shown import shown
 
 if TYPE_CHECKING:
-    from vla_ros.core.robot import Channel
+    from vla_ros.core.robot_channels import Channel
 
 TWIST = "geometry_msgs/msg/Twist"
 TWIST_STAMPED = "geometry_msgs/msg/TwistStamped"

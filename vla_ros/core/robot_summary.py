@@ -9,8 +9,10 @@ import math
 import re
 from collections.abc import Iterator
 
-from vla_ros.core.robot import CLOUD, Channel, Robot
+from vla_ros.core.robot import Robot
 from vla_ros.core.robot_cameras import Camera
+from vla_ros.core.robot_channels import Channel
+from vla_ros.core.robot_obstacles import CLOUD
 from vla_ros.core.robot_state import StateSource
 from vla_ros.core.workspace import WorkspaceBox
 

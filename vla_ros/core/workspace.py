@@ -13,7 +13,7 @@ from vla_ros.core.shown import shown
 from vla_ros.core.urdf import MOVING, Urdf, UrdfJoint, Vector, read_urdf
 
 if TYPE_CHECKING:
-    from vla_ros.core.robot import Channel
+    from vla_ros.core.robot_channels import Channel
 
 MOST_BOXES = 32  # the gate looks at every one of them fifty times a second
 AXES = "xyz"

@@ -15,8 +15,10 @@ from vla_ros.core.compressed import read_header
 from vla_ros.core.depth import check_aligned, depth_of_message
 from vla_ros.core.encodings import check_layout
 from vla_ros.core.joint_states import joint_positions
-from vla_ros.core.robot import CLOUD, Channel, Robot
+from vla_ros.core.robot import Robot
 from vla_ros.core.robot_cameras import Camera
+from vla_ros.core.robot_channels import Channel
+from vla_ros.core.robot_obstacles import CLOUD
 from vla_ros.core.robot_outputs import Output
 from vla_ros.core.robot_state import JOINT_STATE, NUMBERS
 from vla_ros.core.types import Size
