@@ -78,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.file == "init":
         return _init(options)
+    # Here rather than in the parser: one positional is a file or one of two words.
     if options.json:
         raise ValueError("--json goes with check and init: vla robot check my_robot.yaml --json")
     return _explain(options)
@@ -130,6 +131,7 @@ def _check(options: argparse.Namespace) -> int:
     if graph is None:
         return 1
     findings = check_robot(robot, graph)
+    # Only what is wrong fails: a script may go on past a doubt that a person has looked at.
     wrong = [finding for finding in findings if finding.mark == "✗"]
     if options.json:
         data = {"fits": not wrong, "findings": list(map(asdict, findings))}

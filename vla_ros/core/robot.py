@@ -45,6 +45,7 @@ from vla_ros.core.workspace import (
 
 MAX_CHANNELS = 64  # the gate looks at every one of them fifty times a second
 CAMERA_NODE = "camera_ingest"
+# Who waits longer for an arm to come up to speed takes it for broken.
 LONGEST_ENABLE_TIME_S = 60.0
 
 
@@ -203,6 +204,7 @@ def parse_robot(data: Any, folder: Path = Path()) -> Robot:
     _check_senders(channels, outputs)
     check_once([output.topic for output in outputs], "output ")
     cameras = parse_cameras(data.get("cameras", {}))
+    # Only now have the joints their own names, which the URDF knows them by.
     channels = tuple(_measured_by(channel, state) for channel in channels)
     if urdf:
         check_urdf_limits(channels, urdf)

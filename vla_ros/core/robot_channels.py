@@ -112,6 +112,7 @@ def parse_channel(name: str, fields: Any) -> Channel:
         raise ValueError(f"{where}: on_stop is {shown(stop)}; use one of {', '.join(STOPS)}")
     if stop == "zero" and not limits[0] <= 0.0 <= limits[1]:
         raise ValueError(f"{where}: on_stop is 'zero', but zero is outside limits {list(limits)}")
+    # A joint beyond its soft limit, where a hand may have moved it, can still come back.
     soft = _soft_limits(fields, where, limits)
     unit = str(fields["unit"])
     joint = str(fields.get("joint", ""))

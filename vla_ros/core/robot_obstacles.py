@@ -25,6 +25,7 @@ CLOUD_NEEDS = ("height", "max_range")
 CLOUD_KEYS = {*CLOUD_NEEDS, "z", "roll", "pitch"}
 FLOOR_CHANNELS = ("linear.x", "linear.y", "angular.z")  # what moves a footprint over the floor
 SIDES = ("front", "back", "left", "right")
+# Longer, and a base would not leave a place where somebody walked by.
 LONGEST_TIME_S = 10.0  # of `time_to_collision` and `hold_off`
 
 
@@ -128,6 +129,8 @@ def parse_obstacles(fields: Any) -> Obstacles:
         if name in fields:
             given[name] = number(fields[name], f"obstacles: {name}", at_least=0.0)
     obstacles = Obstacles(tuple(map(_sensor, fields["sensors"])), **given)
+    # Between them the speed falls evenly; without a between it would fall at once, which no base
+    # can do.
     if not obstacles.stop_distance < obstacles.slow_distance:
         raise ValueError(
             f"obstacles: slow_distance is {obstacles.slow_distance:g} m; it must be more than "

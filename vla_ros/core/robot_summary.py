@@ -34,6 +34,7 @@ def row(channel: Channel) -> tuple[str, ...]:
     change = f"{channel.max_speed:g}"
     if channel.is_velocity:
         change = f"{channel.acceleration:g}, braking {channel.deceleration:g}"
+    # The gate cannot hold a place that it does not know.
     measured_nowhere = channel.on_stop == "hold_measured" and not channel.joint
     return (
         channel.name,
@@ -172,6 +173,7 @@ def doubts(robot: Robot) -> Iterator[str]:
     for topic in _topics(robot):
         if not re.fullmatch(r"(/?[A-Za-z_]\w*)(/[A-Za-z_]\w*)*", topic, re.ASCII):
             yield f"'{topic}' is no name of a ROS topic: letters, digits, _ and / only"
+    # A sensor that is turned by 90 instead of 1.57 sees what is beside it as what is ahead.
     for sensor in robot.sensors:
         if abs(sensor.yaw) > TURN_RAD:
             yield f"'{sensor.topic}' has yaw {sensor.yaw:g} rad, over a turn; is it in degrees?"
@@ -194,6 +196,7 @@ def doubts(robot: Robot) -> Iterator[str]:
                 f"'{channel.name}' reaches {channel.limits[1]:g} {channel.unit}, many turns; is it "
                 "in degrees?"
             )
+        # Degrees a second look like a fast joint, not like a wrong one.
         if radians and math.isfinite(channel.max_speed) and channel.max_speed > FAST_RAD_S:
             yield (
                 f"'{channel.name}' turns at {channel.max_speed:g} rad/s, ten times what most arms "
@@ -209,6 +212,7 @@ def doubts(robot: Robot) -> Iterator[str]:
                 f"no joint measures '{channel.name}': the gate believes that it stands where it "
                 "was sent"
             )
+        # Allowed: some bases brake by rolling out.
         if channel.is_velocity and channel.deceleration < channel.acceleration:
             yield (
                 f"'{channel.name}' brakes by {channel.deceleration:g} and speeds up by "

@@ -162,6 +162,7 @@ def parse_workspace(
     check_keys(fields, "workspace", {"tool"}, {"inside", "outside", "max_tool_speed"})
     if urdf is None:
         raise ValueError("workspace needs a urdf: how the joints lead from the base to the tool")
+    # Only `tool`: it would look like a protection, and be none.
     if len(fields) == 1:
         raise ValueError("workspace limits nothing; give inside, outside or max_tool_speed")
     chain = urdf.chain(base_frame, str(fields["tool"]))
