@@ -190,7 +190,7 @@ def test_a_late_answer_is_never_taken_for_the_next_one() -> None:
         policy = Remote(options(url, timeout=0.2))
         with pytest.raises(ConnectionError, match=r"within 0\.2 s"):
             policy.predict(observation())
-        policy._connection._timeout = 5.0
+        policy._server._connection._timeout = 5.0
         for _ in range(3):
             assert policy.predict(observation()).max() == 0.0
             time.sleep(0.2)
@@ -239,7 +239,7 @@ def test_a_server_that_went_is_asked_anew_after_a_pause_and_found_again() -> Non
     [
         ({"actions": "none"}, "'actions' is right"),
         ({"rows": np.zeros((3, 2))}, "'actions' is right"),
-        ({"actions": np.zeros((3, 4))}, r"\(3, 4\); rows x 2 is right for the actions joint_1, grip"),
+        ({"actions": np.zeros((3, 4))}, r"\(3, 4\); rows x 2 is right for joint_1, grip"),
         ({"actions": np.zeros(6)}, r"\(6,\)"),
         ({"actions": np.zeros((2, 3, 2))}, r"\(2, 3, 2\)"),
         ({"actions": np.zeros((2, 2))}, "gave 2 rows, and the policy file's horizon is 3"),
@@ -284,8 +284,9 @@ def test_a_server_of_another_robot_is_refused_before_it_is_asked() -> None:
 # -- the options -------------------------------------------------------------------------
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_a_preset_needs_only_the_url(preset: str) -> None:
-    spec = policy_spec("remote", {"url": "ws://robot:8000", "preset": preset})
-    assert set(spec.images.values()) == {(224, 224)}
+    url = "tcp://robot:5555" if preset == "gr00t" else "ws://robot:8000"
+    spec = policy_spec("remote", {"url": url, "preset": preset})
+    assert len(set(spec.images.values())) == 1
     assert {*spec.units, *spec.kinds} <= {*spec.channels, *spec.state}
 
 
@@ -303,6 +304,10 @@ def test_droid_gives_joint_velocities() -> None:
         ({"url": "ws://robot:99999"}, "give ws://"),
         ({"url": 8000}, "give ws://"),
         ({"url": "ws://me:secret@robot"}, "holds a password"),
+        ({"protocol": "grpc"}, "protocol is 'grpc'; use one of openpi, gr00t"),
+        ({"protocol": "gr00t"}, "give tcp://HOST:PORT"),
+        ({"actions": {"arm": ["a"], "hand": ["a"]}}, "'a' 2 times"),
+        ({"actions": {3: ["a"]}}, "a key is 3"),
         ({"preset": "roomba"}, "preset is 'roomba'; use one of droid"),
         ({"speed": 1}, "no option 'speed'"),
         ({"images": ["front"]}, "images is"),
@@ -400,7 +405,7 @@ def test_words_that_a_served_policy_does_not_know_are_not_understood() -> None:
     ],
 )
 def test_a_question_that_does_not_fit_is_answered_with_a_sentence(question: dict[str, Any], sentence: str) -> None:
-    from vla_ros.policies.remote.connection import Connection
+    from vla_ros.policies.remote.openpi import Connection
 
     with ours() as (url, _):
         connection = Connection(url, "", 2.0, 2.0)

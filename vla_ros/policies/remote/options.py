@@ -22,7 +22,8 @@ ALOHA = (
     *(f"right_{joint}" for joint in ("waist", "shoulder", "elbow", "forearm_roll")),
     *(f"right_{joint}" for joint in ("wrist_angle", "wrist_rotate", "gripper")),
 )
-# What openpi's own servers for these robots take and give.
+SO101 = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll")
+# What openpi's own servers for these robots take and give, and GR00T's.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "droid": {
         "images": {
@@ -61,9 +62,23 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "rate": 50.0,
         "horizon": 25,
     },
+    # An SO-100 or SO-101; a server of another robot has other keys, and is refused by them.
+    "gr00t": {
+        "protocol": "gr00t",
+        "images": {"front": "front", "wrist": "wrist"},
+        "image_size": [480, 640],
+        "state": {"single_arm": list(SO101), "gripper": ["gripper"]},
+        "prompt": "annotation.human.task_description",
+        "actions": {"single_arm": list(SO101), "gripper": ["gripper"]},
+        "units": {**dict.fromkeys(SO101, "deg"), "gripper": "0..100"},
+        "rate": 30.0,
+        "horizon": 16,
+    },
 }
+PROTOCOLS: Mapping[str, tuple[str, ...]] = {"openpi": ("ws", "wss"), "gr00t": ("tcp",)}
 OPTIONS = (
     "url",
+    "protocol",
     "preset",
     "key",
     "timeout",
@@ -87,14 +102,15 @@ class RemoteOptions:
     """What stands under `options` of a policy file with `policy: remote`.
 
     Attributes:
-        url: of the server, whole: ws://HOST:PORT/PATH.
+        url: of the server, whole: ws://HOST:PORT/PATH, or tcp://HOST:PORT of a GR00T server.
+        protocol: openpi or gr00t.
         key: the name of the environment variable with the key for it; empty: it wants none.
         timeout: for an answer, s; `connect_timeout` for a connection.
         images: place in the message -> the policy's name of the image.
         image_size: height, width of all of them, pixels; `layout` hwc or chw.
         state: place in the message -> the names of the numbers in the array there.
         prompt: place of the instruction.
-        actions: names of the columns of the answer's rows.
+        actions: key of the answer -> the names of the columns of the rows there.
         units, kinds: of the names in `state` and `actions`, where they are not SI units and what
             the robot's channel takes.
         rate: rows a second.
@@ -104,9 +120,10 @@ class RemoteOptions:
     url: str
     images: Mapping[Path, str]
     state: Mapping[Path, tuple[str, ...]]
-    actions: tuple[str, ...]
+    actions: Mapping[str, tuple[str, ...]]
     rate: float
     horizon: int
+    protocol: str = "openpi"
     key: str = ""
     timeout: float = 2.0
     connect_timeout: float = 10.0
@@ -115,6 +132,11 @@ class RemoteOptions:
     prompt: Path = ("prompt",)
     units: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All names in `actions`, in their order."""
+        return tuple(name for names in self.actions.values() for name in names)
 
 
 def parse_options(given: Mapping[str, Any]) -> RemoteOptions:
@@ -138,6 +160,9 @@ def parse_options(given: Mapping[str, Any]) -> RemoteOptions:
                 f"policy 'remote' lacks the option {name}; a server does not say it, or not in a "
                 f"way that all do (preset: {', '.join(PRESETS)} has it for openpi's own)"
             )
+    protocol = options.get("protocol", "openpi")
+    if protocol not in PROTOCOLS:
+        raise ValueError(_is_wrong("protocol", protocol, f"use one of {', '.join(PROTOCOLS)}"))
     horizon = options["horizon"]
     if type(horizon) is not int or not 0 < horizon <= MOST_ROWS:
         raise ValueError(_is_wrong("horizon", horizon, f"give a whole number, 1 to {MOST_ROWS}"))
@@ -163,23 +188,25 @@ def parse_options(given: Mapping[str, Any]) -> RemoteOptions:
             )
         images[place] = image
     _check_apart([*images, *state, (prompt,)])
-    actions = _names(options["actions"], "actions")
+    actions = _actions(options["actions"])
+    columns = tuple(name for names in actions.values() for name in names)
     numbers = [name for names in state.values() for name in names]
     return RemoteOptions(
-        _url(options["url"]),
+        _url(options["url"], protocol),
         images,
         state,
         actions,
         number(options["rate"], "policy 'remote': rate", above=0.0),
         horizon,
+        protocol,
         key,
         number(options.get("timeout", 2.0), "policy 'remote': timeout", above=0.0),
         number(options.get("connect_timeout", 10.0), "policy 'remote': connect_timeout", above=0.0),
         (size[0], size[1]),
         layout,
         (prompt,),
-        _of_names(options, "units", (*numbers, *actions), tuple(UNITS)),
-        _of_names(options, "kinds", actions, KINDS),
+        _of_names(options, "units", (*numbers, *columns), tuple(UNITS)),
+        _of_names(options, "kinds", columns, KINDS),
     )
 
 
@@ -187,8 +214,23 @@ def _is_wrong(name: str, value: object, remedy: str) -> str:
     return f"policy 'remote': {name} is {shown(value)}; {remedy}"
 
 
-def _url(value: object) -> str:
+def _actions(value: object) -> dict[str, tuple[str, ...]]:
+    """A list is openpi's: one array, `actions`."""
+    if not isinstance(value, Mapping):
+        return {"actions": _names(value, "actions")}
+    actions: dict[str, tuple[str, ...]] = {}
+    for key, names in value.items():
+        if not isinstance(key, str):
+            raise ValueError(_is_wrong("actions: a key", key, "give a text"))
+        actions[key] = _names(names, f"actions: {key}")
+    _names([name for names in actions.values() for name in names], "actions")
+    return actions
+
+
+def _url(value: object, protocol: str) -> str:
     right = "give ws://HOST:PORT, with the server's path where it has one"
+    if protocol == "gr00t":
+        right = "give tcp://HOST:PORT"
     if not isinstance(value, str):
         raise ValueError(_is_wrong("url", value, right))
     try:
@@ -196,7 +238,7 @@ def _url(value: object) -> str:
         port = parts.port  # a property that raises for what is none
     except ValueError:
         raise ValueError(_is_wrong("url", value, right)) from None
-    if parts.scheme not in ("ws", "wss") or not parts.hostname or port == 0:
+    if parts.scheme not in PROTOCOLS[protocol] or not parts.hostname or port == 0:
         raise ValueError(_is_wrong("url", value, right))
     # It would stand in logs and in every chunk's name of its policy.
     if parts.password or parts.username:

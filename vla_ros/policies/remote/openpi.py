@@ -1,4 +1,4 @@
-"""A connection to a policy server by openpi's protocol: one question, one answer, over a websocket.
+"""A server by openpi's protocol: one question, one answer, over a websocket.
 
 The server greets with a map of metadata. A text instead of bytes is an error of the server's. After
 a time-out the late answer would be taken for that to the next question, so the connection is thrown
@@ -7,22 +7,118 @@ away; the next question makes a new one.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from vla_ros.core.instructions import NotUnderstood
 from vla_ros.core.shown import shown
+from vla_ros.core.types import Image, Observation
+from vla_ros.policies.remote.back_off import BackOff
+from vla_ros.policies.remote.options import Path, RemoteOptions
 from vla_ros.policies.remote.wire import MOST_BYTES, packed, unpacked
 
-# A server that is gone is not asked anew with every image: first after this long, then twice as
-# long each time.
-FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 10.0
+
+class OpenPiServer:
+    """Asks a server what the robot is to do.
+
+    Args:
+        options: what it takes and gives.
+        key: its key; empty: it wants none.
+    """
+
+    def __init__(self, options: RemoteOptions, key: str) -> None:
+        self._options = options
+        self._connection = Connection(options.url, key, options.timeout, options.connect_timeout)
+
+    def open(self) -> None:
+        """Connects, unless it is connected.
+
+        Raises:
+            ConnectionError: nobody answers there as a policy server does.
+            ValueError: it takes or gives something else than the options say.
+        """
+        self._connection.open()
+        # Only some servers say what they want and give; those are held to it.
+        options = self._options
+        numbers = [name for names in options.state.values() for name in names]
+        for what, ours in (("state", numbers), ("actions", list(options.columns))):
+            theirs = self._connection.metadata.get(what)
+            if isinstance(theirs, list) and theirs != ours:
+                raise ValueError(
+                    f"the policy server at {options.url} has the {what} "
+                    f"{', '.join(map(str, theirs)) or 'none'}, and the policy file's options "
+                    f"{', '.join(ours) or 'none'}; give the server's"
+                )
+
+    def act(self, observation: Observation) -> NDArray[np.floating]:
+        """The server's rows, as many as come, x all actions.
+
+        Raises:
+            NotUnderstood: its policy does not know these words.
+            ConnectionError: it is not there, or does not answer in time.
+            RuntimeError: it says that it failed, or answers with what are no rows.
+        """
+        try:
+            answer = self._connection.ask(self._question(observation))
+        except NotUnderstood:
+            raise
+        except ValueError as error:
+            raise RuntimeError(f"the policy server at {self._options.url}: {error}") from None
+        columns: list[NDArray[np.floating]] = []
+        for key, names in self._options.actions.items():
+            columns.append(self._rows(answer, key, names))
+        if len({len(rows) for rows in columns}) > 1:
+            raise RuntimeError(
+                f"the policy server at {self._options.url} gave actions of different lengths"
+            )
+        return np.concatenate(columns, axis=1)
+
+    def _question(self, observation: Observation) -> dict[str, Any]:
+        question: dict[str, Any] = {}
+        for place, name in self._options.images.items():
+            image: Image = observation.images[name]
+            if self._options.layout == "chw":
+                image = np.ascontiguousarray(image.transpose(2, 0, 1))
+            _put(question, place, image)
+        for place, names in self._options.state.items():
+            numbers = [observation.state[name] for name in names]
+            _put(question, place, np.array(numbers, np.float32))
+        _put(question, self._options.prompt, observation.instruction.text)
+        return question
+
+    def _rows(self, answer: Any, key: str, names: tuple[str, ...]) -> NDArray[np.floating]:
+        """Under `key` of an answer's map, or the answer itself; also as a batch of one.
+
+        Raises RuntimeError where they are none for these actions.
+        """
+        rows = answer
+        if isinstance(answer, Mapping):
+            rows = answer.get(key, answer.get(key.encode()))
+        if not isinstance(rows, np.ndarray):
+            raise RuntimeError(
+                f"the policy server at {self._options.url} gave {shown(answer)}; "
+                f"a map with an array '{key}' is right"
+            )
+        if rows.ndim == 3 and len(rows) == 1:
+            rows = rows[0]
+        if rows.ndim != 2 or rows.shape[1] != len(names):
+            raise RuntimeError(
+                f"the policy server at {self._options.url} gave {key} of shape {rows.shape}; "
+                f"rows x {len(names)} is right for {', '.join(names)}"
+            )
+        return rows
+
+
+def _put(message: dict[str, Any], place: Path, value: object) -> None:
+    for key in place[:-1]:
+        message = message.setdefault(key, {})
+    message[place[-1]] = value
 
 
 class Connection:
@@ -42,8 +138,7 @@ class Connection:
         self._connect_timeout = connect_timeout
         self._socket: ClientConnection | None = None
         self._closing = ExitStack()
-        self._pause = 0.0
-        self._not_before = 0.0  # monotonic
+        self._back_off = BackOff()
         self.metadata: Mapping[str, Any] = {}
 
     def open(self) -> None:
@@ -54,10 +149,7 @@ class Connection:
         """
         if self._socket is not None:
             return
-        if (wait := self._not_before - time.monotonic()) > 0.0:
-            raise ConnectionError(
-                f"the policy server at {self.url} is gone; it is tried again in {wait:.1f} s"
-            )
+        self._back_off.check(f"the policy server at {self.url}")
         headers = {"Authorization": f"Api-Key {self._key}"} if self._key else None
         try:
             # No pings: a server that thinks does not answer them, and would be taken for dead.
@@ -79,14 +171,13 @@ class Connection:
                 raise ValueError(f"it greets with {shown(metadata)}; a map of metadata is right")
         except (OSError, WebSocketException, ValueError) as error:
             self.close()
-            self._pause = min(max(FIRST_PAUSE_S, 2.0 * self._pause), LONGEST_PAUSE_S)
-            self._not_before = time.monotonic() + self._pause
+            self._back_off.failed()
             raise ConnectionError(
                 f"no policy server at {self.url}: {_words(error)}; start it, or mend the url"
             ) from error
         self._socket = socket
         self.metadata = metadata
-        self._pause = 0.0
+        self._back_off.succeeded()
 
     def ask(self, question: Mapping[str, Any]) -> Any:
         """The server's answer.
