@@ -8,20 +8,16 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vla_ros.cli import wide_console
+from vla_ros.cli import show_findings, wide_console
 from vla_ros.cli.argument_types import positive
 
 if TYPE_CHECKING:
     from vla_ros.core.robot import Robot
     from vla_ros.core.urdf import Urdf
-    from vla_ros.operator.robot_check import RobotFinding
     from vla_ros.operator.robot_graph import GraphSnapshot
-
-COLOURS = {"✓": "green", "!": "yellow", "✗": "red"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -131,37 +127,7 @@ def _check(options: argparse.Namespace) -> int:
     if graph is None:
         return 1
     findings = check_robot(robot, graph)
-    # Only what is wrong fails: a script may go on past a doubt that a person has looked at.
-    wrong = [finding for finding in findings if finding.mark == "✗"]
-    if options.json:
-        data = {"fits": not wrong, "findings": list(map(asdict, findings))}
-        print(json.dumps(data, indent=2, ensure_ascii=False))
-    else:
-        _show(findings)
-    return 1 if wrong else 0
-
-
-def _show(findings: Sequence[RobotFinding]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("", "what", "is so", "what to do")
-    for finding in findings:
-        colour = COLOURS[finding.mark]
-        table.add_row(
-            f"[{colour}]{finding.mark}[/{colour}]",
-            escape(finding.subject),
-            escape(finding.text),
-            escape(finding.remedy),
-        )
-    console = wide_console()
-    console.print(table)
-    marks = [finding.mark for finding in findings]
-    console.print(
-        f"{marks.count('✓')} fit, {marks.count('!')} are doubtful, {marks.count('✗')} are wrong; "
-        "nothing was moved",
-        highlight=False,
-    )
+    return show_findings(findings, options.json)
 
 
 def _init(options: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from vla_ros.policies.base import PolicySpec, Rows
 
 
 @dataclass(frozen=True)
-class _Scale:
+class NumberScale:
     """The policy's value is the robot's, times `factor`, plus `offset`."""
 
     factor: float = 1.0
@@ -38,7 +38,7 @@ class _Scale:
 
 
 @dataclass(frozen=True)
-class _Action:
+class FittedAction:
     """A column of the policy's rows, and the robot's channel that it is for.
 
     `measured` says where the channel's joint was, of the robot's state; None: not needed.
@@ -46,7 +46,7 @@ class _Action:
 
     column: int
     channel: Channel
-    scale: _Scale
+    scale: NumberScale
     kind: str
     measured: _Measured | None = None
 
@@ -77,6 +77,8 @@ class Numbers:
 
     Attributes:
         channels: The robot's that the policy commands, in the order of the chunk's columns.
+        actions: The same, with the policy's column of each.
+        sources: The policy's name of each number of its state -> the robot's, and how it is scaled.
     """
 
     def __init__(self, spec: PolicySpec, file: PolicyFile, robot: Robot) -> None:
@@ -87,11 +89,11 @@ class Numbers:
                 its subject: the policy's name.
         """
         self._spec = spec
-        # the policy's name -> the robot's, and how it is scaled
-        self._state: dict[str, tuple[str, _Scale]] = {}
+        self.sources: dict[str, tuple[str, NumberScale]] = {}
+        self._changed: dict[str, tuple[str, NumberScale]] = {}  # of `sources`, not as they are
         self._fit_state(file.state, robot)
-        self._actions = self._fit_actions(file.actions, robot)
-        self.channels = tuple(action.channel.name for action in self._actions)
+        self.actions = self._fit_actions(file.actions, robot)
+        self.channels = tuple(action.channel.name for action in self.actions)
 
     def _fit_state(self, entries: Sequence[PolicyNumber], robot: Robot) -> None:
         _check_names(entries, self._spec.state, "state")
@@ -105,14 +107,17 @@ class Numbers:
                     f"takes '{name}' from '{entry.robot}' (state of its policy file), and the "
                     f"state of robot '{robot.name}' has {', '.join(known) or 'nothing'}"
                 )
-            if entry.robot != name or scale != _Scale():
-                self._state[name] = (entry.robot, scale)
+            self.sources[name] = (entry.robot, scale)
+            if entry.robot != name or scale != NumberScale():
+                self._changed[name] = (entry.robot, scale)
 
-    def _fit_actions(self, entries: Sequence[PolicyNumber], robot: Robot) -> tuple[_Action, ...]:
+    def _fit_actions(
+        self, entries: Sequence[PolicyNumber], robot: Robot
+    ) -> tuple[FittedAction, ...]:
         _check_names(entries, self._spec.channels, "actions")
         given = {entry.name: entry for entry in entries}
         channels = {channel.name: channel for channel in robot.channels}
-        actions: list[_Action] = []
+        actions: list[FittedAction] = []
         taken: dict[str, str] = {}
         for column, name in enumerate(self._spec.channels):
             entry = given.get(name, PolicyNumber(name, name))
@@ -139,10 +144,10 @@ class Numbers:
 
     def state(self, observation: Observation) -> Observation:
         """The observation with the policy's numbers beside the robot's own."""
-        if not self._state:
+        if not self._changed:
             return observation
         state = dict(observation.state)
-        for name, (robots, scale) in self._state.items():
+        for name, (robots, scale) in self._changed.items():
             # One that is not measured stays away; whoever checks the observation says so.
             state.pop(name, None)
             if robots in observation.state:
@@ -163,7 +168,7 @@ class Numbers:
         """
         check_rows(rows, len(self._spec.channels))
         columns: list[NDArray[np.floating]] = []
-        for action in self._actions:
+        for action in self.actions:
             # float64: sums of many float32 steps would drift
             values = action.scale.to_robot(np.asarray(rows[:, action.column], np.float64))
             columns.append(self._to_channel(values, action, observation))
@@ -171,7 +176,7 @@ class Numbers:
         return spec.chunk(np.stack(columns, axis=1), observation, policy)
 
     def _to_channel(
-        self, values: NDArray[np.floating], action: _Action, observation: Observation
+        self, values: NDArray[np.floating], action: FittedAction, observation: Observation
     ) -> NDArray[np.floating]:
         """T values as the channel takes them."""
         if action.measured is None:
@@ -193,13 +198,15 @@ def _check_names(entries: Sequence[PolicyNumber], names: Sequence[str], what: st
             )
 
 
-def _scale(entry: PolicyNumber, spec: PolicySpec) -> _Scale:
+def _scale(entry: PolicyNumber, spec: PolicySpec) -> NumberScale:
     if entry.closed is not None and entry.open is not None:
-        return _Scale(entry.open - entry.closed, entry.closed)
-    return _Scale(1.0 / UNITS.get(entry.unit or spec.units.get(entry.name, ""), 1.0))
+        return NumberScale(entry.open - entry.closed, entry.closed)
+    return NumberScale(1.0 / UNITS.get(entry.unit or spec.units.get(entry.name, ""), 1.0))
 
 
-def _action(column: int, channel: Channel, scale: _Scale, kind: str, robot: Robot) -> _Action:
+def _action(
+    column: int, channel: Channel, scale: NumberScale, kind: str, robot: Robot
+) -> FittedAction:
     if kind and kind not in KINDS:
         raise ValueError(f"'{channel.name}' is of kind '{kind}'; use one of {', '.join(KINDS)}")
     if channel.is_velocity:
@@ -208,16 +215,16 @@ def _action(column: int, channel: Channel, scale: _Scale, kind: str, robot: Robo
                 f"gives '{channel.name}' as a {kind}, and the robot's channel is a velocity, in "
                 f"{channel.unit}; give its kind as velocity, or a robot with positions"
             )
-        return _Action(column, channel, scale, kind)
+        return FittedAction(column, channel, scale, kind)
     if kind in ("", "position"):
-        return _Action(column, channel, scale, kind)
+        return FittedAction(column, channel, scale, kind)
     # A change needs a place to count from.
     for source in robot.state:
         for name, theirs in source.names.items():
             if source.topic == channel.joint_topic and theirs == channel.joint:
                 # Of a change only the size counts: where zero lies does not matter.
-                change = _Scale(scale.factor)
-                return _Action(column, channel, change, kind, _Measured(name, source, channel))
+                change = NumberScale(scale.factor)
+                return FittedAction(column, channel, change, kind, _Measured(name, source, channel))
     raise ValueError(
         f"gives '{channel.name}' as a {kind}, which counts from where its joint is, and the "
         f"robot file's state has no {channel.joint or 'joint of that channel'} of "

@@ -9,7 +9,7 @@ stand in the dataset's meta/info.json, or in the policy file. No torch here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.core.normalisation import StateRange
 from vla_ros.core.plain_file import read_plain_file
 from vla_ros.core.shown import shown
 from vla_ros.core.types import LONGEST_SIDE, Size
@@ -29,6 +30,8 @@ ENVIRONMENT = "observation.environment_state"
 ACTION = "action"
 # Steps that change nothing for one observation on one device.
 PASSIVE_STEPS = ("to_batch_processor", "device_processor")
+PREPROCESSOR = "policy_preprocessor.json"
+POSTPROCESSOR = "policy_postprocessor.json"
 RENAME = "rename_observations_processor"
 NORMALIZE = "normalizer_processor"
 UNNORMALIZE = "unnormalizer_processor"
@@ -117,9 +120,9 @@ def read_ranges(checkpoint: Checkpoint) -> dict[str, Range]:
     Raises:
         ValueError: A step that is not known, or statistics that do not fit.
     """
-    before, renamed = _ranges(checkpoint, "policy_preprocessor.json", NORMALIZE, EPSILON)
+    before, renamed = _ranges(checkpoint, PREPROCESSOR, NORMALIZE, EPSILON)
     # What it has learned to give is scaled back by the very numbers, without the guard against 0.
-    after, _ = _ranges(checkpoint, "policy_postprocessor.json", UNNORMALIZE, 0.0)
+    after, _ = _ranges(checkpoint, POSTPROCESSOR, UNNORMALIZE, 0.0)
     if renamed:
         raise ValueError(
             f"the checkpoint renames {', '.join(renamed)}; give those names in the policy file "
@@ -130,18 +133,46 @@ def read_ranges(checkpoint: Checkpoint) -> dict[str, Range]:
     return ranges
 
 
+def read_statistics(
+    checkpoint: Checkpoint, names: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, StateRange]]:
+    """What training saw of each number: feature -> name -> range.
+
+    Args:
+        checkpoint: With its statistics.
+        names: Feature -> the names of its numbers.
+
+    Raises:
+        ValueError: Statistics that are none, or that do not fit.
+    """
+    seen: dict[str, dict[str, StateRange]] = {}
+    statistics: dict[str, NDArray[Any]] = {}
+    for file, scaler in ((PREPROCESSOR, NORMALIZE), (POSTPROCESSOR, UNNORMALIZE)):
+        for step in _steps(checkpoint, file):
+            if step.get("registry_name") == scaler:
+                statistics.update(_statistics(checkpoint, step))
+    for feature, its_names in names.items():
+        known: dict[str, NDArray[Any]] = {}
+        for key in ("mean", "std", "min", "max"):
+            if f"{feature}.{key}" in statistics:
+                known[key] = statistics[f"{feature}.{key}"]
+        seen[feature] = {}
+        for index, name in enumerate(its_names):
+            if {"mean", "std"} <= set(known) and len(known["mean"]) == len(its_names):
+                numbers = {key: float(values[index]) for key, values in known.items()}
+                seen[feature][name] = StateRange.of(name, numbers)
+    return seen
+
+
 def _ranges(
     checkpoint: Checkpoint, file: str, scaler: str, epsilon: float
 ) -> tuple[dict[str, Range], list[str]]:
     """The ranges of a file's (un)normalizer, and what the file renames."""
-    steps = _read_json(checkpoint.folder / file).get("steps")
-    if not isinstance(steps, list):
-        raise ValueError(f"{file} has no list of steps")
     ranges: dict[str, Range] = {}
     renamed: list[str] = []
-    for step in steps:
-        name = step.get("registry_name") if isinstance(step, dict) else None
-        config = step.get("config", {}) if isinstance(step, dict) else {}
+    for step in _steps(checkpoint, file):
+        name = step.get("registry_name")
+        config = step.get("config", {})
         if name in PASSIVE_STEPS:
             continue
         if name == RENAME:
@@ -157,7 +188,15 @@ def _ranges(
     return ranges, renamed
 
 
-def _scaled(checkpoint: Checkpoint, step: Mapping[str, Any], epsilon: float) -> dict[str, Range]:
+def _steps(checkpoint: Checkpoint, file: str) -> list[dict[str, Any]]:
+    steps = _read_json(checkpoint.folder / file).get("steps")
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise ValueError(f"{file} has no list of steps")
+    return steps
+
+
+def _statistics(checkpoint: Checkpoint, step: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """`feature.statistic` -> its numbers."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -165,9 +204,15 @@ def _scaled(checkpoint: Checkpoint, step: Mapping[str, Any], epsilon: float) -> 
     if not isinstance(file, str) or Path(file).name != file:
         raise ValueError(f"a normalizer's state_file is {shown(file)}; a file beside it is right")
     try:
-        statistics = load_file(checkpoint.folder / file)
+        statistics: dict[str, NDArray[Any]] = load_file(checkpoint.folder / file)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{checkpoint.folder / file} cannot be read: {error}") from None
+    return statistics
+
+
+def _scaled(checkpoint: Checkpoint, step: Mapping[str, Any], epsilon: float) -> dict[str, Range]:
+    statistics = _statistics(checkpoint, step)
+    file = step["state_file"]
     ranges: dict[str, Range] = {}
     for name, feature in {**checkpoint.inputs, **checkpoint.outputs}.items():
         mode = checkpoint.normalization.get(feature.kind, "IDENTITY")

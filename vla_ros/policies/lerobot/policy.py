@@ -29,12 +29,14 @@ from vla_ros.policies.lerobot.checkpoint import (
     read_checkpoint,
     read_dataset_names,
     read_ranges,
+    read_statistics,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from vla_ros.engines.base import SubModel
+    from vla_ros.policies.check import TrainingRanges
 
 WEIGHTS = "model.safetensors"
 VAE = "model.vae_"  # what only training needs
@@ -73,6 +75,23 @@ class LeRobot:
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
         """Reads JSON files alone. Raises ValueError."""
         return _spec(_checked(options), _checkpoint(options))
+
+    @classmethod
+    def training_ranges(cls, options: Mapping[str, Any]) -> TrainingRanges:
+        """What its dataset's statistics say of each number. Raises ValueError."""
+        from vla_ros.policies.check import TrainingRanges
+
+        given = _checked(options)
+        checkpoint = _checkpoint(options)
+        spec = _spec(given, checkpoint)
+        width = checkpoint.width(STATE)
+        names = {
+            STATE: spec.state[:width],
+            ENVIRONMENT: spec.state[width:],
+            ACTION: spec.channels,
+        }
+        ranges = read_statistics(checkpoint, names)
+        return TrainingRanges({**ranges[STATE], **ranges[ENVIRONMENT]}, ranges[ACTION])
 
     def __init__(
         self, options: Mapping[str, Any], say: Callable[[str], None] = lambda text: None
