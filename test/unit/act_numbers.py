@@ -25,6 +25,8 @@ def weight(name, shape):
         return np.float32(0.5 + np.abs(values))
     fan = max(1, int(np.prod(shape[1:])))
     scale = 0.3 if len(shape) < 2 else (1.0 / fan) ** 0.5
+    if "pos_embed" in name:
+        scale = 2.0  # where a row is in the chunk must count, or all rows would be nearly the same
     around = 1.0 if len(shape) == 1 and name.endswith("weight") else 0.0
     return np.float32(around + scale * values)
 
