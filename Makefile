@@ -10,7 +10,7 @@ ARGS ?=
 SOURCES := setup.py setup.cfg package.xml $(shell find $(wildcard msg launch config resource) ! -path '*/__pycache__*')
 IN_ROS := set +u; . .venv/ros.sh; set -u;
 
-.PHONY: help setup build demo test matrix check style check-safety check-mutations bench bench-gate docs clean distclean FORCE
+.PHONY: help setup build demo test matrix check style check-safety check-mutations check-interop bench bench-gate docs clean distclean FORCE
 
 help: ## this list
 	@echo "make WHAT [ARGS=...]"
@@ -44,6 +44,9 @@ check-safety: build ## the gate's tests, faults with real processes, and each of
 
 check-mutations: build ## many small ways to break all but the gate; ARGS choose, as in ARGS="blending ramp"
 	@$(IN_ROS) exec python test/mutations/package.py $(ARGS)
+
+check-interop: build ## the policy remote and vla serve with openpi's own server and client, in their own environment
+	@$(IN_ROS) exec python test/interop/openpi.py
 
 docs: .venv/.ready build/docs/.ready ## the pages of doc/ as a site, in build/site
 	@.venv/bin/python doc/generate.py --check

@@ -123,6 +123,7 @@ setup(
         "test": ["pytest"],  # colcon test picks pytest by this
         "evaluation": ["jinja2", "scikit-learn", "scipy"],  # vla evaluate
         "gym": ["gymnasium"],  # vla_ros.sim.gym
+        "remote": ["msgpack", "pyzmq", "websockets>=15"],  # the policy `remote`, vla serve
     },
     zip_safe=False,
     entry_points={

@@ -14,7 +14,15 @@ from typing import Any
 
 from vla_ros.cli import bench
 from vla_ros.cli.main import VERBS, add_arguments
-from vla_ros.core import robot, robot_cameras, robot_outputs, robot_state, workspace
+from vla_ros.core import (
+    robot,
+    robot_cameras,
+    robot_channels,
+    robot_obstacles,
+    robot_outputs,
+    robot_state,
+    workspace,
+)
 from vla_ros.core.parameters import Parameter
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 
@@ -41,20 +49,20 @@ YAML_TYPES = {
     "Urdf": "path",
 }
 # Fields that are worked out and stand in no file.
-NO_KEYS = {(workspace.Workspace, "chain"), (robot.Channel, "joint_topic")}
+NO_KEYS = {(workspace.Workspace, "chain"), (robot_channels.Channel, "joint_topic")}
 # Defaults that the classes cannot say: the file's reader makes them of other keys, or wants the
 # key.
 IN_WORDS = {
-    (robot.Channel, "name"): "**needed**: its key in `channels`",
-    (robot.Channel, "on_stop"): "**needed**",
-    (robot.Channel, "acceleration"): "**needed** of a velocity",
-    (robot.Channel, "deceleration"): "as `acceleration`",
-    (robot.Channel, "max_speed"): "**needed** of a position; with `urdf` the joint's",
-    (robot.Channel, "bounds"): "**needed**; with `urdf` the joint's",
-    (robot.Channel, "limits"): "**needed**; with `urdf` as `bounds`",
-    (robot.Channel, "soft_limits"): "as `limits`",
+    (robot_channels.Channel, "name"): "**needed**: its key in `channels`",
+    (robot_channels.Channel, "on_stop"): "**needed**",
+    (robot_channels.Channel, "acceleration"): "**needed** of a velocity",
+    (robot_channels.Channel, "deceleration"): "as `acceleration`",
+    (robot_channels.Channel, "max_speed"): "**needed** of a position; with `urdf` the joint's",
+    (robot_channels.Channel, "bounds"): "**needed**; with `urdf` the joint's",
+    (robot_channels.Channel, "limits"): "**needed**; with `urdf` as `bounds`",
+    (robot_channels.Channel, "soft_limits"): "as `limits`",
     (
-        robot.Channel,
+        robot_channels.Channel,
         "max_tracking_error",
     ): "half a second at full speed, or a twentieth of the bounds",
     (robot_outputs.Output, "time_from_start"): "two periods of the gate, two goals of an action",
@@ -261,7 +269,7 @@ def robot_file() -> str:
     lines = [
         "# Robot file",
         "",
-        BY.format("`vla_ros/core/robot.py` and `config/robots/`"),
+        BY.format("`vla_ros/core/robot.py`, the modules beside it and `config/robots/`"),
         "",
         "Through which cameras a policy sees, what it may know of the robot, which channels the "
         "robot obeys, within which",
@@ -275,9 +283,9 @@ def robot_file() -> str:
         "Types of `outputs`: "
         f"{', '.join(f'`{kind}`' for kind in sorted(robot_outputs.OUTPUT_TYPES))}. Of "
         "`sensors`: "
-        f"{', '.join(f'`{kind}`' for kind in sorted(robot.SENSOR_TYPES))}. A channel's "
-        f"`on_stop`: {', '.join(f'`{stop}`' for stop in robot.STOPS)}. A camera's `transport`: "
-        f"{', '.join(f'`{transport}`' for transport in robot_cameras.TRANSPORTS)}.",
+        f"{', '.join(f'`{kind}`' for kind in sorted(robot_obstacles.SENSOR_TYPES))}. A channel's "
+        f"`on_stop`: {', '.join(f'`{stop}`' for stop in robot_channels.STOPS)}. A camera's "
+        f"`transport`: {', '.join(f'`{transport}`' for transport in robot_cameras.TRANSPORTS)}.",
         "",
         "Types of `state`, and what they hold:",
         "",
@@ -289,11 +297,11 @@ def robot_file() -> str:
         ("The file", robot.Robot),
         ("cameras", robot_cameras.Camera),
         ("state", robot_state.StateSource),
-        ("channels", robot.Channel),
+        ("channels", robot_channels.Channel),
         ("outputs", robot_outputs.Output),
-        ("footprint", robot.Footprint),
-        ("obstacles", robot.Obstacles),
-        ("obstacles: sensors", robot.Sensor),
+        ("footprint", robot_obstacles.Footprint),
+        ("obstacles", robot_obstacles.Obstacles),
+        ("obstacles: sensors", robot_obstacles.Sensor),
         ("workspace", workspace.Workspace),
         ("workspace: inside, outside", workspace.WorkspaceBox),
     ):

@@ -178,8 +178,10 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("if camera.name in views.cameras", "if camera.name"),
         ("if executable in HEARS_STATE else {}", "if executable else {}"),
     ]),
-    "vla_ros/core/robot.py": (("test/unit/test_robot.py",), [
+    "vla_ros/core/robot_obstacles.py": (("test/unit/test_robot.py",), [
         ("channel.deceleration < needed\n", "channel.deceleration < needed / 2\n"),
+    ]),
+    "vla_ros/core/robot_channels.py": (("test/unit/test_robot.py",), [
         ("return TURN_RAD / abs(self.scale)", "return TURN_RAD * abs(self.scale)"),
         ('fields.get("deceleration", speed)', 'fields.get("deceleration", 2 * speed)'),
         ("lag = max(0.05 *", "lag = min(0.05 *"),

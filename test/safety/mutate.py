@@ -17,6 +17,7 @@ RULE, SETTINGS, TABLE = "vla_ros/safety/rule.py", "vla_ros/safety/settings.py", 
 RANGES, CHANGES = "vla_ros/safety/obstacles.py", "vla_ros/safety/changes.py"
 SEEN, STANDS = "vla_ros/safety/obstacle_memory.py", "vla_ros/safety/positions.py"
 ROBOT, JOINTS = "vla_ros/core/robot.py", "vla_ros/core/joint_states.py"
+CHANNELS, SENSED = "vla_ros/core/robot_channels.py", "vla_ros/core/robot_obstacles.py"
 NODE, OUTPUTS, CONVERT = "vla_ros/nodes/safety_validator.py", "vla_ros/nodes/gate/outputs.py", "vla_ros/nodes/common/convert.py"
 READER, LIFE, SUPERVISOR = "vla_ros/nodes/common/reader.py", "vla_ros/core/process_identity.py", "vla_ros/nodes/supervisor.py"
 WORKSPACE, KINEMATICS = "vla_ros/safety/rules/workspace.py", "vla_ros/safety/kinematics.py"
@@ -218,7 +219,7 @@ BREAKS = [
     (RANGES, "(later[0] < now + MIN_APPROACH_M) | (nearest < now)", "nearest < now"),
     (RANGES, "return outside + inside", "return outside"),
     (RANGES, "outside &= ~((-back <= x)", "outside &= ((-back <= x)"),
-    (ROBOT, "if value > most:", "if False:"),
+    (SENSED, "if value > most:", "if False:"),
     # an obstacle that flickers
     (SEEN, "young = now - self._seen <= keep", "young = now - self._seen <= 0"),
     (SEEN, "young = now - self._seen <= keep", "young = now - self._seen <= 100 * keep"),
@@ -349,8 +350,8 @@ BREAKS = [
     (CARRIED, "if kind == GRIPPER and len(channels) != 1:", "if False:"),
     (CARRIED, "if 0 < len(velocities) < len(channels):", "if False:"),
     (CARRIED, "if len(set(axes)) < len(axes):", "if False:"),
-    (ROBOT, "if name in TWIST_CHANNELS)", "if True)"),
-    (ROBOT, "if (stop == \"zero\") != unit.endswith(\"/s\"):", "if False:"),
+    (SENSED, "if name in TWIST_CHANNELS)", "if True)"),
+    (CHANNELS, "if (stop == \"zero\") != unit.endswith(\"/s\"):", "if False:"),
     (CARRIED, "if kind in TWISTS and channel.unit != right:", "if False:"),
     # goals of actions: few, one at a time, and none after a stop
     (GOALS, "            self._cancelled = self._cancel.call_async(CancelGoal.Request())\n", ""),
@@ -407,7 +408,7 @@ BREAKS = [
     (JOINTS, "if len(names) != len(positions):", "if False:"),
     (JOINTS, "if len(set(names)) < len(names):", "if False:"),
     (NODE, "        if positions:\n", "        if True:\n"),
-    (ROBOT, "(value * self.scale + self.offset) / UNITS", "(value * self.scale - self.offset) / UNITS"),
+    (CHANNELS, "(value * self.scale + self.offset) / UNITS", "(value * self.scale - self.offset) / UNITS"),
     (ROBOT, "if source.required:\n", "if False:\n"),
     (CHANGES, "        channel.joint_topic,\n", ""),
     # processes, files, words and odometry

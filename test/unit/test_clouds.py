@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from vla_ros.core.point_cloud import CloudField, CloudLayout
-from vla_ros.core.robot import Sensor, parse_robot
+from vla_ros.core.robot import parse_robot
+from vla_ros.core.robot_obstacles import Sensor
 from vla_ros.safety.clouds import (
     DIRECTIONS,
     MOST_LOOKED_AT,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gate_world import MS, ROBOT, S, World, changed, reaching, scan
 
-from vla_ros.core.robot import Sensor
+from vla_ros.core.robot_obstacles import Sensor
 from vla_ros.safety.gate import State
 from vla_ros.safety.rule import Verdict
 

@@ -7,7 +7,9 @@ from gate_world import ENOUGH, EXAMPLES, rule_inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_ros.core.robot import Channel, Footprint, Obstacles, Robot, Sensor
+from vla_ros.core.robot import Robot
+from vla_ros.core.robot_channels import Channel
+from vla_ros.core.robot_obstacles import Footprint, Obstacles, Sensor
 from vla_ros.safety.obstacles import (
     Reading,
     _seen_later,

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from vla_ros.core.policy_file import (
+    ACTION_KEYS,
     DEFAULT_POLICY,
     IMAGE_KEYS,
     KEYS,
+    STATE_KEYS,
     ImageSource,
     PolicyFile,
     chosen_policy,
@@ -84,7 +86,8 @@ def test_the_page_s_example_is_one_and_its_table_has_every_key(tmp_path: Path) -
         "wrist",
     }
     table = page.split("| key | default | |")[1].split("\n\n")[0]
-    assert {key for key in (*KEYS, *IMAGE_KEYS) if f"`{key}`" in table} == {*KEYS, *IMAGE_KEYS}
+    keys = {*KEYS, *IMAGE_KEYS, *STATE_KEYS, *ACTION_KEYS}
+    assert {key for key in keys if f"`{key}`" in table} == keys
 
 
 @pytest.mark.parametrize(

@@ -38,13 +38,13 @@ MAIN = "vla_ros.cli.main"
 ENDS = ("&&", "||", ";", "|", "&")
 # What makes a run small, after all that is printed; and why a verb is not run here. A verb must stand in one of both.
 SMALLER = {
-    "memory": "", "doctor": "", "parameters": "", "robot": "", "quantize": "--runs 1 --episodes 1", "record": "--episodes 1",
+    "memory": "", "doctor": "", "parameters": "", "policy": "", "robot": "", "quantize": "--runs 1 --episodes 1", "record": "--episodes 1",
     "evaluate": "--episodes 1 --parts success --scenarios none --jobs 1", "train behaviour_cloning": "--steps 1 --batch 1",
 }
 NOT_RUN = {
     "demo": "a minute of real time and ROS: test/system, make demo", "train dagger": "minutes: test_training_box.py",
     "train reinforce": "minutes: test_reinforce.py", "bench": "measures in real time: test_bench_*.py",
-    "compile": "minutes: test_compiled.py",
+    "compile": "minutes: test_compiled.py", "serve": "ends with Ctrl-C: test_remote.py",
     **dict.fromkeys(("robot init", "robot check"), "looks at a robot that runs: test/nodes/test_robot_graph.py"),
     **dict.fromkeys(("say", "stop", "arm", "disarm", "reset", "trace"), "talks to a suite that runs: test/system"),
 }
@@ -312,6 +312,8 @@ def surroundings(folder: Path, words: tuple[str, ...]) -> None:
         if name == "--checkpoint":
             (folder / following).parent.mkdir(parents=True, exist_ok=True)
             (folder / following).symlink_to(checkpoint)
+        if name == "policy":
+            shutil.copytree(ROOT / "config", folder / "config", dirs_exist_ok=True)
         if name == "robot":
             shutil.copy(ROOT / "config" / "robots" / "sim.yaml", folder / following)
         if name == "--data":

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vla_ros.core.robot import TURN_RAD, Channel, load_robot, parse_robot
+from vla_ros.core.robot import load_robot, parse_robot
+from vla_ros.core.robot_channels import TURN_RAD, Channel
 
 ROBOTS = sorted((Path(__file__).parents[2] / "config" / "robots").glob("*.yaml"))
 GOOD = {

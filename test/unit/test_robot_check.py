@@ -24,10 +24,11 @@ from robot_graphs import (
 )
 from tool_world import NAMES, robot_data, urdf_text
 
+from vla_ros.core.check_finding import DOUBTFUL, FITS, WRONG
 from vla_ros.core.robot import parse_robot
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.operator import robot_check
-from vla_ros.operator.robot_check import DOUBTFUL, FITS, WRONG, check_robot, heard_topics
+from vla_ros.operator.robot_check import check_robot, heard_topics
 from vla_ros.operator.robot_graph import (
     COMPRESSED,
     IMAGE,

@@ -9,8 +9,8 @@ import pytest
 from tool_world import arm, box, robot_data, urdf_text
 
 from vla_ros.cli.main import main
-from vla_ros.cli.robot import connections, doubts, row, tool_limits, urdf_limits
 from vla_ros.core.robot import load_robot, parse_robot
+from vla_ros.core.robot_summary import connections, doubts, row, tool_limits, urdf_limits
 
 ROBOTS = Path(__file__).parents[2] / "config" / "robots"
 WHEELS = {"linear.x": {"unit": "m/s", "bounds": [-1.0, 1.0], "limits": [-0.5, 0.5], "acceleration": 1.0, "on_stop": "zero"}}

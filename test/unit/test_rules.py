@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from gate_world import changed, rule_inputs
 
-from vla_ros.core.robot import Channel, Output, Robot
+from vla_ros.core.robot import Robot
+from vla_ros.core.robot_channels import Channel
+from vla_ros.core.robot_outputs import Output
 from vla_ros.core.types import ActionChunk, Instruction
 from vla_ros.safety.rule import Arming, Behind, Spent, Verdict
 from vla_ros.safety.rules import RULES

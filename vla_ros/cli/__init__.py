@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from vla_ros.core.check_finding import DOUBTFUL, FITS, WRONG, CheckFinding
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+COLOURS = {FITS: "green", DOUBTFUL: "yellow", WRONG: "red"}
 
 
 def wide_console() -> Console:
@@ -13,3 +20,34 @@ def wide_console() -> Console:
     from rich.console import Console
 
     return Console(width=None if Console().is_terminal else 120)
+
+
+def show_findings(findings: Sequence[CheckFinding], as_json: bool) -> int:
+    """Prints what a check found, as a table or one JSON object; 1: something is wrong, else 0."""
+    marks = [finding.mark for finding in findings]
+    # Only what is wrong fails: a script may go on past a doubt that a person has looked at.
+    code = 1 if WRONG in marks else 0
+    if as_json:
+        data = {"fits": not code, "findings": list(map(asdict, findings))}
+        print(json.dumps(data, indent=2, ensure_ascii=False))
+        return code
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("", "what", "is so", "what to do")
+    for finding in findings:
+        colour = COLOURS[finding.mark]
+        table.add_row(
+            f"[{colour}]{finding.mark}[/{colour}]",
+            escape(finding.subject),
+            escape(finding.text),
+            escape(finding.remedy),
+        )
+    console = wide_console()
+    console.print(table)
+    console.print(
+        f"{marks.count(FITS)} fit, {marks.count(DOUBTFUL)} are doubtful, {marks.count(WRONG)} are "
+        "wrong; nothing was moved",
+        highlight=False,
+    )
+    return code

@@ -56,6 +56,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="how long an instruction may take (default %(default)g)",
     )
+    # Without it the suite ends with the last instruction: no process is left behind by a demo.
     parser.add_argument(
         "--stay",
         action="store_true",

@@ -24,6 +24,8 @@ VERBS = {
     "compile": "build a policy's engines ahead of time, so that it starts warm",
     "quantize": "write a checkpoint in fewer bits, and say what that saves and costs",
     "robot": "what a robot file means and what is doubtful in it; init drafts one, check tries it",
+    "serve": "offer a policy to others, by openpi's websocket protocol",
+    "policy": "check what feeds what between a policy file and a robot file, on paper",
     "doctor": "what this machine has for the suite, and what to change",
     "memory": "say what a model takes in memory, to run and to train, and which boards it fits",
     "trace": "where the time goes from an image to a command, of a suite that runs",

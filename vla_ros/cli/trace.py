@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from vla_ros.operator.tracing import Listener, chrome_events
 
     with spinning("vla_trace") as node:
+        # Chunks only flow while inference is active: before that there is nothing to trace.
         base = options.namespace.rstrip("/")
         if not wait_for(lambda: node.count_publishers(f"{base}/action_chunk") > 0, options.wait):
             print(
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
         time.sleep(options.seconds)
         ways = listener.trace.complete()
         heard = len(listener.trace.ways)
+    # An empty picture would look like a fast suite.
     if not ways:
         print(
             f"{heard} observations were heard, and none became a command; is the gate armed, and "

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.chunks import row_at
-from vla_ros.core.robot import Channel
+from vla_ros.core.robot_channels import Channel
 from vla_ros.core.types import ActionChunk
 
 BLENDINGS = ("latest", "linear", "temporal_ensemble")

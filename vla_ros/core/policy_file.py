@@ -4,6 +4,11 @@ policy: my_package.wander:Wander
 options: {speed: 0.2}
 images:
   front: {camera: left, size: [224, 224], resize: crop}
+state:
+  - {name: shoulder_pan.pos, from: shoulder_pan, unit: deg}
+actions:
+  - {name: shoulder_pan.pos, to: shoulder_pan, unit: deg, kind: position}
+  - {name: gripper.pos, to: gripper, closed: 0, open: 100}
 fallback: careful.yaml
 """
 
@@ -14,14 +19,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vla_ros.core.robot_fields import number
+from vla_ros.core.robot_state import UNITS
 from vla_ros.core.shown import shown
 from vla_ros.core.types import LONGEST_SIDE, RESIZE_MODES, Size, is_size
 
 DEFAULT_POLICY = "color_servo"  # where nobody says which
 ENGINES = ("auto", "tensorrt_rtx", "tensorrt", "inductor", "onnxruntime", "eager")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8", "fp8")
-KEYS = ("policy", "options", "engine", "precision", "fallback", "images")
+KEYS = ("policy", "options", "engine", "precision", "fallback", "images", "state", "actions")
 IMAGE_KEYS = ("camera", "size", "resize")
+STATE_KEYS = ("name", "from", "unit", "closed", "open")
+ACTION_KEYS = ("name", "to", "unit", "kind", "closed", "open")
+# What a number of a row is: where the joint shall be, how fast it shall move, how far from where it
+# was at the row before, or from where it was at the observation.
+KINDS = ("position", "velocity", "delta", "relative")
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,28 @@ class ImageSource:
     camera: str
     size: Size | None = None  # height, width in pixels
     resize: str = ""
+
+
+@dataclass(frozen=True)
+class PolicyNumber:
+    """How a number of the policy, of its state or its actions, is one of the robot's.
+
+    Attributes:
+        name: The policy's name of it.
+        robot: The robot's: of `state` in the robot file, or of a channel. Empty: an action that
+            this robot does not have, and that is dropped.
+        unit: The policy's; empty: as the policy's spec says, else SI.
+        kind: Of an action, one of KINDS; empty: as the spec says, else what the channel is.
+        closed, open: The policy's values of a gripper that is 0 closed and 1 open for the robot;
+            both or neither.
+    """
+
+    name: str
+    robot: str
+    unit: str = ""
+    kind: str = ""
+    closed: float | None = None
+    open: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +79,8 @@ class PolicyFile:
         fallback: The policy that takes over where this one fails.
         images: The policy's key for an image, of colour or depth -> where it comes from. A key that
             is not here is a camera's name.
+        state, actions: How the policy's numbers are the robot's. What is not here has the same name
+            and unit for both.
     """
 
     policy: str
@@ -53,6 +89,8 @@ class PolicyFile:
     precision: str = "auto"
     fallback: PolicyFile | None = None
     images: Mapping[str, ImageSource] = field(default_factory=dict)
+    state: tuple[PolicyNumber, ...] = ()
+    actions: tuple[PolicyNumber, ...] = ()
 
 
 def chosen_policy(policy: str, policy_file: str) -> PolicyFile:
@@ -118,7 +156,9 @@ def _parse(data: Mapping[Any, Any], path: Path, depth: int) -> PolicyFile:
         fallback = _load(path.parent / Path(data["fallback"]).expanduser(), depth + 1)
     engine = _text(data, "engine", "auto")
     precision = _text(data, "precision", "auto")
-    return PolicyFile(policy, options, engine, precision, fallback, images)
+    state = _numbers(data, "state", STATE_KEYS, "from")
+    actions = _numbers(data, "actions", ACTION_KEYS, "to")
+    return PolicyFile(policy, options, engine, precision, fallback, images, state, actions)
 
 
 def _source(key: Any, value: Any) -> ImageSource:
@@ -144,6 +184,57 @@ def _source(key: Any, value: Any) -> ImageSource:
         )
     camera = _text(value, "camera", "", f"images.{key}.")
     return ImageSource(camera or key, size, resize)
+
+
+def _numbers(
+    data: Mapping[Any, Any], key: str, known: tuple[str, ...], robots: str
+) -> tuple[PolicyNumber, ...]:
+    """`robots`: the key of the robot's name of a number."""
+    entries = data.get(key, [])
+    if not isinstance(entries, list):
+        raise ValueError(f"{key} is {shown(entries)}; give a list of {{name: ..., {robots}: ...}}")
+    numbers: list[PolicyNumber] = []
+    for count, entry in enumerate(entries, 1):
+        where = f"{key}, entry {count}"
+        if not isinstance(entry, dict):
+            raise ValueError(f"{where} is {shown(entry)}; give a mapping of {', '.join(known)}")
+        _known(entry, known, where)
+        numbers.append(_number(entry, where, robots))
+    names = [number.name for number in numbers]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{key} has {shown(name)} {names.count(name)} times; once is right")
+    return tuple(numbers)
+
+
+def _number(entry: Mapping[Any, Any], where: str, robots: str) -> PolicyNumber:
+    name = _text(entry, "name", "", f"{where}: ")
+    if not name:
+        raise ValueError(f"{where} lacks name: what the policy calls it")
+    where = f"{where} ({shown(name)}): "
+    # `to:` with nothing behind it drops the action; it must be written, not forgotten.
+    dropped = robots == "to" and robots in entry and entry[robots] is None
+    robot = "" if dropped else _text(entry, robots, name, where)
+    if not robot and not dropped:
+        raise ValueError(f"{where}{robots} is empty; give the robot's name of it")
+    unit = _text(entry, "unit", "", where)
+    if unit and unit not in UNITS:
+        raise ValueError(f"{where}unit is {shown(unit)}; use one of {', '.join(UNITS)}")
+    kind = _text(entry, "kind", "", where)
+    if kind and kind not in KINDS:
+        raise ValueError(f"{where}kind is {shown(kind)}; use one of {', '.join(KINDS)}")
+    ends = [key for key in ("closed", "open") if key in entry]
+    if not ends:
+        return PolicyNumber(name, robot, unit, kind)
+    if len(ends) == 1:
+        raise ValueError(f"{where}{ends[0]} stands alone; give closed and open, or neither")
+    if unit:
+        raise ValueError(f"{where}unit stands beside closed and open; they say how it is scaled")
+    closed = number(entry["closed"], f"{where}closed")
+    opened = number(entry["open"], f"{where}open")
+    if closed == opened:
+        raise ValueError(f"{where}closed and open are both {closed:g}; they must differ")
+    return PolicyNumber(name, robot, "", kind, closed, opened)
 
 
 def _known(data: Mapping[Any, Any], keys: tuple[str, ...], where: str) -> None:

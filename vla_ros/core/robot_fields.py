@@ -32,6 +32,7 @@ def mapping(value: Any, where: str) -> Mapping[str, Any]:
 
 def check_keys(value: Any, where: str, needed: set[str], optional: set[str]) -> None:
     """A misspelt key would be a limit that nobody keeps: unknown ones are refused."""
+    # What lacks comes first: a misspelt key is both, and the right name helps more than the wrong.
     keys = set(mapping(value, where))
     if needed - keys:
         raise ValueError(f"{where} lacks {', '.join(sorted(needed - keys))}")

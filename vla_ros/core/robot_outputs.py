@@ -11,7 +11,7 @@ from vla_ros.core.robot_fields import check_keys, number
 from vla_ros.core.shown import shown
 
 if TYPE_CHECKING:
-    from vla_ros.core.robot import Channel
+    from vla_ros.core.robot_channels import Channel
 
 TWIST = "geometry_msgs/msg/Twist"
 TWIST_STAMPED = "geometry_msgs/msg/TwistStamped"
@@ -38,7 +38,9 @@ TWISTS = {TWIST, TWIST_STAMPED}
 POSITIONS = {TRAJECTORY, GRIPPER, PARALLEL_GRIPPER, FOLLOW_TRAJECTORY}
 TWIST_CHANNELS = ("linear.x", "linear.y", "linear.z", "angular.x", "angular.y", "angular.z")
 POSE = "geometry_msgs/msg/PoseStamped"
+# A point that lies farther ahead would let an arm creep.
 LONGEST_TIME_FROM_START_S = 10.0
+# A goal in flight is preempted by the next: smaller steps would restart a gripper all the time.
 DEFAULT_STEP = 0.05  # of the bounds' range
 
 
@@ -91,6 +93,7 @@ def parse_output(fields: Any, known: Mapping[str, Channel]) -> Output:
     Raises:
         ValueError: a sentence with what is wrong, and its value.
     """
+    # All keys of all types are known here: that one belongs to another type gets its own sentence.
     keys = set().union(*OUTPUT_KEYS.values())
     check_keys(fields, "an output", {"topic", "type", "channels"}, keys)
     topic = str(fields["topic"])
@@ -117,6 +120,7 @@ def parse_output(fields: Any, known: Mapping[str, Channel]) -> Output:
         _check_channel(known[name], kind, where)
     _check_together([known[name] for name in names], kind, where)
     output = Output(topic, kind, tuple(names), **_options(fields, where))
+    # Topics are remapped with their node; an action's services and topics are five names.
     if output.is_action and not topic.startswith("/"):
         raise ValueError(f"{where}: give the action's full name, with / in front")
     return output

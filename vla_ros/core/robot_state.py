@@ -48,6 +48,7 @@ UNITS = {
     "N": 1.0,
     "Nm": 1.0,
 }
+# Two arms with hands, a base and their force sensors have some 100.
 MAX_STATE = 256  # numbers: they travel with every observation
 
 
@@ -95,6 +96,7 @@ def parse_state(data: Any) -> tuple[StateSource, ...]:
     if not isinstance(data, list):
         raise ValueError(f"state is {shown(data)}; give a list of topics with their names")
     sources = tuple(map(_source, data))
+    # DDS gives a topic one type: the second subscription would never hear anything.
     types: dict[str, str] = {}
     owners: dict[str, str] = {}
     for source in sources:
@@ -129,6 +131,7 @@ def _source(fields: Any) -> StateSource:
         raise ValueError(f"{where}: type is {shown(kind)}; use one of {', '.join(STATE_TYPES)}")
     names = _names(fields, kind, where)
     scale = optional_number(fields, "scale", where, 1.0)
+    # A typing error that would look like a robot that stands still.
     if scale == 0.0:
         raise ValueError(f"{where}: scale is 0; everything would be the same number")
     unit = _unit(fields, kind, where)
@@ -152,6 +155,7 @@ def _unit(fields: Mapping[str, Any], kind: str, where: str) -> str:
         if "unit" in fields:
             raise ValueError(f"{where}: unit is for joints and arrays; a {kind} is in SI units")
         return ""
+    # No default: degrees taken for radians move an arm 57 times as far.
     unit = fields.get("unit")
     if unit not in UNITS:
         problem = "lacks unit" if unit is None else f"has unit {shown(unit)}"

@@ -34,6 +34,7 @@ class StateTable:
         Raises:
             ValueError: a number is none; the table is then as before.
         """
+        # Aside first: half a message would mix two moments of one sensor.
         brought: dict[str, tuple[float, int]] = {}
         for name, theirs in source.names.items():
             if theirs not in published:

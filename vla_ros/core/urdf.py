@@ -15,6 +15,8 @@ from xml.parsers import expat
 from vla_ros.core.plain_file import read_plain_file
 from vla_ros.core.shown import shown
 
+# A humanoid's URDF has some 100 kB, 2,000 elements and 100 joints; what is far larger is no robot,
+# and would keep the gate busy while it is configured.
 MOST_BYTES = 5 << 20
 MOST_ELEMENTS = 50_000
 MOST_JOINTS = 1000
@@ -94,6 +96,7 @@ class Urdf:
                     f"{self.source} has no link {shown(link)}; its links are "
                     f"{_listed([self.root, *above])}"
                 )
+        # A tree has one way between two links, and it leads up from the lower one.
         chain: list[UrdfJoint] = []  # from the tool back: each link hangs on one joint
         link = tool
         while link != base:
@@ -104,6 +107,8 @@ class Urdf:
                 )
             chain.append(above[link])
             link = above[link].parent
+        # Forward kinematics of what has several numbers, or none of its own, would be wrong: the
+        # gate would watch a place where the tool is not.
         for joint in chain:
             if joint.kind not in (*MOVING, "fixed"):
                 raise ValueError(
@@ -168,6 +173,7 @@ def _elements(text: str | bytes, source: str) -> Element:
     A document type is refused where it begins: it alone can name other files, or define a few
     bytes that mean gigabytes.
     """
+    # ElementTree's own parser cannot refuse in the middle of a file; expat, under it, can.
     builder = TreeBuilder()
     count = 0
     depth = 0

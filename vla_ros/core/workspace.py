@@ -13,7 +13,7 @@ from vla_ros.core.shown import shown
 from vla_ros.core.urdf import MOVING, Urdf, UrdfJoint, Vector, read_urdf
 
 if TYPE_CHECKING:
-    from vla_ros.core.robot import Channel
+    from vla_ros.core.robot_channels import Channel
 
 MOST_BOXES = 32  # the gate looks at every one of them fifty times a second
 AXES = "xyz"
@@ -162,6 +162,7 @@ def parse_workspace(
     check_keys(fields, "workspace", {"tool"}, {"inside", "outside", "max_tool_speed"})
     if urdf is None:
         raise ValueError("workspace needs a urdf: how the joints lead from the base to the tool")
+    # Only `tool`: it would look like a protection, and be none.
     if len(fields) == 1:
         raise ValueError("workspace limits nothing; give inside, outside or max_tool_speed")
     chain = urdf.chain(base_frame, str(fields["tool"]))

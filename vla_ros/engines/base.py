@@ -24,7 +24,7 @@ class SubModel:
     `examples` are real inputs, one tuple each, all of the same shapes: engines are compiled for
     those, calibrated and compared on them. `key` stands for the config and the weights. With a
     `batch` of (8, 16) it takes 1 to 16 examples at once, stacked, and is quickest with 8; with one
-    of (1, 1), what an example has.
+    of (1, 1), what an example has. `fresh` are the inputs that are new at each observation.
     """
 
     name: str
@@ -34,6 +34,7 @@ class SubModel:
     examples: tuple[tuple[Tensor, ...], ...]
     key: str
     batch: tuple[int, int] = (1, 1)
+    fresh: tuple[str, ...] = FRESH_INPUTS
 
     def __post_init__(self) -> None:
         best, most = self.batch
@@ -53,7 +54,7 @@ class SubModel:
     def kept(self) -> tuple[int, ...]:
         """The inputs, by index, that stay the same for as long as an instruction does."""
         indices = range(len(self.inputs))
-        return tuple(index for index in indices if self.inputs[index] not in FRESH_INPUTS)
+        return tuple(index for index in indices if self.inputs[index] not in self.fresh)
 
     @property
     def weight_bytes(self) -> int:

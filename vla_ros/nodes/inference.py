@@ -30,6 +30,7 @@ from vla_ros.nodes.common.worker import Worker
 from vla_ros.policies import make_policy, policy_class, policy_spec
 from vla_ros.policies.base import NotUnderstood, Policy
 from vla_ros.policies.constant import parse_target
+from vla_ros.policies.numbers import Numbers
 from vla_ros.policies.views import Views
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
@@ -62,6 +63,7 @@ class Inference(ManagedNode):
     Faults:
         action: the policy raised, gave no valid chunk, hangs (`predict_timeout`), or could not be
             loaded.
+        communication: its server is gone, or does not answer.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -72,6 +74,7 @@ class Inference(ManagedNode):
         self._idle: dict[str, Policy] = {}  # role -> loaded, and nobody's
         self._choices: dict[str, PolicyFile] = {}  # role -> which policy, and how
         self._views: dict[str, Views] = {}  # role -> what it wants, and through which cameras
+        self._numbers: dict[str, Numbers] = {}  # role -> how its numbers are the robot's
         self._role = POLICY
         self._sequence = 0
         self._said = ""
@@ -132,18 +135,16 @@ class Inference(ManagedNode):
             )
         robot = load_robot(self.params["robot_file"])
         self._channels = robot.channels
-        known = {channel.name for channel in robot.channels}
-        for channel in spec.channels:
-            if channel not in known:
-                raise ValueError(
-                    f"{role} '{name}' commands '{channel}', but robot '{robot.name}' "
-                    f"obeys {', '.join(sorted(known))}"
-                )
-        if halved := robot.halved(spec.channels):  # the gate would hold each of its actions
+        try:
+            numbers = Numbers(spec, choice, robot)
+        except ValueError as error:
+            raise ValueError(f"{role} '{name}' {error}") from None
+        if halved := robot.halved(numbers.channels):  # the gate would hold each of its actions
             raise ValueError(
-                f"{role} '{name}' commands {', '.join(spec.channels)}, but not '{halved[1]}'; "
+                f"{role} '{name}' commands {', '.join(numbers.channels)}, but not '{halved[1]}'; "
                 f"{halved[0].topic} takes all of its channels or none"
             )
+        self._numbers[role] = numbers
         self._views[role] = Views(spec, choice.images, self._views.get(POLICY))
 
     def _checked_target(self, text: str) -> Mapping[str, float]:
@@ -336,6 +337,7 @@ class Inference(ManagedNode):
         if policy is None:
             return  # it could not be loaded, and that was reported
         views = self._views[worker.role]
+        numbers = self._numbers[worker.role]
         try:
             observation = convert.observation(message)
         except ValueError as error:
@@ -347,7 +349,7 @@ class Inference(ManagedNode):
             self._said = ""  # what is wrong is said again, to whoever spoke
             self._warned.clear()
         try:
-            observation = views.fit(observation)
+            seen = views.fit(numbers.state(observation))
         except ValueError as error:
             self._while_heard(worker, partial(self._say, error, "inference"))
             return
@@ -358,13 +360,18 @@ class Inference(ManagedNode):
         if aim := getattr(policy, "aim", None):
             aim(self._target)
         try:
-            rows = policy.predict(observation)
+            rows = policy.predict(seen)
         except NotUnderstood as error:
             self._while_heard(worker, partial(self._say, error))
             return
         if warnings := getattr(policy, "warnings", ()):
             self._while_heard(worker, partial(self._warn, tuple(warnings)))
-        chunk = blender.blend(views.spec.chunk(rows, observation, policy.name), self.now())
+        try:
+            chunk = numbers.chunk(rows, observation, policy.name)
+        except ValueError as error:  # a joint is not measured: the robot holds
+            self._while_heard(worker, partial(self._say, error, "inference"))
+            return
+        chunk = blender.blend(chunk, self.now())
         self._while_heard(worker, partial(self._speak, chunk, arrived))
 
     def _while_heard(self, worker: Worker[Letter], speak: Callable[[], None]) -> None:
@@ -415,7 +422,9 @@ class Inference(ManagedNode):
             self.problem = f"{worker.role} '{worker.name}' failed: {type(error).__name__}: {error}"
             self.stats.drop(f"exception {type(error).__name__}")
             self.get_logger().error(f"{self.problem}\n{trace}", throttle_duration_sec=1.0)
-            self.report_fault("action", self.problem[:500])
+            # A policy on a server that is gone is not cured by a reset.
+            kind = "communication" if isinstance(error, ConnectionError) else "action"
+            self.report_fault(kind, self.problem[:500])
 
         self._while_heard(worker, report)
 

@@ -18,7 +18,9 @@ from sensor_msgs.msg import JointState, LaserScan, PointCloud2, Range
 from std_srvs.srv import Trigger
 
 from vla_ros.core.joint_states import joint_positions
-from vla_ros.core.robot import MAX_CHANNELS, Channel, Robot, Sensor, load_robot
+from vla_ros.core.robot import MAX_CHANNELS, Robot, load_robot
+from vla_ros.core.robot_channels import Channel
+from vla_ros.core.robot_obstacles import Sensor
 from vla_ros.core.robot_state import JOINT_STATE
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common import convert

@@ -42,6 +42,7 @@ def spinning(name: str) -> Iterator[Node]:
 
     Signals stay with the caller, who has things to end.
     """
+    # A context of its own: a script that uses this may have initialised rclpy for itself.
     context = rclpy.Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node(name, context=context, start_parameter_services=False)
@@ -71,7 +72,7 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
     while not condition():
         if time.monotonic() > end:
             return False
-        time.sleep(0.01)
+        time.sleep(0.01)  # a person does not notice, and the other thread can spin
     return True
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from vla_ros.core.check_finding import DOUBTFUL, FITS, WRONG, CheckFinding
 from vla_ros.core.compressed import read_header
 from vla_ros.core.depth import check_aligned, depth_of_message
 from vla_ros.core.encodings import check_layout
 from vla_ros.core.joint_states import joint_positions
-from vla_ros.core.robot import CLOUD, Channel, Robot
+from vla_ros.core.robot import Robot
 from vla_ros.core.robot_cameras import Camera
+from vla_ros.core.robot_channels import Channel
+from vla_ros.core.robot_obstacles import CLOUD
 from vla_ros.core.robot_outputs import Output
 from vla_ros.core.robot_state import JOINT_STATE, NUMBERS
 from vla_ros.core.types import Size
@@ -32,9 +34,6 @@ from vla_ros.operator.robot_graph import (
     full_topic,
 )
 
-FITS = "✓"
-DOUBTFUL = "!"
-WRONG = "✗"
 # The suite's defaults, of the parameters that are named; each may be raised.
 TOPIC_TIMEOUT_S = 0.3  # the gate's topic_timeout
 MAX_IMAGE_AGE_S = 0.4  # the gate's max_age
@@ -43,26 +42,9 @@ MAX_IMAGE_BYTES = 34_000_000  # camera_ingest's max_bytes
 GATE = "safety_validator"
 
 
-@dataclass(frozen=True)
-class RobotFinding:
-    """One line of the table.
-
-    Attributes:
-        mark: FITS, DOUBTFUL or WRONG.
-        subject: what it is about.
-        text: what is so, with the values.
-        remedy: what to do; empty where it fits.
-    """
-
-    mark: str
-    subject: str
-    text: str
-    remedy: str = ""
-
-
-def check_robot(robot: Robot, graph: GraphSnapshot) -> list[RobotFinding]:
+def check_robot(robot: Robot, graph: GraphSnapshot) -> list[CheckFinding]:
     """Everything that a robot file says and that a graph can confirm, in the file's order."""
-    findings: list[RobotFinding] = []
+    findings: list[CheckFinding] = []
     for camera in robot.cameras:
         findings += _camera(camera, graph)
     for topic, kind in state_topics(robot).items():
@@ -111,17 +93,17 @@ def _source(
     graph: GraphSnapshot,
     most_gap: float,
     required: bool = True,
-) -> Iterator[RobotFinding]:
+) -> Iterator[CheckFinding]:
     """Whether somebody publishes there, of the right type, and often enough."""
     worst = WRONG if required else DOUBTFUL
     if not topic.publishers:
         change = "start its driver, or correct the topic in the robot file"
-        yield RobotFinding(worst, subject, "nobody publishes there", change)
+        yield CheckFinding(worst, subject, "nobody publishes there", change)
         return
     names = _names(topic.publishers)
     for endpoint in topic.publishers:
         if endpoint.type != kind:
-            yield RobotFinding(
+            yield CheckFinding(
                 worst,
                 subject,
                 f"{endpoint.node} publishes {endpoint.type} there, not {kind}",
@@ -130,7 +112,7 @@ def _source(
             return  # what is of another type cannot be listened to
     heard = topic.heard
     if heard is None or heard.count == 0:
-        yield RobotFinding(
+        yield CheckFinding(
             worst,
             subject,
             f"{names} is there, and nothing came within {graph.seconds:g} s",
@@ -140,7 +122,7 @@ def _source(
     rate = f"{heard.rate:.3g} messages/s"
     # On the average too seldom: the robot would hold again and again. Once: somebody was busy.
     if heard.rate * most_gap < 1.0:
-        yield RobotFinding(
+        yield CheckFinding(
             worst,
             subject,
             f"{rate} from {names}; the suite waits {most_gap:g} s for the next",
@@ -148,7 +130,7 @@ def _source(
             "config/vla.yaml",
         )
     elif heard.longest_gap > most_gap:
-        yield RobotFinding(
+        yield CheckFinding(
             DOUBTFUL,
             subject,
             f"{rate} from {names}, once {heard.longest_gap:.2f} s without; the suite waits "
@@ -156,7 +138,7 @@ def _source(
             "see what holds the driver up; the robot holds meanwhile",
         )
     else:
-        yield RobotFinding(FITS, subject, f"{rate} of {kind} from {names}, {_qos(topic)}")
+        yield CheckFinding(FITS, subject, f"{rate} of {kind} from {names}, {_qos(topic)}")
 
 
 def _names(endpoints: Sequence[GraphEndpoint]) -> str:
@@ -172,7 +154,7 @@ def _qos(topic: GraphTopic) -> str:
     return " and ".join(sorted(offers))
 
 
-def _camera(camera: Camera, graph: GraphSnapshot) -> Iterator[RobotFinding]:
+def _camera(camera: Camera, graph: GraphSnapshot) -> Iterator[CheckFinding]:
     subject = f"camera '{camera.name}'"
     topic = graph.topic(camera.topic)
     kind = _image_type(camera.transport)
@@ -185,7 +167,7 @@ def _camera(camera: Camera, graph: GraphSnapshot) -> Iterator[RobotFinding]:
             size = _image_size(message, camera)
         except ValueError as problem:
             change = "change the driver's encoding, or give the topic of another"
-            yield RobotFinding(WRONG, subject, str(problem), change)
+            yield CheckFinding(WRONG, subject, str(problem), change)
         else:
             yield from _fits(subject, camera, size, getattr(message, "encoding", "compressed"))
     if camera.depth:
@@ -213,26 +195,26 @@ def _image_size(message: Any, camera: Camera) -> Size:
     return message.height, message.width
 
 
-def _fits(subject: str, camera: Camera, size: Size, encoding: str) -> Iterator[RobotFinding]:
+def _fits(subject: str, camera: Camera, size: Size, encoding: str) -> Iterator[CheckFinding]:
     """The size and the crop of the file against an image."""
     height, width = size
     shape = f"{height} x {width} (height x width)"
     if camera.size and camera.size != size:
-        yield RobotFinding(
+        yield CheckFinding(
             WRONG,
             subject,
             f"its images are {shape}, not {camera.size[0]} x {camera.size[1]}",
             f"write size: [{height}, {width}], or set the driver's resolution",
         )
     elif camera.crop and _outside(camera.crop, size):
-        yield RobotFinding(
+        yield CheckFinding(
             WRONG,
             subject,
             f"crop {list(camera.crop)} reaches outside its images of {shape}",
             "give [x, y, width, height] inside them",
         )
     else:
-        yield RobotFinding(FITS, subject, f"{encoding} of {shape}")
+        yield CheckFinding(FITS, subject, f"{encoding} of {shape}")
 
 
 def _outside(crop: tuple[int, int, int, int], size: Size) -> bool:
@@ -240,7 +222,7 @@ def _outside(crop: tuple[int, int, int, int], size: Size) -> bool:
     return y + height > size[0] or x + width > size[1]
 
 
-def _depth(camera: Camera, size: Size | None, graph: GraphSnapshot) -> Iterator[RobotFinding]:
+def _depth(camera: Camera, size: Size | None, graph: GraphSnapshot) -> Iterator[CheckFinding]:
     subject = f"depth of '{camera.name}'"
     topic = graph.topic(camera.depth)
     kind = _image_type(camera.depth_transport)
@@ -254,12 +236,12 @@ def _depth(camera: Camera, size: Size | None, graph: GraphSnapshot) -> Iterator[
             check_aligned(size, depth, camera.name)
     except ValueError as problem:
         change = "give the topic of the depth that is aligned with the colour"
-        yield RobotFinding(WRONG, subject, str(problem), change)
+        yield CheckFinding(WRONG, subject, str(problem), change)
 
 
-def _alone(subject: str, topic: GraphTopic) -> Iterator[RobotFinding]:
+def _alone(subject: str, topic: GraphTopic) -> Iterator[CheckFinding]:
     if len(topic.publishers) > 1:
-        yield RobotFinding(
+        yield CheckFinding(
             WRONG,
             subject,
             f"{len(topic.publishers)} publishers share its topic: {_names(topic.publishers)}",
@@ -267,12 +249,12 @@ def _alone(subject: str, topic: GraphTopic) -> Iterator[RobotFinding]:
         )
 
 
-def _cloud(subject: str, heard: HeardTopic | None) -> Iterator[RobotFinding]:
+def _cloud(subject: str, heard: HeardTopic | None) -> Iterator[CheckFinding]:
     if not heard or not heard.messages:
         return
     names = [field.name for field in heard.messages[-1].fields]
     if not {"x", "y", "z"} <= set(names):
-        yield RobotFinding(
+        yield CheckFinding(
             WRONG,
             subject,
             f"its points have {', '.join(names[:10]) or 'no fields'}, and no x, y and z",
@@ -281,7 +263,7 @@ def _cloud(subject: str, heard: HeardTopic | None) -> Iterator[RobotFinding]:
 
 
 # -- the robot's state -----------------------------------------------------------------
-def _state(robot: Robot, topic: str, kind: str, graph: GraphSnapshot) -> Iterator[RobotFinding]:
+def _state(robot: Robot, topic: str, kind: str, graph: GraphSnapshot) -> Iterator[CheckFinding]:
     subject = f"state {topic}"
     there = graph.topic(topic)
     required = topic in robot.required_topics
@@ -294,7 +276,7 @@ def _state(robot: Robot, topic: str, kind: str, graph: GraphSnapshot) -> Iterato
         yield from _numbers(robot, topic, there.heard)
     # Joints of several publishers are merged by name; other messages say everything.
     elif len(there.publishers) > 1:
-        yield RobotFinding(
+        yield CheckFinding(
             DOUBTFUL,
             subject,
             f"{len(there.publishers)} publishers share it: {_names(there.publishers)}",
@@ -313,7 +295,7 @@ def _wanted_joints(robot: Robot, topic: str) -> list[str]:
     return list(dict.fromkeys(wanted))  # once each, in their order
 
 
-def _joints(robot: Robot, topic: str, heard: HeardTopic) -> Iterator[RobotFinding]:
+def _joints(robot: Robot, topic: str, heard: HeardTopic) -> Iterator[CheckFinding]:
     """Which joints are named, and whether a message is one that would be refused."""
     subject = f"state {topic}"
     wanted = _wanted_joints(robot, topic)
@@ -327,7 +309,7 @@ def _joints(robot: Robot, topic: str, heard: HeardTopic) -> Iterator[RobotFindin
         except ValueError as problem:
             problems.append(str(problem))
     if problems:
-        yield RobotFinding(
+        yield CheckFinding(
             WRONG,
             subject,
             f"{len(problems)} of {len(heard.messages)} messages are refused: {problems[-1]}",
@@ -335,7 +317,7 @@ def _joints(robot: Robot, topic: str, heard: HeardTopic) -> Iterator[RobotFindin
         )
     missing = [name for name in wanted if name not in named]
     if missing:
-        yield RobotFinding(
+        yield CheckFinding(
             WRONG,
             subject,
             f"no message names {', '.join(missing)}; they name {', '.join(named[:12]) or 'none'}",
@@ -344,26 +326,26 @@ def _joints(robot: Robot, topic: str, heard: HeardTopic) -> Iterator[RobotFindin
     elif wanted:
         order = [name for name in named if name in wanted]
         how = "" if order == wanted else ", in another order than the file: they go by name"
-        yield RobotFinding(FITS, subject, f"names all {len(wanted)} joints{how}")
+        yield CheckFinding(FITS, subject, f"names all {len(wanted)} joints{how}")
 
 
-def _numbers(robot: Robot, topic: str, heard: HeardTopic) -> Iterator[RobotFinding]:
+def _numbers(robot: Robot, topic: str, heard: HeardTopic) -> Iterator[CheckFinding]:
     """An array has no names: its length must be the file's."""
     names = [name for source in robot.state if source.topic == topic for name in source.names]
     values = heard.messages[-1].data
     subject = f"state {topic}"
     if len(values) != len(names):
-        yield RobotFinding(
+        yield CheckFinding(
             WRONG,
             subject,
             f"its arrays have {len(values)} numbers, the file names {len(names)}",
             "name all of them, in their order",
         )
     elif not all(map(math.isfinite, values)):
-        yield RobotFinding(WRONG, subject, f"it says {list(values)[:8]}", "correct the driver")
+        yield CheckFinding(WRONG, subject, f"it says {list(values)[:8]}", "correct the driver")
 
 
-def _measured(channel: Channel, graph: GraphSnapshot) -> Iterator[RobotFinding]:
+def _measured(channel: Channel, graph: GraphSnapshot) -> Iterator[CheckFinding]:
     """Where a position stands against its bounds: outside, the gate refuses to move it; most often
     the unit is another."""
     heard = graph.topic(channel.joint_topic).heard
@@ -378,7 +360,7 @@ def _measured(channel: Channel, graph: GraphSnapshot) -> Iterator[RobotFinding]:
         slack = 1e-3 * (high - low)  # a gripper at its end, measured a little beyond
         unit = "" if channel.unit == "1" else f" {channel.unit}"
         if math.isfinite(value) and not low - slack <= value <= high + slack:
-            yield RobotFinding(
+            yield CheckFinding(
                 WRONG,
                 f"channel '{channel.name}'",
                 f"it stands at {value:.4g}{unit}, outside its bounds {low:g} to {high:g}",
@@ -388,7 +370,7 @@ def _measured(channel: Channel, graph: GraphSnapshot) -> Iterator[RobotFinding]:
 
 
 # -- where commands go -----------------------------------------------------------------
-def _output(robot: Robot, output: Output, graph: GraphSnapshot) -> Iterator[RobotFinding]:
+def _output(robot: Robot, output: Output, graph: GraphSnapshot) -> Iterator[CheckFinding]:
     subject = f"output {output.topic}"
     if output.is_action:
         yield _action(output, graph)
@@ -400,14 +382,14 @@ def _output(robot: Robot, output: Output, graph: GraphSnapshot) -> Iterator[Robo
         if endpoint.node.rpartition("/")[2] != GATE:
             others.append(endpoint)
     if others:
-        yield RobotFinding(
+        yield CheckFinding(
             WRONG,
             subject,
             f"{_names(others)} also publishes commands there",
             "stop that node: only the gate may speak to the robot",
         )
     if not topic.subscribers:
-        yield RobotFinding(
+        yield CheckFinding(
             WRONG,
             subject,
             "nobody listens there",
@@ -415,14 +397,14 @@ def _output(robot: Robot, output: Output, graph: GraphSnapshot) -> Iterator[Robo
         )
     for endpoint in topic.subscribers:
         if endpoint.type != output.type:
-            yield RobotFinding(
+            yield CheckFinding(
                 WRONG,
                 subject,
                 f"{endpoint.node} listens for {endpoint.type}, not {output.type}",
                 f"write type: {endpoint.type} into the robot file, if it can carry the channels",
             )
         elif endpoint.latched:
-            yield RobotFinding(
+            yield CheckFinding(
                 WRONG,
                 subject,
                 f"{endpoint.node} asks for what was said before (transient local); the gate sends "
@@ -433,23 +415,23 @@ def _output(robot: Robot, output: Output, graph: GraphSnapshot) -> Iterator[Robo
             yield from _controller(robot, output, endpoint.node, graph)
 
 
-def _action(output: Output, graph: GraphSnapshot) -> RobotFinding:
+def _action(output: Output, graph: GraphSnapshot) -> CheckFinding:
     subject = f"output {output.topic}"
     # An action is found by the service that takes its goals.
     kind = graph.services.get(f"{full_topic(output.topic)}/_action/send_goal", "")
     if not kind:
         change = "start it, or correct the topic in the robot file"
-        return RobotFinding(WRONG, subject, "no action server is there", change)
+        return CheckFinding(WRONG, subject, "no action server is there", change)
     if kind != f"{output.type}_SendGoal":
         there = kind.removesuffix("_SendGoal")
         change = f"write type: {there} into the robot file"
-        return RobotFinding(WRONG, subject, f"its action server takes {there}", change)
-    return RobotFinding(FITS, subject, f"an action server takes {output.type}")
+        return CheckFinding(WRONG, subject, f"its action server takes {there}", change)
+    return CheckFinding(FITS, subject, f"an action server takes {output.type}")
 
 
 def _controller(
     robot: Robot, output: Output, node: str, graph: GraphSnapshot
-) -> Iterator[RobotFinding]:
+) -> Iterator[CheckFinding]:
     """A listener of the right type; where it says its joints, they are the output's."""
     subject = f"output {output.topic}"
     joints = list(graph.controller_joints.get(node, ()))
@@ -459,7 +441,7 @@ def _controller(
     # A trajectory names its joints; an array's order alone says which is which.
     by_name = output.type.endswith("JointTrajectory")
     if not joints and output.type == NUMBERS and len(sent) > 1:
-        yield RobotFinding(
+        yield CheckFinding(
             DOUBTFUL,
             subject,
             f"{node} takes {output.type} and does not say for which joints",
@@ -470,9 +452,9 @@ def _controller(
         text = f"{node} takes {output.type}"
         if joints:
             text += f" for {', '.join(joints)}"
-        yield RobotFinding(FITS, subject, text)
+        yield CheckFinding(FITS, subject, text)
         return
-    yield RobotFinding(
+    yield CheckFinding(
         WRONG,
         subject,
         f"{node} takes {', '.join(joints)}; the file sends {', '.join(sent)}",
@@ -481,7 +463,7 @@ def _controller(
 
 
 # -- limits and clocks -----------------------------------------------------------------
-def _description(robot: Robot, graph: GraphSnapshot) -> Iterator[RobotFinding]:
+def _description(robot: Robot, graph: GraphSnapshot) -> Iterator[CheckFinding]:
     """The file's limits against the URDF that runs; load_robot held them against the file's own."""
     measured: list[Channel] = []
     for channel in robot.channels:
@@ -491,25 +473,25 @@ def _description(robot: Robot, graph: GraphSnapshot) -> Iterator[RobotFinding]:
         return
     if not graph.description:
         if robot.urdf is None:
-            yield RobotFinding(
+            yield CheckFinding(
                 DOUBTFUL,
                 "limits",
                 "no urdf in the file, and nobody publishes /robot_description",
                 "compare the limits with the maker's",
             )
         else:
-            yield RobotFinding(FITS, "limits", f"within those of {robot.urdf.source}")
+            yield CheckFinding(FITS, "limits", f"within those of {robot.urdf.source}")
         return
     try:
         urdf = parse_urdf(graph.description, "/robot_description")
     except ValueError as problem:
         change = "compare the limits with the maker's"
-        yield RobotFinding(DOUBTFUL, "limits", str(problem), change)
+        yield CheckFinding(DOUBTFUL, "limits", str(problem), change)
         return
     yield from _limits(measured, urdf)
 
 
-def _limits(channels: Sequence[Channel], urdf: Urdf) -> Iterator[RobotFinding]:
+def _limits(channels: Sequence[Channel], urdf: Urdf) -> Iterator[CheckFinding]:
     whole = True
     known = {joint.name for joint in urdf.joints}
     for channel in channels:
@@ -518,19 +500,19 @@ def _limits(channels: Sequence[Channel], urdf: Urdf) -> Iterator[RobotFinding]:
             whole = False
             text = f"{urdf.source} has no joint '{channel.joint}'"
             change = "compare its limits with the maker's"
-            yield RobotFinding(DOUBTFUL, subject, text, change)
+            yield CheckFinding(DOUBTFUL, subject, text, change)
             continue
         # One at a time: the first that is too wide would hide the others.
         try:
             check_urdf_limits([channel], urdf)
         except ValueError as problem:
             whole = False
-            yield RobotFinding(WRONG, subject, str(problem), "narrow it in the robot file")
+            yield CheckFinding(WRONG, subject, str(problem), "narrow it in the robot file")
     if whole:
-        yield RobotFinding(FITS, "limits", f"within those of {urdf.source}")
+        yield CheckFinding(FITS, "limits", f"within those of {urdf.source}")
 
 
-def _clock(robot: Robot, graph: GraphSnapshot) -> Iterator[RobotFinding]:
+def _clock(robot: Robot, graph: GraphSnapshot) -> Iterator[CheckFinding]:
     """Stamps against now. The gate goes by them: what is too old, or of the future, is held."""
     ages: list[float] = []
     wrong = False
@@ -544,7 +526,7 @@ def _clock(robot: Robot, graph: GraphSnapshot) -> Iterator[RobotFinding]:
         if heard.unstamped:
             wrong = True
             text = f"{heard.unstamped} of {heard.count} messages have the stamp 0"
-            yield RobotFinding(mark, f"clock of {name}", text, "let the driver stamp its messages")
+            yield CheckFinding(mark, f"clock of {name}", text, "let the driver stamp its messages")
         if heard.age is None:
             continue
         age = heard.age
@@ -555,17 +537,17 @@ def _clock(robot: Robot, graph: GraphSnapshot) -> Iterator[RobotFinding]:
         if age < -MAX_FUTURE_S or age > MAX_IMAGE_AGE_S:
             wrong = True
             when = f"{age:.2f} s old" if age > 0 else f"{-age:.2f} s in the future"
-            yield RobotFinding(
+            yield CheckFinding(
                 mark,
                 f"clock of {name}",
                 f"its stamps are {when} when they come",
                 "synchronise the clocks of both machines (chrony), or let the driver send sooner",
             )
     if ages and not wrong:
-        yield RobotFinding(FITS, "clock", f"stamps are at most {max(ages):.3f} s old")
+        yield CheckFinding(FITS, "clock", f"stamps are at most {max(ages):.3f} s old")
     clock = graph.topic("/clock")
     if clock.publishers:
-        yield RobotFinding(
+        yield CheckFinding(
             DOUBTFUL,
             "clock",
             f"{_names(clock.publishers)} publishes /clock: simulated time",

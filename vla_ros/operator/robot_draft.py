@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vla_ros.core.encodings import DEPTH
-from vla_ros.core.robot import CLOUD, SENSOR_TYPES
 from vla_ros.core.robot_cameras import CAMERA_NAME, MAX_CAMERAS
+from vla_ros.core.robot_obstacles import CLOUD, SENSOR_TYPES
 from vla_ros.core.robot_outputs import TRAJECTORY, TWIST, TWIST_STAMPED
 from vla_ros.core.robot_state import IMU, JOINT_STATE, NUMBERS, ODOMETRY, WRENCH
 from vla_ros.core.urdf import LIMITED, MOVING, Urdf, UrdfJoint

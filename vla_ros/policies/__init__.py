@@ -19,6 +19,8 @@ POLICIES = {
     "constant": "vla_ros.policies.constant:Constant",
     "color_servo": "vla_ros.policies.color_servo.policy:ColorServo",
     "builtin": "vla_ros.policies.builtin:Builtin",
+    "remote": "vla_ros.policies.remote.policy:Remote",
+    "lerobot": "vla_ros.policies.lerobot.policy:LeRobot",
 }
 ENTRY_POINT_GROUP = "vla_ros.policies"
 METHODS = ("spec", "predict", "reset")

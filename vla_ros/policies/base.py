@@ -44,6 +44,10 @@ class PolicySpec:
             the camera's image. A key is a camera's name, as there.
         any_size: Whether it takes images of other sizes than those in `images`, where the policy
             file says so.
+        units: Name in `state` or `channels` -> its unit, where that is not SI (core.robot_state's
+            UNITS); the policy file may say another.
+        kinds: Name in `channels` -> what its numbers are (core.policy_file's KINDS), where they are
+            not simply what the robot's channel takes.
 
     Raises ValueError for a spec that is none.
     """
@@ -56,6 +60,8 @@ class PolicySpec:
     state: tuple[str, ...] = ()
     any_size: bool = False
     depths: Mapping[str, Size] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for what, names in (("channels", self.channels), ("state", self.state)):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from vla_ros.core.robot import Channel, Robot
+from vla_ros.core.robot import Robot
+from vla_ros.core.robot_channels import Channel
 from vla_ros.core.workspace import AXES, Workspace
 from vla_ros.safety.rules import PARAMETERS
 from vla_ros.safety.settings import Settings

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from vla_ros.core.point_cloud import CloudLayout, check_cloud, float_place, read_column
-from vla_ros.core.robot import Sensor
+from vla_ros.core.robot_obstacles import Sensor
 from vla_ros.safety.kinematics import turned
 from vla_ros.safety.obstacles import Array, Reading, blind, outside_masks
 

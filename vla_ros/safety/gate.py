@@ -14,7 +14,9 @@ from enum import Enum, IntEnum, auto
 from typing import Any
 
 from vla_ros.core.chunks import row_at
-from vla_ros.core.robot import Channel, Robot, floor_twist
+from vla_ros.core.robot import Robot
+from vla_ros.core.robot_channels import Channel
+from vla_ros.core.robot_obstacles import floor_twist
 from vla_ros.core.types import ActionChunk, Instruction
 from vla_ros.safety.changes import loosened
 from vla_ros.safety.history import ChunkBuffer, ClockMonitor

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.robot import FLOOR_CHANNELS, Robot
+from vla_ros.core.robot import Robot
+from vla_ros.core.robot_obstacles import FLOOR_CHANNELS
 from vla_ros.safety.obstacles import Array, Reading, distances, farthest_corner
 
 CELL_M = 0.02  # points in one such square are one: a wall is not kept once for each scan

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.robot import Footprint, Obstacles, Sensor
+from vla_ros.core.robot_obstacles import Footprint, Obstacles, Sensor
 
 Array = NDArray[np.float64]
 # Along the robot's way, between two places at which it is asked what the footprint would touch; and

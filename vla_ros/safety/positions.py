@@ -6,7 +6,8 @@ import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-from vla_ros.core.robot import Channel, Robot
+from vla_ros.core.robot import Robot
+from vla_ros.core.robot_channels import Channel
 from vla_ros.core.types import to_seconds
 
 MEASURING_ERROR = 0.01  # of a channel's range, from its lower bound to its upper one

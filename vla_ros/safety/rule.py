@@ -12,7 +12,8 @@ from enum import IntEnum
 from numbers import Real
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from vla_ros.core.robot import Channel, Robot
+from vla_ros.core.robot import Robot
+from vla_ros.core.robot_channels import Channel
 from vla_ros.core.types import ActionChunk, Instruction, to_seconds
 from vla_ros.safety.obstacles import Array, Reading
 from vla_ros.safety.settings import MAX_FUTURE, Limit, Settings

@@ -15,7 +15,7 @@ from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import Image as ImageMessage
 
 from vla_ros.core.point_cloud import CloudField, CloudLayout
-from vla_ros.core.robot import Sensor
+from vla_ros.core.robot_obstacles import Sensor
 from vla_ros.core.types import NANOSECONDS, ActionChunk, Depth, Image, Instruction, Observation
 from vla_ros.safety.clouds import cloud_points, look_at_cloud
 from vla_ros.safety.obstacles import Reading, blind, cone_angles, look, scan_angles

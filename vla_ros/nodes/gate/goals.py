@@ -17,7 +17,8 @@ from action_msgs.msg import GoalStatus, GoalStatusArray
 from action_msgs.srv import CancelGoal
 from rclpy.task import Future
 
-from vla_ros.core.robot import Channel, Robot
+from vla_ros.core.robot import Robot
+from vla_ros.core.robot_channels import Channel
 from vla_ros.core.robot_outputs import FOLLOW_TRAJECTORY, Output
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.qos import LATCHED

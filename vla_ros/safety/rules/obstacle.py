@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from vla_ros.core.robot import FLOOR_CHANNELS, Obstacles, floor_twist
+from vla_ros.core.robot_obstacles import FLOOR_CHANNELS, Obstacles, floor_twist
 from vla_ros.safety.obstacles import approach, seen_ahead
 from vla_ros.safety.rule import Finding, RuleInputs, Verdict, held, rule
 

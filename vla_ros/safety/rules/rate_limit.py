@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vla_ros.core.robot import Channel
+from vla_ros.core.robot_channels import Channel
 from vla_ros.safety.rule import Finding, RuleInputs, Verdict, held, rule
 
 

@@ -1,0 +1,261 @@
+"""Holds a policy file against a robot file, on paper: what feeds what, and do the numbers fit?
+
+Names and units are what the files say; whether they say it rightly is judged by what training saw,
+where the policy knows that (`training_ranges`): degrees that were taken for radians are 57 times
+too far, and a joint whose commands are elsewhere than its measurements is another joint.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vla_ros.core.check_finding import DOUBTFUL, FITS, WRONG, CheckFinding
+from vla_ros.core.normalisation import StateRange
+from vla_ros.core.policy_file import PolicyFile
+from vla_ros.core.robot import Robot
+from vla_ros.core.robot_channels import Channel
+from vla_ros.core.types import NANOSECONDS
+from vla_ros.policies import policy_class, policy_spec
+from vla_ros.policies.base import PolicySpec, size_text
+from vla_ros.policies.numbers import FittedAction, Numbers, NumberScale
+from vla_ros.policies.views import Views
+
+DEGREES = 180.0 / math.pi
+# Training may have gone a little beyond what the robot is allowed now.
+SLACK = 0.02  # of the bounds' span
+# Within this factor of 57.3, a number is most likely off by just that.
+UNIT_FACTOR = 3.0
+# Of a joint's measurements and its commands: they follow each other, so their ranges nearly agree.
+LEAST_OVERLAP = 0.3
+
+
+@dataclass(frozen=True)
+class TrainingRanges:
+    """What training saw of the policy's numbers, in its units; empty: nobody knows."""
+
+    state: Mapping[str, StateRange] = field(default_factory=dict)
+    actions: Mapping[str, StateRange] = field(default_factory=dict)
+
+
+def check_policy(robot: Robot, file: PolicyFile) -> list[CheckFinding]:
+    """All that can be said without a running robot; nothing is loaded that takes long.
+
+    Raises:
+        ValueError: the policy itself is not known, or its options are wrong.
+    """
+    spec = policy_spec(file.policy, file.options)
+    findings = [_summary(spec)]
+    findings += _images(spec, file, robot)
+    try:
+        numbers = Numbers(spec, file, robot)
+    except ValueError as error:
+        remedy = "state and actions of the policy file say which of its numbers is which"
+        return [*findings, CheckFinding(WRONG, "numbers", f"the policy {error}", remedy)]
+    if halved := robot.halved(numbers.channels):
+        findings.append(
+            CheckFinding(
+                WRONG,
+                f"output {halved[0].topic}",
+                f"the policy commands some of its channels, but not '{halved[1]}'",
+                "command all channels of an output, or none",
+            )
+        )
+    ranges = _training_ranges(file)
+    findings += _state(spec, numbers, ranges, robot)
+    for action in numbers.actions:
+        findings += _action(spec, action, numbers, ranges)
+    findings += _dropped(spec, numbers)
+    return findings
+
+
+def _training_ranges(file: PolicyFile) -> TrainingRanges:
+    """As the policy's class knows them. Raises ValueError for statistics that are none."""
+    known: Any = getattr(policy_class(file.policy), "training_ranges", None)
+    ranges: TrainingRanges = known(file.options) if known else TrainingRanges()
+    return ranges
+
+
+def _summary(spec: PolicySpec) -> CheckFinding:
+    step_s = spec.step / NANOSECONDS
+    return CheckFinding(
+        FITS,
+        "chunk",
+        f"{spec.steps} rows, one each {step_s:g} s: {spec.steps * step_s:.2g} s ahead",
+    )
+
+
+# -- what it sees ------------------------------------------------------------------------
+def _images(spec: PolicySpec, file: PolicyFile, robot: Robot) -> Iterator[CheckFinding]:
+    try:
+        views = Views(spec, file.images)
+        views.check(robot.camera_nodes, robot.depth_cameras)
+    except ValueError as error:
+        yield CheckFinding(
+            WRONG, "images", str(error), "images of the policy file name the cameras"
+        )
+        return
+    for name, view in views.cameras.items():
+        camera = robot.camera(name)
+        subject = f"camera {name}"
+        text = f"{camera.topic} -> {view}"
+        if not camera.size:
+            yield CheckFinding(FITS, subject, text)
+            continue
+        text = f"{camera.topic}, {size_text(camera.size)} -> {view}"
+        given = camera.size[1] / camera.size[0]
+        wanted = view.size[1] / view.size[0]
+        # A per cent is rounding to whole pixels.
+        if camera.rotate in (90, 270) or abs(given / wanted - 1.0) < 0.01:
+            yield CheckFinding(FITS, subject, text)
+        else:
+            yield CheckFinding(
+                DOUBTFUL,
+                subject,
+                f"{text}: another shape, so it is fitted in by '{view.resize}'",
+                "which shape did it learn from? crop of the camera, or resize of the image",
+            )
+
+
+# -- what it is told ---------------------------------------------------------------------
+def _state(
+    spec: PolicySpec, numbers: Numbers, ranges: TrainingRanges, robot: Robot
+) -> Iterator[CheckFinding]:
+    known = {name for source in robot.state for name in source.names}
+    for name in spec.state:
+        robots, scale = numbers.sources[name]
+        subject = f"state {name}"
+        text = f"{robots} of the robot{_scaled(scale)}"
+        if robots not in known:
+            yield CheckFinding(
+                WRONG,
+                subject,
+                f"the robot file's state has no '{robots}'; it has "
+                f"{', '.join(sorted(known)) or 'none'}",
+                "add it to the robot file's state, or name the right one (from) in the policy file",
+            )
+            continue
+        channel = _channel_of(robots, robot)
+        seen = ranges.state.get(name)
+        if channel is None or seen is None:
+            yield CheckFinding(FITS, subject, text)
+            continue
+        yield _ranged(subject, text, _robot_range(seen, scale), channel)
+
+
+def _channel_of(name: str, robot: Robot) -> Channel | None:
+    """The channel whose joint a number of the state measures, where both are in the same unit."""
+    for source in robot.state:
+        for channel in robot.channels:
+            same = source.topic == channel.joint_topic and source.names.get(name) == channel.joint
+            plain = (source.scale, source.offset, channel.scale, channel.offset) == (1, 0, 1, 0)
+            if same and plain and channel.joint and not channel.is_velocity:
+                return channel
+    return None
+
+
+# -- what it commands --------------------------------------------------------------------
+def _action(
+    spec: PolicySpec, action: FittedAction, numbers: Numbers, ranges: TrainingRanges
+) -> Iterator[CheckFinding]:
+    name = spec.channels[action.column]
+    channel = action.channel
+    subject = f"action {name}"
+    kind = f" ({action.kind})" if action.kind else ""
+    text = f"-> {channel.name}{kind}{_scaled(action.scale)}"
+    # One name for two joints: the policy learned that what it commands is what it measures.
+    measured = numbers.sources.get(name)
+    if measured and channel.joint and measured[0] not in (channel.name, channel.joint):
+        yield CheckFinding(
+            WRONG,
+            subject,
+            f"{text}, and the policy's state '{name}' is the robot's '{measured[0]}'",
+            "the same name is one joint for the policy: give the same one in state and actions",
+        )
+        return
+    seen = ranges.actions.get(name)
+    if seen is None:
+        yield CheckFinding(FITS, subject, f"{text}; what training saw is not known")
+        return
+    if action.measured is not None:  # a change: bounds say nothing of it
+        yield CheckFinding(FITS, subject, f"{text}, training {seen.low:.3g} to {seen.high:.3g}")
+        return
+    finding = _ranged(subject, text, _robot_range(seen, action.scale), channel)
+    state = ranges.state.get(name)
+    if finding.mark == FITS and state is not None and not channel.is_velocity:
+        overlap = _overlap((seen.low, seen.high), (state.low, state.high))
+        if overlap < LEAST_OVERLAP:
+            finding = CheckFinding(
+                DOUBTFUL,
+                subject,
+                f"{finding.text}; but training measured it at {state.low:.3g} to {state.high:.3g} "
+                f"and commanded {seen.low:.3g} to {seen.high:.3g}",
+                "is it a change (kind: delta or relative), or another joint?",
+            )
+    yield finding
+
+
+def _dropped(spec: PolicySpec, numbers: Numbers) -> Iterator[CheckFinding]:
+    used = {action.column for action in numbers.actions}
+    for column, name in enumerate(spec.channels):
+        if column not in used:
+            yield CheckFinding(
+                DOUBTFUL, f"action {name}", "goes nowhere", "right, if this robot has no such joint"
+            )
+
+
+# -- numbers -----------------------------------------------------------------------------
+def _scaled(scale: NumberScale) -> str:
+    """How the policy's number is the robot's, for the table; empty: they are the same."""
+    if scale == NumberScale():
+        return ""
+    offset = f" {scale.offset:+g}" if scale.offset else ""
+    return f", the policy's is x {scale.factor:.4g}{offset}"
+
+
+def _robot_range(seen: StateRange, scale: NumberScale) -> tuple[float, float]:
+    """What training saw, in the robot's unit."""
+    ends = ((seen.low - scale.offset) / scale.factor, (seen.high - scale.offset) / scale.factor)
+    return min(ends), max(ends)
+
+
+def _ranged(subject: str, text: str, seen: tuple[float, float], channel: Channel) -> CheckFinding:
+    """What training saw beside what the robot is allowed."""
+    low, high = channel.bounds
+    span = high - low
+    text += f", training {seen[0]:.3g} to {seen[1]:.3g} {channel.unit}, bounds {low:g} to {high:g}"
+    reach = max(map(abs, seen)) / max(abs(low), abs(high))
+    angle = channel.unit in ("rad", "rad/s")
+    if angle and DEGREES / UNIT_FACTOR < reach < DEGREES * UNIT_FACTOR:
+        return CheckFinding(
+            WRONG,
+            subject,
+            f"{text}: {reach:.0f} times too far",
+            "it is in degrees: say unit: deg (deg/s) in the policy file",
+        )
+    if seen[0] < low - SLACK * span or seen[1] > high + SLACK * span:
+        return CheckFinding(
+            WRONG if reach > UNIT_FACTOR or not _overlap(seen, channel.bounds) else DOUBTFUL,
+            subject,
+            f"{text}: what is outside is refused",
+            "are unit and joint right? then widen the robot file's bounds, where that is safe",
+        )
+    if angle and seen[1] - seen[0] < span / (DEGREES / UNIT_FACTOR):
+        return CheckFinding(
+            DOUBTFUL,
+            subject,
+            f"{text}: it hardly moves",
+            "were its radians taken for degrees? leave unit out, if so",
+        )
+    return CheckFinding(FITS, subject, text)
+
+
+def _overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """How much two ranges have in common, of what either covers; 1: they are the same."""
+    common = min(a[1], b[1]) - max(a[0], b[0])
+    whole = max(a[1], b[1]) - min(a[0], b[0])
+    if whole <= 0.0:
+        return 1.0
+    return max(0.0, common) / whole
