@@ -234,6 +234,22 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("self._arm.move(now, chain.SPEEDS * model.TIMESTEP)", "self._arm.move(now, 9.0 * chain.SPEEDS * model.TIMESTEP)"),
         ("TrajectoryFollower(joints, chain.LIMITS)", "TrajectoryFollower(joints)"),
     ]),
+    "vla_ros/sim/env/plan.py": (("test/unit/test_env_robot.py",), [
+        ("if given != count:", "if given < count:"),
+        ("sorted(named) != sorted(channels)", "not set(named) <= set(channels)"),
+        ("if size and camera.size and size != camera.size:", "if False:"),
+        ("if not part.first < part.end <= there:", "if not part.first <= part.end:"),
+    ]),
+    "vla_ros/sim/env/world.py": (("test/unit/test_env_robot.py",), [
+        ("if self._velocities and now - self._heard > DRIVER_TIMEOUT_S:", "if False:"),
+        ("not np.isfinite(sent).all()", "False"),
+        ("            counts.successes += bool(counts.success)", "            counts.successes += 1"),
+        ("                driver.place(self._standing(driver, numbers))", "                pass"),
+    ]),
+    "vla_ros/sim/env/offer.py": (("test/unit/test_env_robot.py",), [
+        ('options = {"max_episode_steps": -1, **arguments}', "options = dict(arguments)"),
+        ("0.1 <= hertz <= 1000.0", "0.0 < hertz <= 9000.0"),
+    ]),
     "vla_ros/sim/trajectory.py": (("test/unit/test_arm_world.py",), [
         ("if since <= DRIVER_TIMEOUT_S:", "if since <= 9.0:"),
         ("and bool((np.diff(when) > 0.0).all())", ""),
