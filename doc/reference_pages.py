@@ -14,7 +14,7 @@ from typing import Any
 
 from vla_ros.cli import bench
 from vla_ros.cli.main import VERBS, add_arguments
-from vla_ros.core import robot, robot_cameras, robot_outputs, robot_state, workspace
+from vla_ros.core import robot, robot_cameras, robot_clouds, robot_outputs, robot_state, workspace
 from vla_ros.core.parameters import Parameter
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 
@@ -30,6 +30,7 @@ YAML_TYPES = {
     "tuple[Output, ...]": "list of outputs",
     "tuple[Sensor, ...]": "list of sensors",
     "tuple[Camera, ...]": "mapping: name → camera",
+    "tuple[Cloud, ...]": "mapping: name → cloud",
     "tuple[StateSource, ...]": "list of topics with their numbers",
     "Mapping[str, str]": "list of names, or mapping: name → the message's",
     "Size": "[height, width]",
@@ -61,6 +62,7 @@ IN_WORDS = {
     (robot_outputs.Output, "frame_id"): "as `base_frame`",
     (robot_outputs.Output, "step"): "a twentieth of the channel's bounds",
     (robot_cameras.Camera, "name"): "**needed**: its key in `cameras`",
+    (robot_clouds.Cloud, "name"): "**needed**: its key in `clouds`",
     (robot_state.StateSource, "names"): "**needed**; all of an Odometry",
     (robot_state.StateSource, "unit"): "**needed** of joints and arrays",
     (robot.Robot, "base_frame"): '`"base_link"`',
@@ -288,6 +290,7 @@ def robot_file() -> str:
     for title, kind in (
         ("The file", robot.Robot),
         ("cameras", robot_cameras.Camera),
+        ("clouds", robot_clouds.Cloud),
         ("state", robot_state.StateSource),
         ("channels", robot.Channel),
         ("outputs", robot_outputs.Output),

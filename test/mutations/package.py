@@ -234,6 +234,11 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("self._arm.move(now, chain.SPEEDS * model.TIMESTEP)", "self._arm.move(now, 9.0 * chain.SPEEDS * model.TIMESTEP)"),
         ("TrajectoryFollower(joints, chain.LIMITS)", "TrajectoryFollower(joints)"),
     ]),
+    "vla_ros/core/robot_clouds.py": (("test/unit/test_robot_clouds.py",), [
+        ("points[:, :3] @ turn.T", "points[:, :3] @ turn"),
+        ('if key in fields and frame != "base":', "if False:"),
+        ("np.arange(count) * len(points) // count", "np.arange(count)"),
+    ]),
     "vla_ros/sim/env/plan.py": (("test/unit/test_env_robot.py",), [
         ("if given != count:", "if given < count:"),
         ("sorted(named) != sorted(channels)", "not set(named) <= set(channels)"),
@@ -270,7 +275,9 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     "vla_ros/policies/views.py": (("test/unit/test_policy_file.py",), [
         ("if not set(self.depths) <= set(deep):", "if False:"),
         ("depth is None or depth.shape != tuple(self.spec.depths[key])", "depth is None"),
-        ("return same_depths and self.cameras", "return self.cameras"),
+        ("return same_depths and same_clouds", "return same_clouds"),
+        ("return same_depths and same_clouds and", "return same_depths and"),
+        ("cloud.points < points or cloud.columns < columns", "cloud.points < points"),
         ("            self.cameras.setdefault(camera, view)\n", "            pass\n"),
     ]),
     "vla_ros/policies/progress.py": (("test/unit/test_progress.py",), [
