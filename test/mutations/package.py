@@ -272,7 +272,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("DISTANCE_RANGE_M = (0.05, 3.0)", "DISTANCE_RANGE_M = (0.05, 30.0)"),
         ("(?! up| over| to)", ""),
     ]),
-    "vla_ros/policies/views.py": (("test/unit/test_policy_file.py",), [
+    "vla_ros/policies/views.py": (("test/unit/test_policy_file.py", "test/unit/test_robot_clouds.py"), [
         ("if not set(self.depths) <= set(deep):", "if False:"),
         ("depth is None or depth.shape != tuple(self.spec.depths[key])", "depth is None"),
         ("return same_depths and same_clouds", "return same_clouds"),
