@@ -70,6 +70,16 @@ def test_a_package_that_is_not_there_is_named() -> None:
         make_env("no_such_package:Arm-v0", {})
 
 
+def test_a_gymnasium_of_before_1_0_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for version, old in (("0.29.1", True), ("1.0.0", False)):
+        monkeypatch.setattr("gymnasium.__version__", version)
+        if old:
+            with pytest.raises(ValueError, match="gymnasium 0.29.1 is too old; install 1.0"):
+                make_env(ARM, {})
+        else:
+            make_env(ARM, {})
+
+
 @pytest.mark.parametrize("rate, good", [(0.05, False), (0.1, True), (1000.0, True), (1001.0, False), (math.nan, False)])
 def test_a_rate_is_within_reason(rate: float, good: bool) -> None:
     if good:

@@ -79,6 +79,12 @@ def make_env(name: str, arguments: Mapping[str, Any]) -> Any:
         )
     choose_library()
     gymnasium = import_module("gymnasium")
+    if gymnasium.__version__.startswith("0."):
+        # a time limit of -1 ends there each episode at once
+        raise ValueError(
+            f"gymnasium {gymnasium.__version__} is too old; install 1.0 or a later one beside the "
+            "environment"
+        )
     try:
         import_module(package)
         options = {"max_episode_steps": -1, **arguments}
