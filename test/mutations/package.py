@@ -233,9 +233,32 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("if min(pair) >= GRIP_FORCE_N:", "if max(pair) >= 0.0:"),
     ]),
     "vla_ros/sim/arm/world.py": (("test/unit/test_arm_world.py",), [
+        ("self._arm.move(now, chain.SPEEDS * model.TIMESTEP)", "self._arm.move(now, 9.0 * chain.SPEEDS * model.TIMESTEP)"),
+        ("TrajectoryFollower(joints, chain.LIMITS)", "TrajectoryFollower(joints)"),
+    ]),
+    "vla_ros/core/robot_clouds.py": (("test/unit/test_robot_clouds.py",), [
+        ("points[:, :3] @ turn.T", "points[:, :3] @ turn"),
+        ('if key in fields and frame != "base":', "if False:"),
+        ("np.arange(count) * len(points) // count", "np.arange(count)"),
+    ]),
+    "vla_ros/sim/env/plan.py": (("test/unit/test_env_robot.py",), [
+        ("if given != count:", "if given < count:"),
+        ("sorted(named) != sorted(channels)", "not set(named) <= set(channels)"),
+        ("if size and camera.size and size != camera.size:", "if False:"),
+        ("if not part.first < part.end <= there:", "if not part.first <= part.end:"),
+    ]),
+    "vla_ros/sim/env/world.py": (("test/unit/test_env_robot.py",), [
+        ("if self._velocities and now - self._heard > DRIVER_TIMEOUT_S:", "if False:"),
+        ("not np.isfinite(sent).all()", "False"),
+        ("            counts.successes += bool(counts.success)", "            counts.successes += 1"),
+        ("                driver.place(self._standing(driver, numbers))", "                pass"),
+    ]),
+    "vla_ros/sim/env/offer.py": (("test/unit/test_env_robot.py",), [
+        ('options = {"max_episode_steps": -1, **arguments}', "options = dict(arguments)"),
+        ("0.1 <= hertz <= 1000.0", "0.0 < hertz <= 9000.0"),
+    ]),
+    "vla_ros/sim/trajectory.py": (("test/unit/test_arm_world.py",), [
         ("if since <= DRIVER_TIMEOUT_S:", "if since <= 9.0:"),
-        ("most = chain.SPEEDS * model.TIMESTEP", "most = 9.0 * chain.SPEEDS * model.TIMESTEP"),
-        ("np.clip(rows, chain.LIMITS[:, 0], chain.LIMITS[:, 1])", "rows"),
         ("and bool((np.diff(when) > 0.0).all())", ""),
     ]),
     "vla_ros/sim/arm/expert.py": (("test/unit/test_arm_expert.py",), [
@@ -251,10 +274,12 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("DISTANCE_RANGE_M = (0.05, 3.0)", "DISTANCE_RANGE_M = (0.05, 30.0)"),
         ("(?! up| over| to)", ""),
     ]),
-    "vla_ros/policies/views.py": (("test/unit/test_policy_file.py",), [
+    "vla_ros/policies/views.py": (("test/unit/test_policy_file.py", "test/unit/test_robot_clouds.py"), [
         ("if not set(self.depths) <= set(deep):", "if False:"),
         ("depth is None or depth.shape != tuple(self.spec.depths[key])", "depth is None"),
-        ("return same_depths and self.cameras", "return self.cameras"),
+        ("return same_depths and same_clouds", "return same_clouds"),
+        ("return same_depths and same_clouds and", "return same_depths and"),
+        ("cloud.points < points or cloud.columns < columns", "cloud.points < points"),
         ("            self.cameras.setdefault(camera, view)\n", "            pass\n"),
     ]),
     "vla_ros/policies/progress.py": (("test/unit/test_progress.py",), [

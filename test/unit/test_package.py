@@ -22,7 +22,7 @@ MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts
 )
-ROS_CODE = ("vla_ros.nodes", "vla_ros.sim.node", "vla_ros.sim.arm.node", "vla_ros.operator", "vla_ros.demo", "vla_ros.bench", "vla_ros.cli.say",
+ROS_CODE = ("vla_ros.nodes", "vla_ros.sim.node", "vla_ros.sim.arm.node", "vla_ros.sim.env.node", "vla_ros.operator", "vla_ros.demo", "vla_ros.bench", "vla_ros.cli.say",
             "vla_ros.cli.stop")
 
 # Packages that Humble's and Jazzy's distribution.yaml both release, and keys of rosdep's python.yaml.
@@ -174,7 +174,7 @@ HEAVY = ("torch", "transformers", "mujoco", "matplotlib", "rich", "yaml", "psuti
 
 
 GYM = "vla_ros.sim.gym"  # brings gymnasium
-SIM_EXTRAS = ("vla_ros.sim.node", "vla_ros.sim.arm.node", GYM, "vla_ros.sim.arm.gym")
+SIM_EXTRAS = ("vla_ros.sim.node", "vla_ros.sim.arm.node", "vla_ros.sim.env.node", GYM, "vla_ros.sim.arm.gym")
 YAML = "vla_ros.core.yaml_file"  # brings PyYAML; robot.py imports it where it reads a file
 
 

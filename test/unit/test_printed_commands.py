@@ -45,6 +45,7 @@ NOT_RUN = {
     "demo": "a minute of real time and ROS: test/system, make demo", "train dagger": "minutes: test_training_box.py",
     "train reinforce": "minutes: test_reinforce.py", "bench": "measures in real time: test_bench_*.py",
     "compile": "minutes: test_compiled.py", "serve": "ends with Ctrl-C: test_remote.py",
+    "sim": "wants a simulator of somebody else's: test/nodes/test_env_node.py",
     **dict.fromkeys(("robot init", "robot check"), "looks at a robot that runs: test/nodes/test_robot_graph.py"),
     **dict.fromkeys(("say", "stop", "arm", "disarm", "reset", "trace"), "talks to a suite that runs: test/system"),
 }

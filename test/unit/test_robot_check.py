@@ -262,6 +262,11 @@ def test_a_point_cloud_without_coordinates_is_wrong():
         graph = arm_graph(__cmd_vel=taken(TWIST), __scan=said(CLOUD, SimpleNamespace(fields=fields)))
         assert len(marks(cloud, graph, WRONG)) == wrong
 
+    policy_s = base(clouds={"scene": {"topic": "/scan"}})
+    graph = arm_graph(__cmd_vel=taken(TWIST), __scan=said(CLOUD, SimpleNamespace(fields=fields)))
+    assert [finding.subject for finding in marks(policy_s, graph, WRONG)] == ["cloud 'scene' /scan"]
+    assert heard_topics(policy_s)["/scan"] == CLOUD
+
 
 # -- outputs -----------------------------------------------------------------------------------------------------------
 def test_an_output_that_nobody_takes_is_wrong():

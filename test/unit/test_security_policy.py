@@ -12,6 +12,7 @@ from sros_policy import COMPOSED, POLICY, RIGHTS, SECURITY, SIMULATOR, Enclave, 
 
 from vla_ros.core.composed import KINDS, PROGRAM
 from vla_ros.core.robot import load_robot
+from vla_ros.core.robot_clouds import Cloud
 from vla_ros.nodes.enclaves import policy_for
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.safety.rules import RULES
@@ -116,6 +117,15 @@ def test_the_synchronizer_hears_the_robots_state_and_its_cameras_frames(robot: R
     frames = {topic for topic in enclaves["/vla/synchronizer"]["subscribe"] if topic.endswith("frame")}
     deep = [camera for camera in data["cameras"].values() if "depth" in camera]
     assert len(frames) == len(data["cameras"]) + len(deep)
+
+
+def test_the_synchronizer_hears_the_robots_point_clouds(tmp_path: Path) -> None:
+    robot = replace(load_robot(PATHS["sim"]), clouds=(Cloud("scene", "/points"),))
+    path = tmp_path / "policy.xml"
+    path.write_text(policy_for(POLICY.read_text(encoding="utf-8"), robot), encoding="utf-8")
+    enclaves = read_policy(path)
+    assert who(enclaves, "subscribe", "/points") == {"/vla/synchronizer"}
+    assert who(enclaves, "publish", "/points") == {"/robot/driver"}
 
 
 def test_each_camera_has_a_node_with_an_enclave_of_its_own(robot: Robot) -> None:

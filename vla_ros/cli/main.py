@@ -17,6 +17,7 @@ NAME = "vla_ros"  # of the package
 # verb -> what it does. Its module imports what is heavy only when it runs.
 VERBS = {
     "demo": "start a simulated robot and the suite, give it instructions, and film what it does",
+    "sim": "run any gymnasium environment as a robot, behind a robot file's topics",
     "record": "record demonstrations, from the simulator or from a robot that runs",
     "bench": "measure: `vla bench` lists what",
     "train": "train a policy: the built-in one, from demonstrations, or by reinforcement",

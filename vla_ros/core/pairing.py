@@ -8,12 +8,37 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from vla_ros.core.types import Frame, Instruction, Observation, to_seconds
+from vla_ros.core.types import (
+    CloudPoints,
+    Depth,
+    Frame,
+    Image,
+    Instruction,
+    Observation,
+    to_seconds,
+)
 
 MODES = ("latched", "strict")
 REPORT_DELAY_NS = 1_200_000_000  # /diagnostics comes once a second
 KEPT_STAMPS = 4  # of a camera: they say how far apart its images are
 NO_STATE: Mapping[str, float] = MappingProxyType({})
+
+
+CLOUD_END = "/cloud"  # of a cloud's stream; a camera's name has no slash
+
+
+def cloud_stream(cloud: str) -> str:
+    """What a cloud's frames are called beside the cameras'."""
+    return f"{cloud}{CLOUD_END}"
+
+
+def is_cloud(stream: str) -> bool:
+    return stream.endswith(CLOUD_END)
+
+
+def cloud_of(stream: str) -> str:
+    """The cloud's name."""
+    return stream.removesuffix(CLOUD_END)
 
 
 class Pairing:
@@ -25,6 +50,7 @@ class Pairing:
 
     Args:
         cameras: whose images make a pair together, within `max_skew` of each other.
+        clouds: whose point clouds belong to it, as an image does; each a Frame of `cloud_stream`.
         mode: `latched`: an instruction holds until it is replaced, cancelled or older than
             `instruction_ttl`; `strict`: it and the images lie within `max_skew` of each other.
         max_skew, instruction_ttl, max_future: ns.
@@ -41,12 +67,13 @@ class Pairing:
         size: int = 60,
         max_future: int = 500_000_000,
         span: int = 500_000_000,
+        clouds: Sequence[str] = (),
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"mode is '{mode}'; use one of {', '.join(MODES)}")
         self._frames: dict[str, list[Frame]] = {}  # of each camera, by stamp
         self._last: dict[str, deque[int]] = {}  # their newest stamps
-        for camera in cameras:
+        for camera in (*cameras, *map(cloud_stream, clouds)):
             self._frames[camera] = []
             self._last[camera] = deque(maxlen=KEPT_STAMPS)
         self._instruction: Instruction | None = None
@@ -115,14 +142,24 @@ class Pairing:
         if instruction is None:
             return None
         self._done = min(stamps)
+        images: dict[str, Image] = {}
+        depths: dict[str, Depth] = {}
+        clouds: dict[str, CloudPoints] = {}
         for frame in chosen:
             del self._frames[frame.camera][0]
+            if is_cloud(frame.camera):
+                clouds[cloud_of(frame.camera)] = frame.image
+            else:
+                images[frame.camera] = frame.image
+            if frame.depth is not None:
+                depths[frame.camera] = frame.depth
         skews = stamps + [instruction.stamp] if self._strict else stamps
         return Observation(
             stamp=min(stamps),
             instruction=instruction,
-            images={frame.camera: frame.image for frame in chosen},
-            depths={frame.camera: frame.depth for frame in chosen if frame.depth is not None},
+            images=images,
+            depths=depths,
+            clouds=clouds,
             state=dict(state),
             skew=max(skews) - min(skews),
             ages=dict(ages),
@@ -154,6 +191,8 @@ class Pairing:
         for camera, frames in self._frames.items():
             if not frames:
                 self.waiting_for = f"no image from '{camera}'"
+                if is_cloud(camera):
+                    self.waiting_for = f"no point cloud from '{cloud_of(camera)}'"
                 return None
         target, behind = min((frames[-1].stamp, camera) for camera, frames in self._frames.items())
         chosen: list[Frame] = []

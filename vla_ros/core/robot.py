@@ -14,6 +14,7 @@ from typing import Any
 
 from vla_ros.core.robot_cameras import Camera, parse_cameras
 from vla_ros.core.robot_channels import Channel, parse_channel
+from vla_ros.core.robot_clouds import Cloud, parse_clouds
 from vla_ros.core.robot_fields import (
     check_keys,
     check_once,
@@ -72,6 +73,7 @@ class Robot:
     urdf: Urdf | None = None
     workspace: Workspace | None = None
     enable_time: float = 0.0
+    clouds: tuple[Cloud, ...] = ()
 
     @property
     def camera_nodes(self) -> dict[str, str]:
@@ -182,6 +184,7 @@ def parse_robot(data: Any, folder: Path = Path()) -> Robot:
             "obstacles",
             "simulated",
             "cameras",
+            "clouds",
             "state",
             "urdf",
             "workspace",
@@ -241,6 +244,7 @@ def parse_robot(data: Any, folder: Path = Path()) -> Robot:
         urdf,
         workspace,
         enable_time,
+        parse_clouds(data.get("clouds", {})),
     )
 
 

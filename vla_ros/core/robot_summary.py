@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from vla_ros.core.robot import Robot
 from vla_ros.core.robot_cameras import Camera
 from vla_ros.core.robot_channels import Channel
+from vla_ros.core.robot_clouds import Cloud
 from vla_ros.core.robot_obstacles import CLOUD
 from vla_ros.core.robot_state import StateSource
 from vla_ros.core.workspace import WorkspaceBox
@@ -63,6 +64,8 @@ def connections(robot: Robot) -> Iterator[str]:
         yield f"hears {topic} (sensor_msgs/msg/JointState): {joints}"
     for camera in robot.cameras:
         yield _camera_sentence(robot, camera)
+    for cloud in robot.clouds:
+        yield _cloud_sentence(cloud)
     for source in robot.state:
         yield _state_sentence(source)
     if robot.obstacles is None:
@@ -135,6 +138,15 @@ def _camera_sentence(robot: Robot, camera: Camera) -> str:
     what = "".join(f", {step}" for step in steps)
     node = robot.camera_nodes[camera.name]
     return f"camera '{camera.name}' sees {camera.topic} ({camera.transport}{what}), node {node}"
+
+
+def _cloud_sentence(cloud: Cloud) -> str:
+    """Where a policy's point cloud comes from, and what is handed on of it."""
+    colour = " with colours" if cloud.color else ""
+    frame = "in the base frame" if cloud.frame == "base" else "in its sensor's frame"
+    return (
+        f"cloud '{cloud.name}' sees {cloud.topic}: at most {cloud.points} points{colour}, {frame}"
+    )
 
 
 def _state_sentence(source: StateSource) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,11 @@ VELOCITIES = ("linear.", "angular.")  # how the names of velocities begin
 
 Image = NDArray[np.uint8]  # height x width x 3, rgb8
 Depth = NDArray[np.float32]  # height x width, m; NaN where nothing was measured
+CloudPoints = NDArray[np.float32]  # K x 3: x, y, z, m; or K x 6: red, green, blue, 0 to 1, too
 Size = tuple[int, int]  # height, width in pixels
 LONGEST_SIDE = 4096  # pixels: 50 MB an image
+MOST_CLOUD_POINTS = 65_536  # that are handed on of a cloud: 1.5 MB with colours
+CLOUD_COLUMNS = (3, 6)
 RESIZE_MODES = ("pad", "crop", "stretch")  # how an image of another shape is fitted in
 
 
@@ -51,12 +55,13 @@ class Instruction:
 class Frame:
     """One camera image, ready for the policy. `camera` is the camera's name.
 
+    Or the points of a cloud, in `image`, and `camera` the name of its stream (core/pairing.py).
     `depth` belongs to it, pixel by pixel; its size may be another.
     """
 
     stamp: int
     camera: str
-    image: Image
+    image: NDArray[Any]
     depth: Depth | None = None
 
 
@@ -64,7 +69,8 @@ class Frame:
 class Observation:
     """Images and an instruction that belong together, and the robot's state.
 
-    `stamp` is the oldest image's. `depths` has the depth images of the cameras that hand them on.
+    `stamp` is the oldest one's. `depths` has the depth images of the cameras that hand them on,
+    `clouds` the point clouds of the robot file's `clouds`.
     `state` holds the numbers of the robot file's `state` under its
     names, in SI units; `ages` how long ago each of them was heard when the observation was made, s.
     """
@@ -76,6 +82,7 @@ class Observation:
     skew: int = 0
     ages: Mapping[str, float] = field(default_factory=dict)
     depths: Mapping[str, Depth] = field(default_factory=dict)
+    clouds: Mapping[str, CloudPoints] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ def policy_for(template: str, robot: Robot) -> str:
     ranges = {sensor.topic for sensor in robot.sensors}
     declared = {source.topic for rule in RULES for source in rule.sources}
     state = {source.topic for source in robot.state}
+    clouds = {cloud.topic for cloud in robot.clouds}
     frames: set[str] = set()
     for camera in robot.camera_nodes:
         frames.update(_frame_topics(robot, camera))
@@ -51,10 +52,10 @@ def policy_for(template: str, robot: Robot) -> str:
     for title, names in (
         ("its outputs", outputs),
         ("what its motion rests on", rests_on),
-        ("its state", state),
+        ("its state", state | clouds),
         ("its cameras' frames", frames),
         ("its cameras' nodes", {f"{node}/change_state" for node in robot.camera_nodes.values()}),
-        ("all that it says", rests_on | state),
+        ("all that it says", rests_on | state | clouds),
         ("its cameras", images | depths),
     ):
         text = _filled(text, title, names)

@@ -89,7 +89,7 @@ class Inference(ManagedNode):
         self._choices = {POLICY: chosen}
         self._fit(POLICY)
         robot = load_robot(self.params["robot_file"])
-        self._views[POLICY].check(robot.camera_nodes, robot.depth_cameras)
+        self._views[POLICY].check(robot.camera_nodes, robot.depth_cameras, robot.clouds)
         if chosen.fallback:
             self._choices[FALLBACK] = chosen.fallback
             self._fit(FALLBACK)

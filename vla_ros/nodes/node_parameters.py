@@ -59,6 +59,12 @@ CAMERAS = P(
     [ALL],
     "those of the robot file's cameras that the policy looks through; all: each of them",
 )
+CLOUDS = P(
+    "clouds",
+    [ALL],
+    "those of the robot file's point clouds that the policy looks at; all: each of them, an empty "
+    "text: none",
+)
 
 # The gate comes first: it is up before anything that could move the robot.
 NODES = (
@@ -154,6 +160,7 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         ),
         ROBOT,
         CAMERAS,
+        CLOUDS,
         P(
             "state_timeout",
             0.5,

@@ -58,7 +58,7 @@ def planned_nodes(
         ValueError: a file is wrong, or the policy looks through a camera that is not there.
     """
     robot = load_robot(robot_file)
-    seen = _seen(robot, chosen_policy(policy, policy_file))
+    seen, clouds = _seen(robot, chosen_policy(policy, policy_file))
     cameras = [ALL] if len(seen) == len(robot.cameras) else seen
     everyone = {"robot_file": robot_file}
     of_policy = {"policy": policy, "policy_file": policy_file}
@@ -75,6 +75,8 @@ def planned_nodes(
             parameters |= of_policy
         elif executable != "command_ingest":
             parameters["cameras"] = cameras
+        if executable == "synchronizer" and robot.clouds:
+            parameters["clouds"] = clouds or [""]  # a list without a text has no type in ROS
         if executable == CAMERA_NODE:
             planned += _camera_nodes(robot, seen, parameters, camera_topic)
         else:
@@ -83,16 +85,17 @@ def planned_nodes(
     return planned
 
 
-def _seen(robot: Robot, chosen: PolicyFile) -> list[str]:
-    """The cameras that the policy looks through, in the robot file's order."""
+def _seen(robot: Robot, chosen: PolicyFile) -> tuple[list[str], list[str]]:
+    """The cameras and the point clouds that the policy looks at, in the robot file's order."""
     try:
         spec = policy_spec(chosen.policy, chosen.options)
     except ValueError:
         # What starts the nodes may lack what the policy is made of; if they do too, they say so.
-        return list(robot.camera_nodes)
+        return list(robot.camera_nodes), [cloud.name for cloud in robot.clouds]
     views = Views(spec, chosen.images)
-    views.check(robot.camera_nodes, robot.depth_cameras)
-    return [camera.name for camera in robot.cameras if camera.name in views.cameras]
+    views.check(robot.camera_nodes, robot.depth_cameras, robot.clouds)
+    clouds = [cloud.name for cloud in robot.clouds if cloud.name in views.clouds.values()]
+    return [camera.name for camera in robot.cameras if camera.name in views.cameras], clouds
 
 
 def _camera_nodes(

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, PointCloud2
 
 from vla_ros.core.depth import DepthPair, DepthPairing
-from vla_ros.core.pairing import Pairing, PairingWatch
+from vla_ros.core.pairing import Pairing, PairingWatch, cloud_stream
+from vla_ros.core.point_cloud import cloud_array
 from vla_ros.core.robot import load_robot
+from vla_ros.core.robot_clouds import Cloud, chosen_clouds
 from vla_ros.core.robot_state import JOINT_STATE, StateSource
 from vla_ros.core.shown import shown
 from vla_ros.core.state_table import StateTable
@@ -25,11 +27,13 @@ from vla_ros.nodes.common.qos import IMAGES, JOINTS, LATCHED, REPORTS, STATE
 from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.common.run_node import run
 from vla_ros.nodes.common.state_messages import MESSAGES, published_numbers
+from vla_ros.nodes.node_parameters import ALL
 from vla_ros_msgs.msg import Instruction as InstructionMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
 
 STATE_PERIOD_S = 0.02  # not when a frame comes: the image would wait for it
 WATCH_PERIOD_S = 0.25
+CLOUD_BYTES = 80_000_000  # two million points of 40 bytes; a larger message is not unpacked
 
 
 class Synchronizer(ManagedNode):
@@ -40,6 +44,8 @@ class Synchronizer(ManagedNode):
         depth_frame (sensor_msgs/Image): the depth of a frame of the same stamp, of a camera that
             has one; of several, CAMERA/depth_frame.
         instruction/accepted (vla_ros_msgs/Instruction): the instruction that holds.
+        the robot file's clouds (sensor_msgs/PointCloud2): of those that the policy looks at, the
+            newest; its points are handed on in the observation.
         the robot file's state: the numbers that say how the robot is.
         /diagnostics (diagnostic_msgs/DiagnosticArray): how many frames were handed on.
 
@@ -63,7 +69,8 @@ class Synchronizer(ManagedNode):
     def configure(self) -> None:
         robot = load_robot(self.params["robot_file"])
         cameras = chosen_cameras(robot, self.params["cameras"])
-        if not cameras:
+        clouds = chosen_clouds(robot.clouds, self.params["clouds"], ALL)
+        if not cameras and not clouds:
             raise ValueError(
                 f"robot '{robot.name}' has no camera in its file, and a policy looks through one; "
                 "name it under `cameras`"
@@ -76,6 +83,7 @@ class Synchronizer(ManagedNode):
             self.params["buffer"],
             to_nanoseconds(self.params["max_future"]),
             to_nanoseconds(self.params["buffer_time"]),
+            [cloud.name for cloud in clouds],
         )
         self._observation = self.add_publisher(ObservationMessage, "observation", IMAGES)
         for camera in cameras:
@@ -103,6 +111,10 @@ class Synchronizer(ManagedNode):
             self._readers[self.add_reader(MESSAGES[kind], topic, qos)] = partial(
                 self._on_state, entries
             )
+        self._clouds: dict[Reader, Cloud] = {}
+        for cloud in clouds:
+            reader = self.add_reader(PointCloud2, cloud.topic, STATE, most_bytes=CLOUD_BYTES)
+            self._clouds[reader] = cloud
         self.add_timer(STATE_PERIOD_S, self._read_state)
         self._watch = PairingWatch(cameras)
         self._topics: dict[str, str] = {}  # camera -> where its frames are
@@ -218,6 +230,37 @@ class Synchronizer(ManagedNode):
         for reader, callback in self._readers.items():
             for message in reader.take():
                 callback(message)
+        for reader, cloud in self._clouds.items():
+            self._read_cloud(reader, cloud)
+
+    def _read_cloud(self, reader: Reader, cloud: Cloud) -> None:
+        """Takes the newest cloud of a topic, if one has come."""
+        assert self._pairing is not None
+        for message in reader.take():
+            start = time.monotonic_ns()
+            self.stats.tick(f"cloud {cloud.name}", start)
+            stamp = convert.stamp_ns(message.header.stamp)
+            try:
+                if stamp <= 0:
+                    raise ValueError("its stamp is 0; its driver must stamp it")
+                layout = convert.cloud_layout(message)
+                points = cloud_array(message.data, layout, cloud.points, cloud.color)
+                if not len(points):
+                    raise ValueError("none of its points has three numbers")
+                placed = cloud.placed(points)
+            except ValueError as error:
+                self.reject("bad cloud", f"cloud '{cloud.name}' on {cloud.topic}: {error}")
+                continue
+            self._pairing.add_frame(Frame(stamp, cloud_stream(cloud.name), placed), self.now())
+            if self.active:
+                self._pair(start)
+        if reader.oversized:
+            reader.oversized = 0
+            self.reject(
+                "bad cloud",
+                f"cloud '{cloud.name}' on {cloud.topic} has more than {CLOUD_BYTES} bytes: "
+                "downsample it",
+            )
 
     def _pair(self, start: int) -> None:
         assert self._pairing is not None

@@ -47,6 +47,11 @@ def check_robot(robot: Robot, graph: GraphSnapshot) -> list[CheckFinding]:
     findings: list[CheckFinding] = []
     for camera in robot.cameras:
         findings += _camera(camera, graph)
+    for cloud in robot.clouds:
+        subject = f"cloud '{cloud.name}' {cloud.topic}"
+        there = graph.topic(cloud.topic)
+        findings += _source(subject, CLOUD, there, graph, MAX_IMAGE_AGE_S)
+        findings += _cloud(subject, there.heard)
     for topic, kind in state_topics(robot).items():
         findings += _state(robot, topic, kind, graph)
     for channel in robot.channels:
@@ -80,6 +85,8 @@ def heard_topics(robot: Robot) -> dict[str, str]:
         topics[camera.topic] = _image_type(camera.transport)
         if camera.depth:
             topics[camera.depth] = _image_type(camera.depth_transport)
+    for cloud in robot.clouds:
+        topics[cloud.topic] = CLOUD
     for sensor in robot.sensors:
         topics[sensor.topic] = sensor.type
     return {**topics, **state_topics(robot)}

@@ -13,8 +13,11 @@ from vla_ros.core.chunks import check_rows
 from vla_ros.core.instructions import NotUnderstood as NotUnderstood
 from vla_ros.core.shown import shown
 from vla_ros.core.types import (
+    CLOUD_COLUMNS,
+    MOST_CLOUD_POINTS,
     RESIZE_MODES,
     ActionChunk,
+    CloudPoints,
     Depth,
     Image,
     Instruction,
@@ -42,6 +45,8 @@ class PolicySpec:
         state: The robot's numbers that it must be told: a joint's name, `odom.x`, `linear.x`, ...
         depths: The depth images that it looks at, as `images`: it gets them in metres, aligned with
             the camera's image. A key is a camera's name, as there.
+        clouds: The point clouds that it looks at: its own key for each -> (points, 3 or 6). A key
+            is a name in the robot file's `clouds`, unless the policy file names another.
         any_size: Whether it takes images of other sizes than those in `images`, where the policy
             file says so.
         units: Name in `state` or `channels` -> its unit, where that is not SI (core.robot_state's
@@ -62,6 +67,7 @@ class PolicySpec:
     depths: Mapping[str, Size] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
+    clouds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for what, names in (("channels", self.channels), ("state", self.state)):
@@ -70,6 +76,7 @@ class PolicySpec:
                 raise ValueError(f"the policy's {what} are {shown(names)}; give a tuple of names")
         _check_sizes("image", self.images)
         _check_sizes("depth image", self.depths)
+        _check_clouds(self.clouds)
         if self.resize not in RESIZE_MODES:
             raise ValueError(
                 f"the policy's resize is {shown(self.resize)}; use one of {', '.join(RESIZE_MODES)}"
@@ -131,9 +138,13 @@ class PolicySpec:
         depths: dict[str, Depth] = {}
         for key, size in self.depths.items():
             depths[key] = np.full(tuple(size), BLANK_DEPTH_M, np.float32)
+        clouds: dict[str, CloudPoints] = {}
+        for key, shape in self.clouds.items():
+            clouds[key] = np.full(tuple(shape), BLANK_DEPTH_M, np.float32)
         # with odometry, which a policy may use where it is there, without wanting it
         state = dict.fromkeys(("odom.x", "odom.y", "odom.yaw", *self.state), 0.0)
-        return Observation(0, Instruction(0, 0, "go forward"), images, state, depths=depths)
+        instruction = Instruction(0, 0, "go forward")
+        return Observation(0, instruction, images, state, depths=depths, clouds=clouds)
 
 
 BLANK_DEPTH_M = 1.0
@@ -151,6 +162,27 @@ def _check_sizes(what: str, sizes: Any) -> None:
             raise ValueError(
                 f"the policy's {what} {shown(key)} has the size {shown(size)}; "
                 "give (height, width) in pixels"
+            )
+
+
+def _check_clouds(clouds: Any) -> None:
+    """Raises ValueError for what is no mapping of names to (points, 3 or 6)."""
+    if not isinstance(clouds, Mapping):
+        raise ValueError(
+            f"the policy's clouds are {shown(clouds)}; "
+            'give each one\'s shape by its name, like {"scene": (1024, 3)}'
+        )
+    for key, shape in clouds.items():
+        pair = isinstance(shape, (tuple, list)) and len(shape) == 2
+        # `type`, since to `isinstance` true is a whole number.
+        if not pair or type(shape[0]) is not int or shape[1] not in CLOUD_COLUMNS:
+            good = False
+        else:
+            good = 1 <= shape[0] <= MOST_CLOUD_POINTS
+        if not good:
+            raise ValueError(
+                f"the policy's cloud {shown(key)} has the shape {shown(shape)}; give (points, 3) "
+                f"or (points, 6), from 1 to {MOST_CLOUD_POINTS} points"
             )
 
 
@@ -213,7 +245,9 @@ class Policy(Protocol):
         Args:
             observation: `images` has what the spec names, under its keys: height x width x 3,
                 uint8, rgb, of the spec's sizes, only to be read. `depths` the same: height x width,
-                float32, metres, NaN where nothing was measured. `state` has at least the names of
+                float32, metres, NaN where nothing was measured. `clouds` has points x 3 (x, y, z,
+                metres) or 6 (red, green, blue, 0 to 1, too), float32; rows of NaN at the end where
+                fewer were measured. `state` has at least the names of
                 the spec's state, in SI units. `instruction.text` is the instruction; empty: there
                 is none, and the robot is to stand. `instruction.instruction_id` is another one for
                 each instruction. `stamp`: when the oldest of the images was taken, ns.

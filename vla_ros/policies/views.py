@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vla_ros.core.policy_file import ImageSource
+from vla_ros.core.robot_clouds import Cloud, sampled
 from vla_ros.core.shown import shown
-from vla_ros.core.types import Depth, Image, Observation, Size
+from vla_ros.core.types import CloudPoints, Depth, Image, Observation, Size
 from vla_ros.policies.base import REMEDY, PolicySpec, shapes_text, size_text, sizes_text
 
 
@@ -42,7 +43,11 @@ class Views:
                 that takes any size takes theirs.
         """
         for key in sources:
-            if key not in spec.images and key not in spec.depths:
+            if key in spec.clouds and (sources[key].size or sources[key].resize):
+                raise ValueError(
+                    f"images.{key} is a point cloud, which has no size or resize; give camera alone"
+                )
+            if key not in spec.images and key not in spec.depths and key not in spec.clouds:
                 depths = f" and the depth of {sizes_text(spec.depths)}" if spec.depths else ""
                 raise ValueError(
                     f"the policy file's images name {shown(key)}, and the policy looks "
@@ -59,6 +64,10 @@ class Views:
         depth_sizes = {key: self.depths[camera].size for key, camera in self._depth.items()}
         for camera, view in self.depths.items():
             self.cameras.setdefault(camera, view)
+        # the policy's key -> cloud
+        self.clouds: dict[str, str] = {}
+        for key in spec.clouds:
+            self.clouds[key] = sources.get(key, ImageSource(key)).camera
         self.spec = replace(spec, images=sizes, depths=depth_sizes)
 
     def __str__(self) -> str:
@@ -74,13 +83,21 @@ class Views:
             )
         return self.cameras[camera]
 
-    def check(self, cameras: Iterable[str], depths: Iterable[str] = ()) -> None:
+    def check(
+        self,
+        cameras: Iterable[str],
+        depths: Iterable[str] = (),
+        clouds: Sequence[Cloud] | None = None,
+    ) -> None:
         """Raises ValueError, with both lists, where the policy looks through another camera.
 
         Args:
             cameras: The names of those that are there.
             depths: Of those that give depth.
+            clouds: The robot file's; None: they are not the caller's business.
         """
+        if clouds is not None:
+            self._check_clouds(clouds)
         present = list(cameras)
         deep = list(depths)
         if not set(self.cameras) <= set(present):
@@ -95,10 +112,26 @@ class Views:
                 "(cameras: {NAME: {depth: TOPIC}}), or another camera's name in the policy file"
             )
 
+    def _check_clouds(self, clouds: Sequence[Cloud]) -> None:
+        """Raises ValueError, with both lists, where a cloud is missing or hands on less."""
+        there = {cloud.name: cloud for cloud in clouds}
+        for key, name in self.clouds.items():
+            points, columns = self.spec.clouds[key]
+            cloud = there.get(name)
+            if cloud is None or cloud.points < points or cloud.columns < columns:
+                listed = [f"{each.name} of {each.points} x {each.columns}" for each in clouds]
+                raise ValueError(
+                    f"the policy wants the point cloud {shown(name)} of {points} x {columns}, and "
+                    f"the robot file's clouds are {', '.join(listed) or 'none'}; give it there "
+                    "(clouds: {NAME: {topic: TOPIC, points: N, color: true}}), or another one's "
+                    "name in the policy file (images: {KEY: {camera: NAME}})"
+                )
+
     def within(self, other: Views) -> bool:
         """Are its images among those that the cameras hand on for the other?"""
         same_depths = self.depths.items() <= other.depths.items()
-        return same_depths and self.cameras.items() <= other.cameras.items()
+        same_clouds = set(self.clouds.values()) <= set(other.clouds.values())
+        return same_depths and same_clouds and self.cameras.items() <= other.cameras.items()
 
     def fit(self, observation: Observation) -> Observation:
         """The observation as the policy knows it: its images under its own keys, and no others.
@@ -130,13 +163,23 @@ class Views:
                     f"{shown_depths}; {REMEDY}"
                 )
             depths[key] = depth
+        clouds: dict[str, CloudPoints] = {}
+        for key, name in self.clouds.items():
+            points, columns = self.spec.clouds[key]
+            cloud = observation.clouds.get(name)
+            if cloud is None or cloud.shape[1] < columns:
+                raise ValueError(
+                    f"the policy wants the point cloud {shown(name)} of {points} x {columns}, and "
+                    f"the observation has {shapes_text(observation.clouds)}"
+                )
+            clouds[key] = sampled(cloud, points, columns)
         lacking = [name for name in self.spec.state if name not in observation.state]
         if lacking:
             raise ValueError(
                 f"the policy wants the robot's {', '.join(lacking)}, which is not "
                 f"measured; there are {', '.join(observation.state) or 'none'}"
             )
-        return replace(observation, images=fitted, depths=depths)
+        return replace(observation, images=fitted, depths=depths, clouds=clouds)
 
 
 def _fit(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.core.rotation import turned as turned
 from vla_ros.core.urdf import MOVING, UrdfJoint, Vector
 
 Array = NDArray[np.float64]
@@ -77,24 +78,6 @@ def tool_speed(before: Array, after: Array, elapsed: int) -> float:
     if elapsed <= 0:
         return math.inf if moved > 0.0 else 0.0
     return moved / (elapsed / 1e9)
-
-
-def turned(rpy: Vector) -> Array:
-    """The rotation by roll about x, then pitch about y, then yaw about z of the fixed frame."""
-    roll, pitch, yaw = rpy
-    cr = math.cos(roll)
-    sr = math.sin(roll)
-    cp = math.cos(pitch)
-    sp = math.sin(pitch)
-    cy = math.cos(yaw)
-    sy = math.sin(yaw)
-    return np.array(
-        [
-            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-            [-sp, cp * sr, cp * cr],
-        ]
-    )
 
 
 def _cross(axis: Vector) -> Array:

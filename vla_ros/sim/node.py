@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 import cv2
@@ -37,6 +37,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState, LaserScan
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from vla_ros.core import process_identity
@@ -93,6 +94,9 @@ class SimulatedRobot(Node):
     Publishes: with `publish_clock`, `/clock`; `publish_state` does the rest.
     Services: `~/reset`, to the next scene or to that of the parameter `seed`.
 
+    Attributes:
+        tick_s: Simulated seconds from one `publish_state` to the next.
+
     Args:
         name: The node's.
         parameters: As PARAMETERS.
@@ -100,6 +104,8 @@ class SimulatedRobot(Node):
     Raises:
         ValueError: For a bad parameter.
     """
+
+    tick_s = TICK_S
 
     def __init__(self, name: str, parameters: Parameters) -> None:
         super().__init__(name)
@@ -126,7 +132,7 @@ class SimulatedRobot(Node):
         raise NotImplementedError
 
     def publish_state(self, stamp: Time, ticks: int) -> None:
-        """What the robot's drivers and sensors say, fifty times a second."""
+        """What the robot's drivers and sensors say, once a tick."""
         raise NotImplementedError
 
     def things(self) -> list[str]:
@@ -183,9 +189,13 @@ class SimulatedRobot(Node):
 
     # Threads
 
+    def loops(self) -> Mapping[str, Callable[[], None]]:
+        """What goes on until the end, by name."""
+        return {"physics": self._physics, "camera": self._camera}
+
     def start(self) -> None:
         """Begin physics and drawing, each in a thread of its own."""
-        for name, body in (("physics", self._physics), ("camera", self._camera)):
+        for name, body in self.loops().items():
             thread = threading.Thread(target=self._guarded, args=(body,), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -218,9 +228,9 @@ class SimulatedRobot(Node):
     def _physics(self) -> None:
         next_tick = time.monotonic()
         ticks = 0
-        period = TICK_S / self._options["real_time_factor"]
+        period = self.tick_s / self._options["real_time_factor"]
         while not self._ending.is_set():
-            self.simulated.step(TICK_S)
+            self.simulated.step(self.tick_s)
             ticks += 1
             stamp = self._stamp()
             if self._clock_out is not None:
@@ -235,12 +245,8 @@ class SimulatedRobot(Node):
     def _camera(self) -> None:
         period = 1.0 / self._options["camera_rate"]
         due = time.monotonic()
-        # A sensor's noise: two images are never the same, or a robot that stands looks like a
-        # frozen camera.
-        random = np.random.default_rng(self._options["seed"])
-        # Eight images of it, drawn once and taken in turn.
-        shape = (8, self._options["height"], self._options["width"], 3)
-        noise = itertools.cycle(random.integers(0, 3, shape, np.uint8))
+        size = (self._options["height"], self._options["width"])
+        noise = sensor_noise(size, self._options["seed"])
         try:
             while not self._ending.is_set():
                 stamp = self._stamp()
@@ -262,6 +268,43 @@ class SimulatedRobot(Node):
             return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
         stamp: Time = self.get_clock().now().to_msg()
         return stamp
+
+
+def sensor_noise(size: tuple[int, int], seed: int) -> Iterator[Pixels]:
+    """Noise of 0 to 2 to add to images of (height, width): two of them are never the same.
+
+    Without it a robot that stands looks like a frozen camera.
+    """
+    random = np.random.default_rng(seed)
+    # eight images of it, drawn once and taken in turn
+    return itertools.cycle(random.integers(0, 3, (8, *size, 3), np.uint8))
+
+
+def trajectory_points(
+    trajectory: JointTrajectory, joints: Sequence[str]
+) -> tuple[list[float], Pixels]:
+    """When each point is due, s from now, and its positions, in the order of `joints`.
+
+    A point that does not have them all, or others, is left out: with fewer rows than times, a
+    driver refuses the whole, and holds.
+    """
+    names = list(trajectory.joint_names)
+    times = []
+    rows = []
+    for point in trajectory.points:
+        due = point.time_from_start
+        times.append(due.sec + due.nanosec * 1e-9)
+        if sorted(names) == sorted(joints) and len(point.positions) == len(names):
+            positions = dict(zip(names, point.positions))
+            rows.append([positions[name] for name in joints])
+    return times, np.array(rows, float).reshape(-1, len(joints))
+
+
+def joint_state(joints: Mapping[str, float], stamp: Time) -> JointState:
+    """The joints' positions as a message."""
+    message = JointState(name=list(joints), position=array.array("d", joints.values()))
+    message.header.stamp = stamp
+    return message
 
 
 def image_message(pixels: Pixels, frame: str, stamp: Time) -> Image:
@@ -347,10 +390,7 @@ class Simulator(SimulatedRobot):
     def publish_state(self, stamp: Time, ticks: int) -> None:
         """Odometry and joints; now and then scan and objects."""
         self._publish_odometry(stamp)
-        joints = self._world.joint_states()
-        message = JointState(name=list(joints), position=array.array("d", joints.values()))
-        message.header.stamp = stamp
-        self._joints.publish(message)
+        self._joints.publish(joint_state(self._world.joint_states(), stamp))
         if ticks % SCAN_EVERY_TICKS == 0:
             self._publish_scan(stamp)
             self._publish_objects(stamp)

@@ -18,17 +18,8 @@ def load_mujoco() -> Any:
     Raises:
         RuntimeError: It is not installed, or nothing here can draw; the sentence says what to do.
     """
-    # Mesa's software renderer starts a thread for every core and would starve the physics and ROS.
-    os.environ.setdefault("LP_NUM_THREADS", "1")
-    if "MUJOCO_GL" not in os.environ:
-        for backend, libraries in LIBRARIES.items():
-            if any(map(_loads, libraries)):
-                os.environ["MUJOCO_GL"] = backend
-                break
-        else:
-            raise RuntimeError(
-                f"the simulator cannot draw: neither EGL nor OSMesa was found; {ADVICE}"
-            )
+    if not choose_library():
+        raise RuntimeError(f"the simulator cannot draw: neither EGL nor OSMesa was found; {ADVICE}")
     try:
         import mujoco
     except ImportError as problem:
@@ -38,6 +29,19 @@ def load_mujoco() -> Any:
     except Exception as problem:
         raise _cannot_draw(problem) from problem
     return mujoco
+
+
+def choose_library() -> bool:
+    """Set MUJOCO_GL where it is not set, before MuJoCo is imported; whether anything can draw."""
+    # Mesa's software renderer starts a thread for every core and would starve the physics and ROS.
+    os.environ.setdefault("LP_NUM_THREADS", "1")
+    if "MUJOCO_GL" in os.environ:
+        return True
+    for backend, libraries in LIBRARIES.items():
+        if any(map(_loads, libraries)):
+            os.environ["MUJOCO_GL"] = backend
+            return True
+    return False
 
 
 def make_renderer(mujoco: Any, model: Any, width: int, height: int) -> Any:

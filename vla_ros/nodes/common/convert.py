@@ -14,9 +14,18 @@ import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import Image as ImageMessage
 
+from vla_ros.core.pairing import cloud_of, cloud_stream, is_cloud
 from vla_ros.core.point_cloud import CloudField, CloudLayout
 from vla_ros.core.robot_obstacles import Sensor
-from vla_ros.core.types import NANOSECONDS, ActionChunk, Depth, Image, Instruction, Observation
+from vla_ros.core.types import (
+    NANOSECONDS,
+    ActionChunk,
+    CloudPoints,
+    Depth,
+    Image,
+    Instruction,
+    Observation,
+)
 from vla_ros.safety.clouds import cloud_points, look_at_cloud
 from vla_ros.safety.obstacles import Reading, blind, cone_angles, look, scan_angles
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
@@ -125,7 +134,11 @@ def instruction(message: InstructionMessage) -> Instruction:
 def observation_message(observation: Observation) -> ObservationMessage:
     message = ObservationMessage(
         instruction=instruction_message(observation.instruction),
-        cameras=[*observation.images, *(depth_name(camera) for camera in observation.depths)],
+        cameras=[
+            *observation.images,
+            *map(depth_name, observation.depths),
+            *map(cloud_stream, observation.clouds),
+        ],
         state_names=list(observation.state),
         skew=duration_message(observation.skew),
     )
@@ -135,6 +148,8 @@ def observation_message(observation: Observation) -> ObservationMessage:
     ]
     for depth in observation.depths.values():
         message.images.append(depth_message(depth, observation.stamp, ""))
+    for points in observation.clouds.values():
+        message.images.append(depth_message(points, observation.stamp, ""))  # a point a row
     message.state = float_array(list(observation.state.values()))
     ages = [observation.ages.get(name, 0.0) for name in observation.state]
     message.state_ages = float_array(ages)
@@ -152,8 +167,11 @@ def observation(message: ObservationMessage) -> Observation:
         )
     images: dict[str, Image] = {}
     depths: dict[str, Depth] = {}
+    clouds: dict[str, CloudPoints] = {}
     for name, image in zip(message.cameras, message.images):
-        if name.endswith(DEPTH_END):
+        if is_cloud(name):
+            clouds[cloud_of(name)] = depth_image(image)
+        elif name.endswith(DEPTH_END):
             depths[name.removesuffix(DEPTH_END)] = depth_image(image)
         else:
             images[name] = rgb_image(image)
@@ -162,6 +180,7 @@ def observation(message: ObservationMessage) -> Observation:
         instruction=instruction(message.instruction),
         images=images,
         depths=depths,
+        clouds=clouds,
         state=dict(zip(message.state_names, message.state.tolist())),
         skew=stamp_ns(message.skew),
         ages=dict(zip(message.state_names, message.state_ages.tolist())),
@@ -238,13 +257,12 @@ def beam(sensor: Sensor, message: Any) -> Reading:
     )
 
 
-def cloud(sensor: Sensor, message: Any) -> Reading:
-    """The same of a sensor_msgs/PointCloud2."""
-    stamp = stamp_ns(message.header.stamp)
+def cloud_layout(message: Any) -> CloudLayout:
+    """How a sensor_msgs/PointCloud2 lays its points out."""
     fields: list[CloudField] = []
     for field in message.fields[:MAX_FIELDS]:
         fields.append(CloudField(field.name, field.offset, field.datatype, field.count))
-    layout = CloudLayout(
+    return CloudLayout(
         message.width,
         message.height,
         message.point_step,
@@ -252,8 +270,13 @@ def cloud(sensor: Sensor, message: Any) -> Reading:
         message.is_bigendian,
         fields,
     )
+
+
+def cloud(sensor: Sensor, message: Any) -> Reading:
+    """The same of a sensor_msgs/PointCloud2."""
+    stamp = stamp_ns(message.header.stamp)
     try:
-        return look_at_cloud(sensor, stamp, cloud_points(message.data, layout))
+        return look_at_cloud(sensor, stamp, cloud_points(message.data, cloud_layout(message)))
     except ValueError as error:
         return blind(stamp, str(error))
 

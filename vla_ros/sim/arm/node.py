@@ -6,11 +6,9 @@ state that it wants, and a forward_command_controller for the gripper.
 
 from __future__ import annotations
 
-import array
 from collections.abc import Iterator
 from typing import NoReturn
 
-import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -26,10 +24,12 @@ from vla_ros.sim.node import (
     Parameters,
     Pixels,
     SimulatedRobot,
+    joint_state,
     object_marker,
     run,
     sensor_qos,
     thing_marker,
+    trajectory_points,
 )
 
 TRUTH_EVERY_TICKS = 5  # the things at 10 Hz
@@ -92,18 +92,7 @@ class ArmSimulator(SimulatedRobot):
 
     def _on_trajectory(self, trajectory: JointTrajectory) -> None:
         """Joints are taken by name; a message that does not have them all makes the arm hold."""
-        names = list(trajectory.joint_names)
-        times = []
-        rows = []
-        for point in trajectory.points:
-            due = point.time_from_start
-            times.append(due.sec + due.nanosec * 1e-9)
-            angles = dict(zip(names, point.positions))
-            complete = sorted(names) == sorted(chain.NAMES) and len(point.positions) == len(names)
-            if complete:
-                rows.append([angles[name] for name in chain.NAMES])
-        # an incomplete point leaves fewer rows than times: the driver refuses it, and holds
-        self.obey(self._world.follow, times, np.array(rows, float).reshape(-1, len(chain.NAMES)))
+        self.obey(self._world.follow, *trajectory_points(trajectory, chain.NAMES))
 
     def _on_gripper(self, message: Float64MultiArray) -> None:
         if len(message.data) != 1:
@@ -126,10 +115,7 @@ class ArmSimulator(SimulatedRobot):
 
     def publish_state(self, stamp: Time, ticks: int) -> None:
         """The joints; now and then the things."""
-        joints = self._world.joint_states()
-        message = JointState(name=list(joints), position=array.array("d", joints.values()))
-        message.header.stamp = stamp
-        self._joints.publish(message)
+        self._joints.publish(joint_state(self._world.joint_states(), stamp))
         if ticks % TRUTH_EVERY_TICKS == 0:
             self._publish_truth(stamp)
 

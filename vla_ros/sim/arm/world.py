@@ -16,13 +16,13 @@ from vla_ros.sim.arm import chain, model
 from vla_ros.sim.arm.scene import POOL, Standing, sample_table
 from vla_ros.sim.mujoco_world import MujocoWorld
 from vla_ros.sim.scene import RGB
+from vla_ros.sim.trajectory import DRIVER_TIMEOUT_S as DRIVER_TIMEOUT_S
+from vla_ros.sim.trajectory import TrajectoryFollower
 from vla_ros.tasks.arm.table import OPENING_MAX, TableObject, TableState
 
 Array = NDArray[np.float64]
 CAMERAS = ("scene", "wrist")
 IMAGE_SIZE = (128, 128)  # height, width of both, pixels
-# s: a trajectory is followed for so long after it came; then the arm holds where it is
-DRIVER_TIMEOUT_S = 0.5
 GRIP_ALONG = 0.7  # of a holding force's direction, along which the fingers move
 
 
@@ -93,9 +93,8 @@ class ArmWorld(MujocoWorld):
             self.data.qpos[self._joints] = joints
             self.data.qvel[self._speeds] = 0.0
             self.data.qpos[self._fingers] = opening / 2
-            self._driven = np.array(joints, float)  # what the servos are told, rad
+            self._arm = TrajectoryFollower(joints, chain.LIMITS)  # rad
             self._gripper_target = self._gripper_driven = opening / 2
-            self._halt()
             self._mj.mj_forward(self.model, self.data)
 
     def place_thing(self, name: str, x: float, y: float, z: float, yaw: float = 0.0) -> None:
@@ -152,38 +151,15 @@ class ArmWorld(MujocoWorld):
         Raises:
             ValueError: It is no such trajectory; the arm holds.
         """
-        when = np.asarray(times, float)
-        rows = np.asarray(points, float)
-        good = (
-            when.ndim == 1
-            and rows.shape == (len(when), len(chain.JOINTS))
-            and len(when) > 0
-            and bool(np.isfinite(rows).all() and np.isfinite(when).all())
-            and when[0] >= 0.0
-            and bool((np.diff(when) > 0.0).all())
-        )
-        with self._lock:
-            if good:
-                self._began = float(self.data.time)
-                self._when = np.concatenate(([0.0], when + 1e-9))
-                limited = np.clip(rows, chain.LIMITS[:, 0], chain.LIMITS[:, 1])
-                self._points = np.vstack((self._driven, limited))
-            else:
-                self._halt()
-        if not good:
-            raise ValueError(
-                f"the arm holds: it was told {_short(points)} rad at {_short(times)} s; send rows "
-                "of six finite angles at growing times"
-            )
+        try:
+            with self._lock:
+                self._arm.follow(float(self.data.time), times, points)
+        except ValueError as problem:
+            raise ValueError(f"the arm holds: {problem}, in rad") from problem
 
     def command(self, joints: Array, seconds: float) -> None:
         """Move to six angles (rad) within `seconds`: a trajectory of one point."""
         self.follow([seconds], np.asarray(joints, float)[None])
-
-    def _halt(self) -> None:
-        self._began = -math.inf
-        self._when = np.zeros(1)
-        self._points = self._driven[None]
 
     def command_gripper(self, finger: float) -> None:
         """How far each finger shall be from closed, m, 0 to 0.04; holds.
@@ -207,19 +183,11 @@ class ArmWorld(MujocoWorld):
 
     def _drive(self) -> None:
         """Tell the servos the next moment of the trajectory, as fast as the motors can at most."""
-        since = self.data.time - self._began + model.TIMESTEP
-        if since <= DRIVER_TIMEOUT_S:
-            later = min(int(np.searchsorted(self._when, since)), len(self._when) - 1)
-            before = max(later - 1, 0)
-            span = self._when[later] - self._when[before]
-            share = min((since - self._when[before]) / span, 1.0) if span > 0.0 else 1.0
-            wanted = self._points[before] + share * (self._points[later] - self._points[before])
-            most = chain.SPEEDS * model.TIMESTEP
-            self._driven = self._driven + np.clip(wanted - self._driven, -most, most)
+        now = float(self.data.time) + model.TIMESTEP
+        self.data.ctrl[:6] = self._arm.move(now, chain.SPEEDS * model.TIMESTEP)
         most_finger = chain.FINGER_SPEED * model.TIMESTEP
         gap = self._gripper_target - self._gripper_driven
         self._gripper_driven += min(max(gap, -most_finger), most_finger)
-        self.data.ctrl[:6] = self._driven
         self.data.ctrl[6:] = self._gripper_driven
 
     # Sensors
@@ -240,7 +208,7 @@ class ArmWorld(MujocoWorld):
     def told(self) -> tuple[Array, float]:
         """What the servos are told now: six angles, rad, and each finger's way, m."""
         with self._lock:
-            return self._driven.copy(), self._gripper_driven
+            return self._arm.told.copy(), self._gripper_driven
 
     def state(self) -> TableState:
         """The truth, for judging and for the expert; no sensor gives it to a policy."""
@@ -302,7 +270,3 @@ class ArmWorld(MujocoWorld):
     def render_room(self, width: int = 640, height: int = 480) -> NDArray[np.uint8]:
         """Arm and table from the side, height x width x 3, rgb8: for people."""
         return self.draw("room", height, width)
-
-
-def _short(values: object) -> str:
-    return repr(values)[:80]

@@ -1,0 +1,1 @@
+"""Anybody's gymnasium environment as a simulated robot: `vla sim`."""
