@@ -91,7 +91,7 @@ def _summary(spec: PolicySpec) -> CheckFinding:
 def _images(spec: PolicySpec, file: PolicyFile, robot: Robot) -> Iterator[CheckFinding]:
     try:
         views = Views(spec, file.images)
-        views.check(robot.camera_nodes, robot.depth_cameras)
+        views.check(robot.camera_nodes, robot.depth_cameras, robot.clouds)
     except ValueError as error:
         yield CheckFinding(
             WRONG, "images", str(error), "images of the policy file name the cameras"
