@@ -46,6 +46,7 @@ else:
     # No deadline: a shared machine's pauses are no finding. CI looks further.
     quiet = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
     settings.register_profile("here", deadline=None, print_blob=True, suppress_health_check=quiet)
+    settings.register_profile("few", settings.get_profile("here"), max_examples=30)  # with other libraries
     settings.register_profile("ci", settings.get_profile("here"), max_examples=200)
     # Under a mutation: any counterexample will do, and it is the same each time.
     settings.register_profile("mutation", settings.get_profile("here"), derandomize=True,

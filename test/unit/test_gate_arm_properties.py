@@ -3,7 +3,7 @@ by hand, a gate that holds, stops and goes on. On a cart with an arm, and on an 
 from dataclasses import replace
 
 import pytest
-from gate_world import ARM, EXAMPLES, JOINTS, MS, S, SAME, World
+from gate_world import ARM, EXAMPLES, JOINTS, MS, SAME, S, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from gate_world import ARM, EXAMPLES, JOINTS, MS, ROBOT, S, SAME, World, scan
+from gate_world import ARM, EXAMPLES, JOINTS, MS, ROBOT, SAME, S, World, scan
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

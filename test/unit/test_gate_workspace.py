@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gate_world import EXAMPLES, MS, S, SAME, rule_inputs
+from gate_world import EXAMPLES, MS, SAME, S, rule_inputs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tool_world import NAMES, arm, armed, box, planar, tool_at
