@@ -11,7 +11,7 @@ pytest.importorskip("mujoco", reason="the simulated robot needs MuJoCo")
 from vla_ros.evaluation import plan, runner
 from vla_ros.policies.builtin import BUILTIN
 
-pytestmark = [pytest.mark.timeout(280), pytest.mark.computes]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.computes]
 KNOWN, SWAPPED = 16, 8  # every kind of instruction once; `vla evaluate` takes hundreds
 
 
