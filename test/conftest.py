@@ -46,6 +46,7 @@ else:
     # No deadline: a shared machine's pauses are no finding. CI looks further.
     quiet = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
     settings.register_profile("here", deadline=None, print_blob=True, suppress_health_check=quiet)
+    settings.register_profile("few", settings.get_profile("here"), max_examples=30)  # with other libraries
     settings.register_profile("ci", settings.get_profile("here"), max_examples=200)
     # Under a mutation: any counterexample will do, and it is the same each time.
     settings.register_profile("mutation", settings.get_profile("here"), derandomize=True,
@@ -129,7 +130,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """More than a few repeats are no accident; why the first attempt failed is shown, whatever the second did.
     How many stories a property is told, unless somebody said so."""
-    os.environ.setdefault("VLA_PROPERTY_EXAMPLES", "2000" if config.getoption("--full") else "500")
+    os.environ.setdefault("VLA_PROPERTY_EXAMPLES", "2000" if config.getoption("--full") else "250")
     for name, value in (("max_suite_reruns", 8), ("rerun_show_tracebacks", True)):
         if not getattr(config.option, name, True):  # a version that does not know it has no such option
             setattr(config.option, name, value)

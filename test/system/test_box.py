@@ -11,7 +11,7 @@ pytest.importorskip("mujoco", reason="the simulated robot needs MuJoCo")
 from vla_ros.evaluation import plan, runner
 from vla_ros.policies.builtin import BUILTIN
 
-pytestmark = [pytest.mark.timeout(280), pytest.mark.computes]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.computes]
 KNOWN, SWAPPED = 16, 8  # every kind of instruction once; `vla evaluate` takes hundreds
 
 
@@ -21,7 +21,7 @@ def records() -> list[runner.Record]:
     success = plan.success(2 * KNOWN, ["known"])
     swapped = [one for one in plan.counterfactuals(success, SWAPPED) if one.part == "swapped"]
     return runner.run([*success[:KNOWN], *(replace(one, number=100 + index, seconds=15.0) for index, one in enumerate(swapped))],
-                        runner.PolicyChoice("builtin", {}, (320, 240)), 2)
+                        runner.PolicyChoice("builtin", {}, (320, 240)), 1)
 
 
 def test_it_does_what_known_words_say(records: list[runner.Record]) -> None:

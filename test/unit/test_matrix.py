@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.text
 # As much of a python3.10 as the script asks for.
 PRETENDER = """#!/bin/sh
 case "$*" in

@@ -144,7 +144,22 @@ def test_more_bits_take_more_and_a_larger_board_holds_more() -> None:
     assert memory.usable(nano) < memory.usable(memory.GPUS["RTX 4090 24"]) < seven < memory.usable(memory.GPUS["A100 40"])
 
 
-def test_json_says_all_in_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(scope="module")
+def shipped() -> memory.Estimate:
+    """Of the checkpoint in the box: what both ways to show it are shown."""
+    return memory.estimate(read_config(BUILTIN))
+
+
+@pytest.fixture
+def estimated(shipped: memory.Estimate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def estimate(config: VLAConfig, batch: int, length: int) -> memory.Estimate:
+        assert (config, batch, length) == (read_config(BUILTIN), 1, 20)
+        return shipped
+
+    monkeypatch.setattr(memory, "estimate", estimate)
+
+
+def test_json_says_all_in_bytes(estimated: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["memory", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert set(said["uses"]) == {*memory.PRECISIONS, "train fp32", "train bf16"}
@@ -155,7 +170,7 @@ def test_json_says_all_in_bytes(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(said["fits"]["Orin Nano 8"].values())
 
 
-def test_the_table_names_every_board_and_use(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+def test_the_table_names_every_board_and_use(estimated: None, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     monkeypatch.setenv("COLUMNS", "140")
     assert main(["memory"]) == 0
     said = capsys.readouterr().out

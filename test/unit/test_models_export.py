@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from tiny_models import OPTIONS, inputs, make, tiny
+from torch.export import ExportedProgram
 
 from vla_ros.engines.base import SubModel
 from vla_ros.engines.compiled_vla import sub_models_of
@@ -22,9 +23,13 @@ CONFIGS: list[dict[str, Any]] = [  # each part is in one
     {"vision": "resnet18", "fusion": "transformer", "head": "planner"},
     {"vision": "resnet50", "model": "modular"},
 ]
-# With any number of images: convolutions, attention and an LSTM are in these, and each head.
-VARYING = [pytest.param(changes, marks=[] if index in (0, 1, 4) else [pytest.mark.full])
-           for index, changes in enumerate(CONFIGS)]
+VARIES = (0, 1, 4)  # compiled for any number of images: convolutions, attention and an LSTM are in these, and each head
+
+
+def configs(varying: bool) -> list[Any]:
+    """All of them; as they are compiled, by themselves or for any number of images, in the other way with --full."""
+    return [pytest.param(changes, marks=[] if varying == (index in VARIES) else [pytest.mark.full])
+            for index, changes in enumerate(CONFIGS)]
 
 
 def parts(batch: tuple[int, int] = (1, 1), **changes: Any) -> list[SubModel]:
@@ -36,14 +41,22 @@ def parts(batch: tuple[int, int] = (1, 1), **changes: Any) -> list[SubModel]:
     return [part for part in sub_models_of(vla, given, "key", batch) if part]
 
 
-@pytest.mark.parametrize("changes", CONFIGS, ids=str)
+@pytest.mark.parametrize("changes", configs(varying=False), ids=str)
 def test_every_configuration_is_a_graph_that_says_what_the_model_says(changes: dict[str, Any]) -> None:
     for part in parts(**changes):
-        program = exported(part)
+        program = used(exported(part))
         for one, wanted in zip(program.module()(*part.examples[1]), part.module(*part.examples[1])):
             assert torch.allclose(one, wanted, atol=1e-5)
-        names = program.graph_signature.user_inputs  # one that nothing reads would be copied to a GPU for each image
-        assert all(node.users for node in program.graph.nodes if node.op == "placeholder" and node.name in names)
+        if "image" in part.inputs:  # cast before anything else
+            image = next(node for node in program.graph.nodes if node.meta["val"].dtype == torch.uint8)
+            assert all("to" in str(user.target) or "assert" in str(user.target) for user in image.users)
+
+
+def used(program: ExportedProgram) -> ExportedProgram:
+    """Itself, where everything that it is given is read: what nothing reads would be copied to a GPU for each image."""
+    names = program.graph_signature.user_inputs
+    assert all(node.users for node in program.graph.nodes if node.op == "placeholder" and node.name in names)
+    return program
 
 
 def test_no_part_is_left_out() -> None:
@@ -51,18 +64,10 @@ def test_no_part_is_left_out() -> None:
         assert {getattr(tiny(**changes), kind) for changes in CONFIGS} == set(names), kind
 
 
-def test_the_image_is_cast_before_anything_else() -> None:
-    for part in parts():
-        if "image" in part.inputs:
-            program = exported(part)
-            image = next(node for node in program.graph.nodes if node.meta["val"].dtype == torch.uint8)
-            assert all("to" in str(user.target) or "assert" in str(user.target) for user in image.users)
-
-
-@pytest.mark.parametrize("changes", VARYING, ids=str)
+@pytest.mark.parametrize("changes", configs(varying=True), ids=str)
 def test_every_configuration_is_a_graph_for_any_number_of_images(changes: dict[str, Any]) -> None:
     for part in parts((2, 4), **changes):
-        graph = exported(part).module()
+        graph = used(exported(part)).module()
         for rows in (1, 3, 4):
             given = part.stacked(rows)
             for one, wanted in zip(graph(*given), part.module(*given)):

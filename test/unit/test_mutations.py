@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+pytestmark = pytest.mark.text
 ROOT = Path(__file__).resolve().parents[2]
 BUDGET_S = 30.0  # none of the day's sample is begun later, so on a busy machine fewer than ten are tried
 

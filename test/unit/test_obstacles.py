@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from gate_world import ENOUGH, EXAMPLES, rule_inputs
+from gate_world import EXAMPLES, SAME, rule_inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -402,7 +402,7 @@ def severity(finding):
     return 1.0 if finding.verdict is Verdict.HELD else 0.5
 
 
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES < ENOUGH, database=None)
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=SAME, database=None)
 @given(POINTS, PLACES | NEAR, TWISTS, st.booleans())
 def test_another_point_never_makes_it_milder(points, more, twist, blocked):
     before, after = ask(twist, *points, was_blocked=blocked), ask(twist, *points, more, was_blocked=blocked)
@@ -411,7 +411,7 @@ def test_another_point_never_makes_it_milder(points, more, twist, blocked):
         assert math.hypot(*after.row) <= math.hypot(*before.row) + 1e-12
 
 
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES < ENOUGH, database=None)
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=SAME, database=None)
 @given(POINTS, TWISTS)
 def test_what_the_motion_sweeps_within_the_stop_distance_holds(points, twist):
     """By hand: the footprint, a rectangle, is moved along in steps of a hundredth of a second."""

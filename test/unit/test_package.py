@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from vla_ros.safety.rules import RULES
 
+pytestmark = pytest.mark.text
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "vla_ros"
 MODULES = sorted(
@@ -94,16 +96,20 @@ def test_every_command_has_its_function() -> None:
     for command, module, function in console_scripts():
         path = ROOT / (module.replace(".", "/") + ".py")
         assert path.is_file(), f"{command}: there is no {path.relative_to(ROOT)}"
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        names = {node.name for node in tree(path).body if isinstance(node, ast.FunctionDef)}
         assert function in names, f"{command}: {module} has no {function}()"
 
 
 # -- who may import whom ------------------------------------------------------------------------------------
+@cache
+def tree(path: Path) -> ast.Module:
+    """A file, as Python reads it."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Every module that a file names in an import, at its top or deeper."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -114,7 +120,7 @@ def imports(path: Path) -> Iterator[str]:
 
 def top_imports(path: Path) -> Iterator[str]:
     """Those that run when the module is imported: not in a function, and not for the types alone."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in tree(path).body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -246,7 +252,7 @@ def test_check_is_clean(tool: str) -> None:
 def test_no_public_class_name_means_two_things() -> None:
     homes: dict[str, list[str]] = {}
     for path in sorted((ROOT / "vla_ros").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}

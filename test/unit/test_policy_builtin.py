@@ -151,15 +151,20 @@ def test_an_unknown_word_is_refused_by_name_every_time(policy: Builtin) -> None:
     assert policy.predict(seen("go to the red block", 2)).shape == (4, 3)
 
 
-@pytest.mark.parametrize("language", ["small", "lstm"])
+@pytest.fixture(scope="module", params=["small", "lstm"])
+def listener(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Builtin:
+    folder = tmp_path_factory.mktemp("listener") / "other"
+    other(folder, {"language": request.param, "fusion": "late"})
+    return made(folder)
+
+
 @pytest.mark.parametrize("text", ["!!!", ".", "…", "👍", "\u200b", "a" * 200, "turn " * 200, "иди", "\x00\x07", "\ud83d"], ids=ascii)
-def test_whatever_is_said_is_no_fault(tmp_path: Path, language: str, text: str) -> None:
-    other(tmp_path / "other", {"language": language, "fusion": "late"})
-    policy = made(tmp_path / "other")
+def test_whatever_is_said_is_no_fault(listener: Builtin, text: str) -> None:
+    listener.reset()
     for _ in range(2):
         with pytest.raises(NotUnderstood, match=r"no word|not know|at most 20|200 words"):
-            policy.predict(seen(text))
-    policy.predict(seen("turn left", 2))
+            listener.predict(seen(text))
+    listener.predict(seen("turn left", 2))
 
 
 @given(text=st.text() | st.text("goredblckturnlf! .-"))

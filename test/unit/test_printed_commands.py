@@ -39,7 +39,7 @@ ENDS = ("&&", "||", ";", "|", "&")
 # What makes a run small, after all that is printed; and why a verb is not run here. A verb must stand in one of both.
 SMALLER = {
     "memory": "", "doctor": "", "parameters": "", "policy": "", "robot": "", "quantize": "--runs 1 --episodes 1", "record": "--episodes 1",
-    "evaluate": "--episodes 1 --parts success --scenarios none --jobs 1", "train behaviour_cloning": "--steps 1 --batch 1",
+    "evaluate": "--episodes 1 --kinds open go_to --parts success --scenarios none --jobs 1", "train behaviour_cloning": "--steps 1 --batch 1",
 }
 NOT_RUN = {
     "demo": "a minute of real time and ROS: test/system, make demo", "train dagger": "minutes: test_training_box.py",

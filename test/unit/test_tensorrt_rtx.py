@@ -13,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="engines run torch's models")
 
-from test_models_export import CONFIGS, parts
+from test_models_export import CONFIGS, VARIES, parts
 
 from vla_ros.cli import main
 from vla_ros.engines import tensorrt_rtx
@@ -34,14 +34,14 @@ from vla_ros.engines.tensorrt_rtx import (
 HERE = len(lacking(*MODULE_NAMES)) < len(MODULE_NAMES) and not lacking("onnx", "onnxscript")
 builds = pytest.mark.skipif(not HERE, reason="TensorRT for RTX, onnx or onnxscript is not installed")
 SIZES = ((8, 16), (1, 1))  # batches
-VALUES = [pytest.param(precision, batch, marks=[] if (precision, batch) == ("fp16", SIZES[0]) else pytest.mark.full)
-          for precision in ("fp16", "fp32", "bf16") for batch in SIZES]
+BUILDS = [pytest.param(changes, precision, batch, id=f"{changes}-{precision}-{batch}", marks=[] if (
+              precision == "fp16" and (batch == SIZES[0]) == (index in VARIES)) else pytest.mark.full)
+          for index, changes in enumerate(CONFIGS) for precision in ("fp16", "fp32", "bf16") for batch in SIZES]
 
 
 # -- what it builds here -----------------------------------------------------------------------------------------
 @builds
-@pytest.mark.parametrize(("precision", "batch"), VALUES, ids=str)
-@pytest.mark.parametrize("changes", CONFIGS, ids=str)
+@pytest.mark.parametrize(("changes", "precision", "batch"), BUILDS)
 def test_every_configuration_is_built_without_a_warning(changes: dict[str, Any], precision: str, batch: tuple[int, int]) -> None:
     for part in parts(batch, **changes):
         data, warned = serialize(part, ["sm_89"], precision)
@@ -55,7 +55,7 @@ def test_bf16_is_built_for_convolutions_with_normalisations() -> None:
 
 
 @builds
-@pytest.mark.parametrize("batch", SIZES, ids=str)
+@pytest.mark.parametrize("batch", [SIZES[0], pytest.param(SIZES[1], marks=pytest.mark.full)], ids=str)
 def test_int8_is_built_of_a_graph_that_computes_what_the_model_does(tmp_path: Path, batch: tuple[int, int]) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("safetensors")

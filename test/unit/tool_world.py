@@ -1,5 +1,6 @@
 """An arm with a URDF and a workspace, for the tests, and where its tool is by products of 4 x 4 matrices."""
 import math
+from functools import cache
 
 import numpy as np
 from gate_world import World
@@ -56,19 +57,28 @@ def tool_at(robot, values):
     frame = np.eye(4)
     channels = {channel.joint: channel for channel in robot.channels}
     for joint in robot.workspace.chain:
-        frame = frame @ homogeneous(joint.xyz, rotation_z(joint.rpy[2]) @ rotation_y(joint.rpy[1]) @ rotation_x(joint.rpy[0]))
+        frame = frame @ origin(joint.xyz, joint.rpy)
         if joint.kind not in MOVING:
             continue
         channel = channels[joint.name]
         q = values[channel.name] * channel.scale + channel.offset
-        axis = np.array(joint.axis)
         if joint.kind == "prismatic":
-            frame = frame @ homogeneous(axis * q, np.eye(3))
+            frame = frame @ homogeneous(np.array(joint.axis) * q, np.eye(3))
         else:
-            turn = (np.eye(3) * math.cos(q) + (1 - math.cos(q)) * np.outer(axis, axis)
-                    + math.sin(q) * np.cross(np.eye(3), axis))
-            frame = frame @ homogeneous((0, 0, 0), turn)
+            along, across = about(joint.axis)
+            frame = frame @ homogeneous((0, 0, 0), np.eye(3) * math.cos(q) + (1 - math.cos(q)) * along + math.sin(q) * across)
     return frame[:3, 3]
+
+
+@cache
+def origin(xyz, rpy):
+    return homogeneous(xyz, rotation_z(rpy[2]) @ rotation_y(rpy[1]) @ rotation_x(rpy[0]))
+
+
+@cache
+def about(axis):
+    """What Rodrigues' formula multiplies with 1 - cos and with sin."""
+    return np.outer(axis, axis), np.cross(np.eye(3), axis)
 
 
 def homogeneous(xyz, rotation):
