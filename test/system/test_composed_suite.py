@@ -18,7 +18,7 @@ from vla_ros.core.composed import KINDS, PROGRAM
 from vla_ros.core.policy_file import write_policy_file
 from vla_ros.operator.processes import node_command, suite_environment, suite_nodes
 
-pytestmark = [pytest.mark.alone, pytest.mark.xdist_group("others"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(120)]
 
 POLICY = """
 import re

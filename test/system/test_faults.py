@@ -17,9 +17,8 @@ from vla_ros.bench.faults.worlds import suite_in
 from vla_ros.operator.processes import NODES
 
 pytestmark = pytest.mark.alone
-# What is alone runs in two rows of the same length, side by side: these worlds' faults, and all the others.
-FIRST_WORLDS = ("robot", "arm")
-OTHERS = pytest.mark.xdist_group("others")
+# What is alone runs in two rows of the same length, side by side: the faults of these worlds, and all the rest.
+FIRST_ROW = ("robot", "arm")
 FAULTS = all_faults()
 HERE = [fault for fault in FAULTS if fault.world != "network"]
 WIRED = [fault.name for fault in FAULTS if fault.world == "network"]
@@ -63,8 +62,9 @@ STANDS_FOR = {
 
 
 def once(fault: Fault) -> object:
-    group = pytest.mark.xdist_group("first worlds") if fault.world in FIRST_WORLDS else OTHERS
-    return pytest.param(fault, id=fault.name, marks=[group, *[pytest.mark.full] * (fault.name in STANDS_FOR)])
+    row = [pytest.mark.xdist_group("first")] if fault.world in FIRST_ROW else []
+    left_out = [pytest.mark.full] if fault.name in STANDS_FOR else []
+    return pytest.param(fault, id=fault.name, marks=row + left_out)
 
 
 class Worlds:
@@ -131,7 +131,6 @@ def test_the_robot_stands_in_time(worlds: Worlds, fault: Fault) -> None:
         pytest.skip(result.not_run)
 
 
-@OTHERS
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("name", WIRED)
 def test_the_robot_stands_in_time_behind_a_bad_network(wired: Wired, name: str) -> None:
@@ -143,7 +142,6 @@ def test_the_robot_stands_in_time_behind_a_bad_network(wired: Wired, name: str) 
         pytest.skip(result.not_run)
 
 
-@OTHERS
 def test_a_fault_that_is_left_out_has_one_of_its_kind_that_is_not() -> None:
     by_name = {fault.name: fault for fault in FAULTS}
     for name, other in STANDS_FOR.items():
@@ -153,7 +151,6 @@ def test_a_fault_that_is_left_out_has_one_of_its_kind_that_is_not() -> None:
             assert left.world == tried.world and left.limit == tried.limit
 
 
-@OTHERS
 def test_the_table_holds_each_node_and_each_name_once() -> None:
     names = [fault.name for fault in FAULTS]
     assert len(set(names)) == len(names)

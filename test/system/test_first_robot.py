@@ -20,7 +20,7 @@ from vla_ros.core.robot import load_robot
 from vla_ros.operator.client import spinning, wait_for
 from vla_ros.operator.processes import ProcessGroup, suite_environment, suite_nodes
 
-pytestmark = [pytest.mark.alone, pytest.mark.xdist_group("others")]
+pytestmark = pytest.mark.alone
 EXPERT = "vla_ros.sim.arm.policy:TableExpert"
 SECONDS = ["--seconds", "1"]
 

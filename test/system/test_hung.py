@@ -18,7 +18,7 @@ from vla_ros.core import process_identity
 from vla_ros.core.policy_file import write_policy_file
 from vla_ros.operator.processes import node_command, suite_environment, suite_nodes
 
-pytestmark = [pytest.mark.alone, pytest.mark.xdist_group("others")]
+pytestmark = pytest.mark.alone
 SPIN = {"values": {"linear.x": 0.0, "angular.z": 0.48}}
 
 POLICY = """

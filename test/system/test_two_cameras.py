@@ -24,7 +24,7 @@ from vla_ros.operator.client import Operator, spinning, wait_for
 from vla_ros.operator.processes import ProcessGroup, suite_environment, suite_nodes
 from vla_ros_msgs.msg import Observation
 
-pytestmark = [pytest.mark.alone, pytest.mark.xdist_group("others")]
+pytestmark = pytest.mark.alone
 ROBOT = config_folder() / "robots" / "so101.yaml"
 POLICY = """
 import numpy as np
