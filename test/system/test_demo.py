@@ -203,8 +203,8 @@ def test_the_operators_verbs(capsys):
     finally:
         suite.kill()
         suite.wait()
-    for start, *words in ((process, "say", "--wait", "0.5", "hello"), (vla, "stop", "--wait", "0.5"), (vla, "arm", "--wait", "0.5")):
-        code, said = start(*words)
+    for run, *words in ((process, "say", "--wait", "0.5", "hello"), (vla, "stop", "--wait", "0.5"), (vla, "arm", "--wait", "0.5")):
+        code, said = run(*words)
         assert code == 1 and "domain" in said
 
 
