@@ -153,8 +153,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(folder)
         if folder in REAL_TIME and config.pluginmanager.hasplugin("rerunfailures"):
             item.add_marker(again)
-        if item.get_closest_marker("alone") and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group("second"))  # in one row, beside that of test_faults.py
     if not config.getoption("--full"):
         left = [item for item in items if item.get_closest_marker("full")]
         items[:] = [item for item in items if item not in left]
