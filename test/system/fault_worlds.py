@@ -88,6 +88,6 @@ def try_out(worlds: Worlds, fault: Fault) -> None:
     with worlds.suite(fault.world) as suite:
         result = run(suite, fault)
         print(f"\n{result.sentence()}")
-        assert not result.problems
+        assert not result.problems, "; ".join(result.problems)
     if result.not_run:
         pytest.skip(result.not_run)
