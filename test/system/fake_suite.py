@@ -133,7 +133,7 @@ class Fake(Node):
         if self.tick % 5 == 0:
             self.joints.publish(JointState(name=["gripper_joint"], position=[0.1]))
             self.objects.publish(MarkerArray(markers=[self.robot(), *map(self.thing, OBJECTS)]))
-        if self.tick % 3 == 0:
+        if self.tick % 6 == 0:
             image = Image(height=480, width=640, encoding="rgb8", step=1920)
             image.header.stamp = now
             image.data = array("B", bytes([self.tick % 256]) * (480 * 1920))

@@ -16,16 +16,17 @@ pytest.importorskip("cv_bridge", reason="the plain pipeline needs cv_bridge")
 IN_SHORT = """
 import sys
 from vla_ros.cli import main
-from vla_ros.bench import pipeline_trial
+from vla_ros.bench import bench_gate, pipeline_trial
 pipeline_trial.WARM_UP_S = 0.5
+bench_gate.LOADS["busy"] = 1
 sys.exit(main.main(sys.argv[1:]))
 """
 
 
 def test_ours_and_the_floor_are_measured(tmp_path: Path) -> None:
     file = tmp_path / "result.json"
-    done = subprocess.run([sys.executable, "-c", IN_SHORT, "bench", "pipeline", "--seconds", "2", "--rounds", "1", "--only",
-                           "ours,floor", "--json", str(file), "--logs", str(tmp_path / "logs")],
+    done = subprocess.run([sys.executable, "-c", IN_SHORT, "bench", "pipeline", "--seconds", "1.5", "--rounds", "1", "--size",
+                           "320x240", "--only", "ours,floor", "--json", str(file), "--logs", str(tmp_path / "logs")],
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
@@ -46,7 +47,7 @@ def test_ours_and_the_floor_are_measured(tmp_path: Path) -> None:
 def test_the_gate_is_measured_beside_a_plain_one(tmp_path: Path) -> None:
     """All figures are there and positive; how good they are says a long run on a quiet machine."""
     file, page = tmp_path / "result.json", tmp_path / "page.md"
-    done = subprocess.run([sys.executable, "-m", "vla_ros.cli.main", "bench", "gate", "--quick", "--json", str(file),
+    done = subprocess.run([sys.executable, "-c", IN_SHORT, "bench", "gate", "--quick", "--json", str(file),
                            "--out", str(page), "--logs", str(tmp_path / "logs")],
                           capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr

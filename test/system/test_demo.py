@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import psutil
 import pytest
@@ -17,20 +17,25 @@ pytest.importorskip("rclpy")
 pytest.importorskip("vla_ros_msgs")
 cv2 = pytest.importorskip("cv2")
 
+from vla_ros.cli.main import main
 from vla_ros.demo.scenario import Demo
 from vla_ros.demo.stack import Failed
 from vla_ros.nodes.node_parameters import NODES
 from vla_ros.operator.session import own_domain
 
 FAKE = Path(__file__).with_name("fake_suite.py")
-# The demo with one process that plays all of the others, which sleep.
+# The demo with one process that plays all of the others, which sleep. Film and plots cost more than all of them: only where
+# somebody looks at them.
 WITH_FAKE = f"""
 import sys
 from vla_ros.cli import main
-from vla_ros.demo import run
-run.node_command = lambda *words, **more: [sys.executable, {str(FAKE)!r}, sys.argv.pop(1)]
+from vla_ros.demo import film, run
+run.node_command = lambda *words, **more: [sys.executable, {str(FAKE)!r}, sys.argv[1]]
 run.suite_nodes = lambda *words, **more: dict.fromkeys({NODES[:-1]!r}, ["sleep", "600"])
-sys.exit(main.main(sys.argv[2:]))
+if sys.argv[2] == "unfilmed":
+    film.FPS = 1.0
+    run.draw_path = run.draw_latency = lambda *seen: None
+sys.exit(main.main(sys.argv[3:]))
 """
 
 
@@ -46,8 +51,8 @@ def start(*argv: str, **more: str) -> subprocess.Popen[str]:
                             stderr=subprocess.STDOUT, start_new_session=True)
 
 
-def start_fake(mode: str, *words: str) -> subprocess.Popen[str]:
-    return start("-c", WITH_FAKE, mode, "demo", "--no-view", *words)
+def start_fake(mode: str, *words: str, film: str = "unfilmed", **more: str) -> subprocess.Popen[str]:
+    return start("-c", WITH_FAKE, mode, film, "demo", "--no-view", *words, **more)
 
 
 def start_real(*words: str) -> subprocess.Popen[str]:
@@ -102,7 +107,7 @@ def assert_images(out: Path) -> None:
 
 
 def test_three_instructions_and_two_stops_with_a_good_robot(tmp_path):
-    code, said = finish(start_fake("good", "--out", str(tmp_path)), 60)
+    code, said = finish(start_fake("good", "--out", str(tmp_path), film="filmed"), 60)
     assert code == 0, said
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["ok"] and [result["done"] for result in summary["instructions"]] == [True] * 3
@@ -114,30 +119,27 @@ def test_three_instructions_and_two_stops_with_a_good_robot(tmp_path):
 
 def test_a_policy_s_own_words_are_judged_by_its_own_function(tmp_path):
     (tmp_path / "dance.py").write_text("def swung(instruction, start, now):\n    return abs(now.yaw - start.yaw) > 1.0\n")
-    demo = start("-c", WITH_FAKE, "good", "demo", "--no-view", "--out", str(tmp_path), "--success", "dance:swung",
-                 "swing left", PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    demo = start_fake("good", "--out", str(tmp_path), "--success", "dance:swung", "swing left",
+                      PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
     code, said = finish(demo, 60)
     assert code == 0, said
     assert "1. “swing left”" in said and "success function 'dance:swung' says yes" in said
 
 
 def test_a_robot_that_does_not_stop_fails_the_demo(tmp_path):
-    code, said = finish(start_fake("deaf", "--out", str(tmp_path), "go to the red block"), 60)
+    code, said = finish(start_fake("deaf", "--out", str(tmp_path), "go to the red block", film="filmed"), 60)
     assert code == 1, said
     assert "NOT stand still" in said
     assert not json.loads((tmp_path / "summary.json").read_text())["ok"]
 
 
-def test_a_robot_that_does_nothing_fails_the_demo(tmp_path):
-    code, said = finish(start_fake("lazy", "--seconds-per-instruction", "2", "--out", str(tmp_path), "turn left"), 60)
+def test_words_that_are_refused_and_a_robot_that_does_nothing_fail_the_demo_and_it_says_why(tmp_path):
+    demo = start_fake("lazy", "--seconds-per-instruction", "2", "--out", str(tmp_path), "nonsense", "turn left")
+    code, said = finish(demo, 60)
     assert code == 1, said
-    assert "NOT DONE  1. “turn left”" in said and "never given" in said
-
-
-def test_words_that_are_refused_fail_the_demo_and_say_why(tmp_path):
-    code, said = finish(start_fake("good", "--out", str(tmp_path), "nonsense"), 60)
-    assert code == 1, said
+    assert [result["done"] for result in json.loads((tmp_path / "summary.json").read_text())["instructions"]] == [False] * 2
     assert "the instruction was not accepted: 'nonsense' is not understood" in said
+    assert "NOT DONE  2. “turn left”" in said and "never given" in said
 
 
 @pytest.mark.parametrize("number, moment", [
@@ -170,18 +172,24 @@ def test_a_simulator_that_dies_ends_the_demo_with_a_sentence(tmp_path):
     assert code == 1 and "ended early: the simulator was ended by SIGKILL" in said, said
 
 
-def test_the_operators_verbs():
+def test_the_operators_verbs(capsys):
     domain: dict[str, str] = {}
     own_domain(domain)
 
-    def vla(*words: str) -> tuple[int, str]:
+    def process(*words: str) -> tuple[int, str]:
         done = subprocess.run([sys.executable, "-m", "vla_ros.cli.main", *words], text=True, timeout=30,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(**domain))
         return done.returncode, done.stdout
 
+    def vla(*words: str) -> tuple[int, str]:
+        """The same, without a process to start."""
+        with patch.dict(os.environ, environment(**domain), clear=True):
+            code = main(words)
+        return code, "".join(capsys.readouterr())
+
     suite = subprocess.Popen([sys.executable, str(FAKE), "good"], env=environment(**domain))
     try:
-        code, said = vla("say", "go to the red block")
+        code, said = process("say", "go to the red block")
         assert code == 0 and "accepted: 'go to the red block'" in said and "DISARMED" in said
         code, said = vla("say", "nonsense")
         assert code == 1 and "not understood" in said
@@ -195,8 +203,8 @@ def test_the_operators_verbs():
     finally:
         suite.kill()
         suite.wait()
-    for words in (["say", "--wait", "0.5", "hello"], ["stop", "--wait", "0.5"], ["arm", "--wait", "0.5"]):
-        code, said = vla(*words)
+    for run, *words in ((process, "say", "--wait", "0.5", "hello"), (vla, "stop", "--wait", "0.5"), (vla, "arm", "--wait", "0.5")):
+        code, said = run(*words)
         assert code == 1 and "domain" in said
 
 

@@ -1,4 +1,4 @@
 """Faults, made on purpose: what stops the robot, and how soon.
 
-`vla bench faults` measures them; test/system/test_faults.py tries them.
+`vla bench faults` measures them; test/system/test_faults*.py try them.
 """
