@@ -32,7 +32,8 @@ ENGINE_FILE = "part.engine"
 KERNELS_FILE = "kernels"  # as compiled for one GPU, behind their hash
 MODULE_NAMES = ("tensorrt_rtx_bindings", "tensorrt_rtx")  # PyPI's wheel, and NVIDIA's own package
 REQUIRED_LIBRARIES = ("onnx", "onnxscript")
-PRECISIONS = (*TYPES, "int8")
+QUANTIZED = ("int8", "fp8")
+PRECISIONS = (*TYPES, *QUANTIZED)
 # What is sold under which name. An engine for 8.6 does not run on 8.9.
 TARGETS = {
     "rtx30": "sm_86",
@@ -44,6 +45,7 @@ TARGETS = {
     "sm_120": "sm_120",
     "sm_121": "sm_121",
 }
+WITHOUT_FP8 = ("sm_80", "sm_86")
 # Parts of warnings that are known, and why they are of no concern.
 EXPLAINED_WARNINGS = {
     "has Int64 binding": "ids are bound as int64, and a type that differs is refused at loading",
@@ -59,7 +61,7 @@ class TensorRTRTX(SerializedEngine):
     @staticmethod
     def lacks(precision: str) -> str:
         """Why it cannot be built here at this precision, for whatever GPU; empty: it can."""
-        calibrates = ("onnxruntime",) if precision == "int8" else ()
+        calibrates = ("onnxruntime",) if precision in QUANTIZED else ()
         if lacks := lacking(*REQUIRED_LIBRARIES, *calibrates):
             return f"{' and '.join(lacks)} not installed: pip install {' '.join(lacks)}"
         return _unknown(precision)
@@ -75,7 +77,7 @@ class TensorRTRTX(SerializedEngine):
         if target not in TARGETS:
             known = ", ".join(sorted(set(TARGETS.values())))
             return f"TensorRT for RTX is for {known}, and this GPU is {target}"
-        return ""
+        return _unfit(target, precision)
 
     @staticmethod
     def target(device: str) -> str:
@@ -138,6 +140,13 @@ def _unknown(precision: str) -> str:
     return ""
 
 
+def _unfit(target: str, precision: str) -> str:
+    """Why a GPU's cores do not compute at this precision; empty: they do."""
+    if precision == "fp8" and target in WITHOUT_FP8:
+        return f"fp8 is for compute capability 8.9 or more (RTX 40, RTX 50), and this is {target}"
+    return ""
+
+
 def library() -> Any:
     """The module, by the first of its names that is here. Raises ImportError where none is."""
     absent = lacking(*MODULE_NAMES)
@@ -157,8 +166,12 @@ def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[b
         The engine, and what TensorRT warned of, less `EXPLAINED_WARNINGS`.
 
     Raises:
-        ValueError: With TensorRT's own words, where it cannot take the graph.
+        ValueError: With TensorRT's own words, where it cannot take the graph; for a precision that
+            a target has not.
     """
+    for target in targets:
+        if why := _unfit(target, precision):
+            raise ValueError(why)
     rtx = library()
     log = _log(rtx)
     builder = rtx.Builder(log)
@@ -166,8 +179,8 @@ def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[b
     parser = rtx.OnnxParser(network, log)
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "part.onnx"
-        if precision == "int8":
-            save_quantized(part, path, symmetric=True)
+        if precision in QUANTIZED:
+            save_quantized(part, path, precision, symmetric=True)
         else:
             save_onnx(exported(part, kind=TYPES[precision]), part, path)
         if not parser.parse_from_file(str(path)):
