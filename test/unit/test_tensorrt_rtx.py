@@ -45,14 +45,14 @@ VALUES = [pytest.param(precision, batch, marks=[] if (precision, batch) == ("fp1
 @pytest.mark.parametrize("changes", CONFIGS, ids=str)
 def test_every_configuration_is_built_without_a_warning(changes: dict[str, Any], precision: str, batch: tuple[int, int]) -> None:
     for part in parts(batch, **changes):
-        data, warned = serialize(part, ["sm_89"], precision)
-        assert warned == [] and len(data) > 100_000
+        engine = serialize(part, ["sm_89"], precision)
+        assert engine.warned == [] and len(engine.data) > 100_000
 
 
 @builds
 def test_bf16_is_built_for_convolutions_with_normalisations() -> None:
     """ONNX's optimizer leaves fp32 weights in them, which the parser refuses."""
-    assert serialize(parts(vision="resnet18", fusion="late")[-1], ["sm_89"], "bf16")[1] == []
+    assert serialize(parts(vision="resnet18", fusion="late")[-1], ["sm_89"], "bf16").warned == []
 
 
 @builds
@@ -77,8 +77,8 @@ def test_8_bits_are_built_of_a_graph_that_computes_what_the_model_does(tmp_path:
     differences = compare(part, run, precision)  # raises where it does not
     assert max(differences.values()) > 1e-4  # fewer bits are in it
     for target in ("sm_89", "sm_120"):
-        data, warned = serialize(part, [target], precision)
-        assert warned == [] and len(data) > 100_000
+        engine = serialize(part, [target], precision)
+        assert engine.warned == [] and len(engine.data) > 100_000
     assert TensorRTRTX.lacks(precision) == ""
 
 
@@ -88,7 +88,7 @@ def test_8_bits_are_built_of_a_graph_that_computes_what_the_model_does(tmp_path:
 def test_every_configuration_is_built_in_fp8(changes: dict[str, Any]) -> None:
     pytest.importorskip("onnxruntime")
     for part in parts(**changes):
-        assert serialize(part, ["sm_89"], "fp8")[1] == []
+        assert serialize(part, ["sm_89"], "fp8").warned == []
 
 
 @pytest.mark.parametrize(("target", "has"), [("sm_80", False), ("sm_86", False), ("sm_89", True), ("sm_120", True), ("sm_121", True)])
@@ -107,7 +107,7 @@ def test_fp8_is_refused_for_a_gpu_without_it(installed: None, monkeypatch: pytes
 def test_every_target_is_built_alone_and_all_of_them_at_once(part: SubModel) -> None:
     targets = sorted(set(TARGETS.values()))
     for wanted in (*([target] for target in targets), targets):
-        assert serialize(part, wanted, "fp32")[1] == []
+        assert serialize(part, wanted, "fp32").warned == []
 
 
 @builds
@@ -135,8 +135,8 @@ def test_a_warning_that_nobody_explained_is_told(part: SubModel) -> None:
             return (given * 2,)
 
     row = torch.rand(1, 3)
-    assert any("more" in text for text in serialize(SubModel("odd", Unused(), ("given", "more"), ("twice",), ((row, row),), ""),
-                                                   ["sm_89"], "fp32")[1])
+    odd = SubModel("odd", Unused(), ("given", "more"), ("twice",), ((row, row),), "")
+    assert any("more" in text for text in serialize(odd, ["sm_89"], "fp32").warned)
 
 
 # -- the verb ----------------------------------------------------------------------------------------------------

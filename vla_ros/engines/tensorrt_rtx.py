@@ -13,10 +13,11 @@ import importlib
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from itertools import filterfalse
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -50,6 +51,24 @@ WITHOUT_FP8 = ("sm_80", "sm_86")
 EXPLAINED_WARNINGS = {
     "has Int64 binding": "ids are bound as int64, and a type that differs is refused at loading",
 }
+
+
+class Serialized(NamedTuple):
+    """An engine, and how it came about.
+
+    Attributes:
+        data: Its file.
+        warned: What TensorRT warned of, less what is explained.
+        explained: What it warned of, and EXPLAINED_WARNINGS knows.
+        export_s: What the graph took of the processors, calibration included.
+        build_s: What TensorRT took of them, in all of its threads.
+    """
+
+    data: bytes
+    warned: list[str]
+    explained: list[str]
+    export_s: float
+    build_s: float
 
 
 class TensorRTRTX(SerializedEngine):
@@ -99,10 +118,10 @@ class TensorRTRTX(SerializedEngine):
     @staticmethod
     def build_for(part: SubModel, target: str, precision: str, folder: Path) -> None:
         """Leaves the engine for `target`, as sm_89, in `folder`; needs no GPU."""
-        data, warned = serialize(part, [target], precision)
-        for text in warned:
+        engine = serialize(part, [target], precision)
+        for text in engine.warned:
             logging.getLogger(__name__).warning("TensorRT for RTX on %s: %s", part.name, text)
-        (folder / ENGINE_FILE).write_bytes(data)
+        (folder / ENGINE_FILE).write_bytes(engine.data)
 
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         rtx = library()
@@ -156,14 +175,11 @@ def library() -> Any:
     return importlib.import_module(MODULE_NAMES[0])  # raises, and names it
 
 
-def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[bytes, list[str]]:
+def serialize(part: SubModel, targets: Sequence[str], precision: str) -> Serialized:
     """The part's engine for some GPUs.
 
     Args:
         targets: Compute capabilities, as sm_89.
-
-    Returns:
-        The engine, and what TensorRT warned of, less `EXPLAINED_WARNINGS`.
 
     Raises:
         ValueError: With TensorRT's own words, where it cannot take the graph; for a precision that
@@ -172,6 +188,7 @@ def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[b
     for target in targets:
         if why := _unfit(target, precision):
             raise ValueError(why)
+    began = time.process_time()
     rtx = library()
     log = _log(rtx)
     builder = rtx.Builder(log)
@@ -183,6 +200,7 @@ def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[b
             save_quantized(part, path, precision, symmetric=True)
         else:
             save_onnx(exported(part, kind=TYPES[precision]), part, path)
+        exported_at = time.process_time()
         if not parser.parse_from_file(str(path)):
             raise ValueError(f"its parser refuses {part.name}: {_reasons(parser)}")
         config = builder.create_builder_config()
@@ -194,7 +212,13 @@ def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[b
         data = builder.build_serialized_network(network, config)
     if data is None:
         raise ValueError(f"it cannot build {part.name}: {'; '.join(log.errors) or 'no reason'}")
-    return bytes(data), list(filterfalse(_is_explained, log.warned))
+    return Serialized(
+        bytes(data),
+        list(filterfalse(_is_explained, log.warned)),
+        list(filter(_is_explained, log.warned)),
+        exported_at - began,
+        time.process_time() - exported_at,
+    )
 
 
 def _is_explained(warning: str) -> bool:
