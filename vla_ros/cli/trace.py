@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
             return 1
         time.sleep(0.5)  # until the graph has shown all nodes and their topics
         listener = Listener(node, options.namespace)
-        time.sleep(options.seconds)
+        listener.listen(options.seconds)
         ways = listener.trace.complete()
         heard = len(listener.trace.ways)
     if not ways:

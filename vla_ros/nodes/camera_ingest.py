@@ -26,6 +26,7 @@ from vla_ros.nodes.common.convert import (
     rgb_image,
     stamp_ns,
 )
+from vla_ros.nodes.common.passed import Passed
 from vla_ros.nodes.common.qos import IMAGES, SENSOR
 from vla_ros.nodes.common.run_node import run
 from vla_ros.policies import policy_spec
@@ -46,6 +47,8 @@ class CameraIngest(ManagedNode):
             size; the camera's stamp, and its name as frame_id. Of several cameras: CAMERA/frame.
         depth_frame (sensor_msgs/Image): 32FC1, m; the depth of the frame of the same stamp, which
             is the older one's of the two. Of several cameras: CAMERA/depth_frame.
+        passed (std_msgs/Header): the stamp of what was just handed on, for `vla trace`; only while
+            somebody listens.
 
     Parameters:
         `camera_ingest` in nodes/node_parameters.py.
@@ -83,6 +86,7 @@ class CameraIngest(ManagedNode):
             self._health.remember(before)
         self._newest = 0
         self._frame = self.add_publisher(Image, robot.frame_topic(self._camera.name), IMAGES)
+        self._passed = Passed(self, "frame")
         kind: type = Image
         to_image: Callable[[Any], np.ndarray] = self._to_rgb
         if self._camera.transport == "compressed":
@@ -240,6 +244,7 @@ class CameraIngest(ManagedNode):
             self.stats.drop("frozen or black")
         else:
             self._frame.publish(message)
+            self._passed.tell(stamp)
             if depth is not None and self._depth_view:
                 fitted = resize_depth(depth, self._depth_view.size, self._depth_view.resize)
                 name = depth_name(self._camera.name)

@@ -21,6 +21,7 @@ from vla_ros.core.types import Frame, to_nanoseconds, to_seconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.camera_nodes import chosen_cameras
+from vla_ros.nodes.common.passed import Passed
 from vla_ros.nodes.common.qos import IMAGES, JOINTS, LATCHED, REPORTS, STATE
 from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.common.run_node import run
@@ -45,6 +46,8 @@ class Synchronizer(ManagedNode):
 
     Published topics:
         observation (vla_ros_msgs/Observation): what belongs together, as soon as it is there.
+        passed (std_msgs/Header): the stamp of what was just handed on, for `vla trace`; only while
+            somebody listens.
 
     Parameters:
         `synchronizer` in nodes/node_parameters.py.
@@ -78,6 +81,7 @@ class Synchronizer(ManagedNode):
             to_nanoseconds(self.params["buffer_time"]),
         )
         self._observation = self.add_publisher(ObservationMessage, "observation", IMAGES)
+        self._passed = Passed(self, "observation")
         for camera in cameras:
             topic = robot.frame_topic(camera)
             self.add_subscription(Image, topic, self._frame_of(camera), IMAGES)
@@ -227,6 +231,7 @@ class Synchronizer(ManagedNode):
             self._tell_expiry()
             return
         self._observation.publish(convert.observation_message(observation))
+        self._passed.tell(observation.stamp)
         self._watch.pair(start)
         self.stats.tick("observation", start)
         self.stats.latency(time.monotonic_ns() - start)

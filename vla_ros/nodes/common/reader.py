@@ -61,6 +61,11 @@ class Reader:
 
         Each is made into a message when it is asked for: who has no time leaves the rest.
         """
+        for message, _ in self.take_with_info():
+            yield message
+
+    def take_with_info(self) -> Iterator[tuple[Any, dict[str, int]]]:
+        """As `take`, each with what DDS says of it: its `source_timestamp`, ns."""
         for _ in range(self._most):  # they may come faster than they are taken
             with self.subscription.handle:
                 found = self.subscription.handle.take_message(
@@ -71,9 +76,9 @@ class Reader:
             if self._most_bytes and len(found[0]) > self._most_bytes:
                 self.oversized += 1
             elif self._most_bytes and not self._raw:
-                yield deserialize_message(found[0], self._kind)
+                yield deserialize_message(found[0], self._kind), found[1]
             else:
-                yield found[0]
+                yield found
 
     def discard(self) -> None:
         """What came while nobody looked."""
