@@ -595,7 +595,7 @@ class SafetyValidator(ManagedNode):
 
 
 def main() -> None:
-    run(SafetyValidator, realtime=True)
+    run(SafetyValidator)
 
 
 if __name__ == "__main__":
