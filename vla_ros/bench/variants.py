@@ -67,7 +67,7 @@ def _ours(
 
 def _traced(cameras: int, composed: bool = False) -> dict[str, list[str]]:
     """Ours, and `vla trace` until it is ended."""
-    listens = [sys.executable, "-m", "vla_ros.cli.main", "trace", "--seconds", "1e6"]
+    listens = [sys.executable, "-m", "vla_ros.cli.main", "trace", "--seconds", "1e5"]
     return {**_ours(cameras, composed=composed), TRACE: [*listens, "--wait", "60"]}
 
 

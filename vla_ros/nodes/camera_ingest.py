@@ -89,6 +89,7 @@ class CameraIngest(ManagedNode):
         self._passed = Passed(self, "frame")
         kind: type = Image
         to_image: Callable[[Any], np.ndarray] = self._to_rgb
+        self._fitting = self._resize_to_come()
         if self._camera.transport == "compressed":
             kind = CompressedImage
             to_image = self._decode
@@ -221,7 +222,16 @@ class CameraIngest(ManagedNode):
 
     def _decode(self, message: CompressedImage) -> np.ndarray:
         """As rgb8, H x W x 3. Raises ValueError."""
-        return decode(message.data, message.format, self.params["max_bytes"])
+        limit = self.params["max_bytes"]
+        return decode(message.data, message.format, limit, self._fitting)
+
+    def _resize_to_come(self) -> tuple[tuple[int, int], str] | None:
+        """Of the image as it is sent; None where its own pixels are counted."""
+        if self._camera.size or self._camera.crop or self._depth_view:
+            return None
+        height, width = self._view.size
+        turned = self._camera.rotate in (90, 270)
+        return ((width, height) if turned else (height, width)), self._view.resize
 
     def _to_metres(self, message: Any) -> np.ndarray:
         """Of a depth image, H x W. Raises ValueError."""
