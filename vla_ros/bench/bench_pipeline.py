@@ -109,7 +109,8 @@ def _cpu(trials: Sequence[PipelineTrial]) -> float:
     """Of all its processes but the one that only listens, in % of a core: the rounds' mean."""
     sums = []
     for trial in trials:
-        sums.append(sum(used.cpu for name, used in trial.usage.items() if name != TRACE))
+        if trial.usage:  # it came up, and lived until the end
+            sums.append(sum(used.cpu for name, used in trial.usage.items() if name != TRACE))
     return round(sum(sums) / max(1, len(sums)), 2)
 
 

@@ -26,6 +26,7 @@ from vla_ros.nodes.common.convert import (
     rgb_image,
     stamp_ns,
 )
+from vla_ros.nodes.common.from_bytes import reader_of
 from vla_ros.nodes.common.passed import Passed
 from vla_ros.nodes.common.qos import IMAGES, SENSOR
 from vla_ros.nodes.common.run_node import run
@@ -88,14 +89,16 @@ class CameraIngest(ManagedNode):
         self._frame = self.add_publisher(Image, robot.frame_topic(self._camera.name), IMAGES)
         self._passed = Passed(self, "frame")
         kind: type = Image
+        read: Callable[[bytes], Any] | None = reader_of(Image)
         to_image: Callable[[Any], np.ndarray] = self._to_rgb
         self._fitting = self._resize_to_come()
         if self._camera.transport == "compressed":
             kind = CompressedImage
+            read = None  # a hundredth of the bytes
             to_image = self._decode
         self._topic = self.resolve_topic_name(self._camera.topic)
         on_image = partial(self._take, to_image=to_image)
-        self.add_subscription(kind, self._camera.topic, on_image, SENSOR)
+        self.add_subscription(kind, self._camera.topic, on_image, SENSOR, read=read)
         self._name = self._camera.name
         self._pairing.clear()
         if self._depth_view:

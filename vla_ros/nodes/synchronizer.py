@@ -21,6 +21,7 @@ from vla_ros.core.types import Frame, to_nanoseconds, to_seconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.camera_nodes import chosen_cameras
+from vla_ros.nodes.common.from_bytes import reader_of
 from vla_ros.nodes.common.passed import Passed
 from vla_ros.nodes.common.qos import IMAGES, JOINTS, LATCHED, REPORTS, STATE
 from vla_ros.nodes.common.reader import Reader
@@ -84,7 +85,8 @@ class Synchronizer(ManagedNode):
         self._passed = Passed(self, "observation")
         for camera in cameras:
             topic = robot.frame_topic(camera)
-            self.add_subscription(Image, topic, self._frame_of(camera), IMAGES)
+            read = reader_of(Image, writable=True)
+            self.add_subscription(Image, topic, self._frame_of(camera), IMAGES, read=read)
         self._joined = {}
         for camera in robot.depth_cameras:
             if camera in cameras:
@@ -104,9 +106,9 @@ class Synchronizer(ManagedNode):
         for topic, entries in sources.items():
             kind = entries[0].type
             qos = JOINTS if kind == JOINT_STATE else STATE
-            self._readers[self.add_reader(MESSAGES[kind], topic, qos)] = partial(
-                self._on_state, entries
-            )
+            message = MESSAGES[kind]
+            reader = self.add_reader(message, topic, qos, read=reader_of(message))
+            self._readers[reader] = partial(self._on_state, entries)
         self.add_timer(STATE_PERIOD_S, self._read_state)
         self._watch = PairingWatch(cameras)
         self._topics: dict[str, str] = {}  # camera -> where its frames are

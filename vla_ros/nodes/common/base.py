@@ -171,17 +171,25 @@ class ManagedNode(LifecycleNode):
         qos: QoSProfile,
         always: bool = False,
         raw: bool = False,
+        read: Callable[[bytes], Any] | None = None,
     ) -> None:
         """A subscription whose callback cannot raise, and runs only while active.
 
         Args:
             always: it runs in every state.
             raw: it is given bytes.
+            read: makes a message of the bytes that came by DDS; None: rclpy does.
         """
 
         def guarded(message: Any) -> None:
             if always or self.active:
                 self.guard(callback, message)
+
+        def guarded_bytes(data: bytes) -> None:
+            if read and (always or self.active):
+                self.guard(lambda: callback(read(data)))
+
+        by_dds = guarded_bytes if read else guarded
 
         # Between our own nodes both ends agree on the QoS, and words are heard either way; rclpy's
         # watch for mismatches would cost a share of every wake-up.
@@ -190,16 +198,16 @@ class ManagedNode(LifecycleNode):
 
         def subscribe(heard: Callable[[Any], None]) -> Any:
             return self.create_subscription(
-                kind, topic, heard, qos, event_callbacks=events, raw=raw
+                kind, topic, heard, qos, event_callbacks=events, raw=raw or read is not None
             )
 
         composition = self._composition
         if composition is None:
-            self._entities.append((self.destroy_subscription, subscribe(guarded)))
+            self._entities.append((self.destroy_subscription, subscribe(by_dds)))
             return
 
         def attended(message: Any) -> None:
-            composition.attend(partial(guarded, message))
+            composition.attend(partial(by_dds, message))
 
         if raw or not _in_memory(qos):
             self._entities.append((self.destroy_subscription, subscribe(attended)))
@@ -210,10 +218,16 @@ class ManagedNode(LifecycleNode):
         self._entities.append((partial(composition.close_inlet, full_name), inlet))
 
     def add_reader(
-        self, kind: type, topic: str, qos: QoSProfile, raw: bool = False, most_bytes: int = 0
+        self,
+        kind: type,
+        topic: str,
+        qos: QoSProfile,
+        raw: bool = False,
+        most_bytes: int = 0,
+        read: Callable[[bytes], Any] | None = None,
     ) -> Reader:
         """A topic to be read when it is needed."""
-        reader = Reader(self, kind, topic, qos, raw, most_bytes)
+        reader = Reader(self, kind, topic, qos, raw, most_bytes, read)
         self._entities.append((self.destroy_subscription, reader.subscription))
         return reader
 
