@@ -8,7 +8,9 @@ import pytest
 from robots import EYE, JPEG, TWO, robot_file
 from sensor_msgs.msg import CompressedImage, Image
 
+from vla_ros.core.images import as_mounted
 from vla_ros.core.policy_file import write_policy_file
+from vla_ros.nodes import camera_ingest
 from vla_ros.nodes.camera_ingest import CameraIngest
 from vla_ros.nodes.common.convert import byte_array, rgb_image, time_message
 from vla_ros.nodes.common.qos import IMAGES, SENSOR
@@ -147,6 +149,20 @@ def test_photographs_reach_the_policy_compressed(around, kind):
         frame = around.wait(lambda: frames and frames[-1])
         difference = np.abs(rgb_image(frame).astype(int) - expected(photograph))
         assert difference.mean() < (4.0 if kind == "jpeg" else 2.0)
+
+
+@pytest.mark.parametrize("more, whole", [({}, False), ({"rotate": 90}, False), ({"size": [480, 640], "crop": [0, 0, 320, 480]}, True),
+                                         ({"size": [480, 640]}, True)])
+def test_a_jpeg_is_decoded_at_the_policy_s_scale_unless_its_own_pixels_are_counted(around, monkeypatch, more, whole):
+    seen = []
+    monkeypatch.setattr(camera_ingest, "as_mounted", lambda image, camera: seen.append(image.shape[:2]) or as_mounted(image, camera))
+    cameras = {name: {**known, **more} for name, known in JPEG.items()}
+    around.start(CameraIngest, policy="constant", robot_file=robot_file(cameras=cameras))
+    speaker = around.speaker(CompressedImage, "image/compressed", SENSOR)
+    around.wait(lambda: speaker.get_subscription_count())
+    speaker.publish(compressed(cv2.imencode(".jpg", np.full((480, 640, 3), 90, np.uint8))[1].tobytes()))
+    around.wait(lambda: seen)
+    assert seen[0] == ((480, 640) if whole else (240, 320))
 
 
 GOOD = np.full((48, 64, 3), 90, np.uint8)

@@ -1,4 +1,6 @@
 """/diagnostics, in diagnostic_updater's form: "node: task", a level, a sentence, keys, values."""
+import os
+
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from std_msgs.msg import String
@@ -50,3 +52,22 @@ def test_a_node_that_cannot_be_configured_is_an_error(around, newest):
     node.trigger_configure()
     around.wait(lambda: newest("/camera_ingest: state").level == DiagnosticStatus.ERROR)
     assert "unknown policy 'rt2'" in newest("/camera_ingest: state").message
+
+
+def test_a_priority_that_the_system_refuses_stands_there_and_the_node_runs(around, newest, monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    around.start(CommandIngest, diagnostics_period=0.1, realtime_priority=20)
+    around.wait(lambda: newest("/command_ingest: state").name)
+    state = newest("/command_ingest: state")
+    values = {pair.key: pair.value for pair in state.values}
+    assert state.message == "active"
+    assert values["priority"].startswith("refused: parameter 'realtime_priority' is 20, which this system does not grant")
+
+
+def test_without_a_wish_nothing_is_said_of_priorities(around, newest):
+    around.start(CommandIngest, diagnostics_period=0.1)
+    around.wait(lambda: newest("/command_ingest: state").name)
+    assert "priority" not in {pair.key for pair in newest("/command_ingest: state").values}

@@ -2,14 +2,16 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from rclpy.serialization import serialize_message
+from std_msgs.msg import Header
 
 from vla_ros.cli.trace import table
-from vla_ros.core.types import ActionChunk, Instruction, Observation
+from vla_ros.core.types import ActionChunk
 from vla_ros.nodes.common import convert
+from vla_ros.nodes.common.passed import Passed
 from vla_ros.operator.trace_view import draw, durations
 from vla_ros.operator.tracing import (
     MAX_CAMERA_NS,
@@ -17,7 +19,6 @@ from vla_ros.operator.tracing import (
     ObservationWay,
     Trace,
     chrome_events,
-    header_stamp,
 )
 from vla_ros_msgs.msg import SafetyReport
 
@@ -26,11 +27,15 @@ STAMP = 1_700_000_000_123_456_789
 CHUNK = ActionChunk(STAMP, 7, ("linear.x",), np.zeros((1, 1), np.float32), 100 * MS, sequence=3, latency=4 * MS)
 
 
+def passed(what):
+    return Header(stamp=convert.time_message(STAMP), frame_id=what)
+
+
 def heard(verdict=SafetyReport.PASSED, command=STAMP + 21 * MS):
     """A trace of one observation: 10 ms camera, 2 synchronizer, 1 hop, 4 policy, 4 gate."""
     trace = Trace()
-    trace.on_frame(STAMP, STAMP + 10 * MS)
-    trace.on_observation(STAMP, STAMP + 12 * MS)
+    trace.on_passed(passed("frame"), STAMP + 10 * MS)
+    trace.on_passed(passed("observation"), STAMP + 12 * MS)
     trace.on_chunk(convert.chunk_message(CHUNK), STAMP + 17 * MS)
     if command:
         trace.on_command(command)
@@ -71,20 +76,19 @@ def test_a_camera_on_another_clock_is_left_out(late, left_out):
 def test_of_several_cameras_the_last_frame_counts():
     trace = Trace()
     for sent in (5, 9, 7):
-        trace.on_frame(STAMP, STAMP + sent * MS)
+        trace.on_passed(passed("frame"), STAMP + sent * MS)
     assert trace.ways[STAMP].frame == STAMP + 9 * MS
 
 
-def test_a_stamp_is_read_from_bytes_without_the_pixels():
-    image = np.zeros((4, 4, 3), np.uint8)
-    assert header_stamp(serialize_message(convert.image_message(image, STAMP, "camera"))) == STAMP
-    observation = Observation(STAMP, Instruction(1, 1, "go"), {"camera": image}, {})
-    assert header_stamp(serialize_message(convert.observation_message(observation))) == STAMP
-
-
-def test_big_endian_bytes_are_read_too():
-    data = b"\x00\x00\x00\x00" + (1_700_000_000).to_bytes(4, "big") + (5).to_bytes(4, "big")
-    assert header_stamp(data) == 1_700_000_000_000_000_005
+def test_a_header_is_told_only_while_somebody_listens():
+    counts = [0, 1]
+    sent = []
+    publisher = SimpleNamespace(get_subscription_count=lambda: counts.pop(0), publish=sent.append)
+    tell = Passed(SimpleNamespace(add_publisher=lambda *arguments: publisher), "frame").tell
+    tell(STAMP)
+    assert sent == []
+    tell(STAMP)
+    assert sent == [passed("frame")]
 
 
 def test_chrome_is_given_a_line_a_stage_and_an_event_a_span():

@@ -12,7 +12,7 @@ from vla_ros.bench.pipeline_measure import LatencySample
 from vla_ros.bench.pipeline_table import show
 from vla_ros.bench.pipeline_trial import PipelineTrial, Usage
 from vla_ros.bench.source import make_images
-from vla_ros.bench.variants import VARIANTS
+from vla_ros.bench.variants import BY_NAME, TRACE, VARIANTS
 from vla_ros.core.composed import split
 from vla_ros.core.fastdds import PROFILES
 from vla_ros.operator.processes import THRIFT
@@ -54,6 +54,19 @@ def test_ratios() -> None:
     results["ours_composed"] = summary("ours_composed", [trial(4)])
     assert ratios(results)["ours_composed/plain p50"] == 0.2 and ratios(results)["ours_composed/ours p50"] == 0.8
     assert "ours/ours_composed p50" not in ratios(results)  # the same once more
+
+
+def test_the_suite_s_processor_time_is_without_whoever_only_listens_and_without_rounds_that_failed() -> None:
+    heard = trial(5)
+    heard.usage = {"gate": Usage(90.0, 60.0, 50.0, 8.0), TRACE: Usage(80.0, 60.0, 50.0, 2.0)}
+    results = {"ours": summary("ours", [trial(5)]), "ours_traced": summary("ours_traced", [heard, PipelineTrial(problem="it died")])}
+    assert results["ours_traced"]["cpu_percent"] == 8.0
+    assert ratios(results)["ours_traced/ours cpu"] == pytest.approx(8 / 7, abs=1e-3)
+
+
+def test_variants_that_are_disturbed_are_run_only_by_name() -> None:
+    assert not set(BY_NAME) & set(arguments_of([]).names)
+    assert arguments_of(["--only", "ours,ours_traced"]).names == ["ours", "ours_traced"]
 
 
 def test_growth_needs_two_looks() -> None:

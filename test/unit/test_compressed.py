@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vla_ros.core.compressed import MAX_PIXELS, decode, read_header
+from vla_ros.core.images import resize
 
 LIMIT = 10**7
 SCENE = np.zeros((48, 64, 3), np.uint8)  # rgb8, four areas of one colour each
@@ -51,6 +52,23 @@ def segment(marker, content):
 @pytest.mark.parametrize("image_format", ["jpeg", "jpg", "", "rgb8; jpeg compressed bgr8", "bgr8; jpeg compressed bgr8"])
 def test_a_jpeg_has_its_colours(image_format):
     assert near(decode(array("B", JPEG), image_format, LIMIT), SCENE)
+
+
+@pytest.mark.parametrize("shape, size, mode, decoded", [
+    ((480, 640), (224, 224), "pad", (240, 320)),  # 168 rows are filled: more than twice that, and less than four times
+    ((480, 640), (224, 224), "crop", (240, 320)), ((480, 640), (224, 224), "stretch", (240, 320)),
+    ((480, 640), (240, 320), "pad", (480, 640)),  # just half is left to `resize`, which averages
+    ((480, 644), (239, 319), "pad", (240, 322)),
+    ((480, 640), (119, 159), "pad", (120, 160)), ((482, 642), (60, 60), "pad", (241, 321)),  # a quarter has a row to spare
+    ((960, 1280), (32, 32), "pad", (120, 160)),  # an eighth is the least
+    ((47, 63), (8, 8), "pad", (47, 63)), ((48, 64), (224, 224), "pad", (48, 64))])
+def test_a_jpeg_is_decoded_at_the_scale_that_it_is_resized_to(shape, size, mode, decoded):
+    pixels = cv2.resize(SCENE, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    small = decode(encoded("jpg", pixels), "jpeg", LIMIT, (size, mode))
+    assert small.shape[:2] == decoded
+    whole = resize(decode(encoded("jpg", pixels), "jpeg", LIMIT), size, mode)
+    assert np.abs(resize(small, size, mode).astype(int) - whole).mean() < 2.0
+    assert decode(encoded("png", pixels), "png", LIMIT, (size, mode)).shape == pixels.shape  # gains nothing there
 
 
 @pytest.mark.parametrize("image_format", ["png", "rgb8; png compressed bgr8", "bgra8; png compressed bgr8"])

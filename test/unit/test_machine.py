@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vla_ros.core import machine
-from vla_ros.core.machine import free_memory, processors, room
+from vla_ros.core.machine import free_memory, processors, room, take_priority
 
 
 @pytest.mark.parametrize("text, free", [
@@ -68,3 +68,32 @@ else:
     raise SystemExit("granted")
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_thread_of_the_process_gets_its_niceness() -> None:
+    code = """
+import os, threading, time
+from vla_ros.core.machine import take_priority
+before = threading.Thread(target=time.sleep, args=(60,), daemon=True)
+before.start()
+began = os.getpriority(os.PRIO_PROCESS, 0)
+take_priority(0, 0)
+assert os.getpriority(os.PRIO_PROCESS, 0) == began
+take_priority(19, 0)
+after = threading.Thread(target=time.sleep, args=(60,), daemon=True)
+after.start()
+for thread in (threading.main_thread(), before, after):
+    assert os.getpriority(os.PRIO_PROCESS, thread.native_id) == 19
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("nice", "realtime", "name"), [(-20, 0, "'nice' is -20"), (0, 99, "'realtime_priority' is 99")])
+def test_a_priority_that_the_system_refuses_is_a_sentence(monkeypatch: pytest.MonkeyPatch, nice: int, realtime: int, name: str) -> None:
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    with pytest.raises(ValueError, match=f"{name}, which this system does not grant: .*not permitted.*limits.conf"):
+        take_priority(nice, realtime)

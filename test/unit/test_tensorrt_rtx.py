@@ -4,6 +4,7 @@ That an RTX GPU runs what is built here was not shown: none was at hand.
 """
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,25 +39,29 @@ BUILDS = [pytest.param(changes, precision, batch, id=f"{changes}-{precision}-{ba
               precision == "fp16" and (batch == SIZES[0]) == (index in VARIES)) else pytest.mark.full)
           for index, changes in enumerate(CONFIGS) for precision in ("fp16", "fp32", "bf16") for batch in SIZES]
 
+EIGHT_BITS = [pytest.param(precision, batch, id=f"{precision}-{batch}", marks=marks)
+              for precision in ("int8", "fp8") for batch, marks in ((SIZES[0], []), (SIZES[1], pytest.mark.full))]
+
 
 # -- what it builds here -----------------------------------------------------------------------------------------
 @builds
 @pytest.mark.parametrize(("changes", "precision", "batch"), BUILDS)
 def test_every_configuration_is_built_without_a_warning(changes: dict[str, Any], precision: str, batch: tuple[int, int]) -> None:
     for part in parts(batch, **changes):
-        data, warned = serialize(part, ["sm_89"], precision)
-        assert warned == [] and len(data) > 100_000
+        engine = serialize(part, ["sm_89"], precision)
+        assert engine.warned == [] and len(engine.data) > 100_000
 
 
 @builds
 def test_bf16_is_built_for_convolutions_with_normalisations() -> None:
     """ONNX's optimizer leaves fp32 weights in them, which the parser refuses."""
-    assert serialize(parts(vision="resnet18", fusion="late")[-1], ["sm_89"], "bf16")[1] == []
+    assert serialize(parts(vision="resnet18", fusion="late")[-1], ["sm_89"], "bf16").warned == []
 
 
 @builds
-@pytest.mark.parametrize("batch", [SIZES[0], pytest.param(SIZES[1], marks=pytest.mark.full)], ids=str)
-def test_int8_is_built_of_a_graph_that_computes_what_the_model_does(tmp_path: Path, batch: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("precision", "batch"), EIGHT_BITS)
+def test_8_bits_are_built_of_a_graph_that_computes_what_the_model_does(tmp_path: Path, precision: str,
+                                                                       batch: tuple[int, int]) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("safetensors")
     from vla_ros.bench.policy_models import model_of
@@ -64,23 +69,48 @@ def test_int8_is_built_of_a_graph_that_computes_what_the_model_does(tmp_path: Pa
     from vla_ros.engines.onnxruntime import save_quantized
 
     part = sub_models_of(*model_of("builtin"), batch)[1]
-    save_quantized(part, tmp_path / "part.onnx", symmetric=True)
-    session = onnxruntime.InferenceSession(str(tmp_path / "part.onnx"), providers=["CPUExecutionProvider"])
+    save_quantized(part, tmp_path / "part.onnx", precision, symmetric=True)
+    options = onnxruntime.SessionOptions()  # its optimizer would merge the nodes into layers that it has in integers alone
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(tmp_path / "part.onnx"), options, providers=["CPUExecutionProvider"])
 
     def run(*inputs: torch.Tensor) -> list[torch.Tensor]:
         return list(map(torch.from_numpy, session.run(None, dict(zip(part.inputs, map(torch.Tensor.numpy, inputs))))))
 
-    compare(part, run, "int8")  # raises where it does not
-    data, warned = serialize(part, ["sm_86", "sm_89"], "int8")
-    assert warned == [] and len(data) > 100_000
-    assert TensorRTRTX.lacks("int8") == ""
+    differences = compare(part, run, precision)  # raises where it does not
+    assert max(differences.values()) > 1e-4  # fewer bits are in it
+    for target in ("sm_89", "sm_120"):
+        engine = serialize(part, [target], precision)
+        assert engine.warned == [] and len(engine.data) > 100_000
+    assert TensorRTRTX.lacks(precision) == ""
+
+
+@builds
+@pytest.mark.full
+@pytest.mark.parametrize("changes", CONFIGS, ids=str)
+def test_every_configuration_is_built_in_fp8(changes: dict[str, Any]) -> None:
+    pytest.importorskip("onnxruntime")
+    for part in parts(**changes):
+        assert serialize(part, ["sm_89"], "fp8").warned == []
+
+
+@pytest.mark.parametrize(("target", "has"), [("sm_80", False), ("sm_86", False), ("sm_89", True), ("sm_120", True), ("sm_121", True)])
+def test_fp8_is_refused_for_a_gpu_without_it(installed: None, monkeypatch: pytest.MonkeyPatch, part: SubModel, target: str,
+                                             has: bool) -> None:
+    why = f"fp8 is for compute capability 8.9 or more (RTX 40, RTX 50), and this is {target}"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(TensorRTRTX, "target", staticmethod(lambda device: target))
+    assert TensorRTRTX.missing("cuda", "fp8") == ("" if has else why)
+    if not has:
+        with pytest.raises(ValueError, match=re.escape(why)):
+            serialize(part, ["sm_89", target], "fp8")
 
 
 @builds
 def test_every_target_is_built_alone_and_all_of_them_at_once(part: SubModel) -> None:
     targets = sorted(set(TARGETS.values()))
     for wanted in (*([target] for target in targets), targets):
-        assert serialize(part, wanted, "fp32")[1] == []
+        assert serialize(part, wanted, "fp32").warned == []
 
 
 @builds
@@ -108,8 +138,8 @@ def test_a_warning_that_nobody_explained_is_told(part: SubModel) -> None:
             return (given * 2,)
 
     row = torch.rand(1, 3)
-    assert any("more" in text for text in serialize(SubModel("odd", Unused(), ("given", "more"), ("twice",), ((row, row),), ""),
-                                                   ["sm_89"], "fp32")[1])
+    odd = SubModel("odd", Unused(), ("given", "more"), ("twice",), ((row, row),), "")
+    assert any("more" in text for text in serialize(odd, ["sm_89"], "fp32").warned)
 
 
 # -- the verb ----------------------------------------------------------------------------------------------------
@@ -138,7 +168,7 @@ def test_vla_compile_for_builds_beside_the_checkpoint(tmp_path: Path, monkeypatc
     (["--for", "rtx20"], "there is no target 'rtx20'; known are rtx30, rtx40, rtx50"),
     (["--for", "rtx40", "--engine", "eager"], "engine 'eager' is built only on the computer that runs it"),
     (["--beside"], "--beside is for engines of other computers; name their GPUs with --for"),
-    pytest.param(["--for", "rtx40", "--precision", "fp8"], "tensorrt_rtx runs fp32, fp16, bf16, int8 here, not fp8", marks=builds)])
+    pytest.param(["--for", "rtx30", "--precision", "fp8"], "fp8 is for compute capability 8.9 or more", marks=builds)])
 def test_what_cannot_be_built_ahead_is_a_sentence(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str],
                                                   monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("safetensors")
@@ -193,7 +223,7 @@ def test_a_gpu_that_it_is_not_for_is_named(installed: None, monkeypatch: pytest.
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 @pytest.mark.parametrize(("precision", "why"), [
-    ("fp32", "tensorrt_rtx needs an NVIDIA RTX GPU; torch sees cuda"), ("fp8", "tensorrt_rtx runs fp32, fp16, bf16, int8 here, not fp8")])
+    ("fp32", "tensorrt_rtx needs an NVIDIA RTX GPU; torch sees cuda"), ("fp4", "tensorrt_rtx runs fp32, fp16, bf16, int8, fp8 here, not fp4")])
 def test_without_a_gpu_and_at_other_precisions_the_next_engine_runs(installed: None, precision: str, why: str) -> None:
     assert why in TensorRTRTX.missing("cuda", precision)
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from vla_ros.bench.pipeline_measure import growth, lateness, milliseconds, ratio
 from vla_ros.bench.pipeline_trial import PipelineTrial, run_trial
-from vla_ros.bench.variants import VARIANTS
+from vla_ros.bench.variants import BY_NAME, TRACE, VARIANTS
 
 GATE_PERIOD_NS = 20_000_000  # the gate's default of 50 Hz
 # Which status in the diagnostics counts what: our key -> "node: task"
@@ -31,7 +31,7 @@ COUNTS = {
     "paired": "synchronizer: observation",
 }
 COUNTER = "Events since startup"
-COMPARED = ("ours", "ours_composed")
+COMPARED = ("ours", "ours_composed", *BY_NAME)
 
 
 def summary(name: str, trials: Sequence[PipelineTrial]) -> dict[str, Any]:
@@ -46,6 +46,7 @@ def summary(name: str, trials: Sequence[PipelineTrial]) -> dict[str, Any]:
         "latency_ms": milliseconds(map(attrgetter("total"), samples)),
         "rounds_p50_ms": medians,
         "processes": _worst(trials),
+        "cpu_percent": _cpu(trials),
         "problems": [trial.problem for trial in trials if trial.problem],
     }
     if VARIANTS[name].suite:
@@ -104,6 +105,15 @@ def _worst(trials: Sequence[PipelineTrial]) -> dict[str, dict[str, float]]:
     return worst
 
 
+def _cpu(trials: Sequence[PipelineTrial]) -> float:
+    """Of all its processes but the one that only listens, in % of a core: the rounds' mean."""
+    sums = []
+    for trial in trials:
+        if trial.usage:  # it came up, and lived until the end
+            sums.append(sum(used.cpu for name, used in trial.usage.items() if name != TRACE))
+    return round(sum(sums) / max(1, len(sums)), 2)
+
+
 def _drops(trials: Sequence[PipelineTrial]) -> dict[str, int]:
     """How much each node dropped, over all rounds: "node: reason" -> count."""
     out: dict[str, int] = {}
@@ -135,14 +145,16 @@ def _node(status: str) -> str:
 
 
 def ratios(results: dict[str, dict[str, Any]]) -> dict[str, float | None]:
-    """Ours, in several processes and composed, over each other, at p50, p95 and p99."""
+    """Ours over each other and over the rest: latency at p50, p95 and p99, and processor time."""
     out = {}
     for ours, name in permutations(results, 2):
-        if ours not in COMPARED or (ours, name) == COMPARED:
+        if ours not in COMPARED or name in COMPARED[COMPARED.index(ours) :]:
             continue
         for share in ("p50", "p95", "p99"):
             figures = (results[each]["latency_ms"].get(share) for each in (ours, name))
             out[f"{ours}/{name} {share}"] = ratio(*figures)
+        cpu = (results[each]["cpu_percent"] for each in (ours, name))
+        out[f"{ours}/{name} cpu"] = ratio(*cpu)
     return out
 
 
@@ -183,7 +195,8 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", help=f"some of {','.join(VARIANTS)}")
     parser.add_argument("--logs", metavar="FOLDER", help="keep the processes' logs there")
     arguments = parser.parse_args(list(argv))
-    all_names = [name for name in VARIANTS if arguments.cameras == 1 or name != "floor"]
+    left_out = BY_NAME if arguments.cameras == 1 else (*BY_NAME, "floor")
+    all_names = [name for name in VARIANTS if name not in left_out]
     names = arguments.only.split(",") if arguments.only else all_names
     for name in names:
         if name not in VARIANTS:

@@ -31,7 +31,7 @@ def show(report: dict[str, Any]) -> None:
         _show_ours(console, report["variants"]["ours"])
     console.print(_processes(report))
     for name, value in report["ratios"].items():
-        if value is not None and name.endswith(("p50", "p99")):
+        if value is not None and name.endswith(("p50", "p99", "cpu")):
             console.print(f"{name}: {value:.3f}")
     for name, grown in report.get("soak", {}).get("growth", {}).items():
         console.print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -79,8 +80,13 @@ def model_of(
     if config is None:
         vla = from_pretrained(BUILTIN)
         return vla, examples.load(BUILTIN, vla)[0], "builtin"
-    if tiny:
-        config = {**config, **_TINY[name]}
+    return random_model({**config, **_TINY[name]} if tiny else config, device)
+
+
+def random_model(
+    config: Mapping[str, Any], device: str = "cpu"
+) -> tuple[VLA, dict[str, Tensor], str]:
+    """As `model_of`, of the fields of a VLAConfig; weights and inputs are the same each time."""
     torch.manual_seed(0)
     with warnings.catch_warnings(), torch.device(device):
         warnings.simplefilter("ignore")

@@ -20,6 +20,7 @@ from vla_ros.policies import policy_spec
 
 # Not standing still: a command that differs from it shows that it was the policy's.
 POLICY_FILE = Path("policies") / "constant.yaml"  # in config/
+TRACE = "trace"  # the process that listens
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,12 @@ def _ours(
     return suite_nodes(policy_file=policy_file, overrides=overrides, composed=composed)
 
 
+def _traced(cameras: int, composed: bool = False) -> dict[str, list[str]]:
+    """Ours, and `vla trace` until it is ended."""
+    listens = [sys.executable, "-m", "vla_ros.cli.main", "trace", "--seconds", "1e5"]
+    return {**_ours(cameras, composed=composed), TRACE: [*listens, "--wait", "60"]}
+
+
 def _plain(cameras: int) -> dict[str, list[str]]:
     if cameras == 2:
         return {role: module("naive", role, "two") for role in PLAIN_OF_TWO_CAMERAS}
@@ -78,6 +85,8 @@ def _floor(cameras: int) -> dict[str, list[str]]:
     return {role: module("lower_bound", role, *size) for role in FLOOR}
 
 
+# Run only by name, beside the variant that each of them disturbs.
+BY_NAME = ("ours_traced", "composed_traced")
 VARIANTS = {
     "ours": Variant("ours", _ours, "/vla", suite=True),
     "ours_single": Variant(
@@ -87,6 +96,13 @@ VARIANTS = {
         suite=True,
     ),
     "ours_composed": Variant("ours, composed", partial(_ours, composed=True), "/vla", suite=True),
+    "ours_traced": Variant("ours, while vla trace listens", _traced, "/vla", suite=True),
+    "composed_traced": Variant(
+        "ours, composed, while vla trace listens",
+        partial(_traced, composed=True),
+        "/vla",
+        suite=True,
+    ),
     "plain": Variant(
         "plain, defaults everywhere", _plain, "/plain", True, profile=False, thrift=False
     ),

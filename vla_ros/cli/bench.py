@@ -14,6 +14,7 @@ BENCHES = {
     "gate": "vla_ros.bench.bench_gate",
     "faults": "vla_ros.bench.bench_faults",
     "policy": "vla_ros.bench.bench_policy",
+    "builds": "vla_ros.bench.bench_builds",
     "gpu": "vla_ros.bench.bench_gpu",
     "chunk-blending": "vla_ros.bench.bench_chunk_blending",
 }

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
             return 1
         time.sleep(0.5)  # until the graph has shown all nodes and their topics
         listener = Listener(node, options.namespace)
-        time.sleep(options.seconds)
+        listener.listen(options.seconds)
         ways = listener.trace.complete()
         heard = len(listener.trace.ways)
     # An empty picture would look like a fast suite.

@@ -5,6 +5,7 @@ Their bytes are read in encodings.py and compressed.py.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TypeVar
 
 import cv2
@@ -126,6 +127,20 @@ def _fitted(image: Pixels, out: Pixels, mode: str, padding: float) -> tuple[Pixe
         out[:top] = out[bottom:] = out[:, :left] = out[:, right:] = padding
         inner = out[top:bottom, left:right]
     return image, inner
+
+
+@cache
+def halvings(shape: tuple[int, int], size: tuple[int, int], mode: str) -> int:
+    """How often `resize` halves an image of this height and width before it interpolates."""
+    nothing = np.broadcast_to(np.uint8(0), (*shape, 3))
+    image, inner = _fitted(nothing, np.empty((*size, 3), np.uint8), mode, 0)
+    height, width = image.shape[:2]
+    count = 0
+    while height > 2 * inner.shape[0] and width > 2 * inner.shape[1]:
+        height //= 2
+        width //= 2
+        count += 1
+    return count
 
 
 def _scale(image: Image, out: Image) -> None:

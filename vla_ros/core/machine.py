@@ -1,8 +1,9 @@
-"""What is left of the machine, and which of its processors a process keeps to."""
+"""What is left of the machine; on which processors a process runs, and before which others."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,11 +56,52 @@ def keep_to(text: str) -> None:
     """
     chosen = processors(text)
     try:
-        for thread in os.listdir("/proc/self/task"):
+        for thread in _threads():
             with suppress(ProcessLookupError):  # it ended meanwhile
-                os.sched_setaffinity(int(thread), chosen)  # those to come have it from their maker
+                os.sched_setaffinity(thread, chosen)  # those to come have it from their maker
     except (AttributeError, OSError) as error:
         raise ValueError(
             f"parameter 'cpus' is '{text[:60]}', which this system does not grant: {error}; "
             f"it has {os.cpu_count()} processors"
         ) from None
+
+
+def take_priority(nice: int, realtime: int) -> None:
+    """Every thread of this process at a niceness, or before all ordinary ones; 0: as it is.
+
+    All threads, DDS' too: one alone would wait for the others' locks.
+
+    Args:
+        nice: -20 to 19; the higher, the more others go first.
+        realtime: a priority of SCHED_FIFO, 1 to 99.
+
+    Raises:
+        ValueError: the system does not grant one of them.
+    """
+    if nice:
+        _grant("nice", nice, lambda thread: os.setpriority(os.PRIO_PROCESS, thread, nice))
+    if realtime:
+        first = os.sched_param(realtime)
+        _grant(
+            "realtime_priority",
+            realtime,
+            lambda thread: os.sched_setscheduler(thread, os.SCHED_FIFO, first),
+        )
+
+
+def _grant(parameter: str, value: int, ask: Callable[[int], None]) -> None:
+    try:
+        for thread in _threads():
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                ask(thread)
+    except OSError as error:
+        raise ValueError(
+            f"parameter '{parameter}' is {value}, which this system does not grant: {error}; give "
+            "the user the right to it (nice and rtprio in /etc/security/limits.conf, or "
+            "CAP_SYS_NICE)"
+        ) from None
+
+
+def _threads() -> list[int]:
+    """Those that there are now."""
+    return list(map(int, os.listdir("/proc/self/task")))

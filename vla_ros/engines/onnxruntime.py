@@ -21,6 +21,7 @@ from vla_ros.engines.base import SubModel, lacking, versions_of
 from vla_ros.engines.device_buffers import BufferedRun, DeviceBuffers, RunsByShape
 from vla_ros.engines.eager import TYPES
 from vla_ros.engines.export import EXTERNAL_WEIGHTS_BYTES, exported, is_large, save_onnx
+from vla_ros.engines.float8 import to_float8
 
 ENGINE_FILE = "part.onnx"  # as ONNX Runtime wants it on this processor
 WEIGHTS_FILE = "part.weights"  # its weights, which a start maps into memory and need not read
@@ -245,11 +246,14 @@ def _left_alone(path: Path) -> list[str]:
     return [name for name, count in work.items() if count * SMALL_LAYER_PART < most]
 
 
-def save_quantized(part: SubModel, path: Path, symmetric: bool = False) -> None:
+def save_quantized(
+    part: SubModel, path: Path, precision: str = "int8", symmetric: bool = False
+) -> None:
     """Writes the part's graph with convolutions and products in 8 bits: weights, and activations as
     the examples'. Quantize and dequantize nodes stand around them, for a compiler to merge.
 
     Args:
+        precision: int8, or fp8, which is symmetric.
         symmetric: 0 stays 0, and biases are left alone, as TensorRT wants it.
 
     Raises:
@@ -274,9 +278,12 @@ def save_quantized(part: SubModel, path: Path, symmetric: bool = False) -> None:
     graph = exported(part)
     if is_large(graph):
         limit = f"{EXTERNAL_WEIGHTS_BYTES / 1e9:.2g} GB"
-        raise ValueError(f"int8 is for models of less than {limit} of weights")
+        raise ValueError(f"{precision} is for models of less than {limit} of weights")
     save_onnx(graph, part, path)
-    signed = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
+    symmetric = symmetric or precision == "fp8"
+    options = {"ActivationSymmetric": symmetric, "WeightSymmetric": True}
+    options["QuantizeBias"] = not symmetric
+    options["AddQDQPairToWeight"] = precision == "fp8"  # they are to be rounded to floats alone
     whole = path.with_suffix(".fp32.onnx")
     quant_pre_process(str(path), str(whole), skip_symbolic_shape=True)
     quantize_static(
@@ -289,6 +296,8 @@ def save_quantized(part: SubModel, path: Path, symmetric: bool = False) -> None:
         weight_type=QuantType.QInt8,
         op_types_to_quantize=list(QUANTIZED_OPERATORS),
         nodes_to_exclude=_left_alone(whole),
-        extra_options=signed if symmetric else {},
+        extra_options=options,
     )
     whole.unlink()
+    if precision == "fp8":
+        to_float8(path)

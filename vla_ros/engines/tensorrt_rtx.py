@@ -13,10 +13,11 @@ import importlib
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from itertools import filterfalse
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -32,7 +33,8 @@ ENGINE_FILE = "part.engine"
 KERNELS_FILE = "kernels"  # as compiled for one GPU, behind their hash
 MODULE_NAMES = ("tensorrt_rtx_bindings", "tensorrt_rtx")  # PyPI's wheel, and NVIDIA's own package
 REQUIRED_LIBRARIES = ("onnx", "onnxscript")
-PRECISIONS = (*TYPES, "int8")
+QUANTIZED = ("int8", "fp8")
+PRECISIONS = (*TYPES, *QUANTIZED)
 # What is sold under which name. An engine for 8.6 does not run on 8.9.
 TARGETS = {
     "rtx30": "sm_86",
@@ -44,10 +46,29 @@ TARGETS = {
     "sm_120": "sm_120",
     "sm_121": "sm_121",
 }
+WITHOUT_FP8 = ("sm_80", "sm_86")
 # Parts of warnings that are known, and why they are of no concern.
 EXPLAINED_WARNINGS = {
     "has Int64 binding": "ids are bound as int64, and a type that differs is refused at loading",
 }
+
+
+class Serialized(NamedTuple):
+    """An engine, and how it came about.
+
+    Attributes:
+        data: Its file.
+        warned: What TensorRT warned of, less what is explained.
+        explained: What it warned of, and EXPLAINED_WARNINGS knows.
+        export_s: What the graph took of the processors, calibration included.
+        build_s: What TensorRT took of them, in all of its threads.
+    """
+
+    data: bytes
+    warned: list[str]
+    explained: list[str]
+    export_s: float
+    build_s: float
 
 
 class TensorRTRTX(SerializedEngine):
@@ -59,7 +80,7 @@ class TensorRTRTX(SerializedEngine):
     @staticmethod
     def lacks(precision: str) -> str:
         """Why it cannot be built here at this precision, for whatever GPU; empty: it can."""
-        calibrates = ("onnxruntime",) if precision == "int8" else ()
+        calibrates = ("onnxruntime",) if precision in QUANTIZED else ()
         if lacks := lacking(*REQUIRED_LIBRARIES, *calibrates):
             return f"{' and '.join(lacks)} not installed: pip install {' '.join(lacks)}"
         return _unknown(precision)
@@ -75,7 +96,7 @@ class TensorRTRTX(SerializedEngine):
         if target not in TARGETS:
             known = ", ".join(sorted(set(TARGETS.values())))
             return f"TensorRT for RTX is for {known}, and this GPU is {target}"
-        return ""
+        return _unfit(target, precision)
 
     @staticmethod
     def target(device: str) -> str:
@@ -97,10 +118,10 @@ class TensorRTRTX(SerializedEngine):
     @staticmethod
     def build_for(part: SubModel, target: str, precision: str, folder: Path) -> None:
         """Leaves the engine for `target`, as sm_89, in `folder`; needs no GPU."""
-        data, warned = serialize(part, [target], precision)
-        for text in warned:
+        engine = serialize(part, [target], precision)
+        for text in engine.warned:
             logging.getLogger(__name__).warning("TensorRT for RTX on %s: %s", part.name, text)
-        (folder / ENGINE_FILE).write_bytes(data)
+        (folder / ENGINE_FILE).write_bytes(engine.data)
 
     def __init__(self, part: SubModel, device: str, precision: str, folder: Path) -> None:
         rtx = library()
@@ -138,6 +159,13 @@ def _unknown(precision: str) -> str:
     return ""
 
 
+def _unfit(target: str, precision: str) -> str:
+    """Why a GPU's cores do not compute at this precision; empty: they do."""
+    if precision == "fp8" and target in WITHOUT_FP8:
+        return f"fp8 is for compute capability 8.9 or more (RTX 40, RTX 50), and this is {target}"
+    return ""
+
+
 def library() -> Any:
     """The module, by the first of its names that is here. Raises ImportError where none is."""
     absent = lacking(*MODULE_NAMES)
@@ -147,18 +175,20 @@ def library() -> Any:
     return importlib.import_module(MODULE_NAMES[0])  # raises, and names it
 
 
-def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[bytes, list[str]]:
+def serialize(part: SubModel, targets: Sequence[str], precision: str) -> Serialized:
     """The part's engine for some GPUs.
 
     Args:
         targets: Compute capabilities, as sm_89.
 
-    Returns:
-        The engine, and what TensorRT warned of, less `EXPLAINED_WARNINGS`.
-
     Raises:
-        ValueError: With TensorRT's own words, where it cannot take the graph.
+        ValueError: With TensorRT's own words, where it cannot take the graph; for a precision that
+            a target has not.
     """
+    for target in targets:
+        if why := _unfit(target, precision):
+            raise ValueError(why)
+    began = time.process_time()
     rtx = library()
     log = _log(rtx)
     builder = rtx.Builder(log)
@@ -166,10 +196,11 @@ def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[b
     parser = rtx.OnnxParser(network, log)
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "part.onnx"
-        if precision == "int8":
-            save_quantized(part, path, symmetric=True)
+        if precision in QUANTIZED:
+            save_quantized(part, path, precision, symmetric=True)
         else:
             save_onnx(exported(part, kind=TYPES[precision]), part, path)
+        exported_at = time.process_time()
         if not parser.parse_from_file(str(path)):
             raise ValueError(f"its parser refuses {part.name}: {_reasons(parser)}")
         config = builder.create_builder_config()
@@ -181,7 +212,13 @@ def serialize(part: SubModel, targets: Sequence[str], precision: str) -> tuple[b
         data = builder.build_serialized_network(network, config)
     if data is None:
         raise ValueError(f"it cannot build {part.name}: {'; '.join(log.errors) or 'no reason'}")
-    return bytes(data), list(filterfalse(_is_explained, log.warned))
+    return Serialized(
+        bytes(data),
+        list(filterfalse(_is_explained, log.warned)),
+        list(filter(_is_explained, log.warned)),
+        exported_at - began,
+        time.process_time() - exported_at,
+    )
 
 
 def _is_explained(warning: str) -> bool:

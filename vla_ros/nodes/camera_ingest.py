@@ -26,6 +26,8 @@ from vla_ros.nodes.common.convert import (
     rgb_image,
     stamp_ns,
 )
+from vla_ros.nodes.common.from_bytes import reader_of
+from vla_ros.nodes.common.passed import Passed
 from vla_ros.nodes.common.qos import IMAGES, SENSOR
 from vla_ros.nodes.common.run_node import run
 from vla_ros.policies import policy_spec
@@ -46,6 +48,8 @@ class CameraIngest(ManagedNode):
             size; the camera's stamp, and its name as frame_id. Of several cameras: CAMERA/frame.
         depth_frame (sensor_msgs/Image): 32FC1, m; the depth of the frame of the same stamp, which
             is the older one's of the two. Of several cameras: CAMERA/depth_frame.
+        passed (std_msgs/Header): the stamp of what was just handed on, for `vla trace`; only while
+            somebody listens.
 
     Parameters:
         `camera_ingest` in nodes/node_parameters.py.
@@ -83,14 +87,18 @@ class CameraIngest(ManagedNode):
             self._health.remember(before)
         self._newest = 0
         self._frame = self.add_publisher(Image, robot.frame_topic(self._camera.name), IMAGES)
+        self._passed = Passed(self, "frame")
         kind: type = Image
+        read: Callable[[bytes], Any] | None = reader_of(Image)
         to_image: Callable[[Any], np.ndarray] = self._to_rgb
+        self._fitting = self._resize_to_come()
         if self._camera.transport == "compressed":
             kind = CompressedImage
+            read = None  # a hundredth of the bytes
             to_image = self._decode
         self._topic = self.resolve_topic_name(self._camera.topic)
         on_image = partial(self._take, to_image=to_image)
-        self.add_subscription(kind, self._camera.topic, on_image, SENSOR)
+        self.add_subscription(kind, self._camera.topic, on_image, SENSOR, read=read)
         self._name = self._camera.name
         self._pairing.clear()
         if self._depth_view:
@@ -217,7 +225,16 @@ class CameraIngest(ManagedNode):
 
     def _decode(self, message: CompressedImage) -> np.ndarray:
         """As rgb8, H x W x 3. Raises ValueError."""
-        return decode(message.data, message.format, self.params["max_bytes"])
+        limit = self.params["max_bytes"]
+        return decode(message.data, message.format, limit, self._fitting)
+
+    def _resize_to_come(self) -> tuple[tuple[int, int], str] | None:
+        """Of the image as it is sent; None where its own pixels are counted."""
+        if self._camera.size or self._camera.crop or self._depth_view:
+            return None
+        height, width = self._view.size
+        turned = self._camera.rotate in (90, 270)
+        return ((width, height) if turned else (height, width)), self._view.resize
 
     def _to_metres(self, message: Any) -> np.ndarray:
         """Of a depth image, H x W. Raises ValueError."""
@@ -240,6 +257,7 @@ class CameraIngest(ManagedNode):
             self.stats.drop("frozen or black")
         else:
             self._frame.publish(message)
+            self._passed.tell(stamp)
             if depth is not None and self._depth_view:
                 fitted = resize_depth(depth, self._depth_view.size, self._depth_view.resize)
                 name = depth_name(self._camera.name)

@@ -23,6 +23,7 @@ from vla_ros.core.robot import load_robot
 from vla_ros.core.types import ActionChunk, to_nanoseconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
+from vla_ros.nodes.common.from_bytes import reader_of
 from vla_ros.nodes.common.jetson import board_values
 from vla_ros.nodes.common.qos import IMAGES, LATEST
 from vla_ros.nodes.common.run_node import run
@@ -99,7 +100,10 @@ class Inference(ManagedNode):
             for role in self._choices:
                 self._idle[role] = self._make(role, say)
         self._chunks = self.add_publisher(ActionChunkMessage, "action_chunk", LATEST)
-        self.add_subscription(ObservationMessage, "observation", self._on_observation, IMAGES)
+        read = reader_of(ObservationMessage, writable=True)  # a policy may draw into its image
+        self.add_subscription(
+            ObservationMessage, "observation", self._on_observation, IMAGES, read=read
+        )
         self.add_service(Trigger, "~/reset_policy", self._on_reset_policy)
         self.add_service(SetBool, "~/switch_to_fallback", self._on_switch_to_fallback)
         self.add_timer(0.1, self._watch)

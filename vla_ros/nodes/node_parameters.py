@@ -32,6 +32,24 @@ COMMON = (
         "the processors that the node's process keeps to, like 0,2-3; of several nodes in one "
         "process the last that is configured says so; empty: as the system has it",
     ),
+    P(
+        "nice",
+        0,
+        "the niceness of the node's process, where the system allows it: the higher, the more "
+        "others go first; 0: as it was started",
+        "",
+        -20,
+        19,
+    ),
+    P(
+        "realtime_priority",
+        0,
+        "SCHED_FIFO for the node's process, where the system allows it: before all ordinary ones "
+        "(see doc/gate.md); 0: ordinary",
+        "",
+        0,
+        99,
+    ),
 )
 POLICY = (
     P(
@@ -265,15 +283,6 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         ),
         CAMERAS,
         *PARAMETERS,  # the rules'
-        P(
-            "realtime_priority",
-            0,
-            "SCHED_FIFO for the gate's process where the system allows it; 0: ordinary (see "
-            "doc/gate.md)",
-            "",
-            0,
-            99,
-        ),
         P(
             "auto_arm",
             False,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState, LaserScan, PointCloud2, Range
 from std_srvs.srv import Trigger
@@ -26,6 +27,7 @@ from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.camera_nodes import expanded
+from vla_ros.nodes.common.from_bytes import reader_of
 from vla_ros.nodes.common.heart import check_heartbeat
 from vla_ros.nodes.common.qos import EVENTS, HALTS, JOINTS, LATCHED, LATEST, PULSE, STATE
 from vla_ros.nodes.common.reader import Reader
@@ -125,7 +127,7 @@ class SafetyValidator(ManagedNode):
             )
         self._period = to_nanoseconds(1.0 / self.params["rate"])
         self._renew()
-        self._names = [channel.name for channel in robot.channels]
+        self._message = SafetyReport(channels=[channel.name for channel in robot.channels])
         nodes = expanded(self.params["required_nodes"], robot, self.params["cameras"])
         self._nodes = frozenset(nodes)
         self._outputs = Outputs(self, robot, self._period)
@@ -136,13 +138,11 @@ class SafetyValidator(ManagedNode):
         # What the robot's motion rests on: read by the watchdog's own thread, before each of its
         # ticks.
         self._readers: dict[Reader, Callable[[Any, int], None]] = {
-            self.add_reader(
-                Heartbeat, "heartbeat", PULSE, most_bytes=SMALL_BYTES
-            ): self._on_heartbeat,
+            self._reader(Heartbeat, "heartbeat", PULSE, SMALL_BYTES): self._on_heartbeat,
         }
         for topic, kind in robot.required_topics.items():
             if channels := robot.joint_topics.get(topic):
-                reader = self.add_reader(JointState, topic, JOINTS, most_bytes=ACTION_BYTES)
+                reader = self._reader(JointState, topic, JOINTS, ACTION_BYTES)
                 self._readers[reader] = partial(self._on_joint_states, topic, channels)
             else:
                 qos = JOINTS if kind == JOINT_STATE else STATE
@@ -152,7 +152,7 @@ class SafetyValidator(ManagedNode):
                 self._readers[reader] = self._seen(topic)
         for sensor in robot.sensors:
             kind, to_reading, most_bytes = SENSORS[sensor.type]
-            reader = self.add_reader(kind, sensor.topic, STATE, most_bytes=most_bytes)
+            reader = self._reader(kind, sensor.topic, STATE, most_bytes)
             self._readers[reader] = partial(self._on_ranges, sensor, to_reading)
         for rule in RULES:
             for source in rule.sources:
@@ -182,6 +182,9 @@ class SafetyValidator(ManagedNode):
             )
         for name in ("arm", "disarm", "reset"):
             self.add_service(Trigger, f"~/{name}", getattr(self, f"_on_{name}"))
+
+    def _reader(self, kind: type, topic: str, qos: QoSProfile, most_bytes: int) -> Reader:
+        return self.add_reader(kind, topic, qos, most_bytes=most_bytes, read=reader_of(kind))
 
     def _renew(self) -> None:
         """A gate that remembers nothing of what was emitted, seen or measured.
@@ -373,16 +376,15 @@ class SafetyValidator(ManagedNode):
         self._inputs.chunk_sources = tuple(self._sources)
 
     def _publish(self, report: Report, stamp: int) -> None:
-        message = SafetyReport(
-            state=int(report.state),
-            verdict=int(report.verdict),
-            rule=report.rule,
-            reason=report.reason[:300],
-            instruction_id=report.instruction_id,
-            sequence=report.sequence,
-            channels=self._names,
-            age=convert.duration_message(report.age),
-        )
+        # One message for all: making a new one takes longer than filling it in.
+        message = self._message
+        message.state = int(report.state)
+        message.verdict = int(report.verdict)
+        message.rule = report.rule
+        message.reason = report.reason[:300]
+        message.instruction_id = report.instruction_id
+        message.sequence = report.sequence
+        message.age = convert.duration_message(report.age)
         message.header.stamp = convert.time_message(stamp)
         message.requested = convert.float_array(report.requested)
         message.emitted = convert.float_array(report.emitted)
@@ -429,12 +431,13 @@ class SafetyValidator(ManagedNode):
 
         A larger one is refused before anything is made of it.
         """
+        read = reader_of(kind)
 
         def on_bytes(data: bytes) -> None:
             if len(data) > most_bytes:
                 self.reject(f"huge {kind.__name__}", f"{len(data)} bytes; at most {most_bytes}")
             else:
-                callback(deserialize_message(data, kind))
+                callback(read(data))
 
         return on_bytes
 
@@ -597,7 +600,7 @@ class SafetyValidator(ManagedNode):
 
 
 def main() -> None:
-    run(SafetyValidator, realtime=True)
+    run(SafetyValidator)
 
 
 if __name__ == "__main__":

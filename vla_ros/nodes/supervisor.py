@@ -17,6 +17,7 @@ from vla_ros.core.robot import load_robot
 from vla_ros.core.types import to_nanoseconds
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.camera_nodes import expanded
+from vla_ros.nodes.common.from_bytes import reader_of
 from vla_ros.nodes.common.heart import check_heartbeat
 from vla_ros.nodes.common.qos import PULSE, STATE
 from vla_ros.nodes.common.run_node import run
@@ -110,7 +111,8 @@ class Supervisor(ManagedNode):
             self._managed[name] = SupervisedNode(name, kind_of(name, self.params["kinds"]), client)
         self._recovery = Recovery(self, self._managed)
         self._reports = self.add_reader(SafetyReport, "safety_report", STATE)
-        self.add_subscription(Heartbeat, "heartbeat", self._on_heartbeat, PULSE)
+        read = reader_of(Heartbeat)
+        self.add_subscription(Heartbeat, "heartbeat", self._on_heartbeat, PULSE, read=read)
         self.add_timer(0.05, self._look_after)
 
     def activate(self) -> None:

@@ -23,6 +23,8 @@ from vla_ros.core.types import Frame, to_nanoseconds, to_seconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.camera_nodes import chosen_cameras
+from vla_ros.nodes.common.from_bytes import reader_of
+from vla_ros.nodes.common.passed import Passed
 from vla_ros.nodes.common.qos import IMAGES, JOINTS, LATCHED, REPORTS, STATE
 from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.common.run_node import run
@@ -51,6 +53,8 @@ class Synchronizer(ManagedNode):
 
     Published topics:
         observation (vla_ros_msgs/Observation): what belongs together, as soon as it is there.
+        passed (std_msgs/Header): the stamp of what was just handed on, for `vla trace`; only while
+            somebody listens.
 
     Parameters:
         `synchronizer` in nodes/node_parameters.py.
@@ -86,9 +90,11 @@ class Synchronizer(ManagedNode):
             [cloud.name for cloud in clouds],
         )
         self._observation = self.add_publisher(ObservationMessage, "observation", IMAGES)
+        self._passed = Passed(self, "observation")
         for camera in cameras:
             topic = robot.frame_topic(camera)
-            self.add_subscription(Image, topic, self._frame_of(camera), IMAGES)
+            read = reader_of(Image, writable=True)
+            self.add_subscription(Image, topic, self._frame_of(camera), IMAGES, read=read)
         self._joined = {}
         for camera in robot.depth_cameras:
             if camera in cameras:
@@ -108,9 +114,9 @@ class Synchronizer(ManagedNode):
         for topic, entries in sources.items():
             kind = entries[0].type
             qos = JOINTS if kind == JOINT_STATE else STATE
-            self._readers[self.add_reader(MESSAGES[kind], topic, qos)] = partial(
-                self._on_state, entries
-            )
+            message = MESSAGES[kind]
+            reader = self.add_reader(message, topic, qos, read=reader_of(message))
+            self._readers[reader] = partial(self._on_state, entries)
         self._clouds: dict[Reader, Cloud] = {}
         for cloud in clouds:
             reader = self.add_reader(PointCloud2, cloud.topic, STATE, most_bytes=CLOUD_BYTES)
@@ -270,6 +276,7 @@ class Synchronizer(ManagedNode):
             self._tell_expiry()
             return
         self._observation.publish(convert.observation_message(observation))
+        self._passed.tell(observation.stamp)
         self._watch.pair(start)
         self.stats.tick("observation", start)
         self.stats.latency(time.monotonic_ns() - start)

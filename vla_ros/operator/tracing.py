@@ -1,31 +1,36 @@
 """One observation's way from the camera's stamp to the robot's command, heard from outside.
 
-Each message carries its observation's stamp, and DDS says when it was sent. So nothing is added to
-the suite but one more subscriber, and the times are the senders', not this process'.
+Each message carries its observation's stamp, and DDS says when it was sent: the times are the
+senders', not this process'. No image is heard, and no message wakes this process: they are read a
+few times a second.
 """
 
 from __future__ import annotations
 
-import struct
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 from vla_ros.core.types import NANOSECONDS
 from vla_ros.nodes.common.convert import stamp_ns
-from vla_ros.nodes.common.with_times import with_times
+from vla_ros.nodes.common.passed import TOPIC as PASSED
+from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.gate.outputs import TYPES
-from vla_ros_msgs.msg import ActionChunk, Observation, SafetyReport
+from vla_ros_msgs.msg import ActionChunk, SafetyReport
 
 # Names in the order of the way; `Way.stages` gives their times.
 STAGES = ("camera and camera_ingest", "synchronizer", "to inference", "policy", "gate")
 # Beyond it a stamp is not on this machine's clock: a simulation's, or a camera that counts from 0.
 MAX_CAMERA_NS = 10 * NANOSECONDS
-QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)  # fits whoever sends
+READ_PERIOD_S = 0.2
+# Best effort fits whoever sends; so many come in no period, of a gate at 200 Hz say.
+QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 @dataclass
@@ -70,16 +75,6 @@ class ObservationWay:
         return spans[-1][1] - spans[0][0] if spans and self.command else 0
 
 
-def header_stamp(data: bytes) -> int:
-    """The stamp (ns) of a serialized message that begins with a std_msgs/Header.
-
-    An image is not made into a message for it: that would copy all of its pixels.
-    """
-    order = "<" if data[1] & 1 else ">"  # CDR's second byte says which
-    seconds, nanoseconds = struct.unpack_from(f"{order}iI", data, 4)
-    return int(seconds) * NANOSECONDS + int(nanoseconds)
-
-
 @dataclass
 class Trace:
     """What was heard, put together by stamp and by sequence."""
@@ -91,13 +86,14 @@ class Trace:
     def _way(self, stamp: int) -> ObservationWay:
         return self.ways.setdefault(stamp, ObservationWay(stamp))
 
-    def on_frame(self, stamp: int, sent: int) -> None:
-        """A frame; of several cameras the last with this stamp counts: the pair waited for it."""
-        way = self._way(stamp)
-        way.frame = max(way.frame, sent)
-
-    def on_observation(self, stamp: int, sent: int) -> None:
-        self._way(stamp).observation = sent
+    def on_passed(self, message: Header, sent: int) -> None:
+        """A frame or an observation; of several cameras' frames the last with this stamp counts:
+        the pair waited for it."""
+        way = self._way(stamp_ns(message.stamp))
+        if message.frame_id == "observation":
+            way.observation = sent
+        else:
+            way.frame = max(way.frame, sent)
 
     def on_chunk(self, message: ActionChunk, sent: int) -> None:
         way = self._way(stamp_ns(message.header.stamp))
@@ -124,49 +120,46 @@ class Trace:
 
 
 class Listener:
-    """Hears a running suite's topics; `trace` holds what came."""
+    """Hears a running suite's topics; `trace` holds what `listen` heard."""
 
     def __init__(self, node: Node, namespace: str) -> None:
         self.trace = Trace()
-        self._node = node
         base = namespace.rstrip("/")
-        for topic in self._frames(base):
-            self._hear(Image, topic, self._on_frame, raw=True)
-        self._hear(Observation, f"{base}/observation", self._on_observation, raw=True)
-        self._hear(ActionChunk, f"{base}/action_chunk", self.trace.on_chunk)
-        self._hear(SafetyReport, f"{base}/safety_report", self.trace.on_report)
-        for topic, kind in self._outputs(base).items():
-            self._hear(kind, topic, lambda data, sent: self.trace.on_command(sent), raw=True)
+        # In this order: when a report is read, what was sent before it has come.
+        self._readers: dict[Reader, Callable[[Any, int], None]] = {
+            Reader(node, SafetyReport, f"{base}/safety_report", QOS): self.trace.on_report
+        }
+        for topic, kind in _outputs(node, base).items():
+            self._readers[Reader(node, kind, topic, QOS, raw=True)] = self._on_command
+        self._readers[Reader(node, ActionChunk, f"{base}/action_chunk", QOS)] = self.trace.on_chunk
+        self._readers[Reader(node, Header, f"{base}/{PASSED}", QOS)] = self.trace.on_passed
 
-    def _frames(self, base: str) -> list[str]:
-        """The topics on which nodes of this namespace hand images on."""
-        topics = []
-        for name, namespace in self._node.get_node_names_and_namespaces():
-            if namespace.rstrip("/") != base or not name.startswith("camera"):
-                continue
-            sent = self._node.get_publisher_names_and_types_by_node(name, namespace)
-            topics += [topic for topic, kinds in sent if "sensor_msgs/msg/Image" in kinds]
-        return sorted(set(topics))
+    def listen(self, seconds: float) -> None:
+        """For so long; what was sent is then in the trace."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0.0:
+            time.sleep(min(READ_PERIOD_S, left))
+            self._read()
 
-    def _outputs(self, base: str) -> dict[str, type]:
-        """Where the gate sends robot commands, by the graph."""
-        try:
-            sent = self._node.get_publisher_names_and_types_by_node("safety_validator", base or "/")
-        except Exception:  # rclpy's NodeNameNonExistentError, whose place differs: no gate is there
-            return {}
-        return {topic: TYPES[kinds[0]] for topic, kinds in sent if kinds[0] in TYPES}
+    def _read(self) -> None:
+        heard = []
+        for reader, callback in self._readers.items():
+            for message, info in reader.take_with_info():
+                heard.append((info["source_timestamp"], callback, message))
+        for sent, callback, message in sorted(heard, key=itemgetter(0)):
+            callback(message, sent)
 
-    def _hear(
-        self, kind: type, topic: str, callback: Callable[[Any, int], None], raw: bool = False
-    ) -> None:
-        on_message = with_times(lambda message, sent, received: callback(message, sent))
-        self._node.create_subscription(kind, topic, on_message, QOS, raw=raw)
+    def _on_command(self, message: bytes, sent: int) -> None:
+        self.trace.on_command(sent)
 
-    def _on_frame(self, data: bytes, sent: int) -> None:
-        self.trace.on_frame(header_stamp(data), sent)
 
-    def _on_observation(self, data: bytes, sent: int) -> None:
-        self.trace.on_observation(header_stamp(data), sent)
+def _outputs(node: Node, base: str) -> dict[str, type]:
+    """Where the gate sends robot commands, by the graph."""
+    try:
+        sent = node.get_publisher_names_and_types_by_node("safety_validator", base or "/")
+    except Exception:  # rclpy's NodeNameNonExistentError, whose place differs: no gate is there
+        return {}
+    return {topic: TYPES[kinds[0]] for topic, kinds in sent if kinds[0] in TYPES}
 
 
 def chrome_events(ways: Sequence[ObservationWay]) -> list[dict[str, Any]]:

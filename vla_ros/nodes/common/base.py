@@ -19,7 +19,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
 from vla_ros.core import process_identity
-from vla_ros.core.machine import keep_to
+from vla_ros.core.machine import keep_to, take_priority
 from vla_ros.core.parameters import check_all
 from vla_ros.core.shown import shown
 from vla_ros.core.stats import Stats
@@ -103,6 +103,7 @@ class ManagedNode(LifecycleNode):
         self.state = "unconfigured"
         self.stats = Stats()
         self.problem = ""  # a sentence for /diagnostics; empty when all is well
+        self._priority = ""  # what the parameters asked for, or why it was refused
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self.add_on_set_parameters_callback(self._on_set_parameters)
         # rclpy raises on a transition that its state does not know, and the process would end.
@@ -170,17 +171,25 @@ class ManagedNode(LifecycleNode):
         qos: QoSProfile,
         always: bool = False,
         raw: bool = False,
+        read: Callable[[bytes], Any] | None = None,
     ) -> None:
         """A subscription whose callback cannot raise, and runs only while active.
 
         Args:
             always: it runs in every state.
             raw: it is given bytes.
+            read: makes a message of the bytes that came by DDS; None: rclpy does.
         """
 
         def guarded(message: Any) -> None:
             if always or self.active:
                 self.guard(callback, message)
+
+        def guarded_bytes(data: bytes) -> None:
+            if read and (always or self.active):
+                self.guard(lambda: callback(read(data)))
+
+        by_dds = guarded_bytes if read else guarded
 
         # Between our own nodes both ends agree on the QoS, and words are heard either way; rclpy's
         # watch for mismatches would cost a share of every wake-up.
@@ -189,16 +198,16 @@ class ManagedNode(LifecycleNode):
 
         def subscribe(heard: Callable[[Any], None]) -> Any:
             return self.create_subscription(
-                kind, topic, heard, qos, event_callbacks=events, raw=raw
+                kind, topic, heard, qos, event_callbacks=events, raw=raw or read is not None
             )
 
         composition = self._composition
         if composition is None:
-            self._entities.append((self.destroy_subscription, subscribe(guarded)))
+            self._entities.append((self.destroy_subscription, subscribe(by_dds)))
             return
 
         def attended(message: Any) -> None:
-            composition.attend(partial(guarded, message))
+            composition.attend(partial(by_dds, message))
 
         if raw or not _in_memory(qos):
             self._entities.append((self.destroy_subscription, subscribe(attended)))
@@ -209,10 +218,16 @@ class ManagedNode(LifecycleNode):
         self._entities.append((partial(composition.close_inlet, full_name), inlet))
 
     def add_reader(
-        self, kind: type, topic: str, qos: QoSProfile, raw: bool = False, most_bytes: int = 0
+        self,
+        kind: type,
+        topic: str,
+        qos: QoSProfile,
+        raw: bool = False,
+        most_bytes: int = 0,
+        read: Callable[[bytes], Any] | None = None,
     ) -> Reader:
         """A topic to be read when it is needed."""
-        reader = Reader(self, kind, topic, qos, raw, most_bytes)
+        reader = Reader(self, kind, topic, qos, raw, most_bytes, read)
         self._entities.append((self.destroy_subscription, reader.subscription))
         return reader
 
@@ -406,6 +421,7 @@ class ManagedNode(LifecycleNode):
             self.params = self._read_parameters()
             if self.params["cpus"]:
                 keep_to(self.params["cpus"])
+            self._take_priority()
             self._report_timer.timer_period_ns = int(self.params["diagnostics_period"] * 1e9)
             self.configure()
         except Exception as error:
@@ -415,6 +431,19 @@ class ManagedNode(LifecycleNode):
         self.state = "inactive"
         self.problem = ""
         return SUCCESS
+
+    def _take_priority(self) -> None:
+        """As the parameters say; without the right to it the node runs all the same."""
+        nice = self.params["nice"]
+        realtime = self.params["realtime_priority"]
+        self._priority = ""
+        if nice or realtime:
+            self._priority = f"SCHED_FIFO {realtime}" if realtime else f"nice {nice}"
+        try:
+            take_priority(nice, realtime)
+        except ValueError as error:
+            self._priority = f"refused: {error}"
+            self.get_logger().warning(f"on a busy machine it may be late: {error}")
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         return self._transition("activated", self.activate, "active")
@@ -490,6 +519,8 @@ class ManagedNode(LifecycleNode):
             unconfigured = self.state == Heartbeat.UNCONFIGURED
             level = DiagnosticStatus.ERROR if unconfigured else DiagnosticStatus.WARN
         values = {**self.stats.values(), **self.diagnose()}
+        if self._priority:
+            values["priority"] = self._priority
         statuses = [self._status("state", level, self.problem or self.state, values)]
         for name, rate in list(self.stats.rates.items()):
             hertz = f"{rate.hertz(now):.1f} Hz"

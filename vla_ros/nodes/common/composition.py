@@ -66,8 +66,12 @@ class Outlet:
 
     def publish(self, message: Any) -> None:
         inside = self._composition.hand_over(self, message)
-        if not inside or self.publisher.get_subscription_count():
+        if not inside or self.get_subscription_count():
             self.publisher.publish(message)
+
+    def get_subscription_count(self) -> int:
+        """How many hear it by DDS, as of a publisher."""
+        return int(self.publisher.get_subscription_count())
 
 
 class Composition:

@@ -115,10 +115,14 @@ def depth_message(depth: Depth, stamp: int, frame_id: str) -> ImageMessage:
 
 
 def depth_image(message: ImageMessage) -> Depth:
-    """Metres of one of our own 32FC1 frames, H x W, without a copy. Raises ValueError."""
+    """Metres of one of our own 32FC1 frames, H x W; a copy only where they lie at an odd address.
+
+    Raises ValueError.
+    """
     if message.encoding != "32FC1":
         raise ValueError(f"a depth frame is 32FC1, not '{message.encoding[:40]}'")
-    return np.frombuffer(message.data, np.float32).reshape(message.height, message.width)
+    depth = np.frombuffer(message.data, np.float32).reshape(message.height, message.width)
+    return np.require(depth, requirements="A")
 
 
 def instruction_message(instruction: Instruction) -> InstructionMessage:

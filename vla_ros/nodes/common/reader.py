@@ -6,7 +6,8 @@ message.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -31,6 +32,7 @@ class Reader:
     """A topic whose messages lie until `take` asks for them, as many as `qos` keeps.
 
     Args:
+        read: makes a message of its bytes; None: rclpy does.
         raw: as bytes, for a topic of which only the arrival matters.
         most_bytes: a larger message is left out, and counted in `oversized`, before it is made into
         a
@@ -45,9 +47,12 @@ class Reader:
         qos: QoSProfile,
         raw: bool = False,
         most_bytes: int = 0,
+        read: Callable[[bytes], Any] | None = None,
     ) -> None:
         self._kind = kind
         self._raw = raw
+        self._read = read or partial(deserialize_message, message_type=kind)
+        self._bytes = raw or bool(most_bytes) or read is not None
         self._most = qos.depth
         self._most_bytes = most_bytes
         self.topic = topic
@@ -61,19 +66,22 @@ class Reader:
 
         Each is made into a message when it is asked for: who has no time leaves the rest.
         """
+        for message, _ in self.take_with_info():
+            yield message
+
+    def take_with_info(self) -> Iterator[tuple[Any, dict[str, int]]]:
+        """As `take`, each with what DDS says of it: its `source_timestamp`, ns."""
         for _ in range(self._most):  # they may come faster than they are taken
             with self.subscription.handle:
-                found = self.subscription.handle.take_message(
-                    self._kind, self._raw or bool(self._most_bytes)
-                )
+                found = self.subscription.handle.take_message(self._kind, self._bytes)
             if found is None:
                 return
             if self._most_bytes and len(found[0]) > self._most_bytes:
                 self.oversized += 1
-            elif self._most_bytes and not self._raw:
-                yield deserialize_message(found[0], self._kind)
+            elif self._bytes and not self._raw:
+                yield self._read(found[0]), found[1]
             else:
-                yield found[0]
+                yield found
 
     def discard(self) -> None:
         """What came while nobody looked."""

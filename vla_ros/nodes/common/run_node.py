@@ -28,7 +28,6 @@ SEGMENTS = ("fastrtps_", "fastdds_")  # Fast DDS 2's names in /dev/shm, and Fast
 def run(
     *make_nodes: Callable[[], ManagedNode],
     start: bool = False,
-    realtime: bool = False,
     argv: Sequence[str] | None = None,
 ) -> None:
     """Spins nodes until SIGINT or SIGTERM, or until whoever started them is gone.
@@ -36,7 +35,6 @@ def run(
     Args:
         make_nodes: classes of nodes, say; one executor runs them all, that of the first.
         start: it configures and activates itself.
-        realtime: it has a parameter realtime_priority, and gets that where the system allows it.
         argv: the arguments that hold for all of them; default: the process'.
     """
     _clear_left_segments()
@@ -52,8 +50,6 @@ def run(
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
     nodes = [make() for make in make_nodes]
-    if realtime:
-        _go_first(nodes[0])
     executor = make_executor(nodes[0].get_parameter("executor").value)
     for node in nodes:
         executor.add_node(node)
@@ -164,24 +160,6 @@ def _keep_memory() -> None:
         return
     mallopt(mmap_threshold, 32 << 20)
     mallopt(trim_threshold, 64 << 20)
-
-
-def _go_first(node: ManagedNode) -> None:
-    """Real-time priority for every thread there is, DDS' too.
-
-    One alone would wait for the others' locks.
-    """
-    priority = node.get_parameter("realtime_priority").value
-    if not isinstance(priority, int) or not 0 < priority < 100:
-        return  # switched off, or refused by configure with a sentence
-    try:
-        for thread in os.listdir("/proc/self/task"):
-            os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(priority))
-    except (AttributeError, OSError):
-        node.get_logger().info(
-            "no right to real-time priority (rtprio in /etc/security/limits.conf, or "
-            "CAP_SYS_NICE): on a busy machine commands may be late"
-        )
 
 
 def _spin(executor: Executor, failed: list[BaseException]) -> None:
