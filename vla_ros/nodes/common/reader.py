@@ -32,11 +32,10 @@ class Reader:
     """A topic whose messages lie until `take` asks for them, as many as `qos` keeps.
 
     Args:
-        read: makes a message of its bytes; None: rclpy does.
         raw: as bytes, for a topic of which only the arrival matters.
         most_bytes: a larger message is left out, and counted in `oversized`, before it is made into
-        a
-            message: ten megabytes of text take as long as ten ticks of the gate. 0: any size.
+            a message: ten megabytes of text take as long as ten ticks of the gate. 0: any size.
+        read: makes a message of its bytes; None: rclpy does.
     """
 
     def __init__(
