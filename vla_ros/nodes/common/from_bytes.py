@@ -1,7 +1,7 @@
 """A message read from its bytes, whose arrays stay where they are.
 
-rclpy copies an image three times on its way into a message, and its bytes only twice: of 640 x 480
-taking one took 0.25 ms in place of 0.50, of 224 x 224 0.06 in place of 0.23.
+rclpy hands on an image's bytes sooner than a message of it: of 640 x 480 in 0.25 ms in place of
+0.50, of 224 x 224 in 0.06 in place of 0.23.
 """
 
 from __future__ import annotations
