@@ -13,9 +13,9 @@ from vla_ros.policies.progress import Progress
 from vla_ros.sim import expert
 from vla_ros.sim.expert import (
     AMOUNT,
-    CARRY,
+    CARRY_M,
     ID,
-    STAND_OFF,
+    STAND_OFF_M,
     TURN,
     Situation,
     decide,
@@ -120,8 +120,8 @@ def test_every_kind_is_one_that_it_knows() -> None:
 
 
 def test_it_goes_up_to_the_target_and_stands() -> None:
-    assert does("go_to", STAND_OFF + 0.036)[0] > 0 > does("go_to", STAND_OFF - 0.036)[0]
-    assert does("go_to", STAND_OFF + 0.034) == does("go_to", STAND_OFF - 0.034) == [0.0, 0.0, 1.0]
+    assert does("go_to", STAND_OFF_M + 0.036)[0] > 0 > does("go_to", STAND_OFF_M - 0.036)[0]
+    assert does("go_to", STAND_OFF_M + 0.034) == does("go_to", STAND_OFF_M - 0.034) == [0.0, 0.0, 1.0]
     assert does("go_to", 2.0)[0] == expert.SPEED
     assert does("go_to", 0.9, 0.3)[1] > 0 > does("go_to", 0.9, -0.3)[1]
     assert does("go_to", 0.5, 0.38)[0] == 0.0  # 0.65 rad: it turns first
@@ -156,8 +156,8 @@ def test_a_grip_needs_the_target_between_open_fingers() -> None:
 def test_a_push_drives_on_for_as_long_as_it_said() -> None:
     assert does("push", 0.339)[0] == 0.2 and does("push", 0.341)[0] < 0.2
     assert does("push", 0.3, 0.059)[0] == 0.2 and does("push", 0.3, 0.061)[0] != 0.2
-    assert does("push", 0.3, carried=CARRY - 1e-6)[0] == 0.2 and does("push", 0.3, carried=CARRY)[:2] == [0.0, 0.0]
-    assert does("push", *AWAY, carried=CARRY)[:2] == [0.0, 0.0]  # it rolled on, out of view: done all the same
+    assert does("push", 0.3, carried=CARRY_M - 1e-6)[0] == 0.2 and does("push", 0.3, carried=CARRY_M)[:2] == [0.0, 0.0]
+    assert does("push", *AWAY, carried=CARRY_M)[:2] == [0.0, 0.0]  # it rolled on, out of view: done all the same
 
 
 @pytest.mark.parametrize(("kind", "sign"), [("turn_left", 1), ("turn_right", -1), ("turn_around", 1)])
@@ -196,7 +196,7 @@ def test_it_drives_around_what_stands_in_between() -> None:
 
 @pytest.mark.parametrize(("now", "done"), [
     (moment("grab", 0.22, opening=0.6, command=0.0), True), (moment("grab", 0.22, opening=1.0, command=0.0), False),
-    (moment("grab", *AWAY), False), (moment("push", 0.3, carried=CARRY), True), (moment("push", 0.3), False),
+    (moment("grab", *AWAY), False), (moment("push", 0.3, carried=CARRY_M), True), (moment("push", 0.3), False),
     (moment("open", opening=0.86), True), (moment("open", opening=0.84), False),
     (moment("close", opening=0.14), True), (moment("close", opening=0.16), False),
     (moment("stop"), True), (moment("turn_left"), False), (moment("face", 1.0), True), (moment("face", *AWAY), False),
@@ -215,7 +215,7 @@ def test_a_planned_turn_stops_at_the_amount(kind: str) -> None:
 
 def test_a_planned_approach_stops_in_front_of_the_target_and_a_planned_grip_closes() -> None:
     rows = rollout(moment("go_to", 1.2), 80, 0.1)[0]
-    assert 1.2 - rows[:, 0].sum() * 0.1 == pytest.approx(STAND_OFF, abs=0.035) and not rows[-1, :2].any()
+    assert 1.2 - rows[:, 0].sum() * 0.1 == pytest.approx(STAND_OFF_M, abs=0.035) and not rows[-1, :2].any()
     rows = rollout(moment("grab", 0.6), 100, 0.1)[0]
     closed = int(rows[:, 2].argmin())
     assert rows[closed, 2] == 0.0 and not rows[closed:, :2].any()
@@ -225,7 +225,7 @@ def test_a_planned_approach_stops_in_front_of_the_target_and_a_planned_grip_clos
 def test_a_planned_push_pushes_what_is_at_the_palm() -> None:
     start = moment("push", 0.21)
     one = replace(start, ahead=np.array([0.205]))
-    assert rollout(one, 30, 0.1)[0, :, 0].sum() * 0.1 == pytest.approx(CARRY, abs=0.021)
+    assert rollout(one, 30, 0.1)[0, :, 0].sum() * 0.1 == pytest.approx(CARRY_M, abs=0.021)
 
 
 def test_many_at_once_are_each_alone() -> None:

@@ -12,7 +12,7 @@ pytest.importorskip("mujoco", reason="training's frames need the simulator")
 
 from vla_ros.models.language.lexicon import CONCEPT_OF, CONCEPTS, LENGTH, WORDS, encode
 from vla_ros.policies.progress import SCALES
-from vla_ros.sim.expert import AMOUNT, CARRY, ID, Situation, rollout
+from vla_ros.sim.expert import AMOUNT, CARRY_M, ID, Situation, rollout
 from vla_ros.sim.projection import in_view, project
 from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, UNSEEN_PAIRS
@@ -237,7 +237,7 @@ def test_imagined_progress_is_what_could_have_been() -> None:
         assert -0.1 <= share.min() < 0 < 1 < share.max() <= 1.15, name
         assert 0.2 < (share == 0).mean() < 0.4, name  # just told
         assert np.abs((travelled if "turn" in name else turned)[rows]).max() < 0.3, name
-    assert set(side.tolist()) == {-1.0, 1.0} and carried.min() == 0.0 and CARRY < carried.max() <= 1.5 * CARRY
+    assert set(side.tolist()) == {-1.0, 1.0} and carried.min() == 0.0 and CARRY_M < carried.max() <= 1.5 * CARRY_M
     assert carried[contact].mean() > 2 * carried[~contact].mean()
     assert turned[kind == ID["grab"]].std() > 1.0
 

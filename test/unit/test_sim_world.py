@@ -57,7 +57,7 @@ def test_scenes_are_fair(seed: int) -> None:
     names = [placed.name for placed in scene.objects]
     assert 4 <= len(names) <= 6 and len(set(names)) == len(names)
     for index, placed in enumerate(scene.objects):
-        assert max(abs(placed.x), abs(placed.y)) <= scenes.ROOM / 2 - 0.6
+        assert max(abs(placed.x), abs(placed.y)) <= scenes.ROOM_M / 2 - 0.6
         assert math.dist((placed.x, placed.y), scene.robot[:2]) >= 0.75
         for other in scene.objects[index + 1:]:
             assert math.dist((placed.x, placed.y), (other.x, other.y)) > 0.4
@@ -121,7 +121,7 @@ def test_wheels_follow_the_motion(open_floor: World) -> None:
     drive(open_floor, 0.4, 0.0, 1.0)
     joints = open_floor.joint_states()
     driven = open_floor.odometry().x + 1.45
-    assert joints["left_wheel_joint"] * scenes.WHEEL_RADIUS == pytest.approx(driven, abs=0.005)
+    assert joints["left_wheel_joint"] * scenes.WHEEL_RADIUS_M == pytest.approx(driven, abs=0.005)
     assert joints["right_wheel_joint"] == pytest.approx(joints["left_wheel_joint"], abs=0.01)
 
 
@@ -164,7 +164,7 @@ def test_commands_beyond_the_motors_are_cut(open_floor: World) -> None:
 def test_a_wall_stops_the_robot(world: World) -> None:
     world.place_robot(-1.2, -1.45, math.pi)
     drive(world, 0.5, 0.0, 3.0)
-    assert world.odometry().x > -scenes.ROOM / 2 + 0.1
+    assert world.odometry().x > -scenes.ROOM_M / 2 + 0.1
     assert abs(world.odometry().linear) < 0.02
 
 
@@ -201,7 +201,7 @@ def test_balls_do_not_roll_away(world: World) -> None:
 def test_the_lidar_sees_the_walls_and_not_the_objects(world: World) -> None:
     world.place_robot(0.0, 0.0, 0.0)
     scan = world.scan()
-    half = scenes.ROOM / 2
+    half = scenes.ROOM_M / 2
     for degrees in (-90, 0, 46, 90):
         index = round((math.radians(degrees) - scan.angle_min) / scan.angle_increment)
         expected = half / max(abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees))))
@@ -213,7 +213,7 @@ def test_the_scan_turns_with_the_robot(world: World) -> None:
     world.place_robot(0.8, 0.0, math.pi / 2)  # looks north; the east wall is on its right
     scan = world.scan()
     right = round((-math.pi / 2 - scan.angle_min) / scan.angle_increment)
-    assert scan.ranges[right] == pytest.approx(scenes.ROOM / 2 - 0.8, abs=0.02)
+    assert scan.ranges[right] == pytest.approx(scenes.ROOM_M / 2 - 0.8, abs=0.02)
 
 
 def test_the_camera_sees_an_object_in_its_colour(world: World) -> None:

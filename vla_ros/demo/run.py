@@ -24,7 +24,7 @@ from vla_ros.operator import session
 from vla_ros.operator.client import spinning
 from vla_ros.operator.processes import ProcessGroup, node_command, suite_environment, suite_nodes
 from vla_ros.policies import demo_policy, policy_spec
-from vla_ros.sim.scene import ROOM
+from vla_ros.sim.scene import ROOM_M
 from vla_ros.tasks.arm.success import judge_arm
 from vla_ros.tasks.success import judge
 
@@ -152,7 +152,7 @@ def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None
     done = [bool(result["done"]) for result in demo.results]
     if demo.arguments.robot == "cart":  # an arm has no way over the floor
         with drawing(out / "path.png"):
-            draw_path(demo.track, demo.instructions, done, ROOM, out / "path.png")
+            draw_path(demo.track, demo.instructions, done, ROOM_M, out / "path.png")
     with drawing(out / "latency.png"):
         draw_latency(demo.track.latencies, out / "latency.png")
     if film is not None:

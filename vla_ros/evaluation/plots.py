@@ -15,7 +15,7 @@ import numpy as np
 
 from vla_ros.core.types import Image
 from vla_ros.evaluation.runner import Record
-from vla_ros.sim.scene import RGB, ROOM
+from vla_ros.sim.scene import RGB, ROOM_M
 from vla_ros.tasks.world_state import ObjectState
 
 # Okabe and Ito's: they stay apart for the colour-blind
@@ -160,9 +160,9 @@ def from_above(record: Record) -> str:
     from matplotlib.patches import Rectangle
 
     drawing, axes = figure(3.4, 3.4)
-    half = ROOM / 2
+    half = ROOM_M / 2
     floor: dict[str, Any] = {"facecolor": "#f4f4f2", "edgecolor": "#444444", "linewidth": 2}
-    axes.add_patch(Rectangle((-half, -half), ROOM, ROOM, **floor))
+    axes.add_patch(Rectangle((-half, -half), ROOM_M, ROOM_M, **floor))
     meant = record.episode.meant
     before = {thing.name: thing for thing in record.start.objects}
     for thing in record.end.objects:

@@ -22,15 +22,15 @@ Array = NDArray[np.float64]
 SPEED = 0.45
 TURN = 0.47
 # m from base_link to the target's middle
-STAND_OFF = 0.36  # where going to something ends
-LINE_UP = 0.43  # where the robot faces squarely what it will grab or push
+STAND_OFF_M = 0.36  # where going to something ends
+LINE_UP_M = 0.43  # where the robot faces squarely what it will grab or push
 # m: nearer than this the target is at the fingers
 CONTACT_AHEAD = 0.34
 CONTACT_LEFT = 0.06
-CARRY = 0.30  # m that a push drives on from there
-CREEP_AHEAD = 0.235  # m, of the target between the fingers: a creeping approach ends there
+CARRY_M = 0.30  # that a push drives on from there
+CREEP_AHEAD_M = 0.235  # of the target between the fingers: a creeping approach ends there
 OPEN_ENOUGH = 0.85  # of the gripper, from which an object fits between the fingers
-PALM_AHEAD = 0.20  # m, of a target that the palm pushes along
+PALM_AHEAD_M = 0.20  # of a target that the palm pushes along
 ID = dict(zip(KINDS, range(len(KINDS))))
 TURNS = [ID["turn_left"], ID["turn_right"], ID["turn_around"]]
 DRIVES = [ID["forward"], ID["back"]]
@@ -93,7 +93,7 @@ def decide(now: Situation) -> Array:
             # will grab or push.
             lost = rows & ~seen
             if name == "push":
-                lost &= now.carried < CARRY  # pushed far enough: where it rolled is all the same
+                lost &= now.carried < CARRY_M  # pushed far enough: where it rolled is all the same
             action[lost, 0] = 0.0
             action[lost, 1] = now.side[lost] * TURN
             if name in ("grab", "push"):
@@ -153,8 +153,8 @@ def _approach(now: Situation, distance: Array, bearing: Array, stop: float) -> A
 
 
 def _go_to(now: Situation, distance: Array, bearing: Array) -> Array:
-    action = _approach(now, distance, bearing, STAND_OFF)
-    near = np.abs(distance - STAND_OFF) < 0.035
+    action = _approach(now, distance, bearing, STAND_OFF_M)
+    near = np.abs(distance - STAND_OFF_M) < 0.035
     action[near, 0] = 0.0
     action[near, 1] = np.where(np.abs(bearing) < 0.06, 0.0, _clip(1.8 * bearing, 0.06, TURN))[near]
     action[:, 2] = now.command
@@ -171,9 +171,9 @@ def _face(now: Situation, distance: Array, bearing: Array) -> Array:
 def _line_up(now: Situation, distance: Array, bearing: Array) -> Array:
     """Up to the target with open fingers, squarely: shared by grab and push."""
     # Each later step overrules those before it.
-    action = _approach(now, distance, bearing, LINE_UP - 0.04)
-    close = distance < LINE_UP + 0.03
-    creep = np.clip(1.5 * (now.ahead - CREEP_AHEAD), 0.05, 0.12)
+    action = _approach(now, distance, bearing, LINE_UP_M - 0.04)
+    close = distance < LINE_UP_M + 0.03
+    creep = np.clip(1.5 * (now.ahead - CREEP_AHEAD_M), 0.05, 0.12)
     action[close, 0] = creep[close]
     action[close, 1] = np.clip(2.0 * bearing, -0.3, 0.3)[close]
     # not straight ahead: turn on the spot
@@ -185,7 +185,7 @@ def _line_up(now: Situation, distance: Array, bearing: Array) -> Array:
     action[beside, 0] = -0.12
     # nearly there with closed fingers: wait until they are open, behind where they would touch it
     unready = close & (now.opening < OPEN_ENOUGH)
-    action[unready, 0] = np.where(now.ahead < LINE_UP - 0.03, -0.12, 0.0)[unready]
+    action[unready, 0] = np.where(now.ahead < LINE_UP_M - 0.03, -0.12, 0.0)[unready]
     action[unready, 1] = 0.0
     action[:, 2] = 1.0
     return action
@@ -206,7 +206,7 @@ def _push(now: Situation, distance: Array, bearing: Array) -> Array:
     pushing = at_fingers(now.ahead, now.left) & (now.opening > 0.5)
     action[pushing, 0] = 0.2
     action[pushing, 1] = np.clip(1.5 * bearing, -0.3, 0.3)[pushing]
-    action[now.carried >= CARRY, :2] = 0.0  # far enough
+    action[now.carried >= CARRY_M, :2] = 0.0  # far enough
     return action
 
 
@@ -219,7 +219,7 @@ def finished(now: Situation, action: Array) -> NDArray[np.bool_]:
     gripped = np.where(now.kind == ID["grab"], now.opening < 0.9, True)
     # it stands with open fingers, but has not come to the target yet
     handling = np.isin(now.kind, [ID["grab"], ID["push"]])
-    waiting = handling & (action[:, 2] > 0.5) & (now.carried < CARRY)
+    waiting = handling & (action[:, 2] > 0.5) & (now.carried < CARRY_M)
     return still & settled & gripped & ~waiting
 
 
@@ -248,17 +248,17 @@ def _move(now: Situation, action: Array, step: float) -> Situation:
     turn = action[:, 1] * step
     contact = at_fingers(now.ahead, now.left)
     ahead, left = _seen_from(now.ahead, now.left, drive, turn)
-    pushed = (ahead < PALM_AHEAD) & (np.abs(left) < 0.05) & (drive > 0)
+    pushed = (ahead < PALM_AHEAD_M) & (np.abs(left) < 0.05) & (drive > 0)
     x = now.others[..., 0]
     y = now.others[..., 1]
     others = np.stack(_seen_from(x, y, drive[:, None], turn[:, None]), -1)  # B x K x 2
     # Fingers close on an object as far as it is wide, and on nothing all the way.
     width = np.where(contact & (np.abs(now.left) < 0.04) & (now.ahead < 0.26), 0.65, 0.0)
-    # 1.5 of its opening a second: GRIPPER_RATE of OPENING_MAX
+    # 1.5 of its opening a second: GRIPPER_RATE_M_S of OPENING_MAX
     moved = now.opening + np.clip(action[:, 2] - now.opening, -1.5 * step, 1.5 * step)
     return replace(
         now,
-        ahead=np.where(pushed, PALM_AHEAD, ahead),
+        ahead=np.where(pushed, PALM_AHEAD_M, ahead),
         left=left,
         others=others,
         command=action[:, 2],

@@ -14,11 +14,11 @@ from vla_ros.sim import scene as scenes
 
 Array = NDArray[np.floating]
 HALF_WIDTH = math.tan(scenes.CAMERA_HFOV / 2)  # of the image, at a depth of 1
-MIDDLE = 0.035  # m, of an object above the floor
+MIDDLE_M = 0.035  # of an object above the floor
 
 
 def project(
-    ahead: Array, left: Array, height: float | Array = MIDDLE, aspect: float = 0.75
+    ahead: Array, left: Array, height: float | Array = MIDDLE_M, aspect: float = 0.75
 ) -> tuple[Array, Array, Array]:
     """Points of the room, by the camera that the robot carries.
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from vla_ros.tasks.objects import OPENING_MAX, SHAPES
 
-ROOM = 3.6  # m, side of the square room; the origin is its centre
-WALL_HEIGHT = 0.5  # m
-TIMESTEP = 0.004  # s
-WHEEL_RADIUS = 0.05  # m
-WHEEL_TRACK = 0.26  # m
-LIDAR_HEIGHT = 0.35  # m: above every object, below the walls' top
+ROOM_M = 3.6  # side of the square room; the origin is its centre
+WALL_HEIGHT_M = 0.5
+TIMESTEP_S = 0.004
+WHEEL_RADIUS_M = 0.05
+WHEEL_TRACK_M = 0.26
+LIDAR_HEIGHT_M = 0.35  # above every object, below the walls' top
 # m from base_link, which lies on the floor between the wheels
 CAMERA_FORWARD = -0.05
 CAMERA_HEIGHT = 0.40
@@ -26,8 +26,8 @@ CAMERA_HEIGHT = 0.40
 # top, so that no sky needs drawing.
 CAMERA_TILT = math.radians(30.0)
 CAMERA_HFOV = math.radians(75.0)
-TOP_HEIGHT = 5.2  # m
-TOP_VIEW = ROOM + 0.3  # m of floor across the view from above
+TOP_HEIGHT_M = 5.2
+TOP_VIEW = ROOM_M + 0.3  # m of floor across the view from above
 
 RGB: dict[str, tuple[float, float, float]] = {
     "red": (0.86, 0.08, 0.08),
@@ -139,10 +139,10 @@ def model_xml(width: int, height: int) -> str:
     """The MuJoCo model, as MJCF; `width` x `height` is the camera's image in pixels."""
     # MuJoCo takes the angle of the image's height
     fovy = math.degrees(2 * math.atan(math.tan(CAMERA_HFOV / 2) * height / width))
-    top = math.degrees(2 * math.atan(TOP_VIEW / 2 / TOP_HEIGHT))
+    top = math.degrees(2 * math.atan(TOP_VIEW / 2 / TOP_HEIGHT_M))
     return f"""
 <mujoco model="vla_room">
-  <option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="10" iterations="30"/>
+  <option timestep="{TIMESTEP_S}" integrator="implicitfast" cone="elliptic" impratio="10" iterations="30"/>
   <size memory="8M"/>
   <visual>
     <global offwidth="{max(width, 640)}" offheight="{max(height, 640)}" fovy="{fovy:.4f}"/>
@@ -172,9 +172,9 @@ def model_xml(width: int, height: int) -> str:
     <light directional="true" pos="-1 1 3" dir="0.5 -0.25 -1" diffuse="0.18 0.18 0.20"
            specular="0 0 0" castshadow="false"/>
     <geom name="floor" class="room" type="plane" conaffinity="2" material="floor"
-          size="{ROOM / 2} {ROOM / 2} 0.5"/>
+          size="{ROOM_M / 2} {ROOM_M / 2} 0.5"/>
     {_walls()}
-    <camera name="top" pos="0 0 {TOP_HEIGHT}" xyaxes="1 0 0 0 1 0" fovy="{top:.4f}"/>
+    <camera name="top" pos="0 0 {TOP_HEIGHT_M}" xyaxes="1 0 0 0 1 0" fovy="{top:.4f}"/>
     <camera name="room" pos="-2.15 -2.15 1.95" xyaxes="1 -1 0 0.40 0.40 0.825" fovy="54"/>
     {_robot(fovy)}
     {_pool()}
@@ -194,9 +194,9 @@ def model_xml(width: int, height: int) -> str:
 
 
 def _walls() -> str:
-    half = ROOM / 2
+    half = ROOM_M / 2
     thick = 0.04
-    z = WALL_HEIGHT / 2
+    z = WALL_HEIGHT_M / 2
     rows = []
     for name, x, y in (("east", 1, 0), ("west", -1, 0), ("north", 0, 1), ("south", 0, -1)):
         size = (thick, half + 2 * thick) if x else (half + 2 * thick, thick)
@@ -210,7 +210,7 @@ def _walls() -> str:
 def _robot(fovy: float) -> str:
     pitch = math.pi / 2 - CAMERA_TILT  # MuJoCo cameras look along -z with y up
     up = f"{math.cos(pitch):.6f} 0 {math.sin(pitch):.6f}"
-    half_track = WHEEL_TRACK / 2
+    half_track = WHEEL_TRACK_M / 2
     return f"""
     <body name="base_link" pos="0 0 0">
       <joint name="base_x" type="slide" axis="1 0 0"/>
@@ -218,15 +218,15 @@ def _robot(fovy: float) -> str:
       <joint name="base_yaw" type="hinge" axis="0 0 1"/>
       <geom class="robot" type="box" size="0.14 0.11 0.045" pos="0 0 0.075" mass="6" material="body"/>
       <geom class="shell" type="box" size="0.115 0.085 0.006" pos="-0.01 0 0.124" material="dark"/>
-      <geom class="robot" type="cylinder" size="{WHEEL_RADIUS} 0.015" pos="0 {half_track} {WHEEL_RADIUS}"
+      <geom class="robot" type="cylinder" size="{WHEEL_RADIUS_M} 0.015" pos="0 {half_track} {WHEEL_RADIUS_M}"
             euler="90 0 0" mass="0.3" material="dark"/>
-      <geom class="robot" type="cylinder" size="{WHEEL_RADIUS} 0.015" pos="0 -{half_track} {WHEEL_RADIUS}"
+      <geom class="robot" type="cylinder" size="{WHEEL_RADIUS_M} 0.015" pos="0 -{half_track} {WHEEL_RADIUS_M}"
             euler="90 0 0" mass="0.3" material="dark"/>
       <geom class="shell" type="cylinder" size="0.012 0.115" pos="-0.08 0 0.24" material="dark"/>
-      <geom class="shell" type="cylinder" size="0.035 0.02" pos="-0.08 0 {LIDAR_HEIGHT}" material="pad"/>
+      <geom class="shell" type="cylinder" size="0.035 0.02" pos="-0.08 0 {LIDAR_HEIGHT_M}" material="pad"/>
       <geom class="shell" type="box" size="0.012 0.035 0.015" pos="-0.075 0 0.40" material="pad"/>
       <geom class="robot" type="box" size="0.012 0.085 0.02" pos="0.15 0 0.05" mass="0.2" material="dark"/>
-      <site name="laser" pos="0 0 {LIDAR_HEIGHT}"/>
+      <site name="laser" pos="0 0 {LIDAR_HEIGHT_M}"/>
       <camera name="front" pos="{CAMERA_FORWARD} 0 {CAMERA_HEIGHT}" xyaxes="0 -1 0 {up}" fovy="{fovy:.4f}"/>
       {_finger("left", 1)}
       {_finger("right", -1)}

@@ -25,7 +25,7 @@ ANGULAR_MAX = 2.0
 # m/s2, rad/s2
 LINEAR_RATE = 3.0
 ANGULAR_RATE = 6.0
-GRIPPER_RATE = 0.15  # m/s
+GRIPPER_RATE_M_S = 0.15
 RAYS = 180  # of the lidar, over the full turn
 # m
 RANGE_MIN = 0.05
@@ -222,23 +222,25 @@ class World(MujocoWorld):
 
     def step(self, dt: float) -> None:
         """Advance by `dt` seconds, rounded to whole physics steps (0.004 s)."""
-        for _ in range(round(dt / scenes.TIMESTEP)):
+        for _ in range(round(dt / scenes.TIMESTEP_S)):
             with self._lock:
                 self._drive()
                 self._mj.mj_step(self.model, self.data)
                 linear, angular = self._speeds()
-                half = angular * scenes.WHEEL_TRACK / 2
+                half = angular * scenes.WHEEL_TRACK_M / 2
                 for side, speed in enumerate((linear - half, linear + half)):
-                    self._wheels[side] += speed / scenes.WHEEL_RADIUS * scenes.TIMESTEP
+                    self._wheels[side] += speed / scenes.WHEEL_RADIUS_M * scenes.TIMESTEP_S
 
     def _drive(self) -> None:
         fresh = self.data.time - self._commanded_at <= DRIVER_TIMEOUT_S
         target = self._target if fresh else (0.0, 0.0)
         # what the wheels and the fingers are told follows the target as fast as motors can
         for axis, rate in enumerate((LINEAR_RATE, ANGULAR_RATE)):
-            self._driven[axis] = _towards(self._driven[axis], target[axis], rate * scenes.TIMESTEP)
+            self._driven[axis] = _towards(
+                self._driven[axis], target[axis], rate * scenes.TIMESTEP_S
+            )
         self._gripper_driven = _towards(
-            self._gripper_driven, self._gripper_target, GRIPPER_RATE * scenes.TIMESTEP
+            self._gripper_driven, self._gripper_target, GRIPPER_RATE_M_S * scenes.TIMESTEP_S
         )
         # The base has servos along the room's x and y: no speed is asked for across its heading.
         yaw = self.data.qpos[self._base[2]]
@@ -292,7 +294,7 @@ class World(MujocoWorld):
             self._mj.mj_multiRay(
                 self.model,
                 self.data,
-                np.array([x, y, scenes.LIDAR_HEIGHT]),
+                np.array([x, y, scenes.LIDAR_HEIGHT_M]),
                 (self._rays @ turn).ravel(),
                 None,  # geoms of every group
                 1,  # and those that never move: the walls

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vla_ros.models.language.lexicon import LENGTH, encode
 from vla_ros.policies.progress import FEATURE_LIMIT, SCALES
-from vla_ros.sim.expert import AMOUNT, CARRY, ID, Situation, at_fingers, decide, finished, rollout
+from vla_ros.sim.expert import AMOUNT, CARRY_M, ID, Situation, at_fingers, decide, finished, rollout
 from vla_ros.sim.projection import HALF_WIDTH, in_view, project
 from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, UNSEEN_PAIRS, intent_of, say
@@ -217,10 +217,10 @@ def imagined(
     progress[turns, 1] = rng.normal(0, 0.02, turns.sum())
     progress[drives, 1] = (share * amount)[drives]
     progress[drives, 0] = rng.normal(0, 0.05, drives.sum())
-    carried = np.where(rng.random(count) < 0.3, rng.uniform(0, 1.5 * CARRY, count), 0.0)
+    carried = np.where(rng.random(count) < 0.3, rng.uniform(0, 1.5 * CARRY_M, count), 0.0)
     # with something between the fingers it is carried more often than not
     carries = contact & (rng.random(count) < 0.8)
-    progress[:, 2] = np.where(carries, rng.uniform(0, 1.5 * CARRY, count), carried)
+    progress[:, 2] = np.where(carries, rng.uniform(0, 1.5 * CARRY_M, count), carried)
     progress[:, 3] = np.where(rng.random(count) < 0.7, 1.0, -1.0)
     return progress
 
