@@ -25,7 +25,7 @@ CAMERA_TOPIC = "/camera/image_raw"  # the simulated robot's
 NAMESPACE = "/vla"
 SIMULATOR = "simulator"
 # until everything runs; the first start of a slow machine compiles and warms up
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 ANSWER_SECONDS = 2.0  # until a question is asked again
 POLL_SECONDS = 0.05  # between two looks at how it goes
 View = LiveView | PlainView

@@ -427,8 +427,10 @@ class Inference(ManagedNode):
             self.stats.drop(f"exception {type(error).__name__}")
             self.get_logger().error(f"{self.problem}\n{trace}", throttle_duration_sec=1.0)
             # A policy on a server that is gone is not cured by a reset.
-            kind = "communication" if isinstance(error, ConnectionError) else "action"
-            self.report_fault(kind, self.problem[:500])
+            if isinstance(error, ConnectionError):
+                self.report_fault("communication", self.problem[:500])
+            else:
+                self.report_fault("action", self.problem[:500])
 
         self._while_heard(worker, report)
 
