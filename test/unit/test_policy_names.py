@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import act_numbers
 import pytest
 
 from vla_ros.core.policy_file import load_policy_file
@@ -19,6 +20,8 @@ from vla_ros.policies import POLICIES, known, make_policy, policy_class, policy_
 from vla_ros.policies.base import NotUnderstood
 
 ROOT = Path(__file__).parents[2]
+ACT = Path(__file__).parent / "lerobot_act"
+JOINTS = list(act_numbers.JOINTS)
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 WANDER = """
@@ -100,7 +103,7 @@ def test_an_installed_package_s_entry_point_names_a_policy(package: Any) -> None
     assert known() == sorted({*POLICIES, "wander"})
     with pytest.raises(
         ValueError,
-        match="unknown policy 'wonder'; known are: builtin, color_servo, constant, remote, wander; one",
+        match="unknown policy 'wonder'; known are: builtin, color_servo, constant, lerobot, remote, wander; one",
     ):
         policy_class("wonder")
 
@@ -193,7 +196,10 @@ def test_what_a_class_gives_is_checked(package: Any) -> None:
 
 @pytest.mark.parametrize("name", sorted(POLICIES))
 def test_ours_are_policies(name: str) -> None:
-    options = {"remote": {"url": "ws://robot:8000", "preset": "droid"}}  # nobody has a default server
+    options = {  # nobody has a default server or checkpoint
+        "remote": {"url": "ws://robot:8000", "preset": "droid"},
+        "lerobot": {"checkpoint": str(ACT), "state": JOINTS, "actions": JOINTS, "fps": 30.0},
+    }
     assert policy_spec(name, options.get(name)).channels and policy_class(name).__name__.lower() == name.replace(
         "_", ""
     )

@@ -181,6 +181,10 @@ def meta(config: VLAConfig, dtype: torch.dtype | None = None) -> VLA:
 
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")  # that weights are random
+        # Seen twice in processes that had done much else before: the device was not kept to, and
+        # the 26 GB of a large model were really asked for.
+        if not torch.empty(1).is_meta:
+            raise RuntimeError("torch makes tensors with values where only shapes were asked for")
         # of folders of pretrained weights the sizes alone are read; packing needs values
         model = build(replace(config.resolved().standalone(), quantization="none"))
     return model.to(dtype).eval() if dtype else model.eval()
