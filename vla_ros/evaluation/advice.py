@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vla_ros.tasks.phrases import KINDS
-
 # shares: below these a number of the report is worth a sentence (doc/evaluation.md)
 GOOD_TASK_RATE = 0.8  # of success and language
 POOR_TASK_RATE = 0.5  # of the same: badly wrong
@@ -229,9 +227,9 @@ def _against(comparison: Mapping[str, Any] | None) -> Aim:
         return Aim("against another policy on the same episodes", wanted, "not measured", None)
     tasks = comparison["all_words"]["by_kind"]
     behind = []
-    for name in KINDS:
-        if name in tasks and tasks[name]["difference"] <= 0:
-            behind.append(f"{name} {tasks[name]['difference']:+.2f}")
+    for name, task in tasks.items():
+        if task["difference"] <= 0:
+            behind.append(f"{name} {task['difference']:+.2f}")
     exceptions = f" (not: {', '.join(behind)})" if behind else ""
     whole = comparison["all_words"]["all"]
     measured = (

@@ -45,6 +45,7 @@ WRIST_SIZE = (64, 64)
 STRIDE = 4  # pixels of a cell's side
 ROW_RAD = 0.09  # of a joint, from one row to the next, as one unit
 OFFSET_M = 0.1  # of a thing from the tool, as one unit
+UNNAMED_LOGIT = 20.0
 JOINTS = 6
 # Beside the joints: how far open, 0 … 1, what it was told last, and how far it moved since the
 # last image.
@@ -70,7 +71,8 @@ class TableOutput(NamedTuple):
     rows: Tensor  # BM x T x 6: how far each joint moves in each row, units of ROW_RAD
     gripper: Tensor  # BM x T, logits of open
     gazes: dict[str, Gaze]  # scene_thing, scene_goal, wrist_thing, wrist_place
-    cells: dict[str, tuple[Tensor, Tensor]]  # camera -> logits of colour and shape, B x N x …
+    # camera -> the logarithms of how likely each colour and shape is, B x 7 x N and B x 4 x N
+    cells: dict[str, tuple[Tensor, Tensor]]
     offsets: Tensor  # BM x 6: thing and goal from the tool, ahead, left, up, units of OFFSET_M
     turn: Tensor  # BM x 2: cosine and sine of four times how far a block is turned from the hand
     gripped: Tensor  # BM, a logit: the thing is held
@@ -106,10 +108,13 @@ class Eye(nn.Module):
         return features
 
     def stands(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits B x N x 7 and B x N x 4: colour and shape of what has its middle in a cell."""
-        both = self.cells(features).float().flatten(2).transpose(1, 2)
-        colour, shape = both.split((len(COLOURS) + 1, len(SHAPES) + 1), -1)
-        return colour, shape
+        """B x 7 x N and B x 4 x N: how likely what colour and shape has its middle in each cell.
+
+        Their logarithms.
+        """
+        both = self.cells(features).float().flatten(2)
+        colour, shape = both.split((len(COLOURS) + 1, len(SHAPES) + 1), 1)
+        return colour.log_softmax(1), shape.log_softmax(1)
 
     def look(self, logits: Tensor, values: Tensor) -> Gaze:
         """Logits B x M x N -> where that is, and what is seen there. Values are B x N x V."""
@@ -149,10 +154,10 @@ class TableVLA(VLA):
         self.wrist = Eye(WRIST_SIZE, width, values, 64)
         self.spot = nn.ModuleList(
             (
-                nn.Conv2d(width, 16, 1),
-                nn.Conv2d(18, 24, 3, padding=2, dilation=2),
-                nn.Conv2d(24, 24, 3, padding=2, dilation=2),
-                nn.Conv2d(24, 1, 1),
+                nn.Conv2d(width, 22, 2, stride=2),
+                nn.Conv2d(24, 24, 3, padding=1),
+                nn.Conv2d(24, 24, 3, padding=1),
+                nn.Conv2d(24, 4, 1),
             )
         )
         self.spot_task = nn.Linear(MEANINGS[0], 1 + 24)
@@ -206,6 +211,8 @@ class TableVLA(VLA):
                 ("place", asked[2], asked[3]),
             ):
                 match = _agree(cells[camera][0], colour) + _agree(cells[camera][1], shape)
+                unnamed = colour[..., -1:] * shape[..., -1:]
+                match = match - UNNAMED_LOGIT * unnamed  # what no word names is nowhere
                 matches[f"{camera}_{role}"] = match
                 if (camera, role) != ("scene", "place"):
                     gazes[f"{camera}_{role}"] = eye.look(match, values)
@@ -223,12 +230,14 @@ class TableVLA(VLA):
         thin, first, second, last = self.spot
         place = matches["scene_place"]
         maps = torch.stack([place.softmax(-1), matches["scene_thing"].softmax(-1)], 2)
-        maps = maps.flatten(0, 1).unflatten(-1, (rows, columns)) * 4.0  # BM x 2 x h x w
+        maps = maps.flatten(0, 1).unflatten(-1, (rows, columns))  # BM x 2 x h x w
+        maps = nn.functional.avg_pool2d(maps, 2) * 4.0  # coarser: it is much work
         around = torch.relu(thin(seen)).repeat_interleave(many, 0)
         asked = self.spot_task(task)
         hidden = torch.relu(first(torch.cat([around, maps.to(around.dtype)], 1)))
         hidden = torch.relu(second(hidden) + asked[:, 1:, None, None])
-        free = last(hidden).float().flatten(1).unflatten(0, (images, many))
+        free = nn.functional.pixel_shuffle(last(hidden).float(), 2)
+        free = free.flatten(1).unflatten(0, (images, many))
         return free + asked[:, :1].float().unflatten(0, (images, many)) * place
 
     def _act(
@@ -284,5 +293,5 @@ def _turned(places: Tensor, angle: Tensor) -> Tensor:
 
 
 def _agree(cell: Tensor, word: Tensor) -> Tensor:
-    """Logits of cells B x N x K and of words B x M x K, the last "none" -> B x M x N."""
-    return word[..., :-1] @ cell.log_softmax(-1)[..., :-1].mT
+    """Of cells B x K x N and words B x M x K, the last "none" -> B x M x N, logarithms."""
+    return word[..., :-1] @ cell[:, :-1]

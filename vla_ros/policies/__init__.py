@@ -19,6 +19,7 @@ POLICIES = {
     "constant": "vla_ros.policies.constant:Constant",
     "color_servo": "vla_ros.policies.color_servo.policy:ColorServo",
     "builtin": "vla_ros.policies.builtin:Builtin",
+    "builtin_arm": "vla_ros.policies.builtin_arm:BuiltinArm",
 }
 ENTRY_POINT_GROUP = "vla_ros.policies"
 METHODS = ("spec", "predict", "reset")

@@ -28,7 +28,7 @@ IMAGE_SIZES = {"scene": (96, 96), "wrist": (64, 64)}  # height, width, as the mo
 FINGER = "finger_joint"
 FINGER_TRAVEL_M = 0.04  # of each finger, from closed to open
 # rad in a step: what moves no joint by more is meant as standing still
-STILL_RAD = 0.0035
+STILL_RAD = 0.002
 OPEN_SHARE = 0.85  # from here on the gripper counts as open; less, and it may hold something
 UNCLEAR_PROBABILITY = 0.5  # that words say nothing that was learned, from which they are refused
 ABSENT_PROBABILITY = 0.5  # that the thing is nowhere on the table, and so many images in a row

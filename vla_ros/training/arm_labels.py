@@ -48,7 +48,7 @@ class ArmBatch(NamedTuple):
     scene_goal: Tensor
     wrist_thing: Tensor
     wrist_place: Tensor
-    scene_cells: Tensor  # B x N x 11: how likely each colour, and each shape, has its middle there
+    scene_cells: Tensor  # B x 11 x N: how likely each colour, and each shape, has its middle there
     wrist_cells: Tensor
     offsets: Tensor  # BM x 6
     turn: Tensor  # BM x 2
@@ -159,8 +159,8 @@ def batch_of(
         _tensor(where("scene", frames.goal[rows].reshape(-1, 2))),
         gazes["wrist_thing"],
         gazes["wrist_place"],
-        _tensor(stands("scene", seen[:, 0], things)),
-        _tensor(stands("wrist", seen[:, 1], things)),
+        _tensor(stands("scene", seen[:, 0], things).swapaxes(1, 2)),
+        _tensor(stands("wrist", seen[:, 1], things).swapaxes(1, 2)),
         _tensor(frames.offsets[rows].reshape(-1, 6)),
         _tensor(frames.turn[rows].reshape(-1, 2)),
         _tensor(frames.gripped[rows].reshape(-1)),

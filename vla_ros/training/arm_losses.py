@@ -99,10 +99,10 @@ def _stands(output: TableOutput, batch: ArmBatch) -> Tensor:
     total = torch.zeros(())
     for camera, likely in (("scene", batch.scene_cells), ("wrist", batch.wrist_cells)):
         colour, shape = output.cells[camera]
-        colours = colour.shape[-1]
-        for logits, truth in ((colour, likely[..., :colours]), (shape, likely[..., colours:])):
-            apart = -(truth * logits.log_softmax(-1)).sum(-1)
-            weight = EMPTY_CELL_WEIGHT + (1.0 - truth[..., -1])
+        colours = colour.shape[1]
+        for logarithms, truth in ((colour, likely[:, :colours]), (shape, likely[:, colours:])):
+            apart = -(truth * logarithms).sum(1)
+            weight = EMPTY_CELL_WEIGHT + (1.0 - truth[:, -1])
             total = total + (apart * weight).sum() / weight.sum()
     return total
 

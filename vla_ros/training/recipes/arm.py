@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 ARMS = 4  # of a process that makes images: each has renderers of its own, which take long to make
 DRIVEN_PLACED = 0.25  # of the episodes that the policy drives, that begin amid a task
-TEXTS = 64  # of a batch, beside the recipe's nonsense
+TEXTS = 36  # of a batch, beside the recipe's nonsense
 
 
 class ArmBatches:
@@ -122,7 +122,9 @@ class ArmTraining:
                 if intent is None:
                     continue
                 prepare(world, kind, seed)
-                done.append(run_arm_episode(world, intent, Follower(model, world, intent)).verdict.done)
+                done.append(
+                    run_arm_episode(world, intent, Follower(model, world, intent)).verdict.done
+                )
         finally:
             world.close()
         return float(np.mean(done))
