@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -102,19 +103,19 @@ def _meaning(
             fitting.append(Named(thing.colour, thing.shape))
     if not fitting:
         return None
-    thing = fitting[int(rng.integers(len(fitting)))]
+    chosen = fitting[int(rng.integers(len(fitting)))]
     if kind not in PUT_KINDS:
-        return ArmIntent(kind, thing)
+        return ArmIntent(kind, chosen)
     wanted = PLACES.get(kind)
     places = []
     for other in scene.objects:
         place = Named(other.colour, other.shape)
         seen = (other.colour, other.shape) not in UNSEEN_TABLE_PAIRS
-        if place != thing and wanted in (None, other.shape) and seen:
+        if place != chosen and wanted in (None, other.shape) and seen:
             places.append(place)
     if not places:
         return None
-    return ArmIntent(kind, thing, places[int(rng.integers(len(places)))])
+    return ArmIntent(kind, chosen, places[int(rng.integers(len(places)))])
 
 
 def swap(episode: PlannedEpisode) -> str:
@@ -131,9 +132,27 @@ def swap(episode: PlannedEpisode) -> str:
     return swapped_colour(episode, excluded, same_shape, first=True)
 
 
+def named_done(meant: ArmIntent, start: TableState, end: TableState) -> list[str]:
+    """Of the table's things, those with which the asked-for kind of thing is done at the end."""
+    names = []
+    for thing in end.objects if meant.thing else ():
+        intent = ArmIntent(meant.kind, Named(thing.colour, thing.shape), meant.place)
+        fits = thing.shape in SHAPES_OF[meant.kind] and intent.thing != intent.place
+        if fits and judge_arm(intent, start, end).done:
+            names.append(thing.name)
+    return names
+
+
+@cache
+def simulated_arm() -> Robot:
+    """Its robot file, config/robots/sim_arm.yaml."""
+    return load_robot(config_folder() / "robots" / "sim_arm.yaml")
+
+
 class ArmWorker(EpisodeWorker):
     """One policy and its table."""
 
+    robot_file: Callable[[], Robot] = staticmethod(simulated_arm)
     CAMERAS = CAMERAS
     RULES = ARM_RULES
     RATE_HZ = 1.0 / ARM_STEP_S
@@ -144,12 +163,6 @@ class ArmWorker(EpisodeWorker):
         width, height = player.camera
         self._truth = None
         self._table = ArmWorld(0, (height, width))
-
-    @staticmethod
-    @cache
-    def robot_file() -> Robot:
-        """config/robots/sim_arm.yaml."""
-        return load_robot(config_folder() / "robots" / "sim_arm.yaml")
 
     def begin(self, episode: PlannedEpisode) -> ArmWorld:  # type: ignore[override]
         """The table as it is when the words are said."""
@@ -166,13 +179,7 @@ class ArmWorker(EpisodeWorker):
         return world
 
     def reached(self, meant: ArmIntent, start: TableState, end: TableState) -> list[str]:
-        names = []
-        for thing in end.objects if meant.thing else ():
-            intent = ArmIntent(meant.kind, Named(thing.colour, thing.shape), meant.place)
-            fits = thing.shape in SHAPES_OF[meant.kind] and intent.thing != intent.place
-            if fits and judge_arm(intent, start, end).done:
-                names.append(thing.name)
-        return names
+        return named_done(meant, start, end)
 
     def pose(self, state: TableState) -> tuple[float, float, float]:
         return state.tool[0], state.tool[1], state.tool_yaw

@@ -127,7 +127,7 @@ class EpisodeWorker:
     CAMERAS: tuple[str, ...] = (CAMERA,)
     RULES = CART_RULES
     RATE_HZ = 12.5  # images that the policy sees
-    robot_file = staticmethod(simulated_robot)
+    robot_file: Callable[[], Robot] = staticmethod(simulated_robot)
 
     def __init__(self, player: PolicyChoice) -> None:
         self.player = player

@@ -176,7 +176,7 @@ class TableVLA(VLA):
     def meaning(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         """ids, mask B x L -> logits of task, thing's colour and shape, place's colour and shape."""
         _, pooled = self.language(ids, mask)
-        slot = self.read[0].in_features
+        slot = self.config.width // self.config.options("language")["slots"]
         names = []
         for index, part in enumerate(self.read):
             names.append(part(pooled[:, index * slot : (index + 1) * slot]).float())
@@ -256,6 +256,7 @@ class TableVLA(VLA):
             parts += [gaze.place, gaze.value]
             if name.startswith("wrist"):  # the hand turns with the last joint
                 parts.append(_turned(gaze.place[:, :2], turn))
+        assert self.gate is not None
         hidden = torch.relu(self.first(torch.cat(parts, -1)))
         hidden = hidden * (1.0 + torch.tanh(self.gate(context)))
         hidden = torch.relu(self.second(hidden))

@@ -39,7 +39,7 @@ CHANGE_S = 0.1  # over which the fingers' change is given to the model
 def decide(
     model: TableVLA,
     images: Sequence[Mapping[str, NDArray[np.uint8]]],
-    said: NDArray[np.int64],
+    said: NDArray[np.integer],
     states: NDArray[np.float32],
 ) -> TableOutput:
     """One step of the model for B arms.
@@ -55,15 +55,17 @@ def decide(
 
     from vla_ros.models.table import MEANINGS
 
-    pixels = []
-    for camera in ("scene", "wrist"):
+    pixels = {}
+    for camera in IMAGE_SIZES:
         stacked = np.stack([image[camera] for image in images])
-        pixels.append(torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255.0)
+        pixels[camera] = torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255.0
     meaning = []
     for column, size in enumerate(MEANINGS):
         meaning.append(one_hot(torch.from_numpy(said[:, column]).long(), size).float())
     with torch.inference_mode():
-        return model.decide(*pixels, tuple(meaning), torch.from_numpy(states).float())
+        return model.decide(
+            pixels["scene"], pixels["wrist"], tuple(meaning), torch.from_numpy(states).float()
+        )
 
 
 def rows_of(output: TableOutput, states: NDArray[np.float32]) -> NDArray[np.float32]:

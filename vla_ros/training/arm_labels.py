@@ -59,7 +59,7 @@ class ArmBatch(NamedTuple):
     meant: Tensor  # texts x 5
 
 
-def corners(camera: str, places: NDArray[np.float32]) -> tuple[Array, Array]:
+def corners(camera: str, places: NDArray[np.float32]) -> tuple[NDArray[np.int64], Array]:
     """The four cells around each place (… x 2, pixels), and how much of it is each one's.
 
     Returns:
@@ -151,7 +151,8 @@ def batch_of(
             gazes[f"{camera}_{role}"] = _tensor(where(camera, places.reshape(-1, 2)))
     state = np.repeat(frames.state[rows], many, 0)
     return ArmBatch(
-        *(_pixels(images[camera]) for camera in CAMERAS),
+        _pixels(images["scene"]),
+        _pixels(images["wrist"]),
         _tensor(state),
         torch.from_numpy(said.reshape(-1, 5)),
         _tensor(frames.rows[rows].reshape(-1, *frames.rows.shape[2:])),
@@ -165,7 +166,9 @@ def batch_of(
         _tensor(frames.turn[rows].reshape(-1, 2)),
         _tensor(frames.gripped[rows].reshape(-1)),
         _tensor(state[:, :6]),
-        *texts,
+        texts[0],
+        texts[1],
+        texts[2],
     )
 
 

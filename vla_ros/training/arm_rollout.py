@@ -37,7 +37,10 @@ from vla_ros.training.arm_frames import (
 
 Array = NDArray[np.float64]
 # What a policy is asked: states B x 9, images of both cameras, and what was said, B x 5.
-Choose = Callable[[Array, Sequence[dict[str, NDArray[np.uint8]]], Array], Array]
+Choose = Callable[
+    [NDArray[np.float32], Sequence[dict[str, NDArray[np.uint8]]], NDArray[np.int8]],
+    NDArray[np.float32],
+]
 SEEDS = 1_000_000  # training's tables have seeds below, evaluation's from here on
 PLAIN_SHARE = 0.35  # of the tables, that look as they are built
 DISTURBED_SHARE = 0.08  # of the steps, at which a push begins

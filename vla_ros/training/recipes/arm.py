@@ -103,16 +103,18 @@ class ArmTraining:
         return ArmBatches(recipe)
 
     def placed(self, recipe: Recipe, count: int, seed: int) -> ArmFrames:
-        return drive(None, count, recipe.config().steps, seed, arms=ARMS)
+        return drive(None, count, recipe.config().steps, seed, arms=_arms(count))
 
     def driven(self, recipe: Recipe, count: int, seed: int, model: TableVLA) -> ArmFrames:
         choose = partial(chosen, model)
-        return drive(choose, count, recipe.config().steps, seed, arms=ARMS, placed=DRIVEN_PLACED)
+        return drive(
+            choose, count, recipe.config().steps, seed, arms=_arms(count), placed=DRIVEN_PLACED
+        )
 
     def success(self, model: TableVLA, episodes: int, seed: int) -> float:
         """Of all tasks in turn, on tables as they are built; by the meaning, not by words."""
         world = ArmWorld(0)
-        done = []
+        done: list[bool] = []
         try:
             while len(done) < episodes:
                 kind = TASKS[len(done) % len(TASKS)]
@@ -133,11 +135,16 @@ class ArmTraining:
         """Nothing: no engine runs this model yet."""
 
 
+def _arms(count: int) -> int:
+    """Fewer where few moments are wanted."""
+    return min(ARMS, max(1, count // 100))
+
+
 def chosen(
     model: TableVLA,
     states: NDArray[np.float32],
     images: Sequence[Mapping[str, NDArray[np.uint8]]],
-    said: NDArray[np.int64],
+    said: NDArray[np.integer],
 ) -> NDArray[np.float32]:
     """The first row of each arm's chunk, B x 7."""
     rows: NDArray[np.float32] = rows_of(decide(model, images, said, states), states)[:, 0]
@@ -154,9 +161,9 @@ class Follower:
         self.opening = world.joint_states()[chain.FINGER] / chain.FINGER_TRAVEL
         self.command = float(self.opening > OPEN_SHARE)
 
-    def __call__(self, start: TableState, now: TableState) -> NDArray[np.float32]:
+    def __call__(self, start: TableState, now: TableState) -> NDArray[np.float64]:
         state = state_of(self.world, self.command, self.opening)
         self.opening = float(state[6])
         row = chosen(self.model, state[None], [look(self.world)], self.said)[0]
         self.command = float(row[6])
-        return row
+        return row.astype(float)
