@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from vla_ros.evaluation import metrics
 
 # shares: below these a number of the report is worth a sentence (doc/evaluation.md)
 GOOD_TASK_RATE = 0.8  # of success and language
@@ -170,9 +172,24 @@ def share(rate: Mapping[str, Any] | None) -> str:
     return f"{rate['rate']:.3f} ({rate['low']:.2f} to {rate['high']:.2f}, n = {rate['trials']})"
 
 
+# Robot -> what is wanted of which kinds of instruction together, in known phrasings.
+AIMS_OF_KINDS = {
+    "arm": (
+        ("reach", ("reach",), 0.97),
+        ("pick", ("pick",), 0.90),
+        ("put into, onto, beside", ("put_into", "put_onto", "put_beside"), 0.85),
+    )
+}
+
+
 def aims(numbers: Mapping[str, Any]) -> list[Aim]:
     """The aims that `vla evaluate` can measure."""
     table = []
+    kinds = numbers.get("task_completion", {}).get("by_split_and_kind", {}).get("known", {})
+    for what, names, least in AIMS_OF_KINDS.get(numbers.get("robot", "cart"), ()):
+        rate = together([kinds[name] for name in names if name in kinds])
+        met = None if rate["rate"] is None else rate["rate"] >= least
+        table.append(Aim(f"{what}, new scenes", f"at least {least:g}", share(rate), met))
     splits = numbers.get("task_completion", {}).get("by_split", {})
     # the last two ask for words and pairs that training left out, so less is wanted of them
     for name, what, least in (
@@ -197,6 +214,14 @@ def aims(numbers: Mapping[str, Any]) -> list[Aim]:
     table.append(_through_nodes(numbers.get("nodes")))
     table.append(_against(numbers.get("comparison")))
     return table
+
+
+def together(rates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The rate of all of their trials."""
+    flags: list[bool] = []
+    for rate in rates:
+        flags += [True] * rate["successes"] + [False] * (rate["trials"] - rate["successes"])
+    return metrics.rate(flags)
 
 
 def beside_bare(nodes: Mapping[str, Any]) -> str:

@@ -243,6 +243,7 @@ def comparison(ours: Sequence[Record], theirs: Sequence[Record]) -> dict[str, An
 def summarise(records: Sequence[Record], theirs: Sequence[Record] = ()) -> dict[str, Any]:
     """Every number of the report, as JSON can hold it."""
     out: dict[str, Any] = {
+        "robot": robot_of(records).name,
         "task_completion": task_completion(records),
         "language": language(records),
         "counterfactuals": counterfactuals(records),

@@ -28,7 +28,12 @@ CREEP = 0.03  # m/s, the slowest that it approaches a waypoint
 TRAVEL = 0.15  # m, the height at which it passes over what stands on the table
 STEEPNESS = 3.0  # m of height for each m that it is beside where it goes down
 FINGER_LENGTH = 0.010  # m from the tool to the fingertips
-ALIGNED = 0.006  # m beside where it goes down
+# How far the tool may be beside where it goes down, m, and turned, rad: nobody who has to see it is
+# surer than that, and one who waits to be surer waits above it.
+ALIGNED = 0.008
+ALIGNED_RAD = 0.12
+# Kind -> the same for a thing that is brought somewhere, and from how far above it is let go, m.
+PLACING = {"put_into": (0.022, 0.012), "put_onto": (0.011, 0.008), "put_beside": (0.020, 0.010)}
 RELEASE_ROOM = 0.014  # m that the fingers open beyond a thing before they leave it
 PUSH_WAY = 0.075  # m that a thing is pushed
 BEHIND = 0.040  # m from a thing's side, where a push begins
@@ -54,6 +59,7 @@ class Waypoint:
         gripper: 0 closed to 1 open.
         down: It goes straight down there: not before it is above, turned, and `ready`.
         ready: The fingers are as they have to be for that.
+        aligned: m, so far beside the place it counts as above it.
     """
 
     place: tuple[float, float, float]
@@ -61,6 +67,7 @@ class Waypoint:
     gripper: float
     down: bool = True
     ready: bool = True
+    aligned: float = ALIGNED
 
 
 def rows_for(
@@ -137,7 +144,7 @@ def _step_to(goal: Waypoint, now: TableState, step: float) -> tuple[Array, float
     aside = math.dist(now.tool[:2], goal.place[:2])
     if goal.down:
         # A funnel over the goal: the farther aside, the higher.
-        lack = STEEPNESS * max(0.0, aside - ALIGNED) + 0.2 * max(0.0, abs(turn) - 0.06)
+        lack = STEEPNESS * max(0.0, aside - goal.aligned) + 0.2 * max(0.0, abs(turn) - ALIGNED_RAD)
         floor = place[2] + lack + (0.0 if goal.ready else 0.05)
         place[2] = max(place[2], min(floor, max(TRAVEL, place[2])))
         # what is below the funnel first goes up
@@ -238,9 +245,9 @@ def _grasp(now: TableState, thing: TableObject) -> Waypoint:
     if thing.shape == "block":  # two of its sides are in line with the fingers
         yaw = _square(thing.yaw, now.tool_yaw, math.pi / 2)
     height = _grip_height(thing)
-    turned = abs(math.remainder(yaw - now.tool_yaw, math.pi)) < 0.12
+    turned = abs(math.remainder(yaw - now.tool_yaw, math.pi)) < 1.5 * ALIGNED_RAD
     beside = math.dist((thing.x, thing.y), now.tool[:2])
-    there = beside < 0.009 and abs(now.tool[2] - height) < 0.008 and turned
+    there = beside < 1.4 * ALIGNED and abs(now.tool[2] - height) < 0.009 and turned
     # fingers that closed on nothing open again
     missed = now.opening < thing.size - 0.006
     if there and not missed:
@@ -271,9 +278,10 @@ def _bring(
     height = now.tool[2] + bottom - thing.bottom
     goal = (now.tool[0] + spot[0] - thing.x, now.tool[1] + spot[1] - thing.y, height)
     aside = math.dist(spot, (thing.x, thing.y))
-    if aside < 0.012 and thing.bottom - bottom < 0.006:
+    aligned, drop = PLACING[intent.kind]
+    if aside < aligned + 0.003 and thing.bottom - bottom < drop:
         return Waypoint(now.tool, now.tool_yaw, 1.0, down=False)
-    return Waypoint(goal, yaw, 0.0)
+    return Waypoint(goal, yaw, 0.0, aligned=aligned)
 
 
 def _leave(now: TableState, thing: TableObject) -> Waypoint:
