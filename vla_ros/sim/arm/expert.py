@@ -259,29 +259,29 @@ def _grasp(now: TableState, thing: TableObject) -> Waypoint:
 def _bring(
     intent: ArmIntent, start: TableState, now: TableState, thing: TableObject, place: TableObject
 ) -> Waypoint:
-    """To its place with what is held, and let go there."""
-    yaw = now.tool_yaw
+    """To its place with what is held, and let go there: the hand turned as it is.
+
+    A block stands on another one askew as well, and open fingers fit between it and what is beside
+    it; but who had to turn would have to see by how much.
+    """
     if intent.kind == "put_into":
         spot = (place.x, place.y)
         bottom = place.height + 0.002  # over the rim: the fingers open above it
     elif intent.kind == "put_onto":
         spot = (place.x, place.y)
         bottom = place.z + place.height / 2 + 0.002
-        yaw = _square(place.yaw, now.tool_yaw, math.pi / 2)
     else:
         angle = beside_angle(start, thing, place)
         apart = (thing.size + place.size) / 2 + BESIDE_GAP
         spot = (place.x + apart * math.cos(angle), place.y + apart * math.sin(angle))
         bottom = 0.002
-        # the fingers open along the side of what stands there
-        yaw = _square(angle + math.pi / 2, now.tool_yaw, math.pi)
     height = now.tool[2] + bottom - thing.bottom
     goal = (now.tool[0] + spot[0] - thing.x, now.tool[1] + spot[1] - thing.y, height)
     aside = math.dist(spot, (thing.x, thing.y))
     aligned, drop = PLACING[intent.kind]
     if aside < aligned + 0.003 and thing.bottom - bottom < drop:
         return Waypoint(now.tool, now.tool_yaw, 1.0, down=False)
-    return Waypoint(goal, yaw, 0.0, aligned=aligned)
+    return Waypoint(goal, now.tool_yaw, 0.0, aligned=aligned)
 
 
 def _leave(now: TableState, thing: TableObject) -> Waypoint:
