@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ from vla_ros.tasks.phrases import SLOTS
 from vla_ros.training.arm_frames import NO_COLOUR, NO_SHAPE, NOBODY, ArmFrames, said_of
 
 Array = NDArray[np.float64]
+TEXTS_LOOKED_AT = 4_000  # for the words that training uses
 # Camera -> the first row and the size of what its eye looks at, pixels.
 CROPS = {
     "scene": (SCENE_ROWS[0], (SCENE_ROWS[1] - SCENE_ROWS[0], SCENE_SIZE[1])),
@@ -245,7 +247,7 @@ def nonsense(rng: np.random.Generator) -> str:
     """Words that say nothing that is learned.
 
     A thing without a verb, a verb without a thing or without a colour, two things, words in any
-    order, and a push.
+    order, and a push. All are words of training: what is new must not look like nonsense.
     """
     way = rng.integers(6)
     thing = _any_thing(rng, GRASPABLE)
@@ -261,8 +263,18 @@ def nonsense(rng: np.random.Generator) -> str:
     if way == 4:
         other = _any_thing(rng, GRASPABLE)
         return f"{text} and the {other.colour} {other.shape or 'object'}"
-    words = np.array(TABLE.words[1:])
+    words = np.array(_every_trained_word())
     return " ".join(words[rng.integers(len(words), size=rng.integers(2, 7))])
+
+
+@cache
+def _every_trained_word() -> tuple[str, ...]:
+    """Of the phrases of training, sorted: a set's order differs from run to run."""
+    rng = np.random.default_rng(0)
+    words: set[str] = set()
+    for _ in range(TEXTS_LOOKED_AT):
+        words.update(say_arm(rng, _any_intent(rng)).split())
+    return tuple(sorted(words))
 
 
 def _any_object_intent(rng: np.random.Generator) -> ArmIntent:
