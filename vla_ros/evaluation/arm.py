@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -21,11 +22,11 @@ from vla_ros.evaluation.scenarios import SCENARIOS
 from vla_ros.policies import policy_spec
 from vla_ros.sim.arm.domain_randomization import TableLook, apply_look, random_table_look
 from vla_ros.sim.arm.episode import ARM_RULES, ARM_STEP_S, prepare
-from vla_ros.sim.arm.scene import TableScene, sample_table
+from vla_ros.sim.arm.scene import Standing, TableScene, sample_table
 from vla_ros.sim.arm.world import CAMERAS, ArmWorld
 from vla_ros.tasks.arm.intent import PLACES, PUT_KINDS, ArmIntent, Named
 from vla_ros.tasks.arm.phrases import UNSEEN_TABLE_PAIRS, say_arm
-from vla_ros.tasks.arm.success import judge_arm
+from vla_ros.tasks.arm.success import BESIDE_GAP_M, judge_arm
 from vla_ros.tasks.arm.table import GRASPABLE, SHAPES, TableState
 from vla_ros.tasks.objects import COLOURS
 
@@ -54,6 +55,7 @@ SHAPES_OF = {
 }
 # With one thing each; where it is put is not counted.
 COMMANDS = sum(len(shapes) * len(COLOURS) for shapes in SHAPES_OF.values()) + 4
+ROOM_M = 0.01  # that something put beside another thing is farther away than that, before
 # Of SCENARIOS, those that the table can have.
 ARM_SCENARIOS = (
     "dim",
@@ -100,22 +102,31 @@ def _meaning(
     for thing in scene.objects:
         unseen = (thing.colour, thing.shape) in UNSEEN_TABLE_PAIRS
         if thing.shape in SHAPES_OF[kind] and unseen == (split == "pairs"):
-            fitting.append(Named(thing.colour, thing.shape))
+            fitting.append(thing)
     if not fitting:
         return None
     chosen = fitting[int(rng.integers(len(fitting)))]
+    named = Named(chosen.colour, chosen.shape)
     if kind not in PUT_KINDS:
-        return ArmIntent(kind, chosen)
+        return ArmIntent(kind, named)
     wanted = PLACES.get(kind)
     places = []
     for other in scene.objects:
         place = Named(other.colour, other.shape)
         seen = (other.colour, other.shape) not in UNSEEN_TABLE_PAIRS
-        if place != chosen and wanted in (None, other.shape) and seen:
+        if kind == "put_beside" and _beside(chosen, other):
+            continue
+        if place != named and wanted in (None, other.shape) and seen:
             places.append(place)
     if not places:
         return None
-    return ArmIntent(kind, chosen, places[int(rng.integers(len(places)))])
+    return ArmIntent(kind, named, places[int(rng.integers(len(places)))])
+
+
+def _beside(thing: Standing, other: Standing) -> bool:
+    """Whether it stands there already, or nearly."""
+    apart = math.dist((thing.x, thing.y), (other.x, other.y))
+    return apart - (thing.size + other.size) / 2 < BESIDE_GAP_M + ROOM_M
 
 
 def swap(episode: PlannedEpisode) -> str:
