@@ -27,6 +27,7 @@ SLOW_WITHIN = 0.05  # m from a waypoint, where it begins to slow down
 CREEP = 0.03  # m/s, the slowest that it approaches a waypoint
 TRAVEL = 0.15  # m, the height at which it passes over what stands on the table
 STEEPNESS = 3.0  # m of height for each m that it is beside where it goes down
+GENTLE = 1.5  # the same where it may go down anywhere beside something
 FINGER_LENGTH = 0.010  # m from the tool to the fingertips
 # How far the tool may be beside where it goes down, m, and turned, rad: nobody who has to see it is
 # surer than that, and one who waits to be surer waits above it.
@@ -38,6 +39,8 @@ RELEASE_ROOM = 0.014  # m that the fingers open beyond a thing before they leave
 PUSH_WAY = 0.075  # m that a thing is pushed
 BEHIND = 0.040  # m from a thing's side, where a push begins
 OFF = 0.022  # m from a thing's side, where the tool does not touch it
+ENOUGH_ROOM = 0.025  # m around what is put beside another thing: more is no better
+NEARER = 0.012  # m of room that a rad nearer is worth
 BESIDE_GAP = 0.028  # m between a thing and the one that it is put beside
 # where the tool can point down: m from the arm's axis, rad, m
 NEAREST_REACH = 0.17
@@ -60,6 +63,7 @@ class Waypoint:
         down: It goes straight down there: not before it is above, turned, and `ready`.
         ready: The fingers are as they have to be for that.
         aligned: m, so far beside the place it counts as above it.
+        steepness: m of height for each m that it is farther beside.
     """
 
     place: tuple[float, float, float]
@@ -68,6 +72,7 @@ class Waypoint:
     down: bool = True
     ready: bool = True
     aligned: float = ALIGNED
+    steepness: float = STEEPNESS
 
 
 def rows_for(
@@ -144,7 +149,9 @@ def _step_to(goal: Waypoint, now: TableState, step: float) -> tuple[Array, float
     aside = math.dist(now.tool[:2], goal.place[:2])
     if goal.down:
         # A funnel over the goal: the farther aside, the higher.
-        lack = STEEPNESS * max(0.0, aside - goal.aligned) + 0.2 * max(0.0, abs(turn) - ALIGNED_RAD)
+        lack = goal.steepness * max(0.0, aside - goal.aligned) + 0.2 * max(
+            0.0, abs(turn) - ALIGNED_RAD
+        )
         floor = place[2] + lack + (0.0 if goal.ready else 0.05)
         place[2] = max(place[2], min(floor, max(TRAVEL, place[2])))
         # what is below the funnel first goes up
@@ -281,7 +288,8 @@ def _bring(
     aligned, drop = PLACING[intent.kind]
     if aside < aligned + 0.003 and thing.bottom - bottom < drop:
         return Waypoint(now.tool, now.tool_yaw, 1.0, down=False)
-    return Waypoint(goal, now.tool_yaw, 0.0, aligned=aligned)
+    steepness = GENTLE if intent.kind == "put_beside" else STEEPNESS
+    return Waypoint(goal, now.tool_yaw, 0.0, aligned=aligned, steepness=steepness)
 
 
 def _leave(now: TableState, thing: TableObject) -> Waypoint:
@@ -316,17 +324,22 @@ def _out_of_reach(spots: Array) -> Array:
 
 
 def beside_angle(start: TableState, thing: TableObject, place: TableObject) -> float:
-    """In which direction (rad) from `place` there is most room for `thing` and the fingers."""
+    """In which direction (rad) from `place` there is room for `thing` and the fingers.
+
+    The nearest to where the thing is: so it stays what it was while the thing is brought there.
+    """
     there = start.object(place.name)
-    towards = np.stack((np.cos(SPOTS), np.sin(SPOTS)), 1)
+    bearing = math.atan2(thing.y - there.y, thing.x - there.x)
+    angles = np.append(SPOTS, bearing)
+    towards = np.stack((np.cos(angles), np.sin(angles)), 1)
     across = towards[:, ::-1] * (-1.0, 1.0)
     spots = np.array((there.x, there.y)) + towards * ((thing.size + place.size) / 2 + BESIDE_GAP)
     room = _room(start, spots, (thing, place)) - thing.size / 2
     for side in (-1.0, 1.0):  # both fingers, wide open
         room = np.minimum(room, _room(start, spots + side * 0.045 * across, (thing, place)) - 0.015)
-    # more than 5 cm is no better: then the side towards the arm's middle, which is seen best
-    score = np.minimum(room, 0.05) - 10.0 * _out_of_reach(spots) - 0.02 * np.abs(spots[:, 1])
-    return float(SPOTS[int(score.argmax())])
+    turned = np.abs(np.arctan2(np.sin(angles - bearing), np.cos(angles - bearing)))
+    score = np.minimum(room, ENOUGH_ROOM) - 10.0 * _out_of_reach(spots) - NEARER * turned
+    return float(angles[int(score.argmax())])
 
 
 def push_angle(start: TableState, thing: TableObject) -> float:
