@@ -108,7 +108,14 @@ setup(
     maintainer_email="maintainers@vla-ros.dev",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "models/pretrained/*", "evaluation/*.html"]},
+    package_data={
+        NAME: [
+            "py.typed",
+            "models/pretrained/*",
+            "models/pretrained_arm/*",
+            "evaluation/*.html",
+        ]
+    },
     ext_modules=[Extension("vla_ros_msgs", sources=[])],
     cmdclass={"build_ext": BuildMessages},
     data_files=[

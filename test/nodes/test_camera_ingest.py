@@ -244,7 +244,7 @@ def test_a_black_camera_is_reported(around):
 
 
 @pytest.mark.parametrize("parameters, says", [
-    ({"policy": "rt2"}, "unknown policy 'rt2'; known are: builtin, color_servo, constant"),
+    ({"policy": "rt2"}, "unknown policy 'rt2'; known are: builtin, builtin_arm, color_servo, constant"),
     ({"robot_file": "/nowhere.yaml"}, "robot file '/nowhere.yaml' does not exist; set robot_file to"),
     ({"robot_file": robot_file(cameras=TWO)}, "has no camera ''; its file's cameras are front, wrist"),
     ({"max_age": float("nan")}, "parameter 'max_age' is nan; give a number from 0.01 to 60 s"),

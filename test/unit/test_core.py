@@ -20,7 +20,7 @@ def test_a_chunk_is_stepped_through_by_time(after, row):
 
 
 def test_an_unknown_policy_lists_the_known():
-    with pytest.raises(ValueError, match="unknown policy 'rt2'; known are: builtin, color_servo, constant"):
+    with pytest.raises(ValueError, match="unknown policy 'rt2'; known are: builtin, builtin_arm, color_servo, constant"):
         make_policy("rt2")
 
 

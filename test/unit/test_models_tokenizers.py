@@ -1,6 +1,7 @@
 """Words as numbers: what is not known is named."""
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_the_lexicon_is_saved_to_be_compared(tmp_path: Path, monkeypatch: pytest
     own.save(tmp_path / own.place)
     LexiconTokenizer.load(tmp_path / own.place)
     other = ("", "ruby", *lexicon.WORDS[2:])
-    monkeypatch.setattr(lexicon, "WORDS", other)
+    monkeypatch.setattr(LexiconTokenizer, "LEXICON", replace(lexicon.CART, words=other))
     with pytest.raises(ValueError, match=f"word 1 is '{own_first(tmp_path)}' there and 'ruby' here"):
         LexiconTokenizer.load(tmp_path / own.place)
 

@@ -103,7 +103,7 @@ def test_an_installed_package_s_entry_point_names_a_policy(package: Any) -> None
     assert known() == sorted({*POLICIES, "wander"})
     with pytest.raises(
         ValueError,
-        match="unknown policy 'wonder'; known are: builtin, color_servo, constant, lerobot, remote, wander; one",
+        match="unknown policy 'wonder'; known are: builtin, builtin_arm, color_servo, constant, lerobot, remote, wander; one",
     ):
         policy_class("wonder")
 
@@ -155,7 +155,7 @@ def test_an_entry_point_that_names_no_class_is_a_sentence_with_its_place(
         ("{module}:Wander:Wander", "is none; give module:Class"),
         ("a b:Wander", "is none; give module:Class"),
         ("..x:Wander", "is none; give module:Class"),
-        ("", "unknown policy ''; known are: builtin, color_servo, constant"),
+        ("", "unknown policy ''; known are: builtin, builtin_arm, color_servo, constant"),
         ("x" * 10_000, "unknown policy 'xxx"),
     ],
 )

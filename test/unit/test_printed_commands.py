@@ -308,7 +308,7 @@ def test_it_runs_small(one: Printed, kind: str, tmp_path: Path, request: pytest.
 
 def surroundings(folder: Path, words: tuple[str, ...]) -> None:
     """What the pages' commands find where a reader runs them: checkpoints, demonstrations."""
-    checkpoint = ROOT / "vla_ros" / "models" / "pretrained"
+    checkpoint = ROOT / "vla_ros" / "models" / ("pretrained_arm" if "arm" in words else "pretrained")
     for name, following in zip(words, words[1:]):
         if name == "--checkpoint":
             (folder / following).parent.mkdir(parents=True, exist_ok=True)

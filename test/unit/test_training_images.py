@@ -88,7 +88,7 @@ def test_frames_are_saved_loaded_and_joined(placed: Frames, driven: Frames, tmp_
     for one in fields(Frames):
         assert np.array_equal(getattr(back, one.name), getattr(placed, one.name), equal_nan=True)
     pytest.importorskip("accelerate", reason="the recipe needs it")
-    from vla_ros.training.recipes.dagger import Album
+    from vla_ros.training.recipes.album import Album
     both = Album([back, driven])
     assert len(both) == 54
     assert np.array_equal(both.images(np.array([0, 47, 48, 53])), [*placed.images[[0, 47]], *driven.images[[0, 5]]])

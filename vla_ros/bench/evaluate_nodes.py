@@ -24,7 +24,9 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from vla_ros.core.config_files import config_folder
 from vla_ros.core.policy_file import write_policy_file
+from vla_ros.core.robot import Robot
 from vla_ros.core.types import ActionChunk, to_seconds
 from vla_ros.demo.monitor import LOOSE, Monitor
 from vla_ros.demo.plots import DriveRecord
@@ -37,11 +39,10 @@ from vla_ros.nodes.common import convert
 from vla_ros.operator import session
 from vla_ros.operator.client import VERDICTS, spinning
 from vla_ros.operator.processes import ProcessGroup, node_command, suite_environment, suite_nodes
-from vla_ros.sim.episode import DONE_FOR_S, GAVE_UP, stands
+from vla_ros.sim.episode import DONE_FOR_S, GAVE_UP, simulated_robot, stands
 from vla_ros.sim.scene import sample_scene
 from vla_ros.tasks.objects import OPENING_MAX
 from vla_ros.tasks.success import MAX_CLOSED_M, Judgement, judge
-from vla_ros.tasks.world_state import WorldState
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import SafetyReport
 
@@ -65,8 +66,13 @@ MOVING_RAD_S = 0.2
 class NodesWitness(Monitor):
     """Also counts what the gate answers, and keeps what the policy wants."""
 
+    TOPIC = CAMERA_TOPIC
+    ROBOT: Callable[[], Robot] = staticmethod(simulated_robot)
+
     def __init__(self, node: Node, track: DriveRecord) -> None:
-        super().__init__(node, track, CAMERA_TOPIC, NAMESPACE)
+        super().__init__(node, track, self.TOPIC, NAMESPACE)
+        self._bounds = bounds(self.ROBOT())
+        self._limits = limits(self.ROBOT())
         self.answers: Counter[str] = Counter()
         self.chunk: ActionChunk | None = None
         self.chunks = [0, 0, 0]  # all, within bounds, within limits
@@ -91,8 +97,12 @@ class NodesWitness(Monitor):
         return (
             chunk is not None
             and chunk.instruction_id == instruction.instruction_id
-            and stands(chunk)
+            and self.wants_nothing(chunk)
         )
+
+    def wants_nothing(self, chunk: ActionChunk) -> bool:
+        """Is the robot to stand?"""
+        return stands(chunk)
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
         chunk = convert.chunk(message)
@@ -101,8 +111,8 @@ class NodesWitness(Monitor):
             return  # it is for what was said before
         self.chunk = chunk
         self.chunks[0] += 1
-        self.chunks[1] += within(chunk, bounds())
-        self.chunks[2] += within(chunk, limits())
+        self.chunks[1] += within(chunk, self._bounds)
+        self.chunks[2] += within(chunk, self._limits)
         self.predict.append(to_seconds(chunk.latency))
 
     def _on_report(self, report: SafetyReport) -> None:
@@ -140,13 +150,47 @@ class Quiet(PlainView):
 class Trials(DemoSuite):
     """Episodes, one after another, in a suite that goes on running."""
 
-    watch: NodesWitness
+    WITNESS: type[NodesWitness] = NodesWitness
+    EXECUTABLE = "simulator"  # the node that simulates the robot
+    ROBOT_FILE = "sim.yaml"
+    BEFORE = BEFORE
+    watch: Any
 
     def __init__(self, group: ProcessGroup, node: Node, interrupt: session.Interrupt) -> None:
         self.quiet = Quiet()
-        super().__init__(group, node, NodesWitness(node, DriveRecord()), self.quiet, interrupt)
-        self._reset = node.create_client(Trigger, f"/{SIMULATOR}/reset")
-        self._set = node.create_client(SetParameters, f"/{SIMULATOR}/set_parameters")
+        super().__init__(group, node, self.WITNESS(node, DriveRecord()), self.quiet, interrupt)
+        self._reset = node.create_client(Trigger, f"/{self.EXECUTABLE}/reset")
+        self._set = node.create_client(SetParameters, f"/{self.EXECUTABLE}/set_parameters")
+
+    # What differs from robot to robot
+
+    def judged(self, meant: Any, start: Any, now: Any) -> Judgement:
+        """Whether it is done, by the truth."""
+        return judge(meant, start, now)
+
+    def pose(self, state: Any) -> tuple[float, float, float]:
+        """x, y (m) and yaw (rad), seen from above."""
+        return state.x, state.y, state.yaw
+
+    def reached(self, meant: Any, start: Any, end: Any) -> list[str]:
+        """The things with which it is done."""
+        return reached(meant, start, end)
+
+    def planned(self, seed: int) -> Callable[[], bool]:
+        """Says whether the simulator shows the scene of `seed`, as it was planned."""
+        wanted = sample_scene(seed)
+        names = set(map(attrgetter("name"), wanted.objects))
+
+        def shown() -> bool:
+            now = self.watch.world()
+            return (
+                now is not None
+                and set(map(attrgetter("name"), now.objects)) == names
+                and self.watch.opening > 0.9 * OPENING_MAX
+                and math.dist((now.x, now.y), wanted.robot[:2]) < 0.01  # m
+            )
+
+        return shown
 
     def undisturbed(self, episode: PlannedEpisode) -> Driven:
         """An episode; again, a few times, where the machine stood still, whatever came of it."""
@@ -189,12 +233,12 @@ class Trials(DemoSuite):
             distance=verdict.distance,
             seconds=seconds,
             sentence=verdict.sentence,
-            reached=reached(episode.meant, start, end),
+            reached=self.reached(episode.meant, start, end),
             refused=gave_up and not watch.chunks[0],
             gave_up=gave_up and watch.chunks[0] > 0,
             chunks=tuple(watch.chunks),
             predict=list(watch.predict),
-            path=[(world.x, world.y, world.yaw) for world in path],
+            path=list(map(self.pose, path)),
             start=start,
             end=end,
             policy=watch.chunk.policy if watch.chunk else "",
@@ -222,17 +266,7 @@ class Trials(DemoSuite):
 
     def scene(self, seed: int) -> None:
         """The simulator's scene of `seed`, as it was when the episode was planned."""
-        wanted = sample_scene(seed)
-        names = set(map(attrgetter("name"), wanted.objects))
-
-        def shown() -> bool:
-            now = self.watch.world()
-            return (
-                now is not None
-                and set(map(attrgetter("name"), now.objects)) == names
-                and self.watch.opening > 0.9 * OPENING_MAX
-                and math.dist((now.x, now.y), wanted.robot[:2]) < 0.01  # m
-            )
+        shown = self.planned(seed)
 
         def shown_when_asked() -> bool:
             value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=seed)
@@ -265,14 +299,14 @@ class Trials(DemoSuite):
 
         "stop" is said to a robot that drives, "open" to one whose gripper is closed.
         """
-        if kind not in BEFORE:
+        if kind not in self.BEFORE:
             return ""
         done = self.moves if kind == "stop" else self.closed
-        for words in BEFORE[kind]:
+        for words in self.BEFORE[kind]:
             refused = self.give(words)
             if not refused and self.wait(done, BEFORE_TIMEOUT_S):
                 return ""
-        return f"what comes before '{kind}' was not done ({', '.join(BEFORE[kind])})"
+        return f"what comes before '{kind}' was not done ({', '.join(self.BEFORE[kind])})"
 
     def moves(self) -> bool:
         """Whether the robot is on the move."""
@@ -285,16 +319,14 @@ class Trials(DemoSuite):
     def closed(self) -> bool:
         return self.watch.opening < MAX_CLOSED_M
 
-    def truth(self) -> WorldState:
+    def truth(self) -> Any:
         """The simulator's world as it is now, which no policy sees."""
         now = self.watch.world()
         if now is None:
             raise Failed("the simulator publishes nothing on /sim/objects")
         return now
 
-    def follow(
-        self, episode: PlannedEpisode, start: WorldState, path: list[WorldState]
-    ) -> Judgement:
+    def follow(self, episode: PlannedEpisode, start: Any, path: list[Any]) -> Judgement:
         """Until it is done and stays done, nothing can follow any more, or the time is over.
 
         Args:
@@ -302,7 +334,7 @@ class Trials(DemoSuite):
             start: the world before.
             path: takes the worlds that it comes through.
         """
-        verdict = judge(episode.meant, start, start)
+        verdict = self.judged(episode.meant, start, start)
         settled_since = math.inf
 
         def over() -> bool:
@@ -313,9 +345,9 @@ class Trials(DemoSuite):
                     verdict = Judgement(False, verdict.distance, sentence)
                     return True
             now = self.truth()
-            if (now.x, now.y, now.yaw) != (path[-1].x, path[-1].y, path[-1].yaw):
+            if self.pose(now) != self.pose(path[-1]):
                 path.append(now)
-            verdict = judge(episode.meant, start, now)
+            verdict = self.judged(episode.meant, start, now)
             stopped = self.watch.moment().state == "STOPPED"
             if not stopped and not (verdict.done and self.watch.idle()):
                 settled_since = math.inf  # done for a moment only
@@ -356,11 +388,16 @@ def run(
     policy_file = write_policy_file(
         logs / "policy.yaml", player.policy, options=dict(player.options)
     )
+    trials_of = _trials(player.robot)
     width, height = player.camera
     simulator = {"seed": plan[0].seed, "width": width, "height": height}
     commands = {
-        SIMULATOR: node_command("simulator", parameters=simulator),
-        **suite_nodes(policy_file=policy_file, namespace=NAMESPACE),
+        SIMULATOR: node_command(trials_of.EXECUTABLE, parameters=simulator),
+        **suite_nodes(
+            robot_file=config_folder() / "robots" / trials_of.ROBOT_FILE,
+            policy_file=policy_file,
+            namespace=NAMESPACE,
+        ),
     }
     records: list[Driven] = []
     ended: list[str] = []
@@ -368,7 +405,7 @@ def run(
     with session.Interrupt() as interrupt:
         while len(records) < len(plan) and len(ended) <= MAX_RESTARTS:
             with spinning("vla_evaluate") as node, ProcessGroup() as group:
-                trials = Trials(group, node, interrupt)
+                trials = trials_of(group, node, interrupt)
                 try:
                     trials.start(commands, environment, logs / str(len(ended)))
                     trials.watch.count_from_now()
@@ -382,3 +419,11 @@ def run(
     problem = ended[-1] if len(records) < len(plan) else ""
     rounded = {name: round(rate, 2) for name, rate in rates.items()}
     return records, {"problem": problem, "started_again": ended, "rates_hz": rounded}
+
+
+def _trials(robot: str) -> type[Trials]:
+    if robot == "arm":
+        from vla_ros.bench.evaluate_arm_nodes import ArmTrials
+
+        return ArmTrials
+    return Trials

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PARTS = ("success", "paraphrases", "counterfactuals", "scenarios")
 EPISODES = 600
 QUICK_EPISODES = 48
+POLICY_OF = {"cart": "builtin", "arm": "builtin_arm"}
+CAMERA_OF = {"cart": "320x240", "arm": "192x192"}
 # Asked for before any time is spent: intervals, what compares labels, and the page.
 NEEDED = ("scipy", "sklearn", "jinja2")
 
@@ -32,7 +34,13 @@ NEEDED = ("scipy", "sklearn", "jinja2")
 def arguments(parser: argparse.ArgumentParser) -> None:
     """No import of what is heavy: `vla --help` comes by here."""
     add = parser.add_argument
-    add("--policy", default="builtin", help="which policy (default %(default)s)")
+    add(
+        "--robot",
+        choices=("cart", "arm"),
+        default="cart",
+        help="the cart in its room, or the arm at its table (default %(default)s)",
+    )
+    add("--policy", help="which policy (default: the robot's learned one)")
     add("--checkpoint", metavar="FOLDER", help="its checkpoint, for a policy that has one")
     add(
         "--episodes",
@@ -48,7 +56,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="of the phrasings: known recombined synonyms pairs (default all)",
     )
     add(
-        "--kinds", nargs="+", metavar="KIND", help="of instruction: go_to face grab … (default all)"
+        "--kinds",
+        nargs="+",
+        metavar="KIND",
+        help="of instruction: go_to face grab …, the arm's reach pick … (default all)",
     )
     add(
         "--parts",
@@ -76,9 +87,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, help="of the first scene (default 1000000, where training's seeds end)")
     add(
         "--camera",
-        default="320x240",
         metavar="WxH",
-        help="the camera's pixels (default %(default)s)",
+        help="the cameras' pixels (default: the cart's 320x240, the arm's 192x192)",
     )
     add(
         "--out",
@@ -161,9 +171,11 @@ def prepare(options: argparse.Namespace) -> tuple[list[PlannedEpisode], list[Pol
             raise ModuleNotFoundError(name=module)
     plan = make_plan(options)
     given = {"checkpoint": options.checkpoint} if options.checkpoint else {}
-    players = [PolicyChoice(options.policy, given, camera(options.camera))]
+    policy = options.policy or POLICY_OF[options.robot]
+    size = camera(options.camera or CAMERA_OF[options.robot])
+    players = [PolicyChoice(policy, given, size, options.robot)]
     if options.against:
-        players.append(PolicyChoice(options.against, {}, players[0].camera))
+        players.append(PolicyChoice(options.against, {}, size, options.robot))
     if options.jobs < 1:
         raise ValueError(f"jobs is {options.jobs}; give at least 1")
     folder = Path(options.out)
@@ -194,7 +206,7 @@ def through(options: argparse.Namespace, plan: Sequence[PlannedEpisode]) -> list
             "the nodes run the success episodes, and the plan has none; add success to --parts"
         )
     # the bare simulator takes smaller images
-    width, height = camera(options.camera)
+    width, height = camera(options.camera or CAMERA_OF[options.robot])
     if width < 64 or height < 48:
         raise ValueError(f"camera is {width}x{height}; the simulator's node takes 64x48 and more")
     for module in ("rclpy", "vla_ros_msgs"):
@@ -207,8 +219,9 @@ def make_plan(options: argparse.Namespace) -> list[PlannedEpisode]:
     """All parts that were asked for, numbered through. Raises ValueError."""
     from vla_ros.evaluation import plan as plans
     from vla_ros.evaluation.scenarios import SCENARIOS, choose
-    from vla_ros.tasks.phrases import KINDS, SPLITS
+    from vla_ros.tasks.phrases import SPLITS
 
+    robot = plans.robot_named(options.robot)
     for name in options.parts:
         if name not in PARTS:
             raise ValueError(f"unknown part '{name}'; known are: {', '.join(PARTS)}")
@@ -218,7 +231,14 @@ def make_plan(options: argparse.Namespace) -> list[PlannedEpisode]:
     # each scenario adds episodes of its own: a first impression goes without
     names = choose(options.scenarios or (["none"] if options.quick else ["all"]))
     seed = plans.FIRST_SEED if options.seed is None else options.seed
-    whole = plans.success(count, options.splits or SPLITS, options.kinds or KINDS, seed)
+    if robot.scenarios:
+        if options.scenarios and set(names) - set(robot.scenarios) and options.scenarios != ["all"]:
+            raise ValueError(
+                f"the scenarios of the {robot.name} are {', '.join(robot.scenarios)}; "
+                f"name some of these"
+            )
+        names = [name for name in names if name in robot.scenarios]
+    whole = plans.success(count, options.splits or SPLITS, options.kinds, seed, robot)
     splits = {episode.split for episode in whole}
     if set(options.parts) != {"success"} and "known" not in splits:
         raise ValueError(

@@ -16,6 +16,7 @@ RECIPES = ("dagger", "behaviour_cloning", "reinforce")
 # Option -> the recipes that take it, so that a wrong one is refused instead of ignored. All take
 # the others.
 RECIPES_OF = {
+    "robot": ("dagger",),
     "smoke": ("dagger",),
     "workers": ("dagger",),
     "data": ("behaviour_cloning",),
@@ -73,6 +74,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--threads", type=whole, metavar="N", help="of torch (default: as many as it takes)"
     )
     dagger = parser.add_argument_group("dagger")
+    dagger.add_argument(
+        "--robot",
+        choices=("cart", "arm"),
+        help="whose policy: the cart's in its room, or the arm's at its table (default cart)",
+    )
     dagger.add_argument(
         "--smoke",
         action="store_true",
@@ -160,9 +166,11 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _dagger(given: argparse.Namespace) -> Any:
-    from vla_ros.training.recipes.dagger import SMOKE, Recipe, train_dagger
+    from vla_ros.training.recipes.dagger import ARM, SMOKE, Recipe, train_dagger
 
-    recipe = SMOKE if given.smoke else Recipe()
+    recipe = ARM if given.robot == "arm" else Recipe()
+    if given.smoke:
+        recipe = replace(SMOKE, robot=recipe.robot)
     if given.steps:  # all stages in proportion; the first one takes what rounding leaves
         share = given.steps / recipe.steps
         later = round(recipe.round_steps * share) if recipe.rounds else 0

@@ -7,7 +7,7 @@ one object fits and that is not yet done when the instruction is given.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from operator import attrgetter
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_ros.core.registry import lookup
 from vla_ros.sim.scene import Placement, Scene, sample_scene
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.objects import COLOURS, SHAPES
@@ -49,27 +50,73 @@ class PlannedEpisode:
     part: str  # success, paraphrases, swapped, blank, scenarios
     split: str
     seed: int
-    meant: Intent
+    meant: Any  # an Intent, or an ArmIntent
     text: str
     seconds: float
     group: int = 0
     scenario: str = "plain"
+    robot: str = "cart"
 
 
-def check(episodes: int, splits: Sequence[str], kinds: Sequence[str], first_seed: int) -> None:
+Draw = Callable[[int, str, str, int, int | None], PlannedEpisode]
+
+
+@dataclass(frozen=True)
+class EvaluatedRobot:
+    """What can be asked of a robot, and how its episodes are drawn.
+
+    Attributes:
+        kinds: Of instruction.
+        object_kinds: Those that name an object.
+        commands: How many distinct ones there are, with one target each.
+        draw: An episode of a number, split and kind, with the first scene from a seed on that has a
+            target; the last is how many objects there shall be, None as usual.
+        say: Words for an intent, of a split.
+        swap: The words of an episode with another colour.
+        worker: Runs the episodes of a `PolicyChoice`: module:Class.
+        scenarios: Those that it can have; empty: all.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    object_kinds: tuple[str, ...]
+    commands: int
+    draw: Draw
+    say: Callable[[np.random.Generator, Any, str], str]
+    swap: Callable[[PlannedEpisode], str]
+    worker: str
+    scenarios: tuple[str, ...] = ()
+
+
+ROBOTS = {"cart": "vla_ros.evaluation.plan:CART", "arm": "vla_ros.evaluation.arm:ARM"}
+
+
+def robot_named(name: str) -> EvaluatedRobot:
+    """One of ROBOTS."""
+    robot: EvaluatedRobot = lookup(ROBOTS, name, "robot")
+    return robot
+
+
+def check(
+    episodes: int,
+    splits: Sequence[str],
+    kinds: Sequence[str],
+    first_seed: int,
+    robot: EvaluatedRobot,
+) -> None:
     """Raises ValueError, a sentence, for a plan that cannot be."""
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; run at least 1")
-    for what, given, known in (("split", splits, SPLITS), ("kind", kinds, KINDS)):
+    for what, given, known in (("split", splits, SPLITS), ("kind", kinds, robot.kinds)):
         for name in given:
             if name not in known:
                 raise ValueError(f"unknown {what} '{name}'; known are: {', '.join(known)}")
         if not given:
             raise ValueError(f"no {what} is named; name some of {', '.join(known)}")
-    if "pairs" in splits and not set(kinds) & set(OBJECT_KINDS):
+    if "pairs" in splits and not set(kinds) & set(robot.object_kinds):
         raise ValueError(
             f"the split 'pairs' is about objects, and none of {', '.join(kinds)} names one; "
-            f"add one of {', '.join(OBJECT_KINDS)}"
+            f"add one of {', '.join(robot.object_kinds)}"
         )
     if first_seed < FIRST_SEED:
         raise ValueError(
@@ -81,8 +128,9 @@ def check(episodes: int, splits: Sequence[str], kinds: Sequence[str], first_seed
 def success(
     episodes: int,
     splits: Sequence[str] = SPLITS,
-    kinds: Sequence[str] = KINDS,
+    kinds: Sequence[str] | None = None,
     first_seed: int = FIRST_SEED,
+    robot: EvaluatedRobot | None = None,
 ) -> list[PlannedEpisode]:
     """`episodes` over splits and, within each, over kinds, as evenly as they divide.
 
@@ -91,8 +139,10 @@ def success(
     Raises:
         ValueError: there can be no such plan.
     """
-    check(episodes, splits, kinds, first_seed)
-    object_kinds = [kind for kind in kinds if kind in OBJECT_KINDS]
+    robot = robot or CART
+    kinds = robot.kinds if kinds is None else kinds
+    check(episodes, splits, kinds, first_seed, robot)
+    object_kinds = [kind for kind in kinds if kind in robot.object_kinds]
     turn = dict.fromkeys(splits, 0)
     seed = first_seed
     plan: list[PlannedEpisode] = []
@@ -101,7 +151,7 @@ def success(
         fitting = object_kinds if split == "pairs" else kinds
         kind = fitting[turn[split] % len(fitting)]
         turn[split] += 1
-        episode = _draw(number, split, kind, seed)
+        episode = robot.draw(number, split, kind, seed, None)
         plan.append(episode)
         seed = episode.seed + 1  # seeds whose scene did not fit are passed over
     return plan
@@ -118,7 +168,7 @@ def paraphrases(plan: Sequence[PlannedEpisode], groups: int) -> list[PlannedEpis
         texts: list[str] = []
         while len(texts) < PARAPHRASES:
             split = SPLITS[len(texts) % 3]
-            text = say(rng, chosen.meant, split)
+            text = robot_named(chosen.robot).say(rng, chosen.meant, split)
             if text not in texts and text != chosen.text:
                 texts.append(text)
                 out.append(_derived(chosen, "paraphrases", split=split, text=text))
@@ -132,12 +182,13 @@ def counterfactuals(plan: Sequence[PlannedEpisode], each: int) -> list[PlannedEp
     """
     usable = []
     for episode in plan:
-        if episode.split in OF_KNOWN_WORDS and episode.meant.kind in OBJECT_KINDS:
+        objects = robot_named(episode.robot).object_kinds
+        if episode.split in OF_KNOWN_WORDS and episode.meant.kind in objects:
             usable.append(episode)
     swapped = []
     blank = []
     for episode in _spread(usable, each):
-        swapped.append(_derived(episode, "swapped", text=swap_colour(episode)))
+        swapped.append(_derived(episode, "swapped", text=robot_named(episode.robot).swap(episode)))
         blank.append(_derived(episode, "blank", text=""))
     return swapped + blank
 
@@ -155,7 +206,8 @@ def scenario(
     for episode in _spread(_known(plan), each):
         scene = episode
         if objects is not None:
-            scene = _draw(episode.number, "known", episode.meant.kind, episode.seed, objects)
+            draw = robot_named(episode.robot).draw
+            scene = draw(episode.number, "known", episode.meant.kind, episode.seed, objects)
         out.append(_derived(scene, "scenarios", scenario=name))
     return out
 
@@ -179,7 +231,6 @@ def swap_colour(episode: PlannedEpisode) -> str:
         ValueError: no colour can be swapped in, or the words do not name their colour once.
     """
     scene = sample_scene(episode.seed)
-    rng = np.random.default_rng((episode.seed, 3))
     target = _target(scene, episode.meant)
     excluded = {episode.meant.colour}
     same_shape = set()  # colours
@@ -190,12 +241,33 @@ def swap_colour(episode: PlannedEpisode) -> str:
             excluded.add(thing.colour)
         if thing.shape == target.shape:
             same_shape.add(thing.colour)
+    return swapped_colour(episode, excluded, same_shape)
+
+
+def swapped_colour(
+    episode: PlannedEpisode,
+    excluded: Collection[str | None],
+    preferred: Collection[str],
+    first: bool = False,
+) -> str:
+    """The words of an episode with another colour.
+
+    Args:
+        episode: It names its colour once.
+        excluded: Colours that it must not become.
+        preferred: Colours that it becomes if possible.
+        first: The first colour is meant where the words name it twice.
+
+    Raises:
+        ValueError: no colour can be swapped in, or the words do not name their colour once.
+    """
+    rng = np.random.default_rng((episode.seed, 3))
     free = []
     best = []
     for name in COLOURS:  # in this order: the draw must not depend on that of a set
         if name not in excluded:
             free.append(name)
-            if name in same_shape:
+            if name in preferred:
                 best.append(name)
     if not free:
         raise ValueError(
@@ -206,7 +278,7 @@ def swap_colour(episode: PlannedEpisode) -> str:
     words = episode.text.split()
     spoken = set(" ".join(SLOTS[str(episode.meant.colour)]).split())
     places = [index for index, word in enumerate(words) if word in spoken]
-    if len(places) != 1:
+    if len(places) != 1 and not (first and places):
         raise ValueError(
             f"'{episode.text}' names its colour {len(places)} times; a swap needs it once"
         )
@@ -280,3 +352,15 @@ def _spread(plan: Sequence[PlannedEpisode], count: int) -> list[PlannedEpisode]:
     for turn in zip_longest(*by_kind.values()):  # None where a kind has no more
         mixed.extend(filter(None, turn))
     return sorted(mixed[:count], key=attrgetter("number"))
+
+
+CART = EvaluatedRobot(
+    "cart",
+    KINDS,
+    OBJECT_KINDS,
+    COMMANDS,
+    _draw,
+    say,
+    swap_colour,
+    "vla_ros.evaluation.runner:EpisodeWorker",
+)

@@ -16,12 +16,15 @@ import numpy as np
 from vla_ros.core.types import Image
 from vla_ros.evaluation.runner import Record
 from vla_ros.sim.scene import RGB, ROOM_M
-from vla_ros.tasks.world_state import ObjectState
+from vla_ros.tasks.world_state import ObjectState, WorldState
 
 # Okabe and Ito's: they stay apart for the colour-blind
 BLUE = "#0072B2"
 ORANGE = "#D55E00"
 GREY = "#888888"
+# Robot -> what is drawn of the floor or the table: x, y (m) of a corner, width and height.
+FLOORS = {"cart": (-ROOM_M / 2, -ROOM_M / 2, ROOM_M, ROOM_M), "arm": (-0.15, -0.5, 0.75, 1.0)}
+ARROW_SHARE = 0.25 / ROOM_M  # of the floor's width, that an arrow is long
 MIN_MOVED_M = 0.03  # from there on, where an object was is drawn too
 
 
@@ -160,9 +163,10 @@ def from_above(record: Record) -> str:
     from matplotlib.patches import Rectangle
 
     drawing, axes = figure(3.4, 3.4)
-    half = ROOM_M / 2
+    left, bottom, width, height = FLOORS[record.episode.robot]
     floor: dict[str, Any] = {"facecolor": "#f4f4f2", "edgecolor": "#444444", "linewidth": 2}
-    axes.add_patch(Rectangle((-half, -half), ROOM_M, ROOM_M, **floor))
+    axes.add_patch(Rectangle((left, bottom), width, height, **floor))
+    arrow = ARROW_SHARE * width
     meant = record.episode.meant
     before = {thing.name: thing for thing in record.start.objects}
     for thing in record.end.objects:
@@ -173,31 +177,37 @@ def from_above(record: Record) -> str:
         _thing(axes, thing, hollow=False)
         axes.annotate(
             thing.name,
-            (thing.x, thing.y - 0.12),
+            (thing.x, thing.y - 0.5 * arrow),
             fontsize=7,
             ha="center",
             va="center",
             weight="bold" if asked else "normal",
         )
     # poses x (x, y, yaw); the path is thinned out, so the end may not be in it
-    path = np.array([*record.path, (record.end.x, record.end.y, record.end.yaw)])
+    end = record.end
+    at_end = (*end.tool[:2], end.tool_yaw) if record.episode.robot == "arm" else _pose(end)
+    path = np.array([*record.path, at_end])
     axes.plot(path[:, 0], path[:, 1], color=BLUE, linewidth=1.6)
     for (x, y, yaw), colour in ((path[0], GREY), (path[-1], "black")):
         axes.plot(x, y, "o", color=colour, markersize=6)
         axes.annotate(
             "",
-            (x + 0.25 * math.cos(yaw), y + 0.25 * math.sin(yaw)),
+            (x + arrow * math.cos(yaw), y + arrow * math.sin(yaw)),
             (x, y),
             arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.4},
         )
     axes.set(
-        xlim=(-half - 0.05, half + 0.05),
-        ylim=(-half - 0.05, half + 0.05),
+        xlim=(left - 0.2 * arrow, left + width + 0.2 * arrow),
+        ylim=(bottom - 0.2 * arrow, bottom + height + 0.2 * arrow),
         aspect="equal",
         xticks=(),
         yticks=(),
     )
     return uri(drawing)
+
+
+def _pose(state: WorldState) -> tuple[float, float, float]:
+    return state.x, state.y, state.yaw
 
 
 def _thing(axes: Any, thing: ObjectState, hollow: bool) -> None:

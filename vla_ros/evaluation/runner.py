@@ -17,14 +17,24 @@ from typing import Any
 
 import numpy as np
 
+from vla_ros.core.registry import lookup
+from vla_ros.core.robot import Robot
 from vla_ros.core.types import ActionChunk, Image, Observation
 from vla_ros.evaluation import perception
-from vla_ros.evaluation.plan import PlannedEpisode
+from vla_ros.evaluation.plan import PlannedEpisode, robot_named
 from vla_ros.evaluation.scenarios import SCENARIOS
 from vla_ros.evaluation.truth import Truth
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import Policy, PolicySpec
-from vla_ros.sim.episode import CAMERA, GAVE_UP, Outcome, prelude, run_episode, simulated_robot
+from vla_ros.sim.episode import (
+    CAMERA,
+    CART_RULES,
+    GAVE_UP,
+    Outcome,
+    prelude,
+    run_episode,
+    simulated_robot,
+)
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.phrases import OBJECT_KINDS
@@ -44,6 +54,7 @@ class PolicyChoice:
     policy: str
     options: Mapping[str, Any] = field(default_factory=dict)
     camera: tuple[int, int] = (320, 240)  # width, height
+    robot: str = "cart"
 
 
 @dataclass
@@ -75,8 +86,8 @@ class Record:
     chunks: tuple[int, ...]
     predict: list[float] = field(repr=False)
     path: list[tuple[float, float, float]] = field(repr=False)
-    start: WorldState = field(repr=False)
-    end: WorldState = field(repr=False)
+    start: Any = field(repr=False)  # a WorldState, or a TableState
+    end: Any = field(repr=False)
     image: Image | None = field(repr=False, default=None)
     explained: dict[str, Any] | None = field(repr=False, default=None)
     looks: list[dict[str, Any]] = field(repr=False, default_factory=list)  # perception.py
@@ -90,19 +101,33 @@ def check(player: PolicyChoice) -> None:
         ValueError: it cannot be made, or drives nothing that the simulated robot has.
     """
     policy = make_policy(player.policy, player.options)
+    worker = worker_class(player)
     spec = policy_spec(player.policy, player.options)
-    spec.size_of(CAMERA)  # raises where it wants another camera than there is
+    for camera in worker.CAMERAS:
+        spec.size_of(camera)  # raises where it wants another camera than there is
     channels = spec.channels
-    if not set(channels) & set(bounds()):
+    driven = bounds(worker.robot_file())
+    if not set(channels) & set(driven):
         raise ValueError(
             f"policy '{player.policy}' drives {', '.join(channels)}, and the simulated robot has "
-            f"none of these; it has {', '.join(bounds())}"
+            f"none of these; it has {', '.join(driven)}"
         )
     policy.reset()
 
 
+def worker_class(player: PolicyChoice) -> Any:
+    """Of the worker that runs this player's robot."""
+    worker = robot_named(player.robot).worker
+    return lookup({player.robot: worker}, player.robot, "robot")
+
+
 class EpisodeWorker:
     """One policy and its worlds (one for each number of objects)."""
+
+    CAMERAS: tuple[str, ...] = (CAMERA,)
+    RULES = CART_RULES
+    RATE_HZ = 12.5  # images that the policy sees
+    robot_file: Callable[[], Robot] = staticmethod(simulated_robot)
 
     def __init__(self, player: PolicyChoice) -> None:
         self.player = player
@@ -117,12 +142,8 @@ class EpisodeWorker:
             self._worlds[objects] = World(0, width, height, objects)
         return self._worlds[objects]
 
-    def run(self, episode: PlannedEpisode) -> Record:
-        """Run one episode from a fresh start.
-
-        Raises:
-            RuntimeError: it is done before it begins; the plan would be at fault.
-        """
+    def begin(self, episode: PlannedEpisode) -> World:
+        """The world as it is when the words are said."""
         conditions = SCENARIOS[episode.scenario]
         world = self.world(conditions.objects)
         world.data.time = 0.0
@@ -130,8 +151,26 @@ class EpisodeWorker:
         conditions.prepare(world, episode.seed)
         # what makes the instruction mean something: "stop" is said to a robot that drives
         prelude(world, episode.meant.kind, episode.seed)
+        return world
+
+    def reached(self, meant: Any, start: Any, end: Any) -> list[str]:
+        """Of the things there, those with which what was asked for is done at the end."""
+        return reached(meant, start, end)
+
+    def pose(self, state: Any) -> tuple[float, float, float]:
+        """Where the robot is, seen from above: x, y (m) and yaw (rad)."""
+        return state.x, state.y, state.yaw
+
+    def run(self, episode: PlannedEpisode) -> Record:
+        """Run one episode from a fresh start.
+
+        Raises:
+            RuntimeError: it is done before it begins; the plan would be at fault.
+        """
+        conditions = SCENARIOS[episode.scenario]
+        world = self.begin(episode)
         start = world.state()
-        if judge(episode.meant, start, start).done:
+        if self.RULES.judge(episode.meant, start, start).done:
             raise RuntimeError(
                 f"episode {episode.number} (seed {episode.seed}, '{episode.text}') is done before "
                 "it begins: its plan is wrong"
@@ -150,25 +189,26 @@ class EpisodeWorker:
             lens=conditions.lens(episode.seed),
             drop=conditions.dropper(episode.seed),
             watch=witness,
+            rate=self.RATE_HZ,
+            rules=self.RULES,
         )
         end = world.state()
         image = None
         explained = None
         if not outcome.done:
             image, explained = witness.last()
-        path = [(pose.x, pose.y, pose.yaw) for pose in outcome.path[::POSES_PER_POINT]]
         return Record(
             episode,
             outcome.done,
             outcome.verdict.distance,
             outcome.seconds,
             outcome.verdict.sentence,
-            reached(episode.meant, start, end),
+            self.reached(episode.meant, start, end),
             refused(outcome),
             gave_up(outcome),
             tuple(witness.chunks),
             list(outcome.predict_seconds),
-            path,
+            list(map(self.pose, outcome.path[::POSES_PER_POINT])),
             start,
             end,
             image,
@@ -178,11 +218,12 @@ class EpisodeWorker:
         )
 
     def _witness(self, policy: Policy, world: World, episode: PlannedEpisode) -> EpisodeWitness:
+        robot = self.robot_file()
         if episode.part != "success" or getattr(policy, "explain", None) is None:
-            return EpisodeWitness(policy, self.spec, episode, None)
+            return EpisodeWitness(policy, self.spec, episode, None, robot)
         if self._truth is None:
             self._truth = Truth(world)
-        return EpisodeWitness(policy, self.spec, episode, self._truth)
+        return EpisodeWitness(policy, self.spec, episode, self._truth, robot)
 
     def close(self) -> None:
         if self._truth is not None:
@@ -196,25 +237,32 @@ class EpisodeWitness:
     """Looks on during an episode: counts valid actions, and asks now and then what is seen."""
 
     def __init__(
-        self, policy: Any, spec: PolicySpec, episode: PlannedEpisode, truth: Truth | None
+        self,
+        policy: Any,
+        spec: PolicySpec,
+        episode: PlannedEpisode,
+        truth: Truth | None,
+        robot: Robot,
     ) -> None:
         self._policy = policy
         self._spec = spec
         self._episode = episode
         self._truth = truth
+        self._bounds = bounds(robot)
+        self._limits = limits(robot)
         self.chunks = [0, 0, 0]  # all, within bounds, within limits
         self.looks: list[dict[str, Any]] = []
         self._seen: Observation | None = None
 
-    def __call__(self, state: WorldState, observation: Observation, chunk: ActionChunk) -> None:
+    def __call__(self, state: Any, observation: Observation, chunk: ActionChunk) -> None:
         """Called by `run_episode` with each chunk and the observation that it is of."""
         if self._truth is not None and self.chunks[0] % perception.IMAGES_PER_LOOK == 0:
             meant = self._episode.meant
             seen = perception.look(self._policy, observation, self._truth, self._spec, meant)
             self.looks.append(seen)
         self.chunks[0] += 1
-        self.chunks[1] += within(chunk, bounds())
-        self.chunks[2] += within(chunk, limits())
+        self.chunks[1] += within(chunk, self._bounds)
+        self.chunks[2] += within(chunk, self._limits)
         self._seen = observation
 
     def last(self) -> tuple[Image | None, dict[str, Any] | None]:
@@ -251,14 +299,14 @@ def gave_up(outcome: Outcome) -> bool:
     return outcome.verdict.sentence.startswith(GAVE_UP) and bool(outcome.predict_seconds)
 
 
-def bounds() -> dict[str, tuple[float, float]]:
-    """Outside of these the gate refuses an action of the simulated robot."""
-    return {channel.name: channel.bounds for channel in simulated_robot().channels}
+def bounds(robot: Robot | None = None) -> dict[str, tuple[float, float]]:
+    """Outside of these the gate refuses an action of the robot; default: the cart."""
+    return {channel.name: channel.bounds for channel in (robot or simulated_robot()).channels}
 
 
-def limits() -> dict[str, tuple[float, float]]:
-    """Outside of these the gate clamps an action of the simulated robot."""
-    return {channel.name: channel.limits for channel in simulated_robot().channels}
+def limits(robot: Robot | None = None) -> dict[str, tuple[float, float]]:
+    """Outside of these the gate clamps an action of the robot; default: the cart."""
+    return {channel.name: channel.limits for channel in (robot or simulated_robot()).channels}
 
 
 def within(chunk: ActionChunk, ranges: Mapping[str, tuple[float, float]]) -> bool:
@@ -271,19 +319,20 @@ def within(chunk: ActionChunk, ranges: Mapping[str, tuple[float, float]]) -> boo
 
 
 # of a worker process: a pool hands its tasks nothing but what can be pickled
-_worker: EpisodeWorker | None = None
+_worker: Any = None  # an EpisodeWorker, or one like it
 
 
 def _begin(player: PolicyChoice) -> None:
     """A worker process: Ctrl-C is the parent's to handle; one thread each."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker = EpisodeWorker(player)
+    _worker = worker_class(player)(player)
 
 
 def _work(episode: PlannedEpisode) -> Record:
     assert _worker is not None
-    return _worker.run(episode)
+    record: Record = _worker.run(episode)
+    return record
 
 
 OnRecord = Callable[[Record], None]
@@ -335,7 +384,7 @@ def run(
 def _run_here(
     plan: Sequence[PlannedEpisode], player: PolicyChoice, on_record: OnRecord | None
 ) -> list[Record]:
-    worker = EpisodeWorker(player)
+    worker = worker_class(player)(player)
     records = []
     try:
         for episode in plan:

@@ -8,9 +8,9 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from vla_ros.evaluation import metrics, perception
-from vla_ros.evaluation.plan import COMMANDS
+from vla_ros.evaluation.plan import EvaluatedRobot, robot_named
 from vla_ros.evaluation.runner import Record
-from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SPLITS
+from vla_ros.tasks.phrases import SPLITS
 
 # a record of the bare simulator, or one of the nodes (through_nodes.py)
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -22,6 +22,11 @@ episode_group = attrgetter("episode.group")
 kind = attrgetter("episode.meant.kind")
 split = attrgetter("episode.split")
 scenario = attrgetter("episode.scenario")
+
+
+def robot_of(records: Sequence[Record]) -> EvaluatedRobot:
+    """Whose episodes these are; of none, the cart."""
+    return robot_named(records[0].episode.robot if records else "cart")
 
 
 def part(records: Iterable[Record], *names: str) -> list[Record]:
@@ -91,9 +96,9 @@ def success(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def by_kind(records: Iterable[Record]) -> dict[str, Any]:
+def by_kind(records: Sequence[Record]) -> dict[str, Any]:
     """`success` for each kind of instruction."""
-    return summarise_each(by(records, kind, KINDS), success)
+    return summarise_each(by(records, kind, robot_of(records).kinds), success)
 
 
 def task_completion(records: Sequence[Record]) -> dict[str, Any]:
@@ -114,16 +119,17 @@ def language(records: Sequence[Record]) -> dict[str, Any]:
     # the other parts say other words than are meant, or change what is seen
     instructed = part(records, "success", "paraphrases")
     # only who did it with some object can have chosen the wrong one
+    robot = robot_of(records)
     acted = []
     for record in instructed:
-        if kind(record) in OBJECT_KINDS and record.reached:
+        if kind(record) in robot.object_kinds and record.reached:
             acted.append(record)
     return {
         "paraphrases": metrics.groups(
             zip(map(episode_group, paraphrases), column(paraphrases, "done"))
         ),
         "coverage": metrics.coverage(
-            zip(map(command, instructed), column(instructed, "done")), COMMANDS
+            zip(map(command, instructed), column(instructed, "done")), robot.commands
         ),
         "right_object": success_rate(acted),
         "refused": metrics.rate(column(instructed, "refused")),
@@ -133,7 +139,7 @@ def language(records: Sequence[Record]) -> dict[str, Any]:
 def command(record: Record) -> Hashable:
     """What was to be done with which object, however it was said."""
     meant = record.episode.meant
-    if kind(record) not in OBJECT_KINDS:
+    if kind(record) not in robot_of([record]).object_kinds:
         return meant.kind
     shape = meant.shape
     if shape is None:  # the words name a colour that only one object has
@@ -154,7 +160,7 @@ def counterfactuals(records: Sequence[Record]) -> dict[str, Any]:
         out[name] = {
             **success_rate(changed),
             "with_the_words": success_rate(unchanged),
-            "by_kind": summarise_each(by(changed, kind, KINDS), success_rate),
+            "by_kind": summarise_each(by(changed, kind, robot_of(changed).kinds), success_rate),
         }
     return out
 
@@ -229,7 +235,7 @@ def comparison(ours: Sequence[Record], theirs: Sequence[Record]) -> dict[str, An
     for name, records in (("all_words", mine), ("understood", understood)):
         out[name] = {
             "all": beside(records),
-            "by_kind": summarise_each(by(records, kind, KINDS), beside),
+            "by_kind": summarise_each(by(records, kind, robot_of(records).kinds), beside),
         }
     return out
 
@@ -237,6 +243,7 @@ def comparison(ours: Sequence[Record], theirs: Sequence[Record]) -> dict[str, An
 def summarise(records: Sequence[Record], theirs: Sequence[Record] = ()) -> dict[str, Any]:
     """Every number of the report, as JSON can hold it."""
     out: dict[str, Any] = {
+        "robot": robot_of(records).name,
         "task_completion": task_completion(records),
         "language": language(records),
         "counterfactuals": counterfactuals(records),

@@ -16,11 +16,11 @@ from vla_ros.evaluation.summary import (
     kind,
     matched,
     part,
+    robot_of,
     row,
     success,
     summarise_each,
 )
-from vla_ros.tasks.phrases import KINDS
 
 
 @dataclass
@@ -77,7 +77,7 @@ def summarise(bare: Sequence[Record], driven: Sequence[Driven]) -> dict[str, Any
         elif record.done:
             longer.append(record.seconds - partner.seconds)
     # of all that were driven: the gate's answers need no partner
-    kinds = by(driven, kind, KINDS)
+    kinds = by(driven, kind, robot_of(driven).kinds)
     return {
         "all": beside(driven),
         "by_kind": summarise_each(kinds, beside),

@@ -25,6 +25,7 @@ VISION = {
 }
 LANGUAGE = {
     "small": "vla_ros.models.language.small:SmallLanguage",
+    "table": "vla_ros.models.language.small:TableLanguage",
     "lstm": "vla_ros.models.language.lstm:LSTMLanguage",
     "llama": "vla_ros.models.language.llama:LlamaLanguage",
 }
@@ -42,12 +43,14 @@ HEADS = {
 MODELS = {
     "end_to_end": "vla_ros.models.vla:VLA",
     "modular": "vla_ros.models.modular:ModularVLA",
+    "table": "vla_ros.models.table:TableVLA",
 }
 PACKED = ("int8", "int4")  # how weights may be kept
 # static: as they are, to be run at int8 by an engine that was calibrated
 QUANTIZATIONS = ("none", *PACKED, "static")
 TOKENIZERS = {  # by language encoder
     "small": "vla_ros.models.language.tokenizers:LexiconTokenizer",
+    "table": "vla_ros.models.language.tokenizers:TableTokenizer",
     "lstm": "vla_ros.models.language.tokenizers:WordTokenizer",
     "llama": "vla_ros.models.language.tokenizers:LlamaTokenizer",
 }

@@ -200,9 +200,10 @@ class VLAConfig:
 
     def _check_language(self) -> None:
         options = self.options("language")
-        if self.language == "small" and self.width % 4:
+        if self.language in ("small", "table") and self.width % 4:
             raise ValueError(
-                f"width is {self.width}, and small language has 4 heads; give a multiple of 4"
+                f"width is {self.width}, and {self.language} language has 4 heads; "
+                "give a multiple of 4"
             )
         if self.language == "llama":
             _divides("llama language", options)

@@ -124,6 +124,7 @@ OPTIONS: dict[str, dict[str, dict[str, Option]]] = {
     },
     "language": {
         "small": {"slots": count(4), "word_dropout": share(0.3)},
+        "table": {"slots": count(6), "word_dropout": share(0.3)},
         "lstm": {
             "vocabulary": count(10_000, 2),
             "embedding": count(256),
@@ -167,6 +168,7 @@ OPTIONS: dict[str, dict[str, dict[str, Option]]] = {
     },
     "model": {
         "end_to_end": {},
+        "table": {"cells": count(48), "values": count(32), "hidden": count(256)},
         "modular": {
             "tasks": count(10),
             "skills": count(5),

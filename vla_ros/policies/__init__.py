@@ -21,6 +21,7 @@ POLICIES = {
     "builtin": "vla_ros.policies.builtin:Builtin",
     "remote": "vla_ros.policies.remote.policy:Remote",
     "lerobot": "vla_ros.policies.lerobot.policy:LeRobot",
+    "builtin_arm": "vla_ros.policies.builtin_arm:BuiltinArm",
 }
 ENTRY_POINT_GROUP = "vla_ros.policies"
 METHODS = ("spec", "predict", "reset")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from vla_ros.core.robot import Robot, load_robot
 from vla_ros.core.types import ActionChunk, Image, Instruction, Observation, to_nanoseconds
 from vla_ros.policies.base import NotUnderstood, Policy, PolicySpec
 from vla_ros.sim.world import World
-from vla_ros.tasks.intent import Intent, parse
+from vla_ros.tasks.intent import parse
 from vla_ros.tasks.objects import OPENING_MAX
 from vla_ros.tasks.success import STILL_ANGULAR, STILL_LINEAR, Judgement, judge
 from vla_ros.tasks.world_state import WorldState
@@ -63,7 +64,7 @@ class Reward:
         return lacking_before - lacking_now - self.time * seconds + self.done * done
 
 
-Watch = Callable[[WorldState, Observation, ActionChunk], None]
+Watch = Callable[[Any, Observation, ActionChunk], None]  # the truth is a WorldState, or an arm's
 Lens = Callable[[Image], Image]
 Blend = Callable[[ActionChunk, int], ActionChunk]  # the policy's, and when it arrives (ns)
 
@@ -109,9 +110,28 @@ def send(world: World, values: Mapping[str, float]) -> None:
         world.command_gripper(values["gripper"] * OPENING_MAX)
 
 
+@dataclass(frozen=True)
+class EpisodeRules:
+    """What an episode asks of a robot; `CART_RULES` are the cart's.
+
+    Attributes:
+        observe: Of a world, a spec, an instruction and a lens: what the policy sees.
+        obey: Of a world, a chunk and its age (s): sends the row that is due.
+        parse: Of words: their intent.
+        judge: Of an intent, the truth at the start and now.
+        stands: Of a chunk: it wants nothing more of the robot.
+    """
+
+    observe: Callable[[Any, PolicySpec, Instruction, Lens | None], Observation]
+    obey: Callable[[Any, ActionChunk, float], None]
+    parse: Callable[[str], Any]
+    judge: Callable[[Any, Any, Any], Judgement]
+    stands: Callable[[ActionChunk], bool]
+
+
 def run_episode(
     policy: Policy,
-    world: World,
+    world: Any,
     instruction: str,
     seconds: float = 30.0,
     *,
@@ -120,10 +140,11 @@ def run_episode(
     delay: float = 0.08,
     instruction_id: int = 1,
     watch: Watch | None = None,
-    intent: Intent | None = None,
+    intent: Any = None,
     lens: Lens | None = None,
     drop: Callable[[], bool] | None = None,
     blend: Blend | None = None,
+    rules: EpisodeRules | None = None,
 ) -> Outcome:
     """Run `policy` in `world` until the instruction is done and stays done, or `seconds` are over.
 
@@ -141,19 +162,21 @@ def run_episode(
         lens: Changes the camera's image before the policy sees it.
         drop: An image for which it is true never reaches the policy.
         blend: Gives what the robot is told instead of a chunk.
+        rules: The robot's; default: the cart's.
     """
-    intent = parse(instruction) if intent is None else intent
+    rules = rules or CART_RULES
+    intent = rules.parse(instruction) if intent is None else intent
     command = Instruction(to_nanoseconds(world.time), instruction_id, instruction)
     start = world.state()
     began = world.time
     path = [start]
     spent = []
     coming: list[tuple[float, ActionChunk]] = []  # by when they arrive; the first has arrived
-    verdict = judge(intent, start, start)
+    verdict = rules.judge(intent, start, start)
     done_since = began  # s; moves on as long as it is not done
     while world.time - began < seconds:
         if drop is None or not drop():
-            observation = observe(world, spec, command, lens)
+            observation = rules.observe(world, spec, command, lens)
             clock = time.perf_counter()  # real time: the simulated one stands still meanwhile
             try:
                 rows = policy.predict(observation)
@@ -167,12 +190,12 @@ def run_episode(
             if blend is not None:
                 newest = blend(newest, observation.stamp + to_nanoseconds(delay))
             coming.append((world.time + delay, newest))
-        between_images(world, coming, 1 / rate)
+        between_images(world, coming, 1 / rate, rules.obey)
         now = world.state()
         path.append(now)
-        verdict = judge(intent, start, now)
+        verdict = rules.judge(intent, start, now)
         # Done counts only while the policy wants nothing more of the robot.
-        idle = bool(coming) and stands(coming[-1][1])
+        idle = bool(coming) and rules.stands(coming[-1][1])
         if not (verdict.done and idle):
             done_since = world.time
         elif world.time - done_since >= DONE_FOR_S:
@@ -202,7 +225,12 @@ def stands(chunk: ActionChunk) -> bool:
     return True
 
 
-def between_images(world: World, coming: list[tuple[float, ActionChunk]], period: float) -> None:
+def between_images(
+    world: Any,
+    coming: list[tuple[float, ActionChunk]],
+    period: float,
+    obey: Callable[[Any, ActionChunk, float], None] = obey,
+) -> None:
     """Until the next image is due, obey the newest of the chunks that have arrived.
 
     Args:
@@ -210,6 +238,7 @@ def between_images(world: World, coming: list[tuple[float, ActionChunk]], period
         coming: When each chunk arrives (s), and the chunk; those that a newer one replaced are
             taken out.
         period: Until the next image, s.
+        obey: As in `EpisodeRules`.
     """
     seen = world.time
     # 1e-6 s: simulated time is a sum of steps, and a little less than the sum of its numbers
@@ -219,3 +248,6 @@ def between_images(world: World, coming: list[tuple[float, ActionChunk]], period
         if coming and world.time >= coming[0][0] - 1e-6:
             obey(world, coming[0][1], world.time - coming[0][1].stamp / 1e9)
         world.step(OBEY_PERIOD_S)
+
+
+CART_RULES = EpisodeRules(observe, obey, parse, judge, stands)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ SEEDS = 1_000_000  # training's scenes have seeds below, evaluation's from here 
 class Frames:
     """n images and the truth of each; `intent` and `progress` are for where a policy drove."""
 
+    IMAGES: ClassVar[tuple[str, ...]] = ("images",)
     images: NDArray[np.uint8]  # n x H x W x 3
     objects: NDArray[np.float32]  # n x 6 x 4: colour, shape, ahead m, left m; NaN: none
     gripper: NDArray[np.float32]  # n x 2: opening, command, 0 … 1
@@ -62,7 +63,7 @@ class Frames:
         """As `save` left them; images stay on disk until they are read."""
         arrays = {}
         for array in fields(cls):
-            mode: Any = "r" if array.name == "images" else None
+            mode: Any = "r" if array.name in cls.IMAGES else None
             path = folder / f"{array.name}.npy"
             arrays[array.name] = np.load(path, allow_pickle=False, mmap_mode=mode)
         return cls(**arrays)

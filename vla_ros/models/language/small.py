@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vla_ros.models.config import VLAConfig
-from vla_ros.models.language.lexicon import CONCEPT_OF, CONCEPTS, LENGTH, WORDS
+from vla_ros.models.language.lexicon import CART, LENGTH, TABLE
 
 
 class SmallLanguage(nn.Module):
@@ -19,6 +19,7 @@ class SmallLanguage(nn.Module):
     Options: `slots` (questions), `word_dropout`.
     """
 
+    LEXICON = CART
     concept_of: Tensor
 
     def __init__(self, config: VLAConfig) -> None:
@@ -27,9 +28,9 @@ class SmallLanguage(nn.Module):
         width = config.width
         slots = options["slots"]
         self.word_dropout = options["word_dropout"]
-        self.register_buffer("concept_of", torch.tensor(CONCEPT_OF), persistent=False)
-        self.concepts = nn.Embedding(len(CONCEPTS), width)
-        self.own = nn.Embedding(len(WORDS), width)
+        self.register_buffer("concept_of", torch.tensor(self.LEXICON.concept_of), persistent=False)
+        self.concepts = nn.Embedding(len(self.LEXICON.concepts), width)
+        self.own = nn.Embedding(len(self.LEXICON.words), width)
         nn.init.zeros_(self.own.weight)
         self.order = nn.Parameter(0.02 * torch.randn(LENGTH, width))
         self.layer = nn.TransformerEncoderLayer(
@@ -55,3 +56,9 @@ class SmallLanguage(nn.Module):
         scores = scores.masked_fill(~mask[:, None], -1e4).softmax(-1)
         answers = scores @ self.value(alone)  # B x slots x D
         return words, torch.einsum("bsd,sdp->bsp", answers, self.join).flatten(1)
+
+
+class TableLanguage(SmallLanguage):
+    """The same with the words of the arm at its table."""
+
+    LEXICON = TABLE

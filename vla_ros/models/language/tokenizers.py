@@ -46,9 +46,11 @@ class Tokenizer(Protocol):
 
 
 class LexiconTokenizer:
-    """The words of lexicon.py, which the small language encoder is built around."""
+    """The words of a lexicon, which the small language encoder is built around."""
 
-    size = len(lexicon.WORDS)
+    LEXICON = lexicon.CART
+    KIND = "lexicon"  # in its file
+    size = len(LEXICON.words)
     place = FILE
 
     @classmethod
@@ -58,8 +60,8 @@ class LexiconTokenizer:
     @classmethod
     def load(cls, path: Path) -> LexiconTokenizer:
         """Raises ValueError where the words are not those of the lexicon, in its order."""
-        words = _words(path, "lexicon")
-        pairs = zip_longest(words, lexicon.WORDS[1:])
+        words = _words(path, cls.KIND)
+        pairs = zip_longest(words, cls.LEXICON.words[1:])
         for number, (was, now) in enumerate(pairs, start=1):
             if was != now:  # from here on ids would mean other words
                 raise ValueError(
@@ -70,10 +72,18 @@ class LexiconTokenizer:
         return cls()
 
     def save(self, path: Path) -> None:
-        _save_words(path, "lexicon", lexicon.WORDS[1:])
+        _save_words(path, self.KIND, self.LEXICON.words[1:])
 
     def encode(self, text: str) -> list[int]:
-        return lexicon.encode(text)
+        return self.LEXICON.encode(text)
+
+
+class TableTokenizer(LexiconTokenizer):
+    """The words of the arm at its table."""
+
+    LEXICON = lexicon.TABLE
+    KIND = "table lexicon"
+    size = len(LEXICON.words)
 
 
 class WordTokenizer:

@@ -10,10 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.core.chunks import row_at
+from vla_ros.core.images import resize
+from vla_ros.core.types import ActionChunk, Instruction, Observation, to_nanoseconds
+from vla_ros.policies.base import PolicySpec
 from vla_ros.sim.arm import chain
 from vla_ros.sim.arm.expert import next_row
 from vla_ros.sim.arm.world import ArmWorld
-from vla_ros.tasks.arm.intent import ARM_KINDS, PUT_KINDS, ArmIntent, Named
+from vla_ros.sim.episode import EpisodeRules, Lens
+from vla_ros.tasks.arm.intent import ARM_KINDS, PUT_KINDS, ArmIntent, Named, parse_arm
 from vla_ros.tasks.arm.phrases import say_arm
 from vla_ros.tasks.arm.success import judge_arm, places_meant
 from vla_ros.tasks.arm.table import GRASPABLE, SHAPES, TableState
@@ -89,6 +94,28 @@ def obey_row(world: ArmWorld, row: Array, seconds: float = ARM_STEP_S) -> None:
     """Tell the drivers a row of ARM_CHANNELS, to be reached within `seconds`; nothing moves yet."""
     world.command(row[:6], seconds)
     world.command_gripper(float(row[6]) * chain.FINGER_TRAVEL)
+
+
+def observe_arm(
+    world: ArmWorld, spec: PolicySpec, instruction: Instruction, lens: Lens | None = None
+) -> Observation:
+    """What the nodes would hand to the policy: both images at its sizes, and the joints."""
+    images = {}
+    for camera, image in world.render().items():
+        if camera in spec.images:
+            changed = image if lens is None else lens(image)
+            images[camera] = resize(changed, spec.images[camera], spec.resize)
+    return Observation(to_nanoseconds(world.time), instruction, images, world.joint_states())
+
+
+def obey_chunk(world: ArmWorld, chunk: ActionChunk, age: float) -> None:
+    """Tell the drivers the row of `chunk` that is due `age` seconds after its stamp."""
+    row = chunk.values[row_at(chunk, chunk.stamp + to_nanoseconds(age))]
+    obey_row(world, row.astype(float))
+
+
+# Standing still is asked by the verdict itself.
+ARM_RULES = EpisodeRules(observe_arm, obey_chunk, parse_arm, judge_arm, lambda chunk: True)
 
 
 def expert_drive(intent: ArmIntent) -> Drive:

@@ -27,12 +27,20 @@ SLOW_WITHIN = 0.05  # m from a waypoint, where it begins to slow down
 CREEP = 0.03  # m/s, the slowest that it approaches a waypoint
 TRAVEL = 0.15  # m, the height at which it passes over what stands on the table
 STEEPNESS = 3.0  # m of height for each m that it is beside where it goes down
+GENTLE = 1.5  # the same where it may go down anywhere beside something
 FINGER_LENGTH = 0.010  # m from the tool to the fingertips
-ALIGNED = 0.006  # m beside where it goes down
+# How far the tool may be beside where it goes down, m, and turned, rad: nobody who has to see it is
+# surer than that, and one who waits to be surer waits above it.
+ALIGNED = 0.008
+ALIGNED_RAD = 0.12
+# Kind -> the same for a thing that is brought somewhere, and from how far above it is let go, m.
+PLACING = {"put_into": (0.022, 0.012), "put_onto": (0.011, 0.008), "put_beside": (0.020, 0.010)}
 RELEASE_ROOM = 0.014  # m that the fingers open beyond a thing before they leave it
 PUSH_WAY = 0.075  # m that a thing is pushed
 BEHIND = 0.040  # m from a thing's side, where a push begins
 OFF = 0.022  # m from a thing's side, where the tool does not touch it
+ENOUGH_ROOM = 0.025  # m around what is put beside another thing: more is no better
+NEARER = 0.012  # m of room that a rad nearer is worth
 BESIDE_GAP = 0.028  # m between a thing and the one that it is put beside
 # where the tool can point down: m from the arm's axis, rad, m
 NEAREST_REACH = 0.17
@@ -54,6 +62,8 @@ class Waypoint:
         gripper: 0 closed to 1 open.
         down: It goes straight down there: not before it is above, turned, and `ready`.
         ready: The fingers are as they have to be for that.
+        aligned: m, so far beside the place it counts as above it.
+        steepness: m of height for each m that it is farther beside.
     """
 
     place: tuple[float, float, float]
@@ -61,6 +71,8 @@ class Waypoint:
     gripper: float
     down: bool = True
     ready: bool = True
+    aligned: float = ALIGNED
+    steepness: float = STEEPNESS
 
 
 def rows_for(
@@ -137,7 +149,9 @@ def _step_to(goal: Waypoint, now: TableState, step: float) -> tuple[Array, float
     aside = math.dist(now.tool[:2], goal.place[:2])
     if goal.down:
         # A funnel over the goal: the farther aside, the higher.
-        lack = STEEPNESS * max(0.0, aside - ALIGNED) + 0.2 * max(0.0, abs(turn) - 0.06)
+        lack = goal.steepness * max(0.0, aside - goal.aligned) + 0.2 * max(
+            0.0, abs(turn) - ALIGNED_RAD
+        )
         floor = place[2] + lack + (0.0 if goal.ready else 0.05)
         place[2] = max(place[2], min(floor, max(TRAVEL, place[2])))
         # what is below the funnel first goes up
@@ -238,9 +252,9 @@ def _grasp(now: TableState, thing: TableObject) -> Waypoint:
     if thing.shape == "block":  # two of its sides are in line with the fingers
         yaw = _square(thing.yaw, now.tool_yaw, math.pi / 2)
     height = _grip_height(thing)
-    turned = abs(math.remainder(yaw - now.tool_yaw, math.pi)) < 0.12
+    turned = abs(math.remainder(yaw - now.tool_yaw, math.pi)) < 1.5 * ALIGNED_RAD
     beside = math.dist((thing.x, thing.y), now.tool[:2])
-    there = beside < 0.009 and abs(now.tool[2] - height) < 0.008 and turned
+    there = beside < 1.4 * ALIGNED and abs(now.tool[2] - height) < 0.009 and turned
     # fingers that closed on nothing open again
     missed = now.opening < thing.size - 0.006
     if there and not missed:
@@ -252,28 +266,30 @@ def _grasp(now: TableState, thing: TableObject) -> Waypoint:
 def _bring(
     intent: ArmIntent, start: TableState, now: TableState, thing: TableObject, place: TableObject
 ) -> Waypoint:
-    """To its place with what is held, and let go there."""
-    yaw = now.tool_yaw
+    """To its place with what is held, and let go there: the hand turned as it is.
+
+    A block stands on another one askew as well, and open fingers fit between it and what is beside
+    it; but who had to turn would have to see by how much.
+    """
     if intent.kind == "put_into":
         spot = (place.x, place.y)
         bottom = place.height + 0.002  # over the rim: the fingers open above it
     elif intent.kind == "put_onto":
         spot = (place.x, place.y)
         bottom = place.z + place.height / 2 + 0.002
-        yaw = _square(place.yaw, now.tool_yaw, math.pi / 2)
     else:
         angle = beside_angle(start, thing, place)
         apart = (thing.size + place.size) / 2 + BESIDE_GAP
         spot = (place.x + apart * math.cos(angle), place.y + apart * math.sin(angle))
         bottom = 0.002
-        # the fingers open along the side of what stands there
-        yaw = _square(angle + math.pi / 2, now.tool_yaw, math.pi)
     height = now.tool[2] + bottom - thing.bottom
     goal = (now.tool[0] + spot[0] - thing.x, now.tool[1] + spot[1] - thing.y, height)
     aside = math.dist(spot, (thing.x, thing.y))
-    if aside < 0.012 and thing.bottom - bottom < 0.006:
+    aligned, drop = PLACING[intent.kind]
+    if aside < aligned + 0.003 and thing.bottom - bottom < drop:
         return Waypoint(now.tool, now.tool_yaw, 1.0, down=False)
-    return Waypoint(goal, yaw, 0.0)
+    steepness = GENTLE if intent.kind == "put_beside" else STEEPNESS
+    return Waypoint(goal, now.tool_yaw, 0.0, aligned=aligned, steepness=steepness)
 
 
 def _leave(now: TableState, thing: TableObject) -> Waypoint:
@@ -308,17 +324,22 @@ def _out_of_reach(spots: Array) -> Array:
 
 
 def beside_angle(start: TableState, thing: TableObject, place: TableObject) -> float:
-    """In which direction (rad) from `place` there is most room for `thing` and the fingers."""
+    """In which direction (rad) from `place` there is room for `thing` and the fingers.
+
+    The nearest to where the thing is: so it stays what it was while the thing is brought there.
+    """
     there = start.object(place.name)
-    towards = np.stack((np.cos(SPOTS), np.sin(SPOTS)), 1)
+    bearing = math.atan2(thing.y - there.y, thing.x - there.x)
+    angles = np.append(SPOTS, bearing)
+    towards = np.stack((np.cos(angles), np.sin(angles)), 1)
     across = towards[:, ::-1] * (-1.0, 1.0)
     spots = np.array((there.x, there.y)) + towards * ((thing.size + place.size) / 2 + BESIDE_GAP)
     room = _room(start, spots, (thing, place)) - thing.size / 2
     for side in (-1.0, 1.0):  # both fingers, wide open
         room = np.minimum(room, _room(start, spots + side * 0.045 * across, (thing, place)) - 0.015)
-    # more than 5 cm is no better: then the side towards the arm's middle, which is seen best
-    score = np.minimum(room, 0.05) - 10.0 * _out_of_reach(spots) - 0.02 * np.abs(spots[:, 1])
-    return float(SPOTS[int(score.argmax())])
+    turned = np.abs(np.arctan2(np.sin(angles - bearing), np.cos(angles - bearing)))
+    score = np.minimum(room, ENOUGH_ROOM) - 10.0 * _out_of_reach(spots) - NEARER * turned
+    return float(angles[int(score.argmax())])
 
 
 def push_angle(start: TableState, thing: TableObject) -> float:

@@ -109,6 +109,16 @@ class ArmIntent:
     thing: Named | None = None
     place: Named | None = None
 
+    @property
+    def colour(self) -> str | None:
+        """Of the thing."""
+        return self.thing.colour if self.thing else None
+
+    @property
+    def shape(self) -> str | None:
+        """Of the thing."""
+        return self.thing.shape if self.thing else None
+
 
 def parse_arm(text: str) -> ArmIntent:
     """The intent of an instruction to an arm.

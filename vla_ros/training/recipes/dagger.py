@@ -1,4 +1,4 @@
-"""The recipe of the built-in policy: images placed at random, then rounds of DAgger.
+"""The recipe of the built-in policies: images placed at random, then rounds of DAgger.
 
 Each stage leaves its result in the work folder and is skipped when that is complete, so a run that
 was killed goes on. Images are made by worker processes; what a part holds depends on its number and
@@ -13,38 +13,69 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-import numpy as np
 import torch
 from accelerate import PartialState
-from numpy.typing import NDArray
 from torch import Tensor
 
-from vla_ros.models import build, examples
+from vla_ros.core.registry import lookup
 from vla_ros.models.config import VLAConfig
 from vla_ros.models.vla import VLA
-from vla_ros.training.augment import Augment
-from vla_ros.training.image_dataset import Frames, make_world, place_at_random
-from vla_ros.training.labels import STATE, Batch, label, nonsense, padded
-from vla_ros.training.losses import WEIGHTS, losses, unclear
 from vla_ros.training.settings import OptimizerSettings
 from vla_ros.training.trainer import Trainer
-from vla_ros.training.vector_env import success
 
 # folders in the out folder
 WORK = "work"
 POLICY = "policy"
-UNCLEAR_WEIGHT = 0.03  # of words that are no instruction, in the loss
 # placed parts have seeds below, driven ones from here on, rounds so many apart; evaluations beyond
 DRIVEN_SEED = 10_000
 SEEDS_PER_ROUND = 100
 CHECK_SEED = 90_000
 SEEDS_PER_TRAINING = 1_000_000
+ROBOTS = {
+    "cart": "vla_ros.training.recipes.cart:CartTraining",
+    "arm": "vla_ros.training.recipes.arm:ArmTraining",
+}
+
+
+class RobotTraining(Protocol):
+    """What a robot gives to the recipe. Frames are a dataclass of arrays with `save` and `load`."""
+
+    frames: Any  # their class
+    weights: Mapping[str, float]  # of the loss's parts
+    loss: Callable[[Any, Any], Mapping[str, Tensor]]
+
+    def config(self, recipe: Recipe) -> VLAConfig:
+        """The model's."""
+        ...
+
+    def model(self, config: VLAConfig) -> VLA:
+        """With random weights."""
+        ...
+
+    def batches(self, recipe: Recipe, model: VLA) -> Any:
+        """A source of batches with `add`, for parts of frames."""
+        ...
+
+    def placed(self, recipe: Recipe, count: int, seed: int) -> Any:
+        """Frames of a robot that nothing learned drives."""
+        ...
+
+    def driven(self, recipe: Recipe, count: int, seed: int, model: VLA) -> Any:
+        """Frames that the model met."""
+        ...
+
+    def success(self, model: VLA, episodes: int, seed: int) -> float:
+        """The share of episodes that it does."""
+        ...
+
+    def finish(self, source: Any, policy: Path) -> None:
+        """Leave beside the checkpoint what else belongs there."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -75,6 +106,7 @@ class Recipe:
     checked: int = 24  # episodes before each round and at the end, for the success that is shown
     seed: int = 0
     model: Mapping[str, Any] = field(default_factory=dict)
+    robot: str = "cart"  # one of ROBOTS
 
     def __post_init__(self) -> None:
         for name in (
@@ -107,16 +139,14 @@ class Recipe:
         """Of the optimizer, in all."""
         return self.first_steps + self.rounds * self.round_steps
 
+    def training(self) -> RobotTraining:
+        """What is the robot's own."""
+        training: RobotTraining = lookup(ROBOTS, self.robot, "robot")()
+        return training
+
     def config(self) -> VLAConfig:
         """The model's."""
-        given: dict[str, Any] = {
-            "state": STATE,
-            "auxiliary": True,
-            # m/s, rad/s, and a gripper's 0 to 1 with a little room beyond its ends
-            "low": (-0.5, -0.5, -0.02),
-            "high": (0.5, 0.5, 1.02),
-        }
-        return VLAConfig(**(given | dict(self.model)))
+        return self.training().config(self)
 
     def settings(self) -> OptimizerSettings:
         """The trainer's."""
@@ -132,6 +162,21 @@ class Recipe:
             checkpoint_every=5 * self.log_every,
         )
 
+
+# The arm's: images cost more, as physics runs between them, and a step less.
+ARM = Recipe(
+    robot="arm",
+    placed=18_000,
+    parts=6,
+    rounds=4,
+    driven=5_000,
+    driven_parts=2,
+    first_steps=4_000,
+    round_steps=1_500,
+    instructions=2,
+    nonsense=12,
+    checked=20,
+)
 
 # About a minute: enough to see that everything runs and the loss falls.
 SMOKE = Recipe(
@@ -149,73 +194,6 @@ SMOKE = Recipe(
     log_every=5,
     checked=0,
 )
-
-
-class Album:
-    """Many images in several `Frames`: their tables are joined, the images stay on the disk."""
-
-    def __init__(self, parts: list[Frames]) -> None:
-        self._images = list(map(attrgetter("images"), parts))
-        ends = np.cumsum(list(map(len, parts)))
-        self._starts = np.concatenate([[0], ends])  # parts + 1: the last is the end of all
-        joined = {}
-        for table in fields(Frames):
-            if table.name != "images":
-                joined[table.name] = np.concatenate(list(map(attrgetter(table.name), parts)))
-        self.tables = Frames(images=np.empty((0,), np.uint8), **joined)
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def images(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """rows x H x W x 3."""
-        images = []
-        for row in rows:
-            part = int(np.searchsorted(self._starts, row, side="right")) - 1
-            images.append(self._images[part][row - self._starts[part]])
-        return np.stack(images)
-
-
-class LabelledBatches:
-    """Labelled batches from an album that grows: (Batch, (ids, mask) of nonsense)."""
-
-    def __init__(self, recipe: Recipe, grid: tuple[int, int], config: VLAConfig) -> None:
-        self.recipe = recipe
-        self.grid = grid
-        self.config = config
-        self.parts: list[Frames] = []
-        self._augment = Augment(config.image_size, recipe.seed)
-
-    def add(self, parts: list[Frames]) -> None:
-        """From now on batches are drawn from these too."""
-        self.parts += parts
-        self.album = Album(self.parts)
-
-    def batch(self, index: int) -> tuple[Batch, tuple[Tensor, Tensor]]:
-        """The batch of this number, from the images that there are by now."""
-        recipe = self.recipe
-        config = self.config
-        rng = np.random.default_rng((recipe.seed, index))
-        # sorted: they are read from the disk
-        rows = np.sort(rng.choice(len(self.album), recipe.images, replace=False))
-        batch, _ = label(
-            rng,
-            self.album.tables,
-            rows,
-            recipe.instructions,
-            self.grid,
-            config.steps,
-            config.step,
-            self.album.images(rows),
-        )
-        batch = batch._replace(pixels=self._augment(batch.pixels, rng))
-        return batch, padded([nonsense(rng) for _ in range(recipe.nonsense)])
-
-
-def loss(model: VLA, batch: tuple[Batch, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-    """The losses of the built-in model by name."""
-    labelled, (ids, mask) = batch
-    return {**losses(model, labelled), "unclear": unclear(model, ids, mask)}
 
 
 def train_dagger(
@@ -238,29 +216,29 @@ def train_dagger(
     Raises:
         ValueError: the out folder holds another run, or other things.
     """
-    config = recipe.config()
+    robot = recipe.training()
     work = out / WORK
     _claim(recipe, out, resume)
     torch.manual_seed(recipe.seed)
-    model = _fast(build(config))
-    source = LabelledBatches(recipe, model.vision.grid, config)
+    model = _fast(robot.model(recipe.config()))
+    source = robot.batches(recipe, model)
     trainer = Trainer(
         model,
-        loss,
+        robot.loss,
         source,
         recipe.settings(),
         out,
-        weights=WEIGHTS | {"unclear": UNCLEAR_WEIGHT},
+        weights=robot.weights,
         evaluate=partial(_check, recipe) if recipe.checked else None,
         resume=True,  # `_claim` has asked already
     )
     main = trainer.accelerator.is_main_process
     # the first process makes what is missing, the others find it
     makers = workers if main else 0
-    size = config.image_size
+    load = robot.frames.load
     with trainer.accelerator.main_process_first():
-        place = partial(_placed, recipe.placed // recipe.parts, size, recipe.seed)
-        source.add(_parts(place, work, "placed", range(recipe.parts), makers, say))
+        place = partial(_placed, recipe)
+        source.add(_parts(place, load, work, "placed", range(recipe.parts), makers, say))
     for round_ in range(recipe.rounds):
         until = recipe.first_steps + round_ * recipe.round_steps
         policy = work / f"policy-{round_}"
@@ -270,37 +248,18 @@ def train_dagger(
         with trainer.accelerator.main_process_first():
             first = round_ * SEEDS_PER_ROUND
             numbers = range(first, first + recipe.driven_parts)
-            count = recipe.driven // recipe.driven_parts
-            drive_on = partial(_driven, count, size, recipe.seed, policy)
-            source.add(_parts(drive_on, work, "driven", numbers, makers, say))
+            drive_on = partial(_driven, recipe, policy)
+            source.add(_parts(drive_on, load, work, "driven", numbers, makers, say))
     trainer.run()
     trainer.export(out / POLICY)
     if main:
-        _keep_examples(source, out / POLICY)
+        robot.finish(source, out / POLICY)
     return trainer
 
 
-def _keep_examples(source: LabelledBatches, policy: Path) -> None:
-    """A few of the images that the policy met, with words: engines are compared on them."""
-    album = source.album
-    config = source.config
-    rows = np.linspace(0, len(album) - 1, examples.KEPT).astype(np.int64)
-    batch, _ = label(
-        np.random.default_rng(0),
-        album.tables,
-        rows,
-        1,
-        source.grid,
-        config.steps,
-        config.step,
-        album.images(rows),
-    )
-    images = (batch.pixels * 255).round().byte().permute(0, 2, 3, 1)  # B x H x W x 3
-    examples.save(policy, images, batch.ids, batch.state)
-
-
 def _check(recipe: Recipe, model: VLA) -> dict[str, float]:
-    return {"success": success(model, recipe.checked, _seed(recipe.seed, CHECK_SEED))}
+    seed = _seed(recipe.seed, CHECK_SEED)
+    return {"success": recipe.training().success(model, recipe.checked, seed)}
 
 
 def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
@@ -315,7 +274,8 @@ def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
                 f"{out} holds a training; add --resume to go on with it, or give another folder "
                 "with --out"
             )
-        begun = json.loads(path.read_text(encoding="utf-8"))
+        # a run from before there was another robot does not say which
+        begun = {"robot": "cart"} | json.loads(path.read_text(encoding="utf-8"))
         for name, value in wanted.items():
             if begun.get(name) != value:
                 raise ValueError(
@@ -333,12 +293,13 @@ def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
 
 def _parts(
     make: Callable[[Path, int], None],
+    load: Callable[[Path], Any],
     work: Path,
     name: str,
     numbers: range,
     workers: int,
     say: Callable[[str], None],
-) -> list[Frames]:
+) -> list[Any]:
     """The parts of these numbers, those made that are missing. A part is whole or not there."""
     folders = [work / f"{name}-{number:03d}" for number in numbers]
     missing = []
@@ -361,7 +322,7 @@ def _parts(
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
-    return list(map(Frames.load, folders))
+    return list(map(load, folders))
 
 
 def _made(make: Callable[[Path, int], None], folder: Path, number: int) -> None:
@@ -370,22 +331,18 @@ def _made(make: Callable[[Path, int], None], folder: Path, number: int) -> None:
     make(folder, number)
 
 
-def _placed(count: int, size: tuple[int, int], seed: int, folder: Path, number: int) -> None:
-    world = make_world(size)
-    try:
-        _whole(place_at_random(world, size, count, _seed(seed, number)), folder)
-    finally:
-        world.close()
+def _placed(recipe: Recipe, folder: Path, number: int) -> None:
+    count = recipe.placed // recipe.parts
+    _whole(recipe.training().placed(recipe, count, _seed(recipe.seed, number)), folder)
 
 
-def _driven(
-    count: int, size: tuple[int, int], seed: int, policy: Path, folder: Path, number: int
-) -> None:
+def _driven(recipe: Recipe, policy: Path, folder: Path, number: int) -> None:
     from vla_ros.models.checkpoint import from_pretrained
-    from vla_ros.training.rollout import drive
 
     model = _fast(from_pretrained(policy))
-    _whole(drive(model, size, count, _seed(seed, DRIVEN_SEED + number)), folder)
+    count = recipe.driven // recipe.driven_parts
+    seed = _seed(recipe.seed, DRIVEN_SEED + number)
+    _whole(recipe.training().driven(recipe, count, seed, model), folder)
 
 
 def _fast(model: VLA) -> VLA:
@@ -398,7 +355,7 @@ def _seed(seed: int, number: int) -> int:
     return number + SEEDS_PER_TRAINING * seed
 
 
-def _whole(frames: Frames, folder: Path) -> None:
+def _whole(frames: Any, folder: Path) -> None:
     """Save them beside their place and rename: a folder that is there is whole."""
     aside = folder.with_name(f".{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,229 @@
+"""`builtin_arm`: the learned policy of the simulated arm, a checkpoint of `vla train --robot arm`.
+
+It sees both cameras and the joints, and answers with joint angles: where each joint is, plus how
+far the model moves it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.core.types import Observation, to_nanoseconds
+from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
+
+if TYPE_CHECKING:
+    from vla_ros.models.config import VLAConfig
+    from vla_ros.models.table import TableOutput, TableVLA
+
+# the checkpoint that comes with the package
+BUILTIN_ARM = Path(__file__).parents[1] / "models" / "pretrained_arm"
+OPTIONS: dict[str, Any] = {"checkpoint": "", "threads": 1}
+IMAGE_SIZES = {"scene": (96, 96), "wrist": (64, 64)}  # height, width, as the model has them
+FINGER = "finger_joint"
+FINGER_TRAVEL_M = 0.04  # of each finger, from closed to open
+# rad in a step: what moves no joint by more is meant as standing still
+STILL_RAD = 0.002
+OPEN_SHARE = 0.85  # from here on the gripper counts as open; less, and it may hold something
+UNCLEAR_PROBABILITY = 0.5  # that words say nothing that was learned, from which they are refused
+ABSENT_PROBABILITY = 0.5  # that the thing is nowhere on the table, and so many images in a row
+ABSENT_IMAGES = 6
+CHANGE_S = 0.1  # over which the fingers' change is given to the model
+
+
+def decide(
+    model: TableVLA,
+    images: Sequence[Mapping[str, NDArray[np.uint8]]],
+    said: NDArray[np.integer],
+    states: NDArray[np.float32],
+) -> TableOutput:
+    """One step of the model for B arms.
+
+    Args:
+        model: The model.
+        images: Of each arm, by camera: height x width x 3, rgb8.
+        said: B x 5, numbers of the meaning's classes.
+        states: B x 9, as `TABLE_STATE`.
+    """
+    import torch
+    from torch.nn.functional import one_hot
+
+    from vla_ros.models.table import MEANINGS
+
+    pixels = {}
+    for camera in IMAGE_SIZES:
+        stacked = np.stack([image[camera] for image in images])
+        pixels[camera] = torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255.0
+    meaning = []
+    for column, size in enumerate(MEANINGS):
+        meaning.append(one_hot(torch.from_numpy(said[:, column]).long(), size).float())
+    with torch.inference_mode():
+        return model.decide(
+            pixels["scene"], pixels["wrist"], tuple(meaning), torch.from_numpy(states).float()
+        )
+
+
+def rows_of(output: TableOutput, states: NDArray[np.float32]) -> NDArray[np.float32]:
+    """B x T x 7: six angles (rad) and the gripper, 0 closed or 1 open."""
+    from vla_ros.models.table import JOINTS, ROW_RAD
+
+    moves = output.rows.numpy() * ROW_RAD
+    still = np.abs(moves[:, 0]).max(-1) < STILL_RAD
+    moves[still] = 0.0
+    angles = states[:, None, :JOINTS] + moves.cumsum(1)
+    gripper = (output.gripper.numpy() > 0.0)[..., None]
+    return np.concatenate([angles, gripper], -1).astype(np.float32)
+
+
+class BuiltinArm:
+    """The policy. Options: `checkpoint` (a folder; default: the package's), `threads` (1)."""
+
+    @classmethod
+    def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
+        """Reads the checkpoint's config alone: no torch is loaded.
+
+        Raises:
+            ValueError: An option that it does not have, or a checkpoint of another model.
+        """
+        config = _config(options)
+        return PolicySpec(
+            channels=config.channels,
+            steps=config.steps,
+            step=to_nanoseconds(config.step),
+            images={"scene": IMAGE_SIZES["scene"], "wrist": IMAGE_SIZES["wrist"]},
+            state=(*config.channels[:-1], FINGER),
+        )
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        import torch
+
+        from vla_ros.models.checkpoint import content_hash, from_pretrained
+        from vla_ros.models.table import TableVLA
+
+        self._spec = self.spec(options)
+        threads = options.get("threads", OPTIONS["threads"])
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise ValueError(
+                f"policy 'builtin_arm': threads is {threads!r}; give a whole number from 1 up"
+            )
+        torch.set_num_threads(threads)
+        folder = _folder(options)
+        model = from_pretrained(folder)
+        assert isinstance(model, TableVLA)  # by its config
+        self._model = model
+        self.name = f"builtin_arm@{content_hash(folder)}"
+        self._command: float | None = None  # of the gripper, as it was told last
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the instruction; what the gripper holds, it goes on holding."""
+        self._instruction_id: int | None = None
+        self._said: NDArray[np.int64] | None = None  # numbers of its meaning; None: no words
+        self._text = ""
+        self._absent = 0  # images in a row without the thing
+        self._before: tuple[int, float] | None = None  # stamp (ns) and opening of the last image
+
+    def predict(self, observation: Observation) -> Rows:
+        """T x 7: six angles (rad) and the gripper.
+
+        Raises:
+            NotUnderstood: The words are none that it learned, or name what is not on the table.
+        """
+        state = self._state(observation)
+        instruction = observation.instruction
+        if instruction.instruction_id != self._instruction_id:
+            self._said = None
+            self._absent = 0
+            self._text = instruction.text
+            if instruction.text.strip():
+                self._said = self._understood(instruction.text)
+            # only now: bad words are refused every time
+            self._instruction_id = instruction.instruction_id
+        if self._said is None:
+            still = np.append(state[: len(self._spec.channels) - 1], self._command or 0.0)
+            return np.tile(still, (self._spec.steps, 1)).astype(np.float32)
+        images = {key: observation.images[key] for key in IMAGE_SIZES}
+        output = decide(self._model, [images], self._said[None], state[None])
+        self._find(output)
+        rows = rows_of(output, state[None])[0]
+        self._command = float(rows[0, -1])
+        return rows
+
+    def _state(self, observation: Observation) -> NDArray[np.float32]:
+        """The model's numbers, as `TABLE_STATE` names them."""
+        joints = [observation.state[name] for name in self._spec.state[:-1]]
+        opening = min(max(observation.state[FINGER] / FINGER_TRAVEL_M, 0.0), 1.0)
+        change = 0.0
+        if self._before is not None and observation.stamp > self._before[0]:
+            passed = (observation.stamp - self._before[0]) * 1e-9
+            change = (opening - self._before[1]) * min(CHANGE_S / passed, 2.0)
+        self._before = (observation.stamp, opening)
+        if self._command is None:
+            self._command = float(opening > OPEN_SHARE)
+        return np.array([*joints, opening, self._command, change], np.float32)
+
+    def _understood(self, text: str) -> NDArray[np.int64]:
+        """The numbers of what the words mean. Raises NotUnderstood."""
+        import torch
+
+        from vla_ros.models.language.lexicon import TABLE
+        from vla_ros.models.table import UNCLEAR
+
+        ids = torch.tensor([TABLE.encode(text)])
+        with torch.inference_mode():
+            meaning = self._model.meaning(ids, torch.ones_like(ids, dtype=torch.bool))
+        if float(meaning[0].softmax(-1)[0, UNCLEAR]) > UNCLEAR_PROBABILITY:
+            raise NotUnderstood(
+                f"the words {text[:80]!r} say nothing that this policy learned; {TABLE.examples}"
+            )
+        return np.array([int(part[0].argmax()) for part in meaning])
+
+    def _find(self, output: TableOutput) -> None:
+        """Raises NotUnderstood where the thing that the words name was not seen for long."""
+        from vla_ros.models.table import OBJECT_TASKS
+
+        if self._said is None or self._said[0] >= OBJECT_TASKS:
+            return
+        likely = []
+        for name in ("scene_thing", "wrist_thing"):
+            likely.append(float(output.gazes[name].place[0, -1]))
+        self._absent = self._absent + 1 if min(likely) > ABSENT_PROBABILITY else 0
+        if self._absent >= ABSENT_IMAGES:
+            raise NotUnderstood(
+                f"the policy does not see what the words {self._text[:80]!r} name; put it where a "
+                "camera sees it, or name another object"
+            )
+
+
+def _config(options: Mapping[str, Any]) -> VLAConfig:
+    from vla_ros.models.config import VLAConfig
+
+    folder = _folder(options)
+    config = VLAConfig.from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    if config.model != "table":
+        raise ValueError(
+            f"policy 'builtin_arm': the checkpoint {_folder(options)} is a {config.model} model; "
+            "give one that vla train dagger --robot arm wrote"
+        )
+    return config
+
+
+def _folder(options: Mapping[str, Any]) -> Path:
+    """The checkpoint's. Raises ValueError for an unknown option and where there is none."""
+    for option in options:
+        if option not in OPTIONS:
+            raise ValueError(
+                f"policy 'builtin_arm' has no option {option!r}; it has {', '.join(OPTIONS)}"
+            )
+    folder = Path(options.get("checkpoint") or BUILTIN_ARM)
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"policy 'builtin_arm': there is no checkpoint in {str(folder)!r}; give the folder "
+            "that vla train dagger --robot arm wrote, its policy"
+        )
+    return folder
