@@ -21,7 +21,7 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "clip": {"hidden": 8, "layers": 1, "heads": 2, "feed_forward": 16, "patch": 16, "native_size": 32},
     },
     "language": {
-        "small": {}, "lstm": {"vocabulary": 40, "embedding": 8, "hidden": 8},
+        "small": {}, "table": {"slots": 4}, "lstm": {"vocabulary": 40, "embedding": 8, "hidden": 8},
         "llama": {"vocabulary": 40, "hidden": 16, "layers": 1, "heads": 2, "kv_heads": 1, "feed_forward": 16},
     },
     "fusion": {
