@@ -1,7 +1,8 @@
 """inference with a policy on a server: its numbers are the robot's, and a lost server is a communication fault."""
+import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,10 @@ SIM = str(Path(__file__).parents[2] / "config" / "robots" / "sim.yaml")
 def server(port=0):
     """Drives at as many cm/s as the prompt has letters, and at 90 deg/s; hangs up when told to."""
 
+    connections = []
+
     def talk(connection):
+        connections.append(connection)
         connection.send(wire.packed({}))
         for question in connection:
             row = [len(wire.unpacked(question)["prompt"]), 90.0]
@@ -38,6 +42,9 @@ def server(port=0):
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         yield listening.socket.getsockname()[1]
         listening.shutdown()
+    for connection in connections:  # older versions of websockets leave them open
+        with suppress(OSError):
+            connection.socket.shutdown(socket.SHUT_RDWR)
 
 
 def policy_file(folder, port):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,10 @@ SIZE = (8, 12)
 def server(answer: Answer, greeting: bytes | str = wire.packed({})) -> Iterator[str]:
     """A server that others might have written; its url. `answer` sends what it likes."""
 
+    connections: list[ServerConnection] = []
+
     def talk(connection: ServerConnection) -> None:
+        connections.append(connection)
         connection.send(greeting)
         for question in connection:
             assert isinstance(question, bytes)
@@ -44,6 +48,9 @@ def server(answer: Answer, greeting: bytes | str = wire.packed({})) -> Iterator[
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         yield f"ws://127.0.0.1:{listening.socket.getsockname()[1]}"
         listening.shutdown()
+    for connection in connections:  # older versions of websockets leave them open
+        with suppress(OSError):
+            connection.socket.shutdown(socket.SHUT_RDWR)
 
 
 def rows(connection: ServerConnection, question: dict[str, Any], values: Any = None) -> None:
