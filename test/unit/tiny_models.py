@@ -32,6 +32,8 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "model": {"end_to_end": {}, "modular": {"selector": 8, "light": 4}},
 }
 
+SAME_GRAPH = {"table"}  # the small language with the words of the arm's table: what is compiled of it is the same
+
 
 def tiny(**changes: Any) -> VLAConfig:
     """A config of tiny parts; `vision_options` and the like are added to the tiny ones."""
