@@ -165,9 +165,9 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     "vla_ros/core/robot_cameras.py": (("test/unit/test_robot_cameras.py",), [
         ("y + height > size[0]", "y + height > size[1]"),
         ("if topic == depth:", "if False:"),
-        ("if len(entries) > MAX_CAMERAS:", "if len(entries) >= MAX_CAMERAS:"),
     ]),
-    "vla_ros/core/robot_fields.py": (("test/unit/test_robot.py",), [
+    "vla_ros/core/robot_fields.py": (("test/unit/test_robot.py", "test/unit/test_robot_cameras.py"), [
+        ("if len(entries) > most:", "if len(entries) >= most:"),
         ("if low >= high:", "if low > high:"),
     ]),
     "vla_ros/nodes/enclaves.py": (("test/unit/test_security_policy.py",), [

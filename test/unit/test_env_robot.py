@@ -17,6 +17,7 @@ from tiny_env import ARM, CART, arm_robot, cart_robot
 
 from vla_ros.cli import main, sim
 from vla_ros.core.robot import parse_robot
+from vla_ros.operator.processes import ros_arguments
 from vla_ros.sim.env.offer import make_env, offer_of, pixels_of
 from vla_ros.sim.env.plan import doubts, fit_env
 from vla_ros.sim.env.world import EnvWorld
@@ -323,4 +324,4 @@ def test_the_verb_s_arguments_are_parsed() -> None:
     sim.arguments(parser)
     options = parser.parse_args(["--env", ARM, "--env-args", "a=1", "b=2", "--image", "x=y", "--image", "z=w", "--rate", "20"])
     assert (options.env_args, options.image, options.rate) == (["a=1", "b=2"], ["x=y", "z=w"], 20.0)
-    assert sim.ros_arguments({"seed": 3, "publish_clock": True}) == ["--ros-args", "-p", "seed:=3", "-p", "publish_clock:=true"]
+    assert ros_arguments(parameters={"seed": 3, "publish_clock": True}) == ["--ros-args", "-p", "seed:=3", "-p", "publish_clock:=true"]

@@ -13,13 +13,19 @@ pytest.importorskip("scipy")
 
 from vla_ros.cli import evaluate
 from vla_ros.evaluation import advice, plan, runner, summary
-from vla_ros.evaluation.arm import KINDS, OBJECT_KINDS, named_done
+from vla_ros.evaluation.arm import named_done
 from vla_ros.evaluation.plan import PlannedEpisode, robot_named
 from vla_ros.evaluation.runner import PolicyChoice
 from vla_ros.sim.arm.episode import prepare
 from vla_ros.sim.arm.expert import rows_for
 from vla_ros.sim.arm.world import ArmWorld
-from vla_ros.tasks.arm.intent import ArmIntent, Named, parse_arm
+from vla_ros.tasks.arm.intent import (
+    LEARNED_KINDS,
+    LEARNED_OBJECT_KINDS,
+    ArmIntent,
+    Named,
+    parse_arm,
+)
 from vla_ros.tasks.arm.phrases import UNSEEN_TABLE_PAIRS
 from vla_ros.tasks.arm.success import judge_arm
 
@@ -32,11 +38,11 @@ def episodes() -> list[PlannedEpisode]:
 
 
 def test_every_kind_and_split_is_asked_for_and_pairs_are_of_things_alone(episodes: list[PlannedEpisode]) -> None:
-    assert set(Counter(episode.meant.kind for episode in episodes)) == set(KINDS)
+    assert set(Counter(episode.meant.kind for episode in episodes)) == set(LEARNED_KINDS)
     for episode in episodes:
         thing = episode.meant.thing
         if episode.split == "pairs":
-            assert episode.meant.kind in OBJECT_KINDS and (thing.colour, thing.shape) in UNSEEN_TABLE_PAIRS
+            assert episode.meant.kind in LEARNED_OBJECT_KINDS and (thing.colour, thing.shape) in UNSEEN_TABLE_PAIRS
         assert episode.robot == "arm" and (episode.split == "synonyms" or parse_arm(episode.text) == episode.meant)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from operator import attrgetter
 
 from vla_ros.bench.evaluate_nodes import NodesWitness, Trials
 from vla_ros.core.robot import Robot
 from vla_ros.core.types import ActionChunk
 from vla_ros.demo.arm import SCENE_TOPIC, ArmMonitor
 from vla_ros.evaluation.arm import named_done, simulated_arm
-from vla_ros.sim.arm.scene import sample_table
+from vla_ros.sim.arm.scene import TableScene, sample_table
 from vla_ros.tasks.arm.intent import ArmIntent
 from vla_ros.tasks.arm.success import MAX_CLOSED_M, judge_arm
 from vla_ros.tasks.arm.table import OPENING_MAX, TableState
@@ -49,20 +48,12 @@ class ArmTrials(Trials):
     def reached(self, meant: ArmIntent, start: TableState, end: TableState) -> list[str]:
         return named_done(meant, start, end)
 
-    def planned(self, seed: int) -> Callable[[], bool]:
-        wanted = sample_table(seed)
-        names = set(map(attrgetter("name"), wanted.objects))
+    def plan(self, seed: int) -> TableScene:
+        return sample_table(seed)
 
-        def shown() -> bool:
-            now = self.watch.world()
-            return (
-                now is not None
-                and set(map(attrgetter("name"), now.objects)) == names
-                and now.opening > 0.9 * OPENING_MAX
-                and math.dist(now.tool, wanted.tool[:3]) < 0.01  # m
-            )
-
-        return shown
+    def at_start(self, now: TableState, wanted: TableScene) -> bool:
+        opened = now.opening > 0.9 * OPENING_MAX
+        return opened and math.dist(now.tool, wanted.tool[:3]) < 0.01  # m
 
     def give(self, words: str) -> str:
         """As `DemoSuite`; {graspable} is a block that is there."""

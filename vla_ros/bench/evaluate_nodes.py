@@ -176,19 +176,25 @@ class Trials(DemoSuite):
         """The things with which it is done."""
         return reached(meant, start, end)
 
+    def plan(self, seed: int) -> Any:
+        """The scene of `seed`, with its objects."""
+        return sample_scene(seed)
+
+    def at_start(self, now: Any, wanted: Any) -> bool:
+        """Whether the robot stands where the scene begins, its gripper open."""
+        opened = self.watch.opening > 0.9 * OPENING_MAX
+        return opened and math.dist((now.x, now.y), wanted.robot[:2]) < 0.01  # m
+
     def planned(self, seed: int) -> Callable[[], bool]:
         """Says whether the simulator shows the scene of `seed`, as it was planned."""
-        wanted = sample_scene(seed)
+        wanted = self.plan(seed)
         names = set(map(attrgetter("name"), wanted.objects))
 
         def shown() -> bool:
             now = self.watch.world()
-            return (
-                now is not None
-                and set(map(attrgetter("name"), now.objects)) == names
-                and self.watch.opening > 0.9 * OPENING_MAX
-                and math.dist((now.x, now.y), wanted.robot[:2]) < 0.01  # m
-            )
+            if now is None or set(map(attrgetter("name"), now.objects)) != names:
+                return False
+            return self.at_start(now, wanted)
 
         return shown
 

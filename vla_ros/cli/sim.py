@@ -135,17 +135,11 @@ def run(options: argparse.Namespace) -> int:
         "camera_rate": options.camera_rate,
         "publish_clock": options.clock,
     }
+    from vla_ros.operator.processes import ros_arguments
     from vla_ros.sim.env.node import run_env  # needs ROS
 
-    return run_env(world, robot, plan, ros_arguments(parameters), noise=not options.no_noise)
-
-
-def ros_arguments(parameters: dict[str, Any]) -> list[str]:
-    """A node's parameters as its command line has them."""
-    words = ["--ros-args"]
-    for name, value in parameters.items():
-        words += ["-p", f"{name}:={str(value).lower()}"]
-    return words
+    words = ros_arguments(parameters=parameters)
+    return run_env(world, robot, plan, words, noise=not options.no_noise)
 
 
 def env_arguments(texts: Sequence[str]) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from vla_ros.core.robot_fields import check_keys, mapping, topic_name
+from vla_ros.core.robot_fields import check_keys, named_entries, topic_name
 from vla_ros.core.shown import shown
 from vla_ros.core.types import LONGEST_SIDE, Size, is_size
 
@@ -14,8 +13,6 @@ TRANSPORTS = ("raw", "compressed")
 KEYS = {"transport", "depth", "depth_transport", "size", "rotate", "crop"}  # topic beside them
 TURNS_DEG = (0, 90, 180, 270)
 MAX_CAMERAS = 16  # a process each
-# Part of a node's name and of a topic.
-CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -46,18 +43,11 @@ class Camera:
 
 def parse_cameras(data: Any) -> tuple[Camera, ...]:
     """The `cameras` part of a robot file. Raises ValueError with a sentence."""
-    entries = mapping(data, "cameras")
-    if len(entries) > MAX_CAMERAS:
-        raise ValueError(f"cameras has {len(entries)} entries; at most {MAX_CAMERAS}")
+    entries = named_entries(data, "cameras", MAX_CAMERAS)
     return tuple(_camera(name, fields) for name, fields in entries.items())
 
 
-def _camera(name: Any, fields: Any) -> Camera:
-    if not isinstance(name, str) or not CAMERA_NAME.fullmatch(name):
-        raise ValueError(
-            f"cameras has the name {shown(name)}; give a letter, then letters, digits and _, at "
-            "most 40"
-        )
+def _camera(name: str, fields: Any) -> Camera:
     where = f"camera '{name}'"
     check_keys(fields, where, {"topic"}, KEYS)
     transport = _transport(fields, "transport", where)

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_ros.core.robot_cameras import CAMERA_NAME
-from vla_ros.core.robot_fields import check_keys, flag, mapping, optional_number, topic_name
+from vla_ros.core.robot_fields import check_keys, flag, named_entries, optional_number, topic_name
 from vla_ros.core.rotation import turned
 from vla_ros.core.shown import shown
 from vla_ros.core.types import MOST_CLOUD_POINTS, CloudPoints
@@ -60,18 +59,11 @@ class Cloud:
 
 def parse_clouds(data: Any) -> tuple[Cloud, ...]:
     """The `clouds` part of a robot file. Raises ValueError with a sentence."""
-    entries = mapping(data, "clouds")
-    if len(entries) > MAX_CLOUDS:
-        raise ValueError(f"clouds has {len(entries)} entries; at most {MAX_CLOUDS}")
+    entries = named_entries(data, "clouds", MAX_CLOUDS)
     return tuple(_cloud(name, fields) for name, fields in entries.items())
 
 
-def _cloud(name: Any, fields: Any) -> Cloud:
-    if not isinstance(name, str) or not CAMERA_NAME.fullmatch(name):
-        raise ValueError(
-            f"clouds has the name {shown(name)}; give a letter, then letters, digits and _, at "
-            "most 40"
-        )
+def _cloud(name: str, fields: Any) -> Cloud:
     where = f"cloud '{name}'"
     check_keys(fields, where, {"topic"}, {"points", "color", "frame", *POSE})
     points = fields.get("points", Cloud.points)

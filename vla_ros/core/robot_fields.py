@@ -12,6 +12,8 @@ import numpy as np
 
 from vla_ros.core.shown import shown
 
+# Part of a node's name and of a topic.
+ENTRY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
 TOPIC = re.compile(r"(/?[A-Za-z_]\w*)(/[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -28,6 +30,20 @@ def mapping(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{where} is {shown(value)}; give a mapping")
     return value
+
+
+def named_entries(data: Any, part: str, most: int) -> Mapping[str, Any]:
+    """A part whose keys become parts of topics and of nodes' names. Raises ValueError."""
+    entries = mapping(data, part)
+    if len(entries) > most:
+        raise ValueError(f"{part} has {len(entries)} entries; at most {most}")
+    for name in entries:
+        if not isinstance(name, str) or not ENTRY_NAME.fullmatch(name):
+            raise ValueError(
+                f"{part} has the name {shown(name)}; give a letter, then letters, digits and _, "
+                "at most 40"
+            )
+    return entries
 
 
 def check_keys(value: Any, where: str, needed: set[str], optional: set[str]) -> None:

@@ -24,26 +24,19 @@ from vla_ros.sim.arm.domain_randomization import TableLook, apply_look, random_t
 from vla_ros.sim.arm.episode import ARM_RULES, ARM_STEP_S, prepare
 from vla_ros.sim.arm.scene import Standing, TableScene, sample_table
 from vla_ros.sim.arm.world import CAMERAS, ArmWorld
-from vla_ros.tasks.arm.intent import PLACES, PUT_KINDS, ArmIntent, Named
+from vla_ros.tasks.arm.intent import (
+    LEARNED_KINDS,
+    LEARNED_OBJECT_KINDS,
+    PLACES,
+    PUT_KINDS,
+    ArmIntent,
+    Named,
+)
 from vla_ros.tasks.arm.phrases import UNSEEN_TABLE_PAIRS, say_arm
 from vla_ros.tasks.arm.success import BESIDE_GAP_M, judge_arm
 from vla_ros.tasks.arm.table import GRASPABLE, SHAPES, TableState
 from vla_ros.tasks.objects import COLOURS
 
-# What the learned policy knows; pushing is not among it.
-KINDS = (
-    "reach",
-    "pick",
-    "put_into",
-    "put_onto",
-    "put_beside",
-    "hand_over",
-    "open",
-    "close",
-    "home",
-    "stop",
-)
-OBJECT_KINDS = KINDS[:6]
 # Kind -> the shapes that it is asked for: what the expert does on every table.
 SHAPES_OF = {
     "reach": SHAPES,
@@ -78,7 +71,7 @@ def draw(
         rng = np.random.default_rng((seed, 1))
         meant = _meaning(rng, sample_table(seed), split, kind)
         if meant is not None:
-            seconds = OBJECT_LIMIT_S if kind in OBJECT_KINDS else OTHER_LIMIT_S
+            seconds = OBJECT_LIMIT_S if kind in LEARNED_OBJECT_KINDS else OTHER_LIMIT_S
             return PlannedEpisode(
                 number,
                 "success",
@@ -96,7 +89,7 @@ def _meaning(
     rng: np.random.Generator, scene: TableScene, split: str, kind: str
 ) -> ArmIntent | None:
     """What to ask for at that table; None where it has nothing fitting."""
-    if kind not in OBJECT_KINDS:
+    if kind not in LEARNED_OBJECT_KINDS:
         return ArmIntent(kind)
     fitting = []
     for thing in scene.objects:
@@ -201,8 +194,8 @@ class ArmWorker(EpisodeWorker):
 
 ARM = EvaluatedRobot(
     "arm",
-    KINDS,
-    OBJECT_KINDS,
+    LEARNED_KINDS,
+    LEARNED_OBJECT_KINDS,
     COMMANDS,
     draw,
     say_arm,

@@ -14,6 +14,8 @@ from vla_ros.models.sizes import sizes_of
 
 KINDS = {"vision": VISION, "language": LANGUAGE, "fusion": FUSION, "head": HEADS, "model": MODELS}
 NUMBERS = (int, float)
+# Of the model `table`, which looks through two cameras: height, width, pixels.
+TABLE_IMAGES = {"scene": (96, 96), "wrist": (64, 64)}
 
 
 @dataclass(frozen=True)

@@ -14,34 +14,23 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vla_ros.models.config import VLAConfig
+from vla_ros.models.config import TABLE_IMAGES, VLAConfig
 from vla_ros.models.language.small import TableLanguage
 from vla_ros.models.language.tokenizers import TableTokenizer
 from vla_ros.models.vision.pixels import places
 from vla_ros.models.vla import VLA
+from vla_ros.tasks.arm.intent import LEARNED_KINDS, LEARNED_OBJECT_KINDS
 from vla_ros.tasks.arm.table import SHAPES
 from vla_ros.tasks.objects import COLOURS
 
-# The tasks that are learned, and one for all other words.
-TASKS = (
-    "reach",
-    "pick",
-    "put_into",
-    "put_onto",
-    "put_beside",
-    "hand_over",
-    "open",
-    "close",
-    "home",
-    "stop",
-)
+TASKS = LEARNED_KINDS  # and one for all other words
 UNCLEAR = len(TASKS)
-OBJECT_TASKS = 6  # the first ones name a thing
+OBJECT_TASKS = len(LEARNED_OBJECT_KINDS)  # the first ones
 # Of a meaning: task, colour and shape of the thing, of the place; the last of each: none.
 MEANINGS = (len(TASKS) + 1, len(COLOURS) + 1, len(SHAPES) + 1, len(COLOURS) + 1, len(SHAPES) + 1)
-SCENE_SIZE = (96, 96)  # height, width, pixels
+SCENE_SIZE = TABLE_IMAGES["scene"]
 SCENE_ROWS = (28, 92)  # of the scene's image that show the table
-WRIST_SIZE = (64, 64)
+WRIST_SIZE = TABLE_IMAGES["wrist"]
 STRIDE = 4  # pixels of a cell's side
 ROW_RAD = 0.09  # of a joint, from one row to the next, as one unit
 OFFSET_M = 0.1  # of a thing from the tool, as one unit
@@ -55,6 +44,14 @@ TABLE_STATE = (
     "gripper_command",
     "opening_change",
 )
+
+
+def one_hot(said: Tensor) -> tuple[Tensor, ...]:
+    """Numbers of a meaning's classes, B x 5 -> of each part B x its classes."""
+    parts = []
+    for column, size in enumerate(MEANINGS):
+        parts.append(nn.functional.one_hot(said[:, column], size).float())
+    return tuple(parts)
 
 
 class Gaze(NamedTuple):

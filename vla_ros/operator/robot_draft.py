@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vla_ros.core.encodings import DEPTH
-from vla_ros.core.robot_cameras import CAMERA_NAME, MAX_CAMERAS
+from vla_ros.core.robot_cameras import MAX_CAMERAS
+from vla_ros.core.robot_fields import ENTRY_NAME
 from vla_ros.core.robot_obstacles import CLOUD, SENSOR_TYPES
 from vla_ros.core.robot_outputs import TRAJECTORY, TWIST, TWIST_STAMPED
 from vla_ros.core.robot_state import IMU, JOINT_STATE, NUMBERS, ODOMETRY, WRENCH
@@ -91,7 +92,7 @@ def camera_name(topic: str) -> str:
             words.append(word)
     name = words[-1] if words else "camera"
     short = re.sub(r"^(camera|cam)_|_(camera|cam)$", "", name)
-    return short if CAMERA_NAME.fullmatch(short) else "camera"
+    return short if ENTRY_NAME.fullmatch(short) else "camera"
 
 
 class _Drafter:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from vla_ros.core.normalisation import StateRange
 from vla_ros.core.types import VELOCITIES, Observation, to_nanoseconds
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
+from vla_ros.policies.options import check_options, thread_count
 from vla_ros.policies.progress import POSE, SCALES, SURE_IMAGES, Progress
 
 if TYPE_CHECKING:
@@ -196,11 +197,7 @@ class Builtin:
 
         self._spec = self.spec(options)
         folder = _folder(options)
-        threads = options.get("threads", OPTIONS["threads"])
-        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-            raise ValueError(
-                f"policy 'builtin': threads is {threads!r}; give a whole number from 1 up"
-            )
+        threads = thread_count("builtin", options.get("threads", OPTIONS["threads"]))
         request = _request(options, read_config(folder))  # refused before the weights are read
         torch.set_num_threads(threads)
         self._model: VLA = from_pretrained(folder).eval()
@@ -357,11 +354,7 @@ def _read_json(path: Path) -> Any:
 
 def _folder(options: Mapping[str, Any]) -> Path:
     """The checkpoint's. Raises ValueError for an unknown option and where there is none."""
-    unknown = sorted(set(options) - set(OPTIONS))
-    if unknown:
-        raise ValueError(
-            f"policy 'builtin' has no option {unknown[0]!r}; it has {', '.join(OPTIONS)}"
-        )
+    check_options("builtin", options, OPTIONS)
     folder = Path(options.get("checkpoint") or BUILTIN).expanduser()
     if not (folder / "config.json").is_file():
         raise ValueError(

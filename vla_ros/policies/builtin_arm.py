@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.types import Observation, to_nanoseconds
+from vla_ros.models.config import TABLE_IMAGES
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
+from vla_ros.policies.options import check_options, thread_count
 
 if TYPE_CHECKING:
     from vla_ros.models.config import VLAConfig
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 # the checkpoint that comes with the package
 BUILTIN_ARM = Path(__file__).parents[1] / "models" / "pretrained_arm"
 OPTIONS: dict[str, Any] = {"checkpoint": "", "threads": 1}
-IMAGE_SIZES = {"scene": (96, 96), "wrist": (64, 64)}  # height, width, as the model has them
 FINGER = "finger_joint"
 FINGER_TRAVEL_M = 0.04  # of each finger, from closed to open
 # rad in a step: what moves no joint by more is meant as standing still
@@ -51,20 +52,17 @@ def decide(
         states: B x 9, as `TABLE_STATE`.
     """
     import torch
-    from torch.nn.functional import one_hot
 
-    from vla_ros.models.table import MEANINGS
+    from vla_ros.models.table import one_hot
 
     pixels = {}
-    for camera in IMAGE_SIZES:
+    for camera in TABLE_IMAGES:
         stacked = np.stack([image[camera] for image in images])
         pixels[camera] = torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255.0
-    meaning = []
-    for column, size in enumerate(MEANINGS):
-        meaning.append(one_hot(torch.from_numpy(said[:, column]).long(), size).float())
+    meaning = one_hot(torch.from_numpy(said).long())
     with torch.inference_mode():
         return model.decide(
-            pixels["scene"], pixels["wrist"], tuple(meaning), torch.from_numpy(states).float()
+            pixels["scene"], pixels["wrist"], meaning, torch.from_numpy(states).float()
         )
 
 
@@ -95,7 +93,7 @@ class BuiltinArm:
             channels=config.channels,
             steps=config.steps,
             step=to_nanoseconds(config.step),
-            images={"scene": IMAGE_SIZES["scene"], "wrist": IMAGE_SIZES["wrist"]},
+            images=TABLE_IMAGES,
             state=(*config.channels[:-1], FINGER),
         )
 
@@ -106,11 +104,7 @@ class BuiltinArm:
         from vla_ros.models.table import TableVLA
 
         self._spec = self.spec(options)
-        threads = options.get("threads", OPTIONS["threads"])
-        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-            raise ValueError(
-                f"policy 'builtin_arm': threads is {threads!r}; give a whole number from 1 up"
-            )
+        threads = thread_count("builtin_arm", options.get("threads", OPTIONS["threads"]))
         torch.set_num_threads(threads)
         folder = _folder(options)
         model = from_pretrained(folder)
@@ -147,7 +141,7 @@ class BuiltinArm:
         if self._said is None:
             still = np.append(state[: len(self._spec.channels) - 1], self._command or 0.0)
             return np.tile(still, (self._spec.steps, 1)).astype(np.float32)
-        images = {key: observation.images[key] for key in IMAGE_SIZES}
+        images = {key: observation.images[key] for key in TABLE_IMAGES}
         output = decide(self._model, [images], self._said[None], state[None])
         self._find(output)
         rows = rows_of(output, state[None])[0]
@@ -207,7 +201,7 @@ def _config(options: Mapping[str, Any]) -> VLAConfig:
     config = VLAConfig.from_dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     if config.model != "table":
         raise ValueError(
-            f"policy 'builtin_arm': the checkpoint {_folder(options)} is a {config.model} model; "
+            f"policy 'builtin_arm': the checkpoint {folder} is a {config.model} model; "
             "give one that vla train dagger --robot arm wrote"
         )
     return config
@@ -215,11 +209,7 @@ def _config(options: Mapping[str, Any]) -> VLAConfig:
 
 def _folder(options: Mapping[str, Any]) -> Path:
     """The checkpoint's. Raises ValueError for an unknown option and where there is none."""
-    for option in options:
-        if option not in OPTIONS:
-            raise ValueError(
-                f"policy 'builtin_arm' has no option {option!r}; it has {', '.join(OPTIONS)}"
-            )
+    check_options("builtin_arm", options, OPTIONS)
     folder = Path(options.get("checkpoint") or BUILTIN_ARM)
     if not (folder / "config.json").is_file():
         raise ValueError(

@@ -14,6 +14,7 @@ import numpy as np
 from vla_ros.core.shown import shown
 from vla_ros.core.types import Observation, to_nanoseconds
 from vla_ros.policies.base import PolicySpec, Rows
+from vla_ros.policies.options import check_options
 
 
 def parse_target(text: str) -> dict[str, float]:
@@ -48,9 +49,7 @@ class Constant:
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
         """Its channels are those of `values`. Raises ValueError for what are no finite numbers."""
-        for name in options:
-            if name != "values":
-                raise ValueError(f"policy 'constant' has no option {name!r}; it has values")
+        check_options("constant", options, ("values",))
         values = options.get("values", {"linear.x": 0.0, "angular.z": 0.0})
         if not isinstance(values, Mapping):
             raise ValueError(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.images import resize
+from vla_ros.models.config import TABLE_IMAGES
 from vla_ros.models.table import OFFSET_M, SCENE_SIZE, TABLE_STATE, TASKS, WRIST_SIZE
 from vla_ros.sim.arm import chain
 from vla_ros.sim.arm.episode import ARM_STEP_S, draw_intent
@@ -20,9 +20,9 @@ from vla_ros.tasks.arm.phrases import UNSEEN_TABLE_PAIRS
 from vla_ros.tasks.arm.success import places_meant, things_meant
 from vla_ros.tasks.arm.table import HAND_OVER, SHAPES, TableObject, TableState
 from vla_ros.tasks.objects import COLOURS
+from vla_ros.training.stored_arrays import StoredArrays
 
 Array = NDArray[np.float64]
-SIZES = {"scene": SCENE_SIZE, "wrist": WRIST_SIZE}
 DRAWN_TIMES = 2  # as large as the model's images: halved, edges come out as from a real camera
 MAX_THINGS = 6  # of a table
 SAID = 2  # instructions of an image: the one that is followed, and another
@@ -47,7 +47,7 @@ _KIND_STEPS = np.cumsum(list(KIND_SHARES.values()))
 
 
 @dataclass
-class ArmFrames:
+class ArmFrames(StoredArrays):
     """n moments; of each SAID instructions (M) are labelled with T rows."""
 
     IMAGES: ClassVar[tuple[str, ...]] = CAMERAS
@@ -86,27 +86,11 @@ class ArmFrames:
     def __len__(self) -> int:
         return len(self.scene)
 
-    def save(self, folder: Path) -> None:
-        """A file for each array."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for array in fields(self):
-            np.save(folder / f"{array.name}.npy", getattr(self, array.name))
-
-    @classmethod
-    def load(cls, folder: Path) -> ArmFrames:
-        """As `save` left them; images stay on disk until they are read."""
-        arrays = {}
-        for array in fields(cls):
-            mode: Any = "r" if array.name in cls.IMAGES else None
-            path = folder / f"{array.name}.npy"
-            arrays[array.name] = np.load(path, allow_pickle=False, mmap_mode=mode)
-        return cls(**arrays)
-
 
 def look(world: ArmWorld) -> dict[str, NDArray[np.uint8]]:
     """Both cameras' images as the model sees them."""
     images = {}
-    for camera, (height, width) in SIZES.items():
+    for camera, (height, width) in TABLE_IMAGES.items():
         drawn = world.draw(camera, DRAWN_TIMES * height, DRAWN_TIMES * width)
         images[camera] = resize(drawn, (height, width))
     return images
@@ -117,7 +101,7 @@ def pixels(world: ArmWorld, camera: str, points: Array) -> Array:
     number = world.model.camera(camera).id
     turn = world.data.cam_xmat[number].reshape(3, 3)
     seen = (points - world.data.cam_xpos[number]) @ turn  # right, up, backwards
-    height, width = SIZES[camera]
+    height, width = TABLE_IMAGES[camera]
     focal = height / 2 / np.tan(np.radians(world.model.cam_fovy[number]) / 2)
     ahead = -seen[:, 2]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vla_ros.models.table import MEANINGS, ROW_RAD, TableOutput, TableVLA
+from vla_ros.models.table import ROW_RAD, TableOutput, TableVLA, one_hot
 from vla_ros.sim.arm import chain
 from vla_ros.training.arm_labels import ArmBatch
 
@@ -26,14 +26,6 @@ ARM_WEIGHTS = {
     "gripped": 0.2,
     "words": 0.3,
 }
-
-
-def one_hot(said: Tensor) -> tuple[Tensor, ...]:
-    """BM x 5 -> of each part BM x its classes."""
-    parts = []
-    for column, size in enumerate(MEANINGS):
-        parts.append(F.one_hot(said[:, column], size).float())
-    return tuple(parts)
 
 
 def tool_of(joints: Tensor) -> Tensor:

@@ -6,9 +6,8 @@ The robot is placed at random, or a policy drove it there (rollout.py).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from vla_ros.sim import scene as scenes
 from vla_ros.sim.domain_randomization import Look, apply, random_look
 from vla_ros.sim.world import World
 from vla_ros.tasks.objects import COLOURS, OPENING_MAX, SHAPES
+from vla_ros.training.stored_arrays import StoredArrays
 
 MAX_OBJECTS = 6  # of a scene
 # a number drawn from 0 to 1, below which the robot is placed so; at the fingers from the last on
@@ -28,7 +28,7 @@ SEEDS = 1_000_000  # training's scenes have seeds below, evaluation's from here 
 
 
 @dataclass
-class Frames:
+class Frames(StoredArrays):
     """n images and the truth of each; `intent` and `progress` are for where a policy drove."""
 
     IMAGES: ClassVar[tuple[str, ...]] = ("images",)
@@ -51,22 +51,6 @@ class Frames:
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def save(self, folder: Path) -> None:
-        """A file for each array."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for array in fields(self):
-            np.save(folder / f"{array.name}.npy", getattr(self, array.name))
-
-    @classmethod
-    def load(cls, folder: Path) -> Frames:
-        """As `save` left them; images stay on disk until they are read."""
-        arrays = {}
-        for array in fields(cls):
-            mode: Any = "r" if array.name in cls.IMAGES else None
-            path = folder / f"{array.name}.npy"
-            arrays[array.name] = np.load(path, allow_pickle=False, mmap_mode=mode)
-        return cls(**arrays)
 
 
 def make_world(size: tuple[int, int]) -> World:

@@ -20,6 +20,7 @@ from vla_ros.core.types import NANOSECONDS, Observation, to_nanoseconds
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
 from vla_ros.policies.color_servo.blobs import CameraPose, find_blobs
 from vla_ros.policies.color_servo.tracks import ObjectTrack, Pose, Tracks, to_odom, to_robot
+from vla_ros.policies.options import check_options
 from vla_ros.tasks import intent
 from vla_ros.tasks.intent import Intent, parse
 from vla_ros.tasks.objects import OPENING_MAX, PASSING_CLEARANCE
@@ -54,11 +55,7 @@ def _content_hash() -> str:
 
 def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options over their defaults. Raises ValueError for what is none, or of a bad value."""
-    unknown = sorted(set(options) - set(DEFAULTS))
-    if unknown:
-        raise ValueError(
-            f"policy 'color_servo' has no option {unknown[0]!r}; it has {', '.join(DEFAULTS)}"
-        )
+    check_options("color_servo", options, DEFAULTS)
     values = {**DEFAULTS, **options}
     for name, value in values.items():
         numbers = value if name == "image_size" and isinstance(value, (list, tuple)) else [value]

@@ -31,6 +31,7 @@ from vla_ros.policies.lerobot.checkpoint import (
     read_ranges,
     read_statistics,
 )
+from vla_ros.policies.options import check_options, thread_count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,17 +100,13 @@ class LeRobot:
         """Loads the weights, and the engine. Raises ValueError."""
         import torch
 
+        from vla_ros.engines.compiled_vla import code_hash
         from vla_ros.engines.select import EngineRequest, load_engine
 
         given = _checked(options)
         checkpoint = _checkpoint(options)
         self._spec = _spec(given, checkpoint)
-        threads = given["threads"]
-        if type(threads) is not int or threads < 1:
-            raise ValueError(
-                f"policy 'lerobot': threads is {threads!r}; give a whole number from 1 up"
-            )
-        torch.set_num_threads(threads)
+        torch.set_num_threads(thread_count("lerobot", given["threads"]))
         precision = "fp32" if given["precision"] == "auto" else given["precision"]
         request = EngineRequest(
             given["engine"],
@@ -118,7 +115,7 @@ class LeRobot:
             cache=given["engine_cache"],
         )
         content = _content(checkpoint.folder)
-        part = sub_model(checkpoint, content)
+        part = sub_model(checkpoint, f"{content} {code_hash()}")
         self._inputs = part.inputs
         self._loaded = load_engine(part, request, say)
         self.notes = self._loaded.notes
@@ -151,8 +148,8 @@ class LeRobot:
         """It remembers nothing."""
 
 
-def sub_model(checkpoint: Checkpoint, content: str) -> SubModel:
-    """The network with its weights, as an engine runs it.
+def sub_model(checkpoint: Checkpoint, key: str) -> SubModel:
+    """The network with its weights, as an engine runs it; `key` as a SubModel's.
 
     Raises:
         ValueError: It is not ACT as it is known here, or the weights do not fit the config.
@@ -189,7 +186,7 @@ def sub_model(checkpoint: Checkpoint, content: str) -> SubModel:
                 row.append(noise * scaling.scale + scaling.offset if scaling else noise)
         examples.append(tuple(row))
     return SubModel(
-        "act", stage, stage.inputs, stage.outputs, tuple(examples), content, fresh=stage.inputs
+        "act", stage, stage.inputs, stage.outputs, tuple(examples), key, fresh=stage.inputs
     )
 
 
@@ -284,11 +281,7 @@ def _tensor(state: Mapping[str, float], names: Sequence[str]) -> Tensor:
 
 # -- options -----------------------------------------------------------------------------
 def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
-    for name in options:
-        if name not in OPTIONS:
-            raise ValueError(
-                f"policy 'lerobot' has no option {shown(name)}; it has {', '.join(OPTIONS)}"
-            )
+    check_options("lerobot", options, OPTIONS)
     return {**OPTIONS, **options}
 
 

@@ -19,6 +19,7 @@ from vla_ros.core.shown import shown
 from vla_ros.core.types import Observation
 from vla_ros.policies.remote.back_off import BackOff
 from vla_ros.policies.remote.options import RemoteOptions
+from vla_ros.policies.remote.rows import joined, state_array
 from vla_ros.policies.remote.wire import ARRAY_KINDS, MOST_BYTES
 
 VIDEO = "video"
@@ -81,9 +82,7 @@ class Gr00tServer:
                     f"{self._where} gave '{key}' as {given}; 1 x rows x {len(names)} is right"
                 )
             columns.append(rows[0])
-        if len({len(rows) for rows in columns}) > 1:
-            raise RuntimeError(f"{self._where} gave actions of different lengths")
-        return np.concatenate(columns, axis=1)
+        return joined(columns, self._where)
 
     def close(self) -> None:
         """Throws the connection away; the next question makes a new one."""
@@ -98,8 +97,7 @@ class Gr00tServer:
             video[place[-1]] = observation.images[name][None, None]  # a batch of one, one moment
         state: dict[str, Any] = {}
         for place, names in self._options.state.items():
-            numbers = [observation.state[name] for name in names]
-            state[place[-1]] = np.array(numbers, np.float32)[None, None]
+            state[place[-1]] = state_array(observation, names)[None, None]
         language = {self._options.prompt[-1]: [[observation.instruction.text]]}
         return {
             "observation": {VIDEO: video, STATE: state, LANGUAGE: language},

@@ -21,6 +21,7 @@ from vla_ros.core.shown import shown
 from vla_ros.core.types import Image, Observation
 from vla_ros.policies.remote.back_off import BackOff
 from vla_ros.policies.remote.options import Path, RemoteOptions
+from vla_ros.policies.remote.rows import joined, state_array
 from vla_ros.policies.remote.wire import MOST_BYTES, packed, unpacked
 
 
@@ -73,11 +74,7 @@ class OpenPiServer:
         columns: list[NDArray[np.floating]] = []
         for key, names in self._options.actions.items():
             columns.append(self._rows(answer, key, names))
-        if len({len(rows) for rows in columns}) > 1:
-            raise RuntimeError(
-                f"the policy server at {self._options.url} gave actions of different lengths"
-            )
-        return np.concatenate(columns, axis=1)
+        return joined(columns, f"the policy server at {self._options.url}")
 
     def _question(self, observation: Observation) -> dict[str, Any]:
         question: dict[str, Any] = {}
@@ -87,8 +84,7 @@ class OpenPiServer:
                 image = np.ascontiguousarray(image.transpose(2, 0, 1))
             _put(question, place, image)
         for place, names in self._options.state.items():
-            numbers = [observation.state[name] for name in names]
-            _put(question, place, np.array(numbers, np.float32))
+            _put(question, place, state_array(observation, names))
         _put(question, self._options.prompt, observation.instruction.text)
         return question
 

@@ -12,6 +12,7 @@ from vla_ros.core.robot_fields import number
 from vla_ros.core.robot_state import UNITS
 from vla_ros.core.shown import shown
 from vla_ros.core.types import Size, is_size
+from vla_ros.policies.options import check_options
 
 LAYOUTS = ("hwc", "chw")
 MOST_ROWS = 1000  # of an answer: at 50 a second, twenty seconds
@@ -145,11 +146,7 @@ def parse_options(given: Mapping[str, Any]) -> RemoteOptions:
     Raises:
         ValueError: a sentence with the option, its value and what is right.
     """
-    for name in given:
-        if name not in OPTIONS:
-            raise ValueError(
-                f"policy 'remote' has no option {shown(name)}; it has {', '.join(OPTIONS)}"
-            )
+    check_options("remote", given, OPTIONS)
     preset = given.get("preset", "")
     if preset and preset not in PRESETS:
         raise ValueError(_is_wrong("preset", preset, f"use one of {', '.join(PRESETS)}"))

@@ -14,6 +14,7 @@ import numpy as np
 
 from vla_ros.core.types import Observation, to_nanoseconds
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
+from vla_ros.policies.options import check_options
 from vla_ros.sim.arm import chain
 from vla_ros.sim.arm.episode import ARM_CHANNELS, ARM_STEP_S
 from vla_ros.sim.arm.expert import moved_table, rows_for
@@ -33,9 +34,7 @@ class TableExpert:
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
         """Six joints and the gripper. Raises ValueError for other options than a seed."""
-        for option in options:
-            if option != "seed":
-                raise ValueError(f"policy 'TableExpert' has no option {option!r}; it has seed")
+        check_options("TableExpert", options, ("seed",))
         seed = options.get("seed", DEFAULT_SEED)
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
             raise ValueError(f"policy 'TableExpert': seed is {seed!r}; give 0 or more")

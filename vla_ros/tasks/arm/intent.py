@@ -46,6 +46,9 @@ ARM_KINDS = (
     "home",
     "stop",
 )
+# What the learned policy knows; its weights keep to this order, and the first ones name a thing.
+LEARNED_KINDS = tuple(kind for kind in ARM_KINDS if kind != "push")
+LEARNED_OBJECT_KINDS = LEARNED_KINDS[:6]
 PUT_KINDS = ("put_into", "put_onto", "put_beside")
 HOLDING_KINDS = ("pick", "hand_over", *PUT_KINDS)  # that the gripper holds something for
 # What something can be put into and onto; beside all.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import fields
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from vla_ros.training.recipes.dagger import Recipe
 
 FramesT = TypeVar("FramesT", bound=Any)  # a dataclass of arrays, with IMAGES
 
@@ -40,3 +43,22 @@ class Album(Generic[FramesT]):
             part = int(np.searchsorted(self._starts, row, side="right")) - 1
             images.append(self._images[name][part][row - self._starts[part]])
         return np.stack(images)
+
+
+class AlbumBatches(Generic[FramesT]):
+    """Rows for batches, drawn from an album that grows."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.parts: list[FramesT] = []
+
+    def add(self, parts: list[FramesT]) -> None:
+        """From now on batches are drawn from these too."""
+        self.parts += parts
+        self.album: Album[FramesT] = Album(self.parts)
+
+    def rows(self, index: int) -> tuple[np.random.Generator, NDArray[np.int64]]:
+        """Those of the batch of this number, and what the rest of it is drawn with."""
+        rng = np.random.default_rng((self.recipe.seed, index))
+        # sorted: they are read from the disk
+        return rng, np.sort(rng.choice(len(self.album), self.recipe.images, replace=False))

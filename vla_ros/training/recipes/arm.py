@@ -31,7 +31,7 @@ from vla_ros.training.arm_labels import ArmBatch, batch_of, texts
 from vla_ros.training.arm_losses import ARM_WEIGHTS, arm_losses
 from vla_ros.training.arm_rollout import drive
 from vla_ros.training.augment import Augment
-from vla_ros.training.recipes.album import Album
+from vla_ros.training.recipes.album import AlbumBatches
 
 if TYPE_CHECKING:
     from vla_ros.training.recipes.dagger import Recipe
@@ -41,28 +41,20 @@ DRIVEN_PLACED = 0.25  # of the episodes that the policy drives, that begin amid 
 TEXTS = 36  # of a batch, beside the recipe's nonsense
 
 
-class ArmBatches:
+class ArmBatches(AlbumBatches[ArmFrames]):
     """Labelled batches from an album that grows."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
-        self.parts: list[ArmFrames] = []
+        super().__init__(recipe)
         self._augment = {
             "scene": Augment(SCENE_SIZE, recipe.seed),
             "wrist": Augment(WRIST_SIZE, recipe.seed),
         }
 
-    def add(self, parts: list[ArmFrames]) -> None:
-        """From now on batches are drawn from these too."""
-        self.parts += parts
-        self.album: Any = Album(self.parts)
-
     def batch(self, index: int) -> ArmBatch:
         """The batch of this number, from the images that there are by now."""
         recipe = self.recipe
-        rng = np.random.default_rng((recipe.seed, index))
-        # sorted: they are read from the disk
-        rows = np.sort(rng.choice(len(self.album), recipe.images, replace=False))
+        rng, rows = self.rows(index)
         images = {camera: self.album.images(rows, camera) for camera in self._augment}
         said = texts(rng, TEXTS, recipe.nonsense)
         batch = batch_of(self.album.tables, rows, images, said)

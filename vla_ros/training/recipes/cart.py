@@ -15,7 +15,7 @@ from vla_ros.training.augment import Augment
 from vla_ros.training.image_dataset import Frames, make_world, place_at_random
 from vla_ros.training.labels import STATE, Batch, label, nonsense, padded
 from vla_ros.training.losses import WEIGHTS, losses, unclear
-from vla_ros.training.recipes.album import Album
+from vla_ros.training.recipes.album import AlbumBatches
 from vla_ros.training.vector_env import success
 
 if TYPE_CHECKING:
@@ -24,28 +24,20 @@ if TYPE_CHECKING:
 UNCLEAR_WEIGHT = 0.03  # of words that are no instruction, in the loss
 
 
-class LabelledBatches:
+class LabelledBatches(AlbumBatches[Frames]):
     """Labelled batches from an album that grows: (Batch, (ids, mask) of nonsense)."""
 
     def __init__(self, recipe: Recipe, grid: tuple[int, int], config: VLAConfig) -> None:
-        self.recipe = recipe
+        super().__init__(recipe)
         self.grid = grid
         self.config = config
-        self.parts: list[Frames] = []
         self._augment = Augment(config.image_size, recipe.seed)
-
-    def add(self, parts: list[Frames]) -> None:
-        """From now on batches are drawn from these too."""
-        self.parts += parts
-        self.album: Album[Frames] = Album(self.parts)
 
     def batch(self, index: int) -> tuple[Batch, tuple[Tensor, Tensor]]:
         """The batch of this number, from the images that there are by now."""
         recipe = self.recipe
         config = self.config
-        rng = np.random.default_rng((recipe.seed, index))
-        # sorted: they are read from the disk
-        rows = np.sort(rng.choice(len(self.album), recipe.images, replace=False))
+        rng, rows = self.rows(index)
         batch, _ = label(
             rng,
             self.album.tables,
