@@ -94,6 +94,8 @@ class Numbers:
         self._fit_state(file.state, robot)
         self.actions = self._fit_actions(file.actions, robot)
         self.channels = tuple(action.channel.name for action in self.actions)
+        # Here, and not with each chunk: making a spec checks all of it.
+        self._robot_spec = replace(spec, channels=self.channels)
 
     def _fit_state(self, entries: Sequence[PolicyNumber], robot: Robot) -> None:
         _check_names(entries, self._spec.state, "state")
@@ -172,8 +174,7 @@ class Numbers:
             # float64: sums of many float32 steps would drift
             values = action.scale.to_robot(np.asarray(rows[:, action.column], np.float64))
             columns.append(self._to_channel(values, action, observation))
-        spec = replace(self._spec, channels=self.channels)
-        return spec.chunk(np.stack(columns, axis=1), observation, policy)
+        return self._robot_spec.chunk(np.stack(columns, axis=1), observation, policy)
 
     def _to_channel(
         self, values: NDArray[np.floating], action: FittedAction, observation: Observation
