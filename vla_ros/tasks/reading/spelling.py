@@ -1,0 +1,68 @@
+"""Misspelt words read as the one word of the task that they are nearest to."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Collection, Iterator
+
+SHORTEST = 3  # letters of a word that is worth a guess
+
+
+def edits(word: str) -> Iterator[str]:
+    """All that one edit makes of it: a letter less, more, other, or two swapped."""
+    for place in range(len(word) + 1):
+        head = word[:place]
+        tail = word[place:]
+        if tail:
+            yield head + tail[1:]
+        if len(tail) > 1:
+            yield head + tail[1] + tail[0] + tail[2:]
+        for letter in string.ascii_lowercase:
+            yield head + letter + tail
+            if tail:
+                yield head + letter + tail[1:]
+
+
+class Spelling:
+    """Corrects words that nobody knows; those that somebody knows are left alone."""
+
+    def __init__(self, task: Collection[str], known: Collection[str]) -> None:
+        """
+        Args:
+            task: Words that instructions are made of.
+            known: Words that are no mistakes, whatever they look like: "bed" is not "red".
+        """
+        self._task = frozenset(task)
+        self._known = frozenset(known) | self._task
+
+    def correct(self, word: str) -> list[str]:
+        """The word itself, the one that is meant, or the two that were written as one."""
+        if word in self._known or not word.isascii() or not word.isalpha():
+            return [word]
+        # "stoooop", "pleeease": a letter held for long
+        for times in (r"\1\1", r"\1"):
+            shorter = re.sub(r"(.)\1{2,}", times, word)
+            if shorter in self._known:
+                return [shorter]
+        if len(word) < SHORTEST:
+            return [word]
+        near = {edit for edit in edits(word) if edit in self._task}
+        for likely in _likeliest(word, near):
+            if len(likely) == 1:
+                return [likely.pop()]
+        if not near:
+            for place in range(2, len(word) - 1):
+                if word[:place] in self._task and word[place:] in self._task:
+                    return [word[:place], word[place:]]
+        return [word]
+
+
+def _likeliest(word: str, near: set[str]) -> Iterator[set[str]]:
+    """Fewer and fewer of the words that one edit makes: what fingers do most stays longest."""
+    yield set(near)
+    # nobody misses the first letter
+    first = {edit for edit in near if edit[0] == word[0]}
+    yield set(first)
+    yield {edit for edit in first if sorted(edit) == sorted(word)}  # two letters swapped
+    yield {edit for edit in first if len(edit) > len(word)}  # one left out

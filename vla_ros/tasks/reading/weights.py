@@ -1,0 +1,89 @@
+"""The file `words.npz`: the table of words, the heads on it, and lists that reading needs."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.tasks.reading.colours import ColourNames
+from vla_ros.tasks.reading.network import Network, WordPieces
+from vla_ros.tasks.reading.objects import Things
+from vla_ros.tasks.reading.spelling import Spelling
+
+FILE = "words.npz"
+FORMAT = 1
+# The vocabulary has its commonest pieces first; behind these are names and foreign words.
+KNOWN_ROWS = 18_000
+SHORTEST_KNOWN = 3  # letters of a whole word of the vocabulary that is taken for no mistake
+
+
+@dataclass(frozen=True)
+class Weights:
+    """All that reading needs from its file."""
+
+    pieces: WordPieces
+    network: Network
+    things: Things
+    spelling: Spelling
+    threshold: float  # of a clause's most likely class; below it the clause is refused
+
+
+def load_weights(folder: Path | None = None) -> Weights:
+    """Raises ValueError where the file is missing or another's."""
+    path = (Path(__file__).parent if folder is None else folder) / FILE
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}); install the package again, or write it with "
+            "'vla train words'"
+        ) from error
+    if int(arrays.get("format", -1)) != FORMAT:
+        raise ValueError(
+            f"{path} is of format {arrays.get('format')}, and {FORMAT} is read here; write it "
+            "again with 'vla train words'"
+        )
+    return weights_of(arrays)
+
+
+def weights_of(arrays: dict[str, NDArray]) -> Weights:
+    """From the arrays of the file, as the recipe `words` makes them."""
+    pieces = WordPieces(lines(arrays["vocabulary"]))
+    rows = arrays["table"].astype(np.float32) * arrays["scale"].astype(np.float32)[:, None]
+    table = np.concatenate([rows, arrays["marks"].astype(np.float32)])
+    heads = []
+    for number in range(int(arrays["heads"])):
+        prefix = f"head{number}."
+        head = {}
+        for name, values in arrays.items():
+            if name.startswith(prefix):
+                head[name.removeprefix(prefix)] = values.astype(np.float32)
+        heads.append(head)
+    survey = {}
+    for line in lines(arrays["colours"]):
+        name, _, colour = line.partition("\t")
+        survey[name] = colour
+    known = set()
+    for word in pieces.vocabulary[:KNOWN_ROWS]:
+        if len(word) >= SHORTEST_KNOWN and word.isalpha():
+            known.add(word)
+    colours = ColourNames(survey)
+    spelling = Spelling(lines(arrays["task_words"]), known)
+    return Weights(
+        pieces, Network(table, heads), Things(colours), spelling, float(arrays["threshold"])
+    )
+
+
+def lines(stored: NDArray) -> list[str]:
+    """The lines of a text that is stored as bytes."""
+    return stored.tobytes().decode("utf-8").split("\n")
+
+
+def as_bytes(texts: list[str]) -> NDArray[np.uint8]:
+    """What `lines` reads again."""
+    return np.frombuffer("\n".join(texts).encode("utf-8"), np.uint8)

@@ -1,0 +1,315 @@
+"""Sentences to learn from, made of the templates in the text files beside this one.
+
+In a template `(a|b)` is one of them, `[a]` perhaps a, `{it}` a thing of the room, `{dist}` and
+`{ang}` an amount, `{noun}` something that is none of the room's things.
+
+Held out are whole lines, told by their hash: none of their fillings is learned from.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from vla_ros.tasks.objects import COLOURS
+from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SPLITS, intent_of, say
+from vla_ros.tasks.reading.amounts import NUMBERS
+from vla_ros.tasks.reading.network import CLASSES, FILLER, MENTION, REFUSE
+
+HELD_OUT_SHARE = 0.1
+WORDS_A_TURN = 6
+POLITE_SHARE = 0.45
+TYPO_SHARE = 0.12  # of the sentences: one word of it
+_CHOICE = re.compile(r"\(([^()\[\]]*)\)|\[([^()\[\]]*)\]")
+_JOINS = (" and ", ", ", " then ", " and then ", " ", ". ", " or ", " but ")
+_NOUNS = {
+    "block": ["block", "cube", "box", "brick", "die", "crate"],
+    "ball": ["ball", "sphere", "orb", "globe", "marble"],
+    "cylinder": ["cylinder", "can", "tube", "tin", "drum", "barrel", "canister", "pipe"],
+    "object": ["object", "thing", "one", "item", "toy", "thingy"],
+}
+_RELATIONS = [
+    "left of",
+    "to the left of",
+    "on the left of",
+    "right of",
+    "to the right of",
+    "behind",
+    "in front of",
+    "next to",
+    "beside",
+    "near",
+    "by",
+    "close to",
+    "on the right side of",
+]
+_WHICH = ["nearest", "closest", "other", "leftmost", "farthest", "rightmost", "left", "right"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sentence and which of CLASSES it is."""
+
+    text: str
+    label: str
+
+
+@cache
+def templates(name: str) -> tuple[tuple[str, str], ...]:
+    """(class, template) of each line of a text file; "#" begins a comment."""
+    found = []
+    path = Path(__file__).with_name(f"{name}.txt")
+    for line in path.read_text(encoding="utf-8").splitlines():
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        label, _, template = line.partition(": ")
+        if name == "commands" and label not in CLASSES:
+            raise ValueError(f"{path}: {line!r} begins with none of {', '.join(CLASSES)}")
+        found.append((label, template) if name == "commands" else (REFUSE, line))
+    return tuple(found)
+
+
+def held_out(template: str) -> bool:
+    """Whether no sentence of this line is learned from."""
+    return zlib.crc32(template.encode()) % 1000 < 1000 * HELD_OUT_SHARE
+
+
+class Speaker:
+    """Says templates, each time otherwise."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._numbers = np.random.default_rng(seed)
+        self._before = _listed("before")
+        self._after = _listed("after")
+        self._things = _listed("nouns")
+        self._verbs = _listed("verbs")
+
+    def examples(self, held: bool, of_each: int) -> list[Example]:
+        """So many of each kind, and of what is none several times as many; each text once.
+
+        Args:
+            held: Of the lines that are held out, or of the others.
+            of_each: Sentences of a kind.
+        """
+        by_class: dict[str, list[str]] = {}
+        for label, template in (*templates("commands"), *templates("refusals")):
+            if held_out(template) == held:
+                # a line with many words to choose from is said more often
+                often = 1 + template.count("|") // WORDS_A_TURN
+                by_class.setdefault(label, []).extend([template] * often)
+        found: dict[str, str] = {}
+        for label in CLASSES:
+            of_class = by_class.get(label, [])
+            if not of_class:
+                continue
+            for count in range(of_each * (4 if label == REFUSE else 1)):
+                # each line once before any comes twice: short lists stay even
+                template = of_class[count % len(of_class)]
+                found.setdefault(self._polite(self.fill(template), label), label)
+        for label in (FILLER, MENTION):
+            for _ in range(0 if held else of_each // 2):
+                text = self._of(self._before + self._after) if label == FILLER else self.thing()
+                found.setdefault(text, label)
+        for _ in range(3 * of_each):
+            text = self._spoilt(by_class)
+            if text:
+                found.setdefault(text, REFUSE)
+        if not held:
+            for _ in range(of_each * len(KINDS) // 4):
+                kind = self._of(KINDS)
+                found.setdefault(self._known(kind), kind)
+        return [
+            Example(self._misspelt(text), label) for text, label in found.items() if text.strip()
+        ]
+
+    def fill(self, template: str) -> str:
+        """The template with everything chosen."""
+        text = template
+        while True:
+            match = _CHOICE.search(text)
+            if match is None:
+                break
+            if match[1] is not None:
+                chosen = self._of(match[1].split("|"))
+            else:
+                chosen = self._of(match[2].split("|")) if self._rng.random() < 0.4 else ""
+            text = text[: match.start()] + chosen + text[match.end() :]
+        for slot, word in (
+            ("{it}", self.thing),
+            ("{dist}", self.distance),
+            ("{ang}", self.angle),
+            ("{noun}", self.noun),
+        ):
+            while slot in text:
+                text = text.replace(slot, word(), 1)
+        return " ".join(text.split())
+
+    def thing(self) -> str:
+        """A thing of the room, as one may name it."""
+        name = self._plain_thing()
+        chance = self._rng.random()
+        if chance < 0.1:
+            joint = self._of(("", "", "that is ", "which is ", "standing "))
+            return f"{name} {joint}{self._of(_RELATIONS)} {self._plain_thing()}"
+        if chance < 0.14:
+            return f"{name} {self._of(('in front of you', 'on your left', 'over there'))}"
+        if chance < 0.17:
+            return f"{name} that is not {self._of(COLOURS)}"
+        return name
+
+    def _plain_thing(self) -> str:
+        noun = self._of(_NOUNS[self._of(tuple(_NOUNS))])
+        article = self._of(("the", "the", "the", "the", "that", "a", "this", "any", "my", "your"))
+        look = self._of(("", "", "", "", "", "little ", "big ", "shiny ", "small "))
+        if self._rng.random() < 0.12:
+            return f"the {self._of(_WHICH)} {noun}"
+        colour = "" if self._rng.random() < 0.15 and noun != "can" else f"{self._of(COLOURS)} "
+        return f"{article} {look}{colour}{noun}"
+
+    def distance(self) -> str:
+        """A distance, as one may give it."""
+        number = str(self._rng.randrange(5, 200))
+        if self._rng.random() < 0.3:
+            number = self._of(tuple(NUMBERS)[5:])
+        return self._of(
+            (
+                f"{number} cm",
+                f"{number}cm",
+                f"{number} centimetres",
+                f"{number} centimeters",
+                f"{self._rng.randrange(1, 30) / 10} m",
+                f"{self._of(('1', '2', 'one', 'two'))} metres",
+                "half a metre",
+                "a metre",
+                "two feet",
+                "ten inches",
+                "a yard",
+                "a metre and a half",
+            )
+        )
+
+    def angle(self) -> str:
+        """An angle, as one may give it."""
+        number = str(5 * self._rng.randrange(1, 37))
+        if self._rng.random() < 0.3:
+            number = self._of(tuple(NUMBERS)[10:])
+        return self._of(
+            (
+                f"{number} degrees",
+                f"{number} degrees",
+                f"{number} deg",
+                f"{number}\u00b0",
+                "a quarter turn",
+                "a right angle",
+                "half a turn",
+                "an eighth of a turn",
+            )
+        )
+
+    def noun(self) -> str:
+        """Something that is none of the room's things."""
+        article = self._of(("the", "the", "the", "a", "my", "that", "your", "this"))
+        return f"{article} {self._of(self._things)}"
+
+    def _of(self, choices: Sequence[str]) -> str:
+        return choices[self._rng.randrange(len(choices))]
+
+    def _polite(self, text: str, label: str) -> str:
+        """With courtesy before or after it; half as often where it is no instruction."""
+        share = POLITE_SHARE * (0.6 if label == REFUSE else 1.0)
+        if self._rng.random() >= share or label == FILLER:
+            return text
+        chance = self._rng.random()
+        if chance < 0.6:
+            text = f"{self._of(self._before)} {text}"
+        if chance >= 0.5:
+            text = f"{text} {self._of(self._after)}"
+        return text
+
+    def _spoilt(self, by_class: dict[str, list[str]]) -> str:
+        """An instruction made into none: what it is easily taken for."""
+        chance = self._rng.random()
+        kind = self._of(KINDS)
+        template = self._of(by_class.get(kind) or [""])
+        if chance < 0.2:  # what this robot does to nothing
+            return self._polite(f"{self._of(self._verbs)} {self.thing()}", REFUSE)
+        if chance < 0.45:  # about something else
+            kind = self._of(OBJECT_KINDS)
+            template = self._of(by_class.get(kind) or [""])
+            return self._polite(self.fill(template.replace("{it}", "{noun}")), REFUSE) * (
+                "{it}" in template
+            )
+        if chance < 0.6:  # two at once: what is one step is cut from the other before
+            other = self._of([each for each in KINDS if each != kind])
+            second = self._of(by_class.get(other) or [""])
+            return f"{self.fill(template)}{self._of(_JOINS)}{self.fill(second)}"
+        if chance < 0.75:  # half of it is nonsense
+            halves = [self.fill(template), self.fill(self._of(by_class[REFUSE]))]
+            self._rng.shuffle(halves)
+            return self._of(_JOINS).join(halves)
+        if chance < 0.9:  # unfinished
+            kind = self._of(OBJECT_KINDS)
+            template = self._of(by_class.get(kind) or [""])
+            place = template.find("{it}")
+            ending = self._of(("", "", "the", "a", "the um"))
+            return self._polite(self.fill(template[: max(0, place)]), REFUSE) + f" {ending}"
+        words = self.fill(template).split()
+        self._rng.shuffle(words)
+        return " ".join(words) * (len(words) > 4)
+
+    def _known(self, kind: str) -> str:
+        """As tasks/phrases.py says it."""
+        colour = None
+        shape = None
+        if kind in OBJECT_KINDS:
+            colour = self._of(COLOURS)
+            shape = self._of(("block", "ball", "cylinder", "")) or None
+        return say(self._numbers, intent_of(kind, colour, shape), self._of(SPLITS[:3]))
+
+    def _misspelt(self, text: str) -> str:
+        if self._rng.random() >= TYPO_SHARE:
+            return text
+        words = text.split()
+        place = self._rng.randrange(len(words))
+        words[place] = self._slip(words[place])
+        return " ".join(words)
+
+    def _slip(self, word: str) -> str:
+        if len(word) < 4 or not word.isalpha():
+            return word
+        place = self._rng.randrange(len(word) - 1)
+        return self._of(
+            (
+                word[:place] + word[place + 1] + word[place] + word[place + 2 :],
+                word[:place] + word[place + 1 :],
+                word[:place] + word[place] + word[place:],
+            )
+        )
+
+
+@cache
+def _listed(name: str) -> tuple[str, ...]:
+    """The lines of a text file."""
+    found: list[str] = []
+    path = Path(__file__).with_name(f"{name}.txt")
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.startswith("#"):
+            found.extend(entry.strip() for entry in line.split("|"))
+    return tuple(found)
+
+
+def task_words() -> list[str]:
+    """Every word of the commands' templates, in the alphabet's order."""
+    words: set[str] = set()
+    for _, template in templates("commands"):
+        words.update(re.findall(r"[a-z]+", re.sub(r"\{[a-z]+\}", " ", template.lower())))
+    return sorted(words)
