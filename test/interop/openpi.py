@@ -50,7 +50,7 @@ def running(command: Sequence[str | Path], port: int) -> Iterator[None]:
     """The command as a process that listens at `port`, and is ended."""
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 60.0
+        end = time.monotonic() + 180.0
         while time.monotonic() < end and process.poll() is None:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -76,7 +76,7 @@ def ours_asks_theirs(python: Path) -> None:
         "state": {"observation/state": ["a", "b"]},
         "actions": ["x", "a", "b"],
         "rate": 10,
-        "horizon": 10,
+        "rows": 10,
     }
     images = {"front": np.full((224, 224, 3), 7, np.uint8), "wrist": np.zeros((224, 224, 3), np.uint8)}
 

@@ -36,5 +36,26 @@ def ask(port: int) -> None:
     print(answer["actions"].shape, list(metadata["actions"]))
 
 
+def ask_lerobot(port: int, folder: str, out: str, step: str) -> None:
+    """Asks a `vla serve --lerobot` about the observations in a folder, and writes its rows."""
+    client = WebsocketClientPolicy("127.0.0.1", port)
+    metadata = client.get_server_metadata()
+    seen = np.load(f"{folder}/seen.npz")
+    rows = []
+    for index in range(0, len(seen["joints"]), int(step)):
+        moments = [max(0, index - ago) for ago in range(metadata["n_obs_steps"] - 1, -1, -1)]
+        if len(moments) == 1:
+            moments = index
+        question = {
+            "images": {name: seen[name][moments] for name in metadata["images"]},
+            "state": seen["joints"][moments],
+            "prompt": "pick up the red cube",
+        }
+        rows.append(client.infer(question)["actions"])
+    np.savez(out, rows=np.array(rows))
+    shown = ("type", "rows", "n_action_steps", "n_obs_steps", "fps", "state")
+    print({key: metadata[key] for key in shown})
+
+
 if __name__ == "__main__":
-    {"serve": serve, "ask": ask}[sys.argv[1]](int(sys.argv[2]))
+    {"serve": serve, "ask": ask, "ask_lerobot": ask_lerobot}[sys.argv[1]](int(sys.argv[2]), *sys.argv[3:])

@@ -1,4 +1,4 @@
-"""One camera's images of a LeRobot dataset: from videos, or from PNGs or JPEGs in the parquet."""
+"""One camera's images of a LeRobot dataset: from videos, or PNGs or JPEGs in or by the parquet."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from vla_ros.core.types import Image
 from vla_ros.datasets.lerobot import check
 from vla_ros.datasets.lerobot.episodes import Clip, EpisodeRow
 from vla_ros.datasets.lerobot.features import ImageFeature
+from vla_ros.datasets.lerobot.video import copy_span
 
 OPEN_VIDEOS = 8  # kept open
 # row groups of the parquet, of up to some hundred images each, kept as they are encoded
@@ -40,9 +41,13 @@ class CameraImages(Protocol):
         ...
 
 
-def make_images(camera: ImageFeature, episodes: Sequence[EpisodeRow], fps: float) -> CameraImages:
-    """Checked as a whole. Raises ValueError, in a sentence."""
-    return VideoImages(camera, episodes, fps) if camera.video else StoredImages(camera, episodes)
+def make_images(
+    camera: ImageFeature, episodes: Sequence[EpisodeRow], fps: float, folder: Path
+) -> CameraImages:
+    """Checked as a whole; `folder` is the dataset's. Raises ValueError, in a sentence."""
+    if camera.video:
+        return VideoImages(camera, episodes, fps)
+    return StoredImages(camera, episodes, folder)
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,21 @@ class VideoImages:
     def close(self) -> None:
         while self._open:
             self._open.popitem()[1].close()
+
+    def copy(self, episode: int, out: Path) -> dict[str, Any] | None:
+        """An episode's images as a video of its own, as they are encoded.
+
+        Returns:
+            What `video.about` says of it; None, and no file, where the episode does not begin with
+            an image that needs no other one.
+        """
+        track, first = self._first[episode]
+        length = self._rows[episode].length
+        span = (int(track.times[first]), int(track.times[first + length - 1]))
+        about = copy_span(track.path, out, span, length)
+        if about is None:
+            out.unlink(missing_ok=True)  # without a packet it was never made
+        return about
 
     def _decode(self, container: Any, episode: int, frame: int) -> Iterator[Image]:
         """The images of an episode from `frame` on."""
@@ -197,8 +217,9 @@ class StoredImages:
     training waits for them.
     """
 
-    def __init__(self, camera: ImageFeature, episodes: Sequence[EpisodeRow]) -> None:
+    def __init__(self, camera: ImageFeature, episodes: Sequence[EpisodeRow], folder: Path) -> None:
         self._key = camera.key
+        self._folder = folder
         self._rows = episodes
         self._groups: OrderedDict[tuple[Path, int], Any] = OrderedDict()
         self._begin: dict[Path, int] = {}  # file -> the number of its first frame
@@ -243,10 +264,13 @@ class StoredImages:
             self._groups.popitem(last=False)
         return self._groups[key]
 
-    @staticmethod
-    def _image(cell: Any, where: str) -> Image:
+    def _image(self, cell: Any, where: str) -> Image:
         held = cell.as_py()
-        data = held.get("bytes") if isinstance(held, dict) else held
+        data = held
+        if isinstance(held, dict):
+            data = held.get("bytes") or held.get("path")
+        if isinstance(data, str):
+            data = self._file(data, where)
         if not data:
             raise ValueError(f"{where} has no bytes; save the dataset again, with its images in it")
         # ANYDEPTH: else 16 bits, as depth has them, would silently become 8
@@ -264,6 +288,18 @@ class StoredImages:
                 f"{where} is {len(data)} bytes {problem}; images in colour of 8 bits are right"
             )
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+    def _file(self, name: str, where: str) -> bytes:
+        """The bytes of a file that a path of the parquet names."""
+        folder = self._folder.resolve()
+        path = (folder / name).resolve()
+        # a dataset from elsewhere reads no other files of this machine
+        if folder not in path.parents:
+            raise ValueError(f"{where} is '{name[:200]}', outside the dataset; copy its images in")
+        try:
+            return path.read_bytes()
+        except OSError as problem:
+            raise ValueError(f"{where} is '{name[:200]}': {problem.strerror}") from None
 
 
 def _group_ends(path: Path) -> NDArray[np.int64]:

@@ -121,7 +121,7 @@ def read_episodes(folder: Path, info: Mapping[str, Any]) -> list[EpisodeRow]:
     if len(raw) != info["total_episodes"]:
         raise ValueError(
             f"{folder}: meta/info.json counts {info['total_episodes']} episodes, "
-            f"{table} has {len(raw)}"
+            f"{table} has {len(raw)}; where a recording was cut off, `vla record --append` mends it"
         )
     for row in raw:
         for name in ("episode_index", "length"):
@@ -146,7 +146,7 @@ def read_episodes(folder: Path, info: Mapping[str, Any]) -> list[EpisodeRow]:
                 f"{folder}: {table} has episode {given[0]}, frames {given[1]} to {given[2]}, "
                 f"length {length}; episode {index} from frame {start} on is right"
             )
-        data, clips = _v2_places(folder, info, index) if old else _v3_places(folder, info, row)
+        data, clips = _v2_places(folder, info, index) if old else places_of(folder, info, row)
         ours = {key: row.get(key) for key in OUR_COLUMNS}
         episodes.append(EpisodeRow(index, start, start + length, data, clips, ours))
         start += length
@@ -158,9 +158,9 @@ def read_episodes(folder: Path, info: Mapping[str, Any]) -> list[EpisodeRow]:
     return episodes
 
 
-def _v3(folder: Path) -> list[dict[str, Any]]:
-    """The rows of meta/episodes, as they are, without the statistics in them."""
-    needed = [
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of meta/episodes, as they are, without the statistics in them."""
+    columns = [
         "episode_index",
         "length",
         "dataset_from_index",
@@ -168,6 +168,14 @@ def _v3(folder: Path) -> list[dict[str, Any]]:
         "data/chunk_index",
         "data/file_index",
     ]
+    for name in column_names(path):  # most of them are statistics
+        if name in OUR_COLUMNS or name.startswith("videos/"):
+            columns.append(name)
+    rows: list[dict[str, Any]] = read_table(path, columns).to_pylist()
+    return rows
+
+
+def _v3(folder: Path) -> list[dict[str, Any]]:
     files = sorted((folder / "meta" / "episodes").glob("*/*.parquet"))
     if not files:
         raise ValueError(
@@ -175,17 +183,14 @@ def _v3(folder: Path) -> list[dict[str, Any]]:
         )
     rows: list[dict[str, Any]] = []
     for path in files:
-        columns = list(needed)
-        for name in column_names(path):  # most of them are statistics
-            if name in OUR_COLUMNS or name.startswith("videos/"):
-                columns.append(name)
-        rows += read_table(path, columns).to_pylist()
+        rows += rows_of(path)
     return rows
 
 
-def _v3_places(
+def places_of(
     folder: Path, info: Mapping[str, Any], row: Mapping[str, Any]
 ) -> tuple[Path, dict[str, Clip]]:
+    """Where an episode of v3.0 lies, by its row: its frames, and its images by feature."""
     template = info.get("video_path") or layout.VIDEO
     clips: dict[str, Clip] = {}
     for key in info["features"]:

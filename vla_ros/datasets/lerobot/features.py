@@ -30,7 +30,7 @@ class ImageFeature:
 
     key: str  # the feature's name
     size: tuple[int, int] | None  # height, width; None where the dataset does not say
-    video: bool  # else each image is a file's bytes in the parquet
+    video: bool  # else the parquet has each image: a file's bytes, or its place in the dataset
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def sort_out(
         name = alias if alias in given and key not in given else key
         needed[name] = key
     for name, described in given.items():
-        if name in layout.COUNTERS:
+        if name in layout.COUNTERS or name == layout.CONTROL_SOURCE:  # words, which `read` has
             continue
         feature = described if isinstance(described, Mapping) else {}
         try:
@@ -159,10 +159,12 @@ def _camera(name: str, feature: Mapping[str, Any], kind: str, schema: Any) -> Im
         raise Unfit(f"has the shape {shape}, and an image in colour is height x width x 3")
     if kind == "image":
         held = schema.field(name).type if name in schema.names else None
-        if held is None or not (
-            pa.types.is_binary(held) or (pa.types.is_struct(held) and _holds_bytes(held))
-        ):
-            raise Unfit(f"is {held or 'in no column'}, and an image is the bytes of a PNG or JPEG")
+        plain = held is not None and (pa.types.is_binary(held) or pa.types.is_string(held))
+        if held is None or not (plain or (pa.types.is_struct(held) and _holds_image(held))):
+            raise Unfit(
+                f"is {held or 'in no column'}, and an image is the bytes or the path of a PNG or "
+                "JPEG"
+            )
     size = None
     if shape is not None:
         # the three colours come last, or as torch has them first
@@ -179,12 +181,15 @@ def is_list(held: Any) -> bool:
     )
 
 
-def _holds_bytes(held: Any) -> bool:
-    """Whether a struct is that of Hugging Face's images, {bytes, path}."""
+def _holds_image(held: Any) -> bool:
+    """Whether a struct is that of Hugging Face's images, {bytes, path}, or half of it."""
     import pyarrow as pa
 
-    place = held.get_field_index("bytes")
-    return place >= 0 and pa.types.is_binary(held[place].type)
+    for name, is_right in (("bytes", pa.types.is_binary), ("path", pa.types.is_string)):
+        place = held.get_field_index(name)
+        if place >= 0 and is_right(held[place].type):
+            return True
+    return False
 
 
 def _vector(

@@ -1,16 +1,19 @@
 """Where LeRobotDataset keeps what: paths, features, and what of ours goes in.
 
 A dataset is a folder of parquet, mp4 and json. Rows of the parquet under data/ are frames, in
-order; an episode is a run of rows and a run of video frames. v3.0, which we write: its row under
+order; an episode is a run of rows and a run of video frames. v3.0, which we record: its row under
 meta/episodes/ says which run; one file holds many episodes, until it is as large as info.json
-allows, and a chunk is a folder of at most `chunks_size` files. v2.1 and v2.0, which we read as
-well: a file an episode, `chunks_size` episodes a chunk, and episodes and tasks are lines of JSON.
+allows, and a chunk is a folder of at most `chunks_size` files. v2.1, which we convert to, and v2.0
+are read as well: a file an episode, `chunks_size` episodes a chunk, and episodes and tasks are
+lines of JSON.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from vla_ros.core.types import Observation
@@ -28,6 +31,7 @@ VIDEO = f"videos/{{video_key}}/{CHUNK_FILE}.mp4"
 EPISODES_V2 = "meta/episodes.jsonl"
 TASKS_V2 = "meta/tasks.jsonl"
 EPISODE_FILE = "episode_{episode_index:06d}"
+DATA_V2 = f"data/chunk-{{episode_chunk:03d}}/{EPISODE_FILE}.parquet"
 VIDEO_V2 = f"videos/chunk-{{episode_chunk:03d}}/{{video_key}}/{EPISODE_FILE}.mp4"
 # files a chunk, MiB a file: LeRobot's own defaults
 CHUNKS_SIZE = 1000
@@ -54,6 +58,21 @@ COUNTERS = {
 SUCCESS = "vla_ros/success"
 INSTRUCTION_ID = "vla_ros/instruction_id"
 LOST = "vla_ros/lost_frames"
+# Features of frames that were driven by a policy and a person in turns. `intervention` and
+# `next.success` are called as LeRobot's own tools call them. What the gate was asked for is not
+# `action.…`: LeRobot takes each feature of such a name for an output of the policy.
+INTERVENTION = "intervention"  # a person's command was carried out
+CONTROL_SOURCE = "control_source"  # who had the robot: policy or teleop
+NEXT_SUCCESS = "next.success"  # on an episode's last frame, where it was said to have succeeded
+HELD = "gate.held"  # the gate let nothing through: the action is its own standing still
+REQUESTED = "gate.requested"  # what the gate was asked for, in the order of the action
+DRIVEN_IN_TURNS = {INTERVENTION: "bool", CONTROL_SOURCE: "string", NEXT_SUCCESS: "bool"}
+GATED = {**DRIVEN_IN_TURNS, HELD: "bool"}
+# Files that LeRobot passes over: what an episode was recorded with, what was noted of it, and the
+# episode under way, as long as it is.
+CONTRACT = "meta/contract.json"
+NOTES = "meta/notes.jsonl"
+UNDER_WAY = "meta/under_way.json"
 
 
 @dataclass(frozen=True)
@@ -71,6 +90,8 @@ class DatasetSpec:
     # robot's place in its room goes.
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     robot_type: str = "unknown"
+    # Features of one value a frame that no model is told: name -> "bool" or "string".
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.fps, bool) or not isinstance(self.fps, int) or not 1 <= self.fps <= 240:
@@ -86,6 +107,9 @@ class DatasetSpec:
                     f"camera {name!r} has {size[0]}x{size[1]} pixels (height x width); video wants "
                     "even sides of 16 or more, and a name without '/'"
                 )
+        for mark, dtype in self.marks.items():
+            if dtype not in ("bool", "string"):
+                raise ValueError(f"the mark '{mark}' is {dtype}; it can be bool or string")
         for feature, names in self.vectors().items():
             if not names or len(set(names)) < len(names):
                 raise ValueError(
@@ -98,9 +122,18 @@ class DatasetSpec:
 
     @classmethod
     def of(
-        cls, observation: Observation, channels: Iterable[str], fps: int, robot_type: str
+        cls,
+        observation: Observation,
+        channels: Iterable[str],
+        fps: int,
+        robot_type: str,
+        marks: Mapping[str, str] | None = None,
+        requested: bool = False,
     ) -> DatasetSpec:
-        """For frames like this one. `odom.x`, `odom.y`, ... become the feature `odom`."""
+        """For frames like this one. `odom.x`, `odom.y`, ... become the feature `odom`.
+
+        `requested`: frames have REQUESTED beside the action.
+        """
         cameras: dict[str, tuple[int, int]] = {}
         for name, image in observation.images.items():
             cameras[name] = (image.shape[0], image.shape[1])
@@ -112,7 +145,10 @@ class DatasetSpec:
             else:
                 state.append(name)
         extra = {ODOM: tuple(pose)} if pose else {}
-        return cls(fps, cameras, tuple(state), tuple(channels), extra, robot_type)
+        driven = tuple(channels)
+        if requested:
+            extra[REQUESTED] = driven
+        return cls(fps, cameras, tuple(state), driven, extra, robot_type, marks or {})
 
     def vectors(self) -> dict[str, tuple[str, ...]]:
         """Every float feature and the names of its numbers."""
@@ -132,6 +168,8 @@ class DatasetSpec:
             }
         for feature, names in self.vectors().items():
             features[feature] = {"dtype": "float32", "shape": [len(names)], "names": list(names)}
+        for mark, dtype in self.marks.items():
+            features[mark] = {"dtype": dtype, "shape": [1], "names": None}
         for counter, dtype in COUNTERS.items():
             features[counter] = {"dtype": dtype, "shape": [1], "names": None}
         return features
@@ -141,3 +179,13 @@ def next_place(place: tuple[int, int], chunks_size: int) -> tuple[int, int]:
     """(chunk, file) after `place`."""
     chunk, file = place
     return (chunk + 1, 0) if file + 1 >= chunks_size else (chunk, file + 1)
+
+
+def place_after(folder: Path, template: str, chunks_size: int) -> tuple[int, int]:
+    """(chunk, file) after the last one of a dataset's `template` that is there."""
+    pattern = re.sub(r"\{\w+:03d\}", "*", template)
+    places: list[tuple[int, int]] = []
+    for path in folder.glob(pattern):
+        chunk, file = re.findall(r"-(\d+)", str(path.relative_to(folder)))[-2:]
+        places.append((int(chunk), int(file)))
+    return next_place(max(places), chunks_size) if places else (0, 0)

@@ -19,7 +19,7 @@ from vla_ros.core.types import Image
 from vla_ros.datasets.lerobot import check, layout
 from vla_ros.datasets.lerobot import episodes as tables
 from vla_ros.datasets.lerobot import features as chosen
-from vla_ros.datasets.lerobot.camera_images import CameraImages, make_images
+from vla_ros.datasets.lerobot.camera_images import CameraImages, VideoImages, make_images
 from vla_ros.datasets.lerobot.episodes import EpisodeRow
 from vla_ros.datasets.lerobot.features import ImageFeature, Vector
 from vla_ros.datasets.statistics import Stats, summarise
@@ -134,6 +134,47 @@ class Dataset:
             self._values[feature] = self._finite(feature)
         return self._values[feature]
 
+    def column(self, feature: str) -> NDArray[Any]:
+        """A feature of all frames in its own type, also a counter: N x D, or N where D is 1."""
+        vector = self._vectors.get(feature) or Vector(feature, (feature,))
+        return self._columns({feature: vector})[feature]
+
+    @property
+    def control_source(self) -> list[str] | None:
+        """Who had the robot at each frame, N, or None where the dataset does not say."""
+        if layout.CONTROL_SOURCE not in self.info["features"]:
+            return None
+        sources: list[str] = []
+        for path in dict.fromkeys(row.data for row in self._rows):
+            sources += tables.read_table(path, [layout.CONTROL_SOURCE])[0].to_pylist()
+        return sources
+
+    def marked(self, feature: str) -> NDArray[np.bool_] | None:
+        """The frames where a feature of true and false is true, N; None where there is none."""
+        if feature not in self._vectors:
+            return None
+        return self.vector(feature)[:, 0] > 0.5
+
+    def stored(self, feature: str) -> NDArray[Any]:
+        """As `vector`, in the type of number that the dataset has it in."""
+        self.vector(feature)  # refuses what is none
+        values = self._columns({feature: self._vectors[feature]})[feature]
+        return values.reshape(-1, len(self.names[feature]))
+
+    def is_video(self, camera: str) -> bool:
+        """Whether its images are a video; else each is a PNG or JPEG."""
+        return isinstance(self._camera(camera), VideoImages)
+
+    def copy_video(self, episode: int, camera: str, out: Path) -> dict[str, Any] | None:
+        """An episode's images as a video of its own, not encoded again.
+
+        Returns:
+            What `video.about` says of it; None, and no file, where that cannot be: the images are
+            no video, or the episode does not begin where one can be cut.
+        """
+        images = self._camera(camera)
+        return images.copy(episode, out) if isinstance(images, VideoImages) else None
+
     def statistics(self, feature: str) -> Stats:
         """Of all frames' numbers in a vector feature. Raises ValueError where it has none."""
         # from the numbers themselves: meta/stats.json is whatever its writer made of them
@@ -215,7 +256,7 @@ class Dataset:
         cameras: dict[str, CameraImages] = {}
         for name, camera in known.items():
             if wanted is None or name in wanted:
-                cameras[name] = make_images(camera, self._rows, self.fps)
+                cameras[name] = make_images(camera, self._rows, self.fps, self.folder)
         return cameras
 
     def _load(self) -> None:

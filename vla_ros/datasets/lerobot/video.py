@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from vla_ros.core.types import Image
-from vla_ros.datasets.lerobot.layout import VIDEO, next_place
+from vla_ros.core.whole_file import rename_whole
+from vla_ros.datasets.lerobot.layout import VIDEO, next_place, place_after
 
 # A key frame every second frame, as LeRobot has it: any frame is two decodings away. LeRobot's
 # faster preset, 12, shows small changes one frame late (in our room the worst frame has 37 dB, with
@@ -61,6 +62,90 @@ def scheduled_as_before() -> Iterator[None]:
 def _threads() -> set[int]:
     """The numbers of this process's."""
     return set(map(int, os.listdir("/proc/self/task")))
+
+
+def about(stream: Any, fps: float) -> dict[str, Any]:
+    """What meta/info.json says of a video stream."""
+    return {
+        "video.height": stream.height,
+        "video.width": stream.width,
+        "video.codec": stream.codec.canonical_name,
+        "video.pix_fmt": stream.pix_fmt,
+        "video.is_depth_map": False,
+        "video.fps": fps,
+        "video.channels": 3,
+        "has_audio": False,
+    }
+
+
+def copy_span(path: Path, out: Path, span: tuple[int, int], images: int) -> dict[str, Any] | None:
+    """The images of a video that are shown from `span[0]` to `span[1]`, as one of their own.
+
+    Packets are copied, not encoded again; the first one's time becomes 0.
+
+    Args:
+        path: The video.
+        out: What is written.
+        span: The times of the first and the last image, in the stream's units.
+        images: How many there are.
+
+    Returns:
+        What `about` says of it; None where an image needs others before or behind the span: `out`
+        is then of no use, or not there.
+    """
+    import av
+
+    first, last = span
+    copied = 0
+    beyond = False
+    with av.open(str(path)) as source, av.open(str(out), "w", format="mp4") as sink:
+        stream = source.streams.video[0]
+        copy = sink.add_stream_from_template(stream, opaque=True)
+        source.seek(first, stream=stream, backward=True)
+        for packet in source.demux(stream):
+            # dts, not pts: packets come in the order in which they are decoded
+            if packet.pts is None or packet.dts is None or packet.dts > last:
+                break
+            if not first <= packet.pts <= last:
+                beyond = beyond or packet.pts > last
+                continue
+            # a B-frame may be made of an image beyond the span, which is decoded before it
+            if beyond or (not copied and not packet.is_keyframe):
+                break
+            packet.pts -= first
+            packet.dts -= first
+            packet.stream = copy
+            sink.mux(packet)
+            copied += 1
+        rate = stream.average_rate
+        return about(stream, float(rate) if rate else 0.0) if copied == images else None
+
+
+def encode(out: Path, images: Iterable[Image], fps: float, codec: str) -> dict[str, Any]:
+    """Writes images (height x width x 3, rgb8) as a video; returns what `about` says of it.
+
+    Raises ValueError for sides that are odd: yuv420p has colours for every second row and column.
+    """
+    import av
+
+    with av.open(str(out), "w", format="mp4") as sink:
+        rate = Fraction(fps).limit_denominator(1001)
+        stream: Any = None
+        for image in images:
+            if stream is None:
+                if image.shape[0] % 2 or image.shape[1] % 2:
+                    raise ValueError(
+                        f"{out}: the images are {image.shape[0]}x{image.shape[1]} (height x "
+                        "width); video wants even sides"
+                    )
+                stream = sink.add_stream(codec, rate, options=dict(CODECS[codec]))
+                stream.height, stream.width = image.shape[:2]
+                stream.pix_fmt = "yuv420p"
+                with scheduled_as_before():
+                    stream.codec_context.open()
+            sink.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        sink.mux(stream.encode(None))
+        return about(stream, fps)
 
 
 class VideoSeries:
@@ -141,13 +226,19 @@ class VideoSeries:
         self._episode.unlink()
         return Span(self._place, start / self._fps, self._frames / self._fps)
 
+    def go_on(self, info: dict[str, Any]) -> None:
+        """The next episode begins the file after those that are there; `info`: of the first."""
+        template = VIDEO.replace("{video_key}", self._key)
+        self._place = place_after(self._folder, template, self._chunks_size)
+        self.info = info
+
     def close(self) -> None:
         """Finish the file; the next episode begins another."""
         if self._output is None:
             return
         self._output.close()
         path = self._path()
-        os.replace(f"{path}.part", path)
+        rename_whole(Path(f"{path}.part"), path)
         self._output = None
         self._frames = 0
         self._bytes = 0
@@ -178,16 +269,7 @@ class VideoSeries:
                 )
                 # as it is: no encoder is asked
                 self._copy = self._output.add_stream_from_template(stream, opaque=True)
-                self.info = self.info or {
-                    "video.height": stream.height,
-                    "video.width": stream.width,
-                    "video.codec": stream.codec.canonical_name,
-                    "video.pix_fmt": stream.pix_fmt,
-                    "video.is_depth_map": False,
-                    "video.fps": self._fps,
-                    "video.channels": 3,
-                    "has_audio": False,
-                }
+                self.info = self.info or about(stream, self._fps)
             assert stream.time_base is not None
             tick = round(Fraction(1, self._fps) / stream.time_base)
             for packet in source.demux(stream):

@@ -9,7 +9,6 @@ with DatasetWriter(folder, spec) as writer:
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.types import Image
-from vla_ros.core.whole_file import write_whole
+from vla_ros.core.whole_file import rename_whole, write_whole
 from vla_ros.datasets.lerobot import layout
+from vla_ros.datasets.lerobot.append import FolderLock, check_same, clear_left, sampled_pixels
 from vla_ros.datasets.lerobot.layout import DatasetSpec
+from vla_ros.datasets.lerobot.read import Dataset
 from vla_ros.datasets.lerobot.video import VideoSeries
 from vla_ros.datasets.statistics import PixelStatistics, RunningStatistics, Stats, summarise
 
@@ -74,9 +75,13 @@ class ParquetSeries:
             return
         self._writer.close()
         self._sink.close()
-        os.replace(f"{self._path()}.part", self._path())
+        rename_whole(Path(f"{self._path()}.part"), self._path())
         self._writer = None
         self._next = layout.next_place(self._next, self._chunks_size)
+
+    def go_on(self) -> None:
+        """The next table begins the file after those that are there."""
+        self._next = layout.place_after(self._folder, self._template, self._chunks_size)
 
     def _path(self) -> Path:
         return self._folder / self._template.format(
@@ -91,6 +96,9 @@ class DatasetWriter:
         folder: Made where it does not exist.
         spec: What every frame holds.
         codec: One of video.CODECS.
+        append: `folder` may hold a dataset of the same spec, which goes on; what a recording that
+            was killed had left of its last episode is taken away (append.py).
+        lock: The folder's, of a caller who has called `clear_left` as well.
         flush_every: Flush after so many episodes as well, into files of their own: what a killed
             process had flushed stays good. 0: never.
         data_mb: MiB that a parquet file has at most.
@@ -108,6 +116,8 @@ class DatasetWriter:
         spec: DatasetSpec,
         *,
         codec: str = "libsvtav1",
+        append: bool = False,
+        lock: FolderLock | None = None,
         flush_every: int = 0,
         data_mb: float = layout.DATA_MB,
         video_mb: float = layout.VIDEO_MB,
@@ -126,7 +136,13 @@ class DatasetWriter:
             raise ValueError(
                 f"the sizes of files and chunks are {self._limits}; give numbers above 0"
             )
-        new_folder(self.folder)
+        self._lock = lock
+        if append and lock is None:
+            self._lock = FolderLock(self.folder)
+            clear_left(self.folder)
+        if not append or not (self.folder / layout.INFO).is_file():
+            append = False
+            new_folder(self.folder)
         self._flush_every = flush_every
         self._data = ParquetSeries(self.folder, layout.DATA, data_mb * MIB, chunks_size)
         self._rows = ParquetSeries(self.folder, layout.EPISODES, data_mb * MIB, chunks_size)
@@ -142,9 +158,11 @@ class DatasetWriter:
         # of the whole dataset; an episode's own go into its row
         self._stats: dict[str, RunningStatistics] = {}
         for name, feature in spec.features().items():
-            if feature["dtype"] != "video":
+            if feature["dtype"] not in ("video", "string"):
                 self._stats[name] = RunningStatistics(feature["shape"][0])
         self._pixels: dict[str, PixelStatistics] = defaultdict(PixelStatistics)
+        if append:
+            self._go_on()
         self._begin()
 
     def __enter__(self) -> DatasetWriter:
@@ -153,13 +171,40 @@ class DatasetWriter:
     def __exit__(self, *_: object) -> None:
         self.finalize()
 
+    def _go_on(self) -> None:
+        """Takes over what the dataset in the folder has. Raises ValueError for another spec."""
+        before = Dataset(self.folder)
+        check_same(before.info, self.spec, self.folder)
+        self.episodes = len(before.episodes)
+        self.frames = len(before)
+        for index, task in enumerate(before.tasks):
+            self._tasks[task] = index
+        for name, numbers in self._stats.items():
+            numbers.update(before.column(name).reshape(self.frames, -1))
+        for camera in self.spec.cameras:
+            key = layout.IMAGES + camera
+            self._pixels[key] = sampled_pixels(before, camera)
+            self._videos[key].go_on(before.info["features"][key].get("info") or {})
+        self._data.go_on()
+        self._rows.go_on()
+        before.close()
+
     def _begin(self) -> None:
         self.length = 0  # frames of the episode that is being recorded
         self._buffer: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+        self._marks: dict[str, list[bool | str]] = defaultdict(list)
+        self._words: list[str | None] = []  # of each frame; None: the episode's
         self._seen: dict[str, PixelStatistics] = defaultdict(PixelStatistics)
 
     def add_frame(
-        self, images: Mapping[str, Image], state: Mapping[str, float], action: Mapping[str, float]
+        self,
+        images: Mapping[str, Image],
+        state: Mapping[str, float],
+        action: Mapping[str, float],
+        *,
+        requested: Mapping[str, float] | None = None,
+        marks: Mapping[str, bool | str] | None = None,
+        task: str | None = None,
     ) -> None:
         """One more frame of this episode. Nothing of a frame that raises is kept.
 
@@ -167,6 +212,9 @@ class DatasetWriter:
             images: Camera -> height x width x 3, uint8, rgb.
             state: Name -> SI units, with what the spec's `extra` names.
             action: Name -> SI units.
+            requested: As `action`, of a spec with REQUESTED.
+            marks: The spec's, but NEXT_SUCCESS, which `save_episode` knows.
+            task: The words that held at this frame, "" for none; None: the episode's.
 
         Raises:
             ValueError: For an image of another shape, and a number that is missing or not finite.
@@ -181,9 +229,15 @@ class DatasetWriter:
                 )
         rows: dict[str, NDArray[np.float32]] = {}
         for feature, names in self._names.items():
-            values = action if feature == layout.ACTION else state
+            values = state
+            if feature in (layout.ACTION, layout.REQUESTED):
+                values = action if feature == layout.ACTION else requested or {}
             rows[feature] = _row(names, values, f"{where}: {feature}")
+        marked = _marked(self.spec.marks, marks or {}, where)
         # from here on nothing raises: the frame fits as a whole
+        self._words.append(task)
+        for mark, value in marked.items():
+            self._marks[mark].append(value)
         for feature, row in rows.items():
             self._buffer[feature].append(row)
         for name in self.spec.cameras:
@@ -204,7 +258,7 @@ class DatasetWriter:
         """The frames since the last episode are one that carries out `task`.
 
         Args:
-            task: The instruction's words.
+            task: The instruction's words, of the frames that were given none of their own.
             success: Whether it did; None: nobody judged it.
             instruction_id: The instruction's; 0: it has none.
             lost_frames: Frames that were filled with the image before.
@@ -218,15 +272,24 @@ class DatasetWriter:
             raise ValueError(
                 f"episode {self.episodes} has the task {task!r}; give the instruction's words"
             )
-        columns = self._columns(self._tasks.setdefault(task, len(self._tasks)))
-        stats: dict[str, Stats] = {}
+        words = [task if said is None else said for said in self._words]  # of each frame
+        spoken = list(dict.fromkeys(words))
+        for text in spoken:
+            self._tasks.setdefault(text, len(self._tasks))
+        columns = self._columns(words, success is True)
+        numbers: dict[str, NDArray[Any]] = {}  # length x D; words have no statistics
         for name, values in columns.items():
-            stats[name] = summarise(values.reshape(self.length, -1))
+            if values.dtype != object:
+                plain = values.astype(np.int64) if values.dtype == bool else values
+                numbers[name] = plain.reshape(self.length, -1)
+        stats: dict[str, Stats] = {}
+        for name, values in numbers.items():
+            stats[name] = summarise(values)
         for key, pixels in self._seen.items():
             stats[key] = pixels.summary()
         row: dict[str, Any] = {
             "episode_index": self.episodes,
-            "tasks": [task],
+            "tasks": spoken,
             "length": self.length,
             "dataset_from_index": self.frames,
             "dataset_to_index": self.frames + self.length,
@@ -238,8 +301,8 @@ class DatasetWriter:
             layout.LOST: lost_frames,
         }
         self._save_row(row, stats)
-        for name, values in columns.items():
-            self._stats[name].update(values.reshape(self.length, -1))
+        for name, values in numbers.items():
+            self._stats[name].update(values)
         for key, pixels in self._seen.items():
             self._pixels[key].merge(pixels)
         self.frames += self.length
@@ -248,20 +311,25 @@ class DatasetWriter:
         if self._flush_every and self.episodes % self._flush_every == 0:
             self.flush()
 
-    def _columns(self, task: int) -> dict[str, NDArray[Any]]:
-        """Feature -> length x D, or length where D is 1."""
+    def _columns(self, words: list[str], success: bool) -> dict[str, NDArray[Any]]:
+        """Feature -> length x D, or length where D is 1. `words`: of each frame."""
         count = np.arange(self.length)
         columns: dict[str, NDArray[Any]] = {}
         for name, rows in self._buffer.items():
             values = np.stack(rows)  # length x D
             # LeRobot has a feature of one number as a number, not as a list of one
             columns[name] = values[:, 0] if values.shape[1] == 1 else values
+        for mark, dtype in self.spec.marks.items():
+            if mark == layout.NEXT_SUCCESS:
+                columns[mark] = success & (count == self.length - 1)
+            else:
+                columns[mark] = np.array(self._marks[mark], bool if dtype == "bool" else object)
         return columns | {
             "timestamp": (count / self.spec.fps).astype(np.float32),
             "frame_index": count,
             "episode_index": np.full(self.length, self.episodes),
             "index": self.frames + count,
-            "task_index": np.full(self.length, task),
+            "task_index": np.array([self._tasks[text] for text in words]),
         }
 
     def _save_data(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
@@ -317,11 +385,13 @@ class DatasetWriter:
 
     def flush(self) -> None:
         """Close all files and describe what is in them. The next episode begins new ones."""
+        # videos first, which take longest: a process that is killed meanwhile has not yet named the
+        # frames that belong to them
+        for video in self._videos.values():
+            video.close()
         self._write_rows()
         self._data.close()
         self._rows.close()
-        for video in self._videos.values():
-            video.close()
         if not self.episodes:
             return
         self._write_tasks()
@@ -341,6 +411,7 @@ class DatasetWriter:
         """
         self.drop_episode()
         self.flush()
+        self._lock = None
 
     def info(self) -> dict[str, Any]:
         """What meta/info.json says."""
@@ -399,7 +470,7 @@ class DatasetWriter:
         table = table.replace_schema_metadata({"pandas": json.dumps(pandas)})
         path = self.folder / layout.TASKS
         pq.write_table(table, f"{path}.part")
-        os.replace(f"{path}.part", path)
+        rename_whole(Path(f"{path}.part"), path)
 
 
 def new_folder(folder: Path) -> None:
@@ -426,6 +497,20 @@ def _row(names: tuple[str, ...], values: Mapping[str, float], where: str) -> NDA
         if not np.isfinite(number):
             raise ValueError(f"{where}: '{name}' is {values[name]}; a frame holds finite numbers")
     return row
+
+
+def _marked(
+    wanted: Mapping[str, str], given: Mapping[str, bool | str], where: str
+) -> dict[str, bool | str]:
+    """The marks of a frame, in the spec's order. Raises ValueError for one that is missing."""
+    marked: dict[str, bool | str] = {}
+    for mark in wanted:
+        if mark == layout.NEXT_SUCCESS:
+            continue
+        if mark not in given:
+            raise ValueError(f"{where} lacks '{mark}'; it needs {', '.join(wanted)}")
+        marked[mark] = given[mark]
+    return marked
 
 
 def _as_lists(stats: Stats) -> dict[str, Any]:

@@ -28,6 +28,10 @@ IMAGE = "observation.image"
 STATE = "observation.state"
 ENVIRONMENT = "observation.environment_state"
 ACTION = "action"
+# What a type that has room for more cameras than the robot fills up by itself.
+EMPTY_CAMERA = "observation.images.empty_camera_"
+WEIGHTS = "model.safetensors"
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 # Steps that change nothing for one observation on one device.
 PASSIVE_STEPS = ("to_batch_processor", "device_processor")
 PREPROCESSOR = "policy_preprocessor.json"
@@ -83,7 +87,7 @@ class Checkpoint:
         """Short name of each image -> its feature: `front` of observation.images.front."""
         images: dict[str, Feature] = {}
         for name, feature in self.inputs.items():
-            if feature.kind == "VISUAL":
+            if feature.kind == "VISUAL" and not name.startswith(EMPTY_CAMERA):
                 images[name.removeprefix(IMAGES).removeprefix("observation.")] = feature
         return images
 
@@ -152,16 +156,59 @@ def read_statistics(
             if step.get("registry_name") == scaler:
                 statistics.update(_statistics(checkpoint, step))
     for feature, its_names in names.items():
+        seen[feature] = {}
         known: dict[str, NDArray[Any]] = {}
         for key in ("mean", "std", "min", "max"):
-            if f"{feature}.{key}" in statistics:
+            if its_names and f"{feature}.{key}" in statistics:
                 known[key] = statistics[f"{feature}.{key}"]
-        seen[feature] = {}
-        for index, name in enumerate(its_names):
-            if {"mean", "std"} <= set(known) and len(known["mean"]) == len(its_names):
+        for key, values in known.items():
+            if values.shape != (len(its_names),):
+                raise ValueError(
+                    f"{checkpoint.folder}: the statistic {feature}.{key} has the shape "
+                    f"{values.shape}, and there are {len(its_names)} numbers: "
+                    f"{', '.join(its_names)}; copy the checkpoint again"
+                )
+        if {"mean", "std"} <= set(known):
+            for index, name in enumerate(its_names):
                 numbers = {key: float(values[index]) for key, values in known.items()}
                 seen[feature][name] = StateRange.of(name, numbers)
     return seen
+
+
+def step_names(checkpoint: Checkpoint, file: str) -> list[str]:
+    """The registered names of a processor's steps, in their order. Raises ValueError."""
+    return [str(step.get("registry_name", "")) for step in _steps(checkpoint, file)]
+
+
+def refuse_code(checkpoint: Checkpoint) -> None:
+    """Whoever loads the checkpoint runs no code of it, and unpickles nothing.
+
+    Raises:
+        ValueError: It would, or it is not whole.
+    """
+    folder = checkpoint.folder
+    if not (folder / WEIGHTS).is_file():
+        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+        sentence = f"{folder} has no {WEIGHTS}"
+        if pickles:
+            sentence += (
+                f", but {', '.join(pickles[:5])}: pickles, which run code when they are loaded "
+                "and are not read here; save the policy with a LeRobot that writes safetensors"
+            )
+        raise ValueError(sentence)
+    if checkpoint.config.get("use_peft"):
+        raise ValueError(
+            f"{folder} is an adapter (use_peft) of a checkpoint elsewhere; merge them into one"
+        )
+    for file in (PREPROCESSOR, POSTPROCESSOR):
+        for step in _steps(checkpoint, file):
+            if not isinstance(step.get("registry_name"), str):
+                raise ValueError(
+                    f"{folder / file} has a step that names a class, {shown(step.get('class'))}, "
+                    "which may be any code; only LeRobot's own steps (registry_name) are run"
+                )
+            if "state_file" in step:
+                _state_file(step)
 
 
 def _ranges(
@@ -182,8 +229,8 @@ def _ranges(
         else:
             raise ValueError(
                 f"{file} has the step {shown(name)}, which is not known here; known are "
-                f"{', '.join((RENAME, scaler, *PASSIVE_STEPS))}. vla serve in LeRobot's own "
-                "environment runs it"
+                f"{', '.join((RENAME, scaler, *PASSIVE_STEPS))}. LeRobot itself runs it: give "
+                "sidecar: {} among the options"
             )
     return ranges, renamed
 
@@ -200,14 +247,19 @@ def _statistics(checkpoint: Checkpoint, step: Mapping[str, Any]) -> dict[str, ND
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    file = step.get("state_file")
-    if not isinstance(file, str) or Path(file).name != file:
-        raise ValueError(f"a normalizer's state_file is {shown(file)}; a file beside it is right")
+    file = _state_file(step)
     try:
         statistics: dict[str, NDArray[Any]] = load_file(checkpoint.folder / file)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{checkpoint.folder / file} cannot be read: {error}") from None
     return statistics
+
+
+def _state_file(step: Mapping[str, Any]) -> str:
+    file = step.get("state_file")
+    if not isinstance(file, str) or Path(file).name != file or Path(file).suffix in PICKLES:
+        raise ValueError(f"a normalizer's state_file is {shown(file)}; a file beside it is right")
+    return file
 
 
 def _scaled(checkpoint: Checkpoint, step: Mapping[str, Any], epsilon: float) -> dict[str, Range]:

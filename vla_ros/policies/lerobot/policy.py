@@ -1,9 +1,10 @@
-"""The policy `lerobot`: an ACT checkpoint that LeRobot wrote, on our engines.
+"""The policy `lerobot`: a checkpoint that LeRobot wrote; ACT on our engines, another one aside.
 
-It looks through the checkpoint's cameras, by the short names of their features (`front` of
+What is not ACT runs by LeRobot's own code in a process of its own, the sidecar. The policy looks
+through the checkpoint's cameras, by the short names of their features (`front` of
 observation.images.front). Which joints its numbers are, in which unit, and how many rows there are
-in a second, a checkpoint does not say: a dataset's meta/info.json or the policy file does. ACT
-knows no words: whatever the instruction, it does what it learned.
+in a second, a checkpoint does not say: a dataset's meta/info.json or the policy file does. Some
+types know no words: whatever the instruction, they do what they learned.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from vla_ros.core.policy_file import MOST_ROWS
 from vla_ros.core.robot_fields import number
 from vla_ros.core.robot_state import UNITS
 from vla_ros.core.shown import shown
@@ -24,6 +26,7 @@ from vla_ros.policies.lerobot.checkpoint import (
     ACTION,
     ENVIRONMENT,
     STATE,
+    WEIGHTS,
     Checkpoint,
     DatasetNames,
     read_checkpoint,
@@ -31,6 +34,7 @@ from vla_ros.policies.lerobot.checkpoint import (
     read_ranges,
     read_statistics,
 )
+from vla_ros.policies.lerobot.sidecar import SIDECAR_OPTIONS, Sidecar
 from vla_ros.policies.options import check_options, thread_count
 
 if TYPE_CHECKING:
@@ -39,7 +43,12 @@ if TYPE_CHECKING:
     from vla_ros.engines.base import SubModel
     from vla_ros.policies.check import TrainingRanges
 
-WEIGHTS = "model.safetensors"
+NATIVE = "act"
+# How many rows a chunk has, by the names that types have for it; the first that is there.
+ROWS = ("chunk_size", "action_chunk_size", "action_horizon", "n_action_steps")
+# Types that LeRobot lets continue the chunk before (real-time chunking).
+CONTINUING = ("evo1", "groot", "molmoact2", "pi0", "pi05", "smolvla")
+HASHED_BYTES = 1 << 20  # at a time
 VAE = "model.vae_"  # what only training needs
 EXAMPLES = 3  # observations that engines are compared on
 OPTIONS: dict[str, Any] = {
@@ -51,39 +60,57 @@ OPTIONS: dict[str, Any] = {
     "unit": "",
     "units": {},
     "kinds": {},
-    "fps": 0.0,
-    "horizon": 0,
+    "rate": 0.0,
     "threads": 2,
     "engine": "auto",
     "precision": "auto",
     "engine_fallbacks": ("eager",),
     "engine_cache": "",
+    "sidecar": {},
 }
+
+
+class CheckpointRunner(Protocol):
+    """Who runs a checkpoint."""
+
+    name: str
+
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+    def describe(self) -> dict[str, str]: ...
+
+    def predict(self, observation: Observation) -> Rows: ...
+
+    def reset(self) -> None: ...
 
 
 class LeRobot:
     """Options:
 
     `checkpoint`: the folder; `dataset`: a dataset's folder or its info.json, for the names and the
-    rate; or `state`, `environment`, `actions` (names in the checkpoint's order) and `fps`. `unit`
-    of all numbers, `units` and `kinds` of some by name. `horizon`: rows of a chunk that are used
-    (all). `threads`, `engine`, `precision`, `engine_fallbacks`, `engine_cache` as of `builtin`.
+    rate; or `state`, `environment`, `actions` (names in the checkpoint's order) and the policy
+    file's `rate`. `unit` of all numbers, `units` and `kinds` of some by name. `threads`,
+    `engine`, `precision`, `engine_fallbacks`, `engine_cache` as of `builtin`. `sidecar`: how
+    LeRobot's own process runs (sidecar.py's SIDECAR_OPTIONS); given, it runs ACT too.
     """
 
     ON_ENGINES = True
+    made_once = True  # LeRobot itself needs many seconds to start
+    FILE_KEYS = ("rate",)
 
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
         """Reads JSON files alone. Raises ValueError."""
-        return _spec(_checked(options), _checkpoint(options))
+        return _spec(checked_options(options), open_checkpoint(options))
 
     @classmethod
     def training_ranges(cls, options: Mapping[str, Any]) -> TrainingRanges:
         """What its dataset's statistics say of each number. Raises ValueError."""
         from vla_ros.policies.check import TrainingRanges
 
-        given = _checked(options)
-        checkpoint = _checkpoint(options)
+        given = checked_options(options)
+        checkpoint = open_checkpoint(options)
         spec = _spec(given, checkpoint)
         width = checkpoint.width(STATE)
         names = {
@@ -97,15 +124,69 @@ class LeRobot:
     def __init__(
         self, options: Mapping[str, Any], say: Callable[[str], None] = lambda text: None
     ) -> None:
-        """Loads the weights, and the engine. Raises ValueError."""
+        """Loads the weights, and the engine or the sidecar. Raises ValueError."""
+        given = checked_options(options)
+        checkpoint = open_checkpoint(options)
+        spec = _spec(given, checkpoint)
+        self._runner: CheckpointRunner
+        if checkpoint.type == NATIVE and "sidecar" not in options:
+            self._runner = ActRunner(given, checkpoint, spec, say)
+        else:
+            if (given["engine"], given["precision"]) != ("auto", "auto"):
+                raise ValueError(
+                    f"policy 'lerobot': LeRobot's own code runs {checkpoint.type} in the sidecar, "
+                    "and no engine; take engine and precision out of the policy file"
+                )
+            self._runner = Sidecar(options, given["sidecar"], checkpoint, spec, say)
+        self.notes = self._runner.notes
+        self.name = self._runner.name
+
+    def describe(self) -> dict[str, str]:
+        """For diagnostics."""
+        return self._runner.describe()
+
+    def predict(self, observation: Observation) -> Rows:
+        """Rows T x C, in the dataset's units.
+
+        Raises:
+            NotUnderstood: There are no words.
+            ConnectionError: The sidecar is not there, or does not answer in time.
+            RuntimeError: It says that it failed, or gives no rows for these actions.
+        """
+        # It would begin its one task whatever it is told, also when it is told nothing.
+        if not observation.instruction.text.strip():
+            raise NotUnderstood("say what the robot is to do")
+        return self._runner.predict(observation)
+
+    def reset(self) -> None:
+        """What it saw before does not count."""
+        self._runner.reset()
+
+
+class ActRunner:
+    """ACT on our engines.
+
+    Args:
+        given: The options, with defaults.
+        checkpoint, spec: What runs.
+        say: Hears what takes long.
+
+    Raises:
+        ValueError: It is not ACT as it is known here.
+    """
+
+    def __init__(
+        self,
+        given: Mapping[str, Any],
+        checkpoint: Checkpoint,
+        spec: PolicySpec,
+        say: Callable[[str], None],
+    ) -> None:
         import torch
 
         from vla_ros.engines.compiled_vla import code_hash
         from vla_ros.engines.select import EngineRequest, load_engine
 
-        given = _checked(options)
-        checkpoint = _checkpoint(options)
-        self._spec = _spec(given, checkpoint)
         torch.set_num_threads(thread_count("lerobot", given["threads"]))
         precision = "fp32" if given["precision"] == "auto" else given["precision"]
         request = EngineRequest(
@@ -114,26 +195,24 @@ class LeRobot:
             tuple(given["engine_fallbacks"]),
             cache=given["engine_cache"],
         )
-        content = _content(checkpoint.folder)
+        content = content_hash(checkpoint.folder)
         part = sub_model(checkpoint, f"{content} {code_hash()}")
         self._inputs = part.inputs
         self._loaded = load_engine(part, request, say)
         self.notes = self._loaded.notes
         self.name = f"lerobot {checkpoint.type}@{content}"
-        self._state = self._spec.state[: checkpoint.width(STATE)]
-        self._environment = self._spec.state[checkpoint.width(STATE) :]
+        self._steps = spec.steps
+        self._state = spec.state[: checkpoint.width(STATE)]
+        self._environment = spec.state[checkpoint.width(STATE) :]
 
     def describe(self) -> dict[str, str]:
         """For diagnostics."""
         return {"engine": str(self._loaded)}
 
     def predict(self, observation: Observation) -> Rows:
-        """Rows T x C, in the dataset's units. Raises NotUnderstood where there are no words."""
+        """Rows T x C, in the dataset's units."""
         import torch
 
-        # It would begin its one task whatever it is told, also when it is told nothing.
-        if not observation.instruction.text.strip():
-            raise NotUnderstood("say what the robot is to do")
         given: dict[str, Tensor] = {
             "state": _tensor(observation.state, self._state),
             "environment": _tensor(observation.state, self._environment),
@@ -141,7 +220,7 @@ class LeRobot:
         for name, image in observation.images.items():
             given[name] = torch.from_numpy(np.ascontiguousarray(image))[None]
         (actions,) = self._loaded.engine(*(given[name] for name in self._inputs))
-        rows: Rows = actions[0].numpy()[: self._spec.steps]
+        rows: Rows = actions[0].numpy()[: self._steps]
         return rows
 
     def reset(self) -> None:
@@ -262,13 +341,16 @@ def _load_weights(act: Any, path: Path) -> None:
     act.load_state_dict(kept)
 
 
-def _content(folder: Path) -> str:
-    """A hash of all that makes the policy what it is."""
+def content_hash(folder: Path) -> str:
+    """Of all that makes the policy what it is; eight hexadecimal digits."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix in (".json", ".safetensors"):
             digest.update(path.name.encode())
-            digest.update(path.read_bytes())
+            # A large model's file would not fit into memory beside the model.
+            with path.open("rb") as file:
+                while part := file.read(HASHED_BYTES):
+                    digest.update(part)
     return digest.hexdigest()[:8]
 
 
@@ -280,23 +362,33 @@ def _tensor(state: Mapping[str, float], names: Sequence[str]) -> Tensor:
 
 
 # -- options -----------------------------------------------------------------------------
-def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
+def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """With the defaults of what is not there. Raises ValueError for one that is not known."""
+    for name, key in (("fps", "rate"), ("horizon", "horizon")):
+        if name in options:
+            raise ValueError(
+                f"policy 'lerobot': {name} is no option any more; give {key} beside options in the "
+                "policy file, where every policy has it"
+            )
     check_options("lerobot", options, OPTIONS)
-    return {**OPTIONS, **options}
+    given = {**OPTIONS, **options}
+    if not isinstance(given["sidecar"], Mapping):
+        raise ValueError(
+            f"policy 'lerobot': sidecar is {shown(given['sidecar'])}; give a mapping of "
+            f"{', '.join(SIDECAR_OPTIONS)}, or {{}}"
+        )
+    check_options("lerobot (sidecar)", given["sidecar"], SIDECAR_OPTIONS)
+    return given
 
 
-def _checkpoint(options: Mapping[str, Any]) -> Checkpoint:
+def open_checkpoint(options: Mapping[str, Any]) -> Checkpoint:
+    """The option's. Raises ValueError for a folder that is none, or takes what is not known."""
     folder = options.get("checkpoint", "")
     if not isinstance(folder, str) or not folder:
         raise ValueError(
             f"policy 'lerobot': checkpoint is {shown(folder)}; give the folder that LeRobot wrote"
         )
     checkpoint = read_checkpoint(folder)
-    if checkpoint.type != "act":
-        raise ValueError(
-            f"policy 'lerobot': the checkpoint is of type {shown(checkpoint.type)}; act runs here. "
-            "Another one runs behind a server in LeRobot's own environment (policy remote)"
-        )
     unknown = [
         name
         for name, feature in checkpoint.inputs.items()
@@ -316,17 +408,14 @@ def _spec(given: Mapping[str, Any], checkpoint: Checkpoint) -> PolicySpec:
     state = _named("state", given["state"], dataset.state, checkpoint.width(STATE))
     environment = _named("environment", given["environment"], (), checkpoint.width(ENVIRONMENT))
     actions = _named("actions", given["actions"], dataset.action, checkpoint.width(ACTION))
-    fps = given["fps"] or dataset.fps
-    if not fps:
+    rate = given["rate"] or dataset.fps
+    if not rate:
         raise ValueError(
             "policy 'lerobot': a checkpoint does not say how many rows there are in a second; give "
-            "dataset, or fps: a wrong one makes every motion too fast or too slow"
+            "dataset, or rate in the policy file: a wrong one makes every motion too fast or too "
+            "slow"
         )
-    fps = number(fps, "policy 'lerobot': fps", above=0.0)
-    rows = checkpoint.config.get("chunk_size", 100)
-    horizon = given["horizon"] or rows
-    if type(horizon) is not int or not 0 < horizon <= rows:
-        raise ValueError(f"policy 'lerobot': horizon is {shown(horizon)}; a chunk has {rows} rows")
+    rate = number(rate, "policy 'lerobot': rate", above=0.0)
     units: dict[str, str] = {}
     if given["unit"]:
         units = dict.fromkeys((*state, *environment, *actions), given["unit"])
@@ -340,8 +429,8 @@ def _spec(given: Mapping[str, Any], checkpoint: Checkpoint) -> PolicySpec:
     images = {name: feature.size for name, feature in checkpoint.images.items()}
     return PolicySpec(
         actions,
-        steps=horizon,
-        step=to_nanoseconds(1.0 / fps),
+        steps=_rows(checkpoint),
+        step=to_nanoseconds(1.0 / rate),
         images=images,
         # A LeRobot dataset's images are as the camera gave them: an aspect that differs is a
         # mistake of the robot's side, and a letterbox shows it where a stretch would hide it.
@@ -349,7 +438,35 @@ def _spec(given: Mapping[str, Any], checkpoint: Checkpoint) -> PolicySpec:
         state=(*state, *environment),
         units=units,
         kinds=dict(given["kinds"]),
+        history=_count(checkpoint, "n_obs_steps", 1),
+        takes_prefix=checkpoint.type in CONTINUING,
     )
+
+
+def _rows(checkpoint: Checkpoint) -> int:
+    """Of a chunk. Raises ValueError where the config does not say it."""
+    if checkpoint.type == "tdmpc":  # it may repeat its first row
+        steps = _count(checkpoint, "n_action_steps", 1)
+        return max(steps, _count(checkpoint, "n_action_repeats", 1))
+    for key in ROWS:
+        if key in checkpoint.config:
+            return _count(checkpoint, key, 1)
+    if checkpoint.type == NATIVE:
+        return 100
+    raise ValueError(
+        f"policy 'lerobot': {checkpoint.folder / 'config.json'} does not say how many rows a chunk "
+        f"has; known are {', '.join(ROWS)}"
+    )
+
+
+def _count(checkpoint: Checkpoint, key: str, default: int) -> int:
+    """A whole number of the config. Raises ValueError for what is none."""
+    count = checkpoint.config.get(key, default)
+    if type(count) is not int or not 0 < count <= MOST_ROWS:
+        raise ValueError(
+            f"config.json: {key} is {shown(count)}; a whole number from 1 to {MOST_ROWS} is right"
+        )
+    return count
 
 
 def _named(
