@@ -35,6 +35,7 @@ class Around:
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
         self.under_test: list[ManagedNode] = []
+        self.at_end: list[Callable[[], Any]] = []
         self._thread: threading.Thread | None = None
         self.feedback = self.hear(String, "feedback", EVENTS)
 
@@ -121,6 +122,8 @@ class Around:
         self.executor.shutdown(timeout_sec=1.0)
         if self._thread:
             self._thread.join(timeout=1.0)
+        for end in self.at_end:
+            end()
         for node in [*self.under_test, self.node]:
             node.destroy_node()
 

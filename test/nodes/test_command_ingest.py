@@ -7,7 +7,7 @@ from std_msgs.msg import String
 
 from vla_ros.nodes.command_ingest import CommandIngest
 from vla_ros.nodes.common.qos import EVENTS, LATCHED
-from vla_ros_msgs.msg import Instruction
+from vla_ros_msgs.msg import Instruction, SafetyReport
 
 
 @pytest.fixture
@@ -55,6 +55,20 @@ def test_a_stop_word_cancels_once(around, talk):
     around.wait(lambda: around.said("stopped: the instruction is cancelled"))
     time.sleep(0.3)
     assert [instruction.text for instruction in commands] == ["", "go", ""]
+
+
+@pytest.mark.parametrize("source, says", [("teleop", "a person has the robot and may drive on"), ("policy", "stopped: the instruction is cancelled")])
+def test_a_stop_word_says_who_drives(around, talk, source, says):
+    _, commands, say = talk
+    reports = around.speaker(SafetyReport, "safety_report", EVENTS)
+    around.wait(reports.get_subscription_count)
+    reports.publish(SafetyReport(control_source="teleop" if source == "policy" else "policy"))
+    reports.publish(SafetyReport(control_source=source))
+    say("go")
+    around.wait(lambda: len(commands) == 2)
+    say("stop")
+    around.wait(lambda: around.said(says))
+    assert around.said("the instruction is cancelled")
 
 
 @pytest.mark.parametrize("text, says", [

@@ -106,14 +106,16 @@ def test_a_wire_that_fails_does_not_end_the_watchdog(around, monkeypatch):
     assert robot.node._thread.is_alive()
 
 
-def test_actions_that_come_faster_than_500_hz_do_not_make_it_run_faster(around):
+def test_actions_that_come_faster_than_the_shortest_interval_wait_for_the_next_tick(around, monkeypatch):
     robot = Robot(around).moving()
+    # Ten seconds instead of 2 ms: none of a thousand calls may tick, however slow the machine is.
+    monkeypatch.setattr(safety_validator, "MIN_TICK_INTERVAL_NS", 10**10)
     chunk = convert.chunk_message(CoreChunk(time.time_ns(), robot.instruction_id, ("linear.x", "gripper"),
                                             np.array([[0.3, 0.5]], np.float32), 100_000_000))
     before, start = robot.node.stats.rates["command"].total, time.monotonic()
     for _ in range(1000):
         robot.node._on_chunk(chunk)
-    assert robot.node.stats.rates["command"].total - before < (time.monotonic() - start) * 500 + 60
+    assert robot.node.stats.rates["command"].total - before < (time.monotonic() - start) * 50 + 60
 
 
 def test_a_stop_that_is_released_at_once_is_not_missed(around, monkeypatch):

@@ -110,11 +110,12 @@ class TwoEyed:
         return PolicySpec(("gripper",), 1, 100_000_000, {"front": (8, 8), "wrist": (4, 6)}, state=("joint1",))
 
     def __init__(self, options):
-        TwoEyed.shapes, self.warnings = [], []
+        TwoEyed.shapes, self.warnings, self.announcements = [], [], ()
 
     def predict(self, observation):
         TwoEyed.shapes.append((observation.images["front"].shape, observation.images["wrist"].shape))
         self.warnings = ["joint1 is far"] if observation.state["joint1"] > 1.0 else []
+        self.announcements = tuple(f"step {step} of 2" for step in (1, 2) if observation.state["joint1"] > 2.0 + step)
         return np.array([[0.2]], np.float32)
 
     def reset(self):
@@ -206,6 +207,20 @@ def test_what_a_policy_warns_of_is_told_once_an_instruction(around, two_eyed):
         show(instruction_id, joint=2.0, front=(8, 8), wrist=(4, 6))
         around.wait(lambda: chunks)
     around.wait(lambda: sum("inference: joint1 is far" in message.data for message in around.feedback) == 2)
+
+
+def test_what_a_policy_announces_is_told_once_an_instruction_and_in_its_order(around, two_eyed):
+    _, chunks, _, show = two_eyed
+    for instruction_id, joint in ((1, 3.5), (1, 4.5), (1, 4.5), (2, 4.5)):
+        del chunks[:]
+        show(instruction_id, joint=joint, front=(8, 8), wrist=(4, 6))
+        around.wait(lambda: chunks)
+
+    def told():
+        return [message.data for message in around.feedback if message.data.startswith("step")]
+
+    around.wait(lambda: len(told()) == 4)
+    assert told() == ["step 1 of 2", "step 2 of 2"] * 2
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from vla_ros.core.cadence import Cadence
 from vla_ros.nodes import inference
 from vla_ros.nodes.common import jetson
 
@@ -110,5 +111,5 @@ def test_a_service_that_hangs_blocks_nobody(jtop, machine):
 
 def test_inference_tells_it(monkeypatch):
     monkeypatch.setattr(inference, "board_values", lambda: {"power mode": "MAXN"})
-    node = SimpleNamespace(_worker=None, _role="policy", _hung=lambda: 0)
+    node = SimpleNamespace(_worker=None, _role="policy", _hung=lambda: 0, _cadence=Cadence(()))
     assert inference.Inference.diagnose(node)["power mode"] == "MAXN"

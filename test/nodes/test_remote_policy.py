@@ -49,9 +49,9 @@ def server(port=0):
 
 def policy_file(folder, port):
     options = {"url": f"ws://127.0.0.1:{port}", "images": {"image": "front"}, "state": {}, "image_size": [8, 8],
-               "actions": ["forward", "turn"], "rate": 10, "horizon": 2, "timeout": 1.0}
+               "actions": ["forward", "turn"], "rows": 2, "timeout": 1.0}
     return write_policy_file(
-        folder / "policy.yaml", "remote", options=options, images={"front": {"camera": "camera"}},
+        folder / "policy.yaml", "remote", options=options, rate=10, images={"front": {"camera": "camera"}},
         actions=[{"name": "forward", "to": "linear.x", "closed": 0, "open": 100},
                  {"name": "turn", "to": "angular.z", "unit": "deg/s", "kind": "velocity"}])
 

@@ -8,6 +8,7 @@ from std_msgs.msg import Float64, Header
 
 from vla_ros.nodes import safety_validator
 from vla_ros.nodes.common.qos import SENSOR
+from vla_ros.nodes.gate import gate_settings
 from vla_ros.nodes.gate.rule_sources import heard, message_class
 from vla_ros.nodes.safety_validator import SafetyValidator
 from vla_ros.safety import gate
@@ -47,7 +48,7 @@ class Scales:
 @pytest.fixture
 def weighed(around, monkeypatch):
     """A robot whose gate has the rule, and its load cell."""
-    for module in (safety_validator, gate):
+    for module in (safety_validator, gate_settings, gate):
         monkeypatch.setattr(module, "RULES", (load, *module.RULES))
     return Robot(around, lost_after=30.0), Scales(around)
 
@@ -83,7 +84,7 @@ def test_what_was_heard_before_it_became_active_does_not_count(weighed):
 
 
 def test_after_a_loss_the_instruction_is_given_again(around, monkeypatch):
-    for module in (safety_validator, gate):
+    for module in (safety_validator, gate_settings, gate):
         monkeypatch.setattr(module, "RULES", (load, *module.RULES))
     robot, scales = Robot(around), Scales(around)
     scales.newtons = 10.0

@@ -22,12 +22,16 @@ from vla_ros.nodes.inference import Inference
 from vla_ros.nodes.safety_validator import SafetyValidator
 from vla_ros.nodes.supervisor import Supervisor
 from vla_ros.nodes.synchronizer import Synchronizer
+from vla_ros.nodes.teleop import Teleop
+from vla_ros.operator.blackbox.node import Blackbox
 from vla_ros.operator.client import Operator, spinning
+from vla_ros.operator.console.node import Console
 
 ENCLAVES = read_policy(POLICY)  # the simulated robot's
 ROBOTS = sorted((SECURITY.parent / "robots").glob("*.yaml"))
 CLASSES = {"camera_ingest": CameraIngest, "command_ingest": CommandIngest, "synchronizer": Synchronizer,
-           "inference": Inference, "safety_validator": SafetyValidator, "supervisor": Supervisor}
+           "inference": Inference, "safety_validator": SafetyValidator, "supervisor": Supervisor,
+           "teleop": Teleop, "blackbox": Blackbox, "console": Console}
 ASK_GRAPH = {"publish": "get_publisher_names_and_types_by_node", "subscribe": "get_subscriber_names_and_types_by_node",
              "reply": "get_service_names_and_types_by_node", "request": "get_client_names_and_types_by_node"}
 
@@ -43,6 +47,10 @@ ALSO: dict[str, set[str]] = {
     "inference": set(),
     "safety_validator": set(),
     "supervisor": set(),
+    "teleop": {"/vla/teleop_twist"},  # of a base
+    "blackbox": set(),
+    # asked where they are there
+    "console": {"/vla/blackbox/write", "/vla/teleop/give_back"},
 }
 
 
@@ -65,7 +73,9 @@ def parameters_of(name: str, robot: str, folder: Path) -> dict[str, Any]:
     policy_file = write_policy_file(folder / "policy.yaml", "constant", options=still,
                                     images={"camera": {"camera": camera}})
     seeing = {"policy_file": policy_file, "robot_file": robot}
-    return {"inference": seeing, "camera_ingest": {**seeing, "camera": camera}, "command_ingest": {}}.get(
+    recording = {"robot_file": robot, "blackbox_folder": str(folder)}
+    return {"inference": seeing, "blackbox": recording, "camera_ingest": {**seeing, "camera": camera}, "command_ingest": {},
+            "safety_validator": {"robot_file": robot, "teleop": True}, "console": {"robot_file": robot, "console_port": 0}}.get(
         name, {"robot_file": robot})
 
 
@@ -105,6 +115,8 @@ def test_a_node_is_allowed_what_it_makes_and_nothing_more(name: str, path: Path,
     if name == "camera_ingest":  # only with a policy that asks for depth
         optional |= {topic for camera in robot.cameras if camera.depth
                      for topic in (camera.depth, f"/vla/{robot.depth_frame_topic(camera.name)}")}
+    if name == "console":  # while somebody looks
+        optional |= {camera.topic for camera in robot.cameras}
     for right in RIGHTS:
         allowed = {each.replace(f"/vla/{own}/", f"/vla/{name}/") for each in read_policy(policy)[f"/vla/{own}"][right]}
         assert not made[right] - allowed, f"{name} could not start: {right} is not in its policy"

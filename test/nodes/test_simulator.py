@@ -27,6 +27,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
+from vla_ros.sim.node import MAX_CATCH_UP_S
 from vla_ros.sim.scene import sample_scene
 
 BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -119,15 +120,20 @@ def rate(times: list[float]) -> float:
     return (len(times) - 1) / (times[-1] - times[0])
 
 
+def most(hertz: float, seconds: float, queue: int = 10) -> float:
+    """The rate that is heard at most: a starved simulator catches up, and a full queue may have waited."""
+    return hertz * (1.0 + MAX_CATCH_UP_S / seconds) + queue / seconds
+
+
 def test_topics_their_rates_and_their_contents(robot: Robot) -> None:
     for times in robot.times.values():
         times.clear()
     began = time.monotonic()
     robot.spin(3.0)
     given = 1.0 - robot.machine.lost(began) / (time.monotonic() - began)  # of the time, by the machine
-    # A busy machine is slower, never faster, and as much so with one topic as with another.
+    # A busy machine is as much slower with one topic as with another.
     odometry = rate(robot.times["/odom"])
-    assert 25 * given < odometry < 55
+    assert 25 * given < odometry < most(50, 3.0)
     assert rate(robot.times["/joint_states"]) == pytest.approx(odometry, rel=0.1)
     assert rate(robot.times["/scan"]) == pytest.approx(odometry / 5, rel=0.25)
     assert rate(robot.times["/sim/objects"]) == pytest.approx(odometry / 5, rel=0.25)

@@ -11,10 +11,10 @@ from sensor_msgs.msg import Image, Imu, JointState
 from std_msgs.msg import Float64MultiArray
 
 from vla_ros.core.robot_state import IMU, JOINT_STATE, NUMBERS, ODOMETRY, WRENCH
+from vla_ros.core.state_numbers import odometry_state, published_numbers
 from vla_ros.core.types import Instruction as CoreInstruction
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.qos import EVENTS, IMAGES, LATCHED
-from vla_ros.nodes.common.state_messages import published_numbers
 from vla_ros.nodes.synchronizer import Synchronizer
 from vla_ros_msgs.msg import Instruction, Observation
 
@@ -154,7 +154,7 @@ def odometry(x=0.0, yaw=0.0, quaternion=None, twist=(0.0, 0.0, 0.0), frame="odom
 def test_the_speed_is_the_base_s_whichever_frame_it_comes_in(yaw, frame, child, turned):
     """0.3 m/s ahead, as the base or as the world sees it."""
     twist = (0.3 * math.cos(yaw), 0.3 * math.sin(yaw), 0.2) if turned else (0.3, 0.0, 0.2)
-    state = convert.odometry_state(odometry(yaw=yaw, twist=twist, frame=frame, child=child))
+    state = odometry_state(odometry(yaw=yaw, twist=twist, frame=frame, child=child))
     assert state == pytest.approx(
         {"odom.x": 0.0, "odom.y": 0.0, "odom.yaw": yaw, "linear.x": 0.3, "angular.z": 0.2}, abs=1e-9)
 
@@ -166,7 +166,7 @@ def test_a_robot_on_a_slope_drives_along_its_own_axis():
          math.cos(quarter) * math.cos(half))
     message = odometry(quaternion=q, frame="odom", child="odom")
     message.twist.twist.linear.y, message.twist.twist.linear.z = 0.3 * math.cos(0.5), -0.3 * math.sin(0.5)
-    assert convert.odometry_state(message)["linear.x"] == pytest.approx(0.3)
+    assert odometry_state(message)["linear.x"] == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("message, says", [
@@ -184,14 +184,14 @@ def test_a_robot_on_a_slope_drives_along_its_own_axis():
 ])
 def test_odometry_that_nobody_can_read_right_is_refused_in_a_sentence(message, says):
     with pytest.raises(ValueError) as error:
-        convert.odometry_state(message)
+        odometry_state(message)
     assert says in str(error.value)
 
 
 def test_a_quaternion_that_is_rounded_is_normalised():
-    state = convert.odometry_state(odometry(quaternion=(0.0, 0.0, 0.704, 0.704)))
+    state = odometry_state(odometry(quaternion=(0.0, 0.0, 0.704, 0.704)))
     assert state["odom.yaw"] == pytest.approx(math.pi / 2)
-    still = convert.odometry_state(odometry(yaw=0.4, quaternion=tuple(1.004 * c for c in (0.0, 0.0, 0.6, 0.8))))
+    still = odometry_state(odometry(yaw=0.4, quaternion=tuple(1.004 * c for c in (0.0, 0.0, 0.6, 0.8))))
     assert still["odom.yaw"] == pytest.approx(2 * math.atan2(0.6, 0.8))
 
 

@@ -90,6 +90,9 @@ class Fake(Node):
         self.instruction.header.stamp = self.get_clock().now().to_msg()
         self.commands.publish(self.instruction)
         self.feedback.publish(String(data=f"heard '{words}'"))
+        if "wall" in words:  # accepted, and then the policy says no
+            self.feedback.publish(String(data="not understood: nothing of it is done: 'the wall' is no thing"))
+            return
         self.target = next((name for name in OBJECTS if name in self.instruction.text), "")
         self.left_to_turn = math.pi / 2 if "left" in self.instruction.text and not self.left_to_turn else 0.0
         if self.state in (SafetyReport.HOLDING, SafetyReport.ACTIVE):

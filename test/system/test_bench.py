@@ -13,6 +13,8 @@ pytest.importorskip("rclpy", reason="the bench needs ROS 2 (rclpy)")
 pytest.importorskip("vla_ros_msgs", reason="needs the messages: colcon build, then source install/setup.bash")
 pytest.importorskip("cv_bridge", reason="the plain pipeline needs cv_bridge")
 
+pytestmark = pytest.mark.alone  # with busy processes of its own beside others of the tests, the gate got no time to move
+
 IN_SHORT = """
 import sys
 from vla_ros.cli import main

@@ -78,7 +78,7 @@ def test_a_policy_that_lets_nobody_else_run_stops_the_robot_and_its_process_is_e
     suite.spin()
     del suite.feedback[:]
     pid, since = suite.group.pid(PROGRAM), time.monotonic()
-    suite.utter("please hang")
+    suite.utter("spin and hang the picture")
     seconds = suite.standstill(since)
     print(f"\nthe policy hangs: standstill after {seconds:.3f} s, {suite.stopped_by(since, since + 2.0)}")
     assert seconds < 2.0

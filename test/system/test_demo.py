@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from unittest.mock import Mock, patch
@@ -17,10 +18,13 @@ pytest.importorskip("rclpy")
 pytest.importorskip("vla_ros_msgs")
 cv2 = pytest.importorskip("cv2")
 
+from std_msgs.msg import Bool
+
 from vla_ros.cli.main import main
 from vla_ros.demo.scenario import Demo
 from vla_ros.demo.stack import Failed
 from vla_ros.nodes.node_parameters import NODES
+from vla_ros.operator.client import spinning
 from vla_ros.operator.session import own_domain
 
 FAKE = Path(__file__).with_name("fake_suite.py")
@@ -52,7 +56,8 @@ def start(*argv: str, **more: str) -> subprocess.Popen[str]:
 
 
 def start_fake(mode: str, *words: str, film: str = "unfilmed", **more: str) -> subprocess.Popen[str]:
-    return start("-c", WITH_FAKE, mode, film, "demo", "--no-view", *words, **more)
+    # No page: its port is one for all tests at a time, and its start a second of a core.
+    return start("-c", WITH_FAKE, mode, film, "demo", "--no-view", "--no-console", *words, **more)
 
 
 def start_real(*words: str) -> subprocess.Popen[str]:
@@ -142,6 +147,16 @@ def test_words_that_are_refused_and_a_robot_that_does_nothing_fail_the_demo_and_
     assert "NOT DONE  2. “turn left”" in said and "never given" in said
 
 
+def test_a_sentence_that_the_policy_refuses_ends_with_its_sentence_and_not_with_the_time(tmp_path):
+    began = time.monotonic()
+    code, said = finish(start_fake("good", "--seconds-per-instruction", "300", "--out", str(tmp_path),
+                                   "fetch the red ball and then face the wall"), 60)
+    assert code == 1 and time.monotonic() - began < 60, said
+    assert "not understood: nothing of it is done: 'the wall' is no thing" in said and "never given" not in said
+    result, = json.loads((tmp_path / "summary.json").read_text())["instructions"]
+    assert result["refused"] and not result["done"]
+
+
 @pytest.mark.parametrize("number, moment", [
     (signal.SIGINT, ""), (signal.SIGINT, "instruction 1"), (signal.SIGTERM, "unexpected stop")])
 def test_a_signal_leaves_nothing_behind(tmp_path, number, moment):
@@ -206,6 +221,34 @@ def test_the_operators_verbs(capsys):
     for run, *words in ((process, "say", "--wait", "0.5", "hello"), (vla, "stop", "--wait", "0.5"), (vla, "arm", "--wait", "0.5")):
         code, said = run(*words)
         assert code == 1 and "domain" in said
+
+
+def test_a_stop_is_pressed_until_the_gate_confirms_it_whoever_else_listens(capsys):
+    domain: dict[str, str] = {}
+    own_domain(domain)
+    suites = []
+    late = threading.Timer(2.0, lambda: suites.append(
+        subprocess.Popen([sys.executable, str(FAKE), "good"], env=environment(**domain))))
+    try:
+        with patch.dict(os.environ, environment(**domain), clear=True), spinning("somebody_else") as node:
+            node.create_subscription(Bool, "/vla/stop", lambda message: None, 10)
+            late.start()
+            assert main(["stop", "--wait", "20"]) == 0
+            assert capsys.readouterr().out.startswith("stopped: ")
+    finally:
+        late.join()
+        for suite in suites:
+            suite.kill()
+            suite.wait()
+
+
+def test_a_stop_that_nobody_confirms_says_so_in_capitals(capsys):
+    domain: dict[str, str] = {}
+    own_domain(domain)
+    with patch.dict(os.environ, environment(**domain), clear=True), spinning("somebody_else") as node:
+        node.create_subscription(Bool, "/vla/stop", lambda message: None, 10)
+        assert main(["stop", "--wait", "1"]) == 1
+    assert capsys.readouterr().out.startswith("NOT STOPPED: the gate did not confirm it within 1 s")
 
 
 @pytest.mark.parametrize("verb, answers, state, gives", [

@@ -24,7 +24,7 @@ def worlds() -> Iterator[Worlds]:
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("fault", of_worlds("robot", "arm"))
+@pytest.mark.parametrize("fault", of_worlds("robot", "arm", "person"))
 def test_the_robot_stands_in_time(worlds: Worlds, fault: Fault) -> None:
     if fault.world != "arm":
         pytest.importorskip("mujoco", reason="the simulated robot needs MuJoCo")

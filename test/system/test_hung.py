@@ -105,7 +105,7 @@ def test_a_policy_that_hangs_soon_after_its_node_was_lost_hands_over_to_the_fall
     suite.spin()
     del suite.feedback[:]
     since = time.monotonic()
-    suite.utter("please hang")
+    suite.utter("spin and hang the picture")
     print(f"\npolicy hangs: standstill after {suite.standstill(since):.3f} s")
     # Step 1 was the process that came back a moment ago.
     suite.wait(lambda: heard(suite, "Step 2 of 2: the fallback policy takes over"), 5.0, "the second step")

@@ -69,7 +69,8 @@ def test_what_the_rule_declares_is_written_down(followed: Path) -> None:
     assert "| `tilt` | the base tilts: it *stops*; or the IMU is silent or says nothing | topic `/imu/data`; `max_tilt` " \
         "0.35 rad, `imu_timeout` 0.3 s |" in (followed / "doc" / "gate.md").read_text(encoding="utf-8")
     policy = (followed / "config" / "security" / "policy.xml").read_text(encoding="utf-8")
-    assert policy.count("<topic>/imu/data</topic>") == 2  # the driver publishes it, the gate hears it
+    # the driver publishes it; the gate and the flight recorder hear it
+    assert policy.count("<topic>/imu/data</topic>") == 3
 
 
 def test_the_tests_that_the_recipe_names_are_green(followed: Path) -> None:

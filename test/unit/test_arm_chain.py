@@ -11,7 +11,7 @@ import pytest
 from vla_ros.core.robot import load_robot
 from vla_ros.sim.arm.chain import (
     FINGER,
-    FINGER_TRAVEL,
+    FINGER_TRAVEL_M,
     HOME,
     JOINTS,
     LIMITS,
@@ -72,7 +72,7 @@ def test_the_urdf_s_tool_and_fingers_are_where_mujoco_has_them(arm: object) -> N
     rng = np.random.default_rng(1)
     for _ in range(50):
         joints = rng.uniform(LIMITS[:, 0], LIMITS[:, 1])
-        finger = float(rng.uniform(0.0, FINGER_TRAVEL))
+        finger = float(rng.uniform(0.0, FINGER_TRAVEL_M))
         arm.place_arm(joints, 2.0 * finger)
         angles = {**dict(zip(NAMES, joints)), FINGER: finger}
         tool = from_urdf(text, angles, "tool")
@@ -96,7 +96,7 @@ def test_limits_are_the_same_in_the_urdf_the_model_and_the_robot_file(arm: objec
         assert channel.bounds == pytest.approx(joint.limits, abs=1e-6)
         # the gate asks for less than the motor can do
         assert channel.max_speed < joint.speed == float(limit.get("velocity"))
-    assert robot.channel("gripper").scale == FINGER_TRAVEL == float(limits[FINGER].get("upper"))
+    assert robot.channel("gripper").scale == FINGER_TRAVEL_M == float(limits[FINGER].get("upper"))
 
 
 def test_the_joints_for_a_pose_bring_the_tool_there() -> None:

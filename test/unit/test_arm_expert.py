@@ -11,7 +11,7 @@ pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 
 from vla_ros.sim.arm.chain import HOME, LIMITS, joints_for, pointing_down
 from vla_ros.sim.arm.episode import ARM_STEP_S, draw_intent, expert_drive, prepare, run_arm_episode
-from vla_ros.sim.arm.expert import JOINT_SPEED, next_row, rows_for
+from vla_ros.sim.arm.expert import JOINT_SPEED_RAD_S, next_row, rows_for
 from vla_ros.sim.arm.world import ArmWorld
 from vla_ros.tasks.arm.intent import ARM_KINDS, ArmIntent, parse_arm
 from vla_ros.tasks.arm.table import OPENING_MAX
@@ -50,7 +50,7 @@ def test_it_never_asks_for_more_than_the_robot_file_allows(world: ArmWorld) -> N
         return row
 
     assert run_arm_episode(world, intent, watched).verdict.done
-    assert max(steps) <= JOINT_SPEED + 1e-9
+    assert max(steps) <= JOINT_SPEED_RAD_S + 1e-9
 
 
 def test_it_goes_on_from_wherever_a_policy_has_brought_the_arm(world: ArmWorld) -> None:

@@ -116,7 +116,7 @@ def test_only_the_kinds_that_were_asked_for_are_drawn() -> None:
 @pytest.mark.parametrize(
     "options, sentence",
     [
-        ({"split": "pairs"}, "split is 'pairs'; give one of known, recombined, synonyms"),
+        ({"split": "pairs"}, "split is 'pairs'; give one of known, recombined, unseen_words"),
         ({"kinds": ("dance",)}, "kinds is ('dance',); give some of reach, pick"),
         ({"kinds": ()}, "kinds is (); give some of"),
         ({"seconds": 0.0}, "seconds is 0.0; give more than 0"),

@@ -129,7 +129,7 @@ def test_what_people_say_means_what_they_want(kind: str, split: str) -> None:
 
 def test_the_splits_share_no_text() -> None:
     rng = np.random.default_rng(1)
-    texts: dict[str, set[str]] = {split: set() for split in ("known", "recombined", "synonyms")}
+    texts: dict[str, set[str]] = {split: set() for split in ("known", "recombined", "unseen_words")}
     for split, said in texts.items():
         for kind in ARM_KINDS:
             said.update(say_arm(rng, example(kind, rng), split) for _ in range(60))
@@ -140,9 +140,9 @@ def test_the_splits_share_no_text() -> None:
         for split, said in texts.items()
     }
     assert not plain["known"] & plain["recombined"]
-    assert not plain["known"] & plain["synonyms"]
+    assert not plain["known"] & plain["unseen_words"]
     known_words = set(" ".join(texts["known"]).split())
-    assert all(set(text.split()) - known_words for text in texts["synonyms"])
+    assert all(set(text.split()) - known_words for text in texts["unseen_words"])
     assert not set(" ".join(texts["recombined"]).split()) - known_words - politeness
 
 

@@ -10,10 +10,18 @@ import pytest
 
 pytest.importorskip("mujoco", reason="the simulator needs MuJoCo")
 
-from vla_ros.sim.arm.chain import FINGER, FINGER_SPEED, FINGER_TRAVEL, HOME, LIMITS, NAMES, SPEEDS
+from vla_ros.sim.arm.chain import (
+    FINGER,
+    FINGER_SPEED_M_S,
+    FINGER_TRAVEL_M,
+    HOME,
+    LIMITS,
+    NAMES,
+    SPEEDS,
+)
 from vla_ros.sim.arm.domain_randomization import TableLook, apply_look, random_table_look
-from vla_ros.sim.arm.model import SCENE_CAMERA, SCENE_TARGET
-from vla_ros.sim.arm.scene import FARTHEST, GAP, NEAREST, POOL, WIDEST, sample_table
+from vla_ros.sim.arm.model import SCENE_CAMERA_M, SCENE_TARGET_M
+from vla_ros.sim.arm.scene import FARTHEST_M, GAP_M, NEAREST_M, POOL, WIDEST, sample_table
 from vla_ros.sim.arm.world import CAMERAS, DRIVER_TIMEOUT_S, ArmWorld
 from vla_ros.sim.mujoco_world import GRIP_FORCE_N
 from vla_ros.tasks.arm.table import OPENING_MAX
@@ -53,11 +61,11 @@ def test_every_table_has_blocks_a_cup_and_a_bowl_within_reach_and_apart() -> Non
         assert len({thing.name for thing in things}) == len(things)
         assert len({thing.slot for thing in things}) == len(things)
         for thing in things:
-            assert NEAREST <= math.hypot(thing.x, thing.y) <= FARTHEST
+            assert NEAREST_M <= math.hypot(thing.x, thing.y) <= FARTHEST_M
             assert abs(math.atan2(thing.y, thing.x)) <= WIDEST
             for other in things:
                 apart = math.dist((thing.x, thing.y), (other.x, other.y))
-                assert other is thing or apart >= (thing.size + other.size) / 2 + GAP
+                assert other is thing or apart >= (thing.size + other.size) / 2 + GAP_M
 
 
 def test_things_stay_where_they_stand(world: ArmWorld) -> None:
@@ -143,7 +151,7 @@ def test_a_trajectory_that_is_none_makes_the_arm_hold(world: ArmWorld, times: li
 def test_the_gripper_moves_at_its_speed_and_within_its_travel(world: ArmWorld) -> None:
     world.command_gripper(-1.0)
     world.step(0.2)
-    assert world.told()[1] == pytest.approx(FINGER_TRAVEL - 0.2 * FINGER_SPEED, abs=1e-6)
+    assert world.told()[1] == pytest.approx(FINGER_TRAVEL_M - 0.2 * FINGER_SPEED_M_S, abs=1e-6)
     world.step(1.0)
     assert world.joint_states()[FINGER] < 0.001
     world.command_gripper(1.0)
@@ -171,7 +179,7 @@ def test_fingers_on_both_sides_of_a_block_hold_it_and_lift_it(world: ArmWorld) -
     world.step(0.5)
     assert world.state().held == block.name
     assert world.state().opening == pytest.approx(block.size, abs=0.003)
-    world.command_gripper(FINGER_TRAVEL)
+    world.command_gripper(FINGER_TRAVEL_M)
     world.step(1.0)
     assert world.state().held is None
     assert world.state().object(block.name).z < z - 0.05
@@ -240,7 +248,7 @@ def test_the_scene_camera_sees_every_place_where_things_stand(drawn: ArmWorld) -
     for other in drawn.scene.objects:
         drawn.place_thing(other.name, 0.0, 5.0, 0.1)
     plain = drawn.render()["scene"].astype(int)
-    for radius in (NEAREST, FARTHEST):
+    for radius in (NEAREST_M, FARTHEST_M):
         for bearing in (-WIDEST, 0.0, WIDEST):
             drawn.place_thing(thing.name, radius * math.cos(bearing), radius * math.sin(bearing), 0.03)
             changed = np.abs(drawn.render()["scene"].astype(int) - plain).max(axis=2) > 25
@@ -257,7 +265,7 @@ def test_depth_is_how_far_away_what_the_image_shows_is(drawn: ArmWorld) -> None:
     before = drawn.render()["scene"]
     depth = drawn.render_depth("scene")
     assert depth.shape == (64, 64) and depth.dtype == np.float32
-    table = SCENE_CAMERA[2] / (SCENE_CAMERA[2] - SCENE_TARGET[2]) * math.dist(SCENE_CAMERA, SCENE_TARGET)
+    table = SCENE_CAMERA_M[2] / (SCENE_CAMERA_M[2] - SCENE_TARGET_M[2]) * math.dist(SCENE_CAMERA_M, SCENE_TARGET_M)
     assert depth[31:33, 31:33].mean() == pytest.approx(table, abs=0.005)
     bowl = next(standing for standing in drawn.scene.objects if standing.shape == "bowl")
     drawn.place_thing(bowl.name, 0.25, 0.0, 0.03)

@@ -58,6 +58,16 @@ def test_a_row_has_a_cell_for_each_column() -> None:
     assert cells["vision"] == "0.5" and cells["of plain"] == "0.50" and cells["copy in and out"] == "–"
 
 
+def test_a_policy_file_is_measured_as_it_is_where_no_engine_runs_it(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("policy: constant\n")
+    assert bench_policy.ways_of(str(file), None) == [policy_trial.AS_IT_IS] and bench_policy.title(str(file)) == str(file)
+    figures = policy_trial.of_file(str(file), policy_trial.AS_IT_IS, 2, "none", 1)
+    assert figures["stages"]["whole"]["p50"] > 0.0
+    file.write_text("policy: lerobot\n")
+    assert bench_policy.ways_of(str(file), ["eager"])[0] == ("eager", "fp32")
+
+
 def test_the_box_is_measured_stage_by_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = torch.get_num_threads()
     try:

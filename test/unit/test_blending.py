@@ -11,8 +11,9 @@ from gate_world import World as GateWorld
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_ros.core.blending import BLENDINGS, GRID_NS, TEMPORAL_ENSEMBLE_COEFF, ChunkBlender
-from vla_ros.core.chunks import row_at
+from vla_ros.core.blending import BLENDINGS, TEMPORAL_ENSEMBLE_COEFF, ChunkBlender
+from vla_ros.core.chunks import GRID_NS, MOST_VALUES, row_at
+from vla_ros.core.resampling import AT, HOLD, Column, resampled
 from vla_ros.core.types import ActionChunk
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.safety.rule import Verdict
@@ -119,6 +120,44 @@ def test_chunks_that_agree_stay_what_they_are(row, blending, rows, times):
     for number in range(times):
         told = one.blend(flat(80 * MS * number, *row, rows=rows), EPOCH + 80 * MS * number + 60 * MS)
         assert (told.values == np.float32(row)).all()
+
+
+# -- resampled first, as the node does it
+ARM_CHANNELS = (*(channel.name for channel in ARM.channels if channel.on_stop == "hold_measured"), "gripper")
+ARM_COLUMNS = (*(Column(AT),) * (len(ARM_CHANNELS) - 1), Column(HOLD))
+angles = st.floats(-0.5, 0.5, width=32)
+arm_plans = st.lists(st.tuples(angles, st.sampled_from([0.0, 1.0])), min_size=2, max_size=8)
+
+
+def arm_chunk(stamp: int, plan, step: int) -> ActionChunk:
+    rows = [[angle] * (len(ARM_CHANNELS) - 1) + [grip] for angle, grip in plan]
+    coarse = chunk(stamp, rows, step, channels=ARM_CHANNELS)
+    return resampled(coarse, ARM_COLUMNS, (0.0,) * len(ARM_CHANNELS))
+
+
+@settings(max_examples=80, deadline=None)
+@given(first=arm_plans, second=arm_plans, step=st.sampled_from([33_333_333, 50 * MS, 100 * MS]), late=st.integers(0, 150),
+       time=st.integers(40, 500), blending=st.sampled_from(BLENDED))
+def test_an_arm_passes_from_plan_to_plan_in_small_steps_and_its_gripper_by_none(first, second, step, late, time, blending):
+    """No step is larger than the ways from row to row and from chunk to chunk, each spread over its time."""
+    one = blender(blending, time * MS, robot=ARM)
+    before = one.blend(arm_chunk(0, first, step), EPOCH)
+    newest = arm_chunk(30 * MS, second, step)
+    now = (30 + late) * MS
+    told = one.blend(newest, EPOCH + now)
+    moments = range(0, 2 * S, 5 * MS)
+    values = [at(before if moment < now else told, moment) for moment in moments]
+    grips = [value[-1] for value in values]
+    assert set(grips) <= {grip for _, grip in (*first, *second)}
+    if len(told.values) == len(newest.values) and (told.values == newest.values).all():
+        return  # begun afresh: the chunk before was over
+    planned = [angle for angle, _ in (*first, *second)]
+    span = max(planned) - min(planned)
+    if blending == "linear":
+        allowed = span * (GRID_NS / (time * MS) + 2 * GRID_NS / step) + 1e-6
+        steps = np.abs(np.diff([value[0] for value in values]))
+        assert steps.max() <= allowed
+    assert all(min(planned) - 1e-6 <= value[0] <= max(planned) + 1e-6 for value in values)
 
 
 # -- the ramp
@@ -339,3 +378,36 @@ def test_an_ensemble_weighs_as_the_paper_does():
     told = one.blend(flat(100 * MS, 0.4, 0.0, 1.0), EPOCH + 100 * MS)
     weight = math.exp(-0.01)
     assert at(told, 500 * MS)[0] == pytest.approx((0.1 + weight * 0.4) / (1.0 + weight), abs=1e-6)
+
+
+# -- a joint that wraps
+TURN = 2 * math.pi
+WRAPPING = replace(ROBOT, channels=(replace(
+    ARM.channel("joint_6"), name="joint_6", wraps=True, scale=1.0, bounds=(-3.2, 3.2), max_step=1.0),))
+
+
+@pytest.mark.parametrize("blending", BLENDED)
+def test_a_joint_that_wraps_is_blended_over_the_shorter_way(blending: str) -> None:
+    """Two plans turn slowly on across pi, and one of them a little later: nothing leads through zero."""
+    ramp = np.linspace(3.0, 3.28, 8)
+    wrapped = np.where(ramp > math.pi, ramp - TURN, ramp)[:, None]
+    later = ramp - 0.03
+    later = np.where(later > math.pi, later - TURN, later)[:, None]
+    made = blender(blending, 2 * SEAM, WRAPPING)
+    made.blend(chunk(0, wrapped, channels=("joint_6",)), EPOCH + 10 * MS)
+    planned = made.blend(chunk(50 * MS, later, channels=("joint_6",)), EPOCH + 60 * MS)
+    away = np.abs(np.remainder(planned.values[:, 0].astype(float) - math.pi + math.pi, TURN) - math.pi)
+    assert len(planned.values) > 8 and away.max() < 0.2, "all of it is near pi, from either side"
+    assert np.abs(planned.values).max() <= 3.2
+
+
+def test_a_blended_chunk_is_no_larger_than_the_gate_takes() -> None:
+    names = tuple(f"joint_{index}" for index in range(33))
+    joint = replace(ARM.channel("joint_6"), bounds=(-3.0, 3.0), max_step=1.0)
+    wide = replace(ROBOT, channels=tuple(replace(joint, name=name) for name in names))
+    made = blender("linear", SEAM, wide)
+    made.blend(chunk(0, np.zeros((400, 33)), 25 * MS, channels=names), EPOCH + 10 * MS)
+    planned = made.blend(chunk(50 * MS, np.full((400, 33), 0.01), 25 * MS, channels=names), EPOCH + 60 * MS)
+    assert planned.values.size <= MOST_VALUES and not np.array_equal(planned.values[0], planned.values[-1])
+    longest = chunk(100 * MS, np.full((496, 33), 0.02), 25 * MS, channels=names)
+    assert made.blend(longest, EPOCH + 160 * MS).values.size <= MOST_VALUES

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_ros.core.compressed import MAX_PIXELS, decode, read_header
+from vla_ros.core.compressed import MAX_PIXELS, decode, read_header, to_jpeg
 from vla_ros.core.images import resize
 
 LIMIT = 10**7
@@ -240,3 +240,14 @@ def test_tables_before_a_jpeg_s_frame_are_no_frame(marker):
     """DHT, JPG and DAC lie among the frames' markers; their bytes are not a size."""
     table = segment(marker, bytes(range(1, 30)))
     assert read_header(JPEG[:2] + table + JPEG[2:])[:2] == SCENE.shape[:2]
+
+
+def test_rgb_pixels_become_a_jpeg_of_the_same_colours():
+    pixels = np.full((16, 16, 3), (200, 30, 40), np.uint8)
+    back = cv2.imdecode(np.frombuffer(to_jpeg(pixels), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert np.abs(back.astype(int) - pixels).max() < 8
+
+
+def test_an_image_that_a_jpeg_cannot_hold_is_a_sentence():
+    with pytest.raises(ValueError, match="an image of 65536 x 1 cannot be made into a JPEG"):
+        to_jpeg(np.zeros((1, 65536, 3), np.uint8))

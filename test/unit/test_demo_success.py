@@ -102,7 +102,7 @@ def test_a_silent_simulator_is_not_done_and_asks_nobody(module: str) -> None:
 
 def test_words_of_its_own_without_a_function_say_what_is_missing() -> None:
     judged = verdict("wander about", world(), world(1.0))
-    assert not judged.done and judged.sentence.endswith("a policy with words of its own needs --success")
+    assert not judged.done and judged.sentence.endswith("for a policy with words of its own, give --success")
     assert "--success" not in verdict("go to the blue block", world(), world()).sentence
 
 

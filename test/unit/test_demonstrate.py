@@ -90,8 +90,39 @@ def test_an_interrupt_keeps_what_is_saved(world, tmp_path):
     assert len(Dataset(tmp_path / "set").episodes) == 1
 
 
+def test_the_arm_s_expert_sees_the_table_as_it_is(world, tmp_path, capsys):
+    assert main(["record", "--sim", "--robot", "arm", "--episodes", "1", "--seed", "3", "--camera", "40x32",
+                 "--out", str(tmp_path / "set"), "pick up the red block"]) == 0
+    assert "1 episodes" in capsys.readouterr().out
+    dataset = Dataset(tmp_path / "set")
+    episode, = dataset.episodes
+    assert (episode.task, episode.success, dataset.robot_type) == ("pick up the red block", True, "sim_arm")
+    assert dataset.names["action"] == ("joint_1", "joint_2", "joint_3", "joint_4", "joint_5", "joint_6", "gripper")
+    for camera in ("scene", "wrist"):
+        assert dataset.image(0, camera).shape == (32, 40, 3)
+    told = dataset.action[:, 6]
+    assert told[0] == 1.0 and told[-1] == 0.0, "it comes with an open gripper, and holds the block at the end"
+
+
+def test_at_a_table_without_it_nothing_is_demonstrated(world, tmp_path):
+    demonstrator = Demonstrator(tmp_path / "set", episodes=1, robot="arm", size=(16, 16), instructions=["pick up the red block"])
+    table = demonstrator._robot.world(0, (16, 16))
+    try:
+        room, words = demonstrator._next(table, 0)
+        assert words == "pick up the red block"
+        assert any((thing.colour, thing.shape) == ("red", "block") for thing in table.state().objects)
+        for earlier in range(room):
+            table.reset(earlier)
+            assert not demonstrator._robot.allows(words, table)
+        drawn = {demonstrator._robot.draw(table, seed) for seed in range(20)}
+        assert len(drawn) > 10
+    finally:
+        table.close()
+
+
 @pytest.mark.parametrize("words, sentence", [
     (["--sim", "dance"], "the words 'dance' are not understood"), (["--sim", "--policy", "magic"], "magic"),
+    (["--sim", "--robot", "so101"], "unknown robot 'so101'; known are: arm, cart"), (["--sim", "--camera", "5"], "camera is '5'"),
     (["--sim", "--fps", "0"], "fps is 0"), (["turn left"], "from `vla say`; leave them out here")])
 def test_bad_arguments_are_a_sentence_before_any_time_is_spent(tmp_path, capsys, words, sentence):
     assert main(["record", "--out", str(tmp_path / "set"), *words]) == 2

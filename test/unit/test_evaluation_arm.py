@@ -43,7 +43,7 @@ def test_every_kind_and_split_is_asked_for_and_pairs_are_of_things_alone(episode
         thing = episode.meant.thing
         if episode.split == "pairs":
             assert episode.meant.kind in LEARNED_OBJECT_KINDS and (thing.colour, thing.shape) in UNSEEN_TABLE_PAIRS
-        assert episode.robot == "arm" and (episode.split == "synonyms" or parse_arm(episode.text) == episode.meant)
+        assert episode.robot == "arm" and (episode.split == "unseen_words" or parse_arm(episode.text) == episode.meant)
 
 
 def test_nothing_is_done_before_it_begins(episodes: list[PlannedEpisode]) -> None:
@@ -101,7 +101,6 @@ class Expert:
 def test_who_knows_the_table_does_what_is_meant_and_not_what_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "make_policy", lambda name, options: Expert(options))
     monkeypatch.setattr(runner, "policy_spec", lambda name, options: Expert.spec({}))
-    monkeypatch.setattr("vla_ros.evaluation.arm.policy_spec", lambda name, options: Expert.spec({}))
     worker = runner.worker_class(PolicyChoice("expert", robot="arm"))(PolicyChoice("expert", camera=(16, 16), robot="arm"))
     Expert.world = worker._table
     records = []
@@ -117,6 +116,33 @@ def test_who_knows_the_table_does_what_is_meant_and_not_what_is_not_said(monkeyp
     assert numbers["robot"] == "arm" and aims["reach, new scenes"].met and aims["pick, new scenes"].met is None
     assert aims["… with the words blank"].met
     assert list(numbers["task_completion"]["by_kind"]) == ["reach", "open", "home", "stop"]
+
+
+class Counted(Expert):
+    """Slow to make, or not: how often it was made, and reset."""
+    calls: list[str] = []
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        super().__init__(options)
+        self.calls.append("made")
+
+    def reset(self) -> None:
+        self.calls.append("reset")
+
+
+@pytest.mark.parametrize(("once", "calls"), [(True, ["made", "reset", "reset"]), (False, ["made", "made", "made"])])
+def test_a_policy_that_is_made_once_is_reset_between_episodes_and_another_is_made_anew(
+        monkeypatch: pytest.MonkeyPatch, once: bool, calls: list[str]) -> None:
+    monkeypatch.setattr(Counted, "made_once", once, raising=False)
+    monkeypatch.setattr(Counted, "calls", [])
+    monkeypatch.setattr(runner, "make_policy", lambda name, options: Counted(options))
+    monkeypatch.setattr(runner, "policy_spec", lambda name, options: Expert.spec({}))
+    worker = runner.worker_class(PolicyChoice("expert", robot="arm"))(PolicyChoice("expert", camera=(16, 16), robot="arm"))
+    Expert.world = worker._table
+    for episode in plan.success(3, ("known",), ("home",), robot=ARM):
+        worker.run(episode)
+    worker.close()
+    assert Counted.calls == calls
 
 
 def test_the_things_with_which_it_is_done_are_named() -> None:

@@ -6,12 +6,15 @@ import math
 import pytest
 
 from vla_ros.evaluation import plan as plans
+from vla_ros.evaluation.clear_scenes import can_be_done
 from vla_ros.evaluation.plan import FIRST_SEED, PlannedEpisode
 from vla_ros.sim.scene import sample_scene
 from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.meaning import meaning_of
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, SPLITS, UNSEEN_PAIRS
+from vla_ros.tasks.sequence import IntentSequence
 
-PLAN = plans.success(240)
+PLAN = plans.success(240, SPLITS)
 WORDS = {colour: {word for held in SLOTS[colour] for word in held.split()}
          for colour in ("red", "orange", "yellow", "green", "blue", "purple")}
 
@@ -19,8 +22,8 @@ WORDS = {colour: {word for held in SLOTS[colour] for word in held.split()}
 def test_seeds_are_not_training_s_and_every_scene_is_its_own() -> None:
     seeds = [one.seed for one in PLAN]
     assert min(seeds) >= FIRST_SEED and len(set(seeds)) == len(PLAN) == 240
-    assert plans.success(240) == PLAN  # the same every time
-    assert plans.success(60) == PLAN[:60]  # a longer plan begins with the shorter one
+    assert plans.success(240, SPLITS) == PLAN  # the same every time
+    assert plans.success(60, SPLITS) == PLAN[:60]  # a longer plan begins with the shorter one
 
 
 def test_splits_and_kinds_are_even() -> None:
@@ -75,7 +78,7 @@ def test_a_swapped_colour_is_one_that_is_there_but_not_in_the_same_direction() -
         target = next(thing for thing in scene.objects if thing.colour == one.meant.colour and one.meant.shape in (None, thing.shape))
         new = next(word for word in one.text.split() if word in WORDS)
         named = [thing for thing in scene.objects if thing.colour == new]
-        assert all(plans._apart(scene, thing, target) >= plans.MIN_APART_RAD for thing in named)
+        assert all(plans.apart(scene, thing, target) >= plans.MIN_APART_RAD for thing in named)
         there += any(thing.shape == target.shape for thing in named)
     assert there > 20
 
@@ -111,7 +114,7 @@ def test_a_scenario_keeps_scenes_and_words_unless_it_is_about_the_number_of_obje
 
 @pytest.mark.parametrize("change, sentence", [
     ({"episodes": 0}, "episodes is 0; run at least 1"),
-    ({"splits": ["knwon"]}, "unknown split 'knwon'; known are: known, recombined, synonyms, pairs"),
+    ({"splits": ["knwon"]}, "unknown split 'knwon'; known are: known, recombined, unseen_words, pairs, amounts"),
     ({"kinds": ["fly"]}, "unknown kind 'fly'; known are: go_to"),
     ({"kinds": []}, "no kind is named"),
     ({"splits": ["pairs"], "kinds": ["stop"]}, "about objects, and none of stop names one"),
@@ -128,3 +131,55 @@ def test_words_without_a_colour_cannot_be_swapped() -> None:
     episode = PlannedEpisode(0, "success", "known", FIRST_SEED, Intent("go_to", thing.colour, thing.shape), "go there", 30.0)
     with pytest.raises(ValueError, match="names its colour 0 times"):
         plans.swap_colour(episode)
+
+
+def test_sentences_of_the_user_s_own_are_said_in_scenes_that_have_what_they_name() -> None:
+    texts = ["face the red block", "turn left", "grab the green ball"]
+    plan = plans.said(texts, 30, FIRST_SEED, plans.CART)
+    assert [episode.text for episode in plan[:4]] == [*texts, texts[0]] and len(plan) == 30
+    assert {episode.split for episode in plan} == {plans.SAID} and len({episode.seed for episode in plan}) == 30
+    for episode in plan:
+        things = [(thing.colour, thing.shape) for thing in sample_scene(episode.seed).objects]
+        if episode.meant.kind == "face":
+            assert ("red", "block") in things
+        if episode.meant.kind == "grab":
+            assert ("green", "ball") in things
+
+
+def test_sentences_of_several_steps_are_said_where_all_can_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = IntentSequence(meaning_of("go_to:red block ; back"))
+    monkeypatch.setattr(plans, "CART", plans.replace(plans.CART, parse=lambda text: (steps, True)))
+    plan = plans.said(["to the red block and back"], 5, FIRST_SEED, plans.CART)
+    assert all(can_be_done(steps.intents, sample_scene(episode.seed)) for episode in plan)
+    assert {(episode.meant, episode.seconds) for episode in plan} == {(steps, 45.0)}
+
+
+def test_sentences_that_only_the_reader_understands_stand_apart_and_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong:
+        def read(self, text: str) -> tuple[Intent, ...]:
+            return (Intent("go_to", "blue", "ball"),)
+
+    monkeypatch.setattr(plans, "_reader", Wrong)
+    plan = plans.said(["go to the red block", "knit me a jumper"], 2, FIRST_SEED, plans.CART)
+    assert [(episode.split, episode.meant) for episode in plan] == [
+        ("said", Intent("go_to", "red", "block")), ("said, as the reader read it", Intent("go_to", "blue", "ball"))]
+
+
+def test_a_sentence_that_means_nothing_or_names_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="'fly'"):
+        plans.said(["turn left", "fly"], 4, FIRST_SEED, plans.CART)
+    nowhere = plans.replace(plans.CART, allows=lambda meant, seed: False)
+    with pytest.raises(ValueError, match="none of 1000 scenes has what 'face the red block' names"):
+        plans.said(["face the red block"], 1, FIRST_SEED, nowhere)
+
+
+def test_the_arm_s_sentences_are_said_at_tables_where_they_can_be_done() -> None:
+    arm = plans.robot_named("arm")
+    plan = plans.said(["pick up the red block", "put the green block into the blue bowl"], 12, FIRST_SEED, arm)
+    from vla_ros.sim.arm.scene import sample_table
+    for episode in plan:
+        things = {(thing.colour, thing.shape) for thing in sample_table(episode.seed).objects}
+        wanted = {("red", "block")} if episode.meant.kind == "pick" else {("green", "block"), ("blue", "bowl")}
+        assert wanted <= things and episode.robot == "arm"
+    with pytest.raises(ValueError, match="of the kind 'push', which is not evaluated"):
+        plans.said(["push the red block"], 1, FIRST_SEED, arm)

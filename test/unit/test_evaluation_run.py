@@ -311,6 +311,60 @@ def test_four_episodes_end_to_end_write_the_three_files(tmp_path: Path, capsys: 
     assert "at least 0.97" in (out / "table.md").read_text(encoding="utf-8")
 
 
+class DegreesPolicy:
+    """Knows the robot by other names and units, and turns towards the brighter half of its image."""
+
+    name = "degrees@1"
+
+    @classmethod
+    def spec(cls, options: Any) -> PolicySpec:
+        return PolicySpec(("spin", "ahead"), 1, 100_000_000, {"eye": (24, 32)}, state=("heading",), units={"heading": "deg", "spin": "deg"})
+
+    def __init__(self, options: Any) -> None:
+        self.headings: list[float] = []
+
+    def predict(self, observation: Observation) -> Rows:
+        assert observation.images["eye"].shape == (24, 32, 3) and set(observation.images) == {"eye"}
+        self.headings.append(observation.state["heading"])
+        return np.array([[45.0, 0.0]])
+
+    def reset(self) -> None:
+        self.headings.clear()
+
+
+FILE = """
+policy: test_evaluation_run:DegreesPolicy
+images: {eye: {camera: camera}}
+state: [{name: heading, from: odom.yaw, unit: deg}]
+actions: [{name: spin, to: angular.z, unit: deg, kind: velocity}, {name: ahead, to: linear.x}]
+"""
+
+
+def test_a_policy_file_says_what_feeds_the_policy_and_what_its_rows_are(world: World, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(FILE)
+    player = PolicyChoice("unused", camera=(160, 120), file=str(tmp_path / "policy.yaml"))
+    runner.check(player)
+    spec, make = player.prepare()
+    assert spec.channels == ("angular.z", "linear.x") and spec.images == {"camera": (24, 32)}
+    policy: Any = make()
+    world.reset(0)
+    outcome = run_episode(policy, world, "turn left", 2.5, spec=spec)
+    headings = policy._policy.headings
+    turned = np.rad2deg(outcome.path[-1].yaw - outcome.path[0].yaw)
+    assert policy.name == "degrees@1" and headings[0] == pytest.approx(np.rad2deg(outcome.path[0].yaw), abs=0.5)
+    assert headings[-1] - headings[0] == pytest.approx(turned, abs=15) and turned > 45
+
+
+@pytest.mark.parametrize(("text", "sentence"), [
+    (FILE.replace("camera: camera", "camera: wrist"), "the policy looks through wrist of 24 x 32"),
+    (FILE.replace("to: angular.z", "to: joint_9"), "commands 'joint_9', but robot 'sim' obeys"),
+    (FILE.replace("images: {eye: {camera: camera}}", ""), "the policy looks through eye of 24 x 32")])
+def test_a_policy_file_that_does_not_fit_the_simulated_robot_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "policy.yaml").write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        runner.check(PolicyChoice("unused", file=str(tmp_path / "policy.yaml")))
+
+
 @pytest.mark.parametrize("words, sentence", [
     (["--policy", "tarot"], "unknown policy 'tarot'; known are: builtin"),
     (["--against", "tarot"], "unknown policy 'tarot'"),
@@ -326,6 +380,10 @@ def test_four_episodes_end_to_end_write_the_three_files(tmp_path: Path, capsys: 
     (["--nodes", "--camera", "32x32"], "camera is 32x32; the simulator's node takes 64x48"),
     (["--jobs", "0"], "jobs is 0; give at least 1"),
     (["--checkpoint", "/nowhere"], "has no option 'checkpoint'"),
+    (["--say", "turn left", "--kinds", "face"], "say stands beside splits, kinds, parts or scenarios"),
+    (["--say", "fly"], "'fly'"),
+    (["--against", "nowhere.yaml"], "policy file 'nowhere.yaml' does not exist"),
+    (["--policy", "builtin", "--policy-file", "nowhere.yaml"], "policy-file and policy are both given"),
     (["--splits", "pairs"], "and the plan has none; add it to --splits"),
     (["--out", __file__], "which is a file; name a folder"),
 ])

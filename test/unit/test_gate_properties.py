@@ -239,4 +239,5 @@ def test_whatever_happens(robot):
             moved.append(story.world.report.state is State.ACTIVE)
 
     tell()
-    assert SAME or sum(moved) > len(moved) * 0.02  # the stories are not all of a robot that stands
+    # The stories are not all of a robot that stands: of 250, it moved in 1.7 to 8.5 % of the ticks (24 runs).
+    assert SAME or sum(moved) > len(moved) * 0.004

@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(folder: Path, **more: Any) -> dict[str, Any]:
-    names = {"state": JOINTS, "actions": JOINTS, "fps": 30.0, "unit": "deg"}
+    names = {"state": JOINTS, "actions": JOINTS, "rate": 30.0, "unit": "deg"}
     return {"checkpoint": str(folder), **names, "engine": "eager", "engine_cache": "none", "threads": 1, **more}
 
 
@@ -93,10 +93,10 @@ def test_without_words_it_stands(policy: LeRobot) -> None:
 
 # -- what it wants, before any weight is read --------------------------------------------
 def test_the_spec_has_short_names_units_and_the_rate(folder: Path) -> None:
-    spec = policy_spec("lerobot", options(DATA, units={"gripper": "0..100"}, horizon=8))
+    spec = policy_spec("lerobot", options(DATA, units={"gripper": "0..100"}))
     assert dict(spec.images) == dict.fromkeys(act_numbers.CAMERAS, act_numbers.SIZE)
     assert spec.channels == spec.state == act_numbers.JOINTS
-    assert (spec.steps, spec.step) == (8, round(1e9 / 30))
+    assert (spec.steps, spec.step) == (12, round(1e9 / 30))
     assert spec.units["gripper"] == "0..100" and spec.units["elbow_flex"] == "deg"
 
 
@@ -112,7 +112,7 @@ def test_names_and_rate_come_from_the_dataset(tmp_path: Path, names: Any) -> Non
         known = read_dataset_names(place)
         assert known.state == known.action == act_numbers.JOINTS and known.fps == 20.0
     given = options(DATA, dataset=str(tmp_path))
-    for name in ("state", "actions", "fps"):
+    for name in ("state", "actions", "rate"):
         del given[name]
     assert policy_spec("lerobot", given).step == 50_000_000
 
@@ -125,9 +125,10 @@ def test_names_and_rate_come_from_the_dataset(tmp_path: Path, names: Any) -> Non
         ({"speed": 1}, "no option 'speed'"),
         ({"state": []}, "6 numbers of state, and no names are given; .*give dataset"),
         ({"actions": JOINTS[:5]}, "6 numbers of actions, and shoulder_pan"),
-        ({"fps": 0}, "does not say how many rows there are in a second"),
-        ({"fps": -1}, "more than 0"),
-        ({"horizon": 13}, "horizon is 13; a chunk has 12 rows"),
+        ({"rate": 0}, "does not say how many rows there are in a second"),
+        ({"rate": -1}, "more than 0"),
+        ({"fps": 30}, "fps is no option any more; give rate beside options"),
+        ({"horizon": 8}, "horizon is no option any more; give horizon beside options"),
         ({"unit": "degrees"}, "is 'degrees'; use one of"),
         ({"dataset": "/nowhere"}, "does not exist"),
     ],
@@ -151,7 +152,6 @@ def changed(tmp_path: Path, file: str, change: Any) -> Path:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda config: config.update(type="smolvla"), "type 'smolvla'; act runs here"),
         (lambda config: config.pop("type"), "has no type"),
         (lambda config: config.pop("input_features"), "input_features is None"),
         (lambda config: config["input_features"].update(extra={"type": "STATE", "shape": [3]}), "are known"),

@@ -384,7 +384,8 @@ def test_of_two_cameras_of_the_same_name_the_second_is_left_out(folder):
 
 
 @pytest.mark.parametrize(("cell", "said"), [
-    ({"bytes": None, "path": "x.png"}, "'observation.images.front' of episode 0, frame 0, has no bytes"),
+    ({"bytes": None, "path": None}, "'observation.images.front' of episode 0, frame 0, has no bytes"),
+    ({"bytes": None, "path": "x.png"}, "'observation.images.front' of episode 0, frame 0, is 'x.png': No such file"),
     ({"bytes": b"film", "path": None}, "4 bytes that are no PNG or JPEG"),
     ({"bytes": cv2.imencode(".png", np.zeros((64, 96), np.uint16))[1].tobytes(), "path": None}, "uint16 pixels, as depth"),
     ({"bytes": cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes(), "path": None}, "images of 8x8")])

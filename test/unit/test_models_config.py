@@ -103,7 +103,7 @@ def test_what_fits_survives_json(values: dict[str, Any]) -> None:
 
 
 def test_a_field_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="the config has 'visoin', which is no field; fields are: auxiliary, camera, channels"):
+    with pytest.raises(ValueError, match="the config has 'visoin', which is no field; fields are: auxiliary, cameras, channels"):
         VLAConfig.from_dict({**VLAConfig().to_dict(), "visoin": "clip"})
 
 
@@ -188,3 +188,13 @@ def test_both_sides_of_an_image_are_whole_numbers_of_clip_s_patches(size: tuple[
         return
     with pytest.raises(ValueError, match=f"patches of 32 pixels, and {size[0]} x {size[1]} is no whole"):
         VLAConfig(**changes)
+
+
+def test_cameras_share_the_image_evenly_and_an_older_config_s_one_is_read():
+    assert VLAConfig(image_size=(120, 480), cameras=("a", "b", "c")).views == dict.fromkeys("abc", (120, 160))
+    assert VLAConfig().views == {} and VLAConfig.from_dict({"camera": "front"}).cameras == ("front",)
+    assert VLAConfig.from_dict({"camera": ""}).cameras == ()
+    with pytest.raises(ValueError, match=r"3 cameras do not share 160 pixels evenly"):
+        VLAConfig(cameras=("a", "b", "c"))
+    with pytest.raises(ValueError, match="cameras has 'a' twice"):
+        VLAConfig(image_size=(120, 320), cameras=("a", "a"))

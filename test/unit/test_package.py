@@ -65,8 +65,9 @@ def test_versions_agree() -> None:
 
 
 def test_every_message_is_built() -> None:
-    named = set(re.findall(r"msg/(\w+)\.msg", (ROOT / "msg" / "CMakeLists.txt").read_text(encoding="utf-8")))
-    assert named == {path.stem for path in (ROOT / "msg").glob("*.msg")}
+    named = set(re.findall(r"(\w+\.(?:msg|srv|action))\"", (ROOT / "msg" / "CMakeLists.txt").read_text(encoding="utf-8")))
+    kinds = ("*.msg", "srv/*.srv", "action/*.action")
+    assert named == {path.name for kind in kinds for path in (ROOT / "msg").glob(kind)}
 
 
 def test_every_ros_package_imported_is_in_the_manifest() -> None:

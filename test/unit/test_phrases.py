@@ -54,7 +54,7 @@ def test_no_held_out_word_is_in_a_template_or_another_slot() -> None:
 def test_known_words_are_training_s_and_synonyms_are_not(said: dict, kind: str) -> None:
     for split in ("known", "recombined", "pairs"):
         assert not {word for text in said[kind, split] for word in text.split()} - TRAINED
-    assert all(set(text.split()) & HELD_OUT for text in said[kind, "synonyms"])
+    assert all(set(text.split()) & HELD_OUT for text in said[kind, "unseen_words"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,7 +91,7 @@ def test_whatever_is_recombined_training_knows_its_words_and_its_template(kind: 
 @pytest.mark.parametrize("kind", KINDS)
 def test_there_are_ten_ways_and_more(said: dict, kind: str) -> None:
     assert len(set(TEMPLATES[kind])) == len(TEMPLATES[kind]) >= 10
-    assert len(set(said[kind, "known"])) >= 10 and len(set(said[kind, "synonyms"])) >= 10
+    assert len(set(said[kind, "known"])) >= 10 and len(set(said[kind, "unseen_words"])) >= 10
     assert all(("{it}" in text) == (kind in OBJECT_KINDS) for text in TEMPLATES[kind])
 
 
@@ -123,7 +123,7 @@ def test_the_pairs_that_training_never_names_are_three_colours_and_all_shapes() 
 
 
 def test_a_split_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ValueError, match="split is 'new'; use one of known, recombined, synonyms, pairs"):
+    with pytest.raises(ValueError, match="split is 'new'; use one of known, recombined, unseen_words, pairs"):
         say(np.random.default_rng(0), intent_of("stop"), "new")
 
 

@@ -54,9 +54,9 @@ def checkpoint(folder: Path, scale: float = 1.0, **changes: tuple[float, float])
 def right(place: Path, **options: Any) -> PolicyFile:
     """A policy file that fits so101.yaml: equal names, and everything in its unit."""
     names = list(act_numbers.JOINTS)
-    given = {"checkpoint": str(place), "state": names, "actions": names, "fps": 30.0, "unit": "deg", **options}
+    given = {"checkpoint": str(place), "state": names, "actions": names, "unit": "deg", **options}
     gripper = (PolicyNumber("gripper", "gripper", closed=0.0, open=100.0),)
-    return PolicyFile("lerobot", given, state=gripper, actions=gripper)
+    return PolicyFile("lerobot", given, state=gripper, actions=gripper, rate=30.0)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_radians_that_are_taken_for_degrees_are_found(tmp_path: Path, robot: Rob
     findings = check_policy(robot, right(place))
     for joint in ARM:
         finding = about(findings, f"action {joint}")
-        assert finding.mark == DOUBTFUL and "it hardly moves" in finding.text
+        assert finding.mark == WRONG and "it hardly moves" in finding.text
 
 
 def test_a_gripper_in_another_unit_is_found(tmp_path: Path, robot: Robot) -> None:
@@ -118,6 +118,32 @@ def test_a_joint_that_is_one_in_state_and_another_in_actions_is_found(tmp_path: 
     for joint in ("elbow_flex", "wrist_flex"):
         finding = about(findings, f"action {joint}")
         assert finding.mark == WRONG and "one joint for the policy" in finding.remedy
+
+
+def test_the_robots_state_may_call_a_joint_otherwise_than_its_driver_and_its_channel(tmp_path: Path, robot: Robot) -> None:
+    """Of the driver's gripper_joint the state is gripper_pos, and the channel gripper."""
+    state = (robot.state[0], replace(robot.state[1], names={"gripper_pos": "gripper_joint"}))
+    channels = tuple(replace(channel, joint="gripper_joint") if channel.name == "gripper" else channel for channel in robot.channels)
+    file = right(checkpoint(tmp_path))
+    measured = (replace(file.state[0], robot="gripper_pos"),)
+    findings = check_policy(replace(robot, state=state, channels=channels), replace(file, state=measured))
+    assert about(findings, "action gripper").mark == FITS
+    assert about(findings, "state gripper").text.startswith("gripper_pos of the robot")
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "shape"),
+    [("mean", np.float32(1.0), r"\(\)"), ("mean", np.zeros((1, 6), np.float32), r"\(1, 6\)"), ("min", np.zeros(5, np.float32), r"\(5,\)")],
+)
+def test_statistics_of_another_shape_are_refused_with_a_sentence(
+    tmp_path: Path, robot: Robot, key: str, values: np.ndarray, shape: str
+) -> None:
+    place = checkpoint(tmp_path)
+    for file in place.glob("*.safetensors"):
+        statistics = {**safetensors.load_file(file), f"observation.state.{key}": np.asarray(values)}
+        safetensors.save_file(statistics, file)
+    with pytest.raises(ValueError, match=rf"observation\.state\.{key} has the shape {shape}, and there are 6 numbers: shoulder_pan"):
+        check_policy(robot, right(place))
 
 
 def test_a_joint_whose_commands_are_elsewhere_is_found(tmp_path: Path, robot: Robot) -> None:
@@ -151,7 +177,7 @@ def test_a_little_beyond_the_bounds_is_none(tmp_path: Path, robot: Robot, over: 
 
 def test_names_that_do_not_fit_are_said_with_both_lists(tmp_path: Path, robot: Robot) -> None:
     names = [f"{joint}.pos" for joint in act_numbers.JOINTS]
-    file = PolicyFile("lerobot", {**right(checkpoint(tmp_path)).options, "state": names, "actions": names})
+    file = PolicyFile("lerobot", {**right(checkpoint(tmp_path)).options, "state": names, "actions": names}, rate=30.0)
     finding = about(check_policy(robot, file), "numbers")
     assert finding.mark == WRONG
     assert "commands 'shoulder_pan.pos', but robot 'so101' obeys" in finding.text
@@ -189,9 +215,26 @@ def test_the_command_prints_a_table_or_json_and_fails_where_something_is_wrong(
     robot = str(CONFIG / "robots" / "sim.yaml")
     policy = str(CONFIG / "policies" / "color_servo.yaml")
     assert main(["policy", "check", robot, policy]) == 0
-    assert "are wrong; nothing was moved" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "0 are wrong, 2 could not be judged; nothing was moved" in shown
+    assert "give --data DATASET" in shown and "give --live" in shown
     other = str(CONFIG / "robots" / "so101.yaml")
     assert main(["policy", "check", other, policy, "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
-    assert told["fits"] is False and told["findings"][-1]["mark"] == WRONG
+    assert told["fits"] is False and WRONG in [finding["mark"] for finding in told["findings"]]
+    assert told["verdict"].startswith("verdict: do not run it like this")
     assert main(["policy", "check", robot, str(tmp_path / "none.yaml")]) == 2
+
+
+@pytest.mark.parametrize("policy", sorted(path.stem for path in (CONFIG / "policies").glob("*.yaml")))
+@pytest.mark.parametrize("robot", ["sim", "sim_arm", "so101"])
+def test_each_policy_of_the_package_is_judged_beside_each_kind_of_robot_and_it_says_how_far(
+    robot: str, policy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(CONFIG / "robots" / f"{robot}.yaml"), str(CONFIG / "policies" / f"{policy}.yaml")]
+    code = main(["policy", "check", *files, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    its_own = (robot, policy) in {("sim", "builtin"), ("sim", "color_servo"), ("sim", "constant"), ("sim_arm", "builtin_arm")}
+    assert code == (0 if its_own else 1)
+    unknown = [finding["subject"] for finding in told["findings"] if finding["mark"] == "?"]
+    assert unknown == ["training", "robot now"]

@@ -14,9 +14,11 @@ from vla_ros.core.check_finding import FITS
 from vla_ros.core.policy_file import (
     ACTION_KEYS,
     DEFAULT_POLICY,
+    HISTORY_KEYS,
     IMAGE_KEYS,
     KEYS,
     STATE_KEYS,
+    History,
     ImageSource,
     PolicyFile,
     chosen_policy,
@@ -25,7 +27,7 @@ from vla_ros.core.policy_file import (
 )
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Instruction, Observation
-from vla_ros.policies import known
+from vla_ros.policies import file_spec, known
 from vla_ros.policies.base import PolicySpec
 from vla_ros.policies.check import check_policy
 from vla_ros.policies.views import View, Views
@@ -40,6 +42,10 @@ fallback: careful/other.yaml
 images:
   front: {camera: left, size: [224, 320], resize: crop}
   wrist: {}
+rate: 30
+horizon: 8
+history: {observations: 2, spacing: 0.1, missing: refuse}
+prompt: "{instruction}, please"
 """
 
 
@@ -60,7 +66,60 @@ def test_every_key_is_read_and_the_fallback_is_seen_from_the_file(tmp_path: Path
         "fp16",
         PolicyFile("constant"),
         {"front": ImageSource("left", (224, 320), "crop"), "wrist": ImageSource("wrist")},
+        rate=30.0,
+        horizon=8,
+        history=History(2, 0.1, "refuse"),
+        prompt="{instruction}, please",
     )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words", "told"),
+    [
+        ("", "grab it", "grab it"),
+        ("{instruction}, please", "grab it", "grab it, please"),
+        ("pick up the cube", "whatever", "pick up the cube"),
+        ("pick up the cube", "", ""),  # nobody said anything: the robot stands
+        ("{instruction}, please", "  ", "  "),
+        ("{instruction}", "{instruction} {x}", "{instruction} {x}"),
+    ],
+)
+def test_a_prompt_stands_around_the_operators_words_or_for_them(prompt: str, words: str, told: str) -> None:
+    assert PolicyFile("a", prompt=prompt).prompted(words) == told
+
+
+# -- what the file says of chunks, and what the policy does --------------------------------------------------
+SERVER = {"url": "ws://robot:1", "images": {"i": "i"}, "state": {"s": ["a"]}, "actions": ["a"]}
+
+
+def test_every_kind_of_policy_has_its_rate_and_horizon_from_the_file() -> None:
+    assert file_spec(PolicyFile("constant", rate=20.0)).step == 50_000_000
+    remote = file_spec(PolicyFile("remote", {**SERVER, "rows": 10}, rate=25.0, horizon=4))
+    assert (remote.step, remote.steps) == (40_000_000, 10)
+    assert file_spec(PolicyFile("remote", SERVER, rate=25.0, horizon=4)).steps == 4
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        (PolicyFile("remote", {**SERVER, "rows": 10}), "'remote' lacks rate of its policy file"),
+        (PolicyFile("remote", {**SERVER, "rate": 5}), "rate stands in options; it belongs beside them .*rate: 5"),
+        (PolicyFile("remote", {**SERVER, "horizon": 5}, rate=5.0), "horizon stands in options"),
+        (PolicyFile("lerobot", {"rate": 5}), "policy 'lerobot': rate stands in options"),
+        (PolicyFile("constant", horizon=2), "horizon is 2, and policy 'constant' gives 1 rows"),
+        (PolicyFile("constant", history=History(2)), "observations is 2, and policy 'constant' takes 1"),
+    ],
+)
+def test_a_file_that_contradicts_its_policy_is_refused(file: PolicyFile, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        file_spec(file)
+
+
+def test_a_history_is_the_files_where_the_policy_leaves_it_open() -> None:
+    spec = file_spec(PolicyFile("remote", {**SERVER, "rows": 4}, rate=10.0, history=History(3, 0.2)))
+    assert (spec.history, spec.history_spacing) == (3, 200_000_000)
+    blank = spec.blank()
+    assert len(blank.history) == 2 and set(blank.history[0].images) == {"i"}
 
 
 def test_a_policy_alone_is_enough(tmp_path: Path) -> None:
@@ -87,7 +146,7 @@ def test_the_page_s_example_is_one_and_its_table_has_every_key(tmp_path: Path) -
         "wrist",
     }
     table = page.split("| key | default | |")[1].split("\n\n")[0]
-    keys = {*KEYS, *IMAGE_KEYS, *STATE_KEYS, *ACTION_KEYS}
+    keys = {*KEYS, *IMAGE_KEYS, *STATE_KEYS, *ACTION_KEYS, *HISTORY_KEYS}
     assert {key for key in keys if f"`{key}`" in table} == keys
 
 
@@ -98,10 +157,24 @@ def test_the_page_s_example_is_one_and_its_table_has_every_key(tmp_path: Path) -
         ("policy: ''", "policy is missing"),
         ("policy: 7", "policy is 7; give a text"),
         (
-            "policy: a\nprompt: b",
-            "the file has the key 'prompt'; known are policy, options, engine, precision, fallback, im",
+            "policy: a\nfps: 30",
+            "the file has the key 'fps'; known are policy, options, engine, precision, fallback, im",
         ),
-        ("policy: a\nrate: 5", "the file has the key 'rate'"),
+        ("policy: a\nrate: 0", "rate is 0; it must be more than 0"),
+        ("policy: a\nrate: 1001", "rate is 1001; give rows a second, 1000 at most"),
+        ("policy: a\nrate: fast", "rate is 'fast'; give a finite number"),
+        ("policy: a\nhorizon: 0", "horizon is 0; give the rows of a chunk that are executed, 1 to 1000"),
+        ("policy: a\nhorizon: 1001", "horizon is 1001"),
+        ("policy: a\nhorizon: true", "horizon is True"),
+        ("policy: a\nhistory: 2", "history is 2; give a mapping"),
+        ("policy: a\nhistory: {steps: 2}", "history has the key 'steps'; known are observations, sp"),
+        ("policy: a\nhistory: {observations: 33}", "history: observations is 33; give the observations"),
+        ("policy: a\nhistory: {spacing: 0}", "history: spacing is 0; it must be more than 0"),
+        ("policy: a\nhistory: {missing: guess}", "history: missing is 'guess'; use one of repeat, refuse"),
+        ("policy: a\nprompt: ''", "prompt is empty; give the policy's words"),
+        ("policy: a\nprompt: 'do {task}'", "no other braces are known"),
+        ("policy: a\nrate: 5\noptions: {rate: 5}", "rate stands beside options and in them"),
+        ("policy: a\nhorizon: 5\noptions: {horizon: 5}", "horizon stands beside options and in them"),
         (
             "policy: a\noptions: [1]",
             r"options is [1]; give a mapping (name: value), or leave it out",
@@ -180,8 +253,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         tmp_path / "policy.yaml", "a:B", options={"size": (1, 2), "name": "7", "rate": 1e-05}
     )
     assert load_policy_file(path) == PolicyFile("a:B", {"size": [1, 2], "name": "7", "rate": 1e-05})
-    with pytest.raises(ValueError, match="has the key 'prompt'"):
-        write_policy_file(tmp_path / "policy.yaml", "a:B", prompt="x")
+    with pytest.raises(ValueError, match="has the key 'fps'"):
+        write_policy_file(tmp_path / "policy.yaml", "a:B", fps=3)
 
 
 def test_one_parameter_chooses_the_policy_or_neither_does_and_both_are_refused(

@@ -103,7 +103,7 @@ def test_an_installed_package_s_entry_point_names_a_policy(package: Any) -> None
     assert known() == sorted({*POLICIES, "wander"})
     with pytest.raises(
         ValueError,
-        match="unknown policy 'wonder'; known are: builtin, builtin_arm, color_servo, constant, lerobot, remote, wander; one",
+        match="unknown policy 'wonder'; known are: builtin, builtin_arm, color_servo, constant, lerobot, remote, ros_service, wander; one",
     ):
         policy_class("wonder")
 
@@ -198,7 +198,8 @@ def test_what_a_class_gives_is_checked(package: Any) -> None:
 def test_ours_are_policies(name: str) -> None:
     options = {  # nobody has a default server or checkpoint
         "remote": {"url": "ws://robot:8000", "preset": "droid"},
-        "lerobot": {"checkpoint": str(ACT), "state": JOINTS, "actions": JOINTS, "fps": 30.0},
+        "ros_service": {"service": "ask", "images": {"a": [8, 8]}, "actions": ["linear.x"], "rate": 10, "rows": 1},
+        "lerobot": {"checkpoint": str(ACT), "state": JOINTS, "actions": JOINTS, "rate": 30.0},
     }
     assert policy_spec(name, options.get(name)).channels and policy_class(name).__name__.lower() == name.replace(
         "_", ""

@@ -291,3 +291,93 @@ def test_a_kind_that_a_policys_own_spec_makes_up_is_refused() -> None:
 def test_rows_of_another_width_are_the_policys_fault() -> None:
     with pytest.raises(TypeError, match=r"rows of shape \(2, 2\) for 3 channels"):
         Numbers(spec(), file(), robot()).chunk(np.zeros((2, 2)), observed())
+
+
+# -- chunks --------------------------------------------------------------------------------
+def kinds(**kind: str) -> Numbers:
+    entries = tuple(PolicyNumber(name, name, kind=value) for name, value in kind.items())
+    return Numbers(spec(*kind), file(actions=entries, horizon=2), robot())
+
+
+def test_as_many_rows_are_sent_as_the_horizon_says() -> None:
+    numbers = Numbers(spec("elbow"), file(horizon=1), robot())
+    assert numbers.chunk(np.zeros((2, 1)), observed()).values.shape == (1, 1)
+    assert Numbers(spec("elbow"), file(), robot()).chunk(np.zeros((2, 1)), observed()).values.shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        ("position", [0.1, 0.2, 0.3]),  # there at 0 and at 100 ms
+        ("relative", [0.6, 0.7, 0.8]),
+        ("delta", [0.52, 0.6, 0.66]),  # there by 100 ms and by 200 ms
+        ("velocity", [0.502, 0.51, 0.516]),
+    ],
+)
+def test_a_position_goes_from_row_to_row_by_time(kind: str, wanted: list[float]) -> None:
+    numbers = kinds(elbow=kind)
+    seen = observed(elbow=0.5)
+    made = numbers.resampled(numbers.chunk(np.array([[0.1], [0.3]]), seen), seen)
+    assert made.step == 20_000_000 and len(made.values) == 10
+    values = made.values[:, 0]
+    middle = (values[2] + values[3]) / 2.0
+    at = [values[0], middle, values[5]] if kind in ("position", "relative") else [values[0], values[4], values[5]]
+    assert at == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_gripper_holds_what_it_is_told_until_the_next_row() -> None:
+    grasping = robot(
+        gripper=channel("jaw", unit="1", bounds=[0, 1], limits=[0, 1], on_stop="hold_commanded", sent_unit="0..100"),
+        elbow=channel("elbow", sent_unit="deg"),
+    )
+    numbers = Numbers(spec("gripper", "elbow"), file(), grasping)
+    seen = observed()
+    made = numbers.resampled(numbers.chunk(np.array([[0.0, 0.0], [1.0, 1.0]]), seen), seen)
+    assert made.values[:, 0].tolist() == [0.0] * 5 + [1.0] * 5
+    assert made.values[:5, 1] == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
+
+
+def later(stamp: int, **state: float) -> Observation:
+    return Observation(7 + stamp, Instruction(7, 3, "go"), {}, state)
+
+
+def test_what_is_left_is_for_the_new_observations_moments() -> None:
+    numbers = kinds(elbow="position", shoulder="velocity")
+    rows = np.array([[0.0, 1.0], [1.0, 2.0], [2.0, 3.0], [2.5, 4.0]])
+    left = numbers.prefix(rows, observed(elbow=0.0, shoulder=0.0), later(150_000_000, elbow=9.0, shoulder=0.0), 110_000_000)
+    assert left is not None
+    assert left.rows.tolist() == [[1.5, 2.0], [2.25, 3.0], [2.5, 4.0]]
+    assert (left.delay, left.horizon) == (2, 2) and left.rows.dtype == np.float32
+
+
+def test_what_counts_from_the_observed_state_counts_from_the_new_one() -> None:
+    """0.4 rad from 0.5 rad is the same place as 0.2 rad from 0.7 rad; a step from row to row stays one."""
+    numbers = kinds(elbow="relative", shoulder="delta")
+    rows = np.array([[0.4, 0.1], [0.4, 0.1]])
+    left = numbers.prefix(rows, observed(elbow=0.5, shoulder=0.5), later(100_000_000, elbow=0.7, shoulder=0.6), 0)
+    assert left is not None and left.rows.tolist() == [[pytest.approx(0.2), pytest.approx(0.1)]]
+
+
+@pytest.mark.parametrize(("kind", "rows", "left"), [
+    ("relative", [[0.05], [0.05]], [0.05 - 0.02]),  # it moved by 0.02 rad, through where it wraps
+    ("position", [[3.1], [-3.1]], [3.141593])])
+def test_what_is_left_of_a_joint_that_turns_without_end_goes_the_shorter_way_round(
+    kind: str, rows: list[list[float]], left: list[float]
+) -> None:
+    in_degrees = {"wraps": True, "bounds": [-4, 4], "limits": [-4, 4]}
+    entries = (PolicyNumber("elbow", "elbow", unit="deg", kind=kind),)
+    numbers = Numbers(spec("elbow"), file(actions=entries), robot(elbow=channel("elbow", sent_unit="deg", **in_degrees)))
+    turned = later(50_000_000, elbow=0.01 - math.pi)
+    prefix = numbers.prefix(np.rad2deg(rows), observed(elbow=math.pi - 0.01), turned, 0)
+    assert prefix is not None and np.deg2rad(prefix.rows[0]) == pytest.approx(left, abs=1e-5)
+
+
+@pytest.mark.parametrize(("stamp", "left"), [(-1, 0), (0, 2), (100_000_000, 1), (199_999_999, 1), (200_000_000, 0)])
+def test_of_a_chunk_that_is_over_or_of_a_later_image_nothing_is_left(stamp: int, left: int) -> None:
+    prefix = kinds(elbow="position").prefix(np.zeros((2, 1)), observed(), later(stamp), 0)
+    assert (0 if prefix is None else len(prefix.rows)) == left
+
+
+def test_the_delay_is_never_longer_than_what_is_left() -> None:
+    prefix = kinds(elbow="position").prefix(np.zeros((2, 1)), observed(), later(0), 9_000_000_000)
+    assert prefix is not None and prefix.delay == 2

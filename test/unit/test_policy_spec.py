@@ -87,6 +87,9 @@ def test_an_image_that_is_not_there_at_its_size_is_refused_with_both_lists(
         ({"depths": {"front": (0, 8)}}, "depth image 'front' has the size"),
         ({"resize": "zoom"}, "resize is 'zoom'; use one of pad, crop, stretch"),
         ({"steps": 0}, "steps is 0; give a whole number from 1 up"),
+        ({"history": 0}, "history is 0; give a whole number from 1 up"),
+        ({"history_spacing": -1}, "history_spacing is -1; give whole ns"),
+        ({"history_spacing": 0.1}, "history_spacing is 0.1; give whole ns"),
         ({"step": 0.1}, "step is 0.1; give a whole number"),
     ],
 )

@@ -6,6 +6,7 @@ exactly as printed; an example in a sentence may leave out what a verb requires 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -26,6 +27,7 @@ import yaml
 from vla_ros.cli.bench import BENCHES
 from vla_ros.cli.main import VERBS, add_arguments, main, parse
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
+from vla_ros.operator.processes import MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md",
@@ -39,15 +41,20 @@ ENDS = ("&&", "||", ";", "|", "&")
 # What makes a run small, after all that is printed; and why a verb is not run here. A verb must stand in one of both.
 SMALLER = {
     "memory": "", "doctor": "", "parameters": "", "policy": "", "robot": "", "quantize": "--runs 1 --episodes 1", "record": "--episodes 1",
+    "dataset info": "", "dataset convert": "",
     "evaluate": "--episodes 1 --kinds open go_to --parts success --scenarios none --jobs 1", "train behaviour_cloning": "--steps 1 --batch 1",
 }
 NOT_RUN = {
+    "dataset bag": "wants a bag: test_bag_convert.py",
+    "blackbox": "wants a recording: test_blackbox_story.py", "replay": "wants a recording: test_replay.py",
+    "report": "wants a recording: test_day_report.py",
     "demo": "a minute of real time and ROS: test/system, make demo", "train dagger": "minutes: test_training_box.py",
-    "train reinforce": "minutes: test_reinforce.py", "bench": "measures in real time: test_bench_*.py",
+    "train reinforce": "minutes: test_reinforce.py", "train words": "wants the encoder: test_reading_training.py", "bench": "measures in real time: test_bench_*.py",
     "compile": "minutes: test_compiled.py", "serve": "ends with Ctrl-C: test_remote.py",
+    "console": "ends with Ctrl-C: test_console_server.py",
     "sim": "wants a simulator of somebody else's: test/nodes/test_env_node.py",
     **dict.fromkeys(("robot init", "robot check"), "looks at a robot that runs: test/nodes/test_robot_graph.py"),
-    **dict.fromkeys(("say", "stop", "arm", "disarm", "reset", "trace"), "talks to a suite that runs: test/system"),
+    **dict.fromkeys(("say", "stop", "arm", "disarm", "reset", "trace", "markers"), "talks to a suite that runs: test/system"),
 }
 # The others share what is imported: for most, half of their time. What torch keeps of earlier tests makes `memory`'s many
 # small operations nine times as slow.
@@ -197,7 +204,8 @@ def ros2_launch(package: str, file: str, *given: str) -> None:
 
 def ros2_service(what: str, name: str, kind: str, *request: str) -> None:
     _, _, node, service = name.split("/")
-    code = (ROOT / "vla_ros" / "nodes" / f"{node}.py").read_text(encoding="utf-8")
+    place = MODULES[node].replace(".", "/")
+    code = (ROOT / f"{place}.py").read_text(encoding="utf-8")
     assert what == "call" and kind.split("/")[-1] in code and re.search(rf"~/{service}\b|[\"']{service}[\"']", code)
 
 
@@ -213,11 +221,20 @@ def ros2_topic(what: str, *words: str) -> None:
             assert set(values) <= set(fields), f"{kind} has {', '.join(fields)}"
 
 
+def ros2_action(what: str, *words: str) -> None:
+    name, kind, goal = [word for word in words if not word.startswith("--")]
+    assert what == "send_goal" and f"`{name}`" in TOPICS, f"doc/topics.md has no action {name}"
+    package, folder, title = kind.split("/")
+    assert (package, folder) == ("vla_ros_msgs", "action")
+    text = (ROOT / "msg" / folder / f"{title}.action").read_text(encoding="utf-8").split("---")[0]
+    assert set(yaml.safe_load(goal)) <= set(re.findall(r"^\S+ (\w+)", text, re.M))
+
+
 def ros2_param(what: str, node: str, name: str, *value: str) -> None:
     assert name in {one.name for one in NODE_PARAMETERS[node.rpartition("/")[2]]}
 
 
-ROS2 = {"launch": ros2_launch, "service": ros2_service, "topic": ros2_topic, "param": ros2_param}
+ROS2 = {"launch": ros2_launch, "service": ros2_service, "topic": ros2_topic, "param": ros2_param, "action": ros2_action}
 NOT_OURS = ("pkg", "security", "run", "control", "lifecycle", "node", "bag", "interface", "doctor", "daemon")
 
 
@@ -234,6 +251,8 @@ def kind_of(one: Printed) -> str:
     given = parse(one.words[1:])
     if one.words[1] == "robot" and given.file in ("init", "check"):
         return f"robot {given.file}"
+    if one.words[1] == "dataset":
+        return f"dataset {'bag' if one.words[2] == 'convert' and given.robot else one.words[2]}"
     return f"train {given.recipe}" if one.words[1] == "train" else one.words[1]
 
 
@@ -243,7 +262,7 @@ def runs() -> list[Any]:
     for one in (one for one in ALL if one.block and one.words[0] == "vla" and "--help" not in one.words):
         try:
             kind = kind_of(one)
-        except (SystemExit, ValueError):
+        except (SystemExit, ValueError, ModuleNotFoundError):
             continue  # which the test above says
         of_its_kind = kind, bool(why_not(one, kind))
         marks = [pytest.mark.full] if of_its_kind in seen else []
@@ -255,8 +274,12 @@ def runs() -> list[Any]:
 def why_not(one: Printed, kind: str) -> str:
     if one.words[1] == "record" and "--sim" not in one.words:
         return "records a suite that runs: test_record.py, test/system"
+    if "--live" in one.words:
+        return "listens to a robot that runs: test/nodes/test_policy_check_graph.py"
     if "--nodes" in one.words:
         return "through the nodes, in real time: test/system"
+    if {"--phrasings", "--say"} & set(one.words):
+        return "says what somebody brought: test_phrasings.py, test_evaluation_plan.py"
     return NOT_RUN.get(kind, "")
 
 
@@ -317,11 +340,20 @@ def surroundings(folder: Path, words: tuple[str, ...]) -> None:
             shutil.copytree(ROOT / "config", folder / "config", dirs_exist_ok=True)
         if name == "robot":
             shutil.copy(ROOT / "config" / "robots" / "sim.yaml", folder / following)
-        if name == "--data":
+        if name == "--data" or (words[1] == "dataset" and name in ("info", "convert")):
             pytest.importorskip("av")
             pytest.importorskip("pyarrow")
             import demonstrations
             demonstrations.write(folder / following, replace(demonstrations.SPEC, cameras={"front": (64, 96)}))
+            if "--only-interventions" in words:
+                demonstrations.add_feature(folder / following, "intervention", [frame < 5 for frame in range(20)], dtype="bool",
+                                           shape=[1], names=None)
+        if name == "--config":
+            pytest.importorskip("torch")
+            from vla_ros.datasets.lerobot.read import Dataset
+            from vla_ros.training.recipes.behaviour_cloning import config_for
+            data = Dataset(folder / words[words.index("--data") + 1])
+            (folder / following).write_text(json.dumps(config_for(data).to_dict()))
 
 
 def test_every_verb_and_bench_is_in_one_of_both_lists() -> None:

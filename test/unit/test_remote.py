@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +19,13 @@ pytest.importorskip("msgpack", reason="no msgpack here")
 pytest.importorskip("websockets.sync.server", reason="no websockets here, or an old one")
 
 import msgpack
+from refused_server import refused_twice
 from websockets.sync.server import ServerConnection, serve
 
-from vla_ros.core.types import Instruction, Observation
-from vla_ros.policies import make_policy, policy_spec
-from vla_ros.policies.base import NotUnderstood
+from vla_ros.core.policy_file import History, PolicyFile
+from vla_ros.core.types import Instruction, Observation, Prefix
+from vla_ros.policies import file_options, make_policy, policy_spec
+from vla_ros.policies.base import NotUnderstood, PolicySpec
 from vla_ros.policies.remote import wire
 from vla_ros.policies.remote.options import PRESETS, parse_options
 from vla_ros.policies.remote.policy import Remote
@@ -65,7 +69,7 @@ def options(url: str = "ws://127.0.0.1:1", **more: Any) -> dict[str, Any]:
         "state": {"observation/state": ["joint_1", "grip"]},
         "actions": ["joint_1", "grip"],
         "rate": 10.0,
-        "horizon": 3,
+        "rows": 3,
         "image_size": list(SIZE),
         "timeout": 0.5,
         **more,
@@ -91,7 +95,7 @@ def test_the_message_has_the_servers_keys_and_shapes() -> None:
     with server(answer) as url:
         policy = Remote(options(url))
         given = policy.predict(observation())
-        assert given.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]  # the horizon's
+        assert given.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]  # as many as are wanted
     (question,) = seen
     assert sorted(question) == ["images", "observation/image", "observation/state", "prompt"]
     assert question["prompt"] == "pick up the cube"
@@ -203,6 +207,35 @@ def test_a_late_answer_is_never_taken_for_the_next_one() -> None:
             time.sleep(0.2)
 
 
+def test_a_server_that_does_not_read_the_question_is_left_in_time_and_found_again() -> None:
+    """It greets, and then thinks while more lies there than fits between the two."""
+    deaf = threading.Event()
+
+    def talk(connection: ServerConnection) -> None:
+        connection.send(wire.packed({}))
+        if not deaf.is_set():
+            deaf.set()
+            with connection.protocol_mutex:  # whoever reads wants it
+                time.sleep(3.0)
+        for _ in connection:
+            rows(connection, {})
+
+    size = (1200, 1600)
+    large = replace(observation(), images=dict.fromkeys(("front", "hand"), np.zeros((*size, 3), np.uint8)))
+    with serve(talk, "127.0.0.1", 0, max_size=None) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        url = f"ws://127.0.0.1:{listening.socket.getsockname()[1]}"
+        policy = Remote(options(url, image_size=list(size), timeout=0.5))
+        began = time.monotonic()
+        with pytest.raises(ConnectionError, match=r"did not answer within 0\.5 s"):
+            policy.predict(large)
+        assert time.monotonic() - began < 2.0
+        assert policy._server._connection._socket is None
+        policy._server._connection._timeout = 5.0
+        assert policy.predict(large).shape == (3, 2)
+        listening.shutdown()
+
+
 def test_a_server_that_is_not_there_is_a_lost_connection_with_a_remedy() -> None:
     with pytest.raises(ConnectionError, match=r"no policy server at ws://127\.0\.0\.1:1: .*start it"):
         Remote(options())
@@ -249,7 +282,7 @@ def test_a_server_that_went_is_asked_anew_after_a_pause_and_found_again() -> Non
         ({"actions": np.zeros((3, 4))}, r"\(3, 4\); rows x 2 is right for joint_1, grip"),
         ({"actions": np.zeros(6)}, r"\(6,\)"),
         ({"actions": np.zeros((2, 3, 2))}, r"\(2, 3, 2\)"),
-        ({"actions": np.zeros((2, 2))}, "gave 2 rows, and the policy file's horizon is 3"),
+        ({"actions": np.zeros((2, 2))}, "gave 2 rows, and the policy file wants 3"),
     ],
 )
 def test_rows_that_do_not_fit_are_the_servers_fault(answer: Any, sentence: str) -> None:
@@ -288,6 +321,29 @@ def test_a_server_of_another_robot_is_refused_before_it_is_asked() -> None:
         Remote(options(url))
 
 
+def test_another_server_at_the_same_port_is_checked_before_its_rows_are_used() -> None:
+    """It gives the columns the other way round; whoever was refused once is refused the next time, too."""
+    with server(rows, wire.packed({"actions": ["joint_1", "grip"]})) as url:
+        policy = Remote(options(url))
+        policy.predict(observation())
+    asked: list[Any] = []
+
+    def talk(connection: ServerConnection) -> None:
+        connection.send(wire.packed({"actions": ["grip", "joint_1"]}))
+        for question in connection:
+            asked.append(question)
+            rows(connection, {})
+
+    with serve(talk, "127.0.0.1", int(url.rpartition(":")[2])) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        def hung_up() -> None:
+            assert policy._server._connection._socket is None
+
+        refused_twice(policy, observation(), "has the actions grip, joint_1", hung_up)
+        assert not asked
+        listening.shutdown()
+
+
 # -- the options -------------------------------------------------------------------------
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_a_preset_needs_only_the_url(preset: str) -> None:
@@ -324,13 +380,15 @@ def test_droid_gives_joint_velocities() -> None:
         ({"actions": []}, "list of names"),
         ({"rate": 0}, "more than 0"),
         ({"rate": float("nan")}, "finite"),
-        ({"horizon": 0}, "horizon is 0"),
-        ({"horizon": True}, "horizon is True"),
+        ({"rows": 0}, "rows is 0"),
+        ({"rows": True}, "rows is True"),
+        ({"prompt": "task"}, "no option 'prompt'"),
+        ({"prefix": 1}, "prefix is 1; give true or false"),
         ({"timeout": -1}, "more than 0"),
         ({"layout": "hcw"}, "layout is 'hcw'"),
         ({"image_size": [0, 2]}, "image_size"),
-        ({"prompt": "observation/image"}, "two things"),
-        ({"prompt": "images"}, "two things"),
+        ({"prompt_key": "observation/image"}, "two things"),
+        ({"prompt_key": "images"}, "two things"),
         ({"units": {"joint_9": "deg"}}, "units is 'joint_9'"),
         ({"units": {"joint_1": "degrees"}}, "units: joint_1"),
         ({"kinds": {"joint_1": "torque"}}, "kinds: joint_1"),
@@ -341,12 +399,77 @@ def test_an_option_that_is_wrong_is_named_with_its_value(change: dict[str, Any],
         parse_options(options(**change))
 
 
-@pytest.mark.parametrize("lacking", ["url", "images", "state", "actions", "rate", "horizon"])
+@pytest.mark.parametrize("lacking", ["url", "images", "state", "actions", "rate", "rows"])
 def test_what_a_server_does_not_say_is_asked_for(lacking: str) -> None:
     given = options()
     del given[lacking]
-    with pytest.raises(ValueError, match=f"lacks the option {lacking}"):
+    where = "rate of its policy file" if lacking == "rate" else f"the option {lacking}"
+    with pytest.raises(ValueError, match=f"lacks {where}"):
         parse_options(given)
+
+
+@pytest.mark.parametrize(("given", "takes"), [({}, True), ({"prefix": True}, True), ({"prefix": False}, False)])
+def test_a_server_that_wants_no_other_keys_is_sent_none(given: dict[str, Any], takes: bool) -> None:
+    assert policy_spec("remote", options(**given)).takes_prefix is takes
+    gr00t = policy_spec("remote", {"url": "tcp://robot:1", "preset": "gr00t", **given})
+    assert not gr00t.takes_prefix
+
+
+def test_a_horizon_says_how_many_rows_an_answer_has_where_nothing_else_does() -> None:
+    given = options(horizon=5)
+    assert parse_options(given).rows == 3
+    del given["rows"]
+    assert parse_options(given).rows == 5
+
+
+def test_what_is_left_of_the_chunk_before_travels_with_the_question() -> None:
+    seen: list[dict[str, Any]] = []
+
+    def answer(connection: ServerConnection, question: dict[str, Any]) -> None:
+        seen.append(question)
+        rows(connection, question)
+
+    with server(answer) as url:
+        policy = Remote(options(url))
+        left = np.arange(4.0).reshape(2, 2)
+        policy.predict(replace(observation(), prefix=Prefix(left, 1, 3)))
+    assert seen[0]["prefix"]["rows"].dtype == np.float32
+    assert seen[0]["prefix"]["rows"].tolist() == left.tolist()
+    assert (seen[0]["prefix"]["delay"], seen[0]["prefix"]["horizon"]) == (1, 3)
+
+
+def test_a_history_goes_out_as_moments_oldest_first() -> None:
+    seen: list[dict[str, Any]] = []
+
+    def answer(connection: ServerConnection, question: dict[str, Any]) -> None:
+        seen.append(question)
+        rows(connection, question)
+
+    before = replace(observation(), state={"joint_1": -0.5, "grip": 0.0})
+    with server(answer) as url:
+        policy = Remote(options(url, history=2, layout="chw"))
+        policy.predict(replace(observation(), history=(before,)))
+    assert seen[0]["observation/image"].shape == (2, 3, *SIZE)
+    assert seen[0]["observation/state"].tolist() == [[-0.5, 0.0], [0.5, 1.0]]
+
+
+def test_an_answer_that_nobody_asked_for_is_never_taken_for_the_next_one() -> None:
+    """As from a server that answers twice: each of its later answers would be an older one."""
+    asked: list[Any] = []
+
+    def answer(connection: ServerConnection, question: dict[str, Any]) -> None:
+        asked.append(question)
+        rows(connection, question, np.full((3, 2), len(asked)))
+        if len(asked) == 1:
+            rows(connection, question, np.full((3, 2), 99.0))
+
+    with server(answer) as url:
+        policy = Remote(options(url))
+        assert policy.predict(observation()).max() == 1.0
+        time.sleep(0.1)
+        with pytest.raises(ConnectionError, match="sent an answer that nobody asked for"):
+            policy.predict(observation())
+        assert policy.predict(observation()).max() == 2.0
 
 
 def test_a_key_comes_from_the_environment_and_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,13 +485,15 @@ def test_a_key_comes_from_the_environment_and_is_sent(monkeypatch: pytest.Monkey
 # -- ours as a server --------------------------------------------------------------------
 @contextmanager
 def ours(key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """A policy of ours behind a port: the url, and the policy file that it prints."""
+    """A policy of ours behind a port: the url, and what the policy file that it prints tells the policy."""
     policy = make_policy("color_servo")
     served = PolicyServer(policy, policy_spec("color_servo"), "127.0.0.1", 0, key, lambda text: None)
     thread = threading.Thread(target=served.serve_forever)
     thread.start()
     try:
-        yield f"ws://127.0.0.1:{served.port}", yaml.safe_load(served.policy_file())
+        printed = yaml.safe_load(served.policy_file())
+        file = PolicyFile(printed["policy"], printed["options"], rate=printed["rate"])
+        yield f"ws://127.0.0.1:{served.port}", {"options": file_options(file)}
     finally:
         served.close()
         thread.join()
@@ -419,3 +544,77 @@ def test_a_question_that_does_not_fit_is_answered_with_a_sentence(question: dict
         with pytest.raises(RuntimeError, match=sentence):
             connection.ask(question)
         connection.close()
+
+
+class Continuing:
+    """Gives back what is left of the chunk before, and adds up its joint's history."""
+
+    name = "continuing"
+
+    @classmethod
+    def spec(cls, given: Any) -> PolicySpec:
+        return PolicySpec(("j",), 2, 100_000_000, {"eye": SIZE}, state=("j",), history=2, takes_prefix=True)
+
+    def predict(self, observation: Observation) -> Any:
+        moments = (*observation.history, observation)
+        sums = sum(moment.state["j"] + moment.images["eye"].max() for moment in moments)
+        left = observation.prefix
+        last = [left.rows.sum() + left.delay + left.horizon] if left else [0.0]
+        return np.array([[sums], last])
+
+    def reset(self) -> None:
+        pass
+
+
+@contextmanager
+def continuing() -> Iterator[Remote]:
+    served = PolicyServer(Continuing(), Continuing.spec({}), "127.0.0.1", 0, "", lambda text: None)
+    thread = threading.Thread(target=served.serve_forever)
+    thread.start()
+    try:
+        printed = yaml.safe_load(served.policy_file())
+        history = History(**printed["history"])
+        yield Remote(file_options(PolicyFile("remote", printed["options"], rate=printed["rate"], history=history)))
+    finally:
+        served.close()
+        thread.join()
+
+
+def moment(joint: float, bright: int, **more: Any) -> Observation:
+    return Observation(1, Instruction(1, 1, "go"), {"eye": np.full((*SIZE, 3), bright, np.uint8)}, {"j": joint}, **more)
+
+
+def test_a_served_policy_gets_its_history_and_what_is_left_of_the_chunk_before() -> None:
+    with continuing() as remote:
+        seen = moment(0.5, 10, history=(moment(0.25, 3),))
+        assert remote.predict(seen).tolist() == [[13.75], [0.0]]
+        left = Prefix(np.array([[1.0], [2.0]], np.float32), 1, 4)
+        assert remote.predict(replace(seen, prefix=left)).tolist() == [[13.75], [8.0]]
+
+
+@pytest.mark.parametrize("change", [{"rows": np.zeros((2, 2))}, {"rows": np.zeros(2)}, {"delay": True}, {"horizon": 2.0}])
+def test_a_prefix_that_is_none_is_refused(change: dict[str, Any]) -> None:
+    from vla_ros.policies.remote.openpi import Connection
+
+    with continuing() as remote:
+        connection = Connection(remote._options.url, "", 2.0, 2.0)
+        question = {
+            "prompt": "go",
+            "images": {"eye": np.zeros((2, *SIZE, 3), np.uint8)},
+            "state": np.zeros((2, 1)),
+            "prefix": {"rows": np.zeros((2, 1)), "delay": 1, "horizon": 2, **change},
+        }
+        with pytest.raises(RuntimeError, match="the question's prefix has rows .* are right"):
+            connection.ask(question)
+        connection.close()
+
+
+@pytest.mark.parametrize("line", ["horizon: 1", "prompt: go"])
+def test_what_only_who_asks_can_do_is_refused_by_who_serves(tmp_path: Path, line: str) -> None:
+    from vla_ros.cli import serve
+    from vla_ros.cli.main import parse
+
+    place = tmp_path / "policy.yaml"
+    place.write_text(f"policy: constant\n{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="are for who asks this server"):
+        serve.run(parse(["serve", "--policy-file", str(place)]))

@@ -15,8 +15,12 @@ import pytest
 msgpack = pytest.importorskip("msgpack", reason="no msgpack here")
 zmq = pytest.importorskip("zmq", reason="no pyzmq here")
 
+from refused_server import refused_twice
+
 from vla_ros.core.types import Instruction, Observation
 from vla_ros.policies.base import NotUnderstood
+from vla_ros.policies.remote.gr00t import Gr00tServer
+from vla_ros.policies.remote.options import parse_options
 from vla_ros.policies.remote.policy import Remote
 
 SIZE = (8, 12)
@@ -45,13 +49,29 @@ def rows(question: dict[str, Any]) -> Any:
     return [{"single_arm": array(np.ones((1, 4, 2), np.float32)), "gripper": array(np.full((1, 4, 1), 5.0))}, {}]
 
 
+def bind_when_free(socket: Any, port: int) -> None:
+    """ZeroMQ closes the socket of the server before when it comes to it."""
+    end = time.monotonic() + 5.0
+    while True:
+        try:
+            socket.bind(f"tcp://127.0.0.1:{port}")
+            return
+        except zmq.ZMQError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+
+
 @contextmanager
-def server(answer: Callable[[dict[str, Any]], Any], config: Any = None, token: str = "") -> Iterator[str]:
+def server(answer: Callable[[dict[str, Any]], Any], config: Any = None, token: str = "", port: int = 0) -> Iterator[str]:
     """A server written from the protocol's description, at a free port; `answer` is get_action's."""
     socket = zmq.Context.instance().socket(zmq.REP)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RCVTIMEO, 50)
-    port = socket.bind_to_random_port("tcp://127.0.0.1")
+    if port:
+        bind_when_free(socket, port)
+    else:
+        port = socket.bind_to_random_port("tcp://127.0.0.1")
     over = threading.Event()
 
     def talk() -> None:
@@ -83,10 +103,10 @@ def options(url: str = "tcp://127.0.0.1:1", **more: Any) -> dict[str, Any]:
         "images": {"front": "scene"},
         "image_size": list(SIZE),
         "state": {"single_arm": ["a", "b"], "gripper": ["g"]},
-        "prompt": PROMPT,
+        "prompt_key": PROMPT,
         "actions": {"single_arm": ["a", "b"], "gripper": ["g"]},
         "rate": 10,
-        "horizon": 4,
+        "rows": 4,
         "timeout": 0.4,
         "connect_timeout": 2.0,
         **more,
@@ -201,3 +221,32 @@ def test_a_late_answer_is_never_taken_for_the_next_one() -> None:
             except ConnectionError:  # a busy machine may be late again
                 time.sleep(0.1)
         raise AssertionError("it was not found again")
+
+
+OTHERS = {"delta_indices": list(range(4)), "modality_keys": ["arm", "gripper"]}
+
+
+def test_another_server_at_the_same_port_is_checked_before_its_rows_are_used() -> None:
+    """ZeroMQ connects to it by itself; whoever was refused once is refused the next time, too."""
+    with server(rows) as url:
+        policy = Remote(options(url))
+        policy.predict(observation())
+    port = int(url.rpartition(":")[2])
+    with server(rows, modalities(action=OTHERS), port=port):
+        refused_twice(policy, observation(), "has the action arm, gripper")
+
+
+def test_a_server_that_went_while_it_was_asked_is_checked_before_its_rows_are_used() -> None:
+    with server(rows) as url:
+        asking = Gr00tServer(parse_options(options(url)), "")
+        asking.open()
+    with server(rows, port=int(url.rpartition(":")[2])), pytest.raises(ConnectionError, match="may be another"):
+        asking._ask("get_action", {}, 5.0)
+
+
+def test_a_server_that_did_not_say_what_it_takes_is_not_asked_for_rows() -> None:
+    with server(rows, {"error": "not ready"}) as url:
+        asking = Gr00tServer(parse_options(options(url)), "")
+        for sentence in ("not ready", "tried again in"):
+            with pytest.raises(ConnectionError, match=sentence):
+                asking.act(observation())

@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sros_policy import COMPOSED, POLICY, RIGHTS, SECURITY, SIMULATOR, Enclave, read_policy, who
+from sros_policy import (
+    ACTION_RIGHTS,
+    ACTION_SERVICES,
+    ACTION_TOPICS,
+    COMPOSED,
+    POLICY,
+    RIGHTS,
+    SECURITY,
+    SIMULATOR,
+    Enclave,
+    read_policy,
+    who,
+)
 
 from vla_ros.core.composed import KINDS, PROGRAM
 from vla_ros.core.robot import load_robot
@@ -24,14 +36,17 @@ PATHS = {path.stem: path for path in sorted((SECURITY.parent / "robots").glob("*
 ROBOTS = {name: yaml.safe_load(path.read_text(encoding="utf-8")) for name, path in PATHS.items()}
 DECLARED = {source.topic for rule in RULES for source in rule.sources}
 GATE, OPERATOR, SUPERVISOR = "/vla/safety_validator", "/vla/operator", "/vla/supervisor"
+TELEOP, STICK = "/vla/teleop", "/robot/stick"
+RECORDER = "/vla/blackbox"
+CONSOLE = "/vla/console"  # an operator's hands too
 FILES = sorted(SECURITY.glob("*.xml"))
 Robot = tuple[dict[str, Any], dict[str, Enclave]]
 
 
 def test_every_node_and_everyone_around_them_has_an_enclave() -> None:
     nodes = {f"/vla/{name}" for name in NODE_PARAMETERS}
-    assert len(nodes) == 6
-    assert set(ENCLAVES) == nodes | {OPERATOR, "/robot/driver", "/robot/camera"}
+    assert len(nodes) == 9
+    assert set(ENCLAVES) == nodes | {OPERATOR, "/robot/driver", "/robot/camera", STICK}
     assert set(read_policy(SIMULATOR)) == {"/robot/simulator", "/robot/arm_simulator"}
 
 
@@ -64,9 +79,8 @@ def test_the_file_is_what_sros2_reads(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_only_exact_names_are_allowed(path: Path) -> None:
     for element in ET.parse(path).getroot().iter():
-        if element.tag in ("topic", "service"):
+        if element.tag in ("topic", "service", "action"):
             assert re.fullmatch(r"(~/|/)?[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*", (element.text or "").strip()), element.text
-        assert element.tag != "actions"
         assert "DENY" not in element.attrib.values(), "what is not allowed is denied; a DENY hides who is allowed"
 
 
@@ -97,7 +111,8 @@ def test_only_the_gate_commands_the_robot(robot: Robot) -> None:
     data, enclaves = robot
     for output in data["outputs"]:
         assert who(enclaves, "publish", output["topic"]) == {GATE}
-        assert who(enclaves, "subscribe", output["topic"]) == {"/robot/driver"}
+        heard = set() if output.get("type", "").partition("/")[2].startswith("action/") else {RECORDER}
+        assert who(enclaves, "subscribe", output["topic"]) == {"/robot/driver"} | heard
 
 
 def test_the_gate_hears_the_robots_sensors_from_its_driver_and_nothing_else(robot: Robot) -> None:
@@ -134,7 +149,7 @@ def test_each_camera_has_a_node_with_an_enclave_of_its_own(robot: Robot) -> None
     assert len(nodes) == len(data["cameras"])
     for node, camera in zip(nodes, sorted(data["cameras"])):
         topic = data["cameras"][camera]["topic"]
-        assert who(enclaves, "subscribe", topic) == {node} and who(enclaves, "publish", topic) == {"/robot/camera"}
+        assert who(enclaves, "subscribe", topic) == {node, CONSOLE} and who(enclaves, "publish", topic) == {"/robot/camera"}
         frames = {topic for topic in enclaves[node]["publish"] if topic.endswith("frame")}
         assert [who(enclaves, "publish", topic) for topic in frames] == [{node}] * len(frames)
         depth = data["cameras"][camera].get("depth")
@@ -158,8 +173,13 @@ def test_a_policy_that_is_not_as_it_was_shipped_is_refused_with_a_sentence() -> 
         policy_for(text.replace("robot: its state", "its state"), load_robot(PATHS["sim"]))
 
 
+@pytest.mark.parametrize("topic", ["stop", "instruction"])
+def test_only_an_operators_hands_stop_and_say(topic: str) -> None:
+    assert who(ENCLAVES, "publish", f"/vla/{topic}") == {OPERATOR, CONSOLE}
+
+
 @pytest.mark.parametrize(("topic", "speaker"), [
-    ("stop", OPERATOR), ("instruction", OPERATOR), ("halt", SUPERVISOR), ("instruction/accepted", "/vla/command_ingest"),
+    ("halt", SUPERVISOR), ("instruction/accepted", "/vla/command_ingest"),
     ("frame", "/vla/camera_ingest"), ("observation", "/vla/synchronizer"), ("action_chunk", "/vla/inference"),
     ("safety_report", GATE)])
 def test_only_one_may_say_it(topic: str, speaker: str) -> None:
@@ -168,26 +188,47 @@ def test_only_one_may_say_it(topic: str, speaker: str) -> None:
 
 @pytest.mark.parametrize("service", ["arm", "disarm", "reset"])
 def test_only_the_operator_arms(service: str) -> None:
-    assert who(ENCLAVES, "request", f"{GATE}/{service}") == {OPERATOR}
+    assert who(ENCLAVES, "request", f"{GATE}/{service}") == {OPERATOR, CONSOLE}
     assert who(ENCLAVES, "reply", f"{GATE}/{service}") == {GATE}
 
 
+@pytest.mark.parametrize("service", ACTION_SERVICES)
+def test_only_the_operator_gives_goals_to_command_ingest(service: str) -> None:
+    assert who(ENCLAVES, "request", f"/vla/run_policy/_action/{service}") == {OPERATOR}
+    assert who(ENCLAVES, "reply", f"/vla/run_policy/_action/{service}") == {"/vla/command_ingest"}
+
+
 def test_only_the_supervisor_leads_the_nodes() -> None:
-    led = {f"/vla/{name}/change_state" for name in NODE_PARAMETERS if name != "supervisor"}
+    alone = ("supervisor", "teleop", "blackbox", "console")  # nobody leads these
+    led = {f"/vla/{name}/change_state" for name in NODE_PARAMETERS if name not in alone}
     asked = ENCLAVES[SUPERVISOR]["request"]
     assert asked == led | {"/vla/inference/reset_policy", "/vla/inference/switch_to_fallback"}
     others = {name for path, rights in ENCLAVES.items() if path != SUPERVISOR for name in rights["request"]}
-    assert not asked & others
+    assert asked & others == {"/vla/inference/reset_policy"}, "which teleop asks for before it gives the robot back"
+    assert who(ENCLAVES, "request", "/vla/inference/reset_policy") == {SUPERVISOR, TELEOP}
+
+
+def test_a_person_s_rows_are_the_stick_s_and_go_to_the_gate_alone() -> None:
+    for topic in ("joy", "teleop_twist", "teleop_joints"):
+        assert who(ENCLAVES, "publish", f"/vla/{topic}") == {STICK}
+        assert who(ENCLAVES, "subscribe", f"/vla/{topic}") == {TELEOP}
+    assert who(ENCLAVES, "publish", "/vla/teleop/action_chunk") == {TELEOP}
+    assert who(ENCLAVES, "subscribe", "/vla/teleop/action_chunk") == {GATE}
+    assert who(ENCLAVES, "request", f"{GATE}/give_back") == {TELEOP}
+    assert who(ENCLAVES, "request", "/vla/teleop/give_back") == {OPERATOR, CONSOLE}
 
 
 def test_nobody_sets_parameters_at_run_time() -> None:
     asked = {name for rights in ENCLAVES.values() for name in rights["request"]}
-    assert not [name for name in asked if "parameter" in name]
+    read = {f"{GATE}/get_parameters"}  # by the console, which asks for the robot file
+    assert {name for name in asked if "parameter" in name} == read
+    assert who(ENCLAVES, "request", *read) == {CONSOLE}
 
 
 def test_a_service_has_one_who_answers() -> None:
     for name in {name for rights in ENCLAVES.values() for name in (*rights["request"], *rights["reply"])}:
-        assert len(who(ENCLAVES, "reply", name)) == 1, name
+        # `vla record` is started by hand, and has no enclave
+        assert len(who(ENCLAVES, "reply", name)) == (0 if name.startswith("/vla/record/") else 1), name
 
 
 def test_nobody_listens_to_a_topic_that_nobody_may_speak_on() -> None:
@@ -222,7 +263,10 @@ def test_it_is_valid_by_sros2s_own_schema(path: Path) -> None:
     names = [element.get("path") for element in tree.iterfind("enclaves/enclave")]
     assert names == list(read_policy(path))
     ours = {path: {right: len(found) for right, found in rights.items()} for path, rights in read_policy(path).items()}
+    of_action = {right: (with_it, len(parts)) for with_it, rights in ACTION_RIGHTS.items()
+                 for right, parts in zip(rights, (ACTION_SERVICES, ACTION_TOPICS))}
     theirs = {enclave.get("path"): {right: len(enclave.findall(f".//{tag}[@{right}='ALLOW']/{child}"))
+                                    + of_action[right][1] * len(enclave.findall(f".//actions[@{of_action[right][0]}='ALLOW']/action"))
                                     for right, (tag, child) in RIGHTS.items()}
               for enclave in tree.iterfind("enclaves/enclave")}
     assert theirs == ours, "the file says something else to sros2 than to these tests"
@@ -237,5 +281,6 @@ def test_an_action_is_called_by_the_gate_and_executed_by_the_driver_and_is_no_to
     for enclave in root.iterfind("enclaves/enclave"):
         assert "/hand/gripper_cmd" not in [topic.text for topic in enclave.iter("topic")]
         for actions in enclave.iter("actions"):
-            rights[enclave.attrib["path"]] = actions.attrib, [name.text for name in actions]
+            if [name.text for name in actions] != ["run_policy"]:  # the suite's own
+                rights[enclave.attrib["path"]] = actions.attrib, [name.text for name in actions]
     assert rights == {GATE: ({"call": "ALLOW"}, ["/hand/gripper_cmd"]), "/robot/driver": ({"execute": "ALLOW"}, ["/hand/gripper_cmd"])}

@@ -8,7 +8,7 @@ import pytest
 from vla_ros.core.policy_file import write_policy_file
 from vla_ros.core.robot import load_robot
 from vla_ros.nodes.common.camera_nodes import chosen_cameras, expanded
-from vla_ros.nodes.node_parameters import NODES
+from vla_ros.nodes.node_parameters import NODE_PARAMETERS, NODES
 from vla_ros.nodes.suite import planned_nodes
 
 ROBOTS = Path(__file__).parents[2] / "config" / "robots"
@@ -97,3 +97,21 @@ def test_camera_ingest_stands_for_the_node_of_each_camera():
     assert expanded(NODES, load_robot(SIM), ["all"]) == list(NODES)
     with pytest.raises(ValueError, match="parameter 'cameras' holds 'rear'; robot 'two_arms' has high, left_wrist"):
         expanded(["camera_ingest"], robot, ["rear"])
+
+
+def test_where_a_person_may_take_over_the_gate_is_told_and_one_node_more_is_started():
+    without = planned_nodes(SIM, "constant", topics={"joint_states": "/arm/joints"})
+    *nodes, teleop = planned_nodes(SIM, "constant", topics={"joint_states": "/arm/joints"}, teleop=True)
+    assert nodes[1:] == without[1:]
+    assert nodes[0].parameters == {**without[0].parameters, "teleop": True}
+    assert (teleop.name, teleop.executable, teleop.parameters) == ("teleop", "teleop", {"robot_file": SIM})
+    assert teleop.remaps == {"/joint_states": "/arm/joints"}
+
+
+def test_the_flight_recorder_comes_last_and_nobody_requires_it():
+    planned = planned_nodes(SIM, "constant", topics={"joint_states": "/arm/joint_states"}, onlookers=["blackbox"])
+    assert tuple(node.name for node in planned) == (*NODES, "blackbox")
+    assert planned[-1].parameters == {"robot_file": SIM, "cameras": ["all"]}
+    assert planned[-1].remaps == {"/joint_states": "/arm/joint_states"}
+    table = {parameter.name: parameter.default for parameter in NODE_PARAMETERS["safety_validator"]}
+    assert "blackbox" not in table["required_nodes"]

@@ -10,7 +10,7 @@ for module in ("torch", "accelerate", "av", "pyarrow", "mujoco"):
 @pytest.mark.parametrize(("words", "said"), [
     (["behaviour_cloning"], "needs --data FOLDER"),
     (["behaviour_cloning", "--data", "nowhere"], "nowhere"),
-    (["behaviour_cloning", "--data", "nowhere", "--smoke"], "--smoke is for vla train dagger, and this is behaviour_cloning"),
+    (["behaviour_cloning", "--data", "nowhere", "--smoke"], "--smoke is for vla train dagger and words, and this is behaviour_cloning"),
     (["dagger", "--data", "here"], "--data is for vla train behaviour_cloning, and this is dagger"),
     (["--gradient-checkpointing"], "--gradient-checkpointing is for vla train behaviour_cloning, and this is dagger"),
     (["reinforce", "--task", "face"], "needs --checkpoint FOLDER and --task KIND"),

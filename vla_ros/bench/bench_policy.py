@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_ros.bench.policy_models import CONFIGS, model_of
-from vla_ros.bench.policy_trial import PLAIN
+from vla_ros.bench.policy_trial import AS_IT_IS, PLAIN
 
 DEFAULT = ("builtin", "clip", "resnet50")
 AIMS = {("clip", "fp32"): 0.4, ("clip", "int8"): 0.2}  # of eager's time, on a CPU
@@ -38,6 +38,12 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
         choices=tuple(CONFIGS),
         default=DEFAULT,
         help="which models (default: %(default)s; clip_l_llama wants 20 GB and minutes: --runs 3)",
+    )
+    parser.add_argument(
+        "--policy-file",
+        nargs="+",
+        metavar="FILE",
+        help="the policies of these files instead, on a black observation of their sizes",
     )
     parser.add_argument(
         "--engines", nargs="+", help="which (default: all that this machine can run)"
@@ -70,12 +76,18 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def ways_of(config: str, engines: Sequence[str] | None) -> list[tuple[str, str]]:
-    """(way, precision) of all that this machine can run for a config."""
+    """(way, precision) of all that this machine can run for a config, or a policy file."""
+    from vla_ros.core.policy_file import load_policy_file
     from vla_ros.core.registry import lookup
     from vla_ros.engines import ENGINES, PRECISIONS
     from vla_ros.engines.select import EngineRequest
+    from vla_ros.policies import policy_class
 
     ways = [(way, "fp32") for way in PLAIN]
+    if config not in CONFIGS:
+        ways = []
+        if not getattr(policy_class(load_policy_file(config).policy), "ON_ENGINES", False):
+            return [AS_IT_IS]
     place = EngineRequest().place
     for name in engines or ENGINES:
         engine = lookup(ENGINES, name, "engine")
@@ -99,7 +111,7 @@ def run(argv: Sequence[str]) -> int:
         "problems": [],
     }
     with tempfile.TemporaryDirectory(prefix="vla_bench_engines_") as cache:
-        for config in given.configs:
+        for config in given.policy_file or given.configs:
             figures = {}
             for way, trials in _rounds(config, given, cache, report["problems"]).items():
                 if len(trials) > 1:  # more than the first start
@@ -184,7 +196,8 @@ def _compare(ways: dict[str, dict[str, Any]]) -> None:
     Its whole over eager's and over torch.compile's, a warm start over a cold one, and the first
     image after it over the median.
     """
-    for name, base in (("eager", "plain fp32"), ("torch.compile", "torch.compile fp32")):
+    eager = "plain fp32" if "plain fp32" in ways else "eager fp32"  # a file's policy
+    for name, base in (("eager", eager), ("torch.compile", "torch.compile fp32")):
         if base in ways:
             base_ms = ways[base]["stages"]["whole"]["p50"]
             for figures in ways.values():
@@ -196,7 +209,9 @@ def _compare(ways: dict[str, dict[str, Any]]) -> None:
 
 
 def title(config: str) -> str:
-    """With the number of parameters, and a word about random weights."""
+    """With the number of parameters, and a word about random weights; of a file, its path."""
+    if config not in CONFIGS:
+        return config
     words, options = CONFIGS[config]
     vla = model_of(config)[0]
     count = sum(parameter.numel() for parameter in vla.parameters()) / 1e6

@@ -10,9 +10,10 @@ from vla_ros.core.robot import Robot
 from vla_ros.core.types import ActionChunk
 from vla_ros.demo.arm import SCENE_TOPIC, ArmMonitor
 from vla_ros.evaluation.arm import named_done, simulated_arm
+from vla_ros.sim.arm.episode import judging_arm
 from vla_ros.sim.arm.scene import TableScene, sample_table
 from vla_ros.tasks.arm.intent import ArmIntent
-from vla_ros.tasks.arm.success import MAX_CLOSED_M, judge_arm
+from vla_ros.tasks.arm.success import MAX_CLOSED_M
 from vla_ros.tasks.arm.table import OPENING_MAX, TableState
 from vla_ros.tasks.success import Judgement
 
@@ -39,8 +40,8 @@ class ArmTrials(Trials):
     # Only the gate may speak to the arm: what comes before the words is said, too.
     BEFORE = {"stop": ("hand me the {graspable}",), "open": ("close the gripper",)}
 
-    def judged(self, meant: ArmIntent, start: TableState, now: TableState) -> Judgement:
-        return judge_arm(meant, start, now)
+    def judging(self, meant: ArmIntent, start: TableState) -> Callable[[TableState], Judgement]:
+        return judging_arm(meant, start)
 
     def pose(self, state: TableState) -> tuple[float, float, float]:
         return state.tool[0], state.tool[1], state.tool_yaw

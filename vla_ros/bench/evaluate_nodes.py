@@ -30,10 +30,10 @@ from vla_ros.core.robot import Robot
 from vla_ros.core.types import ActionChunk, to_seconds
 from vla_ros.demo.monitor import LOOSE, Monitor
 from vla_ros.demo.plots import DriveRecord
-from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, SIMULATOR, DemoSuite, Failed
+from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, REFUSED, SIMULATOR, DemoSuite, Failed
 from vla_ros.demo.view import PlainView, Status
 from vla_ros.evaluation.plan import PlannedEpisode
-from vla_ros.evaluation.runner import PolicyChoice, bounds, limits, reached, within
+from vla_ros.evaluation.runner import PolicyChoice, bounds, limits, reached, to_refuse, within
 from vla_ros.evaluation.through_nodes import Driven
 from vla_ros.nodes.common import convert
 from vla_ros.operator import session
@@ -42,7 +42,8 @@ from vla_ros.operator.processes import ProcessGroup, node_command, suite_environ
 from vla_ros.sim.episode import DONE_FOR_S, GAVE_UP, simulated_robot, stands
 from vla_ros.sim.scene import sample_scene
 from vla_ros.tasks.objects import OPENING_MAX
-from vla_ros.tasks.success import MAX_CLOSED_M, Judgement, judge
+from vla_ros.tasks.sequence import Judging, first_kind, untouched
+from vla_ros.tasks.success import MAX_CLOSED_M, Judgement
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import SafetyReport
 
@@ -57,7 +58,6 @@ FLUSH_S = 0.2
 # What comes before the words (sim.episode.prelude), said instead of done: nobody but the gate may
 # speak to the robot.
 BEFORE = {"stop": ("move forward", "turn left"), "open": ("close the gripper",)}
-REFUSED = "not understood: "  # what inference says where the policy does not act on the words
 # from either on, the robot is on the move
 MOVING_M_S = 0.15
 MOVING_RAD_S = 0.2
@@ -164,9 +164,9 @@ class Trials(DemoSuite):
 
     # What differs from robot to robot
 
-    def judged(self, meant: Any, start: Any, now: Any) -> Judgement:
-        """Whether it is done, by the truth."""
-        return judge(meant, start, now)
+    def judging(self, meant: Any, start: Any) -> Callable[[Any], Judgement]:
+        """What says of each moment whether it is done, by the truth."""
+        return Judging(meant, start)
 
     def pose(self, state: Any) -> tuple[float, float, float]:
         """x, y (m) and yaw (rad), seen from above."""
@@ -212,7 +212,7 @@ class Trials(DemoSuite):
         self.disarm()
         self.scene(episode.seed)
         self.arm()
-        problem = self.before(episode.meant.kind)
+        problem = self.before(first_kind(episode.meant))
         # what comes before is no part of the episode, and in none of its figures
         self.watch.begin()
         self.quiet.count_from_now()
@@ -230,12 +230,13 @@ class Trials(DemoSuite):
         watch = self.watch
         moment = watch.moment()
         gave_up = verdict.sentence.startswith(GAVE_UP)
+        rightly = gave_up and to_refuse(episode) and untouched(start, (*path, end))
         if not verdict.done and moment.reason:
             sentence = f"{verdict.sentence}; the gate is {moment.state} ({moment.reason})"
             verdict = replace(verdict, sentence=sentence)
         return Driven(
             episode,
-            done=verdict.done,
+            done=verdict.done or rightly,
             distance=verdict.distance,
             seconds=seconds,
             sentence=verdict.sentence,
@@ -340,7 +341,8 @@ class Trials(DemoSuite):
             start: the world before.
             path: takes the worlds that it comes through.
         """
-        verdict = self.judged(episode.meant, start, start)
+        judge = self.judging(episode.meant, start)
+        verdict = judge(start)
         settled_since = math.inf
 
         def over() -> bool:
@@ -353,7 +355,7 @@ class Trials(DemoSuite):
             now = self.truth()
             if self.pose(now) != self.pose(path[-1]):
                 path.append(now)
-            verdict = self.judged(episode.meant, start, now)
+            verdict = judge(now)
             stopped = self.watch.moment().state == "STOPPED"
             if not stopped and not (verdict.done and self.watch.idle()):
                 settled_since = math.inf  # done for a moment only
@@ -391,7 +393,7 @@ def run(
     # this process needs the transport's settings as much as the nodes do
     os.environ.update(environment)
     logs.mkdir(parents=True, exist_ok=True)
-    policy_file = write_policy_file(
+    policy_file = player.file or write_policy_file(
         logs / "policy.yaml", player.policy, options=dict(player.options)
     )
     trials_of = _trials(player.robot)

@@ -19,18 +19,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vla_ros.bench.policy_models import halves_of, model_of
+from vla_ros.bench.policy_models import CONFIGS, halves_of, model_of
 from vla_ros.core.images import resize
+from vla_ros.core.policy_file import load_policy_file
 from vla_ros.engines.compiled_vla import sub_models_of
 from vla_ros.engines.select import EngineRequest, load_engine
 from vla_ros.models.language.lexicon import encode
 from vla_ros.models.vla import VLA
+from vla_ros.policies import file_options, file_spec, make_policy
 
 WARM_UP = 5  # runs that no figure contains
 TEXT = "go to the red block"
 SEEN = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)  # what a camera gives
 # model(**inputs) on each image, words and all; the same behind torch.compile
 PLAIN = ("plain", "torch.compile")
+AS_IT_IS = ("auto", "auto")  # of a policy that runs on no engine of ours
 
 
 def timed(run: Callable[[], Any], runs: int) -> dict[str, float]:
@@ -118,15 +121,46 @@ def plainly(vla: VLA, compiled: bool, runs: int) -> dict[str, Any]:
     return {"stages": {"whole": timed(once, runs)}, "start": started, "cached": False}
 
 
+def of_file(path: str, way: tuple[str, str], runs: int, cache: str, threads: int) -> dict[str, Any]:
+    """A policy file's policy, from an observation of its sizes to its rows."""
+    file = load_policy_file(path)
+    options = file_options(file)
+    if way != AS_IT_IS:
+        options["threads"] = threads
+    engine = {
+        "engine": way[0],
+        "precision": way[1],
+        "engine_fallbacks": (),
+        "engine_cache": cache,
+    }
+    began = time.monotonic()
+    policy = make_policy(file.policy, options, engine)
+    started = time.monotonic() - began
+    seen = file_spec(file).blank()
+    began = time.monotonic()
+    policy.predict(seen)
+    first = 1e3 * (time.monotonic() - began)
+    whole = timed(lambda: policy.predict(seen), runs)
+    return {"stages": {"whole": whole}, "start": started, "first": first, "cached": False}
+
+
 def main(argv: list[str]) -> None:
     name, way, precision, runs, cache, threads, batch = argv
     torch.set_num_threads(int(threads))
+    if name not in CONFIGS:
+        figures = of_file(name, (way, precision), int(runs), cache, int(threads))
+        _print(figures)
+        return
     vla, given, key = model_of(name)
     if way in PLAIN:
         figures = plainly(vla, way != "plain", int(runs))
     else:
         request = EngineRequest(way, precision, (), cache=cache)
         figures = on_engine(vla, given, key, request, int(runs), int(batch))
+    _print(figures)
+
+
+def _print(figures: dict[str, Any]) -> None:
     figures["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
     print(json.dumps(figures))
 

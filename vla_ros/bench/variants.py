@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from vla_ros.policies import policy_spec
 # Not standing still: a command that differs from it shows that it was the policy's.
 POLICY_FILE = Path("policies") / "constant.yaml"  # in config/
 TRACE = "trace"  # the process that listens
+RECORDED = Path(tempfile.gettempdir()) / "vla_bench_blackbox"  # what the flight recorder writes
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def module(name: str, *arguments: str) -> list[str]:
 
 
 def _ours(
-    cameras: int, executor: str = EXECUTORS[0], composed: bool = False
+    cameras: int, executor: str = EXECUTORS[0], composed: bool = False, recorded: bool = False
 ) -> dict[str, list[str]]:
     overrides: dict[str, dict[str, object]] = {name: {"executor": executor} for name in NODES}
     # a constant policy says the same for ever, which that rule would hold
@@ -62,7 +64,13 @@ def _ours(
     if cameras == 2:
         return two_camera_nodes(overrides, composed)
     policy_file = config_folder() / POLICY_FILE
-    return suite_nodes(policy_file=policy_file, overrides=overrides, composed=composed)
+    onlookers: tuple[str, ...] = ()
+    if recorded:
+        onlookers = ("blackbox",)
+        overrides["blackbox"] = {"blackbox_folder": str(RECORDED), "blackbox_files": 1}
+    return suite_nodes(
+        policy_file=policy_file, overrides=overrides, composed=composed, onlookers=onlookers
+    )
 
 
 def _traced(cameras: int, composed: bool = False) -> dict[str, list[str]]:
@@ -86,7 +94,7 @@ def _floor(cameras: int) -> dict[str, list[str]]:
 
 
 # Run only by name, beside the variant that each of them disturbs.
-BY_NAME = ("ours_traced", "composed_traced")
+BY_NAME = ("ours_traced", "composed_traced", "ours_recorded", "composed_recorded")
 VARIANTS = {
     "ours": Variant("ours", _ours, "/vla", suite=True),
     "ours_single": Variant(
@@ -100,6 +108,15 @@ VARIANTS = {
     "composed_traced": Variant(
         "ours, composed, while vla trace listens",
         partial(_traced, composed=True),
+        "/vla",
+        suite=True,
+    ),
+    "ours_recorded": Variant(
+        "ours, with the flight recorder", partial(_ours, recorded=True), "/vla", suite=True
+    ),
+    "composed_recorded": Variant(
+        "ours, composed, with the flight recorder",
+        partial(_ours, composed=True, recorded=True),
         "/vla",
         suite=True,
     ),

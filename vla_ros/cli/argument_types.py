@@ -48,3 +48,33 @@ def of_running_nodes(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="how long to look for the suite (default %(default)g seconds)",
     )
+
+
+def of_listening(parser: argparse._ActionsContainer, when: str = "") -> None:
+    """How long to listen to a robot; `when` begins the help, as in "with --live: "."""
+    parser.add_argument(
+        "--seconds",
+        type=positive,
+        default=3.0,
+        metavar="S",
+        help=f"{when}how long to listen (default %(default)g)",
+    )
+    parser.add_argument(
+        "--wait",
+        type=positive,
+        default=5.0,
+        metavar="S",
+        help=f"{when}how long to look for the robot (default %(default)g seconds)",
+    )
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Width and height of a camera's image: "320x240" -> (320, 240). Raises ValueError."""
+    match = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
+    if match is not None:
+        width, height = map(int, match.groups())
+        if 16 <= width <= 1920 and 16 <= height <= 1920:
+            return width, height
+    raise ValueError(
+        f"camera is '{text}'; give width x height in pixels, 16 to 1920 each, as in 320x240"
+    )

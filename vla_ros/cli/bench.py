@@ -16,6 +16,7 @@ BENCHES = {
     "policy": "vla_ros.bench.bench_policy",
     "builds": "vla_ros.bench.bench_builds",
     "gpu": "vla_ros.bench.bench_gpu",
+    "console": "vla_ros.bench.bench_console",
     "chunk-blending": "vla_ros.bench.bench_chunk_blending",
 }
 

@@ -65,6 +65,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--composed", action="store_true", help="what images go through is one process"
     )
+    parser.add_argument("--no-console", action="store_true", help="without the page to drive from")
     parser.add_argument(
         "--no-view", action="store_true", help="plain lines instead of the live view"
     )

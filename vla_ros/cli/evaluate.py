@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shlex
 import sys
 import time
@@ -14,6 +13,8 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from vla_ros.cli.argument_types import image_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="the cart in its room, or the arm at its table (default %(default)s)",
     )
     add("--policy", help="which policy (default: the robot's learned one)")
+    add(
+        "--policy-file",
+        metavar="FILE",
+        help="which policy, with its options, images and numbers; not beside --policy",
+    )
     add("--checkpoint", metavar="FOLDER", help="its checkpoint, for a policy that has one")
     add(
         "--episodes",
@@ -50,10 +56,33 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "proportion",
     )
     add(
+        "--say",
+        nargs="+",
+        metavar="SENTENCE",
+        help="these sentences in turn, in scenes that have what they name; nothing else is said",
+    )
+    add(
+        "--phrasings",
+        metavar="FILE",
+        help="a list of your own: on each line a sentence, a tab, what is meant by it "
+        "(doc/words.md); each is run in --episodes scenes (default 1) that have what it is about",
+    )
+    add(
+        "--read-only",
+        action="store_true",
+        help="only read the sentences, and compare what was read with what is meant; no driving",
+    )
+    add(
+        "--table",
+        metavar="PAGE",
+        help="with --phrasings: a Markdown page that gets each sentence and what came of it",
+    )
+    add(
         "--splits",
         nargs="+",
         metavar="SPLIT",
-        help="of the phrasings: known recombined synonyms pairs (default all)",
+        help="of the phrasings: known recombined unseen_words pairs amounts relations sequences "
+        "refusals; the arm has the first four (default all)",
     )
     add(
         "--kinds",
@@ -74,7 +103,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="conditions, or all, or none (default all; with --quick none)",
     )
-    add("--against", metavar="POLICY", help="a second policy on the same episodes")
+    add(
+        "--against",
+        metavar="POLICY",
+        help="a second policy, or policy file (NAME.yaml), on the same episodes",
+    )
     add(
         "--nodes",
         type=int,
@@ -117,17 +150,22 @@ def run(options: argparse.Namespace) -> int:
     """
     from vla_ros.evaluation import report, runner, summary, through_nodes
 
+    if options.read_only:
+        return read_only(options)
     plan, players, folder = prepare(options)
+    reading = read_words(options, plan, players[0])
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     records: list[list[Record]] = []
     # One after the other, each on all of the worker processes.
-    for index, player in enumerate(players):
+    for index, choice in enumerate(players):
         # what a second policy is compared by
         wanted = plan if index == 0 else success_episodes(plan)
-        with progress(player.policy, len(wanted)) as on_record:
-            records.append(runner.run(wanted, player, options.jobs, on_record))
+        with progress(choice.policy, len(wanted)) as on_record:
+            records.append(runner.run(wanted, choice, options.jobs, on_record))
     results = summary.summarise(records[0], records[1] if records[1:] else ())
+    if reading:
+        results["reading"] = reading
     ended_early = False
     if options.nodes is not None:
         driven, course = run_through_nodes(through(options, plan), players[0], folder / "logs")
@@ -136,9 +174,92 @@ def run(options: argparse.Namespace) -> int:
     seconds = time.monotonic() - began
     facts = report.facts(players[0], records[0], command_line(), options.jobs, seconds)
     numbers = report.write(folder, facts, results, records[0])
+    if options.phrasings:
+        write_table(options, records[0], folder)
     print("\n".join(report.lines(numbers)))
     print(f"report: {folder / 'report.html'}")
     return int(ended_early)
+
+
+def read_only(options: argparse.Namespace) -> int:
+    """Reads the sentences and says how; writes reading.json. Raises ValueError."""
+    from vla_ros.evaluation import report, words
+    from vla_ros.evaluation.phrasings import read_phrasings
+    from vla_ros.tasks.reading.reader import InstructionReader
+
+    if options.robot != "cart":
+        raise ValueError("read-only reads the cart's words; leave --robot out")
+    if options.nodes is not None or options.table:
+        other = "table" if options.table else "nodes"
+        raise ValueError(f"read-only drives nothing, so there is nothing for --{other}")
+    if options.say:
+        raise ValueError(
+            "read-only compares what is read with what is meant, which nobody said of --say; give "
+            "sentences and their meanings with --phrasings"
+        )
+    if options.phrasings:
+        phrasings = read_phrasings(options.phrasings)
+    else:
+        phrasings = words.asked(make_plan(options))
+    reading = words.score(InstructionReader.load(), phrasings)
+    folder = Path(options.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "reading.json"
+    report.write_json(path, {"command": command_line(), **reading})
+    print("\n".join(report.reading_lines(reading)))
+    for entry in reading["misread"]:
+        read = entry["read"] or entry["sentence"]
+        print(f"  {entry['outcome']}: {entry['text']!r} means {entry['meant']}; read: {read}")
+    print(f"reading: {path}")
+    return 0
+
+
+def read_words(
+    options: argparse.Namespace, plan: Sequence[PlannedEpisode], choice: PolicyChoice
+) -> dict[str, Any] | None:
+    """How the plan's sentences are read, where the policy is one that reads them."""
+    from vla_ros.evaluation import words
+    from vla_ros.evaluation.phrasings import read_phrasings
+    from vla_ros.tasks.reading.reader import InstructionReader
+
+    # of --say nobody said the meaning: the reader would be compared with itself
+    if choice.policy != "builtin" or options.robot != "cart" or options.say:
+        return None
+    phrasings = words.asked(plan)
+    if options.phrasings:  # those, too, that no scene is for
+        phrasings = read_phrasings(options.phrasings)
+    return words.score(InstructionReader.load(), phrasings)
+
+
+TABLE_MARKERS = ("<!-- phrasings -->", "<!-- end of phrasings -->")
+
+
+def write_table(options: argparse.Namespace, records: Sequence[Record], folder: Path) -> None:
+    """Each sentence and what came of it: in the report's folder, and in the page that was named."""
+    from vla_ros.evaluation import words
+    from vla_ros.evaluation.phrasings import read_phrasings
+
+    table = words.table(read_phrasings(options.phrasings), records)
+    (folder / "phrasings.md").write_text(table, encoding="utf-8")
+    if options.table:
+        page = Path(options.table)
+        before, after = around_table(page)
+        begin, end = TABLE_MARKERS
+        page.write_text(f"{before}{begin}\n{table}{end}{after}", encoding="utf-8")
+
+
+def around_table(page: Path) -> tuple[str, str]:
+    """What stands before and after the table in the page. Raises ValueError."""
+    begin, end = TABLE_MARKERS
+    try:
+        text = page.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ValueError(f"table: cannot read {page}: {problem}; name a Markdown page") from None
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"table: {page} has no '{begin}' with '{end}' below; put them there")
+    return before, after
 
 
 def success_episodes(plan: Sequence[PlannedEpisode]) -> list[PlannedEpisode]:
@@ -147,13 +268,13 @@ def success_episodes(plan: Sequence[PlannedEpisode]) -> list[PlannedEpisode]:
 
 
 def run_through_nodes(
-    plan: Sequence[PlannedEpisode], player: PolicyChoice, logs: Path
+    plan: Sequence[PlannedEpisode], choice: PolicyChoice, logs: Path
 ) -> tuple[list[Driven], dict[str, Any]]:
     """The records, and how it went: whether it ended early, and what the machine reached."""
     from vla_ros.bench import evaluate_nodes
 
-    with progress(f"{player.policy}, through the nodes", len(plan)) as on_record:
-        return evaluate_nodes.run(plan, player, logs, on_record)
+    with progress(f"{choice.policy}, through the nodes", len(plan)) as on_record:
+        return evaluate_nodes.run(plan, choice, logs, on_record)
 
 
 def prepare(options: argparse.Namespace) -> tuple[list[PlannedEpisode], list[PolicyChoice], Path]:
@@ -164,27 +285,49 @@ def prepare(options: argparse.Namespace) -> tuple[list[PlannedEpisode], list[Pol
         ModuleNotFoundError: A module is missing.
     """
     from vla_ros.evaluation import runner
-    from vla_ros.evaluation.runner import PolicyChoice
 
     for module in NEEDED:
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
     plan = make_plan(options)
-    given = {"checkpoint": options.checkpoint} if options.checkpoint else {}
-    policy = options.policy or POLICY_OF[options.robot]
-    size = camera(options.camera or CAMERA_OF[options.robot])
-    players = [PolicyChoice(policy, given, size, options.robot)]
+    if options.table and not options.phrasings:
+        raise ValueError("table holds the sentences of a list; give it with --phrasings")
+    if options.table:
+        around_table(Path(options.table))  # for what it raises: it is written last
+    if options.policy_file and (options.policy or options.checkpoint):
+        other = "policy" if options.policy else "checkpoint"
+        raise ValueError(
+            f"policy-file and {other} are both given; give one: the file names its policy and its "
+            "checkpoint"
+        )
+    chosen = options.policy_file or options.policy or POLICY_OF[options.robot]
+    players = [player(options, chosen, options.checkpoint)]
     if options.against:
-        players.append(PolicyChoice(options.against, {}, size, options.robot))
+        players.append(player(options, options.against))
     if options.jobs < 1:
         raise ValueError(f"jobs is {options.jobs}; give at least 1")
     folder = Path(options.out)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"out is '{folder}', which is a file; name a folder")
     through(options, plan)  # for what it raises: the nodes come last
-    for player in players:
-        runner.check(player)
+    for choice in players:
+        runner.check(choice)
     return plan, players, folder
+
+
+def player(options: argparse.Namespace, policy: str, checkpoint: str | None = None) -> PolicyChoice:
+    """A policy by its name, or by its policy file. Raises ValueError."""
+    from vla_ros.core.policy_file import load_policy_file
+    from vla_ros.evaluation.runner import PolicyChoice
+
+    size = image_size(options.camera or CAMERA_OF[options.robot])
+    if policy != options.policy_file and not policy.endswith((".yaml", ".yml")):
+        given = {"checkpoint": checkpoint} if checkpoint else {}
+        return PolicyChoice(policy, given, size, options.robot)
+    file = load_policy_file(policy)
+    return PolicyChoice(
+        file.policy, dict(file.options), size, options.robot, str(Path(policy).absolute())
+    )
 
 
 def through(options: argparse.Namespace, plan: Sequence[PlannedEpisode]) -> list[PlannedEpisode]:
@@ -206,7 +349,7 @@ def through(options: argparse.Namespace, plan: Sequence[PlannedEpisode]) -> list
             "the nodes run the success episodes, and the plan has none; add success to --parts"
         )
     # the bare simulator takes smaller images
-    width, height = camera(options.camera or CAMERA_OF[options.robot])
+    width, height = image_size(options.camera or CAMERA_OF[options.robot])
     if width < 64 or height < 48:
         raise ValueError(f"camera is {width}x{height}; the simulator's node takes 64x48 and more")
     for module in ("rclpy", "vla_ros_msgs"):
@@ -219,7 +362,6 @@ def make_plan(options: argparse.Namespace) -> list[PlannedEpisode]:
     """All parts that were asked for, numbered through. Raises ValueError."""
     from vla_ros.evaluation import plan as plans
     from vla_ros.evaluation.scenarios import SCENARIOS, choose
-    from vla_ros.tasks.phrases import SPLITS
 
     robot = plans.robot_named(options.robot)
     for name in options.parts:
@@ -238,7 +380,19 @@ def make_plan(options: argparse.Namespace) -> list[PlannedEpisode]:
                 f"name some of these"
             )
         names = [name for name in names if name in robot.scenarios]
-    whole = plans.success(count, options.splits or SPLITS, options.kinds, seed, robot)
+    if options.say or options.phrasings:
+        given = "say" if options.say else "phrasings"
+        chosen = options.splits or options.kinds or options.scenarios
+        if chosen or options.parts != list(PARTS) or (options.say and options.phrasings):
+            raise ValueError(
+                f"{given} stands beside splits, kinds, parts or scenarios; with sentences of your "
+                "own there is nothing else to choose"
+            )
+    if options.say:
+        return plans.said(options.say, count, seed, robot)
+    if options.phrasings:
+        return phrasing_plan(options, seed)
+    whole = plans.success(count, options.splits, options.kinds, seed, robot)
     splits = {episode.split for episode in whole}
     if set(options.parts) != {"success"} and "known" not in splits:
         raise ValueError(
@@ -260,16 +414,26 @@ def make_plan(options: argparse.Namespace) -> list[PlannedEpisode]:
     return plan
 
 
-def camera(text: str) -> tuple[int, int]:
-    """Width and height of a camera's image: "320x240" -> (320, 240). Raises ValueError."""
-    match = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
-    if match is not None:
-        width, height = map(int, match.groups())
-        if 16 <= width <= 1920 and 16 <= height <= 1920:
-            return width, height
-    raise ValueError(
-        f"camera is '{text}'; give width x height in pixels, 16 to 1920 each, as in 320x240"
-    )
+def phrasing_plan(options: argparse.Namespace, seed: int) -> list[PlannedEpisode]:
+    """The sentences of the list that was given; says which have no scene. Raises ValueError."""
+    from vla_ros.evaluation.phrasings import plan_phrasings, read_phrasings
+
+    if options.robot != "cart":
+        raise ValueError("phrasings are for the cart so far; leave --robot out")
+    each = 1 if options.episodes is None else options.episodes
+    if each < 1:
+        raise ValueError(f"episodes is {each}; run each sentence in at least 1 scene")
+    phrasings = read_phrasings(options.phrasings)
+    plan, without = plan_phrasings(phrasings, each, seed)
+    for phrasing in without:
+        print(
+            f"line {phrasing.line}: no scene has what {phrasing.text!r} is about "
+            f"({phrasing.notation}); it is not driven",
+            file=sys.stderr,
+        )
+    if not plan:
+        raise ValueError(f"phrasings: no scene is for any sentence of {options.phrasings}")
+    return plan
 
 
 def command_line(argv: Sequence[str] | None = None) -> str:

@@ -103,13 +103,14 @@ def success(folder: Path, episodes: int) -> Any:
     says why.
     """
     from vla_ros.evaluation import metrics, plan, runner
+    from vla_ros.tasks.phrases import SPLITS
 
     player = runner.PolicyChoice("builtin", {"checkpoint": str(folder)})
     try:
         runner.check(player)
     except ValueError as problem:
         return str(problem)
-    records = runner.run(plan.success(episodes), player)
+    records = runner.run(plan.success(episodes, SPLITS), player)
     return metrics.rate(record.done for record in records)
 
 

@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from vla_ros.cli.argument_types import of_running_nodes, seed
+from vla_ros.cli.argument_types import image_size, of_running_nodes, seed
 
 if TYPE_CHECKING:
     from vla_ros.operator.session import Interrupt
@@ -40,16 +40,48 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=seed, default=0, help="with --sim: the first room (default %(default)s)"
     )
     parser.add_argument(
-        "--policy", default="color_servo", help="with --sim: the expert (default %(default)s)"
+        "--policy",
+        default="",
+        help="with --sim: the expert (default: color_servo, and one that sees the arm's table as "
+        "it is)",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="FOLDER",
+        help="with --sim: its checkpoint, of a policy that has one (default: of builtin)",
+    )
+    parser.add_argument(
+        "--person",
+        choices=("scripted",),
+        help="with --sim: takes over where the policy errs, and gives back; without --policy and "
+        "--checkpoint, drives alone",
+    )
+    parser.add_argument(
+        "--by-hand",
+        action="store_true",
+        help="from a robot: an episode begins and ends as record/start, record/success and the "
+        "others say, or keys of the terminal, and goes on while the gate holds",
+    )
+    parser.add_argument(
+        "--append",
+        action="store_true",
+        help="go on with the dataset that is in the folder; of one whose recording was killed, the "
+        "episode under way is lost, and said",
+    )
+    parser.add_argument(
+        "--camera",
+        metavar="WxH",
+        help="with --sim: the cameras' pixels (default: the cart's 320x240, the arm's 128x128; "
+        "with --person, those that are recorded: 160x120)",
     )
     parser.add_argument(
         "--failures", action="store_true", help="with --sim: keep the expert's failures, marked"
     )
     parser.add_argument(
         "--robot",
-        default="unknown",
         metavar="NAME",
-        help="what kind of robot it is, for the dataset",
+        help="with --sim: cart or arm (default cart); else what kind of robot it is, for the "
+        "dataset",
     )
     of_running_nodes(parser)
 
@@ -79,6 +111,10 @@ def simulated(options: argparse.Namespace, interrupt: Interrupt) -> int:
     """A policy as the expert, in the bare simulator: the exit code of `run`."""
     from vla_ros.training.demonstrate import Demonstrator
 
+    size = None
+    if options.camera:
+        width, height = image_size(options.camera)
+        size = height, width
     wanted = options.episodes or 10
     code = 130  # unless it comes to its end
     demonstrator = Demonstrator(
@@ -86,7 +122,12 @@ def simulated(options: argparse.Namespace, interrupt: Interrupt) -> int:
         episodes=wanted,
         seed=options.seed,
         instructions=options.instructions,
-        policy=options.policy,
+        robot=options.robot or "cart",
+        policy=options.policy or ("builtin" if options.checkpoint else ""),
+        options={"checkpoint": options.checkpoint} if options.checkpoint else {},
+        person=options.person or "",
+        append=options.append,
+        size=size,
         fps=options.fps,
         failures=options.failures,
         watch=interrupt.check,
@@ -100,8 +141,9 @@ def simulated(options: argparse.Namespace, interrupt: Interrupt) -> int:
         print(f"vla: {problem}", file=sys.stderr)
         return 1
     counts = demonstrator.counts
+    watched = f"; the person took over {counts.takeovers} times" if options.person else ""
     print(
         f"{counts.episodes} episodes, {counts.frames} frames in {options.out}; "
-        f"the expert failed {counts.failed} times"
+        f"the expert failed {counts.failed} times{watched}"
     )
     return code

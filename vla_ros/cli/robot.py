@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vla_ros.cli import show_findings, wide_console
-from vla_ros.cli.argument_types import positive
+from vla_ros.cli.argument_types import of_listening
 
 if TYPE_CHECKING:
     from vla_ros.core.robot import Robot
@@ -34,20 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="write who may say and hear what of this robot, for SROS 2, and go on",
     )
     graph = parser.add_argument_group("check and init")
-    graph.add_argument(
-        "--seconds",
-        type=positive,
-        default=3.0,
-        metavar="S",
-        help="how long to listen (default %(default)g)",
-    )
-    graph.add_argument(
-        "--wait",
-        type=positive,
-        default=5.0,
-        metavar="S",
-        help="how long to look for the robot (default %(default)g seconds)",
-    )
+    of_listening(graph)
     graph.add_argument("--json", action="store_true", help="the same as one JSON object")
     draft = parser.add_argument_group("init")
     draft.add_argument(

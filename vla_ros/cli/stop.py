@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import time
 
 from vla_ros.cli.argument_types import of_running_nodes
+
+RELEASED_FOR_S = 0.5  # that it is let go of, once the gate is heard
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Press the stop, or let go of it; 0: it is done, 1: nobody confirms it."""
-    from vla_ros.operator.client import Operator, spinning, wait_for
+    from vla_ros.operator.client import PRESS_AGAIN_S, Operator, repeat_until, spinning
     from vla_ros_msgs.msg import SafetyReport
 
     with spinning("vla_stop") as node:
@@ -27,17 +28,28 @@ def run(options: argparse.Namespace) -> int:
         base = options.namespace.rstrip("/")
         reports: list[SafetyReport] = []
         node.create_subscription(SafetyReport, f"{base}/safety_report", reports.append, 1)
-        if not wait_for(operator.stop_heard, options.wait):
-            print(f"nobody listens to {base}/stop; does the suite run in this domain?")
+
+        def press() -> None:
+            operator.press_stop(not options.release)
+
+        def stopped() -> bool:
+            return bool(reports) and reports[-1].state == SafetyReport.STOPPED
+
+        # Pressed until the gate says that it stopped: others may listen before the gate does.
+        confirmed = (lambda: bool(reports)) if options.release else stopped
+        if not repeat_until(confirmed, press, PRESS_AGAIN_S, options.wait):
+            why = f"the gate did not confirm it within {options.wait:g} s"
+            if not operator.stop_heard():
+                why = f"nobody listens to {base}/stop; does the suite run in this domain?"
+            if options.release:
+                print(f"the stop is not released: {why}")
+            else:
+                print(f"NOT STOPPED: {why}; use the robot's own emergency stop")
             return 1
-        operator.press_stop(not options.release)
+        # nothing confirms a release, and a press may be overtaken by a report from before it
+        repeat_until(lambda: False, press, PRESS_AGAIN_S, RELEASED_FOR_S)
         if options.release:
-            # nothing confirms a release: the gate stays STOPPED until it is reset
-            time.sleep(0.2)  # a publisher that leaves at once takes its message along
             print("the stop is released; `vla reset` and `vla arm` let the robot move again")
-            return 0
-        if not wait_for(lambda: bool(reports) and reports[-1].state == SafetyReport.STOPPED, 2.0):
-            print("the stop was sent, but the gate did not confirm it within 2 s")
-            return 1
-        print(f"stopped: {reports[-1].reason}")
+        else:
+            print(f"stopped: {reports[-1].reason}")
         return 0

@@ -1,4 +1,4 @@
-"""`vla train`: the built-in policy, a clone of demonstrations, or a policy to be improved."""
+"""`vla train`: the built-in policy, its reader of words, a clone, or a policy to be improved."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vla_ros.training.trainer import Trainer
 
-RECIPES = ("dagger", "behaviour_cloning", "reinforce")
+RECIPES = ("dagger", "behaviour_cloning", "reinforce", "words")
 # Option -> the recipes that take it, so that a wrong one is refused instead of ignored. All take
 # the others.
 RECIPES_OF = {
     "robot": ("dagger",),
-    "smoke": ("dagger",),
+    "smoke": ("dagger", "words"),
     "workers": ("dagger",),
     "data": ("behaviour_cloning",),
     "config": ("behaviour_cloning",),
@@ -26,17 +26,23 @@ RECIPES_OF = {
     "gradient_checkpointing": ("behaviour_cloning",),
     "batch": ("behaviour_cloning",),
     "accumulate": ("behaviour_cloning",),
-    "checkpoint": ("reinforce",),
+    "only_interventions": ("behaviour_cloning",),
+    "weight_interventions": ("behaviour_cloning",),
+    "checkpoint": ("behaviour_cloning", "reinforce"),
     "task": ("reinforce",),
     "episodes": ("reinforce",),
     "discount": ("reinforce",),
     "learning_rate": ("behaviour_cloning", "reinforce"),
+    "resume": ("dagger", "behaviour_cloning", "reinforce"),
+    "steps": ("dagger", "behaviour_cloning", "reinforce"),
+    "precision": ("dagger", "behaviour_cloning", "reinforce"),
 }
 # What a recipe imports beside torch, accelerate and safetensors.
 MODULES_OF = {
     "dagger": ("mujoco",),
     "behaviour_cloning": ("av", "pyarrow"),
     "reinforce": ("mujoco",),
+    "words": ("matplotlib", "transformers"),
 }
 
 
@@ -47,7 +53,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="dagger",
         choices=RECIPES,
         help="dagger: the built-in policy; behaviour_cloning: from demonstrations; reinforce: "
-        "improve a checkpoint in the simulator (default %(default)s)",
+        "improve a checkpoint in the simulator; words: what reads instructions "
+        "(default %(default)s)",
     )
     parser.add_argument(
         "--out", default="training", metavar="FOLDER", help="where all goes (default ./%(default)s)"
@@ -97,7 +104,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--config", metavar="FILE", help="the model's config.json (default: a small one that fits)"
     )
     clone.add_argument(
-        "--camera", metavar="NAME", help="which camera, where the demonstrations have several"
+        "--camera",
+        nargs="+",
+        metavar="NAME",
+        help="which cameras, where the demonstrations have several (default: all)",
     )
     clone.add_argument("--batch", type=whole, metavar="N", help="frames of a batch (default 64)")
     clone.add_argument(
@@ -113,14 +123,29 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="gradient checkpointing: less memory, more time",
     )
+    clone.add_argument(
+        "--only-interventions",
+        action="store_true",
+        help="learn only what a person did who had taken over from the policy",
+    )
+    clone.add_argument(
+        "--weight-interventions",
+        type=float,
+        metavar="W",
+        help="that counts W times as much as what the policy did (default 1)",
+    )
     reinforce = parser.add_argument_group("reinforce")
-    reinforce.add_argument("--checkpoint", metavar="FOLDER", help="the policy to improve")
     reinforce.add_argument(
         "--task", metavar="KIND", help="the kind of instruction to improve, such as grab"
     )
     reinforce.add_argument("--episodes", type=whole, metavar="N", help="of a step (default 16)")
     reinforce.add_argument(
         "--discount", type=float, metavar="X", help="of a reward, each image later (default 0.95)"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="FOLDER",
+        help="the policy to improve, by reinforce; or that goes on learning, by behaviour_cloning",
     )
     parser.add_argument(
         "--learning-rate",
@@ -160,6 +185,8 @@ def run(given: argparse.Namespace) -> int:
 
     if given.threads:  # before anything runs: torch keeps the number for all that follows
         torch.set_num_threads(given.threads)
+    if given.recipe == "words":
+        return _words(given)
     train = {"dagger": _dagger, "behaviour_cloning": _behaviour_cloning, "reinforce": _reinforce}
     trainer: Trainer = train[given.recipe](given)
     return _report(trainer, Path(given.out), given.smoke)
@@ -184,6 +211,14 @@ def _dagger(given: argparse.Namespace) -> Any:
     return train_dagger(recipe, Path(given.out), resume=given.resume, workers=given.workers or 2)
 
 
+def _words(given: argparse.Namespace) -> int:
+    from vla_ros.training.recipes.words import WordsRecipe, smaller, train_words
+
+    recipe = WordsRecipe(seed=given.seed)
+    train_words(smaller(recipe) if given.smoke else recipe, Path(given.out))
+    return 0
+
+
 def _settings(given: argparse.Namespace, steps: int, learning_rate: float, **more: Any) -> Any:
     from vla_ros.training.settings import OptimizerSettings
 
@@ -200,7 +235,7 @@ def _settings(given: argparse.Namespace, steps: int, learning_rate: float, **mor
 
 def _behaviour_cloning(given: argparse.Namespace) -> Any:
     from vla_ros.models.config import VLAConfig
-    from vla_ros.training.recipes.behaviour_cloning import clone
+    from vla_ros.training.recipes.behaviour_cloning import Corrections, clone
 
     if given.data is None:
         raise ValueError(
@@ -230,10 +265,15 @@ def _behaviour_cloning(given: argparse.Namespace) -> Any:
         settings,
         config=config,
         batch=given.batch or 64,
-        camera=given.camera,
+        cameras=given.camera,
         lora=given.lora,
         gradient_checkpointing=given.gradient_checkpointing,
         resume=given.resume,
+        corrections=Corrections(
+            given.only_interventions,
+            1.0 if given.weight_interventions is None else given.weight_interventions,
+        ),
+        checkpoint=None if given.checkpoint is None else Path(given.checkpoint),
     )
 
 

@@ -17,19 +17,22 @@ from vla_ros.demo.arm import ArmDemo, arm_policy_file
 from vla_ros.demo.film import Film
 from vla_ros.demo.plots import draw_latency, draw_path, latency_summary, summary_lines
 from vla_ros.demo.scenario import Demo
-from vla_ros.demo.stack import NAMESPACE, SIMULATOR, Failed, View
+from vla_ros.demo.stack import CONSOLE, NAMESPACE, SIMULATOR, Failed, View
 from vla_ros.demo.success_function import SuccessFunction, success_function
 from vla_ros.demo.view import make_view
+from vla_ros.nodes.node_parameters import ONLOOKER_NODES
 from vla_ros.operator import session
 from vla_ros.operator.client import spinning
+from vla_ros.operator.console.server import free_port, missing_libraries
 from vla_ros.operator.processes import ProcessGroup, node_command, suite_environment, suite_nodes
-from vla_ros.policies import demo_policy, policy_spec
+from vla_ros.policies import demo_policy, file_spec
 from vla_ros.sim.scene import ROOM_M
 from vla_ros.tasks.arm.success import judge_arm
 from vla_ros.tasks.success import judge
 
 # Name -> what simulates it, and its robot file.
 ROBOTS = {"cart": ("simulator", "sim.yaml"), "arm": ("arm_simulator", "sim_arm.yaml")}
+CONSOLE_PORT = 8080  # where it is free
 OUTPUT_FILES = ("demo.mp4", "path.png", "latency.png", "still.png", "summary.json")
 
 
@@ -43,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(note, flush=True)
     chosen = chosen_policy(arguments.policy or "", arguments.policy_file)
     # An unknown one is a sentence now, not a log file later.
-    policy_spec(chosen.policy, chosen.options)
+    file_spec(chosen)
     success: Any = judge_arm if arguments.robot == "arm" else judge
     if arguments.success:
         success = success_function(arguments.success)
@@ -91,13 +94,18 @@ def _run(
             namespace=NAMESPACE,
             policy_file=arguments.policy_file,
             composed=arguments.composed,
+            onlookers=ONLOOKER_NODES,
+            overrides={"blackbox": {"blackbox_folder": str(out.resolve() / "blackbox")}},
         ),
     }
+    page = console_page(arguments, config_folder() / "robots" / robot_file, commands)
     problem = ""
     with make_view(not arguments.no_view) as view, spinning("vla_demo") as node:
         group = ProcessGroup()
         stage = ArmDemo if arguments.robot == "arm" else Demo
         demo = stage(arguments, group, node, view, interrupt, success)
+        if page:
+            view.say(page)
         try:
             demo.start(commands, environment, out / "logs")
             demo.play(lambda: Film(out / "demo.mp4", demo.decode))
@@ -113,6 +121,21 @@ def _run(
     interrupt.check()
     _write(demo, out, problem, rates)
     return _report(demo, out, problem)
+
+
+def console_page(
+    arguments: argparse.Namespace, robot_file: Path, commands: dict[str, list[str]]
+) -> str:
+    """Add the operator's page to `commands`, where it can be served and is wanted; a sentence."""
+    if arguments.no_console:
+        return ""
+    if sentence := missing_libraries():
+        return f"without a page to drive from: {sentence}"
+    port = free_port(CONSOLE_PORT)
+    parameters = {"robot_file": str(robot_file), "console_port": port}
+    commands[CONSOLE] = node_command(CONSOLE, NAMESPACE, parameters=parameters)
+    kept = "" if arguments.stay else " (it ends with the demo; --stay keeps both)"
+    return f"a page to drive from: http://127.0.0.1:{port}{kept}"
 
 
 def _stop_all(group: ProcessGroup, view: View) -> None:
@@ -170,7 +193,8 @@ def _report(demo: Demo, out: Path, problem: str) -> int:
             f"{mark}  {stop.kind}, in instruction {stop.instruction}: "
             f"still after {stop.seconds:.2f} s"
         )
-    if not demo.track.stops and not problem:
+    refused = all(result["refused"] for result in demo.results)
+    if not demo.track.stops and not problem and not refused:
         print(
             "NOT DONE  the unexpected stop was never given: "
             "the robot was not on the move long enough"

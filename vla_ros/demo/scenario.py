@@ -18,15 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 
+from vla_ros.core.instructions import NotUnderstood
 from vla_ros.demo.film import Film
 from vla_ros.demo.monitor import Monitor, decode
 from vla_ros.demo.plots import DriveRecord, PathPoint, Stop, stood_still
-from vla_ros.demo.scoring import verdict
-from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, DemoSuite, View
+from vla_ros.demo.scoring import Verdict, judging
+from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, REFUSED, DemoSuite, View
 from vla_ros.demo.success_function import SuccessFunction
 from vla_ros.demo.suggestions import choose_instructions
 from vla_ros.operator import session
 from vla_ros.operator.processes import ProcessGroup
+from vla_ros.tasks.judged_meaning import judged_meaning
+from vla_ros.tasks.reading.reader import InstructionReader
+from vla_ros.tasks.sequence import in_words, named_first, steps_of
 from vla_ros.tasks.success import Judgement, judge
 from vla_ros.tasks.world_state import WorldState
 
@@ -69,6 +73,7 @@ class Demo(DemoSuite):
         super().__init__(group, node, watch, view, interrupt)
         self.arguments = arguments
         self.success = success
+        self._reader: InstructionReader | None = None
         self.results: list[dict[str, Any]] = []  # an instruction each, as summary.json has them
         self.instructions: list[str] = []
 
@@ -132,32 +137,34 @@ class Demo(DemoSuite):
         began = time.monotonic()
         points_before = len(self.track.path)
         self._view.say(f"{self._phase}: “{words}”", "bold")
+        steps, about, as_read = self._read(words, start)
         refusal = self.give(words)
-        end = began + self.arguments.seconds_per_instruction
-        if not refusal and stop:
-            first = self.watch.target(words)
-            if self.wait(lambda: self._half_way(words, first), end - time.monotonic()):
-                paused = time.monotonic()
-                self.stop(stop, index)
-                start = self.watch.world()  # the words count from where they are said again
-                refusal = self.give(words)
-                end += time.monotonic() - paused
+        end = began + steps * self.arguments.seconds_per_instruction
+        if not refusal and stop and self._on_its_way(about, end) and not self._refused():
+            paused = time.monotonic()
+            self.stop(stop, index)
+            start = self.watch.world()  # the words count from where they are said again
+            refusal = self.give(words)
+            end += time.monotonic() - paused
         if refusal:
             judged = Judgement(False, math.inf, refusal)
         else:
-            judged = self.follow(words, start, end)
+            judged = self.follow(judging(words, start, self.success, self.reader()), end)
         seconds = time.monotonic() - began
         why = judged.sentence
         told = [text for text in self.watch.feedback if not text.startswith("accepted")]
-        if told and not judged.done:
+        if told and not judged.done and told[-1] not in why:
             why += f"; the operator was told: {told[-1]}"
         self.results.append(
             {
                 "text": words,
                 "done": judged.done,
+                # by the reader's meaning alone, so that its misreading cannot show
+                "as_read": as_read,
                 "seconds": round(seconds, 2),
                 "driven_m": round(_length(self.track.path[points_before:]), 3),
-                "distance_m": self._distance(words),
+                "distance_m": self._distance(about),
+                "refused": bool(refusal or self._refused()),
                 "why": why,
             }
         )
@@ -165,12 +172,37 @@ class Demo(DemoSuite):
         colour = "green" if judged.done else "red"
         self._view.say(f"  {mark} after {seconds:.1f} s: {why}", colour)
 
-    def follow(self, words: str, start: WorldState | None, end: float) -> Judgement:
-        """Until the truth says for DONE_FOR_S that it is done, or the time is over.
+    def reader(self) -> InstructionReader:
+        """Says what words mean beyond the grammar, for the judge."""
+        if self._reader is None:
+            self._reader = InstructionReader.load()
+        return self._reader
+
+    def _read(self, words: str, start: WorldState | None) -> tuple[int, str, bool]:
+        """The steps that the words ask for, the first thing in them, and whether only as read."""
+        if self.success is not judge:
+            return 1, words, False
+        try:
+            meant, as_read = judged_meaning(words, self.reader())
+        except NotUnderstood:
+            return 1, words, False  # the policy says so itself
+        steps = max(1, len(steps_of(meant)))
+        if steps > 1 or start is None:
+            self._view.say(f"  {steps} steps: {in_words(meant)}")
+        return steps, named_first(meant, start) or words, as_read
+
+    def _refused(self) -> str:
+        """What the policy said where it does not act on the words."""
+        for text in list(self.watch.feedback):
+            if text.startswith(REFUSED):
+                return str(text)
+        return ""
+
+    def follow(self, judge_now: Verdict, end: float) -> Judgement:
+        """Until it has been done for DONE_FOR_S, the policy refuses it, or the time is over.
 
         Args:
-            words: The instruction.
-            start: The world when it was given.
+            judge_now: Judges the truth.
             end: When the time is over, on the steady clock, s.
         """
         judged = Judgement(False, math.inf, "nothing was seen")
@@ -178,13 +210,16 @@ class Demo(DemoSuite):
 
         def over() -> bool:
             nonlocal judged, done_since
-            judged = verdict(words, start, self.watch.world(), self.success)
+            judged = judge_now(self.watch.world())
             now = time.monotonic()
             done_since = min(done_since, now) if judged.done else math.inf
-            return now - done_since > DONE_FOR_S
+            return now - done_since > DONE_FOR_S or bool(self._refused())
 
-        if self.wait(over, max(0.0, end - time.monotonic())) or judged.done:
+        self.wait(over, max(0.0, end - time.monotonic()))
+        if judged.done:
             return judged
+        if refusal := self._refused():
+            return Judgement(False, judged.distance, refusal)
         # what was lacking is often not the policy's fault: the gate held the robot
         moment = self.watch.moment()
         gate = f"the gate is {moment.state}"
@@ -231,6 +266,14 @@ class Demo(DemoSuite):
             self.wait(lambda: False, 0.3)
             self._view.say(f"  reset: {self._ask('reset', 5.0, ('DISARMED',))}")
             self.arm()
+
+    def _on_its_way(self, about: str, end: float) -> bool:
+        """Whether the robot came half way, or the policy refused, before the time was over."""
+        first = self.watch.target(about)
+        return self.wait(
+            lambda: self._half_way(about, first) or bool(self._refused()),
+            end - time.monotonic(),
+        )
 
     def _half_way(self, words: str, first: tuple[float, float] | None) -> bool:
         """Whether the robot moves, and is half way to what the words name.

@@ -17,13 +17,16 @@ from rclpy.node import Node
 
 from vla_ros.demo.monitor import Monitor
 from vla_ros.demo.view import LiveView, PlainView, Status
+from vla_ros.nodes.node_parameters import ONLOOKER_NODES
 from vla_ros.operator import session
 from vla_ros.operator.client import Operator
 from vla_ros.operator.processes import ProcessGroup
 
 CAMERA_TOPIC = "/camera/image_raw"  # the simulated robot's
 NAMESPACE = "/vla"
+REFUSED = "not understood: "  # what inference says where the policy does not act on the words
 SIMULATOR = "simulator"
+CONSOLE = "console"
 # until everything runs; the first start of a slow machine compiles and warms up
 START_SECONDS = 180.0
 ANSWER_SECONDS = 2.0  # until a question is asked again
@@ -148,8 +151,9 @@ class DemoSuite:
             Failed: They were not up in time; the sentence names those that were not.
         """
         logs.mkdir(parents=True, exist_ok=True)
-        # The supervisor has no lifecycle that another leads.
-        led = [name for name in commands if name not in (SIMULATOR, "supervisor")]
+        # The supervisor has no lifecycle that another leads, and nobody waits for who looks on.
+        not_led = (SIMULATOR, CONSOLE, "supervisor", *ONLOOKER_NODES)
+        led = [name for name in commands if name not in not_led]
         self.states = NodeStates(self._node, led)
         for name, command in commands.items():
             self._interrupt.check()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import rclpy
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -22,6 +23,9 @@ from vla_ros_msgs.msg import SafetyReport
 
 # Who comes later still hears the last message: the instruction that is on.
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# What a short-lived publisher says before the other side knows it is lost, so it is said again.
+PRESS_AGAIN_S = 0.05
+SAY_AGAIN_S = 1.0  # seldom: what arrives twice is an instruction twice
 STATES = {
     SafetyReport.DISARMED: "DISARMED",
     SafetyReport.HOLDING: "HOLDING",
@@ -37,7 +41,7 @@ VERDICTS = {
 
 
 @contextmanager
-def spinning(name: str) -> Iterator[Node]:
+def spinning(name: str, namespace: str = "") -> Iterator[Node]:
     """A node whose callbacks run in a thread.
 
     Signals stay with the caller, who has things to end.
@@ -45,7 +49,7 @@ def spinning(name: str) -> Iterator[Node]:
     # A context of its own: a script that uses this may have initialised rclpy for itself.
     context = rclpy.Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    node = Node(name, context=context, start_parameter_services=False)
+    node = Node(name, context=context, namespace=namespace or None, start_parameter_services=False)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
 
@@ -74,6 +78,19 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(0.01)  # a person does not notice, and the other thread can spin
     return True
+
+
+def repeat_until(
+    condition: Callable[[], bool], action: Callable[[], None], period: float, seconds: float
+) -> bool:
+    """Does `action` every `period` s until `condition` is true; False: it was not in `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        action()
+        if wait_for(condition, min(period, end - time.monotonic())):
+            return True
+        if time.monotonic() >= end:
+            return False
 
 
 class Operator:
@@ -121,18 +138,28 @@ class Operator:
         Returns:
             Success, and the gate's sentence.
         """
-        client = self._services[name]
-        if not wait(client.service_is_ready, seconds):
-            return False, (
-                f"no gate answers at {client.srv_name} within {seconds:g} s; "
-                "does the suite run in this domain?"
-            )
-        future = client.call_async(Trigger.Request())
-        if not wait(future.done, seconds):
-            client.remove_pending_request(future)  # or it would be kept for ever
-            return False, f"the gate gave no answer to '{name}' within {seconds:g} s"
-        answer = future.result()
-        return bool(answer.success), str(answer.message)
+        return call_trigger(self._services[name], "gate", name, seconds, wait)
+
+
+def call_trigger(
+    client: Client,
+    of: str,
+    name: str,
+    seconds: float,
+    wait: Callable[[Callable[[], bool], float], bool] = wait_for,
+) -> tuple[bool, str]:
+    """Call a Trigger service; arguments and result as of `Operator.call`, `of` who serves it."""
+    if not wait(client.service_is_ready, seconds):
+        return False, (
+            f"no {of} answers at {client.srv_name} within {seconds:g} s; "
+            "does the suite run in this domain?"
+        )
+    future = client.call_async(Trigger.Request())
+    if not wait(future.done, seconds):
+        client.remove_pending_request(future)  # or it would be kept for ever
+        return False, f"the {of} gave no answer to '{name}' within {seconds:g} s"
+    answer = future.result()
+    return bool(answer.success), str(answer.message)
 
 
 def ask_gate(verb: str, namespace: str, seconds: float) -> int:

@@ -279,6 +279,9 @@ NODES = node_parameters.NODES  # of a robot with one camera
 BESIDE_GATE = NODES[1:]
 MODULES = {name: f"vla_ros.nodes.{name}" for name in NODES}
 MODULES[PROGRAM] = f"vla_ros.nodes.{PROGRAM}"
+MODULES["teleop"] = "vla_ros.nodes.teleop"
+MODULES["blackbox"] = "vla_ros.operator.blackbox.node"
+MODULES["console"] = "vla_ros.operator.console.node"
 MODULES["simulator"] = "vla_ros.sim.node"
 MODULES["arm_simulator"] = "vla_ros.sim.arm.node"
 # One node is one thread's work, and the machine has few cores for six. glibc would return each
@@ -387,6 +390,8 @@ def suite_nodes(
     overrides: Mapping[str, Mapping[str, object]] | None = None,
     policy_file: str | os.PathLike[str] = "",
     composed: bool = False,
+    teleop: bool = False,
+    onlookers: Sequence[str] = (),
 ) -> dict[str, list[str]]:
     """Name -> command line of the nodes, as the robot file says; the gate first.
 
@@ -399,17 +404,21 @@ def suite_nodes(
         overrides: Executable -> parameter -> value; all cameras' nodes are `camera_ingest`.
         policy_file: What drives, with its options; instead of `policy`.
         composed: camera_ingest, synchronizer and inference are one process, "composed".
+        teleop: a person may take over.
+        onlookers: Those that look on, as "blackbox", which run as well.
 
     Raises:
         ValueError: `overrides` names an unknown node, or a file is wrong.
     """
     robot = str(robot_file or config_folder() / "robots" / "sim.yaml")
     for name in overrides or {}:
-        if name not in NODES:
+        if name not in (*NODES, "teleop", *onlookers):
             raise ValueError(f"unknown node '{name}' in overrides; known are: {', '.join(NODES)}")
     commands: dict[str, list[str]] = {}
     shared: list[tuple[str, list[str]]] = []  # those in one process
-    for node in planned_nodes(robot, policy, str(policy_file), camera_topic):
+    for node in planned_nodes(
+        robot, policy, str(policy_file), camera_topic, teleop=teleop, onlookers=onlookers
+    ):
         parameters = {**node.parameters, **(overrides or {}).get(node.executable, {})}
         remaps = dict(node.remaps)
         if node.name != node.executable:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum, auto
 from typing import Any
 
 from vla_ros.core.chunks import row_at
+from vla_ros.core.joint_states import joint_positions
 from vla_ros.core.robot import Robot
 from vla_ros.core.robot_channels import Channel
 from vla_ros.core.robot_obstacles import floor_twist
-from vla_ros.core.types import ActionChunk, Instruction
+from vla_ros.core.types import POLICY, TELEOP, ActionChunk, Instruction
 from vla_ros.safety.changes import loosened
 from vla_ros.safety.history import ChunkBuffer, ClockMonitor
 from vla_ros.safety.obstacle_memory import ObstacleMemory
@@ -43,9 +44,12 @@ from vla_ros.safety.rules.limits import limits
 from vla_ros.safety.rules.obstacle import obstacle
 from vla_ros.safety.rules.rate_limit import towards
 from vla_ros.safety.rules.source_timeout import TOPIC_TIMEOUT
+from vla_ros.safety.rules.stuck_stick import stuck_stick
+from vla_ros.safety.rules.teleop_source import teleop_source
 from vla_ros.safety.rules.tracking import tracking
 from vla_ros.safety.rules.workspace import workspace
-from vla_ros.safety.settings import Settings
+from vla_ros.safety.settings import MAX_FUTURE, Settings
+from vla_ros.safety.takeover import AGAIN, Takeover
 from vla_ros.safety.tool import Tool
 
 
@@ -72,6 +76,8 @@ class Event(Enum):
 Action = Mapping[str, float]  # channel -> value; a channel that is not in it is not commanded
 CLOCK_JUMPED = "the ROS clock jumped just now; try again in a second"
 ARMED = (State.HOLDING, State.ACTIVE)
+# What these find ends a press: what was in the way, or is wrong with the stick, is looked at first.
+ENDS_PRESS = (teleop_source.name, stuck_stick.name, tracking.name)
 # What stands here happens; whatever does not changes nothing. Whether a person's event is allowed
 # now, `Gate.arm` and `Gate.reset` say. STOPPED is left by a reset alone, and no row leads from
 # there, or from DISARMED, to motion without ARM.
@@ -100,6 +106,8 @@ class LatestInputs:
         other_publishers: who else publishes robot commands.
         missing_listeners: outputs that nobody listens to, each as a sentence.
         chunk_sources: the processes that have lately sent actions.
+        teleop_row: what a stick says; None: nothing came, or no stick may take over.
+        teleop_sources: the processes that have lately sent such rows.
         halt: why the supervisor stops the robot; empty: it does not.
     """
 
@@ -112,6 +120,8 @@ class LatestInputs:
     other_publishers: tuple[str, ...] = ()
     missing_listeners: tuple[str, ...] = ()
     chunk_sources: tuple[str, ...] = ()
+    teleop_row: ActionChunk | None = None
+    teleop_sources: tuple[str, ...] = ()
     stop_pressed: bool = False
     halt: str = ""
 
@@ -127,6 +137,35 @@ class LatestInputs:
         """The cause, and what to do about it before the gate is armed or reset."""
         step = "release it" if self.stop_pressed else "mend that"
         return f"{self.cause()}; {step} first"
+
+    def hear_joints(
+        self,
+        topic: str,
+        channels: Sequence[Channel],
+        names: Sequence[str],
+        positions: Sequence[float],
+        now: int,
+    ) -> None:
+        """Takes the positions of one of several publishers of joint states.
+
+        What it does not name is as it was, and what names none of ours is no sign of life.
+
+        Args:
+            topic: one of the settings' sources.
+            channels: whose joints are published there.
+            names: of N joints.
+            positions: N, as they were published.
+            now: steady ns.
+
+        Raises:
+            ValueError: the message is refused whole.
+        """
+        ours = joint_positions(names, positions, {channel.joint for channel in channels})
+        if ours:
+            self.seen[topic] = now
+        for channel in channels:
+            if channel.joint in ours:
+                self.measured[channel.name] = (channel.measured(ours[channel.joint]), now)
 
     def heard(self) -> dict[str, int]:
         """When each node, topic and sensor was heard last; what never was is not in it."""
@@ -146,7 +185,8 @@ class Report:
     Attributes:
         rule: which one decided; "stop" and "disarmed" are the state's own; empty: none had to.
         requested, emitted: in the robot's channel order, in each one's unit; NaN: nothing.
-        age: of the image behind the action, ns.
+        age: of the image behind the action, or of the stick's message, ns.
+        control_source: POLICY or TELEOP; of a person's rows, `instruction_id` and `sequence` are 0.
     """
 
     state: State
@@ -158,6 +198,7 @@ class Report:
     requested: Row
     emitted: Row
     age: int
+    control_source: str = POLICY
 
 
 @dataclass
@@ -189,7 +230,10 @@ class Decision:
 
 
 class Gate:
-    """`step` is the one question; `arm`, `disarm`, `reset` and `latch` change the state."""
+    """`step` is the one question; `arm`, `disarm`, `reset` and `latch` change the state.
+
+    `give_back` changes who has the robot, and so does a stick, through what a step is given.
+    """
 
     def __init__(self, robot: Robot, settings: Settings) -> None:
         self.robot = robot
@@ -201,6 +245,7 @@ class Gate:
         self.counters.update({rule.name: 0 for rule in RULES})
         self._clocks = ClockMonitor()
         self._chunks = ChunkBuffer()
+        self.takeover = Takeover()
         self._armed = Arming(0, 0)
         self._spent = Spent(0, "")
         self._last: dict[str, float] = {}  # what was emitted; rates are measured from it
@@ -246,6 +291,7 @@ class Gate:
         if inputs.cause():
             return False, inputs.remedy()
         rule_inputs = self._rule_inputs(Tick(now_steady, now_stamp, inputs))
+        rule_inputs.control_source = POLICY  # all of the suite is up, whoever has the robot
         for rule in RULES:
             finding = self._ask(rule, rule_inputs) if rule.arming else None
             if finding:
@@ -260,8 +306,11 @@ class Gate:
         self._spent = Spent(0, "")
         self._chunks.forget()
         self._chunks.newest_instruction_id = inputs.instruction.instruction_id
+        self.takeover.begin(inputs.teleop_row, now_stamp)
         self._moved = None
         self._follow(Event.ARM)
+        if self.takeover.has:
+            return True, "armed; a person has the robot: press the deadman, or give it back"
         return True, "armed; give an instruction"
 
     def disarm(self) -> tuple[bool, str]:
@@ -286,6 +335,23 @@ class Gate:
         self._follow(Event.RESET)
         self.cause = ""
         return True, "reset; arm when ready"
+
+    def give_back(self, now_stamp: int) -> tuple[bool, str]:
+        """The policy has the robot again; refused while the deadman is held.
+
+        Args:
+            now_stamp: the ROS clock, ns. No action of an image from before it, and `max_future`
+                more, moves the robot.
+
+        Returns:
+            Whether that was done, and a sentence for who asked.
+        """
+        given_back, sentence = self.takeover.give_back(self.settings)
+        if given_back:
+            # A camera's clock may be ahead by as much.
+            self._chunks.forget(now_stamp + self.settings.ns(MAX_FUTURE))
+            self._clamped_since = None
+        return given_back, sentence
 
     def latch(self, cause: str) -> None:
         """STOPPED until a reset, with the first cause kept."""
@@ -326,6 +392,8 @@ class Gate:
             # What a joint met is still there when it holds: a person looks, and speaks again.
             if finding.rule == tracking.name:
                 self._spend(tick, finding.reason)
+            if finding.rule in ENDS_PRESS:
+                self.takeover.end(f"{finding.reason}; {AGAIN}")
             action = self._hold(tick, finding.verdict)
         safe = self._last_look(action)
         if safe is not action:
@@ -339,6 +407,9 @@ class Gate:
         armed = self.state in ARMED
         tick.pause, trouble = self._clocks.look(tick.now, tick.stamp, self.settings)
         tick.elapsed = min(tick.pause, 2 * self.settings.period)
+        # Before the losses below: a stick that is pressed while something is gone is pressed again.
+        row = tick.inputs.teleop_row
+        self.takeover.look(row, tick.now, tick.stamp, armed, self.robot, self.settings)
         # Disarmed as well: where things stand is to be known when somebody arms.
         trouble = self._look_around(tick) or trouble
         late = self._chunks.take(
@@ -365,6 +436,8 @@ class Gate:
         limited: Finding | None = None
         requested: Action | None = None
         for rule in RULES:
+            if rule.asked_of and rule.asked_of != inputs.control_source:
+                continue
             finding = self._ask(rule, inputs)
             if rule is obstacle:
                 self._blocked = finding is not None and finding.verdict is Verdict.HELD
@@ -409,7 +482,10 @@ class Gate:
         self, tick: Tick, finding: Finding | None, requested: Action | None, action: Action
     ) -> Report:
         finding = finding or Finding("", Verdict.PASSED, "")
-        chunk = self._chunks.chunk
+        person = self.takeover.has
+        # A person's row answers no instruction: nobody is to take it for the policy's.
+        chunk = None if person else self._chunks.chunk
+        stick_or_image = self.takeover if person else self._chunks
         asked: list[float] = []
         sent: list[float] = []
         for channel in self.robot.channels:
@@ -424,7 +500,8 @@ class Gate:
             sequence=chunk.sequence if chunk else 0,
             requested=tuple(asked),
             emitted=tuple(sent),
-            age=self._chunks.age(tick.now, tick.stamp),
+            age=stick_or_image.age(tick.now, tick.stamp),
+            control_source=TELEOP if person else POLICY,
         )
 
     # -- what it knows -----------------------------------------------------------------
@@ -453,11 +530,16 @@ class Gate:
     def _look_for_losses(self, tick: Tick) -> None:
         """Whether a person has to speak again: a source was lost, or an output has no listener."""
         gone: list[str] = []
+        policy_sources = self.settings.policy_sources
         heard = tick.inputs.heard()
         for name, limit in self.settings.lost.items():
             # What was never heard was not lost; other rules hold for it.
             if name in heard and tick.now - heard[name] > limit:
                 gone.append(f"{name} was lost")
+                if name not in policy_sources:
+                    self.takeover.end(f"{name} was lost; {AGAIN}")
+        for sentence in tick.inputs.missing_listeners:
+            self.takeover.end(f"{sentence}; {AGAIN}")
         gone.extend(tick.inputs.missing_listeners)
         if gone:
             self._spend(tick, gone[0])
@@ -486,6 +568,8 @@ class Gate:
         """What the rules may look at in this tick: times that arrived become ages."""
         inputs = tick.inputs
         chunks = self._chunks
+        takeover = self.takeover
+        person = takeover.has
         now = tick.now
         stamp = tick.stamp
         silence: dict[str, int | None] = {}
@@ -500,12 +584,12 @@ class Gate:
             stamp=stamp,
             robot=self.robot,
             settings=self.settings,
-            chunk=chunks.chunk,
+            chunk=takeover.row if person else chunks.chunk,
             instruction=inputs.instruction,
             armed=self._armed,
             newest_instruction_id=chunks.newest_instruction_id,
             spent=self._spent,
-            observation_age=chunks.age(now, stamp),
+            observation_age=(takeover if person else chunks).age(now, stamp),
             instruction_age=chunks.instruction_age(inputs.instruction, now, stamp),
             silence=silence,
             other_publishers=inputs.other_publishers,
@@ -518,7 +602,7 @@ class Gate:
             was_blocked=self._blocked,
             behind=behind,
             ended=chunks.ended(stamp),
-            repeated=chunks.repeated(now),
+            repeated=(takeover if person else chunks).repeated(now),
             clamped=now - self._clamped_since if self._clamped_since is not None else 0,
             discontinuity=chunks.discontinuity(now),
             elapsed=tick.elapsed,
@@ -528,6 +612,9 @@ class Gate:
             enabled=self._enabled(now),
             was_at_edge=self._at_edge,
             tool=self._tool,
+            control_source=TELEOP if person else POLICY,
+            teleop_sources=inputs.teleop_sources,
+            stick_doubt=takeover.why,
         )
 
     def _enabled(self, now_steady: int) -> float:

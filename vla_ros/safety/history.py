@@ -76,6 +76,7 @@ class ChunkBuffer:
 
     def __init__(self) -> None:
         self.chunk: ActionChunk | None = None
+        self._not_before = 0  # a chunk of an older image (its stamp) is late
         self._offered: ActionChunk | None = None  # the last one that was looked at, late or not
         self._admitted = (0, 0)  # when its image came (steady), and how old that was by its stamp
         self._same_since = 0  # steady time from which every chunk has been equal
@@ -84,9 +85,14 @@ class ChunkBuffer:
         self._instruction = (-1, 0)  # its instruction_id, and when it was first seen (steady)
         self.newest_instruction_id = 0
 
-    def forget(self) -> None:
-        """A person begins anew: what was sent before is no measure of what is sent from now on."""
+    def forget(self, not_before: int = 0) -> None:
+        """A person begins anew: what was sent before is no measure of what is sent from now on.
+
+        Args:
+            not_before: a chunk whose image is older than this is late; ROS time, ns.
+        """
         self.chunk = None
+        self._not_before = not_before
 
     def take(
         self,
@@ -111,7 +117,7 @@ class ChunkBuffer:
         if before is not None and before.stamp > stamp + settings.ns(MAX_FUTURE):
             before = None  # one from the future is no reason to call the next one late
         numbered = before is not None and steady - self._taken <= SEQUENCE_VALID_NS
-        late = chunk_order(Arrival(chunk, before, instruction, numbered))
+        late = chunk_order(Arrival(chunk, before, instruction, numbered, self._not_before))
         if late:
             return late
         # After a gap, what was planned before it is no measure of what comes now.

@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from vla_ros.core.robot import Robot
 from vla_ros.core.robot_channels import Channel
-from vla_ros.core.types import ActionChunk, Instruction, to_seconds
+from vla_ros.core.types import POLICY, ActionChunk, Instruction, to_seconds
 from vla_ros.safety.obstacles import Array, Reading
 from vla_ros.safety.settings import MAX_FUTURE, Limit, Settings
 from vla_ros.safety.tool import Tool
@@ -171,6 +171,10 @@ class RuleInputs:
         sent: what each channel was sent last; one that was sent nothing is not in it.
         enabled: how much of its rates the robot has, from 0 at the first motion of an arming to 1.
         tool: of a robot that has a workspace.
+        control_source: who has the robot. Where it is a person, `chunk` is the stick's newest row,
+            and `observation_age` and `repeated` are of that.
+        teleop_sources: the processes that have lately sent a stick's rows.
+        stick_doubt: why the stick moves nothing, as a sentence; empty: it may.
     """
 
     now: int
@@ -209,6 +213,9 @@ class RuleInputs:
     enabled: float = 1.0
     was_at_edge: bool = False
     tool: Tool | None = None
+    control_source: str = POLICY
+    teleop_sources: Sequence[str] = ()
+    stick_doubt: str = ""
 
     def doubt(self, source: Source[Any]) -> str:
         """Why what `source` says does not count now, as a sentence; empty: it counts."""
@@ -231,6 +238,13 @@ class RuleInputs:
         if not is_finite(heard.value):
             return f"{source.topic} says {heard.value}; it must be a finite number"
         return ""
+
+    def asks_velocity(self) -> bool:
+        """Whether the row has a velocity that is not zero; a position may be asked for long."""
+        for value, channel in zip(self.row, self.channels):
+            if channel.is_velocity and value != 0.0:
+                return True
+        return False
 
     def value(self, source: Source[Value]) -> Value:
         """What `source` says now.
@@ -261,6 +275,7 @@ class Rule:
         sources: the topics that it listens to; where one of them is in doubt, it holds.
         arming: whether it is asked when the gate is to be armed. There is no action then.
         policy_fault: whether what it finds is the policy's fault, and reported as one.
+        asked_of: whose rows it is about, POLICY or TELEOP; empty: whoever has the robot.
     """
 
     name: str
@@ -272,6 +287,7 @@ class Rule:
     sources: tuple[Source[Any], ...]
     arming: bool
     policy_fault: bool
+    asked_of: str
     limits: tuple[Limit, ...] = field(init=False)  # with the timeouts of its sources
 
     def __post_init__(self) -> None:
@@ -297,6 +313,7 @@ def rule(
     sources: tuple[Source[Any], ...] = (),
     arming: bool = False,
     policy_fault: bool = False,
+    asked_of: str = "",
 ) -> Callable[[Check], Rule]:
     """Makes a rule of the function below it, which has its name; `Rule` says what each is."""
 
@@ -311,6 +328,7 @@ def rule(
             sources,
             arming,
             policy_fault,
+            asked_of,
         )
 
     return declare

@@ -57,12 +57,14 @@ class Settings:
     Attributes:
         period: between two ticks, ns.
         sources: name -> the longest silence of a node or topic, ns.
+        policy_sources: those of `sources` that only the policy's motion rests on.
         lost: name -> the silence after which a person has to give the instruction again, ns.
         limits: a limit's name -> its value, in its unit; one that is missing has its default.
     """
 
     period: int = 20_000_000
     sources: Mapping[str, int] = field(default_factory=dict)
+    policy_sources: frozenset[str] = frozenset()
     lost: Mapping[str, int] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     # No part of what the settings are, so neither compared nor shown.

@@ -16,7 +16,13 @@ from vla_ros.bench.faults.arm_table import (
     TRACKING_ERROR_RAD,
     UNFOLLOWED_RAD,
 )
-from vla_ros.bench.faults.fault_table import BUSY_ALLOWANCE_S, GATE_PERIOD_S, Fault
+from vla_ros.bench.faults.fault_table import (
+    BUSY_ALLOWANCE_S,
+    FROZEN_AFTER_S,
+    GATE_PERIOD_S,
+    STUCK_AFTER_S,
+    Fault,
+)
 from vla_ros.bench.faults.fault_trial import Result
 from vla_ros.bench.faults.faulty_arm import PUSHED_RAD
 from vla_ros.bench.faults.stack import LIMIT_RAD_S
@@ -34,7 +40,9 @@ stand, by the simulated robot's own log: median and worst of {repeat} runs each,
 gate (20 ms), braking from full speed, and the way to the wheels (60 ms). `make check-safety` runs
 the same table once each, `make test` one fault of each kind; both allow {busy:g} s more, for a busy
 machine, and what a process that only sleeps was woken late; where something was wrong and that was
-more than {disturbed:g} s, the fault is tried again. Driving straight at 0.5 m/s, braking takes 0.08
+more than {disturbed:g} s, the fault is tried again. So that a run is short, the gate's
+`stuck_policy_limit` is {stuck:g} s here (20 s by default), and `frozen_after` of the camera's node
+{frozen:g} s (5 s). Driving straight at 0.5 m/s, braking takes 0.08
 s longer than turning. A fault that the driver's own time-out has to catch is one in which the gate
 is gone: keep that time-out switched on.
 """
@@ -98,6 +106,8 @@ def page(
         "load": load,
         "busy": BUSY_ALLOWANCE_S,
         "disturbed": DISTURBED_S,
+        "stuck": STUCK_AFTER_S,
+        "frozen": FROZEN_AFTER_S,
         "python": platform.python_version(),
         "period": 1e3 * GATE_PERIOD_S,
         "control": 1e3 * INTERPOLATION_S,
@@ -152,6 +162,8 @@ def _once(texts: Iterable[str], between: str) -> str:
 def _row(fault: Fault, results: Sequence[Result]) -> list[str]:
     """A cell for each of COLUMNS, and MOVED."""
     seconds = list(filter(math.isfinite, map(attrgetter("seconds"), results)))
+    if fault.goes_on and not any(map(attrgetter("problems"), results)):
+        return [_name(fault), "nothing: it goes on", "", "", "", "active", "nothing", ""]
     if not seconds:
         return [_name(fault), _why_not(results), "", "", f"{fault.limit:.2f}", "", "", ""]
     moved = list(filter(math.isfinite, map(attrgetter("moved"), results)))

@@ -8,6 +8,7 @@ judged: a machine with two cores and other work.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import signal
@@ -22,13 +23,16 @@ import psutil
 from lifecycle_msgs.msg import Transition
 
 from vla_ros.bench.faults.stack import GATE, Suite
+from vla_ros.core.types import TELEOP
 from vla_ros.operator.processes import BESIDE_GATE
 
 # the gate's parameters, by default, and the simulated driver's time-out
 TOPIC_TIMEOUT_S = 0.3
 OBSERVATION_AGE_S = 0.4
+TELEOP_TIMEOUT_S = 0.3
 DRIVER_TIMEOUT_S = 0.5
 FROZEN_AFTER_S = 1.0  # camera_ingest's frozen_after in these runs; its default is 5 s
+STUCK_AFTER_S = 1.0  # the gate's stuck_policy_limit in these runs; its default is 20 s
 GATE_PERIOD_S = 0.02
 BRAKING_S = 0.5 / 6.0  # from full speed, the gate's brake or the driver's
 # a command or an image on its way, the driver's control step (20 ms), the wheels lagging behind
@@ -36,6 +40,7 @@ TRANSPORT_S = 0.06
 STOPPING_S = GATE_PERIOD_S + BRAKING_S + TRANSPORT_S  # from a cause that the gate learns at once
 BUSY_ALLOWANCE_S = 0.15  # the one allowance for other work on the machine
 FLOOD_HZ = 10_000.0  # messages a second
+PRESSES = 4  # of a deadman, until the robot turns
 GOOD_WORK_S = 0.7  # before a policy breaks: long enough for full speed
 
 
@@ -56,8 +61,11 @@ class Fault:
     patience: float = 4.0  # s to come back by itself
     tells: str = ""  # a piece of what the operator hears
     needs: str = ""  # what must be possible here: a key of Suite.cannot
+    arrives_within: float = 0.0  # s after the fault in which what was on its way may move it again
     lasts: float = 0.3  # s that it goes on after the standstill; the robot stands so long
     measure: str = "wheels"  # or "gate", where it is the robot itself that fails
+    # s for which nothing may come of it: the robot goes on at full speed, and no rule catches it
+    goes_on: float = 0.0
     springs: float = 0.0  # rad that a joint may move from where it stands, where something held it
 
 
@@ -95,11 +103,17 @@ def bring_up(suite: Suite) -> None:
 
 
 # -- the policy and the sensors --------------------------------------------------------
-def break_policy(kind: str, seconds: float, suite: Suite) -> float:
+def break_policy(kind: str, seconds: float, suite: Suite, verb: str = "break") -> float:
     """The policy breaks after `seconds` of good work; `kind`: of faulty_policies.BREAKS."""
     (suite.folder / "policy").unlink(missing_ok=True)
-    suite.say(f"break {kind} after {seconds:g}")
+    # Other words each time: a server that hears the same ones again has begun to fail already.
+    suite.say(f"{verb} {kind} after {seconds + next(TRIES) / 1000:.3f}")
     return suite.noted("policy", seconds + 5.0)
+
+
+TRIES = itertools.count()
+# `kind`: of faulty_server.BREAKS
+break_server = partial(break_policy, verb="serve")
 
 
 def cancel(suite: Suite) -> None:
@@ -247,6 +261,47 @@ def mend_cable(suite: Suite) -> None:
     """No delay, no loss, and no stop."""
     spoil_cable(0.0, 0.0, suite)
     release_stop(suite)
+
+
+# -- a person who has taken over -------------------------------------------------------
+def while_a_person_drives(happens: Callable[[Suite], float], suite: Suite) -> float:
+    """A person takes the robot and turns it at full speed; then it happens."""
+
+    def turned_by_hand() -> bool:
+        last = suite.reports[-1]
+        return last.control_source == TELEOP and last.state == "active" and suite.spinning()
+
+    # As a person does it: again, where the machine kept the stick's messages for too long, or the
+    # stick just came back.
+    for attempt in range(PRESSES):
+        try:
+            suite.fault("stick", "let go")
+            suite.watch(0.2)
+            suite.fault("stick", "turn")
+            suite.watch(0.6)
+            suite.wait(turned_by_hand, 3.0, "a person turns the robot")
+            return happens(suite)
+        except TimeoutError:
+            if attempt == PRESSES - 1:
+                raise
+    raise AssertionError("PRESSES is at least 1")
+
+
+def one_stick(suite: Suite) -> None:
+    """Until the stick is back, and the dead one forgotten: teleop refuses two of them."""
+    for count in (2, 1):
+
+        def there(count: int = count) -> bool:
+            return suite.node.count_publishers("/vla/joy") == count
+
+        suite.wait(there, 40.0, f"sticks are there: {count}")
+
+
+def teleop_resumed(suite: Suite) -> None:
+    """teleop goes on, and the person lets go: a deadman that is held in vain keeps the robot."""
+    resume("teleop", 0.5, suite)
+    suite.watch(0.5)
+    set_fault("stick", "let go", suite)
 
 
 # -- the table -------------------------------------------------------------------------
@@ -426,6 +481,39 @@ def policies(good: float = GOOD_WORK_S) -> list[Fault]:
     return out
 
 
+def servers() -> list[Fault]:
+    """A policy's server that worked well breaks; the policy `remote` asks it.
+
+    Rule `stop` may always catch it, as with `policies`.
+    """
+    out = []
+    # A lost server is a communication fault, for which the synchronizer is restarted where there is
+    # no fallback policy: NODE_LOST.
+    for name, kind, wait, caught_by in (
+        ("answers too late", "slow", OBSERVATION_AGE_S, NODE_LOST),
+        ("dies", "dead", OBSERVATION_AGE_S, NODE_LOST),
+        ("gives a column too many", "wide", OBSERVATION_AGE_S, NODE_LOST),
+        ("answers with an error", "error", OBSERVATION_AGE_S, NODE_LOST),
+        ("answers with 100 MB", "huge", OBSERVATION_AGE_S, NODE_LOST),
+        ("speaks no protocol", "stranger", OBSERVATION_AGE_S, NODE_LOST),
+        ("gives NaN", "nan", 0.0, rules("finite_values")),
+        ("gives one old answer for ever", "old", STUCK_AFTER_S, rules("stuck_policy")),
+    ):
+        out.append(
+            Fault(
+                f"the policy's server {name}",
+                world="robot",
+                inject=partial(break_server, kind, GOOD_WORK_S),
+                limit=wait + STOPPING_S,
+                rules=caught_by | rules("stop"),
+                mend=cancel,
+                after=rules("holding", "stopped"),
+                needs="server",
+            )
+        )
+    return out
+
+
 def sensors() -> list[Fault]:
     """The robot's own topics fall silent, repeat themselves, or all stop at once."""
     well = partial(set_fault, "robot", "well")
@@ -587,6 +675,7 @@ def networks() -> list[Fault]:
             "the network delays everything by 0.6 s",
             inject=partial(spoil_cable, 0.6, 0.0),
             limit=TOPIC_TIMEOUT_S + 0.6 + STOPPING_S,
+            arrives_within=TOPIC_TIMEOUT_S + 0.6 + STOPPING_S,
             rules=INPUT_LOST,
             mend=mend_cable,
             may_resume=True,
@@ -603,6 +692,77 @@ def networks() -> list[Fault]:
     ]
 
 
+def persons() -> list[Fault]:
+    """A person's stick dies, repeats itself or is let go; what is behind it dies or hangs."""
+    driven = partial(Fault, world="person", rules=rules("teleop_stick"), mend=nothing)
+    let_go = partial(set_fault, "stick", "let go")
+    out = []
+    for name, happens, wait, mend in (
+        ("the deadman is let go at full speed", let_go, 0.0, nothing),
+        (
+            "a person's stick dies at full speed",
+            partial(send_signal, "stick", signal.SIGKILL),
+            TELEOP_TIMEOUT_S,
+            one_stick,
+        ),
+        (
+            "a person's stick repeats its last message",
+            partial(set_fault, "stick", "repeat"),
+            TELEOP_TIMEOUT_S,
+            let_go,
+        ),
+        (
+            "SIGKILL of teleop while a person drives",
+            partial(send_signal, "teleop", signal.SIGKILL),
+            TELEOP_TIMEOUT_S,
+            let_go,
+        ),
+        (
+            "SIGSTOP of teleop while a person drives, SIGCONT 1 s later",
+            partial(send_signal, "teleop", signal.SIGSTOP),
+            TELEOP_TIMEOUT_S,
+            teleop_resumed,
+        ),
+    ):
+        out.append(
+            driven(
+                name,
+                inject=partial(while_a_person_drives, happens),
+                limit=wait + STOPPING_S,
+                mend=mend,
+            )
+        )
+    return out
+
+
+def onlookers() -> list[Fault]:
+    """Who only looks on dies or hangs: nothing comes of it."""
+    ignored = partial(Fault, world="robot", limit=0.0, rules=rules(), goes_on=1.5)
+    return [
+        ignored(
+            "SIGKILL of blackbox",
+            inject=partial(send_signal, "blackbox", signal.SIGKILL),
+            mend=nothing,
+        ),
+        ignored(
+            "SIGSTOP of blackbox, SIGCONT 1.5 s later",
+            inject=partial(send_signal, "blackbox", signal.SIGSTOP),
+            mend=partial(resume, "blackbox", 0.0),
+        ),
+    ]
+
+
 def bases(good: float = GOOD_WORK_S) -> list[Fault]:
     """All of the driving robot's."""
-    return [*people(), *policies(good), *sensors(), *processes(), *floods(), *clocks(), *networks()]
+    return [
+        *people(),
+        *policies(good),
+        *servers(),
+        *sensors(),
+        *processes(),
+        *floods(),
+        *onlookers(),
+        *clocks(),
+        *networks(),
+        *persons(),
+    ]

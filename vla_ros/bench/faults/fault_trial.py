@@ -17,6 +17,7 @@ from vla_ros.bench.lateness import DISTURBED_S
 PAUSED_REASON = "the gate itself stood still"
 TOO_FAST_RAD_S = LIMIT_RAD_S + 0.05  # MuJoCo's wheels overshoot a little
 HEARING_S = 0.15  # after standstill; a gate that came back would report a second later
+NOTHING = "nothing"  # in place of a rule, where the robot went on
 ATTEMPTS = 3  # at a fault while the machine is too late to judge by
 
 
@@ -46,7 +47,9 @@ class Result:
         if self.not_run:
             return f"{self.fault}: not run: {self.not_run}"
         parts = [
-            f"{self.seconds:.3f} s to standstill, {self.wire:.3f} s to a zero at the robot",
+            f"{self.seconds:.3f} s to standstill, {self.wire:.3f} s to a zero at the robot"
+            if self.rule != NOTHING
+            else "the robot goes on",
             self.stopped_by,
             f"then {self.state}",
             f"a person has to: {self.back}",
@@ -98,6 +101,10 @@ def _attempt(suite: Suite, fault: Fault) -> Result:
     del suite.feedback[:]
     began = time.monotonic()
     since = fault.inject(suite)
+    if fault.goes_on:
+        _keep_going(suite, fault, since, result)
+        result.took = time.monotonic() - began
+        return result
     try:
         _measure(suite, fault, since, result)
     except TimeoutError as error:  # the worst there is; but the next fault wants to be tried too
@@ -110,7 +117,9 @@ def _attempt(suite: Suite, fault: Fault) -> Result:
         suite.spin(fault.patience)
         result.took = time.monotonic() - began
         return result
-    stands_since = since + result.seconds
+    stands_since = since + max(result.seconds, fault.arrives_within)
+    if time.monotonic() < stands_since:
+        suite.watch(stands_since - time.monotonic())
     stood = stands_since if suite.moved(since - 0.05, since) else since
     suite.watch(fault.lasts)
     _check_standing(suite, fault, stood, stands_since, "while the fault lasted", result)
@@ -137,6 +146,24 @@ def _attempt(suite: Suite, fault: Fault) -> Result:
     result.took = time.monotonic() - began
     _check_speed(suite, fault, began, result)
     return result
+
+
+def _keep_going(suite: Suite, fault: Fault, since: float, result: Result) -> None:
+    """Whether nothing came of it: the gate let everything pass, and the robot is at full speed."""
+    suite.watch(fault.goes_on)
+    until = time.monotonic()
+    if held := suite.stopped_by(since, until):
+        result.problems.append(
+            f"it stopped the robot after {held.when - since:.3f} s, by {held.rule}: {held.reason}"
+        )
+    elif not suite.spinning():
+        result.problems.append(f"the robot was not at full speed {fault.goes_on:g} s later")
+    result.late = lateness(suite.report_stamps(since, until))
+    result.rule = result.stopped_by = NOTHING
+    result.state = suite.reports[-1].state
+    result.back = "nothing"
+    fault.mend(suite)
+    _check_speed(suite, fault, since, result)
 
 
 def _measure(suite: Suite, fault: Fault, since: float, result: Result) -> None:

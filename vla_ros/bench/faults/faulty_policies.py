@@ -1,6 +1,7 @@
 """Policies that move the robot well until they are told to break, and the node that runs them.
 
 Run as a module in place of vla_ros.nodes.inference; the runtime's own registry does not know them.
+"serve KIND after S" is asked of a faulty server (faulty_server.py), by the policy `remote`.
 "spin" is good work: `broken` turns a base on the spot, `broken_arm` takes an arm's joints back and
 forth. "break KIND after S" is S seconds of good work, then the fault; KIND is a line in BREAKS.
 "reach out" takes an arm out of its workspace.
@@ -9,6 +10,7 @@ forth. "break KIND after S" is S seconds of good work, then the fault; KIND is a
 from __future__ import annotations
 
 import math
+import os
 import re
 import resource
 import time
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from vla_ros.bench.faults.faulty_joints import back_and_forth
-from vla_ros.bench.faults.valve import note
+from vla_ros.bench.faults.valve import FOLDER, note
 from vla_ros.core.types import Observation, to_nanoseconds
 from vla_ros.nodes import inference
 from vla_ros.policies import POLICIES
@@ -103,6 +105,7 @@ class Broken:
         self._instruction_id = -1
         self._since = 0.0
         self._noted = False
+        self._remote: Any = None  # the policy `remote`, while a server is asked
 
     def reset(self) -> None:
         """Helps nothing: what is broken stays broken until the next instruction."""
@@ -113,6 +116,9 @@ class Broken:
             self._instruction_id = observation.instruction.instruction_id
             self._since = time.monotonic()
             self._noted = False
+            self._hang_up()
+        if observation.instruction.text.startswith("serve "):
+            return self._served(observation)
         good = np.array(self._rows(observation.stamp), np.float32)  # steps x channels
         text = observation.instruction.text
         if text == "spin":
@@ -129,6 +135,21 @@ class Broken:
             self._noted = True
             note("policy")
         return BREAKS[kind](good)
+
+    def _served(self, observation: Observation) -> Rows:
+        """By the policy `remote`, anew for each instruction: no pause after what was before."""
+        from vla_ros.bench.faults.faulty_server import client_file  # needs websockets
+        from vla_ros.policies.remote.policy import Remote
+
+        if self._remote is None:
+            self._remote = Remote(client_file(Path(os.environ[FOLDER])))
+        rows: Rows = self._remote.predict(observation)
+        return rows
+
+    def _hang_up(self) -> None:
+        if self._remote is not None:
+            self._remote.close()
+            self._remote = None
 
     def _begin(self, observation: Observation) -> None:
         """A new instruction. NotUnderstood where the robot's state says too little to begin."""

@@ -26,6 +26,7 @@ from std_srvs.srv import Trigger
 from vla_ros.bench.faults.network import Cable
 from vla_ros.bench.faults.valve import FOLDER, MOTION
 from vla_ros.bench.lateness import Lateness
+from vla_ros.core.types import TELEOP
 from vla_ros.nodes.common.qos import EVENTS
 from vla_ros.operator.processes import NODES, ProcessGroup
 from vla_ros_msgs.msg import SafetyReport
@@ -42,6 +43,7 @@ STATES = {
     SafetyReport.STOPPED: "stopped",
 }
 GATE = "safety_validator"
+GIVE_BACK = "give back"
 # how the gate's reason ends when it holds for words
 SPEAK_AGAIN = ("give the instruction again", "no instruction")
 
@@ -69,6 +71,7 @@ class GateReport:
     verdict: int
     rule: str
     reason: str
+    control_source: str
 
 
 class Suite:
@@ -116,12 +119,13 @@ class Suite:
         self._words = self.node.create_publisher(String, "/vla/instruction", EVENTS)
         self._stop = self.node.create_publisher(Bool, "/vla/stop", EVENTS)
         self._faults = {}
-        for stand_in in ("robot", "arm", "gate", "clock"):
+        for stand_in in ("robot", "arm", "gate", "clock", "stick"):
             publisher = self.node.create_publisher(String, f"/fault/{stand_in}", EVENTS)
             self._faults[stand_in] = publisher
         self._services = {}
         for verb in ("arm", "disarm", "reset"):
             self._services[verb] = self.node.create_client(Trigger, f"/vla/{GATE}/{verb}")
+        self._services[GIVE_BACK] = self.node.create_client(Trigger, "/vla/teleop/give_back")
         self._change = self.node.create_client(ChangeState, f"/vla/{GATE}/change_state")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -151,6 +155,7 @@ class Suite:
                 verdict=message.verdict,
                 rule=message.rule,
                 reason=message.reason,
+                control_source=message.control_source,
             )
         )
 
@@ -238,9 +243,17 @@ class Suite:
         return [sample.when for sample in self.since(when) if sample.when <= until]
 
     def fresh(self, seconds: float = 15.0) -> GateReport:
-        """A report from now on: a killed gate's last words are not the new one's."""
+        """A report from now on: a killed gate's last words are not the new one's.
+
+        The second that is heard: a gate that was stopped in the middle of its tick first says what
+        it had decided before.
+        """
         now = time.monotonic()
-        self.wait(lambda: self.reports and self.reports[-1].when > now, seconds, "the gate reports")
+        self.wait(
+            lambda: len(self.reports) > 1 and self.reports[-2].when > now,
+            seconds,
+            "the gate reports",
+        )
         return self.reports[-1]
 
     def spinning(self) -> bool:
@@ -255,7 +268,7 @@ class Suite:
 
     # -- what the operator does --------------------------------------------------------
     def call(self, verb: str) -> Trigger.Response:
-        """The gate's answer to a request (`verb`: arm, disarm, reset); TimeoutError without one.
+        """The answer to a request (arm, disarm, reset, GIVE_BACK); TimeoutError without one.
 
         Asks again where nothing is heard: a gate that just came back may not know yet whom it
         answers.
@@ -284,7 +297,7 @@ class Suite:
         self._stop.publish(Bool(data=pressed))
 
     def fault(self, stand_in: str, verb: str) -> float:
-        """Tells a stand-in (robot, arm, gate, clock) to fail; returns when it did, steady s."""
+        """Tells a stand-in (one of `_faults`) to fail; returns when it did, steady s."""
         (self.folder / stand_in).unlink(missing_ok=True)
         publisher = self._faults[stand_in]
         self.wait(publisher.get_subscription_count, 5.0, f"{stand_in} hears of its fault")
@@ -328,6 +341,7 @@ class Suite:
             TimeoutError: it does not move again, or not all nodes are back.
         """
         done: list[str] = []
+        refusal = ""
         self.watch_for_spin(patience)
         self.wait(self.all_active, 60.0, "all nodes active")
         end = time.monotonic() + 40.0
@@ -339,11 +353,23 @@ class Suite:
                 self.call("disarm")
                 state = "disarmed"
             step = {"stopped": "reset", "disarmed": "arm"}.get(state, "instruction")
-            if step != "instruction":
+            if step == "instruction" and report.control_source == TELEOP:
+                step = GIVE_BACK
+            if step == GIVE_BACK:
+                # A node that just came back may not be known for a while.
+                with suppress(TimeoutError):
+                    if self.call(step).success:
+                        done.append(step)
+                        self.wait(
+                            lambda: self.reports[-1].control_source != TELEOP, 2.0, "it is back"
+                        )
+                        self.watch_for_spin(1.5)  # the policy goes on with what was said
+            elif step != "instruction":
                 answer = self.call(step)
                 if answer.success:
                     done.append(step)
                 else:
+                    refusal = f"{step} refused: {answer.message}"
                     self.watch(0.1)
             elif patience > 0.0:
                 # it held for a moment: a machine that starts processes has no time for others
@@ -358,7 +384,8 @@ class Suite:
                     self.wait(self.spinning, 3.0, "the robot spins")
             if time.monotonic() > end:
                 raise TimeoutError(
-                    f"the robot does not move again: {done}; {self.fresh()}; {self.stages}"
+                    f"the robot does not move again: {done}; {refusal}; {self.fresh()}; "
+                    f"{self.stages}"
                 )
         return list(dict.fromkeys(done))
 
@@ -373,7 +400,9 @@ class Suite:
         last = self.reports[-1] if self.reports else None
         if last is None or time.monotonic() - last.when > REPORT_AGE_S:
             return False
-        return last.state in ("stopped", "disarmed") or last.reason.endswith(SPEAK_AGAIN)
+        if last.state in ("stopped", "disarmed") or last.control_source == TELEOP:
+            return True
+        return last.reason.endswith(SPEAK_AGAIN)
 
     def close(self) -> None:
         """Ends all processes, then the operator's node."""

@@ -4,7 +4,7 @@
 be told to fail. Logs lie on a small disk of their own where the kernel lets us mount one. `clock`:
 the nodes run on a /clock that can fail, with a gate that can be broken from inside. `network`: the
 robot is a machine of its own, behind a cable that can be pulled. `arm`: the robot is an arm,
-without physics (faulty_arm.py).
+without physics (faulty_arm.py). `person`: somebody may take the robot over (faulty_stick.py).
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from vla_ros.bench.faults.arm_workspace import write_robot_file
-from vla_ros.bench.faults.fault_table import FROZEN_AFTER_S
+from vla_ros.bench.faults.fault_table import FROZEN_AFTER_S, STUCK_AFTER_S
 from vla_ros.bench.faults.network import PROFILE, Cable
 from vla_ros.bench.faults.stack import Suite
 from vla_ros.core.fastdds import profile_variables
+from vla_ros.nodes.node_parameters import ONLOOKER_NODES
 from vla_ros.operator.processes import (
     MODULES,
     NODES,
@@ -31,7 +33,7 @@ from vla_ros.operator.processes import (
 )
 
 PACKAGE = "vla_ros.bench.faults"
-WORLDS = ("robot", "clock", "network", "arm")
+WORLDS = ("robot", "clock", "network", "arm", "person")
 DISK_MB = 16
 # Here a fault comes every few seconds: what the supervisor would count as one that comes again and
 # again is a new one.
@@ -76,15 +78,25 @@ def commands(world: str, folder: Path) -> dict[str, list[str]]:
     overrides["supervisor"]["diagnostics_period"] = 0.1
     overrides["supervisor"] |= FREQUENT_FAULTS
     overrides["camera_ingest"]["frozen_after"] = FROZEN_AFTER_S
+    overrides["safety_validator"]["stuck_policy_limit"] = STUCK_AFTER_S
     robot = None
     if world == "arm":
         robot = write_robot_file(folder)
         overrides["inference"]["policy"] = "broken_arm"
-    nodes = suite_nodes("constant", robot, overrides=overrides)
+    onlookers: tuple[str, ...] = ()
+    if world == "robot":
+        onlookers = ONLOOKER_NODES
+        # here the gate stops every few seconds, and each time is worth a file
+        overrides["blackbox"] = {"blackbox_folder": str(folder / "blackbox"), "blackbox_files": 2}
+    nodes = suite_nodes(
+        "constant", robot, overrides=overrides, teleop=world == "person", onlookers=onlookers
+    )
     nodes["inference"] = stand_in(nodes["inference"], f"{PACKAGE}.faulty_policies")
     if world == "clock":
         nodes["safety_validator"] = stand_in(nodes["safety_validator"], f"{PACKAGE}.faulty_gate")
         nodes["clock"] = [sys.executable, "-m", f"{PACKAGE}.faulty_clock"]
+    if world == "person":
+        nodes["stick"] = [sys.executable, "-m", f"{PACKAGE}.faulty_stick"]
     if world == "arm":
         return {**nodes, "arm": [sys.executable, "-m", f"{PACKAGE}.faulty_arm"]}
     parameters: dict[str, object] = {"seed": SEED, **clock}
@@ -92,7 +104,17 @@ def commands(world: str, folder: Path) -> dict[str, list[str]]:
         parameters |= {"width": 160, "height": 120}
     simulator = node_command("simulator", parameters=parameters)
     nodes["simulator"] = stand_in(simulator, f"{PACKAGE}.faulty_robot")
+    if world == "robot" and not _no_server():
+        nodes["policy_server"] = [sys.executable, "-m", f"{PACKAGE}.faulty_server"]
     return nodes
+
+
+def _no_server() -> str:
+    """Why there can be no policy server here; empty: there can."""
+    for package in ("msgpack", "websockets"):
+        if find_spec(package) is None:
+            return f"no Python package {package} here: pip install msgpack 'websockets>=15'"
+    return ""
 
 
 @contextmanager
@@ -135,6 +157,7 @@ def suite_in(world: str) -> Iterator[Suite]:
         cable = None
         if world == "robot":
             cannot["disk"] = stack.enter_context(small_disk(logs))
+            cannot["server"] = _no_server()
         if world == "network":
             cable = Cable.plugged_in(stack, folder)
             (folder / "udp.xml").write_text(PROFILE, encoding="utf-8")

@@ -105,6 +105,7 @@ class ManagedNode(LifecycleNode):
         self.problem = ""  # a sentence for /diagnostics; empty when all is well
         self._priority = ""  # what the parameters asked for, or why it was refused
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
+        self._action_servers: list[Any] = []
         self.add_on_set_parameters_callback(self._on_set_parameters)
         # rclpy raises on a transition that its state does not know, and the process would end.
         self._service_change_state.callback = self._answer_safely(
@@ -158,6 +159,13 @@ class ManagedNode(LifecycleNode):
         for subscription in super().subscriptions:
             if not isinstance(subscription.callback_group, Unattended):
                 yield subscription
+
+    @property
+    def clients(self) -> Iterator[Any]:
+        """Those whose answers an executor takes: without those that wait for one themselves."""
+        for client in super().clients:
+            if not isinstance(client.callback_group, Unattended):
+                yield client
 
     @property
     def active(self) -> bool:
@@ -261,11 +269,16 @@ class ManagedNode(LifecycleNode):
         service = self.create_service(kind, name, self._answer_safely(callback))
         self._entities.append((self.destroy_service, service))
 
-    def add_client(self, kind: type, name: str) -> Any:
-        """A client of another node's service."""
-        client = self.create_client(kind, name)
+    def add_client(self, kind: type, name: str, attended: bool = True) -> Any:
+        """A client of another node's service; not `attended`: whoever asks takes the answers."""
+        group = None if attended else Unattended()
+        client = self.create_client(kind, name, callback_group=group)
         self._entities.append((self.destroy_client, client))
         return client
+
+    def keep_action_server(self, action_server: Any) -> None:
+        """One that goes with what the node was configured for, or with the node."""
+        self._action_servers.append(action_server)
 
     def _answer_safely(self, callback: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """A request that raises is answered with success false, and logged."""
@@ -493,9 +506,17 @@ class ManagedNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         self._heart.stop()
+        # rclpy leaves them, and with them the node in DDS' graph and its shared memory.
+        self._drop_action_servers()
         super().destroy_node()
 
+    def _drop_action_servers(self) -> None:
+        for server in self._action_servers:
+            server.destroy()
+        self._action_servers.clear()
+
     def _drop_entities(self) -> None:
+        self._drop_action_servers()
         for destroy, entity in reversed(self._entities):
             destroy(entity)
         self._entities.clear()

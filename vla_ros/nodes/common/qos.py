@@ -42,5 +42,8 @@ FEEDBACK = QoSProfile(
 # The stop button: what comes in while the gate is busy is read at once, a press among it.
 BUTTON = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 BUTTON_LOOSE = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
+# What the gate does, read ten times a second while a goal of RunPolicy runs: the next report says
+# it again, and no acknowledgement is to keep the gate busy.
+WATCHED = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 # /diagnostics of a whole robot, read now and then.
 REPORTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from vla_ros.core.mailbox import Mailbox
-from vla_ros.policies.base import Policy
+from vla_ros.core.types import to_nanoseconds
+from vla_ros.policies.base import LOADING_TIMEOUT_S, Policy
 
-LOADING_TIMEOUT_NS = 60_000_000_000  # making and warming up a fresh policy may take so long
+LOADING_TIMEOUT_NS = to_nanoseconds(LOADING_TIMEOUT_S)
 T = TypeVar("T")
 
 

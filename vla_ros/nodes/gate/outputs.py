@@ -31,7 +31,7 @@ TYPES = {
     "trajectory_msgs/msg/JointTrajectory": JointTrajectory,
 }
 # how the nodes of those begin who only look on
-ONLOOKERS = ("_ros2cli", "rosbag2", "rviz", "foxglove")
+ONLOOKERS = ("_ros2cli", "rosbag2", "rviz", "foxglove", "blackbox")
 
 
 def full_name(namespace: str, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from vla_ros.nodes.common import convert
+from vla_ros.nodes.common.from_message import stamp_ns
 from vla_ros.safety.rule import Heard, Rule, Source
 
 
@@ -28,7 +28,7 @@ def heard(source: Source[Any], message: Any, now: int) -> Heard:
     One that cannot be converted says nothing, whatever was raised: the rule holds.
     """
     header = getattr(message, "header", None)
-    stamp = None if header is None else convert.stamp_ns(header.stamp)
+    stamp = None if header is None else stamp_ns(header.stamp)
     try:
         return Heard(source.convert(message), now, stamp)
     except Exception as error:

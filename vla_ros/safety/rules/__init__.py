@@ -50,6 +50,8 @@ RULES: tuple[Rule, ...] = tuple(
             "listeners",
             "clock",
             "range_sensors",
+            "teleop_source",
+            "teleop_stick",
             "instruction_match",
             "instruction_age",
             "chunk_source",
@@ -61,6 +63,7 @@ RULES: tuple[Rule, ...] = tuple(
             # Before `limits`, which would clamp an absurd value into a good one.
             "hard_bounds",
             "stuck_policy",
+            "stuck_stick",
             "limits",
             "persistent_clamping",
             "obstacle",

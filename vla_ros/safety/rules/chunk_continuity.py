@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vla_ros.core.types import POLICY
 from vla_ros.safety.rule import Finding, RuleInputs, held, rule
 from vla_ros.safety.settings import Limit
 
@@ -23,6 +24,7 @@ DISCONTINUITY_HOLD = Limit(
     goes_on_when="after the hold",
     parameters=(DISCONTINUITY_HOLD,),
     policy_fault=True,
+    asked_of=POLICY,
 )
 def chunk_continuity(inputs: RuleInputs) -> Finding | None:
     return held("chunk_continuity", inputs.discontinuity) if inputs.discontinuity else None

@@ -20,12 +20,14 @@ class Arrival:
         instruction: the newest; None: none was heard.
         numbered: `previous` came just now, so that its number counts where its process says who it
             is.
+        not_before: when a person gave the robot back, ROS time in ns; 0: nobody did.
     """
 
     chunk: ActionChunk
     previous: ActionChunk | None
     instruction: Instruction | None
     numbered: bool
+    not_before: int = 0
 
 
 def chunk_order(arrival: Arrival) -> Finding | None:
@@ -33,6 +35,10 @@ def chunk_order(arrival: Arrival) -> Finding | None:
     chunk = arrival.chunk
     previous = arrival.previous
     instruction = arrival.instruction
+    if chunk.stamp < arrival.not_before:
+        return held(
+            "chunk_order", "an action of an image from before the robot was given back was dropped"
+        )
     # Numbers first: of two chunks for one image, only they say which is newer.
     if previous is not None and arrival.numbered and _numbered_before(chunk, previous):
         return held(

@@ -16,11 +16,11 @@ def finite_values(inputs: RuleInputs) -> Finding | None:
     chunk = inputs.chunk
     if chunk is None:
         return held("finite_values", "no action yet")
-    bad = np.argwhere(~np.isfinite(chunk.values))  # all rows, not only the one that is due
-    if len(bad):
-        row, column = bad[0]
-        return held(
-            "finite_values",
-            f"{chunk.channels[column]} is {chunk.values[row, column]} in row {row} of the action",
-        )
-    return None
+    finite = np.isfinite(chunk.values)  # all rows, not only the one that is due
+    if finite.all():
+        return None
+    row, column = np.argwhere(~finite)[0]
+    return held(
+        "finite_values",
+        f"{chunk.channels[column]} is {chunk.values[row, column]} in row {row} of the action",
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vla_ros.core.types import to_seconds
+from vla_ros.core.types import POLICY, to_seconds
 from vla_ros.safety.rule import Finding, RuleInputs, held, rule
 from vla_ros.safety.settings import Limit
 
@@ -15,6 +15,7 @@ INSTRUCTION_LIMIT = Limit(
     holds_when="the instruction is too old",
     goes_on_when="it is given again",
     parameters=(INSTRUCTION_LIMIT,),
+    asked_of=POLICY,
 )
 def instruction_age(inputs: RuleInputs) -> Finding | None:
     if inputs.instruction_age > inputs.settings.ns(INSTRUCTION_LIMIT):

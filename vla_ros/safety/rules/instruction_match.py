@@ -6,6 +6,7 @@ again.
 
 from __future__ import annotations
 
+from vla_ros.core.types import POLICY
 from vla_ros.safety.rule import Finding, RuleInputs, held, rule
 from vla_ros.safety.settings import Limit
 
@@ -25,6 +26,7 @@ LOST_AFTER = Limit(
     "topic or a sensor, or the action answers another one",
     goes_on_when="an action for it",
     parameters=(LOST_AFTER,),
+    asked_of=POLICY,
 )
 def instruction_match(inputs: RuleInputs) -> Finding | None:
     instruction = inputs.instruction

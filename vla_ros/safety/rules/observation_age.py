@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vla_ros.core.types import to_seconds
+from vla_ros.core.types import POLICY, to_seconds
 from vla_ros.safety.rule import Finding, RuleInputs, held, rule
 from vla_ros.safety.settings import MAX_FUTURE, Limit
 
@@ -14,6 +14,7 @@ MAX_AGE = Limit("max_age", 0.4, "an action whose image is older is held", "s", 0
     "steady clock",
     goes_on_when="a fresh one",
     parameters=(MAX_AGE, MAX_FUTURE),
+    asked_of=POLICY,
 )
 def observation_age(inputs: RuleInputs) -> Finding | None:
     age = inputs.observation_age

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vla_ros.core.types import to_seconds
+from vla_ros.core.types import POLICY, to_seconds
 from vla_ros.safety.rule import Finding, RuleInputs, held, rule
 from vla_ros.safety.settings import Limit
 
@@ -22,6 +22,7 @@ CLAMPING_LIMIT = Limit(
     goes_on_when="they are inside",
     parameters=(CLAMPING_LIMIT,),
     policy_fault=True,
+    asked_of=POLICY,
 )
 def persistent_clamping(inputs: RuleInputs) -> Finding | None:
     limit = inputs.settings.ns(CLAMPING_LIMIT)

@@ -6,7 +6,7 @@ that it is.
 
 from __future__ import annotations
 
-from vla_ros.core.types import to_seconds
+from vla_ros.core.types import POLICY, to_seconds
 from vla_ros.safety.rule import Finding, RuleInputs, held, rule
 from vla_ros.safety.settings import Limit
 
@@ -27,13 +27,11 @@ STUCK_POLICY_LIMIT = Limit(
     goes_on_when="it changes",
     parameters=(STUCK_POLICY_LIMIT,),
     policy_fault=True,
+    asked_of=POLICY,
 )
 def stuck_policy(inputs: RuleInputs) -> Finding | None:
-    moves = any(
-        value != 0.0 for value, channel in zip(inputs.row, inputs.channels) if channel.is_velocity
-    )
     limit = inputs.settings.ns(STUCK_POLICY_LIMIT)
-    if moves and 0 < limit < inputs.repeated:
+    if inputs.asks_velocity() and 0 < limit < inputs.repeated:
         return held(
             "stuck_policy",
             f"the policy has given the same action for {to_seconds(inputs.repeated):.1f} s "
