@@ -45,8 +45,10 @@ check-safety: build ## the gate's tests, faults with real processes, and each of
 check-mutations: build ## many small ways to break all but the gate; ARGS choose, as in ARGS="blending ramp"
 	@$(IN_ROS) exec python test/mutations/package.py $(ARGS)
 
-check-interop: build ## the policy remote and vla serve with openpi's own server and client, in their own environment
+check-interop: build ## openpi's own server and client, LeRobot's checkpoints and datasets, each in its own environment
 	@$(IN_ROS) exec python test/interop/openpi.py
+	@$(IN_ROS) exec python test/interop/lerobot_sidecar.py
+	@$(IN_ROS) exec python test/interop/lerobot_data.py
 
 docs: .venv/.ready build/docs/.ready ## the pages of doc/ as a site, in build/site
 	@.venv/bin/python doc/generate.py --check

@@ -23,6 +23,7 @@ NODES = (
     "safety_validator",
     "supervisor",
     "composed",
+    "teleop",
 )
 # What CMake's install leaves for the environment; colcon makes the same for the prefix as a whole.
 NOT_STAGED = {
@@ -113,7 +114,12 @@ setup(
             "py.typed",
             "models/pretrained/*",
             "models/pretrained_arm/*",
+            "tasks/reading/words.*",
+            "training/words/*.txt",
             "evaluation/*.html",
+            "operator/console/page.*",
+            "operator/console/token.html",
+            "operator/console/token.js",
         ]
     },
     ext_modules=[Extension("vla_ros_msgs", sources=[])],
@@ -129,13 +135,18 @@ setup(
     extras_require={
         "test": ["pytest"],  # colcon test picks pytest by this
         "evaluation": ["jinja2", "scikit-learn", "scipy"],  # vla evaluate
+        "console": ["starlette", "uvicorn"],  # vla console
         "gym": ["gymnasium"],  # vla_ros.sim.gym
+        "bags": ["rosbags"],  # vla dataset convert, of bags
+        "blackbox": ["mcap", "rosbags"],  # the flight recorder, and what reads its files
         "remote": ["msgpack", "pyzmq", "websockets>=15"],  # the policy `remote`, vla serve
     },
     zip_safe=False,
     entry_points={
         "console_scripts": [
             *(f"{node} = {NAME}.nodes.{node}:main" for node in NODES),
+            f"blackbox = {NAME}.operator.blackbox.node:main",
+            f"console = {NAME}.operator.console.node:main",
             f"simulator = {NAME}.sim.node:main",
             f"arm_simulator = {NAME}.sim.arm.node:main",
             f"vla = {NAME}.cli.main:main",

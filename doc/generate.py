@@ -40,11 +40,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "models": ("tasks", "core"),
     "engines": ("models", "tasks", "core"),
     "policies": ("engines", "models", "tasks", "core"),
-    "nodes": ("policies", "safety", "core"),
+    "nodes": ("policies", "safety", "tasks", "core"),
     "sim": ("policies", "tasks", "core"),
     "training": ("sim", "datasets", "policies", "engines", "models", "tasks", "core"),
     "evaluation": ("sim", "datasets", "policies", "engines", "models", "tasks", "core"),
-    "operator": ("nodes", "datasets", "core"),
+    "operator": ("nodes", "policies", "safety", "datasets", "core"),
     "demo": ("operator", "nodes", "sim", "policies", "tasks", "core"),
     "bench": (
         "demo",

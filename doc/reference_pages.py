@@ -232,20 +232,32 @@ def help_of(action: argparse.Action, prog: str) -> str:
     return (action.help or "") % values
 
 
+# Of a service and an action, what stands between the lines of three dashes.
+PARTS = {".msg": ("",), ".srv": ("request", "response"), ".action": ("goal", "result", "feedback")}
+
+
 def messages() -> str:
-    """Every message with its comments."""
+    """Every message, service and action with its comments."""
     lines = [
         "# Messages",
         "",
-        BY.format("`msg/*.msg`"),
+        BY.format("`msg/*.msg`, `msg/srv/` and `msg/action/`"),
         "",
         "Which topic carries which: [topics.md](../topics.md). How a package of yours uses them:",
         "[messages.md](../messages.md).",
     ]
-    for path in sorted((ROOT / "msg").glob("*.msg")):
-        comment, fields = message(path.read_text(encoding="utf-8"))
-        lines += ["", f"## {path.stem}", "", comment, "", "| field | type | |", "|---|---|---|"]
-        lines += [row(f"`{name}`", f"`{kind}`", meaning) for kind, name, meaning in fields]
+    for pattern in ("*.msg", "srv/*.srv", "action/*.action"):
+        for path in sorted((ROOT / "msg").glob(pattern)):
+            lines += ["", f"## {path.stem}", ""]
+            texts = path.read_text(encoding="utf-8").split("\n---\n")
+            for part, text in zip(PARTS[path.suffix], texts, strict=True):
+                comment, fields = message(text)
+                if comment:
+                    lines += [comment, ""]
+                lines += [f"| {f'{part}: field' if part else 'field'} | type | |", "|---|---|---|"]
+                lines += [row(f"`{name}`", f"`{kind}`", meaning) for kind, name, meaning in fields]
+                lines.append("")
+            lines.pop()
     return "\n".join(lines) + "\n"
 
 

@@ -20,7 +20,17 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from vla_ros.policies import demo_policy
 
-PASSED_ON = ("robot_file", "camera_topic", "policy", "policy_file", "composed")  # to vla.launch.py
+# to vla.launch.py
+PASSED_ON = (
+    "robot_file",
+    "camera_topic",
+    "policy",
+    "policy_file",
+    "composed",
+    "teleop",
+    "blackbox",
+    "console",
+)
 CART_CAMERA = "/camera/image_raw"
 SHARE = Path(get_package_share_directory("vla_ros"))
 
@@ -106,6 +116,22 @@ def generate_launch_description() -> LaunchDescription:
                 "composed",
                 default_value="false",
                 description="true: what images go through is one process",
+            ),
+            DeclareLaunchArgument(
+                "teleop",
+                default_value="false",
+                description="true: a person's stick may take the robot over",
+            ),
+            DeclareLaunchArgument(
+                "blackbox",
+                default_value="true",
+                description="true: the last minutes are kept in memory, and written when the robot "
+                "stops or a node has a fault",
+            ),
+            DeclareLaunchArgument(
+                "console",
+                default_value="false",
+                description="true: with the operator's page, at http://127.0.0.1:8080",
             ),
             DeclareLaunchArgument(
                 "seed",

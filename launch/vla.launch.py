@@ -75,6 +75,23 @@ def arguments() -> list[DeclareLaunchArgument]:
             "hand images over in memory",
         ),
         DeclareLaunchArgument(
+            "teleop",
+            default_value="false",
+            description="true: a person's stick may take the robot over (doc/howto/takeover.md)",
+        ),
+        DeclareLaunchArgument(
+            "blackbox",
+            default_value="true",
+            description="true: the last minutes are kept in memory, and written when the robot "
+            "stops or a node has a fault",
+        ),
+        DeclareLaunchArgument(
+            "console",
+            default_value="false",
+            description="true: with the operator's page, at the parameters' console_host and "
+            "console_port",
+        ),
+        DeclareLaunchArgument(
             "enclaves",
             default_value="/vla",
             description="where the nodes' SROS 2 enclaves are (if ROS_SECURITY_ENABLE)",
@@ -96,17 +113,26 @@ def nodes(context: LaunchContext) -> list[Node]:
     def given(argument: str) -> str:
         return LaunchConfiguration(argument).perform(context)
 
+    def switched_on(argument: str) -> bool:
+        value = given(argument).lower()
+        if value not in ("true", "false"):
+            raise ValueError(f"{argument} is '{given(argument)}'; use true or false")
+        return value == "true"
+
+    in_one_process = switched_on("composed")
     planned = planned_nodes(
         given("robot_file"),
         given("policy"),
         given("policy_file"),
         given("camera_topic"),
         {topic: given(topic) for topic in ROBOT_TOPICS},
+        switched_on("teleop"),
+        ["blackbox"] if switched_on("blackbox") else [],
     )
-    if given("composed").lower() not in ("true", "false"):
-        raise ValueError(f"composed is '{given('composed')}'; use true or false")
-    if given("composed").lower() == "false":
-        return list(map(node, planned))
+    if switched_on("console"):
+        planned = [*planned, PlannedNode("console", "console", {"robot_file": given("robot_file")})]
+    if not in_one_process:
+        return [node(planned_node) for planned_node in planned]
     shared = [planned_node for planned_node in planned if planned_node.executable in composed.KINDS]
     apart = [planned_node for planned_node in planned if planned_node not in shared]
     return [*map(node, apart), one_process(shared)]

@@ -9,6 +9,9 @@ POLICY, SIMULATOR, COMPOSED = (SECURITY / f"{name}.xml" for name in ("policy", "
 # attribute -> the element that may carry it, and its children's tag
 RIGHTS = {"publish": ("topics", "topic"), "subscribe": ("topics", "topic"),
           "reply": ("services", "service"), "request": ("services", "service")}
+# An action is three services and two topics: who executes it answers and publishes, who calls it asks and hears.
+ACTION_RIGHTS = {"execute": ("reply", "publish"), "call": ("request", "subscribe")}
+ACTION_SERVICES, ACTION_TOPICS = ("cancel_goal", "get_result", "send_goal"), ("feedback", "status")
 Enclave = dict[str, set[str]]  # right -> full names
 
 
@@ -38,6 +41,9 @@ def read_policy(*paths: Path) -> dict[str, Enclave]:
 
 
 def _add(rights: Enclave, group: ET.Element, namespace: str, node: str) -> None:
+    if group.tag == "actions":
+        _add_actions(rights, group, namespace, node)
+        return
     assert group.attrib and set(group.attrib) <= set(RIGHTS), (group.tag, group.attrib)
     for right, value in group.attrib.items():
         tag, child = RIGHTS[right]
@@ -47,6 +53,18 @@ def _add(rights: Enclave, group: ET.Element, namespace: str, node: str) -> None:
             name = full_name((element.text or "").strip(), namespace, node)
             assert name not in rights[right], f"{node}: {right} {name} is there twice"
             rights[right].add(name)
+
+
+def _add_actions(rights: Enclave, group: ET.Element, namespace: str, node: str) -> None:
+    assert group.attrib and set(group.attrib) <= set(ACTION_RIGHTS), group.attrib
+    for right, value in group.attrib.items():
+        assert value == "ALLOW", group.attrib
+        of_services, of_topics = ACTION_RIGHTS[right]
+        for element in group:
+            assert element.tag == "action", element.tag
+            name = full_name((element.text or "").strip(), namespace, node)
+            rights[of_services] |= {f"{name}/_action/{service}" for service in ACTION_SERVICES}
+            rights[of_topics] |= {f"{name}/_action/{topic}" for topic in ACTION_TOPICS}
 
 
 def who(enclaves: dict[str, Enclave], right: str, name: str) -> set[str]:

@@ -34,6 +34,7 @@ except PackageNotFoundError:
 
 SIM = str(SHARE / "config" / "robots" / "sim.yaml")
 NODES = {"safety_validator", "camera_ingest", "command_ingest", "synchronizer", "inference", "supervisor"}
+ONLOOKERS = {"blackbox"}
 
 
 def load(name: str) -> LaunchDescription:
@@ -57,7 +58,7 @@ def evaluate(description: LaunchDescription, **arguments: str) -> dict[str, Any]
 def test_vla_asks_only_for_what_differs_between_sites() -> None:
     arguments = {argument.name: argument for argument in load("vla.launch.py").get_launch_arguments()}
     assert set(arguments) == {"camera_topic", "joint_states", "odom", "robot_file", "policy", "policy_file", "namespace",
-                              "params_file", "composed", "enclaves"}
+                              "params_file", "composed", "teleop", "blackbox", "console", "enclaves"}
     assert all(argument.description for argument in arguments.values())
     # Another robot's limits would be worse than none: this one has to be named.
     assert [name for name, argument in arguments.items() if argument.default_value is None] == ["robot_file"]
@@ -74,10 +75,20 @@ def started(**arguments: str) -> list[Node]:
     return nodes
 
 
-def test_vla_starts_the_six_nodes() -> None:
+def test_vla_starts_the_six_nodes_and_the_flight_recorder() -> None:
     nodes = started()
-    assert {node.node_executable for node in nodes} == NODES
+    assert {node.node_executable for node in nodes} == NODES | ONLOOKERS
     assert {node.node_package for node in nodes} == {"vla_ros"}
+
+
+def test_a_person_may_take_over_where_the_launch_says_so() -> None:
+    assert {node.node_executable for node in started(teleop="true")} == {*NODES, *ONLOOKERS, "teleop"}
+    with pytest.raises(ValueError, match="teleop is 'yes'; use true or false"):
+        started(teleop="yes")
+
+
+def test_the_flight_recorder_may_be_left_out() -> None:
+    assert {node.node_executable for node in started(blackbox="false")} == NODES
 
 
 def test_each_camera_of_the_robot_file_that_the_policy_looks_through_has_a_node(tmp_path: Path) -> None:
@@ -126,7 +137,8 @@ def test_every_argument_that_the_demo_lists_does_something(tmp_path: Path, comma
     (tmp_path / "other.yaml").write_text(Path(SIM).read_text())
     other = {"policy": "constant", "policy_file": policy_file, "seed": "7", "robot_file": str(tmp_path / "other.yaml"),
              "camera_topic": "/eye/image", "joint_states": "/arm/joint_states", "odom": "/base/odom", "namespace": "other",
-             "params_file": str(tmp_path / "mine.yaml"), "enclaves": "/elsewhere", "composed": "true",
+             "params_file": str(tmp_path / "mine.yaml"), "enclaves": "/elsewhere", "composed": "true", "teleop": "true",
+             "console": "true",
              "robot": "arm"}
     (tmp_path / "mine.yaml").write_text("/**:\n  ros__parameters: {diagnostics_period: 2.0}\n")
     arguments = load("demo.launch.py").get_launch_arguments()
@@ -168,7 +180,7 @@ def test_the_demos_camera_and_the_node_that_hears_it_agree(command_lines: Callab
 def test_joint_states_and_odometry_are_heard_where_the_launch_says(command_lines: Callable[..., list[str]]) -> None:
     words = command_lines("vla.launch.py", robot_file=SIM, joint_states="/arm/joint_states", odom="/base/odom")
     for remapping in ("/joint_states:=/arm/joint_states", "/odom:=/base/odom"):
-        assert words.count(remapping) == 2  # the gate's and the synchronizer's
+        assert words.count(remapping) == 3  # the gate's, the synchronizer's and the flight recorder's
 
 
 def alive(process: psutil.Process) -> bool:
@@ -187,7 +199,7 @@ def test_no_node_outlives_a_launch_that_was_ended_from_outside(tmp_path: Path, n
                                    stdout=log, stderr=subprocess.STDOUT, env=dict(os.environ))
     children: list[psutil.Process] = []
     try:
-        wait_for(lambda: len(psutil.Process(process.pid).children()) == len(NODES) + 1, 30.0, "starting the nodes")
+        wait_for(lambda: len(psutil.Process(process.pid).children()) == len(NODES | ONLOOKERS) + 1, 30.0, "starting the nodes")
         children = psutil.Process(process.pid).children(recursive=True)
         time.sleep(2.0)
         process.send_signal(number)
@@ -257,7 +269,7 @@ def test_a_launched_demo_comes_up_and_ends(tmp_path: Path, monkeypatch: pytest.M
 
         wait_for(active, 60.0, "bringing the nodes up")
         children = psutil.Process(process.pid).children(recursive=True)
-        assert len(children) == len(NODES) + 1
+        assert len(children) == len(NODES | ONLOOKERS) + 1
         profile = str(SHARE / "config" / "fastdds.xml")
         assert {child.environ().get(profile_variables()[0]) for child in children} == {profile}
         enclaves = {words[words.index("--enclave") + 1] for words in map(psutil.Process.cmdline, children)}

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("vla_ros", "config", "doc", "test", "setup.cfg", "README.md")  # what the tests look at
+COPIED = ("vla_ros", "config", "doc", "msg", "test", "setup.cfg", "README.md")  # what the tests look at
 # Not mujoco and matplotlib: the tests choose how these draw before they are imported.
 LIBRARIES = ("pytest", "numpy", "cv2", "yaml", "hypothesis", "pyarrow.parquet", "av", "torch", "safetensors.torch")
 EXAMPLES = "300"  # of each of the gate's properties: fewer than in the tests, and always the same
@@ -196,6 +196,7 @@ def main(mutations: Sequence[Mutation], sample: Callable[[str], list[Mutation]] 
     start = time.monotonic()
     if day is None:
         tests = list(dict.fromkeys(test for mutation in chosen for test in mutation.tests))
+        print(f"{len(chosen)} mutations; first {len(tests)} files of tests without any", flush=True)
         for _, outcome in attempts([Mutation("", "", "", (test,)) for test in tests], workers=given.workers):
             if outcome.sentence != "NOT CAUGHT":
                 print(f"without any mutation: {outcome.sentence}; mend that first")

@@ -6,7 +6,8 @@ a moment, the i-th oldest with weight exp(-m i) (Zhao et al. 2023, "Learning Fin
 Manipulation with Low-Cost Hardware", section IV-A).
 
 What holds, whatever came before (test/unit/test_blending.py):
-- Every value lies between those that it is blended from. A channel that is switched (the robot
+- Every value lies between those that it is blended from; of a joint that wraps, on the shorter way
+  from one to the other. A channel that is switched (the robot
   file's `on_stop: hold_commanded`) is the newest chunk's.
 - A velocity that the newest chunk wants at zero is zero `blend_time` after that chunk took over, in
   every mode.
@@ -25,13 +26,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.chunks import row_at
+from vla_ros.core.chunks import GRID_NS, MOST_ROWS, MOST_VALUES, row_at
+from vla_ros.core.resampling import within_bounds
 from vla_ros.core.robot_channels import Channel
 from vla_ros.core.types import ActionChunk
 
 BLENDINGS = ("latest", "linear", "temporal_ensemble")
-GRID_NS = 20_000_000  # rows of a blended chunk are at most so far apart: the gate's period
-MOST_ROWS = 1000  # that refining makes of a chunk
 MOST_CHUNKS = 64  # in a temporal ensemble
 TEMPORAL_ENSEMBLE_COEFF = 0.01  # the paper's m, and its value
 LONGEST_CHUNK_NS = 3_600_000_000_000  # a longer one is handed on as it is
@@ -138,14 +138,17 @@ class ChunkBlender:
         last row, which holds on, is the newest chunk's.
         """
         # Each row in so many parts, rounded up: -(-a // b) is the whole number not below a / b.
-        parts = max(1, min(-(-newest.step // GRID_NS), MOST_ROWS // len(newest.values)))
+        most = min(MOST_ROWS // len(newest.values), MOST_VALUES // newest.values.size)
+        parts = max(1, min(-(-newest.step // GRID_NS), most))
         step = newest.step // parts
         # Until the chunk and the passage are over, and one row more, which holds on.
         count = -(-(max(_end(newest), now + self._time) - newest.stamp) // step) + 1
+        if count * len(newest.channels) > MOST_VALUES:  # the gate would refuse all of it
+            return newest
         ends = newest.stamp + step * np.arange(1, count + 1)  # ns, of each row
         rows = np.minimum(np.arange(count) // parts, len(newest.values) - 1)
         wanted = newest.values[rows]  # count x channels
-        before = _rows_at(planned, ends - 1)
+        before = self._beside(_rows_at(planned, ends - 1), wanted, newest)
         share = np.clip((ends - now) / max(self._time, 1), 0.0, 1.0)[:, None]
         # In float64: then equal ones stay equal, to the bit.
         values = (1.0 - share) * before + share * wanted
@@ -154,16 +157,33 @@ class ChunkBlender:
             # newest one's end: there it is reached as in a ramp.
             stops = self._stop_by("zero", newest)
             alone = (wanted == 0.0) & stops | (ends > _end(newest))[:, None]
-            values = np.where(alone, values, self._mean(wanted, ends))
+            values = np.where(alone, values, self._mean(wanted, ends, newest))
         # Half of a gripper's opening and half of its closing is neither.
         values = np.where(self._stop_by("hold_commanded", newest), wanted, values)
+        for index, name in enumerate(newest.channels):
+            channel = self._robot[name]
+            values[:, index] = within_bounds(values[:, index], channel.turn, channel.bounds)
         return replace(newest, values=values.astype(np.float32), step=step)
 
     def _stop_by(self, on_stop: str, chunk: ActionChunk) -> NDArray[np.bool_]:
         """Which of the chunk's channels stop in this way."""
         return np.array([self._robot[name].on_stop == on_stop for name in chunk.channels])
 
-    def _mean(self, wanted: Rows, ends: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _beside(self, rows: Rows, wanted: Rows, chunk: ActionChunk) -> NDArray[np.float64]:
+        """Older rows as they are nearest to the newest chunk's, since a joint may have wrapped.
+
+        All are count x channels, of the channels of `chunk`.
+        """
+        near = rows.astype(np.float64)
+        for index, name in enumerate(chunk.channels):
+            turn = self._robot[name].turn
+            if turn:
+                near[:, index] -= turn * np.round((near[:, index] - wanted[:, index]) / turn)
+        return near
+
+    def _mean(
+        self, wanted: Rows, ends: NDArray[np.int64], newest: ActionChunk
+    ) -> NDArray[np.float64]:
         """Of the newest chunk's rows and those of the older ones that run at these moments.
 
         `wanted`: count x channels; `ends`: when each row is over, ns. The oldest weighs most.
@@ -173,7 +193,7 @@ class ChunkBlender:
         weights = np.full((len(ends), 1), newest_weight)
         for rank, chunk in enumerate(self._raw):  # oldest first
             weight = np.exp(-TEMPORAL_ENSEMBLE_COEFF * rank) * (ends <= _end(chunk))[:, None]
-            total = total + weight * _rows_at(chunk, ends - 1)
+            total = total + weight * self._beside(_rows_at(chunk, ends - 1), wanted, newest)
             weights = weights + weight
         mean: NDArray[np.float64] = total / weights
         return mean

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 FITS = "✓"
 DOUBTFUL = "!"
 WRONG = "✗"
+UNKNOWN = "?"
 
 
 @dataclass(frozen=True)
@@ -14,10 +15,10 @@ class CheckFinding:
     """One line of the table.
 
     Attributes:
-        mark: FITS, DOUBTFUL or WRONG.
+        mark: FITS, DOUBTFUL, WRONG, or UNKNOWN: it could not be judged.
         subject: what it is about.
         text: what is so, with the values.
-        remedy: what to do; empty where it fits.
+        remedy: what to do, or what it needs to be judged; empty where it fits.
     """
 
     mark: str

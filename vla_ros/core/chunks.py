@@ -6,6 +6,10 @@ import numpy as np
 
 from vla_ros.core.types import ActionChunk
 
+GRID_NS = 20_000_000  # rows that are made of a chunk's are at most so far apart: the gate's period
+MOST_ROWS = 1000  # that are made of a chunk
+MOST_VALUES = 1 << 14  # of a chunk: 256 rows of 64 channels; the gate takes no more
+
 
 def row_at(chunk: ActionChunk, now: int) -> int:
     """The row meant for `now` (ns on the ROS clock); before them the first, after them the last."""

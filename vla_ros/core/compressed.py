@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 from array import array
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from vla_ros.core.encodings import DEPTH, LAYOUTS, check_size, convert
+from vla_ros.core.encodings import DEPTH, LAYOUTS, check_size, convert, to_rgb8
 from vla_ros.core.images import halvings
 from vla_ros.core.types import Image
 
@@ -19,6 +19,7 @@ REDUCED = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
+JPEG_QUALITY = 95  # OpenCV's own
 MAX_PIXELS = 1 << 25  # 100 MB as rgb8; a file of 140 kB can hold 144 million
 
 _JPEG = b"\xff\xd8\xff"
@@ -36,6 +37,36 @@ class Header(NamedTuple):
     width: int
     channels: int
     bits: int  # a sample
+
+
+def rgb_of_message(
+    message: Any,
+    transport: str,
+    max_bytes: int,
+    fitting: tuple[tuple[int, int], str] | None = None,
+) -> Image:
+    """rgb8 (H x W x 3) of a message as it came.
+
+    Args:
+        message: sensor_msgs/Image, or CompressedImage where `transport` is `compressed`.
+        transport: the robot file's.
+        max_bytes: that its data may have.
+        fitting: as in `decode`.
+
+    Raises:
+        ValueError: what is wrong with it, and what to do.
+    """
+    if transport == "compressed":
+        return decode(message.data, message.format, max_bytes, fitting)
+    return to_rgb8(
+        message.data,
+        message.encoding,
+        message.height,
+        message.width,
+        message.step,
+        bool(message.is_bigendian),
+        max_bytes,
+    )
 
 
 def decode(
@@ -158,3 +189,20 @@ def _jpeg_header(data: bytes) -> Header | None:
             return Header(height, width, channels, bits)
         at = data.find(b"\xff", at + 1 + (0 if marker in _JPEG_BARE else length))
     return None
+
+
+def to_jpeg(pixels: Image, quality: int = JPEG_QUALITY) -> bytes:
+    """An image (height x width x 3, rgb8) as JPEG; `quality` of 100.
+
+    Raises:
+        ValueError: it cannot be made into one.
+    """
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    try:
+        done, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    except cv2.error:  # as newer ones say it
+        done = False
+    if not done:
+        height, width = pixels.shape[:2]
+        raise ValueError(f"an image of {width} x {height} cannot be made into a JPEG")
+    return bytes(jpeg)

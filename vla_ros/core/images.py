@@ -5,6 +5,7 @@ Their bytes are read in encodings.py and compressed.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TypeVar
 
@@ -60,6 +61,15 @@ def as_mounted(image: Pixels, camera: Camera) -> Pixels:
             )
         image = image[top : top + high, left : left + wide]
     return cv2.rotate(image, TURNS[camera.rotate]) if camera.rotate else image
+
+
+def side_by_side(images: Sequence[Image], size: tuple[int, int]) -> Image:
+    """Images fitted into equal shares of one of `size` (height, width), from left to right."""
+    out = np.empty((*size, 3), np.uint8)
+    width = size[1] // len(images)
+    for place, image in enumerate(images):
+        resize(image, (size[0], width), out=out[:, place * width : (place + 1) * width])
+    return out
 
 
 def resize(

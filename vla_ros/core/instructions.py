@@ -12,6 +12,10 @@ from vla_ros.core.types import NANOSECONDS
 
 STOP_WORDS = ("stop", "halt", "freeze", "cancel", "abort")
 
+# The reader's probability that words ask to halt, from which on they do: more likely than not.
+# A false stop costs a sentence said again; a missed one may cost what the robot runs into.
+HALTING_THRESHOLD = 0.5
+
 
 class NotUnderstood(ValueError):
     """The policy cannot follow the instruction: unknown words, or an object that it cannot find.

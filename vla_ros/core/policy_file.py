@@ -9,6 +9,10 @@ state:
 actions:
   - {name: shoulder_pan.pos, to: shoulder_pan, unit: deg, kind: position}
   - {name: gripper.pos, to: gripper, closed: 0, open: 100}
+rate: 30
+horizon: 15
+history: {observations: 2, spacing: 0.1}
+prompt: "{instruction}, then go home"
 fallback: careful.yaml
 """
 
@@ -27,10 +31,31 @@ from vla_ros.core.types import LONGEST_SIDE, RESIZE_MODES, Size, is_size
 DEFAULT_POLICY = "color_servo"  # where nobody says which
 ENGINES = ("auto", "tensorrt_rtx", "tensorrt", "inductor", "onnxruntime", "eager")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8", "fp8")
-KEYS = ("policy", "options", "engine", "precision", "fallback", "images", "state", "actions")
+KEYS = (
+    "policy",
+    "options",
+    "engine",
+    "precision",
+    "fallback",
+    "images",
+    "state",
+    "actions",
+    "rate",
+    "horizon",
+    "history",
+    "prompt",
+)
+# Every policy has these; as an option of a policy's own, nobody would know which of both counts.
+NO_OPTIONS = ("engine", "precision", "rate", "horizon", "history", "prompt")
 IMAGE_KEYS = ("camera", "size", "resize")
 STATE_KEYS = ("name", "from", "unit", "closed", "open")
 ACTION_KEYS = ("name", "to", "unit", "kind", "closed", "open")
+HISTORY_KEYS = ("observations", "spacing", "missing")
+MISSING = ("repeat", "refuse")
+MOST_OBSERVATIONS = 32  # of a history
+HIGHEST_RATE_HZ = 1000.0
+MOST_ROWS = 1000  # of a chunk: at 50 a second, twenty seconds
+INSTRUCTION = "{instruction}"  # where the operator's words stand in a prompt
 # What a number of a row is: where the joint shall be, how fast it shall move, how far from where it
 # was at the row before, or from where it was at the observation.
 KINDS = ("position", "velocity", "delta", "relative")
@@ -68,6 +93,22 @@ class PolicyNumber:
 
 
 @dataclass(frozen=True)
+class History:
+    """The observations that a policy is given: the newest, and those before it.
+
+    Attributes:
+        observations: How many, the newest one counted; 0: as the policy's spec says.
+        spacing: From one to the next, s; 0: as the spec says.
+        missing: Where an earlier one is not there (yet): `repeat` the oldest that is, or `refuse`:
+            the robot holds until all are there.
+    """
+
+    observations: int = 0
+    spacing: float = 0.0
+    missing: str = "repeat"
+
+
+@dataclass(frozen=True)
 class PolicyFile:
     """What a policy file says.
 
@@ -81,6 +122,12 @@ class PolicyFile:
             is not here is a camera's name.
         state, actions: How the policy's numbers are the robot's. What is not here has the same name
             and unit for both.
+        rate: Rows a second that the policy means; 0: as its spec says.
+        horizon: Rows of a chunk that are executed before the next is taken; 0: all of them, and the
+            next is taken as soon as it is there.
+        history: The earlier observations that the policy is given.
+        prompt: What the policy is told: a text in which INSTRUCTION stands for the operator's
+            words, or one that takes their place. Empty: the words themselves.
     """
 
     policy: str
@@ -91,6 +138,16 @@ class PolicyFile:
     images: Mapping[str, ImageSource] = field(default_factory=dict)
     state: tuple[PolicyNumber, ...] = ()
     actions: tuple[PolicyNumber, ...] = ()
+    rate: float = 0.0
+    horizon: int = 0
+    history: History = History()
+    prompt: str = ""
+
+    def prompted(self, words: str) -> str:
+        """What the policy is told for the operator's words; nothing for none."""
+        if not self.prompt or not words.strip():
+            return words
+        return self.prompt.replace(INSTRUCTION, words)
 
 
 def chosen_policy(policy: str, policy_file: str) -> PolicyFile:
@@ -144,7 +201,7 @@ def _parse(data: Mapping[Any, Any], path: Path, depth: int) -> PolicyFile:
     for key, choices in (("engine", ENGINES), ("precision", PRECISIONS)):
         if _text(data, key, "auto") not in choices:
             raise ValueError(f"{key} is {shown(data[key])}; use one of {', '.join(choices)}")
-        # A policy has options of these names, too: nobody knows which of them counts.
+    for key in NO_OPTIONS:
         if key in data and key in options:
             raise ValueError(f"{key} stands beside options and in them; once is right, beside them")
     images = {key: _source(key, value) for key, value in _mapping(data, "images").items()}
@@ -158,7 +215,66 @@ def _parse(data: Mapping[Any, Any], path: Path, depth: int) -> PolicyFile:
     precision = _text(data, "precision", "auto")
     state = _numbers(data, "state", STATE_KEYS, "from")
     actions = _numbers(data, "actions", ACTION_KEYS, "to")
-    return PolicyFile(policy, options, engine, precision, fallback, images, state, actions)
+    return PolicyFile(
+        policy,
+        options,
+        engine,
+        precision,
+        fallback,
+        images,
+        state,
+        actions,
+        _rate(data),
+        _count(data, "horizon", MOST_ROWS, "rows of a chunk that are executed"),
+        _history(data),
+        _prompt(data),
+    )
+
+
+def _rate(data: Mapping[Any, Any]) -> float:
+    if "rate" not in data:
+        return 0.0
+    rate = number(data["rate"], "rate", above=0.0)
+    if rate > HIGHEST_RATE_HZ:
+        raise ValueError(f"rate is {rate:g}; give rows a second, {HIGHEST_RATE_HZ:g} at most")
+    return rate
+
+
+def _count(data: Mapping[Any, Any], key: str, most: int, what: str, where: str = "") -> int:
+    """A whole number; 0 where it is not given."""
+    value = data.get(key, 0)
+    # `type`, since to `isinstance` true is a whole number.
+    if key in data and (type(value) is not int or not 1 <= value <= most):
+        raise ValueError(f"{where}{key} is {shown(value)}; give the {what}, 1 to {most}")
+    count: int = value
+    return count
+
+
+def _history(data: Mapping[Any, Any]) -> History:
+    entry = _mapping(data, "history")
+    _known(entry, HISTORY_KEYS, "history")
+    what = "observations that the policy is given"
+    observations = _count(entry, "observations", MOST_OBSERVATIONS, what, "history: ")
+    spacing = 0.0
+    if "spacing" in entry:
+        spacing = number(entry["spacing"], "history: spacing", above=0.0)
+    missing = _text(entry, "missing", "repeat", "history: ")
+    if missing not in MISSING:
+        raise ValueError(f"history: missing is {shown(missing)}; use one of {', '.join(MISSING)}")
+    return History(observations, spacing, missing)
+
+
+def _prompt(data: Mapping[Any, Any]) -> str:
+    prompt = _text(data, "prompt", "")
+    if "prompt" in data and not prompt.strip():
+        raise ValueError("prompt is empty; give the policy's words, or leave it out")
+    rest = prompt.replace(INSTRUCTION, "")
+    if "{" in rest or "}" in rest:
+        raise ValueError(
+            f"prompt is {shown(prompt)}; {INSTRUCTION} stands for the operator's words, and no "
+            "other braces are known"
+        )
+    return prompt
 
 
 def _source(key: Any, value: Any) -> ImageSource:

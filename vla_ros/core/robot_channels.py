@@ -106,12 +106,12 @@ def parse_channel(name: str, fields: Any) -> Channel:
     bounds = pair(fields["bounds"], f"{where}: bounds")
     limits = pair(fields["limits"], f"{where}: limits")
     if not (bounds[0] <= limits[0] and limits[1] <= bounds[1]):
-        raise ValueError(f"{where}: limits {list(limits)} reach outside bounds {list(bounds)}")
+        raise ValueError(f"{where}: limits {_ends(limits)} reach outside bounds {_ends(bounds)}")
     stop = fields["on_stop"]
     if stop not in STOPS:
         raise ValueError(f"{where}: on_stop is {shown(stop)}; use one of {', '.join(STOPS)}")
     if stop == "zero" and not limits[0] <= 0.0 <= limits[1]:
-        raise ValueError(f"{where}: on_stop is 'zero', but zero is outside limits {list(limits)}")
+        raise ValueError(f"{where}: on_stop is 'zero', but zero is outside limits {_ends(limits)}")
     # A joint beyond its soft limit, where a hand may have moved it, can still come back.
     soft = _soft_limits(fields, where, limits)
     unit = str(fields["unit"])
@@ -182,7 +182,7 @@ def _soft_limits(
             f"{'on_stop zero' if is_velocity else 'no joint'}"
         )
     if not (limits[0] <= soft[0] and soft[1] <= limits[1]):
-        raise ValueError(f"{where}: soft limits {list(soft)} reach outside limits {list(limits)}")
+        raise ValueError(f"{where}: soft limits {_ends(soft)} reach outside limits {_ends(limits)}")
     return soft
 
 
@@ -199,7 +199,7 @@ def _start(fields: Mapping[str, Any], where: str, limits: tuple[float, float]) -
             f"{'on_stop zero' if is_velocity else f'joint {joint}'}"
         )
     if not limits[0] <= start <= limits[1]:
-        raise ValueError(f"{where}: start is {start:g}, outside limits {list(limits)}")
+        raise ValueError(f"{where}: start is {start:g}, outside limits {_ends(limits)}")
     return start
 
 
@@ -223,3 +223,8 @@ def _speeds(fields: Mapping[str, Any], where: str, is_velocity: bool) -> dict[st
         return {"max_speed": speed}
     slowing = number(fields.get("deceleration", speed), f"{where}: deceleration", above=0.0)
     return {"acceleration": speed, "deceleration": slowing}
+
+
+def _ends(pair: tuple[float, float]) -> str:
+    """As the file has them: float32's digits would name numbers that nobody wrote."""
+    return f"[{pair[0]:g}, {pair[1]:g}]"

@@ -57,8 +57,12 @@ def meaning(robot: Robot) -> Iterator[str]:
 
 def connections(robot: Robot) -> Iterator[str]:
     """Where commands go, and what the gate listens to, a sentence each."""
+    units = {channel.name: channel.sent_unit for channel in robot.channels}
     for output in robot.outputs:
-        yield f"sends {output.topic} ({output.type}): {', '.join(output.channels)}"
+        sent = []
+        for name in output.channels:
+            sent.append(f"{name} in {units[name]}" if units[name] else name)
+        yield f"sends {output.topic} ({output.type}): {', '.join(sent)}"
     for topic, channels in robot.joint_topics.items():
         joints = ", ".join(channel.joint for channel in channels)
         yield f"hears {topic} (sensor_msgs/msg/JointState): {joints}"

@@ -1,4 +1,4 @@
-"""A value as a sentence about it prints it: short, whatever it is."""
+"""A value as a sentence about it prints it: short, on one line, whatever it is."""
 
 from __future__ import annotations
 
@@ -19,3 +19,10 @@ def shown(value: object, most: int = 80) -> str:
     except Exception:  # a whole number of more digits than Python prints
         text = f"<{type(value).__name__}>"
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def printable(text: str) -> str:
+    """One line that steers no terminal: what does not print is written as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 
 NANOSECONDS = 1_000_000_000
 
+# Who has the robot: SafetyReport.control_source.
+POLICY = "policy"
+TELEOP = "teleop"  # a person
+
 VELOCITIES = ("linear.", "angular.")  # how the names of velocities begin
 
 Image = NDArray[np.uint8]  # height x width x 3, rgb8
@@ -66,6 +70,22 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Prefix:
+    """What is left of the chunk before, for a policy that continues it (real-time chunking).
+
+    Attributes:
+        rows: K x C, as the policy gave them: row i is for the same moment as row i of what it is to
+            give now. Numbers that count from the state at the observation count from the newest.
+        delay: So many of them will have been executed when the new chunk arrives.
+        horizon: So many rows of each chunk are executed.
+    """
+
+    rows: NDArray[np.float32]
+    delay: int
+    horizon: int
+
+
+@dataclass(frozen=True)
 class Observation:
     """Images and an instruction that belong together, and the robot's state.
 
@@ -73,6 +93,8 @@ class Observation:
     `clouds` the point clouds of the robot file's `clouds`.
     `state` holds the numbers of the robot file's `state` under its
     names, in SI units; `ages` how long ago each of them was heard when the observation was made, s.
+    `history` has the observations before it that the policy's spec asks for, oldest first; `prefix`
+    what is left of the chunk before, where the spec takes it and the robot is executing one.
     """
 
     stamp: int
@@ -83,6 +105,8 @@ class Observation:
     ages: Mapping[str, float] = field(default_factory=dict)
     depths: Mapping[str, Depth] = field(default_factory=dict)
     clouds: Mapping[str, CloudPoints] = field(default_factory=dict)
+    history: tuple[Observation, ...] = ()
+    prefix: Prefix | None = None
 
 
 @dataclass(frozen=True)

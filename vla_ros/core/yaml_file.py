@@ -7,7 +7,7 @@ file that was not meant.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -21,7 +21,10 @@ DEEPEST = 20
 # Characters. YAML 1.1 reads 1:1:1:... as a number to the base 60, in quadratic time.
 LONGEST_NUMBER = 200
 # libyaml's is ten times as fast, where PyYAML has it.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+if TYPE_CHECKING:
+    _Loader = yaml.SafeLoader
+else:
+    _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(path: str | Path, kind: str, instead: str = "") -> dict[Any, Any]:

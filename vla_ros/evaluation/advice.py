@@ -195,12 +195,14 @@ def aims(numbers: Mapping[str, Any]) -> list[Aim]:
     for name, what, least in (
         ("known", "success, new scenes, known phrasings", 0.97),
         ("recombined", "… phrasings recombined from known words", 0.95),
-        ("synonyms", "… synonyms of the thesaurus that training left out", 0.85),
+        ("unseen_words", "… words of our own list that the policy's training left out", 0.85),
         ("pairs", "… colour-shape pairs never instructed in training", 0.85),
     ):
         rate = splits.get(name)
         met = rate["rate"] >= least if rate else None
         table.append(Aim(what, f"at least {least:g}", share(rate), met))
+    if numbers.get("robot", "cart") == "cart":
+        table += _aims_of_words(numbers.get("words", {}))
     counterfactuals = numbers.get("counterfactuals", {})
     for name, what in (
         ("swapped", "success on object tasks with the colour swapped"),
@@ -214,6 +216,33 @@ def aims(numbers: Mapping[str, Any]) -> list[Aim]:
     robot = numbers.get("robot", "cart")
     table.append(_through_nodes(numbers.get("nodes"), MAX_LOSS_THROUGH_NODES[robot]))
     table.append(_against(numbers.get("comparison")))
+    return table
+
+
+# Of words: what, the split, the outcome (words.py), whether it is at least so much, how much.
+AIMS_OF_WORDS = (
+    ("relations: left of, behind, nearest, the other, not", "relations", "right", True, 0.90),
+    ("two and three steps", "sequences", "right", True, 0.90),
+    ("refused rightly", "refusals", "right", True, 0.97),
+    ("refused wrongly, known words", "known", "refused", False, 0.03),
+    ("a stranger's list: done", "phrasings", "right", True, 0.85),
+    ("… done wrongly, failures of the movement included", "phrasings", "wrongly", False, 0.02),
+)
+MIN_EXACT_RATE = 0.95  # of amounts
+
+
+def _aims_of_words(words: Mapping[str, Any]) -> list[Aim]:
+    exact = words.get("amounts_exact") or {"rate": None}
+    what = "amounts met within 10 % or 5 degrees"
+    met = None if exact["rate"] is None else exact["rate"] >= MIN_EXACT_RATE
+    table = [Aim(what, f"at least {MIN_EXACT_RATE:g}", share(exact), met)]
+    for what, split, outcome, least, limit in AIMS_OF_WORDS:
+        rate = words.get("by_split", {}).get(split, {}).get(outcome)
+        met = None
+        if rate is not None:
+            met = rate["rate"] >= limit if least else rate["rate"] <= limit
+        wanted = f"at {'least' if least else 'most'} {limit:g}"
+        table.append(Aim(what, wanted, share(rate), met))
     return table
 
 

@@ -10,16 +10,10 @@ import numpy as np
 
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.robot import Robot, load_robot
-from vla_ros.evaluation.plan import (
-    OBJECT_LIMIT_S,
-    OTHER_LIMIT_S,
-    EvaluatedRobot,
-    PlannedEpisode,
-    swapped_colour,
-)
+from vla_ros.evaluation.plan import EvaluatedRobot, PlannedEpisode, swapped_colour
 from vla_ros.evaluation.runner import EpisodeWorker, PolicyChoice
 from vla_ros.evaluation.scenarios import SCENARIOS
-from vla_ros.policies import policy_spec
+from vla_ros.evaluation.word_plan import OBJECT_LIMIT_S, OTHER_LIMIT_S
 from vla_ros.sim.arm.domain_randomization import TableLook, apply_look, random_table_look
 from vla_ros.sim.arm.episode import ARM_RULES, ARM_STEP_S, prepare
 from vla_ros.sim.arm.scene import Standing, TableScene, sample_table
@@ -31,6 +25,7 @@ from vla_ros.tasks.arm.intent import (
     PUT_KINDS,
     ArmIntent,
     Named,
+    parse_arm,
 )
 from vla_ros.tasks.arm.phrases import UNSEEN_TABLE_PAIRS, say_arm
 from vla_ros.tasks.arm.success import BESIDE_GAP_M, judge_arm
@@ -122,6 +117,28 @@ def _beside(thing: Standing, other: Standing) -> bool:
     return apart - (thing.size + other.size) / 2 < BESIDE_GAP_M + ROOM_M
 
 
+def allows(meant: ArmIntent, seed: int) -> bool:
+    """Whether the table of this seed has what is named, and it is not done already."""
+    if meant.thing is None:
+        return True
+    scene = sample_table(seed)
+    for thing in scene.objects:
+        if thing.shape not in SHAPES_OF[meant.kind] or not _is(meant.thing, thing):
+            continue
+        if meant.place is None:
+            return True
+        for place in scene.objects:
+            there = meant.kind == "put_beside" and _beside(thing, place)
+            fits = PLACES.get(meant.kind) in (None, place.shape) and _is(meant.place, place)
+            if place is not thing and fits and not there:
+                return True
+    return False
+
+
+def _is(named: Named, thing: Standing) -> bool:
+    return named.colour in (None, thing.colour) and named.shape in (None, thing.shape)
+
+
 def swap(episode: PlannedEpisode) -> str:
     """The same words with another colour of the thing, that of another one there if possible."""
     scene = sample_table(episode.seed)
@@ -163,7 +180,7 @@ class ArmWorker(EpisodeWorker):
 
     def __init__(self, player: PolicyChoice) -> None:
         self.player = player
-        self.spec = policy_spec(player.policy, player.options)
+        self.spec, self._make = player.prepare()
         width, height = player.camera
         self._truth = None
         self._table = ArmWorld(0, (height, width))
@@ -200,6 +217,8 @@ ARM = EvaluatedRobot(
     draw,
     say_arm,
     swap,
+    lambda text: (parse_arm(text), False),
+    allows,
     "vla_ros.evaluation.arm:ArmWorker",
     ARM_SCENARIOS,
 )

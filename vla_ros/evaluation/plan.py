@@ -6,9 +6,9 @@ one object fits and that is not yet done when the instruction is given.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import zip_longest
 from operator import attrgetter
 from typing import Any
@@ -16,25 +16,36 @@ from typing import Any
 import numpy as np
 
 from vla_ros.core.registry import lookup
+from vla_ros.evaluation.clear_scenes import MIN_APART_RAD, apart, bearing, can_be_done
+from vla_ros.evaluation.word_plan import (
+    KINDS_OF,
+    OBJECT_LIMIT_S,
+    OTHER_LIMIT_S,
+    REFUSALS_SPLIT,
+    WORD_SPLITS,
+    draw_refusal,
+    draw_words,
+    seconds_for,
+)
 from vla_ros.sim.scene import Placement, Scene, sample_scene
 from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.judged_meaning import AS_READ, judged_meaning
 from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, SPLITS, UNSEEN_PAIRS, intent_of, say
-from vla_ros.tasks.success import FACE_BEARING_RAD
+from vla_ros.tasks.reading.reader import InstructionReader
+from vla_ros.tasks.sequence import SEQUENCE, IntentSequence, steps_of
 
 FIRST_SEED = 1_000_000  # training stays below
-# simulated seconds that an instruction with an object, and one without, may take
-OBJECT_LIMIT_S = 30.0
-OTHER_LIMIT_S = 15.0
 # of object instructions that name a colour only, where only one object has it
 ANY_SHAPE_SHARE = 0.1
-# between two bearings, so that facing one is not facing the other: twice what counts as faced, and
-# 9 degrees between them
-MIN_APART_RAD = 2 * FACE_BEARING_RAD + math.radians(9)
 # with one target each
 COMMANDS = len(OBJECT_KINDS) * len(COLOURS) * len(SHAPES) + len(KINDS) - len(OBJECT_KINDS)
 PARAPHRASES = 4  # of one scene and meaning
 OF_KNOWN_WORDS = ("known", "recombined", "pairs")  # splits
+# the splits of sentences that the user gave: by the grammar's meaning, and where it has none
+SAID = "said"
+SAID_AS_READ = f"said, {AS_READ}"
+MAX_SCENES = 1000  # looked at for one in which a sentence can be followed
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,7 @@ class PlannedEpisode:
     part: str  # success, paraphrases, swapped, blank, scenarios
     split: str
     seed: int
-    meant: Any  # an Intent, or an ArmIntent
+    meant: Any  # an Intent, several as IntentSequence, or an ArmIntent
     text: str
     seconds: float
     group: int = 0
@@ -73,8 +84,12 @@ class EvaluatedRobot:
             target; the last is how many objects there shall be, None as usual.
         say: Words for an intent, of a split.
         swap: The words of an episode with another colour.
+        parse: What words mean, and whether only a reader says so that a policy may read with.
+            Raises ValueError.
+        allows: Of an intent and a scene's seed: the scene has what it names, and it is to be done.
         worker: Runs the episodes of a `PolicyChoice`: module:Class.
         scenarios: Those that it can have; empty: all.
+        splits: Those that it can be asked for.
     """
 
     name: str
@@ -84,8 +99,11 @@ class EvaluatedRobot:
     draw: Draw
     say: Callable[[np.random.Generator, Any, str], str]
     swap: Callable[[PlannedEpisode], str]
+    parse: Callable[[str], tuple[Any, bool]]
+    allows: Callable[[Any, int], bool]
     worker: str
     scenarios: tuple[str, ...] = ()
+    splits: tuple[str, ...] = SPLITS
 
 
 ROBOTS = {"cart": "vla_ros.evaluation.plan:CART", "arm": "vla_ros.evaluation.arm:ARM"}
@@ -107,17 +125,20 @@ def check(
     """Raises ValueError, a sentence, for a plan that cannot be."""
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; run at least 1")
-    for what, given, known in (("split", splits, SPLITS), ("kind", kinds, robot.kinds)):
+    for what, given, known in (("split", splits, robot.splits), ("kind", kinds, robot.kinds)):
         for name in given:
             if name not in known:
                 raise ValueError(f"unknown {what} '{name}'; known are: {', '.join(known)}")
         if not given:
             raise ValueError(f"no {what} is named; name some of {', '.join(known)}")
-    if "pairs" in splits and not set(kinds) & set(robot.object_kinds):
-        raise ValueError(
-            f"the split 'pairs' is about objects, and none of {', '.join(kinds)} names one; "
-            f"add one of {', '.join(robot.object_kinds)}"
-        )
+    for split in splits:
+        if not kinds_in(split, kinds, robot):
+            about = "amounts" if split == "amounts" else "objects"
+            wanted = KINDS_OF.get(split, robot.object_kinds)
+            raise ValueError(
+                f"the split '{split}' is about {about}, and none of {', '.join(kinds)} names one; "
+                f"add one of {', '.join(wanted)}"
+            )
     if first_seed < FIRST_SEED:
         raise ValueError(
             f"seed is {first_seed}, and training uses the seeds below {FIRST_SEED}; give that or "
@@ -125,35 +146,87 @@ def check(
         )
 
 
+def kinds_in(split: str, kinds: Sequence[str], robot: EvaluatedRobot) -> list[str]:
+    """Of these kinds those that the split asks for; sequences and refusals have their own."""
+    own = KINDS_OF.get(split, robot.object_kinds if split == "pairs" else robot.kinds)
+    if not set(own) & set(robot.kinds):
+        return list(own)
+    return [kind for kind in kinds if kind in own]
+
+
 def success(
     episodes: int,
-    splits: Sequence[str] = SPLITS,
+    splits: Sequence[str] | None = None,
     kinds: Sequence[str] | None = None,
     first_seed: int = FIRST_SEED,
     robot: EvaluatedRobot | None = None,
 ) -> list[PlannedEpisode]:
     """`episodes` over splits and, within each, over kinds, as evenly as they divide.
 
-    Each has a scene of its own.
+    Each has a scene of its own. Without splits, all are taken that have something to ask of these
+    kinds.
 
     Raises:
         ValueError: there can be no such plan.
     """
     robot = robot or CART
     kinds = robot.kinds if kinds is None else kinds
+    if splits is None:  # all that are about such kinds
+        splits = [split for split in robot.splits if kinds_in(split, kinds, robot)] or robot.splits
     check(episodes, splits, kinds, first_seed, robot)
-    object_kinds = [kind for kind in kinds if kind in robot.object_kinds]
     turn = dict.fromkeys(splits, 0)
     seed = first_seed
     plan: list[PlannedEpisode] = []
     for number in range(episodes):
         split = splits[number % len(splits)]
-        fitting = object_kinds if split == "pairs" else kinds
+        fitting = kinds_in(split, kinds, robot)
         kind = fitting[turn[split] % len(fitting)]
+        if split == REFUSALS_SPLIT:
+            episode = _refusal(number, turn[split], seed)
+        else:
+            episode = robot.draw(number, split, kind, seed, None)
         turn[split] += 1
-        episode = robot.draw(number, split, kind, seed, None)
         plan.append(episode)
         seed = episode.seed + 1  # seeds whose scene did not fit are passed over
+    return plan
+
+
+def said(
+    texts: Sequence[str], episodes: int, first_seed: int, robot: EvaluatedRobot
+) -> list[PlannedEpisode]:
+    """`episodes` of these sentences in turn, each in the next scene in which it can be done.
+
+    Raises:
+        ValueError: A sentence means nothing, or no scene has what it names.
+    """
+    check(episodes, robot.splits, robot.kinds, first_seed, robot)
+    meanings = []
+    for text in texts:
+        meant, as_read = robot.parse(text)
+        if meant.kind not in (*robot.kinds, SEQUENCE):
+            raise ValueError(
+                f"'{text}' is of the kind '{meant.kind}', which is not evaluated; these are: "
+                f"{', '.join(robot.kinds)}"
+            )
+        meanings.append((text, meant, SAID_AS_READ if as_read else SAID))
+    seed = first_seed
+    plan: list[PlannedEpisode] = []
+    for number in range(episodes):
+        text, meant, split = meanings[number % len(meanings)]
+        tried = seed + MAX_SCENES
+        while seed < tried and not robot.allows(meant, seed):
+            seed += 1
+        if seed == tried:
+            raise ValueError(
+                f"none of {MAX_SCENES} scenes has what '{text}' names; say it otherwise"
+            )
+        seconds = OBJECT_LIMIT_S if meant.kind in robot.object_kinds else OTHER_LIMIT_S
+        if isinstance(meant, IntentSequence):
+            seconds = seconds_for(meant)
+        plan.append(
+            PlannedEpisode(number, "success", split, seed, meant, text, seconds, robot=robot.name)
+        )
+        seed += 1
     return plan
 
 
@@ -237,7 +310,7 @@ def swap_colour(episode: PlannedEpisode) -> str:
     for thing in scene.objects:
         if thing.colour == episode.meant.colour:
             continue
-        if _apart(scene, thing, target) < MIN_APART_RAD:
+        if apart(scene, thing, target) < MIN_APART_RAD:
             excluded.add(thing.colour)
         if thing.shape == target.shape:
             same_shape.add(thing.colour)
@@ -291,6 +364,9 @@ def _draw(
     number: int, split: str, kind: str, seed: int, objects: int | None = None
 ) -> PlannedEpisode:
     """The first scene from `seed` on with a target for `kind`, and words for it."""
+    if split in WORD_SPLITS:
+        found, asked, text = draw_words(split, kind, seed)
+        return PlannedEpisode(number, "success", split, found, asked, text, seconds_for(asked))
     while True:
         # (seed, 1) to (seed, 3): meaning, paraphrases and colours are drawn apart from each other
         rng = np.random.default_rng((seed, 1))
@@ -303,6 +379,13 @@ def _draw(
         seed += 1
 
 
+def _refusal(number: int, turn: int, seed: int) -> PlannedEpisode:
+    """A sentence that is to be refused."""
+    found, text = draw_refusal(turn, seed)
+    meant = IntentSequence(())
+    return PlannedEpisode(number, "success", REFUSALS_SPLIT, found, meant, text, seconds_for(meant))
+
+
 def _meaning(rng: np.random.Generator, scene: Scene, split: str, kind: str) -> Intent | None:
     """What to ask for in that scene; None where it has nothing fitting."""
     if kind not in OBJECT_KINDS:
@@ -312,7 +395,7 @@ def _meaning(rng: np.random.Generator, scene: Scene, split: str, kind: str) -> I
     for thing in scene.objects:
         unseen = (thing.colour, thing.shape) in UNSEEN_PAIRS
         # what the robot faces already would be done before it begins
-        faced = kind == "face" and abs(_bearing(scene, thing)) < MIN_APART_RAD
+        faced = kind == "face" and abs(bearing(scene, thing)) < MIN_APART_RAD
         if unseen == pairs and not faced:
             fitting.append(thing)
     if not fitting:
@@ -324,23 +407,36 @@ def _meaning(rng: np.random.Generator, scene: Scene, split: str, kind: str) -> I
     return intent_of(kind, thing.colour, None if any_shape else thing.shape)
 
 
+def _parse(text: str) -> tuple[Intent | IntentSequence, bool]:
+    """What a sentence means that the user gave. Raises ValueError."""
+    return judged_meaning(text, _reader())
+
+
+@cache
+def _reader() -> InstructionReader:
+    return InstructionReader.load()
+
+
+def _allows(meant: Intent | IntentSequence, seed: int) -> bool:
+    """Whether the room of this seed has what is named, and it is not done already."""
+    scene = sample_scene(seed)
+    if isinstance(meant, IntentSequence) or meant.which is not None or meant.excluded:
+        return can_be_done(steps_of(meant), scene)
+    if meant.kind not in OBJECT_KINDS:
+        return True
+    for thing in scene.objects:
+        named = meant.colour in (None, thing.colour) and meant.shape in (None, thing.shape)
+        if named and not (meant.kind == "face" and abs(bearing(scene, thing)) < MIN_APART_RAD):
+            return True
+    return False
+
+
 def _target(scene: Scene, meant: Intent) -> Placement:
     return next(
         thing
         for thing in scene.objects
         if thing.colour == meant.colour and meant.shape in (None, thing.shape)
     )
-
-
-def _bearing(scene: Scene, thing: Placement) -> float:
-    """rad, left positive, from where the robot starts."""
-    x, y, yaw = scene.robot
-    return math.remainder(math.atan2(thing.y - y, thing.x - x) - yaw, 2 * math.pi)
-
-
-def _apart(scene: Scene, thing: Placement, other: Placement) -> float:
-    """rad, between the two bearings."""
-    return abs(math.remainder(_bearing(scene, thing) - _bearing(scene, other), 2 * math.pi))
 
 
 def _spread(plan: Sequence[PlannedEpisode], count: int) -> list[PlannedEpisode]:
@@ -354,6 +450,7 @@ def _spread(plan: Sequence[PlannedEpisode], count: int) -> list[PlannedEpisode]:
     return sorted(mixed[:count], key=attrgetter("number"))
 
 
+CART_SPLITS = (*SPLITS, *WORD_SPLITS)
 CART = EvaluatedRobot(
     "cart",
     KINDS,
@@ -362,5 +459,8 @@ CART = EvaluatedRobot(
     _draw,
     say,
     swap_colour,
+    _parse,
+    _allows,
     "vla_ros.evaluation.runner:EpisodeWorker",
+    splits=CART_SPLITS,
 )

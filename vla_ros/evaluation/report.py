@@ -33,6 +33,7 @@ def facts(
             "name": records[0].policy,
             "registered": player.policy,
             "options": dict(player.options),
+            "file": player.file,
         },
         "camera": list(player.camera),
         "seeds": {"first": min(seeds), "last": max(seeds)},
@@ -82,14 +83,19 @@ def write(
         "recommendations": recommendations(numbers),
         "episodes": list(map(row, records)),
     }
-    text = json.dumps(clean(whole), indent=1, allow_nan=False)
-    (folder / "report.json").write_text(f"{text}\n", encoding="utf-8")
+    write_json(folder / "report.json", whole)
     (folder / "table.md").write_text(markdown(table, run), encoding="utf-8")
     html = page(whole, records)
     (folder / "report.html").write_text(html, encoding="utf-8")
     if missing := html.count(NOT_DRAWN):
         print(f"{folder / 'report.html'} says of {missing} image(s) why they could not be drawn")
     return whole
+
+
+def write_json(path: Path, numbers: Mapping[str, Any]) -> None:
+    """The numbers as strict JSON."""
+    text = json.dumps(clean(numbers), indent=1, allow_nan=False)
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def clean(value: Any) -> Any:
@@ -128,6 +134,9 @@ def lines(numbers: Mapping[str, Any]) -> Iterator[str]:
     )
     yield from _completion_lines(numbers["task_completion"])
     yield from _language_lines(numbers["counterfactuals"], numbers["language"]["paraphrases"])
+    yield from words_lines(numbers["words"])
+    if "reading" in numbers:
+        yield from reading_lines(numbers["reading"])
     yield from _robustness_lines(numbers["robustness"])
     if "comparison" in numbers:
         for name, both in numbers["comparison"]["all_words"]["by_kind"].items():
@@ -171,6 +180,49 @@ def _language_lines(
         )
 
 
+def words_lines(words: Mapping[str, Any]) -> Iterator[str]:
+    """Done, refused and done wrongly, for each split, and for each kind of a list."""
+    for title, groups in (
+        ("done, refused, done wrongly:", words["by_split"]),
+        ("of the list, by kind:", words["phrasings_by_kind"]),
+        ("refused rightly, by sort:", words["refusals_by_sort"]),
+    ):
+        if groups:
+            yield title
+        for name, rates in groups.items():
+            yield f"  {name:<16} {outcomes(rates)}"
+    if words["amounts_exact"]["trials"]:
+        yield f"amounts within 10 % or 5 degrees: {share(words['amounts_exact'])}"
+
+
+def reading_lines(reading: Mapping[str, Any]) -> Iterator[str]:
+    """How the words were read, whatever was driven."""
+    yield "as read, without driving:"
+    for name, rates in {"all": reading["all"], **reading["by_kind"]}.items():
+        yield f"  {name:<16} {outcomes(rates)}"
+    halting = reading["halting"]
+    if halting["stopped"]["trials"]:
+        yield (
+            f"halting words stop: {share(halting['stopped'])}; by the list alone: "
+            f"{share(halting['by_list'])}"
+        )
+    if halting["wrongly"]["trials"]:
+        yield f"other words stop:   {share(halting['wrongly'])}"
+    yield f"{reading['ms_each']:.1f} ms a sentence, halting asked too"
+
+
+def outcomes(rates: Mapping[str, Any]) -> str:
+    """In words: "0.950 right (0.90 to 0.98, n = 100), 0.040 refused, 0.010 wrongly"."""
+    right = rates["right"]
+    if not right["trials"]:
+        return "not measured"
+    interval = f"{right['low']:.2f} to {right['high']:.2f}"
+    return (
+        f"{right['rate']:.3f} right ({interval}, n = {right['trials']}), "
+        f"{rates['refused']['rate']:.3f} refused, {rates['wrongly']['rate']:.3f} wrongly"
+    )
+
+
 def _robustness_lines(robustness: Mapping[str, Any]) -> Iterator[str]:
     for name, rate in robustness["scenarios"].items():
         yield f"  {name:<16} {share(rate)}"
@@ -191,3 +243,5 @@ def _node_lines(nodes: Mapping[str, Any]) -> Iterator[str]:
     for name, answered in nodes["gate"].items():
         answers.append(f"{name} {answered:.3f}")
     yield f"the gate       {', '.join(answers)}"
+    for name, rates in nodes["words"]["by_split"].items():
+        yield f"  {name:<16} {outcomes(rates)}"

@@ -17,15 +17,18 @@ from typing import Any
 
 import numpy as np
 
+from vla_ros.core.policy_file import load_policy_file
 from vla_ros.core.registry import lookup
 from vla_ros.core.robot import Robot
 from vla_ros.core.types import ActionChunk, Image, Observation
 from vla_ros.evaluation import perception
-from vla_ros.evaluation.plan import PlannedEpisode, robot_named
+from vla_ros.evaluation.plan import SAID_AS_READ, PlannedEpisode, robot_named
 from vla_ros.evaluation.scenarios import SCENARIOS
 from vla_ros.evaluation.truth import Truth
+from vla_ros.evaluation.word_plan import PHRASINGS, WORD_SPLITS
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import Policy, PolicySpec
+from vla_ros.policies.fitted import Fitting
 from vla_ros.sim.episode import (
     CAMERA,
     CART_RULES,
@@ -38,23 +41,43 @@ from vla_ros.sim.episode import (
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.phrases import OBJECT_KINDS
+from vla_ros.tasks.sequence import IntentSequence, first_kind, untouched
 from vla_ros.tasks.success import judge
 from vla_ros.tasks.world_state import WorldState
 
 OTHER_JOINT_RANGE = (-2.0, 2.0)  # rad, of a channel that the simulated robot does not have
 POSES_PER_POINT = 4  # of the poses on the way, every so many is kept
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+# splits whose words a policy is not asked to explain: they name no thing by colour and shape alone
+UNEXPLAINED = (*WORD_SPLITS, PHRASINGS, SAID_AS_READ)
 FLOAT32_ERROR = 1e-6  # a float32 may miss its channel's limit by so much
 
 
 @dataclass(frozen=True)
 class PolicyChoice:
-    """A policy by its registered name, with options, and the camera through which it looks."""
+    """A policy by its registered name, with options, and the camera through which it looks.
+
+    With `file`, a policy file's path, policy and options are that file's; what it says of images,
+    numbers and engine counts as well.
+    """
 
     policy: str
     options: Mapping[str, Any] = field(default_factory=dict)
     camera: tuple[int, int] = (320, 240)  # width, height
     robot: str = "cart"
+    file: str = ""
+
+    def prepare(self) -> tuple[PolicySpec, Callable[[], Policy]]:
+        """What the robot sees of the policy, and what makes a new one, loaded.
+
+        Raises:
+            ValueError: as what makes one does, too.
+        """
+        if self.file:
+            fitting = Fitting(load_policy_file(self.file), worker_class(self).robot_file())
+            return fitting.spec, fitting.make
+        spec = policy_spec(self.policy, self.options)
+        return spec, lambda: make_policy(self.policy, self.options)
 
 
 @dataclass
@@ -100,11 +123,12 @@ def check(player: PolicyChoice) -> None:
     Raises:
         ValueError: it cannot be made, or drives nothing that the simulated robot has.
     """
-    policy = make_policy(player.policy, player.options)
+    spec, make = player.prepare()
+    policy = make()
     worker = worker_class(player)
-    spec = policy_spec(player.policy, player.options)
-    for camera in worker.CAMERAS:
-        spec.size_of(camera)  # raises where it wants another camera than there is
+    if not player.file:  # a file's cameras were held against the robot's
+        for camera in worker.CAMERAS:
+            spec.size_of(camera)  # raises where it wants another camera than there is
     channels = spec.channels
     driven = bounds(worker.robot_file())
     if not set(channels) & set(driven):
@@ -128,10 +152,11 @@ class EpisodeWorker:
     RULES = CART_RULES
     RATE_HZ = 12.5  # images that the policy sees
     robot_file: Callable[[], Robot] = staticmethod(simulated_robot)
+    _kept: Policy | None = None  # between episodes, where it is made once
 
     def __init__(self, player: PolicyChoice) -> None:
         self.player = player
-        self.spec = policy_spec(player.policy, player.options)
+        self.spec, self._make = player.prepare()
         self._worlds: dict[int | None, World] = {}  # number of objects (None: the usual) -> world
         self._truth: Truth | None = None  # of the plain world
 
@@ -150,7 +175,7 @@ class EpisodeWorker:
         world.reset(episode.seed)
         conditions.prepare(world, episode.seed)
         # what makes the instruction mean something: "stop" is said to a robot that drives
-        prelude(world, episode.meant.kind, episode.seed)
+        prelude(world, first_kind(episode.meant), episode.seed)
         return world
 
     def reached(self, meant: Any, start: Any, end: Any) -> list[str]:
@@ -170,13 +195,12 @@ class EpisodeWorker:
         conditions = SCENARIOS[episode.scenario]
         world = self.begin(episode)
         start = world.state()
-        if self.RULES.judge(episode.meant, start, start).done:
+        if self.RULES.judging(episode.meant, start)(start).done:
             raise RuntimeError(
                 f"episode {episode.number} (seed {episode.seed}, '{episode.text}') is done before "
                 "it begins: its plan is wrong"
             )
-        # a new one: nothing that it remembers may come from the episode before
-        policy = make_policy(self.player.policy, self.player.options)
+        policy = self._policy()
         witness = self._witness(policy, world, episode)
         outcome = run_episode(
             policy,
@@ -199,7 +223,7 @@ class EpisodeWorker:
             image, explained = witness.last()
         return Record(
             episode,
-            outcome.done,
+            outcome.done or refused_rightly(episode, outcome, start, end),
             outcome.verdict.distance,
             outcome.seconds,
             outcome.verdict.sentence,
@@ -208,7 +232,7 @@ class EpisodeWorker:
             gave_up(outcome),
             tuple(witness.chunks),
             list(outcome.predict_seconds),
-            list(map(self.pose, outcome.path[::POSES_PER_POINT])),
+            list(map(self.pose, (*outcome.path[::POSES_PER_POINT], end))),
             start,
             end,
             image,
@@ -217,9 +241,20 @@ class EpisodeWorker:
             policy.name,
         )
 
+    def _policy(self) -> Policy:
+        """One that remembers nothing of the episode before: a new one, or one that was reset."""
+        if self._kept is not None:
+            self._kept.reset()
+            return self._kept
+        policy = self._make()
+        if getattr(policy, "made_once", False):
+            self._kept = policy
+        return policy
+
     def _witness(self, policy: Policy, world: World, episode: PlannedEpisode) -> EpisodeWitness:
         robot = self.robot_file()
-        if episode.part != "success" or getattr(policy, "explain", None) is None:
+        looks = episode.part == "success" and names_one_thing(episode)
+        if not looks or getattr(policy, "explain", None) is None:
             return EpisodeWitness(policy, self.spec, episode, None, robot)
         if self._truth is None:
             self._truth = Truth(world)
@@ -270,8 +305,9 @@ class EpisodeWitness:
         if self._seen is None:
             return None, None
         image = next(iter(self._seen.images.values())).copy()
-        # without words there is nothing to attend to
-        if getattr(self._policy, "explain", None) is None or not self._episode.text:
+        # without words there is nothing to attend to, and of several steps no one thing
+        words = self._episode.text and names_one_thing(self._episode)
+        if getattr(self._policy, "explain", None) is None or not words:
             return image, None
         explained = self._policy.explain(self._seen)
         return image, {"attention": explained["attention"], "nowhere": explained["nowhere"]}
@@ -292,6 +328,24 @@ def refused(outcome: Outcome) -> bool:
     """Did the policy not take the words: no action at all?"""
     # where the first call raises, no call is timed
     return outcome.verdict.sentence.startswith(GAVE_UP) and not outcome.predict_seconds
+
+
+def names_one_thing(episode: PlannedEpisode) -> bool:
+    """Is a policy asked to explain its words: do they name a thing by colour and shape alone?"""
+    return episode.split not in UNEXPLAINED and not isinstance(episode.meant, IntentSequence)
+
+
+def to_refuse(episode: PlannedEpisode) -> bool:
+    """Is nothing of the kind to be done: must the policy refuse the words?"""
+    return isinstance(episode.meant, IntentSequence) and not episode.meant.intents
+
+
+def refused_rightly(
+    episode: PlannedEpisode, outcome: Outcome, start: WorldState, end: WorldState
+) -> bool:
+    """Did it refuse, with a sentence and without having done anything, what is to be refused?"""
+    gave_up = outcome.verdict.sentence.startswith(GAVE_UP)
+    return to_refuse(episode) and gave_up and untouched(start, (*outcome.path, end))
 
 
 def gave_up(outcome: Outcome) -> bool:

@@ -7,10 +7,11 @@ from itertools import chain, compress
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from vla_ros.evaluation import metrics, perception
+from vla_ros.evaluation import metrics, perception, words
 from vla_ros.evaluation.plan import EvaluatedRobot, robot_named
-from vla_ros.evaluation.runner import Record
+from vla_ros.evaluation.runner import UNEXPLAINED, Record
 from vla_ros.tasks.phrases import SPLITS
+from vla_ros.tasks.sequence import IntentSequence
 
 # a record of the bare simulator, or one of the nodes (through_nodes.py)
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -104,7 +105,7 @@ def by_kind(records: Sequence[Record]) -> dict[str, Any]:
 def task_completion(records: Sequence[Record]) -> dict[str, Any]:
     """`success` of all, for each split and kind, and for each kind within each split."""
     counted = part(records, "success")
-    splits = by(counted, split, SPLITS)
+    splits = by(counted, split, (*SPLITS, *UNEXPLAINED))
     return {
         "all": success(counted),
         "by_split": summarise_each(splits, success),
@@ -118,6 +119,10 @@ def language(records: Sequence[Record]) -> dict[str, Any]:
     paraphrases = part(records, "paraphrases")
     # the other parts say other words than are meant, or change what is seen
     instructed = part(records, "success", "paraphrases")
+    plain = []  # those that name their one thing by colour and shape, if any
+    for record in instructed:
+        if split(record) not in UNEXPLAINED and not _more_than_plain(record):
+            plain.append(record)
     # only who did it with some object can have chosen the wrong one
     robot = robot_of(records)
     acted = []
@@ -129,11 +134,20 @@ def language(records: Sequence[Record]) -> dict[str, Any]:
             zip(map(episode_group, paraphrases), column(paraphrases, "done"))
         ),
         "coverage": metrics.coverage(
-            zip(map(command, instructed), column(instructed, "done")), robot.commands
+            zip(map(command, plain), column(plain, "done")), robot.commands
         ),
         "right_object": success_rate(acted),
-        "refused": metrics.rate(column(instructed, "refused")),
+        "refused": metrics.rate(column(plain, "refused")),
     }
+
+
+def _more_than_plain(record: Record) -> bool:
+    """Whether it has several steps, or its thing is named by where it stands."""
+    meant = record.episode.meant
+    if isinstance(meant, IntentSequence):
+        return True
+    # an arm's intent has no such words
+    return bool(getattr(meant, "which", None) or getattr(meant, "excluded", ()))
 
 
 def command(record: Record) -> Hashable:
@@ -246,6 +260,7 @@ def summarise(records: Sequence[Record], theirs: Sequence[Record] = ()) -> dict[
         "robot": robot_of(records).name,
         "task_completion": task_completion(records),
         "language": language(records),
+        "words": words.driven(records),
         "counterfactuals": counterfactuals(records),
         "robustness": robustness(records),
         "actions": actions(records),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from vla_ros.evaluation import metrics
+from vla_ros.evaluation import metrics, words
 from vla_ros.evaluation.runner import Record
 from vla_ros.evaluation.summary import (
     by,
@@ -81,6 +81,7 @@ def summarise(bare: Sequence[Record], driven: Sequence[Driven]) -> dict[str, Any
     return {
         "all": beside(driven),
         "by_kind": summarise_each(kinds, beside),
+        "words": words.driven(driven),
         "stopped": sum(map(bool, column(driven, "stopped"))),
         "run_again": sum(column(driven, "attempts")) - len(driven),
         "paused": metrics.spread(column(driven, "paused")),

@@ -46,7 +46,9 @@ class VLAConfig:
     model: str = "end_to_end"  # the whole that the parts make up
     model_options: Mapping[str, Any] = field(default_factory=dict)
     quantization: str = "none"  # what `vla quantize` did to the weights
-    camera: str = ""  # the name of the one that it learned from; empty: it was not told
+    # Those that it learned from, whose images lie side by side in its own, each in an equal share
+    # of the width; none: it was not told.
+    cameras: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._freeze()
@@ -72,6 +74,12 @@ class VLAConfig:
     def cells(self) -> bool:
         """Does the vision encoder give a grid of cells, not one pooled token?"""
         return not self.options("vision").get("pooled", False)
+
+    @property
+    def views(self) -> dict[str, tuple[int, int]]:
+        """Camera -> height, width of its share of the image."""
+        height, width = self.image_size
+        return dict.fromkeys(self.cameras, (height, width // max(1, len(self.cameras))))
 
     def resolved(self) -> VLAConfig:
         """With the sizes of pretrained weights in the options, as their folders tell them.
@@ -106,6 +114,10 @@ class VLAConfig:
 
         Raises ValueError for a name that is not a field.
         """
+        values = dict(values)
+        camera = values.pop("camera", "")  # as checkpoints before several cameras have it
+        if camera:
+            values.setdefault("cameras", (camera,))
         known = {entry.name for entry in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -146,13 +158,11 @@ class VLAConfig:
             raise ValueError(
                 f"quantization is {self.quantization!r}; give one of {', '.join(QUANTIZATIONS)}"
             )
-        if not isinstance(self.camera, str):
-            raise ValueError(f"camera is {self.camera!r}; give its name, or nothing")
         if not isinstance(self.auxiliary, bool):
             raise ValueError(f"auxiliary is {self.auxiliary!r}; give true or false")
 
     def _check_channels(self) -> None:
-        for name in ("channels", "state"):
+        for name in ("channels", "state", "cameras"):
             value = getattr(self, name)
             if not isinstance(value, tuple) or not all(map(_is_name, value)):
                 raise ValueError(f"{name} is {value!r}; give a list of names")
@@ -177,6 +187,11 @@ class VLAConfig:
     def _check_vision(self) -> None:
         options = self.options("vision")
         height, width = self.image_size
+        if self.cameras and width % len(self.cameras):
+            raise ValueError(
+                f"image_size is {self.image_size!r}, and {len(self.cameras)} cameras do not share "
+                f"{width} pixels evenly; give a multiple"
+            )
         patch = options.get("patch")  # CLIP's alone
         if patch and (height % patch or width % patch):
             raise ValueError(

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
-from vla_ros.core.compressed import decode
+from vla_ros.core.compressed import rgb_of_message
 from vla_ros.core.depth import DepthPair, DepthPairing, check_aligned, depth_of_message
-from vla_ros.core.encodings import to_rgb8
 from vla_ros.core.images import CameraHealth, as_mounted, check_stamp, resize, resize_depth
 from vla_ros.core.policy_file import chosen_policy
 from vla_ros.core.robot import load_robot
@@ -30,7 +29,7 @@ from vla_ros.nodes.common.from_bytes import reader_of
 from vla_ros.nodes.common.passed import Passed
 from vla_ros.nodes.common.qos import IMAGES, SENSOR
 from vla_ros.nodes.common.run_node import run
-from vla_ros.policies import policy_spec
+from vla_ros.policies import file_spec
 from vla_ros.policies.views import View, Views
 
 
@@ -73,7 +72,7 @@ class CameraIngest(ManagedNode):
 
     def configure(self) -> None:
         chosen = chosen_policy(self.params["policy"], self.params["policy_file"])
-        views = Views(policy_spec(chosen.policy, chosen.options), chosen.images)
+        views = Views(file_spec(chosen), chosen.images)
         robot = load_robot(self.params["robot_file"])
         self._camera = robot.camera(self.params["camera"])
         self._view = views.of(self._camera.name)
@@ -90,14 +89,12 @@ class CameraIngest(ManagedNode):
         self._passed = Passed(self, "frame")
         kind: type = Image
         read: Callable[[bytes], Any] | None = reader_of(Image)
-        to_image: Callable[[Any], np.ndarray] = self._to_rgb
         self._fitting = self._resize_to_come()
         if self._camera.transport == "compressed":
             kind = CompressedImage
             read = None  # a hundredth of the bytes
-            to_image = self._decode
         self._topic = self.resolve_topic_name(self._camera.topic)
-        on_image = partial(self._take, to_image=to_image)
+        on_image = partial(self._take, to_image=self._to_rgb)
         self.add_subscription(kind, self._camera.topic, on_image, SENSOR, read=read)
         self._name = self._camera.name
         self._pairing.clear()
@@ -211,22 +208,10 @@ class CameraIngest(ManagedNode):
             )
         return stamp
 
-    def _to_rgb(self, message: Image) -> np.ndarray:
+    def _to_rgb(self, message: Any) -> np.ndarray:
         """As rgb8, H x W x 3. Raises ValueError."""
-        return to_rgb8(
-            message.data,
-            message.encoding,
-            message.height,
-            message.width,
-            message.step,
-            bool(message.is_bigendian),
-            self.params["max_bytes"],
-        )
-
-    def _decode(self, message: CompressedImage) -> np.ndarray:
-        """As rgb8, H x W x 3. Raises ValueError."""
-        limit = self.params["max_bytes"]
-        return decode(message.data, message.format, limit, self._fitting)
+        transport = self._camera.transport
+        return rgb_of_message(message, transport, self.params["max_bytes"], self._fitting)
 
     def _resize_to_come(self) -> tuple[tuple[int, int], str] | None:
         """Of the image as it is sent; None where its own pixels are counted."""

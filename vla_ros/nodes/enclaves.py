@@ -52,11 +52,17 @@ def policy_for(template: str, robot: Robot) -> str:
     for title, names in (
         ("its outputs", outputs),
         ("what its motion rests on", rests_on),
+        ("its joints", set(robot.joint_topics)),
         ("its state", state | clouds),
         ("its cameras' frames", frames),
+        # without its actions: who looks on executes none
+        ("its commands", outputs),
+        ("what is recorded of it", state | rests_on),
+        ("its cameras' colour frames", map(robot.frame_topic, robot.camera_nodes)),
         ("its cameras' nodes", {f"{node}/change_state" for node in robot.camera_nodes.values()}),
         ("all that it says", rests_on | state | clouds),
         ("its cameras", images | depths),
+        ("what a page shows", images),
     ):
         text = _filled(text, title, names)
     return text

@@ -10,31 +10,37 @@ import signal
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 from std_srvs.srv import SetBool, Trigger
 
 from vla_ros.core.blending import ChunkBlender
+from vla_ros.core.cadence import Cadence, SentChunk
+from vla_ros.core.history import earlier, keep
 from vla_ros.core.policy_file import PolicyFile, chosen_policy
 from vla_ros.core.robot import load_robot
-from vla_ros.core.types import ActionChunk, to_nanoseconds
+from vla_ros.core.types import Observation, to_nanoseconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
+from vla_ros.nodes.common.chunk_client import ChunkClient
 from vla_ros.nodes.common.from_bytes import reader_of
 from vla_ros.nodes.common.jetson import board_values
-from vla_ros.nodes.common.qos import IMAGES, LATEST
+from vla_ros.nodes.common.qos import IMAGES, LATEST, REPORTS
 from vla_ros.nodes.common.run_node import run
 from vla_ros.nodes.common.worker import Worker
-from vla_ros.policies import make_policy, policy_class, policy_spec
-from vla_ros.policies.base import NotUnderstood, Policy
+from vla_ros.policies import file_options, file_spec, make_policy, policy_class
+from vla_ros.policies.base import NotUnderstood, Policy, Rows
 from vla_ros.policies.constant import parse_target
 from vla_ros.policies.numbers import Numbers
 from vla_ros.policies.views import Views
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage
+from vla_ros_msgs.msg import SafetyReport
 
 # The roles; a second engine for the same policy would be another.
 POLICY = "policy"
@@ -42,7 +48,37 @@ FALLBACK = "fallback policy"
 # A hung worker keeps its policy's memory, and maybe a core, for good: with so many of them only the
 # process' end helps.
 MAX_HUNG_WORKERS = 3
-Letter = tuple[int, ObservationMessage]  # when it arrived (steady ns)
+# A report of the gate: 64 channels and a sentence have 2 kB; a larger one is none.
+REPORT_BYTES = 1 << 14
+# So many answers' rows are kept, to be continued: of the newest chunks the gate executes one.
+MOST_ANSWERS = 16
+MOVING = (SafetyReport.PASSED, SafetyReport.LIMITED)
+
+
+@dataclass(frozen=True)
+class Letter:
+    """An observation to answer.
+
+    Attributes:
+        arrived: When it did, steady ns.
+        message: The observation.
+        before: Those before it with their stamps, newest last, for a policy with a history.
+        period: Since the one before it, ns.
+    """
+
+    arrived: int
+    message: ObservationMessage
+    before: tuple[tuple[int, ObservationMessage], ...] = ()
+    period: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the policy gave (T x C, in its units), and the robot's observation it was for."""
+
+    rows: Rows
+    observation: Observation
+    role: str
 
 
 class Inference(ManagedNode):
@@ -50,6 +86,7 @@ class Inference(ManagedNode):
 
     Subscribed topics:
         observation (vla_ros_msgs/Observation): the newest counts.
+        safety_report (vla_ros_msgs/SafetyReport): which rows the gate executed.
 
     Published topics:
         action_chunk (vla_ros_msgs/ActionChunk): what the policy wants the robot to do next.
@@ -58,13 +95,16 @@ class Inference(ManagedNode):
         ~/reset_policy (std_srvs/Trigger): the policy forgets; one that hangs is replaced.
         ~/switch_to_fallback (std_srvs/SetBool): true for the fallback policy, false for the policy.
 
+    Clients:
+        the policy file's `service` (vla_ros_msgs/GetActionChunk): of the policy ros_service.
+
     Parameters:
         `inference` in nodes/node_parameters.py.
 
     Faults:
         action: the policy raised, gave no valid chunk, hangs (`predict_timeout`), or could not be
             loaded.
-        communication: its server is gone, or does not answer.
+        communication: its server or its service is gone, or does not answer.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -79,7 +119,13 @@ class Inference(ManagedNode):
         self._role = POLICY
         self._sequence = 0
         self._said = ""
-        self._warned: set[str] = set()  # what the policy has warned of since the words came
+        self._spoken: set[str] = set()  # the policy's sentences since the words came
+        self._cold: list[Policy] = []  # made without a warm-up: their first answer is it
+        self._before: deque[tuple[int, ObservationMessage]] = deque()
+        self._seen_stamp = 0  # of the last observation, ns
+        # Guarded by `_voice`, as the worker's part is done while it speaks.
+        self._cadence = Cadence(())
+        self._answers: dict[int, Answer] = {}  # by sequence
 
     # -- transitions -------------------------------------------------------------------
     def configure(self) -> None:
@@ -100,6 +146,14 @@ class Inference(ManagedNode):
             for role in self._choices:
                 self._idle[role] = self._make(role, say)
         self._chunks = self.add_publisher(ActionChunkMessage, "action_chunk", LATEST)
+        # Read when it is needed: fifty reports a second shall not wake the executor.
+        self._reports = self.add_reader(
+            SafetyReport,
+            "safety_report",
+            REPORTS,
+            most_bytes=REPORT_BYTES,
+            read=reader_of(SafetyReport),
+        )
         read = reader_of(ObservationMessage, writable=True)  # a policy may draw into its image
         self.add_subscription(
             ObservationMessage, "observation", self._on_observation, IMAGES, read=read
@@ -112,6 +166,10 @@ class Inference(ManagedNode):
         self._target = self._checked_target(parameters["target"])
 
     def activate(self) -> None:
+        self._reports.discard()
+        self._before.clear()
+        self._cadence = Cadence(self._channels)
+        self._answers = {}
         self._start(self._role)
 
     def deactivate(self) -> None:
@@ -120,17 +178,24 @@ class Inference(ManagedNode):
             self._leave_behind()
             # one that ends now gives its policy to the next, and no fresh one is needed
             thread.join(timeout=0.3)
+        self._read_reports()
+        for sentence in (self._cadence.summary(), self._cadence.verdict()):
+            if sentence:
+                self.get_logger().info(f"cadence: {sentence}")
+                self.notify_operator(f"inference: {sentence}")
 
     def release(self) -> None:
         self._idle.clear()
+        self._cold.clear()
         for worker in self._left:
             worker.role = ""  # its policy is nobody's choice any more
+        self._forget()
 
     def _fit(self, role: str) -> None:
         """The policy to the robot and its cameras. Raises ValueError where they do not fit."""
         choice = self._choices[role]
         name = choice.policy
-        spec = policy_spec(name, choice.options)
+        spec = file_spec(choice)
         wants_engine = (choice.engine, choice.precision) != ("auto", "auto")
         if wants_engine and not getattr(policy_class(name), "ON_ENGINES", False):
             raise ValueError(
@@ -187,7 +252,9 @@ class Inference(ManagedNode):
             "engine_fallbacks": self.params["engine_fallbacks"],
             "engine_cache": self.params["engine_cache"],
         }
-        policy = make_policy(choice.policy, choice.options, engine, say)
+        policy = make_policy(choice.policy, file_options(choice), engine, say)
+        if connect := getattr(policy, "connect", None):  # one that is a node of its own
+            connect(partial(ChunkClient, self))
         for note in getattr(policy, "notes", ()):
             self.get_logger().warning(note)
         blank = self._views[role].spec.blank()
@@ -197,6 +264,8 @@ class Inference(ManagedNode):
             except NotUnderstood:
                 pass  # it does not know these words; it ran
         policy.reset()
+        if not self.params["warm_up"]:
+            self._cold.append(policy)
         if runs_on := _described(policy).get("engine"):
             self.get_logger().info(f"{policy.name} runs on {runs_on}")
             self.notify_operator(f"inference: {policy.name} runs on {runs_on}")
@@ -268,9 +337,17 @@ class Inference(ManagedNode):
         self._role = role
         if self._worker:
             self._leave_behind()
+            self._start_over()
             self._start(role)
 
+    def _start_over(self) -> None:
+        """Nothing of what was planned is continued, or waited for."""
+        with self._voice:
+            self._answers.clear()
+            self._cadence.start_over()
+
     def _watch(self) -> None:
+        self._read_reports()
         self._forget()
         worker = self._worker
         now = time.monotonic_ns()
@@ -330,16 +407,96 @@ class Inference(ManagedNode):
     def _on_observation(self, message: ObservationMessage) -> None:
         now = time.monotonic_ns()
         self.stats.tick("observation", now)
-        if self._worker and self._worker.put((now, message)):
+        letter = self._letter(now, message)
+        worker = self._worker
+        if worker is None or not self._is_wanted(worker, letter):
+            return
+        if worker.put(letter):
             self.stats.drop("observation replaced by a newer one")
         time.sleep(0)  # gives the worker the interpreter now, not after the executor's housekeeping
 
+    def _letter(self, now: int, message: ObservationMessage) -> Letter:
+        spec = self._views[self._role].spec
+        stamp = convert.stamp_ns(message.header.stamp)
+        before = tuple(self._before)
+        if spec.history > 1:
+            spacing = spec.history_spacing or spec.step
+            keep(self._before, stamp, message, spec.history, spacing)
+        period = max(0, stamp - self._seen_stamp)
+        self._seen_stamp = stamp
+        return Letter(now, message, before, period)
+
+    def _is_wanted(self, worker: Worker[Letter], letter: Letter) -> bool:
+        """Whether it is to be answered: what the robot does may be planned for a while."""
+        horizon = self._choices[worker.role].horizon
+        if not horizon or worker.reset_wanted:
+            return True
+        self._read_reports()
+        stamp = convert.stamp_ns(letter.message.header.stamp)
+        instruction_id = letter.message.instruction.instruction_id
+        with self._voice:
+            return self._cadence.wanted(horizon, instruction_id, stamp, letter.period, self.now())
+
+    def _read_reports(self) -> None:
+        """What the gate executed since the last time."""
+        with self._voice:  # the worker reads them, too: one at a time, in their order
+            for report in self._reports.take():
+                moves = report.state == SafetyReport.ACTIVE and report.verdict in MOVING
+                stamp = convert.stamp_ns(report.header.stamp)
+                self._cadence.report(report.sequence, stamp, moves, report.rule)
+
+    def _with_history(
+        self, worker: Worker[Letter], seen: Observation, letter: Letter
+    ) -> Observation:
+        """The observation with those before it. Raises ValueError where they are missing."""
+        views = self._views[worker.role]
+        spec = views.spec
+        if spec.history == 1:
+            return seen
+        stamps = [stamp for stamp, _ in letter.before]
+        spacing = spec.history_spacing or spec.step
+        missing = self._choices[worker.role].history.missing
+        history: list[Observation] = []
+        for index in earlier(stamps, seen.stamp, spec.history, spacing, missing):
+            if index is None:
+                history.append(seen)
+            else:
+                before = convert.observation(letter.before[index][1])
+                history.append(views.fit(self._numbers[worker.role].state(before)))
+        return replace(seen, history=tuple(history))
+
+    def _with_prefix(
+        self, worker: Worker[Letter], seen: Observation, observation: Observation
+    ) -> Observation:
+        """The observation with what is left of the chunk that the gate executes, or is to."""
+        if not self._views[worker.role].spec.takes_prefix:
+            return seen
+        self._read_reports()
+        with self._voice:
+            now = self.now()
+            planned = self._cadence.planned(now)
+            if planned is None or self._cadence.executing(now) is None:
+                return seen
+            answer = self._answers.get(planned.chunk.sequence)
+            delay = self._cadence.expected_delay()
+        if answer is None or answer.role != worker.role:
+            return seen
+        if answer.observation.instruction.instruction_id != observation.instruction.instruction_id:
+            return seen
+        prefix = self._numbers[worker.role].prefix(
+            answer.rows, answer.observation, observation, delay
+        )
+        return replace(seen, prefix=prefix)
+
     def _answer(self, blender: ChunkBlender, worker: Worker[Letter], letter: Letter) -> None:
         """In the worker's thread. What raises here is the policy's fault."""
-        arrived, message = letter
+        began = time.monotonic_ns()
+        message = letter.message
         policy = worker.policy
         if policy is None:
             return  # it could not be loaded, and that was reported
+        if not self._is_wanted(worker, letter):
+            return  # the chunk that was computed meanwhile lasts longer
         views = self._views[worker.role]
         numbers = self._numbers[worker.role]
         try:
@@ -351,23 +508,36 @@ class Inference(ManagedNode):
             worker.instruction_id = observation.instruction.instruction_id
             worker.reset_wanted = True
             self._said = ""  # what is wrong is said again, to whoever spoke
-            self._warned.clear()
+            self._spoken.clear()
+        if worker.reset_wanted:
+            self._start_over()
         try:
             seen = views.fit(numbers.state(observation))
+            seen = self._with_history(worker, seen, letter)
+            seen = self._with_prefix(worker, seen, observation)
         except ValueError as error:
             self._while_heard(worker, partial(self._say, error, "inference"))
             return
+        choice = self._choices[worker.role]
+        if choice.prompt:
+            words = choice.prompted(observation.instruction.text)
+            seen = replace(seen, instruction=replace(seen.instruction, text=words))
         if worker.reset_wanted:
             worker.reset_wanted = False
             policy.reset()
             blender.reset()
         if aim := getattr(policy, "aim", None):
             aim(self._target)
+        cold = policy in self._cold
+        if cold:
+            self._cold.remove(policy)
         try:
             rows = policy.predict(seen)
         except NotUnderstood as error:
             self._while_heard(worker, partial(self._say, error))
             return
+        if announcements := getattr(policy, "announcements", ()):
+            self._while_heard(worker, partial(self._announce, tuple(announcements)))
         if warnings := getattr(policy, "warnings", ()):
             self._while_heard(worker, partial(self._warn, tuple(warnings)))
         try:
@@ -375,35 +545,52 @@ class Inference(ManagedNode):
         except ValueError as error:  # a joint is not measured: the robot holds
             self._while_heard(worker, partial(self._say, error, "inference"))
             return
-        chunk = blender.blend(chunk, self.now())
-        self._while_heard(worker, partial(self._speak, chunk, arrived))
+        rows_sent = len(chunk.values)
+        chunk = blender.blend(numbers.resampled(chunk, observation), self.now())
+        took = None if cold else time.monotonic_ns() - began
+        sent = SentChunk(chunk, rows_sent, views.spec.step)
+        # A copy only where it is kept: the policy may use its array again.
+        kept = np.array(rows) if views.spec.takes_prefix else rows
+        answer = Answer(kept, observation, worker.role)
+        self._while_heard(worker, partial(self._speak, sent, letter.arrived, took, answer))
 
     def _while_heard(self, worker: Worker[Letter], speak: Callable[[], None]) -> None:
         with self._voice:
             if not worker.closed:
                 speak()
 
-    def _speak(self, chunk: ActionChunk, arrived: int) -> None:
+    def _speak(self, sent: SentChunk, arrived: int, took: int | None, answer: Answer) -> None:
         done = time.monotonic_ns()
-        self._chunks.publish(
-            convert.chunk_message(
-                replace(
-                    chunk, sequence=self._sequence + 1, latency=done - arrived, process=self._life
-                )
-            )
+        chunk = replace(
+            sent.chunk, sequence=self._sequence + 1, latency=done - arrived, process=self._life
         )
+        self._chunks.publish(convert.chunk_message(chunk))
         self._sequence += 1
         self.problem = ""
         self.stats.tick("action_chunk", done)
-        self.stats.latency(done - arrived)
+        if took is not None:
+            self.stats.latency(done - arrived)
+        self._cadence.sent(replace(sent, chunk=chunk), took, self.now() - chunk.stamp)
+        if self._views[answer.role].spec.takes_prefix:
+            self._answers[chunk.sequence] = answer
+            while len(self._answers) > MOST_ANSWERS:
+                del self._answers[next(iter(self._answers))]
 
     def _warn(self, sentences: tuple[str, ...]) -> None:
         """To the operator, each once an instruction: the policy goes on."""
         for sentence in sentences:
-            if sentence not in self._warned:
-                self._warned.add(sentence)
+            if sentence not in self._spoken:
+                self._spoken.add(sentence)
                 self.get_logger().warning(sentence)
                 self.notify_operator(f"inference: {sentence}")
+
+    def _announce(self, sentences: tuple[str, ...]) -> None:
+        """To the operator, each once an instruction: what the policy does next."""
+        for sentence in sentences:
+            if sentence not in self._spoken:
+                self._spoken.add(sentence)
+                self.get_logger().info(sentence)
+                self.notify_operator(sentence)
 
     def _say(self, error: ValueError, what: str = "not understood") -> None:
         """To the operator, once an instruction.
@@ -413,6 +600,7 @@ class Inference(ManagedNode):
         are there.
         """
         self.problem = str(error)
+        self._cadence.refused()
         self.stats.drop("the policy refused")
         if self.problem != self._said:
             self._said = self.problem
@@ -441,6 +629,7 @@ class Inference(ManagedNode):
             "policy": worker.name if worker else "none",
             "role": self._role,
             "hung workers left": str(self._hung()),
+            **self._cadence.values(),
             **engine,
             **board_values(),
         }

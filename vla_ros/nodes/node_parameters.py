@@ -9,12 +9,14 @@ from dataclasses import replace
 
 from vla_ros.core.blending import BLENDINGS
 from vla_ros.core.faults import STRATEGIES
-from vla_ros.core.instructions import STOP_WORDS
+from vla_ros.core.instructions import HALTING_THRESHOLD, STOP_WORDS
 from vla_ros.core.pairing import MODES
 from vla_ros.core.parameters import Parameter as P
 from vla_ros.core.policy_file import DEFAULT_POLICY
+from vla_ros.core.stick import AUTO
 from vla_ros.core.types import to_seconds
 from vla_ros.safety.rules import PARAMETERS
+from vla_ros.safety.rules.stuck_stick import STUCK_STICK_LIMIT
 
 EXECUTORS = ("events", "single_threaded")
 COMMON = (
@@ -93,6 +95,8 @@ NODES = (
     "inference",
     "supervisor",
 )
+# What looks on: started beside the suite, required by nobody.
+ONLOOKER_NODES = ("blackbox",)
 NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
     "camera_ingest": (
         *COMMON,
@@ -149,6 +153,21 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
             1000.0,
         ),
         P("stop_words", list(STOP_WORDS), "an instruction that holds one of these words cancels"),
+        P(
+            "read_halting",
+            True,
+            "words that the reader takes for halting (whoa, stay where you are) cancel, too; the "
+            "stop words do so without it",
+        ),
+        P(
+            "halting_threshold",
+            HALTING_THRESHOLD,
+            "the reader's probability from which on words halt: low, for a false stop is said "
+            "again, and a missed one is not",
+            "of 1",
+            0.1,
+            1.0,
+        ),
     ),
     "synchronizer": (
         *COMMON,
@@ -284,10 +303,58 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         CAMERAS,
         *PARAMETERS,  # the rules'
         P(
+            "teleop",
+            False,
+            "a person's stick may take the robot over, by the rows of the node teleop",
+        ),
+        P(
             "auto_arm",
             False,
             "arms once by itself, for simulation only: the robot file must say simulated: true",
         ),
+    ),
+    "teleop": (
+        *COMMON,
+        ROBOT,
+        P(
+            "joy_deadman",
+            4,
+            "the gamepad's button that takes the robot and is held while it is driven, counted "
+            "from 0 (on most the left shoulder's)",
+            "",
+            0,
+            63,
+        ),
+        P(
+            "joy_axes",
+            [AUTO],
+            "what the gamepad's axes move, each as channel=axis or channel=axis:scale, as "
+            "linear.x=1:0.2 or joint_1=3; without a scale as fast as the robot file allows; auto: "
+            "the base, by the left stick",
+        ),
+        P(
+            "joy_buttons",
+            [""],
+            "the same of its buttons, as gripper=0:-0.5 and gripper=1:0.5; an empty text: none",
+        ),
+        P(
+            "joy_deadzone",
+            0.1,
+            "an axis nearer to its middle is at rest",
+            "of 1",
+            0.0,
+            0.9,
+        ),
+        P(
+            "stick_timeout",
+            0.25,
+            "a stick that is silent for longer is let go; the gate's teleop_timeout holds the "
+            "robot in any case",
+            "s",
+            0.05,
+            2.0,
+        ),
+        STUCK_STICK_LIMIT,
     ),
     "supervisor": (
         *COMMON,
@@ -371,5 +438,63 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
             )
             for kind, strategy in STRATEGIES.items()
         ),
+    ),
+    "blackbox": (
+        *(replace(each, default=10) if each.name == "nice" else each for each in COMMON),
+        ROBOT,
+        CAMERAS,
+        P("blackbox_seconds", 120.0, "how much is kept in memory", "s", 1.0, 3600.0),
+        P(
+            "blackbox_megabytes",
+            256.0,
+            "at most so much memory: half for what is kept, the oldest goes first, and half for "
+            "what is being written",
+            "MB",
+            1.0,
+            65536.0,
+        ),
+        P(
+            "blackbox_settle",
+            30.0,
+            "between two files; what happens meanwhile goes into the next one",
+            "s",
+            0.0,
+            3600.0,
+        ),
+        P(
+            "blackbox_files",
+            10,
+            "so many files of stops, faults and halts stay, and as many others; the oldest is "
+            "removed",
+            "",
+            1,
+            10_000,
+        ),
+        P(
+            "blackbox_folder",
+            "",
+            "where the files go; empty: vla_blackbox in ROS_HOME, or in ~/.ros",
+        ),
+    ),
+    "console": (
+        *COMMON,
+        ROBOT,
+        P(
+            "console_host",
+            "127.0.0.1",
+            "where the page is served; another address than this machine's own loopback needs "
+            "token_file",
+        ),
+        P("console_port", 8080, "its port; 0: any that is free", "", 0, 65535),
+        P(
+            "token_file",
+            "",
+            "a file whose first line opens the page to who knows it; empty: whoever reaches "
+            "console_host",
+        ),
+        P("image_rate", 10.0, "a camera's images a second at most", "Hz", 0.1, 30.0),
+        P("image_width", 480, "a camera's images are no wider", "pixels", 64, 1920),
+        P("image_quality", 70, "of their JPEG", "", 10, 95),
+        P("max_viewers", 20, "pages that are served at a time; STOP works from any", "", 1, 200),
     ),
 }

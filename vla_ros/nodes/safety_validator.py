@@ -18,12 +18,12 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState, LaserScan, PointCloud2, Range
 from std_srvs.srv import Trigger
 
-from vla_ros.core.joint_states import joint_positions
+from vla_ros.core.chunks import MOST_VALUES
 from vla_ros.core.robot import MAX_CHANNELS, Robot, load_robot
 from vla_ros.core.robot_channels import Channel
 from vla_ros.core.robot_obstacles import Sensor
 from vla_ros.core.robot_state import JOINT_STATE
-from vla_ros.core.types import to_nanoseconds
+from vla_ros.core.types import POLICY, TELEOP, ActionChunk, to_nanoseconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.camera_nodes import expanded
@@ -33,39 +33,32 @@ from vla_ros.nodes.common.qos import EVENTS, HALTS, JOINTS, LATCHED, LATEST, PUL
 from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.common.run_node import run
 from vla_ros.nodes.common.state_messages import MESSAGES
+from vla_ros.nodes.gate.gate_settings import SOURCE_MEMORY_NS, gate_settings
 from vla_ros.nodes.gate.outputs import Others, Outputs
 from vla_ros.nodes.gate.rule_sources import heard, message_class
 from vla_ros.nodes.gate.stop_buttons import Presses, StopButtons
 from vla_ros.safety.gate import Gate, LatestInputs, Report, State
-from vla_ros.safety.obstacles import Reading
 from vla_ros.safety.rule import Source, Verdict
-from vla_ros.safety.rules import PARAMETERS, RULES
+from vla_ros.safety.rules import RULES
 from vla_ros.safety.rules.clock import CLOCK_JUMP
-from vla_ros.safety.rules.instruction_match import LOST_AFTER
-from vla_ros.safety.rules.source_timeout import HEARTBEAT_TIMEOUT, TOPIC_TIMEOUT
-from vla_ros.safety.settings import Settings
 from vla_ros_msgs.msg import ActionChunk as ActionChunkMessage
 from vla_ros_msgs.msg import Halt, Heartbeat, SafetyReport
 from vla_ros_msgs.msg import Instruction as InstructionMessage
 
-# Of a chunk: 256 rows of 64 channels. More is no action, and would cost the gate its period.
-MAX_VALUES = 1 << 14
 # A larger message is no heartbeat or instruction, no action, and no scan; its size is looked at
 # before anything is made of it.
 SMALL_BYTES = 1 << 14
 ACTION_BYTES = 80 << 10
 LARGE_BYTES = 1 << 19
 CLOUD_BYTES = 10 << 20  # 640 x 480 points of 32 bytes
-# For so long a process that sent an action counts as one that sends them.
-SOURCE_MEMORY_NS = 1_000_000_000
 TWIN_MEMORY_NS = 1_000_000_000  # the same of a second gate's heartbeat
 COMPLAINT_PERIOD_NS = 1_000_000_000  # between two sentences about bad heartbeats
 # Between ticks: chunks that come faster than this do not make the gate run faster.
 MIN_TICK_INTERVAL_NS = 2_000_000
 SENSORS = {
-    "sensor_msgs/msg/LaserScan": (LaserScan, convert.scan, LARGE_BYTES),
-    "sensor_msgs/msg/Range": (Range, convert.beam, LARGE_BYTES),
-    "sensor_msgs/msg/PointCloud2": (PointCloud2, convert.cloud, CLOUD_BYTES),
+    "sensor_msgs/msg/LaserScan": (LaserScan, LARGE_BYTES),
+    "sensor_msgs/msg/Range": (Range, LARGE_BYTES),
+    "sensor_msgs/msg/PointCloud2": (PointCloud2, CLOUD_BYTES),
 }
 # What these rules hold for is the policy's fault.
 POLICY_FAULTS = {rule.name for rule in RULES if rule.policy_fault}
@@ -76,6 +69,7 @@ class SafetyValidator(ManagedNode):
 
     Subscribed topics:
         action_chunk (vla_ros_msgs/ActionChunk): what the policy wants.
+        teleop/action_chunk (vla_ros_msgs/ActionChunk): what a person wants, with `teleop`.
         instruction/accepted (vla_ros_msgs/Instruction): the instruction that holds.
         stop (std_msgs/Bool): the stop button, heard in every state, reliable or best effort.
         halt (vla_ros_msgs/Halt): the supervisor's.
@@ -92,6 +86,8 @@ class SafetyValidator(ManagedNode):
         ~/arm (std_srvs/Trigger): refused while a source is missing or a cause lasts.
         ~/disarm (std_srvs/Trigger): the robot stops.
         ~/reset (std_srvs/Trigger): from STOPPED to DISARMED; refused while a stop lasts.
+        ~/give_back (std_srvs/Trigger): from a person to the policy, with `teleop`; `teleop` calls
+            it, once the policy is reset.
 
     Parameters:
         `safety_validator` in nodes/node_parameters.py, and those that the rules declare.
@@ -116,6 +112,7 @@ class SafetyValidator(ManagedNode):
         self._complained = -COMPLAINT_PERIOD_NS  # of a bad heartbeat (steady ns)
         self._may_auto_arm = False
         self._sources: dict[str, int] = {}  # process -> when it last sent an action (steady ns)
+        self._sticks: dict[str, int] = {}  # the same of a person's rows
         self._buttons = StopButtons(self, lambda presses: self.guard(self._on_presses, presses))
 
     def configure(self) -> None:
@@ -127,7 +124,9 @@ class SafetyValidator(ManagedNode):
             )
         self._period = to_nanoseconds(1.0 / self.params["rate"])
         self._renew()
-        self._message = SafetyReport(channels=[channel.name for channel in robot.channels])
+        self._message = SafetyReport(
+            channels=[channel.name for channel in robot.channels], control_source=POLICY
+        )
         nodes = expanded(self.params["required_nodes"], robot, self.params["cameras"])
         self._nodes = frozenset(nodes)
         self._outputs = Outputs(self, robot, self._period)
@@ -135,6 +134,13 @@ class SafetyValidator(ManagedNode):
         self._reports = self.add_publisher(SafetyReport, "safety_report", EVENTS)
         on_chunk = self._bounded(ActionChunkMessage, ACTION_BYTES, self._on_chunk)
         self.add_subscription(ActionChunkMessage, "action_chunk", on_chunk, LATEST, raw=True)
+        verbs = ["arm", "disarm", "reset"]
+        if self.params["teleop"]:
+            on_row = self._bounded(ActionChunkMessage, SMALL_BYTES, self._on_teleop_row)
+            self.add_subscription(
+                ActionChunkMessage, "teleop/action_chunk", on_row, LATEST, raw=True
+            )
+            verbs.append("give_back")
         # What the robot's motion rests on: read by the watchdog's own thread, before each of its
         # ticks.
         self._readers: dict[Reader, Callable[[Any, int], None]] = {
@@ -151,9 +157,9 @@ class SafetyValidator(ManagedNode):
                 )
                 self._readers[reader] = self._seen(topic)
         for sensor in robot.sensors:
-            kind, to_reading, most_bytes = SENSORS[sensor.type]
+            kind, most_bytes = SENSORS[sensor.type]
             reader = self._reader(kind, sensor.topic, STATE, most_bytes)
-            self._readers[reader] = partial(self._on_ranges, sensor, to_reading)
+            self._readers[reader] = partial(self._on_ranges, sensor)
         for rule in RULES:
             for source in rule.sources:
                 reader = self.add_reader(
@@ -180,7 +186,7 @@ class SafetyValidator(ManagedNode):
             self.get_logger().warning(
                 "AUTO_ARM IS ON: the gate arms by itself, once. Never use this on a real robot."
             )
-        for name in ("arm", "disarm", "reset"):
+        for name in verbs:
             self.add_service(Trigger, f"~/{name}", getattr(self, f"_on_{name}"))
 
     def _reader(self, kind: type, topic: str, qos: QoSProfile, most_bytes: int) -> Reader:
@@ -193,12 +199,15 @@ class SafetyValidator(ManagedNode):
         """
         with self._lock:
             before = self._gate
-            self._gate = Gate(self._robot, self._settings(self.params))
+            self._gate = Gate(self._robot, gate_settings(self.params, self._robot))
             self._may_auto_arm = self.params["auto_arm"]
             if before and before.state is State.STOPPED:
                 self._gate.latch(before.cause)
+            if before and self.params["teleop"]:
+                self._gate.takeover = before.takeover  # only a give-back returns it to the policy
             then = self._inputs if before else LatestInputs()
             self._sources = {}
+            self._sticks = {}
             self._inputs = LatestInputs(
                 instruction=then.instruction,
                 halt=then.halt,
@@ -207,36 +216,12 @@ class SafetyValidator(ManagedNode):
                 stop_pressed=self._buttons.pressed,
             )
 
-    def _settings(self, parameters: dict[str, Any]) -> Settings:
-        shortest = 2.0 / parameters["rate"]
-        if parameters[CLOCK_JUMP.name] < shortest:
-            raise ValueError(
-                f"parameter 'clock_jump' is {parameters[CLOCK_JUMP.name]} s; give at least two "
-                f"periods of 'rate', {shortest:g} s"
-            )
-        sources = {}  # what must be heard -> its longest silence, ns
-        for name in expanded(parameters["required_nodes"], self._robot, parameters["cameras"]):
-            sources[f"node {name}"] = to_nanoseconds(parameters[HEARTBEAT_TIMEOUT.name])
-        for topic in self._robot.required_topics:
-            sources[topic] = to_nanoseconds(parameters[TOPIC_TIMEOUT.name])
-        heard = list(sources)
-        heard += [sensor.topic for sensor in self._robot.sensors]
-        for rule in RULES:
-            heard += [source.topic for source in rule.sources]
-        lost = dict.fromkeys(heard, to_nanoseconds(parameters[LOST_AFTER.name]))
-        return Settings(
-            period=to_nanoseconds(1.0 / parameters["rate"]),
-            sources=sources,
-            lost=lost,
-            limits={limit.name: parameters[limit.name] for limit in PARAMETERS},
-        )
-
     def apply(self, parameters: dict[str, Any]) -> None:
         """Other limits, all or none: refused where one is looser and the gate is armed."""
         assert self._gate is not None
         robot: Robot = load_robot(parameters["robot_file"])
         with self._lock:
-            self._gate.change(robot, self._settings(parameters))
+            self._gate.change(robot, gate_settings(parameters, self._robot))
             self._robot = robot
 
     def activate(self) -> None:
@@ -374,6 +359,10 @@ class SafetyValidator(ManagedNode):
             if now - sent > SOURCE_MEMORY_NS:
                 del self._sources[process]
         self._inputs.chunk_sources = tuple(self._sources)
+        for process, sent in list(self._sticks.items()):
+            if now - sent > SOURCE_MEMORY_NS:
+                del self._sticks[process]
+        self._inputs.teleop_sources = tuple(self._sticks)
 
     def _publish(self, report: Report, stamp: int) -> None:
         # One message for all: making a new one takes longer than filling it in.
@@ -381,6 +370,7 @@ class SafetyValidator(ManagedNode):
         message.state = int(report.state)
         message.verdict = int(report.verdict)
         message.rule = report.rule
+        message.control_source = report.control_source
         message.reason = report.reason[:300]
         message.instruction_id = report.instruction_id
         message.sequence = report.sequence
@@ -394,18 +384,20 @@ class SafetyValidator(ManagedNode):
         """A line in the log for each change of state, or of the rule that holds; not fifty a
         second."""
         self._reason = report.reason[:300]
-        now = (report.state, report.rule if report.verdict >= Verdict.HELD else "")
+        rule = report.rule if report.verdict >= Verdict.HELD else ""
+        now = (report.state, rule, report.control_source)
         if now != self._said:
             self._said = now
             self._to_say.append(
                 f"{report.state.name} {report.verdict.name} {report.rule}: {self._reason}"
+                f"{' (a person has the robot)' if report.control_source == TELEOP else ''}"
             )
 
     def _say(self) -> None:
         """Outside the lock and the watchdog's thread: a log that blocks must not block the gate."""
         while self._to_say:
             self.get_logger().info(self._to_say.popleft())
-        if self._said and self._said[1] in POLICY_FAULTS:
+        if self._said and self._said[1] in POLICY_FAULTS and self._said[2] == POLICY:
             self.report_fault("action", f"the gate refuses what the policy wants: {self._reason}")
 
     def fail(self, error: Exception) -> None:
@@ -442,14 +434,9 @@ class SafetyValidator(ManagedNode):
         return on_bytes
 
     def _on_chunk(self, message: ActionChunkMessage) -> None:
-        if len(message.channels) > MAX_CHANNELS or len(message.values) > MAX_VALUES:
-            self.reject(
-                "huge action",
-                f"{len(message.channels)} channels and {len(message.values)} values; "
-                f"at most {MAX_CHANNELS} and {MAX_VALUES}",
-            )
+        chunk = self._taken(message)
+        if chunk is None:
             return
-        chunk = convert.chunk(message)
         now = time.monotonic_ns()
         self.stats.tick("action_chunk", now)
         with self._lock:
@@ -458,6 +445,31 @@ class SafetyValidator(ManagedNode):
                 self._sources[chunk.process] = now
             self._inputs.chunk_sources = tuple(self._sources)
             self._wake()
+
+    def _on_teleop_row(self, message: ActionChunkMessage) -> None:
+        """What a person's stick says, pressed or let go."""
+        row = self._taken(message)
+        if row is None:
+            return
+        now = time.monotonic_ns()
+        self.stats.tick("teleop row", now)
+        with self._lock:
+            self._inputs.teleop_row = row
+            if row.process in self._sticks or len(self._sticks) < 5:
+                self._sticks[row.process] = now
+            self._inputs.teleop_sources = tuple(self._sticks)
+            self._wake()
+
+    def _taken(self, message: ActionChunkMessage) -> ActionChunk | None:
+        # More is no action, and would cost the gate its period.
+        if len(message.channels) > MAX_CHANNELS or len(message.values) > MOST_VALUES:
+            self.reject(
+                "huge action",
+                f"{len(message.channels)} channels and {len(message.values)} values; "
+                f"at most {MAX_CHANNELS} and {MOST_VALUES}",
+            )
+            return None
+        return convert.chunk(message)
 
     def _on_instruction(self, message: InstructionMessage) -> None:
         if self._inputs.missing_listeners:
@@ -516,10 +528,8 @@ class SafetyValidator(ManagedNode):
 
         return on_message
 
-    def _on_ranges(
-        self, sensor: Sensor, to_reading: Callable[[Sensor, Any], Reading], message: Any, now: int
-    ) -> None:
-        reading = to_reading(sensor, message)
+    def _on_ranges(self, sensor: Sensor, message: Any, now: int) -> None:
+        reading = convert.READINGS[sensor.type](sensor, message)
         self._inputs.readings[sensor.topic] = (reading, now)
         self._note_fault(sensor.topic, reading.fault, "bad ranges")
 
@@ -539,23 +549,12 @@ class SafetyValidator(ManagedNode):
     def _on_joint_states(
         self, topic: str, channels: tuple[Channel, ...], message: JointState, now: int
     ) -> None:
-        """Takes the positions of one of several publishers.
-
-        What it does not name is as it was, and what names none of ours is no sign of life.
-        """
-        joints = {channel.joint for channel in channels}
         try:
-            positions = joint_positions(message.name, message.position, joints)
+            self._inputs.hear_joints(topic, channels, message.name, message.position, now)
         except ValueError as error:
             self._note_fault(topic, str(error), "bad joint states")
             return
         self._note_fault(topic, "", "bad joint states")
-        if positions:
-            self._inputs.seen[topic] = now
-        for channel in channels:
-            if channel.joint in positions:
-                value = channel.measured(positions[channel.joint])
-                self._inputs.measured[channel.name] = (value, now)
 
     # -- services ----------------------------------------------------------------------
     def _on_arm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -572,6 +571,11 @@ class SafetyValidator(ManagedNode):
         return self._answer(
             "reset", response, lambda gate: gate.reset(time.monotonic_ns(), self._inputs)
         )
+
+    def _on_give_back(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        return self._answer("give_back", response, lambda gate: gate.give_back(self.now()))
 
     def _answer(self, verb: str, response: Trigger.Response, ask: Any) -> Trigger.Response:
         if not self.active or self._gate is None:
@@ -592,6 +596,7 @@ class SafetyValidator(ManagedNode):
             values = {
                 "state": self._gate.state.name,
                 "cause": self._gate.cause,
+                "control_source": TELEOP if self._gate.takeover.has else POLICY,
                 "not heard": "; ".join(self._inputs.missing_listeners),
             }
             for rule, count in self._gate.counters.items():

@@ -6,13 +6,13 @@ No ROS here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vla_ros.core.policy_file import PolicyFile, chosen_policy
 from vla_ros.core.robot import CAMERA_NODE, Robot, load_robot
 from vla_ros.core.robot_fields import topic_name
 from vla_ros.nodes.node_parameters import ALL, NODES
-from vla_ros.policies import policy_spec
+from vla_ros.policies import file_spec
 from vla_ros.policies.views import Views
 
 SEEING = (CAMERA_NODE, "inference")  # what is told the policy: it says which images it wants
@@ -26,7 +26,7 @@ class PlannedNode:
     """A node of the suite, as it is to be started.
 
     Attributes:
-        executable: a name in NODES.
+        executable: a name in NODES or ONLOOKER_NODES.
         parameters: name -> value; they overrule a parameter file.
         remaps: name -> name.
     """
@@ -43,6 +43,8 @@ def planned_nodes(
     policy_file: str = "",
     camera_topic: str = "",
     topics: Mapping[str, str] | None = None,
+    teleop: bool = False,
+    onlookers: Sequence[str] = (),
 ) -> list[PlannedNode]:
     """The nodes of a robot's suite, the gate first, and a camera_ingest for each camera.
 
@@ -53,6 +55,8 @@ def planned_nodes(
         policy, policy_file: what drives, as the parameters of these names.
         camera_topic: instead of the file's topic; for a robot of one camera.
         topics: one of ROBOT_TOPICS -> where the robot really has it.
+        teleop: a person may take over: one node more, which brings itself up.
+        onlookers: of ONLOOKER_NODES, those that run as well; they come last.
 
     Raises:
         ValueError: a file is wrong, or the policy looks through a camera that is not there.
@@ -82,13 +86,21 @@ def planned_nodes(
         else:
             heard = remaps if executable in HEARS_STATE else {}
             planned.append(PlannedNode(executable, executable, parameters, heard))
+    if teleop:
+        gate = planned[NODES.index("safety_validator")]
+        planned[NODES.index("safety_validator")] = replace(
+            gate, parameters={**gate.parameters, "teleop": True}
+        )
+        planned.append(PlannedNode("teleop", "teleop", everyone, remaps))
+    for name in onlookers:
+        planned.append(PlannedNode(name, name, {**everyone, "cameras": cameras}, remaps))
     return planned
 
 
 def _seen(robot: Robot, chosen: PolicyFile) -> tuple[list[str], list[str]]:
     """The cameras and the point clouds that the policy looks at, in the robot file's order."""
     try:
-        spec = policy_spec(chosen.policy, chosen.options)
+        spec = file_spec(chosen)
     except ValueError:
         # What starts the nodes may lack what the policy is made of; if they do too, they say so.
         return list(robot.camera_nodes), [cloud.name for cloud in robot.clouds]

@@ -18,6 +18,7 @@ from vla_ros.core.robot import load_robot
 from vla_ros.core.robot_clouds import Cloud, chosen_clouds
 from vla_ros.core.robot_state import JOINT_STATE, StateSource
 from vla_ros.core.shown import shown
+from vla_ros.core.state_numbers import published_numbers
 from vla_ros.core.state_table import StateTable
 from vla_ros.core.types import Frame, to_nanoseconds, to_seconds
 from vla_ros.nodes.common import convert
@@ -28,7 +29,7 @@ from vla_ros.nodes.common.passed import Passed
 from vla_ros.nodes.common.qos import IMAGES, JOINTS, LATCHED, REPORTS, STATE
 from vla_ros.nodes.common.reader import Reader
 from vla_ros.nodes.common.run_node import run
-from vla_ros.nodes.common.state_messages import MESSAGES, published_numbers
+from vla_ros.nodes.common.state_messages import MESSAGES
 from vla_ros.nodes.node_parameters import ALL
 from vla_ros_msgs.msg import Instruction as InstructionMessage
 from vla_ros_msgs.msg import Observation as ObservationMessage

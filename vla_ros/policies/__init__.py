@@ -7,12 +7,15 @@ A policy is asked for by its name in POLICIES, by that of an entry point of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any
 
+from vla_ros.core.policy_file import PolicyFile
 from vla_ros.core.shown import shown
+from vla_ros.core.types import to_nanoseconds
 from vla_ros.policies.base import Policy, PolicySpec
 
 POLICIES = {
@@ -20,6 +23,7 @@ POLICIES = {
     "color_servo": "vla_ros.policies.color_servo.policy:ColorServo",
     "builtin": "vla_ros.policies.builtin:Builtin",
     "remote": "vla_ros.policies.remote.policy:Remote",
+    "ros_service": "vla_ros.policies.ros_service:RosService",
     "lerobot": "vla_ros.policies.lerobot.policy:LeRobot",
     "builtin_arm": "vla_ros.policies.builtin_arm:BuiltinArm",
 }
@@ -118,6 +122,57 @@ def policy_spec(name: str, options: Mapping[str, Any] | None = None) -> PolicySp
         raise ValueError(
             f"policy '{name}': spec gives a {type(spec).__name__}; a PolicySpec is right"
         )
+    return spec
+
+
+def file_options(file: PolicyFile) -> dict[str, Any]:
+    """A policy file's options, and what its policy must be told of the rest (FILE_KEYS).
+
+    A policy that cannot know its rate by itself, as one on a server, has it from there.
+
+    Raises:
+        ValueError: a key of the file stands in its options.
+    """
+    keys: dict[str, Any] = {
+        "rate": file.rate,
+        "horizon": file.horizon,
+        "history": file.history.observations,
+    }
+    options = dict(file.options)
+    for key in getattr(policy_class(file.policy), "FILE_KEYS", ()):
+        if key in options:
+            raise ValueError(
+                f"policy '{file.policy}': {key} stands in options; it belongs beside them in the "
+                f"policy file, where every policy has it ({key}: {shown(options[key])})"
+            )
+        if keys[key]:
+            options[key] = keys[key]
+    return options
+
+
+def file_spec(file: PolicyFile) -> PolicySpec:
+    """What a policy file's policy wants and gives, by its class and by the file.
+
+    Raises:
+        ValueError: as `policy_spec`, and where both do not fit.
+    """
+    name = file.policy
+    spec = policy_spec(name, file_options(file))
+    if file.horizon > spec.steps:
+        raise ValueError(
+            f"horizon is {file.horizon}, and policy '{name}' gives {spec.steps} rows; give no more "
+            "than come"
+        )
+    observations = file.history.observations
+    if observations and observations != spec.history:
+        raise ValueError(
+            f"history: observations is {observations}, and policy '{name}' takes {spec.history}; "
+            "give that, or leave it out"
+        )
+    if file.rate:
+        spec = replace(spec, step=to_nanoseconds(1.0 / file.rate))
+    if file.history.spacing:
+        spec = replace(spec, history_spacing=to_nanoseconds(file.history.spacing))
     return spec
 
 

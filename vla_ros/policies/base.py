@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +27,9 @@ from vla_ros.core.types import (
 )
 
 Rows = NDArray[np.floating]  # T x C
+# Making a policy and warming it up may take so long before it counts as hung: a checkpoint of
+# gigabytes is read, a sidecar started, an engine built.
+LOADING_TIMEOUT_S = 180.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class PolicySpec:
             UNITS); the policy file may say another.
         kinds: Name in `channels` -> what its numbers are (core.policy_file's KINDS), where they are
             not simply what the robot's channel takes.
+        history: Observations that it is given, the newest one counted.
+        history_spacing: From one of them to the next, ns; 0: `step`.
+        takes_prefix: Whether it continues what is left of the chunk before (`observation.prefix`).
 
     Raises ValueError for a spec that is none.
     """
@@ -68,6 +74,9 @@ class PolicySpec:
     units: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
     clouds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    history: int = 1
+    history_spacing: int = 0
+    takes_prefix: bool = False
 
     def __post_init__(self) -> None:
         for what, names in (("channels", self.channels), ("state", self.state)):
@@ -81,11 +90,17 @@ class PolicySpec:
             raise ValueError(
                 f"the policy's resize is {shown(self.resize)}; use one of {', '.join(RESIZE_MODES)}"
             )
-        for what, count in (("steps", self.steps), ("step", self.step)):
+        counts = {"steps": self.steps, "step": self.step, "history": self.history}
+        for what, count in counts.items():
             if not isinstance(count, int) or count < 1:
                 raise ValueError(
                     f"the policy's {what} is {shown(count)}; give a whole number from 1 up"
                 )
+        if not isinstance(self.history_spacing, int) or self.history_spacing < 0:
+            raise ValueError(
+                f"the policy's history_spacing is {shown(self.history_spacing)}; give whole ns, "
+                "or 0 for one step"
+            )
 
     def size_of(self, key: str) -> Size:
         """Of that image. Raises ValueError for one that it does not look at."""
@@ -101,13 +116,20 @@ class PolicySpec:
 
         Raises ValueError, with both lists, where it is not there at its size.
         """
-        key, size = next(iter(self.images.items()))
-        if key not in images or images[key].shape[:2] != tuple(size):
-            raise ValueError(
-                f"the policy looks through {sizes_text(self.images)}, and the "
-                f"observation has {shapes_text(images)}; {REMEDY}"
-            )
-        return images[key]
+        return self.all(images)[0]
+
+    def all(self, images: Mapping[str, Image]) -> list[Image]:
+        """The images of a policy, in the order of `images`.
+
+        Raises ValueError, with both lists, where one is not there at its size.
+        """
+        for key, size in self.images.items():
+            if key not in images or images[key].shape[:2] != tuple(size):
+                raise ValueError(
+                    f"the policy looks through {sizes_text(self.images)}, and the "
+                    f"observation has {shapes_text(images)}; {REMEDY}"
+                )
+        return [images[key] for key in self.images]
 
     def chunk(self, rows: Rows, observation: Observation, policy: str = "") -> ActionChunk:
         """What `predict` gave for `observation`, as the chunk that goes to the gate.
@@ -144,7 +166,8 @@ class PolicySpec:
         # with odometry, which a policy may use where it is there, without wanting it
         state = dict.fromkeys(("odom.x", "odom.y", "odom.yaw", *self.state), 0.0)
         instruction = Instruction(0, 0, "go forward")
-        return Observation(0, instruction, images, state, depths=depths, clouds=clouds)
+        newest = Observation(0, instruction, images, state, depths=depths, clouds=clouds)
+        return replace(newest, history=(newest,) * (self.history - 1))
 
 
 BLANK_DEPTH_M = 1.0
@@ -216,7 +239,11 @@ class Policy(Protocol):
 
     `name` is the policy's name and a hash or version of its content; every chunk carries it. One
     that has `warnings`, sentences about the current instruction, has them told to the operator,
-    each once.
+    each once; one that has `announcements`, a tuple of sentences about what it does next ("step 2
+    of 3: turn around"), likewise, in their order. One that has `connect` is given, before it
+    predicts, what makes a client of a service of ROS 2 (`nodes.common.chunk_client`): policies
+    import no rclpy. One whose `made_once` is true is slow to make, and its `reset` forgets all: an
+    evaluation keeps it for the next episode.
     """
 
     name: str
@@ -251,6 +278,11 @@ class Policy(Protocol):
                 the spec's state, in SI units. `instruction.text` is the instruction; empty: there
                 is none, and the robot is to stand. `instruction.instruction_id` is another one for
                 each instruction. `stamp`: when the oldest of the images was taken, ns.
+                `history`: where the spec asks for more than one, the observations before this one,
+                oldest first, each `history_spacing` before the next, by their stamps. `prefix`:
+                where the spec takes it, what is left of the chunk before (core.types.Prefix); None
+                where nothing is: the first chunk of an instruction, after a reset, and while the
+                gate does not let the robot move.
 
         Returns:
             T x C numbers: a column for each of the spec's channels, in its order, in SI units. The

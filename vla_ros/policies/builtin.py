@@ -1,15 +1,14 @@
 """`builtin`: runs a checkpoint of a VLA, and says so when it does not know a word.
 
 A model that says where it looks (`auxiliary`, `grounded`: those of `vla train dagger`) drives the
-simulated robot's three channels, is told how far it has come, and gives up a search after a full
-circle. What any other model says is obeyed as it is; its state is the robot's, normalised as in its
-training.
+simulated robot's three channels and is told how far it has come. A reader is in front of it: the
+model is told each step in words of its training (following.py). What any other model says is obeyed
+as it is; its state is the robot's, normalised as in its training.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.normalisation import StateRange
-from vla_ros.core.types import VELOCITIES, Observation, to_nanoseconds
+from vla_ros.core.types import VELOCITIES, Image, Instruction, Observation, to_nanoseconds
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
+from vla_ros.policies.following import Following
 from vla_ros.policies.options import check_options, thread_count
-from vla_ros.policies.progress import POSE, SCALES, SURE_IMAGES, Progress
+from vla_ros.policies.progress import POSE, SCALES, Progress
+from vla_ros.policies.sightings import Eyes
+from vla_ros.policies.steps import canonical, must_look
+from vla_ros.tasks.reading.reader import InstructionReader
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,8 +45,6 @@ OPTIONS: dict[str, Any] = {
 CAMERA = "camera"  # of a checkpoint that does not say which it learned from
 # m/s, rad/s: the model never means less than this, and a robot that is done must stand
 STILL_SPEEDS = (0.02, 0.03)
-# turned without seeing the target until the policy gives up: a full circle and some more
-SEARCH_LIMIT_RAD = 2 * math.pi + 0.6
 NONSENSE_PROBABILITY = 0.9  # that words say nothing, from which on they are refused
 BUILTIN_CHANNELS = ("linear.x", "angular.z", "gripper")  # `actions` knows them by their place
 
@@ -150,7 +151,7 @@ def actions(output: Mapping[str, Tensor], progress: Sequence[Progress]) -> NDArr
 
 
 class Builtin:
-    """The policy. It looks through the camera that it learned from.
+    """The policy. It looks through the cameras that it learned from.
 
     Options: `checkpoint` (a folder; default: the one that comes with the package), `threads` (1),
     and how it runs: `engine`, `precision`, `engine_fallbacks`, `engine_cache` (doc/engines.md).
@@ -181,7 +182,7 @@ class Builtin:
             config.channels,
             config.steps,
             to_nanoseconds(config.step),
-            {config.camera or CAMERA: config.image_size},
+            config.views or {CAMERA: config.image_size},
             "pad",
             tuple(state),
         )
@@ -203,23 +204,34 @@ class Builtin:
         self._model: VLA = from_pretrained(folder).eval()
         self._seen = seen_in_training(self._model.config, self._model.statistics)
         self._looks = looks(self._model.config)
-        self.explain = self._explain if self._looks else None
         self._compiled = CompiledVLA(self._model, folder, request, say)
+        if self._looks:
+            self._reader = InstructionReader.load()
+            self._eyes = Eyes(self._model, self._compiled.encode_text)
+        self.explain = self._explain if self._looks else None
         self.notes = self._compiled.notes
         self.name = f"builtin@{self._compiled.content}"
         self._progress = Progress()
+        self._last: str | None = None  # the thing that was meant last
+        self._following: Following | None = None  # how a model that looks follows an instruction
         self.reset()
 
     def reset(self) -> None:
-        """Forget the instruction, and what the gripper was last told."""
-        self._begin()
+        """Forget the instruction, and what the gripper was last told.
+
+        Which thing was meant last is kept: the next instruction may be about "the other one". An
+        instruction of which some steps or some of the way are done is refused from now on, until
+        another one comes.
+        """
+        if self._following is None or not self._following.interrupt():
+            self._begin()
         self._progress.command = None  # to be measured again
 
     def _begin(self) -> None:
         self._instruction_id: int | None = None
-        self._read: dict[str, Tensor] | None = None
-        self._wants_object = False
-        self._lost = 0.0  # rad turned since the target was last seen
+        self._read: dict[str, Tensor] | None = None  # what a model that does not look is told
+        self._following = None
+        self._heard = ""
         # numbers that were far outside what training saw, and how that is said
         self._far: dict[str, str] = {}
         self._progress.start()
@@ -229,49 +241,85 @@ class Builtin:
         """What was far outside training since the instruction came."""
         return list(self._far.values())
 
+    @property
+    def announcements(self) -> tuple[str, ...]:
+        """Which steps of the instruction began, and which things were chosen, in their order."""
+        return self._following.announced if self._following else ()
+
     def describe(self) -> dict[str, str]:
         """For diagnostics."""
         description = dict(self._compiled.describe())
         if self._far:
             description["far outside training"] = ", ".join(self._far)
+        if self._following:
+            description["follows"] = self._following.title
         return description
 
     def predict(self, observation: Observation) -> Rows:
         """Rows T x C of the spec's channels.
 
-        Raises NotUnderstood for words that it does not know, and once a search was in vain.
+        Raises NotUnderstood for words that it does not know, where it is not clear which thing they
+        mean, and once a search was in vain.
         """
         if observation.instruction.instruction_id != self._instruction_id:
             self._begin()
             if observation.instruction.text.strip():
-                self._read, self._wants_object = self._understood(observation.instruction.text)
+                self._hear(observation.instruction.text)
             # only now: bad words are refused every time
             self._instruction_id = observation.instruction.instruction_id
-        self._look_on()
-        turned = self._progress.turned  # before this image
-        config = self._model.config
-        if follows(config):
+        if follows(self._model.config):
             self._progress.move(observation.state)
+        if self._following is not None:
+            rows = self._following.predict(self._image(observation), observation.state)
+            self._last = self._following.last
+            return rows
         if self._read is None:
             return np.tile(self._held(observation.state), (self._spec.steps, 1))
-        image = self._spec.only(observation.images)
-        state = state_of(config, self._seen, self._progress, observation.state)
+        output = self._decide(self._read, self._image(observation), observation.state)
+        others: NDArray[np.float32] = output["actions"][0].numpy()
+        return others
+
+    def _hear(self, text: str) -> None:
+        """A new instruction. Raises NotUnderstood."""
+        if not self._looks:
+            self._read = self._understood(text)
+            return
+        intents = self._reader.read(text)
+        for intent in intents:  # refused whole, before the first step
+            if not must_look(intent):
+                self._understood(canonical(intent))
+        self._heard = text
+        self._following = Following(
+            intents, self._progress, self._drive, self._eyes.look, self._spec.steps, self._last
+        )
+
+    def _decide(
+        self, read: dict[str, Tensor], image: Image, measured: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        state = state_of(self._model.config, self._seen, self._progress, measured)
         for name, seen in self._seen.items():
-            sentence = seen.far(observation.state[name])
+            sentence = seen.far(measured[name])
             if sentence and name not in self._far:
                 self._far[name] = sentence
-        output = self._compiled.decode_action(image, self._read, state)
-        if not self._looks:
-            rows: NDArray[np.float32] = output["actions"][0].numpy()
-            return rows
+        return self._compiled.decode_action(image, read, state)
+
+    def _drive(
+        self, words: str, image: Image, measured: Mapping[str, float]
+    ) -> tuple[NDArray[np.float32], float]:
+        """The model's rows, and how likely it is done; as `following.Drive`."""
+        output = self._decide(self._understood(words), image, measured)
         rows = actions(output, [self._progress])[0]
         if not rows[0, :2].any():
             # Standing, it would wait for ever for a grip that is always a step away.
             gripper = rows[min(1, len(rows) - 1), 2]
             rows[0, 2] = gripper
             self._progress.command = gripper
-        self._search(self._progress.turned - turned, rows)
-        return rows
+        return rows, float(output["completion"][0])
+
+    def _image(self, observation: Observation) -> Image:
+        """What the model looks at; of several cameras side by side. Raises ValueError."""
+        images = self._spec.all(observation.images)
+        return images[0] if len(images) == 1 else np.concatenate(images, 1)
 
     def _held(self, measured: Mapping[str, float]) -> NDArray[np.float32]:
         """A row without an instruction, C: no velocity, and positions as they are."""
@@ -294,8 +342,8 @@ class Builtin:
         """
         import torch
 
-        image = self._spec.only(observation.images)
-        words, _ = self._understood(observation.instruction.text)
+        image = self._image(observation)
+        words = self._compiled.encode_text(self._words(observation.instruction))
         # by the plain model: no engine gives the attention away
         output = look(
             self._model, [image], (words["words"], words["pooled"], words["mask"]), [self._progress]
@@ -313,39 +361,26 @@ class Builtin:
             "completion": float(torch.sigmoid(output.completion[0])),
         }
 
-    def _understood(self, text: str) -> tuple[dict[str, Tensor], bool]:
-        """The words as the model reads them, and whether they are about an object.
+    def _words(self, instruction: Instruction) -> str:
+        """What the model is told of an instruction, at the step where it is."""
+        if self._following and instruction.text == self._heard:
+            return self._following.words
+        return canonical(self._reader.read(instruction.text)[0])
+
+    def _understood(self, text: str) -> dict[str, Tensor]:
+        """The words as the model reads them.
 
         Raises NotUnderstood for words that it does not know or that say nothing to it.
         """
-        from vla_ros.models.heads.auxiliary import OBJECT_TASKS
         from vla_ros.models.language.lexicon import EXAMPLES
 
         read = self._compiled.encode_text(text)
-        if "task" not in read:
-            return read, False
-        task = read["task"][0]  # a probability for each task, and last for none
-        if float(task[-1]) > NONSENSE_PROBABILITY:
+        # a probability for each task, and last for none
+        if "task" in read and float(read["task"][0, -1]) > NONSENSE_PROBABILITY:
             raise NotUnderstood(
                 f"the words {text[:80]!r} say nothing that this policy can do; {EXAMPLES}"
             )
-        return read, int(task[:-1].argmax()) < OBJECT_TASKS
-
-    def _search(self, turned: float, rows: NDArray[np.float32]) -> None:
-        """Counts how far it turned without seeing what it looks for; a glimpse is not seeing."""
-        if self._progress.seen >= SURE_IMAGES or rows[0, 0]:
-            self._lost = 0.0
-        elif self._wants_object and rows[0, 1]:
-            self._lost += abs(turned)
-        self._look_on()
-
-    def _look_on(self) -> None:
-        """Raises NotUnderstood after a full circle, for every image until it is told anew."""
-        if self._lost > SEARCH_LIMIT_RAD:
-            raise NotUnderstood(
-                "the policy turned a full circle and did not see what the words name; "
-                "bring it into view and say it again, or name another object"
-            )
+        return read
 
 
 def _read_json(path: Path) -> Any:

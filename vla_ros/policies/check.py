@@ -1,14 +1,15 @@
 """Holds a policy file against a robot file, on paper: what feeds what, and do the numbers fit?
 
 Names and units are what the files say; whether they say it rightly is judged by what training saw,
-where the policy knows that (`training_ranges`): degrees that were taken for radians are 57 times
-too far, and a joint whose commands are elsewhere than its measurements is another joint.
+where the policy knows that (`training_ranges`), or a dataset shows it (check_data.py): degrees that
+were taken for radians are 57 times too far, and a joint whose commands are elsewhere than its
+measurements is another joint.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,18 +19,29 @@ from vla_ros.core.policy_file import PolicyFile
 from vla_ros.core.robot import Robot
 from vla_ros.core.robot_channels import Channel
 from vla_ros.core.types import NANOSECONDS
-from vla_ros.policies import policy_class, policy_spec
+from vla_ros.policies import file_options, file_spec, policy_class
 from vla_ros.policies.base import PolicySpec, size_text
-from vla_ros.policies.numbers import FittedAction, Numbers, NumberScale
+from vla_ros.policies.numbers import FittedAction, Numbers, NumberScale, measured_joint
 from vla_ros.policies.views import Views
 
 DEGREES = 180.0 / math.pi
 # Training may have gone a little beyond what the robot is allowed now.
 SLACK = 0.02  # of the bounds' span
-# Within this factor of 57.3, a number is most likely off by just that.
+PER_CENT = 100.0
+# Within this factor of 57.3 or 100, a number is most likely off by just that.
 UNIT_FACTOR = 3.0
+# Of a bounds' span: what moves less even in the larger unit is a joint that was not used.
+UNUSED = 0.02
+# Of the span, in the larger unit: a gripper that is used goes at least half of its way. One that is
+# kept shut may rattle by a hundredth of that; only all of the way is no accident.
+USED_GRIPPER = 0.5
+ALL_OF_THE_WAY = 0.9
 # Of a joint's measurements and its commands: they follow each other, so their ranges nearly agree.
 LEAST_OVERLAP = 0.3
+
+
+# Ends of what training saw of a number, in the channel's unit; and how they came to be in that.
+SeenRange = tuple[tuple[float, float], Channel, NumberScale]
 
 
 @dataclass(frozen=True)
@@ -40,13 +52,20 @@ class TrainingRanges:
     actions: Mapping[str, StateRange] = field(default_factory=dict)
 
 
-def check_policy(robot: Robot, file: PolicyFile) -> list[CheckFinding]:
+def check_policy(
+    robot: Robot, file: PolicyFile, seen: TrainingRanges | None = None
+) -> list[CheckFinding]:
     """All that can be said without a running robot; nothing is loaded that takes long.
+
+    Args:
+        robot: the robot's file.
+        file: the policy's.
+        seen: what training saw, of a dataset; None: as the policy itself knows it.
 
     Raises:
         ValueError: the policy itself is not known, or its options are wrong.
     """
-    spec = policy_spec(file.policy, file.options)
+    spec = file_spec(file)
     findings = [_summary(spec)]
     findings += _images(spec, file, robot)
     try:
@@ -63,18 +82,19 @@ def check_policy(robot: Robot, file: PolicyFile) -> list[CheckFinding]:
                 "command all channels of an output, or none",
             )
         )
-    ranges = _training_ranges(file)
+    ranges = training_ranges(file) if seen is None else seen
     findings += _state(spec, numbers, ranges, robot)
+    mark = _unit_mark(_seen_actions(spec, numbers, ranges))
     for action in numbers.actions:
-        findings += _action(spec, action, numbers, ranges)
+        findings += _action(spec, action, numbers, ranges, mark, robot)
     findings += _dropped(spec, numbers)
     return findings
 
 
-def _training_ranges(file: PolicyFile) -> TrainingRanges:
+def training_ranges(file: PolicyFile) -> TrainingRanges:
     """As the policy's class knows them. Raises ValueError for statistics that are none."""
     known: Any = getattr(policy_class(file.policy), "training_ranges", None)
-    ranges: TrainingRanges = known(file.options) if known else TrainingRanges()
+    ranges: TrainingRanges = known(file_options(file)) if known else TrainingRanges()
     return ranges
 
 
@@ -124,6 +144,7 @@ def _state(
     spec: PolicySpec, numbers: Numbers, ranges: TrainingRanges, robot: Robot
 ) -> Iterator[CheckFinding]:
     known = {name for source in robot.state for name in source.names}
+    mark = _unit_mark(_seen_state(spec, numbers, ranges, robot))
     for name in spec.state:
         robots, scale = numbers.sources[name]
         subject = f"state {name}"
@@ -142,7 +163,17 @@ def _state(
         if channel is None or seen is None:
             yield CheckFinding(FITS, subject, text)
             continue
-        yield _ranged(subject, text, _robot_range(seen, scale), channel)
+        yield _ranged(subject, text, (_robot_range(seen, scale), channel, scale), mark)
+
+
+def _seen_state(
+    spec: PolicySpec, numbers: Numbers, ranges: TrainingRanges, robot: Robot
+) -> Iterator[SeenRange]:
+    for name in spec.state:
+        robots, scale = numbers.sources[name]
+        channel = _channel_of(robots, robot)
+        if channel is not None and name in ranges.state:
+            yield _robot_range(ranges.state[name], scale), channel, scale
 
 
 def _channel_of(name: str, robot: Robot) -> Channel | None:
@@ -158,7 +189,12 @@ def _channel_of(name: str, robot: Robot) -> Channel | None:
 
 # -- what it commands --------------------------------------------------------------------
 def _action(
-    spec: PolicySpec, action: FittedAction, numbers: Numbers, ranges: TrainingRanges
+    spec: PolicySpec,
+    action: FittedAction,
+    numbers: Numbers,
+    ranges: TrainingRanges,
+    mark: str,
+    robot: Robot,
 ) -> Iterator[CheckFinding]:
     name = spec.channels[action.column]
     channel = action.channel
@@ -167,7 +203,9 @@ def _action(
     text = f"-> {channel.name}{kind}{_scaled(action.scale)}"
     # One name for two joints: the policy learned that what it commands is what it measures.
     measured = numbers.sources.get(name)
-    if measured and channel.joint and measured[0] not in (channel.name, channel.joint):
+    joint = measured_joint(channel, robot)
+    its_names = (channel.name, channel.joint, joint.name if joint else "")
+    if measured and channel.joint and measured[0] not in its_names:
         yield CheckFinding(
             WRONG,
             subject,
@@ -182,11 +220,14 @@ def _action(
     if action.measured is not None:  # a change: bounds say nothing of it
         yield CheckFinding(FITS, subject, f"{text}, training {seen.low:.3g} to {seen.high:.3g}")
         return
-    finding = _ranged(subject, text, _robot_range(seen, action.scale), channel)
+    commanded = _robot_range(seen, action.scale)
+    finding = _ranged(subject, text, (commanded, channel, action.scale), mark)
     state = ranges.state.get(name)
     if finding.mark == FITS and state is not None and not channel.is_velocity:
-        overlap = _overlap((seen.low, seen.high), (state.low, state.high))
-        if overlap < LEAST_OVERLAP:
+        # A joint that was not used is measured with a little noise, and commanded without.
+        slack = SLACK * _span(channel)
+        known = _robot_range(state, action.scale)
+        if overlap(_wider(commanded, slack), _wider(known, slack)) < LEAST_OVERLAP:
             finding = CheckFinding(
                 DOUBTFUL,
                 subject,
@@ -195,6 +236,16 @@ def _action(
                 "is it a change (kind: delta or relative), or another joint?",
             )
     yield finding
+
+
+def _seen_actions(
+    spec: PolicySpec, numbers: Numbers, ranges: TrainingRanges
+) -> Iterator[SeenRange]:
+    for action in numbers.actions:
+        name = spec.channels[action.column]
+        if action.measured is None and name in ranges.actions:
+            ends = _robot_range(ranges.actions[name], action.scale)
+            yield ends, action.channel, action.scale
 
 
 def _dropped(spec: PolicySpec, numbers: Numbers) -> Iterator[CheckFinding]:
@@ -218,41 +269,108 @@ def _scaled(scale: NumberScale) -> str:
 def _robot_range(seen: StateRange, scale: NumberScale) -> tuple[float, float]:
     """What training saw, in the robot's unit."""
     ends = ((seen.low - scale.offset) / scale.factor, (seen.high - scale.offset) / scale.factor)
-    return min(ends), max(ends)
+    return min(ends) + 0.0, max(ends) + 0.0  # never -0, which would be printed
 
 
-def _ranged(subject: str, text: str, seen: tuple[float, float], channel: Channel) -> CheckFinding:
-    """What training saw beside what the robot is allowed."""
+def _unit_mark(seen: Iterable[SeenRange]) -> str:
+    """How sure it is that angles which hardly move are radians that were taken for degrees.
+
+    One that moves shows that the unit is right: the others are joints that were little used. Where
+    several hardly move, and would all be within their bounds as radians, there is no other reason.
+    """
+    doubted = 0
+    fit = True
+    for ends, channel, scale in seen:
+        if not _is_angle(channel) or not _is_divided(scale, DEGREES):
+            continue
+        if ends[1] - ends[0] >= _span(channel) * UNIT_FACTOR / DEGREES:
+            return FITS
+        if _hardly_moves(ends, channel, DEGREES):
+            doubted += 1
+            fit &= _within((ends[0] * DEGREES, ends[1] * DEGREES), channel)
+    return WRONG if doubted > 1 and fit else DOUBTFUL
+
+
+def _is_divided(scale: NumberScale, factor: float) -> bool:
+    """Whether the policy's numbers are taken for ones about `factor` times the robot's."""
+    return factor / UNIT_FACTOR < abs(scale.factor) < factor * UNIT_FACTOR
+
+
+def _is_angle(channel: Channel) -> bool:
+    return channel.unit in ("rad", "rad/s")
+
+
+def _span(channel: Channel) -> float:
+    return channel.bounds[1] - channel.bounds[0]
+
+
+def _hardly_moves(seen: tuple[float, float], channel: Channel, factor: float) -> bool:
+    """Whether it moves as little as if its numbers were taken for ones `factor` times smaller."""
+    moves = (seen[1] - seen[0]) / _span(channel)
+    return UNUSED / factor < moves < UNIT_FACTOR / factor
+
+
+def _within(seen: tuple[float, float], channel: Channel) -> bool:
     low, high = channel.bounds
-    span = high - low
-    text += f", training {seen[0]:.3g} to {seen[1]:.3g} {channel.unit}, bounds {low:g} to {high:g}"
+    slack = SLACK * _span(channel)
+    return low - slack <= seen[0] and seen[1] <= high + slack
+
+
+def _ranged(subject: str, text: str, of_training: SeenRange, unit_mark: str) -> CheckFinding:
+    """What training saw beside what the robot is allowed; `unit_mark` as `_unit_mark` says."""
+    seen, channel, scale = of_training
+    low, high = channel.bounds
+    unit = "" if channel.unit == "1" else f" {channel.unit}"
+    text += f", training {seen[0]:.3g} to {seen[1]:.3g}{unit}, bounds {low:g} to {high:g}"
     reach = max(map(abs, seen)) / max(abs(low), abs(high))
-    angle = channel.unit in ("rad", "rad/s")
-    if angle and DEGREES / UNIT_FACTOR < reach < DEGREES * UNIT_FACTOR:
+    if _is_angle(channel) and DEGREES / UNIT_FACTOR < reach < DEGREES * UNIT_FACTOR:
         return CheckFinding(
             WRONG,
             subject,
             f"{text}: {reach:.0f} times too far",
             "it is in degrees: say unit: deg (deg/s) in the policy file",
         )
-    if seen[0] < low - SLACK * span or seen[1] > high + SLACK * span:
+    share = channel.unit == "1"
+    if share and PER_CENT / UNIT_FACTOR < reach < PER_CENT * UNIT_FACTOR:
         return CheckFinding(
-            WRONG if reach > UNIT_FACTOR or not _overlap(seen, channel.bounds) else DOUBTFUL,
+            WRONG,
+            subject,
+            f"{text}: {reach:.0f} times too far",
+            "it goes from 0 to 100: say so (closed: 0, open: 100) in the policy file",
+        )
+    if not _within(seen, channel):
+        return CheckFinding(
+            WRONG if reach > UNIT_FACTOR or not overlap(seen, channel.bounds) else DOUBTFUL,
             subject,
             f"{text}: what is outside is refused",
             "are unit and joint right? then widen the robot file's bounds, where that is safe",
         )
-    if angle and seen[1] - seen[0] < span / (DEGREES / UNIT_FACTOR):
+    degrees = _is_angle(channel) and _is_divided(scale, DEGREES)
+    if degrees and unit_mark != FITS and _hardly_moves(seen, channel, DEGREES):
         return CheckFinding(
-            DOUBTFUL,
+            unit_mark,
             subject,
             f"{text}: it hardly moves",
             "were its radians taken for degrees? leave unit out, if so",
         )
+    larger = (seen[0] * PER_CENT, seen[1] * PER_CENT)
+    used = (larger[1] - larger[0]) / _span(channel)
+    of_hundred = share and _is_divided(scale, PER_CENT)
+    if of_hundred and _within(larger, channel) and used > USED_GRIPPER:
+        return CheckFinding(
+            WRONG if used > ALL_OF_THE_WAY else DOUBTFUL,
+            subject,
+            f"{text}: it hardly moves",
+            "it goes from 0 to 1 already: say closed: 0, open: 1 in the policy file, or nothing",
+        )
     return CheckFinding(FITS, subject, text)
 
 
-def _overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
+def _wider(ends: tuple[float, float], slack: float) -> tuple[float, float]:
+    return ends[0] - slack, ends[1] + slack
+
+
+def overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
     """How much two ranges have in common, of what either covers; 1: they are the same."""
     common = min(a[1], b[1]) - max(a[0], b[0])
     whole = max(a[1], b[1]) - min(a[0], b[0])

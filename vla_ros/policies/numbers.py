@@ -7,18 +7,21 @@ stands in the policy file, or the two do not fit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.chunks import check_rows
 from vla_ros.core.policy_file import KINDS, PolicyFile, PolicyNumber
+from vla_ros.core.resampling import AT, BY, HOLD, Column, resampled, rows_from
 from vla_ros.core.robot import Robot
 from vla_ros.core.robot_channels import Channel
 from vla_ros.core.robot_state import UNITS, StateSource
-from vla_ros.core.types import NANOSECONDS, ActionChunk, Observation
+from vla_ros.core.types import NANOSECONDS, ActionChunk, Observation, Prefix
 from vla_ros.policies.base import PolicySpec, Rows
 
 
@@ -48,11 +51,11 @@ class FittedAction:
     channel: Channel
     scale: NumberScale
     kind: str
-    measured: _Measured | None = None
+    measured: MeasuredJoint | None = None
 
 
 @dataclass(frozen=True)
-class _Measured:
+class MeasuredJoint:
     """Where a channel's joint is, from the robot's state."""
 
     name: str
@@ -66,9 +69,13 @@ class _Measured:
                 f"the policy's '{self.channel.name}' is from where the joint is, and "
                 f"'{self.name}' is not measured; there are {', '.join(state) or 'none'}"
             )
+        return float(self.in_channel(state[self.name]))
+
+    def in_channel(self, value: Any) -> Any:
+        """A number of the robot's state, or an array of it, in the channel's unit."""
         # Back to what the driver publishes: that is what a channel's scale and offset are for.
         source = self.source
-        published = (state[self.name] - source.offset) / source.scale / source.factor
+        published = (value - source.offset) / source.scale / source.factor
         return self.channel.measured(published)
 
 
@@ -89,11 +96,13 @@ class Numbers:
                 its subject: the policy's name.
         """
         self._spec = spec
+        self._horizon = file.horizon
         self.sources: dict[str, tuple[str, NumberScale]] = {}
         self._changed: dict[str, tuple[str, NumberScale]] = {}  # of `sources`, not as they are
         self._fit_state(file.state, robot)
         self.actions = self._fit_actions(file.actions, robot)
         self.channels = tuple(action.channel.name for action in self.actions)
+        self._columns = tuple(map(_passing, self.actions))
         # Here, and not with each chunk: making a spec checks all of it.
         self._robot_spec = replace(spec, channels=self.channels)
 
@@ -157,7 +166,7 @@ class Numbers:
         return replace(observation, state=state)
 
     def chunk(self, rows: Rows, observation: Observation, policy: str = "") -> ActionChunk:
-        """What the policy gave for `observation`, as the robot's chunk.
+        """What the policy gave for `observation`, as the robot's chunk, up to the file's horizon.
 
         Args:
             rows: T x C, in the spec's order and units.
@@ -169,12 +178,57 @@ class Numbers:
             ValueError: A joint that a delta counts from was not measured.
         """
         check_rows(rows, len(self._spec.channels))
+        rows = rows[: self._horizon or None]
         columns: list[NDArray[np.floating]] = []
         for action in self.actions:
             # float64: sums of many float32 steps would drift
             values = action.scale.to_robot(np.asarray(rows[:, action.column], np.float64))
             columns.append(self._to_channel(values, action, observation))
         return self._robot_spec.chunk(np.stack(columns, axis=1), observation, policy)
+
+    def resampled(self, chunk: ActionChunk, observation: Observation) -> ActionChunk:
+        """The chunk at the gate's rate, for the observation that it was made from.
+
+        Positions go straight from row to row; velocities and grippers hold.
+        """
+        starts: list[float] = []
+        for action, column in zip(self.actions, self._columns):
+            start = math.nan
+            if column.way == BY and action.measured is not None:
+                start = action.measured.position(observation.state)
+            starts.append(start)
+        return resampled(chunk, self._columns, starts)
+
+    def prefix(
+        self, rows: Rows, made_for: Observation, observation: Observation, delay: int
+    ) -> Prefix | None:
+        """What is left of earlier rows, for a policy that continues them; None: nothing.
+
+        Args:
+            rows: T x C, as the policy gave them, for `made_for`.
+            made_for: The robot's, as `observation`, for which there are to be rows now.
+            delay: ns from that observation until they arrive.
+
+        Raises:
+            ValueError: A joint that they count from was not measured.
+        """
+        offset = (observation.stamp - made_for.stamp) / self._spec.step
+        if not 0.0 <= offset < len(rows):
+            return None
+        ways = [Column(HOLD)] * rows.shape[1]  # what goes nowhere on this robot holds
+        anchored = np.array(rows, np.float64)
+        for action, column in zip(self.actions, self._columns):
+            ways[action.column] = Column(column.way, column.turn * action.scale.factor)
+            if action.kind == "relative" and action.measured is not None:
+                # The same place, counted from where the joint is now.
+                before = action.measured.position(made_for.state)
+                moved = before - action.measured.position(observation.state)
+                if column.turn:
+                    moved = math.remainder(moved, column.turn)
+                anchored[:, action.column] += moved * action.scale.factor
+        left = rows_from(anchored, ways, offset).astype(np.float32)
+        rows_passed = min(-(-delay // self._spec.step), len(left))
+        return Prefix(left, rows_passed, self._horizon or len(rows))
 
     def _to_channel(
         self, values: NDArray[np.floating], action: FittedAction, observation: Observation
@@ -188,6 +242,16 @@ class Numbers:
         if action.kind == "velocity":
             values = values * (self._spec.step / NANOSECONDS)
         return action.measured.position(observation.state) + values
+
+
+def _passing(action: FittedAction) -> Column:
+    """How the channel passes from row to row."""
+    channel = action.channel
+    if channel.on_stop != "hold_measured":
+        return Column(HOLD)
+    # A change or a speed says where it leads until the next row.
+    leads = action.measured is not None and action.kind != "relative"
+    return Column(BY if leads else AT, channel.turn, channel.bounds)
 
 
 def _check_names(entries: Sequence[PolicyNumber], names: Sequence[str], what: str) -> None:
@@ -220,14 +284,20 @@ def _action(
     if kind in ("", "position"):
         return FittedAction(column, channel, scale, kind)
     # A change needs a place to count from.
-    for source in robot.state:
-        for name, theirs in source.names.items():
-            if source.topic == channel.joint_topic and theirs == channel.joint:
-                # Of a change only the size counts: where zero lies does not matter.
-                change = NumberScale(scale.factor)
-                return FittedAction(column, channel, change, kind, _Measured(name, source, channel))
+    if joint := measured_joint(channel, robot):
+        # Of a change only the size counts: where zero lies does not matter.
+        return FittedAction(column, channel, NumberScale(scale.factor), kind, joint)
     raise ValueError(
         f"gives '{channel.name}' as a {kind}, which counts from where its joint is, and the "
         f"robot file's state has no {channel.joint or 'joint of that channel'} of "
         f"{channel.joint_topic}; add it to state"
     )
+
+
+def measured_joint(channel: Channel, robot: Robot) -> MeasuredJoint | None:
+    """Where the robot's state says where that channel's joint is; None: it does not."""
+    for source in robot.state:
+        for name, theirs in source.names.items():
+            if source.topic == channel.joint_topic and theirs == channel.joint:
+                return MeasuredJoint(name, source, channel)
+    return None

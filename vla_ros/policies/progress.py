@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from vla_ros.policies.amounts import AmountLeft
 from vla_ros.tasks.objects import OPENING_MAX
 
 POSE = ("odom.x", "odom.y", "odom.yaw")  # what it must be told, m and rad
 # of the fingers' way: from here on the gripper counts as open; less, and it may hold something
 OPEN_SHARE = 0.85
+REST_SHARE = 0.01  # of it from one image to the next: the fingers stand
 # Name -> what one unit of the model's input is: rad, m, or nothing. The shipped weights learned
 # with these.
 SCALES = {
@@ -40,12 +42,15 @@ class Progress:
         seen: Images in a row that showed the target.
         contact: Whether the last image showed it at the fingers.
         command: Of the gripper, 0 … 1; None: not known yet.
-        opening: Of the gripper, 0 … 1, measured.
+        opening: Of the gripper, 0 … 1; None: nobody measures it.
+        rests: Whether the fingers stood between the last two images.
+        amount: How far it is to come; None: as far as the model learned.
     """
 
     def __init__(self) -> None:
         self.command: float | None = None  # kept over instructions, or a grip would be lost
-        self.opening = 1.0
+        self.opening: float | None = None
+        self.rests = False
         self.start()
 
     def start(self) -> None:
@@ -56,6 +61,7 @@ class Progress:
         self.side = 1.0
         self.seen = 0
         self.contact = False
+        self.amount: AmountLeft | None = None
         self._pose: tuple[float, float, float] | None = None
 
     def move(self, state: Mapping[str, float]) -> None:
@@ -83,9 +89,11 @@ class Progress:
                 self.carried += max(ahead, 0.0)
         self._pose = pose
         if "gripper_joint" in state:
-            self.opening = min(max(state["gripper_joint"] / OPENING_MAX, 0.0), 1.0)
+            opening = min(max(state["gripper_joint"] / OPENING_MAX, 0.0), 1.0)
+            self.rests = self.opening is not None and abs(opening - self.opening) < REST_SHARE
+            self.opening = opening
             if self.command is None:
-                self.command = float(self.opening > OPEN_SHARE)
+                self.command = float(opening > OPEN_SHARE)
 
     def found(self, left: float, contact: bool) -> None:
         """The image showed the target, so far to the left (m), and whether at the fingers."""
@@ -102,13 +110,16 @@ class Progress:
     def features(self) -> dict[str, float]:
         """What the model is told, by name, each over its scale and within FEATURE_LIMIT."""
         values = {
-            "gripper": self.opening,
+            "gripper": 1.0 if self.opening is None else self.opening,
             "gripper_command": self.command or 0.0,
             "turned": self.turned,
             "travelled": self.travelled,
             "carried": self.carried,
             "side": self.side,
         }
+        if self.amount is not None:
+            feature = self.amount.feature
+            values[feature] = self.amount.told(values[feature])
         for name, value in values.items():
             values[name] = min(max(value / SCALES[name], -FEATURE_LIMIT), FEATURE_LIMIT)
         return values

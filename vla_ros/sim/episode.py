@@ -19,7 +19,8 @@ from vla_ros.policies.base import NotUnderstood, Policy, PolicySpec
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import parse
 from vla_ros.tasks.objects import OPENING_MAX
-from vla_ros.tasks.success import STILL_ANGULAR, STILL_LINEAR, Judgement, judge
+from vla_ros.tasks.sequence import Judging
+from vla_ros.tasks.success import STILL_ANGULAR, STILL_LINEAR, Judgement
 from vla_ros.tasks.world_state import WorldState
 
 CAMERA = "camera"  # the simulated robot's
@@ -118,14 +119,14 @@ class EpisodeRules:
         observe: Of a world, a spec, an instruction and a lens: what the policy sees.
         obey: Of a world, a chunk and its age (s): sends the row that is due.
         parse: Of words: their intent.
-        judge: Of an intent, the truth at the start and now.
+        judging: Of an intent and the truth at the start: what judges each moment from then on.
         stands: Of a chunk: it wants nothing more of the robot.
     """
 
     observe: Callable[[Any, PolicySpec, Instruction, Lens | None], Observation]
     obey: Callable[[Any, ActionChunk, float], None]
     parse: Callable[[str], Any]
-    judge: Callable[[Any, Any, Any], Judgement]
+    judging: Callable[[Any, Any], Callable[[Any], Judgement]]
     stands: Callable[[ActionChunk], bool]
 
 
@@ -172,7 +173,8 @@ def run_episode(
     path = [start]
     spent = []
     coming: list[tuple[float, ActionChunk]] = []  # by when they arrive; the first has arrived
-    verdict = rules.judge(intent, start, start)
+    judge = rules.judging(intent, start)
+    verdict = judge(start)
     done_since = began  # s; moves on as long as it is not done
     while world.time - began < seconds:
         if drop is None or not drop():
@@ -183,7 +185,8 @@ def run_episode(
             except NotUnderstood as problem:
                 verdict = Judgement(False, verdict.distance, f"{GAVE_UP}: {problem}")
                 break
-            spent.append(time.perf_counter() - clock)
+            if not getattr(policy, "planned", False):  # else nothing was computed
+                spent.append(time.perf_counter() - clock)
             newest = spec.chunk(rows, observation)
             if watch is not None:
                 watch(world.state(), observation, newest)
@@ -193,7 +196,7 @@ def run_episode(
         between_images(world, coming, 1 / rate, rules.obey)
         now = world.state()
         path.append(now)
-        verdict = rules.judge(intent, start, now)
+        verdict = judge(now)
         # Done counts only while the policy wants nothing more of the robot.
         idle = bool(coming) and rules.stands(coming[-1][1])
         if not (verdict.done and idle):
@@ -250,4 +253,4 @@ def between_images(
         world.step(OBEY_PERIOD_S)
 
 
-CART_RULES = EpisodeRules(observe, obey, parse, judge, stands)
+CART_RULES = EpisodeRules(observe, obey, parse, Judging, stands)

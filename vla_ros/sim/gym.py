@@ -73,7 +73,8 @@ class Room(InstructedEnv):
 
     Args:
         instruction: What to do, in every episode; without one, each draws what its room allows.
-        split: Of the phrasings drawn: known, recombined, synonyms or pairs (vla_ros.tasks.phrases).
+        split: Of the phrasings drawn: known, recombined, unseen_words or pairs
+            (vla_ros.tasks.phrases).
         image_size: (height, width) of the camera in pixels, 16 or more each.
         seconds: Simulated, until an episode is truncated.
         robot_file: Whose channels and bounds the actions have; default: the simulated robot's own.

@@ -47,6 +47,7 @@ from vla_ros.tasks.world_state import ObjectState
 
 TICK_S = 0.02  # odometry and joints at 50 Hz
 SCAN_EVERY_TICKS = 5  # scan and objects at 10 Hz
+MAX_CATCH_UP_S = 0.5  # what a starved simulator makes up for, faster than time
 MARKER_TYPES = {
     "block": Marker.CUBE,
     "ball": Marker.SPHERE,
@@ -238,7 +239,7 @@ class SimulatedRobot(Node):
             self.publish_state(stamp, ticks)
             next_tick += period
             late = time.monotonic() - next_tick
-            if late > 0.5:  # the machine was asleep or starved: do not race to catch up
+            if late > MAX_CATCH_UP_S:  # the machine was asleep or starved: do not race
                 next_tick += late
             self._ending.wait(max(0.0, -late))  # a sleep that `stop` ends at once
 

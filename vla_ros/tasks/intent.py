@@ -97,23 +97,58 @@ DISTANCE_RANGE_M = (0.05, 3.0)
 ANGLE_RANGE_RAD = (math.radians(5), 2 * math.pi)
 
 
+# Where the meant thing stands: seen from the robot, or beside another thing that the words name.
+ROBOT_RELATIONS = ("any", "nearest", "farthest", "leftmost", "rightmost", "ahead", "other")
+THING_RELATIONS = ("left_of", "right_of", "in_front_of", "behind", "next_to")
+
+
+@dataclass(frozen=True)
+class Which:
+    """Which of the things that fit is meant.
+
+    Attributes:
+        relation: One of ROBOT_RELATIONS ("any": the person does not mind; "other": not the thing
+            that was meant last) or of THING_RELATIONS, as the robot sees them: "behind" is farther
+            away from it.
+        colour: Of the thing that a relation of THING_RELATIONS is about; None: any.
+        shape: Likewise.
+    """
+
+    relation: str
+    colour: str | None = None
+    shape: str | None = None
+
+
 @dataclass(frozen=True)
 class Intent:
     """`kind` with what it needs: a `colour` and a `shape` (None: any), an `amount` in m or rad.
 
     Kinds: go_to, face, grab, push, turn_left, turn_right, turn_around, forward, back, open, close,
-    stop.
+    stop. `which` says more of the object where colour and shape do not tell it; `excluded` are
+    colours and shapes that it has not: "a block that is not red".
     """
 
     kind: str
     colour: str | None = None
     shape: str | None = None
     amount: float = 0.0
+    which: Which | None = None
+    excluded: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:
-        """For people: "red block", "any object"."""
-        return f"{self.colour or 'any'} {self.shape or 'object'}"
+        """For people: "red block", "any object", "ball left of the red block"."""
+        if self.which is None and not self.excluded:
+            return f"{self.colour or 'any'} {self.shape or 'object'}"
+        words = [self.colour or "", self.shape or "object"]
+        if self.excluded:
+            words.append(f"that is not {' or '.join(self.excluded)}")
+        if self.which is not None and self.which.relation in ROBOT_RELATIONS:
+            words.insert(0, self.which.relation)
+        elif self.which is not None:
+            relation = self.which.relation.replace("_", " ")
+            words.append(f"{relation} the {self.which.colour or ''} {self.which.shape or 'object'}")
+        return " ".join(" ".join(words).split())
 
 
 def parse(text: str) -> Intent:

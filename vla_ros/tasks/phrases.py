@@ -1,8 +1,9 @@
 """How people say what they want, and which of it training never sees.
 
 Four splits. `known`: phrasings of training. `recombined`: its words and templates in combinations
-that it never saw. `synonyms`: at least one word that no training phrase uses, of those that the
-models' lexicon has by hand. `pairs`: a colour and a shape that training never names together.
+that it never saw. `unseen_words`: at least one word of SLOTS that no instruction of the policy's
+training holds. `pairs`: a colour and a shape that training never names together. How amounts,
+relations and sequences are said is in sequence_phrases.py.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from vla_ros.tasks.intent import DEFAULT_ANGLE_RAD, DEFAULT_DISTANCE_M, Intent
 
-SPLITS = ("known", "recombined", "synonyms", "pairs")
+SPLITS = ("known", "recombined", "unseen_words", "pairs")
 KINDS = (
     "go_to",
     "face",
@@ -251,12 +252,32 @@ AMOUNTS = {
     "forward": DEFAULT_DISTANCE_M,
     "back": DEFAULT_DISTANCE_M,
 }
+# Kind -> how one says it in words of training; with an object, "the red block" comes behind.
+PLAIN_WORDS = {
+    "go_to": "go to",
+    "face": "face",
+    "grab": "grab",
+    "push": "push",
+    "turn_left": "turn left",
+    "turn_right": "turn right",
+    "turn_around": "turn around",
+    "forward": "go forward",
+    "back": "back up",
+    "open": "open the gripper",
+    "close": "close the gripper",
+    "stop": "stop",
+}
 _SLOT = re.compile(r"[A-Z]+")
 
 
 def intent_of(kind: str, colour: str | None = None, shape: str | None = None) -> Intent:
     """The intent with the amount that goes without saying."""
     return Intent(kind, colour, shape, AMOUNTS.get(kind, 0.0))
+
+
+def has_usual_amount(intent: Intent) -> bool:
+    """Whether its amount is the one that goes without saying."""
+    return math.isclose(intent.amount, AMOUNTS.get(intent.kind, 0.0), abs_tol=1e-6)
 
 
 def say(rng: np.random.Generator, intent: Intent, split: str = "known") -> str:
@@ -270,8 +291,8 @@ def say(rng: np.random.Generator, intent: Intent, split: str = "known") -> str:
     templates = TEMPLATES[intent.kind]
     while True:  # until one is drawn that is of the split
         template = templates[rng.integers(len(templates))]
-        text, new = _fill(rng, template, intent, 0.5 if split == "synonyms" else 0.0)
-        if split == "synonyms":
+        text, new = _fill(rng, template, intent, 0.5 if split == "unseen_words" else 0.0)
+        if split == "unseen_words":
             fits = new
         else:  # "pairs" is said as "known" is: what is new there is the object
             fits = held_out(template, text) == (split == "recombined")

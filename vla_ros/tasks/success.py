@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from vla_ros.tasks.choice import Sighting, chosen
 from vla_ros.tasks.intent import Intent, parse
 from vla_ros.tasks.world_state import ObjectState, WorldState
 
@@ -31,6 +32,13 @@ MIN_PUSH_M = 0.10  # that a pushed object must have moved
 MIN_OPEN_M = 0.085
 MAX_CLOSED_M = 0.01
 MAX_DRIFT_M = 0.25  # of a robot that only turns or moves its gripper
+# An amount is met exactly where the miss is within this share of it, and a turn also within these
+# degrees. That is reported beside "done", whose tolerances above are older and wider.
+EXACT_SHARE = 0.1
+EXACT_ANGLE_RAD = math.radians(5)
+# the least that is "a bit"
+BIT_ANGLE_RAD = math.radians(10)
+BIT_M = 0.05
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,11 @@ def judge(instruction: str | Intent, start: WorldState, now: WorldState) -> Judg
         ValueError: the words have no meaning, or the room has no such object.
     """
     intent = parse(instruction) if isinstance(instruction, str) else instruction
-    verdict = _CRITERIA[intent.kind](intent, start, now)
+    return _standing(_CRITERIA[intent.kind](resolved(intent, start), start, now), now)
+
+
+def _standing(verdict: Judgement, now: WorldState) -> Judgement:
+    """The verdict, which is not done yet where the robot still moves."""
     moving = abs(now.linear) > STILL_LINEAR or abs(now.angular) > STILL_ANGULAR
     if verdict.done and moving:
         return Judgement(
@@ -71,20 +83,58 @@ def judge(instruction: str | Intent, start: WorldState, now: WorldState) -> Judg
     return verdict
 
 
-def targets(intent: Intent, state: WorldState) -> list[ObjectState]:
-    """The objects that the words could mean.
+def sighting(state: WorldState, thing: ObjectState) -> Sighting:
+    """The object as the robot sees it in that state."""
+    distance, bearing = polar(state, thing)
+    ahead = distance * math.cos(bearing)
+    return Sighting(thing.colour, thing.shape, ahead, distance * math.sin(bearing))
+
+
+def targets(intent: Intent, state: WorldState, last: str | None = None) -> list[ObjectState]:
+    """The objects that the words could mean, seen from where the robot stands in `state`.
+
+    Args:
+        intent: What was asked for.
+        state: The world as the words are said: "left of" is judged from here.
+        last: The name of what was meant before; "the other one" is not that.
 
     Raises:
         ValueError: the room has none.
     """
-    meant = []
-    for thing in state.objects:
-        if intent.colour in (None, thing.colour) and intent.shape in (None, thing.shape):
-            meant.append(thing)
-    if not meant:
-        names = ", ".join(_names(state.objects))
-        raise ValueError(f"the room has no {intent.target}; it has {names}")
-    return meant
+    if intent.which is None or intent.which.relation == "any":
+        # chosen() gives the nearest of "any", as a policy would; but the person does not mind which
+        things = [thing for thing in state.objects if _fits(intent, thing)]
+    else:
+        sightings = [sighting(state, thing) for thing in state.objects]
+        names = _names(state.objects)
+        before = sightings[names.index(last)] if last in names else None
+        meant = chosen(intent, sightings, before)
+        things = [thing for thing, seen in zip(state.objects, sightings) if seen in meant]
+    if not things:
+        there = ", ".join(_names(state.objects))
+        raise ValueError(f"the room has no {intent.target}; it has {there}")
+    return things
+
+
+def _fits(intent: Intent, thing: ObjectState) -> bool:
+    named = intent.colour in (None, thing.colour) and intent.shape in (None, thing.shape)
+    return named and thing.colour not in intent.excluded and thing.shape not in intent.excluded
+
+
+def resolved(intent: Intent, start: WorldState, last: str | None = None) -> Intent:
+    """The intent by colour and shape alone, where its words say more than that.
+
+    What stands left of something at the start is meant to the end, wherever the robot drives.
+
+    Raises:
+        ValueError: the room has no such object.
+    """
+    if intent.which is None and not intent.excluded:
+        return intent
+    things = targets(intent, start, last)
+    if len(things) > 1:  # any of them will do
+        return replace(intent, which=None)
+    return replace(intent, colour=things[0].colour, shape=things[0].shape, which=None, excluded=())
 
 
 def _names(things: Iterable[ObjectState]) -> list[str]:
@@ -154,15 +204,64 @@ def _push(intent: Intent, start: WorldState, now: WorldState) -> Judgement:
 
 
 def _turn(intent: Intent, start: WorldState, now: WorldState) -> Judgement:
-    wanted = -intent.amount if intent.kind == "turn_right" else intent.amount
+    wanted = _signed(intent)
     turned = math.remainder(now.yaw - start.yaw, 2 * math.pi)
     # by the remainder, half a turn to the left is half a turn to the right
     miss = abs(math.remainder(turned - wanted, 2 * math.pi))
+    return _turn_verdict(turned, wanted, miss, _drift(start, now))
+
+
+def judge_turned(intent: Intent, turned: float, start: WorldState, now: WorldState) -> Judgement:
+    """As `judge`, of a turn that was followed: `turned`, rad, left positive, may be over a circle.
+
+    Args:
+        intent: The turn.
+        turned: Since `start`, summed up from moment to moment.
+        start: The world when it was asked for.
+        now: The world now.
+    """
+    wanted = _signed(intent)
+    return _standing(_turn_verdict(turned, wanted, abs(turned - wanted), _drift(start, now)), now)
+
+
+def _turn_verdict(turned: float, wanted: float, miss: float, drift: float) -> Judgement:
     return _verdict(
         f"the robot turned {math.degrees(turned):.0f} of {math.degrees(wanted):.0f} degrees",
-        miss - TURN_TOLERANCE_RAD,
-        _drift(start, now) - MAX_DRIFT_M,
+        # of a small turn half, or it would be done before it began
+        miss - min(TURN_TOLERANCE_RAD, abs(wanted) / 2),
+        drift - MAX_DRIFT_M,
     )
+
+
+def _signed(intent: Intent) -> float:
+    """The amount, m or rad; to the right and back it is negative."""
+    return -intent.amount if intent.kind in ("turn_right", "back") else intent.amount
+
+
+def exact(intent: Intent, start: WorldState, now: WorldState) -> bool:
+    """Whether a turn or a drive met its amount within EXACT_SHARE of it or EXACT_ANGLE_RAD."""
+    miss = abs(_amount_done(intent, start, now) - intent.amount)
+    if intent.kind.startswith("turn"):
+        miss = abs(math.remainder(miss, 2 * math.pi))  # by the headings
+        return miss <= max(EXACT_ANGLE_RAD, EXACT_SHARE * intent.amount)
+    return miss <= EXACT_SHARE * intent.amount
+
+
+def judge_bit(intent: Intent, start: WorldState, now: WorldState) -> Judgement:
+    """As `judge`, of "a bit": any amount will do, from BIT_ANGLE_RAD or BIT_M to the usual one."""
+    least = BIT_ANGLE_RAD if intent.kind.startswith("turn") else BIT_M
+    done = min(max(least, _amount_done(intent, start, now)), intent.amount)
+    return judge(replace(intent, amount=done), start, now)
+
+
+def _amount_done(intent: Intent, start: WorldState, now: WorldState) -> float:
+    """What was turned (rad) or driven (m) to the side, or the way, that the intent says."""
+    sign = -1.0 if intent.kind in ("turn_right", "back") else 1.0
+    if intent.kind.startswith("turn"):
+        return sign * math.remainder(now.yaw - start.yaw, 2 * math.pi)
+    dx = now.x - start.x
+    dy = now.y - start.y
+    return sign * (dx * math.cos(start.yaw) + dy * math.sin(start.yaw))
 
 
 def _drive(intent: Intent, start: WorldState, now: WorldState) -> Judgement:

@@ -13,7 +13,7 @@ from vla_ros.models.config import TABLE_IMAGES
 from vla_ros.models.table import OFFSET_M, SCENE_SIZE, TABLE_STATE, TASKS, WRIST_SIZE
 from vla_ros.sim.arm import chain
 from vla_ros.sim.arm.episode import ARM_STEP_S, draw_intent
-from vla_ros.sim.arm.expert import BESIDE_GAP, beside_angle, gripped, rows_for
+from vla_ros.sim.arm.expert import PUT_BESIDE_GAP_M, beside_angle, gripped, rows_for
 from vla_ros.sim.arm.world import CAMERAS, ArmWorld
 from vla_ros.tasks.arm.intent import PUT_KINDS, ArmIntent, Named
 from vla_ros.tasks.arm.phrases import UNSEEN_TABLE_PAIRS
@@ -174,14 +174,14 @@ def spot_for(
     if intent.kind == "put_onto":
         return place.x, place.y, place.z + 0.5 * (place.height + thing.height)
     angle = beside_angle(start, thing, place)
-    apart = (thing.size + place.size) / 2 + BESIDE_GAP
+    apart = (thing.size + place.size) / 2 + PUT_BESIDE_GAP_M
     return place.x + apart * np.cos(angle), place.y + apart * np.sin(angle), thing.height / 2
 
 
 def state_of(world: ArmWorld, command: float, opening_before: float) -> NDArray[np.float32]:
     """The numbers of TABLE_STATE now."""
     joints = list(world.joint_states().values())
-    opening = joints[-1] / chain.FINGER_TRAVEL
+    opening = joints[-1] / chain.FINGER_TRAVEL_M
     return np.array([*joints[:-1], opening, command, opening - opening_before], np.float32)
 
 

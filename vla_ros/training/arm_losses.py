@@ -33,12 +33,14 @@ def tool_of(joints: Tensor) -> Tensor:
     upper = joints[..., 1]
     fore = upper + joints[..., 2]
     hand = fore + joints[..., 4]
-    radius = chain.UPPER_ARM * upper.sin() + chain.FOREARM * fore.cos() + chain.HAND * hand.cos()
+    radius = (
+        chain.UPPER_ARM_M * upper.sin() + chain.FOREARM_M * fore.cos() + chain.HAND_M * hand.cos()
+    )
     height = (
-        chain.SHOULDER_HEIGHT
-        + chain.UPPER_ARM * upper.cos()
-        - chain.FOREARM * fore.sin()
-        - chain.HAND * hand.sin()
+        chain.SHOULDER_HEIGHT_M
+        + chain.UPPER_ARM_M * upper.cos()
+        - chain.FOREARM_M * fore.sin()
+        - chain.HAND_M * hand.sin()
     )
     yaw = joints[..., 0] - joints[..., 5]
     bearing = joints[..., 0]

@@ -148,7 +148,7 @@ def _obey(arm: DrivenArm, row: Array, rng: np.random.Generator) -> None:
         arm.pushed = int(rng.integers(1, 4))
         arm.push = rng.normal(0.0, DISTURBANCE_RAD, 6) * (1.0, 0.6, 0.6, 0.05, 0.3, 2.0)
     row[:6] += rng.normal(0.0, JITTER_RAD, 6)
-    arm.opening = arm.world.joint_states()[chain.FINGER] / chain.FINGER_TRAVEL
+    arm.opening = arm.world.joint_states()[chain.FINGER] / chain.FINGER_TRAVEL_M
     if rng.random() < DROPPED_SHARE:
         row[6] = 1.0 - row[6]
     arm.command = float(row[6] > 0.5)
@@ -183,7 +183,7 @@ def _begin(arm: DrivenArm, rng: np.random.Generator, placed: float) -> None:
         _place(arm, intent, rng)
     arm.intent = any_shape(world, intent, rng)
     arm.start = world.state()
-    arm.opening = world.joint_states()[chain.FINGER] / chain.FINGER_TRAVEL
+    arm.opening = world.joint_states()[chain.FINGER] / chain.FINGER_TRAVEL_M
     if arm.opening < 0.5:
         arm.command = 0.0
 
@@ -270,7 +270,7 @@ def _stand(
         opening = rng.uniform(0.0, OPENING_MAX) if closed else OPENING_MAX
         world.place_arm(joints, opening)
         if closed:
-            world.command_gripper(0.0 if rng.random() < 0.5 else chain.FINGER_TRAVEL)
+            world.command_gripper(0.0 if rng.random() < 0.5 else chain.FINGER_TRAVEL_M)
         return True
     world.place_arm(joints, held.size - 0.0005)
     yaw = bearing + math.pi / 2 - joints[5] + math.pi / 2 * rng.integers(4)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vla_ros.core.images import resize
+from vla_ros.core.images import side_by_side
 from vla_ros.engines.compiled_vla import CompiledVLA, sub_models_of
 from vla_ros.engines.select import EngineRequest, LoadedEngine, load_engine
 from vla_ros.models import PACKED, examples
@@ -85,7 +85,7 @@ def calibration(
     Raises:
         ValueError: the recording lacks the camera, or has words that the model does not know.
     """
-    camera = _camera(vla.config.camera, recorded)
+    cameras = _cameras(vla.config.cameras, recorded)
     total = len(recorded.episodes)
     evenly = np.linspace(0, total - 1, min(rows, total)).round().astype(int)
     chosen = [recorded.episodes[index] for index in evenly]
@@ -107,7 +107,8 @@ def calibration(
             frame = recorded.frame(index)
             if follows(vla.config):
                 progress.move(frame.state)
-            image = resize(frame.images[camera], vla.config.image_size)
+            seen = [frame.images[camera] for camera in cameras]
+            image = side_by_side(seen, vla.config.image_size)
             state = state_of(vla.config, known, progress, frame.state)
             if index in keep:
                 images.append(torch.from_numpy(image))
@@ -119,24 +120,25 @@ def calibration(
     return {"image": torch.stack(images), "ids": torch.stack(texts), "state": torch.tensor(states)}
 
 
-def _camera(wanted: str, recorded: Dataset) -> str:
-    """The recording's camera that the model looks through.
+def _cameras(wanted: Sequence[str], recorded: Dataset) -> Sequence[str]:
+    """The recording's cameras that the model looks through.
 
     Raises:
-        ValueError: it is not there, or several may be meant.
+        ValueError: one is not there, or several may be meant.
     """
     cameras = list(recorded.cameras)
-    if wanted and wanted not in cameras:
-        raise ValueError(
-            f"{recorded.folder} has {', '.join(cameras) or 'no camera'}, and the model learned "
-            f"from the camera {wanted}; record with it"
-        )
+    for name in wanted:
+        if name not in cameras:
+            raise ValueError(
+                f"{recorded.folder} has {', '.join(cameras) or 'no camera'}, and the model learned "
+                f"from the camera {name}; record with it"
+            )
     if not wanted and len(cameras) != 1:
         raise ValueError(
             f"{recorded.folder} has {len(cameras)} cameras ({', '.join(cameras)}), and the model "
             "looks through one and does not say which; record with one"
         )
-    return wanted or cameras[0]
+    return wanted or cameras
 
 
 @dataclass(frozen=True)

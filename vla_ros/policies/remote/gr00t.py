@@ -19,7 +19,7 @@ from vla_ros.core.shown import shown
 from vla_ros.core.types import Observation
 from vla_ros.policies.remote.back_off import BackOff
 from vla_ros.policies.remote.options import RemoteOptions
-from vla_ros.policies.remote.rows import joined, state_array
+from vla_ros.policies.remote.rows import joined, moments_of, state_array
 from vla_ros.policies.remote.wire import ARRAY_KINDS, MOST_BYTES
 
 VIDEO = "video"
@@ -42,6 +42,7 @@ class Gr00tServer:
         self._where = f"the policy server at {options.url}"
         self._context: zmq.Context[Any] = zmq.Context.instance()
         self._socket: zmq.Socket[bytes] | None = None
+        self._losses: zmq.Socket[bytes] | None = None  # of its connection, as ZeroMQ tells them
         self._back_off = BackOff()
 
     def open(self) -> None:
@@ -51,16 +52,23 @@ class Gr00tServer:
             ConnectionError: nobody answers there as a GR00T server does.
             ValueError: it takes or gives something else than the options say.
         """
-        if self._socket is not None:
+        if self._socket is not None and not self._is_lost():
             return
+        self.close()
         self._back_off.check(self._where)
         try:
             modalities = self._ask("get_modality_config", None, self._options.connect_timeout)
         except (ConnectionError, RuntimeError) as error:
+            self.close()
             self._back_off.failed()
             raise ConnectionError(f"no GR00T server at {self._options.url}: {error}") from error
+        try:
+            self._check(modalities)
+        except ValueError:
+            self.close()
+            self._back_off.failed()
+            raise
         self._back_off.succeeded()
-        self._check(modalities)
 
     def act(self, observation: Observation) -> NDArray[np.floating]:
         """The server's rows, as many as come, x all actions.
@@ -68,6 +76,7 @@ class Gr00tServer:
         Raises:
             ConnectionError: it is not there, or does not answer in time.
             RuntimeError: it says that it failed, or answers with what are no rows.
+            ValueError: another server is there now, which takes or gives something else.
         """
         self.open()
         answer = self._ask("get_action", self._question(observation), self._options.timeout)
@@ -86,19 +95,28 @@ class Gr00tServer:
 
     def close(self) -> None:
         """Throws the connection away; the next question makes a new one."""
-        socket = self._socket
+        sockets = (self._losses, self._socket)
         self._socket = None
-        if socket is not None:
-            socket.close(linger=0)
+        self._losses = None
+        for socket in sockets:
+            if socket is not None:
+                socket.close(linger=0)
+
+    def _is_lost(self) -> bool:
+        """Whether the connection was: ZeroMQ makes a new one by itself, to whoever listens then."""
+        return self._losses is not None and bool(self._losses.poll(0))
 
     def _question(self, observation: Observation) -> dict[str, Any]:
+        moments = moments_of(observation)
         video: dict[str, Any] = {}
         for place, name in self._options.images.items():
-            video[place[-1]] = observation.images[name][None, None]  # a batch of one, one moment
+            images = [moment.images[name] for moment in moments]
+            video[place[-1]] = np.stack(images)[None]  # a batch of one
         state: dict[str, Any] = {}
         for place, names in self._options.state.items():
-            state[place[-1]] = state_array(observation, names)[None, None]
-        language = {self._options.prompt[-1]: [[observation.instruction.text]]}
+            numbers = [state_array(moment, names) for moment in moments]
+            state[place[-1]] = np.stack(numbers)[None]
+        language = {self._options.prompt_key[-1]: [[observation.instruction.text]]}
         return {
             "observation": {VIDEO: video, STATE: state, LANGUAGE: language},
             "options": None,
@@ -115,6 +133,7 @@ class Gr00tServer:
             self._socket = self._context.socket(zmq.REQ)
             self._socket.setsockopt(zmq.LINGER, 0)  # a question that nobody took is not kept
             self._socket.setsockopt(zmq.MAXMSGSIZE, MOST_BYTES)
+            self._losses = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
             self._socket.connect(self._options.url)
         self._socket.setsockopt(zmq.SNDTIMEO, round(1e3 * timeout))
         self._socket.setsockopt(zmq.RCVTIMEO, round(1e3 * timeout))
@@ -128,6 +147,12 @@ class Gr00tServer:
         except zmq.ZMQError as error:
             self.close()
             raise ConnectionError(f"{self._where}: {error}") from error
+        if self._is_lost():
+            self.close()
+            raise ConnectionError(
+                f"{self._where} went, and who answers now may be another; the next question is "
+                "asked when that one has said what it takes and gives"
+            )
         try:
             unpacked = msgpack.unpackb(answer, object_hook=_from_map, strict_map_key=False)
         except Exception as error:  # msgpack's and numpy's own
@@ -144,7 +169,7 @@ class Gr00tServer:
         ours = {
             VIDEO: [place[-1] for place in self._options.images],
             STATE: [place[-1] for place in self._options.state],
-            LANGUAGE: [self._options.prompt[-1]],
+            LANGUAGE: [self._options.prompt_key[-1]],
             ACTION: list(self._options.actions),
         }
         for kind, names in ours.items():
@@ -158,14 +183,16 @@ class Gr00tServer:
                     f"{self._where} has the {kind} {', '.join(map(str, theirs)) or 'none'}, and "
                     f"the policy file's options {', '.join(names) or 'none'}; give the server's"
                 )
-            if kind == ACTION and len(moments) < self._options.horizon:
+            if kind == ACTION and len(moments) < self._options.rows:
                 raise ValueError(
-                    f"{self._where} gives {len(moments)} rows, and the policy file's horizon is "
-                    f"{self._options.horizon}; give no more than come"
+                    f"{self._where} gives {len(moments)} rows, and the policy file wants "
+                    f"{self._options.rows} (rows, or horizon); give no more than come"
                 )
-            if kind in (VIDEO, STATE) and len(moments) != 1:
+            sent = self._options.history
+            if kind in (VIDEO, STATE) and len(moments) != sent:
                 raise ValueError(
-                    f"{self._where} wants {len(moments)} moments of {kind}; one is sent"
+                    f"{self._where} wants {len(moments)} moments of {kind}, and {sent} would be "
+                    f"sent; give history: {{observations: {len(moments)}}} in the policy file"
                 )
 
 

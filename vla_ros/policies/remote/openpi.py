@@ -7,8 +7,11 @@ away; the next question makes a new one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -21,8 +24,8 @@ from vla_ros.core.shown import shown
 from vla_ros.core.types import Image, Observation
 from vla_ros.policies.remote.back_off import BackOff
 from vla_ros.policies.remote.options import Path, RemoteOptions
-from vla_ros.policies.remote.rows import joined, state_array
-from vla_ros.policies.remote.wire import MOST_BYTES, packed, unpacked
+from vla_ros.policies.remote.rows import joined, moments_of, state_array
+from vla_ros.policies.remote.wire import MOST_BYTES, PREFIX, packed, unpacked
 
 
 class OpenPiServer:
@@ -35,7 +38,14 @@ class OpenPiServer:
 
     def __init__(self, options: RemoteOptions, key: str) -> None:
         self._options = options
-        self._connection = Connection(options.url, key, options.timeout, options.connect_timeout)
+        self._connection = Connection(
+            options.url, key, options.timeout, options.connect_timeout, self._check
+        )
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What it greeted with."""
+        return self._connection.metadata
 
     def open(self) -> None:
         """Connects, unless it is connected.
@@ -45,11 +55,14 @@ class OpenPiServer:
             ValueError: it takes or gives something else than the options say.
         """
         self._connection.open()
+
+    def _check(self, metadata: Mapping[str, Any]) -> None:
+        """Raises ValueError where the server takes or gives something else than the options say."""
         # Only some servers say what they want and give; those are held to it.
         options = self._options
         numbers = [name for names in options.state.values() for name in names]
         for what, ours in (("state", numbers), ("actions", list(options.columns))):
-            theirs = self._connection.metadata.get(what)
+            theirs = metadata.get(what)
             if isinstance(theirs, list) and theirs != ours:
                 raise ValueError(
                     f"the policy server at {options.url} has the {what} "
@@ -57,16 +70,24 @@ class OpenPiServer:
                     f"{', '.join(ours) or 'none'}; give the server's"
                 )
 
-    def act(self, observation: Observation) -> NDArray[np.floating]:
+    def act(
+        self, observation: Observation, more: Mapping[str, Any] | None = None
+    ) -> NDArray[np.floating]:
         """The server's rows, as many as come, x all actions.
+
+        Args:
+            observation: what the robot sees and is told.
+            more: goes with the question, beside it.
 
         Raises:
             NotUnderstood: its policy does not know these words.
             ConnectionError: it is not there, or does not answer in time.
             RuntimeError: it says that it failed, or answers with what are no rows.
+            ValueError: another server is there now, which takes or gives something else.
         """
+        self.open()
         try:
-            answer = self._connection.ask(self._question(observation))
+            answer = self._connection.ask({**self._question(observation), **(more or {})})
         except NotUnderstood:
             raise
         except ValueError as error:
@@ -76,17 +97,31 @@ class OpenPiServer:
             columns.append(self._rows(answer, key, names))
         return joined(columns, f"the policy server at {self._options.url}")
 
+    def close(self) -> None:
+        """Throws the connection away; the next question makes a new one."""
+        self._connection.close()
+
     def _question(self, observation: Observation) -> dict[str, Any]:
         question: dict[str, Any] = {}
         for place, name in self._options.images.items():
-            image: Image = observation.images[name]
-            if self._options.layout == "chw":
-                image = np.ascontiguousarray(image.transpose(2, 0, 1))
-            _put(question, place, image)
+            images = [self._laid_out(moment.images[name]) for moment in moments_of(observation)]
+            _put(question, place, np.stack(images) if observation.history else images[0])
         for place, names in self._options.state.items():
-            _put(question, place, state_array(observation, names))
-        _put(question, self._options.prompt, observation.instruction.text)
+            numbers = [state_array(moment, names) for moment in moments_of(observation)]
+            _put(question, place, np.stack(numbers) if observation.history else numbers[0])
+        _put(question, self._options.prompt_key, observation.instruction.text)
+        if prefix := observation.prefix:
+            question[PREFIX] = {
+                "rows": np.ascontiguousarray(prefix.rows, np.float32),
+                "delay": prefix.delay,
+                "horizon": prefix.horizon,
+            }
         return question
+
+    def _laid_out(self, image: Image) -> Image:
+        if self._options.layout == "chw":
+            return np.ascontiguousarray(image.transpose(2, 0, 1))
+        return image
 
     def _rows(self, answer: Any, key: str, names: tuple[str, ...]) -> NDArray[np.floating]:
         """Under `key` of an answer's map, or the answer itself; also as a batch of one.
@@ -125,13 +160,22 @@ class Connection:
         key: sent as `Authorization: Api-Key`; empty: none.
         timeout: for an answer, s.
         connect_timeout: for the connection and the server's greeting, s.
+        check: raises ValueError where the greeting is another server's than the one wanted.
     """
 
-    def __init__(self, url: str, key: str, timeout: float, connect_timeout: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        timeout: float,
+        connect_timeout: float,
+        check: Callable[[Mapping[str, Any]], None] = lambda metadata: None,
+    ) -> None:
         self.url = url
         self._key = key
         self._timeout = timeout
         self._connect_timeout = connect_timeout
+        self._check = check
         self._socket: ClientConnection | None = None
         self._closing = ExitStack()
         self._back_off = BackOff()
@@ -142,6 +186,7 @@ class Connection:
 
         Raises:
             ConnectionError: nobody answers there as a policy server does.
+            ValueError: it is another server than the one wanted.
         """
         if self._socket is not None:
             return
@@ -149,7 +194,7 @@ class Connection:
         headers = {"Authorization": f"Api-Key {self._key}"} if self._key else None
         try:
             # No pings: a server that thinks does not answer them, and would be taken for dead.
-            socket = self._closing.enter_context(
+            connection = self._closing.enter_context(
                 connect(
                     self.url,
                     compression=None,
@@ -161,7 +206,7 @@ class Connection:
                     proxy=None,
                 )
             )
-            greeting = socket.recv(timeout=self._connect_timeout)
+            greeting = connection.recv(timeout=self._connect_timeout)
             metadata = unpacked(greeting) if isinstance(greeting, bytes) else greeting
             if not isinstance(metadata, Mapping):
                 raise ValueError(f"it greets with {shown(metadata)}; a map of metadata is right")
@@ -171,7 +216,13 @@ class Connection:
             raise ConnectionError(
                 f"no policy server at {self.url}: {_words(error)}; start it, or mend the url"
             ) from error
-        self._socket = socket
+        try:
+            self._check(metadata)
+        except ValueError:
+            self.close()
+            self._back_off.failed()
+            raise
+        self._socket = connection
         self.metadata = metadata
         self._back_off.succeeded()
 
@@ -186,9 +237,13 @@ class Connection:
         """
         self.open()
         assert self._socket is not None
+        data = packed(question)
+        # Last before the question: what comes after it is taken for its answer.
+        self._check_quiet()
+        deadline = time.monotonic() + self._timeout
         try:
-            self._socket.send(packed(question))
-            answer = self._socket.recv(timeout=self._timeout)
+            _send(self._socket, data, deadline)
+            answer = self._socket.recv(timeout=max(0.0, deadline - time.monotonic()))
         except TimeoutError:
             self.close()
             raise ConnectionError(
@@ -216,10 +271,49 @@ class Connection:
             self.close()
             raise
 
+    def _check_quiet(self) -> None:
+        """Nothing lies there that nobody asked for: it would be taken for the next answer.
+
+        Raises ConnectionError.
+        """
+        assert self._socket is not None
+        try:
+            self._socket.recv(timeout=0)
+        except TimeoutError:
+            return
+        except (OSError, WebSocketException):
+            return  # it hung up, which the question will find
+        self.close()
+        raise ConnectionError(
+            f"the policy server at {self.url} sent an answer that nobody asked for; the connection "
+            "is thrown away, as the next answers would be old ones"
+        )
+
     def close(self) -> None:
         """Throws the connection away; the next question makes a new one."""
         self._socket = None
         self._closing.close()
+
+
+def _send(connection: ClientConnection, data: bytes, deadline: float) -> None:
+    """Raises TimeoutError where the server has not taken all of it by then (monotonic, s)."""
+    # The library would wait for as long as the server is there and does not read.
+    timer = Timer(deadline - time.monotonic(), _cut, (connection,))
+    timer.daemon = True
+    timer.start()
+    try:
+        connection.send(data)
+    except (OSError, WebSocketException):
+        if time.monotonic() >= deadline:
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
+
+
+def _cut(connection: ClientConnection) -> None:
+    with suppress(OSError):
+        connection.socket.shutdown(socket.SHUT_RDWR)
 
 
 def _words(error: BaseException) -> str:

@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from vla_ros.core.policy_file import KINDS
+from vla_ros.core.policy_file import KINDS, MOST_ROWS
 from vla_ros.core.robot_fields import number
 from vla_ros.core.robot_state import UNITS
-from vla_ros.core.shown import shown
 from vla_ros.core.types import Size, is_size
-from vla_ros.policies.options import check_options
+from vla_ros.policies.options import (
+    check_options,
+    choice_by_name,
+    list_of_names,
+    option_is_wrong,
+)
 
 LAYOUTS = ("hwc", "chw")
-MOST_ROWS = 1000  # of an answer: at 50 a second, twenty seconds
 JOINTS = tuple(f"joint_{count}" for count in range(1, 8))
 ALOHA = (
     *(f"left_{joint}" for joint in ("waist", "shoulder", "elbow", "forearm_roll")),
@@ -38,7 +41,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "actions": [*JOINTS, "gripper"],
         "kinds": dict.fromkeys(JOINTS, "velocity"),
         "rate": 15.0,
-        "horizon": 8,  # of ten that come
+        "rows": 8,  # of ten that come
     },
     "libero": {
         "images": {"observation/image": "scene", "observation/wrist_image": "wrist"},
@@ -46,7 +49,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "actions": ["x", "y", "z", "rx", "ry", "rz", "gripper"],
         "kinds": dict.fromkeys(("x", "y", "z", "rx", "ry", "rz"), "delta"),
         "rate": 10.0,
-        "horizon": 5,
+        "rows": 5,
     },
     "aloha": {
         "images": {
@@ -61,7 +64,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "state": {"state": list(ALOHA)},
         "actions": list(ALOHA),
         "rate": 50.0,
-        "horizon": 25,
+        "rows": 25,
     },
     # An SO-100 or SO-101; a server of another robot has other keys, and is refused by them.
     "gr00t": {
@@ -69,11 +72,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "images": {"front": "front", "wrist": "wrist"},
         "image_size": [480, 640],
         "state": {"single_arm": list(SO101), "gripper": ["gripper"]},
-        "prompt": "annotation.human.task_description",
+        "prompt_key": "annotation.human.task_description",
         "actions": {"single_arm": list(SO101), "gripper": ["gripper"]},
         "units": {**dict.fromkeys(SO101, "deg"), "gripper": "0..100"},
         "rate": 30.0,
-        "horizon": 16,
+        "rows": 16,
     },
 }
 PROTOCOLS: Mapping[str, tuple[str, ...]] = {"openpi": ("ws", "wss"), "gr00t": ("tcp",)}
@@ -88,12 +91,16 @@ OPTIONS = (
     "image_size",
     "layout",
     "state",
-    "prompt",
+    "prompt_key",
     "actions",
+    "rows",
+    "prefix",
     "units",
     "kinds",
+    # of the policy file
     "rate",
     "horizon",
+    "history",
 )
 Path = tuple[str, ...]  # the keys that lead to a place in the message, from the outermost
 
@@ -110,12 +117,14 @@ class RemoteOptions:
         images: place in the message -> the policy's name of the image.
         image_size: height, width of all of them, pixels; `layout` hwc or chw.
         state: place in the message -> the names of the numbers in the array there.
-        prompt: place of the instruction.
+        prompt_key: place of the instruction.
         actions: key of the answer -> the names of the columns of the rows there.
         units, kinds: of the names in `state` and `actions`, where they are not SI units and what
             the robot's channel takes.
         rate: rows a second.
-        horizon: rows of each answer that are used; the server must send as many.
+        rows: of each answer that are used; the server must send as many.
+        prefix: whether what is left of the chunk before goes with a question (wire.PREFIX).
+        history: observations that go with each question.
     """
 
     url: str
@@ -123,16 +132,18 @@ class RemoteOptions:
     state: Mapping[Path, tuple[str, ...]]
     actions: Mapping[str, tuple[str, ...]]
     rate: float
-    horizon: int
+    rows: int
     protocol: str = "openpi"
     key: str = ""
     timeout: float = 2.0
     connect_timeout: float = 10.0
     image_size: Size = (224, 224)
     layout: str = "hwc"
-    prompt: Path = ("prompt",)
+    prompt_key: Path = ("prompt",)
     units: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
+    prefix: bool = True
+    history: int = 1
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -151,32 +162,38 @@ def parse_options(given: Mapping[str, Any]) -> RemoteOptions:
     if preset and preset not in PRESETS:
         raise ValueError(_is_wrong("preset", preset, f"use one of {', '.join(PRESETS)}"))
     options = {**(PRESETS[preset] if preset else {}), **given}
-    for name in ("url", "images", "state", "actions", "rate", "horizon"):
+    if "horizon" in options:
+        options.setdefault("rows", options["horizon"])
+    for name in ("url", "images", "state", "actions", "rate", "rows"):
         if name not in options:
+            where = "rate of its policy file" if name == "rate" else f"the option {name}"
             raise ValueError(
-                f"policy 'remote' lacks the option {name}; a server does not say it, or not in a "
+                f"policy 'remote' lacks {where}; a server does not say it, or not in a "
                 f"way that all do (preset: {', '.join(PRESETS)} has it for openpi's own)"
             )
     protocol = options.get("protocol", "openpi")
     if protocol not in PROTOCOLS:
         raise ValueError(_is_wrong("protocol", protocol, f"use one of {', '.join(PROTOCOLS)}"))
-    horizon = options["horizon"]
-    if type(horizon) is not int or not 0 < horizon <= MOST_ROWS:
-        raise ValueError(_is_wrong("horizon", horizon, f"give a whole number, 1 to {MOST_ROWS}"))
+    rows = options["rows"]
+    if type(rows) is not int or not 0 < rows <= MOST_ROWS:
+        raise ValueError(_is_wrong("rows", rows, f"give a whole number, 1 to {MOST_ROWS}"))
     size = options.get("image_size", [224, 224])
     if not is_size(size):
         raise ValueError(_is_wrong("image_size", size, "give [height, width] in pixels"))
     layout = options.get("layout", "hwc")
     if layout not in LAYOUTS:
         raise ValueError(_is_wrong("layout", layout, f"use one of {', '.join(LAYOUTS)}"))
-    prompt = options.get("prompt", "prompt")
+    prefix = options.get("prefix", True)
+    if not isinstance(prefix, bool):
+        raise ValueError(_is_wrong("prefix", prefix, "give true or false"))
+    prompt = options.get("prompt_key", "prompt")
     key = options.get("key", "")
-    for name, text in (("prompt", prompt), ("key", key)):
+    for name, text in (("prompt_key", prompt), ("key", key)):
         if not isinstance(text, str):
             raise ValueError(_is_wrong(name, text, "give a text"))
     state: dict[Path, tuple[str, ...]] = {}
     for place, names in _places(options["state"], "state").items():
-        state[place] = _names(names, f"state: {'/'.join(place)}")
+        state[place] = list_of_names("remote", f"state: {'/'.join(place)}", names)
     images: dict[Path, str] = {}
     for place, image in _places(options["images"], "images").items():
         if not isinstance(image, str) or not image:
@@ -194,7 +211,7 @@ def parse_options(given: Mapping[str, Any]) -> RemoteOptions:
         state,
         actions,
         number(options["rate"], "policy 'remote': rate", above=0.0),
-        horizon,
+        rows,
         protocol,
         key,
         number(options.get("timeout", 2.0), "policy 'remote': timeout", above=0.0),
@@ -202,25 +219,29 @@ def parse_options(given: Mapping[str, Any]) -> RemoteOptions:
         (size[0], size[1]),
         layout,
         (prompt,),
-        _of_names(options, "units", (*numbers, *columns), tuple(UNITS)),
-        _of_names(options, "kinds", columns, KINDS),
+        choice_by_name(
+            "remote", "units", options.get("units", {}), (*numbers, *columns), tuple(UNITS)
+        ),
+        choice_by_name("remote", "kinds", options.get("kinds", {}), columns, KINDS),
+        prefix,
+        options.get("history", 1),
     )
 
 
 def _is_wrong(name: str, value: object, remedy: str) -> str:
-    return f"policy 'remote': {name} is {shown(value)}; {remedy}"
+    return option_is_wrong("remote", name, value, remedy)
 
 
 def _actions(value: object) -> dict[str, tuple[str, ...]]:
     """A list is openpi's: one array, `actions`."""
     if not isinstance(value, Mapping):
-        return {"actions": _names(value, "actions")}
+        return {"actions": list_of_names("remote", "actions", value)}
     actions: dict[str, tuple[str, ...]] = {}
     for key, names in value.items():
         if not isinstance(key, str):
             raise ValueError(_is_wrong("actions: a key", key, "give a text"))
-        actions[key] = _names(names, f"actions: {key}")
-    _names([name for names in actions.values() for name in names], "actions")
+        actions[key] = list_of_names("remote", f"actions: {key}", names)
+    list_of_names("remote", "actions", [name for names in actions.values() for name in names])
     return actions
 
 
@@ -271,30 +292,3 @@ def _check_apart(places: list[Path]) -> None:
                     f"policy 'remote': '{'/'.join(place)}' stands for two things of the server's "
                     "message; each has its own key"
                 )
-
-
-def _names(value: object, what: str) -> tuple[str, ...]:
-    texts = isinstance(value, list) and all(isinstance(name, str) and name for name in value)
-    if not isinstance(value, list) or not value or not texts:
-        raise ValueError(_is_wrong(what, value, "give a list of names"))
-    names: tuple[str, ...] = tuple(value)
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(
-                f"policy 'remote': {what} has '{name}' {names.count(name)} times; once is right"
-            )
-    return names
-
-
-def _of_names(
-    options: Mapping[str, Any], what: str, names: tuple[str, ...], choices: tuple[str, ...]
-) -> dict[str, str]:
-    value = options.get(what, {})
-    if not isinstance(value, Mapping):
-        raise ValueError(_is_wrong(what, value, "give a mapping of name: value"))
-    for name, choice in value.items():
-        if name not in names:
-            raise ValueError(_is_wrong(what, name, f"the names are {', '.join(names)}"))
-        if choice not in choices:
-            raise ValueError(_is_wrong(f"{what}: {name}", choice, f"use {', '.join(choices)}"))
-    return dict(value)

@@ -30,9 +30,14 @@ class Server(Protocol):
 
     def act(self, observation: Observation) -> Rows: ...
 
+    def close(self) -> None: ...
+
 
 class Remote:
     """Options: those of RemoteOptions; `url`, and a `preset` or what the server wants and gives."""
+
+    # What no server says in a way that all do.
+    FILE_KEYS = ("rate", "horizon", "history")
 
     @classmethod
     def spec(cls, options: Mapping[str, Any]) -> PolicySpec:
@@ -40,13 +45,16 @@ class Remote:
         chosen = parse_options(options)
         return PolicySpec(
             chosen.columns,
-            steps=chosen.horizon,
+            steps=chosen.rows,
             step=to_nanoseconds(1.0 / chosen.rate),
             images=dict.fromkeys(chosen.images.values(), chosen.image_size),
             state=tuple(name for names in chosen.state.values() for name in names),
             any_size=True,
             units=chosen.units,
             kinds=chosen.kinds,
+            history=chosen.history,
+            # A server that does not know of it leaves it alone; GR00T's has no place for it.
+            takes_prefix=chosen.prefix and chosen.protocol == "openpi",
         )
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -62,7 +70,7 @@ class Remote:
         self._server.open()
 
     def predict(self, observation: Observation) -> Rows:
-        """Asks the server: horizon x actions, in its units.
+        """Asks the server: rows x actions, in its units.
 
         Raises:
             NotUnderstood: there are no words, or its policy does not know them.
@@ -73,12 +81,17 @@ class Remote:
         if not observation.instruction.text.strip():
             raise NotUnderstood("say what the robot is to do")
         rows = self._server.act(observation)
-        if len(rows) < self._options.horizon:
+        wanted = self._options.rows
+        if len(rows) < wanted:
             raise RuntimeError(
                 f"the policy server at {self._options.url} gave {len(rows)} rows, and the "
-                f"policy file's horizon is {self._options.horizon}; give no more than come"
+                f"policy file wants {wanted} (rows, or horizon); give no more than come"
             )
-        return rows[: self._options.horizon]
+        return rows[:wanted]
+
+    def close(self) -> None:
+        """Throws the connection away; the next question makes a new one."""
+        self._server.close()
 
     def reset(self) -> None:
         """Nothing here remembers; what a server remembers is its own."""

@@ -15,6 +15,11 @@ def state_array(observation: Observation, names: Sequence[str]) -> NDArray[np.fl
     return np.array([observation.state[name] for name in names], np.float32)
 
 
+def moments_of(observation: Observation) -> tuple[Observation, ...]:
+    """Its history and itself, oldest first."""
+    return (*observation.history, observation)
+
+
 def joined(arrays: Sequence[NDArray[np.floating]], server: str) -> NDArray[np.floating]:
     """Arrays of rows side by side, T x all their columns.
 

@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,25 +22,27 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
 from vla_ros.core.shown import shown
-from vla_ros.core.types import NANOSECONDS, Instruction, Observation
+from vla_ros.core.types import NANOSECONDS, Instruction, Observation, Prefix
 from vla_ros.policies.base import Policy, PolicySpec
-from vla_ros.policies.remote.wire import MOST_BYTES, packed, unpacked
+from vla_ros.policies.remote.wire import MOST_BYTES, PREFIX, packed, unpacked
 
 INTERNAL_ERROR = 1011  # as openpi's server closes after an error
 STATE = "state"
 IMAGES = "images"
 PROMPT = "prompt"
+RESET = "reset"
 
 
 class PolicyServer:
     """A policy behind a port.
 
     A question is {"images": {key: height x width x 3 uint8}, "state": array, "prompt": text}, with
-    the spec's images, and its state's numbers in its order; the answer {"actions": T x C,
+    the spec's images, and its state's numbers in its order, and perhaps a prefix (wire.PREFIX), and
+    "reset", true where what the policy remembers does not count; the answer {"actions": T x C,
     "server_timing": {"infer_ms": ms}}.
 
     Args:
-        policy, spec: what is offered.
+        policy, spec: what is offered; what the policy has as `metadata` goes with the greeting.
         host, port: where; port 0: any that is free.
         key: what a client must send as `Authorization: Api-Key`; empty: nothing.
         say: hears who comes and goes, and what fails.
@@ -95,8 +98,7 @@ class PolicyServer:
             "images": {IMAGES: {name: name for name in spec.images}},
             "state": {STATE: list(spec.state)} if spec.state else {},
             "actions": list(spec.channels),
-            "rate": NANOSECONDS / spec.step,
-            "horizon": spec.steps,
+            "rows": spec.steps,
         }
         if len(sizes) == 1:
             options["image_size"] = list(sizes.pop())
@@ -104,7 +106,12 @@ class PolicyServer:
             options["units"] = dict(spec.units)
         if spec.kinds:
             options["kinds"] = dict(spec.kinds)
-        return yaml.safe_dump({"policy": "remote", "options": options}, sort_keys=False)
+        file: dict[str, Any] = {"policy": "remote", "options": options}
+        file["rate"] = NANOSECONDS / spec.step
+        if spec.history > 1:
+            spacing = (spec.history_spacing or spec.step) / NANOSECONDS
+            file["history"] = {"observations": spec.history, "spacing": spacing}
+        return yaml.safe_dump(file, sort_keys=False)
 
     def metadata(self) -> dict[str, Any]:
         """What the policy wants and gives, by its spec."""
@@ -121,6 +128,7 @@ class PolicyServer:
             "kinds": dict(spec.kinds),
             "horizon": spec.steps,
             "rate": NANOSECONDS / spec.step,
+            **getattr(self._policy, "metadata", {}),
         }
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -176,31 +184,65 @@ class PolicyServer:
         prompt = asked.get(PROMPT)
         if not isinstance(prompt, str):
             raise ValueError(f"the question's prompt is {shown(prompt)}; give a text")
+        # With a history, images and state have an axis more in front, oldest first.
+        moments = self._spec.history
+        axis = (moments,) if moments > 1 else ()
         images = asked.get(IMAGES, {})
         seen: dict[str, Any] = {}
         for name, size in self._spec.images.items():
             image = images.get(name) if isinstance(images, Mapping) else None
-            right = isinstance(image, np.ndarray) and image.shape == (*size, 3)
+            shape = (*axis, *size, 3)
+            right = isinstance(image, np.ndarray) and image.shape == shape
             if not right or image is None or image.dtype != np.uint8:
                 given = shown(image) if not isinstance(image, np.ndarray) else image.shape
+                wanted = " x ".join(map(str, shape))
                 raise ValueError(
-                    f"the question's images: '{name}' is {given}; {size[0]} x {size[1]} x 3 of "
-                    "uint8 is right"
+                    f"the question's images: '{name}' is {given}; {wanted} of uint8 is right"
                 )
-            seen[name] = image
-        state: dict[str, float] = {}
-        if self._spec.state:
-            numbers = np.asarray(asked.get(STATE, ()))
-            if numbers.shape != (len(self._spec.state),) or numbers.dtype.kind not in "fiu":
+            seen[name] = image.reshape(moments, *size, 3)
+        count = len(self._spec.state)
+        numbers = np.zeros((moments, 0))
+        if count:
+            given_state = np.asarray(asked.get(STATE, ()))
+            if given_state.shape != (*axis, count) or given_state.dtype.kind not in "fiu":
                 raise ValueError(
-                    f"the question's state has the shape {numbers.shape}; "
-                    f"{len(self._spec.state)} numbers are right: {', '.join(self._spec.state)}"
+                    f"the question's state has the shape {given_state.shape}; "
+                    f"{count} numbers are right: {', '.join(self._spec.state)}"
                 )
-            state = dict(zip(self._spec.state, map(float, numbers)))
+            numbers = given_state.reshape(moments, count)
+        prefix = self._prefix(asked.get(PREFIX))
         # Other words are another instruction: what the policy remembered does not hold for it.
-        if prompt != self._last_prompt:
+        if prompt != self._last_prompt or asked.get(RESET) is True:
             self._last_prompt = prompt
             self._instruction_id += 1
             self._policy.reset()
-        stamp = time.time_ns()
-        return Observation(stamp, Instruction(stamp, self._instruction_id, prompt), seen, state)
+        now = time.time_ns()
+        instruction = Instruction(now, self._instruction_id, prompt)
+        observations: list[Observation] = []
+        for moment in range(moments):
+            state = dict(zip(self._spec.state, map(float, numbers[moment])))
+            shown_then = {name: stack[moment] for name, stack in seen.items()}
+            ago = (moments - 1 - moment) * (self._spec.history_spacing or self._spec.step)
+            observations.append(Observation(now - ago, instruction, shown_then, state))
+        return replace(observations[-1], history=tuple(observations[:-1]), prefix=prefix)
+
+    def _prefix(self, asked: Any) -> Prefix | None:
+        """What is left of the chunk before, for a policy that continues it.
+
+        Raises ValueError where it is none.
+        """
+        if asked is None or not self._spec.takes_prefix:
+            return None
+        given = asked if isinstance(asked, Mapping) else {}
+        rows = given.get("rows")
+        numbers = (given.get("delay"), given.get("horizon"))
+        columns = len(self._spec.channels)
+        right = isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.shape[1] == columns
+        # `type`, since to `isinstance` true is a whole number.
+        if not right or rows is None or set(map(type, numbers)) != {int}:
+            shape = rows.shape if isinstance(rows, np.ndarray) else shown(rows)
+            raise ValueError(
+                f"the question's prefix has rows {shape}, delay and horizon {shown(numbers)}; "
+                f"K x {columns} and two whole numbers are right"
+            )
+        return Prefix(np.asarray(rows, np.float32), given["delay"], given["horizon"])

@@ -19,6 +19,9 @@ from vla_ros.core.shown import shown
 
 # Objects would have to be unpickled, structures and complex numbers nobody sends.
 ARRAY_KINDS = "biuf"
+# What is left of the chunk before, in a question: {"rows": K x C, "delay": rows, "horizon": rows},
+# as core.types.Prefix. A server that does not continue chunks leaves it alone.
+PREFIX = "prefix"
 # The longest answer that is taken in; a chunk of 100 rows of 50 numbers has 40 kB.
 MOST_BYTES = 64 << 20
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Triple = tuple[float, float, float]
 AXES: dict[str, Triple] = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
-FINGER_TRAVEL = 0.04  # m that each finger moves from closed to open
-UPPER_ARM = 0.28  # m, shoulder to elbow
-FOREARM = 0.26  # m, elbow to wrist
-HAND = 0.17  # m, wrist to tool
-SHOULDER_HEIGHT = 0.16  # m above the table
+FINGER_TRAVEL_M = 0.04  # m that each finger moves from closed to open
+UPPER_ARM_M = 0.28  # m, shoulder to elbow
+FOREARM_M = 0.26  # m, elbow to wrist
+HAND_M = 0.17  # m, wrist to tool
+SHOULDER_HEIGHT_M = 0.16  # m above the table
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,16 @@ class Hinge:
 JOINTS = (
     Hinge("joint_1", "base_link", "link_1", (0.0, 0.0, 0.08), "z", (-2.6, 2.6), 1.6, 60.0),
     Hinge("joint_2", "link_1", "link_2", (0.0, 0.0, 0.08), "y", (-1.0, 1.6), 1.6, 60.0),
-    Hinge("joint_3", "link_2", "link_3", (0.0, 0.0, UPPER_ARM), "y", (-1.5, 1.4), 1.6, 40.0),
+    Hinge("joint_3", "link_2", "link_3", (0.0, 0.0, UPPER_ARM_M), "y", (-1.5, 1.4), 1.6, 40.0),
     Hinge("joint_4", "link_3", "link_4", (0.10, 0.0, 0.0), "x", (-2.8, 2.8), 2.4, 15.0),
-    Hinge("joint_5", "link_4", "link_5", (FOREARM - 0.10, 0.0, 0.0), "y", (-2.0, 2.0), 2.4, 15.0),
+    Hinge("joint_5", "link_4", "link_5", (FOREARM_M - 0.10, 0.0, 0.0), "y", (-2.0, 2.0), 2.4, 15.0),
     Hinge("joint_6", "link_5", "link_6", (0.06, 0.0, 0.0), "x", (-3.0, 3.0), 2.4, 8.0),
 )
 NAMES = tuple(joint.name for joint in JOINTS)
 FINGER = "finger_joint"  # each finger's distance from closed, m
-TOOL: Triple = (HAND - 0.06, 0.0, 0.0)  # m in link_6; between the fingertips, z points out
-FINGER_ROOT: Triple = (0.075, 0.0, 0.0)  # m in link_6
-FINGER_SPEED = 0.08  # m/s
+TOOL_M: Triple = (HAND_M - 0.06, 0.0, 0.0)  # m in link_6; between the fingertips, z points out
+FINGER_ROOT_M: Triple = (0.075, 0.0, 0.0)  # m in link_6
+FINGER_SPEED_M_S = 0.08  # m/s
 HOME = np.array([0.0, 0.01, 0.14, 0.0, 1.4208, 0.0])  # rad: over the table, pointing down
 LIMITS = np.array([joint.limits for joint in JOINTS])  # 6 x 2, rad
 SPEEDS = np.array([joint.speed for joint in JOINTS])  # rad/s
@@ -87,7 +87,7 @@ def tool_pose(joints: Array) -> tuple[Array, Array]:
     for joint, angle in zip(JOINTS, joints):
         place = place + rotation @ np.array(joint.origin)
         rotation = rotation @ turn(joint.axis, float(angle))
-    return place + rotation @ np.array(TOOL), rotation @ TOOL_TURN
+    return place + rotation @ np.array(TOOL_M), rotation @ TOOL_TURN
 
 
 def joints_for(place: Array, rotation: Array) -> Array:
@@ -99,20 +99,20 @@ def joints_for(place: Array, rotation: Array) -> Array:
     Raises:
         ValueError: The arm does not reach there, or only beyond a joint's limit.
     """
-    wrist = place - HAND * rotation[:, 2]
+    wrist = place - HAND_M * rotation[:, 2]
     yaw = math.atan2(wrist[1], wrist[0])
     ahead = math.hypot(wrist[0], wrist[1])
-    up = wrist[2] - SHOULDER_HEIGHT
+    up = wrist[2] - SHOULDER_HEIGHT_M
     distance = math.hypot(ahead, up)
-    bend = (distance**2 - UPPER_ARM**2 - FOREARM**2) / (2.0 * UPPER_ARM * FOREARM)
+    bend = (distance**2 - UPPER_ARM_M**2 - FOREARM_M**2) / (2.0 * UPPER_ARM_M * FOREARM_M)
     if not abs(bend) <= 1.0:
         raise ValueError(
             f"the arm does not reach {np.round(place, 3).tolist()}: its wrist would be "
-            f"{distance:.3f} m from the shoulder; {abs(UPPER_ARM - FOREARM):.2f} to "
-            f"{UPPER_ARM + FOREARM:.2f} m it can be"
+            f"{distance:.3f} m from the shoulder; {abs(UPPER_ARM_M - FOREARM_M):.2f} to "
+            f"{UPPER_ARM_M + FOREARM_M:.2f} m it can be"
         )
     elbow = math.acos(bend)  # 0: straight
-    inner = math.atan2(FOREARM * math.sin(elbow), UPPER_ARM + FOREARM * math.cos(elbow))
+    inner = math.atan2(FOREARM_M * math.sin(elbow), UPPER_ARM_M + FOREARM_M * math.cos(elbow))
     shoulder = math.pi / 2 - (math.atan2(up, ahead) + inner)
     elbow -= math.pi / 2  # of joint_3: zero is a right angle
     forearm = turn("z", yaw) @ turn("y", shoulder + elbow)
@@ -167,9 +167,9 @@ def urdf() -> str:
             f'  <joint name="{name}" type="prismatic">\n'
             '    <parent link="link_6"/>\n'
             f'    <child link="{child}"/>\n'
-            f'    <origin xyz="{_spaced(FINGER_ROOT)}" rpy="0 0 0"/>\n'
+            f'    <origin xyz="{_spaced(FINGER_ROOT_M)}" rpy="0 0 0"/>\n'
             f'    <axis xyz="0 {side} 0"/>\n'
-            f'    <limit lower="0" upper="{FINGER_TRAVEL:g}" velocity="{FINGER_SPEED:g}" '
+            f'    <limit lower="0" upper="{FINGER_TRAVEL_M:g}" velocity="{FINGER_SPEED_M_S:g}" '
             'effort="20"/>\n'
             f"{mimic}"
             "  </joint>"
@@ -179,7 +179,7 @@ def urdf() -> str:
         '  <joint name="tool_joint" type="fixed">\n'
         '    <parent link="link_6"/>\n'
         '    <child link="tool"/>\n'
-        f'    <origin xyz="{_spaced(TOOL)}" rpy="0 {math.pi / 2:.16g} 0"/>\n'
+        f'    <origin xyz="{_spaced(TOOL_M)}" rpy="0 {math.pi / 2:.16g} 0"/>\n'
         "  </joint>"
     )
     named = "\n".join(f'  <link name="{link}"/>' for link in links)

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ Array = NDArray[np.float64]
 ARM_STEP_S = 0.1  # between images, and between the rows of a chunk
 ARM_CHANNELS = (*chain.NAMES, "gripper")
 DONE_FOR_S = 0.5  # that a done verdict must last before the episode ends early
-SECONDS = 20.0  # that an episode may take
+EPISODE_LIMIT_S = 20.0  # that an episode may take
 # Kind -> the shapes that it is asked for; else all.
 _DRAWN: dict[str, tuple[str, ...]] = {
     "pick": GRASPABLE,
@@ -93,7 +94,7 @@ def prepare(world: ArmWorld, kind: str, seed: int) -> None:
 def obey_row(world: ArmWorld, row: Array, seconds: float = ARM_STEP_S) -> None:
     """Tell the drivers a row of ARM_CHANNELS, to be reached within `seconds`; nothing moves yet."""
     world.command(row[:6], seconds)
-    world.command_gripper(float(row[6]) * chain.FINGER_TRAVEL)
+    world.command_gripper(float(row[6]) * chain.FINGER_TRAVEL_M)
 
 
 def observe_arm(
@@ -114,8 +115,13 @@ def obey_chunk(world: ArmWorld, chunk: ActionChunk, age: float) -> None:
     obey_row(world, row.astype(float))
 
 
+def judging_arm(intent: ArmIntent, start: TableState) -> Callable[[TableState], Judgement]:
+    """What judges each moment after `start`."""
+    return partial(judge_arm, intent, start)
+
+
 # Standing still is asked by the verdict itself.
-ARM_RULES = EpisodeRules(observe_arm, obey_chunk, parse_arm, judge_arm, lambda chunk: True)
+ARM_RULES = EpisodeRules(observe_arm, obey_chunk, parse_arm, judging_arm, lambda chunk: True)
 
 
 def expert_drive(intent: ArmIntent) -> Drive:
@@ -124,7 +130,7 @@ def expert_drive(intent: ArmIntent) -> Drive:
 
 
 def run_arm_episode(
-    world: ArmWorld, intent: ArmIntent, drive: Drive, seconds: float = SECONDS
+    world: ArmWorld, intent: ArmIntent, drive: Drive, seconds: float = EPISODE_LIMIT_S
 ) -> ArmOutcome:
     """Let `drive` follow the instruction until it is done and stays done, or time is over."""
     start = world.state()

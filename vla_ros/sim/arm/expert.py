@@ -20,35 +20,35 @@ from vla_ros.tasks.arm.table import HAND_OVER, OPENING_MAX, TableObject, TableSt
 
 Array = NDArray[np.float64]
 # The fastest that it moves: within the robot file's limits, which would clamp a demonstration.
-SPEED = 0.25  # m/s, of the tool
-YAW_SPEED = 1.0  # rad/s, of the hand
-JOINT_SPEED = 0.9  # rad/s
-SLOW_WITHIN = 0.05  # m from a waypoint, where it begins to slow down
-CREEP = 0.03  # m/s, the slowest that it approaches a waypoint
-TRAVEL = 0.15  # m, the height at which it passes over what stands on the table
+TOOL_SPEED_M_S = 0.25  # m/s, of the tool
+YAW_SPEED_RAD_S = 1.0  # rad/s, of the hand
+JOINT_SPEED_RAD_S = 0.9  # rad/s
+SLOW_WITHIN_M = 0.05  # m from a waypoint, where it begins to slow down
+CREEP_M_S = 0.03  # m/s, the slowest that it approaches a waypoint
+TRAVEL_HEIGHT_M = 0.15  # m, the height at which it passes over what stands on the table
 STEEPNESS = 3.0  # m of height for each m that it is beside where it goes down
 GENTLE = 1.5  # the same where it may go down anywhere beside something
-FINGER_LENGTH = 0.010  # m from the tool to the fingertips
+FINGER_LENGTH_M = 0.010  # m from the tool to the fingertips
 # How far the tool may be beside where it goes down, m, and turned, rad: nobody who has to see it is
 # surer than that, and one who waits to be surer waits above it.
-ALIGNED = 0.008
+ALIGNED_M = 0.008
 ALIGNED_RAD = 0.12
 # Kind -> the same for a thing that is brought somewhere, and from how far above it is let go, m.
 PLACING = {"put_into": (0.022, 0.012), "put_onto": (0.011, 0.008), "put_beside": (0.020, 0.010)}
-RELEASE_ROOM = 0.014  # m that the fingers open beyond a thing before they leave it
-PUSH_WAY = 0.075  # m that a thing is pushed
-BEHIND = 0.040  # m from a thing's side, where a push begins
-OFF = 0.022  # m from a thing's side, where the tool does not touch it
-ENOUGH_ROOM = 0.025  # m around what is put beside another thing: more is no better
-NEARER = 0.012  # m of room that a rad nearer is worth
-BESIDE_GAP = 0.028  # m between a thing and the one that it is put beside
+RELEASE_ROOM_M = 0.014  # m that the fingers open beyond a thing before they leave it
+PUSH_WAY_M = 0.075  # m that a thing is pushed
+BEHIND_M = 0.040  # m from a thing's side, where a push begins
+OFF_M = 0.022  # m from a thing's side, where the tool does not touch it
+ENOUGH_ROOM_M = 0.025  # m around what is put beside another thing: more is no better
+NEARER_M_PER_RAD = 0.012  # m of room that a rad nearer is worth
+PUT_BESIDE_GAP_M = 0.028  # m between a thing and the one that it is put beside
 # where the tool can point down: m from the arm's axis, rad, m
-NEAREST_REACH = 0.17
-FARTHEST_REACH = 0.465
-WIDEST_REACH = 2.4
-LOWEST_REACH = 0.012
-HIGHEST_REACH = 0.25
-MOST_ROLL = 2.5  # rad, of joint_6: half a turn less is the same hand
+NEAREST_REACH_M = 0.17
+FARTHEST_REACH_M = 0.465
+WIDEST_REACH_RAD = 2.4
+LOWEST_REACH_M = 0.012
+HIGHEST_REACH_M = 0.25
+MOST_ROLL_RAD = 2.5  # rad, of joint_6: half a turn less is the same hand
 SPOTS = np.linspace(-math.pi, math.pi, 24, endpoint=False)  # rad: directions to choose from
 
 
@@ -71,7 +71,7 @@ class Waypoint:
     gripper: float
     down: bool = True
     ready: bool = True
-    aligned: float = ALIGNED
+    aligned: float = ALIGNED_M
     steepness: float = STEEPNESS
 
 
@@ -106,7 +106,7 @@ def next_row(intent: ArmIntent, start: TableState, now: TableState, step: float)
     joints = np.array(now.joints)
     if intent.kind == "home":
         gap = np.array(now.home) - joints
-        fast = np.clip(2.0 * np.abs(gap).max(), 0.1, JOINT_SPEED) * step
+        fast = np.clip(2.0 * np.abs(gap).max(), 0.1, JOINT_SPEED_RAD_S) * step
         return np.append(_towards(joints, joints + gap, fast), _kept(now))
     if intent.kind in ("open", "close", "stop"):
         gripper = {"open": 1.0, "close": 0.0}.get(intent.kind, _kept(now))
@@ -119,7 +119,7 @@ def next_row(intent: ArmIntent, start: TableState, now: TableState, step: float)
     # The last axis is the tool's: joint_6 turns the fingers and moves nothing else.
     roll = joints[5] + math.remainder(square - yaw - joints[5], 2.0 * math.pi)
     wanted[5] = min(max(roll, chain.LIMITS[5, 0]), chain.LIMITS[5, 1])
-    return np.append(_towards(joints, wanted, JOINT_SPEED * step), goal.gripper)
+    return np.append(_towards(joints, wanted, JOINT_SPEED_RAD_S * step), goal.gripper)
 
 
 def _kept(now: TableState) -> float:
@@ -135,9 +135,9 @@ def _towards(joints: Array, wanted: Array, most: float) -> Array:
 
 
 def _within_reach(place: Array) -> Array:
-    radius = min(max(math.hypot(place[0], place[1]), NEAREST_REACH), FARTHEST_REACH)
-    bearing = min(max(_bearing(place), -WIDEST_REACH), WIDEST_REACH)
-    height = min(max(place[2], LOWEST_REACH), HIGHEST_REACH)
+    radius = min(max(math.hypot(place[0], place[1]), NEAREST_REACH_M), FARTHEST_REACH_M)
+    bearing = min(max(_bearing(place), -WIDEST_REACH_RAD), WIDEST_REACH_RAD)
+    height = min(max(place[2], LOWEST_REACH_M), HIGHEST_REACH_M)
     return np.array([radius * math.cos(bearing), radius * math.sin(bearing), height])
 
 
@@ -153,16 +153,16 @@ def _step_to(goal: Waypoint, now: TableState, step: float) -> tuple[Array, float
             0.0, abs(turn) - ALIGNED_RAD
         )
         floor = place[2] + lack + (0.0 if goal.ready else 0.05)
-        place[2] = max(place[2], min(floor, max(TRAVEL, place[2])))
+        place[2] = max(place[2], min(floor, max(TRAVEL_HEIGHT_M, place[2])))
         # what is below the funnel first goes up
         share = min(max(1.0 - (place[2] - now.tool[2]) / 0.04, 0.0), 1.0)
         place[:2] = tool[:2] + share * (place[:2] - tool[:2])
     way = place - tool
     length = float(np.linalg.norm(way))
-    fast = min(max(SPEED * length / SLOW_WITHIN, CREEP), SPEED) * step
+    fast = min(max(TOOL_SPEED_M_S * length / SLOW_WITHIN_M, CREEP_M_S), TOOL_SPEED_M_S) * step
     if length > fast:
         way = way * fast / length
-    most = YAW_SPEED * step
+    most = YAW_SPEED_RAD_S * step
     return tool + way, now.tool_yaw + min(max(turn, -most), most)
 
 
@@ -179,7 +179,7 @@ def _turn_to(goal: Waypoint, now: TableState) -> float:
     turned = _bearing(np.array(goal.place)) - _bearing(np.array(now.tool))  # by joint_1
     roll = now.joints[5]
     wanted = _square(_bearing(np.array(goal.place)) + math.pi / 2 - goal.yaw, roll, math.pi)
-    if abs(wanted) > MOST_ROLL:
+    if abs(wanted) > MOST_ROLL_RAD:
         wanted -= math.copysign(math.pi, wanted)
     return turned - (wanted - roll)
 
@@ -207,7 +207,9 @@ def waypoint(intent: ArmIntent, start: TableState, now: TableState) -> Waypoint:
         return _grasp(now, thing)
     if intent.kind == "hand_over":
         return Waypoint(HAND_OVER, _square(math.pi / 2, now.tool_yaw, math.pi), 0.0)
-    return Waypoint((now.tool[0], now.tool[1], TRAVEL + 0.01), now.tool_yaw, 0.0, down=False)
+    return Waypoint(
+        (now.tool[0], now.tool[1], TRAVEL_HEIGHT_M + 0.01), now.tool_yaw, 0.0, down=False
+    )
 
 
 def _chosen(meant: list[TableObject], now: TableState) -> TableObject:
@@ -236,6 +238,11 @@ def gripped(now: TableState, thing: TableObject) -> bool:
     return thing.bottom > 0.012 and closed and _between_fingers(now, thing) and now.held is None
 
 
+def closed_on_nothing(now: TableState, thing: TableObject) -> bool:
+    """Are the fingers closer together than the thing is wide? Then they open again."""
+    return now.opening < thing.size - 0.006
+
+
 def _grip_height(thing: TableObject) -> float:
     """Where the tool is (m) when it grips the thing: its middle, of a cup the upper part."""
     return thing.z if thing.shape == "block" else thing.z + thing.height / 2 - 0.028
@@ -254,10 +261,8 @@ def _grasp(now: TableState, thing: TableObject) -> Waypoint:
     height = _grip_height(thing)
     turned = abs(math.remainder(yaw - now.tool_yaw, math.pi)) < 1.5 * ALIGNED_RAD
     beside = math.dist((thing.x, thing.y), now.tool[:2])
-    there = beside < 1.4 * ALIGNED and abs(now.tool[2] - height) < 0.009 and turned
-    # fingers that closed on nothing open again
-    missed = now.opening < thing.size - 0.006
-    if there and not missed:
+    there = beside < 1.4 * ALIGNED_M and abs(now.tool[2] - height) < 0.009 and turned
+    if there and not closed_on_nothing(now, thing):
         return Waypoint((thing.x, thing.y, height), yaw, 0.0)
     wide = now.opening > thing.size + 0.012
     return Waypoint((thing.x, thing.y, height), yaw, 1.0, ready=wide)
@@ -279,7 +284,7 @@ def _bring(
         bottom = place.z + place.height / 2 + 0.002
     else:
         angle = beside_angle(start, thing, place)
-        apart = (thing.size + place.size) / 2 + BESIDE_GAP
+        apart = (thing.size + place.size) / 2 + PUT_BESIDE_GAP_M
         spot = (place.x + apart * math.cos(angle), place.y + apart * math.sin(angle))
         bottom = 0.002
     height = now.tool[2] + bottom - thing.bottom
@@ -295,9 +300,9 @@ def _bring(
 def _leave(now: TableState, thing: TableObject) -> Waypoint:
     """Up from what was put down, once the fingers are off it."""
     near = math.dist((thing.x, thing.y), now.tool[:2]) < 0.06
-    if near and now.opening < thing.size + RELEASE_ROOM and now.opening < OPENING_MAX - 0.004:
+    if near and now.opening < thing.size + RELEASE_ROOM_M and now.opening < OPENING_MAX - 0.004:
         return Waypoint(now.tool, now.tool_yaw, 1.0, down=False)
-    height = max(now.tool[2], TRAVEL if near else 0.0)
+    height = max(now.tool[2], TRAVEL_HEIGHT_M if near else 0.0)
     return Waypoint((now.tool[0], now.tool[1], height), now.tool_yaw, 1.0, down=False)
 
 
@@ -333,12 +338,16 @@ def beside_angle(start: TableState, thing: TableObject, place: TableObject) -> f
     angles = np.append(SPOTS, bearing)
     towards = np.stack((np.cos(angles), np.sin(angles)), 1)
     across = towards[:, ::-1] * (-1.0, 1.0)
-    spots = np.array((there.x, there.y)) + towards * ((thing.size + place.size) / 2 + BESIDE_GAP)
+    spots = np.array((there.x, there.y)) + towards * (
+        (thing.size + place.size) / 2 + PUT_BESIDE_GAP_M
+    )
     room = _room(start, spots, (thing, place)) - thing.size / 2
     for side in (-1.0, 1.0):  # both fingers, wide open
         room = np.minimum(room, _room(start, spots + side * 0.045 * across, (thing, place)) - 0.015)
     turned = np.abs(np.arctan2(np.sin(angles - bearing), np.cos(angles - bearing)))
-    score = np.minimum(room, ENOUGH_ROOM) - 10.0 * _out_of_reach(spots) - NEARER * turned
+    score = (
+        np.minimum(room, ENOUGH_ROOM_M) - 10.0 * _out_of_reach(spots) - NEARER_M_PER_RAD * turned
+    )
     return float(angles[int(score.argmax())])
 
 
@@ -347,13 +356,13 @@ def push_angle(start: TableState, thing: TableObject) -> float:
     before = start.object(thing.name)
     here = np.array((before.x, before.y))
     towards = np.stack((np.cos(SPOTS), np.sin(SPOTS)), 1)
-    behind = here - towards * (thing.size / 2 + BEHIND)
-    ahead = here + towards * (PUSH_WAY + 0.02)
-    halfway = here + towards * (PUSH_WAY / 2)
+    behind = here - towards * (thing.size / 2 + BEHIND_M)
+    ahead = here + towards * (PUSH_WAY_M + 0.02)
+    halfway = here + towards * (PUSH_WAY_M / 2)
     room = _room(start, behind, (thing,)) - 0.02
     for spots in (ahead, halfway):
         room = np.minimum(room, _room(start, spots, (thing,)) - thing.size / 2)
-    last = here + towards * (PUSH_WAY - thing.size / 2)  # where the tool ends
+    last = here + towards * (PUSH_WAY_M - thing.size / 2)  # where the tool ends
     score = np.minimum(room, 0.04) - 10.0 * (_out_of_reach(behind) + _out_of_reach(last))
     score -= 0.01 * np.abs(np.sin(SPOTS))  # away from the arm, where nothing else speaks
     return float(SPOTS[int(score.argmax())])
@@ -370,21 +379,21 @@ def _push(start: TableState, now: TableState, thing: TableObject) -> Waypoint:
     # One finger behind the other: something round would wedge itself between two side by side.
     yaw = _square(angle, now.tool_yaw, math.pi)
     gap = np.array(now.tool[:2]) - here
-    if math.dist(here, (before.x, before.y)) >= PUSH_WAY:
+    if math.dist(here, (before.x, before.y)) >= PUSH_WAY_M:
         x, y, z = now.tool
         apart = float(np.linalg.norm(gap))
-        if z < thing.height + 0.02 and 0.0 < apart < thing.size / 2 + OFF:
-            x, y = (here + gap / apart * (thing.size / 2 + 2.0 * OFF)).tolist()
+        if z < thing.height + 0.02 and 0.0 < apart < thing.size / 2 + OFF_M:
+            x, y = (here + gap / apart * (thing.size / 2 + 2.0 * OFF_M)).tolist()
         else:  # not before: the fingers would take it with them
-            z = max(z, TRAVEL)
+            z = max(z, TRAVEL_HEIGHT_M)
         return Waypoint((x, y, z), now.tool_yaw, 0.0, down=False)
     ahead = float(gap @ along)
     aside = float(gap[1] * along[0] - gap[0] * along[1])
     low = now.tool[2] < height + 0.012
-    if low and abs(aside) < 0.018 and -thing.size / 2 - BEHIND - 0.012 < ahead < 0.0:
+    if low and abs(aside) < 0.018 and -thing.size / 2 - BEHIND_M - 0.012 < ahead < 0.0:
         goal = here + along * 0.03
         return Waypoint((float(goal[0]), float(goal[1]), height), yaw, 0.0, down=False)
-    begin = here - along * (thing.size / 2 + BEHIND)
+    begin = here - along * (thing.size / 2 + BEHIND_M)
     return Waypoint((float(begin[0]), float(begin[1]), height), yaw, 0.0, ready=now.opening < 0.012)
 
 
@@ -399,7 +408,7 @@ def moved_table(intent: ArmIntent, now: TableState, row: Array, step: float) -> 
     """
     place, rotation = chain.tool_pose(row[:6])
     tool = (float(place[0]), float(place[1]), float(place[2]))
-    gripper_way = 2.0 * chain.FINGER_SPEED * step
+    gripper_way = 2.0 * chain.FINGER_SPEED_M_S * step
     wanted = float(row[6]) * OPENING_MAX
     opening = now.opening + min(max(wanted - now.opening, -gripper_way), gripper_way)
     held = None

@@ -26,7 +26,7 @@ from vla_ros.sim.arm.episode import (
     ARM_CHANNELS,
     ARM_STEP_S,
     DONE_FOR_S,
-    SECONDS,
+    EPISODE_LIMIT_S,
     draw_intent,
     obey_row,
     prepare,
@@ -63,7 +63,7 @@ class Table(InstructedEnv):
     Args:
         instruction: What to do, in every episode; without one, each draws what its table allows.
         kinds: Of the instructions drawn; default: all of ARM_KINDS.
-        split: Of the phrasings drawn: known, recombined or synonyms (vla_ros.tasks.phrases).
+        split: Of the phrasings drawn: known, recombined or unseen_words (vla_ros.tasks.phrases).
         image_size: (height, width) of both cameras in pixels, 16 or more each.
         seconds: Simulated, until an episode is truncated.
         variation: How far light, colours and cameras vary, 0 to 1 (domain_randomization).
@@ -90,7 +90,7 @@ class Table(InstructedEnv):
         kinds: tuple[str, ...] = ARM_KINDS,
         split: str = "known",
         image_size: tuple[int, int] = IMAGE_SIZE,
-        seconds: float = SECONDS,
+        seconds: float = EPISODE_LIMIT_S,
         variation: float = 0.0,
         robot_file: str | Path | None = None,
         render_mode: str | None = None,

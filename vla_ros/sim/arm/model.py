@@ -12,15 +12,19 @@ import numpy as np
 from vla_ros.sim.arm import chain
 from vla_ros.sim.arm.scene import POOL
 
-TIMESTEP = 0.004  # s
-TABLE_DEPTH = 0.75  # m, the far edge from the arm's axis
-TABLE_HALF_WIDTH = 0.62  # m
-FLOOR = -0.72  # m: the floor, seen from the table's top
-PARKED = (0.0, 6.0, FLOOR)  # m: where what a scene does not use lies
-SCENE_CAMERA = (0.88, 0.0, 0.64)  # m: across the table, looking back at the arm
-SCENE_TARGET = (0.20, 0.0, 0.07)  # m: what it looks at
+TIMESTEP_S = 0.004  # s
+TABLE_DEPTH_M = 0.75  # m, the far edge from the arm's axis
+TABLE_HALF_WIDTH_M = 0.62  # m
+FLOOR_M = -0.72  # m: the floor, seen from the table's top
+PARKED_M = (0.0, 6.0, FLOOR_M)  # m: where what a scene does not use lies
+SCENE_CAMERA_M = (0.88, 0.0, 0.64)  # m: across the table, looking back at the arm
+SCENE_TARGET_M = (0.20, 0.0, 0.07)  # m: what it looks at
 SCENE_FOVY = math.radians(53.0)
-WRIST_CAMERA = (0.01, 0.0, 0.075)  # m in link_6: at the side of the hand that is away from the base
+WRIST_CAMERA_M = (
+    0.01,
+    0.0,
+    0.075,
+)  # m in link_6: at the side of the hand that is away from the base
 WRIST_TILT = math.radians(24.0)  # towards the fingertips
 WRIST_FOVY = math.radians(72.0)
 # Shares of a bowl's and a cup's half width and of the height: the outside upwards, the inside down.
@@ -41,7 +45,7 @@ def model_xml() -> str:
     """The MuJoCo model, as MJCF."""
     return f"""
 <mujoco model="vla_table">
-  <option timestep="{TIMESTEP}" integrator="implicitfast" cone="elliptic" impratio="10" iterations="30"/>
+  <option timestep="{TIMESTEP_S}" integrator="implicitfast" cone="elliptic" impratio="10" iterations="30"/>
   <size memory="8M"/>
   <visual>
     <global offwidth="960" offheight="720" fovy="48"/>
@@ -72,12 +76,12 @@ def model_xml() -> str:
            specular="0.15 0.15 0.15" castshadow="false"/>
     <light directional="true" pos="-1 1 3" dir="0.5 -0.35 -1" diffuse="0.16 0.16 0.18"
            specular="0 0 0" castshadow="false"/>
-    <geom name="floor" class="look" type="plane" material="floor" size="6 6 0.5" pos="0 0 {FLOOR}"/>
+    <geom name="floor" class="look" type="plane" material="floor" size="6 6 0.5" pos="0 0 {FLOOR_M}"/>
     <geom name="table" type="box" contype="4" conaffinity="3" condim="4" friction="0.7 0.01 0.001"
-          material="table" pos="{TABLE_DEPTH / 2 - 0.125} 0 -0.02"
-          size="{TABLE_DEPTH / 2 + 0.125} {TABLE_HALF_WIDTH} 0.02"/>
+          material="table" pos="{TABLE_DEPTH_M / 2 - 0.125} 0 -0.02"
+          size="{TABLE_DEPTH_M / 2 + 0.125} {TABLE_HALF_WIDTH_M} 0.02"/>
     {_legs()}
-    <camera name="scene" pos="{_spaced(SCENE_CAMERA)}" xyaxes="{_look_at(SCENE_CAMERA, SCENE_TARGET)}"
+    <camera name="scene" pos="{_spaced(SCENE_CAMERA_M)}" xyaxes="{_look_at(SCENE_CAMERA_M, SCENE_TARGET_M)}"
             fovy="{math.degrees(SCENE_FOVY):.4f}"/>
     <camera name="room" pos="0.95 -0.85 0.75" xyaxes="{_look_at((0.95, -0.85, 0.75), (0.22, 0.02, 0.08))}"
             fovy="42"/>
@@ -108,11 +112,11 @@ def _look_at(eye: tuple[float, float, float], target: tuple[float, float, float]
 
 def _legs() -> str:
     rows = []
-    for x in (-0.2, TABLE_DEPTH - 0.05):
-        for y in (-TABLE_HALF_WIDTH + 0.05, TABLE_HALF_WIDTH - 0.05):
+    for x in (-0.2, TABLE_DEPTH_M - 0.05):
+        for y in (-TABLE_HALF_WIDTH_M + 0.05, TABLE_HALF_WIDTH_M - 0.05):
             rows.append(
-                f'<geom class="look" type="box" size="0.02 0.02 {-FLOOR / 2 - 0.02}" material="dark" '
-                f'pos="{x} {y} {FLOOR / 2 - 0.02}"/>'
+                f'<geom class="look" type="box" size="0.02 0.02 {-FLOOR_M / 2 - 0.02}" material="dark" '
+                f'pos="{x} {y} {FLOOR_M / 2 - 0.02}"/>'
             )
     return "\n    ".join(rows)
 
@@ -128,7 +132,7 @@ SHAPES_OF_LINKS = {
     "link_5": """<geom class="arm" type="cylinder" size="0.029 0.038" euler="90 0 0" material="dark"/>""",
     "link_6": f"""<geom class="arm" type="cylinder" size="0.028 0.014" pos="0 0 0" euler="0 90 0" material="shell"/>
       <geom class="arm" type="box" size="0.020 0.060 0.022" pos="0.038 0 0" material="dark"/>
-      <geom class="look" type="box" size="0.012 0.018 0.012" pos="{_spaced(WRIST_CAMERA)}" material="pad"/>
+      <geom class="look" type="box" size="0.012 0.018 0.012" pos="{_spaced(WRIST_CAMERA_M)}" material="pad"/>
       <geom class="look" type="box" size="0.006 0.010 0.022" pos="0.012 0 0.045" material="pad"/>""",
 }
 
@@ -155,8 +159,8 @@ def _hand() -> str:
     tilt = f"{math.sin(WRIST_TILT):.6f} 0 {math.cos(WRIST_TILT):.6f}"
     right = "0 0 -1"  # of the tool, in link_6: as in the URDF, a turn by a quarter about y
     return f"""
-      <site name="tool" pos="{_spaced(chain.TOOL)}" xyaxes="{right} 0 1 0" size="0.004" group="4"/>
-      <camera name="wrist" pos="{_spaced(WRIST_CAMERA)}" xyaxes="0 -1 0 {tilt}"
+      <site name="tool" pos="{_spaced(chain.TOOL_M)}" xyaxes="{right} 0 1 0" size="0.004" group="4"/>
+      <camera name="wrist" pos="{_spaced(WRIST_CAMERA_M)}" xyaxes="0 -1 0 {tilt}"
               fovy="{math.degrees(WRIST_FOVY):.4f}"/>
       {_finger(chain.FINGER, "left_finger", 1)}
       {_finger("right_finger_joint", "right_finger", -1)}"""
@@ -164,10 +168,10 @@ def _hand() -> str:
 
 def _finger(joint: str, body: str, sign: int) -> str:
     """A finger; its joint is its inner face's distance from the middle."""
-    length = chain.TOOL[0] - chain.FINGER_ROOT[0] + 0.010  # 10 mm beyond the tool
+    length = chain.TOOL_M[0] - chain.FINGER_ROOT_M[0] + 0.010  # 10 mm beyond the tool
     return f"""
-      <body name="{body}" pos="{_spaced(chain.FINGER_ROOT)}" gravcomp="1">
-        <joint name="{joint}" type="slide" axis="0 {sign} 0" range="0 {chain.FINGER_TRAVEL}" damping="2"/>
+      <body name="{body}" pos="{_spaced(chain.FINGER_ROOT_M)}" gravcomp="1">
+        <joint name="{joint}" type="slide" axis="0 {sign} 0" range="0 {chain.FINGER_TRAVEL_M}" damping="2"/>
         <geom name="{body}" class="arm" type="box" size="{(length + 0.02) / 2} 0.005 0.010"
               pos="{(length - 0.02) / 2} {sign * 0.005} 0" mass="0.05" material="pad"
               friction="1.6 0.02 0.001" condim="6" solref="0.006 1"/>
@@ -230,7 +234,7 @@ def _pool() -> str:
     rows = []
     for slot, (shape, size, height) in enumerate(POOL):
         rows.append(
-            f'<body name="thing{slot}" pos="{PARKED[0] + 0.3 * slot} {PARKED[1]} {PARKED[2]}">'
+            f'<body name="thing{slot}" pos="{PARKED_M[0] + 0.3 * slot} {PARKED_M[1]} {PARKED_M[2]}">'
             f'<joint name="thing{slot}" type="free" damping="0.001"/>'
             f"{_thing(slot, shape, size / 2, height)}</body>"
         )

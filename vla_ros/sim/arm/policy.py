@@ -17,7 +17,7 @@ from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
 from vla_ros.policies.options import check_options
 from vla_ros.sim.arm import chain
 from vla_ros.sim.arm.episode import ARM_CHANNELS, ARM_STEP_S
-from vla_ros.sim.arm.expert import moved_table, rows_for
+from vla_ros.sim.arm.expert import closed_on_nothing, moved_table, rows_for
 from vla_ros.sim.arm.scene import sample_table
 from vla_ros.tasks.arm.intent import ArmIntent, parse_arm
 from vla_ros.tasks.arm.table import OPENING_MAX, TableObject, TableState
@@ -56,6 +56,7 @@ class TableExpert:
         self._instruction: tuple[int, str] = (0, "")
         self._gripper = 1.0
         self._seen = 0  # ns
+        self._lying = self._table.objects[0]  # what was gripped last, where it lay
 
     def predict(self, observation: Observation) -> Rows:
         """10 x 7: six angles (rad) and the gripper.
@@ -85,12 +86,21 @@ class TableExpert:
         """Keep account of the table: what the hand holds has moved with it."""
         passed = (stamp - self._seen) * 1e-9
         self._seen = stamp
+        opening = min(2.0 * finger, OPENING_MAX)
+        before = replace(self._table, opening=opening)
         if 0.0 < passed <= LONGEST_GAP_S:
+            # In no time: the fingers are as they are measured, not as they were told to be by now.
             row = np.append(joints, self._gripper)
-            self._table = moved_table(self._intent, self._table, row, passed)
+            table = moved_table(self._intent, before, row, 0.0)
         else:
-            self._table = _with_arm(self._table, joints)
-        self._table = replace(self._table, opening=min(2.0 * finger, OPENING_MAX))
+            table = _with_arm(before, joints)
+        table = replace(table, opening=opening)
+        if table.held is not None:
+            if before.held is None:
+                self._lying = before.object(table.held)
+            if closed_on_nothing(table, table.object(table.held)):
+                table = _with_object(replace(table, held=None), self._lying)
+        self._table = table
 
     def reset(self) -> None:
         """Nothing is forgotten: the things are where the arm has put them."""
@@ -104,6 +114,11 @@ def _with_arm(table: TableState, joints: chain.Array) -> TableState:
         tool=(float(place[0]), float(place[1]), float(place[2])),
         tool_yaw=float(np.arctan2(rotation[1, 1], rotation[0, 1])),
     )
+
+
+def _with_object(table: TableState, thing: TableObject) -> TableState:
+    objects = tuple(thing if other.name == thing.name else other for other in table.objects)
+    return replace(table, objects=objects)
 
 
 def _table_of(seed: int) -> TableState:

@@ -24,10 +24,10 @@ SLOTS = {
     for shape in ("block", "cup", "bowl")
 }
 # Where things stand, from the arm's axis: m and rad.
-NEAREST = 0.21
-FARTHEST = 0.43
+NEAREST_M = 0.21
+FARTHEST_M = 0.43
 WIDEST = math.radians(57.0)
-GAP = 0.055  # m between two things: a finger on each side of what is grasped, and some
+GAP_M = 0.055  # m between two things: a finger on each side of what is grasped, and some
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,12 @@ def _places(rng: np.random.Generator, slots: list[int]) -> list[tuple[float, flo
         for index in order:
             for _ in range(60):
                 # so that no ring is fuller than another
-                radius = math.sqrt(rng.uniform(NEAREST**2, FARTHEST**2))
+                radius = math.sqrt(rng.uniform(NEAREST_M**2, FARTHEST_M**2))
                 bearing = float(rng.uniform(-WIDEST, WIDEST))
                 place = (radius * math.cos(bearing), radius * math.sin(bearing))
                 half = POOL[slots[index]][1] / 2
                 if all(
-                    math.dist(place, places[other]) >= half + POOL[slots[other]][1] / 2 + GAP
+                    math.dist(place, places[other]) >= half + POOL[slots[other]][1] / 2 + GAP_M
                     for other in places
                 ):
                     places[index] = place

@@ -12,8 +12,8 @@ from vla_ros.sim.arm.episode import ARM_STEP_S, draw_intent
 from vla_ros.sim.arm.expert import rows_for
 from vla_ros.sim.arm.world import CAMERAS, ArmWorld
 
-SECONDS_EACH = 2.0  # that each is measured for
-SIZES = (96, 128, 256)  # pixels, height and width
+EACH_S = 2.0  # that each is measured for
+SIZES_PX = (96, 128, 256)  # pixels, height and width
 
 
 def per_second(action: Callable[[], object]) -> float:
@@ -21,7 +21,7 @@ def per_second(action: Callable[[], object]) -> float:
     action()
     count = 0
     began = time.perf_counter()
-    while time.perf_counter() - began < SECONDS_EACH:
+    while time.perf_counter() - began < EACH_S:
         action()
         count += 1
     return count / (time.perf_counter() - began)
@@ -30,7 +30,7 @@ def per_second(action: Callable[[], object]) -> float:
 def main() -> None:
     world = ArmWorld(0)
     print(f"drawn by MUJOCO_GL={os.environ.get('MUJOCO_GL', '')}")
-    for side in SIZES:
+    for side in SIZES_PX:
         world.close()
         world.image_size = (side, side)
         images = len(CAMERAS) * per_second(world.render)

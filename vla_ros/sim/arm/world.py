@@ -79,7 +79,7 @@ class ArmWorld(MujocoWorld):
             self.data.time = now
             self.model.geom_rgba[self._thing_geom, 3] = 0.0  # those that are parked
             for slot in range(len(POOL)):
-                self._put(slot, (2.0 + 0.3 * slot, model.PARKED[1], model.FLOOR), 0.0)
+                self._put(slot, (2.0 + 0.3 * slot, model.PARKED_M[1], model.FLOOR_M), 0.0)
             for thing in scene.objects:
                 self._put(thing.slot, (thing.x, thing.y, thing.height / 2), thing.yaw)
                 self.model.geom_rgba[self._thing_geom[thing.slot]] = (*RGB[thing.colour], 1.0)
@@ -172,20 +172,20 @@ class ArmWorld(MujocoWorld):
                 f"the gripper holds: it was told to open to {finger} m; send a finite number"
             )
         with self._lock:
-            self._gripper_target = min(max(finger, 0.0), chain.FINGER_TRAVEL)
+            self._gripper_target = min(max(finger, 0.0), chain.FINGER_TRAVEL_M)
 
     def step(self, dt: float) -> None:
         """Advance by `dt` seconds, rounded to whole physics steps (0.004 s)."""
-        for _ in range(round(dt / model.TIMESTEP)):
+        for _ in range(round(dt / model.TIMESTEP_S)):
             with self._lock:
                 self._drive()
                 self._mj.mj_step(self.model, self.data)
 
     def _drive(self) -> None:
         """Tell the servos the next moment of the trajectory, as fast as the motors can at most."""
-        now = float(self.data.time) + model.TIMESTEP
-        self.data.ctrl[:6] = self._arm.move(now, chain.SPEEDS * model.TIMESTEP)
-        most_finger = chain.FINGER_SPEED * model.TIMESTEP
+        now = float(self.data.time) + model.TIMESTEP_S
+        self.data.ctrl[:6] = self._arm.move(now, chain.SPEEDS * model.TIMESTEP_S)
+        most_finger = chain.FINGER_SPEED_M_S * model.TIMESTEP_S
         gap = self._gripper_target - self._gripper_driven
         self._gripper_driven += min(max(gap, -most_finger), most_finger)
         self.data.ctrl[6:] = self._gripper_driven

@@ -19,6 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64, Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
+from vla_ros.core.compressed import to_jpeg
 from vla_ros.core.robot import Robot
 from vla_ros.core.robot_cameras import Camera
 from vla_ros.core.robot_outputs import NUMBERS, TRAJECTORY, TWIST, Output, twist_axis
@@ -250,11 +251,10 @@ def episodes_text(world: EnvWorld) -> str:
 
 def _compressed(pixels: Pixels, frame: str, stamp: Time) -> CompressedImage:
     """An image (height x width x 3, rgb8) as JPEG."""
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     message = CompressedImage(format="rgb8; jpeg compressed bgr8")
     message.header.frame_id = frame
     message.header.stamp = stamp
-    message.data = array.array("B", jpeg.tobytes())
+    message.data = array.array("B", to_jpeg(pixels))
     return message
 
 

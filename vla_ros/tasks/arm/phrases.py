@@ -1,6 +1,6 @@
 """How people say what they want of an arm, and which of it training never sees.
 
-The splits are those of vla_ros.tasks.phrases: known, recombined, synonyms and pairs.
+The splits are those of vla_ros.tasks.phrases: known, recombined, unseen_words and pairs.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def say_arm(rng: np.random.Generator, intent: ArmIntent, split: str = "known") -
     templates = TABLE_TEMPLATES[intent.kind]
     while True:  # until one is drawn that is of the split
         template = templates[rng.integers(len(templates))]
-        text, new = _fill(rng, template, intent, 0.5 if split == "synonyms" else 0.0)
-        if split == "synonyms":
+        text, new = _fill(rng, template, intent, 0.5 if split == "unseen_words" else 0.0)
+        if split == "unseen_words":
             fits = new
         else:  # "pairs" is said as "known" is: what is new there is the thing
             fits = _held_out(template, text) == (split == "recombined")

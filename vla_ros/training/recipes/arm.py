@@ -150,7 +150,7 @@ class Follower:
         self.model = model
         self.world = world
         self.said = np.array([said_of(intent)])
-        self.opening = world.joint_states()[chain.FINGER] / chain.FINGER_TRAVEL
+        self.opening = world.joint_states()[chain.FINGER] / chain.FINGER_TRAVEL_M
         self.command = float(self.opening > OPEN_SHARE)
 
     def __call__(self, start: TableState, now: TableState) -> NDArray[np.float64]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +19,12 @@ from accelerate.utils import send_to_device
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vla_ros.core.images import resize
+from vla_ros.core.images import side_by_side
 from vla_ros.datasets.lerobot import layout
 from vla_ros.datasets.lerobot.read import Dataset, Episode
 from vla_ros.datasets.statistics import Normaliser, Stats, least_deviation
 from vla_ros.models import build, examples
+from vla_ros.models.checkpoint import from_pretrained
 from vla_ros.models.config import VLAConfig
 from vla_ros.models.language.lexicon import encode, words_of
 from vla_ros.models.language.tokenizers import WordTokenizer, check_tokenizer, padded
@@ -36,6 +37,7 @@ DONE_SECONDS = 0.5  # the end of an episode in which its task counts as done
 HELD_OUT_SHARE = 0.1  # of the episodes, not learnt
 HELD_OUT_BATCHES = 8  # of them, at an evaluation
 BOUND_MARGIN = 0.05  # of a channel's range, beyond what was demonstrated, in a config for a dataset
+MOST_WORDS = 1_000_000  # of a dataset; the largest ones have some ten thousand
 MIN_RANGE = 0.1  # of a channel, SI units: one that hardly moved needs room as well
 
 
@@ -49,10 +51,40 @@ class CloneBatch(NamedTuple):
     actions: Tensor  # B x T x C, SI units
     valid: Tensor  # B x T, false beyond the episode's end
     done: Tensor  # B, 1.0 where the episode is about to end
+    weight: Tensor  # B x T, of each row in the loss; 0: it teaches nothing
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """How frames count at which a person had the robot.
+
+    Attributes:
+        only: they alone are learnt.
+        weight: of their actions in the loss, where the others weigh 1.
+    """
+
+    only: bool = False
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.weight <= 1000.0:
+            raise ValueError(
+                f"interventions would weigh {self.weight:g}; give more than 0 and at most 1000"
+            )
+        if self.only and self.weight != 1.0:
+            raise ValueError(
+                "--only-interventions and --weight-interventions are both given; where they alone "
+                "are learnt, there is nothing that they could weigh more than: give one"
+            )
+
+    @property
+    def asked(self) -> bool:
+        """Whether they count otherwise than the rest."""
+        return self.only or self.weight != 1.0
 
 
 def config_for(dataset: Dataset) -> VLAConfig:
-    """The small model with the dataset's channels, state, rate and words.
+    """The small model with the dataset's channels, state, rate, words and all of its cameras.
 
     Bounds are a little wider than its actions. Words are the small model's own where they are
     enough, else those of the dataset.
@@ -60,13 +92,19 @@ def config_for(dataset: Dataset) -> VLAConfig:
     low = dataset.action.min(0)  # C
     high = dataset.action.max(0)
     room = BOUND_MARGIN * np.maximum(high - low, MIN_RANGE)
+    height, width = VLAConfig.image_size
+    common = _common(dataset.tasks)
+    options = {} if common else {"vocabulary": WordTokenizer.of(dataset.tasks, MOST_WORDS).size}
     return VLAConfig(
+        image_size=(height, width * max(1, len(dataset.cameras))),
+        cameras=tuple(dataset.cameras),
         channels=dataset.names[layout.ACTION],
         low=tuple(map(float, low - room)),
         high=tuple(map(float, high + room)),
         step=1.0 / dataset.fps,
         state=dataset.names.get(layout.STATE, ()),
-        language="small" if _common(dataset.tasks) else "lstm",
+        language="small" if common else "lstm",
+        language_options=options,
     )
 
 
@@ -78,34 +116,49 @@ def _common(texts: list[str]) -> bool:
         return False
 
 
-def check_fit(dataset: Dataset, config: VLAConfig, camera: str | None) -> tuple[str, int]:
+def with_cameras(config: VLAConfig, cameras: Sequence[str]) -> VLAConfig:
+    """A config that names no camera yet, and so has one's image size, for these."""
+    height, width = config.image_size
+    return replace(config, cameras=tuple(cameras), image_size=(height, width * len(cameras)))
+
+
+def check_fit(dataset: Dataset, config: VLAConfig, corrections: Corrections | None = None) -> int:
     """Does the dataset hold what the model wants?
 
+    Args:
+        corrections: say which of its frames are learnt; what a policy did in the others may be out
+            of bounds.
+
     Returns:
-        The camera's name, and how many frames a row of a chunk takes.
+        How many frames a row of a chunk takes.
 
     Raises:
         ValueError: cameras, channels, bounds, state or rate do not fit, or no frame has words.
     """
     folder = dataset.folder
-    cameras = list(dataset.cameras)
     actions = dataset.names[layout.ACTION]
-    if camera is None and len(cameras) != 1:
+    weights, _ = frame_weights(dataset, corrections or Corrections())
+    learnt = dataset.action[weights > 0.0]
+    if not len(learnt):
         raise ValueError(
-            f"{folder} has {len(cameras)} cameras ({', '.join(cameras) or 'none'}), and the model "
-            "looks through one; name it with --camera"
+            f"the gate held in every frame of {folder} that would be learnt; record others"
         )
-    if camera is not None and camera not in cameras:
+    if not config.cameras:
         raise ValueError(
-            f"{folder} has no camera '{camera}'; it has {', '.join(cameras) or 'none'}"
+            f"{folder} has no camera that can be read, and the model looks through one"
         )
+    for name in config.cameras:
+        if name not in dataset.cameras:
+            raise ValueError(
+                f"{folder} has no camera '{name}'; it has {', '.join(dataset.cameras) or 'none'}"
+            )
     for channel, low, high in zip(config.channels, config.low, config.high):
         if channel not in actions:
             raise ValueError(
                 f"the config drives {channel}, and the actions in {folder} are "
                 f"{', '.join(actions)}; give a config with those channels"
             )
-        values = dataset.action[:, actions.index(channel)]
+        values = learnt[:, actions.index(channel)]
         tolerance = 1e-3 * (high - low)
         if values.min() < low - tolerance or values.max() > high + tolerance:
             raise ValueError(
@@ -130,14 +183,16 @@ def check_fit(dataset: Dataset, config: VLAConfig, camera: str | None) -> tuple[
             f"{1 / dataset.fps:.4g} s"
         )
     spoken_frames(dataset)
-    return camera or cameras[0], round(stride)
+    return round(stride)
 
 
 class Demonstrations:
     """Batches of a dataset for a model, drawn anew for each index.
 
-    Episodes known to have failed and frames without words are left out, and a share `held_out` of
-    the other episodes is for `checks`.
+    Episodes known to have failed, frames without words and those at which the gate held are left
+    out, and a share `held_out` of the other episodes is for `checks`. With `corrections`, what a
+    person did where the policy had the robot before weighs more, or is all that is learnt: DAgger,
+    with a person for an expert (Kelly et al., "HG-DAgger", 2019).
 
     Attributes:
         notes: what a user should know of what was left out or changed, a sentence each.
@@ -154,23 +209,30 @@ class Demonstrations:
         model: VLA,
         size: int,
         seed: int = 0,
-        camera: str | None = None,
         held_out: float = 0.0,
+        corrections: Corrections | None = None,
+        statistics: Mapping[str, Any] | None = None,
     ) -> None:
+        """`statistics`: those that the model's weights were trained with; None: the dataset's."""
         self.dataset = dataset
         self.config = model.config
         self.size = size
         self.seed = seed
-        self.camera, self.stride = check_fit(dataset, model.config, camera)
+        self.stride = check_fit(dataset, model.config, corrections)
         check_tokenizer(model.config, model.tokenizer)
         assert model.tokenizer is not None
         spoken = spoken_frames(dataset)
+        self._weights, noted = frame_weights(dataset, corrections or Corrections())
         self._words: dict[str, Any] = {}  # a task -> its ids
         for text in filter(words_of, dataset.tasks):
             self._words[text] = model.tokenizer.encode(text)
         # the dataset's actions in the order of the config's channels
         self._columns = list(map(dataset.names[layout.ACTION].index, self.config.channels))
         self.statistics, self.notes = state_statistics(dataset, self.config)
+        if statistics is not None:
+            self.statistics = dict(statistics)
+            self.notes = []
+        self.notes += noted
         self._state = _state(dataset, self.config, self.statistics["state"])  # N x S
         self._ends = np.zeros(len(dataset), np.int64)  # N, the frame after its episode's last
         for episode in dataset.episodes:
@@ -192,11 +254,18 @@ class Demonstrations:
                     f"no episode of {dataset.folder} that did not fail has a task with words; say "
                     "what they do"
                 )
+        taught = spoken & (self._weights > 0.0)
+        kept = [episode for episode in kept if taught[episode.start : episode.end].any()]
+        if not kept:
+            raise ValueError(
+                f"no episode of {dataset.folder} that did not fail has a frame to learn from; "
+                "record some, or leave --only-interventions out"
+            )
         # whole episodes, not frames: two neighbours are nearly the same image
         order = np.random.default_rng((seed, 0)).permutation(len(kept))
         aside = int(held_out * len(kept))
-        self.checked = _frames([kept[index] for index in order[:aside]], spoken)
-        self.learnt = _frames([kept[index] for index in order[aside:]], spoken)
+        self.checked = _frames([kept[index] for index in order[:aside]], taught)
+        self.learnt = _frames([kept[index] for index in order[aside:]], taught)
         self._lock = threading.Lock()  # a dataset is for one thread at a time
 
     def batch(self, index: int) -> CloneBatch:
@@ -222,13 +291,17 @@ class Demonstrations:
         words = []
         with self._lock:
             for frame in frames.tolist():
-                images.append(resize(data.image(frame, self.camera), self.config.image_size))
+                views = [data.image(frame, camera) for camera in self.config.cameras]
+                images.append(side_by_side(views, self.config.image_size))
                 rows, beyond = data.actions(frame, span)
                 actions.append(rows[:: self.stride, self._columns])
                 padding.append(beyond[:: self.stride])
                 words.append(self._words[data.task(frame)])
         ids, mask = padded(words)
         frames_left = self._ends[frames] - frames
+        # the frame of each row, B x T; what lies beyond the episode's end is no row anyhow
+        rows_at = frames[:, None] + self.stride * np.arange(self.config.steps)
+        weight = self._weights[np.minimum(rows_at, len(data) - 1)]
         done = frames_left <= math.ceil(DONE_SECONDS * data.fps)
         return CloneBatch(
             torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),
@@ -238,16 +311,55 @@ class Demonstrations:
             torch.from_numpy(np.stack(actions)),
             torch.from_numpy(~np.stack(padding)),
             torch.from_numpy(done.astype(np.float32)),
+            torch.from_numpy(weight),
         )
 
 
-def _frames(episodes: list[Episode], spoken: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The numbers of the episodes' frames that have words."""
+def _frames(episodes: list[Episode], taught: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The numbers of the episodes' frames that teach something."""
     frames = [np.zeros(0, np.int64)]  # numpy joins no empty list
     for episode in episodes:
         frames.append(np.arange(episode.start, episode.end))
     numbers = np.concatenate(frames)
-    return numbers[spoken[numbers]]
+    return numbers[taught[numbers]]
+
+
+def frame_weights(
+    dataset: Dataset, corrections: Corrections
+) -> tuple[NDArray[np.float32], list[str]]:
+    """What each frame's action weighs in the loss, N; and what a user should know of it.
+
+    Raises:
+        ValueError: corrections are asked for, and the dataset has none.
+    """
+    weights: NDArray[np.float32] = np.ones(len(dataset), np.float32)
+    notes = []
+    interventions = dataset.marked(layout.INTERVENTION)
+    if corrections.asked:
+        if interventions is None:
+            raise ValueError(
+                f"{dataset.folder} does not say where a person took over (it has no "
+                f"'{layout.INTERVENTION}'); record with `vla record` while one does, or learn from "
+                "all of it"
+            )
+        if not interventions.any():
+            raise ValueError(
+                f"in none of the {len(dataset)} frames of {dataset.folder} a person had taken "
+                "over; record some in which one does, or learn from all of it"
+            )
+        weights[interventions] = corrections.weight
+        if corrections.only:
+            weights[~interventions] = 0.0
+        notes.append(
+            f"a person had the robot in {np.count_nonzero(interventions)} of {len(dataset)} "
+            f"frames, which {'alone are learnt' if corrections.only else 'weigh'}"
+            + (f" {corrections.weight:g} times as much" if not corrections.only else "")
+        )
+    held = dataset.marked(layout.HELD)
+    if held is not None and held.any():
+        weights[held] = 0.0  # the gate's own standing still is nobody's answer to the words
+        notes.append(f"the gate held in {np.count_nonzero(held)} frames; they are left out")
+    return weights, notes
 
 
 def spoken_frames(dataset: Dataset) -> NDArray[np.bool_]:
@@ -320,7 +432,7 @@ def clone_loss(model: VLA, batch: CloneBatch) -> dict[str, Tensor]:
     scale: Any = (torch.tensor(model.config.high) - torch.tensor(model.config.low)) / 2
     error = ((output.actions - batch.actions) / scale.to(output.actions.device)).square()
     # B x T x C; what lies beyond the episode's end was never done
-    valid = batch.valid[..., None].to(error.dtype).expand_as(error)
+    valid = (batch.valid * batch.weight)[..., None].to(error.dtype).expand_as(error)
     parts = {
         "action": (error * valid).sum() / valid.sum(),
         "task": F.binary_cross_entropy_with_logits(output.completion, batch.done),
@@ -337,11 +449,13 @@ def clone(
     *,
     config: VLAConfig | None = None,
     batch: int = 64,
-    camera: str | None = None,
+    cameras: Sequence[str] | None = None,
     lora: str | None = None,
     gradient_checkpointing: bool = False,
     resume: bool = False,
     held_out: float = HELD_OUT_SHARE,
+    corrections: Corrections | None = None,
+    checkpoint: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> Trainer:
     """Train a VLA on the dataset in `data`; leaves `out`/policy and what the trainer leaves.
@@ -349,30 +463,43 @@ def clone(
     Args:
         config: the model's; None: `config_for` the dataset.
         batch: frames in it.
-        camera: of the dataset's, where it has several.
+        cameras: of the dataset's, from left to right in the model's image; None: those that the
+            config names, else all of them.
         lora: the part ("language", "vision") that gets adapters.
         gradient_checkpointing: saves memory in the backward pass.
         held_out: share of the episodes that are not learnt.
+        corrections: how much counts what a person did who took over.
+        checkpoint: whose model goes on learning; None: a new one of `config`.
         say: hears what of the dataset is left out, or read otherwise than it stands there.
 
     Raises:
         ValueError: dataset, config and words do not fit.
     """
-    dataset = Dataset(data, None if camera is None else (camera,))
+    model: VLA | None = None
+    if checkpoint is not None:
+        if config is not None:
+            raise ValueError(
+                "a config and a checkpoint are both given; give one: the checkpoint has its config"
+            )
+        model = from_pretrained(checkpoint)
+        config = model.config
+    if cameras is None and config is not None and config.cameras:
+        cameras = config.cameras
+    dataset = Dataset(data, cameras)
     config = config or config_for(dataset)
-    # before a large model is built
-    camera_name, _ = check_fit(dataset, config, camera)
-    config = replace(config, camera=camera_name)
+    if not config.cameras and dataset.cameras:
+        config = with_cameras(config, cameras or tuple(dataset.cameras))
+    elif cameras is not None:
+        config = replace(config, cameras=tuple(cameras))
+    check_fit(dataset, config, corrections)  # before a large model is built
+    if len(config.cameras) > 1:
+        say(f"{data}: the model looks through {', '.join(config.cameras)}, side by side")
     torch.manual_seed(settings.seed)
-    model = build(config)
-    if config.language == "lstm":
-        most_words = config.options("language")["vocabulary"] - 1  # id 0 is padding
-        model.tokenizer = WordTokenizer.of(dataset.tasks, most_words)
-        say(
-            f"{data}: the model learns the {model.tokenizer.size - 1} words of its tasks, and "
-            "refuses all others"
-        )
-    source = Demonstrations(dataset, model, batch, settings.seed, camera, held_out)
+    statistics = model.statistics if model is not None else None
+    if model is None:
+        model = build(config)
+        _learn_words(model, dataset, say)
+    source = Demonstrations(dataset, model, batch, settings.seed, held_out, corrections, statistics)
     model.statistics = source.statistics
     for note in (*dataset.notes, *source.notes):
         say(f"{data}: {note}")
@@ -401,6 +528,18 @@ def clone(
     seen = source.of(source.learnt[rows])
     examples.save(out / "policy", seen.pixels.permute(0, 2, 3, 1), seen.ids, seen.state)
     return trainer
+
+
+def _learn_words(model: VLA, dataset: Dataset, say: Callable[[str], None]) -> None:
+    """Gives a model whose language encoder starts from nothing the words of the dataset."""
+    if model.config.language != "lstm":
+        return
+    most_words = model.config.options("language")["vocabulary"] - 1  # id 0 is padding
+    model.tokenizer = WordTokenizer.of(dataset.tasks, most_words)
+    say(
+        f"{dataset.folder}: the model learns the {model.tokenizer.size - 1} words of its tasks, "
+        "and refuses all others"
+    )
 
 
 def _checker(source: Demonstrations) -> Any:
