@@ -69,7 +69,8 @@ def run(suite: Suite, fault: Fault) -> Result:
 
     A fault in which something was wrong while the machine itself was late (DISTURBED_S) is tried
     again: nodes that get no time fall silent, queues overflow, and the gate finds that first. What
-    is wrong with us is wrong each time.
+    is wrong with us is wrong each time. So it is where nothing may come of a fault: a hold beside
+    it, of another cause, is told from one that it causes only by another try.
 
     Raises:
         TimeoutError: the suite does not get to full speed.
@@ -82,7 +83,7 @@ def run(suite: Suite, fault: Fault) -> Result:
         began = time.monotonic()
         result = _attempt(suite, fault)
         result.machine = suite.machine.late(began)
-        if not result.problems or result.machine <= DISTURBED_S:
+        if not result.problems or (result.machine <= DISTURBED_S and not fault.goes_on):
             break
         disturbed.append(
             f"disturbed: the machine was late by {result.machine:.2f} s; "
@@ -157,8 +158,12 @@ def _keep_going(suite: Suite, fault: Fault, since: float, result: Result) -> Non
             f"it stopped the robot after {held.when - since:.3f} s, by {held.rule}: {held.reason}"
         )
     elif not suite.spinning():
-        result.problems.append(f"the robot was not at full speed {fault.goes_on:g} s later")
+        speeds = ", ".join(f"{sample.speeds[-1]:.2f}" for sample in suite.since(until - 0.2))
+        result.problems.append(
+            f"the robot was not at full speed {fault.goes_on:g} s later, but at {speeds} rad/s"
+        )
     result.late = lateness(suite.report_stamps(since, until))
+    result.starved = lateness(suite.step_times(since - 0.1, until))
     result.rule = result.stopped_by = NOTHING
     result.state = suite.reports[-1].state
     result.back = "nothing"

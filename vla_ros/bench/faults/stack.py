@@ -35,6 +35,7 @@ STILL_SPEED = 0.01  # m/s and rad/s; below it the robot stands
 # faster than this it turns at full speed: the policy asks for 0.465 to 0.495
 FULL_SPEED_RAD_S = 0.43
 LIMIT_RAD_S = 0.5  # the robot files' operating limit
+OLD_INSTRUCTION_S = 60.0  # it is said again before the next fault; the gate lets it age to 120 s
 REPORT_AGE_S = 0.15  # a report that is older, by seven periods of the gate, says nothing of now
 STATES = {
     SafetyReport.DISARMED: "disarmed",
@@ -101,6 +102,7 @@ class Suite:
         self.commands: deque[MotionSample] = deque(maxlen=30_000)
         self.reports: deque[GateReport] = deque(maxlen=30_000)
         self.feedback: list[str] = []
+        self._uttered = -math.inf  # steady s, when anything was said last
         self.stages: dict[str, str] = {}
         self.machine = Lateness(folder)
         (folder / MOTION).touch()
@@ -312,6 +314,7 @@ class Suite:
 
     def utter(self, text: str) -> None:
         """Once, whoever hears it."""
+        self._uttered = time.monotonic()
         self._words.publish(String(data=text))
 
     def say(self, text: str) -> None:
@@ -344,6 +347,9 @@ class Suite:
         refusal = ""
         self.watch_for_spin(patience)
         self.wait(self.all_active, 60.0, "all nodes active")
+        if self.spinning() and time.monotonic() > self._uttered + OLD_INSTRUCTION_S:
+            self.say("spin")
+            self.watch(0.5)  # it slows down where the policy begins anew
         end = time.monotonic() + 40.0
         while not self.spinning():
             report = self.fresh()
