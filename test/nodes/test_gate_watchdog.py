@@ -10,7 +10,9 @@ import pytest
 import rclpy
 from gate_robot import Robot, standing_after
 from nav_msgs.msg import Odometry
+from rclpy.lifecycle import LifecycleNode
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState, LaserScan
 from std_msgs.msg import Bool
@@ -19,6 +21,7 @@ from vla_ros.core.types import ActionChunk as CoreChunk
 from vla_ros.nodes import safety_validator
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.qos import EVENTS, LATCHED, PULSE, SENSOR
+from vla_ros.nodes.gate.stop_buttons import StopButtons
 from vla_ros.safety.gate import State
 from vla_ros_msgs.msg import ActionChunk, Halt, Heartbeat, Instruction, SafetyReport
 
@@ -126,6 +129,22 @@ def test_a_stop_that_is_released_at_once_is_not_missed(around, monkeypatch):
             robot.node._buttons.on_message(Bool(data=pressed), time.time_ns())
     monkeypatch.undo()
     around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
+
+
+def test_a_press_is_not_pushed_out_by_900_releases_while_nobody_reads(around):
+    node = LifecycleNode("held_up")  # nothing spins it
+    try:
+        buttons = StopButtons(node, lambda presses: None)
+        button = node.create_publisher(Bool, "stop", QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE))
+        deadline = time.monotonic() + 10.0
+        while button.get_subscription_count() < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for pressed in (True, *[False] * 900):
+            button.publish(Bool(data=pressed))
+        time.sleep(0.5)  # all are there
+        assert any(pressed for _, pressed in buttons.take())
+    finally:
+        node.destroy_node()
 
 
 def test_a_flood_of_actions_does_not_make_it_run_faster_than_500_hz(around):

@@ -39,9 +39,10 @@ WORDS_LOOSE = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 FEEDBACK = QoSProfile(
     depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-# The stop button: what comes in while the gate is busy is read at once, a press among it.
-BUTTON = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
-BUTTON_LOOSE = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
+# The stop button: what comes in while the gate is busy is read at once, a press among it. So many
+# releases, 3000 a second, need 0.3 s to push it out; a gate that is held up for longer latches.
+BUTTON = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+BUTTON_LOOSE = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
 # What the gate does, read ten times a second while a goal of RunPolicy runs: the next report says
 # it again, and no acknowledgement is to keep the gate busy.
 WATCHED = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
