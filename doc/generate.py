@@ -20,7 +20,7 @@ from reference_pages import row, summary
 
 from vla_ros.cli import parameters
 from vla_ros.core.robot import load_robot
-from vla_ros.nodes.enclaves import policy_for
+from vla_ros.nodes.enclaves import composed_policy_for, policy_for
 from vla_ros.safety.rule import Rule
 from vla_ros.safety.rules import RULES
 from vla_ros.safety.settings import Limit
@@ -158,14 +158,17 @@ def pages() -> dict[Path, str]:
     """Each file as it ought to be."""
     contributing = ROOT / "CONTRIBUTING.md"
     gate = ROOT / "doc" / "gate.md"
-    policy = ROOT / "config" / "security" / "policy.xml"
+    security = ROOT / "config" / "security"
+    robot = load_robot(SIMULATED)
+    policy = policy_for((security / "policy.xml").read_text(encoding="utf-8"), robot)
     return {
         ROOT / "doc" / "architecture.md": architecture(),
         ROOT / "config" / "vla.yaml": parameters.render(),
         **reference_pages.pages(),
         contributing: between(contributing, LAYER_MARKERS, diagram()),
         gate: between(gate, RULE_MARKERS, rules_in_full()),
-        policy: policy_for(policy.read_text(encoding="utf-8"), load_robot(SIMULATED)),
+        security / "policy.xml": policy,
+        security / "composed.xml": composed_policy_for(policy, robot),
     }
 
 

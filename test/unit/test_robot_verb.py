@@ -51,6 +51,9 @@ def test_its_security_policy_is_written_where_it_is_asked_for(tmp_path, capsys):
     assert main(["robot", str(ROBOTS / "so101.yaml"), "--enclaves", str(tmp_path / "policy.xml")]) == 0
     assert '<enclave path="/vla/camera_ingest_wrist">' in (tmp_path / "policy.xml").read_text()
     assert main(["robot", str(ROBOTS / "so101.yaml"), "--enclaves", str(tmp_path)]) != 0
+    composed = tmp_path / "composed.xml"
+    assert main(["robot", str(ROBOTS / "so101.yaml"), "--composed-enclave", str(composed)]) == 0
+    assert '<enclave path="/vla/composed">' in composed.read_text()
     assert "Is a directory; give another file" in capsys.readouterr().err
 
 
@@ -174,7 +177,7 @@ def test_a_urdf_without_a_workspace_is_doubtful(tmp_path):
     (["init", "mine.yaml"], "'init mine.yaml' is not understood; give FILE, check FILE or init"),
     (["mine.yaml", "check"], "'mine.yaml check' is not understood; give FILE, check FILE or init"),
     (["check", "none.yaml"], "robot file 'none.yaml' does not exist"),
-    (["check", "mine.yaml", "--enclaves", "p.xml"], "--enclaves goes with a file"),
+    (["check", "mine.yaml", "--enclaves", "p.xml"], "--enclaves and --composed-enclave go with a file"),
     (["mine.yaml", "--json"], "--json goes with check and init"),
     (["init", "--urdf", "none.urdf"], "URDF 'none.urdf' does not exist"),
     (["init", "--out", "mine.yaml"], "mine.yaml is there already; give another --out, or --force to replace it")])

@@ -22,10 +22,10 @@ from sros_policy import (
     who,
 )
 
-from vla_ros.core.composed import KINDS, PROGRAM
+from vla_ros.core.composed import PROGRAM
 from vla_ros.core.robot import load_robot
 from vla_ros.core.robot_clouds import Cloud
-from vla_ros.nodes.enclaves import policy_for
+from vla_ros.nodes.enclaves import composed_policy_for, policy_for
 from vla_ros.nodes.node_parameters import NODE_PARAMETERS
 from vla_ros.safety.rules import RULES
 
@@ -50,13 +50,30 @@ def test_every_node_and_everyone_around_them_has_an_enclave() -> None:
     assert set(read_policy(SIMULATOR)) == {"/robot/simulator", "/robot/arm_simulator"}
 
 
-def test_the_composed_process_may_exactly_what_its_nodes_may() -> None:
-    (path, rights), = read_policy(COMPOSED).items()
+@pytest.mark.parametrize("name", PATHS)
+def test_the_composed_process_may_exactly_what_its_nodes_may(name: str, tmp_path: Path) -> None:
+    known = load_robot(PATHS[name])
+    policy, composed = tmp_path / "policy.xml", tmp_path / "composed.xml"
+    policy.write_text(policy_for(POLICY.read_text(encoding="utf-8"), known), encoding="utf-8")
+    composed.write_text(composed_policy_for(policy.read_text(encoding="utf-8"), known), encoding="utf-8")
+    nodes = [*known.camera_nodes.values(), "synchronizer", "inference"]
+    (path, rights), = read_policy(composed).items()
     assert path == f"/vla/{PROGRAM}"
     for right in RIGHTS:
-        assert rights[right] == set().union(*(ENCLAVES[f"/vla/{kind}"][right] for kind in KINDS))
-    profiles = ET.parse(COMPOSED).getroot().findall("enclaves/enclave/profiles/profile")
-    assert [(profile.attrib["ns"], profile.attrib["node"]) for profile in profiles] == [("/vla", kind) for kind in KINDS]
+        assert rights[right] == set().union(*(read_policy(policy)[f"/vla/{node}"][right] for node in nodes))
+    profiles = ET.parse(composed).getroot().findall("enclaves/enclave/profiles/profile")
+    assert [(profile.attrib["ns"], profile.attrib["node"]) for profile in profiles] == [("/vla", node) for node in nodes]
+
+
+def test_the_shipped_composed_policy_is_the_simulated_robots() -> None:
+    text = composed_policy_for(POLICY.read_text(encoding="utf-8"), load_robot(PATHS["sim"]))
+    assert COMPOSED.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("gone", ['node="inference"', "<!DOCTYPE"])
+def test_a_policy_that_lacks_what_the_composed_one_is_made_of_is_refused(gone: str) -> None:
+    with pytest.raises(ValueError, match="take it as shipped"):
+        composed_policy_for(POLICY.read_text(encoding="utf-8").replace(gone, ""), load_robot(PATHS["sim"]))
 
 
 @pytest.mark.parametrize("path", [POLICY, SIMULATOR], ids=lambda path: path.name)

@@ -33,6 +33,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="POLICY",
         help="write who may say and hear what of this robot, for SROS 2, and go on",
     )
+    parser.add_argument(
+        "--composed-enclave",
+        metavar="FILE",
+        help="write the same for the one process of composed:=true, and go on",
+    )
     graph = parser.add_argument_group("check and init")
     of_listening(graph)
     graph.add_argument("--json", action="store_true", help="the same as one JSON object")
@@ -49,8 +54,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The exit code. Raises ValueError for a file that contradicts itself, or words that do."""
-    if options.file in ("check", "init") and options.enclaves:
-        raise ValueError("--enclaves goes with a file: vla robot my_robot.yaml --enclaves POLICY")
+    if options.file in ("check", "init") and (options.enclaves or options.composed_enclave):
+        raise ValueError(
+            "--enclaves and --composed-enclave go with a file: "
+            "vla robot my_robot.yaml --enclaves POLICY"
+        )
     if options.file == "check":
         if options.checked is None:
             raise ValueError("check lacks a file; give one: vla robot check my_robot.yaml")
@@ -74,8 +82,8 @@ def _explain(options: argparse.Namespace) -> int:
     from vla_ros.core.robot import load_robot
 
     robot = load_robot(options.file)
-    if options.enclaves:
-        write_policy(robot, options.enclaves)
+    if options.enclaves or options.composed_enclave:
+        _write_policies(robot, options.enclaves, options.composed_enclave)
     console = wide_console()
     table = Table(*robot_summary.COLUMNS)
     for channel in robot.channels:
@@ -89,17 +97,21 @@ def _explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def write_policy(robot: Robot, path: str) -> None:
-    """The robot's SROS 2 policy as a file. Raises ValueError where it cannot be written."""
+def _write_policies(robot: Robot, nodes: str | None, composed: str | None) -> None:
+    """The robot's SROS 2 policies as files. Raises ValueError where one cannot be written."""
     from vla_ros.core.config_files import config_folder
-    from vla_ros.nodes.enclaves import policy_for
+    from vla_ros.nodes.enclaves import composed_policy_for, policy_for
 
     shipped = config_folder() / "security" / "policy.xml"
-    text = policy_for(shipped.read_text(encoding="utf-8"), robot)
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}; give another file") from None
+    policy = policy_for(shipped.read_text(encoding="utf-8"), robot)
+    texts = {nodes: policy, composed: composed_policy_for(policy, robot)}
+    for path, text in texts.items():
+        if path is None:
+            continue
+        try:
+            Path(path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ValueError(f"cannot write {path}: {error.strerror}; give another file") from None
 
 
 # -- check and init: the robot that runs ---------------------------------------------------------

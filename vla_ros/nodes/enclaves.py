@@ -8,6 +8,28 @@ from collections.abc import Iterable
 from vla_ros.core.robot import CAMERA_NODE, Robot
 from vla_ros.safety.rules import RULES
 
+COMPOSED = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<!--
+  The process of composed:=true, for SROS 2: together with policy.xml
+  (ros2 security generate_artifacts -p policy.xml composed.xml).
+  It may what {names} may, each on its own in policy.xml.
+-->
+{entities}
+<policy version="0.2.0">
+  <enclaves>
+
+    <enclave path="/vla/composed">
+      <profiles>
+{profiles}      </profiles>
+    </enclave>
+
+  </enclaves>
+</policy>
+"""
+ENTITIES = re.compile(r"<!DOCTYPE policy \[.*?^\]>", re.DOTALL | re.MULTILINE)
+PROFILE = r' *<profile ns="/vla" node="{node}">\n.*?</profile>\n'
+
 # A comment in config/security/policy.xml marks the list that a robot file fills. An element without
 # names is no policy to sros2: it goes with its comment.
 LIST = (
@@ -66,6 +88,33 @@ def policy_for(template: str, robot: Robot) -> str:
     ):
         text = _filled(text, title, names)
     return text
+
+
+def composed_policy_for(policy: str, robot: Robot) -> str:
+    """The SROS 2 policy of the one process of composed:=true.
+
+    Args:
+        policy: the robot's, as `policy_for` writes it.
+        robot: the robot.
+
+    Raises:
+        ValueError: the policy lacks one of the process's nodes.
+    """
+    nodes = [*robot.camera_nodes.values(), "synchronizer", "inference"]
+    profiles = []
+    for node in nodes:
+        profile = re.search(PROFILE.format(node=re.escape(node)), policy, re.DOTALL)
+        if profile is None:
+            raise ValueError(f"the SROS 2 policy has no profile of {node}; take it as shipped")
+        profiles.append(profile[0])
+    entities = ENTITIES.search(policy)
+    if entities is None:
+        raise ValueError("the SROS 2 policy has no entities before it; take it as shipped")
+    return COMPOSED.format(
+        names=f"{', '.join(nodes[:-1])} and {nodes[-1]}",
+        entities=entities[0],
+        profiles="".join(profiles),
+    )
 
 
 def _frame_topics(robot: Robot, camera: str) -> list[str]:
