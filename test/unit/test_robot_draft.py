@@ -41,7 +41,11 @@ FINGER = """<link name='hand'/><link name='finger'/>
 <joint name='hand_mount' type='fixed'><parent link='tool'/><child link='hand'/></joint>
 <joint name='finger_joint' type='prismatic'><parent link='hand'/><child link='finger'/>
 <limit lower='{0}' upper='{1}' velocity='{2}' effort='1'/></joint>"""
+SECOND_FINGER = """<link name='thumb'/><joint name='other_finger_joint' type='prismatic'><parent link='hand'/>
+<child link='thumb'/><limit lower='0' upper='0.04' velocity='0.1' effort='1'/></joint>"""
 GRIPPER = "/gripper_controller/commands"
+GRIPPER_COMMAND = "control_msgs/action/GripperCommand"
+FOLLOW_TRAJECTORY = "control_msgs/action/FollowJointTrajectory"
 
 
 def six(more="", **changes):
@@ -235,9 +239,49 @@ def test_the_suite_itself_is_no_part_of_the_robot():
     assert content(graph, six()) == content(arm_graph(), six())
 
 
-def test_action_servers_are_listed():
-    graph = replace(arm_graph(), services={"/gripper/_action/send_goal": "control_msgs/action/GripperCommand_SendGoal"})
-    assert "#   /gripper (control_msgs/action/GripperCommand)" in draft(graph, six()).text
+def with_actions(graph, **actions):
+    """`graph` with servers of actions, a name each; `__` for /."""
+    services = {f"/{name.replace('__', '/')}/_action/send_goal": f"{kind}_SendGoal" for name, kind in actions.items()}
+    return replace(graph, services=services)
+
+
+def test_a_gripper_that_is_an_action_is_drafted_as_one(tmp_path):
+    text = urdf_text([("revolute", *place[1:]) for place in PLACES], FINGER.format(0, 0.04, 0.08))
+    graph = with_actions(without(finger_graph(), GRIPPER), gripper_controller__gripper_cmd=GRIPPER_COMMAND)
+    robot = loaded(graph, tmp_path, parse_urdf(text), text)
+    last = robot.outputs[-1]
+    assert (last.topic, last.type, last.channels) == ("/gripper_controller/gripper_cmd", GRIPPER_COMMAND, ("gripper",))
+    assert robot.channel("gripper").sent(1.0) == pytest.approx(0.04)  # m, what a goal carries
+
+
+def test_an_action_is_not_drafted_where_a_topic_moves_its_joints():
+    graph = with_actions(finger_graph(), gripper_controller__gripper_cmd=GRIPPER_COMMAND,
+                         arm_controller__follow_joint_trajectory=FOLLOW_TRAJECTORY)
+    text = draft(graph, with_finger()).text
+    assert f"#   /gripper_controller/gripper_cmd ({GRIPPER_COMMAND})" in text
+    assert f"#   /arm_controller/follow_joint_trajectory ({FOLLOW_TRAJECTORY})" in text
+    assert len(yaml.safe_load(text)["outputs"]) == 2
+
+
+def test_an_arm_that_takes_goals_alone_is_drafted_with_its_action(tmp_path):
+    text = urdf_text([("revolute", *place[1:]) for place in PLACES])
+    bare = without(arm_graph(), "/arm")
+    with pytest.raises(ValueError, match="no action of .*FollowJointTrajectory.* a server"):
+        draft(bare, six())
+    graph = with_actions(bare, arm_controller__follow_joint_trajectory=FOLLOW_TRAJECTORY)
+    (output,) = loaded(graph, tmp_path, six(), text).outputs
+    assert (output.type, sorted(output.channels)) == (FOLLOW_TRAJECTORY, sorted(NAMES))
+
+
+@pytest.mark.parametrize("urdf", [six(), six(FINGER.format(0, 0.04, 0.08) + SECOND_FINGER)])
+def test_a_gripper_s_action_with_no_joint_or_with_two_is_listed_and_left_to_a_person(urdf):
+    graph = with_actions(arm_graph(), gripper=GRIPPER_COMMAND)
+    assert f"#   /gripper ({GRIPPER_COMMAND})" in draft(graph, urdf).text
+
+
+def test_other_actions_are_listed():
+    graph = with_actions(arm_graph(), navigate="nav2_msgs/action/NavigateToPose")
+    assert "#   /navigate (nav2_msgs/action/NavigateToPose)" in draft(graph, six()).text
 
 
 def test_names_that_yaml_would_read_otherwise_are_quoted():

@@ -16,7 +16,14 @@ from vla_ros.core.encodings import DEPTH
 from vla_ros.core.robot_cameras import MAX_CAMERAS
 from vla_ros.core.robot_fields import ENTRY_NAME
 from vla_ros.core.robot_obstacles import CLOUD, SENSOR_TYPES
-from vla_ros.core.robot_outputs import TRAJECTORY, TWIST, TWIST_STAMPED
+from vla_ros.core.robot_outputs import (
+    FOLLOW_TRAJECTORY,
+    PARALLEL_GRIPPER,
+    TRAJECTORY,
+    TWIST,
+    TWIST_STAMPED,
+)
+from vla_ros.core.robot_outputs import GRIPPER as GRIPPER_COMMAND
 from vla_ros.core.robot_state import IMU, JOINT_STATE, NUMBERS, ODOMETRY, WRENCH
 from vla_ros.core.urdf import LIMITED, MOVING, Urdf, UrdfJoint
 from vla_ros.operator.robot_graph import COMPRESSED, IMAGE, GraphSnapshot
@@ -24,6 +31,9 @@ from vla_ros.operator.robot_graph import COMPRESSED, IMAGE, GraphSnapshot
 DRAFT_TYPES = (IMAGE, COMPRESSED, JOINT_STATE, ODOMETRY, WRENCH, IMU, NUMBERS, *SENSOR_TYPES)
 # Topics that are drafted where somebody listens. The others' listeners do not say what they move.
 DRAFT_OUTPUTS = frozenset({TWIST, TWIST_STAMPED, NUMBERS, TRAJECTORY})
+# Actions that are drafted where somebody serves them and no topic moves the same joints.
+DRAFT_ACTIONS = frozenset({GRIPPER_COMMAND, PARALLEL_GRIPPER, FOLLOW_TRAJECTORY})
+SEND_GOAL = "/_action/send_goal"  # the service of an action that tells its name and type
 # A first motion is slow; a person raises it.
 CAREFUL_RAD_S = 0.5
 CAREFUL_M_S = 0.1
@@ -55,6 +65,10 @@ class _Channels:
     joints: list[str]
     says_joints: bool
     names: list[str] = field(default_factory=list)
+
+    @property
+    def is_action(self) -> bool:
+        return self.type in DRAFT_ACTIONS
 
 
 def draft_robot(
@@ -117,8 +131,9 @@ class _Drafter:
         if not outputs:
             raise ValueError(
                 "nothing takes commands: no topic of "
-                f"{', '.join(sorted(DRAFT_OUTPUTS))} has a listener; start the robot's controllers "
-                "and try again"
+                f"{', '.join(sorted(DRAFT_OUTPUTS))} has a listener, and no action of "
+                f"{', '.join(sorted(DRAFT_ACTIONS))} a server; start the robot's controllers and "
+                "try again"
             )
         self._add("# A draft by `vla robot init`: read it line by line before anything moves.")
         self._add("# Limits are the URDF's, speeds slow on purpose; what is not known says TODO.")
@@ -279,7 +294,7 @@ class _Drafter:
 
     # -- what obeys --------------------------------------------------------------------
     def _listening(self) -> list[_Channels]:
-        """Topics that somebody takes commands from, each with the joints that it says."""
+        """What somebody takes commands from, each with the joints that it says."""
         found: list[_Channels] = []
         for name in sorted(self._graph.topics):
             for endpoint in self._graph.topics[name].subscribers:
@@ -287,7 +302,18 @@ class _Drafter:
                     joints = list(self._graph.controller_joints.get(endpoint.node, ()))
                     found.append(_Channels(name, endpoint.type, joints, bool(joints)))
                     break
+        for action, kind in self._actions():
+            if kind in DRAFT_ACTIONS:
+                found.append(_Channels(action, kind, [], says_joints=False))
         return found
+
+    def _actions(self) -> list[tuple[str, str]]:
+        """The robot's actions, each with its type."""
+        actions: list[tuple[str, str]] = []
+        for name, kind in sorted(self._graph.services.items()):
+            if name.endswith(SEND_GOAL) and not name.startswith("/vla/"):
+                actions.append((name.removesuffix(SEND_GOAL), kind.removesuffix("_SendGoal")))
+        return actions
 
     def _outputs(self) -> list[_Channels]:
         """Which topics the draft sends, so that each joint is sent once.
@@ -303,10 +329,13 @@ class _Drafter:
                 joints = []  # a position sent there would be a speed, or a force
             else:
                 joints = output.joints or self._guessed(output.topic)
+            if output.type == GRIPPER_COMMAND and len(joints) != 1:
+                joints = []  # it moves one, and nothing says which
             if not joints or taken & set(joints):
                 # The arm's own controller has what no other took.
                 joints = [joint for joint in joints if joint not in taken]
-                if output.says_joints or "Twist" in output.type or not joints:
+                certain = output.says_joints or output.is_action or "Twist" in output.type
+                if certain or not joints:
                     self._unused.append(f"{output.topic} ({output.type})")
                     continue
             taken.update(joints)
@@ -464,10 +493,9 @@ class _Drafter:
             unused.append(f"{topic} ({self._graph.topics[topic].publishers[0].type})")
         for topic in self._published(ODOMETRY)[1:]:
             unused.append(f"{topic} ({ODOMETRY})")
-        for name, kind in sorted(self._graph.services.items()):
-            if name.endswith("/_action/send_goal") and not name.startswith("/vla/"):
-                action = kind[: -len("_SendGoal")]
-                unused.append(f"{name[: -len('/_action/send_goal')]} ({action})")
+        for action, kind in self._actions():
+            if kind not in DRAFT_ACTIONS:
+                unused.append(f"{action} ({kind})")
         if unused:
             self._add("", "# Also there, and not used here:")
             self._add(*(f"#   {text}" for text in unused))
@@ -482,9 +510,11 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(map(_plain, names))
 
 
-def _claim_order(output: _Channels) -> tuple[bool, bool, bool, bool, str]:
-    """Who says its joints comes first, then grippers; /cmd_vel before other Twists."""
+def _claim_order(output: _Channels) -> tuple[bool, bool, bool, bool, bool, str]:
+    """Who says its joints comes first, actions last; grippers before arms, /cmd_vel before other
+    Twists."""
     return (
+        output.is_action,
         not output.says_joints,
         not GRIPPER.search(output.topic),
         output.topic != "/cmd_vel",
