@@ -94,7 +94,7 @@ def test_vision_the_camera_node_is_cycled_with_growing_waits_then_the_robot_is_h
                        "up again; the robot holds")
     assert around.said("the robot is halted: vision fault: camera_ingest: it is broken")
     assert patient.watcher.diagnose()["vision faults"] == "3"
-    assert patient.watcher.diagnose()["camera_ingest: last fault"] == "halted: camera_ingest: it is broken"
+    assert patient.watcher.diagnose()["camera_ingest: last vision fault"] == "halted: camera_ingest: it is broken"
     assert patient.watcher.problem == patient.halt
     around.wait(lambda: patient.halt == "", 3.0)
     assert around.said("camera_ingest has been well for 1 s; the gate may be reset, by a person")

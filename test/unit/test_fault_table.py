@@ -212,10 +212,42 @@ def test_a_fault_is_mended_at_the_node_that_reports_it_or_at_the_first_of_its_ki
     assert faults.target("vision", "camera_rear") == "camera_rear"
     assert faults.target("vision", "a person") == "camera_ingest"
     assert faults.target("action", "safety_validator") == "inference"
+    assert faults.target("communication", "a person") == "synchronizer"
     with pytest.raises(ValueError, match="fault kind 'taste' is not known; use one of vision, language, action"):
         faults.target("taste", "inference")
     with pytest.raises(ValueError, match="no node here is of that kind"):
         Faults({"inference": "action"}).target("vision", "camera")
+
+
+def test_a_policy_s_server_that_is_gone_restarts_no_node() -> None:
+    faults = Faults(NODES)
+    assert faults.target("communication", "inference") == "inference"
+    now = START
+    actions = []
+    while not faults.halt:
+        faults.report("inference", "the server is gone", now, "communication")
+        if order := faults.next(now):
+            assert (order.kind, order.target) == ("communication", "inference")
+            actions.append(order.action)
+            faults.failed("no fallback policy is configured", now)
+        now += SETTLE_NS
+    assert actions == ["switch_to_fallback", "reset_policy", "halt"]
+    assert faults.counts == {"communication": 1}
+    now += STRATEGIES["communication"].recovery
+    order = faults.next(now)
+    assert order and order.action == "clear" and not faults.halt
+
+
+def test_a_node_that_is_gone_keeps_the_halt_of_each_of_its_faults() -> None:
+    faults = Faults(NODES)
+    for when in range(4):
+        faults.report("inference", "the server is gone", START + when * SETTLE_NS, "communication")
+        faults.next(START + when * SETTLE_NS)
+        faults.failed("in vain", START + when * SETTLE_NS)
+    assert faults.halt
+    late = START + to_nanoseconds(60.0)
+    faults.still("inference", late)
+    assert faults.next(late) is None and faults.halt
 
 
 EVENTS = st.lists(st.tuples(

@@ -75,6 +75,8 @@ STRATEGIES: dict[str, Strategy] = {
     "action": Strategy(to_nanoseconds(10.0), (RESET_POLICY, FALL_BACK)),
     "communication": Strategy(to_nanoseconds(2.0), (FALL_BACK, RESTART)),
 }
+# What helps where a policy's own server is gone: no node's restart brings that back.
+SERVER_LOST = (FALL_BACK, RESET_POLICY)
 # A node of no kind (the gate) has no strategy: it is walked back, and halts the robot only where
 # that is given up.
 NO_STRATEGY = Strategy(to_nanoseconds(2.0), ())
@@ -142,9 +144,12 @@ class Faults:
     def __post_init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.under_way: Case | None = None
-        self._cases: dict[str, Case] = {}
+        self._cases: dict[tuple[str, str], Case] = {}  # by node and kind
         for name, kind in self.nodes.items():
-            self._cases[name] = Case(kind, name, self.strategies.get(kind, NO_STRATEGY))
+            self._cases[name, kind] = Case(kind, name, self.strategies.get(kind, NO_STRATEGY))
+            if kind == "action":
+                strategy = replace(self.strategies["communication"], steps=SERVER_LOST)
+                self._cases[name, "communication"] = Case("communication", name, strategy)
 
     @property
     def cases(self) -> Iterable[Case]:
@@ -160,7 +165,7 @@ class Faults:
             raise ValueError(
                 f"fault kind '{kind[:40]}' is not known; use one of {', '.join(self.strategies)}"
             )
-        if self.nodes.get(reporter) == kind:
+        if (reporter, kind) in self._cases:
             return reporter
         for name, known in self.nodes.items():
             if known == kind:
@@ -169,12 +174,12 @@ class Faults:
             f"'{reporter[:40]}' reports a fault of kind '{kind}', but no node here is of that kind"
         )
 
-    def report(self, target: str, sentence: str, now: int) -> None:
-        """A fault of `target`'s kind, at `now` (steady ns), as often as it lasts.
+    def report(self, target: str, sentence: str, now: int, kind: str = "") -> None:
+        """A fault of `kind` (default: `target`'s own), at `now` (steady ns), as often as it lasts.
 
         It changes nothing while something is done about it.
         """
-        case = self._cases[target]
+        case = self._cases[target, kind or self.nodes[target]]
         attended = case is self.under_way or case.halted or case.wanted is not None
         if not attended and now >= case.ended + SETTLE_NS:
             case.wanted = case.after(now)
@@ -186,13 +191,13 @@ class Faults:
 
     def still(self, target: str, now: int) -> None:
         """The cause of a halt lasts, though nobody reports it: its node is not active."""
-        case = self._cases[target]
-        if case.halted:
-            case.last = now
+        for case in self.cases:
+            if case.target == target and case.halted:
+                case.last = now
 
     def give_up(self, target: str, sentence: str, now: int) -> None:
         """Straight to the halt, whatever is under way for this node."""
-        case = self._cases[target]
+        case = self._cases[target, self.nodes[target]]
         if case.halted:
             case.last = now
             return

@@ -487,15 +487,15 @@ def servers() -> list[Fault]:
     Rule `stop` may always catch it, as with `policies`.
     """
     out = []
-    # A lost server is a communication fault, for which the synchronizer is restarted where there is
-    # no fallback policy: NODE_LOST.
+    # A lost server is a communication fault of the policy: no node is restarted.
+    lost = rules("observation_age")
     for name, kind, wait, caught_by in (
-        ("answers too late", "slow", OBSERVATION_AGE_S, NODE_LOST),
-        ("dies", "dead", OBSERVATION_AGE_S, NODE_LOST),
-        ("gives a column too many", "wide", OBSERVATION_AGE_S, NODE_LOST),
-        ("answers with an error", "error", OBSERVATION_AGE_S, NODE_LOST),
-        ("answers with 100 MB", "huge", OBSERVATION_AGE_S, NODE_LOST),
-        ("speaks no protocol", "stranger", OBSERVATION_AGE_S, NODE_LOST),
+        ("answers too late", "slow", OBSERVATION_AGE_S, lost),
+        ("dies", "dead", OBSERVATION_AGE_S, lost),
+        ("gives a column too many", "wide", OBSERVATION_AGE_S, lost),
+        ("answers with an error", "error", OBSERVATION_AGE_S, lost),
+        ("answers with 100 MB", "huge", OBSERVATION_AGE_S, lost),
+        ("speaks no protocol", "stranger", OBSERVATION_AGE_S, lost),
         ("gives NaN", "nan", 0.0, rules("finite_values")),
         ("gives one old answer for ever", "old", STUCK_AFTER_S, rules("stuck_policy")),
     ):

@@ -80,11 +80,11 @@ class Recovery:
             self._node.reject("bad fault message", error)
             return
         sentence = f"{message.source[:60]}: {message.text[:300]}"
-        self.report(self._managed[target], sentence, time.monotonic_ns())
+        self.report(self._managed[target], sentence, time.monotonic_ns(), message.kind)
 
-    def report(self, node: SupervisedNode, sentence: str, now: int) -> None:
+    def report(self, node: SupervisedNode, sentence: str, now: int, kind: str = "") -> None:
         if node.kind and self.awake and not node.left_alone:
-            self.faults.report(node.name, sentence, now)
+            self.faults.report(node.name, sentence, now, kind)
 
     def give_up(self, node: SupervisedNode, sentence: str, now: int) -> None:
         self.faults.give_up(node.name, sentence, now)
@@ -202,5 +202,6 @@ class Recovery:
                     if case.halted
                     else f"step {case.step + 1} of {len(case.strategy.steps)}"
                 )
-                values[f"{case.target}: last fault"] = f"{step}: {case.reason}"
+                words = " ".join(filter(None, ("last", case.kind, "fault")))
+                values[f"{case.target}: {words}"] = f"{step}: {case.reason}"
         return {**values, "halt": self.faults.halt}
