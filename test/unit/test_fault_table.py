@@ -14,6 +14,7 @@ from vla_ros.core.faults import (
     LASTING_NS,
     QUIET_RECOVERY_TIMES,
     REPEATS,
+    SERVER_LOST,
     SETTLE_NS,
     STRATEGIES,
     Faults,
@@ -299,6 +300,8 @@ def test_the_page_about_recovery_shows_this_table() -> None:
     shown = {kind: (re.findall(r"(\w+):", steps), float(seconds)) for kind, steps, seconds in rows}
     assert shown == {kind: (list(dict.fromkeys(step.action for step in strategy.steps)), to_seconds(strategy.recovery))
                      for kind, strategy in STRATEGIES.items()}
+    of_a_server = re.search(r"^\| communication, of a policy \| .* \| (.+) \| 2 s", table, re.M)
+    assert of_a_server and re.findall(r"(\w+):", of_a_server[1]) == [step.action for step in SERVER_LOST]
 
 
 @pytest.mark.parametrize("kind, seconds", [("language", 18), ("action", 60), ("communication", 12)])
