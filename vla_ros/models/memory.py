@@ -81,6 +81,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         **_LLAMA,
         "language_options": {"hidden": 5120, "layers": 40, "heads": 40, "feed_forward": 13_824},
     },
+    # without the weights, whose package need not be there
+    "minilm": {**_FULL, "language": "minilm", "language_options": {"weights": ""}},
+    "static": {**_FULL, "language": "static", "language_options": {"weights": ""}},
 }
 
 

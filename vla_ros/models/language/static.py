@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,5 +56,14 @@ class StaticLanguage(nn.Module):
         self.read_out = ReadOut(config.width, config.width, options["questions"])
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        words = self.enter(self.pieces(ids)) + self.order[: ids.shape[1]]
+        words = self.enter(self._vectors(ids)) + self.order[: ids.shape[1]]
         return self.read_out(self.layer(words, mask), mask)
+
+    def _vectors(self, ids: Tensor) -> Tensor:
+        """B x L -> B x L x embedding."""
+        if parametrize.is_parametrized(self.pieces, "weight"):
+            packed: Any = self.pieces.parametrizations["weight"]
+            if isinstance(packed[0], Int8):
+                # not self.pieces(ids), which would unpack all rows for a few
+                return packed.original0[ids] * packed.original1[ids][..., None]
+        return self.pieces(ids)  # trained, or unpacked for an engine
