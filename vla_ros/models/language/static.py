@@ -62,7 +62,8 @@ class StaticLanguage(nn.Module):
     def _vectors(self, ids: Tensor) -> Tensor:
         """B x L -> B x L x embedding."""
         if parametrize.is_parametrized(self.pieces, "weight"):
-            packed: Any = self.pieces.parametrizations["weight"]
+            parametrizations: Any = self.pieces.parametrizations
+            packed = parametrizations.weight
             if isinstance(packed[0], Int8):
                 # not self.pieces(ids), which would unpack all rows for a few
                 return packed.original0[ids] * packed.original1[ids][..., None]
