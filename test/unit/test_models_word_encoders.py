@@ -214,9 +214,10 @@ def bert(folder: Path, **changes: Any) -> Any:
 
 def test_a_folder_s_weights_compute_what_transformers_computes(tmp_path: Path) -> None:
     theirs = bert(tmp_path / "weights")
-    config = VLAConfig(language="minilm", language_options={"weights": str(tmp_path / "weights"), "begin": 2, "end": 3}, fusion="late")
+    config = VLAConfig(language="minilm", language_options={"weights": str(tmp_path / "weights")}, fusion="late")
     model = build(config).eval()
     assert model.tokenizer is not None and model.tokenizer.encode("go to the red block") == [4, 5, 6, 7, 8]
+    assert (model.language.begin, model.language.end) == (2, 3)
     ids, mask = padded_ids([[4, 5, 6, 7, 8], [13]])
     around, true = model.language.marked(ids, mask)
     wanted = theirs(input_ids=around, attention_mask=true.long()).last_hidden_state
@@ -231,7 +232,7 @@ def test_a_folder_s_weights_compute_what_transformers_computes(tmp_path: Path) -
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     bert(tmp_path)
-    options: dict[str, Any] = {"weights": str(tmp_path), "begin": 2, "end": 3}
+    options: dict[str, Any] = {"weights": str(tmp_path)}
     (tmp_path / "model.safetensors").write_bytes(b"\x00" * 99)
     with pytest.raises(ValueError, match=r"minilm language's weights .*model.safetensors do not load"):
         MiniLMLanguage(VLAConfig(language="minilm", language_options=options))
@@ -240,6 +241,9 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     save_file({"other": torch.zeros(2)}, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="are of another model: 'embeddings.token_type_embeddings.weight'"):
         MiniLMLanguage(VLAConfig(language="minilm", language_options=options))
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"has no \[SEP\] in its vocab.txt"):
+        VLAConfig(language="minilm", language_options=options).resolved()
     (tmp_path / "vocab.txt").unlink()
     with pytest.raises(ValueError, match=r"vocab.txt cannot be read .*; the vocabulary has to lie beside the weights"):
         MiniLMTokenizer.default(VLAConfig(language="minilm", language_options=options))

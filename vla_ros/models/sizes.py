@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vla_ros.models.language.word_sources import minilm_folder, word_table
+from vla_ros.models.language.word_sources import minilm_folder, minilm_marks, word_table
 
 
 class Family(NamedTuple):
@@ -125,6 +125,8 @@ def sizes_of(kind: str, name: str, folder: str, given: Mapping[str, Any]) -> dic
         if isinstance(value, list):
             value = tuple(value)  # as a config has it
         sizes[option] = value
+    if name == "minilm":
+        sizes |= minilm_marks(folder)
     _check_given(f"{name} {kind}", folder, given, sizes)
     details: dict[str, Any] = {}
     for key in family.details:

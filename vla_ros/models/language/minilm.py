@@ -92,8 +92,8 @@ class MiniLMLanguage(nn.Module):
     The encoder reads: begin, the pieces, end; ids hold the pieces alone. It is frozen unless
     `trained`; what is read out of it learns. Options: `weights` (the installed package's name, a
     folder as transformers saves a BertModel with its vocab.txt, or nothing for random ones),
-    `vocabulary`, `hidden`, `layers`, `heads`, `feed_forward`, `places` (its sizes; those of a
-    folder are taken), `begin` and `end` (ids of its marks), `questions`, `trained`, `details`.
+    `vocabulary`, `hidden`, `layers`, `heads`, `feed_forward`, `places`, `begin` and `end` (its
+    sizes, and the ids of its marks; a folder's are taken), `questions`, `trained`, `details`.
     """
 
     def __init__(self, config: VLAConfig) -> None:

@@ -1,4 +1,4 @@
-"""Words cut into the pieces of a BERT vocabulary: any word has a number. No torch here."""
+"""Words cut into the pieces of a BERT vocabulary: none of its alphabet is unknown. No torch."""
 
 from __future__ import annotations
 

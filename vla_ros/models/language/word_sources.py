@@ -81,6 +81,17 @@ def minilm_vocabulary(weights: str) -> list[str]:
         ) from error
 
 
+def minilm_marks(weights: str) -> dict[str, int]:
+    """The ids of the marks around a sentence. Raises ValueError where there are none."""
+    pieces = minilm_vocabulary(weights)
+    marks = {}
+    for name, piece in (("begin", "[CLS]"), ("end", "[SEP]")):
+        if piece not in pieces:
+            raise ValueError(f"{weights} has no {piece} in its {VOCABULARY}; give that of a BERT")
+        marks[name] = pieces.index(piece)
+    return marks
+
+
 def word_table(weights: str) -> WordTable:
     """Of the folder's words.npz, or of the one that is shipped. Raises ValueError."""
     folder = None if weights == SHIPPED else Path(weights)
