@@ -132,6 +132,23 @@ def test_clone_leaves_a_policy_with_the_statistics_of_its_state(folder, tmp_path
     assert rows["channels"] == ["angular.z", "linear.x"] and rows["cameras"] == ["front"]
 
 
+def test_a_clone_with_the_shipped_table_of_words_knows_words_that_no_demonstration_has(folder, tmp_path, monkeypatch):
+    """By `vla train`; its checkpoint is a policy that is told what its robot has, and needs no table beside it."""
+    from vla_ros.cli.main import main
+    from vla_ros.core.types import Instruction, Observation
+    from vla_ros.models.language import word_sources
+    from vla_ros.policies.builtin import Builtin
+    config = tiny_models.tiny(**FIT, fusion="late", language="static", language_options={"vocabulary": 27_628, "embedding": 96, "weights": "shipped"})
+    (tmp_path / "model.json").write_text(json.dumps(config.to_dict()))
+    argv = ["train", "behaviour_cloning", "--data", str(folder), "--out", str(tmp_path / "out"), "--steps", "2", "--batch", "2"]
+    assert main([*argv, "--config", str(tmp_path / "model.json")]) == 0
+    monkeypatch.setattr(word_sources, "load_arrays", lambda folder: pytest.fail("it looked for the table"))
+    policy = Builtin({"checkpoint": str(tmp_path / "out" / "policy"), "engine": "eager"})
+    image = np.zeros((*tiny_models.SIZE, 3), np.uint8)
+    rows = policy.predict(Observation(0, Instruction(0, 1, "retrieve the turquoise zebra"), {"front": image}, {"linear.x": 0.1, "odom.y": 0.0}))
+    assert rows.shape == (4, 2) and np.isfinite(rows).all()
+
+
 @pytest.mark.parametrize(("changes", "said"), [
     ({"cameras": ("left",)}, "no camera 'left'; it has front, wrist"), ({"cameras": ()}, "looks through one"),
     ({"channels": ("angular.z", "gripper")}, "drives gripper"), ({"state": ("battery",)}, "state has battery"),

@@ -35,6 +35,9 @@ MIXED: dict[str, dict[str, Any]] = {
     "resnet18, lstm, planner": {"vision": "resnet18", "language": "lstm", "fusion": "transformer", "head": "planner"},
     "pooled, modular": {"vision": "clip", "vision_options": {**CLIP, "pooled": True}, "fusion": "late",
                         "model": "modular", "state": ("turned",)},
+    "static": {"language": "static", "fusion": "early"},
+    "minilm": {"language": "minilm", "fusion": "late",
+               "language_options": {"vocabulary": 3000, "hidden": 96, "layers": 3, "feed_forward": 384, "weights": ""}},
 }
 NAMES = ["builtin", *MIXED]  # what training takes is looked at in the first one always, in the others with --full
 
@@ -131,7 +134,8 @@ def test_the_kv_cache_is_the_one_that_llama_fills() -> None:
 
 
 # Billions of numbers of the published towers; Llama without the layer that writes words.
-PUBLISHED = {"clip-b32": 0.0876, "clip-l14": 0.3032, "llama-1b": 1.236, "llama-7b": 6.607, "llama-13b": 12.852}
+PUBLISHED = {"clip-b32": 0.0876, "clip-l14": 0.3032, "llama-1b": 1.236, "llama-7b": 6.607, "llama-13b": 12.852,
+             "minilm": 0.022565}  # and MiniLM without the layer behind its first mark
 
 
 def test_presets_have_the_published_sizes() -> None:

@@ -17,7 +17,7 @@ LLAMA = {"language": "llama"}
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"vision": "resnet34"}, "vision is 'resnet34'; known are: clip, resnet18, resnet50, small"),
-    ({"language": "bert"}, "language is 'bert'; known are: llama, lstm, small"),
+    ({"language": "bert"}, "language is 'bert'; known are: llama, lstm, minilm, small, static"),
     ({"fusion": ["early"]}, r"fusion is \('early',\); known are: cross_attention, early"),
     ({"model": "both"}, "model is 'both'; known are: end_to_end, modular"),
     ({"width": 0}, "width is 0; give a whole number from 1 up"),
@@ -66,6 +66,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({**LLAMA, "language_options": {"kv_heads": 3}}, "llama language has heads 32 and kv_heads 3; give kv_heads that divide heads"),
     ({**LLAMA, "language_options": {"hidden": 96}}, "llama language has 3 numbers a head"),
     ({**LLAMA, "language_options": {"vocabulary": 20, "begin": 20}}, "begins with token 20, and its vocabulary is 20"),
+    ({"language": "minilm", "language_options": {"heads": 5}}, "minilm language has heads 5, which do not divide its hidden 384"),
+    ({"language": "minilm", "language_options": {"places": 21}}, "has 21 places, and an instruction has up to 20 pieces and two marks"),
+    ({"language": "minilm", "language_options": {"end": 30522}}, "minilm language has end 30522, and its vocabulary is 30522"),
+    ({"language": "minilm", "language_options": {"details": {"hidden_act": "relu"}}}, "computes with gelu, and its details say 'relu'"),
+    ({"language": "static", "width": 90}, "width is 90, and static language has 4 heads"),
+    ({"language": "static", "language_options": {"weights": 3}}, "has weights 3; give 'shipped', a folder of pretrained weights, or nothing"),
     ({"width": 90}, "width is 90, and small language has 4 heads"),
     ({"fusion": "cross_attention", "fusion_options": {"heads": 5}}, "fusion 'cross_attention' has heads 5, which do not divide width 96"),
     ({"fusion": "transformer", "width": 100}, "fusion 'transformer' has heads 8, which do not divide width 100"),

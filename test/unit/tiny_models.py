@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vla_ros.models import build
+from vla_ros.core.registry import lookup
+from vla_ros.models import TOKENIZERS, build
 from vla_ros.models.backbones import RandomWeights
 from vla_ros.models.config import VLAConfig
+from vla_ros.models.language.tokenizers import Tokenizer
 from vla_ros.models.vla import VLA
 
 torch.set_num_threads(1)
@@ -23,6 +25,9 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "language": {
         "small": {}, "table": {"slots": 4}, "lstm": {"vocabulary": 40, "embedding": 8, "hidden": 8},
         "llama": {"vocabulary": 40, "hidden": 16, "layers": 1, "heads": 2, "kv_heads": 1, "feed_forward": 16},
+        "static": {"vocabulary": 40, "embedding": 8, "questions": 2, "weights": ""},
+        "minilm": {"vocabulary": 40, "hidden": 16, "layers": 1, "heads": 2, "feed_forward": 16, "places": 24, "begin": 1, "end": 2,
+                   "questions": 2, "weights": ""},
     },
     "fusion": {
         "grounded": {"map": 2}, "early": {}, "late": {"hidden": 8}, "cross_attention": {"heads": 2},
@@ -51,6 +56,14 @@ def make(**changes: Any) -> VLA:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RandomWeights)
         return build(tiny(**changes)).eval()
+
+
+def words_for(model: VLA) -> Tokenizer:
+    """A tokenizer for a model whose own would come from a training, or from a folder of weights."""
+    kind = lookup(TOKENIZERS, model.config.language, "tokenizer")
+    words = ["go", "to", "the", "red", "block", "turn", "left"]
+    made: Tokenizer = kind(["[PAD]", "[UNK]", *words] if model.config.language in ("static", "minilm") else words)
+    return made
 
 
 def inputs(batch: int = 2, words: int = 5, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:

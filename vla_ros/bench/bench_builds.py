@@ -48,6 +48,11 @@ MORE_CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
         "ResNet-50, modular, grounded",
         {"vision": "resnet50", "model": "modular", "image_size": (224, 224), "width": 512},
     ),
+    "static": ("small, table of words, late fusion", {"language": "static", "fusion": "late"}),
+    "minilm": (
+        "small, MiniLM, cross-attention",
+        {"language": "minilm", "language_options": {"weights": ""}, "fusion": "cross_attention"},
+    ),
 }
 BUILDABLE = (*CONFIGS, *MORE_CONFIGS)
 PRECISIONS = ("fp16", "fp8")

@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[BUILT_IN],
         metavar="MODEL",
         help=f"a config.json, a checkpoint's folder, {BUILT_IN}, or parts: clip-b32 clip-l14 "
-        f"llama-1b llama-7b llama-13b, also one of each (default {BUILT_IN})",
+        f"llama-1b llama-7b llama-13b minilm static, also one of each (default {BUILT_IN})",
     )
     parser.add_argument(
         "--batch", type=int, default=1, metavar="N", help="images at once (default %(default)s)"

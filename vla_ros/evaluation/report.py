@@ -208,7 +208,10 @@ def reading_lines(reading: Mapping[str, Any]) -> Iterator[str]:
         )
     if halting["wrongly"]["trials"]:
         yield f"other words stop:   {share(halting['wrongly'])}"
-    yield f"{reading['ms_each']:.1f} ms a sentence, halting asked too"
+    yield (
+        f"{reading['ms_each']:.1f} ms a sentence, {reading['ms_known']:.3f} ms one that is known; "
+        "halting asked too"
+    )
 
 
 def outcomes(rates: Mapping[str, Any]) -> str:

@@ -28,6 +28,8 @@ LANGUAGE = {
     "table": "vla_ros.models.language.small:TableLanguage",
     "lstm": "vla_ros.models.language.lstm:LSTMLanguage",
     "llama": "vla_ros.models.language.llama:LlamaLanguage",
+    "static": "vla_ros.models.language.static:StaticLanguage",
+    "minilm": "vla_ros.models.language.minilm:MiniLMLanguage",
 }
 FUSION = {
     "grounded": "vla_ros.models.fusion.grounded:GroundedFusion",
@@ -53,6 +55,8 @@ TOKENIZERS = {  # by language encoder
     "table": "vla_ros.models.language.tokenizers:TableTokenizer",
     "lstm": "vla_ros.models.language.tokenizers:WordTokenizer",
     "llama": "vla_ros.models.language.tokenizers:LlamaTokenizer",
+    "static": "vla_ros.models.language.word_pieces:StaticTokenizer",
+    "minilm": "vla_ros.models.language.word_pieces:MiniLMTokenizer",
 }
 
 

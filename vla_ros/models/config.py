@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vla_ros.models import FUSION, HEADS, LANGUAGE, MODELS, QUANTIZATIONS, VISION
+from vla_ros.models.language.lexicon import LENGTH
 from vla_ros.models.options import checked, decoder_layers, whole
 from vla_ros.models.sizes import sizes_of
 
@@ -98,11 +99,11 @@ class VLAConfig:
 
     def standalone(self) -> VLAConfig:
         """As a checkpoint holds it: without folders of pretrained weights, which it has itself."""
-        vision = dict(self.vision_options)
-        vision.pop("weights", None)
-        language = dict(self.language_options)
-        language.pop("weights", None)
-        return dataclasses.replace(self, vision_options=vision, language_options=language)
+        return dataclasses.replace(
+            self,
+            vision_options=_without_weights("vision", self.vision, self.vision_options),
+            language_options=_without_weights("language", self.language, self.language_options),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; `from_dict` reads it."""
@@ -217,11 +218,30 @@ class VLAConfig:
 
     def _check_language(self) -> None:
         options = self.options("language")
-        if self.language in ("small", "table") and self.width % 4:
+        if self.language in ("small", "table", "static") and self.width % 4:
             raise ValueError(
                 f"width is {self.width}, and {self.language} language has 4 heads; "
                 "give a multiple of 4"
             )
+        if self.language == "minilm":
+            _divides("minilm language", options)
+            if options["places"] < LENGTH + 2:
+                raise ValueError(
+                    f"minilm language has {options['places']} places, and an instruction has up "
+                    f"to {LENGTH} pieces and two marks; give at least {LENGTH + 2}"
+                )
+            for mark in ("begin", "end"):
+                if options[mark] >= options["vocabulary"]:
+                    raise ValueError(
+                        f"minilm language has {mark} {options[mark]}, and its vocabulary is "
+                        f"{options['vocabulary']}; give a token of it"
+                    )
+            activation = options["details"].get("hidden_act", "gelu")
+            if activation != "gelu":
+                raise ValueError(
+                    f"minilm language computes with gelu, and its details say {activation!r}; "
+                    "give weights of a BERT with gelu"
+                )
         if self.language == "llama":
             _divides("llama language", options)
             # grouped attention: as many heads ask each of the kv_heads
@@ -276,6 +296,15 @@ class VLAConfig:
 
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and value != ""
+
+
+def _without_weights(kind: str, part: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options given, so that no pretrained weights are looked for."""
+    options = dict(given)
+    options.pop("weights", None)
+    if checked(kind, part, options).get("weights"):  # by default
+        options["weights"] = ""
+    return options
 
 
 def _divides(title: str, options: Mapping[str, Any]) -> None:

@@ -81,6 +81,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         **_LLAMA,
         "language_options": {"hidden": 5120, "layers": 40, "heads": 40, "feed_forward": 13_824},
     },
+    # without the weights, whose package need not be there
+    "minilm": {**_FULL, "language": "minilm", "language_options": {"weights": ""}},
+    "static": {**_FULL, "language": "static", "language_options": {"weights": ""}},
 }
 
 
@@ -150,9 +153,9 @@ def estimate(config: VLAConfig, batch: int = 1, length: int = 20) -> Estimate:
     for name, value in (("batch", batch), ("length", length)):
         if value < 1:
             raise ValueError(f"{name} is {value}; give a whole number from 1 up")
-    if config.language == "small" and length > LENGTH:
+    if config.language in ("small", "table", "static") and length > LENGTH:
         raise ValueError(
-            f"length is {length}, and small language reads {LENGTH} tokens at most; "
+            f"length is {length}, and {config.language} language reads {LENGTH} tokens at most; "
             "give at most that"
         )
     model = meta(config)
@@ -165,7 +168,10 @@ def estimate(config: VLAConfig, batch: int = 1, length: int = 20) -> Estimate:
         inference[name] = Use(_bytes(kept), activations(kept, batch, length))
     learning = meta(config, torch.float32).train()
     optimizer, step = adamw(learning)
-    gradients = sum(parameter.nbytes for parameter in learning.parameters())
+    gradients = 0
+    for parameter in learning.parameters():
+        if parameter.requires_grad:
+            gradients += parameter.nbytes
     weights_fp32 = inference["fp32"].weights
     training = {}
     for name, mixed in (("train fp32", False), ("train bf16", True)):

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from vla_ros.models.language.word_sources import MINILM_PACKAGE, SHIPPED
+
 
 class Option(NamedTuple):
     """One option of a part."""
@@ -73,9 +75,15 @@ def choice(*known: str) -> Option:
     return Option(known[0], f"one of {', '.join(known)}", lambda value: value in known)
 
 
-WEIGHTS = Option(
-    "", "a folder of pretrained weights, or nothing", lambda value: isinstance(value, str)
-)
+def weights(default: str) -> Option:
+    """A folder of pretrained weights, or nothing; the default may name those that are at hand."""
+    wants = "a folder of pretrained weights, or nothing"
+    if default:
+        wants = f"'{default}', {wants}"
+    return Option(default, wants, lambda value: isinstance(value, str))
+
+
+WEIGHTS = weights("")
 
 
 def details(**default: Any) -> Option:
@@ -143,6 +151,27 @@ OPTIONS: dict[str, dict[str, dict[str, Option]]] = {
             "weights": WEIGHTS,
             "dtype": choice("float32", "bfloat16", "float16"),
             "details": details(max_position_embeddings=4096, rms_norm_eps=1e-5),
+        },
+        "static": {
+            "vocabulary": count(27_628, 2),
+            "embedding": count(96),
+            "questions": count(4),
+            "trained": flag(False),
+            "weights": weights(SHIPPED),
+        },
+        "minilm": {  # all-MiniLM-L6-v2
+            "vocabulary": count(30_522, 2),
+            "hidden": count(384),
+            "layers": count(6),
+            "heads": count(12),
+            "feed_forward": count(1536),
+            "places": count(512),
+            "begin": count(101, 0),
+            "end": count(102, 0),
+            "questions": count(4),
+            "trained": flag(False),
+            "weights": weights(MINILM_PACKAGE),
+            "details": details(layer_norm_eps=1e-12),
         },
     },
     "fusion": {

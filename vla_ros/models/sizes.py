@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vla_ros.models.language.word_sources import minilm_folder, minilm_marks, word_table
+
 
 class Family(NamedTuple):
     """What a kind of model's config.json has for our options."""
@@ -67,6 +69,18 @@ FAMILIES = {
             "head_dim",
         ),
     ),
+    "minilm": Family(
+        ("bert",),
+        {
+            "vocabulary": ("vocab_size", 30_522),
+            "hidden": ("hidden_size", 768),
+            "layers": ("num_hidden_layers", 12),
+            "heads": ("num_attention_heads", 12),
+            "feed_forward": ("intermediate_size", 3072),
+            "places": ("max_position_embeddings", 512),
+        },
+        ("hidden_act", "layer_norm_eps"),
+    ),
 }
 
 
@@ -82,7 +96,14 @@ def sizes_of(kind: str, name: str, folder: str, given: Mapping[str, Any]) -> dic
     Raises:
         ValueError: For a folder that is none, of another model, or contradicts the options.
     """
+    if name == "static":  # a table of its own
+        rows = word_table(folder).rows
+        sizes = {"vocabulary": rows.shape[0], "embedding": rows.shape[1]}
+        _check_given(f"{name} {kind}", folder, given, sizes)
+        return {**given, **sizes}
     family = FAMILIES[name]
+    if name == "minilm":
+        folder = str(minilm_folder(folder))
     theirs = _read(kind, folder)
     if theirs.get("model_type") not in family.kinds:
         raise ValueError(
@@ -98,23 +119,33 @@ def sizes_of(kind: str, name: str, folder: str, given: Mapping[str, Any]) -> dic
         raise ValueError(
             f"{kind}'s weights {folder} have {layer_type!r} layers; {name} has {layers!r}"
         )
-    sizes: dict[str, Any] = {}
+    sizes = {}
     for option, (key, default) in family.options.items():
         value = theirs.get(key, default)
         if isinstance(value, list):
             value = tuple(value)  # as a config has it
-        if option in given and given[option] != value:
-            raise ValueError(
-                f"{name} {kind} has {option} {given[option]!r}, and its weights {folder} have "
-                f"{value!r}; leave {option} out, or give other weights"
-            )
         sizes[option] = value
+    if name == "minilm":
+        sizes |= minilm_marks(folder)
+    _check_given(f"{name} {kind}", folder, given, sizes)
     details: dict[str, Any] = {}
     for key in family.details:
         if theirs.get(key) is not None:
             details[key] = theirs[key]
     details |= given.get("details", {})  # a person may overrule the folder
     return {**given, **sizes, "details": details}
+
+
+def _check_given(
+    title: str, folder: str, given: Mapping[str, Any], sizes: Mapping[str, Any]
+) -> None:
+    """Raises ValueError where the options given contradict the folder's sizes."""
+    for option, value in sizes.items():
+        if option in given and given[option] != value:
+            raise ValueError(
+                f"{title} has {option} {given[option]!r}, and its weights {folder} have "
+                f"{value!r}; leave {option} out, or give other weights"
+            )
 
 
 def _read(kind: str, folder: str) -> dict[str, Any]:

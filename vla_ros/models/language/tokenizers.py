@@ -1,7 +1,7 @@
 """Words as numbers: the lexicon, a list of words, or Llama's own pieces of words. No torch here.
 
 All give `encode(text) -> ids`, `size` (ids are below it), and are saved beside the weights. 0 is
-padding for the first two; Llama is told by the mask alone.
+padding for the first two; Llama is told by the mask alone. BERT's pieces are in word_pieces.py.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class LexiconTokenizer:
     @classmethod
     def load(cls, path: Path) -> LexiconTokenizer:
         """Raises ValueError where the words are not those of the lexicon, in its order."""
-        words = _words(path, cls.KIND)
+        words = load_words(path, cls.KIND)
         pairs = zip_longest(words, cls.LEXICON.words[1:])
         for number, (was, now) in enumerate(pairs, start=1):
             if was != now:  # from here on ids would mean other words
@@ -72,7 +72,7 @@ class LexiconTokenizer:
         return cls()
 
     def save(self, path: Path) -> None:
-        _save_words(path, self.KIND, self.LEXICON.words[1:])
+        save_words(path, self.KIND, self.LEXICON.words[1:])
 
     def encode(self, text: str) -> list[int]:
         return self.LEXICON.encode(text)
@@ -116,15 +116,15 @@ class WordTokenizer:
 
     @classmethod
     def load(cls, path: Path) -> WordTokenizer:
-        return cls(_words(path, "words"))
+        return cls(load_words(path, "words"))
 
     def save(self, path: Path) -> None:
-        _save_words(path, "words", self.words)
+        save_words(path, "words", self.words)
 
     def encode(self, text: str) -> list[int]:
         words = lexicon.words_of(text)
-        _refuse([word for word in words if word not in self._ids])
-        return _some([self._ids[word] for word in words], text)
+        refuse_unknown([word for word in words if word not in self._ids])
+        return some([self._ids[word] for word in words], text)
 
 
 class LlamaTokenizer:
@@ -176,14 +176,14 @@ class LlamaTokenizer:
         unknown = self._tokenizer.unk_token_id
         if unknown is not None and unknown in ids:
             words = [word for word in text.split() if unknown in self._pieces(word)]
-            _refuse(words or [text])  # alone, none of the words may be unknown
+            refuse_unknown(words or [text])  # alone, none of the words may be unknown
         for token in ids:
             if token in self._special:
                 name = self._tokenizer.convert_ids_to_tokens(token)
                 raise NotUnderstood(
                     f"the instruction has '{name}' in it, a mark of the model's own; leave it out"
                 )
-        return _some(ids, text)
+        return some(ids, text)
 
     def _pieces(self, text: str) -> list[int]:
         # half a surrogate pair is no text to the library
@@ -233,13 +233,15 @@ def padded(rows: Sequence[Sequence[int]], length: int | None = None) -> tuple[Te
     return ids, torch.arange(ids.shape[1]) < lengths[:, None]
 
 
-def _some(ids: list[int], text: str) -> list[int]:
+def some(ids: list[int], text: str) -> list[int]:
+    """The ids, of which there is one at least. Raises NotUnderstood where the text has no word."""
     if not ids or not lexicon.words_of(text):  # "!!!" has pieces, and says nothing
         raise NotUnderstood(f"there is no word in {text[:20]!r}; say what to do")
     return ids
 
 
-def _refuse(unknown: Sequence[str]) -> None:
+def refuse_unknown(unknown: Sequence[str]) -> None:
+    """Raises NotUnderstood that names the words, if there are any."""
     if unknown:
         unknown = list(dict.fromkeys(unknown))  # each once
         names = ", ".join(f"{word[:20]!r}" for word in unknown)
@@ -247,7 +249,8 @@ def _refuse(unknown: Sequence[str]) -> None:
         raise NotUnderstood(f"the policy does not know {noun} {names}")
 
 
-def _words(path: Path, kind: str) -> list[str]:
+def load_words(path: Path, kind: str) -> list[str]:
+    """What `save_words` wrote. Raises ValueError for another file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -267,6 +270,7 @@ def _words(path: Path, kind: str) -> list[str]:
     return words
 
 
-def _save_words(path: Path, kind: str, words: Sequence[str]) -> None:
+def save_words(path: Path, kind: str, words: Sequence[str]) -> None:
+    """As the tokenizer's file in a checkpoint."""
     text = json.dumps({"kind": kind, "words": list(words)}, ensure_ascii=False, indent=0)
     path.write_text(text + "\n", encoding="utf-8")

@@ -17,7 +17,7 @@ MENTION = "mention"  # "there is a red ball": names what the next clause is abou
 CLASSES = (*KINDS, REFUSE, FILLER, MENTION)
 UNKNOWN = "[UNK]"
 MOST_PIECES = 48  # of a clause; the rest is not read
-_PIECES_OF_WORD = 12
+MOST_PIECES_OF_WORD = 12
 
 Array = NDArray[np.floating]
 
@@ -46,7 +46,7 @@ class WordPieces:
             return [self._ids[word]]
         found: list[int] = []
         start = 0
-        while start < len(word) and len(found) < _PIECES_OF_WORD:
+        while start < len(word) and len(found) < MOST_PIECES_OF_WORD:
             for end in range(len(word), start, -1):
                 name = word[start:end] if start == 0 else f"##{word[start:end]}"
                 if name in self._ids:

@@ -45,6 +45,7 @@ from vla_ros.tasks.reading.weights import Weights, load_weights
 
 MOST_WORDS = 60  # of a text; no instruction is that long
 MOST_CLAUSES = 8
+REMEMBERED = 256  # texts
 # How one would say it, for "did you mean".
 EXAMPLES = {**PLAIN_WORDS, "face": "look at"}
 _HELP = "try 'go to the red block', 'grab the green ball', 'turn left', 'back up 30 cm'"
@@ -100,10 +101,12 @@ class Clause:
 
 
 class InstructionReader:
-    """Reads instructions; holds no state between two of them."""
+    """Reads instructions; what it answered to the last REMEMBERED of them it still knows."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
+        self._answer = lru_cache(REMEMBERED)(self._read_anew)
+        self._sureness = lru_cache(REMEMBERED)(self._halting_anew)
 
     @classmethod
     def load(cls, folder: Path | None = None) -> InstructionReader:
@@ -121,7 +124,22 @@ class InstructionReader:
             NotUnderstood: It asks for nothing that can be done, or only a part of it is
                 understood; the sentence names the part and, where one is near, what can be done.
         """
-        return self._read(self.parts(text), text)
+        answer = self._answer(text)
+        if isinstance(answer, str):
+            raise NotUnderstood(answer)  # a new one each time: a traceback belongs to one raising
+        return answer
+
+    def forget(self) -> None:
+        """What was read is read anew."""
+        self._answer.cache_clear()
+        self._sureness.cache_clear()
+
+    def _read_anew(self, text: str) -> tuple[Intent, ...] | str:
+        """The steps, or the sentence of the refusal."""
+        try:
+            return self._read(self.parts(text), text)
+        except NotUnderstood as refused:
+            return str(refused)
 
     def _read(self, parts: Sequence[Part], text: str) -> tuple[Intent, ...]:
         """As `read`, of the text's parts."""
@@ -144,6 +162,9 @@ class InstructionReader:
 
         Doubt counts as stop: of the text and its first clause, that which says it more.
         """
+        return self._sureness(text)
+
+    def _halting_anew(self, text: str) -> float:
         if is_stop(text):
             return 1.0
         try:

@@ -34,6 +34,11 @@ class Weights:
 
 def load_weights(folder: Path | None = None) -> Weights:
     """Raises ValueError where the file is missing or another's."""
+    return weights_of(load_arrays(folder))
+
+
+def load_arrays(folder: Path | None = None) -> dict[str, NDArray]:
+    """What the file holds. Raises ValueError where it is missing or another's."""
     path = (Path(__file__).parent if folder is None else folder) / FILE
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -48,7 +53,7 @@ def load_weights(folder: Path | None = None) -> Weights:
             f"{path} is of format {arrays.get('format')}, and {FORMAT} is read here; write it "
             "again with 'vla train words'"
         )
-    return weights_of(arrays)
+    return arrays
 
 
 def weights_of(arrays: dict[str, NDArray]) -> Weights:

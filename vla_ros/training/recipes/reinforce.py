@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from vla_ros.models.quantized import is_packed
+from vla_ros.models import PACKED
 from vla_ros.models.vla import VLA
 from vla_ros.tasks.phrases import KINDS
 from vla_ros.training.settings import OptimizerSettings
@@ -325,7 +325,7 @@ def reinforce(
     from vla_ros.models.checkpoint import from_pretrained
 
     vla = from_pretrained(checkpoint)
-    if is_packed(vla):
+    if vla.config.quantization in PACKED:
         raise ValueError(
             f"{checkpoint} has packed weights ({vla.config.quantization}), which cannot be "
             "trained; give the checkpoint that it was made from"

