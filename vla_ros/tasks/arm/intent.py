@@ -46,6 +46,7 @@ ARM_KINDS = (
     "home",
     "stop",
 )
+ARM_OBJECT_KINDS = ARM_KINDS[:7]
 # What the learned policy knows; its weights keep to this order, and the first ones name a thing.
 LEARNED_KINDS = tuple(kind for kind in ARM_KINDS if kind != "push")
 LEARNED_OBJECT_KINDS = LEARNED_KINDS[:6]
@@ -135,18 +136,15 @@ def parse_arm(text: str) -> ArmIntent:
     put = _PUT.match(words)
     if put:
         kind = next(kind for kind in PUT_KINDS if put[kind])
-        intent = ArmIntent(kind, _named(text, put["thing"]), _named(text, put["place"]))
-        _check_place(text, intent)
-        return intent
+        thing = _named(text, put["thing"])
+        return _checked(text, ArmIntent(kind, thing, _named(text, put["place"])))
     for kind, pattern in _PATTERNS:
         match = re.match(pattern, words)
         if match is None:
             continue
         if kind in ("home", "stop", "close", "open"):
             return ArmIntent(kind)
-        intent = ArmIntent(kind, _named(text, words[match.end() :]))
-        _check_held(text, intent)
-        return intent
+        return _checked(text, ArmIntent(kind, _named(text, words[match.end() :])))
     raise NotUnderstood(
         f"the words {text[:80]!r} are not understood; try 'pick up the red block', 'put the red "
         "block into the blue bowl', 'push the green cup', 'hand me the yellow block', 'go home'"
@@ -183,27 +181,25 @@ def _named(text: str, words: str) -> Named:
     return Named(colour, shape)
 
 
-def _check_held(text: str, intent: ArmIntent) -> None:
+def problem_of(intent: ArmIntent) -> str | None:
+    """Why no arm can do it, as the end of "the words ..."; None where it can."""
     shape = intent.thing.shape if intent.thing else None
     if intent.kind in HOLDING_KINDS and shape is not None and shape not in GRASPABLE:
-        raise NotUnderstood(
-            f"the words {text[:80]!r} ask to hold a {shape}, which is wider than the gripper; "
-            "name a block or a cup"
-        )
-
-
-def _check_place(text: str, intent: ArmIntent) -> None:
-    _check_held(text, intent)
+        return f"ask to hold a {shape}, which is wider than the gripper; name a block or a cup"
+    if intent.place is None:
+        return None
     wanted = PLACES.get(intent.kind)
-    shape = intent.place.shape if intent.place else None
+    shape = intent.place.shape
     if wanted is not None and shape not in (None, wanted):
         way = intent.kind.removeprefix("put_")
-        raise NotUnderstood(
-            f"the words {text[:80]!r} ask to put something {way} a {shape}; it can be put {way} a "
-            f"{wanted}"
-        )
+        return f"ask to put something {way} a {shape}; it can be put {way} a {wanted}"
     if intent.place == intent.thing:
-        raise NotUnderstood(
-            f"the words {text[:80]!r} name the same object twice; name the one that it shall be "
-            f"put to"
-        )
+        return "name the same object twice; name the one that it shall be put to"
+    return None
+
+
+def _checked(text: str, intent: ArmIntent) -> ArmIntent:
+    problem = problem_of(intent)
+    if problem is not None:
+        raise NotUnderstood(f"the words {text[:80]!r} {problem}")
+    return intent
