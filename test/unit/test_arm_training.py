@@ -16,7 +16,7 @@ pytest.importorskip("mujoco")
 from vla_ros.core.types import Instruction, Observation
 from vla_ros.models.checkpoint import from_pretrained, save_pretrained
 from vla_ros.models.language.lexicon import LENGTH, TABLE
-from vla_ros.models.table import ROW_RAD, TABLE_STATE, TASKS, UNCLEAR, TableVLA
+from vla_ros.models.table import ROW_RAD, TABLE_STATE, TASKS, UNCLEAR, TableVLA, said_of
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import NotUnderstood
 from vla_ros.policies.builtin_arm import ABSENT_IMAGES, BUILTIN_ARM, rows_of
@@ -26,7 +26,7 @@ from vla_ros.sim.arm.expert import rows_for
 from vla_ros.sim.arm.world import ArmWorld
 from vla_ros.tasks.arm.intent import ArmIntent, Named, parse_arm
 from vla_ros.tasks.arm.phrases import say_arm
-from vla_ros.training.arm_frames import NOBODY, SAID, ArmFrames, label, look, said_of, shoot
+from vla_ros.training.arm_frames import NOBODY, SAID, ArmFrames, label, look, shoot
 from vla_ros.training.arm_labels import corners, nonsense, stands, texts, where
 from vla_ros.training.arm_losses import tool_of
 from vla_ros.training.arm_rollout import drive

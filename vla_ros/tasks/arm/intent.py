@@ -52,6 +52,20 @@ LEARNED_KINDS = tuple(kind for kind in ARM_KINDS if kind != "push")
 LEARNED_OBJECT_KINDS = LEARNED_KINDS[:6]
 PUT_KINDS = ("put_into", "put_onto", "put_beside")
 HOLDING_KINDS = ("pick", "hand_over", *PUT_KINDS)  # that the gripper holds something for
+# How one would say it; of a thing and a place.
+PLAIN_ARM_WORDS = {
+    "reach": "reach for {}",
+    "pick": "pick up {}",
+    "put_into": "put {} into {}",
+    "put_onto": "put {} onto {}",
+    "put_beside": "put {} next to {}",
+    "push": "push {}",
+    "hand_over": "hand over {}",
+    "open": "open the gripper",
+    "close": "close the gripper",
+    "home": "go home",
+    "stop": "stop",
+}
 # What something can be put into and onto; beside all.
 PLACES = {"put_into": "bowl", "put_onto": "block"}
 
@@ -104,6 +118,11 @@ class Named:
         """For people: "red block", "any cup"."""
         return f"{self.colour or 'any'} {self.shape or 'object'}"
 
+    @property
+    def one(self) -> str:
+        """For people, behind "the": "red block", "cup"."""
+        return self.text.removeprefix("any ")
+
 
 @dataclass(frozen=True)
 class ArmIntent:
@@ -122,6 +141,13 @@ class ArmIntent:
     def shape(self) -> str | None:
         """Of the thing."""
         return self.thing.shape if self.thing else None
+
+    @property
+    def text(self) -> str:
+        """For people: "put the red block into the blue bowl"."""
+        thing = f"the {self.thing.one}" if self.thing else ""
+        place = f"the {self.place.one}" if self.place else ""
+        return PLAIN_ARM_WORDS[self.kind].format(thing, place)
 
 
 def parse_arm(text: str) -> ArmIntent:

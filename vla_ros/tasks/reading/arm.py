@@ -10,6 +10,7 @@ from vla_ros.tasks.arm.intent import (
     ARM_KINDS,
     ARM_OBJECT_KINDS,
     HOLDING_KINDS,
+    PLAIN_ARM_WORDS,
     PUT_KINDS,
     TABLE_SHAPES,
     ArmIntent,
@@ -132,9 +133,10 @@ def one_task(steps: tuple[ArmIntent, ...]) -> tuple[ArmIntent, ...]:
                 held = None
         if step.kind in HOLDING_KINDS:
             if held is not None and step.thing != held:
+                taken = step.thing.one if step.thing else "thing"
                 raise CannotBe(
-                    f"take the {_text(step.thing)} while the gripper holds the {_text(held)}; say "
-                    "first where to put that"
+                    f"take the {taken} while the gripper holds the {held.one}; say first where to "
+                    "put that"
                 )
             held = None if step.kind in PUT_KINDS else step.thing
         elif step.kind == "open":
@@ -151,8 +153,12 @@ def _goes_on(before: ArmIntent, step: ArmIntent) -> bool:
     return same_colour and step.thing.shape in (None, before.thing.shape)
 
 
-def _text(named: Named | None) -> str:
-    return named.text.removeprefix("any ") if named else "thing"
+def _examples() -> dict[str, str]:
+    places = {"put_into": "the blue bowl", "put_onto": "the blue block"}
+    found = {}
+    for kind, words in PLAIN_ARM_WORDS.items():
+        found[kind] = words.format("{}", places.get(kind, "the blue cup"))
+    return found
 
 
 ARM = RobotWords(
@@ -161,19 +167,7 @@ ARM = RobotWords(
     object_kinds=ARM_OBJECT_KINDS,
     place_kinds=PUT_KINDS,
     nouns=_nouns(),
-    examples={
-        "reach": "reach for {}",
-        "pick": "pick up {}",
-        "put_into": "put {} into the blue bowl",
-        "put_onto": "put {} onto the blue block",
-        "put_beside": "put {} next to the blue cup",
-        "push": "push {}",
-        "hand_over": "hand me {}",
-        "open": "open the gripper",
-        "close": "close the gripper",
-        "home": "go home",
-        "stop": "stop",
-    },
+    examples=_examples(),
     help="try 'pick up the red block', 'put the red block into the blue bowl', 'hand me the "
     "yellow cup', 'go home'",
     cannot=re.compile(
