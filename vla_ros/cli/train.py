@@ -218,9 +218,9 @@ def _dagger(given: argparse.Namespace) -> Any:
 
 
 def _words(given: argparse.Namespace) -> int:
-    from vla_ros.training.recipes.words import WordsRecipe, smaller, train_words
+    from vla_ros.training.recipes.words import RECIPES, smaller, train_words
 
-    recipe = WordsRecipe(seed=given.seed, robot=given.robot or "cart")
+    recipe = replace(RECIPES[given.robot or "cart"], seed=given.seed)
     train_words(smaller(recipe) if given.smoke else recipe, Path(given.out))
     return 0
 

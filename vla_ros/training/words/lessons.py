@@ -29,7 +29,7 @@ _DRIVING_KINDS = ("turn_left", "turn_right", "turn_around", "forward", "back", "
 # Lines of the cart's files that an arm would follow, or nearly; it has its own.
 _OF_AN_ARM = re.compile(
     r"\b(?:put|place|stack|set|lay|drop|balance|pile|rest|hand|give|bring|pass|home|release|hover"
-    r"|reach|point|aim|retract|withdraw|show)\b|\b(?:go|move)\b.*\bover\b.*\{it\}"
+    r"|reach|point|aim|line|retract|withdraw|show)\b|\b(?:go|move)\b.*\bover\b.*\{it\}"
 )
 _OF_AN_ARM_ALONE = frozenset(("hover over", "pass", "show", "point at", "reach"))
 _NO_THINGS = ("ball", "sphere", "cylinder", "can", "tube", "tin", "barrel", "pyramid", "cone")
