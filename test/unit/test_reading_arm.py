@@ -102,7 +102,7 @@ def test_several_steps_are_read_in_the_order_in_which_they_are_meant(reader, tex
         ("put it into the blue bowl", "'it'"),
         ("pick up the red block and the blue cup", "while the gripper holds the red block"),
         ("pick up the red block, then hand me the blue cup", "while the gripper holds the red block"),
-        ("pick up the red block or the blue cup", "more than one thing"),
+        ("pick up the red block or the blue cup", "the words"),
         ("pick up the green bowl", "wider than the gripper"),
         ("put the red block into the blue cup", "it can be put into a bowl"),
         ("put the red block beside the red block", "the same object twice"),

@@ -10,6 +10,7 @@ from vla_ros.tasks.arm.intent import (
     ARM_KINDS,
     ARM_OBJECT_KINDS,
     HOLDING_KINDS,
+    PLACES,
     PLAIN_ARM_WORDS,
     PUT_KINDS,
     TABLE_SHAPES,
@@ -56,7 +57,11 @@ def arm_step(kind: str, thing: NamedThing, place: NamedThing | None = None) -> A
         raise CannotBe(
             "do not say where to put it; say it, as in 'put the red block into the blue bowl'"
         )
-    intent = ArmIntent(kind, _named(thing), None if place is None else _named(place))
+    put = None
+    if place is not None:
+        # "on the red one": there is but one shape for that
+        put = _named(replace(place, shape=place.shape or PLACES.get(kind)))
+    intent = ArmIntent(kind, _named(thing), put)
     problem = problem_of(intent)
     if problem is not None:
         raise CannotBe(problem)

@@ -289,9 +289,9 @@ class InstructionReader(Generic[Step]):
                 things.append(part.value)
         words = [part.text for part in parts]
         pointing = not _PRONOUNS.isdisjoint(words)
-        thing, place = self._robot.roles(parts)
+        thing = things[0] if things else None
         if words and _only_stops(words):
-            return Clause("stop", (Intent("stop"),))
+            return Clause("stop", (self._robot.alone("stop", ()),))
         problem = objection(parts, self._robot)
         best = int(shares.argmax())
         label = self._robot.classes[best]
@@ -328,7 +328,7 @@ class InstructionReader(Generic[Step]):
             return Clause(REFUSE, problem=self._nearest(shares, thing))
         try:
             if label in self._robot.object_kinds:
-                return self._about_thing(label, parts, thing, place, pointing)
+                return self._about_thing(label, parts, thing, pointing)
             return Clause(label, (self._robot.alone(label, parts),), thing)
         except CannotBe as problem:
             return Clause(REFUSE, problem=str(problem))
@@ -338,10 +338,12 @@ class InstructionReader(Generic[Step]):
         kind: str,
         parts: Sequence[Part],
         thing: NamedThing | None,
-        place: NamedThing | None,
         pointing: bool,
     ) -> Clause:
         """Raises CannotBe."""
+        place = None
+        if kind in self._robot.place_kinds:
+            thing, place = self._robot.roles(parts)
         for part in parts:
             if isinstance(part.value, Amount) and part.value.unit != "little":
                 raise CannotBe(f"ask for {part.said} there, {self._robot.no_amounts}")

@@ -22,11 +22,8 @@ def nothing_more(text: str, things: Sequence[NamedThing]) -> None:
     """For a robot that has no clause of several steps."""
 
 
-def first_thing(parts: Sequence[Part]) -> tuple[NamedThing | None, NamedThing | None]:
-    """The first thing that is named, and no place."""
-    for part in parts:
-        if isinstance(part.value, NamedThing):
-            return part.value, None
+def no_place(parts: Sequence[Part]) -> tuple[None, None]:
+    """For a robot that puts nothing anywhere."""
     return None, None
 
 
@@ -48,7 +45,7 @@ class RobotWords(Generic[Step]):
         opposites: Kind -> words with which it would mean the other way.
         about: (kind, thing, place) -> the step, of object kinds. Raises CannotBe.
         alone: (kind, parts) -> the step, of the other kinds. Raises CannotBe.
-        roles: A clause's parts -> the thing that it is about, and where that is put.
+        roles: The parts of a clause of place kinds -> the thing that is put, and where.
         at_once: (text, things) -> the steps that a clause asks for which are more than one.
         joined: Steps -> those that are left where several are one task. Raises CannotBe.
         said_twice: Two kinds that mean the second alone, with "and" between.
@@ -67,7 +64,7 @@ class RobotWords(Generic[Step]):
     alone: Callable[[str, Sequence[Part]], Step]
     place_kinds: tuple[str, ...] = ()
     opposites: Mapping[str, re.Pattern[str]] | None = None
-    roles: Callable[[Sequence[Part]], tuple[NamedThing | None, NamedThing | None]] = first_thing
+    roles: Callable[[Sequence[Part]], tuple[NamedThing | None, NamedThing | None]] = no_place
     at_once: Callable[[str, Sequence[NamedThing]], tuple[Step, ...] | None] = nothing_more
     joined: Callable[[tuple[Step, ...]], tuple[Step, ...]] = tuple
     said_twice: tuple[str, str] | None = None
