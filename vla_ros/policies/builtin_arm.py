@@ -132,6 +132,7 @@ class BuiltinArm:
         else:
             self._begin()
         self._before = None
+        self._joints = None
 
     def _begin(self) -> None:
         self._instruction_id: int | None = None

@@ -23,6 +23,7 @@ from vla_ros.tasks.reading.objects import NamedThing, Nouns
 from vla_ros.tasks.reading.parts import ITEM, Part
 from vla_ros.tasks.reading.robot import CannotBe, RobotWords
 
+ONE = "one"  # of a place: of the shape of what is put there
 _MORE_NAMES = {
     "block": "die cuboid hexahedron",
     "cup": "tumbler goblet chalice teacup",
@@ -59,8 +60,9 @@ def arm_step(kind: str, thing: NamedThing, place: NamedThing | None = None) -> A
         )
     put = None
     if place is not None:
-        # "on the red one": there is but one shape for that
-        put = _named(replace(place, shape=place.shape or PLACES.get(kind)))
+        # "beside the red one": of the same shape; "on it": there is but one shape for that
+        shape = thing.shape if place.shape == ONE else place.shape
+        put = _named(replace(place, shape=shape or PLACES.get(kind)))
     intent = ArmIntent(kind, _named(thing), put)
     problem = problem_of(intent)
     if problem is not None:
@@ -105,20 +107,23 @@ def thing_and_place(parts: Sequence[Part]) -> tuple[NamedThing | None, NamedThin
         return None, None
     first, is_place = found[0]
     if len(found) == 1:
-        return (None, _value(first)) if is_place else (_value(first), None)
+        return (None, _place(first)) if is_place else (_value(first), None)
     second, is_second_place = found[1]
     if (is_place and not is_second_place) or _FILLS.search(text):
         first, second = second, first
-    thing = _value(first)
-    place = _value(second)
-    if place.shape is None and "one" in second.said.split():
-        place = replace(place, shape=thing.shape)  # "the red block beside the blue one"
-    return thing, place
+    return _value(first), _place(second)
 
 
 def _value(part: Part) -> NamedThing:
     assert isinstance(part.value, NamedThing)
     return part.value
+
+
+def _place(part: Part) -> NamedThing:
+    place = _value(part)
+    if place.shape is None and "one" in part.said.split():
+        return replace(place, shape=ONE)
+    return place
 
 
 def one_task(steps: tuple[ArmIntent, ...]) -> tuple[ArmIntent, ...]:

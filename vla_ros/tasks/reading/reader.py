@@ -334,11 +334,7 @@ class InstructionReader(Generic[Step]):
             return Clause(REFUSE, problem=str(problem))
 
     def _about_thing(
-        self,
-        kind: str,
-        parts: Sequence[Part],
-        thing: NamedThing | None,
-        pointing: bool,
+        self, kind: str, parts: Sequence[Part], thing: NamedThing | None, pointing: bool
     ) -> Clause:
         """Raises CannotBe."""
         place = None
