@@ -306,7 +306,7 @@ def test_read_only_without_a_list_reads_the_plan_s_sentences(tmp_path: Path, cap
 
 
 def test_a_list_for_the_arm_is_read_by_the_arm_s_reader(tmp_path: Path, capsys: Any) -> None:
-    text = "pick up the red block\tpick:red block\npick up the red block\tpick:blue block\npaint the fence\trefuse\nhold it\tstop\n"
+    text = "pick up the red block\tpick:red block\npick up the red block\tpick:blue block\npaint the fence\trefuse\ndon't move\tstop\n"
     given = ["evaluate", "--robot", "arm", "--read-only", "--phrasings", str(write(tmp_path, text)), "--out", str(tmp_path)]
     assert command_line.main(given) == 0
     numbers = json.loads((tmp_path / "reading.json").read_text())

@@ -33,9 +33,9 @@ def test_the_same_seed_says_the_same_and_another_one_something_else(robot):
 
 def test_what_only_a_cart_does_an_arm_learns_to_refuse():
     labels = {template: label for label, template in ARM_LESSONS.templates()}
-    for label, template in LESSONS["cart"].templates():
-        if label in ("turn_left", "forward"):
-            assert labels[template] == REFUSE, template
+    driving = [template for label, template in LESSONS["cart"].templates() if label in ("turn_left", "forward")]
+    learned = [labels[template] for template in driving if template in labels]
+    assert len(learned) > 100 and set(learned) == {REFUSE}
 
 
 def test_no_line_of_the_arm_is_learned_as_two_kinds():

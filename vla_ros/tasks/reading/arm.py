@@ -164,10 +164,10 @@ def _goes_on(before: ArmIntent, step: ArmIntent) -> bool:
 
 
 def _examples() -> dict[str, str]:
-    places = {"put_into": "the blue bowl", "put_onto": "the blue block"}
+    places = {"put_into": "a bowl", "put_onto": "a block"}
     found = {}
     for kind, words in PLAIN_ARM_WORDS.items():
-        found[kind] = words.format("{}", places.get(kind, "the blue cup"))
+        found[kind] = words.format("{}", places.get(kind, "a cup"))
     return found
 
 
