@@ -43,6 +43,7 @@ def reader() -> InstructionReader[ArmIntent]:
         ("place the green cup next to the orange one", "put_beside:green cup, orange cup"),
         ("put the yellow cup besides the red bowl", "put_beside:yellow cup, red bowl"),
         ("in the green bowl put the blue block", "put_into:blue block, green bowl"),
+        ("the red cup is to go next to the blue bowl", "put_beside:red cup, blue bowl"),
         ("push the green cup", "push:green cup"),
         ("hand me the red block", "hand_over:red block"),
         ("could I have the yellow cup, please", "hand_over:yellow cup"),
@@ -117,6 +118,8 @@ def test_several_steps_are_read_in_the_order_in_which_they_are_meant(reader, tex
         ("nimm den roten Block", "not understood"),
         ("put the red block into the", "the words"),
         ("pick up the red block and", "break off"),
+        ("the red cup is beside the blue bowl", "ask for nothing"),
+        ("the red block was on the green block", "ask for nothing"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_a_sentence_that_says_what(reader, text, part):

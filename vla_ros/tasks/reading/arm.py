@@ -19,6 +19,7 @@ from vla_ros.tasks.arm.intent import (
     problem_of,
 )
 from vla_ros.tasks.reading.amounts import Amount
+from vla_ros.tasks.reading.objections import REPORTED
 from vla_ros.tasks.reading.objects import NamedThing, Nouns
 from vla_ros.tasks.reading.parts import ITEM, Part
 from vla_ros.tasks.reading.robot import CannotBe, RobotWords
@@ -37,6 +38,11 @@ _BEFORE_PLACE = re.compile(
     r"(?:^| )(?:in|into|inside|within|on|onto|upon|atop|beside|besides|by|near|alongside|against"
     r"|over|(?:next|close|adjacent|up|nearer|closer|on|in) to"
     r"|(?:top|side|inside|middle|centre|center) of|(?:level|flush|up) with)$"
+)
+# "the cup is next to the bowl" asks for nothing; "the cup is to go into the bowl" does
+_TELLS_WHERE = re.compile(
+    r"\[item\] (?:is|was|are|were|has been|had been|stands|stood|sits|sat|lies|lay|rests|fell)"
+    r"(?! (?:to|supposed to|meant to) )(?!\S)"
 )
 # nouns that name nothing without an article or a colour: they mean something else, too
 _NEEDS_COMPANY = frozenset(
@@ -96,6 +102,9 @@ def thing_and_place(parts: Sequence[Part]) -> tuple[NamedThing | None, NamedThin
     """Which of the things that a clause names is put, and where.
 
     The place is what "into", "next to" and the like stand before; of two, else the second.
+
+    Raises:
+        CannotBe: the clause only says where a thing is.
     """
     text = ""
     found: list[tuple[Part, bool]] = []
@@ -103,6 +112,8 @@ def thing_and_place(parts: Sequence[Part]) -> tuple[NamedThing | None, NamedThin
         if part.text == ITEM:
             found.append((part, _BEFORE_PLACE.search(text) is not None))
         text = f"{text} {part.text}".strip()
+    if _TELLS_WHERE.match(text):
+        raise CannotBe(REPORTED)
     if not found or len(found) > 2:
         return None, None
     first, is_place = found[0]

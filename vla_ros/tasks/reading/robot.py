@@ -45,7 +45,8 @@ class RobotWords(Generic[Step]):
         opposites: Kind -> words with which it would mean the other way.
         about: (kind, thing, place) -> the step, of object kinds. Raises CannotBe.
         alone: (kind, parts) -> the step, of the other kinds. Raises CannotBe.
-        roles: The parts of a clause of place kinds -> the thing that is put, and where.
+        roles: The parts of a clause of place kinds -> the thing that is put, and where. Raises
+            CannotBe.
         at_once: (text, things) -> the steps that a clause asks for which are more than one.
         joined: Steps -> those that are left where several are one task. Raises CannotBe.
         said_twice: Two kinds that mean the second alone, with "and" between.
