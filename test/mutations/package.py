@@ -583,7 +583,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("held = None if step.kind in PUT_KINDS else step.thing", "held = step.thing"),
         (" or _FILLS.search(text)", ""),
         ("if held is not None and step.thing != held:", "if False:"),
-        ("place.shape or PLACES.get(kind)", "place.shape"),
+        ("shape=shape or PLACES.get(kind)", "shape=shape"),
     ]),
     "vla_ros/policies/sightings.py": (("test/unit/test_sightings.py",), [
         ("if known is None or _way(known, now) > MOVED_M:", "if known is None:"),

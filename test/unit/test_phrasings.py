@@ -283,7 +283,7 @@ def test_a_table_says_of_each_sentence_what_came_of_it() -> None:
         "| to the \\| red block | go to the red block | **not done** (1 of 2): the red block is 0.80 m away |",
         "| hello | nothing that the robot may do | refused: the words 'x' are not understood |",
         "| grab it | grab the red ball | **refused**: the words 'x' are not understood |",
-        "| drive on | forward 3 m | not tried: no scene has what it is about |",
+        "| drive on | forward 3 m | not tried: no scene is for it |",
         "| turn left | turn left 90 degrees | done in 4 s |"]
 
 

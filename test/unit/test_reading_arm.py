@@ -38,6 +38,7 @@ def reader() -> InstructionReader[ArmIntent]:
         ("put the red block into the blue bowl", "put_into:red block, blue bowl"),
         ("drop the violet brick inside the golden dish", "put_into:purple block, yellow bowl"),
         ("put the red block onto the blue one", "put_onto:red block, blue block"),
+        ("put the red cup onto the blue thing", "put_onto:red cup, blue block"),
         ("stack the green cube on top of the yellow cube", "put_onto:green block, yellow block"),
         ("put the red block beside the blue cup", "put_beside:red block, blue cup"),
         ("place the green cup next to the orange one", "put_beside:green cup, orange cup"),

@@ -434,8 +434,8 @@ def phrasing_plan(options: argparse.Namespace, seed: int) -> list[PlannedEpisode
     plan, without = plan_phrasings(phrasings, each, seed, options.robot)
     for phrasing in without:
         print(
-            f"line {phrasing.line}: no scene has what {phrasing.text!r} is about "
-            f"({phrasing.notation}); it is not driven",
+            f"line {phrasing.line}: no scene is for {phrasing.text!r} ({phrasing.notation}); it is "
+            "not driven",
             file=sys.stderr,
         )
     if not plan:

@@ -373,7 +373,7 @@ def table(phrasings: Sequence[Phrasing], records: Sequence[Record]) -> str:
 
 def _what_came(records: Sequence[Record]) -> str:
     if not records:
-        return "not tried: no scene has what it is about"
+        return "not tried: no scene is for it"
     first = next((record for record in records if not record.done), records[0])
     share = f" ({sum(record.done for record in records)} of {len(records)})"
     share = share if len(records) > 1 else ""
