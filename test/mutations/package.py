@@ -572,6 +572,19 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("if self._over or", "if"),
         ("not complete or intent.which is not None", "not complete"),
     ]),
+    "vla_ros/policies/following_arm.py": (("test/unit/test_following_arm.py",), [
+        ("moment.turned > STANDS_RAD", "moment.turned >= STANDS_RAD"),
+        ("moment.moves or ", ""),
+        ("return moment.gripped and not opens", "return moment.gripped"),
+        ("moment.opening > OPEN_SHARE and not moment.gripped", "moment.opening > OPEN_SHARE"),
+        ("abs(moment.opened) < STILL_SHARE", "moment.opened < STILL_SHARE"),
+    ]),
+    "vla_ros/tasks/reading/arm.py": (("test/unit/test_reading_arm.py",), [
+        ("held = None if step.kind in PUT_KINDS else step.thing", "held = step.thing"),
+        (" or _FILLS.search(text)", ""),
+        ("if held is not None and step.thing != held:", "if False:"),
+        ("shape=shape or PLACES.get(kind)", "shape=shape"),
+    ]),
     "vla_ros/policies/sightings.py": (("test/unit/test_sightings.py",), [
         ("if known is None or _way(known, now) > MOVED_M:", "if known is None:"),
         ("place.images >= SURE_IMAGES and", "place.images >= 1 and"),

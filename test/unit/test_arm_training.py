@@ -16,17 +16,17 @@ pytest.importorskip("mujoco")
 from vla_ros.core.types import Instruction, Observation
 from vla_ros.models.checkpoint import from_pretrained, save_pretrained
 from vla_ros.models.language.lexicon import LENGTH, TABLE
-from vla_ros.models.table import ROW_RAD, TABLE_STATE, TASKS, UNCLEAR, TableVLA
+from vla_ros.models.table import ROW_RAD, TABLE_STATE, TASKS, UNCLEAR, TableVLA, said_of
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import NotUnderstood
 from vla_ros.policies.builtin_arm import ABSENT_IMAGES, BUILTIN_ARM, rows_of
 from vla_ros.sim.arm import chain
-from vla_ros.sim.arm.episode import ARM_STEP_S
+from vla_ros.sim.arm.episode import ARM_STEP_S, obey_row
 from vla_ros.sim.arm.expert import rows_for
 from vla_ros.sim.arm.world import ArmWorld
 from vla_ros.tasks.arm.intent import ArmIntent, Named, parse_arm
 from vla_ros.tasks.arm.phrases import say_arm
-from vla_ros.training.arm_frames import NOBODY, SAID, ArmFrames, label, look, said_of, shoot
+from vla_ros.training.arm_frames import NOBODY, SAID, ArmFrames, label, look, shoot
 from vla_ros.training.arm_labels import corners, nonsense, stands, texts, where
 from vla_ros.training.arm_losses import tool_of
 from vla_ros.training.arm_rollout import drive
@@ -212,8 +212,11 @@ def test_without_words_the_arm_stays_where_it_is(world: ArmWorld, checkpoint: Pa
     np.testing.assert_allclose(rows, np.tile([*joints, 1.0], (STEPS, 1)), atol=1e-6)
 
 
-@pytest.mark.parametrize("text, sentence", [("fly to the moon", "does not know the words 'fly', 'moon'"), ("???", "there is no word in")])
-def test_words_that_it_does_not_know_are_named_every_time(world: ArmWorld, checkpoint: Path, text: str, sentence: str) -> None:
+@pytest.mark.parametrize("text, sentence", [
+    ("fly to the moon", "ask for what this arm cannot do"), ("paint the fence", "are not understood"), ("???", "there is no word in"),
+    ("push the red block", "ask to push the red block, which this policy did not learn"),
+    ("go home, then push the red block", "ask to push the red block")])
+def test_words_that_it_cannot_follow_are_refused_every_time(world: ArmWorld, checkpoint: Path, text: str, sentence: str) -> None:
     policy = make_policy("builtin_arm", {"checkpoint": str(checkpoint)})
     for _ in range(2):
         with pytest.raises(NotUnderstood, match=sentence):
@@ -262,10 +265,29 @@ def test_the_package_s_checkpoint_is_small_and_knows_words_and_what_it_was_not_t
     assert sum(path.stat().st_size for path in BUILTIN_ARM.iterdir()) < 6_000_000
     policy: Any = make_policy("builtin_arm")
     for text, said in (("pick up the red cube", (1, 0, 0, 6, 3)), ("put the violet mug next to the lemon dish", (4, 5, 1, 2, 2)), ("halt", (9, 6, 3, 6, 3))):
-        assert tuple(policy._understood(text)) == said
+        assert tuple(policy._told(*policy._understood(text))) == said
     for text in ("push the red block", "the red block", "pick up"):
-        with pytest.raises(NotUnderstood, match="say nothing that this policy learned"):
+        with pytest.raises(NotUnderstood):
             policy._understood(text)
+
+
+def test_one_step_after_another_is_done_and_announced(world: ArmWorld) -> None:
+    world.reset(3)
+    policy: Any = make_policy("builtin_arm")
+    text = "close the gripper, then open the gripper"
+    stamp = 0
+    for _ in range(60):
+        row = policy.predict(observe(world, text, stamp=stamp))[0]
+        obey_row(world, row.astype(float))
+        world.step(ARM_STEP_S)
+        stamp += 100_000_000
+    assert policy.announcements == ("step 1 of 2: close the gripper", "step 2 of 2: open the gripper", "all 2 steps are done")
+    assert world.state().opening > 0.07
+    policy.reset()  # what was half done does not begin again
+    for _ in range(2):
+        with pytest.raises(NotUnderstood, match="was reset in 'step 2 of 2: open the gripper'; say what is left"):
+            policy.predict(observe(world, text, stamp=stamp))
+    assert policy.predict(observe(world, "stop", 2, stamp)).shape == (STEPS, 7)
 
 
 def test_what_is_not_on_the_table_is_said_and_does_not_move_the_arm(world: ArmWorld) -> None:

@@ -142,7 +142,7 @@ def test_a_clone_with_the_shipped_table_of_words_knows_words_that_no_demonstrati
     (tmp_path / "model.json").write_text(json.dumps(config.to_dict()))
     argv = ["train", "behaviour_cloning", "--data", str(folder), "--out", str(tmp_path / "out"), "--steps", "2", "--batch", "2"]
     assert main([*argv, "--config", str(tmp_path / "model.json")]) == 0
-    monkeypatch.setattr(word_sources, "load_arrays", lambda folder: pytest.fail("it looked for the table"))
+    monkeypatch.setattr(word_sources, "stored_arrays", lambda robot, folder: pytest.fail("it looked for the table"))
     policy = Builtin({"checkpoint": str(tmp_path / "out" / "policy"), "engine": "eager"})
     image = np.zeros((*tiny_models.SIZE, 3), np.uint8)
     rows = policy.predict(Observation(0, Instruction(0, 1, "retrieve the turquoise zebra"), {"front": image}, {"linear.x": 0.1, "odom.y": 0.0}))

@@ -286,7 +286,7 @@ def test_a_table_says_of_each_sentence_what_came_of_it() -> None:
         "| to the \\| red block | go to the red block | **not done** (1 of 2): the red block is 0.80 m away |",
         "| hello | nothing that the robot may do | refused: the words 'x' are not understood |",
         "| grab it | grab the red ball | **refused**: the words 'x' are not understood |",
-        "| drive on | forward 3 m | not tried: no scene has what it is about |",
+        "| drive on | forward 3 m | not tried: no scene is for it |",
         "| turn left | turn left 90 degrees | done in 4 s |"]
 
 
@@ -308,6 +308,25 @@ def test_read_only_without_a_list_reads_the_plan_s_sentences(tmp_path: Path, cap
     assert numbers["by_kind"]["refuse"]["right"]["trials"] == 18 and 30 < numbers["all"]["right"]["trials"] <= 38
 
 
+def test_a_list_for_the_arm_is_read_by_the_arm_s_reader(tmp_path: Path, capsys: Any) -> None:
+    text = "pick up the red block\tpick:red block\npick up the red block\tpick:blue block\npaint the fence\trefuse\ndon't move\tstop\n"
+    given = ["evaluate", "--robot", "arm", "--read-only", "--phrasings", str(write(tmp_path, text)), "--out", str(tmp_path)]
+    assert command_line.main(given) == 0
+    numbers = json.loads((tmp_path / "reading.json").read_text())
+    assert [numbers["all"][name]["successes"] for name in words.OUTCOMES] == [3, 0, 1]
+    assert numbers["misread"][0]["meant"] == "pick up the blue block" and numbers["misread"][0]["read"] == "pick up the red block"
+    assert numbers["halting"]["stopped"]["successes"] == 1 and "cup" in numbers["confusion"]["shapes"]["names"]
+
+
+def test_a_list_for_the_arm_is_driven_at_tables_that_have_what_it_is_about(tmp_path: Path) -> None:
+    text = "pick up the red block\tpick:red block\ngo home, then stop\thome ; stop\npush it\tpush:red block\npaint the fence\trefuse\n"
+    phrasings = read_phrasings(write(tmp_path, text), "arm")
+    plan, without = plan_phrasings(phrasings, 2, FIRST_SEED, "arm")
+    assert [(episode.text, episode.robot) for episode in plan] == [("pick up the red block", "arm")] * 2
+    assert all(plans.robot_named("arm").allows(episode.meant, episode.seed) for episode in plan)
+    assert [one.text for one in without] == ["go home, then stop", "push it", "paint the fence"]
+
+
 def test_a_reader_is_not_compared_with_itself() -> None:
     builtin = PolicyChoice("builtin")
     plan = plans.said(["turn left"], 1, FIRST_SEED, plans.CART)
@@ -320,9 +339,8 @@ def test_a_reader_is_not_compared_with_itself() -> None:
 @pytest.mark.parametrize("given, sentence", [
     (["--phrasings", "LIST", "--splits", "known"], "phrasings stands beside splits"),
     (["--phrasings", "LIST", "--say", "turn left"], "stands beside"),
-    (["--phrasings", "LIST", "--robot", "arm"], "phrasings are for the cart"),
     (["--phrasings", "LIST", "--episodes", "0"], "episodes is 0; run each sentence in at least 1 scene"),
-    (["--phrasings", "LIST", "--read-only", "--robot", "arm"], "read-only reads the cart's words"),
+    (["--phrasings", "LIST", "--read-only", "--robot", "arm"], "'go_to'; it is one of reach, pick"),
     (["--phrasings", "LIST", "--read-only", "--nodes"], "read-only drives nothing, so there is nothing for --nodes"),
     (["--phrasings", "LIST", "--read-only", "--table", "x.md"], "there is nothing for --table"),
     (["--say", "turn left", "--read-only"], "which nobody said of --say"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from vla_ros.core.instructions import NotUnderstood
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.meaning import meaning_of
+from vla_ros.tasks.reading.cart import CART
 from vla_ros.tasks.reading.reader import REMEMBERED, InstructionReader
 from vla_ros.tasks.reading.weights import load_weights
 
@@ -226,7 +227,7 @@ def test_a_bit_is_less_than_what_goes_without_saying(reader):
 
 @pytest.mark.parametrize("text", ["grab the red ball", "pick up the sofa", "whoa, hold it", ""])
 def test_what_was_read_is_known_and_refused_anew(text, monkeypatch):
-    fresh = InstructionReader(load_weights())
+    fresh = InstructionReader(load_weights(CART), CART)
 
     def answer():
         try:
@@ -245,7 +246,7 @@ def test_what_was_read_is_known_and_refused_anew(text, monkeypatch):
 
 
 def test_only_so_many_texts_are_remembered(monkeypatch):
-    fresh = InstructionReader(load_weights())
+    fresh = InstructionReader(load_weights(CART), CART)
     read = []
     monkeypatch.setattr(fresh, "_read", lambda parts, text: read.append(text) or (Intent("stop"),))
     texts = [f"turn left {number} degrees" for number in range(REMEMBERED + 1)]

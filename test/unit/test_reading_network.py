@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vla_ros.tasks.reading.network import CLASSES, Network, WordPieces, run_head, softmax
+from vla_ros.tasks.reading.network import Network, WordPieces, run_head, softmax
 from vla_ros.tasks.reading.weights import as_bytes, lines
 
 
@@ -14,7 +14,7 @@ def test_numpy_and_torch_agree():
     from vla_ros.training.words.head import WordHead
 
     torch.manual_seed(0)
-    head = WordHead(32).eval()
+    head = WordHead(32, 15).eval()
     rng = np.random.default_rng(0)
     words = rng.standard_normal((4, 9, 32)).astype(np.float32)
     mask = (np.arange(9) < np.array([9, 5, 1, 3])[:, None])[..., None].astype(np.float32)
@@ -29,13 +29,13 @@ def test_a_clause_is_read_alike_alone_and_beside_longer_ones():
     from vla_ros.training.words.head import WordHead
 
     torch.manual_seed(0)
-    weights = {name: values.numpy() for name, values in WordHead(16).eval().state_dict().items()}
+    weights = {name: values.numpy() for name, values in WordHead(16, 15).eval().state_dict().items()}
     table = np.random.default_rng(1).standard_normal((20, 16)).astype(np.float32)
     network = Network(table, [weights])
     alone = network([[3, 4]])
     beside = network([[3, 4], [5, 6, 7, 8, 9]])
     assert alone[0] == pytest.approx(beside[0], abs=1e-5)
-    assert alone.shape == (1, len(CLASSES))
+    assert alone.shape == (1, 15)
     assert alone.sum() == pytest.approx(1.0)
 
 

@@ -19,6 +19,7 @@ from vla_ros.cli.argument_types import image_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vla_ros.evaluation.phrasings import Phrasing
     from vla_ros.evaluation.plan import PlannedEpisode
     from vla_ros.evaluation.runner import PolicyChoice, Record
     from vla_ros.evaluation.through_nodes import Driven
@@ -185,10 +186,7 @@ def read_only(options: argparse.Namespace) -> int:
     """Reads the sentences and says how; writes reading.json. Raises ValueError."""
     from vla_ros.evaluation import report, words
     from vla_ros.evaluation.phrasings import read_phrasings
-    from vla_ros.tasks.reading.reader import InstructionReader
 
-    if options.robot != "cart":
-        raise ValueError("read-only reads the cart's words; leave --robot out")
     if options.nodes is not None or options.table:
         other = "table" if options.table else "nodes"
         raise ValueError(f"read-only drives nothing, so there is nothing for --{other}")
@@ -198,10 +196,10 @@ def read_only(options: argparse.Namespace) -> int:
             "sentences and their meanings with --phrasings"
         )
     if options.phrasings:
-        phrasings = read_phrasings(options.phrasings)
+        phrasings = read_phrasings(options.phrasings, options.robot)
     else:
         phrasings = words.asked(make_plan(options))
-    reading = words.score(InstructionReader.load(), phrasings)
+    reading = score(options.robot, phrasings)
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "reading.json"
@@ -214,21 +212,32 @@ def read_only(options: argparse.Namespace) -> int:
     return 0
 
 
+def score(robot: str, phrasings: Sequence[Phrasing]) -> dict[str, Any]:
+    """How the robot's reader reads them. What halts, `command_ingest` says, whatever the robot."""
+    from vla_ros.evaluation import words
+    from vla_ros.tasks.reading.arm import ARM
+    from vla_ros.tasks.reading.reader import InstructionReader, reader_of
+
+    halts = InstructionReader.load()
+    if robot == "arm":
+        return words.score(reader_of(ARM), phrasings, robot=ARM, halts=halts)
+    return words.score(halts, phrasings)
+
+
 def read_words(
     options: argparse.Namespace, plan: Sequence[PlannedEpisode], choice: PolicyChoice
 ) -> dict[str, Any] | None:
     """How the plan's sentences are read, where the policy is one that reads them."""
     from vla_ros.evaluation import words
     from vla_ros.evaluation.phrasings import read_phrasings
-    from vla_ros.tasks.reading.reader import InstructionReader
 
     # of --say nobody said the meaning: the reader would be compared with itself
-    if choice.policy != "builtin" or options.robot != "cart" or options.say:
+    if choice.policy != POLICY_OF[options.robot] or options.say:
         return None
     phrasings = words.asked(plan)
     if options.phrasings:  # those, too, that no scene is for
-        phrasings = read_phrasings(options.phrasings)
-    return words.score(InstructionReader.load(), phrasings)
+        phrasings = read_phrasings(options.phrasings, options.robot)
+    return score(options.robot, phrasings)
 
 
 TABLE_MARKERS = ("<!-- phrasings -->", "<!-- end of phrasings -->")
@@ -239,7 +248,7 @@ def write_table(options: argparse.Namespace, records: Sequence[Record], folder: 
     from vla_ros.evaluation import words
     from vla_ros.evaluation.phrasings import read_phrasings
 
-    table = words.table(read_phrasings(options.phrasings), records)
+    table = words.table(read_phrasings(options.phrasings, options.robot), records)
     (folder / "phrasings.md").write_text(table, encoding="utf-8")
     if options.table:
         page = Path(options.table)
@@ -418,17 +427,15 @@ def phrasing_plan(options: argparse.Namespace, seed: int) -> list[PlannedEpisode
     """The sentences of the list that was given; says which have no scene. Raises ValueError."""
     from vla_ros.evaluation.phrasings import plan_phrasings, read_phrasings
 
-    if options.robot != "cart":
-        raise ValueError("phrasings are for the cart so far; leave --robot out")
     each = 1 if options.episodes is None else options.episodes
     if each < 1:
         raise ValueError(f"episodes is {each}; run each sentence in at least 1 scene")
-    phrasings = read_phrasings(options.phrasings)
-    plan, without = plan_phrasings(phrasings, each, seed)
+    phrasings = read_phrasings(options.phrasings, options.robot)
+    plan, without = plan_phrasings(phrasings, each, seed, options.robot)
     for phrasing in without:
         print(
-            f"line {phrasing.line}: no scene has what {phrasing.text!r} is about "
-            f"({phrasing.notation}); it is not driven",
+            f"line {phrasing.line}: no scene is for {phrasing.text!r} ({phrasing.notation}); it is "
+            "not driven",
             file=sys.stderr,
         )
     if not plan:

@@ -16,7 +16,7 @@ RECIPES = ("dagger", "behaviour_cloning", "reinforce", "words")
 # Option -> the recipes that take it, so that a wrong one is refused instead of ignored. All take
 # the others.
 RECIPES_OF = {
-    "robot": ("dagger",),
+    "robot": ("dagger", "words"),
     "smoke": ("dagger", "words"),
     "workers": ("dagger",),
     "data": ("behaviour_cloning",),
@@ -44,6 +44,8 @@ MODULES_OF = {
     "reinforce": ("mujoco",),
     "words": ("matplotlib", "transformers"),
 }
+# The arm's words are learned on the table of the cart's: no encoder is needed.
+MODULES_OF_ARM_WORDS: tuple[str, ...] = ()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,11 +82,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=whole, metavar="N", help="of torch (default: as many as it takes)"
     )
-    dagger = parser.add_argument_group("dagger")
+    dagger = parser.add_argument_group("dagger, and words")
     dagger.add_argument(
         "--robot",
         choices=("cart", "arm"),
-        help="whose policy: the cart's in its room, or the arm's at its table (default cart)",
+        help="whose policy, or words: the cart's in its room, or the arm's at its table "
+        "(default cart)",
     )
     dagger.add_argument(
         "--smoke",
@@ -178,7 +181,10 @@ def run(given: argparse.Namespace) -> int:
     if given.seed < 0:  # numpy takes none
         raise ValueError(f"the seed is {given.seed}; give a whole number from 0 on")
     # now, not after the first stage
-    for module in ("torch", "accelerate", "safetensors", *MODULES_OF[given.recipe]):
+    modules = MODULES_OF[given.recipe]
+    if given.recipe == "words" and given.robot == "arm":
+        modules = MODULES_OF_ARM_WORDS
+    for module in ("torch", "accelerate", "safetensors", *modules):
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)
     import torch
@@ -212,9 +218,9 @@ def _dagger(given: argparse.Namespace) -> Any:
 
 
 def _words(given: argparse.Namespace) -> int:
-    from vla_ros.training.recipes.words import WordsRecipe, smaller, train_words
+    from vla_ros.training.recipes.words import RECIPES, smaller, train_words
 
-    recipe = WordsRecipe(seed=given.seed)
+    recipe = replace(RECIPES[given.robot or "cart"], seed=given.seed)
     train_words(smaller(recipe) if given.smoke else recipe, Path(given.out))
     return 0
 

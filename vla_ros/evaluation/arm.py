@@ -25,8 +25,8 @@ from vla_ros.tasks.arm.intent import (
     PUT_KINDS,
     ArmIntent,
     Named,
-    parse_arm,
 )
+from vla_ros.tasks.arm.judged_meaning import judged_arm_meaning
 from vla_ros.tasks.arm.phrases import UNSEEN_TABLE_PAIRS, say_arm
 from vla_ros.tasks.arm.success import BESIDE_GAP_M, judge_arm
 from vla_ros.tasks.arm.table import GRASPABLE, SHAPES, TableState
@@ -217,7 +217,7 @@ ARM = EvaluatedRobot(
     draw,
     say_arm,
     swap,
-    lambda text: (parse_arm(text), False),
+    judged_arm_meaning,
     allows,
     "vla_ros.evaluation.arm:ArmWorker",
     ARM_SCENARIOS,

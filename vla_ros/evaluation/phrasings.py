@@ -1,4 +1,5 @@
-"""Lists of phrasings: sentences with what is meant, in the notation of tasks/meaning.py.
+"""Lists of phrasings: sentences with what is meant, in the notation of tasks/meaning.py, or of
+tasks/arm/meaning.py.
 
     roll over to the red block<TAB>go_to:red block
     spin left 45 degrees, then back up<TAB>turn_left:45deg ; back
@@ -13,15 +14,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vla_ros.evaluation.clear_scenes import can_be_done
-from vla_ros.evaluation.plan import PlannedEpisode
+from vla_ros.evaluation.plan import PlannedEpisode, robot_named
 from vla_ros.evaluation.word_plan import PHRASINGS, seconds_for
 from vla_ros.sim.scene import sample_scene
+from vla_ros.tasks.arm.intent import ArmIntent
+from vla_ros.tasks.arm.meaning import arm_meaning_of
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.meaning import meaning_of
 from vla_ros.tasks.phrases import AMOUNTS
-from vla_ros.tasks.sequence import BitIntent, IntentSequence, meant_by, steps_of
+from vla_ros.tasks.sequence import BitIntent, meant_by, steps_of
 
 MAX_FILE_BYTES = 500_000  # some ten thousand sentences
 MAX_SENTENCE = 200  # characters: what command_ingest accepts by default
@@ -41,11 +45,11 @@ class Phrasing:
     line: int
     text: str
     notation: str
-    meant: Intent | IntentSequence
+    meant: Any  # an Intent, an ArmIntent, or several as IntentSequence
 
 
-def read_phrasings(path: str | Path) -> list[Phrasing]:
-    """All sentences of a list.
+def read_phrasings(path: str | Path, robot: str = "cart") -> list[Phrasing]:
+    """All sentences of a list for the robot.
 
     Raises:
         ValueError: one sentence for a file that is none, and for lines that mean nothing, which are
@@ -77,7 +81,7 @@ def read_phrasings(path: str | Path) -> list[Phrasing]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
-            phrasings.append(_phrasing(number, line.rstrip("\r")))
+            phrasings.append(_phrasing(number, line.rstrip("\r"), robot))
         except ValueError as problem:
             bad.append(f"line {number} ({line.strip()[:60]!r}): {problem}")
     if bad:
@@ -90,7 +94,7 @@ def read_phrasings(path: str | Path) -> list[Phrasing]:
     return phrasings
 
 
-def _phrasing(number: int, line: str) -> Phrasing:
+def _phrasing(number: int, line: str, robot: str) -> Phrasing:
     sentence, tab, notation = line.partition("\t")
     if not tab or not sentence.strip() or not notation.strip():
         raise ValueError("it is not: sentence, tab, meaning")
@@ -99,7 +103,9 @@ def _phrasing(number: int, line: str) -> Phrasing:
             f"its sentence has {len(sentence)} characters; at most {MAX_SENTENCE} are accepted"
         )
     notation = notation.strip()
-    return Phrasing(number, sentence.strip(), notation, meant_by(_steps(sentence, notation)))
+    steps: tuple[Any, ...]
+    steps = arm_meaning_of(notation) if robot == "arm" else _steps(sentence, notation)
+    return Phrasing(number, sentence.strip(), notation, meant_by(steps))
 
 
 def _steps(sentence: str, notation: str) -> tuple[Intent, ...]:
@@ -115,7 +121,7 @@ def _steps(sentence: str, notation: str) -> tuple[Intent, ...]:
 
 
 def plan_phrasings(
-    phrasings: Sequence[Phrasing], each: int, first_seed: int
+    phrasings: Sequence[Phrasing], each: int, first_seed: int, robot: str = "cart"
 ) -> tuple[list[PlannedEpisode], list[Phrasing]]:
     """Every sentence in `each` scenes that hold what it is about, and those that have none.
 
@@ -127,7 +133,7 @@ def plan_phrasings(
     for place, phrasing in enumerate(phrasings):
         seed = first_seed + place
         for _ in range(each):
-            found = _scene_for(phrasing.meant, seed)
+            found = _scene_for(phrasing.meant, seed, robot)
             if found is None:
                 without.append(phrasing)
                 break
@@ -140,14 +146,22 @@ def plan_phrasings(
                 phrasing.text,
                 seconds_for(phrasing.meant),
                 group=place,
+                robot=robot,
             )
             plan.append(episode)
             seed = found + 1
     return plan, without
 
 
-def _scene_for(meant: Intent | IntentSequence, first_seed: int) -> int | None:
+def _scene_for(meant: Any, first_seed: int, robot: str) -> int | None:
+    evaluated = robot_named(robot)
+    arm = robot == "arm"
+    # of an arm, one step alone has a judge
+    if arm and (not isinstance(meant, ArmIntent) or meant.kind not in evaluated.kinds):
+        return None
     for seed in range(first_seed, first_seed + MAX_SCENES):
-        if can_be_done(steps_of(meant), sample_scene(seed)):
+        if arm and not evaluated.allows(meant, seed):
+            continue
+        if arm or can_be_done(steps_of(meant), sample_scene(seed)):
             return seed
     return None

@@ -9,12 +9,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from vla_ros.evaluation.clear_scenes import can_be_done, seen, sightings
 from vla_ros.evaluation.refusals import REFUSALS
 from vla_ros.sim.scene import Scene, sample_scene
+from vla_ros.tasks.arm.intent import ArmIntent
 from vla_ros.tasks.intent import THING_RELATIONS, Intent, Which
 from vla_ros.tasks.phrases import OBJECT_KINDS, intent_of
 from vla_ros.tasks.sequence import REFUSED, SEQUENCE, IntentSequence, steps_of
@@ -143,14 +145,16 @@ def sort_of_refusal(text: str) -> str:
     return AMBIGUOUS
 
 
-def seconds_for(meant: Intent | IntentSequence) -> float:
+def seconds_for(meant: Any) -> float:
     """Simulated, that it may take."""
     if isinstance(meant, IntentSequence) and not meant.intents:
         return REFUSAL_LIMIT_S
     return sum(map(_step_seconds, steps_of(meant)))
 
 
-def _step_seconds(intent: Intent) -> float:
+def _step_seconds(intent: Intent | ArmIntent) -> float:
+    if isinstance(intent, ArmIntent):
+        return OBJECT_LIMIT_S if intent.thing else OTHER_LIMIT_S
     if intent.kind in OBJECT_KINDS:
         return OBJECT_LIMIT_S + LOOK_AROUND_S * (intent.which is not None)
     speed = TURN_SPEED if intent.kind.startswith("turn") else DRIVE_SPEED

@@ -20,10 +20,13 @@ from vla_ros.evaluation.word_plan import (
     WORD_SPLITS,
     sort_of_refusal,
 )
+from vla_ros.tasks.arm.intent import ArmIntent
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.objects import COLOURS, SHAPES
-from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SPLITS, has_usual_amount
+from vla_ros.tasks.phrases import KINDS, SPLITS, has_usual_amount
+from vla_ros.tasks.reading.cart import CART
 from vla_ros.tasks.reading.reader import InstructionReader
+from vla_ros.tasks.reading.robot import RobotWords
 from vla_ros.tasks.sequence import (
     REFUSED,
     SEQUENCE,
@@ -42,15 +45,16 @@ WRONGLY = "wrongly"
 OUTCOMES = (RIGHT, REFUSED_IT, WRONGLY)
 AMOUNT_SORT = "amounts"
 RELATION_SORT = "relations"
-SORTS = (*KINDS, AMOUNT_SORT, RELATION_SORT, SEQUENCE, REFUSED)
+MORE_SORTS = (AMOUNT_SORT, RELATION_SORT, SEQUENCE, REFUSED)  # beside the kinds
+SORTS = (*KINDS, *MORE_SORTS)
 ANY = "any"  # colour, shape
 IN_PLACE_M = 0.1  # from where a robot stood that refuses: it may have been driving, and brakes
 Sorted = Iterable[tuple[str, str]]  # a group's name and an outcome
 
 
-def sort_of(meant: Intent | IntentSequence) -> str:
+def sort_of(meant: Intent | ArmIntent | IntentSequence) -> str:
     """For tables: the kind, or what makes it more than a plain one."""
-    if isinstance(meant, IntentSequence):
+    if isinstance(meant, (IntentSequence, ArmIntent)):
         return meant.kind
     if meant.which is not None or meant.excluded:
         return RELATION_SORT
@@ -64,7 +68,9 @@ def same_meaning(first: Intent | IntentSequence, second: Intent | IntentSequence
     return len(ours) == len(theirs) and all(map(_same_step, ours, theirs))
 
 
-def _same_step(first: Intent, second: Intent) -> bool:
+def _same_step(first: Intent | ArmIntent, second: Intent | ArmIntent) -> bool:
+    if isinstance(first, ArmIntent) or isinstance(second, ArmIntent):
+        return first == second
     if _half_turn(first) and _half_turn(second):
         return True  # to the left, to the right, around
     things = ("kind", "colour", "shape", "which")
@@ -99,8 +105,10 @@ class ReadPhrasing:
         return RIGHT if same_meaning(meant, self.read) else WRONGLY
 
 
-def read_all(reader: InstructionReader, phrasings: Iterable[Phrasing]) -> list[ReadPhrasing]:
-    """What the reader makes of each."""
+def read_all(
+    reader: InstructionReader, phrasings: Iterable[Phrasing], halts: InstructionReader | None = None
+) -> list[ReadPhrasing]:
+    """What the reader makes of each; `halts`: who says that words halt, where it is another one."""
     readings = []
     for phrasing in phrasings:
         read: Intent | IntentSequence | None = None
@@ -109,7 +117,8 @@ def read_all(reader: InstructionReader, phrasings: Iterable[Phrasing]) -> list[R
             read = meant_by(reader.read(phrasing.text))
         except NotUnderstood as refusal:
             sentence = str(refusal)
-        readings.append(ReadPhrasing(phrasing, read, sentence, _halting(reader, phrasing.text)))
+        halting = _halting(halts or reader, phrasing.text)
+        readings.append(ReadPhrasing(phrasing, read, sentence, halting))
     return readings
 
 
@@ -132,7 +141,11 @@ def known_ms(reader: InstructionReader, phrasings: Sequence[Phrasing]) -> float:
 
 
 def score(
-    reader: InstructionReader, phrasings: Sequence[Phrasing], threshold: float = HALTING_THRESHOLD
+    reader: InstructionReader,
+    phrasings: Sequence[Phrasing],
+    threshold: float = HALTING_THRESHOLD,
+    robot: RobotWords[Any] = CART,
+    halts: InstructionReader | None = None,
 ) -> dict[str, Any]:
     """How a reader reads a list, as JSON can hold it; nothing is driven.
 
@@ -140,10 +153,12 @@ def score(
         reader: Reads.
         phrasings: Sentences and what is meant by each.
         threshold: From which `halting` on words halt.
+        robot: What is read for.
+        halts: Who says that words halt, where it is another reader.
     """
     reader.forget()  # or what was read before would look fast
     began = time.perf_counter()
-    readings = read_all(reader, phrasings)
+    readings = read_all(reader, phrasings, halts)
     seconds = time.perf_counter() - began
     texts = {phrasing.text for phrasing in phrasings}  # one that comes twice is read once
     sorted_outcomes = [(sort_of(one.phrasing.meant), one.outcome) for one in readings]
@@ -153,11 +168,11 @@ def score(
             misread.append(reading_row(reading))
     return {
         "all": outcome_rates(outcome for _, outcome in sorted_outcomes),
-        "by_kind": rates_by_group(sorted_outcomes, SORTS),
+        "by_kind": rates_by_group(sorted_outcomes, (*robot.kinds, *MORE_SORTS)),
         "halting": halting(readings, threshold),
         "ms_each": 1e3 * seconds / max(1, len(texts)),
         "ms_known": known_ms(reader, phrasings),
-        "confusion": reading_confusion(readings),
+        "confusion": reading_confusion(readings, robot),
         "misread": misread,
     }
 
@@ -219,7 +234,9 @@ def halting(readings: Iterable[ReadPhrasing], threshold: float) -> dict[str, Any
     }
 
 
-def reading_confusion(readings: Sequence[ReadPhrasing]) -> dict[str, Any]:
+def reading_confusion(
+    readings: Sequence[ReadPhrasing], robot: RobotWords[Any] = CART
+) -> dict[str, Any]:
     """What was meant (rows) and what was read (columns): kinds, and colours and shapes of things.
 
     A colour or a shape counts where one step with a thing was meant, and one was read.
@@ -231,18 +248,23 @@ def reading_confusion(readings: Sequence[ReadPhrasing]) -> dict[str, Any]:
         meant = reading.phrasing.meant
         read = reading.read
         kinds.append((meant.kind, REFUSED if read is None else read.kind))
-        if _names_a_thing(meant) and _names_a_thing(read):
+        if _names_a_thing(meant, robot) and _names_a_thing(read, robot):
             colours.append((meant.colour or ANY, read.colour or ANY))
             shapes.append((meant.shape or ANY, read.shape or ANY))
     return {
-        "kinds": confusion(kinds, (*KINDS, SEQUENCE, REFUSED)),
+        "kinds": confusion(kinds, (*robot.kinds, SEQUENCE, REFUSED)),
         "colours": confusion(colours, (*COLOURS, ANY)),
-        "shapes": confusion(shapes, (*SHAPES, ANY)),
+        "shapes": confusion(shapes, (*shapes_of(robot), ANY)),
     }
 
 
-def _names_a_thing(meant: Intent | IntentSequence | None) -> TypeGuard[Intent]:
-    return isinstance(meant, Intent) and meant.kind in OBJECT_KINDS
+def shapes_of(robot: RobotWords[Any]) -> tuple[str, ...]:
+    """Of the robot's things, in the order in which its words name them."""
+    return tuple(shape for shape in dict.fromkeys(robot.nouns.shapes.values()) if shape)
+
+
+def _names_a_thing(meant: Any, robot: RobotWords[Any]) -> TypeGuard[Intent | ArmIntent]:
+    return isinstance(meant, (Intent, ArmIntent)) and meant.kind in robot.object_kinds
 
 
 def confusion(pairs: Iterable[tuple[str, str]], names: Sequence[str]) -> dict[str, Any]:
@@ -365,7 +387,7 @@ def table(phrasings: Sequence[Phrasing], records: Sequence[Record]) -> str:
 
 def _what_came(records: Sequence[Record]) -> str:
     if not records:
-        return "not tried: no scene has what it is about"
+        return "not tried: no scene is for it"
     first = next((record for record in records if not record.done), records[0])
     share = f" ({sum(record.done for record in records)} of {len(records)})"
     share = share if len(records) > 1 else ""

@@ -19,7 +19,7 @@ from vla_ros.models.language.small import TableLanguage
 from vla_ros.models.language.tokenizers import TableTokenizer
 from vla_ros.models.vision.pixels import places
 from vla_ros.models.vla import VLA
-from vla_ros.tasks.arm.intent import LEARNED_KINDS, LEARNED_OBJECT_KINDS
+from vla_ros.tasks.arm.intent import LEARNED_KINDS, LEARNED_OBJECT_KINDS, ArmIntent, Named
 from vla_ros.tasks.arm.table import SHAPES
 from vla_ros.tasks.objects import COLOURS
 
@@ -28,6 +28,8 @@ UNCLEAR = len(TASKS)
 OBJECT_TASKS = len(LEARNED_OBJECT_KINDS)  # the first ones
 # Of a meaning: task, colour and shape of the thing, of the place; the last of each: none.
 MEANINGS = (len(TASKS) + 1, len(COLOURS) + 1, len(SHAPES) + 1, len(COLOURS) + 1, len(SHAPES) + 1)
+NO_COLOUR = len(COLOURS)
+NO_SHAPE = len(SHAPES)
 SCENE_SIZE = TABLE_IMAGES["scene"]
 SCENE_ROWS = (28, 92)  # of the scene's image that show the table
 WRIST_SIZE = TABLE_IMAGES["wrist"]
@@ -44,6 +46,20 @@ TABLE_STATE = (
     "gripper_command",
     "opening_change",
 )
+
+
+def said_of(intent: ArmIntent) -> tuple[int, ...]:
+    """Numbers of the meaning's classes: task, colour and shape of the thing, of the place."""
+    return (TASKS.index(intent.kind), *_said(intent.thing), *_said(intent.place))
+
+
+def _said(named: Named | None) -> tuple[int, int]:
+    if named is None:
+        return NO_COLOUR, NO_SHAPE
+    return (
+        COLOURS.index(named.colour) if named.colour else NO_COLOUR,
+        SHAPES.index(named.shape) if named.shape else NO_SHAPE,
+    )
 
 
 def one_hot(said: Tensor) -> tuple[Tensor, ...]:

@@ -1,7 +1,7 @@
 """`builtin_arm`: the learned policy of the simulated arm, a checkpoint of `vla train --robot arm`.
 
 It sees both cameras and the joints, and answers with joint angles: where each joint is, plus how
-far the model moves it.
+far the model moves it. A reader is in front of the model, which is told what each step means.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 from vla_ros.core.types import Observation, to_nanoseconds
 from vla_ros.models.config import TABLE_IMAGES
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
+from vla_ros.policies.following_arm import OPEN_SHARE, ArmFollowing, ArmMoment
 from vla_ros.policies.options import check_options, thread_count
+from vla_ros.tasks.arm.intent import LEARNED_KINDS, ArmIntent
+from vla_ros.tasks.reading.arm import ARM
+from vla_ros.tasks.reading.reader import reader_of
 
 if TYPE_CHECKING:
     from vla_ros.models.config import VLAConfig
@@ -30,8 +34,6 @@ FINGER = "finger_joint"
 FINGER_TRAVEL_M = 0.04  # of each finger, from closed to open
 # rad in a step: what moves no joint by more is meant as standing still
 STILL_RAD = 0.002
-OPEN_SHARE = 0.85  # from here on the gripper counts as open; less, and it may hold something
-UNCLEAR_PROBABILITY = 0.5  # that words say nothing that was learned, from which they are refused
 ABSENT_PROBABILITY = 0.5  # that the thing is nowhere on the table, and so many images in a row
 ABSENT_IMAGES = 6
 CHANGE_S = 0.1  # over which the fingers' change is given to the model
@@ -110,43 +112,90 @@ class BuiltinArm:
         model = from_pretrained(folder)
         assert isinstance(model, TableVLA)  # by its config
         self._model = model
+        self._reader = reader_of(ARM)
         self.name = f"builtin_arm@{content_hash(folder)}"
         self._command: float | None = None  # of the gripper, as it was told last
-        self.reset()
+        self._before: tuple[int, float] | None = None  # stamp (ns) and opening of the last image
+        self._joints: NDArray[np.float64] | None = None  # rad, of the last image
+        self._following: ArmFollowing | None = None
+        self._begin()
 
     def reset(self) -> None:
-        """Forget the instruction; what the gripper holds, it goes on holding."""
+        """Forget the instruction; what the gripper holds, it goes on holding.
+
+        One of which a step is done is refused from now on, until another one comes.
+        """
+        self._failure = ""
+        if self._following is not None and self._following.half_done:
+            title = self._following.title
+            self._failure = f"the policy was reset in {title!r}; say what is left to do"
+        else:
+            self._begin()
+        self._before = None
+        self._joints = None
+
+    def _begin(self) -> None:
         self._instruction_id: int | None = None
-        self._said: NDArray[np.int64] | None = None  # numbers of its meaning; None: no words
+        self._following = None
+        self._failure = ""
         self._text = ""
         self._absent = 0  # images in a row without the thing
-        self._before: tuple[int, float] | None = None  # stamp (ns) and opening of the last image
+
+    @property
+    def announcements(self) -> tuple[str, ...]:
+        """Which steps of the instruction began, in their order."""
+        return self._following.announced if self._following and not self._failure else ()
+
+    def describe(self) -> dict[str, str]:
+        """For diagnostics."""
+        return {"follows": self._following.title} if self._following else {}
 
     def predict(self, observation: Observation) -> Rows:
         """T x 7: six angles (rad) and the gripper.
 
         Raises:
-            NotUnderstood: The words are none that it learned, or name what is not on the table.
+            NotUnderstood: The words ask for nothing that it can do, or name what is not on the
+                table.
         """
+        moved = self._moved(observation)
         state = self._state(observation)
         instruction = observation.instruction
         if instruction.instruction_id != self._instruction_id:
-            self._said = None
-            self._absent = 0
+            self._begin()
             self._text = instruction.text
             if instruction.text.strip():
-                self._said = self._understood(instruction.text)
+                self._following = ArmFollowing(self._understood(instruction.text))
             # only now: bad words are refused every time
             self._instruction_id = instruction.instruction_id
-        if self._said is None:
+        if self._failure:
+            raise NotUnderstood(self._failure)
+        if self._following is None:
             still = np.append(state[: len(self._spec.channels) - 1], self._command or 0.0)
             return np.tile(still, (self._spec.steps, 1)).astype(np.float32)
         images = {key: observation.images[key] for key in TABLE_IMAGES}
-        output = decide(self._model, [images], self._said[None], state[None])
-        self._find(output)
+        said = self._told(self._following.current)
+        output = decide(self._model, [images], said[None], state[None])
+        self._find(output, said, self._following)
         rows = rows_of(output, state[None])[0]
         self._command = float(rows[0, -1])
+        moment = ArmMoment(
+            moves=bool((rows[:, :-1] != state[: rows.shape[1] - 1]).any()),
+            turned=moved,
+            opening=float(state[-3]),
+            opened=float(state[-1]),
+            command=self._command,
+            gripped=float(output.gripped[0]) > 0.0,
+        )
+        if self._following.note(moment):
+            self._absent = 0
         return rows
+
+    def _moved(self, observation: Observation) -> float:
+        """rad, by the joint that turned furthest since the last image; none before: too far."""
+        joints = np.array([observation.state[name] for name in self._spec.state[:-1]])
+        before = self._joints
+        self._joints = joints
+        return np.inf if before is None else float(np.abs(joints - before).max())
 
     def _state(self, observation: Observation) -> NDArray[np.float32]:
         """The model's numbers, as `TABLE_STATE` names them."""
@@ -161,37 +210,40 @@ class BuiltinArm:
             self._command = float(opening > OPEN_SHARE)
         return np.array([*joints, opening, self._command, change], np.float32)
 
-    def _understood(self, text: str) -> NDArray[np.int64]:
-        """The numbers of what the words mean. Raises NotUnderstood."""
-        import torch
+    def _understood(self, text: str) -> tuple[ArmIntent, ...]:
+        """The steps that the words ask for. Raises NotUnderstood."""
+        intents = self._reader.read(text)
+        for intent in intents:  # refused whole, before the first step
+            if intent.kind not in LEARNED_KINDS:
+                raise NotUnderstood(
+                    f"the words {text[:80]!r} ask to {intent.text}, which this policy did not "
+                    f"learn; {ARM.help}"
+                )
+        return intents
 
-        from vla_ros.models.language.lexicon import TABLE
-        from vla_ros.models.table import UNCLEAR
+    @staticmethod
+    def _told(intent: ArmIntent) -> NDArray[np.int64]:
+        """What the model is told of it: numbers of its meaning's classes."""
+        from vla_ros.models.table import said_of
 
-        ids = torch.tensor([TABLE.encode(text)])
-        with torch.inference_mode():
-            meaning = self._model.meaning(ids, torch.ones_like(ids, dtype=torch.bool))
-        if float(meaning[0].softmax(-1)[0, UNCLEAR]) > UNCLEAR_PROBABILITY:
-            raise NotUnderstood(
-                f"the words {text[:80]!r} say nothing that this policy learned; {TABLE.examples}"
-            )
-        return np.array([int(part[0].argmax()) for part in meaning])
+        return np.array(said_of(intent))
 
-    def _find(self, output: TableOutput) -> None:
+    def _find(self, output: TableOutput, said: NDArray[np.int64], following: ArmFollowing) -> None:
         """Raises NotUnderstood where the thing that the words name was not seen for long."""
         from vla_ros.models.table import OBJECT_TASKS
 
-        if self._said is None or self._said[0] >= OBJECT_TASKS:
+        if said[0] >= OBJECT_TASKS:
             return
         likely = []
         for name in ("scene_thing", "wrist_thing"):
             likely.append(float(output.gazes[name].place[0, -1]))
         self._absent = self._absent + 1 if min(likely) > ABSENT_PROBABILITY else 0
         if self._absent >= ABSENT_IMAGES:
-            raise NotUnderstood(
+            sentence = (
                 f"the policy does not see what the words {self._text[:80]!r} name; put it where a "
                 "camera sees it, or name another object"
             )
+            raise NotUnderstood(following.blamed(sentence))
 
 
 def _config(options: Mapping[str, Any]) -> VLAConfig:

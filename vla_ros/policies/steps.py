@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 from vla_ros.tasks.choice import Sighting
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.phrases import AMOUNTS, OBJECT_KINDS, PLAIN_WORDS
 
-# images in a row that must show a step done until the next one begins: 0.4 s at 12.5 a second
+# images in a row that must show a step done until the next one begins: the cart's, 0.4 s at 12.5 a
+# second
 DONE_IMAGES = 5
+Step = TypeVar("Step")  # an Intent, or an ArmIntent
 
 
 def canonical(intent: Intent, thing: Sighting | None = None) -> str:
@@ -51,16 +54,25 @@ def must_look(intent: Intent) -> bool:
     return needs_object(intent) and (not complete or intent.which is not None)
 
 
-class Steps:
+class Steps(Generic[Step]):
     """Which step of an instruction it is. After the last one it stays with that.
 
     Attributes:
         announced: Sentences for the operator, in their order: which steps began, and their end.
     """
 
-    def __init__(self, intents: Sequence[Intent]) -> None:
-        """Of one intent or more."""
+    def __init__(
+        self, intents: Sequence[Step], say: Callable[[Any], str] = spoken, images: int = DONE_IMAGES
+    ) -> None:
+        """
+        Args:
+            intents: One or more.
+            say: Says one, for people.
+            images: In a row that must show a step done.
+        """
         self._intents = tuple(intents)
+        self._say = say
+        self._images = images
         self._index = 0
         self._done_images = 0
         self._over = False
@@ -68,7 +80,7 @@ class Steps:
         self._announce()
 
     @property
-    def current(self) -> Intent:
+    def current(self) -> Step:
         return self._intents[self._index]
 
     @property
@@ -84,7 +96,7 @@ class Steps:
     @property
     def title(self) -> str:
         """ "step 2 of 3: turn around"; of a single step its words alone."""
-        words = spoken(self.current)
+        words = self._say(self.current)
         if len(self._intents) == 1:
             return words
         return f"step {self._index + 1} of {len(self._intents)}: {words}"
@@ -100,7 +112,7 @@ class Steps:
             Whether the next step begins.
         """
         self._done_images = self._done_images + 1 if done else 0
-        if self._over or self._done_images < DONE_IMAGES:
+        if self._over or self._done_images < self._images:
             return False
         self._done_images = 0
         if self._index + 1 == len(self._intents):

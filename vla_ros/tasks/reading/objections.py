@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from vla_ros.tasks.reading.parts import Part
+from vla_ros.tasks.reading.robot import RobotWords
 
 # Politeness that looks like a question, a condition or a negation; it is taken out first.
 _COURTESY = re.compile(
@@ -143,11 +145,6 @@ _REPORT = re.compile(
 _INDIRECTLY = re.compile(
     r"\b(?:i|we) (?:ask|wonder|know)(?: you)? (?:why|what|where|who|how|when|which|whether)(?!\S)"
 )
-# however near they are to "go": this robot drives
-_OFF_THE_GROUND = re.compile(
-    r"(?:(?:please|now|just|you|robot|can|could|to|go|and|then) )*(?:fly|teleport|swim|jump|climb"
-    r"|levitate|hover|float|warp|beam|blink|apparate|tunnel|dig|dive|soar|astral|phase)(?!\S)"
-)
 _TAKES_BACK = re.compile(
     r"\bchanged (?:my|our) minds?\b"
     r"|\b(?:i|we) (?:am|was|were|are) (?:only |just )?(?:joking|kidding)"
@@ -185,7 +182,6 @@ _CHANGES |= frozenset(("back", "forward", "left", "right"))
 NEGATED = "say what not to do; say what to do"
 ASKED = "are a question, and this robot answers none; say what to do"
 CONDITIONAL = "depend on something that the robot does not wait for; say what to do now"
-IMPOSSIBLE = "ask for what this robot cannot do; it drives, turns, pushes and grabs"
 TAKEN_BACK = "take back what was said; say what to do"
 REPORTED = "tell something and ask for nothing; say what to do"
 
@@ -220,8 +216,8 @@ def waits_for_someone(parts: Sequence[Part]) -> bool:
     return match is not None and not _CONDITION.match(text[: match.start()])
 
 
-def objection(parts: Sequence[Part]) -> str | None:
-    """Why the words are certainly no instruction, or None.
+def objection(parts: Sequence[Part], robot: RobotWords[Any]) -> str | None:
+    """Why the words are certainly no instruction to the robot, or None.
 
     Words that keep the robot still are no objection: "do not move".
     """
@@ -233,8 +229,8 @@ def objection(parts: Sequence[Part]) -> str | None:
     words = plain.split()
     if _INDIRECTLY.search(text):
         return ASKED
-    if _OFF_THE_GROUND.match(plain):
-        return IMPOSSIBLE
+    if robot.cannot.match(plain):
+        return robot.cannot_problem
     if _TAKES_BACK.search(plain):
         return TAKEN_BACK
     if _NOT & set(words) or _KEEP_OFF.search(plain):

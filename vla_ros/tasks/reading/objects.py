@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vla_ros.tasks.intent import Which
@@ -34,6 +34,27 @@ ROUNDNESS = {
 # Other words than a shape also mean these: alone they name nothing.
 _NEEDS_COMPANY = frozenset(("can", "one", "thing", "object", "item", "piece", "toy", "die", "box"))
 _NEEDS_COMPANY |= frozenset(("tin", "drum", "column", "pipe", "roller", "marble", "brick", "globe"))
+
+
+@dataclass(frozen=True, eq=False)
+class Nouns:
+    """What the things around one robot are called.
+
+    Attributes:
+        shapes: A noun -> the shape that it means; "": any.
+        roundness: An adjective -> the shape that it means.
+        needs_company: Nouns that name nothing without an article or a colour.
+        relations: Whether words may say beside which other thing it stands. Where things are put
+            beside others, "the cup next to the bowl" would be one thing and not two.
+    """
+
+    shapes: Mapping[str, str]
+    roundness: Mapping[str, str]
+    needs_company: frozenset[str]
+    relations: bool = True
+
+
+ROOM = Nouns(SHAPES, ROUNDNESS, _NEEDS_COMPANY)  # of the cart
 _CHOICE = frozenset(("a", "an", "any", "some", "either", "whichever"))
 DETERMINERS = _CHOICE | {
     "the",
@@ -216,8 +237,12 @@ class NamedThing:
 class Things:
     """Finds the things that a list of words names."""
 
-    def __init__(self, colours: ColourNames) -> None:
+    def __init__(self, colours: ColourNames, nouns: Nouns = ROOM) -> None:
         self._colours = colours
+        self._shapes = nouns.shapes
+        self._roundness = nouns.roundness
+        self._needs_company = nouns.needs_company
+        self._relations = nouns.relations
 
     def at(self, words: Sequence[str], start: int) -> tuple[NamedThing, int] | None:
         """The thing whose name begins there, and where that ends; None where none does."""
@@ -232,13 +257,15 @@ class Things:
         first = words[start]
         place = start + 1
         if first in ("anything", "something"):
-            if place < len(words) and words[place] in ROUNDNESS:
-                return NamedThing(shape=ROUNDNESS[words[place]], which=Which("any")), place + 1
+            if place < len(words) and words[place] in self._roundness:
+                return NamedThing(
+                    shape=self._roundness[words[place]], which=Which("any")
+                ), place + 1
             named = self._colours.at(words, place) if place < len(words) else None
             if (
                 named is not None
                 and named[0]
-                and not set(words[named[1] : named[1] + 1]) & set(SHAPES)
+                and not set(words[named[1] : named[1] + 1]) & set(self._shapes)
             ):
                 return NamedThing(colour=named[0], which=Which("any")), named[1]
             text = " ".join(words[place : place + 12]) + " "
@@ -279,12 +306,15 @@ class Things:
         looks = 0
         while place < len(words):
             word = words[place]
-            if word in SHAPES and not self._is_colour_here(words, place):
-                if word in _NEEDS_COMPANY and not company:
+            if word in self._shapes and not self._is_colour_here(words, place):
+                if word in self._needs_company and not company:
                     return None
-                shape = SHAPES[word] or shape
+                shape = self._shapes[word] or shape
                 place += 1
-                if SHAPES[word] and SHAPES.get(words[place] if place < len(words) else "") == "":
+                if (
+                    self._shapes[word]
+                    and self._shapes.get(words[place] if place < len(words) else "") == ""
+                ):
                     place += 1  # "the tube thing"
                 return NamedThing(colour, shape or None, which, excluded, unknown), place
             named = self._colours.at(words, place)
@@ -317,15 +347,15 @@ class Things:
                 if words[place : place + 1] in (["hand"], ["most"]):
                     place += 1
                 continue
-            if word in ROUNDNESS:
-                shape = ROUNDNESS[word]
+            if word in self._roundness:
+                shape = self._roundness[word]
                 company = True
             elif word not in _LOOKS:
                 # one word that nobody has heard of: "the wobbly red block"
                 looks += 1
                 after = words[place + 1 : place + 2]
                 # without a colour it could be one: "the wed ball"
-                known = after and (after[0] in COLOURS or (colour and after[0] in SHAPES))
+                known = after and (after[0] in COLOURS or (colour and after[0] in self._shapes))
                 if looks > 1 or not company or not known or not word.isalpha() or word in _GLUE:
                     return None
             place += 1
@@ -337,14 +367,14 @@ class Things:
         if not after or words[place] not in self._colours:
             return False
         named = self._colours.at(words, place)
-        return after[0] in SHAPES or (named is not None and named[1] > place + 1)
+        return after[0] in self._shapes or (named is not None and named[1] > place + 1)
 
     def _ends(self, words: Sequence[str], place: int) -> bool:
         """Whether no noun follows the colour."""
         for word in words[place : place + 3]:
-            if word in SHAPES:
+            if word in self._shapes:
                 return False
-            if word not in _LOOKS and word not in ROUNDNESS and word not in self._colours:
+            if word not in _LOOKS and word not in self._roundness and word not in self._colours:
                 return True
         return True
 
@@ -376,7 +406,8 @@ class Things:
                 chosen = thing.which if keeps else Which(which or "any")
                 return replace(thing, which=chosen), end + len(match[0].split())
         match = _NOT.match(text)
-        if match is not None:
+        # "besides" is also "beside"
+        if match is not None and (self._relations or not text.startswith("besides ")):
             excluded = self._listed(words, end + len(match[0].split()))
             if excluded is not None:
                 return replace(thing, excluded=(*thing.excluded, *excluded[0])), excluded[1]
@@ -415,8 +446,8 @@ class Things:
         if named is not None and thing.colour is None and not thing.unknown:
             unknown = "" if named[0] else " ".join(words[place : named[1]])
             return replace(thing, colour=named[0] or None, unknown=unknown), named[1]
-        if words[place] in ROUNDNESS and thing.shape is None:
-            return replace(thing, shape=ROUNDNESS[words[place]]), place + 1
+        if words[place] in self._roundness and thing.shape is None:
+            return replace(thing, shape=self._roundness[words[place]]), place + 1
         return None
 
     def _listed(self, words: Sequence[str], place: int) -> tuple[tuple[str, ...], int] | None:
@@ -425,7 +456,7 @@ class Things:
         while place < len(words):
             if words[place] in ("a", "an", "the", "or", "nor", "and", "not", "either"):
                 after = words[place + 1 : place + 2]
-                if not after or not (after[0] in COLOURS or SHAPES.get(after[0])):
+                if not after or not (after[0] in COLOURS or self._shapes.get(after[0])):
                     break
                 place += 1
                 continue
@@ -433,17 +464,19 @@ class Things:
             if named is not None and named[0]:
                 names.append(named[0])
                 place = named[1]
-                if words[place : place + 1] and SHAPES.get(words[place]) == "":
+                if words[place : place + 1] and self._shapes.get(words[place]) == "":
                     place += 1  # "the red one"
                 continue
-            if SHAPES.get(words[place]):
-                names.append(SHAPES[words[place]])
+            if self._shapes.get(words[place]):
+                names.append(self._shapes[words[place]])
                 place += 1
                 continue
             break
         return (tuple(names), place) if names else None
 
     def _relation(self, text: str) -> tuple[str, int] | None:
+        if not self._relations:
+            return None
         for pattern, name in _RELATION:
             match = pattern.match(text)
             if match is not None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Generic
 
 import numpy as np
 
 from vla_ros.core.instructions import STOP_WORDS, NotUnderstood, is_stop
 from vla_ros.core.shown import shown
-from vla_ros.tasks.intent import ANGLE_RANGE_RAD, DISTANCE_RANGE_M, Intent
+from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.objects import COLOURS
-from vla_ros.tasks.phrases import AMOUNTS, KINDS, OBJECT_KINDS, PLAIN_WORDS
-from vla_ros.tasks.reading.amounts import SMALL_ANGLE_RAD, SMALL_DISTANCE_M, Amount
+from vla_ros.tasks.reading.amounts import Amount
+from vla_ros.tasks.reading.cart import CART, object_step
 from vla_ros.tasks.reading.clauses import (
     Cut,
     cuts_of,
@@ -25,7 +25,7 @@ from vla_ros.tasks.reading.clauses import (
     says_again,
     without_counting,
 )
-from vla_ros.tasks.reading.network import CLASSES, FILLER, MENTION, REFUSE
+from vla_ros.tasks.reading.network import FILLER, MENTION, REFUSE
 from vla_ros.tasks.reading.objections import (
     ASKED,
     CONDITIONAL,
@@ -40,15 +40,13 @@ from vla_ros.tasks.reading.objections import (
 from vla_ros.tasks.reading.objects import NamedThing
 from vla_ros.tasks.reading.parts import ITEM, Part, parts_of, said, with_degrees
 from vla_ros.tasks.reading.repairs import repaired
+from vla_ros.tasks.reading.robot import CannotBe, RobotWords, Step
 from vla_ros.tasks.reading.text import words_of
 from vla_ros.tasks.reading.weights import Weights, load_weights
 
 MOST_WORDS = 60  # of a text; no instruction is that long
 MOST_CLAUSES = 8
 REMEMBERED = 256  # texts
-# How one would say it, for "did you mean".
-EXAMPLES = {**PLAIN_WORDS, "face": "look at"}
-_HELP = "try 'go to the red block', 'grab the green ball', 'turn left', 'back up 30 cm'"
 NEAREST_RATIO = 2.0  # of the likeliest kind to the next, for "did you mean"
 NEAREST_STOP_SHARE = 0.2
 # A wrong stop costs little
@@ -60,22 +58,10 @@ NONE_WEIGHT = 0.1
 _TIES = frozenset(("and", "then", "but", "afterwards", "after", "finally", "next", "plus", "&"))
 _MORE = frozenset(("again", "more", "another", "further", "also", "second", "too"))
 _PRONOUNS = frozenset(("it", "that", "this", "there", "them", "one", "him", "her"))
-_OPPOSITES = {
-    "turn_left": re.compile(r"\b(?:right(?:wards?)?|clockwise|starboard)\b"),
-    "turn_right": re.compile(r"\b(?:left(?:wards?)?|anticlockwise|counterclockwise|port)\b"),
-    "forward": re.compile(r"\b(?:back(?:wards?)?|reverse)\b"),
-    "back": re.compile(r"\b(?:forwards?|ahead|onwards?)\b"),
-}
 # "right away" is no side, and "counter clockwise" is one word
 _NO_SIDE = re.compile(
     r"\bright (?=away|now|there|up|here|on|over|back|round|around|ahead|behind|beside|next|after"
     r"|then|in|this|at|off)|(?:all|that is|^|,) right (?=,|then|so|now)"
-)
-_CARRY = re.compile(
-    r"(?:take|bring|carry|deliver|move|get|fetch|transport|haul|drag|cart|shuttle|ferry|grab) "
-    r"(?P<what>\[item\]|it|that|this|them) "
-    r"(?:over |across |back |up |along |right )?(?:to|towards?|next to|beside|near|up to|over to) "
-    r"(?:where )?\[item\](?: is)?(?: (?:please|now|for me))?"
 )
 
 
@@ -84,40 +70,49 @@ class Clause:
     """What one clause was read as.
 
     Attributes:
-        label: One of CLASSES; `refuse` where it is not understood.
-        steps: Its intents, where it is an instruction.
+        label: One of the robot's classes; `refuse` where it is not understood.
+        steps: What is to be done, where it is an instruction that points at nothing.
         thing: What it names, if anything.
+        place: Where that is put.
         pointing: It says "it" or "there" for what was named before.
         problem: Why it is refused, as the end of "the words ...".
         likeliest: The share of the kind that it resembles most, 0 to 1.
     """
 
     label: str
-    steps: tuple[Intent, ...] = ()
+    steps: tuple[Any, ...] = ()
     thing: NamedThing | None = None
+    place: NamedThing | None = None
     pointing: bool = False
     problem: str = ""
     likeliest: float = 0.0
 
+    @property
+    def instructs(self) -> bool:
+        """Whether something is to be done."""
+        return self.label not in (REFUSE, FILLER, MENTION)
 
-class InstructionReader:
-    """Reads instructions; what it answered to the last REMEMBERED of them it still knows."""
 
-    def __init__(self, weights: Weights) -> None:
+class InstructionReader(Generic[Step]):
+    """Reads what one robot is told; what it answered to the last texts it still knows."""
+
+    def __init__(self, weights: Weights, robot: RobotWords[Step]) -> None:
         self._weights = weights
+        self._robot = robot
+        self._kinds = len(robot.kinds)
         self._answer = lru_cache(REMEMBERED)(self._read_anew)
         self._sureness = lru_cache(REMEMBERED)(self._halting_anew)
 
     @classmethod
-    def load(cls, folder: Path | None = None) -> InstructionReader:
-        """From `words.npz` in `folder`, or of this package.
+    def load(cls, folder: Path | None = None) -> InstructionReader[Intent]:
+        """The cart's, from `words.npz` in `folder`, or of this package.
 
         Raises:
             ValueError: The file is missing or was not written by `vla train words`.
         """
-        return _load(None if folder is None else str(folder))
+        return reader_of(CART, folder)
 
-    def read(self, text: str) -> tuple[Intent, ...]:
+    def read(self, text: str) -> tuple[Step, ...]:
         """The steps that the text asks for, in their order; one at least.
 
         Raises:
@@ -134,14 +129,14 @@ class InstructionReader:
         self._answer.cache_clear()
         self._sureness.cache_clear()
 
-    def _read_anew(self, text: str) -> tuple[Intent, ...] | str:
+    def _read_anew(self, text: str) -> tuple[Step, ...] | str:
         """The steps, or the sentence of the refusal."""
         try:
             return self._read(self.parts(text), text)
         except NotUnderstood as refused:
             return str(refused)
 
-    def _read(self, parts: Sequence[Part], text: str) -> tuple[Intent, ...]:
+    def _read(self, parts: Sequence[Part], text: str) -> tuple[Step, ...]:
         """As `read`, of the text's parts."""
         if not any(part.text[-1].isalnum() or part.text[0] == "[" for part in parts):
             raise NotUnderstood(
@@ -151,7 +146,7 @@ class InstructionReader:
         clauses = self._clauses(parts, text)
         steps = self._steps(clauses, text)
         # "stop and" stops all the same
-        if _breaks_off(parts) and steps[0].kind != "stop":
+        if _breaks_off(parts) and _kind(steps[0]) != "stop":
             raise _not_understood(
                 f"break off after {shown(parts[-1].said)}; say the rest", [], text, whole=True
             )
@@ -181,18 +176,18 @@ class InstructionReader:
         if not tried:
             return 0.0
         try:
-            read_as_stop = self._read(parts, text)[0].kind == "stop"
+            read_as_stop = _kind(self._read(parts, text)[0]) == "stop"
         except NotUnderstood:
             read_as_stop = False
         if read_as_stop:
-            return max(STOP_SHARE, _halting(self._shares(tried[:1])[0]))
+            return max(STOP_SHARE, self._halting(self._shares(tried[:1])[0]))
         shares = self._shares(tried)
-        surest = _halting(shares[0])
+        surest = self._halting(shares[0])
         # Of several clauses the first that says something: "go to the ball and wait there" has a
         # stop for its last step, and that step's time has not come.
         for row in shares[1:]:
-            if CLASSES[int(row.argmax())] != FILLER:
-                return max(surest, _halting(row))
+            if self._robot.classes[int(row.argmax())] != FILLER:
+                return max(surest, self._halting(row))
         return surest
 
     def parts(self, text: str) -> list[Part]:
@@ -207,7 +202,7 @@ class InstructionReader:
         return with_degrees(parts_of(words, self._weights.things))
 
     def _shares(self, clauses: Sequence[Sequence[Part]]) -> np.ndarray:
-        """B x len(CLASSES)."""
+        """B x the robot's classes."""
         rows = []
         for clause in clauses:
             rows.append(self._weights.pieces.encode([part.text for part in clause]) or [0])
@@ -252,7 +247,8 @@ class InstructionReader:
         halt = _stop_alone(read, spans, joints)
         if halt is not None:
             return [(read[halt], spans[halt])]
-        read = _without_repeats(_without_comments(read, spans, joints), spans, joints)
+        read = _without_comments(read, spans, joints)
+        read = _without_repeats(read, spans, joints, self._robot.said_twice)
         if all(clause.label != REFUSE for clause in read):
             return list(zip(read, spans))
         joined = self._joined(parts, pieces, read, [cut for cut in cuts if cut.sure])
@@ -316,10 +312,10 @@ class InstructionReader:
         pointing = not _PRONOUNS.isdisjoint(words)
         thing = things[0] if things else None
         if words and _only_stops(words):
-            return Clause("stop", (Intent("stop"),))
-        problem = objection(parts)
+            return Clause("stop", (self._robot.alone("stop", ()),))
+        problem = objection(parts, self._robot)
         best = int(shares.argmax())
-        label = CLASSES[best]
+        label = self._robot.classes[best]
         enough = shares[best] >= (STOP_SHARE if label == "stop" else self._weights.threshold)
         # "I can see a red ball", "is that ok" ask for nothing beside what does
         harmless = (label == FILLER and problem in (REPORTED, ASKED)) or (
@@ -335,51 +331,58 @@ class InstructionReader:
                 known = ", ".join(COLOURS)
                 return Clause(REFUSE, problem=f"name {each.unknown}, none of {known}")
         text = " ".join(words)
-        carried = _CARRY.fullmatch(_without_courtesy(text))
-        if carried is not None and len(things) == 1 + (carried["what"] == ITEM):
-            steps = (_object_step("grab", things[0]), _object_step("go_to", things[-1]))
-            if carried["what"] != ITEM:
-                return Clause("go_to", steps[1:], things[-1], pointing=False)
-            return Clause("grab", steps, things[-1])
+        at_once = self._robot.at_once(_without_courtesy(text), things)
+        if at_once is not None:
+            return Clause(_kind(at_once[0]), at_once, things[-1])
         if words == [ITEM]:
             return Clause(MENTION, thing=thing)
         if label == REFUSE or not enough:
-            likeliest = float(shares[: len(KINDS)].max())
-            return Clause(REFUSE, problem=_why_not(shares, parts, things), likeliest=likeliest)
+            likeliest = float(shares[: self._kinds].max())
+            problem = self._why_not(shares, parts, things)
+            return Clause(REFUSE, problem=problem, likeliest=likeliest)
         if label in (FILLER, MENTION):
             return Clause(label, thing=thing, pointing=pointing)
-        if len(things) > 1:
+        if len(things) > self._robot.most_things(label):
             return Clause(REFUSE, problem="name more than one thing; name one at a time")
-        opposite = _OPPOSITES.get(label)
+        opposite = (self._robot.opposites or {}).get(label)
         if opposite is not None and opposite.search(_NO_SIDE.sub(" ", _joined_sides(text))):
-            return Clause(REFUSE, problem=_nearest(shares, thing))
-        if label in OBJECT_KINDS:
-            return self._about_thing(label, parts, thing, pointing)
-        return _with_amount(label, parts)
+            return Clause(REFUSE, problem=self._nearest(shares, thing))
+        try:
+            if label in self._robot.object_kinds:
+                return self._about_thing(label, parts, thing, pointing)
+            return Clause(label, (self._robot.alone(label, parts),), thing)
+        except CannotBe as problem:
+            return Clause(REFUSE, problem=str(problem))
 
     def _about_thing(
         self, kind: str, parts: Sequence[Part], thing: NamedThing | None, pointing: bool
     ) -> Clause:
+        """Raises CannotBe."""
+        place = None
+        if kind in self._robot.place_kinds:
+            thing, place = self._robot.roles(parts)
         for part in parts:
             if isinstance(part.value, Amount) and part.value.unit != "little":
-                return Clause(
-                    REFUSE, problem=f"ask for {part.said} there, and 'forward' or a turn takes that"
-                )
+                raise CannotBe(f"ask for {part.said} there, {self._robot.no_amounts}")
         if thing is None and not pointing:
-            return Clause(
-                REFUSE,
-                problem=f"name no thing that the robot knows; did you mean: {EXAMPLES[kind]} the "
-                "red block?",
+            raise CannotBe(
+                f"name no thing that the robot knows; did you mean: {self._example(kind)}?"
             )
         # what "it" is, the clause before says
-        steps = (Intent(kind),) if thing is None else (_object_step(kind, thing),)
-        return Clause(kind, steps, thing, pointing=thing is None)
+        if thing is None:
+            return Clause(kind, place=place, pointing=True)
+        return Clause(kind, (self._robot.about(kind, thing, place),), thing, place)
+
+    def _example(self, kind: str, it: str = "the red block") -> str:
+        """How one would say it."""
+        return self._robot.examples[kind].format(it)
 
     def _steps(
         self, clauses: Sequence[tuple[Clause, Sequence[Part]]], text: str
-    ) -> tuple[Intent, ...]:
+    ) -> tuple[Step, ...]:
         """Pronouns and what goes without saying resolved."""
-        steps: list[Intent] = []
+        steps: list[Step] = []
+        object_kinds = self._robot.object_kinds
         last: NamedThing | None = None
         pending: Sequence[Part] | None = None  # a thing that was named, and nothing said of it yet
         for index, (clause, parts) in enumerate(clauses):
@@ -390,48 +393,125 @@ class InstructionReader:
                 following = [each for each, _ in clauses[index + 1 :] if each.label != FILLER]
                 if following and following[0].pointing:
                     pending = parts
-                elif steps and steps[-1].kind in OBJECT_KINDS and last is not None:
-                    also = _object_step(steps[-1].kind, last)
+                elif steps and _kind(steps[-1]) in object_kinds and last is not None:
+                    also = self._about(_kind(steps[-1]), last, None, parts, text)
                     if also != steps[-1]:  # "grab a block, any block"
                         steps.append(also)  # "... then the blue ball"
                 else:
                     raise _not_understood(
-                        "name a thing, and not what to do with it; did you mean: go to it?",
+                        "name a thing, and not what to do with it; did you mean: "
+                        f"{self._example(object_kinds[0], 'it')}?",
                         parts,
                         text,
                         whole=len(clauses) == 1,
                     )
                 continue
             pending = None
-            if clause.pointing and clause.label in OBJECT_KINDS:
+            if clause.pointing and clause.label in object_kinds:
                 if last is None:
                     raise _not_understood(
                         "do not say what 'it' is; name the thing, as in "
-                        f"'{EXAMPLES[clause.label]} the red block'",
+                        f"'{self._example(clause.label)}'",
                         parts,
                         text,
                         whole=len(clauses) == 1,
                     )
-                new = [_object_step(clause.label, last)]
+                new = [self._about(clause.label, last, clause.place, parts, text)]
             else:
                 new = list(clause.steps)
                 last = clause.thing or last
             for step in new:
-                if not steps or steps[-1] != step or step.kind not in (*OBJECT_KINDS, "stop"):
+                if not steps or steps[-1] != step or _kind(step) not in (*object_kinds, "stop"):
                     steps.append(step)
         if pending is not None or not steps:
-            raise _not_understood(f"ask for nothing; {_HELP}", [], text, whole=True)
+            raise _not_understood(f"ask for nothing; {self._robot.help}", [], text, whole=True)
         if len(steps) > MOST_CLAUSES:
             raise NotUnderstood(
                 f"the instruction {shown(text)} has {len(steps)} steps; at most {MOST_CLAUSES} "
                 "are taken at a time"
             )
-        return tuple(steps)
+        try:
+            return self._robot.joined(tuple(steps))
+        except CannotBe as problem:
+            raise _not_understood(str(problem), [], text, whole=True) from None
+
+    def _about(
+        self,
+        kind: str,
+        thing: NamedThing,
+        place: NamedThing | None,
+        parts: Sequence[Part],
+        text: str,
+    ) -> Step:
+        """The step about a thing that another clause names. Raises NotUnderstood."""
+        try:
+            return self._robot.about(kind, thing, place)
+        except CannotBe as problem:
+            raise _not_understood(str(problem), parts, text, whole=False) from None
+
+    def _halting(self, shares: np.ndarray) -> float:
+        """The share of stop among the kinds, less where the words may be no instruction at all."""
+        classes = self._robot.classes
+        halt = float(shares[classes.index("stop")])
+        others = float(shares[: self._kinds].sum()) - halt
+        refused = float(shares[classes.index(REFUSE)] + shares[classes.index(FILLER)])
+        return halt / (halt + others + NONE_WEIGHT * refused + 1e-9)
+
+    def _why_not(
+        self, shares: np.ndarray, parts: Sequence[Part], things: Sequence[NamedThing]
+    ) -> str:
+        """What is wrong with a clause that is not understood, where that is plain to see."""
+        kind = self._robot.kinds[int(shares[: self._kinds].argmax())]
+        if len(things) > self._robot.most_things(kind):
+            return "name more than one thing; name one at a time"
+        texts = [part.text for part in parts]
+        # "drive forward 30": of what?
+        bare = "[number]" in texts and not {"forward", "ahead", "back", "backwards"}.isdisjoint(
+            texts
+        )
+        if kind not in self._robot.object_kinds and (bare or self._is_near(shares)):
+            try:
+                self._robot.alone(kind, parts)
+            except CannotBe as problem:
+                return str(problem)
+        return self._nearest(shares, things[0] if things else None)
+
+    def _is_near(self, shares: np.ndarray) -> bool:
+        """Whether one kind is clearly the likeliest."""
+        kinds = shares[: self._kinds]
+        least, most = np.sort(kinds)[-2:]
+        # stop is what nonsense is likest to, and no help to who talks it
+        best = self._robot.kinds[int(kinds.argmax())]
+        certain = best != "stop" or most >= NEAREST_STOP_SHARE
+        return bool(most >= NEAREST_RATIO * least and certain)
+
+    def _nearest(self, shares: np.ndarray, thing: NamedThing | None) -> str:
+        """ "are not understood", with what is nearest to it where that is clear."""
+        if not self._is_near(shares):
+            return f"are not understood; {self._robot.help}"
+        kind = self._robot.kinds[int(shares[: self._kinds].argmax())]
+        target = object_step(kind, thing or NamedThing("red", "block")).target
+        it = target if target.startswith("any") else f"the {target}"
+        return f"are not understood; did you mean: {self._example(kind, it)}?"
+
+
+def reader_of(robot: RobotWords[Step], folder: Path | None = None) -> InstructionReader[Step]:
+    """From the files in `folder`, or of this package.
+
+    Raises:
+        ValueError: A file is missing or was not written by `vla train words`.
+    """
+    return _load(robot, None if folder is None else str(folder))
 
 
 @lru_cache(maxsize=4)
-def _load(folder: str | None) -> InstructionReader:
-    return InstructionReader(load_weights(None if folder is None else Path(folder)))
+def _load(robot: RobotWords[Any], folder: str | None) -> InstructionReader[Any]:
+    return InstructionReader(load_weights(robot, None if folder is None else Path(folder)), robot)
+
+
+def _kind(step: Any) -> str:
+    kind: str = step.kind
+    return kind
 
 
 def _stop_alone(
@@ -457,7 +537,7 @@ def _stop_alone(
             before = [each.label for each in read[:index]]
             if REFUSE in before:
                 return None if not _TIES.isdisjoint(joints[index].split()) else halt
-        elif clause.label in KINDS:
+        elif clause.instructs:
             return None  # the stop's time has not come
     return None
 
@@ -475,14 +555,17 @@ def _without_comments(
         comment = comment and instructed is not None and _TIES.isdisjoint(joint.split())
         if comment and clause.likeliest < COMMENT_SHARE and only_tells(span):
             clause = Clause(FILLER)
-        if clause.label in KINDS:
+        if clause.instructs:
             instructed = clause.label
         kept.append(clause)
     return kept
 
 
 def _without_repeats(
-    read: Sequence[Clause], spans: Sequence[Sequence[Part]], joints: Sequence[str]
+    read: Sequence[Clause],
+    spans: Sequence[Sequence[Part]],
+    joints: Sequence[str],
+    said_twice: tuple[str, str] | None,
 ) -> list[Clause]:
     """With a step that is only said twice said once: "straight on, keep going"."""
     kept = list(read)
@@ -490,15 +573,17 @@ def _without_repeats(
     joint: list[str] = []
     for index, (clause, span) in enumerate(zip(read, spans)):
         joint.extend(joints[index].split())
-        if clause.label not in KINDS:
+        if not clause.instructs:
             continue
         if last is not None:
             before = kept[last]
             more = not _MORE.isdisjoint(part.text for part in span)
-            if clause.steps == before.steps and set(joint) <= {","} and not more:
+            same = (clause.label, clause.steps, clause.place)
+            same_as_before = same == (before.label, before.steps, before.place)
+            if same_as_before and set(joint) <= {","} and not more:
                 kept[index] = Clause(FILLER)
-            # "swing round and look at it": who faces it has turned
-            if (before.label, clause.label, joint) == ("turn_around", "face", ["and"]):
+            # "swing round and look at it"
+            if (before.label, clause.label) == said_twice and joint == ["and"]:
                 kept[last] = Clause(FILLER)
         last = index
         joint = []
@@ -514,14 +599,6 @@ def _breaks_off(parts: Sequence[Part]) -> bool:
 def _only_stops(words: Sequence[str]) -> bool:
     spoken = [word for word in words if word[0].isalpha()]
     return bool(spoken) and set(spoken) <= set(STOP_WORDS)
-
-
-def _halting(shares: np.ndarray) -> float:
-    """The share of stop among the kinds, less where the words may be no instruction at all."""
-    halt = float(shares[CLASSES.index("stop")])
-    others = float(shares[: len(KINDS)].sum()) - halt
-    refused = float(shares[CLASSES.index(REFUSE)] + shares[CLASSES.index(FILLER)])
-    return halt / (halt + others + NONE_WEIGHT * refused + 1e-9)
 
 
 def _bare(parts: Sequence[Part]) -> list[Part]:
@@ -541,98 +618,6 @@ def _without_courtesy(text: str) -> str:
 
 def _joined_sides(text: str) -> str:
     return re.sub(r"\b(?:anti|counter) clockwise\b", "anticlockwise", text)
-
-
-def _object_step(kind: str, thing: NamedThing) -> Intent:
-    which = thing.which
-    if which is not None and which.relation == "any" and (thing.excluded):
-        which = None  # "a block that is not red": any such will do
-    return Intent(kind, thing.colour, thing.shape, which=which, excluded=thing.excluded)
-
-
-def _with_amount(kind: str, parts: Sequence[Part]) -> Clause:
-    amounts = []
-    for part in parts:
-        if isinstance(part.value, Amount):
-            amounts.append((part.value, part.said))
-    sizes = [each for each in amounts if each[0].unit != "little"]
-    amount = AMOUNTS.get(kind, 0.0)
-    turns = kind in ("turn_left", "turn_right", "turn_around")
-    if len(sizes) > 1:
-        return Clause(REFUSE, problem="give two amounts; give one")
-    if kind == "stop":
-        sizes = []  # "not another inch"
-    if kind not in AMOUNTS and sizes:
-        return Clause(REFUSE, problem=f"ask for {sizes[0][1]}, which means nothing there")
-    if sizes:
-        value, words = sizes[0]
-        if value.unit == "number":
-            if not turns:
-                return Clause(REFUSE, problem=f"say {words}, and not of what; say '{words} cm'")
-            value = Amount(math.radians(value.value), "angle")
-        if (value.unit == "angle") != turns:
-            unit = "degrees" if turns else "metres or centimetres"
-            return Clause(REFUSE, problem=f"ask for {words}; give {unit}")
-        amount = value.value
-        if kind == "turn_around" and not any(
-            math.isclose(amount, whole, rel_tol=0.01) for whole in (math.pi, 2 * math.pi)
-        ):
-            return Clause(REFUSE, problem=f"ask for {words}, and not to which side; say 'left'")
-        least, most = ANGLE_RANGE_RAD if turns else DISTANCE_RANGE_M
-        if not least * 0.999 <= amount <= most * 1.001:
-            return Clause(REFUSE, problem=_out_of_range(amount, turns))
-        amount = min(max(amount, least), most)
-    elif amounts and kind != "turn_around" and kind in AMOUNTS:
-        amount = SMALL_ANGLE_RAD if turns else SMALL_DISTANCE_M
-    thing = next((part.value for part in parts if isinstance(part.value, NamedThing)), None)
-    return Clause(kind, (Intent(kind, amount=amount),), thing)
-
-
-def _out_of_range(amount: float, turns: bool) -> str:
-    if turns:
-        least, most = (math.degrees(limit) for limit in ANGLE_RANGE_RAD)
-        return f"ask for {math.degrees(amount):g} degrees; ask for {least:g} to {most:g}"
-    shortest, longest = DISTANCE_RANGE_M
-    return f"ask for {amount:g} m; ask for {shortest:g} to {longest:g} m"
-
-
-def _why_not(shares: np.ndarray, parts: Sequence[Part], things: Sequence[NamedThing]) -> str:
-    """What is wrong with a clause that is not understood, where that is plain to see."""
-    if len(things) > 1:
-        return "name more than one thing; name one at a time"
-    kind = KINDS[int(shares[: len(KINDS)].argmax())]
-    texts = [part.text for part in parts]
-    # "drive forward 30": of what?
-    bare = "[number]" in texts and not {"forward", "ahead", "back", "backwards"}.isdisjoint(texts)
-    if kind in AMOUNTS and (bare or _is_near(shares)):
-        problem = _with_amount(kind, parts).problem
-        if problem:
-            return problem
-    return _nearest(shares, things[0] if things else None)
-
-
-def _is_near(shares: np.ndarray) -> bool:
-    """Whether one kind is clearly the likeliest."""
-    kinds = shares[: len(KINDS)]
-    least, most = np.sort(kinds)[-2:]
-    # stop is what nonsense is likest to, and no help to who talks it
-    certain = KINDS[int(kinds.argmax())] != "stop" or most >= NEAREST_STOP_SHARE
-    return bool(most >= NEAREST_RATIO * least and certain)
-
-
-def _nearest(shares: np.ndarray, thing: NamedThing | None) -> str:
-    """ "are not understood", with what is nearest to it where that is clear."""
-    kinds = shares[: len(KINDS)]
-    best = int(kinds.argmax())
-    if not _is_near(shares):
-        return f"are not understood; {_HELP}"
-    kind = KINDS[best]
-    example = EXAMPLES[kind]
-    if kind in OBJECT_KINDS:
-        target = _object_step(kind, thing or NamedThing("red", "block")).target
-        article = "" if target.startswith("any") else "the "
-        example = f"{example} {article}{target}"
-    return f"are not understood; did you mean: {example}?"
 
 
 def _not_understood(problem: str, parts: Sequence[Part], text: str, whole: bool) -> NotUnderstood:

@@ -54,8 +54,9 @@ def _replaced_alone(parts: Sequence[Part], place: int) -> list[Part] | None:
     if match is None:
         return None
     before = list(parts[:place])
-    made = _replaced(before, list(parts[place + len(match[0].split()) :]))
-    return made if len(made) == len(before) else None
+    after = list(parts[place + len(match[0].split()) :])
+    made = _replaced(before, after)
+    return made if made is not after else None
 
 
 def _last_said(before: list[Part]) -> list[Part]:

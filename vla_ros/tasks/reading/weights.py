@@ -1,17 +1,24 @@
-"""The file `words.npz`: the table of words, the heads on it, and lists that reading needs."""
+"""The files of reading: `words.npz` has the table of words, the cart's heads on it, and lists.
+
+Another robot has heads, a threshold and a list of words of its own in a second file; the table is
+the same.
+"""
 
 from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.tasks.reading.cart import CART
 from vla_ros.tasks.reading.colours import ColourNames
 from vla_ros.tasks.reading.network import Network, WordPieces
 from vla_ros.tasks.reading.objects import Things
+from vla_ros.tasks.reading.robot import RobotWords
 from vla_ros.tasks.reading.spelling import Spelling
 
 FILE = "words.npz"
@@ -32,31 +39,45 @@ class Weights:
     threshold: float  # of a clause's most likely class; below it the clause is refused
 
 
-def load_weights(folder: Path | None = None) -> Weights:
-    """Raises ValueError where the file is missing or another's."""
-    return weights_of(load_arrays(folder))
+def file_of(robot: RobotWords[Any]) -> str:
+    """The file that has the robot's heads."""
+    return FILE if robot is CART else f"words_{robot.name}.npz"
 
 
-def load_arrays(folder: Path | None = None) -> dict[str, NDArray]:
-    """What the file holds. Raises ValueError where it is missing or another's."""
-    path = (Path(__file__).parent if folder is None else folder) / FILE
+def load_weights(robot: RobotWords[Any], folder: Path | None = None) -> Weights:
+    """Raises ValueError where a file is missing or another's."""
+    arrays = stored_arrays(CART, folder)
+    if robot is not CART:
+        arrays = {**without_heads(arrays), **stored_arrays(robot, folder)}
+    return weights_of(arrays, robot)
+
+
+def stored_arrays(robot: RobotWords[Any], folder: Path | None = None) -> dict[str, NDArray]:
+    """Of the robot's file. Raises ValueError where it is missing or another's."""
+    path = (Path(__file__).parent if folder is None else folder) / file_of(robot)
+    command = "vla train words" if robot is CART else f"vla train words --robot {robot.name}"
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path} cannot be read ({error}); install the package again, or write it with "
-            "'vla train words'"
+            f"'{command}'"
         ) from error
     if int(arrays.get("format", -1)) != FORMAT:
         raise ValueError(
             f"{path} is of format {arrays.get('format')}, and {FORMAT} is read here; write it "
-            "again with 'vla train words'"
+            f"again with '{command}'"
         )
     return arrays
 
 
-def weights_of(arrays: dict[str, NDArray]) -> Weights:
+def without_heads(arrays: dict[str, NDArray]) -> dict[str, NDArray]:
+    """What robots share."""
+    return {name: values for name, values in arrays.items() if not name.startswith("head")}
+
+
+def weights_of(arrays: dict[str, NDArray], robot: RobotWords[Any]) -> Weights:
     """From the arrays of the file, as the recipe `words` makes them."""
     pieces = WordPieces(lines(arrays["vocabulary"]))
     rows = arrays["table"].astype(np.float32) * arrays["scale"].astype(np.float32)[:, None]
@@ -77,11 +98,9 @@ def weights_of(arrays: dict[str, NDArray]) -> Weights:
     for word in pieces.vocabulary[:KNOWN_ROWS]:
         if len(word) >= SHORTEST_KNOWN and word.isalpha():
             known.add(word)
-    colours = ColourNames(survey)
+    things = Things(ColourNames(survey), robot.nouns)
     spelling = Spelling(lines(arrays["task_words"]), known)
-    return Weights(
-        pieces, Network(table, heads), Things(colours), spelling, float(arrays["threshold"])
-    )
+    return Weights(pieces, Network(table, heads), things, spelling, float(arrays["threshold"]))
 
 
 def lines(stored: NDArray) -> list[str]:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.robot import load_robot
 from vla_ros.models.config import VLAConfig
-from vla_ros.models.table import SCENE_SIZE, TABLE_STATE, TASKS, WRIST_SIZE, TableVLA
-from vla_ros.policies.builtin_arm import OPEN_SHARE, decide, rows_of
+from vla_ros.models.table import SCENE_SIZE, TABLE_STATE, TASKS, WRIST_SIZE, TableVLA, said_of
+from vla_ros.policies.builtin_arm import decide, rows_of
+from vla_ros.policies.following_arm import OPEN_SHARE
 from vla_ros.sim.arm import chain
 from vla_ros.sim.arm.episode import (
     ARM_CHANNELS,
@@ -26,7 +27,7 @@ from vla_ros.sim.arm.episode import (
 from vla_ros.sim.arm.world import ArmWorld
 from vla_ros.tasks.arm.intent import ArmIntent
 from vla_ros.tasks.arm.table import TableState
-from vla_ros.training.arm_frames import ArmFrames, look, said_of, state_of
+from vla_ros.training.arm_frames import ArmFrames, look, state_of
 from vla_ros.training.arm_labels import ArmBatch, batch_of, texts
 from vla_ros.training.arm_losses import ARM_WEIGHTS, arm_losses
 from vla_ros.training.arm_rollout import drive

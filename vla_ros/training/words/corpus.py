@@ -1,7 +1,8 @@
 """Sentences to learn from, made of the templates in the text files beside this one.
 
-In a template `(a|b)` is one of them, `[a]` perhaps a, `{it}` a thing of the room, `{dist}` and
-`{ang}` an amount, `{noun}` something that is none of the room's things.
+In a template `(a|b)` is one of them, `[a]` perhaps a, `{it}` one of the robot's things, `{there}`
+the thing to which it is put, `{dist}` and `{ang}` an amount, `{noun}` something that is none of the
+robot's things.
 
 Held out are whole lines, told by their hash: none of their fillings is learned from.
 """
@@ -13,15 +14,13 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from vla_ros.tasks.objects import COLOURS
-from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SPLITS, intent_of, say
 from vla_ros.tasks.reading.amounts import NUMBERS
-from vla_ros.tasks.reading.network import CLASSES, FILLER, MENTION, REFUSE
+from vla_ros.tasks.reading.network import FILLER, MENTION, REFUSE
+from vla_ros.training.words.lessons import CART_LESSONS, Lessons, listed
 
 HELD_OUT_SHARE = 0.1
 WORDS_A_TURN = 6
@@ -29,12 +28,6 @@ POLITE_SHARE = 0.45
 TYPO_SHARE = 0.12  # of the sentences: one word of it
 _CHOICE = re.compile(r"\(([^()\[\]]*)\)|\[([^()\[\]]*)\]")
 _JOINS = (" and ", ", ", " then ", " and then ", " ", ". ", " or ", " but ")
-_NOUNS = {
-    "block": ["block", "cube", "box", "brick", "die", "crate"],
-    "ball": ["ball", "sphere", "orb", "globe", "marble"],
-    "cylinder": ["cylinder", "can", "tube", "tin", "drum", "barrel", "canister", "pipe"],
-    "object": ["object", "thing", "one", "item", "toy", "thingy"],
-}
 _RELATIONS = [
     "left of",
     "to the left of",
@@ -55,26 +48,10 @@ _WHICH = ["nearest", "closest", "other", "leftmost", "farthest", "rightmost", "l
 
 @dataclass(frozen=True)
 class Example:
-    """A sentence and which of CLASSES it is."""
+    """A sentence and which of the robot's classes it is."""
 
     text: str
     label: str
-
-
-@cache
-def templates(name: str) -> tuple[tuple[str, str], ...]:
-    """(class, template) of each line of a text file; "#" begins a comment."""
-    found = []
-    path = Path(__file__).with_name(f"{name}.txt")
-    for line in path.read_text(encoding="utf-8").splitlines():
-        line = line.strip()
-        if not line or line.startswith("#"):
-            continue
-        label, _, template = line.partition(": ")
-        if name == "commands" and label not in CLASSES:
-            raise ValueError(f"{path}: {line!r} begins with none of {', '.join(CLASSES)}")
-        found.append((label, template) if name == "commands" else (REFUSE, line))
-    return tuple(found)
 
 
 def held_out(template: str) -> bool:
@@ -85,13 +62,15 @@ def held_out(template: str) -> bool:
 class Speaker:
     """Says templates, each time otherwise."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, lessons: Lessons = CART_LESSONS) -> None:
+        self._lessons = lessons
+        self._kinds = lessons.robot.kinds
         self._rng = random.Random(seed)
         self._numbers = np.random.default_rng(seed)
-        self._before = _listed("before")
-        self._after = _listed("after")
-        self._things = _listed("nouns")
-        self._verbs = _listed("verbs")
+        self._before = listed("before")
+        self._after = listed("after")
+        self._things = lessons.nouns()
+        self._verbs = lessons.verbs()
 
     def examples(self, held: bool, of_each: int) -> list[Example]:
         """So many of each kind, and of what is none several times as many; each text once.
@@ -101,13 +80,13 @@ class Speaker:
             of_each: Sentences of a kind.
         """
         by_class: dict[str, list[str]] = {}
-        for label, template in (*templates("commands"), *templates("refusals")):
+        for label, template in self._lessons.templates():
             if held_out(template) == held:
                 # a line with many words to choose from is said more often
                 often = 1 + template.count("|") // WORDS_A_TURN
                 by_class.setdefault(label, []).extend([template] * often)
         found: dict[str, str] = {}
-        for label in CLASSES:
+        for label in self._lessons.robot.classes:
             of_class = by_class.get(label, [])
             if not of_class:
                 continue
@@ -124,9 +103,9 @@ class Speaker:
             if text:
                 found.setdefault(text, REFUSE)
         if not held:
-            for _ in range(of_each * len(KINDS) // 4):
-                kind = self._of(KINDS)
-                found.setdefault(self._known(kind), kind)
+            for _ in range(of_each * len(self._kinds) // 4):
+                kind = self._of(self._kinds)
+                found.setdefault(self._lessons.known(self._numbers, self._of, kind), kind)
         return [
             Example(self._misspelt(text), label) for text, label in found.items() if text.strip()
         ]
@@ -145,6 +124,7 @@ class Speaker:
             text = text[: match.start()] + chosen + text[match.end() :]
         for slot, word in (
             ("{it}", self.thing),
+            ("{there}", self.thing),
             ("{dist}", self.distance),
             ("{ang}", self.angle),
             ("{noun}", self.noun),
@@ -154,8 +134,10 @@ class Speaker:
         return " ".join(text.split())
 
     def thing(self) -> str:
-        """A thing of the room, as one may name it."""
+        """One of the robot's things, as one may name it."""
         name = self._plain_thing()
+        if not self._lessons.relations:
+            return name
         chance = self._rng.random()
         if chance < 0.1:
             joint = self._of(("", "", "that is ", "which is ", "standing "))
@@ -167,7 +149,8 @@ class Speaker:
         return name
 
     def _plain_thing(self) -> str:
-        noun = self._of(_NOUNS[self._of(tuple(_NOUNS))])
+        names = self._lessons.names
+        noun = self._of(names[self._of(tuple(names))])
         article = self._of(("the", "the", "the", "the", "that", "a", "this", "any", "my", "your"))
         look = self._of(("", "", "", "", "", "little ", "big ", "shiny ", "small "))
         if self._rng.random() < 0.12:
@@ -216,7 +199,7 @@ class Speaker:
         )
 
     def noun(self) -> str:
-        """Something that is none of the room's things."""
+        """Something that is none of the robot's things."""
         article = self._of(("the", "the", "the", "a", "my", "that", "your", "this"))
         return f"{article} {self._of(self._things)}"
 
@@ -238,18 +221,20 @@ class Speaker:
     def _spoilt(self, by_class: dict[str, list[str]]) -> str:
         """An instruction made into none: what it is easily taken for."""
         chance = self._rng.random()
-        kind = self._of(KINDS)
+        robot = self._lessons.robot
+        kind = self._of(self._kinds)
         template = self._of(by_class.get(kind) or [""])
         if chance < 0.2:  # what this robot does to nothing
             return self._polite(f"{self._of(self._verbs)} {self.thing()}", REFUSE)
         if chance < 0.45:  # about something else
-            kind = self._of(OBJECT_KINDS)
+            kind = self._of(robot.object_kinds)
             template = self._of(by_class.get(kind) or [""])
-            return self._polite(self.fill(template.replace("{it}", "{noun}")), REFUSE) * (
-                "{it}" in template
+            slot = self._slot(template)
+            return self._polite(self.fill(template.replace(slot, "{noun}")), REFUSE) * (
+                slot in template
             )
         if chance < 0.6:  # two at once: what is one step is cut from the other before
-            other = self._of([each for each in KINDS if each != kind])
+            other = self._of([each for each in self._kinds if each != kind])
             second = self._of(by_class.get(other) or [""])
             return f"{self.fill(template)}{self._of(_JOINS)}{self.fill(second)}"
         if chance < 0.75:  # half of it is nonsense
@@ -257,23 +242,20 @@ class Speaker:
             self._rng.shuffle(halves)
             return self._of(_JOINS).join(halves)
         if chance < 0.9:  # unfinished
-            kind = self._of(OBJECT_KINDS)
+            kind = self._of(robot.object_kinds)
             template = self._of(by_class.get(kind) or [""])
-            place = template.find("{it}")
+            place = template.find(self._slot(template))
             ending = self._of(("", "", "the", "a", "the um"))
             return self._polite(self.fill(template[: max(0, place)]), REFUSE) + f" {ending}"
         words = self.fill(template).split()
         self._rng.shuffle(words)
         return " ".join(words) * (len(words) > 4)
 
-    def _known(self, kind: str) -> str:
-        """As tasks/phrases.py says it."""
-        colour = None
-        shape = None
-        if kind in OBJECT_KINDS:
-            colour = self._of(COLOURS)
-            shape = self._of(("block", "ball", "cylinder", "")) or None
-        return say(self._numbers, intent_of(kind, colour, shape), self._of(SPLITS[:3]))
+    def _slot(self, template: str) -> str:
+        """The thing of a template, or as often the place where it is put."""
+        if "{there}" not in template:
+            return "{it}"
+        return self._of(("{it}", "{there}"))
 
     def _misspelt(self, text: str) -> str:
         if self._rng.random() >= TYPO_SHARE:
@@ -296,20 +278,9 @@ class Speaker:
         )
 
 
-@cache
-def _listed(name: str) -> tuple[str, ...]:
-    """The lines of a text file."""
-    found: list[str] = []
-    path = Path(__file__).with_name(f"{name}.txt")
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.strip() and not line.startswith("#"):
-            found.extend(entry.strip() for entry in line.split("|"))
-    return tuple(found)
-
-
-def task_words() -> list[str]:
+def task_words(lessons: Lessons = CART_LESSONS) -> list[str]:
     """Every word of the commands' templates, in the alphabet's order."""
     words: set[str] = set()
-    for _, template in templates("commands"):
+    for template in lessons.commands():
         words.update(re.findall(r"[a-z]+", re.sub(r"\{[a-z]+\}", " ", template.lower())))
     return sorted(words)

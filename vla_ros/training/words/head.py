@@ -10,8 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vla_ros.tasks.reading.network import CLASSES
-
 HIDDEN = 96
 QUESTIONS = 4
 DEEP = 128
@@ -19,9 +17,9 @@ BATCH = 128
 
 
 class WordHead(nn.Module):
-    """Words B x L x D and mask B x L x 1 -> scores B x len(CLASSES)."""
+    """Words B x L x D and mask B x L x 1 -> scores B x classes."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, classes: int) -> None:
         super().__init__()
         self.enter = nn.Linear(width, HIDDEN)
         self.near = nn.Conv1d(HIDDEN, HIDDEN, 3, padding=1)
@@ -29,7 +27,7 @@ class WordHead(nn.Module):
         self.norm = nn.LayerNorm(HIDDEN)
         self.questions = nn.Parameter(torch.randn(QUESTIONS, HIDDEN) / math.sqrt(HIDDEN))
         self.deep = nn.Linear(QUESTIONS * HIDDEN, DEEP)
-        self.leave = nn.Linear(DEEP, len(CLASSES))
+        self.leave = nn.Linear(DEEP, classes)
         self.dropout = nn.Dropout(0.2)
 
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
@@ -52,21 +50,27 @@ class WordHead(nn.Module):
 
 
 def trained_head(
-    table: NDArray, rows: Sequence[Sequence[int]], labels: NDArray, seed: int, epochs: int
+    table: NDArray,
+    rows: Sequence[Sequence[int]],
+    labels: NDArray,
+    classes: int,
+    seed: int,
+    epochs: int,
 ) -> WordHead:
     """A head that tells the labels of rows of the table apart.
 
     Args:
         table: V x D.
         rows: A sentence each: numbers of the table's rows.
-        labels: N, numbers of CLASSES.
+        labels: N, numbers of classes.
+        classes: How many there are.
         seed: Another one, another head.
         epochs: How often each sentence is seen.
     """
     torch.manual_seed(seed)
     order = np.random.default_rng(seed)
     vectors = torch.from_numpy(table.astype(np.float32))
-    head = WordHead(table.shape[1])
+    head = WordHead(table.shape[1], classes)
     steps = epochs * (len(rows) // BATCH)
     optimizer = torch.optim.AdamW(head.parameters(), lr=2e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps + 1)
