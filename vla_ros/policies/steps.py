@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from vla_ros.core.step_words import all_done, step_begins
 from vla_ros.tasks.choice import Sighting
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.phrases import AMOUNTS, OBJECT_KINDS, PLAIN_WORDS
@@ -84,10 +85,7 @@ class Steps:
     @property
     def title(self) -> str:
         """ "step 2 of 3: turn around"; of a single step its words alone."""
-        words = spoken(self.current)
-        if len(self._intents) == 1:
-            return words
-        return f"step {self._index + 1} of {len(self._intents)}: {words}"
+        return step_begins(self._index + 1, len(self._intents), spoken(self.current))
 
     def blamed(self, sentence: str) -> str:
         """Why the instruction ended here: which step it was, where there are several."""
@@ -105,8 +103,7 @@ class Steps:
         self._done_images = 0
         if self._index + 1 == len(self._intents):
             self._over = True
-            if len(self._intents) > 1:
-                self.announced.append(f"all {len(self._intents)} steps are done")
+            self.announced.append(all_done(len(self._intents), spoken(self.current)))
             return False
         self._index += 1
         self._announce()
