@@ -72,7 +72,7 @@ def test_a_state_of_another_release_is_shown_as_unknown():
     state = ConsoleState()
     state.on_report(report(state=9, verdict=9), 0.0)
     gate = state.now(0.0)["gate"]
-    assert (gate["state"], gate["limited"], gate["meaning"]) == ("unknown (9)", False, "")
+    assert (gate["state"], gate["meaning"], gate["detail"]) == ("unknown (9)", "", "")
 
 
 def test_it_says_that_a_person_drives():
@@ -83,6 +83,16 @@ def test_it_says_that_a_person_drives():
     state.on_report(report(control_source="teleop", state=1), 0.0)
     assert state.now(0.0)["gate"]["activity"] == "a person has the robot"
     assert state.now(0.0)["gate"]["meaning"].startswith("holding: a person has the robot")
+
+
+@pytest.mark.parametrize("changes, detail", [
+    ({"verdict": 1, "reason": "linear.x 0.9 m/s was limited to 0.5 m/s"}, "limited: linear.x 0.9 m/s was limited to 0.5 m/s"),
+    ({"state": 1, "reason": "the image is old"}, ""), ({"state": 1, "reason": "no instruction"}, "no instruction"),
+    ({"state": 0, "reason": "the gate is disarmed; arm it"}, "")], ids=["limited", "said", "in other words", "disarmed"])
+def test_what_the_sentence_says_already_is_not_said_again(changes, detail):
+    state = ConsoleState()
+    state.on_report(report(**changes), 0.0)
+    assert state.now(0.0)["gate"]["detail"] == detail
 
 
 # -- what is being done now ------------------------------------------------------------

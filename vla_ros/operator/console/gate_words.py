@@ -30,7 +30,9 @@ def activity(state: str, by_person: bool, sentence: str) -> str:
     return "a person has the robot" if by_person else ""
 
 
-def doing(state: str, by_person: bool, reason: str, current: Sentence | None, still_s: float) -> str:
+def doing(
+    state: str, by_person: bool, reason: str, current: Sentence | None, still_s: float
+) -> str:
     """Whether something is being done now; `stopped` says it in the state STOPPED.
 
     Args:

@@ -242,9 +242,8 @@ function showNow(now) {
   $("instruction").textContent = now.instruction ? `“${now.instruction}”` : "no instruction";
   $("instruction").title = now.instruction; // the line is cut where it is too long
   $("meaning").textContent = gate.meaning;
-  $("reason").textContent = gate.limited ? `limited: ${gate.reason}` : gate.meaning.includes(gate.reason) ? "" : gate.reason;
-  $("rule").textContent = gate.rule ? `rule ${gate.rule}` +
-    (gate.holds_when ? ` holds when ${gate.holds_when}` : "") +
+  $("reason").textContent = gate.detail;
+  $("rule").textContent = gate.holds_when ? `rule ${gate.rule} holds when ${gate.holds_when}` +
     (gate.goes_on_when ? `; it goes on when ${gate.goes_on_when}` : "") : "";
   showBars(gate.channels);
   keepPlot(gate.channels);

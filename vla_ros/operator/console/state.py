@@ -235,14 +235,18 @@ class ConsoleState:
         else:
             still_s = now - self._still_since
             meaning = doing(state, by_person, reason, self.sentences.current, still_s)
+        # what the sentence does not say already
+        detail = reason if state == "HOLDING" and reason not in meaning else ""
+        if report.verdict == LIMITED:
+            detail = f"limited: {reason}"
         return {
             "alive": True,
             "state": state,
             "activity": activity(state, by_person, meaning),
-            "limited": report.verdict == LIMITED,
             "rule": report.rule[:100],
             "reason": reason,
             "meaning": meaning,
+            "detail": detail,
             **rule_words(report.rule),
             "channels": self._channels(report),
         }
