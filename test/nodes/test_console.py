@@ -30,8 +30,8 @@ from vla_ros.nodes.common.qos import EVENTS, FEEDBACK, HALTS, LATCHED, LATEST, P
 from vla_ros.operator.console import server
 from vla_ros.operator.console.actions import Who
 from vla_ros.operator.console.cameras import UNWATCHED_S
-from vla_ros.operator.console.node import Console
 from vla_ros.operator.console.gate_words import STOP_PRESSED
+from vla_ros.operator.console.node import Console
 from vla_ros.safety.gate import LatestInputs
 from vla_ros_msgs.msg import Fault, Halt, Heartbeat, Instruction, SafetyReport
 

@@ -87,7 +87,7 @@ def test_it_says_that_a_person_drives():
 
 @pytest.mark.parametrize("changes, detail", [
     ({"verdict": 1, "reason": "linear.x 0.9 m/s was limited to 0.5 m/s"}, "limited: linear.x 0.9 m/s was limited to 0.5 m/s"),
-    ({"state": 1, "reason": "the image is old"}, ""), ({"state": 1, "reason": "no instruction"}, "no instruction"),
+    ({"state": 1, "reason": "the image is old"}, ""), ({"state": 1, "control_source": "teleop", "reason": "the deadman was let go"}, "the deadman was let go"),
     ({"state": 0, "reason": "the gate is disarmed; arm it"}, "")], ids=["limited", "said", "in other words", "disarmed"])
 def test_what_the_sentence_says_already_is_not_said_again(changes, detail):
     state = ConsoleState()

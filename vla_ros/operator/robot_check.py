@@ -369,7 +369,8 @@ def _measured(channel: Channel, graph: GraphSnapshot) -> Iterator[CheckFinding]:
             yield CheckFinding(
                 WRONG,
                 f"channel '{channel.name}'",
-                f"it stands at {value:.4g}{channel.unit_mark}, outside its bounds {low:g} to {high:g}",
+                f"it stands at {value:.4g}{channel.unit_mark}, "
+                f"outside its bounds {low:g} to {high:g}",
                 "correct unit, sent_unit, scale or bounds, or move it inside by hand",
             )
         return

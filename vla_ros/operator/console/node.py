@@ -164,7 +164,7 @@ class Console(ManagedNode):
             self._server = None
 
     def _say_goodbye(self) -> None:
-        """The pages hear that the console ends, and do not take it for a connection that is lost."""
+        """The pages hear that the console ends, so that they do not take it for lost."""
         self._ending = self.params["farewell"] or "The console has ended."
         watched = self.viewers.names(time.monotonic())
         if watched:
