@@ -334,8 +334,8 @@ class _Converter:
             if low < channel.bounds[0] or high > channel.bounds[1]:
                 yield (
                     f"'{channel.name}' was sent to {low:.4g} to {high:.4g}{channel.unit_mark}, "
-                    f"beyond its bounds {channel.bounds[0]:g} to {channel.bounds[1]:g}; are its scale and "
-                    "sent_unit right?"
+                    f"beyond its bounds {channel.bounds[0]:g} to {channel.bounds[1]:g}; are its "
+                    "scale and sent_unit right?"
                 )
 
     def _open(

@@ -163,8 +163,8 @@ def _take(
         return ""  # nobody knows how it came there: that is no jump
     return (
         f"{channel.name} was measured at {before:.3g}{channel.unit_mark} and "
-        f"{to_seconds(age):.2f} s later at {value:.3g}; it cannot move so fast (if it turns on and on, say wraps: "
-        "true in the robot file)"
+        f"{to_seconds(age):.2f} s later at {value:.3g}; it cannot move so fast (if it turns on and "
+        "on, say wraps: true in the robot file)"
     )
 
 
