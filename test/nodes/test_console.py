@@ -317,6 +317,15 @@ def test_a_small_jpeg_goes_on_as_it_came(around):
     assert images(around, page, CompressedImage, "image/compressed", message)[0] == jpeg
 
 
+def test_a_large_jpeg_is_made_small_for_the_page(around):
+    page = Page(around, robot_file=robot_file(cameras=JPEG), image_width=64)
+    pixels = np.zeros((240, 320, 3), np.uint8)
+    pixels[:, 160:] = 200
+    message = CompressedImage(format="jpeg", data=bytes(cv2.imencode(".jpg", pixels)[1]))
+    _, shown = images(around, page, CompressedImage, "image/compressed", message)
+    assert shown.shape == (48, 64, 3) and shown[:, :28].max() < 40 and shown[:, 36:].min() > 160
+
+
 def test_an_image_that_is_none_is_counted_and_the_page_goes_on(around, page):
     camera = around.speaker(Image, "image", SENSOR)
     page.state()

@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 from vla_ros.core.robot import load_robot
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.convert import stamp_ns
+from vla_ros.nodes.common.from_bytes import reader_of
 from vla_ros.nodes.common.qos import EVENTS, FEEDBACK, HALTS, LATCHED
 from vla_ros.nodes.common.run_node import run
 from vla_ros.operator.client import Operator, call_trigger
@@ -140,8 +141,12 @@ class Console(ManagedNode):
         self._port = self._listener.getsockname()[1]
         shown_host = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown_host}:{self._port}"
-        self._reports = self.add_reader(SafetyReport, "safety_report", REPORTS)
-        self._heartbeats = self.add_reader(Heartbeat, "heartbeat", REPORTS)
+        self._reports = self.add_reader(
+            SafetyReport, "safety_report", REPORTS, read=reader_of(SafetyReport)
+        )
+        self._heartbeats = self.add_reader(
+            Heartbeat, "heartbeat", REPORTS, read=reader_of(Heartbeat)
+        )
         self._diagnoses = self.add_reader(DiagnosticArray, "/diagnostics", REPORTS)
         self._stops = self.add_reader(Bool, "stop", REPORTS)
         self.add_subscription(Instruction, "instruction/accepted", self._on_instruction, LATCHED)
