@@ -396,6 +396,7 @@ def test_words_that_have_to_be_given_again_are_over():
 
 def test_a_hold_that_passes_by_itself_is_not_the_end_of_what_is_done():
     console = told()
+    console.on_feedback("inference: the model never saw this", 1001.0)
     console.on_report(report(state=1, rule="obstacle", reason="the way is not free"), 5.0)
     assert outcome(console) == "doing" and meaning(console, 5.0) == "holding: the way is not free"
 
