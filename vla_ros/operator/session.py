@@ -50,7 +50,7 @@ class Interrupt:
             raise KeyboardInterrupt(self._name)
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if a signal has arrived, or the launch that started it is gone."""
+        """Raise KeyboardInterrupt if a signal came, or the launch that started it is gone."""
         if not self._name and process_identity.orphaned():
             self._name = "the process that started this one has ended"
         if self._name:
