@@ -170,6 +170,16 @@ def test_why_it_holds_is_what_the_policy_said_and_not_what_follows_from_it():
     assert meaning(state, 3.0) == "holding: there is no instruction; tell the robot what to do"
 
 
+def test_what_was_said_before_the_arming_is_to_be_said_again_and_not_to_be_armed_for():
+    state = ConsoleState()
+    state.sentences.accept(7, "turn left", 0.0, 0.0)
+    state.on_report(report(state=0), 1.0)
+    assert state.sentences.page()[0]["remarks"] == ["the robot is not armed: press ARM twice, then say it again"]
+    reason = "'turn left' was given before the arming; give the instruction again"
+    state.on_report(report(state=1, rule="instruction_match", reason=reason), 2.0)
+    assert meaning(state, 2.0) == f"holding: {reason}"
+
+
 # -- the stop: what state it is in, and what comes next -------------------------------------
 STOP = {"state": 3, "rule": "stop", "reason": STOP_PRESSED}
 
@@ -347,6 +357,15 @@ def test_other_words_replace_what_is_not_done_and_nothing_of_what_is():
     history.remark(all_done(1, "turn right"))
     history.accept(3, "go back", 2.0, 0.0)
     assert outcomes(history) == ["accepted", "done", "replaced"]
+
+
+def test_the_last_word_about_the_instruction_before_is_not_taken_for_this_one():
+    history = said("turn left")
+    history.accept(1, "turn left", 0.0, 0.0)
+    history.follow(1)
+    history.accept(2, "turn right", 1.0, 0.0)
+    history.remark(all_done(1, "turn left"))
+    assert outcomes(history) == ["accepted", "replaced"]
 
 
 def test_words_that_the_policy_refuses_have_one_outcome_and_it_is_that():

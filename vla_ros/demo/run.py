@@ -119,7 +119,7 @@ def _run(
         finally:
             rates = demo.watch.average_rates()
             _stop_all(group, view)
-            if page and not arguments.stay:
+            if CONSOLE in commands and not arguments.stay:
                 view.say("its page ends with it; vla demo --stay keeps both until Ctrl-C")
             if demo.watch.film is not None:
                 demo.watch.film.close()

@@ -7,7 +7,7 @@ import re
 from vla_ros.core.shown import shown
 from vla_ros.operator.console.sentences import DONE, OPEN, Sentence
 from vla_ros.safety.rules import RULES
-from vla_ros.safety.rules.instruction_match import NONE
+from vla_ros.safety.rules.instruction_match import GIVE_AGAIN, NONE
 
 STATES = ("DISARMED", "HOLDING", "ACTIVE", "STOPPED")
 STOP_PRESSED = "the stop is pressed"  # the gate's words for it, and for why it refuses a reset
@@ -62,6 +62,8 @@ def doing(
 def _why_held(reason: str, current: Sentence | None) -> str:
     if reason == NONE:
         return "there is no instruction; tell the robot what to do"
+    if reason.endswith(GIVE_AGAIN):
+        return reason
     if current and current.outcome not in (*OPEN, DONE) and current.remarks:
         # the gate only knows that no action comes
         return f"{shown(current.text)} was {current.outcome}: {current.remarks[-1]}"

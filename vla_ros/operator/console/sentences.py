@@ -158,7 +158,9 @@ class SentenceHistory:
         if is_step(line):
             sentence.step = line
         elif is_done(line):
-            sentence.close(DONE)
+            # of one that has not begun, it is the last word about the one before
+            if sentence.outcome == DOING:
+                sentence.close(DONE)
         elif line.startswith(NOT_UNDERSTOOD):
             # what it has begun it gives up, as what it looks for is not there
             outcome = STOPPED if sentence.outcome == DOING else REFUSED
