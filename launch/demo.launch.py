@@ -30,6 +30,8 @@ PASSED_ON = (
     "teleop",
     "blackbox",
     "console",
+    "markers",
+    "record",
 )
 CART_CAMERA = "/camera/image_raw"
 SHARE = Path(get_package_share_directory("vla_ros"))
@@ -132,6 +134,16 @@ def generate_launch_description() -> LaunchDescription:
                 "console",
                 default_value="false",
                 description="true: with the operator's page, at http://127.0.0.1:8080",
+            ),
+            DeclareLaunchArgument(
+                "markers",
+                default_value="false",
+                description="true: what the gate sees and the policy plans, for RViz and Foxglove",
+            ),
+            DeclareLaunchArgument(
+                "record",
+                default_value="",
+                description="a folder: each instruction is recorded there as an episode",
             ),
             DeclareLaunchArgument(
                 "seed",

@@ -9,23 +9,31 @@ one ends. With composed:=true, those that images go through are one process (doc
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+)
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from vla_ros.core import composed, process_identity
 from vla_ros.core.fastdds import PROFILES, profile_variables
+from vla_ros.core.robot import load_robot
 from vla_ros.nodes.suite import ROBOT_TOPICS, PlannedNode, planned_nodes
 from vla_ros.operator.processes import ros_arguments
 
 CONFIG = Path(get_package_share_directory("vla_ros")) / "config"
 RESPAWN_DELAY_S = 1.0  # as `vla demo` has it
+GATE_WITHIN_S = 900  # the gate speaks once it is active, and an engine may be built before
 
 
 def arguments() -> list[DeclareLaunchArgument]:
@@ -92,6 +100,18 @@ def arguments() -> list[DeclareLaunchArgument]:
             "console_port",
         ),
         DeclareLaunchArgument(
+            "markers",
+            default_value="false",
+            description="true: what the gate sees and the policy plans, for RViz and Foxglove "
+            "(doc/howto/rviz_foxglove.md); topics as the robot file has them",
+        ),
+        DeclareLaunchArgument(
+            "record",
+            default_value="",
+            description="a folder: each instruction is recorded there as an episode, behind those "
+            "that are in it (doc/demonstrations.md)",
+        ),
+        DeclareLaunchArgument(
             "enclaves",
             default_value="/vla",
             description="where the nodes' SROS 2 enclaves are (if ROS_SECURITY_ENABLE)",
@@ -107,8 +127,8 @@ def profile() -> list[SetEnvironmentVariable]:
     return [SetEnvironmentVariable(name, file) for name in profile_variables()]
 
 
-def nodes(context: LaunchContext) -> list[Node]:
-    """The nodes, once the robot file and the policy are known."""
+def nodes(context: LaunchContext) -> list[Node | ExecuteProcess]:
+    """The nodes, and what runs beside them, once the robot file and the policy are known."""
 
     def given(argument: str) -> str:
         return LaunchConfiguration(argument).perform(context)
@@ -131,11 +151,25 @@ def nodes(context: LaunchContext) -> list[Node]:
     )
     if switched_on("console"):
         planned = [*planned, PlannedNode("console", "console", {"robot_file": given("robot_file")})]
+    beside: list[ExecuteProcess] = []
+    namespace = f"/{given('namespace').strip('/')}"
+    if switched_on("markers"):
+        beside.append(verb("markers", namespace, "--robot-file", given("robot_file")))
+    if folder := given("record"):
+        robot = load_robot(given("robot_file")).name
+        beside.append(verb("record", namespace, "--append", "--out", folder, "--robot", robot))
     if not in_one_process:
-        return [node(planned_node) for planned_node in planned]
+        return [*map(node, planned), *beside]
     shared = [planned_node for planned_node in planned if planned_node.executable in composed.KINDS]
     apart = [planned_node for planned_node in planned if planned_node not in shared]
-    return [*map(node, apart), one_process(shared)]
+    return [*map(node, apart), one_process(shared), *beside]
+
+
+def verb(name: str, namespace: str, *words: str) -> ExecuteProcess:
+    """A verb of `vla` beside the suite; it ends with the launch, and is not started again."""
+    where = ["--namespace", namespace, "--wait", str(GATE_WITHIN_S)]
+    command = [sys.executable, "-m", "vla_ros.cli.main", name, *where, *words]
+    return ExecuteProcess(cmd=command, name=name, output="screen")
 
 
 def one_process(shared: list[PlannedNode]) -> Node:

@@ -58,7 +58,7 @@ def evaluate(description: LaunchDescription, **arguments: str) -> dict[str, Any]
 def test_vla_asks_only_for_what_differs_between_sites() -> None:
     arguments = {argument.name: argument for argument in load("vla.launch.py").get_launch_arguments()}
     assert set(arguments) == {"camera_topic", "joint_states", "odom", "robot_file", "policy", "policy_file", "namespace",
-                              "params_file", "composed", "teleop", "blackbox", "console", "enclaves"}
+                              "params_file", "composed", "teleop", "blackbox", "console", "markers", "record", "enclaves"}
     assert all(argument.description for argument in arguments.values())
     # Another robot's limits would be worse than none: this one has to be named.
     assert [name for name, argument in arguments.items() if argument.default_value is None] == ["robot_file"]
@@ -85,6 +85,16 @@ def test_a_person_may_take_over_where_the_launch_says_so() -> None:
     assert {node.node_executable for node in started(teleop="true")} == {*NODES, *ONLOOKERS, "teleop"}
     with pytest.raises(ValueError, match="teleop is 'yes'; use true or false"):
         started(teleop="yes")
+
+
+def test_what_looks_on_and_what_records_are_verbs_that_are_told_where_the_suite_is(command_lines: Callable[..., list[str]]) -> None:
+    usual = command_lines("vla.launch.py", robot_file=SIM)
+    assert "markers" not in usual and "record" not in usual
+    words = command_lines("vla.launch.py", robot_file=SIM, markers="true", record="/data/episodes", namespace="left")
+    markers = words[words.index("markers"):]
+    assert markers[markers.index("--namespace") + 1] == "/left"
+    record = words[words.index("record"):]
+    assert record[record.index("--out") + 1] == "/data/episodes" and "--append" in record
 
 
 def test_the_flight_recorder_may_be_left_out() -> None:
@@ -138,7 +148,7 @@ def test_every_argument_that_the_demo_lists_does_something(tmp_path: Path, comma
     other = {"policy": "constant", "policy_file": policy_file, "seed": "7", "robot_file": str(tmp_path / "other.yaml"),
              "camera_topic": "/eye/image", "joint_states": "/arm/joint_states", "odom": "/base/odom", "namespace": "other",
              "params_file": str(tmp_path / "mine.yaml"), "enclaves": "/elsewhere", "composed": "true", "teleop": "true",
-             "console": "true",
+             "console": "true", "blackbox": "false", "markers": "true", "record": str(tmp_path / "episodes"),
              "robot": "arm"}
     (tmp_path / "mine.yaml").write_text("/**:\n  ros__parameters: {diagnostics_period: 2.0}\n")
     arguments = load("demo.launch.py").get_launch_arguments()

@@ -151,10 +151,19 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ]),
     "vla_ros/operator/console/sentences.py": (("test/unit/test_console_state.py",), [
         ("if instruction_id <= self._newest_id:", "if instruction_id < self._newest_id:"),
-        ('mine.outcome = "accepted" if text else "over"', 'mine.outcome = "accepted"'),
+        ("mine.outcome = ACCEPTED if text else DONE", "mine.outcome = ACCEPTED"),
+        ("if now - current.accepted < REPORTS_WITHIN_S:", "if False:"),
+        ("outcome = STOPPED if sentence.outcome == DOING else REFUSED", "outcome = REFUSED"),
+    ]),
+    "vla_ros/operator/console/gate_words.py": (("test/unit/test_console_state.py",), [
+        ("if pressed is False:", "if not pressed:"),
+        ("if still_s > STILL_S:", "if still_s > DONE_STILL_S:"),
+        ("if current and current.outcome not in (*OPEN, DONE)", "if current"),
     ]),
     "vla_ros/operator/console/state.py": (("test/unit/test_console_state.py",), [
         ("report is None or silent > GATE_SILENT_S:", "report is None:"),
+        ("moves = begins or not armed or", "moves = not armed or"),
+        ("moves = begins or not armed or", "moves = begins or"),
         ("healthy = not lost and state == \"active\"", "healthy = state == \"active\""),
         ("(newest[\"kind\"], newest[\"source\"]) == (kind, source)", "newest[\"kind\"] == kind and newest[\"text\"] == text"),
     ]),

@@ -16,6 +16,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from rclpy.task import Future
 from robots import robot_file
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -37,6 +38,7 @@ class Around:
         self.under_test: list[ManagedNode] = []
         self.at_end: list[Callable[[], Any]] = []
         self._thread: threading.Thread | None = None
+        self._ended = Future()  # a shutdown in another thread would take away what rclpy's spin waits on
         self.feedback = self.hear(String, "feedback", EVENTS)
 
     def make(self, node_class: Callable[..., ManagedNode], **parameters: Any) -> ManagedNode:
@@ -76,7 +78,7 @@ class Around:
     def _spin(self) -> None:
         while True:
             try:
-                return self.executor.spin()
+                return self.executor.spin_until_future_complete(self._ended)
             except InvalidHandle:  # a test destroyed an entity while rclpy was gathering them
                 continue
             except Exception as error:
@@ -119,9 +121,10 @@ class Around:
     def close(self) -> None:
         for node in self.under_test:
             node.leave()
-        self.executor.shutdown(timeout_sec=1.0)
+        self._ended.set_result(None)
         if self._thread:
             self._thread.join(timeout=1.0)
+        self.executor.shutdown(timeout_sec=1.0)
         for end in self.at_end:
             end()
         for node in [*self.under_test, self.node]:

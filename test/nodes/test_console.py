@@ -7,6 +7,7 @@ import json
 import math
 import os
 import subprocess
+import threading
 import time
 from types import SimpleNamespace
 
@@ -29,8 +30,8 @@ from vla_ros.nodes.common.qos import EVENTS, FEEDBACK, HALTS, LATCHED, LATEST, P
 from vla_ros.operator.console import server
 from vla_ros.operator.console.actions import Who
 from vla_ros.operator.console.cameras import UNWATCHED_S
+from vla_ros.operator.console.gate_words import STOP_PRESSED
 from vla_ros.operator.console.node import Console
-from vla_ros.operator.console.state import STOP_PRESSED
 from vla_ros.safety.gate import LatestInputs
 from vla_ros_msgs.msg import Fault, Halt, Heartbeat, Instruction, SafetyReport
 
@@ -94,7 +95,7 @@ def test_what_the_gate_does_is_on_the_page_and_gone_when_it_falls_silent(around,
 
     around.wait(shown)
     gate = page.state()["gate"]
-    assert (gate["state"], gate["rule"], gate["reason"], gate["control_source"]) == ("ACTIVE", "limits", "too fast", "policy")
+    assert (gate["state"], gate["rule"], gate["reason"], gate["activity"]) == ("ACTIVE", "limits", "too fast", "the policy drives")
     assert gate["channels"][0]["emitted"] == pytest.approx(0.2) and gate["channels"][1]["requested"] is None
     around.wait(lambda: not page.state()["gate"]["alive"])
     assert "channels" not in page.state()["gate"]
@@ -209,8 +210,12 @@ def test_letting_go_of_a_stop_that_this_console_did_not_press_takes_two_presses(
     assert not first["done"] and "did not press the stop" in first["sentence"] and page.stops == []
     assert "two presses" in page.press("release", key="made up")["sentence"] and page.stops == []
     time.sleep(0.35)
-    assert page.press("release", key=first["key"])["done"]
+    answer = page.press("release", key=first["key"])
+    assert answer["done"] and answer["sentence"] == (
+        "the stop is let go. The robot stays stopped; next: RESET, then ARM twice, then say what it is to do")
     around.wait(lambda: [message.data for message in page.stops] == [False])
+    around.wait(lambda: offered(state=SafetyReport.STOPPED, rule="stop", reason=STOP_PRESSED) is False)
+    assert "the stop is let go, and the robot stays stopped" in page.state()["gate"]["meaning"]
 
 
 def test_letting_go_is_offered_where_a_reset_is_refused_for_the_stop(around, page):
@@ -312,6 +317,15 @@ def test_a_small_jpeg_goes_on_as_it_came(around):
     assert images(around, page, CompressedImage, "image/compressed", message)[0] == jpeg
 
 
+def test_a_large_jpeg_is_made_small_for_the_page(around):
+    page = Page(around, robot_file=robot_file(cameras=JPEG), image_width=64)
+    pixels = np.zeros((240, 320, 3), np.uint8)
+    pixels[:, 160:] = 200
+    message = CompressedImage(format="jpeg", data=bytes(cv2.imencode(".jpg", pixels)[1]))
+    _, shown = images(around, page, CompressedImage, "image/compressed", message)
+    assert shown.shape == (48, 64, 3) and shown[:, :28].max() < 40 and shown[:, 36:].min() > 160
+
+
 def test_an_image_that_is_none_is_counted_and_the_page_goes_on(around, page):
     camera = around.speaker(Image, "image", SENSOR)
     page.state()
@@ -345,6 +359,18 @@ def test_a_port_that_is_taken_is_a_sentence(around, page):
     node = around.make(Console, console_port=page.port)
     node.trigger_configure()
     assert f"cannot listen at 127.0.0.1:{page.port}" in node.problem
+
+
+@pytest.mark.parametrize("farewell, says", [("", "The console has ended."), ("The demo: it has ended.", "The demo: it has ended.")])
+def test_a_page_that_looks_is_told_that_the_console_ends(around, farewell, says):
+    page = Page(around, farewell=farewell)
+    assert page.state()["ending"] == "" and page.state()["farewell"] == farewell
+    ending = threading.Thread(target=page.node.trigger_deactivate)
+    ending.start()
+    around.wait(lambda: page.state()["ending"] == says)
+    ending.join()
+    with pytest.raises(OSError):
+        page.ask("GET", "/")
 
 
 def test_it_stops_serving_and_serves_again_on_the_same_port(around):
@@ -384,6 +410,8 @@ def test_the_demo_has_a_page_where_it_can_be_served_and_goes_on_without(monkeypa
     said = console_page(wanted, "sim.yaml", commands)
     assert said.startswith("a page to drive from: http://127.0.0.1:") and said.endswith("--stay keeps both)")
     assert console_page(SimpleNamespace(no_console=False, stay=True), "sim.yaml", {})[-4:].isdigit()
-    assert "vla_ros.operator.console.node" in commands.pop("console")
+    command = commands.pop("console")
+    assert "vla_ros.operator.console.node" in command
+    assert any("The demo has ended" in word and "vla demo --stay" in word for word in command)
     monkeypatch.setattr(server, "find_spec", lambda name: None)
     assert "python3 -m pip install starlette uvicorn" in console_page(wanted, "sim.yaml", commands) and not commands

@@ -48,7 +48,7 @@ ALSO: dict[str, set[str]] = {
     "safety_validator": set(),
     "supervisor": set(),
     "teleop": {"/vla/teleop_twist"},  # of a base
-    "blackbox": set(),
+    "blackbox": {"/vla/teleop_twist"},  # of a base
     # asked where they are there
     "console": {"/vla/blackbox/write", "/vla/teleop/give_back"},
 }

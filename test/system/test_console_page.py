@@ -112,7 +112,8 @@ def test_a_person_arms_says_what_to_do_and_sees_the_robot_do_it(suite: ConsoleSu
     arm(page)
     tell(suite, page)
     shows(page, "ACTIVE")
-    page.wait_for_function("document.querySelector('#sentences b')?.textContent === 'accepted'")
+    page.wait_for_function("document.querySelector('#sentences b')?.textContent === 'doing'")
+    assert page.inner_text("#meaning") == "doing 'turn left'" and page.inner_text("#driver") == "the policy drives"
     page.wait_for_function("document.getElementById('people').textContent.includes('armed by Anne')")
     assert "turn left" in page.inner_text("#instruction") and "Anne" in page.inner_text("#actions")
     page.wait_for_function("Array.from(document.querySelectorAll('#bars .emitted')).some(bar => parseFloat(bar.style.width) > 1)")
@@ -124,6 +125,51 @@ def test_words_that_are_refused_say_why_and_what_is_no_text_is_no_page(suite: Co
     page.wait_for_function("document.querySelector('#sentences b')?.textContent === 'refused'")
     assert "at most 200" in page.inner_text("#sentences li")
     assert page.query_selector("#sentences img") is None
+
+
+def test_it_says_that_what_was_said_is_done_and_that_the_robot_stands_by(suite: ConsoleSuite, page: Any) -> None:
+    arm(page)
+    tell(suite, page, "turn left 30 degrees")
+    page.wait_for_function("document.querySelector('#sentences b')?.textContent === 'done'", timeout=20_000)
+    page.wait_for_function("document.getElementById('driver').textContent === 'standing by'", timeout=10_000)
+    assert page.inner_text("#meaning") == "standing by: the last instruction is done ('turn left 30 degrees')"
+    page.fill("#text", "sing me a song")
+    page.press("#text", "Enter")
+    page.wait_for_function("document.querySelector('#sentences b')?.textContent === 'refused'", timeout=10_000)
+    assert len(page.query_selector_all("#sentences li:first-child b")) == 1
+
+
+def test_the_buttons_stay_where_they_are_whatever_is_said(suite: ConsoleSuite, page: Any) -> None:
+    def places() -> Any:
+        return page.evaluate("""["arm", "disarm", "reset"].map(name => {
+            const box = document.querySelector(`[data-do=${name}]`).getBoundingClientRect();
+            return [box.left + scrollX, box.top + scrollY, box.width, box.height];
+        })""")
+
+    for size in ({"width": 1280, "height": 900}, PHONE):
+        page.set_viewport_size(size)
+        page.wait_for_selector("#cameras img[data-sequence]", timeout=10_000)
+        before = places()
+        page.click("#arm")
+        page.wait_for_selector("#arm.sure")
+        page.evaluate("""for (const name of ["meaning", "reason", "instruction", "answer", "driver", "rule"])
+            document.getElementById(name).textContent = "a long sentence about it ".repeat(8);""")
+        assert places() == before
+        suite.press("say", text="go to the red ball " * 10)
+        page.keyboard.press("Space")
+        shows(page, "STOPPED")
+        assert places() == before
+        page.click("[data-do=reset]")
+        shows(page, "DISARMED")
+
+
+def test_letting_go_of_the_stop_is_seen_and_what_comes_next(suite: ConsoleSuite, page: Any) -> None:
+    page.keyboard.press("Space")
+    page.wait_for_function("document.getElementById('meaning').textContent.includes('the stop is pressed at this page')")
+    page.click("#release")
+    page.wait_for_function("document.getElementById('meaning').textContent.includes('the stop is let go')")
+    assert "RESET, then ARM twice" in page.inner_text("#meaning") and not page.is_visible("#release")
+    assert page.inner_text("#badge") == "STOPPED"
 
 
 def test_one_press_arms_nothing(suite: ConsoleSuite, page: Any) -> None:
@@ -255,6 +301,15 @@ def test_a_console_that_is_lost_is_said_and_the_robot_goes_on(suite: ConsoleSuit
     page.wait_for_function("document.getElementById('alarm').textContent.includes('STOP WAS NOT SENT')", timeout=4_000)
     if how == signal.SIGSTOP:
         os.kill(suite.group.pids()[CONSOLE], signal.SIGCONT)
+    suite.wait(suite.serves, "the console does not come back", 30.0)
+    page.wait_for_selector("body:not(.stale)", timeout=20_000)
+
+
+def test_a_console_that_ends_is_not_taken_for_one_that_is_lost(suite: ConsoleSuite, page: Any) -> None:
+    os.kill(suite.group.pids()[CONSOLE], signal.SIGTERM)
+    page.wait_for_function("document.getElementById('alarm').textContent === 'The console has ended.'", timeout=4_000)
+    assert page.inner_text("#badge") == "ended"
+    suite.wait(lambda: not suite.serves(), "the console did not end", 10.0)
     suite.wait(suite.serves, "the console does not come back", 30.0)
     page.wait_for_selector("body:not(.stale)", timeout=20_000)
 

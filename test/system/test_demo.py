@@ -170,6 +170,18 @@ def test_a_signal_leaves_nothing_behind(tmp_path, number, moment):
     assert_gone(processes)
 
 
+@pytest.mark.parametrize("words, until, kept", [(["--stay"], "now it is yours", True), ([], "instruction 1 of", False)])
+def test_what_an_earlier_run_left_is_kept_until_this_one_has_its_own(tmp_path, words, until, kept):
+    earlier = tmp_path / "path.png"
+    earlier.write_bytes(b"of before")
+    demo = start_fake("good", "--out", str(tmp_path), *words)
+    until_said(demo, until)
+    demo.send_signal(signal.SIGINT)
+    code, said = finish(demo, 20)
+    assert code == 130, said
+    assert earlier.exists() is kept
+
+
 def test_a_killed_demo_leaves_nothing_behind(tmp_path):
     demo = start_fake("good", "--out", str(tmp_path))
     until_said(demo, "instruction 1")

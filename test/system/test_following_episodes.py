@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch", reason="the learned policy needs torch")
 pytest.importorskip("mujoco", reason="the simulated robot needs MuJoCo")
 
+from vla_ros.core.step_words import is_done
 from vla_ros.core.types import Instruction
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import NotUnderstood
@@ -85,8 +86,8 @@ def arrange(world: World, seed: int = 1_700_000) -> None:
 def test_it_goes_to_the_thing_that_is_meant(policy: Any, world: World, words: str, index: int) -> None:
     arrange(world)
     meant = world.scene.objects[index].name
-    start, end = follow(policy, world, f"go_to:{words}", 12.0)
-    assert policy.announcements == (f"the {words}: it is the {meant}",)
+    start, *_, end = follow(policy, world, f"go_to:{words}", 12.0)
+    assert policy.announcements[0] == f"the {words}: it is the {meant}" and is_done(policy.announcements[-1])
     verdict = judge(meaning_of(f"go_to:{meant}")[0], start, end)
     assert verdict.done, verdict.sentence
 
@@ -110,7 +111,7 @@ def test_of_two_things_that_look_alike_it_asks_which_and_goes_to_the_one_it_is_t
         world.paint(thing.name, RGB["red"])
     with pytest.raises(NotUnderstood, match=f"may be the red {first.shape} on the left or the red {first.shape} on the right"):
         follow(policy, world, f"go_to:red {first.shape}", 3.0)
-    _, end = follow(policy, world, f"go_to:rightmost red {first.shape}", 12.0)
+    *_, end = follow(policy, world, f"go_to:rightmost red {first.shape}", 12.0)
     thing = end.objects[1]
     assert math.dist((end.x, end.y), (thing.x, thing.y)) < 0.45
 
@@ -129,7 +130,7 @@ def in_its_way(world: World, near: tuple[float, float]) -> str:
 @pytest.mark.parametrize("near", [(-0.45, 0.13), (-0.45, -0.13)])
 def test_it_steers_around_the_one_of_two_alike_that_is_not_meant(policy: Any, world: World, near: tuple[float, float]) -> None:
     shape = in_its_way(world, near)
-    start, end = follow(policy, world, f"go_to:farthest red {shape}", 12.0)
+    start, *_, end = follow(policy, world, f"go_to:farthest red {shape}", 12.0)
     passed, reached = end.objects[:2]
     assert math.dist((passed.x, passed.y), (start.objects[0].x, start.objects[0].y)) < 0.02
     assert math.dist((end.x, end.y), (reached.x, reached.y)) < 0.45

@@ -43,6 +43,13 @@ def test_every_topic_that_a_robot_file_names_is_recorded(path: Path) -> None:
     assert not {camera.topic for camera in robot.cameras} & set(there), "raw images are not heard"
 
 
+@pytest.mark.parametrize("robot, twist", [("sim", "geometry_msgs/msg/Twist"), ("sim_arm", None)])
+def test_what_a_persons_stick_says_is_recorded_as_the_node_teleop_hears_it(robot: str, twist: str | None) -> None:
+    there = {topic.name: topic.type for topic in recorded_topics(load_robot(ROBOTS / f"{robot}.yaml"), [])}
+    assert there["joy"] == "sensor_msgs/msg/Joy" and there["teleop_joints"] == "sensor_msgs/msg/JointState"
+    assert there.get("teleop_twist") == twist
+
+
 def test_a_frame_is_kept_as_jpeg_under_the_name_that_image_transport_gives_it() -> None:
     robot = load_robot(ROBOTS / "sim.yaml")
     frame = next(topic for topic in recorded_topics(robot, ["camera"]) if topic.is_image)

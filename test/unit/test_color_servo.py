@@ -254,7 +254,9 @@ def test_a_new_generation_starts_afresh() -> None:
     policy = ColorServo({})
     done = Drive("back up", policy, 1)
     done.see(make_image())
+    assert policy.announcements == ()
     assert not done.see(make_image(), x=-0.5)[:, :2].any()
+    assert policy.announcements == ("done: back up",)
     assert Drive("back up", policy, 2).see(make_image(), x=-0.5)[0, 0] < 0
 
 

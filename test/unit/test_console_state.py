@@ -9,6 +9,7 @@ import pytest
 
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.robot import load_robot
+from vla_ros.core.step_words import all_done, step_begins
 from vla_ros.operator.console.actions import (
     ARM_NOT_BEFORE_S,
     ARM_WITHIN_S,
@@ -17,10 +18,12 @@ from vla_ros.operator.console.actions import (
     Who,
     person,
 )
+from vla_ros.operator.console.gate_words import DONE_STILL_S, STILL_S, STOP_PRESSED
 from vla_ros.operator.console.sentences import (
     ANSWER_WITHIN_S,
     MOST_CHARACTERS,
     MOST_SENTENCES,
+    REPORTS_WITHIN_S,
     SentenceHistory,
 )
 from vla_ros.operator.console.state import (
@@ -55,25 +58,153 @@ def test_a_gate_that_was_never_heard_is_gone():
     assert ConsoleState().now(1e6)["gate"] == {"alive": False, "silent_s": None}
 
 
-@pytest.mark.parametrize("number, name", list(enumerate(("DISARMED", "HOLDING", "ACTIVE", "STOPPED"))))
-def test_each_state_has_plain_words(number, name):
+@pytest.mark.parametrize("number, name, says", [
+    (0, "DISARMED", "disarmed: the robot cannot move"), (1, "HOLDING", "holding: the image is old"),
+    (2, "ACTIVE", "doing "), (3, "STOPPED", "stopped: the image is old. Next: ")])
+def test_each_state_has_plain_words(number, name, says):
     state = ConsoleState()
-    state.on_report(report(state=number), 0.0)
+    state.on_report(report(state=number, reason="the image is old"), 0.0)
     gate = state.now(0.0)["gate"]
-    assert gate["state"] == name and gate["meaning"].endswith((".", "said"))
+    assert gate["state"] == name and gate["meaning"].startswith(says)
 
 
 def test_a_state_of_another_release_is_shown_as_unknown():
     state = ConsoleState()
     state.on_report(report(state=9, verdict=9), 0.0)
     gate = state.now(0.0)["gate"]
-    assert (gate["state"], gate["verdict"], gate["meaning"]) == ("unknown (9)", "unknown (9)", "")
+    assert (gate["state"], gate["meaning"], gate["detail"]) == ("unknown (9)", "", "")
 
 
 def test_it_says_that_a_person_drives():
     state = ConsoleState()
     state.on_report(report(control_source="teleop"), 0.0)
-    assert "A person drives" in state.now(0.0)["gate"]["meaning"]
+    assert state.now(0.0)["gate"]["activity"] == "a person drives"
+    assert state.now(0.0)["gate"]["meaning"].startswith("a person drives the robot; the policy waits")
+    state.on_report(report(control_source="teleop", state=1), 0.0)
+    assert state.now(0.0)["gate"]["activity"] == "a person has the robot"
+    assert state.now(0.0)["gate"]["meaning"].startswith("holding: a person has the robot")
+
+
+@pytest.mark.parametrize("changes, detail", [
+    ({"verdict": 1, "reason": "linear.x 0.9 m/s was limited to 0.5 m/s"}, "limited: linear.x 0.9 m/s was limited to 0.5 m/s"),
+    ({"state": 1, "reason": "the image is old"}, ""), ({"state": 1, "control_source": "teleop", "reason": "the deadman was let go"}, "the deadman was let go"),
+    ({"state": 0, "reason": "the gate is disarmed; arm it"}, "")], ids=["limited", "said", "in other words", "disarmed"])
+def test_what_the_sentence_says_already_is_not_said_again(changes, detail):
+    state = ConsoleState()
+    state.on_report(report(**changes), 0.0)
+    assert state.now(0.0)["gate"]["detail"] == detail
+
+
+# -- what is being done now ------------------------------------------------------------
+def told(text="go to the red ball"):
+    """An armed robot that was told something, and acts on it."""
+    state = ConsoleState()
+    state.know_robot(load_robot(str(config_folder() / "robots" / "sim.yaml")))
+    state.sentences.say(text, ANNE, 0.0, 1000.0)
+    state.sentences.accept(7, text, 0.1, 1000.1)
+    state.on_report(report(), 1.0)
+    return state
+
+
+STANDS = {"requested": (0.0, 0.0, 1.0), "emitted": (0.0, 0.0, 1.0)}
+
+
+def meaning(state, now):
+    return state.now(now)["gate"]["meaning"]
+
+
+def outcome(state):
+    return state.sentences.page()[0]["outcome"]
+
+
+def test_it_says_what_is_being_done_and_which_step_it_is():
+    state = told()
+    assert meaning(state, 1.0) == "doing 'go to the red ball'" and state.now(1.0)["gate"]["activity"] == "the policy drives"
+    state.on_feedback(step_begins(2, 3, "turn around"), 1001.0)
+    assert meaning(state, 1.0) == "doing step 2 of 3: turn around"
+    assert state.sentences.page()[0]["step"] == "step 2 of 3: turn around" and outcome(state) == "doing"
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_it_stands_by_once_the_policy_says_that_all_is_done(count):
+    state = told()
+    state.on_feedback(all_done(count, "turn around"), 1001.0)
+    assert outcome(state) == "done" and meaning(state, 1.0).startswith("doing "), "it moves still"
+    state.on_report(report(**STANDS), 1.1)
+    state.on_report(report(**STANDS), 1.2 + DONE_STILL_S)
+    gate = state.now(1.2 + DONE_STILL_S)["gate"]
+    assert gate["meaning"] == "standing by: the last instruction is done ('go to the red ball')"
+    assert (gate["state"], gate["activity"]) == ("ACTIVE", "standing by")
+
+
+@pytest.mark.parametrize("stands, after, says", [
+    (STANDS, STILL_S, "doing"), (STANDS, STILL_S + 0.1, "standing by: the policy asks for no motion ('go to the red ball')"),
+    ({"emitted": (0.0, 0.01, 1.0)}, STILL_S + 0.1, "doing"), ({"emitted": (0.0, 0.0, 0.5)}, STILL_S + 0.1, "doing"),
+    ({"emitted": (0.0, 0.0, 0.995)}, STILL_S + 0.1, "standing by")], ids=["soon", "stands", "turns", "gripper", "noise"])
+def test_of_a_policy_that_never_says_so_what_is_sent_tells_that_it_stands_by(stands, after, says):
+    state = told()  # the last that moves, at 1.0
+    state.on_report(report(**{**STANDS, **stands}), 1.0 + after)
+    assert meaning(state, 1.0 + after).startswith(says)
+
+
+def test_who_begins_by_looking_around_does_not_stand_by():
+    state = told()
+    state.on_report(report(state=1, **STANDS), 2.0)
+    state.on_report(report(state=1, **STANDS), 60.0)
+    state.on_report(report(**STANDS), 60.1)
+    assert meaning(state, 60.1).startswith("doing")
+    state.on_report(report(**STANDS), 70.0)
+    assert meaning(state, 70.0).startswith("standing by")
+    state.sentences.accept(8, "turn left", 70.0, 0.0)
+    state.on_report(report(instruction_id=8, **STANDS), 70.1)
+    assert meaning(state, 70.1) == "doing 'turn left'"
+
+
+def test_why_it_holds_is_what_the_policy_said_and_not_what_follows_from_it():
+    state = told("sing")
+    state.on_feedback("not understood: 'sing' is not known", 1001.0)
+    state.on_report(report(state=1, rule="chunk_end", reason="the action's last row was over 0.3 s ago"), 2.0)
+    assert meaning(state, 2.0) == "holding: 'sing' was stopped: 'sing' is not known"
+    state.on_report(report(state=1, rule="instruction_match", reason="no instruction"), 3.0)
+    state.sentences.accept(8, "", 3.0, 0.0)
+    assert meaning(state, 3.0) == "holding: there is no instruction; tell the robot what to do"
+
+
+def test_what_was_said_before_the_arming_is_to_be_said_again_and_not_to_be_armed_for():
+    state = ConsoleState()
+    state.sentences.accept(7, "turn left", 0.0, 0.0)
+    state.on_report(report(state=0), 1.0)
+    assert state.sentences.page()[0]["remarks"] == ["the robot is not armed: press ARM twice, then say it again"]
+    reason = "'turn left' was given before the arming; give the instruction again"
+    state.on_report(report(state=1, rule="instruction_match", reason=reason), 2.0)
+    assert meaning(state, 2.0) == f"holding: {reason}"
+
+
+# -- the stop: what state it is in, and what comes next -------------------------------------
+STOP = {"state": 3, "rule": "stop", "reason": STOP_PRESSED}
+
+
+def after_stop(*pressed, **how):
+    state = ConsoleState()
+    state.on_report(report(**{**STOP, **how.pop("fields", {})}), 0.0)
+    for each in pressed:
+        state.on_stop(each)
+    now = state.now(0.0, **how)
+    return now["stop_pressed"], now["gate"]["meaning"]
+
+
+@pytest.mark.parametrize("presses, how, offered, says", [
+    ([True], {"stop_here": True}, True, "stopped: the stop is pressed at this page. Next: RESET, then ARM twice"),
+    ([True], {}, True, "stopped: the stop is pressed, and not by this page. Next: let go of it"),
+    ([], {}, True, "stopped: the stop is pressed, and not by this page. Next: let go of it"),
+    ([True, False], {}, False, "stopped: the stop is let go, and the robot stays stopped. Next: RESET"),
+    ([True, False], {"reset_refused": True}, True, "stopped: the stop is pressed, and not by this page"),
+    ([], {"fields": {"reason": "the camera is gone"}}, False, "stopped: the camera is gone. Next: see to that; then RESET"),
+    ([True], {"fields": {"reason": "the camera is gone"}}, False, "stopped: the camera is gone. Next: see to that, and let go of the stop; then"),
+], ids=["here", "elsewhere", "console restarted", "let go", "the gate knows better", "another cause", "two causes"])
+def test_of_the_stop_it_says_its_state_and_what_is_next(presses, how, offered, says):
+    shown, sentence = after_stop(*presses, **how)
+    assert shown is offered and sentence.startswith(says)
 
 
 @pytest.mark.parametrize("rule", [rule.name for rule in RULES])
@@ -90,7 +221,7 @@ def test_bars_have_the_robot_files_limits_and_units():
     state.on_report(report(), 0.0)
     first, _, gripper = state.now(0.0)["gate"]["channels"]
     assert first == {"name": "linear.x", "unit": "m/s", "low": -0.5, "high": 0.5, "requested": 0.3, "emitted": 0.2}
-    assert (gripper["low"], gripper["high"]) == (0.0, 1.0)
+    assert (gripper["low"], gripper["high"], gripper["unit"]) == (0.0, 1.0, ""), "a share has no unit"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -202,7 +333,11 @@ def said(*texts):
     return history
 
 
-def test_words_that_were_accepted_say_so_until_others_are():
+def outcomes(history):
+    return [sentence["outcome"] for sentence in history.page()]
+
+
+def test_words_that_were_accepted_say_so_until_a_word_stops_them():
     history = said("Go  to the red ball")
     history.accept(4, "Go to the red ball", 0.1, 1000.1)
     history.remark("accepted: Go to the red ball")
@@ -210,8 +345,79 @@ def test_words_that_were_accepted_say_so_until_others_are():
     assert (sentence["outcome"], sentence["who"], sentence["remarks"]) == ("accepted", ANNE, [])
     history.say("stop", ANNE, 1.0, 1001.0)
     history.accept(5, "", 1.1, 1001.1)
-    assert [sentence["outcome"] for sentence in history.page()] == ["over", "over"]
+    assert outcomes(history) == ["done", "stopped"]
     assert history.instruction == ""
+
+
+def test_other_words_replace_what_is_not_done_and_nothing_of_what_is():
+    history = said("turn left")
+    history.accept(1, "turn left", 0.0, 0.0)
+    history.accept(2, "turn right", 1.0, 0.0)
+    history.follow(2)
+    history.remark(all_done(1, "turn right"))
+    history.accept(3, "go back", 2.0, 0.0)
+    assert outcomes(history) == ["accepted", "done", "replaced"]
+
+
+def test_the_last_word_about_the_instruction_before_is_not_taken_for_this_one():
+    history = said("turn left")
+    history.accept(1, "turn left", 0.0, 0.0)
+    history.follow(1)
+    history.accept(2, "turn right", 1.0, 0.0)
+    history.remark(all_done(1, "turn left"))
+    assert outcomes(history) == ["accepted", "replaced"]
+
+
+def test_words_that_the_policy_refuses_have_one_outcome_and_it_is_that():
+    history = said("sing")
+    history.accept(1, "sing", 0.1, 0.0)
+    history.remark("not understood: 'sing' is not known")
+    (sentence,) = history.page()
+    assert (sentence["outcome"], sentence["remarks"]) == ("refused", ["'sing' is not known"])
+    history.follow(1)  # a report of before
+    assert outcomes(history) == ["refused"]
+
+
+def test_what_the_policy_gives_up_halfway_was_stopped_and_says_why():
+    history = said("go to the red ball")
+    history.accept(1, "go to the red ball", 0.1, 0.0)
+    history.follow(1)
+    assert outcomes(history) == ["doing"]
+    history.remark(step_begins(1, 2, "go to the red ball"))
+    history.remark("not understood: step 1 of 2: it is not there")
+    (sentence,) = history.page()
+    assert (sentence["outcome"], sentence["step"], sentence["remarks"]) == ("stopped", "", ["step 1 of 2: it is not there"])
+
+
+@pytest.mark.parametrize("begun, state, reason, said_then", [
+    (True, 3, STOP_PRESSED, ("stopped", STOP_PRESSED)), (True, 0, "", ("stopped", "the robot was disarmed")),
+    (False, 0, "", ("refused", "the robot is not armed: press ARM twice, then say it again")),
+    (False, 3, STOP_PRESSED, ("refused", "the robot is stopped: RESET, then ARM twice, then say what it is to do"))])
+def test_what_the_gate_lets_move_nothing_any_more_is_over(begun, state, reason, said_then):
+    console = ConsoleState()
+    console.sentences.accept(7, "turn left", 10.0, 0.0)
+    if begun:
+        console.on_report(report(), 10.0)
+    console.on_report(report(state=state, reason=reason), 10.0 + REPORTS_WITHIN_S - 0.01)
+    assert outcome(console) == ("doing" if begun else "accepted"), "a report of before may come late"
+    console.on_report(report(state=state, reason=reason), 10.0 + REPORTS_WITHIN_S)
+    (sentence,) = console.sentences.page()
+    assert (sentence["outcome"], sentence["remarks"][0]) == said_then
+
+
+def test_words_that_have_to_be_given_again_are_over():
+    console = told()
+    reason = "node inference was lost; give the instruction again"
+    console.on_report(report(state=1, rule="instruction_match", reason=reason), 5.0)
+    (sentence,) = console.sentences.page()
+    assert (sentence["outcome"], sentence["remarks"]) == ("stopped", [reason])
+
+
+def test_a_hold_that_passes_by_itself_is_not_the_end_of_what_is_done():
+    console = told()
+    console.on_feedback("inference: the model never saw this", 1001.0)
+    console.on_report(report(state=1, rule="obstacle", reason="the way is not free"), 5.0)
+    assert outcome(console) == "doing" and meaning(console, 5.0) == "holding: the way is not free"
 
 
 def test_words_that_were_refused_come_with_the_reason():

@@ -53,8 +53,9 @@ def test_values_that_are_no_numbers_are_drawn_without_a_fall(bad):
     assert draw(grey(), moment).shape == (SIZE[1], SIZE[0], 3)
 
 
-def test_each_verdict_has_a_colour_of_its_own():
-    images = [draw(grey(), Moment(verdict=verdict)) for verdict in ("PASSED", "LIMITED", "HELD", "STOPPED")]
+def test_what_the_gate_does_has_a_colour_of_its_own():
+    images = [draw(grey(), Moment(state="ACTIVE", verdict=verdict)) for verdict in ("PASSED", "LIMITED")]
+    images += [draw(grey(), Moment(state=state, verdict="HELD")) for state in ("HOLDING", "DISARMED")]
     for index, one in enumerate(images):
         assert all(not np.array_equal(one, other) for other in images[:index])
 

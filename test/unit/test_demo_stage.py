@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from vla_ros.cli import main as command_line
+from vla_ros.core.process_identity import PARENT, own
 from vla_ros.demo.overlay import Moment
 from vla_ros.demo.plots import PathPoint, Thing
 from vla_ros.demo.suggestions import choose_instructions
@@ -39,6 +40,13 @@ def test_the_demo_takes_all_its_arguments():
                       "--no-view", "go to the red block", "turn left")
     assert arguments.seed == 7 and arguments.seconds_per_instruction == 5.0 and arguments.no_view
     assert arguments.instructions == ["go to the red block", "turn left"]
+
+
+@pytest.mark.parametrize("words", [  # as launch/vla.launch.py has them
+    ("markers", "--namespace", "/left", "--wait", "900", "--robot-file", "r.yaml"),
+    ("record", "--namespace", "/left", "--wait", "900", "--append", "--out", "episodes", "--robot", "sim")])
+def test_what_the_launch_file_starts_beside_the_suite_is_understood(words):
+    assert (parse(*words).namespace, parse(*words).wait) == ("/left", 900.0)
 
 
 @pytest.mark.parametrize("words", [("demo", "--seed", "-1"), ("demo", "--seed", "one"), ("demo", "--seed", "1.5"),
@@ -164,6 +172,18 @@ def test_a_signal_waits_until_it_is_asked_for(number):
         with pytest.raises(KeyboardInterrupt, match=number.name):
             interrupt.check()
     assert signal.getsignal(number) is before
+
+
+def test_what_a_launch_started_ends_with_it(monkeypatch):
+    """`ros2 launch` that is killed tells nobody."""
+    started = subprocess.run([sys.executable, "-c", "from vla_ros.core.process_identity import own; print(own())"],
+                             capture_output=True, text=True, check=True)
+    with Interrupt() as interrupt:
+        monkeypatch.setenv(PARENT, own())
+        interrupt.check()
+        monkeypatch.setenv(PARENT, started.stdout.strip())
+        with pytest.raises(KeyboardInterrupt, match="has ended"):
+            interrupt.check()
 
 
 def test_a_signal_at_once():

@@ -58,10 +58,10 @@ def test_sources(quiet, held):
 @pytest.mark.parametrize("instruction, armed, answered, says", [
     (None, 0, 5, "no instruction"),
     (Instruction(0, 5, ""), 0, 5, "no instruction"),
-    (Instruction(0, 5, "go"), 5, 5, "given before the arming"),
-    (Instruction(0, 5, "go"), 6, 5, "given before the arming"),
-    (Instruction(0, 5, "go"), 4, 4, "answers instruction 4, but 5"),
-    (Instruction(0, 5, "go"), 4, 6, "answers instruction 6, but 5"),
+    (Instruction(0, 5, "go"), 5, 5, "'go' was given before the arming; give the instruction again"),
+    (Instruction(0, 5, "go"), 6, 5, "'go' was given before the arming"),
+    (Instruction(0, 5, "go"), 4, 4, "another instruction than 'go'"),
+    (Instruction(0, 5, "go"), 4, 6, "another instruction than 'go'"),
     (Instruction(0, 5, "go"), 4, 5, None),
 ])
 def test_generation(instruction, armed, answered, says):
@@ -72,7 +72,7 @@ def test_generation(instruction, armed, answered, says):
 
 @pytest.mark.parametrize("stamp, armed, newest, says", [
     (100, 99, 5, None), (100, 100, 5, None), (100, 101, 5, "given before the arming"),
-    (100, 0, 6, "instruction 5 came again after 6")])
+    (100, 0, 6, "'go' came again after a newer")])
 def test_an_instruction_from_before_the_arming_or_before_another_does_not_move_it(stamp, armed, newest, says):
     finding = instruction_match(rule_inputs(chunk=chunk(), instruction=Instruction(stamp, 5, "go"), armed=Arming(4, armed), newest_instruction_id=newest, spent=Spent(0, "")))
     assert (finding is None) == (says is None)
@@ -86,7 +86,7 @@ def test_braking_takes_no_longer_for_a_late_gate():
 
 
 def test_generation_without_a_chunk():
-    assert "no action yet" in instruction_match(rule_inputs(chunk=None, instruction=Instruction(0, 5, "go"), armed=Arming(4, -1), newest_instruction_id=5, spent=Spent(0, ""))).reason
+    assert "no action yet for 'go'" in instruction_match(rule_inputs(chunk=None, instruction=Instruction(0, 5, "go"), armed=Arming(4, -1), newest_instruction_id=5, spent=Spent(0, ""))).reason
 
 
 @pytest.mark.parametrize("bad, says", [
@@ -327,3 +327,9 @@ def test_a_limit_that_contradicts_itself_is_refused(values, says):
         return
     with pytest.raises(ValueError, match=says):
         Limit(**given)
+
+
+@pytest.mark.parametrize("unit, said", [("m/s", "0.9 m/s was limited to 0.5 m/s"), ("1", "0.9 was limited to 0.5")])
+def test_a_sentence_names_a_unit_only_where_there_is_one(unit, said):
+    finding = limits(rule_inputs(channels=(replace(SPEED, unit=unit),), row=(0.9,)))
+    assert finding.reason.endswith(said)

@@ -228,7 +228,7 @@ def test_only_the_supervisor_leads_the_nodes() -> None:
 def test_a_person_s_rows_are_the_stick_s_and_go_to_the_gate_alone() -> None:
     for topic in ("joy", "teleop_twist", "teleop_joints"):
         assert who(ENCLAVES, "publish", f"/vla/{topic}") == {STICK}
-        assert who(ENCLAVES, "subscribe", f"/vla/{topic}") == {TELEOP}
+        assert who(ENCLAVES, "subscribe", f"/vla/{topic}") == {TELEOP, RECORDER}
     assert who(ENCLAVES, "publish", "/vla/teleop/action_chunk") == {TELEOP}
     assert who(ENCLAVES, "subscribe", "/vla/teleop/action_chunk") == {GATE}
     assert who(ENCLAVES, "request", f"{GATE}/give_back") == {TELEOP}

@@ -74,8 +74,8 @@ def test_each_step_is_announced_and_the_end() -> None:
     assert steps.blamed("it is gone") == "step 2 of 2: turn around: it is gone"
 
 
-def test_a_single_step_needs_no_announcement() -> None:
+def test_of_a_single_step_the_end_alone_is_announced() -> None:
     steps = Steps([RED_BLOCK])
     for _ in range(2 * DONE_IMAGES):
         assert not steps.note(True)
-    assert steps.announced == [] and steps.title == "go to the red block" and steps.blamed("it is gone") == "it is gone"
+    assert steps.announced == ["done: go to the red block"] and steps.title == "go to the red block" and steps.blamed("it is gone") == "it is gone"

@@ -149,7 +149,7 @@ def test_the_action_that_the_gate_had_when_the_robot_was_taken_is_forgotten():
     hands.let_go()
     hands.world.speaks = False
     hands.world.gate.give_back(hands.world.now + hands.world.offset)
-    assert "no action yet for instruction" in hands.tick().reason
+    assert "no action yet for '" in hands.tick().reason
 
 
 def test_a_person_s_rows_answer_no_instruction():

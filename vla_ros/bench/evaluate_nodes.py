@@ -27,10 +27,11 @@ from std_srvs.srv import Trigger
 from vla_ros.core.config_files import config_folder
 from vla_ros.core.policy_file import write_policy_file
 from vla_ros.core.robot import Robot
+from vla_ros.core.step_words import NOT_UNDERSTOOD
 from vla_ros.core.types import ActionChunk, to_seconds
 from vla_ros.demo.monitor import LOOSE, Monitor
 from vla_ros.demo.plots import DriveRecord
-from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, REFUSED, SIMULATOR, DemoSuite, Failed
+from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, SIMULATOR, DemoSuite, Failed
 from vla_ros.demo.view import PlainView, Status
 from vla_ros.evaluation.plan import PlannedEpisode
 from vla_ros.evaluation.runner import PolicyChoice, bounds, limits, reached, to_refuse, within
@@ -348,8 +349,8 @@ class Trials(DemoSuite):
         def over() -> bool:
             nonlocal verdict, settled_since
             for line in list(self.watch.feedback):
-                if line.startswith(REFUSED):
-                    sentence = f"{GAVE_UP}: {line.removeprefix(REFUSED)}"
+                if line.startswith(NOT_UNDERSTOOD):
+                    sentence = f"{GAVE_UP}: {line.removeprefix(NOT_UNDERSTOOD)}"
                     verdict = Judgement(False, verdict.distance, sentence)
                     return True
             now = self.truth()

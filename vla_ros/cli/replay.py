@@ -122,7 +122,7 @@ def _ask_policy(options: argparse.Namespace, path: Path, robot: Robot) -> Compar
         "passed over, whose image was not kept"
     )
     for name, apart in actions.largest.items():
-        print(f"{name}: at most {apart:.3g} apart (its unit: {robot.channel(name).unit})")
+        print(f"{name}: at most {apart:.3g}{robot.channel(name).unit_mark} apart")
     return actions
 
 

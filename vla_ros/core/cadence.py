@@ -295,8 +295,8 @@ class Cadence:
         """The largest at a boundary, of each channel in its unit."""
         texts: list[str] = []
         for name, jump in self.jumps.items():
-            unit = self._robot[name].unit if name in self._robot else ""
-            texts.append(f"{name} {jump:.3g}" + (f" {unit}" if unit not in ("", "1") else ""))
+            unit = self._robot[name].unit_mark if name in self._robot else ""
+            texts.append(f"{name} {jump:.3g}{unit}")
         return ", ".join(texts) or "none"
 
 

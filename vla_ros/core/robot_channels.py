@@ -86,6 +86,11 @@ class Channel:
         return self.on_stop == "zero"
 
     @property
+    def unit_mark(self) -> str:
+        """What stands behind a value in a sentence: " m/s"; nothing where there is no unit."""
+        return "" if self.unit == "1" else f" {self.unit}"
+
+    @property
     def turn(self) -> float:
         """What a whole turn of the joint is in this channel's unit; 0: it does not wrap."""
         return TURN_RAD / abs(self.scale) if self.wraps else 0.0

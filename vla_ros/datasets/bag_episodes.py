@@ -333,9 +333,9 @@ class _Converter:
             low, high = self.commanded.get(channel.name, channel.bounds)
             if low < channel.bounds[0] or high > channel.bounds[1]:
                 yield (
-                    f"'{channel.name}' was sent to {low:.4g} to {high:.4g} {channel.unit}, beyond "
-                    f"its bounds {channel.bounds[0]:g} to {channel.bounds[1]:g}; are its scale and "
-                    "sent_unit right?"
+                    f"'{channel.name}' was sent to {low:.4g} to {high:.4g}{channel.unit_mark}, "
+                    f"beyond its bounds {channel.bounds[0]:g} to {channel.bounds[1]:g}; are its "
+                    "scale and sent_unit right?"
                 )
 
     def _open(

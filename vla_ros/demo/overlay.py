@@ -65,6 +65,11 @@ class Moment:
     emitted: tuple[float, ...] = ()
     target: tuple[float, float] | None = None
 
+    @property
+    def outcome(self) -> str:
+        """What the gate makes of an action: PASSED or LIMITED; empty in a state that lets none."""
+        return self.verdict if self.state == "ACTIVE" else ""
+
 
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -159,8 +164,9 @@ def _chip(image: Image.Image, x: int, y: int, text: str, colour: Colour) -> int:
 def _verdict(image: Image.Image, moment: Moment) -> None:
     top = HEADER + CAMERA_HEIGHT
     x = _chip(image, 12, top + 10, moment.state, STATE_COLOURS.get(moment.state, RULE))
-    _text(image, x + 8, top + 13, "›", FAINT, 16, True)
-    _chip(image, x + 24, top + 10, moment.verdict, VERDICT_COLOURS.get(moment.verdict, RULE))
+    if moment.outcome:
+        _text(image, x + 8, top + 13, "›", FAINT, 16, True)
+        _chip(image, x + 24, top + 10, moment.outcome, VERDICT_COLOURS.get(moment.outcome, RULE))
     reason = ": ".join(filter(None, (moment.rule, moment.reason)))
     for row, line in enumerate(wrap(reason or "as asked for", 13, 290, 4)):
         _text(image, 12, top + 42 + 18 * row, line, INK if reason else FAINT, 13)

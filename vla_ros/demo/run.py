@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from dataclasses import asdict
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ from vla_ros.tasks.success import judge
 # Name -> what simulates it, and its robot file.
 ROBOTS = {"cart": ("simulator", "sim.yaml"), "arm": ("arm_simulator", "sim_arm.yaml")}
 CONSOLE_PORT = 8080  # where it is free
+# What the page then says.
+FAREWELL = (
+    "The demo has ended, and the robot with it. Start it again with: vla demo. "
+    "With vla demo --stay both stay until Ctrl-C."
+)
+FAREWELL_STAY = "The demo was ended. Start it again with: vla demo --stay."
 OUTPUT_FILES = ("demo.mp4", "path.png", "latency.png", "still.png", "summary.json")
 
 
@@ -60,9 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ModuleNotFoundError(name=module)
     out = Path(arguments.out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name in OUTPUT_FILES:  # nothing of an earlier run passes for one of this
-            (out / name).unlink(missing_ok=True)
+        (out / "logs").mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise ValueError(
             f"cannot write to {out}: {problem.strerror}; give another folder with --out"
@@ -108,12 +113,14 @@ def _run(
             view.say(page)
         try:
             demo.start(commands, environment, out / "logs")
-            demo.play(lambda: Film(out / "demo.mp4", demo.decode))
+            demo.play(partial(_begin_film, out, demo))
         except Failed as failed:
             problem = str(failed)
         finally:
             rates = demo.watch.average_rates()
             _stop_all(group, view)
+            if CONSOLE in commands and not arguments.stay:
+                view.say("its page ends with it; vla demo --stay keeps both until Ctrl-C")
             if demo.watch.film is not None:
                 demo.watch.film.close()
     # Up to here a signal waited until the processes were stopped; nothing is left to lose now.
@@ -132,10 +139,22 @@ def console_page(
     if sentence := missing_libraries():
         return f"without a page to drive from: {sentence}"
     port = free_port(CONSOLE_PORT)
-    parameters = {"robot_file": str(robot_file), "console_port": port}
+    farewell = FAREWELL_STAY if arguments.stay else FAREWELL
+    parameters = {"robot_file": str(robot_file), "console_port": port, "farewell": farewell}
     commands[CONSOLE] = node_command(CONSOLE, NAMESPACE, parameters=parameters)
     kept = "" if arguments.stay else " (it ends with the demo; --stay keeps both)"
     return f"a page to drive from: http://127.0.0.1:{port}{kept}"
+
+
+def _begin_film(out: Path, demo: Demo) -> Film:
+    _clear(out)
+    return Film(out / "demo.mp4", demo.decode)
+
+
+def _clear(out: Path) -> None:
+    """Nothing of an earlier run passes for one of this; until this has its own, it is kept."""
+    for name in OUTPUT_FILES:
+        (out / name).unlink(missing_ok=True)
 
 
 def _stop_all(group: ProcessGroup, view: View) -> None:
@@ -155,7 +174,9 @@ def _write(demo: Demo, out: Path, problem: str, rates: dict[str, float]) -> None
     """The summary, then the images: what happened is kept whether or not they can be drawn."""
     film = demo.watch.film
     film_summary = None
-    if film is not None:
+    if film is None:
+        _clear(out)
+    else:
         film_summary = {"frames": film.frames, "dropped": film.dropped, "problem": film.problem}
     summary = {
         "ok": demo.ok() and not problem,

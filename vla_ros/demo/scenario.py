@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from vla_ros.core.instructions import NotUnderstood
+from vla_ros.core.step_words import NOT_UNDERSTOOD
 from vla_ros.demo.film import Film
 from vla_ros.demo.monitor import Monitor, decode
 from vla_ros.demo.plots import DriveRecord, PathPoint, Stop, stood_still
 from vla_ros.demo.scoring import Verdict, judging
-from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, REFUSED, DemoSuite, View
+from vla_ros.demo.stack import CAMERA_TOPIC, NAMESPACE, DemoSuite, View
 from vla_ros.demo.success_function import SuccessFunction
 from vla_ros.demo.suggestions import choose_instructions
 from vla_ros.operator import session
@@ -194,7 +195,7 @@ class Demo(DemoSuite):
     def _refused(self) -> str:
         """What the policy said where it does not act on the words."""
         for text in list(self.watch.feedback):
-            if text.startswith(REFUSED):
+            if text.startswith(NOT_UNDERSTOOD):
                 return str(text)
         return ""
 

@@ -24,7 +24,6 @@ from vla_ros.operator.processes import ProcessGroup
 
 CAMERA_TOPIC = "/camera/image_raw"  # the simulated robot's
 NAMESPACE = "/vla"
-REFUSED = "not understood: "  # what inference says where the policy does not act on the words
 SIMULATOR = "simulator"
 CONSOLE = "console"
 # until everything runs; the first start of a slow machine compiles and warms up

@@ -18,7 +18,7 @@ STATE_STYLES = {
     "ACTIVE": "white on green4",
     "STOPPED": "white on red3",
 }
-VERDICT_STYLES = {"PASSED": "green", "LIMITED": "yellow", "HELD": "dodger_blue1", "STOPPED": "red"}
+VERDICT_STYLES = {"PASSED": "green", "LIMITED": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,10 @@ def plain_line(status: Status) -> str:
     if status.nodes:
         return f"{status.phase}: " + ", ".join(map(" ".join, status.nodes.items()))
     words = f"“{moment.instruction}”" if moment.instruction else "no instruction"
+    gate = f"{moment.state} {moment.outcome}".rstrip()
     why = f" ({moment.reason})" if moment.reason else ""
     return (
-        f"{status.phase}: {words} | {moment.state} {moment.verdict}{why} | {rates_text(status)} | "
+        f"{status.phase}: {words} | {gate}{why} | {rates_text(status)} | "
         f"{latency_text(status)} | {pose_text(status)}"
     )
 
@@ -152,7 +153,7 @@ def table(status: Status) -> Any:
         words = f"“{moment.instruction}”" if moment.instruction else "none"
         rows.add_row("instruction", Text(words, style="bold"))
         state_text = (f" {moment.state} ", STATE_STYLES.get(moment.state, ""))
-        verdict_text = (moment.verdict, VERDICT_STYLES.get(moment.verdict, ""))
+        verdict_text = (moment.outcome, VERDICT_STYLES.get(moment.outcome, ""))
         rows.add_row("gate", Text.assemble(state_text, "  ", verdict_text))
         # cut, not wrapped: the table would jump with every reason
         rows.add_row("", Text(moment.reason or "-", overflow="ellipsis", no_wrap=True))

@@ -24,6 +24,7 @@ from vla_ros.core.cadence import Cadence, SentChunk
 from vla_ros.core.history import earlier, keep
 from vla_ros.core.policy_file import PolicyFile, chosen_policy
 from vla_ros.core.robot import load_robot
+from vla_ros.core.step_words import NOT_UNDERSTOOD
 from vla_ros.core.types import Observation, to_nanoseconds
 from vla_ros.nodes.common import convert
 from vla_ros.nodes.common.base import ManagedNode
@@ -516,7 +517,7 @@ class Inference(ManagedNode):
             seen = self._with_history(worker, seen, letter)
             seen = self._with_prefix(worker, seen, observation)
         except ValueError as error:
-            self._while_heard(worker, partial(self._say, error, "inference"))
+            self._while_heard(worker, partial(self._say, error, "inference: "))
             return
         choice = self._choices[worker.role]
         if choice.prompt:
@@ -543,7 +544,7 @@ class Inference(ManagedNode):
         try:
             chunk = numbers.chunk(rows, observation, policy.name)
         except ValueError as error:  # a joint is not measured: the robot holds
-            self._while_heard(worker, partial(self._say, error, "inference"))
+            self._while_heard(worker, partial(self._say, error, "inference: "))
             return
         rows_sent = len(chunk.values)
         chunk = blender.blend(numbers.resampled(chunk, observation), self.now())
@@ -592,7 +593,7 @@ class Inference(ManagedNode):
                 self.get_logger().info(sentence)
                 self.notify_operator(sentence)
 
-    def _say(self, error: ValueError, what: str = "not understood") -> None:
+    def _say(self, error: ValueError, what: str = NOT_UNDERSTOOD) -> None:
         """To the operator, once an instruction.
 
         Words that are not known are no fault: nothing is to be mended. Nor are cameras that the
@@ -604,7 +605,7 @@ class Inference(ManagedNode):
         self.stats.drop("the policy refused")
         if self.problem != self._said:
             self._said = self.problem
-            self.notify_operator(f"{what}: {error}")
+            self.notify_operator(f"{what}{error}")
 
     def _failed(self, worker: Worker[Letter], error: BaseException) -> None:
         """The policy raised, or gave what are no rows."""

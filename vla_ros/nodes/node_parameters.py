@@ -495,6 +495,7 @@ NODE_PARAMETERS: dict[str, tuple[P, ...]] = {
         P("image_rate", 10.0, "a camera's images a second at most", "Hz", 0.1, 30.0),
         P("image_width", 480, "a camera's images are no wider", "pixels", 64, 1920),
         P("image_quality", 70, "of their JPEG", "", 10, 95),
+        P("farewell", "", "what a page says once the console has ended; empty: that it has"),
         P("max_viewers", 20, "pages that are served at a time; STOP works from any", "", 1, 200),
     ),
 }

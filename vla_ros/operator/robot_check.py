@@ -365,12 +365,12 @@ def _measured(channel: Channel, graph: GraphSnapshot) -> Iterator[CheckFinding]:
         value = channel.measured(message.position[list(message.name).index(channel.joint)])
         low, high = channel.bounds
         slack = 1e-3 * (high - low)  # a gripper at its end, measured a little beyond
-        unit = "" if channel.unit == "1" else f" {channel.unit}"
         if math.isfinite(value) and not low - slack <= value <= high + slack:
             yield CheckFinding(
                 WRONG,
                 f"channel '{channel.name}'",
-                f"it stands at {value:.4g}{unit}, outside its bounds {low:g} to {high:g}",
+                f"it stands at {value:.4g}{channel.unit_mark}, "
+                f"outside its bounds {low:g} to {high:g}",
                 "correct unit, sent_unit, scale or bounds, or move it inside by hand",
             )
         return

@@ -11,6 +11,8 @@ from typing import Any
 
 import psutil
 
+from vla_ros.core import process_identity
+
 # Not 0, the default, where real robots are; above 101, DDS' ports lie among those that Linux hands
 # out.
 DOMAINS = range(1, 101)
@@ -48,7 +50,9 @@ class Interrupt:
             raise KeyboardInterrupt(self._name)
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if a signal has arrived."""
+        """Raise KeyboardInterrupt if a signal came, or the launch that started it is gone."""
+        if not self._name and process_identity.orphaned():
+            self._name = "the process that started this one has ended"
         if self._name:
             raise KeyboardInterrupt(self._name)
 

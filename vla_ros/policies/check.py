@@ -320,8 +320,9 @@ def _ranged(subject: str, text: str, of_training: SeenRange, unit_mark: str) -> 
     """What training saw beside what the robot is allowed; `unit_mark` as `_unit_mark` says."""
     seen, channel, scale = of_training
     low, high = channel.bounds
-    unit = "" if channel.unit == "1" else f" {channel.unit}"
-    text += f", training {seen[0]:.3g} to {seen[1]:.3g}{unit}, bounds {low:g} to {high:g}"
+    text += (
+        f", training {seen[0]:.3g} to {seen[1]:.3g}{channel.unit_mark}, bounds {low:g} to {high:g}"
+    )
     reach = max(map(abs, seen)) / max(abs(low), abs(high))
     if _is_angle(channel) and DEGREES / UNIT_FACTOR < reach < DEGREES * UNIT_FACTOR:
         return CheckFinding(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+from vla_ros.core.step_words import all_done, step_begins
 from vla_ros.tasks.choice import Sighting
 from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.phrases import AMOUNTS, OBJECT_KINDS, PLAIN_WORDS
@@ -96,10 +97,7 @@ class Steps(Generic[Step]):
     @property
     def title(self) -> str:
         """ "step 2 of 3: turn around"; of a single step its words alone."""
-        words = self._say(self.current)
-        if len(self._intents) == 1:
-            return words
-        return f"step {self._index + 1} of {len(self._intents)}: {words}"
+        return step_begins(self._index + 1, len(self._intents), self._say(self.current))
 
     def blamed(self, sentence: str) -> str:
         """Why the instruction ended here: which step it was, where there are several."""
@@ -117,8 +115,7 @@ class Steps(Generic[Step]):
         self._done_images = 0
         if self._index + 1 == len(self._intents):
             self._over = True
-            if len(self._intents) > 1:
-                self.announced.append(f"all {len(self._intents)} steps are done")
+            self.announced.append(all_done(len(self._intents), self._say(self.current)))
             return False
         self._index += 1
         self._announce()

@@ -199,8 +199,8 @@ def _discontinuity(before: ActionChunk | None, after: ActionChunk, stamp: int, r
             step = math.remainder(step, channel.turn)
         if abs(step) > channel.max_step:
             return (
-                f"{name} jumps by {step:+.3g} {channel.unit} between two chunks; "
-                f"at most {channel.max_step:g} {channel.unit}"
+                f"{name} jumps by {step:+.3g}{channel.unit_mark} between two chunks; "
+                f"at most {channel.max_step:g}{channel.unit_mark}"
             )
     return ""
 

@@ -162,9 +162,9 @@ def _take(
     if not recent:
         return ""  # nobody knows how it came there: that is no jump
     return (
-        f"{channel.name} was measured at {before:.3g} {channel.unit} and {to_seconds(age):.2f} s "
-        f"later at {value:.3g}; it cannot move so fast (if it turns on and on, say wraps: "
-        "true in the robot file)"
+        f"{channel.name} was measured at {before:.3g}{channel.unit_mark} and "
+        f"{to_seconds(age):.2f} s later at {value:.3g}; it cannot move so fast (if it turns on and "
+        "on, say wraps: true in the robot file)"
     )
 
 

@@ -69,6 +69,9 @@ class Blackbox(ManagedNode):
         feedback (std_msgs/String): what a person is told.
         stop (std_msgs/Bool): the stop button.
         record/note (std_msgs/String): what a person notes on an episode.
+        joy (sensor_msgs/Joy): what a person's stick says; so are these two:
+        teleop_twist (geometry_msgs/Twist): or TwistStamped, as the robot file's base has it.
+        teleop_joints (sensor_msgs/JointState): positions by name, or velocities.
         frame (sensor_msgs/Image): what the policy sees, kept as JPEG; of each camera.
         action_chunk (vla_ros_msgs/ActionChunk): what the policy wants.
         safety_report (vla_ros_msgs/SafetyReport): what the gate does, and why.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vla_ros.core.robot import Robot
+from vla_ros.core.stick import twist_output
 from vla_ros.safety.rules import RULES
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -65,6 +66,9 @@ SUITE_TOPICS = (
     RecordedTopic("stop", "std_msgs/msg/Bool"),
     RecordedTopic("record/note", "std_msgs/msg/String"),
     RecordedTopic("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray"),
+    # What a person's stick says. The rows that `teleop` makes of it stand in the gate's reports.
+    RecordedTopic("joy", "sensor_msgs/msg/Joy"),
+    RecordedTopic("teleop_joints", "sensor_msgs/msg/JointState"),
 )
 
 
@@ -78,6 +82,8 @@ def recorded_topics(robot: Robot, cameras: Sequence[str]) -> list[RecordedTopic]
     topics: dict[str, RecordedTopic] = {}
     for topic in SUITE_TOPICS:
         topics[topic.name] = topic
+    if base := twist_output(robot):
+        topics["teleop_twist"] = RecordedTopic("teleop_twist", base.type)
     for camera in cameras:
         name = robot.frame_topic(camera)
         # read at the pace of the recorder: a camera's 30 images a second are not woken up for

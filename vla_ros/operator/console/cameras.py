@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import cv2
 from sensor_msgs.msg import CompressedImage, Image
 
 from vla_ros.core.compressed import read_header, rgb_of_message, to_jpeg
-from vla_ros.core.images import as_mounted
+from vla_ros.core.images import as_mounted, resize
 from vla_ros.core.robot_cameras import Camera
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.from_bytes import reader_of
@@ -20,6 +19,7 @@ from vla_ros.nodes.common.reader import Reader
 
 UNWATCHED_S = 5.0  # after the last viewer asked, the camera's topic is left
 MAX_BYTES = 34_000_000  # camera_ingest's max_bytes
+FILL = "stretch"  # how `resize` fits an image into a size of its own shape
 
 
 class PageImage(NamedTuple):
@@ -114,15 +114,22 @@ class CameraFeed:
 
     def _jpeg(self, message: Any) -> bytes:
         camera = self._camera
+        fitting = None
         if camera.transport == "compressed" and not camera.crop and not camera.rotate:
             data = bytes(message.data)
-            small = data.startswith(b"\xff\xd8") and read_header(data).width <= 1.5 * self._width
-            if small:
+            header = read_header(data)
+            if data.startswith(b"\xff\xd8") and header.width <= 1.5 * self._width:
                 return data  # as it came: a page scales it
-        pixels = as_mounted(rgb_of_message(message, camera.transport, MAX_BYTES), camera)
-        height, width = pixels.shape[:2]
-        # never larger than it came: a page scales as well
-        if width > self._width:
-            size = (self._width, max(1, round(height * self._width / width)))
-            pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+            fitting = self._size(header.height, header.width), FILL
+        rgb = rgb_of_message(message, camera.transport, MAX_BYTES, fitting)
+        pixels = as_mounted(rgb, camera)
+        size = self._size(*pixels.shape[:2])
+        if size != pixels.shape[:2]:
+            pixels = resize(pixels, size, FILL)
         return to_jpeg(pixels, self._quality)
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width on the page: never larger than it came, for a page scales as well."""
+        if width <= self._width:
+            return height, width
+        return max(1, round(height * self._width / width)), self._width

@@ -12,12 +12,13 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import GetParameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from vla_ros.core.robot import load_robot
 from vla_ros.nodes.common.base import ManagedNode
 from vla_ros.nodes.common.convert import stamp_ns
+from vla_ros.nodes.common.from_bytes import reader_of
 from vla_ros.nodes.common.qos import EVENTS, FEEDBACK, HALTS, LATCHED
 from vla_ros.nodes.common.run_node import run
 from vla_ros.operator.client import Operator, call_trigger
@@ -31,8 +32,9 @@ from vla_ros.operator.console.actions import (
     Who,
 )
 from vla_ros.operator.console.cameras import CameraFeed
+from vla_ros.operator.console.gate_words import NEXT, STOP_PRESSED
 from vla_ros.operator.console.server import ConsoleServer, listening_socket, missing_libraries
-from vla_ros.operator.console.state import STOP_PRESSED, ConsoleState, HeardReport, HeardStatus
+from vla_ros.operator.console.state import ConsoleState, HeardReport, HeardStatus
 from vla_ros.operator.console.stop_publisher import StopPublisher
 from vla_ros_msgs.msg import Fault, Halt, Heartbeat, Instruction, SafetyReport
 
@@ -43,6 +45,7 @@ ANSWER_TIMEOUT_S = 2.0  # for a service
 # Until the gate has heard that the stop was let go, as a rule and at the latest.
 RELEASED_S = 0.2
 RELEASED_WITHIN_S = 1.5
+GOODBYE_S = 0.7  # each page asks twice a second or more
 STOP_LINE_PERIOD_S = 1.0  # a stop that is held, or repeated sooner, is one line in the log
 # Read ten times a second, all that came: best effort, so that no acknowledgement of ours keeps the
 # gate busy.
@@ -59,6 +62,7 @@ class Console(ManagedNode):
         feedback (std_msgs/String): what the nodes say to the operator.
         fault (vla_ros_msgs/Fault): what the nodes report.
         halt (vla_ros_msgs/Halt): what the supervisor does.
+        stop (std_msgs/Bool): whether it is pressed, here or by another button.
         /diagnostics (diagnostic_msgs/DiagnosticArray): rates, times, the recorder.
         the robot file's cameras: while a page shows them.
 
@@ -115,6 +119,7 @@ class Console(ManagedNode):
         self._stop_logged = 0.0  # steady s
         self._asked_gate: tuple[float, Any] = (0.0, None)
         self._ticks = 0
+        self._ending = ""  # what the pages are told as the console ends
         self._version = 0  # of what changes seldom
         self._now_json = b"{}"
         self._more_json = b"{}"
@@ -136,9 +141,14 @@ class Console(ManagedNode):
         self._port = self._listener.getsockname()[1]
         shown_host = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown_host}:{self._port}"
-        self._reports = self.add_reader(SafetyReport, "safety_report", REPORTS)
-        self._heartbeats = self.add_reader(Heartbeat, "heartbeat", REPORTS)
+        self._reports = self.add_reader(
+            SafetyReport, "safety_report", REPORTS, read=reader_of(SafetyReport)
+        )
+        self._heartbeats = self.add_reader(
+            Heartbeat, "heartbeat", REPORTS, read=reader_of(Heartbeat)
+        )
         self._diagnoses = self.add_reader(DiagnosticArray, "/diagnostics", REPORTS)
+        self._stops = self.add_reader(Bool, "stop", REPORTS)
         self.add_subscription(Instruction, "instruction/accepted", self._on_instruction, LATCHED)
         self.add_subscription(String, "feedback", self._on_feedback, FEEDBACK)
         self.add_subscription(Fault, "fault", self._on_fault, EVENTS)
@@ -154,8 +164,18 @@ class Console(ManagedNode):
 
     def deactivate(self) -> None:
         if self._server:
+            self._say_goodbye()
             self._server.end()
             self._server = None
+
+    def _say_goodbye(self) -> None:
+        """The pages hear that the console ends, so that they do not take it for lost."""
+        self._ending = self.params["farewell"] or "The console has ended."
+        watched = self.viewers.names(time.monotonic())
+        if watched:
+            self._write(time.monotonic(), watched)
+            time.sleep(GOODBYE_S)
+        self._ending = ""
 
     def release(self) -> None:
         self._listener.close()
@@ -214,6 +234,8 @@ class Console(ManagedNode):
                 ),
                 now,
             )
+        for press in self._stops.take():
+            self._state.on_stop(press.data)
         for heartbeat in self._heartbeats.take():
             self._state.on_heartbeat(heartbeat.node, heartbeat.state, now)
         for diagnosis in self._diagnoses.take():
@@ -258,17 +280,15 @@ class Console(ManagedNode):
                 armed_by=self._armed_by,
                 said_by=self._said_by,
                 viewers=watched,
+                farewell=self.params["farewell"],
             )
             json_of_more = json.dumps(more).encode()
             if json_of_more != self._more_json:
                 self._version += 1
                 self._more_json = json_of_more
-        state = self._state.now(now)
-        # this console may have been started anew since, or another's button may be pressed
-        gate = state["gate"]
-        self._reset_refused &= gate.get("state") == "STOPPED"
-        stop_pressed = self.stop.pressed or self._reset_refused or gate.get("stop_pressed", False)
-        state.update(tick=self._ticks, version=self._version, stop_pressed=stop_pressed)
+        state = self._state.now(now, self.stop.pressed, self._reset_refused)
+        self._reset_refused &= state["gate"].get("state") == "STOPPED"
+        state.update(tick=self._ticks, version=self._version, ending=self._ending)
         self._now_json = json.dumps(state).encode()
 
     def _ask_robot_file(self, now: float) -> None:
@@ -390,7 +410,7 @@ class Console(ManagedNode):
         self._reset_refused = False
         self.stop.release()
         time.sleep(RELEASED_S)
-        return True, "the stop is let go; the gate stays STOPPED until it is reset"
+        return True, f"the stop is let go. The robot stays stopped; next: {NEXT}"
 
     def _say(self, text: str, who: Who) -> tuple[bool, str]:
         if not self.operator.heard():

@@ -22,6 +22,8 @@ let heard = -Infinity; // when it came
 let version = "";
 let refused = ""; // why the server shows nothing
 let gateAlive = false;
+let ending = ""; // what the console said as it ended: then nothing was lost
+let farewell = ""; // what it would have said
 let lastState = "";
 let plot = []; // [when, requested, emitted]
 let plotChannels = "";
@@ -203,19 +205,22 @@ function live() {
 
 function showAlarm() {
   let text = "";
-  if (!live()) {
+  if (ending) {
+    text = ending;
+  } else if (!live()) {
     text = refused || `Nothing came from the console for ${Math.round((performance.now() - heard) / 1000) || "some"} s. ` +
-      "Nothing here is live, and STOP may not arrive: use the robot's own stop.";
+      "Nothing here is live, and STOP may not arrive: use the robot's own stop." +
+      (farewell ? ` Or this is why: ${farewell}` : "");
   } else if (!gateAlive) {
     text = "The gate is gone: it reports nothing. Nothing here is live; the robot's driver stops it by its own time-out.";
   }
   if (stopProblem) text = `STOP WAS NOT SENT (${stopProblem}): use the robot's own stop! ${text}`;
   $("alarm").hidden = !text;
   if ($("alarm").textContent !== text) $("alarm").textContent = text;
-  const stale = !live() || !gateAlive;
+  const stale = !live() || !gateAlive || ending !== "";
   document.body.classList.toggle("stale", stale);
   if (stale) {
-    $("badge").textContent = live() ? "gate gone" : "no connection";
+    $("badge").textContent = ending ? "ended" : live() ? "gate gone" : "no connection";
     $("driver").textContent = "";
     $("instruction").textContent = "";
   }
@@ -224,7 +229,8 @@ function showAlarm() {
 function showNow(now) {
   const gate = now.gate;
   gateAlive = gate.alive;
-  $("release").hidden = !now.stop_pressed;
+  ending = now.ending || "";
+  $("release").classList.toggle("away", !now.stop_pressed); // its place stays
   if (!gate.alive) return;
   $("badge").textContent = gate.state;
   $("badge").className = `badge ${gate.state}`;
@@ -232,14 +238,12 @@ function showNow(now) {
     lastState = gate.state;
     document.title = `${gate.state} · vla console`;
   }
-  const byPerson = gate.control_source === "teleop";
-  const driver = byPerson ? "a person drives" : "the policy drives";
-  $("driver").textContent = gate.state === "ACTIVE" ? driver : byPerson ? "a person has the robot" : "";
+  $("driver").textContent = gate.activity;
   $("instruction").textContent = now.instruction ? `“${now.instruction}”` : "no instruction";
+  $("instruction").title = now.instruction; // the line is cut where it is too long
   $("meaning").textContent = gate.meaning;
-  $("reason").textContent = gate.reason ? `${gate.verdict}: ${gate.reason}` : gate.verdict;
-  $("rule").textContent = gate.rule ? `rule ${gate.rule}` +
-    (gate.holds_when ? ` holds when ${gate.holds_when}` : "") +
+  $("reason").textContent = gate.detail;
+  $("rule").textContent = gate.holds_when ? `rule ${gate.rule} holds when ${gate.holds_when}` +
     (gate.goes_on_when ? `; it goes on when ${gate.goes_on_when}` : "") : "";
   showBars(gate.channels);
   keepPlot(gate.channels);
@@ -258,7 +262,7 @@ function showBars(channels) {
   channels.forEach((channel, place) => {
     const [label, track, text] = bars.children[place].children;
     label.textContent = channel.name;
-    text.textContent = `${number(channel.requested)} → ${number(channel.emitted)} ${channel.unit === "1" ? "" : channel.unit}`;
+    text.textContent = `${number(channel.requested)} → ${number(channel.emitted)} ${channel.unit}`;
     const span = channel.high - channel.low || 1;
     const share = (value) => 100 * Math.min(1, Math.max(0, (value - channel.low) / span));
     const zero = share(0);
@@ -275,13 +279,14 @@ function showBars(channels) {
 
 function showMore(more) {
   $("robot").textContent = more.robot || "robot";
+  farewell = more.farewell;
   crowd = Math.max(1, more.viewers.length / FEW);
   $("halt").hidden = !more.halt;
   $("halt").textContent = more.halt ? `halted by the supervisor: ${more.halt}` : "";
   $("sentences").replaceChildren(...more.sentences.map((sentence) => {
-    const colour = { accepted: "good", refused: "bad", unanswered: "bad" }[sentence.outcome] || "";
+    const colour = { doing: "good", done: "good", refused: "bad", stopped: "bad", unanswered: "bad" }[sentence.outcome] || "";
     const line = element("li", `${clock(sentence.when)} “${sentence.text}” `);
-    line.append(element("b", sentence.outcome, colour), ` · ${sentence.who}`);
+    line.append(element("b", sentence.outcome, colour), sentence.step ? ` ${sentence.step}` : "", ` · ${sentence.who}`);
     for (const remark of sentence.remarks) line.append(element("div", remark, "small"));
     return line;
   }));

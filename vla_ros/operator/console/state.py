@@ -6,7 +6,6 @@ Times are steady seconds, but for `when`, which is s since 1970. Nothing here gr
 from __future__ import annotations
 
 import math
-import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,8 +14,17 @@ import numpy as np
 
 from vla_ros.core.robot import Robot
 from vla_ros.core.types import TELEOP
+from vla_ros.operator.console.gate_words import (
+    NEXT,
+    STATES,
+    STOP_PRESSED,
+    activity,
+    doing,
+    rule_words,
+    stopped,
+)
 from vla_ros.operator.console.sentences import SentenceHistory
-from vla_ros.safety.rules import RULES
+from vla_ros.safety.rules.instruction_match import GIVE_AGAIN, instruction_match
 
 GATE_SILENT_S = 0.5  # twenty-five reports; beyond it nothing on the page is live
 NODE_SILENT_S = 1.0  # the supervisor's heartbeat_timeout
@@ -28,16 +36,9 @@ MOST_FAULTS = 20
 MOST_REMARKS = 20
 MOST_NODES = 64
 MOST_LATENCIES = 300  # some ten seconds of actions
-STATES = ("DISARMED", "HOLDING", "ACTIVE", "STOPPED")
-VERDICTS = ("PASSED", "LIMITED", "HELD", "STOPPED")
-MEANINGS = {
-    "DISARMED": "The robot cannot move. Press ARM twice, then tell it what to do.",
-    "HOLDING": "Armed, and standing still.",
-    "ACTIVE": "The robot does what it was told.",
-    "STOPPED": "Stopped, and it stays so: press RESET, then ARM twice, then say it again.",
-}
-STOP_PRESSED = "the stop is pressed"  # the gate's words for it, and for why it refuses a reset
-BY_A_PERSON = "A person drives the robot; the policy waits until it is given back."
+STILL_SPEED = 1e-3  # m/s, rad/s: less is no motion
+STILL_SHARE = 0.01  # of a position's limits: less is no motion
+LIMITED = 1  # SafetyReport.verdict
 
 
 class HeardReport(NamedTuple):
@@ -72,6 +73,9 @@ class ConsoleState:
         self._robot: Robot | None = None
         self._report: HeardReport | None = None
         self._reported = -math.inf
+        self._stop_pressed: bool | None = None  # as was heard last
+        self._still_since = 0.0
+        self._still_at: Sequence[float] = ()  # what was sent then
         self._last_action = (-1, -1)  # instruction_id, sequence
         self._latencies: deque[float] = deque(maxlen=MOST_LATENCIES)  # ms
         self._plot: deque[tuple[float, list[float | None], list[float | None]]] = deque(
@@ -90,8 +94,10 @@ class ConsoleState:
 
     def on_report(self, report: HeardReport, now: float) -> None:
         """What the gate did in a tick."""
+        self._note_motion(report, now)
         self._report = report
         self._reported = now
+        self._note_outcome(report, now)
         action = (report.instruction_id, report.sequence)
         # An action stays on for several reports; its age at the first one is the latency.
         if report.state == STATES.index("ACTIVE") and action != self._last_action:
@@ -99,6 +105,43 @@ class ConsoleState:
             self._latencies.append(report.age_s * 1e3)
         if not self._plot or now - self._plot[-1][0] >= PLOT_PERIOD_S:
             self._plot.append((now, _finite(report.requested), _finite(report.emitted)))
+
+    def _note_motion(self, report: HeardReport, now: float) -> None:
+        known = {channel.name: channel for channel in self._robot.channels} if self._robot else {}
+        before = self._report
+        # where it begins with an instruction, it may look before it moves
+        begins = before is None or before.instruction_id != report.instruction_id
+        armed = report.state == STATES.index("ACTIVE")
+        moves = begins or not armed or not known or len(self._still_at) != len(report.emitted)
+        for name, value, then in zip(report.channels, report.emitted, self._still_at):
+            channel = known.get(name)
+            if channel is None or not math.isfinite(value):
+                continue
+            if channel.is_velocity:
+                moves |= abs(value) > STILL_SPEED
+            else:
+                reach = STILL_SHARE * (channel.limits[1] - channel.limits[0])
+                moves |= not abs(value - then) <= reach  # NaN before: it was sent nothing
+        if moves:
+            self._still_since = now
+            self._still_at = tuple(report.emitted)
+
+    def _note_outcome(self, report: HeardReport, now: float) -> None:
+        """What the gate says of the instruction that holds."""
+        state = _named(STATES, report.state)
+        if state == "ACTIVE" and report.control_source != TELEOP:
+            self.sentences.follow(report.instruction_id)
+        elif state == "DISARMED":
+            text = "the robot is not armed: press ARM twice, then say it again"
+            self.sentences.forget("the robot was disarmed", text, now)
+        elif state == "STOPPED":
+            self.sentences.forget(report.reason, f"the robot is stopped: {NEXT}", now)
+        elif report.rule == instruction_match.name and report.reason.endswith(GIVE_AGAIN):
+            self.sentences.forget(report.reason, report.reason, now)
+
+    def on_stop(self, pressed: bool) -> None:
+        """A button was pressed or let go."""
+        self._stop_pressed = pressed
 
     def on_heartbeat(self, node: str, state: str, now: float) -> None:
         """A node is alive."""
@@ -132,9 +175,25 @@ class ConsoleState:
         self._remarks.append({"when": when, "text": line[:300]})
 
     # -- what is shown -----------------------------------------------------------------
-    def now(self, now: float) -> dict[str, Any]:
-        """What changes all the time, ready for JSON."""
-        return {"gate": self._gate(now), "instruction": self.sentences.instruction}
+    def now(
+        self, now: float, stop_here: bool = False, reset_refused: bool = False
+    ) -> dict[str, Any]:
+        """What changes all the time, ready for JSON.
+
+        Args:
+            now: steady s.
+            stop_here: this console pressed the stop, and has not let go.
+            reset_refused: the gate refused a reset because the stop is pressed.
+        """
+        gate = self._gate(now, stop_here, reset_refused)
+        # this console may have been started anew since, or another's button may be pressed
+        by_stop = gate.get("state") == "STOPPED" and gate["reason"].startswith(STOP_PRESSED)
+        let_go = self._stop_pressed is False
+        return {
+            "gate": gate,
+            "instruction": self.sentences.instruction,
+            "stop_pressed": stop_here or reset_refused or (by_stop and not let_go),
+        }
 
     def more(self, now: float) -> dict[str, Any]:
         """What changes now and then."""
@@ -162,24 +221,33 @@ class ConsoleState:
                 rows.append([round(now - at, 2), requested, emitted])
         return {"channels": channels, "rows": rows}
 
-    def _gate(self, now: float) -> dict[str, Any]:
+    def _gate(self, now: float, stop_here: bool, reset_refused: bool) -> dict[str, Any]:
         report = self._report
         silent = now - self._reported
         if report is None or silent > GATE_SILENT_S:
             return {"alive": False, "silent_s": None if report is None else round(silent, 1)}
         state = _named(STATES, report.state)
         by_person = report.control_source == TELEOP
-        moves = state == "ACTIVE"
+        reason = report.reason[:500]
+        if state == "STOPPED":
+            pressed = True if reset_refused else self._stop_pressed
+            meaning = stopped(reason, pressed, stop_here)
+        else:
+            still_s = now - self._still_since
+            meaning = doing(state, by_person, reason, self.sentences.current, still_s)
+        # what the sentence does not say already
+        detail = reason if state == "HOLDING" and reason not in meaning else ""
+        if report.verdict == LIMITED:
+            detail = f"limited: {reason}"
         return {
             "alive": True,
             "state": state,
-            "verdict": _named(VERDICTS, report.verdict),
+            "activity": activity(state, by_person, meaning),
             "rule": report.rule[:100],
-            "reason": report.reason[:500],
-            "stop_pressed": state == "STOPPED" and report.reason.startswith(STOP_PRESSED),
-            "meaning": BY_A_PERSON if moves and by_person else MEANINGS.get(state, ""),
-            **_rule_words(report.rule),
-            "control_source": report.control_source[:40],
+            "reason": reason,
+            "meaning": meaning,
+            "detail": detail,
+            **rule_words(report.rule),
             "channels": self._channels(report),
         }
 
@@ -194,7 +262,7 @@ class ConsoleState:
             rows.append(
                 {
                     "name": name,
-                    "unit": channel.unit if channel else "",
+                    "unit": channel.unit_mark.strip() if channel else "",
                     "low": low,
                     "high": high,
                     "requested": requested[place] if place < len(requested) else None,
@@ -257,17 +325,6 @@ class ConsoleState:
     def _status(self, name: str, now: float) -> HeardStatus | None:
         status, heard = self._statuses.get(name, (None, -math.inf))
         return status if _fresh(heard, now) else None
-
-
-def _rule_words(name: str) -> dict[str, str]:
-    """When the rule holds and how it goes on, as the pages on the gate have it."""
-    for rule in RULES:
-        if rule.name == name:
-            return {
-                "holds_when": re.sub(r"[*`]", "", rule.holds_when),
-                "goes_on_when": re.sub(r"[*`]", "", rule.goes_on_when),
-            }
-    return {"holds_when": "", "goes_on_when": ""}
 
 
 def _named(names: Sequence[str], number: int) -> str:

@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.core.step_words import all_done
 from vla_ros.core.types import NANOSECONDS, Observation, to_nanoseconds
 from vla_ros.policies.base import NotUnderstood, PolicySpec, Rows
 from vla_ros.policies.color_servo.blobs import CameraPose, find_blobs
 from vla_ros.policies.color_servo.tracks import ObjectTrack, Pose, Tracks, to_odom, to_robot
 from vla_ros.policies.options import check_options
+from vla_ros.policies.steps import spoken
 from vla_ros.tasks import intent
 from vla_ros.tasks.intent import Intent, parse
 from vla_ros.tasks.objects import OPENING_MAX, PASSING_CLEARANCE
@@ -125,6 +127,13 @@ class ColorServo:
         self._looked = False  # all around, for this instruction
         self._last_pose: Pose | None = None
         self._side = 1.0  # which way to search: +1 left
+
+    @property
+    def announcements(self) -> tuple[str, ...]:
+        """That what was asked for is done."""
+        if self._phase != "done" or self._intent.kind == "stop":
+            return ()
+        return (all_done(1, spoken(self._intent)),)
 
     def predict(self, observation: Observation) -> Rows:
         """Rows STEPS x CHANNELS.

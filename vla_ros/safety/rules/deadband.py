@@ -16,6 +16,6 @@ def deadband(inputs: RuleInputs) -> Finding | None:
         # A position has no deadband: a small one is a place like any other.
         small = channel.is_velocity and 0.0 < abs(value) < channel.deadband
         if small and not reason:
-            reason = f"{channel.name} {value:.3g} {channel.unit} is inside the deadband"
+            reason = f"{channel.name} {value:.3g}{channel.unit_mark} is inside the deadband"
         kept.append(0.0 if small else value)
     return Finding("deadband", Verdict.LIMITED, reason, tuple(kept)) if reason else None

@@ -17,7 +17,7 @@ def hard_bounds(inputs: RuleInputs) -> Finding | None:
         if not low <= value <= high:  # written so that NaN is outside
             return held(
                 "hard_bounds",
-                f"{channel.name} is {value:.3g} {channel.unit}, "
-                f"outside its bounds {low:g} to {high:g} {channel.unit}",
+                f"{channel.name} is {value:.3g}{channel.unit_mark}, "
+                f"outside its bounds {low:g} to {high:g}{channel.unit_mark}",
             )
     return None

@@ -6,10 +6,13 @@ again.
 
 from __future__ import annotations
 
+from vla_ros.core.shown import shown
 from vla_ros.core.types import POLICY
 from vla_ros.safety.rule import Finding, RuleInputs, held, rule
 from vla_ros.safety.settings import Limit
 
+NONE = "no instruction"
+GIVE_AGAIN = "give the instruction again"
 LOST_AFTER = Limit(
     "lost_after",
     1.0,
@@ -32,27 +35,28 @@ def instruction_match(inputs: RuleInputs) -> Finding | None:
     instruction = inputs.instruction
     chunk = inputs.chunk
     if instruction is None or not instruction.text:
-        return held("instruction_match", "no instruction")
+        return held("instruction_match", NONE)
     number = instruction.instruction_id
     # An older one that comes again is not what a person said last.
     if number < inputs.newest_instruction_id:
         return held(
             "instruction_match",
-            f"instruction {number} came again after {inputs.newest_instruction_id}; give a new "
-            "one, or where that was no real one, disarm and arm again",
+            f"{shown(instruction.text)} came again after a newer instruction; give a new one, or "
+            "where that was no real one, disarm and arm again",
         )
     # Doubt in either, its number or its time, is enough.
     if number <= inputs.armed.instruction_id or instruction.stamp < inputs.armed.stamp:
         return held(
-            "instruction_match", f"instruction {number} was given before the arming; give a new one"
+            "instruction_match",
+            f"{shown(instruction.text)} was given before the arming; {GIVE_AGAIN}",
         )
     if number <= inputs.spent.instruction_id:
-        return held("instruction_match", f"{inputs.spent.why}; give the instruction again")
+        return held("instruction_match", f"{inputs.spent.why}; {GIVE_AGAIN}")
     if chunk is None:
-        return held("instruction_match", f"no action yet for instruction {number}")
+        return held("instruction_match", f"no action yet for {shown(instruction.text)}")
     if chunk.instruction_id != number:
         return held(
             "instruction_match",
-            f"the action answers instruction {chunk.instruction_id}, but {number} holds now",
+            f"the action answers another instruction than {shown(instruction.text)}",
         )
     return None

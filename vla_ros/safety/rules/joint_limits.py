@@ -31,8 +31,8 @@ def joint_limits(inputs: RuleInputs) -> Finding | None:
         if not low <= stands <= high:
             return held(
                 "joint_limits",
-                f"{channel.name} stands at {stands:.3g} {channel.unit}, outside its bounds "
-                f"{low:g} to {high:g} {channel.unit}; move it inside by hand",
+                f"{channel.name} stands at {stands:.3g}{channel.unit_mark}, outside its bounds "
+                f"{low:g} to {high:g}{channel.unit_mark}; move it inside by hand",
             )
         # What was sent, not what is measured: a drive's offset would carry the limit along.
         at = stands if before is None else before
@@ -41,7 +41,7 @@ def joint_limits(inputs: RuleInputs) -> Finding | None:
         inward[i] = min(max(value, low), high)
         if inward[i] != value and not reason:
             reason = (
-                f"{channel.name} stands at {stands:.3g} {channel.unit}, its soft limits are "
+                f"{channel.name} stands at {stands:.3g}{channel.unit_mark}, its soft limits are "
                 f"{channel.soft_limits[0]:g} to {channel.soft_limits[1]:g}: not to {value:.3g}"
             )
     return Finding("joint_limits", Verdict.LIMITED, reason, tuple(inward)) if reason else None

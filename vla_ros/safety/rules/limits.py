@@ -15,7 +15,7 @@ def limits(inputs: RuleInputs) -> Finding | None:
     for value, channel in zip(inputs.row, inputs.channels):
         inside = min(max(value, channel.limits[0]), channel.limits[1])
         if inside != value and not reason:  # the first is said: the others are often the same
-            unit = channel.unit
-            reason = f"{channel.name} {value:.3g} {unit} was limited to {inside:.3g} {unit}"
+            unit = channel.unit_mark
+            reason = f"{channel.name} {value:.3g}{unit} was limited to {inside:.3g}{unit}"
         clamped.append(inside)
     return Finding("limits", Verdict.LIMITED, reason, tuple(clamped)) if reason else None

@@ -22,9 +22,9 @@ def rate_limit(inputs: RuleInputs) -> Finding | None:
             return held("rate_limit", f"where {channel.name} stands is unknown")
         sent = towards(before, value, channel, elapsed, inputs.pause)
         if sent != value and not reason:
-            unit = channel.unit
+            unit = channel.unit_mark
             reason = (
-                f"{channel.name} rate-limited: {value:.3g} {unit} requested, {sent:.3g} {unit} sent"
+                f"{channel.name} rate-limited: {value:.3g}{unit} requested, {sent:.3g}{unit} sent"
             )
         slowed.append(sent)
     return Finding("rate_limit", Verdict.LIMITED, reason, tuple(slowed)) if reason else None

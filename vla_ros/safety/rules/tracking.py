@@ -19,7 +19,7 @@ def tracking(inputs: RuleInputs) -> Finding | None:
         if late and late.time > channel.tracking_time * 1e9:
             return held(
                 "tracking",
-                f"{channel.name} stands at {late.stands:.3g} {channel.unit} and was sent "
+                f"{channel.name} stands at {late.stands:.3g}{channel.unit_mark} and was sent "
                 f"{late.sent:.3g}: more than {channel.max_tracking_error:.3g} apart for "
                 f"{to_seconds(late.time):.2f} s; see what is in its way",
             )
