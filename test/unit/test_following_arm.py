@@ -69,8 +69,9 @@ def test_the_next_step_begins_after_images_in_a_row_and_each_is_announced():
     assert following.announced[1:] == ("step 2 of 2: go home", "all 2 steps are done")
 
 
-def test_a_single_step_needs_no_announcement():
+def test_of_a_single_step_its_end_is_announced():
     following = ArmFollowing([PUT])
     for _ in range(2 * DONE_IMAGES):
         assert not following.note(OPEN)
-    assert following.announced == () and following.title == "put the red block into the blue bowl"
+    assert following.announced == ("done: put the red block into the blue bowl",)
+    assert following.title == "put the red block into the blue bowl"
