@@ -109,6 +109,8 @@ def test_several_steps_are_read_in_the_order_in_which_they_are_meant(reader, tex
         ("put the red block into the blue cup", "it can be put into a bowl"),
         ("put the red block beside the red block", "the same object twice"),
         ("pick up the nearest block", "by its place"),
+        ("put the red block next to that one", "do not say which thing"),
+        ("pick up any thing", "do not say which thing"),
         ("pick up the block that is not red", "say what a thing is not"),
         ("pick up the red block and paint the fence", "paint the fence"),
         ("fly to the red block", "cannot do"),

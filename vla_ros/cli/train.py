@@ -44,8 +44,6 @@ MODULES_OF = {
     "reinforce": ("mujoco",),
     "words": ("matplotlib", "transformers"),
 }
-# The arm's words are learned on the table of the cart's: no encoder is needed.
-MODULES_OF_ARM_WORDS: tuple[str, ...] = ()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -183,7 +181,7 @@ def run(given: argparse.Namespace) -> int:
     # now, not after the first stage
     modules = MODULES_OF[given.recipe]
     if given.recipe == "words" and given.robot == "arm":
-        modules = MODULES_OF_ARM_WORDS
+        modules = ()  # on the table of the cart's: no encoder is needed
     for module in ("torch", "accelerate", "safetensors", *modules):
         if find_spec(module) is None:
             raise ModuleNotFoundError(name=module)

@@ -32,6 +32,7 @@ _MORE_NAMES = {
     "": "object thing one toy item piece thingy doodad",
 }
 _NO_AMOUNTS = "and the arm takes no amounts"
+_WHICH = "do not say which thing; name a colour and a block, cup or bowl"
 _FILLS = re.compile(r"(?:fill|load) \[item\] with ")
 # What stands before the place where something is put, at the end of the words before its mark.
 _BEFORE_PLACE = re.compile(
@@ -66,6 +67,8 @@ def arm_step(kind: str, thing: NamedThing, place: NamedThing | None = None) -> A
         )
     put = None
     if place is not None:
+        if place.shape == ONE and place.colour is None:
+            raise CannotBe(_WHICH)  # "next to that one"
         # "beside the red one": of the same shape; "on it": there is but one shape for that
         shape = thing.shape if place.shape == ONE else place.shape
         put = _named(replace(place, shape=shape or PLACES.get(kind)))
@@ -85,7 +88,7 @@ def _named(thing: NamedThing) -> Named:
             "and its shape"
         )
     if thing.colour is None and thing.shape is None:
-        raise CannotBe("do not say which thing; name a colour and a block, cup or bowl")
+        raise CannotBe(_WHICH)
     return Named(thing.colour, thing.shape)
 
 

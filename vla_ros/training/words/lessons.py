@@ -46,6 +46,7 @@ class Lessons:
         nouns: What is none of its things.
         verbs: What it does to none of its things.
         known: (numbers, choose, kind) -> the kind as the robot's phrases say it.
+        slots: The words of those phrases; a misspelt word may be one of them.
     """
 
     robot: RobotWords[Any]
