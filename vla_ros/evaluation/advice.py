@@ -45,8 +45,8 @@ RULES = (
     AdviceRule(
         "language.paraphrases.accuracy",
         GOOD_TASK_RATE,
-        "Paraphrases are lost: train with more phrasings, or with a lexicon that groups words by "
-        "meaning.",
+        "Paraphrases are lost: train with more phrasings; the built-in policy's are those of its "
+        "reader (vla train words).",
     ),
     AdviceRule(
         "language.coverage.done_of_given",
