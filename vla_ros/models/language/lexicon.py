@@ -115,11 +115,11 @@ class Lexicon:
     ids: dict[str, int] = field(repr=False)
 
     @classmethod
-    def of(cls, sentences: Iterable[str], examples: str) -> Lexicon:
-        """Each word of these, in the order in which they come."""
+    def of(cls, lines: Iterable[str], examples: str) -> Lexicon:
+        """Each word of these lines, in the order in which they come."""
         # Ids are places: a word that is added or moved makes them others, and the checkpoints that
         # learned the old ones are refused.
-        words = dict.fromkeys(" ".join(sentences).split())
+        words = dict.fromkeys(" ".join(lines).split())
         return cls(("", *words), examples, {word: id_ for id_, word in enumerate(words, start=1)})
 
     def encode(self, text: str) -> list[int]:
@@ -157,12 +157,12 @@ class GroupedLexicon(Lexicon):
     concept_of: tuple[int, ...]
 
     @classmethod
-    def of(cls, sentences: Iterable[str], examples: str) -> GroupedLexicon:
+    def of(cls, lines: Iterable[str], examples: str) -> GroupedLexicon:
         """From lines "meaning: word word …"."""
         concepts = [""]
         words = [""]
         concept_of = [0]
-        for line in sentences:
+        for line in lines:
             concept, synonyms = line.split(":")
             for word in synonyms.split():
                 words.append(word)
