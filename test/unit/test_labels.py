@@ -10,12 +10,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("mujoco", reason="training's frames need the simulator")
 
-from vla_ros.models.language.lexicon import CONCEPT_OF, CONCEPTS, LENGTH, WORDS, encode
+from vla_ros.models.language.lexicon import LENGTH, encode
 from vla_ros.policies.progress import SCALES
+from vla_ros.policies.steps import canonical
 from vla_ros.sim.expert import AMOUNT, CARRY_M, ID, Situation, rollout
 from vla_ros.sim.projection import in_view, project
 from vla_ros.tasks.objects import COLOURS, SHAPES
-from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, UNSEEN_PAIRS
+from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, UNSEEN_PAIRS, intent_of
 from vla_ros.training import labels
 from vla_ros.training.image_dataset import Frames
 from vla_ros.training.labels import (
@@ -194,8 +195,7 @@ def test_the_expert_s_action_is_the_label(monkeypatch: pytest.MonkeyPatch) -> No
     assert given == pytest.approx({"gripper": 0.9 / SCALES["gripper"], "gripper_command": 1.0 / SCALES["gripper_command"],
                                    "turned": 0.3 / SCALES["turned"], "travelled": 0.1 / SCALES["travelled"],
                                    "carried": 0.0, "side": -1.0})
-    assert batch.ids[batch.mask].tolist() == encode(texts[0])
-    assert set(texts[0].split()) & set(SLOTS["red"][0].split()) and set(texts[0].split()) & set(SLOTS["ball"][0].split())
+    assert texts == ["grab the red ball"] and batch.ids[batch.mask].tolist() == encode(texts[0])
 
 
 def test_every_image_has_as_many_instructions_as_asked_for_and_the_first_is_the_one_it_followed() -> None:
@@ -222,7 +222,7 @@ def test_a_target_that_is_not_there_is_nowhere() -> None:
     batch, texts = labelled(frames)
     assert not batch.seen[0] and batch.where[0, -1] == 1.0 and batch.contact[0] == 0.0 and batch.done[0] == 0.0
     assert batch.words.tolist() == [[ID["go_to"], RED, NO_SHAPE]]
-    assert set(texts[0].split()) & set(SLOTS["object"][0].split())
+    assert texts == ["go to the red object"]
     assert not batch.actions[0, :4, 0].any() and (batch.actions[0, :4, 1].abs() > 0.4).all()  # it searches
 
 
@@ -267,29 +267,23 @@ def test_of_several_the_nearest_in_view_is_meant() -> None:
     assert find(objects, seen & False, RED, -1) == 0 and find(objects, seen, BLUE, BLOCK) == -1
 
 
-def test_a_phrase_is_one_of_training_s_and_always_the_same_ones() -> None:
-    rng = np.random.default_rng(0)
-    ways = labels.phrases(ID["face"], BLUE, -1)
-    assert len(ways) == labels.PHRASES and len(set(ways)) > 50
-    assert {labels.phrase(rng, ID["face"], BLUE, -1) for _ in range(40)} <= set(ways)
-    labels.phrases.cache_clear()
-    assert labels.phrases(ID["face"], BLUE, -1) == ways
+def test_training_says_what_the_policy_tells_the_model() -> None:
+    for kind, name in enumerate(KINDS):
+        assert labels.sentence(kind, BLUE, BALL) == canonical(intent_of(name, "blue", "ball"))
+    assert labels.sentence(ID["face"], BLUE, -1) == "face the blue object"
+    assert labels.sentence(ID["turn_left"], -1, -1) == "turn left"
 
 
 def test_nonsense_can_be_read_and_names_no_pair_that_is_held_out() -> None:
     rng = np.random.default_rng(0)
     texts = [labels.nonsense(rng) for _ in range(400)]
-    instructions = {text for kind in range(len(OBJECT_KINDS), len(KINDS)) for text in labels.phrases(kind, -1, -1)}
-    held_out = {word for _, held in SLOTS.values() for word in held.split()}
-    meaning = {word: CONCEPTS[concept] for word, concept in zip(WORDS, CONCEPT_OF)}
+    instructions = {labels.sentence(kind, colour, shape) for kind in range(len(KINDS))
+                    for colour in range(len(COLOURS)) for shape in range(-1, len(SHAPES))}
+    assert not instructions & set(texts) and len(set(texts)) > 150
     for text in texts:
-        assert 0 < len(encode(text)) <= LENGTH and not set(text.split()) & held_out, text
-    assert len(set(texts)) > 250
-    assert sum(text in instructions for text in texts) <= 4  # by chance
-    for colour, shape in UNSEEN_PAIRS:  # next to each other, as an object is named
-        pairs = [(meaning[one], meaning[other]) for text in texts if " the " in text
-                 for one, other in zip(text.split(), text.split()[1:])]
-        assert (colour, shape) not in pairs
+        assert 0 < len(encode(text)) <= LENGTH
+        words = text.split()
+        assert not set(zip(words, words[1:])) & set(UNSEEN_PAIRS), text
 
 
 def test_texts_are_padded_to_the_longest() -> None:

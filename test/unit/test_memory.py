@@ -193,7 +193,7 @@ def test_the_table_names_every_board_and_use(estimated: None, capsys: pytest.Cap
     monkeypatch.setenv("COLUMNS", "140")
     assert main(["memory"]) == 0
     said = capsys.readouterr().out
-    assert all(name in said for name in (*memory.GPUS, *memory.PRECISIONS, "train fp32", "2.73 MiB"))
+    assert all(name in said for name in (*memory.GPUS, *memory.PRECISIONS, "train fp32", "2.64 MiB"))
 
 
 @pytest.mark.parametrize(("words", "why"), [

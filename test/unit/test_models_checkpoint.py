@@ -178,7 +178,7 @@ SPOILED: list[tuple[str, Any, str]] = [
     ("model.safetensors", lambda path: path.write_bytes(b""), "model.safetensors is not whole"),
     ("model.safetensors", nan, "has value.bias with values that are no finite numbers"),
     ("tokenizer.json", lambda path: edit(path, kind="words"), "tokenizer.json is of kind 'words'; .* needs 'lexicon'"),
-    ("tokenizer.json", lambda path: edit(path, words=[*lexicon.WORDS[1:], "zebra"]), "is 'zebra' there and 'none' here"),
+    ("tokenizer.json", lambda path: edit(path, words=[*lexicon.CART.words[1:], "zebra"]), "is 'zebra' there and 'none' here"),
     ("tokenizer.json", lambda path: path.write_text("\x00"), "tokenizer.json is no list of words"),
 ]
 

@@ -72,7 +72,9 @@ def test_weights_come_from_a_folder_and_go_with_the_checkpoint(tmp_path: Path, k
         path.unlink()
     back, given = from_pretrained(tmp_path / "own"), inputs()
     given = (given[0], given[1] % 8, given[2])
-    assert torch.equal(back(*given).actions, model(*given).actions)
+    assert all(torch.equal(back.state_dict()[key], value) for key, value in model.state_dict().items())
+    # not to the bit: kernels round otherwise where weights lie otherwise in memory
+    torch.testing.assert_close(back(*given).actions, model(*given).actions)
     assert "weights" not in json.loads((tmp_path / "own" / "config.json").read_text())[f"{kind}_options"]
 
 

@@ -69,10 +69,10 @@ def test_a_list_with_a_word_twice_or_empty_is_refused(words: list[str]) -> None:
 
 def test_the_lexicon_is_saved_to_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = LexiconTokenizer()
-    assert own.encode("go to the red block") == lexicon.encode("go to the red block") and max(own.encode("in")) < own.size
+    assert own.encode("go to the red block") == lexicon.encode("go to the red block") and max(own.encode("object")) < own.size
     own.save(tmp_path / own.place)
     LexiconTokenizer.load(tmp_path / own.place)
-    other = ("", "ruby", *lexicon.WORDS[2:])
+    other = ("", "ruby", *lexicon.CART.words[2:])
     monkeypatch.setattr(LexiconTokenizer, "LEXICON", replace(lexicon.CART, words=other))
     with pytest.raises(ValueError, match=f"word 1 is '{own_first(tmp_path)}' there and 'ruby' here"):
         LexiconTokenizer.load(tmp_path / own.place)

@@ -133,8 +133,8 @@ def test_a_robot_that_stands_is_told_something_else(monkeypatch: pytest.MonkeyPa
     """Never moving: SETTLE seconds later the next instruction, after a few the next scene."""
     monkeypatch.setattr(driving, "actions", lambda output, progress: np.zeros((len(progress), 4, 3), np.float32))
     told: list[str] = []
-    phrase = driving.phrase
-    monkeypatch.setattr(driving, "phrase", lambda *given: told.append(phrase(*given)) or told[-1])
+    sentence = driving.sentence
+    monkeypatch.setattr(driving, "sentence", lambda *given: told.append(sentence(*given)) or told[-1])
     images = 60
     frames = driving.drive(make(**MODEL), SIZE, images, 5, robots=1, keep=1.0)
     assert np.abs(frames.progress[:, :2]).max() < 1e-3  # also where it was put somewhere else

@@ -11,6 +11,7 @@ from vla_ros.core.registry import lookup
 from vla_ros.models import TOKENIZERS, build
 from vla_ros.models.backbones import RandomWeights
 from vla_ros.models.config import VLAConfig
+from vla_ros.models.language.lexicon import CART
 from vla_ros.models.language.tokenizers import Tokenizer
 from vla_ros.models.vla import VLA
 
@@ -70,7 +71,7 @@ def inputs(batch: int = 2, words: int = 5, seed: int = 0) -> tuple[Tensor, Tenso
     """pixels, ids and mask: the first row has all words, the others two less."""
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.rand(batch, 3, *SIZE, generator=generator)
-    ids = torch.randint(1, 39, (batch, words), generator=generator)
+    ids = torch.randint(1, len(CART.words), (batch, words), generator=generator)
     lengths = torch.tensor([words] + [words - 2] * (batch - 1))
     mask = torch.arange(words) < lengths[:, None]
     return pixels, ids * mask, mask

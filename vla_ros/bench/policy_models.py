@@ -14,7 +14,7 @@ from vla_ros.engines.base import SubModel
 from vla_ros.models import build, examples
 from vla_ros.models.checkpoint import from_pretrained
 from vla_ros.models.config import VLAConfig
-from vla_ros.models.language.lexicon import LENGTH
+from vla_ros.models.language.lexicon import CART, LENGTH
 from vla_ros.models.memory import PRESETS
 from vla_ros.models.stages import ActionStage
 from vla_ros.models.vla import VLA
@@ -94,8 +94,8 @@ def random_model(
     vla = vla.to("cpu")
     size = vla.config.image_size
     generator = torch.Generator().manual_seed(0)
-    # From 1 on: 0 is padding. Every vocabulary, the tiny ones' as well, has 50 words.
-    ids = torch.randint(1, 50, (2, LENGTH), generator=generator)
+    # From 1 on: 0 is padding. No vocabulary, not even a tiny one, is smaller than the cart's.
+    ids = torch.randint(1, len(CART.words), (2, LENGTH), generator=generator)
     inputs = {
         "image": torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8, generator=generator),
         "ids": ids,

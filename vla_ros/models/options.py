@@ -131,7 +131,7 @@ OPTIONS: dict[str, dict[str, dict[str, Option]]] = {
         "resnet50": _resnet((3, 4, 6, 3), (256, 512, 1024, 2048)),
     },
     "language": {
-        "small": {"slots": count(4), "word_dropout": share(0.3)},
+        "small": {"slots": count(4)},
         "table": {"slots": count(6), "word_dropout": share(0.3)},
         "lstm": {
             "vocabulary": count(10_000, 2),

@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.policies.progress import POSE, SURE_IMAGES
+from vla_ros.policies.steps import canonical
 from vla_ros.tasks.choice import Sighting
+from vla_ros.tasks.intent import Intent
 from vla_ros.tasks.objects import COLOURS, SHAPES
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ class Eyes:
         import torch
 
         if not self._read:
-            read = [self._encode_text(f"face the {colour} {shape}") for colour, shape in PAIRS]
+            read = [self._encode_text(canonical(Intent("face", *pair))) for pair in PAIRS]
             names = ("words", "pooled", "mask")
             self._read = tuple(torch.cat([row[name] for row in read]) for name in names)
         rows = list(questions)

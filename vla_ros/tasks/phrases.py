@@ -1,9 +1,15 @@
-"""How people say what they want, and which of it training never sees.
+"""How people say what they want, for evaluation and for the training of the reader.
 
-Four splits. `known`: phrasings of training. `recombined`: its words and templates in combinations
-that it never saw. `unseen_words`: at least one word of SLOTS that no instruction of the policy's
-training holds. `pairs`: a colour and a shape that training never names together. How amounts,
-relations and sequences are said is in sequence_phrases.py.
+The cart's model hears none of it: the reader makes steps of what people say, and the model is told
+those in PLAIN_WORDS. Four splits:
+
+* `known`: templates with the first words of SLOTS.
+* `recombined`: these words and templates, in combinations that `known` does not have.
+* `unseen_words`: at least one of the second words of SLOTS, which no model's training holds.
+* `pairs`: a colour and a shape that no model's training names together.
+
+The reader's training text holds phrasings of the first three. How amounts, relations and sequences
+are said is in sequence_phrases.py.
 """
 
 from __future__ import annotations
@@ -32,7 +38,7 @@ KINDS = (
     "stop",
 )
 OBJECT_KINDS = KINDS[:4]
-# a colour and a shape; training names each of them in other pairs
+# a colour and a shape; a model's training names each of them in other pairs
 UNSEEN_PAIRS = (("green", "cylinder"), ("purple", "block"), ("orange", "ball"))
 # of the texts of templates that can be filled in several ways, told by their hash
 RECOMBINED_SHARE = 0.2
@@ -40,7 +46,7 @@ RECOMBINED_SHARE = 0.2
 # known text of the kind
 HASH_SALT = 385
 
-# Slot -> words of training, words that it never sees.
+# Slot -> words of all splits, words of `unseen_words` alone.
 SLOTS: dict[str, tuple[str, str]] = {
     "red": ("red crimson", "scarlet ruby"),
     "orange": ("orange", "tangerine amber"),
@@ -252,7 +258,7 @@ AMOUNTS = {
     "forward": DEFAULT_DISTANCE_M,
     "back": DEFAULT_DISTANCE_M,
 }
-# Kind -> how one says it in words of training; with an object, "the red block" comes behind.
+# Kind -> what the model is told; with an object, "the red block" comes behind.
 PLAIN_WORDS = {
     "go_to": "go to",
     "face": "face",
@@ -310,9 +316,9 @@ def politely(rng: np.random.Generator, text: str) -> str:
 
 
 def held_out(template: str, text: str) -> bool:
-    """Whether training never sees this filling of the template.
+    """Whether this filling of the template is of `recombined`, and not of `known`.
 
-    One that can be filled in one way only it does see.
+    One that can be filled in one way only is known.
     """
     # {it} can be said in several ways always, with or without "the"
     several = "{it}" in template or any(" " in SLOTS[slot][0] for slot in _SLOT.findall(template))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 
@@ -13,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vla_ros.models.language.lexicon import LENGTH, encode
+from vla_ros.models.language.lexicon import CART, LENGTH, encode
 from vla_ros.policies.progress import FEATURE_LIMIT, SCALES
+from vla_ros.policies.steps import canonical
 from vla_ros.sim.expert import AMOUNT, CARRY_M, ID, Situation, at_fingers, decide, finished, rollout
 from vla_ros.sim.projection import HALF_WIDTH, in_view, project
 from vla_ros.tasks.objects import COLOURS, SHAPES
-from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, SLOTS, UNSEEN_PAIRS, intent_of, say
+from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, UNSEEN_PAIRS, intent_of
 from vla_ros.training.image_dataset import Frames
 
 STATE = tuple(SCALES)
@@ -41,20 +41,8 @@ _KIND_STEPS = np.cumsum(list(KIND_SHARES.values())) / sum(KIND_SHARES.values())
 # colour and shape by their indices
 UNSEEN_INDICES = {(COLOURS.index(colour), SHAPES.index(shape)) for colour, shape in UNSEEN_PAIRS}
 _PAIRS = sorted(set(product(range(len(COLOURS)), range(len(SHAPES)))) - UNSEEN_INDICES)
-PHRASES = 300  # ways to say one thing
-
-
-def _known_words(slots: Sequence[str]) -> set[str]:
-    """The words of training in these slots of its phrases."""
-    words: set[str] = set()
-    for slot in slots:
-        trained, _ = SLOTS[slot]
-        words.update(trained.split())
-    return words
-
-
-_COLOUR_WORDS = _known_words(COLOURS)
-_OBJECT_WORDS = _COLOUR_WORDS | _known_words(SHAPES) | {"the"}
+# What nonsense is made of. Without shapes: no pair may look like it that training never names.
+_LOOSE_WORDS = [word for word in CART.words[1:] if word not in SHAPES]
 NO_COLOUR = len(COLOURS)
 NO_SHAPE = len(SHAPES)
 HALF_OBJECT_M = 0.036  # of an object
@@ -142,56 +130,39 @@ def find(objects: NDArray[np.float32], seen: NDArray[np.bool_], colour: int, sha
 
 
 @cache
-def phrases(kind: int, colour: int, shape: int) -> tuple[str, ...]:
-    """Ways to say it, as training does."""
-    rng = np.random.default_rng((kind, colour + 1, shape + 1))
+def sentence(kind: int, colour: int, shape: int) -> str:
+    """What the policy tells the model of it: kind, colour and shape by index, -1 for any."""
     colour_word = COLOURS[colour] if colour >= 0 else None
     shape_word = SHAPES[shape] if shape >= 0 else None
-    intent = intent_of(KINDS[kind], colour_word, shape_word)
-    return tuple(say(rng, intent, "known") for _ in range(PHRASES))
-
-
-def phrase(rng: np.random.Generator, kind: int, colour: int, shape: int) -> str:
-    """One of `phrases`."""
-    return phrases(kind, colour, shape)[rng.integers(PHRASES)]
+    return canonical(intent_of(KINDS[kind], colour_word, shape_word))
 
 
 def nonsense(rng: np.random.Generator) -> str:
     """Words that say nothing.
 
     An object without a verb, a verb without an object or with two, an object without a colour, any
-    words. All are words of training in its pairs: what is new must not look like nonsense.
+    words.
     """
     colour, shape = _PAIRS[rng.integers(len(_PAIRS))]
-    text = phrase(rng, int(rng.integers(len(OBJECT_KINDS))), colour, shape)
+    text = sentence(int(rng.integers(len(OBJECT_KINDS))), colour, shape)
     way = rng.integers(5)
     if way == 0:  # no verb
         return f"the {COLOURS[colour]} {SHAPES[shape]}"
     if way == 1:
-        return _without(text, _COLOUR_WORDS)
+        return _without(text, set(COLOURS))
     if way == 2:  # two objects
         shuffled = rng.permutation(len(_PAIRS))
         others = [_PAIRS[index] for index in shuffled if _PAIRS[index][0] != colour]
         other_colour, other_shape = others[0]
-        return f"{text} and the {COLOURS[other_colour]} {SHAPES[other_shape]}"
+        return f"{text} the {COLOURS[other_colour]} {SHAPES[other_shape]}"
     if way == 3:
-        return _without(text, _OBJECT_WORDS)
-    words = np.array(_trained_words())
-    return " ".join(words[rng.integers(len(words), size=rng.integers(3, 8))])
+        return _without(text, {"the", *COLOURS, *SHAPES})
+    count = int(rng.integers(3, 8))
+    return " ".join(_LOOSE_WORDS[index] for index in rng.integers(len(_LOOSE_WORDS), size=count))
 
 
 def _without(text: str, words: set[str]) -> str:
     return " ".join(word for word in text.split() if word not in words)
-
-
-@cache
-def _trained_words() -> tuple[str, ...]:
-    """Every word of training's phrases of things that need no object, and of those that do."""
-    words: set[str] = set()
-    for kind in range(len(KINDS)):
-        for colour, shape in _PAIRS if kind < len(OBJECT_KINDS) else [(-1, -1)]:
-            words.update(" ".join(phrases(kind, colour, shape)).split())
-    return tuple(sorted(words))  # a set's order differs from run to run
 
 
 def imagined(
@@ -295,7 +266,7 @@ def _instructions(
             else:
                 target = find(shown[row], seen, colour, shape) if colour >= 0 else -1
             asked.append((kind, colour, shape, target))
-            texts.append(phrase(rng, kind, colour, shape))
+            texts.append(sentence(kind, colour, shape))
     return np.array(asked), texts
 
 
@@ -374,17 +345,12 @@ def mirror(
 
 def padded(texts: list[str]) -> tuple[Tensor, Tensor]:
     """Word ids of the texts, filled up to the longest, and which of them are words."""
-    rows = list(map(_encoded, texts))
+    rows = list(map(encode, texts))
     longest = min(max(map(len, rows)), LENGTH)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     for index, row in enumerate(rows):
         ids[index, : len(row)] = torch.tensor(row)
     return ids, ids > 0
-
-
-@lru_cache(maxsize=100_000)
-def _encoded(text: str) -> tuple[int, ...]:
-    return tuple(encode(text))
 
 
 def where(

@@ -22,7 +22,7 @@ from vla_ros.sim.episode import OBEY_PERIOD_S, between_images, robot_state
 from vla_ros.sim.projection import in_view
 from vla_ros.sim.world import World
 from vla_ros.training.image_dataset import Frames, make_world, scene_for, shoot, table
-from vla_ros.training.labels import choose, padded, phrase
+from vla_ros.training.labels import choose, padded, sentence
 
 PERIOD_S = 0.08  # between images
 MAX_LATE_COMMANDS = 5  # to the driver, until a chunk is obeyed
@@ -118,7 +118,7 @@ def _instruct(robot: RolloutWorld, rng: np.random.Generator) -> None:
     objects = table(robot.world)
     kind, colour, shape, _ = choose(rng, objects, in_view(objects[:, 2], objects[:, 3]))
     robot.intent = (kind, colour, shape)
-    robot.text = phrase(rng, kind, colour, shape)
+    robot.text = sentence(kind, colour, shape)
     robot.progress.start()
     robot.left -= 1
     robot.began = robot.world.time

@@ -20,16 +20,14 @@ from vla_ros.models.stages import told
 from vla_ros.models.vla import VLA
 from vla_ros.policies.builtin import actions, look
 from vla_ros.policies.progress import Progress
+from vla_ros.policies.steps import canonical
 from vla_ros.sim.episode import Reward, robot_state
-from vla_ros.sim.expert import ID
 from vla_ros.sim.world import World
 from vla_ros.tasks.intent import Intent
-from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import KINDS, OBJECT_KINDS, UNSEEN_PAIRS, intent_of
 from vla_ros.tasks.success import STILL_ANGULAR, STILL_LINEAR, judge
 from vla_ros.tasks.world_state import WorldState
 from vla_ros.training.image_dataset import make_world, scene_for
-from vla_ros.training.labels import phrase
 from vla_ros.training.rollout import PERIOD_S, go_on, read
 
 # done for so many images in a row ends an episode, and so does standing undone for longer
@@ -67,7 +65,7 @@ class WorldTrial:
 
 
 class VectorEnv:
-    """Worlds with training's scenes and phrases.
+    """Worlds with training's scenes and sentences.
 
     Args:
         count: how many there are.
@@ -184,9 +182,7 @@ def _begin(world: World, task: str, rng: np.random.Generator) -> WorldTrial:
         colour = thing.colour
         shape = thing.shape
     intent = intent_of(task, colour, shape)
-    colour_index = COLOURS.index(colour) if colour else -1
-    shape_index = SHAPES.index(shape) if shape else -1
-    text = phrase(rng, ID[task], colour_index, shape_index)
+    text = canonical(intent)
     progress = Progress()
     progress.command = 1.0  # a scene begins with the gripper open
     if task == "open":  # which would be done already

@@ -1,92 +1,18 @@
-"""The words that the small language encoders know, grouped by meaning. No torch here.
+"""The words that the small language encoders know. No torch here.
 
-A word that means different things in different places ("can", "close", "right") is a group of its
-own.
+The cart's model is told what `canonical` (policies/steps.py) can say, and knows those words alone.
+What people say is read before it (tasks/reading). The arm's words are grouped by meaning.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from vla_ros.core.instructions import NotUnderstood
-
-MEANINGS = """
-red: red crimson scarlet ruby
-orange: orange tangerine amber
-yellow: yellow golden lemon
-green: green emerald lime
-blue: blue azure navy cobalt
-purple: purple violet lilac
-block: block cube box brick dice
-ball: ball sphere orb globe
-cylinder: cylinder tube tin drum barrel
-can: can
-object: object thing one toy item
-go: go moving drive move travel roll run come walk navigate head proceed journey
-approach: approach reach visit find
-forward: forward forwards ahead onward onwards
-straight: straight
-advance: advance continue
-back: back backward backwards
-reverse: reverse retreat withdraw
-turn: turn rotate spin pivot swivel
-left: left
-right: right
-clockwise: clockwise
-anticlockwise: anticlockwise counterclockwise
-around: around round
-face: face
-look: look gaze
-point: point aim
-grab: grab grasp grip seize clutch snatch
-take: take collect fetch catch
-pick: pick
-get: get
-push: push shove nudge bump press
-hold: hold
-open: open unclench spread
-release: release loosen
-drop: drop
-let: let
-close: close
-shut: shut clench squeeze
-stop: stop halt freeze
-wait: wait stay pause
-still: still
-gripper: gripper hand claw pincers
-fingers: fingers jaws jaw
-to: to
-towards: towards toward
-at: at
-up: up
-over: over
-on: on
-for: for
-near: near
-next: next
-make: make
-way: way
-and: and
-off: off
-away: away
-step: step
-it: it
-the: the a an
-your: your my
-that: that this
-please: please kindly
-now: now
-robot: robot
-hey: hey
-you: you
-would: would could will
-ok: ok okay
-me: me
-in: in
-against: against
-there: there
-"""
+from vla_ros.tasks.objects import COLOURS, SHAPES
+from vla_ros.tasks.phrases import PLAIN_WORDS
 
 # What the arm at its table is told.
 TABLE_MEANINGS = """
@@ -159,7 +85,8 @@ there: there
 
 LENGTH = 20  # words of an instruction, at most: the shipped weights have so many places
 EXAMPLES = (
-    "try 'go to the red block', 'face the blue ball', 'grab the yellow can', 'turn left', 'go back'"
+    "try 'go to the red block', 'face the blue ball', 'grab the yellow cylinder', 'turn left', "
+    "'back up'"
 )
 TABLE_EXAMPLES = (
     "try 'reach for the red block', 'pick up the blue cup', 'put the red block into the green "
@@ -180,34 +107,20 @@ class Lexicon:
 
     Attributes:
         words: The first is padding's.
-        concepts: The meanings' names; as `words`.
-        concept_of: Of each word, the number of its meaning.
         examples: Ends a sentence about words that are not known.
     """
 
     words: tuple[str, ...]
-    concepts: tuple[str, ...]
-    concept_of: tuple[int, ...]
     examples: str
     ids: dict[str, int] = field(repr=False)
 
     @classmethod
-    def of(cls, meanings: str, examples: str) -> Lexicon:
-        """From lines "meaning: word word …"."""
-        concepts = [""]
-        words = [""]
-        concept_of = [0]
+    def of(cls, lines: Iterable[str], examples: str) -> Lexicon:
+        """Each word of these lines, in the order in which they come."""
         # Ids are places: a word that is added or moved makes them others, and the checkpoints that
         # learned the old ones are refused.
-        for line in meanings.strip().splitlines():
-            concept, synonyms = line.split(":")
-            for word in synonyms.split():
-                words.append(word)
-                concept_of.append(len(concepts))
-            concepts.append(concept)
-        ids = {word: index for index, word in enumerate(words[1:], start=1)}
-        assert len(ids) == len(words) - 1, "a word stands twice in the lexicon"
-        return cls(tuple(words), tuple(concepts), tuple(concept_of), examples, ids)
+        words = dict.fromkeys(" ".join(lines).split())
+        return cls(("", *words), examples, {word: id_ for id_, word in enumerate(words, start=1)})
 
     def encode(self, text: str) -> list[int]:
         """The ids of the words, one at least.
@@ -229,9 +142,37 @@ class Lexicon:
         return [self.ids[word] for word in words]
 
 
-CART = Lexicon.of(MEANINGS, EXAMPLES)
-TABLE = Lexicon.of(TABLE_MEANINGS, TABLE_EXAMPLES)
-CONCEPTS = CART.concepts
-WORDS = CART.words
-CONCEPT_OF = CART.concept_of
+@dataclass(frozen=True)
+class GroupedLexicon(Lexicon):
+    """Words in groups of one meaning.
+
+    A word that means different things in different places ("up", "hold") is a group of its own.
+
+    Attributes:
+        concepts: The meanings' names; the first is padding's.
+        concept_of: Of each word, the number of its meaning.
+    """
+
+    concepts: tuple[str, ...]
+    concept_of: tuple[int, ...]
+
+    @classmethod
+    def of(cls, lines: Iterable[str], examples: str) -> GroupedLexicon:
+        """From lines "meaning: word word …"."""
+        concepts = [""]
+        words = [""]
+        concept_of = [0]
+        for line in lines:
+            concept, synonyms = line.split(":")
+            for word in synonyms.split():
+                words.append(word)
+                concept_of.append(len(concepts))
+            concepts.append(concept)
+        ids = {word: index for index, word in enumerate(words[1:], start=1)}
+        assert len(ids) == len(words) - 1, "a word stands twice in the lexicon"
+        return cls(tuple(words), examples, ids, tuple(concepts), tuple(concept_of))
+
+
+CART = Lexicon.of((*PLAIN_WORDS.values(), "the", *COLOURS, *SHAPES, "object"), EXAMPLES)
+TABLE = GroupedLexicon.of(TABLE_MEANINGS.strip().splitlines(), TABLE_EXAMPLES)
 encode = CART.encode
