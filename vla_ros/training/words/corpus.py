@@ -24,10 +24,12 @@ from vla_ros.training.words.lessons import CART_LESSONS, Lessons, listed
 
 HELD_OUT_SHARE = 0.1
 WORDS_A_TURN = 6
+_TIMES = {REFUSE: 4, FILLER: 2}  # as many sentences as of a kind: they have more to say
 POLITE_SHARE = 0.45
 TYPO_SHARE = 0.12  # of the sentences: one word of it
 _CHOICE = re.compile(r"\(([^()\[\]]*)\)|\[([^()\[\]]*)\]")
 _JOINS = (" and ", ", ", " then ", " and then ", " ", ". ", " or ", " but ")
+_MANNERS = ("", "", "", "", "for me", "again", "now", "with care", "at once", "today", "quickly")
 _RELATIONS = [
     "left of",
     "to the left of",
@@ -90,7 +92,7 @@ class Speaker:
             of_class = by_class.get(label, [])
             if not of_class:
                 continue
-            for count in range(of_each * (4 if label == REFUSE else 1)):
+            for count in range(of_each * _TIMES.get(label, 1)):
                 # each line once before any comes twice: short lists stay even
                 template = of_class[count % len(of_class)]
                 found.setdefault(self._polite(self.fill(template), label), label)
@@ -225,7 +227,10 @@ class Speaker:
         kind = self._of(self._kinds)
         template = self._of(by_class.get(kind) or [""])
         if chance < 0.2:  # what this robot does to nothing
-            return self._polite(f"{self._of(self._verbs)} {self.thing()}", REFUSE)
+            thing = self._of((self.thing(), self.thing(), self.thing(), "it"))
+            verb = self._of(self._verbs)
+            said = f"{verb} {thing} {self._of(_MANNERS)}".strip()
+            return self._polite(said, REFUSE)
         if chance < 0.45:  # about something else
             kind = self._of(robot.object_kinds)
             template = self._of(by_class.get(kind) or [""])
