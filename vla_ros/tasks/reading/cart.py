@@ -14,6 +14,9 @@ from vla_ros.tasks.reading.parts import ITEM, Part
 from vla_ros.tasks.reading.robot import CannotBe, RobotWords
 
 _TURNS = ("turn_left", "turn_right", "turn_around")
+_ARITHMETIC = frozenset(
+    ["times", "minus", "divided", "per", "percent", "%", "thousand", "million", "dozen", "squared"]
+) | frozenset(["cubed", "root", "hundred", "multiplied", "x", "*"])
 _OPPOSITES = {
     "turn_left": re.compile(r"\b(?:right(?:wards?)?|clockwise|starboard)\b"),
     "turn_right": re.compile(r"\b(?:left(?:wards?)?|anticlockwise|counterclockwise|port)\b"),
@@ -59,6 +62,8 @@ def with_amount(kind: str, parts: Sequence[Part]) -> Intent:
     sizes = [each for each in amounts if each[0].unit != "little"]
     amount = AMOUNTS.get(kind, 0.0)
     turns = kind in _TURNS
+    if sizes and kind != "stop" and _reckons(parts):
+        raise CannotBe(f"ask for an amount that is to be worked out, beside {sizes[0][1]}; say it")
     if len(sizes) > 1:
         raise CannotBe("give two amounts; give one")
     if kind == "stop":
@@ -70,6 +75,17 @@ def with_amount(kind: str, parts: Sequence[Part]) -> Intent:
     elif amounts and kind != "turn_around" and kind in AMOUNTS:
         amount = SMALL_ANGLE_RAD if turns else SMALL_DISTANCE_M
     return Intent(kind, amount=amount)
+
+
+def _reckons(parts: Sequence[Part]) -> bool:
+    """Whether a word beside an amount makes another one of it: "times ten", "over 30 cm"."""
+    for place, part in enumerate(parts):
+        if isinstance(part.value, Amount):
+            before = parts[place - 1].text if place else ""
+            after = parts[place + 1].text if place + 1 < len(parts) else ""
+            if before in (*_ARITHMETIC, "over", "under", "between") or after in _ARITHMETIC:
+                return True
+    return False
 
 
 def _size(kind: str, value: Amount, words: str) -> float:

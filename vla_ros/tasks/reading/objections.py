@@ -19,7 +19,10 @@ _COURTESY = re.compile(
     r"|no trouble)"
     r"|if (?:it is not|that is not|it does not) (?:too much (?:trouble|bother|to ask)|bother you)"
     r"|if that is (?:ok|okay|alright|all right|possible)(?: with you)?"
-    r"|if i (?:may|might|could)(?: ask)?"
+    r"|if i (?:may|might|could)(?: ask| say so| be so bold)?"
+    r"|if (?:it|that) (?:pleases?|suits|would please)(?: you)?|if you (?:fancy|feel like it|will|dare)"
+    r"|(?:i|we) would be (?:[a-z]+ )?(?:grateful|glad|happy|obliged|delighted|thankful|relieved"
+    r"|pleased) if(?: you(?: would| could)?)?"
     r"|as soon as (?:you can|possible)|when(?:ever)? (?:you are ready|you can|you get a chance"
     r"|you have (?:a|got a) (?:moment|sec|second"
     r"|minute|chance)|ready|possible|convenient)"
@@ -58,8 +61,8 @@ _STANDSTILL = re.compile(
     r"|step))\b"
     r"|\bnot (?:another|one more) (?:inch|step|centimetre|centimeter|metre|move|millimetre"
     r"|muscle)"
-    r"|\bno (?:further|farther|more)\b|\bno [a-z]+ing\b|\bnot any (?:further|farther)"
-    r"|^(?:no )+(?!need|reason|way|one|body)"
+    r"|\bno (?:further|farther|more)\b|\bno [a-z]+ing\b(?! \[item\]| it| that)|\bnot any (?:further|farther)"
+    r"|^(?:no )+(?!need|reason|way|one|body|[a-z]+ing (?:\[item\]|it|that))"
     r"|\b(?:nobody|no one|nothing) (?:moves?|goes anywhere)\b"
     r"|\bnot so fast\b|\bdo nothing\b|\bnothing (?:more|else)\b|\bnot \[(?:distance|little)\]"
 )
@@ -91,6 +94,7 @@ _KEEP_OFF = re.compile(
 _ASKS = re.compile(
     r"(?:what|which|where|why|who|whose|whom|when|how|is|are|was|were|did|does|has|had|am|isn"
     r"|aren"
+    r"|(?:should|shall) (?:it|there|\[item\])"
     r"|do (?:you|i|we|they|the)|have (?:you|i|we|they)|should (?:i|we|he|she|they)|shall (?:i|we)"
     r"|(?:can|could|may|must|will|would|did) (?:i|he|she|they|it|we|\[item\])"
     r"|(?:can|could|do|did|will) you (?:see|hear|tell|know|remember|think|love|want|reach"
@@ -100,7 +104,7 @@ _ASKS = re.compile(
 )
 _CONDITION = re.compile(
     r"(?:^|.* )(?:(?:until|till)(?! you | \[item\] is"
-    r"| \[item\](?: please| now| there)*$)|if|unless|whenever|in case|as soon as"
+    r"| \[item\](?: please| now| there)*$)|if|unless|whenever|in case|as soon as|otherwise|or else"
     r"|provided that|assuming|supposing"
     r"|(?<!a )while"
     r"|every time|each time)(?!\S)"
@@ -128,7 +132,7 @@ _OTHERS = (
     r"|should|tend|has to|have to|needs?|drives?|keeps?|walks?|rides?|turns?|goes|can)(?!\S))"
 )
 _REPORT = re.compile(
-    rf"(?:i (?!(?:{_WISH})(?!\S))|i (?:want|need|would like|would love|would prefer|wish|have) to"
+    rf"(?:i (?!(?:{_WISH})(?!\S)|will have (?:\[item\]|it|that)(?!\S))|i (?:want|need|would like|would love|would prefer|wish|have) to"
     r"(?! (?:see|have|get|ask|request|look at|hold|say)\b)|(?:let|allow|watch) me(?! (?:see"
     r"|have|look))"
     r"|it is (?!time|\[item\]|enough|that|urgent)|(?:he|she|they|someone|somebody|everyone"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from vla_ros.tasks.intent import Which
 from vla_ros.tasks.objects import COLOURS
+from vla_ros.tasks.reading.amounts import NUMBERS
 from vla_ros.tasks.reading.colours import NOUNS, ColourNames
 
 SHAPES: dict[str, str] = {}
@@ -68,6 +69,8 @@ DETERMINERS = _CHOICE | {
     "da",
     "whatever",
 }
+_POSSESSIVES = frozenset(("your", "my", "his", "her", "their", "our"))
+_AFTER_ONE = frozenset(NUMBERS) | {"hundred", "thousand"}
 _PLACES = {
     "nearest": "nearest",
     "closest": "nearest",
@@ -180,18 +183,20 @@ _AFTERWARDS: tuple[tuple[re.Pattern[str], str | None], ...] = tuple(
 )
 _RELATIONS: tuple[tuple[str, str], ...] = (
     (
-        r"(?:to|on|at) the left(?: hand)?(?: side)? of|(?:at )?left (?:of|from)|on the left from",
+        r"(?:to|on|at) the left(?: hand)?(?: side)? of|(?:at )?left(?: hand)?(?: side)? (?:of|from)"
+        r"|on the left from",
         "left_of",
     ),
     (
-        r"(?:to|on|at) the right(?: hand)?(?: side)? of|(?:at )?right (?:of|from)"
+        r"(?:to|on|at) the right(?: hand)?(?: side)? of"
+        r"|(?:at )?right(?: hand)?(?: side)? (?:of|from)"
         r"|on the right from",
         "right_of",
     ),
     (r"behind|in back of|at the back of|at the rear of|beyond|on the far side of", "behind"),
     (r"in front of|before|on the near side of", "in_front_of"),
     (
-        r"next to|beside|besides|by the side of|adjacent to|alongside|near to|near of|near"
+        r"next (?:to|of|from)|beside|besides|by the side of|adjacent to|alongside|near to|near of|near"
         r"|close to|by"
         r"|at the side of|neighbouring|neighboring|touching|against|closest to|nearest to"
         r"|nearest|closest",
@@ -277,6 +282,9 @@ class Things:
             ahead = any(pattern.match(text) and which for pattern, which in _AFTERWARDS)
             if self._relation(text) or ahead:
                 return NamedThing(), start + 2
+            coloured = self._colours.at(words, start + 2) if start + 2 < len(words) else None
+            if first != "what" and coloured is not None and coloured[0]:
+                return NamedThing(coloured[0]), coloured[1]
         return None
 
     def _named(self, words: Sequence[str], start: int) -> tuple[NamedThing, int] | None:
@@ -308,6 +316,12 @@ class Things:
             word = words[place]
             if word in self._shapes and not self._is_colour_here(words, place):
                 if word in self._needs_company and not company:
+                    return None
+                following = words[place + 1 : place + 2]
+                # "cup your hands" is what somebody does, and "a one eighty" is a number
+                if place == start and following and following[0] in _POSSESSIVES:
+                    return None
+                if word == "one" and following and following[0] in _AFTER_ONE:
                     return None
                 shape = self._shapes[word] or shape
                 place += 1
@@ -356,7 +370,7 @@ class Things:
                 after = words[place + 1 : place + 2]
                 # without a colour it could be one: "the wed ball"
                 known = after and (after[0] in COLOURS or (colour and after[0] in self._shapes))
-                if looks > 1 or not company or not known or not word.isalpha() or word in _GLUE:
+                if looks > 1 or not company or not known or not word.isalpha() or word in _GLUE | DETERMINERS:
                     return None
             place += 1
         return None
@@ -405,6 +419,9 @@ class Things:
                 keeps = which is None or (which == "ahead" and thing.which is not None)
                 chosen = thing.which if keeps else Which(which or "any")
                 return replace(thing, which=chosen), end + len(match[0].split())
+        # "the thing ahead"; "push the ball ahead" says where to
+        if thing.shape is None and thing.which is None and re.match(r"ahead *$", text):
+            return replace(thing, which=Which("ahead")), end + 1
         match = _NOT.match(text)
         # "besides" is also "beside"
         if match is not None and (self._relations or not text.startswith("besides ")):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, TypeGuard
 
 import numpy as np
 
 from vla_ros.core.instructions import STOP_WORDS, NotUnderstood, is_stop
 from vla_ros.core.shown import shown
-from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.intent import Intent, Which
 from vla_ros.tasks.objects import COLOURS
 from vla_ros.tasks.reading.amounts import Amount
 from vla_ros.tasks.reading.cart import CART, object_step
@@ -52,9 +52,25 @@ NEAREST_STOP_SHARE = 0.2
 STOP_SHARE = 0.7
 # Of the likeliest kind: a comment that resembles an instruction more is none
 COMMENT_SHARE = 0.5
+# Beside an instruction: so likely it says nothing, and no kind of instruction is likelier than that
+IDLE_SHARE = 0.4
+IDLE_KIND_SHARE = 0.1
 # of what is no instruction, beside the kinds, in `halting`: a false stop costs less than none
 NONE_WEIGHT = 0.1
 _TIES = frozenset(("and", "then", "but", "afterwards", "after", "finally", "next", "plus", "&"))
+_HANDS = frozenset(("gripper", "claw", "claws", "jaws", "fingers", "pincers", "grabber"))
+_ABOUT_HANDS = frozenset(("the", "your", "my", "little", "big", "old", "dear", "mighty", ","))
+_OBJECTS = frozenset(("it", "them", "him", "her"))
+_MANNERS = frozenset(
+    "away on up over around round again slowly slow easy gently down out about along back forward "
+    "steady quickly quick careful carefully softly aside off here now please beyond ahead".split()
+)
+# behind a step with an amount
+_NO_MORE = re.compile(r"(?:and )?(?:no|not(?:hing)?|not a bit) (?:more|further|farther|less)")
+_NOT_THAT = re.compile(r"(?:no ,? ?)?not (?:this|that)(?: (?:one|thing|here|there))?")
+_YOU_ARE = re.compile(
+    r"(?:you|we) are (?:too|facing|pointing|looking|going|heading|very|quite|nearly|almost|still)\b"
+)
 _MORE = frozenset(("again", "more", "another", "further", "also", "second", "too"))
 _PRONOUNS = frozenset(("it", "that", "this", "there", "them", "one", "him", "her"))
 # "right away" is no side, and "counter clockwise" is one word
@@ -74,6 +90,7 @@ class Clause:
         thing: What it names, if anything.
         place: Where that is put.
         pointing: It says "it" or "there" for what was named before.
+        idle: It is likelier to say nothing than anything else, though not surely.
         problem: Why it is refused, as the end of "the words ...".
         likeliest: The share of the kind that it resembles most, 0 to 1.
     """
@@ -84,6 +101,7 @@ class Clause:
     place: NamedThing | None = None
     pointing: bool = False
     problem: str = ""
+    idle: bool = False
     likeliest: float = 0.0
 
     @property
@@ -124,7 +142,7 @@ class InstructionReader(Generic[Step]):
             raise NotUnderstood(
                 f"there is no word in {shown(text, 40)} that counts; say what to do"
             )
-        parts = in_order(repaired(parts))
+        parts = in_order(repaired(_without_tail(parts)))
         clauses = self._clauses(parts, text)
         steps = self._steps(clauses, text)
         # "stop and" stops all the same
@@ -226,6 +244,7 @@ class InstructionReader(Generic[Step]):
         halt = _stop_alone(read, spans, joints)
         if halt is not None:
             return [(read[halt], spans[halt])]
+        read = _without_asides(read, spans, joints)
         read = _without_comments(read, spans, joints)
         read = _without_repeats(read, spans, joints, self._robot.said_twice)
         if all(clause.label != REFUSE for clause in read):
@@ -252,6 +271,8 @@ class InstructionReader(Generic[Step]):
                 end = pieces[last][1]
                 if any(start < cut.start < end for cut in sure):
                     break
+                if _is_more(parts, pieces, read, last):
+                    break  # "pick up the ball and eat it" is more than to pick it up
                 ranges.append((first, last))
                 spans.append(without_counting(parts[start:end]))
         found: dict[tuple[int, int], tuple[Clause, Sequence[Part]]] = {}
@@ -292,6 +313,8 @@ class InstructionReader(Generic[Step]):
         thing = things[0] if things else None
         if words and _only_stops(words):
             return Clause("stop", (self._robot.alone("stop", ()),))
+        if _only_hand(words):  # "open wide, claw"
+            return Clause(FILLER)
         problem = objection(parts, self._robot)
         best = int(shares.argmax())
         label = self._robot.classes[best]
@@ -318,7 +341,8 @@ class InstructionReader(Generic[Step]):
         if label == REFUSE or not enough:
             likeliest = float(shares[: self._kinds].max())
             problem = self._why_not(shares, parts, things)
-            return Clause(REFUSE, problem=problem, likeliest=likeliest)
+            idle = label == FILLER and shares[best] >= IDLE_SHARE and likeliest < IDLE_KIND_SHARE
+            return Clause(REFUSE, problem=problem, idle=idle, likeliest=likeliest)
         if label in (FILLER, MENTION):
             return Clause(label, thing=thing, pointing=pointing)
         if len(things) > self._robot.most_things(label):
@@ -368,10 +392,16 @@ class InstructionReader(Generic[Step]):
             if clause.label == FILLER:
                 continue
             if clause.label == MENTION:
-                last = clause.thing or last
+                if clause.thing is not None and steps and _is_anything(clause.thing):
+                    continue  # "give me a block, any one"
+                before, last = last, clause.thing or last
                 following = [each for each, _ in clauses[index + 1 :] if each.label != FILLER]
                 if following and following[0].pointing:
                     pending = parts
+                elif steps and before is not None and _only_excludes(last):
+                    # "a ball, anything but a blue one"
+                    last = replace(before, excluded=(*before.excluded, *last.excluded))
+                    steps[-1] = self._about(_kind(steps[-1]), last, None, parts, text)
                 elif steps and _kind(steps[-1]) in object_kinds and last is not None:
                     also = self._about(_kind(steps[-1]), last, None, parts, text)
                     if also != steps[-1]:  # "grab a block, any block"
@@ -521,6 +551,92 @@ def _stop_alone(
     return None
 
 
+def _without_tail(parts: Sequence[Part]) -> list[Part]:
+    """Without "instead" behind one step; "turn right, left instead" takes something back."""
+    kept = list(parts)
+    while kept and not kept[-1].text[0].isalnum() and kept[-1].text[0] != "[":
+        kept.pop()
+    if len(kept) > 1 and kept[-1].text == "instead" and not cuts_of(kept[:-1]):
+        return kept[:-1]
+    return list(parts)
+
+
+def _is_more(
+    parts: Sequence[Part], pieces: Sequence[tuple[int, int]], read: Sequence[Clause], index: int
+) -> bool:
+    """Whether a piece that is not understood asks for more than the step before it."""
+    if not read[index - 1].instructs or read[index].label != REFUSE:
+        return False
+    words = [part.text for part in parts[slice(*pieces[index])] if part.text[0].isalnum()]
+    between = [part.text for part in parts[pieces[index - 1][1] : pieces[index][0]]]
+    if not _OBJECTS.isdisjoint(words):
+        return True
+    return not _TIES.isdisjoint(between) and not set(words) <= _MANNERS
+
+
+def _without_asides(
+    read: Sequence[Clause], spans: Sequence[Sequence[Part]], joints: Sequence[str]
+) -> list[Clause]:
+    """With what is said beside an instruction and changes nothing read as saying nothing.
+
+    A form of address, a plea, "30 cm, no more", "the other ball, not this one". A clause that names
+    a thing, or may be an instruction of its own, stays refused.
+    """
+    kept = list(read)
+    if all(clause.label == REFUSE for clause in read):
+        return kept
+    for index, (clause, span) in enumerate(zip(read, spans)):
+        before = read[index - 1] if index else None
+        after = read[index + 1] if index + 1 < len(read) else None
+        tied = any(
+            not _TIES.isdisjoint(joint.split()) for joint in joints[max(1, index) : index + 2]
+        )
+        behind = before is not None and before.instructs and not tied
+        words = " ".join(part.said for part in span)
+        said_again = behind and _measured(spans[index - 1], words)
+        if clause.label == "stop":
+            aside = behind and _NO_MORE.fullmatch(words) and _measured(spans[index - 1])
+        elif clause.label != REFUSE:
+            aside = False
+        elif _NOT_THAT.fullmatch(words):  # "the other ball, not this one"
+            aside = any(each is not None and _is_other(each.thing) for each in (before, after))
+        elif clause.problem == REPORTED:  # "you are too close, go back"
+            aside = before is None and after is not None and after.instructs and not tied
+            aside = aside and _YOU_ARE.match(words) and not _names_something(span)
+        else:
+            aside = said_again or (clause.idle and not tied and not _names_something(span))
+        if aside:
+            kept[index] = Clause(FILLER)
+    return kept
+
+
+def _is_anything(thing: NamedThing) -> bool:
+    """Whether it says no more than "any one"."""
+    return thing == NamedThing(which=Which("any"))
+
+
+def _only_excludes(thing: NamedThing | None) -> TypeGuard[NamedThing]:
+    """Whether it says what is not meant, and nothing else: "anything but a blue one"."""
+    return thing is not None and thing == NamedThing(which=thing.which, excluded=thing.excluded) and bool(thing.excluded)
+
+
+def _names_something(span: Sequence[Part]) -> bool:
+    return any(part.text[0] == "[" or part.text in _PRONOUNS for part in span)
+
+
+def _is_other(thing: NamedThing | None) -> bool:
+    return thing is not None and thing.which is not None and thing.which.relation == "other"
+
+
+def _measured(span: Sequence[Part], words: str = "") -> bool:
+    """Whether it gives an amount; with words, whether they say that one again: "just ten"."""
+    number = re.sub(r"^(?:just|only|exactly) ", "", words)
+    for part in span:
+        if isinstance(part.value, Amount) and f"{part.said} ".startswith(f"{number} " if number else ""):
+            return True
+    return False
+
+
 def _without_comments(
     read: Sequence[Clause], spans: Sequence[Sequence[Part]], joints: Sequence[str]
 ) -> list[Clause]:
@@ -559,7 +675,9 @@ def _without_repeats(
             more = not _MORE.isdisjoint(part.text for part in span)
             same = (clause.label, clause.steps, clause.place)
             same_as_before = same == (before.label, before.steps, before.place)
-            if same_as_before and set(joint) <= {","} and not more:
+            # "loosen your grip and open the hand": an open hand opens no further
+            again = set(joint) <= {",", "and"} and clause.label in ("open", "close", "home")
+            if same_as_before and (again or set(joint) <= {","}) and not more:
                 kept[index] = Clause(FILLER)
             # "swing round and look at it"
             if (before.label, clause.label) == said_twice and joint == ["and"]:
@@ -573,6 +691,11 @@ def _breaks_off(parts: Sequence[Part]) -> bool:
     """Whether a joint is the last word: "go to the block and"."""
     words = [part.text for part in parts if part.text[0].isalnum() or part.text[0] == "["]
     return bool(words) and words[-1] in ("and", "then", "but", "or", "plus")
+
+
+def _only_hand(words: Sequence[str]) -> bool:
+    """Whether they only name what grips, and ask for nothing: "little claw"."""
+    return not _HANDS.isdisjoint(words) and set(words) <= _HANDS | _ABOUT_HANDS
 
 
 def _only_stops(words: Sequence[str]) -> bool:

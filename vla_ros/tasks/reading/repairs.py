@@ -14,7 +14,7 @@ _MARKER = re.compile(
     rf"|er) ?,? ?)*"
     r"(?:i mean|i meant|make that|make it|or rather|scratch that|correction|no ,? ?wait"
     r"|wait ,? ?no"
-    rf"|i meant to say|let us say instead|no ,? ?{_SORRY}|{_SORRY} ,? ?no"
+    rf"|i meant to say|let us say instead|no ,? ?(?:just|only)|no ,? ?{_SORRY}|{_SORRY} ,? ?no"
     rf"|, {_SORRY} ,)(?: ,)?(?!\S)"
 )
 _SIDES = frozenset(("left", "right", "clockwise", "anticlockwise", "counterclockwise"))
@@ -43,6 +43,8 @@ def repaired(parts: Sequence[Part]) -> list[Part]:
             after = after[1:]
         if not after:  # "no, right I mean"
             return _last_said(before)
+        if after[0].text in ("and", "then"):  # the same, and a step behind it
+            return [*_last_said(before), *after]
         return _replaced(before, repaired(after))
     return list(parts)
 

@@ -23,11 +23,12 @@ from vla_ros.tasks.reading.network import FILLER, MENTION, REFUSE
 from vla_ros.training.words.lessons import CART_LESSONS, Lessons, listed
 
 HELD_OUT_SHARE = 0.1
-WORDS_A_TURN = 6
-_TIMES = {REFUSE: 4, FILLER: 2}  # as many sentences as of a kind: they have more to say
+WORDS_A_TURN = 3
+_TIMES = {REFUSE: 4, FILLER: 2, "stop": 2}  # as many sentences as of a kind: they have more to say
 POLITE_SHARE = 0.45
 TYPO_SHARE = 0.12  # of the sentences: one word of it
 _CHOICE = re.compile(r"\(([^()\[\]]*)\)|\[([^()\[\]]*)\]")
+_VERBS = re.compile(r"\(([^()]*)\) \{it\}")
 _JOINS = (" and ", ", ", " then ", " and then ", " ", ". ", " or ", " but ")
 _MANNERS = ("", "", "", "", "for me", "again", "now", "with care", "at once", "today", "quickly")
 _RELATIONS = [
@@ -72,7 +73,8 @@ class Speaker:
         self._before = listed("before")
         self._after = listed("after")
         self._things = lessons.nouns()
-        self._verbs = lessons.verbs()
+        own = own_verbs(lessons)
+        self._verbs = [verb for verb in lessons.verbs() if verb not in own]
 
     def examples(self, held: bool, of_each: int) -> list[Example]:
         """So many of each kind, and of what is none several times as many; each text once.
@@ -281,6 +283,16 @@ class Speaker:
                 word[:place] + word[place] + word[place:],
             )
         )
+
+
+def own_verbs(lessons: Lessons) -> set[str]:
+    """What the robot does to its things: the choices of "(take|get) {it}" and the like."""
+    found: set[str] = set()
+    for template in lessons.commands():
+        match = _VERBS.match(template)
+        if match is not None:
+            found.update(match[1].split("|"))
+    return found
 
 
 def task_words(lessons: Lessons = CART_LESSONS) -> list[str]:
