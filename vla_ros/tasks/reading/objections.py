@@ -38,7 +38,7 @@ _COURTESY = re.compile(
     r"|(?:is it|would it be) (?:at all )?possible (?:for you )?to"
     r"|are you able to|do not (?:forget|hesitate|be shy) to|how about(?: you)?|what about"
     r"|(?:may|can|could|might) i (?:ask|get|trouble|bother|have) you(?: to)?"
-    r"|(?:can|could|may) i (?:have|get|see)"
+    r"|(?:can|could|may) i (?:have|get|see)|(?:can|could|shall) we(?! (?:see|hear)\b)"
     r"|i (?:wonder|was wondering) if you (?:could|would|might|can)"
     r"|not too (?:far|fast|quickly|much|hard)|is not it|are not you|all right"
     r"|do not be (?:shy|afraid|scared|silly|timid|nervous)|no (?:problem"
@@ -66,7 +66,7 @@ _STANDSTILL = re.compile(
     r"|\b(?:nobody|no one|nothing) (?:moves?|goes anywhere)\b"
     r"|\bnot so fast\b|\bdo nothing\b|\bnothing (?:more|else)\b|\bnot \[(?:distance|little)\]"
 )
-_NOT = frozenset(
+NEGATIONS = frozenset(
     [
         "not",
         "never",
@@ -237,7 +237,7 @@ def objection(parts: Sequence[Part], robot: RobotWords[Any]) -> str | None:
         return robot.cannot_problem
     if _TAKES_BACK.search(plain):
         return TAKEN_BACK
-    if _NOT & set(words) or _KEEP_OFF.search(plain):
+    if NEGATIONS & set(words) or _KEEP_OFF.search(plain):
         return NEGATED
     # "please", "robot" and the like may come before a question
     asked = re.sub(r"^(?:(?:please|robot|hey|so|well|and|but|ok|okay|now|hi|hello) )+", "", plain)

@@ -25,6 +25,12 @@ def edits(word: str) -> Iterator[str]:
                 yield head + letter + tail[1:]
 
 
+def _swaps(word: str) -> Iterator[str]:
+    """All that two neighbours swapped make of it."""
+    for place in range(len(word) - 1):
+        yield word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+
+
 def sound(word: str) -> str:
     """Its first letter and its consonants, doubled ones once: "cilynder" and "cylinder" agree."""
     consonants = re.sub("[aeiouy]", "", word[1:])
@@ -68,6 +74,9 @@ class Spelling:
             for place in range(2, len(word) - 1):
                 if word[:place] in self._task and word[place:] in self._task:
                     return [word[:place], word[place:]]
+            for swapped in _swaps(word):
+                if swapped in self._known:
+                    return [swapped]
             return self._by_sound(word)
         return [word]
 

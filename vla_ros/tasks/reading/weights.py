@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vla_ros.tasks.reading.cart import CART
 from vla_ros.tasks.reading.colours import ColourNames
 from vla_ros.tasks.reading.network import Network, WordPieces
+from vla_ros.tasks.reading.objections import NEGATIONS
 from vla_ros.tasks.reading.objects import Things
 from vla_ros.tasks.reading.robot import RobotWords
 from vla_ros.tasks.reading.spelling import Spelling
@@ -99,7 +100,8 @@ def weights_of(arrays: dict[str, NDArray], robot: RobotWords[Any]) -> Weights:
         if len(word) >= SHORTEST_KNOWN and word.isalpha():
             known.add(word)
     things = Things(ColourNames(survey), robot.nouns)
-    spelling = Spelling(lines(arrays["task_words"]), known)
+    # a negation that is misspelt is one
+    spelling = Spelling([*lines(arrays["task_words"]), *NEGATIONS], known)
     return Weights(pieces, Network(table, heads), things, spelling, float(arrays["threshold"]))
 
 
