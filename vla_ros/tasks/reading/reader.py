@@ -53,13 +53,14 @@ STOP_SHARE = 0.7
 # Of the likeliest kind: a comment that resembles an instruction more is none
 COMMENT_SHARE = 0.5
 # Beside an instruction: so likely it says nothing, and no kind of instruction is likelier than that
-IDLE_SHARE = 0.4
+IDLE_SHARE = 0.5
 IDLE_KIND_SHARE = 0.1
 # of what is no instruction, beside the kinds, in `halting`: a false stop costs less than none
 NONE_WEIGHT = 0.1
 _TIES = frozenset(("and", "then", "but", "afterwards", "after", "finally", "next", "plus", "&"))
 _HANDS = frozenset(("gripper", "claw", "claws", "jaws", "fingers", "pincers", "grabber"))
 _ABOUT_HANDS = frozenset(("the", "your", "my", "little", "big", "old", "dear", "mighty", ","))
+_ARTICLES = frozenset(("a", "an", "the", "some", "any"))
 _OBJECTS = frozenset(("it", "them", "him", "her"))
 _MANNERS = frozenset(
     "away on up over around round again slowly slow easy gently down out about along back forward "
@@ -69,7 +70,8 @@ _MANNERS = frozenset(
 _NO_MORE = re.compile(r"(?:and )?(?:no|not(?:hing)?|not a bit) (?:more|further|farther|less)")
 _NOT_THAT = re.compile(r"(?:no ,? ?)?not (?:this|that)(?: (?:one|thing|here|there))?")
 _YOU_ARE = re.compile(
-    r"(?:you|we) are (?:too|facing|pointing|looking|going|heading|very|quite|nearly|almost|still)\b"
+    r"(?:you|we) are (?:too|facing|pointing|looking|going|heading|very|quite|nearly|almost|still"
+    r"|on my|in (?:my|our|the|his|her) way)\b"
 )
 _MORE = frozenset(("again", "more", "another", "further", "also", "second", "too"))
 _PRONOUNS = frozenset(("it", "that", "this", "there", "them", "one", "him", "her"))
@@ -117,6 +119,8 @@ class InstructionReader(Generic[Step]):
         self._weights = weights
         self._robot = robot
         self._kinds = len(robot.kinds)
+        # what it offers, it understands: "did you mean: turn left?"
+        self._plain = {words.format(ITEM): kind for kind, words in robot.examples.items()}
 
     @classmethod
     def load(cls, folder: Path | None = None) -> InstructionReader[Intent]:
@@ -332,7 +336,12 @@ class InstructionReader(Generic[Step]):
             if each.unknown:
                 known = ", ".join(COLOURS)
                 return Clause(REFUSE, problem=f"name {each.unknown}, none of {known}")
+        if _is_looked_for(parts):
+            return Clause(REFUSE, problem="say by a look that it cannot tell which thing is meant")
         text = " ".join(words)
+        plain = self._plain.get(_without_courtesy(text).removesuffix(" again"))
+        if plain is not None:
+            label, enough = plain, True
         at_once = self._robot.at_once(_without_courtesy(text), things)
         if at_once is not None:
             return Clause(_kind(at_once[0]), at_once, things[-1])
@@ -551,6 +560,15 @@ def _stop_alone(
     return None
 
 
+def _is_looked_for(parts: Sequence[Part]) -> bool:
+    """ "whichever cup is biggest": it would have to compare them."""
+    for part, following in zip(parts, parts[1:]):
+        if part.text == ITEM and part.said.split()[0] in ("whichever", "whatever"):
+            if following.text in ("is", "are", "has", "have", "looks", "seems"):
+                return True
+    return False
+
+
 def _without_tail(parts: Sequence[Part]) -> list[Part]:
     """Without "instead" behind one step; "turn right, left instead" takes something back."""
     kept = list(parts)
@@ -567,11 +585,10 @@ def _is_more(
     """Whether a piece that is not understood asks for more than the step before it."""
     if not read[index - 1].instructs or read[index].label != REFUSE:
         return False
-    words = [part.text for part in parts[slice(*pieces[index])] if part.text[0].isalnum()]
-    between = [part.text for part in parts[pieces[index - 1][1] : pieces[index][0]]]
-    if not _OBJECTS.isdisjoint(words):
-        return True
-    return not _TIES.isdisjoint(between) and not set(words) <= _MANNERS
+    span = parts[slice(*pieces[index])]
+    words = [part.text for part in span if part.text[0].isalnum()]
+    # "forward, 20 cm", "push the ball, gently" are one step
+    return not (_has_amount(span) and _OBJECTS.isdisjoint(words)) and not set(words) <= _MANNERS
 
 
 def _without_asides(
@@ -594,15 +611,16 @@ def _without_asides(
         behind = before is not None and before.instructs and not tied
         words = " ".join(part.said for part in span)
         said_again = behind and _measured(spans[index - 1], words)
-        if clause.label == "stop":
-            aside = behind and _NO_MORE.fullmatch(words) and _measured(spans[index - 1])
+        if clause.label in ("stop", REFUSE) and _NO_MORE.fullmatch(words):  # "30 cm, no more"
+            aside = behind and _has_amount(spans[index - 1])
         elif clause.label != REFUSE:
             aside = False
         elif _NOT_THAT.fullmatch(words):  # "the other ball, not this one"
             aside = any(each is not None and _is_other(each.thing) for each in (before, after))
         elif clause.problem == REPORTED:  # "you are too close, go back"
-            aside = before is None and after is not None and after.instructs and not tied
-            aside = aside and _YOU_ARE.match(words) and not _names_something(span)
+            ahead = before is None and after is not None and after.instructs
+            aside = (behind or ahead) and not tied
+            aside = aside and _YOU_ARE.match(words) and all(part.text != ITEM for part in span)
         else:
             aside = said_again or (clause.idle and not tied and not _names_something(span))
         if aside:
@@ -621,11 +639,16 @@ def _only_excludes(thing: NamedThing | None) -> TypeGuard[NamedThing]:
 
 
 def _names_something(span: Sequence[Part]) -> bool:
-    return any(part.text[0] == "[" or part.text in _PRONOUNS for part in span)
+    """Whether there may be a thing in it, one of the room's or another: "I need a knife"."""
+    return any(part.text[0] == "[" or part.text in _PRONOUNS | _ARTICLES for part in span)
 
 
 def _is_other(thing: NamedThing | None) -> bool:
     return thing is not None and thing.which is not None and thing.which.relation == "other"
+
+
+def _has_amount(span: Sequence[Part]) -> bool:
+    return any(isinstance(part.value, Amount) for part in span)
 
 
 def _measured(span: Sequence[Part], words: str = "") -> bool:

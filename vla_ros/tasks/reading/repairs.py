@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from vla_ros.tasks.reading.amounts import amount_at
+from vla_ros.tasks.reading.amounts import Amount, amount_at
 from vla_ros.tasks.reading.parts import ITEM, Part
 
 _SORRY = r"(?:sorry|pardon|oops|whoops|apologies)"
@@ -86,6 +86,8 @@ def _replaced(before: list[Part], after: list[Part]) -> list[Part]:
                 if new.text == "[number]":  # "25 degrees, no, make that 35"
                     new = _in_unit(new, old)
                 return [*before[:place], new, *before[place + 1 :]]
+        if isinstance(new.value, Amount):  # "turn right, no just 20 degrees"
+            return [*before, new]
     return after
 
 

@@ -99,6 +99,7 @@ def weights_of(arrays: dict[str, NDArray], robot: RobotWords[Any]) -> Weights:
     for word in pieces.vocabulary[:KNOWN_ROWS]:
         if len(word) >= SHORTEST_KNOWN and word.isalpha():
             known.add(word)
+    known.update(lines(arrays.get("idle_words", as_bytes([]))))
     things = Things(ColourNames(survey), robot.nouns)
     # a negation that is misspelt is one
     spelling = Spelling([*lines(arrays["task_words"]), *NEGATIONS], known)

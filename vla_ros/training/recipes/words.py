@@ -32,7 +32,7 @@ from vla_ros.tasks.reading.weights import (
     weights_of,
     without_heads,
 )
-from vla_ros.training.words.corpus import Example, Speaker, task_words
+from vla_ros.training.words.corpus import Example, Speaker, idle_words, task_words
 from vla_ros.training.words.head import trained_head
 from vla_ros.training.words.lessons import LESSONS, Lessons
 from vla_ros.training.words.table import distilled, encoder_folder
@@ -100,7 +100,7 @@ def base_arrays(
 
 def heads_alone(arrays: dict[str, NDArray]) -> dict[str, NDArray]:
     """What is one robot's own."""
-    own = ("format", "task_words", "heads", "threshold")
+    own = ("format", "task_words", "idle_words", "heads", "threshold")
     return {
         name: values for name, values in arrays.items() if name in own or name.startswith("head")
     }
@@ -123,6 +123,7 @@ def with_heads(arrays: dict[str, NDArray], recipe: WordsRecipe) -> dict[str, NDA
     robot = lessons.robot
     arrays = without_heads(arrays)
     arrays["task_words"] = as_bytes(own_words(lessons))
+    arrays["idle_words"] = as_bytes(idle_words(lessons))
     arrays["heads"] = np.array(0)
     arrays["threshold"] = np.array(0.5)
     weights = weights_of(arrays, robot)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ WORDS_A_TURN = 3
 _TIMES = {REFUSE: 4, FILLER: 2, "stop": 2}  # as many sentences as of a kind: they have more to say
 POLITE_SHARE = 0.45
 TYPO_SHARE = 0.12  # of the sentences: one word of it
+_IDLE = (REFUSE, FILLER)
 _CHOICE = re.compile(r"\(([^()\[\]]*)\)|\[([^()\[\]]*)\]")
 _VERBS = re.compile(r"\(([^()]*)\) \{it\}")
 _JOINS = (" and ", ", ", " then ", " and then ", " ", ". ", " or ", " but ")
@@ -296,8 +297,17 @@ def own_verbs(lessons: Lessons) -> set[str]:
 
 
 def task_words(lessons: Lessons = CART_LESSONS) -> list[str]:
-    """Every word of the commands' templates, in the alphabet's order."""
+    """Every word of the templates that ask for something, in the alphabet's order."""
+    return _words_of(template for label, template in lessons.templates() if label not in _IDLE)
+
+
+def idle_words(lessons: Lessons = CART_LESSONS) -> list[str]:
+    """Every word of those that say nothing: "cobber" is no "clobber" that is misspelt."""
+    return _words_of(template for label, template in lessons.templates() if label == FILLER)
+
+
+def _words_of(templates: Iterable[str]) -> list[str]:
     words: set[str] = set()
-    for template in lessons.commands():
+    for template in templates:
         words.update(re.findall(r"[a-z]+", re.sub(r"\{[a-z]+\}", " ", template.lower())))
     return sorted(words)
