@@ -41,7 +41,8 @@ _BEFORE_PLACE = re.compile(
 )
 # "the cup is next to the bowl" asks for nothing; "the cup is to go into the bowl" does
 _TELLS_WHERE = re.compile(
-    r"(?:[a-z]+ , )?\[item\] (?:is|was|are|were|has been|had been|stands|stood|sits|sat|lies|lay|rests|fell)"
+    r"(?:[a-z]+ , )?"
+    r"\[item\] (?:is|was|are|were|has been|had been|stands|stood|sits|sat|lies|lay|rests|fell)"
     r"(?! (?:to|supposed to|meant to) )(?!\S)"
 )
 # nouns that name nothing without an article or a colour: they mean something else, too

@@ -163,9 +163,7 @@ def in_order(parts: Sequence[Part]) -> list[Part]:
     return list(parts)
 
 
-def _named_first(
-    said_first: list[Part], said_last: list[Part]
-) -> tuple[list[Part], list[Part]]:
+def _named_first(said_first: list[Part], said_last: list[Part]) -> tuple[list[Part], list[Part]]:
     """ "before you push the cube, turn to it": who turns first must know to what."""
     things = [place for place, part in enumerate(said_first) if part.text == ITEM]
     pointing = [place for place, part in enumerate(said_last) if part.text == "it"]

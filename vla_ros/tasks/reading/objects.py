@@ -183,7 +183,8 @@ _AFTERWARDS: tuple[tuple[re.Pattern[str], str | None], ...] = tuple(
 )
 _RELATIONS: tuple[tuple[str, str], ...] = (
     (
-        r"(?:to|on|at) the left(?: hand)?(?: side)? of|(?:at )?left(?: hand)?(?: side)? (?:of|from)"
+        r"(?:to|on|at) the left(?: hand)?(?: side)? of"
+        r"|(?:at )?left(?: hand)?(?: side)? (?:of|from)"
         r"|on the left from",
         "left_of",
     ),
@@ -196,8 +197,8 @@ _RELATIONS: tuple[tuple[str, str], ...] = (
     (r"behind|in back of|at the back of|at the rear of|beyond|on the far side of", "behind"),
     (r"in front of|before|on the near side of", "in_front_of"),
     (
-        r"next (?:to|of|from)|beside|besides|by the side of|adjacent to|alongside|near to|near of|near"
-        r"|close to|by"
+        r"next (?:to|of|from)|beside|besides|by the side of|adjacent to|alongside|near to|near of"
+        r"|near|close to|by"
         r"|at the side of|neighbouring|neighboring|touching|against|closest to|nearest to"
         r"|nearest|closest",
         "next_to",
@@ -370,7 +371,13 @@ class Things:
                 after = words[place + 1 : place + 2]
                 # without a colour it could be one: "the wed ball"
                 known = after and (after[0] in COLOURS or (colour and after[0] in self._shapes))
-                if looks > 1 or not company or not known or not word.isalpha() or word in _GLUE | DETERMINERS:
+                if (
+                    looks > 1
+                    or not company
+                    or not known
+                    or not word.isalpha()
+                    or word in _GLUE | DETERMINERS
+                ):
                     return None
             place += 1
         return None

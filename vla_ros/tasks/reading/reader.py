@@ -62,9 +62,10 @@ _HANDS = frozenset(("gripper", "claw", "claws", "jaws", "fingers", "pincers", "g
 _ABOUT_HANDS = frozenset(("the", "your", "my", "little", "big", "old", "dear", "mighty", ","))
 _ARTICLES = frozenset(("a", "an", "the", "some", "any"))
 _OBJECTS = frozenset(("it", "them", "him", "her"))
-_MANNERS = frozenset(
-    "away on up over around round again slowly slow easy gently down out about along back forward "
-    "steady quickly quick careful carefully softly aside off here now please beyond ahead".split()
+_MANNERS = re.compile(
+    r"(?:(?:away|on|up|over|around|round|again|slow|slowly|easy|gently|down|out|about|along|back"
+    r"|forward|steady|quick|quickly|careful|carefully|softly|aside|off|here|now|please|beyond"
+    r"|ahead)(?: |$))*"
 )
 # behind a step with an amount
 _NO_MORE = re.compile(r"(?:and )?(?:no|not(?:hing)?|not a bit) (?:more|further|farther|less)")
@@ -73,6 +74,8 @@ _YOU_ARE = re.compile(
     r"(?:you|we) are (?:too|facing|pointing|looking|going|heading|very|quite|nearly|almost|still"
     r"|on my|in (?:my|our|the|his|her) way)\b"
 )
+# "you are facing right": what is said of sides is no mere reason
+_SIDES = frozenset(("left", "right", "forward", "forwards", "back", "backwards", "around"))
 _MORE = frozenset(("again", "more", "another", "further", "also", "second", "too"))
 _PRONOUNS = frozenset(("it", "that", "this", "there", "them", "one", "him", "her"))
 # "right away" is no side, and "counter clockwise" is one word
@@ -563,9 +566,9 @@ def _stop_alone(
 def _is_looked_for(parts: Sequence[Part]) -> bool:
     """ "whichever cup is biggest": it would have to compare them."""
     for part, following in zip(parts, parts[1:]):
-        if part.text == ITEM and part.said.split()[0] in ("whichever", "whatever"):
-            if following.text in ("is", "are", "has", "have", "looks", "seems"):
-                return True
+        open_choice = part.text == ITEM and part.said.split()[0] in ("whichever", "whatever")
+        if open_choice and following.text in ("is", "are", "has", "have", "looks", "seems"):
+            return True
     return False
 
 
@@ -588,7 +591,9 @@ def _is_more(
     span = parts[slice(*pieces[index])]
     words = [part.text for part in span if part.text[0].isalnum()]
     # "forward, 20 cm", "push the ball, gently" are one step
-    return not (_has_amount(span) and _OBJECTS.isdisjoint(words)) and not set(words) <= _MANNERS
+    return not (_has_amount(span) and _OBJECTS.isdisjoint(words)) and not _MANNERS.fullmatch(
+        " ".join(words)
+    )
 
 
 def _without_asides(
@@ -610,7 +615,6 @@ def _without_asides(
         )
         behind = before is not None and before.instructs and not tied
         words = " ".join(part.said for part in span)
-        said_again = behind and _measured(spans[index - 1], words)
         if clause.label in ("stop", REFUSE) and _NO_MORE.fullmatch(words):  # "30 cm, no more"
             aside = behind and _has_amount(spans[index - 1])
         elif clause.label != REFUSE:
@@ -618,11 +622,13 @@ def _without_asides(
         elif _NOT_THAT.fullmatch(words):  # "the other ball, not this one"
             aside = any(each is not None and _is_other(each.thing) for each in (before, after))
         elif clause.problem == REPORTED:  # "you are too close, go back"
-            ahead = before is None and after is not None and after.instructs
-            aside = (behind or ahead) and not tied
-            aside = aside and _YOU_ARE.match(words) and all(part.text != ITEM for part in span)
+            ahead = before is None and after is not None and after.instructs and not tied
+            aside = (behind or ahead) and _YOU_ARE.match(words) and not _has_mark(span)
+            aside = aside and _SIDES.isdisjoint(words.split())
+        elif behind and _says_amount_again(spans[index - 1], words):
+            aside = True
         else:
-            aside = said_again or (clause.idle and not tied and not _names_something(span))
+            aside = clause.idle and not tied and not _names_something(span)
         if aside:
             kept[index] = Clause(FILLER)
     return kept
@@ -635,27 +641,34 @@ def _is_anything(thing: NamedThing) -> bool:
 
 def _only_excludes(thing: NamedThing | None) -> TypeGuard[NamedThing]:
     """Whether it says what is not meant, and nothing else: "anything but a blue one"."""
-    return thing is not None and thing == NamedThing(which=thing.which, excluded=thing.excluded) and bool(thing.excluded)
+    if thing is None or not thing.excluded:
+        return False
+    return thing == NamedThing(which=thing.which, excluded=thing.excluded)
 
 
 def _names_something(span: Sequence[Part]) -> bool:
     """Whether there may be a thing in it, one of the room's or another: "I need a knife"."""
-    return any(part.text[0] == "[" or part.text in _PRONOUNS | _ARTICLES for part in span)
+    words = {part.text for part in span}
+    return _has_mark(span) or not words.isdisjoint(_PRONOUNS | _ARTICLES)
 
 
 def _is_other(thing: NamedThing | None) -> bool:
     return thing is not None and thing.which is not None and thing.which.relation == "other"
 
 
+def _has_mark(span: Sequence[Part]) -> bool:
+    return any(part.text[0] == "[" for part in span)
+
+
 def _has_amount(span: Sequence[Part]) -> bool:
     return any(isinstance(part.value, Amount) for part in span)
 
 
-def _measured(span: Sequence[Part], words: str = "") -> bool:
-    """Whether it gives an amount; with words, whether they say that one again: "just ten"."""
+def _says_amount_again(span: Sequence[Part], words: str) -> bool:
+    """Whether the words are the span's amount once more, or its number: "just ten"."""
     number = re.sub(r"^(?:just|only|exactly) ", "", words)
     for part in span:
-        if isinstance(part.value, Amount) and f"{part.said} ".startswith(f"{number} " if number else ""):
+        if isinstance(part.value, Amount) and f"{part.said} ".startswith(f"{number} "):
             return True
     return False
 

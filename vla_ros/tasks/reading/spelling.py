@@ -48,7 +48,7 @@ class Spelling:
         """
         self._task = frozenset(task)
         self._known = frozenset(known) | self._task
-        # by what is left of a word when two of its letters are wrong: its consonants, or all swapped
+        # by what stays of a word of which two letters are wrong: its consonants, or all, swapped
         self._alike: dict[str, set[str]] = {}
         for word in self._task:
             if len(word) >= SHORTEST_SOUND:
