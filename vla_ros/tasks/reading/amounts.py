@@ -96,9 +96,9 @@ def amount_at(words: Sequence[str], start: int) -> tuple[Amount, int] | None:
     little = _little(words, start)
     if little is not None:
         return little
-    said = _of_pi(words, start)
-    if said is not None:
-        return said
+    part_of_pi = _of_pi(words, start)
+    if part_of_pi is not None:
+        return part_of_pi
     said = _digits(words, start) or _number(words, start)
     if said is None:
         return None

@@ -37,6 +37,10 @@ _IDLE = re.compile(
     r"(?:(?:please|now|just|robot|ok|okay|you|can|could|then) )*"
     r"(?:go ahead and|go on and|try and|be sure to|make sure (?:to|you|that you)"
     r"|be (?:a dear|an angel|a love|a darling|a sport|so kind) (?:and|as to|to)"
+    r"|(?:so )?(?:what|all) i (?:want|need|ask|would like)(?: you to do)? is"
+    r" (?:for you to|that you|to)"
+    r"|(?:could|can|may|might) i (?:trouble|bother|ask|get|persuade) you to"
+    r"|i would be (?:[a-z]+ )?(?:grateful|glad|happy|obliged|delighted) if you (?:would|could|can)"
     r"|be good and|come on and|be kind and|do me a (?:favour|favor|solid) and|please do)(?!\S)"
 )
 
@@ -44,6 +48,7 @@ _IDLE = re.compile(
 _REASON = re.compile(
     r"(?:so (?:that )?(?:i|we|he|she|they) |because |(?:just )?(?:like|as) (?:my|our|the|your|i) "
     r"(?:\w+ )?(?:said|says|told|showed|asked|wanted)(?!\S)|like (?:a|an) \w+"
+    r"|(?:pretty please|with sugar on|with a cherry on|with knobs on)(?!\S)"
     r"|now (?:it is|that is) (?:my|his|her|our|their) turn)"
 )
 

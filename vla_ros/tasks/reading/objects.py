@@ -334,7 +334,8 @@ class Things:
                 return NamedThing(colour, shape or None, which, excluded, unknown), place
             named = self._colours.at(words, place)
             if named is not None and not (word in _LOOKS and named[1] == place + 1):
-                if colour or (unknown and named[0]):
+                # "ruby red", "sapphire blue" say it twice; "red blue" says nothing
+                if (colour and named[0] != colour) or (unknown and named[0]):
                     return None
                 colour = named[0] or None
                 if not named[0]:

@@ -69,6 +69,14 @@ _MANNERS = re.compile(
 )
 # behind a step with an amount
 _NO_MORE = re.compile(r"(?:and )?(?:no|not(?:hing)?|not a bit) (?:more|further|farther|less)")
+_GO_AHEAD = re.compile(
+    r"(?:now )?(?:(?:just )?do (?:it|that|so|this)|off you (?:go|pop|trot)|go on|get going"
+    r"|chop chop|get on with it|make it so|make it happen|go for it)(?: now| then| please)?"
+)
+# "put it in there" is no halt, whatever the heads take it for
+_PUTS = re.compile(
+    r"(?:put|place|set|lay|drop) (?:it|that|them|\[item\]|the (?!brakes?\b|anchor)\w+)(?!\S)"
+)
 _NOT_THAT = re.compile(r"(?:no ,? ?)?not (?:this|that)(?: (?:one|thing|here|there))?")
 _YOU_ARE = re.compile(
     r"(?:you|we) are (?:too|facing|pointing|looking|going|heading|very|quite|nearly|almost|still"
@@ -350,6 +358,8 @@ class InstructionReader(Generic[Step]):
             return Clause(_kind(at_once[0]), at_once, things[-1])
         if words == [ITEM]:
             return Clause(MENTION, thing=thing)
+        if label == "stop" and _PUTS.match(_without_courtesy(text)):
+            label = REFUSE
         if label == REFUSE or not enough:
             likeliest = float(shares[: self._kinds].max())
             problem = self._why_not(shares, parts, things)
@@ -625,7 +635,7 @@ def _without_asides(
             ahead = before is None and after is not None and after.instructs and not tied
             aside = (behind or ahead) and _YOU_ARE.match(words) and not _has_mark(span)
             aside = aside and _SIDES.isdisjoint(words.split())
-        elif behind and _says_amount_again(spans[index - 1], words):
+        elif behind and (_says_amount_again(spans[index - 1], words) or _GO_AHEAD.fullmatch(words)):
             aside = True
         else:
             aside = clause.idle and not tied and not _names_something(span)

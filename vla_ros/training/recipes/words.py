@@ -38,7 +38,7 @@ from vla_ros.training.words.lessons import LESSONS, Lessons
 from vla_ros.training.words.table import distilled, encoder_folder
 
 # So many of the held-out instructions may be taken for others, and of the rest for instructions.
-WRONG_SHARE = 0.02
+WRONG_SHARE = 0.01
 ACCEPTED_SHARE = 0.04
 THRESHOLDS = np.arange(0.4, 0.96, 0.01)
 
