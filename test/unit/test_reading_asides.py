@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from vla_ros.core.instructions import NotUnderstood
+from vla_ros.core.instructions import HALTING_THRESHOLD, NotUnderstood
 from vla_ros.tasks.arm.intent import ArmIntent
 from vla_ros.tasks.meaning import meaning_of
 from vla_ros.tasks.reading.amounts import amount_at
@@ -64,6 +64,44 @@ def test_who_is_spoken_to_and_why_changes_nothing(cart, text, meaning):
 def test_an_action_or_a_thing_beside_an_instruction_is_refused_with_it(cart, text):
     with pytest.raises(NotUnderstood):
         cart.read(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "count the blocks twice",
+        "look after the green ball",
+        "drive around the red block",
+        "take some photos of the blue can",
+        "go to the red ball, sneeze",
+    ],
+)
+def test_what_no_robot_here_does_is_refused_by_its_verb(cart, text):
+    with pytest.raises(NotUnderstood, match="what this robot cannot do"):
+        cart.read(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "knock it off now",
+        "oi, cut it out",
+        "that's quite enough, thanks",
+        "please leave it out, will you",
+        "enough of that",
+    ],
+)
+def test_idioms_of_halting_halt(cart, text):
+    assert cart.halting(text) >= HALTING_THRESHOLD
+    assert kinds(cart.read(text)) == ["stop"]
+
+
+@pytest.mark.parametrize("text", ["put it down over there", "drop the attitude"])
+def test_putting_something_is_no_halt(arm, text):
+    try:
+        assert "stop" not in kinds(arm.read(text))
+    except NotUnderstood:
+        pass
 
 
 @pytest.mark.parametrize(
@@ -139,6 +177,7 @@ def test_an_amount_that_is_said_twice_is_one(cart, text, meaning):
         ("face the ball right side of the blue block", "face:ball right_of blue block"),
         ("go to a ball, anything but a red one", "go_to:ball not red"),
         ("grab the thing ahead", "grab:ahead object"),
+        ("go to the ruby red ball", "go_to:red ball"),
         ("before you push the red block, look at it", "face:red block ; push:red block"),
         ("push the red ball, push the blue ball", "push:red ball ; push:blue ball"),
         ("turn right, turn left I mean, and then go forward", "turn_left ; forward"),

@@ -22,7 +22,7 @@ from vla_ros.tasks.reading.amounts import Amount
 from vla_ros.tasks.reading.objections import REPORTED
 from vla_ros.tasks.reading.objects import NamedThing, Nouns
 from vla_ros.tasks.reading.parts import ITEM, Part
-from vla_ros.tasks.reading.robot import CannotBe, RobotWords
+from vla_ros.tasks.reading.robot import NEVER_DONE, CannotBe, RobotWords
 
 ONE = "one"  # of a place: of the shape of what is put there
 _MORE_NAMES = {
@@ -194,7 +194,8 @@ ARM = RobotWords(
     "yellow cup', 'go home'",
     cannot=re.compile(
         r"(?:(?:please|now|just|you|robot|can|could|to|go|and|then) )*(?:fly|teleport|swim|jump"
-        r"|climb|levitate|warp|beam|blink|apparate|tunnel|dig|dive|soar|walk|drive|run)(?!\S)"
+        r"|climb|levitate|warp|beam|blink|apparate|tunnel|dig|dive|soar|walk|drive|run"
+        rf"|{NEVER_DONE})(?!\S)"
     ),
     cannot_problem="ask for what this arm cannot do; it reaches, picks up, puts, pushes and hands "
     "over",

@@ -11,7 +11,7 @@ from vla_ros.tasks.phrases import AMOUNTS, KINDS, OBJECT_KINDS, PLAIN_WORDS
 from vla_ros.tasks.reading.amounts import SMALL_ANGLE_RAD, SMALL_DISTANCE_M, Amount
 from vla_ros.tasks.reading.objects import ROOM, NamedThing
 from vla_ros.tasks.reading.parts import ITEM, Part
-from vla_ros.tasks.reading.robot import CannotBe, RobotWords
+from vla_ros.tasks.reading.robot import NEVER_DONE, CannotBe, RobotWords
 
 _TURNS = ("turn_left", "turn_right", "turn_around")
 _ARITHMETIC = frozenset(
@@ -29,10 +29,13 @@ _CARRY = re.compile(
     r"(?:over |across |back |up |along |right )?(?:to|towards?|next to|beside|near|up to|over to) "
     r"(?:where )?\[item\](?: is)?(?: (?:please|now|for me))?"
 )
-# however near they are to "go": this robot drives
-_OFF_THE_GROUND = re.compile(
+# however near they are to "go to": this robot drives, and straight to a thing
+_CANNOT = re.compile(
     r"(?:(?:please|now|just|you|robot|can|could|to|go|and|then) )*(?:fly|teleport|swim|jump|climb"
-    r"|levitate|hover|float|warp|beam|blink|apparate|tunnel|dig|dive|soar|astral|phase)(?!\S)"
+    r"|levitate|hover|float|warp|beam|blink|apparate|tunnel|dig|dive|soar|astral|phase"
+    r"|(?:go|drive|move|roll|run|walk|head|travel|pass|squeeze) (?:right |straight )?(?:under"
+    r"|underneath|beneath|through|past|between|beyond|behind|around|round|across|along) \[item\]"
+    rf"|{NEVER_DONE})(?!\S)"
 )
 
 
@@ -131,7 +134,7 @@ CART = RobotWords(
     nouns=ROOM,
     examples=_examples(),
     help="try 'go to the red block', 'grab the green ball', 'turn left', 'back up 30 cm'",
-    cannot=_OFF_THE_GROUND,
+    cannot=_CANNOT,
     cannot_problem="ask for what this robot cannot do; it drives, turns, pushes and grabs",
     no_amounts="and 'forward' or a turn takes that",
     about=object_step,
