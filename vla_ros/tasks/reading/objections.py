@@ -123,7 +123,7 @@ _LATER = re.compile(
 )
 _WISH = (
     r"want|need|would|should|do want|am asking|require|order|command|say|expect|wish|insist|beg"
-    r"|could use"
+    r"|could use|fancy|desire|crave"
     r"|suggest|ask|urge|instruct|advise|am telling|prefer|demand|request|am ordering|think"
     r"|have got to ask|could do with|could really|really|just"
 )
@@ -170,8 +170,8 @@ _TELLS = re.compile(
     r"|door|way|hand|break|rest|minute|moment)|(?:i|we|he|she|they)(?! (?:need|want)(?!\S))"
     r"|let me(?! (?:see|have|get|hold) \[item\])|(?:you|we) are (?:about to|going to|in|too|on)"
     r"|it is|that is|this is|there is|there are|here comes|(?:my|our|his|her) \w+"
-    r"|(?:the|this|that|my|our) \w+(?:'s| is| are| was| has| said| says| told)"
-    r"|\w+ (?:is|are))(?!\S)"
+    r"|(?:the|this|that|my|our) \w+(?:'s| is| are| was| has| said| says| told| needs| wants| waits)"
+    r"|\w+ (?:is|are|needs|wants|says|said|insists))(?!\S)"
 )
 _LIKENED = re.compile(r"(?:just )?(?:like|as) (?:my|the|your|our|a|an|i|we|he|she|they|in)(?!\S)")
 # what changes the meaning of the words before it, or may

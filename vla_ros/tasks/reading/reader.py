@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -67,6 +67,8 @@ _MANNERS = re.compile(
     r"|forward|steady|quick|quickly|careful|carefully|softly|aside|off|here|now|please|beyond"
     r"|ahead)(?: |$))*"
 )
+_BEFORE_NAMES = frozenset(("you", "my", "big", "little", "old", "good", "dear", "great", "oh"))
+_BEFORE_NAMES |= {"very", "much", "so", "please", "lovely", "fine", "then", "now", "brave", "noble"}
 # behind a step with an amount
 _NO_MORE = re.compile(r"(?:and )?(?:no|not(?:hing)?|not a bit) (?:more|further|farther|less)")
 # Idioms of halting whose words mean something else each; the heads know many more.
@@ -75,7 +77,10 @@ _ENOUGH = re.compile(
     r"(?:knock it off|pack it in|cut it out|leave it out|give it a rest|call it a day|quit it"
     r"|(?:that is|that will be) (?:quite |more than |far )?enough"
     r"|(?:that is )?enough of (?:that|this)"
-    r"|that will do|enough|enough is enough|give over|lay off|hold your horses|stand still"
+    r"|cool (?:it|your (?:jets|heels))|(?:pump|hit|slam on) the brakes|hang fire"
+    r"|hold (?:your )?fire"
+    r"|(?:keep|stay|hold|be) still|stay put|that will do|enough|enough is enough"
+    r"|give over|lay off|hold your horses|stand still"
     r"|(?:do not|don't) move(?: a muscle| an inch)?)"
     r"(?: (?:, )?(?:already|now|please|will you|would you|you|there|at once|robot|for now|thanks"
     r"|thank you|immediately|this instant|right now|right there|everyone|mate))*"
@@ -375,6 +380,7 @@ class InstructionReader(Generic[Step]):
             likeliest = float(shares[: self._kinds].max())
             problem = self._why_not(shares, parts, things)
             idle = label == FILLER and shares[best] >= IDLE_SHARE and likeliest < IDLE_KIND_SHARE
+            idle = idle or _is_address(words, self._weights.idle)
             return Clause(REFUSE, problem=problem, idle=idle, likeliest=likeliest)
         if label in (FILLER, MENTION):
             return Clause(label, thing=thing, pointing=pointing)
@@ -748,6 +754,14 @@ def _breaks_off(parts: Sequence[Part]) -> bool:
     """Whether a joint is the last word: "go to the block and"."""
     words = [part.text for part in parts if part.text[0].isalnum() or part.text[0] == "["]
     return bool(words) and words[-1] in ("and", "then", "but", "or", "plus")
+
+
+def _is_address(words: Sequence[str], idle: Collection[str]) -> bool:
+    """Whether they are words that no instruction has, and such as stand before them."""
+    spoken = [word for word in words if word[0].isalpha()]
+    return any(word in idle for word in spoken) and all(
+        word in idle or word in _BEFORE_NAMES for word in spoken
+    )
 
 
 def _only_hand(words: Sequence[str]) -> bool:

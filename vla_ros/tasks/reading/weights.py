@@ -37,6 +37,7 @@ class Weights:
     network: Network
     things: Things
     spelling: Spelling
+    idle: frozenset[str]  # words that no instruction of the training text has: "corporal"
     threshold: float  # of a clause's most likely class; below it the clause is refused
 
 
@@ -99,11 +100,20 @@ def weights_of(arrays: dict[str, NDArray], robot: RobotWords[Any]) -> Weights:
     for word in pieces.vocabulary[:KNOWN_ROWS]:
         if len(word) >= SHORTEST_KNOWN and word.isalpha():
             known.add(word)
-    known.update(lines(arrays.get("idle_words", as_bytes([]))))
+    task = lines(arrays["task_words"])
+    idle = lines(arrays.get("idle_words", as_bytes([])))
+    known.update(idle)
     things = Things(ColourNames(survey), robot.nouns)
     # a negation that is misspelt is one
-    spelling = Spelling([*lines(arrays["task_words"]), *NEGATIONS], known)
-    return Weights(pieces, Network(table, heads), things, spelling, float(arrays["threshold"]))
+    spelling = Spelling([*task, *NEGATIONS], known)
+    return Weights(
+        pieces,
+        Network(table, heads),
+        things,
+        spelling,
+        frozenset(idle) - frozenset(task),
+        float(arrays["threshold"]),
+    )
 
 
 def lines(stored: NDArray) -> list[str]:
