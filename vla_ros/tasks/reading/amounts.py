@@ -132,7 +132,8 @@ def _little(words: Sequence[str], start: int) -> tuple[Amount, int] | None:
 
 def _of_pi(words: Sequence[str], start: int) -> tuple[Amount, int] | None:
     """ "pi", "half pi", "pi over two radians", "pi/2": an angle."""
-    times, place = 1.0, start
+    times = 1.0
+    place = start
     if words[place] != "pi":
         said = _number(words, place)
         if said is None or words[said[1] : said[1] + 1] != ["pi"]:

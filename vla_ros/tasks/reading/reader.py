@@ -368,7 +368,8 @@ class InstructionReader(Generic[Step]):
         text = " ".join(words)
         plain = self._plain.get(_without_courtesy(text).removesuffix(" again"))
         if plain is not None:
-            label, enough = plain, True
+            label = plain
+            enough = True
         at_once = self._robot.at_once(_without_courtesy(text), things)
         if at_once is not None:
             return Clause(_kind(at_once[0]), at_once, things[-1])
@@ -431,9 +432,11 @@ class InstructionReader(Generic[Step]):
             if clause.label == FILLER:
                 continue
             if clause.label == MENTION:
-                if clause.thing is not None and steps and _is_anything(clause.thing):
+                before = last
+                last = clause.thing or last
+                if steps and before is not None and _is_anything(last) and _is_any(before):
+                    last = before
                     continue  # "give me a block, any one"
-                before, last = last, clause.thing or last
                 following = [each for each, _ in clauses[index + 1 :] if each.label != FILLER]
                 if following and following[0].pointing:
                     pending = parts
@@ -650,8 +653,8 @@ def _without_asides(
             aside = any(each is not None and _is_other(each.thing) for each in (before, after))
         elif clause.problem == REPORTED:  # "you are too close, go back"
             ahead = before is None and after is not None and after.instructs and not tied
-            aside = (behind or ahead) and _YOU_ARE.match(words) and not _has_mark(span)
-            aside = aside and _SIDES.isdisjoint(words.split())
+            told = _YOU_ARE.match(words) is not None and _SIDES.isdisjoint(words.split())
+            aside = (behind or ahead) and told and not _has_mark(span)
         elif behind and (_says_amount_again(spans[index - 1], words) or _GO_AHEAD.fullmatch(words)):
             aside = True
         else:
@@ -661,7 +664,11 @@ def _without_asides(
     return kept
 
 
-def _is_anything(thing: NamedThing) -> bool:
+def _is_any(thing: NamedThing) -> bool:
+    return thing.which == Which("any")
+
+
+def _is_anything(thing: NamedThing | None) -> bool:
     """Whether it says no more than "any one"."""
     return thing == NamedThing(which=Which("any"))
 
