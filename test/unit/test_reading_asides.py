@@ -196,7 +196,7 @@ def test_which_thing_and_which_step_is_meant(cart, text, meaning):
 
 
 @pytest.mark.parametrize(
-    "text", ["Gripper: open.", "open wide, little claw", "jaws: open", "open, dear gripper"]
+    "text", ["Claw: open.", "open wide, little claw", "jaws: open", "open, dear gripper"]
 )
 def test_the_gripper_s_name_asks_for_nothing(cart, arm, text):
     assert kinds(cart.read(text)) == ["open"]
