@@ -139,7 +139,7 @@ def test_a_sentence_that_is_half_understood_is_refused_whole_and_names_the_half(
 
 def test_where_one_thing_is_nearest_the_sentence_offers_it(reader):
     with pytest.raises(NotUnderstood, match=r"did you mean: put the blue block onto a block\?"):
-        reader.read("put red on top of the blue block")
+        reader.read("place red onto the blue block")
 
 
 def test_a_stop_with_anything_beside_it_that_cannot_be_done_is_a_stop(reader):

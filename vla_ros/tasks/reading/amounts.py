@@ -71,6 +71,7 @@ _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 NUMBERS = {word: float(value) for value, word in enumerate(_ONES)}
 NUMBERS.update({word: 20.0 + 10.0 * index for index, word in enumerate(_TENS)})
 NUMBERS["fourty"] = 40.0
+NUMBERS["niner"] = 9.0  # on the radio
 _PARTS = {"half": 0.5, "quarter": 0.25, "quarters": 0.25, "third": 1 / 3, "thirds": 1 / 3}
 _PARTS |= {"eighth": 0.125, "tenth": 0.1, "tenths": 0.1}
 _LITTLE = re.compile(
@@ -95,7 +96,10 @@ def amount_at(words: Sequence[str], start: int) -> tuple[Amount, int] | None:
     little = _little(words, start)
     if little is not None:
         return little
-    said = _number(words, start)
+    part_of_pi = _of_pi(words, start)
+    if part_of_pi is not None:
+        return part_of_pi
+    said = _digits(words, start) or _number(words, start)
     if said is None:
         return None
     value, end, article = said
@@ -124,6 +128,42 @@ def _little(words: Sequence[str], start: int) -> tuple[Amount, int] | None:
     if match is None:
         return None
     return Amount(0.0, "little"), start + len(match[0].split())
+
+
+def _of_pi(words: Sequence[str], start: int) -> tuple[Amount, int] | None:
+    """ "pi", "half pi", "pi over two radians", "pi/2": an angle."""
+    times = 1.0
+    place = start
+    if words[place] != "pi":
+        said = _number(words, place)
+        if said is None or words[said[1] : said[1] + 1] != ["pi"]:
+            return None
+        times, place, _ = said
+    place += 1
+    if words[place : place + 1] in (["over"], ["by"]):
+        place += 1
+    elif words[place : place + 2] == ["divided", "by"]:
+        place += 2
+    below = _number(words, place) if place < len(words) else None
+    value = math.pi * times
+    if below is not None and below[0]:
+        value /= below[0]
+        place = below[1]
+    if words[place : place + 1] and words[place].removesuffix("s") in ("radian", "rad"):
+        place += 1
+    return Amount(value, "angle"), place
+
+
+def _digits(words: Sequence[str], start: int) -> tuple[float, int, bool] | None:
+    """ "three five degrees", "zero nine zero degrees": before a unit alone."""
+    place = start
+    digits = ""
+    while place < len(words) and 0.0 <= NUMBERS.get(words[place], -1.0) < 10.0:
+        digits += str(int(NUMBERS[words[place]]))
+        place += 1
+    if len(digits) < 2 or _unit(words, place) is None:
+        return None
+    return float(digits), place, False
 
 
 def _number(words: Sequence[str], start: int) -> tuple[float, int, bool] | None:

@@ -22,7 +22,7 @@ from vla_ros.tasks.reading.amounts import Amount
 from vla_ros.tasks.reading.objections import REPORTED
 from vla_ros.tasks.reading.objects import NamedThing, Nouns
 from vla_ros.tasks.reading.parts import ITEM, Part
-from vla_ros.tasks.reading.robot import CannotBe, RobotWords
+from vla_ros.tasks.reading.robot import NEVER_DONE, CannotBe, RobotWords
 
 ONE = "one"  # of a place: of the shape of what is put there
 _MORE_NAMES = {
@@ -42,6 +42,7 @@ _BEFORE_PLACE = re.compile(
 )
 # "the cup is next to the bowl" asks for nothing; "the cup is to go into the bowl" does
 _TELLS_WHERE = re.compile(
+    r"(?:[a-z]+ , )?"
     r"\[item\] (?:is|was|are|were|has been|had been|stands|stood|sits|sat|lies|lay|rests|fell)"
     r"(?! (?:to|supposed to|meant to) )(?!\S)"
 )
@@ -196,7 +197,8 @@ ARM = RobotWords(
     "yellow cup', 'go home'",
     cannot=re.compile(
         r"(?:(?:please|now|just|you|robot|can|could|to|go|and|then) )*(?:fly|teleport|swim|jump"
-        r"|climb|levitate|warp|beam|blink|apparate|tunnel|dig|dive|soar|walk|drive|run)(?!\S)"
+        r"|climb|levitate|warp|beam|blink|apparate|tunnel|dig|dive|soar|walk|drive|run"
+        rf"|{NEVER_DONE})(?!\S)"
     ),
     cannot_problem="ask for what this arm cannot do; it reaches, picks up, puts, pushes and hands "
     "over",

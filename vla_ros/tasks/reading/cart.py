@@ -11,9 +11,12 @@ from vla_ros.tasks.phrases import AMOUNTS, KINDS, OBJECT_KINDS, PLAIN_WORDS
 from vla_ros.tasks.reading.amounts import SMALL_ANGLE_RAD, SMALL_DISTANCE_M, Amount
 from vla_ros.tasks.reading.objects import ROOM, NamedThing
 from vla_ros.tasks.reading.parts import ITEM, Part
-from vla_ros.tasks.reading.robot import CannotBe, RobotWords
+from vla_ros.tasks.reading.robot import NEVER_DONE, CannotBe, RobotWords
 
 _TURNS = ("turn_left", "turn_right", "turn_around")
+_ARITHMETIC = frozenset(
+    ["times", "minus", "divided", "per", "percent", "%", "thousand", "million", "dozen", "squared"]
+) | frozenset(["cubed", "root", "hundred", "multiplied", "x", "*"])
 _OPPOSITES = {
     "turn_left": re.compile(r"\b(?:right(?:wards?)?|clockwise|starboard)\b"),
     "turn_right": re.compile(r"\b(?:left(?:wards?)?|anticlockwise|counterclockwise|port)\b"),
@@ -26,10 +29,14 @@ _CARRY = re.compile(
     r"(?:over |across |back |up |along |right )?(?:to|towards?|next to|beside|near|up to|over to) "
     r"(?:where )?\[item\](?: is)?(?: (?:please|now|for me))?"
 )
-# however near they are to "go": this robot drives
-_OFF_THE_GROUND = re.compile(
+# however near they are to "go to": this robot drives, and straight to a thing
+_CANNOT = re.compile(
     r"(?:(?:please|now|just|you|robot|can|could|to|go|and|then) )*(?:fly|teleport|swim|jump|climb"
-    r"|levitate|hover|float|warp|beam|blink|apparate|tunnel|dig|dive|soar|astral|phase)(?!\S)"
+    r"|levitate|hover|float|warp|beam|blink|apparate|tunnel|dig|dive|soar|astral|phase"
+    r"|(?:go|drive|move|roll|run|walk|head|travel|pass|squeeze) (?:right |straight )?(?:under"
+    r"|underneath|beneath|through|past|between|beyond|behind|around|round|across|along) \[item\]"
+    r"|(?:go|drive|move|roll|turn|travel) (?:about |only )?(?:half ?way|part ?way|part of the way)"
+    rf"|{NEVER_DONE})(?!\S)"
 )
 
 
@@ -59,6 +66,8 @@ def with_amount(kind: str, parts: Sequence[Part]) -> Intent:
     sizes = [each for each in amounts if each[0].unit != "little"]
     amount = AMOUNTS.get(kind, 0.0)
     turns = kind in _TURNS
+    if sizes and kind != "stop" and _reckons(parts):
+        raise CannotBe(f"ask for an amount that is to be worked out, beside {sizes[0][1]}; say it")
     if len(sizes) > 1:
         raise CannotBe("give two amounts; give one")
     if kind == "stop":
@@ -70,6 +79,17 @@ def with_amount(kind: str, parts: Sequence[Part]) -> Intent:
     elif amounts and kind != "turn_around" and kind in AMOUNTS:
         amount = SMALL_ANGLE_RAD if turns else SMALL_DISTANCE_M
     return Intent(kind, amount=amount)
+
+
+def _reckons(parts: Sequence[Part]) -> bool:
+    """Whether a word beside an amount makes another one of it: "times ten", "over 30 cm"."""
+    for place, part in enumerate(parts):
+        if isinstance(part.value, Amount):
+            before = parts[place - 1].text if place else ""
+            after = parts[place + 1].text if place + 1 < len(parts) else ""
+            if before in (*_ARITHMETIC, "over", "under", "between") or after in _ARITHMETIC:
+                return True
+    return False
 
 
 def _size(kind: str, value: Amount, words: str) -> float:
@@ -115,7 +135,7 @@ CART = RobotWords(
     nouns=ROOM,
     examples=_examples(),
     help="try 'go to the red block', 'grab the green ball', 'turn left', 'back up 30 cm'",
-    cannot=_OFF_THE_GROUND,
+    cannot=_CANNOT,
     cannot_problem="ask for what this robot cannot do; it drives, turns, pushes and grabs",
     no_amounts="and 'forward' or a turn takes that",
     about=object_step,

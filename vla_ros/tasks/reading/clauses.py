@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vla_ros.tasks.reading.parts import Part
+from vla_ros.tasks.reading.parts import ITEM, Part
 
 # Between two steps, and between nothing else.
 _SURE = re.compile(
@@ -37,6 +37,10 @@ _IDLE = re.compile(
     r"(?:(?:please|now|just|robot|ok|okay|you|can|could|then) )*"
     r"(?:go ahead and|go on and|try and|be sure to|make sure (?:to|you|that you)"
     r"|be (?:a dear|an angel|a love|a darling|a sport|so kind) (?:and|as to|to)"
+    r"|(?:so )?(?:what|all) i (?:want|need|ask|would like)(?: you to do)? is"
+    r" (?:for you to|that you|to)"
+    r"|(?:could|can|may|might) i (?:trouble|bother|ask|get|persuade) you to"
+    r"|i would be (?:[a-z]+ )?(?:grateful|glad|happy|obliged|delighted) if you (?:would|could|can)"
     r"|be good and|come on and|be kind and|do me a (?:favour|favor|solid) and|please do)(?!\S)"
 )
 
@@ -44,6 +48,7 @@ _IDLE = re.compile(
 _REASON = re.compile(
     r"(?:so (?:that )?(?:i|we|he|she|they) |because |(?:just )?(?:like|as) (?:my|our|the|your|i) "
     r"(?:\w+ )?(?:said|says|told|showed|asked|wanted)(?!\S)|like (?:a|an) \w+"
+    r"|(?:pretty please|with sugar on|with a cherry on|with knobs on)(?!\S)"
     r"|now (?:it is|that is) (?:my|his|her|our|their) turn)"
 )
 
@@ -121,8 +126,9 @@ def says_again(parts: Sequence[Part], one: tuple[int, int], other: tuple[int, in
     between = parts[one[1] : other[0]]
     if any(part.text[0].isalnum() for part in between):
         return False  # "left and left again" is two turns
-    first = [part.text for part in without_counting(parts[slice(*one)])]
-    second = [part.text for part in without_counting(parts[slice(*other)])]
+    # as they are said: two things have the same mark
+    first = [part.said for part in without_counting(parts[slice(*one)])]
+    second = [part.said for part in without_counting(parts[slice(*other)])]
     return first == second or (first in (["left"], ["right"]) and first[0] in second)
 
 
@@ -147,6 +153,8 @@ def in_order(parts: Sequence[Part]) -> list[Part]:
         if not early or not late or not _done(parts[:comma]):
             return list(parts)
         if texts[0] == "before":
+            early, late = _named_first(early, late)
+        if texts[0] == "before":
             return [*late, then, *early]
         return [*early, then, *late]
     for place in range(1, len(parts) - 1):
@@ -158,6 +166,16 @@ def in_order(parts: Sequence[Part]) -> list[Part]:
                 return [*first, then, *second]
             return [*second, then, *first]
     return list(parts)
+
+
+def _named_first(said_first: list[Part], said_last: list[Part]) -> tuple[list[Part], list[Part]]:
+    """ "before you push the cube, turn to it": who turns first must know to what."""
+    things = [place for place, part in enumerate(said_first) if part.text == ITEM]
+    pointing = [place for place, part in enumerate(said_last) if part.text == "it"]
+    if len(things) == 1 and len(pointing) == 1 and all(p.text != ITEM for p in said_last):
+        thing = said_first[things[0]]
+        said_first[things[0]], said_last[pointing[0]] = said_last[pointing[0]], thing
+    return said_first, said_last
 
 
 def _done(parts: Sequence[Part]) -> bool:

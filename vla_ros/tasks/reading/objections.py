@@ -19,7 +19,11 @@ _COURTESY = re.compile(
     r"|no trouble)"
     r"|if (?:it is not|that is not|it does not) (?:too much (?:trouble|bother|to ask)|bother you)"
     r"|if that is (?:ok|okay|alright|all right|possible)(?: with you)?"
-    r"|if i (?:may|might|could)(?: ask)?"
+    r"|if i (?:may|might|could)(?: ask| say so| be so bold)?"
+    r"|if (?:it|that) (?:pleases?|suits|would please)(?: you)?"
+    r"|if you (?:fancy|feel like it|will|dare)"
+    r"|(?:i|we) would be (?:[a-z]+ )?(?:grateful|glad|happy|obliged|delighted|thankful|relieved"
+    r"|pleased) if(?: you(?: would| could)?)?"
     r"|as soon as (?:you can|possible)|when(?:ever)? (?:you are ready|you can|you get a chance"
     r"|you have (?:a|got a) (?:moment|sec|second"
     r"|minute|chance)|ready|possible|convenient)"
@@ -35,7 +39,7 @@ _COURTESY = re.compile(
     r"|(?:is it|would it be) (?:at all )?possible (?:for you )?to"
     r"|are you able to|do not (?:forget|hesitate|be shy) to|how about(?: you)?|what about"
     r"|(?:may|can|could|might) i (?:ask|get|trouble|bother|have) you(?: to)?"
-    r"|(?:can|could|may) i (?:have|get|see)"
+    r"|(?:can|could|may) i (?:have|get|see)|(?:can|could|shall) we(?! (?:see|hear)\b)"
     r"|i (?:wonder|was wondering) if you (?:could|would|might|can)"
     r"|not too (?:far|fast|quickly|much|hard)|is not it|are not you|all right"
     r"|do not be (?:shy|afraid|scared|silly|timid|nervous)|no (?:problem"
@@ -58,12 +62,13 @@ _STANDSTILL = re.compile(
     r"|step))\b"
     r"|\bnot (?:another|one more) (?:inch|step|centimetre|centimeter|metre|move|millimetre"
     r"|muscle)"
-    r"|\bno (?:further|farther|more)\b|\bno [a-z]+ing\b|\bnot any (?:further|farther)"
-    r"|^(?:no )+(?!need|reason|way|one|body)"
+    r"|\bno (?:further|farther|more)\b|"
+    r"\bno [a-z]+ing\b(?! \[item\]| it| that)|\bnot any (?:further|farther)"
+    r"|^(?:no )+(?!need|reason|way|one|body|[a-z]+ing (?:\[item\]|it|that))"
     r"|\b(?:nobody|no one|nothing) (?:moves?|goes anywhere)\b"
     r"|\bnot so fast\b|\bdo nothing\b|\bnothing (?:more|else)\b|\bnot \[(?:distance|little)\]"
 )
-_NOT = frozenset(
+NEGATIONS = frozenset(
     [
         "not",
         "never",
@@ -91,6 +96,7 @@ _KEEP_OFF = re.compile(
 _ASKS = re.compile(
     r"(?:what|which|where|why|who|whose|whom|when|how|is|are|was|were|did|does|has|had|am|isn"
     r"|aren"
+    r"|(?:should|shall) (?:it|there|\[item\])"
     r"|do (?:you|i|we|they|the)|have (?:you|i|we|they)|should (?:i|we|he|she|they)|shall (?:i|we)"
     r"|(?:can|could|may|must|will|would|did) (?:i|he|she|they|it|we|\[item\])"
     r"|(?:can|could|do|did|will) you (?:see|hear|tell|know|remember|think|love|want|reach"
@@ -100,7 +106,7 @@ _ASKS = re.compile(
 )
 _CONDITION = re.compile(
     r"(?:^|.* )(?:(?:until|till)(?! you | \[item\] is"
-    r"| \[item\](?: please| now| there)*$)|if|unless|whenever|in case|as soon as"
+    r"| \[item\](?: please| now| there)*$)|if|unless|whenever|in case|as soon as|otherwise|or else"
     r"|provided that|assuming|supposing"
     r"|(?<!a )while"
     r"|every time|each time)(?!\S)"
@@ -117,7 +123,7 @@ _LATER = re.compile(
 )
 _WISH = (
     r"want|need|would|should|do want|am asking|require|order|command|say|expect|wish|insist|beg"
-    r"|could use"
+    r"|could use|fancy|desire|crave"
     r"|suggest|ask|urge|instruct|advise|am telling|prefer|demand|request|am ordering|think"
     r"|have got to ask|could do with|could really|really|just"
 )
@@ -128,7 +134,8 @@ _OTHERS = (
     r"|should|tend|has to|have to|needs?|drives?|keeps?|walks?|rides?|turns?|goes|can)(?!\S))"
 )
 _REPORT = re.compile(
-    rf"(?:i (?!(?:{_WISH})(?!\S))|i (?:want|need|would like|would love|would prefer|wish|have) to"
+    rf"(?:i (?!(?:{_WISH})(?!\S)|will have (?:\[item\]|it|that)(?!\S))"
+    r"|i (?:want|need|would like|would love|would prefer|wish|have) to"
     r"(?! (?:see|have|get|ask|request|look at|hold|say)\b)|(?:let|allow|watch) me(?! (?:see"
     r"|have|look))"
     r"|it is (?!time|\[item\]|enough|that|urgent)|(?:he|she|they|someone|somebody|everyone"
@@ -163,8 +170,8 @@ _TELLS = re.compile(
     r"|door|way|hand|break|rest|minute|moment)|(?:i|we|he|she|they)(?! (?:need|want)(?!\S))"
     r"|let me(?! (?:see|have|get|hold) \[item\])|(?:you|we) are (?:about to|going to|in|too|on)"
     r"|it is|that is|this is|there is|there are|here comes|(?:my|our|his|her) \w+"
-    r"|(?:the|this|that|my|our) \w+(?:'s| is| are| was| has| said| says| told)"
-    r"|\w+ (?:is|are))(?!\S)"
+    r"|(?:the|this|that|my|our) \w+(?:'s| is| are| was| has| said| says| told| needs| wants| waits)"
+    r"|\w+ (?:is|are|needs|wants|says|said|insists))(?!\S)"
 )
 _LIKENED = re.compile(r"(?:just )?(?:like|as) (?:my|the|your|our|a|an|i|we|he|she|they|in)(?!\S)")
 # what changes the meaning of the words before it, or may
@@ -233,7 +240,7 @@ def objection(parts: Sequence[Part], robot: RobotWords[Any]) -> str | None:
         return robot.cannot_problem
     if _TAKES_BACK.search(plain):
         return TAKEN_BACK
-    if _NOT & set(words) or _KEEP_OFF.search(plain):
+    if NEGATIONS & set(words) or _KEEP_OFF.search(plain):
         return NEGATED
     # "please", "robot" and the like may come before a question
     asked = re.sub(r"^(?:(?:please|robot|hey|so|well|and|but|ok|okay|now|hi|hello) )+", "", plain)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from vla_ros.tasks.intent import Which
 from vla_ros.tasks.objects import COLOURS
+from vla_ros.tasks.reading.amounts import NUMBERS
 from vla_ros.tasks.reading.colours import NOUNS, ColourNames
 
 SHAPES: dict[str, str] = {}
@@ -68,6 +69,8 @@ DETERMINERS = _CHOICE | {
     "da",
     "whatever",
 }
+_POSSESSIVES = frozenset(("your", "my", "his", "her", "their", "our"))
+_AFTER_ONE = frozenset(NUMBERS) | {"hundred", "thousand"}
 _PLACES = {
     "nearest": "nearest",
     "closest": "nearest",
@@ -180,19 +183,22 @@ _AFTERWARDS: tuple[tuple[re.Pattern[str], str | None], ...] = tuple(
 )
 _RELATIONS: tuple[tuple[str, str], ...] = (
     (
-        r"(?:to|on|at) the left(?: hand)?(?: side)? of|(?:at )?left (?:of|from)|on the left from",
+        r"(?:to|on|at) the left(?: hand)?(?: side)? of"
+        r"|(?:at )?left(?: hand)?(?: side)? (?:of|from)"
+        r"|on the left from",
         "left_of",
     ),
     (
-        r"(?:to|on|at) the right(?: hand)?(?: side)? of|(?:at )?right (?:of|from)"
+        r"(?:to|on|at) the right(?: hand)?(?: side)? of"
+        r"|(?:at )?right(?: hand)?(?: side)? (?:of|from)"
         r"|on the right from",
         "right_of",
     ),
     (r"behind|in back of|at the back of|at the rear of|beyond|on the far side of", "behind"),
     (r"in front of|before|on the near side of", "in_front_of"),
     (
-        r"next to|beside|besides|by the side of|adjacent to|alongside|near to|near of|near"
-        r"|close to|by"
+        r"next (?:to|of|from)|beside|besides|by the side of|adjacent to|alongside|near to|near of"
+        r"|near|close to|by"
         r"|at the side of|neighbouring|neighboring|touching|against|closest to|nearest to"
         r"|nearest|closest",
         "next_to",
@@ -277,6 +283,9 @@ class Things:
             ahead = any(pattern.match(text) and which for pattern, which in _AFTERWARDS)
             if self._relation(text) or ahead:
                 return NamedThing(), start + 2
+            coloured = self._colours.at(words, start + 2) if start + 2 < len(words) else None
+            if first != "what" and coloured is not None and coloured[0]:
+                return NamedThing(coloured[0]), coloured[1]
         return None
 
     def _named(self, words: Sequence[str], start: int) -> tuple[NamedThing, int] | None:
@@ -309,6 +318,12 @@ class Things:
             if word in self._shapes and not self._is_colour_here(words, place):
                 if word in self._needs_company and not company:
                     return None
+                following = words[place + 1 : place + 2]
+                # "cup your hands" is what somebody does, and "a one eighty" is a number
+                if place == start and following and following[0] in _POSSESSIVES:
+                    return None
+                if word == "one" and following and following[0] in _AFTER_ONE:
+                    return None
                 shape = self._shapes[word] or shape
                 place += 1
                 if (
@@ -319,7 +334,8 @@ class Things:
                 return NamedThing(colour, shape or None, which, excluded, unknown), place
             named = self._colours.at(words, place)
             if named is not None and not (word in _LOOKS and named[1] == place + 1):
-                if colour or (unknown and named[0]):
+                # "ruby red", "sapphire blue" say it twice; "red blue" says nothing
+                if (colour and named[0] != colour) or (unknown and named[0]):
                     return None
                 colour = named[0] or None
                 if not named[0]:
@@ -356,7 +372,13 @@ class Things:
                 after = words[place + 1 : place + 2]
                 # without a colour it could be one: "the wed ball"
                 known = after and (after[0] in COLOURS or (colour and after[0] in self._shapes))
-                if looks > 1 or not company or not known or not word.isalpha() or word in _GLUE:
+                if (
+                    looks > 1
+                    or not company
+                    or not known
+                    or not word.isalpha()
+                    or word in _GLUE | DETERMINERS
+                ):
                     return None
             place += 1
         return None
@@ -405,6 +427,9 @@ class Things:
                 keeps = which is None or (which == "ahead" and thing.which is not None)
                 chosen = thing.which if keeps else Which(which or "any")
                 return replace(thing, which=chosen), end + len(match[0].split())
+        # "the thing ahead"; "push the ball ahead" says where to
+        if thing.shape is None and thing.which is None and re.match(r"ahead *$", text):
+            return replace(thing, which=Which("ahead")), end + 1
         match = _NOT.match(text)
         # "besides" is also "beside"
         if match is not None and (self._relations or not text.startswith("besides ")):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, TypeGuard
 
 import numpy as np
 
 from vla_ros.core.instructions import STOP_WORDS, NotUnderstood, is_stop
 from vla_ros.core.shown import shown
-from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.intent import Intent, Which
 from vla_ros.tasks.objects import COLOURS
 from vla_ros.tasks.reading.amounts import Amount
 from vla_ros.tasks.reading.cart import CART, object_step
@@ -53,9 +53,54 @@ NEAREST_STOP_SHARE = 0.2
 STOP_SHARE = 0.7
 # Of the likeliest kind: a comment that resembles an instruction more is none
 COMMENT_SHARE = 0.5
+# Beside an instruction: so likely it says nothing, and no kind of instruction is likelier than that
+IDLE_SHARE = 0.6
+IDLE_KIND_SHARE = 0.1
 # of what is no instruction, beside the kinds, in `halting`: a false stop costs less than none
-NONE_WEIGHT = 0.1
+NONE_WEIGHT = 0.3
 _TIES = frozenset(("and", "then", "but", "afterwards", "after", "finally", "next", "plus", "&"))
+_HANDS = frozenset(("gripper", "claw", "claws", "jaws", "fingers", "pincers", "grabber"))
+_ABOUT_HANDS = frozenset(("the", "your", "my", "little", "big", "old", "dear", "mighty", ","))
+_ARTICLES = frozenset(("a", "an", "the", "some"))
+_OBJECTS = frozenset(("it", "them", "him", "her"))
+_MANNERS = re.compile(
+    r"(?:(?:away|on|up|over|around|round|again|slow|slowly|easy|gently|down|out|about|along|back"
+    r"|forward|steady|quick|quickly|careful|carefully|softly|aside|off|here|now|please|beyond"
+    r"|ahead)(?: |$))*"
+)
+_BEFORE_NAMES = frozenset(("you", "my", "big", "little", "old", "good", "dear", "great", "oh"))
+_BEFORE_NAMES |= {"very", "much", "so", "please", "lovely", "fine", "then", "now", "brave", "noble"}
+# behind a step with an amount
+_NO_MORE = re.compile(r"(?:and )?(?:no|not(?:hing)?|not a bit) (?:more|further|farther|less)")
+# Idioms of halting whose words mean something else each; the heads know many more.
+_ENOUGH = re.compile(
+    r"(?:(?:oi|hey|ok|okay|please|now|just|will you|would you|oh|right|you|robot|no) (?:, )?)*"
+    r"(?:knock it off|pack it in|cut it out|leave it out|give it a rest|call it a day|quit it"
+    r"|(?:that is|that will be) (?:quite |more than |far )?enough"
+    r"|(?:that is )?enough of (?:that|this)"
+    r"|cool (?:it|your (?:jets|heels))|(?:pump|hit|slam on) the brakes|hang fire"
+    r"|hold (?:your )?fire"
+    r"|(?:keep|stay|hold|be) still|stay put|that will do|enough|enough is enough"
+    r"|give over|lay off|hold your horses|stand still"
+    r"|(?:do not|don't) move(?: a muscle| an inch)?)"
+    r"(?: (?:, )?(?:already|now|please|will you|would you|you|there|at once|robot|for now|thanks"
+    r"|thank you|immediately|this instant|right now|right there|everyone|mate))*"
+)
+_GO_AHEAD = re.compile(
+    r"(?:now )?(?:(?:just )?do (?:it|that|so|this)|off you (?:go|pop|trot)|go on|get going"
+    r"|chop chop|get on with it|make it so|make it happen|go for it)(?: now| then| please)?"
+)
+# "put it in there" is no halt, whatever the heads take it for
+_PUTS = re.compile(
+    r"(?:put|place|set|lay|drop) (?:it|that|them|\[item\]|the (?!brakes?\b|anchor)\w+)(?!\S)"
+)
+_NOT_THAT = re.compile(r"(?:no ,? ?)?not (?:this|that)(?: (?:one|thing|here|there))?")
+_YOU_ARE = re.compile(
+    r"(?:you|we) are (?:too|facing|pointing|looking|going|heading|very|quite|nearly|almost|still"
+    r"|on my|in (?:my|our|the|his|her) way)\b"
+)
+# "you are facing right": what is said of sides is no mere reason
+_SIDES = frozenset(("left", "right", "forward", "forwards", "back", "backwards", "around"))
 _MORE = frozenset(("again", "more", "another", "further", "also", "second", "too"))
 _PRONOUNS = frozenset(("it", "that", "this", "there", "them", "one", "him", "her"))
 # "right away" is no side, and "counter clockwise" is one word
@@ -75,6 +120,7 @@ class Clause:
         thing: What it names, if anything.
         place: Where that is put.
         pointing: It says "it" or "there" for what was named before.
+        idle: It is likelier to say nothing than anything else, though not surely.
         problem: Why it is refused, as the end of "the words ...".
         likeliest: The share of the kind that it resembles most, 0 to 1.
     """
@@ -85,6 +131,7 @@ class Clause:
     place: NamedThing | None = None
     pointing: bool = False
     problem: str = ""
+    idle: bool = False
     likeliest: float = 0.0
 
     @property
@@ -100,6 +147,8 @@ class InstructionReader(Generic[Step]):
         self._weights = weights
         self._robot = robot
         self._kinds = len(robot.kinds)
+        # what it offers, it understands: "did you mean: turn left?"
+        self._plain = {words.format(ITEM): kind for kind, words in robot.examples.items()}
         self._answer = lru_cache(REMEMBERED)(self._read_anew)
         self._sureness = lru_cache(REMEMBERED)(self._halting_anew)
 
@@ -142,7 +191,7 @@ class InstructionReader(Generic[Step]):
             raise NotUnderstood(
                 f"there is no word in {shown(text, 40)} that counts; say what to do"
             )
-        parts = in_order(repaired(parts))
+        parts = in_order(repaired(_without_tail(parts)))
         clauses = self._clauses(parts, text)
         steps = self._steps(clauses, text)
         # "stop and" stops all the same
@@ -247,6 +296,7 @@ class InstructionReader(Generic[Step]):
         halt = _stop_alone(read, spans, joints)
         if halt is not None:
             return [(read[halt], spans[halt])]
+        read = _without_asides(read, spans, joints)
         read = _without_comments(read, spans, joints)
         read = _without_repeats(read, spans, joints, self._robot.said_twice)
         if all(clause.label != REFUSE for clause in read):
@@ -273,6 +323,8 @@ class InstructionReader(Generic[Step]):
                 end = pieces[last][1]
                 if any(start < cut.start < end for cut in sure):
                     break
+                if _is_more(parts, pieces, read, last):
+                    break  # "pick up the ball and eat it" is more than to pick it up
                 ranges.append((first, last))
                 spans.append(without_counting(parts[start:end]))
         found: dict[tuple[int, int], tuple[Clause, Sequence[Part]]] = {}
@@ -311,8 +363,10 @@ class InstructionReader(Generic[Step]):
         words = [part.text for part in parts]
         pointing = not _PRONOUNS.isdisjoint(words)
         thing = things[0] if things else None
-        if words and _only_stops(words):
+        if words and (_only_stops(words) or _ENOUGH.fullmatch(" ".join(words))):
             return Clause("stop", (self._robot.alone("stop", ()),))
+        if _only_hand(words):  # "open wide, claw"
+            return Clause(FILLER)
         problem = objection(parts, self._robot)
         best = int(shares.argmax())
         label = self._robot.classes[best]
@@ -330,16 +384,26 @@ class InstructionReader(Generic[Step]):
             if each.unknown:
                 known = ", ".join(COLOURS)
                 return Clause(REFUSE, problem=f"name {each.unknown}, none of {known}")
+        if _is_looked_for(parts):
+            return Clause(REFUSE, problem="say by a look that it cannot tell which thing is meant")
         text = " ".join(words)
+        plain = self._plain.get(_without_courtesy(text).removesuffix(" again"))
+        if plain is not None:
+            label = plain
+            enough = True
         at_once = self._robot.at_once(_without_courtesy(text), things)
         if at_once is not None:
             return Clause(_kind(at_once[0]), at_once, things[-1])
         if words == [ITEM]:
             return Clause(MENTION, thing=thing)
+        if label == "stop" and _PUTS.match(_without_courtesy(text)):
+            label = REFUSE
         if label == REFUSE or not enough:
             likeliest = float(shares[: self._kinds].max())
             problem = self._why_not(shares, parts, things)
-            return Clause(REFUSE, problem=problem, likeliest=likeliest)
+            idle = label == FILLER and shares[best] >= IDLE_SHARE and likeliest < IDLE_KIND_SHARE
+            idle = idle or _is_address(words, self._weights.idle)
+            return Clause(REFUSE, problem=problem, idle=idle, likeliest=likeliest)
         if label in (FILLER, MENTION):
             return Clause(label, thing=thing, pointing=pointing)
         if len(things) > self._robot.most_things(label):
@@ -389,10 +453,18 @@ class InstructionReader(Generic[Step]):
             if clause.label == FILLER:
                 continue
             if clause.label == MENTION:
+                before = last
                 last = clause.thing or last
+                if steps and before is not None and _is_anything(last) and _is_any(before):
+                    last = before
+                    continue  # "give me a block, any one"
                 following = [each for each, _ in clauses[index + 1 :] if each.label != FILLER]
                 if following and following[0].pointing:
                     pending = parts
+                elif steps and before is not None and _only_excludes(last):
+                    # "a ball, anything but a blue one"
+                    last = replace(before, excluded=(*before.excluded, *last.excluded))
+                    steps[-1] = self._about(_kind(steps[-1]), last, None, parts, text)
                 elif steps and _kind(steps[-1]) in object_kinds and last is not None:
                     also = self._about(_kind(steps[-1]), last, None, parts, text)
                     if also != steps[-1]:  # "grab a block, any block"
@@ -542,6 +614,120 @@ def _stop_alone(
     return None
 
 
+def _is_looked_for(parts: Sequence[Part]) -> bool:
+    """ "whichever cup is biggest": it would have to compare them."""
+    for part, following in zip(parts, parts[1:]):
+        open_choice = part.text == ITEM and part.said.split()[0] in ("whichever", "whatever")
+        if open_choice and following.text in ("is", "are", "has", "have", "looks", "seems"):
+            return True
+    return False
+
+
+def _without_tail(parts: Sequence[Part]) -> list[Part]:
+    """Without "instead" behind one step; "turn right, left instead" takes something back."""
+    kept = list(parts)
+    while kept and not kept[-1].text[0].isalnum() and kept[-1].text[0] != "[":
+        kept.pop()
+    if len(kept) > 1 and kept[-1].text == "instead" and not cuts_of(kept[:-1]):
+        return kept[:-1]
+    return list(parts)
+
+
+def _is_more(
+    parts: Sequence[Part], pieces: Sequence[tuple[int, int]], read: Sequence[Clause], index: int
+) -> bool:
+    """Whether a piece that is not understood asks for more than the step before it."""
+    if not read[index - 1].instructs or read[index].label != REFUSE:
+        return False
+    span = parts[slice(*pieces[index])]
+    words = [part.text for part in span if part.text[0].isalnum()]
+    # "forward, 20 cm", "push the ball, gently" are one step
+    return not (_has_amount(span) and _OBJECTS.isdisjoint(words)) and not _MANNERS.fullmatch(
+        " ".join(words)
+    )
+
+
+def _without_asides(
+    read: Sequence[Clause], spans: Sequence[Sequence[Part]], joints: Sequence[str]
+) -> list[Clause]:
+    """With what is said beside an instruction and changes nothing read as saying nothing.
+
+    A form of address, a plea, "30 cm, no more", "the other ball, not this one". A clause that names
+    a thing, or may be an instruction of its own, stays refused.
+    """
+    kept = list(read)
+    if all(clause.label == REFUSE for clause in read):
+        return kept
+    for index, (clause, span) in enumerate(zip(read, spans)):
+        before = read[index - 1] if index else None
+        after = read[index + 1] if index + 1 < len(read) else None
+        tied = any(
+            not _TIES.isdisjoint(joint.split()) for joint in joints[max(1, index) : index + 2]
+        )
+        behind = before is not None and before.instructs and not tied
+        words = " ".join(part.said for part in span)
+        if clause.label in ("stop", REFUSE) and _NO_MORE.fullmatch(words):  # "30 cm, no more"
+            aside = index > 0 and not tied and _has_amount(spans[index - 1])
+        elif clause.label != REFUSE:
+            aside = False
+        elif _NOT_THAT.fullmatch(words):  # "the other ball, not this one"
+            aside = any(each is not None and _is_other(each.thing) for each in (before, after))
+        elif clause.problem == REPORTED:  # "you are too close, go back"
+            ahead = before is None and after is not None and after.instructs and not tied
+            told = _YOU_ARE.match(words) is not None and _SIDES.isdisjoint(words.split())
+            aside = (behind or ahead) and told and not _has_mark(span)
+        elif behind and (_says_amount_again(spans[index - 1], words) or _GO_AHEAD.fullmatch(words)):
+            aside = True
+        else:
+            aside = clause.idle and not tied and not _names_something(span)
+        if aside:
+            kept[index] = Clause(FILLER)
+    return kept
+
+
+def _is_any(thing: NamedThing) -> bool:
+    return thing.which == Which("any")
+
+
+def _is_anything(thing: NamedThing | None) -> bool:
+    """Whether it says no more than "any one"."""
+    return thing == NamedThing(which=Which("any"))
+
+
+def _only_excludes(thing: NamedThing | None) -> TypeGuard[NamedThing]:
+    """Whether it says what is not meant, and nothing else: "anything but a blue one"."""
+    if thing is None or not thing.excluded:
+        return False
+    return thing == NamedThing(which=thing.which, excluded=thing.excluded)
+
+
+def _names_something(span: Sequence[Part]) -> bool:
+    """Whether there may be a thing in it, one of the room's or another: "I need a knife"."""
+    words = {part.text for part in span}
+    return _has_mark(span) or not words.isdisjoint(_PRONOUNS | _ARTICLES)
+
+
+def _is_other(thing: NamedThing | None) -> bool:
+    return thing is not None and thing.which is not None and thing.which.relation == "other"
+
+
+def _has_mark(span: Sequence[Part]) -> bool:
+    return any(part.text[0] == "[" for part in span)
+
+
+def _has_amount(span: Sequence[Part]) -> bool:
+    return any(isinstance(part.value, Amount) for part in span)
+
+
+def _says_amount_again(span: Sequence[Part], words: str) -> bool:
+    """Whether the words are the span's amount once more, or its number: "just ten"."""
+    number = re.sub(r"^(?:just|only|exactly) ", "", words)
+    for part in span:
+        if isinstance(part.value, Amount) and f"{part.said} ".startswith(f"{number} "):
+            return True
+    return False
+
+
 def _without_comments(
     read: Sequence[Clause], spans: Sequence[Sequence[Part]], joints: Sequence[str]
 ) -> list[Clause]:
@@ -580,7 +766,9 @@ def _without_repeats(
             more = not _MORE.isdisjoint(part.text for part in span)
             same = (clause.label, clause.steps, clause.place)
             same_as_before = same == (before.label, before.steps, before.place)
-            if same_as_before and set(joint) <= {","} and not more:
+            # "loosen your grip and open the hand": an open hand opens no further
+            again = set(joint) <= {",", "and"} and clause.label in ("open", "close", "home")
+            if same_as_before and (again or set(joint) <= {","}) and not more:
                 kept[index] = Clause(FILLER)
             # "swing round and look at it"
             if (before.label, clause.label) == said_twice and joint == ["and"]:
@@ -594,6 +782,19 @@ def _breaks_off(parts: Sequence[Part]) -> bool:
     """Whether a joint is the last word: "go to the block and"."""
     words = [part.text for part in parts if part.text[0].isalnum() or part.text[0] == "["]
     return bool(words) and words[-1] in ("and", "then", "but", "or", "plus")
+
+
+def _is_address(words: Sequence[str], idle: Collection[str]) -> bool:
+    """Whether they are words that no instruction has, and such as stand before them."""
+    spoken = [word for word in words if word[0].isalpha()]
+    return any(word in idle for word in spoken) and all(
+        word in idle or word in _BEFORE_NAMES for word in spoken
+    )
+
+
+def _only_hand(words: Sequence[str]) -> bool:
+    """Whether they only name what grips, and ask for nothing: "little claw"."""
+    return not _HANDS.isdisjoint(words) and set(words) <= _HANDS | _ABOUT_HANDS
 
 
 def _only_stops(words: Sequence[str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from vla_ros.tasks.reading.amounts import amount_at
+from vla_ros.tasks.reading.amounts import Amount, amount_at
 from vla_ros.tasks.reading.parts import ITEM, Part
 
 _SORRY = r"(?:sorry|pardon|oops|whoops|apologies)"
@@ -14,7 +14,7 @@ _MARKER = re.compile(
     rf"|er) ?,? ?)*"
     r"(?:i mean|i meant|make that|make it|or rather|scratch that|correction|no ,? ?wait"
     r"|wait ,? ?no"
-    rf"|i meant to say|let us say instead|no ,? ?{_SORRY}|{_SORRY} ,? ?no"
+    rf"|i meant to say|let us say instead|no ,? ?(?:just|only)|no ,? ?{_SORRY}|{_SORRY} ,? ?no"
     rf"|, {_SORRY} ,)(?: ,)?(?!\S)"
 )
 _SIDES = frozenset(("left", "right", "clockwise", "anticlockwise", "counterclockwise"))
@@ -43,6 +43,8 @@ def repaired(parts: Sequence[Part]) -> list[Part]:
             after = after[1:]
         if not after:  # "no, right I mean"
             return _last_said(before)
+        if after[0].text in ("and", "then"):  # the same, and a step behind it
+            return [*_last_said(before), *after]
         return _replaced(before, repaired(after))
     return list(parts)
 
@@ -84,6 +86,8 @@ def _replaced(before: list[Part], after: list[Part]) -> list[Part]:
                 if new.text == "[number]":  # "25 degrees, no, make that 35"
                     new = _in_unit(new, old)
                 return [*before[:place], new, *before[place + 1 :]]
+        if isinstance(new.value, Amount):  # "turn right, no just 20 degrees"
+            return [*before, new]
     return after
 
 

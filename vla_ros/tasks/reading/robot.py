@@ -27,6 +27,16 @@ def no_place(parts: Sequence[Part]) -> tuple[None, None]:
     return None, None
 
 
+# however a person goes on: no robot of ours does that with its things, or at all
+NEVER_DONE = (
+    "count|describe|photograph|film|paint|sell|buy|eat|lick|chew|swallow|taste|smell|sniff|drink"
+    "|cook|bake|burn|melt|destroy|demolish|wash|rinse|polish|iron|vacuum|weigh|measure|kiss|hug"
+    "|juggle|dance|sing|whistle|laugh|cry|sneeze|explode|email|phone|translate|calculate|compute"
+    "|explain|look (?:after|into|through|up(?! (?:at|to)))|carry me"
+    "|(?:take|get|shoot|make) (?:me )?(?:a|some|another) (?:picture|photo|photograph|video)s?"
+)
+
+
 @dataclass(frozen=True, eq=False)
 class RobotWords(Generic[Step]):
     """Of one robot. A kind is what a clause can ask for: "grab", "put_into".

@@ -7,6 +7,7 @@ import string
 from collections.abc import Collection, Iterator
 
 SHORTEST = 3  # letters of a word that is worth a guess
+SHORTEST_SOUND = 6  # of one that may have two letters wrong
 
 
 def edits(word: str) -> Iterator[str]:
@@ -24,6 +25,18 @@ def edits(word: str) -> Iterator[str]:
                 yield head + letter + tail[1:]
 
 
+def _swaps(word: str) -> Iterator[str]:
+    """All that two neighbours swapped make of it."""
+    for place in range(len(word) - 1):
+        yield word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+
+
+def sound(word: str) -> str:
+    """Its first letter and its consonants, doubled ones once: "cilynder" and "cylinder" agree."""
+    consonants = re.sub("[aeiouy]", "", word[1:])
+    return word[0] + re.sub(r"(.)\1+", r"\1", consonants)
+
+
 class Spelling:
     """Corrects words that nobody knows; those that somebody knows are left alone."""
 
@@ -35,6 +48,12 @@ class Spelling:
         """
         self._task = frozenset(task)
         self._known = frozenset(known) | self._task
+        # by what stays of a word of which two letters are wrong: its consonants, or all, swapped
+        self._alike: dict[str, set[str]] = {}
+        for word in self._task:
+            if len(word) >= SHORTEST_SOUND:
+                for key in (sound(word), "".join(sorted(word))):
+                    self._alike.setdefault(key, set()).add(word)
 
     def correct(self, word: str) -> list[str]:
         """The word itself, the one that is meant, or the two that were written as one."""
@@ -55,6 +74,24 @@ class Spelling:
             for place in range(2, len(word) - 1):
                 if word[:place] in self._task and word[place:] in self._task:
                     return [word[:place], word[place:]]
+            for swapped in _swaps(word):
+                if swapped in self._known:
+                    return [swapped]
+            return self._by_sound(word)
+        return [word]
+
+    def _by_sound(self, word: str) -> list[str]:
+        """For a longer word in which two letters are wrong."""
+        if len(word) < SHORTEST_SOUND:
+            return [word]
+        for key in (sound(word), "".join(sorted(word))):
+            alike = {
+                each
+                for each in self._alike.get(key, ())
+                if each[0] == word[0] and abs(len(each) - len(word)) <= 1
+            }
+            if len(alike) == 1:
+                return [alike.pop()]
         return [word]
 
 

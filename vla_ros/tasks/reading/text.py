@@ -51,6 +51,10 @@ CONTRACTIONS = {
     "goto": "go to",
     "sittin": "sitting",
     "w8": "wait",
+    "mil": "millimetres",  # as builders say it; no "mile" that is misspelt
+    "mils": "millimetres",
+    "smth": "something",
+    "sth": "something",
 }
 _ENDINGS = (
     (r"\bcan't\b", "can not"),
@@ -69,13 +73,15 @@ _ENDINGS = (
     (r"\b(anti|counter) ?clockwise\b", r"\1clockwise"),
     (r"\bagainst the clock\b", "anticlockwise"),
     (r"\bu ?(?:turn|e?y)\b", "about turn"),  # "u" alone is "you"
-    (r"\b(it|that|there|what|where|who|how|he|she|which|here)'s\b", r"\1 is"),
+    (r"\b(it|that|there|what|whatever|where|who|how|he|she|which|here)'s\b", r"\1 is"),
 )
 # sounds that mean nothing wherever they stand, with the commas around them
 _SOUNDS = re.compile(
     r"(?:, )?\b(?:u+h+m*|u+m+|e+r+m*|e+h+m*|a+h+|h+m+|oh)\b(?: ?,)?|(?:,|^) ?like ?,|(?:^"
     r"|\bso )like\b"
 )
+# "go on then, ..." asks for nothing yet
+_ENCOURAGES = re.compile(r"^(?:(?:go on|come on|well|right|ok|okay|alright|now) then ?,+ ?)+")
 _WORD = re.compile(r"\d+(?:[.,]\d+)?|[^\W\d_]+(?:'[^\W\d_]+)*|[^\w\s]")
 
 
@@ -95,6 +101,7 @@ def words_of(text: str) -> list[str]:
         text = re.sub(pattern, full, text)
     for _ in range(2):  # "uh, like, go": what was behind the first stands in front then
         text = " ".join(_SOUNDS.sub(" ", " ".join(text.split())).split())
+    text = _ENCOURAGES.sub("", text)
     found: list[str] = []
     for word in _WORD.findall(text):
         if re.fullmatch(r"\d+,\d+", word):  # 0,5 m, as half of Europe writes it

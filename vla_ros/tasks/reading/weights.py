@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vla_ros.tasks.reading.cart import CART
 from vla_ros.tasks.reading.colours import ColourNames
 from vla_ros.tasks.reading.network import Network, WordPieces
+from vla_ros.tasks.reading.objections import NEGATIONS
 from vla_ros.tasks.reading.objects import Things
 from vla_ros.tasks.reading.robot import RobotWords
 from vla_ros.tasks.reading.spelling import Spelling
@@ -36,6 +37,7 @@ class Weights:
     network: Network
     things: Things
     spelling: Spelling
+    idle: frozenset[str]  # words that no instruction of the training text has: "corporal"
     threshold: float  # of a clause's most likely class; below it the clause is refused
 
 
@@ -98,9 +100,20 @@ def weights_of(arrays: dict[str, NDArray], robot: RobotWords[Any]) -> Weights:
     for word in pieces.vocabulary[:KNOWN_ROWS]:
         if len(word) >= SHORTEST_KNOWN and word.isalpha():
             known.add(word)
+    task = lines(arrays["task_words"])
+    idle = lines(arrays.get("idle_words", as_bytes([])))
+    known.update(idle)
     things = Things(ColourNames(survey), robot.nouns)
-    spelling = Spelling(lines(arrays["task_words"]), known)
-    return Weights(pieces, Network(table, heads), things, spelling, float(arrays["threshold"]))
+    # a negation that is misspelt is one
+    spelling = Spelling([*task, *NEGATIONS], known)
+    return Weights(
+        pieces,
+        Network(table, heads),
+        things,
+        spelling,
+        frozenset(idle) - frozenset(task),
+        float(arrays["threshold"]),
+    )
 
 
 def lines(stored: NDArray) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,11 +23,15 @@ from vla_ros.tasks.reading.network import FILLER, MENTION, REFUSE
 from vla_ros.training.words.lessons import CART_LESSONS, Lessons, listed
 
 HELD_OUT_SHARE = 0.1
-WORDS_A_TURN = 6
+WORDS_A_TURN = 3
+_TIMES = {REFUSE: 4, FILLER: 2, "stop": 2}  # as many sentences as of a kind: they have more to say
 POLITE_SHARE = 0.45
 TYPO_SHARE = 0.12  # of the sentences: one word of it
+_IDLE = (REFUSE, FILLER)
 _CHOICE = re.compile(r"\(([^()\[\]]*)\)|\[([^()\[\]]*)\]")
+_VERBS = re.compile(r"\(([^()]*)\) \{it\}")
 _JOINS = (" and ", ", ", " then ", " and then ", " ", ". ", " or ", " but ")
+_MANNERS = ("", "", "", "", "for me", "again", "now", "with care", "at once", "today", "quickly")
 _RELATIONS = [
     "left of",
     "to the left of",
@@ -70,7 +74,8 @@ class Speaker:
         self._before = listed("before")
         self._after = listed("after")
         self._things = lessons.nouns()
-        self._verbs = lessons.verbs()
+        own = own_verbs(lessons)
+        self._verbs = [verb for verb in lessons.verbs() if verb not in own]
 
     def examples(self, held: bool, of_each: int) -> list[Example]:
         """So many of each kind, and of what is none several times as many; each text once.
@@ -90,7 +95,7 @@ class Speaker:
             of_class = by_class.get(label, [])
             if not of_class:
                 continue
-            for count in range(of_each * (4 if label == REFUSE else 1)):
+            for count in range(of_each * _TIMES.get(label, 1)):
                 # each line once before any comes twice: short lists stay even
                 template = of_class[count % len(of_class)]
                 found.setdefault(self._polite(self.fill(template), label), label)
@@ -225,7 +230,10 @@ class Speaker:
         kind = self._of(self._kinds)
         template = self._of(by_class.get(kind) or [""])
         if chance < 0.2:  # what this robot does to nothing
-            return self._polite(f"{self._of(self._verbs)} {self.thing()}", REFUSE)
+            thing = self._of((self.thing(), self.thing(), self.thing(), "it"))
+            verb = self._of(self._verbs)
+            said = f"{verb} {thing} {self._of(_MANNERS)}".strip()
+            return self._polite(said, REFUSE)
         if chance < 0.45:  # about something else
             kind = self._of(robot.object_kinds)
             template = self._of(by_class.get(kind) or [""])
@@ -278,9 +286,28 @@ class Speaker:
         )
 
 
-def task_words(lessons: Lessons = CART_LESSONS) -> list[str]:
-    """Every word of the commands' templates, in the alphabet's order."""
-    words: set[str] = set()
+def own_verbs(lessons: Lessons) -> set[str]:
+    """What the robot does to its things: the choices of "(take|get) {it}" and the like."""
+    found: set[str] = set()
     for template in lessons.commands():
+        match = _VERBS.match(template)
+        if match is not None:
+            found.update(match[1].split("|"))
+    return found
+
+
+def task_words(lessons: Lessons = CART_LESSONS) -> list[str]:
+    """Every word of the templates that ask for something, in the alphabet's order."""
+    return _words_of(template for label, template in lessons.templates() if label not in _IDLE)
+
+
+def idle_words(lessons: Lessons = CART_LESSONS) -> list[str]:
+    """Every word of those that say nothing: "cobber" is no "clobber" that is misspelt."""
+    return _words_of(template for label, template in lessons.templates() if label == FILLER)
+
+
+def _words_of(templates: Iterable[str]) -> list[str]:
+    words: set[str] = set()
+    for template in templates:
         words.update(re.findall(r"[a-z]+", re.sub(r"\{[a-z]+\}", " ", template.lower())))
     return sorted(words)

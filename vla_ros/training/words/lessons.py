@@ -28,7 +28,7 @@ _SHARED_KINDS = ("push", "close", "stop", "filler", "mention")
 _DRIVING_KINDS = ("turn_left", "turn_right", "turn_around", "forward", "back", "face")
 # Lines of the cart's files that an arm would follow, or nearly; it has its own.
 _OF_AN_ARM = re.compile(
-    r"\b(?:put|place|stack|set|lay|drop|balance|pile|rest|hand|give|bring|pass|home|release|hover"
+    r"\b(?:put|place|stack|set|lay|drop|balance|pile|rest|hand|give|bring|pass|home|release|hover|align|level|lock|zero"
     r"|reach|point|aim|line|retract|withdraw|show)\b|\b(?:go|move)\b.*\bover\b.*\{it\}"
 )
 _OF_AN_ARM_ALONE = frozenset(("hover over", "pass", "show", "point at", "reach"))
