@@ -258,3 +258,28 @@ def test_two_letters_of_a_long_word_may_be_wrong(written, meant):
     task = ["cylinder", "retrieve", "yellow", "blue", "never", "block", "turn"]
     known = ["avoid", "mercury", "bed"]
     assert Spelling(task, known).correct(written) == [meant]
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("should anybody cough, drive back a metre", "depend on something"),
+        ("the porter had pushed the red ball", "tell something"),
+        ("once the blue ball is gone, go to the red block", "depend on something"),
+        ("open the gripper halfway", "part of the way"),
+        ("go part of the way to the red ball", "part of the way"),
+    ],
+)
+def test_what_waits_tells_or_asks_for_a_part_is_refused(cart, text, why) -> None:
+    with pytest.raises(NotUnderstood, match=why):
+        cart.read(text)
+
+
+def test_half_way_round_is_a_turn(cart) -> None:
+    assert kinds(cart.read("turn half way round")) == ["turn_around"]
+
+
+@pytest.mark.parametrize("text", ["once the yellow cup is clean, hand it to me", "the cook has given me a green bowl"])
+def test_the_arm_does_not_take_a_report_or_a_condition_for_an_instruction(arm, text) -> None:
+    with pytest.raises(NotUnderstood):
+        arm.read(text)

@@ -35,7 +35,6 @@ _CANNOT = re.compile(
     r"|levitate|hover|float|warp|beam|blink|apparate|tunnel|dig|dive|soar|astral|phase"
     r"|(?:go|drive|move|roll|run|walk|head|travel|pass|squeeze) (?:right |straight )?(?:under"
     r"|underneath|beneath|through|past|between|beyond|behind|around|round|across|along) \[item\]"
-    r"|(?:go|drive|move|roll|turn|travel) (?:about |only )?(?:half ?way|part ?way|part of the way)"
     rf"|{NEVER_DONE})(?!\S)"
 )
 

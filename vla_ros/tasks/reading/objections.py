@@ -110,6 +110,9 @@ _CONDITION = re.compile(
     r"|provided that|assuming|supposing"
     r"|(?<!a )while"
     r"|every time|each time)(?!\S)"
+    r"|(?:^|.* )should (?:anyone|anybody|someone|somebody|anything|something)(?!\S)"
+    r"|(?:^|.* )once \[item\] (?:is|gets|looks) (?:all )?(?:empty|full|clean|dirty|dry|wet|cold"
+    r"|cool|hot|warm|ready|free|gone|safe|visible)(?!\S)"
 )
 _LATER = re.compile(
     r"(?:^|.* )(?:when|tomorrow|yesterday|tonight|later|soon|(?:next|last|this|every) (?:week"
@@ -143,6 +146,7 @@ _REPORT = re.compile(
     rf"|people)(?!\S)|{_OTHERS}"
     r"|(?:it|that|this) (?:was|were|did|has|had|looks|seems|can|will|might|goes|went)(?!\S)"
     r"|we (?!need|want|should|must|have to|could|can|are going|would)"
+    r"|(?:the|my|our|some|a) (?!robot )[a-z]+ (?:has|have|had)(?: just| already)? [a-z]+(?!\S)"
     r"|you are (?!to |required|needed|wanted|expected)|you (?:turned|went|grabbed|pushed|drove"
     r"|stopped|did|were|had|took|moved|backed|opened"
     r"|closed|dropped"
@@ -173,6 +177,10 @@ _TELLS = re.compile(
     r"|(?:the|this|that|my|our) \w+(?:'s| is| are| was| has| said| says| told| needs| wants| waits)"
     r"|\w+ (?:is|are|needs|wants|says|said|insists))(?!\S)"
 )
+_PART_OF_THE_WAY = re.compile(
+    r"\b(?:half ?way(?! (?:round|around))|part ?way|(?:part|half|most|some) of the way|partly"
+    r"|partially)\b"
+)
 _LIKENED = re.compile(r"(?:just )?(?:like|as) (?:my|the|your|our|a|an|i|we|he|she|they|in)(?!\S)")
 # what changes the meaning of the words before it, or may
 _CHANGES = frozenset(
@@ -189,6 +197,7 @@ _CHANGES |= frozenset(("back", "forward", "left", "right"))
 NEGATED = "say what not to do; say what to do"
 ASKED = "are a question, and this robot answers none; say what to do"
 CONDITIONAL = "depend on something that the robot does not wait for; say what to do now"
+PARTLY = "ask for a part of the way, which nobody measures; say how far, or all of it"
 TAKEN_BACK = "take back what was said; say what to do"
 REPORTED = "tell something and ask for nothing; say what to do"
 
@@ -240,6 +249,8 @@ def objection(parts: Sequence[Part], robot: RobotWords[Any]) -> str | None:
         return robot.cannot_problem
     if _TAKES_BACK.search(plain):
         return TAKEN_BACK
+    if _PART_OF_THE_WAY.search(plain):
+        return PARTLY
     if NEGATIONS & set(words) or _KEEP_OFF.search(plain):
         return NEGATED
     # "please", "robot" and the like may come before a question
