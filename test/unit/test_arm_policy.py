@@ -88,7 +88,7 @@ def test_told_nothing_or_to_stop_it_stays_where_it_is() -> None:
 def test_what_is_not_understood_or_not_there_is_said() -> None:
     world = ArmWorld(SEED, (16, 16))
     policy = make_policy(NAME, {"seed": SEED})
-    with pytest.raises(NotUnderstood, match="'sing' are not understood"):
+    with pytest.raises(NotUnderstood, match="'sing' ask for what this arm cannot do"):
         policy.predict(observe(world, "sing", 1))
     cups = things(world, "cup")
     absent = next(f"{colour} cup" for colour in ("red", "blue", "yellow", "green") if f"{colour} cup" not in cups)

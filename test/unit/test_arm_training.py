@@ -213,7 +213,7 @@ def test_without_words_the_arm_stays_where_it_is(world: ArmWorld, checkpoint: Pa
 
 
 @pytest.mark.parametrize("text, sentence", [
-    ("fly to the moon", "ask for what this arm cannot do"), ("paint the fence", "are not understood"), ("???", "there is no word in"),
+    ("fly to the moon", "ask for what this arm cannot do"), ("paint the fence", "ask for what this arm cannot do"), ("???", "there is no word in"),
     ("push the red block", "ask to push the red block, which this policy did not learn"),
     ("go home, then push the red block", "ask to push the red block")])
 def test_words_that_it_cannot_follow_are_refused_every_time(world: ArmWorld, checkpoint: Path, text: str, sentence: str) -> None:
