@@ -234,7 +234,7 @@ def test_a_halt_that_is_taken_back_at_once_latches(around, monkeypatch):
 
 def test_a_halt_whose_reason_is_too_long_to_be_read_latches_all_the_same(around):
     robot = Robot(around).moving()
-    around.speaker(Halt, "halt", LATCHED).publish(Halt(halted=True, reason="x" * 10_000_000))
+    around.speaker(Halt, "halt", LATCHED).publish(Halt(halted=True, reason="x" * 1_000_000))
     around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
     assert "too long" in robot.reports[-1].reason
 
