@@ -5,7 +5,6 @@ import fcntl
 import gc
 import os
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -53,7 +52,7 @@ else:
                               phases=[Phase.explicit, Phase.generate])
     settings.load_profile(os.environ.get("VLA_PROPERTY_PROFILE") or ("ci" if os.environ.get("CI") else "here"))
 
-from vla_ros.bench.lateness import DISTURBED_S, Lateness
+from vla_ros.bench.lateness import Lateness
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_TIME = ("nodes", "system", "launch")
@@ -66,10 +65,9 @@ def root() -> Path:
 
 
 class Clock:
-    """How late the machine was, from the first question on; and when the test at hand began (steady s)."""
+    """How late the machine was, from the first question on."""
 
     def __init__(self) -> None:
-        self.began = time.monotonic()
         self._lateness: Lateness | None = None
 
     def start(self) -> None:
@@ -83,9 +81,6 @@ class Clock:
         """Seconds to add to a bound on many steps, from `since` until now."""
         return self._lateness.lost(since) if self._lateness else 0.0
 
-    def disturbed(self) -> bool:
-        return self.late(self.began) > DISTURBED_S
-
     def close(self) -> None:
         if self._lateness:
             self._lateness.close()
@@ -98,11 +93,6 @@ CLOCK = Clock()
 def machine() -> Clock:
     """How late the machine itself was: what a bound on a time has to allow for."""
     return CLOCK
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    CLOCK.began = time.monotonic()
 
 
 def pytest_unconfigure() -> None:
@@ -139,14 +129,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Each folder under test/ is a marker of its own (pytest -m unit); what runs in real time has a second attempt
-    where the machine itself was late during the first.
+    """Each folder under test/ is a marker of its own (pytest -m unit); what runs in real time has a second attempt.
 
     The nodes' and the processes' clocks go on while a shared machine gives them no time, so a bound may be missed with
     nothing wrong. A fault that is there fails twice; how often one shows is counted by `vla bench faults --repeat`.
     A test that hung has used up its time, and nothing would watch over the second attempt.
     """
-    again = pytest.mark.flaky(reruns=1, rerun_except="from pytest-timeout", condition=CLOCK.disturbed)
+    again = pytest.mark.flaky(reruns=1, rerun_except="from pytest-timeout")
     for item in items:
         path = Path(getattr(item, "path", None) or item.fspath)  # pytest 6, Ubuntu 22.04's, has only the latter
         if ROOT / "test" not in path.parents:  # somebody's own, run together with these
