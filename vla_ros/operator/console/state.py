@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vla_ros.core.robot import Robot
+from vla_ros.core.robot_channels import Channel
 from vla_ros.core.types import TELEOP
 from vla_ros.operator.console.gate_words import (
     NEXT,
@@ -71,6 +72,7 @@ class ConsoleState:
     def __init__(self) -> None:
         self.sentences = SentenceHistory()
         self._robot: Robot | None = None
+        self._known: dict[str, Channel] = {}  # the robot's, by name
         self._report: HeardReport | None = None
         self._reported = -math.inf
         self._stop_pressed: bool | None = None  # as was heard last
@@ -91,6 +93,7 @@ class ConsoleState:
     def know_robot(self, robot: Robot) -> None:
         """Its channels' limits, which the bars need."""
         self._robot = robot
+        self._known = {channel.name: channel for channel in robot.channels}
 
     def on_report(self, report: HeardReport, now: float) -> None:
         """What the gate did in a tick."""
@@ -107,14 +110,13 @@ class ConsoleState:
             self._plot.append((now, _finite(report.requested), _finite(report.emitted)))
 
     def _note_motion(self, report: HeardReport, now: float) -> None:
-        known = {channel.name: channel for channel in self._robot.channels} if self._robot else {}
         before = self._report
         # where it begins with an instruction, it may look before it moves
         begins = before is None or before.instruction_id != report.instruction_id
         armed = report.state == STATES.index("ACTIVE")
-        moves = begins or not armed or not known or len(self._still_at) != len(report.emitted)
+        moves = begins or not armed or not self._known or len(self._still_at) != len(report.emitted)
         for name, value, then in zip(report.channels, report.emitted, self._still_at):
-            channel = known.get(name)
+            channel = self._known.get(name)
             if channel is None or not math.isfinite(value):
                 continue
             if channel.is_velocity:
@@ -254,10 +256,9 @@ class ConsoleState:
     def _channels(self, report: HeardReport) -> list[dict[str, Any]]:
         requested = _finite(report.requested)
         emitted = _finite(report.emitted)
-        known = {channel.name: channel for channel in self._robot.channels} if self._robot else {}
         rows = []
         for place, name in enumerate(report.channels):
-            channel = known.get(name)
+            channel = self._known.get(name)
             low, high = channel.limits if channel else (-1.0, 1.0)
             rows.append(
                 {
