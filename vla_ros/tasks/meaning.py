@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from vla_ros.tasks.intent import ROBOT_RELATIONS, THING_RELATIONS, Intent, Which
 from vla_ros.tasks.objects import COLOURS, SHAPES
@@ -62,7 +63,7 @@ def _with_object(kind: str, rest: str, text: str) -> Intent:
         words = words[:place]
     for place, word in enumerate(words):
         if word in THING_RELATIONS:
-            which = Which(word, *_thing(words[place + 1 :], text))
+            which = Which(word, *colour_and_shape(words[place + 1 :], SHAPES, text))
             words = words[:place]
             break
     if words and words[0] in ROBOT_RELATIONS:
@@ -71,22 +72,24 @@ def _with_object(kind: str, rest: str, text: str) -> Intent:
     unknown = [word for word in excluded if word not in COLOURS and word not in SHAPES]
     if unknown or not (words or excluded or which):
         raise ValueError(f"{text!r} names no object; write {kind}:red block, {kind}:any ball")
-    colour, shape = _thing(words, text)
+    colour, shape = colour_and_shape(words, SHAPES, text)
     return Intent(kind, colour, shape, which=which, excluded=excluded)
 
 
-def _thing(words: list[str], text: str) -> tuple[str | None, str | None]:
-    """A colour and a shape; None: any."""
+def colour_and_shape(
+    words: Sequence[str], shapes: Sequence[str], text: str
+) -> tuple[str | None, str | None]:
+    """What the words of the step `text` name; None: any. Raises ValueError for any other word."""
     colour = None
     shape = None
     for word in words:
         if word in COLOURS:
             colour = word
-        elif word in SHAPES:
+        elif word in shapes:
             shape = word
         elif word != "object":
             raise ValueError(
                 f"{text!r} names {word!r}, which is no colour ({', '.join(COLOURS)}) and no shape "
-                f"({', '.join(SHAPES)})"
+                f"({', '.join(shapes)})"
             )
     return colour, shape

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from vla_ros.tasks.arm.intent import ARM_KINDS, ARM_OBJECT_KINDS, PUT_KINDS, ArmIntent, Named
 from vla_ros.tasks.arm.table import SHAPES
-from vla_ros.tasks.meaning import REFUSE
-from vla_ros.tasks.objects import COLOURS
+from vla_ros.tasks.meaning import REFUSE, colour_and_shape
 
 
 def arm_meaning_of(notation: str) -> tuple[ArmIntent, ...]:
@@ -38,21 +37,5 @@ def _step(text: str) -> ArmIntent:
             f"{text!r} names {len(names)} things, and {kind} has {wanted}; write "
             "pick:red block, put_into:red block, blue bowl, or home"
         )
-    things = [_named(name, text) for name in names]
+    things = [Named(*colour_and_shape(name.split(), SHAPES, text)) for name in names]
     return ArmIntent(kind, *things)
-
-
-def _named(name: str, text: str) -> Named:
-    colour = None
-    shape = None
-    for word in name.split():
-        if word in COLOURS:
-            colour = word
-        elif word in SHAPES:
-            shape = word
-        elif word != "object":
-            raise ValueError(
-                f"{text!r} names {word!r}, which is no colour ({', '.join(COLOURS)}) and no shape "
-                f"({', '.join(SHAPES)})"
-            )
-    return Named(colour, shape)
