@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from vla_ros.core.composed import KINDS, PROGRAM
 from vla_ros.core.robot import CAMERA_NODE, Robot
 from vla_ros.safety.rules import RULES
 
@@ -19,7 +20,7 @@ COMPOSED = """\
 <policy version="0.2.0">
   <enclaves>
 
-    <enclave path="/vla/composed">
+    <enclave path="/vla/{program}">
       <profiles>
 {profiles}      </profiles>
     </enclave>
@@ -100,7 +101,9 @@ def composed_policy_for(policy: str, robot: Robot) -> str:
     Raises:
         ValueError: the policy lacks one of the process's nodes.
     """
-    nodes = [*robot.camera_nodes.values(), "synchronizer", "inference"]
+    nodes: list[str] = []
+    for kind in KINDS:
+        nodes += robot.camera_nodes.values() if kind == CAMERA_NODE else [kind]
     profiles = []
     for node in nodes:
         profile = re.search(PROFILE.format(node=re.escape(node)), policy, re.DOTALL)
@@ -113,6 +116,7 @@ def composed_policy_for(policy: str, robot: Robot) -> str:
     return COMPOSED.format(
         names=f"{', '.join(nodes[:-1])} and {nodes[-1]}",
         entities=entities[0],
+        program=PROGRAM,
         profiles="".join(profiles),
     )
 
