@@ -127,8 +127,7 @@ class BuiltinArm:
         """
         self._failure = ""
         if self._following is not None and self._following.half_done:
-            title = self._following.title
-            self._failure = f"the policy was reset in {title!r}; say what is left to do"
+            self._failure = self._following.cut_off
         else:
             self._begin()
         self._before = None

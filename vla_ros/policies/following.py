@@ -112,7 +112,7 @@ class Following:
         covered = amount is not None and amount.begun(getattr(self._progress, amount.feature))
         half_done = covered or not self._steps.first
         if half_done:
-            self._failure = f"the policy was reset in {self.title!r}; say what is left to do"
+            self._failure = self._steps.cut_off
             self._steps.announced.clear()
         return half_done
 

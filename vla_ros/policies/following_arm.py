@@ -78,6 +78,11 @@ class ArmFollowing:
         """Whether a step is done, so that it must not begin again from its start."""
         return not self._steps.first
 
+    @property
+    def cut_off(self) -> str:
+        """Why it ends where the policy is reset while it is half done."""
+        return self._steps.cut_off
+
     def blamed(self, sentence: str) -> str:
         """Why the instruction ended here: which step it was, where there are several."""
         return self._steps.blamed(sentence)

@@ -99,6 +99,11 @@ class Steps(Generic[Step]):
         """ "step 2 of 3: turn around"; of a single step its words alone."""
         return step_begins(self._index + 1, len(self._intents), self._say(self.current))
 
+    @property
+    def cut_off(self) -> str:
+        """Why an instruction ends that a reset of the policy came upon in the middle of it."""
+        return f"the policy was reset in {self.title!r}; say what is left to do"
+
     def blamed(self, sentence: str) -> str:
         """Why the instruction ended here: which step it was, where there are several."""
         return sentence if len(self._intents) == 1 else f"{self.title}: {sentence}"
