@@ -67,6 +67,12 @@ class Person:
                 message.header.stamp = convert.time_message(time.time_ns())
             self.joys.publish(message)
 
+    def shows(self, axes, buttons):
+        """The gamepad says so until the node has heard it for 0.15 s."""
+        self.joy = axes, buttons
+        since = time.monotonic_ns()
+        self.around.wait(lambda: self.node._stick._deadmen["joy"].heard > since + 150_000_000)
+
     @property
     def report(self):
         return self.robot.reports[-1]
@@ -144,11 +150,9 @@ def test_a_gamepad_drives_while_its_deadman_is_held(around):
     person.joy = [0.0, 1.0], [0] * 8  # pushed, and the deadman let go
     time.sleep(0.3)
     assert not person.has_it()
-    person.joy = [0.0, 0.0], [0] * 8
-    time.sleep(0.15)
+    person.shows([0.0, 0.0], [0] * 8)
     person.joy = [0.0, 0.0], [0] * 4 + [1] + [0] * 3
-    around.wait(lambda: person.has_it() and person.robot.twists[-1].linear.x == 0.0)
-    assert person.report.state == SafetyReport.ACTIVE
+    around.wait(lambda: person.has_it() and person.report.state == SafetyReport.ACTIVE and person.robot.twists[-1].linear.x == 0.0)
     person.joy = [0.0, -1.0], [0] * 4 + [1] + [0] * 3
     around.wait(lambda: person.robot.twists[-1].linear.x < -0.2)
     person.joy = [0.0, -1.0], [0] * 8  # let go with the stick still pushed
@@ -159,15 +163,13 @@ def test_a_gamepad_drives_while_its_deadman_is_held(around):
 def test_a_stick_that_floats_when_its_deadman_is_pressed_takes_the_robot_and_moves_it_once_it_was_at_rest(around):
     person = Person(around)
     person.robot.moving()
-    person.joy = [0.0, -1.0], [0] * 8
-    time.sleep(0.15)
+    person.shows([0.0, -1.0], [0] * 8)
     person.joy = [0.0, -1.0], [0] * 4 + [1]
     around.wait(lambda: person.has_it() and person.robot.twists[-1].linear.x == 0.0)
     around.wait(lambda: around.said("not at rest"))
     time.sleep(0.3)
     assert all(twist.linear.x >= 0.0 for twist in person.robot.twists)
-    person.joy = [0.0, 0.0], [0] * 4 + [1]
-    time.sleep(0.15)
+    person.shows([0.0, 0.0], [0] * 4 + [1])
     person.joy = [0.0, -1.0], [0] * 4 + [1]
     around.wait(lambda: person.robot.twists[-1].linear.x < -0.2)
 
@@ -176,8 +178,7 @@ def test_a_gamepad_that_repeats_its_last_message_holds_until_its_deadman_is_pres
     person = Person(around)
     person.robot.moving()
     held = [0.0, 0.0], [0] * 4 + [1]
-    person.joy = [0.0, 0.0], [0] * 8
-    time.sleep(0.15)
+    person.shows([0.0, 0.0], [0] * 8)
     person.joy = held
     around.wait(person.has_it)
     person.joy = None
@@ -202,8 +203,7 @@ def holds(person, seconds=1.0):
 
 def pressed(person, axes=(0.0, 0.0)):
     person.robot.moving()
-    person.joy = [0.0, 0.0], [0] * 8
-    time.sleep(0.2)
+    person.shows([0.0, 0.0], [0] * 8)
     person.joy = list(axes), [0] * 4 + [1]
     return person
 
@@ -221,10 +221,8 @@ def test_a_button_that_was_held_as_teleop_started_holds_the_robot_and_drives_it_
     person.robot.moving()
     person.joy = [0.0, -1.0], [0] * 4 + [1]
     assert holds(person)
-    person.joy = [0.0, 0.0], [0] * 5
-    time.sleep(0.2)
-    person.joy = [0.0, 0.0], [0] * 4 + [1]
-    time.sleep(0.2)
+    person.shows([0.0, 0.0], [0] * 5)
+    person.shows([0.0, 0.0], [0] * 4 + [1])
     person.joy = [0.0, -1.0], [0] * 4 + [1]
     around.wait(lambda: person.robot.twists[-1].linear.x < -0.2)
 

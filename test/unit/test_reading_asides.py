@@ -175,7 +175,7 @@ def test_an_amount_that_is_said_twice_is_one(cart, text, meaning):
         ("look at whatever's behind the red ball", "face:object behind red ball"),
         ("go to whatever is green", "go_to:green object"),
         ("face the ball right side of the blue block", "face:ball right_of blue block"),
-        ("go to a ball, anything but a red one", "go_to:ball not red"),
+        ("go to a ball, anything but a red one", "go_to:any ball not red"),
         ("grab the thing ahead", "grab:ahead object"),
         ("go to the ruby red ball", "go_to:red ball"),
         ("before you push the red block, look at it", "face:red block ; push:red block"),

@@ -21,7 +21,7 @@ from vla_ros.evaluation.word_plan import (
     sort_of_refusal,
 )
 from vla_ros.tasks.arm.intent import ArmIntent
-from vla_ros.tasks.intent import Intent
+from vla_ros.tasks.intent import Intent, Which
 from vla_ros.tasks.objects import COLOURS, SHAPES
 from vla_ros.tasks.phrases import KINDS, SPLITS, has_usual_amount
 from vla_ros.tasks.reading.cart import CART
@@ -73,14 +73,22 @@ def _same_step(first: Intent | ArmIntent, second: Intent | ArmIntent) -> bool:
         return first == second
     if _half_turn(first) and _half_turn(second):
         return True  # to the left, to the right, around
-    things = ("kind", "colour", "shape", "which")
+    things = ("kind", "colour", "shape")
     if any(getattr(first, name) != getattr(second, name) for name in things):
+        return False
+    if _which(first) != _which(second):
         return False
     if isinstance(first, BitIntent):
         return second.amount <= first.amount  # of the same kind: any of it will do
     least = EXACT_ANGLE_RAD if first.kind.startswith("turn") else 0.0
     near = abs(first.amount - second.amount) <= max(least, EXACT_SHARE * first.amount)
     return near and set(first.excluded) == set(second.excluded)
+
+
+def _which(intent: Intent) -> Which | None:
+    """As it is compared: "block not red" in a list stands for "a block", or "the block", not red."""
+    alone = intent.which is None or intent.which.relation == "any"
+    return None if alone and intent.excluded else intent.which
 
 
 def _half_turn(intent: Intent) -> bool:

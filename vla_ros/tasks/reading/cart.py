@@ -41,10 +41,7 @@ _CANNOT = re.compile(
 
 def object_step(kind: str, thing: NamedThing, place: NamedThing | None = None) -> Intent:
     """The step about a thing of the room."""
-    which = thing.which
-    if which is not None and which.relation == "any" and (thing.excluded):
-        which = None  # "a block that is not red": any such will do
-    return Intent(kind, thing.colour, thing.shape, which=which, excluded=thing.excluded)
+    return Intent(kind, thing.colour, thing.shape, which=thing.which, excluded=thing.excluded)
 
 
 def carried(text: str, things: Sequence[NamedThing]) -> tuple[Intent, ...] | None:

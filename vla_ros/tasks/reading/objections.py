@@ -147,7 +147,7 @@ _REPORT = re.compile(
     r"|(?:it|that|this) (?:was|were|did|has|had|looks|seems|can|will|might|goes|went)(?!\S)"
     r"|we (?!need|want|should|must|have to|could|can|are going|would)"
     r"|(?:the|my|our|some|a) (?!robot )[a-z]+ (?:has|have|had)(?: just| already)? [a-z]+(?!\S)"
-    r"|you are (?!to |required|needed|wanted|expected)|you (?:turned|went|grabbed|pushed|drove"
+    r"|you are (?!to |required|needed|wanted|expected)|you (?:just |already )?(?:turned|went|grabbed|pushed|drove"
     r"|stopped|did|were|had|took|moved|backed|opened"
     r"|closed|dropped"
     r"|looked|faced|got|hit|made|said|told|never|always|seem|look(?:ed)? (?:nice|good|tired"

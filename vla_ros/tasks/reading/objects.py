@@ -150,6 +150,9 @@ _AFTERWARDS: tuple[tuple[re.Pattern[str], str | None], ...] = tuple(
         which,
     )
     for pattern, which in (
+        # before "the furthest" alone
+        (r"(?:the )?(?:furthest|farthest|most) (?:to the )?left", "leftmost"),
+        (r"(?:the )?(?:furthest|farthest|most) (?:to the )?right", "rightmost"),
         (rf"(?:the )?(?:nearest|closest)(?: to {_YOU})?", "nearest"),
         (rf"(?:the )?(?:farthest|furthest)(?: away)?(?: from {_YOU})?", "farthest"),
         (
@@ -168,8 +171,6 @@ _AFTERWARDS: tuple[tuple[re.Pattern[str], str | None], ...] = tuple(
             r"|extreme )?right(?: hand)?(?: side)?(?! of)",
             "rightmost",
         ),
-        (r"(?:the )?(?:furthest|farthest|most) (?:to the )?left", "leftmost"),
-        (r"(?:the )?(?:furthest|farthest|most) (?:to the )?right", "rightmost"),
         (
             r"(?:that |which |whichever )?(?:you|u) (?:like|want|prefer|choose|fancy|please"
             r"|wish|can see|can find|see|find|come across)",
@@ -216,7 +217,7 @@ _RELATION = tuple(
 _NOT = re.compile(
     r"(?:(?:that|which) (?:is|are) (?:not|anything but)|(?:which|that) has not|not|but not|but"
     r"|except(?: for)?|other than"
-    r"|apart from|besides|excluding) (?:(?:a|an|the|in) )?"
+    r"|apart from|excluding) (?:(?:a|an|the|in) )?"
 )
 _IS = re.compile(r"(?:(?:that|which) (?:is|are|looks)|with (?:a|the)|in|of) ")
 
@@ -423,16 +424,15 @@ class Things:
         for pattern, which in _AFTERWARDS:
             match = pattern.match(text)
             if match is not None:
-                # "any ball in front of you": that one does not mind
-                keeps = which is None or (which == "ahead" and thing.which is not None)
-                chosen = thing.which if keeps else Which(which or "any")
+                # "any ball in front of you": that one does not mind; "the nearest ball you see" does
+                keeps = thing.which is not None and which in ("ahead", "any")
+                chosen = thing.which if which is None or keeps else Which(which)
                 return replace(thing, which=chosen), end + len(match[0].split())
         # "the thing ahead"; "push the ball ahead" says where to
         if thing.shape is None and thing.which is None and re.match(r"ahead *$", text):
             return replace(thing, which=Which("ahead")), end + 1
         match = _NOT.match(text)
-        # "besides" is also "beside"
-        if match is not None and (self._relations or not text.startswith("besides ")):
+        if match is not None:
             excluded = self._listed(words, end + len(match[0].split()))
             if excluded is not None:
                 return replace(thing, excluded=(*thing.excluded, *excluded[0])), excluded[1]

@@ -28,6 +28,8 @@ _ABOUT = frozenset(
         "just",
     ]
 )
+# behind one: "20 degrees or so"
+_OR_SO = (("exactly",), ("precisely",), ("or", "so"), ("or", "thereabouts"))
 
 _SIDES = frozenset(
     ("left", "right", "clockwise", "anticlockwise", "counterclockwise", "port", "starboard")
@@ -60,11 +62,18 @@ def parts_of(words: Sequence[str], things: Things) -> list[Part]:
                 found.pop()
             said = " ".join(words[place : amount[1]])
             found.append(Part(f"[{amount[0].unit}]", said, amount[0]))
-            place = amount[1]
+            place = _behind_amount(words, amount[1])
             continue
         found.append(Part(words[place], words[place]))
         place += 1
     return found
+
+
+def _behind_amount(words: Sequence[str], place: int) -> int:
+    for idle in _OR_SO:
+        if tuple(words[place : place + len(idle)]) == idle:
+            return place + len(idle)
+    return place
 
 
 def _after_unknown(words: Sequence[str], place: int) -> bool:

@@ -86,6 +86,12 @@ _ENOUGH = re.compile(
     r"(?: (?:, )?(?:already|now|please|will you|would you|you|there|at once|robot|for now|thanks"
     r"|thank you|immediately|this instant|right now|right there|everyone|mate))*"
 )
+# behind a thing's mark no second one was found: "beside the wug" says which, and nobody knows it
+_BESIDE_UNKNOWN = re.compile(
+    r"\[item\] (?:(?:that|which) is )?(?:just |right |directly )?(?:besides?|next to|near(?:est)?(?: to)?"
+    r"|close(?:st)? to|alongside|behind|in front of|(?:to the |on the |at the )?(?:left|right) of"
+    r"|between) (?:the|a|an|that|this|my|your|our) (?!\[)"
+)
 _GO_AHEAD = re.compile(
     r"(?:now )?(?:(?:just )?do (?:it|that|so|this)|off you (?:go|pop|trot)|go on|get going"
     r"|chop chop|get on with it|make it so|make it happen|go for it)(?: now| then| please)?"
@@ -423,6 +429,9 @@ class InstructionReader(Generic[Step]):
     ) -> Clause:
         """Raises CannotBe."""
         place = None
+        text = " ".join(part.text for part in parts)
+        if self._robot.nouns.relations and _BESIDE_UNKNOWN.search(text):
+            raise CannotBe("say beside what it stands, in words that are not understood")
         if kind in self._robot.place_kinds:
             thing, place = self._robot.roles(parts)
         for part in parts:

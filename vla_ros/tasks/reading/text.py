@@ -73,7 +73,7 @@ _ENDINGS = (
     (r"\b(anti|counter) ?clockwise\b", r"\1clockwise"),
     (r"\bagainst the clock\b", "anticlockwise"),
     (r"\bu ?(?:turn|e?y)\b", "about turn"),  # "u" alone is "you"
-    (r"\b(it|that|there|what|whatever|where|who|how|he|she|which|here)'s\b", r"\1 is"),
+    (r"\b(it|that|thing|there|what|whatever|where|who|how|he|she|which|here)'s\b", r"\1 is"),
 )
 # sounds that mean nothing wherever they stand, with the commas around them
 _SOUNDS = re.compile(
