@@ -215,7 +215,7 @@ def test_no_node_outlives_a_launch_that_was_ended_from_outside(tmp_path: Path, n
         process.send_signal(number)
         process.wait(20.0)
         for child in children:
-            wait_for(lambda child=child: not alive(child), 20.0, f"the end of {child}")
+            wait_for(lambda child=child: not alive(child), 60.0, f"the end of {child}")
     finally:
         for left in children:
             if alive(left):

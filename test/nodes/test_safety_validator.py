@@ -50,6 +50,17 @@ def test_the_stop_topic_is_obeyed_at_once(around):
     around.wait(lambda: robot.reports[-1].state == SafetyReport.DISARMED)
 
 
+def test_the_stop_service_stops_at_once_and_answers(around):
+    robot = Robot(around).moving()
+    start = time.monotonic()
+    answer = robot.call("stop")
+    assert answer.success and answer.message == "stopped: the stop was asked for by service; reset, then arm"
+    assert standing_after(robot, start) < 0.3 + around.late(start)
+    around.wait(lambda: robot.reports[-1].state == SafetyReport.STOPPED)
+    assert not robot.call("arm").success
+    assert robot.call("reset").success
+
+
 @pytest.mark.parametrize("values", [{"linear.x": float("nan"), "gripper": 0.5}, {"linear.x": 1.5, "gripper": 0.5},
                                     {"wings": 0.1}, {}])
 def test_a_bad_or_missing_action_stops_the_robot(around, values):

@@ -301,6 +301,8 @@ BREAKS = [
     (NODE, "len(message.channels) > MAX_CHANNELS or", "len(message.channels) > 10**9 or"),
     (NODE, "if message.node == self.get_name() and message.process != self._life:", "if False:"),
     (NODE, "self._gate.latch(\"the stop is pressed\")", "pass"),
+    (NODE, "lambda gate: gate.stop()", "lambda gate: gate.disarm()"),
+    (GATE, "self.latch(\"the stop was asked for by service\")", "self.disarm()"),
     (NODE, "self._gate.latch(f\"a callback failed: {type(error).__name__}: {error}\")", "pass"),
     (NODE, "self._latch(f\"a tick failed: {type(error).__name__}: {error}\")", "raise"),
     (NODE, "if before and before.state is State.STOPPED:", "if False:"),

@@ -269,6 +269,24 @@ def test_disarming_stops_at_once():
     assert world.report.state is State.DISARMED
 
 
+def test_a_stop_that_is_asked_for_is_latched_as_a_button_s_and_says_so():
+    world = World().moving()
+    assert world.gate.stop() == (True, "stopped: the stop was asked for by service; reset, then arm")
+    assert world.tick().state is State.STOPPED
+    assert world.action["linear.x"] == 0.0
+    assert not world.arm()[0]
+    assert world.gate.reset(world.now, world.inputs)[0], "nobody has to let go of it"
+    assert world.tick().state is State.DISARMED
+
+
+def test_a_stop_that_is_asked_for_while_another_lasts_keeps_the_first_cause():
+    world = World().moving()
+    world.inputs.stop_pressed = True
+    world.tick()
+    cause = world.gate.cause
+    assert world.gate.stop() == (True, f"stopped: {cause}; reset, then arm") and world.gate.cause == cause
+
+
 def test_the_halt_of_the_supervisor_latches_and_a_reset_waits_for_its_end():
     world = World().moving()
     world.inputs.halt = "inference failed three times"

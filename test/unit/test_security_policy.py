@@ -209,6 +209,11 @@ def test_only_the_operator_arms(service: str) -> None:
     assert who(ENCLAVES, "reply", f"{GATE}/{service}") == {GATE}
 
 
+def test_the_gate_s_stop_is_the_operator_s_to_ask_for() -> None:
+    assert who(ENCLAVES, "request", f"{GATE}/stop") == {OPERATOR}
+    assert who(ENCLAVES, "reply", f"{GATE}/stop") == {GATE}
+
+
 @pytest.mark.parametrize("service", ACTION_SERVICES)
 def test_only_the_operator_gives_goals_to_command_ingest(service: str) -> None:
     assert who(ENCLAVES, "request", f"/vla/run_policy/_action/{service}") == {OPERATOR}

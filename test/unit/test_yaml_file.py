@@ -40,6 +40,18 @@ def read(tmp_path, reader):
     return read
 
 
+def test_a_list_that_launch_ros_wrote_is_a_list(read):
+    """It keeps the lists of a node's parameters as tuples."""
+    text = yaml.dump({"/**": {"ros__parameters": {"cameras": ("head", "wrist"), "ages": (0.1, (1, 2))}}})
+    assert "python/tuple" in text
+    assert read(text) == {"/**": {"ros__parameters": {"cameras": ["head", "wrist"], "ages": [0.1, [1, 2]]}}}
+
+
+def test_a_tuple_that_is_none_is_refused(read):
+    with pytest.raises(ValueError, match="expected a sequence"):
+        read("a: !!python/tuple b")
+
+
 def test_a_good_file_is_a_mapping(read):
     assert read("a: [1, 2.5, true, x]\nb: {c: null}") == {"a": [1, 2.5, True, "x"], "b": {"c": None}}
     assert read("\ufeffa: 1") == {"a": 1}  # with a byte order mark

@@ -20,6 +20,8 @@ MOST_NODES = 10_000
 DEEPEST = 20
 # Characters. YAML 1.1 reads 1:1:1:... as a number to the base 60, in quadratic time.
 LONGEST_NUMBER = 200
+# launch_ros writes a list in a node's parameters so.
+_TUPLE = "tag:yaml.org,2002:python/tuple"
 # libyaml's is ten times as fast, where PyYAML has it.
 if TYPE_CHECKING:
     _Loader = yaml.SafeLoader
@@ -28,7 +30,7 @@ else:
 
 
 def read_yaml(path: str | Path, kind: str, instead: str = "") -> dict[Any, Any]:
-    """The mapping in a file, without aliases, tags and keys given twice.
+    """The mapping in a file, without aliases, tags and keys given twice; a tuple is a list.
 
     Args:
         path: of the file.
@@ -70,7 +72,7 @@ def _check(text: str) -> None:
         if isinstance(event, yaml.NodeEvent):
             count += 1
             tag = getattr(event, "tag", None)  # an alias has none
-            if tag is not None:
+            if tag not in (None, _TUPLE):
                 raise _error(f"the tag {shown(tag)} is not read; write plain values", event)
         # Before it is loaded: a number's value would be worked out there.
         value = getattr(event, "value", "")
@@ -105,3 +107,6 @@ class _OnceLoader(_Loader):
                     )
                 seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+_OnceLoader.add_constructor(_TUPLE, lambda loader, node: loader.construct_sequence(node, deep=True))

@@ -86,6 +86,8 @@ class SafetyValidator(ManagedNode):
         ~/arm (std_srvs/Trigger): refused while a source is missing or a cause lasts.
         ~/disarm (std_srvs/Trigger): the robot stops.
         ~/reset (std_srvs/Trigger): from STOPPED to DISARMED; refused while a stop lasts.
+        ~/stop (std_srvs/Trigger): STOPPED, as by the topic `stop`, and says so. The topic is heard
+            while the node's executor hangs, too.
         ~/give_back (std_srvs/Trigger): from a person to the policy, with `teleop`; `teleop` calls
             it, once the policy is reset.
 
@@ -134,7 +136,7 @@ class SafetyValidator(ManagedNode):
         self._reports = self.add_publisher(SafetyReport, "safety_report", EVENTS)
         on_chunk = self._bounded(ActionChunkMessage, ACTION_BYTES, self._on_chunk)
         self.add_subscription(ActionChunkMessage, "action_chunk", on_chunk, LATEST, raw=True)
-        verbs = ["arm", "disarm", "reset"]
+        verbs = ["arm", "disarm", "reset", "stop"]
         if self.params["teleop"]:
             on_row = self._bounded(ActionChunkMessage, SMALL_BYTES, self._on_teleop_row)
             self.add_subscription(
@@ -571,6 +573,9 @@ class SafetyValidator(ManagedNode):
         return self._answer(
             "reset", response, lambda gate: gate.reset(time.monotonic_ns(), self._inputs)
         )
+
+    def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._answer("stop", response, lambda gate: gate.stop())
 
     def _on_give_back(
         self, request: Trigger.Request, response: Trigger.Response

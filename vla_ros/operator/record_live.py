@@ -52,7 +52,7 @@ def live(arguments: argparse.Namespace, interrupt: Interrupt) -> int:
     """Record until Ctrl-C, or until there are as many episodes as were asked for.
 
     Returns:
-        0 where something was recorded, else 1.
+        0 where something was recorded, or nothing was to be appended; else 1.
     """
     base = arguments.namespace.rstrip("/")
     with spinning(NODE, base or "/") as node, TerminalKeys() as keys:
@@ -89,7 +89,7 @@ def live(arguments: argparse.Namespace, interrupt: Interrupt) -> int:
         f"{recorder.saved} episodes, {recorder.saved_frames} frames in {arguments.out}; "
         f"{recorder.lost} frames lost, {recorder.dropped} episodes dropped"
     )
-    return 0 if recorder.saved else 1
+    return 0 if recorder.saved or arguments.append else 1
 
 
 def _how(arguments: argparse.Namespace, base: str, keys: TerminalKeys) -> str:

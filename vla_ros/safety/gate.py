@@ -320,6 +320,11 @@ class Gate:
         self._follow(Event.DISARM)
         return True, "disarmed"
 
+    def stop(self) -> tuple[bool, str]:
+        """As a stop button that is pressed once, for who asks and wants an answer."""
+        self.latch("the stop was asked for by service")
+        return True, f"stopped: {self.cause}; reset, then arm"
+
     def reset(self, now_steady: int, inputs: LatestInputs) -> tuple[bool, str]:
         """Leaves STOPPED for DISARMED; refused while the stop or the halt lasts.
 
