@@ -86,7 +86,7 @@ def _same_step(first: Intent | ArmIntent, second: Intent | ArmIntent) -> bool:
 
 
 def _which(intent: Intent) -> Which | None:
-    """As it is compared: "block not red" in a list stands for "a block", or "the block", not red."""
+    """As it is compared: "block not red" in a list is said of "a block" and of "the block"."""
     alone = intent.which is None or intent.which.relation == "any"
     return None if alone and intent.excluded else intent.which
 

@@ -424,7 +424,7 @@ class Things:
         for pattern, which in _AFTERWARDS:
             match = pattern.match(text)
             if match is not None:
-                # "any ball in front of you": that one does not mind; "the nearest ball you see" does
+                # "any ball in front of you" does not mind which, "the nearest ball you see" does
                 keeps = thing.which is not None and which in ("ahead", "any")
                 chosen = thing.which if which is None or keeps else Which(which)
                 return replace(thing, which=chosen), end + len(match[0].split())

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeGuard
 
 import numpy as np
 
-from vla_ros.core.instructions import STOP_WORDS, NotUnderstood, is_stop
+from vla_ros.core.instructions import NotUnderstood, is_stop
 from vla_ros.core.shown import shown
 from vla_ros.tasks.intent import Intent, Which
 from vla_ros.tasks.objects import COLOURS
 from vla_ros.tasks.reading.amounts import Amount
+from vla_ros.tasks.reading.asides import (
+    is_more,
+    stop_alone,
+    without_asides,
+    without_comments,
+    without_repeats,
+)
 from vla_ros.tasks.reading.cart import CART, object_step
+from vla_ros.tasks.reading.clause import PRONOUNS, Clause
 from vla_ros.tasks.reading.clauses import (
     Cut,
     cuts_of,
@@ -25,16 +32,23 @@ from vla_ros.tasks.reading.clauses import (
     says_again,
     without_counting,
 )
+from vla_ros.tasks.reading.idioms import (
+    BESIDE_UNKNOWN,
+    ENOUGH,
+    PUTS,
+    is_address,
+    is_looked_for,
+    only_hand,
+    only_stops,
+    sides_of,
+    without_courtesy,
+)
 from vla_ros.tasks.reading.network import FILLER, MENTION, REFUSE
 from vla_ros.tasks.reading.objections import (
     ASKED,
     CONDITIONAL,
-    NEGATED,
     REPORTED,
-    is_hypothetical,
     objection,
-    only_tells,
-    tells,
     waits_for_someone,
 )
 from vla_ros.tasks.reading.objects import NamedThing
@@ -51,99 +65,11 @@ NEAREST_RATIO = 2.0  # of the likeliest kind to the next, for "did you mean"
 NEAREST_STOP_SHARE = 0.2
 # A wrong stop costs little
 STOP_SHARE = 0.7
-# Of the likeliest kind: a comment that resembles an instruction more is none
-COMMENT_SHARE = 0.5
 # Beside an instruction: so likely it says nothing, and no kind of instruction is likelier than that
 IDLE_SHARE = 0.6
 IDLE_KIND_SHARE = 0.1
 # of what is no instruction, beside the kinds, in `halting`: a false stop costs less than none
 NONE_WEIGHT = 0.3
-_TIES = frozenset(("and", "then", "but", "afterwards", "after", "finally", "next", "plus", "&"))
-_HANDS = frozenset(("gripper", "claw", "claws", "jaws", "fingers", "pincers", "grabber"))
-_ABOUT_HANDS = frozenset(("the", "your", "my", "little", "big", "old", "dear", "mighty", ","))
-_ARTICLES = frozenset(("a", "an", "the", "some"))
-_OBJECTS = frozenset(("it", "them", "him", "her"))
-_MANNERS = re.compile(
-    r"(?:(?:away|on|up|over|around|round|again|slow|slowly|easy|gently|down|out|about|along|back"
-    r"|forward|steady|quick|quickly|careful|carefully|softly|aside|off|here|now|please|beyond"
-    r"|ahead)(?: |$))*"
-)
-_BEFORE_NAMES = frozenset(("you", "my", "big", "little", "old", "good", "dear", "great", "oh"))
-_BEFORE_NAMES |= {"very", "much", "so", "please", "lovely", "fine", "then", "now", "brave", "noble"}
-# behind a step with an amount
-_NO_MORE = re.compile(r"(?:and )?(?:no|not(?:hing)?|not a bit) (?:more|further|farther|less)")
-# Idioms of halting whose words mean something else each; the heads know many more.
-_ENOUGH = re.compile(
-    r"(?:(?:oi|hey|ok|okay|please|now|just|will you|would you|oh|right|you|robot|no) (?:, )?)*"
-    r"(?:knock it off|pack it in|cut it out|leave it out|give it a rest|call it a day|quit it"
-    r"|(?:that is|that will be) (?:quite |more than |far )?enough"
-    r"|(?:that is )?enough of (?:that|this)"
-    r"|cool (?:it|your (?:jets|heels))|(?:pump|hit|slam on) the brakes|hang fire"
-    r"|hold (?:your )?fire"
-    r"|(?:keep|stay|hold|be) still|stay put|that will do|enough|enough is enough"
-    r"|give over|lay off|hold your horses|stand still"
-    r"|(?:do not|don't) move(?: a muscle| an inch)?)"
-    r"(?: (?:, )?(?:already|now|please|will you|would you|you|there|at once|robot|for now|thanks"
-    r"|thank you|immediately|this instant|right now|right there|everyone|mate))*"
-)
-# behind a thing's mark no second one was found: "beside the wug" says which, and nobody knows it
-_BESIDE_UNKNOWN = re.compile(
-    r"\[item\] (?:(?:that|which) is )?(?:just |right |directly )?(?:besides?|next to|near(?:est)?(?: to)?"
-    r"|close(?:st)? to|alongside|behind|in front of|(?:to the |on the |at the )?(?:left|right) of"
-    r"|between) (?:the|a|an|that|this|my|your|our) (?!\[)"
-)
-_GO_AHEAD = re.compile(
-    r"(?:now )?(?:(?:just )?do (?:it|that|so|this)|off you (?:go|pop|trot)|go on|get going"
-    r"|chop chop|get on with it|make it so|make it happen|go for it)(?: now| then| please)?"
-)
-# "put it in there" is no halt, whatever the heads take it for
-_PUTS = re.compile(
-    r"(?:put|place|set|lay|drop) (?:it|that|them|\[item\]|the (?!brakes?\b|anchor)\w+)(?!\S)"
-)
-_NOT_THAT = re.compile(r"(?:no ,? ?)?not (?:this|that)(?: (?:one|thing|here|there))?")
-_YOU_ARE = re.compile(
-    r"(?:you|we) are (?:too|facing|pointing|looking|going|heading|very|quite|nearly|almost|still"
-    r"|on my|in (?:my|our|the|his|her) way)\b"
-)
-# "you are facing right": what is said of sides is no mere reason
-_SIDES = frozenset(("left", "right", "forward", "forwards", "back", "backwards", "around"))
-_MORE = frozenset(("again", "more", "another", "further", "also", "second", "too"))
-_PRONOUNS = frozenset(("it", "that", "this", "there", "them", "one", "him", "her"))
-# "right away" is no side, and "counter clockwise" is one word
-_NO_SIDE = re.compile(
-    r"\bright (?=away|now|there|up|here|on|over|back|round|around|ahead|behind|beside|next|after"
-    r"|then|in|this|at|off)|(?:all|that is|^|,) right (?=,|then|so|now)"
-)
-
-
-@dataclass(frozen=True)
-class Clause:
-    """What one clause was read as.
-
-    Attributes:
-        label: One of the robot's classes; `refuse` where it is not understood.
-        steps: What is to be done, where it is an instruction that points at nothing.
-        thing: What it names, if anything.
-        place: Where that is put.
-        pointing: It says "it" or "there" for what was named before.
-        idle: It is likelier to say nothing than anything else, though not surely.
-        problem: Why it is refused, as the end of "the words ...".
-        likeliest: The share of the kind that it resembles most, 0 to 1.
-    """
-
-    label: str
-    steps: tuple[Any, ...] = ()
-    thing: NamedThing | None = None
-    place: NamedThing | None = None
-    pointing: bool = False
-    problem: str = ""
-    idle: bool = False
-    likeliest: float = 0.0
-
-    @property
-    def instructs(self) -> bool:
-        """Whether something is to be done."""
-        return self.label not in (REFUSE, FILLER, MENTION)
 
 
 class InstructionReader(Generic[Step]):
@@ -299,12 +225,12 @@ class InstructionReader(Generic[Step]):
         joints = [""]
         for (_, end), (start, _) in zip(pieces, pieces[1:]):
             joints.append(" ".join(part.text for part in parts[end:start]))
-        halt = _stop_alone(read, spans, joints)
+        halt = stop_alone(read, spans, joints)
         if halt is not None:
             return [(read[halt], spans[halt])]
-        read = _without_asides(read, spans, joints)
-        read = _without_comments(read, spans, joints)
-        read = _without_repeats(read, spans, joints, self._robot.said_twice)
+        read = without_asides(read, spans, joints)
+        read = without_comments(read, spans, joints)
+        read = without_repeats(read, spans, joints, self._robot.said_twice)
         if all(clause.label != REFUSE for clause in read):
             return list(zip(read, spans))
         joined = self._joined(parts, pieces, read, [cut for cut in cuts if cut.sure])
@@ -329,7 +255,7 @@ class InstructionReader(Generic[Step]):
                 end = pieces[last][1]
                 if any(start < cut.start < end for cut in sure):
                     break
-                if _is_more(parts, pieces, read, last):
+                if is_more(parts, pieces, read, last):
                     break  # "pick up the ball and eat it" is more than to pick it up
                 ranges.append((first, last))
                 spans.append(without_counting(parts[start:end]))
@@ -367,11 +293,11 @@ class InstructionReader(Generic[Step]):
             if isinstance(part.value, NamedThing):
                 things.append(part.value)
         words = [part.text for part in parts]
-        pointing = not _PRONOUNS.isdisjoint(words)
+        pointing = not PRONOUNS.isdisjoint(words)
         thing = things[0] if things else None
-        if words and (_only_stops(words) or _ENOUGH.fullmatch(" ".join(words))):
+        if words and (only_stops(words) or ENOUGH.fullmatch(" ".join(words))):
             return Clause("stop", (self._robot.alone("stop", ()),))
-        if _only_hand(words):  # "open wide, claw"
+        if only_hand(words):  # "open wide, claw"
             return Clause(FILLER)
         problem = objection(parts, self._robot)
         best = int(shares.argmax())
@@ -390,32 +316,32 @@ class InstructionReader(Generic[Step]):
             if each.unknown:
                 known = ", ".join(COLOURS)
                 return Clause(REFUSE, problem=f"name {each.unknown}, none of {known}")
-        if _is_looked_for(parts):
+        if is_looked_for(parts):
             return Clause(REFUSE, problem="say by a look that it cannot tell which thing is meant")
         text = " ".join(words)
-        plain = self._plain.get(_without_courtesy(text).removesuffix(" again"))
+        plain = self._plain.get(without_courtesy(text).removesuffix(" again"))
         if plain is not None:
             label = plain
             enough = True
-        at_once = self._robot.at_once(_without_courtesy(text), things)
+        at_once = self._robot.at_once(without_courtesy(text), things)
         if at_once is not None:
             return Clause(_kind(at_once[0]), at_once, things[-1])
         if words == [ITEM]:
             return Clause(MENTION, thing=thing)
-        if label == "stop" and _PUTS.match(_without_courtesy(text)):
+        if label == "stop" and PUTS.match(without_courtesy(text)):
             label = REFUSE
         if label == REFUSE or not enough:
             likeliest = float(shares[: self._kinds].max())
             problem = self._why_not(shares, parts, things)
             idle = label == FILLER and shares[best] >= IDLE_SHARE and likeliest < IDLE_KIND_SHARE
-            idle = idle or _is_address(words, self._weights.idle)
+            idle = idle or is_address(words, self._weights.idle)
             return Clause(REFUSE, problem=problem, idle=idle, likeliest=likeliest)
         if label in (FILLER, MENTION):
             return Clause(label, thing=thing, pointing=pointing)
         if len(things) > self._robot.most_things(label):
             return Clause(REFUSE, problem="name more than one thing; name one at a time")
         opposite = (self._robot.opposites or {}).get(label)
-        if opposite is not None and opposite.search(_NO_SIDE.sub(" ", _joined_sides(text))):
+        if opposite is not None and opposite.search(sides_of(text)):
             return Clause(REFUSE, problem=self._nearest(shares, thing))
         try:
             if label in self._robot.object_kinds:
@@ -430,7 +356,7 @@ class InstructionReader(Generic[Step]):
         """Raises CannotBe."""
         place = None
         text = " ".join(part.text for part in parts)
-        if self._robot.nouns.relations and _BESIDE_UNKNOWN.search(text):
+        if self._robot.nouns.relations and BESIDE_UNKNOWN.search(text):
             raise CannotBe("say beside what it stands, in words that are not understood")
         if kind in self._robot.place_kinds:
             thing, place = self._robot.roles(parts)
@@ -595,43 +521,6 @@ def _kind(step: Any) -> str:
     return kind
 
 
-def _stop_alone(
-    read: Sequence[Clause], spans: Sequence[Sequence[Part]], joints: Sequence[str]
-) -> int | None:
-    """Which clause is a stop beside which the others say nothing that can be done, or None.
-
-    "stop, there is a child in the hall", "hang on, let me tie my shoe": doubt means stop.
-    """
-    halt = None
-    for index, (clause, span) in enumerate(zip(read, spans)):
-        refused = clause.label == REFUSE
-        if refused and clause.problem == CONDITIONAL and is_hypothetical(span):
-            return None  # "if you see a ball, stop"
-        if halt is not None:
-            tied = not _TIES.isdisjoint(joints[index].split())
-            # "stop, then turn left" and "stop! turn left" have two steps
-            told = tells(span) and not tied and clause.label != "stop"
-            if refused or told:
-                return halt
-        elif clause.label == "stop":
-            halt = index
-            before = [each.label for each in read[:index]]
-            if REFUSE in before:
-                return None if not _TIES.isdisjoint(joints[index].split()) else halt
-        elif clause.instructs:
-            return None  # the stop's time has not come
-    return None
-
-
-def _is_looked_for(parts: Sequence[Part]) -> bool:
-    """ "whichever cup is biggest": it would have to compare them."""
-    for part, following in zip(parts, parts[1:]):
-        open_choice = part.text == ITEM and part.said.split()[0] in ("whichever", "whatever")
-        if open_choice and following.text in ("is", "are", "has", "have", "looks", "seems"):
-            return True
-    return False
-
-
 def _without_tail(parts: Sequence[Part]) -> list[Part]:
     """Without "instead" behind one step; "turn right, left instead" takes something back."""
     kept = list(parts)
@@ -640,58 +529,6 @@ def _without_tail(parts: Sequence[Part]) -> list[Part]:
     if len(kept) > 1 and kept[-1].text == "instead" and not cuts_of(kept[:-1]):
         return kept[:-1]
     return list(parts)
-
-
-def _is_more(
-    parts: Sequence[Part], pieces: Sequence[tuple[int, int]], read: Sequence[Clause], index: int
-) -> bool:
-    """Whether a piece that is not understood asks for more than the step before it."""
-    if not read[index - 1].instructs or read[index].label != REFUSE:
-        return False
-    span = parts[slice(*pieces[index])]
-    words = [part.text for part in span if part.text[0].isalnum()]
-    # "forward, 20 cm", "push the ball, gently" are one step
-    return not (_has_amount(span) and _OBJECTS.isdisjoint(words)) and not _MANNERS.fullmatch(
-        " ".join(words)
-    )
-
-
-def _without_asides(
-    read: Sequence[Clause], spans: Sequence[Sequence[Part]], joints: Sequence[str]
-) -> list[Clause]:
-    """With what is said beside an instruction and changes nothing read as saying nothing.
-
-    A form of address, a plea, "30 cm, no more", "the other ball, not this one". A clause that names
-    a thing, or may be an instruction of its own, stays refused.
-    """
-    kept = list(read)
-    if all(clause.label == REFUSE for clause in read):
-        return kept
-    for index, (clause, span) in enumerate(zip(read, spans)):
-        before = read[index - 1] if index else None
-        after = read[index + 1] if index + 1 < len(read) else None
-        tied = any(
-            not _TIES.isdisjoint(joint.split()) for joint in joints[max(1, index) : index + 2]
-        )
-        behind = before is not None and before.instructs and not tied
-        words = " ".join(part.said for part in span)
-        if clause.label in ("stop", REFUSE) and _NO_MORE.fullmatch(words):  # "30 cm, no more"
-            aside = index > 0 and not tied and _has_amount(spans[index - 1])
-        elif clause.label != REFUSE:
-            aside = False
-        elif _NOT_THAT.fullmatch(words):  # "the other ball, not this one"
-            aside = any(each is not None and _is_other(each.thing) for each in (before, after))
-        elif clause.problem == REPORTED:  # "you are too close, go back"
-            ahead = before is None and after is not None and after.instructs and not tied
-            told = _YOU_ARE.match(words) is not None and _SIDES.isdisjoint(words.split())
-            aside = (behind or ahead) and told and not _has_mark(span)
-        elif behind and (_says_amount_again(spans[index - 1], words) or _GO_AHEAD.fullmatch(words)):
-            aside = True
-        else:
-            aside = clause.idle and not tied and not _names_something(span)
-        if aside:
-            kept[index] = Clause(FILLER)
-    return kept
 
 
 def _is_any(thing: NamedThing) -> bool:
@@ -710,124 +547,16 @@ def _only_excludes(thing: NamedThing | None) -> TypeGuard[NamedThing]:
     return thing == NamedThing(which=thing.which, excluded=thing.excluded)
 
 
-def _names_something(span: Sequence[Part]) -> bool:
-    """Whether there may be a thing in it, one of the room's or another: "I need a knife"."""
-    words = {part.text for part in span}
-    return _has_mark(span) or not words.isdisjoint(_PRONOUNS | _ARTICLES)
-
-
-def _is_other(thing: NamedThing | None) -> bool:
-    return thing is not None and thing.which is not None and thing.which.relation == "other"
-
-
-def _has_mark(span: Sequence[Part]) -> bool:
-    return any(part.text[0] == "[" for part in span)
-
-
-def _has_amount(span: Sequence[Part]) -> bool:
-    return any(isinstance(part.value, Amount) for part in span)
-
-
-def _says_amount_again(span: Sequence[Part], words: str) -> bool:
-    """Whether the words are the span's amount once more, or its number: "just ten"."""
-    number = re.sub(r"^(?:just|only|exactly) ", "", words)
-    for part in span:
-        if isinstance(part.value, Amount) and f"{part.said} ".startswith(f"{number} "):
-            return True
-    return False
-
-
-def _without_comments(
-    read: Sequence[Clause], spans: Sequence[Sequence[Part]], joints: Sequence[str]
-) -> list[Clause]:
-    """With what only gives a reason for the steps before it read as saying nothing."""
-    kept: list[Clause] = []
-    instructed: str | None = None
-    for clause, span, joint in zip(read, spans, joints):
-        refused = clause.label == REFUSE and clause.problem not in (ASKED, NEGATED, CONDITIONAL)
-        # "back up 30 cm, I need room" asks for the same twice at most
-        comment = refused or clause.label == instructed
-        comment = comment and instructed is not None and _TIES.isdisjoint(joint.split())
-        if comment and clause.likeliest < COMMENT_SHARE and only_tells(span):
-            clause = Clause(FILLER)
-        if clause.instructs:
-            instructed = clause.label
-        kept.append(clause)
-    return kept
-
-
-def _without_repeats(
-    read: Sequence[Clause],
-    spans: Sequence[Sequence[Part]],
-    joints: Sequence[str],
-    said_twice: tuple[str, str] | None,
-) -> list[Clause]:
-    """With a step that is only said twice said once: "straight on, keep going"."""
-    kept = list(read)
-    last: int | None = None
-    joint: list[str] = []
-    for index, (clause, span) in enumerate(zip(read, spans)):
-        joint.extend(joints[index].split())
-        if not clause.instructs:
-            continue
-        if last is not None:
-            before = kept[last]
-            more = not _MORE.isdisjoint(part.text for part in span)
-            same = (clause.label, clause.steps, clause.place)
-            same_as_before = same == (before.label, before.steps, before.place)
-            # "loosen your grip and open the hand": an open hand opens no further
-            again = set(joint) <= {",", "and"} and clause.label in ("open", "close", "home")
-            if same_as_before and (again or set(joint) <= {","}) and not more:
-                kept[index] = Clause(FILLER)
-            # "swing round and look at it"
-            if (before.label, clause.label) == said_twice and joint == ["and"]:
-                kept[last] = Clause(FILLER)
-        last = index
-        joint = []
-    return kept
-
-
 def _breaks_off(parts: Sequence[Part]) -> bool:
     """Whether a joint is the last word: "go to the block and"."""
     words = [part.text for part in parts if part.text[0].isalnum() or part.text[0] == "["]
     return bool(words) and words[-1] in ("and", "then", "but", "or", "plus")
 
 
-def _is_address(words: Sequence[str], idle: Collection[str]) -> bool:
-    """Whether they are words that no instruction has, and such as stand before them."""
-    spoken = [word for word in words if word[0].isalpha()]
-    return any(word in idle for word in spoken) and all(
-        word in idle or word in _BEFORE_NAMES for word in spoken
-    )
-
-
-def _only_hand(words: Sequence[str]) -> bool:
-    """Whether they only name what grips, and ask for nothing: "little claw"."""
-    return not _HANDS.isdisjoint(words) and set(words) <= _HANDS | _ABOUT_HANDS
-
-
-def _only_stops(words: Sequence[str]) -> bool:
-    spoken = [word for word in words if word[0].isalpha()]
-    return bool(spoken) and set(spoken) <= set(STOP_WORDS)
-
-
 def _bare(parts: Sequence[Part]) -> list[Part]:
     """Without signs at its ends."""
     kept = without_counting(parts)
     return kept or list(parts)
-
-
-def _without_courtesy(text: str) -> str:
-    text = re.sub(
-        r"^(?:(?:please|now|robot|hey|ok|okay|could|would|can|will|you|kindly|just|go|and) )+",
-        "",
-        text,
-    )
-    return re.sub(r"(?: (?:please|now|for me|thanks|thank you))+$", "", text)
-
-
-def _joined_sides(text: str) -> str:
-    return re.sub(r"\b(?:anti|counter) clockwise\b", "anticlockwise", text)
 
 
 def _not_understood(problem: str, parts: Sequence[Part], text: str, whole: bool) -> NotUnderstood:
