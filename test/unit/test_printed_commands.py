@@ -210,7 +210,9 @@ def ros2_service(what: str, name: str, kind: str, *request: str) -> None:
 
 
 def ros2_topic(what: str, *words: str) -> None:
-    name, *rest = [word for word in words if not word.startswith("--")]
+    numbered = ("-w", "--rate", "--times")
+    plain = [word for before, word in zip(("", *words), words) if not word.startswith("-") and before not in numbered]
+    name, *rest = plain
     bare = name.removeprefix("/vla/")
     assert f"`{bare}`" in TOPICS, f"doc/topics.md has no topic {bare}"
     if len(rest) == 2 and rest[1] != "…":
