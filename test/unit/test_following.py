@@ -33,6 +33,7 @@ class Robot:
         self.view = view
         self.image = np.zeros((8, 8, 3), np.uint8)
         self.speed = (0.2, 0.0)
+        self.later: tuple[float, float] | None = None  # of the second row; None: the same
         self.completion = 0.0
         self.told: list[str] = []
         self.looks = 0
@@ -44,7 +45,10 @@ class Robot:
     def _drive(self, words: str, image: Any, measured: Any) -> Any:
         self.shown = image
         self.told.append(words)
-        return np.tile(np.array([*self.speed, 1.0], np.float32), (3, 1)), self.completion
+        rows = np.tile(np.array([*self.speed, 1.0], np.float32), (3, 1))
+        if self.later is not None:
+            rows[1, :2] = self.later
+        return rows, self.completion
 
     def _look(self, image: Any) -> tuple[Seen, ...]:
         self.looks += 1
@@ -134,6 +138,24 @@ def test_a_turn_is_done_where_odometry_says_so_whatever_the_model_says(turned: f
     robot.progress.turned = turned
     robot.speed = (0.0, 0.0)
     robot.see(DONE_IMAGES + 1)
+    assert (robot.told[-1] == "stop") == done
+
+
+@pytest.mark.parametrize(("notation", "covered", "later", "step", "done"), [
+    ("forward:0.1m ; stop", 0.08, (0.02, 0.0), 0.0, True),
+    ("forward:0.1m ; stop", 0.08, (0.02, 0.0), 0.002, False),  # it moves still
+    ("forward:0.1m ; stop", 0.07, (0.02, 0.0), 0.0, False),  # too far from the end
+    ("turn_left ; stop", 1.5, (0.0, 0.1), 0.0, True)])
+def test_a_robot_that_stands_near_the_end_is_there_though_a_later_row_asks_for_more(
+        notation: str, covered: float, later: tuple[float, float], step: float, done: bool) -> None:
+    """Newer rows come before that one's turn, and ask for the same."""
+    robot = Robot(notation)
+    robot.see()
+    setattr(robot.progress, robot.progress.amount.feature, covered)
+    robot.speed, robot.later = (0.0, 0.0), later
+    for _ in range(DONE_IMAGES + 2):
+        robot.progress.travelled += step
+        robot.see()
     assert (robot.told[-1] == "stop") == done
 
 

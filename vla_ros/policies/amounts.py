@@ -23,6 +23,11 @@ MOST_BEYOND = {"turned": 0.1, "travelled": 0.06}
 REACHED_SHARE = 0.25  # of the amount may be missing at most, or the least would be done unmoved
 
 
+def has_stood(turned: float, travelled: float) -> bool:
+    """Whether a robot stood, that turned (rad) and travelled (m) so far from image to image."""
+    return abs(turned) < STOOD["turned"] and abs(travelled) < STOOD["travelled"]
+
+
 class AmountLeft:
     """What is left of one turn or drive, and what the model is told of it.
 

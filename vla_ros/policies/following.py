@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.types import Image
-from vla_ros.policies.amounts import AmountLeft
+from vla_ros.policies.amounts import AmountLeft, has_stood
 from vla_ros.policies.base import NotUnderstood
 from vla_ros.policies.headway import Headway
 from vla_ros.policies.progress import OPEN_SHARE, SURE_IMAGES, Progress
@@ -86,6 +86,7 @@ class Following:
         self._headway = Headway()
         self._lost = 0.0  # rad turned since the target was last seen
         self._turned = 0.0  # by the image before
+        self._travelled = 0.0
 
     @property
     def announced(self) -> tuple[str, ...]:
@@ -125,13 +126,15 @@ class Following:
         if self._failure:
             raise NotUnderstood(self._failure)
         turned = self._progress.turned - self._turned
+        travelled = self._progress.travelled - self._travelled
         self._turned = self._progress.turned
+        self._travelled = self._progress.travelled
         intent = self._steps.current
         if needs_object(intent) and not self._clear(intent, image, measured):
             return self._turn(TURN_RAD_S if self._looked >= LOOK_IMAGES else 0.0)
         rows, completion = self._drive(self.words, self._shown(intent, image, measured), measured)
         self._search(intent, turned, rows)
-        stands = not rows[:, :2].any()
+        stands = not rows[:, :2].any() or self._stays(rows, turned, travelled)
         if needs_object(intent) and self._headway.lost(not stands, self._progress):
             self._fail(
                 f"the robot gets no nearer to the {named(intent)}; clear its way and say it again"
@@ -160,6 +163,17 @@ class Following:
             if at_fingers(seen.thing) and seen.thing.name != self.last:
                 image = paint_over(image, with_edges(seen.cells))
         return image
+
+    def _stays(self, rows: NDArray[np.float32], turned: float, travelled: float) -> bool:
+        """Does it stand near its amount's end, though a later row asks for a little more?
+
+        A robot goes by the first row until there are newer ones: if those ask for the same, it
+        would stand there for ever.
+        """
+        amount = self._progress.amount
+        if amount is None or rows[0, :2].any() or not has_stood(turned, travelled):
+            return False
+        return amount.reached(getattr(self._progress, amount.feature))
 
     def _claims(self, intent: Intent, completion: float) -> bool:
         """Does the model, which stands, take the step for done?"""
