@@ -3,7 +3,7 @@
 ros2 launch vla_ros demo.launch.py
 ros2 launch vla_ros demo.launch.py robot:=arm
 ros2 service call /vla/safety_validator/arm std_srvs/srv/Trigger
-ros2 topic pub --once -w 2 /vla/instruction std_msgs/msg/String "{data: 'go to the red block'}"
+ros2 topic pub --once /vla/instruction std_msgs/msg/String "{data: 'go to the red block'}"
 """
 
 from __future__ import annotations

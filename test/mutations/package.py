@@ -384,7 +384,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("max((self.high - self.low) / 2,", "max((self.high - self.low) * 2,"),
     ]),
     "vla_ros/core/instructions.py": (("test/unit/test_instructions.py",), [
-        ('set(re.findall(r"\\w+", fold(text)))', "{fold(text)}"),
+        ('re.findall(r"\\w+", fold(text)) if word', "[fold(text)] if word"),
         ('normalize("NFKC", text).casefold()', 'normalize("NFKC", text)'),
         ('("Cc", "Cf", "Co", "Cn")', '("Cc",)'),
         ("if len(text) > max_length:", "if len(text) >= max_length:"),

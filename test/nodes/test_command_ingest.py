@@ -57,6 +57,16 @@ def test_a_stop_word_cancels_once(around, talk):
     assert [instruction.text for instruction in commands] == ["", "go", ""]
 
 
+def test_words_that_say_more_than_a_stop_word_are_told_why_they_stop(around, talk):
+    _, commands, say = talk
+    say("go")
+    around.wait(lambda: len(commands) == 2)
+    say("drive to the box and stop there")
+    around.wait(lambda: around.said(
+        "stopped: 'drive to the box and stop there' has the stop word 'stop', which always stops the robot; the instruction is cancelled"))
+    assert [instruction.text for instruction in commands] == ["", "go", ""]
+
+
 @pytest.mark.parametrize("source, says", [("teleop", "a person has the robot and may drive on"), ("policy", "stopped: the instruction is cancelled")])
 def test_a_stop_word_says_who_drives(around, talk, source, says):
     _, commands, say = talk

@@ -14,7 +14,7 @@ MSG = Path(__file__).parents[2] / "msg"
 SECOND = 1_000_000_000
 START = 1_790_000_000 * SECOND
 OURS = "vla_ros_msgs/msg/"
-TEXT, BUTTON = "std_msgs/msg/String", "std_msgs/msg/Bool"
+TEXT = "std_msgs/msg/String"
 IMAGE, DIAGNOSTICS = "sensor_msgs/msg/CompressedImage", "diagnostic_msgs/msg/DiagnosticArray"
 DISARMED, HOLDING, ACTIVE, STOPPED = range(4)
 PASSED, LIMITED, HELD, LATCHED = range(4)
@@ -64,9 +64,6 @@ class Bag:
 
     def text(self, seconds: float, topic: str, text: str) -> Bag:
         return self.add(seconds, f"/vla/{topic}", TEXT, make(TEXT, data=text))
-
-    def stop(self, seconds: float, pressed: bool) -> Bag:
-        return self.add(seconds, "/vla/stop", BUTTON, make(BUTTON, data=pressed))
 
     def heartbeat(self, seconds: float, node: str, process: str = "7.1.here", state: str = "active") -> Bag:
         at = START + round(seconds * SECOND)

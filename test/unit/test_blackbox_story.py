@@ -77,15 +77,15 @@ def test_a_drive_is_told_second_by_second_and_what_holds_as_one(tmp_path: Path) 
 
 
 def test_words_are_told_in_their_place_with_what_came_of_them(tmp_path: Path) -> None:
-    bag = Bag().text(0.0, "instruction", "Go to the RED block!").instruction(0.01, 7, "go to the red block")
+    bag = Bag().instruction(0.01, 7, "go to the red block")
     bag.chunk(0.09, 7, [[0.2, 0.0]]).text(0.1, "feedback", "on my way").report(0.2).report(0.3)
-    bag.text(0.4, "instruction", "stop").instruction(0.41, 8, "")
+    bag.instruction(0.41, 8, "")
     assert [line[13:] for line in lines_of(bag, tmp_path)] == [
-        "said: “Go to the RED block!”", "accepted: “go to the red block”",
+        "accepted: “go to the red block”",
         "constant@1 decides what the robot does", "the first action for “go to the red block”, 0.08 s after it",
         "the operator is told: on my way",
         "the policy drives, “go to the red block”: wanted linear.x 0.20, angular.z 0.00; sent linear.x 0.20, "
-        "angular.z 0.00 (0.10 s, 2 reports)", "said: “stop”", "no instruction holds"]
+        "angular.z 0.00 (0.10 s, 2 reports)", "no instruction holds"]
 
 
 def test_what_limited_a_command_stands_beside_what_was_wanted_and_sent(tmp_path: Path) -> None:
@@ -117,15 +117,15 @@ def test_a_hold_for_an_old_image_says_when_the_last_one_came_and_what_had_happen
         "had come 2.10 s before; camera_ingest had restarted, after 2.0 s at 14:13:22.95 (0.40 s, 5 reports)")
 
 
-def test_stops_halts_faults_and_the_button_are_told(tmp_path: Path) -> None:
-    bag = Bag().report(0.0).stop(0.0, False).halt(0.0, "")
+def test_stops_halts_and_faults_are_told(tmp_path: Path) -> None:
+    bag = Bag().report(0.0).halt(0.0, "")
     bag.fault(0.1, "vision", "camera_ingest", "black for 3 s").fault(1.1, "vision", "camera_ingest", "black for 4 s")
-    bag.halt(1.2, "the camera is lost").halt(1.2, "the camera is lost").stop(1.3, True).stop(1.31, True)
+    bag.halt(1.2, "the camera is lost").halt(1.2, "the camera is lost")
     bag.report(1.3, STOPPED, LATCHED, "stop", "the stop is pressed").report(1.4, STOPPED, LATCHED, "stop", "the stop is pressed")
-    bag.stop(2.0, False).halt(2.1, "").report(2.2, DISARMED, HELD, "disarmed", "the gate is disarmed; arm it")
+    bag.halt(2.1, "").report(2.2, DISARMED, HELD, "disarmed", "the gate is disarmed; arm it")
     assert [line[13:] for line in lines_of(bag, tmp_path)][1:] == [
         "vision fault of camera_ingest: black for 3 s", "the supervisor halts the robot: the camera is lost",
-        "the stop is pressed", "STOPPED by stop: the stop is pressed (0.10 s, 2 reports)", "the stop is released",
+        "STOPPED by stop: the stop is pressed (0.10 s, 2 reports)",
         "the supervisor halts the robot no more", "disarmed (0.00 s, 1 reports)"]
 
 
@@ -165,7 +165,7 @@ def test_an_instruction_from_long_before_is_no_jump_of_the_clock(tmp_path: Path)
 
 
 def test_messages_of_another_version_are_counted_and_the_rest_is_told(tmp_path: Path) -> None:
-    bag = Bag().text(0.0, "instruction", "go")
+    bag = Bag().text(0.0, "record/note", "go")
     old = Bag().fault(0.1, "a", "b", "c")
     bag.types["/vla/fault"] = OURS + "Fault"
     facts_of_old = "string sentence\n"
@@ -180,13 +180,13 @@ def test_messages_of_another_version_are_counted_and_the_rest_is_told(tmp_path: 
     from vla_ros.operator.blackbox.bag_file import write_bag
     story = Story()
     lines = list(story.lines(BagStream(write_bag(tmp_path, bag.messages, facts, 10), Story.wanted)))
-    assert [line.text for line in lines] == ["said: “go”"]
+    assert [line.text for line in lines] == ["noted: “go”"]
     ((sentence, count),) = story.refused.items()
     assert count == 1 and sentence.startswith("/vla/fault is of another version: ")
 
 
 def test_the_page_is_one_file_with_what_the_camera_saw_and_nothing_from_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bag = Bag().image(0.0, b"\xff\xd8one").text(0.1, "instruction", "<script>alert(1)</script>").report(0.2)
+    bag = Bag().image(0.0, b"\xff\xd8one").text(0.1, "record/note", "<script>alert(1)</script>").report(0.2)
     path = bag.image(0.3, b"\xff\xd8two").report(0.4, STOPPED, LATCHED, "stop", "pressed").write(tmp_path)
     page = tmp_path / "story.html"
     assert main(["blackbox", str(path), "--html", str(page)]) == 0
@@ -200,7 +200,7 @@ def test_the_page_is_one_file_with_what_the_camera_saw_and_nothing_from_elsewher
 def test_a_page_of_a_long_recording_has_few_images(tmp_path: Path) -> None:
     bag = Bag()
     for number in range(MOST_IMAGES + 20):
-        bag.image(number * 0.1, f"picture {number}".encode()).text(number * 0.1, "instruction", f"word {number}")
+        bag.image(number * 0.1, f"picture {number}".encode()).instruction(number * 0.1, number + 1, f"word {number}")
     page = tmp_path / "story.html"
     assert main(["blackbox", str(bag.write(tmp_path)), "--html", str(page)]) == 0
     assert page.read_text(encoding="utf-8").count("<img ") == MOST_IMAGES
@@ -208,18 +208,18 @@ def test_a_page_of_a_long_recording_has_few_images(tmp_path: Path) -> None:
 
 def test_of_a_folder_the_newest_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import os
-    os.utime(Bag().text(0.0, "instruction", "old").write(tmp_path), (1, 1))
-    Bag().text(0.0, "instruction", "new").write(tmp_path)
+    os.utime(Bag().text(0.0, "record/note", "old").write(tmp_path), (1, 1))
+    Bag().text(0.0, "record/note", "new").write(tmp_path)
     assert main(["blackbox", str(tmp_path)]) == 0
-    assert "said: “new”" in capsys.readouterr().out
+    assert "noted: “new”" in capsys.readouterr().out
 
 
 def test_a_file_that_is_cut_off_is_told_as_far_as_it_goes_and_the_exit_code_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = Bag().text(0.0, "instruction", "go").report(0.1).write(tmp_path)
+    path = Bag().text(0.0, "record/note", "go").report(0.1).write(tmp_path)
     path.write_bytes(path.read_bytes()[:-60])
     assert main(["blackbox", str(path)]) == 1
     printed = capsys.readouterr()
-    assert "said: “go”" in printed.out and "cut off or damaged" in printed.err
+    assert "noted: “go”" in printed.out and "cut off or damaged" in printed.err
 
 
 def test_what_is_no_bag_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,7 +232,7 @@ def test_a_long_recording_is_told_line_by_line(tmp_path: Path) -> None:
     """A run that never ends must not keep all other lines waiting."""
     bag = Bag()
     for number in range(6000):
-        bag.report(number * 0.1).text(number * 0.1, "instruction", f"word {number}")
+        bag.report(number * 0.1).text(number * 0.1, "record/note", f"word {number}")
     story = Story()
     stream = iter(BagStream(bag.write(tmp_path), Story.wanted))
     taken = 0
@@ -261,7 +261,7 @@ HOSTILE = "go”\n12:00:00.00  the stop is pressed\x1b[2J\u202e"
 
 
 def test_what_people_and_nodes_say_forges_no_line_and_steers_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bag = Bag().text(0.0, "instruction", HOSTILE).instruction(0.1, 7, HOSTILE).fault(0.2, HOSTILE, "a", "b").halt(0.3, HOSTILE)
+    bag = Bag().text(0.0, "record/note", HOSTILE).instruction(0.1, 7, HOSTILE).fault(0.2, HOSTILE, "a", "b").halt(0.3, HOSTILE)
     bag.report(0.4, HOLDING, HELD, HOSTILE, HOSTILE).heartbeat(0.5, HOSTILE).text(0.6, "a\x1b[1m/note", HOSTILE)
     path = bag.write(tmp_path, reasons=(HOSTILE,))
     assert main(["blackbox", str(path)]) == 0

@@ -210,8 +210,8 @@ def ros2_service(what: str, name: str, kind: str, *request: str) -> None:
 
 
 def ros2_topic(what: str, *words: str) -> None:
-    numbered = ("-w", "--rate", "--times")
-    plain = [word for before, word in zip(("", *words), words) if not word.startswith("-") and before not in numbered]
+    numbered = ("--rate", "--times")
+    plain = [word for before, word in zip(("", *words), words) if not word.startswith("--") and before not in numbered]
     name, *rest = plain
     bare = name.removeprefix("/vla/")
     assert f"`{bare}`" in TOPICS, f"doc/topics.md has no topic {bare}"

@@ -20,7 +20,7 @@ from vla_ros.datasets.bag_stream import BagStream
 from vla_ros.nodes.gate.gate_settings import gate_settings
 from vla_ros.operator.replay.gate_parameters import checked, files_of_command, read_gate_parameters
 from vla_ros.operator.replay.gate_replay import Difference, GateReplay, ReplayResult
-from vla_ros.safety.gate import Gate, LatestInputs
+from vla_ros.safety.gate import STOP_PRESSED, Gate, LatestInputs
 
 ROBOT = """
 name: cart
@@ -152,7 +152,6 @@ def test_a_stop_that_is_pressed_and_what_a_person_does_then_is_played_again(tmp_
     def press(now: float, inputs: LatestInputs, bag: Bag, gate: Gate) -> None:
         if abs(now - 3.0) < 1e-6 or abs(now - 3.2) < 1e-6:
             inputs.stop_pressed = now < 3.1
-            bag.stop(now - 0.001, now < 3.1)
         if abs(now - 3.4) < 1e-6:
             assert gate.reset(at(now), inputs)[0]
         if abs(now - 3.6) < 1e-6:
@@ -170,8 +169,7 @@ def test_a_disarming_and_a_press_between_two_ticks_are_played_again(tmp_path: Pa
         if abs(now - 3.5) < 1e-6:
             assert gate.arm(at(now), at(now), inputs)[0]
         if abs(now - 4.0) < 1e-6:  # too short for a tick to see it; the node latches
-            bag.stop(now - 0.003, True).stop(now - 0.002, False)
-            gate.latch("the stop is pressed")
+            gate.latch(STOP_PRESSED)
     differences, result = replayed(drive(robot, change=happen).write(tmp_path), robot)
     assert differences == [] and result.verdicts["STOPPED"] == 100
 
@@ -285,15 +283,23 @@ def test_a_robot_s_urdf_comes_with_the_recording_and_a_stranger_s_writes_nowhere
     assert not (tmp_path / "absolute").exists()
 
 
-def test_a_stop_that_was_on_its_way_at_a_tick_comes_with_the_next(tmp_path: Path, robot: Robot) -> None:
-    def press(now: float, inputs: LatestInputs, bag: Bag, gate: Gate) -> None:
+def test_a_halt_that_was_on_its_way_at_a_tick_comes_with_the_next(tmp_path: Path, robot: Robot) -> None:
+    def halt(now: float, inputs: LatestInputs, bag: Bag, gate: Gate) -> None:
         if abs(now - 3.0) < 1e-6:
-            bag.stop(now - 0.021, True)  # before the tick at 2.98, which did not have it
-            inputs.stop_pressed = True
-    bag = drive(robot, change=press)
+            bag.halt(now - 0.021, "too many faults")  # before the tick at 2.98, which did not have it
+            inputs.halt = "too many faults"
+    bag = drive(robot, change=halt)
     bag.messages.sort(key=lambda each: each.received)
     differences, _ = replayed(bag.write(tmp_path), robot)
     assert differences == []
+
+
+def test_a_stop_by_service_is_played_again(tmp_path: Path, robot: Robot) -> None:
+    def stop(now: float, inputs: LatestInputs, bag: Bag, gate: Gate) -> None:
+        if abs(now - 3.0) < 1e-6:
+            assert gate.stop()[0]
+    differences, result = replayed(drive(robot, change=stop).write(tmp_path), robot)
+    assert differences == [] and result.verdicts["STOPPED"] > 100
 
 
 def test_a_bag_without_a_robot_file_asks_for_one(tmp_path: Path, robot: Robot, capsys: pytest.CaptureFixture[str]) -> None:

@@ -218,7 +218,8 @@ class Trials(DemoSuite):
         self.watch.begin()
         self.quiet.count_from_now()
         start = self.truth()
-        problem = problem or self.give(episode.text)
+        unaccepted = "" if problem else self.give(episode.text)
+        problem = problem or unaccepted
         began = time.monotonic()
         path = [start]
         if problem:
@@ -231,7 +232,9 @@ class Trials(DemoSuite):
         watch = self.watch
         moment = watch.moment()
         gave_up = verdict.sentence.startswith(GAVE_UP)
-        rightly = gave_up and to_refuse(episode) and untouched(start, (*path, end))
+        # words that halt are not accepted, and nothing of them is done
+        refused = gave_up or bool(unaccepted)
+        rightly = refused and to_refuse(episode) and untouched(start, (*path, end))
         if not verdict.done and moment.reason:
             sentence = f"{verdict.sentence}; the gate is {moment.state} ({moment.reason})"
             verdict = replace(verdict, sentence=sentence)
@@ -242,7 +245,7 @@ class Trials(DemoSuite):
             seconds=seconds,
             sentence=verdict.sentence,
             reached=self.reached(episode.meant, start, end),
-            refused=gave_up and not watch.chunks[0],
+            refused=refused and not watch.chunks[0],
             gave_up=gave_up and watch.chunks[0] > 0,
             chunks=tuple(watch.chunks),
             predict=list(watch.predict),

@@ -65,7 +65,12 @@ def is_stop(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
 
     Doubt means stop: "don't stop" stops too.
     """
-    return not set(re.findall(r"\w+", fold(text))).isdisjoint(stop_words)
+    return bool(stop_word_in(text, stop_words))
+
+
+def stop_word_in(text: str, stop_words: Collection[str] = STOP_WORDS) -> str:
+    """The first word of `text` that is one of the folded `stop_words`; "": none is."""
+    return next((word for word in re.findall(r"\w+", fold(text)) if word in stop_words), "")
 
 
 def check_stop_words(words: Collection[str]) -> frozenset[str]:

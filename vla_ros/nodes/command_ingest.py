@@ -12,7 +12,14 @@ from typing import Any
 
 from std_msgs.msg import String
 
-from vla_ros.core.instructions import Echoes, RateLimit, check_stop_words, clean, is_stop
+from vla_ros.core.instructions import (
+    Echoes,
+    RateLimit,
+    check_stop_words,
+    clean,
+    is_stop,
+    stop_word_in,
+)
 from vla_ros.core.shown import shown
 from vla_ros.core.types import TELEOP, Instruction
 from vla_ros.nodes.common.base import ManagedNode
@@ -30,6 +37,7 @@ REPORT_BYTES = 1 << 14  # a larger message is no report
 # Of words that are refused, for they came too fast: they may ask to halt all the same, so they are
 # read, up to this. More than that no person says, and reading it would delay the stop words.
 READINGS_ABOVE_RATE_HZ = 10.0
+FEW_WORDS = 3  # "please stop now" needs no explanation
 PERSON_DRIVES = (
     "a person has the robot and may drive on (let the deadman go, or press the stop, to stop it)"
 )
@@ -109,7 +117,7 @@ class CommandIngest(ManagedNode):
         self.stats.tick("instruction", start)
         text = message.data
         if self._stops(text):
-            self._cancel(start)
+            self._cancel(start, self._because(text))
         else:
             self._consider(text, start)
         self.stats.latency(time.monotonic_ns() - start)
@@ -132,12 +140,18 @@ class CommandIngest(ManagedNode):
         self.get_logger().warning(sentence)
         self.notify_operator(sentence)
 
-    def _cancel(self, now: int, read: str = "") -> None:
+    def _because(self, text: str) -> str:
+        """Why words that say more than a stop word stop: "drive to the box and stop there"."""
+        if len(text.split()) <= FEW_WORDS:
+            return ""
+        word = stop_word_in(text, self._stop_words)
+        return f"{shown(text)} has the stop word {word!r}, which always stops the robot; "
+
+    def _cancel(self, now: int, because: str = "") -> None:
         """At once, whatever the rate; but once, however often it is said.
 
-        `read`: the words that the reader took for halting; empty: they hold a stop word.
+        `because`: why, as the begin of a sentence; empty where that is plain.
         """
-        because = f"{shown(read)} asks to halt, " if read else ""
         if self._text:
             self._accept("")
             self.notify_operator(f"{self._stopped()}: {because}the instruction is cancelled")
@@ -157,7 +171,7 @@ class CommandIngest(ManagedNode):
         # Read before it is accepted: what asks to halt never becomes an instruction. A stop word
         # that comes meanwhile waits for this one reading.
         if (allowed or self._readings.allow(now)) and self._halts(text):
-            self._cancel(now, text)
+            self._cancel(now, f"{shown(text)} asks to halt, ")
             return
         if not allowed:
             self.stats.drop("too many instructions")
@@ -202,7 +216,7 @@ class CommandIngest(ManagedNode):
             self.stats.drop("too many instructions")
             raise ValueError(f"more than {READINGS_ABOVE_RATE_HZ:g} goals a second")
         if self._halts(text):
-            self._cancel(now, text)
+            self._cancel(now, f"{shown(text)} asks to halt, ")
             raise ValueError(f"the prompt {shown(text)} asks to halt, which stops the robot")
 
     def give_instruction(self, text: str) -> int:

@@ -37,7 +37,7 @@ from vla_ros.nodes.gate.gate_settings import SOURCE_MEMORY_NS, gate_settings
 from vla_ros.nodes.gate.outputs import Others, Outputs
 from vla_ros.nodes.gate.rule_sources import heard, message_class
 from vla_ros.nodes.gate.stop_buttons import Presses, StopButtons
-from vla_ros.safety.gate import Gate, LatestInputs, Report, State
+from vla_ros.safety.gate import STOP_PRESSED, Gate, LatestInputs, Report, State
 from vla_ros.safety.rule import Source, Verdict
 from vla_ros.safety.rules import RULES
 from vla_ros.safety.rules.clock import CLOCK_JUMP
@@ -491,7 +491,7 @@ class SafetyValidator(ManagedNode):
         pressed = self._buttons.note(presses)
         self._inputs.stop_pressed = self._buttons.pressed
         if pressed and self._gate:
-            self._gate.latch("the stop is pressed")  # also if it is released before the next tick
+            self._gate.latch(STOP_PRESSED)  # also if it is released before the next tick
 
     def _on_halt(self, data: bytes) -> None:
         """Every halt latches.

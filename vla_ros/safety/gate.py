@@ -74,6 +74,9 @@ class Event(Enum):
 
 
 Action = Mapping[str, float]  # channel -> value; a channel that is not in it is not commanded
+STOP_PRESSED = "the stop is pressed"
+STOP_ASKED = "the stop was asked for by service"
+STOPS_BY_HAND = (STOP_PRESSED, STOP_ASKED)
 CLOCK_JUMPED = "the ROS clock jumped just now; try again in a second"
 ARMED = (State.HOLDING, State.ACTIVE)
 # What these find ends a press: what was in the way, or is wrong with the stick, is looked at first.
@@ -128,7 +131,7 @@ class LatestInputs:
     def cause(self) -> str:
         """Why the robot must stand still now, whatever the policy wants; empty: it need not."""
         if self.stop_pressed:
-            return "the stop is pressed"
+            return STOP_PRESSED
         if self.halt:
             return f"the supervisor stops the robot: {self.halt}"
         return ""
@@ -322,7 +325,7 @@ class Gate:
 
     def stop(self) -> tuple[bool, str]:
         """As a stop button that is pressed once, for who asks and wants an answer."""
-        self.latch("the stop was asked for by service")
+        self.latch(STOP_ASKED)
         return True, f"stopped: {self.cause}; reset, then arm"
 
     def reset(self, now_steady: int, inputs: LatestInputs) -> tuple[bool, str]:

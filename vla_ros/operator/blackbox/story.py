@@ -41,7 +41,6 @@ HEARTBEAT = "vla_ros_msgs/msg/Heartbeat"
 FAULT = "vla_ros_msgs/msg/Fault"
 HALT = "vla_ros_msgs/msg/Halt"
 TEXT = "std_msgs/msg/String"
-BUTTON = "std_msgs/msg/Bool"
 IMAGE = "sensor_msgs/msg/CompressedImage"
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 
@@ -127,7 +126,6 @@ class Story:
         self._images: dict[str, tuple[int, bytes]] = {}  # topic -> when, and the JPEG
         self._levels: dict[str, int] = {}
         self._halt = ""
-        self._pressed: bool | None = None
         self._policy = ""
         self._accepted: dict[int, int] = {}  # instruction_id -> when, until its first action
         self._text = {0: ""}
@@ -141,7 +139,6 @@ class Story:
             FAULT: self._on_fault,
             HALT: self._on_halt,
             TEXT: self._on_text,
-            BUTTON: self._on_button,
             IMAGE: self._on_image,
             DIAGNOSTICS: self._on_diagnostics,
         }
@@ -150,9 +147,7 @@ class Story:
     def wanted(topic: str, kind: str) -> bool:
         """Whether a topic is part of the story: no robot state, whose numbers are in the bag."""
         if kind == TEXT:
-            return topic.endswith(("/instruction", "/feedback", "/note"))
-        if kind == BUTTON:
-            return topic.endswith("/stop")
+            return topic.endswith(("/feedback", "/note"))
         return kind in (REPORT, INSTRUCTION, CHUNK, HEARTBEAT, FAULT, HALT, IMAGE, DIAGNOSTICS)
 
     def lines(self, messages: Iterable[BagMessage]) -> Iterator[StoryLine]:
@@ -274,9 +269,7 @@ class Story:
     # -- people ------------------------------------------------------------------------
     def _on_text(self, message: BagMessage) -> None:
         text = str(message.message.data)[:300]
-        if message.topic.endswith("/instruction"):
-            self._add(message.received, "said", f"said: “{text}”", self._seen())
-        elif message.topic.endswith("/note"):
+        if message.topic.endswith("/note"):
             self._add(message.received, "said", f"noted: “{text}”")
         else:
             self._add(message.received, "told", f"the operator is told: {text}")
@@ -291,16 +284,7 @@ class Story:
             self._add(message.received, "said", "no instruction holds")
             return
         self._accepted = {number: message.received}
-        self._add(message.received, "said", f"accepted: “{text}”")
-
-    def _on_button(self, message: BagMessage) -> None:
-        pressed = bool(message.message.data)
-        if pressed != self._pressed and (pressed or self._pressed is not None):
-            if pressed:
-                self._add(message.received, "stopped", "the stop is pressed", self._seen())
-            else:
-                self._add(message.received, "told", "the stop is released")
-        self._pressed = pressed
+        self._add(message.received, "said", f"accepted: “{text}”", self._seen())
 
     # -- the policy and what it sees ---------------------------------------------------
     def _on_chunk(self, message: BagMessage) -> None:

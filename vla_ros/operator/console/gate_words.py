@@ -6,11 +6,11 @@ import re
 
 from vla_ros.core.shown import shown
 from vla_ros.operator.console.sentences import DONE, OPEN, Sentence
+from vla_ros.safety.gate import STOP_PRESSED
 from vla_ros.safety.rules import RULES
 from vla_ros.safety.rules.instruction_match import GIVE_AGAIN, NONE
 
 STATES = ("DISARMED", "HOLDING", "ACTIVE", "STOPPED")
-STOP_PRESSED = "the stop is pressed"  # the gate's words for it, and for why it refuses a reset
 DISARMED = "disarmed: the robot cannot move. Press ARM twice, then tell it what to do."
 BY_A_PERSON = "a person drives the robot; the policy waits until it is given back"
 WITH_A_PERSON = "holding: a person has the robot; press the deadman to drive, or give it back"

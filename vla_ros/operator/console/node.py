@@ -32,10 +32,11 @@ from vla_ros.operator.console.actions import (
     Who,
 )
 from vla_ros.operator.console.cameras import CameraFeed
-from vla_ros.operator.console.gate_words import NEXT, STOP_PRESSED
+from vla_ros.operator.console.gate_words import NEXT
 from vla_ros.operator.console.server import ConsoleServer, listening_socket, missing_libraries
 from vla_ros.operator.console.state import ConsoleState, HeardReport, HeardStatus
 from vla_ros.operator.console.stop_publisher import StopPublisher
+from vla_ros.safety.gate import STOP_PRESSED
 from vla_ros_msgs.msg import Fault, Halt, Heartbeat, Instruction, SafetyReport
 
 LOOK_PERIOD_S = 0.1

@@ -18,13 +18,13 @@ from vla_ros.core.types import TELEOP
 from vla_ros.operator.console.gate_words import (
     NEXT,
     STATES,
-    STOP_PRESSED,
     activity,
     doing,
     rule_words,
     stopped,
 )
 from vla_ros.operator.console.sentences import SentenceHistory
+from vla_ros.safety.gate import STOP_PRESSED
 from vla_ros.safety.rules.instruction_match import GIVE_AGAIN, instruction_match
 
 GATE_SILENT_S = 0.5  # twenty-five reports; beyond it nothing on the page is live

@@ -16,9 +16,9 @@ from vla_ros.core.robot import Robot
 from vla_ros.core.types import NANOSECONDS, POLICY, to_nanoseconds
 from vla_ros.datasets.bag_stream import BagMessage
 from vla_ros.nodes.common.from_message import control_source, stamp_ns
-from vla_ros.operator.blackbox.story import BUTTON, CHUNK, HALT, REPORT, clock
+from vla_ros.operator.blackbox.story import CHUNK, HALT, REPORT, clock
 from vla_ros.operator.replay.recorded_inputs import RecordedInputs
-from vla_ros.safety.gate import ARMED, Gate, Report, State
+from vla_ros.safety.gate import ARMED, STOPS_BY_HAND, Gate, Report, State
 from vla_ros.safety.rule import Arming, Verdict
 from vla_ros.safety.settings import Settings
 
@@ -194,7 +194,7 @@ class GateReplay:
         self._deliver(int(report.sequence), state is State.STOPPED, now)
         self._inputs.forget_processes(now)
         if self._comparing and _by_policy(report):
-            self._follow_person(state, now, stamp, message.received)
+            self._follow_person(report, now, stamp, message.received)
             for cause in self._inputs.latches:
                 self._gate.latch(cause)
         self._inputs.latches.clear()
@@ -218,7 +218,7 @@ class GateReplay:
         Args:
             sequence: of the chunk that the recorded gate had then: a hint at what was still on its
                 way.
-            stopped: whether it had stopped: the same for a stop and a halt.
+            stopped: whether it had stopped: the same for a halt.
             now: of the tick, steady ns.
         """
         waiting: deque[tuple[int, BagMessage]] = deque()
@@ -227,7 +227,7 @@ class GateReplay:
             if message.type == CHUNK:
                 newer = int(message.message.sequence) > sequence
                 there = there and now - sent > LONGEST_TRANSIT_NS if newer else sent <= now
-            elif message.type in (BUTTON, HALT):
+            elif message.type == HALT:
                 there = sent <= now if stopped else now - sent > LONGEST_TRANSIT_NS
             if there:
                 self._inputs.take(message, now)
@@ -235,12 +235,15 @@ class GateReplay:
                 waiting.append((sent, message))
         self._pending = waiting
 
-    def _follow_person(self, state: State, now: int, stamp: int, received: int) -> None:
-        """Arms, disarms and resets where the recorded gate's state says that a person did."""
+    def _follow_person(self, report: Any, now: int, stamp: int, received: int) -> None:
+        """Arms, disarms, stops and resets where the recorded gate says that a person did."""
         before = self._before
+        state = State(int(report.state))
         if before is None or state is before:
             return
         answer = (True, "")
+        if state is State.STOPPED and report.reason in STOPS_BY_HAND:
+            self._gate.latch(report.reason)
         if before is State.STOPPED and state is not State.STOPPED:
             answer = self._gate.reset(now, self._inputs.latest)
         if state in ARMED and before not in ARMED:

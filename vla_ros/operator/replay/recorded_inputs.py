@@ -53,15 +53,11 @@ class RecordedInputs:
 
     def wants(self, topic: str, kind: str) -> bool:
         """Whether the gate listens to it."""
-        if kind == story.BUTTON:
-            return topic.endswith("/stop")
         return kind in self._by_type or topic in self._by_topic
 
     def take(self, message: BagMessage, now: int) -> None:
         """A message that arrived at `now`, steady ns."""
-        if message.type == story.BUTTON:
-            self._take_button(message.message, now)
-        elif take := self._by_type.get(message.type) or self._by_topic.get(message.topic):
+        if take := self._by_type.get(message.type) or self._by_topic.get(message.topic):
             take(message.message, now)
 
     def forget_processes(self, now: int) -> None:
@@ -89,11 +85,6 @@ class RecordedInputs:
         self.latest.halt = message.reason or without
         if self.latest.halt:
             self.latches.append(self.latest.cause())
-
-    def _take_button(self, message: Any, now: int) -> None:
-        self.latest.stop_pressed = bool(message.data)
-        if self.latest.stop_pressed:
-            self.latches.append("the stop is pressed")
 
     def _take_state(
         self, topic: str, channels: tuple[Channel, ...], message: Any, now: int
