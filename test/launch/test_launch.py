@@ -283,7 +283,7 @@ def test_a_launched_demo_comes_up_and_ends(tmp_path: Path, monkeypatch: pytest.M
         profile = str(SHARE / "config" / "fastdds.xml")
         assert {child.environ().get(profile_variables()[0]) for child in children} == {profile}
         enclaves = {words[words.index("--enclave") + 1] for words in map(psutil.Process.cmdline, children)}
-        assert enclaves == {f"/vla/{name}" for name in NODES} | {"/robot/simulator"}
+        assert enclaves == {f"/vla/{name}" for name in NODES | ONLOOKERS} | {"/robot/simulator"}
         process.send_signal(signal.SIGINT)
         assert process.wait(20.0) == 0
         assert not [child for child in children if child.is_running()]
