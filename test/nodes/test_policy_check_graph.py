@@ -18,6 +18,7 @@ pytest.importorskip("av", reason="datasets need PyAV")
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 
@@ -78,7 +79,8 @@ class Drivers:
         self.node.create_timer(0.03, self._publish)
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.node)
-        self.thread = threading.Thread(target=self.executor.spin, daemon=True)
+        self.ended = Future()  # as in conftest.py: a shutdown in another thread would take away what its spin waits on
+        self.thread = threading.Thread(target=self.executor.spin_until_future_complete, args=(self.ended,), daemon=True)
         self.thread.start()
 
     def _publish(self) -> None:
@@ -91,8 +93,9 @@ class Drivers:
             publisher.publish(said)
 
     def close(self) -> None:
-        self.executor.shutdown(timeout_sec=1.0)
+        self.ended.set_result(None)
         self.thread.join(timeout=1.0)
+        self.executor.shutdown(timeout_sec=1.0)
         self.node.destroy_node()
         rclpy.try_shutdown()
 

@@ -16,6 +16,7 @@ from geometry_msgs.msg import Twist
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray, String
 
@@ -53,7 +54,8 @@ class Drivers:
         self.executor = SingleThreadedExecutor()
         for node in (self.node, self.controller):
             self.executor.add_node(node)
-        self.thread = threading.Thread(target=self.executor.spin, daemon=True)
+        self.ended = Future()  # as in conftest.py: a shutdown in another thread would take away what its spin waits on
+        self.thread = threading.Thread(target=self.executor.spin_until_future_complete, args=(self.ended,), daemon=True)
         self.thread.start()
 
     def _publish(self) -> None:
@@ -66,8 +68,9 @@ class Drivers:
             publisher.publish(message)
 
     def close(self) -> None:
-        self.executor.shutdown(timeout_sec=1.0)
+        self.ended.set_result(None)
         self.thread.join(timeout=1.0)
+        self.executor.shutdown(timeout_sec=1.0)
         for node in (self.node, self.controller):
             node.destroy_node()
         rclpy.try_shutdown()

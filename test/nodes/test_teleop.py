@@ -8,6 +8,7 @@ from gate_robot import SIM, Robot, standing_after
 from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
+from rclpy.task import Future
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
@@ -37,9 +38,10 @@ class Person:
         self.node.trigger_activate()
         executor = SingleThreadedExecutor()
         executor.add_node(self.node)
-        thread = threading.Thread(target=executor.spin, daemon=True)
+        ended = Future()  # as in conftest.py: a shutdown in another thread would take away what its spin waits on
+        thread = threading.Thread(target=executor.spin_until_future_complete, args=(ended,), daemon=True)
         thread.start()
-        around.at_end += [self.node.destroy_node, lambda: thread.join(1.0), executor.shutdown]
+        around.at_end += [lambda: ended.set_result(None), lambda: thread.join(1.0), executor.shutdown, self.node.destroy_node]
         self.twists = around.speaker(Twist, "teleop_twist", EVENTS)
         self.joys = around.speaker(Joy, "joy", EVENTS)
         self.joints = around.speaker(JointState, "teleop_joints", EVENTS)

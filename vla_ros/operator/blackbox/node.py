@@ -64,10 +64,8 @@ class Blackbox(ManagedNode):
     readers that are best effort: no publisher ever waits for one.
 
     Subscribed topics:
-        instruction (std_msgs/String): what a person says.
         instruction/accepted (vla_ros_msgs/Instruction): what of it holds.
         feedback (std_msgs/String): what a person is told.
-        stop (std_msgs/Bool): the stop button.
         record/note (std_msgs/String): what a person notes on an episode.
         joy (sensor_msgs/Joy): what a person's stick says; so are these two:
         teleop_twist (geometry_msgs/Twist): or TwistStamped, as the robot file's base has it.
