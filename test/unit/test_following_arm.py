@@ -11,6 +11,7 @@ from vla_ros.policies.following_arm import (
     OPEN_SHARE,
     STANDS_RAD,
     STILL_SHARE,
+    STUCK_IMAGES,
     ArmFollowing,
     ArmMoment,
     is_done,
@@ -75,3 +76,34 @@ def test_of_a_single_step_its_end_is_announced():
         assert not following.note(OPEN)
     assert following.announced == ("done: put the red block into the blue bowl",)
     assert following.title == "put the red block into the blue bowl"
+
+
+HOVERS = ArmMoment(moves=True, turned=STANDS_RAD, opening=0.5, opened=0.0, command=0.0, gripped=True)
+
+
+@pytest.mark.parametrize("images, stuck", [(STUCK_IMAGES - 1, False), (STUCK_IMAGES, True)])
+def test_an_arm_that_stands_for_long_with_its_step_not_done_is_stuck(images, stuck):
+    """It hovers over the bowl: the model asks for more than the drives give."""
+    following = ArmFollowing([PUT, ArmIntent("home")])
+    for _ in range(images):
+        following.note(HOVERS)
+    assert following.stuck == stuck
+
+
+@pytest.mark.parametrize("change", [{"turned": 1.01 * STANDS_RAD}, {"opened": STILL_SHARE}])
+def test_an_arm_that_moves_now_and_then_is_not_stuck(change):
+    following = ArmFollowing([PUT])
+    for _ in range(STUCK_IMAGES - 1):
+        following.note(HOVERS)
+    following.note(replace(HOVERS, **change))
+    following.note(HOVERS)
+    assert not following.stuck
+
+
+def test_an_arm_that_is_done_stands_as_long_as_it_likes():
+    following = ArmFollowing([PUT])
+    for _ in range(DONE_IMAGES):
+        following.note(OPEN)
+    for _ in range(2 * STUCK_IMAGES):
+        following.note(HOVERS)
+    assert not following.stuck

@@ -109,4 +109,8 @@ class _OnceLoader(_Loader):
         return super().construct_mapping(node, deep)
 
 
-_OnceLoader.add_constructor(_TUPLE, lambda loader, node: loader.construct_sequence(node, deep=True))
+def _as_list(loader: Any, node: Any) -> Any:
+    return loader.construct_sequence(node, deep=True)
+
+
+_OnceLoader.add_constructor(_TUPLE, _as_list)

@@ -187,6 +187,12 @@ class BuiltinArm:
         )
         if self._following.note(moment):
             self._absent = 0
+        if self._following.stuck:
+            sentence = (
+                f"the arm stands, and gets no further with '{self._following.current.text}'; see "
+                "whether what the words name is there and in reach, and say it again"
+            )
+            raise NotUnderstood(self._following.blamed(sentence))
         return rows
 
     def _moved(self, observation: Observation) -> float:

@@ -13,6 +13,8 @@ OPEN_SHARE = 0.85  # from here on the gripper counts as open; less, and it may h
 DONE_IMAGES = 6  # in a row that must show a step done: 0.6 s at 10 a second
 STANDS_RAD = 0.008  # that no joint may have turned since the last image
 STILL_SHARE = 0.02  # of the fingers' way, likewise
+# in a row that show an arm that stands, and its step not done: 5 s at 20 a second
+STUCK_IMAGES = 100
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class ArmFollowing:
 
     def __init__(self, intents: Sequence[ArmIntent]) -> None:
         self._steps: Steps[ArmIntent] = Steps(intents, attrgetter("text"), DONE_IMAGES)
+        self._standing = 0  # images in a row
 
     @property
     def current(self) -> ArmIntent:
@@ -87,6 +90,15 @@ class ArmFollowing:
         """Why the instruction ended here: which step it was, where there are several."""
         return self._steps.blamed(sentence)
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the arm has stood for so long, its step not done, that nothing will come."""
+        return self._standing >= STUCK_IMAGES
+
     def note(self, moment: ArmMoment) -> bool:
         """An image of the current step. Returns whether the next one begins."""
-        return self._steps.note(is_done(self.current, moment))
+        done = is_done(self.current, moment)
+        stands = moment.turned <= STANDS_RAD and abs(moment.opened) < STILL_SHARE
+        waits = stands and not done and not self._steps.over
+        self._standing = self._standing + 1 if waits else 0
+        return self._steps.note(done)
