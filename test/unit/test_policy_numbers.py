@@ -325,6 +325,17 @@ def test_a_position_goes_from_row_to_row_by_time(kind: str, wanted: list[float])
     assert at == pytest.approx(wanted, abs=1e-6)
 
 
+def test_positions_of_a_policy_that_learned_so_hold_and_what_leads_somewhere_does_not() -> None:
+    seen = observed(elbow=0.5)
+    rows = np.array([[0.1], [0.3]])
+    held = Numbers(spec("elbow", state=("elbow",), holds=True), file(), robot())
+    sent = held.chunk(rows, seen)
+    assert held.resampled(sent, seen) is sent
+    changes = Numbers(spec("elbow", state=("elbow",), holds=True, kinds={"elbow": "delta"}), file(), robot())
+    made = changes.resampled(changes.chunk(rows, seen), seen)
+    assert len(made.values) == 10 and made.values[4, 0] == pytest.approx(0.6)
+
+
 def test_a_gripper_holds_what_it_is_told_until_the_next_row() -> None:
     grasping = robot(
         gripper=channel("jaw", unit="1", bounds=[0, 1], limits=[0, 1], on_stop="hold_commanded", sent_unit="0..100"),

@@ -59,6 +59,8 @@ class PolicySpec:
         history: Observations that it is given, the newest one counted.
         history_spacing: From one of them to the next, ns; 0: `step`.
         takes_prefix: Whether it continues what is left of the chunk before (`observation.prefix`).
+        holds: Whether a row's positions hold until the next row, as where it learned; else the
+            robot goes straight from one row to the next.
 
     Raises ValueError for a spec that is none.
     """
@@ -77,6 +79,7 @@ class PolicySpec:
     history: int = 1
     history_spacing: int = 0
     takes_prefix: bool = False
+    holds: bool = False
 
     def __post_init__(self) -> None:
         for what, names in (("channels", self.channels), ("state", self.state)):

@@ -97,6 +97,9 @@ class BuiltinArm:
             step=to_nanoseconds(config.step),
             images=TABLE_IMAGES,
             state=(*config.channels[:-1], FINGER),
+            # On the way to the second row it would stand where the first one asks for a little:
+            # of ten blocks over their bowls six stayed in the hand.
+            holds=True,
         )
 
     def __init__(self, options: Mapping[str, Any]) -> None:

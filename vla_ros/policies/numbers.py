@@ -102,7 +102,7 @@ class Numbers:
         self._fit_state(file.state, robot)
         self.actions = self._fit_actions(file.actions, robot)
         self.channels = tuple(action.channel.name for action in self.actions)
-        self._columns = tuple(map(_passing, self.actions))
+        self._columns = tuple(_passing(action, spec.holds) for action in self.actions)
         # Here, and not with each chunk: making a spec checks all of it.
         self._robot_spec = replace(spec, channels=self.channels)
 
@@ -189,7 +189,8 @@ class Numbers:
     def resampled(self, chunk: ActionChunk, observation: Observation) -> ActionChunk:
         """The chunk at the gate's rate, for the observation that it was made from.
 
-        Positions go straight from row to row; velocities and grippers hold.
+        Positions go straight from row to row, unless the policy's spec says that they hold, as
+        velocities and grippers do.
         """
         starts: list[float] = []
         for action, column in zip(self.actions, self._columns):
@@ -244,13 +245,13 @@ class Numbers:
         return action.measured.position(observation.state) + values
 
 
-def _passing(action: FittedAction) -> Column:
-    """How the channel passes from row to row."""
+def _passing(action: FittedAction, holds: bool) -> Column:
+    """How the channel passes from row to row; `holds` is the spec's."""
     channel = action.channel
-    if channel.on_stop != "hold_measured":
-        return Column(HOLD)
     # A change or a speed says where it leads until the next row.
     leads = action.measured is not None and action.kind != "relative"
+    if channel.on_stop != "hold_measured" or (holds and not leads):
+        return Column(HOLD)
     return Column(BY if leads else AT, channel.turn, channel.bounds)
 
 
