@@ -291,7 +291,8 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
     ]),
     "vla_ros/policies/numbers.py": (("test/unit/test_policy_numbers.py",), [
         ("rows = rows[: self._horizon or None]", "pass"),
-        ('if channel.on_stop != "hold_measured":', "if channel.is_velocity:"),
+        ('channel.on_stop != "hold_measured" or', "channel.is_velocity or"),
+        ("or (holds and not leads)", "or holds"),
         ("moved = before - action.measured.position(observation.state)", "moved = 0.0"),
         ("moved = math.remainder(moved, column.turn)", "pass"),
         ("column.turn * action.scale.factor", "column.turn"),
@@ -586,7 +587,7 @@ FILES: dict[str, tuple[tuple[str, ...], list[tuple[str, str]]]] = {
         ("moment.moves or ", ""),
         ("return moment.gripped and not opens", "return moment.gripped"),
         ("moment.opening > OPEN_SHARE and not moment.gripped", "moment.opening > OPEN_SHARE"),
-        ("abs(moment.opened) < STILL_SHARE", "moment.opened < STILL_SHARE"),
+        ("not opens and abs(moment.opened) < STILL_SHARE", "not opens and moment.opened < STILL_SHARE"),
     ]),
     "vla_ros/tasks/reading/arm.py": (("test/unit/test_reading_arm.py",), [
         ("held = None if step.kind in PUT_KINDS else step.thing", "held = step.thing"),
