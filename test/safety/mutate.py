@@ -531,7 +531,7 @@ BREAKS = [
     (INGEST, "        if (allowed or self._readings.allow(now)) and self._halts(text):", "        if self._halts(text):"),
     (INGEST, "            words = clean(text, self.params[\"max_length\"])\n", "            words = text\n"),
     (INGEST, "        if not self._readings.allow(now):", "        if False:"),
-    (INGEST, "        if self._halts(text):\n            self._cancel(now, f\"{shown(text)} asks to halt, \")\n            raise", "        if False:\n            raise"),
+    (INGEST, "        if self._halts(text):\n            self._halt(now, text)\n            raise", "        if False:\n            self._halt(now, text)\n            raise"),
     (INGEST, "        self.get_logger().warning(sentence)\n        self.notify_operator(sentence)\n", "        self.get_logger().warning(sentence)\n"),
     (HALTING, "return sureness >= self._threshold", "return sureness > self._threshold"),
     (HALTING, "        self.problem = sentence\n", ""),

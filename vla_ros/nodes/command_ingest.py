@@ -12,14 +12,7 @@ from typing import Any
 
 from std_msgs.msg import String
 
-from vla_ros.core.instructions import (
-    Echoes,
-    RateLimit,
-    check_stop_words,
-    clean,
-    is_stop,
-    stop_word_in,
-)
+from vla_ros.core.instructions import Echoes, RateLimit, check_stop_words, clean, stop_word_in
 from vla_ros.core.shown import shown
 from vla_ros.core.types import TELEOP, Instruction
 from vla_ros.nodes.common.base import ManagedNode
@@ -116,15 +109,16 @@ class CommandIngest(ManagedNode):
             return
         self.stats.tick("instruction", start)
         text = message.data
-        if self._stops(text):
-            self._cancel(start, self._because(text))
+        if word := self._stop_word(text):
+            self._cancel(start, _because(text, word))
         else:
             self._consider(text, start)
         self.stats.latency(time.monotonic_ns() - start)
 
-    def _stops(self, text: str) -> bool:
+    def _stop_word(self, text: str) -> str:
+        """The first stop word in it; "": none, or nobody says so much."""
         long = len(text) > 20 * self.params["max_length"]
-        return not long and is_stop(text, self._stop_words)
+        return "" if long else stop_word_in(text, self._stop_words)
 
     def _halts(self, text: str) -> bool:
         """Whether the reader says so; bad words do not reach it."""
@@ -140,13 +134,6 @@ class CommandIngest(ManagedNode):
         self.get_logger().warning(sentence)
         self.notify_operator(sentence)
 
-    def _because(self, text: str) -> str:
-        """Why words that say more than a stop word stop: "drive to the box and stop there"."""
-        if len(text.split()) <= FEW_WORDS:
-            return ""
-        word = stop_word_in(text, self._stop_words)
-        return f"{shown(text)} has the stop word {word!r}, which always stops the robot; "
-
     def _cancel(self, now: int, because: str = "") -> None:
         """At once, whatever the rate; but once, however often it is said.
 
@@ -158,6 +145,10 @@ class CommandIngest(ManagedNode):
         elif self._answers.allow(now):
             self.notify_operator(f"{self._stopped()}: {because}there was no instruction to cancel")
         self._goals.note_operator("")  # also one that waits for the gate's word still
+
+    def _halt(self, now: int, text: str) -> None:
+        """As a stop word does; the reader took the words for halting."""
+        self._cancel(now, f"{shown(text)} asks to halt, ")
 
     def _stopped(self) -> str:
         """What a stop word did: it ends what the policy does, and nothing that a person does."""
@@ -171,7 +162,7 @@ class CommandIngest(ManagedNode):
         # Read before it is accepted: what asks to halt never becomes an instruction. A stop word
         # that comes meanwhile waits for this one reading.
         if (allowed or self._readings.allow(now)) and self._halts(text):
-            self._cancel(now, f"{shown(text)} asks to halt, ")
+            self._halt(now, text)
             return
         if not allowed:
             self.stats.drop("too many instructions")
@@ -207,7 +198,7 @@ class CommandIngest(ManagedNode):
     # -- what a goal of RunPolicy asks for ---------------------------------------------
     def check_words(self, text: str) -> None:
         """Raises ValueError for words that are not accepted; a stop word among them stops."""
-        if self._stops(text):
+        if self._stop_word(text):
             self._cancel(time.monotonic_ns())
             raise ValueError(f"the prompt {shown(text)} holds a stop word, which stops the robot")
         clean(text, self.params["max_length"])
@@ -216,7 +207,7 @@ class CommandIngest(ManagedNode):
             self.stats.drop("too many instructions")
             raise ValueError(f"more than {READINGS_ABOVE_RATE_HZ:g} goals a second")
         if self._halts(text):
-            self._cancel(now, f"{shown(text)} asks to halt, ")
+            self._halt(now, text)
             raise ValueError(f"the prompt {shown(text)} asks to halt, which stops the robot")
 
     def give_instruction(self, text: str) -> int:
@@ -247,6 +238,13 @@ class CommandIngest(ManagedNode):
             "instruction_id": str(self._instruction_id),
             "words_that_halt": halting,
         }
+
+
+def _because(text: str, word: str) -> str:
+    """Why words that say more than a stop word stop: "drive to the box and stop there"."""
+    if len(text.split()) <= FEW_WORDS:
+        return ""
+    return f"{shown(text)} has the stop word {word!r}, which always stops the robot; "
 
 
 def main() -> None:
