@@ -27,6 +27,7 @@ from std_srvs.srv import Trigger
 
 from vla_ros.nodes.common.convert import image_message
 from vla_ros.nodes.common.qos import EVENTS, FEEDBACK, HALTS, LATCHED, LATEST, PULSE, SENSOR
+from vla_ros.nodes.common.with_times import with_times
 from vla_ros.operator.console import server
 from vla_ros.operator.console.actions import Who
 from vla_ros.operator.console.cameras import UNWATCHED_S
@@ -131,7 +132,9 @@ def test_nodes_faults_halts_and_remarks_are_on_the_page(around, page):
 def test_a_stop_is_on_the_wire_within_20_ms_of_the_request_whatever_else_is_asked(around, page):
     page.serve("/safety_validator/reset")
     arrived = []
-    around.node.create_subscription(Bool, "stop", lambda message: arrived.append((time.monotonic(), message.data)), EVENTS)
+    # When DDS wrote it: when this process gets round to hearing it is its own affair.
+    callback = with_times(lambda message, sent, received: arrived.append((sent, message.data)))
+    around.node.create_subscription(Bool, "stop", callback, EVENTS)
     around.wait(lambda: around.node.count_publishers("/stop"))
     page.press("stop")
     around.wait(lambda: arrived)
@@ -139,11 +142,11 @@ def test_a_stop_is_on_the_wire_within_20_ms_of_the_request_whatever_else_is_aske
     for _ in range(20):
         page.node.stop.release()  # or a repeat of the press before could be taken for this one
         around.wait(lambda: not arrived[-1][1])
-        began = time.monotonic()
+        began, asked = time.monotonic(), time.time_ns()
         page.node.press_stop(ANNE)
         around.wait(lambda: arrived[-1][1])
-        took.append(arrived[-1][0] - began - around.late(began))
-    assert sorted(took)[-2] < 0.02, took  # one of twenty may fall into a pause that `late` did not see
+        took.append((arrived[-1][0] - asked) / 1e9 - around.late(began))
+    assert max(took) < 0.02, took
 
 
 def test_a_terminal_that_is_paused_holds_up_no_stop_and_gets_its_line_later(around, page):
