@@ -20,6 +20,7 @@ from vla_ros.models.table import ROW_RAD, TABLE_STATE, TASKS, UNCLEAR, TableVLA,
 from vla_ros.policies import make_policy, policy_spec
 from vla_ros.policies.base import NotUnderstood
 from vla_ros.policies.builtin_arm import ABSENT_IMAGES, BUILTIN_ARM, rows_of
+from vla_ros.policies.following_arm import STUCK_IMAGES
 from vla_ros.sim.arm import chain
 from vla_ros.sim.arm.episode import ARM_STEP_S, obey_row
 from vla_ros.sim.arm.expert import rows_for
@@ -269,6 +270,20 @@ def test_the_package_s_checkpoint_is_small_and_knows_words_and_what_it_was_not_t
     for text in ("push the red block", "the red block", "pick up"):
         with pytest.raises(NotUnderstood):
             policy._understood(text)
+
+
+def test_an_arm_that_gets_no_further_says_so_and_goes_on_by_itself_no_more(world: ArmWorld) -> None:
+    """It is held where it is, as by something in its way; then pushed."""
+    world.reset(3)
+    policy: Any = make_policy("builtin_arm")
+    block = next(thing.name for thing in world.scene.objects if thing.name.endswith("block"))
+    seen = [observe(world, f"pick up the {block}", stamp=stamp * 50_000_000) for stamp in range(STUCK_IMAGES + 2)]
+    with pytest.raises(NotUnderstood, match=f"gets no further with 'pick up the {block}'"):
+        for observation in seen[:-1]:
+            policy.predict(observation)
+    seen[-1].state["joint_1"] += 0.1
+    with pytest.raises(NotUnderstood, match="gets no further"):
+        policy.predict(seen[-1])
 
 
 def test_one_step_after_another_is_done_and_announced(world: ArmWorld) -> None:

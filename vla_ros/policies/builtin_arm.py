@@ -195,7 +195,9 @@ class BuiltinArm:
                 f"the arm stands, and gets no further with '{self._following.current.text}'; see "
                 "whether what the words name is there and in reach, and say it again"
             )
-            raise NotUnderstood(self._following.blamed(sentence))
+            # Also if the arm is pushed then: it was said that nothing comes.
+            self._failure = self._following.blamed(sentence)
+            raise NotUnderstood(self._failure)
         return rows
 
     def _moved(self, observation: Observation) -> float:
