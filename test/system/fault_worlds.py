@@ -24,6 +24,7 @@ STANDS_FOR = {
     "the policy's server gives a column too many": "the policy's server dies",
     "the policy's server answers with an error": "the policy's server dies",
     "the policy's server speaks no protocol": "the policy's server answers with 100 MB",
+    "the policy's sidecar dies": "the policy's sidecar hangs",
     "the policy's server gives NaN": "the policy gives NaN after 0.7 s of good work",
     "SIGKILL of camera_ingest": "SIGKILL of inference",
     "SIGKILL of synchronizer": "SIGKILL of inference",

@@ -16,48 +16,27 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
+from vla_ros.bench.faults.faulty_sidecar import IMAGE_SIZE as SIZE
+from vla_ros.bench.faults.faulty_sidecar import write_checkpoint, write_environment
 from vla_ros.core.types import Observation
 from vla_ros.policies.lerobot import sidecar_main
-from vla_ros.policies.lerobot.environment import MODULES
 from vla_ros.policies.lerobot.policy import LeRobot
 from vla_ros.policies.remote.server import PolicyServer
 
-SIZE = (8, 12)
-
 
 def checkpoint(place: Path, **changes: Any) -> Path:
-    """A folder as LeRobot leaves it, but for its weights, which nobody here reads."""
-    place.mkdir()
-    config = {
-        "type": "diffusion",
-        "n_obs_steps": 2,
-        "horizon": 16,
-        "n_action_steps": 4,
-        "input_features": {
-            "observation.images.front": {"type": "VISUAL", "shape": [3, *SIZE]},
-            "observation.state": {"type": "STATE", "shape": [2]},
-        },
-        "output_features": {"action": {"type": "ACTION", "shape": [2]}},
-        **changes,
+    """One that sees two moments and a state."""
+    features = {
+        "observation.images.front": {"type": "VISUAL", "shape": [3, *SIZE]},
+        "observation.state": {"type": "STATE", "shape": [2]},
     }
-    (place / "config.json").write_text(json.dumps(config))
-    (place / "model.safetensors").write_bytes(b"")
-    for file in ("policy_preprocessor.json", "policy_postprocessor.json"):
-        (place / file).write_text(json.dumps({"name": "p", "steps": [{"registry_name": "device_processor"}]}))
-    return place
+    two = {"n_obs_steps": 2, "horizon": 16, "n_action_steps": 4, "input_features": features}
+    return write_checkpoint(place, **{**two, **changes})
 
 
 def fake_environment(place: Path, behaviour: str) -> Path:
     """A folder like LeRobot's environment, whose Python runs the fake."""
-    for module in MODULES:
-        package = place / "lib" / "python3.12" / "site-packages" / module
-        package.mkdir(parents=True)
-        (package / "__init__.py").touch()
-    python = place / "bin" / "python"
-    python.parent.mkdir()
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} {__file__} {behaviour} {place} "$@"\n')
-    python.chmod(0o755)
-    return place
+    return write_environment(place, f"{sys.executable} {__file__} {behaviour} {place}")
 
 
 class Fake:
@@ -105,7 +84,7 @@ def main() -> None:
     count = folder / "starts"
     starts = int(count.read_text()) + 1 if count.exists() else 1
     count.write_text(str(starts))
-    sidecar_main._end_with(request["parent"])
+    sidecar_main.end_with(request["parent"])
     if behaviour == "silent":
         time.sleep(60.0)
     if behaviour == "crashes":

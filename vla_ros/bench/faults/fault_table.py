@@ -14,6 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,7 @@ STOPPING_S = GATE_PERIOD_S + BRAKING_S + TRANSPORT_S  # from a cause that the ga
 BUSY_ALLOWANCE_S = 0.15  # the one allowance for other work on the machine
 FLOOD_HZ = 10_000.0  # messages a second
 PRESSES = 4  # of a deadman, until the robot turns
+SIDECAR_TRIES = 15  # of 3.7 s and more: longer than the longest pause before its next start here
 GOOD_WORK_S = 0.7  # before a policy breaks: long enough for full speed
 
 
@@ -114,6 +116,22 @@ def break_policy(kind: str, seconds: float, suite: Suite, verb: str = "break") -
 TRIES = itertools.count()
 # `kind`: of faulty_server.BREAKS
 break_server = partial(break_policy, verb="serve")
+
+
+def break_sidecar(kind: str, seconds: float, suite: Suite) -> float:
+    """The process beside the policy breaks; `kind`: of faulty_sidecar.BREAKS.
+
+    What broke before is to have come back by itself: the pause before its next start is longer each
+    time.
+    """
+    for _ in range(SIDECAR_TRIES):
+        suite.spin()  # whatever the try before ended in
+        suite.say("host well after 1000")
+        suite.watch(OBSERVATION_AGE_S + 2.0 * STOPPING_S)  # the rows before are used up
+        with suppress(TimeoutError):
+            suite.wait(suite.spinning, 3.0, "the process beside the policy drives")
+            return break_policy(kind, seconds, suite, verb="host")
+    raise TimeoutError("the process beside the policy did not come back")
 
 
 def cancel(suite: Suite) -> None:
@@ -514,6 +532,23 @@ def servers() -> list[Fault]:
     return out
 
 
+def sidecars() -> list[Fault]:
+    """LeRobot's process beside the policy breaks: a communication fault, as a lost server is."""
+    beside = partial(
+        Fault,
+        world="robot",
+        limit=OBSERVATION_AGE_S + STOPPING_S,
+        rules=rules("observation_age", "stop"),
+        mend=cancel,
+        after=rules("holding", "stopped"),
+        needs="server",
+    )
+    return [
+        beside("the policy's sidecar dies", inject=partial(break_sidecar, "dead", GOOD_WORK_S)),
+        beside("the policy's sidecar hangs", inject=partial(break_sidecar, "hang", GOOD_WORK_S)),
+    ]
+
+
 def sensors() -> list[Fault]:
     """The robot's own topics fall silent, repeat themselves, or all stop at once."""
     well = partial(set_fault, "robot", "well")
@@ -758,6 +793,7 @@ def bases(good: float = GOOD_WORK_S) -> list[Fault]:
         *people(),
         *policies(good),
         *servers(),
+        *sidecars(),
         *sensors(),
         *processes(),
         *floods(),

@@ -1,7 +1,8 @@
 """Policies that move the robot well until they are told to break, and the node that runs them.
 
 Run as a module in place of vla_ros.nodes.inference; the runtime's own registry does not know them.
-"serve KIND after S" is asked of a faulty server (faulty_server.py), by the policy `remote`.
+"serve KIND after S" is asked of a faulty server (faulty_server.py), by the policy `remote`; "host
+KIND after S" of a faulty process beside the policy `lerobot` (faulty_sidecar.py).
 "spin" is good work: `broken` turns a base on the spot, `broken_arm` takes an arm's joints back and
 forth. "break KIND after S" is S seconds of good work, then the fault; KIND is a line in BREAKS.
 "reach out" takes an arm out of its workspace.
@@ -15,6 +16,7 @@ import re
 import resource
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,7 @@ class Broken:
         self._since = 0.0
         self._noted = False
         self._remote: Any = None  # the policy `remote`, while a server is asked
+        self._hosted: Any = None  # the policy `lerobot`, where its process has been asked
 
     def reset(self) -> None:
         """Helps nothing: what is broken stays broken until the next instruction."""
@@ -119,6 +122,8 @@ class Broken:
             self._hang_up()
         if observation.instruction.text.startswith("serve "):
             return self._served(observation)
+        if observation.instruction.text.startswith("host "):
+            return self._asked_beside(observation)
         good = np.array(self._rows(observation.stamp), np.float32)  # steps x channels
         text = observation.instruction.text
         if text == "spin":
@@ -144,6 +149,19 @@ class Broken:
         if self._remote is None:
             self._remote = Remote(client_file(Path(os.environ[FOLDER])))
         rows: Rows = self._remote.predict(observation)
+        return rows
+
+    def _asked_beside(self, observation: Observation) -> Rows:
+        """By the policy `lerobot`, whose process outlives an instruction."""
+        # needs websockets
+        from vla_ros.bench.faults.faulty_sidecar import IMAGE_SIZE, policy_options
+        from vla_ros.policies.lerobot.policy import LeRobot
+
+        if self._hosted is None:
+            self._hosted = LeRobot(policy_options(Path(os.environ[FOLDER])))
+        height, width = IMAGE_SIZE
+        front = observation.images["camera"][:height, :width]
+        rows: Rows = self._hosted.predict(replace(observation, images={"front": front}))
         return rows
 
     def _hang_up(self) -> None:

@@ -26,7 +26,6 @@ from vla_ros.policies.remote.server import INTERNAL_ERROR
 from vla_ros.policies.remote.wire import packed, unpacked
 
 PORT_FILE = "policy_server"
-WORDS = re.compile(r"serve (\w+) after ([\d.]+)")
 TIMEOUT_S = 0.3  # that the client waits for an answer
 ROWS = 8
 RATE_HZ = 10.0
@@ -121,14 +120,38 @@ BREAKS: dict[str, Callable[[ServerConnection, Rows], None]] = {
 }
 
 
-class FaultyServer:
-    """Answers well until the words say otherwise."""
+class BreakingPoint:
+    """When it must fail: "VERB KIND after S" is S seconds of good work, then the fault."""
 
-    def __init__(self) -> None:
+    def __init__(self, verb: str) -> None:
+        self._words = re.compile(rf"{verb} (\w+) after ([\d.]+)")
         self._lock = threading.Lock()
         self._prompt = ""
         self._since = 0.0  # steady s, of the first question with these words
         self._noted = False
+
+    def due(self, prompt: str) -> str:
+        """The kind of the fault that is due with this question; empty: none."""
+        with self._lock:
+            now = time.monotonic()
+            if prompt != self._prompt:
+                self._prompt = prompt
+                self._since = now
+                self._noted = False
+            words = self._words.fullmatch(prompt)
+            if words is None or now - self._since < float(words[2]):
+                return ""
+            if not self._noted:
+                self._noted = True
+                note("policy")
+            return words[1]
+
+
+class FaultyServer:
+    """Answers well until the words say otherwise."""
+
+    def __init__(self) -> None:
+        self._breaks = BreakingPoint("serve")
 
     def talk(self, connection: ServerConnection) -> None:
         """With one client, in a thread of its own."""
@@ -141,21 +164,8 @@ class FaultyServer:
             pass  # it had heard enough
 
     def _reply(self, connection: ServerConnection, prompt: str) -> None:
-        with self._lock:
-            now = time.monotonic()
-            if prompt != self._prompt:
-                self._prompt = prompt
-                self._since = now
-                self._noted = False
-            words = WORDS.fullmatch(prompt)
-            breaks = words is not None and now - self._since >= float(words[2])
-            if breaks and not self._noted:
-                self._noted = True
-                note("policy")
-        if words is not None and breaks:
-            BREAKS[words[1]](connection, good_rows())
-        else:
-            answer(connection, good_rows())
+        kind = self._breaks.due(prompt)
+        BREAKS.get(kind, answer)(connection, good_rows())
 
 
 def main() -> None:

@@ -105,7 +105,10 @@ def commands(world: str, folder: Path) -> dict[str, list[str]]:
     simulator = node_command("simulator", parameters=parameters)
     nodes["simulator"] = stand_in(simulator, f"{PACKAGE}.faulty_robot")
     if world == "robot" and not _no_server():
+        from vla_ros.bench.faults import faulty_sidecar  # needs websockets
+
         nodes["policy_server"] = [sys.executable, "-m", f"{PACKAGE}.faulty_server"]
+        faulty_sidecar.prepare(folder)
     return nodes
 
 

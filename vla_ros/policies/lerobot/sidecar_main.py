@@ -27,7 +27,7 @@ def main() -> int:
     announcements = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     if request["parent"]:
-        _end_with(request["parent"])
+        end_with(request["parent"])
     _keep_offline()
     _import_package()
     from vla_ros.policies.lerobot.hosted import offer
@@ -48,7 +48,7 @@ def main() -> int:
     return 0
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """This process ends when its parent does, however that is."""
     if sys.platform == "linux":
         # Also where a library holds Python's lock. It counts from the thread that started us: the
