@@ -107,6 +107,7 @@ class Person:
 
     def __init__(self, around):
         self.around, self.heard = around, around.hear(DiagnosticArray, "/diagnostics", EVENTS)
+        self.answers = around.hear(String, "feedback", EVENTS)
         self.notes = around.speaker(String, "record/note", EVENTS)
         words = ("start", "stop", "discard", "again", "success", "failure")
         self.clients = {word: around.node.create_client(Trigger, f"record/{word}") for word in words}
@@ -146,7 +147,8 @@ def test_a_person_says_where_episodes_begin_and_how_they_ended(around, tmp_path)
         suite.source = "teleop"
         time.sleep(0.6)
         person.notes.publish(String(data="it went around the chair"))
-        time.sleep(0.2)
+        around.wait(lambda: person.answers)
+        assert person.answers[0].data == "noted with episode 0: it went around the chair"
         done, line = person.call("success")
         assert done and line.startswith("episode 0: 'turn left'") and line.endswith("a success")
         assert person.status()["recording"] == "no"

@@ -21,7 +21,7 @@ from std_srvs.srv import Trigger
 from vla_ros.datasets.contract import contract
 from vla_ros.datasets.recorder import Answer, LiveRecorder, SentCommand
 from vla_ros.nodes.common import convert
-from vla_ros.nodes.common.qos import EVENTS
+from vla_ros.nodes.common.qos import EVENTS, FEEDBACK
 from vla_ros.operator.asked_parameters import ask_texts
 from vla_ros.operator.client import spinning, wait_for
 from vla_ros.operator.session import Interrupt
@@ -139,6 +139,7 @@ class RecorderNode:
 
     Published topics:
         /diagnostics (diagnostic_msgs/DiagnosticArray): what it does, once a second.
+        feedback (std_msgs/String): with which episode a note was kept.
 
     Services:
         record/start, record/stop (keeps the episode), record/discard, record/again,
@@ -171,6 +172,7 @@ class RecorderNode:
         for word in self._words:
             node.create_service(Trigger, f"record/{word}", partial(self._answer, word))
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", EVENTS)
+        self._feedback = node.create_publisher(String, "feedback", FEEDBACK)
         node.create_timer(DIAGNOSTICS_PERIOD_S, self._report)
 
     def ask(self, word: str) -> Answer:
@@ -223,7 +225,9 @@ class RecorderNode:
         return response
 
     def _on_note(self, message: String) -> None:
-        self._node.get_logger().info(self.note(message.data))
+        sentence = self.note(message.data)
+        self._node.get_logger().info(sentence)
+        self._feedback.publish(String(data=sentence))
 
     def _on_observation(self, message: Observation) -> None:
         self._recorder.on_observation(convert.observation(message))

@@ -66,7 +66,6 @@ class Blackbox(ManagedNode):
     Subscribed topics:
         instruction/accepted (vla_ros_msgs/Instruction): what of it holds.
         feedback (std_msgs/String): what a person is told.
-        record/note (std_msgs/String): what a person notes on an episode.
         joy (sensor_msgs/Joy): what a person's stick says; so are these two:
         teleop_twist (geometry_msgs/Twist): or TwistStamped, as the robot file's base has it.
         teleop_joints (sensor_msgs/JointState): positions by name, or velocities.

@@ -54,9 +54,9 @@ class RecordedTopic:
         return COMPRESSED_IMAGE if self.is_image else self.type
 
 
-# Not `instruction` and `stop`, which people publish by hand: `ros2 topic pub --once` publishes as
-# soon as it knows one listener. With this one in reach, three of eight presses never came to the
-# gate. What became of them is in `feedback` and in the gate's reports.
+# Not `instruction`, `stop` and `record/note`, which people publish by hand: `ros2 topic pub --once`
+# publishes as soon as it knows one listener. With this one in reach, three of eight presses never
+# came to the gate. What became of them is in `feedback` and in the gate's reports.
 SUITE_TOPICS = (
     RecordedTopic("instruction/accepted", "vla_ros_msgs/msg/Instruction", latched=True),
     RecordedTopic("feedback", "std_msgs/msg/String"),
@@ -65,7 +65,6 @@ SUITE_TOPICS = (
     RecordedTopic("heartbeat", "vla_ros_msgs/msg/Heartbeat"),
     RecordedTopic("fault", "vla_ros_msgs/msg/Fault"),
     RecordedTopic("halt", "vla_ros_msgs/msg/Halt", latched=True),
-    RecordedTopic("record/note", "std_msgs/msg/String"),
     RecordedTopic("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray"),
     # What a person's stick says. The rows that `teleop` makes of it stand in the gate's reports.
     RecordedTopic("joy", "sensor_msgs/msg/Joy"),
